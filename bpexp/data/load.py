@@ -1,0 +1,113 @@
+"""Which data set a configuration means, split and standardised."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+
+from bpexp.checks import ConfigError
+from bpexp.config import Data, Encoder, File, Parity, Spirals, TrainConfig
+from bpexp.data import logic, table
+from bpexp.data.dataset import Dataset
+from bpexp.typing import Array
+
+Columns = tuple[Array, Array, tuple[str, ...], tuple[str, ...], bool]
+
+
+def _named(X: Array, Y: Array) -> Columns:
+    inputs = tuple(f"x{i + 1}" for i in range(X.shape[1]))
+    targets = tuple(f"y{i + 1}" for i in range(Y.shape[1]))
+    return X, Y, inputs, targets, True
+
+
+def _bundled(loader: str) -> Callable[[Any], Columns]:
+    """One of scikit-learn's bundled tables, its class as one-hot targets."""
+
+    def read(config: Data) -> Columns:
+        from sklearn import datasets
+
+        bunch = getattr(datasets, loader)()
+        Y = np.eye(len(bunch.target_names))[bunch.target]
+        inputs = tuple(str(name) for name in bunch.feature_names)
+        targets = tuple(str(name) for name in bunch.target_names)
+        return bunch.data.astype(np.float64), Y, inputs, targets, True
+
+    return read
+
+
+def _encoder(config: Encoder) -> Columns:
+    if config.low >= config.high:
+        raise ConfigError(f"data.low must be below data.high ({config.high:g}), got {config.low:g}.")
+    return _named(*logic.encoder(config.size, config.low, config.high))
+
+
+_SOURCES: dict[str, Callable[[Any], Columns]] = {
+    "xor": lambda config: _named(*logic.parity(2)),
+    "parity": lambda config: _named(*logic.parity(cast(Parity, config).bits)),
+    "encoder": _encoder,
+    "spirals": lambda config: _named(
+        *logic.spirals(cast(Spirals, config).points, cast(Spirals, config).turns)
+    ),
+    "iris": _bundled("load_iris"),
+    "digits": _bundled("load_digits"),
+    "breast_cancer": _bundled("load_breast_cancer"),
+    "file": lambda config: table.read(cast(File, config)),
+}
+
+
+@lru_cache(maxsize=64)
+def load(config: Data) -> Dataset:
+    """The data set of a configuration. Raises ConfigError where it cannot be had."""
+    X, Y, inputs, targets, classes = _SOURCES[config.name](config)
+    train, test = _split(len(X), config)
+    X_train, X_test = X[train], X[test]
+    if config.standardize:
+        mean, scale = X_train.mean(axis=0), X_train.std(axis=0)
+        scale[scale == 0.0] = 1.0
+        X_train, X_test = (X_train - mean) / scale, (X_test - mean) / scale
+    return Dataset(config.name, X_train, Y[train], X_test, Y[test], inputs, targets, classes)
+
+
+def _split(n: int, config: Data) -> tuple[Array, Array]:
+    n_test = round(n * config.test_fraction)
+    if n_test >= n:
+        raise ConfigError(
+            f"data.test_fraction must leave a row to train on, got {config.test_fraction:g} "
+            f"of {n} rows."
+        )
+    if not n_test:
+        return np.arange(n), np.arange(0)
+    order = np.random.RandomState(config.split_seed).permutation(n)
+    return np.sort(order[n_test:]), np.sort(order[:n_test])
+
+
+def check_fit(config: TrainConfig, dataset: Dataset) -> None:
+    """Raises ConfigError where the output layer cannot represent the targets."""
+    Y = np.vstack([dataset.Y, dataset.Y_test])
+    output, loss = config.model.output, config.model.loss
+    low, high = float(Y.min()), float(Y.max())
+    if output == "sigmoid" and (low < 0.0 or high > 1.0):
+        values = np.unique(Y)
+        if Y.shape[1] == 1 and 2 < len(values) <= 100 and (values == values.round()).all():
+            raise ConfigError(
+                f"data.target must hold two classes, 0 and 1, for a single sigmoid output, got "
+                f"{len(values)} classes: {', '.join(f'{v:g}' for v in values)} "
+                "(data.classes=true makes one output of each)."
+            )
+        raise ConfigError(
+            f"model.output=sigmoid must have targets from 0 to 1, got {low:g} to {high:g}."
+        )
+    if output == "tanh" and (low < -1.0 or high > 1.0):
+        raise ConfigError(
+            f"model.output=tanh must have targets from -1 to 1, got {low:g} to {high:g}."
+        )
+    if output == "softmax" and Y.shape[1] < 2:
+        raise ConfigError("model.output=softmax must have at least two outputs, got 1.")
+    if output == "softmax" and loss == "cross_entropy":
+        sums = Y.sum(axis=1)
+        if low < 0.0 or not np.allclose(sums, 1.0):
+            raise ConfigError(
+                "model.output=softmax with cross_entropy must have targets that add up to 1 in "
+                f"each row, got {float(sums[np.argmax(abs(sums - 1.0))]):g}."
+            )

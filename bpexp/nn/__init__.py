@@ -1,0 +1,1 @@
+"""The mathematics of backpropagation, on NumPy arrays alone."""

@@ -1,0 +1,57 @@
+"""What a run leaves behind: plain frozen values."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bpexp.typing import Array
+
+
+class Outcome(StrEnum):
+    """How a training ended."""
+
+    COMPLETED = "completed"
+    """all epochs were run"""
+    CONVERGED = "converged"
+    """``stop.loss`` or ``stop.correct`` was met"""
+    STALLED = "stalled"
+    """``stop.patience`` ran out"""
+    DIVERGED = "diverged"
+    """the loss or a weight was no longer finite"""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """One finished training.
+
+    ``losses``: loss per sample of the forward pass of each epoch, (epochs_run,).
+    ``predictions``: outputs of the last forward pass, (n_samples, n_outputs).
+    ``weights``, ``biases``: after the last update, (n_in, n_out) and (1, n_out) a layer.
+    A run that is stopped makes no update after the pass that stopped it.
+    """
+
+    outcome: Outcome
+    losses: Array
+    predictions: Array
+    weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    accuracy: float | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+
+    @property
+    def epochs_run(self) -> int:
+        """Forward passes made; the epoch of divergence for a diverged run."""
+        return len(self.losses)
+
+    @property
+    def final_loss(self) -> float:
+        """Loss per sample of the last forward pass."""
+        return float(self.losses[-1])
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run without a result, and why: an error (FAILED) or an interruption (KILLED)."""
+
+    reason: str
+    interrupted: bool = False

@@ -1,0 +1,1 @@
+"""From a list of configurations to tracked results."""

@@ -1,0 +1,1 @@
+"""Runs in MLflow: what is written, where, and by what means."""

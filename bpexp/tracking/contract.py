@@ -1,0 +1,65 @@
+"""The contract of a tracker, and the record it is given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+
+class Metric(NamedTuple):
+    """One point of a metric."""
+
+    key: str
+    value: float
+    step: int
+
+
+class DatasetInput(NamedTuple):
+    """A data set as MLflow names it; ``schema`` and ``profile`` are JSON."""
+
+    name: str
+    digest: str
+    source: str
+    schema: str
+    profile: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that is tracked of one finished run. Times are in ms since the epoch.
+
+    ``status`` is MLflow's: FINISHED, FAILED or KILLED. ``artifacts`` maps a file name to
+    its content.
+    """
+
+    name: str
+    status: str
+    started: int
+    ended: int
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Sequence[Metric] = ()
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    dataset: DatasetInput | None = None
+
+
+class Tracker(Protocol):
+    """Writes runs into one experiment of one store; used by one thread of one process.
+
+    ``open_run`` makes a run that is RUNNING, the parent of a sweep. ``record`` writes a
+    finished run whole: it becomes visible as FINISHED only after all its parts are
+    there. ``close_run`` adds a parent's parts and ends it.
+    """
+
+    experiment_id: str
+
+    def open_run(self, name: str, started: int, tags: Mapping[str, str]) -> str:
+        """Returns the new run's id."""
+        ...
+
+    def record(self, run: RunRecord, parent: str | None) -> str:
+        """Returns the new run's id."""
+        ...
+
+    def close_run(self, run_id: str, run: RunRecord) -> None:
+        """Adds what ``run`` holds to the open run and ends it with its status."""
+        ...

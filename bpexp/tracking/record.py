@@ -1,0 +1,114 @@
+"""From a run's configuration and result to the record that is tracked."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import yaml
+
+from bpexp.config import TrainConfig, flatten, plain
+from bpexp.data.dataset import Dataset
+from bpexp.results import Failure, TrainResult
+from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
+from bpexp.typing import Array
+
+
+def schedule(epochs_run: int, points: int) -> list[int]:
+    """At most ``points`` epochs, counted from 1, evenly spread, the first and last among them."""
+    if points == 0:
+        return []
+    steps = np.linspace(1, epochs_run, min(max(points, 2), epochs_run))
+    return sorted(set(steps.round().astype(int).tolist()))
+
+
+def run_record(
+    config: TrainConfig,
+    result: TrainResult | Failure,
+    dataset: Dataset,
+    name: str,
+    tags: dict[str, str],
+    points: int,
+    started: int,
+    ended: int,
+) -> RunRecord:
+    """The record of one run; times in ms since the epoch."""
+    text = {
+        key: str(value) if not isinstance(value, str) else value
+        for key, value in flatten(plain(config)).items()
+    }
+    base = {"config.yaml": yaml.safe_dump(plain(config), sort_keys=False).encode()}
+    if isinstance(result, Failure):
+        outcome = "interrupted" if result.interrupted else "failed"
+        status = "KILLED" if result.interrupted else "FAILED"
+        return RunRecord(
+            name, status, started, ended, text,
+            {**tags, "bpexp.outcome": outcome, "bpexp.reason": result.reason[:5000]},
+            artifacts=base,
+        )  # fmt: skip
+    return RunRecord(
+        name, "FINISHED", started, ended, text,
+        {**tags, "bpexp.outcome": result.outcome.value},
+        metrics(result, points),
+        base | artifacts(result, dataset),
+        dataset_input(dataset),
+    )  # fmt: skip
+
+
+def metrics(result: TrainResult, points: int) -> list[Metric]:
+    """The thinned loss curve and the final figures that apply."""
+    curve = [
+        Metric("loss", float(result.losses[epoch - 1]), epoch)
+        for epoch in schedule(result.epochs_run, points)
+    ]
+    last = result.epochs_run
+    final = {
+        "final_loss": result.final_loss,
+        "epochs_run": float(last),
+        "accuracy": result.accuracy,
+        "test_loss": result.test_loss,
+        "test_accuracy": result.test_accuracy,
+    }
+    return curve + [Metric(key, value, last) for key, value in final.items() if value is not None]
+
+
+def artifacts(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:
+    """Every loss, the predictions and the weights as files."""
+    layers: dict[str, Array] = {}
+    for i, (W, b) in enumerate(zip(result.weights, result.biases, strict=True), start=1):
+        layers |= {f"W{i}": W, f"b{i}": b}
+    return {
+        "losses.npz": _npz({"loss": result.losses}),
+        "weights.npz": _npz(layers),
+        "predictions.csv": _predictions(result, dataset),
+    }
+
+
+def _npz(arrays: dict[str, Array]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _predictions(result: TrainResult, dataset: Dataset) -> bytes:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    guessed = [f"predicted {name}" for name in dataset.targets]
+    writer.writerow([*dataset.inputs, *dataset.targets, *guessed])
+    rows = np.hstack([dataset.X, dataset.Y, result.predictions])
+    writer.writerows(rows.tolist())
+    return buffer.getvalue().encode()
+
+
+def dataset_input(dataset: Dataset) -> DatasetInput:
+    """The data set as an MLflow input; its digest is cut to the 36 characters MLflow holds."""
+    columns = [{"type": "double", "name": n, "required": True} for n in dataset.inputs]
+    outputs = [{"type": "double", "name": n, "required": True} for n in dataset.targets]
+    profile = {"num_rows": len(dataset.X), "num_test_rows": len(dataset.X_test)}
+    return DatasetInput(
+        dataset.name,
+        dataset.digest[:32],
+        json.dumps({"uri": dataset.name}),
+        json.dumps({"mlflow_colspec": columns + outputs})[:60000],
+        json.dumps(profile),
+    )

@@ -1,0 +1,117 @@
+"""Where runs are tracked, and that place made ready."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bpexp.checks import ConfigError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
+
+
+@dataclass(frozen=True)
+class Store:
+    """A tracking URI and, where it is ours to choose, the folder of artifacts."""
+
+    uri: str
+    artifacts: Path | None
+
+    @property
+    def ui_command(self) -> str:
+        """The line that opens MLflow's pages on this store."""
+        if self.uri.startswith("http"):
+            return f"open {self.uri}"
+        default = locate(None, Path.cwd(), {})
+        return "python -m bpexp ui" + ("" if self == default else f" --uri '{self.uri}'")
+
+
+def locate(uri: str | None, folder: Path, environment: "os._Environ[str] | dict[str, str]") -> Store:
+    """The store that ``tracking.uri``, else MLFLOW_TRACKING_URI, else ``folder`` means.
+
+    Raises ConfigError for a URI that MLflow's tracking cannot use.
+    """
+    uri = uri or environment.get("MLFLOW_TRACKING_URI") or None
+    if uri is None:
+        outputs = folder / "outputs"
+        return Store(f"sqlite:///{outputs / 'mlflow.db'}", outputs / "artifacts")
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if "://" not in uri or scheme not in SCHEMES:
+        raise ConfigError(
+            "tracking.uri must be a database (sqlite:///file.db, postgresql://...) or an MLflow "
+            f"server (http://...), got {uri!r}."
+        )
+    if scheme == "sqlite":
+        database = (folder / uri.removeprefix("sqlite:///")).resolve()
+        return Store(f"sqlite:///{database}", database.parent / "artifacts")
+    return Store(uri, None if scheme in ("http", "https", "databricks") else folder / "outputs/artifacts")
+
+
+def connect(store: Store) -> "MlflowClient":
+    """MLflow's client on the store, its log held to warnings and its tables made.
+
+    Raises ConfigError where the store cannot be opened.
+    """
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with _alone(store):
+            client = mlflow.MlflowClient(tracking_uri=store.uri)
+            client.search_experiments(max_results=1)
+    except (MlflowException, OSError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise ConfigError(f"tracking.uri must be a store that opens, got {store.uri!r}: {said}") from error
+    return client
+
+
+def experiment_id(client: "MlflowClient", store: Store, name: str) -> str:
+    """The id of the experiment of that name, made if it is not there."""
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        location = store.artifacts.as_uri() if store.artifacts else None
+        try:
+            return str(client.create_experiment(
+                name, artifact_location=location,
+                # Without this tag MLflow shows its pages for language models.
+                tags={"mlflow.experimentKind": "custom_model_development"},
+            ))  # fmt: skip
+        except MlflowException:
+            # Another process made it in between.
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage != "active":
+        raise ConfigError(
+            f"tracking.experiment must not be a deleted experiment, got {name!r} "
+            f"(mlflow experiments restore --experiment-id {experiment.experiment_id})."
+        )
+    return str(experiment.experiment_id)
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """One process at a time makes the tables: MLflow's migrations do not bear two."""
+    if not store.uri.startswith("sqlite"):
+        yield
+        return
+    import fcntl
+
+    database = Path(store.uri.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with open(database.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

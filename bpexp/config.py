@@ -216,3 +216,11 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def keys() -> list[str]:
+    """Every key of the configuration, dotted."""
+    parts = [("data", cls) for cls in DATA.values()]
+    nested = [*parts, ("model", Model), ("stop", Stop), ("tracking", Tracking)]
+    dotted = [f"{group}.{f.name}" for group, cls in nested for f in fields(cast(Any, cls))]
+    return sorted({*TOP, "n_jobs", "data", "model", *dotted})

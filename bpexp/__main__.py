@@ -1,0 +1,6 @@
+"""``python -m bpexp``."""
+
+from bpexp.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Figures as matplotlib objects."""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bpexp.sweep.execute import Row
+from bpexp.sweep.plan import Plan, shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MANY = 12
+"""More curves than this get a colour scale in place of a legend."""
+
+
+def summary(plan: Plan, rows: Sequence[Row]) -> "Figure":
+    """Loss curves of ``rows`` (best first), and a heat map where two settings vary."""
+    from matplotlib.figure import Figure
+
+    two = len(plan.varying) == 2
+    figure = Figure(figsize=(11 if two else 6.5, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2 if two else 1, squeeze=False)[0]
+    _curves(axes[0], rows)
+    if two:
+        _heat_map(figure, axes[1], plan.varying, rows)
+    return figure
+
+
+def _curves(axes: "Axes", rows: Sequence[Row]) -> None:
+    from matplotlib import colormaps
+
+    colours = colormaps["viridis"]
+    for rank, row in reversed(list(enumerate(rows[:500]))):
+        colour = colours(0.95 * rank / max(1, min(len(rows), 500) - 1))
+        axes.plot(*row.curve, color=colour, lw=1.4 if len(rows) <= MANY else 0.5, label=row.name)
+    axes.set(xlabel="epoch", ylabel="loss per sample", yscale="log")
+    axes.set_title("Loss, from best (dark) to worst (light)")
+    axes.grid(alpha=0.25)
+    if len(rows) <= MANY:
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], fontsize=8, frameon=False)
+
+
+def _heat_map(figure: "Figure", axes: "Axes", keys: Sequence[str], rows: Sequence[Row]) -> None:
+    """Mean final loss by the two settings that vary."""
+    import numpy as np
+    from matplotlib.colors import LogNorm
+
+    ys, xs = (_levels(key, rows) for key in keys)
+    sums, counts = np.zeros((len(ys), len(xs))), np.zeros((len(ys), len(xs)))
+    for row in rows:
+        cell = ys.index(shown(row.values[keys[0]])), xs.index(shown(row.values[keys[1]]))
+        sums[cell] += row.final_loss or 0.0
+        counts[cell] += 1
+    with np.errstate(invalid="ignore"):
+        means = np.where(counts > 0, sums / counts, np.nan)
+    known = means[np.isfinite(means) & (means > 0)]
+    norm = LogNorm(known.min(), known.max()) if known.size and known.min() < known.max() else None
+    image = axes.imshow(means, aspect="auto", cmap="viridis", norm=norm, origin="lower")
+    for axis, levels in ((axes.yaxis, ys), (axes.xaxis, xs)):
+        step = max(1, len(levels) // 10)
+        axis.set_ticks(range(0, len(levels), step), levels[::step])
+    axes.set(ylabel=keys[0], xlabel=keys[1], title="Final loss")
+    figure.colorbar(image, ax=axes)
+
+
+def _levels(key: str, rows: Sequence[Row]) -> list[str]:
+    def order(value: Any) -> tuple[bool, Any]:
+        number = isinstance(value, int | float)
+        return (not number, value if number else shown(value))
+
+    return list(dict.fromkeys(shown(v) for v in sorted((r.values[key] for r in rows), key=order)))
+
+
+def png(figure: "Figure") -> bytes:
+    """The figure as a PNG at print size."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,85 @@
+"""A sweep summed up: ranking, results table, note, and the parent run's record."""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bpexp.config import flatten, plain
+from bpexp.review import figures
+from bpexp.sweep.execute import Finished, Row
+from bpexp.sweep.plan import shown
+from bpexp.tracking import environment
+from bpexp.tracking.contract import Metric, RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIGURES = ("final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy")
+
+
+def ranked(rows: Sequence[Row]) -> list[Row]:
+    """Finished runs by final loss, the lowest first; diverged and failed runs are left out."""
+    sound = [r for r in rows if r.final_loss is not None and r.outcome != "diverged"]
+    return sorted(sound, key=lambda r: (r.final_loss, r.index))
+
+
+def table(finished: Finished) -> "pd.DataFrame":
+    """One row a run, in the sweep's order: its id, settings, outcome and figures."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "run_id": row.run_id,
+            "name": row.name,
+            **{k: shown(v) if isinstance(v, list) else v for k, v in flatten(plain(row.config)).items()},
+            "outcome": row.outcome,
+            "reason": row.reason,
+            **{key: getattr(row, key) for key in FIGURES},
+        }
+        for row in finished.rows
+    )  # fmt: skip
+
+
+def note(finished: Finished) -> str:
+    """Markdown: what was swept, how the runs ended, which one won."""
+    plan, rows = finished.plan, finished.rows
+    lines = [f"Swept {len(plan.configs)} runs on `{plan.configs[0].data.name}`."]
+    for key in plan.varying:
+        values = list(dict.fromkeys(shown(v.get(key)) for v in plan.values))
+        lines.append(f"- `{key}`: {_few(values)}")
+    ends = {o: sum(r.outcome == o for r in rows) for o in dict.fromkeys(r.outcome for r in rows)}
+    lines += ["", "Outcomes: " + ", ".join(f"{count} {o}" for o, count in ends.items()) + "."]
+    best = ranked(rows)
+    if best:
+        lines += ["", f"Lowest final loss: **{best[0].final_loss:.6g}** by run "
+                  f"**{best[0].name}** (`{best[0].run_id}`)."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _few(values: Sequence[str]) -> str:
+    if len(values) <= 8:
+        return ", ".join(values)
+    return f"{', '.join(values[:3])} ... {values[-1]} ({len(values)} values)"
+
+
+def sweep_record(finished: Finished, started: int, ended: int) -> RunRecord:
+    """What the parent run of a sweep holds."""
+    frame = table(finished)
+    parquet = io.BytesIO()
+    frame.to_parquet(parquet, index=False)
+    best = ranked(finished.rows)
+    metrics = [Metric("runs", float(len(finished.rows)), 0)]
+    if best and best[0].final_loss is not None and math.isfinite(best[0].final_loss):
+        metrics.append(Metric("best_final_loss", best[0].final_loss, 0))
+    files = {"results.csv": frame.to_csv(index=False).encode(), "results.parquet": parquet.getvalue()}
+    if best:
+        files |= {"summary.png": figures.png(figures.summary(finished.plan, best))}
+    varied = {f"sweep.{key}": _few(list(dict.fromkeys(shown(v.get(key)) for v in finished.plan.values)))
+              for key in finished.plan.varying}  # fmt: skip
+    tags = environment.tags() | {
+        "mlflow.note.content": note(finished),
+        "bpexp.kind": "sweep",
+        "bpexp.best_run": best[0].run_id if best else "none",
+    }
+    return RunRecord("", finished.status, started, ended, varied, tags, metrics, files)

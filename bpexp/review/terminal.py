@@ -1,0 +1,112 @@
+"""What a run or sweep prints. Colours and bars only where a terminal shows them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bpexp.data import load
+from bpexp.review.summary import FIGURES, ranked
+from bpexp.sweep.execute import Finished, Row
+from bpexp.sweep.plan import Plan, shown
+from bpexp.sweep.pool import workers
+from bpexp.tracking.store import Store
+
+
+def console() -> Console:
+    """Standard output; piped text is plain and never folded."""
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=10_000, no_color=True)
+
+
+def announce(out: Console, plan: Plan, store: Store) -> None:
+    """Say what is about to be done."""
+    n, config = len(plan.configs), plan.configs[0]
+    sizes = "-".join(map(str, _sizes(plan)))
+    where = f"experiment {plan.session.tracking.experiment!r} in {store.uri}"
+    if n == 1:
+        out.print(f"1 run of {config.data.name}, layers {sizes}, tracked as {where}", soft_wrap=True)
+    else:
+        parts = [
+            f"{key} ({len({shown(v.get(key)) for v in plan.values})} values)" for key in plan.varying
+        ]
+        over = f" over {', '.join(parts)}" if parts else ""
+        jobs = workers(plan.session.n_jobs, n)
+        out.print(f"{n} runs{over} on {jobs} worker{'s' * (jobs > 1)}, tracked as {where}", soft_wrap=True)
+
+
+def _sizes(plan: Plan) -> tuple[int, ...]:
+    config = plan.configs[0]
+    dataset = load(config.data)
+    return (dataset.X.shape[1], *config.hidden, dataset.Y.shape[1])
+
+
+@contextmanager
+def progress(out: Console, total: int) -> Iterator[Callable[[Row], None]]:
+    """A live bar with runs done, time left and the best loss; nothing when piped."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[best]}"))
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task("", total=total, best="")
+        lowest = np.inf
+
+        def advance(row: Row) -> None:
+            nonlocal lowest
+            if row.final_loss is not None and row.outcome != "diverged":
+                lowest = min(lowest, row.final_loss)
+            best = f"best loss {lowest:.4g}" if np.isfinite(lowest) else ""
+            bar.update(task, advance=1, best=best)
+
+        yield advance
+
+
+def report(out: Console, finished: Finished, store: Store) -> None:
+    """The predictions of one run, or the ranking of a sweep; what went wrong; what to type next."""
+    best = ranked(finished.rows)
+    if finished.single is not None and best:
+        _single(out, finished, best[0])
+    elif best:
+        _ranking(out, finished, best)
+    for row in finished.rows:
+        if row.outcome in ("failed", "diverged"):
+            out.print(f"{row.outcome}: {row.name}: {row.reason}", markup=False, soft_wrap=True)
+    if finished.interrupted:
+        left = sum(r.outcome == "interrupted" for r in finished.rows)
+        out.print(f"Interrupted: {len(finished.rows) - left} runs kept, {left} marked KILLED.")
+    out.print(f"Review: {store.ui_command}", markup=False, soft_wrap=True)
+
+
+def _single(out: Console, finished: Finished, row: Row) -> None:
+    result, dataset = finished.single, load(finished.plan.configs[0].data)
+    assert result is not None
+    if dataset.X.size <= 64:
+        shown_table = Table(box=None, pad_edge=False)
+        for column in (*dataset.inputs, *dataset.targets, *(f"predicted {t}" for t in dataset.targets)):
+            shown_table.add_column(column, justify="right")
+        for x, y, a in zip(dataset.X, dataset.Y, result.predictions, strict=True):
+            cells = [f"{v:g}" for v in (*x, *y)] + [f"{v:.8f}" for v in a]
+            shown_table.add_row(*cells)
+        out.print(shown_table)
+    figures = [(key, getattr(row, key)) for key in FIGURES]
+    text = ", ".join(f"{key} {value:.8g}" for key, value in figures if value is not None)
+    out.print(f"{row.outcome}: {text}")
+    out.print(f"Run {row.run_id}")
+
+
+def _ranking(out: Console, finished: Finished, best: list[Row]) -> None:
+    figures = [key for key in FIGURES if any(getattr(r, key) is not None for r in best)]
+    ranking = Table(box=None, pad_edge=False, title=f"Best {min(10, len(best))} of {len(best)}",
+                    title_justify="left", title_style="bold")  # fmt: skip
+    for column in ("rank", *finished.plan.varying, *figures, "outcome", "run"):
+        ranking.add_column(column, justify="left" if column in ("outcome", "run") else "right")
+    for rank, row in enumerate(best[:10], start=1):
+        numbers = [_number(getattr(row, key)) for key in figures]
+        settings = [shown(row.values[key]) for key in finished.plan.varying]
+        ranking.add_row(str(rank), *settings, *numbers, row.outcome, row.run_id[:8])
+    out.print(ranking)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

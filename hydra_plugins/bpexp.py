@@ -1,0 +1,97 @@
+"""Hydra's side of bpexp: a sweeper that expands, a launcher that hands over the whole batch.
+
+Hydra imports this file at every start, so it imports nothing heavy.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from omegaconf import DictConfig
+
+
+@dataclass
+class LauncherConf:
+    """hydra/launcher=bpexp."""
+
+    _target_: str = "hydra_plugins.bpexp.BpexpLauncher"
+
+
+@dataclass
+class SweeperConf:
+    """hydra/sweeper=bpexp."""
+
+    _target_: str = "hydra_plugins.bpexp.BpexpSweeper"
+    max_batch_size: int | None = None
+    params: dict[str, Any] | None = None
+
+
+_store = ConfigStore.instance()
+_store.store(group="hydra/launcher", name="bpexp", node=LauncherConf, provider="bpexp")
+_store.store(group="hydra/sweeper", name="bpexp", node=SweeperConf, provider="bpexp")
+
+
+class BpexpSweeper(BasicSweeper):
+    """Hydra's basic sweeper without its check of each job by a full composition.
+
+    Our launcher checks the whole batch itself; other launchers get Hydra's check.
+    """
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Expand the product of ``arguments`` and launch it."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        from bpexp.sweep.expand import expand
+
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        batch = expand(overrides)
+        if not isinstance(self.launcher, BpexpLauncher):
+            self.validate_batch_is_legal(batch)
+        returns = self.launcher.launch(batch, initial_job_idx=0)
+        for job in returns:
+            _ = job.return_value  # raises what the job raised
+        return [returns]
+
+
+class BpexpLauncher(Launcher):
+    """Runs a whole batch as one sweep."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what ``launch`` needs."""
+        self.context, self.config = hydra_context, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Compose, check, train and track every job; exits where not all runs finished."""
+        from pathlib import Path
+
+        from bpexp import session
+        from bpexp.sweep import plan
+        from bpexp.sweep.compose import Composer
+
+        composer = Composer(self.context.config_loader, self.config)
+        composed = [composer.compose(overrides) for overrides in job_overrides]
+        finished = session.run(plan.make(composed), is_sweep=True)
+        session.keep(finished, Path(str(self.config.hydra.sweep.dir)))
+        status = session.EXIT[finished.status]
+        if status:
+            assert self.context.callbacks is not None
+            # Leaving early would keep users' callbacks from seeing the end of the sweep.
+            self.context.callbacks.on_multirun_end(config=self.config)
+            sys.exit(status)
+        return [
+            JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED, _return_value=row.final_loss)
+            for overrides, row in zip(job_overrides, finished.rows, strict=True)
+        ]

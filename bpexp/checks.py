@@ -18,7 +18,9 @@ def _fail(key: str, rule: str, value: object) -> ConfigError:
 
 def integer(low: int, high: int | None = None) -> Check:
     """A whole number from ``low`` to ``high``; no booleans, no fractions."""
-    rule = f"a whole number of at least {low}" if high is None else f"a whole number in {low}..{high}"
+    rule = (
+        f"a whole number of at least {low}" if high is None else f"a whole number in {low}..{high}"
+    )
 
     def check(key: str, value: Any) -> int:
         if type(value) is not int or value < low or (high is not None and value > high):

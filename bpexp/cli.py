@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -66,10 +65,15 @@ def _run(config: "DictConfig") -> None:
     from omegaconf import OmegaConf
 
     from bpexp import session
-    from bpexp.sweep import plan
+    from bpexp.checks import ConfigError
+    from bpexp.sweeps import plan
 
     composed = OmegaConf.to_container(config, resolve=True)
-    finished = session.run(plan.make([composed]), is_sweep=False)  # type: ignore[list-item]
+    try:
+        finished = session.run(plan.make([composed]), is_sweep=False)  # type: ignore[list-item]
+    except ConfigError as error:
+        # Raised through Hydra it would come with a second line of Hydra's.
+        _stop(str(error), 1)
     status = session.EXIT[finished.status]
     if status:
         sys.exit(status)
@@ -83,6 +87,12 @@ def _sentence(error: Exception) -> str:
     found = re.search(r"Could not override '([^']+)'", str(error))
     if found and found[1] not in keys():
         return str(checks.unknown(found[1], keys()))
+    choice = re.search(
+        r"Could not find '(\w+)/([^']+)'\s+Available options in '\w+':(.*?)Config", str(error), re.S
+    )
+    if choice:
+        options = ", ".join(choice[3].split())
+        return f"{choice[1]} must be one of {options}, got '{choice[2]}'."
     missing = re.search(r"Missing mandatory value: ([\w.]+)", str(error))
     if missing:
         return f"{missing[1]} must be given ({missing[1]}=...)."

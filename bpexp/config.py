@@ -142,7 +142,8 @@ def _build(cls: type[T], values: object, prefix: str) -> T:
             raise checks.unknown(f"{prefix}{key}", [prefix + name for name in rules])
     clean = {}
     for name, rule in rules.items():
-        if name not in values and rule.default is MISSING:
+        # "???" is OmegaConf's mark of a value that must be given.
+        if values.get(name, rule.default) in (MISSING, "???"):
             raise ConfigError(f"{prefix}{name} must be given.")
         if name in values:
             clean[name] = rule.metadata["check"](prefix + name, values[name])

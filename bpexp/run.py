@@ -38,9 +38,7 @@ def _draw(model: Model) -> init.Draw:
     return rules[model.init]
 
 
-def _judge(
-    result: TrainResult, dataset: Dataset, functions: list[str], loss: str
-) -> TrainResult:
+def _judge(result: TrainResult, dataset: Dataset, functions: list[str], loss: str) -> TrainResult:
     """Add accuracy, and loss and accuracy on the test rows, where they apply."""
     if result.outcome is Outcome.DIVERGED:
         return result

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from bpexp.sweep.execute import Finished, execute
-from bpexp.sweep.plan import Plan
+from bpexp.sweeps.execute import Finished, execute
+from bpexp.sweeps.plan import Plan
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.store import Store, locate
 

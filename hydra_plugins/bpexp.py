@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from omegaconf import DictConfig
 
 
@@ -47,7 +47,7 @@ class BpexpSweeper(BasicSweeper):
         """Expand the product of ``arguments`` and launch it."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        from bpexp.sweep.expand import expand
+        from bpexp.sweeps.expand import expand
 
         assert self.hydra_context is not None
         assert self.launcher is not None
@@ -78,8 +78,8 @@ class BpexpLauncher(Launcher):
         from pathlib import Path
 
         from bpexp import session
-        from bpexp.sweep import plan
-        from bpexp.sweep.compose import Composer
+        from bpexp.sweeps import plan
+        from bpexp.sweeps.compose import Composer
 
         composer = Composer(self.context.config_loader, self.config)
         composed = [composer.compose(overrides) for overrides in job_overrides]
@@ -92,6 +92,8 @@ class BpexpLauncher(Launcher):
             self.context.callbacks.on_multirun_end(config=self.config)
             sys.exit(status)
         return [
-            JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED, _return_value=row.final_loss)
+            JobReturn(
+                overrides=list(overrides), status=JobStatus.COMPLETED, _return_value=row.final_loss
+            )
             for overrides, row in zip(job_overrides, finished.rows, strict=True)
         ]

@@ -1,6 +1,6 @@
 """Data sets: from a ``config.Data`` to arrays."""
 
 from bpexp.data.dataset import Dataset
-from bpexp.data.load import load
+from bpexp.data.source import load
 
 __all__ = ["Dataset", "load"]

@@ -1,5 +1,6 @@
 """The user's own CSV, Parquet or NPZ file as arrays."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,11 @@ def _frame(path: str) -> "pd.DataFrame":
     import pandas as pd
 
     file = Path(path)
-    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".npz": _npz}
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": pd.read_csv,
+        ".parquet": pd.read_parquet,
+        ".npz": _npz,
+    }
     if file.suffix not in readers:
         raise ConfigError(f"data.path must end in .csv, .parquet or .npz, got {path!r}.")
     if not file.is_file():

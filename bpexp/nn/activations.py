@@ -24,12 +24,14 @@ class Activation(NamedTuple):
 def sigmoid(z: Array) -> Array:
     """1 / (1 + exp(-z)); for z below about -709 the exponential overflows to a clean 0."""
     with np.errstate(over="ignore"):
-        return 1.0 / (1.0 + np.exp(-z))
+        out: Array = 1.0 / (1.0 + np.exp(-z))
+    return out
 
 
 def relu(z: Array) -> Array:
     """max(z, 0); its derivative at 0 is taken as 0."""
-    return np.maximum(z, 0.0)
+    out: Array = np.maximum(z, 0.0)
+    return out
 
 
 def identity(z: Array) -> Array:
@@ -39,7 +41,7 @@ def identity(z: Array) -> Array:
 
 def softmax(z: Array) -> Array:
     """exp(z_k) / sum_j exp(z_j) along the last axis, shifted by the row's maximum."""
-    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    e: Array = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
 

@@ -1,5 +1,6 @@
 """Initial weights: all weights layer by layer, then all biases, from one stream."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -37,7 +38,7 @@ def initialise(sizes: Sequence[int], draw: Draw, seed: int) -> tuple[list[Array]
     MT19937 of ``seed`` (``np.random.RandomState``, frozen by NumPy's policy).
     """
     rng = np.random.RandomState(seed)
-    layers = list(zip(sizes[:-1], sizes[1:], strict=True))
+    layers = list(itertools.pairwise(sizes))
     weights = [draw(rng, (n_in, n_out), n_in, n_out) for n_in, n_out in layers]
     biases = [draw(rng, (1, n_out), n_in, n_out) for n_in, n_out in layers]
     return weights, biases

@@ -13,7 +13,6 @@ from bpexp.nn.activations import ACTIVATIONS
 from bpexp.typing import Array
 
 
-
 class Loss(NamedTuple):
     """``total(Z, A, Y)`` is the summed loss of logits Z, outputs A and targets Y, all
     (n_samples, n_outputs); ``delta(name, A, Y)`` its gradient by Z for the output

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bpexp.typing import Array
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
 from bpexp.nn.stopping import Criterion
 from bpexp.results import Outcome, TrainResult
+from bpexp.typing import Array
 
 
 def train(

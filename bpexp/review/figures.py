@@ -4,8 +4,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bpexp.sweep.execute import Row
-from bpexp.sweep.plan import Plan, shown
+from bpexp.sweeps.execute import Row
+from bpexp.sweeps.plan import Plan, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

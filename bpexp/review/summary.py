@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from bpexp.config import flatten, plain
 from bpexp.review import figures
-from bpexp.sweep.execute import Finished, Row
-from bpexp.sweep.plan import shown
+from bpexp.sweeps.execute import Finished, Row
+from bpexp.sweeps.plan import shown
 from bpexp.tracking import environment
 from bpexp.tracking.contract import Metric, RunRecord
+from bpexp.tracking.read import FIGURES
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FIGURES = ("final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy")
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
@@ -32,7 +31,7 @@ def table(finished: Finished) -> "pd.DataFrame":
         {
             "run_id": row.run_id,
             "name": row.name,
-            **{k: shown(v) if isinstance(v, list) else v for k, v in flatten(plain(row.config)).items()},
+            **_settings(row),
             "outcome": row.outcome,
             "reason": row.reason,
             **{key: getattr(row, key) for key in FIGURES},
@@ -41,13 +40,25 @@ def table(finished: Finished) -> "pd.DataFrame":
     )  # fmt: skip
 
 
+def _settings(row: Row) -> dict[str, object]:
+    flat = flatten(plain(row.config))
+    return {key: shown(v) if isinstance(v, list) else v for key, v in flat.items()}
+
+
+def _swept(finished: Finished) -> dict[str, str]:
+    """The values of each setting that varies, shortened where they are many."""
+    values = finished.plan.values
+    return {
+        key: _few(list(dict.fromkeys(shown(v.get(key)) for v in values)))
+        for key in finished.plan.varying
+    }
+
+
 def note(finished: Finished) -> str:
     """Markdown: what was swept, how the runs ended, which one won."""
     plan, rows = finished.plan, finished.rows
     lines = [f"Swept {len(plan.configs)} runs on `{plan.configs[0].data.name}`."]
-    for key in plan.varying:
-        values = list(dict.fromkeys(shown(v.get(key)) for v in plan.values))
-        lines.append(f"- `{key}`: {_few(values)}")
+    lines += [f"- `{key}`: {values}" for key, values in _swept(finished).items()]
     ends = {o: sum(r.outcome == o for r in rows) for o in dict.fromkeys(r.outcome for r in rows)}
     lines += ["", "Outcomes: " + ", ".join(f"{count} {o}" for o, count in ends.items()) + "."]
     best = ranked(rows)
@@ -72,11 +83,13 @@ def sweep_record(finished: Finished, started: int, ended: int) -> RunRecord:
     metrics = [Metric("runs", float(len(finished.rows)), 0)]
     if best and best[0].final_loss is not None and math.isfinite(best[0].final_loss):
         metrics.append(Metric("best_final_loss", best[0].final_loss, 0))
-    files = {"results.csv": frame.to_csv(index=False).encode(), "results.parquet": parquet.getvalue()}
+    files = {
+        "results.csv": frame.to_csv(index=False).encode(),
+        "results.parquet": parquet.getvalue(),
+    }
     if best:
         files |= {"summary.png": figures.png(figures.summary(finished.plan, best))}
-    varied = {f"sweep.{key}": _few(list(dict.fromkeys(shown(v.get(key)) for v in finished.plan.values)))
-              for key in finished.plan.varying}  # fmt: skip
+    varied = {f"sweep.{key}": values for key, values in _swept(finished).items()}
     tags = environment.tags() | {
         "mlflow.note.content": note(finished),
         "bpexp.kind": "sweep",

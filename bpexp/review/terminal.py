@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -9,11 +10,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bpexp.data import load
-from bpexp.review.summary import FIGURES, ranked
-from bpexp.sweep.execute import Finished, Row
-from bpexp.sweep.plan import Plan, shown
-from bpexp.sweep.pool import workers
+from bpexp.review.summary import ranked
+from bpexp.sweeps.execute import Finished, Row
+from bpexp.sweeps.plan import Plan, shown
+from bpexp.sweeps.pool import workers
+from bpexp.tracking.read import FIGURES
 from bpexp.tracking.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def console() -> Console:
@@ -28,14 +33,19 @@ def announce(out: Console, plan: Plan, store: Store) -> None:
     sizes = "-".join(map(str, _sizes(plan)))
     where = f"experiment {plan.session.tracking.experiment!r} in {store.uri}"
     if n == 1:
-        out.print(f"1 run of {config.data.name}, layers {sizes}, tracked as {where}", soft_wrap=True)
+        out.print(
+            f"1 run of {config.data.name}, layers {sizes}, tracked as {where}", soft_wrap=True
+        )
     else:
         parts = [
-            f"{key} ({len({shown(v.get(key)) for v in plan.values})} values)" for key in plan.varying
+            f"{key} ({len({shown(v.get(key)) for v in plan.values})} values)"
+            for key in plan.varying
         ]
         over = f" over {', '.join(parts)}" if parts else ""
         jobs = workers(plan.session.n_jobs, n)
-        out.print(f"{n} runs{over} on {jobs} worker{'s' * (jobs > 1)}, tracked as {where}", soft_wrap=True)
+        out.print(
+            f"{n} runs{over} on {jobs} worker{'s' * (jobs > 1)}, tracked as {where}", soft_wrap=True
+        )
 
 
 def _sizes(plan: Plan) -> tuple[int, ...]:
@@ -47,7 +57,12 @@ def _sizes(plan: Plan) -> tuple[int, ...]:
 @contextmanager
 def progress(out: Console, total: int) -> Iterator[Callable[[Row], None]]:
     """A live bar with runs done, time left and the best loss; nothing when piped."""
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[best]}"))
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[best]}"),
+    )
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("", total=total, best="")
         lowest = np.inf
@@ -83,7 +98,11 @@ def _single(out: Console, finished: Finished, row: Row) -> None:
     assert result is not None
     if dataset.X.size <= 64:
         shown_table = Table(box=None, pad_edge=False)
-        for column in (*dataset.inputs, *dataset.targets, *(f"predicted {t}" for t in dataset.targets)):
+        for column in (
+            *dataset.inputs,
+            *dataset.targets,
+            *(f"predicted {t}" for t in dataset.targets),
+        ):
             shown_table.add_column(column, justify="right")
         for x, y, a in zip(dataset.X, dataset.Y, result.predictions, strict=True):
             cells = [f"{v:g}" for v in (*x, *y)] + [f"{v:.8f}" for v in a]
@@ -109,4 +128,17 @@ def _ranking(out: Console, finished: Finished, best: list[Row]) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+    return "" if value is None or value != value else f"{value:.6g}"
+
+
+def frame_table(frame: "pd.DataFrame") -> Table:
+    """A table of runs: id, name, status, outcome, settings that vary, final figures."""
+    keys = ["run_id", "name", "status", "outcome"]
+    keys += [c for c in FIGURES if c in frame and frame[c].notna().any()]
+    out = Table(box=None, pad_edge=False)
+    for key in keys:
+        out.add_column(key, justify="right" if key in FIGURES else "left")
+    for row in frame.to_dict("records"):
+        cells = [_number(row[k]) if k in FIGURES else str(row[k]) for k in keys]
+        out.add_row(row["run_id"][:8], *cells[1:])
+    return out

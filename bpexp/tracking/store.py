@@ -32,7 +32,9 @@ class Store:
         return "python -m bpexp ui" + ("" if self == default else f" --uri '{self.uri}'")
 
 
-def locate(uri: str | None, folder: Path, environment: "os._Environ[str] | dict[str, str]") -> Store:
+def locate(
+    uri: str | None, folder: Path, environment: "os._Environ[str] | dict[str, str]"
+) -> Store:
     """The store that ``tracking.uri``, else MLFLOW_TRACKING_URI, else ``folder`` means.
 
     Raises ConfigError for a URI that MLflow's tracking cannot use.
@@ -50,7 +52,9 @@ def locate(uri: str | None, folder: Path, environment: "os._Environ[str] | dict[
     if scheme == "sqlite":
         database = (folder / uri.removeprefix("sqlite:///")).resolve()
         return Store(f"sqlite:///{database}", database.parent / "artifacts")
-    return Store(uri, None if scheme in ("http", "https", "databricks") else folder / "outputs/artifacts")
+    return Store(
+        uri, None if scheme in ("http", "https", "databricks") else folder / "outputs/artifacts"
+    )
 
 
 def connect(store: Store) -> "MlflowClient":
@@ -72,7 +76,9 @@ def connect(store: Store) -> "MlflowClient":
             client.search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
         said = " ".join(str(error).split())[:300]
-        raise ConfigError(f"tracking.uri must be a store that opens, got {store.uri!r}: {said}") from error
+        raise ConfigError(
+            f"tracking.uri must be a store that opens, got {store.uri!r}: {said}"
+        ) from error
     return client
 
 

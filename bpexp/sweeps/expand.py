@@ -25,7 +25,9 @@ def expand(overrides: Sequence[Override]) -> list[list[str]]:
             if isinstance(override.value(), RangeSweep):
                 values = [_short(value) for value in values]
             if not values:
-                raise ConfigError(f"{key} must have at least one value, got {override.input_line!r}.")
+                raise ConfigError(
+                    f"{key} must have at least one value, got {override.input_line!r}."
+                )
             choices[key] = [f"{key}={value}" for value in values]
         else:
             raise ConfigError(
@@ -37,6 +39,8 @@ def expand(overrides: Sequence[Override]) -> list[list[str]]:
 def _short(value: str) -> str:
     """0.30000000000000004, which range(.1,.5,.1) counts up to, as the 0.3 that was meant."""
     try:
-        return value if "." not in value and "e" not in value else repr(float(f"{float(value):.12g}"))
+        return (
+            value if "." not in value and "e" not in value else repr(float(f"{float(value):.12g}"))
+        )
     except ValueError:
         return value

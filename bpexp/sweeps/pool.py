@@ -59,6 +59,7 @@ def _alone(index: int, config: TrainConfig) -> Indexed:
 
     with ProcessPoolExecutor(max_workers=1) as executor:
         try:
-            return executor.submit(attempt, index, config).result()
+            result: Indexed = executor.submit(attempt, index, config).result()
+            return result
         except TerminatedWorkerError as error:
             return index, Failure(f"its worker process died: {str(error).splitlines()[0]}")

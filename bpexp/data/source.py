@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bpexp.checks import ConfigError
 from bpexp.config import Data, Encoder, File, Parity, Spirals, TrainConfig
@@ -12,6 +13,7 @@ from bpexp.data import logic, table
 from bpexp.data.dataset import Dataset
 from bpexp.typing import Array
 
+Rows = NDArray[np.integer[Any]]
 Columns = tuple[Array, Array, tuple[str, ...], tuple[str, ...], bool]
 
 
@@ -38,7 +40,9 @@ def _bundled(loader: str) -> Callable[[Any], Columns]:
 
 def _encoder(config: Encoder) -> Columns:
     if config.low >= config.high:
-        raise ConfigError(f"data.low must be below data.high ({config.high:g}), got {config.low:g}.")
+        raise ConfigError(
+            f"data.low must be below data.high ({config.high:g}), got {config.low:g}."
+        )
     return _named(*logic.encoder(config.size, config.low, config.high))
 
 
@@ -69,7 +73,8 @@ def load(config: Data) -> Dataset:
     return Dataset(config.name, X_train, Y[train], X_test, Y[test], inputs, targets, classes)
 
 
-def _split(n: int, config: Data) -> tuple[Array, Array]:
+def _split(n: int, config: Data) -> tuple[Rows, Rows]:
+    """Row numbers to train on and to test with, each in order."""
     n_test = round(n * config.test_fraction)
     if n_test >= n:
         raise ConfigError(

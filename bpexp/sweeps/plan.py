@@ -8,7 +8,7 @@ from typing import Any
 from bpexp.checks import ConfigError
 from bpexp.config import Session, TrainConfig, flatten, parse, plain
 from bpexp.data import load
-from bpexp.data.load import check_fit
+from bpexp.data.source import check_fit
 
 
 @dataclass(frozen=True)

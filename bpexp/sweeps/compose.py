@@ -32,7 +32,9 @@ class Composer:
         """The job's configuration as plain containers, interpolations resolved."""
         parsed = [self._parse(text) for text in overrides]
         values = [(o, path) for o, path in parsed if path is not None]
-        rest = tuple(text for text, (_, path) in zip(overrides, parsed, strict=True) if path is None)
+        rest = tuple(
+            text for text, (_, path) in zip(overrides, parsed, strict=True) if path is None
+        )
         if rest not in self._bases:
             self._bases[rest] = self._load(list(rest))
         base, quick = self._bases[rest]
@@ -68,7 +70,7 @@ class Composer:
     def _load(self, overrides: list[str]) -> tuple[Plain, bool]:
         """The composed job, and whether it is free of interpolations."""
         config = self._loader.load_sweep_config(self._master, overrides)
-        config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         raw = OmegaConf.to_container(config)
         resolved = OmegaConf.to_container(config, resolve=True)
         return resolved, raw == resolved  # type: ignore[return-value]

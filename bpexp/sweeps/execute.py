@@ -9,8 +9,8 @@ from typing import Any
 from bpexp.config import TrainConfig
 from bpexp.data import load
 from bpexp.results import Failure, TrainResult
-from bpexp.sweep.plan import Plan
-from bpexp.sweep.pool import train_all
+from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.pool import train_all
 from bpexp.tracking import environment
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.record import run_record, schedule
@@ -114,7 +114,9 @@ def _interruptible(
 
 def sweep_name(plan: Plan) -> str:
     """lr x seed, 30 runs."""
-    return f"sweep {' x '.join(plan.varying) or plan.configs[0].data.name}, {len(plan.configs)} runs"
+    return (
+        f"sweep {' x '.join(plan.varying) or plan.configs[0].data.name}, {len(plan.configs)} runs"
+    )
 
 
 def _track(

@@ -1,0 +1,87 @@
+"""bpexp from Python."""
+
+import itertools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bpexp.cli import conf_dir
+from bpexp.results import TrainResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Settings = Any
+
+
+def train(**settings: Settings) -> TrainResult:
+    """Train one run, without tracking it: ``train(seed=3, lr=0.5, data="parity")``.
+
+    Settings are those of the command line; groups of them are given as a dict
+    (``data={"name": "parity", "bits": 3}``) or with ``__`` for the dot (``data__bits=3``).
+    Raises ConfigError for a setting that breaks its rule.
+    """
+    from bpexp.run import train_config
+    from bpexp.sweeps import plan
+
+    return train_config(plan.make([_compose(settings)]).configs[0])
+
+
+def sweep(**settings: Settings) -> "pd.DataFrame":
+    """Run and track every combination of settings given as a list or range.
+
+    ``sweep(lr=[0.1, 1], seed=range(10))`` returns one row a run, in order, the last
+    setting varying fastest. A list of widths for one network is a list in the list:
+    ``hidden=[2, [8, 4]]``. Raises ConfigError before the first run if any is wrong.
+    """
+    from bpexp import session
+    from bpexp.review import summary
+    from bpexp.sweeps import plan
+
+    values = [list(v) if isinstance(v, list | tuple | range) else [v] for v in settings.values()]
+    jobs = [dict(zip(settings, job, strict=True)) for job in itertools.product(*values)]
+    finished = session.run(plan.make([_compose(job) for job in jobs]), is_sweep=True, quiet=True)
+    return summary.table(finished)
+
+
+def load_runs(
+    sweep: str | None = None,
+    *,
+    uri: str | None = None,
+    experiment: str = "bpexp",
+    filter: str = "",
+) -> "pd.DataFrame":
+    """Tracked runs, one row each, the newest first; of one sweep, if it is named."""
+    from bpexp.tracking import read
+    from bpexp.tracking.store import connect, locate
+
+    client = connect(locate(uri, Path.cwd(), os.environ))
+    runs = read.search(client, experiment, filter, sweep)
+    return read.frame([r for r in runs if r.data.tags.get("bpexp.kind") != "sweep"])
+
+
+def _compose(settings: dict[str, Settings]) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        groups = [
+            f"{k}={v}" for k, v in settings.items() if k in ("data", "model") and isinstance(v, str)
+        ]
+        composed: Any = OmegaConf.to_container(compose("config", groups), resolve=False)
+    for key, value in settings.items():
+        if key in ("data", "model") and isinstance(value, str):
+            continue
+        *path, last = key.split("__")
+        node = composed
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = _listed(value)
+    return dict(composed)
+
+
+def _listed(value: Any) -> Any:
+    return (
+        list(value) if isinstance(value, Iterable) and not isinstance(value, str | dict) else value
+    )

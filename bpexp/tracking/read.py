@@ -1,0 +1,101 @@
+"""Runs read back from a store."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bpexp.checks import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+FIGURES = ("final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy")
+
+
+def search(
+    client: "MlflowClient", experiment: str, filter_string: str = "", sweep: str | None = None
+) -> list["Run"]:
+    """Runs of an experiment, the newest first; ``filter_string`` is MLflow's own language.
+
+    Raises ConfigError for an experiment that is not there or a filter MLflow refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        raise ConfigError(f"--experiment must be an experiment of this store, got {experiment!r}.")
+    if sweep:
+        parent = find(client, experiment, sweep).info.run_id
+        clause = f"tags.`mlflow.parentRunId` = '{parent}'"
+        filter_string = f"{filter_string} and {clause}" if filter_string else clause
+    runs: list[Run] = []
+    token: str | None = None
+    while True:
+        try:
+            page = client.search_runs(
+                [found.experiment_id], filter_string, max_results=5000, page_token=token
+            )
+        except MlflowException as error:
+            said = " ".join(str(error).split())
+            raise ConfigError(
+                f'--filter must be an MLflow filter such as "metrics.final_loss < 0.1", '
+                f"got {filter_string!r}: {said}"
+            ) from error
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def find(client: "MlflowClient", experiment: str, wanted: str) -> "Run":
+    """The run whose id starts with ``wanted``, or whose name it is.
+
+    Raises ConfigError where none or more than one run fits.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if len(wanted) == 32:
+        try:
+            return client.get_run(wanted)
+        except MlflowException as error:
+            raise ConfigError(f"RUN must be a run of this store, got {wanted!r}.") from error
+    runs = search(client, experiment)
+    fits = [r for r in runs if r.info.run_id.startswith(wanted) or r.info.run_name == wanted]
+    if not wanted or not fits:
+        raise ConfigError(
+            f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}."
+        )
+    if len(fits) > 1:
+        ids = ", ".join(run.info.run_id[:12] for run in fits[:5])
+        raise ConfigError(f"RUN must fit one run, got {wanted!r}, which fits {len(fits)}: {ids}.")
+    return fits[0]
+
+
+def frame(runs: list["Run"]) -> "pd.DataFrame":
+    """One row a run: id, name, sweep, status, outcome, settings, final figures."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "run_id": run.info.run_id,
+                "name": run.info.run_name,
+                "sweep": run.data.tags.get("mlflow.parentRunId", ""),
+                "status": run.info.status,
+                "outcome": run.data.tags.get("bpexp.outcome", run.data.tags.get("bpexp.kind", "")),
+                **{key: _value(text) for key, text in sorted(run.data.params.items())},
+                **{key: run.data.metrics.get(key, float("nan")) for key in FIGURES},
+            }
+            for run in runs
+        ]
+    ).convert_dtypes()
+
+
+def _value(text: str) -> Any:
+    """A parameter as the number it was; other text as it is."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else text

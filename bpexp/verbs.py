@@ -1,0 +1,154 @@
+"""The verbs beside Hydra's overrides: ui, runs, show, compare."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bpexp.checks import ConfigError
+from bpexp.tracking import read
+from bpexp.tracking.store import Store, connect, locate
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Carry out one verb; ends with exit status 2 and one sentence on bad input."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        store = _existing(locate(chosen.uri, Path.cwd(), os.environ))
+        chosen.verb(store, chosen)
+    except ConfigError as error:
+        print(f"bpexp: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has left; what it wanted it has.
+        sys.stderr.close()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bpexp", description="Review tracked runs.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def add(name: str, verb: Callable[..., None], about: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=about, description=about)
+        sub.add_argument("--uri", help="the store (MLFLOW_TRACKING_URI, or ./outputs/mlflow.db)")
+        sub.add_argument("--experiment", default="bpexp", help="MLflow experiment (bpexp)")
+        sub.set_defaults(verb=verb)
+        return sub
+
+    ui = add("ui", _ui, "Open MLflow's pages on this store, on loopback.")
+    ui.add_argument("--port", type=int, default=5000, help="port (5000)")
+    runs = add("runs", _runs, "A table of the runs, the newest first.")
+    runs.add_argument("--sweep", help="only this sweep's runs (id, its beginning, or name)")
+    runs.add_argument("--filter", default="", help='MLflow\'s filter: "metrics.final_loss < 0.1"')
+    runs.add_argument("--format", choices=["table", "csv", "json"], default="table")
+    runs.add_argument("-n", type=int, help="at most so many (table: 50)")
+    show = add("show", _show, "One run in full.")
+    show.add_argument("run", metavar="RUN", help="id, its beginning, or name")
+    compare = add("compare", _compare, "What differs between runs.")
+    compare.add_argument("run", metavar="RUN", nargs="+", help="ids, their beginnings, or names")
+    return parser
+
+
+def _existing(store: Store) -> Store:
+    database = store.uri.removeprefix("sqlite:///")
+    if database != store.uri and not Path(database).is_file():
+        raise ConfigError(
+            f"--uri must be a store that exists, got {store.uri!r}; run a sweep first."
+        )
+    return store
+
+
+def _ui(store: Store, chosen: argparse.Namespace) -> None:
+    if store.uri.startswith("http"):
+        raise ConfigError(
+            f"--uri must be a database for ui, got the server {store.uri!r}: open that."
+        )
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri,
+               "--host", "127.0.0.1", "--port", str(chosen.port)]  # fmt: skip
+    if store.artifacts:
+        command += ["--default-artifact-root", store.artifacts.as_uri()]
+    print(f"http://127.0.0.1:{chosen.port} (Ctrl-C ends it)", flush=True)
+    sys.exit(subprocess.call(command, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}))
+
+
+def _runs(store: Store, chosen: argparse.Namespace) -> None:
+    found = read.search(connect(store), chosen.experiment, chosen.filter, chosen.sweep)
+    total, limit = len(found), chosen.n or (50 if chosen.format == "table" else None)
+    frame = read.frame(found[:limit])
+    if chosen.format == "csv":
+        frame.to_csv(sys.stdout, index=False)
+    elif chosen.format == "json":
+        print(frame.to_json(orient="records", indent=2))
+    else:
+        from bpexp.review.terminal import console, frame_table
+
+        out = console()
+        out.print(frame_table(frame))
+        out.print(f"{len(frame)} of {total} runs" + ("; -n for more" if total > len(frame) else ""))
+
+
+def _show(store: Store, chosen: argparse.Namespace) -> None:
+    client = connect(store)
+    run = read.find(client, chosen.experiment, chosen.run)
+    from bpexp.review.terminal import console
+
+    out = console()
+    out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}", markup=False)
+    tags = {k: v for k, v in run.data.tags.items() if k.startswith("bpexp.")}
+    parts: dict[str, Mapping[str, Any]] = {
+        "configuration": run.data.params, "metrics": run.data.metrics, "environment": tags,
+    }  # fmt: skip
+    for title, values in parts.items():
+        out.print(f"\n{title}", style="bold")
+        width = max(map(len, values), default=0)
+        for key, value in sorted(values.items()):
+            out.print(f"  {key:<{width}}  {value}", markup=False, soft_wrap=True)
+    out.print("\nartifacts", style="bold")
+    for artifact in client.list_artifacts(run.info.run_id):
+        out.print(f"  {artifact.path}  {artifact.file_size} bytes", markup=False)
+    note = run.data.tags.get("mlflow.note.content")
+    if note:
+        out.print(f"\n{note}", markup=False)
+
+
+def _compare(store: Store, chosen: argparse.Namespace) -> None:
+    if len(chosen.run) < 2:
+        raise ConfigError(f"compare must be given at least two runs, got {len(chosen.run)}.")
+    client = connect(store)
+    runs = [read.find(client, chosen.experiment, wanted) for wanted in chosen.run]
+    from rich.table import Table
+
+    from bpexp.review.terminal import console
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("", *(run.info.run_id[:8] for run in runs)):
+        table.add_column(column)
+    for key, values in differences([facts(run) for run in runs]).items():
+        table.add_row(key, *values)
+    out = console()
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print("No difference in configuration, metrics or environment.")
+
+
+def facts(run: "Run") -> dict[str, str]:
+    """Configuration, metrics and environment of a run as text."""
+    tags = {k: v for k, v in run.data.tags.items() if k.startswith("bpexp.") and k != "bpexp.sweep"}
+    metrics = {k: f"{v:.12g}" for k, v in run.data.metrics.items()}
+    return {"name": run.info.run_name or "", **run.data.params, **metrics, **tags}
+
+
+def differences(given: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Keys whose values are not all equal, with each one's value ('-' for none)."""
+    keys = dict.fromkeys(key for one in given for key in one)
+    rows = {key: [one.get(key, "-") for one in given] for key in keys}
+    return {key: values for key, values in rows.items() if len(set(values)) > 1}

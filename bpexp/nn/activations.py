@@ -42,11 +42,13 @@ def identity(z: Array) -> Array:
 def softmax(z: Array) -> Array:
     """exp(z_k) / sum_j exp(z_j) along the last axis, shifted by the row's maximum."""
     e: Array = np.exp(z - z.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+    out: Array = e / e.sum(axis=-1, keepdims=True)
+    return out
 
 
 def _softmax_pullback(a: Array, v: Array) -> Array:
-    return a * (v - (v * a).sum(axis=-1, keepdims=True))
+    out: Array = a * (v - (v * a).sum(axis=-1, keepdims=True))
+    return out
 
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -1,6 +1,8 @@
 """Runs in parallel by joblib, each apart from the others' errors and crashes."""
 
+import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -51,7 +53,19 @@ def _parallel(jobs: dict[int, TrainConfig], n_workers: int) -> Iterator[Indexed]
     # One BLAS thread a worker: the runs are the parallelism.
     with parallel_config("loky", n_jobs=n_workers, inner_max_num_threads=1):
         pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        yield from pool(delayed(attempt)(index, config) for index, config in list(jobs.items()))
+        with _without_interrupts():
+            results = pool(delayed(attempt)(index, config) for index, config in list(jobs.items()))
+        yield from results
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Workers started here do not get the terminal's Ctrl-C: it is the parent's to handle."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _alone(index: int, config: TrainConfig) -> Indexed:

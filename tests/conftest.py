@@ -1,0 +1,22 @@
+"""Shared: the program as a user starts it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def bpexp(tmp_path):
+    """Runs ``python -m bpexp ...`` in an empty folder; returns the finished process."""
+
+    def run(*arguments, **environment):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
+        return subprocess.run(
+            [sys.executable, "-m", "bpexp", *arguments],
+            cwd=tmp_path, env=clean | environment, capture_output=True, text=True, timeout=170,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    return run

@@ -1,0 +1,193 @@
+"""The program as people type it."""
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+
+def client(folder):
+    return mlflow.MlflowClient(f"sqlite:///{folder}/outputs/mlflow.db")
+
+
+def tracked(folder):
+    api = client(folder)
+    found = api.get_experiment_by_name("bpexp")
+    return api.search_runs([found.experiment_id], max_results=1000)
+
+
+def test_a_run_prints_and_tracks_the_default_experiment(bpexp, tmp_path):
+    done = bpexp()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for digits in ("0.06029012", "0.94447222", "0.94436700", "0.05997169"):
+        assert digits in done.stdout
+    assert "\x1b" not in done.stdout
+    assert done.stdout.rstrip().endswith("Review: python -m bpexp ui")
+    (run,) = tracked(tmp_path)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["lr"] == "0.1"
+    assert run.data.params["model.loss"] == "half_squared"
+    assert run.data.metrics["epochs_run"] == 10_000
+    assert run.data.tags["bpexp.outcome"] == "completed"
+    api = client(tmp_path)
+    history = api.get_metric_history(run.info.run_id, "loss")
+    steps = [point.step for point in history]
+    assert len(steps) == 100
+    assert (steps[0], steps[-1]) == (1, 10_000)
+    (data,) = run.inputs.dataset_inputs
+    assert data.dataset.name == "xor"
+    folder = api.download_artifacts(run.info.run_id, "")
+    losses = np.load(f"{folder}/losses.npz", allow_pickle=False)["loss"]
+    assert [point.value for point in history] == [losses[step - 1] for step in steps]
+    weights = np.load(f"{folder}/weights.npz", allow_pickle=False)
+    shapes = {name: weights[name].shape for name in weights.files}
+    assert shapes == {"W1": (2, 2), "b1": (1, 2), "W2": (2, 1), "b2": (1, 1)}
+    table = pd.read_csv(f"{folder}/predictions.csv")
+    assert list(table.columns) == ["x1", "x2", "y1", "predicted y1"]
+
+
+def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
+    done = bpexp("-m", "lr=0.1,1", "seed=range(0,3)", "epochs=200", "n_jobs=2")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "6 runs over seed (3 values), lr (2 values) on 2 workers" in done.stdout
+    runs = tracked(tmp_path)
+    (parent,) = [r for r in runs if r.data.tags.get("bpexp.kind") == "sweep"]
+    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(children) == 6
+    assert {r.info.run_name for r in children} == {
+        f"seed={s} lr={lr}" for s in range(3) for lr in ("0.1", "1")
+    }
+    best = min(children, key=lambda r: r.data.metrics["final_loss"])
+    assert best.info.run_name in parent.data.tags["mlflow.note.content"]
+    folder = client(tmp_path).download_artifacts(parent.info.run_id, "")
+    assert set(os.listdir(folder)) == {"results.csv", "results.parquet", "summary.png"}
+    table = pd.read_parquet(f"{folder}/results.parquet")
+    by_id = {r.info.run_id: r.data.metrics["final_loss"] for r in children}
+    assert dict(zip(table.run_id, table.final_loss, strict=True)) == by_id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lr=-1"], "lr must be a finite number above 0, got -1."),
+        (["-m", "lr=abc,0.1"], "lr must be a finite number above 0, got 'abc'."),
+        (["lrr=1"], "lrr is not a key of the configuration; did you mean lr?"),
+        (["hidden=0"], "hidden must be a width of at least 1 or a list of such widths, got 0."),
+        (["epochs=1.5"], "epochs must be a whole number in 1..1000000000, got 1.5."),
+        (["data=iri"], "data must be one of"),
+        (["data=file"], "data.path must be given."),
+        (["data=file", "data.path=missing.csv", "data.target=y"], "existing file, got 'missing.csv'"),
+        (["-m", "seed=1,2", "data=xor,iris", "model.output=softmax"], "at least two outputs"),
+        (["-m", "lr=1,0.1,0"], "got 0."),
+        (["rnus"], "rnus is neither a verb nor key=value; did you mean runs?"),
+        (["show", "abc"], "--uri must be a store that exists"),
+        (["tracking.uri=nowhere"], "tracking.uri must be a database"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_and_writes_nothing(bpexp, tmp_path, arguments, said):
+    done = bpexp(*arguments)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_three_classes_do_not_fit_a_single_sigmoid(bpexp, tmp_path):
+    (tmp_path / "t.csv").write_text("a,y\n1,0\n2,1\n3,2\n")
+    done = bpexp("data=file", "data.path=t.csv", "data.target=y")
+    assert done.returncode == 1
+    assert "single sigmoid output, got 3 classes: 0, 1, 2" in done.stderr
+    assert os.listdir(tmp_path) == ["t.csv"]
+
+
+def test_a_range_is_swept_over_the_numbers_that_were_meant(bpexp):
+    done = bpexp("-m", "lr=range(0.1,0.5,0.1)", "epochs=5")
+    assert done.returncode == 0, done.stderr
+    rows = csv.DictReader(io.StringIO(bpexp("runs", "--format", "csv").stdout))
+    assert sorted(row["lr"] for row in rows if row["outcome"] == "completed") == [
+        "0.1",
+        "0.2",
+        "0.3",
+        "0.4",
+    ]
+
+
+def test_hydras_own_launcher_runs_the_jobs_too(bpexp, tmp_path):
+    done = bpexp("-m", "seed=1,2", "epochs=5", "hydra/launcher=basic")
+    assert done.returncode == 0, done.stderr
+    assert sorted(r.data.params["seed"] for r in tracked(tmp_path)) == ["1", "2"]
+
+
+def test_cfg_shows_the_configuration_and_runs_nothing(bpexp, tmp_path):
+    done = bpexp("--cfg", "job", "lr=0.7")
+    assert done.returncode == 0
+    assert "\nlr: 0.7\n" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_the_verbs_and_settings(bpexp):
+    done = bpexp("--help")
+    assert done.returncode == 0
+    for word in ("compare RUN RUN", "lr: 0.1", "breast_cancer", "python -m bpexp -m"):
+        assert word in done.stdout
+
+
+def test_verbs_read_the_store(bpexp):
+    assert bpexp("-m", "lr=0.1,1", "epochs=20").returncode == 0
+    runs = json.loads(bpexp("runs", "--format", "json", "--filter", "params.lr = '1.0'").stdout)
+    assert [run["name"] for run in runs] == ["lr=1"]
+    shown = bpexp("show", runs[0]["run_id"][:10]).stdout
+    assert re.search(r"lr +1\.0", shown)
+    assert "weights.npz" in shown
+    compared = bpexp("compare", "lr=0.1", "lr=1").stdout
+    assert re.search(r"^lr +0\.1 +1\.0", compared, re.M)
+    assert "epochs " not in compared
+    bad = bpexp("runs", "--filter", "nonsense")
+    assert bad.returncode == 2
+    assert "--filter must be an MLflow filter" in bad.stderr
+
+
+def test_divergence_is_reported_and_not_a_failure(bpexp, tmp_path):
+    done = bpexp("model=regressor", "lr=1e200", "epochs=50")
+    assert done.returncode == 0, done.stderr
+    assert "diverged" in done.stdout
+    (run,) = tracked(tmp_path)
+    assert run.data.tags["bpexp.outcome"] == "diverged"
+
+
+def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bpexp", "-m", "seed=1,2,3", "epochs=20,400000000", "n_jobs=2"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    # Wait, as the store shows it, for the first finished child.
+    while process.poll() is None:
+        try:
+            with sqlite3.connect(f"file:{tmp_path}/outputs/mlflow.db?mode=ro", uri=True) as db:
+                if db.execute("select count(*) from runs where status='FINISHED'").fetchone()[0]:
+                    break
+        except sqlite3.OperationalError:
+            continue
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    statuses = [r.info.status for r in tracked(tmp_path)]
+    assert "RUNNING" not in statuses
+    assert statuses.count("KILLED") + statuses.count("FINISHED") == 7
+    assert statuses.count("FINISHED") >= 1
+    assert "Interrupted" in out

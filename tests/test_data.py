@@ -1,0 +1,101 @@
+"""Data sets, splits and the user's own files."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bpexp.checks import ConfigError
+from bpexp.config import Data, Encoder, File, Parity, Spirals
+from bpexp.data import load
+
+
+def test_xor_is_the_four_patterns_in_order():
+    xor = load(Data(name="xor"))
+    assert xor.X.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert xor.Y.tolist() == [[0], [1], [1], [0]]
+
+
+def test_parity_counts_ones():
+    parity = load(Parity(name="parity", bits=5))
+    assert len(parity.X) == 32
+    assert parity.Y[:, 0].tolist() == [bin(i).count("1") % 2 for i in range(32)]
+
+
+def test_encoder_has_the_chosen_targets():
+    encoder = load(Encoder(name="encoder", size=3, low=0.1, high=0.9))
+    assert encoder.Y.tolist() == [[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]]
+
+
+def test_spirals_mirror_each_other():
+    spirals = load(Spirals(name="spirals", points=97))
+    np.testing.assert_array_equal(spirals.X[:97], -spirals.X[97:])
+    radii = np.hypot(*spirals.X[:97].T)
+    assert radii[0] == pytest.approx(1.0)
+    assert radii[-1] == pytest.approx(1 / 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "features", "outputs"),
+    [("iris", 150, 4, 3), ("digits", 1797, 64, 10), ("breast_cancer", 569, 30, 2)],
+)
+def test_bundled_tables_split_and_standardise(name, rows, features, outputs):
+    data = load(Data(name=name, test_fraction=0.25, standardize=True))
+    assert len(data.X) + len(data.X_test) == rows
+    assert len(data.X_test) == round(rows * 0.25)
+    assert data.X.shape[1] == features
+    assert data.Y.shape[1] == outputs
+    np.testing.assert_allclose(data.X.mean(axis=0), 0.0, atol=1e-9)
+    deviations = data.X.std(axis=0)
+    np.testing.assert_allclose(deviations[deviations > 0], 1.0)
+
+
+def test_the_split_depends_on_its_seed_alone():
+    one, same, other = (load(Data(name="iris", test_fraction=0.5, split_seed=s)) for s in (1, 1, 2))
+    assert one.digest == same.digest != other.digest
+
+
+@pytest.fixture
+def frame():
+    return pd.DataFrame({"a": [0.0, 1.0, 2.0], "b": [1.5, 2.5, 3.5], "kind": ["u", "v", "u"]})
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_label_column_becomes_one_hot(tmp_path, frame, suffix):
+    path = tmp_path / f"t.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    data = load(File(name="file", path=str(path), target=("kind",)))
+    assert data.inputs == ("a", "b")
+    assert data.targets == ("kind=u", "kind=v")
+    assert data.Y.tolist() == [[1, 0], [0, 1], [1, 0]]
+
+
+def test_npz_with_several_targets(tmp_path):
+    path = tmp_path / "t.npz"
+    np.savez(path, x=np.eye(3), y=np.arange(3.0), z=np.ones(3))
+    data = load(File(name="file", path=str(path), target=("y", "z")))
+    assert data.inputs == ("x0", "x1", "x2")
+    assert data.Y.tolist() == [[0, 1], [1, 1], [2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("content", "target", "said"),
+    [
+        ("a,y\n1,2\n", "z", r"data.target must name columns of .* \(a, y\), got 'z'"),
+        ("a,y\n1,2\n,3\n", "y", r"finite numbers, got nan in column 'a', row 2"),
+        ("a,y\n1,2\nfoo,3\n", "y", r"numbers in column 'a'"),
+        ("a,y\n", "y", "at least one row"),
+        ("", "y", "readable .csv file"),
+    ],
+)
+def test_bad_files_say_what_is_wrong(tmp_path, content, target, said):
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=said):
+        load(File(name="file", path=str(path), target=(target,)))
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    path = tmp_path / "t.npz"
+    np.savez(path, x=np.array([{}, {}], dtype=object), y=np.arange(2.0))
+    with pytest.raises(ConfigError, match=r"readable \.npz file"):
+        load(File(name="file", path=str(path), target=("y",)))

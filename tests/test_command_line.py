@@ -88,7 +88,7 @@ def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
         (["epochs=1.5"], "epochs must be a whole number in 1..1000000000, got 1.5."),
         (["data=iri"], "data must be one of"),
         (["data=file"], "data.path must be given."),
-        (["data=file", "data.path=missing.csv", "data.target=y"], "existing file, got 'missing.csv'"),
+        (["data=file", "data.path=missing.csv", "data.target=y"], "file, got 'missing.csv'"),
         (["-m", "seed=1,2", "data=xor,iris", "model.output=softmax"], "at least two outputs"),
         (["-m", "lr=1,0.1,0"], "got 0."),
         (["rnus"], "rnus is neither a verb nor key=value; did you mean runs?"),

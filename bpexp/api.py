@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Settings = Any
+GROUPS = ("data", "model", "optimizer", "schedule")
 
 
 def train(**settings: Settings) -> TrainResult:
@@ -22,10 +23,14 @@ def train(**settings: Settings) -> TrainResult:
     (``data={"name": "parity", "bits": 3}``) or with ``__`` for the dot (``data__bits=3``).
     Raises ConfigError for a setting that breaks its rule.
     """
-    from bpexp.run import train_config
+    from bpexp.engines.choose import load_engine, packs
+    from bpexp.engines.pack import train_pack
     from bpexp.sweeps import plan
 
-    return train_config(plan.make([_compose(settings)]).configs[0])
+    made = plan.make([_compose(settings)])
+    (pack,) = packs(made.configs, made.session.engine, 1)
+    ((_, result),) = train_pack(made.configs, load_engine(pack.engine))
+    return result
 
 
 def sweep(**settings: Settings) -> "pd.DataFrame":
@@ -66,12 +71,10 @@ def _compose(settings: dict[str, Settings]) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        groups = [
-            f"{k}={v}" for k, v in settings.items() if k in ("data", "model") and isinstance(v, str)
-        ]
+        groups = [f"{k}={v}" for k, v in settings.items() if k in GROUPS and isinstance(v, str)]
         composed: Any = OmegaConf.to_container(compose("config", groups), resolve=False)
     for key, value in settings.items():
-        if key in ("data", "model") and isinstance(value, str):
+        if key in GROUPS and isinstance(value, str):
             continue
         *path, last = key.split("__")
         node = composed

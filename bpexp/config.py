@@ -28,19 +28,35 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parity(Data):
+class Logic(Data):
+    """A problem made of bits: how 0 and 1 are written, in the targets and in the inputs."""
+
+    low: float = _setting(checks.real(), 0.0)
+    high: float = _setting(checks.real(), 1.0)
+    input_low: float = _setting(checks.real(), 0.0)
+    input_high: float = _setting(checks.real(), 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity(Logic):
     """All patterns of ``bits`` bits; the target is 1 where their number of ones is odd."""
 
     bits: int = _setting(checks.integer(1, 16), 4)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoder(Data):
-    """``size`` one-hot patterns that are their own targets, written as ``low`` and ``high``."""
+class Symmetry(Logic):
+    """All patterns of ``bits`` bits; the target is 1 where they mirror themselves."""
+
+    bits: int = _setting(checks.integer(2, 16), 6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder(Logic):
+    """``size`` one-hot patterns that are their own targets; ``complement`` turns the inputs."""
 
     size: int = _setting(checks.integer(2, 4096), 8)
-    low: float = _setting(checks.real(), 0.0)
-    high: float = _setting(checks.real(), 1.0)
+    complement: bool = _setting(checks.boolean, False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +77,9 @@ class File(Data):
 
 
 DATA: dict[str, type[Data]] = {
-    "xor": Data,
+    "xor": Logic,
     "parity": Parity,
+    "symmetry": Symmetry,
     "encoder": Encoder,
     "spirals": Spirals,
     "iris": Data,
@@ -72,18 +89,120 @@ DATA: dict[str, type[Data]] = {
 }
 
 
+UNITS = ("sigmoid", "symmetric_sigmoid", "tanh", "softsign", "relu", "identity")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """Activation of the hidden and of the output layer, loss, and initial weights."""
+    """Activations, loss, how the error is made, and initial weights."""
 
-    activation: str = _setting(checks.one_of("sigmoid", "tanh", "relu", "identity"), "sigmoid")
-    output: str = _setting(
-        checks.one_of("sigmoid", "tanh", "relu", "identity", "softmax"), "sigmoid"
-    )
+    activation: str = _setting(checks.one_of(*UNITS), "sigmoid")
+    output: str = _setting(checks.one_of(*UNITS, "softmax"), "sigmoid")
     loss: str = _setting(checks.one_of("half_squared", "cross_entropy"), "half_squared")
+    error: str = _setting(checks.one_of("linear", "arctanh"), "linear")
+    dead_zone: float = _setting(checks.real(0.0), 0.0)
+    derivative_offset: float = _setting(checks.real(0.0), 0.0)
+    bias_input: float = _setting(checks.real(), 1.0)
     init: str = _setting(checks.one_of("uniform", "glorot", "he"), "uniform")
     init_low: float = _setting(checks.real(), 0.0)
     init_high: float = _setting(checks.real(), 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """Gradient descent, and what every update rule has.
+
+    ``weight_decay`` times the weight is added to the gradient; ``by_fan_in`` divides the
+    learning rate by the number of connections into the unit, bias included.
+    """
+
+    name: str = _setting(checks.text)
+    weight_decay: float = _setting(checks.real(0.0), 0.0)
+    by_fan_in: bool = _setting(checks.boolean, False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Momentum(Optimizer):
+    """A share of the last step is added to the next; Nesterov's form looks ahead."""
+
+    momentum: float = _setting(checks.real(0.0, below=1.0), 0.9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSprop(Optimizer):
+    """Steps over the root of the gradient's running mean square."""
+
+    decay: float = _setting(checks.real(0.0, below=1.0), 0.99)
+    epsilon: float = _setting(checks.real(above=0.0), 1e-8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer):
+    """Running means of gradient and square, corrected for their start."""
+
+    beta1: float = _setting(checks.real(0.0, below=1.0), 0.9)
+    beta2: float = _setting(checks.real(0.0, below=1.0), 0.999)
+    epsilon: float = _setting(checks.real(above=0.0), 1e-8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rprop(Optimizer):
+    """Steps that grow and shrink by the gradient's sign.
+
+    The first step is the learning rate, or drawn for each weight between ``first_low`` and
+    ``first_high`` where they are given.
+    """
+
+    grow: float = _setting(checks.real(above=1.0), 1.2)
+    shrink: float = _setting(checks.real(above=0.0, below=1.0), 0.5)
+    smallest: float = _setting(checks.real(0.0), 1e-6)
+    largest: float = _setting(checks.real(above=0.0), 50.0)
+    first_low: float | None = _setting(checks.optional(checks.real(above=0.0)), None)
+    first_high: float | None = _setting(checks.optional(checks.real(above=0.0)), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quickprop(Optimizer):
+    """Jumps to the bottom of a parabola; a step grows by ``mu`` at most."""
+
+    mu: float = _setting(checks.real(above=0.0), 1.75)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "gradient_descent": Optimizer,
+    "momentum": Momentum,
+    "nesterov": Momentum,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+    "rprop": Rprop,
+    "quickprop": Quickprop,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The learning rate over the epochs: constant, after ``warmup`` epochs of linear growth."""
+
+    name: str = _setting(checks.text)
+    warmup: int = _setting(checks.integer(0), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Schedule):
+    """Times ``factor`` after every ``every`` epochs."""
+
+    every: int = _setting(checks.integer(1), 1000)
+    factor: float = _setting(checks.real(above=0.0), 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Down to ``final`` times itself along half a cosine (Loshchilov and Hutter 2017, eq. 5)."""
+
+    final: float = _setting(checks.real(0.0), 0.0)
+
+
+SCHEDULES: dict[str, type[Schedule]] = {"constant": Schedule, "step": Step, "cosine": Cosine}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,14 +216,18 @@ class Stop:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """All that a run is a function of."""
+    """All that a run is a function of. ``batch_size`` None takes all samples at once."""
 
     seed: int = _setting(checks.integer(0, 2**32 - 1))
     lr: float = _setting(checks.real(above=0.0))
     epochs: int = _setting(checks.integer(1, 10**9))
     hidden: tuple[int, ...] = _setting(checks.widths)
+    batch_size: int | None = _setting(checks.optional(checks.integer(1)), None)
+    numerics: str = _setting(checks.one_of("auto", "exact", "native"), "auto")
     data: Data
     model: Model
+    optimizer: Optimizer
+    schedule: Schedule
     stop: Stop
 
 
@@ -122,6 +245,7 @@ class Session:
     """How runs are carried out; nothing here changes their numbers."""
 
     n_jobs: int
+    engine: str
     tracking: Tracking
 
 
@@ -150,14 +274,20 @@ def _build(cls: type[T], values: object, prefix: str) -> T:
     return cls(**clean)
 
 
-def _data(values: object) -> Data:
+def _named(kinds: Mapping[str, type[T]], values: object, group: str) -> T:
+    """A group whose ``name`` says which of several kinds it is."""
     name = values.get("name") if isinstance(values, Mapping) else values
-    if not isinstance(name, str) or name not in DATA:
-        raise ConfigError(f"data.name must be one of {', '.join(DATA)}, got {name!r}.")
-    return _build(DATA[name], values, "data.")
+    if not isinstance(name, str) or name not in kinds:
+        raise ConfigError(f"{group}.name must be one of {', '.join(kinds)}, got {name!r}.")
+    return _build(kinds[name], values, f"{group}.")
 
 
-TOP = ("seed", "lr", "epochs", "hidden")
+GROUPS: dict[str, Mapping[str, type[Any]]] = {
+    "data": DATA, "optimizer": OPTIMIZERS, "schedule": SCHEDULES,
+}  # fmt: skip
+PARTS: dict[str, type[Any]] = {"model": Model, "stop": Stop, "tracking": Tracking}
+TOP = tuple(f.name for f in fields(TrainConfig) if "check" in f.metadata)
+_engine = checks.one_of("auto", "numpy", "compiled")
 
 
 def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, Session]:
@@ -165,47 +295,78 @@ def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, Session]:
 
     Raises ConfigError with one sentence on the first rule that is broken.
     """
-    known = [*TOP, "data", "model", "stop", "n_jobs", "tracking"]
+    known = [*TOP, *GROUPS, *PARTS, "n_jobs", "engine"]
     for key in values:
         if key not in known:
             raise checks.unknown(str(key), known)
     for key in known:
         if key not in values:
             raise ConfigError(f"{key} must be given.")
-    rules = {f.name: f.metadata["check"] for f in fields(TrainConfig) if f.name in TOP}
-    train = TrainConfig(
-        **{key: rules[key](key, values[key]) for key in TOP},
-        data=_data(values["data"]),
-        model=_build(Model, values["model"], "model."),
-        stop=_build(Stop, values["stop"], "stop."),
+    train = parse_train({k: v for k, v in values.items() if k not in _SESSION})
+    session = Session(
+        n_jobs=_jobs("n_jobs", values["n_jobs"]),
+        engine=_engine("engine", values["engine"]),
+        tracking=_build(Tracking, values["tracking"], "tracking."),
     )
-    _check_model(train.model)
-    tracking = _build(Tracking, values["tracking"], "tracking.")
-    return train, Session(n_jobs=_jobs("n_jobs", values["n_jobs"]), tracking=tracking)
+    return train, session
 
 
-def _check_model(model: Model) -> None:
+_SESSION = ("n_jobs", "engine", "tracking")
+
+
+def parse_train(values: Mapping[str, Any]) -> TrainConfig:
+    """Check and type what a run is a function of. Raises ConfigError."""
+    rules = {f.name: f for f in fields(TrainConfig)}
+    for key in values:
+        if key not in rules:
+            raise checks.unknown(str(key), rules)
+    clean: dict[str, Any] = {}
+    for key, rule in rules.items():
+        if key in GROUPS:
+            clean[key] = _named(GROUPS[key], values.get(key), key)
+        elif key in PARTS:
+            clean[key] = _build(PARTS[key], values.get(key), f"{key}.")
+        elif key in values:
+            clean[key] = rule.metadata["check"](key, values[key])
+        elif rule.default is MISSING:
+            raise ConfigError(f"{key} must be given.")
+    train = TrainConfig(**clean)
+    _check_together(train)
+    return train
+
+
+def _check_together(train: TrainConfig) -> None:
+    model, optimizer = train.model, train.optimizer
     if model.loss == "cross_entropy" and model.output not in ("sigmoid", "softmax"):
         raise ConfigError(
             "model.loss=cross_entropy must go with model.output=sigmoid or softmax, "
             f"got {model.output!r}."
         )
-    if model.init_low > model.init_high:
+    if model.loss == "cross_entropy" and (model.error != "linear" or model.dead_zone):
         raise ConfigError(
-            f"model.init_low must be at most model.init_high ({model.init_high:g}), "
-            f"got {model.init_low:g}."
+            "model.error and model.dead_zone must go with model.loss=half_squared, "
+            "got cross_entropy."
         )
+    for group, low, high in (
+        (model, "init_low", "init_high"),
+        (optimizer, "smallest", "largest"),
+        (optimizer, "first_low", "first_high"),
+    ):
+        below, above = getattr(group, low, None), getattr(group, high, None)
+        name = "model" if group is model else "optimizer"
+        if (below is None) != (above is None):
+            raise ConfigError(f"{name}.{low} and {name}.{high} must be given together.")
+        if below is not None and above is not None and below > above:
+            raise ConfigError(
+                f"{name}.{low} must be at most {name}.{high} ({above:g}), got {below:g}."
+            )
 
 
-def plain(config: object) -> dict[str, Any]:
+def plain(config: object) -> Any:
     """A config dataclass as nested dicts, lists and scalars, ready for YAML."""
-    out: dict[str, Any] = {}
-    for f in fields(cast(Any, config)):
-        value = getattr(config, f.name)
-        if hasattr(value, "__dataclass_fields__"):
-            value = plain(value)
-        out[f.name] = list(value) if isinstance(value, tuple) else value
-    return out
+    if hasattr(config, "__dataclass_fields__"):
+        return {f.name: plain(getattr(config, f.name)) for f in fields(cast(Any, config))}
+    return list(config) if isinstance(config, tuple) else config
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -221,7 +382,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def keys() -> list[str]:
     """Every key of the configuration, dotted."""
-    parts = [("data", cls) for cls in DATA.values()]
-    nested = [*parts, ("model", Model), ("stop", Stop), ("tracking", Tracking)]
-    dotted = [f"{group}.{f.name}" for group, cls in nested for f in fields(cast(Any, cls))]
-    return sorted({*TOP, "n_jobs", "data", "model", *dotted})
+    nested = [(group, cls) for group, kinds in GROUPS.items() for cls in kinds.values()]
+    nested += PARTS.items()
+    dotted = [f"{group}.{f.name}" for group, cls in nested for f in fields(cls)]
+    return sorted({*TOP, *GROUPS, *PARTS, "n_jobs", "engine", *dotted})

@@ -5,6 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import settings
+
+# Machines are shared and slow at times; an example's time says nothing.
+settings.register_profile("bpexp", deadline=None)
+settings.load_profile("bpexp")
 
 
 @pytest.fixture

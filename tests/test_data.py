@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from bpexp.checks import ConfigError
-from bpexp.config import Data, Encoder, File, Parity, Spirals
+from bpexp.config import Data, Encoder, File, Logic, Parity, Spirals, Symmetry
 from bpexp.data import load
 
 
 def test_xor_is_the_four_patterns_in_order():
-    xor = load(Data(name="xor"))
+    xor = load(Logic(name="xor"))
     assert xor.X.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert xor.Y.tolist() == [[0], [1], [1], [0]]
 
@@ -24,6 +24,20 @@ def test_parity_counts_ones():
 def test_encoder_has_the_chosen_targets():
     encoder = load(Encoder(name="encoder", size=3, low=0.1, high=0.9))
     assert encoder.Y.tolist() == [[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]]
+
+
+def test_an_encoder_can_be_complemented_and_symmetric():
+    encoder = load(Encoder(name="encoder", size=3, complement=True, input_low=-0.5, input_high=0.5))
+    assert encoder.X.tolist() == [[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]]
+    assert encoder.Y.tolist() == np.eye(3).tolist()
+
+
+def test_eight_of_the_64_patterns_of_six_bits_mirror_themselves():
+    symmetry = load(Symmetry(name="symmetry"))
+    assert symmetry.X.shape == (64, 6)
+    assert [x for x, y in zip(symmetry.X.tolist(), symmetry.Y, strict=True) if y] == [
+        [float(b) for b in (*half, *half[::-1])] for half in np.ndindex(2, 2, 2)
+    ]
 
 
 def test_spirals_mirror_each_other():

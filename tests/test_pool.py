@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from bpexp.config import Data, Model, Stop, TrainConfig
+from bpexp.config import Logic, Model, Optimizer, Schedule, Stop, TrainConfig
+from bpexp.engines.choose import Pack, load_engine
 from bpexp.results import Failure, TrainResult
 from bpexp.sweeps import pool
 
@@ -14,29 +15,32 @@ DEADLY = 13
 
 def make(seed):
     return TrainConfig(
-        seed=seed, lr=0.1, epochs=10, hidden=(2,), data=Data(name="xor"), model=Model(), stop=Stop()
-    )
+        seed=seed, lr=0.1, epochs=10, hidden=(2,), numerics="exact", data=Logic(name="xor"),
+        model=Model(), optimizer=Optimizer(name="gradient_descent"),
+        schedule=Schedule(name="constant"), stop=Stop(),
+    )  # fmt: skip
 
 
-def sometimes(index, config):
-    if config.seed == DEADLY:
+def sometimes(runs, configs, engine):
+    if any(config.seed == DEADLY for config in configs):
         os.kill(os.getpid(), signal.SIGKILL)
-    return ORIGINAL(index, config)
+    return ORIGINAL(runs, configs, engine)
 
 
-ORIGINAL = pool.attempt
+ORIGINAL = pool._in_worker
 
 
 @pytest.fixture
 def deadly(monkeypatch):
-    monkeypatch.setattr(pool, "attempt", sometimes)
+    monkeypatch.setattr(pool, "_in_worker", sometimes)
 
 
 @pytest.mark.usefixtures("deadly")
 @pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")
 def test_a_dying_worker_costs_its_own_run_only():
     configs = [make(seed) for seed in range(20)]
-    results = dict(pool.train_all(configs, 2))
+    packs = [Pack((*range(start, start + 4),), "numpy") for start in range(0, 20, 4)]
+    results = dict(pair for pack in pool.train_all(packs, configs, 2) for pair in pack)
     assert sorted(results) == list(range(20))
     failed = {i: r for i, r in results.items() if isinstance(r, Failure)}
     assert list(failed) == [DEADLY]
@@ -44,10 +48,11 @@ def test_a_dying_worker_costs_its_own_run_only():
     assert all(isinstance(results[i], TrainResult) for i in range(20) if i != DEADLY)
 
 
-def test_an_error_is_a_value():
-    broken = make(1)
-    object.__setattr__(broken, "hidden", (-1,))
-    index, result = pool.attempt(5, broken)
-    assert index == 5
-    assert isinstance(result, Failure)
-    assert result.reason.startswith("ValueError")
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_an_error_is_a_value_and_its_runs_own(engine):
+    configs = [make(seed) for seed in range(5)]
+    object.__setattr__(configs[3], "seed", -1)
+    results = dict(pool.attempt(range(5), configs, load_engine(engine)))
+    assert isinstance(results[3], Failure)
+    assert results[3].reason.startswith("ValueError")
+    assert [isinstance(results[i], TrainResult) for i in range(5)] == [True] * 3 + [False, True]

@@ -8,30 +8,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpexp.nn import init, stopping
-from bpexp.nn.activations import ACTIVATIONS
+import bpexp
+from bpexp.nn import init
+from bpexp.nn.activations import ACTIVATIONS, softmax
+from bpexp.nn.arithmetic import ARITHMETICS, EXACT, NATIVE
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
-from bpexp.nn.train import train
+from bpexp.nn.network import Network
 from bpexp.results import Outcome
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 Y = np.array([[0.0], [1.0], [1.0], [0.0]])
 
 
-def xor(seed=42, lr=0.1, epochs=10_000, **more):
-    weights, biases = init.initialise([2, 2, 1], init.uniform(0.0, 1.0), seed)
-    return train(X, Y, weights, biases, ["sigmoid", "sigmoid"], "half_squared", lr, epochs, **more)
+@pytest.fixture(params=["exact", "native"])
+def numerics(request):
+    return request.param
 
 
-def test_default_experiment_gives_the_known_predictions():
-    result = xor()
+def test_default_experiment_gives_the_known_predictions(numerics):
+    result = bpexp.train(numerics=numerics)
     expected = ["0.06029012", "0.94447222", "0.94436700", "0.05997169"]
     assert [f"{p:.8f}" for p in result.predictions[:, 0]] == expected
     assert result.outcome is Outcome.COMPLETED
     assert result.epochs_run == 10_000
     error = result.predictions - Y
-    assert result.final_loss == float((error * error).sum()) / 4
+    assert result.final_loss == pytest.approx(float((error * error).sum()) / 4, rel=1e-15)
 
 
 def test_initial_draws_follow_the_stream_in_order():
@@ -52,40 +54,52 @@ def test_scaled_initialisations_fill_their_bounds(draw, bound):
     assert W.min() < -0.98 * bound
 
 
-def test_one_step_worked_by_hand():
-    # x = 1, target 1, W1 = 0, b1 = 0, W2 = 2, b2 = -1: h = 1/2, z = 0, a = 1/2.
-    # E = 1/8. delta2 = (a - 1) a (1 - a) = -1/8; dW2 = -1/16.
-    # delta1 = delta2 * 2 * h (1 - h) = -1/16; dW1 = -1/16. With lr = 16:
-    one, zero = np.array([[1.0]]), np.array([[0.0]])
-    weights, biases = [zero, np.array([[2.0]])], [zero, np.array([[-1.0]])]
-    result = train(one, one, weights, biases, ["sigmoid"] * 2, "half_squared", 16.0, 1)
+def test_one_step_worked_by_hand(numerics, tmp_path):
+    # x = 1, target 1; seed 0 of U[0, 0] gives zeros: h = 1/2, a = 1/2, E = 1/8.
+    # delta2 = (a - 1) a (1 - a) = -1/8; dW2 = delta2 h = -1/16; W2 = 0, so dW1 = 0.
+    # With lr = 16: W2 = 1, b2 = 2, W1 = b1 = 0. Second pass: z = 1/2 + 2 = 5/2.
+    (tmp_path / "one.csv").write_text("x,y\n1.0,1.0\n")
+    data = {"name": "file", "path": str(tmp_path / "one.csv"), "target": "y"}
+    settings = {"data": data, "model__init_high": 0.0, "hidden": 1, "lr": 16, "numerics": numerics}
+    result = bpexp.train(epochs=1, **settings)
     assert result.losses.tolist() == [0.25]
     assert result.predictions.tolist() == [[0.5]]
-    assert [float(W[0, 0]) for W in result.weights] == [1.0, 3.0]
-    assert [float(b[0, 0]) for b in result.biases] == [1.0, 1.0]
-    assert weights[1][0, 0] == 2.0
+    assert [float(W[0, 0]) for W in result.weights] == [0.0, 1.0]
+    assert [float(b[0, 0]) for b in result.biases] == [0.0, 2.0]
+    # Now delta2 = (a - 1) a (1 - a) with a = s(5/2); W2 += -16 delta2 / 2;
+    # delta1 = delta2 W2 / 4 = delta2 / 4, so W1 = b1 = -4 delta2.
+    a = 1.0 / (1.0 + math.exp(-2.5))
+    delta = (a - 1.0) * a * (1.0 - a)
+    result = bpexp.train(epochs=2, **settings)
+    assert result.predictions[0, 0] == pytest.approx(a, rel=1e-15)
+    assert [float(W[0, 0]) for W in result.weights] == pytest.approx(
+        [-4.0 * delta, 1.0 - 8.0 * delta], rel=1e-14
+    )
+    assert [float(b[0, 0]) for b in result.biases] == pytest.approx(
+        [-4.0 * delta, 2.0 - 16.0 * delta], rel=1e-14
+    )
 
 
 COMBINATIONS = [
-    (hidden, output, loss)
-    for hidden, (loss, output) in itertools.product(["sigmoid", "tanh", "relu", "identity"], LOSSES)
+    (hidden, output, loss) for hidden, (loss, output) in itertools.product(ACTIVATIONS, LOSSES)
 ]
 
 
 @pytest.mark.parametrize(("hidden", "output", "loss"), COMBINATIONS)
 @pytest.mark.parametrize("widths", [[], [3], [4, 3]])
-def test_gradients_equal_central_finite_differences(hidden, output, loss, widths):
+def test_gradients_equal_central_finite_differences(hidden, output, loss, widths, numerics):
+    arithmetic = ARITHMETICS[numerics]
     rng = np.random.RandomState(1)
     inputs, targets = rng.randn(5, 2), np.eye(3)[[0, 1, 2, 0, 1]]
-    functions = [hidden] * len(widths) + [output]
-    weights, biases = init.initialise([2, *widths, 3], init.uniform(-1.0, 1.0), 3)
+    network = Network((2, *widths, 3), (*[hidden] * len(widths), output), loss, bias_input=0.5)
+    weights, biases = init.initialise(network.sizes, init.uniform(-1.0, 1.0), 3)
 
     def total():
-        activations, Z = forward(inputs, weights, biases, functions)
-        return LOSSES[loss, output].total(Z, activations[-1], targets)
+        activations, Z = forward(network, inputs, weights, biases, arithmetic)
+        return LOSSES[loss, output].per_row(arithmetic, Z, activations[-1], targets).sum()
 
-    activations, _ = forward(inputs, weights, biases, functions)
-    by_weights, by_biases = backward(activations, targets, weights, functions, loss)
+    activations, _ = forward(network, inputs, weights, biases, arithmetic)
+    by_weights, by_biases = backward(network, activations, targets, weights, arithmetic)
     step = 1e-6
     for parameter, gradient in zip([*weights, *biases], [*by_weights, *by_biases], strict=True):
         for at in np.ndindex(*parameter.shape):
@@ -98,10 +112,10 @@ def test_gradients_equal_central_finite_differences(hidden, output, loss, widths
             assert gradient[at] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-8)
 
 
-@given(st.floats(-1e3, 1e3), st.sampled_from([0.0, 1.0]))
-def test_binary_cross_entropy_is_finite_and_right_for_every_logit(z, y):
-    a = ACTIVATIONS["sigmoid"].f(np.array([[z]]))
-    got = LOSSES["cross_entropy", "sigmoid"].total(np.array([[z]]), a, np.array([[y]]))
+@given(st.floats(-1e3, 1e3), st.sampled_from([0.0, 1.0]), st.sampled_from([EXACT, NATIVE]))
+def test_binary_cross_entropy_is_finite_and_right_for_every_logit(z, y, arithmetic):
+    Z = np.array([[z]])
+    (got,) = LOSSES["cross_entropy", "sigmoid"].per_row(arithmetic, Z, Z, np.array([[y]]))
     signed = z if y == 0.0 else -z
     expected = (
         signed + math.log1p(math.exp(-signed)) if signed > 0 else math.log1p(math.exp(signed))
@@ -109,47 +123,62 @@ def test_binary_cross_entropy_is_finite_and_right_for_every_logit(z, y):
     assert got == pytest.approx(expected, rel=1e-12, abs=1e-300)
 
 
-def test_softmax_cross_entropy_is_stable_for_large_logits():
+@pytest.mark.parametrize("arithmetic", [EXACT, NATIVE])
+def test_softmax_cross_entropy_is_stable_for_large_logits(arithmetic):
     Z, targets = np.array([[1000.0, 0.0, -1000.0]]), np.array([[0.0, 1.0, 0.0]])
-    A = ACTIVATIONS["softmax"].f(Z)
-    assert LOSSES["cross_entropy", "softmax"].total(Z, A, targets) == 1000.0
+    A = softmax(arithmetic, Z)
+    loss = LOSSES["cross_entropy", "softmax"].per_row(arithmetic, Z, A, targets)
+    assert loss.tolist() == [1000.0]
     assert A.tolist() == [[1.0, 0.0, 0.0]]
 
 
-def test_it_stops_at_the_first_epoch_that_meets_the_loss():
-    full = xor()
+def test_it_stops_at_the_first_epoch_that_meets_the_loss(numerics):
+    full = bpexp.train(numerics=numerics)
     first = int(np.flatnonzero(full.losses <= 0.01)[0]) + 1
-    result = xor(stop={Outcome.CONVERGED: [stopping.below_loss(0.01)]})
+    result = bpexp.train(stop__loss=0.01, numerics=numerics)
     assert result.outcome is Outcome.CONVERGED
     assert result.epochs_run == first
     np.testing.assert_array_equal(result.losses, full.losses[:first])
 
 
-def test_no_update_follows_the_pass_that_stops():
-    result = xor(stop={Outcome.CONVERGED: [stopping.all_correct(Y, 0.4)]})
-    activations, _ = forward(X, result.weights, result.biases, ["sigmoid"] * 2)
+def test_no_update_follows_the_pass_that_stops(numerics):
+    result = bpexp.train(stop__correct=0.4, numerics=numerics)
+    network = Network((2, 2, 1), ("sigmoid", "sigmoid"))
+    arithmetic = ARITHMETICS[numerics]
+    activations, _ = forward(network, X, result.weights, result.biases, arithmetic)
     np.testing.assert_array_equal(activations[-1], result.predictions)
     assert (abs(result.predictions - Y) < 0.4).all()
+    assert result.outcome is Outcome.CONVERGED
 
 
 def test_patience_counts_epochs_without_a_new_lowest_loss():
-    stop = stopping.no_progress(3)
-    assert [stop(loss, Y) for loss in [3.0, 2.0, 2.0, 2.5, 1.9, 2.0, 2.0, 2.0]] == [False] * 7 + [
-        True
-    ]
+    # A step so long that the loss comes down once and then swings.
+    full = bpexp.train(lr=60.0, epochs=2000)
+    lowest, waited = math.inf, 0
+    ends = []
+    for epoch, loss in enumerate(full.losses, start=1):
+        lowest, waited = (loss, 0) if loss < lowest else (lowest, waited + 1)
+        ends += [epoch] * (waited == 5)
+    stalled = bpexp.train(lr=60.0, epochs=2000, stop__patience=5)
+    assert (stalled.outcome, stalled.epochs_run) == (Outcome.STALLED, ends[0])
 
 
-def test_divergence_is_an_outcome_with_its_epoch():
-    one = np.array([[1.0]])
-    result = train(one, one * 0, [one], [one * 0], ["identity"], "half_squared", 1e200, 50)
+def test_divergence_is_an_outcome_with_its_epoch(numerics, tmp_path):
+    (tmp_path / "one.csv").write_text("x,y\n1.0,0.0\n")
+    data = {"name": "file", "path": str(tmp_path / "one.csv"), "target": "y"}
+    result = bpexp.train(
+        data=data, model="regressor", hidden=[], lr=1e200, epochs=50, numerics=numerics,
+        model__init="uniform", model__init_low=1.0, model__init_high=1.0,
+    )  # fmt: skip
     assert result.outcome is Outcome.DIVERGED
-    # w: 1 -> -1e200; then the squared error overflows in the second forward pass.
+    # z = w + b: 2 -> -4e200; then the squared error overflows in the second forward pass.
     assert result.epochs_run == 2
-    assert result.losses.tolist() == [1.0, math.inf]
+    assert result.losses.tolist() == [4.0, math.inf]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
 def test_a_shorter_run_is_the_beginning_of_a_longer_one(seed, epochs):
     np.testing.assert_array_equal(
-        xor(seed, epochs=epochs).losses, xor(seed, epochs=epochs + 5).losses[:epochs]
+        bpexp.train(seed=seed, epochs=epochs).losses,
+        bpexp.train(seed=seed, epochs=epochs + 5).losses[:epochs],
     )

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from bpexp.nn.elementary import cos_of_turns, sin_of_turns
 from bpexp.typing import Array
 
 
@@ -13,10 +14,20 @@ def parity(bits: int) -> tuple[Array, Array]:
     return X, X.sum(axis=1, keepdims=True) % 2
 
 
-def encoder(size: int, low: float, high: float) -> tuple[Array, Array]:
+def symmetry(bits: int) -> tuple[Array, Array]:
+    """All patterns of ``bits`` bits, and 1 for those that mirror themselves."""
+    X, _ = parity(bits)
+    return X, (X[:, ::-1] == X).all(axis=1, keepdims=True).astype(float)
+
+
+def encoder(size: int) -> tuple[Array, Array]:
     """The identity on one-hot patterns (Ackley, Hinton and Sejnowski 1985)."""
-    X = np.eye(size)
-    return X, np.where(X > 0, high, low)
+    return np.eye(size), np.eye(size)
+
+
+def written(bits: Array, low: float, high: float) -> Array:
+    """The same bits with 0 as ``low`` and 1 as ``high``."""
+    return np.where(bits > 0, high, low)
 
 
 def spirals(points: int, turns: float) -> tuple[Array, Array]:
@@ -24,7 +35,7 @@ def spirals(points: int, turns: float) -> tuple[Array, Array]:
 
     Point i lies at angle 2 pi turns i / (points - 1), radius falling from 1 to 1/16.
     """
-    t = np.linspace(0.0, 1.0, points)
-    angle, radius = 2.0 * np.pi * turns * t, 1.0 - t * 15.0 / 16.0
-    arm = np.column_stack([radius * np.sin(angle), radius * np.cos(angle)])
+    t = np.arange(points) / (points - 1.0)
+    angle, radius = turns * t, 1.0 - t * 15.0 / 16.0
+    arm = np.column_stack([radius * sin_of_turns(angle), radius * cos_of_turns(angle)])
     return np.vstack([arm, -arm]), np.repeat([[1.0], [0.0]], points, axis=0)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.checks import ConfigError
-from bpexp.config import Data, Encoder, File, Parity, Spirals, TrainConfig
+from bpexp.config import Data, Encoder, File, Logic, Parity, Spirals, Symmetry, TrainConfig
 from bpexp.data import logic, table
 from bpexp.data.dataset import Dataset
+from bpexp.nn.arithmetic import EXACT
 from bpexp.typing import Array
 
 Rows = NDArray[np.integer[Any]]
@@ -38,17 +39,24 @@ def _bundled(loader: str) -> Callable[[Any], Columns]:
     return read
 
 
+def _logic(config: Logic, X: Array, Y: Array) -> Columns:
+    for low, high in (("low", "high"), ("input_low", "input_high")):
+        below, above = getattr(config, low), getattr(config, high)
+        if below >= above:
+            raise ConfigError(f"data.{low} must be below data.{high} ({above:g}), got {below:g}.")
+    X = logic.written(X, config.input_low, config.input_high)
+    return _named(X, logic.written(Y, config.low, config.high))
+
+
 def _encoder(config: Encoder) -> Columns:
-    if config.low >= config.high:
-        raise ConfigError(
-            f"data.low must be below data.high ({config.high:g}), got {config.low:g}."
-        )
-    return _named(*logic.encoder(config.size, config.low, config.high))
+    X, Y = logic.encoder(config.size)
+    return _logic(config, 1.0 - X if config.complement else X, Y)
 
 
 _SOURCES: dict[str, Callable[[Any], Columns]] = {
-    "xor": lambda config: _named(*logic.parity(2)),
-    "parity": lambda config: _named(*logic.parity(cast(Parity, config).bits)),
+    "xor": lambda config: _logic(config, *logic.parity(2)),
+    "parity": lambda config: _logic(config, *logic.parity(cast(Parity, config).bits)),
+    "symmetry": lambda config: _logic(config, *logic.symmetry(cast(Symmetry, config).bits)),
     "encoder": _encoder,
     "spirals": lambda config: _named(
         *logic.spirals(cast(Spirals, config).points, cast(Spirals, config).turns)
@@ -67,10 +75,19 @@ def load(config: Data) -> Dataset:
     train, test = _split(len(X), config)
     X_train, X_test = X[train], X[test]
     if config.standardize:
-        mean, scale = X_train.mean(axis=0), X_train.std(axis=0)
-        scale[scale == 0.0] = 1.0
+        mean, scale = _moments(X_train)
         X_train, X_test = (X_train - mean) / scale, (X_test - mean) / scale
     return Dataset(config.name, X_train, Y[train], X_test, Y[test], inputs, targets, classes)
+
+
+def _moments(X: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column, summed in order so that the bits hold
+    everywhere; a deviation of 0 counts as 1.
+    """
+    mean = EXACT.sum(X, 0) / len(X)
+    scale = np.sqrt(EXACT.sum((X - mean) * (X - mean), 0) / len(X))
+    scale[scale == 0.0] = 1.0
+    return mean, scale
 
 
 def _split(n: int, config: Data) -> tuple[Rows, Rows]:
@@ -87,6 +104,12 @@ def _split(n: int, config: Data) -> tuple[Rows, Rows]:
     return np.sort(order[n_test:]), np.sort(order[:n_test])
 
 
+_RANGES = {
+    "sigmoid": (0.0, 1.0), "symmetric_sigmoid": (-0.5, 0.5), "tanh": (-1.0, 1.0),
+    "softsign": (-1.0, 1.0),
+}  # fmt: skip
+
+
 def check_fit(config: TrainConfig, dataset: Dataset) -> None:
     """Raises ConfigError where the output layer cannot represent the targets."""
     Y = np.vstack([dataset.Y, dataset.Y_test])
@@ -100,12 +123,11 @@ def check_fit(config: TrainConfig, dataset: Dataset) -> None:
                 f"{len(values)} classes: {', '.join(f'{v:g}' for v in values)} "
                 "(data.classes=true makes one output of each)."
             )
+    least, most = _RANGES.get(output, (-np.inf, np.inf))
+    if low < least or high > most:
         raise ConfigError(
-            f"model.output=sigmoid must have targets from 0 to 1, got {low:g} to {high:g}."
-        )
-    if output == "tanh" and (low < -1.0 or high > 1.0):
-        raise ConfigError(
-            f"model.output=tanh must have targets from -1 to 1, got {low:g} to {high:g}."
+            f"model.output={output} must have targets from {least:g} to {most:g}, "
+            f"got {low:g} to {high:g}."
         )
     if output == "softmax" and Y.shape[1] < 2:
         raise ConfigError("model.output=softmax must have at least two outputs, got 1.")

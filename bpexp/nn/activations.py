@@ -1,9 +1,7 @@
-"""Activation functions and what backpropagation needs of them.
+"""Activation functions a = f(z) and their derivatives, written in terms of a.
 
-Each entry pairs ``f(z)`` with the vector-Jacobian product
-``pullback(a, v) = J(z)^T v``, where ``a = f(z)``; for an elementwise function
-that is ``v * f'(z)``, with the derivative written in terms of ``a``
-(Rumelhart, Hinton and Williams 1986, eq. 10 onwards).
+Rumelhart, Hinton and Williams 1986, eq. 10 onwards. Softmax mixes the units of a
+layer, so it has a pullback of its own.
 """
 
 from collections.abc import Callable
@@ -11,50 +9,73 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bpexp.nn.arithmetic import Arithmetic
+from bpexp.nn.ieee import where
 from bpexp.typing import Array
 
 
 class Activation(NamedTuple):
-    """``f``: (n_samples, units) -> same; ``pullback``: (a, v) -> J^T v, same shape."""
+    """``f``: (arithmetic, z) -> a, elementwise; ``derivative``: a -> f'(z)."""
 
-    f: Callable[[Array], Array]
-    pullback: Callable[[Array, Array], Array]
+    f: Callable[[Arithmetic, Array], Array]
+    derivative: Callable[[Array], Array]
 
 
-def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)); for z below about -709 the exponential overflows to a clean 0."""
-    with np.errstate(over="ignore"):
-        out: Array = 1.0 / (1.0 + np.exp(-z))
-    return out
+def sigmoid_derivative(a: Array) -> Array:
+    """a (1 - a)."""
+    return a * (1.0 - a)
+
+
+def symmetric_sigmoid_derivative(a: Array) -> Array:
+    """Of sigmoid(z) - 1/2: (1/2 + a) (1/2 - a)."""
+    return (0.5 + a) * (0.5 - a)
+
+
+def tanh_derivative(a: Array) -> Array:
+    """1 - a^2."""
+    return 1.0 - a * a
+
+
+def softsign(z: Array) -> Array:
+    """z / (1 + |z|) (Elliott 1993)."""
+    return z / (1.0 + abs(z))
+
+
+def softsign_derivative(a: Array) -> Array:
+    """(1 - |a|)^2."""
+    return (1.0 - abs(a)) * (1.0 - abs(a))
 
 
 def relu(z: Array) -> Array:
-    """max(z, 0); its derivative at 0 is taken as 0."""
-    out: Array = np.maximum(z, 0.0)
+    """max(z, 0), NaN kept."""
+    out: Array = where(z <= 0.0, 0.0, z)
     return out
 
 
-def identity(z: Array) -> Array:
-    """z itself."""
-    return z
-
-
-def softmax(z: Array) -> Array:
-    """exp(z_k) / sum_j exp(z_j) along the last axis, shifted by the row's maximum."""
-    e: Array = np.exp(z - z.max(axis=-1, keepdims=True))
-    out: Array = e / e.sum(axis=-1, keepdims=True)
-    return out
-
-
-def _softmax_pullback(a: Array, v: Array) -> Array:
-    out: Array = a * (v - (v * a).sum(axis=-1, keepdims=True))
+def relu_derivative(a: Array) -> Array:
+    """1 above 0, else 0; 0 at 0."""
+    out: Array = where(a > 0.0, 1.0, 0.0)
     return out
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    "sigmoid": Activation(sigmoid, lambda a, v: v * (a * (1.0 - a))),
-    "tanh": Activation(np.tanh, lambda a, v: v * (1.0 - a * a)),
-    "relu": Activation(relu, lambda a, v: v * (a > 0.0)),
-    "identity": Activation(identity, lambda a, v: v),
-    "softmax": Activation(softmax, _softmax_pullback),
+    "sigmoid": Activation(lambda arithmetic, z: arithmetic.sigmoid(z), sigmoid_derivative),
+    "symmetric_sigmoid": Activation(
+        lambda arithmetic, z: arithmetic.sigmoid(z) - 0.5, symmetric_sigmoid_derivative
+    ),
+    "tanh": Activation(lambda arithmetic, z: arithmetic.tanh(z), tanh_derivative),
+    "softsign": Activation(lambda arithmetic, z: softsign(z), softsign_derivative),
+    "relu": Activation(lambda arithmetic, z: relu(z), relu_derivative),
+    "identity": Activation(lambda arithmetic, z: z, np.ones_like),
 }
+
+
+def softmax(arithmetic: Arithmetic, Z: Array) -> Array:
+    """exp(z_k) / sum_j exp(z_j) over axis 1, shifted by the row's largest."""
+    e = arithmetic.exp(Z - Z.max(axis=1, keepdims=True))
+    return e / arithmetic.sum(e, 1)[:, None]
+
+
+def softmax_pullback(arithmetic: Arithmetic, A: Array, V: Array) -> Array:
+    """J^T v = a (v - sum_k v_k a_k) over axis 1."""
+    return A * (V - arithmetic.sum(V * A, 1)[:, None])

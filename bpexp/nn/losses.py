@@ -1,72 +1,84 @@
-"""Losses over the batch, their gradient at the output, and the figure that is reported.
+"""Losses over the batch, and the error that starts the backward pass.
 
-Every loss is a *sum* over samples, the quantity that gradient descent follows;
-``per_sample`` turns it into the figure that is logged.
+A loss is a *sum* over samples, the quantity that gradient descent follows; the figure
+that is reported is per sample. Z, A, Y: logits, outputs, targets, (n_samples, n_outputs[, L]).
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
-from bpexp.nn.activations import ACTIVATIONS
+from bpexp.nn.arithmetic import Arithmetic
+from bpexp.nn.elementary import log
+from bpexp.nn.ieee import where
 from bpexp.typing import Array
 
 
 class Loss(NamedTuple):
-    """``total(Z, A, Y)`` is the summed loss of logits Z, outputs A and targets Y, all
-    (n_samples, n_outputs); ``delta(name, A, Y)`` its gradient by Z for the output
-    activation of that name; ``per_sample(total, n_samples, n_outputs)`` the logged figure.
+    """``per_row(arithmetic, Z, A, Y)`` is each sample's loss, (n_samples[, L]);
+    ``reported(total, n_samples, n_outputs)`` the logged figure for its sum.
     """
 
-    total: Callable[[Array, Array, Array], float]
-    delta: Callable[[str, Array, Array], Array]
-    per_sample: Callable[[float, int, int], float]
+    per_row: Callable[[Arithmetic, Array, Array, Array], Array]
+    reported: Callable[[Array, int, int], Array]
 
 
-def _half_squared(Z: Array, A: Array, Y: Array) -> float:
+def _half_squared(arithmetic: Arithmetic, Z: Array, A: Array, Y: Array) -> Array:
     error = A - Y
-    return 0.5 * float((error * error).sum())
+    return 0.5 * arithmetic.sum(error * error, 1)
 
 
-def _half_squared_delta(output: str, A: Array, Y: Array) -> Array:
-    return ACTIVATIONS[output].pullback(A, A - Y)
+def binary_cross_entropy(z: Array, y: Array, log1p_of_exp: Array) -> Array:
+    """max(z, 0) - z y + ln(1 + e^-|z|), finite for every finite logit z."""
+    out: Array = where(z > 0.0, z, z * 0.0) - z * y + log1p_of_exp
+    return out
 
 
-def _binary_cross_entropy(Z: Array, A: Array, Y: Array) -> float:
-    """Sum of max(z,0) - z y + log(1 + exp(-|z|)), finite for every finite logit."""
-    return float((np.maximum(Z, 0.0) - Z * Y + np.log1p(np.exp(-np.abs(Z)))).sum())
+def _binary_cross_entropy(arithmetic: Arithmetic, Z: Array, A: Array, Y: Array) -> Array:
+    soft = arithmetic.log1p(arithmetic.exp(-abs(Z)))
+    return arithmetic.sum(binary_cross_entropy(Z, Y, soft), 1)
 
 
-def _categorical_cross_entropy(Z: Array, A: Array, Y: Array) -> float:
-    """Sum over samples of logsumexp(z) * sum(y) - z . y."""
-    top = Z.max(axis=-1, keepdims=True)
-    logsumexp = top + np.log(np.exp(Z - top).sum(axis=-1, keepdims=True))
-    return float((Y * (logsumexp - Z)).sum())
+def _categorical_cross_entropy(arithmetic: Arithmetic, Z: Array, A: Array, Y: Array) -> Array:
+    """Sum over classes of y (logsumexp(z) - z)."""
+    top = Z.max(axis=1, keepdims=True)
+    spread = arithmetic.log(arithmetic.sum(arithmetic.exp(Z - top), 1))[:, None]
+    return arithmetic.sum(Y * ((top - Z) + spread), 1)
 
 
-def _residual(output: str, A: Array, Y: Array) -> Array:
-    """Cross-entropy behind its own activation: the delta is A - Y (Bishop 1995, 6.9).
-
-    The formula supposes targets of one class in all, sum(y) = 1, for softmax.
-    """
-    return A - Y
-
-
-def _mean_square(total: float, n_samples: int, n_outputs: int) -> float:
+def _mean_square(total: Array, n_samples: int, n_outputs: int) -> Array:
     return 2.0 * total / (n_samples * n_outputs)
 
 
-def _mean(total: float, n_samples: int, n_outputs: int) -> float:
+def _mean(total: Array, n_samples: int, n_outputs: int) -> Array:
     return total / n_samples
 
 
 LOSSES: dict[tuple[str, str], Loss] = {
     **{
-        ("half_squared", output): Loss(_half_squared, _half_squared_delta, _mean_square)
-        for output in ACTIVATIONS
+        ("half_squared", output): Loss(_half_squared, _mean_square)
+        for output in (
+            "sigmoid", "symmetric_sigmoid", "tanh", "softsign", "relu", "identity", "softmax"
+        )
     },
-    ("cross_entropy", "sigmoid"): Loss(_binary_cross_entropy, _residual, _mean),
-    ("cross_entropy", "softmax"): Loss(_categorical_cross_entropy, _residual, _mean),
-}
+    ("cross_entropy", "sigmoid"): Loss(_binary_cross_entropy, _mean),
+    ("cross_entropy", "softmax"): Loss(_categorical_cross_entropy, _mean),
+}  # fmt: skip
 """Keyed by (loss, output activation): cross-entropy exists for sigmoid and softmax only."""
+
+
+def linear_error(e: Array, dead_zone: float) -> Array:
+    """e = output - target, with |e| < dead_zone counted as none."""
+    out: Array = where(abs(e) < dead_zone, 0.0, e)
+    return out
+
+
+def arctanh_error(e: Array, dead_zone: float) -> Array:
+    """ln((1 + e) / (1 - e)), held within +-17 (Fahlman 1988, 3.3)."""
+    d = linear_error(e, dead_zone)
+    far = where(d > 0.0, 17.0, -17.0)
+    inside = log((1.0 + d) / (1.0 - d))
+    out: Array = where(abs(d) < 0.9999999, inside, where(d == d, far, d))
+    return out
+
+
+ERRORS = {"linear": linear_error, "arctanh": arctanh_error}

@@ -2,49 +2,71 @@
 
 Rumelhart, Hinton and Williams, "Learning representations by back-propagating
 errors", Nature 323 (1986). Layer l computes z_l = a_{l-1} W_l + b_l, a_l = f_l(z_l),
-with a_0 = X. Weights are (n_in, n_out), biases (1, n_out), one row a sample.
+with a_0 = X. Weights are (n_in, n_out[, L]), biases (1, n_out[, L]), one row a sample.
 """
 
 from collections.abc import Sequence
 
-from bpexp.nn.activations import ACTIVATIONS
-from bpexp.nn.losses import LOSSES
+from bpexp.nn.activations import ACTIVATIONS, softmax, softmax_pullback
+from bpexp.nn.arithmetic import Arithmetic
+from bpexp.nn.losses import ERRORS
+from bpexp.nn.network import Network
 from bpexp.typing import Array
 
 
 def forward(
-    X: Array, weights: Sequence[Array], biases: Sequence[Array], functions: Sequence[str]
+    network: Network,
+    X: Array,
+    weights: Sequence[Array],
+    biases: Sequence[Array],
+    arithmetic: Arithmetic,
 ) -> tuple[list[Array], Array]:
-    """The activations [X, a_1, ..., a_L] and the logits z_L of the last layer.
-
-    ``functions`` names the activation of each of the L layers.
-    """
-    activations, z = [X], X
-    for W, b, name in zip(weights, biases, functions, strict=True):
-        z = activations[-1] @ W + b
-        activations.append(ACTIVATIONS[name].f(z))
-    return activations, z
+    """The activations [X, a_1, ..., a_L] and the logits z_L of the last layer."""
+    activations, Z = [X], X
+    for W, b, name in zip(weights, biases, network.functions, strict=True):
+        Z = arithmetic.matmul(activations[-1], W) + network.bias_input * b
+        if name == "softmax":
+            activations.append(softmax(arithmetic, Z))
+        else:
+            activations.append(ACTIVATIONS[name].f(arithmetic, Z))
+    return activations, Z
 
 
 def backward(
+    network: Network,
     activations: Sequence[Array],
     Y: Array,
     weights: Sequence[Array],
-    functions: Sequence[str],
-    loss: str,
+    arithmetic: Arithmetic,
 ) -> tuple[list[Array], list[Array]]:
     """Gradients of the summed loss by weights and biases, shaped like them.
 
     delta_L = dE/dz_L; delta_{l-1} = (delta_l W_l^T) f'(z_{l-1});
     dE/dW_l = a_{l-1}^T delta_l; dE/db_l = sum over samples of delta_l.
     """
-    delta = LOSSES[loss, functions[-1]].delta(functions[-1], activations[-1], Y)
+    delta = output_delta(network, activations[-1], Y, arithmetic)
     weight_gradients: list[Array] = []
     bias_gradients: list[Array] = []
     for layer in reversed(range(len(weights))):
-        weight_gradients.append(activations[layer].T @ delta)
-        bias_gradients.append(delta.sum(axis=0, keepdims=True))
+        below = activations[layer]
+        weight_gradients.append(arithmetic.matmul(below.swapaxes(0, 1), delta))
+        bias_gradients.append(network.bias_input * arithmetic.sum(delta, 0)[None])
         if layer:
-            error = delta @ weights[layer].T
-            delta = ACTIVATIONS[functions[layer - 1]].pullback(activations[layer], error)
+            error = arithmetic.matmul(delta, weights[layer].swapaxes(0, 1))
+            slope = ACTIVATIONS[network.functions[layer - 1]].derivative(below)
+            delta = error * (slope + network.offset)
     return weight_gradients[::-1], bias_gradients[::-1]
+
+
+def output_delta(network: Network, A: Array, Y: Array, arithmetic: Arithmetic) -> Array:
+    """dE/dz at the output, (n_samples, n_outputs[, L]).
+
+    Cross-entropy behind its own activation leaves A - Y (Bishop 1995, 6.9); for softmax
+    that supposes targets that add up to 1.
+    """
+    if network.loss == "cross_entropy":
+        return A - Y
+    error = ERRORS[network.error](A - Y, network.dead_zone)
+    if network.functions[-1] == "softmax":
+        return softmax_pullback(arithmetic, A, error)
+    return error * (ACTIVATIONS[network.functions[-1]].derivative(A) + network.offset)

@@ -42,7 +42,7 @@ def announce(out: Console, plan: Plan, store: Store) -> None:
             for key in plan.varying
         ]
         over = f" over {', '.join(parts)}" if parts else ""
-        jobs = workers(plan.session.n_jobs, n)
+        jobs = workers(plan.session.n_jobs)
         out.print(
             f"{n} runs{over} on {jobs} worker{'s' * (jobs > 1)}, tracked as {where}", soft_wrap=True
         )

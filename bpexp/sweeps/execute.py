@@ -1,19 +1,26 @@
 """Carry out a plan: train in parallel, track as results come, sum up."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from bpexp.config import TrainConfig
 from bpexp.data import load
+from bpexp.engines import choose
 from bpexp.results import Failure, TrainResult
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.pool import train_all
+from bpexp.sweeps.pool import Indexed, train_all, workers
 from bpexp.tracking import environment
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.record import run_record, schedule
+from bpexp.typing import Array
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Row:
     index: int
     run_id: str
     name: str
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     config: TrainConfig
     outcome: str
     reason: str = ""
@@ -32,7 +39,7 @@ class Row:
     accuracy: float | None = None
     test_loss: float | None = None
     test_accuracy: float | None = None
-    curve: tuple[list[int], list[float]] = ((), ())  # type: ignore[assignment]
+    curve: tuple[Sequence[int], Array] = field(default_factory=lambda: ((), np.empty(0)))
 
 
 @dataclass(frozen=True)
@@ -79,21 +86,24 @@ def execute(
         if is_sweep:
             tracker = opening.result()
             parent = tracker.open_run(sweep_name(plan), started, environment.tags())
-        results = train_all(plan.configs, plan.session.n_jobs)
+        n_workers = workers(plan.session.n_jobs)
+        packs = list(choose.packs(plan.configs, plan.session.engine, n_workers))
+        results = train_all(packs, plan.configs, plan.session.n_jobs)
         try:
-            for index, result in _interruptible(results):
+            for pack in _interruptible(results):
                 tracker = opening.result()
-                rows[index] = _track(tracker, plan, index, result, parent, started)
-                progress(rows[index])
-                if isinstance(result, TrainResult) and not is_sweep:
-                    single = result
+                with _interrupts_held():
+                    rows |= {r.index: r for r in _track(tracker, plan, pack, parent, started)}
+                for index, _ in pack:
+                    progress(rows[index])
+                if not is_sweep and isinstance(pack[0][1], TrainResult):
+                    single = pack[0][1]
         except KeyboardInterrupt:
             interrupted = True
             tracker = opening.result()
             stopped = Failure("interrupted before it was finished", interrupted=True)
-            for index in range(len(plan.configs)):
-                if index not in rows:
-                    rows[index] = _track(tracker, plan, index, stopped, parent, started)
+            left = [(index, stopped) for index in range(len(plan.configs)) if index not in rows]
+            rows |= {row.index: row for row in _track(tracker, plan, left, parent, started)}
         ordered = [rows[index] for index in sorted(rows)]
         finished = Finished(plan, ordered, interrupted, parent, single)
         if parent is not None:
@@ -101,15 +111,29 @@ def execute(
     return finished
 
 
-def _interruptible(
-    results: Iterator[tuple[int, TrainResult | Failure]],
-) -> Iterator[tuple[int, TrainResult | Failure]]:
+def _interruptible(results: Iterator[list[Indexed]]) -> Iterator[list[Indexed]]:
     """The same results; joblib's generator is closed, its workers ended, on the way out."""
     try:
         yield from results
     finally:
         if hasattr(results, "close"):
             results.close()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: what is tracked must also be known here."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
 def sweep_name(plan: Plan) -> str:
@@ -122,17 +146,28 @@ def sweep_name(plan: Plan) -> str:
 def _track(
     tracker: Tracker,
     plan: Plan,
-    index: int,
-    result: TrainResult | Failure,
+    results: Sequence[Indexed],
     parent: str | None,
     started: int,
-) -> Row:
-    config, name = plan.configs[index], plan.names[index]
-    points = plan.session.tracking.points
+) -> list[Row]:
     tags = environment.tags() | ({"bpexp.sweep": parent} if parent else {})
-    record = run_record(config, result, load(config.data), name, tags, points, started, _now())
-    run_id = tracker.record(record, parent)
-    values = dict(plan.values[index])
+    points, ended = plan.session.tracking.points, _now()
+    records = [
+        run_record(
+            plan.configs[index], result, load(plan.configs[index].data), plan.names[index],
+            tags, points, started, ended,
+        )
+        for index, result in results
+    ]  # fmt: skip
+    run_ids = [tracker.record(record, parent) for record in records]
+    return [
+        _row(plan, index, run_id, result)
+        for (index, result), run_id in zip(results, run_ids, strict=True)
+    ]
+
+
+def _row(plan: Plan, index: int, run_id: str, result: TrainResult | Failure) -> Row:
+    name, values, config = plan.names[index], plan.values[index], plan.configs[index]
     if isinstance(result, Failure):
         outcome = "interrupted" if result.interrupted else "failed"
         return Row(index, run_id, name, values, config, outcome, result.reason)
@@ -142,7 +177,7 @@ def _track(
         f"not finite at epoch {result.epochs_run}" if result.outcome == "diverged" else "",
         result.final_loss, result.epochs_run,
         result.accuracy, result.test_loss, result.test_accuracy,
-        (epochs, [float(result.losses[e - 1]) for e in epochs]),
+        (epochs, result.losses[np.subtract(epochs, 1)]),
     )  # fmt: skip
 
 

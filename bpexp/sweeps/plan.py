@@ -1,7 +1,7 @@
 """A sweep before it starts: all its configurations checked, and what varies in it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ from bpexp.checks import ConfigError
 from bpexp.config import Session, TrainConfig, flatten, parse, plain
 from bpexp.data import load
 from bpexp.data.source import check_fit
+from bpexp.engines import choose, pack
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,58 @@ class Plan:
         return [_name(config, values) for config, values in pairs]
 
 
-def make(composed: Sequence[Mapping[str, Any]]) -> Plan:
+SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
+
+
+def make(composed: Iterable[Mapping[str, Any]]) -> Plan:
     """Check every job of a sweep, data included. Raises ConfigError on the first bad one."""
-    parsed = [parse(values) for values in composed]
-    if not parsed:
-        raise ConfigError("a sweep must have at least one run, got none.")
-    for _, session in parsed:
-        if session != parsed[0][1]:
+    configs: list[TrainConfig] = []
+    session: Session | None = None
+    # Equal parts of many configurations are kept once.
+    same: dict[Any, Any] = {}
+    for values in composed:
+        config, asked = parse(values)
+        session = session or asked
+        if asked != session:
             raise ConfigError(
-                "n_jobs and tracking.* must be the same for all runs of a sweep, got "
-                f"{plain(parsed[0][1])} and {plain(session)}."
+                "n_jobs, engine and tracking.* must be the same for all runs of a sweep, got "
+                f"{plain(session)} and {plain(asked)}."
             )
-    configs = [config for config, _ in parsed]
-    for config in {(c.data, c.model): c for c in configs}.values():
-        check_fit(config, load(config.data))
-    flat = [flatten(plain(config)) for config in configs]
-    keys = list(dict.fromkeys(key for values in flat for key in values))
-    varying = tuple(k for k in keys if len({str(values.get(k)) for values in flat}) > 1)
-    return Plan(configs, parsed[0][1], varying, [{k: v.get(k) for k in varying} for v in flat])
+        parts = {name: getattr(config, name) for name in SHARED}
+        shared = {name: same.setdefault((type(part), part), part) for name, part in parts.items()}
+        key = (*shared.values(), config.numerics)
+        if key not in same:
+            same[key] = _resolved(config, session.engine)
+        configs.append(replace(config, numerics=same[key], **shared))
+    if session is None:
+        raise ConfigError("a sweep must have at least one run, got none.")
+    varying, values_of = _varying(configs)
+    return Plan(configs, session, varying, values_of)
+
+
+def _resolved(config: TrainConfig, engine: str) -> str:
+    """The arithmetic of a configuration, once its data are seen to fit it."""
+    dataset = load(config.data)
+    check_fit(config, dataset)
+    numerics = pack.numerics(config, dataset)
+    choose.check(replace(config, numerics=numerics), engine)
+    return numerics
+
+
+def _varying(configs: Sequence[TrainConfig]) -> tuple[tuple[str, ...], Sequence[Mapping[str, Any]]]:
+    """The dotted keys that vary, and each run's values of them."""
+    varying: list[str] = []
+    values: list[dict[str, Any]] = [{} for _ in configs]
+    for name in (f.name for f in fields(TrainConfig)):
+        parts = [getattr(config, name) for config in configs]
+        flat = {part: flatten({name: plain(part)}) for part in dict.fromkeys(parts)}
+        keys = dict.fromkeys(key for one in flat.values() for key in one)
+        differ = [key for key in keys if len({str(one.get(key)) for one in flat.values()}) > 1]
+        varying += differ
+        for key in differ:
+            for part, of_run in zip(parts, values, strict=True):
+                of_run[key] = flat[part].get(key)
+    return tuple(varying), values
 
 
 def _name(config: TrainConfig, values: Mapping[str, Any]) -> str:

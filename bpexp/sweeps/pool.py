@@ -1,61 +1,121 @@
-"""Runs in parallel by joblib, each apart from the others' errors and crashes."""
+"""Packs in parallel by joblib, each run apart from the others' errors and crashes."""
 
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
+from threadpoolctl import threadpool_limits
 
 from bpexp.config import TrainConfig
+from bpexp.engines.choose import Pack, load_engine
+from bpexp.engines.pack import train_pack
+from bpexp.engines.problem import Engine
 from bpexp.results import Failure, TrainResult
-from bpexp.run import train_config
 
 Indexed = tuple[int, TrainResult | Failure]
 
 
-def attempt(index: int, config: TrainConfig) -> Indexed:
-    """Train, with an error as a value: an exception would end everybody's results."""
-    try:
-        return index, train_config(config)
-    except Exception as error:
-        return index, Failure(f"{type(error).__name__}: {error}")
+def workers(n_jobs: int) -> int:
+    """How many workers ``n_jobs`` means here."""
+    return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
 
 
-def workers(n_jobs: int, n_runs: int) -> int:
-    """How many workers ``n_jobs`` means here, for so many runs."""
-    available = n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
-    return max(1, min(available, n_runs))
+def train_all(
+    packs: Sequence[Pack], configs: Sequence[TrainConfig], n_jobs: int
+) -> Iterator[list[Indexed]]:
+    """The results of each pack with their places in ``configs``, as packs are done.
 
-
-def train_all(configs: Sequence[TrainConfig], n_jobs: int) -> Iterator[Indexed]:
-    """Results with their index, as they come.
-
-    When a worker dies, the runs that may have been on it are repeated one at a time in
-    a process of their own; the one that dies again is a Failure, the others go on.
+    The compiled engine leaves Python's lock, so threads serve; the rest goes to processes.
     """
-    n_workers = workers(n_jobs, len(configs))
-    if len(configs) == 1:
-        yield attempt(0, configs[0])
-        return
-    waiting = dict(enumerate(configs))
+    compiled = [pack for pack in packs if pack.engine == "compiled"]
+    others = [pack for pack in packs if pack.engine != "compiled"]
+    if compiled:
+        yield from _by_threads(compiled, configs, workers(n_jobs))
+    if len(others) == 1 or workers(n_jobs) == 1:
+        # One BLAS thread here as in workers: how many there are can move the last bits.
+        with threadpool_limits(1, user_api="blas"):
+            yield from (attempt(pack.runs, configs, load_engine(pack.engine)) for pack in others)
+    elif others:
+        yield from _by_processes(others, configs, workers(n_jobs))
+
+
+def attempt(runs: Sequence[int], configs: Sequence[TrainConfig], engine: Engine) -> list[Indexed]:
+    """Train one pack, with errors as values: an exception would end everybody's results.
+
+    Where a pack breaks, what was not finished is tried one run at a time.
+    """
+    done: dict[int, TrainResult | Failure] = {}
+    try:
+        for lane, result in train_pack([configs[run] for run in runs], engine):
+            done[runs[lane]] = result
+    except Exception as error:
+        if len(runs) == 1:
+            return [(runs[0], Failure(f"{type(error).__name__}: {error}"))]
+        for run in runs:
+            if run not in done:
+                done |= attempt((run,), configs, engine)
+    return list(done.items())
+
+
+class Cancelled(BaseException):
+    """Raised in a thread whose results nobody waits for any more."""
+
+
+def _by_threads(
+    packs: Sequence[Pack], configs: Sequence[TrainConfig], n_workers: int
+) -> Iterator[list[Indexed]]:
+    engine, cancelled = load_engine("compiled"), threading.Event()
+
+    def interruptible(*arguments):  # type: ignore[no-untyped-def]
+        if cancelled.is_set():
+            raise Cancelled
+        return engine(*arguments)
+
+    with parallel_config("threading", n_jobs=min(n_workers, len(packs))):
+        pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+        results = pool(delayed(attempt)(pack.runs, configs, interruptible) for pack in packs)
+        try:
+            yield from results
+        finally:
+            cancelled.set()
+
+
+def _by_processes(
+    packs: Sequence[Pack], configs: Sequence[TrainConfig], n_workers: int
+) -> Iterator[list[Indexed]]:
+    """When a worker dies, the packs that may have been on it are repeated apart, run by run."""
+    waiting = {pack.runs: pack for pack in packs}
     while waiting:
         try:
-            for index, result in _parallel(waiting, n_workers):
-                del waiting[index]
-                yield index, result
+            for results in _parallel(list(waiting.values()), configs, n_workers):
+                del waiting[tuple(sorted(run for run, _ in results))]
+                yield results
         except TerminatedWorkerError:
-            for index in list(waiting)[: 2 * n_workers]:
-                yield _alone(index, waiting.pop(index))
+            for runs in list(waiting)[: 2 * n_workers]:
+                pack = waiting.pop(runs)
+                yield [_alone(run, configs[run], pack.engine) for run in pack.runs]
 
 
-def _parallel(jobs: dict[int, TrainConfig], n_workers: int) -> Iterator[Indexed]:
-    # One BLAS thread a worker: the runs are the parallelism.
+def _parallel(
+    packs: Sequence[Pack], configs: Sequence[TrainConfig], n_workers: int
+) -> Iterator[list[Indexed]]:
+    # One BLAS thread a worker: the packs are the parallelism.
     with parallel_config("loky", n_jobs=n_workers, inner_max_num_threads=1):
         pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
         with _without_interrupts():
-            results = pool(delayed(attempt)(index, config) for index, config in list(jobs.items()))
+            results = pool(
+                delayed(_in_worker)(pack.runs, [configs[run] for run in pack.runs], pack.engine)
+                for pack in packs
+            )
         yield from results
+
+
+def _in_worker(runs: tuple[int, ...], configs: Sequence[TrainConfig], engine: str) -> list[Indexed]:
+    places = attempt(range(len(runs)), configs, load_engine(engine))
+    return [(runs[place], result) for place, result in places]
 
 
 @contextmanager
@@ -68,12 +128,13 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _alone(index: int, config: TrainConfig) -> Indexed:
+def _alone(run: int, config: TrainConfig, engine: str) -> Indexed:
     from joblib.externals.loky import ProcessPoolExecutor
 
     with ProcessPoolExecutor(max_workers=1) as executor:
         try:
-            result: Indexed = executor.submit(attempt, index, config).result()
+            result: Indexed
+            (result,) = executor.submit(_in_worker, (run,), [config], engine).result()
             return result
         except TerminatedWorkerError as error:
-            return index, Failure(f"its worker process died: {str(error).splitlines()[0]}")
+            return run, Failure(f"its worker process died: {str(error).splitlines()[0]}")

@@ -1,0 +1,78 @@
+"""Which engine trains which runs, and how many side by side. Neither changes a result."""
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from bpexp.checks import ConfigError
+from bpexp.config import TrainConfig
+from bpexp.data import load
+from bpexp.engines import pack
+from bpexp.engines.problem import Engine
+
+WIDTH = 128
+"""Lanes of a pack at most: their state stays in the second-level cache."""
+HISTORY = 2**23
+"""Losses of a pack at most, unless it is a single run: 64 MiB."""
+START_UP, COMPILATION = 0.5, 10.0
+"""Seconds the compiled engine takes to load, and to compile where it never has been."""
+
+
+class Pack(NamedTuple):
+    """Runs to train side by side, by their places in the sweep, and the engine's name."""
+
+    runs: tuple[int, ...]
+    engine: str
+
+
+def packs(configs: Sequence[TrainConfig], engine: str, n_workers: int) -> Iterator[Pack]:
+    """All runs in packs, as even as can be over the workers."""
+    groups: dict[TrainConfig, list[int]] = {}
+    for index, config in enumerate(configs):
+        groups.setdefault(pack.key(config), []).append(index)
+    chosen = _auto(configs, groups) if engine == "auto" else engine
+    for group in groups.values():
+        first = configs[group[0]]
+        if first.numerics == "native":
+            yield from (Pack((run,), "numpy") for run in group)
+            continue
+        width = min(WIDTH, -(-len(group) // n_workers), max(1, HISTORY // first.epochs))
+        n_packs = -(-len(group) // width)
+        for k in range(n_packs):
+            start, stop = len(group) * k // n_packs, len(group) * (k + 1) // n_packs
+            yield Pack(tuple(group[start:stop]), chosen)
+
+
+def check(config: TrainConfig, engine: str) -> None:
+    """Raises ConfigError where the engine cannot train the run."""
+    if engine == "compiled" and config.numerics == "native":
+        raise ConfigError(
+            "engine=compiled must go with numerics=exact, got native arithmetic for "
+            f"data={config.data.name} with {len(load(config.data).X)} rows."
+        )
+
+
+def load_engine(name: str) -> Engine:
+    """The engine of that name."""
+    if name == "compiled":
+        from bpexp.engines import compiled
+
+        return compiled.advance
+    from bpexp.engines import reference
+
+    return reference.advance
+
+
+def _auto(configs: Sequence[TrainConfig], groups: dict[TrainConfig, list[int]]) -> str:
+    """Compiled where that is sooner done, by a rough count of NumPy's calls."""
+    if importlib.util.find_spec("numba") is None:
+        return "numpy"
+    seconds = 0.0
+    for config, group in groups.items():
+        shape = pack.network(config, load(config.data))
+        calls = 150 + 3 * (len(load(config.data).X) + sum(shape.sizes))
+        seconds += config.epochs * calls * 1e-6 * (1 + len(group) / 64)
+    from bpexp.engines.cache import is_compiled
+
+    wait = START_UP if is_compiled() else COMPILATION
+    return "compiled" if seconds > wait else "numpy"

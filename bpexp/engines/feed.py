@@ -1,0 +1,67 @@
+"""What an epoch is fed: its multiple of the learning rate, and the samples' order."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from bpexp.config import Cosine, Schedule, Step, TrainConfig
+from bpexp.engines.problem import Integers, Problem
+from bpexp.engines.train import Feed
+from bpexp.nn.elementary import cos_of_turns
+from bpexp.typing import Array
+
+
+def make(configs: Sequence[TrainConfig], problem: Problem) -> Feed:
+    """The feed of a pack; batches smaller than the data set come in a seeded order."""
+    first, n_samples = configs[0], len(problem.X)
+
+    def multiples(start: int, stop: int) -> Array:
+        return factors(first.schedule, first.epochs, start, stop)
+
+    if problem.batch_size == n_samples:
+        return Feed(multiples, lambda runs, start, stop: None)
+    orders = [_Order(config.seed, n_samples) for config in configs]
+
+    def drawn(runs: Integers, start: int, stop: int) -> Integers:
+        return np.stack([orders[run].epochs(start, stop) for run in runs], axis=-1)
+
+    return Feed(multiples, drawn)
+
+
+class _Order:
+    """A run's orders of samples, epoch by epoch; asked for again from where a chunk broke off."""
+
+    def __init__(self, seed: int, n_samples: int) -> None:
+        self._rng, self._first = stream(seed, "order of samples"), 0
+        self._drawn = np.empty((0, n_samples), np.int64)
+
+    def epochs(self, start: int, stop: int) -> Integers:
+        kept = self._drawn[start - self._first :]
+        n_samples = kept.shape[1]
+        new = [self._rng.permutation(n_samples) for _ in range(stop - start - len(kept))]
+        self._first, self._drawn = start, np.vstack([kept, *new]) if new else kept
+        return self._drawn[: stop - start]
+
+
+def stream(seed: int, purpose: str) -> np.random.RandomState:
+    """A seed's stream for one purpose, apart from the one its weights are drawn from."""
+    digest = hashlib.sha256(f"{purpose} {seed}".encode()).digest()
+    return np.random.RandomState(np.frombuffer(digest, "<u4"))
+
+
+def factors(schedule: Schedule, epochs: int, start: int, stop: int) -> Array:
+    """The learning rate's multiple in epochs start, ..., stop - 1 of ``epochs``, from 0."""
+    e = np.arange(start, stop, dtype=np.float64)
+    out = np.ones(len(e))
+    if isinstance(schedule, Step):
+        # A running product: powers differ between processors.
+        powers = np.multiply.accumulate(np.full(stop // schedule.every + 1, schedule.factor))
+        passed = np.arange(start, stop) // schedule.every
+        out = np.where(passed > 0, powers[passed - 1], 1.0)
+    elif isinstance(schedule, Cosine):
+        half = 0.5 * (1.0 + cos_of_turns(0.5 * e / epochs))
+        out = schedule.final + (1.0 - schedule.final) * half
+    if schedule.warmup:
+        out = out * np.minimum((e + 1.0) / schedule.warmup, 1.0)
+    return out

@@ -1,0 +1,67 @@
+"""The two kinds of arithmetic that the mathematics of this package runs on.
+
+Arrays are (rows, columns) or (rows, columns, lanes): a trailing axis of runs that are
+trained side by side passes through everything.
+"""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import NamedTuple
+
+import numpy as np
+
+from bpexp.nn import elementary
+from bpexp.typing import Array
+
+
+class Arithmetic(NamedTuple):
+    """Products, sums and elementary functions.
+
+    ``matmul(A, B)``: (m, k[, L]) by (k, n[, L]) -> (m, n[, L]); ``sum(A, axis)`` removes
+    the axis; ``log1p(e)``: ln(1 + e) for 0 <= e <= 1; the others are elementwise.
+    """
+
+    matmul: Callable[[Array, Array], Array]
+    sum: Callable[[Array, int], Array]
+    exp: Callable[[Array], Array]
+    log: Callable[[Array], Array]
+    log1p: Callable[[Array], Array]
+    sigmoid: Callable[[Array], Array]
+    tanh: Callable[[Array], Array]
+
+
+def _matmul_in_order(A: Array, B: Array) -> Array:
+    """Each entry is a_0 b_0 + a_1 b_1 + ..., added from the left."""
+    return reduce(np.add, (A[:, k, None] * B[k] for k in range(len(B))))
+
+
+def _sum_in_order(A: Array, axis: int) -> Array:
+    return reduce(np.add, np.moveaxis(A, axis, 0))
+
+
+def _matmul_by_blas(A: Array, B: Array) -> Array:
+    """One lane at most: what is packed is exact."""
+    if A.ndim == 2:
+        return A @ B
+    out: Array = (A[..., 0] @ B[..., 0])[..., None]
+    return out
+
+
+def _native_sigmoid(z: Array) -> Array:
+    out: Array = 1.0 / (1.0 + np.exp(-z))
+    return out
+
+
+EXACT = Arithmetic(
+    _matmul_in_order, _sum_in_order,
+    elementary.exp, elementary.log, elementary.log1p, elementary.sigmoid, elementary.tanh,
+)  # fmt: skip
+"""The same bits on every processor: sums in index order, own elementary functions."""
+
+NATIVE = Arithmetic(
+    _matmul_by_blas, lambda A, axis: A.sum(axis=axis),
+    np.exp, np.log, np.log1p, _native_sigmoid, np.tanh,
+)  # fmt: skip
+"""NumPy and BLAS as they come: faster for wide layers, the bits are one machine's."""
+
+ARITHMETICS = {"exact": EXACT, "native": NATIVE}

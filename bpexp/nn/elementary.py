@@ -1,0 +1,137 @@
+"""Elementary functions made of IEEE-754 + - * / and bit moves alone.
+
+NumPy's own differ in their last bits between processors and versions; these do not.
+Every function takes and returns float64, elementwise. Errors, in units in the last
+place, are at most 1 for exp and log and 3 for the rest, over the whole range.
+The reductions are the classical ones (Cody and Waite 1980; Muller, "Elementary
+Functions", 2016, chapter 11); the polynomials are Taylor's.
+"""
+
+import math
+from typing import Any
+
+from bpexp.nn.ieee import from_bits, to_bits, where
+
+LOG2_E = 1.4426950408889634
+# ln 2 in two parts: the product of the first with a whole number below 2^11 is exact.
+LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")
+LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
+# Adding 1.5 * 2^52 rounds to a whole number and leaves it in the low bits.
+ROUND = 6755399441055744.0
+TINY = 2.0**-1022
+INFINITY, NAN = math.inf, math.nan
+C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C13 = (1.0 / math.factorial(k) for k in range(2, 14))
+L1, L2, L3, L4, L5, L6, L7, L8, L9, L10 = (2.0 / (2 * k + 1) for k in range(1, 11))
+SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
+TWO_100, TWO_M100, TWO_54 = 2.0**100, 2.0**-100, 2.0**54
+TWO_PI = 6.283185307179586
+
+
+def _series(x: Any, n: Any) -> Any:
+    """exp(x - n ln 2) - 1 for |x - n ln 2| <= ln(2)/2, by 13 terms."""
+    high = x - n * LN2_HIGH
+    low = n * LN2_LOW
+    r = high - low
+    lost = (high - r) - low
+    p = C13 * r + C12
+    p = p * r + C11
+    p = p * r + C10
+    p = p * r + C9
+    p = p * r + C8
+    p = p * r + C7
+    p = p * r + C6
+    p = p * r + C5
+    p = p * r + C4
+    p = p * r + C3
+    p = p * r + C2
+    return r + (lost + r * r * p)
+
+
+def exp(x: Any) -> Any:
+    """e^x; 0 below about -745.13, infinity above about 709.78."""
+    bounded = where(x < -746.0, -746.0, where(x > 710.0, 710.0, x))
+    moved = bounded * LOG2_E + ROUND
+    y = 1.0 + _series(bounded, moved - ROUND)
+    # 2^n goes into the exponent by way of 2^(n +- 100): so the last multiplication is
+    # the one that rounds to a subnormal or overflows.
+    up = where(x < 0.0, 100, -100)
+    back = where(x < 0.0, TWO_M100, TWO_100)
+    return where(x == x, from_bits(to_bits(y) + ((to_bits(moved) + up) << 52)) * back, x)
+
+
+def exp_of_negative(x: Any) -> Any:
+    """e^x for x <= 0, the same bits as ``exp``."""
+    bounded = where(x < -746.0, -746.0, x)
+    moved = bounded * LOG2_E + ROUND
+    y = 1.0 + _series(bounded, moved - ROUND)
+    return where(x == x, from_bits(to_bits(y) + ((to_bits(moved) + 100) << 52)) * TWO_M100, x)
+
+
+def log(x: Any) -> Any:
+    """ln x; -infinity at 0, NaN below.
+
+    x = 2^k m with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh((m-1)/(m+1)).
+    """
+    scaled = where(x < TINY, x * TWO_54, x)
+    bits = to_bits(scaled)
+    k = (bits - SQRT_HALF_BITS) >> 52
+    f = from_bits(bits - (k << 52)) - 1.0
+    n = k * 1.0 - where(x < TINY, 54.0, 0.0)
+    s = f / (2.0 + f)
+    z = s * s
+    p = L10 * z + L9
+    p = p * z + L8
+    p = p * z + L7
+    p = p * z + L6
+    p = p * z + L5
+    p = p * z + L4
+    p = p * z + L3
+    p = p * z + L2
+    p = p * z + L1
+    half = 0.5 * f * f
+    y = n * LN2_HIGH - ((half - (s * (half + z * p) + n * LN2_LOW)) - f)
+    y = where(x > 0.0, where(x == INFINITY, x, y), NAN)
+    return where(x == 0.0, -INFINITY, y)
+
+
+def log1p(e: Any) -> Any:
+    """ln(1 + e) for 0 <= e <= 1, with what 1 + e loses put back (Kahan)."""
+    u = 1.0 + e
+    return log(u) + (e - (u - 1.0)) / u
+
+
+def sigmoid(z: Any) -> Any:
+    """1 / (1 + e^-z)."""
+    e = exp_of_negative(-abs(z))
+    return where(z < 0.0, e, 1.0) / (1.0 + e)
+
+
+def tanh(z: Any) -> Any:
+    """(1 - e^-2z) / (1 + e^-2z), by e^-2|z| - 1 so that small z keep their digits."""
+    y = -2.0 * abs(z)
+    bounded = where(y < -60.0, -60.0, y)
+    moved = bounded * LOG2_E + ROUND
+    power = from_bits((to_bits(moved) + 1023) << 52)
+    less = power * _series(bounded, moved - ROUND) + (power - 1.0)
+    t = (0.0 - less) / (less + 2.0)
+    return where(z == z, where(z < 0.0, -t, t), z)
+
+
+def cos_of_turns(f: Any) -> Any:
+    """cos(2 pi f) = 1 - 2 sin(pi f)^2, f in turns; |f| below 2^50."""
+    s = sin_of_turns(0.5 * f)
+    return 1.0 - 2.0 * s * s
+
+
+def sin_of_turns(f: Any) -> Any:
+    """sin(2 pi f), f in turns; |f| below 2^50. Taylor's series to degree 21 on a quarter turn."""
+    halves = f * 2.0
+    n = (halves + ROUND) - ROUND
+    odd = n - 2.0 * ((0.5 * n + ROUND) - ROUND)
+    a = (halves - n) * (0.5 * TWO_PI)
+    square = a * a
+    term, total = a, a
+    for k in range(1, 11):
+        term = -term * square / (2.0 * k * (2.0 * k + 1.0))
+        total = total + term
+    return where(odd == 0.0, total, -total)

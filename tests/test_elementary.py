@@ -1,0 +1,83 @@
+"""The exact elementary functions against correctly rounded ones."""
+
+import mpmath
+import numpy as np
+import pytest
+
+from bpexp.nn import elementary
+
+mpmath.mp.prec = 200
+
+
+def ordered(values):
+    """Floats as integers whose differences count the floats between them."""
+    bits = np.asarray(values, float).view(np.int64)
+    return np.where(bits < 0, np.int64(-(2**63)) - bits, bits)
+
+
+def ulps(got, expected):
+    return int(np.abs(ordered(got) - ordered(expected)).max())
+
+
+def spread(rng, low, high, n=4000):
+    """Points evenly spread, and points near 0 of every size."""
+    small = 10.0 ** rng.uniform(-323, 0, n // 2)
+    return np.concatenate([rng.uniform(low, high, n), small, -small])
+
+
+CASES = {
+    "exp": (lambda rng: spread(rng, -745.2, 709.79), mpmath.exp, 1),
+    "exp_of_negative": (lambda rng: -abs(spread(rng, -745.2, 0.0)), mpmath.exp, 1),
+    "log": (
+        lambda rng: np.concatenate([10.0 ** rng.uniform(-323, 308, 4000), rng.uniform(0.5, 2, 4000),
+                                    rng.integers(1, 2**52, 500).view(float)]),
+        mpmath.log, 1,
+    ),
+    "log1p": (lambda rng: np.abs(spread(rng, 0.0, 1.0)), mpmath.log1p, 3),
+    "sigmoid": (lambda rng: spread(rng, -745.5, 40.0), lambda z: 1 / (1 + mpmath.exp(-z)), 3),
+    "tanh": (
+        lambda rng: np.concatenate([spread(rng, -25.0, 25.0), rng.uniform(-1, 1, 4000)]),
+        mpmath.tanh, 3,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:divide:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:invalid:RuntimeWarning")
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_the_correctly_rounded_value_to_so_many_ulp(name):
+    points, exact, most = CASES[name]
+    x = points(np.random.default_rng(0))
+    expected = [float(exact(mpmath.mpf(float(v)))) for v in x]
+    assert ulps(getattr(elementary, name)(x), expected) <= most
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("exp", {-np.inf: 0.0, np.inf: np.inf, -746.0: 0.0, 710.0: np.inf, 0.0: 1.0}),
+        ("exp_of_negative", {-np.inf: 0.0, -746.0: 0.0, -0.0: 1.0}),
+        ("log", {0.0: -np.inf, np.inf: np.inf, 1.0: 0.0}),
+        ("sigmoid", {-np.inf: 0.0, np.inf: 1.0, 0.0: 0.5}),
+        ("tanh", {-np.inf: -1.0, np.inf: 1.0, 0.0: 0.0}),
+    ],
+)
+def test_the_ends_are_what_they_should_be(name, ends):
+    function = getattr(elementary, name)
+    assert function(np.array(list(ends))).tolist() == list(ends.values())
+    assert np.isnan(function(np.array([np.nan]))).all()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_logarithm_of_less_than_nothing_is_not_a_number():
+    assert np.isnan(elementary.log(np.array([-1.0, -5e-324, -np.inf]))).all()
+
+
+def test_sine_and_cosine_of_turns():
+    f = np.random.default_rng(1).uniform(-3, 3, 1000)
+    exact = [float(mpmath.sin(2 * mpmath.pi * mpmath.mpf(float(v)))) for v in f]
+    np.testing.assert_allclose(elementary.sin_of_turns(f), exact, atol=5e-16)
+    exact = [float(mpmath.cos(2 * mpmath.pi * mpmath.mpf(float(v)))) for v in f]
+    np.testing.assert_allclose(elementary.cos_of_turns(f), exact, atol=5e-16)
+    assert elementary.cos_of_turns(np.array([0.0])).tolist() == [1.0]

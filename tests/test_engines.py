@@ -1,0 +1,217 @@
+"""The same bits from either engine, in any pack, on any processor."""
+
+import hashlib
+import itertools
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bpexp.config import (
+    OPTIMIZERS,
+    UNITS,
+    Cosine,
+    Encoder,
+    Logic,
+    Model,
+    Optimizer,
+    Parity,
+    Rprop,
+    Schedule,
+    Step,
+    Stop,
+    TrainConfig,
+)
+from bpexp.engines import compiled, feed, pack, reference
+from bpexp.engines.choose import packs
+
+BASE = TrainConfig(
+    seed=42, lr=0.1, epochs=40, hidden=(2,), numerics="exact", data=Logic(name="xor"),
+    model=Model(), optimizer=Optimizer(name="gradient_descent"),
+    schedule=Schedule(name="constant"), stop=Stop(),
+)  # fmt: skip
+
+
+def bits(result):
+    """All that a run leaves, as bytes."""
+    arrays = [result.losses, result.predictions, *result.weights, *result.biases]
+    return [result.outcome.value, *(array.tobytes() for array in arrays)]
+
+
+def trained(configs, engine):
+    return [bits(r) for _, r in sorted(pack.train_pack(configs, engine), key=lambda p: p[0])]
+
+
+def alone(config, engine):
+    (found,) = trained([config], engine)
+    return found
+
+
+@st.composite
+def lanes(draw):
+    """Configurations of one pack: what they share is drawn once, the rest for each."""
+    loss = draw(st.sampled_from(["half_squared", "cross_entropy"]))
+    outputs = ["sigmoid", "softmax"] if loss == "cross_entropy" else [*UNITS, "softmax"]
+    output = draw(st.sampled_from(outputs))
+    squared = loss == "half_squared"
+    model = Model(
+        activation=draw(st.sampled_from(UNITS)), output=output, loss=loss,
+        error=draw(st.sampled_from(["linear", "arctanh"])) if squared else "linear",
+        dead_zone=draw(st.sampled_from([0.0, 0.1])) if squared else 0.0,
+        derivative_offset=draw(st.sampled_from([0.0, 0.1])),
+        bias_input=draw(st.sampled_from([1.0, 0.5])),
+        init_low=-1.0,
+    )  # fmt: skip
+    data = Encoder(name="encoder", size=3) if output == "softmax" else draw(
+        st.sampled_from([Logic(name="xor"), Parity(name="parity", bits=3),
+                         Encoder(name="encoder", size=4)])
+    )  # fmt: skip
+    name = draw(st.sampled_from(list(OPTIMIZERS)))
+    rule = OPTIMIZERS[name](
+        name=name, weight_decay=draw(st.sampled_from([0.0, 1e-4])), by_fan_in=draw(st.booleans())
+    )
+    if isinstance(rule, Rprop) and draw(st.booleans()):
+        rule = replace(rule, first_low=0.01, first_high=0.2)
+    shared = replace(
+        BASE, model=model, data=data, optimizer=rule, epochs=draw(st.integers(1, 40)),
+        hidden=draw(st.sampled_from([(), (1,), (3,), (4, 2)])),
+        batch_size=draw(st.sampled_from([None, None, 1, 3])),
+        schedule=draw(st.sampled_from([Schedule(name="constant"), Step(name="step", every=7),
+                                       Cosine(name="cosine", warmup=5)])),
+    )  # fmt: skip
+    stops = st.builds(
+        Stop,
+        loss=st.sampled_from([None, 0.2, 0.05]),
+        correct=st.sampled_from([None, 0.4]),
+        patience=st.sampled_from([None, 3]),
+    )
+    rates = st.sampled_from([0.01, 0.5, 3.0, 1e5, 1e200])
+    each = st.tuples(st.integers(0, 2**32 - 1), rates, stops)
+    return [
+        replace(shared, seed=seed, lr=lr, stop=stop)
+        for seed, lr, stop in draw(st.lists(each, min_size=1, max_size=12))
+    ]
+
+
+@settings(max_examples=150)
+@given(lanes(), st.randoms())
+def test_engines_and_packs_do_not_change_a_bit(configs, random):
+    together = trained(configs, compiled.advance)
+    assert trained(configs, reference.advance) == together
+    order = list(range(len(configs)))
+    random.shuffle(order)
+    shuffled = trained([configs[i] for i in order], compiled.advance)
+    assert [shuffled[order.index(i)] for i in range(len(configs))] == together
+    chosen = random.randrange(len(configs))
+    assert alone(configs[chosen], compiled.advance) == together[chosen]
+
+
+def test_lanes_that_end_leave_the_others_alone():
+    configs = [replace(BASE, seed=s, lr=3.0, epochs=3000, stop=Stop(correct=0.4))
+               for s in range(50)]  # fmt: skip
+    ends = [r.epochs_run for _, r in sorted(pack.train_pack(configs, compiled.advance),
+                                            key=lambda p: p[0])]  # fmt: skip
+    assert len(set(ends)) > 20
+    assert ends == [
+        next(r for _, r in pack.train_pack([c], compiled.advance)).epochs_run for c in configs
+    ]
+
+
+@given(st.integers(1, 40), st.integers(1, 400), st.integers(1, 8))
+def test_packs_hold_every_run_once(n_lr, n_seeds, n_workers):
+    configs = [
+        replace(BASE, lr=0.1 + i, seed=s, hidden=(1 + i % 3,))
+        for i, s in itertools.product(range(n_lr), range(n_seeds // n_lr + 1))
+    ]
+    made = list(packs(configs, "compiled", n_workers))
+    assert sorted(run for p in made for run in p.runs) == list(range(len(configs)))
+    for p in made:
+        assert len({configs[run].hidden for run in p.runs}) == 1
+
+
+PROGRAM = """
+import hashlib, numpy as np, bpexp
+result = bpexp.train(epochs=500, engine="{engine}", data="{data}", hidden=3, optimizer="adam",
+                     model__loss="cross_entropy", numerics="exact")
+arrays = [result.losses, result.predictions, *result.weights, *result.biases]
+print(hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest())
+"""
+PROCESSORS = {
+    "as it is": {},
+    "without AVX-512": {"NPY_DISABLE_CPU_FEATURES": "X86_V4", "OPENBLAS_CORETYPE": "Haswell",
+                        "NUMBA_CPU_NAME": "haswell"},
+    "without AVX": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3", "OPENBLAS_CORETYPE": "Nehalem",
+                    "NUMBA_CPU_NAME": "generic"},
+}  # fmt: skip
+
+
+def test_processors_do_not_change_a_bit(tmp_path):
+    found = {}
+    for processor, features in PROCESSORS.items():
+        for engine in ("numpy", "compiled"):
+            done = subprocess.run(
+                [sys.executable, "-c", PROGRAM.format(engine=engine, data="spirals")],
+                env=os.environ | features | {"NUMBA_CACHE_DIR": str(tmp_path / processor)},
+                capture_output=True, text=True, timeout=170,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            found[processor, engine] = done.stdout.strip()
+    assert len(set(found.values())) == 1, found
+
+
+def test_a_seeds_initial_weights_do_not_change_with_the_batch_size():
+    first = {
+        size: pack.initial(replace(BASE, batch_size=size), pack.network(BASE, data())).tobytes()
+        for size in (None, 1, 2)
+    }
+    assert len(set(first.values())) == 1
+
+
+def data():
+    from bpexp.data import load
+
+    return load(BASE.data)
+
+
+def test_the_order_of_samples_is_a_permutation_and_goes_on_where_it_broke_off():
+    configs = [replace(BASE, seed=s, batch_size=1) for s in (1, 2)]
+    problem = pack._problem(configs[0], data())
+    runs = np.arange(2)
+    whole = feed.make(configs, problem).orders(runs, 0, 20)
+    assert (np.sort(whole, axis=1) == np.arange(4)[None, :, None]).all()
+    broken = feed.make(configs, problem)
+    broken.orders(runs, 0, 8)
+    np.testing.assert_array_equal(broken.orders(runs, 3, 20), whole[3:])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (Schedule(name="constant"), [1, 1, 1, 1, 1, 1, 1, 1]),
+        (Schedule(name="constant", warmup=4), [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]),
+        (Step(name="step", every=3, factor=0.5), [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]),
+        (
+            Cosine(name="cosine", final=0.2),
+            [0.2 + 0.4 * (1 + np.cos(np.pi * e / 8)) for e in range(8)],
+        ),
+    ],
+)
+def test_schedules_follow_their_formulas(schedule, expected):
+    np.testing.assert_allclose(feed.factors(schedule, 8, 0, 8), expected, rtol=1e-14)
+    np.testing.assert_array_equal(
+        feed.factors(schedule, 8, 3, 6), feed.factors(schedule, 8, 0, 8)[3:6]
+    )
+
+
+def test_digest_of_the_default_run_is_the_same_everywhere():
+    (_, result), = pack.train_pack([replace(BASE, epochs=10_000)], compiled.advance)  # fmt: skip
+    assert [f"{p:.8f}" for p in result.predictions[:, 0]] == [
+        "0.06029012", "0.94447222", "0.94436700", "0.05997169",
+    ]  # fmt: skip
+    digest = hashlib.sha256(result.losses.tobytes()).hexdigest()
+    assert digest[:16] == "74a74241c886a0f7"

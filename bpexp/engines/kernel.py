@@ -9,6 +9,8 @@ reorders nor fuses operations, so the bits are those of NumPy.
 # What numba compiles is typed by numba.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
+import itertools
+
 import numba
 import numpy as np
 from numba.extending import overload, register_jitable
@@ -47,7 +49,10 @@ def _from_bits(bits):
     return lambda bits: np.int64(bits).view(np.float64)
 
 
-jit = numba.njit(nogil=True, error_model="numpy", cache=True)
+# Views of arrays are counted by atomic instructions unless told otherwise; nothing here
+# allocates, so nothing needs counting.
+jit = numba.njit(nogil=True, error_model="numpy", cache=True, _nrt=False)
+inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)
 sigmoid_derivative = activations.sigmoid_derivative
 symmetric_sigmoid_derivative = activations.symmetric_sigmoid_derivative
 tanh_derivative = activations.tanh_derivative
@@ -57,270 +62,280 @@ binary_cross_entropy = losses.binary_cross_entropy
 linear_error, arctanh_error = losses.linear_error, losses.arctanh_error
 
 
-@jit
-def affine_of_sample(Z, x, parameters, first, bias, bias_input):
-    """Z[j] = sum_i x[i] W[i, j] + bias_input b[j], for inputs that all lanes share."""
-    n_out, n = Z.shape
-    for j in range(n_out):
-        z, w = Z[j], parameters[first + j]
-        for k in range(n):
-            z[k] = x[0] * w[k]
-        for i in range(1, len(x)):
-            xi, w = x[i], parameters[first + i * n_out + j]
-            for k in range(n):
-                z[k] += xi * w[k]
-        b = parameters[bias + j]
-        for k in range(n):
-            z[k] += bias_input * b[k]
+@inlined
+def copy(z, a):
+    """z = a."""
+    for k in range(len(z)):
+        z[k] = a[k]
 
 
-@jit
-def affine(Z, A, parameters, first, bias, bias_input):
-    """Z[j] = sum_i A[i] W[i, j] + bias_input b[j]."""
-    n_out, n = Z.shape
-    for j in range(n_out):
-        z, a, w = Z[j], A[0], parameters[first + j]
-        for k in range(n):
-            z[k] = a[k] * w[k]
-        for i in range(1, len(A)):
-            a, w = A[i], parameters[first + i * n_out + j]
-            for k in range(n):
-                z[k] += a[k] * w[k]
-        b = parameters[bias + j]
-        for k in range(n):
-            z[k] += bias_input * b[k]
+@inlined
+def fill(z, number):
+    """z = number."""
+    for k in range(len(z)):
+        z[k] = number
 
 
-@jit
-def activate(A, Z, code):
-    """A = f(Z), unit by unit; softmax over the units."""
-    n_out, n = Z.shape
-    if code == SOFTMAX:
-        softmax(A, Z)
-        return
-    for j in range(n_out):
-        a, z = A[j], Z[j]
-        if code == SIGMOID:
+@inlined
+def products(z, fresh, P, p, dp, Q, q, dq, count):
+    """z = sum_t P[p + t dp] Q[q + t dq], added in order; to what z is, unless ``fresh``."""
+    n, t = len(z), 0
+    if fresh:
+        a, b = P[p], Q[q]
+        if count == 1:
             for k in range(n):
-                a[k] = sigmoid(z[k])
-        elif code == SYMMETRIC:
+                z[k] = a[k] * b[k]
+            return
+        c, d = P[p + dp], Q[q + dq]
+        t = 2
+        if count >= 4:
+            e, f, g, h = P[p + 2 * dp], Q[q + 2 * dq], P[p + 3 * dp], Q[q + 3 * dq]
             for k in range(n):
-                a[k] = sigmoid(z[k]) - 0.5
-        elif code == TANH:
-            for k in range(n):
-                a[k] = tanh(z[k])
-        elif code == SOFTSIGN:
-            for k in range(n):
-                a[k] = softsign(z[k])
-        elif code == RELU:
-            for k in range(n):
-                a[k] = relu(z[k])
+                z[k] = ((a[k] * b[k] + c[k] * d[k]) + e[k] * f[k]) + g[k] * h[k]
+            t = 4
         else:
-            a[:] = z
+            for k in range(n):
+                z[k] = a[k] * b[k] + c[k] * d[k]
+    while t < count:
+        a, b = P[p + t * dp], Q[q + t * dq]
+        if t + 1 == count:
+            for k in range(n):
+                z[k] += a[k] * b[k]
+            return
+        c, d = P[p + (t + 1) * dp], Q[q + (t + 1) * dq]
+        if t + 3 < count:
+            e, f = P[p + (t + 2) * dp], Q[q + (t + 2) * dq]
+            g, h = P[p + (t + 3) * dp], Q[q + (t + 3) * dq]
+            for k in range(n):
+                z[k] = (((z[k] + a[k] * b[k]) + c[k] * d[k]) + e[k] * f[k]) + g[k] * h[k]
+            t += 4
+        else:
+            for k in range(n):
+                z[k] = (z[k] + a[k] * b[k]) + c[k] * d[k]
+            t += 2
+
+
+@inlined
+def scaled(z, fresh, x, p, dp, Q, q, dq, count):
+    """The same with numbers x[p + t dp] that all lanes share."""
+    n, t = len(z), 0
+    if fresh:
+        a, b = x[p], Q[q]
+        if count == 1:
+            for k in range(n):
+                z[k] = a * b[k]
+            return
+        c, d = x[p + dp], Q[q + dq]
+        t = 2
+        if count >= 4:
+            e, f, g, h = x[p + 2 * dp], Q[q + 2 * dq], x[p + 3 * dp], Q[q + 3 * dq]
+            for k in range(n):
+                z[k] = ((a * b[k] + c * d[k]) + e * f[k]) + g * h[k]
+            t = 4
+        else:
+            for k in range(n):
+                z[k] = a * b[k] + c * d[k]
+    while t < count:
+        a, b = x[p + t * dp], Q[q + t * dq]
+        if t + 1 == count:
+            for k in range(n):
+                z[k] += a * b[k]
+            return
+        c, d = x[p + (t + 1) * dp], Q[q + (t + 1) * dq]
+        if t + 3 < count:
+            e, f = x[p + (t + 2) * dp], Q[q + (t + 2) * dq]
+            g, h = x[p + (t + 3) * dp], Q[q + (t + 3) * dq]
+            for k in range(n):
+                z[k] = (((z[k] + a * b[k]) + c * d[k]) + e * f[k]) + g * h[k]
+            t += 4
+        else:
+            for k in range(n):
+                z[k] = (z[k] + a * b[k]) + c * d[k]
+            t += 2
+
+
+@inlined
+def sums(z, fresh, Q, q, count):
+    """z = sum_t Q[q + t], added in order; to what z is, unless ``fresh``."""
+    n, t = len(z), 0
+    if fresh:
+        copy(z, Q[q])
+        t = 1
+    while t < count:
+        a = Q[q + t]
+        if t + 2 < count:
+            b, c = Q[q + t + 1], Q[q + t + 2]
+            for k in range(n):
+                z[k] = ((z[k] + a[k]) + b[k]) + c[k]
+            t += 3
+        else:
+            for k in range(n):
+                z[k] += a[k]
+            t += 1
+
+
+@inlined
+def activate(a, z, b, bias_input, code):
+    """a = f(z) of one unit, its bias added to z first; for softmax only that."""
+    n = len(z)
+    if code == SIGMOID:
+        for k in range(n):
+            v = z[k] + bias_input * b[k]
+            z[k] = v
+            a[k] = sigmoid(v)
+    elif code == SYMMETRIC:
+        for k in range(n):
+            v = z[k] + bias_input * b[k]
+            z[k] = v
+            a[k] = sigmoid(v) - 0.5
+    elif code == TANH:
+        for k in range(n):
+            v = z[k] + bias_input * b[k]
+            z[k] = v
+            a[k] = tanh(v)
+    elif code == SOFTSIGN:
+        for k in range(n):
+            v = z[k] + bias_input * b[k]
+            z[k] = v
+            a[k] = softsign(v)
+    elif code == RELU:
+        for k in range(n):
+            v = z[k] + bias_input * b[k]
+            z[k] = v
+            a[k] = relu(v)
+    else:
+        for k in range(n):
+            v = z[k] + bias_input * b[k]
+            z[k] = v
+            a[k] = v
+
+
+@inlined
+def slope(d, a, code, offset):
+    """d = d (f' + offset) of one unit, with f' by its activation a."""
+    n = len(d)
+    if code == SIGMOID:
+        for k in range(n):
+            d[k] = d[k] * (sigmoid_derivative(a[k]) + offset)
+    elif code == SYMMETRIC:
+        for k in range(n):
+            d[k] = d[k] * (symmetric_sigmoid_derivative(a[k]) + offset)
+    elif code == TANH:
+        for k in range(n):
+            d[k] = d[k] * (tanh_derivative(a[k]) + offset)
+    elif code == SOFTSIGN:
+        for k in range(n):
+            d[k] = d[k] * (softsign_derivative(a[k]) + offset)
+    elif code == RELU:
+        for k in range(n):
+            d[k] = d[k] * (relu_derivative(a[k]) + offset)
+    else:
+        for k in range(n):
+            d[k] = d[k] * (1.0 + offset)
 
 
 @jit
-def largest(Z):
-    """The largest of the units, NaN if one is."""
-    top = Z[0].copy()
-    for j in range(1, len(Z)):
-        z = Z[j]
+def largest(top, Z, first, step, count):
+    """The largest of the rows first, first + step, ...; NaN if one is."""
+    copy(top, Z[first])
+    for j in range(1, count):
+        z = Z[first + j * step]
         for k in range(len(top)):
             top[k] = z[k] if z[k] > top[k] or z[k] != z[k] else top[k]
-    return top
 
 
 @jit
-def softmax(A, Z):
-    """exp(z - max) over its sum, over the units."""
-    n_out, n = Z.shape
-    top, total = largest(Z), np.empty(n)
-    for j in range(n_out):
-        a, z = A[j], Z[j]
+def softmax(A, Z, first, step, count, top, total):
+    """exp(z - max) over its sum, over the rows first, first + step, ..."""
+    n = len(top)
+    largest(top, Z, first, step, count)
+    for j in range(count):
+        a, z = A[first + j * step], Z[first + j * step]
         for k in range(n):
-            a[k] = exp_of_negative(z[k] - top[k])
-        if j == 0:
-            total[:] = a
-        else:
-            for k in range(n):
-                total[k] += a[k]
-    for j in range(n_out):
-        a = A[j]
+            e = exp_of_negative(z[k] - top[k])
+            a[k] = e
+            total[k] = e if j == 0 else total[k] + e
+    for j in range(count):
+        a = A[first + j * step]
         for k in range(n):
             a[k] = a[k] / total[k]
 
 
 @jit
-def times_slope(D, A, code, offset):
-    """D = D (f' + offset), with f' by the activations A."""
-    n_out, n = D.shape
-    for j in range(n_out):
-        d, a = D[j], A[j]
-        if code == SIGMOID:
-            for k in range(n):
-                d[k] = d[k] * (sigmoid_derivative(a[k]) + offset)
-        elif code == SYMMETRIC:
-            for k in range(n):
-                d[k] = d[k] * (symmetric_sigmoid_derivative(a[k]) + offset)
-        elif code == TANH:
-            for k in range(n):
-                d[k] = d[k] * (tanh_derivative(a[k]) + offset)
-        elif code == SOFTSIGN:
-            for k in range(n):
-                d[k] = d[k] * (softsign_derivative(a[k]) + offset)
-        elif code == RELU:
-            for k in range(n):
-                d[k] = d[k] * (relu_derivative(a[k]) + offset)
-        else:
-            for k in range(n):
-                d[k] = d[k] * (1.0 + offset)
-
-
-@jit
-def times_softmax_jacobian(D, A):
-    """D = a (d - sum_k d_k a_k)."""
-    n_out, n = D.shape
-    total = np.empty(n)
-    for j in range(n_out):
-        d, a = D[j], A[j]
-        if j == 0:
-            for k in range(n):
-                total[k] = d[k] * a[k]
-        else:
-            for k in range(n):
-                total[k] += d[k] * a[k]
-    for j in range(n_out):
-        d, a = D[j], A[j]
+def softmax_jacobian(D, A, first, step, count, total):
+    """d = a (d - sum_k d_k a_k), over the rows first, first + step, ..."""
+    n = len(total)
+    for j in range(count):
+        d, a = D[first + j * step], A[first + j * step]
+        for k in range(n):
+            total[k] = d[k] * a[k] if j == 0 else total[k] + d[k] * a[k]
+    for j in range(count):
+        d, a = D[first + j * step], A[first + j * step]
         for k in range(n):
             d[k] = a[k] * (d[k] - total[k])
 
 
-@jit
-def output_error(D, row, Z, A, Y, loss, error, dead_zone, code):
-    """Sets D to the error signal at the output and ``row`` to the sample's loss."""
-    n_out, n = A.shape
-    for j in range(n_out):
-        d, a, y, z = D[j], A[j], Y[j], Z[j]
-        if j == 0:
-            row[:] = 0.0
-        if loss == HALF_SQUARED:
-            for k in range(n):
-                e = a[k] - y[k]
-                row[k] = e * e if j == 0 else row[k] + e * e
-            if error == LINEAR:
-                if dead_zone == 0.0:
-                    for k in range(n):
-                        d[k] = a[k] - y[k]
-                else:
-                    for k in range(n):
-                        d[k] = linear_error(a[k] - y[k], dead_zone)
-            else:
-                for k in range(n):
-                    d[k] = arctanh_error(a[k] - y[k], dead_zone)
-        else:
-            for k in range(n):
-                d[k] = a[k] - y[k]
-            if code == SIGMOID:
-                for k in range(n):
-                    term = binary_cross_entropy(z[k], y[k], log1p(exp_of_negative(-abs(z[k]))))
-                    row[k] = term if j == 0 else row[k] + term
-    if loss == HALF_SQUARED:
+@inlined
+def squared_error(d, row, a, y, error, dead_zone, fresh):
+    """d = the error signal of one output; adds its squared error to ``row``."""
+    n = len(d)
+    if error == LINEAR and dead_zone == 0.0:
         for k in range(n):
-            row[k] = 0.5 * row[k]
-    elif code == SOFTMAX:
-        categorical_cross_entropy(row, Z, Y)
+            e = a[k] - y[k]
+            d[k] = e
+            row[k] = e * e if fresh else row[k] + e * e
+        return
+    for k in range(n):
+        e = a[k] - y[k]
+        row[k] = e * e if fresh else row[k] + e * e
+    if error == LINEAR:
+        for k in range(n):
+            d[k] = linear_error(a[k] - y[k], dead_zone)
+    else:
+        for k in range(n):
+            d[k] = arctanh_error(a[k] - y[k], dead_zone)
 
 
 @jit
-def categorical_cross_entropy(row, Z, Y):
-    """Sum over units of y ((max - z) + ln sum exp(z - max))."""
-    n_out, n = Z.shape
-    top, spread = largest(Z), np.empty(n)
-    for j in range(n_out):
-        z = Z[j]
+def cross_entropy(d, row, z, a, y, fresh):
+    """d = a - y of one sigmoid output; adds its loss to ``row``."""
+    for k in range(len(d)):
+        d[k] = a[k] - y[k]
+        term = binary_cross_entropy(z[k], y[k], log1p(exp_of_negative(-abs(z[k]))))
+        row[k] = term if fresh else row[k] + term
+
+
+@jit
+def categorical_cross_entropy(D, row, Z, A, Y, y, first, step, count, top, spread):
+    """d = a - y; the loss is the sum over outputs of y ((max - z) + ln sum exp(z - max))."""
+    n = len(row)
+    largest(top, Z, first, step, count)
+    for j in range(count):
+        z = Z[first + j * step]
         for k in range(n):
             e = exp_of_negative(z[k] - top[k])
             spread[k] = e if j == 0 else spread[k] + e
     for k in range(n):
         spread[k] = log(spread[k])
-    for j in range(n_out):
-        y, z = Y[j], Z[j]
+    for j in range(count):
+        d, z, a, t = D[first + j * step], Z[first + j * step], A[first + j * step], Y[y + j]
         for k in range(n):
-            term = y[k] * ((top[k] - z[k]) + spread[k])
+            d[k] = a[k] - t[k]
+            term = t[k] * ((top[k] - z[k]) + spread[k])
             row[k] = term if j == 0 else row[k] + term
 
 
 @jit
-def back(E, D, parameters, first):
-    """E[i] = sum_j D[j] W[i, j]."""
-    n_in, n = E.shape
-    n_out = len(D)
-    for i in range(n_in):
-        e, d, w = E[i], D[0], parameters[first + i * n_out]
-        for k in range(n):
-            e[k] = d[k] * w[k]
-        for j in range(1, n_out):
-            d, w = D[j], parameters[first + i * n_out + j]
-            for k in range(n):
-                e[k] += d[k] * w[k]
-
-
-@jit
-def collect(gradient, D, A, first, bias, is_first):
-    """Adds the sample's A[i] D[j] and D[j] to the gradient of weights and biases."""
-    n_out, n = D.shape
-    for i in range(len(A)):
-        a = A[i]
-        for j in range(n_out):
-            d, g = D[j], gradient[first + i * n_out + j]
-            if is_first:
-                for k in range(n):
-                    g[k] = a[k] * d[k]
-            else:
-                for k in range(n):
-                    g[k] += a[k] * d[k]
-    collect_bias(gradient, D, bias, is_first)
-
-
-@jit
-def collect_of_sample(gradient, D, x, first, bias, is_first):
-    """The same for inputs that all lanes share."""
-    n_out, n = D.shape
-    for i in range(len(x)):
-        xi = x[i]
-        for j in range(n_out):
-            d, g = D[j], gradient[first + i * n_out + j]
-            if is_first:
-                for k in range(n):
-                    g[k] = xi * d[k]
-            else:
-                for k in range(n):
-                    g[k] += xi * d[k]
-    collect_bias(gradient, D, bias, is_first)
-
-
-@jit
-def collect_bias(gradient, D, bias, is_first):
-    """Adds D[j] to the gradient of the biases."""
-    n_out, n = D.shape
-    for j in range(n_out):
-        d, g = D[j], gradient[bias + j]
-        if is_first:
-            g[:] = d
-        else:
-            for k in range(n):
-                g[k] += d[k]
-
-
-@jit
-def update(rule, parameters, gradient, slots, settings, rates, divisor, decays, decay, broken):
-    """One step of the rule on every parameter; adds NaN to ``broken`` where one is not finite."""
+def update(rule, parameters, gradient, slots, settings, rates, divisor, decays, decay, divided):
+    """One step of the rule on every parameter."""
     P, n = parameters.shape
-    rate, h = np.empty(n), settings
+    h = settings
     for p in range(P):
-        w, g = parameters[p], gradient[p]
-        for k in range(n):
-            rate[k] = rates[k] / divisor[p] if divisor[p] != 1.0 else rates[k]
+        w, g, rate = parameters[p], gradient[p], rates
+        if divisor[p] != 1.0:
+            rate = divided
+            for k in range(n):
+                rate[k] = rates[k] / divisor[p]
         if decays:
             for k in range(n):
                 g[k] = g[k] + decay[k] * w[k]
@@ -355,6 +370,15 @@ def update(rule, parameters, gradient, slots, settings, rates, divisor, decays, 
             s, t = slots[0, p], slots[1, p]
             for k in range(n):
                 w[k], s[k], t[k] = optimizers.quickprop(w[k], g[k], s[k], t[k], rate[k], h[0, k])
+
+
+@jit
+def find_broken(broken, parameters):
+    """NaN in ``broken`` where a lane has a parameter that is not finite, else 0."""
+    P, n = parameters.shape
+    fill(broken, 0.0)
+    for p in range(P):
+        w = parameters[p]
         for k in range(n):
             broken[k] += w[k] * 0.0
 
@@ -380,24 +404,43 @@ def judge(loss, wrong, stop_loss, patience, best, waited, endings):
 
 
 @jit
+def keep(outputs, A, last, B, shared):
+    """Copies the outputs, where all samples are in the one block that A holds."""
+    S, outs, n = outputs.shape
+    if shared and B >= S:
+        for s in range(S):
+            for j in range(outs):
+                copy(outputs[s, j], A[(last + j) * B + s])
+
+
+def work_rows(sizes, n_samples, block_size):
+    """Rows of room that ``advance`` needs: activations, logits, deltas, gradient, targets."""
+    n_parameters = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
+    return 3 * sum(sizes) * block_size + n_parameters + n_samples * sizes[-1] + 7
+
+
+@jit
 def advance(
     sizes, functions, loss, error, dead_zone, offset, bias_input,
-    X, Y, rule, divisor, decays, batch_size, factors, orders,
+    X, x, Y, rule, divisor, decays, batch_size, block_size, factors, orders, watch,
     parameters, slots, settings, lr, decay,
     stop_loss, stop_correct, patience, best, waited, outputs,
-    losses, endings, stopped,
+    losses, endings, stopped, work, places,
 ):  # fmt: skip
     """Runs epochs until one ends a lane or all are done; returns how many were run.
 
-    ``losses``, ``endings`` and ``stopped`` are filled in; see ``problem.Progress``.
+    ``losses``, ``endings`` and ``stopped`` are filled in; see ``problem.Progress``. Only with
+    ``watch`` are the parameters looked at after every epoch for ones not finite. Samples
+    are taken in blocks of ``block_size`` within a batch; row ``u * block_size + s`` of A, Z
+    and D is unit u's for the block's sample s. ``x`` is X in one row; ``work`` is room for
+    ``work_rows`` rows, ``places`` zeros, (3, layers + 1).
     """
     P, n = parameters.shape
     S, F = X.shape
-    n_outputs, layers = Y.shape[1], len(functions)
+    outs, layers, B = Y.shape[1], len(functions), block_size
     shared = len(orders) == 0
     # Where each layer's weights, biases and units begin.
-    first, bias = np.empty(layers, np.int64), np.empty(layers, np.int64)
-    unit = np.zeros(layers + 1, np.int64)
+    first, bias, unit = places[0], places[1], places[2]
     at = 0
     for i in range(layers):
         first[i] = at
@@ -406,96 +449,146 @@ def advance(
     for i in range(layers):
         bias[i] = at
         at += sizes[i + 1]
-    units = unit[layers] + n_outputs
-    A, Z, D = np.empty((units, n)), np.empty((units, n)), np.empty((units, n))
-    y, row, total, wrong = np.empty((n_outputs, n)), np.empty(n), np.empty(n), np.empty(n)
-    rates, broken, gradient = np.empty(n), np.empty(n), np.empty((P, n))
+    last, code = unit[layers], functions[layers - 1]
+    rows = (last + outs) * B
+    A, Z, D = work[:rows], work[rows : 2 * rows], work[2 * rows : 3 * rows]
+    at = 3 * rows + P
+    gradient = work[3 * rows : at]
+    # Targets by output and lane, in the samples' order.
+    T = work[at : at + S * outs]
+    at += S * outs
+    top, spread, row, total = work[at], work[at + 1], work[at + 2], work[at + 3]
+    wrong, rates, broken = work[at + 4], work[at + 5], work[at + 6]
+    fill(broken, 0.0)
+    if shared:
+        for s in range(S * outs):
+            fill(T[s], Y[s // outs, s % outs])
+    checks = False
+    for k in range(n):
+        checks = checks or stop_correct[k] > 0.0
     for epoch in range(len(factors)):
         for k in range(n):
             rates[k] = lr[k] * factors[epoch]
-        wrong[:] = 0.0
-        broken[:] = 0.0
+        fill(wrong, 0.0 if checks else 1.0)
         ended = False
-        for s in range(S):
-            is_first = s % batch_size == 0
-            x = X[s]
-            if shared:
-                for j in range(n_outputs):
-                    y[j, :] = Y[s, j]
-            else:
-                for k in range(n):
-                    chosen = orders[epoch, s, k]
-                    for i in range(F):
-                        A[i, k] = X[chosen, i]
-                    for j in range(n_outputs):
-                        y[j, k] = Y[chosen, j]
+        start = 0
+        while start < S:
+            # A block ends with its batch.
+            stop = min(start + B, S, (start // batch_size + 1) * batch_size)
+            count, is_first = stop - start, start % batch_size == 0
+            if not shared:
+                for s in range(count):
+                    for k in range(n):
+                        chosen = orders[epoch, start + s, k]
+                        for i in range(F):
+                            A[i * B + s, k] = X[chosen, i]
+                        for j in range(outs):
+                            T[(start + s) * outs + j, k] = Y[chosen, j]
             # 1. forward pass
             for i in range(layers):
-                a, z = A[unit[i] : unit[i + 1]], Z[unit[i + 1] : unit[i + 1] + sizes[i + 1]]
-                if i == 0 and shared:
-                    affine_of_sample(z, x, parameters, first[i], bias[i], bias_input)
-                else:
-                    affine(z, a, parameters, first[i], bias[i], bias_input)
-                activate(A[unit[i + 1] : unit[i + 1] + sizes[i + 1]], z, functions[i])
+                n_in, n_out, below, above = sizes[i], sizes[i + 1], unit[i] * B, unit[i + 1] * B
+                for j in range(n_out):
+                    for s in range(count):
+                        r = above + j * B + s
+                        if i == 0 and shared:
+                            scaled(
+                                Z[r], True, x, (start + s) * F, 1,
+                                parameters, first[i] + j, n_out, n_in,
+                            )  # fmt: skip
+                        else:
+                            products(
+                                Z[r], True, A, below + s, B, parameters, first[i] + j, n_out, n_in
+                            )
+                        activate(A[r], Z[r], parameters[bias[i] + j], bias_input, functions[i])
+                if functions[i] == SOFTMAX:
+                    for s in range(count):
+                        softmax(A, Z, above + s, B, n_out, top, spread)
             # 2. error
-            a, d = A[unit[layers] :], D[unit[layers] :]
-            output_error(
-                d, row, Z[unit[layers] :], a, y, loss, error, dead_zone, functions[layers - 1]
-            )
-            for k in range(n):
-                total[k] = row[k] if s == 0 else total[k] + row[k]
-            for j in range(n_outputs):
-                aj, yj = a[j], y[j]
-                if shared:
-                    outputs[s, j, :] = aj
+            for s in range(count):
+                r, y = last * B + s, (start + s) * outs
+                if loss == CROSS_ENTROPY and code == SOFTMAX:
+                    categorical_cross_entropy(D, row, Z, A, T, y, r, B, outs, top, spread)
+                for j in range(outs):
+                    d, a, t = D[r + j * B], A[r + j * B], T[y + j]
+                    if loss == HALF_SQUARED:
+                        squared_error(d, row, a, t, error, dead_zone, j == 0)
+                    elif code == SIGMOID:
+                        cross_entropy(d, row, Z[r + j * B], a, t, j == 0)
+                    if checks:
+                        limit = stop_correct
+                        for k in range(n):
+                            wrong[k] += 0.0 if abs(a[k] - t[k]) < limit[k] else 1.0
+                    if not shared:
+                        for k in range(n):
+                            outputs[orders[epoch, start + s, k], j, k] = a[k]
+                    elif B < S or epoch == len(factors) - 1:
+                        copy(outputs[start + s, j], a)
+                half = 0.5 if loss == HALF_SQUARED else 1.0
+                if start + s == 0:
+                    for k in range(n):
+                        total[k] = half * row[k]
                 else:
                     for k in range(n):
-                        outputs[orders[epoch, s, k], j, k] = aj[k]
-                for k in range(n):
-                    wrong[k] += 0.0 if abs(aj[k] - yj[k]) < stop_correct[k] else 1.0
+                        total[k] += half * row[k]
             # 3. backward pass
             if loss == HALF_SQUARED:
-                if functions[layers - 1] == SOFTMAX:
-                    times_softmax_jacobian(d, a)
-                else:
-                    times_slope(d, a, functions[layers - 1], offset)
+                for s in range(count):
+                    r = last * B + s
+                    if code == SOFTMAX:
+                        softmax_jacobian(D, A, r, B, outs, spread)
+                    else:
+                        for j in range(outs):
+                            slope(D[r + j * B], A[r + j * B], code, offset)
             for i in range(layers - 1, -1, -1):
-                d, a = D[unit[i + 1] : unit[i + 1] + sizes[i + 1]], A[unit[i] : unit[i + 1]]
-                if i == 0 and shared:
-                    collect_of_sample(gradient, d, x, first[i], bias[i], is_first)
-                else:
-                    collect(gradient, d, a, first[i], bias[i], is_first)
+                n_in, n_out, below, above = sizes[i], sizes[i + 1], unit[i] * B, unit[i + 1] * B
+                for j in range(n_out):
+                    for m in range(n_in):
+                        g = gradient[first[i] + m * n_out + j]
+                        if i == 0 and shared:
+                            scaled(g, is_first, x, start * F + m, F, D, above + j * B, 1, count)
+                        else:
+                            products(g, is_first, A, below + m * B, 1, D, above + j * B, 1, count)
+                    sums(gradient[bias[i] + j], is_first, D, above + j * B, count)
                 if i > 0:
-                    e = D[unit[i] : unit[i + 1]]
-                    back(e, d, parameters, first[i])
-                    times_slope(e, a, functions[i - 1], offset)
+                    for m in range(n_in):
+                        for s in range(count):
+                            r, w = below + m * B + s, first[i] + m * n_out
+                            products(D[r], True, D, above + s, B, parameters, w, 1, n_out)
+                            slope(D[r], A[r], functions[i - 1], offset)
             # 4. update
-            if s == S - 1:
+            start = stop
+            if start == S:
                 for k in range(n):
                     if loss == HALF_SQUARED:
-                        losses[epoch, k] = 2.0 * total[k] / (S * n_outputs)
+                        losses[epoch, k] = 2.0 * total[k] / (S * outs)
                     else:
                         losses[epoch, k] = total[k] / S
                 ended = judge(losses[epoch], wrong, stop_loss, patience, best, waited, endings)
                 if ended:
-                    stopped[:] = parameters
-            if s == S - 1 or (s + 1) % batch_size == 0:
+                    for p in range(P):
+                        copy(stopped[p], parameters[p])
+                    keep(outputs, A, last, B, shared)
+            if start == S or start % batch_size == 0:
                 if bias_input != 1.0:
                     for p in range(bias[0], P):
                         for k in range(n):
                             gradient[p, k] = bias_input * gradient[p, k]
-                broken[:] = 0.0
                 update(
                     rule, parameters, gradient, slots, settings, rates, divisor,
-                    decays, decay, broken,
+                    decays, decay, spread,
                 )  # fmt: skip
+        if watch or ended:
+            find_broken(broken, parameters)
         for k in range(n):
             if broken[k] != 0.0 and endings[k] == RUNNING:
                 endings[k] = DIVERGED
                 if not ended:
-                    stopped[:] = parameters
+                    for p in range(P):
+                        copy(stopped[p], parameters[p])
+                    keep(outputs, A, last, B, shared)
                 ended = True
-                stopped[:, k] = parameters[:, k]
+                for p in range(P):
+                    stopped[p, k] = parameters[p, k]
         if ended:
             return epoch + 1
     return len(factors)

@@ -47,13 +47,17 @@ def make(composed: Iterable[Mapping[str, Any]]) -> Plan:
             )
         parts = {name: getattr(config, name) for name in SHARED}
         shared = {name: same.setdefault((type(part), part), part) for name, part in parts.items()}
-        key = (*shared.values(), config.numerics)
-        if key not in same:
-            same[key] = _resolved(config, session.engine)
-        configs.append(replace(config, numerics=same[key], **shared))
+        configs.append(replace(config, **shared))
     if session is None:
         raise ConfigError("a sweep must have at least one run, got none.")
+    # By what was asked for: what numerics=auto comes to is not what the sweep varies.
     varying, values_of = _varying(configs)
+    numerics: dict[tuple[Any, ...], str] = {}
+    for index, config in enumerate(configs):
+        key = (*(getattr(config, name) for name in SHARED), config.numerics)
+        if key not in numerics:
+            numerics[key] = _resolved(config, session.engine)
+        configs[index] = replace(config, numerics=numerics[key])
     return Plan(configs, session, varying, values_of)
 
 

@@ -2,9 +2,12 @@
 
 import argparse
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +74,47 @@ def _ui(store: Store, chosen: argparse.Namespace) -> None:
         raise ConfigError(
             f"--uri must be a database for ui, got the server {store.uri!r}: open that."
         )
+    _check_free(chosen.port)
+    experiment = connect(store).get_experiment_by_name(chosen.experiment)
+    # MLflow shows its pages for language models to a new browser, whatever the experiment's
+    # tags say, unless the address asks for these.
+    page = f"experiments/{experiment.experiment_id}/runs" if experiment else "experiments"
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri,
-               "--host", "127.0.0.1", "--port", str(chosen.port)]  # fmt: skip
+               "--host", "127.0.0.1", "--port", str(chosen.port), "--workers", "1",
+               "--uvicorn-opts", "--log-level warning"]  # fmt: skip
     if store.artifacts:
         command += ["--default-artifact-root", store.artifacts.as_uri()]
-    print(f"http://127.0.0.1:{chosen.port} (Ctrl-C ends it)", flush=True)
-    sys.exit(subprocess.call(command, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}))
+    print(
+        f"http://127.0.0.1:{chosen.port}/#/{page}?workflowType=machine_learning (Ctrl-C ends it)",
+        flush=True,
+    )
+    sys.exit(_serve(command))
+
+
+def _check_free(port: int) -> None:
+    try:
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"--port must be a free port in 0..65535, got {port}.") from error
+
+
+def _serve(command: Sequence[str]) -> int:
+    """Run the server until it ends or this process is told to; none of it is left behind."""
+    quiet = {"MLFLOW_LOGGING_LEVEL": "WARNING", "PYTHONWARNINGS": "ignore"}
+    # Its job runners are for judging language models: eight processes of 250 MB.
+    lean = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    server = subprocess.Popen(
+        command, env={**quiet, **lean, **os.environ}, stdout=subprocess.DEVNULL, process_group=0
+    )
+    try:
+        return server.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
 
 
 def _runs(store: Store, chosen: argparse.Namespace) -> None:

@@ -5,10 +5,12 @@ import io
 import json
 import os
 import re
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing, suppress
 
 import mlflow
 import numpy as np
@@ -160,6 +162,45 @@ def test_verbs_read_the_store(bpexp):
     assert "--filter must be an MLflow filter" in bad.stderr
 
 
+def test_a_run_that_fails_is_named_and_leaves_the_others_alone(bpexp, tmp_path):
+    def eight_gigabytes():
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+
+    # The weights between the two wide layers alone would need 298.
+    widths = "hidden=2,[200000,200000],3"
+    done = bpexp("-m", widths, "epochs=5", "n_jobs=2", preexec_fn=eight_gigabytes)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    (said,) = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]
+    runs = tracked(tmp_path)
+    (failed,) = [r for r in runs if r.data.tags.get("bpexp.outcome") == "failed"]
+    assert failed.info.run_name.startswith("hidden=[200000,200000]")
+    assert said == f"failed: {failed.info.run_name}: {failed.data.tags['bpexp.reason']}"
+    # The failed run and the sweep that has it; the others are as if it had not been there.
+    assert sorted(r.info.status for r in runs) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    assert failed.info.status == "FAILED"
+
+
+def test_two_first_starts_at_once_share_a_fresh_store(tmp_path):
+    command = [sys.executable, "-m", "bpexp", "-m", "seed=1,2,3,4", "epochs=5", "n_jobs=4"]
+    both = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(2)
+    ]
+    for process in both:
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, said.decode()
+    assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * 10
+
+
+def test_logs_are_heard_only_when_asked_for(bpexp):
+    assert bpexp("epochs=5").stderr == ""
+    loud = bpexp("epochs=5", "hydra.verbose=true")
+    assert loud.returncode == 0
+    assert "[hydra._internal.hydra][DEBUG]" in loud.stderr
+    assert "[DEBUG]" not in loud.stdout
+
+
 def test_divergence_is_reported_and_not_a_failure(bpexp, tmp_path):
     done = bpexp("model=regressor", "lr=1e200", "epochs=50")
     assert done.returncode == 0, done.stderr
@@ -174,14 +215,16 @@ def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(tmp_path):
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
-    # Wait, as the store shows it, for the first finished child.
-    while process.poll() is None:
-        try:
-            with sqlite3.connect(f"file:{tmp_path}/outputs/mlflow.db?mode=ro", uri=True) as db:
-                if db.execute("select count(*) from runs where status='FINISHED'").fetchone()[0]:
-                    break
-        except sqlite3.OperationalError:
-            continue
+    # Wait, as the store shows it, for the first finished child; a reader that never rests would
+    # keep the writer out.
+    database = f"file:{tmp_path}/outputs/mlflow.db?mode=ro"
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+            break
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(database, uri=True)) as db:
+            if db.execute("select count(*) from runs where status='FINISHED'").fetchone()[0]:
+                break
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err

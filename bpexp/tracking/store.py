@@ -62,14 +62,12 @@ def connect(store: Store) -> "MlflowClient":
 
     Raises ConfigError where the store cannot be opened.
     """
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    _hold_logs()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    _hold_logs()
     try:
         with _alone(store):
             client = mlflow.MlflowClient(tracking_uri=store.uri)
@@ -80,6 +78,13 @@ def connect(store: Store) -> "MlflowClient":
             f"tracking.uri must be a store that opens, got {store.uri!r}: {said}"
         ) from error
     return client
+
+
+def _hold_logs() -> None:
+    """Hold MLflow's logs to errors, unless the root logger's level asks for all there is."""
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def experiment_id(client: "MlflowClient", store: Store, name: str) -> str:

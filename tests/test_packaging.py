@@ -1,0 +1,59 @@
+"""The wheel, used from a folder far from the checkout."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Runs Python where the wheel alone provides bpexp; its dependencies are this venv's."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "-w", folder, CHECKOUT]
+    subprocess.run([*pip, *build], check=True, cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    site = folder / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True, cwd=folder)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
+
+    def python(cwd, *arguments):
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=cwd, env=environment | {"PYTHONPATH": str(site)},
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    python.site = site
+    return python
+
+
+def test_the_wheel_and_not_the_checkout_is_what_runs(installed, tmp_path):
+    done = installed(tmp_path, "-c", "import bpexp, hydra_plugins.bpexp as p; print(bpexp, p)")
+    assert done.stdout.count(str(installed.site)) == 2, done.stdout + done.stderr
+    shipped = installed.site / "bpexp" / "conf"
+    ours = CHECKOUT / "conf"
+    assert {p.relative_to(shipped) for p in shipped.rglob("*.yaml")} == {
+        p.relative_to(ours) for p in ours.rglob("*.yaml")
+    }
+
+
+def test_the_wheel_runs_and_sweeps_from_any_folder(installed, tmp_path):
+    done = installed(tmp_path, "-m", "bpexp", "-m", "epochs=5,6", "data=parity")
+    assert done.returncode == 0, done.stderr
+    assert "2 runs over epochs (2 values)" in done.stdout
+    assert {p.name for p in tmp_path.iterdir()} == {"outputs"}
+    assert (tmp_path / "outputs" / "mlflow.db").is_file()
+
+
+def test_the_wheel_brings_its_help_and_its_script(installed, tmp_path):
+    done = installed(tmp_path, "-m", "bpexp", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "breast_cancer" in done.stdout
+    by_script = installed(tmp_path, str(installed.site / "bin" / "bpexp"), "--help")
+    assert by_script.stdout == done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -24,8 +24,8 @@ def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | N
     """See ``problem.Engine``; exact arithmetic only."""
     padded = _padded(lanes)
     progress = _advance(problem, padded, factors, orders, watch=False)
-    running = progress.endings == Ending.RUNNING
-    if not np.isfinite(padded.parameters[:, running]).all():
+    left = np.where(progress.endings == Ending.RUNNING, padded.parameters, progress.stopped)
+    if not np.isfinite(left).all():
         # A parameter that is not finite stays so: the epoch that broke it is among these,
         # which are run once more with a look at the parameters after each.
         padded = _padded(lanes)
@@ -77,7 +77,8 @@ def _advance(
         kernel.LOSSES.index(network.loss),
         kernel.ERRORS.index(network.error),
         network.dead_zone, network.offset, network.bias_input,
-        problem.X, problem.X.reshape(-1), problem.Y, kernel.RULES.index(problem.rule), problem.divisor,
+        problem.X, problem.X.reshape(-1), problem.Y,
+        kernel.RULES.index(problem.rule), problem.divisor,
         problem.decays, problem.batch_size, block, factors, orders, watch,
         lanes.parameters, lanes.slots, lanes.settings, lanes.lr, lanes.decay,
         lanes.stop_loss, lanes.stop_correct, lanes.patience, lanes.best, lanes.waited,

@@ -10,6 +10,8 @@ reorders nor fuses operations, so the bits are those of NumPy.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numba
 import numpy as np
@@ -51,8 +53,9 @@ def _from_bits(bits):
 
 # Views of arrays are counted by atomic instructions unless told otherwise; nothing here
 # allocates, so nothing needs counting.
-jit = numba.njit(nogil=True, error_model="numpy", cache=True, _nrt=False)
-inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)
+options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+jit: Any = numba.njit(cache=True, **options)
+inlined: Any = numba.njit(forceinline=True, **options)
 sigmoid_derivative = activations.sigmoid_derivative
 symmetric_sigmoid_derivative = activations.symmetric_sigmoid_derivative
 tanh_derivative = activations.tanh_derivative
@@ -406,14 +409,14 @@ def judge(loss, wrong, stop_loss, patience, best, waited, endings):
 @jit
 def keep(outputs, A, last, B, shared):
     """Copies the outputs, where all samples are in the one block that A holds."""
-    S, outs, n = outputs.shape
+    S, outs = outputs.shape[:2]
     if shared and B >= S:
         for s in range(S):
             for j in range(outs):
                 copy(outputs[s, j], A[(last + j) * B + s])
 
 
-def work_rows(sizes, n_samples, block_size):
+def work_rows(sizes: Sequence[int], n_samples: int, block_size: int) -> int:
     """Rows of room that ``advance`` needs: activations, logits, deltas, gradient, targets."""
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
     return 3 * sum(sizes) * block_size + n_parameters + n_samples * sizes[-1] + 7
@@ -577,7 +580,7 @@ def advance(
                     rule, parameters, gradient, slots, settings, rates, divisor,
                     decays, decay, spread,
                 )  # fmt: skip
-        if watch or ended:
+        if watch:
             find_broken(broken, parameters)
         for k in range(n):
             if broken[k] != 0.0 and endings[k] == RUNNING:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from typing import Any
 
 import numpy as np
 import yaml
@@ -37,7 +38,7 @@ def run_record(
         key: str(value) if not isinstance(value, str) else value
         for key, value in flatten(plain(config)).items()
     }
-    base = {"config.yaml": yaml.safe_dump(plain(config), sort_keys=False).encode()}
+    base = {"config.yaml": _yaml(plain(config))}
     if isinstance(result, Failure):
         outcome = "interrupted" if result.interrupted else "failed"
         status = "KILLED" if result.interrupted else "FAILED"
@@ -82,6 +83,12 @@ def artifacts(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:
         "weights.npz": _npz(layers),
         "predictions.csv": _predictions(result, dataset),
     }
+
+
+def _yaml(values: dict[str, Any]) -> bytes:
+    # libyaml's emitter writes the same text many times faster; not every PyYAML has it.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return yaml.dump(values, Dumper=dumper, sort_keys=False).encode()
 
 
 def _npz(arrays: dict[str, Array]) -> bytes:

@@ -64,6 +64,8 @@ def connect(store: Store) -> "MlflowClient":
     """
     _hold_logs()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Otherwise a server's address is printed once for every run, after one more request.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
     from mlflow.exceptions import MlflowException
 

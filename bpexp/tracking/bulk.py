@@ -77,8 +77,8 @@ class BulkTracker:
 
         ids = [uuid4().hex for _ in runs]
         homes = [_home(self._location, run_id) for run_id in ids]
-        write_artifacts(homes, [run.artifacts for run in runs])
         values = rows.of_runs(runs, ids, homes, int(self.experiment_id), parent)
+        write_artifacts(homes, [run.artifacts for run in runs])
 
         def write() -> None:
             with self._engine.connect() as connection:
@@ -97,6 +97,8 @@ class BulkTracker:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA foreign_keys = ON")
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {self._patience.busy_ms}")
+            # In KiB: the pages of one transaction stay in memory until it is committed.
+            connection.exec_driver_sql("PRAGMA cache_size = -65536")
 
 
 def _home(location: str, run_id: str) -> str:

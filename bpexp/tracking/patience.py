@@ -42,9 +42,7 @@ class Patience:
                 return action()
             except (MlflowException, SQLAlchemyError) as error:
                 if not passes(error):
-                    raise TrackingError(
-                        f"The store refused what was written: {_said(error)}."
-                    ) from error
+                    raise refused(error) from error
                 if time.monotonic() + delay > deadline:
                     raise TrackingError(
                         f"The store could not be written within {self.seconds:g} s: {_said(error)}."
@@ -68,6 +66,11 @@ def passes(error: BaseException) -> bool:
     # 40: serialization failure or deadlock. 57P: the server is stopping or starting.
     state = getattr(error.orig, "sqlstate", getattr(error.orig, "pgcode", None)) or ""
     return state == "" or state[:2] in ("08", "40") or state[:3] == "57P"
+
+
+def refused(error: BaseException) -> TrackingError:
+    """The error for what no waiting mends."""
+    return TrackingError(f"The store refused a write: {_said(error)}.")
 
 
 def _said(error: BaseException) -> str:

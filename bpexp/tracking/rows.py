@@ -14,6 +14,7 @@ from mlflow.store.tracking.dbmodels import models
 
 from bpexp.tracking import limits
 from bpexp.tracking.contract import DatasetInput, RunRecord
+from bpexp.tracking.patience import refused
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -62,7 +63,7 @@ def of_runs(
 ) -> Rows:
     """The rows of all runs but for their data sets, in an order that foreign keys bear.
 
-    ``homes`` are the runs' artifact URIs. Raises MlflowException for a key MLflow refuses.
+    ``homes`` are the runs' artifact URIs. Raises TrackingError for a key MLflow refuses.
     """
     rows: Rows = {table: [] for table in (RUNS, PARAMS, TAGS, METRICS, LATEST)}
     for run, run_id, home in zip(runs, ids, homes, strict=True):
@@ -106,10 +107,14 @@ def _metrics(run: RunRecord, run_id: str) -> tuple[list[Row], list[Row]]:
 
 @cache
 def checked(key: str) -> str:
-    """A key of a parameter, metric or tag. Raises MlflowException if MLflow refuses it."""
+    """A key of a parameter, metric or tag. Raises TrackingError if MLflow refuses it."""
+    from mlflow.exceptions import MlflowException
     from mlflow.utils.validation import _validate_param
 
-    _validate_param(key, "")  # type: ignore[no-untyped-call]
+    try:
+        _validate_param(key, "")  # type: ignore[no-untyped-call]
+    except MlflowException as error:
+        raise refused(error) from error
     return key
 
 

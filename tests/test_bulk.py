@@ -72,14 +72,20 @@ SEARCHES = [
 ]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def store(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("store")
-    if request.param == "sqlite":
-        yield locate(None, folder, {})
-    else:
-        with postgresql() as server:
-            yield locate(server.uri, folder, {})
+@pytest.fixture(scope="module")
+def sqlite_store(tmp_path_factory):
+    return locate(None, tmp_path_factory.mktemp("sqlite"), {})
+
+
+@pytest.fixture(scope="module")
+def postgresql_store(tmp_path_factory):
+    with postgresql() as server:
+        yield locate(server.uri, tmp_path_factory.mktemp("postgresql"), {})
+
+
+@pytest.fixture(scope="module", params=["sqlite_store", "postgresql_store"])
+def store(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -202,11 +208,6 @@ connection.execute("COMMIT")
 """
 
 
-@pytest.fixture(scope="module")
-def sqlite_store(tmp_path_factory):
-    return locate(None, tmp_path_factory.mktemp("sqlite"), {})
-
-
 class Locked:
     """An SQLite store that another process keeps locked until ``release``."""
 
@@ -315,20 +316,21 @@ def test_postgresql_that_restarts_is_waited_for(tmp_path):
         assert {run.info.status for run in runs} == {"FINISHED", "FAILED", "KILLED"}
 
 
-def test_an_unknown_schema_falls_back_to_the_client_with_one_line(tmp_path, capsys):
-    store = locate(None, tmp_path, {})
-    client = connect(store)
-    experiment = experiment_id(client, store, "old")
+def test_an_unknown_schema_falls_back_to_the_client_with_one_line(sqlite_store, capsys):
+    client = connect(sqlite_store)
+    experiment = experiment_id(client, sqlite_store, "other schema")
     assert type(choose(client, experiment)) is BulkTracker
     assert capsys.readouterr().err == ""
-    with sqlite3.connect(store.uri.removeprefix("sqlite:///")) as database:
-        database.execute("UPDATE alembic_version SET version_num = 'abc'")
-    database.close()
-    tracker = choose(client, experiment)
+    with sql(client).engine.connect() as connection:
+        (version,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").one()
+        change = "UPDATE alembic_version SET version_num = '{}'"
+        connection.exec_driver_sql(change.format("abc"))
+        connection.commit()
+        tracker = choose(client, experiment)
+        connection.exec_driver_sql(change.format(version))
+        connection.commit()
     assert type(tracker) is ClientTracker
-    said = capsys.readouterr().err
-    assert said == (
+    assert capsys.readouterr().err == (
         "Runs are written one by one: the schema version abc is not one that was tested "
         "(dc11669786a5).\n"
     )
-    assert len(tracker.record_many(RECORDS, None)) == len(RECORDS)

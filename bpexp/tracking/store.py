@@ -58,35 +58,52 @@ def locate(
 
 
 def connect(store: Store) -> "MlflowClient":
-    """MLflow's client on the store, its log held to warnings and its tables made.
+    """MLflow's client on the store, its log held to errors and its tables made.
 
-    Raises ConfigError where the store cannot be opened.
+    A locked SQLite file is waited for; a server must be there. Raises ConfigError where the
+    store cannot be opened.
     """
     _hold_logs()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Otherwise a server's address is printed once for every run, after one more request.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    import mlflow
-    from mlflow.exceptions import MlflowException
+    from bpexp.tracking.patience import Patience, TrackingError
 
-    _hold_logs()
+    patience = Patience(seconds=120 if store.uri.startswith("sqlite") else 0)
     try:
         with _alone(store):
-            client = mlflow.MlflowClient(tracking_uri=store.uri)
-            client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
+            return patience.attempt(lambda: _open(store.uri))
+    except (TrackingError, ImportError, OSError) as error:
         said = " ".join(str(error).split())[:300]
         raise ConfigError(
             f"tracking.uri must be a store that opens, got {store.uri!r}: {said}"
         ) from error
+
+
+def _open(uri: str) -> "MlflowClient":
+    """MLflow itself tries a database that does not open for minutes, so it is tried first."""
+    import mlflow
+    import sqlalchemy
+
+    _hold_logs()
+    if not uri.startswith(("http", "databricks")):
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
+        with engine.connect() as connection:
+            sqlalchemy.inspect(connection).get_table_names()
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    client.search_experiments(max_results=1)
     return client
 
 
 def _hold_logs() -> None:
-    """Hold MLflow's logs to errors, unless the root logger's level asks for all there is."""
+    """Hold MLflow's logs to errors, unless the root logger's level asks for all there is.
+
+    An error of the database reaches the caller too: it is not said twice.
+    """
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def experiment_id(client: "MlflowClient", store: Store, name: str) -> str:

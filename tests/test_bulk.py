@@ -248,7 +248,7 @@ def test_a_store_that_stays_locked_is_one_sentence_and_no_run(sqlite_store):
     experiment = experiment_id(client, sqlite_store, "stays locked")
     tracker = BulkTracker(client, sql(client), experiment, Patience(seconds=0, busy_ms=1))
     lock = Locked(sqlite_store)
-    said = r"^The store could not be written within 0 s: database is locked\.$"
+    said = r"^The store could not be used: database is locked\.$"
     with pytest.raises(TrackingError, match=said):
         tracker.record_many([RECORDS[1]], None)
     lock.release()

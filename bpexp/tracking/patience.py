@@ -44,8 +44,9 @@ class Patience:
                 if not passes(error):
                     raise refused(error) from error
                 if time.monotonic() + delay > deadline:
+                    waited = f" after {self.seconds:g} s" if self.seconds else ""
                     raise TrackingError(
-                        f"The store could not be written within {self.seconds:g} s: {_said(error)}."
+                        f"The store could not be used{waited}: {_said(error)}."
                     ) from error
             self.pause(delay)
             delay = min(2 * delay, 5.0)
@@ -70,7 +71,7 @@ def passes(error: BaseException) -> bool:
 
 def refused(error: BaseException) -> TrackingError:
     """The error for what no waiting mends."""
-    return TrackingError(f"The store refused a write: {_said(error)}.")
+    return TrackingError(f"The store refused: {_said(error)}.")
 
 
 def _said(error: BaseException) -> str:
@@ -78,4 +79,4 @@ def _said(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(getattr(error, "orig", None) or error).split())
-    return text[:300].rstrip(".")
+    return text[:300].rstrip(".?")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,12 +25,17 @@ class Store:
     artifacts: Path | None
 
     @property
+    def shown(self) -> str:
+        """The URI as it may be printed: without a password."""
+        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", self.uri)
+
+    @property
     def ui_command(self) -> str:
         """The line that opens MLflow's pages on this store."""
         if self.uri.startswith("http"):
-            return f"open {self.uri}"
+            return f"open {self.shown}"
         default = locate(None, Path.cwd(), {})
-        return "python -m bpexp ui" + ("" if self == default else f" --uri '{self.uri}'")
+        return "python -m bpexp ui" + ("" if self == default else f" --uri '{self.shown}'")
 
 
 def locate(
@@ -76,7 +82,7 @@ def connect(store: Store) -> "MlflowClient":
     except (TrackingError, ImportError, OSError) as error:
         said = " ".join(str(error).split())[:300]
         raise ConfigError(
-            f"tracking.uri must be a store that opens, got {store.uri!r}: {said}"
+            f"tracking.uri must be a store that opens, got {store.shown!r}: {said}"
         ) from error
 
 
@@ -108,20 +114,21 @@ def _hold_logs() -> None:
 
 def experiment_id(client: "MlflowClient", store: Store, name: str) -> str:
     """The id of the experiment of that name, made if it is not there."""
-    from mlflow.exceptions import MlflowException
+    from bpexp.tracking.patience import Patience, TrackingError
 
-    experiment = client.get_experiment_by_name(name)
+    attempt = Patience().attempt
+    experiment = attempt(lambda: client.get_experiment_by_name(name))
     if experiment is None:
         location = store.artifacts.as_uri() if store.artifacts else None
         try:
-            return str(client.create_experiment(
+            return str(attempt(lambda: client.create_experiment(
                 name, artifact_location=location,
                 # Without this tag MLflow shows its pages for language models.
                 tags={"mlflow.experimentKind": "custom_model_development"},
-            ))  # fmt: skip
-        except MlflowException:
+            )))  # fmt: skip
+        except TrackingError:
             # Another process made it in between.
-            experiment = client.get_experiment_by_name(name)
+            experiment = attempt(lambda: client.get_experiment_by_name(name))
             if experiment is None:
                 raise
     if experiment.lifecycle_stage != "active":

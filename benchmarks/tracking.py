@@ -10,6 +10,8 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,28 +38,29 @@ def default_run() -> TrainConfig:
         return parse(OmegaConf.to_container(compose("config")))[0]
 
 
-def records(count: int, epochs: int = 10_000, points: int = 100) -> list[RunRecord]:
-    """Records of as many XOR runs of a 2-2-1 network, their numbers drawn at random."""
-    made, default = [], default_run()
-    for seed in range(count):
-        rng = np.random.default_rng(seed)
-        config = replace(default, seed=seed)
-        result = TrainResult(
-            Outcome.COMPLETED,
-            rng.random(epochs),
-            rng.random((4, 1)),
-            (rng.random((2, 2)), rng.random((2, 1))),
-            (rng.random((1, 2)), rng.random((1, 1))),
-            accuracy=1.0,
+def results(count: int, epochs: int = 10_000) -> list[tuple[TrainConfig, TrainResult]]:
+    """As many XOR runs of a 2-2-1 network, their numbers drawn at random."""
+    default, rng = default_run(), np.random.default_rng(0)
+    return [
+        (
+            replace(default, seed=seed, epochs=epochs),
+            TrainResult(
+                Outcome.COMPLETED,
+                rng.random(epochs),
+                rng.random((4, 1)),
+                (rng.random((2, 2)), rng.random((2, 1))),
+                (rng.random((1, 2)), rng.random((1, 1))),
+                accuracy=1.0,
+            ),
         )
-        now = time.time_ns() // 1_000_000
-        made.append(
-            run_record(
-                config, result, load(config.data), f"seed={seed}", environment.tags(), points,
-                now, now,
-            )
-        )  # fmt: skip
-    return made
+        for seed in range(count)
+    ]
+
+
+def record(config: TrainConfig, result: TrainResult) -> RunRecord:
+    """What is tracked of a run, with 100 points of its loss."""
+    now, name = time.time_ns() // 1_000_000, f"seed={config.seed}"
+    return run_record(config, result, load(config.data), name, environment.tags(), 100, now, now)
 
 
 def by_client(folder: Path) -> Tracker:
@@ -77,12 +80,13 @@ def _fresh(folder: Path) -> tuple[MlflowClient, str]:
     return client, experiment_id(client, store, "benchmark")
 
 
-def timed(tracker: Tracker, runs: list[RunRecord]) -> float:
-    """Milliseconds a run."""
-    parent = tracker.open_run("sweep", runs[0].started, {})
-    start = time.perf_counter()
-    tracker.record_many(runs, parent)
-    return 1000 * (time.perf_counter() - start) / len(runs)
+@contextmanager
+def measured(into: list[tuple[float, float]], count: int) -> Iterator[None]:
+    """Append milliseconds for each of ``count``: of the clock, and of the processor."""
+    clock, processor = time.perf_counter(), time.process_time()
+    yield
+    ends = time.perf_counter() - clock, time.process_time() - processor
+    into.append((1000 * ends[0] / count, 1000 * ends[1] / count))
 
 
 def main() -> None:
@@ -93,18 +97,27 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
+    drawn, few = results(chosen.runs), max(1, chosen.runs // 20)
+    made, single, bulk = "making the record", "client", "bulk"
+    taken: dict[str, list[tuple[float, float]]] = {made: [], single: [], bulk: []}
     with tempfile.TemporaryDirectory() as here:
-        client, bulk = by_client(Path(here, "client")), in_bulk(Path(here, "bulk"))
-        figures: dict[str, list[float]] = {"record": [], "client": [], "bulk": []}
+        trackers = {single: by_client(Path(here, single)), bulk: in_bulk(Path(here, bulk))}
+        parents = {name: tracker.open_run("sweep", 1, {}) for name, tracker in trackers.items()}
         for _ in range(chosen.rounds):
-            start = time.perf_counter()
-            runs = records(chosen.runs)
-            figures["record"].append(1000 * (time.perf_counter() - start) / len(runs))
-            figures["client"].append(timed(client, runs[: max(1, chosen.runs // 20)]))
-            figures["bulk"].append(timed(bulk, runs))
-    print("| part | ms a run, median | least | most |\n| --- | --- | --- | --- |")
-    for part, taken in figures.items():
-        print(f"| {part} | {statistics.median(taken):.2f} | {min(taken):.2f} | {max(taken):.2f} |")
+            with measured(taken[made], len(drawn)):
+                runs = [record(*each) for each in drawn]
+            with measured(taken[single], few):
+                trackers[single].record_many(runs[:few], parents[single])
+            with measured(taken[bulk], len(runs)):
+                trackers[bulk].record_many(runs, parents[bulk])
+    print("| part | ms a run, median | least | most | processor ms, median |")
+    print("| --- | --- | --- | --- | --- |")
+    for part, pairs in taken.items():
+        clock, processor = zip(*pairs, strict=True)
+        middle = statistics.median(clock), statistics.median(processor)
+        print(
+            f"| {part} | {middle[0]:.2f} | {min(clock):.2f} | {max(clock):.2f} | {middle[1]:.2f} |"
+        )
 
 
 if __name__ == "__main__":

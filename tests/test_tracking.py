@@ -179,7 +179,7 @@ def test_a_schedule_holds_the_ends_and_at_most_its_points(epochs, points):
     steps = schedule(epochs, points)
     assert (steps[0], steps[-1]) == (1, epochs)
     assert len(steps) == len(set(steps)) == min(epochs, points)
-    assert steps == sorted(steps)
+    assert list(steps) == sorted(steps)
 
 
 def test_mlflow_is_one_that_was_tested():

@@ -1,9 +1,10 @@
-"""What it costs to track one run: MLflow's client against the bulk tracker, on SQLite.
+"""What it costs to track one run: MLflow's client against the bulk tracker.
 
-    python benchmarks/tracking.py [--runs 200] [--rounds 5]
+    python benchmarks/tracking.py [--runs 200] [--rounds 5] [--uri postgresql://...]
 
 Runs of XOR with 10,000 losses, 100 points of them as metrics, four artifacts. The two take
-turns on two fresh stores; the client writes a twentieth of the runs. Prints a Markdown table.
+turns, on two fresh SQLite files if no store is named; the client writes a twentieth of the
+runs. Prints a Markdown table.
 """
 
 import argparse
@@ -63,21 +64,11 @@ def record(config: TrainConfig, result: TrainResult) -> RunRecord:
     return run_record(config, result, load(config.data), name, environment.tags(), 100, now, now)
 
 
-def by_client(folder: Path) -> Tracker:
-    """MLflow's public client on a fresh store."""
-    client, experiment = _fresh(folder)
-    return ClientTracker(client, experiment)
-
-
-def in_bulk(folder: Path) -> Tracker:
-    """What bpexp chooses for a fresh store."""
-    return choose(*_fresh(folder))
-
-
-def _fresh(folder: Path) -> tuple[MlflowClient, str]:
-    store = locate(None, folder, {})
+def opened(uri: str | None, folder: Path, name: str) -> tuple[MlflowClient, str]:
+    """MLflow's client and an experiment of a store."""
+    store = locate(uri, folder, {})
     client = connect(store)
-    return client, experiment_id(client, store, "benchmark")
+    return client, experiment_id(client, store, f"benchmark of {name}")
 
 
 @contextmanager
@@ -96,12 +87,16 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--uri")
     chosen = parser.parse_args()
     drawn, few = results(chosen.runs), max(1, chosen.runs // 20)
     made, single, bulk = "making the record", "client", "bulk"
     taken: dict[str, list[tuple[float, float]]] = {made: [], single: [], bulk: []}
     with tempfile.TemporaryDirectory() as here:
-        trackers = {single: by_client(Path(here, single)), bulk: in_bulk(Path(here, bulk))}
+        trackers: dict[str, Tracker] = {
+            single: ClientTracker(*opened(chosen.uri, Path(here, single), single)),
+            bulk: choose(*opened(chosen.uri, Path(here, bulk), bulk)),
+        }
         parents = {name: tracker.open_run("sweep", 1, {}) for name, tracker in trackers.items()}
         for _ in range(chosen.rounds):
             with measured(taken[made], len(drawn)):

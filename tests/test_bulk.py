@@ -316,6 +316,29 @@ def test_postgresql_that_restarts_is_waited_for(tmp_path):
         assert {run.info.status for run in runs} == {"FINISHED", "FAILED", "KILLED"}
 
 
+def test_a_connection_that_breaks_in_a_transaction_is_made_again(postgresql_store):
+    client = connect(postgresql_store)
+    experiment = experiment_id(client, postgresql_store, "broken")
+    pauses = []
+    tracker = BulkTracker(client, sql(client), experiment, Patience(pause=pauses.append))
+    engine, other = sql(client).engine, sqlalchemy.create_engine(postgresql_store.uri)
+
+    def terminate(connection):
+        if not pauses:
+            process = connection.connection.dbapi_connection.info.backend_pid
+            with other.connect() as elsewhere:
+                elsewhere.exec_driver_sql(f"SELECT pg_terminate_backend({process}, 10000)")
+
+    sqlalchemy.event.listen(engine, "begin", terminate)
+    try:
+        ids = tracker.record_many([RECORDS[1]], None)
+    finally:
+        sqlalchemy.event.remove(engine, "begin", terminate)
+        other.dispose()
+    assert pauses == [0.1]
+    assert [run.info.run_id for run in client.search_runs([experiment])] == ids
+
+
 def test_an_unknown_schema_falls_back_to_the_client_with_one_line(sqlite_store, capsys):
     client = connect(sqlite_store)
     experiment = experiment_id(client, sqlite_store, "other schema")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 SCHEMAS = {"dc11669786a5": "MLflow 3.17"}
 """Schema versions (Alembic's) whose tables this module was tested with."""
 
-DIALECTS = ("sqlite", "postgresql")
+DRIVERS = ("pysqlite", "psycopg")
+"""SQLAlchemy's drivers for SQLite and PostgreSQL that it was tested with."""
 
 
 def refusal(store: object) -> str | None:
@@ -31,9 +32,9 @@ def refusal(store: object) -> str | None:
     # A subclass, MLflow's workspaces for one, may write more than is known here.
     if type(store) is not SqlAlchemyStore:
         return f"a {type(store).__name__} is not a plain SQL store"
-    dialect = store.engine.dialect.name
-    if dialect not in DIALECTS:
-        return f"{dialect} is not one of {', '.join(DIALECTS)}"
+    driver = store.engine.dialect.driver
+    if driver not in DRIVERS:
+        return f"the driver {driver} is not one of {', '.join(DRIVERS)}"
     with store.engine.connect() as connection:
         version = connection.scalar(sqlalchemy.text("SELECT version_num FROM alembic_version"))
     if version not in SCHEMAS:

@@ -125,20 +125,42 @@ def are_there(connection: "Connection", run_id: str) -> bool:
 
 
 def insert(connection: "Connection", rows: Rows) -> None:
-    """Put rows into the store; the caller commits.
+    """Put rows into the store; the caller commits. Raises SQLAlchemy's DBAPIError.
 
     The driver is given plain tuples: SQLAlchemy's own way with each value costs more than
     the database does.
     """
-    dialect = connection.dialect
-    mark = "?" if dialect.paramstyle == "qmark" else "%s"
+    quote = connection.dialect.identifier_preparer.quote
+    write = {"pysqlite": _execute_many, "psycopg": _copy}[connection.dialect.driver]
     for table, values in rows.items():
         if values:
-            quoted = [dialect.identifier_preparer.quote(name) for name in COLUMNS[table]]
-            marks = ", ".join([mark] * len(quoted))
-            connection.exec_driver_sql(
-                f"INSERT INTO {table.name} ({', '.join(quoted)}) VALUES ({marks})", values
-            )
+            write(connection, table.name, [quote(name) for name in COLUMNS[table]], values)
+
+
+def _execute_many(
+    connection: "Connection", table: str, columns: list[str], values: list[Row]
+) -> None:
+    marks = ", ".join("?" * len(columns))
+    connection.exec_driver_sql(
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", values
+    )
+
+
+def _copy(connection: "Connection", table: str, columns: list[str], values: list[Row]) -> None:
+    """PostgreSQL's own way for many rows; SQLAlchemy has no word for it, nor sees its errors."""
+    import psycopg
+    from sqlalchemy.exc import DBAPIError
+
+    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
+    try:
+        cursor: psycopg.Cursor = connection.connection.cursor()  # type: ignore[assignment]
+        with cursor, cursor.copy(statement) as copy:
+            for row in values:
+                copy.write_row(row)
+    except psycopg.Error as error:
+        raise DBAPIError.instance(
+            statement, None, error, psycopg.Error, dialect=connection.dialect
+        ) from error
 
 
 def insert_inputs(

@@ -1,6 +1,7 @@
 """Real servers for tests: MLflow's own over HTTP, and PostgreSQL on a socket."""
 
 import contextlib
+import glob
 import os
 import shutil
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-BINARIES = Path("/usr/lib/postgresql/15/bin")
+DEBIAN = "/usr/lib/postgresql/*/bin"
 
 
 @contextlib.contextmanager
@@ -43,10 +44,10 @@ def mlflow_server(folder):
 
 
 class Postgresql:
-    """A PostgreSQL 15 server on a socket in ``folder``; never run as root."""
+    """A PostgreSQL server on a socket in ``folder``; never run as root."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, binaries, folder):
+        self.binaries, self.folder = binaries, folder
         self.uri = f"postgresql://bpexp@/postgres?host={folder}"
         self._as_user = []
         if os.geteuid() == 0:
@@ -55,7 +56,7 @@ class Postgresql:
         self._run("initdb", "--auth=trust", "--username=bpexp", "--no-sync", "--encoding=UTF8")
 
     def _run(self, binary, *arguments):
-        command = [*self._as_user, BINARIES / binary, "-D", self.folder / "data", *arguments]
+        command = [*self._as_user, self.binaries / binary, "-D", self.folder / "data", *arguments]
         done = subprocess.run(
             command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=90
         )
@@ -74,11 +75,12 @@ class Postgresql:
 @contextlib.contextmanager
 def postgresql():
     """A running ``Postgresql``; skips, and says so, where it is not installed."""
-    if not (BINARIES / "initdb").exists():
-        pytest.skip(f"did NOT run on PostgreSQL: no {BINARIES}/initdb (apt-get install postgresql)")
+    found = sorted(glob.glob(f"{DEBIAN}/initdb"))
+    if not found:
+        pytest.skip(f"did NOT run on PostgreSQL: no {DEBIAN}/initdb (apt-get install postgresql)")
     # Not in pytest's own folder, which only its owner may enter.
     with tempfile.TemporaryDirectory(prefix="bpexp-") as folder:
-        server = Postgresql(Path(folder))
+        server = Postgresql(Path(found[-1]).parent, Path(folder))
         server.start()
         try:
             yield server

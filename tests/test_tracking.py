@@ -82,11 +82,12 @@ class TrackerContract:
         assert [run.info.run_id for run in children] == ids[::-1]
         assert tracker.record_many([], parent) == []
 
-    def test_a_key_that_mlflow_refuses_is_one_sentence(self, opened):
-        tracker, _ = opened
-        bad = replace(RECORD, params={"a//b": "1"})
+    def test_a_key_that_mlflow_refuses_is_one_sentence_and_no_run(self, opened):
+        tracker, client = opened
+        bad = replace(RECORD, name="refused", params={"a//b": "1"})
         with pytest.raises(TrackingError, match=r"^The store refused: .*'a/b'.*\.$"):
             tracker.record_many([bad], None)
+        assert client.search_runs([tracker.experiment_id], "run_name = 'refused'") == []
 
     def test_the_experiment_opens_in_the_training_view(self, opened):
         tracker, client = opened
@@ -139,6 +140,16 @@ class TestChosenOverHttp(TrackerContract):
         tracker, client = chosen_tracker(http_store)
         assert type(tracker) is ClientTracker
         return tracker, client
+
+    def test_artifacts_in_bulk_go_where_mlflow_can_put_them(self, sqlite_store, http_store):
+        client = connect(sqlite_store)
+        place = f"{http_store.uri}/api/2.0/mlflow-artifacts/artifacts/elsewhere"
+        tracker = choose(client, client.create_experiment("elsewhere", place))
+        assert type(tracker) is BulkTracker
+        (run_id,) = tracker.record_many([RECORD], None)
+        assert {file.path for file in client.list_artifacts(run_id)} == set(RECORD.artifacts)
+        for name, content in RECORD.artifacts.items():
+            assert Path(client.download_artifacts(run_id, name)).read_bytes() == content
 
 
 class TestBulkOnSqlite(TrackerContract):

@@ -3,12 +3,13 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.tracking import limits
 from bpexp.tracking.contract import RunRecord
-from bpexp.tracking.patience import Patience
+from bpexp.tracking.patience import Patience, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,10 +53,18 @@ class ClientTracker:
             return list(pool.map(lambda run: self._record(run, parent), runs))
 
     def _record(self, run: RunRecord, parent: str | None) -> str:
+        from mlflow.exceptions import MlflowException
+
         # All tags are there from the start: a run that is left RUNNING tells whose it was.
         tags = {**run.tags, **({"mlflow.parentRunId": parent} if parent else {})}
         run_id = self.open_run(run.name, run.started, tags)
-        self._complete(run_id, run, {})
+        try:
+            self._complete(run_id, run, {})
+        except TrackingError:
+            # Half written, it is hidden; without the store even that has to wait.
+            with suppress(MlflowException):
+                self._client.delete_run(run_id)
+            raise
         return run_id
 
     def close_run(self, run_id: str, run: RunRecord) -> None:

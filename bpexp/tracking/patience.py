@@ -40,7 +40,7 @@ class Patience:
         while True:
             try:
                 return action()
-            except (MlflowException, SQLAlchemyError) as error:
+            except (MlflowException, SQLAlchemyError, OSError) as error:
                 if not passes(error):
                     raise refused(error) from error
                 if time.monotonic() + delay > deadline:

@@ -198,6 +198,15 @@ def tables(connection, experiment):
     }
 
 
+def test_runs_of_one_start_are_listed_in_their_order(sqlite_store):
+    client = connect(sqlite_store)
+    tracker = choose(client, experiment_id(client, sqlite_store, "order"))
+    runs = [replace(PLAIN, name=f"run {i}") for i in range(50)]
+    tracker.record_many(runs, None)
+    listed = [run.info.run_name for run in client.search_runs([tracker.experiment_id])]
+    assert listed == [run.name for run in runs]
+
+
 LOCK = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)

@@ -76,7 +76,8 @@ class BulkTracker:
             return []
         from bpexp.tracking import rows
 
-        ids = [uuid4().hex for _ in runs]
+        # Random, but ascending: MLflow lists runs of one start by id, and indexes fill in order.
+        ids = sorted(uuid4().hex for _ in runs)
         homes = [_home(self._location, run_id) for run_id in ids]
         values = rows.of_runs(runs, ids, homes, int(self.experiment_id), parent)
         write_artifacts(homes, [run.artifacts for run in runs])

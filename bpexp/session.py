@@ -28,11 +28,11 @@ def run(plan: Plan, *, is_sweep: bool, quiet: bool = False) -> Finished:
 
 def open_tracker(store: Store, plan: Plan) -> Tracker:
     """The tracker that fits the store."""
-    from bpexp.tracking.client import ClientTracker
+    from bpexp.tracking.choice import choose
     from bpexp.tracking.store import connect, experiment_id
 
     client = connect(store)
-    return ClientTracker(client, experiment_id(client, store, plan.session.tracking.experiment))
+    return choose(client, experiment_id(client, store, plan.session.tracking.experiment))
 
 
 EXIT = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}

@@ -1,21 +1,20 @@
 """The tracker's contract, against real stores; every implementation runs the same suite."""
 
-import contextlib
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import mlflow_server, postgresql
 
 from bpexp.checks import ConfigError
+from bpexp.tracking.bulk import BulkTracker
+from bpexp.tracking.choice import choose
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
+from bpexp.tracking.patience import TrackingError
 from bpexp.tracking.record import schedule
 from bpexp.tracking.store import connect, experiment_id, locate
 
@@ -38,7 +37,7 @@ class TrackerContract:
     def test_a_record_reads_back_whole(self, opened):
         tracker, client = opened
         parent = tracker.open_run("sweep", 1_700_000_000_000, {"k": "v"})
-        run_id = tracker.record(RECORD, parent)
+        (run_id,) = tracker.record_many([RECORD], parent)
         run = client.get_run(run_id)
         assert run.info.run_name == RECORD.name
         assert run.info.status == "FINISHED"
@@ -66,10 +65,29 @@ class TrackerContract:
 
     def test_search_finds_by_param_metric_and_tag(self, opened):
         tracker, client = opened
-        run_id = tracker.record(RECORD, None)
+        (run_id,) = tracker.record_many([RECORD], None)
         text = "params.p7 = '7' and metrics.loss < 0.001 and tags.`bpexp.outcome` = 'completed'"
         found = client.search_runs([tracker.experiment_id], text)
         assert run_id in [run.info.run_id for run in found]
+
+    def test_many_records_are_written_in_order_and_no_records_are_nothing(self, opened):
+        tracker, client = opened
+        parent = tracker.open_run("sweep", 5, {})
+        runs = [replace(RECORD, name=f"run {i}", started=i, metrics=()) for i in range(1, 21)]
+        ids = tracker.record_many(runs, parent)
+        assert [client.get_run(run_id).info.run_name for run_id in ids] == [r.name for r in runs]
+        children = client.search_runs(
+            [tracker.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
+        )
+        assert [run.info.run_id for run in children] == ids[::-1]
+        assert tracker.record_many([], parent) == []
+
+    def test_a_key_that_mlflow_refuses_is_one_sentence_and_no_run(self, opened):
+        tracker, client = opened
+        bad = replace(RECORD, name="refused", params={"a//b": "1"})
+        with pytest.raises(TrackingError, match=r"^The store refused: .*'a/b'.*\.$"):
+            tracker.record_many([bad], None)
+        assert client.search_runs([tracker.experiment_id], "run_name = 'refused'") == []
 
     def test_the_experiment_opens_in_the_training_view(self, opened):
         tracker, client = opened
@@ -79,56 +97,75 @@ class TrackerContract:
 
 def client_tracker(store):
     client = connect(store)
-    return ClientTracker(client, experiment_id(client, store, "contract")), client
+    return ClientTracker(client, experiment_id(client, store, "by client"), threads=4), client
+
+
+def chosen_tracker(store):
+    client = connect(store)
+    return choose(client, experiment_id(client, store, "chosen")), client
 
 
 @pytest.fixture(scope="module")
-def on_sqlite(tmp_path_factory):
-    return client_tracker(locate(None, tmp_path_factory.mktemp("store"), {}))
+def sqlite_store(tmp_path_factory):
+    return locate(None, tmp_path_factory.mktemp("store"), {})
 
 
 @pytest.fixture(scope="module")
-def over_http(tmp_path_factory):
-    with server(tmp_path_factory.mktemp("server")) as uri:
-        yield client_tracker(locate(uri, tmp_path_factory.mktemp("here"), {}))
+def postgresql_store(tmp_path_factory):
+    with postgresql() as server:
+        yield locate(server.uri, tmp_path_factory.mktemp("here"), {})
+
+
+@pytest.fixture(scope="module")
+def http_store(tmp_path_factory):
+    with mlflow_server(tmp_path_factory.mktemp("server")) as uri:
+        yield locate(uri, tmp_path_factory.mktemp("here"), {})
 
 
 class TestClientOnSqlite(TrackerContract):
     @pytest.fixture
-    def opened(self, on_sqlite):
-        return on_sqlite
+    def opened(self, sqlite_store):
+        return client_tracker(sqlite_store)
 
 
-class TestClientOverHttp(TrackerContract):
+class TestClientOnPostgresql(TrackerContract):
     @pytest.fixture
-    def opened(self, over_http):
-        return over_http
+    def opened(self, postgresql_store):
+        return client_tracker(postgresql_store)
 
 
-@contextlib.contextmanager
-def server(folder):
-    """A real MLflow server on a free loopback port; ended with all its workers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/m.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-    try:
-        url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 90
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/health", timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, (folder / "log").read_text()
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
+class TestChosenOverHttp(TrackerContract):
+    @pytest.fixture
+    def opened(self, http_store):
+        tracker, client = chosen_tracker(http_store)
+        assert type(tracker) is ClientTracker
+        return tracker, client
+
+    def test_artifacts_in_bulk_go_where_mlflow_can_put_them(self, sqlite_store, http_store):
+        client = connect(sqlite_store)
+        place = f"{http_store.uri}/api/2.0/mlflow-artifacts/artifacts/elsewhere"
+        tracker = choose(client, client.create_experiment("elsewhere", place))
+        assert type(tracker) is BulkTracker
+        (run_id,) = tracker.record_many([RECORD], None)
+        assert {file.path for file in client.list_artifacts(run_id)} == set(RECORD.artifacts)
+        for name, content in RECORD.artifacts.items():
+            assert Path(client.download_artifacts(run_id, name)).read_bytes() == content
+
+
+class TestBulkOnSqlite(TrackerContract):
+    @pytest.fixture
+    def opened(self, sqlite_store):
+        tracker, client = chosen_tracker(sqlite_store)
+        assert type(tracker) is BulkTracker
+        return tracker, client
+
+
+class TestBulkOnPostgresql(TrackerContract):
+    @pytest.fixture
+    def opened(self, postgresql_store):
+        tracker, client = chosen_tracker(postgresql_store)
+        assert type(tracker) is BulkTracker
+        return tracker, client
 
 
 def test_a_store_is_found_by_setting_then_environment_then_folder(tmp_path):
@@ -153,7 +190,7 @@ def test_a_schedule_holds_the_ends_and_at_most_its_points(epochs, points):
     steps = schedule(epochs, points)
     assert (steps[0], steps[-1]) == (1, epochs)
     assert len(steps) == len(set(steps)) == min(epochs, points)
-    assert steps == sorted(steps)
+    assert list(steps) == sorted(steps)
 
 
 def test_mlflow_is_one_that_was_tested():

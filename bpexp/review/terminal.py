@@ -31,7 +31,7 @@ def announce(out: Console, plan: Plan, store: Store) -> None:
     """Say what is about to be done."""
     n, config = len(plan.configs), plan.configs[0]
     sizes = "-".join(map(str, _sizes(plan)))
-    where = f"experiment {plan.session.tracking.experiment!r} in {store.uri}"
+    where = f"experiment {plan.session.tracking.experiment!r} in {store.shown}"
     if n == 1:
         out.print(
             f"1 run of {config.data.name}, layers {sizes}, tracked as {where}", soft_wrap=True

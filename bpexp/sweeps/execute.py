@@ -159,7 +159,7 @@ def _track(
         )
         for index, result in results
     ]  # fmt: skip
-    run_ids = [tracker.record(record, parent) for record in records]
+    run_ids = tracker.record_many(records, parent)
     return [
         _row(plan, index, run_id, result)
         for (index, result), run_id in zip(results, run_ids, strict=True)

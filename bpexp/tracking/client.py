@@ -1,11 +1,15 @@
 """The tracker that uses nothing but MLflow's public client."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bpexp.tracking import limits
 from bpexp.tracking.contract import RunRecord
+from bpexp.tracking.patience import Patience, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -15,45 +19,81 @@ _METRICS, _PARAMS, _TAGS = 1000, 100, 100
 
 
 class ClientTracker:
-    """See ``contract.Tracker``. Works with every store MLflow has, HTTP included."""
+    """See ``contract.Tracker``. Works with every store MLflow has, HTTP included.
 
-    def __init__(self, client: "MlflowClient", experiment_id: str) -> None:
+    ``threads`` runs are written side by side: a server bears it, an SQLite file does not.
+    """
+
+    def __init__(
+        self,
+        client: "MlflowClient",
+        experiment_id: str,
+        threads: int = 1,
+        patience: Patience | None = None,
+    ) -> None:
         self._client, self.experiment_id = client, experiment_id
+        self._threads = threads
+        self._attempt = (patience or Patience()).attempt
 
     def open_run(self, name: str, started: int, tags: Mapping[str, str]) -> str:
         """See ``Tracker.open_run``."""
-        run = self._client.create_run(
-            self.experiment_id, start_time=started, tags=dict(tags), run_name=name
+        run = self._attempt(
+            lambda: self._client.create_run(
+                self.experiment_id,
+                start_time=started,
+                tags=limits.tags(tags),
+                run_name=limits.name(name),
+            )
         )
         return str(run.info.run_id)
 
-    def record(self, run: RunRecord, parent: str | None) -> str:
-        """See ``Tracker.record``."""
+    def record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
+        """See ``Tracker.record_many``."""
+        with ThreadPoolExecutor(self._threads) as pool:
+            return list(pool.map(lambda run: self._record(run, parent), runs))
+
+    def _record(self, run: RunRecord, parent: str | None) -> str:
+        from mlflow.exceptions import MlflowException
+
+        # All tags are there from the start: a run that is left RUNNING tells whose it was.
         tags = {**run.tags, **({"mlflow.parentRunId": parent} if parent else {})}
         run_id = self.open_run(run.name, run.started, tags)
-        self.close_run(run_id, run)
+        try:
+            self._complete(run_id, run, {})
+        except TrackingError:
+            # Half written, it is hidden; without the store even that has to wait.
+            with suppress(MlflowException):
+                self._client.delete_run(run_id)
+            raise
         return run_id
 
     def close_run(self, run_id: str, run: RunRecord) -> None:
         """See ``Tracker.close_run``."""
-        from mlflow.entities import Metric as MlflowMetric
-        from mlflow.entities import Param, RunTag
+        self._complete(run_id, run, run.tags)
 
+    def _complete(self, run_id: str, run: RunRecord, tags: Mapping[str, str]) -> None:
         if run.artifacts:
             with tempfile.TemporaryDirectory() as folder:
                 for name, content in run.artifacts.items():
                     (Path(folder) / name).write_bytes(content)
-                self._client.log_artifacts(run_id, folder)
-        metrics = [MlflowMetric(m.key, m.value, run.ended, m.step) for m in run.metrics]
-        params = [Param(key, value) for key, value in run.params.items()]
-        tags = [RunTag(key, value) for key, value in run.tags.items()]
-        while metrics or params or tags:
-            room = _METRICS - len(params[:_PARAMS]) - len(tags[:_TAGS])
-            self._client.log_batch(run_id, metrics[:room], params[:_PARAMS], tags[:_TAGS])
-            metrics, params, tags = metrics[room:], params[_PARAMS:], tags[_TAGS:]
+                self._attempt(lambda: self._client.log_artifacts(run_id, folder))
+        self._log_values(run_id, run, tags)
         if run.dataset is not None:
             self._log_dataset(run_id, run)
-        self._client.set_terminated(run_id, run.status, run.ended)
+        self._attempt(lambda: self._client.set_terminated(run_id, run.status, run.ended))
+
+    def _log_values(self, run_id: str, run: RunRecord, given: Mapping[str, str]) -> None:
+        from mlflow.entities import Metric as MlflowMetric
+        from mlflow.entities import Param, RunTag
+
+        metrics = [MlflowMetric(m.key, m.value, run.ended, m.step) for m in run.metrics]
+        params = [Param(key, value) for key, value in limits.params(run.params).items()]
+        tags = [RunTag(key, value) for key, value in limits.tags(given).items()]
+        while metrics or params or tags:
+            room = _METRICS - len(params[:_PARAMS]) - len(tags[:_TAGS])
+            batch = metrics[:room], params[:_PARAMS], tags[:_TAGS]
+            self._attempt(lambda batch=batch: self._client.log_batch(run_id, *batch))  # type: ignore[misc]
+            metrics, params, tags = metrics[room:], params[_PARAMS:], tags[_TAGS:]
 
     def _log_dataset(self, run_id: str, run: RunRecord) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -62,4 +102,4 @@ class ClientTracker:
         data = run.dataset
         dataset = Dataset(data.name, data.digest, "local", data.source, data.schema, data.profile)
         tags = [InputTag("mlflow.data.context", "training")]
-        self._client.log_inputs(run_id, [DatasetInput(dataset, tags)])
+        self._attempt(lambda: self._client.log_inputs(run_id, [DatasetInput(dataset, tags)]))

@@ -45,9 +45,10 @@ class RunRecord:
 class Tracker(Protocol):
     """Writes runs into one experiment of one store; used by one thread of one process.
 
-    ``open_run`` makes a run that is RUNNING, the parent of a sweep. ``record`` writes a
-    finished run whole: it becomes visible as FINISHED only after all its parts are
-    there. ``close_run`` adds a parent's parts and ends it.
+    ``open_run`` makes a run that is RUNNING, the parent of a sweep. ``record_many`` writes
+    finished runs whole: each becomes visible as FINISHED only after all its parts are
+    there. ``close_run`` adds a parent's parts and ends it. A store that is locked or away
+    is waited for. All raise TrackingError where the store does not take what it is given.
     """
 
     experiment_id: str
@@ -56,8 +57,8 @@ class Tracker(Protocol):
         """Returns the new run's id."""
         ...
 
-    def record(self, run: RunRecord, parent: str | None) -> str:
-        """Returns the new run's id."""
+    def record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
+        """Returns the new runs' ids, in the order of ``runs``."""
         ...
 
     def close_run(self, run_id: str, run: RunRecord) -> None:

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+from dataclasses import fields
+from functools import lru_cache
 
 import numpy as np
 import yaml
@@ -14,12 +16,13 @@ from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
 from bpexp.typing import Array
 
 
-def schedule(epochs_run: int, points: int) -> list[int]:
+@lru_cache(maxsize=128)
+def schedule(epochs_run: int, points: int) -> tuple[int, ...]:
     """At most ``points`` epochs, counted from 1, evenly spread, the first and last among them."""
     if points == 0:
-        return []
+        return ()
     steps = np.linspace(1, epochs_run, min(max(points, 2), epochs_run))
-    return sorted(set(steps.round().astype(int).tolist()))
+    return tuple(sorted(set(steps.round().astype(int).tolist())))
 
 
 def run_record(
@@ -33,11 +36,8 @@ def run_record(
     ended: int,
 ) -> RunRecord:
     """The record of one run; times in ms since the epoch."""
-    text = {
-        key: str(value) if not isinstance(value, str) else value
-        for key, value in flatten(plain(config)).items()
-    }
-    base = {"config.yaml": yaml.safe_dump(plain(config), sort_keys=False).encode()}
+    text, document = settings(config)
+    base = {"config.yaml": document}
     if isinstance(result, Failure):
         outcome = "interrupted" if result.interrupted else "failed"
         status = "KILLED" if result.interrupted else "FAILED"
@@ -55,12 +55,33 @@ def run_record(
     )  # fmt: skip
 
 
+def settings(config: TrainConfig) -> tuple[dict[str, str], bytes]:
+    """A configuration as MLflow's parameters, and as a YAML document."""
+    parts = [
+        # Equal values may be written differently (0.0 and -0.0): their text is told apart too.
+        _setting(field.name, value, repr(value))
+        for field in fields(config)
+        for value in [getattr(config, field.name)]
+    ]
+    params = {key: text for flat, _ in parts for key, text in flat.items()}
+    return params, b"".join(document for _, document in parts)
+
+
+@lru_cache(maxsize=1024)
+def _setting(name: str, value: object, spelled: str) -> tuple[dict[str, str], bytes]:
+    """One top-level key; the runs of a sweep share most of theirs."""
+    nested = {name: plain(value)}
+    # libyaml's emitter writes the same text many times faster; not every PyYAML has it.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    document = yaml.dump(nested, Dumper=dumper, sort_keys=False).encode()
+    return {key: str(leaf) for key, leaf in flatten(nested).items()}, document
+
+
 def metrics(result: TrainResult, points: int) -> list[Metric]:
     """The thinned loss curve and the final figures that apply."""
-    curve = [
-        Metric("loss", float(result.losses[epoch - 1]), epoch)
-        for epoch in schedule(result.epochs_run, points)
-    ]
+    epochs = schedule(result.epochs_run, points)
+    losses = result.losses[np.array(epochs, int) - 1].tolist()
+    curve = [Metric("loss", loss, epoch) for loss, epoch in zip(losses, epochs, strict=True)]
     last = result.epochs_run
     final = {
         "final_loss": result.final_loss,
@@ -91,15 +112,23 @@ def _npz(arrays: dict[str, Array]) -> bytes:
 
 
 def _predictions(result: TrainResult, dataset: Dataset) -> bytes:
+    header, rows = _table(dataset)
+    guesses = result.predictions.tolist()
+    lines = [f"{row},{','.join(map(repr, g))}" for row, g in zip(rows, guesses, strict=True)]
+    return "\n".join([header, *lines, ""]).encode()
+
+
+@lru_cache(maxsize=16)
+def _table(dataset: Dataset) -> tuple[str, list[str]]:
+    """The header of a table of predictions, and of each row what the data set says."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     guessed = [f"predicted {name}" for name in dataset.targets]
-    writer.writerow([*dataset.inputs, *dataset.targets, *guessed])
-    rows = np.hstack([dataset.X, dataset.Y, result.predictions])
-    writer.writerows(rows.tolist())
-    return buffer.getvalue().encode()
+    csv.writer(buffer, lineterminator="").writerow([*dataset.inputs, *dataset.targets, *guessed])
+    rows = np.hstack([dataset.X, dataset.Y]).tolist()
+    return buffer.getvalue(), [",".join(map(repr, row)) for row in rows]
 
 
+@lru_cache(maxsize=16)
 def dataset_input(dataset: Dataset) -> DatasetInput:
     """The data set as an MLflow input; its digest is cut to the 36 characters MLflow holds."""
     columns = [{"type": "double", "name": n, "required": True} for n in dataset.inputs]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,12 +25,17 @@ class Store:
     artifacts: Path | None
 
     @property
+    def shown(self) -> str:
+        """The URI as it may be printed: without a password."""
+        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", self.uri)
+
+    @property
     def ui_command(self) -> str:
         """The line that opens MLflow's pages on this store."""
         if self.uri.startswith("http"):
-            return f"open {self.uri}"
+            return f"open {self.shown}"
         default = locate(None, Path.cwd(), {})
-        return "python -m bpexp ui" + ("" if self == default else f" --uri '{self.uri}'")
+        return "python -m bpexp ui" + ("" if self == default else f" --uri '{self.shown}'")
 
 
 def locate(
@@ -58,51 +64,71 @@ def locate(
 
 
 def connect(store: Store) -> "MlflowClient":
-    """MLflow's client on the store, its log held to warnings and its tables made.
+    """MLflow's client on the store, its log held to errors and its tables made.
 
-    Raises ConfigError where the store cannot be opened.
+    A locked SQLite file is waited for; a server must be there. Raises ConfigError where the
+    store cannot be opened.
     """
     _hold_logs()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import mlflow
-    from mlflow.exceptions import MlflowException
+    # Otherwise a server's address is printed once for every run, after one more request.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    from bpexp.tracking.patience import Patience, TrackingError
 
-    _hold_logs()
+    patience = Patience(seconds=120 if store.uri.startswith("sqlite") else 0)
     try:
         with _alone(store):
-            client = mlflow.MlflowClient(tracking_uri=store.uri)
-            client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
+            return patience.attempt(lambda: _open(store.uri))
+    except (TrackingError, ImportError, OSError) as error:
         said = " ".join(str(error).split())[:300]
         raise ConfigError(
-            f"tracking.uri must be a store that opens, got {store.uri!r}: {said}"
+            f"tracking.uri must be a store that opens, got {store.shown!r}: {said}"
         ) from error
+
+
+def _open(uri: str) -> "MlflowClient":
+    """MLflow itself tries a database that does not open for minutes, so it is tried first."""
+    import mlflow
+    import sqlalchemy
+
+    _hold_logs()
+    if not uri.startswith(("http", "databricks")):
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
+        with engine.connect() as connection:
+            sqlalchemy.inspect(connection).get_table_names()
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    client.search_experiments(max_results=1)
     return client
 
 
 def _hold_logs() -> None:
-    """Hold MLflow's logs to errors, unless the root logger's level asks for all there is."""
+    """Hold MLflow's logs to errors, unless the root logger's level asks for all there is.
+
+    An error of the database reaches the caller too: it is not said twice.
+    """
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def experiment_id(client: "MlflowClient", store: Store, name: str) -> str:
     """The id of the experiment of that name, made if it is not there."""
-    from mlflow.exceptions import MlflowException
+    from bpexp.tracking.patience import Patience, TrackingError
 
-    experiment = client.get_experiment_by_name(name)
+    attempt = Patience().attempt
+    experiment = attempt(lambda: client.get_experiment_by_name(name))
     if experiment is None:
         location = store.artifacts.as_uri() if store.artifacts else None
         try:
-            return str(client.create_experiment(
+            return str(attempt(lambda: client.create_experiment(
                 name, artifact_location=location,
                 # Without this tag MLflow shows its pages for language models.
                 tags={"mlflow.experimentKind": "custom_model_development"},
-            ))  # fmt: skip
-        except MlflowException:
+            )))  # fmt: skip
+        except TrackingError:
             # Another process made it in between.
-            experiment = client.get_experiment_by_name(name)
+            experiment = attempt(lambda: client.get_experiment_by_name(name))
             if experiment is None:
                 raise
     if experiment.lifecycle_stage != "active":

@@ -1,0 +1,368 @@
+"""The bulk tracker writes what MLflow's client would, waits where it must, and loses nothing."""
+
+import math
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from mlflow.store.tracking.dbmodels import models
+from servers import postgresql
+
+from bpexp.tracking.bulk import BulkTracker
+from bpexp.tracking.choice import choose
+from bpexp.tracking.client import ClientTracker
+from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
+from bpexp.tracking.patience import Patience, TrackingError
+from bpexp.tracking.store import connect, experiment_id, locate
+
+XOR = DatasetInput("xor", "0" * 32, '{"uri": "xor"}', "{}", '{"num_rows": 4}')
+PARITY = DatasetInput("parité", "1" * 32, '{"uri": "parity"}', "{}", '{"num_rows": 16}')
+PLAIN = RunRecord("plain", "FINISHED", 1000, 2000)
+
+RECORDS = [
+    PLAIN,
+    replace(PLAIN, name="curve", started=1001, dataset=XOR, params={"lr": "0.1", "seed": "3"},
+            tags={"bpexp.outcome": "completed", "mlflow.user": "ada"},
+            metrics=[Metric("loss", 1 / step, step) for step in range(1, 2501)],
+            artifacts={"a.txt": b"one", "b.npz": bytes(range(256))}),
+    replace(PLAIN, name="same data", started=1002, dataset=XOR, params={"lr": "0.2"}),
+    replace(PLAIN, name="other data", started=1003, dataset=PARITY, artifacts={"empty": b""}),
+    replace(PLAIN, name="not finite", started=1004, metrics=[
+        Metric("loss", 2.0, 1), Metric("loss", math.inf, 2), Metric("loss", math.nan, 3),
+        Metric("down", -math.inf, 1), Metric("least", 5e-324, 1), Metric("largest", 1.7e308, 1),
+        Metric("zero", -0.0, 1)]),
+    replace(PLAIN, name="a step twice", started=1005, metrics=[
+        Metric("same", 1.5, 7), Metric("same", 1.5, 7),
+        Metric("nan twice", math.nan, 1), Metric("nan twice", math.nan, 1),
+        Metric("larger first", 3.0, 7), Metric("larger first", 2.0, 7),
+        Metric("larger last", 2.0, 7), Metric("larger last", 3.0, 7),
+        Metric("last first", 9.0, 8), Metric("last first", 1.0, 7),
+        Metric("nan then negative", math.nan, 7), Metric("nan then negative", -1.0, 7),
+        Metric("negative then nan", -1.0, 7), Metric("negative then nan", math.nan, 7),
+        Metric("negative step", 1.0, -3)]),
+    replace(PLAIN, name="Ähre 穂 🌾 ' \" \\ % ;", started=1006, params={"größe": "穂 '\"\n%s ?"},
+            tags={"über": "🌾", "empty": ""}, artifacts={"穂.txt": "🌾".encode()}),
+    replace(PLAIN, name="n" * 300, started=1007, params={"p": "p" * 7000, "q": "q" * 6000},
+            tags={"t": "t" * 9000}),
+    replace(PLAIN, name="failed", started=1008, status="FAILED", tags={"bpexp.reason": "why"}),
+    replace(PLAIN, name="killed", started=1009, status="KILLED"),
+    replace(PLAIN, name="many", started=1010, params={f"p{i:03}": str(i) for i in range(250)},
+            tags={f"t{i:03}": str(i) for i in range(150)}),
+]  # fmt: skip
+
+SEARCHES = [
+    ("", None),
+    ("", ["metrics.loss ASC", "start_time ASC"]),
+    ("", ["params.lr DESC", "attributes.run_name ASC"]),
+    ("metrics.loss > 0.0001", None),
+    ("params.lr = '0.1'", None),
+    ("params.`größe` LIKE '%穂%'", None),
+    ("tags.`bpexp.outcome` = 'completed'", None),
+    ("tags.`über` = '🌾'", None),
+    ("tags.`mlflow.user` = 'ada'", None),
+    ("attributes.status = 'KILLED'", None),
+    ("attributes.run_name ILIKE 'SAME%'", None),
+    ("attributes.start_time >= 1005 and attributes.end_time <= 2000", ["start_time DESC"]),
+    ("datasets.name = 'xor' and datasets.context = 'training'", None),
+    ("datasets.digest = '11111111111111111111111111111111'", None),
+]
+
+
+@pytest.fixture(scope="module")
+def sqlite_store(tmp_path_factory):
+    return locate(None, tmp_path_factory.mktemp("sqlite"), {})
+
+
+@pytest.fixture(scope="module")
+def postgresql_store(tmp_path_factory):
+    with postgresql() as server:
+        yield locate(server.uri, tmp_path_factory.mktemp("postgresql"), {})
+
+
+@pytest.fixture(scope="module", params=["sqlite_store", "postgresql_store"])
+def store(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def both(store):
+    """The same sweep, written in bulk and by the client into two experiments of one store."""
+    client = connect(store)
+    trackers = [
+        BulkTracker(client, sql(client), experiment_id(client, store, "bulk")),
+        ClientTracker(client, experiment_id(client, store, "client")),
+    ]
+    for tracker in trackers:
+        parent = tracker.open_run("sweep", 999, {"k": "v"})
+        tracker.record_many(RECORDS, parent)
+        tracker.close_run(parent, replace(PLAIN, name="", metrics=[Metric("best", 0.5, 1)]))
+    return client, [tracker.experiment_id for tracker in trackers]
+
+
+def sql(client):
+    return client._tracking_client.store
+
+
+def read(client, run, names):
+    """All that the client gives of a run, the ids of runs replaced by their names."""
+    info = {
+        key: value for key, value in dict(run.info).items() if key not in ("run_id", "run_uuid")
+    }
+    info |= {"artifact_uri": run.info.artifact_uri.endswith(f"/{run.info.run_id}/artifacts")}
+    info.pop("experiment_id")
+    tags = run.data.tags
+    if "mlflow.parentRunId" in tags:
+        tags = tags | {"mlflow.parentRunId": names[tags["mlflow.parentRunId"]]}
+    history = {
+        key: [
+            (m.timestamp, m.step, repr(m.value))
+            for m in client.get_metric_history(run.info.run_id, key)
+        ]
+        for key in run.data.metrics
+    }
+    inputs = [(dict(i.dataset), [dict(tag) for tag in i.tags]) for i in run.inputs.dataset_inputs]
+    artifacts = {
+        file.path: Path(client.download_artifacts(run.info.run_id, file.path)).read_bytes()
+        for file in client.list_artifacts(run.info.run_id)
+    }
+    latest = {key: repr(value) for key, value in run.data.metrics.items()}
+    return info, run.data.params, tags, latest, history, inputs, artifacts
+
+
+def test_the_client_reads_the_same_from_both(both):
+    client, experiments = both
+    written = []
+    for experiment in experiments:
+        runs = client.search_runs([experiment])
+        names = {run.info.run_id: run.info.run_name for run in runs}
+        written.append([read(client, client.get_run(run.info.run_id), names) for run in runs])
+        assert len(runs) == len(RECORDS) + 1
+    for in_bulk, by_client in zip(*written, strict=True):
+        assert in_bulk == by_client
+
+
+@pytest.mark.parametrize(("filter_string", "order"), SEARCHES)
+def test_searches_find_the_same_in_the_same_order(both, filter_string, order):
+    client, experiments = both
+    found = [
+        [r.info.run_name for r in client.search_runs([e], filter_string, order_by=order)]
+        for e in experiments
+    ]
+    assert found[0] == found[1] != []
+
+
+def test_the_tables_hold_the_same_rows(both):
+    client, experiments = both
+    with sql(client).engine.connect() as connection:
+        bulk, by_client = (tables(connection, int(e)) for e in experiments)
+    assert bulk.keys() == by_client.keys()
+    for name in bulk:
+        assert bulk[name] == by_client[name], name
+
+
+def tables(connection, experiment):
+    """Every row of an experiment by table, sorted; ids are replaced by what they name."""
+    run, data = models.SqlRun.__table__, models.SqlDataset.__table__
+    inputs, tags = models.SqlInput.__table__, models.SqlInputTag.__table__
+    rows = {}
+
+    def collect(table, where):
+        return [dict(r._mapping) for r in connection.execute(table.select().where(where))]
+
+    rows["runs"] = collect(run, run.c.experiment_id == experiment)
+    rows["datasets"] = collect(data, data.c.experiment_id == experiment)
+    ids = {row["run_uuid"]: row["name"] for row in rows["runs"]}
+    ids |= {row["dataset_uuid"]: row["name"] for row in rows["datasets"]}
+    for model in (models.SqlParam, models.SqlTag, models.SqlMetric, models.SqlLatestMetric):
+        table = model.__table__
+        rows[table.name] = collect(table, table.c.run_uuid.in_(ids))
+    rows["inputs"] = collect(inputs, inputs.c.destination_id.in_(ids))
+    ties = {row["input_uuid"]: ids[row["destination_id"]] for row in rows["inputs"]}
+    rows["input_tags"] = collect(tags, tags.c.input_uuid.in_(ties))
+    ids |= ties
+
+    def named(key, value):
+        if key == "experiment_id":
+            return value == experiment
+        if key == "artifact_uri":
+            return value.split("/")[-1], ids[value.split("/")[-2]]
+        return ids.get(value, value)
+
+    return {
+        table: sorted(repr([(key, named(key, row[key])) for key in row]) for row in found)
+        for table, found in rows.items()
+    }
+
+
+def test_runs_of_one_start_are_listed_in_their_order(sqlite_store):
+    client = connect(sqlite_store)
+    tracker = choose(client, experiment_id(client, sqlite_store, "order"))
+    runs = [replace(PLAIN, name=f"run {i}") for i in range(50)]
+    tracker.record_many(runs, None)
+    listed = [run.info.run_name for run in client.search_runs([tracker.experiment_id])]
+    assert listed == [run.name for run in runs]
+
+
+LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.readline()
+connection.execute("COMMIT")
+"""
+
+
+class Locked:
+    """An SQLite store that another process keeps locked until ``release``."""
+
+    def __init__(self, store):
+        file = store.uri.removeprefix("sqlite:///")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", LOCK, file],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stdout.readline() == "locked\n"
+
+    def release(self):
+        self.process.communicate("\n", timeout=30)
+        assert self.process.returncode == 0
+
+
+def test_a_locked_store_is_waited_for(sqlite_store):
+    client = connect(sqlite_store)
+    experiment = experiment_id(client, sqlite_store, "locked")
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            lock.release()
+
+    patience = Patience(busy_ms=1, pause=pause)
+    tracker = BulkTracker(client, sql(client), experiment, patience)
+    lock = Locked(sqlite_store)
+    (run_id,) = tracker.record_many([RECORDS[1]], None)
+    assert pauses == [0.1, 0.2, 0.4]
+    assert client.get_run(run_id).data.params == RECORDS[1].params
+    assert [run.info.run_id for run in client.search_runs([experiment])] == [run_id]
+
+
+def test_a_store_that_stays_locked_is_one_sentence_and_no_run(sqlite_store):
+    client = connect(sqlite_store)
+    experiment = experiment_id(client, sqlite_store, "stays locked")
+    tracker = BulkTracker(client, sql(client), experiment, Patience(seconds=0, busy_ms=1))
+    lock = Locked(sqlite_store)
+    said = r"^The store could not be used: database is locked\.$"
+    with pytest.raises(TrackingError, match=said):
+        tracker.record_many([RECORDS[1]], None)
+    lock.release()
+    assert client.search_runs([experiment]) == []
+    assert len(tracker.record_many([RECORDS[1]], None)) == 1
+
+
+def test_a_run_is_invisible_where_an_artifact_cannot_be_written(sqlite_store, tmp_path):
+    client = connect(sqlite_store)
+    (tmp_path / "place").write_text("a file, not a folder")
+    experiment = client.create_experiment("no place", (tmp_path / "place/artifacts").as_uri())
+    tracker = BulkTracker(client, sql(client), experiment)
+    with pytest.raises(TrackingError, match=r"^An artifact could not be written: .*Not a dir.*\.$"):
+        tracker.record_many([PLAIN, RECORDS[1]], None)
+    assert client.search_runs([experiment]) == []
+
+
+def test_artifacts_are_removed_where_a_later_one_cannot_be_written(sqlite_store, tmp_path):
+    client = connect(sqlite_store)
+    experiment = client.create_experiment("half", tmp_path.as_uri())
+    tracker = BulkTracker(client, sql(client), experiment)
+    runs = [replace(PLAIN, artifacts={"a": b"1"}), replace(PLAIN, artifacts={"no/folder": b"1"})]
+    with pytest.raises(TrackingError, match="An artifact could not be written"):
+        tracker.record_many(runs, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_transaction_that_was_committed_unheard_is_not_repeated(sqlite_store, monkeypatch):
+    client = connect(sqlite_store)
+    experiment = experiment_id(client, sqlite_store, "unheard")
+    tracker = BulkTracker(client, sql(client), experiment, Patience(pause=lambda seconds: None))
+    engine, lost = sql(client).engine, []
+
+    def lose_the_answer(connection):
+        if not lost:
+            lost.append(connection.connection.dbapi_connection.commit())
+            busy = sqlite3.OperationalError("connection lost")
+            busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise sqlalchemy.exc.OperationalError("COMMIT", None, busy)
+
+    sqlalchemy.event.listen(engine, "commit", lose_the_answer)
+    try:
+        ids = tracker.record_many([PLAIN], None)
+    finally:
+        sqlalchemy.event.remove(engine, "commit", lose_the_answer)
+    assert lost
+    assert [run.info.run_id for run in client.search_runs([experiment])] == ids
+
+
+def test_postgresql_that_restarts_is_waited_for(tmp_path):
+    with postgresql() as server:
+        store = locate(server.uri, tmp_path, {})
+        client = connect(store)
+        experiment = experiment_id(client, store, "restart")
+        tracker = BulkTracker(
+            client, sql(client), experiment, Patience(pause=lambda seconds: server.start())
+        )
+        parent = tracker.open_run("sweep", 1, {})
+        server.stop()
+        ids = tracker.record_many(RECORDS, parent)
+        server.stop()
+        tracker.close_run(parent, PLAIN)
+        runs = client.search_runs([experiment])
+        assert {run.info.run_id for run in runs} == {parent, *ids}
+        assert {run.info.status for run in runs} == {"FINISHED", "FAILED", "KILLED"}
+
+
+def test_a_connection_that_breaks_in_a_transaction_is_made_again(postgresql_store):
+    client = connect(postgresql_store)
+    experiment = experiment_id(client, postgresql_store, "broken")
+    pauses = []
+    tracker = BulkTracker(client, sql(client), experiment, Patience(pause=pauses.append))
+    engine, other = sql(client).engine, sqlalchemy.create_engine(postgresql_store.uri)
+
+    def terminate(connection):
+        if not pauses:
+            process = connection.connection.dbapi_connection.info.backend_pid
+            with other.connect() as elsewhere:
+                elsewhere.exec_driver_sql(f"SELECT pg_terminate_backend({process}, 10000)")
+
+    sqlalchemy.event.listen(engine, "begin", terminate)
+    try:
+        ids = tracker.record_many([RECORDS[1]], None)
+    finally:
+        sqlalchemy.event.remove(engine, "begin", terminate)
+        other.dispose()
+    assert pauses == [0.1]
+    assert [run.info.run_id for run in client.search_runs([experiment])] == ids
+
+
+def test_an_unknown_schema_falls_back_to_the_client_with_one_line(sqlite_store, capsys):
+    client = connect(sqlite_store)
+    experiment = experiment_id(client, sqlite_store, "other schema")
+    assert type(choose(client, experiment)) is BulkTracker
+    assert capsys.readouterr().err == ""
+    with sql(client).engine.connect() as connection:
+        (version,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").one()
+        change = "UPDATE alembic_version SET version_num = '{}'"
+        connection.exec_driver_sql(change.format("abc"))
+        connection.commit()
+        tracker = choose(client, experiment)
+        connection.exec_driver_sql(change.format(version))
+        connection.commit()
+    assert type(tracker) is ClientTracker
+    assert capsys.readouterr().err == (
+        "Runs are written one by one: the schema version abc is not one that was tested "
+        "(dc11669786a5).\n"
+    )

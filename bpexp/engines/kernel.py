@@ -29,6 +29,7 @@ LINEAR, ARCTANH = range(2)
 RULES = ("gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "rprop", "quickprop")
 DESCENT, MOMENTUM, NESTEROV, RMSPROP, ADAM, RPROP, QUICKPROP = range(7)
 RUNNING, CONVERGED, STALLED, DIVERGED = range(4)
+NO_PATIENCE = 2**62
 
 for module in (elementary, activations, losses, optimizers):
     for formula in vars(module).copy().values():
@@ -376,6 +377,20 @@ def update(rule, parameters, gradient, slots, settings, rates, divisor, decays, 
 
 
 @jit
+def judge_loss(loss, endings):
+    """The same where no stopping rule is set: only a loss that is not finite ends a lane."""
+    zero = 0.0
+    for k in range(len(loss)):
+        zero += loss[k] * 0.0
+    if zero == 0.0:
+        return False
+    for k in range(len(loss)):
+        if not np.isfinite(loss[k]):
+            endings[k] = DIVERGED
+    return True
+
+
+@jit
 def find_broken(broken, parameters):
     """NaN in ``broken`` where a lane has a parameter that is not finite, else 0."""
     P, n = parameters.shape
@@ -466,9 +481,10 @@ def advance(
     if shared:
         for s in range(S * outs):
             fill(T[s], Y[s // outs, s % outs])
-    checks = False
+    checks, rules = False, False
     for k in range(n):
         checks = checks or stop_correct[k] > 0.0
+        rules = rules or checks or stop_loss[k] >= 0.0 or patience[k] < NO_PATIENCE
     for epoch in range(len(factors)):
         for k in range(n):
             rates[k] = lr[k] * factors[epoch]
@@ -566,7 +582,10 @@ def advance(
                         losses[epoch, k] = 2.0 * total[k] / (S * outs)
                     else:
                         losses[epoch, k] = total[k] / S
-                ended = judge(losses[epoch], wrong, stop_loss, patience, best, waited, endings)
+                if rules:
+                    ended = judge(losses[epoch], wrong, stop_loss, patience, best, waited, endings)
+                else:
+                    ended = judge_loss(losses[epoch], endings)
                 if ended:
                     for p in range(P):
                         copy(stopped[p], parameters[p])

@@ -37,7 +37,7 @@ def train(
 ) -> Iterator[tuple[int, TrainResult]]:
     """Each run's place in the pack and its result, as they end; ``lanes`` is used up."""
     network, done = problem.network, 0
-    history: list[list[Array]] = [[] for _ in lanes.run]
+    curves = _Curves(len(lanes.run), epochs)
     # A diverging run overflows on its way; it is reported as an outcome, not as a warning.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         while done < epochs and len(lanes.run):
@@ -45,24 +45,22 @@ def train(
             orders = feed.orders(lanes.run, done, stop)
             losses, endings, stopped = engine(problem, lanes, feed.factors(done, stop), orders)
             done += len(losses)
-            for run, curve in zip(lanes.run, np.ascontiguousarray(losses.T), strict=True):
-                history[run].append(curve)
+            curves.add(lanes.run, losses)
             ended = np.flatnonzero(endings) if done < epochs else np.arange(len(lanes.run))
             for lane in ended:
                 run = int(lanes.run[lane])
                 final = stopped if endings[lane] else lanes.parameters
-                weights, biases = network.split(clean(final[:, lane]))
+                weights, biases = network.split(clean(final[:, lane].copy()))
                 yield (
                     run,
                     TrainResult(
                         outcome=OUTCOMES[Ending(endings[lane])],
-                        losses=clean(np.concatenate(history[run])),
-                        predictions=clean(lanes.outputs[:, :, lane]),
+                        losses=clean(curves.of(run)),
+                        predictions=clean(lanes.outputs[:, :, lane].copy()),
                         weights=tuple(weights),
                         biases=tuple(biases),
                     ),
                 )
-                history[run] = []
             if len(ended):
                 lanes = lanes.take(np.setdiff1d(np.arange(len(lanes.run)), ended))
 
@@ -73,6 +71,31 @@ def _chunk(problem: Problem, n_lanes: int) -> int:
     return max(1, min(CHUNK // n_lanes, WORK // work))
 
 
+class _Curves:
+    """The losses of a pack, (n_runs, epochs so far); room grows as epochs are run."""
+
+    def __init__(self, n_runs: int, epochs: int) -> None:
+        self._epochs, self._ends = epochs, np.zeros(n_runs, np.int64)
+        self._losses = np.empty((n_runs, min(epochs, max(1, CHUNK // n_runs))))
+
+    def add(self, runs: Integers, losses: Array) -> None:
+        """Append (epochs, lanes) losses to the curves of ``runs``, which stand together."""
+        start, stop = int(self._ends[runs[0]]), int(self._ends[runs[0]]) + len(losses)
+        n_runs, room = self._losses.shape
+        if stop > room:
+            wider = np.empty((n_runs, min(self._epochs, max(stop, 2 * room))))
+            wider[:, :start] = self._losses[:, :start]
+            self._losses = wider
+        self._losses[runs, start:stop] = losses.T
+        self._ends[runs] = stop
+
+    def of(self, run: int) -> Array:
+        """A run's own copy of its curve."""
+        return self._losses[run, : self._ends[run]].copy()
+
+
 def clean(values: Array) -> Array:
-    """A copy in which every NaN is the same NaN: their bits differ between processors."""
+    """The same with every NaN the same NaN: their bits differ between processors."""
+    if np.isfinite(values.sum()):
+        return values
     return np.where(np.isnan(values), np.nan, values)

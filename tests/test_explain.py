@@ -125,6 +125,14 @@ def test_the_rules_lines_end_in_the_engines_numbers(rule):
         assert lines[-1][1] == f"{step.after[4]:.17g}"
 
 
+def test_a_rule_that_is_not_the_gradient_is_called_so(capsys):
+    settings = ("model.error=arctanh", "model.dead_zone=0.1", "model.derivative_offset=0.1")
+    text = " ".join(printed(capsys, *settings).split())
+    assert "e(d) = ln((1 + d) / (1 − d)), within ±17." in text
+    assert "e(d) counts |d| < 0.1 as 0." in text
+    assert "what is followed is not the gradient of E" in text
+
+
 def test_a_later_epoch_of_mini_batches_starts_where_the_earlier_ones_end():
     config = configured("data=iris", "model=classifier", "batch_size=10", "epochs=9")
     step = take(config, 4)

@@ -249,6 +249,10 @@ def _backward(step: Step, row: int, show: Show) -> Iterator[Block]:
     last = len(weights)
     yield Heading(2, f"5. Backward pass of sample {step.rows[row] + 1}")
     yield Paragraph("δ = ∂E/∂z of a unit: by the chain rule, ∂E/∂a times ∂a/∂z = f′(z).")
+    if network.error == "arctanh":
+        yield Paragraph("In place of ∂E/∂a = d stands e(d) = ln((1 + d) / (1 − d)), within ±17.")
+    if network.dead_zone:
+        yield Paragraph(f"e(d) counts |d| < {network.dead_zone:g} as 0.")
     yield Heading(3, f"Layer {last}, the output")
     for k in range(min(network.sizes[-1], WIDTH)):
         yield Equations(_output_delta(step, row, k, show))

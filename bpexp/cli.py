@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-VERBS = ("ui", "runs", "show", "compare")
+VERBS = ("ui", "runs", "show", "compare", "explain", "export")
 
 
 def main() -> None:
     """Run the program with ``sys.argv``; ends with exit status 1 or 2 on bad input."""
     arguments = sys.argv[1:]
     first = arguments[0] if arguments else ""
-    if first in VERBS:
+    if first == "explain":
+        _explain(arguments[1:])
+    elif first in VERBS:
         from bpexp import verbs
 
         verbs.main(arguments)
@@ -58,6 +60,18 @@ def _hydra() -> None:
     finally:
         if asked is None:
             del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _explain(arguments: list[str]) -> None:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from bpexp.explain import command
+
+    try:
+        command.main(arguments)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        _stop(_sentence(error), 1)
 
 
 def _run(config: "DictConfig") -> None:

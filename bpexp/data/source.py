@@ -75,12 +75,12 @@ def load(config: Data) -> Dataset:
     train, test = _split(len(X), config)
     X_train, X_test = X[train], X[test]
     if config.standardize:
-        mean, scale = _moments(X_train)
+        mean, scale = moments(X_train)
         X_train, X_test = (X_train - mean) / scale, (X_test - mean) / scale
     return Dataset(config.name, X_train, Y[train], X_test, Y[test], inputs, targets, classes)
 
 
-def _moments(X: Array) -> tuple[Array, Array]:
+def moments(X: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of each column, summed in order so that the bits hold
     everywhere; a deviation of 0 counts as 1.
     """

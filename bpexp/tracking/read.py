@@ -72,6 +72,25 @@ def find(client: "MlflowClient", experiment: str, wanted: str) -> "Run":
     return fits[0]
 
 
+def trained(client: "MlflowClient", run: "Run") -> "Run":
+    """The run itself; for a sweep, its best run. Raises ConfigError where it has none."""
+    if run.data.tags.get("bpexp.kind") != "sweep":
+        return run
+    best = run.data.tags.get("bpexp.best_run", "none")
+    if best == "none":
+        raise ConfigError(
+            f"RUN must be a sweep with a run that finished, got {run.info.run_name!r}."
+        )
+    return client.get_run(best)
+
+
+def ending(run: "Run") -> tuple[str, int, str]:
+    """How the run ended, its epochs, and its data set's digest, as far as they were tracked."""
+    digests = [data.dataset.digest for data in run.inputs.dataset_inputs] if run.inputs else []
+    outcome = run.data.tags.get("bpexp.outcome", "not one of bpexp's")
+    return outcome, int(run.data.metrics.get("epochs_run", 0)), "".join(digests[:1])
+
+
 def frame(runs: list["Run"]) -> "pd.DataFrame":
     """One row a run: id, name, sweep, status, outcome, settings, final figures."""
     import pandas as pd

@@ -1,0 +1,1 @@
+"""One training step as a textbook would write it, with the engine's numbers."""

@@ -1,0 +1,128 @@
+"""A trained network, from the files of its run."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from bpexp.checks import ConfigError
+from bpexp.config import TrainConfig, parse_train
+from bpexp.data import load
+from bpexp.data.source import moments
+from bpexp.engines import pack, replay
+from bpexp.nn.arithmetic import ARITHMETICS
+from bpexp.nn.mlp import forward
+from bpexp.nn.network import Network
+from bpexp.results import Outcome
+from bpexp.typing import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network that takes inputs as its user has them, not standardised.
+
+    ``mean`` and ``scale``, (n_features,), standardise them (0 and 1 where the run did not);
+    ``X`` are the training rows, (n_samples, n_features). ``tracked`` are the run's
+    predictions for them, (n_samples, n_outputs), or None where these were made while the
+    weights changed, by mini-batches.
+    """
+
+    network: Network
+    numerics: str
+    weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    mean: Array
+    scale: Array
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    X: Array
+    tracked: Array | None
+
+    def predict(self, X: Array) -> Array:
+        """Outputs for raw inputs."""
+        scaled = (X - self.mean) / self.scale
+        arithmetic = ARITHMETICS[self.numerics]
+        activations, _ = forward(self.network, scaled, self.weights, self.biases, arithmetic)
+        return activations[-1]
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """W1, b1, W2, b2, ..., mean, scale."""
+        layers = enumerate(zip(self.weights, self.biases, strict=True), start=1)
+        named = {
+            f"{k}{i}": array for i, pair in layers for k, array in zip("Wb", pair, strict=True)
+        }
+        return {**named, "mean": self.mean, "scale": self.scale}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What else a served model needs, ready for JSON."""
+        return {
+            "network": asdict(self.network), "numerics": self.numerics,
+            "inputs": list(self.inputs), "targets": list(self.targets),
+        }  # fmt: skip
+
+
+def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> Trained:
+    """The network of the run whose artifacts are in ``folder``.
+
+    A run that was not stopped early makes one more update after its last forward pass. The
+    weights of that pass, which made the tracked predictions, are then trained again.
+    Raises ConfigError where the run has no usable network, where the data are not those it
+    was trained on (``digest``), or where it does not give the tracked predictions.
+    """
+    if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED):
+        raise ConfigError(f"RUN must have a trained network, got a run that is {outcome}.")
+    config = parse_train(yaml.safe_load((folder / "config.yaml").read_text()))
+    dataset = load(config.data)
+    if not dataset.digest.startswith(digest):
+        raise ConfigError(
+            f"data must be what the run was trained on (digest {digest}), "
+            f"got {dataset.digest[:32]}."
+        )
+    raw = load(replace(config.data, standardize=False)).X
+    mean, scale = np.zeros(raw.shape[1]), np.ones(raw.shape[1])
+    if config.data.standardize:
+        mean, scale = moments(raw)
+    network = pack.network(config, dataset)
+    n_samples, n_outputs = dataset.Y.shape
+    whole = (config.batch_size or n_samples) >= n_samples
+    tracked = np.loadtxt(folder / "predictions.csv", delimiter=",", skiprows=1, ndmin=2)
+    if outcome == Outcome.COMPLETED and whole:
+        weights, biases = _before_last_update(config, network, epochs_run)
+    else:
+        with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
+            weights, biases = _layers(arrays)
+    trained = Trained(
+        network, config.numerics, weights, biases, mean, scale, dataset.inputs, dataset.targets,
+        raw, tracked[:, -n_outputs:] if whole else None,
+    )  # fmt: skip
+    _check(trained)
+    return trained
+
+
+def _layers(arrays: Mapping[str, Array]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    layers = range(1, len(arrays) // 2 + 1)
+    return tuple(arrays[f"W{i}"] for i in layers), tuple(arrays[f"b{i}"] for i in layers)
+
+
+def _before_last_update(
+    config: TrainConfig, network: Network, epochs_run: int
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    moment = replay.before(config, epochs_run)
+    weights, biases = network.split(moment.lanes.parameters[:, 0])
+    return tuple(weights), tuple(biases)
+
+
+def _check(trained: Trained) -> None:
+    """Exact arithmetic gives the tracked bits everywhere, native within 1e-9."""
+    if trained.tracked is None:
+        return
+    apart = float(abs(trained.predict(trained.X) - trained.tracked).max())
+    if apart > (0.0 if trained.numerics == "exact" else 1e-9):
+        raise ConfigError(
+            f"RUN must give its tracked predictions on this machine, got {apart:.1e} off."
+        )

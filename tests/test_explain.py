@@ -1,0 +1,232 @@
+"""The page on one training step: its numbers, and how it is printed."""
+
+import math
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import bpexp
+from bpexp import cli
+from bpexp.explain import command, markdown
+from bpexp.explain.page import page
+from bpexp.explain.step import take
+from bpexp.explain.symbols import digits
+from bpexp.nn.optimizers import RULES
+from bpexp.sweeps import plan
+
+
+def configured(*settings):
+    (config,) = plan.make([command._compose(settings)]).configs
+    return config
+
+
+def printed(capsys, *arguments):
+    command.main(arguments)
+    return capsys.readouterr().out
+
+
+def tables(text):
+    """The Markdown page's tables: a list of rows of cells each."""
+    found = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+        elif found[-1]:
+            found.append([])
+    return [table for table in found if table]
+
+
+@pytest.fixture
+def one_sample(tmp_path):
+    (tmp_path / "one.csv").write_text("x,y\n1.0,1.0\n")
+    return ("data=file", f"data.path={tmp_path}/one.csv", "data.target=y", "hidden=1", "lr=16",
+            "model.init_high=0")  # fmt: skip
+
+
+def test_a_step_worked_by_hand_is_printed(capsys, one_sample):
+    # x = 1, y = 1, all weights 0: both units give 1/2; E = 1/8; delta2 = -1/2 * 1/4 = -1/8;
+    # dE/dw2 = -1/16, dE/db2 = -1/8; with lr 16 w2 = 1 and b2 = 2; w2 = 0 lets nothing through.
+    text = printed(capsys, *one_sample)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    for line in (
+        "a⁽²⁾₁ = σ(0) = 0.5",
+        "= ½ (0.5 − 1)²",
+        "= 0.125",
+        "= (0.5 − 1) · 0.5 · (1 − 0.5)",
+        "= (-0.5) · 0.25",
+        "= -0.125",
+        "= (0 · (-0.125)) · 0.5 · (1 − 0.5)",
+        "new w = w − η g",
+        "= 0 − 16 · (-0.0625)",
+        "w⁽²⁾₁₁ 0 -0.0625 1 1",
+        "b⁽²⁾₁ 0 -0.125 2 2",
+        "w⁽¹⁾₁₁ 0 0 0 0",
+    ):
+        assert line in lines, line
+    # The second step: z = 1/2 + 2.
+    a = 1.0 / (1.0 + math.exp(-2.5))
+    text = printed(capsys, *one_sample, "--epoch", "2", "--digits", "12")
+    assert f"= σ(2.5) = {a:.12g}" in text
+    delta1 = (a - 1.0) * a * (1.0 - a) * 1.0 * 0.25
+    assert f"{delta1:.12g}" in text
+    assert f"goes down from {(a - 1.0) ** 2:.12g} to" in text
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("data=parity", "data.bits=3", "hidden=[3,2]", "model.activation=tanh"),
+        ("data=iris", "model=classifier", "hidden=3", "batch_size=10"),
+        ("model.loss=cross_entropy", "model.bias_input=0.5"),
+        ("model.output=identity", "model.activation=softsign", "model.init_low=-1"),
+        ("data=iris", "model=classifier", "model.loss=half_squared", "hidden=[]"),
+        ("model.activation=relu", "model.output=symmetric_sigmoid", "data.low=-0.5",
+         "data.high=0.5"),
+        ("numerics=native",),
+    ],
+)  # fmt: skip
+def test_the_printed_gradient_equals_its_finite_difference(capsys, settings):
+    text = printed(capsys, *settings, "--format", "md", "--epoch", "2", "--digits", "5")
+    (gradient,) = [t for t in tables(text) if "central difference" in t[0]]
+    ours, theirs = (gradient[0].index(name) for name in ("gradient", "central difference"))
+    assert len(gradient) > 8
+    for row in gradient[2:]:
+        # Below a millionth the difference has fewer than five digits of its own.
+        assert row[ours] == row[theirs] or abs(float(row[ours])) < 1e-6
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_step_is_the_engines_to_the_last_bit(rule):
+    settings = (f"optimizer={rule}", "optimizer.weight_decay=0.001", "optimizer.by_fan_in=true")
+    result = bpexp.train(
+        epochs=7, optimizer=rule, optimizer__weight_decay=0.001, optimizer__by_fan_in=True
+    )
+    step = take(configured(*settings), 7)
+    weights, biases = step.problem.network.split(step.after)
+    for mine, theirs in zip([*weights, *biases], [*result.weights, *result.biases], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(step.activations[-1], result.predictions)
+    assert step.loss == result.final_loss
+    assert take(configured(*settings), 8).loss == step.loss_after
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_rules_lines_end_in_the_engines_numbers(rule):
+    config = configured(f"optimizer={rule}", "lr=0.01")
+    for epoch in (1, 5):
+        step = take(config, epoch)
+        blocks = list(page(step, plan.load(config.data), digits(17)))
+        place = next(i for i, b in enumerate(blocks) if getattr(b, "text", "").startswith("7."))
+        lines = next(b for b in blocks[place:] if hasattr(b, "lines")).lines
+        # The lines are about the first weight of layer 2, which follows the four of layer 1.
+        assert lines[-1][1] == f"{step.after[4]:.17g}"
+
+
+def test_a_rule_that_is_not_the_gradient_is_called_so(capsys):
+    settings = ("model.error=arctanh", "model.dead_zone=0.1", "model.derivative_offset=0.1")
+    text = " ".join(printed(capsys, *settings).split())
+    assert "e(d) = ln((1 + d) / (1 − d)), within ±17." in text
+    assert "e(d) counts |d| < 0.1 as 0." in text
+    assert "what is followed is not the gradient of E" in text
+
+
+def test_a_later_epoch_of_mini_batches_starts_where_the_earlier_ones_end():
+    config = configured("data=iris", "model=classifier", "batch_size=10", "epochs=9")
+    step = take(config, 4)
+    earlier = bpexp.train(data="iris", model="classifier", batch_size=10, epochs=3)
+    weights, biases = step.problem.network.split(step.before)
+    for mine, theirs in zip([*weights, *biases], [*earlier.weights, *earlier.biases], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert (len(step.rows), step.n_batches) == (10, 12)
+
+
+def test_a_wide_network_says_what_it_leaves_out(capsys):
+    text = printed(capsys, "data=digits", "model=classifier", "hidden=40", "--format", "md")
+    assert len(text.splitlines()) < 400
+    assert "Of each layer the first 4 units are shown." in text
+    assert "Of 64 inputs the first 4 are shown." in text
+    assert "… (60 more)" in text
+    n_parameters = 64 * 40 + 40 + 40 * 10 + 10
+    assert f"{n_parameters - 40:,} more parameters not shown." in text
+
+
+def test_a_run_that_has_ended_has_no_later_step(bpexp):
+    done = bpexp("explain", "stop.loss=0.2", "lr=5", "--epoch", "9000")
+    assert done.returncode == 1
+    assert done.stderr.startswith("bpexp: epoch must be one of the run's ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+class Texts(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.texts = set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_names_are_escaped_on_the_page(capsys, tmp_path):
+    (tmp_path / "t.csv").write_text("<script>alert(1)</script>|*a*,y\n1,0\n2,1\n")
+    settings = ("data=file", f"data.path={tmp_path}/t.csv", "data.target=y")
+    reader = Texts()
+    reader.feed(printed(capsys, *settings, "--format", "html"))
+    assert "script" not in reader.tags
+    assert "x<script>" not in "".join(reader.texts)
+    assert "<script>alert(1)</script>|*a*" in "".join(reader.texts)
+    text = printed(capsys, *settings, "--format", "md")
+    assert r"\<script\>alert(1)\</script\>\|\*a\*" in text
+
+
+def test_formats_agree_and_go_to_a_file(bpexp, tmp_path):
+    page = bpexp("explain", "--format", "html", "-o", "page.html")
+    assert (page.returncode, page.stdout, page.stderr) == (0, "", "")
+    written = (tmp_path / "page.html").read_text()
+    assert "http" not in written
+    assert "0.70333" in written
+    plain = bpexp("explain", "lr=0.5")
+    assert plain.returncode == 0
+    assert "\x1b" not in plain.stdout
+    assert "0.70333" in plain.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lr=-1"], "lr must be a finite number above 0, got -1."),
+        (["lrr=1"], "lrr is not a key of the configuration; did you mean lr?"),
+        (["data=iri"], "data must be one of"),
+        (["lr=1,2"], "lr must be one value for explain, got 'lr=1,2'."),
+        (["--epoch", "0"], "--epoch must be in 1..10000 (epochs), got 0."),
+        (["--digits", "18"], "--digits must be in 1..17, got 18."),
+        (["--sample", "9"], "--sample must be one of this step's (1, 2, 3, 4), got 9."),
+        (["-o", "no/such/folder.md", "--format", "md"], "-o must be a file that can be written"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bpexp", "explain", *arguments])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    out, err = capsys.readouterr()
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_markdown_keeps_equations_and_tables_apart():
+    config = configured()
+    text = markdown.render(page(take(config, 1), plan.load(config.data), digits(6)))
+    assert text.count("```") % 2 == 0
+    assert "```mermaid\nflowchart LR\n" in text
+    for table in tables(text):
+        assert len({len(row) for row in table}) == 1

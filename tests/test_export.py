@@ -1,0 +1,203 @@
+"""A run's network as others use it: loaded, served, and as ONNX."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+from sklearn.datasets import load_iris
+
+import bpexp
+from bpexp import verbs
+from bpexp.data import source
+from bpexp.export import onnx_file
+from bpexp.export.trained import Trained
+from bpexp.nn import init
+from bpexp.nn.activations import ACTIVATIONS
+from bpexp.nn.network import Network
+
+# MLflow warns of type hints of its own when its models are imported.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """An empty folder to work in; returns its store's URI. MLflow's settings are put back."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = mlflow.get_tracking_uri()
+    yield f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    mlflow.set_tracking_uri(before)
+
+
+def exported(capsys, run, *options):
+    capsys.readouterr()
+    verbs.main(["export", run, *options])
+    return capsys.readouterr().out
+
+
+def inputs_of(run):
+    return pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{run}/predictions.csv"))
+
+
+def test_the_loaded_model_predicts_what_was_tracked_to_the_last_bit(store, capsys):
+    table = bpexp.sweep(lr=[0.1, 1], epochs=500)
+    run = table.run_id[1]
+    api = mlflow.MlflowClient(store)
+    before = api.get_run(run)
+    said = exported(capsys, run)
+    assert f"runs:/{run}/model; its predictions equal the 4 tracked to the last bit." in said
+    model = mlflow.pyfunc.load_model(f"runs:/{run}/model")
+    tracked = inputs_of(run)
+    outputs = model.predict(tracked[["x1", "x2"]])
+    np.testing.assert_array_equal(outputs["y1"], tracked["predicted y1"])
+    signature = model.metadata.signature
+    assert signature.inputs.input_names() == ["x1", "x2"]
+    assert signature.outputs.input_names() == ["y1"]
+    example = model.input_example
+    assert example.to_numpy().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    after = api.get_run(run)
+    assert after.info == before.info
+    assert (after.data.params, after.data.metrics) == (before.data.params, before.data.metrics)
+    (logged,) = after.outputs.model_outputs
+    assert api.get_logged_model(logged.model_id).experiment_id == before.info.experiment_id
+
+
+def test_a_sweep_exports_its_best_run(store, capsys):
+    table = bpexp.sweep(lr=[0.1, 1, 0.01], epochs=500)
+    api = mlflow.MlflowClient(store)
+    parent = api.get_run(table.run_id[0]).data.tags["mlflow.parentRunId"]
+    best = table.run_id[table.final_loss.idxmin()]
+    assert f"runs:/{best}/model" in exported(capsys, parent)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"stop__loss": 0.2, "lr": 5},
+        {"data": "iris", "model": "classifier", "numerics": "native"},
+        {"data": "iris", "model": "classifier", "optimizer": "adam", "schedule": "cosine"},
+    ],
+)
+def test_stopped_standardised_and_native_runs_take_raw_inputs(store, capsys, settings):
+    (run,) = bpexp.sweep(epochs=300, **settings).run_id
+    assert "model.onnx: checked" in exported(capsys, run, "--onnx")
+    model = mlflow.pyfunc.load_model(f"runs:/{run}/model")
+    names = model.metadata.signature.inputs.input_names()
+    X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    if "data" in settings:
+        # The training rows as scikit-learn has them, not standardised.
+        order = np.random.RandomState(0).permutation(150)
+        X = load_iris().data[np.sort(order[38:])]
+        assert names == load_iris().feature_names
+    outputs = model.predict(pd.DataFrame(X, columns=names)).to_numpy()
+    tracked = inputs_of(run).to_numpy()[:, -outputs.shape[1] :]
+    if settings.get("numerics") == "native":
+        np.testing.assert_allclose(outputs, tracked, rtol=0.0, atol=1e-9)
+    else:
+        np.testing.assert_array_equal(outputs, tracked)
+
+
+def test_served_over_http_format_without_bpexp(store, capsys, tmp_path):
+    (run,) = bpexp.sweep(epochs=200, seed=3).run_id
+    exported(capsys, run)
+    tracked = inputs_of(run)
+    rows = tracked[["x1", "x2"]].to_dict(orient="split", index=False)
+    (tmp_path / "in.json").write_text(json.dumps({"dataframe_split": rows}))
+    # A module that cannot be imported stands in bpexp's way: the model carries its own code.
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "bpexp.py").write_text("raise ImportError('not here')")
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", "models", "predict", "-m", f"runs:/{run}/model",
+         "-i", "in.json", "-o", "out.json", "-t", "json", "--env-manager", "local"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=170,
+        env={**os.environ, "MLFLOW_TRACKING_URI": store, "PYTHONPATH": str(tmp_path / "blocked")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = json.loads((tmp_path / "out.json").read_text())["predictions"]
+    assert [row["y1"] for row in answer] == tracked["predicted y1"].tolist()
+
+
+def test_no_part_of_a_model_is_a_pickle(store, capsys, tmp_path):
+    (run,) = bpexp.sweep(epochs=20).run_id
+    exported(capsys, run)
+    folder = mlflow.artifacts.download_artifacts(f"runs:/{run}/model", dst_path=str(tmp_path / "m"))
+    files = [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]
+    assert {os.path.splitext(name)[1] for name in files} <= {
+        ".py", ".npz", ".json", ".yaml", ".txt", "",
+    }  # fmt: skip
+    (weights,) = [name for name in files if name.endswith(".npz")]
+    with np.load(weights, allow_pickle=False) as arrays:
+        assert set(arrays.files) == {"W1", "b1", "W2", "b2", "mean", "scale"}
+    requirements = (Path(folder) / "requirements.txt").read_text().split()
+    assert [line.partition("==")[0] for line in requirements] == ["mlflow", "numpy", "pandas"]
+
+
+def test_onnx_gives_the_tracked_predictions(store, capsys):
+    (run,) = bpexp.sweep(epochs=50, model__activation="softsign", model__bias_input=0.5).run_id
+    assert "model.onnx: checked with onnxruntime." in exported(capsys, run, "--onnx")
+    path = mlflow.artifacts.download_artifacts(f"runs:/{run}/model.onnx")
+    tracked = inputs_of(run)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (outputs,) = session.run(None, {"inputs": tracked[["x1", "x2"]].to_numpy(np.float64)})
+    np.testing.assert_allclose(outputs[:, 0], tracked["predicted y1"], rtol=0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("output", [*ACTIVATIONS, "softmax"])
+@pytest.mark.parametrize("hidden", ACTIVATIONS)
+def test_onnx_has_every_activation(hidden, output):
+    network = Network((2, 4, 3), (hidden, output), bias_input=0.5)
+    weights, biases = init.initialise(network.sizes, init.uniform(-2.0, 2.0), 1)
+    X = np.random.RandomState(0).randn(7, 2)
+    made = Trained(
+        network, "exact", tuple(weights), tuple(biases), X.mean(0), X.std(0),
+        ("a", "b"), ("c", "d", "e"), X, None,
+    )  # fmt: skip
+    outputs = onnx_file.run(onnx_file.model(made), X)
+    np.testing.assert_allclose(outputs, made.predict(X), rtol=0.0, atol=1e-14)
+
+
+def test_mini_batches_say_whose_weights_these_are(store, capsys):
+    (run,) = bpexp.sweep(epochs=20, batch_size=2).run_id
+    assert "its weights are those after the last mini-batch" in exported(capsys, run)
+    path = mlflow.artifacts.download_artifacts(f"runs:/{run}/weights.npz")
+    model = mlflow.pyfunc.load_model(f"runs:/{run}/model")
+    with np.load(path, allow_pickle=False) as arrays:
+        hidden = 1.0 / (1.0 + np.exp(-arrays["b1"]))
+        expected = 1.0 / (1.0 + np.exp(-(hidden @ arrays["W2"] + arrays["b2"])))
+    got = model.predict(pd.DataFrame({"x1": [0.0], "x2": [0.0]}))
+    assert got["y1"].item() == pytest.approx(expected.item(), rel=1e-14)
+
+
+def refused(capsys, run):
+    with pytest.raises(SystemExit) as left:
+        verbs.main(["export", run])
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    return error
+
+
+def test_what_cannot_be_exported_is_said_in_one_sentence(store, capsys, tmp_path):
+    (run,) = bpexp.sweep(model="regressor", lr=1e200, epochs=50).run_id
+    assert "got a run that is diverged." in refused(capsys, run)
+    parent = mlflow.MlflowClient(store).get_run(run).data.tags["mlflow.parentRunId"]
+    assert "RUN must be a sweep with a run that finished" in refused(capsys, parent)
+    assert "RUN must be the id" in refused(capsys, "nonsense")
+
+
+def test_other_data_than_the_runs_own_are_refused(store, capsys, tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("a,y\n1,0\n2,1\n")
+    data = {"name": "file", "path": str(file), "target": "y"}
+    (run,) = bpexp.sweep(data=data, epochs=20).run_id
+    file.write_text("a,y\n1,0\n3,1\n")
+    source.load.cache_clear()
+    assert "data must be what the run was trained on" in refused(capsys, run)
+    assert mlflow.MlflowClient(store).get_run(run).outputs.model_outputs == []

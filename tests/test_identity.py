@@ -12,8 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpexp.config import (
-    OPTIMIZERS, SCHEDULES, Adam, File, Logic, Model, Optimizer, Rprop, Schedule, Spirals,
-    Step, Stop, TrainConfig, parse_train,
+    OPTIMIZERS,
+    SCHEDULES,
+    Adam,
+    File,
+    Logic,
+    Model,
+    Optimizer,
+    Rprop,
+    Schedule,
+    Spirals,
+    Step,
+    Stop,
+    TrainConfig,
+    parse_train,
 )  # fmt: skip
 from bpexp.data import load
 from bpexp.reproduce import identity

@@ -1,4 +1,4 @@
-"""The verbs beside Hydra's overrides: ui, runs, show, compare."""
+"""The verbs beside Hydra's overrides: ui, runs, show, compare, reproduce."""
 
 import argparse
 import os
@@ -57,6 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run", metavar="RUN", help="id, its beginning, or name")
     compare = add("compare", _compare, "What differs between runs.")
     compare.add_argument("run", metavar="RUN", nargs="+", help="ids, their beginnings, or names")
+    reproduce = add("reproduce", _reproduce, "Train stored runs again and compare every bit.")
+    reproduce.add_argument(
+        "run", metavar="RUN", nargs="*", help="runs or sweeps: id, beginning, name"
+    )
+    reproduce.add_argument("--all", action="store_true", help="all finished runs")
+    reproduce.add_argument("--engine", choices=["auto", "numpy", "compiled"], default="auto",
+                           help="how to train (auto)")  # fmt: skip
+    reproduce.add_argument("--n-jobs", type=int, default=-1, help="workers (-1: all processors)")
     return parser
 
 
@@ -176,6 +184,19 @@ def _compare(store: Store, chosen: argparse.Namespace) -> None:
         out.print(table)
     else:
         out.print("No difference in configuration, metrics or environment.")
+
+
+def _reproduce(store: Store, chosen: argparse.Namespace) -> None:
+    from bpexp.reproduce import report
+    from bpexp.tracking.archive import open_archive
+
+    if bool(chosen.run) == chosen.all:
+        raise ConfigError("reproduce must be given runs, sweeps or --all.")
+    if chosen.n_jobs == 0:
+        raise ConfigError("--n-jobs must be a number of workers, or -1 for all, got 0.")
+    archive = open_archive(store, chosen.experiment)
+    runs = report.wanted(archive, chosen.run)
+    sys.exit(report.reproduce(archive, runs, chosen.engine, chosen.n_jobs))
 
 
 def facts(run: "Run") -> dict[str, str]:

@@ -95,4 +95,4 @@ def _spare(value: Any) -> Any:
 @lru_cache(maxsize=4096)
 def _data(config: Data) -> str:
     dataset = load(config)
-    return f'{{"classes":{json.dumps(dataset.classes)},"digest":"{dataset.digest}"}}'
+    return json.dumps({"classes": dataset.classes, "digest": dataset.digest}, separators=(",", ":"))

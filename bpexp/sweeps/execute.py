@@ -14,6 +14,7 @@ import numpy as np
 from bpexp.config import TrainConfig
 from bpexp.data import load
 from bpexp.engines import choose
+from bpexp.reproduce.marks import marks
 from bpexp.results import Failure, TrainResult
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.pool import Indexed, train_all, workers
@@ -150,12 +151,12 @@ def _track(
     parent: str | None,
     started: int,
 ) -> list[Row]:
-    tags = environment.tags() | ({"bpexp.sweep": parent} if parent else {})
+    tags = environment.tags() | ({"bpexp.sweep": parent} if parent else environment.details())
     points, ended = plan.session.tracking.points, _now()
     records = [
         run_record(
             plan.configs[index], result, load(plan.configs[index].data), plan.names[index],
-            tags, points, started, ended,
+            tags | marks(plan.configs[index], result), points, started, ended,
         )
         for index, result in results
     ]  # fmt: skip

@@ -74,15 +74,26 @@ def _settings(run: StoredRun, archive: Archive) -> dict[str, Any]:
 
 def result_of(run: StoredRun, archive: Archive) -> Kept:
     """The run's result from its artifacts. Raises ConfigError where they cannot be read."""
-    losses = _arrays(run, archive, "losses.npz")
+    losses = losses_of(run, archive)
     layers = _arrays(run, archive, "weights.npz")
     order = [f"{kind}{i}" for i in range(1, len(layers) // 2 + 1) for kind in "Wb"]
-    if set(losses) != {"loss"} or set(layers) != set(order):
-        raise ConfigError(f"the arrays of run {run.run_id[:8]} must be loss, W1, b1, ..., got "
-                          f"{', '.join([*losses, *layers])}.")  # fmt: skip
+    if not layers or set(layers) != set(order):
+        raise ConfigError(
+            f"weights.npz of run {run.run_id[:8]} must hold W1, b1, ..., got {', '.join(layers)}."
+        )
     predictions = _predictions(run, archive, layers[order[-1]].size)
     ordered = {name: layers[name] for name in order}
-    return Kept(run.tags.get("bpexp.outcome", ""), losses["loss"], predictions, ordered)
+    return Kept(run.tags.get("bpexp.outcome", ""), losses, predictions, ordered)
+
+
+def losses_of(run: StoredRun, archive: Archive) -> Array:
+    """Its loss at every epoch. Raises ConfigError where they cannot be read."""
+    arrays = _arrays(run, archive, "losses.npz")
+    if set(arrays) != {"loss"}:
+        raise ConfigError(
+            f"losses.npz of run {run.run_id[:8]} must hold loss, got {', '.join(arrays)}."
+        )
+    return arrays["loss"]
 
 
 def _arrays(run: StoredRun, archive: Archive, name: str) -> dict[str, Array]:

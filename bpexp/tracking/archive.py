@@ -46,15 +46,15 @@ class Archive:
     """Reads one experiment of a store."""
 
     def __init__(self, client: "MlflowClient", store: Store, experiment: str) -> None:
-        self._client, self._store, self._experiment = client, store, experiment
+        self.client, self._store, self._experiment = client, store, experiment
 
     def find(self, wanted: str) -> StoredRun:
         """The run of that id, beginning of an id, or name. Raises ConfigError."""
-        return _value(read.find(self._client, self._experiment, wanted))
+        return _value(read.find(self.client, self._experiment, wanted))
 
     def search(self, filter_string: str = "", sweep: str | None = None) -> list[StoredRun]:
         """Runs, the newest first; of a sweep also those linked to it. Raises ConfigError."""
-        found = read.search(self._client, self._experiment, filter_string, sweep)
+        found = read.search(self.client, self._experiment, filter_string, sweep)
         return [_value(run) for run in found]
 
     def file(self, run_id: str, name: str) -> bytes:
@@ -68,13 +68,23 @@ class Archive:
                 f"RUN must have its artifacts, got none named {name} of run {run_id[:8]}."
             ) from error
 
+    def file_if_any(self, run_id: str, name: str) -> bytes | None:
+        """A run's artifact, or None where it was never written."""
+        listed = Patience().attempt(lambda: self.client.list_artifacts(run_id))
+        beside = self._beside(run_id, name)
+        if (beside is None or not beside.is_file()) and name not in {f.path for f in listed}:
+            return None
+        return self.file(run_id, name)
+
+    def _beside(self, run_id: str, name: str) -> Path | None:
+        """Where the file is if the store was copied: its database still names the old folder."""
+        return self._store.artifacts and self._store.artifacts / run_id / "artifacts" / name
+
     def _path(self, run_id: str, name: str) -> Path:
-        if self._store.artifacts is not None:
-            # A copied store's database still names the folder it was copied from.
-            beside = self._store.artifacts / run_id / "artifacts" / name
-            if beside.is_file():
-                return beside
-        fetched = Patience().attempt(lambda: self._client.download_artifacts(run_id, name))
+        beside = self._beside(run_id, name)
+        if beside is not None and beside.is_file():
+            return beside
+        fetched = Patience().attempt(lambda: self.client.download_artifacts(run_id, name))
         return Path(fetched)
 
 

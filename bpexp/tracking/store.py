@@ -27,7 +27,7 @@ class Store:
     @property
     def shown(self) -> str:
         """The URI as it may be printed: without a password."""
-        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", self.uri)
+        return without_password(self.uri)
 
     @property
     def ui_command(self) -> str:
@@ -36,6 +36,11 @@ class Store:
             return f"open {self.shown}"
         default = locate(None, Path.cwd(), {})
         return "python -m bpexp ui" + ("" if self == default else f" --uri '{self.shown}'")
+
+
+def without_password(text: str) -> str:
+    """The text with the passwords of addresses in it made unreadable."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
 
 
 def locate(

@@ -97,6 +97,9 @@ def _open(uri: str) -> "MlflowClient":
     import sqlalchemy
 
     _hold_logs()
+    database = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not database.exists():
+        _make(database)
     if not uri.startswith(("http", "databricks")):
         engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
         with engine.connect() as connection:
@@ -104,6 +107,18 @@ def _open(uri: str) -> "MlflowClient":
     client = mlflow.MlflowClient(tracking_uri=uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def _make(database: Path) -> None:
+    """A new SQLite store, there whole or not at all: half of MLflow's tables cannot be mended."""
+    import mlflow
+
+    growing = database.with_name(f"{database.name}.new")
+    growing.unlink(missing_ok=True)
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{growing}")
+    client.search_experiments(max_results=1)
+    client._tracking_client.store.engine.dispose()
+    growing.replace(database)
 
 
 def _hold_logs() -> None:

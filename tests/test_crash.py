@@ -1,5 +1,6 @@
 """A sweep that is killed at any moment loses no finished run and leaves no wrong one."""
 
+import contextlib
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from bpexp.reproduce.stored import result_of
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.store import locate
 
-SWEEP = ["-m", "hidden=2,3,4", "seed=range(0,4)", "lr=0.1,1", "epochs=400", "engine=numpy",
+SWEEP = ["-m", "hidden=2,3,4", "seed=range(0,4)", "lr=0.1,1", "epochs=3000", "engine=numpy",
          "n_jobs=2"]  # fmt: skip
 TRACKERS = {
     "bulk": "from bpexp.cli import main; main()",
@@ -50,17 +51,27 @@ def stored(folder, filter_string=""):
     return client.search_runs([experiment.experiment_id], filter_string) if experiment else []
 
 
+def await_plan(process, folder):
+    """Until the sweep's plan is kept, or the process has ended."""
+    while process.poll() is None and not list(folder.glob("outputs/artifacts/*/*/plan.jsonl.gz")):
+        pass
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """What a sweep leaves that nothing happens to, and how long that took by each tracker."""
+    """What a sweep leaves that nothing happens to; and how long each tracker took from the first
+    line to the plan, and from there to the end.
+    """
     seconds, left = {}, {}
     for tracker in TRACKERS:
         folder = tmp_path_factory.mktemp(tracker)
         process = start(folder, tracker, *SWEEP)
         process.stdout.readline()
         begun = time.monotonic()
+        await_plan(process, folder)
+        planned = time.monotonic()
         _, errors = process.communicate(timeout=170)
-        seconds[tracker] = time.monotonic() - begun
+        seconds[tracker] = planned - begun, time.monotonic() - planned
         assert (process.returncode, errors) == (0, SAID[tracker])
         left[tracker] = results(folder)
     assert left["bulk"] == left["client"]
@@ -80,14 +91,21 @@ def test_a_killed_sweep_is_resumed_to_what_it_would_have_been(
     rng = random.Random(kill)
     process = start(tmp_path, tracker, *SWEEP)
     process.stdout.readline()  # it has read its configuration
+    before, after = seconds[tracker]
+    if kill % 5:
+        await_plan(process, tmp_path)
     try:
-        process.wait(rng.uniform(0.0, seconds[tracker]))
+        process.wait(rng.uniform(0.0, after if kill % 5 else before))
     except subprocess.TimeoutExpired:
         workers = children(process.pid)
         # Of every three one loses a worker, if it has any at that moment.
         victim = rng.choice(workers) if kill % 3 == 2 and workers else process.pid
         os.kill(victim, signal.SIGKILL)
-    process.communicate(timeout=170)
+    process.wait(170)
+    # A dead parent's idle workers would wait for minutes.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
     there = (tmp_path / "outputs/mlflow.db").exists()
     left = results(tmp_path) if there and stored(tmp_path) else []
     record_property("finished when killed", len(left))

@@ -48,7 +48,8 @@ def real(low: float = -math.inf, *, above: float = -math.inf, below: float = mat
             raise _fail(key, rule, value)
         if not (low <= value and above < value < below):
             raise _fail(key, rule, value)
-        return float(value)
+        # -0.0 is written as 0.0: equal settings have equal bits.
+        return float(value) + 0.0
 
     return check
 

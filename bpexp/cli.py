@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-VERBS = ("ui", "runs", "show", "compare", "explain", "export")
+VERBS = ("ui", "runs", "show", "compare", "explain", "export", "reproduce", "resume")
 
 
 def main() -> None:
@@ -76,6 +76,7 @@ def _explain(arguments: list[str]) -> None:
 
 def _run(config: "DictConfig") -> None:
     """One run: what Hydra calls without -m, and per job with launchers other than ours."""
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
     from bpexp import session
@@ -84,7 +85,8 @@ def _run(config: "DictConfig") -> None:
 
     composed = OmegaConf.to_container(config, resolve=True)
     try:
-        finished = session.run(plan.make([composed]), is_sweep=False)  # type: ignore[list-item]
+        made = plan.make([composed], HydraConfig.get().overrides.task)  # type: ignore[list-item]
+        finished = session.run(made, is_sweep=False)
     except ConfigError as error:
         # Raised through Hydra it would come with a second line of Hydra's.
         _stop(str(error), 1)

@@ -242,10 +242,14 @@ class Tracking:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """How runs are carried out; nothing here changes their numbers."""
+    """How runs are carried out; nothing here changes their numbers.
+
+    With ``reuse`` a sweep trains only what the experiment does not hold already.
+    """
 
     n_jobs: int
     engine: str
+    reuse: bool
     tracking: Tracking
 
 
@@ -295,7 +299,7 @@ def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, Session]:
 
     Raises ConfigError with one sentence on the first rule that is broken.
     """
-    known = [*TOP, *GROUPS, *PARTS, "n_jobs", "engine"]
+    known = [*TOP, *GROUPS, *PARTS, "n_jobs", "engine", "reuse"]
     for key in values:
         if key not in known:
             raise checks.unknown(str(key), known)
@@ -303,15 +307,20 @@ def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, Session]:
         if key not in values:
             raise ConfigError(f"{key} must be given.")
     train = parse_train({k: v for k, v in values.items() if k not in _SESSION})
-    session = Session(
-        n_jobs=_jobs("n_jobs", values["n_jobs"]),
-        engine=_engine("engine", values["engine"]),
-        tracking=_build(Tracking, values["tracking"], "tracking."),
+    return train, parse_session({key: values[key] for key in _SESSION})
+
+
+_SESSION = ("n_jobs", "engine", "reuse", "tracking")
+
+
+def parse_session(values: Mapping[str, Any]) -> Session:
+    """Check and type how runs are carried out. Raises ConfigError."""
+    return Session(
+        n_jobs=_jobs("n_jobs", values.get("n_jobs")),
+        engine=_engine("engine", values.get("engine")),
+        reuse=checks.boolean("reuse", values.get("reuse")),
+        tracking=_build(Tracking, values.get("tracking"), "tracking."),
     )
-    return train, session
-
-
-_SESSION = ("n_jobs", "engine", "tracking")
 
 
 def parse_train(values: Mapping[str, Any]) -> TrainConfig:
@@ -385,4 +394,4 @@ def keys() -> list[str]:
     nested = [(group, cls) for group, kinds in GROUPS.items() for cls in kinds.values()]
     nested += PARTS.items()
     dotted = [f"{group}.{f.name}" for group, cls in nested for f in fields(cls)]
-    return sorted({*TOP, *GROUPS, *PARTS, "n_jobs", "engine", *dotted})
+    return sorted({*TOP, *GROUPS, *PARTS, "n_jobs", "engine", "reuse", *dotted})

@@ -1,38 +1,108 @@
 """A plan from announcement to summary, as the command line and Python both use it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bpexp.sweeps.execute import Finished, execute
+from bpexp.sweeps.execute import Beginning, Finished, Row, execute, sweep_name
 from bpexp.sweeps.plan import Plan
-from bpexp.tracking.contract import Tracker
 from bpexp.tracking.store import Store, locate
+
+if TYPE_CHECKING:
+    from bpexp.tracking.archive import Archive
+    from bpexp.tracking.contract import Tracker
 
 
 def run(plan: Plan, *, is_sweep: bool, quiet: bool = False) -> Finished:
     """Train and track a plan, saying so on the terminal unless ``quiet``."""
+    store = locate(plan.session.tracking.uri, Path.cwd(), os.environ)
+    begin = _sweep if is_sweep else _single
+    return _carry_out(plan, store, lambda started: begin(store, plan, started), is_sweep, quiet)
+
+
+def resume(store: Store, experiment: str, wanted: str, *, ended: bool) -> Finished:
+    """Train what a sweep lacks. Raises ConfigError where it cannot be, or is being, carried on.
+
+    ``ended`` is the user's word that its process on another machine has ended.
+    """
+    from bpexp.reproduce import resume
+    from bpexp.tracking import upkeep
+    from bpexp.tracking.archive import open_archive
+
+    archive = open_archive(store, experiment)
+    sweep = archive.find(wanted)
+    resume.check(sweep, ended)
+    plan = resume.plan_of(sweep, archive)
+
+    def begin(started: int) -> Beginning:
+        upkeep.reopen(archive.client, sweep.run_id)
+        _, tracker = _open(store, experiment)
+        return Beginning(tracker, sweep.run_id, _reused(plan, archive, tracker, sweep.run_id))
+
+    finished = _carry_out(plan, store, begin, True, False)
+    held = {row.run_id for row in finished.rows}
+    cut = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
+    upkeep.hide(archive.client, [run.run_id for run in cut if run.run_id not in held])
+    return finished
+
+
+def _carry_out(
+    plan: Plan, store: Store, begin: Callable[[int], Beginning], is_sweep: bool, quiet: bool
+) -> Finished:
     from rich.console import Console
 
     from bpexp.review import summary, terminal
 
-    store = locate(plan.session.tracking.uri, Path.cwd(), os.environ)
     out = Console(quiet=True) if quiet else terminal.console()
     terminal.announce(out, plan, store)
     with terminal.progress(out, len(plan.configs)) as advance:
-        finished = execute(
-            plan, lambda: open_tracker(store, plan), is_sweep, summary.sweep_record, advance
-        )
+        finished = execute(plan, begin, is_sweep, summary.sweep_record, advance)
     terminal.report(out, finished, store)
     return finished
 
 
-def open_tracker(store: Store, plan: Plan) -> Tracker:
-    """The tracker that fits the store."""
+def _open(store: Store, experiment: str) -> "tuple[Archive, Tracker]":
+    """The experiment, made if it is not there, without runs that dead processes left open."""
+    from bpexp.tracking import upkeep
+    from bpexp.tracking.archive import open_archive
     from bpexp.tracking.choice import choose
-    from bpexp.tracking.store import connect, experiment_id
+    from bpexp.tracking.store import experiment_id
 
-    client = connect(store)
-    return choose(client, experiment_id(client, store, plan.session.tracking.experiment))
+    archive = open_archive(store, experiment)
+    tracker = choose(archive.client, experiment_id(archive.client, store, experiment))
+    upkeep.close_orphans(archive.client, tracker.experiment_id)
+    return archive, tracker
+
+
+def _single(store: Store, plan: Plan, started: int) -> Beginning:
+    return Beginning(_open(store, plan.session.tracking.experiment)[1])
+
+
+def _sweep(store: Store, plan: Plan, started: int) -> Beginning:
+    """The parent of a new sweep, with all that is needed to resume it."""
+    from bpexp.reproduce import provenance
+    from bpexp.tracking import upkeep
+
+    archive, tracker = _open(store, plan.session.tracking.experiment)
+    parent = tracker.open_run(sweep_name(plan), started, provenance.sweep_tags(plan))
+    upkeep.add_files(archive.client, parent, provenance.sweep_files(plan))
+    rows = _reused(plan, archive, tracker, parent) if plan.session.reuse else {}
+    return Beginning(tracker, parent, rows)
+
+
+def _reused(plan: Plan, archive: "Archive", tracker: "Tracker", parent: str) -> dict[int, Row]:
+    """The rows of runs that are finished: the sweep's own, and others', which are linked to it."""
+    from bpexp.reproduce import resume
+
+    stored = archive.search("attributes.status = 'FINISHED'")
+    children = [run for run in stored if run.parent == parent]
+    others = [run for run in stored if run.parent != parent and not run.is_sweep]
+    found = resume.done(plan, children, others)
+    key = f"bpexp.sweep.{parent}"
+    new = {r.run_id for r in found.values() if r.parent != parent and key not in r.tags}
+    tracker.tag_many(sorted(new), key, "linked")
+    return resume.rows(plan, found, archive)
 
 
 EXIT = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}

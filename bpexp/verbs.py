@@ -1,4 +1,4 @@
-"""The verbs beside Hydra's overrides: ui, runs, show, compare."""
+"""The verbs beside Hydra's overrides: ui, runs, show, compare, reproduce, resume."""
 
 import argparse
 import os
@@ -17,6 +17,10 @@ from bpexp.tracking.store import Store, connect, locate
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+
+OWN = ("bpexp.sweep", "bpexp.process", "bpexp.config", "bpexp.identity")
+"""Tags that differ between any two runs, or say again what parameters say."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -60,6 +64,18 @@ def _parser() -> argparse.ArgumentParser:
     export = add("export", _export, "Log the model of a run, or of a sweep's best run.")
     export.add_argument("run", metavar="RUN", help="id, its beginning, or name of a run or sweep")
     export.add_argument("--onnx", action="store_true", help="log model.onnx, too")
+    resume = add("resume", _resume, "Train what a sweep lacks that was cut short or failed.")
+    resume.add_argument("sweep", metavar="SWEEP", help="id, its beginning, or name")
+    resume.add_argument("--ended", action="store_true",
+                        help="its process on another machine is known to have ended")  # fmt: skip
+    reproduce = add("reproduce", _reproduce, "Train stored runs again and compare every bit.")
+    reproduce.add_argument(
+        "run", metavar="RUN", nargs="*", help="runs or sweeps: id, beginning, name"
+    )
+    reproduce.add_argument("--all", action="store_true", help="all finished runs")
+    reproduce.add_argument("--engine", choices=["auto", "numpy", "compiled"], default="auto",
+                           help="how to train (auto)")  # fmt: skip
+    reproduce.add_argument("--n-jobs", type=int, default=-1, help="workers (-1: all processors)")
     return parser
 
 
@@ -217,9 +233,31 @@ def _export(store: Store, chosen: argparse.Namespace) -> None:
           "--env-manager local")  # fmt: skip
 
 
+def _reproduce(store: Store, chosen: argparse.Namespace) -> None:
+    from bpexp.reproduce import report
+    from bpexp.tracking.archive import open_archive
+
+    if bool(chosen.run) == chosen.all:
+        raise ConfigError("reproduce must be given runs, sweeps or --all.")
+    if chosen.n_jobs == 0:
+        raise ConfigError("--n-jobs must be a number of workers, or -1 for all, got 0.")
+    archive = open_archive(store, chosen.experiment)
+    runs = report.wanted(archive, chosen.run)
+    sys.exit(report.reproduce(archive, runs, chosen.engine, chosen.n_jobs))
+
+
+def _resume(store: Store, chosen: argparse.Namespace) -> None:
+    from bpexp import session
+
+    finished = session.resume(store, chosen.experiment, chosen.sweep, ended=chosen.ended)
+    sys.exit(session.EXIT[finished.status])
+
+
 def facts(run: "Run") -> dict[str, str]:
     """Configuration, metrics and environment of a run as text."""
-    tags = {k: v for k, v in run.data.tags.items() if k.startswith("bpexp.") and k != "bpexp.sweep"}
+    tags = {
+        k: v for k, v in run.data.tags.items() if k.startswith("bpexp.") and not k.startswith(OWN)
+    }
     metrics = {k: f"{v:.12g}" for k, v in run.data.metrics.items()}
     return {"name": run.info.run_name or "", **run.data.params, **metrics, **tags}
 

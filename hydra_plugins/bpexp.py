@@ -52,10 +52,13 @@ class BpexpSweeper(BasicSweeper):
         assert self.hydra_context is not None
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        typed = [*self._parse_config(), *arguments]
+        overrides = parser.parse_overrides(typed)
         batch = expand(overrides)
         if not isinstance(self.launcher, BpexpLauncher):
             self.validate_batch_is_legal(batch)
+        else:
+            self.launcher.typed = typed
         returns = self.launcher.launch(batch, initial_job_idx=0)
         for job in returns:
             _ = job.return_value  # raises what the job raised
@@ -70,6 +73,7 @@ class BpexpLauncher(Launcher):
     ) -> None:
         """Keep what ``launch`` needs."""
         self.context, self.config = hydra_context, config
+        self.typed: Sequence[str] = ()
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -83,7 +87,7 @@ class BpexpLauncher(Launcher):
 
         composer = Composer(self.context.config_loader, self.config)
         composed = [composer.compose(overrides) for overrides in job_overrides]
-        finished = session.run(plan.make(composed), is_sweep=True)
+        finished = session.run(plan.make(composed, self.typed), is_sweep=True)
         session.keep(finished, Path(str(self.config.hydra.sweep.dir)))
         status = session.EXIT[finished.status]
         if status:

@@ -12,6 +12,17 @@ settings.register_profile("bpexp", deadline=None)
 settings.load_profile("bpexp")
 
 
+def pytest_addoption(parser):
+    """How many times the crash test kills a sweep."""
+    parser.addoption("--kills", type=int, default=6, help="sweeps killed by test_crash.py (6)")
+
+
+def pytest_generate_tests(metafunc):
+    """The kills of the crash test, each a test of its own."""
+    if "kill" in metafunc.fixturenames:
+        metafunc.parametrize("kill", range(metafunc.config.getoption("kills")))
+
+
 @pytest.fixture
 def bpexp(tmp_path):
     """Runs ``python -m bpexp ...`` in an empty folder; returns the finished process."""

@@ -74,7 +74,11 @@ def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
     best = min(children, key=lambda r: r.data.metrics["final_loss"])
     assert best.info.run_name in parent.data.tags["mlflow.note.content"]
     folder = client(tmp_path).download_artifacts(parent.info.run_id, "")
-    assert set(os.listdir(folder)) == {"results.csv", "results.parquet", "summary.png"}
+    # In a checkout with changes there is a git.diff beside them.
+    assert set(os.listdir(folder)) - {"git.diff"} == {
+        "results.csv", "results.parquet", "summary.png", "config.yaml", "plan.jsonl.gz",
+        "environment.json",
+    }  # fmt: skip
     table = pd.read_parquet(f"{folder}/results.parquet")
     by_id = {r.info.run_id: r.data.metrics["final_loss"] for r in children}
     assert dict(zip(table.run_id, table.final_loss, strict=True)) == by_id

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Dataset:
     targets: tuple[str, ...]
     classes: bool
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of shapes and values (little-endian float64), in hexadecimal."""
         sha = hashlib.sha256()

@@ -13,6 +13,9 @@ import numpy as np
 from bpexp.nn import elementary
 from bpexp.typing import Array
 
+VERSION = 1
+"""Part of every run's identity: raised when a change moves a bit of any result."""
+
 
 class Arithmetic(NamedTuple):
     """Products, sums and elementary functions.

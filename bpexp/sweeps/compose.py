@@ -76,6 +76,25 @@ class Composer:
         return resolved, raw == resolved  # type: ignore[return-value]
 
 
+def recompose(overrides: Sequence[str]) -> list[Plain]:
+    """Every job of the sweep that was typed so, with the configurations as they are now."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    from bpexp.cli import conf_dir
+    from bpexp.sweeps.expand import expand
+
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        loader = hydra.config_loader
+        master = loader.load_configuration("config", [], RunMode.MULTIRUN)
+        parser = OverridesParser.create(config_loader=loader)
+        composer = Composer(loader, master)
+        return [composer.compose(job) for job in expand(parser.parse_overrides(list(overrides)))]
+
+
 def _is_leaf(config: Plain, path: tuple[str, ...]) -> bool:
     node: Any = config
     for key in path:

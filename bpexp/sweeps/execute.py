@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,13 @@ import numpy as np
 from bpexp.config import TrainConfig
 from bpexp.data import load
 from bpexp.engines import choose
+from bpexp.engines.choose import Pack
+from bpexp.reproduce import provenance
+from bpexp.reproduce.marks import marks
 from bpexp.results import Failure, TrainResult
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.pool import Indexed, train_all, workers
-from bpexp.tracking import environment
+from bpexp.tracking import environment, process
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.record import run_record, schedule
 from bpexp.typing import Array
@@ -60,38 +63,50 @@ class Finished:
         return "FAILED" if any(row.outcome == "failed" for row in self.rows) else "FINISHED"
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What there is before the first run is trained: the tracker, the parent of a sweep, and
+    the rows of runs that need not be trained.
+    """
+
+    tracker: Tracker
+    parent: str | None = None
+    rows: Mapping[int, Row] = field(default_factory=dict)
+
+
 Summarise = Callable[["Finished", int, int], RunRecord]
 """(finished, started, ended) -> what the parent run of a sweep holds."""
 
 
 def execute(
     plan: Plan,
-    connect: Callable[[], Tracker],
+    begin: Callable[[int], Beginning],
     is_sweep: bool,
     summarise: Summarise,
     progress: Callable[[Row], None],
 ) -> Finished:
-    """Train and track every run of ``plan``; ``progress`` is called after each.
+    """Train and track every run of ``plan`` that has no row yet; ``progress`` is called after each.
 
-    ``connect`` opens the store; it runs in a thread while the first runs train.
-    On Ctrl-C what is finished is kept and the rest is tracked as KILLED.
+    ``begin``, given the time in ms, opens the store; it runs in a thread, for a single run
+    while that trains. On Ctrl-C what is finished is kept and the rest is tracked as KILLED.
     """
     started = _now()
     rows: dict[int, Row] = {}
     single: TrainResult | None = None
     interrupted = False
     with ThreadPoolExecutor(1) as opener:
-        opening = opener.submit(connect)
+        opening = opener.submit(begin, started)
         parent: str | None = None
         if is_sweep:
-            tracker = opening.result()
-            parent = tracker.open_run(sweep_name(plan), started, environment.tags())
-        n_workers = workers(plan.session.n_jobs)
-        packs = list(choose.packs(plan.configs, plan.session.engine, n_workers))
-        results = train_all(packs, plan.configs, plan.session.n_jobs)
+            parent = opening.result().parent
+            rows |= opening.result().rows
+            for row in rows.values():
+                progress(row)
+        left = [index for index in range(len(plan.configs)) if index not in rows]
+        results = train_all(_packs(plan, left), plan.configs, plan.session.n_jobs)
         try:
             for pack in _interruptible(results):
-                tracker = opening.result()
+                tracker = opening.result().tracker
                 with _interrupts_held():
                     rows |= {r.index: r for r in _track(tracker, plan, pack, parent, started)}
                 for index, _ in pack:
@@ -100,15 +115,22 @@ def execute(
                     single = pack[0][1]
         except KeyboardInterrupt:
             interrupted = True
-            tracker = opening.result()
+            tracker = opening.result().tracker
             stopped = Failure("interrupted before it was finished", interrupted=True)
-            left = [(index, stopped) for index in range(len(plan.configs)) if index not in rows]
-            rows |= {row.index: row for row in _track(tracker, plan, left, parent, started)}
+            cut = [(index, stopped) for index in left if index not in rows]
+            rows |= {row.index: row for row in _track(tracker, plan, cut, parent, started)}
         ordered = [rows[index] for index in sorted(rows)]
         finished = Finished(plan, ordered, interrupted, parent, single)
         if parent is not None:
-            tracker.close_run(parent, summarise(finished, started, _now()))
+            opening.result().tracker.close_run(parent, summarise(finished, started, _now()))
     return finished
+
+
+def _packs(plan: Plan, left: Sequence[int]) -> list[Pack]:
+    """The runs ``left`` to train, in packs."""
+    configs = [plan.configs[index] for index in left]
+    made = choose.packs(configs, plan.session.engine, workers(plan.session.n_jobs))
+    return [Pack(tuple(left[place] for place in pack.runs), pack.engine) for pack in made]
 
 
 def _interruptible(results: Iterator[list[Indexed]]) -> Iterator[list[Indexed]]:
@@ -150,15 +172,19 @@ def _track(
     parent: str | None,
     started: int,
 ) -> list[Row]:
-    tags = environment.tags() | ({"bpexp.sweep": parent} if parent else {})
+    tags = environment.tags() | {process.TAG: process.own()}
+    tags |= {"bpexp.sweep": parent} if parent else provenance.tags(plan)
     points, ended = plan.session.tracking.points, _now()
     records = [
         run_record(
             plan.configs[index], result, load(plan.configs[index].data), plan.names[index],
-            tags, points, started, ended,
+            tags | marks(plan.configs[index], result), points, started, ended,
         )
         for index, result in results
     ]  # fmt: skip
+    if parent is None:
+        files = environment.artifacts()
+        records = [replace(r, artifacts={**r.artifacts, **files}) for r in records]
     run_ids = tracker.record_many(records, parent)
     return [
         _row(plan, index, run_id, result)

@@ -1,7 +1,7 @@
 """A sweep before it starts: all its configurations checked, and what varies in it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,12 +14,17 @@ from bpexp.engines import choose, pack
 
 @dataclass(frozen=True)
 class Plan:
-    """Configurations in order, the session they share, and per run the values that vary."""
+    """Configurations in order, the session they share, and per run the values that vary.
+
+    ``overrides`` are what was typed; ``composed`` is the first run's configuration as composed.
+    """
 
     configs: Sequence[TrainConfig]
     session: Session
     varying: tuple[str, ...]
     values: Sequence[Mapping[str, Any]]
+    overrides: tuple[str, ...] = ()
+    composed: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> list[str]:
@@ -31,14 +36,16 @@ class Plan:
 SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
 
 
-def make(composed: Iterable[Mapping[str, Any]]) -> Plan:
+def make(composed: Iterable[Mapping[str, Any]], overrides: Sequence[str] = ()) -> Plan:
     """Check every job of a sweep, data included. Raises ConfigError on the first bad one."""
     configs: list[TrainConfig] = []
     session: Session | None = None
+    first: Mapping[str, Any] = {}
     # Equal parts of many configurations are kept once.
     same: dict[Any, Any] = {}
     for values in composed:
         config, asked = parse(values)
+        first = first or values
         session = session or asked
         if asked != session:
             raise ConfigError(
@@ -58,7 +65,16 @@ def make(composed: Iterable[Mapping[str, Any]]) -> Plan:
         if key not in numerics:
             numerics[key] = _resolved(config, session.engine)
         configs[index] = replace(config, numerics=numerics[key])
-    return Plan(configs, session, varying, values_of)
+    return Plan(configs, session, varying, values_of, tuple(overrides), first)
+
+
+def again(configs: Sequence[TrainConfig], session: Session, varying: Sequence[str]) -> Plan:
+    """The plan that was made before of these configurations. Raises ConfigError as ``make``."""
+    for config in dict.fromkeys(replace(c, seed=0, lr=1.0) for c in configs):
+        check_fit(config, load(config.data))
+    _, values = _varying(configs)
+    kept = [{key: value[key] for key in varying if key in value} for value in values]
+    return Plan(configs, session, tuple(varying), kept)
 
 
 def _resolved(config: TrainConfig, engine: str) -> str:

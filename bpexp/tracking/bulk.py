@@ -70,6 +70,20 @@ class BulkTracker:
         """See ``Tracker.close_run``."""
         self._parents.close_run(run_id, run)
 
+    def tag_many(self, run_ids: Sequence[str], key: str, value: str) -> None:
+        """See ``Tracker.tag_many``."""
+        from bpexp.tracking import rows
+
+        values = [(run_id, rows.checked(key), value) for run_id in run_ids]
+
+        def write() -> None:
+            with self._engine.connect() as connection:
+                self._prepare(connection)
+                rows.insert(connection, {rows.TAGS: values})
+                connection.commit()
+
+        self._patience.attempt(write)
+
     def record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
         """See ``Tracker.record_many``."""
         if not runs:

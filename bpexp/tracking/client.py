@@ -67,6 +67,15 @@ class ClientTracker:
             raise
         return run_id
 
+    def tag_many(self, run_ids: Sequence[str], key: str, value: str) -> None:
+        """See ``Tracker.tag_many``."""
+
+        def tag(run_id: str) -> None:
+            self._attempt(lambda: self._client.set_tag(run_id, key, value))
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            list(pool.map(tag, run_ids))
+
     def close_run(self, run_id: str, run: RunRecord) -> None:
         """See ``Tracker.close_run``."""
         self._complete(run_id, run, run.tags)

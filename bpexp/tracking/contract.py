@@ -47,7 +47,8 @@ class Tracker(Protocol):
 
     ``open_run`` makes a run that is RUNNING, the parent of a sweep. ``record_many`` writes
     finished runs whole: each becomes visible as FINISHED only after all its parts are
-    there. ``close_run`` adds a parent's parts and ends it. A store that is locked or away
+    there. ``close_run`` adds a parent's parts and ends it. ``tag_many`` puts one tag, which
+    none of them has yet, on many runs. A store that is locked or away
     is waited for. All raise TrackingError where the store does not take what it is given.
     """
 
@@ -59,6 +60,10 @@ class Tracker(Protocol):
 
     def record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
         """Returns the new runs' ids, in the order of ``runs``."""
+        ...
+
+    def tag_many(self, run_ids: Sequence[str], key: str, value: str) -> None:
+        """Tags runs of any sweep of the experiment."""
         ...
 
     def close_run(self, run_id: str, run: RunRecord) -> None:

@@ -20,21 +20,32 @@ def search(
 
     Raises ConfigError for an experiment that is not there or a filter MLflow refuses.
     """
-    from mlflow.exceptions import MlflowException
-
     found = client.get_experiment_by_name(experiment)
     if found is None:
         raise ConfigError(f"--experiment must be an experiment of this store, got {experiment!r}.")
-    if sweep:
-        parent = find(client, experiment, sweep).info.run_id
-        clause = f"tags.`mlflow.parentRunId` = '{parent}'"
-        filter_string = f"{filter_string} and {clause}" if filter_string else clause
+    if not sweep:
+        return _pages(client, found.experiment_id, filter_string)
+    parent = find(client, experiment, sweep).info.run_id
+    runs: list[Run] = []
+    # A run that another sweep reuses keeps its parent and is tagged with that sweep.
+    for clause in (
+        f"tags.`mlflow.parentRunId` = '{parent}'",
+        f"tags.`bpexp.sweep.{parent}` = 'linked'",
+    ):
+        both = f"{filter_string} and {clause}" if filter_string else clause
+        runs += _pages(client, found.experiment_id, both)
+    return runs
+
+
+def _pages(client: "MlflowClient", experiment_id: str, filter_string: str) -> list["Run"]:
+    from mlflow.exceptions import MlflowException
+
     runs: list[Run] = []
     token: str | None = None
     while True:
         try:
             page = client.search_runs(
-                [found.experiment_id], filter_string, max_results=5000, page_token=token
+                [experiment_id], filter_string, max_results=5000, page_token=token
             )
         except MlflowException as error:
             said = " ".join(str(error).split())

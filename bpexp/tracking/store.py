@@ -27,7 +27,7 @@ class Store:
     @property
     def shown(self) -> str:
         """The URI as it may be printed: without a password."""
-        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", self.uri)
+        return without_password(self.uri)
 
     @property
     def ui_command(self) -> str:
@@ -36,6 +36,11 @@ class Store:
             return f"open {self.shown}"
         default = locate(None, Path.cwd(), {})
         return "python -m bpexp ui" + ("" if self == default else f" --uri '{self.shown}'")
+
+
+def without_password(text: str) -> str:
+    """The text with the passwords of addresses in it made unreadable."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
 
 
 def locate(
@@ -92,6 +97,9 @@ def _open(uri: str) -> "MlflowClient":
     import sqlalchemy
 
     _hold_logs()
+    database = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not database.exists():
+        _make(database)
     if not uri.startswith(("http", "databricks")):
         engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
         with engine.connect() as connection:
@@ -99,6 +107,18 @@ def _open(uri: str) -> "MlflowClient":
     client = mlflow.MlflowClient(tracking_uri=uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def _make(database: Path) -> None:
+    """A new SQLite store, there whole or not at all: half of MLflow's tables cannot be mended."""
+    import mlflow
+
+    growing = database.with_name(f"{database.name}.new")
+    growing.unlink(missing_ok=True)
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{growing}")
+    client.search_experiments(max_results=1)
+    client._tracking_client.store.engine.dispose()
+    growing.replace(database)
 
 
 def _hold_logs() -> None:

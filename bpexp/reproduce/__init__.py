@@ -1,0 +1,1 @@
+"""What makes a run the same run: identity, verification, resumption."""

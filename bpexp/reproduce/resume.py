@@ -1,0 +1,119 @@
+"""What of a sweep is done already, here or elsewhere in the experiment."""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bpexp.checks import ConfigError
+from bpexp.reproduce import fingerprint, identity, kept_plan
+from bpexp.reproduce.marks import IDENTITY, RESULT
+from bpexp.reproduce.provenance import OVERRIDES
+from bpexp.reproduce.stored import losses_of
+from bpexp.results import Outcome
+from bpexp.sweeps import plan
+from bpexp.sweeps.execute import Row
+from bpexp.sweeps.plan import Plan
+from bpexp.tracking import process
+from bpexp.tracking.archive import Archive, StoredRun
+from bpexp.tracking.process import Life
+from bpexp.tracking.record import schedule
+
+DRAWN = 500
+"""Loss curves that a sweep's figure draws at most."""
+LARGEST = float(np.finfo(np.float64).max)
+"""What MLflow keeps of an infinite metric in SQL."""
+
+
+def check(run: StoredRun, ended: bool) -> None:
+    """Raises ConfigError where the run is no sweep or its process may be at work on it.
+
+    ``ended`` is the user's word that a process that cannot be seen from here is gone.
+    """
+    if not run.is_sweep:
+        raise ConfigError(f"SWEEP must be a sweep, got {run.label}, which is a single run.")
+    if run.status != "RUNNING":
+        return
+    tag = run.tags.get(process.TAG, "")
+    life = process.life(tag)
+    if life is Life.ALIVE:
+        raise ConfigError(
+            f"SWEEP must have ended, got {run.label}, which process {tag.split(' ')[3]} is at."
+        )
+    if life is Life.UNKNOWN and not ended:
+        raise ConfigError(
+            f"SWEEP must have been started on this machine, got {run.label} of host "
+            f"{tag.split(' ')[0] or 'unknown'}; --ended says that its process has ended."
+        )
+
+
+def plan_of(run: StoredRun, archive: Archive) -> Plan:
+    """The sweep's plan as it was kept, else composed again. Raises ConfigError."""
+    content = archive.file_if_any(run.run_id, kept_plan.FILE)
+    if content is not None:
+        return kept_plan.from_bytes(content)
+    # It died between the two: what was typed is there as soon as the sweep is.
+    if OVERRIDES not in run.tags:
+        raise ConfigError(f"SWEEP must have kept its plan, got {run.label}; start it again.")
+    from bpexp.sweeps.compose import recompose
+
+    typed = shlex.split(run.tags[OVERRIDES])
+    return plan.make(recompose(typed), typed)
+
+
+def done(
+    asked: Plan, children: Sequence[StoredRun], others: Sequence[StoredRun]
+) -> dict[int, StoredRun]:
+    """Of each run of the plan that is finished, by its place, the stored one.
+
+    Each of ``children`` serves once; one of ``others`` serves all that are equal.
+    """
+    own: dict[str, list[StoredRun]] = defaultdict(list)
+    for run in _whole(children):
+        own[run.tags[IDENTITY]].append(run)
+    elsewhere = {run.tags[IDENTITY]: run for run in _whole(others)}
+    found: dict[int, StoredRun] = {}
+    for index, config in enumerate(asked.configs):
+        name = identity.of_run(config)
+        if own[name]:
+            found[index] = own[name].pop()
+        elif name in elsewhere:
+            arithmetic = fingerprint.arithmetic(config.numerics)
+            # Native bits made on another machine are not what this one would give.
+            if elsewhere[name].tags.get(fingerprint.TAG) == arithmetic:
+                found[index] = elsewhere[name]
+    return found
+
+
+def _whole(runs: Sequence[StoredRun]) -> Iterator[StoredRun]:
+    """Those that are finished and have both digests."""
+    for run in runs:
+        if run.status == "FINISHED" and IDENTITY in run.tags and RESULT in run.tags:
+            yield run
+
+
+def rows(asked: Plan, found: Mapping[int, StoredRun], archive: Archive) -> dict[int, Row]:
+    """The results of runs that are stored as if they had just been trained."""
+    made = {index: _row(asked, index, run) for index, run in found.items()}
+    sound = [row for row in made.values() if row.outcome != Outcome.DIVERGED]
+    for row in sorted(sound, key=lambda row: (row.final_loss, row.index))[:DRAWN]:
+        losses = losses_of(found[row.index], archive)
+        epochs = schedule(len(losses), 100)
+        made[row.index] = replace(row, curve=(epochs, losses[np.subtract(epochs, 1)]))
+    return made
+
+
+def _row(asked: Plan, index: int, run: StoredRun) -> Row:
+    def figure(key: str) -> float | None:
+        value = run.metrics.get(key)
+        return value if value is None or abs(value) < LARGEST else float(np.copysign(np.inf, value))
+
+    epochs, outcome = int(run.metrics["epochs_run"]), run.tags["bpexp.outcome"]
+    return Row(
+        index, run.run_id, asked.names[index], asked.values[index], asked.configs[index], outcome,
+        f"not finite at epoch {epochs}" if outcome == Outcome.DIVERGED else "",
+        figure("final_loss"), epochs,
+        figure("accuracy"), figure("test_loss"), figure("test_accuracy"),
+    )  # fmt: skip

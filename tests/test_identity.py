@@ -1,0 +1,219 @@
+"""A run's identity and its result's digest: what moves them, and what does not."""
+
+import hashlib
+import json
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bpexp.config import (
+    OPTIMIZERS,
+    SCHEDULES,
+    Adam,
+    File,
+    Logic,
+    Model,
+    Optimizer,
+    Rprop,
+    Schedule,
+    Spirals,
+    Step,
+    Stop,
+    TrainConfig,
+    parse_train,
+)  # fmt: skip
+from bpexp.data import load
+from bpexp.reproduce import identity
+from bpexp.results import Outcome, TrainResult
+
+XOR_ROWS = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]
+RUN = TrainConfig(
+    seed=42, lr=0.1, epochs=100, hidden=(2,), numerics="exact", data=Logic(name="xor"),
+    model=Model(), optimizer=Optimizer(name="gradient_descent"),
+    schedule=Schedule(name="constant"), stop=Stop(),
+)  # fmt: skip
+
+
+def digest_of(X, Y):
+    """A data set's digest without a test part, by the words of its documentation."""
+    sha = hashlib.sha256()
+    for values, shape in ((X, (4, 2)), (Y, (4, 1)), ([], (0, 2)), ([], (0, 1))):
+        sha.update(struct.pack("<2q", *shape) + struct.pack(f"<{len(values)}d", *values))
+    return sha.hexdigest()
+
+
+def test_the_identity_is_the_digest_of_the_documented_text():
+    text = (
+        '{"arithmetic":1,"config":{"epochs":100,"hidden":[2],"lr":0.1,"model":{},'
+        '"numerics":"exact","optimizer":{"name":"gradient_descent"},'
+        '"schedule":{"name":"constant"},"seed":42,"stop":{}},'
+        '"data":{"classes":true,"digest":"DIGEST"}}'
+    ).replace("DIGEST", digest_of(XOR_ROWS, [0.0, 1.0, 1.0, 0.0]))
+    assert identity.of_run(RUN) == hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+# Every default is written out: were one changed in the schema, an old run's digest would move.
+KNOWN = {
+    "plain": (RUN, "5a1b714ab79b1610cd437e39a0cf04a709d418f3e1ca7324bf450ce62a109236"),
+    "rprop": (
+        replace(
+            RUN, lr=2.0, hidden=(8, 4), batch_size=2,
+            data=Logic(name="xor", test_fraction=0.0, split_seed=0, standardize=False, low=0.0,
+                       high=1.0, input_low=-1.0, input_high=1.0),
+            model=Model(activation="sigmoid", output="sigmoid", loss="half_squared",
+                        error="linear", dead_zone=0.0, derivative_offset=0.1, bias_input=1.0,
+                        init="uniform", init_low=0.0, init_high=1.0),
+            optimizer=Rprop(name="rprop", weight_decay=0.0, by_fan_in=False, grow=1.2, shrink=0.5,
+                            smallest=1e-6, largest=50.0, first_low=None, first_high=None),
+            schedule=Step(name="step", warmup=0, every=1000, factor=0.5),
+            stop=Stop(loss=1e-3, correct=None, patience=None),
+        ),
+        "81accbfa75d8769ad316028435745216f826048cec807d5438635e08d5eae259",
+    ),
+    "adam on spirals": (
+        replace(
+            RUN, data=Spirals(name="spirals", points=97, turns=3.0, test_fraction=0.25,
+                              split_seed=7, standardize=True),
+            optimizer=Adam(name="adam", beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=1e-4),
+        ),
+        "6cce169659abbe7b3d5f733c3398cd1d050fe219255522df93a3a1ed854550f5",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_identities_do_not_move(name):
+    config, known = KNOWN[name]
+    assert identity.of_run(config) == known
+
+
+OTHER_DEFAULTS = {
+    ("optimizer", "momentum"): {"momentum": 0.9},
+    ("optimizer", "nesterov"): {"momentum": 0.9},
+    ("optimizer", "rmsprop"): {"decay": 0.99, "epsilon": 1e-8},
+    ("optimizer", "quickprop"): {"mu": 1.75},
+    ("schedule", "cosine"): {"final": 0.0},
+    ("schedule", "constant"): {"warmup": 0},
+}
+
+
+@pytest.mark.parametrize(("group", "name"), OTHER_DEFAULTS)
+def test_defaults_that_identities_leave_out_do_not_move(group, name):
+    kind = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}[group][name]
+    given = getattr(typed(**{group: {"name": name, **OTHER_DEFAULTS[group, name]}}), group)
+    assert given == kind(name=name)
+
+
+def test_an_identity_needs_resolved_numerics():
+    with pytest.raises(ValueError, match="got 'auto'"):
+        identity.of_run(replace(RUN, numerics="auto"))
+
+
+VALUES = {
+    "seed": st.integers(0, 2**32 - 1),
+    "lr": st.one_of(st.floats(1e-9, 1e9), st.integers(1, 1000)),
+    "epochs": st.integers(1, 10**9),
+    "hidden": st.lists(st.integers(1, 9), max_size=3),
+    "batch_size": st.none() | st.integers(1, 9),
+    "numerics": st.sampled_from(["exact", "native"]),
+    "model": st.fixed_dictionaries(
+        {}, optional={"dead_zone": st.floats(0, 1), "bias_input": st.floats(-2, 2),
+                      "activation": st.sampled_from(["sigmoid", "tanh"])},
+    ),
+    "optimizer": st.fixed_dictionaries(
+        {"name": st.sampled_from(["momentum", "nesterov"])},
+        optional={"momentum": st.floats(0, 0.99), "by_fan_in": st.booleans()},
+    ),
+    "stop": st.fixed_dictionaries({}, optional={"loss": st.none() | st.floats(0, 1)}),
+    "schedule": st.fixed_dictionaries({"name": st.just("constant")},
+                                      optional={"warmup": st.integers(0, 5)}),
+    "data": st.fixed_dictionaries({"name": st.just("xor")}, optional={"low": st.floats(-1, 0)}),
+}  # fmt: skip
+
+
+def typed(**settings):
+    plain = {"seed": 42, "lr": 0.1, "epochs": 100, "hidden": 2, "numerics": "exact",
+             "data": {"name": "xor"}, "model": {}, "optimizer": {"name": "momentum"},
+             "schedule": {"name": "constant"}, "stop": {}}  # fmt: skip
+    return parse_train(plain | settings)
+
+
+@given(st.fixed_dictionaries({}, optional=VALUES), st.fixed_dictionaries({}, optional=VALUES))
+def test_identities_agree_exactly_where_configurations_do(one, other):
+    a, b = typed(**one), typed(**other)
+    assert (identity.of_run(a) == identity.of_run(b)) == (a == b)
+    assert (identity.written(a) == identity.written(b)) == (a == b)
+
+
+@given(st.fixed_dictionaries({}, optional=VALUES))
+def test_a_written_configuration_reads_back(settings):
+    config = typed(**settings)
+    assert parse_train(json.loads(identity.written(config))) == config
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"lr": 1}, {"lr": 1e0}),
+        ({"hidden": 2}, {"hidden": [2]}),
+        ({"model": {"bias_input": -0.0}}, {"model": {"bias_input": 0}}),
+        ({"optimizer": {"name": "momentum", "momentum": 0.9}}, {}),
+        ({"stop": {"loss": None}}, {}),
+    ],
+)
+def test_equal_settings_written_differently_are_equal(one, other):
+    assert identity.of_run(typed(**one)) == identity.of_run(typed(**other))
+
+
+def test_data_count_by_their_arrays_wherever_they_come_from(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.random(40), "b": rng.random(40) * 1e-7, "y": rng.random(40)})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    np.savez(tmp_path / "other.npz", p=frame.a, q=frame.b, y=frame.y)
+    frame.loc[3, "a"] = np.nextafter(frame.a[3], 1.0)
+    frame.to_parquet(tmp_path / "moved.parquet")
+
+    def of(file, **settings):
+        data = File(name="file", path=str(tmp_path / file), target=("y",), **settings)
+        return identity.of_run(replace(RUN, data=data))
+
+    assert of("t.csv") == of("t.parquet") == of("other.npz")
+    different = [of("t.csv"), of("moved.parquet"), of("t.csv", standardize=True)]
+    different += [of("t.csv", test_fraction=0.2, split_seed=seed) for seed in (0, 1)]
+    assert len(set(different)) == 5
+
+
+RESULT = TrainResult(
+    Outcome.COMPLETED, np.array([0.5, 0.25]), np.array([[1.0], [2.0]]),
+    (np.array([[3.0], [4.0]]),), (np.array([[5.0]]),),
+)  # fmt: skip
+
+
+def test_the_result_digest_is_that_of_the_documented_bytes():
+    text = b"completed"
+    for shape, values in (((2,), (0.5, 0.25)), ((2, 1), (1, 2)), ((2, 1), (3, 4)), ((1, 1), (5,))):
+        text += struct.pack(f"<{1 + len(shape)}q", len(shape), *shape)
+        text += struct.pack(f"<{len(values)}d", *values)
+    assert identity.of_result(RESULT) == hashlib.sha256(text).hexdigest()
+
+
+@pytest.mark.parametrize("part", ["losses", "predictions", "weights", "biases"])
+def test_one_ulp_anywhere_moves_the_result_digest(part):
+    values = getattr(RESULT, part)
+    moved = (np.nextafter(values[0], 9.0),) if part in ("weights", "biases") else values.copy()
+    if isinstance(moved, np.ndarray):
+        moved.flat[-1] = np.nextafter(moved.flat[-1], 9.0)
+    assert identity.of_result(replace(RESULT, **{part: moved})) != identity.of_result(RESULT)
+    stalled = replace(RESULT, outcome=Outcome.STALLED)
+    assert identity.of_result(stalled) != identity.of_result(RESULT)
+
+
+def test_a_data_set_s_digest_is_computed_once():
+    dataset = load(Logic(name="xor"))
+    assert dataset.digest is dataset.digest

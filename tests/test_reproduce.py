@@ -1,0 +1,257 @@
+"""What was tracked can be made again, to the bit, from the store alone."""
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from servers import mlflow_server
+
+import bpexp
+from bpexp import verbs
+from bpexp.data.source import load
+from bpexp.nn.arithmetic import VERSION
+from bpexp.reproduce import verify
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A folder with a store of six runs; one of them diverges to NaN, one is native."""
+    folder = tmp_path_factory.mktemp("original")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        bpexp.sweep(seed=range(4), epochs=60)
+        bpexp.sweep(model="regressor", seed=[9], lr=1e300, epochs=60)
+        bpexp.sweep(numerics=["native"], epochs=60)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def here(original, tmp_path, monkeypatch):
+    """A copy of that store, in the folder we are in; the original is out of reach."""
+    shutil.copytree(original / "outputs", tmp_path / "outputs")
+    hidden = original.with_name("hidden")
+    original.rename(hidden)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    hidden.rename(original)
+
+
+@pytest.fixture
+def run(capsys):
+    """A verb's exit status and what it printed."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            verbs.main(list(arguments))
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return call
+
+
+def client():
+    return mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/outputs/mlflow.db")
+
+
+def tracked(api, filter_string=""):
+    (experiment,) = [e for e in api.search_experiments() if e.name == "bpexp"]
+    return api.search_runs([experiment.experiment_id], filter_string)
+
+
+def one(api, seed):
+    (found,) = tracked(api, f"params.seed = '{seed}' and params.numerics = 'exact'")
+    return found
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("engine", ["auto", "numpy", "compiled"])
+def test_runs_sweeps_and_a_whole_copied_store_are_made_again(run, engine):
+    exact = "metrics.epochs_run > 0 and params.numerics = 'exact'"
+    names = [r.info.run_id for r in tracked(client(), exact)]
+    status, said, _ = run("reproduce", *names, "--engine", engine)
+    assert (status, said) == (0, "5 of 5 runs identical to the bit.\n")
+
+
+@pytest.mark.usefixtures("here")
+def test_native_runs_are_said_to_belong_to_their_machine(run):
+    status, said, _ = run("reproduce", "--all")
+    assert status == 0
+    assert said == (
+        "6 of 6 runs identical to the bit.\n1 with numerics=native: their bits belong to one "
+        "machine's NumPy and BLAS; numerics=exact gives the same bits on every machine.\n"
+    )
+
+
+def test_a_difference_is_located_and_measured(here, run):
+    api = client()
+    there = one(api, 2)
+    folder = here / "outputs/artifacts" / there.info.run_id / "artifacts"
+    with np.load(folder / "losses.npz", allow_pickle=False) as arrays:
+        losses = arrays["loss"]
+    losses[16] = np.nextafter(np.nextafter(losses[16], 9.0), 9.0)
+    losses[40] = np.nextafter(losses[40], 9.0)
+    np.savez(folder / "losses.npz", loss=losses)
+    table = pd.read_csv(folder / "predictions.csv")
+    table.loc[3, "predicted y1"] = np.nextafter(table["predicted y1"][3], -9.0)
+    table.to_csv(folder / "predictions.csv", index=False)
+    status, said, _ = run("reproduce", there.info.run_id)
+    assert (status, said) == (0, "1 of 1 runs identical to the bit.\n")
+
+    api.set_tag(there.info.run_id, "bpexp.result", "0" * 64)
+    api.set_tag(there.info.run_id, "bpexp.version.numpy", "1.0.0")
+    status, said, _ = run("reproduce", there.data.tags["mlflow.parentRunId"])
+    assert status == 1
+    first, *environment, last = said.splitlines()
+    assert first == (
+        f"different: seed=2 ({there.info.run_id[:8]}): the first epoch that differs is 17; largest "
+        "differences: losses 2 ulp, predictions 1 ulp, weights 0 ulp; its artifacts are not those "
+        "that its digest was made of."
+    )
+    assert environment == [f"  version.numpy: 1.0.0 then, {np.__version__} now"]
+    assert last == "3 of 4 runs identical to the bit, 1 different."
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ('{"_target_": "os.system", "seed": 1}', "_target_ is not a key of the configuration"),
+        ("[]", "the stored configuration must be a mapping, got []."),
+        ("{", "the stored configuration must be readable, got none."),
+        ('{"seed": 1e400}', "seed must be a whole number in 0..4294967295, got inf."),
+        (
+            '{"data":{"name":"xor"},"epochs":60,"hidden":[2],"lr":0.2,"model":{},"numerics":'
+            '"exact","optimizer":{"name":"gradient_descent"},"schedule":{"name":"constant"},'
+            '"seed":1,"stop":{}}',
+            "the stored configuration must have the identity",
+        ),
+    ],
+)
+def test_a_stored_configuration_is_checked_data(run, stored, said):
+    api = client()
+    run_id = one(api, 1).info.run_id
+    api.set_tag(run_id, "bpexp.config", stored)
+    status, out, err = run("reproduce", run_id)
+    assert (status, err) == (2, "")
+    assert out.startswith(f"unreadable: seed=1 ({run_id[:8]}): {said}")
+    assert out.endswith("0 of 1 runs identical to the bit, 1 unreadable.\n")
+
+
+def test_yaml_that_names_code_is_refused_and_not_run(here, run):
+    api = client()
+    run_id = one(api, 1).info.run_id
+    file = here / "outputs/artifacts" / run_id / "artifacts/config.yaml"
+    api.delete_tag(run_id, "bpexp.config")
+    status, out, _ = run("reproduce", run_id)
+    assert (status, out) == (0, "1 of 1 runs identical to the bit.\n")
+    file.write_text(f"seed: !!python/object/apply:os.mkdir ['{here}/made']\n")
+    status, out, _ = run("reproduce", run_id)
+    assert status == 2
+    assert "the stored configuration must be readable" in out
+    assert not (here / "made").exists()
+
+
+def test_a_run_that_was_made_by_another_arithmetic_says_so(here, run):
+    api = client()
+    run_id = one(api, 3).info.run_id
+    api.set_tag(run_id, "bpexp.arithmetic", f"exact {VERSION - 1}")
+    api.set_tag(run_id, "bpexp.identity", "1" * 64)
+    api.set_tag(run_id, "bpexp.result", "2" * 64)
+    status, out, _ = run("reproduce", run_id)
+    assert status == 1
+    assert f"  arithmetic: exact {VERSION - 1} then, exact {VERSION} now\n" in out
+
+
+def test_a_file_must_be_there_with_the_same_data(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame({"a": [0.0, 1.0, 0.5], "y": [0.0, 1.0, 1.0]})
+    frame.to_csv("t.csv", index=False)
+    bpexp.sweep(data={"name": "file", "path": "t.csv", "target": "y"}, epochs=20)
+    assert run("reproduce", "--all")[0] == 0
+    frame.loc[2, "a"] = 0.25
+    frame.to_csv("t.csv", index=False)
+    load.cache_clear()
+    verify.identity._data.cache_clear()
+    status, out, _ = run("reproduce", "--all")
+    assert status == 2
+    assert "data=file must be the data it was trained on (digest " in out
+    os.remove("t.csv")
+    load.cache_clear()
+    verify.identity._data.cache_clear()
+    status, out, _ = run("reproduce", "--all")
+    assert status == 2
+    assert "data.path must be an existing file, got 't.csv'." in out
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "bpexp: reproduce must be given runs, sweeps or --all.\n"),
+        (["--all", "x"], "bpexp: reproduce must be given runs, sweeps or --all.\n"),
+        (["nonsense"], "bpexp: RUN must be the id, its beginning, or the name of a run, "
+                       "got 'nonsense'.\n"),
+        (["--all", "--n-jobs", "0"], "bpexp: --n-jobs must be a number of workers, or -1 for "
+                                     "all, got 0.\n"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence(run, arguments, said):
+    assert run("reproduce", *arguments) == (2, "", said)
+
+
+def test_a_server_s_runs_are_made_again(tmp_path, monkeypatch, run):
+    (tmp_path / "server").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with mlflow_server(tmp_path / "server") as uri:
+        table = bpexp.sweep(seed=range(3), epochs=30, tracking__uri=uri)
+        assert run("reproduce", "--all", "--uri", uri)[:2] == (
+            0, "3 of 3 runs identical to the bit.\n",
+        )  # fmt: skip
+        mlflow.MlflowClient(uri).set_tag(table.run_id[1], "bpexp.result", "0" * 64)
+        status, out, _ = run("reproduce", table.run_id[1], "--uri", uri)
+    assert status == 1
+    assert "losses 0 ulp, predictions 0 ulp, weights 0 ulp; its artifacts are not those" in out
+
+
+FLOATS = st.floats(-1e300, 1e300)
+
+
+@given(FLOATS, st.integers(0, 40))
+def test_ulps_count_the_steps_between_two_numbers(start, steps):
+    end = start
+    for _ in range(steps):
+        end = np.nextafter(end, np.inf)
+    # Between -0.0 and 0.0 lies one step that nextafter does not take.
+    crossed = 1 if (start < 0 or np.signbit(start)) and end > 0 else 0
+    assert verify.largest([np.array([start])], [np.array([end])]) == steps + crossed
+
+
+def test_the_first_epoch_that_differs():
+    curve = np.array([3.0, 2.0, np.nan])
+    assert verify.first_difference(curve, curve.copy()) is None
+    assert verify.first_difference(curve, np.array([3.0, 2.5, np.nan])) == 2
+    assert verify.first_difference(curve, curve[:2]) == 3
+    assert verify.largest([np.zeros((2, 2))], [np.zeros((2, 3))]) is None
+
+
+def test_npz_bytes_are_never_pickles(here, run):
+    api = client()
+    run_id = one(api, 0).info.run_id
+    buffer = io.BytesIO()
+    np.savez(buffer, loss=np.array([{"a": 1}], dtype=object))
+    (here / "outputs/artifacts" / run_id / "artifacts/losses.npz").write_bytes(buffer.getvalue())
+    api.set_tag(run_id, "bpexp.result", "0" * 64)
+    status, out, _ = run("reproduce", run_id)
+    assert status == 1
+    assert "losses.npz of run" in out
+    assert "allow_pickle=False" in out

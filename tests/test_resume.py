@@ -1,0 +1,267 @@
+"""Nothing is trained twice, and nothing that lives is touched."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+import bpexp
+from bpexp import verbs
+from bpexp.checks import ConfigError
+from bpexp.config import File
+from bpexp.reproduce import kept_plan
+from bpexp.sweeps import execute
+from bpexp.sweeps.compose import recompose
+from bpexp.sweeps.plan import make
+from bpexp.tracking import process
+from bpexp.tracking.process import Life
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """How many runs each sweep really trained."""
+    counts, original = [], execute.train_all
+
+    def counted(packs, configs, n_jobs):
+        counts.append(sum(len(pack.runs) for pack in packs))
+        return original(packs, configs, n_jobs)
+
+    monkeypatch.setattr(execute, "train_all", counted)
+    return counts
+
+
+def client():
+    return mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/outputs/mlflow.db")
+
+
+def tracked(filter_string=""):
+    api = client()
+    experiment = api.get_experiment_by_name("bpexp").experiment_id
+    return api.search_runs([experiment], filter_string, max_results=5000)
+
+
+def sweeps():
+    """Parents, the newest first."""
+    return tracked("tags.`bpexp.kind` = 'sweep'")
+
+
+def resume(wanted, *more):
+    with pytest.raises(SystemExit) as ended:
+        verbs.main(["resume", wanted, *more])
+    return ended.value.code
+
+
+def results(parent):
+    return pd.read_csv(client().download_artifacts(parent, "results.csv")).drop(columns="run_id")
+
+
+def cut_short(parent, lost):
+    """Make a finished sweep what a killed process would have left of it."""
+    api = client()
+    children = tracked(f"tags.`mlflow.parentRunId` = '{parent}'")
+    for run in children[:lost]:
+        api.delete_run(run.info.run_id)
+    dead = process.own().rpartition(" ")[0] + " 1"
+    api.set_tag(parent, process.TAG, dead)
+    api.update_run(parent, status="RUNNING")
+    return dead
+
+
+def test_resume_trains_what_is_missing_and_nothing_else(trained):
+    before = bpexp.sweep(seed=range(6), lr=[0.1, 1], epochs=20)
+    (parent,) = sweeps()
+    table = results(parent.info.run_id)
+    cut_short(parent.info.run_id, lost=5)
+    assert resume(parent.info.run_id) == 0
+    assert trained == [12, 5]
+    pd.testing.assert_frame_equal(results(parent.info.run_id), table)
+    (again,) = sweeps()
+    assert again.info.status == "FINISHED"
+    assert again.data.tags["mlflow.note.content"].startswith("Swept 12 runs on `xor`.")
+    children = tracked(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert len({run.data.tags["bpexp.identity"] for run in children}) == len(before) == 12
+    assert resume(parent.info.run_id) == 0
+    assert trained == [12, 5, 0]
+
+
+def test_a_failed_run_is_tried_again_and_replaced(trained):
+    bpexp.sweep(seed=range(3), epochs=20)
+    (parent,) = sweeps()
+    (run,) = tracked("params.seed = '1'")
+    client().set_terminated(run.info.run_id, "FAILED")
+    assert resume(parent.info.run_name) == 0
+    assert trained == [3, 1]
+    (new,) = tracked("params.seed = '1'")
+    assert (new.info.status, new.data.tags["bpexp.result"]) == (
+        "FINISHED", run.data.tags["bpexp.result"],
+    )  # fmt: skip
+    assert new.info.run_id != run.info.run_id
+
+
+def test_a_larger_sweep_costs_only_what_is_new_and_is_reviewed_whole(trained, capsys):
+    first = bpexp.sweep(seed=range(4), epochs=20)
+    second = bpexp.sweep(seed=range(6), epochs=20, lr=[0.1], reuse=True)
+    assert trained == [4, 2]
+    assert list(second.run_id[:4]) == list(first.run_id)
+    parent = sweeps()[0].info.run_id
+    assert len(bpexp.load_runs(parent)) == 6
+    key = f"tags.`bpexp.sweep.{parent}` = 'linked'"
+    assert {r.info.run_id for r in tracked(key)} == set(first.run_id)
+    with pytest.raises(SystemExit) as ended:
+        verbs.main(["reproduce", parent])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == "6 of 6 runs identical to the bit.\n"
+    third = bpexp.sweep(seed=range(6), epochs=20, reuse=True)
+    assert trained == [4, 2, 0]
+    assert set(third.run_id) == set(second.run_id)
+    figures = ["final_loss", "epochs_run", "accuracy", "outcome"]
+    pd.testing.assert_frame_equal(third[figures], second[figures])
+
+
+def test_without_reuse_everything_is_trained(trained):
+    for _ in range(2):
+        bpexp.sweep(seed=range(2), epochs=20)
+    assert trained == [2, 2]
+
+
+def test_native_runs_of_another_machine_are_not_reused(trained):
+    (run_id,) = bpexp.sweep(numerics=["native"], epochs=20).run_id
+    bpexp.sweep(numerics=["native"], epochs=20, reuse=True)
+    client().set_tag(run_id, "bpexp.arithmetic", "native 1 numpy 0 elsewhere")
+    bpexp.sweep(numerics=["native"], epochs=20, reuse=True)
+    assert trained == [1, 0, 1]
+
+
+def test_a_diverged_run_is_reused_with_its_infinities(trained):
+    settings = {"model": "regressor", "seed": [9, 10], "lr": 1e300, "epochs": 60}
+    first = bpexp.sweep(**settings)
+    second = bpexp.sweep(**settings, reuse=True)
+    assert trained == [2, 0]
+    assert set(first.outcome) == {"diverged"}
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_sweep_that_lives_is_left_alone(capsys):
+    bpexp.sweep(seed=range(2), epochs=20)
+    (parent,) = sweeps()
+    run_id = parent.info.run_id
+    client().update_run(run_id, status="RUNNING")
+    assert resume(run_id) == 2
+    said = f"which process {os.getpid()} is at.\n"
+    assert capsys.readouterr().err.endswith(said)
+    bpexp.sweep(seed=[5], epochs=20)
+    assert client().get_run(run_id).info.status == "RUNNING"
+    other = " ".join(["elsewhere", *process.own().split(" ")[1:]])
+    client().set_tag(run_id, process.TAG, other)
+    bpexp.sweep(seed=[6], epochs=20)
+    assert client().get_run(run_id).info.status == "RUNNING"
+    assert resume(run_id) == 2
+    assert "of host elsewhere; --ended says that its process has ended." in capsys.readouterr().err
+    assert resume(run_id, "--ended") == 0
+    assert client().get_run(run_id).info.status == "FINISHED"
+
+
+def test_the_next_start_closes_what_a_dead_process_left():
+    bpexp.sweep(seed=range(2), epochs=20)
+    (parent,) = sweeps()
+    cut_short(parent.info.run_id, lost=0)
+    bpexp.sweep(seed=[5], epochs=20)
+    closed = client().get_run(parent.info.run_id)
+    assert closed.info.status == "KILLED"
+    assert closed.data.tags["bpexp.outcome"] == "interrupted"
+    assert resume(parent.info.run_id) == 0
+    again = client().get_run(parent.info.run_id)
+    assert again.info.status == "FINISHED"
+    assert "bpexp.outcome" not in again.data.tags
+
+
+def test_a_single_run_cannot_be_resumed(capsys):
+    (run_id,) = bpexp.sweep(seed=[1], epochs=20).run_id
+    assert resume(run_id) == 2
+    assert "which is a single run.\n" in capsys.readouterr().err
+
+
+def test_a_process_is_known_by_its_start():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = process._started(child.pid)
+    own = process.own().split(" ")
+    tag = " ".join([*own[:3], str(child.pid), started])
+    assert process.life(tag) is Life.ALIVE
+    assert process.life(" ".join([*own[:3], str(child.pid), str(int(started) + 1)])) is Life.DEAD
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert process.life(tag) is Life.DEAD  # a zombie
+    child.communicate()
+    assert process.life(tag) is Life.DEAD
+    assert process.life(" ".join([own[0], "another-boot", *own[2:]])) is Life.DEAD
+    assert process.life(" ".join([*own[:2], "pid:[1]", *own[3:]])) is Life.UNKNOWN
+    assert process.life("") is Life.UNKNOWN
+    assert process.life(process.own()) is Life.ALIVE
+
+
+TYPED = ["seed=range(0,3)", "lr=0.1,1", "hidden=2,[4,3]", "optimizer=adam,momentum", "epochs=7"]
+
+
+def test_a_plan_is_kept_and_composed_again_as_it_was():
+    plan = make(recompose(TYPED), TYPED)
+    assert len(plan.configs) == 24
+    kept = kept_plan.from_bytes(kept_plan.to_bytes(plan))
+    assert (kept.configs, kept.varying, kept.names) == (plan.configs, plan.varying, plan.names)
+    assert kept.session == plan.session
+
+
+def test_a_kept_plan_notices_other_data(tmp_path):
+    frame = pd.DataFrame({"a": [0.0, 1.0, 0.5], "y": [0.0, 1.0, 1.0]})
+    frame.to_csv("t.csv", index=False)
+    frame.assign(a=[0.0, 1.0, np.nextafter(0.5, 1)]).to_csv("u.csv", index=False)
+    plan = make(recompose(["data=file", "data.path=t.csv", "data.target=y"]))
+    head, line = gzip.decompress(kept_plan.to_bytes(plan)).decode().split("\n")
+    other = gzip.compress(f"{head}\n{line.replace('t.csv', 'u.csv')}".encode())
+    with pytest.raises(ConfigError, match="data must be the same as when the sweep started"):
+        kept_plan.from_bytes(other)
+    same = replace(plan.configs[0], data=File(name="file", path="t.csv", target=("y",)))
+    assert kept_plan.from_bytes(kept_plan.to_bytes(plan)).configs == [same]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b", gzip.compress(b"[]"), gzip.compress(b"{}")])
+def test_a_broken_plan_is_one_sentence(content):
+    with pytest.raises(ConfigError, match=r"^the sweep's plan must be readable"):
+        kept_plan.from_bytes(content)
+
+
+def test_provenance_is_there_from_the_start_and_holds_no_password(bpexp, tmp_path):
+    uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    done = bpexp("-m", "lr=0.1,1", "epochs=5", f"tracking.uri={uri}")
+    assert done.returncode == 0, done.stderr
+    (parent,) = sweeps()
+    tags, api = parent.data.tags, client()
+    assert tags["bpexp.overrides"] == f"lr=0.1,1 epochs=5 tracking.uri={uri}"
+    assert {"bpexp.blas", "bpexp.cpu_features", "bpexp.processor"} <= set(tags)
+    environment = json.loads(
+        Path(api.download_artifacts(parent.info.run_id, "environment.json")).read_text()
+    )
+    assert environment["packages"]["numpy"] == np.__version__
+    assert {one["user_api"] for one in environment["libraries"]} >= {"blas"}
+    shown = bpexp("show", parent.info.run_id).stdout
+    assert "bpexp.overrides" in shown
+    assert "bpexp.blas" in shown
+    done = bpexp("lr=0.5", "epochs=5")
+    (single,) = tracked("params.lr = '0.5'")
+    assert single.data.tags["bpexp.overrides"] == "lr=0.5 epochs=5"
+    assert "environment.json" in {f.path for f in api.list_artifacts(single.info.run_id)}
+    api.set_tag(single.info.run_id, "bpexp.blas", "another 1.0")
+    compared = bpexp("compare", parent.info.run_id, single.info.run_id).stdout
+    assert "another 1.0" in compared

@@ -1,0 +1,116 @@
+"""The question and the answer in sentences, and numbers as a reader takes them."""
+
+import math
+from collections.abc import Sequence
+
+from bpexp.study.findings import Comparison, Findings, Summary
+from bpexp.study.groups import Measure
+from bpexp.study.statistics import Interval
+
+ALPHA = 0.05
+
+
+def question(findings: Findings) -> str:
+    """What was varied, and what is asked of it."""
+    grouped, measure = findings.grouped, findings.measure
+    data = listed(grouped.data)
+    seeds = f"{grouped.seeds} seed{'s' * (grouped.seeds > 1)}"
+    if not grouped.varying:
+        return f"What {measure.title} do {findings.runs} runs on {data} reach, over {seeds}?"
+    over = listed([f"{key} ({few(values)})" for key, values in grouped.varying.items()])
+    return f"Over {seeds} on {data}: which {over} {measure.best}?"
+
+
+def answer(findings: Findings) -> str:
+    """Two or three sentences with the numbers that matter."""
+    best, measure = findings.summaries[0], findings.measure
+    if len(findings.summaries) == 1:
+        return f"{_level(best, measure)[0].upper()}{_level(best, measure)[1:]}. {_share(best)}"
+    first = f"{best.group.name} {measure.best}: {_level(best, measure)}"
+    runner = findings.summaries[1]
+    first += f"; the next, {runner.group.name}, has {_level(runner, measure)}."
+    against = findings.against_best
+    return " ".join([first, _luck(against[0]), *_others(against)])
+
+
+def _level(summary: Summary, measure: Measure) -> str:
+    if measure.key == "epochs_to_converge":
+        counts = f"{summary.outcomes.get('converged', 0)} of {summary.runs} runs converged"
+        if not math.isfinite(summary.epochs.estimate):
+            return f"{counts}, fewer than half"
+        return f"median {interval(summary.epochs)} epochs, {counts}"
+    found = summary.estimates[measure.key]["median"]
+    return f"median {measure.title} {interval(found)} over {_runs(summary.runs)}"
+
+
+def _share(summary: Summary) -> str:
+    if not summary.outcomes.get("converged"):
+        return f"{summary.outcomes.get('diverged', 0)} of {_runs(summary.runs)} diverged."
+    return f"A share of {interval(summary.converged)} converged."
+
+
+def _luck(comparison: Comparison) -> str:
+    if min(len(comparison.a.runs), len(comparison.b.runs)) < 2:
+        return "With one seed a group nothing can be said about luck of the seed."
+    chance = f"A run of the first does better than one of the second with probability {interval(comparison.improvement)}"  # noqa: E501
+    needed = number(comparison.seeds_needed)
+    if comparison.p_holm < ALPHA:
+        return (
+            f"{chance}: more than luck of the seed (p = {p_value(comparison.p_holm)}, corrected); "
+            f"about {needed} seeds a group would have shown it."
+        )
+    if math.isinf(comparison.seeds_needed):
+        return f"{chance}: no sign of a difference (p = {p_value(comparison.p_holm)}, corrected)."
+    return (
+        f"{chance}, which can be luck of the seed (p = {p_value(comparison.p_holm)}, corrected); "
+        f"a difference of this size would take about {needed} seeds a group to show."
+    )
+
+
+def _others(against: Sequence[Comparison]) -> list[str]:
+    rest = against[1:]
+    if not rest or min(len(c.b.runs) for c in rest) < 2:
+        return []
+    level = [c for c in rest if c.p_holm >= ALPHA]
+    if not level:
+        return [f"It is better than all {len(rest)} others beyond luck of the seed."]
+    return [f"Of the {len(rest)} others {len(level)} cannot be told from the best."]
+
+
+def _runs(n: int) -> str:
+    return f"{n} run{'s' * (n != 1)}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """a, b and c."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def few(values: Sequence[str]) -> str:
+    """The values, or the ends of a long list of them."""
+    if len(values) <= 6:
+        return ", ".join(values)
+    return f"{values[0]}, {values[1]} ... {values[-1]}, {len(values)} values"
+
+
+def number(value: float) -> str:
+    """Four digits; a dash where there is no value."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value + 0.0:.4g}"
+
+
+def interval(value: Interval) -> str:
+    """0.12 (0.1 to 0.15)."""
+    if math.isnan(value.low) and math.isnan(value.high):
+        return number(value.estimate)
+    return f"{number(value.estimate)} ({number(value.low)} to {number(value.high)})"
+
+
+def p_value(p: float) -> str:
+    """Two digits, and what is below 0.0001 as that."""
+    return "below 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+

@@ -17,7 +17,7 @@ from bpexp.typing import Array
 ALL_PAIRS = 6
 """Up to so many groups each is compared with each; beyond, the best with every other."""
 
-STATISTICS = {
+STATISTICS: dict[str, statistics.Statistic] = {
     "median": np.median,
     "iqm": statistics.interquartile_mean,
     "mean": np.mean,
@@ -31,7 +31,7 @@ class Summary:
     ``estimates`` holds median, interquartile mean and mean of each figure, as
     ``estimates["final_loss"]["median"]``. ``convergence`` is the curve of the share that has
     converged; ``epochs`` its median; ``epochs_mean`` and ``epochs_sd`` are restricted to
-    ``horizon``, the longest run of the group.
+    the group's budget.
     """
 
     group: Group
@@ -41,7 +41,6 @@ class Summary:
     epochs: Interval
     epochs_mean: float
     epochs_sd: float
-    horizon: float
     estimates: Mapping[str, Mapping[str, Interval]]
 
     @property
@@ -107,13 +106,12 @@ def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
 def _summary(group: Group, measures: Sequence[Measure], seed: int) -> Summary:
     times = group.times
     curve = survival.converged_by(times)
-    horizon = float(times.epochs.max())
-    mean, sd = survival.restricted_mean(curve, horizon)
+    mean, sd = survival.restricted_mean(curve, group.budget)
     return Summary(
         group,
         dict(sorted(Counter(group.runs["outcome"]).items())),
         statistics.wilson(int(times.converged.sum()), len(times.converged)),
-        curve, survival.median(curve), mean, sd, horizon,
+        curve, survival.median(curve), mean, sd,
         {m.key: _estimates(m, group, seed) for m in measures},
     )  # fmt: skip
 
@@ -162,14 +160,12 @@ def _comparison(
     x, y = measure.scores(a), measure.scores(b)
     better = statistics.improvement(x, y, seed)
     difference = _difference(a, b, x, y, measure, seed)
-    return Comparison(
-        a, b, better, difference, p, p_holm, statistics.seeds_needed(better.estimate)
-    )
+    return Comparison(a, b, better, difference, p, p_holm, statistics.seeds_needed(better.estimate))
 
 
 def _difference(a: Group, b: Group, x: Array, y: Array, measure: Measure, seed: int) -> Interval:
     if measure.key == "epochs_to_converge":
-        budget = float(min(a.times.epochs.max(), b.times.epochs.max()))
+        budget = min(a.budget, b.budget)
         return statistics.difference(np.minimum(x, budget), np.minimum(y, budget), np.mean, seed)
     if np.isinf(np.median(x)) and np.isinf(np.median(y)):
         return Interval(np.nan, np.nan, np.nan)

@@ -1,6 +1,7 @@
 """Runs of one configuration, told apart by their seeds only."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,10 +44,15 @@ class Group:
         converge, so it stays among those at risk to the end of its budget; censored where it
         diverged, it would count as one that might yet have done as well as the others.
         """
-        ended = self.runs["epochs_run"].to_numpy(float)
+        ended = numbers(self.runs["epochs_run"])
         diverged = (self.runs["outcome"] == "diverged").to_numpy()
-        epochs = np.where(diverged, self.runs["epochs"].to_numpy(float), ended)
+        epochs = np.where(diverged, numbers(self.runs["epochs"]), ended)
         return Times(epochs, (self.runs["outcome"] == "converged").to_numpy())
+
+    @property
+    def budget(self) -> float:
+        """Epochs that a run of this group may take at most."""
+        return float(numbers(self.runs["epochs"]).max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +83,16 @@ def group(frame: "pd.DataFrame") -> Grouped:
     named = frame.assign(**{key: labels[key] for key in varying})
     # The order of rows must not depend on when a run ended.
     named = named.sort_values(["seed", "run_id"], kind="stable")
-    finished = named[named["outcome"].isin(FINISHED)]
+    done = named["outcome"].isin(FINISHED)
+    finished = named[done]
     single = finished.drop_duplicates(identity)
     if single.empty:
         raise ConfigError(f"a report must have at least one finished run, got {len(frame)} others.")
+    lost = Counter(zip(*(named[~done][key] for key in varying), strict=True))
     groups = [
-        Group(settings, rows.reset_index(drop=True), int(
-            (~_matching(named, settings)["outcome"].isin(FINISHED)).sum()))
+        Group(settings, rows.reset_index(drop=True), lost[tuple(settings.values())])
         for settings, rows in _split(single, varying)
-    ]  # fmt: skip
+    ]
     return Grouped(
         varying, groups, levels(labels["data.name"]), single["seed"].nunique(),
         len(finished) - len(single),
@@ -100,16 +107,10 @@ def _split(
         return [({}, frame)]
     places = {key: {value: i for i, value in enumerate(varying[key])} for key in varying}
     parts = [
-        (dict(zip(varying, values, strict=True)), rows)
+        (dict(zip(varying, map(str, values), strict=True)), rows)
         for values, rows in frame.groupby(list(varying), sort=False)
     ]
     return sorted(parts, key=lambda part: [places[k][v] for k, v in part[0].items()])
-
-
-def _matching(frame: "pd.DataFrame", settings: Mapping[str, str]) -> "pd.DataFrame":
-    for key, value in settings.items():
-        frame = frame[frame[key] == value]
-    return frame
 
 
 def levels(column: "pd.Series[str]") -> list[str]:
@@ -122,6 +123,11 @@ def levels(column: "pd.Series[str]") -> list[str]:
             return (True, 0.0, value)
 
     return sorted(column.unique().tolist(), key=order)
+
+
+def numbers(column: "pd.Series[Any]") -> Array:
+    """A column of numbers, nan where one is missing, whatever type the table holds it in."""
+    return column.to_numpy(np.float64, na_value=np.nan)
 
 
 def label(value: Any) -> str:
@@ -159,9 +165,9 @@ class Measure:
 
     def values(self, group: Group) -> Array:
         """As measured, (n,); a diverged run, or one without a figure, has nan."""
-        values = group.runs[self.column].astype(float).to_numpy(copy=True)
-        values[(group.runs["outcome"] == "diverged").to_numpy() | ~np.isfinite(values)] = np.nan
-        return values
+        values = numbers(group.runs[self.column])
+        absent = (group.runs["outcome"] == "diverged").to_numpy() | ~np.isfinite(values)
+        return np.where(absent, np.nan, values)
 
     def scores(self, group: Group) -> Array:
         """Smaller is better, (n,); +inf for a run without a figure or that did not converge."""

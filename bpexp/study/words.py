@@ -18,7 +18,8 @@ def question(findings: Findings) -> str:
     if not grouped.varying:
         return f"What {measure.title} do {findings.runs} runs on {data} reach, over {seeds}?"
     over = listed([f"{key} ({few(values)})" for key, values in grouped.varying.items()])
-    return f"Over {seeds} on {data}: which {over} {measure.best}?"
+    which = f"which {over}" if len(grouped.varying) == 1 else f"which combination of {over}"
+    return f"Over {seeds} on {data}: {which} {measure.best}?"
 
 
 def answer(findings: Findings) -> str:
@@ -56,13 +57,13 @@ def _luck(comparison: Comparison) -> str:
     needed = number(comparison.seeds_needed)
     if comparison.p_holm < ALPHA:
         return (
-            f"{chance}: more than luck of the seed (p = {p_value(comparison.p_holm)}, corrected); "
+            f"{chance}: more than luck of the seed ({p_value(comparison.p_holm)}, corrected); "
             f"about {needed} seeds a group would have shown it."
         )
     if math.isinf(comparison.seeds_needed):
-        return f"{chance}: no sign of a difference (p = {p_value(comparison.p_holm)}, corrected)."
+        return f"{chance}: no sign of a difference ({p_value(comparison.p_holm)}, corrected)."
     return (
-        f"{chance}, which can be luck of the seed (p = {p_value(comparison.p_holm)}, corrected); "
+        f"{chance}, which can be luck of the seed ({p_value(comparison.p_holm)}, corrected); "
         f"a difference of this size would take about {needed} seeds a group to show."
     )
 
@@ -110,7 +111,10 @@ def interval(value: Interval) -> str:
 
 
 def p_value(p: float) -> str:
-    """Two digits, and what is below 0.0001 as that."""
-    return "below 0.0001" if p < 1e-4 else f"{p:.2g}"
+    """p = 0.012, and what is below 0.0001 as that."""
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
 
 
+def spelled(value: float) -> float | str:
+    """The value itself, or an infinity in letters."""
+    return value if math.isfinite(value) else "infinity" if value > 0 else "-infinity"

@@ -35,7 +35,7 @@ class Band:
 
 def band(group: Group, read: ReadLosses, seed: int) -> Band:
     """The band of one group, at up to 200 epochs spread evenly on a log scale."""
-    rows = group.runs
+    rows = group.rows
     if len(rows) > MOST:
         rows = rows.sample(MOST, random_state=seed)
     last = numbers(rows["epochs_run"])

@@ -48,6 +48,9 @@ def draw(
     made: dict[str, Figure] = {"loss_curves": loss_curves(findings, bands)}
     if any(summary.outcomes.get("converged") for summary in findings.summaries):
         made["convergence"] = convergence(findings)
+    if not any(np.isfinite(findings.measure.scores(s.group)).any() for s in findings.summaries):
+        # Nothing but diverged runs: there is no figure of what they reached.
+        return made
     made["distribution"] = distribution(findings)
     if findings.runs > len(findings.summaries):
         made["profiles"] = profiles(findings)
@@ -244,6 +247,7 @@ def parallel(findings: Findings) -> "Figure":
     """One line a group through all settings that vary, coloured by the measure."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import LineCollection
     from matplotlib.colors import Normalize
 
     varying, measure = findings.grouped.varying, findings.measure
@@ -253,12 +257,17 @@ def parallel(findings: Findings) -> "Figure":
     values = _as_measured(measure, np.array(medians))
     norm = _norm(values, measure) or Normalize(np.nanmin(values), np.nanmax(values))
     rng = np.random.default_rng(findings.seed)
-    # The best lie on top; lines through the same levels are moved apart a little.
-    for summary, value in reversed(list(zip(findings.summaries, values, strict=True))):
-        heights = [_height(varying[key], summary.group.settings[key]) for key in keys]
-        heights = (np.array(heights) + rng.uniform(-0.02, 0.02)).tolist()
-        colour = colormaps["viridis"](norm(value)) if np.isfinite(value) else "0.75"
-        axes.plot(range(len(keys)), heights, color=colour, lw=1.6, alpha=0.85)
+    known = np.isfinite(values)
+    heights = np.array(
+        [[_height(varying[key], s.group.settings[key]) for key in keys] for s in findings.summaries]
+    )
+    # Lines through the same levels are moved apart a little; the best lie on top.
+    heights += rng.uniform(-0.02, 0.02, (len(heights), 1))
+    lines = np.stack([np.broadcast_to(np.arange(len(keys)), heights.shape), heights], axis=-1)
+    colours = np.where(known[:, None], colormaps["viridis"](norm(values)), (0.75, 0.75, 0.75, 1.0))
+    fine = {"lw": 1.6, "alpha": 0.85} if len(lines) <= 200 else {"lw": 0.5, "alpha": 0.5}
+    axes.add_collection(LineCollection(list(lines[::-1]), colors=list(colours[::-1]), **fine))
+    axes.set(xlim=(-0.1, len(keys) - 0.7), ylim=(-0.06, 1.06))
     for place, key in enumerate(keys):
         axes.axvline(place, color="0.3", lw=0.8)
         step = -(-len(varying[key]) // 12)

@@ -46,7 +46,7 @@ class Summary:
     @property
     def runs(self) -> int:
         """Finished runs."""
-        return len(self.group.runs)
+        return len(self.group)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,10 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Groups best first, and comparisons of the best with the others or of all pairs."""
+    """Groups best first, and comparisons of the best with the others or of all pairs.
+
+    Groups of a single run are not compared.
+    """
 
     grouped: Grouped
     measure: Measure
@@ -99,6 +102,8 @@ def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
         pairs = list(itertools.combinations(groups, 2))
     else:
         pairs = [(groups[0], other) for other in groups[1:]]
+    # One run says nothing of the next one of its group.
+    pairs = [(a, b) for a, b in pairs if min(len(a), len(b)) > 1]
     family = len(groups) * (len(groups) - 1) // 2
     return Findings(grouped, measure, ranked, compare(pairs, measure, seed, family), seed)
 
@@ -109,7 +114,7 @@ def _summary(group: Group, measures: Sequence[Measure], seed: int) -> Summary:
     mean, sd = survival.restricted_mean(curve, group.budget)
     return Summary(
         group,
-        dict(sorted(Counter(group.runs["outcome"]).items())),
+        dict(sorted(Counter(group.outcomes.tolist()).items())),
         statistics.wilson(int(times.converged.sum()), len(times.converged)),
         curve, survival.median(curve), mean, sd,
         {m.key: _estimates(m, group, seed) for m in measures},

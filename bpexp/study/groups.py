@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bpexp.checks import ConfigError
 from bpexp.config import keys
@@ -23,13 +24,49 @@ SWEEP = "sweep"
 """The column that tells sweeps apart where several are read together."""
 
 
+Places = NDArray[np.intp]
+
+FIGURES = ("final_loss", "accuracy", "test_loss", "test_accuracy")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One row a finished run; beside it the columns that statistics need, as arrays."""
+
+    frame: "pd.DataFrame"
+    numbers: Mapping[str, Array]
+    outcomes: Any
+
+
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that share ``settings`` (of the keys that vary, as text), one row a run."""
+    """Runs that share ``settings`` (of the keys that vary, as text): ``places`` of a table.
+
+    ``unfinished``: runs of these settings that have no result and no place in the table.
+    """
 
     settings: Mapping[str, str]
-    runs: "pd.DataFrame"
+    table: Table
+    places: Places
     unfinished: int
+
+    def __len__(self) -> int:
+        """Finished runs."""
+        return len(self.places)
+
+    @property
+    def rows(self) -> "pd.DataFrame":
+        """The table's rows."""
+        return self.table.frame.iloc[self.places]
+
+    def column(self, key: str) -> Array:
+        """The numbers of a column, (n,)."""
+        return self.table.numbers[key][self.places]
+
+    @property
+    def outcomes(self) -> Any:
+        """How each run ended, (n,) of text."""
+        return self.table.outcomes[self.places]
 
     @property
     def name(self) -> str:
@@ -44,15 +81,14 @@ class Group:
         converge, so it stays among those at risk to the end of its budget; censored where it
         diverged, it would count as one that might yet have done as well as the others.
         """
-        ended = numbers(self.runs["epochs_run"])
-        diverged = (self.runs["outcome"] == "diverged").to_numpy()
-        epochs = np.where(diverged, numbers(self.runs["epochs"]), ended)
-        return Times(epochs, (self.runs["outcome"] == "converged").to_numpy())
+        diverged = self.outcomes == "diverged"
+        epochs = np.where(diverged, self.column("epochs"), self.column("epochs_run"))
+        return Times(epochs, self.outcomes == "converged")
 
     @property
     def budget(self) -> float:
         """Epochs that a run of this group may take at most."""
-        return float(numbers(self.runs["epochs"]).max())
+        return float(self.column("epochs").max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +124,11 @@ def group(frame: "pd.DataFrame") -> Grouped:
     single = finished.drop_duplicates(identity)
     if single.empty:
         raise ConfigError(f"a report must have at least one finished run, got {len(frame)} others.")
-    lost = Counter(zip(*(named[~done][key] for key in varying), strict=True))
+    lost = Counter(map(tuple, named.loc[~done, list(varying)].to_numpy().tolist()))
+    table = _table(single)
     groups = [
-        Group(settings, rows.reset_index(drop=True), lost[tuple(settings.values())])
-        for settings, rows in _split(single, varying)
+        Group(settings, table, places, lost[tuple(settings.values())])
+        for settings, places in _split(single, varying)
     ]
     return Grouped(
         varying, groups, levels(labels["data.name"]), single["seed"].nunique(),
@@ -99,18 +136,24 @@ def group(frame: "pd.DataFrame") -> Grouped:
     )  # fmt: skip
 
 
+def _table(frame: "pd.DataFrame") -> Table:
+    needed = ["seed", "epochs", "epochs_run", *(key for key in FIGURES if key in frame)]
+    columns = {key: numbers(frame[key]) for key in needed}
+    return Table(frame, columns, frame["outcome"].to_numpy(object))
+
+
 def _split(
     frame: "pd.DataFrame", varying: Mapping[str, Sequence[str]]
-) -> list[tuple[dict[str, str], "pd.DataFrame"]]:
-    """The parts of a table by what varies, in the order of the levels."""
-    if not varying:
-        return [({}, frame)]
-    places = {key: {value: i for i, value in enumerate(varying[key])} for key in varying}
-    parts = [
-        (dict(zip(varying, map(str, values), strict=True)), rows)
-        for values, rows in frame.groupby(list(varying), sort=False)
+) -> list[tuple[dict[str, str], Places]]:
+    """Rows of each combination of what varies, in the order of the levels."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for place, values in enumerate(frame[list(varying)].to_numpy().tolist()):
+        found.setdefault(tuple(values), []).append(place)
+    order = [{value: i for i, value in enumerate(levels)} for levels in varying.values()]
+    ordered = sorted(found, key=lambda vs: [o[v] for o, v in zip(order, vs, strict=True)])
+    return [
+        (dict(zip(varying, values, strict=True)), np.array(found[values])) for values in ordered
     ]
-    return sorted(parts, key=lambda part: [places[k][v] for k, v in part[0].items()])
 
 
 def levels(column: "pd.Series[str]") -> list[str]:
@@ -132,7 +175,7 @@ def numbers(column: "pd.Series[Any]") -> Array:
 
 def label(value: Any) -> str:
     """A setting as a person would type it, whether a table holds it as a value or as text."""
-    if value is None or value != value or str(value) in ("None", "<NA>", "null"):
+    if str(value) in ("None", "nan", "<NA>", "null"):
         return "null"
     if isinstance(value, bool | np.bool_) or str(value) in ("True", "False"):
         return str(value).lower()
@@ -165,8 +208,8 @@ class Measure:
 
     def values(self, group: Group) -> Array:
         """As measured, (n,); a diverged run, or one without a figure, has nan."""
-        values = numbers(group.runs[self.column])
-        absent = (group.runs["outcome"] == "diverged").to_numpy() | ~np.isfinite(values)
+        values = group.column(self.column)
+        absent = (group.outcomes == "diverged") | ~np.isfinite(values)
         return np.where(absent, np.nan, values)
 
     def scores(self, group: Group) -> Array:
@@ -196,15 +239,25 @@ MEASURES = {
 
 
 def measured(grouped: Grouped) -> list[Measure]:
-    """The measures these runs have figures for, the natural one to rank by first.
-
-    Where some runs stopped because they converged, their final losses all lie at the
-    threshold; what tells them apart is how soon they got there.
-    """
+    """The measures these runs have figures for."""
     return [m for m in MEASURES.values() if any(_has(m, group) for group in grouped.groups)]
+
+
+def can_converge(grouped: Grouped) -> bool:
+    """Whether some runs converged and all were to stop when they did.
+
+    Their final losses then all lie at the threshold; what tells them apart is how soon they
+    got there.
+    """
+    criteria = grouped.groups[0].table.frame[["stop.loss", "stop.correct"]].map(label)
+    asked = bool((criteria != "null").any(axis=1).all())
+    return asked and any(group.times.converged.any() for group in grouped.groups)
 
 
 def _has(measure: Measure, group: Group) -> bool:
     if measure.key == "epochs_to_converge":
         return bool(group.times.converged.any())
-    return measure.column in group.runs and bool(np.isfinite(measure.values(group)).any())
+    if measure.key == "final_loss":
+        # Runs that all diverged are counted and rank alike.
+        return True
+    return measure.column in group.table.numbers and bool(np.isfinite(measure.values(group)).any())

@@ -11,7 +11,7 @@ from bpexp.study import curves, figures, page, tables, words
 from bpexp.study.agreement import Agreement, agree
 from bpexp.study.curves import ReadLosses
 from bpexp.study.findings import Findings, find
-from bpexp.study.groups import MEASURES, SWEEP, Grouped, Measure, group, measured
+from bpexp.study.groups import MEASURES, SWEEP, Grouped, Measure, can_converge, group, measured
 from bpexp.study.surface import ReadArtifact, surfaces
 
 if TYPE_CHECKING:
@@ -129,11 +129,8 @@ def build(
 
 def _measure(grouped: Grouped, wanted: str | None) -> Measure:
     there = measured(grouped)
-    if not there:
-        # Nothing but diverged runs: they are counted, and all rank alike.
-        return MEASURES["final_loss"]
     if wanted is None:
-        return there[0]
+        return there[0] if can_converge(grouped) else MEASURES["final_loss"]
     if wanted not in [measure.key for measure in there]:
         raise ConfigError(
             f"--measure must be one of {', '.join(m.key for m in there)} for these runs, "

@@ -10,8 +10,8 @@ from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
+
+    from bpexp.tracking.read import MlflowClient, Run
 
 DESCRIBES = ("bpexp.python", "bpexp.platform", "bpexp.processor", "bpexp.version.", "bpexp.git.")
 

@@ -5,6 +5,7 @@ diverged run, or one that never converged). Intervals are at 95%.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class Interval(NamedTuple):
     high: float
 
 
+@cache
 def wilson(successes: int, n: int) -> Interval:
     """A share with its Wilson score interval (Wilson 1927). ``n`` must be at least 1."""
     from scipy.stats import binomtest
@@ -46,10 +48,12 @@ def interquartile_mean(scores: Array, axis: int | None = None) -> Any:
 
 
 def bootstrap(sample: Array, statistic: Statistic, seed: int) -> Interval:
-    """The statistic with its percentile bootstrap interval (Efron 1979); sample: (n,).
+    """A mean or quantile with its percentile bootstrap interval (Efron 1979); sample: (n,).
 
     With fewer than two values there is nothing to resample: the ends are nan.
     """
+    if len(sample) == 1:
+        return Interval(float(sample[0]), np.nan, np.nan)
     return _resampled((sample,), lambda x, axis: statistic(x, axis=axis), seed)
 
 

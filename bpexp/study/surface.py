@@ -14,7 +14,7 @@ from bpexp.data import load
 from bpexp.data.dataset import Dataset
 from bpexp.nn.mlp import forward
 from bpexp.study.findings import Findings
-from bpexp.study.groups import numbers
+from bpexp.study.groups import MEASURES
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -51,18 +51,18 @@ def surfaces(findings: Findings, read: ReadArtifact) -> list[Surface]:
 
 
 def _chosen(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]]:
-    import pandas as pd
-
-    runs = pd.concat(
-        [s.group.runs.assign(score=findings.measure.scores(s.group)) for s in findings.summaries]
-    )
-    sound = runs[(runs["outcome"] != "diverged") & np.isfinite(numbers(runs["final_loss"]))]
-    ordered = sound.sort_values(["score", "final_loss", "run_id"])
+    groups = [summary.group for summary in findings.summaries]
+    frame, measure = groups[0].table.frame, findings.measure
+    places = np.concatenate([group.places for group in groups])
+    scores = np.concatenate([measure.scores(group) for group in groups])
+    losses = np.concatenate([MEASURES["final_loss"].scores(group) for group in groups])
+    order = np.lexsort((places, losses, scores))
+    ordered = places[order][np.isfinite(losses[order])]
     last = len(ordered) - 1
-    places = {"best": 0, "median": last // 2, "worst": last}
+    titles = {"best": 0, "median": last // 2, "worst": last}
     if last < 2:
-        places = {"best": 0, "worst": last} if last else {"only": 0}
-    return [(title, ordered.iloc[i]) for title, i in places.items() if last >= 0]
+        titles = {"best": 0, "worst": last} if last else {"only": 0}
+    return [(title, frame.iloc[ordered[i]]) for title, i in titles.items() if last >= 0]
 
 
 def _surface(title: str, row: "pd.Series[Any]", read: ReadArtifact) -> Surface | None:

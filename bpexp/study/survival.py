@@ -45,6 +45,10 @@ class Curve:
 
 def converged_by(times: Times) -> Curve:
     """One minus Kaplan and Meier's estimate of the share that has not converged yet."""
+    if len(times.epochs) == 1:
+        share = np.append(0.0, times.converged)
+        unknown = np.array([0.0, np.nan])
+        return Curve(np.append(0.0, times.epochs), share, unknown, unknown)
     from scipy.stats import ecdf
 
     survival = ecdf(times._censored).sf

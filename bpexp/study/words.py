@@ -31,7 +31,7 @@ def answer(findings: Findings) -> str:
     runner = findings.summaries[1]
     first += f"; the next, {runner.group.name}, has {_level(runner, measure)}."
     against = findings.against_best
-    return " ".join([first, _luck(against[0]), *_others(against)])
+    return " ".join([first, _luck(runner, against), *_others(runner, against)])
 
 
 def _level(summary: Summary, measure: Measure) -> str:
@@ -50,10 +50,14 @@ def _share(summary: Summary) -> str:
     return f"A share of {interval(summary.converged)} converged."
 
 
-def _luck(comparison: Comparison) -> str:
-    if min(len(comparison.a.runs), len(comparison.b.runs)) < 2:
+def _luck(runner: Summary, against: Sequence[Comparison]) -> str:
+    if not against or against[0].b is not runner.group:
         return "With one seed a group nothing can be said about luck of the seed."
-    chance = f"A run of the first does better than one of the second with probability {interval(comparison.improvement)}"  # noqa: E501
+    comparison = against[0]
+    chance = (
+        "A run of the first does better than one of the second with probability "
+        f"{interval(comparison.improvement)}"
+    )
     needed = number(comparison.seeds_needed)
     if comparison.p_holm < ALPHA:
         return (
@@ -68,14 +72,14 @@ def _luck(comparison: Comparison) -> str:
     )
 
 
-def _others(against: Sequence[Comparison]) -> list[str]:
-    rest = against[1:]
-    if not rest or min(len(c.b.runs) for c in rest) < 2:
+def _others(runner: Summary, against: Sequence[Comparison]) -> list[str]:
+    rest = [c for c in against if c.b is not runner.group]
+    if not rest:
         return []
     level = [c for c in rest if c.p_holm >= ALPHA]
     if not level:
-        return [f"It is better than all {len(rest)} others beyond luck of the seed."]
-    return [f"Of the {len(rest)} others {len(level)} cannot be told from the best."]
+        return [f"It is better than each of the {len(rest)} others beyond luck of the seed."]
+    return [f"Of the {len(rest)} others {len(level)} cannot be told from it."]
 
 
 def _runs(n: int) -> str:
@@ -105,7 +109,9 @@ def number(value: float) -> str:
 
 def interval(value: Interval) -> str:
     """0.12 (0.1 to 0.15)."""
-    if math.isnan(value.low) and math.isnan(value.high):
+    if math.isnan(value.low) and (math.isnan(value.high) or math.isinf(value.high)):
+        return number(value.estimate)
+    if math.isinf(value.low):
         return number(value.estimate)
     return f"{number(value.estimate)} ({number(value.low)} to {number(value.high)})"
 

@@ -16,8 +16,8 @@ from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow import MlflowClient as MlflowClient
+    from mlflow.entities import Run as Run
 
 FIGURES = ("final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy")
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from bpexp.checks import ConfigError
 from bpexp.study import curves, figures, page, tables, words
 from bpexp.study.agreement import Agreement, agree
-from bpexp.study.curves import ReadLosses
+from bpexp.study.curves import Band, ReadLosses
 from bpexp.study.findings import Findings, find
 from bpexp.study.groups import MEASURES, SWEEP, Grouped, Measure, can_converge, group, measured
-from bpexp.study.surface import ReadArtifact, surfaces
+from bpexp.study.surface import ReadArtifact, Surface, surfaces
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +31,14 @@ class Report:
     title: str
     findings: Findings
     agreement: Agreement | None
-    figures: "Mapping[str, Figure]"
+    bands: Sequence[Band]
+    surfaces: Sequence[Surface]
     environment: Mapping[str, str]
+
+    @cached_property
+    def figures(self) -> "dict[str, Figure]":
+        """By name, as matplotlib objects."""
+        return figures.draw(self.findings, self.bands, self.surfaces)
 
     @property
     def question(self) -> str:
@@ -123,8 +129,8 @@ def build(
     findings = find(grouped, chosen, seed)
     bands = [curves.band(s.group, read_losses, seed) for s in figures.shown(findings)]
     agreement = agree(grouped, chosen, seed) if len(grouped.varying.get(SWEEP, ())) == 2 else None
-    drawn = figures.draw(findings, bands, surfaces(findings, read_artifact))
-    return Report(title, findings, agreement, drawn, environment)
+    planes = surfaces(findings, read_artifact)
+    return Report(title, findings, agreement, bands, planes, environment)
 
 
 def _measure(grouped: Grouped, wanted: str | None) -> Measure:

@@ -9,10 +9,12 @@ import numpy as np
 import yaml
 
 from bpexp.checks import ConfigError
-from bpexp.config import TrainConfig, parse
+from bpexp.config import TrainConfig, parse_train
 from bpexp.data import load
 from bpexp.data.dataset import Dataset
+from bpexp.nn.arithmetic import NATIVE
 from bpexp.nn.mlp import forward
+from bpexp.nn.network import Network
 from bpexp.study.findings import Findings
 from bpexp.study.groups import MEASURES
 from bpexp.typing import Array
@@ -70,7 +72,7 @@ def _surface(title: str, row: "pd.Series[Any]", read: ReadArtifact) -> Surface |
     if config is None or weights is None:
         return None
     try:
-        settings = parse(yaml.safe_load(config) | {"n_jobs": 1, "tracking": {}})[0]
+        settings = parse_train(yaml.safe_load(config))
         dataset = load(settings.data)
     except ConfigError:
         return None
@@ -99,5 +101,9 @@ def _layers(weights: bytes) -> tuple[list[Array], list[Array]]:
 def _outputs(
     X: Array, weights: Sequence[Array], biases: Sequence[Array], config: TrainConfig
 ) -> Array:
-    functions = [config.model.activation] * len(config.hidden) + [config.model.output]
-    return forward(X, weights, biases, functions)[0][-1]
+    model = config.model
+    sizes = (X.shape[1], *(W.shape[1] for W in weights))
+    functions = (*(model.activation for _ in config.hidden), model.output)
+    network = Network(sizes, functions, model.loss, bias_input=model.bias_input)
+    # A picture needs no exact bits.
+    return forward(network, X, weights, biases, NATIVE)[0][-1]

@@ -1,15 +1,15 @@
 """bpexp: sweeps of backpropagation, configured by Hydra, run by joblib, tracked in MLflow.
 
 ``train`` returns one run's result as a value; ``sweep`` runs and tracks a product of
-settings; ``load_runs`` reads a store.
+settings; ``load_runs`` reads a store; ``report`` says what a sweep found.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bpexp.api import load_runs, sweep, train
+    from bpexp.api import load_runs, report, sweep, train
 
-__all__ = ["load_runs", "sweep", "train"]
+__all__ = ["load_runs", "report", "sweep", "train"]
 __version__ = "0.1.0"
 
 

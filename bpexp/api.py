@@ -12,6 +12,8 @@ from bpexp.results import TrainResult
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bpexp.study.report import Report
+
 Settings = Any
 GROUPS = ("data", "model", "optimizer", "schedule")
 
@@ -64,6 +66,30 @@ def load_runs(
     client = connect(locate(uri, Path.cwd(), os.environ))
     runs = read.search(client, experiment, filter, sweep)
     return read.frame([r for r in runs if r.data.tags.get("bpexp.kind") != "sweep"])
+
+
+def report(
+    *sweeps: str,
+    uri: str | None = None,
+    experiment: str = "bpexp",
+    measure: str | None = None,
+    seed: int = 0,
+) -> "Report":
+    """What a sweep's runs say; of two sweeps, whether they agree; of none, the experiment.
+
+    The report has the ``answer`` in words, a ``table`` with a row a group, ``figures`` by name
+    as matplotlib objects, and ``files(["html"])``. ``sweeps`` are ids, their beginnings or
+    names. Raises ConfigError for a sweep that is not there.
+    """
+    from bpexp.study import sources
+    from bpexp.tracking import read
+    from bpexp.tracking.store import connect, locate
+
+    client = connect(locate(uri, Path.cwd(), os.environ))
+    if not sweeps:
+        return sources.of_experiment(client, experiment, measure, seed)
+    parents = [read.find(client, experiment, wanted) for wanted in sweeps]
+    return sources.of_sweeps(client, parents, measure, seed)
 
 
 def _compose(settings: dict[str, Settings]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-VERBS = ("ui", "runs", "show", "compare", "explain", "export", "reproduce", "resume")
+VERBS = ("ui", "runs", "show", "compare", "explain", "export", "reproduce", "resume", "report")
 
 
 def main() -> None:

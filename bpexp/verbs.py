@@ -1,4 +1,4 @@
-"""The verbs beside Hydra's overrides: ui, runs, show, compare, reproduce, resume."""
+"""The verbs that read a store: ui, runs, show, compare, report, export, reproduce, resume."""
 
 import argparse
 import os
@@ -76,6 +76,15 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--engine", choices=["auto", "numpy", "compiled"], default="auto",
                            help="how to train (auto)")  # fmt: skip
     reproduce.add_argument("--n-jobs", type=int, default=-1, help="workers (-1: all processors)")
+    report = add("report", _report, "What a sweep's runs say, with intervals and figures.")
+    report.add_argument("sweep", metavar="SWEEP", nargs="*",
+                        help="ids, their beginnings, or names; none: the whole experiment; "
+                        "two: do they agree?")  # fmt: skip
+    report.add_argument("--measure", help="rank by epochs_to_converge, final_loss, accuracy, "
+                        "test_loss or test_accuracy (the first there is)")  # fmt: skip
+    report.add_argument("--format", default="html", help="of html, md, csv, json (html)")
+    report.add_argument("-o", metavar="FOLDER", help="where to (outputs/reports/<sweep id>)")
+    report.add_argument("--seed", type=int, default=0, help="of the bootstrap's draws (0)")
     return parser
 
 
@@ -251,6 +260,47 @@ def _resume(store: Store, chosen: argparse.Namespace) -> None:
 
     finished = session.resume(store, chosen.experiment, chosen.sweep, ended=chosen.ended)
     sys.exit(session.EXIT[finished.status])
+
+
+def _report(store: Store, chosen: argparse.Namespace) -> None:
+    from bpexp.study import tables
+    from bpexp.study.page import ROWS
+    from bpexp.study.report import FORMATS
+    from bpexp.study.sources import keep, of_experiment, of_sweeps
+
+    formats = chosen.format.split(",")
+    if not set(formats) <= set(FORMATS):
+        raise ConfigError(f"--format must be of {', '.join(FORMATS)}, got {chosen.format!r}.")
+    if chosen.seed < 0:
+        raise ConfigError(f"--seed must be a whole number of at least 0, got {chosen.seed}.")
+    client = connect(store)
+    parents = [read.find(client, chosen.experiment, wanted) for wanted in chosen.sweep]
+    if parents:
+        report = of_sweeps(client, parents, chosen.measure, chosen.seed)
+    else:
+        report = of_experiment(client, chosen.experiment, chosen.measure, chosen.seed)
+    named = "-".join(p.info.run_id[:8] for p in parents) or _file_name(chosen.experiment)
+    folder = Path(chosen.o or Path("outputs") / "reports" / named)
+    for name, content in report.files(formats).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    if len(parents) == 1:
+        keep(client, parents[0], report)
+
+    from bpexp.review.terminal import console, text_table
+
+    out = console()
+    out.print(report.question, markup=False, soft_wrap=True)
+    out.print(report.answer, style="bold", markup=False, soft_wrap=True)
+    out.print(text_table(tables.brief(report.findings, 10)))
+    if len(report.findings.summaries) > 10:
+        out.print(f"10 of {len(report.findings.summaries)} groups; {ROWS} are in the report")
+    written = ", ".join(str(folder / f"report.{name}") for name in formats)
+    out.print(f"Written: {written}", markup=False, soft_wrap=True)
+
+
+def _file_name(experiment: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in experiment)
 
 
 def facts(run: "Run") -> dict[str, str]:

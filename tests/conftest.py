@@ -26,12 +26,17 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture
 def bpexp(tmp_path):
     """Runs ``python -m bpexp ...`` in an empty folder; returns the finished process."""
+    return program(tmp_path)
+
+
+def program(folder):
+    """The program started in ``folder``."""
 
     def run(*arguments, preexec_fn=None, **environment):
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
         return subprocess.run(
             [sys.executable, "-m", "bpexp", *arguments],
-            cwd=tmp_path, env=clean | environment, capture_output=True, text=True, timeout=170,
+            cwd=folder, env=clean | environment, capture_output=True, text=True, timeout=170,
             stdin=subprocess.DEVNULL, preexec_fn=preexec_fn,
         )  # fmt: skip
 

@@ -77,5 +77,5 @@ def _levels(key: str, rows: Sequence[Row]) -> list[str]:
 def png(figure: "Figure") -> bytes:
     """The figure as a PNG at print size."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
     return buffer.getvalue()

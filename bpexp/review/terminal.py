@@ -1,6 +1,6 @@
 """What a run or sweep prints. Colours and bars only where a terminal shows them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -129,6 +129,17 @@ def _ranking(out: Console, finished: Finished, best: list[Row]) -> None:
 
 def _number(value: float | None) -> str:
     return "" if value is None or value != value else f"{value:.6g}"
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> Table:
+    """A table of text; the first row is the header."""
+    header, *body = rows
+    out = Table(box=None, pad_edge=False)
+    for title in header:
+        out.add_column(title, justify="right")
+    for row in body:
+        out.add_row(*row)
+    return out
 
 
 def frame_table(frame: "pd.DataFrame") -> Table:

@@ -1,14 +1,23 @@
 """Runs read back from a store."""
 
+import io
 import json
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+import numpy as np
 
 from bpexp.checks import ConfigError
+from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow import MlflowClient as MlflowClient
+    from mlflow.entities import Run as Run
 
 FIGURES = ("final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy")
 
@@ -129,3 +138,62 @@ def _value(text: str) -> Any:
     except ValueError:
         return text
     return value if isinstance(value, int | float) and not isinstance(value, bool) else text
+
+
+def sweep_table(client: "MlflowClient", parent: "Run") -> "pd.DataFrame":
+    """One row a run of a sweep, as ``frame`` has them, and where each keeps its artifacts.
+
+    The parent's results.parquet holds all of it; where there is none, the runs are searched.
+    """
+    import pandas as pd
+
+    run_id, uri = parent.info.run_id, parent.info.artifact_uri
+    content = artifact(client, run_id, uri, "results.parquet")
+    if content is None:
+        experiment = client.get_experiment(parent.info.experiment_id).name
+        return runs_table(search(client, experiment, sweep=run_id))
+    table = pd.read_parquet(io.BytesIO(content)).assign(sweep=run_id)
+    # MLflow lays out the artifacts of all runs of one experiment alike.
+    return table.assign(artifacts=[uri.replace(run_id, child) for child in table["run_id"]])
+
+
+def runs_table(runs: Sequence["Run"]) -> "pd.DataFrame":
+    """``frame`` of the runs that are no sweep's parent, and where each keeps its artifacts."""
+    children = [run for run in runs if run.data.tags.get("bpexp.kind") != "sweep"]
+    return frame(children).assign(artifacts=[run.info.artifact_uri for run in children])
+
+
+def artifact(client: "MlflowClient", run_id: str, uri: str, name: str) -> bytes | None:
+    """The content of a run's artifact, or None; ``uri`` is the run's artifact folder."""
+    from mlflow.exceptions import MlflowException
+
+    parsed = urlparse(uri)
+    try:
+        if parsed.scheme in ("", "file"):
+            return (Path(unquote(parsed.path)) / name).read_bytes()
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
+    except (MlflowException, OSError):
+        return None
+
+
+def losses(client: "MlflowClient", rows: "pd.DataFrame", epochs: Array) -> Array:
+    """Loss of each run at the given epochs, (n_runs, n_epochs); nan after its end.
+
+    ``rows`` has ``run_id`` and ``artifacts``. A run without losses.npz is read from its loss
+    metric, with straight lines between the points logged.
+    """
+
+    def read_one(run_id: str, uri: str) -> Array:
+        content = artifact(client, run_id, uri, "losses.npz")
+        if content is not None:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                steps, values = np.arange(1, len(arrays["loss"]) + 1), arrays["loss"]
+        else:
+            points = sorted((m.step, m.value) for m in client.get_metric_history(run_id, "loss"))
+            steps, values = np.array(points or [(0, np.nan)]).T
+        inside = epochs <= steps[-1]
+        return np.where(inside, np.interp(epochs, steps, values), np.nan)
+
+    with ThreadPoolExecutor(8) as readers:
+        return np.array(list(readers.map(read_one, rows["run_id"], rows["artifacts"])))

@@ -1,0 +1,43 @@
+"""Files, tables and a note added to a run that has ended."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+NOTE, TABLES = "mlflow.note.content", "mlflow.loggedArtifacts"
+
+
+def attach(
+    client: "MlflowClient",
+    run: "Run",
+    files: Mapping[str, bytes],
+    tables: Mapping[str, "pd.DataFrame"],
+    section: str,
+    text: str,
+) -> None:
+    """Log files by their paths and tables as MLflow shows them; put ``text`` in the note.
+
+    What was attached before under the same names is replaced: ``mlflow.log_table`` would
+    append the rows. ``section`` heads the text in the note.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        for name, table in tables.items():
+            table.to_json(Path(folder) / name, orient="split", index=False)
+        client.log_artifacts(run.info.run_id, folder)
+    listed = json.loads(run.data.tags.get(TABLES, "[]"))
+    listed += [t for name in tables if (t := {"path": name, "type": "table"}) not in listed]
+    client.set_tag(run.info.run_id, TABLES, json.dumps(listed))
+    heading = f"### {section}"
+    before = run.data.tags.get(NOTE, "").partition(heading)[0].rstrip()
+    client.set_tag(run.info.run_id, NOTE, f"{before}\n\n{heading}\n\n{text}".lstrip())

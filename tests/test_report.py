@@ -1,0 +1,340 @@
+"""The report: what it says of runs that are known, and what it leaves in the store."""
+
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+import bpexp as package
+from bpexp.checks import ConfigError
+from bpexp.study import groups, report
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def rows(runs):
+    """A table as a store gives it: each run is (settings, seed, outcome, loss, epochs)."""
+    fixed = {"data.name": "xor", "epochs": 100, "stop.loss": None, "stop.correct": None}
+    return pd.DataFrame(
+        {
+            "run_id": f"{number:032x}", "sweep": "s", "seed": seed, **fixed, **settings,
+            "outcome": outcome, "final_loss": loss, "epochs_run": epochs, "accuracy": None,
+            "artifacts": "nowhere",
+        }
+        for number, (settings, seed, outcome, loss, epochs) in enumerate(runs)
+    )  # fmt: skip
+
+
+def built(frame, **options):
+    def flat(some, epochs):
+        return np.tile(np.linspace(1, 0.5, len(epochs)), (len(some), 1))
+
+    return report.build(frame, "a sweep", {}, flat, lambda row, name: None, **options)
+
+
+def by_lr(losses, outcome="completed"):
+    """Runs of lr -> its losses, seed by seed."""
+    return rows(
+        [
+            ({"lr": lr}, seed, outcome, loss, 100)
+            for lr, some in losses.items()
+            for seed, loss in enumerate(some)
+        ]
+    )
+
+
+def test_groups_are_all_that_varies_but_the_seed():
+    both = itertools.product((0.1, 1.0), ("2", "[8,4]"), range(3))
+    frame = rows([({"lr": lr, "hidden": h}, seed, "completed", 0.5, 100) for lr, h, seed in both])
+    found = groups.group(frame)
+    assert found.varying == {"hidden": ["2", "[8,4]"], "lr": ["0.1", "1"]}
+    assert [group.name for group in found.groups] == [
+        "hidden=2 lr=0.1", "hidden=2 lr=1", "hidden=[8,4] lr=0.1", "hidden=[8,4] lr=1",
+    ]  # fmt: skip
+    assert [len(group) for group in found.groups] == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.1, "0.1"), ("0.1", "0.1"), (2, "2"), ("[2]", "2"), ("2", "2"), ("[8, 4]", "[8,4]"),
+     ("[8,4]", "[8,4]"), (True, "true"), ("True", "true"), (None, "null"), ("None", "null"),
+     (float("nan"), "null"), (pd.NA, "null"), ("xor", "xor"), (1e-5, "1e-05")],
+)  # fmt: skip
+def test_a_setting_reads_the_same_from_a_table_and_from_mlflows_text(value, said):
+    assert groups.label(value) == said
+
+
+def test_the_best_median_is_first_and_the_answer_has_its_numbers():
+    made = built(by_lr({0.1: [0.5, 0.6, 0.7, 0.8, 0.9], 1.0: [0.1, 0.2, 0.3, 0.4, 0.45]}))
+    table = made.table
+    assert table["lr"].tolist() == ["1", "0.1"]
+    assert table["final_loss_median"].tolist() == [0.3, 0.7]
+    assert table["final_loss_iqm"].tolist() == pytest.approx([0.3, 0.7])
+    assert table["final_loss_mean"].tolist() == pytest.approx([0.29, 0.7])
+    assert table["best_is_better"][1] == 1.0
+    # Exact test of five against five, all apart: 2 / C(10, 5).
+    assert table["p"][1] == pytest.approx(2 / 252)
+    assert table["seeds_needed"][1] == 6
+    assert table["best_minus_this"][1] == pytest.approx(-0.4)
+    assert made.question == "Over 5 seeds on xor: which lr (0.1, 1) ends with the lowest loss?"
+    assert made.answer.startswith("lr=1 ends with the lowest loss: median final loss 0.3 (0.1 to")
+    assert "more than luck of the seed (p = 0.0079, corrected)" in made.answer
+
+
+def test_what_luck_could_have_done_is_called_luck():
+    made = built(by_lr({0.1: [0.1, 0.3, 0.5], 1.0: [0.2, 0.4, 0.6]}))
+    assert "can be luck of the seed" in made.answer
+    # U: 6 of the 9 pairs are better; 7.84888 / (6 / 36) = 47.09.
+    assert made.table["best_is_better"][1] == pytest.approx(6 / 9)
+    assert "about 48 seeds a group" in made.answer
+
+
+def test_one_seed_a_group_claims_nothing():
+    made = built(by_lr({0.1: [0.5], 1.0: [0.1], 3.0: [0.2]}))
+    assert "nothing can be said about luck of the seed" in made.answer
+    assert made.findings.comparisons == []
+
+
+def test_p_values_are_corrected_for_all_pairs():
+    made = built(by_lr({lr: (np.arange(8) + shift) / 20 for shift, lr in enumerate((1, 2, 3))}))
+    found = sorted(made.findings.comparisons, key=lambda c: c.p)
+    assert len(found) == 3
+    assert found[0].p_holm == pytest.approx(min(1.0, 3 * found[0].p))
+
+
+def test_a_diverged_run_is_worse_than_any_loss_and_is_counted():
+    frame = by_lr({0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]})
+    frame.loc[frame["final_loss"].isin([0.1, 0.2]), ["outcome", "final_loss"]] = ["diverged", 1e300]
+    table = built(frame).table
+    assert table["lr"].tolist() == ["0.1", "1"]
+    assert table["diverged"].tolist() == [0, 2]
+    assert table["final_loss_median"].tolist() == [0.6, np.inf]
+    assert table["best_is_better"][1] == pytest.approx(6 / 9)
+
+
+def test_runs_that_did_not_converge_are_censored_not_dropped():
+    frame = rows(
+        [
+            ({"lr": lr, "stop.loss": 0.1}, seed, outcome, 0.1, epochs)
+            for lr, ends in {
+                1.0: [("converged", 10), ("converged", 20), ("completed", 100)],
+                8.0: [("converged", 5), ("diverged", 7), ("completed", 100)],
+            }.items()
+            for seed, (outcome, epochs) in enumerate(ends)
+        ]
+    )
+    made = built(frame)
+    assert made.findings.measure.key == "epochs_to_converge"
+    table = made.table.set_index("lr")
+    assert table["converged"].to_dict() == {"1": 2, "8": 1}
+    # Of three runs two must converge for a median; without its censored runs lr=8 had 5.
+    assert table["epochs_median"].to_dict() == {"1": 20.0, "8": np.inf}
+    # The diverged run stays at risk to the end of its budget, not to epoch 7.
+    assert table["epochs_mean"].to_dict() == pytest.approx({"1": 130 / 3, "8": 205 / 3})
+    assert table["best_minus_this"]["8"] == pytest.approx(130 / 3 - 205 / 3)
+    assert "convergence" in made.figures
+
+
+def test_final_loss_ranks_where_some_groups_could_not_stop_early():
+    frame = rows([({"stop.loss": 0.1}, 0, "converged", 0.1, 10), ({}, 0, "completed", 0.2, 100)])
+    assert built(frame).findings.measure.key == "final_loss"
+    assert built(frame, measure="epochs_to_converge").findings.measure.key == "epochs_to_converge"
+    with pytest.raises(ConfigError, match="--measure must be one of epochs_to_converge, final"):
+        built(frame, measure="test_loss")
+
+
+def test_failed_runs_are_counted_and_repeated_ones_are_not_a_second_seed():
+    frame = rows(
+        [({}, 0, "completed", 0.1, 100), ({}, 0, "completed", 0.1, 100),
+         ({}, 1, "completed", 0.3, 100), ({}, 2, "failed", None, None)]
+    )  # fmt: skip
+    made = built(frame)
+    (row,) = made.table.to_dict("records")
+    assert (row["runs"], row["without_result"]) == (2, 1)
+    text = made.files(["md"])["report.md"].decode()
+    assert "1 runs repeat the settings and seed" in text
+    assert "1 runs failed or were interrupted" in text
+    with pytest.raises(ConfigError, match="at least one finished run"):
+        built(frame[frame["outcome"] == "failed"])
+
+
+def test_a_sweep_that_only_diverged_has_a_report():
+    made = built(by_lr({0.1: [1e300, 1e300], 1.0: [1e300, 1e300]}, "diverged"))
+    assert made.table["diverged"].tolist() == [2, 2]
+    assert list(made.files(["html"])) == ["report.html", "figures/loss_curves.png"]
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_holds_everything_and_believes_nothing():
+    frame = by_lr({"<script>alert(1)</script>": [0.1, 0.2], "b & c": [0.3, 0.4]})
+    made = built(frame)
+    text = made.files(["html"])["report.html"].decode()
+    page = Page(text)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "lr=<script>alert(1)</script>" in page.text
+    pictures = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
+    assert len(pictures) == len(made.figures) >= 3
+    assert all(source.startswith("data:image/png;base64,") for source in pictures)
+    assert not re.search(r"(?:https?:)?//\w", re.sub(r"base64,[^\"]+", "", text))
+    for word in (made.question, made.answer, "Holm", "Noether", "Wilson"):
+        assert word in page.text
+
+
+def test_the_same_runs_in_any_order_give_the_same_bytes():
+    frame = by_lr({0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]})
+    first = built(frame).files(report.FORMATS)
+    again = built(frame.sample(frac=1.0, random_state=1)).files(report.FORMATS)
+    assert first == again
+
+
+def test_many_groups_are_drawn_in_part_and_listed_in_full():
+    frame = by_lr({lr: [lr / 1000, lr / 999] for lr in range(1, 151)})
+    made = built(frame)
+    assert len(made.table) == 150
+    assert "The first 100 of 150 groups are shown." in made.files(["md"])["report.md"].decode()
+    legend = made.figures["loss_curves"].axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()][-1] == "lr=150"
+
+
+def two(first, second):
+    return pd.concat([by_lr(first), by_lr(second).assign(sweep="t")])
+
+
+def test_two_sweeps_of_the_same_runs_agree():
+    losses = {0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]}
+    made = built(two(losses, losses))
+    assert made.answer == (
+        "The sweeps agree: they hold the same runs. Of 6 runs with the same settings and seed 6 "
+        "are equal in loss and epochs to the last bit."
+    )
+
+
+def test_two_sweeps_that_differ_say_where():
+    low, high = np.arange(20) / 100, 1 + np.arange(20) / 100
+    made = built(two({0.1: low, 1.0: low}, {0.1: low + 0.001, 1.0: high}))
+    assert made.answer.startswith("The sweeps do not agree: 1 of 2 shared groups differ; the")
+    assert "in lr=1, where a run of the first sweep does better with probability 1" in made.answer
+    assert "Of 40 runs with the same settings and seed 0 are equal" in made.answer
+
+
+def test_two_sweeps_without_a_common_setting_say_so():
+    made = built(two({0.1: [0.1]}, {1.0: [0.1]}))
+    assert made.answer == "The sweeps share no configuration: they differ in lr (0.1, 1)."
+
+
+@pytest.fixture
+def swept(bpexp):
+    done = bpexp(
+        "-m", "seed=range(0,6)", "lr=2,8", "hidden=2,4", "epochs=300", "stop.loss=0.05",
+        "model.init_low=-1", "n_jobs=2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return bpexp
+
+
+def parent(folder):
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/outputs/mlflow.db")
+    experiment = client.get_experiment_by_name("bpexp").experiment_id
+    (found,) = client.search_runs([experiment], "tags.`bpexp.kind` = 'sweep'")
+    return client, found
+
+
+def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypatch):
+    client, run = parent(tmp_path)
+    said = swept("report", run.info.run_id[:8], "--format", "html,md,csv,json")
+    assert said.returncode == 0, said.stderr
+    assert said.stderr == ""
+    assert said.stdout.startswith("Over 6 seeds on xor: which combination of hidden (2, 4) and")
+    folder = tmp_path / "outputs" / "reports" / run.info.run_id[:8]
+    names = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    figures = {f"figures/{name}.png" for name in (
+        "loss_curves", "convergence", "distribution", "profiles", "best_of_n", "heat_maps",
+        "surfaces")}  # fmt: skip
+    assert names == figures | {f"report.{name}" for name in ("html", "md", "csv", "json")}
+    for name in figures:
+        assert (folder / name).read_bytes().startswith(PNG)
+    answer = json.loads((folder / "report.json").read_text())["answer"]
+    assert answer in said.stdout
+
+    # What MLflow reads back: the page, the figures, the table and the answer in the note.
+    logged = client.download_artifacts(run.info.run_id, "")
+    for name in figures | {"report.html"}:
+        assert (folder / name).read_bytes() == (tmp_path / logged / name).read_bytes()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    table = client.load_table(run.info.experiment_id, "ranking.json", [run.info.run_id])
+    assert table["rank"].tolist() == [1, 2, 3, 4]
+    note = client.get_run(run.info.run_id).data.tags["mlflow.note.content"]
+    assert note.startswith("Swept 24 runs")
+    assert note.endswith(answer)
+
+    # Again, with the answer in the store by now: the same bytes, and the note no longer.
+    first = (folder / "report.html").read_bytes()
+    assert swept("report", run.info.run_id[:8], "-o", "elsewhere").returncode == 0
+    assert (tmp_path / "elsewhere" / "report.html").read_bytes() == first
+    assert client.get_run(run.info.run_id).data.tags["mlflow.note.content"] == note
+
+    # The whole experiment says the same of the same runs.
+    assert swept("report", "--format", "csv").returncode == 0
+    whole = pd.read_csv(tmp_path / "outputs" / "reports" / "bpexp" / "report.csv")
+    pd.testing.assert_frame_equal(whole, pd.read_csv(folder / "report.csv"))
+
+    # From Python: the numbers are those of the runs themselves, the curves those they logged.
+    monkeypatch.chdir(tmp_path)
+    made = package.report(run.info.run_id)
+    runs = package.load_runs(run.info.run_id)
+    best = made.table.iloc[0]
+    mine = runs[(runs["lr"] == float(best["lr"])) & (runs["hidden"] == f"[{best['hidden']}]")]
+    assert best["final_loss_median"] == pytest.approx(mine["final_loss"].median())
+    line = made.figures["loss_curves"].axes[0].lines[0]
+    ends = [client.get_metric_history(r, "loss")[0].value for r in mine["run_id"]]
+    assert line.get_ydata()[0] == pytest.approx(np.quantile(ends, 0.5, method="inverted_cdf"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nope"], "RUN must be the id, its beginning, or the name of a run, got 'nope'."),
+        (["--format", "pdf"], "--format must be of html, md, csv, json, got 'pdf'."),
+        (["--measure", "x"], "--measure must be one of final_loss, accuracy for these runs"),
+        (["--experiment", "x"], "--experiment must be an experiment of this store, got 'x'."),
+        (["seed=1"], "SWEEP must be a sweep's parent run, got the run 'seed=1'."),
+        (["--seed", "-1"], "--seed must be a whole number of at least 0, got -1."),
+    ],
+)
+def test_a_report_that_cannot_be_made_is_one_sentence_and_writes_nothing(
+    one_sweep, arguments, said
+):
+    bpexp, folder = one_sweep
+    done = bpexp("report", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (folder / "outputs" / "reports").exists()
+
+
+@pytest.fixture(scope="module")
+def one_sweep(tmp_path_factory):
+    from conftest import program
+
+    folder = tmp_path_factory.mktemp("store")
+    assert program(folder)("-m", "seed=1,2", "epochs=5").returncode == 0
+    return program(folder), folder

@@ -12,7 +12,7 @@ from bpexp.results import TrainResult
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bpexp.study.report import Report
+    from bpexp.analysis.report import Report
 
 Settings = Any
 GROUPS = ("data", "model", "optimizer", "schedule")
@@ -81,7 +81,7 @@ def report(
     as matplotlib objects, and ``files(["html"])``. ``sweeps`` are ids, their beginnings or
     names. Raises ConfigError for a sweep that is not there.
     """
-    from bpexp.study import sources
+    from bpexp.analysis import sources
     from bpexp.tracking import read
     from bpexp.tracking.store import connect, locate
 

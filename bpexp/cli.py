@@ -84,6 +84,8 @@ def _run(config: "DictConfig") -> None:
     from bpexp.sweeps import plan
 
     composed = OmegaConf.to_container(config, resolve=True)
+    if isinstance(composed, dict) and composed.get("study") is not None:
+        _stop("+study must go with -m: it is a sweep.", 1)
     try:
         made = plan.make([composed], HydraConfig.get().overrides.task)  # type: ignore[list-item]
         finished = session.run(made, is_sweep=False)

@@ -207,11 +207,15 @@ SCHEDULES: dict[str, type[Schedule]] = {"constant": Schedule, "step": Step, "cos
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """Early ends: at this loss, with all outputs this close, or so long without progress."""
+    """Early ends: at this loss, with all outputs this close, or so long without progress.
+
+    ``restart`` draws the network anew after so many epochs without an end; epochs count on.
+    """
 
     loss: float | None = _setting(checks.optional(checks.real(0.0)), None)
     correct: float | None = _setting(checks.optional(checks.real(above=0.0)), None)
     patience: int | None = _setting(checks.optional(checks.integer(1)), None)
+    restart: int | None = _setting(checks.optional(checks.integer(1)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,11 +237,15 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking:
-    """Where runs are tracked, under which experiment, with how many loss points each."""
+    """Where runs are tracked, under which experiment, with how many loss points each.
+
+    Without ``runs`` a sweep is tracked as its parent alone, with the table of results.
+    """
 
     uri: str | None = _setting(checks.optional(checks.text), None)
     experiment: str = _setting(checks.text, "bpexp")
     points: int = _setting(checks.integer(0), 100)
+    runs: bool = _setting(checks.boolean, True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -263,10 +263,10 @@ def _resume(store: Store, chosen: argparse.Namespace) -> None:
 
 
 def _report(store: Store, chosen: argparse.Namespace) -> None:
-    from bpexp.study import tables
-    from bpexp.study.page import ROWS
-    from bpexp.study.report import FORMATS
-    from bpexp.study.sources import keep, of_experiment, of_sweeps
+    from bpexp.analysis import tables
+    from bpexp.analysis.page import ROWS
+    from bpexp.analysis.report import FORMATS
+    from bpexp.analysis.sources import keep, of_experiment, of_sweeps
 
     formats = chosen.format.split(",")
     if not set(formats) <= set(FORMATS):

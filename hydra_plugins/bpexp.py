@@ -4,9 +4,9 @@ Hydra imports this file at every start, so it imports nothing heavy.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -14,6 +14,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from bpexp.study.definition import Study
 
 
 @dataclass
@@ -86,8 +89,9 @@ class BpexpLauncher(Launcher):
         from bpexp.sweeps.compose import Composer
 
         composer = Composer(self.context.config_loader, self.config)
-        composed = [composer.compose(overrides) for overrides in job_overrides]
-        finished = session.run(plan.make(composed, self.typed), is_sweep=True)
+        study, jobs = _jobs(composer.compose(job_overrides[0]), job_overrides)
+        composed = (composer.compose(overrides) for overrides in jobs)
+        finished = session.run(plan.make(composed, self.typed, study), is_sweep=True)
         session.keep(finished, Path(str(self.config.hydra.sweep.dir)))
         status = session.EXIT[finished.status]
         if status:
@@ -99,5 +103,22 @@ class BpexpLauncher(Launcher):
             JobReturn(
                 overrides=list(overrides), status=JobStatus.COMPLETED, _return_value=row.final_loss
             )
-            for overrides, row in zip(job_overrides, finished.rows, strict=True)
+            for overrides, row in zip(jobs, finished.rows, strict=True)
         ]
+
+
+def _jobs(
+    first: Mapping[str, Any], job_overrides: Sequence[Sequence[str]]
+) -> "tuple[Study | None, Sequence[Sequence[str]]]":
+    """The study that is asked for, if one is, and each run's overrides."""
+    from bpexp.checks import ConfigError
+    from bpexp.study import definition
+
+    if first.get("study") is None:
+        return None, job_overrides
+    if len(job_overrides) > 1:
+        raise ConfigError(
+            f"+study must be all that is swept, got {len(job_overrides)} combinations."
+        )
+    asked = definition.parse(first["study"])
+    return asked, definition.jobs(asked, job_overrides[0])

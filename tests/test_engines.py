@@ -89,6 +89,7 @@ def lanes(draw):
         loss=st.sampled_from([None, 0.2, 0.05]),
         correct=st.sampled_from([None, 0.4]),
         patience=st.sampled_from([None, 3]),
+        restart=st.just(draw(st.sampled_from([None, None, 7]))),
     )
     rates = st.sampled_from([0.01, 0.5, 3.0, 1e5, 1e200])
     each = st.tuples(st.integers(0, 2**32 - 1), rates, stops)
@@ -182,9 +183,9 @@ def test_the_order_of_samples_is_a_permutation_and_goes_on_where_it_broke_off():
     configs = [replace(BASE, seed=s, batch_size=1) for s in (1, 2)]
     problem = pack._problem(configs[0], data())
     runs = np.arange(2)
-    whole = feed.make(configs, problem).orders(runs, 0, 20)
+    whole = feed.make(configs, problem, pack._lanes).orders(runs, 0, 20)
     assert (np.sort(whole, axis=1) == np.arange(4)[None, :, None]).all()
-    broken = feed.make(configs, problem)
+    broken = feed.make(configs, problem, pack._lanes)
     broken.orders(runs, 0, 8)
     np.testing.assert_array_equal(broken.orders(runs, 3, 20), whole[3:])
 

@@ -28,12 +28,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:User
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    """An empty folder to work in; returns its store's URI. MLflow's settings are put back."""
+    """An empty folder to work in; yields its store's URI. MLflow's settings are put back: it
+    also writes them to the environment, where later tests would find them.
+    """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    before = mlflow.get_tracking_uri()
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     yield f"sqlite:///{tmp_path}/outputs/mlflow.db"
-    mlflow.set_tracking_uri(before)
+    mlflow.set_tracking_uri(None)
 
 
 def exported(capsys, run, *options):

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import bpexp as package
+from bpexp.analysis import groups, report
 from bpexp.checks import ConfigError
-from bpexp.study import groups, report
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -236,7 +236,9 @@ def test_a_kept_plan_notices_other_data(tmp_path):
     assert kept_plan.from_bytes(kept_plan.to_bytes(plan)).configs == [same]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f\x8b", gzip.compress(b"[]", mtime=0), gzip.compress(b"{}", mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1f\x8b", gzip.compress(b"[]", mtime=0), gzip.compress(b"{}", mtime=0)]
+)
 def test_a_broken_plan_is_one_sentence(content):
     with pytest.raises(ConfigError, match=r"^the sweep's plan must be readable"):
         kept_plan.from_bytes(content)

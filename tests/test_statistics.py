@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from bpexp.study import statistics, survival
-from bpexp.study.survival import Times
+from bpexp.analysis import statistics, survival
+from bpexp.analysis.survival import Times
 
 # Ten runs of X and eight of Y on three tasks. rliable 1.2.0 on these: aggregate_iqm
 # 0.528125 and 0.7875; probability_of_improvement of -X over -Y 0.78125, 0.83125, 0.49375 by

@@ -1,32 +1,45 @@
 """What an epoch is fed: its multiple of the learning rate, and the samples' order."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bpexp.config import Cosine, Schedule, Step, TrainConfig
-from bpexp.engines.problem import Integers, Problem
+from bpexp.engines.problem import Integers, Lanes, Problem
 from bpexp.engines.train import Feed
 from bpexp.nn.elementary import cos_of_turns
 from bpexp.typing import Array
 
 
-def make(configs: Sequence[TrainConfig], problem: Problem) -> Feed:
-    """The feed of a pack; batches smaller than the data set come in a seeded order."""
+def make(
+    configs: Sequence[TrainConfig],
+    problem: Problem,
+    draw: Callable[[Sequence[TrainConfig], Problem], Lanes],
+) -> Feed:
+    """The feed of a pack; batches smaller than the data set come in a seeded order.
+
+    ``draw`` makes the first lanes of configurations.
+    """
     first, n_samples = configs[0], len(problem.X)
 
     def multiples(start: int, stop: int) -> Array:
         return factors(first.schedule, first.epochs, start, stop)
 
+    def restarted(runs: Integers, times: int) -> Lanes:
+        chosen = [configs[run] for run in runs]
+        again = [replace(c, seed=restart_seed(c.seed, times)) for c in chosen]
+        return replace(draw(again, problem), run=runs)
+
     if problem.batch_size == n_samples:
-        return Feed(multiples, lambda runs, start, stop: None)
+        return Feed(multiples, lambda runs, start, stop: None, first.stop.restart, restarted)
     orders = [_Order(config.seed, n_samples) for config in configs]
 
     def drawn(runs: Integers, start: int, stop: int) -> Integers:
         return np.stack([orders[run].epochs(start, stop) for run in runs], axis=-1)
 
-    return Feed(multiples, drawn)
+    return Feed(multiples, drawn, first.stop.restart, restarted)
 
 
 class _Order:
@@ -42,6 +55,11 @@ class _Order:
         new = [self._rng.permutation(n_samples) for _ in range(stop - start - len(kept))]
         self._first, self._drawn = start, np.vstack([kept, *new]) if new else kept
         return self._drawn[: stop - start]
+
+
+def restart_seed(seed: int, times: int) -> int:
+    """The seed of the weights that a run is restarted with for so many-th time."""
+    return int(stream(seed, f"restart {times}").randint(0, 2**32, dtype=np.uint32))
 
 
 def stream(seed: int, purpose: str) -> np.random.RandomState:

@@ -72,7 +72,9 @@ def train_pack(configs: Sequence[TrainConfig], engine: Engine) -> Iterator[tuple
     dataset = load(first.data)
     problem = _problem(first, dataset)
     lanes = _lanes(configs, problem)
-    for index, result in train(problem, lanes, first.epochs, feed.make(configs, problem), engine):
+    for index, result in train(
+        problem, lanes, first.epochs, feed.make(configs, problem, _lanes), engine
+    ):
         yield index, _judge(result, dataset, problem)
 
 

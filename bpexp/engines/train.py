@@ -26,10 +26,14 @@ class Feed:
 
     ``factors(start, stop)``: the learning rate's multiple in these epochs, (stop - start,).
     ``orders(runs, start, stop)``: the samples' order for these runs, or None for index order.
+    After every ``restart`` epochs (never, for None) ``restarted(runs, times)`` are the lanes
+    that go on for these runs, drawn anew for so many-th time.
     """
 
     factors: Callable[[int, int], Array]
     orders: Callable[[Integers, int, int], Integers | None]
+    restart: int | None
+    restarted: Callable[[Integers, int], Lanes]
 
 
 def train(
@@ -42,6 +46,8 @@ def train(
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         while done < epochs and len(lanes.run):
             stop = min(epochs, done + _chunk(problem, len(lanes.run)))
+            if feed.restart:
+                stop = min(stop, (done // feed.restart + 1) * feed.restart)
             orders = feed.orders(lanes.run, done, stop)
             losses, endings, stopped = engine(problem, lanes, feed.factors(done, stop), orders)
             done += len(losses)
@@ -63,6 +69,8 @@ def train(
                 )
             if len(ended):
                 lanes = lanes.take(np.setdiff1d(np.arange(len(lanes.run)), ended))
+            if feed.restart and done % feed.restart == 0 and len(lanes.run):
+                lanes = feed.restarted(lanes.run, done // feed.restart)
 
 
 def _chunk(problem: Problem, n_lanes: int) -> int:

@@ -5,8 +5,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bpexp.config import flatten, plain
 from bpexp.review import figures
+from bpexp.study import verdict
+from bpexp.study.verdict import Verdict, markdown
 from bpexp.sweeps.execute import Finished, Row
 from bpexp.sweeps.plan import shown
 from bpexp.tracking import environment
@@ -74,6 +78,21 @@ def _few(values: Sequence[str]) -> str:
     return f"{', '.join(values[:3])} ... {values[-1]} ({len(values)} values)"
 
 
+def verdicts(finished: Finished) -> list[Verdict]:
+    """A study's verdicts, from its runs row by row."""
+    study = finished.plan.study
+    assert study is not None
+    values = np.full(len(finished.plan.configs), np.nan)
+    for row in finished.rows:
+        if row.epochs_run is None or row.outcome == "diverged":
+            continue
+        if study.measure == "final_loss":
+            values[row.index] = row.final_loss
+        elif row.outcome == "converged":
+            values[row.index] = row.epochs_run - (study.measure == "updates")
+    return verdict.verdicts(study, list(values.reshape(len(study.rows), study.trials)))
+
+
 def sweep_record(finished: Finished, started: int, ended: int) -> RunRecord:
     """What the parent run of a sweep holds."""
     frame = table(finished)
@@ -89,9 +108,15 @@ def sweep_record(finished: Finished, started: int, ended: int) -> RunRecord:
     }
     if best:
         files |= {"summary.png": figures.png(figures.summary(finished.plan, best))}
+    if finished.plan.study is not None:
+        judged = verdicts(finished)
+        told = markdown(finished.plan.study, judged)
+        files |= {"study.md": told.encode()}
+    else:
+        told = note(finished)
     varied = {f"sweep.{key}": values for key, values in _swept(finished).items()}
     tags = environment.tags() | {
-        "mlflow.note.content": note(finished),
+        "mlflow.note.content": told,
         "bpexp.kind": "sweep",
         "bpexp.best_run": best[0].run_id if best else "none",
     }

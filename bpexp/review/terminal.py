@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bpexp.data import load
-from bpexp.review.summary import ranked
+from bpexp.review.summary import ranked, verdicts
+from bpexp.study import verdict
 from bpexp.sweeps.execute import Finished, Row
 from bpexp.sweeps.plan import Plan, shown
 from bpexp.sweeps.pool import workers
@@ -32,7 +33,13 @@ def announce(out: Console, plan: Plan, store: Store) -> None:
     n, config = len(plan.configs), plan.configs[0]
     sizes = "-".join(map(str, _sizes(plan)))
     where = f"experiment {plan.session.tracking.experiment!r} in {store.shown}"
-    if n == 1:
+    if plan.study is not None:
+        rows, trials = len(plan.study.rows), plan.study.trials
+        out.print(
+            f"Study {plan.study.name}: {rows} row{'s' * (rows > 1)} of {trials} trials on "
+            f"{workers(plan.session.n_jobs)} workers, tracked as {where}", soft_wrap=True
+        )  # fmt: skip
+    elif n == 1:
         out.print(
             f"1 run of {config.data.name}, layers {sizes}, tracked as {where}", soft_wrap=True
         )
@@ -82,6 +89,11 @@ def report(out: Console, finished: Finished, store: Store) -> None:
     best = ranked(finished.rows)
     if finished.single is not None and best:
         _single(out, finished, best[0])
+    elif finished.plan.study is not None:
+        judged = verdicts(finished)
+        out.print(text_table(verdict.table(judged)))
+        for sentence in verdict.claims(judged):
+            out.print(sentence, markup=False, soft_wrap=True)
     elif best:
         _ranking(out, finished, best)
     for row in finished.rows:

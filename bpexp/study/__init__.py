@@ -1,1 +1,1 @@
-"""From runs to findings: groups over seeds, statistics, figures and the report."""
+"""Published experiments: run again, and their tables compared row by row."""

@@ -160,6 +160,8 @@ def _interrupts_held() -> Iterator[None]:
 
 def sweep_name(plan: Plan) -> str:
     """lr x seed, 30 runs."""
+    if plan.study is not None:
+        return f"study {plan.study.name}, {len(plan.configs)} runs"
     return (
         f"sweep {' x '.join(plan.varying) or plan.configs[0].data.name}, {len(plan.configs)} runs"
     )
@@ -172,6 +174,8 @@ def _track(
     parent: str | None,
     started: int,
 ) -> list[Row]:
+    if parent is not None and not plan.session.tracking.runs:
+        return [_row(plan, index, "", result) for index, result in results]
     tags = environment.tags() | {process.TAG: process.own()}
     tags |= {"bpexp.sweep": parent} if parent else provenance.tags(plan)
     points, ended = plan.session.tracking.points, _now()

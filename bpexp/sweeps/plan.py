@@ -10,6 +10,7 @@ from bpexp.config import Session, TrainConfig, flatten, parse, plain
 from bpexp.data import load
 from bpexp.data.source import check_fit
 from bpexp.engines import choose, pack
+from bpexp.study.definition import Study
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Plan:
     """Configurations in order, the session they share, and per run the values that vary.
 
     ``overrides`` are what was typed; ``composed`` is the first run's configuration as composed.
+    The runs of a ``study`` come row by row.
     """
 
     configs: Sequence[TrainConfig]
@@ -25,6 +27,7 @@ class Plan:
     values: Sequence[Mapping[str, Any]]
     overrides: tuple[str, ...] = ()
     composed: Mapping[str, Any] = field(default_factory=dict)
+    study: Study | None = None
 
     @cached_property
     def names(self) -> list[str]:
@@ -36,7 +39,11 @@ class Plan:
 SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
 
 
-def make(composed: Iterable[Mapping[str, Any]], overrides: Sequence[str] = ()) -> Plan:
+def make(
+    composed: Iterable[Mapping[str, Any]],
+    overrides: Sequence[str] = (),
+    study: Study | None = None,
+) -> Plan:
     """Check every job of a sweep, data included. Raises ConfigError on the first bad one."""
     configs: list[TrainConfig] = []
     session: Session | None = None
@@ -65,7 +72,7 @@ def make(composed: Iterable[Mapping[str, Any]], overrides: Sequence[str] = ()) -
         if key not in numerics:
             numerics[key] = _resolved(config, session.engine)
         configs[index] = replace(config, numerics=numerics[key])
-    return Plan(configs, session, varying, values_of, tuple(overrides), first)
+    return Plan(configs, session, varying, values_of, tuple(overrides), first, study)
 
 
 def again(configs: Sequence[TrainConfig], session: Session, varying: Sequence[str]) -> Plan:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from bpexp.study import tables
-from bpexp.study.agreement import Agreement
-from bpexp.study.curves import MOST
-from bpexp.study.findings import Findings
-from bpexp.study.statistics import RESAMPLES
+from bpexp.analysis import tables
+from bpexp.analysis.agreement import Agreement
+from bpexp.analysis.curves import MOST
+from bpexp.analysis.findings import Findings
+from bpexp.analysis.statistics import RESAMPLES
 
 ROWS = 100
 """So many groups and comparisons are on the page; the table of numbers has all."""

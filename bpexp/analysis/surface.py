@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from bpexp.analysis.findings import Findings
+from bpexp.analysis.groups import MEASURES
 from bpexp.checks import ConfigError
 from bpexp.config import TrainConfig, parse_train
 from bpexp.data import load
@@ -15,8 +17,6 @@ from bpexp.data.dataset import Dataset
 from bpexp.nn.arithmetic import NATIVE
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network
-from bpexp.study.findings import Findings
-from bpexp.study.groups import MEASURES
 from bpexp.typing import Array
 
 if TYPE_CHECKING:

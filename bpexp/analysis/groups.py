@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bpexp.analysis.survival import Times
 from bpexp.checks import ConfigError
 from bpexp.config import keys
-from bpexp.study.survival import Times
 from bpexp.typing import Array
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from bpexp.study import statistics, survival
-from bpexp.study.groups import ACCURACIES, Group, Grouped, Measure, measured
-from bpexp.study.statistics import Interval
-from bpexp.study.survival import Curve
+from bpexp.analysis import statistics, survival
+from bpexp.analysis.groups import ACCURACIES, Group, Grouped, Measure, measured
+from bpexp.analysis.statistics import Interval
+from bpexp.analysis.survival import Curve
 from bpexp.typing import Array
 
 ALL_PAIRS = 6

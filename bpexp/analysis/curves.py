@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bpexp.study.groups import Group, numbers
+from bpexp.analysis.groups import Group, numbers
 from bpexp.typing import Array
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from bpexp.analysis import curves, figures, page, tables, words
+from bpexp.analysis.agreement import Agreement, agree
+from bpexp.analysis.curves import Band, ReadLosses
+from bpexp.analysis.findings import Findings, find
+from bpexp.analysis.groups import MEASURES, SWEEP, Grouped, Measure, can_converge, group, measured
+from bpexp.analysis.surface import ReadArtifact, Surface, surfaces
 from bpexp.checks import ConfigError
-from bpexp.study import curves, figures, page, tables, words
-from bpexp.study.agreement import Agreement, agree
-from bpexp.study.curves import Band, ReadLosses
-from bpexp.study.findings import Findings, find
-from bpexp.study.groups import MEASURES, SWEEP, Grouped, Measure, can_converge, group, measured
-from bpexp.study.surface import ReadArtifact, Surface, surfaces
 
 if TYPE_CHECKING:
     import pandas as pd

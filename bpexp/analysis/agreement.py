@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bpexp.study.findings import Comparison, compare
-from bpexp.study.groups import SWEEP, Group, Grouped, Measure, numbers
-from bpexp.study.words import ALPHA, interval, listed, p_value
+from bpexp.analysis.findings import Comparison, compare
+from bpexp.analysis.groups import SWEEP, Group, Grouped, Measure, numbers
+from bpexp.analysis.words import ALPHA, interval, listed, p_value
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bpexp.analysis.report import Report, build
 from bpexp.checks import ConfigError
-from bpexp.study.report import Report, build
 from bpexp.tracking import attach, read
 from bpexp.typing import Array
 

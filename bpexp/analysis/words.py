@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from bpexp.study.findings import Comparison, Findings, Summary
-from bpexp.study.groups import Measure
-from bpexp.study.statistics import Interval
+from bpexp.analysis.findings import Comparison, Findings, Summary
+from bpexp.analysis.groups import Measure
+from bpexp.analysis.statistics import Interval
 
 ALPHA = 0.05
 

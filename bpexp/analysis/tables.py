@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from bpexp.study.findings import Comparison, Findings, Summary
-from bpexp.study.groups import MEASURES
-from bpexp.study.statistics import Interval
-from bpexp.study.words import interval, number, p_value
+from bpexp.analysis.findings import Comparison, Findings, Summary
+from bpexp.analysis.groups import MEASURES
+from bpexp.analysis.statistics import Interval
+from bpexp.analysis.words import interval, number, p_value
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bpexp.study.statistics import CONFIDENCE, Interval
+from bpexp.analysis.statistics import CONFIDENCE, Interval
 from bpexp.typing import Array
 
 

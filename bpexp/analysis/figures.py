@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bpexp.study import statistics
-from bpexp.study.curves import Band
-from bpexp.study.findings import Findings, Summary
-from bpexp.study.groups import MEASURES, Measure
-from bpexp.study.surface import Surface
+from bpexp.analysis import statistics
+from bpexp.analysis.curves import Band
+from bpexp.analysis.findings import Findings, Summary
+from bpexp.analysis.groups import MEASURES, Measure
+from bpexp.analysis.surface import Surface
 from bpexp.typing import Array
 
 if TYPE_CHECKING:

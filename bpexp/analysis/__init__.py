@@ -1,0 +1,1 @@
+"""From runs to findings: groups over seeds, statistics, figures and the report."""

@@ -16,6 +16,8 @@ from bpexp.reproduce.stored import result_of
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.store import locate
 
+pytestmark = pytest.mark.long
+
 SWEEP = ["-m", "hidden=2,3,4", "seed=range(0,4)", "lr=0.1,1", "epochs=3000", "engine=numpy",
          "n_jobs=2"]  # fmt: skip
 TRACKERS = {

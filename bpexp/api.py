@@ -1,12 +1,14 @@
 """bpexp from Python."""
 
+import copy
 import itertools
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpexp.cli import conf_dir
+from bpexp.config import conf_dir
 from bpexp.results import TrainResult
 
 if TYPE_CHECKING:
@@ -93,12 +95,8 @@ def report(
 
 
 def _compose(settings: dict[str, Settings]) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        groups = [f"{k}={v}" for k, v in settings.items() if k in GROUPS and isinstance(v, str)]
-        composed: Any = OmegaConf.to_container(compose("config", groups), resolve=False)
+    chosen = {k: v for k, v in settings.items() if k in GROUPS and isinstance(v, str)}
+    composed: Any = copy.deepcopy(_chosen(tuple(chosen.items())))
     for key, value in settings.items():
         if key in GROUPS and isinstance(value, str):
             continue
@@ -108,6 +106,17 @@ def _compose(settings: dict[str, Settings]) -> dict[str, Any]:
             node = node.setdefault(part, {})
         node[last] = _listed(value)
     return dict(composed)
+
+
+@lru_cache(maxsize=64)
+def _chosen(groups: tuple[tuple[str, str], ...]) -> Any:
+    """The configuration with these groups chosen; Hydra takes tens of milliseconds for it."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("config", [f"{group}={name}" for group, name in groups])
+    return OmegaConf.to_container(config, resolve=False)
 
 
 def _listed(value: Any) -> Any:

@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -32,19 +31,13 @@ def main() -> None:
         _hydra()
 
 
-def conf_dir() -> Path:
-    """The folder of configurations: in a wheel inside the package, in a checkout beside it."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
-
-
 def _hydra() -> None:
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from bpexp.checks import ConfigError
+    from bpexp.config import conf_dir
 
     # With this Hydra raises its errors rather than printing several lines and leaving.
     asked = os.environ.get("HYDRA_FULL_ERROR")

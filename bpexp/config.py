@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from bpexp import checks
@@ -403,3 +404,10 @@ def keys() -> list[str]:
     nested += PARTS.items()
     dotted = [f"{group}.{f.name}" for group, cls in nested for f in fields(cls)]
     return sorted({*TOP, *GROUPS, *PARTS, "n_jobs", "engine", "reuse", *dotted})
+
+
+def conf_dir() -> Path:
+    """The folder of configurations: in a wheel inside the package, in a checkout beside it."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"

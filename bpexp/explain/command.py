@@ -9,7 +9,7 @@ from typing import Any, cast
 from rich.console import Console
 
 from bpexp.checks import ConfigError
-from bpexp.cli import conf_dir
+from bpexp.config import conf_dir
 from bpexp.data import load
 from bpexp.explain import html, markdown, text
 from bpexp.explain.page import page

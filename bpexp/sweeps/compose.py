@@ -82,7 +82,7 @@ def recompose(overrides: Sequence[str]) -> list[Plain]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    from bpexp.cli import conf_dir
+    from bpexp.config import conf_dir
     from bpexp.sweeps.expand import expand
 
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):

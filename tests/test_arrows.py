@@ -27,7 +27,7 @@ def test_arrows(file):
     def uses(*names):
         return any(u == name or u.startswith(f"{name}.") for u in used for name in names)
 
-    if room in ("nn", "data", "config.py", "results.py", "run.py"):
+    if room in ("nn", "engines", "data", "config.py", "results.py", "checks.py"):
         assert not uses("hydra", "omegaconf", "joblib", "mlflow", "bpexp.sweeps", "bpexp.tracking")
     if room == "nn":
         assert not uses("bpexp.config", "bpexp.data")

@@ -213,6 +213,15 @@ def test_divergence_is_reported_and_not_a_failure(bpexp, tmp_path):
     assert run.data.tags["bpexp.outcome"] == "diverged"
 
 
+def test_many_diverged_runs_are_counted_and_do_not_hide_the_ranking(bpexp):
+    done = bpexp("-m", "model=regressor", "lr=1e-3,1e200", "seed=range(0,12)", "epochs=20")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert sum(line.startswith("diverged: lr=1e+200 seed=") for line in lines) == 10
+    assert "diverged: 2 more (results.csv has them all)" in lines
+    assert "Best 10 of 12" in [line.strip() for line in lines]
+
+
 def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "bpexp", "-m", "seed=1,2,3", "epochs=20,400000000", "n_jobs=2"],

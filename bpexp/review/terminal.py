@@ -96,13 +96,20 @@ def report(out: Console, finished: Finished, store: Store) -> None:
             out.print(sentence, markup=False, soft_wrap=True)
     elif best:
         _ranking(out, finished, best)
-    for row in finished.rows:
-        if row.outcome in ("failed", "diverged"):
-            out.print(f"{row.outcome}: {row.name}: {row.reason}", markup=False, soft_wrap=True)
+    for outcome in ("failed", "diverged"):
+        _unsound(out, [row for row in finished.rows if row.outcome == outcome])
     if finished.interrupted:
         left = sum(r.outcome == "interrupted" for r in finished.rows)
         out.print(f"Interrupted: {len(finished.rows) - left} runs kept, {left} marked KILLED.")
     out.print(f"Review: {store.ui_command}", markup=False, soft_wrap=True)
+
+
+def _unsound(out: Console, rows: Sequence[Row]) -> None:
+    """Ten of them with their reasons; thousands would hide the ranking."""
+    for row in rows[:10]:
+        out.print(f"{row.outcome}: {row.name}: {row.reason}", markup=False, soft_wrap=True)
+    if len(rows) > 10:
+        out.print(f"{rows[0].outcome}: {len(rows) - 10} more (results.csv has them all)")
 
 
 def _single(out: Console, finished: Finished, row: Row) -> None:

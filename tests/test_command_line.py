@@ -63,13 +63,13 @@ def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
     done = bpexp("-m", "lr=0.1,1", "seed=range(0,3)", "epochs=200", "n_jobs=2")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert "6 runs over seed (3 values), lr (2 values) on 2 workers" in done.stdout
+    assert "6 runs over lr (2 values), seed (3 values) on 2 workers" in done.stdout
     runs = tracked(tmp_path)
     (parent,) = [r for r in runs if r.data.tags.get("bpexp.kind") == "sweep"]
     children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert len(children) == 6
     assert {r.info.run_name for r in children} == {
-        f"seed={s} lr={lr}" for s in range(3) for lr in ("0.1", "1")
+        f"lr={lr} seed={s}" for s in range(3) for lr in ("0.1", "1")
     }
     best = min(children, key=lambda r: r.data.metrics["final_loss"])
     assert best.info.run_name in parent.data.tags["mlflow.note.content"]

@@ -97,7 +97,9 @@ def _varying(configs: Sequence[TrainConfig]) -> tuple[tuple[str, ...], Sequence[
     """The dotted keys that vary, and each run's values of them."""
     varying: list[str] = []
     values: list[dict[str, Any]] = [{} for _ in configs]
-    for name in (f.name for f in fields(TrainConfig)):
+    # The seed comes last, as in `lr=0.1 seed=3`: it says which one of those runs.
+    names = sorted((f.name for f in fields(TrainConfig)), key=lambda name: name == "seed")
+    for name in names:
         parts = [getattr(config, name) for config in configs]
         flat = {part: flatten({name: plain(part)}) for part in dict.fromkeys(parts)}
         keys = dict.fromkeys(key for one in flat.values() for key in one)

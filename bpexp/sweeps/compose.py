@@ -2,22 +2,41 @@
 
 Hydra composes a job in some 60 ms. Jobs of a sweep mostly differ by plain values, so
 the composition of what they share is kept and values are set on a copy. Whatever that
-cannot express (additions, deletions, interpolations, packages, values that are groups)
-goes through Hydra's own loader.
+cannot express (interpolations, values that are groups, additions and deletions that
+touch what came before them) goes through Hydra's own loader.
 """
 
-import copy
+import re
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, QuotedString
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 Plain = dict[str, Any]
+Path = tuple[str, ...]
+
+KEPT = 1024
+"""Compositions and overrides that are remembered: a sweep repeats few, but may have many."""
+
+
+class Part(NamedTuple):
+    """An override, read. ``path`` of a value is the key it goes to; () of a choice of group.
+
+    ``is_set``: ``value`` may be put in the place of one that is there already.
+    ``is_alone``: what it comes to, or what is wrong with it, is Hydra's to say.
+    """
+
+    text: str
+    path: Path = ()
+    value: Any = None
+    is_set: bool = False
+    is_alone: bool = False
 
 
 class Composer:
@@ -25,55 +44,72 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader, self._master = loader, master
-        self._bases: dict[tuple[str, ...], tuple[Plain, bool]] = {}
-        self._parse = cache(self._parse_one)
+        self._parser = OverridesParser.create(config_loader=loader)
+        self._is_group = lru_cache(KEPT)(self._find_group)
+        self._read = lru_cache(KEPT)(self._read_one)
+        self._base = lru_cache(KEPT)(self._compose_base)
 
     def compose(self, overrides: Sequence[str]) -> Plain:
-        """The job's configuration as plain containers, interpolations resolved."""
-        parsed = [self._parse(text) for text in overrides]
-        values = [(o, path) for o, path in parsed if path is not None]
-        rest = tuple(
-            text for text, (_, path) in zip(overrides, parsed, strict=True) if path is None
-        )
-        if rest not in self._bases:
-            self._bases[rest] = self._load(list(rest))
-        base, quick = self._bases[rest]
-        if quick and all(_is_leaf(base, path) for _, path in values):
-            config = copy.deepcopy(base)
-            for override, path in values:
-                node = config
-                for key in path[:-1]:
-                    node = node[key]
-                node[path[-1]] = _plain(override.value())
-            return config
-        return self._load(list(overrides))[0]
+        """The job's configuration as plain containers, interpolations resolved.
 
-    def _parse_one(self, text: str) -> tuple[Override, tuple[str, ...] | None]:
-        """The override, and its path if it is a plain value set on an existing key."""
-        override = OverridesParser.create(config_loader=self._loader).parse_override(text)
-        value = override.value()
-        plain = (
-            override.type is OverrideType.CHANGE
-            and override.package is None
-            and not override.key_or_group.startswith("hydra")
-            and "@" not in override.key_or_group
-            and not self._loader.list_groups(override.key_or_group)
-            and not self._is_group(override.key_or_group)
+        What overrides leave alone is shared with other jobs: read it only. Raises what
+        Hydra's loader raises.
+        """
+        parts = [self._part(text) for text in overrides]
+        if _can_be_parted(parts):
+            base = self._base(tuple(part.text for part in parts if not part.is_set))
+            values = [part for part in parts if part.is_set]
+            if base is not None and all(_is_leaf(base, part.path) for part in values):
+                return _with_values(base, values)
+        return self._resolved(self._load(overrides))
+
+    def _part(self, text: str) -> Part:
+        """Whole numbers, which seeds are, without Hydra's parser: it takes 0.15 ms."""
+        found = _INTEGER.fullmatch(text)
+        if found and not self._is_group(found[1]):
+            return Part(text, tuple(found[1].split(".")), int(found[2]), is_set=True)
+        return self._read(text)
+
+    def _read_one(self, text: str) -> Part:
+        try:
+            override = self._parser.parse_override(text)
+        except HydraException:
+            return Part(text, is_alone=True)
+        key, value = override.key_or_group, override.value()
+        if _is_alone(override):
+            return Part(text, is_alone=True)
+        if self._is_group(key) and not isinstance(value, dict):
+            return Part(text)
+        is_set = (
+            override.package is None
+            and override.type in (OverrideType.CHANGE, OverrideType.FORCE_ADD)
             and not isinstance(value, dict)
-            and "${" not in text
+            and not key.startswith("hydra.")
         )
-        return override, tuple(override.key_or_group.split(".")) if plain else None
+        return Part(text, tuple(key.split(".")), value, is_set)
 
-    def _is_group(self, key: str) -> bool:
-        return bool(self._loader.get_group_options(key, results_filter=ObjectType.CONFIG))
+    def _find_group(self, key: str) -> bool:
+        return any(source.is_group(key) for source in self._loader.get_sources())
 
-    def _load(self, overrides: list[str]) -> tuple[Plain, bool]:
-        """The composed job, and whether it is free of interpolations."""
-        config = self._loader.load_sweep_config(self._master, overrides)
-        config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        raw = OmegaConf.to_container(config)
-        resolved = OmegaConf.to_container(config, resolve=True)
-        return resolved, raw == resolved  # type: ignore[return-value]
+    def _compose_base(self, overrides: tuple[str, ...]) -> Plain | None:
+        """What jobs share; None where it holds interpolations or cannot be composed by itself."""
+        try:
+            raw: Any = OmegaConf.to_container(self._load(overrides))
+        except (HydraException, OmegaConfBaseException, ValueError):
+            return None
+        return None if _interpolates(raw) else raw
+
+    def _load(self, overrides: Sequence[str]) -> DictConfig:
+        config = self._loader.load_sweep_config(self._master, list(overrides))
+        return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+    def _resolved(self, config: DictConfig) -> Plain:
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+_INTEGER = re.compile(
+    r"((?!hydra\.)[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)=(0|-?[1-9][0-9]{0,17})", re.ASCII
+)
 
 
 def recompose(overrides: Sequence[str]) -> list[Plain]:
@@ -95,7 +131,41 @@ def recompose(overrides: Sequence[str]) -> list[Plain]:
         return [composer.compose(job) for job in expand(parser.parse_overrides(list(overrides)))]
 
 
-def _is_leaf(config: Plain, path: tuple[str, ...]) -> bool:
+def _is_alone(override: Override) -> bool:
+    """What only Hydra can say: interpolations, sweeps inside a job, other folders to search."""
+    return (
+        override.is_sweep_override()
+        or override.get_key_element() == "hydra.searchpath"
+        or _interpolates(override.value())
+    )
+
+
+def _interpolates(value: Any) -> bool:
+    if isinstance(value, str):
+        return "${" in value
+    if isinstance(value, dict):
+        return any(_interpolates(item) for item in value.values())
+    return isinstance(value, list) and any(_interpolates(item) for item in value)
+
+
+def _can_be_parted(parts: Sequence[Part]) -> bool:
+    """Whether the values may be set last: no addition or deletion after one touches its key."""
+    if any(part.is_alone for part in parts):
+        return False
+    others = [place for place, part in enumerate(parts) if part.path and not part.is_set]
+    return not any(
+        _touch(before.path, parts[place].path)
+        for place in others
+        for before in parts[:place]
+        if before.is_set
+    )
+
+
+def _touch(one: Path, other: Path) -> bool:
+    return all(a == b for a, b in zip(one, other, strict=False))
+
+
+def _is_leaf(config: Plain, path: Path) -> bool:
     node: Any = config
     for key in path:
         if not isinstance(node, dict) or key not in node:
@@ -104,9 +174,19 @@ def _is_leaf(config: Plain, path: tuple[str, ...]) -> bool:
     return not isinstance(node, dict)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, QuotedString):
-        return value.text
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value
+def _with_values(base: Plain, values: Sequence[Part]) -> Plain:
+    """A copy with the values set; of the groups within, those are copied that change."""
+    config = dict(base)
+    for part in values:
+        node, shared = config, base
+        for key in part.path[:-1]:
+            shared = shared[key]
+            if node[key] is shared:
+                node[key] = dict(shared)
+            node = node[key]
+        node[part.path[-1]] = _copied(part.value)
+    return config
+
+
+def _copied(value: Any) -> Any:
+    return [_copied(item) for item in value] if isinstance(value, list) else value

@@ -1,7 +1,10 @@
 """The product of a sweep's overrides."""
 
 import itertools
+import math
+import random
 from collections.abc import Sequence
+from decimal import Decimal
 
 from hydra.core.override_parser.types import Override, RangeSweep
 
@@ -21,9 +24,11 @@ def expand(overrides: Sequence[Override]) -> list[list[str]]:
             value = override.get_value_element_as_str()
             choices[key] = [key if override.is_delete() else f"{key}={value}"]
         elif override.is_discrete_sweep():
-            values = list(override.sweep_string_iterator())
-            if isinstance(override.value(), RangeSweep):
-                values = [_short(value) for value in values]
+            asked = override.value()
+            if isinstance(asked, RangeSweep):
+                values = _counted(key, asked)
+            else:
+                values = list(override.sweep_string_iterator())
             if not values:
                 raise ConfigError(
                     f"{key} must have at least one value, got {override.input_line!r}."
@@ -36,11 +41,25 @@ def expand(overrides: Sequence[Override]) -> list[list[str]]:
     return [list(job) for job in itertools.product(*choices.values())]
 
 
-def _short(value: str) -> str:
-    """0.30000000000000004, which range(.1,.5,.1) counts up to, as the 0.3 that was meant."""
-    try:
-        return (
-            value if "." not in value and "e" not in value else repr(float(f"{float(value):.12g}"))
+def _counted(key: str, asked: RangeSweep) -> list[str]:
+    """The values of a range, counted in decimals as they were typed.
+
+    In binary range(.1,.5,.1) would hold 0.30000000000000004, and range(0,.9,.3) end with 0.9.
+    """
+    assert asked.start is not None
+    assert asked.stop is not None
+    typed = (asked.start, asked.stop, asked.step)
+    if not all(math.isfinite(number) for number in typed) or not asked.step:
+        raise ConfigError(
+            f"{key} must be a range of finite numbers with a step other than 0, got {typed}."
         )
-    except ValueError:
-        return value
+    if all(isinstance(number, int) for number in typed):
+        values = [str(number) for number in asked.range()]
+    else:
+        # 15 digits: all that a double holds of any decimal, without what arithmetic left behind.
+        start, stop, step = (Decimal(f"{number:.15g}") for number in typed)
+        count = max(0, math.ceil((stop - start) / step))
+        values = [repr(float(start + place * step)) for place in range(count)]
+    if asked.shuffle:
+        random.shuffle(values)
+    return values

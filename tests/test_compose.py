@@ -1,0 +1,240 @@
+"""Jobs are composed quickly, and as Hydra composes them."""
+
+from decimal import Decimal
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf, open_dict
+
+from bpexp.checks import ConfigError
+from bpexp.cli import conf_dir
+from bpexp.sweeps.compose import Composer
+from bpexp.sweeps.expand import expand
+
+
+class Counted:
+    """A loader that counts how often it composes."""
+
+    def __init__(self, loader):
+        self.loader, self.composed = loader, 0
+
+    def __getattr__(self, name):
+        return getattr(self.loader, name)
+
+    def load_sweep_config(self, master, overrides):
+        self.composed += 1
+        return self.loader.load_sweep_config(master, overrides)
+
+
+class Hydra:
+    """Hydra's own loader on the program's configuration, and the master of a sweep."""
+
+    def __init__(self):
+        self.loader = GlobalHydra.instance().hydra.config_loader
+        self.master = self.loader.load_configuration("config", [], RunMode.MULTIRUN)
+        self.parser = OverridesParser.create(config_loader=self.loader)
+
+    def jobs(self, *typed):
+        return expand(self.parser.parse_overrides(list(typed)))
+
+
+@pytest.fixture(scope="module")
+def hydra():
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield Hydra()
+
+
+def by_hydra(hydra, overrides):
+    config = hydra.loader.load_sweep_config(hydra.master, overrides)
+    with open_dict(config):
+        del config["hydra"]
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def spelled(value):
+    """A configuration with its types, its order, and NaN equal to itself."""
+    if isinstance(value, dict):
+        return [(repr(key), spelled(item)) for key, item in value.items()]
+    return [spelled(item) for item in value] if isinstance(value, list) else repr(value)
+
+
+def outcome(compose, *arguments):
+    """What is composed, or the error that is raised instead."""
+    try:
+        return spelled(compose(*arguments))
+    except Exception as error:
+        return type(error), str(error)
+
+
+KEYS = [
+    "lr", "seed", "epochs", "hidden", "batch_size", "n_jobs", "stop", "stop.loss", "stop.correct",
+    "data", "data.bits", "data.low", "data.name", "data.path", "data.target", "model.init_low",
+    "model.loss", "optimizer.momentum", "optimizer.name", "schedule.every", "schedule",
+    "tracking.experiment", "tracking.uri", "tracking", "numerics", "hidden.0", "lr.deep", "nothing",
+    "data.nothing", "stop.nothing.deep", "hydra.verbose", "hydra.job.chdir", "hydra.sweep.dir",
+    "hydra.nothing", "hydra.output_subdir", "hydra", "$lr", "lr@data", "hydra.searchpath",
+]  # fmt: skip
+NUMBERS = [
+    "0", "-0", "7", "-3", "+5", "1_000", "007", "1e-3", "1E3", "1.", ".5", "-2.50", "0.1", "1e400",
+    "0.30000000000000004", "inf", "-inf", "nan", "123456789012345678901", "999999999999999999",
+]  # fmt: skip
+TEXTS = [
+    "", "null", "NULL", "true", "False", "abc", "a b", " x ", "a/b.c", "???", "1x", "\\,", "a\\=b",
+    "$\\{lr\\}", "'quoted'", '"dou ble"', "'it\\'s'", "'1'", "'null'", "'${lr}'", "'a,b'", "''",
+    "${lr}", "${data.name}", "${stop}", "${hidden}", "${nothing}", "${data.${model.init}}",
+    "x${lr}",
+    "${oc.env:HOME}", "${.name}", "${hydra:job.name}", "'\\${lr}'", "\\\\${lr}", "(", "a=b", "[1",
+    "1,2", "range(1,3)", "choice(1,2)", "interval(0,1)", "glob(*)", "int(2.5)", "str([1,2])",
+    "float(1)", "shuffle(1,2)", "sort(3,1)", "json_str({a:1})", "xor", "parity", "lr", "name",
+]  # fmt: skip
+atoms = st.sampled_from(NUMBERS + TEXTS) | st.integers().map(str) | st.floats().map(repr)
+few = {"min_size": 0, "max_size": 3}
+values = st.recursive(
+    atoms,
+    lambda inner: (
+        st.lists(inner, **few).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(st.sampled_from(["a", "low", "name", "0"]), inner), **few).map(
+            lambda items: "{" + ",".join(f"{key}:{value}" for key, value in items) + "}"
+        )
+    ),
+    max_leaves=4,
+)
+settings_ = st.builds(
+    "{}{}={}".format,
+    st.sampled_from(["", "", "", "", "+", "++", "~"]),
+    st.sampled_from(KEYS),
+    values,
+)
+GROUPS = [
+    "data=xor", "data=parity", "data=encoder", "data=file", "data=nothing", "data=null",
+    "data=[xor]",
+    "model=classifier", "model=regressor", "optimizer=momentum", "optimizer=adam", "schedule=step",
+    "schedule=cosine", "~schedule", "~data=xor", "~data=parity", "~lr", "~stop.loss", "~stop",
+    "~lr=0.1", "~data.low", "~nothing", "data@other=parity", "+data@extra=parity", "+data=xor",
+    "++data=xor", "data@data:extra=xor", "+study=seed_lottery", "~optimizer@optimizer",
+    "hydra/launcher=basic", "hydra/launcher=nothing", "optimizer={name:adam}", "data=3",
+    "extra.low=2",
+    "data=xor,parity", "+optimizer@other.deep=adam", "other.deep.beta1=0.5", "study.trials=3",
+]  # fmt: skip
+overrides = st.lists(settings_ | st.sampled_from(GROUPS), max_size=5)
+# What people type mostly: such lists go the quick way.
+usual = [*NUMBERS, "null", "[2,4]", "[]", "'text'", "abc"]
+typed = st.lists(
+    st.sampled_from(["data=xor", "data=parity", "optimizer=adam", "hydra.verbose=true"])
+    | st.builds(
+        "{}={}".format,
+        st.sampled_from(["lr", "seed", "hidden", "stop.loss", "++lr", "data.low"]),
+        st.sampled_from(usual) | st.integers().map(str),
+    ),
+    max_size=6,
+)
+
+
+def check(hydra, jobs):
+    """One composer for all jobs, so that each finds what earlier ones left."""
+    composer = Composer(hydra.loader, hydra.master)
+    for job in jobs:
+        note(f"{job}")
+        assert outcome(composer.compose, job) == outcome(by_hydra, hydra, job)
+
+
+@settings(max_examples=20)
+@given(jobs=st.lists(typed | overrides, min_size=1, max_size=3))
+def test_a_job_is_what_hydra_composes_or_raises(hydra, jobs):
+    check(hydra, jobs)
+
+
+@pytest.mark.long
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(jobs=st.lists(typed | overrides, min_size=1, max_size=3))
+def test_many_jobs_are_what_hydra_composes_or_raises(hydra, jobs):
+    check(hydra, jobs)
+
+
+def test_jobs_of_one_choice_of_groups_are_composed_once(hydra):
+    counted = Counted(hydra.loader)
+    composer = Composer(counted, hydra.master)
+    jobs = hydra.jobs("data=xor,parity", "optimizer=adam,momentum", "seed=range(0,25)",
+                      "hidden=2,[8,4]", "++lr=0.1,1e-3", "stop.loss=null,0.01")  # fmt: skip
+    composed = [composer.compose(job) for job in jobs]
+    assert len(composed) == 800
+    assert counted.composed == 4
+    assert [c["seed"] for c in composed[:16:8]] == [0, 1]
+    assert composed[-1]["hidden"] == [8, 4]
+    assert (composed[-1]["data"]["name"], composed[-1]["lr"]) == ("parity", 0.001)
+
+
+def test_a_job_keeps_its_values_when_others_are_composed(hydra):
+    composer = Composer(hydra.loader, hydra.master)
+    first = composer.compose(["hidden=[3,2]", "stop.loss=0.5"])
+    composer.compose(["hidden=[3,2]", "stop.loss=0.25"])["hidden"].append(1)
+    composer.compose(["stop.correct=0.4"])
+    assert first["hidden"] == composer.compose(["hidden=[3,2]"])["hidden"] == [3, 2]
+    assert first["stop"] == {"loss": 0.5, "correct": None, "patience": None, "restart": None}
+    assert composer.compose([])["stop"]["loss"] is None
+
+
+def swept(hydra, text):
+    return [job[0].partition("=")[2] for job in hydra.jobs(f"lr={text}")]
+
+
+@settings(max_examples=60)
+@given(
+    first=st.integers(-(10**6), 10**6),
+    step=st.integers(-(10**6), 10**6).filter(bool),
+    digits=st.integers(1, 9),
+    count=st.integers(1, 60),
+    exponent=st.booleans(),
+)
+def test_a_range_counts_in_the_decimals_that_were_typed(
+    hydra, first, step, digits, count, exponent
+):
+    def decimal(number):
+        whole = f"{number}e-{digits}"
+        return whole if exponent else f"{Decimal(whole):f}"
+
+    typed = [decimal(number) for number in (first, first + count * step, step)]
+    # A whole number over a power of ten is correctly rounded: the float that the decimal means.
+    meant = [(first + place * step) / 10**digits for place in range(count)]
+    assert swept(hydra, f"range({','.join(typed)})") == [repr(value) for value in meant]
+
+
+@pytest.mark.parametrize(
+    ("typed", "values"),
+    [
+        ("range(.1,.5,.1)", ["0.1", "0.2", "0.3", "0.4"]),
+        ("range(0,.9,.3)", ["0.0", "0.3", "0.6"]),
+        ("range(0.5,0.1,-0.1)", ["0.5", "0.4", "0.3", "0.2"]),
+        ("range(3e-4,0,-1e-4)", ["0.0003", "0.0002", "0.0001"]),
+        ("range(1e20,4e20,1e20)", ["1e+20", "2e+20", "3e+20"]),
+        ("sort(range(.1,.5,.1),reverse=true)", ["0.4", "0.3", "0.2", "0.1"]),
+        ("range(0,4)", ["0", "1", "2", "3"]),
+        ("range(5,-5,-4)", ["5", "1", "-3"]),
+        ("range(9007199254740993,9007199254740995)", ["9007199254740993", "9007199254740994"]),
+        ("0.30000000000000004,1", ["0.30000000000000004", "1"]),
+    ],
+)
+def test_ranges_hold_what_was_meant_and_leave_the_rest_alone(hydra, typed, values):
+    assert swept(hydra, typed) == values
+
+
+def test_a_shuffled_range_holds_the_same_values(hydra):
+    values = swept(hydra, "shuffle(range(0,3,0.1))")
+    assert sorted(values, key=float) == [repr(place / 10) for place in range(30)]
+
+
+@pytest.mark.parametrize("typed", ["range(0,inf,0.1)", "range(0,1,0)", "range(0.5,1,0.0)"])
+def test_a_range_without_an_end_is_said(hydra, typed):
+    with pytest.raises(ConfigError, match="lr must be a range of finite numbers"):
+        swept(hydra, typed)
+
+
+@pytest.mark.parametrize("typed", ["range(1,1)", "range(0.5,0.1,0.1)"])
+def test_an_empty_range_is_said(hydra, typed):
+    with pytest.raises(ConfigError, match="lr must have at least one value"):
+        swept(hydra, typed)

@@ -56,12 +56,16 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     if content is not None:
         return kept_plan.from_bytes(content)
     # It died between the two: what was typed is there as soon as the sweep is.
+    lost = ConfigError(f"SWEEP must have kept its plan, got {run.label}; start it again.")
     if OVERRIDES not in run.tags:
-        raise ConfigError(f"SWEEP must have kept its plan, got {run.label}; start it again.")
+        raise lost
     from bpexp.sweeps.compose import recompose
 
     typed = shlex.split(run.tags[OVERRIDES])
-    return plan.make(recompose(typed), typed)
+    composed = recompose(typed)
+    if composed[0].get("study") is not None:
+        raise lost
+    return plan.make(composed, typed)
 
 
 def done(

@@ -52,6 +52,7 @@ def write(sweep: str, runs: Sequence[RunRecord]) -> Path:
     except OSError:
         with contextlib.suppress(OSError):
             growing.unlink(missing_ok=True)
+        _tidy(place)
         raise
     return file
 
@@ -71,9 +72,14 @@ def read(file: Path) -> list[RunRecord]:
 def remove(file: Path) -> None:
     """Forget a file whose runs the store has, and the folders that are empty without it."""
     file.unlink()
+    _tidy(file.parent)
+
+
+def _tidy(place: Path) -> None:
+    """Remove the folder and the spool's, as far as they are empty."""
     with contextlib.suppress(OSError):
-        file.parent.rmdir()
-        file.parent.parent.rmdir()
+        place.rmdir()
+        place.parent.rmdir()
 
 
 def to_bytes(runs: Sequence[RunRecord]) -> bytes:

@@ -1,13 +1,16 @@
 """A plan from announcement to summary, as the command line and Python both use it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bpexp.checks import ConfigError
 from bpexp.sweeps.execute import Beginning, Finished, Row, execute, sweep_name
 from bpexp.sweeps.plan import Plan
-from bpexp.tracking.store import Store, locate
+from bpexp.tracking.patience import TrackingError
+from bpexp.tracking.store import Store, alone, locate
 
 if TYPE_CHECKING:
     from bpexp.tracking.archive import Archive
@@ -34,17 +37,34 @@ def resume(store: Store, experiment: str, wanted: str, *, ended: bool) -> Finish
     sweep = archive.find(wanted)
     resume.check(sweep, ended)
     plan = resume.plan_of(sweep, archive)
+    command = store.resume_command(sweep.run_id, experiment)
 
     def begin(started: int) -> Beginning:
-        upkeep.reopen(archive.client, sweep.run_id)
-        _, tracker = _open(store, experiment)
-        return Beginning(tracker, sweep.run_id, _reused(plan, archive, tracker, sweep.run_id))
+        with alone(store):
+            # Another process may have begun to resume it since.
+            resume.check(archive.find(sweep.run_id), ended)
+            upkeep.reopen(archive.client, sweep.run_id)
+        with _to_go_on(command):
+            _, tracker = _open(store, experiment)
+            resume.unspool(plan, archive, tracker, sweep.run_id)
+            rows = _reused(plan, archive, tracker, sweep.run_id)
+        return Beginning(tracker, sweep.run_id, command, rows)
 
     finished = _carry_out(plan, store, begin, True, False)
     held = {row.run_id for row in finished.rows}
-    cut = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
-    upkeep.hide(archive.client, [run.run_id for run in cut if run.run_id not in held])
+    with _to_go_on(command):
+        cut = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
+        upkeep.hide(archive.client, [run.run_id for run in cut if run.run_id not in held])
     return finished
+
+
+@contextmanager
+def _to_go_on(command: str) -> Iterator[None]:
+    """What the store does not take is said with the command that resumes."""
+    try:
+        yield
+    except TrackingError as error:
+        raise TrackingError(f"{str(error).rstrip('.')}; to go on: {command}") from error
 
 
 def _carry_out(
@@ -86,9 +106,11 @@ def _sweep(store: Store, plan: Plan, started: int) -> Beginning:
 
     archive, tracker = _open(store, plan.session.tracking.experiment)
     parent = tracker.open_run(sweep_name(plan), started, provenance.sweep_tags(plan))
-    upkeep.add_files(archive.client, parent, provenance.sweep_files(plan))
-    rows = _reused(plan, archive, tracker, parent) if plan.session.reuse else {}
-    return Beginning(tracker, parent, rows)
+    command = store.resume_command(parent, plan.session.tracking.experiment)
+    with _to_go_on(command):
+        upkeep.add_files(archive.client, parent, provenance.sweep_files(plan))
+        rows = _reused(plan, archive, tracker, parent) if plan.session.reuse else {}
+    return Beginning(tracker, parent, command, rows)
 
 
 def _reused(plan: Plan, archive: "Archive", tracker: "Tracker", parent: str) -> dict[int, Row]:
@@ -110,8 +132,14 @@ EXIT = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 
 
 def keep(finished: Finished, folder: Path) -> None:
-    """Write the sweep's results also as a file in ``folder``."""
+    """Write the sweep's results also as a file in ``folder``. Raises ConfigError."""
     from bpexp.review import summary
 
-    folder.mkdir(parents=True, exist_ok=True)
-    summary.table(finished).to_csv(folder / "results.csv", index=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        summary.table(finished).to_csv(folder / "results.csv", index=False)
+    except OSError as error:
+        raise ConfigError(
+            f"hydra.sweep.dir must be a folder that can be written, got {str(folder)!r} ({error}); "
+            "the sweep is tracked."
+        ) from error

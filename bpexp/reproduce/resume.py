@@ -1,7 +1,7 @@
 """What of a sweep is done already, here or elsewhere in the experiment."""
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -16,8 +16,9 @@ from bpexp.results import Outcome
 from bpexp.sweeps import plan
 from bpexp.sweeps.execute import Row
 from bpexp.sweeps.plan import Plan
-from bpexp.tracking import process
+from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
+from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import Life
 from bpexp.tracking.record import schedule
 
@@ -55,12 +56,16 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     if content is not None:
         return kept_plan.from_bytes(content)
     # It died between the two: what was typed is there as soon as the sweep is.
+    lost = ConfigError(f"SWEEP must have kept its plan, got {run.label}; start it again.")
     if OVERRIDES not in run.tags:
-        raise ConfigError(f"SWEEP must have kept its plan, got {run.label}; start it again.")
+        raise lost
     from bpexp.sweeps.compose import recompose
 
     typed = shlex.split(run.tags[OVERRIDES])
-    return plan.make(recompose(typed), typed)
+    composed = recompose(typed)
+    if composed[0].get("study") is not None:
+        raise lost
+    return plan.make(composed, typed)
 
 
 def done(
@@ -85,6 +90,28 @@ def done(
             if elsewhere[name].tags.get(fingerprint.TAG) == arithmetic:
                 found[index] = elsewhere[name]
     return found
+
+
+def unspool(asked: Plan, archive: Archive, tracker: Tracker, parent: str) -> None:
+    """Write what waits in the spool to the sweep, but for runs that it has already.
+
+    Raises ConfigError for a file that is broken, TrackingError where the store takes none.
+    """
+    files = spool.files(parent)
+    if not files:
+        return
+    children = archive.search(f"tags.`mlflow.parentRunId` = '{parent}'")
+    lacking = Counter(identity.of_run(config) for config in asked.configs)
+    lacking.subtract(run.tags[IDENTITY] for run in _whole(children))
+    for file in files:
+        wanted = []
+        for run in spool.read(file):
+            name = run.tags.get(IDENTITY, "")
+            if run.status == "FINISHED" and lacking[name] > 0:
+                wanted.append(run)
+                lacking[name] -= 1
+        tracker.record_many(wanted, parent)
+        spool.remove(file)
 
 
 def _whole(runs: Sequence[StoredRun]) -> Iterator[StoredRun]:

@@ -18,10 +18,12 @@ from bpexp.engines.choose import Pack
 from bpexp.reproduce import provenance
 from bpexp.reproduce.marks import marks
 from bpexp.results import Failure, TrainResult
+from bpexp.sweeps.keeper import Keeper
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.pool import Indexed, train_all, workers
-from bpexp.tracking import environment, process
+from bpexp.tracking import environment, process, spool
 from bpexp.tracking.contract import RunRecord, Tracker
+from bpexp.tracking.patience import TrackingError
 from bpexp.tracking.record import run_record, schedule
 from bpexp.typing import Array
 
@@ -65,12 +67,13 @@ class Finished:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What there is before the first run is trained: the tracker, the parent of a sweep, and
-    the rows of runs that need not be trained.
+    """What there is before the first run is trained: the tracker, the parent of a sweep, the
+    command that would resume it, and the rows of runs that need not be trained.
     """
 
     tracker: Tracker
     parent: str | None = None
+    resume: str = ""
     rows: Mapping[int, Row] = field(default_factory=dict)
 
 
@@ -91,39 +94,74 @@ def execute(
     while that trains. On Ctrl-C what is finished is kept and the rest is tracked as KILLED.
     """
     started = _now()
-    rows: dict[int, Row] = {}
-    single: TrainResult | None = None
-    interrupted = False
     with ThreadPoolExecutor(1) as opener:
         opening = opener.submit(begin, started)
-        parent: str | None = None
-        if is_sweep:
-            parent = opening.result().parent
-            rows |= opening.result().rows
-            for row in rows.values():
-                progress(row)
-        left = [index for index in range(len(plan.configs)) if index not in rows]
-        results = train_all(_packs(plan, left), plan.configs, plan.session.n_jobs)
-        try:
-            for pack in _interruptible(results):
-                tracker = opening.result().tracker
-                with _interrupts_held():
-                    rows |= {r.index: r for r in _track(tracker, plan, pack, parent, started)}
-                for index, _ in pack:
-                    progress(rows[index])
-                if not is_sweep and isinstance(pack[0][1], TrainResult):
-                    single = pack[0][1]
-        except KeyboardInterrupt:
-            interrupted = True
-            tracker = opening.result().tracker
-            stopped = Failure("interrupted before it was finished", interrupted=True)
-            cut = [(index, stopped) for index in left if index not in rows]
-            rows |= {row.index: row for row in _track(tracker, plan, cut, parent, started)}
-        ordered = [rows[index] for index in sorted(rows)]
-        finished = Finished(plan, ordered, interrupted, parent, single)
-        if parent is not None:
-            opening.result().tracker.close_run(parent, summarise(finished, started, _now()))
+        if not is_sweep:
+            keeper = Keeper(lambda: opening.result().tracker, None)
+            return _train(plan, keeper, None, {}, started, progress)
+        beginning = opening.result()
+    parent, rows = beginning.parent, dict(beginning.rows)
+    assert parent is not None
+    for row in rows.values():
+        progress(row)
+    keeper = Keeper(lambda: beginning.tracker, parent)
+    try:
+        finished = _train(plan, keeper, parent, rows, started, progress)
+        rows |= {row.index: row for row in finished.rows}
+        for index, run_id in keeper.deliver().items():
+            rows[index] = replace(rows[index], run_id=run_id)
+        finished = replace(finished, rows=[rows[index] for index in sorted(rows)])
+        beginning.tracker.close_run(parent, summarise(finished, started, _now(started)))
+    except TrackingError as error:
+        raise _unfinished(error, plan, keeper, beginning, rows) from error
     return finished
+
+
+def _train(
+    plan: Plan,
+    keeper: Keeper,
+    parent: str | None,
+    rows: dict[int, Row],
+    started: int,
+    progress: Callable[[Row], None],
+) -> Finished:
+    """Train and keep what has no row yet; ``rows`` is filled as they come."""
+    single: TrainResult | None = None
+    interrupted = False
+    left = [index for index in range(len(plan.configs)) if index not in rows]
+    results = train_all(_packs(plan, left), plan.configs, plan.session.n_jobs)
+    try:
+        for pack in _interruptible(results):
+            with _interrupts_held():
+                rows |= {r.index: r for r in _track(keeper, plan, pack, parent, started)}
+            for index, _ in pack:
+                progress(rows[index])
+            if parent is None and isinstance(pack[0][1], TrainResult):
+                single = pack[0][1]
+    except KeyboardInterrupt:
+        if keeper.waiting:
+            # The store is away: it is not waited for again, nor for runs without a result.
+            raise TrackingError("Interrupted.") from None
+        interrupted = True
+        stopped = Failure("interrupted before it was finished", interrupted=True)
+        cut = [(index, stopped) for index in left if index not in rows]
+        rows |= {row.index: row for row in _track(keeper, plan, cut, parent, started)}
+    ordered = [rows[index] for index in sorted(rows)]
+    return Finished(plan, ordered, interrupted, parent, single)
+
+
+def _unfinished(
+    error: TrackingError, plan: Plan, keeper: Keeper, beginning: Beginning, rows: Mapping[int, Row]
+) -> TrackingError:
+    """What a sweep ends with whose store does not take all of it: one sentence."""
+    parts = [str(error).rstrip(".")]
+    if plan.session.tracking.runs:
+        tracked = sum(bool(row.run_id) for row in rows.values())
+        parts.append(f"{tracked} of {len(plan.configs)} runs are tracked")
+    if keeper.waiting:
+        assert beginning.parent is not None
+        parts.append(f"{keeper.waiting} wait in {spool.folder(beginning.parent)}")
+    return TrackingError("; ".join([*parts, f"to go on: {beginning.resume}"]))
 
 
 def _packs(plan: Plan, left: Sequence[int]) -> list[Pack]:
@@ -168,7 +206,7 @@ def sweep_name(plan: Plan) -> str:
 
 
 def _track(
-    tracker: Tracker,
+    keeper: Keeper,
     plan: Plan,
     results: Sequence[Indexed],
     parent: str | None,
@@ -178,7 +216,7 @@ def _track(
         return [_row(plan, index, "", result) for index, result in results]
     tags = environment.tags() | {process.TAG: process.own()}
     tags |= {"bpexp.sweep": parent} if parent else provenance.tags(plan)
-    points, ended = plan.session.tracking.points, _now()
+    points, ended = plan.session.tracking.points, _now(started)
     records = [
         run_record(
             plan.configs[index], result, load(plan.configs[index].data), plan.names[index],
@@ -189,7 +227,7 @@ def _track(
     if parent is None:
         files = environment.artifacts()
         records = [replace(r, artifacts={**r.artifacts, **files}) for r in records]
-    run_ids = tracker.record_many(records, parent)
+    run_ids = keeper.keep([index for index, _ in results], records)
     return [
         _row(plan, index, run_id, result)
         for (index, result), run_id in zip(results, run_ids, strict=True)
@@ -211,6 +249,6 @@ def _row(plan: Plan, index: int, run_id: str, result: TrainResult | Failure) -> 
     )  # fmt: skip
 
 
-def _now() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
+def _now(earliest: int = 0) -> int:
+    """Milliseconds since the epoch; where the clock was set back, not before ``earliest``."""
+    return max(earliest, time.time_ns() // 1_000_000)

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -94,7 +95,7 @@ class BulkTracker:
         ids = sorted(uuid4().hex for _ in runs)
         homes = [_home(self._location, run_id) for run_id in ids]
         values = rows.of_runs(runs, ids, homes, int(self.experiment_id), parent)
-        write_artifacts(homes, [run.artifacts for run in runs])
+        write_artifacts(homes, [run.artifacts for run in runs], self._patience)
 
         def write() -> None:
             with self._engine.connect() as connection:
@@ -105,14 +106,30 @@ class BulkTracker:
                     rows.insert_inputs(connection, runs, ids, int(self.experiment_id))
                     connection.commit()
 
-        self._patience.attempt(write)
+        try:
+            self._patience.attempt(write)
+        except TrackingError:
+            self._forget(ids, homes)
+            raise
         return ids
+
+    def _forget(self, ids: Sequence[str], homes: Sequence[str]) -> None:
+        """Remove artifacts of runs that are seen not to be in the store."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from bpexp.tracking import rows
+
+        with suppress(SQLAlchemyError), self._engine.connect() as connection:
+            if not rows.are_there(connection, ids[0]):
+                for folder in filter(None, map(_local, homes)):
+                    shutil.rmtree(folder.parent, ignore_errors=True)
 
     def _prepare(self, connection: "Connection") -> None:
         """The settings MLflow gives its own SQLite sessions, but for the patience."""
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA foreign_keys = ON")
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {self._patience.busy_ms}")
+            busy = min(self._patience.busy_ms, round(1000 * self._patience.seconds))
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {busy}")
             # In KiB: the pages of one transaction stay in memory until it is committed.
             connection.exec_driver_sql("PRAGMA cache_size = -65536")
 
@@ -134,27 +151,28 @@ def _local(home: str) -> Path | None:
     return Path(local_file_uri_to_path(home))  # type: ignore[no-untyped-call]
 
 
-def write_artifacts(homes: Sequence[str], contents: Sequence[Mapping[str, bytes]]) -> None:
+def write_artifacts(
+    homes: Sequence[str], contents: Sequence[Mapping[str, bytes]], patience: Patience
+) -> None:
     """Write each run's files below its artifact URI, straight to disk where that is local.
 
     Raises TrackingError where one cannot be written; what this call wrote locally is removed.
     """
-    from mlflow.exceptions import MlflowException
-
     made: list[Path] = []
     try:
         for home, files in zip(homes, contents, strict=True):
             folder = _local(home)
             if folder is None:
-                _upload(home, files)
+                patience.attempt(lambda home=home, files=files: _upload(home, files))  # type: ignore[misc]
             elif files:
                 made.append(folder.parent)
                 os.makedirs(folder)
                 _write_files(folder, files)
-    except (OSError, MlflowException) as error:
+    except (OSError, TrackingError) as error:
         for folder in made:
             shutil.rmtree(folder, ignore_errors=True)
-        raise TrackingError(f"An artifact could not be written: {error}.") from error
+        said = str(error).rstrip(".")
+        raise TrackingError(f"An artifact could not be written: {said}.") from error
 
 
 def _upload(home: str, files: Mapping[str, bytes]) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import Tracker
+from bpexp.tracking.patience import Patience
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,7 +23,7 @@ def choose(client: "MlflowClient", experiment_id: str) -> Tracker:
     if client.tracking_uri.startswith(("http", "databricks")):
         return ClientTracker(client, experiment_id, _THREADS)
     store = client._tracking_client.store
-    reason = refusal(store)
+    reason = Patience().attempt(lambda: refusal(store))
     if reason is None:
         return BulkTracker(client, store, experiment_id)
     print(f"Runs are written one by one: {reason}.", file=sys.stderr)

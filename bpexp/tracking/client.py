@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,23 +33,61 @@ class ClientTracker:
         self._client, self.experiment_id = client, experiment_id
         self._threads = threads
         self._attempt = (patience or Patience()).attempt
+        self._opened: set[str] = set()
+        self._half: list[str] = []
 
     def open_run(self, name: str, started: int, tags: Mapping[str, str]) -> str:
         """See ``Tracker.open_run``."""
-        run = self._attempt(
-            lambda: self._client.create_run(
-                self.experiment_id,
-                start_time=started,
-                tags=limits.tags(tags),
-                run_name=limits.name(name),
+        name, given = limits.name(name), limits.tags(tags)
+        attempts = 0
+
+        def create() -> str:
+            nonlocal attempts
+            attempts += 1
+            unheard = self._unheard(name, started, given) if attempts > 1 else None
+            if unheard is not None:
+                return unheard
+            run = self._client.create_run(
+                self.experiment_id, start_time=started, tags=given, run_name=name
             )
+            return str(run.info.run_id)
+
+        run_id = self._attempt(create)
+        self._opened.add(run_id)
+        return run_id
+
+    def _unheard(self, name: str, started: int, tags: Mapping[str, str]) -> str | None:
+        """The run that an earlier attempt made though its answer was lost, if there is one."""
+        running = self._client.search_runs(
+            [self.experiment_id],
+            f"attributes.status = 'RUNNING' AND attributes.start_time = {started}",
+            max_results=5000,
         )
-        return str(run.info.run_id)
+        for run in running:
+            same = run.info.run_name == name and run.data.tags.items() >= tags.items()
+            if same and run.info.run_id not in self._opened:
+                return str(run.info.run_id)
+        return None
 
     def record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
         """See ``Tracker.record_many``."""
+        errors: list[TrackingError] = []
+
+        def record(run: RunRecord) -> str:
+            # What the store does not take of one it is not asked to take of the others.
+            if errors:
+                return ""
+            try:
+                return self._record(run, parent)
+            except TrackingError as error:
+                errors.append(error)
+                return ""
+
         with ThreadPoolExecutor(self._threads) as pool:
-            return list(pool.map(lambda run: self._record(run, parent), runs))
+            ids = list(pool.map(record, runs))
+        if errors:
+            raise TrackingError(str(errors[0]), ids) from errors[0]
+        return ids
 
     def _record(self, run: RunRecord, parent: str | None) -> str:
         from mlflow.exceptions import MlflowException
@@ -61,11 +98,18 @@ class ClientTracker:
         try:
             self._complete(run_id, run, {})
         except TrackingError:
-            # Half written, it is hidden; without the store even that has to wait.
-            with suppress(MlflowException):
+            try:
                 self._client.delete_run(run_id)
+            except MlflowException:
+                self._half.append(run_id)
             raise
         return run_id
+
+    def _hide(self) -> None:
+        """Move to the trash what is half written and could not be moved before."""
+        for run_id in tuple(self._half):
+            self._client.delete_run(run_id)
+            self._half.remove(run_id)
 
     def tag_many(self, run_ids: Sequence[str], key: str, value: str) -> None:
         """See ``Tracker.tag_many``."""
@@ -78,14 +122,12 @@ class ClientTracker:
 
     def close_run(self, run_id: str, run: RunRecord) -> None:
         """See ``Tracker.close_run``."""
+        self._attempt(self._hide)
         self._complete(run_id, run, run.tags)
 
     def _complete(self, run_id: str, run: RunRecord, tags: Mapping[str, str]) -> None:
         if run.artifacts:
-            with tempfile.TemporaryDirectory() as folder:
-                for name, content in run.artifacts.items():
-                    (Path(folder) / name).write_bytes(content)
-                self._attempt(lambda: self._client.log_artifacts(run_id, folder))
+            self._attempt(lambda: log_files(self._client, run_id, run.artifacts))
         self._log_values(run_id, run, tags)
         if run.dataset is not None:
             self._log_dataset(run_id, run)
@@ -112,3 +154,11 @@ class ClientTracker:
         dataset = Dataset(data.name, data.digest, "local", data.source, data.schema, data.profile)
         tags = [InputTag("mlflow.data.context", "training")]
         self._attempt(lambda: self._client.log_inputs(run_id, [DatasetInput(dataset, tags)]))
+
+
+def log_files(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> None:
+    """Artifacts of a run by their names. Raises OSError or MlflowException."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        client.log_artifacts(run_id, folder)

@@ -48,8 +48,9 @@ class Tracker(Protocol):
     ``open_run`` makes a run that is RUNNING, the parent of a sweep. ``record_many`` writes
     finished runs whole: each becomes visible as FINISHED only after all its parts are
     there. ``close_run`` adds a parent's parts and ends it. ``tag_many`` puts one tag, which
-    none of them has yet, on many runs. A store that is locked or away
-    is waited for. All raise TrackingError where the store does not take what it is given.
+    none of them has yet, on many runs. A store that is locked or away is waited for. All raise
+    TrackingError where the store does not take what it is given; where it took some of many
+    runs, the error's ``written`` says which.
     """
 
     experiment_id: str

@@ -1,19 +1,45 @@
 """Waiting for a store that another process keeps locked, or that is not there for a while."""
 
+import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 from bpexp.checks import ConfigError
+
+if TYPE_CHECKING:
+    from requests import RequestException
 
 T = TypeVar("T")
 
 _SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
 
+SECONDS = "BPEXP_PATIENCE"
+"""The environment's word for how many seconds a store is waited for."""
+
 
 class TrackingError(ConfigError):
-    """A store did not take what it was given; the message is one sentence."""
+    """A store did not take what it was given; the message is one sentence.
+
+    ``written``: of several runs the id of each that the store has, "" for the others.
+    """
+
+    def __init__(self, message: str, written: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.written = written
+
+
+def _seconds() -> float:
+    """Raises ConfigError where the environment's word is no number of seconds."""
+    given = os.environ.get(SECONDS, "120")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ConfigError(f"{SECONDS} must be a number of seconds of at least 0, got {given!r}.")
+    return seconds
 
 
 @dataclass(frozen=True)
@@ -24,7 +50,7 @@ class Patience:
     waits within one attempt; ``pause`` sleeps for the seconds it is given.
     """
 
-    seconds: float = 120.0
+    seconds: float = field(default_factory=_seconds)
     busy_ms: int = 20_000
     pause: Callable[[float], None] = time.sleep
 
@@ -54,19 +80,52 @@ class Patience:
 
 def passes(error: BaseException) -> bool:
     """Whether an error of MLflow's store or of SQLAlchemy may be gone at the next attempt:
-    a locked SQLite file, a PostgreSQL server that is away or that broke a deadlock.
+    a locked SQLite file, a PostgreSQL server that is away or that broke a deadlock, an MLflow
+    server that is away, too busy or broken.
     """
+    from requests import RequestException
     from sqlalchemy.exc import OperationalError
 
-    if not isinstance(error, OperationalError):
-        return error.__cause__ is not None and passes(error.__cause__)
-    code = getattr(error.orig, "sqlite_errorcode", None)
+    origin = _origin(error)
+    if isinstance(origin, RequestException):
+        return _request_passes(origin)
+    if not isinstance(origin, OperationalError):
+        return False
+    code = getattr(origin.orig, "sqlite_errorcode", None)
     if code is not None:
         return code & 0xFF in (_SQLITE_BUSY, _SQLITE_LOCKED)
     # psycopg says sqlstate, psycopg2 pgcode. None: no answer. 08: the connection was lost.
     # 40: serialization failure or deadlock. 57P: the server is stopping or starting.
-    state = getattr(error.orig, "sqlstate", getattr(error.orig, "pgcode", None)) or ""
+    state = getattr(origin.orig, "sqlstate", getattr(origin.orig, "pgcode", None)) or ""
     return state == "" or state[:2] in ("08", "40") or state[:3] == "57P"
+
+
+def _request_passes(error: "RequestException") -> bool:
+    """No answer, or one that says "not now": MLflow raises RetryError for 5xx, 408 and 429."""
+    from requests import exceptions
+
+    if isinstance(error, exceptions.SSLError):
+        return False
+    if error.response is not None:
+        return error.response.status_code >= 500
+    passing = (exceptions.ConnectionError, exceptions.Timeout, exceptions.RetryError,
+               exceptions.ChunkedEncodingError)  # fmt: skip
+    return isinstance(error, passing)
+
+
+def _origin(error: BaseException) -> BaseException:
+    """The database's or the request's error that another was made of, else the innermost."""
+    from requests import RequestException
+    from sqlalchemy.exc import DBAPIError
+
+    while not isinstance(error, RequestException | DBAPIError):
+        # MLflow raises its own for a failed request without naming that as the cause.
+        context = error.__context__ if isinstance(error.__context__, RequestException) else None
+        inner = error.__cause__ or context
+        if inner is None:
+            break
+        error = inner
+    return error
 
 
 def refused(error: BaseException) -> TrackingError:
@@ -75,8 +134,9 @@ def refused(error: BaseException) -> TrackingError:
 
 
 def _said(error: BaseException) -> str:
-    """The innermost error's own words, on one line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = " ".join(str(getattr(error, "orig", None) or error).split())
+    """The original error's own words, on one line."""
+    error = _origin(error)
+    # A failed request wraps the reason, e.g. of a refused connection, in what was asked for.
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    text = " ".join(str(getattr(error, "orig", None) or reason or error).split())
     return text[:300].rstrip(".?")

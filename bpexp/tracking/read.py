@@ -12,12 +12,14 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 
 from bpexp.checks import ConfigError
+from bpexp.tracking.patience import Patience
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient as MlflowClient
     from mlflow.entities import Run as Run
+    from mlflow.store.entities import PagedList
 
 FIGURES = ("final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy")
 
@@ -29,7 +31,7 @@ def search(
 
     Raises ConfigError for an experiment that is not there or a filter MLflow refuses.
     """
-    found = client.get_experiment_by_name(experiment)
+    found = Patience().attempt(lambda: client.get_experiment_by_name(experiment))
     if found is None:
         raise ConfigError(f"--experiment must be an experiment of this store, got {experiment!r}.")
     if not sweep:
@@ -47,25 +49,35 @@ def search(
 
 
 def _pages(client: "MlflowClient", experiment_id: str, filter_string: str) -> list["Run"]:
-    from mlflow.exceptions import MlflowException
-
     runs: list[Run] = []
     token: str | None = None
     while True:
-        try:
-            page = client.search_runs(
-                [experiment_id], filter_string, max_results=5000, page_token=token
-            )
-        except MlflowException as error:
-            said = " ".join(str(error).split())
-            raise ConfigError(
-                f'--filter must be an MLflow filter such as "metrics.final_loss < 0.1", '
-                f"got {filter_string!r}: {said}"
-            ) from error
+        page = Patience().attempt(
+            lambda token=token: _page(client, experiment_id, filter_string, token)  # type: ignore[misc]
+        )
         runs += page
         token = page.token
         if not token:
             return runs
+
+
+def _page(
+    client: "MlflowClient", experiment_id: str, filter_string: str, token: str | None
+) -> "PagedList[Run]":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.search_runs(
+            [experiment_id], filter_string, max_results=5000, page_token=token
+        )
+    except MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        said = " ".join(str(error).split())
+        raise ConfigError(
+            f'--filter must be an MLflow filter such as "metrics.final_loss < 0.1", '
+            f"got {filter_string!r}: {said}"
+        ) from error
 
 
 def find(client: "MlflowClient", experiment: str, wanted: str) -> "Run":
@@ -73,13 +85,8 @@ def find(client: "MlflowClient", experiment: str, wanted: str) -> "Run":
 
     Raises ConfigError where none or more than one run fits.
     """
-    from mlflow.exceptions import MlflowException
-
     if len(wanted) == 32:
-        try:
-            return client.get_run(wanted)
-        except MlflowException as error:
-            raise ConfigError(f"RUN must be a run of this store, got {wanted!r}.") from error
+        return Patience().attempt(lambda: _get(client, wanted))
     runs = search(client, experiment)
     fits = [r for r in runs if r.info.run_id.startswith(wanted) or r.info.run_name == wanted]
     if not wanted or not fits:
@@ -90,6 +97,17 @@ def find(client: "MlflowClient", experiment: str, wanted: str) -> "Run":
         ids = ", ".join(run.info.run_id[:12] for run in fits[:5])
         raise ConfigError(f"RUN must fit one run, got {wanted!r}, which fits {len(fits)}: {ids}.")
     return fits[0]
+
+
+def _get(client: "MlflowClient", run_id: str) -> "Run":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise ConfigError(f"RUN must be a run of this store, got {run_id!r}.") from error
 
 
 def trained(client: "MlflowClient", run: "Run") -> "Run":

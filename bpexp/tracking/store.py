@@ -3,8 +3,9 @@
 import logging
 import os
 import re
+import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +35,16 @@ class Store:
         """The line that opens MLflow's pages on this store."""
         if self.uri.startswith("http"):
             return f"open {self.shown}"
-        default = locate(None, Path.cwd(), {})
-        return "python -m bpexp ui" + ("" if self == default else f" --uri '{self.shown}'")
+        return "python -m bpexp ui" + self._option
+
+    def resume_command(self, sweep: str, experiment: str) -> str:
+        """The line that finishes a sweep of this store."""
+        among = "" if experiment == "bpexp" else f" --experiment {shlex.quote(experiment)}"
+        return f"python -m bpexp resume {sweep[:8]}{among}{self._option}"
+
+    @property
+    def _option(self) -> str:
+        return "" if self == locate(None, Path.cwd(), {}) else f" --uri '{self.shown}'"
 
 
 def without_password(text: str) -> str:
@@ -78,16 +87,18 @@ def connect(store: Store) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Otherwise a server's address is printed once for every run, after one more request.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # Waiting is ours: MLflow's own would come on top, minutes of it for each request.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     from bpexp.tracking.patience import Patience, TrackingError
 
-    patience = Patience(seconds=120 if store.uri.startswith("sqlite") else 0)
+    patience = Patience() if store.uri.startswith("sqlite") else Patience(seconds=0)
     try:
-        with _alone(store):
+        with alone(store):
             return patience.attempt(lambda: _open(store.uri))
     except (TrackingError, ImportError, OSError) as error:
-        said = " ".join(str(error).split())[:300]
+        said = without_password(" ".join(str(error).split())[:300].rstrip("."))
         raise ConfigError(
-            f"tracking.uri must be a store that opens, got {store.shown!r}: {said}"
+            f"tracking.uri must be a store that opens, got {store.shown!r}: {said}."
         ) from error
 
 
@@ -103,10 +114,37 @@ def _open(uri: str) -> "MlflowClient":
     if not uri.startswith(("http", "databricks")):
         engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
         with engine.connect() as connection:
-            sqlalchemy.inspect(connection).get_table_names()
+            if sqlalchemy.inspect(connection).has_table("alembic_version"):
+                found = sqlalchemy.text("SELECT version_num FROM alembic_version")
+                _check_version(connection.scalar(found))
     client = mlflow.MlflowClient(tracking_uri=uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def _check_version(found: str | None) -> None:
+    """Raises TrackingError where this MLflow does not work with tables of that version."""
+    import mlflow
+    from alembic.util import CommandError
+    from mlflow.store.db.utils import _get_alembic_config, _get_latest_schema_revision
+
+    from bpexp.tracking.patience import TrackingError
+
+    wanted = _get_latest_schema_revision()  # type: ignore[no-untyped-call]
+    if found in (None, wanted):
+        return
+    from alembic.script import ScriptDirectory
+
+    config = _get_alembic_config("")  # type: ignore[no-untyped-call]
+    try:
+        ScriptDirectory.from_config(config).get_revision(found)
+        mend = "'mlflow db upgrade' makes it one, after a copy was taken"
+    except CommandError:
+        mend = "the MLflow that made it, a newer one, is needed"
+    raise TrackingError(
+        f"it must have the tables of MLflow {mlflow.__version__} (version {wanted}), got version "
+        f"{found}; {mend}."
+    )
 
 
 def _make(database: Path) -> None:
@@ -160,8 +198,11 @@ def experiment_id(client: "MlflowClient", store: Store, name: str) -> str:
 
 
 @contextmanager
-def _alone(store: Store) -> Iterator[None]:
-    """One process at a time makes the tables: MLflow's migrations do not bear two."""
+def alone(store: Store) -> Iterator[None]:
+    """One process of this machine at a time, where the store is an SQLite file.
+
+    MLflow's migrations do not bear two, and a sweep is to be resumed by one.
+    """
     if not store.uri.startswith("sqlite"):
         yield
         return
@@ -169,6 +210,12 @@ def _alone(store: Store) -> Iterator[None]:
 
     database = Path(store.uri.removeprefix("sqlite:///"))
     database.parent.mkdir(parents=True, exist_ok=True)
-    with open(database.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(open(database.with_suffix(".lock"), "w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            # A store on a medium that cannot be written can be read still.
+            if not database.exists():
+                raise
         yield

@@ -1,12 +1,11 @@
 """What is done to runs that are in the store already: closing, reopening, hiding them."""
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.tracking import process
+from bpexp.tracking.client import log_files
 from bpexp.tracking.patience import Patience
 from bpexp.tracking.process import Life
 
@@ -60,7 +59,4 @@ def hide(client: "MlflowClient", run_ids: Sequence[str]) -> None:
 
 def add_files(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> None:
     """Artifacts for a run that is open."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        Patience().attempt(lambda: client.log_artifacts(run_id, folder))
+    Patience().attempt(lambda: log_files(client, run_id, files))

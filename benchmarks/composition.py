@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from bpexp.cli import conf_dir
+from bpexp.config import conf_dir
 from bpexp.sweeps import plan
 from bpexp.sweeps.compose import Composer
 from bpexp.sweeps.expand import expand

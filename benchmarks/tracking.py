@@ -21,8 +21,7 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
-from bpexp.cli import conf_dir
-from bpexp.config import TrainConfig, parse
+from bpexp.config import TrainConfig, conf_dir, parse
 from bpexp.data import load
 from bpexp.results import Outcome, TrainResult
 from bpexp.tracking import environment

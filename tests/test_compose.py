@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
 from bpexp.checks import ConfigError
-from bpexp.cli import conf_dir
+from bpexp.config import conf_dir
 from bpexp.sweeps.compose import Composer
 from bpexp.sweeps.expand import expand
 

@@ -12,14 +12,10 @@ import statistics
 import time
 from collections.abc import Callable
 
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
 
-from bpexp.config import conf_dir
 from bpexp.sweeps import plan
-from bpexp.sweeps.compose import Composer
+from bpexp.sweeps.compose import Composer, hydra_loader
 from bpexp.sweeps.expand import expand
 
 
@@ -39,11 +35,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     typed = ["data=xor,parity", "lr=0.1,0.5", f"seed=range(0,{chosen.jobs // 4})"]
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        loader = hydra.config_loader
-        master = loader.load_configuration("config", [], RunMode.MULTIRUN)
+    with hydra_loader() as (loader, master):
         grammar = OverridesParser.create(config_loader=loader)
         jobs = expand(grammar.parse_overrides(typed))
         few = jobs[:: max(1, len(jobs) // max(4, chosen.jobs // 100))]

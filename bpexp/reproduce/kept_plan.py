@@ -42,11 +42,10 @@ def from_bytes(content: bytes) -> Plan:
         head, *lines = gzip.decompress(content).decode().split("\n")
         about = json.loads(head)
         configs = [parse_train(json.loads(line)) for line in lines]
-        study = about.get("study")
-        made = replace(
-            plan.again(configs, parse_session(about["session"]), about["varying"]),
-            study=None if study is None else definition.parse(study),
-        )
+        made = plan.again(configs, parse_session(about["session"]), about["varying"])
+        # A plan that was kept before there were studies has no word of one.
+        if about.get("study") is not None:
+            made = replace(made, study=definition.parse(about["study"]))
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error) as error:

@@ -7,7 +7,8 @@ touch what came before them) goes through Hydra's own loader.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -112,20 +113,27 @@ _INTEGER = re.compile(
 )
 
 
-def recompose(overrides: Sequence[str]) -> list[Plain]:
-    """Every job of the sweep that was typed so, with the configurations as they are now."""
+@contextmanager
+def hydra_loader() -> Iterator[tuple[ConfigLoader, DictConfig]]:
+    """Hydra's loader on the folder of configurations, and the master of a sweep."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
     from bpexp.config import conf_dir
-    from bpexp.sweeps.expand import expand
 
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         loader = hydra.config_loader
-        master = loader.load_configuration("config", [], RunMode.MULTIRUN)
+        yield loader, loader.load_configuration("config", [], RunMode.MULTIRUN)
+
+
+def recompose(overrides: Sequence[str]) -> list[Plain]:
+    """Every job of the sweep that was typed so, with the configurations as they are now."""
+    from bpexp.sweeps.expand import expand
+
+    with hydra_loader() as (loader, master):
         parser = OverridesParser.create(config_loader=loader)
         composer = Composer(loader, master)
         return [composer.compose(job) for job in expand(parser.parse_overrides(list(overrides)))]

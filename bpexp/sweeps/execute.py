@@ -107,7 +107,6 @@ def execute(
     keeper = Keeper(lambda: beginning.tracker, parent)
     try:
         finished = _train(plan, keeper, parent, rows, started, progress)
-        rows |= {row.index: row for row in finished.rows}
         for index, run_id in keeper.deliver().items():
             rows[index] = replace(rows[index], run_id=run_id)
         finished = replace(finished, rows=[rows[index] for index in sorted(rows)])

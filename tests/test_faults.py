@@ -153,9 +153,9 @@ def test_where_all_is_full_what_is_tracked_is_kept_and_the_rest_trained_again(ex
 @pytest.mark.parametrize("tracker", ["bulk", "client"])
 def test_a_store_that_is_locked_for_30_seconds_is_waited_for(expected, tmp_path, tracker):
     sweep = Halted(tmp_path, *SWEEP, tracker=tracker)
-    other = lock(database(tmp_path), 30)
-    assert sweep.go_on()[0] == 0
-    assert other.wait(0) == 0
+    with lock(database(tmp_path), 30) as other:
+        assert sweep.go_on()[0] == 0
+        assert other.wait(0) == 0
     check_whole(expected, tmp_path)
 
 

@@ -99,6 +99,8 @@ def unspool(asked: Plan, archive: Archive, tracker: Tracker, parent: str) -> Non
     """
     files = spool.files(parent)
     if not files:
+        # A broken file may have been taken away by hand.
+        spool.tidy(parent)
         return
     children = archive.search(f"tags.`mlflow.parentRunId` = '{parent}'")
     lacking = Counter(identity.of_run(config) for config in asked.configs)

@@ -52,7 +52,7 @@ def write(sweep: str, runs: Sequence[RunRecord]) -> Path:
     except OSError:
         with contextlib.suppress(OSError):
             growing.unlink(missing_ok=True)
-        _tidy(place)
+        tidy(sweep)
         raise
     return file
 
@@ -72,11 +72,12 @@ def read(file: Path) -> list[RunRecord]:
 def remove(file: Path) -> None:
     """Forget a file whose runs the store has, and the folders that are empty without it."""
     file.unlink()
-    _tidy(file.parent)
+    tidy(file.parent.name)
 
 
-def _tidy(place: Path) -> None:
-    """Remove the folder and the spool's, as far as they are empty."""
+def tidy(sweep: str) -> None:
+    """Remove the sweep's folder and the spool's, as far as they are empty."""
+    place = folder(sweep)
     with contextlib.suppress(OSError):
         place.rmdir()
         place.parent.rmdir()

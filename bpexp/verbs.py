@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bpexp.checks import ConfigError
 from bpexp.tracking import read
@@ -23,24 +23,36 @@ OWN = ("bpexp.sweep", "bpexp.process", "bpexp.config", "bpexp.identity")
 """Tags that differ between any two runs, or say again what parameters say."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ConfigError."""
+        raise ConfigError(f"{message[:1].lower()}{message[1:]} ({self.prog} --help).")
+
+
 def main(arguments: Sequence[str]) -> None:
     """Carry out one verb; ends with exit status 2 and one sentence on bad input."""
-    chosen = _parser().parse_args(arguments)
     try:
+        chosen = _parser().parse_args(arguments)
         store = _existing(locate(chosen.uri, Path.cwd(), os.environ))
         chosen.verb(store, chosen)
-    except ConfigError as error:
-        print(f"bpexp: {error}", file=sys.stderr)
-        sys.exit(2)
     except BrokenPipeError:
         # The reader of a pipe (head, less) has left; what it wanted it has.
         sys.stderr.close()
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        from bpexp import mistakes
+
+        print(f"bpexp: {mistakes.sentence(error)}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bpexp", description="Review tracked runs.")
+    parser = Parser(prog="bpexp", description="Review tracked runs.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     def add(name: str, verb: Callable[..., None], about: str) -> argparse.ArgumentParser:
@@ -56,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--sweep", help="only this sweep's runs (id, its beginning, or name)")
     runs.add_argument("--filter", default="", help='MLflow\'s filter: "metrics.final_loss < 0.1"')
     runs.add_argument("--format", choices=["table", "csv", "json"], default="table")
-    runs.add_argument("-n", type=int, help="at most so many (table: 50)")
+    runs.add_argument("-n", type=_count, help="at most so many (table: 50)")
     show = add("show", _show, "One run in full.")
     show.add_argument("run", metavar="RUN", help="id, its beginning, or name")
     compare = add("compare", _compare, "What differs between runs.")
@@ -86,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("-o", metavar="FOLDER", help="where to (outputs/reports/<sweep id>)")
     report.add_argument("--seed", type=int, default=0, help="of the bootstrap's draws (0)")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def _existing(store: Store) -> Store:
@@ -167,7 +185,7 @@ def _show(store: Store, chosen: argparse.Namespace) -> None:
     from bpexp.review.terminal import console
 
     out = console()
-    out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}", markup=False)
+    out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}")
     tags = {k: v for k, v in run.data.tags.items() if k.startswith("bpexp.")}
     parts: dict[str, Mapping[str, Any]] = {
         "configuration": run.data.params, "metrics": run.data.metrics, "environment": tags,
@@ -176,13 +194,13 @@ def _show(store: Store, chosen: argparse.Namespace) -> None:
         out.print(f"\n{title}", style="bold")
         width = max(map(len, values), default=0)
         for key, value in sorted(values.items()):
-            out.print(f"  {key:<{width}}  {value}", markup=False, soft_wrap=True)
+            out.print(f"  {key:<{width}}  {value}", soft_wrap=True)
     out.print("\nartifacts", style="bold")
     for artifact in client.list_artifacts(run.info.run_id):
-        out.print(f"  {artifact.path}  {artifact.file_size} bytes", markup=False)
+        out.print(f"  {artifact.path}  {artifact.file_size} bytes")
     note = run.data.tags.get("mlflow.note.content")
     if note:
-        out.print(f"\n{note}", markup=False)
+        out.print(f"\n{note}")
 
 
 def _compare(store: Store, chosen: argparse.Namespace) -> None:
@@ -290,13 +308,13 @@ def _report(store: Store, chosen: argparse.Namespace) -> None:
     from bpexp.review.terminal import console, text_table
 
     out = console()
-    out.print(report.question, markup=False, soft_wrap=True)
-    out.print(report.answer, style="bold", markup=False, soft_wrap=True)
+    out.print(report.question, soft_wrap=True)
+    out.print(report.answer, style="bold", soft_wrap=True)
     out.print(text_table(tables.brief(report.findings, 10)))
     if len(report.findings.summaries) > 10:
         out.print(f"10 of {len(report.findings.summaries)} groups; {ROWS} are in the report")
     written = ", ".join(str(folder / f"report.{name}") for name in formats)
-    out.print(f"Written: {written}", markup=False, soft_wrap=True)
+    out.print(f"Written: {written}", soft_wrap=True)
 
 
 def _file_name(experiment: str) -> str:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bpexp.data import load
+from bpexp.review.screen import Screen
 from bpexp.review.summary import ranked, verdicts
 from bpexp.study import verdict
 from bpexp.sweeps.execute import Finished, Row
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 def console() -> Console:
     """Standard output; piped text is plain and never folded."""
-    plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=10_000, no_color=True)
+    plain = Screen()
+    return plain if plain.is_terminal else Screen(width=10_000, no_color=True)
 
 
 def announce(out: Console, plan: Plan, store: Store) -> None:
@@ -93,16 +94,16 @@ def report(out: Console, finished: Finished, store: Store) -> None:
         judged = verdicts(finished)
         out.print(text_table(verdict.table(judged)))
         for sentence in verdict.claims(judged):
-            out.print(sentence, markup=False, soft_wrap=True)
+            out.print(sentence, soft_wrap=True)
     elif best:
         _ranking(out, finished, best)
     for row in finished.rows:
         if row.outcome in ("failed", "diverged"):
-            out.print(f"{row.outcome}: {row.name}: {row.reason}", markup=False, soft_wrap=True)
+            out.print(f"{row.outcome}: {row.name}: {row.reason}", soft_wrap=True)
     if finished.interrupted:
         left = sum(r.outcome == "interrupted" for r in finished.rows)
         out.print(f"Interrupted: {len(finished.rows) - left} runs kept, {left} marked KILLED.")
-    out.print(f"Review: {store.ui_command}", markup=False, soft_wrap=True)
+    out.print(f"Review: {store.ui_command}", soft_wrap=True)
 
 
 def _single(out: Console, finished: Finished, row: Row) -> None:

@@ -1,6 +1,7 @@
 """What was typed wrongly, in one sentence that says what to type; Hydra says it in many."""
 
 import re
+import traceback
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -29,11 +30,20 @@ def sentence(error: BaseException, typed: Sequence[str] = ()) -> str:
     said = _line(text).rstrip(".")
     if isinstance(error, ValueError) or type(error).__module__.split(".")[0] in _SPEAKING:
         return f"{said}."
+    if _raised_in(error).split(".")[0] in ("hydra", "omegaconf", "antlr4"):
+        # It meets settings that it did not foresee, such as data=[0], with errors of any kind.
+        return f"these settings cannot be composed, {type(error).__name__}: {said or 'not said'}."
     return f"{type(error).__name__}: {said} (HYDRA_FULL_ERROR=1 shows where)."
 
 
 _SPEAKING = ("hydra", "omegaconf", "yaml", "mlflow", "sqlalchemy")
 """Packages whose errors say what was wrong with what they were given."""
+
+
+def _raised_in(error: BaseException) -> str:
+    """The module that raised the error."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")) if frames else ""
 
 
 def _line(text: str) -> str:

@@ -230,6 +230,10 @@ def _export(store: Store, chosen: argparse.Namespace) -> None:
     client = connect(store)
     run = read.trained(client, read.find(client, chosen.experiment, chosen.run))
     run_id = run.info.run_id
+    if not read.keeps_inside(run, store):
+        raise ConfigError(
+            f"RUN must keep its artifacts beside its store, got {run.info.artifact_uri}."
+        )
     import pandas as pd
 
     from bpexp.export import files, onnx_file, trained
@@ -300,9 +304,15 @@ def _report(store: Store, chosen: argparse.Namespace) -> None:
     named = "-".join(p.info.run_id[:8] for p in parents) or _file_name(chosen.experiment)
     folder = Path(chosen.o or Path("outputs") / "reports" / named)
     for name, content in report.files(formats).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    if len(parents) == 1:
+        try:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        except OSError as error:
+            raise ConfigError(
+                f"-o must be a folder that can be written, got {str(folder)!r}: {error.strerror}."
+            ) from error
+    logged = len(parents) == 1 and read.keeps_inside(parents[0], store)
+    if logged:
         keep(client, parents[0], report)
 
     from bpexp.review.terminal import console, text_table
@@ -315,10 +325,16 @@ def _report(store: Store, chosen: argparse.Namespace) -> None:
         out.print(f"10 of {len(report.findings.summaries)} groups; {ROWS} are in the report")
     written = ", ".join(str(folder / f"report.{name}") for name in formats)
     out.print(f"Written: {written}", soft_wrap=True)
+    if len(parents) == 1 and not logged:
+        out.print(
+            f"Not logged to the sweep, which keeps its files in {parents[0].info.artifact_uri}."
+        )
 
 
 def _file_name(experiment: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in experiment)
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in experiment)[:100]
+    # A name of dots alone is another folder's.
+    return name if name.strip(".") else "experiment"
 
 
 def facts(run: "Run") -> dict[str, str]:

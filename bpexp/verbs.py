@@ -175,7 +175,7 @@ def _runs(store: Store, chosen: argparse.Namespace) -> None:
         from bpexp.review.terminal import console, frame_table
 
         out = console()
-        out.print(frame_table(frame))
+        out.print(frame_table(out, frame))
         out.print(f"{len(frame)} of {total} runs" + ("; -n for more" if total > len(frame) else ""))
 
 
@@ -188,7 +188,7 @@ def _show(store: Store, chosen: argparse.Namespace) -> None:
     out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}")
     tags = {k: v for k, v in run.data.tags.items() if k.startswith("bpexp.")}
     parts: dict[str, Mapping[str, Any]] = {
-        "configuration": run.data.params, "metrics": run.data.metrics, "environment": tags,
+        "configuration": run.data.params, "metrics": read.metrics(run), "environment": tags,
     }  # fmt: skip
     for title, values in parts.items():
         out.print(f"\n{title}", style="bold")
@@ -342,7 +342,7 @@ def facts(run: "Run") -> dict[str, str]:
     tags = {
         k: v for k, v in run.data.tags.items() if k.startswith("bpexp.") and not k.startswith(OWN)
     }
-    metrics = {k: f"{v:.12g}" for k, v in run.data.metrics.items()}
+    metrics = {k: f"{v:.12g}" for k, v in read.metrics(run).items()}
     return {"name": run.info.run_name or "", **run.data.params, **metrics, **tags}
 
 

@@ -13,8 +13,10 @@ settings.load_profile("bpexp")
 
 
 def pytest_addoption(parser):
-    """How many times the crash test kills a sweep; how many inputs are fuzzed."""
+    """How often sweeps are killed and started, and how many inputs are fuzzed."""
     parser.addoption("--kills", type=int, default=6, help="sweeps killed by test_crash.py (6)")
+    parser.addoption("--starts", type=int, default=5,
+                     help="first starts in fresh folders, by test_starts.py (5)")  # fmt: skip
     parser.addoption("--fuzz", type=int, default=10_000,
                      help="inputs that the long tests of test_fuzz.py make (10000)")  # fmt: skip
 
@@ -23,6 +25,8 @@ def pytest_generate_tests(metafunc):
     """The kills of the crash test, each a test of its own; few inputs and many for fuzzing."""
     if "kill" in metafunc.fixturenames:
         metafunc.parametrize("kill", range(metafunc.config.getoption("kills")))
+    if "start" in metafunc.fixturenames:
+        metafunc.parametrize("start", range(metafunc.config.getoption("starts")))
     if "fuzzed" in metafunc.fixturenames:
         many = metafunc.config.getoption("fuzz")
         amounts = [

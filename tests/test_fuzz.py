@@ -485,11 +485,13 @@ def change(here, runs, what, chance):
         db.commit()
     if kind in ("file", "break"):
         paths = sorted((here / "outputs" / "artifacts").glob(f"*/artifacts/{where}"))
+        if not paths:
+            return
         path = chance.choice(paths)
         if kind == "break":
             content = bytearray(path.read_bytes())
             for _ in range(chance.randint(1, 4)):
-                place = chance.randrange(len(content))
+                place = chance.randint(0, len(content))
                 content[place : place + chance.randint(0, 9)] = chance.randbytes(
                     chance.randint(0, 9)
                 )

@@ -85,7 +85,8 @@ def find(client: "MlflowClient", experiment: str, wanted: str) -> "Run":
     fits = [r for r in runs if r.info.run_id.startswith(wanted) or r.info.run_name == wanted]
     if not wanted or not fits:
         raise ConfigError(
-            f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}."
+            f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}; "
+            "python -m bpexp runs lists them."
         )
     if len(fits) > 1:
         ids = ", ".join(run.info.run_id[:12] for run in fits[:5])
@@ -109,7 +110,13 @@ def ending(run: "Run") -> tuple[str, int, str]:
     """How the run ended, its epochs, and its data set's digest, as far as they were tracked."""
     digests = [data.dataset.digest for data in run.inputs.dataset_inputs] if run.inputs else []
     outcome = run.data.tags.get("bpexp.outcome", "not one of bpexp's")
-    return outcome, int(run.data.metrics.get("epochs_run", 0)), "".join(digests[:1])
+    return outcome, int(metrics(run).get("epochs_run", 0)), "".join(digests[:1])
+
+
+def metrics(run: "Run") -> dict[str, float]:
+    """A run's metrics; SQLite keeps in a column of numbers whatever it is given."""
+    given: dict[str, Any] = run.data.metrics
+    return {key: value for key, value in given.items() if isinstance(value, int | float)}
 
 
 def frame(runs: list["Run"]) -> "pd.DataFrame":
@@ -125,7 +132,7 @@ def frame(runs: list["Run"]) -> "pd.DataFrame":
                 "status": run.info.status,
                 "outcome": run.data.tags.get("bpexp.outcome", run.data.tags.get("bpexp.kind", "")),
                 **{key: _value(text) for key, text in sorted(run.data.params.items())},
-                **{key: run.data.metrics.get(key, float("nan")) for key in FIGURES},
+                **{key: metrics(run).get(key, float("nan")) for key in FIGURES},
             }
             for run in runs
         ]

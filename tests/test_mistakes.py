@@ -55,6 +55,8 @@ DEEP = f"hidden={'[' * 2000}{']' * 2000}"
         ("hidden=100000000000000000000", "hidden must be a width of at most 1000000 or a list"),
         ("batch_size=100000000000000000000", "batch_size must be a whole number of at most 10000"),
         ("hydra.run.dir=/proc/x", "'/proc/x' could not be used: No such file or directory."),
+        ("-m hydra.sweep.dir=/etc/hostname/x", "hydra.sweep.dir must be a folder that can be "
+                                               "written, got '/etc/hostname/x': it is in no"),
         ("runs -n -3", "argument -n: must be a whole number of at least 1, got '-3'"),
         ("show", "the following arguments are required: RUN (bpexp show --help)."),
         ("explain --foo", "unrecognized arguments: --foo (bpexp explain --help)."),

@@ -11,9 +11,11 @@ import re
 import shutil
 import sqlite3
 from contextlib import closing, suppress
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -28,11 +30,17 @@ from omegaconf import OmegaConf
 
 import bpexp
 from bpexp import cli, mistakes, verbs
+from bpexp.analysis import page as analysis_page
+from bpexp.analysis import report
 from bpexp.checks import ConfigError
 from bpexp.config import DATA, OPTIMIZERS, SCHEDULES, File, keys, parse
 from bpexp.data import source
 from bpexp.engines.choose import load_engine
 from bpexp.engines.pack import train_pack
+from bpexp.explain import html
+from bpexp.explain.page import page
+from bpexp.explain.step import take
+from bpexp.explain.symbols import digits
 from bpexp.sweeps import plan
 from bpexp.sweeps.compose import Composer
 from bpexp.sweeps.expand import expand
@@ -373,7 +381,7 @@ def test_tables(fuzzed, record_property, tmp_path, monkeypatch):
         assert {p.suffix for p in tmp_path.iterdir()} <= {".csv", ".parquet", ".npz"}
 
     plain = {"target": ("y",), "classes": None, "test_fraction": 0.0, "standardize": False}
-    fuzz(st.tuples(FILES, options), check, fuzzed * 35 // 100, record_property,
+    fuzz(st.tuples(FILES, options), check, fuzzed * 34 // 100, record_property,
          [(case, plain) for case in KNOWN])  # fmt: skip
 
 
@@ -539,8 +547,8 @@ def test_stored_runs(fuzzed, pristine, record_property, tmp_path, monkeypatch, c
         assert set(os.listdir(here)) <= {"outputs"}
         assert set(os.listdir(tmp_path)) <= {"here", "evil"}
         assert not Path("/pwned").exists()
-        for page in (here / "outputs" / "reports").rglob("*.html"):
-            assert "<script>" not in page.read_text()
+        for written in (here / "outputs" / "reports").rglob("*.html"):
+            assert "<script>" not in written.read_text()
 
     quick = st.tuples(st.lists(CHANGES, min_size=1, max_size=3), st.sampled_from(VERBS),
                       st.integers(0, 2**32))  # fmt: skip
@@ -548,6 +556,70 @@ def test_stored_runs(fuzzed, pristine, record_property, tmp_path, monkeypatch, c
                      st.integers(0, 2**32))  # fmt: skip
     fuzz(quick, check, fuzzed * 5 // 100, record_property)
     fuzz(slow, check, max(2, fuzzed // 500), record_property)
+
+
+# Pages: names that HTML could obey.
+
+
+class Tags(HTMLParser):
+    """The kinds of tags on a page, with their attributes' names, and its text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.kinds, self.text = set(), ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.kinds |= {(tag, name) for name, _ in (*attrs, (None, None))}
+
+    def handle_data(self, data):
+        self.text += data
+
+
+NAMES = st.one_of(
+    st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=12),
+    st.lists(
+        st.sampled_from(["<", ">", "&", '"', "'", "/", "=", "script", "img src=x", " onerror=a()",
+                         "&lt;", "&#60;", "<!--", "]]>", "</td>", "</style>", "javascript:", "-1"]),
+        min_size=1, max_size=5,
+    ).map("".join),
+)  # fmt: skip
+
+
+def test_pages_obey_no_name(fuzzed, record_property, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def explained(name):
+        pd.DataFrame({name: [0.5, 1.5], "b": [1.0, 0.0], "y": [0.0, 1.0]}).to_parquet("t.parquet")
+        values = {**composed("file"), "epochs": 1}
+        values["data"] |= {"path": "t.parquet", "target": "y"}
+        made = plan.make([values])
+        source.load.cache_clear()
+        blocks = page(take(made.configs[0], 1, "numpy"), source.load(made.configs[0].data),
+                      digits(6), None)  # fmt: skip
+        return html.render(list(blocks))
+
+    def reported(name):
+        rows = pd.DataFrame({
+            "run_id": [f"{n:032x}" for n in range(4)], "sweep": "s", "seed": [0, 1, 0, 1],
+            "data.name": "xor", "epochs": 9, "stop.loss": None, "stop.correct": None,
+            "lr": [name, name, "b", "b"], "outcome": "completed", "final_loss": [1.0, 2, 3, 4],
+            "epochs_run": 9, "accuracy": None, "artifacts": "nowhere",
+        })  # fmt: skip
+        made = report.build(rows, name, {name: name}, lambda some, epochs: np.ones(
+            (len(some), len(epochs))), lambda row, file: None)  # fmt: skip
+        return analysis_page.html(made._parts, {})
+
+    known = {make: Tags(make("plain")).kinds for make in (explained, reported)}
+
+    def check(name):
+        for make in (explained, reported):
+            # The letter keeps it from being a number, or the other column's name.
+            found = Tags(make(f"n{name}"))
+            assert found.kinds <= known[make] | {("sub", None), ("sup", None)}, name
+            assert f"n{name[:3]}".split()[0] in found.text
+
+    fuzz(NAMES, check, max(5, fuzzed // 100), record_property)
 
 
 # The program itself, as it is started.

@@ -2,7 +2,9 @@
 
 import difflib
 import math
+import unicodedata
 from collections.abc import Callable, Iterable
+from reprlib import Repr
 from typing import Any
 
 Check = Callable[[str, Any], Any]
@@ -12,8 +14,20 @@ class ConfigError(ValueError):
     """A setting breaks its rule; the message names the key, the rule and the value."""
 
 
+LARGEST = 10**15
+"""Of whole numbers without a bound of their own: all of them have a float64 and an int64."""
+_brief = Repr()
+_brief.maxstring = _brief.maxother = _brief.maxlong = 200
+_brief.maxlist = _brief.maxtuple = _brief.maxdict = 20
+
+
+def brief(value: object) -> str:
+    """A value as Python writes it, its middle left out where it is long."""
+    return _brief.repr(value)
+
+
 def _fail(key: str, rule: str, value: object) -> ConfigError:
-    return ConfigError(f"{key} must be {rule}, got {value!r}.")
+    return ConfigError(f"{key} must be {rule}, got {brief(value)}.")
 
 
 def integer(low: int, high: int | None = None) -> Check:
@@ -25,6 +39,8 @@ def integer(low: int, high: int | None = None) -> Check:
     def check(key: str, value: Any) -> int:
         if type(value) is not int or value < low or (high is not None and value > high):
             raise _fail(key, rule, value)
+        if value > LARGEST:
+            raise _fail(key, f"a whole number of at most {LARGEST}", value)
         return value
 
     return check
@@ -62,10 +78,35 @@ def boolean(key: str, value: Any) -> bool:
 
 
 def text(key: str, value: Any) -> str:
-    """A text that is not empty."""
+    """A text that is not empty, and that a store and a terminal can hold."""
     if not isinstance(value, str) or not value:
         raise _fail(key, "a text", value)
+    if not is_printable(value):
+        raise _fail(key, "a text without control characters, in UTF-8", value)
     return value
+
+
+def is_printable(value: str) -> bool:
+    """Whether a text is free of control characters and of what is no character at all."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value)
+
+
+def escaped(value: str) -> str:
+    """A text with its control characters, but for line ends and tabs, as Python writes them."""
+    if is_printable(value):
+        return value
+    return "".join(c if c in "\n\t" or is_printable(c) else repr(c)[1:-1] for c in value)
+
+
+def short(longest: int) -> Check:
+    """A text of at most so many characters."""
+
+    def check(key: str, value: Any) -> str:
+        if len(text(key, value)) > longest:
+            raise _fail(key, f"a text of at most {longest} characters", value)
+        return str(value)
+
+    return check
 
 
 def one_of(*choices: str) -> Check:
@@ -84,11 +125,17 @@ def optional(inner: Check) -> Check:
     return lambda key, value: None if value is None else inner(key, value)
 
 
+WIDEST = 10**6
+"""Units of a layer."""
+
+
 def widths(key: str, value: Any) -> tuple[int, ...]:
     """A width or a list of widths, each at least 1; [] for no hidden layer."""
     listed = value if isinstance(value, list | tuple) else [value]
     if any(type(width) is not int or width < 1 for width in listed):
         raise _fail(key, "a width of at least 1 or a list of such widths", value)
+    if max(listed, default=0) > WIDEST:
+        raise _fail(key, f"a width of at most {WIDEST} or a list of such widths", value)
     return tuple(listed)
 
 
@@ -97,6 +144,8 @@ def names(key: str, value: Any) -> tuple[str, ...]:
     listed = value if isinstance(value, list | tuple) else [value]
     if not listed or any(not isinstance(n, str | int) or isinstance(n, bool) for n in listed):
         raise _fail(key, "a column name or a list of column names", value)
+    if not all(is_printable(str(n)) for n in listed):
+        raise _fail(key, "a column name without control characters, in UTF-8", value)
     if len({str(n) for n in listed}) < len(listed):
         raise _fail(key, "a list of different column names", value)
     return tuple(str(name) for name in listed)
@@ -104,6 +153,11 @@ def names(key: str, value: Any) -> tuple[str, ...]:
 
 def unknown(key: str, known: Iterable[str]) -> ConfigError:
     """The error for a key that does not exist, with the nearest one that does."""
-    near = difflib.get_close_matches(key, list(known), n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; the keys are {', '.join(sorted(known))}."
+    near = nearest(key, known)
+    hint = f"; did you mean {near}?" if near else f"; the keys are {', '.join(sorted(known))}."
     return ConfigError(f"{key} is not a key of the configuration{hint}")
+
+
+def nearest(key: str, known: Iterable[str]) -> str | None:
+    """The key that is most like this one, if one is."""
+    return next(iter(difflib.get_close_matches(key, list(known), n=1)), None)

@@ -22,10 +22,13 @@ def main() -> None:
 
         verbs.main(arguments)
     elif first and re.fullmatch(r"[A-Za-z_]+", first):
-        import difflib
+        from bpexp import checks
+        from bpexp.config import keys
 
-        near = difflib.get_close_matches(first, VERBS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the verbs are {', '.join(VERBS)}."
+        near = checks.nearest(first, VERBS)
+        hint = f"did you mean {near}?" if near else f"the verbs are {', '.join(VERBS)}."
+        if first in keys():
+            hint = f"a setting needs its value, without spaces: {first}=..."
         _stop(f"{first} is neither a verb nor key=value; {hint}", 2)
     else:
         _hydra()
@@ -33,38 +36,47 @@ def main() -> None:
 
 def _hydra() -> None:
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+    from hydra._internal.utils import get_args_parser
 
-    from bpexp.checks import ConfigError
+    from bpexp import mistakes
     from bpexp.config import conf_dir
+
+    def run(config: "DictConfig") -> None:
+        try:
+            _run(config)
+        except Exception as error:
+            # Raised through Hydra it would come with a second line of Hydra's.
+            if asked == "1":
+                raise
+            _stop(mistakes.sentence(error, sys.argv[1:]), 1)
 
     # With this Hydra raises its errors rather than printing several lines and leaving.
     asked = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_run)()
-    except (ConfigError, HydraException, OmegaConfBaseException, ValueError) as error:
-        if asked == "1":
-            raise
-        _stop(_sentence(error), 1)
+        mistakes.check_options(get_args_parser(), sys.argv[1:])
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)()
     except KeyboardInterrupt:
         _stop("Interrupted.", 130)
+    except Exception as error:
+        if asked == "1":
+            raise
+        _stop(mistakes.sentence(error, sys.argv[1:]), 1)
     finally:
         if asked is None:
             del os.environ["HYDRA_FULL_ERROR"]
 
 
 def _explain(arguments: list[str]) -> None:
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
+    from bpexp import mistakes
     from bpexp.explain import command
 
     try:
         command.main(arguments)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        _stop(_sentence(error), 1)
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        _stop(mistakes.sentence(error, arguments), 1)
 
 
 def _run(config: "DictConfig") -> None:
@@ -78,36 +90,12 @@ def _run(config: "DictConfig") -> None:
 
     composed = OmegaConf.to_container(config, resolve=True)
     if isinstance(composed, dict) and composed.get("study") is not None:
-        _stop("+study must go with -m: it is a sweep.", 1)
-    try:
-        made = plan.make([composed], HydraConfig.get().overrides.task)  # type: ignore[list-item]
-        finished = session.run(made, is_sweep=False)
-    except ConfigError as error:
-        # Raised through Hydra it would come with a second line of Hydra's.
-        _stop(str(error), 1)
+        raise ConfigError("+study must go with -m: it is a sweep.")
+    made = plan.make([composed], HydraConfig.get().overrides.task)  # type: ignore[list-item]
+    finished = session.run(made, is_sweep=False)
     status = session.EXIT[finished.status]
     if status:
         sys.exit(status)
-
-
-def _sentence(error: Exception) -> str:
-    """One sentence for an error, whoever raised it."""
-    from bpexp import checks
-    from bpexp.config import keys
-
-    found = re.search(r"Could not override '([^']+)'", str(error))
-    if found and found[1] not in keys():
-        return str(checks.unknown(found[1], keys()))
-    choice = re.search(
-        r"Could not find '(\w+)/([^']+)'\s+Available options in '\w+':(.*?)Config", str(error), re.S
-    )
-    if choice:
-        options = ", ".join(choice[3].split())
-        return f"{choice[1]} must be one of {options}, got '{choice[2]}'."
-    missing = re.search(r"Missing mandatory value: ([\w.]+)", str(error))
-    if missing:
-        return f"{missing[1]} must be given ({missing[1]}=...)."
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
 
 def _stop(message: str, status: int) -> NoReturn:

@@ -244,7 +244,7 @@ class Tracking:
     """
 
     uri: str | None = _setting(checks.optional(checks.text), None)
-    experiment: str = _setting(checks.text, "bpexp")
+    experiment: str = _setting(checks.short(500), "bpexp")
     points: int = _setting(checks.integer(0), 100)
     runs: bool = _setting(checks.boolean, True)
 
@@ -265,14 +265,17 @@ class Session:
 def _jobs(key: str, value: Any) -> int:
     if type(value) is not int or value == 0 or value < -1024 or value > 1024:
         raise ConfigError(
-            f"{key} must be a number of workers, or -1 for all processors, got {value!r}."
+            f"{key} must be a number of workers, or -1 for all processors, got "
+            f"{checks.brief(value)}."
         )
     return value
 
 
 def _build(cls: type[T], values: object, prefix: str) -> T:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{prefix.rstrip('.')} must be a group of settings, got {values!r}.")
+        raise ConfigError(
+            f"{prefix.rstrip('.')} must be a group of settings, got {checks.brief(values)}."
+        )
     rules = {f.name: f for f in fields(cast(Any, cls))}
     for key in values:
         if key not in rules:
@@ -289,9 +292,13 @@ def _build(cls: type[T], values: object, prefix: str) -> T:
 
 def _named(kinds: Mapping[str, type[T]], values: object, group: str) -> T:
     """A group whose ``name`` says which of several kinds it is."""
-    name = values.get("name") if isinstance(values, Mapping) else values
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{group} must be a group of settings, got {checks.brief(values)}.")
+    name = values.get("name")
     if not isinstance(name, str) or name not in kinds:
-        raise ConfigError(f"{group}.name must be one of {', '.join(kinds)}, got {name!r}.")
+        raise ConfigError(
+            f"{group}.name must be one of {', '.join(kinds)}, got {checks.brief(name)}."
+        )
     return _build(kinds[name], values, f"{group}.")
 
 

@@ -131,6 +131,13 @@ EXIT = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 """Exit status of the program by how its runs ended."""
 
 
+def check_folder(folder: Path) -> None:
+    """Raises ConfigError where ``folder`` cannot be made; asked before the first run."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(folder, "it is in no folder that can be written")
+
+
 def keep(finished: Finished, folder: Path) -> None:
     """Write the sweep's results also as a file in ``folder``. Raises ConfigError."""
     from bpexp.review import summary
@@ -139,7 +146,10 @@ def keep(finished: Finished, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         summary.table(finished).to_csv(folder / "results.csv", index=False)
     except OSError as error:
-        raise ConfigError(
-            f"hydra.sweep.dir must be a folder that can be written, got {str(folder)!r} ({error}); "
-            "the sweep is tracked."
-        ) from error
+        raise _unwritable(folder, f"{error.strerror}; the sweep is tracked") from error
+
+
+def _unwritable(folder: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"hydra.sweep.dir must be a folder that can be written, got {str(folder)!r}: {why}."
+    )

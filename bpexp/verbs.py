@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bpexp.checks import ConfigError
 from bpexp.tracking import read
@@ -23,24 +23,36 @@ OWN = ("bpexp.sweep", "bpexp.process", "bpexp.config", "bpexp.identity")
 """Tags that differ between any two runs, or say again what parameters say."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ConfigError."""
+        raise ConfigError(f"{message[:1].lower()}{message[1:]} ({self.prog} --help).")
+
+
 def main(arguments: Sequence[str]) -> None:
     """Carry out one verb; ends with exit status 2 and one sentence on bad input."""
-    chosen = _parser().parse_args(arguments)
     try:
+        chosen = _parser().parse_args(arguments)
         store = _existing(locate(chosen.uri, Path.cwd(), os.environ))
         chosen.verb(store, chosen)
-    except ConfigError as error:
-        print(f"bpexp: {error}", file=sys.stderr)
-        sys.exit(2)
     except BrokenPipeError:
         # The reader of a pipe (head, less) has left; what it wanted it has.
         sys.stderr.close()
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        from bpexp import mistakes
+
+        print(f"bpexp: {mistakes.sentence(error)}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bpexp", description="Review tracked runs.")
+    parser = Parser(prog="bpexp", description="Review tracked runs.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     def add(name: str, verb: Callable[..., None], about: str) -> argparse.ArgumentParser:
@@ -56,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--sweep", help="only this sweep's runs (id, its beginning, or name)")
     runs.add_argument("--filter", default="", help='MLflow\'s filter: "metrics.final_loss < 0.1"')
     runs.add_argument("--format", choices=["table", "csv", "json"], default="table")
-    runs.add_argument("-n", type=int, help="at most so many (table: 50)")
+    runs.add_argument("-n", type=_count, help="at most so many (table: 50)")
     show = add("show", _show, "One run in full.")
     show.add_argument("run", metavar="RUN", help="id, its beginning, or name")
     compare = add("compare", _compare, "What differs between runs.")
@@ -86,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("-o", metavar="FOLDER", help="where to (outputs/reports/<sweep id>)")
     report.add_argument("--seed", type=int, default=0, help="of the bootstrap's draws (0)")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def _existing(store: Store) -> Store:
@@ -157,7 +175,7 @@ def _runs(store: Store, chosen: argparse.Namespace) -> None:
         from bpexp.review.terminal import console, frame_table
 
         out = console()
-        out.print(frame_table(frame))
+        out.print(frame_table(out, frame))
         out.print(f"{len(frame)} of {total} runs" + ("; -n for more" if total > len(frame) else ""))
 
 
@@ -167,22 +185,22 @@ def _show(store: Store, chosen: argparse.Namespace) -> None:
     from bpexp.review.terminal import console
 
     out = console()
-    out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}", markup=False)
+    out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}")
     tags = {k: v for k, v in run.data.tags.items() if k.startswith("bpexp.")}
     parts: dict[str, Mapping[str, Any]] = {
-        "configuration": run.data.params, "metrics": run.data.metrics, "environment": tags,
+        "configuration": run.data.params, "metrics": read.metrics(run), "environment": tags,
     }  # fmt: skip
     for title, values in parts.items():
         out.print(f"\n{title}", style="bold")
         width = max(map(len, values), default=0)
         for key, value in sorted(values.items()):
-            out.print(f"  {key:<{width}}  {value}", markup=False, soft_wrap=True)
+            out.print(f"  {key:<{width}}  {value}", soft_wrap=True)
     out.print("\nartifacts", style="bold")
     for artifact in client.list_artifacts(run.info.run_id):
-        out.print(f"  {artifact.path}  {artifact.file_size} bytes", markup=False)
+        out.print(f"  {artifact.path}  {artifact.file_size} bytes")
     note = run.data.tags.get("mlflow.note.content")
     if note:
-        out.print(f"\n{note}", markup=False)
+        out.print(f"\n{note}")
 
 
 def _compare(store: Store, chosen: argparse.Namespace) -> None:
@@ -212,6 +230,10 @@ def _export(store: Store, chosen: argparse.Namespace) -> None:
     client = connect(store)
     run = read.trained(client, read.find(client, chosen.experiment, chosen.run))
     run_id = run.info.run_id
+    if not read.keeps_inside(run, store):
+        raise ConfigError(
+            f"RUN must keep its artifacts beside its store, got {run.info.artifact_uri}."
+        )
     import pandas as pd
 
     from bpexp.export import files, onnx_file, trained
@@ -282,25 +304,37 @@ def _report(store: Store, chosen: argparse.Namespace) -> None:
     named = "-".join(p.info.run_id[:8] for p in parents) or _file_name(chosen.experiment)
     folder = Path(chosen.o or Path("outputs") / "reports" / named)
     for name, content in report.files(formats).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    if len(parents) == 1:
+        try:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        except OSError as error:
+            raise ConfigError(
+                f"-o must be a folder that can be written, got {str(folder)!r}: {error.strerror}."
+            ) from error
+    logged = len(parents) == 1 and read.keeps_inside(parents[0], store)
+    if logged:
         keep(client, parents[0], report)
 
     from bpexp.review.terminal import console, text_table
 
     out = console()
-    out.print(report.question, markup=False, soft_wrap=True)
-    out.print(report.answer, style="bold", markup=False, soft_wrap=True)
+    out.print(report.question, soft_wrap=True)
+    out.print(report.answer, style="bold", soft_wrap=True)
     out.print(text_table(tables.brief(report.findings, 10)))
     if len(report.findings.summaries) > 10:
         out.print(f"10 of {len(report.findings.summaries)} groups; {ROWS} are in the report")
     written = ", ".join(str(folder / f"report.{name}") for name in formats)
-    out.print(f"Written: {written}", markup=False, soft_wrap=True)
+    out.print(f"Written: {written}", soft_wrap=True)
+    if len(parents) == 1 and not logged:
+        out.print(
+            f"Not logged to the sweep, which keeps its files in {parents[0].info.artifact_uri}."
+        )
 
 
 def _file_name(experiment: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in experiment)
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in experiment)[:100]
+    # A name of dots alone is another folder's.
+    return name if name.strip(".") else "experiment"
 
 
 def facts(run: "Run") -> dict[str, str]:
@@ -308,7 +342,7 @@ def facts(run: "Run") -> dict[str, str]:
     tags = {
         k: v for k, v in run.data.tags.items() if k.startswith("bpexp.") and not k.startswith(OWN)
     }
-    metrics = {k: f"{v:.12g}" for k, v in run.data.metrics.items()}
+    metrics = {k: f"{v:.12g}" for k, v in read.metrics(run).items()}
     return {"name": run.info.run_name or "", **run.data.params, **metrics, **tags}
 
 

@@ -91,8 +91,10 @@ class BpexpLauncher(Launcher):
         composer = Composer(self.context.config_loader, self.config)
         study, jobs = _jobs(composer.compose(job_overrides[0]), job_overrides)
         composed = (composer.compose(overrides) for overrides in jobs)
-        finished = session.run(plan.make(composed, self.typed, study), is_sweep=True)
-        session.keep(finished, Path(str(self.config.hydra.sweep.dir)))
+        made, folder = plan.make(composed, self.typed, study), Path(self.config.hydra.sweep.dir)
+        session.check_folder(folder)
+        finished = session.run(made, is_sweep=True)
+        session.keep(finished, folder)
         status = session.EXIT[finished.status]
         if status:
             assert self.context.callbacks is not None

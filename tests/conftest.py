@@ -13,14 +13,47 @@ settings.load_profile("bpexp")
 
 
 def pytest_addoption(parser):
-    """How many times the crash test kills a sweep."""
+    """How often sweeps are killed and started, and how many inputs are fuzzed."""
     parser.addoption("--kills", type=int, default=6, help="sweeps killed by test_crash.py (6)")
+    parser.addoption("--starts", type=int, default=5,
+                     help="first starts in fresh folders, by test_starts.py (5)")  # fmt: skip
+    parser.addoption("--fuzz", type=int, default=10_000,
+                     help="inputs that the long tests of test_fuzz.py make (10000)")  # fmt: skip
 
 
 def pytest_generate_tests(metafunc):
-    """The kills of the crash test, each a test of its own."""
+    """The kills of the crash test, each a test of its own; few inputs and many for fuzzing."""
     if "kill" in metafunc.fixturenames:
         metafunc.parametrize("kill", range(metafunc.config.getoption("kills")))
+    if "start" in metafunc.fixturenames:
+        metafunc.parametrize("start", range(metafunc.config.getoption("starts")))
+    if "fuzzed" in metafunc.fixturenames:
+        many = metafunc.config.getoption("fuzz")
+        amounts = [
+            pytest.param(300, id="few"),
+            pytest.param(many, id="many", marks=pytest.mark.long),
+        ]
+        metafunc.parametrize("fuzzed", amounts)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many inputs were fuzzed."""
+    reports = terminalreporter.stats.get("passed", [])
+    properties = [p for report in reports for p in getattr(report, "user_properties", [])]
+    count = sum(value for name, value in properties if name == "inputs fuzzed")
+    if count:
+        terminalreporter.write_line(f"{count} inputs fuzzed")
+
+
+@pytest.fixture(autouse=True)
+def _mlflow_settings(monkeypatch):
+    """MLflow also writes its settings to the environment, where later tests would find them."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    yield
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].set_tracking_uri(None)
 
 
 @pytest.fixture

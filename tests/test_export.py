@@ -28,15 +28,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:User
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    """An empty folder to work in; yields its store's URI. MLflow's settings are put back: it
-    also writes them to the environment, where later tests would find them.
-    """
+    """An empty folder to work in; returns its store's URI."""
     monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    yield f"sqlite:///{tmp_path}/outputs/mlflow.db"
-    mlflow.set_tracking_uri(None)
+    return f"sqlite:///{tmp_path}/outputs/mlflow.db"
 
 
 def exported(capsys, run, *options):

@@ -312,7 +312,11 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nope"], "RUN must be the id, its beginning, or the name of a run, got 'nope'."),
+        (
+            ["nope"],
+            "RUN must be the id, its beginning, or the name of a run, got 'nope'; "
+            "python -m bpexp runs lists them.",
+        ),
         (["--format", "pdf"], "--format must be of html, md, csv, json, got 'pdf'."),
         (["--measure", "x"], "--measure must be one of final_loss, accuracy for these runs"),
         (["--experiment", "x"], "--experiment must be an experiment of this store, got 'x'."),

@@ -267,3 +267,42 @@ def test_provenance_is_there_from_the_start_and_holds_no_password(bpexp, tmp_pat
     api.set_tag(single.info.run_id, "bpexp.blas", "another 1.0")
     compared = bpexp("compare", parent.info.run_id, single.info.run_id).stdout
     assert "another 1.0" in compared
+
+
+def unplanned(api, typed):
+    """A sweep that was killed before its plan was kept, with these overrides."""
+    experiment = api.get_experiment_by_name("bpexp") or api.get_experiment(
+        api.create_experiment("bpexp")
+    )
+    tags = {"bpexp.kind": "sweep", "bpexp.overrides": typed}
+    run = api.create_run(experiment.experiment_id, tags=tags)
+    api.set_terminated(run.info.run_id, "KILLED")
+    return run.info.run_id
+
+
+def test_what_a_stored_sweep_typed_names_no_code_to_import(tmp_path, monkeypatch, bpexp):
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "__init__.py").write_text("import os; os.mkdir('imported')")
+    (tmp_path / "outputs").mkdir()
+    typed = "seed=1,2 epochs=5 hydra.searchpath=[pkg://evil] +hydra.callbacks.x._target_=os.getcwd"
+    sweep = unplanned(client(), typed)
+    done = bpexp("resume", sweep, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "2 runs over seed" in done.stdout
+    assert not (tmp_path / "imported").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("seed=1,2 tracking.experiment=${oc.env:HOME}", "must be started again"),
+        ("seed=1 'lr=2", "must have kept what was typed"),
+        ("x._target_=os.mkdir", "x._target_ is not a key of the configuration"),
+    ],
+)
+def test_a_stored_sweep_that_cannot_be_composed_is_one_sentence(bpexp, tmp_path, typed, said):
+    (tmp_path / "outputs").mkdir()
+    done = bpexp("resume", unplanned(client(), typed))
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -76,16 +76,22 @@ def load(config: Data) -> Dataset:
     X_train, X_test = X[train], X[test]
     if config.standardize:
         mean, scale = moments(X_train)
+        if not np.isfinite(scale).all():
+            raise ConfigError(
+                "data.standardize=true must have inputs whose squares add up to a finite number, "
+                f"got up to {float(abs(X).max()):g}."
+            )
         X_train, X_test = (X_train - mean) / scale, (X_test - mean) / scale
     return Dataset(config.name, X_train, Y[train], X_test, Y[test], inputs, targets, classes)
 
 
 def moments(X: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of each column, summed in order so that the bits hold
-    everywhere; a deviation of 0 counts as 1.
+    everywhere; a deviation of 0 counts as 1, and one that no float64 holds is not finite.
     """
-    mean = EXACT.sum(X, 0) / len(X)
-    scale = np.sqrt(EXACT.sum((X - mean) * (X - mean), 0) / len(X))
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = EXACT.sum(X, 0) / len(X)
+        scale = np.sqrt(EXACT.sum((X - mean) * (X - mean), 0) / len(X))
     scale[scale == 0.0] = 1.0
     return mean, scale
 

@@ -1,12 +1,15 @@
 """The user's own CSV, Parquet or NPZ file as arrays."""
 
-from collections.abc import Callable
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from bpexp.checks import ConfigError
+from bpexp.checks import ConfigError, brief, is_printable
 from bpexp.config import File
 from bpexp.typing import Array
 
@@ -42,12 +45,10 @@ def read(config: File) -> tuple[Array, Array, tuple[str, ...], tuple[str, ...], 
 
 
 def _frame(path: str) -> "pd.DataFrame":
-    import pandas as pd
-
     file = Path(path)
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": pd.read_csv,
-        ".parquet": pd.read_parquet,
+    readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {
+        ".csv": _csv,
+        ".parquet": _parquet,
         ".npz": _npz,
     }
     if file.suffix not in readers:
@@ -55,24 +56,61 @@ def _frame(path: str) -> "pd.DataFrame":
     if not file.is_file():
         raise ConfigError(f"data.path must be an existing file, got {path!r}.")
     try:
-        frame = readers[file.suffix](file)
+        with file.open("rb") as content:
+            frame = readers[file.suffix](content)
     except ConfigError:
         raise
     except Exception as error:
         # Readers raise many kinds of error on a broken file; each means the same here.
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
             f"data.path must be a readable {file.suffix} file, got {path!r}: {said}"
         ) from error
+    _check_names([str(name) for name in frame.columns], path)
     frame.columns = frame.columns.map(str)
     return frame
 
 
-def _npz(file: Path) -> "pd.DataFrame":
+def _check_names(names: Sequence[str], path: str) -> None:
+    for name in names:
+        if not is_printable(name):
+            raise ConfigError(
+                f"data.path must have column names without control characters, got {name!r} "
+                f"in {path}."
+            )
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ConfigError(f"data.path must have different columns, got {twice[0]!r} twice.")
+
+
+def _csv(content: BinaryIO) -> "pd.DataFrame":
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            # Else the first values of rows longer than the header would count as their names.
+            return pd.read_csv(content, index_col=False)
+        except pd.errors.ParserWarning as error:
+            raise ConfigError("data.path must have rows no longer than its header.") from error
+
+
+def _parquet(content: BinaryIO) -> "pd.DataFrame":
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(content)
+    _check_names(file.schema_arrow.names, content.name)
+    _check_size(file.metadata.num_rows * file.metadata.num_columns * 8)
+    return pd.read_parquet(content)
+
+
+def _npz(content: BinaryIO) -> "pd.DataFrame":
     """Each array is a column, or, if two-dimensional, columns name0, name1, ..."""
     import pandas as pd
 
-    with np.load(file, allow_pickle=False) as arrays:
+    with np.load(content, allow_pickle=False) as arrays:
+        _check_size(sum(member.file_size for member in arrays.zip.infolist()))
         columns: dict[str, Array] = {}
         for name in arrays.files:
             array = arrays[name]
@@ -86,16 +124,29 @@ def _npz(file: Path) -> "pd.DataFrame":
                     f"of shape {array.shape}."
                 )
     if len({len(column) for column in columns.values()}) > 1:
-        raise ConfigError(f"data.path must hold arrays of equal length, got {file.name!r}.")
+        raise ConfigError(f"data.path must hold arrays of equal length, got {content.name!r}.")
     return pd.DataFrame(columns)
+
+
+def _check_size(needed: int) -> None:
+    """A small file may unpack to more than there is memory for."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there // 4:
+        raise ConfigError(
+            f"data.path must unpack to a quarter of this machine's memory, {there / 4e9:.1f} GB, "
+            f"got {needed / 1e9:.1f} GB."
+        )
 
 
 def _numbers(column: "pd.Series", path: str) -> Array:
     try:
+        # Dates and complex numbers would be made into something that was not meant.
+        if column.dtype.kind in "mMcV":
+            raise TypeError(column.dtype)
         values = column.to_numpy(dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(
-            f"data.path must hold numbers in column {column.name!r}, got {column.iloc[0]!r} "
+            f"data.path must hold numbers in column {column.name!r}, got {brief(column.iloc[0])} "
             f"in {path}."
         ) from error
     bad = np.flatnonzero(~np.isfinite(values))
@@ -105,6 +156,10 @@ def _numbers(column: "pd.Series", path: str) -> Array:
             f"{column.name!r}, row {bad[0] + 1} of {path}."
         )
     return values
+
+
+MOST = 4096
+"""Classes of a column: each is an output of its own."""
 
 
 def _are_classes(targets: "pd.DataFrame", asked: bool | None) -> bool:
@@ -122,6 +177,21 @@ def _one_hot(targets: "pd.DataFrame", config: File) -> tuple[Array, tuple[str, .
     if column.isna().any():
         row = int(np.flatnonzero(column.isna())[0]) + 1
         raise ConfigError(f"data.target must hold a class in every row, got none in row {row}.")
-    labels = sorted(column.unique().tolist())
+    labels = _labels(column)
     Y = np.column_stack([(column == label).to_numpy(np.float64) for label in labels])
-    return Y, tuple(f"{config.target[0]}={label}" for label in labels)
+    names = tuple(f"{config.target[0]}={label}" for label in labels)
+    _check_names(names, config.path)
+    return Y, names
+
+
+def _labels(column: "pd.Series") -> list[Any]:
+    try:
+        found = column.unique().tolist()
+        if len(found) > MOST:
+            raise ConfigError(f"data.target must hold at most {MOST} classes, got {len(found)}.")
+        return sorted(found)
+    except TypeError as error:
+        raise ConfigError(
+            "data.target must hold labels of one kind, numbers or texts, got "
+            f"{brief(column.iloc[0])}."
+        ) from error

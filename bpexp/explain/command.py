@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from rich.console import Console
-
 from bpexp.checks import ConfigError
 from bpexp.config import conf_dir
 from bpexp.data import load
@@ -15,7 +13,9 @@ from bpexp.explain import html, markdown, text
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
+from bpexp.review.screen import Screen
 from bpexp.sweeps import plan
+from bpexp.verbs import Parser
 
 FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"--digits must be in 1..17, got {chosen.digits}.")
     step = take(config, chosen.epoch, made.session.engine)
     blocks = list(page(step, load(config.data), digits(chosen.digits), chosen.sample))
-    console = Console(highlight=False)
+    console = Screen()
     if chosen.format == "text" and chosen.output is None and console.is_terminal:
         text.write(blocks, console)
         return
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bpexp explain",
         description="One training step of the configured network, number by number.",
     )

@@ -9,6 +9,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from bpexp.explain.blocks import Block, Diagram, Equations, Heading, Paragraph, Table
+from bpexp.review.screen import Screen
 
 MEASURE = 92
 """Columns of running text."""
@@ -17,7 +18,7 @@ MEASURE = 92
 def render(blocks: Iterable[Block]) -> str:
     """The page as plain text, its tables unfolded."""
     out = io.StringIO()
-    write(blocks, Console(file=out, highlight=False, width=10_000, no_color=True))
+    write(blocks, Screen(file=out, width=10_000, no_color=True))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 

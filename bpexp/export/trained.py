@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from bpexp.checks import ConfigError
 from bpexp.config import TrainConfig, parse_train
@@ -16,6 +15,7 @@ from bpexp.engines import pack, replay
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network
+from bpexp.reproduce import files
 from bpexp.results import Outcome
 from bpexp.typing import Array
 
@@ -76,7 +76,9 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> Trained:
     """
     if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED):
         raise ConfigError(f"RUN must have a trained network, got a run that is {outcome}.")
-    config = parse_train(yaml.safe_load((folder / "config.yaml").read_text()))
+    config = parse_train(files.mapping(_content(folder, "config.yaml"), "config.yaml"))
+    if config.numerics not in ARITHMETICS:
+        raise ConfigError(f"numerics must be exact or native, got {config.numerics!r}.")
     dataset = load(config.data)
     if not dataset.digest.startswith(digest):
         raise ConfigError(
@@ -90,22 +92,40 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> Trained:
     network = pack.network(config, dataset)
     n_samples, n_outputs = dataset.Y.shape
     whole = (config.batch_size or n_samples) >= n_samples
-    tracked = np.loadtxt(folder / "predictions.csv", delimiter=",", skiprows=1, ndmin=2)
+    kept = _content(folder, "predictions.csv")
+    tracked = files.predictions(kept, n_outputs, "predictions.csv") if whole else None
+    if tracked is not None and len(tracked) != n_samples:
+        raise ConfigError(
+            f"predictions.csv must have a row for each of {n_samples} samples, got {len(tracked)}."
+        )
     if outcome == Outcome.COMPLETED and whole:
         weights, biases = _before_last_update(config, network, epochs_run)
     else:
-        with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
-            weights, biases = _layers(arrays)
+        arrays = files.arrays(_content(folder, "weights.npz"), "weights.npz")
+        weights, biases = _layers(arrays, network)
     trained = Trained(
         network, config.numerics, weights, biases, mean, scale, dataset.inputs, dataset.targets,
-        raw, tracked[:, -n_outputs:] if whole else None,
+        raw, tracked,
     )  # fmt: skip
     _check(trained)
     return trained
 
 
-def _layers(arrays: Mapping[str, Array]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    layers = range(1, len(arrays) // 2 + 1)
+def _content(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"RUN must have its artifacts, got none named {name}.") from error
+
+
+def _layers(
+    arrays: Mapping[str, Array], network: Network
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    layers = range(1, len(network.sizes))
+    names = [*(f"W{i}" for i in layers), *(f"b{i}" for i in layers)]
+    shapes = dict(zip(names, network.shapes, strict=True))
+    if {name: array.shape for name, array in arrays.items()} != shapes:
+        raise ConfigError(f"weights.npz must hold the run's layers, got {', '.join(arrays)}.")
     return tuple(arrays[f"W{i}"] for i in layers), tuple(arrays[f"b{i}"] for i in layers)
 
 

@@ -6,6 +6,7 @@ study that it is, if it is one; then each run's configuration as ``identity.writ
 
 import gzip
 import hashlib
+import io
 import json
 import zlib
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from bpexp.config import TrainConfig, parse_session, parse_train, plain
 from bpexp.reproduce import identity
 from bpexp.study import definition
 from bpexp.sweeps import plan
+from bpexp.sweeps.expand import LARGEST
 from bpexp.sweeps.plan import Plan
 
 FILE = "plan.jsonl.gz"
@@ -39,22 +41,36 @@ def to_bytes(made: Plan) -> bytes:
 def from_bytes(content: bytes) -> Plan:
     """The plan. Raises ConfigError where it cannot be read or its data are no longer the same."""
     try:
-        head, *lines = gzip.decompress(content).decode().split("\n")
+        head, *lines = _unpacked(content).decode().split("\n")
         about = json.loads(head)
+        if len(lines) > LARGEST:
+            raise ValueError(f"{len(lines)} runs")
         configs = [parse_train(json.loads(line)) for line in lines]
+        if not isinstance(about["session"], dict):
+            raise TypeError("the session must be a mapping")
         made = plan.again(configs, parse_session(about["session"]), about["varying"])
         # A plan that was kept before there were studies has no word of one.
         if about.get("study") is not None:
             made = replace(made, study=definition.parse(about["study"]))
     except ConfigError:
         raise
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, EOFError,
+            zlib.error) as error:  # fmt: skip
         raise ConfigError("the sweep's plan must be readable, got a broken file.") from error
     if about.get("identities") != _identities(configs):
         raise ConfigError(
             "data must be the same as when the sweep started, got others; start a new sweep."
         )
     return made
+
+
+def _unpacked(content: bytes) -> bytes:
+    """At most a gigabyte: a thousand bytes for each of a million runs."""
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        unpacked = file.read(10**9 + 1)
+    if len(unpacked) > 10**9:
+        raise ValueError("more than a gigabyte")
+    return unpacked
 
 
 def _identities(configs: Sequence[TrainConfig]) -> str:

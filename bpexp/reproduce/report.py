@@ -50,7 +50,7 @@ def reproduce(archive: Archive, runs: Sequence[StoredRun], engine: str, n_jobs: 
         native += verdict.native
         if verdict.finding is not Finding.IDENTICAL and found[verdict.finding] <= SHOWN:
             for line in _lines(verdict, archive):
-                out.print(line, markup=False, soft_wrap=True)
+                out.print(line, soft_wrap=True)
     parts = [f"{found[Finding.IDENTICAL]} of {len(runs)} runs identical to the bit"]
     parts += [f"{found[kind]} {kind}" for kind in list(Finding)[1:] if found[kind]]
     out.print(", ".join(parts) + ".")

@@ -1,5 +1,6 @@
 """What of a sweep is done already, here or elsewhere in the experiment."""
 
+import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,11 +62,29 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
         raise lost
     from bpexp.sweeps.compose import recompose
 
-    typed = shlex.split(run.tags[OVERRIDES])
-    composed = recompose(typed)
+    try:
+        typed = shlex.split(run.tags[OVERRIDES])
+    except ValueError as error:
+        raise ConfigError(f"SWEEP must have kept what was typed, got {run.label}.") from error
+    composed = recompose(_settings(typed))
     if composed[0].get("study") is not None:
         raise lost
     return plan.make(composed, typed)
+
+
+def _settings(typed: Sequence[str]) -> list[str]:
+    """What was typed without Hydra's own settings, which change no run.
+
+    What a store holds is data: it must name no code, as ``hydra.searchpath=[pkg://...]`` would,
+    and read no environment, as ``${oc.env:...}`` would.
+    """
+    kept = [text for text in typed if not re.match(r"[+~]*hydra\b", text)]
+    for text in kept:
+        if "${" in text:
+            raise ConfigError(
+                f"a sweep that typed {text!r} must be started again, got its stored name."
+            )
+    return kept
 
 
 def done(
@@ -117,9 +136,14 @@ def unspool(asked: Plan, archive: Archive, tracker: Tracker, parent: str) -> Non
 
 
 def _whole(runs: Sequence[StoredRun]) -> Iterator[StoredRun]:
-    """Those that are finished and have both digests."""
+    """Those that are finished and have both digests and all that a row of results needs."""
     for run in runs:
-        if run.status == "FINISHED" and IDENTITY in run.tags and RESULT in run.tags:
+        tagged = {IDENTITY, RESULT, "bpexp.outcome"} <= run.tags.keys()
+        # A diverged run may have no finite loss.
+        measured = "epochs_run" in run.metrics and (
+            "final_loss" in run.metrics or run.tags.get("bpexp.outcome") == Outcome.DIVERGED
+        )
+        if run.status == "FINISHED" and tagged and measured:
             yield run
 
 

@@ -1,19 +1,13 @@
 """From what a store holds back to configurations and results; what it holds is only data."""
 
-import csv
-import io
 import json
-import zipfile
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import yaml
-
-from bpexp.checks import ConfigError
+from bpexp.checks import ConfigError, brief
 from bpexp.config import TrainConfig, parse_train
 from bpexp.data import load
-from bpexp.reproduce import fingerprint, identity
+from bpexp.reproduce import files, fingerprint, identity
 from bpexp.reproduce.marks import CONFIG, IDENTITY
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.typing import Array
@@ -61,14 +55,14 @@ def config_of(run: StoredRun, archive: Archive) -> TrainConfig:
 
 def _settings(run: StoredRun, archive: Archive) -> dict[str, Any]:
     text = run.tags.get(CONFIG)
+    if not text:
+        return files.mapping(archive.file(run.run_id, "config.yaml"), "the stored configuration")
     try:
-        values = (
-            json.loads(text) if text else yaml.safe_load(archive.file(run.run_id, "config.yaml"))
-        )
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ConfigError("the stored configuration must be readable, got none.") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"the stored configuration must be a mapping, got {values!r:.100}.")
+        raise ConfigError(f"the stored configuration must be a mapping, got {brief(values)}.")
     return values
 
 
@@ -81,7 +75,9 @@ def result_of(run: StoredRun, archive: Archive) -> Kept:
         raise ConfigError(
             f"weights.npz of run {run.run_id[:8]} must hold W1, b1, ..., got {', '.join(layers)}."
         )
-    predictions = _predictions(run, archive, layers[order[-1]].size)
+    content = archive.file(run.run_id, "predictions.csv")
+    named = f"predictions.csv of run {run.run_id[:8]}"
+    predictions = files.predictions(content, layers[order[-1]].size, named)
     ordered = {name: layers[name] for name in order}
     return Kept(run.tags.get("bpexp.outcome", ""), losses, predictions, ordered)
 
@@ -97,24 +93,4 @@ def losses_of(run: StoredRun, archive: Archive) -> Array:
 
 
 def _arrays(run: StoredRun, archive: Archive, name: str) -> dict[str, Array]:
-    content = archive.file(run.run_id, name)
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {key: np.asarray(arrays[key], np.float64) for key in arrays.files}
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise ConfigError(
-            f"{name} of run {run.run_id[:8]} must hold arrays, got {error}."
-        ) from error
-
-
-def _predictions(run: StoredRun, archive: Archive, n_outputs: int) -> Array:
-    content = archive.file(run.run_id, "predictions.csv")
-    try:
-        rows = list(csv.reader(io.StringIO(content.decode())))[1:]
-        return np.array([[float(v) for v in row[-n_outputs:]] for row in rows]).reshape(
-            len(rows), n_outputs
-        )
-    except (ValueError, csv.Error) as error:
-        raise ConfigError(
-            f"predictions.csv of run {run.run_id[:8]} must hold numbers, got {error}."
-        ) from error
+    return files.arrays(archive.file(run.run_id, name), f"{name} of run {run.run_id[:8]}")

@@ -1,15 +1,16 @@
 """What a run or sweep prints. Colours and bars only where a terminal shows them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from bpexp.data import load
+from bpexp.review.screen import Screen
 from bpexp.review.summary import ranked, verdicts
 from bpexp.study import verdict
 from bpexp.sweeps.execute import Finished, Row
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 def console() -> Console:
     """Standard output; piped text is plain and never folded."""
-    plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=10_000, no_color=True)
+    plain = Screen()
+    return plain if plain.is_terminal else Screen(width=10_000, no_color=True)
 
 
 def announce(out: Console, plan: Plan, store: Store) -> None:
@@ -93,7 +94,7 @@ def report(out: Console, finished: Finished, store: Store) -> None:
         judged = verdicts(finished)
         out.print(text_table(verdict.table(judged)))
         for sentence in verdict.claims(judged):
-            out.print(sentence, markup=False, soft_wrap=True)
+            out.print(sentence, soft_wrap=True)
     elif best:
         _ranking(out, finished, best)
     for outcome in ("failed", "diverged"):
@@ -101,13 +102,13 @@ def report(out: Console, finished: Finished, store: Store) -> None:
     if finished.interrupted:
         left = sum(r.outcome == "interrupted" for r in finished.rows)
         out.print(f"Interrupted: {len(finished.rows) - left} runs kept, {left} marked KILLED.")
-    out.print(f"Review: {store.ui_command}", markup=False, soft_wrap=True)
+    out.print(f"Review: {store.ui_command}", soft_wrap=True)
 
 
 def _unsound(out: Console, rows: Sequence[Row]) -> None:
     """Ten of them with their reasons; thousands would hide the ranking."""
     for row in rows[:10]:
-        out.print(f"{row.outcome}: {row.name}: {row.reason}", markup=False, soft_wrap=True)
+        out.print(f"{row.outcome}: {row.name}: {row.reason}", soft_wrap=True)
     if len(rows) > 10:
         out.print(f"{rows[0].outcome}: {len(rows) - 10} more (results.csv has them all)")
 
@@ -135,15 +136,40 @@ def _single(out: Console, finished: Finished, row: Row) -> None:
 
 def _ranking(out: Console, finished: Finished, best: list[Row]) -> None:
     figures = [key for key in FIGURES if any(getattr(r, key) is not None for r in best)]
-    ranking = Table(box=None, pad_edge=False, title=f"Best {min(10, len(best))} of {len(best)}",
-                    title_justify="left", title_style="bold")  # fmt: skip
-    for column in ("rank", *finished.plan.varying, *figures, "outcome", "run"):
-        ranking.add_column(column, justify="left" if column in ("outcome", "run") else "right")
-    for rank, row in enumerate(best[:10], start=1):
-        numbers = [_number(getattr(row, key)) for key in figures]
-        settings = [shown(row.values[key]) for key in finished.plan.varying]
-        ranking.add_row(str(rank), *settings, *numbers, row.outcome, row.run_id[:8])
+    shown_rows = best[:10]
+    columns = {
+        "rank": [str(rank) for rank, _ in enumerate(shown_rows, start=1)],
+        **{key: [shown(r.values[key]) for r in shown_rows] for key in finished.plan.varying},
+        **{key: [_number(getattr(r, key)) for r in shown_rows] for key in figures},
+        "outcome": [r.outcome for r in shown_rows],
+        "run": [r.run_id[:8] for r in shown_rows],
+    }
+    ranking = _fitted(out, columns, foldable=finished.plan.varying)
+    ranking.title = f"Best {len(shown_rows)} of {len(best)}"
+    ranking.title_justify, ranking.title_style = "left", "bold"
     out.print(ranking)
+
+
+SPARE = ("epochs_run", "test_loss", "accuracy", "status", "test_accuracy", "outcome")
+"""Columns that a narrow terminal goes without, the first one first."""
+TEXTS = ("run_id", "name", "status", "outcome", "run")
+
+
+def _fitted(out: Console, columns: Mapping[str, Sequence[str]], foldable: Collection[str]) -> Table:
+    """A table of as many columns as the terminal has room for; no number or id is cut."""
+    left = dict(columns)
+    unlimited = out.options.update(width=10_000)
+    for key in (None, *SPARE):
+        left.pop(key or "", None)
+        table = Table(box=None, pad_edge=False)
+        for title in left:
+            side: JustifyMethod = "left" if title in TEXTS else "right"
+            table.add_column(title, justify=side, overflow="fold", no_wrap=title not in foldable)
+        for row in zip(*left.values(), strict=True):
+            table.add_row(*row)
+        if table.__rich_measure__(out, unlimited).maximum <= out.width:
+            break
+    return table
 
 
 def _number(value: float | None) -> str:
@@ -161,14 +187,11 @@ def text_table(rows: Sequence[Sequence[str]]) -> Table:
     return out
 
 
-def frame_table(frame: "pd.DataFrame") -> Table:
-    """A table of runs: id, name, status, outcome, settings that vary, final figures."""
+def frame_table(out: Console, frame: "pd.DataFrame") -> Table:
+    """A table of runs: id, name, status, outcome, final figures."""
     keys = ["run_id", "name", "status", "outcome"]
     keys += [c for c in FIGURES if c in frame and frame[c].notna().any()]
-    out = Table(box=None, pad_edge=False)
-    for key in keys:
-        out.add_column(key, justify="right" if key in FIGURES else "left")
-    for row in frame.to_dict("records"):
-        cells = [_number(row[k]) if k in FIGURES else str(row[k]) for k in keys]
-        out.add_row(row["run_id"][:8], *cells[1:])
-    return out
+    rows = frame.to_dict("records")
+    columns = {k: [_number(r[k]) if k in FIGURES else str(r[k]) for r in rows] for k in keys}
+    columns["run_id"] = [run_id[:8] for run_id in columns["run_id"]]
+    return _fitted(out, columns, foldable=("name",))

@@ -100,6 +100,6 @@ def _value(run: "Run") -> StoredRun:
         run.info.run_name or "",
         run.info.status,
         run.data.tags,
-        run.data.metrics,
+        read.metrics(run),
         inputs[0].dataset.digest if inputs else None,
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from bpexp.checks import ConfigError
 from bpexp.tracking.patience import Patience
+from bpexp.tracking.store import Store
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def find(client: "MlflowClient", experiment: str, wanted: str) -> "Run":
     fits = [r for r in runs if r.info.run_id.startswith(wanted) or r.info.run_name == wanted]
     if not wanted or not fits:
         raise ConfigError(
-            f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}."
+            f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}; "
+            "python -m bpexp runs lists them."
         )
     if len(fits) > 1:
         ids = ", ".join(run.info.run_id[:12] for run in fits[:5])
@@ -119,14 +121,20 @@ def trained(client: "MlflowClient", run: "Run") -> "Run":
         raise ConfigError(
             f"RUN must be a sweep with a run that finished, got {run.info.run_name!r}."
         )
-    return client.get_run(best)
+    return find(client, client.get_experiment(run.info.experiment_id).name, best)
 
 
 def ending(run: "Run") -> tuple[str, int, str]:
     """How the run ended, its epochs, and its data set's digest, as far as they were tracked."""
     digests = [data.dataset.digest for data in run.inputs.dataset_inputs] if run.inputs else []
     outcome = run.data.tags.get("bpexp.outcome", "not one of bpexp's")
-    return outcome, int(run.data.metrics.get("epochs_run", 0)), "".join(digests[:1])
+    return outcome, int(metrics(run).get("epochs_run", 0)), "".join(digests[:1])
+
+
+def metrics(run: "Run") -> dict[str, float]:
+    """A run's metrics; SQLite keeps in a column of numbers whatever it is given."""
+    given: dict[str, Any] = run.data.metrics
+    return {key: value for key, value in given.items() if isinstance(value, int | float)}
 
 
 def frame(runs: list["Run"]) -> "pd.DataFrame":
@@ -142,7 +150,7 @@ def frame(runs: list["Run"]) -> "pd.DataFrame":
                 "status": run.info.status,
                 "outcome": run.data.tags.get("bpexp.outcome", run.data.tags.get("bpexp.kind", "")),
                 **{key: _value(text) for key, text in sorted(run.data.params.items())},
-                **{key: run.data.metrics.get(key, float("nan")) for key in FIGURES},
+                **{key: metrics(run).get(key, float("nan")) for key in FIGURES},
             }
             for run in runs
         ]
@@ -163,16 +171,37 @@ def sweep_table(client: "MlflowClient", parent: "Run") -> "pd.DataFrame":
 
     The parent's results.parquet holds all of it; where there is none, the runs are searched.
     """
-    import pandas as pd
 
     run_id, uri = parent.info.run_id, parent.info.artifact_uri
     content = artifact(client, run_id, uri, "results.parquet")
     if content is None:
         experiment = client.get_experiment(parent.info.experiment_id).name
         return runs_table(search(client, experiment, sweep=run_id))
-    table = pd.read_parquet(io.BytesIO(content)).assign(sweep=run_id)
+    table = _results(content, parent).assign(sweep=run_id)
     # MLflow lays out the artifacts of all runs of one experiment alike.
     return table.assign(artifacts=[uri.replace(run_id, child) for child in table["run_id"]])
+
+
+def _results(content: bytes, parent: "Run") -> "pd.DataFrame":
+    """A sweep's results.parquet. Raises ConfigError where it is not what a sweep writes."""
+    import pandas as pd
+
+    name = f"results.parquet of {parent.info.run_id[:8]}"
+    try:
+        table = pd.read_parquet(io.BytesIO(content))
+    except Exception as error:
+        # Readers raise many kinds of error on a broken file.
+        raise ConfigError(f"{name} must be a readable table, got a broken one.") from error
+    texts, numbers = ("run_id", "name", "outcome"), FIGURES
+    missing = [key for key in (*texts, *numbers, "seed") if key not in table.columns]
+    if missing or not len(table):
+        raise ConfigError(f"{name} must be a sweep's, got no {missing[0] if missing else 'row'}.")
+    for key in numbers:
+        try:
+            table[key].astype("float64")
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{name} must hold numbers as {key}, got others.") from error
+    return table.astype(dict.fromkeys(texts, "str"))
 
 
 def runs_table(runs: Sequence["Run"]) -> "pd.DataFrame":
@@ -195,6 +224,30 @@ def artifact(client: "MlflowClient", run_id: str, uri: str, name: str) -> bytes 
         return None
 
 
+def _loss(content: bytes, run_id: str) -> Array:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            found = np.asarray(arrays["loss"], np.float64)
+    except Exception as error:
+        # As with tables: a broken file is one thing, whatever its reader calls it.
+        raise ConfigError(f"losses.npz of run {run_id[:8]} must hold loss, got none.") from error
+    if found.ndim != 1 or not len(found):
+        raise ConfigError(f"losses.npz of run {run_id[:8]} must hold a loss an epoch, got others.")
+    return found
+
+
+def keeps_inside(run: "Run", store: Store) -> bool:
+    """Whether a run's artifacts are where its store may have them written.
+
+    A SQLite store that was copied, or made by others, may name any folder of this machine.
+    """
+    parsed = urlparse(run.info.artifact_uri)
+    if not store.uri.startswith("sqlite") or parsed.scheme not in ("", "file"):
+        return True
+    folder = Path(store.uri.removeprefix("sqlite:///")).resolve().parent
+    return Path(unquote(parsed.path)).resolve().is_relative_to(folder)
+
+
 def losses(client: "MlflowClient", rows: "pd.DataFrame", epochs: Array) -> Array:
     """Loss of each run at the given epochs, (n_runs, n_epochs); nan after its end.
 
@@ -205,8 +258,8 @@ def losses(client: "MlflowClient", rows: "pd.DataFrame", epochs: Array) -> Array
     def read_one(run_id: str, uri: str) -> Array:
         content = artifact(client, run_id, uri, "losses.npz")
         if content is not None:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                steps, values = np.arange(1, len(arrays["loss"]) + 1), arrays["loss"]
+            values = _loss(content, run_id)
+            steps = np.arange(1, len(values) + 1)
         else:
             points = sorted((m.step, m.value) for m in client.get_metric_history(run_id, "loss"))
             steps, values = np.array(points or [(0, np.nan)]).T

@@ -1,0 +1,105 @@
+"""What a store holds is data: a broken or hostile one is answered in one sentence."""
+
+import io
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+import bpexp as package
+from bpexp.checks import ConfigError
+from bpexp.export import trained
+from bpexp.nn.network import Network
+from bpexp.reproduce import files
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """The id of a sweep of two runs, tracked in the folder we are in."""
+    monkeypatch.chdir(tmp_path)
+    package.sweep(seed=range(2), epochs=4, engine="numpy")
+    with closing(sqlite3.connect("outputs/mlflow.db")) as db:
+        return db.execute("select run_uuid from tags where value = 'sweep'").fetchone()[0]
+
+
+def change(statement, *values):
+    with closing(sqlite3.connect("outputs/mlflow.db")) as db:
+        db.execute(statement, values)
+        db.commit()
+
+
+@pytest.mark.parametrize(
+    "text", ["!!python/object/apply:os.mkdir [pwned]", "!!timestamp x", "!!int ''", "!!bool x",
+             "\t-", "[1]", "", "&a [*a]"]
+)  # fmt: skip
+def test_yaml_that_is_no_mapping_of_plain_values_is_refused(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"^config\.yaml must be "):
+        files.mapping(text.encode(), "config.yaml")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x04N."])
+def test_arrays_that_are_none_are_refused(content):
+    with pytest.raises(ConfigError, match=r"^weights\.npz must hold arrays of numbers, got "):
+        files.arrays(content, "weights.npz")
+
+
+def test_weights_of_another_network_are_not_exported():
+    out = io.BytesIO()
+    np.savez(out, W1=np.zeros((3, 2)), b1=np.zeros((1, 2)))
+    network = Network((2, 2, 1), ("sigmoid", "sigmoid"))
+    stored = files.arrays(out.getvalue(), "weights.npz")
+    with pytest.raises(ConfigError, match="must hold the run's layers, got W1, b1"):
+        trained._layers(stored, network)
+
+
+def test_nothing_is_written_outside_the_store(sweep, bpexp, tmp_path):
+    outside = tmp_path / "elsewhere"
+    change("update runs set artifact_uri = ?", outside.as_uri())
+    done = bpexp("report", sweep)
+    assert done.returncode == 0, done.stderr
+    assert "Not logged to the sweep, which keeps its files in" in done.stdout
+    refused = bpexp("export", sweep)
+    assert refused.returncode == 2
+    assert "RUN must keep its artifacts beside its store" in refused.stderr
+    assert not outside.exists()
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../../x", "a/b"])
+def test_an_experiments_name_is_no_path(name, tmp_path, bpexp):
+    (tmp_path / "in").mkdir()
+    assert bpexp("-m", "seed=1,2", "epochs=5", f"tracking.experiment='{name}'").returncode == 0
+    done = bpexp("report", "--experiment", name, "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["in", "outputs"]
+    assert len(list((tmp_path / "outputs" / "reports").glob("*/report.csv"))) == 1
+    assert {"mlflow.db", "artifacts", "reports"} <= set(os.listdir(tmp_path / "outputs"))
+    assert not (tmp_path / "outputs" / "report.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "verb"),
+    [("results.parquet", "report"), ("losses.npz", "report"), ("predictions.csv", "export"),
+     ("config.yaml", "export")],
+)  # fmt: skip
+def test_a_broken_file_is_named(file, verb, sweep, bpexp, tmp_path):
+    for path in (tmp_path / "outputs" / "artifacts").glob(f"*/artifacts/{file}"):
+        path.write_bytes(b"broken")
+    done = bpexp(verb, sweep)
+    assert done.returncode == 2
+    assert file in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+    shutil.rmtree(tmp_path / "outputs")
+
+
+def test_a_metric_that_is_a_text_is_none(sweep, bpexp):
+    change("update latest_metrics set value = 'x' where key = 'final_loss'")
+    for verb in (("runs",), ("show", "seed=0"), ("compare", "seed=0", "seed=1")):
+        done = bpexp(*verb)
+        assert done.returncode == 0, done.stderr
+        assert "final_loss" not in done.stdout

@@ -1,0 +1,64 @@
+"""What a terminal shows, however narrow; and what a pipe gets."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from contextlib import suppress
+
+import pandas as pd
+import pytest
+
+from bpexp.review.screen import Screen
+from bpexp.review.terminal import frame_table
+
+RUNS = pd.DataFrame(
+    {
+        "run_id": [f"{i:08x}" + "0" * 24 for i in range(3)],
+        "name": ["seed=0 lr=0.1 hidden=[8,4] model.init=glorot"] * 3,
+        "status": ["FINISHED"] * 3, "outcome": ["completed"] * 3,
+        "final_loss": [0.000137428] * 3, "epochs_run": [10_000.0] * 3, "accuracy": [0.990476] * 3,
+        "test_loss": [0.0766208] * 3, "test_accuracy": [0.977778] * 3,
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 10_000])
+def test_no_id_and_no_figure_is_cut(width, capsys):
+    out = Screen(width=width)
+    out.print(frame_table(out, RUNS))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert "\u2026" not in "".join(lines)
+    assert sum("0.000137428" in line for line in lines) == 3
+    assert [line[:8] for line in lines[1:] if line[:1] == "0"] == [f"{i:08x}" for i in range(3)]
+    if width == 10_000:
+        assert lines[0].split() == list(RUNS.columns)
+
+
+def test_at_a_terminal_a_sweep_shows_a_bar_and_whole_ids(tmp_path):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
+    clean |= {"COLUMNS": "80", "LINES": "40", "TERM": "xterm-256color"}
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bpexp", "-m", "seed=1,2", "lr=0.1,1", "data=iris",
+         "model=classifier", "model.init=he,glorot", "data.test_fraction=0.3", "epochs=5"],
+        cwd=tmp_path, env=clean, stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    said = b""
+    # Reading a terminal that nobody holds any more is an error of its own.
+    with suppress(OSError):
+        while part := os.read(ours, 65536):
+            said += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    text = said.decode()
+    assert "8/8" in text
+    assert "best loss" in text
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    assert "\u2026" not in plain
+    ranked = plain[plain.index("Best 8 of 8") :].splitlines()[2:10]
+    assert [int(line.split()[0]) for line in ranked] == list(range(1, 9))
+    assert all(re.search(r" [0-9a-f]{8}$", line) for line in ranked)

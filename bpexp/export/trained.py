@@ -89,9 +89,11 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> Trained:
         mean, scale = moments(raw)
     network = pack.network(config, dataset)
     n_samples, n_outputs = dataset.Y.shape
-    whole = (config.batch_size or n_samples) >= n_samples
+    chosen = len(dataset.X_validation) > 0
+    # Predictions of weights that the validation rows chose were made when these were kept.
+    whole = chosen or (config.batch_size or n_samples) >= n_samples
     tracked = np.loadtxt(folder / "predictions.csv", delimiter=",", skiprows=1, ndmin=2)
-    if outcome == Outcome.COMPLETED and whole:
+    if outcome == Outcome.COMPLETED and whole and not chosen:
         weights, biases = _before_last_update(config, network, epochs_run)
     else:
         with np.load(folder / "weights.npz", allow_pickle=False) as arrays:

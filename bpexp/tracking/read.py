@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient as MlflowClient
     from mlflow.entities import Run as Run
 
-FIGURES = ("final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy")
+FIGURES = (
+    "final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy", "lowest_validation_loss",
+)  # fmt: skip
 
 
 def search(

@@ -54,7 +54,7 @@ def _hydra() -> None:
     except (ConfigError, HydraException, OmegaConfBaseException, ValueError) as error:
         if asked == "1":
             raise
-        _stop(_sentence(error), 1)
+        _stop(sentence(error), 1)
     except KeyboardInterrupt:
         _stop("Interrupted.", 130)
     finally:
@@ -71,7 +71,7 @@ def _explain(arguments: list[str]) -> None:
     try:
         command.main(arguments)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        _stop(_sentence(error), 1)
+        _stop(sentence(error), 1)
 
 
 def _run(config: "DictConfig") -> None:
@@ -97,7 +97,7 @@ def _run(config: "DictConfig") -> None:
         sys.exit(status)
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """One sentence for an error, whoever raised it."""
     from bpexp import checks
     from bpexp.config import keys

@@ -1,7 +1,7 @@
 """A plan as a file that is stored when its sweep starts, and read when it is resumed.
 
-Gzipped lines of JSON: the session, the keys that vary and a digest of all identities; then
-each run's configuration as ``identity.written`` writes it.
+Gzipped lines of JSON: the session, the keys that vary, a digest of all identities and the study;
+then each run's configuration as ``identity.written`` writes it.
 """
 
 import gzip
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from bpexp.checks import ConfigError
 from bpexp.config import TrainConfig, parse_session, parse_train, plain
 from bpexp.reproduce import identity
+from bpexp.study import definition
 from bpexp.sweeps import plan
 from bpexp.sweeps.plan import Plan
 
@@ -28,6 +29,7 @@ def to_bytes(made: Plan) -> bytes:
         "varying": made.varying,
         "overrides": made.overrides,
         "identities": _identities(made.configs),
+        "study": None if made.study is None else definition.written(made.study),
     }
     lines = [json.dumps(head), *(identity.written(config) for config in made.configs)]
     return gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)
@@ -39,7 +41,9 @@ def from_bytes(content: bytes) -> Plan:
         head, *lines = gzip.decompress(content).decode().split("\n")
         about = json.loads(head)
         configs = [parse_train(json.loads(line)) for line in lines]
-        made = plan.again(configs, parse_session(about["session"]), about["varying"])
+        asked = about.get("study")
+        study = None if asked is None else definition.parse(asked)
+        made = plan.again(configs, parse_session(about["session"]), about["varying"], study)
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error) as error:

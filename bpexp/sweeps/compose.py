@@ -16,6 +16,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, QuotedString
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError
 
 Plain = dict[str, Any]
 
@@ -36,7 +37,11 @@ class Composer:
             text for text, (_, path) in zip(overrides, parsed, strict=True) if path is None
         )
         if rest not in self._bases:
-            self._bases[rest] = self._load(list(rest))
+            try:
+                self._bases[rest] = self._load(list(rest))
+            except InterpolationToMissingValueError:
+                # What is referred to may be among the values.
+                self._bases[rest] = {}, False
         base, quick = self._bases[rest]
         if quick and all(_is_leaf(base, path) for _, path in values):
             config = copy.deepcopy(base)

@@ -165,6 +165,7 @@ def test_a_proben1_file_that_is_wrong_is_one_sentence(tmp_path, text, said):
         load(Proben1(name="proben1", path=file(tmp_path, text)))
 
 
+@pytest.mark.long
 def test_validation_is_tracked_and_what_was_tracked_is_made_again(bpexp, tmp_path):
     path = file(tmp_path, HEAD + EXAMPLES)
     done = bpexp("-m", "data=proben1", f"data.path={path}", "seed=1,2", "epochs=40",

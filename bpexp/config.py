@@ -24,6 +24,7 @@ class Data:
 
     name: str = _setting(checks.text)
     test_fraction: float = _setting(checks.real(0.0, below=1.0), 0.0)
+    validation_fraction: float = _setting(checks.real(0.0, below=1.0), 0.0)
     split_seed: int = _setting(checks.integer(0, 2**32 - 1), 0)
     standardize: bool = _setting(checks.boolean, False)
 
@@ -77,6 +78,13 @@ class File(Data):
     classes: bool | None = _setting(checks.optional(checks.boolean), None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Proben1(Data):
+    """A file of the Proben1 collection, which says itself which rows train, validate and test."""
+
+    path: str = _setting(checks.text)
+
+
 DATA: dict[str, type[Data]] = {
     "xor": Logic,
     "parity": Parity,
@@ -87,6 +95,7 @@ DATA: dict[str, type[Data]] = {
     "digits": Data,
     "breast_cancer": Data,
     "file": File,
+    "proben1": Proben1,
 }
 
 
@@ -211,12 +220,17 @@ class Stop:
     """Early ends: at this loss, with all outputs this close, or so long without progress.
 
     ``restart`` draws the network anew after so many epochs without an end; epochs count on.
+    Validation rows are looked at after every ``every`` epochs; ``patience`` then counts by
+    their loss. ``generalisation`` and ``progress``: see ``engines.validation``.
     """
 
     loss: float | None = _setting(checks.optional(checks.real(0.0)), None)
     correct: float | None = _setting(checks.optional(checks.real(above=0.0)), None)
     patience: int | None = _setting(checks.optional(checks.integer(1)), None)
     restart: int | None = _setting(checks.optional(checks.integer(1)), None)
+    every: int = _setting(checks.integer(1), 1)
+    generalisation: float | None = _setting(checks.optional(checks.real(0.0)), None)
+    progress: float | None = _setting(checks.optional(checks.real(above=0.0)), None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ Hydra imports this file at every start, so it imports nothing heavy.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from bpexp.study.definition import Study
+    from bpexp.sweeps.compose import Composer
 
 
 @dataclass
@@ -90,7 +91,7 @@ class BpexpLauncher(Launcher):
 
         composer = Composer(self.context.config_loader, self.config)
         study, jobs = _jobs(composer.compose(job_overrides[0]), job_overrides)
-        composed = (composer.compose(overrides) for overrides in jobs)
+        composed = _composed(composer, jobs, study)
         made, folder = plan.make(composed, self.typed, study), Path(self.config.hydra.sweep.dir)
         session.check_folder(folder)
         finished = session.run(made, is_sweep=True)
@@ -107,6 +108,26 @@ class BpexpLauncher(Launcher):
             )
             for overrides, row in zip(jobs, finished.rows, strict=True)
         ]
+
+
+def _composed(
+    composer: "Composer", jobs: Sequence[Sequence[str]], study: "Study | None"
+) -> Iterator[dict[str, Any]]:
+    """Each run's configuration; what Hydra refuses in a study is said with the row's name."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from bpexp import mistakes
+    from bpexp.checks import ConfigError
+    from bpexp.sweeps import plan
+
+    for run, overrides in enumerate(jobs):
+        try:
+            values = composer.compose(overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            with plan.in_row(study, run):
+                raise ConfigError(mistakes.sentence(error, overrides)) from error
+        yield values
 
 
 def _jobs(

@@ -40,6 +40,7 @@ BASE = TrainConfig(
 def bits(result):
     """All that a run leaves, as bytes."""
     arrays = [result.losses, result.predictions, *result.weights, *result.biases]
+    arrays += result.validation or ()
     return [result.outcome.value, *(array.tobytes() for array in arrays)]
 
 
@@ -71,6 +72,8 @@ def lanes(draw):
         st.sampled_from([Logic(name="xor"), Parity(name="parity", bits=3),
                          Encoder(name="encoder", size=4)])
     )  # fmt: skip
+    validated = output != "softmax" and draw(st.booleans())
+    data = replace(data, validation_fraction=0.3 * validated)
     name = draw(st.sampled_from(list(OPTIMIZERS)))
     rule = OPTIMIZERS[name](
         name=name, weight_decay=draw(st.sampled_from([0.0, 1e-4])), by_fan_in=draw(st.booleans())
@@ -89,7 +92,10 @@ def lanes(draw):
         loss=st.sampled_from([None, 0.2, 0.05]),
         correct=st.sampled_from([None, 0.4]),
         patience=st.sampled_from([None, 3]),
-        restart=st.just(draw(st.sampled_from([None, None, 7]))),
+        restart=st.just(None if validated else draw(st.sampled_from([None, None, 7]))),
+        every=st.just(draw(st.sampled_from([1, 3]))),
+        generalisation=st.sampled_from([None, 5.0]) if validated else st.none(),
+        progress=st.sampled_from([None, 0.1]) if validated else st.none(),
     )
     rates = st.sampled_from([0.01, 0.5, 3.0, 1e5, 1e200])
     each = st.tuples(st.integers(0, 2**32 - 1), rates, stops)

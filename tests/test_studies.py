@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -13,23 +14,24 @@ import bpexp
 from bpexp.checks import ConfigError
 from bpexp.config import Encoder, Logic, Model, Optimizer, Quickprop, Schedule, Stop, TrainConfig
 from bpexp.engines import compiled, pack
+from bpexp.review import figures
 from bpexp.study import definition, verdict
 
 CONF = Path(__file__).parents[1] / "conf" / "study"
 
 
-def row(name, published):
-    return definition.Row(name, (), published)
+def row(name, published, measure="epochs"):
+    return definition.Row(name, (), {} if published is None else {measure: published})
 
 
-def made(*rows, **more):
-    return definition.Study("s", "a source", "epochs", 4, (), rows, **more)
+def made(*rows, measure="epochs", **more):
+    return definition.Study("s", "a source", (measure,), 4, (), rows, **more)
 
 
 def test_a_verdict_is_welchs_test_with_holms_correction():
     ours = np.array([10.0, 12.0, 14.0, 16.0])  # mean 13, variance 20/3
     same, far = definition.Published(25, 13.5, 3.0), definition.Published(25, 30.0, 3.0)
-    first, second = verdict.verdicts(made(row("a", same), row("b", far)), [ours, ours])
+    first, second = verdict.verdicts(made(row("a", same), row("b", far)), [[ours], [ours]])
     # t = -0.5 / sqrt(20/12 + 9/25) with 4.46 degrees of freedom (Welch and Satterthwaite).
     a, b = 20 / 12, 9 / 25
     t = -0.5 / math.sqrt(a + b)
@@ -45,26 +47,28 @@ def test_a_verdict_is_welchs_test_with_holms_correction():
 def test_one_published_run_is_a_percentile_and_nothing_is_qualitative():
     ours = np.array([10.0, 12.0, 14.0, np.nan])
     one, none = verdict.verdicts(
-        made(row("a", definition.Published(1, 13.0)), row("b", None)), [ours, ours]
+        made(row("a", definition.Published(1, 13.0)), row("b", None)), [[ours], [ours]]
     )
     assert one.words == "one published run: at the 67th percentile of ours"
     assert none.words == "qualitative: no verified number"
-    assert (one.converged, one.trials, one.p) == (3, 4, None)
+    assert (one.known, one.trials, one.p) == (3, 4, None)
     assert one.mean.estimate == 12.0
 
 
 def test_what_few_seeds_claim_is_a_band_around_the_mean():
     ours = np.array([0.0, 1.0, 0.0, 1.0])
-    (judged,) = verdict.verdicts(made(row("a", None), reports=(1, 100)), [ours])
+    (judged,) = verdict.verdicts(made(row("a", None), reports=(1, 100)), [[ours]])
     assert (judged.claims[1].low, judged.claims[1].high) == (0.0, 1.0)
     assert 0.4 < judged.claims[100].low < 0.5 < judged.claims[100].high < 0.6
 
 
 @pytest.mark.parametrize("file", sorted(CONF.glob("*.yaml")), ids=lambda f: f.stem)
 def test_the_studies_that_come_along_are_whole(file):
-    read = definition.parse(yaml.safe_load(file.read_text()))
+    read = definition.parse({**yaml.safe_load(file.read_text())})
     assert read.name == file.stem
-    assert len(definition.jobs(read, [f"+study={read.name}"])) == read.trials * len(read.rows)
+    runs = read.trials * read.cells * len(read.rows)
+    assert len(definition.jobs(read, [f"+study={read.name}"])) == runs
+    assert definition.parse(definition.written(read)) == read
 
 
 @pytest.mark.parametrize(
@@ -75,6 +79,12 @@ def test_the_studies_that_come_along_are_whole(file):
         ({"rows": [{"name": "a", "publish": 1}]}, "did you mean study.rows\\[0\\].published"),
         ({"rows": [{"name": "a", "overrides": "lr=1"}]}, "must be a list of overrides"),
         ({"measure": "speed"}, "study.measure must be one of"),
+        ({"rows": [{"name": "a"}, {"name": "a"}]}, "different names, got 'a' twice"),
+        ({"grid": [{"name": "x"}]}, "study.grid must be a list of two axes"),
+        (
+            {"measure": ["epochs", "updates"], "rows": [{"name": "a", "published": {"n": 1}}]},
+            "study.rows\\[0\\].published.n is not a key",
+        ),
     ],
 )
 def test_a_study_that_is_wrong_is_one_sentence(change, said):
@@ -99,6 +109,132 @@ def test_a_study_ends_with_its_table(bpexp, tmp_path):
     alone = bpexp("+study=fahlman_1988")
     assert alone.returncode == 1
     assert "+study must go with -m" in alone.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["+study=fahlmann_1988"], "study must be one of fahlman_1988, "),
+        (["+study=fahlman_1988", "study.trials=0"], "study.trials must be a whole number"),
+        (["+study=proben1"], "study.path must be given"),
+        (["+study=proben1", "study.path=/nowhere"], "study row cancer1: data.path must be"),
+        (["+study=seed_lottery", "lr=-1"], "study row hidden 2: lr must be"),
+        (
+            ["+study=seed_lottery", "study.rows=[{name: a, overrides: ['momentum=1']}]"],
+            "study row a: momentum is not a key",
+        ),
+        (
+            ["+study=seed_lottery", "study.rows=[{name: a, overrides: ['data=nix']}]"],
+            "study row a: data must be one of",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_study_is_said_in_one_sentence_with_its_row(
+    bpexp, tmp_path, typed, said
+):
+    done = bpexp("-m", *typed)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+    assert not (tmp_path / "outputs" / "mlflow.db").exists()
+
+
+def test_a_list_in_a_list_of_overrides_stands_for_its_members():
+    text = "[&ten [data=encoder, data.size=10], lr=1.0, [*ten, hidden=3]]"
+    values = {"name": "s", "source": "x", "measure": "epochs", "trials": 1,
+              "rows": [{"name": "a", "overrides": yaml.safe_load(text)}]}  # fmt: skip
+    assert definition.parse(values).rows[0].overrides == (
+        "data=encoder", "data.size=10", "lr=1.0", "data=encoder", "data.size=10", "hidden=3",
+    )  # fmt: skip
+
+
+def test_a_published_share_is_held_against_ours_by_wilsons_test():
+    ours = np.array([1.0] * 30 + [0.0] * 70)
+    near, far = definition.Published(50, 0.24), definition.Published(50, 0.9)
+    study = made(row("a", near, "unconverged"), row("b", far, "unconverged"),
+                 row("c", None, "unconverged"), measure="unconverged")  # fmt: skip
+    first, second, third = verdict.verdicts(study, [[ours]] * 3)
+    # z = (0.3 - 0.24) / sqrt(0.28 0.72 (1/100 + 1/50)), 0.28 the share of both together.
+    z = 0.06 / math.sqrt(0.28 * 0.72 * 0.03)
+    assert first.p == pytest.approx(math.erfc(z / math.sqrt(2.0)))
+    assert (first.words, second.words) == ("holds", "does not hold")
+    # Wilson 1927: (p + z2 / 2n -+ z sqrt(pq / n + z2 / 4n2)) / (1 + z2 / n) with z = 1.96.
+    z = 1.959963984540054
+    half = z * math.sqrt(0.21 / 100 + z * z / 40000)
+    low = (0.3 + z * z / 200 - half) / (1 + z * z / 100)
+    assert third.mean.low == pytest.approx(low)
+    assert third.words == "qualitative: no verified number"
+
+
+def test_a_grid_has_every_point_with_its_seeds_row_by_row():
+    axes = (
+        definition.Axis("rate", ("lr=@",), 0.1, 0.3, 3),
+        definition.Axis("range", ("model.init_low=-@", "model.init_high=@"), 1.0, 2.0, 2),
+    )
+    study = made(row("a", None), row("b", None), grid=axes)
+    runs = definition.jobs(study, ["+study=s", "hidden=3"])
+    assert len(runs) == 2 * 6 * 4
+    assert runs[5] == ["lr=0.1", "model.init_low=-2", "model.init_high=2", "hidden=3", "seed=1"]
+    assert [study.row_of(run).name for run in (0, 23, 24, 47)] == ["a", "a", "b", "b"]
+
+
+def test_a_grid_is_drawn_as_the_mean_of_each_point(bpexp, tmp_path):
+    small = "study.grid=[{name: rate, overrides: ['lr=@'], low: 1, high: 5, count: 2}, " \
+        "{name: range, overrides: ['model.init_high=@'], low: 1, high: 2, count: 3}]"  # fmt: skip
+    done = bpexp("-m", "+study=initial_weights", small, "study.trials=2", "epochs=300")
+    assert done.returncode == 0, done.stderr
+    assert "2 rows of 2 trials at each of 6 points" in done.stdout
+    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    (parent,) = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
+    files = {f.path for f in api.list_artifacts(parent.info.run_id)}
+    assert {"study.md", "study.csv", "study.png", "results.csv"} <= files
+    assert "qualitative: no verified number" in parent.data.tags["mlflow.note.content"]
+    table = pd.read_csv(api.download_artifacts(parent.info.run_id, "results.csv", str(tmp_path)))
+    assert table.groupby(["study_row", "lr", "model.init_high"]).size().tolist() == [2] * 12
+
+
+def test_the_map_shows_each_point_s_mean():
+    axes = (definition.Axis("rate", ("lr=@",), 0.0, 1.0, 2),
+            definition.Axis("range", ("model.init_high=@",), 0.0, 2.0, 3))  # fmt: skip
+    study = replace(made(row("a", None, "unconverged"), measure="unconverged", grid=axes), trials=2)
+    runs = np.array([[0, 0, 0, 1, 1, 1, np.nan, 1, 0, 0, np.nan, np.nan]])
+    figure = figures.study_maps(study, runs)
+    (mesh,) = figure.axes[0].collections
+    drawn = mesh.get_array().reshape(2, 3)
+    np.testing.assert_array_equal(drawn.filled(np.nan), [[0.0, 0.5, 1.0], [1.0, 0.0, np.nan]])
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("range", "rate")
+
+
+def small_proben1(folder, name, rng):
+    """A file in Proben1's format with two classes that a line tells apart."""
+    rows = [(a, b, float(a > b), float(a <= b)) for a, b in rng.random((60, 2)).round(3)]
+    head = "bool_in=0\nreal_in=2\nbool_out=2\nreal_out=0\n" \
+        "training_examples=30\nvalidation_examples=15\ntest_examples=15\n"  # fmt: skip
+    lines = "".join(" ".join(f"{v:g}" for v in r) + "\n" for r in rows)
+    (folder / f"{name}.dt").write_text(head + lines)
+
+
+def test_proben1_compares_two_errors_of_each_row_on_the_users_files(bpexp, tmp_path):
+    folder, rng = tmp_path / "with a space", np.random.default_rng(0)
+    folder.mkdir()
+    for name in ("cancer1", "diabetes1", "glass1"):
+        small_proben1(folder, name, rng)
+    done = bpexp("-m", "+study=proben1", f"study.path='{folder}'", "study.trials=3")
+    assert done.returncode == 0, done.stderr
+    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
+    parent = next(run for run in runs if run.data.tags.get("bpexp.kind") == "sweep")
+    get = lambda name: api.download_artifacts(parent.info.run_id, name, str(tmp_path))  # noqa: E731
+    judged, results = pd.read_csv(get("study.csv")), pd.read_csv(get("results.csv"))
+    assert judged["row"].tolist() == [
+        f"{name} {measure}" for name in ("cancer1", "diabetes1", "glass1")
+        for measure in ("test_squared_error", "test_error")
+    ]  # fmt: skip
+    glass = results[results["study_row"] == "glass1"]
+    for place, mean in ((4, 100 * glass["test_loss"].mean()),
+                        (5, 100 * (1 - glass["test_accuracy"].mean()))):  # fmt: skip
+        assert judged["ours"][place].startswith(f"{mean:.4g} [")
 
 
 FAHLMAN = TrainConfig(

@@ -11,7 +11,7 @@ from bpexp.typing import Array
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training rows (X, Y), test rows (possibly none) and their column names.
+    """Rows to train on (X, Y), to validate and to test with (possibly none), and column names.
 
     X: (n_samples, n_features), Y: (n_samples, n_outputs), float64 and finite.
     ``classes`` says that targets stand for classes or bits, so that accuracy applies.
@@ -20,6 +20,8 @@ class Dataset:
     name: str
     X: Array
     Y: Array
+    X_validation: Array
+    Y_validation: Array
     X_test: Array
     Y_test: Array
     inputs: tuple[str, ...]
@@ -28,9 +30,13 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of shapes and values (little-endian float64), in hexadecimal."""
+        """SHA-256 of shapes and values (little-endian float64), in hexadecimal.
+
+        Training rows, test rows, then validation rows where there are some.
+        """
         sha = hashlib.sha256()
-        for array in (self.X, self.Y, self.X_test, self.Y_test):
+        validation = (self.X_validation, self.Y_validation) if len(self.X_validation) else ()
+        for array in (self.X, self.Y, self.X_test, self.Y_test, *validation):
             sha.update(np.asarray(array.shape, "<i8").tobytes())
             sha.update(np.ascontiguousarray(array, "<f8").tobytes())
         return sha.hexdigest()

@@ -1,6 +1,6 @@
 """Which data set a configuration means, split and standardised."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -8,8 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.checks import ConfigError
-from bpexp.config import Data, Encoder, File, Logic, Parity, Spirals, Symmetry, TrainConfig
-from bpexp.data import logic, table
+from bpexp.config import (
+    Data,
+    Encoder,
+    File,
+    Logic,
+    Parity,
+    Proben1,
+    Spirals,
+    Symmetry,
+    TrainConfig,
+)  # fmt: skip
+from bpexp.data import logic, proben1, table
 from bpexp.data.dataset import Dataset
 from bpexp.nn.arithmetic import EXACT
 from bpexp.typing import Array
@@ -65,6 +75,7 @@ _SOURCES: dict[str, Callable[[Any], Columns]] = {
     "digits": _bundled("load_digits"),
     "breast_cancer": _bundled("load_breast_cancer"),
     "file": lambda config: table.read(cast(File, config)),
+    "proben1": lambda config: proben1.read(cast(Proben1, config).path),
 }
 
 
@@ -72,17 +83,34 @@ _SOURCES: dict[str, Callable[[Any], Columns]] = {
 def load(config: Data) -> Dataset:
     """The data set of a configuration. Raises ConfigError where it cannot be had."""
     X, Y, inputs, targets, classes = _SOURCES[config.name](config)
-    train, test = _split(len(X), config)
-    X_train, X_test = X[train], X[test]
+    if isinstance(config, Proben1):
+        _check_no_fractions(config)
+        parts = proben1.parts(config.path)
+        rows: Sequence[Rows] = np.split(np.arange(len(X)), np.cumsum(parts)[:2])
+    else:
+        rows = _split(len(X), config)
+    train, validation, test = rows
     if config.standardize:
-        mean, scale = moments(X_train)
+        mean, scale = moments(X[train])
         if not np.isfinite(scale).all():
             raise ConfigError(
                 "data.standardize=true must have inputs whose squares add up to a finite number, "
                 f"got up to {float(abs(X).max()):g}."
             )
-        X_train, X_test = (X_train - mean) / scale, (X_test - mean) / scale
-    return Dataset(config.name, X_train, Y[train], X_test, Y[test], inputs, targets, classes)
+        X = (X - mean) / scale
+    return Dataset(
+        config.name, X[train], Y[train], X[validation], Y[validation], X[test], Y[test],
+        inputs, targets, classes,
+    )  # fmt: skip
+
+
+def _check_no_fractions(config: Proben1) -> None:
+    for key in ("test_fraction", "validation_fraction"):
+        if getattr(config, key):
+            raise ConfigError(
+                f"data.{key} must be 0 with data=proben1, whose file says which rows are which, "
+                f"got {getattr(config, key):g}."
+            )
 
 
 def moments(X: Array) -> tuple[Array, Array]:
@@ -96,18 +124,42 @@ def moments(X: Array) -> tuple[Array, Array]:
     return mean, scale
 
 
-def _split(n: int, config: Data) -> tuple[Rows, Rows]:
-    """Row numbers to train on and to test with, each in order."""
-    n_test = round(n * config.test_fraction)
+def _split(n: int, config: Data) -> tuple[Rows, Rows, Rows]:
+    """Row numbers to train on, to validate and to test with, each in order.
+
+    The rows to test with do not depend on how many validate.
+    """
+    n_test, n_validation = round(n * config.test_fraction), round(n * config.validation_fraction)
     if n_test >= n:
         raise ConfigError(
             f"data.test_fraction must leave a row to train on, got {config.test_fraction:g} "
             f"of {n} rows."
         )
-    if not n_test:
-        return np.arange(n), np.arange(0)
+    if n_test + n_validation >= n:
+        raise ConfigError(
+            "data.validation_fraction must leave a row to train on, got "
+            f"{config.validation_fraction:g} of {n} rows, {n_test} of which test."
+        )
+    if not n_test + n_validation:
+        return np.arange(n), np.arange(0), np.arange(0)
     order = np.random.RandomState(config.split_seed).permutation(n)
-    return np.sort(order[n_test:]), np.sort(order[:n_test])
+    test, validation, train = np.split(order, [n_test, n_test + n_validation])
+    return np.sort(train), np.sort(validation), np.sort(test)
+
+
+def _check_stop(config: TrainConfig, dataset: Dataset) -> None:
+    n_validation, stop = len(dataset.X_validation), config.stop
+    for name in ("generalisation", "progress"):
+        if getattr(stop, name) is not None and not n_validation:
+            raise ConfigError(
+                f"stop.{name} must go with validation rows (data.validation_fraction), got "
+                f"{getattr(stop, name):g} without."
+            )
+    if stop.restart and n_validation:
+        raise ConfigError(
+            f"stop.restart must go without validation rows, got {stop.restart} with "
+            f"{n_validation} of them."
+        )
 
 
 _RANGES = {
@@ -117,8 +169,9 @@ _RANGES = {
 
 
 def check_fit(config: TrainConfig, dataset: Dataset) -> None:
-    """Raises ConfigError where the output layer cannot represent the targets."""
-    Y = np.vstack([dataset.Y, dataset.Y_test])
+    """Raises ConfigError where output layer or stopping rules do not go with the data."""
+    _check_stop(config, dataset)
+    Y = np.vstack([dataset.Y, dataset.Y_validation, dataset.Y_test])
     output, loss = config.model.output, config.model.loss
     low, high = float(Y.min()), float(Y.max())
     if output == "sigmoid" and (low < 0.0 or high > 1.0):

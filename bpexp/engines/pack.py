@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from bpexp.config import Model, Optimizer, Rprop, TrainConfig
+from bpexp.config import Model, Optimizer, Rprop, Stop, TrainConfig
 from bpexp.data import Dataset, load
 from bpexp.data.dataset import accuracy
 from bpexp.engines import feed
 from bpexp.engines.problem import Engine, Lanes, Problem
 from bpexp.engines.train import train
+from bpexp.engines.validation import Watch
 from bpexp.nn import init
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.losses import LOSSES
@@ -37,7 +38,7 @@ def key(config: TrainConfig) -> TrainConfig:
     numbers: dict[str, Any] = {name: 0.0 for name in RULES[rule.name].settings}
     # Lanes differ in how much they decay, not in whether: adding 0 w may turn a zero's sign.
     numbers["weight_decay"] = float(rule.weight_decay > 0.0)
-    stop = replace(config.stop, loss=None, correct=None, patience=None)
+    stop = Stop(restart=config.stop.restart, every=config.stop.every)
     model = replace(config.model, init="", init_low=0.0, init_high=0.0)
     return replace(
         config, seed=0, lr=1.0, model=model, optimizer=replace(rule, **numbers), stop=stop
@@ -71,10 +72,14 @@ def train_pack(configs: Sequence[TrainConfig], engine: Engine) -> Iterator[tuple
     first = configs[0]
     dataset = load(first.data)
     problem = _problem(first, dataset)
-    lanes = _lanes(configs, problem)
-    for index, result in train(
-        problem, lanes, first.epochs, feed.make(configs, problem, _lanes), engine
-    ):
+    lanes, watch = _lanes(configs, problem), None
+    if len(dataset.X_validation):
+        # Patience is counted by the validation rows, not by the engine.
+        lanes.patience[:] = NO_PATIENCE
+        X, Y = dataset.X_validation, dataset.Y_validation
+        watch = Watch(problem, X, Y, [config.stop for config in configs])
+    fed = feed.make(configs, problem, _lanes)
+    for index, result in train(problem, lanes, first.epochs, fed, engine, watch):
         yield index, _judge(result, dataset, problem)
 
 

@@ -1,11 +1,14 @@
 """Train the lanes of a pack to their ends, chunk by chunk, by either engine."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bpexp.engines.problem import Ending, Engine, Integers, Lanes, Problem
+from bpexp.engines.problem import Ending, Engine, Integers, Lanes, Problem, Progress
+from bpexp.engines.validation import Watch
+from bpexp.nn.arithmetic import ARITHMETICS
+from bpexp.nn.mlp import forward
 from bpexp.results import Outcome, TrainResult
 from bpexp.typing import Array
 
@@ -37,9 +40,12 @@ class Feed:
 
 
 def train(
-    problem: Problem, lanes: Lanes, epochs: int, feed: Feed, engine: Engine
+    problem: Problem, lanes: Lanes, epochs: int, feed: Feed, engine: Engine, watch: Watch | None
 ) -> Iterator[tuple[int, TrainResult]]:
-    """Each run's place in the pack and its result, as they end; ``lanes`` is used up."""
+    """Each run's place in the pack and its result, as they end; ``lanes`` is used up.
+
+    ``watch`` looks at the validation rows, where there are some.
+    """
     network, done = problem.network, 0
     curves = _Curves(len(lanes.run), epochs)
     # A diverging run overflows on its way; it is reported as an outcome, not as a warning.
@@ -48,29 +54,65 @@ def train(
             stop = min(epochs, done + _chunk(problem, len(lanes.run)))
             if feed.restart:
                 stop = min(stop, (done // feed.restart + 1) * feed.restart)
+            if watch is not None:
+                stop = min(stop, (done // watch.every + 1) * watch.every)
             orders = feed.orders(lanes.run, done, stop)
-            losses, endings, stopped = engine(problem, lanes, feed.factors(done, stop), orders)
+            progress = engine(problem, lanes, feed.factors(done, stop), orders)
+            losses, endings, stopped = progress
             done += len(losses)
             curves.add(lanes.run, losses)
+            if watch is not None:
+                _look(watch, lanes, progress, done, done == epochs, curves)
             ended = np.flatnonzero(endings) if done < epochs else np.arange(len(lanes.run))
             for lane in ended:
                 run = int(lanes.run[lane])
                 final = stopped if endings[lane] else lanes.parameters
                 weights, biases = network.split(clean(final[:, lane].copy()))
-                yield (
-                    run,
-                    TrainResult(
-                        outcome=OUTCOMES[Ending(endings[lane])],
-                        losses=clean(curves.of(run)),
-                        predictions=clean(lanes.outputs[:, :, lane].copy()),
-                        weights=tuple(weights),
-                        biases=tuple(biases),
-                    ),
+                result = TrainResult(
+                    outcome=OUTCOMES[Ending(endings[lane])],
+                    losses=clean(curves.of(run)),
+                    predictions=clean(lanes.outputs[:, :, lane].copy()),
+                    weights=tuple(weights),
+                    biases=tuple(biases),
                 )
+                yield run, result if watch is None else _kept(watch, run, result, problem)
             if len(ended):
                 lanes = lanes.take(np.setdiff1d(np.arange(len(lanes.run)), ended))
             if feed.restart and done % feed.restart == 0 and len(lanes.run):
                 lanes = feed.restarted(lanes.run, done // feed.restart)
+
+
+def _look(
+    watch: Watch, lanes: Lanes, progress: Progress, done: int, is_last: bool, curves: "_Curves"
+) -> None:
+    """Look at the validation rows where it is time, or a lane's end; adds to the endings."""
+    losses, endings, stopped = progress
+    is_time = bool(len(losses)) and done % watch.every == 0
+    due = (endings != Ending.DIVERGED) & (is_time | is_last | (endings != Ending.RUNNING))
+    at = np.flatnonzero(due)
+    if not len(at):
+        return
+    parameters = np.where(endings[at] == Ending.RUNNING, lanes.parameters[:, at], stopped[:, at])
+    strip = curves.latest(lanes.run[at], watch.every if is_time else 0)
+    stalls = watch.look(lanes.run[at], parameters, done, strip)
+    endings[at[stalls & (endings[at] == Ending.RUNNING)]] = Ending.STALLED
+
+
+def _kept(watch: Watch, run: int, result: TrainResult, problem: Problem) -> TrainResult:
+    """The result with the weights that the validation rows chose, and what these predict."""
+    if result.outcome is Outcome.DIVERGED:
+        return result
+    seen = watch.seen(run)
+    weights, biases = problem.network.split(clean(watch.kept(run)))
+    arithmetic = ARITHMETICS[problem.numerics]
+    activations, _ = forward(problem.network, problem.X, weights, biases, arithmetic)
+    return replace(
+        result,
+        predictions=clean(activations[-1]),
+        weights=tuple(weights),
+        biases=tuple(biases),
+        validation=seen._replace(losses=clean(seen.losses)),
+    )
 
 
 def _chunk(problem: Problem, n_lanes: int) -> int:
@@ -96,6 +138,11 @@ class _Curves:
             self._losses = wider
         self._losses[runs, start:stop] = losses.T
         self._ends[runs] = stop
+
+    def latest(self, runs: Integers, count: int) -> Array:
+        """The last ``count`` losses of ``runs``, which stand together: (count, runs)."""
+        stop = int(self._ends[runs[0]])
+        return self._losses[runs, stop - count : stop].T
 
     def of(self, run: int) -> Array:
         """A run's own copy of its curve."""

@@ -91,14 +91,16 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> Trained:
         mean, scale = moments(raw)
     network = pack.network(config, dataset)
     n_samples, n_outputs = dataset.Y.shape
-    whole = (config.batch_size or n_samples) >= n_samples
+    chosen = len(dataset.X_validation) > 0
+    # Predictions of weights that the validation rows chose were made when these were kept.
+    whole = chosen or (config.batch_size or n_samples) >= n_samples
     kept = _content(folder, "predictions.csv")
     tracked = files.predictions(kept, n_outputs, "predictions.csv") if whole else None
     if tracked is not None and len(tracked) != n_samples:
         raise ConfigError(
             f"predictions.csv must have a row for each of {n_samples} samples, got {len(tracked)}."
         )
-    if outcome == Outcome.COMPLETED and whole:
+    if outcome == Outcome.COMPLETED and whole and not chosen:
         weights, biases = _before_last_update(config, network, epochs_run)
     else:
         arrays = files.arrays(_content(folder, "weights.npz"), "weights.npz")

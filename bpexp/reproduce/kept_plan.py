@@ -1,7 +1,7 @@
 """A plan as a file that is stored when its sweep starts, and read when it is resumed.
 
-Gzipped lines of JSON: the session, the keys that vary, a digest of all identities and the
-study that it is, if it is one; then each run's configuration as ``identity.written`` writes it.
+Gzipped lines of JSON: the session, the keys that vary, a digest of all identities and the study;
+then each run's configuration as ``identity.written`` writes it.
 """
 
 import gzip
@@ -10,7 +10,6 @@ import io
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 
 from bpexp.checks import ConfigError
 from bpexp.config import TrainConfig, parse_session, parse_train, plain
@@ -32,7 +31,7 @@ def to_bytes(made: Plan) -> bytes:
         "varying": made.varying,
         "overrides": made.overrides,
         "identities": _identities(made.configs),
-        "study": None if made.study is None else asdict(made.study),
+        "study": None if made.study is None else definition.written(made.study),
     }
     lines = [json.dumps(head), *(identity.written(config) for config in made.configs)]
     return gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)
@@ -48,10 +47,10 @@ def from_bytes(content: bytes) -> Plan:
         configs = [parse_train(json.loads(line)) for line in lines]
         if not isinstance(about["session"], dict):
             raise TypeError("the session must be a mapping")
-        made = plan.again(configs, parse_session(about["session"]), about["varying"])
         # A plan that was kept before there were studies has no word of one.
-        if about.get("study") is not None:
-            made = replace(made, study=definition.parse(about["study"]))
+        asked = about.get("study")
+        study = None if asked is None else definition.parse(asked)
+        made = plan.again(configs, parse_session(about["session"]), about["varying"], study)
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, EOFError,

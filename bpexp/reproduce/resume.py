@@ -169,4 +169,5 @@ def _row(asked: Plan, index: int, run: StoredRun) -> Row:
         f"not finite at epoch {epochs}" if outcome == Outcome.DIVERGED else "",
         figure("final_loss"), epochs,
         figure("accuracy"), figure("test_loss"), figure("test_accuracy"),
+        figure("lowest_validation_loss"),
     )  # fmt: skip

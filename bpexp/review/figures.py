@@ -4,8 +4,13 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bpexp.study.definition import Study
+from bpexp.study.measures import MEASURES
 from bpexp.sweeps.execute import Row
 from bpexp.sweeps.plan import Plan, shown
+from bpexp.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +33,34 @@ def summary(plan: Plan, rows: Sequence[Row]) -> "Figure":
     return figure
 
 
+def study_maps(study: Study, measured: Array) -> "Figure":
+    """The mean measure at each point of a study's grid, a map for each row.
+
+    ``measured``: (n_rows, n_runs), NaN where a run has none.
+    """
+    from matplotlib.figure import Figure
+
+    y, x = study.grid
+    cells = measured.reshape(len(study.rows), y.count, x.count, study.trials)
+    known = np.isfinite(cells)
+    sums, counts = np.where(known, cells, 0.0).sum(axis=-1), known.sum(axis=-1)
+    means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    measure = MEASURES[study.measures[0]]
+    low, high = (0.0, 1.0) if measure.is_share else (np.nanmin(means), np.nanmax(means))
+    n = len(study.rows)
+    figure = Figure(figsize=(1.2 + 4.0 * n, 4.2), layout="constrained")
+    panels = figure.subplots(1, n, squeeze=False, sharey=True)[0]
+    for axes, row, values in zip(panels, study.rows, means, strict=True):
+        image = axes.pcolormesh(
+            x.values, y.values, values, cmap="cividis", vmin=low, vmax=high, shading="nearest",
+            rasterized=True,
+        )  # fmt: skip
+        axes.set(xlabel=x.name, title=row.name)
+    panels[0].set(ylabel=y.name)
+    figure.colorbar(image, ax=list(panels), label=measure.title)
+    return figure
+
+
 def _curves(axes: "Axes", rows: Sequence[Row]) -> None:
     from matplotlib import colormaps
 
@@ -45,7 +78,6 @@ def _curves(axes: "Axes", rows: Sequence[Row]) -> None:
 
 def _heat_map(figure: "Figure", axes: "Axes", keys: Sequence[str], rows: Sequence[Row]) -> None:
     """Mean final loss by the two settings that vary."""
-    import numpy as np
     from matplotlib.colors import LogNorm
 
     ys, xs = (_levels(key, rows) for key in keys)

@@ -1,8 +1,9 @@
 """A sweep summed up: ranking, results table, note, and the parent run's record."""
 
+import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +11,15 @@ import numpy as np
 from bpexp.config import flatten, plain
 from bpexp.review import figures
 from bpexp.study import verdict
-from bpexp.study.verdict import Verdict, markdown
+from bpexp.study.definition import Study
+from bpexp.study.measures import MEASURES, Run
+from bpexp.study.verdict import Verdict
 from bpexp.sweeps.execute import Finished, Row
 from bpexp.sweeps.plan import shown
 from bpexp.tracking import environment
 from bpexp.tracking.contract import Metric, RunRecord
 from bpexp.tracking.read import FIGURES
+from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +38,7 @@ def table(finished: Finished) -> "pd.DataFrame":
     return pd.DataFrame(
         {
             "run_id": row.run_id,
+            **_row_name(finished, row),
             "name": row.name,
             **_settings(row),
             "outcome": row.outcome,
@@ -42,6 +47,11 @@ def table(finished: Finished) -> "pd.DataFrame":
         }
         for row in finished.rows
     )  # fmt: skip
+
+
+def _row_name(finished: Finished, row: Row) -> dict[str, str]:
+    study = finished.plan.study
+    return {} if study is None else {"study_row": study.row_of(row.index).name}
 
 
 def _settings(row: Row) -> dict[str, object]:
@@ -78,19 +88,35 @@ def _few(values: Sequence[str]) -> str:
     return f"{', '.join(values[:3])} ... {values[-1]} ({len(values)} values)"
 
 
-def verdicts(finished: Finished) -> list[Verdict]:
+def verdicts(study: Study, finished: Finished) -> list[Verdict]:
     """A study's verdicts, from its runs row by row."""
-    study = finished.plan.study
-    assert study is not None
-    values = np.full(len(finished.plan.configs), np.nan)
+    return verdict.verdicts(study, list(_measured(study, finished)))
+
+
+def _measured(study: Study, finished: Finished) -> Iterator[list[Array]]:
+    """For each row and measure the values of its runs; NaN for those that did not finish."""
+    values = np.full((len(study.measures), len(finished.plan.configs)), np.nan)
     for row in finished.rows:
-        if row.epochs_run is None or row.outcome == "diverged":
-            continue
-        if study.measure == "final_loss":
-            values[row.index] = row.final_loss
-        elif row.outcome == "converged":
-            values[row.index] = row.epochs_run - (study.measure == "updates")
-    return verdict.verdicts(study, list(values.reshape(len(study.rows), study.trials)))
+        run = Run(row.outcome, row.epochs_run, row.final_loss, row.test_loss, row.test_accuracy)
+        for place, name in enumerate(study.measures):
+            values[place, row.index] = MEASURES[name].of(run)
+    of_rows = values.reshape(len(study.measures), len(study.rows), -1)
+    for place in range(len(study.rows)):
+        yield list(of_rows[:, place])
+
+
+def _study_files(study: Study, finished: Finished, judged: Sequence[Verdict]) -> dict[str, bytes]:
+    """The verdicts as text and as a table; a map of each row's grid."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(verdict.table(study, judged))
+    files = {
+        "study.md": verdict.markdown(study, judged).encode(),
+        "study.csv": text.getvalue().encode(),
+    }
+    if study.grid:
+        measured = np.array([values[0] for values in _measured(study, finished)])
+        files["study.png"] = figures.png(figures.study_maps(study, measured))
+    return files
 
 
 def sweep_record(finished: Finished, started: int, ended: int) -> RunRecord:
@@ -109,9 +135,9 @@ def sweep_record(finished: Finished, started: int, ended: int) -> RunRecord:
     if best:
         files |= {"summary.png": figures.png(figures.summary(finished.plan, best))}
     if finished.plan.study is not None:
-        judged = verdicts(finished)
-        told = markdown(finished.plan.study, judged)
-        files |= {"study.md": told.encode()}
+        judged = verdicts(finished.plan.study, finished)
+        files |= _study_files(finished.plan.study, finished, judged)
+        told = files["study.md"].decode()
     else:
         told = note(finished)
     varied = {f"sweep.{key}": values for key, values in _swept(finished).items()}

@@ -35,9 +35,11 @@ def announce(out: Console, plan: Plan, store: Store) -> None:
     sizes = "-".join(map(str, _sizes(plan)))
     where = f"experiment {plan.session.tracking.experiment!r} in {store.shown}"
     if plan.study is not None:
-        rows, trials = len(plan.study.rows), plan.study.trials
+        rows, trials, cells = len(plan.study.rows), plan.study.trials, plan.study.cells
+        points = f" at each of {cells} points" if plan.study.grid else ""
         out.print(
-            f"Study {plan.study.name}: {rows} row{'s' * (rows > 1)} of {trials} trials on "
+            f"Study {plan.study.name}: {rows} row{'s' * (rows > 1)} of {trials} "
+            f"trial{'s' * (trials > 1)}{points} on "
             f"{workers(plan.session.n_jobs)} workers, tracked as {where}", soft_wrap=True
         )  # fmt: skip
     elif n == 1:
@@ -91,9 +93,10 @@ def report(out: Console, finished: Finished, store: Store) -> None:
     if finished.single is not None and best:
         _single(out, finished, best[0])
     elif finished.plan.study is not None:
-        judged = verdicts(finished)
-        out.print(text_table(verdict.table(judged)))
-        for sentence in verdict.claims(judged):
+        study = finished.plan.study
+        judged = verdicts(study, finished)
+        out.print(text_table(verdict.table(study, judged)))
+        for sentence in verdict.claims(study, judged):
             out.print(sentence, soft_wrap=True)
     elif best:
         _ranking(out, finished, best)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bpexp.analysis.statistics import Interval, holm
-from bpexp.study.definition import Row, Study
+from bpexp.analysis.statistics import Interval, holm, wilson
+from bpexp.study.definition import Published, Row, Study
+from bpexp.study.measures import MEASURES
 from bpexp.typing import Array
 
 LEVEL = 0.05
@@ -14,14 +15,17 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Verdict:
-    """A row's trials and what they say: ``mean`` with its 95% interval, ``sd``, how many of
-    ``trials`` converged, Holm's ``p``, and the judgement in words. ``claims``: for a number of
-    seeds, the median of their means and the band that holds 90% of such means.
+    """A row's trials by one measure, and what they say.
+
+    ``mean`` with its 95% interval (of a share: Wilson's), ``sd``; ``known`` of ``trials`` runs
+    have the measure; Holm's ``p``; the judgement in words. ``claims``: for a number of seeds,
+    the median of their means and the band that holds 90% of such means.
     """
 
     row: Row
+    measure: str
     trials: int
-    converged: int
+    known: int
     mean: Interval
     sd: float
     median: float
@@ -30,15 +34,23 @@ class Verdict:
     p: float | None
     words: str
 
+    @property
+    def published(self) -> Published | None:
+        """What was published of it."""
+        return self.row.published.get(self.measure)
 
-def verdicts(study: Study, measured: Sequence[Array]) -> list[Verdict]:
-    """``measured``: for each row the measure of its runs, (trials,), NaN if not converged.
 
-    Holds or not is said only where n and sd were published: Welch's test of the means,
-    5%, corrected over the rows by Holm. One published run is placed as a percentile.
+def verdicts(study: Study, measured: Sequence[Sequence[Array]]) -> list[Verdict]:
+    """``measured``: for each row and measure the values of its runs, NaN where there is none.
+
+    Holds or not is said only where n and sd were published: Welch's test of the means; for
+    shares, where n was, Wilson's test of two shares; 5%, corrected over all by Holm. One
+    published run is placed as a percentile.
     """
     judged = [
-        _judge(row, values, study.reports) for row, values in zip(study.rows, measured, strict=True)
+        _judge(row, measure, values, study.reports)
+        for row, of_row in zip(study.rows, measured, strict=True)
+        for measure, values in zip(study.measures, of_row, strict=True)
     ]
     tested = [v for v in judged if v.p is not None]
     corrected = iter(holm([v.p for v in tested if v.p is not None]))
@@ -64,48 +76,102 @@ def _claims(known: Array, reports: Sequence[int]) -> dict[int, Interval]:
     return out
 
 
-def _judge(row: Row, values: Array, reports: Sequence[int]) -> Verdict:
-    from scipy import stats
-
+def _judge(row: Row, measure: str, values: Array, reports: Sequence[int]) -> Verdict:
     known = values[np.isfinite(values)]
-    n, published = len(known), row.published
-    mean, sd = (float(known.mean()), float(known.std(ddof=1))) if n > 1 else (np.nan, np.nan)
-    half = float(stats.t.ppf(0.975, n - 1)) * sd / np.sqrt(n) if n > 1 else np.nan
+    n, published, is_share = len(known), row.published.get(measure), MEASURES[measure].is_share
+    sd = float(known.std(ddof=1)) if n > 1 else np.nan
+    interval = _interval(known, is_share)
     p, words = None, "qualitative: no verified number"
     if n < 2:
-        words = "not judged: fewer than two runs converged"
+        words = "not judged: fewer than two runs have the measure"
+    elif published is not None and is_share and published.n > 1:
+        p = _share_test(known, published)
     elif published is not None and published.sd is not None:
-        test = stats.ttest_ind_from_stats(
-            mean, sd, n, published.mean, published.sd, published.n, equal_var=False
-        )
-        p = float(test.pvalue)
-    elif published is not None:
+        p = _welch(known, published, published.sd)
+    elif published is not None and published.n == 1:
+        from scipy import stats
+
         share = float(stats.percentileofscore(known, published.mean))
-        words = f"one published run: at the {share:.0f}th percentile of ours"
-    interval = Interval(mean, mean - half, mean + half)
+        words = f"one published run: at the {ordinal(share)} percentile of ours"
+    elif published is not None:
+        words = "qualitative: published without sd"
     median = float(np.median(known)) if n else np.nan
     ends = (float(known.min()), float(known.max())) if n else (np.nan, np.nan)
     claims = _claims(known, reports) if n else {}
-    return Verdict(row, len(values), n, interval, sd, median, ends, claims, p, words)
+    return Verdict(row, measure, len(values), n, interval, sd, median, ends, claims, p, words)
 
 
-def table(judged: Sequence[Verdict]) -> list[list[str]]:
+def _interval(known: Array, is_share: bool) -> Interval:
+    n = len(known)
+    if n < 2:
+        return Interval(np.nan, np.nan, np.nan)
+    if is_share:
+        return wilson(int(known.sum()), n)
+    from scipy import stats
+
+    mean, half = float(known.mean()), float(stats.t.ppf(0.975, n - 1) * known.std(ddof=1))
+    return Interval(mean, mean - half / np.sqrt(n), mean + half / np.sqrt(n))
+
+
+def _welch(known: Array, published: Published, sd: float) -> float:
+    """p of Welch's test of the means."""
+    from scipy import stats
+
+    if not known.std(ddof=1) and not sd:
+        return float(known.mean() == published.mean)
+    test = stats.ttest_ind_from_stats(
+        known.mean(), known.std(ddof=1), len(known), published.mean, sd, published.n,
+        equal_var=False,
+    )  # fmt: skip
+    return float(test.pvalue)
+
+
+def _share_test(known: Array, published: Published) -> float:
+    """p of the score test that two shares are one, which Wilson's interval inverts."""
+    from scipy import stats
+
+    n, m = len(known), published.n
+    ours, theirs = float(known.mean()), published.mean
+    together = (n * ours + m * theirs) / (n + m)
+    variance = together * (1.0 - together) * (1.0 / n + 1.0 / m)
+    if variance <= 0.0:
+        return 1.0
+    return float(2.0 * stats.norm.sf(abs(ours - theirs) / np.sqrt(variance)))
+
+
+def ordinal(number: float) -> str:
+    """1st, 2nd, 11th, 63rd."""
+    whole = round(number)
+    ending = "th" if whole % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(whole % 10)
+    return f"{whole}{ending or 'th'}"
+
+
+def label(verdict: Verdict, study: Study) -> str:
+    """The row's name, and the measure's where there are several."""
+    if len(study.measures) == 1:
+        return verdict.row.name
+    return f"{verdict.row.name} {verdict.measure}"
+
+
+def table(study: Study, judged: Sequence[Verdict]) -> list[list[str]]:
     """Rows of text, the first the header."""
     out = [["row", "published", "ours", "sd", "median", "range", "runs", "p (Holm)", "verdict"]]
     for v in judged:
-        said = v.row.published
+        said = v.published
         published = "-" if said is None else f"{said.mean:g}"
         if said is not None and said.sd is not None:
             published += f" (sd {said.sd:g}, n {said.n})"
+        elif said is not None:
+            published += f" (n {said.n})"
+        ours = f"{v.mean.estimate:.4g} [{v.mean.low:.4g}, {v.mean.high:.4g}]"
+        spread = [f"{v.sd:.3g}", f"{v.median:.4g}", f"{v.range[0]:.4g}..{v.range[1]:.4g}"]
         out.append(
             [
-                v.row.name,
+                label(v, study),
                 published,
-                f"{v.mean.estimate:.4g} [{v.mean.low:.4g}, {v.mean.high:.4g}]",
-                f"{v.sd:.3g}",
-                f"{v.median:.4g}",
-                f"{v.range[0]:.4g}..{v.range[1]:.4g}",
-                f"{v.converged}/{v.trials}",
+                ours,
+                *(["-"] * 3 if MEASURES[v.measure].is_share else spread),
+                f"{v.known}/{v.trials}",
                 "-" if v.p is None else f"{v.p:.2g}",
                 v.words,
             ]
@@ -113,25 +179,50 @@ def table(judged: Sequence[Verdict]) -> list[list[str]]:
     return out
 
 
-def claims(judged: Sequence[Verdict]) -> list[str]:
-    """Sentences on what a report of few seeds would have claimed."""
-    return [
-        f"{v.row.name}: the mean of {count} seed{'s' * (count > 1)} lies between "
-        f"{band.low:.4g} and {band.high:.4g} nine times in ten."
-        for v in judged
-        for count, band in v.claims.items()
-    ]
+def claims(study: Study, judged: Sequence[Verdict]) -> list[str]:
+    """Sentences on how far seeds lie apart, and what a report of few would have claimed."""
+    out = []
+    for v in judged:
+        if not v.claims:
+            continue
+        low, high = v.range
+        out.append(
+            f"{label(v, study)}: the best of {v.known} seeds has {low:.4g}, the worst {high:.4g}"
+            + (f", {high / low:.4g} times as much." if low > 0.0 else ".")
+        )
+        out += [
+            f"{label(v, study)}: a report of {count} seed{'s' * (count > 1)} would have claimed "
+            f"between {band.low:.4g} and {band.high:.4g}, nine times in ten; over all it is "
+            f"{v.mean.estimate:.4g}."
+            for count, band in v.claims.items()
+        ]
+    return out
 
 
 def markdown(study: Study, judged: Sequence[Verdict]) -> str:
     """The table, its source and what was assumed, for a note."""
-    header, *body = table(judged)
+    header, *body = table(study, judged)
+    points = [f"{axis.name} {axis.low:g} to {axis.high:g} ({axis.count})" for axis in study.grid]
     lines = [
         f"Study `{study.name}`: {study.source}", "",
-        f"Measured: {study.measure}; seeds 0 to {study.trials - 1}.", "",
+        f"Measured: {'; '.join(MEASURES[name].title for name in study.measures)}. "
+        f"Seeds 0 to {study.trials - 1}{' at each point of ' * bool(points)}"
+        f"{' by '.join(points)}.", "",
         f"| {' | '.join(header)} |", f"| {' | '.join('---' for _ in header)} |",
     ]  # fmt: skip
-    lines += [f"| {' | '.join(row)} |" for row in body]
-    lines += ["", *(f"- {sentence}" for sentence in claims(judged))]
-    assumed = [f"- {v.row.name}: {v.row.assumed}" for v in judged if v.row.assumed]
-    return "\n".join([*lines, *(["", "Assumed:", "", *assumed] if assumed else [])]) + "\n"
+    lines += [f"| {' | '.join(cells)} |" for cells in body]
+    lines += ["", RULES]
+    lines += ["", *(f"- {sentence}" for sentence in claims(study, judged))]
+    assumed: dict[str, list[str]] = {}
+    for row in study.rows:
+        assumed.setdefault(row.assumed, []).append(row.name)
+    told = [f"- {', '.join(names)}: {text}" for text, names in assumed.items() if text]
+    return "\n".join([*lines, *(["", "Assumed:", "", *told] if told else [])]) + "\n"
+
+
+RULES = (
+    "Ours: the mean with its 95% interval (Student's t; of a share, Wilson's). Whether a row "
+    "holds is said only where n and sd were published: Welch's test of the means, of shares "
+    "Wilson's, 5%, p corrected over the rows by Holm. A row that holds has not been proved: no "
+    "difference was found."
+)

@@ -44,6 +44,7 @@ class Row:
     accuracy: float | None = None
     test_loss: float | None = None
     test_accuracy: float | None = None
+    lowest_validation_loss: float | None = None
     curve: tuple[Sequence[int], Array] = field(default_factory=lambda: ((), np.empty(0)))
 
 
@@ -243,7 +244,7 @@ def _row(plan: Plan, index: int, run_id: str, result: TrainResult | Failure) -> 
         index, run_id, name, values, config, result.outcome.value,
         f"not finite at epoch {result.epochs_run}" if result.outcome == "diverged" else "",
         result.final_loss, result.epochs_run,
-        result.accuracy, result.test_loss, result.test_accuracy,
+        result.accuracy, result.test_loss, result.test_accuracy, result.lowest_validation_loss,
         (epochs, result.losses[np.subtract(epochs, 1)]),
     )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """A sweep before it starts: all its configurations checked, and what varies in it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -44,14 +45,17 @@ def make(
     overrides: Sequence[str] = (),
     study: Study | None = None,
 ) -> Plan:
-    """Check every job of a sweep, data included. Raises ConfigError on the first bad one."""
+    """Check every job of a sweep, data included. Raises ConfigError on the first bad one,
+    of a study with the name of its row.
+    """
     configs: list[TrainConfig] = []
     session: Session | None = None
     first: Mapping[str, Any] = {}
     # Equal parts of many configurations are kept once.
     same: dict[Any, Any] = {}
-    for values in composed:
-        config, asked = parse(values)
+    for index, values in enumerate(composed):
+        with in_row(study, index):
+            config, asked = parse(values)
         first = first or values
         session = session or asked
         if asked != session:
@@ -70,18 +74,35 @@ def make(
     for index, config in enumerate(configs):
         key = (*(getattr(config, name) for name in SHARED), config.numerics)
         if key not in numerics:
-            numerics[key] = _resolved(config, session.engine)
+            with in_row(study, index):
+                numerics[key] = _resolved(config, session.engine)
         configs[index] = replace(config, numerics=numerics[key])
     return Plan(configs, session, varying, values_of, tuple(overrides), first, study)
 
 
-def again(configs: Sequence[TrainConfig], session: Session, varying: Sequence[str]) -> Plan:
+@contextmanager
+def in_row(study: Study | None, run: int) -> Iterator[None]:
+    """What is wrong with a study's run is said with the name of its row."""
+    try:
+        yield
+    except ConfigError as error:
+        if study is None:
+            raise
+        raise ConfigError(f"study row {study.row_of(run).name}: {error}") from error
+
+
+def again(
+    configs: Sequence[TrainConfig],
+    session: Session,
+    varying: Sequence[str],
+    study: Study | None = None,
+) -> Plan:
     """The plan that was made before of these configurations. Raises ConfigError as ``make``."""
     for config in dict.fromkeys(replace(c, seed=0, lr=1.0) for c in configs):
         check_fit(config, load(config.data))
     _, values = _varying(configs)
     kept = [{key: value[key] for key in varying if key in value} for value in values]
-    return Plan(configs, session, tuple(varying), kept)
+    return Plan(configs, session, tuple(varying), kept, study=study)
 
 
 def _resolved(config: TrainConfig, engine: str) -> str:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as Run
     from mlflow.store.entities import PagedList
 
-FIGURES = ("final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy")
+FIGURES = (
+    "final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy", "lowest_validation_loss",
+)  # fmt: skip
 
 
 def search(

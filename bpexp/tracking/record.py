@@ -3,11 +3,14 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from bpexp.config import TrainConfig, flatten, plain
 from bpexp.data.dataset import Dataset
@@ -82,6 +85,12 @@ def metrics(result: TrainResult, points: int) -> list[Metric]:
     epochs = schedule(result.epochs_run, points)
     losses = result.losses[np.array(epochs, int) - 1].tolist()
     curve = [Metric("loss", loss, epoch) for loss, epoch in zip(losses, epochs, strict=True)]
+    if result.validation is not None:
+        looks = np.array(schedule(len(result.validation.epochs), points), int) - 1
+        curve += [
+            Metric("validation_loss", float(result.validation.losses[at]), int(epoch))
+            for at, epoch in zip(looks, result.validation.epochs[looks], strict=True)
+        ]
     last = result.epochs_run
     final = {
         "final_loss": result.final_loss,
@@ -89,23 +98,28 @@ def metrics(result: TrainResult, points: int) -> list[Metric]:
         "accuracy": result.accuracy,
         "test_loss": result.test_loss,
         "test_accuracy": result.test_accuracy,
+        "lowest_validation_loss": result.lowest_validation_loss,
     }
     return curve + [Metric(key, value, last) for key, value in final.items() if value is not None]
 
 
 def artifacts(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:
-    """Every loss, the predictions and the weights as files."""
+    """Every loss, the predictions and the weights as files; validation losses, if any."""
     layers: dict[str, Array] = {}
     for i, (W, b) in enumerate(zip(result.weights, result.biases, strict=True), start=1):
         layers |= {f"W{i}": W, f"b{i}": b}
-    return {
+    files = {
         "losses.npz": _npz({"loss": result.losses}),
         "weights.npz": _npz(layers),
         "predictions.csv": _predictions(result, dataset),
     }
+    if result.validation is not None:
+        epochs, losses = result.validation
+        files["validation.npz"] = _npz({"epoch": epochs, "loss": losses})
+    return files
 
 
-def _npz(arrays: dict[str, Array]) -> bytes:
+def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -134,6 +148,8 @@ def dataset_input(dataset: Dataset) -> DatasetInput:
     columns = [{"type": "double", "name": n, "required": True} for n in dataset.inputs]
     outputs = [{"type": "double", "name": n, "required": True} for n in dataset.targets]
     profile = {"num_rows": len(dataset.X), "num_test_rows": len(dataset.X_test)}
+    if len(dataset.X_validation):
+        profile["num_validation_rows"] = len(dataset.X_validation)
     return DatasetInput(
         dataset.name,
         dataset.digest[:32],

@@ -1,0 +1,97 @@
+"""Looks at the validation rows: when training ends by them, and which weights are kept.
+
+After every ``stop.every`` epochs, and at the end, each run's loss E on these rows is taken. The
+weights of the lowest E are the run's. By it a run stalls (L. Prechelt, Proben1, 1994, 3.3)
+
+- after ``stop.patience`` epochs without a new lowest E;
+- where E is more than ``stop.generalisation`` per cent above its lowest (GL);
+- where the training losses of the last ``stop.every`` epochs have a mean less than
+  ``stop.progress`` per thousand above their lowest (P).
+
+All of a run's looks depend on its own configuration only.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpexp.config import Stop
+from bpexp.engines.problem import Integers, Problem
+from bpexp.nn.arithmetic import ARITHMETICS, EXACT
+from bpexp.nn.losses import LOSSES
+from bpexp.nn.mlp import forward
+from bpexp.results import Validation
+from bpexp.typing import Array
+
+NEVER = 2**62
+
+
+class Watch:
+    """What the looks at the validation rows, X and Y, have seen of each run of a pack.
+
+    ``stops``: each run's stopping rules; ``every`` is the same for all.
+    """
+
+    def __init__(self, problem: Problem, X: Array, Y: Array, stops: Sequence[Stop]) -> None:
+        self._problem, self._X, self._Y = problem, X, Y
+        self.every = stops[0].every
+        n = len(stops)
+        self._patience = np.array([stop.patience or NEVER for stop in stops])
+        self._rise = np.array([_or_infinite(stop.generalisation) for stop in stops])
+        self._progress = np.array([stop.progress or -1.0 for stop in stops])
+        self._best, self._since = np.full(n, np.inf), np.zeros(n, np.int64)
+        self._kept = np.empty((problem.network.n_parameters, n))
+        self._seen: list[list[tuple[int, float]]] = [[] for _ in stops]
+
+    def look(
+        self, runs: Integers, parameters: Array, epoch: int, strip: Array
+    ) -> NDArray[np.bool_]:
+        """Take the losses of ``runs`` with their parameters, (n_parameters, L), after ``epoch``
+        epochs; ``strip`` are their training losses since the last regular look, (epochs, L),
+        none if this is not one. Returns which runs stall.
+        """
+        losses = self._losses(parameters)
+        # Also a first loss that is not finite is the lowest there is.
+        first = np.array([not self._seen[run] for run in runs])
+        better = first | (losses < self._best[runs])
+        self._best[runs] = np.where(better, losses, self._best[runs])
+        self._since[runs] = np.where(better, epoch, self._since[runs])
+        self._kept[:, runs[better]] = parameters[:, better]
+        for run, loss in zip(runs, losses.tolist(), strict=True):
+            self._seen[run].append((epoch, loss))
+        rising = losses > self._best[runs] * (1.0 + self._rise[runs] / 100.0)
+        return (
+            rising | (epoch - self._since[runs] >= self._patience[runs]) | self._idle(runs, strip)
+        )
+
+    def kept(self, run: int) -> Array:
+        """The run's parameters at its lowest loss, (n_parameters,)."""
+        return self._kept[:, run].copy()
+
+    def seen(self, run: int) -> Validation:
+        """All that was seen of the run."""
+        epochs, losses = zip(*self._seen[run], strict=True)
+        return Validation(np.array(epochs, np.int64), np.array(losses))
+
+    def _losses(self, parameters: Array) -> Array:
+        network, arithmetic = self._problem.network, ARITHMETICS[self._problem.numerics]
+        weights, biases = network.split(parameters)
+        X, Y = self._X[:, :, None], self._Y[:, :, None]
+        activations, Z = forward(network, X, weights, biases, arithmetic)
+        loss = LOSSES[network.loss, network.functions[-1]]
+        rows = loss.per_row(arithmetic, Z, activations[-1], Y)
+        return loss.reported(arithmetic.sum(rows, 0), *self._Y.shape)
+
+    def _idle(self, runs: Integers, strip: Array) -> NDArray[np.bool_]:
+        if not len(strip):
+            return np.zeros(len(runs), bool)
+        lowest = len(strip) * strip.min(axis=0)
+        idle: NDArray[np.bool_] = (
+            1000.0 * (EXACT.sum(strip, 0) - lowest) < self._progress[runs] * lowest
+        )
+        return idle
+
+
+def _or_infinite(value: float | None) -> float:
+    return np.inf if value is None else value

@@ -1,0 +1,187 @@
+"""Rows that choose the weights and end the training: what is kept, when it stops, what is said."""
+
+import math
+
+import mlflow
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bpexp
+from bpexp.checks import ConfigError
+from bpexp.config import Data, Proben1
+from bpexp.data import load
+from bpexp.nn.arithmetic import ARITHMETICS
+from bpexp.nn.mlp import forward
+from bpexp.nn.network import Network
+from bpexp.results import Outcome
+
+IRIS = {"data": {"name": "iris", "validation_fraction": 0.3, "standardize": True}, "hidden": 3}
+SMALL = {**IRIS, "model": {"init_low": -1.0, "init_high": 1.0}, "epochs": 60, "lr": 0.1}
+
+
+@pytest.fixture(params=["exact", "native"])
+def numerics(request):
+    return request.param
+
+
+def outputs(result, X, numerics="exact"):
+    network = Network((4, 3, 3), ("sigmoid", "sigmoid"))
+    arithmetic = ARITHMETICS[numerics]
+    return forward(network, X, result.weights, result.biases, arithmetic)[0][-1]
+
+
+def test_each_look_is_the_loss_on_rows_that_are_not_trained_on(numerics):
+    looked = bpexp.train(**SMALL, numerics=numerics, stop={"every": 4})
+    rows = load(Data(name="iris", validation_fraction=0.3, standardize=True))
+    assert (len(rows.X), len(rows.X_validation), len(rows.X_test)) == (105, 45, 0)
+    assert looked.validation.epochs.tolist() == list(range(4, 61, 4))
+    for epochs, seen in zip(*looked.validation, strict=True):
+        # With so long an epoch between looks, the last weights are the only ones to keep.
+        last = bpexp.train(**{**SMALL, "epochs": int(epochs)}, numerics=numerics,
+                           stop={"every": 1000})  # fmt: skip
+        error = outputs(last, rows.X_validation, numerics) - rows.Y_validation
+        assert seen == pytest.approx(float((error * error).mean()), rel=1e-12)
+        np.testing.assert_array_equal(last.losses, looked.losses[:epochs])
+
+
+def test_the_weights_of_the_lowest_validation_loss_are_kept_and_tested():
+    data = {**IRIS["data"], "test_fraction": 0.2}
+    wild = {**SMALL, "data": data, "lr": 2.0, "seed": 1}
+    result = bpexp.train(**wild)
+    best = int(result.validation.losses.argmin())
+    assert best + 1 < len(result.validation.losses)
+    assert result.lowest_validation_loss == result.validation.losses[best]
+    until = bpexp.train(**{**wild, "epochs": best + 1}, stop={"every": 1000})
+    for mine, theirs in zip(result.weights, until.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    rows = load(Data(**data))
+    np.testing.assert_array_equal(result.predictions, outputs(result, rows.X))
+    error = outputs(result, rows.X_test) - rows.Y_test
+    assert result.test_loss == pytest.approx(float((error * error).mean()), rel=1e-12)
+
+
+def ends(result, patience=math.inf, generalisation=math.inf, progress=0.0, every=1):
+    """The epoch at which the rules end a run, by the formulas of Proben1 (section 3.3)."""
+    lowest, since = math.inf, 0
+    for epoch, loss in zip(*result.validation, strict=True):
+        lowest, since = (loss, epoch) if loss < lowest else (lowest, since)
+        strip = result.losses[epoch - every : epoch]
+        if (
+            100 * (loss / lowest - 1) > generalisation
+            or epoch - since >= patience
+            or 1000 * (strip.mean() / strip.min() - 1) < progress
+        ):
+            return epoch
+    return None
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"patience": 6, "every": 1},
+        {"patience": 10, "every": 5},
+        {"generalisation": 5.0, "every": 5},
+        {"progress": 20.0, "every": 5},
+        {"generalisation": 8.0, "progress": 20.0, "patience": 30, "every": 3},
+    ],
+)
+def test_training_ends_where_the_formulas_say(rules):
+    settings = {**SMALL, "epochs": 400, "lr": 0.6, "seed": 1}
+    whole = bpexp.train(**settings, stop={"every": rules["every"]})
+    expected = ends(whole, **rules)
+    assert expected is not None
+    stopped = bpexp.train(**settings, stop=rules)
+    assert (stopped.outcome, stopped.epochs_run) == (Outcome.STALLED, expected)
+    np.testing.assert_array_equal(stopped.losses, whole.losses[:expected])
+
+
+def test_a_run_that_meets_its_loss_is_looked_at_once_more():
+    result = bpexp.train(**SMALL, stop={"loss": 0.19, "every": 7})
+    assert result.outcome is Outcome.CONVERGED
+    assert result.epochs_run % 7
+    assert result.validation.epochs[-1] == result.epochs_run
+
+
+@given(st.integers(1, 40), st.floats(0.0, 0.5), st.integers(0, 2**32 - 1))
+def test_rows_that_validate_take_none_of_those_that_test(seed, share, split_seed):
+    split = {"name": "iris", "test_fraction": 0.2, "split_seed": split_seed}
+    both, without = load(Data(**split, validation_fraction=share)), load(Data(**split))
+    np.testing.assert_array_equal(both.X_test, without.X_test)
+    parts = np.vstack([both.X, both.X_validation, both.X_test])
+    everything = load(Data(name="iris")).X
+    assert sorted(map(tuple, parts)) == sorted(map(tuple, everything))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"stop__generalisation": 5}, r"stop.generalisation must go with validation rows"),
+        ({"stop__progress": 0.1}, r"stop.progress must go with validation rows"),
+        ({"stop__restart": 9, **IRIS}, "stop.restart must go without validation rows"),
+        ({"data": {"name": "xor", "validation_fraction": 0.9}}, "must leave a row to train on"),
+        ({"data": {"name": "xor", "validation_fraction": 1.0}}, "data.validation_fraction must be"),
+    ],
+)
+def test_rules_that_do_not_fit_are_one_sentence(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        bpexp.train(**settings)
+
+
+HEAD = (
+    "bool_in=1\nreal_in=1\nbool_out=2\nreal_out=0\n"
+    "training_examples=3\nvalidation_examples=2\ntest_examples=1\n"
+)
+EXAMPLES = "0 0.1 1 0\n1 0.2 0 1\n0 0.3 1 0\n1 0.4 0 1\n0 0.5 1 0\n1 0.6 0 1\n"
+
+
+def file(tmp_path, text):
+    (tmp_path / "small.dt").write_text(text)
+    return str(tmp_path / "small.dt")
+
+
+def test_a_proben1_file_says_itself_which_rows_are_which(tmp_path):
+    data = load(Proben1(name="proben1", path=file(tmp_path, HEAD + EXAMPLES)))
+    assert data.X.tolist() == [[0, 0.1], [1, 0.2], [0, 0.3]]
+    assert data.Y_validation.tolist() == [[0, 1], [1, 0]]
+    assert data.X_test.tolist() == [[1, 0.6]]
+    assert data.classes
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (HEAD, r"as many examples as its head says \(6\), got 0"),
+        (HEAD + EXAMPLES.replace("0.4", "x"), "must hold 4 finite numbers in each example"),
+        (HEAD + EXAMPLES.replace("0.4", "nan"), "must hold 4 finite numbers in each example"),
+        (HEAD.replace("test_examples=1\n", "") + EXAMPLES, "got no test_examples"),
+        (HEAD.replace("bool_in=1", "bool_in=one") + EXAMPLES, "got the line 'bool_in=one'"),
+        ("a,b\n1,2\n", "got no bool_in"),
+    ],
+)
+def test_a_proben1_file_that_is_wrong_is_one_sentence(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said):
+        load(Proben1(name="proben1", path=file(tmp_path, text)))
+
+
+@pytest.mark.long
+def test_validation_is_tracked_and_what_was_tracked_is_made_again(bpexp, tmp_path):
+    path = file(tmp_path, HEAD + EXAMPLES)
+    done = bpexp("-m", "data=proben1", f"data.path={path}", "seed=1,2", "epochs=40",
+                 "stop.every=5", "stop.generalisation=5", "lr=3.0")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    experiment = api.get_experiment_by_name("bpexp").experiment_id
+    run = next(r for r in api.search_runs([experiment]) if "sweep" not in r.info.run_name)
+    history = api.get_metric_history(run.info.run_id, "validation_loss")
+    assert {m.step % 5 for m in history} == {0}
+    assert run.data.metrics["lowest_validation_loss"] == min(m.value for m in history)
+    kept = api.download_artifacts(run.info.run_id, "validation.npz", str(tmp_path))
+    with np.load(kept) as arrays:
+        assert arrays["epoch"].tolist() == [m.step for m in history]
+        assert arrays["loss"].tolist() == [m.value for m in history]
+    again = bpexp("reproduce", "--all")
+    assert again.returncode == 0, again.stderr
+    assert "2 of 2 runs identical to the bit" in again.stdout
+    assert bpexp("export", run.info.run_id[:8]).returncode == 0

@@ -36,8 +36,8 @@ DEEP = f"hidden={'[' * 2000}{']' * 2000}"
         ("lr=1 data.path=a&b", "'data.path=a&b' must be key=value without spaces around =; texts "
                                "with special characters need quotes within quotes"),
         ("-m lr=", "lr must be a finite number above 0, got ''."),
-        ("data=spiral", "data must be one of breast_cancer, digits, encoder, file, iris, parity, proben1, "
-                        "spirals, symmetry, xor, got 'spiral'."),
+        ("data=spiral", "data must be one of breast_cancer, digits, encoder, file, iris, parity, "
+                        "proben1, spirals, symmetry, xor, got 'spiral'."),
         ("data=3", "data must be the name of a configuration (--help lists them), got '3'."),
         ("data.bits=3", "data.bits is a setting of data=parity or symmetry; add data=parity."),
         ("hiden=3", "hiden is not a key of the configuration; did you mean hidden?"),

@@ -1,0 +1,1 @@
+"""Measured side by side: ``python -m benchmarks`` writes docs/benchmarks.md and .png."""

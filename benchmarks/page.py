@@ -1,0 +1,109 @@
+"""The tables as Markdown, and the plot that the README shows."""
+
+import platform
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from benchmarks.rounds import Row, Table
+
+PACKAGES = (
+    "numpy", "numba", "mlflow", "hydra-core", "joblib", "hydra-joblib-launcher", "hydraflow",
+    "optuna", "scikit-learn", "torch", "jax",
+)  # fmt: skip
+PARTS = {
+    "sweep": "(a) The whole sweep",
+    "training": "(b) Training alone",
+    "limit": "(c) The limit",
+    "growth": "(d) Growth",
+}
+
+
+def machine() -> str:
+    """Processor and versions; peers that are not installed are named as missing."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    processor = found[1] if found else platform.processor()
+    parts = [f"{name} {_version(name)}" for name in PACKAGES]
+    return f"{processor}, Python {platform.python_version()}, {', '.join(parts)}"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def markdown(parts: Mapping[str, Sequence[Table]], told: Mapping[str, str]) -> str:
+    """The page; ``told`` says of each part when and where it was measured."""
+    lines = ["# Benchmarks", "", "`python -m benchmarks` measures and writes this page.",
+             "All contestants of a table take turns in one run; the figures are medians over the "
+             "rounds, *times* is the median of the ratios within a round, in brackets the least "
+             "and the most.", "", "![Cost a run, and growth](benchmarks.png)"]  # fmt: skip
+    for part, title in PARTS.items():
+        if part in parts:
+            lines += ["", f"## {title}", "", told[part]]
+            for table in parts[part]:
+                lines += ["", *_table(table, ratios=part != "growth")]
+    return "\n".join([*lines, ""])
+
+
+def _table(table: Table, ratios: bool) -> list[str]:
+    first = table.rows[0]
+    lines = [f"### {table.title}", "", table.note, "",
+             f"| | {table.unit} | least to most |" + (f" times {first.name} |" if ratios else ""),
+             "| --- | ---: | ---: |" + (" ---: |" if ratios else "")]  # fmt: skip
+    for row in table.rows:
+        if row.missing:
+            cells = [row.name, f"missing: {row.missing}", ""]
+        else:
+            spread = f"{_number(min(row.costs))} to {_number(max(row.costs))}"
+            cells = [row.name, _number(row.median), spread]
+        if ratios:
+            cells.append(_times(row, first))
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _times(row: Row, first: Row) -> str:
+    if row.missing or first.missing or row is first:
+        return ""
+    times = row.times(first)
+    return f"{_number(statistics.median(times))} ({_number(min(times))}..{_number(max(times))})"
+
+
+def _number(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def plot(parts: Mapping[str, Sequence[Table]]) -> Figure:
+    """Bars of every comparison's costs, and the growth; on logarithmic axes."""
+    tables = [t for part in ("sweep", "training", "limit") for t in parts.get(part, ())]
+    grown = list(parts.get("growth", ()))
+    rows = -(-(len(tables) + len(grown)) // 2)
+    figure = Figure(figsize=(12, 2.4 * rows), layout="constrained")
+    places = list(figure.subplots(rows, 2, squeeze=False).flat)
+    for axes, table in zip(places, tables, strict=False):
+        shown = [row for row in reversed(table.rows) if not row.missing]
+        colours = ["#2a78b5" if row.name.startswith("bpexp") else "#b8bec6" for row in shown]
+        bars = axes.barh([r.name for r in shown], [r.median for r in shown], color=colours)
+        axes.bar_label(bars, [_number(r.median) for r in shown], padding=3, fontsize=8)
+        axes.set(xscale="log", xlabel=table.unit)
+        axes.set_title(table.title, fontsize=10)
+        axes.margins(x=0.15)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes, table in zip(places[len(tables) :], grown, strict=False):
+        runs = [int(row.name.split()[0].replace(",", "")) for row in table.rows]
+        axes.plot(runs, [row.median for row in table.rows], "o-", color="#2a78b5")
+        axes.set(xscale="log", yscale="log", xlabel="runs", ylabel=table.unit)
+        axes.set_title(table.title, fontsize=10)
+        axes.grid(alpha=0.25)
+    for axes in places[len(tables) + len(grown) :]:
+        axes.set_axis_off()
+    return figure

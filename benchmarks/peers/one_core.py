@@ -1,0 +1,28 @@
+"""bpexp's compiled engine on one core, one pack: what the limit is held against."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bpexp.config import TrainConfig
+from bpexp.engines import compiled
+from bpexp.engines.pack import train_pack
+from bpexp.nn.network import joined
+from bpexp.typing import Array
+
+
+def prepare(runs: list[TrainConfig]) -> Callable[[], Callable[[], tuple[Array, ...]]]:
+    """One thread."""
+
+    def train() -> Callable[[], tuple[Array, ...]]:
+        results = dict(train_pack(runs, compiled.advance))
+
+        def answer() -> tuple[Array, ...]:
+            ordered = [results[lane] for lane in range(len(runs))]
+            losses = np.stack([result.losses for result in ordered], axis=-1)
+            weights = [joined(result.weights, result.biases) for result in ordered]
+            return losses[-1], losses, np.stack(weights, axis=-1)
+
+        return answer
+
+    return train

@@ -1,0 +1,1 @@
+"""Tracked sweeps as other tools' documentation shows them: programs of their own."""

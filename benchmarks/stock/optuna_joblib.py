@@ -1,0 +1,37 @@
+"""Optuna's grid over seeds in one study, worked off by joblib's processes, MLflow fluent."""
+
+import sys
+
+import mlflow
+import optuna
+from joblib import Parallel, cpu_count, delayed
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from benchmarks.stock.run import SETTINGS, train_and_track
+
+
+def work(n_trials: int, n_seeds: int) -> None:
+    """One process's share of the study; MLFLOW_TRACKING_URI names the store."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    mlflow.set_experiment("optuna_joblib")
+    study = optuna.create_study(
+        study_name="xor",
+        storage=JournalStorage(JournalFileBackend("optuna.log")),
+        sampler=optuna.samplers.GridSampler({"seed": list(range(n_seeds))}),
+        load_if_exists=True,
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        seed = trial.suggest_int("seed", 0, n_seeds - 1)
+        with mlflow.start_run(run_name=f"seed={seed}"):
+            return train_and_track({"seed": seed, **SETTINGS})
+
+    study.optimize(objective, n_trials=n_trials)
+
+
+if __name__ == "__main__":
+    runs = int(sys.argv[1])
+    jobs = min(cpu_count(), runs)
+    shares = [len(range(job, runs, jobs)) for job in range(jobs)]
+    Parallel(n_jobs=jobs)(delayed(work)(share, runs) for share in shares)

@@ -13,8 +13,9 @@ settings.load_profile("bpexp")
 
 
 def pytest_addoption(parser):
-    """How many times the crash test kills a sweep."""
+    """How many times the crash test kills a sweep; where the browser test writes its times."""
     parser.addoption("--kills", type=int, default=6, help="sweeps killed by test_crash.py (6)")
+    parser.addoption("--pages", help="file for the times that test_browser.py's pages took")
 
 
 def pytest_generate_tests(metafunc):

@@ -13,12 +13,13 @@ settings.load_profile("bpexp")
 
 
 def pytest_addoption(parser):
-    """How often sweeps are killed and started, and how many inputs are fuzzed."""
+    """How often sweeps are killed and started, how many inputs are fuzzed, where times go."""
     parser.addoption("--kills", type=int, default=6, help="sweeps killed by test_crash.py (6)")
     parser.addoption("--starts", type=int, default=5,
                      help="first starts in fresh folders, by test_starts.py (5)")  # fmt: skip
     parser.addoption("--fuzz", type=int, default=10_000,
                      help="inputs that the long tests of test_fuzz.py make (10000)")  # fmt: skip
+    parser.addoption("--pages", help="file for the times that test_browser.py's pages took")
 
 
 def pytest_generate_tests(metafunc):

@@ -283,8 +283,9 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     table = client.load_table(run.info.experiment_id, "ranking.json", [run.info.run_id])
     assert table["rank"].tolist() == [1, 2, 3, 4]
     note = client.get_run(run.info.run_id).data.tags["mlflow.note.content"]
-    assert note.startswith("Swept 24 runs")
-    assert note.endswith(answer)
+    first, rest = note.split("\n\n---\n\n")
+    assert first == f"**Report.** {answer}"
+    assert rest.startswith("Swept 24 runs on `xor`. Lowest final loss: **")
 
     # Again, with the answer in the store by now: the same bytes, and the note no longer.
     first = (folder / "report.html").read_bytes()

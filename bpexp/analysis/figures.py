@@ -15,10 +15,12 @@ from bpexp.analysis.curves import Band
 from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.groups import MEASURES, Measure
 from bpexp.analysis.surface import Surface
+from bpexp.analysis.words import number
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -67,13 +69,23 @@ def draw(
 def loss_curves(findings: Findings, bands: Sequence[Band]) -> "Figure":
     """Median and 5-95% band of the loss by epoch, both axes logarithmic."""
     figure, axes = _panel()
+    alpha = 0.15 if len(bands) <= 3 else 0.09
+    # A loss on its way to infinity would leave the others no room: it leaves the frame.
+    first = [float(band.high[0]) for band in bands if np.isfinite(band.high[0])]
+    ceiling = 30.0 * max(first, default=1.0)
+    reached = [0.0]
     for place, (summary, band) in enumerate(zip(shown(findings), bands, strict=True)):
-        low, high = (np.where(np.isfinite(v) & (v > 0), v, np.nan) for v in (band.low, band.high))
-        top = np.where(np.isfinite(band.high), high, np.nanmax(high, initial=1.0) * 10)
-        axes.fill_between(band.epochs, low, top, color=COLOURS[place], alpha=0.15, lw=0)
-        median = np.where(np.isfinite(band.median) & (band.median > 0), band.median, np.nan)
+        low, median, high = (
+            np.where(v > 0, np.minimum(v, 10.0 * ceiling), np.nan)
+            for v in (band.low, band.median, band.high)
+        )
+        axes.fill_between(band.epochs, low, high, color=COLOURS[place], alpha=alpha, lw=0)
         axes.plot(band.epochs, median, **_line(place), label=summary.group.name)
+        reached.append(float(np.nanmax(high, initial=0.0)))
     axes.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss per sample")
+    if max(reached) > ceiling:
+        axes.set_ylim(top=ceiling)
+    _plain(axes.yaxis)
     axes.set_title("Loss by epoch: median run and 5-95% band")
     _finish(axes, findings)
     return figure
@@ -92,6 +104,7 @@ def convergence(findings: Findings) -> "Figure":
     first = min(e for s in findings.summaries for e in s.convergence.epochs[1:])
     axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="epoch", ylabel="share of runs converged")
     axes.set_xlim(left=max(0.8, 0.7 * float(first)))
+    _plain(axes.xaxis)
     axes.set_title("Converged by epoch (Kaplan-Meier, 95% interval)")
     _finish(axes, findings)
     return figure
@@ -122,10 +135,12 @@ def distribution(findings: Findings) -> "Figure":
             )  # fmt: skip
     axes.set_yticks(range(len(rows)), [summary.group.name for summary in rows], fontsize=8)
     axes.set(xscale="log", xlabel="final loss per sample", ylim=(len(rows) - 0.5, -0.5))
+    axes.spines[["top", "right"]].set_visible(False)
+    _plain(axes.xaxis)
     axes.set_title("Final losses: each run, median and middle half")
     axes.grid(axis="x", alpha=0.25)
     if len(rows) < len(ranked):
-        _say(axes, f"the {STRIPS - 1} best of {len(ranked)} groups, and the worst")
+        axes.set_ylabel(f"the {STRIPS - 1} best of {len(ranked)} groups, and the worst")
     return figure
 
 
@@ -140,6 +155,7 @@ def profiles(findings: Findings) -> "Figure":
         share = statistics.performance_profile(part, np.asarray(thresholds))
         axes.plot(thresholds, share, **_line(place), label=summary.group.name)
     axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="final loss per sample")
+    _plain(axes.xaxis)
     axes.set_ylabel("share of runs at or below it")
     axes.set_title("Performance profiles")
     _finish(axes, findings)
@@ -162,6 +178,9 @@ def best_of_n(findings: Findings) -> "Figure":
         axes.plot(budgets, best, color="0.45", lw=3.5, alpha=0.6, label="any run of the sweep")
     logarithmic = "log" if _is_positive(measure) else "linear"
     axes.set(xscale="log", yscale=logarithmic, xlabel="number of runs n")
+    _plain(axes.xaxis)
+    if logarithmic == "log":
+        _plain(axes.yaxis)
     axes.set_ylabel(f"expected best {measure.title} of n")
     axes.set_title("Expected best of n runs")
     _finish(axes, findings)
@@ -200,6 +219,8 @@ def heat_maps(findings: Findings) -> "Figure":
 
 
 def _heat_map(figure: "Figure", axes: "Axes", findings: Findings, y: str, x: str) -> None:
+    from matplotlib.colors import LogNorm
+
     measure, varying = findings.measure, findings.grouped.varying
     ys, xs = varying[y], varying[x]
     cells: dict[tuple[int, int], list[Array]] = {}
@@ -222,7 +243,9 @@ def _heat_map(figure: "Figure", axes: "Axes", findings: Findings, y: str, x: str
         step = -(-len(levels) // 12)
         axis.set_ticks(range(0, len(levels), step), list(levels[::step]), fontsize=8)
     axes.set(ylabel=y, xlabel=x, title=f"Median {measure.title}")
-    figure.colorbar(image, ax=axes)
+    bar = figure.colorbar(image, ax=axes)
+    if isinstance(image.norm, LogNorm):
+        _plain(bar.ax.yaxis)
 
 
 def _write(axes: "Axes", image: Any, row: int, column: int, value: float) -> None:
@@ -230,7 +253,7 @@ def _write(axes: "Axes", image: Any, row: int, column: int, value: float) -> Non
     known = bool(np.isfinite(value))
     red, green, blue = image.cmap(image.norm(value))[:3] if known else (1.0, 1.0, 1.0)
     light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
-    text = f"{value:.3g}" if known else "not\nreached"
+    text = number(value) if known else "not\nreached"
     axes.text(column, row, text, ha="center", va="center", fontsize=8,
               color="black" if light else "white")  # fmt: skip
 
@@ -248,7 +271,7 @@ def parallel(findings: Findings) -> "Figure":
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import LineCollection
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import LogNorm, Normalize
 
     varying, measure = findings.grouped.varying, findings.measure
     keys = list(varying)
@@ -281,7 +304,9 @@ def parallel(findings: Findings) -> "Figure":
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.set_title(f"Settings of each group, coloured by its median {measure.title}")
-    figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=measure.title)
+    bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=measure.title)
+    if isinstance(norm, LogNorm):
+        _plain(bar.ax.yaxis)
     return figure
 
 
@@ -308,6 +333,7 @@ def decision_surfaces(surfaces: Sequence[Surface]) -> "Figure":
         # Both colour and shape tell the classes apart.
         for high_side, marker in ((False, "o"), (True, "s")):
             side = (target > middle) == high_side
+            axes.scatter(*data.X[side].T, marker=marker, s=72, c="black", lw=0)
             axes.scatter(*data.X[side].T, marker=marker, s=36, c=target[side], cmap="cividis",
                          vmin=low, vmax=high, edgecolors="white", linewidths=1.2)  # fmt: skip
         axes.set(title=surface.title, xlabel=data.inputs[0], ylabel=data.inputs[1])
@@ -331,12 +357,31 @@ def _finish(axes: "Axes", findings: Findings) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if findings.grouped.varying:
+        few = len(findings.summaries) <= LINES
+        part = f"{LINES - 1} best of {len(findings.summaries)} groups,\nand the worst"
         axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5),
-                    handlelength=3.2)  # fmt: skip
-    if len(findings.summaries) > LINES:
-        _say(axes, f"the {LINES - 1} best of {len(findings.summaries)} groups, and the worst")
+                    handlelength=3.2, title=None if few else part, title_fontsize=8)  # fmt: skip
 
 
-def _say(axes: "Axes", text: str) -> None:
-    axes.annotate(text, (1.0, 1.0), xycoords="axes fraction", xytext=(0, 3),
-                  textcoords="offset points", ha="right", fontsize=8, color="0.35")  # fmt: skip
+def _plain(axis: "Axis") -> None:
+    """Label a log axis with numbers as a person writes them, 0.02 and not 2 x 10^-2.
+
+    Between the powers of ten only where there is room, the fewer the more powers there are.
+    """
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    power = LogFormatterSciNotation()
+    power.set_axis(axis)
+
+    def major(value: float, place: int | None = None) -> str:
+        return f"{value:.6g}" if 1e-4 <= value < 1e6 else str(power(value, place))
+
+    def minor(value: float, place: int | None = None) -> str:
+        low, high = sorted(axis.get_view_interval())
+        decades = np.log10(high / low)
+        leading = f"{value:e}"[0]
+        between = "" if decades > 2.2 else "25" if decades > 1.0 else "2346"
+        return major(value, place) if decades < 0.35 or leading in between else ""
+
+    axis.set_major_formatter(major)
+    axis.set_minor_formatter(minor)

@@ -123,10 +123,9 @@ def _summary(group: Group, measures: Sequence[Measure], seed: int) -> Summary:
 
 def _estimates(measure: Measure, group: Group, seed: int) -> dict[str, Interval]:
     scores = measure.scores(group)
-    found = {
-        name: statistics.bootstrap(scores, statistic, seed)
-        for name, statistic in STATISTICS.items()
-    }
+    found = dict(
+        zip(STATISTICS, statistics.bootstraps(scores, [*STATISTICS.values()], seed), strict=True)
+    )
     if measure.column not in ACCURACIES:
         return found
     # Scores are smaller-is-better: an accuracy is their negative, its ends change places.

@@ -113,7 +113,7 @@ def group(frame: "pd.DataFrame") -> Grouped:
     figures. Raises ConfigError where no run has finished.
     """
     found = [key for key in (SWEEP, *keys()) if key in frame and key != "seed"]
-    labels = frame[found].map(label)
+    labels = frame[found].apply(_labels)
     varying = {key: levels(labels[key]) for key in found if labels[key].nunique() > 1}
     identity = [*varying, "seed"]
     named = frame.assign(**{key: labels[key] for key in varying})
@@ -171,6 +171,17 @@ def levels(column: "pd.Series[str]") -> list[str]:
 def numbers(column: "pd.Series[Any]") -> Array:
     """A column of numbers, nan where one is missing, whatever type the table holds it in."""
     return column.to_numpy(np.float64, na_value=np.nan)
+
+
+def _labels(column: "pd.Series[Any]") -> "pd.Series[str]":
+    """``label`` of each value, asked once for each that is different."""
+    import pandas as pd
+
+    # Booleans equal 0 and 1, and 1 equals 1.0: what is different is told by the text, too.
+    spelled = column.astype(str)
+    first = ~spelled.duplicated()
+    known = {text: label(v) for text, v in zip(spelled[first], column[first], strict=True)}
+    return pd.Series([known[text] for text in spelled], index=column.index, dtype=object)
 
 
 def label(value: Any) -> str:

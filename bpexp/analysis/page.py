@@ -17,7 +17,7 @@ ROWS = 100
 CAPTIONS = {
     "loss_curves": "Loss by epoch. Lines: the median run of each group; bands: from the 5th to "
     f"the 95th percentile (of at most {MOST} runs a group). A run that has ended stays at its "
-    "last loss.",
+    "last loss; one that diverges leaves the frame.",
     "convergence": "Share of runs converged by each epoch, as Kaplan and Meier estimate it, with "
     "its 95% interval.",
     "distribution": "Final loss of each run. Diamond: median; bar: middle half.",
@@ -114,15 +114,17 @@ h1 { font-size: 1.5rem; margin-bottom: .25rem } h2 { font-size: 1.15rem; margin-
           overflow-wrap: anywhere }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd;
+th, td { padding: .3rem .45rem; text-align: right; border-bottom: 1px solid #ddd;
          white-space: nowrap }
 th { white-space: normal; vertical-align: bottom; border-bottom: 2px solid #888 }
 .names td:nth-child(-n+2), .names th:nth-child(-n+2), .facts td { text-align: left }
 .facts td { white-space: normal; overflow-wrap: anywhere }
-figure { margin: 1.5rem 0 } img { max-width: 100%; height: auto }
+td small { display: block; color: #555; font-size: .9em }
+figure { margin: 1.5rem 0; display: flex; flex-wrap: wrap; align-items: center; gap: .4rem 1.5rem }
+figcaption { flex: 1 1 14rem } img { max-width: 100%; height: auto }
 figcaption, .note { font-size: .85rem; color: #444 }
 @media print { body { max-width: none; margin: 0; font-size: 11px } table { font-size: 8px }
-  th, td { padding: .15rem .3rem } td { white-space: normal }
+  th, td { padding: .15rem .3rem } td { white-space: normal } img { max-width: 15cm }
   figure, tr { break-inside: avoid } .wide { overflow: visible } }
 """
 
@@ -170,13 +172,19 @@ def _figure(name: str, content: bytes) -> str:
 def _table(rows: Sequence[Sequence[str]], kind: str) -> str:
     header, *body = rows
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header) if any(header) else ""
-    lines = ("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in body)
+    lines = ("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in body)
     top = f"<thead><tr>{head}</tr></thead>\n" if head else ""
     return (
         f'<div class="wide"><table class="{kind}">\n{top}<tbody>\n'
         + "\n".join(lines)
         + "\n</tbody></table></div>"
     )
+
+
+def _cell(text: str) -> str:
+    """An estimate stands above its interval, so that tables are half as wide."""
+    value, opened, ends = escape(text).partition(" (")
+    return f"<td>{value} <small>({ends}</small></td>" if opened else f"<td>{value}</td>"
 
 
 def markdown(parts: Parts, pictures: Sequence[str]) -> str:

@@ -52,43 +52,54 @@ def bootstrap(sample: Array, statistic: Statistic, seed: int) -> Interval:
 
     With fewer than two values there is nothing to resample: the ends are nan.
     """
+    return bootstraps(sample, [statistic], seed)[0]
+
+
+def bootstraps(sample: Array, statistics: Sequence[Statistic], seed: int) -> list[Interval]:
+    """``bootstrap`` of several statistics, each from the same resamples as it would be alone."""
     if len(sample) == 1:
-        return Interval(float(sample[0]), np.nan, np.nan)
-    return _resampled((sample,), lambda x, axis: statistic(x, axis=axis), seed)
+        return [Interval(float(sample[0]), np.nan, np.nan) for _ in statistics]
+
+    def each(x: Array, axis: int) -> Any:
+        return np.stack([statistic(x, axis=axis) for statistic in statistics])
+
+    return _resampled((sample,), each, seed)
 
 
 def difference(a: Array, b: Array, statistic: Statistic, seed: int) -> Interval:
     """statistic(a) - statistic(b), each side resampled by itself; a: (n,), b: (m,)."""
 
     def subtract(x: Array, y: Array, axis: int) -> Any:
-        return statistic(x, axis=axis) - statistic(y, axis=axis)
+        return np.stack([statistic(x, axis=axis) - statistic(y, axis=axis)])
 
-    return _resampled((a, b), subtract, seed)
+    return _resampled((a, b), subtract, seed)[0]
 
 
 _WORST = 1e200
 """Stands for +inf while resampling, where inf - inf would be nan."""
 
 
-def _resampled(samples: tuple[Array, ...], statistic: Statistic, seed: int) -> Interval:
+def _resampled(samples: tuple[Array, ...], statistic: Statistic, seed: int) -> list[Interval]:
+    """Intervals of a statistic that returns several values, (n_values, n_resamples)."""
     from scipy import stats
 
     finite = np.concatenate([s[np.isfinite(s)] for s in samples])
     bound = 10.0 * max(1.0, float(np.abs(finite).max(initial=0.0)))
     clean = [np.where(np.isfinite(s), s, _WORST) for s in samples]
-    estimate = float(statistic(*clean, axis=-1))
-    low = high = np.nan
+    estimates = statistic(*clean, axis=-1)
+    low = high = np.full(len(estimates), np.nan)
     if min(map(len, clean)) > 1:
         # SciPy also gives a standard error, whose square overflows where _WORST was drawn.
         with np.errstate(over="ignore"):
-            done = stats.bootstrap(
+            low, high = stats.bootstrap(
                 clean, statistic, n_resamples=RESAMPLES, method="percentile", vectorized=True,
                 batch=max(1, 2**22 // max(map(len, clean))), confidence_level=CONFIDENCE,
                 rng=np.random.default_rng(seed),
-            )  # fmt: skip
-        low, high = (float(end) for end in done.confidence_interval)
-    return Interval(*(float(np.copysign(np.inf, v)) if abs(v) > bound else v
-                      for v in (estimate, low, high)))  # fmt: skip
+            ).confidence_interval  # fmt: skip
+    return [
+        Interval(*(float(np.copysign(np.inf, v)) if abs(v) > bound else float(v) for v in found))
+        for found in zip(estimates, low, high, strict=True)
+    ]
 
 
 def probability_of_improvement(a: Array, b: Array) -> float:

@@ -99,7 +99,8 @@ def _columns(findings: Findings) -> list[tuple[str, Any, bool]]:
          any(s.group.unfinished for s in summaries)),
         ("share converged", lambda s: interval(s.converged), converged),
         ("epochs to converge, median", lambda s: interval(s.epochs), converged),
-        ("mean ± sd", lambda s: f"{number(s.epochs_mean)} ± {number(s.epochs_sd)}", converged),
+        ("epochs, mean ± sd",
+         lambda s: f"{number(s.epochs_mean)} ± {number(s.epochs_sd)}", converged),
     ]  # fmt: skip
     for key in summaries[0].estimates:
         for statistic, title in (("median", "median"), ("iqm", "IQM"), ("mean", "mean")):

@@ -29,7 +29,7 @@ def answer(findings: Findings) -> str:
         return f"{_level(best, measure)[0].upper()}{_level(best, measure)[1:]}. {_share(best)}"
     first = f"{best.group.name} {measure.best}: {_level(best, measure)}"
     runner = findings.summaries[1]
-    first += f"; the next, {runner.group.name}, has {_level(runner, measure)}."
+    first += f"; the next, {runner.group.name}: {_level(runner, measure)}."
     against = findings.against_best
     return " ".join([first, _luck(runner, against), *_others(runner, against)])
 
@@ -41,6 +41,8 @@ def _level(summary: Summary, measure: Measure) -> str:
             return f"{counts}, fewer than half"
         return f"median {interval(summary.epochs)} epochs, {counts}"
     found = summary.estimates[measure.key]["median"]
+    if math.isinf(found.estimate):
+        return f"{summary.outcomes.get('diverged', 0)} of {_runs(summary.runs)} diverged"
     return f"median {measure.title} {interval(found)} over {_runs(summary.runs)}"
 
 
@@ -78,7 +80,10 @@ def _others(runner: Summary, against: Sequence[Comparison]) -> list[str]:
         return []
     level = [c for c in rest if c.p_holm >= ALPHA]
     if not level:
-        return [f"It is better than each of the {len(rest)} others beyond luck of the seed."]
+        others = "the other one" if len(rest) == 1 else f"each of the {len(rest)} others"
+        return [f"It is better than {others} beyond luck of the seed."]
+    if len(rest) == 1:
+        return ["The other one cannot be told from it."]
     return [f"Of the {len(rest)} others {len(level)} cannot be told from it."]
 
 

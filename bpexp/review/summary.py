@@ -71,14 +71,16 @@ def _swept(finished: Finished) -> dict[str, str]:
 def note(finished: Finished) -> str:
     """Markdown: what was swept, how the runs ended, which one won."""
     plan, rows = finished.plan, finished.rows
-    lines = [f"Swept {len(plan.configs)} runs on `{plan.configs[0].data.name}`."]
-    lines += [f"- `{key}`: {values}" for key, values in _swept(finished).items()]
-    ends = {o: sum(r.outcome == o for r in rows) for o in dict.fromkeys(r.outcome for r in rows)}
-    lines += ["", "Outcomes: " + ", ".join(f"{count} {o}" for o, count in ends.items()) + "."]
-    best = ranked(rows)
+    # The run that won comes first: MLflow's page of a run folds all but the first lines away.
+    first, best = f"Swept {len(plan.configs)} runs on `{plan.configs[0].data.name}`.", ranked(rows)
     if best:
-        lines += ["", f"Lowest final loss: **{best[0].final_loss:.6g}** by run "
-                  f"**{best[0].name}** (`{best[0].run_id}`)."]  # fmt: skip
+        first += (
+            f" Lowest final loss: **{best[0].final_loss:.6g}** by run **{best[0].name}** "
+            f"(`{best[0].run_id}`)."
+        )
+    ends = {o: sum(r.outcome == o for r in rows) for o in dict.fromkeys(r.outcome for r in rows)}
+    lines = [first, "", "Outcomes: " + ", ".join(f"{n} {o}" for o, n in ends.items()) + ".", ""]
+    lines += [f"- `{key}`: {values}" for key, values in _swept(finished).items()]
     return "\n".join(lines)
 
 

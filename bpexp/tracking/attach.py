@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 NOTE, TABLES = "mlflow.note.content", "mlflow.loggedArtifacts"
+RULE = "\n\n---\n\n"
 
 
 def attach(
@@ -25,7 +26,8 @@ def attach(
     """Log files by their paths and tables as MLflow shows them; put ``text`` in the note.
 
     What was attached before under the same names is replaced: ``mlflow.log_table`` would
-    append the rows. ``section`` heads the text in the note.
+    append the rows. The text stands first in the note, headed ``section``: MLflow's page of a
+    run shows the first lines and folds the rest away.
     """
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
@@ -38,6 +40,6 @@ def attach(
     listed = json.loads(run.data.tags.get(TABLES, "[]"))
     listed += [t for name in tables if (t := {"path": name, "type": "table"}) not in listed]
     client.set_tag(run.info.run_id, TABLES, json.dumps(listed))
-    heading = f"### {section}"
-    before = run.data.tags.get(NOTE, "").partition(heading)[0].rstrip()
-    client.set_tag(run.info.run_id, NOTE, f"{before}\n\n{heading}\n\n{text}".lstrip())
+    note, heading = run.data.tags.get(NOTE, ""), f"**{section}.**"
+    rest = note.partition(RULE)[2] if note.startswith(heading) else note
+    client.set_tag(run.info.run_id, NOTE, f"{heading} {text}{RULE}{rest}")

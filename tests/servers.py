@@ -65,10 +65,13 @@ def mlflow_server(folder):
 
 
 class Proxy:
-    """Hands requests on to a server, but for the next ``failing`` ones, which get ``status``."""
+    """Hands requests on to a server, but for the next ``failing`` ones, which get ``status``.
+
+    The next ``losing`` ones are handed on and their answers lost. ``failed`` counts both.
+    """
 
     def __init__(self, port):
-        self.failing, self.status, self.failed = 0, 500, 0
+        self.failing, self.losing, self.status, self.failed = 0, 0, 500, 0
         proxy, counting = self, threading.Lock()
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -77,9 +80,10 @@ class Proxy:
             def handle_one(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 with counting:
-                    fails = proxy.failing > 0
+                    fails, loses = proxy.failing > 0, proxy.losing > 0
                     proxy.failing -= fails
-                    proxy.failed += fails
+                    proxy.losing -= loses
+                    proxy.failed += fails or loses
                 if fails:
                     return self.answer(proxy.status, "text/plain", b"on command")
                 to_server = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
@@ -87,6 +91,8 @@ class Proxy:
                     to_server.request(self.command, self.path, body, dict(self.headers))
                     answer = to_server.getresponse()
                     kind = answer.headers.get("Content-Type", "text/plain")
+                    if loses:
+                        return self.answer(502, "text/plain", answer.read())
                     return self.answer(answer.status, kind, answer.read())
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one  # noqa: N815

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers import MlflowServer, Proxy, postgresql
 from sweeping import Halted, carry_out, children, results, resume_as_told, runs_of, start
 
 from bpexp.tracking import read
@@ -375,3 +376,86 @@ def test_a_study_that_is_killed_is_closed_and_trained_again(tmp_path):
         tables.append([(files / name).read_text() for name in ("results.csv", "study.md")])
     assert tables[0] == tables[1]
     assert tables[0][0].count("\n") == 41
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A real MLflow server that can be ended and started again."""
+    made = MlflowServer(tmp_path_factory.mktemp("server"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy(server):
+    """A proxy before it that fails on command."""
+    made = Proxy(server.port)
+    yield made
+    made.close()
+
+
+def at(uri, experiment):
+    """Settings that keep a sweep in a store under an experiment of its own."""
+    return f"tracking.uri='{uri}'", f"tracking.experiment={experiment}"
+
+
+def test_a_server_that_restarts_is_waited_for(expected, tmp_path, server):
+    sweep = Halted(tmp_path, *SWEEP, *at(server.url, "restart"))
+    server.stop()
+    sweep.process.stdin.close()  # it goes on, and finds nobody
+    server.start()
+    sweep.process.stdin = None
+    assert sweep.go_on() == (0, "")
+    check_whole(expected, tmp_path, server.url, "restart")
+
+
+def test_a_server_that_answers_500_for_a_while_is_waited_for(expected, tmp_path, proxy):
+    sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "broken"))
+    before, proxy.status, proxy.failing = proxy.failed, 500, 25
+    assert sweep.go_on() == (0, "")
+    assert proxy.failed - before == 25
+    check_whole(expected, tmp_path, proxy.url, "broken")
+
+
+def test_results_of_a_server_that_stays_broken_wait(expected, tmp_path, proxy):
+    sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "stays"), BPEXP_PATIENCE="1")
+    proxy.status, proxy.failing = 503, 10**9
+    ended = sweep.go_on()
+    proxy.failing = 0
+    check_said(ended, "The store could not be used after 1 s: too many 503 error responses")
+    assert resume_as_told(tmp_path, ended[1]) == (0, "")
+    check_whole(expected, tmp_path, proxy.url, "stays")
+    check_nothing_trained_again(tmp_path, proxy.url, "stays")
+
+
+def test_a_server_that_refuses_is_not_waited_for(expected, tmp_path, proxy):
+    sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "refuses"))
+    before, proxy.status, proxy.failing = proxy.failed, 403, 10**9
+    ended = sweep.go_on()
+    proxy.failing = 0
+    # Eight runs are under way at once when the first is refused, and all are offered again.
+    assert proxy.failed - before <= 16
+    check_said(ended, "The store refused: .*403.*")
+    assert resume_as_told(tmp_path, ended[1]) == (0, "")
+    check_whole(expected, tmp_path, proxy.url, "refuses")
+
+
+@pytest.mark.parametrize("tracker", ["bulk", "client"])
+def test_postgresql_that_restarts_is_waited_for(expected, tmp_path, tracker):
+    with postgresql() as database:
+        sweep = Halted(tmp_path, *SWEEP, *at(database.uri, "restart"), tracker=tracker)
+        database.stop()
+        sweep.process.stdin.close()
+        database.start()
+        sweep.process.stdin = None
+        assert sweep.go_on()[0] == 0
+        check_whole(expected, tmp_path, database.uri, "restart")
+
+
+def test_a_run_whose_creation_was_not_heard_of_is_not_made_twice(expected, tmp_path, proxy):
+    sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "unheard"))
+    before, proxy.losing = proxy.failed, 12
+    assert sweep.go_on() == (0, "")
+    assert proxy.failed - before == 12
+    check_whole(expected, tmp_path, proxy.url, "unheard")

@@ -292,9 +292,8 @@ def test_a_broken_spool_is_named_and_trained_again_without_it(expected, tmp_path
 def test_two_sweeps_write_to_one_store_at_once(expected, tmp_path):
     other = [*SWEEP[:2], "seed=range(4,8)", *SWEEP[3:]]
     first, second = Halted(tmp_path, *SWEEP), Halted(tmp_path, *other)
-    second.process.stdin.close()
+    second.let_go()
     assert first.go_on() == (0, "")
-    second.process.stdin = None
     assert second.go_on() == (0, "")
     runs = runs_of(tmp_path)
     assert {run.status for run in runs} == {"FINISHED"}
@@ -345,8 +344,8 @@ def test_a_sweep_is_resumed_before_it_began_where_the_clock_was_set_back(expecte
 
 def test_a_worker_that_is_killed_costs_nothing(expected, tmp_path):
     # Ended as the kernel does for want of memory; its runs are trained again in another.
-    sweep = Halted(tmp_path, *SWEEP[:-1], "n_jobs=2", "epochs=300")
-    workers = [pid for pid in children(sweep.process.pid) if "loky" in command_of(pid)]
+    sweep = Halted(tmp_path, *SWEEP[:-1], "n_jobs=2")
+    workers = [pid for pid in children(sweep.process.pid) if "popen_loky" in command_of(pid)]
     assert workers
     os.kill(workers[-1], signal.SIGKILL)
     assert sweep.go_on() == (0, "")
@@ -403,9 +402,8 @@ def at(uri, experiment):
 def test_a_server_that_restarts_is_waited_for(expected, tmp_path, server):
     sweep = Halted(tmp_path, *SWEEP, *at(server.url, "restart"))
     server.stop()
-    sweep.process.stdin.close()  # it goes on, and finds nobody
+    sweep.let_go()  # and find nobody
     server.start()
-    sweep.process.stdin = None
     assert sweep.go_on() == (0, "")
     check_whole(expected, tmp_path, server.url, "restart")
 
@@ -446,9 +444,8 @@ def test_postgresql_that_restarts_is_waited_for(expected, tmp_path, tracker):
     with postgresql() as database:
         sweep = Halted(tmp_path, *SWEEP, *at(database.uri, "restart"), tracker=tracker)
         database.stop()
-        sweep.process.stdin.close()
+        sweep.let_go()
         database.start()
-        sweep.process.stdin = None
         assert sweep.go_on()[0] == 0
         check_whole(expected, tmp_path, database.uri, "restart")
 

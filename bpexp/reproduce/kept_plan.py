@@ -42,11 +42,9 @@ def from_bytes(content: bytes) -> Plan:
         head, *lines = gzip.decompress(content).decode().split("\n")
         about = json.loads(head)
         configs = [parse_train(json.loads(line)) for line in lines]
+        made = plan.again(configs, parse_session(about["session"]), about["varying"])
         study = about.get("study")
-        made = replace(
-            plan.again(configs, parse_session(about["session"]), about["varying"]),
-            study=None if study is None else definition.parse(study),
-        )
+        made = replace(made, study=None if study is None else definition.parse(study))
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error) as error:

@@ -2,12 +2,15 @@
 
 import contextlib
 import glob
+import http.client
+import http.server
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -17,30 +20,102 @@ import pytest
 DEBIAN = "/usr/lib/postgresql/*/bin"
 
 
-@contextlib.contextmanager
-def mlflow_server(folder):
-    """The address of a real MLflow server on a free loopback port; ended with its workers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/m.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-    try:
-        url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 90
+class MlflowServer:
+    """A real MLflow server on a loopback port that was free, its store below ``folder``."""
+
+    def __init__(self, folder):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.folder, self.url = folder, f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        """Start it, and return when it answers."""
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/m.db"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        log_file = self.folder / "log"
+        with open(log_file, "a") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        deadline = time.monotonic() + 90
         while True:
             try:
-                urllib.request.urlopen(f"{url}/health", timeout=5).close()
+                urllib.request.urlopen(f"{self.url}/health", timeout=5).close()
                 break
             except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, (folder / "log").read_text()
-        yield url
+                assert self.process.poll() is None, log_file.read_text()
+                assert time.monotonic() < deadline, log_file.read_text()
+
+    def stop(self):
+        """End it with its workers."""
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@contextlib.contextmanager
+def mlflow_server(folder):
+    """The address of a running ``MlflowServer``."""
+    server = MlflowServer(folder)
+    server.start()
+    try:
+        yield server.url
     finally:
-        process.terminate()
-        process.wait(30)
+        server.stop()
+
+
+class Proxy:
+    """Hands requests on to a server, but for the next ``failing`` ones, which get ``status``.
+
+    The next ``losing`` ones are handed on and their answers lost. ``failed`` counts both.
+    """
+
+    def __init__(self, port):
+        self.failing, self.losing, self.status, self.failed = 0, 0, 500, 0
+        proxy, counting = self, threading.Lock()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                with counting:
+                    fails, loses = proxy.failing > 0, proxy.losing > 0
+                    proxy.failing -= fails
+                    proxy.losing -= loses
+                    proxy.failed += fails or loses
+                if fails:
+                    return self.answer(proxy.status, "text/plain", b"on command")
+                to_server = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
+                with contextlib.closing(to_server):
+                    to_server.request(self.command, self.path, body, dict(self.headers))
+                    answer = to_server.getresponse()
+                    kind = answer.headers.get("Content-Type", "text/plain")
+                    if loses:
+                        return self.answer(502, "text/plain", answer.read())
+                    return self.answer(answer.status, kind, answer.read())
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one  # noqa: N815
+
+            def answer(self, status, kind, content):
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                """Says nothing."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        """End it."""
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class Postgresql:

@@ -59,6 +59,11 @@ class Halted:
                 return
         raise AssertionError(self.process.communicate()[1])
 
+    def let_go(self):
+        """It goes on while something else is done."""
+        self.process.stdin.close()
+        self.process.stdin = None
+
     def go_on(self):
         """Its exit status and what it says on standard error."""
         _, said = self.process.communicate(timeout=170)

@@ -8,54 +8,109 @@ import subprocess
 import time
 
 import pytest
-from sweeping import TRACKERS, children, results, runs_of, start
+from servers import MlflowServer, postgresql
+from sweeping import children, results, runs_of, start
 
 pytestmark = pytest.mark.long
 
 SWEEP = ["-m", "hidden=2,3,4", "seed=range(0,4)", "lr=0.1,1", "epochs=3000", "engine=numpy",
          "n_jobs=2"]  # fmt: skip
-SAID = {"bulk": "", "client": "Runs are written one by one: asked to.\n"}
-
-
-def await_plan(process, folder):
-    """Until the sweep's plan is kept, or the process has ended."""
-    while process.poll() is None and not list(folder.glob("outputs/artifacts/*/*/plan.jsonl.gz")):
-        pass
+WAYS = [("sqlite", "bulk"), ("sqlite", "client"), ("postgresql", "bulk"), ("http", "client")]
+"""Stores and trackers, which the kills take in turn."""
+SAID = {("sqlite", "client"): "Runs are written one by one: asked to.\n"}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """What a sweep leaves that nothing happens to; and how long each tracker took from the first
+def stores(tmp_path_factory):
+    """Addresses of servers, by what they are; None for the file that a sweep makes itself."""
+    folder = tmp_path_factory.mktemp("server")
+    server = MlflowServer(folder)
+    server.start()
+    try:
+        with postgresql() as database:
+            yield {"sqlite": None, "postgresql": database.uri, "http": server.url}
+    finally:
+        server.stop()
+
+
+class Place:
+    """Where one sweep is kept: a folder, and an experiment of its own in a store."""
+
+    def __init__(self, stores, way, folder, experiment):
+        (self.store, self.tracker), self.folder = way, folder
+        self.uri, self.experiment = stores[self.store], experiment
+        self.said = SAID.get(way, "")
+
+    def sweep(self):
+        more = [f"tracking.uri='{self.uri}'"] if self.uri else []
+        return self._start(*SWEEP, f"tracking.experiment={self.experiment}", *more)
+
+    def resume(self, sweep):
+        more = ["--uri", self.uri] if self.uri else []
+        return self._start("resume", sweep, "--experiment", self.experiment, *more)
+
+    def _start(self, *arguments):
+        # Over HTTP there is only one tracker.
+        tracker = "bulk" if self.store == "http" else self.tracker
+        return start(self.folder, tracker, *arguments)
+
+    def is_there(self):
+        return self.uri is not None or (self.folder / "outputs/mlflow.db").exists()
+
+    def runs(self):
+        return runs_of(self.folder, self.uri, self.experiment) if self.is_there() else []
+
+    def results(self):
+        return results(self.folder, self.uri, self.experiment) if self.runs() else []
+
+    def await_plan(self, process):
+        """Until the sweep's plan is kept, or the process has ended."""
+        if self.store == "http":
+            # Its files are the server's; asking it all the time would keep it from working.
+            while process.poll() is None and not any(run.is_sweep for run in self.runs()):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.2)
+            return
+        plan = "outputs/artifacts/*/*/plan.jsonl.gz"
+        while process.poll() is None and not list(self.folder.glob(plan)):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.01)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, stores):
+    """What a sweep leaves that nothing happens to; and how long each way took from the first
     line to the plan, and from there to the end.
     """
-    seconds, left = {}, {}
-    for tracker in TRACKERS:
-        folder = tmp_path_factory.mktemp(tracker)
-        process = start(folder, tracker, *SWEEP)
+    seconds, left = {}, []
+    for way in WAYS:
+        place = Place(stores, way, tmp_path_factory.mktemp("undisturbed"), f"undisturbed-{way[1]}")
+        process = place.sweep()
         process.stdout.readline()
         begun = time.monotonic()
-        await_plan(process, folder)
+        place.await_plan(process)
         planned = time.monotonic()
         _, errors = process.communicate(timeout=170)
-        seconds[tracker] = planned - begun, time.monotonic() - planned
-        assert (process.returncode, errors) == (0, SAID[tracker])
-        left[tracker] = results(folder)
-    assert left["bulk"] == left["client"]
-    assert len(left["bulk"]) == len(set(left["bulk"])) == 24
-    return left["bulk"], seconds
+        seconds[way] = planned - begun, time.monotonic() - planned
+        assert (process.returncode, errors) == (0, place.said)
+        left.append(place.results())
+    assert left == [left[0]] * len(WAYS)
+    assert len(left[0]) == len(set(left[0])) == 24
+    return left[0], seconds
 
 
 def test_a_killed_sweep_is_resumed_to_what_it_would_have_been(
-    kill, undisturbed, tmp_path, record_property
+    kill, stores, undisturbed, tmp_path, record_property
 ):
     expected, seconds = undisturbed
-    tracker = list(TRACKERS)[kill % 2]
+    way = WAYS[kill % len(WAYS)]
+    place = Place(stores, way, tmp_path, f"kill-{kill}")
     rng = random.Random(kill)
-    process = start(tmp_path, tracker, *SWEEP)
+    process = place.sweep()
     process.stdout.readline()  # it has read its configuration
-    before, after = seconds[tracker]
+    before, after = seconds[way]
     if kill % 5:
-        await_plan(process, tmp_path)
+        place.await_plan(process)
     try:
         process.wait(rng.uniform(0.0, after if kill % 5 else before))
     except subprocess.TimeoutExpired:
@@ -68,19 +123,16 @@ def test_a_killed_sweep_is_resumed_to_what_it_would_have_been(
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    there = (tmp_path / "outputs/mlflow.db").exists()
-    left = results(tmp_path) if there else []
+    left = place.results()
     record_property("finished when killed", len(left))
     assert set(left) <= set(expected)
     assert len(left) == len(set(left))
-    if there and (sweeps := runs_of(tmp_path, filter_string="tags.`bpexp.kind` = 'sweep'")):
-        arguments = ["resume", sweeps[0].run_id]
-    else:
-        arguments = SWEEP  # killed before there was anything to resume
-    again = start(tmp_path, tracker, *arguments)
+    sweeps = [run for run in place.runs() if run.is_sweep]
+    # Killed before there was anything to resume, it is started again.
+    again = place.resume(sweeps[0].run_id) if sweeps else place.sweep()
     out, errors = again.communicate(timeout=170)
-    assert (again.returncode, errors) == (0, SAID[tracker]), out
-    assert results(tmp_path) == expected
-    runs = runs_of(tmp_path)
+    assert (again.returncode, errors) == (0, place.said), out
+    assert place.results() == expected
+    runs = place.runs()
     assert len(runs) == 25
     assert {run.status for run in runs} == {"FINISHED"}

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers import MlflowServer, Proxy, postgresql
 from sweeping import Halted, carry_out, children, results, resume_as_told, runs_of, start
 
 from bpexp.tracking import read
@@ -43,7 +44,7 @@ def check_whole(expected, folder, uri=None, experiment="bpexp"):
     runs = runs_of(folder, uri, experiment)
     assert len(runs) == len(expected) + 1
     assert {run.status for run in runs} == {"FINISHED"}
-    assert not (folder / "outputs" / "spool").exists()
+    assert not list(folder.glob("outputs/spool/*/*"))
 
 
 def check_nothing_trained_again(folder, uri=None, experiment="bpexp"):
@@ -290,9 +291,8 @@ def test_a_broken_spool_is_named_and_trained_again_without_it(expected, tmp_path
 def test_two_sweeps_write_to_one_store_at_once(expected, tmp_path):
     other = [*SWEEP[:2], "seed=range(4,8)", *SWEEP[3:]]
     first, second = Halted(tmp_path, *SWEEP), Halted(tmp_path, *other)
-    second.process.stdin.close()
+    second.let_go()
     assert first.go_on() == (0, "")
-    second.process.stdin = None
     assert second.go_on() == (0, "")
     runs = runs_of(tmp_path)
     assert {run.status for run in runs} == {"FINISHED"}
@@ -343,8 +343,8 @@ def test_a_sweep_is_resumed_before_it_began_where_the_clock_was_set_back(expecte
 
 def test_a_worker_that_is_killed_costs_nothing(expected, tmp_path):
     # Ended as the kernel does for want of memory; its runs are trained again in another.
-    sweep = Halted(tmp_path, *SWEEP[:-1], "n_jobs=2", "epochs=300")
-    workers = [pid for pid in children(sweep.process.pid) if "loky" in command_of(pid)]
+    sweep = Halted(tmp_path, *SWEEP[:-1], "n_jobs=2")
+    workers = [pid for pid in children(sweep.process.pid) if "popen_loky" in command_of(pid)]
     assert workers
     os.kill(workers[-1], signal.SIGKILL)
     assert sweep.go_on() == (0, "")
@@ -374,3 +374,84 @@ def test_a_study_that_is_killed_is_closed_and_trained_again(tmp_path):
         tables.append([(files / name).read_text() for name in ("results.csv", "study.md")])
     assert tables[0] == tables[1]
     assert tables[0][0].count("\n") == 41
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A real MLflow server that can be ended and started again."""
+    made = MlflowServer(tmp_path_factory.mktemp("server"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy(server):
+    """A proxy before it that fails on command."""
+    made = Proxy(server.port)
+    yield made
+    made.close()
+
+
+def at(uri, experiment):
+    """Settings that keep a sweep in a store under an experiment of its own."""
+    return f"tracking.uri='{uri}'", f"tracking.experiment={experiment}"
+
+
+def test_a_server_that_restarts_is_waited_for(expected, tmp_path, server):
+    sweep = Halted(tmp_path, *SWEEP, *at(server.url, "restart"))
+    server.stop()
+    sweep.let_go()  # and find nobody
+    server.start()
+    assert sweep.go_on() == (0, "")
+    check_whole(expected, tmp_path, server.url, "restart")
+
+
+def test_a_server_that_answers_500_for_a_while_is_waited_for(expected, tmp_path, proxy):
+    sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "broken"))
+    before, proxy.status, proxy.failing = proxy.failed, 500, 25
+    assert sweep.go_on() == (0, "")
+    assert proxy.failed - before == 25
+    check_whole(expected, tmp_path, proxy.url, "broken")
+
+
+def test_results_of_a_server_that_stays_broken_wait(expected, tmp_path, proxy):
+    sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "stays"), BPEXP_PATIENCE="1")
+    proxy.status, proxy.failing = 503, 10**9
+    ended = sweep.go_on()
+    proxy.failing = 0
+    check_said(ended, "The store could not be used after 1 s: too many 503 error responses")
+    assert resume_as_told(tmp_path, ended[1]) == (0, "")
+    check_whole(expected, tmp_path, proxy.url, "stays")
+    check_nothing_trained_again(tmp_path, proxy.url, "stays")
+
+
+def test_a_server_that_refuses_is_not_waited_for(expected, tmp_path, proxy):
+    sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "refuses"))
+    before, proxy.status, proxy.failing = proxy.failed, 403, 10**9
+    ended = sweep.go_on()
+    proxy.failing = 0
+    # Eight runs are under way at once when the first is refused, and all are offered again.
+    assert proxy.failed - before <= 16
+    check_said(ended, "The store refused: .*403.*")
+    assert resume_as_told(tmp_path, ended[1]) == (0, "")
+    check_whole(expected, tmp_path, proxy.url, "refuses")
+
+
+@pytest.mark.parametrize("tracker", ["bulk", "client"])
+def test_postgresql_that_restarts_is_waited_for(expected, tmp_path, tracker):
+    with postgresql() as database:
+        sweep = Halted(tmp_path, *SWEEP, *at(database.uri, "restart"), tracker=tracker)
+        database.stop()
+        sweep.let_go()
+        database.start()
+        assert sweep.go_on()[0] == 0
+        check_whole(expected, tmp_path, database.uri, "restart")
+
+
+def test_a_run_whose_creation_was_not_heard_of_is_not_made_twice(expected, tmp_path, proxy):
+    sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "unheard"))
+    before, proxy.losing = proxy.failed, 12
+    assert sweep.go_on() == (0, "")
+    assert proxy.failed - before == 12
+    check_whole(expected, tmp_path, proxy.url, "unheard")

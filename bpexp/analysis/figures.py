@@ -373,10 +373,10 @@ def _plain(axis: "Axis") -> None:
     power = LogFormatterSciNotation()
     power.set_axis(axis)
 
-    def major(value: float, place: int | None = None) -> str:
-        return f"{value:.6g}" if 1e-4 <= value < 1e6 else str(power(value, place))
+    def major(value: float, place: float) -> str:
+        return f"{value:.6g}" if 1e-4 <= value < 1e6 else str(power(value))
 
-    def minor(value: float, place: int | None = None) -> str:
+    def minor(value: float, place: float) -> str:
         low, high = sorted(axis.get_view_interval())
         decades = np.log10(high / low)
         leading = f"{value:e}"[0]

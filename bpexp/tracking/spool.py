@@ -101,7 +101,7 @@ def from_bytes(content: bytes) -> list[RunRecord]:
         for key in arrays.files:
             if key != "runs":
                 place, _, name = key.partition("/")
-                if PurePosixPath(name).name != name:
+                if PurePosixPath(name).name != name or name in ("", ".."):
                     raise ValueError(f"an artifact must have a plain name, got {name!r}")
                 artifacts[int(place)][name] = arrays[key].tobytes()
     return [_record(one, its) for one, its in zip(about, artifacts, strict=True)]

@@ -1,0 +1,92 @@
+"""Finished runs that wait in files come back as they were, and files are only data."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bpexp.checks import ConfigError
+from bpexp.tracking import spool
+from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
+
+SWEEP = "0123456789abcdef" * 2
+RUN = RunRecord(
+    name="Ähre 穂",
+    status="FINISHED",
+    started=1_700_000_000_000,
+    ended=1_700_000_001_000,
+    params={"lr": "0.1"},
+    tags={"bpexp.outcome": "completed", "empty": ""},
+    metrics=[Metric("loss", 0.1 + 0.2, 1), Metric("loss", math.inf, 2), Metric("low", -0.0, 2)],
+    artifacts={"a.npz": bytes(range(256)), "empty.txt": b"", "穂.csv": "🌾".encode()},
+    dataset=DatasetInput("xor", "0" * 32, "{}", "{}", "{}"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_runs_come_back_to_the_bit_in_their_order():
+    plain = replace(RUN, dataset=None, metrics=[], artifacts={})
+    first = spool.write(SWEEP, [RUN, plain])
+    second = spool.write(SWEEP, [plain])
+    assert spool.files(SWEEP) == [first, second]
+    assert spool.read(first) == [RUN, plain]
+    assert spool.read(second) == [plain]
+    assert math.copysign(1, spool.read(first)[0].metrics[2].value) == -1
+
+
+def test_nothing_is_left_of_what_was_delivered(tmp_path):
+    files = [spool.write(SWEEP, [RUN]) for _ in range(2)]
+    for file in files:
+        spool.remove(file)
+    assert list((tmp_path / "outputs").iterdir()) == []
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "spool").write_text("a file, not a folder")
+    with pytest.raises(OSError, match=r"Not a directory|File exists"):
+        spool.write(SWEEP, [RUN])
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["spool"]
+
+
+def arrays(file):
+    with np.load(file, allow_pickle=False) as content:
+        return {key: content[key] for key in content.files}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"0/../../../outside": np.zeros(1, np.uint8)},
+        {"0/..": np.zeros(1, np.uint8)},
+        {"7/a.npz": np.zeros(1, np.uint8)},
+        {"runs": np.frombuffer(b"[{}]", np.uint8)},
+        {"runs": np.frombuffer(b"{", np.uint8)},
+        {"runs": np.frombuffer(b"[" * 100_000, np.uint8)},
+        {"0/a.npz": np.array([print], object)},
+    ],
+)
+def test_a_file_that_was_tampered_with_is_one_sentence(change):
+    file = spool.write(SWEEP, [RUN])
+    np.savez(file, **{**arrays(file), **change})
+    with pytest.raises(ConfigError, match=r"^outputs/spool/.* must hold finished runs, got a b"):
+        spool.read(file)
+
+
+def test_a_file_that_was_cut_anywhere_is_one_sentence():
+    file = spool.write(SWEEP, [RUN])
+    content = file.read_bytes()
+    for length in range(0, len(content), 97):
+        file.write_bytes(content[:length])
+        with pytest.raises(ConfigError, match="got a broken file"):
+            spool.read(file)
+
+
+def test_a_sweep_whose_id_is_a_path_has_no_spool():
+    with pytest.raises(ConfigError, match=r"got '\.\./x'"):
+        spool.write("../x", [RUN])

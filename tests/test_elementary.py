@@ -1,10 +1,13 @@
 """The exact elementary functions against correctly rounded ones."""
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
 
 from bpexp.nn import elementary
+from bpexp.nn.arithmetic import EXACT
 
 mpmath.mp.prec = 200
 
@@ -59,6 +62,7 @@ def test_it_is_the_correctly_rounded_value_to_so_many_ulp(name):
         ("exp", {-np.inf: 0.0, np.inf: np.inf, -746.0: 0.0, 710.0: np.inf, 0.0: 1.0}),
         ("exp_of_negative", {-np.inf: 0.0, -746.0: 0.0, -0.0: 1.0}),
         ("log", {0.0: -np.inf, np.inf: np.inf, 1.0: 0.0}),
+        ("log1p", {0.0: 0.0, 5e-324: 5e-324, 2.0**-53: 2.0**-53, 1.0: math.log(2.0)}),
         ("sigmoid", {-np.inf: 0.0, np.inf: 1.0, 0.0: 0.5}),
         ("tanh", {-np.inf: -1.0, np.inf: 1.0, 0.0: 0.0}),
     ],
@@ -72,6 +76,38 @@ def test_the_ends_are_what_they_should_be(name, ends):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_the_logarithm_of_less_than_nothing_is_not_a_number():
     assert np.isnan(elementary.log(np.array([-1.0, -5e-324, -np.inf]))).all()
+
+
+def softmax_of(row):
+    powers = [mpmath.exp(mpmath.mpf(z) - mpmath.mpf(max(row))) for z in row]
+    return [float(p / mpmath.fsum(powers)) for p in powers]
+
+
+@pytest.mark.parametrize("n_outputs", [2, 3, 10, 300])
+def test_softmax_is_within_three_ulp_of_the_correctly_rounded_one(n_outputs):
+    rng = np.random.default_rng(2)
+    scales = np.geomspace(1e-6, 372.0, 6000 // n_outputs)
+    Z = rng.uniform(-1, 1, (len(scales), n_outputs)) * scales[:, None]
+    expected = [softmax_of(row) for row in Z.tolist()]
+    assert min(min(row) for row in expected) < 1e-200
+    assert ulps(EXACT.softmax(Z), expected) <= 3
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("logits", "expected"),
+    [
+        ([0.0, 0.0], [0.5, 0.5]),
+        ([0.0, -800.0], [1.0, 0.0]),
+        ([1e308, -1e308], [1.0, 0.0]),
+        ([1e308, 1e308], [0.5, 0.5]),
+        ([3.0, -np.inf], [1.0, 0.0]),
+        ([np.inf, 0.0], [np.nan, np.nan]),
+        ([np.nan, 0.0], [np.nan, np.nan]),
+    ],
+)
+def test_the_ends_of_softmax(logits, expected):
+    np.testing.assert_array_equal(EXACT.softmax(np.array([logits])), [expected])
 
 
 def test_sine_and_cosine_of_turns():

@@ -29,6 +29,7 @@ from bpexp.config import (
 )
 from bpexp.engines import compiled, feed, pack, reference
 from bpexp.engines.choose import packs
+from bpexp.sweeps.pool import train_all
 
 BASE = TrainConfig(
     seed=42, lr=0.1, epochs=40, hidden=(2,), numerics="exact", data=Logic(name="xor"),
@@ -141,34 +142,73 @@ def test_packs_hold_every_run_once(n_lr, n_seeds, n_workers):
         assert len({configs[run].hidden for run in p.runs}) == 1
 
 
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_workers_do_not_change_a_bit(engine):
+    """Nor does the order of the runs, which is turned with each number of workers."""
+    configs = [
+        replace(BASE, seed=s, hidden=(width,), batch_size=size)
+        for s, width, size in itertools.product(range(6), (2, 3), (None, 1))
+    ]
+    found = {}
+    for n_jobs in (1, 2, 3):
+        turned = configs[7 * n_jobs :] + configs[: 7 * n_jobs]
+        made = list(packs(turned, engine, n_jobs))
+        results = [pair for pack in train_all(made, turned, n_jobs) for pair in pack]
+        assert len(results) == len(configs)
+        found[n_jobs] = {turned[run]: bits(result) for run, result in results}
+    assert found[1] == found[2] == found[3] == {c: alone(c, reference.advance) for c in configs}
+
+
 PROGRAM = """
 import hashlib, numpy as np, bpexp
-result = bpexp.train(epochs=500, engine="{engine}", data="{data}", hidden=3, optimizer="adam",
-                     model__loss="cross_entropy", numerics="exact")
-arrays = [result.losses, result.predictions, *result.weights, *result.biases]
-print(hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest())
+from bpexp.tracking.environment import cpu_features
+tasks = [
+    dict(data="spirals", hidden=3, optimizer="adam", model__loss="cross_entropy"),
+    dict(data="encoder", hidden=[3, 2], optimizer="rprop", model__activation="tanh",
+         model__output="softmax", model__loss="cross_entropy", batch_size=3),
+]
+for engine in ("numpy", "compiled"):
+    digest = hashlib.sha256()
+    for task in tasks:
+        result = bpexp.train(epochs=300, engine=engine, numerics="exact", **task)
+        for array in (result.losses, result.predictions, *result.weights, *result.biases):
+            digest.update(array.tobytes())
+    print(digest.hexdigest())
+print(cpu_features())
 """
 PROCESSORS = {
     "as it is": {},
     "without AVX-512": {"NPY_DISABLE_CPU_FEATURES": "X86_V4", "OPENBLAS_CORETYPE": "Haswell",
                         "NUMBA_CPU_NAME": "haswell"},
+    "without AVX2": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3",
+                     "OPENBLAS_CORETYPE": "Sandybridge", "NUMBA_CPU_NAME": "sandybridge"},
     "without AVX": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3", "OPENBLAS_CORETYPE": "Nehalem",
                     "NUMBA_CPU_NAME": "generic"},
 }  # fmt: skip
 
 
-def test_processors_do_not_change_a_bit(tmp_path):
-    found = {}
-    for processor, features in PROCESSORS.items():
-        for engine in ("numpy", "compiled"):
-            done = subprocess.run(
-                [sys.executable, "-c", PROGRAM.format(engine=engine, data="spirals")],
-                env=os.environ | features | {"NUMBA_CACHE_DIR": str(tmp_path / processor)},
-                capture_output=True, text=True, timeout=170,
-            )  # fmt: skip
-            assert done.returncode == 0, done.stderr
-            found[processor, engine] = done.stdout.strip()
-    assert len(set(found.values())) == 1, found
+@pytest.mark.long
+def test_processors_do_not_change_a_bit(tmp_path, record_property):
+    """Each compiles the kernel for itself, which is what takes the time; all at once."""
+    started = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            env=os.environ | features | {"NUMBA_CACHE_DIR": str(tmp_path / name)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for name, features in PROCESSORS.items()
+    }  # fmt: skip
+    digests = {}
+    for name, process in started.items():
+        said, errors = process.communicate(timeout=500)
+        assert process.returncode == 0, errors
+        digests[name, "numpy"], digests[name, "compiled"], features = said.splitlines()
+        without = PROCESSORS[name].get("NPY_DISABLE_CPU_FEATURES", "").split()
+        assert set(without).isdisjoint(features.split())
+    assert len(digests) == 8
+    assert len(set(digests.values())) == 1, digests
+    record_property("processors on which the bits were checked", len(PROCESSORS))
+    print(f"the same bits on {len(PROCESSORS)} emulated processors, two engines each")
 
 
 def test_a_seeds_initial_weights_do_not_change_with_the_batch_size():

@@ -18,7 +18,15 @@ import numpy as np
 from numba.extending import overload, register_jitable
 
 from bpexp.nn import activations, elementary, ieee, losses, optimizers
-from bpexp.nn.elementary import exp_of_negative, log, log1p, sigmoid, tanh
+from bpexp.nn.elementary import (
+    exp_of_difference,
+    exp_of_negative,
+    log,
+    log1p,
+    sigmoid,
+    sum_error,
+    tanh,
+)
 
 ACTIVATIONS = ("sigmoid", "symmetric_sigmoid", "tanh", "softsign", "relu", "identity", "softmax")
 SIGMOID, SYMMETRIC, TANH, SOFTSIGN, RELU, IDENTITY, SOFTMAX = range(7)
@@ -249,20 +257,25 @@ def largest(top, Z, first, step, count):
 
 
 @jit
-def softmax(A, Z, first, step, count, top, total):
-    """exp(z - max) over its sum, over the rows first, first + step, ..."""
+def softmax(A, Z, first, step, count, top, total, lost):
+    """exp(z - max) over its sum, over the rows first, first + step, ...
+
+    ``lost`` adds up what the sum loses.
+    """
     n = len(top)
     largest(top, Z, first, step, count)
     for j in range(count):
         a, z = A[first + j * step], Z[first + j * step]
         for k in range(n):
-            e = exp_of_negative(z[k] - top[k])
+            e = exp_of_difference(z[k], top[k])
             a[k] = e
-            total[k] = e if j == 0 else total[k] + e
+            before = 0.0 if j == 0 else total[k]
+            total[k] = e if j == 0 else before + e
+            lost[k] = 0.0 if j == 0 else lost[k] + sum_error(before, e, total[k])
     for j in range(count):
         a = A[first + j * step]
         for k in range(n):
-            a[k] = a[k] / total[k]
+            a[k] = a[k] / (total[k] + lost[k])
 
 
 @jit
@@ -434,7 +447,7 @@ def keep(outputs, A, last, B, shared):
 def work_rows(sizes: Sequence[int], n_samples: int, block_size: int) -> int:
     """Rows of room that ``advance`` needs: activations, logits, deltas, gradient, targets."""
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
-    return 3 * sum(sizes) * block_size + n_parameters + n_samples * sizes[-1] + 7
+    return 3 * sum(sizes) * block_size + n_parameters + n_samples * sizes[-1] + 8
 
 
 @jit
@@ -476,7 +489,7 @@ def advance(
     T = work[at : at + S * outs]
     at += S * outs
     top, spread, row, total = work[at], work[at + 1], work[at + 2], work[at + 3]
-    wrong, rates, broken = work[at + 4], work[at + 5], work[at + 6]
+    wrong, rates, broken, lost = work[at + 4], work[at + 5], work[at + 6], work[at + 7]
     fill(broken, 0.0)
     if shared:
         for s in range(S * outs):
@@ -521,7 +534,7 @@ def advance(
                         activate(A[r], Z[r], parameters[bias[i] + j], bias_input, functions[i])
                 if functions[i] == SOFTMAX:
                     for s in range(count):
-                        softmax(A, Z, above + s, B, n_out, top, spread)
+                        softmax(A, Z, above + s, B, n_out, top, spread, lost)
             # 2. error
             for s in range(count):
                 r, y = last * B + s, (start + s) * outs

@@ -70,12 +70,6 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def softmax(arithmetic: Arithmetic, Z: Array) -> Array:
-    """exp(z_k) / sum_j exp(z_j) over axis 1, shifted by the row's largest."""
-    e = arithmetic.exp(Z - Z.max(axis=1, keepdims=True))
-    return e / arithmetic.sum(e, 1)[:, None]
-
-
 def softmax_pullback(arithmetic: Arithmetic, A: Array, V: Array) -> Array:
     """J^T v = a (v - sum_k v_k a_k) over axis 1."""
     return A * (V - arithmetic.sum(V * A, 1)[:, None])

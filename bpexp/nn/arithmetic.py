@@ -13,7 +13,7 @@ import numpy as np
 from bpexp.nn import elementary
 from bpexp.typing import Array
 
-VERSION = 1
+VERSION = 2
 """Part of every run's identity: raised when a change moves a bit of any result."""
 
 
@@ -21,11 +21,13 @@ class Arithmetic(NamedTuple):
     """Products, sums and elementary functions.
 
     ``matmul(A, B)``: (m, k[, L]) by (k, n[, L]) -> (m, n[, L]); ``sum(A, axis)`` removes
-    the axis; ``log1p(e)``: ln(1 + e) for 0 <= e <= 1; the others are elementwise.
+    the axis; ``softmax(Z)``: exp(z_k) / sum_j exp(z_j) over axis 1; ``log1p(e)``: ln(1 + e)
+    for 0 <= e <= 1; the others are elementwise.
     """
 
     matmul: Callable[[Array, Array], Array]
     sum: Callable[[Array, int], Array]
+    softmax: Callable[[Array], Array]
     exp: Callable[[Array], Array]
     log: Callable[[Array], Array]
     log1p: Callable[[Array], Array]
@@ -42,11 +44,30 @@ def _sum_in_order(A: Array, axis: int) -> Array:
     return reduce(np.add, np.moveaxis(A, axis, 0))
 
 
+def _softmax_in_order(Z: Array) -> Array:
+    """Shifted by the row's largest; what the sum loses is added up beside it."""
+    top = Z.max(axis=1)
+    powers = [elementary.exp_of_difference(Z[:, k], top) for k in range(Z.shape[1])]
+    total, lost = powers[0], 0.0
+    for power in powers[1:]:
+        added = total + power
+        lost = lost + elementary.sum_error(total, power, added)
+        total = added
+    out: Array = np.stack(powers, axis=1) / (total + lost)[:, None]
+    return out
+
+
 def _matmul_by_blas(A: Array, B: Array) -> Array:
     """One lane at most: what is packed is exact."""
     if A.ndim == 2:
         return A @ B
     out: Array = (A[..., 0] @ B[..., 0])[..., None]
+    return out
+
+
+def _native_softmax(Z: Array) -> Array:
+    e = np.exp(Z - Z.max(axis=1, keepdims=True))
+    out: Array = e / e.sum(axis=1, keepdims=True)
     return out
 
 
@@ -56,13 +77,13 @@ def _native_sigmoid(z: Array) -> Array:
 
 
 EXACT = Arithmetic(
-    _matmul_in_order, _sum_in_order,
+    _matmul_in_order, _sum_in_order, _softmax_in_order,
     elementary.exp, elementary.log, elementary.log1p, elementary.sigmoid, elementary.tanh,
 )  # fmt: skip
 """The same bits on every processor: sums in index order, own elementary functions."""
 
 NATIVE = Arithmetic(
-    _matmul_by_blas, lambda A, axis: A.sum(axis=axis),
+    _matmul_by_blas, lambda A, axis: A.sum(axis=axis), _native_softmax,
     np.exp, np.log, np.log1p, _native_sigmoid, np.tanh,
 )  # fmt: skip
 """NumPy and BLAS as they come: faster for wide layers, the bits are one machine's."""

@@ -67,6 +67,27 @@ def exp_of_negative(x: Any) -> Any:
     return where(x == x, from_bits(to_bits(y) + ((to_bits(moved) + 100) << 52)) * TWO_M100, x)
 
 
+def exp_of_difference(z: Any, top: Any) -> Any:
+    """e^(z - top) for z <= top, with what the rounded difference loses put back."""
+    d = z - top
+    lost = difference_error(z, top, d)
+    power = exp_of_negative(d)
+    # Of a difference that is not finite nothing is lost.
+    return power + power * where(abs(lost) < 1.0, lost, 0.0)
+
+
+def difference_error(a: Any, b: Any, d: Any) -> Any:
+    """a - b - d, exactly, for the rounded difference d of finite numbers (Knuth 1969)."""
+    other = d - a
+    return (a - (d - other)) - (b + other)
+
+
+def sum_error(a: Any, b: Any, s: Any) -> Any:
+    """a + b - s, exactly, for the rounded sum s of finite numbers (Knuth 1969)."""
+    other = s - a
+    return (a - (s - other)) + (b - other)
+
+
 def log(x: Any) -> Any:
     """ln x; -infinity at 0, NaN below.
 

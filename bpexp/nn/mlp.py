@@ -7,7 +7,7 @@ with a_0 = X. Weights are (n_in, n_out[, L]), biases (1, n_out[, L]), one row a 
 
 from collections.abc import Sequence
 
-from bpexp.nn.activations import ACTIVATIONS, softmax, softmax_pullback
+from bpexp.nn.activations import ACTIVATIONS, softmax_pullback
 from bpexp.nn.arithmetic import Arithmetic
 from bpexp.nn.losses import ERRORS
 from bpexp.nn.network import Network
@@ -26,7 +26,7 @@ def forward(
     for W, b, name in zip(weights, biases, network.functions, strict=True):
         Z = arithmetic.matmul(activations[-1], W) + network.bias_input * b
         if name == "softmax":
-            activations.append(softmax(arithmetic, Z))
+            activations.append(arithmetic.softmax(Z))
         else:
             activations.append(ACTIVATIONS[name].f(arithmetic, Z))
     return activations, Z

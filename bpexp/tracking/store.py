@@ -87,6 +87,8 @@ def connect(store: Store) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Otherwise a server's address is printed once for every run, after one more request.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # Its bars would stand between our lines, where tqdm happens to be installed.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # Waiting is ours: MLflow's own would come on top, minutes of it for each request.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     from bpexp.tracking.patience import Patience, TrackingError

@@ -28,11 +28,15 @@ def train_all(
 ) -> Iterator[list[Indexed]]:
     """The results of each pack with their places in ``configs``, as packs are done.
 
-    The compiled engine leaves Python's lock, so threads serve; the rest goes to processes.
+    The compiled engine leaves Python's lock, so threads serve; the rest goes to processes. A
+    compiled run by itself does, too: loading the engine takes the lock for a second, in which
+    this process opens the store.
     """
     compiled = [pack for pack in packs if pack.engine == "compiled"]
     others = [pack for pack in packs if pack.engine != "compiled"]
-    if compiled:
+    if len(configs) == 1 and compiled:
+        yield [_alone(0, configs[0], "compiled")]
+    elif compiled:
         yield from _by_threads(compiled, configs, workers(n_jobs))
     if len(others) == 1 or workers(n_jobs) == 1:
         # One BLAS thread here as in workers: how many there are can move the last bits.
@@ -131,10 +135,15 @@ def _without_interrupts() -> Iterator[None]:
 def _alone(run: int, config: TrainConfig, engine: str) -> Indexed:
     from joblib.externals.loky import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(max_workers=1) as executor:
-        try:
-            result: Indexed
-            (result,) = executor.submit(_in_worker, (run,), [config], engine).result()
-            return result
-        except TerminatedWorkerError as error:
-            return run, Failure(f"its worker process died: {str(error).splitlines()[0]}")
+    executor = ProcessPoolExecutor(max_workers=1)
+    try:
+        with _without_interrupts():
+            future = executor.submit(_in_worker, (run,), [config], engine)
+        result: Indexed
+        (result,) = future.result()
+        return result
+    except TerminatedWorkerError as error:
+        return run, Failure(f"its worker process died: {str(error).splitlines()[0]}")
+    finally:
+        # On Ctrl-C it would otherwise be waited for.
+        executor.shutdown(kill_workers=True)

@@ -5,7 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
+
+from bpexp import cli
 
 # Machines are shared and slow at times; an example's time says nothing.
 settings.register_profile("bpexp", deadline=None)
@@ -61,6 +64,26 @@ def _mlflow_settings(monkeypatch):
 def bpexp(tmp_path):
     """Runs ``python -m bpexp ...`` in an empty folder; returns the finished process."""
     return program(tmp_path)
+
+
+@pytest.fixture
+def inside(tmp_path, monkeypatch, capsys):
+    """The same without a process of its own, which takes seconds to start; we are in the folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bpexp", *arguments])
+        capsys.readouterr()
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as left:
+            status = left.code or 0
+        finally:
+            GlobalHydra.instance().clear()
+        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
+
+    return run
 
 
 def program(folder):

@@ -175,7 +175,8 @@ def test_a_job_keeps_its_values_when_others_are_composed(hydra):
     composer.compose(["hidden=[3,2]", "stop.loss=0.25"])["hidden"].append(1)
     composer.compose(["stop.correct=0.4"])
     assert first["hidden"] == composer.compose(["hidden=[3,2]"])["hidden"] == [3, 2]
-    assert first["stop"] == {"loss": 0.5, "correct": None, "patience": None, "restart": None}
+    assert first["stop"] == {"loss": 0.5, "correct": None, "patience": None, "restart": None,
+                             "every": 1, "generalisation": None, "progress": None}  # fmt: skip
     assert composer.compose([])["stop"]["loss"] is None
 
 

@@ -9,7 +9,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-import bpexp as package
+import bpexp
 from bpexp.checks import ConfigError
 from bpexp.export import trained
 from bpexp.nn.network import Network
@@ -20,7 +20,7 @@ from bpexp.reproduce import files
 def sweep(tmp_path, monkeypatch):
     """The id of a sweep of two runs, tracked in the folder we are in."""
     monkeypatch.chdir(tmp_path)
-    package.sweep(seed=range(2), epochs=4, engine="numpy")
+    bpexp.sweep(seed=range(2), epochs=4, engine="numpy")
     with closing(sqlite3.connect("outputs/mlflow.db")) as db:
         return db.execute("select run_uuid from tags where value = 'sweep'").fetchone()[0]
 
@@ -57,23 +57,23 @@ def test_weights_of_another_network_are_not_exported():
         trained._layers(stored, network)
 
 
-def test_nothing_is_written_outside_the_store(sweep, bpexp, tmp_path):
+def test_nothing_is_written_outside_the_store(sweep, inside, tmp_path):
     outside = tmp_path / "elsewhere"
     change("update runs set artifact_uri = ?", outside.as_uri())
-    done = bpexp("report", sweep)
+    done = inside("report", sweep)
     assert done.returncode == 0, done.stderr
     assert "Not logged to the sweep, which keeps its files in" in done.stdout
-    refused = bpexp("export", sweep)
+    refused = inside("export", sweep)
     assert refused.returncode == 2
     assert "RUN must keep its artifacts beside its store" in refused.stderr
     assert not outside.exists()
 
 
 @pytest.mark.parametrize("name", ["..", ".", "../../x", "a/b"])
-def test_an_experiments_name_is_no_path(name, tmp_path, bpexp):
+def test_an_experiments_name_is_no_path(name, tmp_path, inside):
     (tmp_path / "in").mkdir()
-    assert bpexp("-m", "seed=1,2", "epochs=5", f"tracking.experiment='{name}'").returncode == 0
-    done = bpexp("report", "--experiment", name, "--format", "csv")
+    assert inside("-m", "seed=1,2", "epochs=5", f"tracking.experiment='{name}'").returncode == 0
+    done = inside("report", "--experiment", name, "--format", "csv")
     assert done.returncode == 0, done.stderr
     assert sorted(os.listdir(tmp_path)) == ["in", "outputs"]
     assert len(list((tmp_path / "outputs" / "reports").glob("*/report.csv"))) == 1
@@ -86,10 +86,10 @@ def test_an_experiments_name_is_no_path(name, tmp_path, bpexp):
     [("results.parquet", "report"), ("losses.npz", "report"), ("predictions.csv", "export"),
      ("config.yaml", "export")],
 )  # fmt: skip
-def test_a_broken_file_is_named(file, verb, sweep, bpexp, tmp_path):
+def test_a_broken_file_is_named(file, verb, sweep, inside, tmp_path):
     for path in (tmp_path / "outputs" / "artifacts").glob(f"*/artifacts/{file}"):
         path.write_bytes(b"broken")
-    done = bpexp(verb, sweep)
+    done = inside(verb, sweep)
     assert done.returncode == 2
     assert file in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -97,9 +97,9 @@ def test_a_broken_file_is_named(file, verb, sweep, bpexp, tmp_path):
     shutil.rmtree(tmp_path / "outputs")
 
 
-def test_a_metric_that_is_a_text_is_none(sweep, bpexp):
+def test_a_metric_that_is_a_text_is_none(sweep, inside):
     change("update latest_metrics set value = 'x' where key = 'final_loss'")
     for verb in (("runs",), ("show", "seed=0"), ("compare", "seed=0", "seed=1")):
-        done = bpexp(*verb)
+        done = inside(*verb)
         assert done.returncode == 0, done.stderr
         assert "final_loss" not in done.stdout

@@ -111,18 +111,18 @@ def test_bad_input_is_one_sentence_and_writes_nothing(bpexp, tmp_path, arguments
     assert list(tmp_path.iterdir()) == []
 
 
-def test_three_classes_do_not_fit_a_single_sigmoid(bpexp, tmp_path):
+def test_three_classes_do_not_fit_a_single_sigmoid(inside, tmp_path):
     (tmp_path / "t.csv").write_text("a,y\n1,0\n2,1\n3,2\n")
-    done = bpexp("data=file", "data.path=t.csv", "data.target=y")
+    done = inside("data=file", "data.path=t.csv", "data.target=y")
     assert done.returncode == 1
     assert "single sigmoid output, got 3 classes: 0, 1, 2" in done.stderr
     assert os.listdir(tmp_path) == ["t.csv"]
 
 
-def test_a_range_is_swept_over_the_numbers_that_were_meant(bpexp):
-    done = bpexp("-m", "lr=range(0.1,0.5,0.1)", "epochs=5")
+def test_a_range_is_swept_over_the_numbers_that_were_meant(inside):
+    done = inside("-m", "lr=range(0.1,0.5,0.1)", "epochs=5")
     assert done.returncode == 0, done.stderr
-    rows = csv.DictReader(io.StringIO(bpexp("runs", "--format", "csv").stdout))
+    rows = csv.DictReader(io.StringIO(inside("runs", "--format", "csv").stdout))
     assert sorted(row["lr"] for row in rows if row["outcome"] == "completed") == [
         "0.1",
         "0.2",
@@ -131,8 +131,8 @@ def test_a_range_is_swept_over_the_numbers_that_were_meant(bpexp):
     ]
 
 
-def test_hydras_own_launcher_runs_the_jobs_too(bpexp, tmp_path):
-    done = bpexp("-m", "seed=1,2", "epochs=5", "hydra/launcher=basic")
+def test_hydras_own_launcher_runs_the_jobs_too(inside, tmp_path):
+    done = inside("-m", "seed=1,2", "epochs=5", "hydra/launcher=basic")
     assert done.returncode == 0, done.stderr
     assert sorted(r.data.params["seed"] for r in tracked(tmp_path)) == ["1", "2"]
 
@@ -151,17 +151,17 @@ def test_help_names_the_verbs_and_settings(bpexp):
         assert word in done.stdout
 
 
-def test_verbs_read_the_store(bpexp):
-    assert bpexp("-m", "lr=0.1,1", "epochs=20").returncode == 0
-    runs = json.loads(bpexp("runs", "--format", "json", "--filter", "params.lr = '1.0'").stdout)
+def test_verbs_read_the_store(inside):
+    assert inside("-m", "lr=0.1,1", "epochs=20").returncode == 0
+    runs = json.loads(inside("runs", "--format", "json", "--filter", "params.lr = '1.0'").stdout)
     assert [run["name"] for run in runs] == ["lr=1"]
-    shown = bpexp("show", runs[0]["run_id"][:10]).stdout
+    shown = inside("show", runs[0]["run_id"][:10]).stdout
     assert re.search(r"lr +1\.0", shown)
     assert "weights.npz" in shown
-    compared = bpexp("compare", "lr=0.1", "lr=1").stdout
+    compared = inside("compare", "lr=0.1", "lr=1").stdout
     assert re.search(r"^lr +0\.1 +1\.0", compared, re.M)
     assert "epochs " not in compared
-    bad = bpexp("runs", "--filter", "nonsense")
+    bad = inside("runs", "--filter", "nonsense")
     assert bad.returncode == 2
     assert "--filter must be an MLflow filter" in bad.stderr
 
@@ -205,16 +205,16 @@ def test_logs_are_heard_only_when_asked_for(bpexp):
     assert "[DEBUG]" not in loud.stdout
 
 
-def test_divergence_is_reported_and_not_a_failure(bpexp, tmp_path):
-    done = bpexp("model=regressor", "lr=1e200", "epochs=50")
+def test_divergence_is_reported_and_not_a_failure(inside, tmp_path):
+    done = inside("model=regressor", "lr=1e200", "epochs=50")
     assert done.returncode == 0, done.stderr
     assert "diverged" in done.stdout
     (run,) = tracked(tmp_path)
     assert run.data.tags["bpexp.outcome"] == "diverged"
 
 
-def test_many_diverged_runs_are_counted_and_do_not_hide_the_ranking(bpexp):
-    done = bpexp("-m", "model=regressor", "lr=1e-3,1e200", "seed=range(0,12)", "epochs=20")
+def test_many_diverged_runs_are_counted_and_do_not_hide_the_ranking(inside):
+    done = inside("-m", "model=regressor", "lr=1e-3,1e200", "seed=range(0,12)", "epochs=20")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert sum(line.startswith("diverged: lr=1e+200 seed=") for line in lines) == 10

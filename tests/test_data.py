@@ -113,3 +113,13 @@ def test_pickled_arrays_are_refused(tmp_path):
     np.savez(path, x=np.array([{}, {}], dtype=object), y=np.arange(2.0))
     with pytest.raises(ConfigError, match=r"readable \.npz file"):
         load(File(name="file", path=str(path), target=("y",)))
+
+
+def test_a_file_that_has_changed_is_read_again(tmp_path):
+    path = tmp_path / "t.csv"
+    config = File(name="file", path=str(path), target=("y",))
+    path.write_text("a,y\n1,0\n2,1\n")
+    first = load(config)
+    assert load(config) is first
+    path.write_text("a,y\n1,0\n2,1\n3,1\n")
+    assert load(config).X.tolist() == [[1], [2], [3]]

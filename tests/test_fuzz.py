@@ -370,7 +370,7 @@ def test_tables(fuzzed, record_property, tmp_path, monkeypatch):
         (suffix, content), chosen = given
         Path(f"t{suffix}").write_bytes(content)
         try:
-            made = source.load.__wrapped__(File(name="file", path=f"t{suffix}", **chosen))
+            made = source.load(File(name="file", path=f"t{suffix}", **chosen))
         except ConfigError as error:
             one_sentence(error)
         else:
@@ -594,7 +594,6 @@ def test_pages_obey_no_name(fuzzed, record_property, tmp_path, monkeypatch):
         values = {**composed("file"), "epochs": 1}
         values["data"] |= {"path": "t.parquet", "target": "y"}
         made = plan.make([values])
-        source.load.cache_clear()
         blocks = page(take(made.configs[0], 1, "numpy"), source.load(made.configs[0].data),
                       digits(6), None)  # fmt: skip
         return html.render(list(blocks))

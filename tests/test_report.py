@@ -326,14 +326,14 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     ],
 )
 def test_a_report_that_cannot_be_made_is_one_sentence_and_writes_nothing(
-    one_sweep, arguments, said
+    one_sweep, inside, monkeypatch, arguments, said
 ):
-    bpexp, folder = one_sweep
-    done = bpexp("report", *arguments)
+    monkeypatch.chdir(one_sweep)
+    done = inside("report", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not (folder / "outputs" / "reports").exists()
+    assert not (one_sweep / "outputs" / "reports").exists()
 
 
 @pytest.fixture(scope="module")
@@ -342,4 +342,4 @@ def one_sweep(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("store")
     assert program(folder)("-m", "seed=1,2", "epochs=5").returncode == 0
-    return program(folder), folder
+    return folder

@@ -15,7 +15,6 @@ from servers import mlflow_server
 
 import bpexp
 from bpexp import verbs
-from bpexp.data.source import load
 from bpexp.nn.arithmetic import VERSION
 from bpexp.reproduce import verify
 
@@ -180,14 +179,10 @@ def test_a_file_must_be_there_with_the_same_data(tmp_path, monkeypatch, run):
     assert run("reproduce", "--all")[0] == 0
     frame.loc[2, "a"] = 0.25
     frame.to_csv("t.csv", index=False)
-    load.cache_clear()
-    verify.identity._data.cache_clear()
     status, out, _ = run("reproduce", "--all")
     assert status == 2
     assert "data=file must be the data it was trained on (digest " in out
     os.remove("t.csv")
-    load.cache_clear()
-    verify.identity._data.cache_clear()
     status, out, _ = run("reproduce", "--all")
     assert status == 2
     assert "data.path must be an existing file, got 't.csv'." in out

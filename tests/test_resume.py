@@ -244,9 +244,9 @@ def test_a_broken_plan_is_one_sentence(content):
         kept_plan.from_bytes(content)
 
 
-def test_provenance_is_there_from_the_start_and_holds_no_password(bpexp, tmp_path):
+def test_provenance_is_there_from_the_start_and_holds_no_password(inside, tmp_path):
     uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
-    done = bpexp("-m", "lr=0.1,1", "epochs=5", f"tracking.uri={uri}")
+    done = inside("-m", "lr=0.1,1", "epochs=5", f"tracking.uri={uri}")
     assert done.returncode == 0, done.stderr
     (parent,) = sweeps()
     tags, api = parent.data.tags, client()
@@ -257,15 +257,15 @@ def test_provenance_is_there_from_the_start_and_holds_no_password(bpexp, tmp_pat
     )
     assert environment["packages"]["numpy"] == np.__version__
     assert {one["user_api"] for one in environment["libraries"]} >= {"blas"}
-    shown = bpexp("show", parent.info.run_id).stdout
+    shown = inside("show", parent.info.run_id).stdout
     assert "bpexp.overrides" in shown
     assert "bpexp.blas" in shown
-    done = bpexp("lr=0.5", "epochs=5")
+    done = inside("lr=0.5", "epochs=5")
     (single,) = tracked("params.lr = '0.5'")
     assert single.data.tags["bpexp.overrides"] == "lr=0.5 epochs=5"
     assert "environment.json" in {f.path for f in api.list_artifacts(single.info.run_id)}
     api.set_tag(single.info.run_id, "bpexp.blas", "another 1.0")
-    compared = bpexp("compare", parent.info.run_id, single.info.run_id).stdout
+    compared = inside("compare", parent.info.run_id, single.info.run_id).stdout
     assert "another 1.0" in compared
 
 
@@ -280,13 +280,14 @@ def unplanned(api, typed):
     return run.info.run_id
 
 
-def test_what_a_stored_sweep_typed_names_no_code_to_import(tmp_path, monkeypatch, bpexp):
+def test_what_a_stored_sweep_typed_names_no_code_to_import(tmp_path, monkeypatch, inside):
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "__init__.py").write_text("import os; os.mkdir('imported')")
     (tmp_path / "outputs").mkdir()
     typed = "seed=1,2 epochs=5 hydra.searchpath=[pkg://evil] +hydra.callbacks.x._target_=os.getcwd"
     sweep = unplanned(client(), typed)
-    done = bpexp("resume", sweep, PYTHONPATH=str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    done = inside("resume", sweep)
     assert done.returncode == 0, done.stderr
     assert "2 runs over seed" in done.stdout
     assert not (tmp_path / "imported").exists()
@@ -300,9 +301,9 @@ def test_what_a_stored_sweep_typed_names_no_code_to_import(tmp_path, monkeypatch
         ("x._target_=os.mkdir", "x._target_ is not a key of the configuration"),
     ],
 )
-def test_a_stored_sweep_that_cannot_be_composed_is_one_sentence(bpexp, tmp_path, typed, said):
+def test_a_stored_sweep_that_cannot_be_composed_is_one_sentence(inside, tmp_path, typed, said):
     (tmp_path / "outputs").mkdir()
-    done = bpexp("resume", unplanned(client(), typed))
+    done = inside("resume", unplanned(client(), typed))
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -93,8 +93,8 @@ def test_a_study_that_is_wrong_is_one_sentence(change, said):
         definition.parse(whole | change)
 
 
-def test_a_study_ends_with_its_table(bpexp, tmp_path):
-    done = bpexp("-m", "+study=fahlman_1988", "study.trials=20")
+def test_a_study_ends_with_its_table(inside, tmp_path):
+    done = inside("-m", "+study=fahlman_1988", "study.trials=20")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "11 rows of 20 trials" in done.stdout
@@ -106,7 +106,7 @@ def test_a_study_ends_with_its_table(bpexp, tmp_path):
     assert parent.info.run_name == "study fahlman_1988, 220 runs"
     assert "| bp-hyper | 58.7 (sd 13, n 25) |" in parent.data.tags["mlflow.note.content"]
     assert "study.md" in [f.path for f in api.list_artifacts(parent.info.run_id)]
-    alone = bpexp("+study=fahlman_1988")
+    alone = inside("+study=fahlman_1988")
     assert alone.returncode == 1
     assert "+study must go with -m" in alone.stderr
 
@@ -130,9 +130,9 @@ def test_a_study_ends_with_its_table(bpexp, tmp_path):
     ],
 )
 def test_what_is_wrong_in_a_study_is_said_in_one_sentence_with_its_row(
-    bpexp, tmp_path, typed, said
+    inside, tmp_path, typed, said
 ):
-    done = bpexp("-m", *typed)
+    done = inside("-m", *typed)
     assert done.returncode == 1
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
@@ -179,10 +179,10 @@ def test_a_grid_has_every_point_with_its_seeds_row_by_row():
     assert [study.row_of(run).name for run in (0, 23, 24, 47)] == ["a", "a", "b", "b"]
 
 
-def test_a_grid_is_drawn_as_the_mean_of_each_point(bpexp, tmp_path):
+def test_a_grid_is_drawn_as_the_mean_of_each_point(inside, tmp_path):
     small = "study.grid=[{name: rate, overrides: ['lr=@'], low: 1, high: 5, count: 2}, " \
         "{name: range, overrides: ['model.init_high=@'], low: 1, high: 2, count: 3}]"  # fmt: skip
-    done = bpexp("-m", "+study=initial_weights", small, "study.trials=2", "epochs=300")
+    done = inside("-m", "+study=initial_weights", small, "study.trials=2", "epochs=300")
     assert done.returncode == 0, done.stderr
     assert "2 rows of 2 trials at each of 6 points" in done.stdout
     api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
@@ -215,12 +215,12 @@ def small_proben1(folder, name, rng):
     (folder / f"{name}.dt").write_text(head + lines)
 
 
-def test_proben1_compares_two_errors_of_each_row_on_the_users_files(bpexp, tmp_path):
+def test_proben1_compares_two_errors_of_each_row_on_the_users_files(inside, tmp_path):
     folder, rng = tmp_path / "with a space", np.random.default_rng(0)
     folder.mkdir()
     for name in ("cancer1", "diabetes1", "glass1"):
         small_proben1(folder, name, rng)
-    done = bpexp("-m", "+study=proben1", f"study.path='{folder}'", "study.trials=3")
+    done = inside("-m", "+study=proben1", f"study.path='{folder}'", "study.trials=3")
     assert done.returncode == 0, done.stderr
     api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])

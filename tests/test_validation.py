@@ -166,9 +166,9 @@ def test_a_proben1_file_that_is_wrong_is_one_sentence(tmp_path, text, said):
 
 
 @pytest.mark.long
-def test_validation_is_tracked_and_what_was_tracked_is_made_again(bpexp, tmp_path):
+def test_validation_is_tracked_and_what_was_tracked_is_made_again(inside, tmp_path):
     path = file(tmp_path, HEAD + EXAMPLES)
-    done = bpexp("-m", "data=proben1", f"data.path={path}", "seed=1,2", "epochs=40",
+    done = inside("-m", "data=proben1", f"data.path={path}", "seed=1,2", "epochs=40",
                  "stop.every=5", "stop.generalisation=5", "lr=3.0")  # fmt: skip
     assert done.returncode == 0, done.stderr
     api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
@@ -181,7 +181,7 @@ def test_validation_is_tracked_and_what_was_tracked_is_made_again(bpexp, tmp_pat
     with np.load(kept) as arrays:
         assert arrays["epoch"].tolist() == [m.step for m in history]
         assert arrays["loss"].tolist() == [m.value for m in history]
-    again = bpexp("reproduce", "--all")
+    again = inside("reproduce", "--all")
     assert again.returncode == 0, again.stderr
     assert "2 of 2 runs identical to the bit" in again.stdout
-    assert bpexp("export", run.info.run_id[:8]).returncode == 0
+    assert inside("export", run.info.run_id[:8]).returncode == 0

@@ -4,7 +4,6 @@ Seven lines ``key=value``, then a line of numbers for each example, inputs befor
 first ``training_examples`` train, the next ``validation_examples`` validate, the rest test.
 """
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +67,6 @@ def _head(path: str) -> dict[str, int]:
     return head
 
 
-@lru_cache(maxsize=4)
 def _lines(path: str) -> tuple[str, ...]:
     if not Path(path).is_file():
         raise ConfigError(f"data.path must be an existing file, got {path!r}.")

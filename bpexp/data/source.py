@@ -1,5 +1,6 @@
 """Which data set a configuration means, split and standardised."""
 
+import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -79,9 +80,25 @@ _SOURCES: dict[str, Callable[[Any], Columns]] = {
 }
 
 
-@lru_cache(maxsize=64)
 def load(config: Data) -> Dataset:
-    """The data set of a configuration. Raises ConfigError where it cannot be had."""
+    """The data set of a configuration. Raises ConfigError where it cannot be had.
+
+    Sets are kept, and files read again once they have changed.
+    """
+    return _load(config, _stamp(config))
+
+
+def _stamp(config: Data) -> tuple[int, ...]:
+    """What tells a file's content from an earlier one; nothing where there is no file."""
+    try:
+        found = os.stat(getattr(config, "path", ""))
+    except (OSError, ValueError):
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=64)
+def _load(config: Data, stamp: tuple[int, ...]) -> Dataset:
     X, Y, inputs, targets, classes = _SOURCES[config.name](config)
     if isinstance(config, Proben1):
         _check_no_fractions(config)

@@ -18,7 +18,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,6 @@ def _part(value: Any) -> str:
     return repr(value) if type(value) in (int, float) else _remembered(value)
 
 
-@lru_cache(maxsize=4096)
 def _remembered(value: Any) -> str:
     return json.dumps(_spare(value), sort_keys=True, separators=(",", ":"))
 
@@ -92,7 +90,6 @@ def _spare(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=4096)
 def _data(config: Data) -> str:
     dataset = load(config)
     return json.dumps({"classes": dataset.classes, "digest": dataset.digest}, separators=(",", ":"))

@@ -49,7 +49,7 @@ def test_one_published_run_is_a_percentile_and_nothing_is_qualitative():
     one, none = verdict.verdicts(
         made(row("a", definition.Published(1, 13.0)), row("b", None)), [[ours], [ours]]
     )
-    assert one.words == "one published run: at the 67th percentile of ours"
+    assert one.words == "one published run: at the 50th percentile of ours"  # nan: above
     assert none.words == "qualitative: no verified number"
     assert (one.known, one.trials, one.p) == (3, 4, None)
     assert one.mean.estimate == 12.0

@@ -91,7 +91,8 @@ def _judge(row: Row, measure: str, values: Array, reports: Sequence[int]) -> Ver
     elif published is not None and published.n == 1:
         from scipy import stats
 
-        share = float(stats.percentileofscore(known, published.mean))
+        # A run without the measure never came so far: it counts as above all others.
+        share = float(stats.percentileofscore(np.nan_to_num(values, nan=np.inf), published.mean))
         words = f"one published run: at the {ordinal(share)} percentile of ours"
     elif published is not None:
         words = "qualitative: published without sd"

@@ -1,19 +1,9 @@
 """The accuracy that bpexp reaches beside scikit-learn's MLPClassifier with the same settings.
 
-    python benchmarks/accuracy.py [--seeds 20]
-
-prints a Markdown table: for each data set the mean over seeds, with its 95% bootstrap
-interval, of the accuracy on test rows (of the training rows where there are no others).
-
-The same settings: rows, split and standardisation; widths, tanh units, the loss of the
-output; Adam (beta 0.9, 0.999, epsilon 1e-8) at the same rate, no weight decay; epochs and
-batch size; Glorot's bounds for the first weights. scikit-learn averages the gradient over a
-batch where bpexp sums it, which Adam's step does not feel beyond its epsilon. Both draw their
-weights and orders by themselves, so runs of one seed are not the same runs.
+    python -m benchmarks.accuracy > docs/accuracy.md
 """
 
 import argparse
-import time
 import warnings
 from collections.abc import Sequence
 
@@ -92,18 +82,32 @@ def _shown(share: Interval) -> str:
     return f"{100 * share.estimate:.2f} [{100 * share.low:.2f}, {100 * share.high:.2f}]"
 
 
+ABOUT = """\
+# Accuracy beside scikit-learn's MLPClassifier
+
+`python -m benchmarks.accuracy` measures and writes this page: the mean over {seeds} seeds, with its
+95% bootstrap interval, of the accuracy on test rows, or on the training rows where there are no
+others.
+
+The same in both: rows, split and standardisation; widths, tanh units, the loss of the output; Adam
+(beta 0.9, 0.999, epsilon 1e-8) at the same rate, no weight decay; epochs and batch size; Glorot's
+bounds for the first weights. scikit-learn averages the gradient over a batch where bpexp sums it,
+which Adam's step does not feel beyond its epsilon. Both draw weights and orders by themselves, so
+runs of one seed are not the same runs.
+
+| data | epochs | batch | rate | rows | bpexp, % | scikit-learn, % |
+| --- | --- | --- | --- | --- | --- | --- |"""
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the page."""
     parser = argparse.ArgumentParser(description="Accuracy beside scikit-learn's MLPClassifier.")
     parser.add_argument("--seeds", type=int, default=20, help="seeds of each (20)")
     seeds = range(parser.parse_args().seeds)
-    print("| data | epochs | batch | rate | rows | bpexp, % | scikit-learn, % |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    started = time.perf_counter()
+    print(ABOUT.format(seeds=len(seeds)))
     with threadpool_limits(1):
         for name, settings in PROBLEMS.items():
             print(row(name, settings, seeds), flush=True)
-    print(f"\n{len(seeds)} seeds, {time.perf_counter() - started:.0f} s")
 
 
 if __name__ == "__main__":

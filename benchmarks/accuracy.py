@@ -1,6 +1,6 @@
 """The accuracy that bpexp reaches beside scikit-learn's MLPClassifier with the same settings.
 
-    python -m benchmarks.accuracy > docs/accuracy.md
+python -m benchmarks.accuracy > docs/accuracy.md
 """
 
 import argparse

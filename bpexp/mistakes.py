@@ -30,7 +30,7 @@ def sentence(error: BaseException, typed: Sequence[str] = ()) -> str:
     said = _line(text).rstrip(".")
     if isinstance(error, ValueError) or type(error).__module__.split(".")[0] in _SPEAKING:
         return f"{said}."
-    if _raised_in(error).split(".")[0] in ("hydra", "omegaconf", "antlr4"):
+    if _raised_in(error).split(".")[0] in ("hydra", "omegaconf", "antlr4", "yaml"):
         # It meets settings that it did not foresee, such as data=[0], with errors of any kind.
         return f"these settings cannot be composed, {type(error).__name__}: {said or 'not said'}."
     return f"{type(error).__name__}: {said} (HYDRA_FULL_ERROR=1 shows where)."

@@ -56,3 +56,23 @@ def test_an_error_is_a_value_and_its_runs_own(engine):
     assert isinstance(results[3], Failure)
     assert results[3].reason.startswith("ValueError")
     assert [isinstance(results[i], TrainResult) for i in range(5)] == [True] * 3 + [False, True]
+
+
+def test_training_waits_for_what_is_written(monkeypatch):
+    """Else the results of short runs, which are written more slowly, would fill the memory."""
+    begun, attempt = [], pool.attempt
+
+    def counted(runs, *more):
+        begun.append(runs)
+        return attempt(runs, *more)
+
+    monkeypatch.setattr(pool, "attempt", counted)
+    configs = [make(seed) for seed in range(60)]
+    results = pool.train_all([Pack((i,), "compiled") for i in range(60)], configs, 2)
+    for taken, _ in enumerate(results):
+        allowed = min(60, taken + 2 * pool.AHEAD)
+        # The workers go as far as they may, and no further.
+        while len(begun) < allowed:
+            pass
+        assert len(begun) == allowed
+    assert taken == 59

@@ -64,6 +64,10 @@ def attempt(runs: Sequence[int], configs: Sequence[TrainConfig], engine: Engine)
     return list(done.items())
 
 
+AHEAD = 2
+"""Packs a worker thread may have trained before the first of them is taken."""
+
+
 class Cancelled(BaseException):
     """Raised in a thread whose results nobody waits for any more."""
 
@@ -72,19 +76,28 @@ def _by_threads(
     packs: Sequence[Pack], configs: Sequence[TrainConfig], n_workers: int
 ) -> Iterator[list[Indexed]]:
     engine, cancelled = load_engine("compiled"), threading.Event()
+    # Short runs are trained sooner than written: what is finished would fill the memory.
+    ahead = threading.Semaphore(AHEAD * n_workers)
 
     def interruptible(*arguments):  # type: ignore[no-untyped-def]
         if cancelled.is_set():
             raise Cancelled
         return engine(*arguments)
 
+    def trained(runs: Sequence[int]) -> list[Indexed]:
+        ahead.acquire()
+        return attempt(runs, configs, interruptible)
+
     with parallel_config("threading", n_jobs=min(n_workers, len(packs))):
         pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        results = pool(delayed(attempt)(pack.runs, configs, interruptible) for pack in packs)
+        results = pool(delayed(trained)(pack.runs) for pack in packs)
         try:
-            yield from results
+            for pack in results:
+                yield pack
+                ahead.release()
         finally:
             cancelled.set()
+            ahead.release(len(packs))
 
 
 def _by_processes(

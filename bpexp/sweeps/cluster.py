@@ -1,0 +1,235 @@
+"""Packs on a Dask cluster: results as they come, workers that may die, one writer here.
+
+This is joblib's Dask backend written anew, for want of one that ends: joblib (1.6) is not told
+of a task that Dask has given up, because its workers died, and waits for it without end; it
+also keeps to the number of workers that there were at its start.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from bpexp.checks import ConfigError, brief
+from bpexp.config import Backend, Dask, Data, TrainConfig, plain
+from bpexp.data import load
+from bpexp.engines.choose import Pack
+from bpexp.reproduce import fingerprint
+from bpexp.results import Failure
+from bpexp.sweeps import remote
+from bpexp.sweeps.pool import Indexed
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+AHEAD = 2
+"""Packs that are sent for each of the cluster's threads: one that is trained, one that waits."""
+
+
+class LostError(Exception):
+    """The cluster gives no more results; the message is a reason."""
+
+
+@contextmanager
+def opened(backend: Backend) -> "Iterator[Cluster | None]":
+    """The cluster that is asked for, connected; None for this machine alone.
+
+    Raises ConfigError where it cannot be reached, has no workers or workers with other bits.
+    """
+    if not isinstance(backend, Dask):
+        yield None
+        return
+    try:
+        import dask
+        import distributed
+    except ImportError as error:
+        raise ConfigError(
+            "backend=dask must have Dask's distributed installed (pip install -e '.[dask]'), "
+            "got none."
+        ) from error
+    address = backend.address or dask.config.get("scheduler-address", None)
+    if not address:
+        raise ConfigError(
+            "backend.address must be given with backend=dask: that of a running dask scheduler, "
+            "such as backend.address=tcp://127.0.0.1:8786 (or DASK_SCHEDULER_ADDRESS)."
+        )
+    seconds = dask.utils.parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
+    # What it says while it waits, or when it is closed, is said here in a sentence.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # A data set may be large; it is sent once and not, as that warning would have it, often.
+    settings = {"distributed.admin.large-graph-warning-threshold": "1TB"}
+    with dask.config.set(settings):
+        _check_answers(address, seconds)
+        with distributed.Client(address, timeout=seconds, set_as_default=False) as client:
+            cluster = Cluster(client, address, seconds)
+            cluster.check()
+            yield cluster
+
+
+def _check_answers(address: str, seconds: float) -> None:
+    """Raises ConfigError. A Client that finds nobody leaves errors of its own behind."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    async def knock() -> None:
+        comm = await connect(address, seconds, **Security().get_connection_args("client"))
+        comm.abort()
+
+    try:
+        asyncio.run(knock())
+    except OSError as error:
+        raise ConfigError(
+            f"backend.address must be a dask scheduler that answers within {seconds:g} s, "
+            f"got {brief(address)}."
+        ) from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        said = " ".join(str(error).split()).rstrip(".")
+        raise ConfigError(
+            "backend.address must be that of a dask scheduler, such as tcp://127.0.0.1:8786, "
+            f"got {brief(address)}: {said}."
+        ) from error
+
+
+class Cluster:
+    """A connected cluster; ``seconds`` is how long it is waited for when it has no workers."""
+
+    def __init__(self, client: "Client", address: str, seconds: float) -> None:
+        self.address = address
+        self._client, self._seconds = client, seconds
+        self._arrays: dict[Data, Future[Any]] = {}
+
+    @property
+    def size(self) -> int:
+        """How many packs it can train at a time, at least 1: workers come and go."""
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, sum(threads.values()))
+
+    def check(self) -> None:
+        """Raises ConfigError where there are no workers, or ones that would give other bits.
+
+        Native bits are looked at with each run: sweeps of exact ones may use any worker.
+        """
+        try:
+            self._client.wait_for_workers(1, timeout=self._seconds)
+        except TimeoutError as error:
+            raise ConfigError(
+                f"backend.address must be a dask scheduler with workers, got {self.address!r}, "
+                f"which had none for {self._seconds:g} s."
+            ) from error
+        found = self._client.run(remote.arithmetics, on_error="return")
+        wanted = fingerprint.arithmetic("exact")
+        for worker, said in found.items():
+            if isinstance(said, Exception):
+                raise ConfigError(
+                    f"backend.address must be a dask scheduler whose workers have bpexp "
+                    f"installed, got {worker}: {type(said).__name__}: {said}."
+                )
+            if said["exact"] != wanted:
+                raise ConfigError(
+                    "backend.address must be a dask scheduler whose workers have this version "
+                    f"of bpexp, got {worker} with the arithmetic {said['exact']!r} instead of "
+                    f"{wanted!r}."
+                )
+
+    def train_all(
+        self, packs: Sequence[Pack], configs: Sequence[TrainConfig]
+    ) -> Iterator[list[Indexed]]:
+        """The results of each pack with their places in ``configs``, as packs are done.
+
+        Dask tries a pack whose worker died again, on another; after several deaths it blames
+        the pack. Its runs are then tried one at a time with nothing beside them, so that only
+        the one that kills its workers fails.
+        """
+        left = {run for pack in packs for run in pack.runs}
+        blamed: list[Pack] = []
+        try:
+            for pack, results in self._results(packs, configs, AHEAD):
+                if results is None:
+                    blamed.append(pack)
+                else:
+                    left.difference_update(pack.runs)
+                    yield results
+            alone = [Pack((run,), pack.engine) for pack in blamed for run in pack.runs]
+            for pack, results in self._results(alone, configs, 0):
+                died = Failure("its worker process died, again and again")
+                left.difference_update(pack.runs)
+                yield [(pack.runs[0], died)] if results is None else results
+        except LostError as error:
+            yield [(run, Failure(str(error))) for run in sorted(left)]
+
+    def _results(
+        self, packs: Sequence[Pack], configs: Sequence[TrainConfig], ahead: int
+    ) -> Iterator[tuple[Pack, list[Indexed] | None]]:
+        """Each pack with its results, None for one whose workers died; ``ahead`` packs a thread
+        are sent at a time, so that what waits for the writer here is bounded, or one in all.
+        """
+        done: SimpleQueue[Future[Any]] = SimpleQueue()
+        sent: dict[Future[Any], Pack] = {}
+        waiting = iter(packs)
+        try:
+            while True:
+                room = max(1, ahead * self.size) - len(sent)
+                for pack in islice(waiting, max(0, room)):
+                    future = self._send(pack, configs)
+                    sent[future] = pack
+                    future.add_done_callback(done.put)
+                if not sent:
+                    return
+                future = self._next(done)
+                results = self._received(future, sent[future])
+                yield sent.pop(future), results
+        finally:
+            self._client.cancel(list(sent))
+
+    def _send(self, pack: Pack, configs: Sequence[TrainConfig]) -> "Future[Any]":
+        runs = [configs[run] for run in pack.runs]
+        data, key = runs[0].data, f"bpexp-pack-{uuid4().hex}"
+        return self._client.submit(
+            remote.train, key, self._sent(data), load(data).classes,
+            [plain(config) for config in runs], pack.engine,
+            fingerprint.arithmetic(runs[0].numerics), key=key, pure=False,
+        )  # fmt: skip
+
+    def _sent(self, data: Data) -> "Future[Any]":
+        """A data set's arrays at the workers.
+
+        The scheduler keeps what the task is given, so they outlive every worker.
+        """
+        if data not in self._arrays:
+            dataset = load(data)
+            arrays = [getattr(dataset, part) for part in remote.PARTS]
+            key = f"bpexp-data-{dataset.digest}"
+            self._arrays[data] = self._client.submit(remote.given, *arrays, key=key)
+        return self._arrays[data]
+
+    def _next(self, done: "SimpleQueue[Future[Any]]") -> "Future[Any]":
+        """The next task that ended. Raises LostError where no worker is there to end one."""
+        while True:
+            try:
+                return done.get(timeout=self._seconds)
+            except Empty:
+                try:
+                    self._client.wait_for_workers(1, timeout=self._seconds)
+                except (TimeoutError, OSError, ValueError, RuntimeError) as error:
+                    raise self._lost() from error
+
+    def _received(self, future: "Future[Any]", pack: Pack) -> list[Indexed] | None:
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            values: Any = future.result()
+        except KilledWorker:
+            return None
+        except (CancelledError, OSError) as error:
+            raise self._lost() from error
+        except Exception as error:
+            failed = Failure(f"{type(error).__name__}: {error}")
+            return [(run, failed) for run in pack.runs]
+        return [(pack.runs[place], remote.read(value)) for place, value in values]
+
+    def _lost(self) -> LostError:
+        return LostError(f"the dask scheduler at {self.address} is gone, or has no workers")

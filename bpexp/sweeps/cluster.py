@@ -73,7 +73,7 @@ def opened(backend: Backend) -> "Iterator[Cluster | None]":
 def _check_answers(address: str, seconds: float) -> None:
     """Raises ConfigError. A Client that finds nobody leaves errors of its own behind."""
     from distributed import Security
-    from distributed.comm import connect
+    from distributed.comm.core import connect
 
     async def knock() -> None:
         comm = await connect(address, seconds, **Security().get_connection_args("client"))

@@ -8,17 +8,15 @@ import pytest
 from servers import dask_cluster
 from sweeping import Halted, carry_out, results, runs_of, start
 
-SWEEP = ["-m", "seed=range(0,40)", "lr=0.1,1", "epochs=3000", "engine=numpy"]
+SWEEP = ["-m", "seed=range(0,20)", "lr=0.1,1", "hidden=2,3,[3,2]", "epochs=1000", "engine=numpy"]
 DEADLY = """
 import os, signal
-from bpexp.sweeps import remote
-
-original = remote.attempt
+from bpexp.sweeps import pool, remote
 
 def deadly(runs, configs, *others):
-    if any(config.seed == 13 for config in configs):
+    if any((c.seed, c.lr, c.hidden) == (13, 1.0, (2,)) for c in configs):
         os.kill(os.getpid(), signal.SIGKILL)
-    return original(runs, configs, *others)
+    return pool.attempt(runs, configs, *others)
 
 remote.attempt = deadly
 """
@@ -67,7 +65,7 @@ def local(tmp_path_factory):
 @pytest.mark.long
 def test_a_cluster_gives_the_bits_of_one_machine(tmp_path, cluster, local):
     assert carry_out(tmp_path, *SWEEP, *on(cluster)) == (0, "")
-    assert len(local) == 80
+    assert len(local) == 120
     assert results(tmp_path) == local
 
 
@@ -112,12 +110,11 @@ def test_a_run_that_kills_its_workers_again_and_again_fails_alone(tmp_path, prel
     status, said = carry_out(tmp_path, *SWEEP, *on(preloaded(DEADLY)))
     assert (status, said) == (1, "")
     failed = runs_of(tmp_path, filter_string="attributes.status = 'FAILED'")
-    failed = [run for run in failed if not run.is_sweep]
-    assert {run.params["seed"] for run in failed} == {"13"}
-    assert len(failed) == 2
-    assert all("worker process died" in run.tags["bpexp.reason"] for run in failed)
+    (deadly,) = [run for run in failed if not run.is_sweep]
+    assert deadly.name == "lr=1 hidden=2 seed=13"
+    assert deadly.tags["bpexp.reason"] == "its worker process died, again and again"
     finished = results(tmp_path)
-    assert len(finished) == 78
+    assert len(finished) == 119
     assert set(finished) < set(local)
 
 
@@ -130,7 +127,7 @@ def test_ctrl_c_keeps_what_is_finished_and_frees_the_workers(tmp_path, cluster):
     assert (status, said) == (130, "")
     runs = [run for run in runs_of(tmp_path) if not run.is_sweep]
     assert len(runs) == 6
-    assert {run.status for run in runs if run.params["epochs"] == "400000000"} == {"KILLED"}
+    assert {run.status for run in runs if "epochs=400000000" in run.name} == {"KILLED"}
     assert "FINISHED" in {run.status for run in runs}
     # Workers that still trained those epochs would never come to these.
     assert carry_out(tmp_path, "-m", "seed=1,2", "epochs=5", *on(cluster)) == (0, "")
@@ -147,7 +144,7 @@ def test_a_scheduler_that_dies_leaves_a_sweep_that_is_resumed_here(tmp_path, pre
     cut = runs_of(tmp_path, filter_string="attributes.status = 'FAILED'")
     reasons = {run.tags["bpexp.reason"] for run in cut if not run.is_sweep}
     assert reasons == {f"the dask scheduler at {cluster.address} is gone, or has no workers"}
-    assert 0 < len(results(tmp_path)) < 80
+    assert 0 < len(results(tmp_path)) < 120
     status, said = carry_out(tmp_path, "resume", parent.run_id,
                              DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s")  # fmt: skip
     assert status == 2

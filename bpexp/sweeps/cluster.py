@@ -7,11 +7,13 @@ also keeps to the number of workers that there were at its start.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
+from math import isqrt
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from bpexp.checks import ConfigError, brief
@@ -26,12 +28,13 @@ from bpexp.sweeps.pool import Indexed
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+T = TypeVar("T")
+
 AHEAD = 2
 """Packs that are sent for each of the cluster's threads: one that is trained, one that waits."""
 
 
-class LostError(Exception):
-    """The cluster gives no more results; the message is a reason."""
+DIED = Failure("its worker process died, again and again")
 
 
 @contextmanager
@@ -58,8 +61,7 @@ def opened(backend: Backend) -> "Iterator[Cluster | None]":
             "such as backend.address=tcp://127.0.0.1:8786 (or DASK_SCHEDULER_ADDRESS)."
         )
     seconds = dask.utils.parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
-    # What it says while it waits, or when it is closed, is said here in a sentence.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    _silence()
     # A data set may be large; it is sent once and not, as that warning would have it, often.
     settings = {"distributed.admin.large-graph-warning-threshold": "1TB"}
     with dask.config.set(settings):
@@ -68,6 +70,16 @@ def opened(backend: Backend) -> "Iterator[Cluster | None]":
             cluster = Cluster(client, address, seconds)
             cluster.check()
             yield cluster
+
+
+def _silence() -> None:
+    """What Dask logs of workers and connections is said here in sentences, unless logs are
+    asked for.
+    """
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        for name in list(logging.root.manager.loggerDict):
+            if name.split(".")[0] == "distributed":
+                logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _check_answers(address: str, seconds: float) -> None:
@@ -141,35 +153,41 @@ class Cluster:
         """The results of each pack with their places in ``configs``, as packs are done.
 
         Dask tries a pack whose worker died again, on another; after several deaths it blames
-        the pack. Its runs are then tried one at a time with nothing beside them, so that only
-        the one that kills its workers fails.
+        the pack, which may only have been beside the one that did it. What was blamed is tried
+        in ever smaller pieces, one at a time, so that only runs fail that kill their workers.
         """
+        from distributed import CancelledError
+        from distributed.client import ClosedClientError
+
         left = {run for pack in packs for run in pack.runs}
-        blamed: list[Pack] = []
+        blamed: deque[Pack] = deque()
         try:
-            for pack, results in self._results(packs, configs, AHEAD):
+            for pack, results in self._results(iter(packs), configs, AHEAD):
                 if results is None:
-                    blamed.append(pack)
+                    blamed.extend(_pieces(pack))
                 else:
                     left.difference_update(pack.runs)
                     yield results
-            alone = [Pack((run,), pack.engine) for pack in blamed for run in pack.runs]
-            for pack, results in self._results(alone, configs, 0):
-                died = Failure("its worker process died, again and again")
-                left.difference_update(pack.runs)
-                yield [(pack.runs[0], died)] if results is None else results
-        except LostError as error:
-            yield [(run, Failure(str(error))) for run in sorted(left)]
+            for pack, results in self._results(_taken(blamed), configs, 0):
+                if results is None and len(pack.runs) > 1:
+                    blamed.extend(_pieces(pack))
+                else:
+                    left.difference_update(pack.runs)
+                    yield [(pack.runs[0], DIED)] if results is None else results
+        except (OSError, CancelledError, ClosedClientError):
+            lost = Failure(f"the dask scheduler at {self.address} is gone, or has no workers")
+            yield [(run, lost) for run in sorted(left)]
 
     def _results(
-        self, packs: Sequence[Pack], configs: Sequence[TrainConfig], ahead: int
+        self, waiting: Iterator[Pack], configs: Sequence[TrainConfig], ahead: int
     ) -> Iterator[tuple[Pack, list[Indexed] | None]]:
         """Each pack with its results, None for one whose workers died; ``ahead`` packs a thread
         are sent at a time, so that what waits for the writer here is bounded, or one in all.
         """
+        from distributed.client import ClosedClientError
+
         done: SimpleQueue[Future[Any]] = SimpleQueue()
         sent: dict[Future[Any], Pack] = {}
-        waiting = iter(packs)
         try:
             while True:
                 room = max(1, ahead * self.size) - len(sent)
@@ -179,11 +197,12 @@ class Cluster:
                     future.add_done_callback(done.put)
                 if not sent:
                     return
-                future = self._next(done)
+                future = self._patiently(lambda seconds: done.get(timeout=seconds))
                 results = self._received(future, sent[future])
                 yield sent.pop(future), results
         finally:
-            self._client.cancel(list(sent))
+            with suppress(OSError, ClosedClientError):
+                self._client.cancel(list(sent))
 
     def _send(self, pack: Pack, configs: Sequence[TrainConfig]) -> "Future[Any]":
         runs = [configs[run] for run in pack.runs]
@@ -202,34 +221,41 @@ class Cluster:
         if data not in self._arrays:
             dataset = load(data)
             arrays = [getattr(dataset, part) for part in remote.PARTS]
-            key = f"bpexp-data-{dataset.digest}"
-            self._arrays[data] = self._client.submit(remote.given, *arrays, key=key)
+            key = f"bpexp-data-{uuid4().hex}"
+            self._arrays[data] = self._client.submit(remote.given, *arrays, key=key, pure=False)
         return self._arrays[data]
 
-    def _next(self, done: "SimpleQueue[Future[Any]]") -> "Future[Any]":
-        """The next task that ended. Raises LostError where no worker is there to end one."""
-        while True:
-            try:
-                return done.get(timeout=self._seconds)
-            except Empty:
-                try:
-                    self._client.wait_for_workers(1, timeout=self._seconds)
-                except (TimeoutError, OSError, ValueError, RuntimeError) as error:
-                    raise self._lost() from error
-
     def _received(self, future: "Future[Any]", pack: Pack) -> list[Indexed] | None:
-        from distributed import CancelledError, KilledWorker
+        from distributed import KilledWorker
 
-        try:
-            values: Any = future.result()
-        except KilledWorker:
-            return None
-        except (CancelledError, OSError) as error:
-            raise self._lost() from error
-        except Exception as error:
+        if future.status == "error":
+            error = future.exception()
+            if isinstance(error, KilledWorker):
+                # The data may have been blamed with the pack: they are sent anew.
+                self._arrays.clear()
+                return None
+            # Of a worker without bpexp, for instance: errors in training are values.
             failed = Failure(f"{type(error).__name__}: {error}")
             return [(run, failed) for run in pack.runs]
+        values: Any = self._patiently(lambda seconds: future.result(timeout=seconds))
         return [(pack.runs[place], remote.read(value)) for place, value in values]
 
-    def _lost(self) -> LostError:
-        return LostError(f"the dask scheduler at {self.address} is gone, or has no workers")
+    def _patiently(self, wait: Callable[[float], T]) -> T:
+        """What is waited for. Raises TimeoutError where no worker is there to give it."""
+        while True:
+            try:
+                return wait(self._seconds)
+            except (Empty, TimeoutError):
+                self._client.wait_for_workers(1, timeout=self._seconds)
+
+
+def _pieces(pack: Pack) -> Iterator[Pack]:
+    """As many pieces as each has runs: two steps down to single runs, where one is to blame."""
+    size = isqrt(len(pack.runs))
+    for start in range(0, len(pack.runs), size):
+        yield Pack(pack.runs[start : start + size], pack.engine)
+
+
+def _taken(packs: deque[Pack]) -> Iterator[Pack]:
+    while packs:
+        yield packs.popleft()

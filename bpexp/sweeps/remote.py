@@ -14,7 +14,7 @@ from bpexp.data import Dataset
 from bpexp.engines.choose import load_engine
 from bpexp.reproduce import fingerprint
 from bpexp.results import Failure, Outcome, TrainResult, Validation
-from bpexp.sweeps.pool import attempt
+from bpexp.sweeps.pool import Indexed, attempt
 from bpexp.typing import Array
 
 Plain = Mapping[str, Any]
@@ -47,13 +47,33 @@ def train(
 ) -> list[tuple[int, Plain]]:
     """Each run's place in ``configs`` and its result; none where the task ``key`` is cancelled.
 
-    ``arrays`` are the data set's ``PARTS``. Raises RuntimeError where this worker's bits are not
-    those of ``arithmetic``.
+    ``arrays`` are the data set's ``PARTS``. All fail where this worker's bits are not those of
+    ``arithmetic``, and with whatever else goes wrong: Dask's client waits for ever for an
+    exception whose traceback cannot be pickled.
     """
+    try:
+        results = _train(key, arrays, classes, configs, engine, arithmetic)
+    except Cancelled:
+        return []
+    except Exception as error:
+        failed = Failure(f"{type(error).__name__}: {error}")
+        results = [(place, failed) for place in range(len(configs))]
+    return [(place, written(result)) for place, result in results]
+
+
+def _train(
+    key: str,
+    arrays: Sequence[Array],
+    classes: bool,
+    configs: Sequence[Plain],
+    engine: str,
+    arithmetic: str,
+) -> list[Indexed]:
     parsed = [parse_train(config) for config in configs]
     found = arithmetics()[parsed[0].numerics]
     if found != arithmetic:
-        raise RuntimeError(f"its worker's arithmetic is {found!r}, not {arithmetic!r}")
+        failed = Failure(f"its worker's arithmetic is {found!r}, not {arithmetic!r}")
+        return [(place, failed) for place in range(len(configs))]
     parts = dict(zip(PARTS, arrays, strict=True))
     dataset = Dataset(name="", **parts, inputs=(), targets=(), classes=classes)
     advance = load_engine(engine)
@@ -63,11 +83,7 @@ def train(
             raise Cancelled
         return advance(*arguments)
 
-    try:
-        results = attempt(range(len(parsed)), parsed, interruptible, dataset)
-    except Cancelled:
-        return []
-    return [(place, written(result)) for place, result in results]
+    return attempt(range(len(parsed)), parsed, interruptible, dataset)
 
 
 def _is_cancelled(key: str) -> bool:

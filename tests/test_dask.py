@@ -91,6 +91,19 @@ def test_workers_need_no_file_of_the_users(tmp_path, cluster):
 
 
 @pytest.mark.long
+def test_native_bits_are_those_of_one_machine_too(tmp_path, cluster):
+    found = []
+    for folder, where in ((tmp_path / "here", []), (tmp_path / "there", on(cluster))):
+        folder.mkdir()
+        # Reading digits loads another BLAS, here and not at the workers; NumPy's counts.
+        digits = ["data=digits", "model=classifier", "hidden=40", "numerics=native", "epochs=3"]
+        assert carry_out(folder, "-m", "seed=1,2", *digits, *where) == (0, "")
+        found.append(results(folder))
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+
+
+@pytest.mark.long
 def test_a_worker_killed_mid_sweep_costs_a_retry_and_no_bit(tmp_path, cluster, local):
     sweep = Halted(tmp_path, *SWEEP, *on(cluster))
     held = {address: set(keys) for address, keys in cluster.client.processing().items()}

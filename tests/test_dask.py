@@ -63,8 +63,9 @@ def local(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_a_cluster_gives_the_bits_of_one_machine(tmp_path, cluster, local):
-    assert carry_out(tmp_path, *SWEEP, *on(cluster)) == (0, "")
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_a_cluster_gives_the_bits_of_one_machine(tmp_path, cluster, local, engine):
+    assert carry_out(tmp_path, *SWEEP[:-1], f"engine={engine}", *on(cluster)) == (0, "")
     assert len(local) == 120
     assert results(tmp_path) == local
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bpexp.analysis.report import Report
 
 Settings = Any
-GROUPS = ("data", "model", "optimizer", "schedule")
+GROUPS = ("data", "model", "optimizer", "schedule", "backend")
 
 
 def train(**settings: Settings) -> TrainResult:

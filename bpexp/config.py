@@ -264,6 +264,23 @@ class Tracking:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Backend:
+    """Where runs are trained: on this machine, by ``n_jobs`` workers."""
+
+    name: str = _setting(checks.text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dask(Backend):
+    """On the workers of a Dask cluster; without ``address`` by Dask's own setting of it."""
+
+    address: str | None = _setting(checks.optional(checks.text), None)
+
+
+BACKENDS: dict[str, type[Backend]] = {"local": Backend, "dask": Dask}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Session:
     """How runs are carried out; nothing here changes their numbers.
 
@@ -273,6 +290,7 @@ class Session:
     n_jobs: int
     engine: str
     reuse: bool
+    backend: Backend
     tracking: Tracking
 
 
@@ -318,6 +336,7 @@ def _named(kinds: Mapping[str, type[T]], values: object, group: str) -> T:
 
 GROUPS: dict[str, Mapping[str, type[Any]]] = {
     "data": DATA, "optimizer": OPTIMIZERS, "schedule": SCHEDULES,
+    "backend": BACKENDS,
 }  # fmt: skip
 PARTS: dict[str, type[Any]] = {"model": Model, "stop": Stop, "tracking": Tracking}
 TOP = tuple(f.name for f in fields(TrainConfig) if "check" in f.metadata)
@@ -340,7 +359,7 @@ def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, Session]:
     return train, parse_session({key: values[key] for key in _SESSION})
 
 
-_SESSION = ("n_jobs", "engine", "reuse", "tracking")
+_SESSION = ("n_jobs", "engine", "reuse", "backend", "tracking")
 
 
 def parse_session(values: Mapping[str, Any]) -> Session:
@@ -349,6 +368,8 @@ def parse_session(values: Mapping[str, Any]) -> Session:
         n_jobs=_jobs("n_jobs", values.get("n_jobs")),
         engine=_engine("engine", values.get("engine")),
         reuse=checks.boolean("reuse", values.get("reuse")),
+        # A plan that was kept before there were backends has no word of one.
+        backend=_named(BACKENDS, values.get("backend", {"name": "local"}), "backend"),
         tracking=_build(Tracking, values.get("tracking"), "tracking."),
     )
 

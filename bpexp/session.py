@@ -3,10 +3,13 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.checks import ConfigError
+from bpexp.config import Backend
+from bpexp.sweeps import cluster
 from bpexp.sweeps.execute import Beginning, Finished, Row, execute, sweep_name
 from bpexp.sweeps.plan import Plan
 from bpexp.tracking.patience import TrackingError
@@ -24,10 +27,13 @@ def run(plan: Plan, *, is_sweep: bool, quiet: bool = False) -> Finished:
     return _carry_out(plan, store, lambda started: begin(store, plan, started), is_sweep, quiet)
 
 
-def resume(store: Store, experiment: str, wanted: str, *, ended: bool) -> Finished:
+def resume(
+    store: Store, experiment: str, wanted: str, *, ended: bool, backend: Backend | None = None
+) -> Finished:
     """Train what a sweep lacks. Raises ConfigError where it cannot be, or is being, carried on.
 
-    ``ended`` is the user's word that its process on another machine has ended.
+    ``ended`` is the user's word that its process on another machine has ended; without
+    ``backend`` it is trained where it was.
     """
     from bpexp.reproduce import resume
     from bpexp.tracking import upkeep
@@ -37,6 +43,8 @@ def resume(store: Store, experiment: str, wanted: str, *, ended: bool) -> Finish
     sweep = archive.find(wanted)
     resume.check(sweep, ended)
     plan = resume.plan_of(sweep, archive)
+    if backend is not None:
+        plan = replace(plan, session=replace(plan.session, backend=backend))
     command = store.resume_command(sweep.run_id, experiment)
 
     def begin(started: int) -> Beginning:
@@ -75,9 +83,10 @@ def _carry_out(
     from bpexp.review import summary, terminal
 
     out = Console(quiet=True) if quiet else terminal.console()
-    terminal.announce(out, plan, store)
-    with terminal.progress(out, len(plan.configs)) as advance:
-        finished = execute(plan, begin, is_sweep, summary.sweep_record, advance)
+    with cluster.opened(plan.session.backend) as connected:
+        terminal.announce(out, plan, store, connected)
+        with terminal.progress(out, len(plan.configs)) as advance:
+            finished = execute(plan, begin, is_sweep, summary.sweep_record, advance, connected)
     terminal.report(out, finished, store)
     return finished
 

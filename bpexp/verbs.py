@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bpexp.checks import ConfigError
+from bpexp.config import Backend, Dask
 from bpexp.tracking import read
 from bpexp.tracking.store import Store, connect, locate
 
@@ -80,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     resume.add_argument("sweep", metavar="SWEEP", help="id, its beginning, or name")
     resume.add_argument("--ended", action="store_true",
                         help="its process on another machine is known to have ended")  # fmt: skip
+    resume.add_argument("--backend", metavar="WHERE", help="local, or the address of a dask "
+                        "scheduler (where the sweep was trained)")  # fmt: skip
     reproduce = add("reproduce", _reproduce, "Train stored runs again and compare every bit.")
     reproduce.add_argument(
         "run", metavar="RUN", nargs="*", help="runs or sweeps: id, beginning, name"
@@ -280,8 +283,16 @@ def _reproduce(store: Store, chosen: argparse.Namespace) -> None:
 def _resume(store: Store, chosen: argparse.Namespace) -> None:
     from bpexp import session
 
-    finished = session.resume(store, chosen.experiment, chosen.sweep, ended=chosen.ended)
+    finished = session.resume(
+        store, chosen.experiment, chosen.sweep, ended=chosen.ended, backend=_backend(chosen.backend)
+    )
     sys.exit(session.EXIT[finished.status])
+
+
+def _backend(where: str | None) -> Backend | None:
+    if where is None:
+        return None
+    return Backend(name="local") if where == "local" else Dask(name="dask", address=where)
 
 
 def _report(store: Store, chosen: argparse.Namespace) -> None:

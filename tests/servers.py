@@ -1,4 +1,4 @@
-"""Real servers for tests: MLflow's own over HTTP, and PostgreSQL on a socket."""
+"""Real servers for tests: MLflow's own over HTTP, PostgreSQL on a socket, a Dask cluster."""
 
 import contextlib
 import glob
@@ -6,6 +6,7 @@ import http.client
 import http.server
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import distributed
 import pytest
 
 DEBIAN = "/usr/lib/postgresql/*/bin"
@@ -161,3 +163,58 @@ def postgresql():
             yield server
         finally:
             server.stop()
+
+
+class DaskCluster:
+    """A scheduler and two workers of one thread, each with a nanny that starts it again.
+
+    On loopback, started in ``folder``; workers run the file ``preload`` first, if it is given.
+    """
+
+    def __init__(self, folder, preload=None):
+        self.folder, self.processes = folder, []
+        scheduler_file = folder / "scheduler.json"
+        common = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+        common += ["--scheduler-file", scheduler_file]
+        self._start("scheduler", *common, "--port", "0")
+        one = ["--nthreads", "1", "--local-directory", folder]
+        for _ in range(2):
+            self._start("worker", *common, *one, *(["--preload", preload] if preload else []))
+        # Waits for the file, too.
+        self.client = distributed.Client(
+            scheduler_file=str(scheduler_file), timeout=90, set_as_default=False
+        )
+        self.client.wait_for_workers(2, timeout=90)
+        self.address = self.client.scheduler_info()["address"]
+
+    def _start(self, role, *arguments):
+        with open(self.folder / "log", "a") as log:
+            command = [sys.executable, "-m", "dask", role, *map(str, arguments)]
+            process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self.processes.append(process)
+
+    def kill_scheduler(self):
+        """Without a chance to say so to anyone."""
+        self.client.close()
+        self.processes[0].kill()
+        self.processes[0].wait(30)
+
+    def stop(self):
+        """End all of it, nannies and their workers included."""
+        self.client.close()
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
+
+
+@contextlib.contextmanager
+def dask_cluster(folder, preload=None):
+    """A running ``DaskCluster``."""
+    cluster = DaskCluster(folder, preload)
+    try:
+        yield cluster
+    finally:
+        cluster.stop()

@@ -33,6 +33,8 @@ def test_arrows(file):
         assert not uses("bpexp.config", "bpexp.data")
     if file.name != "pool.py":
         assert not uses("joblib")
+    if file.name not in ("cluster.py", "remote.py"):
+        assert not uses("dask", "distributed")
     # served.py is copied into models and run by MLflow; nothing here imports it.
     if room != "tracking" and file.name not in ("verbs.py", "served.py"):
         assert not uses("mlflow")

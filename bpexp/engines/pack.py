@@ -67,10 +67,15 @@ def network(config: TrainConfig, dataset: Dataset) -> Network:
     )
 
 
-def train_pack(configs: Sequence[TrainConfig], engine: Engine) -> Iterator[tuple[int, TrainResult]]:
-    """Train configurations of one ``key``: each one's place in ``configs`` and its result."""
+def train_pack(
+    configs: Sequence[TrainConfig], engine: Engine, dataset: Dataset | None = None
+) -> Iterator[tuple[int, TrainResult]]:
+    """Train configurations of one ``key``: each one's place in ``configs`` and its result.
+
+    ``dataset`` is theirs, where it need not be loaded.
+    """
     first = configs[0]
-    dataset = load(first.data)
+    dataset = load(first.data) if dataset is None else dataset
     problem = _problem(first, dataset)
     lanes, watch = _lanes(configs, problem), None
     if len(dataset.X_validation):

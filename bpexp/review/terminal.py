@@ -13,6 +13,7 @@ from bpexp.data import load
 from bpexp.review.screen import Screen
 from bpexp.review.summary import ranked, verdicts
 from bpexp.study import verdict
+from bpexp.sweeps.cluster import Cluster
 from bpexp.sweeps.execute import Finished, Row
 from bpexp.sweeps.plan import Plan, shown
 from bpexp.sweeps.pool import workers
@@ -29,8 +30,8 @@ def console() -> Console:
     return plain if plain.is_terminal else Screen(width=10_000, no_color=True)
 
 
-def announce(out: Console, plan: Plan, store: Store) -> None:
-    """Say what is about to be done."""
+def announce(out: Console, plan: Plan, store: Store, cluster: Cluster | None) -> None:
+    """Say what is about to be done, and by whom: this machine's workers or a cluster's."""
     n, config = len(plan.configs), plan.configs[0]
     sizes = "-".join(map(str, _sizes(plan)))
     where = f"experiment {plan.session.tracking.experiment!r} in {store.shown}"
@@ -40,7 +41,7 @@ def announce(out: Console, plan: Plan, store: Store) -> None:
         out.print(
             f"Study {plan.study.name}: {rows} row{'s' * (rows > 1)} of {trials} "
             f"trial{'s' * (trials > 1)}{points} on "
-            f"{workers(plan.session.n_jobs)} workers, tracked as {where}", soft_wrap=True
+            f"{_workers(plan, cluster)}, tracked as {where}", soft_wrap=True
         )  # fmt: skip
     elif n == 1:
         out.print(
@@ -52,10 +53,15 @@ def announce(out: Console, plan: Plan, store: Store) -> None:
             for key in plan.varying
         ]
         over = f" over {', '.join(parts)}" if parts else ""
-        jobs = workers(plan.session.n_jobs)
         out.print(
-            f"{n} runs{over} on {jobs} worker{'s' * (jobs > 1)}, tracked as {where}", soft_wrap=True
+            f"{n} runs{over} on {_workers(plan, cluster)}, tracked as {where}", soft_wrap=True
         )
+
+
+def _workers(plan: Plan, cluster: Cluster | None) -> str:
+    jobs = workers(plan.session.n_jobs) if cluster is None else cluster.size
+    whose = "" if cluster is None else f" of {cluster.address}"
+    return f"{jobs} worker{'s' * (jobs > 1)}{whose}"
 
 
 def _sizes(plan: Plan) -> tuple[int, ...]:

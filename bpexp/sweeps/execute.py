@@ -18,6 +18,7 @@ from bpexp.engines.choose import Pack
 from bpexp.reproduce import provenance
 from bpexp.reproduce.marks import marks
 from bpexp.results import Failure, TrainResult
+from bpexp.sweeps.cluster import Cluster
 from bpexp.sweeps.keeper import Keeper
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.pool import Indexed, train_all, workers
@@ -88,18 +89,20 @@ def execute(
     is_sweep: bool,
     summarise: Summarise,
     progress: Callable[[Row], None],
+    cluster: Cluster | None = None,
 ) -> Finished:
     """Train and track every run of ``plan`` that has no row yet; ``progress`` is called after each.
 
-    ``begin``, given the time in ms, opens the store; it runs in a thread, for a single run
-    while that trains. On Ctrl-C what is finished is kept and the rest is tracked as KILLED.
+    They are trained on ``cluster`` if there is one, else on this machine. ``begin``, given the
+    time in ms, opens the store; it runs in a thread, for a single run while that trains. On
+    Ctrl-C what is finished is kept and the rest is tracked as KILLED.
     """
     started = _now()
     with ThreadPoolExecutor(1) as opener:
         opening = opener.submit(begin, started)
         if not is_sweep:
             keeper = Keeper(lambda: opening.result().tracker, None)
-            return _train(plan, keeper, None, {}, started, progress)
+            return _train(plan, keeper, None, {}, started, progress, cluster)
         beginning = opening.result()
     parent, rows = beginning.parent, dict(beginning.rows)
     assert parent is not None
@@ -107,7 +110,7 @@ def execute(
         progress(row)
     keeper = Keeper(lambda: beginning.tracker, parent)
     try:
-        finished = _train(plan, keeper, parent, rows, started, progress)
+        finished = _train(plan, keeper, parent, rows, started, progress, cluster)
         for index, run_id in keeper.deliver().items():
             rows[index] = replace(rows[index], run_id=run_id)
         finished = replace(finished, rows=[rows[index] for index in sorted(rows)])
@@ -124,12 +127,17 @@ def _train(
     rows: dict[int, Row],
     started: int,
     progress: Callable[[Row], None],
+    cluster: Cluster | None,
 ) -> Finished:
     """Train and keep what has no row yet; ``rows`` is filled as they come."""
     single: TrainResult | None = None
     interrupted = False
     left = [index for index in range(len(plan.configs)) if index not in rows]
-    results = train_all(_packs(plan, left), plan.configs, plan.session.n_jobs)
+    if cluster is None:
+        n_jobs = plan.session.n_jobs
+        results = train_all(_packs(plan, left, workers(n_jobs)), plan.configs, n_jobs)
+    else:
+        results = cluster.train_all(_packs(plan, left, cluster.size), plan.configs)
     try:
         for pack in _interruptible(results):
             with _interrupts_held():
@@ -164,15 +172,15 @@ def _unfinished(
     return TrackingError("; ".join([*parts, f"to go on: {beginning.resume}"]))
 
 
-def _packs(plan: Plan, left: Sequence[int]) -> list[Pack]:
+def _packs(plan: Plan, left: Sequence[int], n_workers: int) -> list[Pack]:
     """The runs ``left`` to train, in packs."""
     configs = [plan.configs[index] for index in left]
-    made = choose.packs(configs, plan.session.engine, workers(plan.session.n_jobs))
+    made = choose.packs(configs, plan.session.engine, n_workers)
     return [Pack(tuple(left[place] for place in pack.runs), pack.engine) for pack in made]
 
 
 def _interruptible(results: Iterator[list[Indexed]]) -> Iterator[list[Indexed]]:
-    """The same results; joblib's generator is closed, its workers ended, on the way out."""
+    """The same results; the generator is closed, what it has under way ended, on the way out."""
     try:
         yield from results
     finally:

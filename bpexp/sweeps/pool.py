@@ -10,6 +10,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from bpexp.config import TrainConfig
+from bpexp.data import Dataset
 from bpexp.engines.choose import Pack, load_engine
 from bpexp.engines.pack import train_pack
 from bpexp.engines.problem import Engine
@@ -46,21 +47,27 @@ def train_all(
         yield from _by_processes(others, configs, workers(n_jobs))
 
 
-def attempt(runs: Sequence[int], configs: Sequence[TrainConfig], engine: Engine) -> list[Indexed]:
+def attempt(
+    runs: Sequence[int],
+    configs: Sequence[TrainConfig],
+    engine: Engine,
+    dataset: Dataset | None = None,
+) -> list[Indexed]:
     """Train one pack, with errors as values: an exception would end everybody's results.
 
-    Where a pack breaks, what was not finished is tried one run at a time.
+    Where a pack breaks, what was not finished is tried one run at a time. ``dataset`` is the
+    pack's, where it need not be loaded.
     """
     done: dict[int, TrainResult | Failure] = {}
     try:
-        for lane, result in train_pack([configs[run] for run in runs], engine):
+        for lane, result in train_pack([configs[run] for run in runs], engine, dataset):
             done[runs[lane]] = result
     except Exception as error:
         if len(runs) == 1:
             return [(runs[0], Failure(f"{type(error).__name__}: {error}"))]
         for run in runs:
             if run not in done:
-                done |= attempt((run,), configs, engine)
+                done |= attempt((run,), configs, engine, dataset)
     return list(done.items())
 
 

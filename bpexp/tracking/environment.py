@@ -50,11 +50,14 @@ def cpu_features() -> str:
 
 
 def blas() -> str:
-    """The BLAS libraries that are loaded; each trains with one thread."""
+    """The BLAS that NumPy trains with, on one thread; all that are loaded where its own cannot be
+    told. SciPy brings another, which is there as soon as something has imported it.
+    """
+    loaded = [one for one in _libraries() if one["user_api"] == "blas"]
+    own = [one for one in loaded if "numpy" in str(Path(one["filepath"]).parent)]
     return ", ".join(
         f"{one['internal_api']} {one['version']} {one.get('architecture', '')}".strip()
-        for one in _libraries()
-        if one["user_api"] == "blas"
+        for one in own or loaded
     )
 
 

@@ -1,0 +1,211 @@
+"""Sweeps on a real Dask cluster: a scheduler and two worker processes on loopback."""
+
+import os
+import signal
+import socket
+
+import pytest
+from servers import dask_cluster
+from sweeping import Halted, carry_out, results, runs_of, start
+
+SWEEP = ["-m", "seed=range(0,20)", "lr=0.1,1", "hidden=2,3,[3,2]", "epochs=1000", "engine=numpy"]
+DEADLY = """
+import os, signal
+from bpexp.sweeps import pool, remote
+
+def deadly(runs, configs, *others):
+    if any((c.seed, c.lr, c.hidden) == (13, 1.0, (2,)) for c in configs):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pool.attempt(runs, configs, *others)
+
+remote.attempt = deadly
+"""
+OTHER = """
+from bpexp.nn import arithmetic
+
+arithmetic.VERSION = 0
+"""
+
+
+def on(cluster):
+    return ["backend=dask", f"backend.address={cluster.address}"]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with dask_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture
+def preloaded(tmp_path):
+    """A cluster whose workers run a Python text first."""
+    running = []
+
+    def start(text):
+        folder = tmp_path / "cluster"
+        folder.mkdir()
+        (folder / "preload.py").write_text(text)
+        running.append(dask_cluster(folder, folder / "preload.py"))
+        return running[-1].__enter__()
+
+    yield start
+    for one in running:
+        one.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """What the sweep gives on this machine alone."""
+    folder = tmp_path_factory.mktemp("local")
+    assert carry_out(folder, *SWEEP) == (0, "")
+    return results(folder)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_a_cluster_gives_the_bits_of_one_machine(tmp_path, cluster, local, engine):
+    assert carry_out(tmp_path, *SWEEP[:-1], f"engine={engine}", *on(cluster)) == (0, "")
+    assert len(local) == 120
+    assert results(tmp_path) == local
+
+
+@pytest.mark.long
+def test_workers_need_no_file_of_the_users(tmp_path, cluster):
+    rows = [f"{i % 7},{i % 5},{i % 3}\n" for i in range(60)]
+    found = []
+    for folder, where in ((tmp_path / "here", []), (tmp_path / "there", on(cluster))):
+        folder.mkdir()
+        (folder / "my.csv").write_text("".join(["a,b,y\n", *rows]))
+        said = carry_out(
+            folder, "-m", "seed=range(0,6)", "data=file", "data.path=my.csv", "data.target=y",
+            "data.classes=true", "data.test_fraction=0.2", "data.validation_fraction=0.2",
+            "data.standardize=true", "model=classifier", "optimizer=adam", "hidden=4,[5,3]",
+            "batch_size=8", "stop.patience=5", "epochs=60", "numerics=exact,native", *where,
+        )  # fmt: skip
+        assert said == (0, "")
+        found.append(results(folder))
+        measured = [run.metrics for run in runs_of(folder) if not run.is_sweep]
+        assert all({"test_accuracy", "lowest_validation_loss"} <= set(m) for m in measured)
+    assert found[0] == found[1]
+    assert len(found[0]) == 24
+
+
+@pytest.mark.long
+def test_native_bits_are_those_of_one_machine_too(tmp_path, cluster):
+    found = []
+    for folder, where in ((tmp_path / "here", []), (tmp_path / "there", on(cluster))):
+        folder.mkdir()
+        # Reading digits loads another BLAS, here and not at the workers; NumPy's counts.
+        digits = ["data=digits", "model=classifier", "hidden=40", "numerics=native", "epochs=3"]
+        assert carry_out(folder, "-m", "seed=1,2", *digits, *where) == (0, "")
+        found.append(results(folder))
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+
+
+@pytest.mark.long
+def test_a_worker_killed_mid_sweep_costs_a_retry_and_no_bit(tmp_path, cluster, local):
+    sweep = Halted(tmp_path, *SWEEP, *on(cluster))
+    held = {address: set(keys) for address, keys in cluster.client.processing().items()}
+    for address, keys in cluster.client.has_what().items():
+        held[address] |= set(keys)
+    victim = max(held, key=lambda address: len(held[address]))
+    assert any("bpexp-pack" in key for key in held[victim])
+    os.kill(cluster.client.run(os.getpid, workers=[victim])[victim], signal.SIGKILL)
+    assert sweep.go_on() == (0, "")
+    assert results(tmp_path) == local
+    # Its nanny starts another.
+    cluster.client.wait_for_workers(2, timeout=90)
+
+
+@pytest.mark.long
+def test_a_run_that_kills_its_workers_again_and_again_fails_alone(tmp_path, preloaded, local):
+    status, said = carry_out(tmp_path, *SWEEP, *on(preloaded(DEADLY)))
+    assert (status, said) == (1, "")
+    failed = runs_of(tmp_path, filter_string="attributes.status = 'FAILED'")
+    (deadly,) = [run for run in failed if not run.is_sweep]
+    assert deadly.name == "lr=1 hidden=2 seed=13"
+    assert deadly.tags["bpexp.reason"] == "its worker process died, again and again"
+    finished = results(tmp_path)
+    assert len(finished) == 119
+    assert set(finished) < set(local)
+
+
+@pytest.mark.long
+def test_ctrl_c_keeps_what_is_finished_and_frees_the_workers(tmp_path, cluster):
+    long = ["-m", "seed=1,2,3", "epochs=20,400000000", "engine=numpy"]
+    sweep = Halted(tmp_path, *long, *on(cluster))
+    os.kill(sweep.process.pid, signal.SIGINT)
+    status, said = sweep.go_on()
+    assert (status, said) == (130, "")
+    runs = [run for run in runs_of(tmp_path) if not run.is_sweep]
+    assert len(runs) == 6
+    assert {run.status for run in runs if "epochs=400000000" in run.name} == {"KILLED"}
+    assert "FINISHED" in {run.status for run in runs}
+    # Workers that still trained those epochs would never come to these.
+    assert carry_out(tmp_path, "-m", "seed=1,2", "epochs=5", *on(cluster)) == (0, "")
+
+
+@pytest.mark.long
+def test_a_scheduler_that_dies_leaves_a_sweep_that_is_resumed_here(tmp_path, preloaded, local):
+    cluster = preloaded("")
+    sweep = Halted(tmp_path, *SWEEP, *on(cluster), DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="3s")
+    cluster.kill_scheduler()
+    status, said = sweep.go_on()
+    assert (status, said) == (1, "")
+    (parent,) = [run for run in runs_of(tmp_path) if run.is_sweep]
+    cut = runs_of(tmp_path, filter_string="attributes.status = 'FAILED'")
+    reasons = {run.tags["bpexp.reason"] for run in cut if not run.is_sweep}
+    assert reasons == {f"the dask scheduler at {cluster.address} is gone, or has no workers"}
+    assert 0 < len(results(tmp_path)) < 120
+    status, said = carry_out(tmp_path, "resume", parent.run_id,
+                             DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s")  # fmt: skip
+    assert status == 2
+    assert "answers within 1 s" in said
+    assert carry_out(tmp_path, "resume", parent.run_id, "--backend", "local") == (0, "")
+    assert results(tmp_path) == local
+
+
+@pytest.mark.long
+def test_workers_of_another_arithmetic_are_refused_before_anything_is_trained(tmp_path, preloaded):
+    status, said = carry_out(tmp_path, *SWEEP, *on(preloaded(OTHER)))
+    assert status == 1
+    assert "with the arithmetic 'exact 0' instead of 'exact" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+def closed_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "settings", "sentence"),
+    [
+        ("import sys; sys.modules['distributed'] = None", ["backend=dask"],
+         "backend=dask must have Dask's distributed installed (pip install -e '.[dask]'), got "
+         "none."),
+        ("", ["backend=dask"], "backend.address must be given with backend=dask: "),
+        ("", ["backend=dask", "backend.address=nowhere"],
+         "backend.address must be that of a dask scheduler, such as tcp://127.0.0.1:8786, got "
+         "'nowhere': "),
+        ("", ["backend=dask", f"backend.address=tcp://127.0.0.1:{closed_port()}"],
+         "backend.address must be a dask scheduler that answers within 1 s, got 'tcp:"),
+        ("", ["backend.address=tcp://127.0.0.1:8786"],
+         "backend.address is a setting of backend=dask; add backend=dask."),
+        ("", ["backend=nothing"], "backend must be one of dask, local, got 'nothing'."),
+    ],
+    ids=["not installed", "no address", "no address of a scheduler", "nobody there", "local",
+         "unknown"],
+)  # fmt: skip
+def test_a_cluster_that_cannot_be_had_is_one_sentence(tmp_path, before, settings, sentence):
+    process = start(tmp_path, "bulk", "-m", "seed=1,2", *settings, before=before,
+                    DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s")  # fmt: skip
+    _, said = process.communicate(timeout=170)
+    assert process.returncode == 1
+    assert said.startswith(f"bpexp: {sentence}")
+    assert said.count("\n") == 1
+    assert os.listdir(tmp_path) == []

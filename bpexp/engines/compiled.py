@@ -65,7 +65,7 @@ def _advance(
     problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None, watch: bool
 ) -> Progress:
     network, n = problem.network, lanes.parameters.shape[1]
-    losses, endings = np.empty((len(factors), n)), np.zeros(n, np.int8)
+    losses, endings = aligned((n, len(factors))), np.zeros(n, np.int8)
     stopped, block = np.empty_like(lanes.parameters), _block(problem, n)
     if orders is None:
         orders = np.empty((0, 0, 0), np.int64)
@@ -86,7 +86,7 @@ def _advance(
         aligned((kernel.work_rows(network.sizes, len(problem.X), block), n)),
         np.zeros((3, len(network.sizes)), np.int64),
     )  # fmt: skip
-    return Progress(losses[:done], endings, stopped if endings.any() else lanes.parameters)
+    return Progress(losses.T[:done], endings, stopped if endings.any() else lanes.parameters)
 
 
 BLOCK = 2**14

@@ -38,6 +38,8 @@ RULES = ("gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "rprop",
 DESCENT, MOMENTUM, NESTEROV, RMSPROP, ADAM, RPROP, QUICKPROP = range(7)
 RUNNING, CONVERGED, STALLED, DIVERGED = range(4)
 NO_PATIENCE = 2**62
+RECENT = 8
+"""Epochs whose losses are turned from rows to columns at once: a cache line of each lane's."""
 
 for module in (elementary, activations, losses, optimizers):
     for formula in vars(module).copy().values():
@@ -404,6 +406,16 @@ def judge_loss(loss, endings):
 
 
 @jit
+def turn(losses, recent, done):
+    """Writes the latest up to RECENT of ``done`` epochs' losses, a row each, as columns."""
+    first = (done - 1) // RECENT * RECENT
+    for k in range(len(losses)):
+        curve = losses[k]
+        for epoch in range(first, done):
+            curve[epoch] = recent[epoch - first, k]
+
+
+@jit
 def find_broken(broken, parameters):
     """NaN in ``broken`` where a lane has a parameter that is not finite, else 0."""
     P, n = parameters.shape
@@ -445,9 +457,9 @@ def keep(outputs, A, last, B, shared):
 
 
 def work_rows(sizes: Sequence[int], n_samples: int, block_size: int) -> int:
-    """Rows of room that ``advance`` needs: activations, logits, deltas, gradient, targets."""
+    """Rows of room that ``advance`` needs: for its blocks, gradient, targets and single rows."""
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
-    return 3 * sum(sizes) * block_size + n_parameters + n_samples * sizes[-1] + 8
+    return 3 * sum(sizes) * block_size + n_parameters + n_samples * sizes[-1] + 8 + RECENT
 
 
 @jit
@@ -460,11 +472,11 @@ def advance(
 ):  # fmt: skip
     """Runs epochs until one ends a lane or all are done; returns how many were run.
 
-    ``losses``, ``endings`` and ``stopped`` are filled in; see ``problem.Progress``. Only with
-    ``watch`` are the parameters looked at after every epoch for ones not finite. Samples
-    are taken in blocks of ``block_size`` within a batch; row ``u * block_size + s`` of A, Z
-    and D is unit u's for the block's sample s. ``x`` is X in one row; ``work`` is room for
-    ``work_rows`` rows, ``places`` zeros, (3, layers + 1).
+    ``losses``, a row a lane, ``endings`` and ``stopped`` are filled in; see
+    ``problem.Progress``. Only with ``watch`` are the parameters looked at after every epoch
+    for ones not finite. Samples are taken in blocks of ``block_size`` within a batch; row
+    ``u * block_size + s`` of A, Z and D is unit u's for the block's sample s. ``x`` is X in
+    one row; ``work`` is room for ``work_rows`` rows, ``places`` zeros, (3, layers + 1).
     """
     P, n = parameters.shape
     S, F = X.shape
@@ -490,6 +502,7 @@ def advance(
     at += S * outs
     top, spread, row, total = work[at], work[at + 1], work[at + 2], work[at + 3]
     wrong, rates, broken, lost = work[at + 4], work[at + 5], work[at + 6], work[at + 7]
+    recent = work[at + 8 : at + 8 + RECENT]
     fill(broken, 0.0)
     if shared:
         for s in range(S * outs):
@@ -590,15 +603,16 @@ def advance(
             # 4. update
             start = stop
             if start == S:
+                report = recent[epoch % RECENT]
                 for k in range(n):
                     if loss == HALF_SQUARED:
-                        losses[epoch, k] = 2.0 * total[k] / (S * outs)
+                        report[k] = 2.0 * total[k] / (S * outs)
                     else:
-                        losses[epoch, k] = total[k] / S
+                        report[k] = total[k] / S
                 if rules:
-                    ended = judge(losses[epoch], wrong, stop_loss, patience, best, waited, endings)
+                    ended = judge(report, wrong, stop_loss, patience, best, waited, endings)
                 else:
-                    ended = judge_loss(losses[epoch], endings)
+                    ended = judge_loss(report, endings)
                 if ended:
                     for p in range(P):
                         copy(stopped[p], parameters[p])
@@ -624,6 +638,9 @@ def advance(
                 ended = True
                 for p in range(P):
                     stopped[p, k] = parameters[p, k]
+        done = epoch + 1
+        if ended or done % RECENT == 0 or done == len(factors):
+            turn(losses, recent, done)
         if ended:
-            return epoch + 1
+            return done
     return len(factors)

@@ -19,8 +19,8 @@ OUTCOMES = {
     Ending.DIVERGED: Outcome.DIVERGED,
 }
 
-CHUNK, WORK = 2**18, 2**27
-"""Most losses (2 MiB of them) and multiplications between two looks at the world."""
+CHUNK, WORK = 2**17, 2**27
+"""Most losses (1 MiB of them) and multiplications between two looks at the world."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class _Curves:
         start, stop = int(self._ends[runs[0]]), int(self._ends[runs[0]]) + len(losses)
         n_runs, room = self._losses.shape
         if stop > room:
-            wider = np.empty((n_runs, min(self._epochs, max(stop, 2 * room))))
+            wider = np.empty((n_runs, min(self._epochs, max(stop, 4 * room))))
             wider[:, :start] = self._losses[:, :start]
             self._losses = wider
         self._losses[runs, start:stop] = losses.T
@@ -145,8 +145,8 @@ class _Curves:
         return self._losses[runs, stop - count : stop].T
 
     def of(self, run: int) -> Array:
-        """A run's own copy of its curve."""
-        return self._losses[run, : self._ends[run]].copy()
+        """A run's curve, a view: nothing writes there any more once the run has ended."""
+        return self._losses[run, : self._ends[run]]
 
 
 def clean(values: Array) -> Array:

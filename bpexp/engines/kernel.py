@@ -17,14 +17,16 @@ import numba
 import numpy as np
 from numba.extending import register_jitable
 
-from bpexp.engines.vectors import LANES, any_of, broadcast, load, store
+from bpexp.engines.vectors import LANES, all_of, broadcast, load, store
 from bpexp.nn import activations, elementary, losses, optimizers
 from bpexp.nn.elementary import (
+    MODERATE,
     exp_of_difference,
     exp_of_negative,
     log,
     log1p,
     sigmoid,
+    sigmoid_of_moderate,
     sum_error,
     tanh,
 )
@@ -159,7 +161,7 @@ def sums(Z, z, fresh, Q, q, count):
 def activation(z, code):
     """f(z); for softmax, which mixes units, only z."""
     if code == SIGMOID:
-        return sigmoid(z)
+        return sigmoid_of_moderate(z) if all_of(abs(z) <= MODERATE) else sigmoid(z)
     if code == SYMMETRIC:
         return sigmoid(z) - 0.5
     if code == TANH:
@@ -552,7 +554,7 @@ def advance(
                             recent[now], wrong[0], stop_loss[strip, 0], patience[strip, 0],
                             best[strip, 0], waited[strip, 0], endings[strip],
                         )  # fmt: skip
-                    elif any_of(load(recent, now) * 0.0 != 0.0):
+                    elif not all_of(load(recent, now) * 0.0 == 0.0):
                         ended = judge_loss(recent[now], endings[strip])
                     if ended:
                         copy(stopped[strip], w, P)

@@ -172,12 +172,12 @@ def _from_bits(bits):
 
 
 @intrinsic
-def any_of(typingctx, truths):
-    """Whether one of them is true."""
+def all_of(typingctx, truths):
+    """Whether all of them are true."""
 
     def build(context, builder, sig, args):
         bits = ir.IntType(LANES)
-        return builder.icmp_unsigned("!=", builder.bitcast(args[0], bits), ir.Constant(bits, 0))
+        return builder.icmp_unsigned("==", builder.bitcast(args[0], bits), ir.Constant(bits, -1))
 
     return types.boolean(TRUTHS), build
 

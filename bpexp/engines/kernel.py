@@ -230,18 +230,34 @@ def softmax_jacobian(D, A, first, step, count):
 
 
 @jit
-def squared_error(D, A, first, step, T, y, count, code, error, dead_zone, offset):
-    """The sum of one sample's squared errors; D = dE/dz of the outputs."""
-    row = broadcast(0.0)
+def error_signals(D, first, step, count, error, dead_zone):
+    """D = the error signal of the differences in D."""
     for j in range(count):
         r = first + j * step
-        a = load(A, r)
-        e = a - load(T, y + j)
-        row = e * e if j == 0 else row + e * e
-        d = linear_error(e, dead_zone) if error == LINEAR else arctanh_error(e, dead_zone)
-        store(D, r, d if code == SOFTMAX else d * (slope(a, code) + offset))
+        if error == LINEAR:
+            store(D, r, linear_error(load(D, r), dead_zone))
+        else:
+            store(D, r, arctanh_error(load(D, r), dead_zone))
+
+
+@inlined
+def squared_error(D, A, first, step, T, y, count, code, error, dead_zone, offset):
+    """The sum of one sample's squared errors; D = dE/dz of the outputs."""
+    e = load(A, first) - load(T, y)
+    store(D, first, e)
+    row = e * e
+    for j in range(1, count):
+        e = load(A, first + j * step) - load(T, y + j)
+        store(D, first + j * step, e)
+        row = row + e * e
+    if error != LINEAR or dead_zone != 0.0:
+        error_signals(D, first, step, count, error, dead_zone)
     if code == SOFTMAX:
         softmax_jacobian(D, A, first, step, count)
+    else:
+        for j in range(count):
+            r = first + j * step
+            store(D, r, load(D, r) * (slope(load(A, r), code) + offset))
     return row
 
 
@@ -274,20 +290,29 @@ def categorical_cross_entropy(D, Z, z, A, first, step, T, y, count):
     return row
 
 
-@jit
-def update(rule, w, gradient, slots, settings, rates, divisor, decays, decay):
-    """One step of the rule on every parameter; slot i of parameter p is row i P + p."""
-    P = len(w)
-    h = settings
-    for p in range(P):
-        v, g, rate = load(w, p), load(gradient, p), rates
+@inlined
+def descend(w, gradient, rates, divisor, decays, decay):
+    """One step of gradient descent on every parameter."""
+    for p in range(len(w)):
+        g, rate = load(gradient, p), rates
         if divisor[p] != 1.0:
             rate = rates / divisor[p]
         if decays:
+            g = g + decay * load(w, p)
+        store(w, p, optimizers.gradient_descent(load(w, p), g, rate))
+
+
+@jit
+def update(rule, w, gradient, slots, settings, rates, divisor, decays, decay):
+    """One step of another rule on every parameter; slot i of parameter p is row i P + p."""
+    P = len(w)
+    h = settings
+    for p in range(P):
+        v, g = load(w, p), load(gradient, p)
+        rate = rates / divisor[p]
+        if decays:
             g = g + decay * v
-        if rule == DESCENT:
-            v = optimizers.gradient_descent(v, g, rate)
-        elif rule == MOMENTUM:
+        if rule == MOMENTUM:
             v, s = optimizers.momentum(v, g, load(slots, p), rate, load(h, 0))
             store(slots, p, s)
         elif rule == NESTEROV:
@@ -501,11 +526,13 @@ def advance(
             limit = load(stop_correct[strip], 0)
             total, missed = broadcast(0.0), broadcast(0.0 if checks else 1.0)
             ended = False
-            start = 0
+            start, batch_end = 0, 0
             while start < S:
-                # A block ends with its batch.
-                stop = min(start + B, S, (start // batch_size + 1) * batch_size)
-                count, is_first = stop - start, start % batch_size == 0
+                is_first = start == batch_end
+                if is_first:
+                    batch_end = min(start + batch_size, S)
+                stop = min(start + B, batch_end)
+                count = stop - start
                 if not shared:
                     for s in range(count):
                         for k in range(LANES):
@@ -541,8 +568,7 @@ def advance(
                     elif B < S or epoch == len(factors) - 1:
                         for j in range(outs):
                             store(kept, y + j, load(A, r + j * B))
-                start = stop
-                if start == S:
+                if stop == S:
                     now = RECENT * strip + epoch % RECENT
                     if loss == HALF_SQUARED:
                         store(recent, now, 2.0 * total / (S * outs))
@@ -560,18 +586,22 @@ def advance(
                         copy(stopped[strip], w, P)
                 # 3. backward pass
                 backward(
-                    sizes, functions, places, offset, x, shared, stop - count, count, B,
+                    sizes, functions, places, offset, x, shared, start, count, B,
                     w, A, D, gradient, is_first,
                 )  # fmt: skip
                 # 4. update
-                if start == S or start % batch_size == 0:
+                if stop == batch_end:
                     if bias_input != 1.0:
                         for p in range(bias[0], P):
                             store(gradient, p, bias_input * load(gradient, p))
-                    update(
-                        rule, w, gradient, slots[strip], settings[strip], rates, divisor,
-                        decays, load(decay[strip], 0),
-                    )  # fmt: skip
+                    if rule == DESCENT:
+                        descend(w, gradient, rates, divisor, decays, load(decay[strip], 0))
+                    else:
+                        update(
+                            rule, w, gradient, slots[strip], settings[strip], rates, divisor,
+                            decays, load(decay[strip], 0),
+                        )  # fmt: skip
+                start = stop
             if watch:
                 ended = judge_parameters(w, endings[strip], stopped[strip]) or ended
             if ended:

@@ -24,7 +24,7 @@ def measure(part: str, rounds: int, quick: bool) -> Sequence[Table]:
     share = QUICK_SHARE if quick else 1.0
     sizes = [100, 1_000] if quick else [100, 1_000, 10_000, 100_000]
     parts: dict[str, Callable[[], Sequence[Table]]] = {
-        "sweep": lambda: [sweeps.against_stock(rounds, *((200, 6) if quick else (1000, 20)))],
+        "sweep": lambda: [sweeps.against_stock(rounds, *((200, 10) if quick else (1000, 30)))],
         "training": lambda: list(training.against_peers(rounds, share)),
         "limit": lambda: list(training.against_the_limit(rounds, share)),
         "growth": lambda: [sweeps.growth(rounds, sizes)],

@@ -18,6 +18,8 @@ STOCK = {
     "hydraflow + joblib launcher": ("hydraflow_app", *HYDRA, "seed=range(0,{})"),
     "Optuna + joblib + MLflow": ("optuna_joblib", "{}"),
 }
+ONCE = 10_000
+"""Sweeps of more runs than this are timed once."""
 
 
 def started(command: Sequence[str], folder: Path) -> tuple[float, int]:
@@ -92,24 +94,35 @@ def _cost(program: str, arguments: Sequence[str], few: int) -> Callable[[], floa
                 ]
                 for n in (1, 2, few)
             ]
-        return 1000 * (seconds[2] - seconds[1]) / (few - 2)
+        return 1000 * _beyond(*seconds[1:]) / (few - 2)
 
     return cost
 
 
+def _beyond(start: float, whole: float) -> float:
+    """What the runs beyond the first two took; raises MissingError where noise hides it."""
+    if whole <= start:
+        raise MissingError(
+            f"its runs are lost in the noise of its start ({whole:.1f} s, of which {start:.1f} s "
+            "for two runs)"
+        )
+    return whole - start
+
+
 def growth(rounds: int, sizes: Sequence[int]) -> Table:
-    """Time a run and memory by the number of runs, in an empty folder each; the largest once."""
+    """Time a run and memory by the number of runs, in an empty folder each."""
     rows = []
     for runs in sizes:
         row = Row(f"{runs:,} runs")
         peak = 0
-        for _ in range(rounds if runs <= 10_000 else 1):
+        times = rounds if runs <= ONCE else 1
+        for _ in range(times):
             with tempfile.TemporaryDirectory() as folder:
                 command = ours(runs, "epochs=500", "tracking.points=10")
                 seconds, mebibytes = started(command, Path(folder))
             row.costs.append(1000 * seconds / runs)
             peak = max(peak, mebibytes)
-        row.name += f", {peak} MiB"
+        row.name += f", {peak} MiB" + (", timed once" if times == 1 else "")
         rows.append(row)
     return Table(
         "Growth: tracked XOR runs of 500 epochs, 10 loss points",

@@ -73,6 +73,12 @@ def test_the_ends_are_what_they_should_be(name, ends):
     assert np.isnan(function(np.array([np.nan]))).all()
 
 
+def test_the_shorter_sigmoid_has_the_same_bits_where_it_is_used():
+    most = elementary.MODERATE
+    z = np.append(spread(np.random.default_rng(3), -most, most, 40_000), [-most, most, 0.0, -0.0])
+    assert elementary.sigmoid_of_moderate(z).tobytes() == elementary.sigmoid(z).tobytes()
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_the_logarithm_of_less_than_nothing_is_not_a_number():
     assert np.isnan(elementary.log(np.array([-1.0, -5e-324, -np.inf]))).all()

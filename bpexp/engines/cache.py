@@ -16,7 +16,8 @@ def folder() -> Path:
     """
     package = Path(__file__).resolve().parents[1]
     sha = hashlib.sha256()
-    for source in (*sorted((package / "nn").glob("*.py")), package / "engines" / "kernel.py"):
+    engine = [package / "engines" / name for name in ("kernel.py", "vectors.py")]
+    for source in (*sorted((package / "nn").glob("*.py")), *engine):
         sha.update(source.read_bytes())
     asked = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     found = Path(asked).expanduser() / "bpexp" / sha.hexdigest()[:16]

@@ -16,37 +16,49 @@ _settings: Any = numba.config
 _before, _settings.CACHE_DIR = _settings.CACHE_DIR, str(cache.folder())
 try:
     from bpexp.engines import kernel
+    from bpexp.engines.vectors import LANES
 finally:
     _settings.CACHE_DIR = _before
 
 
 def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:
     """See ``problem.Engine``; exact arithmetic only."""
-    padded = _padded(lanes)
-    progress = _advance(problem, padded, factors, orders, watch=False)
-    left = np.where(progress.endings == Ending.RUNNING, padded.parameters, progress.stopped)
+    strips = _in_strips(lanes)
+    progress = _advance(problem, strips, len(lanes.run), factors, orders, watch=False)
+    ended = progress.endings != Ending.RUNNING
+    left = np.where(ended, progress.stopped, _in_lanes(strips.parameters, lanes.parameters))
     if not np.isfinite(left).all():
         # A parameter that is not finite stays so: the epoch that broke it is among these,
         # which are run once more with a look at the parameters after each.
-        padded = _padded(lanes)
-        progress = _advance(problem, padded, factors, orders, watch=True)
-    n = len(lanes.run)
+        strips = _in_strips(lanes)
+        progress = _advance(problem, strips, len(lanes.run), factors, orders, watch=True)
     for f in fields(lanes):
-        getattr(lanes, f.name)[:] = getattr(padded, f.name)[..., :n]
-    return Progress(progress.losses[:, :n], progress.endings[:n], progress.stopped[:, :n])
+        array = getattr(lanes, f.name)
+        array[:] = _in_lanes(getattr(strips, f.name), array)
+    return progress
 
 
-def _padded(lanes: Lanes) -> Lanes:
-    """A copy, filled up with the first lane to a multiple of a cache line: rows are aligned."""
+def _in_strips(lanes: Lanes) -> Lanes:
+    """A copy, every array (strips, rows, LANES); filled up with the first lane."""
     n = len(lanes.run)
-    width = -(-n // LINE) * LINE
+    n_strips = -(-n // LANES)
     copies: dict[str, Any] = {}
     for f in fields(lanes):
         array = getattr(lanes, f.name)
-        copies[f.name] = aligned((*array.shape[:-1], width), array.dtype)
-        copies[f.name][..., :n] = array
-        copies[f.name][..., n:] = array[..., :1]
+        array = array.reshape(math.prod(array.shape[:-1]), n)
+        padded = np.empty((len(array), n_strips * LANES), array.dtype)
+        padded[:, :n] = array
+        padded[:, n:] = array[:, :1]
+        copies[f.name] = aligned((n_strips, len(array), LANES), array.dtype)
+        copies[f.name][:] = padded.reshape(-1, n_strips, LANES).swapaxes(0, 1)
     return Lanes(**copies)
+
+
+def _in_lanes(strips: Any, like: Any) -> Any:
+    """The array that ``strips`` was made of, in the shape of ``like``."""
+    n_strips, rows, _ = strips.shape
+    padded = strips.swapaxes(0, 1).reshape(rows, n_strips * LANES)
+    return padded[:, : like.shape[-1]].reshape(like.shape)
 
 
 LINE = 8
@@ -62,15 +74,17 @@ def aligned(shape: tuple[int, ...], dtype: Any = np.float64) -> Any:
 
 
 def _advance(
-    problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None, watch: bool
+    problem: Problem, strips: Lanes, n: int, factors: Array, orders: Integers | None, watch: bool
 ) -> Progress:
-    network, n = problem.network, lanes.parameters.shape[1]
-    losses, endings = np.empty((len(factors), n)), np.zeros(n, np.int8)
-    stopped, block = np.empty_like(lanes.parameters), _block(problem, n)
+    network, n_strips = problem.network, len(strips.run)
+    losses = aligned((n_strips * LANES, len(factors)))
+    endings, stopped = np.zeros((n_strips, LANES), np.int8), np.empty_like(strips.parameters)
+    block = _block(problem)
     if orders is None:
         orders = np.empty((0, 0, 0), np.int64)
     else:
-        orders = np.concatenate([orders, *[orders[..., :1]] * (n - orders.shape[-1])], axis=-1)
+        spare = n_strips * LANES - orders.shape[-1]
+        orders = np.concatenate([orders, *[orders[..., :1]] * spare], axis=-1)
     done = kernel.advance(
         np.array(network.sizes),
         np.array([kernel.ACTIVATIONS.index(name) for name in network.functions]),
@@ -80,19 +94,21 @@ def _advance(
         problem.X, problem.X.reshape(-1), problem.Y,
         kernel.RULES.index(problem.rule), problem.divisor,
         problem.decays, problem.batch_size, block, factors, orders, watch,
-        lanes.parameters, lanes.slots, lanes.settings, lanes.lr, lanes.decay,
-        lanes.stop_loss, lanes.stop_correct, lanes.patience, lanes.best, lanes.waited,
-        lanes.outputs, losses, endings, stopped,
-        aligned((kernel.work_rows(network.sizes, len(problem.X), block), n)),
+        strips.parameters, strips.slots, strips.settings, strips.lr, strips.decay,
+        strips.stop_loss, strips.stop_correct, strips.patience, strips.best, strips.waited,
+        strips.outputs, losses, endings, stopped,
+        aligned((kernel.work_rows(network.sizes, len(problem.X), n_strips, block), LANES)),
         np.zeros((3, len(network.sizes)), np.int64),
     )  # fmt: skip
-    return Progress(losses[:done], endings, stopped if endings.any() else lanes.parameters)
+    left = stopped if endings.any() else strips.parameters
+    parameters = left.swapaxes(0, 1).reshape(len(problem.divisor), -1)[:, :n]
+    return Progress(losses.T[:done, :n], endings.reshape(-1)[:n], parameters)
 
 
-BLOCK = 2**14
-"""Numbers of a block's activations at most, 128 KiB, so that they stay in cache."""
+BLOCK = 2**12
+"""Numbers of a strip's activations at most, 32 KiB, so that they stay in cache."""
 
 
-def _block(problem: Problem, n_lanes: int) -> int:
+def _block(problem: Problem) -> int:
     """How many samples go through the network together."""
-    return max(4, min(problem.batch_size, BLOCK // (sum(problem.network.sizes) * n_lanes)))
+    return max(4, min(problem.batch_size, BLOCK // (sum(problem.network.sizes) * LANES)))

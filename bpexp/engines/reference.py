@@ -1,5 +1,7 @@
 """The reference engine: NumPy, in the textbook's four steps."""
 
+from typing import Any
+
 import numpy as np
 
 from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
@@ -68,7 +70,9 @@ def judge(lanes: Lanes, Y: Array, loss: Array) -> "np.ndarray[tuple[int], np.dty
     better = loss < lanes.best
     lanes.best[:] = np.where(better, loss, lanes.best)
     lanes.waited[:] = np.where(better, 0, lanes.waited + 1)
-    correct = (abs(lanes.outputs - Y[:, :, None]) < lanes.stop_correct).all(axis=(0, 1))
+    correct: Any = False
+    if (lanes.stop_correct > 0.0).any():
+        correct = (abs(lanes.outputs - Y[:, :, None]) < lanes.stop_correct).all(axis=(0, 1))
     return np.select(
         [~np.isfinite(loss), (loss <= lanes.stop_loss) | correct, lanes.waited >= lanes.patience],
         [np.int8(Ending.DIVERGED), np.int8(Ending.CONVERGED), np.int8(Ending.STALLED)],

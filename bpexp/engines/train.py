@@ -47,7 +47,7 @@ def train(
     ``watch`` looks at the validation rows, where there are some.
     """
     network, done = problem.network, 0
-    curves = _Curves(len(lanes.run), epochs)
+    curves = _Curves(len(lanes.run), epochs, _may_end_early(lanes, epochs, watch))
     # A diverging run overflows on its way; it is reported as an outcome, not as a warning.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         while done < epochs and len(lanes.run):
@@ -121,19 +121,29 @@ def _chunk(problem: Problem, n_lanes: int) -> int:
     return max(1, min(CHUNK // n_lanes, WORK // work))
 
 
-class _Curves:
-    """The losses of a pack, (n_runs, epochs so far); room grows as epochs are run."""
+def _may_end_early(lanes: Lanes, epochs: int, watch: Watch | None) -> bool:
+    """Whether runs are given a stopping rule."""
+    rules = (lanes.stop_loss >= 0.0) | (lanes.stop_correct >= 0.0) | (lanes.patience < epochs)
+    return watch is not None or bool(rules.any())
 
-    def __init__(self, n_runs: int, epochs: int) -> None:
+
+class _Curves:
+    """The losses of a pack, (n_runs, epochs so far); room grows as epochs are run.
+
+    It is not made for all epochs at once if the runs ``may_end_early``.
+    """
+
+    def __init__(self, n_runs: int, epochs: int, may_end_early: bool) -> None:
         self._epochs, self._ends = epochs, np.zeros(n_runs, np.int64)
-        self._losses = np.empty((n_runs, min(epochs, max(1, CHUNK // n_runs))))
+        room = (CHUNK if may_end_early else 32 * CHUNK) // n_runs
+        self._losses = np.empty((n_runs, min(epochs, max(1, room))))
 
     def add(self, runs: Integers, losses: Array) -> None:
         """Append (epochs, lanes) losses to the curves of ``runs``, which stand together."""
         start, stop = int(self._ends[runs[0]]), int(self._ends[runs[0]]) + len(losses)
         n_runs, room = self._losses.shape
         if stop > room:
-            wider = np.empty((n_runs, min(self._epochs, max(stop, 2 * room))))
+            wider = np.empty((n_runs, min(self._epochs, max(stop, 4 * room))))
             wider[:, :start] = self._losses[:, :start]
             self._losses = wider
         self._losses[runs, start:stop] = losses.T
@@ -145,8 +155,8 @@ class _Curves:
         return self._losses[runs, stop - count : stop].T
 
     def of(self, run: int) -> Array:
-        """A run's own copy of its curve."""
-        return self._losses[run, : self._ends[run]].copy()
+        """A run's curve, a view: nothing writes there any more once the run has ended."""
+        return self._losses[run, : self._ends[run]]
 
 
 def clean(values: Array) -> Array:

@@ -25,6 +25,8 @@ L1, L2, L3, L4, L5, L6, L7, L8, L9, L10 = (2.0 / (2 * k + 1) for k in range(1, 1
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 TWO_100, TWO_M100, TWO_54 = 2.0**100, 2.0**-100, 2.0**54
 TWO_PI = 6.283185307179586
+# Where e^-|z| is not subnormal.
+MODERATE = 700.0
 
 
 def _series(x: Any, n: Any) -> Any:
@@ -124,6 +126,14 @@ def log1p(e: Any) -> Any:
 def sigmoid(z: Any) -> Any:
     """1 / (1 + e^-z)."""
     e = exp_of_negative(-abs(z))
+    return where(z < 0.0, e, 1.0) / (1.0 + e)
+
+
+def sigmoid_of_moderate(z: Any) -> Any:
+    """The same bits as ``sigmoid`` for |z| <= MODERATE, in fewer steps."""
+    x = -abs(z)
+    moved = x * LOG2_E + ROUND
+    e = from_bits(to_bits(1.0 + _series(x, moved - ROUND)) + (to_bits(moved) << 52))
     return where(z < 0.0, e, 1.0) / (1.0 + e)
 
 

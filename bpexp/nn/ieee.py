@@ -1,7 +1,7 @@
 """What the exact formulas need beside + - * /: a choice, and a float's bits.
 
-The formulas of this package run on arrays here and are compiled for single numbers by
-``engines.compiled``, which gives these three names their compiled meaning.
+The formulas of this package run on arrays here and are compiled for vectors of lanes by
+``engines.kernel``; ``engines.vectors`` gives these three names their compiled meaning.
 """
 
 from typing import Any

@@ -24,7 +24,8 @@ def forward(
     """The activations [X, a_1, ..., a_L] and the logits z_L of the last layer."""
     activations, Z = [X], X
     for W, b, name in zip(weights, biases, network.functions, strict=True):
-        Z = arithmetic.matmul(activations[-1], W) + network.bias_input * b
+        Z = arithmetic.matmul(activations[-1], W)
+        Z += network.bias_input * b
         if name == "softmax":
             activations.append(arithmetic.softmax(Z))
         else:
@@ -52,9 +53,10 @@ def backward(
         weight_gradients.append(arithmetic.matmul(below.swapaxes(0, 1), delta))
         bias_gradients.append(network.bias_input * arithmetic.sum(delta, 0)[None])
         if layer:
-            error = arithmetic.matmul(delta, weights[layer].swapaxes(0, 1))
+            delta = arithmetic.matmul(delta, weights[layer].swapaxes(0, 1))
             slope = ACTIVATIONS[network.functions[layer - 1]].derivative(below)
-            delta = error * (slope + network.offset)
+            slope += network.offset
+            delta *= slope
     return weight_gradients[::-1], bias_gradients[::-1]
 
 

@@ -353,9 +353,10 @@ KNOWN = [
     (".npz", npz(a=np.array([Mkdir(), 1], object), y=Y[:2])),
     (".npz", pickle.dumps(Mkdir())),
     (".npz", NPZ[:-10]), (".csv", pickle.dumps(Mkdir())), (".parquet", pickle.dumps(Mkdir())),
-    (".npz", npz(**{"../../pwned": Y, "y": Y})), (".npz", npz(y=np.zeros((3, 2, 2)))),
-    (".csv", "a,y\n1,2\n".encode("utf-16")), (".csv", b"a,y\n\xff,1\n"), (".csv", b"y\n1\n"),
+    (".npz", npz(y=np.zeros((3, 2, 2)))), (".csv", "a,y\n1,2\n".encode("utf-16")),
+    (".csv", b"a,y\n\xff,1\n"), (".csv", b"y\n1\n"),
 ]  # fmt: skip
+ODD_NAME = npz(**{"../../pwned": Y, "y": Y})
 
 
 def test_tables(fuzzed, record_property, tmp_path, monkeypatch):
@@ -382,7 +383,7 @@ def test_tables(fuzzed, record_property, tmp_path, monkeypatch):
 
     plain = {"target": ("y",), "classes": None, "test_fraction": 0.0, "standardize": False}
     fuzz(st.tuples(FILES, options), check, fuzzed * 34 // 100, record_property,
-         [(case, plain) for case in KNOWN])  # fmt: skip
+         [(case, plain) for case in (*KNOWN, (".npz", ODD_NAME))])  # fmt: skip
 
 
 # Stored runs: a store whose rows and files are not what the program wrote.
@@ -651,5 +652,11 @@ def test_real_files_and_command_lines(bpexp, tmp_path, record_property):
         refused("data=file", f"data.path=t{suffix}", "data.target=y")
     refused("--config-dir", "nowhere")
     refused("--config-name", "nowhere")
-    refused("tracking.uri=sqlite:////proc/x/y.db")
+    # By then it has said what it is about to do.
+    late = bpexp("tracking.uri=sqlite:////proc/x/y.db")
+    assert (late.returncode in (1, 2), len(late.stderr.splitlines())) == (True, 1)
+    (tmp_path / "t.npz").write_bytes(ODD_NAME)
+    before = {*os.listdir(tmp_path)}
+    assert bpexp("data=file", "data.path=t.npz", "data.target=y", "epochs=5").returncode == 0
+    assert {*os.listdir(tmp_path)} == before | {"outputs"}
     record_property("inputs fuzzed", count)

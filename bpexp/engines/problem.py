@@ -38,7 +38,8 @@ class Lanes:
 
     ``run``: each lane's place in its pack; ``parameters``: (n_parameters, L); ``slots``:
     (n_slots, n_parameters, L); ``settings`` of the rule: (n_settings, L); ``outputs`` of
-    each sample's latest forward pass: (n_samples, n_outputs, L). The stopping rules are
+    each sample's latest forward pass: (n_samples, n_outputs, L), older ones where a lane goes
+    on while another has ended. The stopping rules are
     -1 (for ``patience``: a very large number) where there is none; ``best`` is the lowest
     loss so far and ``waited`` the epochs since. Engines change the arrays in place.
     """

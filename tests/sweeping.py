@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,11 @@ def halt(owner, name):
 MAIN = "from bpexp.cli import main; main()"
 
 
+def hear_interrupts():
+    """In a new process: Ctrl-C is ignored by all that is started in a shell's background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start(folder, tracker, *arguments, before="", **environment):
     """The program in a session of its own; ``before`` is Python that runs first."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
@@ -44,7 +50,7 @@ def start(folder, tracker, *arguments, before="", **environment):
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)], cwd=folder, env=clean | environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=hear_interrupts,
     )  # fmt: skip
 
 

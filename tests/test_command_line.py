@@ -16,6 +16,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from sweeping import hear_interrupts
 
 
 def client(folder):
@@ -226,7 +227,7 @@ def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "bpexp", "-m", "seed=1,2,3", "epochs=20,400000000", "n_jobs=2"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=hear_interrupts,
     )  # fmt: skip
     # Wait, as the store shows it, for the first finished child; a reader that never rests would
     # keep the writer out.

@@ -14,7 +14,7 @@ WIDTH = 128
 """Lanes of a pack at most: their state stays in the second-level cache."""
 HISTORY = 2**23
 """Losses of a pack at most, unless it is a single run: 64 MiB."""
-START_UP, COMPILATION = 0.5, 10.0
+START_UP, COMPILATION = 0.5, 13.0
 """Seconds the compiled engine takes to load, and to compile where it never has been."""
 
 

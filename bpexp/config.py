@@ -233,7 +233,7 @@ class Stop:
     progress: float | None = _setting(checks.optional(checks.real(above=0.0)), None)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """All that a run is a function of. ``batch_size`` None takes all samples at once."""
 

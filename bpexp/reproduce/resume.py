@@ -15,7 +15,7 @@ from bpexp.reproduce.provenance import OVERRIDES
 from bpexp.reproduce.stored import losses_of
 from bpexp.results import Outcome
 from bpexp.sweeps import plan
-from bpexp.sweeps.execute import Row
+from bpexp.sweeps.execute import DRAWN, Row, ranked
 from bpexp.sweeps.plan import Plan
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
@@ -23,8 +23,6 @@ from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import Life
 from bpexp.tracking.record import schedule
 
-DRAWN = 500
-"""Loss curves that a sweep's figure draws at most."""
 LARGEST = float(np.finfo(np.float64).max)
 """What MLflow keeps of an infinite metric in SQL."""
 
@@ -150,8 +148,7 @@ def _whole(runs: Sequence[StoredRun]) -> Iterator[StoredRun]:
 def rows(asked: Plan, found: Mapping[int, StoredRun], archive: Archive) -> dict[int, Row]:
     """The results of runs that are stored as if they had just been trained."""
     made = {index: _row(asked, index, run) for index, run in found.items()}
-    sound = [row for row in made.values() if row.outcome != Outcome.DIVERGED]
-    for row in sorted(sound, key=lambda row: (row.final_loss, row.index))[:DRAWN]:
+    for row in ranked(made.values())[:DRAWN]:
         losses = losses_of(found[row.index], archive)
         epochs = schedule(len(losses), 100)
         made[row.index] = replace(row, curve=(epochs, losses[np.subtract(epochs, 1)]))

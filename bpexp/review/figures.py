@@ -8,7 +8,7 @@ import numpy as np
 
 from bpexp.study.definition import Study
 from bpexp.study.measures import MEASURES
-from bpexp.sweeps.execute import Row
+from bpexp.sweeps.execute import DRAWN, Row
 from bpexp.sweeps.plan import Plan, shown
 from bpexp.typing import Array
 
@@ -65,8 +65,8 @@ def _curves(axes: "Axes", rows: Sequence[Row]) -> None:
     from matplotlib import colormaps
 
     colours = colormaps["viridis"]
-    for rank, row in reversed(list(enumerate(rows[:500]))):
-        colour = colours(0.95 * rank / max(1, min(len(rows), 500) - 1))
+    for rank, row in reversed(list(enumerate(rows[:DRAWN]))):
+        colour = colours(0.95 * rank / max(1, min(len(rows), DRAWN) - 1))
         axes.plot(*row.curve, color=colour, lw=1.4 if len(rows) <= MANY else 0.5, label=row.name)
     axes.set(xlabel="epoch", ylabel="loss per sample", yscale="log")
     axes.set_title("Loss, from best (dark) to worst (light)")

@@ -14,7 +14,7 @@ from bpexp.study import verdict
 from bpexp.study.definition import Study
 from bpexp.study.measures import MEASURES, Run
 from bpexp.study.verdict import Verdict
-from bpexp.sweeps.execute import Finished, Row
+from bpexp.sweeps.execute import Finished, Row, ranked
 from bpexp.sweeps.plan import shown
 from bpexp.tracking import environment
 from bpexp.tracking.contract import Metric, RunRecord
@@ -23,12 +23,6 @@ from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Finished runs by final loss, the lowest first; diverged and failed runs are left out."""
-    sound = [r for r in rows if r.final_loss is not None and r.outcome != "diverged"]
-    return sorted(sound, key=lambda r: (r.final_loss, r.index))
 
 
 def table(finished: Finished) -> "pd.DataFrame":

@@ -11,10 +11,10 @@ from rich.table import Table
 
 from bpexp.data import load
 from bpexp.review.screen import Screen
-from bpexp.review.summary import ranked, verdicts
+from bpexp.review.summary import verdicts
 from bpexp.study import verdict
 from bpexp.sweeps.cluster import Cluster
-from bpexp.sweeps.execute import Finished, Row
+from bpexp.sweeps.execute import Finished, Row, ranked
 from bpexp.sweeps.plan import Plan, shown
 from bpexp.sweeps.pool import workers
 from bpexp.tracking.read import FIGURES

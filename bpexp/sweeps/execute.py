@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from bpexp.engines import choose
 from bpexp.engines.choose import Pack
 from bpexp.reproduce import provenance
 from bpexp.reproduce.marks import marks
-from bpexp.results import Failure, TrainResult
+from bpexp.results import Failure, Outcome, TrainResult
 from bpexp.sweeps.cluster import Cluster
 from bpexp.sweeps.keeper import Keeper
 from bpexp.sweeps.plan import Plan
@@ -28,8 +28,14 @@ from bpexp.tracking.patience import TrackingError
 from bpexp.tracking.record import run_record, schedule
 from bpexp.typing import Array
 
+DRAWN = 500
+"""Loss curves in a sweep's figure at most; the others' are not kept."""
 
-@dataclass(frozen=True)
+Curve = tuple[Sequence[int], Array]
+NO_CURVE: Curve = ((), np.empty(0))
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of a sweep's results. ``curve`` is the thinned (epochs, losses)."""
 
@@ -46,7 +52,7 @@ class Row:
     test_loss: float | None = None
     test_accuracy: float | None = None
     lowest_validation_loss: float | None = None
-    curve: tuple[Sequence[int], Array] = field(default_factory=lambda: ((), np.empty(0)))
+    curve: Curve = NO_CURVE
 
 
 @dataclass(frozen=True)
@@ -138,10 +144,16 @@ def _train(
         results = train_all(_packs(plan, left, workers(n_jobs)), plan.configs, n_jobs)
     else:
         results = cluster.train_all(_packs(plan, left, cluster.size), plan.configs)
+    curves: list[Row] = []
     try:
         for pack in _interruptible(results):
             with _interrupts_held():
                 rows |= {r.index: r for r in _track(keeper, plan, pack, parent, started)}
+            curves += ranked(rows[index] for index, _ in pack)
+            if len(curves) > 2 * DRAWN:
+                curves = ranked(curves)
+                rows |= {r.index: replace(r, curve=NO_CURVE) for r in curves[DRAWN:]}
+                del curves[DRAWN:]
             for index, _ in pack:
                 progress(rows[index])
             if parent is None and isinstance(pack[0][1], TrainResult):
@@ -156,6 +168,12 @@ def _train(
         rows |= {row.index: row for row in _track(keeper, plan, cut, parent, started)}
     ordered = [rows[index] for index in sorted(rows)]
     return Finished(plan, ordered, interrupted, parent, single)
+
+
+def ranked(rows: Iterable[Row]) -> list[Row]:
+    """Finished runs by final loss, the lowest first; diverged and failed runs are left out."""
+    sound = [r for r in rows if r.final_loss is not None and r.outcome != Outcome.DIVERGED]
+    return sorted(sound, key=lambda r: (r.final_loss, r.index))
 
 
 def _unfinished(

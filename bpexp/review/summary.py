@@ -29,18 +29,27 @@ def table(finished: Finished) -> "pd.DataFrame":
     """One row a run, in the sweep's order: its id, settings, outcome and figures."""
     import pandas as pd
 
-    return pd.DataFrame(
-        {
-            "run_id": row.run_id,
-            **_row_name(finished, row),
-            "name": row.name,
-            **_settings(row),
-            "outcome": row.outcome,
-            "reason": row.reason,
-            **{key: getattr(row, key) for key in FIGURES},
-        }
-        for row in finished.rows
-    )  # fmt: skip
+    # Column by column: a dictionary a row would take several times the memory of the table.
+    columns: dict[str, list[object]] = {}
+    for place, row in enumerate(finished.rows):
+        for key, value in _entries(finished, row).items():
+            # Settings of another data set, say, are new here: nothing stands above them.
+            columns.setdefault(key, [math.nan] * place).append(value)
+        for values in columns.values():
+            values += [math.nan] * (place + 1 - len(values))
+    return pd.DataFrame(columns)
+
+
+def _entries(finished: Finished, row: Row) -> dict[str, object]:
+    return {
+        "run_id": row.run_id,
+        **_row_name(finished, row),
+        "name": row.name,
+        **_settings(row),
+        "outcome": row.outcome,
+        "reason": row.reason,
+        **{key: getattr(row, key) for key in FIGURES},
+    }
 
 
 def _row_name(finished: Finished, row: Row) -> dict[str, str]:

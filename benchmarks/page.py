@@ -94,15 +94,24 @@ def plot(parts: Mapping[str, Sequence[Table]]) -> Figure:
         colours = ["#2a78b5" if row.name.startswith("bpexp") else "#b8bec6" for row in shown]
         bars = axes.barh([r.name for r in shown], [r.median for r in shown], color=colours)
         axes.bar_label(bars, [_number(r.median) for r in shown], padding=3, fontsize=8)
-        axes.set(xscale="log", xlabel=table.unit)
+        medians = [row.median for row in shown]
+        least, most = min(medians), max(medians)
+        if most > 10 * least:
+            axes.set(xscale="log", xlim=(least / 3, most * 5), xlabel=f"{table.unit}, logarithmic")
+        else:
+            axes.set(xlim=(0, most * 1.2), xlabel=table.unit)
+        # The numbers stand beside the bars.
+        axes.set(xticks=[])
+        axes.set_xticks([], minor=True)
         axes.set_title(table.title, fontsize=10)
-        axes.margins(x=0.15)
         axes.spines[["top", "right"]].set_visible(False)
     for axes, table in zip(places[len(tables) :], grown, strict=False):
         runs = [int(row.name.split()[0].replace(",", "")) for row in table.rows]
         axes.plot(runs, [row.median for row in table.rows], "o-", color="#2a78b5")
         axes.set(xscale="log", yscale="log", xlabel="runs", ylabel=table.unit)
         axes.set_title(table.title, fontsize=10)
+        axes.set(yticks=[3, 5, 10, 20, 50], yticklabels=["3", "5", "10", "20", "50"])
+        axes.set_yticks([], minor=True)
         axes.grid(alpha=0.25)
     for axes in places[len(tables) + len(grown) :]:
         axes.set_axis_off()

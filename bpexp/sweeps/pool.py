@@ -138,7 +138,9 @@ def _parallel(
 
 
 def _in_worker(runs: tuple[int, ...], configs: Sequence[TrainConfig], engine: str) -> list[Indexed]:
-    places = attempt(range(len(runs)), configs, load_engine(engine))
+    # One that retries a run alone was not started with one BLAS thread.
+    with threadpool_limits(1, user_api="blas"):
+        places = attempt(range(len(runs)), configs, load_engine(engine))
     return [(runs[place], result) for place, result in places]
 
 

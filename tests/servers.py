@@ -218,3 +218,36 @@ def dask_cluster(folder, preload=None):
         yield cluster
     finally:
         cluster.stop()
+
+
+@contextlib.contextmanager
+def served(folder):
+    """The address that ``bpexp ui`` prints, once it answers; the server is ended after."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with subprocess.Popen(
+        [sys.executable, "-m", "bpexp", "ui", "--port", str(port)],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            address = process.stdout.readline().split()[0]
+            assert address.partition("/#/")[0] == f"http://127.0.0.1:{port}"
+            deadline = time.monotonic() + 300
+            while not answers(f"http://127.0.0.1:{port}/health"):
+                assert process.poll() is None, process.stderr.read()
+                assert time.monotonic() < deadline, "the server does not answer"
+            yield address
+        finally:
+            process.send_signal(signal.SIGTERM)
+            # Reads until nobody holds the pipes: a server left behind would be a timeout.
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM, said
+
+
+def answers(url):
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except OSError:
+        return False
+    return True

@@ -1,13 +1,8 @@
 """MLflow's pages on finished sweeps, in a real headless browser."""
 
 import shutil
-import signal
-import socket
 import struct
-import subprocess
-import sys
 import time
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +12,7 @@ from selenium import webdriver
 from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
+from servers import served
 
 pytestmark = [
     pytest.mark.long,
@@ -88,38 +84,6 @@ def pages(tmp_path):
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     yield Pages(driver, tmp_path)
     driver.quit()
-
-
-@contextmanager
-def served(folder):
-    """The address that ``bpexp ui`` prints, once it answers; the server is ended after."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with subprocess.Popen(
-        [sys.executable, "-m", "bpexp", "ui", "--port", str(port)],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        try:
-            address = process.stdout.readline().split()[0]
-            deadline = time.monotonic() + PATIENCE
-            while not answers(f"http://127.0.0.1:{port}/health"):
-                assert process.poll() is None, process.stderr.read()
-                assert time.monotonic() < deadline, "the server does not answer"
-            yield address
-        finally:
-            process.send_signal(signal.SIGTERM)
-            # Reads until nobody holds the pipes: a server left behind would be a timeout.
-            _, said = process.communicate(timeout=60)
-        assert process.returncode == 128 + signal.SIGTERM, said
-
-
-def answers(url):
-    try:
-        urllib.request.urlopen(url, timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("runs", SWEEPS)

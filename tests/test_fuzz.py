@@ -10,7 +10,7 @@ import random
 import re
 import shutil
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import chdir, closing, suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -393,12 +393,8 @@ def test_tables(fuzzed, record_property, tmp_path, monkeypatch):
 def pristine(tmp_path_factory):
     """A folder with a store: a sweep of two runs, and one with labels that a page could obey."""
     folder = tmp_path_factory.mktemp("pristine")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    with chdir(folder):
         bpexp.sweep(seed=range(2), epochs=4, engine="numpy")
-    finally:
-        os.chdir(before)
     return folder
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import mlflow
@@ -23,14 +24,10 @@ from bpexp.reproduce import verify
 def original(tmp_path_factory):
     """A folder with a store of six runs; one of them diverges to NaN, one is native."""
     folder = tmp_path_factory.mktemp("original")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    with chdir(folder):
         bpexp.sweep(seed=range(4), epochs=60)
         bpexp.sweep(model="regressor", seed=[9], lr=1e300, epochs=60)
         bpexp.sweep(numerics=["native"], epochs=60)
-    finally:
-        os.chdir(before)
     return folder
 
 

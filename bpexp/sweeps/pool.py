@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
@@ -79,21 +79,28 @@ class Cancelled(BaseException):
     """Raised in a thread whose results nobody waits for any more."""
 
 
-def _by_threads(
-    packs: Sequence[Pack], configs: Sequence[TrainConfig], n_workers: int
-) -> Iterator[list[Indexed]]:
-    engine, cancelled = load_engine("compiled"), threading.Event()
-    # Short runs are trained sooner than written: what is finished would fill the memory.
-    ahead = threading.Semaphore(AHEAD * n_workers)
+def interruptible(engine: Engine, is_cancelled: Callable[[], bool]) -> Engine:
+    """The engine, which raises Cancelled where it is called for nobody."""
 
-    def interruptible(*arguments):  # type: ignore[no-untyped-def]
-        if cancelled.is_set():
+    def advance(*arguments):  # type: ignore[no-untyped-def]
+        if is_cancelled():
             raise Cancelled
         return engine(*arguments)
 
+    return advance
+
+
+def _by_threads(
+    packs: Sequence[Pack], configs: Sequence[TrainConfig], n_workers: int
+) -> Iterator[list[Indexed]]:
+    cancelled = threading.Event()
+    engine = interruptible(load_engine("compiled"), cancelled.is_set)
+    # Short runs are trained sooner than written: what is finished would fill the memory.
+    ahead = threading.Semaphore(AHEAD * n_workers)
+
     def trained(runs: Sequence[int]) -> list[Indexed]:
         ahead.acquire()
-        return attempt(runs, configs, interruptible)
+        return attempt(runs, configs, engine)
 
     with parallel_config("threading", n_jobs=min(n_workers, len(packs))):
         pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")

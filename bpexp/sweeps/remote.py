@@ -14,15 +14,11 @@ from bpexp.data import Dataset
 from bpexp.engines.choose import load_engine
 from bpexp.reproduce import fingerprint
 from bpexp.results import Failure, Outcome, TrainResult, Validation
-from bpexp.sweeps.pool import Indexed, attempt
+from bpexp.sweeps.pool import Cancelled, Indexed, attempt, interruptible
 from bpexp.typing import Array
 
 Plain = Mapping[str, Any]
 PARTS = ("X", "Y", "X_validation", "Y_validation", "X_test", "Y_test")
-
-
-class Cancelled(BaseException):
-    """Raised in a worker's thread whose result nobody waits for any more."""
 
 
 def arithmetics() -> dict[str, str]:
@@ -76,14 +72,8 @@ def _train(
         return [(place, failed) for place in range(len(configs))]
     parts = dict(zip(PARTS, arrays, strict=True))
     dataset = Dataset(name="", **parts, inputs=(), targets=(), classes=classes)
-    advance = load_engine(engine)
-
-    def interruptible(*arguments):  # type: ignore[no-untyped-def]
-        if _is_cancelled(key):
-            raise Cancelled
-        return advance(*arguments)
-
-    return attempt(range(len(parsed)), parsed, interruptible, dataset)
+    advance = interruptible(load_engine(engine), lambda: _is_cancelled(key))
+    return attempt(range(len(parsed)), parsed, advance, dataset)
 
 
 def _is_cancelled(key: str) -> bool:

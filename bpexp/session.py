@@ -53,7 +53,7 @@ def resume(
             resume.check(archive.find(sweep.run_id), ended)
             upkeep.reopen(archive.client, sweep.run_id)
         with _to_go_on(command):
-            _, tracker = _open(store, experiment)
+            tracker = _open(store, experiment)
             resume.unspool(plan, archive, tracker, sweep.run_id)
             rows = _reused(plan, archive, tracker, sweep.run_id)
         return Beginning(tracker, sweep.run_id, command, rows)
@@ -91,34 +91,33 @@ def _carry_out(
     return finished
 
 
-def _open(store: Store, experiment: str) -> "tuple[Archive, Tracker]":
+def _open(store: Store, experiment: str) -> "Tracker":
     """The experiment, made if it is not there, without runs that dead processes left open."""
     from bpexp.tracking import upkeep
-    from bpexp.tracking.archive import open_archive
-    from bpexp.tracking.choice import choose
-    from bpexp.tracking.store import experiment_id
+    from bpexp.tracking.choice import open_tracker
 
-    archive = open_archive(store, experiment)
-    tracker = choose(archive.client, experiment_id(archive.client, store, experiment))
-    upkeep.close_orphans(archive.client, tracker.experiment_id)
-    return archive, tracker
+    tracker = open_tracker(store, experiment)
+    upkeep.close_orphans(tracker)
+    return tracker
 
 
 def _single(store: Store, plan: Plan, started: int) -> Beginning:
-    return Beginning(_open(store, plan.session.tracking.experiment)[1])
+    return Beginning(_open(store, plan.session.tracking.experiment))
 
 
 def _sweep(store: Store, plan: Plan, started: int) -> Beginning:
     """The parent of a new sweep, with all that is needed to resume it."""
     from bpexp.reproduce import provenance
-    from bpexp.tracking import upkeep
+    from bpexp.tracking.archive import open_archive
 
-    archive, tracker = _open(store, plan.session.tracking.experiment)
+    experiment = plan.session.tracking.experiment
+    tracker = _open(store, experiment)
     parent = tracker.open_run(sweep_name(plan), started, provenance.sweep_tags(plan))
-    command = store.resume_command(parent, plan.session.tracking.experiment)
+    command = store.resume_command(parent, experiment)
     with _to_go_on(command):
-        upkeep.add_files(archive.client, parent, provenance.sweep_files(plan))
-        rows = _reused(plan, archive, tracker, parent) if plan.session.reuse else {}
+        tracker.add_files(parent, provenance.sweep_files(plan))
+        archive = open_archive(store, experiment) if plan.session.reuse else None
+        rows = _reused(plan, archive, tracker, parent) if archive else {}
     return Beginning(tracker, parent, command, rows)
 
 

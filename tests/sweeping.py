@@ -17,7 +17,8 @@ TRACKERS = {
 }
 HALTS = {
     # After its plan is stored, before anything is trained.
-    "planned": "from bpexp.tracking import upkeep; halt(upkeep, 'add_files')",
+    "planned": "from bpexp.tracking.bulk import BulkTracker; halt(BulkTracker, 'add_files')\n"
+    "from bpexp.tracking.client import ClientTracker; halt(ClientTracker, 'add_files')",
     # After the first pack of runs is in the store.
     "tracked": "from bpexp.tracking.bulk import BulkTracker; halt(BulkTracker, 'record_many')\n"
     "from bpexp.tracking.client import ClientTracker; halt(ClientTracker, 'record_many')",

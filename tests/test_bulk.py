@@ -17,6 +17,7 @@ from bpexp.tracking.choice import choose
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
 from bpexp.tracking.patience import Patience, TrackingError
+from bpexp.tracking.rows import Experiment
 from bpexp.tracking.store import connect, experiment_id, locate
 
 XOR = DatasetInput("xor", "0" * 32, '{"uri": "xor"}', "{}", '{"num_rows": 4}')
@@ -93,7 +94,7 @@ def both(store):
     """The same sweep, written in bulk and by the client into two experiments of one store."""
     client = connect(store)
     trackers = [
-        BulkTracker(client, sql(client), experiment_id(client, store, "bulk")),
+        bulk(client, experiment_id(client, store, "bulk")),
         ClientTracker(client, experiment_id(client, store, "client")),
     ]
     for tracker in trackers:
@@ -105,6 +106,11 @@ def both(store):
 
 def sql(client):
     return client._tracking_client.store
+
+
+def bulk(client, experiment, patience=None):
+    location = client.get_experiment(experiment).artifact_location
+    return BulkTracker(sql(client).engine, Experiment(experiment, location), patience)
 
 
 def read(client, run, names):
@@ -244,7 +250,7 @@ def test_a_locked_store_is_waited_for(sqlite_store):
             lock.release()
 
     patience = Patience(busy_ms=1, pause=pause)
-    tracker = BulkTracker(client, sql(client), experiment, patience)
+    tracker = bulk(client, experiment, patience)
     lock = Locked(sqlite_store)
     (run_id,) = tracker.record_many([RECORDS[1]], None)
     assert pauses == [0.1, 0.2, 0.4]
@@ -255,7 +261,7 @@ def test_a_locked_store_is_waited_for(sqlite_store):
 def test_a_store_that_stays_locked_is_one_sentence_and_no_run(sqlite_store):
     client = connect(sqlite_store)
     experiment = experiment_id(client, sqlite_store, "stays locked")
-    tracker = BulkTracker(client, sql(client), experiment, Patience(seconds=0, busy_ms=1))
+    tracker = bulk(client, experiment, Patience(seconds=0, busy_ms=1))
     lock = Locked(sqlite_store)
     said = r"^The store could not be used: database is locked\.$"
     with pytest.raises(TrackingError, match=said):
@@ -269,7 +275,7 @@ def test_a_run_is_invisible_where_an_artifact_cannot_be_written(sqlite_store, tm
     client = connect(sqlite_store)
     (tmp_path / "place").write_text("a file, not a folder")
     experiment = client.create_experiment("no place", (tmp_path / "place/artifacts").as_uri())
-    tracker = BulkTracker(client, sql(client), experiment)
+    tracker = bulk(client, experiment)
     with pytest.raises(TrackingError, match=r"^An artifact could not be written: .*Not a dir.*\.$"):
         tracker.record_many([PLAIN, RECORDS[1]], None)
     assert client.search_runs([experiment]) == []
@@ -278,7 +284,7 @@ def test_a_run_is_invisible_where_an_artifact_cannot_be_written(sqlite_store, tm
 def test_artifacts_are_removed_where_a_later_one_cannot_be_written(sqlite_store, tmp_path):
     client = connect(sqlite_store)
     experiment = client.create_experiment("half", tmp_path.as_uri())
-    tracker = BulkTracker(client, sql(client), experiment)
+    tracker = bulk(client, experiment)
     runs = [replace(PLAIN, artifacts={"a": b"1"}), replace(PLAIN, artifacts={"no/folder": b"1"})]
     with pytest.raises(TrackingError, match="An artifact could not be written"):
         tracker.record_many(runs, None)
@@ -288,7 +294,7 @@ def test_artifacts_are_removed_where_a_later_one_cannot_be_written(sqlite_store,
 def test_a_transaction_that_was_committed_unheard_is_not_repeated(sqlite_store, monkeypatch):
     client = connect(sqlite_store)
     experiment = experiment_id(client, sqlite_store, "unheard")
-    tracker = BulkTracker(client, sql(client), experiment, Patience(pause=lambda seconds: None))
+    tracker = bulk(client, experiment, Patience(pause=lambda seconds: None))
     engine, lost = sql(client).engine, []
 
     def lose_the_answer(connection):
@@ -312,9 +318,7 @@ def test_postgresql_that_restarts_is_waited_for(tmp_path):
         store = locate(server.uri, tmp_path, {})
         client = connect(store)
         experiment = experiment_id(client, store, "restart")
-        tracker = BulkTracker(
-            client, sql(client), experiment, Patience(pause=lambda seconds: server.start())
-        )
+        tracker = bulk(client, experiment, Patience(pause=lambda seconds: server.start()))
         parent = tracker.open_run("sweep", 1, {})
         server.stop()
         ids = tracker.record_many(RECORDS, parent)
@@ -329,7 +333,7 @@ def test_a_connection_that_breaks_in_a_transaction_is_made_again(postgresql_stor
     client = connect(postgresql_store)
     experiment = experiment_id(client, postgresql_store, "broken")
     pauses = []
-    tracker = BulkTracker(client, sql(client), experiment, Patience(pause=pauses.append))
+    tracker = bulk(client, experiment, Patience(pause=pauses.append))
     engine, other = sql(client).engine, sqlalchemy.create_engine(postgresql_store.uri)
 
     def terminate(connection):

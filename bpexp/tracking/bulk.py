@@ -3,111 +3,143 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from bpexp.tracking.client import ClientTracker
+from bpexp.tracking import rows
 from bpexp.tracking.contract import RunRecord
 from bpexp.tracking.patience import Patience, TrackingError
+from bpexp.tracking.rows import Experiment
+from bpexp.tracking.store import Store
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
-SCHEMAS = {"dc11669786a5": "MLflow 3.17"}
-"""Schema versions (Alembic's) whose tables this module was tested with."""
+T = TypeVar("T")
+
+SCHEMAS = {"dc11669786a5": "3.17"}
+"""Schema versions (Alembic's) whose tables this module was tested with, and their MLflow."""
 
 DRIVERS = ("pysqlite", "psycopg")
 """SQLAlchemy's drivers for SQLite and PostgreSQL that it was tested with."""
 
 
-def refusal(store: object) -> str | None:
-    """Why this store of MLflow's cannot be written in bulk; None if it can."""
-    import sqlalchemy
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    # A subclass, MLflow's workspaces for one, may write more than is known here.
-    if type(store) is not SqlAlchemyStore:
-        return f"a {type(store).__name__} is not a plain SQL store"
-    driver = store.engine.dialect.driver
+def refusal(engine: "Engine") -> str | None:
+    """Why a database with MLflow's tables cannot be written in bulk; None if it can."""
+    driver = engine.dialect.driver
     if driver not in DRIVERS:
         return f"the driver {driver} is not one of {', '.join(DRIVERS)}"
-    with store.engine.connect() as connection:
-        version = connection.scalar(sqlalchemy.text("SELECT version_num FROM alembic_version"))
-    if version not in SCHEMAS:
-        return f"the schema version {version} is not one that was tested ({', '.join(SCHEMAS)})"
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if found not in SCHEMAS:
+        return f"the schema version {found} is not one that was tested ({', '.join(SCHEMAS)})"
     return None
 
 
+def known(store: Store, experiment: str) -> "BulkTracker | None":
+    """The tracker where database and experiment are there, artifacts are files and the MLflow
+    that is installed is the one that was tested; None where MLflow itself is to look at them.
+    """
+    if (
+        not store.uri.startswith(("sqlite", "postgresql"))
+        or "MLFLOW_ENABLE_WORKSPACES" in os.environ
+    ):
+        return None
+    if store.uri.startswith("sqlite") and not Path(store.uri.removeprefix("sqlite:///")).exists():
+        return None
+    if not version("mlflow").startswith(tuple(f"{tested}." for tested in SCHEMAS.values())):
+        return None
+    import sqlalchemy
+
+    try:
+        engine = sqlalchemy.create_engine(store.uri, pool_pre_ping=True)
+        if refusal(engine) is not None:
+            return None
+        with engine.connect() as connection:
+            found = rows.experiment(connection, experiment)
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError):
+        return None
+    if found is None or not found.location.startswith("file:///"):
+        return None
+    return BulkTracker(engine, found)
+
+
 class BulkTracker:
-    """See ``contract.Tracker``. For SQL stores where ``refusal`` is None.
+    """See ``contract.Tracker``. For databases where ``refusal`` is None.
 
     Artifacts are written before the transaction that makes their runs visible. A process
     that is killed in between leaves files that no run names, never a run without files.
     """
 
     def __init__(
-        self,
-        client: "MlflowClient",
-        store: "SqlAlchemyStore",
-        experiment_id: str,
-        patience: Patience | None = None,
+        self, engine: "Engine", experiment: Experiment, patience: Patience | None = None
     ) -> None:
-        self.experiment_id = experiment_id
+        self.experiment_id, self._location = experiment
         self._patience = patience or Patience()
-        self._engine = store.engine
-        self._location = client.get_experiment(experiment_id).artifact_location
-        self._parents = ClientTracker(client, experiment_id, patience=self._patience)
+        self._engine = engine
 
     def open_run(self, name: str, started: int, tags: Mapping[str, str]) -> str:
         """See ``Tracker.open_run``."""
-        return self._parents.open_run(name, started, tags)
+        return self._insert([RunRecord(name, "RUNNING", started, started, tags=tags)], None)[0]
+
+    def running(self) -> dict[str, dict[str, str]]:
+        """See ``Tracker.running``."""
+        return self._read(lambda connection: rows.running(connection, int(self.experiment_id)))
+
+    def add_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        """See ``Tracker.add_files``."""
+        home = self._read(lambda connection: rows.home(connection, run_id))
+        folder = _local(home)
+        if folder is None:
+            self._patience.attempt(lambda: _upload(home, files))
+            return
+        try:
+            os.makedirs(folder, exist_ok=True)
+            _write_files(folder, files)
+        except OSError as error:
+            raise _unwritten(error) from error
 
     def close_run(self, run_id: str, run: RunRecord) -> None:
         """See ``Tracker.close_run``."""
-        self._parents.close_run(run_id, run)
+        values = rows.of_ending(run, run_id)
+        if run.artifacts:
+            self.add_files(run_id, run.artifacts)
+
+        def write(connection: "Connection") -> None:
+            rows.merge(connection, values)
+            rows.end(connection, run_id, run)
+
+        self._write(write)
 
     def tag_many(self, run_ids: Sequence[str], key: str, value: str) -> None:
         """See ``Tracker.tag_many``."""
-        from bpexp.tracking import rows
-
         values = [(run_id, rows.checked(key), value) for run_id in run_ids]
-
-        def write() -> None:
-            with self._engine.connect() as connection:
-                self._prepare(connection)
-                rows.insert(connection, {rows.TAGS: values})
-                connection.commit()
-
-        self._patience.attempt(write)
+        self._write(lambda connection: rows.insert(connection, {rows.TAGS: values}))
 
     def record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
         """See ``Tracker.record_many``."""
-        if not runs:
-            return []
-        from bpexp.tracking import rows
+        return self._insert(runs, parent) if runs else []
 
+    def _insert(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
         # Random, but ascending: MLflow lists runs of one start by id, and indexes fill in order.
         ids = sorted(uuid4().hex for _ in runs)
         homes = [_home(self._location, run_id) for run_id in ids]
         values = rows.of_runs(runs, ids, homes, int(self.experiment_id), parent)
         write_artifacts(homes, [run.artifacts for run in runs], self._patience)
 
-        def write() -> None:
-            with self._engine.connect() as connection:
-                self._prepare(connection)
-                # A connection may break after the store had committed.
-                if not rows.are_there(connection, ids[0]):
-                    rows.insert(connection, values)
-                    rows.insert_inputs(connection, runs, ids, int(self.experiment_id))
-                    connection.commit()
+        def write(connection: "Connection") -> None:
+            # A connection may break after the store had committed.
+            if not rows.are_there(connection, ids[0]):
+                rows.insert(connection, values)
+                rows.insert_inputs(connection, runs, ids, int(self.experiment_id))
 
         try:
-            self._patience.attempt(write)
+            self._write(write)
         except TrackingError:
             self._forget(ids, homes)
             raise
@@ -117,12 +149,29 @@ class BulkTracker:
         """Remove artifacts of runs that are seen not to be in the store."""
         from sqlalchemy.exc import SQLAlchemyError
 
-        from bpexp.tracking import rows
-
         with suppress(SQLAlchemyError), self._engine.connect() as connection:
             if not rows.are_there(connection, ids[0]):
                 for folder in filter(None, map(_local, homes)):
                     shutil.rmtree(folder.parent, ignore_errors=True)
+
+    def _read(self, find: Callable[["Connection"], T]) -> T:
+        def read() -> T:
+            with self._engine.connect() as connection:
+                self._prepare(connection)
+                return find(connection)
+
+        return self._patience.attempt(read)
+
+    def _write(self, put: Callable[["Connection"], None]) -> None:
+        """One transaction, repeated where the store was locked or away."""
+
+        def write() -> None:
+            with self._engine.connect() as connection:
+                self._prepare(connection)
+                put(connection)
+                connection.commit()
+
+        self._patience.attempt(write)
 
     def _prepare(self, connection: "Connection") -> None:
         """The settings MLflow gives its own SQLite sessions, but for the patience."""
@@ -136,6 +185,9 @@ class BulkTracker:
 
 def _home(location: str, run_id: str) -> str:
     """A run's artifact URI below its experiment's, as MLflow's SQL store forms it."""
+    parts = urlsplit(location)
+    if parts.scheme == "file" and not (parts.query or parts.fragment):
+        return f"{location.rstrip('/')}/{run_id}/artifacts"
     from mlflow.utils.uri import append_to_uri_path
 
     return str(append_to_uri_path(location, run_id, "artifacts"))  # type: ignore[no-untyped-call]
@@ -143,6 +195,9 @@ def _home(location: str, run_id: str) -> str:
 
 def _local(home: str) -> Path | None:
     """The folder that an artifact URI means, None if it is not on this machine."""
+    parts = urlsplit(home)
+    if parts.scheme == "file" and not (parts.netloc or parts.query or parts.fragment):
+        return Path(unquote(parts.path))
     from mlflow.utils.file_utils import local_file_uri_to_path
     from mlflow.utils.uri import is_local_uri
 
@@ -171,8 +226,11 @@ def write_artifacts(
     except (OSError, TrackingError) as error:
         for folder in made:
             shutil.rmtree(folder, ignore_errors=True)
-        said = str(error).rstrip(".")
-        raise TrackingError(f"An artifact could not be written: {said}.") from error
+        raise _unwritten(error) from error
+
+
+def _unwritten(error: Exception) -> TrackingError:
+    return TrackingError(f"An artifact could not be written: {str(error).rstrip('.')}.")
 
 
 def _upload(home: str, files: Mapping[str, bytes]) -> None:

@@ -69,6 +69,24 @@ class ClientTracker:
                 return str(run.info.run_id)
         return None
 
+    def running(self) -> dict[str, dict[str, str]]:
+        """See ``Tracker.running``."""
+        found: dict[str, dict[str, str]] = {}
+        token: str | None = None
+        while token != "":
+            page = self._attempt(
+                lambda token=token: self._client.search_runs(  # type: ignore[misc]
+                    [self.experiment_id], "attributes.status = 'RUNNING'", page_token=token
+                )
+            )
+            found |= {run.info.run_id: run.data.tags for run in page}
+            token = page.token or ""
+        return found
+
+    def add_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        """See ``Tracker.add_files``."""
+        self._attempt(lambda: log_files(self._client, run_id, files))
+
     def record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
         """See ``Tracker.record_many``."""
         errors: list[TrackingError] = []
@@ -127,7 +145,7 @@ class ClientTracker:
 
     def _complete(self, run_id: str, run: RunRecord, tags: Mapping[str, str]) -> None:
         if run.artifacts:
-            self._attempt(lambda: log_files(self._client, run_id, run.artifacts))
+            self.add_files(run_id, run.artifacts)
         self._log_values(run_id, run, tags)
         if run.dataset is not None:
             self._log_dataset(run_id, run)

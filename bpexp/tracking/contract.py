@@ -48,15 +48,23 @@ class Tracker(Protocol):
     ``open_run`` makes a run that is RUNNING, the parent of a sweep. ``record_many`` writes
     finished runs whole: each becomes visible as FINISHED only after all its parts are
     there. ``close_run`` adds a parent's parts and ends it. ``tag_many`` puts one tag, which
-    none of them has yet, on many runs. A store that is locked or away is waited for. All raise
-    TrackingError where the store does not take what it is given; where it took some of many
-    runs, the error's ``written`` says which.
+    none of them has yet, on many runs. ``running`` finds what is open. A store that is locked or
+    away is waited for. All raise TrackingError where the store does not take what it is given;
+    where it took some of many runs, the error's ``written`` says which.
     """
 
     experiment_id: str
 
     def open_run(self, name: str, started: int, tags: Mapping[str, str]) -> str:
         """Returns the new run's id."""
+        ...
+
+    def running(self) -> Mapping[str, Mapping[str, str]]:
+        """Returns the tags of the experiment's open runs, by their ids."""
+        ...
+
+    def add_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        """Adds artifacts to an open run."""
         ...
 
     def record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:

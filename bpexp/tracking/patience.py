@@ -1,6 +1,7 @@
 """Waiting for a store that another process keeps locked, or that is not there for a while."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -59,14 +60,11 @@ class Patience:
 
         Raises TrackingError when the patience has run out or the error is of another kind.
         """
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
         deadline, delay = time.monotonic() + self.seconds, 0.1
         while True:
             try:
                 return action()
-            except (MlflowException, SQLAlchemyError, OSError) as error:
+            except _of_stores() as error:
                 if not passes(error):
                     raise refused(error) from error
                 if time.monotonic() + delay > deadline:
@@ -76,6 +74,18 @@ class Patience:
                     ) from error
             self.pause(delay)
             delay = min(2 * delay, 5.0)
+
+
+def _of_stores() -> tuple[type[Exception], ...]:
+    """The errors of stores. A package that was not imported, which takes seconds, raised none."""
+    kinds: list[type[Exception]] = [OSError]
+    for module, name in (
+        ("mlflow.exceptions", "MlflowException"),
+        ("sqlalchemy.exc", "SQLAlchemyError"),
+    ):
+        if module in sys.modules:
+            kinds.append(getattr(sys.modules[module], name))
+    return tuple(kinds)
 
 
 def passes(error: BaseException) -> bool:

@@ -1,43 +1,38 @@
 """Finished runs as rows of MLflow's tables, as MLflow's own store would write them.
 
 What is written follows ``create_run``, ``log_batch``, ``log_inputs`` and
-``update_run_info`` of ``mlflow.store.tracking.sqlalchemy_store`` in MLflow 3.17.
+``update_run_info`` of ``mlflow.store.tracking.sqlalchemy_store`` in MLflow 3.17, which is
+not imported: that takes longer than to train and track a short run.
 """
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
-
-from mlflow.store.tracking.dbmodels import models
 
 from bpexp.tracking import limits
 from bpexp.tracking.contract import DatasetInput, RunRecord
 from bpexp.tracking.patience import refused
+from bpexp.tracking.store import before_mlflow
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection
 
 Row = tuple[Any, ...]
-Rows = dict["Table", list[Row]]
+Rows = dict[str, list[Row]]
 """Rows by table; their values are in the order of ``COLUMNS``."""
 
 LARGEST = 1.7976931348623157e308
 """What MLflow stores for an infinite metric, as SQL has no infinities."""
 
 
-def _table(model: type) -> "Table":
-    return model.__table__  # type: ignore[attr-defined,no-any-return]
-
-
-RUNS, PARAMS, TAGS = _table(models.SqlRun), _table(models.SqlParam), _table(models.SqlTag)
-METRICS, LATEST = _table(models.SqlMetric), _table(models.SqlLatestMetric)
-DATASETS = _table(models.SqlDataset)
-INPUTS, INPUT_TAGS = _table(models.SqlInput), _table(models.SqlInputTag)
+RUNS, PARAMS, TAGS, METRICS, LATEST = "runs", "params", "tags", "metrics", "latest_metrics"
+DATASETS, INPUTS, INPUT_TAGS = "datasets", "inputs", "input_tags"
 
 _METRIC = ("run_uuid", "key", "value", "timestamp", "step", "is_nan")
-COLUMNS: dict["Table", tuple[str, ...]] = {
+COLUMNS: dict[str, tuple[str, ...]] = {
     RUNS: (
         "run_uuid", "name", "artifact_uri", "experiment_id", "user_id", "status", "start_time",
         "end_time", "deleted_time", "lifecycle_stage", "source_type", "source_name",
@@ -51,7 +46,30 @@ COLUMNS: dict["Table", tuple[str, ...]] = {
         "input_uuid", "source_type", "source_id", "destination_type", "destination_id", "step",
     ),
     INPUT_TAGS: ("input_uuid", "name", "value"),
+    DATASETS: (
+        "dataset_uuid", "experiment_id", "name", "digest", "dataset_source_type",
+        "dataset_source", "dataset_schema", "dataset_profile",
+    ),
 }  # fmt: skip
+
+_LATER = "(excluded.step, excluded.timestamp, excluded.value)"
+MEETING = {
+    TAGS: "(key, run_uuid) DO UPDATE SET value = excluded.value",
+    LATEST: "(key, run_uuid) DO UPDATE SET value = excluded.value, step = excluded.step, "
+    "timestamp = excluded.timestamp, is_nan = excluded.is_nan WHERE "
+    f"{_LATER} > (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)",
+}
+"""What becomes of a row that meets one of its key; in other tables the old one stays."""
+
+PLAIN_KEY = re.compile(r"\w[\w.\-]{0,199}")
+"""Keys that MLflow is known to take."""
+
+
+class Experiment(NamedTuple):
+    """An experiment that is not deleted, and the URI below which its artifacts are."""
+
+    experiment_id: str
+    location: str
 
 
 def of_runs(
@@ -63,7 +81,8 @@ def of_runs(
 ) -> Rows:
     """The rows of all runs but for their data sets, in an order that foreign keys bear.
 
-    ``homes`` are the runs' artifact URIs. Raises TrackingError for a key MLflow refuses.
+    ``homes`` are the runs' artifact URIs. A run that is RUNNING has no end. Raises TrackingError
+    for a key MLflow refuses.
     """
     rows: Rows = {table: [] for table in (RUNS, PARAMS, TAGS, METRICS, LATEST)}
     for run, run_id, home in zip(runs, ids, homes, strict=True):
@@ -72,17 +91,30 @@ def of_runs(
             tags["mlflow.parentRunId"] = parent
         tags["mlflow.runName"] = name
         user = tags.get("mlflow.user", "unknown")
+        ended = None if run.status == "RUNNING" else run.ended
         rows[RUNS].append((
             run_id, name, home, experiment, user, run.status, run.started,
-            run.ended, None, "active", "UNKNOWN", "", "", "",
+            ended, None, "active", "UNKNOWN", "", "", "",
         ))  # fmt: skip
-        params = limits.params(run.params)
-        rows[PARAMS] += [(run_id, checked(key), value) for key, value in params.items()]
-        rows[TAGS] += [(run_id, checked(key), value) for key, value in tags.items()]
-        points, latest = _metrics(run, run_id)
-        rows[METRICS] += points
-        rows[LATEST] += latest
+        for table, values in _values(run, tags, run_id).items():
+            rows[table] += values
     return rows
+
+
+def of_ending(run: RunRecord, run_id: str) -> Rows:
+    """The rows that a run which is in the store gets when it ends."""
+    return _values(run, limits.tags(run.tags), run_id)
+
+
+def _values(run: RunRecord, tags: Mapping[str, str], run_id: str) -> Rows:
+    params = limits.params(run.params)
+    points, latest = _metrics(run, run_id)
+    return {
+        PARAMS: [(run_id, checked(key), value) for key, value in params.items()],
+        TAGS: [(run_id, checked(key), value) for key, value in tags.items()],
+        METRICS: points,
+        LATEST: latest,
+    }
 
 
 def _metrics(run: RunRecord, run_id: str) -> tuple[list[Row], list[Row]]:
@@ -108,6 +140,9 @@ def _metrics(run: RunRecord, run_id: str) -> tuple[list[Row], list[Row]]:
 @cache
 def checked(key: str) -> str:
     """A key of a parameter, metric or tag. Raises TrackingError if MLflow refuses it."""
+    if PLAIN_KEY.fullmatch(key):
+        return key
+    before_mlflow()
     from mlflow.exceptions import MlflowException
     from mlflow.utils.validation import _validate_param
 
@@ -120,8 +155,46 @@ def checked(key: str) -> str:
 
 def are_there(connection: "Connection", run_id: str) -> bool:
     """Whether the run is in the store."""
-    found = RUNS.select().with_only_columns(RUNS.c.run_uuid).where(RUNS.c.run_uuid == run_id)
-    return connection.scalar(found) is not None
+    return bool(_select(connection, "1 FROM runs WHERE run_uuid = :run", run=run_id))
+
+
+def experiment(connection: "Connection", name: str) -> Experiment | None:
+    """The experiment of that name, None where there is none or it is deleted."""
+    found = _select(
+        connection,
+        "experiment_id, artifact_location FROM experiments "
+        "WHERE name = :name AND lifecycle_stage = 'active'",
+        name=name,
+    )
+    return Experiment(str(found[0][0]), found[0][1]) if found else None
+
+
+def home(connection: "Connection", run_id: str) -> str:
+    """A run's artifact URI."""
+    ((uri,),) = _select(connection, "artifact_uri FROM runs WHERE run_uuid = :run", run=run_id)
+    return str(uri)
+
+
+def running(connection: "Connection", experiment: int) -> dict[str, dict[str, str]]:
+    """The tags of an experiment's open runs by their ids."""
+    found = _select(
+        connection,
+        "runs.run_uuid, tags.key, tags.value "
+        "FROM runs LEFT JOIN tags ON tags.run_uuid = runs.run_uuid "
+        "WHERE experiment_id = :experiment AND status = 'RUNNING' AND lifecycle_stage = 'active'",
+        experiment=experiment,
+    )
+    tags: dict[str, dict[str, str]] = {}
+    for run_id, key, value in found:
+        tags.setdefault(run_id, {}).update({} if key is None else {key: value})
+    return tags
+
+
+def _select(connection: "Connection", what: str, **values: object) -> Sequence[Row]:
+    import sqlalchemy
+
+    found = connection.execute(sqlalchemy.text(f"SELECT {what}"), values)
+    return [tuple(row) for row in found]
 
 
 def insert(connection: "Connection", rows: Rows) -> None:
@@ -134,7 +207,32 @@ def insert(connection: "Connection", rows: Rows) -> None:
     write = {"pysqlite": _execute_many, "psycopg": _copy}[connection.dialect.driver]
     for table, values in rows.items():
         if values:
-            write(connection, table.name, [quote(name) for name in COLUMNS[table]], values)
+            write(connection, table, [quote(name) for name in COLUMNS[table]], values)
+
+
+def merge(connection: "Connection", rows: Rows) -> None:
+    """Put rows into the store that may meet others of their keys; the caller commits."""
+    import sqlalchemy
+
+    quote = connection.dialect.identifier_preparer.quote
+    for table, values in rows.items():
+        names = COLUMNS[table]
+        columns, marks = ", ".join(map(quote, names)), ", ".join(f":{name}" for name in names)
+        statement = sqlalchemy.text(
+            f"INSERT INTO {table} ({columns}) VALUES ({marks}) "
+            f"ON CONFLICT {MEETING.get(table, 'DO NOTHING')}"
+        )
+        for row in values:
+            connection.execute(statement, dict(zip(names, row, strict=True)))
+
+
+def end(connection: "Connection", run_id: str, run: RunRecord) -> None:
+    """Give a run its status and its end; the caller commits."""
+    import sqlalchemy
+
+    change = "UPDATE runs SET status = :status, end_time = :ended WHERE run_uuid = :run"
+    values = {"status": run.status, "ended": run.ended, "run": run_id}
+    connection.execute(sqlalchemy.text(change), values)
 
 
 def _execute_many(
@@ -166,7 +264,7 @@ def _copy(connection: "Connection", table: str, columns: list[str], values: list
 def insert_inputs(
     connection: "Connection", runs: Sequence[RunRecord], ids: Sequence[str], experiment: int
 ) -> None:
-    """Put the runs' data sets and the runs' ties to them into the store; the caller commits."""
+    """Put the runs' data sets and new runs' ties to them into the store; the caller commits."""
     datasets = {run.dataset for run in runs if run.dataset is not None}
     known = {data: _dataset_uuid(connection, data, experiment) for data in datasets}
     rows: Rows = {INPUTS: [], INPUT_TAGS: []}
@@ -180,20 +278,12 @@ def insert_inputs(
 
 def _dataset_uuid(connection: "Connection", data: DatasetInput, experiment: int) -> str:
     """The data set's row, made if it is not there; two processes may do so at once."""
-    import sqlalchemy
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    dialect = {"sqlite": sqlite, "postgresql": postgresql}[connection.dialect.name]
-    row = {
-        "dataset_uuid": uuid4().hex, "experiment_id": experiment, "name": data.name,
-        "digest": data.digest, "dataset_source_type": "local", "dataset_source": data.source,
-        "dataset_schema": data.schema, "dataset_profile": data.profile,
-    }  # fmt: skip
-    connection.execute(dialect.insert(DATASETS).values(row).on_conflict_do_nothing())
-    columns = DATASETS.c
-    same = sqlalchemy.select(columns.dataset_uuid).where(
-        columns.experiment_id == experiment,
-        columns.name == data.name,
-        columns.digest == data.digest,
-    )
-    return str(connection.scalar(same))
+    row = (uuid4().hex, experiment, data.name, data.digest, "local", *data[2:])
+    merge(connection, {DATASETS: [row]})
+    ((found,),) = _select(
+        connection,
+        "dataset_uuid FROM datasets "
+        "WHERE experiment_id = :experiment AND name = :name AND digest = :digest",
+        experiment=experiment, name=data.name, digest=data.digest,
+    )  # fmt: skip
+    return str(found)

@@ -83,14 +83,7 @@ def connect(store: Store) -> "MlflowClient":
     A locked SQLite file is waited for; a server must be there. Raises ConfigError where the
     store cannot be opened.
     """
-    _hold_logs()
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Otherwise a server's address is printed once for every run, after one more request.
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    # Its bars would stand between our lines, where tqdm happens to be installed.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # Waiting is ours: MLflow's own would come on top, minutes of it for each request.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    before_mlflow()
     from bpexp.tracking.patience import Patience, TrackingError
 
     patience = Patience() if store.uri.startswith("sqlite") else Patience(seconds=0)
@@ -102,6 +95,18 @@ def connect(store: Store) -> "MlflowClient":
         raise ConfigError(
             f"tracking.uri must be a store that opens, got {store.shown!r}: {said}."
         ) from error
+
+
+def before_mlflow() -> None:
+    """The settings that MLflow has to find when it is imported."""
+    _hold_logs()
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Otherwise a server's address is printed once for every run, after one more request.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # Its bars would stand between our lines, where tqdm happens to be installed.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Waiting is ours: MLflow's own would come on top, minutes of it for each request.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 def _open(uri: str) -> "MlflowClient":

@@ -1,14 +1,20 @@
 """Shared: the program as a user starts it."""
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
 from bpexp import cli
+from bpexp.tracking.store import connect, experiment_id, locate
+
+pytest.register_assert_rewrite("contract")
 
 # Machines are shared and slow at times; an example's time says nothing.
 settings.register_profile("bpexp", deadline=None)
@@ -58,6 +64,30 @@ def _mlflow_settings(monkeypatch):
     yield
     if "mlflow" in sys.modules:
         sys.modules["mlflow"].set_tracking_uri(None)
+
+
+@pytest.fixture(scope="session")
+def put_store(tmp_path_factory):
+    """Puts a store that has no runs yet into a folder; MLflow takes seconds to make one there."""
+    made = locate(None, tmp_path_factory.mktemp("made"), {})
+    experiment_id(connect(made), made, "bpexp")
+
+    def put(folder):
+        store = locate(None, folder, {})
+        store.artifacts.mkdir(parents=True)
+        database = store.artifacts.with_name("mlflow.db")
+        shutil.copy(made.artifacts.with_name("mlflow.db"), database)
+        with closing(sqlite3.connect(database)) as db, db:
+            location = "UPDATE experiments SET artifact_location = ? WHERE name = 'bpexp'"
+            db.execute(location, [store.artifacts.as_uri()])
+
+    return put
+
+
+@pytest.fixture
+def a_store(put_store, tmp_path):
+    """There is a store without runs in the folder where the program is started."""
+    put_store(tmp_path)
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def test_a_run_prints_and_tracks_the_default_experiment(bpexp, tmp_path):
     assert list(table.columns) == ["x1", "x2", "y1", "predicted y1"]
 
 
+@pytest.mark.usefixtures("a_store")
 def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
     done = bpexp("-m", "lr=0.1,1", "seed=range(0,3)", "epochs=200", "n_jobs=2")
     assert done.returncode == 0, done.stderr
@@ -120,6 +121,7 @@ def test_three_classes_do_not_fit_a_single_sigmoid(inside, tmp_path):
     assert os.listdir(tmp_path) == ["t.csv"]
 
 
+@pytest.mark.usefixtures("a_store")
 def test_a_range_is_swept_over_the_numbers_that_were_meant(inside):
     done = inside("-m", "lr=range(0.1,0.5,0.1)", "epochs=5")
     assert done.returncode == 0, done.stderr
@@ -132,6 +134,7 @@ def test_a_range_is_swept_over_the_numbers_that_were_meant(inside):
     ]
 
 
+@pytest.mark.usefixtures("a_store")
 def test_hydras_own_launcher_runs_the_jobs_too(inside, tmp_path):
     done = inside("-m", "seed=1,2", "epochs=5", "hydra/launcher=basic")
     assert done.returncode == 0, done.stderr
@@ -152,6 +155,7 @@ def test_help_names_the_verbs_and_settings(bpexp):
         assert word in done.stdout
 
 
+@pytest.mark.usefixtures("a_store")
 def test_verbs_read_the_store(inside):
     assert inside("-m", "lr=0.1,1", "epochs=20").returncode == 0
     runs = json.loads(inside("runs", "--format", "json", "--filter", "params.lr = '1.0'").stdout)
@@ -167,6 +171,7 @@ def test_verbs_read_the_store(inside):
     assert "--filter must be an MLflow filter" in bad.stderr
 
 
+@pytest.mark.usefixtures("a_store")
 def test_a_run_that_fails_is_named_and_leaves_the_others_alone(bpexp, tmp_path):
     def eight_gigabytes():
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
@@ -198,6 +203,7 @@ def test_two_first_starts_at_once_share_a_fresh_store(tmp_path):
     assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * 10
 
 
+@pytest.mark.usefixtures("a_store")
 def test_logs_are_heard_only_when_asked_for(bpexp):
     assert bpexp("epochs=5").stderr == ""
     loud = bpexp("epochs=5", "hydra.verbose=true")
@@ -206,6 +212,7 @@ def test_logs_are_heard_only_when_asked_for(bpexp):
     assert "[DEBUG]" not in loud.stdout
 
 
+@pytest.mark.usefixtures("a_store")
 def test_divergence_is_reported_and_not_a_failure(inside, tmp_path):
     done = inside("model=regressor", "lr=1e200", "epochs=50")
     assert done.returncode == 0, done.stderr
@@ -214,6 +221,7 @@ def test_divergence_is_reported_and_not_a_failure(inside, tmp_path):
     assert run.data.tags["bpexp.outcome"] == "diverged"
 
 
+@pytest.mark.usefixtures("a_store")
 def test_many_diverged_runs_are_counted_and_do_not_hide_the_ranking(inside):
     done = inside("-m", "model=regressor", "lr=1e-3,1e200", "seed=range(0,12)", "epochs=20")
     assert done.returncode == 0, done.stderr
@@ -223,6 +231,7 @@ def test_many_diverged_runs_are_counted_and_do_not_hide_the_ranking(inside):
     assert "Best 10 of 12" in [line.strip() for line in lines]
 
 
+@pytest.mark.usefixtures("a_store")
 def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "bpexp", "-m", "seed=1,2,3", "epochs=20,400000000", "n_jobs=2"],

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:User
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
+def store(a_store, tmp_path, monkeypatch):
     """An empty folder to work in; returns its store's URI."""
     monkeypatch.chdir(tmp_path)
     return f"sqlite:///{tmp_path}/outputs/mlflow.db"

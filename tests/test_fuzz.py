@@ -390,9 +390,10 @@ def test_tables(fuzzed, record_property, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory):
+def pristine(tmp_path_factory, put_store):
     """A folder with a store: a sweep of two runs, and one with labels that a page could obey."""
     folder = tmp_path_factory.mktemp("pristine")
+    put_store(folder)
     with chdir(folder):
         bpexp.sweep(seed=range(2), epochs=4, engine="numpy")
     return folder

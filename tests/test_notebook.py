@@ -16,6 +16,7 @@ def printed(notebook):
 
 # The kernel's own messages, of ipykernel and jupyter_client.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
+@pytest.mark.usefixtures("a_store")
 def test_the_notebook_tells_its_story(monkeypatch, tmp_path):
     monkeypatch.setenv("SEEDS", "12")
     notebook = nbformat.read(NOTEBOOK, as_version=4)

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import mlflow_server
 
 import bpexp
 from bpexp import verbs
@@ -21,9 +20,10 @@ from bpexp.reproduce import verify
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
+def original(tmp_path_factory, put_store):
     """A folder with a store of six runs; one of them diverges to NaN, one is native."""
     folder = tmp_path_factory.mktemp("original")
+    put_store(folder)
     with chdir(folder):
         bpexp.sweep(seed=range(4), epochs=60)
         bpexp.sweep(model="regressor", seed=[9], lr=1e300, epochs=60)
@@ -199,20 +199,6 @@ def test_a_file_must_be_there_with_the_same_data(tmp_path, monkeypatch, run):
 )  # fmt: skip
 def test_bad_input_is_one_sentence(run, arguments, said):
     assert run("reproduce", *arguments) == (2, "", said)
-
-
-def test_a_server_s_runs_are_made_again(tmp_path, monkeypatch, run):
-    (tmp_path / "server").mkdir()
-    monkeypatch.chdir(tmp_path)
-    with mlflow_server(tmp_path / "server") as uri:
-        table = bpexp.sweep(seed=range(3), epochs=30, tracking__uri=uri)
-        assert run("reproduce", "--all", "--uri", uri)[:2] == (
-            0, "3 of 3 runs identical to the bit.\n",
-        )  # fmt: skip
-        mlflow.MlflowClient(uri).set_tag(table.run_id[1], "bpexp.result", "0" * 64)
-        status, out, _ = run("reproduce", table.run_id[1], "--uri", uri)
-    assert status == 1
-    assert "losses 0 ulp, predictions 0 ulp, weights 0 ulp; its artifacts are not those" in out
 
 
 FLOATS = st.floats(-1e300, 1e300)

@@ -26,7 +26,7 @@ from bpexp.tracking.process import Life
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path, monkeypatch):
+def _here(a_store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
@@ -283,7 +283,6 @@ def unplanned(api, typed):
 def test_what_a_stored_sweep_typed_names_no_code_to_import(tmp_path, monkeypatch, inside):
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "__init__.py").write_text("import os; os.mkdir('imported')")
-    (tmp_path / "outputs").mkdir()
     typed = "seed=1,2 epochs=5 hydra.searchpath=[pkg://evil] +hydra.callbacks.x._target_=os.getcwd"
     sweep = unplanned(client(), typed)
     monkeypatch.syspath_prepend(tmp_path)
@@ -302,7 +301,6 @@ def test_what_a_stored_sweep_typed_names_no_code_to_import(tmp_path, monkeypatch
     ],
 )
 def test_a_stored_sweep_that_cannot_be_composed_is_one_sentence(inside, tmp_path, typed, said):
-    (tmp_path / "outputs").mkdir()
     done = inside("resume", unplanned(client(), typed))
     assert done.returncode == 2
     assert said in done.stderr

@@ -21,7 +21,12 @@ def test_help_and_what_only_shows_import_no_heavy_package(bpexp, arguments):
     assert found.isdisjoint(HEAVY)
 
 
-def test_a_short_run_imports_only_what_it_needs(bpexp):
-    found = imported(bpexp("epochs=5", PYTHONPROFILEIMPORTTIME="1"))
-    assert {"mlflow", "numpy"} <= found
-    assert found.isdisjoint(("matplotlib", "numba", "sklearn", "distributed", "dask"))
+@pytest.mark.usefixtures("a_store")
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+def test_where_a_store_is_there_only_what_is_needed_is_imported(bpexp, kind):
+    typed = {"run": ["epochs=5"], "sweep": ["-m", "seed=1,2", "epochs=5"]}[kind]
+    found = imported(bpexp(*typed, PYTHONPROFILEIMPORTTIME="1"))
+    needed = {"run": set(), "sweep": {"matplotlib", "pandas"}}[kind]
+    assert {"numpy", "sqlalchemy"} | needed <= found
+    unneeded = {"mlflow", "numba", "matplotlib", "pandas", "sklearn", "distributed", "dask"}
+    assert found.isdisjoint(unneeded - needed)

@@ -17,7 +17,7 @@ from bpexp.reproduce import files
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch):
+def sweep(a_store, tmp_path, monkeypatch):
     """The id of a sweep of two runs, tracked in the folder we are in."""
     monkeypatch.chdir(tmp_path)
     bpexp.sweep(seed=range(2), epochs=4, engine="numpy")
@@ -69,6 +69,7 @@ def test_nothing_is_written_outside_the_store(sweep, inside, tmp_path):
     assert not outside.exists()
 
 
+@pytest.mark.usefixtures("a_store")
 @pytest.mark.parametrize("name", ["..", ".", "../../x", "a/b"])
 def test_an_experiments_name_is_no_path(name, tmp_path, inside):
     (tmp_path / "in").mkdir()

@@ -93,6 +93,7 @@ def test_a_study_that_is_wrong_is_one_sentence(change, said):
         definition.parse(whole | change)
 
 
+@pytest.mark.usefixtures("a_store")
 def test_a_study_ends_with_its_table(inside, tmp_path):
     done = inside("-m", "+study=fahlman_1988", "study.trials=20")
     assert done.returncode == 0, done.stderr
@@ -179,6 +180,7 @@ def test_a_grid_has_every_point_with_its_seeds_row_by_row():
     assert [study.row_of(run).name for run in (0, 23, 24, 47)] == ["a", "a", "b", "b"]
 
 
+@pytest.mark.usefixtures("a_store")
 def test_a_grid_is_drawn_as_the_mean_of_each_point(inside, tmp_path):
     small = "study.grid=[{name: rate, overrides: ['lr=@'], low: 1, high: 5, count: 2}, " \
         "{name: range, overrides: ['model.init_high=@'], low: 1, high: 2, count: 3}]"  # fmt: skip
@@ -215,6 +217,7 @@ def small_proben1(folder, name, rng):
     (folder / f"{name}.dt").write_text(head + lines)
 
 
+@pytest.mark.usefixtures("a_store")
 def test_proben1_compares_two_errors_of_each_row_on_the_users_files(inside, tmp_path):
     folder, rng = tmp_path / "with a space", np.random.default_rng(0)
     folder.mkdir()

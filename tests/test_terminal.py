@@ -37,6 +37,7 @@ def test_no_id_and_no_figure_is_cut(width, capsys):
         assert lines[0].split() == list(RUNS.columns)
 
 
+@pytest.mark.usefixtures("a_store")
 def test_at_a_terminal_a_sweep_shows_a_bar_and_whole_ids(tmp_path):
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
     clean |= {"COLUMNS": "80", "LINES": "40", "TERM": "xterm-256color"}

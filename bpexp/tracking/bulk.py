@@ -57,7 +57,8 @@ def known(store: Store, experiment: str) -> "BulkTracker | None":
     import sqlalchemy
 
     try:
-        engine = sqlalchemy.create_engine(store.uri, pool_pre_ping=True)
+        # Without a pool nothing stays open: a transaction holds many runs, and bears to connect.
+        engine = sqlalchemy.create_engine(store.uri, poolclass=sqlalchemy.NullPool)
         if refusal(engine) is not None:
             return None
         with engine.connect() as connection:
@@ -150,6 +151,7 @@ class BulkTracker:
         from sqlalchemy.exc import SQLAlchemyError
 
         with suppress(SQLAlchemyError), self._engine.connect() as connection:
+            self._prepare(connection)
             if not rows.are_there(connection, ids[0]):
                 for folder in filter(None, map(_local, homes)):
                     shutil.rmtree(folder.parent, ignore_errors=True)

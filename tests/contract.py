@@ -1,0 +1,109 @@
+"""The tracker's contract, which every implementation keeps on every store."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
+from bpexp.tracking.patience import TrackingError
+
+RECORD = RunRecord(
+    name="lr=0.1 seed=3",
+    status="FINISHED",
+    started=1_700_000_000_000,
+    ended=1_700_000_001_000,
+    params={f"p{i}": str(i) for i in range(250)},
+    tags={"bpexp.outcome": "completed", "long": "x" * 4000},
+    metrics=[Metric("loss", 1.0 / step, step) for step in range(1, 2501)],
+    artifacts={"a.txt": b"one", "b.npz": bytes(range(256))},
+    dataset=DatasetInput("xor", "0" * 32, '{"uri": "xor"}', "{}", '{"num_rows": 4}'),
+)
+
+
+class TrackerContract:
+    """Inherit, and give a fixture ``opened``: (tracker, MLflow client on the same store)."""
+
+    def test_a_record_reads_back_whole(self, opened):
+        tracker, client = opened
+        parent = tracker.open_run("sweep", 1_700_000_000_000, {"k": "v"})
+        (run_id,) = tracker.record_many([RECORD], parent)
+        run = client.get_run(run_id)
+        assert run.info.run_name == RECORD.name
+        assert run.info.status == "FINISHED"
+        assert (run.info.start_time, run.info.end_time) == (RECORD.started, RECORD.ended)
+        assert run.data.params == RECORD.params
+        assert run.data.tags.items() >= RECORD.tags.items()
+        assert run.data.tags["mlflow.parentRunId"] == parent
+        assert run.data.metrics == {"loss": 1.0 / 2500}
+        history = client.get_metric_history(run_id, "loss")
+        assert [(m.step, m.value) for m in history] == [(m.step, m.value) for m in RECORD.metrics]
+        (data,) = run.inputs.dataset_inputs
+        assert (data.dataset.name, data.dataset.digest) == ("xor", "0" * 32)
+        folder = client.download_artifacts(run_id, "")
+        assert {file.name: file.read_bytes() for file in Path(folder).iterdir()} == RECORD.artifacts
+
+    def test_a_parent_runs_until_it_is_closed(self, opened):
+        tracker, client = opened
+        parent = tracker.open_run("sweep", 5, {})
+        assert client.get_run(parent).info.status == "RUNNING"
+        ending = RunRecord("", "KILLED", 5, 9, tags={"mlflow.note.content": "note"})
+        tracker.close_run(parent, ending)
+        run = client.get_run(parent)
+        assert (run.info.status, run.info.end_time, run.info.run_name) == ("KILLED", 9, "sweep")
+        assert run.data.tags["mlflow.note.content"] == "note"
+
+    def test_a_parent_is_found_open_and_given_files_until_it_is_closed(self, opened):
+        tracker, client = opened
+        before = tracker.running()
+        parent = tracker.open_run("sweep", 5, {"k": "v"})
+        assert parent not in before
+        assert tracker.running()[parent].items() >= {"k": "v"}.items()
+        tracker.add_files(parent, {"plan": b"1", "a b": b"2"})
+        tracker.add_files(parent, {"plan": b"3"})
+        ending = replace(RECORD, tags={"k": "w"}, metrics=[Metric("best", 0.5, 0)])
+        tracker.close_run(parent, ending)
+        # It is resumed, and ends anew: what is later counts.
+        again = replace(ending, ended=RECORD.ended + 1, metrics=[Metric("best", 0.25, 0)])
+        tracker.close_run(parent, again)
+        assert tracker.running() == before
+        run = client.get_run(parent)
+        assert (run.info.run_name, run.info.status) == ("sweep", "FINISHED")
+        assert (run.info.start_time, run.info.end_time) == (5, RECORD.ended + 1)
+        assert (run.data.params, run.data.metrics) == (RECORD.params, {"best": 0.25})
+        assert run.data.tags["k"] == "w"
+        assert [m.value for m in client.get_metric_history(parent, "best")] == [0.5, 0.25]
+        folder = Path(client.download_artifacts(parent, ""))
+        there = {file.name: file.read_bytes() for file in folder.iterdir()}
+        assert there == {"plan": b"3", "a b": b"2", **RECORD.artifacts}
+
+    def test_search_finds_by_param_metric_and_tag(self, opened):
+        tracker, client = opened
+        (run_id,) = tracker.record_many([RECORD], None)
+        text = "params.p7 = '7' and metrics.loss < 0.001 and tags.`bpexp.outcome` = 'completed'"
+        found = client.search_runs([tracker.experiment_id], text)
+        assert run_id in [run.info.run_id for run in found]
+
+    def test_many_records_are_written_in_order_and_no_records_are_nothing(self, opened):
+        tracker, client = opened
+        parent = tracker.open_run("sweep", 5, {})
+        runs = [replace(RECORD, name=f"run {i}", started=i, metrics=()) for i in range(1, 21)]
+        ids = tracker.record_many(runs, parent)
+        assert [client.get_run(run_id).info.run_name for run_id in ids] == [r.name for r in runs]
+        children = client.search_runs(
+            [tracker.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
+        )
+        assert [run.info.run_id for run in children] == ids[::-1]
+        assert tracker.record_many([], parent) == []
+
+    def test_a_key_that_mlflow_refuses_is_one_sentence_and_no_run(self, opened):
+        tracker, client = opened
+        bad = replace(RECORD, name="refused", params={"a//b": "1"})
+        with pytest.raises(TrackingError, match=r"^The store refused: .*'a/b'.*\.$"):
+            tracker.record_many([bad], None)
+        assert client.search_runs([tracker.experiment_id], "run_name = 'refused'") == []
+
+    def test_the_experiment_opens_in_the_training_view(self, opened):
+        tracker, client = opened
+        tags = client.get_experiment(tracker.experiment_id).tags
+        assert tags["mlflow.experimentKind"] == "custom_model_development"

@@ -1,0 +1,53 @@
+"""On an MLflow server over HTTP: tracking, and what is made again from there."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+from contract import RECORD, TrackerContract
+from servers import mlflow_server
+
+import bpexp
+from bpexp.tracking.bulk import BulkTracker
+from bpexp.tracking.choice import choose, open_tracker
+from bpexp.tracking.client import ClientTracker
+from bpexp.tracking.store import connect, locate
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with mlflow_server(tmp_path_factory.mktemp("server")) as uri:
+        yield locate(uri, tmp_path_factory.mktemp("here"), {})
+
+
+class TestChosenOverHttp(TrackerContract):
+    @pytest.fixture
+    def opened(self, store):
+        tracker = open_tracker(store, "chosen")
+        assert type(tracker) is ClientTracker
+        return tracker, connect(store)
+
+
+def test_artifacts_in_bulk_go_where_mlflow_can_put_them(store, put_store, tmp_path):
+    put_store(tmp_path)
+    client = connect(locate(None, tmp_path, {}))
+    place = f"{store.uri}/api/2.0/mlflow-artifacts/artifacts/elsewhere"
+    tracker = choose(client, client.create_experiment("elsewhere", place))
+    assert type(tracker) is BulkTracker
+    parent = tracker.open_run("sweep", 1, {})
+    tracker.add_files(parent, RECORD.artifacts)
+    (run_id,) = tracker.record_many([RECORD], parent)
+    for run in (parent, run_id):
+        assert {file.path for file in client.list_artifacts(run)} == set(RECORD.artifacts)
+        for name, content in RECORD.artifacts.items():
+            assert Path(client.download_artifacts(run, name)).read_bytes() == content
+
+
+def test_a_server_s_runs_are_made_again(store, inside):
+    table = bpexp.sweep(seed=range(3), epochs=30, tracking__uri=store.uri)
+    done = inside("reproduce", "--all", "--uri", store.uri)
+    assert (done.returncode, done.stdout) == (0, "3 of 3 runs identical to the bit.\n")
+    mlflow.MlflowClient(store.uri).set_tag(table.run_id[1], "bpexp.result", "0" * 64)
+    done = inside("reproduce", table.run_id[1], "--uri", store.uri)
+    assert done.returncode == 1
+    assert "weights 0 ulp; its artifacts are not those" in done.stdout

@@ -21,10 +21,10 @@ def make(seed):
     )  # fmt: skip
 
 
-def sometimes(runs, configs, engine):
+def sometimes(runs, configs, engine, dataset):
     if any(config.seed == DEADLY for config in configs):
         os.kill(os.getpid(), signal.SIGKILL)
-    return ORIGINAL(runs, configs, engine)
+    return ORIGINAL(runs, configs, engine, dataset)
 
 
 ORIGINAL = pool._in_worker

@@ -10,7 +10,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from bpexp.config import TrainConfig
-from bpexp.data import Dataset
+from bpexp.data import Dataset, load
 from bpexp.engines.choose import Pack, load_engine
 from bpexp.engines.pack import train_pack
 from bpexp.engines.problem import Engine
@@ -133,21 +133,29 @@ def _by_processes(
 def _parallel(
     packs: Sequence[Pack], configs: Sequence[TrainConfig], n_workers: int
 ) -> Iterator[list[Indexed]]:
-    # One BLAS thread a worker: the packs are the parallelism.
-    with parallel_config("loky", n_jobs=n_workers, inner_max_num_threads=1):
+    # One BLAS thread a worker: the packs are the parallelism. Data are sent, as arrays: a worker
+    # would take longer to import what reads them than to train.
+    with parallel_config("loky", n_jobs=n_workers, inner_max_num_threads=1, max_nbytes=None):
         pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
         with _without_interrupts():
             results = pool(
-                delayed(_in_worker)(pack.runs, [configs[run] for run in pack.runs], pack.engine)
+                delayed(_in_worker)(
+                    pack.runs,
+                    [configs[run] for run in pack.runs],
+                    pack.engine,
+                    load(configs[pack.runs[0]].data),
+                )
                 for pack in packs
             )
         yield from results
 
 
-def _in_worker(runs: tuple[int, ...], configs: Sequence[TrainConfig], engine: str) -> list[Indexed]:
+def _in_worker(
+    runs: tuple[int, ...], configs: Sequence[TrainConfig], engine: str, dataset: Dataset
+) -> list[Indexed]:
     # One that retries a run alone was not started with one BLAS thread.
     with threadpool_limits(1, user_api="blas"):
-        places = attempt(range(len(runs)), configs, load_engine(engine))
+        places = attempt(range(len(runs)), configs, load_engine(engine), dataset)
     return [(runs[place], result) for place, result in places]
 
 
@@ -167,7 +175,7 @@ def _alone(run: int, config: TrainConfig, engine: str) -> Indexed:
     executor = ProcessPoolExecutor(max_workers=1)
     try:
         with _without_interrupts():
-            future = executor.submit(_in_worker, (run,), [config], engine)
+            future = executor.submit(_in_worker, (run,), [config], engine, load(config.data))
         result: Indexed
         (result,) = future.result()
         return result

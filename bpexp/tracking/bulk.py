@@ -6,13 +6,15 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
-from uuid import uuid4
+from weakref import finalize
 
 from bpexp.tracking import rows
 from bpexp.tracking.contract import RunRecord
+from bpexp.tracking.ids import ascending
 from bpexp.tracking.patience import Patience, TrackingError
 from bpexp.tracking.rows import Experiment
 from bpexp.tracking.store import Store
@@ -57,8 +59,7 @@ def known(store: Store, experiment: str) -> "BulkTracker | None":
     import sqlalchemy
 
     try:
-        # Without a pool nothing stays open: a transaction holds many runs, and bears to connect.
-        engine = sqlalchemy.create_engine(store.uri, poolclass=sqlalchemy.NullPool)
+        engine = sqlalchemy.create_engine(store.uri, pool_pre_ping=True)
         if refusal(engine) is not None:
             return None
         with engine.connect() as connection:
@@ -67,7 +68,10 @@ def known(store: Store, experiment: str) -> "BulkTracker | None":
         return None
     if found is None or not found.location.startswith("file:///"):
         return None
-    return BulkTracker(engine, found)
+    tracker = BulkTracker(engine, found)
+    # Connections are kept, with what SQLite has read, as long as the tracker is.
+    finalize(tracker, engine.dispose)
+    return tracker
 
 
 class BulkTracker:
@@ -82,7 +86,7 @@ class BulkTracker:
     ) -> None:
         self.experiment_id, self._location = experiment
         self._patience = patience or Patience()
-        self._engine = engine
+        self._engine, self._ids = engine, ascending()
 
     def open_run(self, name: str, started: int, tags: Mapping[str, str]) -> str:
         """See ``Tracker.open_run``."""
@@ -127,8 +131,8 @@ class BulkTracker:
         return self._insert(runs, parent) if runs else []
 
     def _insert(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
-        # Random, but ascending: MLflow lists runs of one start by id, and indexes fill in order.
-        ids = sorted(uuid4().hex for _ in runs)
+        # MLflow lists runs of one start by their ids.
+        ids = list(islice(self._ids, len(runs)))
         homes = [_home(self._location, run_id) for run_id in ids]
         values = rows.of_runs(runs, ids, homes, int(self.experiment_id), parent)
         write_artifacts(homes, [run.artifacts for run in runs], self._patience)
@@ -137,7 +141,7 @@ class BulkTracker:
             # A connection may break after the store had committed.
             if not rows.are_there(connection, ids[0]):
                 rows.insert(connection, values)
-                rows.insert_inputs(connection, runs, ids, int(self.experiment_id))
+                rows.insert_inputs(connection, runs, ids, int(self.experiment_id), self._ids)
 
         try:
             self._write(write)

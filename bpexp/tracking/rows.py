@@ -7,7 +7,7 @@ not imported: that takes longer than to train and track a short run.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -262,15 +262,22 @@ def _copy(connection: "Connection", table: str, columns: list[str], values: list
 
 
 def insert_inputs(
-    connection: "Connection", runs: Sequence[RunRecord], ids: Sequence[str], experiment: int
+    connection: "Connection",
+    runs: Sequence[RunRecord],
+    ids: Sequence[str],
+    experiment: int,
+    ties: Iterator[str],
 ) -> None:
-    """Put the runs' data sets and new runs' ties to them into the store; the caller commits."""
+    """Put the runs' data sets and new runs' ties to them into the store; the caller commits.
+
+    ``ties`` are the ids of ties to come.
+    """
     datasets = {run.dataset for run in runs if run.dataset is not None}
     known = {data: _dataset_uuid(connection, data, experiment) for data in datasets}
     rows: Rows = {INPUTS: [], INPUT_TAGS: []}
     for run, run_id in zip(runs, ids, strict=True):
         if run.dataset is not None:
-            tie = uuid4().hex
+            tie = next(ties)
             rows[INPUTS].append((tie, "DATASET", known[run.dataset], "RUN", run_id, 0))
             rows[INPUT_TAGS].append((tie, "mlflow.data.context", "training"))
     insert(connection, rows)

@@ -33,10 +33,12 @@ def table(finished: Finished) -> "pd.DataFrame":
     columns: dict[str, list[object]] = {}
     for place, row in enumerate(finished.rows):
         for key, value in _entries(finished, row).items():
-            # Settings of another data set, say, are new here: nothing stands above them.
-            columns.setdefault(key, [math.nan] * place).append(value)
-        for values in columns.values():
-            values += [math.nan] * (place + 1 - len(values))
+            column = columns.setdefault(key, [])
+            # Not every run has every setting: those of another data set, say.
+            column += [math.nan] * (place - len(column))
+            column.append(value)
+    for column in columns.values():
+        column += [math.nan] * (len(finished.rows) - len(column))
     return pd.DataFrame(columns)
 
 

@@ -1,6 +1,6 @@
 """Ids of new runs."""
 
-from itertools import islice
+from itertools import islice, pairwise
 
 from bpexp.tracking.ids import ascending
 
@@ -16,6 +16,6 @@ def test_ids_are_mlflows_ascend_and_are_told_apart_by_eight_digits():
 
 def test_the_ascent_begins_anew_where_it_has_no_room_left():
     ids = list(islice(ascending(), 140_000))
-    drops = sum(a > b for a, b in zip(ids, ids[1:], strict=False))
+    drops = sum(a > b for a, b in pairwise(ids))
     assert 1 <= drops <= 6
     assert len(set(ids)) == len(ids)

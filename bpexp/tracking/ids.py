@@ -11,7 +11,7 @@ def ascending() -> Iterator[str]:
 
     What belongs to one id after the other then lies side by side in the database's indexes, and
     a transaction changes few of their pages. Eight digits, as people type them, tell runs apart
-    as well as they do with ids drawn freely. After some 30,000 to 60,000 ids the ascent begins anew.
+    as well as they do with ids drawn freely. After some ten thousands the ascent begins anew.
     """
     while True:
         head = randbelow(2**31)

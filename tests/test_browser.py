@@ -134,7 +134,7 @@ def the_table_nests_its_children(pages, address, parent, runs):
     assert pages.driver.find_elements(By.XPATH, "//a[contains(., 'lr=')]") == []
     with pages.timed("children below it"):
         pages.click(f"{row}//button")
-        pages.shows(at_hand, "lr=0.1" if runs == 3 else "lr=2")
+        pages.shows(at_hand, "lr=0.1" if runs == 3 else "lr=0.5")
     children = pages.draws("a[href*='/runs/']")
     assert len(children) >= (4 if runs == 3 else 20)
     assert parent.info.run_name[:12] in children[0].text

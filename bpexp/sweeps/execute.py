@@ -117,7 +117,7 @@ def execute(
     keeper = Keeper(lambda: beginning.tracker, parent)
     try:
         finished = _train(plan, keeper, parent, rows, started, progress, cluster)
-        for index, run_id in keeper.deliver().items():
+        for index, run_id in keeper.deliver():
             rows[index] = replace(rows[index], run_id=run_id)
         finished = replace(finished, rows=[rows[index] for index in sorted(rows)])
         beginning.tracker.close_run(parent, summarise(finished, started, _now(started)))

@@ -1,6 +1,6 @@
 """Finished runs on their way to the store; where it takes none they wait in the spool."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bpexp.tracking import spool
@@ -47,12 +47,10 @@ class Keeper:
             self._waiting[file] = [places[at] for at in left]
         return written
 
-    def deliver(self) -> dict[int, str]:
-        """Give the store what waits; returns the runs' ids by place. Raises TrackingError."""
-        found: dict[int, str] = {}
+    def deliver(self) -> Iterator[tuple[int, str]]:
+        """Each run that waited, by place and id, once the store has it. Raises TrackingError."""
         for file, places in list(self._waiting.items()):
             ids = self._tracker().record_many(spool.read(file), self._parent)
-            found |= zip(places, ids, strict=True)
             spool.remove(file)
             del self._waiting[file]
-        return found
+            yield from zip(places, ids, strict=True)

@@ -171,7 +171,15 @@ class ClientTracker:
         data = run.dataset
         dataset = Dataset(data.name, data.digest, "local", data.source, data.schema, data.profile)
         tags = [InputTag("mlflow.data.context", "training")]
-        self._attempt(lambda: self._client.log_inputs(run_id, [DatasetInput(dataset, tags)]))
+
+        def log() -> None:
+            self._client.log_inputs(run_id, [DatasetInput(dataset, tags)])
+
+        try:
+            self._attempt(log)
+        except TrackingError:
+            # Another made the data set's row in between, which MLflow does not foresee.
+            self._attempt(log)
 
 
 def log_files(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> None:

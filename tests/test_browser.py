@@ -131,6 +131,7 @@ def the_table_nests_its_children(pages, address, parent, runs):
         # The pages for model training have this heading; MLflow brings 100 runs at a time.
         at_hand = "4 matching runs" if runs == 3 else "Load more"
         pages.shows("Model registry", parent.info.run_name[:12], "matching runs")
+    the_assistant_is_put_away(pages)
     assert pages.driver.find_elements(By.XPATH, "//a[contains(., 'lr=')]") == []
     with pages.timed("children below it"):
         pages.click(f"{row}//button")
@@ -139,6 +140,13 @@ def the_table_nests_its_children(pages, address, parent, runs):
     assert len(children) >= (4 if runs == 3 else 20)
     assert parent.info.run_name[:12] in children[0].text
     pages.picture("runs")
+
+
+def the_assistant_is_put_away(pages):
+    """MLflow's own panel takes a quarter of the window, and what is said of runs slides down."""
+    close = "//button[@data-component-id='mlflow.assistant.chat_panel.close']"
+    pages.click(close)
+    pages.until(lambda driver: not driver.find_elements(By.XPATH, close), "no panel")
 
 
 def groups_form(pages, key, values):

@@ -166,6 +166,8 @@ def test_a_proben1_file_that_is_wrong_is_one_sentence(tmp_path, text, said):
 
 
 @pytest.mark.long
+# MLflow warns of type hints of its own when its models are imported.
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
 def test_validation_is_tracked_and_what_was_tracked_is_made_again(inside, tmp_path):
     path = file(tmp_path, HEAD + EXAMPLES)
     done = inside("-m", "data=proben1", f"data.path={path}", "seed=1,2", "epochs=40",

@@ -112,12 +112,12 @@ def _sweep(store: Store, plan: Plan, started: int) -> Beginning:
 
     experiment = plan.session.tracking.experiment
     tracker = _open(store, experiment)
+    archive = open_archive(store, experiment) if plan.session.reuse else None
     parent = tracker.open_run(sweep_name(plan), started, provenance.sweep_tags(plan))
     command = store.resume_command(parent, experiment)
     with _to_go_on(command):
         tracker.add_files(parent, provenance.sweep_files(plan))
-        archive = open_archive(store, experiment) if plan.session.reuse else None
-        rows = _reused(plan, archive, tracker, parent) if archive else {}
+        rows = {} if archive is None else _reused(plan, archive, tracker, parent)
     return Beginning(tracker, parent, command, rows)
 
 

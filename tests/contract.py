@@ -72,10 +72,21 @@ class TrackerContract:
         assert (run.info.start_time, run.info.end_time) == (5, RECORD.ended + 1)
         assert (run.data.params, run.data.metrics) == (RECORD.params, {"best": 0.25})
         assert run.data.tags["k"] == "w"
+        assert [i.dataset.name for i in run.inputs.dataset_inputs] == ["xor"]
         assert [m.value for m in client.get_metric_history(parent, "best")] == [0.5, 0.25]
         folder = Path(client.download_artifacts(parent, ""))
         there = {file.name: file.read_bytes() for file in folder.iterdir()}
         assert there == {"plan": b"3", "a b": b"2", **RECORD.artifacts}
+
+    def test_a_run_that_is_deleted_or_not_there_is_not_closed(self, opened):
+        tracker, client = opened
+        parent = tracker.open_run("sweep", 5, {})
+        client.delete_run(parent)
+        for run_id in (parent, "0" * 32):
+            with pytest.raises(TrackingError, match=rf"^The store refused: .*{run_id}.*\.$"):
+                tracker.close_run(run_id, RunRecord("", "FINISHED", 5, 9, tags={"k": "v"}))
+        run = client.get_run(parent)
+        assert (run.info.status, run.data.tags.get("k")) == ("RUNNING", None)
 
     def test_search_finds_by_param_metric_and_tag(self, opened):
         tracker, client = opened

@@ -1,6 +1,8 @@
 """The bulk tracker writes what MLflow's client would, waits where it must, and loses nothing."""
 
 import math
+import resource
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -279,6 +281,24 @@ def test_a_run_is_invisible_where_an_artifact_cannot_be_written(sqlite_store, tm
     with pytest.raises(TrackingError, match=r"^An artifact could not be written: .*Not a dir.*\.$"):
         tracker.record_many([PLAIN, RECORDS[1]], None)
     assert client.search_runs([experiment]) == []
+
+
+def test_a_file_that_does_not_fit_leaves_the_one_that_was_there(sqlite_store):
+    client = connect(sqlite_store)
+    tracker = bulk(client, experiment_id(client, sqlite_store, "does not fit"))
+    parent = tracker.open_run("sweep", 1, {})
+    tracker.add_files(parent, {"plan": b"whole"})
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, most))
+    try:
+        with pytest.raises(TrackingError, match=r"^The store refused: .*File too large.*\.$"):
+            tracker.add_files(parent, {"plan": bytes(2 * 10**6)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        signal.signal(signal.SIGXFSZ, before)
+    (file,) = client.list_artifacts(parent)
+    assert Path(client.download_artifacts(parent, file.path)).read_bytes() == b"whole"
 
 
 def test_artifacts_are_removed_where_a_later_one_cannot_be_written(sqlite_store, tmp_path):

@@ -67,7 +67,9 @@ class TestBulkOnPostgresql(TrackerContract):
         return known_tracker(postgresql_store)
 
 
-@pytest.mark.parametrize("unknown", ["mlflow", "schema", "experiment", "workspaces", "artifacts"])
+@pytest.mark.parametrize(
+    "unknown", ["mlflow", "schema", "experiment", "workspaces", "another's", "artifacts"]
+)
 def test_mlflow_itself_looks_at_a_store_that_is_not_known(
     put_store, tmp_path, monkeypatch, unknown
 ):
@@ -79,6 +81,8 @@ def test_mlflow_itself_looks_at_a_store_that_is_not_known(
             db.execute("UPDATE alembic_version SET version_num = 'abc'")
         elif unknown == "artifacts":
             db.execute("UPDATE experiments SET artifact_location = 's3://bucket/place'")
+        elif unknown == "another's":
+            db.execute("UPDATE experiments SET workspace = 'team' WHERE name = 'bpexp'")
         elif unknown == "experiment":
             db.execute("UPDATE experiments SET lifecycle_stage = 'deleted'")
     if unknown == "workspaces":

@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from weakref import finalize
 
@@ -21,8 +21,6 @@ from bpexp.tracking.store import Store
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
-
-T = TypeVar("T")
 
 SCHEMAS = {"dc11669786a5": "3.17"}
 """Schema versions (Alembic's) whose tables this module was tested with, and their MLflow."""
@@ -66,7 +64,7 @@ def known(store: Store, experiment: str) -> "BulkTracker | None":
             found = rows.experiment(connection, experiment)
     except (sqlalchemy.exc.SQLAlchemyError, ImportError):
         return None
-    if found is None or not found.location.startswith("file:///"):
+    if found is None or not (found.location or "").startswith("file:///"):
         return None
     tracker = BulkTracker(engine, found)
     # Connections are kept, with what SQLite has read, as long as the tracker is.
@@ -94,20 +92,18 @@ class BulkTracker:
 
     def running(self) -> dict[str, dict[str, str]]:
         """See ``Tracker.running``."""
-        return self._read(lambda connection: rows.running(connection, int(self.experiment_id)))
+
+        def read() -> dict[str, dict[str, str]]:
+            with self._engine.connect() as connection:
+                self._prepare(connection)
+                return rows.running(connection, int(self.experiment_id))
+
+        return self._patience.attempt(read)
 
     def add_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """See ``Tracker.add_files``."""
-        home = self._read(lambda connection: rows.home(connection, run_id))
-        folder = _local(home)
-        if folder is None:
-            self._patience.attempt(lambda: _upload(home, files))
-            return
-        try:
-            os.makedirs(folder, exist_ok=True)
-            _write_files(folder, files)
-        except OSError as error:
-            raise _unwritten(error) from error
+        home = _home(self._location, run_id)
+        self._patience.attempt(lambda: _add(home, files))
 
     def close_run(self, run_id: str, run: RunRecord) -> None:
         """See ``Tracker.close_run``."""
@@ -116,8 +112,10 @@ class BulkTracker:
             self.add_files(run_id, run.artifacts)
 
         def write(connection: "Connection") -> None:
-            rows.merge(connection, values)
             rows.end(connection, run_id, run)
+            rows.merge(connection, values)
+            if run.dataset is not None and not rows.is_tied(connection, run_id):
+                rows.insert_inputs(connection, [run], [run_id], int(self.experiment_id), self._ids)
 
         self._write(write)
 
@@ -159,14 +157,6 @@ class BulkTracker:
             if not rows.are_there(connection, ids[0]):
                 for folder in filter(None, map(_local, homes)):
                     shutil.rmtree(folder.parent, ignore_errors=True)
-
-    def _read(self, find: Callable[["Connection"], T]) -> T:
-        def read() -> T:
-            with self._engine.connect() as connection:
-                self._prepare(connection)
-                return find(connection)
-
-        return self._patience.attempt(read)
 
     def _write(self, put: Callable[["Connection"], None]) -> None:
         """One transaction, repeated where the store was locked or away."""
@@ -232,11 +222,21 @@ def write_artifacts(
     except (OSError, TrackingError) as error:
         for folder in made:
             shutil.rmtree(folder, ignore_errors=True)
-        raise _unwritten(error) from error
+        said = str(error).rstrip(".")
+        raise TrackingError(f"An artifact could not be written: {said}.") from error
 
 
-def _unwritten(error: Exception) -> TrackingError:
-    return TrackingError(f"An artifact could not be written: {str(error).rstrip('.')}.")
+def _add(home: str, files: Mapping[str, bytes]) -> None:
+    """Put files among a run's artifacts, each there whole or not at all."""
+    folder = _local(home)
+    if folder is None:
+        _upload(home, files)
+        return
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
+        _write_files(Path(staging), files)
+        for name in files:
+            os.replace(Path(staging, name), folder / name)
 
 
 def _upload(home: str, files: Mapping[str, bytes]) -> None:

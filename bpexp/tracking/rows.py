@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from bpexp.tracking import limits
 from bpexp.tracking.contract import DatasetInput, RunRecord
-from bpexp.tracking.patience import refused
+from bpexp.tracking.patience import TrackingError, refused
 from bpexp.tracking.store import before_mlflow
 
 if TYPE_CHECKING:
@@ -159,20 +159,23 @@ def are_there(connection: "Connection", run_id: str) -> bool:
 
 
 def experiment(connection: "Connection", name: str) -> Experiment | None:
-    """The experiment of that name, None where there is none or it is deleted."""
+    """The experiment of that name, None where there is none or it is deleted, and where there
+    are several workspaces: MLflow uses such a database only if it is told of them.
+    """
     found = _select(
         connection,
         "experiment_id, artifact_location FROM experiments "
-        "WHERE name = :name AND lifecycle_stage = 'active'",
+        "WHERE name = :name AND lifecycle_stage = 'active' "
+        "AND NOT EXISTS (SELECT 1 FROM experiments WHERE workspace <> 'default')",
         name=name,
     )
     return Experiment(str(found[0][0]), found[0][1]) if found else None
 
 
-def home(connection: "Connection", run_id: str) -> str:
-    """A run's artifact URI."""
-    ((uri,),) = _select(connection, "artifact_uri FROM runs WHERE run_uuid = :run", run=run_id)
-    return str(uri)
+def is_tied(connection: "Connection", run_id: str) -> bool:
+    """Whether the run has a data set."""
+    what = "1 FROM inputs WHERE destination_type = 'RUN' AND destination_id = :run"
+    return bool(_select(connection, what, run=run_id))
 
 
 def running(connection: "Connection", experiment: int) -> dict[str, dict[str, str]]:
@@ -227,12 +230,19 @@ def merge(connection: "Connection", rows: Rows) -> None:
 
 
 def end(connection: "Connection", run_id: str, run: RunRecord) -> None:
-    """Give a run its status and its end; the caller commits."""
+    """Give a run its status and its end; the caller commits.
+
+    Raises TrackingError where there is no such run, or none that is not deleted.
+    """
     import sqlalchemy
 
-    change = "UPDATE runs SET status = :status, end_time = :ended WHERE run_uuid = :run"
+    change = (
+        "UPDATE runs SET status = :status, end_time = :ended "
+        "WHERE run_uuid = :run AND lifecycle_stage = 'active'"
+    )
     values = {"status": run.status, "ended": run.ended, "run": run_id}
-    connection.execute(sqlalchemy.text(change), values)
+    if connection.execute(sqlalchemy.text(change), values).rowcount != 1:
+        raise TrackingError(f"The store refused: run {run_id} is deleted or not there.")
 
 
 def _execute_many(

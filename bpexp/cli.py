@@ -1,5 +1,6 @@
 """The command line: Hydra's overrides, and verbs beside them."""
 
+import contextlib
 import gc
 import os
 import re
@@ -95,8 +96,11 @@ def _run(config: "DictConfig") -> None:
     composed = OmegaConf.to_container(config, resolve=True)
     if isinstance(composed, dict) and composed.get("study") is not None:
         raise ConfigError("+study must go with -m: it is a sweep.")
-    made = plan.make([composed], HydraConfig.get().overrides.task)  # type: ignore[list-item]
-    finished = session.run(made, is_sweep=False)
+    hydra = HydraConfig.get()
+    # Store and data are named from where the program was started, wherever Hydra has gone since.
+    with contextlib.chdir(hydra.runtime.cwd):
+        made = plan.make([composed], hydra.overrides.task)  # type: ignore[list-item]
+        finished = session.run(made, is_sweep=False)
     status = session.EXIT[finished.status]
     if status:
         sys.exit(status)

@@ -141,6 +141,27 @@ def test_hydras_own_launcher_runs_the_jobs_too(inside, tmp_path):
     assert sorted(r.data.params["seed"] for r in tracked(tmp_path)) == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        (["hydra.run.dir=elsewhere"], 1),
+        (["-m", "seed=1,2", "hydra.sweep.dir=elsewhere"], 3),
+        (["-m", "seed=1,2", "hydra.sweep.dir=elsewhere", "hydra/launcher=basic"], 2),
+    ],
+    ids=["run", "sweep", "basic"],
+)
+@pytest.mark.usefixtures("a_store")
+def test_hydras_folders_move_neither_the_store_nor_the_data(bpexp, tmp_path, arguments, runs):
+    (tmp_path / "t.csv").write_text("a,y\n1,0\n2,1\n")
+    table = ["data=file", "data.path=t.csv", "data.target=y"]
+    done = bpexp(*arguments, *table, "epochs=5", "hydra.job.chdir=true")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("Review: python -m bpexp ui")
+    assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * runs
+    assert {r.data.params.get("data.path", "t.csv") for r in tracked(tmp_path)} == {"t.csv"}
+    assert [p.relative_to(tmp_path).parts[0] for p in tmp_path.rglob("mlflow.db")] == ["outputs"]
+
+
 def test_cfg_shows_the_configuration_and_runs_nothing(bpexp, tmp_path):
     done = bpexp("--cfg", "job", "lr=0.7")
     assert done.returncode == 0

@@ -2,9 +2,12 @@
 
 import contextlib
 import gc
+import logging
 import os
 import re
+import signal
 import sys
+from argparse import ArgumentParser
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -18,7 +21,18 @@ def main() -> None:
     # MLflow's modules are a million objects that stay: the collector would go over them again
     # and again while they are imported, which takes a sixth of a short run's time.
     gc.set_threshold(200_000)
-    arguments = sys.argv[1:]
+    try:
+        try:
+            _choose(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has left; what it wanted it has.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _choose(arguments: list[str]) -> None:
     first = arguments[0] if arguments else ""
     if first == "explain":
         _explain(arguments[1:])
@@ -43,7 +57,7 @@ def _hydra() -> None:
     import hydra
     from hydra._internal.utils import get_args_parser
 
-    from bpexp import mistakes
+    from bpexp import __version__, mistakes
     from bpexp.config import conf_dir
 
     def run(config: "DictConfig") -> None:
@@ -57,12 +71,22 @@ def _hydra() -> None:
 
     # With this Hydra raises its errors rather than printing several lines and leaving.
     asked = os.environ.get("HYDRA_FULL_ERROR")
+    # Hydra logs what --info prints: each line that a pipe does not take would be a traceback.
+    logging.raiseExceptions = asked == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        mistakes.check_options(get_args_parser(), sys.argv[1:])
+        # Hydra's parser, whose --version says Hydra's alone.
+        parser = ArgumentParser(
+            parents=[get_args_parser()], add_help=False, conflict_handler="resolve"
+        )
+        version = f"bpexp {__version__} (Hydra {hydra.__version__})"
+        parser.add_argument("--version", action="version", version=version)
+        mistakes.check_options(parser, sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)()
     except KeyboardInterrupt:
         _stop("Interrupted.", 130)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if asked == "1":
             raise
@@ -78,6 +102,8 @@ def _explain(arguments: list[str]) -> None:
 
     try:
         command.main(arguments)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise

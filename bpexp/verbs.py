@@ -33,14 +33,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Carry out one verb; ends with exit status 2 and one sentence on bad input."""
+    """Carry out one verb; ends with exit status 2 and one sentence on bad input.
+
+    A pipe whose reader has left is the caller's to end with.
+    """
     try:
         chosen = _parser().parse_args(arguments)
         store = _existing(locate(chosen.uri, Path.cwd(), os.environ))
         chosen.verb(store, chosen)
     except BrokenPipeError:
-        # The reader of a pipe (head, less) has left; what it wanted it has.
-        sys.stderr.close()
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

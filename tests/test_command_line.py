@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, suppress
+from importlib.metadata import version
 
 import mlflow
 import numpy as np
@@ -174,6 +175,36 @@ def test_help_names_the_verbs_and_settings(bpexp):
     assert done.returncode == 0
     for word in ("compare RUN RUN", "lr: 0.1", "breast_cancer", "python -m bpexp -m"):
         assert word in done.stdout
+
+
+def test_the_version_is_that_of_bpexp(inside):
+    done = inside("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"bpexp {version('bpexp')} (Hydra {version('hydra-core')})\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"], ["--version"], ["--cfg", "job"], ["--info"], ["runs", "--help"], ["runs"],
+        ["runs", "--format", "csv"], ["explain"], ["-m", "lr=0.1,1", "epochs=5"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+@pytest.mark.usefixtures("a_store")
+def test_a_reader_that_has_left_ends_it_in_silence(tmp_path, arguments):
+    reader, pipe = os.pipe()
+    os.close(reader)
+    with open(pipe, "w") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "bpexp", *arguments], cwd=tmp_path, stdout=out,
+            stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)
+    # A sweep goes on without its reader.
+    wanted = ["FINISHED"] * 3 if "-m" in arguments else []
+    assert [r.info.status for r in tracked(tmp_path)] == wanted
 
 
 @pytest.mark.usefixtures("a_store")

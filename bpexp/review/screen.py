@@ -1,5 +1,7 @@
 """A terminal that shows what it is given, whoever wrote it."""
 
+import os
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -20,3 +22,8 @@ class Screen(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """The text as it is, with ESC as ``\\x1b``."""
         return super().render_str(escaped(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        """The reader (head, less) has left: nothing more is said, and the work goes on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

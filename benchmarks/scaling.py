@@ -40,7 +40,7 @@ Drawn = Sequence[tuple[TrainConfig, TrainResult]]
 
 def trained(epochs: int) -> tuple[float, Drawn]:
     """Seconds for a pack of XOR runs on one core, and its runs."""
-    default = replace(default_run(), epochs=epochs, numerics="exact")
+    default = replace(default_run()[0], epochs=epochs, numerics="exact")
     configs = [replace(default, seed=seed) for seed in range(PACK)]
     start = time.perf_counter()
     with threadpool_limits(1):
@@ -52,7 +52,9 @@ class Writer:
     """Writes packs of one kind to a store, and counts what that takes."""
 
     def __init__(self, uri: str | None, folder: Path, drawn: Drawn, points: int) -> None:
-        self.uri, self.folder, self.drawn, self.points = uri, folder, drawn, points
+        self.uri, self.folder, self.drawn = uri, folder, drawn
+        session = default_run()[1]
+        self.session = replace(session, tracking=replace(session.tracking, points=points))
         self.seconds: list[float] = []
         self.processor: list[float] = []
         self.database: list[int] = []
@@ -68,8 +70,8 @@ class Writer:
         before, now = _database(self.uri, self.folder), time.time_ns() // 1_000_000
         start, used = time.perf_counter(), time.process_time()
         records = [
-            run_record(config, result, load(config.data), f"seed={config.seed}",
-                       tags | marks(config, result), self.points, now, now)
+            run_record(config, self.session, result, load(config.data), f"seed={config.seed}",
+                       tags | marks(config, result), now, now)
             for config, result in self.drawn
         ]  # fmt: skip
         self.tracker.record_many(records, self.parent)

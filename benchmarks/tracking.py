@@ -21,7 +21,7 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
-from bpexp.config import TrainConfig, conf_dir, parse
+from bpexp.config import Session, TrainConfig, conf_dir, parse
 from bpexp.data import load
 from bpexp.results import Outcome, TrainResult
 from bpexp.tracking import environment
@@ -32,15 +32,15 @@ from bpexp.tracking.record import run_record
 from bpexp.tracking.store import connect, experiment_id, locate
 
 
-def default_run() -> TrainConfig:
+def default_run() -> tuple[TrainConfig, Session]:
     """The run that ``python -m bpexp`` makes."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return parse(OmegaConf.to_container(compose("config")))[0]
+        return parse(OmegaConf.to_container(compose("config")))
 
 
 def results(count: int, epochs: int = 10_000) -> list[tuple[TrainConfig, TrainResult]]:
     """As many XOR runs of a 2-2-1 network, their numbers drawn at random."""
-    default, rng = default_run(), np.random.default_rng(0)
+    (default, _), rng = default_run(), np.random.default_rng(0)
     return [
         (
             replace(default, seed=seed, epochs=epochs),
@@ -57,10 +57,12 @@ def results(count: int, epochs: int = 10_000) -> list[tuple[TrainConfig, TrainRe
     ]
 
 
-def record(config: TrainConfig, result: TrainResult) -> RunRecord:
+def record(session: Session, config: TrainConfig, result: TrainResult) -> RunRecord:
     """What is tracked of a run, with 100 points of its loss."""
     now, name = time.time_ns() // 1_000_000, f"seed={config.seed}"
-    return run_record(config, result, load(config.data), name, environment.tags(), 100, now, now)
+    return run_record(
+        config, session, result, load(config.data), name, environment.tags(), now, now
+    )
 
 
 def opened(uri: str | None, folder: Path, name: str) -> tuple[MlflowClient, str]:
@@ -89,6 +91,7 @@ def main() -> None:
     parser.add_argument("--uri")
     chosen = parser.parse_args()
     drawn, few = results(chosen.runs), max(1, chosen.runs // 20)
+    _, session = default_run()
     made, single, bulk = "making the record", "client", "bulk"
     taken: dict[str, list[tuple[float, float]]] = {made: [], single: [], bulk: []}
     with tempfile.TemporaryDirectory() as here:
@@ -99,7 +102,7 @@ def main() -> None:
         parents = {name: tracker.open_run("sweep", 1, {}) for name, tracker in trackers.items()}
         for _ in range(chosen.rounds):
             with measured(taken[made], len(drawn)):
-                runs = [record(*each) for each in drawn]
+                runs = [record(session, *each) for each in drawn]
             with measured(taken[single], few):
                 trackers[single].record_many(runs[:few], parents[single])
             with measured(taken[bulk], len(runs)):

@@ -348,18 +348,19 @@ def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, Session]:
 
     Raises ConfigError with one sentence on the first rule that is broken.
     """
-    known = [*TOP, *GROUPS, *PARTS, "n_jobs", "engine", "reuse"]
+    known = [*dict.fromkeys([*TOP, *GROUPS, *PARTS, *SESSION])]
     for key in values:
         if key not in known:
             raise checks.unknown(str(key), known)
     for key in known:
         if key not in values:
             raise ConfigError(f"{key} must be given.")
-    train = parse_train({k: v for k, v in values.items() if k not in _SESSION})
-    return train, parse_session({key: values[key] for key in _SESSION})
+    train = parse_train({k: v for k, v in values.items() if k not in SESSION})
+    return train, parse_session({key: values[key] for key in SESSION})
 
 
-_SESSION = ("n_jobs", "engine", "reuse", "backend", "tracking")
+SESSION = ("n_jobs", "engine", "reuse", "backend", "tracking")
+"""What a session is asked; nothing here changes a run's numbers."""
 
 
 def parse_session(values: Mapping[str, Any]) -> Session:
@@ -445,7 +446,7 @@ def keys() -> list[str]:
     nested = [(group, cls) for group, kinds in GROUPS.items() for cls in kinds.values()]
     nested += PARTS.items()
     dotted = [f"{group}.{f.name}" for group, cls in nested for f in fields(cls)]
-    return sorted({*TOP, *GROUPS, *PARTS, "n_jobs", "engine", "reuse", *dotted})
+    return sorted({*TOP, *GROUPS, *PARTS, *SESSION, *dotted})
 
 
 def conf_dir() -> Path:

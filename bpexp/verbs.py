@@ -356,7 +356,7 @@ def facts(run: "Run") -> dict[str, str]:
         k: v for k, v in run.data.tags.items() if k.startswith("bpexp.") and not k.startswith(OWN)
     }
     metrics = {k: f"{v:.12g}" for k, v in read.metrics(run).items()}
-    return {"name": run.info.run_name or "", **run.data.params, **metrics, **tags}
+    return {"name": run.info.run_name or "", **read.settings(run), **metrics, **tags}
 
 
 def differences(given: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:

@@ -17,7 +17,11 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from sweeping import hear_interrupts
+
+from bpexp.config import flatten
+from bpexp.sweeps.plan import shown
 
 
 def client(folder):
@@ -140,6 +144,25 @@ def test_hydras_own_launcher_runs_the_jobs_too(inside, tmp_path):
     done = inside("-m", "seed=1,2", "epochs=5", "hydra/launcher=basic")
     assert done.returncode == 0, done.stderr
     assert sorted(r.data.params["seed"] for r in tracked(tmp_path)) == ["1", "2"]
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["run", "sweep"])
+@pytest.mark.usefixtures("a_store")
+def test_every_value_of_the_configuration_is_a_parameter(inside, tmp_path, sweep):
+    overrides = ["data=parity", "optimizer=adam", "epochs=5", "n_jobs=2", "tracking.points=7"]
+    composed = yaml.safe_load(inside("--cfg", "job", *overrides).stdout)
+    assert inside(*sweep, *overrides).returncode == 0
+    run = next(r for r in tracked(tmp_path) if r.data.tags.get("bpexp.kind") != "sweep")
+    given = {key: shown(value) for key, value in flatten(composed).items()}
+    # Numbers as they are used: a width is a list of one, and auto is what it came to.
+    given |= {"hidden": "2", "numerics": run.data.params["numerics"]}
+    said = {key: yaml.safe_load(text) for key, text in run.data.params.items()}
+    said = {key: None if value == "None" else value for key, value in said.items()}
+    assert {key: shown(value) for key, value in said.items()} == given
+    (columns, *_) = csv.reader(io.StringIO(inside("runs", "--format", "csv").stdout))
+    assert "optimizer.beta1" in columns
+    assert not [name for name in columns if name.startswith(("n_jobs", "tracking.", "backend."))]
+    assert "n_jobs" in inside("show", run.info.run_id).stdout
 
 
 @pytest.mark.parametrize(

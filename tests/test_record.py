@@ -39,6 +39,16 @@ def test_settings_are_those_of_the_whole_configuration_in_one_piece(seed, lr, lo
     assert params == {key: str(value) for key, value in flatten(plain(config)).items()}
 
 
+def test_of_a_session_every_setting_is_kept_but_no_password():
+    asked = {"backend": "dask", "tracking__uri": "postgresql://me:secret@host/db"}
+    assert record.session_settings(parse(_compose(asked))[1]) == {
+        "n_jobs": "-1", "engine": "auto", "reuse": "False",
+        "backend.name": "dask", "backend.address": "None",
+        "tracking.uri": "postgresql://me:***@host/db", "tracking.experiment": "bpexp",
+        "tracking.points": "100", "tracking.runs": "True",
+    }  # fmt: skip
+
+
 def result(losses, predictions):
     one = np.ones((1, 1))
     return TrainResult(Outcome.COMPLETED, losses, predictions, (one, 2 * one), (3 * one, 4 * one))

@@ -242,11 +242,11 @@ def _track(
         return [_row(plan, index, "", result) for index, result in results]
     tags = environment.tags() | {process.TAG: process.own()}
     tags |= {"bpexp.sweep": parent} if parent else provenance.tags(plan)
-    points, ended = plan.session.tracking.points, _now(started)
+    ended = _now(started)
     records = [
         run_record(
-            plan.configs[index], result, load(plan.configs[index].data), plan.names[index],
-            tags | marks(plan.configs[index], result), points, started, ended,
+            plan.configs[index], plan.session, result, load(plan.configs[index].data),
+            plan.names[index], tags | marks(plan.configs[index], result), started, ended,
         )
         for index, result in results
     ]  # fmt: skip

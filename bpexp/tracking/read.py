@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 
 from bpexp.checks import ConfigError
+from bpexp.config import SESSION
 from bpexp.tracking.patience import Patience
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
@@ -139,6 +140,12 @@ def metrics(run: "Run") -> dict[str, float]:
     return {key: value for key, value in given.items() if isinstance(value, int | float)}
 
 
+def settings(run: "Run") -> dict[str, str]:
+    """What the run is a function of; how it was carried out is left out."""
+    given: dict[str, str] = run.data.params
+    return {key: text for key, text in given.items() if key.partition(".")[0] not in SESSION}
+
+
 def frame(runs: list["Run"]) -> "pd.DataFrame":
     """One row a run: id, name, sweep, status, outcome, settings, final figures."""
     import pandas as pd
@@ -151,7 +158,7 @@ def frame(runs: list["Run"]) -> "pd.DataFrame":
                 "sweep": run.data.tags.get("mlflow.parentRunId", ""),
                 "status": run.info.status,
                 "outcome": run.data.tags.get("bpexp.outcome", run.data.tags.get("bpexp.kind", "")),
-                **{key: _value(text) for key, text in sorted(run.data.params.items())},
+                **{key: _value(text) for key, text in sorted(settings(run).items())},
                 **{key: metrics(run).get(key, float("nan")) for key in FIGURES},
             }
             for run in runs

@@ -12,10 +12,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from bpexp.config import TrainConfig, flatten, plain
+from bpexp.config import Session, TrainConfig, flatten, plain
 from bpexp.data.dataset import Dataset
 from bpexp.results import Failure, TrainResult
 from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
+from bpexp.tracking.store import without_password
 from bpexp.typing import Array
 
 
@@ -30,16 +31,17 @@ def schedule(epochs_run: int, points: int) -> tuple[int, ...]:
 
 def run_record(
     config: TrainConfig,
+    session: Session,
     result: TrainResult | Failure,
     dataset: Dataset,
     name: str,
     tags: dict[str, str],
-    points: int,
     started: int,
     ended: int,
 ) -> RunRecord:
     """The record of one run; times in ms since the epoch."""
     text, document = settings(config)
+    text = text | session_settings(session)
     base = {"config.yaml": document}
     if isinstance(result, Failure):
         outcome = "interrupted" if result.interrupted else "failed"
@@ -52,7 +54,7 @@ def run_record(
     return RunRecord(
         name, "FINISHED", started, ended, text,
         {**tags, "bpexp.outcome": result.outcome.value},
-        metrics(result, points),
+        metrics(result, session.tracking.points),
         base | artifacts(result, dataset),
         dataset_input(dataset),
     )  # fmt: skip
@@ -78,6 +80,13 @@ def _setting(name: str, value: object, spelled: str) -> tuple[dict[str, str], by
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     document = yaml.dump(nested, Dumper=dumper, sort_keys=False).encode()
     return {key: str(leaf) for key, leaf in flatten(nested).items()}, document
+
+
+@lru_cache(maxsize=16)
+def session_settings(session: Session) -> dict[str, str]:
+    """How runs are carried out as MLflow's parameters; no password is among them."""
+    flat = flatten(plain(session))
+    return {key: without_password(str(value)) for key, value in flat.items()}
 
 
 def metrics(result: TrainResult, points: int) -> list[Metric]:

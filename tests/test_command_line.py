@@ -12,6 +12,7 @@ import subprocess
 import sys
 from contextlib import closing, suppress
 from importlib.metadata import version
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -89,6 +90,33 @@ def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
     table = pd.read_parquet(f"{folder}/results.parquet")
     by_id = {r.info.run_id: r.data.metrics["final_loss"] for r in children}
     assert dict(zip(table.run_id, table.final_loss, strict=True)) == by_id
+
+
+def test_the_readmes_first_sweep_prints_what_the_readme_shows(inside, tmp_path):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    shown = readme.partition("```text\n")[2].partition("```")[0].splitlines()
+    done = inside("-m", "lr=0.01,0.1,1", "n_jobs=2").stdout.splitlines()
+
+    def alike(lines):
+        """Without the ids of runs and the store's folder."""
+        return [re.sub(r"[0-9a-f]{8}$|/+\S*/outputs", "", line.rstrip()) for line in lines]
+
+    assert alike(done) == alike(shown)
+
+
+@pytest.mark.usefixtures("a_store")
+def test_of_a_sweep_the_best_runs_predictions_are_printed_where_they_are_few(inside, tmp_path):
+    many = inside("-m", "seed=1,2", "data=iris", "model=classifier", "epochs=20")
+    assert "Best 2 of 2" in many.stdout
+    assert "Predictions" not in many.stdout
+    done = inside("-m", "seed=range(0,40)", "epochs=20")
+    lines = done.stdout.splitlines()
+    (parent,) = [r for r in tracked(tmp_path) if r.info.run_name == "sweep seed, 40 runs"]
+    best = parent.data.tags["bpexp.best_run"]
+    file = client(tmp_path).download_artifacts(best, "predictions.csv")
+    predicted = [f"{value:.8f}" for value in pd.read_csv(file)["predicted y1"]]
+    at = lines.index(f"Predictions of {client(tmp_path).get_run(best).info.run_name}")
+    assert [line.split()[-1] for line in lines[at + 2 : at + 6]] == predicted
 
 
 @pytest.mark.parametrize(
@@ -291,9 +319,12 @@ def test_logs_are_heard_only_when_asked_for(bpexp):
 def test_divergence_is_reported_and_not_a_failure(inside, tmp_path):
     done = inside("model=regressor", "lr=1e200", "epochs=50")
     assert done.returncode == 0, done.stderr
-    assert "diverged" in done.stdout
     (run,) = tracked(tmp_path)
     assert run.data.tags["bpexp.outcome"] == "diverged"
+    assert done.stdout.splitlines()[1:3] == [
+        f"diverged: {run.info.run_name}: not finite at epoch 2",
+        f"Run {run.info.run_id}",
+    ]
 
 
 @pytest.mark.usefixtures("a_store")

@@ -1,17 +1,21 @@
 """What a terminal shows, however narrow; and what a pipe gets."""
 
+import io
 import os
 import pty
 import re
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
+from bpexp.review import terminal
 from bpexp.review.screen import Screen
 from bpexp.review.terminal import frame_table
+from bpexp.sweeps.execute import Row
 
 RUNS = pd.DataFrame(
     {
@@ -35,6 +39,27 @@ def test_no_id_and_no_figure_is_cut(width, capsys):
     assert [line[:8] for line in lines[1:] if line[:1] == "0"] == [f"{i:08x}" for i in range(3)]
     if width == 10_000:
         assert lines[0].split() == list(RUNS.columns)
+
+
+def test_the_bar_says_how_many_are_done_how_long_the_rest_takes_and_the_best_loss():
+    now = 0
+    out = Screen(
+        file=io.StringIO(), force_terminal=True, width=80, record=True,
+        get_time=lambda: float(now),
+    )  # fmt: skip
+    row = Row(0, "", "", {}, None, "completed", final_loss=0.125)
+    with terminal.progress(out, 100) as advance:
+        # One run a second; of those that have no sound result the loss does not count.
+        for one in [row] * 38 + [
+            replace(row, outcome="diverged", final_loss=0.0),
+            replace(row, outcome="failed", final_loss=None),
+        ]:
+            now += 1
+            advance(one)
+    assert re.findall(r"40/100 (\S+) best loss (\S+)", out.export_text())[-1] == (
+        "0:01:00",
+        "0.125",
+    )
 
 
 @pytest.mark.usefixtures("a_store")

@@ -96,21 +96,25 @@ def progress(out: Console, total: int) -> Iterator[Callable[[Row], None]]:
 def report(out: Console, finished: Finished, store: Store) -> None:
     """The predictions of one run, or the ranking of a sweep; what went wrong; what to type next."""
     best = ranked(finished.rows)
-    if finished.single is not None and best:
-        _single(out, finished, best[0])
-    elif finished.plan.study is not None:
+    if finished.plan.study is not None:
         study = finished.plan.study
         judged = verdicts(study, finished)
         out.print(text_table(verdict.table(study, judged)))
         for sentence in verdict.claims(study, judged):
             out.print(sentence, soft_wrap=True)
+    elif best and finished.parent is None:
+        _predictions(out, finished, best[0])
+        _figures(out, best[0])
     elif best:
         _ranking(out, finished, best)
+        _predictions(out, finished, best[0], f"Predictions of {best[0].name}")
     for outcome in ("failed", "diverged"):
         _unsound(out, [row for row in finished.rows if row.outcome == outcome])
     if finished.interrupted:
         left = sum(r.outcome == "interrupted" for r in finished.rows)
         out.print(f"Interrupted: {len(finished.rows) - left} runs kept, {left} marked KILLED.")
+    if finished.parent is None:
+        out.print(f"Run {finished.rows[0].run_id}")
     out.print(f"Review: {store.ui_command}", soft_wrap=True)
 
 
@@ -122,25 +126,31 @@ def _unsound(out: Console, rows: Sequence[Row]) -> None:
         out.print(f"{rows[0].outcome}: {len(rows) - 10} more (results.csv has them all)")
 
 
-def _single(out: Console, finished: Finished, row: Row) -> None:
-    result, dataset = finished.single, load(finished.plan.configs[0].data)
-    assert result is not None
-    if dataset.X.size <= 64:
-        shown_table = Table(box=None, pad_edge=False)
-        for column in (
-            *dataset.inputs,
-            *dataset.targets,
-            *(f"predicted {t}" for t in dataset.targets),
-        ):
-            shown_table.add_column(column, justify="right")
-        for x, y, a in zip(dataset.X, dataset.Y, result.predictions, strict=True):
-            cells = [f"{v:g}" for v in (*x, *y)] + [f"{v:.8f}" for v in a]
-            shown_table.add_row(*cells)
-        out.print(shown_table)
+SMALL = 64
+"""Input values of a data set, at most, whose predictions are printed."""
+
+
+def _predictions(out: Console, finished: Finished, row: Row, title: str = "") -> None:
+    """What the best run predicts, if its data set is small and it was trained just now."""
+    dataset, predictions = load(row.config.data), finished.predictions
+    if predictions is None or dataset.X.size > SMALL:
+        return
+    if title:
+        # A line, and no title of the table: that would be folded to its width.
+        out.print(title, style="bold", soft_wrap=True)
+    guessed = [f"predicted {target}" for target in dataset.targets]
+    table = Table(box=None, pad_edge=False)
+    for column in (*dataset.inputs, *dataset.targets, *guessed):
+        table.add_column(column, justify="right")
+    for x, y, a in zip(dataset.X, dataset.Y, predictions, strict=True):
+        table.add_row(*(f"{v:g}" for v in (*x, *y)), *(f"{v:.8f}" for v in a))
+    out.print(table)
+
+
+def _figures(out: Console, row: Row) -> None:
     figures = [(key, getattr(row, key)) for key in FIGURES]
     text = ", ".join(f"{key} {value:.8g}" for key, value in figures if value is not None)
     out.print(f"{row.outcome}: {text}")
-    out.print(f"Run {row.run_id}")
 
 
 def _ranking(out: Console, finished: Finished, best: list[Row]) -> None:

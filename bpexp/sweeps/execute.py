@@ -57,13 +57,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Finished:
-    """A carried-out plan: rows in the plan's order, and the parent run of a sweep."""
+    """A carried-out plan: rows in the plan's order, and the parent run of a sweep.
+
+    ``predictions`` are those of the first in the ranking, where it was trained just now.
+    """
 
     plan: Plan
     rows: Sequence[Row]
     interrupted: bool
     parent: str | None
-    single: TrainResult | None
+    predictions: Array | None
 
     @property
     def status(self) -> str:
@@ -136,7 +139,7 @@ def _train(
     cluster: Cluster | None,
 ) -> Finished:
     """Train and keep what has no row yet; ``rows`` is filled as they come."""
-    single: TrainResult | None = None
+    lead, predictions = next(iter(ranked(rows.values())), None), None
     interrupted = False
     left = [index for index in range(len(plan.configs)) if index not in rows]
     if cluster is None:
@@ -149,15 +152,16 @@ def _train(
         for pack in _interruptible(results):
             with _interrupts_held():
                 rows |= {r.index: r for r in _track(keeper, plan, pack, parent, started)}
-            curves += ranked(rows[index] for index, _ in pack)
+            sound = ranked(rows[index] for index, _ in pack)
+            if sound and sound[0] is ranked(filter(None, (lead, sound[0])))[0]:
+                lead, predictions = sound[0], _predictions(pack, sound[0].index)
+            curves += sound
             if len(curves) > 2 * DRAWN:
                 curves = ranked(curves)
                 rows |= {r.index: replace(r, curve=NO_CURVE) for r in curves[DRAWN:]}
                 del curves[DRAWN:]
             for index, _ in pack:
                 progress(rows[index])
-            if parent is None and isinstance(pack[0][1], TrainResult):
-                single = pack[0][1]
     except KeyboardInterrupt:
         if keeper.waiting:
             # The store is away: it is not waited for again, nor for runs without a result.
@@ -167,7 +171,13 @@ def _train(
         cut = [(index, stopped) for index in left if index not in rows]
         rows |= {row.index: row for row in _track(keeper, plan, cut, parent, started)}
     ordered = [rows[index] for index in sorted(rows)]
-    return Finished(plan, ordered, interrupted, parent, single)
+    return Finished(plan, ordered, interrupted, parent, predictions)
+
+
+def _predictions(pack: Sequence[Indexed], wanted: int) -> Array | None:
+    """A run's own, which do not keep those of its whole pack."""
+    result = dict(pack)[wanted]
+    return result.predictions.copy() if isinstance(result, TrainResult) else None
 
 
 def ranked(rows: Iterable[Row]) -> list[Row]:

@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import mlflow
 import numpy as np
 import pandas as pd
@@ -87,6 +88,8 @@ def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
         "results.csv", "results.parquet", "summary.png", "config.yaml", "plan.jsonl.gz",
         "environment.json",
     }  # fmt: skip
+    height, width, _ = plt.imread(f"{folder}/summary.png").shape
+    assert 400 < height < width < 4000
     table = pd.read_parquet(f"{folder}/results.parquet")
     by_id = {r.info.run_id: r.data.metrics["final_loss"] for r in children}
     assert dict(zip(table.run_id, table.final_loss, strict=True)) == by_id
@@ -212,6 +215,57 @@ def test_hydras_folders_move_neither_the_store_nor_the_data(bpexp, tmp_path, arg
     assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * runs
     assert {r.data.params.get("data.path", "t.csv") for r in tracked(tmp_path)} == {"t.csv"}
     assert [p.relative_to(tmp_path).parts[0] for p in tmp_path.rglob("mlflow.db")] == ["outputs"]
+
+
+@pytest.mark.usefixtures("a_store")
+def test_a_choice_is_swept_and_its_results_are_in_the_folder_of_the_sweep(inside, tmp_path):
+    done = inside("-m", "lr=choice(0.1,0.5)", "epochs=5", "hydra.sweep.dir=somewhere")
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(tmp_path / "somewhere") == ["results.csv"]
+    table = pd.read_csv(tmp_path / "somewhere" / "results.csv")
+    children = [r for r in tracked(tmp_path) if r.data.tags.get("bpexp.kind") != "sweep"]
+    assert {r.info.run_id: float(r.data.params["lr"]) for r in children} == dict(
+        zip(table.run_id, table.lr, strict=True)
+    )
+    assert list(table.lr) == [0.1, 0.5]
+
+
+def test_another_launcher_starts_on_an_empty_folder(bpexp, tmp_path):
+    pytest.importorskip(
+        "hydra_plugins.hydra_joblib_launcher",
+        reason="hydra-joblib-launcher is not installed (extra [bench])",
+    )
+    done = bpexp("-m", "hydra/launcher=joblib", "lr=0.1,0.5", "epochs=50")
+    assert done.returncode == 0, done.stderr
+    runs = tracked(tmp_path)
+    assert [r.info.status for r in runs] == ["FINISHED"] * 2
+    assert {r.data.params["lr"] for r in runs} == {"0.1", "0.5"}
+    assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
+
+
+def test_an_outputs_folder_of_the_users_is_left_as_it_is(put_store, inside, tmp_path):
+    put_store(tmp_path)
+    assert inside("epochs=5").returncode == 0
+    assert not (tmp_path / "outputs" / ".gitignore").exists()
+
+
+NAN = "data.path must hold finite numbers, got nan in column 'a', row {} of t.csv."
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b\n1,0\n2,1\n", "data.target must name columns of t.csv (a, b), got 'y'."),
+        ("a,y\n1,0\n,1\n", NAN.format(2)),
+        ("a,y\nnan,0\n2,1\n", NAN.format(1)),
+    ],
+)
+def test_a_table_without_its_target_or_with_gaps_is_one_sentence(inside, tmp_path, content, said):
+    (tmp_path / "t.csv").write_text(content)
+    done = inside("data=file", "data.path=t.csv", "data.target=y")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"bpexp: {said}\n"
+    assert os.listdir(tmp_path) == ["t.csv"]
 
 
 def test_cfg_shows_the_configuration_and_runs_nothing(bpexp, tmp_path):

@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
+import mlflow
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -48,6 +50,41 @@ def test_the_wheel_runs_and_sweeps_from_any_folder(installed, tmp_path):
     assert "2 runs over epochs (2 values)" in done.stdout
     assert {p.name for p in tmp_path.iterdir()} == {"outputs"}
     assert (tmp_path / "outputs" / "mlflow.db").is_file()
+
+
+def git(folder, *arguments):
+    """What git says in a folder, with an author of its own."""
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    done = subprocess.run(
+        ["git", "-C", folder, *author, *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_run_keeps_what_it_was_made_with_and_leaves_the_repository_clean(installed, tmp_path):
+    git(tmp_path, "init", "-q")
+    (tmp_path / "notes.txt").write_text("before\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "first")
+    assert installed(tmp_path, "-m", "bpexp", "epochs=5").returncode == 0
+    assert git(tmp_path, "status", "--porcelain") == ""
+    (tmp_path / "notes.txt").write_text("after\n")
+    assert installed(tmp_path, "-m", "bpexp", "epochs=5").returncode == 0
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    found = client.get_experiment_by_name("bpexp")
+    changed, clean = client.search_runs([found.experiment_id])
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    for run in (changed, clean):
+        tags = run.data.tags
+        assert (tags["mlflow.source.git.commit"], tags["bpexp.git.commit"]) == (commit, commit)
+        for package in ("bpexp", "numpy", "numba", "hydra-core", "mlflow", "joblib"):
+            assert tags[f"bpexp.version.{package}"] == version(package)
+        assert tags["bpexp.processor"].strip()
+    assert [run.data.tags["bpexp.git.dirty"] for run in (changed, clean)] == ["true", "false"]
+    assert "git.diff" not in {f.path for f in client.list_artifacts(clean.info.run_id)}
+    diff = Path(client.download_artifacts(changed.info.run_id, "git.diff")).read_text()
+    assert "\n-before\n+after" in diff
 
 
 def test_the_wheel_brings_its_help_and_its_script(installed, tmp_path):

@@ -216,7 +216,7 @@ def alone(store: Store) -> Iterator[None]:
     import fcntl
 
     database = Path(store.uri.removeprefix("sqlite:///"))
-    database.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(database.parent)
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(open(database.with_suffix(".lock"), "w"))
@@ -226,3 +226,13 @@ def alone(store: Store) -> Iterator[None]:
             if not database.exists():
                 raise
         yield
+
+
+def _make_folder(folder: Path) -> None:
+    """The store's folder; a fresh ``outputs/`` is kept out of the repository it may be in.
+
+    Hydra may have made its folder of sweeps there before.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.name == "outputs" and {path.name for path in folder.iterdir()} <= {"sweeps"}:
+        (folder / ".gitignore").write_text("*\n")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pathlib
 import re
 from html.parser import HTMLParser
 
@@ -236,9 +237,38 @@ def test_two_sweeps_that_differ_say_where():
     assert "Of 40 runs with the same settings and seed 0 are equal" in made.answer
 
 
+@pytest.mark.parametrize(("one", "other"), [("273484e9", "00012345"), ("00012345", "273484e9")])
+def test_sweeps_are_named_as_they_are_and_in_the_order_asked_for(one, other):
+    low, high = np.arange(20) / 100, 1 + np.arange(20) / 100
+    frame = pd.concat([by_lr({1.0: high}).assign(sweep=one), by_lr({1.0: low}).assign(sweep=other)])
+    made = built(frame)
+    assert made.findings.grouped.varying == {"sweep": [one, other]}
+    assert [group.name for group in made.findings.grouped.groups] == [
+        f"sweep={one}", f"sweep={other}",
+    ]  # fmt: skip
+    assert "a run of the first sweep does better with probability 0 (0 to 0)" in made.answer
+    first, second, *_ = made._parts.agreed[1]
+    assert (first, second) == (f"sweep={one}", f"sweep={other}")
+
+
 def test_two_sweeps_without_a_common_setting_say_so():
     made = built(two({0.1: [0.1]}, {1.0: [0.1]}))
     assert made.answer == "The sweeps share no configuration: they differ in lr (0.1, 1)."
+
+
+def test_first_and_second_are_the_sweeps_as_typed(a_store, inside):
+    for lr in ("2", "0.01"):
+        done = inside("-m", "seed=range(0,8)", f"lr={lr}", "epochs=500", "hidden=4", "n_jobs=1")
+        assert done.returncode == 0, done.stderr
+    client = mlflow.MlflowClient("sqlite:///outputs/mlflow.db")
+    experiment = client.get_experiment_by_name("bpexp").experiment_id
+    parents = client.search_runs([experiment], "tags.`bpexp.kind` = 'sweep'")
+    ids = [run.info.run_id for run in parents]
+    for typed in (ids, ids[::-1]):
+        assert inside("report", *typed, "--format", "json", "-o", "made").returncode == 0
+        (made,) = pathlib.Path("made").glob("report.json")
+        varying = json.loads(made.read_text())["varying"]
+        assert varying["sweep"] == [run_id[:8] for run_id in typed]
 
 
 @pytest.fixture

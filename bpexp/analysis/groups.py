@@ -157,7 +157,12 @@ def _split(
 
 
 def levels(column: "pd.Series[str]") -> list[str]:
-    """The different values of a column, numbers in their order and before text."""
+    """The different values of a column, numbers in their order and before text.
+
+    Sweeps are in the order of the table: that in which they were asked for.
+    """
+    if column.name == SWEEP:
+        return column.unique().tolist()
 
     def order(value: str) -> tuple[bool, float, str]:
         try:
@@ -177,6 +182,9 @@ def _labels(column: "pd.Series[Any]") -> "pd.Series[str]":
     """``label`` of each value, asked once for each that is different."""
     import pandas as pd
 
+    if column.name == SWEEP:
+        # An id such as 273484e9 is no number.
+        return column
     # Booleans equal 0 and 1, and 1 equals 1.0: what is different is told by the text, too.
     spelled = column.astype(str)
     first = ~spelled.duplicated()

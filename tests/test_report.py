@@ -60,6 +60,50 @@ def test_groups_are_all_that_varies_but_the_seed():
     assert [len(group) for group in found.groups] == [3, 3, 3, 3]
 
 
+MOMENTUM = {"optimizer.name": "momentum", "optimizer.momentum": 0.9, "optimizer.beta1": None}
+ADAM = {"optimizer.name": "adam", "optimizer.momentum": None, "optimizer.beta1": 0.9}
+
+
+def settled(*some):
+    return groups.group(rows([(s, seed, "completed", 0.5, 100) for s in some for seed in range(2)]))
+
+
+def test_what_follows_from_a_choice_is_not_named_beside_it():
+    found = settled(MOMENTUM, ADAM)
+    assert found.varying == {"optimizer.name": ["adam", "momentum"]}
+    assert [group.name for group in found.groups] == [
+        "optimizer.name=adam", "optimizer.name=momentum",
+    ]  # fmt: skip
+    assert [len(group) for group in found.groups] == [2, 2]
+
+
+def test_what_varies_within_a_choice_is_named():
+    found = settled(MOMENTUM, MOMENTUM | {"optimizer.momentum": 0.5}, ADAM)
+    assert found.varying == {
+        "optimizer.momentum": ["0.5", "0.9", "null"], "optimizer.name": ["adam", "momentum"],
+    }  # fmt: skip
+    assert [len(group) for group in found.groups] == [2, 2, 2]
+
+
+def test_three_models_are_told_apart_by_as_few_settings_as_there_must_be():
+    sigmoid = {"model.activation": "sigmoid", "model.init": "uniform", "model.loss": "half_squared",
+               "model.output": "sigmoid"}  # fmt: skip
+    glorot = {"model.activation": "tanh", "model.init": "glorot"}
+    regressor = glorot | {"model.loss": "half_squared", "model.output": "identity"}
+    classifier = glorot | {"model.loss": "cross_entropy", "model.output": "softmax"}
+    found = settled(sigmoid, regressor, classifier)
+    assert list(found.varying) == ["model.activation", "model.loss"]
+    assert len(found.groups) == 3
+
+
+def test_numbers_that_change_together_and_settings_of_other_parts_are_all_named():
+    found = settled(
+        {"model.init_low": -1, "model.init_high": 1, "optimizer.name": "adam"},
+        {"model.init_low": -2, "model.init_high": 2, "optimizer.name": "momentum"},
+    )
+    assert list(found.varying) == ["model.init_high", "model.init_low", "optimizer.name"]
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [(0.1, "0.1"), ("0.1", "0.1"), (2, "2"), ("[2]", "2"), ("2", "2"), ("[8, 4]", "[8,4]"),

@@ -24,6 +24,9 @@ SWEEP = "sweep"
 """The column that tells sweeps apart where several are read together."""
 
 
+CHOSEN = ("data", "model", "optimizer", "schedule")
+"""Parts of a configuration that are chosen as a whole."""
+
 Places = NDArray[np.intp]
 
 FIGURES = ("final_loss", "accuracy", "test_loss", "test_accuracy")
@@ -95,6 +98,8 @@ class Group:
 class Grouped:
     """All groups of a table, what varies between them, and the data sets and seeds they ran on.
 
+    ``varying`` leaves out what follows from another choice, as from ``optimizer.name`` that
+    there is a momentum.
     ``repeated``: rows left out because another run has the same settings and seed: the same
     run twice is not a second seed.
     """
@@ -114,7 +119,7 @@ def group(frame: "pd.DataFrame") -> Grouped:
     """
     found = [key for key in (SWEEP, *keys()) if key in frame and key != "seed"]
     labels = frame[found].apply(_labels)
-    varying = {key: levels(labels[key]) for key in found if labels[key].nunique() > 1}
+    varying = {key: levels(labels[key]) for key in _telling(labels)}
     identity = [*varying, "seed"]
     named = frame.assign(**{key: labels[key] for key in varying})
     # The order of rows must not depend on when a run ended.
@@ -134,6 +139,32 @@ def group(frame: "pd.DataFrame") -> Grouped:
         varying, groups, levels(labels["data.name"]), single["seed"].nunique(),
         len(finished) - len(single),
     )  # fmt: skip
+
+
+def _telling(labels: "pd.DataFrame") -> list[str]:
+    """The settings that vary, without those that follow from the choices beside them.
+
+    Which rows are alike is the same with and without the latter.
+    """
+    varying = [str(key) for key in labels if labels[key].nunique() > 1]
+    choices: dict[str, list[str]] = {part: [] for part in CHOSEN}
+    followers = set()
+    # A name chooses all the rest of its part, and is asked first.
+    for key in sorted(varying, key=lambda key: not key.endswith(".name")):
+        part = key.partition(".")[0]
+        if part not in choices or key == part:
+            continue
+        made = choices[part]
+        if made and not (labels.groupby(made)[key].nunique() > 1).any():
+            followers.add(key)
+        elif all(map(_is_choice, labels[key].unique())):
+            made.append(key)
+    return [key for key in varying if key not in followers]
+
+
+def _is_choice(label: str) -> bool:
+    """Whether a setting is one of several by name; what a number implies is a coincidence."""
+    return label.isidentifier() and label not in ("true", "false", "null", "nan", "inf")
 
 
 def _table(frame: "pd.DataFrame") -> Table:

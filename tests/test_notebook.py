@@ -33,5 +33,6 @@ def test_the_notebook_tells_its_story(monkeypatch, tmp_path):
 
 def test_the_notebook_is_kept_with_what_it_printed():
     outputs, text = printed(nbformat.read(NOTEBOOK, as_version=4))
-    assert "ends with the lowest loss" in text
+    assert "Over 10000 seeds on xor: which lr (1, 2) ends with the lowest loss?" in text
+    assert {output.get("name", "stdout") for output in outputs} == {"stdout"}
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2

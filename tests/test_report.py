@@ -10,9 +10,11 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import bpexp as package
-from bpexp.analysis import groups, report
+from bpexp.analysis import figures, groups, report
 from bpexp.checks import ConfigError
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -258,6 +260,45 @@ def test_many_groups_are_drawn_in_part_and_listed_in_full():
     assert "The first 100 of 150 groups are shown." in made.files(["md"])["report.md"].decode()
     legend = made.figures["loss_curves"].axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()][-1] == "lr=150"
+
+
+def test_long_names_are_shortened_in_figures_alone_and_leave_the_axes_their_room():
+    files = [f"/a/long/folder/of/tables/{part}/with/a/long/name.csv" for part in "abc"]
+    some = [
+        {"data.path": path, "optimizer.name": name, "optimizer.grow": grow, "lr": 0.1 * grow}
+        for path in files
+        for name in ("rprop", "gradient_descent")
+        for grow in (1.2, 1.3)
+    ]
+    frame = rows([(s, seed, "converged", 0.1 + s["lr"] + seed / 9, 50)
+                  for s in some for seed in range(3)])  # fmt: skip
+    made = built(frame)
+    # Warnings are errors: the layout must not give up.
+    made.files(["html"])
+    names = [summary.group.name for summary in made.findings.summaries]
+    assert len(set(names)) == 12
+    assert min(map(len, names)) > figures.NAME
+    assert [row[1] for row in made._parts.ranking[1:5]] == [n.split()[0][10:] for n in names[:4]]
+    for name in ("loss_curves", "convergence", "distribution", "profiles", "best_of_n"):
+        axes = made.figures[name].axes[0]
+        assert axes.get_position().width >= 0.5, name
+    ticks = [text.get_text() for text in made.figures["distribution"].axes[0].get_yticklabels()]
+    assert len(set(ticks)) == 12
+    assert max(map(len, ticks)) == figures.NAME
+    assert ticks[0].startswith("#1 data.path=/a/")
+
+
+@given(st.lists(st.text(), unique=True, max_size=30), st.integers(12, 40))
+def test_different_texts_stay_different_when_shortened(texts, most):
+    # Names of groups and values of settings begin with no number sign.
+    texts = [text for text in texts if not text.startswith("#")]
+    texts += [text * 20 for text in texts if text * 20 not in texts]
+    texts = list(dict.fromkeys(texts))
+    short = figures.shortened(texts, most)
+    assert list(short) == texts
+    assert len(set(short.values())) == len(texts)
+    assert all(len(after) <= most for after in short.values())
+    assert all(after == text for text, after in short.items() if len(text) <= most)
 
 
 def two(first, second):

@@ -30,6 +30,8 @@ LINES = len(COLOURS)
 """So many groups can be told apart as lines."""
 STRIPS = 24
 """So many groups have a line of points each in one figure."""
+NAME, LEVEL = 36, 14
+"""So many characters of a group's name, and of a setting's value, have room beside the axes."""
 PAIRS = 6
 """So many pairs of settings have a map."""
 
@@ -66,9 +68,29 @@ def draw(
     return made
 
 
+def shortened(texts: Sequence[str], most: int) -> dict[str, str]:
+    """Different texts as different ones of at most ``most`` characters, without their middle.
+
+    Those that are shortened begin with their number, for a group that of its rank.
+    """
+
+    def short(number: int, text: str) -> str:
+        if len(text) <= most:
+            return text
+        room = most - len(f"#{number} …")
+        return f"#{number} {text[: room - room // 2]}…{text[-(room // 2) :]}"
+
+    return {text: short(number, text) for number, text in enumerate(texts, start=1)}
+
+
+def _names(findings: Findings) -> dict[str, str]:
+    return shortened([summary.group.name for summary in findings.summaries], NAME)
+
+
 def loss_curves(findings: Findings, bands: Sequence[Band]) -> "Figure":
     """Median and 5-95% band of the loss by epoch, both axes logarithmic."""
     figure, axes = _panel()
+    names = _names(findings)
     alpha = 0.15 if len(bands) <= 3 else 0.09
     # A loss on its way to infinity would leave the others no room: it leaves the frame.
     first = [float(band.high[0]) for band in bands if np.isfinite(band.high[0])]
@@ -80,7 +102,7 @@ def loss_curves(findings: Findings, bands: Sequence[Band]) -> "Figure":
             for v in (band.low, band.median, band.high)
         )
         axes.fill_between(band.epochs, low, high, color=COLOURS[place], alpha=alpha, lw=0)
-        axes.plot(band.epochs, median, **_line(place), label=summary.group.name)
+        axes.plot(band.epochs, median, **_line(place), label=names[summary.group.name])
         reached.append(float(np.nanmax(high, initial=0.0)))
     axes.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss per sample")
     if max(reached) > ceiling:
@@ -94,13 +116,14 @@ def loss_curves(findings: Findings, bands: Sequence[Band]) -> "Figure":
 def convergence(findings: Findings) -> "Figure":
     """Share of runs converged by each epoch, with Greenwood's 95% interval."""
     figure, axes = _panel()
+    names = _names(findings)
     for place, summary in enumerate(shown(findings)):
         curve = summary.convergence
         # The curve starts at (0, 0), which a log axis has not got.
         x = np.append(np.maximum(curve.epochs, 0.8), summary.group.budget)
         y, low, high = (np.append(part, part[-1]) for part in (curve.share, curve.low, curve.high))
         axes.fill_between(x, low, high, step="post", color=COLOURS[place], alpha=0.12, lw=0)
-        axes.step(x, y, where="post", **_line(place), label=summary.group.name)
+        axes.step(x, y, where="post", **_line(place), label=names[summary.group.name])
     first = min(e for s in findings.summaries for e in s.convergence.epochs[1:])
     axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="epoch", ylabel="share of runs converged")
     axes.set_xlim(left=max(0.8, 0.7 * float(first)))
@@ -133,7 +156,8 @@ def distribution(findings: Findings) -> "Figure":
                 f"{lost} diverged", (1.0, place), xycoords=("axes fraction", "data"),
                 xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
             )  # fmt: skip
-    axes.set_yticks(range(len(rows)), [summary.group.name for summary in rows], fontsize=8)
+    names = _names(findings)
+    axes.set_yticks(range(len(rows)), [names[s.group.name] for s in rows], fontsize=8)
     axes.set(xscale="log", xlabel="final loss per sample", ylim=(len(rows) - 0.5, -0.5))
     axes.spines[["top", "right"]].set_visible(False)
     _plain(axes.xaxis)
@@ -148,12 +172,13 @@ def profiles(findings: Findings) -> "Figure":
     """Share of runs at or below each final loss (Agarwal et al. 2021)."""
     measure = MEASURES["final_loss"]
     figure, axes = _panel()
+    names = _names(findings)
     scores = [measure.scores(summary.group) for summary in shown(findings)]
     known = np.concatenate([s[np.isfinite(s) & (s > 0)] for s in scores])
     thresholds = np.geomspace(known.min() / 1.05, known.max() * 1.05, 300) if len(known) else [1.0]
     for place, (summary, part) in enumerate(zip(shown(findings), scores, strict=True)):
         share = statistics.performance_profile(part, np.asarray(thresholds))
-        axes.plot(thresholds, share, **_line(place), label=summary.group.name)
+        axes.plot(thresholds, share, **_line(place), label=names[summary.group.name])
     axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="final loss per sample")
     _plain(axes.xaxis)
     axes.set_ylabel("share of runs at or below it")
@@ -166,7 +191,8 @@ def best_of_n(findings: Findings) -> "Figure":
     """Expected best of n runs (Dodge et al. 2019), of each group and of all runs."""
     figure, axes = _panel()
     measure = findings.measure
-    parts = [(s.group.name, measure.scores(s.group)) for s in shown(findings)]
+    names = _names(findings)
+    parts = [(names[s.group.name], measure.scores(s.group)) for s in shown(findings)]
     for place, (name, scores) in enumerate(parts):
         budgets = _budgets(len(scores))
         best = _as_measured(measure, statistics.expected_best(scores, budgets))
@@ -241,7 +267,8 @@ def _heat_map(figure: "Figure", axes: "Axes", findings: Findings, y: str, x: str
             _write(axes, image, row, column, values[row, column])
     for axis, levels in ((axes.yaxis, ys), (axes.xaxis, xs)):
         step = -(-len(levels) // 12)
-        axis.set_ticks(range(0, len(levels), step), list(levels[::step]), fontsize=8)
+        ticks = [*shortened(levels, LEVEL).values()][::step]
+        axis.set_ticks(range(0, len(levels), step), ticks, fontsize=8)
     axes.set(ylabel=y, xlabel=x, title=f"Median {measure.title}")
     bar = figure.colorbar(image, ax=axes)
     if isinstance(image.norm, LogNorm):
@@ -294,9 +321,10 @@ def parallel(findings: Findings) -> "Figure":
     for place, key in enumerate(keys):
         axes.axvline(place, color="0.3", lw=0.8)
         step = -(-len(varying[key]) // 12)
+        ticks = shortened(varying[key], LEVEL)
         for level in varying[key][::step]:
             axes.annotate(
-                level, (place, _height(varying[key], level)), xytext=(4, 4),
+                ticks[level], (place, _height(varying[key], level)), xytext=(4, 4),
                 textcoords="offset points", fontsize=8,
                 bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.8},
             )  # fmt: skip

@@ -1,5 +1,6 @@
 """The report: what it says of runs that are known, and what it leaves in the store."""
 
+import io
 import itertools
 import json
 import pathlib
@@ -12,6 +13,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import colormaps
+from matplotlib.colors import LogNorm, to_rgb
+from PIL import Image
 
 import bpexp as package
 from bpexp.analysis import figures, groups, report
@@ -286,6 +290,73 @@ def test_long_names_are_shortened_in_figures_alone_and_leave_the_axes_their_room
     assert len(set(ticks)) == 12
     assert max(map(len, ticks)) == figures.NAME
     assert ticks[0].startswith("#1 data.path=/a/")
+
+
+def grid(settings):
+    """Two seeds of each combination of so many settings of two values; losses rise with both."""
+    names = ("epochs", "lr", "optimizer.momentum", "optimizer.weight_decay", "model.dead_zone")
+    combinations = itertools.product((1, 2), repeat=settings)
+    some = [(dict(zip(names, values, strict=False)), sum(values)) for values in combinations]
+    return rows([(s, k, "completed", total + k / 9, 1) for s, total in some for k in (0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "maps", "said"),
+    [(2, 1, None), (3, 3, None), (4, 6, None),
+     (5, 6, "6 of 10 pairs of settings have a heat map; the parallel coordinates show all "
+            "settings.")],
+)  # fmt: skip
+def test_a_report_says_which_pairs_have_no_map(settings, maps, said):
+    made = built(grid(settings))
+    drawn = [axes for axes in made.figures["heat_maps"].axes if axes.get_title()]
+    assert len(drawn) == maps
+    assert made._parts.remarks == ([said] if said else [])
+    assert ("parallel" in made.figures) == (settings > 2)
+
+
+def test_parallel_coordinates_are_a_line_a_group_in_the_colour_of_its_median():
+    made = built(grid(3))
+    axes, bar = made.figures["parallel"].axes
+    (lines,) = axes.collections
+    assert len(lines.get_segments()) == 8
+    names = list(made.findings.grouped.varying)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == names
+    # Drawn from the worst group to the best, each within 0.02 of the heights of its settings.
+    ranked = made.findings.summaries[::-1]
+    for line, summary in zip(lines.get_segments(), ranked, strict=True):
+        heights = [float(value == "2") for value in summary.group.settings.values()]
+        assert line[:, 0].tolist() == [0, 1, 2]
+        assert np.abs(line[:, 1] - heights).max() <= 0.02
+    medians = [np.median(summary.group.column("final_loss")) for summary in ranked]
+    scale = LogNorm(min(medians), max(medians))
+    assert lines.get_colors()[:, :3] == pytest.approx(colormaps["viridis"](scale(medians))[:, :3])
+    assert bar.get_ylabel() == "final loss"
+
+
+def lightness(colour):
+    """L* of CIE 1976, from 0 (black) to 100."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    luminance = np.dot([0.2126, 0.7152, 0.0722], linear)
+    return 116 * np.cbrt(luminance) - 16 if luminance > 0.008856 else 903.3 * luminance
+
+
+def test_groups_are_told_apart_without_colour():
+    assert len(set(figures.COLOURS)) == len(figures.COLOURS) == figures.LINES
+    assert len(set(figures.DASHES)) == figures.LINES
+    # Each stands out on white.
+    assert max(map(lightness, figures.COLOURS)) < 75
+    drawn = built(by_lr({lr: [lr / 9, lr / 8] for lr in range(1, 8)})).figures["profiles"]
+    lines = drawn.axes[0].lines
+    assert [line.get_color() for line in lines] == list(figures.COLOURS)
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == figures.LINES
+
+
+def test_figures_are_printed_with_200_dots_an_inch():
+    made = built(by_lr({0.1: [0.1, 0.2]}))
+    for name, figure in made.figures.items():
+        with Image.open(io.BytesIO(made.files([])[f"figures/{name}.png"])) as image:
+            assert image.info["dpi"] == pytest.approx((200, 200), abs=0.01)
+            assert image.size == pytest.approx(figure.get_size_inches() * 200, abs=1)
 
 
 @given(st.lists(st.text(), unique=True, max_size=30), st.integers(12, 40))

@@ -30,7 +30,7 @@ LINES = len(COLOURS)
 """So many groups can be told apart as lines."""
 STRIPS = 24
 """So many groups have a line of points each in one figure."""
-NAME, LEVEL = 36, 14
+NAME, LEVEL = 36, 16
 """So many characters of a group's name, and of a setting's value, have room beside the axes."""
 PAIRS = 6
 """So many pairs of settings have a map."""
@@ -52,7 +52,7 @@ def draw(
     made: dict[str, Figure] = {"loss_curves": loss_curves(findings, bands)}
     if any(summary.outcomes.get("converged") for summary in findings.summaries):
         made["convergence"] = convergence(findings)
-    if not any(np.isfinite(findings.measure.scores(s.group)).any() for s in findings.summaries):
+    if not findings.can_be_drawn:
         # Nothing but diverged runs: there is no figure of what they reached.
         return made
     made["distribution"] = distribution(findings)

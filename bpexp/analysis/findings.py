@@ -85,6 +85,11 @@ class Findings:
         """Finished runs of all groups."""
         return sum(summary.runs for summary in self.summaries)
 
+    @cached_property
+    def can_be_drawn(self) -> bool:
+        """Whether any run has reached what is measured; runs that all diverged have not."""
+        return any(np.isfinite(self.measure.scores(s.group)).any() for s in self.summaries)
+
     @property
     def against_best(self) -> list[Comparison]:
         """The best group against each other one, in the order of the ranks."""

@@ -8,6 +8,7 @@ from html import escape
 from bpexp.analysis import tables
 from bpexp.analysis.agreement import Agreement
 from bpexp.analysis.curves import MOST
+from bpexp.analysis.figures import PAIRS
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.statistics import RESAMPLES
 
@@ -66,6 +67,13 @@ class Parts:
         grouped, said = self.findings.grouped, []
         if len(self.findings.summaries) > ROWS:
             said.append(f"The first {ROWS} of {len(self.findings.summaries)} groups are shown.")
+        keys = len(grouped.varying)
+        pairs = keys * (keys - 1) // 2
+        if pairs > PAIRS and self.findings.can_be_drawn:
+            said.append(
+                f"{PAIRS} of {pairs} pairs of settings have a heat map; the parallel coordinates "
+                "show all settings."
+            )
         if grouped.repeated:
             said.append(
                 f"{grouped.repeated} runs repeat the settings and seed of another and are left "

@@ -250,6 +250,31 @@ def test_the_page_holds_everything_and_believes_nothing():
         assert word in page.text
 
 
+def answering(table):
+    def flat(some, epochs):
+        return np.ones((len(some), len(epochs)))
+
+    frame = by_lr({0.1: [0.1, 0.2]})
+    return report.build(frame, "a sweep", {}, flat,
+                        lambda row, name: table if name == "predictions.csv" else None)  # fmt: skip
+
+
+def test_of_several_outputs_targets_and_predictions_are_lists():
+    table = b"x,a,b,predicted a,predicted b\n" + b"0.5,0.0,1.0,0.25,0.75\n" * 300
+    made = answering(table).predictions
+    assert made["place"].value_counts().to_dict() == {"best": 200, "worst": 200}
+    assert made.iloc[201].drop("run").to_dict() == {
+        "place": "worst", "seed": 1, "sample": 1, "inputs": [0.5], "target": [0.0, 1.0],
+        "prediction": [0.25, 0.75],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("table", [b"", b"x,y\n1,2\n", b"x,y,predicted y\n1,2,z\n", b"\xff"])
+def test_broken_predictions_are_one_sentence(table):
+    with pytest.raises(ConfigError, match=r"^predictions.csv of run 00000000 must hold numbers, "):
+        answering(table)
+
+
 def test_the_same_runs_in_any_order_give_the_same_bytes():
     frame = by_lr({0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]})
     first = built(frame).files(report.FORMATS)
@@ -467,6 +492,18 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/outputs/mlflow.db")
     table = client.load_table(run.info.experiment_id, "ranking.json", [run.info.run_id])
     assert table["rank"].tolist() == [1, 2, 3, 4]
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", run.info.experiment_id)
+    answered = mlflow.load_table("predictions.json", [run.info.run_id], ["run_id"])
+    assert list(answered.columns) == [
+        "place", "run", "seed", "sample", "inputs", "target", "prediction", "run_id",
+    ]  # fmt: skip
+    assert answered["place"].tolist() == [p for p in ("best", "median", "worst") for _ in range(4)]
+    assert answered["inputs"].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]] * 3
+    assert answered["target"].tolist() == [0, 1, 1, 0] * 3
+    for run_id, part in answered.groupby("run"):
+        kept = pd.read_csv(client.download_artifacts(run_id, "predictions.csv"))
+        assert part["prediction"].tolist() == pytest.approx(kept.iloc[:, -1].tolist(), abs=1e-9)
+        assert {str(seed) for seed in part["seed"]} == {client.get_run(run_id).data.params["seed"]}
     note = client.get_run(run.info.run_id).data.tags["mlflow.note.content"]
     first, rest = note.split("\n\n---\n\n")
     assert first == f"**Report.** {answer}"

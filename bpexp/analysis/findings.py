@@ -5,14 +5,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bpexp.analysis import statistics, survival
-from bpexp.analysis.groups import ACCURACIES, Group, Grouped, Measure, measured
+from bpexp.analysis.groups import ACCURACIES, MEASURES, Group, Grouped, Measure, measured
 from bpexp.analysis.statistics import Interval
 from bpexp.analysis.survival import Curve
 from bpexp.typing import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALL_PAIRS = 6
 """Up to so many groups each is compared with each; beyond, the best with every other."""
@@ -182,3 +186,19 @@ def _difference(a: Group, b: Group, x: Array, y: Array, measure: Measure, seed: 
     if measure.column in ACCURACIES:
         return Interval(0.0 - found.estimate, 0.0 - found.high, 0.0 - found.low)
     return found
+
+
+def exemplars(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]]:
+    """The best, the median and the worst run that did not diverge: what it is, and its row."""
+    groups = [summary.group for summary in findings.summaries]
+    frame, measure = groups[0].table.frame, findings.measure
+    places = np.concatenate([group.places for group in groups])
+    scores = np.concatenate([measure.scores(group) for group in groups])
+    losses = np.concatenate([MEASURES["final_loss"].scores(group) for group in groups])
+    order = np.lexsort((places, losses, scores))
+    ordered = places[order][np.isfinite(losses[order])]
+    last = len(ordered) - 1
+    titles = {"best": 0, "median": last // 2, "worst": last}
+    if last < 2:
+        titles = {"best": 0, "worst": last} if last else {"only": 0}
+    return [(title, frame.iloc[ordered[i]]) for title, i in titles.items() if last >= 0]

@@ -11,6 +11,7 @@ from bpexp.analysis.agreement import Agreement, agree
 from bpexp.analysis.curves import Band, ReadLosses
 from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import MEASURES, SWEEP, Grouped, Measure, can_converge, group, measured
+from bpexp.analysis.predictions import predictions
 from bpexp.analysis.surface import ReadArtifact, Surface, surfaces
 from bpexp.checks import ConfigError
 
@@ -25,7 +26,8 @@ FORMATS = ("html", "md", "csv", "json")
 class Report:
     """Findings with their figures, and what they were found with.
 
-    ``agreement`` is there where two sweeps were read together.
+    ``agreement`` is there where two sweeps were read together; ``predictions`` are those of
+    the best, the median and the worst run.
     """
 
     title: str
@@ -33,6 +35,7 @@ class Report:
     agreement: Agreement | None
     bands: Sequence[Band]
     surfaces: Sequence[Surface]
+    predictions: "pd.DataFrame"
     environment: Mapping[str, str]
 
     @cached_property
@@ -130,7 +133,8 @@ def build(
     bands = [curves.band(s.group, read_losses, seed) for s in figures.shown(findings)]
     agreement = agree(grouped, chosen, seed) if len(grouped.varying.get(SWEEP, ())) == 2 else None
     planes = surfaces(findings, read_artifact)
-    return Report(title, findings, agreement, bands, planes, environment)
+    answers = predictions(findings, read_artifact)
+    return Report(title, findings, agreement, bands, planes, answers, environment)
 
 
 def _measure(grouped: Grouped, wanted: str | None) -> Measure:

@@ -73,7 +73,9 @@ def _environment(runs: "Sequence[Run]") -> Mapping[str, str]:
 
 
 def keep(client: "MlflowClient", parent: "Run", report: Report) -> None:
-    """Log the page, its figures and the ranking to the sweep's parent run, the answer as a note."""
+    """Log the page, its figures and tables to the sweep's parent run, the answer as a note."""
     files = report.files(["html"])
     tables = {"ranking.json": report.table}
+    if len(report.predictions):
+        tables["predictions.json"] = report.predictions
     attach.attach(client, parent, files, tables, "Report", report.answer)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from bpexp.analysis.findings import Findings
-from bpexp.analysis.groups import MEASURES
+from bpexp.analysis.findings import Findings, exemplars
 from bpexp.checks import ConfigError
 from bpexp.config import TrainConfig, parse_train
 from bpexp.data import load
@@ -48,23 +47,8 @@ def surfaces(findings: Findings, read: ReadArtifact) -> list[Surface]:
 
     None for data of more or fewer than two inputs, or whose files are not there any more.
     """
-    found = [_surface(title, row, read) for title, row in _chosen(findings)]
+    found = [_surface(title, row, read) for title, row in exemplars(findings)]
     return [surface for surface in found if surface is not None]
-
-
-def _chosen(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]]:
-    groups = [summary.group for summary in findings.summaries]
-    frame, measure = groups[0].table.frame, findings.measure
-    places = np.concatenate([group.places for group in groups])
-    scores = np.concatenate([measure.scores(group) for group in groups])
-    losses = np.concatenate([MEASURES["final_loss"].scores(group) for group in groups])
-    order = np.lexsort((places, losses, scores))
-    ordered = places[order][np.isfinite(losses[order])]
-    last = len(ordered) - 1
-    titles = {"best": 0, "median": last // 2, "worst": last}
-    if last < 2:
-        titles = {"best": 0, "worst": last} if last else {"only": 0}
-    return [(title, frame.iloc[ordered[i]]) for title, i in titles.items() if last >= 0]
 
 
 def _surface(title: str, row: "pd.Series[Any]", read: ReadArtifact) -> Surface | None:

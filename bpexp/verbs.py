@@ -9,19 +9,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from bpexp.checks import ConfigError
 from bpexp.config import Backend, Dask
 from bpexp.tracking import read
 from bpexp.tracking.store import Store, connect, locate
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-
-OWN = ("bpexp.sweep", "bpexp.process", "bpexp.config", "bpexp.identity")
-"""Tags that differ between any two runs, or say again what parameters say."""
+LINES = 100
+"""Of a diff, at most so many of which are shown."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -185,24 +181,37 @@ def _runs(store: Store, chosen: argparse.Namespace) -> None:
 
 
 def _show(store: Store, chosen: argparse.Namespace) -> None:
+    from bpexp.review import facts
+    from bpexp.review.terminal import console
+    from bpexp.tracking.archive import Archive
+
     client = connect(store)
     run = read.find(client, chosen.experiment, chosen.run)
-    from bpexp.review.terminal import console
-
+    around = facts.surroundings(Archive(client, store, chosen.experiment), run.info.run_id)
     out = console()
     out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}")
     tags = {k: v for k, v in run.data.tags.items() if k.startswith("bpexp.")}
+    first = "configuration of the first run" if around.composed else "configuration"
     parts: dict[str, Mapping[str, Any]] = {
-        "configuration": run.data.params, "metrics": read.metrics(run), "environment": tags,
+        first: {**around.composed, **run.data.params}, "metrics": read.metrics(run),
+        "environment": {**tags, **around.libraries},
     }  # fmt: skip
     for title, values in parts.items():
         out.print(f"\n{title}", style="bold")
         width = max(map(len, values), default=0)
         for key, value in sorted(values.items()):
             out.print(f"  {key:<{width}}  {value}", soft_wrap=True)
+    if around.packages:
+        out.print("\npackages", style="bold")
+        out.print(", ".join(f"{name} {number}" for name, number in around.packages.items()))
     out.print("\nartifacts", style="bold")
     for artifact in client.list_artifacts(run.info.run_id):
         out.print(f"  {artifact.path}  {artifact.file_size} bytes")
+    if around.diff:
+        lines = around.diff.splitlines()
+        part = f", {LINES} of {len(lines)} lines" if len(lines) > LINES else ""
+        out.print(f"\nchanges that no commit held (git.diff{part})", style="bold")
+        out.print("\n".join(lines[:LINES]), soft_wrap=True)
     note = run.data.tags.get("mlflow.note.content")
     if note:
         out.print(f"\n{note}")
@@ -211,16 +220,20 @@ def _show(store: Store, chosen: argparse.Namespace) -> None:
 def _compare(store: Store, chosen: argparse.Namespace) -> None:
     if len(chosen.run) < 2:
         raise ConfigError(f"compare must be given at least two runs, got {len(chosen.run)}.")
-    client = connect(store)
-    runs = [read.find(client, chosen.experiment, wanted) for wanted in chosen.run]
     from rich.table import Table
 
+    from bpexp.review import facts
     from bpexp.review.terminal import console
+    from bpexp.tracking.archive import Archive
 
+    client = connect(store)
+    archive = Archive(client, store, chosen.experiment)
+    runs = [read.find(client, chosen.experiment, wanted) for wanted in chosen.run]
+    known = [facts.facts(run, facts.surroundings(archive, run.info.run_id)) for run in runs]
     table = Table(box=None, pad_edge=False)
     for column in ("", *(run.info.run_id[:8] for run in runs)):
         table.add_column(column)
-    for key, values in differences([facts(run) for run in runs]).items():
+    for key, values in facts.differences(known).items():
         table.add_row(key, *values)
     out = console()
     if table.row_count:
@@ -348,19 +361,3 @@ def _file_name(experiment: str) -> str:
     name = "".join(c if c.isalnum() or c in "-_." else "_" for c in experiment)[:100]
     # A name of dots alone is another folder's.
     return name if name.strip(".") else "experiment"
-
-
-def facts(run: "Run") -> dict[str, str]:
-    """Configuration, metrics and environment of a run as text."""
-    tags = {
-        k: v for k, v in run.data.tags.items() if k.startswith("bpexp.") and not k.startswith(OWN)
-    }
-    metrics = {k: f"{v:.12g}" for k, v in read.metrics(run).items()}
-    return {"name": run.info.run_name or "", **read.settings(run), **metrics, **tags}
-
-
-def differences(given: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
-    """Keys whose values are not all equal, with each one's value ('-' for none)."""
-    keys = dict.fromkeys(key for one in given for key in one)
-    rows = {key: [one.get(key, "-") for one in given] for key in keys}
-    return {key: values for key, values in rows.items() if len(set(values)) > 1}

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -260,6 +261,9 @@ def test_provenance_is_there_from_the_start_and_holds_no_password(inside, tmp_pa
     shown = inside("show", parent.info.run_id).stdout
     assert "bpexp.overrides" in shown
     assert "bpexp.blas" in shown
+    assert re.search(r"^configuration of the first run\n(  .+\n)*  lr +0\.1$", shown, re.M)
+    assert f"numpy {np.__version__}" in shown
+    assert re.search(r"^  openblas \(numpy\.libs\) +0\.\d.*, \d+ threads$", shown, re.M)
     done = inside("lr=0.5", "epochs=5")
     (single,) = tracked("params.lr = '0.5'")
     assert single.data.tags["bpexp.overrides"] == "lr=0.5 epochs=5"
@@ -267,6 +271,41 @@ def test_provenance_is_there_from_the_start_and_holds_no_password(inside, tmp_pa
     api.set_tag(single.info.run_id, "bpexp.blas", "another 1.0")
     compared = inside("compare", parent.info.run_id, single.info.run_id).stdout
     assert "another 1.0" in compared
+    assert re.search(r"^lr +0\.1 +0\.5 *$", compared, re.M)
+
+
+def test_show_and_compare_tell_packages_libraries_and_changes_without_a_commit(inside):
+    for lr in ("0.5", "0.7"):
+        done = inside(f"lr={lr}", "epochs=5")
+        assert done.returncode == 0, done.stderr
+    api = client()
+    one, other = (tracked(f"params.lr = '{lr}'")[0].info.run_id for lr in ("0.5", "0.7"))
+    same = inside("compare", one, other).stdout
+    assert "package" not in same
+    assert "library" not in same
+    there = Path(api.download_artifacts(other, "environment.json"))
+    kept = json.loads(there.read_text())
+    kept["packages"] |= {"numpy": "1.2.3", "another": "4.5"}
+    kept["libraries"] = [{**library, "num_threads": 77} for library in kept["libraries"]]
+    api.log_text(other, json.dumps(kept), "environment.json")
+    api.log_text(other, "".join(f"+line {n}\n" for n in range(150)), "git.diff")
+    compared = inside("compare", one, other).stdout
+    assert re.search(rf"^package numpy +{re.escape(np.__version__)} +1\.2\.3 *$", compared, re.M)
+    assert re.search(r"^package another +- +4\.5 *$", compared, re.M)
+    assert re.search(r"^library openblas \(numpy\.libs\) .*77 threads *$", compared, re.M)
+    assert re.search(r"^git\.diff +.* SHA-256 [0-9a-f]{12} *$", compared, re.M)
+    shown = inside("show", other).stdout
+    assert "(git.diff, 100 of 150 lines)\n+line 0\n" in shown
+    assert "+line 99\n" in shown
+    assert "+line 100\n" not in shown
+    for content in ("[]", "{", '{"packages": 1, "libraries": []}', '{"packages": {}}'):
+        api.log_text(other, content, "environment.json")
+        done = inside("show", other)
+        assert done.returncode == 2
+        assert done.stderr == (
+            f"bpexp: environment.json of run {other[:8]} must hold packages and libraries, "
+            "got others.\n"
+        )
 
 
 def unplanned(api, typed):

@@ -500,9 +500,14 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     assert answered["place"].tolist() == [p for p in ("best", "median", "worst") for _ in range(4)]
     assert answered["inputs"].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]] * 3
     assert answered["target"].tolist() == [0, 1, 1, 0] * 3
-    for run_id, part in answered.groupby("run"):
-        kept = pd.read_csv(client.download_artifacts(run_id, "predictions.csv"))
-        assert part["prediction"].tolist() == pytest.approx(kept.iloc[:, -1].tolist(), abs=1e-9)
+    written = json.loads((tmp_path / logged / "predictions.json").read_text())
+    exact = pd.DataFrame(written["data"], columns=written["columns"])
+    assert answered["prediction"].tolist() == pytest.approx(exact["prediction"].tolist())
+    for run_id, part in exact.groupby("run"):
+        kept = pd.read_csv(
+            client.download_artifacts(run_id, "predictions.csv"), float_precision="round_trip"
+        )
+        assert part["prediction"].tolist() == kept.iloc[:, -1].tolist()
         assert {str(seed) for seed in part["seed"]} == {client.get_run(run_id).data.params["seed"]}
     note = client.get_run(run.info.run_id).data.tags["mlflow.note.content"]
     first, rest = note.split("\n\n---\n\n")

@@ -28,7 +28,9 @@ def main() -> None:
             sys.stdout.flush()
     except BrokenPipeError:
         # The reader of a pipe (head, less) has left; what it wanted it has.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from bpexp.review import screen
+
+        screen.mute()
         sys.exit(128 + signal.SIGPIPE)
 
 

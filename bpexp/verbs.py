@@ -183,11 +183,12 @@ def _runs(store: Store, chosen: argparse.Namespace) -> None:
 def _show(store: Store, chosen: argparse.Namespace) -> None:
     from bpexp.review import facts
     from bpexp.review.terminal import console
-    from bpexp.tracking.archive import Archive
+    from bpexp.tracking.archive import open_archive
 
-    client = connect(store)
+    archive = open_archive(store, chosen.experiment)
+    client = archive.client
     run = read.find(client, chosen.experiment, chosen.run)
-    around = facts.surroundings(Archive(client, store, chosen.experiment), run.info.run_id)
+    around = facts.surroundings(archive, run)
     out = console()
     out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}")
     tags = {k: v for k, v in run.data.tags.items() if k.startswith("bpexp.")}
@@ -224,12 +225,11 @@ def _compare(store: Store, chosen: argparse.Namespace) -> None:
 
     from bpexp.review import facts
     from bpexp.review.terminal import console
-    from bpexp.tracking.archive import Archive
+    from bpexp.tracking.archive import open_archive
 
-    client = connect(store)
-    archive = Archive(client, store, chosen.experiment)
-    runs = [read.find(client, chosen.experiment, wanted) for wanted in chosen.run]
-    known = [facts.facts(run, facts.surroundings(archive, run.info.run_id)) for run in runs]
+    archive = open_archive(store, chosen.experiment)
+    runs = [read.find(archive.client, chosen.experiment, wanted) for wanted in chosen.run]
+    known = [facts.facts(run, facts.surroundings(archive, run)) for run in runs]
     table = Table(box=None, pad_edge=False)
     for column in ("", *(run.info.run_id[:8] for run in runs)):
         table.add_column(column)

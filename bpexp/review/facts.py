@@ -12,7 +12,7 @@ import yaml
 from bpexp.checks import ConfigError
 from bpexp.config import flatten
 from bpexp.tracking import read
-from bpexp.tracking.archive import Archive
+from bpexp.tracking.archive import Archive, stored
 
 if TYPE_CHECKING:
     from bpexp.tracking.read import Run
@@ -35,9 +35,9 @@ class Surroundings:
     diff: str
 
 
-def surroundings(archive: Archive, run_id: str) -> Surroundings:
+def surroundings(archive: Archive, found: "Run") -> Surroundings:
     """Raises ConfigError where what is kept is not what bpexp writes."""
-    run = archive.find(run_id)
+    run = stored(found)
     try:
         # The tag may say anything; only a run that is there is read.
         owner = archive.find(run.parent).run_id if run.parent else run.run_id

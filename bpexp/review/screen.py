@@ -26,4 +26,9 @@ class Screen(Console):
     def on_broken_pipe(self) -> None:
         """The reader (head, less) has left: nothing more is said, and the work goes on."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute()
+
+
+def mute() -> None:
+    """What is still written to standard output goes nowhere: its reader has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

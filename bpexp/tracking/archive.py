@@ -50,12 +50,12 @@ class Archive:
 
     def find(self, wanted: str) -> StoredRun:
         """The run of that id, beginning of an id, or name. Raises ConfigError."""
-        return _value(read.find(self.client, self._experiment, wanted))
+        return stored(read.find(self.client, self._experiment, wanted))
 
     def search(self, filter_string: str = "", sweep: str | None = None) -> list[StoredRun]:
         """Runs, the newest first; of a sweep also those linked to it. Raises ConfigError."""
         found = read.search(self.client, self._experiment, filter_string, sweep)
-        return [_value(run) for run in found]
+        return [stored(run) for run in found]
 
     def file(self, run_id: str, name: str) -> bytes:
         """A run's artifact. Raises ConfigError where it is not there."""
@@ -93,7 +93,8 @@ def open_archive(store: Store, experiment: str) -> Archive:
     return Archive(connect(store), store, experiment)
 
 
-def _value(run: "Run") -> StoredRun:
+def stored(run: "Run") -> StoredRun:
+    """A run as MLflow has it, as a plain value."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
     return StoredRun(
         run.info.run_id,

@@ -23,7 +23,7 @@ remote.attempt = deadly
 OTHER = """
 from bpexp.nn import arithmetic
 
-arithmetic.VERSION = 0
+arithmetic.VERSIONS["exact"] = 0
 """
 
 

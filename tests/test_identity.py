@@ -47,14 +47,19 @@ def digest_of(X, Y):
     return sha.hexdigest()
 
 
-def test_the_identity_is_the_digest_of_the_documented_text():
+@pytest.mark.parametrize(("numerics", "version"), [("exact", "2"), ("native", "3")])
+def test_the_identity_is_the_digest_of_the_documented_text(numerics, version):
     text = (
-        '{"arithmetic":2,"config":{"epochs":100,"hidden":[2],"lr":0.1,"model":{},'
-        '"numerics":"exact","optimizer":{"name":"gradient_descent"},'
+        '{"arithmetic":VERSION,"config":{"epochs":100,"hidden":[2],"lr":0.1,"model":{},'
+        '"numerics":"NUMERICS","optimizer":{"name":"gradient_descent"},'
         '"schedule":{"name":"constant"},"seed":42,"stop":{}},'
         '"data":{"classes":true,"digest":"DIGEST"}}'
     ).replace("DIGEST", digest_of(XOR_ROWS, [0.0, 1.0, 1.0, 0.0]))
-    assert identity.of_run(RUN) == hashlib.sha256(text.encode("ascii")).hexdigest()
+    text = text.replace("VERSION", version).replace("NUMERICS", numerics)
+    assert (
+        identity.of_run(replace(RUN, numerics=numerics))
+        == hashlib.sha256(text.encode("ascii")).hexdigest()
+    )
 
 
 # Every default is written out: were one changed in the schema, an old run's digest would move.

@@ -12,6 +12,8 @@ from bpexp.nn.network import joined
 from bpexp.nn.optimizers import RULES
 from bpexp.typing import Array
 
+RUNNING, CONVERGED, STALLED, DIVERGED = map(np.int8, Ending)
+
 
 def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:
     """See ``problem.Engine``."""
@@ -41,8 +43,9 @@ def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | N
             gradient = joined(*backward(network, activations, Y, weights, arithmetic))
             # 4. update
             _update(problem, lanes, gradient, factor)
-        broken = ~np.isfinite(lanes.parameters).all(axis=0) & (endings == Ending.RUNNING)
-        if broken.any():
+        finite = np.isfinite(lanes.parameters)
+        if not finite.all():
+            broken = ~finite.all(axis=0) & (endings == Ending.RUNNING)
             stopped = np.where(broken, lanes.parameters, stopped)
             endings[broken] = Ending.DIVERGED
         if endings.any():
@@ -73,11 +76,9 @@ def judge(lanes: Lanes, Y: Array, loss: Array) -> "np.ndarray[tuple[int], np.dty
     correct: Any = False
     if (lanes.stop_correct > 0.0).any():
         correct = (abs(lanes.outputs - Y[:, :, None]) < lanes.stop_correct).all(axis=(0, 1))
-    return np.select(
-        [~np.isfinite(loss), (loss <= lanes.stop_loss) | correct, lanes.waited >= lanes.patience],
-        [np.int8(Ending.DIVERGED), np.int8(Ending.CONVERGED), np.int8(Ending.STALLED)],
-        np.int8(Ending.RUNNING),
-    )
+    endings = np.where(lanes.waited >= lanes.patience, STALLED, RUNNING)
+    endings = np.where((loss <= lanes.stop_loss) | correct, CONVERGED, endings)
+    return np.where(np.isfinite(loss), endings, DIVERGED)
 
 
 def _update(problem: Problem, lanes: Lanes, gradient: Array, factor: float) -> None:

@@ -68,7 +68,7 @@ LOSSES: dict[tuple[str, str], Loss] = {
 
 def linear_error(e: Array, dead_zone: float) -> Array:
     """e = output - target, with |e| < dead_zone counted as none."""
-    out: Array = where(abs(e) < dead_zone, 0.0, e)
+    out: Array = where(abs(e) < dead_zone, 0.0, e) if dead_zone > 0.0 else e
     return out
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from functools import cache
 
-from bpexp.nn.arithmetic import VERSION
+from bpexp.nn.arithmetic import VERSIONS
 from bpexp.tracking import environment
 
 TAG = "bpexp.arithmetic"
@@ -13,7 +13,7 @@ TAG = "bpexp.arithmetic"
 def arithmetic(numerics: str) -> str:
     """``exact 1``: the same bits everywhere. ``native 1 ...``: the same where this is equal."""
     if numerics == "exact":
-        return f"exact {VERSION}"
+        return f"exact {VERSIONS[numerics]}"
     features = hashlib.sha256(environment.cpu_features().encode()).hexdigest()[:8]
     numpy = environment.tags()["bpexp.version.numpy"]
-    return f"native {VERSION} numpy {numpy} {environment.blas()} features {features}"
+    return f"native {VERSIONS[numerics]} numpy {numpy} {environment.blas()} features {features}"

@@ -5,13 +5,13 @@ in alphabetical order at every level and no spaces:
 
     {"arithmetic": A, "config": C, "data": {"classes": B, "digest": D}}
 
-A is ``nn.arithmetic.VERSION``. C is the run's configuration as ``parse_train`` types it, with
-``numerics`` resolved to exact or native, without ``data``. Of each group, settings that the
-schema gives a default are left out where they have it, so that a setting added later changes
-no older identity; for the same reason a default, once released, is never changed. Numbers
-that the schema calls real are written as the shortest decimal that reads back (``1.0``), whole
-ones without a point. D is ``Dataset.digest``: the arrays as they are trained on, whatever file
-they came from; B says whether targets stand for classes.
+A is the one of ``nn.arithmetic.VERSIONS`` for the run's numerics. C is its configuration as
+``parse_train`` types it, with ``numerics`` resolved to exact or native, without ``data``. Of
+each group, settings that the schema gives a default are left out where they have it, so that a
+setting added later changes no older identity; for the same reason a default, once released, is
+never changed. Numbers that the schema calls real are written as the shortest decimal that reads
+back (``1.0``), whole ones without a point. D is ``Dataset.digest``: the arrays as they are
+trained on, whatever file they came from; B says whether targets stand for classes.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ import numpy as np
 
 from bpexp.config import Data, TrainConfig
 from bpexp.data import load
-from bpexp.nn.arithmetic import VERSION
+from bpexp.nn.arithmetic import VERSIONS
 from bpexp.results import TrainResult
 from bpexp.typing import Array
 
@@ -37,7 +37,8 @@ def of_run(config: TrainConfig) -> str:
     if config.numerics == "auto":
         raise ValueError("numerics must be resolved before a run has an identity, got 'auto'.")
     settings = _joined(config, [name for name in _NAMES if name != "data"])
-    text = f'{{"arithmetic":{VERSION},"config":{settings},"data":{_data(config.data)}}}'
+    version, data = VERSIONS[config.numerics], _data(config.data)
+    text = f'{{"arithmetic":{version},"config":{settings},"data":{data}}}'
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from benchmarks import targets
 from benchmarks.rounds import Row, Table
 
 PACKAGES = (
@@ -44,7 +45,8 @@ def markdown(parts: Mapping[str, Sequence[Table]], told: Mapping[str, str]) -> s
     lines = ["# Benchmarks", "", "`python -m benchmarks` measures and writes this page.",
              "All contestants of a table take turns in one run; the figures are medians over the "
              "rounds, *times* is the median of the ratios within a round, in brackets the least "
-             "and the most.", "", "![Cost a run, and growth](benchmarks.png)"]  # fmt: skip
+             "and the most.", "", "![Cost a run, and growth](benchmarks.png)", "",
+             "## Against the targets", "", *targets.lines(parts)]  # fmt: skip
     for part, title in PARTS.items():
         if part in parts:
             lines += ["", f"## {title}", "", told[part]]

@@ -8,7 +8,8 @@ import re
 import signal
 import sys
 from argparse import ArgumentParser
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -43,73 +44,65 @@ def _choose(arguments: list[str]) -> None:
 
         verbs.main(arguments)
     elif first and re.fullmatch(r"[A-Za-z_]+", first):
-        from bpexp import checks
+        from bpexp import checks, mistakes
         from bpexp.config import keys
 
         near = checks.nearest(first, VERBS)
         hint = f"did you mean {near}?" if near else f"the verbs are {', '.join(VERBS)}."
         if first in keys():
             hint = f"a setting needs its value, without spaces: {first}=..."
-        _stop(f"{first} is neither a verb nor key=value; {hint}", 2)
+        mistakes.stop(f"{first} is neither a verb nor key=value; {hint}", 2)
     else:
-        _hydra()
+        _hydra(arguments)
 
 
-def _hydra() -> None:
+def _hydra(arguments: list[str]) -> None:
     import hydra
     from hydra._internal.utils import get_args_parser
 
     from bpexp import __version__, mistakes
     from bpexp.config import conf_dir
 
-    def run(config: "DictConfig") -> None:
-        try:
-            _run(config)
-        except Exception as error:
-            # Raised through Hydra it would come with a second line of Hydra's.
-            if asked == "1":
-                raise
-            _stop(mistakes.sentence(error, sys.argv[1:]), 1)
-
-    # With this Hydra raises its errors rather than printing several lines and leaving.
-    asked = os.environ.get("HYDRA_FULL_ERROR")
+    raw = mistakes.traceback_asked()
     # Hydra logs what --info prints: each line that a pipe does not take would be a traceback.
-    logging.raiseExceptions = asked == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
+    logging.raiseExceptions = raw
+
+    def run(config: "DictConfig") -> None:
+        # Raised through Hydra an error would come with a second line of Hydra's.
+        with mistakes.told(arguments, 1, raw):
+            _run(config)
+
+    with mistakes.told(arguments, 1, raw), _errors_raised_by_hydra():
         # Hydra's parser, whose --version says Hydra's alone.
         parser = ArgumentParser(
             parents=[get_args_parser()], add_help=False, conflict_handler="resolve"
         )
         version = f"bpexp {__version__} (Hydra {hydra.__version__})"
         parser.add_argument("--version", action="version", version=version)
-        mistakes.check_options(parser, sys.argv[1:])
+        mistakes.check_options(parser, arguments)
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)()
-    except KeyboardInterrupt:
-        _stop("Interrupted.", 130)
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        if asked == "1":
-            raise
-        _stop(mistakes.sentence(error, sys.argv[1:]), 1)
+
+
+@contextlib.contextmanager
+def _errors_raised_by_hydra() -> Iterator[None]:
+    """Rather than printed in several lines before it leaves."""
+    asked = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
     finally:
         if asked is None:
             del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = asked
 
 
 def _explain(arguments: list[str]) -> None:
     from bpexp import mistakes
     from bpexp.explain import command
 
-    try:
+    with mistakes.told(arguments, 1, mistakes.traceback_asked()):
         command.main(arguments)
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        _stop(mistakes.sentence(error, arguments), 1)
 
 
 def _run(config: "DictConfig") -> None:
@@ -132,8 +125,3 @@ def _run(config: "DictConfig") -> None:
     status = session.EXIT[finished.status]
     if status:
         sys.exit(status)
-
-
-def _stop(message: str, status: int) -> NoReturn:
-    print(f"bpexp: {message}", file=sys.stderr)
-    sys.exit(status)

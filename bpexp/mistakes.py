@@ -1,13 +1,45 @@
 """What was typed wrongly, in one sentence that says what to type; Hydra says it in many."""
 
+import os
 import re
+import sys
 import traceback
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from bpexp import checks, config
 from bpexp.checks import ConfigError
+
+
+def traceback_asked() -> bool:
+    """Whether HYDRA_FULL_ERROR asks for errors as Python shows them."""
+    return os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+@contextmanager
+def told(typed: Sequence[str], status: int, raw: bool) -> Iterator[None]:
+    """What goes wrong in the block ends the program with one sentence and ``status``.
+
+    A pipe whose reader has left is the caller's to end with; ``raw`` errors go on as they are.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        stop("Interrupted.", 130)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if raw:
+            raise
+        stop(sentence(error, typed), status)
+
+
+def stop(message: str, status: int) -> NoReturn:
+    """End the program with one sentence on standard error."""
+    print(f"bpexp: {message}", file=sys.stderr)
+    sys.exit(status)
 
 
 def sentence(error: BaseException, typed: Sequence[str] = ()) -> str:

@@ -33,21 +33,12 @@ def main(arguments: Sequence[str]) -> None:
 
     A pipe whose reader has left is the caller's to end with.
     """
-    try:
+    from bpexp import mistakes
+
+    with mistakes.told(arguments, 2, mistakes.traceback_asked()):
         chosen = _parser().parse_args(arguments)
         store = _existing(locate(chosen.uri, Path.cwd(), os.environ))
         chosen.verb(store, chosen)
-    except BrokenPipeError:
-        raise
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        from bpexp import mistakes
-
-        print(f"bpexp: {mistakes.sentence(error)}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -158,6 +149,8 @@ def _serve(command: Sequence[str]) -> int:
     )
     try:
         return server.wait()
+    except KeyboardInterrupt:
+        return 130
     finally:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.rounds import MissingError, Row, Table, alternate
@@ -59,15 +60,15 @@ def ours(runs: int, *overrides: str) -> list[str]:
 
 def against_stock(rounds: int, runs: int, few: int) -> Table:
     """A sweep of XOR runs of 10,000 epochs, per run."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        started(ours(1), folder)
+    with _folders() as folder:
+        used = folder()
+        started(ours(1), used)
         contestants: dict[str, Callable[[], float]] = {
-            "bpexp": lambda: 1000 * started(ours(runs), folder)[0] / runs,
-            "bpexp, store not prepared": lambda: 1000 * _afresh(runs) / runs,
+            "bpexp": lambda: 1000 * started(ours(runs), used)[0] / runs,
+            "bpexp, store not prepared": lambda: 1000 * started(ours(runs), folder())[0] / runs,
         }
         for shown, (program, *arguments) in STOCK.items():
-            contestants[shown] = _cost(program, arguments, few)
+            contestants[shown] = _cost(program, arguments, few, folder)
         rows = alternate(contestants, rounds)
     return Table(
         f"The whole sweep: {runs:,} tracked XOR runs of 10,000 epochs",
@@ -78,23 +79,28 @@ def against_stock(rounds: int, runs: int, few: int) -> Table:
     )
 
 
-def _afresh(runs: int) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        return started(ours(runs), Path(folder))[0]
+@contextmanager
+def _folders() -> Iterator[Callable[[], Path]]:
+    """Makes empty folders, which are there until the end: on some disks the removal of many
+    small files goes on for minutes, and would be felt by what is timed next.
+    """
+    with tempfile.TemporaryDirectory() as parent:
+        yield lambda: Path(tempfile.mkdtemp(dir=parent))
 
 
-def _cost(program: str, arguments: Sequence[str], few: int) -> Callable[[], float]:
+def _cost(
+    program: str, arguments: Sequence[str], few: int, folder: Callable[[], Path]
+) -> Callable[[], float]:
     def cost() -> float:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            # The first run prepares the store; two at once may fail each other's migration.
-            seconds = [
-                started([f"benchmarks.stock.{program}", *(a.format(n) for a in arguments)], folder)[
-                    0
-                ]
-                for n in (1, 2, few)
-            ]
-        return 1000 * _beyond(*seconds[1:]) / (few - 2)
+        used = folder()
+
+        def seconds(runs: int) -> float:
+            filled = (argument.format(runs) for argument in arguments)
+            return started([f"benchmarks.stock.{program}", *filled], used)[0]
+
+        # The first run prepares the store; two at once may fail each other's migration.
+        seconds(1)
+        return 1000 * _beyond(seconds(2), seconds(few)) / (few - 2)
 
     return cost
 
@@ -112,18 +118,14 @@ def _beyond(start: float, whole: float) -> float:
 def growth(rounds: int, sizes: Sequence[int]) -> Table:
     """Time a run and memory by the number of runs, in an empty folder each."""
     rows = []
-    for runs in sizes:
-        row = Row(f"{runs:,} runs")
-        peak = 0
-        times = rounds if runs <= ONCE else 1
-        for _ in range(times):
-            with tempfile.TemporaryDirectory() as folder:
-                command = ours(runs, "epochs=500", "tracking.points=10")
-                seconds, mebibytes = started(command, Path(folder))
-            row.costs.append(1000 * seconds / runs)
-            peak = max(peak, mebibytes)
-        row.name += f", {peak} MiB" + (", timed once" if times == 1 else "")
-        rows.append(row)
+    with _folders() as folder:
+        for runs in sizes:
+            command = ours(runs, "epochs=500", "tracking.points=10")
+            times = rounds if runs <= ONCE else 1
+            ended = [started(command, folder()) for _ in range(times)]
+            name = f"{runs:,} runs, {max(peak for _, peak in ended)} MiB"
+            costs = [1000 * seconds / runs for seconds, _ in ended]
+            rows.append(Row(name + (", timed once" if times == 1 else ""), costs))
     return Table(
         "Growth: tracked XOR runs of 500 epochs, 10 loss points",
         "ms a run",

@@ -28,6 +28,7 @@ def measure(part: str, rounds: int, quick: bool) -> Sequence[Table]:
         "training": lambda: list(training.against_peers(rounds, share)),
         "limit": lambda: list(training.against_the_limit(rounds, share)),
         "growth": lambda: [sweeps.growth(rounds, sizes)],
+        "terminal": lambda: [sweeps.at_the_terminal(rounds, 100 if quick else 1000)],
     }
     return parts[part]()
 
@@ -39,7 +40,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="sweep, training, limit, growth")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(page.PARTS))
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: does it run?")
     parser.add_argument("--rounds", type=int, help="how often each takes its turn (5)")
     parser.add_argument("--output", type=Path, default=Path("docs"), help="folder (docs)")

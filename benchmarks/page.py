@@ -21,7 +21,10 @@ PARTS = {
     "training": "(b) Training alone",
     "limit": "(c) The limit",
     "growth": "(d) Growth",
+    "terminal": "(e) At the terminal",
 }
+WITHOUT_RATIOS = ("growth", "terminal")
+BARS = ("sweep", "training", "limit", "terminal")
 
 
 def machine() -> str:
@@ -51,7 +54,7 @@ def markdown(parts: Mapping[str, Sequence[Table]], told: Mapping[str, str]) -> s
         if part in parts:
             lines += ["", f"## {title}", "", told[part]]
             for table in parts[part]:
-                lines += ["", *_table(table, ratios=part != "growth")]
+                lines += ["", *_table(table, ratios=part not in WITHOUT_RATIOS)]
     return "\n".join([*lines, ""])
 
 
@@ -86,7 +89,7 @@ def _number(value: float) -> str:
 
 def plot(parts: Mapping[str, Sequence[Table]]) -> Figure:
     """Bars of every comparison's costs, and the growth; on logarithmic axes."""
-    tables = [t for part in ("sweep", "training", "limit") for t in parts.get(part, ())]
+    tables = [table for part in BARS for table in parts.get(part, ())]
     grown = list(parts.get("growth", ()))
     rows = -(-(len(tables) + len(grown)) // 2)
     figure = Figure(figsize=(12, 2.4 * rows), layout="constrained")

@@ -132,3 +132,23 @@ def growth(rounds: int, sizes: Sequence[int]) -> Table:
         "From the command to its end in an empty folder, and the most memory resident at once.",
         rows,
     )
+
+
+def at_the_terminal(rounds: int, runs: int) -> Table:
+    """What a person waits for, in a store with a sweep of XOR runs of 10,000 epochs."""
+    with _folders() as folder:
+        used = folder()
+        started(ours(runs), used)
+        sweep = f"sweep seed, {runs} runs"
+        commands = {
+            "--help": ["bpexp", "--help"],
+            "a default run, tracked": ["bpexp"],
+            "show, of the sweep": ["bpexp", "show", sweep],
+            f"reproduce, {runs:,} runs": ["bpexp", "reproduce", sweep],
+            f"report, {runs:,} runs": ["bpexp", "report", sweep],
+        }
+        rows = alternate(
+            {name: lambda c=command: started(c, used)[0] for name, command in commands.items()},  # type: ignore[misc]
+            rounds,
+        )
+    return Table("At the terminal", "s", "From the command to its end.", rows)

@@ -39,9 +39,13 @@ def _times(table: Table, row: Row) -> float:
     return math.nan if row.missing else statistics.median(row.times(table.rows[0]))
 
 
-def _cost_of_10_000(table: Table) -> float:
-    costs = (row.median for row in table.rows if row.name.startswith("10,000 runs"))
-    return next(costs, math.nan)
+def cost(name: str) -> Callable[[Table], float]:
+    """The median of the row whose name begins so."""
+
+    def figure(table: Table) -> float:
+        return next((r.median for r in table.rows if r.costs and r.name.startswith(name)), math.nan)
+
+    return figure
 
 
 TARGETS = (
@@ -53,7 +57,10 @@ TARGETS = (
       for name in ("xor", "parity", "encoder", "digits")),
     *(Target("limit", name, f"the C program's time by ours, {name}", 0.5, times("C, gcc -O3"))
       for name in ("xor", "parity", "encoder")),
-    Target("growth", "Growth", "ms a run at 10,000 runs", 3, _cost_of_10_000, at_most=True),
+    Target("growth", "Growth", "ms a run at 10,000 runs", 3, cost("10,000 runs"), at_most=True),
+    Target("terminal", "At the terminal", "s for --help", 0.5, cost("--help"), at_most=True),
+    Target("terminal", "At the terminal", "s for a default run, tracked",
+           3, cost("a default run"), at_most=True),
 )  # fmt: skip
 
 

@@ -59,6 +59,8 @@ def _choose(arguments: list[str]) -> None:
 def _hydra(arguments: list[str]) -> None:
     import hydra
     from hydra._internal.utils import get_args_parser
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     from bpexp import __version__, mistakes
     from bpexp.config import conf_dir
@@ -68,6 +70,10 @@ def _hydra(arguments: list[str]) -> None:
     logging.raiseExceptions = raw
 
     def run(config: "DictConfig") -> None:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            # A job of another launcher's, which goes on with the others before it is told.
+            _run(config)
+            return
         # Raised through Hydra an error would come with a second line of Hydra's.
         with mistakes.told(arguments, 1, raw):
             _run(config)
@@ -108,20 +114,20 @@ def _explain(arguments: list[str]) -> None:
 def _run(config: "DictConfig") -> None:
     """One run: what Hydra calls without -m, and per job with launchers other than ours."""
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
     from omegaconf import OmegaConf
 
     from bpexp import session
-    from bpexp.checks import ConfigError
     from bpexp.sweeps import plan
 
     composed = OmegaConf.to_container(config, resolve=True)
-    if isinstance(composed, dict) and composed.get("study") is not None:
-        raise ConfigError("+study must go with -m: it is a sweep.")
     hydra = HydraConfig.get()
     # Store and data are named from where the program was started, wherever Hydra has gone since.
     with contextlib.chdir(hydra.runtime.cwd):
-        made = plan.make([composed], hydra.overrides.task)  # type: ignore[list-item]
+        made = plan.single(composed, hydra.overrides.task)  # type: ignore[arg-type]
         finished = session.run(made, is_sweep=False)
+    if finished.status == "FAILED" and hydra.mode is RunMode.MULTIRUN:
+        raise ValueError(f"{finished.rows[0].name}: {finished.rows[0].reason}")
     status = session.EXIT[finished.status]
     if status:
         sys.exit(status)

@@ -44,28 +44,32 @@ _store.store(group="hydra/sweeper", name="bpexp", node=SweeperConf, provider="bp
 class BpexpSweeper(BasicSweeper):
     """Hydra's basic sweeper without its check of each job by a full composition.
 
-    Our launcher checks the whole batch itself; other launchers get Hydra's check.
+    Our launcher checks the whole batch itself; for other launchers it is checked here.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
         """Expand the product of ``arguments`` and launch it."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
+        from bpexp.sweeps.compose import Composer
         from bpexp.sweeps.expand import expand
 
         assert self.hydra_context is not None
         assert self.launcher is not None
+        assert self.config is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         typed = [*self._parse_config(), *arguments]
         overrides = parser.parse_overrides(typed)
         batch = expand(overrides)
-        if not isinstance(self.launcher, BpexpLauncher):
-            self.validate_batch_is_legal(batch)
-        else:
+        if isinstance(self.launcher, BpexpLauncher):
             self.launcher.typed = typed
+        else:
+            _check(Composer(self.hydra_context.config_loader, self.config), batch)
         returns = self.launcher.launch(batch, initial_job_idx=0)
         for job in returns:
-            _ = job.return_value  # raises what the job raised
+            if job.status is JobStatus.FAILED:
+                # Asked for, it would come with a line of Hydra's.
+                raise job._return_value
         return [returns]
 
 
@@ -108,6 +112,19 @@ class BpexpLauncher(Launcher):
             )
             for overrides, row in zip(jobs, finished.rows, strict=True)
         ]
+
+
+def _check(composer: "Composer", batch: Sequence[Sequence[str]]) -> None:
+    """Every job of a launcher that makes single runs of them. Raises ConfigError."""
+    import os
+    from pathlib import Path
+
+    from bpexp.sweeps import plan
+    from bpexp.tracking.store import locate
+
+    for overrides in batch:
+        made = plan.single(composer.compose(overrides), overrides)
+        locate(made.session.tracking.uri, Path.cwd(), os.environ)
 
 
 def _composed(

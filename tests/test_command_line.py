@@ -177,6 +177,48 @@ def test_hydras_own_launcher_runs_the_jobs_too(inside, tmp_path):
     assert sorted(r.data.params["seed"] for r in tracked(tmp_path)) == ["1", "2"]
 
 
+@pytest.mark.usefixtures("a_store")
+def test_a_job_that_fails_leaves_those_of_hydras_own_launcher_alone(inside, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 30), limits[1]))
+    try:
+        # The weights between the two wide layers alone would need 298 GB.
+        done = inside("-m", "hidden=2,[200000,200000],3", "epochs=5", "hydra/launcher=basic")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    by_hidden = {r.data.params["hidden"]: r for r in tracked(tmp_path)}
+    assert {key: run.info.status for key, run in by_hidden.items()} == {
+        "[2]": "FINISHED", "[200000, 200000]": "FAILED", "[3]": "FINISHED",
+    }  # fmt: skip
+    failed = by_hidden["[200000, 200000]"]
+    why = f"{failed.info.run_name}: {failed.data.tags['bpexp.reason']}"
+    assert f"failed: {why}" in done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (1, f"bpexp: {why}.\n")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "typed", "said"),
+    [
+        ("joblib", "lr=0.1,-1", "lr must be a finite number above 0, got -1."),
+        ("basic", "lr=0.1,-1", "lr must be a finite number above 0, got -1."),
+        ("basic", "model=sigmoid,classifier", "model.output=softmax must have at least two"),
+        ("basic", "tracking.uri=sqlite:///a.db,nowhere", "tracking.uri must be a database"),
+        ("basic", "+study=fahlman_1988", "+study must go with -m and the launcher bpexp"),
+    ],
+)
+def test_whatever_the_launcher_all_jobs_are_checked_before_the_first(
+    inside, tmp_path, launcher, typed, said
+):
+    if launcher == "joblib":
+        needs_joblib_launcher()
+    done = inside("-m", typed, "epochs=5", f"hydra/launcher={launcher}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"bpexp: {said}")
+    assert done.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["run", "sweep"])
 @pytest.mark.usefixtures("a_store")
 def test_every_value_of_the_configuration_is_a_parameter(inside, tmp_path, sweep):
@@ -230,11 +272,15 @@ def test_a_choice_is_swept_and_its_results_are_in_the_folder_of_the_sweep(inside
     assert list(table.lr) == [0.1, 0.5]
 
 
-def test_another_launcher_starts_on_an_empty_folder(bpexp, tmp_path):
+def needs_joblib_launcher():
     pytest.importorskip(
         "hydra_plugins.hydra_joblib_launcher",
         reason="hydra-joblib-launcher is not installed (extra [bench])",
     )
+
+
+def test_another_launcher_starts_on_an_empty_folder(bpexp, tmp_path):
+    needs_joblib_launcher()
     done = bpexp("-m", "hydra/launcher=joblib", "lr=0.1,0.5", "epochs=50")
     assert done.returncode == 0, done.stderr
     runs = tracked(tmp_path)

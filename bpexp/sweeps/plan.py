@@ -80,6 +80,13 @@ def make(
     return Plan(configs, session, varying, values_of, tuple(overrides), first, study)
 
 
+def single(composed: Mapping[str, Any], overrides: Sequence[str]) -> Plan:
+    """A run that is no sweep. Raises ConfigError as ``make``."""
+    if composed.get("study") is not None:
+        raise ConfigError("+study must go with -m and the launcher bpexp: it is a sweep.")
+    return make([composed], overrides)
+
+
 @contextmanager
 def in_row(study: Study | None, run: int) -> Iterator[None]:
     """What is wrong with a study's run is said with the name of its row."""

@@ -12,8 +12,10 @@ from bpexp.config import Backend
 from bpexp.sweeps import cluster
 from bpexp.sweeps.execute import Beginning, Finished, Row, execute, sweep_name
 from bpexp.sweeps.plan import Plan
+from bpexp.tracking import ignored
 from bpexp.tracking.patience import TrackingError
 from bpexp.tracking.store import Store, alone, locate
+from bpexp.typing import Array
 
 if TYPE_CHECKING:
     from bpexp.tracking.archive import Archive
@@ -55,8 +57,8 @@ def resume(
         with _to_go_on(command):
             tracker = _open(store, experiment)
             resume.unspool(plan, archive, tracker, sweep.run_id)
-            rows = _reused(plan, archive, tracker, sweep.run_id)
-        return Beginning(tracker, sweep.run_id, command, rows)
+            found = _reused(plan, archive, tracker, sweep.run_id)
+        return Beginning(tracker, sweep.run_id, command, *found)
 
     finished = _carry_out(plan, store, begin, True, False)
     held = {row.run_id for row in finished.rows}
@@ -117,12 +119,16 @@ def _sweep(store: Store, plan: Plan, started: int) -> Beginning:
     command = store.resume_command(parent, experiment)
     with _to_go_on(command):
         tracker.add_files(parent, provenance.sweep_files(plan))
-        rows = {} if archive is None else _reused(plan, archive, tracker, parent)
-    return Beginning(tracker, parent, command, rows)
+        found = () if archive is None else _reused(plan, archive, tracker, parent)
+    return Beginning(tracker, parent, command, *found)
 
 
-def _reused(plan: Plan, archive: "Archive", tracker: "Tracker", parent: str) -> dict[int, Row]:
-    """The rows of runs that are finished: the sweep's own, and others', which are linked to it."""
+def _reused(
+    plan: Plan, archive: "Archive", tracker: "Tracker", parent: str
+) -> tuple[dict[int, Row], Array | None]:
+    """The rows of runs that are finished: the sweep's own, and others', which are linked to it;
+    and what the best of them predicts.
+    """
     from bpexp.reproduce import resume
 
     stored = archive.search("attributes.status = 'FINISHED'")
@@ -132,7 +138,8 @@ def _reused(plan: Plan, archive: "Archive", tracker: "Tracker", parent: str) -> 
     key = f"bpexp.sweep.{parent}"
     new = {r.run_id for r in found.values() if r.parent != parent and key not in r.tags}
     tracker.tag_many(sorted(new), key, "linked")
-    return resume.rows(plan, found, archive)
+    rows = resume.rows(plan, found, archive)
+    return rows, resume.predictions(rows, found, archive)
 
 
 EXIT = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
@@ -148,11 +155,9 @@ def check_folder(folder: Path) -> None:
 
 def keep(finished: Finished, folder: Path) -> None:
     """Write the sweep's results also as a file in ``folder``. Raises ConfigError."""
-    from bpexp.review import summary
-
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        summary.table(finished).to_csv(folder / "results.csv", index=False)
+        ignored.make(folder)
+        (folder / "results.csv").write_bytes(finished.files["results.csv"])
     except OSError as error:
         raise _unwritable(folder, f"{error.strerror}; the sweep is tracked") from error
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from bpexp.checks import ConfigError
 from bpexp.config import Backend, Dask
-from bpexp.tracking import read
+from bpexp.tracking import ignored, read
 from bpexp.tracking.store import Store, connect, locate
 
 LINES = 100
@@ -324,7 +324,7 @@ def _report(store: Store, chosen: argparse.Namespace) -> None:
     folder = Path(chosen.o or Path("outputs") / "reports" / named)
     for name, content in report.files(formats).items():
         try:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            ignored.make((folder / name).parent)
             (folder / name).write_bytes(content)
         except OSError as error:
             raise ConfigError(

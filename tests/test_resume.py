@@ -98,6 +98,39 @@ def test_resume_trains_what_is_missing_and_nothing_else(trained):
     assert trained == [12, 5, 0]
 
 
+def test_a_resumed_sweep_prints_predictions_and_names_its_store_as_before(inside, tmp_path):
+    uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    done = inside("-m", "seed=range(0,4)", "epochs=20", f"tracking.uri={uri}")
+    _, title, predictions = done.stdout.partition("Predictions of seed=")
+    (parent,) = sweeps()
+    best = parent.data.tags["bpexp.best_run"]
+    others = [run.info.run_id for run in tracked("params.seed LIKE '%'")]
+    for run_id in {*others} - {best}:
+        client().delete_run(run_id)
+    done = inside("resume", parent.info.run_id)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.partition(title)[1:] == (title, predictions)
+    assert title
+    children = tracked(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert [run.data.params["tracking.uri"] for run in children] == [uri] * 4
+    # What is reused is printed, too.
+    done = inside("-m", "seed=range(0,4)", "epochs=20", f"tracking.uri={uri}", "reuse=true")
+    assert done.stdout.partition(title)[1:] == (title, predictions)
+    kept = tmp_path / "outputs" / "artifacts" / best / "artifacts" / "predictions.csv"
+    kept.write_text("x1\n1\n")
+    done = inside("-m", "seed=range(0,4)", "epochs=20", f"tracking.uri={uri}", "reuse=true")
+    said = f"bpexp: predictions.csv of run {best[:8]} must have a row a sample"
+    assert (done.returncode, done.stderr.startswith(said)) == (1, True), done.stderr
+
+
+def test_a_plan_keeps_no_password():
+    asked = ["tracking.uri=postgresql://me:secret@host/db"]
+    content = kept_plan.to_bytes(make(recompose(asked), asked))
+    assert b"secret" not in gzip.decompress(content)
+    kept = kept_plan.from_bytes(content).session.tracking.uri
+    assert kept == "postgresql://me:***@host/db"
+
+
 def test_a_failed_run_is_tried_again_and_replaced(trained):
     bpexp.sweep(seed=range(3), epochs=20)
     (parent,) = sweeps()

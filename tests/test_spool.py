@@ -43,7 +43,8 @@ def test_nothing_is_left_of_what_was_delivered(tmp_path):
     files = [spool.write(SWEEP, [RUN]) for _ in range(2)]
     for file in files:
         spool.remove(file)
-    assert list((tmp_path / "outputs").iterdir()) == []
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == [".gitignore"]
+    assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
 
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path):

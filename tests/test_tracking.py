@@ -66,6 +66,11 @@ class TestBulkOnPostgresql(TrackerContract):
     def opened(self, postgresql_store):
         return known_tracker(postgresql_store)
 
+    def test_git_ignores_the_folder_of_artifacts(self, opened, postgresql_store):
+        outputs = postgresql_store.artifacts.parent
+        assert outputs.name == "outputs"
+        assert (outputs / ".gitignore").read_text() == "*\n"
+
 
 @pytest.mark.parametrize(
     "unknown", ["mlflow", "schema", "experiment", "workspaces", "another's", "artifacts"]

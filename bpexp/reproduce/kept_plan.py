@@ -18,18 +18,18 @@ from bpexp.study import definition
 from bpexp.sweeps import plan
 from bpexp.sweeps.expand import LARGEST
 from bpexp.sweeps.plan import Plan
+from bpexp.tracking.store import without_password
 
 FILE = "plan.jsonl.gz"
 
 
 def to_bytes(made: Plan) -> bytes:
-    """The file's content. The store's address is left out: it may hold a password."""
+    """The file's content; of the store's address without a password, as runs have it."""
     session = plain(made.session)
-    session["tracking"]["uri"] = None
+    session["tracking"]["uri"] = without_password(session["tracking"]["uri"] or "") or None
     head = {
         "session": session,
         "varying": made.varying,
-        "overrides": made.overrides,
         "identities": _identities(made.configs),
         "study": None if made.study is None else definition.written(made.study),
     }

@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from bpexp.checks import ConfigError
+from bpexp.data import load
 from bpexp.reproduce import fingerprint, identity, kept_plan
 from bpexp.reproduce.marks import IDENTITY, RESULT
 from bpexp.reproduce.provenance import OVERRIDES
-from bpexp.reproduce.stored import losses_of
+from bpexp.reproduce.stored import losses_of, result_of
 from bpexp.results import Outcome
 from bpexp.sweeps import plan
 from bpexp.sweeps.execute import DRAWN, Row, ranked
@@ -22,6 +23,7 @@ from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import Life
 from bpexp.tracking.record import schedule
+from bpexp.typing import Array
 
 LARGEST = float(np.finfo(np.float64).max)
 """What MLflow keeps of an infinite metric in SQL."""
@@ -153,6 +155,18 @@ def rows(asked: Plan, found: Mapping[int, StoredRun], archive: Archive) -> dict[
         epochs = schedule(len(losses), 100)
         made[row.index] = replace(row, curve=(epochs, losses[np.subtract(epochs, 1)]))
     return made
+
+
+def predictions(
+    rows: Mapping[int, Row], found: Mapping[int, StoredRun], archive: Archive
+) -> Array | None:
+    """What the best of the stored runs predicts, (n_samples, n_outputs); None without one."""
+    for best in ranked(rows.values())[:1]:
+        kept = result_of(found[best.index], archive).predictions
+        if kept.shape == load(best.config.data).Y.shape:
+            return kept
+        raise ConfigError(f"predictions.csv of run {best.run_id[:8]} must have a row a sample.")
+    return None
 
 
 def _row(asked: Plan, index: int, run: StoredRun) -> Row:

@@ -131,7 +131,7 @@ SMALL = 64
 
 
 def _predictions(out: Console, finished: Finished, row: Row, title: str = "") -> None:
-    """What the best run predicts, if its data set is small and it was trained just now."""
+    """What the best run predicts, if its data set is small."""
     dataset, predictions = load(row.config.data), finished.predictions
     if predictions is None or dataset.X.size > SMALL:
         return

@@ -59,7 +59,7 @@ class Row:
 class Finished:
     """A carried-out plan: rows in the plan's order, and the parent run of a sweep.
 
-    ``predictions`` are those of the first in the ranking, where it was trained just now.
+    ``predictions`` are those of the first in the ranking, ``files`` those of the parent.
     """
 
     plan: Plan
@@ -67,6 +67,7 @@ class Finished:
     interrupted: bool
     parent: str | None
     predictions: Array | None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -79,13 +80,15 @@ class Finished:
 @dataclass(frozen=True)
 class Beginning:
     """What there is before the first run is trained: the tracker, the parent of a sweep, the
-    command that would resume it, and the rows of runs that need not be trained.
+    command that would resume it, the rows of runs that need not be trained, and the best one's
+    predictions.
     """
 
     tracker: Tracker
     parent: str | None = None
     resume: str = ""
     rows: Mapping[int, Row] = field(default_factory=dict)
+    predictions: Array | None = None
 
 
 Summarise = Callable[["Finished", int, int], RunRecord]
@@ -119,14 +122,17 @@ def execute(
         progress(row)
     keeper = Keeper(lambda: beginning.tracker, parent)
     try:
-        finished = _train(plan, keeper, parent, rows, started, progress, cluster)
+        finished = _train(
+            plan, keeper, parent, rows, started, progress, cluster, beginning.predictions
+        )
         for index, run_id in keeper.deliver():
             rows[index] = replace(rows[index], run_id=run_id)
         finished = replace(finished, rows=[rows[index] for index in sorted(rows)])
-        beginning.tracker.close_run(parent, summarise(finished, started, _now(started)))
+        record = summarise(finished, started, _now(started))
+        beginning.tracker.close_run(parent, record)
     except TrackingError as error:
         raise _unfinished(error, plan, keeper, beginning, rows) from error
-    return finished
+    return replace(finished, files=record.artifacts)
 
 
 def _train(
@@ -137,9 +143,13 @@ def _train(
     started: int,
     progress: Callable[[Row], None],
     cluster: Cluster | None,
+    predictions: Array | None = None,
 ) -> Finished:
-    """Train and keep what has no row yet; ``rows`` is filled as they come."""
-    lead, predictions = next(iter(ranked(rows.values())), None), None
+    """Train and keep what has no row yet; ``rows`` is filled as they come.
+
+    ``predictions`` are those of the best that has one.
+    """
+    lead = next(iter(ranked(rows.values())), None)
     interrupted = False
     left = [index for index in range(len(plan.configs)) if index not in rows]
     if cluster is None:

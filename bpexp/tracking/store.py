@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.checks import ConfigError
+from bpexp.tracking import ignored
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -184,6 +185,8 @@ def experiment_id(client: "MlflowClient", store: Store, name: str) -> str:
     attempt = Patience().attempt
     experiment = attempt(lambda: client.get_experiment_by_name(name))
     if experiment is None:
+        if store.artifacts:
+            ignored.make(store.artifacts.parent)
         location = store.artifacts.as_uri() if store.artifacts else None
         try:
             return str(attempt(lambda: client.create_experiment(
@@ -216,7 +219,7 @@ def alone(store: Store) -> Iterator[None]:
     import fcntl
 
     database = Path(store.uri.removeprefix("sqlite:///"))
-    _make_folder(database.parent)
+    ignored.make(database.parent)
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(open(database.with_suffix(".lock"), "w"))
@@ -226,13 +229,3 @@ def alone(store: Store) -> Iterator[None]:
             if not database.exists():
                 raise
         yield
-
-
-def _make_folder(folder: Path) -> None:
-    """The store's folder; a fresh ``outputs/`` is kept out of the repository it may be in.
-
-    Hydra may have made its folder of sweeps there before.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if folder.name == "outputs" and {path.name for path in folder.iterdir()} <= {"sweeps"}:
-        (folder / ".gitignore").write_text("*\n")

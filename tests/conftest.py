@@ -40,7 +40,7 @@ def pytest_generate_tests(metafunc):
     if "fuzzed" in metafunc.fixturenames:
         many = metafunc.config.getoption("fuzz")
         amounts = [
-            pytest.param(300, id="few"),
+            pytest.param(150, id="few"),
             pytest.param(many, id="many", marks=pytest.mark.long),
         ]
         metafunc.parametrize("fuzzed", amounts)

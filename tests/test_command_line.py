@@ -24,6 +24,7 @@ from sweeping import hear_interrupts
 
 from bpexp.config import flatten
 from bpexp.sweeps.plan import shown
+from bpexp.tracking import ignored
 
 
 def client(folder):
@@ -123,10 +124,18 @@ def test_of_a_sweep_the_best_runs_predictions_are_printed_where_they_are_few(ins
 
 
 @pytest.mark.parametrize(
+    ("arguments", "value"), [(["lr=-1"], "-1"), (["-m", "lr=0.1,abc", "seed=1,2"], "'abc'")]
+)
+def test_a_process_that_was_typed_badly_says_one_sentence(bpexp, tmp_path, arguments, value):
+    done = bpexp(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"bpexp: lr must be a finite number above 0, got {value}.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["lr=-1"], "lr must be a finite number above 0, got -1."),
-        (["-m", "lr=abc,0.1"], "lr must be a finite number above 0, got 'abc'."),
         (["lrr=1"], "lrr is not a key of the configuration; did you mean lr?"),
         (["hidden=0"], "hidden must be a width of at least 1 or a list of such widths, got 0."),
         (["epochs=1.5"], "epochs must be a whole number in 1..1000000000, got 1.5."),
@@ -140,8 +149,8 @@ def test_of_a_sweep_the_best_runs_predictions_are_printed_where_they_are_few(ins
         (["tracking.uri=nowhere"], "tracking.uri must be a database"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_sentence_and_writes_nothing(bpexp, tmp_path, arguments, said):
-    done = bpexp(*arguments)
+def test_bad_input_is_one_sentence_and_writes_nothing(inside, tmp_path, arguments, said):
+    done = inside(*arguments)
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -248,10 +257,10 @@ def test_every_value_of_the_configuration_is_a_parameter(inside, tmp_path, sweep
     ids=["run", "sweep", "basic"],
 )
 @pytest.mark.usefixtures("a_store")
-def test_hydras_folders_move_neither_the_store_nor_the_data(bpexp, tmp_path, arguments, runs):
+def test_hydras_folders_move_neither_the_store_nor_the_data(inside, tmp_path, arguments, runs):
     (tmp_path / "t.csv").write_text("a,y\n1,0\n2,1\n")
     table = ["data=file", "data.path=t.csv", "data.target=y"]
-    done = bpexp(*arguments, *table, "epochs=5", "hydra.job.chdir=true")
+    done = inside(*arguments, *table, "epochs=5", "hydra.job.chdir=true")
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith("Review: python -m bpexp ui")
     assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * runs
@@ -279,20 +288,27 @@ def needs_joblib_launcher():
     )
 
 
-def test_another_launcher_starts_on_an_empty_folder(bpexp, tmp_path):
+@pytest.mark.usefixtures("a_store")
+def test_another_launcher_runs_the_jobs_in_processes_of_its_own(bpexp, tmp_path):
     needs_joblib_launcher()
     done = bpexp("-m", "hydra/launcher=joblib", "lr=0.1,0.5", "epochs=50")
     assert done.returncode == 0, done.stderr
     runs = tracked(tmp_path)
     assert [r.info.status for r in runs] == ["FINISHED"] * 2
     assert {r.data.params["lr"] for r in runs} == {"0.1", "0.5"}
-    assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
 
 
-def test_an_outputs_folder_of_the_users_is_left_as_it_is(put_store, inside, tmp_path):
-    put_store(tmp_path)
-    assert inside("epochs=5").returncode == 0
-    assert not (tmp_path / "outputs" / ".gitignore").exists()
+@pytest.mark.parametrize(
+    ("there", "wanted"), [([], "outputs/reports/x"), (["sweeps"], "outputs"), (["mine"], "outputs")]
+)
+def test_an_outputs_folder_of_the_users_is_left_as_it_is(tmp_path, there, wanted):
+    for name in there:
+        (tmp_path / "outputs" / name).mkdir(parents=True)
+    ignored.make(tmp_path / wanted)
+    assert (tmp_path / wanted).is_dir()
+    # Hydra makes its folder of sweeps before there is a store.
+    ours = [] if there == ["mine"] else [(tmp_path / "outputs" / ".gitignore", "*\n")]
+    assert [(file, file.read_text()) for file in tmp_path.rglob(".gitignore")] == ours
 
 
 NAN = "data.path must hold finite numbers, got nan in column 'a', row {} of t.csv."
@@ -404,15 +420,16 @@ def test_two_first_starts_at_once_share_a_fresh_store(tmp_path):
         said, _ = process.communicate(timeout=120)
         assert process.returncode == 0, said.decode()
     assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * 10
+    assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
 
 
 @pytest.mark.usefixtures("a_store")
 def test_logs_are_heard_only_when_asked_for(bpexp):
-    assert bpexp("epochs=5").stderr == ""
     loud = bpexp("epochs=5", "hydra.verbose=true")
     assert loud.returncode == 0
     assert "[hydra._internal.hydra][DEBUG]" in loud.stderr
     assert "[DEBUG]" not in loud.stdout
+    # Without it there is none: test_a_run_prints_and_tracks_the_default_experiment.
 
 
 @pytest.mark.usefixtures("a_store")

@@ -143,7 +143,7 @@ def check(hydra, jobs):
         assert outcome(composer.compose, job) == outcome(by_hydra, hydra, job)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(jobs=st.lists(typed | overrides, min_size=1, max_size=3))
 def test_a_job_is_what_hydra_composes_or_raises(hydra, jobs):
     check(hydra, jobs)

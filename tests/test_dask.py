@@ -3,10 +3,12 @@
 import os
 import signal
 import socket
+import sys
 
+import dask
 import pytest
 from servers import dask_cluster
-from sweeping import Halted, carry_out, results, runs_of, start
+from sweeping import Halted, carry_out, results, runs_of
 
 SWEEP = ["-m", "seed=range(0,20)", "lr=0.1,1", "hidden=2,3,[3,2]", "epochs=1000", "engine=numpy"]
 DEADLY = """
@@ -183,29 +185,36 @@ def closed_port():
 
 
 @pytest.mark.parametrize(
-    ("before", "settings", "sentence"),
+    ("settings", "sentence"),
     [
-        ("import sys; sys.modules['distributed'] = None", ["backend=dask"],
-         "backend=dask must have Dask's distributed installed (pip install -e '.[dask]'), got "
-         "none."),
-        ("", ["backend=dask"], "backend.address must be given with backend=dask: "),
-        ("", ["backend=dask", "backend.address=nowhere"],
+        (["backend=dask"], "backend.address must be given with backend=dask: "),
+        (["backend=dask", "backend.address=nowhere"],
          "backend.address must be that of a dask scheduler, such as tcp://127.0.0.1:8786, got "
          "'nowhere': "),
-        ("", ["backend=dask", f"backend.address=tcp://127.0.0.1:{closed_port()}"],
+        (["backend=dask", f"backend.address=tcp://127.0.0.1:{closed_port()}"],
          "backend.address must be a dask scheduler that answers within 1 s, got 'tcp:"),
-        ("", ["backend.address=tcp://127.0.0.1:8786"],
+        (["backend.address=tcp://127.0.0.1:8786"],
          "backend.address is a setting of backend=dask; add backend=dask."),
-        ("", ["backend=nothing"], "backend must be one of dask, local, got 'nothing'."),
+        (["backend=nothing"], "backend must be one of dask, local, got 'nothing'."),
     ],
-    ids=["not installed", "no address", "no address of a scheduler", "nobody there", "local",
-         "unknown"],
+    ids=["no address", "no address of a scheduler", "nobody there", "local", "unknown"],
 )  # fmt: skip
-def test_a_cluster_that_cannot_be_had_is_one_sentence(tmp_path, before, settings, sentence):
-    process = start(tmp_path, "bulk", "-m", "seed=1,2", *settings, before=before,
-                    DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s")  # fmt: skip
-    _, said = process.communicate(timeout=170)
-    assert process.returncode == 1
-    assert said.startswith(f"bpexp: {sentence}")
-    assert said.count("\n") == 1
-    assert os.listdir(tmp_path) == []
+def test_a_cluster_that_cannot_be_had_is_one_sentence(inside, tmp_path, settings, sentence):
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        check_refused(inside("-m", "seed=1,2", *settings), sentence, tmp_path)
+
+
+def test_without_dask_its_backend_is_one_sentence(inside, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    check_refused(
+        inside("-m", "seed=1,2", "backend=dask"),
+        "backend=dask must have Dask's distributed installed (pip install -e '.[dask]'), got none.",
+        tmp_path,
+    )
+
+
+def check_refused(done, sentence, folder):
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"bpexp: {sentence}")
+    assert done.stderr.count("\n") == 1
+    assert os.listdir(folder) == []

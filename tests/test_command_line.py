@@ -37,6 +37,7 @@ def tracked(folder):
     return api.search_runs([found.experiment_id], max_results=1000)
 
 
+@pytest.mark.usefixtures("a_store")
 def test_a_run_prints_and_tracks_the_default_experiment(bpexp, tmp_path):
     done = bpexp()
     assert done.returncode == 0, done.stderr
@@ -353,7 +354,7 @@ def test_the_version_is_that_of_bpexp(inside):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--help"], ["--version"], ["--cfg", "job"], ["--info"], ["runs", "--help"], ["runs"],
+        ["--help"], ["--version"], ["--cfg", "job"], ["--info"], ["runs", "--help"],
         ["runs", "--format", "csv"], ["explain"], ["-m", "lr=0.1,1", "epochs=5"],
     ],
     ids=" ".join,
@@ -413,12 +414,13 @@ def test_a_run_that_fails_is_named_and_leaves_the_others_alone(bpexp, tmp_path):
 def test_two_first_starts_at_once_share_a_fresh_store(tmp_path):
     command = [sys.executable, "-m", "bpexp", "-m", "seed=1,2,3,4", "epochs=5", "n_jobs=4"]
     both = [
-        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
     for process in both:
-        said, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, said.decode()
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (0, b"")
+        assert b"Best 4 of 4" in out
     assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * 10
     assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
 

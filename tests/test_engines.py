@@ -106,7 +106,7 @@ def lanes(draw):
     ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(lanes(), st.randoms())
 def test_engines_and_packs_do_not_change_a_bit(configs, random):
     together = trained(configs, compiled.advance)

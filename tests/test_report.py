@@ -1,5 +1,6 @@
 """The report: what it says of runs that are known, and what it leaves in the store."""
 
+import contextlib
 import io
 import itertools
 import json
@@ -564,9 +565,8 @@ def test_a_report_that_cannot_be_made_is_one_sentence_and_writes_nothing(
 
 @pytest.fixture(scope="module")
 def one_sweep(tmp_path_factory, put_store):
-    from conftest import program
-
     folder = tmp_path_factory.mktemp("store")
     put_store(folder)
-    assert program(folder)("-m", "seed=1,2", "epochs=5").returncode == 0
+    with contextlib.chdir(folder):
+        package.sweep(seed=[1, 2], epochs=5)
     return folder

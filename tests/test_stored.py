@@ -70,7 +70,7 @@ def test_nothing_is_written_outside_the_store(sweep, inside, tmp_path):
 
 
 @pytest.mark.usefixtures("a_store")
-@pytest.mark.parametrize("name", ["..", ".", "../../x", "a/b"])
+@pytest.mark.parametrize("name", ["..", "../../x"])
 def test_an_experiments_name_is_no_path(name, tmp_path, inside):
     (tmp_path / "in").mkdir()
     assert inside("-m", "seed=1,2", "epochs=5", f"tracking.experiment='{name}'").returncode == 0

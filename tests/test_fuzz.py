@@ -476,6 +476,8 @@ def change(here, runs, what, chance):
             db.execute("delete from tags where key = ? and run_uuid = ?", (where, run))
         elif kind == "json":
             rows = db.execute("select run_uuid, value from tags where key = ?", (where,)).fetchall()
+            if not rows:  # another change took them
+                return
             run, text = chance.choice(rows)
             parts = re.split(r'([{},:\[\]]|"[^"]*"|[\d.]+)', text)
             parts[chance.randrange(len(parts))] = chance.choice(

@@ -220,8 +220,6 @@ def test_a_job_that_fails_leaves_those_of_hydras_own_launcher_alone(inside, tmp_
 def test_whatever_the_launcher_all_jobs_are_checked_before_the_first(
     inside, tmp_path, launcher, typed, said
 ):
-    if launcher == "joblib":
-        needs_joblib_launcher()
     done = inside("-m", typed, "epochs=5", f"hydra/launcher={launcher}")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"bpexp: {said}")
@@ -282,16 +280,7 @@ def test_a_choice_is_swept_and_its_results_are_in_the_folder_of_the_sweep(inside
     assert list(table.lr) == [0.1, 0.5]
 
 
-def needs_joblib_launcher():
-    pytest.importorskip(
-        "hydra_plugins.hydra_joblib_launcher",
-        reason="hydra-joblib-launcher is not installed (extra [bench])",
-    )
-
-
-@pytest.mark.usefixtures("a_store")
-def test_another_launcher_runs_the_jobs_in_processes_of_its_own(bpexp, tmp_path):
-    needs_joblib_launcher()
+def test_another_launcher_starts_on_an_empty_folder(bpexp, tmp_path):
     done = bpexp("-m", "hydra/launcher=joblib", "lr=0.1,0.5", "epochs=50")
     assert done.returncode == 0, done.stderr
     runs = tracked(tmp_path)

@@ -166,6 +166,9 @@ tasks = [
     dict(data="spirals", hidden=3, optimizer="adam", model__loss="cross_entropy"),
     dict(data="encoder", hidden=[3, 2], optimizer="rprop", model__activation="tanh",
          model__output="softmax", model__loss="cross_entropy", batch_size=3),
+    dict(data="encoder", hidden=3, optimizer="quickprop", model__error="arctanh",
+         model__derivative_offset=0.1),
+    *(dict(optimizer=rule) for rule in ("gradient_descent", "momentum", "nesterov", "rmsprop")),
 ]
 for engine in ("numpy", "compiled"):
     digest = hashlib.sha256()

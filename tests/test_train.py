@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bpexp
+from bpexp.engines.feed import stream
 from bpexp.nn import init
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import ARITHMETICS, EXACT, NATIVE
@@ -130,6 +131,51 @@ def test_softmax_cross_entropy_is_stable_for_large_logits(arithmetic):
     loss = LOSSES["cross_entropy", "softmax"].per_row(arithmetic, Z, A, targets)
     assert loss.tolist() == [1000.0]
     assert A.tolist() == [[1.0, 0.0, 0.0]]
+
+
+def plain(seed, lr, epochs, batch_size, decay, by_fan_in, factor):
+    """Weights of XOR 2-2-1 by a loop in NumPy, bias in the last row, all written out once more."""
+    rng = np.random.RandomState(seed)
+    W1, W2, b1, b2 = (rng.rand(*shape) for shape in [(2, 2), (2, 1), (1, 2), (1, 1)])
+    W1, W2 = np.vstack([W1, b1]), np.vstack([W2, b2])
+    orders = stream(seed, "order of samples")
+    for epoch in range(epochs):
+        order = orders.permutation(4) if batch_size < 4 else np.arange(4)
+        for batch in np.split(order, range(batch_size, 4, batch_size)):
+            below = np.hstack([X[batch], np.ones((len(batch), 1))])
+            hidden = np.hstack([1 / (1 + np.exp(-below @ W1)), np.ones((len(batch), 1))])
+            out = 1 / (1 + np.exp(-hidden @ W2))
+            delta2 = (out - Y[batch]) * out * (1 - out)
+            delta1 = (delta2 @ W2.T * hidden * (1 - hidden))[:, :-1]
+            rate = lr * factor(epoch) / (3 if by_fan_in else 1)
+            W1, W2 = (
+                W - rate * (a.T @ delta + decay * W)
+                for W, a, delta in ((W1, below, delta1), (W2, hidden, delta2))
+            )
+    return W1, W2
+
+
+@pytest.mark.parametrize("batch_size", [4, 3, 2, 1])
+@pytest.mark.parametrize(("decay", "by_fan_in"), [(0.0, False), (0.01, False), (0.01, True)])
+@pytest.mark.parametrize(
+    ("schedule", "factor"),
+    [
+        ({"name": "constant"}, lambda epoch: 1.0),
+        ({"name": "step", "every": 7, "factor": 0.5}, lambda epoch: 0.5 ** (epoch // 7)),
+        ({"name": "cosine", "warmup": 5},
+         lambda e: 0.5 * (1 + math.cos(math.pi * e / 30)) * min((e + 1) / 5, 1)),
+    ],
+)  # fmt: skip
+def test_batches_decay_and_schedules_are_those_of_a_plain_loop(
+    batch_size, decay, by_fan_in, schedule, factor
+):
+    result = bpexp.train(
+        seed=5, lr=0.8, epochs=30, batch_size=batch_size, schedule=schedule,
+        optimizer__weight_decay=decay, optimizer__by_fan_in=by_fan_in,
+    )  # fmt: skip
+    theirs = plain(5, 0.8, 30, batch_size, decay, by_fan_in, factor)
+    for W, b, both in zip(result.weights, result.biases, theirs, strict=True):
+        np.testing.assert_allclose(np.vstack([W, b]), both, rtol=1e-12)
 
 
 def test_it_stops_at_the_first_epoch_that_meets_the_loss(numerics):

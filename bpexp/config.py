@@ -284,12 +284,14 @@ BACKENDS: dict[str, type[Backend]] = {"local": Backend, "dask": Dask}
 class Session:
     """How runs are carried out; nothing here changes their numbers.
 
-    With ``reuse`` a sweep trains only what the experiment does not hold already.
+    With ``reuse`` a sweep trains only what the experiment does not hold already; ``export``
+    "best" logs the network of the best run as a model.
     """
 
     n_jobs: int
     engine: str
     reuse: bool
+    export: str | None
     backend: Backend
     tracking: Tracking
 
@@ -341,6 +343,7 @@ GROUPS: dict[str, Mapping[str, type[Any]]] = {
 PARTS: dict[str, type[Any]] = {"model": Model, "stop": Stop, "tracking": Tracking}
 TOP = tuple(f.name for f in fields(TrainConfig) if "check" in f.metadata)
 _engine = checks.one_of("auto", "numpy", "compiled")
+_export = checks.optional(checks.one_of("best"))
 
 
 def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, Session]:
@@ -359,20 +362,26 @@ def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, Session]:
     return train, parse_session({key: values[key] for key in SESSION})
 
 
-SESSION = ("n_jobs", "engine", "reuse", "backend", "tracking")
+SESSION = ("n_jobs", "engine", "reuse", "export", "backend", "tracking")
 """What a session is asked; nothing here changes a run's numbers."""
 
 
 def parse_session(values: Mapping[str, Any]) -> Session:
-    """Check and type how runs are carried out. Raises ConfigError."""
-    return Session(
+    """Check and type how runs are carried out. Raises ConfigError.
+
+    Plans that were kept before there were backends or exports have no word of them.
+    """
+    session = Session(
         n_jobs=_jobs("n_jobs", values.get("n_jobs")),
         engine=_engine("engine", values.get("engine")),
         reuse=checks.boolean("reuse", values.get("reuse")),
-        # A plan that was kept before there were backends has no word of one.
+        export=_export("export", values.get("export")),
         backend=_named(BACKENDS, values.get("backend", {"name": "local"}), "backend"),
         tracking=_build(Tracking, values.get("tracking"), "tracking."),
     )
+    if session.export and not session.tracking.runs:
+        raise ConfigError("export=best must go with tracking.runs=true, got false.")
+    return session
 
 
 def parse_train(values: Mapping[str, Any]) -> TrainConfig:

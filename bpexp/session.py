@@ -90,7 +90,25 @@ def _carry_out(
         with terminal.progress(out, len(plan.configs)) as advance:
             finished = execute(plan, begin, is_sweep, summary.sweep_record, advance, connected)
     terminal.report(out, finished, store)
+    if plan.session.export and not finished.interrupted:
+        for sentence in _exported(finished, store):
+            out.print(sentence, soft_wrap=True)
     return finished
+
+
+def _exported(finished: Finished, store: Store) -> list[str]:
+    """Log the network of the best run as a model; what to say of it. Raises ConfigError."""
+    from bpexp.export.publish import publish
+    from bpexp.sweeps.execute import ranked
+    from bpexp.tracking import read
+    from bpexp.tracking.store import connect
+
+    best = ranked(finished.rows)
+    if not best:
+        return ["No run has a network to export."]
+    client = connect(store)
+    experiment = finished.plan.session.tracking.experiment
+    return publish(store, client, read.find(client, experiment, best[0].run_id))
 
 
 def _open(store: Store, experiment: str) -> "Tracker":

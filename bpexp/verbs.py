@@ -236,43 +236,11 @@ def _compare(store: Store, chosen: argparse.Namespace) -> None:
 
 
 def _export(store: Store, chosen: argparse.Namespace) -> None:
-    import tempfile
+    from bpexp.export.publish import publish
 
     client = connect(store)
     run = read.trained(client, read.find(client, chosen.experiment, chosen.run))
-    run_id = run.info.run_id
-    if not read.keeps_inside(run, store):
-        raise ConfigError(
-            f"RUN must keep its artifacts beside its store, got {run.info.artifact_uri}."
-        )
-    import pandas as pd
-
-    from bpexp.export import files, onnx_file, trained
-    from bpexp.tracking import model
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "run").mkdir()
-        client.download_artifacts(run_id, "", str(folder / "run"))
-        made = trained.read(folder / "run", *read.ending(run))
-        if chosen.onnx:
-            (folder / "model.onnx").write_bytes(onnx_file.model(made))
-        X = made.X[:5]
-        inputs = pd.DataFrame(X, columns=list(made.inputs))
-        outputs = pd.DataFrame(made.predict(X), columns=list(made.targets))
-        uri = model.log(store.uri, run, folder, files.write(made, folder), inputs, outputs)
-        if chosen.onnx:
-            client.log_artifact(run_id, str(folder / "model.onnx"))
-    if made.tracked is None:
-        equal = "its weights are those after the last mini-batch"
-    else:
-        bits = "to the last bit" if made.numerics == "exact" else "within 1e-9"
-        equal = f"its predictions equal the {len(made.tracked)} tracked {bits}"
-    print(f"{run.info.run_name}: {uri}; {equal}.")
-    if chosen.onnx:
-        print("model.onnx: checked with onnxruntime.")
-    print(f"Serve: MLFLOW_TRACKING_URI='{store.shown}' mlflow models serve -m {uri} "
-          "--env-manager local")  # fmt: skip
+    print("\n".join(publish(store, client, run, onnx=chosen.onnx)))
 
 
 def _reproduce(store: Store, chosen: argparse.Namespace) -> None:

@@ -73,6 +73,36 @@ def test_a_sweep_exports_its_best_run(store, capsys):
     assert f"runs:/{best}/model" in exported(capsys, parent)
 
 
+def test_a_sweep_with_export_best_ends_with_its_best_runs_model(inside, store):
+    done = inside("-m", "lr=0.1,1,0.01", "epochs=500", "export=best")
+    assert (done.returncode, done.stderr) == (0, "")
+    api = mlflow.MlflowClient(store)
+    runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
+    (best,) = [run for run in runs if run.data.params.get("lr") == "1.0"]
+    assert [run.info.run_id for run in runs if run.outputs.model_outputs] == [best.info.run_id]
+    uri = f"runs:/{best.info.run_id}/model"
+    assert f"lr=1: {uri}; its predictions equal the 4 tracked to the last bit." in done.stdout
+    tracked = inputs_of(best.info.run_id)
+    outputs = mlflow.pyfunc.load_model(uri).predict(tracked[["x1", "x2"]])
+    np.testing.assert_array_equal(outputs["y1"], tracked["predicted y1"])
+
+
+def test_where_no_run_is_sound_export_best_says_so(inside, store):
+    done = inside("-m", "model=regressor", "lr=1e200,1e201", "epochs=20", "export=best")
+    assert done.returncode == 0
+    assert done.stdout.endswith("No run has a network to export.\n")
+
+
+def test_a_sweep_that_is_resumed_still_exports_its_best_run(inside, store):
+    assert inside("-m", "seed=1,2", "epochs=20", "export=best").returncode == 0
+    api = mlflow.MlflowClient(store)
+    runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
+    (parent,) = [run for run in runs if run.data.tags.get("bpexp.kind") == "sweep"]
+    done = inside("resume", parent.info.run_id)
+    assert done.returncode == 0, done.stderr
+    assert "/model; its predictions equal the 4 tracked" in done.stdout
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -42,7 +42,7 @@ def test_settings_are_those_of_the_whole_configuration_in_one_piece(seed, lr, lo
 def test_of_a_session_every_setting_is_kept_but_no_password():
     asked = {"backend": "dask", "tracking__uri": "postgresql://me:secret@host/db"}
     assert record.session_settings(parse(_compose(asked))[1]) == {
-        "n_jobs": "-1", "engine": "auto", "reuse": "False",
+        "n_jobs": "-1", "engine": "auto", "reuse": "False", "export": "None",
         "backend.name": "dask", "backend.address": "None",
         "tracking.uri": "postgresql://me:***@host/db", "tracking.experiment": "bpexp",
         "tracking.points": "100", "tracking.runs": "True",

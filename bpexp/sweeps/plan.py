@@ -60,8 +60,8 @@ def make(
         session = session or asked
         if asked != session:
             raise ConfigError(
-                "n_jobs, engine, backend and tracking.* must be the same for all runs of a sweep, "
-                f"got {plain(session)} and {plain(asked)}."
+                "n_jobs, engine, reuse, export, backend and tracking.* must be the same for all "
+                f"runs of a sweep, got {plain(session)} and {plain(asked)}."
             )
         parts = {name: getattr(config, name) for name in SHARED}
         shared = {name: same.setdefault((type(part), part), part) for name, part in parts.items()}

@@ -92,6 +92,8 @@ def _ambiguous(found: "re.Match[str]", typed: Sequence[str]) -> str:
 
 def _not_set(found: "re.Match[str]", typed: Sequence[str]) -> str:
     key = found[1]
+    if key.partition(".")[0] == "study":
+        return _not_set_of_study(key, typed)
     known = config.keys()
     if key not in known:
         return str(checks.unknown(key, known))
@@ -101,6 +103,14 @@ def _not_set(found: "re.Match[str]", typed: Sequence[str]) -> str:
     if not kinds:
         return ""
     return f"{key} is a setting of {group}={' or '.join(kinds)}; add {group}={kinds[0]}."
+
+
+def _not_set_of_study(key: str, typed: Sequence[str]) -> str:
+    from bpexp.study import definition
+
+    if key == "study" or not any(text.startswith("+study=") for text in typed):
+        return f"{key} must go with a study that is added with a plus: -m +study=..."
+    return str(checks.unknown(key, [f"study.{name}" for name in definition.KEYS]))
 
 
 def _choice(found: "re.Match[str]", typed: Sequence[str]) -> str:

@@ -160,5 +160,5 @@ def _jobs(
         raise ConfigError(
             f"+study must be all that is swept, got {len(job_overrides)} combinations."
         )
-    asked = definition.parse(first["study"])
+    asked = definition.asked(first["study"], job_overrides[0])
     return asked, definition.jobs(asked, job_overrides[0])

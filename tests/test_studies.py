@@ -62,6 +62,34 @@ def test_what_few_seeds_claim_is_a_band_around_the_mean():
     assert 0.4 < judged.claims[100].low < 0.5 < judged.claims[100].high < 0.6
 
 
+def test_how_far_the_best_and_the_worst_seed_lie_apart_is_said_in_words():
+    study = made(row("hidden 2", None, "final_loss"), measure="final_loss", reports=(1,))
+    said = verdict.claims(study, verdict.verdicts(study, [[np.array([0.25, 0.5, 0.5, 2.0])]]))
+    assert said == [
+        "hidden 2: the best of 4 seeds has 0.25, the worst 2, 8 times as much.",
+        "hidden 2: a report of 1 seed would have claimed between 0.25 and 2, nine times in ten; "
+        "over all it is 0.8125.",
+    ]
+
+
+def test_what_was_published_is_no_judge_of_other_settings():
+    published = definition.Published(25, 30.0, 3.0)
+    group = {"name": "s", "source": "x", "measure": "epochs", "trials": 4, "rows": [
+        {"name": "a", "published": {"n": 25, "mean": 30.0, "sd": 3.0}}, {"name": "b"}]}  # fmt: skip
+    same = definition.asked(group, ["+study=s", "study.trials=4", "n_jobs=1", "tracking.points=0"])
+    other = definition.asked(group, ["+study=s", "n_jobs=1", "lr=3", "optimizer=adam"])
+    assert (same.changed, other.changed) == ((), ("lr=3", "optimizer=adam"))
+    assert same.rows[0].published["epochs"] == published
+    ours = [[np.array([10.0, 12.0, 14.0, 16.0])]] * 2
+    assert verdict.verdicts(same, ours)[0].words == "does not hold"
+    judged = verdict.verdicts(other, ours)
+    assert [(v.words, v.p) for v in judged] == [
+        ("not judged: settings were changed", None), ("qualitative: no verified number", None),
+    ]  # fmt: skip
+    assert "Changed on the command line: lr=3, optimizer=adam." in verdict.markdown(other, judged)
+    assert definition.parse(definition.written(other)) == other
+
+
 @pytest.mark.parametrize("file", sorted(CONF.glob("*.yaml")), ids=lambda f: f.stem)
 def test_the_studies_that_come_along_are_whole(file):
     read = definition.parse({**yaml.safe_load(file.read_text())})
@@ -112,11 +140,37 @@ def test_a_study_ends_with_its_table(inside, tmp_path):
     assert "+study must go with -m" in alone.stderr
 
 
+@pytest.mark.long
+@pytest.mark.usefixtures("a_store")
+def test_fahlmans_table_holds_row_by_row_and_reads_as_the_readme_has_it(inside):
+    done = inside("-m", "+study=fahlman_1988")
+    assert done.returncode == 0, done.stderr
+    rows = [" ".join(line.split()) for line in done.stdout.splitlines()[2:13]]
+    assert [line.rsplit(maxsplit=2)[0].split()[-1] for line in rows] == ["1000/1000"] * 11
+    assert [line.split()[-1] for line in rows] == ["holds"] * 11
+    readme = {" ".join(s.split()) for s in (CONF.parents[1] / "README.md").read_text().splitlines()}
+    assert {line.split()[0] for line in readme & set(rows)} == {"bp-1", "tight-8", "xor"}
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("a_store")
+def test_the_published_run_of_mirror_symmetry_is_placed_among_a_thousand(inside):
+    done = inside("-m", "+study=rumelhart_1986_symmetry")
+    assert done.returncode == 0, done.stderr
+    assert "929/1000" in done.stdout
+    assert "one published run: at the 33rd percentile of ours" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
         (["+study=fahlmann_1988"], "study must be one of fahlman_1988, "),
         (["+study=fahlman_1988", "study.trials=0"], "study.trials must be a whole number"),
+        (["+study=fahlman_1988", "study.trial=3"], "did you mean study.trials?"),
+        (["study=fahlman_1988"], "study must go with a study that is added with a plus: -m +st"),
+        (["study.trials=3"], "study.trials must go with a study that is added with a plus"),
+        (["+study=seed_lottery", "seed=3"], "seed must be left to +study: its trials have"),
+        (["+study=seed_lottery", "export=best"], "export=best must go with tracking.runs=true"),
         (["+study=proben1"], "study.path must be given"),
         (["+study=proben1", "study.path=/nowhere"], "study row cancer1: data.path must be"),
         (["+study=seed_lottery", "lr=-1"], "study row hidden 2: lr must be"),
@@ -178,6 +232,29 @@ def test_a_grid_has_every_point_with_its_seeds_row_by_row():
     assert len(runs) == 2 * 6 * 4
     assert runs[5] == ["lr=0.1", "model.init_low=-2", "model.init_high=2", "hidden=3", "seed=1"]
     assert [study.row_of(run).name for run in (0, 23, 24, 47)] == ["a", "a", "b", "b"]
+
+
+@pytest.mark.usefixtures("a_store")
+def test_any_row_is_put_together_on_the_command_line(inside, tmp_path):
+    settings = ["data=encoder", "data.size=6", "data.complement=true", "hidden=4", "lr=0.5",
+                "optimizer=quickprop", "optimizer.mu=2", "optimizer.by_fan_in=true",
+                "model.init_low=-2", "model.init_high=2", "model.error=arctanh",
+                "model.derivative_offset=0.1", "model.dead_zone=0.05"]  # fmt: skip
+    listed = ", ".join(f"'{setting}'" for setting in settings)
+    rows = f"study.rows=[{{name: mine, overrides: [{listed}]}}]"
+    done = inside("-m", "+study=fahlman_1988", rows, "study.trials=3")
+    assert done.returncode == 0, done.stderr
+    assert "1 row of 3 trials" in done.stdout
+    assert "qualitative: no verified number" in done.stdout
+    common = ["stop.correct=0.4", "epochs=5000", "model=sigmoid"]
+    assert inside("-m", *common, *settings, "seed=0,1,2").returncode == 0
+    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
+    (study,) = [r for r in runs if r.info.run_name.startswith("study")]
+    table = pd.read_csv(api.download_artifacts(study.info.run_id, "results.csv", str(tmp_path)))
+    alone = {r.data.params["seed"]: r.data.metrics["epochs_run"] for r in runs
+             if "seed" in r.data.params}  # fmt: skip
+    assert alone == dict(zip(table.seed.astype(str), table.epochs_run, strict=True))
 
 
 @pytest.mark.usefixtures("a_store")

@@ -1,12 +1,14 @@
 """A study: rows of settings, the trials of each, and what was published of them."""
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from bpexp import checks
 from bpexp.checks import ConfigError
+from bpexp.config import SESSION
 from bpexp.study.measures import MEASURES
 
 
@@ -59,7 +61,8 @@ class Study:
 
     With a ``grid`` each row has so many runs at every point of it. ``reports``: numbers of
     seeds whose mean is asked for, as a report of so few would give it. ``path`` is the folder
-    of the user's data, for overrides to refer to.
+    of the user's data, for overrides to refer to. ``changed``: what the user set otherwise, so
+    that the runs are not those that were published.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Study:
     reports: tuple[int, ...] = ()
     grid: tuple[Axis, ...] = ()
     path: str | None = None
+    changed: tuple[str, ...] = ()
 
     @property
     def cells(self) -> int:
@@ -83,6 +87,10 @@ class Study:
     def row_of(self, run: int) -> Row:
         """The row that a run belongs to, by its place in ``jobs``."""
         return self.rows[run // (self.cells * self.trials)]
+
+
+KEYS = ("measure", *(f.name for f in fields(Study) if f.name not in ("measures", "changed")))
+"""What a study's file holds."""
 
 
 def parse(values: object) -> Study:
@@ -99,6 +107,7 @@ def parse(values: object) -> Study:
         reports=_counts("study.reports", given.get("reports", [])),
         grid=_grid(given.get("grid", [])),
         path=checks.optional(checks.text)("study.path", given.get("path")),
+        changed=_texts("study.changed", given.get("changed", [])),
     )
     names = [row.name for row in study.rows]
     for name in names:
@@ -217,12 +226,21 @@ def _texts(key: str, value: object) -> tuple[str, ...]:
     return tuple(out)
 
 
+def asked(values: object, typed: Sequence[str]) -> Study:
+    """The study of a composed group, and what was ``typed`` beside it. Raises ConfigError."""
+    study = parse(values)
+    own = {text: re.split(r"[.=@/]", text.lstrip("+~"))[0] for text in _own(typed)}
+    if "seed" in own.values():
+        raise ConfigError("seed must be left to +study: its trials have the seeds 0, 1, ...")
+    return replace(study, changed=tuple(text for text, key in own.items() if key not in SESSION))
+
+
 def jobs(study: Study, typed: Sequence[str]) -> list[list[str]]:
     """The overrides of every run, row by row, of a row point by point of the grid.
 
     What was ``typed`` goes over the study's own.
     """
-    own = [text for text in typed if not text.lstrip("+").startswith(("study=", "study."))]
+    own = _own(typed)
     points = list(itertools.product(*([_set(axis, v) for v in axis.values] for axis in study.grid)))
     return [
         [*study.common, *row.overrides, *itertools.chain(*point), *own, f"seed={seed}"]
@@ -230,6 +248,11 @@ def jobs(study: Study, typed: Sequence[str]) -> list[list[str]]:
         for point in points
         for seed in range(study.trials)
     ]
+
+
+def _own(typed: Sequence[str]) -> list[str]:
+    """What was typed of the runs, not of the study."""
+    return [text for text in typed if not text.lstrip("+").startswith(("study=", "study."))]
 
 
 def _set(axis: Axis, value: float) -> list[str]:

@@ -45,10 +45,10 @@ def verdicts(study: Study, measured: Sequence[Sequence[Array]]) -> list[Verdict]
 
     Holds or not is said only where n and sd were published: Welch's test of the means; for
     shares, where n was, Wilson's test of two shares; 5%, corrected over all by Holm. One
-    published run is placed as a percentile.
+    published run is placed as a percentile. Nothing is judged where settings were changed.
     """
     judged = [
-        _judge(row, measure, values, study.reports)
+        _judge(study, row, measure, values)
         for row, of_row in zip(study.rows, measured, strict=True)
         for measure, values in zip(study.measures, of_row, strict=True)
     ]
@@ -76,7 +76,7 @@ def _claims(known: Array, reports: Sequence[int]) -> dict[int, Interval]:
     return out
 
 
-def _judge(row: Row, measure: str, values: Array, reports: Sequence[int]) -> Verdict:
+def _judge(study: Study, row: Row, measure: str, values: Array) -> Verdict:
     known = values[np.isfinite(values)]
     n, published, is_share = len(known), row.published.get(measure), MEASURES[measure].is_share
     sd = float(known.std(ddof=1)) if n > 1 else np.nan
@@ -84,6 +84,8 @@ def _judge(row: Row, measure: str, values: Array, reports: Sequence[int]) -> Ver
     p, words = None, "qualitative: no verified number"
     if n < 2:
         words = "not judged: fewer than two runs have the measure"
+    elif published is not None and study.changed:
+        words = "not judged: settings were changed"
     elif published is not None and is_share and published.n > 1:
         p = _share_test(known, published)
     elif published is not None and published.sd is not None:
@@ -98,7 +100,7 @@ def _judge(row: Row, measure: str, values: Array, reports: Sequence[int]) -> Ver
         words = "qualitative: published without sd"
     median = float(np.median(known)) if n else np.nan
     ends = (float(known.min()), float(known.max())) if n else (np.nan, np.nan)
-    claims = _claims(known, reports) if n else {}
+    claims = _claims(known, study.reports) if n else {}
     return Verdict(row, measure, len(values), n, interval, sd, median, ends, claims, p, words)
 
 
@@ -212,6 +214,8 @@ def markdown(study: Study, judged: Sequence[Verdict]) -> str:
         f"| {' | '.join(header)} |", f"| {' | '.join('---' for _ in header)} |",
     ]  # fmt: skip
     lines += [f"| {' | '.join(cells)} |" for cells in body]
+    if study.changed:
+        lines += ["", f"Changed on the command line: {', '.join(study.changed)}."]
     lines += ["", RULES]
     lines += ["", *(f"- {sentence}" for sentence in claims(study, judged))]
     assumed: dict[str, list[str]] = {}

@@ -140,7 +140,7 @@ _SAYINGS: Sequence[tuple[str, Saying]] = (
     (r"Ambiguous value for argument '([^=]+)=(.*?)'\n", _ambiguous),
     (r"Could not override '([^']+)'", _not_set),
     (
-        r"Could not (?:find|load) '([\w/]+)/([^'/]+)'.?\s+Available options in '[\w/]+':"
+        r"Could not (?:find|load) '([\w/]+)/([^'/]*)'.?\s+Available options in '[\w/]+':"
         r"(.*?)Config",
         _choice,
     ),

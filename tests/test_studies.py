@@ -56,10 +56,22 @@ def test_one_published_run_is_a_percentile_and_nothing_is_qualitative():
 
 
 def test_what_few_seeds_claim_is_a_band_around_the_mean():
-    ours = np.array([0.0, 1.0, 0.0, 1.0])
+    ours = np.array([0.0, 1.0] * 100)
     (judged,) = verdict.verdicts(made(row("a", None), reports=(1, 100)), [[ours]])
     assert (judged.claims[1].low, judged.claims[1].high) == (0.0, 1.0)
     assert 0.4 < judged.claims[100].low < 0.5 < judged.claims[100].high < 0.6
+
+
+def test_a_few_seeds_claim_nothing_of_more_and_one_run_has_no_interval():
+    study = made(row("a", None), reports=(1, 2, 3))
+    (two,) = verdict.verdicts(study, [[np.array([4.0, 5.0])]])
+    assert list(two.claims) == [1]
+    judged = verdict.verdicts(study, [[np.array([4.0])]])
+    assert judged[0].claims == {}
+    assert verdict.table(study, judged)[1] == [
+        "a", "-", "-", "-", "4", "4..4", "1/1", "-",
+        "not judged: fewer than two runs have the measure",
+    ]  # fmt: skip
 
 
 def test_how_far_the_best_and_the_worst_seed_lie_apart_is_said_in_words():
@@ -76,7 +88,9 @@ def test_what_was_published_is_no_judge_of_other_settings():
     published = definition.Published(25, 30.0, 3.0)
     group = {"name": "s", "source": "x", "measure": "epochs", "trials": 4, "rows": [
         {"name": "a", "published": {"n": 25, "mean": 30.0, "sd": 3.0}}, {"name": "b"}]}  # fmt: skip
-    same = definition.asked(group, ["+study=s", "study.trials=4", "n_jobs=1", "tracking.points=0"])
+    same = definition.asked(
+        group, ["+study=s", "study.trials=4", "n_jobs=1", "tracking.points=0", "numerics=native"]
+    )
     other = definition.asked(group, ["+study=s", "n_jobs=1", "lr=3", "optimizer=adam"])
     assert (same.changed, other.changed) == ((), ("lr=3", "optimizer=adam"))
     assert same.rows[0].published["epochs"] == published
@@ -88,6 +102,7 @@ def test_what_was_published_is_no_judge_of_other_settings():
     ]  # fmt: skip
     assert "Changed on the command line: lr=3, optimizer=adam." in verdict.markdown(other, judged)
     assert definition.parse(definition.written(other)) == other
+    assert definition.asked(group, ["study.common=[lr=3]"]).changed == ("study.common=[lr=3]",)
 
 
 @pytest.mark.parametrize("file", sorted(CONF.glob("*.yaml")), ids=lambda f: f.stem)
@@ -166,6 +181,7 @@ def test_the_published_run_of_mirror_symmetry_is_placed_among_a_thousand(inside)
     [
         (["+study=fahlmann_1988"], "study must be one of fahlman_1988, "),
         (["+study=fahlman_1988", "study.trials=0"], "study.trials must be a whole number"),
+        (["+study="], "study must be one of fahlman_1988, "),
         (["+study=fahlman_1988", "study.trial=3"], "did you mean study.trials?"),
         (["study=fahlman_1988"], "study must go with a study that is added with a plus: -m +st"),
         (["study.trials=3"], "study.trials must go with a study that is added with a plus"),

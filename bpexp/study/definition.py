@@ -1,7 +1,6 @@
 """A study: rows of settings, the trials of each, and what was published of them."""
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -227,12 +226,18 @@ def _texts(key: str, value: object) -> tuple[str, ...]:
 
 
 def asked(values: object, typed: Sequence[str]) -> Study:
-    """The study of a composed group, and what was ``typed`` beside it. Raises ConfigError."""
-    study = parse(values)
-    own = {text: re.split(r"[.=@/]", text.lstrip("+~"))[0] for text in _own(typed)}
-    if "seed" in own.values():
+    """The study of a composed group, and what was ``typed`` of it. Raises ConfigError."""
+    keys = {text: text.lstrip("+~").partition("=")[0] for text in typed}
+    if "seed" in keys.values():
         raise ConfigError("seed must be left to +study: its trials have the seeds 0, 1, ...")
-    return replace(study, changed=tuple(text for text, key in own.items() if key not in SESSION))
+    top = {key: key.partition(".")[0] for key in keys.values()}
+    own = (text for text, key in keys.items() if key not in FREE and top[key] not in SESSION)
+    return replace(parse(values), changed=tuple(own))
+
+
+FREE = ("numerics", "study", "study.name", "study.source", "study.trials", "study.rows",
+        "study.reports", "study.path")  # fmt: skip
+"""What else may be set without a change of the runs that were published."""
 
 
 def jobs(study: Study, typed: Sequence[str]) -> list[list[str]]:
@@ -240,7 +245,7 @@ def jobs(study: Study, typed: Sequence[str]) -> list[list[str]]:
 
     What was ``typed`` goes over the study's own.
     """
-    own = _own(typed)
+    own = [text for text in typed if not text.lstrip("+").startswith(("study=", "study."))]
     points = list(itertools.product(*([_set(axis, v) for v in axis.values] for axis in study.grid)))
     return [
         [*study.common, *row.overrides, *itertools.chain(*point), *own, f"seed={seed}"]
@@ -248,11 +253,6 @@ def jobs(study: Study, typed: Sequence[str]) -> list[list[str]]:
         for point in points
         for seed in range(study.trials)
     ]
-
-
-def _own(typed: Sequence[str]) -> list[str]:
-    """What was typed of the runs, not of the study."""
-    return [text for text in typed if not text.lstrip("+").startswith(("study=", "study."))]
 
 
 def _set(axis: Axis, value: float) -> list[str]:

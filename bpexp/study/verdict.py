@@ -66,10 +66,13 @@ def verdicts(study: Study, measured: Sequence[Sequence[Array]]) -> list[Verdict]
 
 
 def _claims(known: Array, reports: Sequence[int]) -> dict[int, Interval]:
-    """Means of so many seeds, 10,000 times drawn with replacement by a fixed stream."""
+    """Means of so many seeds, 10,000 times drawn with replacement by a fixed stream.
+
+    A report of as many seeds as there are says nothing of luck, nor does one of more.
+    """
     rng = np.random.default_rng(0)
     out = {}
-    for count in reports:
+    for count in (count for count in reports if count < len(known)):
         means = known[rng.integers(0, len(known), (10_000, count))].mean(axis=1)
         low, middle, high = np.quantile(means, [0.05, 0.5, 0.95])
         out[count] = Interval(float(middle), float(low), float(high))
@@ -100,7 +103,7 @@ def _judge(study: Study, row: Row, measure: str, values: Array) -> Verdict:
         words = "qualitative: published without sd"
     median = float(np.median(known)) if n else np.nan
     ends = (float(known.min()), float(known.max())) if n else (np.nan, np.nan)
-    claims = _claims(known, study.reports) if n else {}
+    claims = _claims(known, study.reports)
     return Verdict(row, measure, len(values), n, interval, sd, median, ends, claims, p, words)
 
 
@@ -168,6 +171,7 @@ def table(study: Study, judged: Sequence[Verdict]) -> list[list[str]]:
             published += f" (n {said.n})"
         ours = f"{v.mean.estimate:.4g} [{v.mean.low:.4g}, {v.mean.high:.4g}]"
         spread = [f"{v.sd:.3g}", f"{v.median:.4g}", f"{v.range[0]:.4g}..{v.range[1]:.4g}"]
+        ours, *spread = ("-" if "nan" in cell else cell for cell in (ours, *spread))
         out.append(
             [
                 label(v, study),

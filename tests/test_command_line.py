@@ -20,8 +20,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from sklearn.datasets import load_iris
 from sweeping import hear_interrupts
 
+import bpexp as package
+from bpexp.checks import ConfigError
 from bpexp.config import flatten
 from bpexp.sweeps.plan import shown
 from bpexp.tracking import ignored
@@ -70,6 +73,45 @@ def test_a_run_prints_and_tracks_the_default_experiment(bpexp, tmp_path):
 
 
 @pytest.mark.usefixtures("a_store")
+def test_what_is_tracked_of_a_deeper_network_is_what_its_weights_give(inside, tmp_path):
+    """All of it worked out anew from weights.npz and scikit-learn's table."""
+    done = inside("data=iris", "model=classifier", "hidden=[8,4]", "lr=0.01", "stop.loss=0.4")
+    assert done.returncode == 0, done.stderr
+    (run,) = tracked(tmp_path)
+    # No update follows the pass that stops, so the weights are those that predict.
+    assert run.data.tags["bpexp.outcome"] == "converged"
+    folder = client(tmp_path).download_artifacts(run.info.run_id, "")
+    weights = np.load(f"{folder}/weights.npz", allow_pickle=False)
+    assert {name: weights[name].shape for name in weights.files} == {
+        "W1": (4, 8), "b1": (1, 8), "W2": (8, 4), "b2": (1, 4), "W3": (4, 3), "b3": (1, 3),
+    }  # fmt: skip
+
+    def answers(A):
+        for layer in "12":
+            A = np.tanh(A @ weights[f"W{layer}"] + weights[f"b{layer}"])
+        powers = np.exp(A @ weights["W3"] + weights["b3"])
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    inputs, classes = load_iris(return_X_y=True)
+    order = np.random.RandomState(0).permutation(150)
+    test, training = np.sort(order[:38]), np.sort(order[38:])
+    scaled = (inputs - inputs[training].mean(axis=0)) / inputs[training].std(axis=0)
+    table = np.loadtxt(f"{folder}/predictions.csv", delimiter=",", skiprows=1)
+    columns = [scaled[training], np.eye(3)[classes[training]], answers(scaled[training])]
+    np.testing.assert_allclose(table, np.hstack(columns), rtol=1e-9, atol=1e-12)
+    for rows, loss, accuracy in (
+        (training, "final_loss", "accuracy"), (test, "test_loss", "test_accuracy")
+    ):  # fmt: skip
+        given = answers(scaled[rows])
+        entropy = -np.log(given[range(len(rows)), classes[rows]]).mean()
+        assert run.data.metrics[loss] == pytest.approx(entropy, rel=1e-9)
+        assert run.data.metrics[accuracy] == (given.argmax(axis=1) == classes[rows]).mean()
+    kept = flatten(yaml.safe_load(Path(folder, "config.yaml").read_text()))
+    said = {key: run.data.params[key] for key in kept}
+    assert said == {key: str(value) for key, value in kept.items()}
+
+
+@pytest.mark.usefixtures("a_store")
 def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
     done = bpexp("-m", "lr=0.1,1", "seed=range(0,3)", "epochs=200", "n_jobs=2")
     assert done.returncode == 0, done.stderr
@@ -82,6 +124,7 @@ def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
     assert {r.info.run_name for r in children} == {
         f"lr={lr} seed={s}" for s in range(3) for lr in ("0.1", "1")
     }
+    assert {r.data.tags["bpexp.sweep"] for r in children} == {parent.info.run_id}
     best = min(children, key=lambda r: r.data.metrics["final_loss"])
     assert best.info.run_name in parent.data.tags["mlflow.note.content"]
     folder = client(tmp_path).download_artifacts(parent.info.run_id, "")
@@ -378,6 +421,39 @@ def test_verbs_read_the_store(inside):
     bad = inside("runs", "--filter", "nonsense")
     assert bad.returncode == 2
     assert "--filter must be an MLflow filter" in bad.stderr
+
+
+@pytest.mark.usefixtures("a_store")
+def test_another_store_is_named_in_the_line_that_opens_it(inside, tmp_path, monkeypatch):
+    uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    done = inside("seed=1", "epochs=5", "tracking.uri=sqlite:///../outputs/mlflow.db")
+    assert done.stdout.splitlines()[-1] == f"Review: python -m bpexp ui --uri '{uri}'"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert inside("seed=2", "epochs=5").returncode == 0
+    names = [run["name"] for run in json.loads(inside("runs", "--format", "json").stdout)]
+    assert [name.split()[-1] for name in names] == ["seed=2", "seed=1"]
+    assert os.listdir(elsewhere) == []
+
+
+@pytest.mark.usefixtures("a_store")
+def test_from_python_a_sweep_is_a_table_and_runs_are_read_back(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    table = package.sweep(lr=[0.1, 1], seed=range(2), epochs=5, hidden=[[3, 2]])
+    assert list(zip(table.lr, table.seed, table.hidden, strict=True)) == [
+        (0.1, 0, "[3,2]"), (0.1, 1, "[3,2]"), (1.0, 0, "[3,2]"), (1.0, 1, "[3,2]"),
+    ]  # fmt: skip
+    alone = package.train(lr=1, seed=1, epochs=5, hidden=[3, 2])
+    assert alone.final_loss == table.final_loss[3]
+    runs = package.load_runs(filter="params.lr = '1.0'").set_index("run_id")
+    assert set(runs.index) == set(table.run_id[2:])
+    assert runs.final_loss[table.run_id[3]] == alone.final_loss
+    with pytest.raises(ConfigError, match=r"^lr must be a finite number above 0, got -1\.$"):
+        package.sweep(lr=[1, -1], epochs=5)
+    assert len(tracked(tmp_path)) == 5
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.usefixtures("a_store")

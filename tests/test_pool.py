@@ -4,6 +4,8 @@ import os
 import signal
 
 import pytest
+from sweeping import runs_of
+from threadpoolctl import threadpool_info
 
 from bpexp.config import Logic, Model, Optimizer, Schedule, Stop, TrainConfig
 from bpexp.engines.choose import Pack, load_engine
@@ -30,22 +32,44 @@ def sometimes(runs, configs, engine, dataset):
 ORIGINAL = pool._in_worker
 
 
-@pytest.fixture
-def deadly(monkeypatch):
-    monkeypatch.setattr(pool, "_in_worker", sometimes)
-
-
-@pytest.mark.usefixtures("deadly")
 @pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")
-def test_a_dying_worker_costs_its_own_run_only():
-    configs = [make(seed) for seed in range(10)]
-    packs = [Pack((start, start + 1), "numpy") for start in range(0, 10, 2)]
+def test_a_dying_worker_costs_its_own_run_only(a_store, inside, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "_in_worker", sometimes)
+    done = inside("-m", "seed=range(0,10)", "epochs=10", "engine=numpy", "n_jobs=2")
+    assert (done.returncode, done.stderr) == (1, "")
+    runs = {run.name: run for run in runs_of(tmp_path) if not run.is_sweep}
+    failed = runs.pop(f"seed={DEADLY}")
+    assert failed.status == "FAILED"
+    reason = failed.tags["bpexp.reason"]
+    assert reason.startswith("its worker process died: ")
+    assert f"failed: seed={DEADLY}: {reason}" in done.stdout.splitlines()
+    assert {name: run.status for name, run in runs.items()} == {
+        f"seed={seed}": "FINISHED" for seed in range(10) if seed != DEADLY
+    }
+
+
+def threads(runs, configs, engine, dataset):
+    """In place of results, how many threads BLAS has while they are trained."""
+    attempt = pool.attempt
+
+    def count(places, *_):
+        found = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+        return [(place, Failure(f"{os.getpid()} {found}")) for place in places]
+
+    pool.attempt = count
+    try:
+        return ORIGINAL(runs, configs, engine, dataset)
+    finally:
+        pool.attempt = attempt
+
+
+def test_workers_are_the_parallelism_and_blas_has_one_thread_in_each(monkeypatch):
+    monkeypatch.setattr(pool, "_in_worker", threads)
+    packs, configs = [Pack((0,), "numpy"), Pack((1,), "numpy")], [make(0), make(1)]
     results = dict(pair for pack in pool.train_all(packs, configs, 2) for pair in pack)
-    assert sorted(results) == list(range(10))
-    failed = {i: r for i, r in results.items() if isinstance(r, Failure)}
-    assert list(failed) == [DEADLY]
-    assert "worker process died" in failed[DEADLY].reason
-    assert all(isinstance(results[i], TrainResult) for i in range(10) if i != DEADLY)
+    said = [results[run].reason.split(" ", 1) for run in (0, 1)]
+    assert [found for _, found in said] == ["{1}", "{1}"]
+    assert str(os.getpid()) not in [pid for pid, _ in said]
 
 
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])

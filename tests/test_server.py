@@ -46,6 +46,7 @@ def test_artifacts_in_bulk_go_where_mlflow_can_put_them(store, put_store, tmp_pa
 def test_a_server_s_runs_are_made_again(store, inside, tmp_path):
     done = inside("-m", "seed=range(0,3)", "epochs=30", f"tracking.uri={store.uri}")
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == f"Review: open {store.uri}"
     assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
     done = inside("reproduce", "--all", "--uri", store.uri)
     assert (done.returncode, done.stdout) == (0, "3 of 3 runs identical to the bit.\n")

@@ -9,12 +9,15 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from bpexp.review import terminal
+from bpexp.api import _compose
+from bpexp.review import figures, terminal
 from bpexp.review.screen import Screen
 from bpexp.review.terminal import frame_table
+from bpexp.sweeps import plan
 from bpexp.sweeps.execute import Row
 
 RUNS = pd.DataFrame(
@@ -26,6 +29,25 @@ RUNS = pd.DataFrame(
         "test_loss": [0.0766208] * 3, "test_accuracy": [0.977778] * 3,
     }
 )  # fmt: skip
+
+
+def test_a_sweeps_figure_has_its_loss_curves_and_of_two_settings_a_map():
+    composed = [
+        {**_compose({}), "lr": lr, "seed": seed, "epochs": 3} for lr in (0.1, 1) for seed in (1, 2)
+    ]
+    made = plan.make(composed)
+    curves = [((1, 3), np.array([4.0, loss])) for loss in (0.25, 0.5, 1.0, 2.0)]
+    rows = [
+        Row(i, "", made.names[i], made.values[i], made.configs[i], "completed", curve=curve,
+            final_loss=curve[1][-1])
+        for i, curve in enumerate(curves)
+    ]  # fmt: skip
+    drawn, mapped, _ = figures.summary(made, rows).axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in drawn.lines}
+    assert lines == {row.name: [[1, 4], [3, row.final_loss]] for row in rows}
+    assert (mapped.get_ylabel(), mapped.get_xlabel()) == made.varying == ("lr", "seed")
+    assert mapped.images[0].get_array().tolist() == [[0.25, 0.5], [1, 2]]
+    assert len(figures.summary(plan.make(composed[:2]), rows[:2]).axes) == 1
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 10_000])

@@ -37,6 +37,25 @@ def test_default_experiment_gives_the_known_predictions(numerics):
     assert result.final_loss == pytest.approx(float((error * error).sum()) / 4, rel=1e-15)
 
 
+def test_the_default_experiment_is_the_textbooks_loop(numerics):
+    rng = np.random.RandomState(42)
+    W1, W2, b1, b2 = (rng.rand(*shape) for shape in [(2, 2), (2, 1), (1, 2), (1, 1)])
+    losses = []
+    for _ in range(10_000):
+        H = 1.0 / (1.0 + np.exp(-(X @ W1 + b1)))
+        A = 1.0 / (1.0 + np.exp(-(H @ W2 + b2)))
+        losses.append(((A - Y) ** 2).mean())
+        delta2 = (A - Y) * A * (1.0 - A)
+        delta1 = delta2 @ W2.T * H * (1.0 - H)
+        W2, b2 = W2 - 0.1 * H.T @ delta2, b2 - 0.1 * delta2.sum(axis=0)
+        W1, b1 = W1 - 0.1 * X.T @ delta1, b1 - 0.1 * delta1.sum(axis=0)
+    result = bpexp.train(numerics=numerics)
+    np.testing.assert_allclose(result.losses, losses, rtol=1e-9)
+    np.testing.assert_allclose(result.predictions, A, rtol=1e-9)
+    for mine, theirs in zip([*result.weights, *result.biases], [W1, W2, b1, b2], strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9)
+
+
 def test_initial_draws_follow_the_stream_in_order():
     rng = np.random.RandomState(7)
     drawn = [rng.rand(*s) for s in [(3, 4), (4, 2), (1, 4), (1, 2)]]
@@ -220,6 +239,18 @@ def test_divergence_is_an_outcome_with_its_epoch(numerics, tmp_path):
     # z = w + b: 2 -> -4e200; then the squared error overflows in the second forward pass.
     assert result.epochs_run == 2
     assert result.losses.tolist() == [4.0, math.inf]
+
+
+def test_weights_that_stop_being_finite_have_diverged_though_the_loss_had_not(numerics, tmp_path):
+    (tmp_path / "one.csv").write_text("x,y\n1.0,0.0\n")
+    result = bpexp.train(
+        data={"name": "file", "path": str(tmp_path / "one.csv"), "target": "y"}, hidden=[],
+        model="regressor", model__init="uniform", model__init_low=1.0, lr=1e308, epochs=9,
+        numerics=numerics,
+    )  # fmt: skip
+    # w = b = 1, z = 2: the first update is of -2e308, which no float64 is.
+    assert (result.outcome, result.losses.tolist()) == (Outcome.DIVERGED, [4.0])
+    assert result.weights[0].tolist() == [[-math.inf]]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))

@@ -119,12 +119,12 @@ def inside(tmp_path, monkeypatch, capsys):
 def program(folder):
     """The program started in ``folder``."""
 
-    def run(*arguments, preexec_fn=None, **environment):
+    def run(*arguments, **environment):
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
         return subprocess.run(
             [sys.executable, "-m", "bpexp", *arguments],
             cwd=folder, env=clean | environment, capture_output=True, text=True, timeout=170,
-            stdin=subprocess.DEVNULL, preexec_fn=preexec_fn,
+            stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
     return run

@@ -98,7 +98,8 @@ class TrackerContract:
     def test_many_records_are_written_in_order_and_no_records_are_nothing(self, opened):
         tracker, client = opened
         parent = tracker.open_run("sweep", 5, {})
-        runs = [replace(RECORD, name=f"run {i}", started=i, metrics=()) for i in range(1, 21)]
+        some = replace(RECORD, params={"p": "1"}, metrics=())
+        runs = [replace(some, name=f"run {i}", started=i) for i in range(1, 21)]
         ids = tracker.record_many(runs, parent)
         assert [client.get_run(run_id).info.run_name for run_id in ids] == [r.name for r in runs]
         children = client.search_runs(

@@ -230,16 +230,23 @@ def test_hydras_own_launcher_runs_the_jobs_too(inside, tmp_path):
     assert sorted(r.data.params["seed"] for r in tracked(tmp_path)) == ["1", "2"]
 
 
-@pytest.mark.usefixtures("a_store")
-def test_a_job_that_fails_leaves_those_of_hydras_own_launcher_alone(inside, tmp_path):
+# The weights between the two wide layers alone would need 298 GB.
+TOO_WIDE = ["-m", "hidden=2,[200000,200000],3", "epochs=5"]
+
+
+@pytest.fixture
+def eight_gigabytes():
+    """More than that this process and those it starts do not get."""
     limits = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 30), limits[1]))
-    try:
-        # The weights between the two wide layers alone would need 298 GB.
-        done = inside("-m", "hidden=2,[200000,200000],3", "epochs=5", "hydra/launcher=basic")
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, limits)
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+@pytest.mark.usefixtures("a_store", "eight_gigabytes")
+def test_a_job_that_fails_leaves_those_of_hydras_own_launcher_alone(inside, tmp_path):
+    done = inside(*TOO_WIDE, "hydra/launcher=basic")
     by_hidden = {r.data.params["hidden"]: r for r in tracked(tmp_path)}
     assert {key: run.info.status for key, run in by_hidden.items()} == {
         "[2]": "FINISHED", "[200000, 200000]": "FAILED", "[3]": "FINISHED",
@@ -456,14 +463,9 @@ def test_from_python_a_sweep_is_a_table_and_runs_are_read_back(tmp_path, monkeyp
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.usefixtures("a_store")
-def test_a_run_that_fails_is_named_and_leaves_the_others_alone(bpexp, tmp_path):
-    def eight_gigabytes():
-        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-
-    # The weights between the two wide layers alone would need 298.
-    widths = "hidden=2,[200000,200000],3"
-    done = bpexp("-m", widths, "epochs=5", "n_jobs=2", preexec_fn=eight_gigabytes)
+@pytest.mark.usefixtures("a_store", "eight_gigabytes")
+def test_a_run_that_fails_is_named_and_leaves_the_others_alone(inside, tmp_path):
+    done = inside(*TOO_WIDE, "n_jobs=2")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     (said,) = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]

@@ -446,11 +446,11 @@ def test_first_and_second_are_the_sweeps_as_typed(a_store, inside):
     experiment = client.get_experiment_by_name("bpexp").experiment_id
     parents = client.search_runs([experiment], "tags.`bpexp.kind` = 'sweep'")
     ids = [run.info.run_id for run in parents]
-    for typed in (ids, ids[::-1]):
-        assert inside("report", *typed, "--format", "json", "-o", "made").returncode == 0
-        (made,) = pathlib.Path("made").glob("report.json")
-        varying = json.loads(made.read_text())["varying"]
-        assert varying["sweep"] == [run_id[:8] for run_id in typed]
+    made = package.report(*ids)
+    assert made.findings.grouped.varying["sweep"] == [run_id[:8] for run_id in ids]
+    assert inside("report", *ids[::-1], "--format", "json", "-o", "made").returncode == 0
+    varying = json.loads(pathlib.Path("made", "report.json").read_text())["varying"]
+    assert varying["sweep"] == [run_id[:8] for run_id in ids[::-1]]
 
 
 @pytest.fixture

@@ -90,8 +90,8 @@ def test_at_a_terminal_a_sweep_shows_a_bar_and_whole_ids(tmp_path):
     clean |= {"COLUMNS": "80", "LINES": "40", "TERM": "xterm-256color"}
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "bpexp", "-m", "seed=1,2", "lr=0.1,1", "data=iris",
-         "model=classifier", "model.init=he,glorot", "data.test_fraction=0.3", "epochs=5"],
+        [sys.executable, "-m", "bpexp", "-m", "seed=1,2", "lr=0.1,1", "data=parity",
+         "model.init=he,glorot", "data.test_fraction=0.3", "epochs=5"],
         cwd=tmp_path, env=clean, stdin=theirs, stdout=theirs, stderr=theirs,
     )  # fmt: skip
     os.close(theirs)

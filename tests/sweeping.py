@@ -118,3 +118,11 @@ def results(folder, uri=None, experiment="bpexp"):
 def children(pid):
     """The processes that a process has started and that have not ended."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def command_of(pid):
+    """How a process was started; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

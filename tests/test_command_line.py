@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 import yaml
 from sklearn.datasets import load_iris
-from sweeping import hear_interrupts
+from sweeping import children, command_of, hear_interrupts
 
 import bpexp as package
 from bpexp.checks import ConfigError
@@ -549,3 +549,23 @@ def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(tmp_path):
     assert statuses.count("KILLED") + statuses.count("FINISHED") == 7
     assert statuses.count("FINISHED") >= 1
     assert "Interrupted" in out
+
+
+@pytest.mark.usefixtures("a_store")
+def test_ctrl_c_marks_a_single_run(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bpexp", "epochs=400000000"], cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=hear_interrupts,
+    )  # fmt: skip
+    # Until the process that trains it is there.
+    while not any("popen_loky" in command_of(child) for child in children(process.pid)):
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (130, "")
+    assert "Interrupted: 0 runs kept, 1 marked KILLED." in out.splitlines()
+    (run,) = tracked(tmp_path)
+    assert (run.info.status, run.data.tags["bpexp.outcome"]) == ("KILLED", "interrupted")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bpexp
 from bpexp.checks import ConfigError
 from bpexp.config import Data, Encoder, File, Logic, Parity, Spirals, Symmetry
 from bpexp.data import load
@@ -46,6 +47,19 @@ def test_spirals_mirror_each_other():
     radii = np.hypot(*spirals.X[:97].T)
     assert radii[0] == pytest.approx(1.0)
     assert radii[-1] == pytest.approx(1 / 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "shape"),
+    [("xor", "sigmoid", (4, 1)), ("parity", "sigmoid", (16, 1)), ("symmetry", "sigmoid", (64, 1)),
+     ("encoder", "sigmoid", (8, 8)), ("spirals", "sigmoid", (194, 1)),
+     ("iris", "classifier", (112, 3)), ("digits", "classifier", (1348, 10)),
+     ("breast_cancer", "classifier", (427, 2))],
+)  # fmt: skip
+def test_each_is_trained_by_its_name_as_configured(name, model, shape):
+    result = bpexp.train(data=name, model=model, epochs=2)
+    assert result.predictions.shape == shape
+    assert (result.test_loss is None) == (model == "sigmoid")
 
 
 @pytest.mark.parametrize(

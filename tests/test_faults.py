@@ -7,11 +7,19 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from servers import MlflowServer, Proxy, postgresql
-from sweeping import Halted, carry_out, children, results, resume_as_told, runs_of, start
+from sweeping import (
+    Halted,
+    carry_out,
+    children,
+    command_of,
+    results,
+    resume_as_told,
+    runs_of,
+    start,
+)
 
 from bpexp.tracking import read
 from bpexp.tracking.store import connect, locate
@@ -349,10 +357,6 @@ def test_a_worker_that_is_killed_costs_nothing(expected, tmp_path):
     os.kill(workers[-1], signal.SIGKILL)
     assert sweep.go_on() == (0, "")
     check_whole(expected, tmp_path)
-
-
-def command_of(pid):
-    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 def test_a_study_that_is_killed_is_closed_and_trained_again(tmp_path):

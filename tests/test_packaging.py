@@ -68,17 +68,19 @@ def test_the_wheel_sweeps_in_any_folder_and_leaves_a_repository_clean(installed,
 
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     found = client.get_experiment_by_name("bpexp")
-    # A run's own tags say what it was made with, a sweep's child's too.
-    changed, clean, *_ = client.search_runs([found.experiment_id])
+    changed, *clean = client.search_runs([found.experiment_id])
+    assert len(clean) == 3
     commit = git(tmp_path, "rev-parse", "HEAD")
-    for run in (changed, clean):
+    for run in (changed, *clean):
         tags = run.data.tags
         assert (tags["mlflow.source.git.commit"], tags["bpexp.git.commit"]) == (commit, commit)
         for package in ("bpexp", "numpy", "numba", "hydra-core", "mlflow", "joblib"):
             assert tags[f"bpexp.version.{package}"] == version(package)
         assert tags["bpexp.processor"].strip()
-    assert [run.data.tags["bpexp.git.dirty"] for run in (changed, clean)] == ["true", "false"]
-    assert "git.diff" not in {f.path for f in client.list_artifacts(clean.info.run_id)}
+    assert changed.data.tags["bpexp.git.dirty"] == "true"
+    for run in clean:
+        assert run.data.tags["bpexp.git.dirty"] == "false"
+        assert "git.diff" not in {f.path for f in client.list_artifacts(run.info.run_id)}
     diff = Path(client.download_artifacts(changed.info.run_id, "git.diff")).read_text()
     assert "\n-before\n+after" in diff
 

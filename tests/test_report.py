@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 from matplotlib.colors import LogNorm, to_rgb
 from PIL import Image
+from scipy.stats import norm
+from sweeping import carry_out
 
 import bpexp as package
-from bpexp.analysis import figures, groups, report
+from bpexp.analysis import figures, groups, report, words
+from bpexp.analysis.statistics import Interval
 from bpexp.checks import ConfigError
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -111,6 +114,15 @@ def test_numbers_that_change_together_and_settings_of_other_parts_are_all_named(
     assert list(found.varying) == ["model.init_high", "model.init_low", "optimizer.name"]
 
 
+def test_arithmetic_left_to_auto_is_not_named_beside_what_it_follows_from():
+    small, large = ({"hidden": "2", "numerics": "exact"}, {"hidden": "400", "numerics": "native"})
+    assert settled(small, large).varying == {"hidden": ["2", "400"]}
+    both = [one | {"numerics": kind} for one in (small, large) for kind in ("exact", "native")]
+    assert list(settled(*both).varying) == ["hidden", "numerics"]
+    alone = settled(small, small | {"numerics": "native"})
+    assert alone.varying == {"numerics": ["exact", "native"]}
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [(0.1, "0.1"), ("0.1", "0.1"), (2, "2"), ("[2]", "2"), ("2", "2"), ("[8, 4]", "[8,4]"),
@@ -135,7 +147,67 @@ def test_the_best_median_is_first_and_the_answer_has_its_numbers():
     assert table["best_minus_this"][1] == pytest.approx(-0.4)
     assert made.question == "Over 5 seeds on xor: which lr (0.1, 1) ends with the lowest loss?"
     assert made.answer.startswith("lr=1 ends with the lowest loss: median final loss 0.3 (0.1 to")
-    assert "more than luck of the seed (p = 0.0079, corrected)" in made.answer
+    assert "more than luck of the seed (p = 0.0079); about 6 seeds a group" in made.answer
+
+
+def resampled(values, statistic):
+    """The exact bootstrap: all resamples there are; the ends of the middle 95%."""
+    n = len(values)
+    drawn = np.sort([statistic(sorted(draw)) for draw in itertools.product(values, repeat=n)])
+    return np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")
+
+
+def test_loss_and_accuracy_have_median_iqm_and_mean_with_bootstrap_intervals():
+    losses, accuracies = [0.05, 0.1, 0.2, 0.3, 0.9], [1.0, 0.95, 0.8, 0.7, 0.4]
+    frame = by_lr({0.1: losses, 1.0: losses[::-1]}).assign(accuracy=2 * accuracies)
+    first = built(frame).table.iloc[0]
+    # Of five values the interquartile mean cuts one at each end.
+    by_hand = {
+        "final_loss_median": 0.2, "final_loss_iqm": 0.6 / 3, "final_loss_mean": 1.55 / 5,
+        "accuracy_median": 0.8, "accuracy_iqm": 2.45 / 3, "accuracy_mean": 3.85 / 5,
+    }  # fmt: skip
+    assert first[[*by_hand]].to_dict() == pytest.approx(by_hand)
+    statistics = {
+        "median": lambda draw: draw[2], "mean": lambda draw: sum(draw) / 5,
+        "iqm": lambda draw: sum(draw[1:-1]) / 3,
+    }  # fmt: skip
+    for figure, values in (("final_loss", losses), ("accuracy", accuracies)):
+        for name, statistic in statistics.items():
+            ends = first[[f"{figure}_{name}_low", f"{figure}_{name}_high"]].tolist()
+            assert ends == pytest.approx(resampled(values, statistic), abs=0.025), (figure, name)
+
+
+def test_a_diverged_run_counts_as_accuracy_0():
+    frame = by_lr({0.1: [0.1, 0.2, 1e300], 1.0: [0.1, 0.2, 0.3]})
+    frame["accuracy"] = [1.0, 0.5, 1.0, 0.75, 0.75, 0.75]
+    frame.loc[2, "outcome"] = "diverged"
+    table = built(frame, measure="accuracy").table.set_index("lr")
+    assert table["accuracy_mean"].to_dict() == {"1": 0.75, "0.1": 0.5}
+    assert table["accuracy_median"].to_dict() == {"1": 0.75, "0.1": 0.5}
+
+
+def test_level_groups_share_a_rank_and_none_is_called_the_best():
+    frame = by_lr({lr: [0.1, 0.2, 0.3, 0.4] for lr in (1, 2, 3, 4)})
+    frame["accuracy"] = [1, 1, 1, 0.5] + [1] * 8 + [0.5] * 4
+    made = built(frame, measure="accuracy")
+    assert made.table["lr"].tolist() == ["2", "3", "1", "4"]
+    assert made.table["rank"].tolist() == [1, 1, 3, 4]
+    assert made.answer == (
+        "2 groups are level, lr=2, lr=3: median accuracy 1 (1 to 1) over 4 runs each. "
+        "None of the 2 others can be told from the first."
+    )
+
+
+def test_p_values_and_seeds_needed_are_those_of_all_comparisons():
+    low = np.arange(1.0, 13.0)
+    made = built(by_lr({1: low, 2: low + 2, 3: low + 20, 4: low + 40}))
+    comparison = made.findings.against_best[0]
+    # U: 45 of the 144 pairs are lost, 10 are level; of 6 comparisons Holm asks for 0.05 / 6.
+    assert comparison.improvement.estimate == pytest.approx(1 - (45 + 5) / 144)
+    z = 2.638257 + 0.841621
+    assert comparison.seeds_needed == np.ceil(z**2 / (6 * (0.5 - 50 / 144) ** 2))
+    assert "can be luck of the seed (p = 0.21, corrected for 6 comparisons)" in made.answer
+    assert "It is better than each of the 2 others beyond luck of the seed." in made.answer
 
 
 def test_what_luck_could_have_done_is_called_luck():
@@ -192,6 +264,55 @@ def test_runs_that_did_not_converge_are_censored_not_dropped():
     assert "convergence" in made.figures
 
 
+def converging(budgets, ends):
+    """Runs with stop.loss, of lr -> its budget and the epochs its runs took, if they converged."""
+    return rows(
+        [
+            ({"lr": lr, "stop.loss": 0.1, "epochs": budgets[lr]}, seed,
+             "completed" if end is None else "converged", 0.1, end or budgets[lr])
+            for lr, some in ends.items() for seed, end in enumerate(some)
+        ]
+    )  # fmt: skip
+
+
+def test_groups_are_compared_within_the_shorter_budget():
+    frame = converging({1: 100, 2: 1000}, {1: [50, 60, None, None], 2: [55, 65, 300, 400]})
+    (comparison,) = built(frame).findings.comparisons
+    assert comparison.a.settings["lr"] == "1"
+    # Within 100 epochs: 50 and 60 win 7 pairs of 8; of the other 8 pairs 4 are level.
+    assert comparison.improvement.estimate == (7 + 0 + 4 / 2) / 16
+    assert comparison.difference.estimate == (50 + 60 + 200) / 4 - (55 + 65 + 200) / 4
+
+
+def test_a_run_that_did_not_converge_costs_its_budget():
+    made = built(converging({1: 100}, {1: [10, 20, None, None]}))
+    (line,) = made.figures["best_of_n"].axes[0].lines
+    assert line.get_xdata().tolist() == [1, 2, 3, 4]
+    # Of pairs drawn with replacement 7 of 16 hold the 10, 5 the 20 and not the 10.
+    assert line.get_ydata()[:2].tolist() == [230 / 4, (7 * 10 + 5 * 20 + 4 * 100) / 16]
+
+
+def test_the_answer_on_convergence_has_counts_and_the_logrank_test():
+    made = built(converging({1: 100, 2: 100}, {1: [10, 20, 30, 40], 2: [15, 25, None, None]}))
+    # 11 of the 16 pairs are better.
+    assert made.answer.startswith(
+        "lr=1 converges soonest: median 20 (10 to ∞) epochs, 4 of 4 runs converged; the next, "
+        "lr=2: median 25 (15 to ∞) epochs, 2 of 4 runs converged. A run of the first does better "
+        "than one of the second with probability 0.6875 ("
+    )
+    # Converged runs of lr=1 expected from those still at risk, and the variance of their number.
+    at_risk = np.array([[4, 8], [3, 7], [3, 6], [2, 5], [2, 4], [1, 3]])
+    share = at_risk[:, 0] / at_risk[:, 1]
+    z = (4 - share.sum()) / np.sqrt((share * (1 - share)).sum())
+    (comparison,) = made.findings.comparisons
+    assert comparison.p == pytest.approx(2 * norm.sf(z))
+    assert comparison.seeds_needed == np.ceil(4 * (1.959964 + 0.841621) ** 2 / z**2) == 26
+    assert made.answer.endswith(
+        "which can be luck of the seed (log-rank p = 0.27); a difference of this size would take "
+        "about 26 seeds a group to show."
+    )
+
+
 def test_final_loss_ranks_where_some_groups_could_not_stop_early():
     frame = rows([({"stop.loss": 0.1}, 0, "converged", 0.1, 10), ({}, 0, "completed", 0.2, 100)])
     assert built(frame).findings.measure.key == "final_loss"
@@ -219,6 +340,8 @@ def test_a_sweep_that_only_diverged_has_a_report():
     made = built(by_lr({0.1: [1e300, 1e300], 1.0: [1e300, 1e300]}, "diverged"))
     assert made.table["diverged"].tolist() == [2, 2]
     assert list(made.files(["html"])) == ["report.html", "figures/loss_curves.png"]
+    assert made.answer == "All 4 runs diverged: no group is better than another."
+    assert made.table["rank"].tolist() == [1, 1]
 
 
 class Page(HTMLParser):
@@ -433,6 +556,23 @@ def test_sweeps_are_named_as_they_are_and_in_the_order_asked_for(one, other):
     assert (first, second) == (f"sweep={one}", f"sweep={other}")
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [((0.12345, 0.1, 0.15), "0.1235 (0.1 to 0.15)"),
+     ((0.249931, 0.249913, 0.249952), "0.24993 (0.24991 to 0.24995)"),
+     ((12345.4, 12345.1, 12345.6), "12345.4 (12345.1 to 12345.6)"), ((1, 1, 1), "1 (1 to 1)"),
+     ((250, 200, np.inf), "250 (200 to ∞)"), ((np.inf,) * 3, "∞"), ((3, np.nan, np.nan), "3"),
+     ((0.0, -0.1, 0.1), "0 (-0.1 to 0.1)")],
+)  # fmt: skip
+def test_an_interval_has_the_digits_that_tell_its_ends_apart(value, said):
+    assert words.interval(Interval(*value)) == said
+
+
+def test_loss_curves_have_epochs_as_a_person_writes_them():
+    axes = built(by_lr({0.1: [0.1, 0.2]})).figures["loss_curves"].axes[0]
+    assert [axes.xaxis.get_major_formatter()(x) for x in (1, 10, 1000)] == ["1", "10", "1000"]
+
+
 def test_two_sweeps_without_a_common_setting_say_so():
     made = built(two({0.1: [0.1]}, {1.0: [0.1]}))
     assert made.answer == "The sweeps share no configuration: they differ in lr (0.1, 1)."
@@ -451,6 +591,26 @@ def test_first_and_second_are_the_sweeps_as_typed(a_store, inside):
     assert inside("report", *ids[::-1], "--format", "json", "-o", "made").returncode == 0
     varying = json.loads(pathlib.Path("made", "report.json").read_text())["varying"]
     assert varying["sweep"] == [run_id[:8] for run_id in ids[::-1]]
+
+
+def test_sweeps_whose_ids_begin_alike_are_told_apart(a_store, inside, tmp_path):
+    alike = "from bpexp.tracking import ids; ids.randbelow = lambda n: 7"
+    for lr in ("lr=1", "lr=2"):
+        done = carry_out(tmp_path, "-m", "seed=0,1", lr, "epochs=5", "n_jobs=1", before=alike)
+        assert done[0] == 0, done[1]
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    experiment = client.get_experiment_by_name("bpexp").experiment_id
+    parents = client.search_runs([experiment], "tags.`bpexp.kind` = 'sweep'")
+    typed = [run.info.run_id for run in parents]
+    assert typed[0][:8] == typed[1][:8]
+    assert inside("report", *typed, "--format", "csv,md", "-o", "made").returncode == 0
+    text = pathlib.Path("made/report.md").read_text()
+    # No longer than they must be: each names its sweep, and every verb takes it.
+    named = re.findall(r"\((\w+)\)", text.splitlines()[0])
+    assert [run.startswith(name) for run, name in zip(typed, named, strict=True)] == [True, True]
+    assert named[0][:-1] == named[1][:-1]
+    assert set(pd.read_csv("made/report.csv", dtype=str)["sweep"]) == set(named)
+    assert inside("show", named[1]).returncode == 0
 
 
 @pytest.fixture

@@ -94,6 +94,13 @@ def test_seeds_needed_follows_noether():
     assert statistics.seeds_needed(0.5) == np.inf
 
 
+def test_seeds_needed_for_the_smallest_of_many_p_values():
+    # Of 66 comparisons Holm asks for p < 0.05 / 66 first: (3.364640 + 0.841621)^2 = 17.692632.
+    assert statistics.seeds_needed(0.7, family=66) == 74  # 17.692632 / 0.24 = 73.7
+    # Noether (1987) for power 0.8 at the two-sided level 0.01: (2.575829 + 0.841621)^2 / 0.24.
+    assert statistics.seeds_needed(0.7, family=5) == 49  # 11.678964 / 0.24 = 48.7
+
+
 def test_seeds_needed_give_the_power_they_promise():
     # Two normal groups a shift d apart: P = Phi(d / sqrt 2).
     shift = 1.0
@@ -186,12 +193,35 @@ def test_kaplan_meier_gives_the_textbook_remission_times():
 
 def test_logrank_gives_the_textbook_p_value():
     treated, placebo = remissions()
-    assert survival.logrank(treated, placebo) == pytest.approx(4.17e-5, rel=0.01)
+    z, p = survival.logrank(treated, placebo)
+    assert z**2 == pytest.approx(16.79, abs=5e-3)
+    assert p == pytest.approx(4.17e-5, rel=0.01)
+
+
+def test_seeds_needed_of_the_logrank_test_follow_schoenfeld():
+    # Of the 42 children 30 relapsed; the log hazard ratio that z implies is 2 z / sqrt(30).
+    log_ratio = 2 * np.sqrt(16.793 / 30)
+    relapses = 4 * (1.959964 + 0.841621) ** 2 / log_ratio**2
+    needed = relapses / (30 / 42) / 2  # 9.8
+    assert survival.seeds_needed(*remissions()) == np.ceil(needed) == 10
+
+
+def test_seeds_needed_of_the_logrank_test_give_the_power_they_promise():
+    rng = np.random.default_rng(2)
+
+    def drawn(n, mean):
+        epochs = rng.exponential(mean, n)
+        return Times(np.minimum(epochs, 1.0), epochs < 1.0)
+
+    n = int(survival.seeds_needed(drawn(20_000, 1.0), drawn(20_000, 2.0)))
+    found = [survival.logrank(drawn(n, 1.0), drawn(n, 2.0))[1] < 0.05 for _ in range(400)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.06)
 
 
 def test_groups_that_never_converge_do_not_differ():
     never = Times(np.full(5, 100.0), np.zeros(5, dtype=bool))
-    assert survival.logrank(never, never) == 1.0
+    assert survival.logrank(never, never) == (0.0, 1.0)
+    assert survival.seeds_needed(never, never) == np.inf
     assert survival.median(survival.converged_by(never)).estimate == np.inf
 
 

@@ -107,6 +107,7 @@ def loss_curves(findings: Findings, bands: Sequence[Band]) -> "Figure":
     axes.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss per sample")
     if max(reached) > ceiling:
         axes.set_ylim(top=ceiling)
+    _plain(axes.xaxis)
     _plain(axes.yaxis)
     axes.set_title("Loss by epoch: median run and 5-95% band")
     _finish(axes, findings)
@@ -192,15 +193,15 @@ def best_of_n(findings: Findings) -> "Figure":
     figure, axes = _panel()
     measure = findings.measure
     names = _names(findings)
-    parts = [(names[s.group.name], measure.scores(s.group)) for s in shown(findings)]
-    for place, (name, scores) in enumerate(parts):
-        budgets = _budgets(len(scores))
-        best = _as_measured(measure, statistics.expected_best(scores, budgets))
+    parts = [(names[s.group.name], measure.costs(s.group)) for s in shown(findings)]
+    for place, (name, costs) in enumerate(parts):
+        budgets = _budgets(len(costs))
+        best = _as_measured(measure, statistics.expected_best(costs, budgets))
         axes.plot(budgets, best, **_line(place), label=name)
     if len(findings.summaries) > 1:
-        scores = np.concatenate([measure.scores(s.group) for s in findings.summaries])
-        budgets = _budgets(len(scores))
-        best = _as_measured(measure, statistics.expected_best(scores, budgets))
+        costs = np.concatenate([measure.costs(s.group) for s in findings.summaries])
+        budgets = _budgets(len(costs))
+        best = _as_measured(measure, statistics.expected_best(costs, budgets))
         axes.plot(budgets, best, color="0.45", lw=3.5, alpha=0.6, label="any run of the sweep")
     logarithmic = "log" if _is_positive(measure) else "linear"
     axes.set(xscale="log", yscale=logarithmic, xlabel="number of runs n")
@@ -259,8 +260,9 @@ def _heat_map(figure: "Figure", axes: "Axes", findings: Findings, y: str, x: str
         medians[cell] = np.median(np.concatenate(scores))
     values = _as_measured(measure, medians)
     image = axes.imshow(
-        values, aspect="auto", cmap="viridis", norm=_norm(values, measure), origin="lower"
-    )
+        values, aspect="auto", cmap="viridis", norm=_norm(values, measure), origin="lower",
+        interpolation="nearest",
+    )  # fmt: skip
     axes.set_facecolor("0.85")
     if medians.size <= 64:
         for row, column in cells:

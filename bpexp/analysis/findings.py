@@ -1,6 +1,7 @@
 """What the runs say: each group summed up, the groups ranked and compared."""
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,18 +58,19 @@ class Summary:
 class Comparison:
     """Group ``a`` against group ``b``: does a run of ``a`` do better?
 
-    ``difference`` is a's minus b's median, for epochs to converge the mean within the
-    shorter budget. ``p`` is of Mann and Whitney's test, for epochs to converge the log-rank
-    test; ``p_holm`` is corrected for all pairs of groups. ``seeds_needed`` is Noether's.
+    ``difference`` is a's minus b's median, for epochs to converge the mean; these are looked
+    at within the shorter budget. ``p`` is of Mann and Whitney's test, for epochs to converge
+    the log-rank test; ``p_holm`` is corrected for all pairs of groups. ``seeds_needed`` is
+    what the test would need with that correction.
     """
 
     a: Group
     b: Group
     improvement: Interval
     difference: Interval
+    seeds_needed: float
     p: float
     p_holm: float
-    seeds_needed: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,18 @@ class Findings:
     def runs(self) -> int:
         """Finished runs of all groups."""
         return sum(summary.runs for summary in self.summaries)
+
+    @cached_property
+    def ranks(self) -> list[int]:
+        """1, 2, ...; groups whose estimates are all equal share the first one's."""
+        first: dict[tuple[float, ...], int] = {}
+        keys = [_rank(summary, self.measure) for summary in self.summaries]
+        return [first.setdefault(key, place) for place, key in enumerate(keys, start=1)]
+
+    @property
+    def pairs(self) -> int:
+        """Of groups: so many comparisons the p values are corrected for."""
+        return math.comb(len(self.summaries), 2)
 
     @cached_property
     def can_be_drawn(self) -> bool:
@@ -113,8 +127,8 @@ def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
         pairs = [(groups[0], other) for other in groups[1:]]
     # One run says nothing of the next one of its group.
     pairs = [(a, b) for a, b in pairs if min(len(a), len(b)) > 1]
-    family = len(groups) * (len(groups) - 1) // 2
-    return Findings(grouped, measure, ranked, compare(pairs, measure, seed, family), seed)
+    compared = compare(pairs, measure, seed, math.comb(len(groups), 2))
+    return Findings(grouped, measure, ranked, compared, seed)
 
 
 def _summary(group: Group, measures: Sequence[Measure], seed: int) -> Summary:
@@ -156,30 +170,35 @@ def compare(
     tests = [_test(a, b, measure) for a, b in pairs]
     corrected = statistics.holm(tests, family)
     return [
-        _comparison(a, b, measure, seed, p, p_holm)
+        Comparison(a, b, *_contrast(a, b, measure, seed, family), p=p, p_holm=p_holm)
         for (a, b), p, p_holm in zip(pairs, tests, corrected, strict=True)
     ]
 
 
 def _test(a: Group, b: Group, measure: Measure) -> float:
     if measure.key == "epochs_to_converge":
-        return survival.logrank(a.times, b.times)
+        return survival.logrank(a.times, b.times)[1]
     return statistics.rank_test(measure.scores(a), measure.scores(b))
 
 
-def _comparison(
-    a: Group, b: Group, measure: Measure, seed: int, p: float, p_holm: float
-) -> Comparison:
+def _contrast(
+    a: Group, b: Group, measure: Measure, seed: int, family: int
+) -> tuple[Interval, Interval, float]:
+    """Probability of improvement, difference, seeds needed."""
     x, y = measure.scores(a), measure.scores(b)
-    better = statistics.improvement(x, y, seed)
-    difference = _difference(a, b, x, y, measure, seed)
-    return Comparison(a, b, better, difference, p, p_holm, statistics.seeds_needed(better.estimate))
-
-
-def _difference(a: Group, b: Group, x: Array, y: Array, measure: Measure, seed: int) -> Interval:
     if measure.key == "epochs_to_converge":
-        budget = min(a.budget, b.budget)
-        return statistics.difference(np.minimum(x, budget), np.minimum(y, budget), np.mean, seed)
+        end = min(a.budget, b.budget)
+        # A run with the longer budget may have converged when the others were not asked any more.
+        x, y = (np.where(scores <= end, scores, np.inf) for scores in (x, y))
+        apart = statistics.difference(np.minimum(x, end), np.minimum(y, end), np.mean, seed)
+        needed = survival.seeds_needed(a.times, b.times, family)
+        return statistics.improvement(x, y, seed), apart, needed
+    better = statistics.improvement(x, y, seed)
+    needed = statistics.seeds_needed(better.estimate, family)
+    return better, _difference(x, y, measure, seed), needed
+
+
+def _difference(x: Array, y: Array, measure: Measure, seed: int) -> Interval:
     if np.isinf(np.median(x)) and np.isinf(np.median(y)):
         return Interval(np.nan, np.nan, np.nan)
     found = statistics.difference(x, y, np.median, seed)

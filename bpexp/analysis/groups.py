@@ -23,7 +23,6 @@ FINISHED = ("completed", "converged", "stalled", "diverged")
 SWEEP = "sweep"
 """The column that tells sweeps apart where several are read together."""
 
-
 CHOSEN = ("data", "model", "optimizer", "schedule")
 """Parts of a configuration that are chosen as a whole."""
 
@@ -117,11 +116,15 @@ def group(frame: "pd.DataFrame") -> Grouped:
     ``frame`` has a column for each setting, ``outcome``, ``epochs_run`` and the final
     figures. Raises ConfigError where no run has finished.
     """
-    found = [key for key in (SWEEP, *keys()) if key in frame and key != "seed"]
+    found = [key for key in keys() if key in frame and key != "seed"]
     labels = frame[found].apply(_labels)
     varying = {key: levels(labels[key]) for key in _telling(labels)}
-    identity = [*varying, "seed"]
     named = frame.assign(**{key: labels[key] for key in varying})
+    sweeps = frame[SWEEP].unique().tolist()
+    if len(sweeps) > 1:
+        # Ids are text, of which 273484e9 is one; the first sweep is the one that was typed first.
+        varying = {SWEEP: sweeps, **varying}
+    identity = [*varying, "seed"]
     # The order of rows must not depend on when a run ended.
     named = named.sort_values(["seed", "run_id"], kind="stable")
     done = named["outcome"].isin(FINISHED)
@@ -159,7 +162,13 @@ def _telling(labels: "pd.DataFrame") -> list[str]:
             followers.add(key)
         elif all(map(_is_choice, labels[key].unique())):
             made.append(key)
-    return [key for key in varying if key not in followers]
+    telling = [key for key in varying if key not in followers]
+    if "numerics" in telling[:-1] or "numerics" in telling[1:]:
+        others = [key for key in telling if key != "numerics"]
+        # What was left to `auto` follows from the network and the data.
+        if not (labels.groupby(others)["numerics"].nunique() > 1).any():
+            return others
+    return telling
 
 
 def _is_choice(label: str) -> bool:
@@ -188,12 +197,7 @@ def _split(
 
 
 def levels(column: "pd.Series[str]") -> list[str]:
-    """The different values of a column, numbers in their order and before text.
-
-    Sweeps are in the order of the table: that in which they were asked for.
-    """
-    if column.name == SWEEP:
-        return column.unique().tolist()
+    """The different values of a column, numbers in their order and before text."""
 
     def order(value: str) -> tuple[bool, float, str]:
         try:
@@ -213,9 +217,6 @@ def _labels(column: "pd.Series[Any]") -> "pd.Series[str]":
     """``label`` of each value, asked once for each that is different."""
     import pandas as pd
 
-    if column.name == SWEEP:
-        # An id such as 273484e9 is no number.
-        return column
     # Booleans equal 0 and 1, and 1 equals 1.0: what is different is told by the text, too.
     spelled = column.astype(str)
     first = ~spelled.duplicated()
@@ -270,6 +271,11 @@ class Measure:
         if self.column in ACCURACIES:
             values = -np.nan_to_num(values, nan=0.0)
         return np.where(np.isnan(values), np.inf, values)
+
+    def costs(self, group: Group) -> Array:
+        """Scores, but a run that did not converge has taken the epochs of its budget."""
+        scores, counted = self.scores(group), self.key == "epochs_to_converge"
+        return np.minimum(scores, group.column("epochs")) if counted else scores
 
 
 ACCURACIES = ("accuracy", "test_accuracy")

@@ -87,15 +87,18 @@ class Parts:
     @property
     def methods(self) -> list[str]:
         """How the numbers were come by."""
-        by = "the log-rank test" if self.findings.measure.key == "epochs_to_converge" else (
-            "Mann and Whitney's test"
-        )  # fmt: skip
-        of = "means, of epochs within the shorter budget" if "log-rank" in by else "medians"
+        by, of = "Mann and Whitney's test", "medians"
+        needed, worst = NOETHER, "a diverged run counts as the worst finite one"
+        if self.findings.measure.key == "epochs_to_converge":
+            by = "the log-rank test, which is weak where two curves cross"
+            of = "means. Both look at epochs within the shorter budget"
+            needed, worst = SCHOENFELD, "a run that did not converge counts with its whole budget"
         return [
             "A group is all runs that differ in nothing but the seed. Intervals are at 95%: "
             "Wilson's for shares, Greenwood's (log-log) for convergence curves, for all else the "
             f"percentile bootstrap with at most {RESAMPLES} resamples "
-            f"(seed {self.findings.seed}).",
+            f"(seed {self.findings.seed}), too short where runs are few. One without width, as in "
+            "1 (1 to 1), says that all resamples are alike, not that the number is certain.",
             "Runs that did not converge are censored observations of the epochs to converge, "
             "where they completed or stalled. A diverged run is censored at the end of its "
             "budget, for it never could converge; among losses it ranks below every finite one, "
@@ -105,18 +108,22 @@ class Parts:
             f"P(first is better) is Mann and Whitney's U / (n m), ties counted half. Differences "
             f"are of {of}. p values are of {by}, then corrected by Holm for all pairs of groups, "
             "for the best was found in the same runs.",
-            "Seeds needed, for each of two groups, to find the probability seen at alpha 0.05 "
-            "with power 0.8: (z₀.₉₇₅ + z₀.₈)² / (6 (P - ½)²) (Noether 1987).",
-            "Expected best of n: Dodge et al. 2019, eq. 4; a diverged run counts as the worst "
-            "finite one. Interquartile mean and performance profiles: Agarwal et al. 2021.",
+            "Seeds needed, in each of two groups, for that test to find the difference seen with "
+            f"power 0.8 and α = 0.05 / {max(1, self.findings.pairs)}, Holm's first step: {needed}.",
+            f"Expected best of n: Dodge et al. 2019, eq. 4; {worst}. "
+            "Interquartile mean and performance profiles: Agarwal et al. 2021.",
         ]
 
+
+NOETHER = "(z(1 - α/2) + z(0.8))² / (6 (P - ½)²) (Noether 1987)"
+SCHOENFELD = "n (z(1 - α/2) + z(0.8))² / z², of n seeds for which the test gave z (Schoenfeld 1981)"
 
 STYLE = """
 :root { color-scheme: light }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-       max-width: 72rem; margin: 2rem auto; padding: 0 1.25rem }
+       max-width: 80rem; margin: 2rem auto; padding: 0 1.25rem }
 h1 { font-size: 1.5rem; margin-bottom: .25rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
+p { max-width: 60rem }
 .question { color: #444; margin-top: 0; overflow-wrap: anywhere }
 .answer { font-size: 1.1rem; border-left: 4px solid #0072B2; padding: .2rem 0 .2rem 1rem;
           overflow-wrap: anywhere }

@@ -30,10 +30,14 @@ def of_sweeps(
             raise ConfigError(
                 f"SWEEP must be a sweep's parent run, got the run {parent.info.run_name!r}."
             )
-    frame = pd.concat([read.sweep_table(client, parent) for parent in parents])
-    frame = frame.assign(sweep=frame["sweep"].str[:8])
-    names = [f"{parent.info.run_name} ({parent.info.run_id[:8]})" for parent in parents]
-    return _report(client, frame, " and ".join(names), parents, measure, seed)
+    # Ids as `runs` prints them and all verbs take them; longer where two begin alike.
+    digits = next(n for n in range(8, 33) if len({one[:n] for one in ids}) == len(ids))
+    tables = [
+        read.sweep_table(client, parent).assign(sweep=parent.info.run_id[:digits])
+        for parent in parents
+    ]
+    names = [f"{parent.info.run_name} ({parent.info.run_id[:digits]})" for parent in parents]
+    return _report(client, pd.concat(tables), " and ".join(names), parents, measure, seed)
 
 
 def of_experiment(client: "MlflowClient", name: str, measure: str | None, seed: int) -> Report:

@@ -166,19 +166,26 @@ def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def seeds_needed(probability: float) -> float:
-    """Seeds a group for the rank test to find P(improvement) = ``probability``; inf for 1/2.
+def reach(family: int) -> float:
+    """z_{1-alpha/2} + z_{power}: so far from 0 a test's z must lie in the mean to be found.
 
-    Noether (1987), J. Am. Stat. Assoc. 82:645, two equal groups: n = (z_{1-alpha/2} +
-    z_{power})^2 / (6 (p - 1/2)^2), rounded up, with alpha 0.05 and power 0.8.
+    Power 0.8; alpha is 0.05 / ``family``, what Holm asks of the smallest p of so many.
     """
     from scipy.stats import norm
 
+    return float(norm.isf((1.0 - CONFIDENCE) / family / 2.0) + norm.ppf(POWER))
+
+
+def seeds_needed(probability: float, family: int = 1) -> float:
+    """Seeds a group for the rank test to find P(improvement) = ``probability``; inf for 1/2.
+
+    Noether (1987), J. Am. Stat. Assoc. 82:645, two equal groups: n = ``reach``^2 /
+    (6 (p - 1/2)^2), rounded up.
+    """
     effect = abs(probability - 0.5)
     if effect == 0.0:
         return np.inf
-    z = norm.ppf((1.0 + CONFIDENCE) / 2.0) + norm.ppf(POWER)
-    return float(np.ceil(z**2 / (6.0 * effect**2)))
+    return float(np.ceil(reach(family) ** 2 / (6.0 * effect**2)))
 
 
 def expected_best(scores: Array, budgets: Sequence[int]) -> Array:

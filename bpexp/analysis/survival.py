@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bpexp.analysis.statistics import CONFIDENCE, Interval
+from bpexp.analysis.statistics import CONFIDENCE, Interval, reach
 from bpexp.typing import Array
 
 
@@ -96,15 +96,29 @@ def restricted_mean(curve: Curve, horizon: float) -> tuple[float, float]:
     return mean, float(np.sqrt(max(0.0, square - mean**2)))
 
 
-def logrank(a: Times, b: Times) -> float:
-    """Two-sided p of the log-rank test that two groups converge at the same rate.
+def logrank(a: Times, b: Times) -> tuple[float, float]:
+    """z and two-sided p of the log-rank test that two groups converge at the same rate.
 
-    1 where the test says nothing: no run of either converged.
+    (0, 1) where the test says nothing: no run of either converged.
     """
     from scipy import stats
 
     if not (a.converged.any() or b.converged.any()):
-        return 1.0
+        return 0.0, 1.0
     with np.errstate(all="ignore"):
-        p = float(stats.logrank(a._censored, b._censored).pvalue)
-    return 1.0 if np.isnan(p) else p
+        found = stats.logrank(a._censored, b._censored)
+    return (0.0, 1.0) if np.isnan(found.pvalue) else (float(found.statistic), float(found.pvalue))
+
+
+def seeds_needed(a: Times, b: Times, family: int = 1) -> float:
+    """Seeds a group for the log-rank test to find what it saw of two groups; inf for nothing.
+
+    Schoenfeld (1981), Biometrika 68:316: 4 ``reach``^2 / (log hazard ratio)^2 runs must
+    converge. With the ratio that the test's own z implies, and as many runs converging as
+    here, that is ``reach``^2 / z^2 times the harmonic mean of the groups' sizes, rounded up.
+    """
+    z, _ = logrank(a, b)
+    if z == 0.0:
+        return np.inf
+    n, m = len(a.epochs), len(b.epochs)
+    return float(np.ceil(2.0 * n * m / (n + m) * (reach(family) / z) ** 2))

@@ -20,7 +20,7 @@ def ranking(findings: Findings) -> "pd.DataFrame":
         [
             {"rank": rank, **summary.group.settings, **_numbers(summary),
              **_against(against.get(summary.group.name))}
-            for rank, summary in enumerate(findings.summaries, start=1)
+            for rank, summary in zip(findings.ranks, findings.summaries, strict=True)
         ]
     )  # fmt: skip
 
@@ -66,7 +66,7 @@ def readable_ranking(findings: Findings, most: int) -> list[list[str]]:
     header = ["rank", *findings.grouped.varying, *(title for title, _ in some)]
     rows = [
         [str(rank), *summary.group.settings.values(), *(cell(summary) for _, cell in some)]
-        for rank, summary in enumerate(findings.summaries[:most], start=1)
+        for rank, summary in zip(findings.ranks, findings.summaries[:most], strict=False)
     ]
     return [header, *rows]
 

@@ -186,7 +186,7 @@ def sweep_table(client: "MlflowClient", parent: "Run") -> "pd.DataFrame":
     if content is None:
         experiment = client.get_experiment(parent.info.experiment_id).name
         return runs_table(search(client, experiment, sweep=run_id))
-    table = _results(content, parent).assign(sweep=run_id)
+    table = _results(content, parent)
     # MLflow lays out the artifacts of all runs of one experiment alike.
     return table.assign(artifacts=[uri.replace(run_id, child) for child in table["run_id"]])
 

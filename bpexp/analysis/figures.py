@@ -30,6 +30,8 @@ LINES = len(COLOURS)
 """So many groups can be told apart as lines."""
 STRIPS = 24
 """So many groups have a line of points each in one figure."""
+POINTS = 500
+"""So many runs of a group are drawn as points; of more, that many at random."""
 NAME, LEVEL = 36, 16
 """So many characters of a group's name, and of a setting's value, have room beside the axes."""
 PAIRS = 6
@@ -145,7 +147,7 @@ def distribution(findings: Findings) -> "Figure":
         values = measure.values(summary.group)
         finite = values[np.isfinite(values) & (values > 0)]
         if len(finite):
-            points = finite if len(finite) <= 500 else rng.choice(finite, 500, replace=False)
+            points = finite if len(finite) <= POINTS else rng.choice(finite, POINTS, replace=False)
             jitter = rng.uniform(-0.22, 0.22, len(points)) if len(points) > 1 else 0.0
             axes.scatter(points, place + jitter, s=9, color=COLOURS[0], alpha=0.45, lw=0)
             quartiles = np.quantile(finite, [0.25, 0.5, 0.75])

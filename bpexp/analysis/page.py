@@ -8,7 +8,7 @@ from html import escape
 from bpexp.analysis import tables
 from bpexp.analysis.agreement import Agreement
 from bpexp.analysis.curves import MOST
-from bpexp.analysis.figures import PAIRS
+from bpexp.analysis.figures import PAIRS, POINTS
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.statistics import RESAMPLES
 
@@ -21,7 +21,8 @@ CAPTIONS = {
     "last loss; one that diverges leaves the frame.",
     "convergence": "Share of runs converged by each epoch, as Kaplan and Meier estimate it, with "
     "its 95% interval.",
-    "distribution": "Final loss of each run. Diamond: median; bar: middle half.",
+    "distribution": f"Final losses: a point for each run (of at most {POINTS} a group), diamond: "
+    "median, bar: middle half.",
     "profiles": "Performance profiles: the share of runs that end at or below a loss. The higher "
     "line is better.",
     "best_of_n": "Expected best of n runs drawn from those there are.",
@@ -128,8 +129,8 @@ p { max-width: 60rem }
 .answer { font-size: 1.1rem; border-left: 4px solid #0072B2; padding: .2rem 0 .2rem 1rem;
           overflow-wrap: anywhere }
 .wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .45rem; text-align: right; border-bottom: 1px solid #ddd;
+table { border-collapse: collapse; font-size: .78rem; font-variant-numeric: tabular-nums }
+th, td { padding: .3rem .35rem; text-align: right; border-bottom: 1px solid #ddd;
          white-space: nowrap }
 th { white-space: normal; vertical-align: bottom; border-bottom: 2px solid #888 }
 .names td:nth-child(-n+2), .names th:nth-child(-n+2), .facts td { text-align: left }

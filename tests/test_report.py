@@ -7,6 +7,7 @@ import json
 import pathlib
 import re
 from html.parser import HTMLParser
+from importlib.metadata import version
 
 import mlflow
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 from matplotlib.colors import LogNorm, to_rgb
 from PIL import Image
+from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import norm
 from sweeping import carry_out
 
@@ -568,6 +570,58 @@ def test_an_interval_has_the_digits_that_tell_its_ends_apart(value, said):
     assert words.interval(Interval(*value)) == said
 
 
+def test_a_band_is_the_median_run_and_from_the_5th_to_the_95th_percentile():
+    ends = [("completed", 100)] * 19 + [("converged", 10), ("diverged", 10)]
+    frame = rows([({}, k, end, k + 1.0, epochs) for k, (end, epochs) in enumerate(ends)])
+
+    def constant(some, epochs):
+        last = some["epochs_run"].to_numpy()[:, None]
+        return np.where(epochs <= last, some["final_loss"].to_numpy()[:, None], np.nan)
+
+    made = report.build(frame, "a sweep", {}, constant, lambda row, name: None)
+    (band,) = made.bands
+    # Of 21 runs with losses 1 to 21 the 2nd, 11th and 20th; the worst one diverges after epoch 10.
+    assert {*band.low.tolist()} == {2.0}
+    assert {*band.median.tolist()} == {11.0}
+    assert {*band.high.tolist()} == {20.0}
+    axes = made.figures["loss_curves"].axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert axes.lines[0].get_ydata().tolist() == band.median.tolist()
+
+
+def test_a_convergence_curve_climbs_where_runs_converged():
+    made = built(converging({1: 100}, {1: [10, 20, 20, None]}))
+    (line,) = made.figures["convergence"].axes[0].lines
+    steps = dict(zip(line.get_xdata().tolist(), line.get_ydata().tolist(), strict=True))
+    assert [steps[x] for x in (10, 20, 100)] == pytest.approx([0.25, 0.75, 0.75])
+
+
+def test_the_distribution_shows_each_run_its_middle_half_and_how_many_diverged():
+    frame = by_lr({0.1: [0.1, 0.2, 0.3, 0.4, 0.5], 1.0: [0.6, 0.7, 0.8, 0.9, 1e300]})
+    frame.loc[9, "outcome"] = "diverged"
+    axes = built(frame).figures["distribution"].axes[0]
+    first, second = (points.get_offsets()[:, 0].tolist() for points in axes.collections)
+    assert (first, second) == ([0.1, 0.2, 0.3, 0.4, 0.5], [0.6, 0.7, 0.8, 0.9])
+    half, median, *_ = axes.lines
+    assert half.get_xdata().tolist() == pytest.approx([0.2, 0.4])
+    assert float(np.squeeze(median.get_xdata())) == 0.3
+    assert [text.get_text() for text in axes.texts] == ["1 diverged"]
+
+
+def test_a_heat_map_holds_the_median_of_all_runs_of_two_settings():
+    frame = grid(3)
+    maps = [axes for axes in built(frame).figures["heat_maps"].axes if axes.get_title()]
+    assert len(maps) == 3
+    for axes in maps:
+        y, x = axes.get_ylabel(), axes.get_xlabel()
+        expected = frame.pivot_table("final_loss", y, x, aggfunc="median").to_numpy()
+        (image,) = axes.images
+        assert image.get_array().tolist() == expected.tolist()
+        assert [float(text.get_text()) for text in axes.texts] == pytest.approx(
+            expected.ravel().tolist(), rel=1e-3
+        )
+
+
 def test_loss_curves_have_epochs_as_a_person_writes_them():
     axes = built(by_lr({0.1: [0.1, 0.2]})).figures["loss_curves"].axes[0]
     assert [axes.xaxis.get_major_formatter()(x) for x in (1, 10, 1000)] == ["1", "10", "1000"]
@@ -692,6 +746,16 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     best = made.table.iloc[0]
     mine = runs[(runs["lr"] == float(best["lr"])) & (runs["hidden"] == f"[{best['hidden']}]")]
     assert best["final_loss_median"] == pytest.approx(mine["final_loss"].median())
+    # Decision surfaces answer as the runs do, but for the last update.
+    assert [surface.title.split()[0] for surface in made.surfaces] == ["best", "median", "worst"]
+    for surface in made.surfaces:
+        at = RegularGridInterpolator((surface.y, surface.x), surface.Z)
+        answers = made.predictions[made.predictions["place"] == surface.title.split()[0]]
+        points = [(x2, x1) for x1, x2 in answers["inputs"]]
+        assert at(points) == pytest.approx(answers["prediction"].to_numpy(float), abs=0.03)
+    page = Page((folder / "report.html").read_text())
+    for package_name in ("numpy", "mlflow", "bpexp"):
+        assert f"version.{package_name}{version(package_name)}" in page.text.replace("\n", "")
     line = made.figures["loss_curves"].axes[0].lines[0]
     ends = [client.get_metric_history(r, "loss")[0].value for r in mine["run_id"]]
     assert line.get_ydata()[0] == pytest.approx(np.quantile(ends, 0.5, method="inverted_cdf"))

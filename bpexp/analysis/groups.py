@@ -163,12 +163,11 @@ def _telling(labels: "pd.DataFrame") -> list[str]:
         elif all(map(_is_choice, labels[key].unique())):
             made.append(key)
     telling = [key for key in varying if key not in followers]
-    if "numerics" in telling[:-1] or "numerics" in telling[1:]:
-        others = [key for key in telling if key != "numerics"]
-        # What was left to `auto` follows from the network and the data.
-        if not (labels.groupby(others)["numerics"].nunique() > 1).any():
-            return others
-    return telling
+    others = [key for key in telling if key != "numerics"]
+    if not others or others == telling:
+        return telling
+    # What was left to `auto` follows from the network and the data.
+    return telling if (labels.groupby(others)["numerics"].nunique() > 1).any() else others
 
 
 def _is_choice(label: str) -> bool:

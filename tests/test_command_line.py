@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -523,13 +523,28 @@ def test_many_diverged_runs_are_counted_and_do_not_hide_the_ranking(inside):
     assert "Best 10 of 12" in [line.strip() for line in lines]
 
 
-@pytest.mark.usefixtures("a_store")
-def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bpexp", "-m", "seed=1,2,3", "epochs=20,400000000", "n_jobs=2"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, preexec_fn=hear_interrupts,
-    )  # fmt: skip
+@pytest.fixture
+def at_work(a_store, tmp_path):
+    """Starts the program as a terminal does; what is left of it is ended after."""
+    with ExitStack() as ending:
+
+        def start(*arguments):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bpexp", *arguments], cwd=tmp_path, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                preexec_fn=hear_interrupts,
+            )  # fmt: skip
+            ending.enter_context(process)
+            ending.callback(
+                lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL)
+            )
+            return process
+
+        yield start
+
+
+def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(at_work, tmp_path):
+    process = at_work("-m", "seed=1,2,3", "epochs=20,400000000", "n_jobs=2")
     # Wait, as the store shows it, for the first finished child; a reader that never rests would
     # keep the writer out.
     database = f"file:{tmp_path}/outputs/mlflow.db?mode=ro"
@@ -551,18 +566,16 @@ def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(tmp_path):
     assert "Interrupted" in out
 
 
-@pytest.mark.usefixtures("a_store")
-def test_ctrl_c_marks_a_single_run(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bpexp", "epochs=400000000"], cwd=tmp_path, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        preexec_fn=hear_interrupts,
-    )  # fmt: skip
+def test_ctrl_c_marks_a_single_run(at_work, tmp_path):
+    process = at_work("epochs=400000000")
     # Until the process that trains it is there.
-    while not any("popen_loky" in command_of(child) for child in children(process.pid)):
+    while not (found := [c for c in children(process.pid) if "popen_loky" in command_of(c)]):
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.1)
-            break
+            raise AssertionError(process.communicate())
+    # It must not hear what is the program's to handle: it would say so, in a traceback.
+    blocked = re.search(r"^SigBlk:\s+(\w+)", Path(f"/proc/{found[0]}/status").read_text(), re.M)[1]
+    assert int(blocked, 16) & 1 << (signal.SIGINT - 1)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "")

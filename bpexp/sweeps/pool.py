@@ -4,8 +4,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
@@ -162,6 +164,9 @@ def _in_worker(
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
     """Workers started here do not get the terminal's Ctrl-C: it is the parent's to handle."""
+    # Started in the block, as they are with the first worker, they would unblock the signal.
+    resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

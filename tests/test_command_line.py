@@ -330,7 +330,8 @@ def test_a_choice_is_swept_and_its_results_are_in_the_folder_of_the_sweep(inside
     assert list(table.lr) == [0.1, 0.5]
 
 
-def test_another_launcher_starts_on_an_empty_folder(bpexp, tmp_path):
+@pytest.mark.usefixtures("a_store")
+def test_another_launcher_runs_the_jobs_in_processes_of_its_own(bpexp, tmp_path):
     done = bpexp("-m", "hydra/launcher=joblib", "lr=0.1,0.5", "epochs=50")
     assert done.returncode == 0, done.stderr
     runs = tracked(tmp_path)

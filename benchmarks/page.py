@@ -24,6 +24,7 @@ PARTS = {
     "terminal": "(e) At the terminal",
 }
 WITHOUT_RATIOS = ("growth", "terminal")
+OURS, OTHERS = "#2a78b5", "#b8bec6"
 BARS = ("sweep", "training", "limit", "terminal")
 
 
@@ -96,7 +97,9 @@ def plot(parts: Mapping[str, Sequence[Table]]) -> Figure:
     places = list(figure.subplots(rows, 2, squeeze=False).flat)
     for axes, table in zip(places, tables, strict=False):
         shown = [row for row in reversed(table.rows) if not row.missing]
-        colours = ["#2a78b5" if row.name.startswith("bpexp") else "#b8bec6" for row in shown]
+        others = [row for row in shown if not row.name.startswith("bpexp")]
+        # Where there is no other to compare with, all are ours.
+        colours = [OTHERS if row in others and others != shown else OURS for row in shown]
         bars = axes.barh([r.name for r in shown], [r.median for r in shown], color=colours)
         axes.bar_label(bars, [_number(r.median) for r in shown], padding=3, fontsize=8)
         medians = [row.median for row in shown]
@@ -112,9 +115,9 @@ def plot(parts: Mapping[str, Sequence[Table]]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     for axes, table in zip(places[len(tables) :], grown, strict=False):
         runs = [int(row.name.split()[0].replace(",", "")) for row in table.rows]
-        axes.plot(runs, [row.median for row in table.rows], "o-", color="#2a78b5")
+        axes.plot(runs, [row.median for row in table.rows], "o-", color=OURS)
         axes.set(xscale="log", yscale="log", xlabel="runs", ylabel=table.unit)
-        axes.set_title(table.title, fontsize=10)
+        axes.set_title(table.title, fontsize=9)
         axes.set(yticks=[3, 5, 10, 20, 50], yticklabels=["3", "5", "10", "20", "50"])
         axes.set_yticks([], minor=True)
         axes.grid(alpha=0.25)

@@ -78,5 +78,5 @@ def _line(target: Target, figure: float) -> str:
     short = figure / target.asked if target.at_most else target.asked / figure
     if math.isnan(figure):
         return f"| {target.about} | {word} {target.asked:g} | | not measured |"
-    verdict = "reached" if short <= 1 else f"not reached, by a factor of {short:.3g}"
+    verdict = "reached" if short <= 1 else f"not reached, by a factor of {short:.4g}"
     return f"| {target.about} | {word} {target.asked:g} | {figure:.3g} | {verdict} |"

@@ -18,15 +18,24 @@ from bpexp.tracking.store import Store, alone, locate
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from bpexp.tracking.archive import Archive
     from bpexp.tracking.contract import Tracker
 
 
-def run(plan: Plan, *, is_sweep: bool, quiet: bool = False) -> Finished:
-    """Train and track a plan, saying so on the terminal unless ``quiet``."""
+def run(plan: Plan, *, is_sweep: bool, folder: Path | None = None, quiet: bool = False) -> Finished:
+    """Train and track a plan, saying so on the terminal unless ``quiet``.
+
+    The results are also written to ``folder``. Raises ConfigError.
+    """
     store = locate(plan.session.tracking.uri, Path.cwd(), os.environ)
     begin = _sweep if is_sweep else _single
-    return _carry_out(plan, store, lambda started: begin(store, plan, started), is_sweep, quiet)
+    finished = _carry_out(plan, store, lambda started: begin(store, plan, started), is_sweep, quiet)
+    if folder is not None:
+        _keep(finished, folder)
+    _export(finished, store, quiet)
+    return finished
 
 
 def resume(
@@ -65,6 +74,7 @@ def resume(
     with _to_go_on(command):
         cut = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
         upkeep.hide(archive.client, [run.run_id for run in cut if run.run_id not in held])
+    _export(finished, store, False)
     return finished
 
 
@@ -80,24 +90,33 @@ def _to_go_on(command: str) -> Iterator[None]:
 def _carry_out(
     plan: Plan, store: Store, begin: Callable[[int], Beginning], is_sweep: bool, quiet: bool
 ) -> Finished:
-    from rich.console import Console
-
     from bpexp.review import summary, terminal
 
-    out = Console(quiet=True) if quiet else terminal.console()
+    out = _console(quiet)
     with cluster.opened(plan.session.backend) as connected:
         terminal.announce(out, plan, store, connected)
         with terminal.progress(out, len(plan.configs)) as advance:
             finished = execute(plan, begin, is_sweep, summary.sweep_record, advance, connected)
     terminal.report(out, finished, store)
-    if plan.session.export and not finished.interrupted:
-        for sentence in _exported(finished, store):
-            out.print(sentence, soft_wrap=True)
     return finished
 
 
+def _console(quiet: bool) -> "Console":
+    from rich.console import Console
+
+    from bpexp.review import terminal
+
+    return Console(quiet=True) if quiet else terminal.console()
+
+
+def _export(finished: Finished, store: Store, quiet: bool) -> None:
+    """Log the network of the best run as a model if that is asked. Raises ConfigError."""
+    if finished.plan.session.export and not finished.interrupted:
+        for sentence in _exported(finished, store):
+            _console(quiet).print(sentence, soft_wrap=True)
+
+
 def _exported(finished: Finished, store: Store) -> list[str]:
-    """Log the network of the best run as a model; what to say of it. Raises ConfigError."""
     from bpexp.export.publish import publish
     from bpexp.sweeps.execute import ranked
     from bpexp.tracking import read
@@ -171,7 +190,7 @@ def check_folder(folder: Path) -> None:
         raise _unwritable(folder, "it is in no folder that can be written")
 
 
-def keep(finished: Finished, folder: Path) -> None:
+def _keep(finished: Finished, folder: Path) -> None:
     """Write the sweep's results also as a file in ``folder``. Raises ConfigError."""
     try:
         ignored.make(folder)

@@ -98,8 +98,7 @@ class BpexpLauncher(Launcher):
         composed = _composed(composer, jobs, study)
         made, folder = plan.make(composed, self.typed, study), Path(self.config.hydra.sweep.dir)
         session.check_folder(folder)
-        finished = session.run(made, is_sweep=True)
-        session.keep(finished, folder)
+        finished = session.run(made, is_sweep=True, folder=folder)
         status = session.EXIT[finished.status]
         if status:
             assert self.context.callbacks is not None
@@ -119,12 +118,22 @@ def _check(composer: "Composer", batch: Sequence[Sequence[str]]) -> None:
     import os
     from pathlib import Path
 
+    from bpexp.checks import ConfigError
     from bpexp.sweeps import plan
     from bpexp.tracking.store import locate
 
     for overrides in batch:
+        # Hydra writes a colon in an override with a backslash.
+        if any("${hydra:" in text.replace("\\", "") for text in overrides):
+            # Known in the job alone, which then checks itself.
+            continue
         made = plan.single(composer.compose(overrides), overrides)
         locate(made.session.tracking.uri, Path.cwd(), os.environ)
+        if made.session.export:
+            raise ConfigError(
+                "export=best must go with the launcher bpexp: others make single runs, got "
+                f"{len(batch)} of them."
+            )
 
 
 def _composed(

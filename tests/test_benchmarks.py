@@ -28,7 +28,7 @@ def test_a_target_is_held_against_the_median_of_the_ratios_within_rounds():
 
 def test_growth_is_to_be_at_most_what_was_asked():
     measured = Table("Growth: runs", "ms", "", [Row("10,000 runs, 500 MiB", [5.0, 4.5, 9.0])])
-    assert said("growth", measured) == [["at most 3", "5", "not reached, by a factor of 1.67 |"]]
+    assert said("growth", measured) == [["at most 3", "5", "not reached, by a factor of 1.667 |"]]
 
 
 def test_what_is_missing_is_said_to_be():

@@ -224,10 +224,13 @@ def test_a_range_is_swept_over_the_numbers_that_were_meant(inside):
 
 
 @pytest.mark.usefixtures("a_store")
-def test_hydras_own_launcher_runs_the_jobs_too(inside, tmp_path):
-    done = inside("-m", "seed=1,2", "epochs=5", "hydra/launcher=basic")
+def test_hydras_own_launcher_runs_the_jobs_too(inside):
+    # What Hydra knows of a job in the job alone is left to it.
+    told = "tracking.experiment=job ${hydra:job.num}"
+    done = inside("-m", "seed=1,2", "epochs=5", "hydra/launcher=basic", told)
     assert done.returncode == 0, done.stderr
-    assert sorted(r.data.params["seed"] for r in tracked(tmp_path)) == ["1", "2"]
+    for experiment, seed in (("job 0", "1"), ("job 1", "2")):
+        assert list(package.load_runs(experiment=experiment).seed.astype(str)) == [seed]
 
 
 # The weights between the two wide layers alone would need 298 GB.
@@ -264,6 +267,7 @@ def test_a_job_that_fails_leaves_those_of_hydras_own_launcher_alone(inside, tmp_
         ("basic", "lr=0.1,-1", "lr must be a finite number above 0, got -1."),
         ("basic", "model=sigmoid,classifier", "model.output=softmax must have at least two"),
         ("basic", "tracking.uri=sqlite:///a.db,nowhere", "tracking.uri must be a database"),
+        ("basic", "export=best", "export=best must go with the launcher bpexp"),
         ("basic", "+study=fahlman_1988", "+study must go with -m and the launcher bpexp"),
     ],
 )

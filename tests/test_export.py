@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -226,3 +227,22 @@ def test_other_data_than_the_runs_own_are_refused(store, capsys, tmp_path):
     file.write_text("a,y\n1,0\n3,1\n")
     assert "data must be what the run was trained on" in refused(capsys, run)
     assert mlflow.MlflowClient(store).get_run(run).outputs.model_outputs == []
+
+
+def test_a_wide_native_network_is_exported_as_it_was_tracked(store, inside, capsys):
+    # With another number of BLAS threads the bits part, and further with each epoch.
+    done = inside("-m", "data=digits", "hidden=64", "epochs=300", "seed=1,2", "export=best")
+    assert done.returncode == 0, done.stderr
+    assert "its predictions equal the 1348 tracked within 1e-9." in done.stdout
+
+
+def test_where_the_export_fails_the_table_of_results_is_there(store, inside, tmp_path):
+    assert inside("-m", "lr=0.1,1", "epochs=5").returncode == 0
+    # The experiment goes on naming the folder of artifacts that it was made with.
+    copied = tmp_path / "copied"
+    shutil.copytree(tmp_path / "outputs", copied / "outputs")
+    done = inside("-m", "lr=0.2,2", "epochs=5", "export=best", f"tracking.uri=sqlite:///{copied}/outputs/mlflow.db",
+                  f"hydra.sweep.dir={tmp_path}/kept")  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("bpexp: RUN must keep its artifacts beside its store")
+    assert pd.read_csv(tmp_path / "kept" / "results.csv").lr.tolist() == [0.2, 2.0]

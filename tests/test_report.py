@@ -200,6 +200,18 @@ def test_level_groups_share_a_rank_and_none_is_called_the_best():
     )
 
 
+def test_groups_that_mostly_diverged_are_told_apart_by_how_many_did():
+    worst = [("diverged", 10)] * 6 + [("completed", 10)] * 4
+    frame = by_lr({1: [0.1] * 10, 2: [0.1] * 10})
+    frame["outcome"] = ["diverged"] * 10 + [end for end, _ in worst]
+    made = built(frame)
+    assert made.table["lr"].tolist() == ["2", "1"]
+    assert made.table["rank"].tolist() == [1, 2]
+    assert made.answer.startswith(
+        "lr=2 ends with the lowest loss: 6 of 10 runs diverged; the next, lr=1: 10 of 10 runs"
+    )
+
+
 def test_p_values_and_seeds_needed_are_those_of_all_comparisons():
     low = np.arange(1.0, 13.0)
     made = built(by_lr({1: low, 2: low + 2, 3: low + 20, 4: low + 40}))

@@ -158,9 +158,11 @@ def _estimates(measure: Measure, group: Group, seed: int) -> dict[str, Interval]
 def _rank(summary: Summary, measure: Measure) -> tuple[float, ...]:
     if measure.key == "epochs_to_converge":
         return (summary.epochs.estimate, -summary.converged.estimate, summary.epochs_mean)
+    # Where most runs of a group diverged, its estimates are all infinite.
+    diverged = summary.outcomes.get("diverged", 0) / summary.runs
     sign = -1.0 if measure.column in ACCURACIES else 1.0
     found = summary.estimates[measure.key]
-    return tuple(sign * found[name].estimate for name in STATISTICS)
+    return (*(sign * found[name].estimate for name in STATISTICS), diverged)
 
 
 def compare(

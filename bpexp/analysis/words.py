@@ -31,8 +31,12 @@ def answer(findings: Findings) -> str:
         return f"All {findings.runs} runs diverged: no group is better than another."
     level = findings.ranks.count(1)
     if level > 1:
-        names = few([summary.group.name for summary in findings.summaries[:level]], "groups")
+        same = findings.summaries[:level]
+        names = few([summary.group.name for summary in same], "groups")
         first = f"{level} groups are level, {names}: {_level(best, measure)} each."
+        if len({_level(summary, measure) for summary in same}) > 1:
+            told = [f"{summary.group.name} ({_level(summary, measure)})" for summary in same]
+            first = f"{level} groups are level: {few(told, 'groups')}."
         return " ".join([first, *_others(findings, "The first of them", level)])
     runner = findings.summaries[1]
     first = f"{best.group.name} {measure.best}: {_level(best, measure)}"

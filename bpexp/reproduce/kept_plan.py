@@ -1,7 +1,7 @@
 """A plan as a file that is stored when its sweep starts, and read when it is resumed.
 
-Gzipped lines of JSON: the session, the keys that vary, a digest of all identities and the study;
-then each run's configuration as ``identity.written`` writes it.
+Gzipped lines of JSON: the session, the keys that vary, the arithmetic's versions, a digest of all
+identities and the study; then each run's configuration as ``identity.written`` writes it.
 """
 
 import gzip
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from bpexp.checks import ConfigError
 from bpexp.config import TrainConfig, parse_session, parse_train, plain
+from bpexp.nn.arithmetic import VERSIONS
 from bpexp.reproduce import identity
 from bpexp.study import definition
 from bpexp.sweeps import plan
@@ -30,6 +31,7 @@ def to_bytes(made: Plan) -> bytes:
     head = {
         "session": session,
         "varying": made.varying,
+        "arithmetic": VERSIONS,
         "identities": _identities(made.configs),
         "study": None if made.study is None else definition.written(made.study),
     }
@@ -57,8 +59,9 @@ def from_bytes(content: bytes) -> Plan:
             zlib.error) as error:  # fmt: skip
         raise ConfigError("the sweep's plan must be readable, got a broken file.") from error
     if about.get("identities") != _identities(configs):
+        what = "data" if about.get("arithmetic") == VERSIONS else "data and arithmetic"
         raise ConfigError(
-            "data must be the same as when the sweep started, got others; start a new sweep."
+            f"{what} must be the same as when the sweep started, got others; start a new sweep."
         )
     return made
 

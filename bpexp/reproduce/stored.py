@@ -75,11 +75,15 @@ def result_of(run: StoredRun, archive: Archive) -> Kept:
         raise ConfigError(
             f"weights.npz of run {run.run_id[:8]} must hold W1, b1, ..., got {', '.join(layers)}."
         )
-    content = archive.file(run.run_id, "predictions.csv")
-    named = f"predictions.csv of run {run.run_id[:8]}"
-    predictions = files.predictions(content, layers[order[-1]].size, named)
+    predictions = predictions_of(run, archive, layers[order[-1]].size)
     ordered = {name: layers[name] for name in order}
     return Kept(run.tags.get("bpexp.outcome", ""), losses, predictions, ordered)
+
+
+def predictions_of(run: StoredRun, archive: Archive, n_outputs: int) -> Array:
+    """What it predicts, (n_samples, n_outputs). Raises ConfigError where it cannot be read."""
+    content = archive.file(run.run_id, "predictions.csv")
+    return files.predictions(content, n_outputs, f"predictions.csv of run {run.run_id[:8]}")
 
 
 def losses_of(run: StoredRun, archive: Archive) -> Array:

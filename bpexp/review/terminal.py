@@ -14,7 +14,7 @@ from bpexp.review.screen import Screen
 from bpexp.review.summary import verdicts
 from bpexp.study import verdict
 from bpexp.sweeps.cluster import Cluster
-from bpexp.sweeps.execute import Finished, Row, ranked
+from bpexp.sweeps.execute import PRINTED, Finished, Row, ranked
 from bpexp.sweeps.plan import Plan, shown
 from bpexp.sweeps.pool import workers
 from bpexp.tracking.read import FIGURES
@@ -126,14 +126,10 @@ def _unsound(out: Console, rows: Sequence[Row]) -> None:
         out.print(f"{rows[0].outcome}: {len(rows) - 10} more (results.csv has them all)")
 
 
-SMALL = 64
-"""Input values of a data set, at most, whose predictions are printed."""
-
-
 def _predictions(out: Console, finished: Finished, row: Row, title: str = "") -> None:
     """What the best run predicts, if its data set is small."""
     dataset, predictions = load(row.config.data), finished.predictions
-    if predictions is None or dataset.X.size > SMALL:
+    if predictions is None or dataset.X.size > PRINTED:
         return
     if title:
         # A line, and no title of the table: that would be folded to its width.

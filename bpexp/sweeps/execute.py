@@ -31,6 +31,9 @@ from bpexp.typing import Array
 DRAWN = 500
 """Loss curves in a sweep's figure at most; the others' are not kept."""
 
+PRINTED = 64
+"""Input values of a data set, at most, whose predictions are printed."""
+
 Curve = tuple[Sequence[int], Array]
 NO_CURVE: Curve = ((), np.empty(0))
 

@@ -50,7 +50,8 @@ class Store:
 
 def without_password(text: str) -> str:
     """The text with the passwords of addresses in it made unreadable."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    text = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"([?&](?:password|passwd|sslpassword)=)[^&\s'\"]*", r"\1***", text)
 
 
 def locate(

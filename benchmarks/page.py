@@ -97,9 +97,9 @@ def plot(parts: Mapping[str, Sequence[Table]]) -> Figure:
     places = list(figure.subplots(rows, 2, squeeze=False).flat)
     for axes, table in zip(places, tables, strict=False):
         shown = [row for row in reversed(table.rows) if not row.missing]
-        others = [row for row in shown if not row.name.startswith("bpexp")]
+        is_ours = [row.name.startswith("bpexp") for row in shown]
         # Where there is no other to compare with, all are ours.
-        colours = [OTHERS if row in others and others != shown else OURS for row in shown]
+        colours = [OURS if mine or not any(is_ours) else OTHERS for mine in is_ours]
         bars = axes.barh([r.name for r in shown], [r.median for r in shown], color=colours)
         axes.bar_label(bars, [_number(r.median) for r in shown], padding=3, fontsize=8)
         medians = [row.median for row in shown]

@@ -2,13 +2,15 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 from sweeping import runs_of
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from bpexp.config import Logic, Model, Optimizer, Schedule, Stop, TrainConfig
 from bpexp.engines.choose import Pack, load_engine
+from bpexp.engines.pack import train_pack
 from bpexp.results import Failure, TrainResult
 from bpexp.sweeps import pool
 
@@ -70,6 +72,19 @@ def test_workers_are_the_parallelism_and_blas_has_one_thread_in_each(monkeypatch
     said = [results[run].reason.split(" ", 1) for run in (0, 1)]
     assert [found for _, found in said] == ["{1}", "{1}"]
     assert str(os.getpid()) not in [pid for pid, _ in said]
+
+
+def test_native_runs_have_one_blas_thread_wherever_they_are_trained():
+    found = []
+
+    def watched(*arguments):
+        found.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return load_engine("numpy")(*arguments)
+
+    with threadpool_limits(2, user_api="blas"):
+        assert len(list(train_pack([replace(make(0), numerics="native")], watched))) == 1
+        left = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+    assert (set(found), left) == ({1}, {2})
 
 
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])

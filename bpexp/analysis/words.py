@@ -31,12 +31,13 @@ def answer(findings: Findings) -> str:
         return f"All {findings.runs} runs diverged: no group is better than another."
     level = findings.ranks.count(1)
     if level > 1:
-        same = findings.summaries[:level]
-        names = few([summary.group.name for summary in same], "groups")
-        first = f"{level} groups are level, {names}: {_level(best, measure)} each."
-        if len({_level(summary, measure) for summary in same}) > 1:
-            told = [f"{summary.group.name} ({_level(summary, measure)})" for summary in same]
-            first = f"{level} groups are level: {few(told, 'groups')}."
+        told = {s.group.name: _level(s, measure) for s in findings.summaries[:level]}
+        if len(set(told.values())) == 1:
+            names = few(list(told), "groups")
+            first = f"{level} groups are level, {names}: {_level(best, measure)} each."
+        else:
+            each = few([f"{name} ({said})" for name, said in told.items()], "groups")
+            first = f"{level} groups are level: {each}."
         return " ".join([first, *_others(findings, "The first of them", level)])
     runner = findings.summaries[1]
     first = f"{best.group.name} {measure.best}: {_level(best, measure)}"

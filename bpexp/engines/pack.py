@@ -6,10 +6,12 @@ the stopping rules are a lane's own.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bpexp.config import Model, Optimizer, Rprop, Stop, TrainConfig
 from bpexp.data import Dataset, load
@@ -84,8 +86,11 @@ def train_pack(
         X, Y = dataset.X_validation, dataset.Y_validation
         watch = Watch(problem, X, Y, [config.stop for config in configs])
     fed = feed.make(configs, problem, _lanes)
-    for index, result in train(problem, lanes, first.epochs, fed, engine, watch):
-        yield index, _judge(result, dataset, problem)
+    # How many threads BLAS has can move the last bits.
+    is_native = problem.numerics == "native"
+    with threadpool_limits(1, user_api="blas") if is_native else nullcontext():
+        for index, result in train(problem, lanes, first.epochs, fed, engine, watch):
+            yield index, _judge(result, dataset, problem)
 
 
 def _problem(config: TrainConfig, dataset: Dataset) -> Problem:

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from bpexp.checks import ConfigError
 from bpexp.config import TrainConfig
@@ -46,10 +45,8 @@ def before(config: TrainConfig, epoch: int, engine: str = "auto") -> Moment:
         ended = np.full(1, Ending.CONVERGED, np.int8)
         return Progress(np.empty((0, 1)), ended, lanes.parameters)
 
-    # An engine that ends before the epoch: training then stops of itself. One BLAS thread, as
-    # when it was trained: how many there are can move the last bits.
-    with threadpool_limits(1, user_api="blas"):
-        ((_, result),) = train_pack([config], until)
+    # An engine that ends before the epoch: training then stops of itself.
+    ((_, result),) = train_pack([config], until)
     if not found:
         raise ConfigError(
             f"epoch must be one of the run's {result.epochs_run}, got {epoch} "

@@ -159,6 +159,11 @@ def label(verdict: Verdict, study: Study) -> str:
     return f"{verdict.row.name} {verdict.measure}"
 
 
+def _known(form: str, *values: float) -> str:
+    """The values in their form; a dash where one is not known."""
+    return "-" if np.isnan(values).any() else form.format(*values)
+
+
 def table(study: Study, judged: Sequence[Verdict]) -> list[list[str]]:
     """Rows of text, the first the header."""
     out = [["row", "published", "ours", "sd", "median", "range", "runs", "p (Holm)", "verdict"]]
@@ -169,9 +174,12 @@ def table(study: Study, judged: Sequence[Verdict]) -> list[list[str]]:
             published += f" (sd {said.sd:g}, n {said.n})"
         elif said is not None:
             published += f" (n {said.n})"
-        ours = f"{v.mean.estimate:.4g} [{v.mean.low:.4g}, {v.mean.high:.4g}]"
-        spread = [f"{v.sd:.3g}", f"{v.median:.4g}", f"{v.range[0]:.4g}..{v.range[1]:.4g}"]
-        ours, *spread = ("-" if "nan" in cell else cell for cell in (ours, *spread))
+        ours = _known("{:.4g} [{:.4g}, {:.4g}]", v.mean.estimate, v.mean.low, v.mean.high)
+        spread = [
+            _known("{:.3g}", v.sd),
+            _known("{:.4g}", v.median),
+            _known("{:.4g}..{:.4g}", *v.range),
+        ]
         out.append(
             [
                 label(v, study),

@@ -9,7 +9,6 @@ from multiprocessing import resource_tracker
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
-from threadpoolctl import threadpool_limits
 
 from bpexp.config import TrainConfig
 from bpexp.data import Dataset, load
@@ -42,9 +41,7 @@ def train_all(
     elif compiled:
         yield from _by_threads(compiled, configs, workers(n_jobs))
     if len(others) == 1 or workers(n_jobs) == 1:
-        # One BLAS thread here as in workers: how many there are can move the last bits.
-        with threadpool_limits(1, user_api="blas"):
-            yield from (attempt(pack.runs, configs, load_engine(pack.engine)) for pack in others)
+        yield from (attempt(pack.runs, configs, load_engine(pack.engine)) for pack in others)
     elif others:
         yield from _by_processes(others, configs, workers(n_jobs))
 
@@ -155,9 +152,7 @@ def _parallel(
 def _in_worker(
     runs: tuple[int, ...], configs: Sequence[TrainConfig], engine: str, dataset: Dataset
 ) -> list[Indexed]:
-    # One that retries a run alone was not started with one BLAS thread.
-    with threadpool_limits(1, user_api="blas"):
-        places = attempt(range(len(runs)), configs, load_engine(engine), dataset)
+    places = attempt(range(len(runs)), configs, load_engine(engine), dataset)
     return [(runs[place], result) for place, result in places]
 
 

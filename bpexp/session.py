@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,13 +91,15 @@ def _to_go_on(command: str) -> Iterator[None]:
 def _carry_out(
     plan: Plan, store: Store, begin: Callable[[int], Beginning], is_sweep: bool, quiet: bool
 ) -> Finished:
-    from bpexp.review import summary, terminal
+    from bpexp.review import artist, summary, terminal
 
     out = _console(quiet)
-    with cluster.opened(plan.session.backend) as connected:
+    drawing = artist.beside() if is_sweep else nullcontext(artist.here)
+    with cluster.opened(plan.session.backend) as connected, drawing as draw:
         terminal.announce(out, plan, store, connected)
         with terminal.progress(out, len(plan.configs)) as advance:
-            finished = execute(plan, begin, is_sweep, summary.sweep_record, advance, connected)
+            summarise = partial(summary.sweep_record, draw)
+            finished = execute(plan, begin, is_sweep, summarise, advance, connected)
     terminal.report(out, finished, store)
     return finished
 

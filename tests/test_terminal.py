@@ -42,12 +42,21 @@ def test_a_sweeps_figure_has_its_loss_curves_and_of_two_settings_a_map():
             final_loss=curve[1][-1])
         for i, curve in enumerate(curves)
     ]  # fmt: skip
-    drawn, mapped, _ = figures.summary(made, rows).axes
+    named = [(row.name, row.curve) for row in rows]
+    drawn, mapped, _ = figures.summary(named, figures.heat_map(made.varying, rows)).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in drawn.lines}
     assert lines == {row.name: [[1, 4], [3, row.final_loss]] for row in rows}
     assert (mapped.get_ylabel(), mapped.get_xlabel()) == made.varying == ("lr", "seed")
     assert mapped.images[0].get_array().tolist() == [[0.25, 0.5], [1, 2]]
-    assert len(figures.summary(plan.make(composed[:2]), rows[:2]).axes) == 1
+    (alone,) = figures.summary(named, None).axes
+    assert len(alone.lines) == len(alone.get_legend().get_texts()) == 4
+    # Of many runs the curves are one artist, the worst below, and no legend.
+    (many,) = figures.summary(named * 4, None).axes
+    assert many.get_legend() is None
+    lines = [line.tolist() for line in many.collections[0].get_segments()]
+    assert lines == [[[1, 4], [3, row.final_loss]] for row in rows * 4][::-1]
+    low, high = many.get_ylim()
+    assert low < 0.25 < 4 < high
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 10_000])

@@ -1,15 +1,16 @@
-"""Figures as matplotlib objects."""
+"""Figures as matplotlib objects, drawn of plain values."""
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bpexp.study.definition import Study
 from bpexp.study.measures import MEASURES
-from bpexp.sweeps.execute import DRAWN, Row
-from bpexp.sweeps.plan import Plan, shown
+from bpexp.sweeps.execute import Curve, Row
+from bpexp.sweeps.plan import shown
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -20,16 +21,40 @@ MANY = 12
 """More curves than this get a colour scale in place of a legend."""
 
 
-def summary(plan: Plan, rows: Sequence[Row]) -> "Figure":
-    """Loss curves of ``rows`` (best first), and a heat map where two settings vary."""
+@dataclass(frozen=True)
+class HeatMap:
+    """Mean final losses, (ys, xs), by the two settings ``keys`` and their ``levels``, y first;
+    NaN where no run has finished.
+    """
+
+    keys: Sequence[str]
+    levels: tuple[list[str], list[str]]
+    means: Array
+
+
+def heat_map(keys: Sequence[str], rows: Sequence[Row]) -> HeatMap:
+    """The map of rows that differ in two settings."""
+    ys, xs = (_levels(key, rows) for key in keys)
+    y_of, x_of = ({level: at for at, level in enumerate(levels)} for levels in (ys, xs))
+    sums, counts = np.zeros((len(ys), len(xs))), np.zeros((len(ys), len(xs)))
+    for row in rows:
+        cell = y_of[shown(row.values[keys[0]])], x_of[shown(row.values[keys[1]])]
+        sums[cell] += row.final_loss or 0.0
+        counts[cell] += 1
+    means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return HeatMap(keys, (ys, xs), means)
+
+
+def summary(curves: Sequence[tuple[str, Curve]], mapped: HeatMap | None) -> "Figure":
+    """Loss curves by their runs' names, the best first, and beside them a map, if there is one."""
     from matplotlib.figure import Figure
 
-    two = len(plan.varying) == 2
+    two = mapped is not None
     figure = Figure(figsize=(11 if two else 6.5, 4.2), layout="constrained")
     axes = figure.subplots(1, 2 if two else 1, squeeze=False)[0]
-    _curves(axes[0], rows)
-    if two:
-        _heat_map(figure, axes[1], plan.varying, rows)
+    _curves(axes[0], curves)
+    if mapped is not None:
+        _heat_map(figure, axes[1], mapped)
     return figure
 
 
@@ -61,40 +86,37 @@ def study_maps(study: Study, measured: Array) -> "Figure":
     return figure
 
 
-def _curves(axes: "Axes", rows: Sequence[Row]) -> None:
+def _curves(axes: "Axes", curves: Sequence[tuple[str, Curve]]) -> None:
     from matplotlib import colormaps
+    from matplotlib.collections import LineCollection
 
-    colours = colormaps["viridis"]
-    for rank, row in reversed(list(enumerate(rows[:DRAWN]))):
-        colour = colours(0.95 * rank / max(1, min(len(rows), DRAWN) - 1))
-        axes.plot(*row.curve, color=colour, lw=1.4 if len(rows) <= MANY else 0.5, label=row.name)
+    worst_first = [(name, *curve) for name, curve in reversed(curves)]
+    colours = colormaps["viridis"](np.linspace(0.0, 0.95, len(curves))[::-1])
     axes.set(xlabel="epoch", ylabel="loss per sample", yscale="log")
     axes.set_title("Loss, from best (dark) to worst (light)")
     axes.grid(alpha=0.25)
-    if len(rows) <= MANY:
-        handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], fontsize=8, frameon=False)
+    if len(curves) > MANY:
+        lines = [np.column_stack([epochs, losses]) for _, epochs, losses in worst_first]
+        # One artist: hundreds of them are laid out and drawn one by one.
+        axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.5))
+        axes.autoscale_view()
+        return
+    for colour, (name, epochs, losses) in zip(colours, worst_first, strict=True):
+        axes.plot(epochs, losses, color=colour, lw=1.4, label=name)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], fontsize=8, frameon=False)
 
 
-def _heat_map(figure: "Figure", axes: "Axes", keys: Sequence[str], rows: Sequence[Row]) -> None:
-    """Mean final loss by the two settings that vary."""
+def _heat_map(figure: "Figure", axes: "Axes", mapped: HeatMap) -> None:
     from matplotlib.colors import LogNorm
 
-    ys, xs = (_levels(key, rows) for key in keys)
-    sums, counts = np.zeros((len(ys), len(xs))), np.zeros((len(ys), len(xs)))
-    for row in rows:
-        cell = ys.index(shown(row.values[keys[0]])), xs.index(shown(row.values[keys[1]]))
-        sums[cell] += row.final_loss or 0.0
-        counts[cell] += 1
-    with np.errstate(invalid="ignore"):
-        means = np.where(counts > 0, sums / counts, np.nan)
-    known = means[np.isfinite(means) & (means > 0)]
+    known = mapped.means[np.isfinite(mapped.means) & (mapped.means > 0)]
     norm = LogNorm(known.min(), known.max()) if known.size and known.min() < known.max() else None
-    image = axes.imshow(means, aspect="auto", cmap="viridis", norm=norm, origin="lower")
-    for axis, levels in ((axes.yaxis, ys), (axes.xaxis, xs)):
+    image = axes.imshow(mapped.means, aspect="auto", cmap="viridis", norm=norm, origin="lower")
+    for axis, levels in zip((axes.yaxis, axes.xaxis), mapped.levels, strict=True):
         step = max(1, len(levels) // 10)
         axis.set_ticks(range(0, len(levels), step), levels[::step])
-    axes.set(ylabel=keys[0], xlabel=keys[1], title="Final loss")
+    axes.set(ylabel=mapped.keys[0], xlabel=mapped.keys[1], title="Final loss")
     figure.colorbar(image, ax=axes)
 
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from bpexp.config import flatten, plain
 from bpexp.review import figures
+from bpexp.review.artist import Draw
 from bpexp.study import verdict
 from bpexp.study.definition import Study
 from bpexp.study.measures import MEASURES, Run
 from bpexp.study.verdict import Verdict
-from bpexp.sweeps.execute import Finished, Row, ranked
+from bpexp.sweeps.execute import DRAWN, Finished, Row, ranked
 from bpexp.sweeps.plan import shown
 from bpexp.tracking import environment
 from bpexp.tracking.contract import Metric, RunRecord
@@ -29,17 +30,21 @@ def table(finished: Finished) -> "pd.DataFrame":
     """One row a run, in the sweep's order: its id, settings, outcome and figures."""
     import pandas as pd
 
+    return pd.DataFrame(columns(finished))
+
+
+def columns(finished: Finished) -> dict[str, list[object]]:
+    """The same by column; None where a run has none, as of the settings of another data set."""
     # Column by column: a dictionary a row would take several times the memory of the table.
-    columns: dict[str, list[object]] = {}
+    made: dict[str, list[object]] = {}
     for place, row in enumerate(finished.rows):
         for key, value in _entries(finished, row).items():
-            column = columns.setdefault(key, [])
-            # Not every run has every setting: those of another data set, say.
-            column += [math.nan] * (place - len(column))
+            column = made.setdefault(key, [])
+            column += [None] * (place - len(column))
             column.append(value)
-    for column in columns.values():
-        column += [math.nan] * (len(finished.rows) - len(column))
-    return pd.DataFrame(columns)
+    for column in made.values():
+        column += [None] * (len(finished.rows) - len(column))
+    return made
 
 
 def _entries(finished: Finished, row: Row) -> dict[str, object]:
@@ -50,8 +55,13 @@ def _entries(finished: Finished, row: Row) -> dict[str, object]:
         **_settings(row),
         "outcome": row.outcome,
         "reason": row.reason,
-        **{key: getattr(row, key) for key in FIGURES},
+        **{key: _figure(getattr(row, key)) for key in FIGURES},
     }
+
+
+def _figure(value: float | None) -> float | None:
+    """A figure that is not a number is none: tables have one mark for both."""
+    return None if value is None or math.isnan(value) else value
 
 
 def _row_name(finished: Finished, row: Row) -> dict[str, str]:
@@ -112,7 +122,9 @@ def _measured(study: Study, finished: Finished) -> Iterator[list[Array]]:
         yield list(of_rows[:, place])
 
 
-def _study_files(study: Study, finished: Finished, judged: Sequence[Verdict]) -> dict[str, bytes]:
+def _study_files(
+    draw: Draw, study: Study, finished: Finished, judged: Sequence[Verdict]
+) -> dict[str, bytes]:
     """The verdicts as text and as a table; a map of each row's grid."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(verdict.table(study, judged))
@@ -122,31 +134,44 @@ def _study_files(study: Study, finished: Finished, judged: Sequence[Verdict]) ->
     }
     if study.grid:
         measured = np.array([values[0] for values in _measured(study, finished)])
-        files["study.png"] = figures.png(figures.study_maps(study, measured))
+        files["study.png"] = draw(figures.study_maps, study, measured)()
     return files
 
 
-def sweep_record(finished: Finished, started: int, ended: int) -> RunRecord:
-    """What the parent run of a sweep holds."""
-    frame = table(finished)
-    parquet = io.BytesIO()
-    frame.to_parquet(parquet, index=False)
-    best = ranked(finished.rows)
+def _result_files(finished: Finished) -> dict[str, bytes]:
+    """The results as tables. pandas, which would write them, takes longer to import."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    made, text, binary = columns(finished), io.StringIO(), io.BytesIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(made)
+    writer.writerows(zip(*made.values(), strict=True))
+    real = {key: pa.float64() for key in FIGURES}
+    arrays = {key: pa.array(values, real.get(key)) for key, values in made.items()}
+    parquet.write_table(pa.table(arrays), binary)
+    return {"results.csv": text.getvalue().encode(), "results.parquet": binary.getvalue()}
+
+
+def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> RunRecord:
+    """What the parent run of a sweep holds; its curves are drawn while its tables are made."""
+    plan, best = finished.plan, ranked(finished.rows)
     metrics = [Metric("runs", float(len(finished.rows)), 0)]
-    if best and best[0].final_loss is not None and math.isfinite(best[0].final_loss):
-        metrics.append(Metric("best_final_loss", best[0].final_loss, 0))
-    files = {
-        "results.csv": frame.to_csv(index=False).encode(),
-        "results.parquet": parquet.getvalue(),
-    }
+    drawings = {}
     if best:
-        files |= {"summary.png": figures.png(figures.summary(finished.plan, best))}
-    if finished.plan.study is not None:
-        judged = verdicts(finished.plan.study, finished)
-        files |= _study_files(finished.plan.study, finished, judged)
+        mapped = figures.heat_map(plan.varying, best) if len(plan.varying) == 2 else None
+        curves = [(row.name, row.curve) for row in best[:DRAWN]]
+        drawings["summary.png"] = draw(figures.summary, curves, mapped)
+        if best[0].final_loss is not None and math.isfinite(best[0].final_loss):
+            metrics.append(Metric("best_final_loss", best[0].final_loss, 0))
+    files = _result_files(finished)
+    if plan.study is not None:
+        judged = verdicts(plan.study, finished)
+        files |= _study_files(draw, plan.study, finished, judged)
         told = files["study.md"].decode()
     else:
         told = note(finished)
+    files |= {name: drawn() for name, drawn in drawings.items()}
     varied = {f"sweep.{key}": values for key, values in _swept(finished).items()}
     tags = environment.tags() | {
         "mlflow.note.content": told,

@@ -1,13 +1,9 @@
 """Packs in parallel by joblib, each run apart from the others' errors and crashes."""
 
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
-from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from bpexp.config import TrainConfig
@@ -16,6 +12,8 @@ from bpexp.engines.choose import Pack, load_engine
 from bpexp.engines.pack import train_pack
 from bpexp.engines.problem import Engine
 from bpexp.results import Failure, TrainResult
+from bpexp.sweeps import processes
+from bpexp.sweeps.processes import without_interrupts
 
 Indexed = tuple[int, TrainResult | Failure]
 
@@ -136,7 +134,7 @@ def _parallel(
     # would take longer to import what reads them than to train.
     with parallel_config("loky", n_jobs=n_workers, inner_max_num_threads=1, max_nbytes=None):
         pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        with _without_interrupts():
+        with without_interrupts():
             results = pool(
                 delayed(_in_worker)(
                     pack.runs,
@@ -156,31 +154,11 @@ def _in_worker(
     return [(runs[place], result) for place, result in places]
 
 
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Workers started here do not get the terminal's Ctrl-C: it is the parent's to handle."""
-    # Started in the block, as they are with the first worker, they would unblock the signal.
-    resource_tracker.ensure_running()
-    loky_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _alone(run: int, config: TrainConfig, engine: str) -> Indexed:
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    executor = ProcessPoolExecutor(max_workers=1)
     try:
-        with _without_interrupts():
-            future = executor.submit(_in_worker, (run,), [config], engine, load(config.data))
-        result: Indexed
-        (result,) = future.result()
-        return result
+        with processes.single() as submit:
+            result: Indexed
+            (result,) = submit(_in_worker, (run,), [config], engine, load(config.data)).result()
+            return result
     except TerminatedWorkerError as error:
         return run, Failure(f"its worker process died: {str(error).splitlines()[0]}")
-    finally:
-        # On Ctrl-C it would otherwise be waited for.
-        executor.shutdown(kill_workers=True)

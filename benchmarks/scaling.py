@@ -74,7 +74,7 @@ class Writer:
                        tags | marks(config, result), now, now)
             for config, result in self.drawn
         ]  # fmt: skip
-        self.tracker.record_many(records, self.parent)
+        self.tracker.stage(records, self.parent).commit()
         self.seconds.append(time.perf_counter() - start)
         self.processor.append(time.process_time() - used)
         self.database.append(_database(self.uri, self.folder) - before)

@@ -104,9 +104,9 @@ def main() -> None:
             with measured(taken[made], len(drawn)):
                 runs = [record(session, *each) for each in drawn]
             with measured(taken[single], few):
-                trackers[single].record_many(runs[:few], parents[single])
+                trackers[single].stage(runs[:few], parents[single]).commit()
             with measured(taken[bulk], len(runs)):
-                trackers[bulk].record_many(runs, parents[bulk])
+                trackers[bulk].stage(runs, parents[bulk]).commit()
     print("| part | ms a run, median | least | most | processor ms, median |")
     print("| --- | --- | --- | --- | --- |")
     for part, pairs in taken.items():

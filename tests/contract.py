@@ -27,7 +27,7 @@ class TrackerContract:
     def test_a_record_reads_back_whole(self, opened):
         tracker, client = opened
         parent = tracker.open_run("sweep", 1_700_000_000_000, {"k": "v"})
-        (run_id,) = tracker.record_many([RECORD], parent)
+        (run_id,) = tracker.stage([RECORD], parent).commit()
         run = client.get_run(run_id)
         assert run.info.run_name == RECORD.name
         assert run.info.status == "FINISHED"
@@ -90,7 +90,7 @@ class TrackerContract:
 
     def test_search_finds_by_param_metric_and_tag(self, opened):
         tracker, client = opened
-        (run_id,) = tracker.record_many([RECORD], None)
+        (run_id,) = tracker.stage([RECORD], None).commit()
         text = "params.p7 = '7' and metrics.loss < 0.001 and tags.`bpexp.outcome` = 'completed'"
         found = client.search_runs([tracker.experiment_id], text)
         assert run_id in [run.info.run_id for run in found]
@@ -100,19 +100,19 @@ class TrackerContract:
         parent = tracker.open_run("sweep", 5, {})
         some = replace(RECORD, params={"p": "1"}, metrics=())
         runs = [replace(some, name=f"run {i}", started=i) for i in range(1, 21)]
-        ids = tracker.record_many(runs, parent)
+        ids = tracker.stage(runs, parent).commit()
         assert [client.get_run(run_id).info.run_name for run_id in ids] == [r.name for r in runs]
         children = client.search_runs(
             [tracker.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
         )
         assert [run.info.run_id for run in children] == ids[::-1]
-        assert tracker.record_many([], parent) == []
+        assert tracker.stage([], parent).commit() == []
 
     def test_a_key_that_mlflow_refuses_is_one_sentence_and_no_run(self, opened):
         tracker, client = opened
         bad = replace(RECORD, name="refused", params={"a//b": "1"})
         with pytest.raises(TrackingError, match=r"^The store refused: .*'a/b'.*\.$"):
-            tracker.record_many([bad], None)
+            tracker.stage([bad], None).commit()
         assert client.search_runs([tracker.experiment_id], "run_name = 'refused'") == []
 
     def test_the_experiment_opens_in_the_training_view(self, opened):

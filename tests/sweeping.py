@@ -20,8 +20,7 @@ HALTS = {
     "planned": "from bpexp.tracking.bulk import BulkTracker; halt(BulkTracker, 'add_files')\n"
     "from bpexp.tracking.client import ClientTracker; halt(ClientTracker, 'add_files')",
     # After the first pack of runs is in the store.
-    "tracked": "from bpexp.tracking.bulk import BulkTracker; halt(BulkTracker, 'record_many')\n"
-    "from bpexp.tracking.client import ClientTracker; halt(ClientTracker, 'record_many')",
+    "tracked": "from bpexp.sweeps.keeper import Keeper; halt(Keeper, '_commit')",
 }
 HALT = """
 def halt(owner, name):

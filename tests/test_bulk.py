@@ -101,7 +101,7 @@ def both(store):
     ]
     for tracker in trackers:
         parent = tracker.open_run("sweep", 999, {"k": "v"})
-        tracker.record_many(RECORDS, parent)
+        tracker.stage(RECORDS, parent).commit()
         tracker.close_run(parent, replace(PLAIN, name="", metrics=[Metric("best", 0.5, 1)]))
     return client, [tracker.experiment_id for tracker in trackers]
 
@@ -210,7 +210,7 @@ def test_runs_of_one_start_are_listed_in_their_order(sqlite_store):
     client = connect(sqlite_store)
     tracker = choose(client, experiment_id(client, sqlite_store, "order"))
     runs = [replace(PLAIN, name=f"run {i}") for i in range(50)]
-    tracker.record_many(runs, None)
+    tracker.stage(runs, None).commit()
     listed = [run.info.run_name for run in client.search_runs([tracker.experiment_id])]
     assert listed == [run.name for run in runs]
 
@@ -254,7 +254,7 @@ def test_a_locked_store_is_waited_for(sqlite_store):
     patience = Patience(busy_ms=1, pause=pause)
     tracker = bulk(client, experiment, patience)
     lock = Locked(sqlite_store)
-    (run_id,) = tracker.record_many([RECORDS[1]], None)
+    (run_id,) = tracker.stage([RECORDS[1]], None).commit()
     assert pauses == [0.1, 0.2, 0.4]
     assert client.get_run(run_id).data.params == RECORDS[1].params
     assert [run.info.run_id for run in client.search_runs([experiment])] == [run_id]
@@ -267,10 +267,10 @@ def test_a_store_that_stays_locked_is_one_sentence_and_no_run(sqlite_store):
     lock = Locked(sqlite_store)
     said = r"^The store could not be used: database is locked\.$"
     with pytest.raises(TrackingError, match=said):
-        tracker.record_many([RECORDS[1]], None)
+        tracker.stage([RECORDS[1]], None).commit()
     lock.release()
     assert client.search_runs([experiment]) == []
-    assert len(tracker.record_many([RECORDS[1]], None)) == 1
+    assert len(tracker.stage([RECORDS[1]], None).commit()) == 1
 
 
 def test_a_run_is_invisible_where_an_artifact_cannot_be_written(sqlite_store, tmp_path):
@@ -279,7 +279,7 @@ def test_a_run_is_invisible_where_an_artifact_cannot_be_written(sqlite_store, tm
     experiment = client.create_experiment("no place", (tmp_path / "place/artifacts").as_uri())
     tracker = bulk(client, experiment)
     with pytest.raises(TrackingError, match=r"^An artifact could not be written: .*Not a dir.*\.$"):
-        tracker.record_many([PLAIN, RECORDS[1]], None)
+        tracker.stage([PLAIN, RECORDS[1]], None).commit()
     assert client.search_runs([experiment]) == []
 
 
@@ -307,7 +307,7 @@ def test_artifacts_are_removed_where_a_later_one_cannot_be_written(sqlite_store,
     tracker = bulk(client, experiment)
     runs = [replace(PLAIN, artifacts={"a": b"1"}), replace(PLAIN, artifacts={"no/folder": b"1"})]
     with pytest.raises(TrackingError, match="An artifact could not be written"):
-        tracker.record_many(runs, None)
+        tracker.stage(runs, None).commit()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -326,7 +326,7 @@ def test_a_transaction_that_was_committed_unheard_is_not_repeated(sqlite_store, 
 
     sqlalchemy.event.listen(engine, "commit", lose_the_answer)
     try:
-        ids = tracker.record_many([PLAIN], None)
+        ids = tracker.stage([PLAIN], None).commit()
     finally:
         sqlalchemy.event.remove(engine, "commit", lose_the_answer)
     assert lost
@@ -341,7 +341,7 @@ def test_postgresql_that_restarts_is_waited_for(tmp_path):
         tracker = bulk(client, experiment, Patience(pause=lambda seconds: server.start()))
         parent = tracker.open_run("sweep", 1, {})
         server.stop()
-        ids = tracker.record_many(RECORDS, parent)
+        ids = tracker.stage(RECORDS, parent).commit()
         server.stop()
         tracker.close_run(parent, PLAIN)
         runs = client.search_runs([experiment])
@@ -364,7 +364,7 @@ def test_a_connection_that_breaks_in_a_transaction_is_made_again(postgresql_stor
 
     sqlalchemy.event.listen(engine, "begin", terminate)
     try:
-        ids = tracker.record_many([RECORDS[1]], None)
+        ids = tracker.stage([RECORDS[1]], None).commit()
     finally:
         sqlalchemy.event.remove(engine, "begin", terminate)
         other.dispose()

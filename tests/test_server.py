@@ -36,7 +36,7 @@ def test_artifacts_in_bulk_go_where_mlflow_can_put_them(store, put_store, tmp_pa
     assert type(tracker) is BulkTracker
     parent = tracker.open_run("sweep", 1, {})
     tracker.add_files(parent, RECORD.artifacts)
-    (run_id,) = tracker.record_many([RECORD], parent)
+    (run_id,) = tracker.stage([RECORD], parent).commit()
     for run in (parent, run_id):
         assert {file.path for file in client.list_artifacts(run)} == set(RECORD.artifacts)
         for name, content in RECORD.artifacts.items():

@@ -132,7 +132,7 @@ def unspool(asked: Plan, archive: Archive, tracker: Tracker, parent: str) -> Non
             if run.status == "FINISHED" and lacking[name] > 0:
                 wanted.append(run)
                 lacking[name] -= 1
-        tracker.record_many(wanted, parent)
+        tracker.stage(wanted, parent).commit()
         spool.remove(file)
 
 

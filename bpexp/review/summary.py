@@ -30,21 +30,17 @@ def table(finished: Finished) -> "pd.DataFrame":
     """One row a run, in the sweep's order: its id, settings, outcome and figures."""
     import pandas as pd
 
-    return pd.DataFrame(columns(finished))
-
-
-def columns(finished: Finished) -> dict[str, list[object]]:
-    """The same by column; None where a run has none, as of the settings of another data set."""
     # Column by column: a dictionary a row would take several times the memory of the table.
-    made: dict[str, list[object]] = {}
+    columns: dict[str, list[object]] = {}
     for place, row in enumerate(finished.rows):
         for key, value in _entries(finished, row).items():
-            column = made.setdefault(key, [])
-            column += [None] * (place - len(column))
+            column = columns.setdefault(key, [])
+            # Not every run has every setting: those of another data set, say.
+            column += [math.nan] * (place - len(column))
             column.append(value)
-    for column in made.values():
-        column += [None] * (len(finished.rows) - len(column))
-    return made
+    for column in columns.values():
+        column += [math.nan] * (len(finished.rows) - len(column))
+    return pd.DataFrame(columns)
 
 
 def _entries(finished: Finished, row: Row) -> dict[str, object]:
@@ -55,13 +51,8 @@ def _entries(finished: Finished, row: Row) -> dict[str, object]:
         **_settings(row),
         "outcome": row.outcome,
         "reason": row.reason,
-        **{key: _figure(getattr(row, key)) for key in FIGURES},
+        **{key: getattr(row, key) for key in FIGURES},
     }
-
-
-def _figure(value: float | None) -> float | None:
-    """A figure that is not a number is none: tables have one mark for both."""
-    return None if value is None or math.isnan(value) else value
 
 
 def _row_name(finished: Finished, row: Row) -> dict[str, str]:
@@ -138,21 +129,6 @@ def _study_files(
     return files
 
 
-def _result_files(finished: Finished) -> dict[str, bytes]:
-    """The results as tables. pandas, which would write them, takes longer to import."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    made, text, binary = columns(finished), io.StringIO(), io.BytesIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(made)
-    writer.writerows(zip(*made.values(), strict=True))
-    real = {key: pa.float64() for key in FIGURES}
-    arrays = {key: pa.array(values, real.get(key)) for key, values in made.items()}
-    parquet.write_table(pa.table(arrays), binary)
-    return {"results.csv": text.getvalue().encode(), "results.parquet": binary.getvalue()}
-
-
 def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> RunRecord:
     """What the parent run of a sweep holds; its curves are drawn while its tables are made."""
     plan, best = finished.plan, ranked(finished.rows)
@@ -164,7 +140,12 @@ def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> Ru
         drawings["summary.png"] = draw(figures.summary, curves, mapped)
         if best[0].final_loss is not None and math.isfinite(best[0].final_loss):
             metrics.append(Metric("best_final_loss", best[0].final_loss, 0))
-    files = _result_files(finished)
+    frame, parquet = table(finished), io.BytesIO()
+    frame.to_parquet(parquet, index=False)
+    files = {
+        "results.csv": frame.to_csv(index=False).encode(),
+        "results.parquet": parquet.getvalue(),
+    }
     if plan.study is not None:
         judged = verdicts(plan.study, finished)
         files |= _study_files(draw, plan.study, finished, judged)

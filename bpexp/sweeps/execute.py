@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -113,17 +113,29 @@ def execute(
     Ctrl-C what is finished is kept and the rest is tracked as KILLED.
     """
     started = _now()
-    with ThreadPoolExecutor(1) as opener:
-        opening = opener.submit(begin, started)
+    with ThreadPoolExecutor(1) as writer:
+        opening = writer.submit(begin, started)
         if not is_sweep:
-            keeper = Keeper(lambda: opening.result().tracker, None)
+            keeper = Keeper(lambda: opening.result().tracker, None, writer)
             return _train(plan, keeper, None, {}, started, progress, cluster)
         beginning = opening.result()
+        return _sweep(plan, beginning, writer, started, summarise, progress, cluster)
+
+
+def _sweep(
+    plan: Plan,
+    beginning: Beginning,
+    writer: Executor,
+    started: int,
+    summarise: Summarise,
+    progress: Callable[[Row], None],
+    cluster: Cluster | None,
+) -> Finished:
     parent, rows = beginning.parent, dict(beginning.rows)
     assert parent is not None
     for row in rows.values():
         progress(row)
-    keeper = Keeper(lambda: beginning.tracker, parent)
+    keeper = Keeper(lambda: beginning.tracker, parent, writer)
     try:
         finished = _train(
             plan, keeper, parent, rows, started, progress, cluster, beginning.predictions
@@ -161,10 +173,14 @@ def _train(
     else:
         results = cluster.train_all(_packs(plan, left, cluster.size), plan.configs)
     curves: list[Row] = []
-    try:
-        for pack in _interruptible(results):
-            with _interrupts_held():
-                rows |= {r.index: r for r in _track(keeper, plan, pack, parent, started)}
+    under_way: list[tuple[Sequence[Indexed], Callable[[], list[Row]]]] = []
+
+    def settle() -> None:
+        """Wait for the packs that are being written, and take them in."""
+        nonlocal lead, predictions, curves, rows
+        while under_way:
+            pack, written = under_way.pop(0)
+            rows |= {row.index: row for row in written()}
             sound = ranked(rows[index] for index, _ in pack)
             if sound and sound[0] is ranked(filter(None, (lead, sound[0])))[0]:
                 lead, predictions = sound[0], _predictions(pack, sound[0].index)
@@ -175,14 +191,25 @@ def _train(
                 del curves[DRAWN:]
             for index, _ in pack:
                 progress(rows[index])
+
+    try:
+        for pack in _interruptible(results):
+            with _interrupts_held():
+                # A pack is made ready while the one before it is written.
+                written = _track(keeper, plan, pack, parent, started)
+                settle()
+                under_way.append((pack, written))
+        with _interrupts_held():
+            settle()
     except KeyboardInterrupt:
+        settle()
         if keeper.waiting:
             # The store is away: it is not waited for again, nor for runs without a result.
             raise TrackingError("Interrupted.") from None
         interrupted = True
         stopped = Failure("interrupted before it was finished", interrupted=True)
         cut = [(index, stopped) for index in left if index not in rows]
-        rows |= {row.index: row for row in _track(keeper, plan, cut, parent, started)}
+        rows |= {row.index: row for row in _track(keeper, plan, cut, parent, started)()}
     ordered = [rows[index] for index in sorted(rows)]
     return Finished(plan, ordered, interrupted, parent, predictions)
 
@@ -260,9 +287,10 @@ def _track(
     results: Sequence[Indexed],
     parent: str | None,
     started: int,
-) -> list[Row]:
+) -> Callable[[], list[Row]]:
+    """Begin to keep results; their rows, once they are kept."""
     if parent is not None and not plan.session.tracking.runs:
-        return [_row(plan, index, "", result) for index, result in results]
+        return lambda: [_row(plan, index, "", result) for index, result in results]
     tags = environment.tags() | {process.TAG: process.own()}
     tags |= {"bpexp.sweep": parent} if parent else provenance.tags(plan)
     ended = _now(started)
@@ -276,10 +304,10 @@ def _track(
     if parent is None:
         files = environment.artifacts()
         records = [replace(r, artifacts={**r.artifacts, **files}) for r in records]
-    run_ids = keeper.keep([index for index, _ in results], records)
-    return [
+    kept = keeper.keep([index for index, _ in results], records)
+    return lambda: [
         _row(plan, index, run_id, result)
-        for (index, result), run_id in zip(results, run_ids, strict=True)
+        for (index, result), run_id in zip(results, kept(), strict=True)
     ]
 
 

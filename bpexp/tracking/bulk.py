@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from weakref import finalize
 
 from bpexp.tracking import rows
-from bpexp.tracking.contract import RunRecord
+from bpexp.tracking.contract import Batch, RunRecord
 from bpexp.tracking.ids import ascending
 from bpexp.tracking.patience import Patience, TrackingError
 from bpexp.tracking.rows import Experiment
@@ -88,7 +88,8 @@ class BulkTracker:
 
     def open_run(self, name: str, started: int, tags: Mapping[str, str]) -> str:
         """See ``Tracker.open_run``."""
-        return self._insert([RunRecord(name, "RUNNING", started, started, tags=tags)], None)[0]
+        run = RunRecord(name, "RUNNING", started, started, tags=tags)
+        return self.stage([run], None).commit()[0]
 
     def running(self) -> dict[str, dict[str, str]]:
         """See ``Tracker.running``."""
@@ -124,13 +125,11 @@ class BulkTracker:
         values = [(run_id, rows.checked(key), value) for run_id in run_ids]
         self._write(lambda connection: rows.insert(connection, {rows.TAGS: values}))
 
-    def record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
-        """See ``Tracker.record_many``."""
-        return self._insert(runs, parent) if runs else []
-
-    def _insert(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
+    def stage(self, runs: Sequence[RunRecord], parent: str | None) -> Batch:
+        """See ``Tracker.stage``."""
         # MLflow lists runs of one start by their ids.
         ids = list(islice(self._ids, len(runs)))
+        ties = list(islice(self._ids, len(runs)))
         homes = [_home(self._location, run_id) for run_id in ids]
         values = rows.of_runs(runs, ids, homes, int(self.experiment_id), parent)
         write_artifacts(homes, [run.artifacts for run in runs], self._patience)
@@ -139,14 +138,18 @@ class BulkTracker:
             # A connection may break after the store had committed.
             if not rows.are_there(connection, ids[0]):
                 rows.insert(connection, values)
-                rows.insert_inputs(connection, runs, ids, int(self.experiment_id), self._ids)
+                rows.insert_inputs(connection, runs, ids, int(self.experiment_id), iter(ties))
 
-        try:
-            self._write(write)
-        except TrackingError:
-            self._forget(ids, homes)
-            raise
-        return ids
+        def commit() -> list[str]:
+            try:
+                if ids:
+                    self._write(write)
+            except TrackingError:
+                self._forget(ids, homes)
+                raise
+            return ids
+
+        return Batch(commit, discard=lambda: _remove(homes))
 
     def _forget(self, ids: Sequence[str], homes: Sequence[str]) -> None:
         """Remove artifacts of runs that are seen not to be in the store."""
@@ -155,8 +158,7 @@ class BulkTracker:
         with suppress(SQLAlchemyError), self._engine.connect() as connection:
             self._prepare(connection)
             if not rows.are_there(connection, ids[0]):
-                for folder in filter(None, map(_local, homes)):
-                    shutil.rmtree(folder.parent, ignore_errors=True)
+                _remove(homes)
 
     def _write(self, put: Callable[["Connection"], None]) -> None:
         """One transaction, repeated where the store was locked or away."""
@@ -200,6 +202,11 @@ def _local(home: str) -> Path | None:
     if not is_local_uri(home, is_tracking_or_registry_uri=False):  # type: ignore[no-untyped-call]
         return None
     return Path(local_file_uri_to_path(home))  # type: ignore[no-untyped-call]
+
+
+def _remove(homes: Sequence[str]) -> None:
+    for folder in filter(None, map(_local, homes)):
+        shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def write_artifacts(

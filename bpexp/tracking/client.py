@@ -3,11 +3,12 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.tracking import limits
-from bpexp.tracking.contract import RunRecord
+from bpexp.tracking.contract import Batch, RunRecord
 from bpexp.tracking.patience import Patience, TrackingError
 
 if TYPE_CHECKING:
@@ -87,8 +88,11 @@ class ClientTracker:
         """See ``Tracker.add_files``."""
         self._attempt(lambda: log_files(self._client, run_id, files))
 
-    def record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
-        """See ``Tracker.record_many``."""
+    def stage(self, runs: Sequence[RunRecord], parent: str | None) -> Batch:
+        """See ``Tracker.stage``."""
+        return Batch(commit=partial(self._record_many, runs, parent), discard=lambda: None)
+
+    def _record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
         errors: list[TrackingError] = []
 
         def record(run: RunRecord) -> str:

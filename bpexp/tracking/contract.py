@@ -1,6 +1,6 @@
 """The contract of a tracker, and the record it is given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -42,15 +42,28 @@ class RunRecord:
     dataset: DatasetInput | None = None
 
 
-class Tracker(Protocol):
-    """Writes runs into one experiment of one store; used by one thread of one process.
+@dataclass(frozen=True)
+class Batch:
+    """Finished runs made ready to be written: one of the two is called, once.
 
-    ``open_run`` makes a run that is RUNNING, the parent of a sweep. ``record_many`` writes
+    ``commit()`` makes them visible and returns their ids in order; it may be called by another
+    thread than the one that goes on staging. ``discard()`` takes back what was made ready.
+    """
+
+    commit: Callable[[], list[str]]
+    discard: Callable[[], None]
+
+
+class Tracker(Protocol):
+    """Writes runs into one experiment of one store; used by one thread of one process but for
+    the batches' ``commit``.
+
+    ``open_run`` makes a run that is RUNNING, the parent of a sweep. ``stage`` begins to write
     finished runs whole: each becomes visible as FINISHED only after all its parts are
     there. ``close_run`` adds a parent's parts and ends it. ``tag_many`` puts one tag, which
     none of them has yet, on many runs. ``running`` finds what is open. A store that is locked or
-    away is waited for. All raise TrackingError where the store does not take what it is given;
-    where it took some of many runs, the error's ``written`` says which.
+    away is waited for. All, and ``commit``, raise TrackingError where the store does not take what
+    it is given; where it took some of many runs, the error's ``written`` says which.
     """
 
     experiment_id: str
@@ -67,8 +80,8 @@ class Tracker(Protocol):
         """Adds artifacts to an open run."""
         ...
 
-    def record_many(self, runs: Sequence[RunRecord], parent: str | None) -> list[str]:
-        """Returns the new runs' ids, in the order of ``runs``."""
+    def stage(self, runs: Sequence[RunRecord], parent: str | None) -> Batch:
+        """Makes new runs ready to be written: all that need not wait for the database."""
         ...
 
     def tag_many(self, run_ids: Sequence[str], key: str, value: str) -> None:

@@ -7,8 +7,10 @@ not imported: that takes longer than to train and track a short run.
 
 import math
 import re
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -207,7 +209,7 @@ def insert(connection: "Connection", rows: Rows) -> None:
     the database does.
     """
     quote = connection.dialect.identifier_preparer.quote
-    write = {"pysqlite": _execute_many, "psycopg": _copy}[connection.dialect.driver]
+    write = {"pysqlite": _insert_values, "psycopg": _copy}[connection.dialect.driver]
     for table, values in rows.items():
         if values:
             write(connection, table, [quote(name) for name in COLUMNS[table]], values)
@@ -245,13 +247,27 @@ def end(connection: "Connection", run_id: str, run: RunRecord) -> None:
         raise TrackingError(f"The store refused: run {run_id} is deleted or not there.")
 
 
-def _execute_many(
+MARKS = 32_766
+"""Values of a statement at most: what SQLite takes unless it was built to take fewer."""
+
+
+def _insert_values(
     connection: "Connection", table: str, columns: list[str], values: list[Row]
 ) -> None:
-    marks = ", ".join("?" * len(columns))
-    connection.exec_driver_sql(
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", values
+    """Thousands of rows a statement, in which SQLite works without Python's lock: row by row it
+    would wait for a thread that holds it.
+    """
+    most: int = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    height = min(most, MARKS) // len(columns)
+    into, marks = (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ",
+        ",".join("?" * len(columns)),
     )
+    for start in range(0, len(values), height):
+        part = values[start : start + height]
+        connection.exec_driver_sql(
+            into + ",".join([f"({marks})"] * len(part)), tuple(chain.from_iterable(part))
+        )
 
 
 def _copy(connection: "Connection", table: str, columns: list[str], values: list[Row]) -> None:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from bpexp.checks import ConfigError
 from bpexp.config import Backend
 from bpexp.sweeps import cluster
-from bpexp.sweeps.execute import Beginning, Finished, Row, execute, sweep_name
+from bpexp.sweeps.execute import Beginning, Finished, execute, sweep_name
 from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.tally import Tally
 from bpexp.tracking import ignored
 from bpexp.tracking.patience import TrackingError
 from bpexp.tracking.store import Store, alone, locate
-from bpexp.typing import Array
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,8 +31,8 @@ def run(plan: Plan, *, is_sweep: bool, folder: Path | None = None, quiet: bool =
     The results are also written to ``folder``. Raises ConfigError.
     """
     store = locate(plan.session.tracking.uri, Path.cwd(), os.environ)
-    begin = _sweep if is_sweep else _single
-    finished = _carry_out(plan, store, lambda started: begin(store, plan, started), is_sweep, quiet)
+    begin = partial(_sweep if is_sweep else _single, store, plan)
+    finished = _carry_out(plan, store, begin, is_sweep and plan.session.reuse, quiet)
     if folder is not None:
         _keep(finished, folder)
     _export(finished, store, quiet)
@@ -68,7 +68,7 @@ def resume(
             tracker = _open(store, experiment)
             resume.unspool(plan, archive, tracker, sweep.run_id)
             found = _reused(plan, archive, tracker, sweep.run_id)
-        return Beginning(tracker, sweep.run_id, command, *found)
+        return Beginning(tracker, sweep.run_id, command, found)
 
     finished = _carry_out(plan, store, begin, True, False)
     held = {row.run_id for row in finished.rows}
@@ -89,17 +89,17 @@ def _to_go_on(command: str) -> Iterator[None]:
 
 
 def _carry_out(
-    plan: Plan, store: Store, begin: Callable[[int], Beginning], is_sweep: bool, quiet: bool
+    plan: Plan, store: Store, begin: Callable[[int], Beginning], may_have_rows: bool, quiet: bool
 ) -> Finished:
     from bpexp.review import artist, summary, terminal
 
     out = _console(quiet)
-    drawing = artist.beside() if is_sweep else nullcontext(artist.here)
+    drawing = artist.beside() if len(plan.configs) > 1 else nullcontext(artist.here)
     with cluster.opened(plan.session.backend) as connected, drawing as draw:
         terminal.announce(out, plan, store, connected)
         with terminal.progress(out, len(plan.configs)) as advance:
             summarise = partial(summary.sweep_record, draw)
-            finished = execute(plan, begin, is_sweep, summarise, advance, connected)
+            finished = execute(plan, begin, may_have_rows, summarise, advance, connected)
     terminal.report(out, finished, store)
     return finished
 
@@ -121,7 +121,7 @@ def _export(finished: Finished, store: Store, quiet: bool) -> None:
 
 def _exported(finished: Finished, store: Store) -> list[str]:
     from bpexp.export.publish import publish
-    from bpexp.sweeps.execute import ranked
+    from bpexp.sweeps.tally import ranked
     from bpexp.tracking import read
     from bpexp.tracking.store import connect
 
@@ -159,16 +159,12 @@ def _sweep(store: Store, plan: Plan, started: int) -> Beginning:
     command = store.resume_command(parent, experiment)
     with _to_go_on(command):
         tracker.add_files(parent, provenance.sweep_files(plan))
-        found = () if archive is None else _reused(plan, archive, tracker, parent)
-    return Beginning(tracker, parent, command, *found)
+        found = Tally() if archive is None else _reused(plan, archive, tracker, parent)
+    return Beginning(tracker, parent, command, found)
 
 
-def _reused(
-    plan: Plan, archive: "Archive", tracker: "Tracker", parent: str
-) -> tuple[dict[int, Row], Array | None]:
-    """The rows of runs that are finished: the sweep's own, and others', which are linked to it;
-    and what the best of them predicts.
-    """
+def _reused(plan: Plan, archive: "Archive", tracker: "Tracker", parent: str) -> Tally:
+    """The runs that are finished: the sweep's own, and others', which are linked to it."""
     from bpexp.reproduce import resume
 
     stored = archive.search("attributes.status = 'FINISHED'")
@@ -179,7 +175,7 @@ def _reused(
     new = {r.run_id for r in found.values() if r.parent != parent and key not in r.tags}
     tracker.tag_many(sorted(new), key, "linked")
     rows = resume.rows(plan, found, archive)
-    return rows, resume.predictions(rows, found, archive)
+    return Tally(rows, resume.predictions(rows, found, archive))
 
 
 EXIT = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}

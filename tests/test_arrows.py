@@ -31,7 +31,7 @@ def test_arrows(file):
         assert not uses("hydra", "omegaconf", "joblib", "mlflow", "bpexp.sweeps", "bpexp.tracking")
     if room == "nn":
         assert not uses("bpexp.config", "bpexp.data")
-    if file.name != "pool.py":
+    if file.name not in ("pool.py", "processes.py"):
         assert not uses("joblib")
     if file.name not in ("cluster.py", "remote.py"):
         assert not uses("dask", "distributed")

@@ -18,7 +18,7 @@ from bpexp.review import figures, terminal
 from bpexp.review.screen import Screen
 from bpexp.review.terminal import frame_table
 from bpexp.sweeps import plan
-from bpexp.sweeps.execute import Row
+from bpexp.sweeps.tally import Row
 
 RUNS = pd.DataFrame(
     {

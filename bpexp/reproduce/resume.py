@@ -17,8 +17,9 @@ from bpexp.reproduce.provenance import OVERRIDES
 from bpexp.reproduce.stored import losses_of, predictions_of
 from bpexp.results import Outcome
 from bpexp.sweeps import plan
-from bpexp.sweeps.execute import DRAWN, PRINTED, Row, ranked
+from bpexp.sweeps.execute import PRINTED
 from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.tally import DRAWN, Row, ranked
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.contract import Tracker

@@ -9,8 +9,8 @@ import numpy as np
 
 from bpexp.study.definition import Study
 from bpexp.study.measures import MEASURES
-from bpexp.sweeps.execute import Curve, Row
 from bpexp.sweeps.plan import shown
+from bpexp.sweeps.tally import Curve, Row
 from bpexp.typing import Array
 
 if TYPE_CHECKING:

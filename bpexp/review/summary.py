@@ -15,8 +15,9 @@ from bpexp.study import verdict
 from bpexp.study.definition import Study
 from bpexp.study.measures import MEASURES, Run
 from bpexp.study.verdict import Verdict
-from bpexp.sweeps.execute import DRAWN, Finished, Row, ranked
+from bpexp.sweeps.execute import Finished
 from bpexp.sweeps.plan import shown
+from bpexp.sweeps.tally import DRAWN, Row, ranked
 from bpexp.tracking import environment
 from bpexp.tracking.contract import Metric, RunRecord
 from bpexp.tracking.read import FIGURES

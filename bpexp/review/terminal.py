@@ -14,9 +14,10 @@ from bpexp.review.screen import Screen
 from bpexp.review.summary import verdicts
 from bpexp.study import verdict
 from bpexp.sweeps.cluster import Cluster
-from bpexp.sweeps.execute import PRINTED, Finished, Row, ranked
+from bpexp.sweeps.execute import PRINTED, Finished
 from bpexp.sweeps.plan import Plan, shown
 from bpexp.sweeps.pool import workers
+from bpexp.sweeps.tally import Row, ranked
 from bpexp.tracking.read import FIGURES
 from bpexp.tracking.store import Store
 

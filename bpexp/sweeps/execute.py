@@ -3,59 +3,32 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
-from bpexp.config import TrainConfig
 from bpexp.data import load
 from bpexp.engines import choose
 from bpexp.engines.choose import Pack
 from bpexp.reproduce import provenance
 from bpexp.reproduce.marks import marks
-from bpexp.results import Failure, Outcome, TrainResult
+from bpexp.results import Failure, TrainResult
 from bpexp.sweeps.cluster import Cluster
 from bpexp.sweeps.keeper import Keeper
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.pool import Indexed, train_all, workers
+from bpexp.sweeps.tally import Row, Tally
 from bpexp.tracking import environment, process, spool
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.patience import TrackingError
 from bpexp.tracking.record import run_record, schedule
 from bpexp.typing import Array
 
-DRAWN = 500
-"""Loss curves in a sweep's figure at most; the others' are not kept."""
-
 PRINTED = 64
 """Input values of a data set, at most, whose predictions are printed."""
-
-Curve = tuple[Sequence[int], Array]
-NO_CURVE: Curve = ((), np.empty(0))
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a sweep's results. ``curve`` is the thinned (epochs, losses)."""
-
-    index: int
-    run_id: str
-    name: str
-    values: Mapping[str, Any]
-    config: TrainConfig
-    outcome: str
-    reason: str = ""
-    final_loss: float | None = None
-    epochs_run: int | None = None
-    accuracy: float | None = None
-    test_loss: float | None = None
-    test_accuracy: float | None = None
-    lowest_validation_loss: float | None = None
-    curve: Curve = NO_CURVE
 
 
 @dataclass(frozen=True)
@@ -82,16 +55,14 @@ class Finished:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What there is before the first run is trained: the tracker, the parent of a sweep, the
-    command that would resume it, the rows of runs that need not be trained, and the best one's
-    predictions.
+    """What there is before the first run is tracked: the tracker, the parent of a sweep, the
+    command that would resume it, and the runs that need not be trained.
     """
 
     tracker: Tracker
     parent: str | None = None
     resume: str = ""
-    rows: Mapping[int, Row] = field(default_factory=dict)
-    predictions: Array | None = None
+    tally: Tally = field(default_factory=Tally)
 
 
 Summarise = Callable[["Finished", int, int], RunRecord]
@@ -101,7 +72,7 @@ Summarise = Callable[["Finished", int, int], RunRecord]
 def execute(
     plan: Plan,
     begin: Callable[[int], Beginning],
-    is_sweep: bool,
+    may_have_rows: bool,
     summarise: Summarise,
     progress: Callable[[Row], None],
     cluster: Cluster | None = None,
@@ -109,91 +80,63 @@ def execute(
     """Train and track every run of ``plan`` that has no row yet; ``progress`` is called after each.
 
     They are trained on ``cluster`` if there is one, else on this machine. ``begin``, given the
-    time in ms, opens the store; it runs in a thread, for a single run while that trains. On
-    Ctrl-C what is finished is kept and the rest is tracked as KILLED.
+    time in ms, opens the store; it runs in a thread while the first runs are trained, unless it
+    ``may_have_rows``. On Ctrl-C what is finished is kept and the rest is tracked as KILLED.
     """
     started = _now()
     with ThreadPoolExecutor(1) as writer:
         opening = writer.submit(begin, started)
-        if not is_sweep:
-            keeper = Keeper(lambda: opening.result().tracker, None, writer)
-            return _train(plan, keeper, None, {}, started, progress, cluster)
-        beginning = opening.result()
-        return _sweep(plan, beginning, writer, started, summarise, progress, cluster)
-
-
-def _sweep(
-    plan: Plan,
-    beginning: Beginning,
-    writer: Executor,
-    started: int,
-    summarise: Summarise,
-    progress: Callable[[Row], None],
-    cluster: Cluster | None,
-) -> Finished:
-    parent, rows = beginning.parent, dict(beginning.rows)
-    assert parent is not None
-    for row in rows.values():
-        progress(row)
-    keeper = Keeper(lambda: beginning.tracker, parent, writer)
-    try:
-        finished = _train(
-            plan, keeper, parent, rows, started, progress, cluster, beginning.predictions
-        )
-        for index, run_id in keeper.deliver():
-            rows[index] = replace(rows[index], run_id=run_id)
-        finished = replace(finished, rows=[rows[index] for index in sorted(rows)])
-        record = summarise(finished, started, _now(started))
-        beginning.tracker.close_run(parent, record)
-    except TrackingError as error:
-        raise _unfinished(error, plan, keeper, beginning, rows) from error
-    return replace(finished, files=record.artifacts)
+        tally = opening.result().tally if may_have_rows else Tally()
+        for row in tally.rows.values():
+            progress(row)
+        keeper = Keeper(lambda: opening.result().tracker, lambda: opening.result().parent, writer)
+        try:
+            interrupted = _train(plan, opening, keeper, tally, started, progress, cluster)
+            for index, run_id in keeper.deliver():
+                tally.rows[index] = replace(tally.rows[index], run_id=run_id)
+            beginning = opening.result()
+            rows = [tally.rows[index] for index in sorted(tally.rows)]
+            finished = Finished(plan, rows, interrupted, beginning.parent, tally.predictions)
+            if beginning.parent is None:
+                return finished
+            record = summarise(finished, started, _now(started))
+            beginning.tracker.close_run(beginning.parent, record)
+        except TrackingError as error:
+            if opening.exception() is not None or opening.result().parent is None:
+                raise
+            raise _unfinished(error, plan, keeper, opening.result(), tally.rows) from error
+        return replace(finished, files=record.artifacts)
 
 
 def _train(
     plan: Plan,
+    opening: Future[Beginning],
     keeper: Keeper,
-    parent: str | None,
-    rows: dict[int, Row],
+    tally: Tally,
     started: int,
     progress: Callable[[Row], None],
     cluster: Cluster | None,
-    predictions: Array | None = None,
-) -> Finished:
-    """Train and keep what has no row yet; ``rows`` is filled as they come.
-
-    ``predictions`` are those of the best that has one.
-    """
-    lead = next(iter(ranked(rows.values())), None)
-    interrupted = False
-    left = [index for index in range(len(plan.configs)) if index not in rows]
+) -> bool:
+    """Train and keep what has no row yet; whether it was interrupted."""
+    left = [index for index in range(len(plan.configs)) if index not in tally.rows]
     if cluster is None:
         n_jobs = plan.session.n_jobs
         results = train_all(_packs(plan, left, workers(n_jobs)), plan.configs, n_jobs)
     else:
         results = cluster.train_all(_packs(plan, left, cluster.size), plan.configs)
-    curves: list[Row] = []
     under_way: list[tuple[Sequence[Indexed], Callable[[], list[Row]]]] = []
 
     def settle() -> None:
-        """Wait for the packs that are being written, and take them in."""
-        nonlocal lead, predictions, curves, rows
         while under_way:
             pack, written = under_way.pop(0)
-            rows |= {row.index: row for row in written()}
-            sound = ranked(rows[index] for index, _ in pack)
-            if sound and sound[0] is ranked(filter(None, (lead, sound[0])))[0]:
-                lead, predictions = sound[0], _predictions(pack, sound[0].index)
-            curves += sound
-            if len(curves) > 2 * DRAWN:
-                curves = ranked(curves)
-                rows |= {r.index: replace(r, curve=NO_CURVE) for r in curves[DRAWN:]}
-                del curves[DRAWN:]
-            for index, _ in pack:
-                progress(rows[index])
+            rows = written()
+            tally.add(pack, rows)
+            for row in rows:
+                progress(row)
 
     try:
         for pack in _interruptible(results):
+            parent = opening.result().parent
             with _interrupts_held():
                 # A pack is made ready while the one before it is written.
                 written = _track(keeper, plan, pack, parent, started)
@@ -206,24 +149,11 @@ def _train(
         if keeper.waiting:
             # The store is away: it is not waited for again, nor for runs without a result.
             raise TrackingError("Interrupted.") from None
-        interrupted = True
         stopped = Failure("interrupted before it was finished", interrupted=True)
-        cut = [(index, stopped) for index in left if index not in rows]
-        rows |= {row.index: row for row in _track(keeper, plan, cut, parent, started)()}
-    ordered = [rows[index] for index in sorted(rows)]
-    return Finished(plan, ordered, interrupted, parent, predictions)
-
-
-def _predictions(pack: Sequence[Indexed], wanted: int) -> Array | None:
-    """A run's own, which do not keep those of its whole pack."""
-    result = dict(pack)[wanted]
-    return result.predictions.copy() if isinstance(result, TrainResult) else None
-
-
-def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Finished runs by final loss, the lowest first; diverged and failed runs are left out."""
-    sound = [r for r in rows if r.final_loss is not None and r.outcome != Outcome.DIVERGED]
-    return sorted(sound, key=lambda r: (r.final_loss, r.index))
+        cut = [(index, stopped) for index in left if index not in tally.rows]
+        tally.add(cut, _track(keeper, plan, cut, opening.result().parent, started)())
+        return True
+    return False
 
 
 def _unfinished(

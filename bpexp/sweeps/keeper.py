@@ -13,13 +13,13 @@ from bpexp.tracking.patience import TrackingError
 class Keeper:
     """Keeps the runs of one sweep, or a run without ``parent``, which is not spooled.
 
-    ``tracker`` gives the way to the store, which ``writer``, of one thread, writes to. Once that
-    has failed, all further runs are spooled until ``deliver``: a store that is away is not waited
-    for again with each of them.
+    ``tracker`` and ``parent`` wait for the store to be open; ``writer``, of one thread, writes to
+    it. Once that has failed, all further runs are spooled until ``deliver``: a store that is away
+    is not waited for again with each of them.
     """
 
     def __init__(
-        self, tracker: Callable[[], Tracker], parent: str | None, writer: Executor
+        self, tracker: Callable[[], Tracker], parent: Callable[[], str | None], writer: Executor
     ) -> None:
         self._tracker, self._parent, self._writer = tracker, parent, writer
         self._failed: TrackingError | None = None
@@ -39,7 +39,7 @@ class Keeper:
         """
         try:
             self._check()
-            batch = self._tracker().stage(runs, self._parent)
+            batch = self._tracker().stage(runs, self._parent())
         except TrackingError as error:
             self._failed = self._failed or error
             return partial(self._spool, places, runs, error)
@@ -74,15 +74,16 @@ class Keeper:
         self, places: Sequence[int], runs: Sequence[RunRecord], refusal: TrackingError
     ) -> list[str]:
         """Keep what the store did not take of ``runs``."""
-        if self._parent is None:
+        parent = self._parent()
+        if parent is None:
             raise refusal
         written = list(refusal.written) or [""] * len(runs)
         left = [at for at, run_id in enumerate(written) if not run_id]
         if left:
             try:
-                file = spool.write(self._parent, [runs[at] for at in left])
+                file = spool.write(parent, [runs[at] for at in left])
             except OSError as error:
-                why = f"it could not be kept in {spool.folder(self._parent)} either ({error})"
+                why = f"it could not be kept in {spool.folder(parent)} either ({error})"
                 raise TrackingError(f"{str(refusal).rstrip('.')}; {why}.") from error
             self._waiting[file] = [places[at] for at in left]
         return written
@@ -90,7 +91,7 @@ class Keeper:
     def deliver(self) -> Iterator[tuple[int, str]]:
         """Each run that waited, by place and id, once the store has it. Raises TrackingError."""
         for file, places in list(self._waiting.items()):
-            ids = self._tracker().stage(spool.read(file), self._parent).commit()
+            ids = self._tracker().stage(spool.read(file), self._parent()).commit()
             spool.remove(file)
             del self._waiting[file]
             yield from zip(places, ids, strict=True)

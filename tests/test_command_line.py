@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from psutil import Process
 from sklearn.datasets import load_iris
 from sweeping import children, command_of, hear_interrupts
 
@@ -571,16 +572,30 @@ def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(at_work, tmp_path):
     assert "Interrupted" in out
 
 
-def test_ctrl_c_marks_a_single_run(at_work, tmp_path):
-    process = at_work("epochs=400000000")
-    # Until the process that trains it is there.
-    while not (found := [c for c in children(process.pid) if "popen_loky" in command_of(c)]):
+def test_workers_do_not_hear_ctrl_c(at_work, tmp_path):
+    process = at_work("-m", "seed=1,2", "epochs=400000", "engine=numpy", "n_jobs=2")
+    # Two that train and one that is to draw.
+    while len(found := [c for c in children(process.pid) if "popen_loky" in command_of(c)]) < 3:
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.1)
             raise AssertionError(process.communicate())
-    # It must not hear what is the program's to handle: it would say so, in a traceback.
-    blocked = re.search(r"^SigBlk:\s+(\w+)", Path(f"/proc/{found[0]}/status").read_text(), re.M)[1]
-    assert int(blocked, 16) & 1 << (signal.SIGINT - 1)
+    # It is the program's to handle: they would say so, in a traceback each.
+    for worker in found:
+        blocked = re.search(r"^SigBlk:\s+(\w+)", Path(f"/proc/{worker}/status").read_text(), re.M)
+        assert int(blocked[1], 16) & 1 << (signal.SIGINT - 1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (130, "")
+    assert "Interrupted: 0 runs kept, 2 marked KILLED." in out.splitlines()
+
+
+def test_ctrl_c_marks_a_single_run(at_work, tmp_path):
+    process = at_work("epochs=400000000")
+    # Until it trains: all that comes before takes less than half of this.
+    while Process(process.pid).cpu_times().user < 4:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+            raise AssertionError(process.communicate())
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "")

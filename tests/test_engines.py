@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import bpexp
 from bpexp.config import (
     OPTIMIZERS,
     UNITS,
@@ -27,7 +28,7 @@ from bpexp.config import (
     Stop,
     TrainConfig,
 )
-from bpexp.engines import compiled, feed, pack, reference
+from bpexp.engines import compiled, feed, layout, machine, pack, reference
 from bpexp.engines.choose import packs
 from bpexp.sweeps.pool import train_all
 
@@ -212,6 +213,38 @@ def test_processors_do_not_change_a_bit(tmp_path, record_property):
     assert len(set(digests.values())) == 1, digests
     record_property("processors on which the bits were checked", len(PROCESSORS))
     print(f"the same bits on {len(PROCESSORS)} emulated processors, two engines each")
+
+
+@pytest.mark.long
+def test_code_that_was_cut_is_compiled_anew(tmp_path):
+    """LLVM would end the process on some such files."""
+    kept = tmp_path / machine.folder().relative_to(machine.folder().parents[1])
+    kept.mkdir(parents=True)
+    machine.advance()
+    whole = machine._file().read_bytes()
+    file = kept / machine._file().name
+    file.write_bytes(whole[: len(whole) // 2])
+    program = "import bpexp; print(bpexp.train(engine='compiled', epochs=9).losses.tobytes().hex())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ours = bpexp.train(engine="numpy", epochs=9, numerics="exact").losses.tobytes().hex()
+    assert done.stdout.strip() == ours
+    code = file.read_bytes()
+    assert hashlib.sha256(code[machine.DIGEST :]).digest() == code[: machine.DIGEST]
+    assert [f.name for f in kept.iterdir()] == [file.name]
+
+
+def test_the_kernel_takes_no_array_of_another_kind():
+    values = [
+        np.zeros((1,) * int(kind[-2]), kind.partition("[")[0]) if "[" in kind else 0
+        for kind in layout.PARAMETERS.values()
+    ]
+    for at, wrong in ((0, np.zeros(1)), (7, np.zeros((2, 2)).T[:1]), (8, np.zeros((1, 1)))):
+        with pytest.raises(TypeError, match=r"^the kernel takes \w+\[\d\] in C order, got"):
+            machine.advance()(*values[:at], wrong, *values[at + 1 :])
 
 
 def test_a_seeds_initial_weights_do_not_change_with_the_batch_size():

@@ -4,21 +4,12 @@ import math
 from dataclasses import fields
 from typing import Any
 
-import numba
 import numpy as np
 
-from bpexp.engines import cache
+from bpexp.engines import layout, machine
+from bpexp.engines.layout import LANES
 from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
 from bpexp.typing import Array
-
-# numba reads this setting where a function is decorated; it is put back at once.
-_settings: Any = numba.config
-_before, _settings.CACHE_DIR = _settings.CACHE_DIR, str(cache.folder())
-try:
-    from bpexp.engines import kernel
-    from bpexp.engines.vectors import LANES
-finally:
-    _settings.CACHE_DIR = _before
 
 
 def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:
@@ -85,19 +76,19 @@ def _advance(
     else:
         spare = n_strips * LANES - orders.shape[-1]
         orders = np.concatenate([orders, *[orders[..., :1]] * spare], axis=-1)
-    done = kernel.advance(
+    done = machine.advance()(
         np.array(network.sizes),
-        np.array([kernel.ACTIVATIONS.index(name) for name in network.functions]),
-        kernel.LOSSES.index(network.loss),
-        kernel.ERRORS.index(network.error),
+        np.array([layout.ACTIVATIONS.index(name) for name in network.functions]),
+        layout.LOSSES.index(network.loss),
+        layout.ERRORS.index(network.error),
         network.dead_zone, network.offset, network.bias_input,
         problem.X, problem.X.reshape(-1), problem.Y,
-        kernel.RULES.index(problem.rule), problem.divisor,
+        layout.RULES.index(problem.rule), problem.divisor,
         problem.decays, problem.batch_size, block, factors, orders, watch,
         strips.parameters, strips.slots, strips.settings, strips.lr, strips.decay,
         strips.stop_loss, strips.stop_correct, strips.patience, strips.best, strips.waited,
         strips.outputs, losses, endings, stopped,
-        aligned((kernel.work_rows(network.sizes, len(problem.X), n_strips, block), LANES)),
+        aligned((layout.work_rows(network.sizes, len(problem.X), n_strips, block), LANES)),
         np.zeros((3, len(network.sizes)), np.int64),
     )  # fmt: skip
     left = stopped if endings.any() else strips.parameters

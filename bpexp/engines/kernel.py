@@ -9,15 +9,14 @@ processor's first caches. Nothing is reordered or fused, so the bits are those o
 # What numba compiles is typed by numba.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
-import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numba
 import numpy as np
 from numba.extending import register_jitable
 
-from bpexp.engines.vectors import LANES, all_of, broadcast, load, store
+from bpexp.engines.layout import ACTIVATIONS, ERRORS, LANES, LOSSES, RECENT, RULES
+from bpexp.engines.vectors import all_of, broadcast, load, store
 from bpexp.nn import activations, elementary, losses, optimizers
 from bpexp.nn.elementary import (
     MODERATE,
@@ -32,18 +31,12 @@ from bpexp.nn.elementary import (
 )
 from bpexp.nn.ieee import where
 
-ACTIVATIONS = ("sigmoid", "symmetric_sigmoid", "tanh", "softsign", "relu", "identity", "softmax")
-SIGMOID, SYMMETRIC, TANH, SOFTSIGN, RELU, IDENTITY, SOFTMAX = range(7)
-LOSSES = ("half_squared", "cross_entropy")
-HALF_SQUARED, CROSS_ENTROPY = range(2)
-ERRORS = ("linear", "arctanh")
-LINEAR, ARCTANH = range(2)
-RULES = ("gradient_descent", "momentum", "nesterov", "rmsprop", "adam", "rprop", "quickprop")
-DESCENT, MOMENTUM, NESTEROV, RMSPROP, ADAM, RPROP, QUICKPROP = range(7)
+SIGMOID, SYMMETRIC, TANH, SOFTSIGN, RELU, IDENTITY, SOFTMAX = range(len(ACTIVATIONS))
+HALF_SQUARED, CROSS_ENTROPY = range(len(LOSSES))
+LINEAR, ARCTANH = range(len(ERRORS))
+DESCENT, MOMENTUM, NESTEROV, RMSPROP, ADAM, RPROP, QUICKPROP = range(len(RULES))
 RUNNING, CONVERGED, STALLED, DIVERGED = range(4)
 NO_PATIENCE = 2**62
-RECENT = 8
-"""Epochs whose losses are turned from rows to columns at once: a cache line of each lane's."""
 
 for module in (elementary, activations, losses, optimizers):
     for formula in vars(module).copy().values():
@@ -462,14 +455,6 @@ def backward(
                     store(D, r, load(D, r) * (slope(load(A, r), functions[i - 1]) + offset))
 
 
-def work_rows(sizes: Sequence[int], n_samples: int, n_strips: int, block_size: int) -> int:
-    """Rows of room that ``advance`` needs: for its blocks, gradient, targets, losses and count."""
-    n_parameters = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
-    block = (2 * sum(sizes) + sizes[-1]) * block_size
-    return block + n_parameters + n_samples * sizes[-1] + RECENT * n_strips + 1
-
-
-@numba.njit(cache=True, **options)
 def advance(
     sizes, functions, loss, error, dead_zone, offset, bias_input,
     X, x, Y, rule, divisor, decays, batch_size, block_size, factors, orders, watch,
@@ -483,8 +468,8 @@ def advance(
     ``stopped`` are filled in; see ``problem.Progress``. Only with ``watch`` are the parameters
     looked at after every epoch for ones not finite. Samples are taken in blocks of
     ``block_size`` within a batch; row ``u * block_size + s`` of A and D is unit u's for the
-    block's sample s. ``x`` is X in one row; ``work`` is room for ``work_rows`` rows, ``places``
-    zeros, (3, layers + 1).
+    block's sample s. ``x`` is X in one row; ``work`` is room for ``layout.work_rows`` rows,
+    ``places`` zeros, (3, layers + 1).
     """
     n_strips, P = parameters.shape[:2]
     S, F = X.shape

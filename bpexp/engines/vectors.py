@@ -20,11 +20,10 @@ from numba.core.typeconv.castgraph import Conversion
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, lower_cast, models, overload, register_model
 
+from bpexp.engines.layout import LANES
 from bpexp.nn import ieee
 
 intrinsic: Any = extending.intrinsic
-LANES = 32
-"""Numbers in a vector: four of the widest processor's, which works on one while others wait."""
 
 
 class Vector(types.Type):

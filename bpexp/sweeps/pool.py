@@ -28,15 +28,11 @@ def train_all(
 ) -> Iterator[list[Indexed]]:
     """The results of each pack with their places in ``configs``, as packs are done.
 
-    The compiled engine leaves Python's lock, so threads serve; the rest goes to processes. A
-    compiled run by itself does, too: loading the engine takes the lock for a second, in which
-    this process opens the store.
+    The compiled engine leaves Python's lock, so threads serve; the rest goes to processes.
     """
     compiled = [pack for pack in packs if pack.engine == "compiled"]
     others = [pack for pack in packs if pack.engine != "compiled"]
-    if len(configs) == 1 and compiled:
-        yield [_alone(0, configs[0], "compiled")]
-    elif compiled:
+    if compiled:
         yield from _by_threads(compiled, configs, workers(n_jobs))
     if len(others) == 1 or workers(n_jobs) == 1:
         yield from (attempt(pack.runs, configs, load_engine(pack.engine)) for pack in others)

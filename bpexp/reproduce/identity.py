@@ -18,6 +18,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -75,10 +76,12 @@ def _joined(config: TrainConfig, names: Iterable[str]) -> str:
 
 
 def _part(value: Any) -> str:
-    # Numbers that a sweep varies are not worth remembering, and 1 and 1.0 would share a place.
+    # Numbers that a sweep varies are not worth remembering.
     return repr(value) if type(value) in (int, float) else _remembered(value)
 
 
+# 1 and 1.0 would share a place, but what the schema calls real is never whole.
+@lru_cache(maxsize=1024)
 def _remembered(value: Any) -> str:
     return json.dumps(_spare(value), sort_keys=True, separators=(",", ":"))
 

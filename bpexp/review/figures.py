@@ -49,12 +49,16 @@ def summary(curves: Sequence[tuple[str, Curve]], mapped: HeatMap | None) -> "Fig
     """Loss curves by their runs' names, the best first, and beside them a map, if there is one."""
     from matplotlib.figure import Figure
 
-    two = mapped is not None
-    figure = Figure(figsize=(11 if two else 6.5, 4.2), layout="constrained")
-    axes = figure.subplots(1, 2 if two else 1, squeeze=False)[0]
-    _curves(axes[0], curves)
-    if mapped is not None:
-        _heat_map(figure, axes[1], mapped)
+    if mapped is None:
+        # To lay out what always fits takes as long as to draw it.
+        figure = Figure(figsize=(6.5, 4.2))
+        figure.subplots_adjust(left=0.12, right=0.98, bottom=0.12, top=0.92)
+        _curves(figure.subplots(), curves)
+        return figure
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _curves(left, curves)
+    _heat_map(figure, right, mapped)
     return figure
 
 

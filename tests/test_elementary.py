@@ -37,7 +37,10 @@ CASES = {
         mpmath.log, 1,
     ),
     "log1p": (lambda rng: np.abs(spread(rng, 0.0, 1.0)), mpmath.log1p, 3),
-    "sigmoid": (lambda rng: spread(rng, -745.5, 40.0), lambda z: 1 / (1 + mpmath.exp(-z)), 3),
+    "sigmoid": (
+        lambda rng: np.concatenate([spread(rng, -745.5, 40.0), rng.uniform(-9, 9, 20_000)]),
+        lambda z: 1 / (1 + mpmath.exp(-z)), 3,
+    ),
     "tanh": (
         lambda rng: np.concatenate([spread(rng, -25.0, 25.0), rng.uniform(-1, 1, 4000)]),
         mpmath.tanh, 3,
@@ -63,7 +66,7 @@ def test_it_is_the_correctly_rounded_value_to_so_many_ulp(name):
         ("exp_of_negative", {-np.inf: 0.0, -746.0: 0.0, -0.0: 1.0}),
         ("log", {0.0: -np.inf, np.inf: np.inf, 1.0: 0.0}),
         ("log1p", {0.0: 0.0, 5e-324: 5e-324, 2.0**-53: 2.0**-53, 1.0: math.log(2.0)}),
-        ("sigmoid", {-np.inf: 0.0, np.inf: 1.0, 0.0: 0.5}),
+        ("sigmoid", {-np.inf: 0.0, -746.0: 0.0, 1e308: 1.0, np.inf: 1.0, 0.0: 0.5}),
         ("tanh", {-np.inf: -1.0, np.inf: 1.0, 0.0: 0.0}),
     ],
 )

@@ -11,29 +11,21 @@
 static inline double from_bits(int64_t bits) { double x; memcpy(&x, &bits, 8); return x; }
 static inline int64_t to_bits(double x) { int64_t bits; memcpy(&bits, &x, 8); return bits; }
 
-/* 1 / (1 + e^-z), by e^-|z|; see bpexp/nn/elementary.py for the formula. */
-static inline double sigmoid(double z) {
-    double x = -fabs(z), bounded = x < -746.0 ? -746.0 : x;
-    double moved = bounded * 1.4426950408889634 + 6755399441055744.0;
+/* 1 / (1 + e^-z) for |z| <= 700; see bpexp/nn/elementary.py for the formula. */
+static inline double moderate(double z) {
+    double moved = z * -1.4426950408889634 + 6755399441055744.0;
     double n = moved - 6755399441055744.0;
-    double high = bounded - n * 0x1.62e42fee00000p-1, low = n * 0x1.a39ef35793c76p-33;
-    double r = high - low, lost = (high - r) - low;
-    double p = (1.0 / 6227020800.0) * r + (1.0 / 479001600.0);
-    p = p * r + (1.0 / 39916800.0);
-    p = p * r + (1.0 / 3628800.0);
-    p = p * r + (1.0 / 362880.0);
-    p = p * r + (1.0 / 40320.0);
-    p = p * r + (1.0 / 5040.0);
-    p = p * r + (1.0 / 720.0);
-    p = p * r + (1.0 / 120.0);
-    p = p * r + (1.0 / 24.0);
-    p = p * r + (1.0 / 6.0);
-    p = p * r + (1.0 / 2.0);
-    double y = 1.0 + (r + (lost + r * r * p));
-    uint64_t shifted = (uint64_t)(to_bits(moved) + 100) << 52;
-    double e = from_bits((int64_t)((uint64_t)to_bits(y) + shifted)) * 0x1p-100;
-    e = x == x ? e : x;
-    return (z < 0.0 ? e : 1.0) / (1.0 + e);
+    double r = (z + n * 0x1.62e42fee00000p-1) + n * 0x1.a39ef35793c76p-33, square = r * r;
+    double even = 0x1.28976ec7406a1p-22 * square + 0x1.a019b394213f2p-16;
+    even = even * square + 0x1.6c16c17a0155cp-10;
+    even = even * square + 0x1.5555555553b06p-5;
+    even = even * square + 0.5;
+    double odd = 0x1.8abb893d50ae4p-26 * square + 0x1.71f4b267147d8p-19;
+    odd = odd * square + 0x1.a019f7c4ff508p-13;
+    odd = odd * square + 0x1.11111112d2f2ep-7;
+    odd = odd * square + 0x1.5555555554eb3p-3;
+    double y = 1.0 + (square * (even - r * odd) - r);
+    return 1.0 / (1.0 + from_bits((int64_t)((uint64_t)to_bits(y) + ((uint64_t)to_bits(moved) << 52))));
 }
 
 #define EACH for (int k = 0; k < L; k++)
@@ -51,14 +43,14 @@ void train(double (*restrict w)[L], const double (*restrict X)[F], const double 
                 EACH {
                     double z = X[s][0] * W1[j][k];
                     for (int i = 1; i < F; i++) z += X[s][i] * W1[i * H + j][k];
-                    A[j][s][k] = sigmoid(z + b1[j][k]);
+                    A[j][s][k] = moderate(z + b1[j][k]);
                 }
         for (int j = 0; j < O; j++)
             for (int s = 0; s < S; s++)
                 EACH {
                     double z = A[0][s][k] * W2[j][k];
                     for (int i = 1; i < H; i++) z += A[i][s][k] * W2[i * O + j][k];
-                    B[j][s][k] = sigmoid(z + b2[j][k]);
+                    B[j][s][k] = moderate(z + b2[j][k]);
                 }
         for (int s = 0; s < S; s++) {
             for (int j = 0; j < O; j++)

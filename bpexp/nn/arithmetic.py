@@ -13,7 +13,7 @@ import numpy as np
 from bpexp.nn import elementary
 from bpexp.typing import Array
 
-VERSIONS = {"exact": 2, "native": 3}
+VERSIONS = {"exact": 3, "native": 3}
 """Part of every run's identity: raised when a change moves a bit of any result."""
 
 
@@ -57,6 +57,13 @@ def _softmax_in_order(Z: Array) -> Array:
     return out
 
 
+def _exact_sigmoid(z: Array) -> Array:
+    """In fewer steps where no element needs the more."""
+    moderate = (np.abs(z) <= elementary.MODERATE).all()
+    out: Array = (elementary.sigmoid_of_moderate if moderate else elementary.sigmoid)(z)
+    return out
+
+
 def _matmul_by_blas(A: Array, B: Array) -> Array:
     """One lane at most: what is packed is exact."""
     if A.ndim == 2:
@@ -90,7 +97,7 @@ def _native_sigmoid(z: Array) -> Array:
 
 EXACT = Arithmetic(
     _matmul_in_order, _sum_in_order, _softmax_in_order,
-    elementary.exp, elementary.log, elementary.log1p, elementary.sigmoid, elementary.tanh,
+    elementary.exp, elementary.log, elementary.log1p, _exact_sigmoid, elementary.tanh,
 )  # fmt: skip
 """The same bits on every processor: sums in index order, own elementary functions."""
 

@@ -55,10 +55,8 @@ def check(config: TrainConfig, engine: str) -> None:
 def load_engine(name: str) -> Engine:
     """The engine of that name."""
     if name == "compiled":
-        from bpexp.engines import compiled, machine
+        from bpexp.engines import compiled
 
-        # Here, not by the first of several threads.
-        machine.advance()
         return compiled.advance
     from bpexp.engines import reference
 
@@ -74,7 +72,7 @@ def _auto(configs: Sequence[TrainConfig], groups: dict[TrainConfig, list[int]]) 
         shape = pack.network(config, load(config.data))
         calls = 150 + 3 * (len(load(config.data).X) + sum(shape.sizes))
         seconds += config.epochs * calls * 1e-6 * (1 + len(group) / 64)
-    from bpexp.engines.machine import is_compiled
+    from bpexp.engines.general import is_compiled
 
     wait = START_UP if is_compiled() else COMPILATION
     return "compiled" if seconds > wait else "numpy"

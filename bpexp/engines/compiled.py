@@ -1,23 +1,26 @@
-"""The compiled engine: the kernel's loops on the arrays of a problem and its lanes."""
+"""The compiled engine: code for the one problem where that is small, else the kernel's loops."""
 
-import math
 from dataclasses import fields
-from typing import Any
 
 import numpy as np
 
-from bpexp.engines import layout, machine
+from bpexp.engines import general, layout, traced
 from bpexp.engines.layout import LANES
 from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
+from bpexp.engines.strips import aligned, in_lanes, in_strips
 from bpexp.typing import Array
 
 
 def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:
     """See ``problem.Engine``; exact arithmetic only."""
+    if orders is None:
+        progress = traced.advance(problem, lanes, factors)
+        if progress is not None:
+            return progress
     strips = _in_strips(lanes)
     progress = _advance(problem, strips, len(lanes.run), factors, orders, watch=False)
     ended = progress.endings != Ending.RUNNING
-    left = np.where(ended, progress.stopped, _in_lanes(strips.parameters, lanes.parameters))
+    left = np.where(ended, progress.stopped, in_lanes(strips.parameters, lanes.parameters))
     if not np.isfinite(left).all():
         # A parameter that is not finite stays so: the epoch that broke it is among these,
         # which are run once more with a look at the parameters after each.
@@ -25,43 +28,12 @@ def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | N
         progress = _advance(problem, strips, len(lanes.run), factors, orders, watch=True)
     for f in fields(lanes):
         array = getattr(lanes, f.name)
-        array[:] = _in_lanes(getattr(strips, f.name), array)
+        array[:] = in_lanes(getattr(strips, f.name), array)
     return progress
 
 
 def _in_strips(lanes: Lanes) -> Lanes:
-    """A copy, every array (strips, rows, LANES); filled up with the first lane."""
-    n = len(lanes.run)
-    n_strips = -(-n // LANES)
-    copies: dict[str, Any] = {}
-    for f in fields(lanes):
-        array = getattr(lanes, f.name)
-        array = array.reshape(math.prod(array.shape[:-1]), n)
-        padded = np.empty((len(array), n_strips * LANES), array.dtype)
-        padded[:, :n] = array
-        padded[:, n:] = array[:, :1]
-        copies[f.name] = aligned((n_strips, len(array), LANES), array.dtype)
-        copies[f.name][:] = padded.reshape(-1, n_strips, LANES).swapaxes(0, 1)
-    return Lanes(**copies)
-
-
-def _in_lanes(strips: Any, like: Any) -> Any:
-    """The array that ``strips`` was made of, in the shape of ``like``."""
-    n_strips, rows, _ = strips.shape
-    padded = strips.swapaxes(0, 1).reshape(rows, n_strips * LANES)
-    return padded[:, : like.shape[-1]].reshape(like.shape)
-
-
-LINE = 8
-"""Numbers in a cache line."""
-
-
-def aligned(shape: tuple[int, ...], dtype: Any = np.float64) -> Any:
-    """An empty array of 8-byte numbers that begins with a cache line."""
-    size = math.prod(shape)
-    raw = np.empty(size + LINE, dtype)
-    start = -(raw.ctypes.data // 8) % LINE
-    return raw[start : start + size].reshape(shape)
+    return Lanes(*(in_strips(getattr(lanes, f.name), LANES) for f in fields(lanes)))
 
 
 def _advance(
@@ -76,7 +48,7 @@ def _advance(
     else:
         spare = n_strips * LANES - orders.shape[-1]
         orders = np.concatenate([orders, *[orders[..., :1]] * spare], axis=-1)
-    done = machine.advance()(
+    done = general.advance(
         np.array(network.sizes),
         np.array([layout.ACTIVATIONS.index(name) for name in network.functions]),
         layout.LOSSES.index(network.loss),

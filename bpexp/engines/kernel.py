@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numba.extending import register_jitable
 
-from bpexp.engines.layout import ACTIVATIONS, ERRORS, LANES, LOSSES, RECENT, RULES
+from bpexp.engines.layout import ACTIVATIONS, ERRORS, LANES, LOSSES, NO_PATIENCE, RECENT, RULES
 from bpexp.engines.vectors import all_of, broadcast, load, store
 from bpexp.nn import activations, elementary, losses, optimizers
 from bpexp.nn.elementary import (
@@ -36,7 +36,6 @@ HALF_SQUARED, CROSS_ENTROPY = range(len(LOSSES))
 LINEAR, ARCTANH = range(len(ERRORS))
 DESCENT, MOMENTUM, NESTEROV, RMSPROP, ADAM, RPROP, QUICKPROP = range(len(RULES))
 RUNNING, CONVERGED, STALLED, DIVERGED = range(4)
-NO_PATIENCE = 2**62
 
 for module in (elementary, activations, losses, optimizers):
     for formula in vars(module).copy().values():

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 LANES = 32
 """Numbers in a vector: four of the widest processor's, which works on one while others wait."""
+NO_PATIENCE = 2**62
+"""Epochs that a lane without the rule is given."""
 RECENT = 8
 """Epochs whose losses are turned from rows to columns at once: a cache line of each lane's."""
 

@@ -17,6 +17,7 @@ from bpexp.config import Model, Optimizer, Rprop, Stop, TrainConfig
 from bpexp.data import Dataset, load
 from bpexp.data.dataset import accuracy
 from bpexp.engines import feed
+from bpexp.engines.layout import NO_PATIENCE
 from bpexp.engines.problem import Engine, Lanes, Problem
 from bpexp.engines.train import train
 from bpexp.engines.validation import Watch
@@ -29,7 +30,6 @@ from bpexp.nn.optimizers import RULES
 from bpexp.results import Outcome, TrainResult
 from bpexp.typing import Array
 
-NO_PATIENCE = 2**62
 SMALL = 2**15
 """Multiplications of a forward pass up to which numerics=auto means exact."""
 

@@ -226,7 +226,11 @@ def test_code_that_was_cut_is_compiled_anew(tmp_path):
     whole = machine.file_of(name).read_bytes()
     file = kept / machine.file_of(name).name
     file.write_bytes(whole[: len(whole) // 2])
-    program = "import bpexp; print(bpexp.train(engine='compiled', epochs=9, model__bias_input=3.0).losses.tobytes().hex())"
+    program = (
+        "import bpexp\n"
+        "result = bpexp.train(engine='compiled', epochs=9, model__bias_input=3.0)\n"
+        "print(result.losses.tobytes().hex())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
         capture_output=True, text=True, timeout=300,

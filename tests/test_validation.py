@@ -48,7 +48,7 @@ def test_each_look_is_the_loss_on_rows_that_are_not_trained_on(numerics):
 
 def test_the_weights_of_the_lowest_validation_loss_are_kept_and_tested():
     data = {**IRIS["data"], "test_fraction": 0.2}
-    wild = {**SMALL, "data": data, "lr": 2.0, "seed": 1}
+    wild = {**SMALL, "data": data, "lr": 2.0, "seed": 6}
     result = bpexp.train(**wild)
     best = int(result.validation.losses.argmin())
     assert best + 1 < len(result.validation.losses)

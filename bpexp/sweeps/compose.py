@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, Sweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -149,8 +149,11 @@ def _is_alone(override: Override) -> bool:
 
 
 def _interpolates(value: Any) -> bool:
+    """Or holds a sweep, which Hydra refuses in a list."""
     if isinstance(value, str):
         return "${" in value
+    if isinstance(value, Sweep):
+        return True
     if isinstance(value, dict):
         return any(_interpolates(item) for item in value.values())
     return isinstance(value, list) and any(_interpolates(item) for item in value)

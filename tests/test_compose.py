@@ -119,7 +119,8 @@ GROUPS = [
     "++data=xor", "data@data:extra=xor", "+study=seed_lottery", "~optimizer@optimizer",
     "hydra/launcher=basic", "hydra/launcher=nothing", "optimizer={name:adam}", "data=3",
     "extra.low=2",
-    "data=xor,parity", "lr=[shuffle(1,2)]", "+optimizer@other.deep=adam", "other.deep.beta1=0.5", "study.trials=3",
+    "lr=[shuffle(1,2)]", "data=xor,parity", "+optimizer@other.deep=adam",
+    "other.deep.beta1=0.5", "study.trials=3",
 ]  # fmt: skip
 overrides = st.lists(settings_ | st.sampled_from(GROUPS), max_size=5)
 # What people type mostly: such lists go the quick way.

@@ -59,6 +59,22 @@ def test_it_is_the_correctly_rounded_value_to_so_many_ulp(name):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", ["exp", "sigmoid", "tanh"])
+def test_the_error_is_so_many_ulp_where_it_is_largest(name):
+    """Of the real value, not of the float next to it: at the edges of the reduction, and where
+    the exponential is close to 1.
+    """
+    _, exact, most = CASES[name]
+    rng = np.random.default_rng(4)
+    halves = rng.integers(-1000, 50, 6000) + 0.5
+    edges = halves * math.log(2.0) * (1.0 + rng.uniform(-3e-6, 3e-6, 6000))
+    x = np.concatenate([edges / (2.0 if name == "tanh" else 1.0), rng.uniform(-0.4, 0.4, 6000)])
+    for value, got in zip(x, getattr(elementary, name)(x), strict=True):
+        real = exact(mpmath.mpf(float(value)))
+        assert abs(float(got) - real) <= most * float(np.spacing(abs(float(real)))), value
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(
     ("name", "ends"),
     [

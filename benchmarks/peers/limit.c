@@ -16,14 +16,15 @@ static inline double moderate(double z) {
     double moved = z * -1.4426950408889634 + 6755399441055744.0;
     double n = moved - 6755399441055744.0;
     double r = (z + n * 0x1.62e42fee00000p-1) + n * 0x1.a39ef35793c76p-33, square = r * r;
-    double even = 0x1.28976ec7406a1p-22 * square + 0x1.a019b394213f2p-16;
-    even = even * square + 0x1.6c16c17a0155cp-10;
-    even = even * square + 0x1.5555555553b06p-5;
+    double even = 0x1.20d163ff16b78p-29 * square + 0x1.27e40bf330d54p-22;
+    even = even * square + 0x1.a01a01fc80ec0p-16;
+    even = even * square + 0x1.6c16c16c07eb9p-10;
+    even = even * square + 0x1.555555555556fp-5;
     even = even * square + 0.5;
-    double odd = 0x1.8abb893d50ae4p-26 * square + 0x1.71f4b267147d8p-19;
-    odd = odd * square + 0x1.a019f7c4ff508p-13;
-    odd = odd * square + 0x1.11111112d2f2ep-7;
-    odd = odd * square + 0x1.5555555554eb3p-3;
+    double odd = 0x1.af7a37519fdf6p-26 * square + 0x1.71dde7b1ba377p-19;
+    odd = odd * square + 0x1.a01a01b6f4bacp-13;
+    odd = odd * square + 0x1.111111110e335p-7;
+    odd = odd * square + 0x1.555555555555dp-3;
     double y = 1.0 + (square * (even - r * odd) - r);
     return 1.0 / (1.0 + from_bits((int64_t)((uint64_t)to_bits(y) + ((uint64_t)to_bits(moved) << 52))));
 }

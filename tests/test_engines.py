@@ -293,6 +293,23 @@ def test_xor_is_traced_and_what_is_large_or_has_a_choice_is_not():
         assert not traced.suits(replace(xor, **other), 4, 4, "gradient_descent")
 
 
+def test_where_nothing_is_compiled_small_networks_are_not_left_to_numpy(tmp_path):
+    """The kernel for all shapes takes as long to compile as NumPy for hundreds of such runs."""
+    program = (
+        "from bpexp.api import _compose\n"
+        "from bpexp.sweeps import plan\n"
+        "from bpexp.engines.choose import packs\n"
+        "for other in ({}, {'stop': {'loss': 0.01}}, {'optimizer': 'rprop'}):\n"
+        "    made = plan.make([_compose({'seed': seed} | other) for seed in range(50)])\n"
+        "    print({pack.engine for pack in packs(made.configs, 'auto', 2)})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["{'compiled'}", "{'numpy'}", "{'numpy'}"], done.stderr
+
+
 def test_the_kernel_takes_no_array_of_another_kind():
     values = [
         np.zeros((1,) * int(kind[-2]), kind.partition("[")[0]) if "[" in kind else 0

@@ -15,7 +15,7 @@ WIDTH = 128
 HISTORY = 2**23
 """Losses of a pack at most, unless it is a single run: 64 MiB."""
 START_UP, COMPILATION = 0.1, 13.0
-"""Seconds the compiled engine takes to load, and to compile where it never has been."""
+"""Seconds the compiled engine takes to load, and to compile its kernel where it never has."""
 
 
 class Pack(NamedTuple):
@@ -67,12 +67,14 @@ def _auto(configs: Sequence[TrainConfig], groups: dict[TrainConfig, list[int]]) 
     """Compiled where that is sooner done, by a rough count of NumPy's calls."""
     if importlib.util.find_spec("numba") is None:
         return "numpy"
-    seconds = 0.0
-    for config, group in groups.items():
-        shape = pack.network(config, load(config.data))
-        calls = 150 + 3 * (len(load(config.data).X) + sum(shape.sizes))
-        seconds += config.epochs * calls * 1e-6 * (1 + len(group) / 64)
-    from bpexp.engines.general import is_compiled
+    from bpexp.engines import compiled
 
-    wait = START_UP if is_compiled() else COMPILATION
+    seconds = wait = 0.0
+    for config, group in groups.items():
+        n_samples = len(load(config.data).X)
+        shape = pack.network(config, load(config.data))
+        calls = 150 + 3 * (n_samples + sum(shape.sizes))
+        seconds += config.epochs * calls * 1e-6 * (1 + len(group) / 64)
+        is_ready = compiled.is_ready([configs[run] for run in group], shape, n_samples)
+        wait = max(wait, START_UP if is_ready else COMPILATION)
     return "compiled" if seconds > wait else "numpy"

@@ -1,13 +1,16 @@
 """The compiled engine: code for the one problem where that is small, else the kernel's loops."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
 
+from bpexp.config import TrainConfig
 from bpexp.engines import general, layout, traced
 from bpexp.engines.layout import LANES
 from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
 from bpexp.engines.strips import aligned, in_lanes, in_strips
+from bpexp.nn.network import Network
 from bpexp.typing import Array
 
 
@@ -30,6 +33,18 @@ def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | N
         array = getattr(lanes, f.name)
         array[:] = in_lanes(getattr(strips, f.name), array)
     return progress
+
+
+def is_ready(configs: Sequence[TrainConfig], network: Network, n_samples: int) -> bool:
+    """Whether nothing is to be compiled for runs of one ``pack.key`` but what takes a tenth of a
+    second.
+    """
+    if general.is_compiled():
+        return True
+    first, stops = configs[0], {config.stop for config in configs}
+    no_rules = all((s.loss, s.correct, s.patience) == (None, None, None) for s in stops)
+    batch_size = first.batch_size or n_samples
+    return no_rules and traced.suits(network, n_samples, batch_size, first.optimizer.name)
 
 
 def _in_strips(lanes: Lanes) -> Lanes:

@@ -40,8 +40,8 @@ _lock = threading.Lock()
 
 def suits(network: Network, n_samples: int, batch_size: int, rule: str) -> bool:
     """Whether such a problem can be traced, and gains by it."""
-    weights = sum(a * b for a, b in zip(network.sizes[:-1], network.sizes[1:], strict=True))
-    operations = n_samples * (36 * sum(network.sizes[1:]) + 6 * weights)
+    units = sum(network.sizes[1:])
+    operations = n_samples * (36 * units + 6 * (network.n_parameters - units))
     plain = (network.loss, network.error, network.dead_zone) == ("half_squared", "linear", 0.0)
     smooth = ACTIVATIONS.issuperset(network.functions) and rule in SMOOTH_RULES
     return plain and smooth and batch_size >= n_samples and operations <= LARGEST

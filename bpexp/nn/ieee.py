@@ -1,7 +1,8 @@
 """What the exact formulas need beside + - * /: a choice, and a float's bits.
 
-The formulas of this package run on arrays here and are compiled for vectors of lanes by
-``engines.kernel``; ``engines.vectors`` gives these three names their compiled meaning.
+The formulas of this package run on arrays here, are compiled for vectors of lanes by
+``engines.kernel``, and written down by ``engines.traced``; ``engines.vectors`` and
+``engines.symbols`` give these three names their meaning there.
 """
 
 from functools import singledispatch

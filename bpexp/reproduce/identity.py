@@ -80,7 +80,7 @@ def _part(value: Any) -> str:
     return repr(value) if type(value) in (int, float) else _remembered(value)
 
 
-# 1 and 1.0 would share a place, but what the schema calls real is never whole.
+# 1 and 1.0 would share a place, but the schema makes each setting always one of them.
 @lru_cache(maxsize=1024)
 def _remembered(value: Any) -> str:
     return json.dumps(_spare(value), sort_keys=True, separators=(",", ":"))

@@ -98,7 +98,7 @@ class Composer:
             raw: Any = OmegaConf.to_container(self._load(overrides))
         except (HydraException, OmegaConfBaseException, ValueError):
             return None
-        return None if _interpolates(raw) else raw
+        return None if _is_hydras(raw) else raw
 
     def _load(self, overrides: Sequence[str]) -> DictConfig:
         config = self._loader.load_sweep_config(self._master, list(overrides))
@@ -144,19 +144,19 @@ def _is_alone(override: Override) -> bool:
     return (
         override.is_sweep_override()
         or override.get_key_element() == "hydra.searchpath"
-        or _interpolates(override.value())
+        or _is_hydras(override.value())
     )
 
 
-def _interpolates(value: Any) -> bool:
-    """Or holds a sweep, which Hydra refuses in a list."""
+def _is_hydras(value: Any) -> bool:
+    """Whether it interpolates, or holds a sweep, which Hydra refuses in a list."""
     if isinstance(value, str):
         return "${" in value
     if isinstance(value, Sweep):
         return True
     if isinstance(value, dict):
-        return any(_interpolates(item) for item in value.values())
-    return isinstance(value, list) and any(_interpolates(item) for item in value)
+        return any(_is_hydras(item) for item in value.values())
+    return isinstance(value, list) and any(_is_hydras(item) for item in value)
 
 
 def _can_be_parted(parts: Sequence[Part]) -> bool:

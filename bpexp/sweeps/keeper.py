@@ -51,11 +51,9 @@ class Keeper:
             raise TrackingError(str(self._failed))
 
     def _commit(self, batch: Batch) -> list[str]:
-        try:
-            self._check()
-        except TrackingError:
+        if self._failed is not None:
             batch.discard()
-            raise
+        self._check()
         try:
             return batch.commit()
         except TrackingError as error:

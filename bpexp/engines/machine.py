@@ -77,6 +77,11 @@ def linked(code: bytes, entry: str, result: Any, arguments: Sequence[Any]) -> An
     return function
 
 
+def has(feature: str) -> bool:
+    """Whether the processor that code is made for has it."""
+    return f"+{feature}" in _asked()[1].split(",")
+
+
 def _asked() -> tuple[str, str]:
     """The processor's name and features, or the ones that numba is told to assume."""
     name = os.environ.get("NUMBA_CPU_NAME")

@@ -1,0 +1,144 @@
+"""Wide layers: one run at a time, in vectors of a layer's units.
+
+The code is that of ``layerwise``, compiled for the one shape of network in a fraction of a second.
+"""
+
+import ctypes
+import hashlib
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bpexp.engines import layerwise, machine
+from bpexp.engines.layerwise import full, size
+from bpexp.engines.layout import NO_PATIENCE
+from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
+from bpexp.engines.reference import judge
+from bpexp.engines.strips import aligned
+from bpexp.nn.network import Network
+from bpexp.typing import Array
+
+_lock = threading.Lock()
+
+
+def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:
+    """See ``problem.Engine``; exact arithmetic only."""
+    rules = (lanes.stop_loss >= 0.0) | (lanes.stop_correct > 0.0) | (lanes.patience < NO_PATIENCE)
+    # Where a rule may end a run, the world is looked at after every epoch.
+    step, done, epochs = (1 if rules.any() else len(factors)), 0, len(factors)
+    losses, state = np.empty((epochs, len(lanes.run))), _padded(problem, lanes)
+    train = _trained_by(problem, lanes, orders)
+    while True:
+        before = _State(*map(np.copy, state)) if step > 1 else state
+        ran = train(state, factors[done : done + step], done, losses)
+        if ran < step:
+            # A run is broken in this epoch; the others have gone on, and are taken back.
+            for array, old in zip(state, before, strict=True):
+                array[:] = old
+            train(state, factors[done : done + ran], done, losses)
+        done += ran
+        _put_back(problem, state, lanes)
+        endings = judge(lanes, problem.Y, losses[done - 1])
+        stopped = state.stopped[:, _places(problem.network)].T
+        finite = np.isfinite(lanes.parameters)
+        if not finite.all():
+            broken = ~finite.all(axis=0) & (endings == Ending.RUNNING)
+            stopped = np.where(broken, lanes.parameters, stopped)
+            endings[broken] = Ending.DIVERGED
+        if endings.any() or done == epochs:
+            return Progress(losses[:done], endings, stopped)
+
+
+class _State(NamedTuple):
+    """Of each lane: ``parameters`` and, before the latest update, ``stopped``, (L, n_padded);
+    ``slots``, (L, n_slots, n_padded); ``outputs``, (L, n_samples, units).
+    """
+
+    parameters: Array
+    stopped: Array
+    slots: Array
+    outputs: Array
+
+
+@cache
+def _places(network: Network) -> Integers:
+    """Where each parameter is among those filled up: (n_parameters,)."""
+    start, places = 0, []
+    for n_in, n_out in network.shapes:
+        places.append(start + np.add.outer(full(n_out) * np.arange(n_in), np.arange(n_out)))
+        start += n_in * full(n_out)
+    return np.concatenate([array.ravel() for array in places])
+
+
+def _padded(problem: Problem, lanes: Lanes) -> _State:
+    places, n = _places(problem.network), len(lanes.run)
+    wide = size(problem.network)
+    parameters, slots = np.zeros((n, wide)), np.zeros((n, len(lanes.slots), wide))
+    parameters[:, places] = lanes.parameters.T
+    slots[:, :, places] = np.moveaxis(lanes.slots, -1, 0)
+    n_samples, n_outputs = problem.Y.shape
+    outputs = np.empty((n, n_samples, full(n_outputs)))
+    outputs[:, :, :n_outputs] = np.moveaxis(lanes.outputs, -1, 0)
+    return _State(parameters, np.empty_like(parameters), slots, outputs)
+
+
+def _put_back(problem: Problem, state: _State, lanes: Lanes) -> None:
+    places = _places(problem.network)
+    lanes.parameters[:] = state.parameters[:, places].T
+    lanes.slots[:] = np.moveaxis(state.slots[:, :, places], 0, -1)
+    lanes.outputs[:] = np.moveaxis(state.outputs[:, :, : problem.Y.shape[1]], 0, -1)
+
+
+def _trained_by(
+    problem: Problem, lanes: Lanes, orders: Integers | None
+) -> Callable[[_State, Array, int, Array], int]:
+    """(state, factors, first, losses) -> epochs that all lanes have run, less than there are
+    factors where one is broken; ``losses`` from row ``first`` on are written.
+    """
+    n_samples, n_outputs = problem.Y.shape
+    function = _function(problem, orders is not None)
+    Y = np.zeros((n_samples, full(n_outputs)))
+    Y[:, :n_outputs] = problem.Y
+    divisor = np.ones(size(problem.network))
+    divisor[_places(problem.network)] = problem.divisor
+    work = aligned((layerwise.room(problem.network),))
+    work[:] = 0.0
+    settings = np.ascontiguousarray(lanes.settings.T)
+
+    def train(state: _State, factors: Array, first: int, losses: Array) -> int:
+        least, curve = len(factors), np.empty(len(factors))
+        for lane in range(len(lanes.run)):
+            order = np.empty(0, np.int64)
+            if orders is not None:
+                order = np.ascontiguousarray(orders[first : first + len(factors), :, lane])
+            arrays = (
+                np.ascontiguousarray(factors), order, problem.X, Y, divisor, settings[lane],
+                *(array[lane] for array in state), curve, work,
+            )  # fmt: skip
+            done = function(
+                len(factors), n_samples, problem.batch_size, lanes.lr[lane], lanes.decay[lane],
+                *(array.ctypes.data for array in arrays),
+            )  # fmt: skip
+            losses[first : first + done, lane] = curve[:done]
+            least = min(least, done)
+        return least
+
+    return train
+
+
+def _function(problem: Problem, is_shuffled: bool) -> Any:
+    divides = bool((problem.divisor != 1.0).any())
+    shape = (problem.network, problem.rule, problem.decays, divides, is_shuffled)
+    name = f"{layerwise.ENTRY} {hashlib.sha256(repr(shape).encode()).hexdigest()}"
+    with _lock:
+        if name not in _functions:
+            code = machine.kept(name, lambda: machine.optimised(layerwise.module(*shape)))
+            arguments = [ctypes.c_int64] * 3 + [ctypes.c_double] * 2 + [ctypes.c_void_p] * 12
+            _functions[name] = machine.linked(code, layerwise.ENTRY, ctypes.c_int64, arguments)
+        return _functions[name]
+
+
+_functions: dict[str, Any] = {}

@@ -37,6 +37,7 @@ def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | N
             if last:
                 total = arithmetic.sum(np.concatenate(rows), 0)
                 losses[epoch] = loss.reported(total, *problem.Y.shape)
+                wait(lanes, losses[epoch])
                 endings = judge(lanes, problem.Y, losses[epoch])
                 stopped = lanes.parameters.copy() if endings.any() else lanes.parameters
             # 3. backward pass
@@ -68,11 +69,15 @@ def _keep(outputs: Array, order: Integers | None, batch: slice, A: Array) -> Non
         np.put_along_axis(outputs, order[batch][:, None, :], A, axis=0)
 
 
-def judge(lanes: Lanes, Y: Array, loss: Array) -> "np.ndarray[tuple[int], np.dtype[np.int8]]":
-    """How each lane stands after its forward pass; moves ``best`` and ``waited`` on."""
+def wait(lanes: Lanes, loss: Array) -> None:
+    """Moves ``best`` and ``waited`` on by an epoch."""
     better = loss < lanes.best
     lanes.best[:] = np.where(better, loss, lanes.best)
     lanes.waited[:] = np.where(better, 0, lanes.waited + 1)
+
+
+def judge(lanes: Lanes, Y: Array, loss: Array) -> "np.ndarray[tuple[int], np.dtype[np.int8]]":
+    """How each lane stands after its forward pass."""
     correct: Any = False
     if (lanes.stop_correct > 0.0).any():
         correct = (abs(lanes.outputs - Y[:, :, None]) < lanes.stop_correct).all(axis=(0, 1))

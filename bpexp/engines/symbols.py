@@ -63,6 +63,8 @@ def _value(operand: Any, kind: Any) -> Any:
 
 def _define(name: str, real: Any, whole: Any) -> None:
     def normal(self: Symbol, other: Any) -> Symbol:
+        if self.value.type == WHOLE and isinstance(other, float):
+            self = Symbol(self.builder, self.builder.sitofp(self.value, REAL))
         return self._by(whole if self.value.type == WHOLE else real, self, other)
 
     def reflected(self: Symbol, other: Any) -> Symbol:

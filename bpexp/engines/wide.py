@@ -14,53 +14,59 @@ import numpy as np
 
 from bpexp.engines import layerwise, machine
 from bpexp.engines.layerwise import full, size
-from bpexp.engines.layout import NO_PATIENCE
 from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
 from bpexp.engines.reference import judge
 from bpexp.engines.strips import aligned
 from bpexp.nn.network import Network
 from bpexp.typing import Array
 
+FEW, WIDE = 8, 32
+"""Lanes and units of hidden layers: so many at most, or so many at least, are taken one by one."""
+STEP = 256
+"""Epochs after which several runs look whether one has ended."""
 _lock = threading.Lock()
+
+
+def suits(network: Network, n_lanes: int) -> bool:
+    """Whether so many runs of the network are done sooner one by one than side by side."""
+    return n_lanes <= FEW or all(width >= WIDE for width in network.sizes[1:-1])
 
 
 def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:
     """See ``problem.Engine``; exact arithmetic only."""
-    rules = (lanes.stop_loss >= 0.0) | (lanes.stop_correct > 0.0) | (lanes.patience < NO_PATIENCE)
-    # Where a rule may end a run, the world is looked at after every epoch.
-    step, done, epochs = (1 if rules.any() else len(factors)), 0, len(factors)
-    losses, state = np.empty((epochs, len(lanes.run))), _padded(problem, lanes)
-    train = _trained_by(problem, lanes, orders)
+    losses, state = np.empty((len(factors), len(lanes.run))), _filled_up(problem, lanes)
+    train, done = _trained_by(problem, lanes, orders), 0
+    is_alone = len(lanes.run) == 1
     while True:
-        before = _State(*map(np.copy, state)) if step > 1 else state
+        step = len(factors) - done if is_alone else min(STEP, len(factors) - done)
+        before = state if is_alone else _State(*map(np.copy, state))
         ran = train(state, factors[done : done + step], done, losses)
-        if ran < step:
-            # A run is broken in this epoch; the others have gone on, and are taken back.
+        if ran < step and not is_alone:
+            # One ends in this epoch. The others have gone on: they are taken back to it.
             for array, old in zip(state, before, strict=True):
                 array[:] = old
             train(state, factors[done : done + ran], done, losses)
         done += ran
-        _put_back(problem, state, lanes)
-        endings = judge(lanes, problem.Y, losses[done - 1])
-        stopped = state.stopped[:, _places(problem.network)].T
-        finite = np.isfinite(lanes.parameters)
-        if not finite.all():
-            broken = ~finite.all(axis=0) & (endings == Ending.RUNNING)
-            stopped = np.where(broken, lanes.parameters, stopped)
-            endings[broken] = Ending.DIVERGED
-        if endings.any() or done == epochs:
-            return Progress(losses[:done], endings, stopped)
+        if ran < step or done == len(factors):
+            break
+    _put_back(problem, state, lanes)
+    endings = judge(lanes, problem.Y, losses[done - 1])
+    stopped = state.stopped[:, _places(problem.network)].T
+    broken = ~np.isfinite(lanes.parameters).all(axis=0) & (endings == Ending.RUNNING)
+    endings[broken] = Ending.DIVERGED
+    return Progress(losses[:done], endings, np.where(broken, lanes.parameters, stopped))
 
 
 class _State(NamedTuple):
-    """Of each lane: ``parameters`` and, before the latest update, ``stopped``, (L, n_padded);
-    ``slots``, (L, n_slots, n_padded); ``outputs``, (L, n_samples, units).
+    """Of each lane: ``parameters`` and, before the latest update, ``stopped``, (L, n_full);
+    ``slots``, (L, n_slots, n_full); ``outputs``, (L, n_samples, units); ``rules``, (L, 5).
     """
 
     parameters: Array
     stopped: Array
     slots: Array
     outputs: Array
+    rules: Array
 
 
 @cache
@@ -73,7 +79,7 @@ def _places(network: Network) -> Integers:
     return np.concatenate([array.ravel() for array in places])
 
 
-def _padded(problem: Problem, lanes: Lanes) -> _State:
+def _filled_up(problem: Problem, lanes: Lanes) -> _State:
     places, n = _places(problem.network), len(lanes.run)
     wide = size(problem.network)
     parameters, slots = np.zeros((n, wide)), np.zeros((n, len(lanes.slots), wide))
@@ -82,13 +88,17 @@ def _padded(problem: Problem, lanes: Lanes) -> _State:
     n_samples, n_outputs = problem.Y.shape
     outputs = np.empty((n, n_samples, full(n_outputs)))
     outputs[:, :, :n_outputs] = np.moveaxis(lanes.outputs, -1, 0)
-    return _State(parameters, np.empty_like(parameters), slots, outputs)
+    rules = np.stack(
+        [lanes.stop_loss, lanes.stop_correct, lanes.patience, lanes.best, lanes.waited], axis=1
+    )
+    return _State(parameters, np.empty_like(parameters), slots, outputs, rules)
 
 
 def _put_back(problem: Problem, state: _State, lanes: Lanes) -> None:
     places = _places(problem.network)
     lanes.parameters[:] = state.parameters[:, places].T
     lanes.slots[:] = np.moveaxis(state.slots[:, :, places], 0, -1)
+    lanes.best[:], lanes.waited[:] = state.rules[:, 3], state.rules[:, 4]
     lanes.outputs[:] = np.moveaxis(state.outputs[:, :, : problem.Y.shape[1]], 0, -1)
 
 
@@ -136,7 +146,11 @@ def _function(problem: Problem, is_shuffled: bool) -> Any:
     with _lock:
         if name not in _functions:
             code = machine.kept(name, lambda: machine.optimised(layerwise.module(*shape)))
-            arguments = [ctypes.c_int64] * 3 + [ctypes.c_double] * 2 + [ctypes.c_void_p] * 12
+            arguments = (
+                [ctypes.c_int64] * 3
+                + [ctypes.c_double] * 2
+                + [ctypes.c_void_p] * len(layerwise.ARRAYS)
+            )
             _functions[name] = machine.linked(code, layerwise.ENTRY, ctypes.c_int64, arguments)
         return _functions[name]
 

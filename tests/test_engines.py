@@ -29,7 +29,7 @@ from bpexp.config import (
     Stop,
     TrainConfig,
 )
-from bpexp.engines import compiled, feed, general, layout, machine, pack, reference, traced
+from bpexp.engines import compiled, feed, general, layout, machine, pack, reference, traced, wide
 from bpexp.engines.choose import packs
 from bpexp.sweeps.pool import train_all
 
@@ -112,7 +112,8 @@ def lanes(draw):
 @given(lanes(), st.randoms())
 def test_engines_and_packs_do_not_change_a_bit(configs, random):
     together = trained(configs, compiled.advance)
-    assert trained(configs, reference.advance) == together
+    for engine in (reference.advance, compiled.side_by_side, wide.advance):
+        assert trained(configs, engine) == together
     order = list(range(len(configs)))
     random.shuffle(order)
     shuffled = trained([configs[i] for i in order], compiled.advance)

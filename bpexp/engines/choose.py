@@ -7,14 +7,16 @@ from typing import NamedTuple
 from bpexp.checks import ConfigError
 from bpexp.config import TrainConfig
 from bpexp.data import load
-from bpexp.engines import pack
+from bpexp.engines import layout, pack
 from bpexp.engines.problem import Engine
 
 WIDTH = 128
 """Lanes of a pack at most: their state stays in the second-level cache."""
 HISTORY = 2**23
 """Losses of a pack at most, unless it is a single run: 64 MiB."""
-START_UP, COMPILATION = 0.1, 13.0
+WORK = 2**34
+"""Multiplications of a pack at most, some seconds, where its runs are taken one by one."""
+START_UP, COMPILATION = 0.2, 13.0
 """Seconds the compiled engine takes to load, and to compile its kernel where it never has."""
 
 
@@ -30,17 +32,27 @@ def packs(configs: Sequence[TrainConfig], engine: str, n_workers: int) -> Iterat
     groups: dict[TrainConfig, list[int]] = {}
     for index, config in enumerate(configs):
         groups.setdefault(pack.key(config), []).append(index)
-    chosen = _auto(configs, groups) if engine == "auto" else engine
+    chosen = _auto(configs, groups, n_workers) if engine == "auto" else engine
     for group in groups.values():
         first = configs[group[0]]
         if first.numerics == "native":
             yield from (Pack((run,), "numpy") for run in group)
             continue
-        width = min(WIDTH, -(-len(group) // n_workers), max(1, HISTORY // first.epochs))
+        width = _width(first, len(group), n_workers)
         n_packs = -(-len(group) // width)
         # Each pack holds some of all settings: none is slow as a whole, and the runs that are
         # stored first, which MLflow's pages show first, speak for the sweep.
         yield from (Pack(tuple(group[k::n_packs]), chosen) for k in range(n_packs))
+
+
+def _width(config: TrainConfig, n_runs: int, n_workers: int) -> int:
+    """How many runs like that a pack holds at most."""
+    width = min(WIDTH, -(-n_runs // n_workers), HISTORY // config.epochs)
+    dataset = load(config.data)
+    network = pack.network(config, dataset)
+    if layout.one_by_one(network, WIDTH):
+        width = min(width, WORK // (3 * network.n_parameters * len(dataset.X) * config.epochs))
+    return max(1, width)
 
 
 def check(config: TrainConfig, engine: str) -> None:
@@ -63,7 +75,9 @@ def load_engine(name: str) -> Engine:
     return reference.advance
 
 
-def _auto(configs: Sequence[TrainConfig], groups: dict[TrainConfig, list[int]]) -> str:
+def _auto(
+    configs: Sequence[TrainConfig], groups: dict[TrainConfig, list[int]], n_workers: int
+) -> str:
     """Compiled where that is sooner done, by a rough count of NumPy's calls."""
     if importlib.util.find_spec("numba") is None:
         return "numpy"
@@ -75,6 +89,7 @@ def _auto(configs: Sequence[TrainConfig], groups: dict[TrainConfig, list[int]]) 
         shape = pack.network(config, load(config.data))
         calls = 150 + 3 * (n_samples + sum(shape.sizes))
         seconds += config.epochs * calls * 1e-6 * (1 + len(group) / 64)
-        is_ready = compiled.is_ready([configs[run] for run in group], shape, n_samples)
+        n_lanes = _width(config, len(group), n_workers)
+        is_ready = compiled.is_ready([configs[run] for run in group], n_lanes, shape, n_samples)
         wait = max(wait, START_UP if is_ready else COMPILATION)
     return "compiled" if seconds > wait else "numpy"

@@ -1,4 +1,6 @@
-"""The compiled engine: code for the one problem where that is small, else the kernel's loops."""
+"""The compiled engine: code for the one problem where that is small, for the shape of network where
+its layers are wide or the runs few, else the kernel's loops.
+"""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -6,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 
 from bpexp.config import TrainConfig
-from bpexp.engines import general, layout, traced
+from bpexp.engines import general, layout, traced, wide
 from bpexp.engines.layout import LANES
 from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
 from bpexp.engines.strips import aligned, in_lanes, in_strips
@@ -16,10 +18,18 @@ from bpexp.typing import Array
 
 def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:
     """See ``problem.Engine``; exact arithmetic only."""
-    if orders is None:
+    if orders is None and traced.takes(problem, lanes):
         progress = traced.advance(problem, lanes, factors)
-        if progress is not None:
-            return progress
+        return progress or wide.advance(problem, lanes, factors, orders)
+    if layout.one_by_one(problem.network, len(lanes.run)):
+        return wide.advance(problem, lanes, factors, orders)
+    return side_by_side(problem, lanes, factors, orders)
+
+
+def side_by_side(
+    problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None
+) -> Progress:
+    """The same by the kernel's loops."""
     strips = _in_strips(lanes)
     progress = _advance(problem, strips, len(lanes.run), factors, orders, watch=False)
     ended = progress.endings != Ending.RUNNING
@@ -35,11 +45,13 @@ def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | N
     return progress
 
 
-def is_ready(configs: Sequence[TrainConfig], network: Network, n_samples: int) -> bool:
-    """Whether nothing is to be compiled for runs of one ``pack.key`` but what takes a tenth of a
-    second.
+def is_ready(
+    configs: Sequence[TrainConfig], n_lanes: int, network: Network, n_samples: int
+) -> bool:
+    """Whether nothing is to be compiled for packs of ``n_lanes`` runs of one ``pack.key`` but what
+    takes some tenths of a second.
     """
-    if general.is_compiled():
+    if general.is_compiled() or layout.one_by_one(network, n_lanes):
         return True
     first, stops = configs[0], {config.stop for config in configs}
     no_rules = all((s.loss, s.correct, s.patience) == (None, None, None) for s in stops)

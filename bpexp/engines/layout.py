@@ -1,7 +1,11 @@
-"""What the kernel and its caller agree on: the numbers that stand for names, and the room."""
+"""What the compiled engine and its callers agree on: which runs are taken one by one; of the
+kernel the numbers that stand for names, and the room.
+"""
 
 import itertools
 from collections.abc import Sequence
+
+from bpexp.nn.network import Network
 
 LANES = 32
 """Numbers in a vector: four of the widest processor's, which works on one while others wait."""
@@ -9,6 +13,8 @@ NO_PATIENCE = 2**62
 """Epochs that a lane without the rule is given."""
 RECENT = 8
 """Epochs whose losses are turned from rows to columns at once: a cache line of each lane's."""
+FEW, WIDE = 8, 32
+"""Lanes at most and units of hidden layers at least that are done sooner one by one."""
 
 ACTIVATIONS = ("sigmoid", "symmetric_sigmoid", "tanh", "softsign", "relu", "identity", "softmax")
 LOSSES = ("half_squared", "cross_entropy")
@@ -37,3 +43,8 @@ def work_rows(sizes: Sequence[int], n_samples: int, n_strips: int, block_size: i
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
     block = (2 * sum(sizes) + sizes[-1]) * block_size
     return block + n_parameters + n_samples * sizes[-1] + RECENT * n_strips + 1
+
+
+def one_by_one(network: Network, n_lanes: int) -> bool:
+    """Whether so many runs of the network are done sooner one by one than side by side."""
+    return n_lanes <= FEW or min(network.sizes[1:-1], default=0) >= WIDE

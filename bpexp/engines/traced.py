@@ -47,14 +47,18 @@ def suits(network: Network, n_samples: int, batch_size: int, rule: str) -> bool:
     return plain and smooth and batch_size >= n_samples and operations <= LARGEST
 
 
-def advance(problem: Problem, lanes: Lanes, factors: Array) -> Progress | None:
-    """See ``problem.Engine``, for samples in index order; None, with ``lanes`` as they were,
-    where the problem does not suit, a lane has a stopping rule or comes to its end, or a logit is
-    beyond ``elementary.MODERATE``.
-    """
+def takes(problem: Problem, lanes: Lanes) -> bool:
+    """Whether such a problem suits and no lane has a stopping rule."""
     rules = (lanes.stop_loss >= 0.0) | (lanes.stop_correct > 0.0) | (lanes.patience < NO_PATIENCE)
-    if rules.any() or not suits(problem.network, len(problem.X), problem.batch_size, problem.rule):
-        return None
+    network, n_samples = problem.network, len(problem.X)
+    return not rules.any() and suits(network, n_samples, problem.batch_size, problem.rule)
+
+
+def advance(problem: Problem, lanes: Lanes, factors: Array) -> Progress | None:
+    """See ``problem.Engine``, for what it ``takes`` and samples in index order; None, with
+    ``lanes`` as they were, where a lane comes to its end or a logit is beyond
+    ``elementary.MODERATE``.
+    """
     epochs, n = len(factors), len(lanes.run)
     changing = [lanes.parameters, lanes.slots, lanes.outputs]
     parameters, slots, outputs = strips = [in_strips(array, LANES) for array in changing]

@@ -19,7 +19,7 @@ OUTCOMES = {
     Ending.DIVERGED: Outcome.DIVERGED,
 }
 
-CHUNK, WORK = 2**18, 2**27
+CHUNK, WORK = 2**18, 2**30
 """Most losses (2 MiB of them) and multiplications between two looks at the world."""
 
 

@@ -20,16 +20,9 @@ from bpexp.engines.strips import aligned
 from bpexp.nn.network import Network
 from bpexp.typing import Array
 
-FEW, WIDE = 8, 32
-"""Lanes and units of hidden layers: so many at most, or so many at least, are taken one by one."""
 STEP = 256
 """Epochs after which several runs look whether one has ended."""
 _lock = threading.Lock()
-
-
-def suits(network: Network, n_lanes: int) -> bool:
-    """Whether so many runs of the network are done sooner one by one than side by side."""
-    return n_lanes <= FEW or all(width >= WIDE for width in network.sizes[1:-1])
 
 
 def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:

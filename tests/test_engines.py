@@ -18,6 +18,7 @@ from bpexp.config import (
     OPTIMIZERS,
     UNITS,
     Cosine,
+    Data,
     Encoder,
     Logic,
     Model,
@@ -29,6 +30,7 @@ from bpexp.config import (
     Stop,
     TrainConfig,
 )
+from bpexp.data import load
 from bpexp.engines import compiled, feed, general, layout, machine, pack, reference, traced, wide
 from bpexp.engines.choose import packs
 from bpexp.sweeps.pool import train_all
@@ -163,7 +165,10 @@ def test_workers_do_not_change_a_bit(engine):
 
 
 PROGRAM = """
-import hashlib, numpy as np, bpexp
+import hashlib
+from bpexp.api import _compose
+from bpexp.engines import compiled, pack, reference
+from bpexp.sweeps import plan
 from bpexp.tracking.environment import cpu_features
 tasks = [
     dict(data="spirals", hidden=3, optimizer="adam", model__loss="cross_entropy"),
@@ -171,12 +176,16 @@ tasks = [
          model__output="softmax", model__loss="cross_entropy", batch_size=3),
     dict(data="encoder", hidden=3, optimizer="quickprop", model__error="arctanh",
          model__derivative_offset=0.1),
+    dict(data="digits", hidden=[33, 7], model="classifier", lr=0.001, epochs=5),
     *(dict(optimizer=rule) for rule in ("gradient_descent", "momentum", "nesterov", "rmsprop")),
 ]
-for engine in ("numpy", "compiled"):
+def plan_of(task):
+    values = {"epochs": 300, "numerics": "exact", **task}
+    return plan.make([_compose(values)]).configs
+for engine in (reference.advance, compiled.advance, compiled.side_by_side):
     digest = hashlib.sha256()
     for task in tasks:
-        result = bpexp.train(epochs=300, engine=engine, numerics="exact", **task)
+        ((_, result),) = pack.train_pack(plan_of(task), engine)
         for array in (result.losses, result.predictions, *result.weights, *result.biases):
             digest.update(array.tobytes())
     print(digest.hexdigest())
@@ -208,13 +217,13 @@ def test_processors_do_not_change_a_bit(tmp_path, record_property):
     for name, process in started.items():
         said, errors = process.communicate(timeout=500)
         assert process.returncode == 0, errors
-        digests[name, "numpy"], digests[name, "compiled"], features = said.splitlines()
+        *digests[name], features = said.splitlines()
         without = PROCESSORS[name].get("NPY_DISABLE_CPU_FEATURES", "").split()
         assert set(without).isdisjoint(features.split())
-    assert len(digests) == 8
-    assert len(set(digests.values())) == 1, digests
+    assert [len(found) for found in digests.values()] == [3] * len(PROCESSORS)
+    assert len({digest for found in digests.values() for digest in found}) == 1, digests
     record_property("processors on which the bits were checked", len(PROCESSORS))
-    print(f"the same bits on {len(PROCESSORS)} emulated processors, two engines each")
+    print(f"the same bits on {len(PROCESSORS)} emulated processors, three ways each")
 
 
 def test_code_that_was_cut_is_compiled_anew(tmp_path):
@@ -280,6 +289,66 @@ def test_small_networks_are_traced_with_the_bits_of_the_reference(data):
     assert all(tried) or not (gentle and set(chosen) <= {"sigmoid", "tanh"})
 
 
+@given(data=st.data())
+@settings(max_examples=25)
+def test_wide_networks_have_the_bits_of_the_reference(data):
+    """Layers on both sides of whole vectors and tiles, blocks that are not full, more outputs than
+    a vector has; every update rule, loss and output.
+    """
+    widths = st.sampled_from([1, 7, 8, 9, 16, 31, 32, 33, 40, 65])
+    hidden = tuple(data.draw(st.lists(widths, min_size=0, max_size=3)))
+    loss = data.draw(st.sampled_from(["half_squared", "cross_entropy"]))
+    units = ["sigmoid", "softmax"] if loss == "cross_entropy" else [*UNITS, "softmax"]
+    model = Model(
+        activation=data.draw(st.sampled_from(UNITS)), output=data.draw(st.sampled_from(units)),
+        loss=loss, init="glorot",
+    )  # fmt: skip
+    rule = data.draw(st.sampled_from(list(OPTIMIZERS)))
+    size = data.draw(st.sampled_from([2, 9, 35]))
+    stop = Stop(loss=data.draw(st.sampled_from([None, 0.2])))
+    shared = replace(
+        BASE, hidden=hidden, model=model, optimizer=OPTIMIZERS[rule](name=rule), stop=stop,
+        data=Encoder(name="encoder", size=size), epochs=data.draw(st.integers(1, 12)),
+        batch_size=data.draw(st.sampled_from([None, 1, 3, 33])),
+    )  # fmt: skip
+    lrs = data.draw(st.lists(st.sampled_from([0.001, 0.1, 2.0, 1e200]), min_size=1, max_size=3))
+    configs = [replace(shared, lr=lr, seed=at) for at, lr in enumerate(lrs)]
+    assert trained(configs, wide.advance) == trained(configs, reference.advance)
+
+
+def test_runs_that_end_at_epochs_far_apart_leave_the_others_alone():
+    """More epochs than are run between two looks for ends."""
+    configs = [
+        replace(BASE, seed=s, lr=3.0, epochs=2000, stop=Stop(loss=0.002, patience=p))
+        for s, p in ((1, None), (2, 300), (3, None), (4, 3))
+    ]
+    found = [r for _, r in sorted(pack.train_pack(configs, wide.advance), key=lambda p: p[0])]
+    assert len({r.epochs_run for r in found}) == 4
+    assert max(r.epochs_run for r in found) > wide.STEP
+    assert [bits(r) for r in found] == trained(configs, reference.advance)
+
+
+def test_digits_are_exact_and_larger_networks_native():
+    digits = replace(BASE, data=Data(name="digits"), hidden=(32,), numerics="auto")
+    dataset = load(digits.data)
+    assert pack.numerics(digits, dataset) == "exact"
+    assert pack.numerics(replace(digits, hidden=(200,)), dataset) == "native"
+    assert pack.numerics(replace(digits, numerics="native"), dataset) == "native"
+
+
+def test_packs_of_wide_networks_are_small_enough_to_be_shared_out():
+    """Long runs go alone; short ones share a transaction, as even as can be."""
+    runs = [
+        replace(BASE, data=Data(name="digits"), hidden=(32,), epochs=10_000, seed=seed)
+        for seed in range(20)
+    ]
+    assert [len(p.runs) for p in packs(runs, "compiled", 2)] == [1] * 20
+    assert [len(p.runs) for p in packs([replace(r, epochs=2) for r in runs], "compiled", 2)] == [
+        10,
+        10,
+    ]
+
+
 def test_xor_is_traced_and_what_is_large_or_has_a_choice_is_not():
     xor = pack.network(BASE, data())
     assert traced.suits(xor, 4, 4, "gradient_descent")
@@ -330,8 +399,6 @@ def test_a_seeds_initial_weights_do_not_change_with_the_batch_size():
 
 
 def data():
-    from bpexp.data import load
-
     return load(BASE.data)
 
 

@@ -231,7 +231,9 @@ def test_other_data_than_the_runs_own_are_refused(store, capsys, tmp_path):
 
 def test_a_wide_native_network_is_exported_as_it_was_tracked(store, inside, capsys):
     # With another number of BLAS threads the bits part, and further with each epoch.
-    done = inside("-m", "data=digits", "hidden=64", "epochs=300", "seed=1,2", "export=best")
+    done = inside(
+        "-m", "data=digits", "hidden=64", "numerics=native", "epochs=300", "seed=1,2", "export=best"
+    )
     assert done.returncode == 0, done.stderr
     assert "its predictions equal the 1348 tracked within 1e-9." in done.stdout
 

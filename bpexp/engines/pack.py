@@ -86,7 +86,7 @@ def train_pack(
         # Patience is counted by the validation rows, not by the engine.
         lanes.patience[:] = NO_PATIENCE
         X, Y = dataset.X_validation, dataset.Y_validation
-        watch = Watch(problem, X, Y, [config.stop for config in configs])
+        watch = Watch(problem, X, Y, [config.stop for config in configs], engine)
     fed = feed.make(configs, problem, _lanes)
     # How many threads BLAS has can move the last bits.
     is_native = problem.numerics == "native"

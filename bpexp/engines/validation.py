@@ -12,32 +12,37 @@ All of a run's looks depend on its own configuration only.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.config import Stop
-from bpexp.engines.problem import Integers, Problem
-from bpexp.nn.arithmetic import ARITHMETICS, EXACT
-from bpexp.nn.losses import LOSSES
-from bpexp.nn.mlp import forward
+from bpexp.engines.layout import NO_PATIENCE
+from bpexp.engines.problem import Engine, Integers, Lanes, Problem
+from bpexp.nn.arithmetic import EXACT
 from bpexp.results import Validation
 from bpexp.typing import Array
-
-NEVER = 2**62
 
 
 class Watch:
     """What the looks at the validation rows, X and Y, have seen of each run of a pack.
 
-    ``stops``: each run's stopping rules; ``every`` is the same for all.
+    ``engine`` calculates their losses. ``stops``: each run's stopping rules; ``every`` is the same
+    for all.
     """
 
-    def __init__(self, problem: Problem, X: Array, Y: Array, stops: Sequence[Stop]) -> None:
-        self._problem, self._X, self._Y = problem, X, Y
+    def __init__(
+        self, problem: Problem, X: Array, Y: Array, stops: Sequence[Stop], engine: Engine
+    ) -> None:
+        self._engine = engine
+        self._problem = replace(
+            problem, X=np.ascontiguousarray(X), Y=np.ascontiguousarray(Y), batch_size=len(X),
+            rule="gradient_descent", decays=False,
+        )  # fmt: skip
         self.every = stops[0].every
         n = len(stops)
-        self._patience = np.array([stop.patience or NEVER for stop in stops])
+        self._patience = np.array([stop.patience or NO_PATIENCE for stop in stops])
         self._rise = np.array([_or_infinite(stop.generalisation) for stop in stops])
         self._progress = np.array([stop.progress or -1.0 for stop in stops])
         self._best, self._since = np.full(n, np.inf), np.zeros(n, np.int64)
@@ -75,13 +80,17 @@ class Watch:
         return Validation(np.array(epochs, np.int64), np.array(losses))
 
     def _losses(self, parameters: Array) -> Array:
-        network, arithmetic = self._problem.network, ARITHMETICS[self._problem.numerics]
-        weights, biases = network.split(parameters)
-        X, Y = self._X[:, :, None], self._Y[:, :, None]
-        activations, Z = forward(network, X, weights, biases, arithmetic)
-        loss = LOSSES[network.loss, network.functions[-1]]
-        rows = loss.per_row(arithmetic, Z, activations[-1], Y)
-        return loss.reported(arithmetic.sum(rows, 0), *self._Y.shape)
+        """Of the validation rows: those of an epoch on them whose update is for nobody."""
+        P, L = parameters.shape
+        never = np.full(L, -1.0)
+        lanes = Lanes(
+            run=np.arange(L), parameters=parameters.copy(), slots=np.empty((0, P, L)),
+            settings=np.empty((0, L)), lr=np.zeros(L), decay=np.zeros(L), stop_loss=never,
+            stop_correct=never, patience=np.full(L, NO_PATIENCE), best=np.full(L, np.inf),
+            waited=np.zeros(L, np.int64), outputs=np.empty((*self._problem.Y.shape, L)),
+        )  # fmt: skip
+        losses: Array = self._engine(self._problem, lanes, np.ones(1), None).losses[0]
+        return losses
 
     def _idle(self, runs: Integers, strip: Array) -> NDArray[np.bool_]:
         if not len(strip):

@@ -1,6 +1,6 @@
 """What code for LLVM is put together from: loops, variables, rows of numbers, products."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -42,11 +42,6 @@ def number(b: ir.IRBuilder, known: float) -> Any:
 def vector(b: ir.IRBuilder, known: float) -> Any:
     """The same in every lane."""
     return Symbol(b, ir.Constant(REAL, [known] * LANES))
-
-
-def nothing(b: ir.IRBuilder) -> Any:
-    """What the sums of a vector begin with: -0 + x is x, bit by bit, for every x."""
-    return vector(b, -0.0)
 
 
 class Variable:
@@ -99,49 +94,57 @@ class Rows(NamedTuple):
         b.store(value.value, place, align=8)
 
 
-def products(
-    b: ir.IRBuilder,
-    tile: tuple[int, int],
-    shape: tuple[Any, int],
-    count: Any,
-    left: Callable[[Any, Any], Any],
-    right: Rows,
-    begin: Callable[[Any, Any], Any],
-    finish: Callable[[Any, Any, Any], None],
-) -> None:
-    """finish(r, c, begin(r, c) + left(r, 0) right[0, c] + left(r, 1) right[1, c] + ...), ``count``
-    terms added in this order, for each row r and each vector of columns c.
+def products(module: ir.Module, tile: tuple[int, int]) -> ir.Function:
+    """Writes a function (rows, columns, count, left, down, along, right, stride, sums) that adds
+    left[r down + t along] right[t stride + c] to sums[r stride + c], for t = 0, 1, ... below
+    ``count`` in this order, for each row r and column c; columns come in whole vectors.
 
-    Of ``shape`` = (rows, columns), the columns a multiple of LANES. ``tile`` = (rows, vectors) of
-    sums are in registers at once: what is loaded serves several.
+    ``tile`` = (rows, vectors) of sums are in registers at once: what is loaded serves several.
     """
-    rows, columns = shape
-    height, width = tile
+    numbers, names = NUMBER.as_pointer(), ("left", "down", "along", "right", "stride", "sums")
+    kinds = [INDEX] * 3 + [numbers, INDEX, INDEX, numbers, INDEX, numbers]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "products")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    rows, columns, count, *others = function.args
+    given = dict(zip(names, others, strict=True))
+    given["sums"].add_attribute("noalias")
+    b = ir.IRBuilder(function.append_basic_block())
+    right, sums = Rows(given["right"], given["stride"]), Rows(given["sums"], given["stride"])
 
-    def across(row: Any, height: int) -> None:
-        wide = columns // (width * LANES) * width * LANES
-        if wide:
-            with loop(b, 0, wide, width * LANES) as column:
-                sums(row, height, column, width)
-        if columns > wide:
-            sums(row, height, INDEX(wide), (columns - wide) // LANES)
-
-    def sums(row: Any, height: int, column: Any, width: int) -> None:
+    def add(row: Any, height: int, column: Any, width: int) -> None:
         lines = [b.add(row, INDEX(u)) for u in range(height)]
         places = [b.add(column, INDEX(v * LANES)) for v in range(width)]
-        totals = [[Variable(b, begin(line, place)) for place in places] for line in lines]
+        lefts = [Rows(b.gep(given["left"], [b.mul(r, given["down"])]), 0) for r in lines]
+        cells = [(r, c) for r in range(height) for c in range(width)]
+        totals = {(r, c): Variable(b, sums.vector(b, lines[r], places[c])) for r, c in cells}
         with loop(b, 0, count) as t:
             vectors = [right.vector(b, t, place) for place in places]
-            for line, across_line in zip(lines, totals, strict=True):
-                one = left(line, t)
-                for total, many in zip(across_line, vectors, strict=True):
-                    total.become(total.now + one * many)
-        for line, across_line in zip(lines, totals, strict=True):
-            for place, total in zip(places, across_line, strict=True):
-                finish(line, place, total.now)
+            ones = [left.everywhere(b, 0, b.mul(t, given["along"])) for left in lefts]
+            for r, c in cells:
+                totals[r, c].become(totals[r, c].now + ones[r] * vectors[c])
+        for r, c in cells:
+            sums.put(b, totals[r, c].now, lines[r], places[c])
 
-    tiled = b.mul(b.sdiv(_whole(rows), INDEX(height)), INDEX(height))
-    with loop(b, 0, tiled, height) as row:
-        across(row, height)
-    with loop(b, tiled, rows) as row:
-        across(row, 1)
+    height, width = tile
+    for row, high in _tiled(b, rows, [height, 1], 1):
+        with row as r:
+            for column, wide in _tiled(b, columns, _halves(width), LANES):
+                with column as c:
+                    add(r, high, c, wide)
+    b.ret_void()
+    return function
+
+
+def _halves(width: int) -> list[int]:
+    return [] if not width else [width, *_halves(width // 2)]
+
+
+def _tiled(b: ir.IRBuilder, stop: Any, counts: Sequence[int], unit: int) -> Iterator[Any]:
+    """Loops to ``stop``, each with how many units a step has: as far as the most go, then fewer."""
+    start: Any = INDEX(0)
+    for count in counts:
+        step = INDEX(count * unit)
+        end = b.add(start, b.mul(b.sdiv(b.sub(stop, start), step), step))
+        yield loop(b, start, end, count * unit), count
+        start = end

@@ -76,7 +76,8 @@ def _define(name: str, real: Any, whole: Any) -> None:
 
 def _compare(name: str, sign: str) -> None:
     def compared(self: Symbol, other: Any) -> Symbol:
-        return self._by(lambda builder, a, b: builder.fcmp_ordered(sign, a, b), self, other)
+        compare = "icmp_signed" if self.value.type == WHOLE else "fcmp_ordered"
+        return self._by(lambda builder, a, b: getattr(builder, compare)(sign, a, b), self, other)
 
     setattr(Symbol, f"__{name}__", compared)
 
@@ -111,7 +112,8 @@ def _from_bits(bits: Symbol) -> Symbol:
 
 def spread(builder: ir.IRBuilder, number: Any) -> Symbol:
     """One number, known when the code runs, in all lanes."""
-    nothing, narrow = ir.Constant(REAL, ir.Undefined), ir.IntType(32)
+    kind, narrow = ir.VectorType(number.type, LANES), ir.IntType(32)
+    nothing = ir.Constant(kind, ir.Undefined)
     one = builder.insert_element(nothing, number, ir.Constant(narrow, 0))
     places = ir.Constant(ir.VectorType(narrow, LANES), [0] * LANES)
     return Symbol(builder, builder.shuffle_vector(one, nothing, places))

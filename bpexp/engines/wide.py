@@ -1,19 +1,20 @@
 """Wide layers: one run at a time, in vectors of a layer's units.
 
-The code is that of ``layerwise``, compiled for the one shape of network in a fraction of a second.
+The code is that of ``layerwise``, compiled for the one kind of network in half a second.
 """
 
 import ctypes
 import hashlib
 import threading
 from collections.abc import Callable
-from functools import cache
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bpexp.engines import layerwise, machine
-from bpexp.engines.layerwise import full, size
+from bpexp.engines.layerwise import figures, full
 from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
 from bpexp.engines.reference import judge
 from bpexp.engines.strips import aligned
@@ -22,6 +23,11 @@ from bpexp.typing import Array
 
 STEP = 256
 """Epochs after which several runs look whether one has ended."""
+ARGUMENTS = [
+    *[ctypes.c_int64] * len(layerwise.WHOLES),
+    *[ctypes.c_double] * len(layerwise.SINGLES),
+    *[ctypes.c_void_p] * len(layerwise.ARRAYS),
+]
 _lock = threading.Lock()
 
 
@@ -36,18 +42,17 @@ def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | N
         ran = train(state, factors[done : done + step], done, losses)
         if ran < step and not is_alone:
             # One ends in this epoch. The others have gone on: they are taken back to it.
-            for array, old in zip(state, before, strict=True):
-                array[:] = old
+            state = before
             train(state, factors[done : done + ran], done, losses)
         done += ran
-        if ran < step or done == len(factors):
-            break
-    _put_back(problem, state, lanes)
-    endings = judge(lanes, problem.Y, losses[done - 1])
-    stopped = state.stopped[:, _places(problem.network)].T
-    broken = ~np.isfinite(lanes.parameters).all(axis=0) & (endings == Ending.RUNNING)
-    endings[broken] = Ending.DIVERGED
-    return Progress(losses[:done], endings, np.where(broken, lanes.parameters, stopped))
+        _put_back(problem, state, lanes)
+        endings = judge(lanes, problem.Y, losses[done - 1])
+        broken = ~np.isfinite(lanes.parameters).all(axis=0) & (endings == Ending.RUNNING)
+        endings[broken] = Ending.DIVERGED
+        if endings.any() or done == len(factors):
+            stopped = state.stopped[:, _places(problem.network)].T
+            stopped = np.where(broken, lanes.parameters, stopped)
+            return Progress(losses[:done], endings, stopped)
 
 
 class _State(NamedTuple):
@@ -62,7 +67,7 @@ class _State(NamedTuple):
     rules: Array
 
 
-@cache
+@lru_cache(maxsize=64)
 def _places(network: Network) -> Integers:
     """Where each parameter is among those filled up: (n_parameters,)."""
     start, places = 0, []
@@ -74,8 +79,8 @@ def _places(network: Network) -> Integers:
 
 def _filled_up(problem: Problem, lanes: Lanes) -> _State:
     places, n = _places(problem.network), len(lanes.run)
-    wide = size(problem.network)
-    parameters, slots = np.zeros((n, wide)), np.zeros((n, len(lanes.slots), wide))
+    size = figures(problem.network)["parameters"]
+    parameters, slots = np.zeros((n, size)), np.zeros((n, len(lanes.slots), size))
     parameters[:, places] = lanes.parameters.T
     slots[:, :, places] = np.moveaxis(lanes.slots, -1, 0)
     n_samples, n_outputs = problem.Y.shape
@@ -102,12 +107,12 @@ def _trained_by(
     factors where one is broken; ``losses`` from row ``first`` on are written.
     """
     n_samples, n_outputs = problem.Y.shape
-    function = _function(problem, orders is not None)
+    told, function = figures(problem.network), _function(problem, orders is not None)
     Y = np.zeros((n_samples, full(n_outputs)))
     Y[:, :n_outputs] = problem.Y
-    divisor = np.ones(size(problem.network))
+    divisor = np.ones(told["parameters"])
     divisor[_places(problem.network)] = problem.divisor
-    work = aligned((layerwise.room(problem.network),))
+    work, told_all = aligned((told["work"],)), np.array(list(told.values()))
     work[:] = 0.0
     settings = np.ascontiguousarray(lanes.settings.T)
 
@@ -118,7 +123,8 @@ def _trained_by(
             if orders is not None:
                 order = np.ascontiguousarray(orders[first : first + len(factors), :, lane])
             arrays = (
-                np.ascontiguousarray(factors), order, problem.X, Y, divisor, settings[lane],
+                told_all, order, np.ascontiguousarray(factors), problem.X, Y, divisor,
+                settings[lane],
                 *(array[lane] for array in state), curve, work,
             )  # fmt: skip
             done = function(
@@ -134,17 +140,14 @@ def _trained_by(
 
 def _function(problem: Problem, is_shuffled: bool) -> Any:
     divides = bool((problem.divisor != 1.0).any())
-    shape = (problem.network, problem.rule, problem.decays, divides, is_shuffled)
-    name = f"{layerwise.ENTRY} {hashlib.sha256(repr(shape).encode()).hexdigest()}"
+    kind = (problem.network, problem.rule, problem.decays, divides, is_shuffled)
+    # Of the sizes only how many there are.
+    about = (replace(problem.network, sizes=()), len(problem.network.sizes), *kind[1:])
+    name = f"{layerwise.ENTRY} {hashlib.sha256(repr(about).encode()).hexdigest()}"
     with _lock:
         if name not in _functions:
-            code = machine.kept(name, lambda: machine.optimised(layerwise.module(*shape)))
-            arguments = (
-                [ctypes.c_int64] * 3
-                + [ctypes.c_double] * 2
-                + [ctypes.c_void_p] * len(layerwise.ARRAYS)
-            )
-            _functions[name] = machine.linked(code, layerwise.ENTRY, ctypes.c_int64, arguments)
+            code = machine.kept(name, lambda: machine.optimised(layerwise.module(*kind)))
+            _functions[name] = machine.linked(code, layerwise.ENTRY, ctypes.c_int64, ARGUMENTS)
         return _functions[name]
 
 

@@ -52,8 +52,14 @@ def _choose(arguments: list[str]) -> None:
         if first in keys():
             hint = f"a setting needs its value, without spaces: {first}=..."
         mistakes.stop(f"{first} is neither a verb nor key=value; {hint}", 2)
-    else:
+    elif {"-m", "--multirun"}.isdisjoint(arguments):
         _hydra(arguments)
+    else:
+        from bpexp.review import artist
+
+        # What draws the sweep gets ready while Hydra and NumPy are imported here.
+        with artist.beside():
+            _hydra(arguments)
 
 
 def _hydra(arguments: list[str]) -> None:

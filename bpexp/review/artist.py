@@ -3,6 +3,7 @@
 It is started first of all, so nothing heavy is imported here.
 """
 
+import gc
 import os
 import pickle
 import socket
@@ -95,9 +96,12 @@ def _asked(channel: socket.socket, make: Callable[..., "Figure"], values: Any) -
 
 def serve() -> None:
     """What the process does: draw what it is sent by standard input until that is closed."""
-    import matplotlib.backends.backend_agg
-    import matplotlib.figure  # noqa: F401
+    # All that is imported stays, and the process ends soon.
+    gc.disable()
+    from bpexp.review import figures
 
+    # The first figure takes longer: matplotlib is imported, fonts are read.
+    _drawn(figures.summary, [], None)
     with socket.socket(fileno=os.dup(0)) as channel, channel.makefile("rb") as requests:
         while True:
             try:

@@ -49,13 +49,15 @@ def sweep(**settings: Settings) -> "pd.DataFrame":
     values = [list(v) if isinstance(v, list | tuple | range) else [v] for v in settings.values()]
     jobs = [dict(zip(settings, job, strict=True)) for job in itertools.product(*values)]
     with artist.beside():
+        import pandas as pd
+
         from bpexp import session
         from bpexp.review import summary
         from bpexp.sweeps import plan
 
         made = plan.make([_compose(job) for job in jobs])
         finished = session.run(made, is_sweep=True, quiet=True)
-    return summary.table(finished)
+    return pd.DataFrame(summary.table(finished))
 
 
 def load_runs(

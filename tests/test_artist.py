@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -15,9 +16,14 @@ from bpexp.review import artist, figures
 CURVES = [(f"seed={seed}", ((1, 2), np.array([0.5, 0.1 + seed]))) for seed in range(500)]
 
 
-def drawers(pid):
-    """The processes that draw for a process."""
-    return [child for child in children(pid) if "artist.serve" in command_of(child)]
+def drawer(pid):
+    """The process that draws for a process; its command is known a moment after its start."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if found := [child for child in children(pid) if "artist.serve" in command_of(child)]:
+            (process,) = found
+            return process
+    raise AssertionError("nobody draws")
 
 
 @pytest.fixture
@@ -39,11 +45,11 @@ def test_figures_are_what_would_be_drawn_here_and_come_in_any_order():
 @pytest.mark.usefixtures("without_matplotlib")
 def test_one_process_draws_for_blocks_within_and_is_gone_after_the_last():
     with artist.beside() as draw:
-        (process,) = drawers(os.getpid())
+        process = drawer(os.getpid())
         with artist.beside() as within:
             assert within is draw
-            assert drawers(os.getpid()) == [process]
-        assert drawers(os.getpid()) == [process]
+            assert drawer(os.getpid()) == process
+        assert drawer(os.getpid()) == process
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
 
@@ -52,7 +58,7 @@ def test_one_process_draws_for_blocks_within_and_is_gone_after_the_last():
 @pytest.mark.parametrize("moment", ["before", "while"])
 def test_what_a_killed_process_does_not_draw_is_drawn_here(moment):
     with artist.beside() as draw:
-        (process,) = drawers(os.getpid())
+        process = drawer(os.getpid())
         if moment == "before":
             os.kill(process, signal.SIGKILL)
         drawn = [draw(figures.summary, CURVES[:n], None) for n in (1, 2)]
@@ -60,6 +66,13 @@ def test_what_a_killed_process_does_not_draw_is_drawn_here(moment):
             os.kill(process, signal.SIGKILL)
         here = [artist.here(figures.summary, CURVES[:n], None)() for n in (1, 2)]
         assert [wait() for wait in drawn] == here
+
+
+@pytest.mark.usefixtures("without_matplotlib")
+def test_where_no_process_can_be_started_figures_are_drawn_here(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nothing")
+    with artist.beside() as draw:
+        assert draw is artist.here
 
 
 PROGRAM = """
@@ -94,7 +107,7 @@ def test_ctrl_c_is_not_for_the_process_that_draws(program):
 
 
 def test_it_ends_with_the_program_even_where_that_is_killed(program):
-    (process,) = drawers(program.pid)
+    process = drawer(program.pid)
     watched = os.pidfd_open(process)
     program.kill()
     assert select.select([watched], [], [], 120)[0] == [watched]

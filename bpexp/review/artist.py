@@ -30,31 +30,33 @@ def beside() -> Iterator[Draw]:
     share it. Here where matplotlib is loaded already, and what that process cannot.
     """
     shared = _drawing.get()
-    if shared is not None or "matplotlib.figure" in sys.modules:
+    if shared is not None or "matplotlib.figure" in sys.modules or not (started := _started()):
         yield shared or here
         return
-    with _process() as channel:
-        # Only now: the process is to start before anything else is imported.
-        from concurrent.futures import ThreadPoolExecutor
+    process, channel = started
+    # Only now: the process is to start before anything else is imported.
+    from concurrent.futures import ThreadPoolExecutor
 
-        # One thread, which sends, waits and reads: one figure after the other.
-        talking = ThreadPoolExecutor(1)
+    # One thread, which sends, waits and reads: one figure after the other.
+    talking = ThreadPoolExecutor(1)
 
-        def draw(make: Callable[..., "Figure"], *values: Any) -> Callable[[], bytes]:
-            drawing = talking.submit(_asked, channel, make, values)
+    def draw(make: Callable[..., "Figure"], *values: Any) -> Callable[[], bytes]:
+        drawing = talking.submit(_asked, channel, make, values)
 
-            def wait() -> bytes:
-                return drawing.result() or _drawn(make, *values)
+        def wait() -> bytes:
+            return drawing.result() or _drawn(make, *values)
 
-            return wait
+        return wait
 
-        token = _drawing.set(draw)
-        try:
-            yield draw
-        finally:
-            _drawing.reset(token)
-            channel.shutdown(socket.SHUT_RDWR)
-            talking.shutdown()
+    token = _drawing.set(draw)
+    try:
+        yield draw
+    finally:
+        _drawing.reset(token)
+        process.kill()
+        process.wait()
+        talking.shutdown()
+        channel.close()
 
 
 def here(make: Callable[..., "Figure"], *values: Any) -> Callable[[], bytes]:
@@ -65,23 +67,26 @@ def here(make: Callable[..., "Figure"], *values: Any) -> Callable[[], bytes]:
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from bpexp.review import artist; artist.serve()"
 
 
-@contextmanager
-def _process() -> Iterator[socket.socket]:
-    """The process and the way to it, which is closed where this process has ended, too."""
-    ours, theirs = socket.socketpair()
-    with ours:
-        with theirs:
+def _started() -> tuple[subprocess.Popen[bytes], socket.socket] | None:
+    """The process and the way to it, which is closed where this process has ended, too; None
+    where the system has no room for them.
+    """
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError:
+        return None
+    with theirs:
+        try:
             # A group of its own: the terminal's Ctrl-C is its parent's to handle.
             process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, *sys.path],
                 stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 process_group=0,
             )  # fmt: skip
-        try:
-            yield ours
-        finally:
-            process.kill()
-            process.wait()
+        except OSError:
+            ours.close()
+            return None
+    return process, ours
 
 
 def _asked(channel: socket.socket, make: Callable[..., "Figure"], values: Any) -> bytes:

@@ -44,14 +44,20 @@ def sweep(**settings: Settings) -> "pd.DataFrame":
     setting varying fastest. A list of widths for one network is a list in the list:
     ``hidden=[2, [8, 4]]``. Raises ConfigError before the first run if any is wrong.
     """
-    from bpexp import session
-    from bpexp.review import summary
-    from bpexp.sweeps import plan
+    from bpexp.review import artist
 
     values = [list(v) if isinstance(v, list | tuple | range) else [v] for v in settings.values()]
     jobs = [dict(zip(settings, job, strict=True)) for job in itertools.product(*values)]
-    finished = session.run(plan.make([_compose(job) for job in jobs]), is_sweep=True, quiet=True)
-    return summary.table(finished)
+    with artist.beside():
+        import pandas as pd
+
+        from bpexp import session
+        from bpexp.review import summary
+        from bpexp.sweeps import plan
+
+        made = plan.make([_compose(job) for job in jobs])
+        finished = session.run(made, is_sweep=True, quiet=True)
+    return pd.DataFrame(summary.table(finished))
 
 
 def load_runs(

@@ -1,5 +1,6 @@
 """The command line: Hydra's overrides, and verbs beside them."""
 
+import atexit
 import contextlib
 import gc
 import logging
@@ -22,6 +23,8 @@ def main() -> None:
     # MLflow's modules are a million objects that stay: the collector would go over them again
     # and again while they are imported, which takes a sixth of a short run's time.
     gc.set_threshold(200_000)
+    # Nor has it to go over them at the end, which takes as long: the system frees them.
+    atexit.register(gc.freeze)
     try:
         try:
             _choose(sys.argv[1:])
@@ -52,8 +55,14 @@ def _choose(arguments: list[str]) -> None:
         if first in keys():
             hint = f"a setting needs its value, without spaces: {first}=..."
         mistakes.stop(f"{first} is neither a verb nor key=value; {hint}", 2)
-    else:
+    elif {"-m", "--multirun"}.isdisjoint(arguments):
         _hydra(arguments)
+    else:
+        from bpexp.review import artist
+
+        # What draws the sweep gets ready while Hydra and NumPy are imported here.
+        with artist.beside():
+            _hydra(arguments)
 
 
 def _hydra(arguments: list[str]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bpexp.checks import ConfigError
 from bpexp.config import Backend
+from bpexp.review import artist
 from bpexp.sweeps import cluster
 from bpexp.sweeps.execute import Beginning, Finished, execute, sweep_name
 from bpexp.sweeps.plan import Plan
@@ -32,7 +33,8 @@ def run(plan: Plan, *, is_sweep: bool, folder: Path | None = None, quiet: bool =
     """
     store = locate(plan.session.tracking.uri, Path.cwd(), os.environ)
     begin = partial(_sweep if is_sweep else _single, store, plan)
-    finished = _carry_out(plan, store, begin, is_sweep and plan.session.reuse, quiet)
+    with artist.beside() if is_sweep else nullcontext(artist.here) as draw:
+        finished = _carry_out(plan, store, begin, is_sweep and plan.session.reuse, quiet, draw)
     if folder is not None:
         _keep(finished, folder)
     _export(finished, store, quiet)
@@ -70,7 +72,8 @@ def resume(
             found = _reused(plan, archive, tracker, sweep.run_id)
         return Beginning(tracker, sweep.run_id, command, found)
 
-    finished = _carry_out(plan, store, begin, True, False)
+    with artist.beside() as draw:
+        finished = _carry_out(plan, store, begin, True, False, draw)
     held = {row.run_id for row in finished.rows}
     with _to_go_on(command):
         cut = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
@@ -89,13 +92,17 @@ def _to_go_on(command: str) -> Iterator[None]:
 
 
 def _carry_out(
-    plan: Plan, store: Store, begin: Callable[[int], Beginning], may_have_rows: bool, quiet: bool
+    plan: Plan,
+    store: Store,
+    begin: Callable[[int], Beginning],
+    may_have_rows: bool,
+    quiet: bool,
+    draw: artist.Draw,
 ) -> Finished:
-    from bpexp.review import artist, summary, terminal
+    from bpexp.review import summary, terminal
 
     out = _console(quiet)
-    drawing = artist.beside() if len(plan.configs) > 1 else nullcontext(artist.here)
-    with cluster.opened(plan.session.backend) as connected, drawing as draw:
+    with cluster.opened(plan.session.backend) as connected:
         terminal.announce(out, plan, store, connected)
         with terminal.progress(out, len(plan.configs)) as advance:
             summarise = partial(summary.sweep_record, draw)

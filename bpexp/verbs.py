@@ -257,11 +257,15 @@ def _reproduce(store: Store, chosen: argparse.Namespace) -> None:
 
 
 def _resume(store: Store, chosen: argparse.Namespace) -> None:
-    from bpexp import session
+    from bpexp.review import artist
 
-    finished = session.resume(
-        store, chosen.experiment, chosen.sweep, ended=chosen.ended, backend=_backend(chosen.backend)
-    )
+    backend = _backend(chosen.backend)
+    with artist.beside():
+        from bpexp import session
+
+        finished = session.resume(
+            store, chosen.experiment, chosen.sweep, ended=chosen.ended, backend=backend
+        )
     sys.exit(session.EXIT[finished.status])
 
 

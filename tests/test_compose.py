@@ -7,7 +7,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, note, reject, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
@@ -34,9 +34,9 @@ class Counted:
 class Hydra:
     """Hydra's own loader on the program's configuration, and the master of a sweep."""
 
-    def __init__(self):
+    def __init__(self, *typed):
         self.loader = GlobalHydra.instance().hydra.config_loader
-        self.master = self.loader.load_configuration("config", [], RunMode.MULTIRUN)
+        self.master = self.loader.load_configuration("config", list(typed), RunMode.MULTIRUN)
         self.parser = OverridesParser.create(config_loader=self.loader)
 
     def jobs(self, *typed):
@@ -155,6 +155,39 @@ def test_a_job_is_what_hydra_composes_or_raises(hydra, jobs):
 @given(jobs=st.lists(typed | overrides, min_size=1, max_size=3))
 def test_many_jobs_are_what_hydra_composes_or_raises(hydra, jobs):
     check(hydra, jobs)
+
+
+@pytest.mark.usefixtures("hydra")
+@pytest.mark.parametrize(
+    "examples", [pytest.param(20, id="few"), pytest.param(300, id="many", marks=pytest.mark.long)]
+)
+def test_the_jobs_of_what_was_typed_are_what_hydra_composes_or_raises(examples):
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
+    @given(typed=typed | overrides, swept=st.sampled_from(["seed=1,2", "data=xor,parity"]))
+    def ask(typed, swept):
+        try:
+            hydra = Hydra(*typed, swept)
+            jobs = hydra.jobs(*typed, swept)
+        except Exception:
+            reject()
+        check(hydra, [[text for text in job if not text.startswith("hydra.")] for job in jobs[:3]])
+
+    ask()
+
+
+def test_what_hydra_has_composed_for_the_sweep_is_not_composed_again(hydra):
+    typed = ["data=parity", "epochs=5", "seed=range(0,3)", "hydra.verbose=true", "hidden=2,[8,4]"]
+    ours = Hydra(*typed)
+    counted = Counted(ours.loader)
+    composer = Composer(counted, ours.master)
+    jobs = ours.jobs(*typed[:3], typed[4])
+    assert [spelled(composer.compose(job)) for job in jobs] == [
+        spelled(by_hydra(ours, job)) for job in jobs
+    ]
+    assert counted.composed == 0
+    # Another choice than that which was typed.
+    assert composer.compose(["data=xor"])["data"]["name"] == "xor"
+    assert counted.composed == 1
 
 
 def test_jobs_of_one_choice_of_groups_are_composed_once(hydra):

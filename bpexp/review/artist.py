@@ -1,14 +1,19 @@
-"""A sweep's figures, drawn by a process that has loaded matplotlib while the runs were trained."""
+"""A sweep's figures, drawn by a process that loads matplotlib while all else goes on.
 
+It is started first of all, so nothing heavy is imported here.
+"""
+
+import gc
+import os
+import pickle
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from bpexp.review import figures
-from bpexp.sweeps import processes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,28 +21,42 @@ if TYPE_CHECKING:
 Draw = Callable[..., Callable[[], bytes]]
 """(function that makes a figure, its arguments) -> what waits for the figure's PNG."""
 
+_drawing: ContextVar[Draw | None] = ContextVar("_drawing", default=None)
+
 
 @contextmanager
 def beside() -> Iterator[Draw]:
-    """Draws in a process of its own, here where matplotlib is loaded already."""
-    if "matplotlib.figure" in sys.modules:
-        yield here
+    """Draws in a process of its own, gone at the end of the block whatever it does; blocks within
+    share it. Here where matplotlib is loaded already, and what that process cannot.
+    """
+    shared = _drawing.get()
+    if shared is not None or "matplotlib.figure" in sys.modules or not (started := _started()):
+        yield shared or here
         return
-    with processes.single() as submit:
-        submit(_load)
+    process, channel = started
+    # Only now: the process is to start before anything else is imported.
+    from concurrent.futures import ThreadPoolExecutor
 
-        def draw(make: Callable[..., "Figure"], *values: Any) -> Callable[[], bytes]:
-            drawing = submit(_drawn, make, *values)
+    # One thread, which sends, waits and reads: one figure after the other.
+    talking = ThreadPoolExecutor(1)
 
-            def wait() -> bytes:
-                try:
-                    return bytes(drawing.result())
-                except BrokenExecutor:
-                    return _drawn(make, *values)
+    def draw(make: Callable[..., "Figure"], *values: Any) -> Callable[[], bytes]:
+        drawing = talking.submit(_asked, channel, make, values)
 
-            return wait
+        def wait() -> bytes:
+            return drawing.result() or _drawn(make, *values)
 
+        return wait
+
+    token = _drawing.set(draw)
+    try:
         yield draw
+    finally:
+        _drawing.reset(token)
+        process.kill()
+        process.wait()
+        talking.shutdown()
+        channel.close()
 
 
 def here(make: Callable[..., "Figure"], *values: Any) -> Callable[[], bytes]:
@@ -45,10 +64,59 @@ def here(make: Callable[..., "Figure"], *values: Any) -> Callable[[], bytes]:
     return partial(_drawn, make, *values)
 
 
-def _load() -> None:
-    import matplotlib.backends.backend_agg
-    import matplotlib.figure  # noqa: F401
+_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from bpexp.review import artist; artist.serve()"
+
+
+def _started() -> tuple[subprocess.Popen[bytes], socket.socket] | None:
+    """The process and the way to it, which is closed where this process has ended, too; None
+    where the system has no room for them.
+    """
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError:
+        return None
+    with theirs:
+        try:
+            # A group of its own: the terminal's Ctrl-C is its parent's to handle.
+            process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, *sys.path],
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                process_group=0,
+            )  # fmt: skip
+        except OSError:
+            ours.close()
+            return None
+    return process, ours
+
+
+def _asked(channel: socket.socket, make: Callable[..., "Figure"], values: Any) -> bytes:
+    """The figure's PNG; nothing where the process has died or could not draw it."""
+    try:
+        channel.sendall(pickle.dumps((make, values)))
+        with channel.makefile("rb") as answers:
+            return bytes(pickle.load(answers))
+    except (OSError, EOFError, pickle.UnpicklingError):
+        return b""
+
+
+def serve() -> None:
+    """What the process does: draw what it is sent by standard input until that is closed."""
+    # All that is imported stays, and the process ends soon.
+    gc.disable()
+    from bpexp.review import figures
+
+    # The first figure takes longer: matplotlib is imported, fonts are read.
+    _drawn(figures.summary, [], None)
+    with socket.socket(fileno=os.dup(0)) as channel, channel.makefile("rb") as requests:
+        while True:
+            try:
+                make, values = pickle.load(requests)
+            except EOFError:
+                return
+            channel.sendall(pickle.dumps(_drawn(make, *values)))
 
 
 def _drawn(make: Callable[..., "Figure"], *values: Any) -> bytes:
+    from bpexp.review import figures
+
     return figures.png(make(*values))

@@ -4,13 +4,13 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bpexp.config import flatten, plain
 from bpexp.review import figures
 from bpexp.review.artist import Draw
+from bpexp.review.columns import Cell, Columns, as_csv, as_parquet
 from bpexp.study import verdict
 from bpexp.study.definition import Study
 from bpexp.study.measures import MEASURES, Run
@@ -23,28 +23,23 @@ from bpexp.tracking.contract import Metric, RunRecord
 from bpexp.tracking.read import FIGURES
 from bpexp.typing import Array
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def table(finished: Finished) -> "pd.DataFrame":
+def table(finished: Finished) -> Columns:
     """One row a run, in the sweep's order: its id, settings, outcome and figures."""
-    import pandas as pd
-
     # Column by column: a dictionary a row would take several times the memory of the table.
-    columns: dict[str, list[object]] = {}
+    columns: dict[str, list[Cell]] = {}
     for place, row in enumerate(finished.rows):
         for key, value in _entries(finished, row).items():
             column = columns.setdefault(key, [])
             # Not every run has every setting: those of another data set, say.
-            column += [math.nan] * (place - len(column))
+            column += [None] * (place - len(column))
             column.append(value)
     for column in columns.values():
-        column += [math.nan] * (len(finished.rows) - len(column))
-    return pd.DataFrame(columns)
+        column += [None] * (len(finished.rows) - len(column))
+    return columns
 
 
-def _entries(finished: Finished, row: Row) -> dict[str, object]:
+def _entries(finished: Finished, row: Row) -> dict[str, Cell]:
     return {
         "run_id": row.run_id,
         **_row_name(finished, row),
@@ -61,7 +56,7 @@ def _row_name(finished: Finished, row: Row) -> dict[str, str]:
     return {} if study is None else {"study_row": study.row_of(row.index).name}
 
 
-def _settings(row: Row) -> dict[str, object]:
+def _settings(row: Row) -> dict[str, Cell]:
     flat = flatten(plain(row.config))
     return {key: shown(v) if isinstance(v, list) else v for key, v in flat.items()}
 
@@ -141,12 +136,8 @@ def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> Ru
         drawings["summary.png"] = draw(figures.summary, curves, mapped)
         if best[0].final_loss is not None and math.isfinite(best[0].final_loss):
             metrics.append(Metric("best_final_loss", best[0].final_loss, 0))
-    frame, parquet = table(finished), io.BytesIO()
-    frame.to_parquet(parquet, index=False)
-    files = {
-        "results.csv": frame.to_csv(index=False).encode(),
-        "results.parquet": parquet.getvalue(),
-    }
+    results = table(finished)
+    files = {"results.csv": as_csv(results), "results.parquet": as_parquet(results)}
     if plan.study is not None:
         judged = verdicts(plan.study, finished)
         files |= _study_files(draw, plan.study, finished, judged)

@@ -41,7 +41,7 @@ class Part(NamedTuple):
 
 
 class Composer:
-    """Composes jobs against one master configuration."""
+    """Composes jobs against one master configuration; what that was overridden with each has."""
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader, self._master = loader, master
@@ -95,14 +95,20 @@ class Composer:
     def _compose_base(self, overrides: tuple[str, ...]) -> Plain | None:
         """What jobs share; None where it holds interpolations or cannot be composed by itself."""
         try:
-            raw: Any = OmegaConf.to_container(self._load(overrides))
+            # Hydra has composed the master of the same choices, and each job sets the values.
+            is_masters = overrides == self._choices_of_master()
+            config = _own(self._master) if is_masters else self._load(overrides)
+            raw: Any = OmegaConf.to_container(config)
         except (HydraException, OmegaConfBaseException, ValueError):
             return None
         return None if _is_hydras(raw) else raw
 
+    def _choices_of_master(self) -> tuple[str, ...]:
+        parts = [self._part(text) for text in self._master.hydra.overrides.task]
+        return tuple(part.text for part in parts if not part.is_set and not part.is_alone)
+
     def _load(self, overrides: Sequence[str]) -> DictConfig:
-        config = self._loader.load_sweep_config(self._master, list(overrides))
-        return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        return _own(self._loader.load_sweep_config(self._master, list(overrides)))
 
     def _resolved(self, config: DictConfig) -> Plain:
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
@@ -137,6 +143,11 @@ def recompose(overrides: Sequence[str]) -> list[Plain]:
         parser = OverridesParser.create(config_loader=loader)
         composer = Composer(loader, master)
         return [composer.compose(job) for job in expand(parser.parse_overrides(list(overrides)))]
+
+
+def _own(config: DictConfig) -> DictConfig:
+    """Without Hydra's settings."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _is_alone(override: Override) -> bool:

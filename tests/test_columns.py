@@ -1,0 +1,87 @@
+"""Tables that are written without pandas are those that pandas would write."""
+
+import csv
+import io
+import math
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bpexp
+from bpexp.review.columns import as_csv, as_parquet
+from bpexp.tracking.archive import open_archive
+from bpexp.tracking.store import locate
+
+# Control characters are no part of names; half a surrogate pair is no text.
+TEXTS = st.text(st.characters(exclude_categories=("Cc", "Cs")))
+INTEGERS = st.integers(-(2**53), 2**53)
+FLOATS = st.floats(allow_nan=False)
+NAN = st.just(math.nan)
+CELLS = [
+    TEXTS, st.none() | TEXTS, st.booleans(), st.none() | st.booleans(), INTEGERS,
+    st.none() | INTEGERS, FLOATS, st.none() | FLOATS | NAN, INTEGERS | FLOATS, NAN, st.none(),
+]  # fmt: skip
+
+
+@st.composite
+def tables(draw):
+    n_rows = draw(st.integers(1, 20))
+    return {
+        f"column, {place}": draw(
+            st.lists(draw(st.sampled_from(CELLS)), min_size=n_rows, max_size=n_rows)
+        )
+        for place in range(draw(st.integers(1, 6)))
+    }
+
+
+@given(tables())
+def test_a_parquet_file_has_types_nulls_and_bits_as_pandas_writes_them(columns):
+    frame, by_pandas = pd.DataFrame(columns), io.BytesIO()
+    frame.to_parquet(by_pandas, index=False)
+    ours = pq.read_table(io.BytesIO(as_parquet(columns)))
+    theirs = pq.read_table(by_pandas).replace_schema_metadata()
+    assert ours.schema == theirs.schema
+    for name in columns:
+        assert list(map(repr, ours[name].to_pylist())) == list(map(repr, theirs[name].to_pylist()))
+
+
+def cell(text):
+    """A number as any that is as large; pandas writes 1 as 1.0 where another is missing."""
+    try:
+        return repr(float(text))
+    except ValueError:
+        return text
+
+
+@given(tables())
+def test_a_csv_file_has_the_rows_and_bits_that_pandas_writes(columns):
+    ours, theirs = (
+        [[cell(text) for text in row] for row in csv.reader(io.StringIO(content, newline=""))]
+        for content in (as_csv(columns).decode(), pd.DataFrame(columns).to_csv(index=False))
+    )
+    assert ours == theirs
+
+
+@pytest.mark.usefixtures("a_store")
+def test_a_sweep_of_unlike_runs_is_kept_as_it_is_given_to_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # Settings that one of the two kinds has; runs that diverge.
+    kinds = ["gradient_descent", "adam"]
+    table = bpexp.sweep(optimizer=kinds, lr=[0.1, 1e200], model="regressor", epochs=30)
+    assert table["outcome"].tolist() == ["completed", "diverged"] * 2
+    assert table["optimizer.beta1"].isna().tolist() == [True, True, False, False]
+    archive = open_archive(locate(None, tmp_path, {}), "bpexp")
+    (sweep,) = [run for run in archive.search("") if run.is_sweep]
+    content = {
+        name: archive.client.download_artifacts(sweep.run_id, name)
+        for name in ("results.parquet", "results.csv")
+    }
+    pd.testing.assert_frame_equal(pd.read_parquet(content["results.parquet"]), table)
+    with open(content["results.csv"], newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(table)
+    kept = [float(row["final_loss"] or "nan") for row in rows]
+    assert repr(kept) == repr(table["final_loss"].tolist())

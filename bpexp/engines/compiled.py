@@ -8,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 
 from bpexp.config import TrainConfig
-from bpexp.engines import general, layout, traced, wide
+from bpexp.engines import general, grouped, layout, traced
 from bpexp.engines.layout import LANES
 from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
 from bpexp.engines.strips import aligned, in_lanes, in_strips
@@ -20,9 +20,9 @@ def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | N
     """See ``problem.Engine``; exact arithmetic only."""
     if orders is None and traced.takes(problem, lanes):
         progress = traced.advance(problem, lanes, factors)
-        return progress or wide.advance(problem, lanes, factors, orders)
+        return progress or grouped.advance(problem, lanes, factors, orders)
     if layout.one_by_one(problem.network, len(lanes.run)):
-        return wide.advance(problem, lanes, factors, orders)
+        return grouped.advance(problem, lanes, factors, orders)
     return side_by_side(problem, lanes, factors, orders)
 
 

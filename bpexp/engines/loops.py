@@ -34,18 +34,19 @@ def _whole(number: Any) -> Any:
     return INDEX(number) if isinstance(number, int) else number
 
 
-def number(b: ir.IRBuilder, known: float) -> Any:
-    """A number that is known now, as a Symbol."""
-    return Symbol(b, NUMBER(known))
-
-
 def vector(b: ir.IRBuilder, known: float) -> Any:
-    """The same in every lane."""
+    """The same number, known now, in every lane."""
     return Symbol(b, ir.Constant(REAL, [known] * LANES))
 
 
+def any_of(truths: Symbol) -> Any:
+    """Whether one of them holds."""
+    b, bits = truths.builder, ir.IntType(LANES)
+    return b.icmp_unsigned("!=", b.bitcast(truths.value, bits), bits(0))
+
+
 class Variable:
-    """A number or a vector that changes; LLVM keeps it in a register."""
+    """A vector that changes; LLVM keeps it in a register."""
 
     def __init__(self, b: ir.IRBuilder, first: Symbol) -> None:
         self._b = b
@@ -64,46 +65,55 @@ class Variable:
 
 
 class Rows(NamedTuple):
-    """Rows of numbers in memory: where the first is, and how many numbers lie between two."""
+    """Rows of units in memory: where the first is, how many numbers lie between two rows, and how
+    many runs' numbers a unit has: LANES side by side, or 1.
+    """
 
     first: Any
     stride: Any
+    together: int = 1
 
     def at(self, b: ir.IRBuilder, row: Any, column: Any = 0) -> Any:
         """The address of a number."""
         return b.gep(self.first, [b.add(b.mul(_whole(row), _whole(self.stride)), _whole(column))])
 
-    def number(self, b: ir.IRBuilder, row: Any, column: Any = 0) -> Any:
-        """One number, as a Symbol."""
-        return Symbol(b, b.load(self.at(b, row, column)))
+    def each(self, b: ir.IRBuilder, row: Any, unit: Any) -> Any:
+        """What each lane's run has of one unit, a Symbol."""
+        place = b.mul(_whole(unit), INDEX(self.together))
+        if self.together == LANES:
+            return self.vector(b, row, place)
+        return spread(b, b.load(self.at(b, row, place)))
 
-    def everywhere(self, b: ir.IRBuilder, row: Any, column: Any = 0) -> Any:
-        """One number in every lane of a vector."""
-        return spread(b, b.load(self.at(b, row, column)))
+    def put_each(self, b: ir.IRBuilder, value: Symbol, row: Any, unit: Any) -> None:
+        """Write it."""
+        place = b.mul(_whole(unit), INDEX(self.together))
+        if self.together == LANES:
+            self.put(b, value, row, place)
+        else:
+            b.store(b.extract_element(value.value, INDEX(0)), self.at(b, row, place))
 
-    def vector(self, b: ir.IRBuilder, row: Any, column: Any = 0) -> Any:
-        """The LANES numbers from there on."""
+    def vector(self, b: ir.IRBuilder, row: Any, column: Any) -> Any:
+        """The LANES numbers from there on, a Symbol."""
         place = b.bitcast(self.at(b, row, column), REAL.as_pointer())
         return Symbol(b, b.load(place, align=8))
 
-    def put(self, b: ir.IRBuilder, value: Symbol, row: Any, column: Any = 0) -> None:
-        """Write a number, or a vector."""
-        place = self.at(b, row, column)
-        if value.value.type == REAL:
-            place = b.bitcast(place, REAL.as_pointer())
+    def put(self, b: ir.IRBuilder, value: Symbol, row: Any, column: Any) -> None:
+        """Write them."""
+        place = b.bitcast(self.at(b, row, column), REAL.as_pointer())
         b.store(value.value, place, align=8)
 
 
-def products(module: ir.Module, tile: tuple[int, int]) -> ir.Function:
+def products(module: ir.Module, tile: tuple[int, int], together: int) -> ir.Function:
     """Writes a function (rows, columns, count, left, down, along, right, stride, sums) that adds
     left[r down + t along] right[t stride + c] to sums[r stride + c], for t = 0, 1, ... below
     ``count`` in this order, for each row r and column c; columns come in whole vectors.
 
-    ``tile`` = (rows, vectors) of sums are in registers at once: what is loaded serves several.
+    ``together``: what is at the left is a number for all lanes (1), or a vector (LANES). ``tile``
+    = (rows, vectors) of sums are in registers at once: what is loaded serves several.
     """
     numbers, names = NUMBER.as_pointer(), ("left", "down", "along", "right", "stride", "sums")
     kinds = [INDEX] * 3 + [numbers, INDEX, INDEX, numbers, INDEX, numbers]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "products")
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), f"products_{together}")
     function.linkage = "internal"
     function.attributes.add("noinline")
     rows, columns, count, *others = function.args
@@ -115,12 +125,15 @@ def products(module: ir.Module, tile: tuple[int, int]) -> ir.Function:
     def add(row: Any, height: int, column: Any, width: int) -> None:
         lines = [b.add(row, INDEX(u)) for u in range(height)]
         places = [b.add(column, INDEX(v * LANES)) for v in range(width)]
-        lefts = [Rows(b.gep(given["left"], [b.mul(r, given["down"])]), 0) for r in lines]
+        lefts = [
+            Rows(b.gep(given["left"], [b.mul(r, given["down"])]), given["along"], together)
+            for r in lines
+        ]
         cells = [(r, c) for r in range(height) for c in range(width)]
         totals = {(r, c): Variable(b, sums.vector(b, lines[r], places[c])) for r, c in cells}
         with loop(b, 0, count) as t:
             vectors = [right.vector(b, t, place) for place in places]
-            ones = [left.everywhere(b, 0, b.mul(t, given["along"])) for left in lefts]
+            ones = [left.each(b, t, 0) for left in lefts]
             for r, c in cells:
                 totals[r, c].become(totals[r, c].now + ones[r] * vectors[c])
         for r, c in cells:

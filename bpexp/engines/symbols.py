@@ -13,11 +13,13 @@ from bpexp.nn import ieee
 
 LANES = 8
 """Numbers in a vector: a register of the widest processor's."""
-REAL, WHOLE = (ir.VectorType(kind, LANES) for kind in (ir.DoubleType(), ir.IntType(64)))
+REAL, WHOLE, TRUTH = (
+    ir.VectorType(kind, LANES) for kind in (ir.DoubleType(), ir.IntType(64), ir.IntType(1))
+)
 
 
 class Symbol:
-    """LANES numbers, or one, that are known when the code runs.
+    """LANES numbers that are known when the code runs.
 
     Raises TypeError where it is asked whether it is true: Python cannot choose for all lanes.
     """
@@ -42,10 +44,9 @@ class Symbol:
         return self._called("llvm.sqrt")
 
     def _called(self, name: str) -> "Symbol":
-        module, kind = self.builder.module, self.value.type
-        full = f"{name}.v{LANES}f64" if kind == REAL else f"{name}.f64"
+        module, full = self.builder.module, f"{name}.v{LANES}f64"
         known = module.globals.get(full)
-        function = known or ir.Function(module, ir.FunctionType(kind, [kind]), full)
+        function = known or ir.Function(module, ir.FunctionType(REAL, [REAL]), full)
         return Symbol(self.builder, self.builder.call(function, [self.value]))
 
     def _by(self, operation: Callable[..., Any], *operands: Any) -> "Symbol":
@@ -58,7 +59,7 @@ def _value(operand: Any, kind: Any) -> Any:
     """Of a symbol, or of a number, which counts for all lanes."""
     if isinstance(operand, Symbol):
         return operand.value
-    return ir.Constant(kind, [operand] * LANES if isinstance(kind, ir.VectorType) else operand)
+    return ir.Constant(kind, [operand] * LANES)
 
 
 def _define(name: str, real: Any, whole: Any) -> None:

@@ -13,7 +13,7 @@ from benchmarks import targets
 from benchmarks.rounds import Row, Table
 
 PACKAGES = (
-    "numpy", "numba", "mlflow", "hydra-core", "joblib", "hydra-joblib-launcher", "hydraflow",
+    "numpy", "llvmlite", "mlflow", "hydra-core", "joblib", "hydra-joblib-launcher", "hydraflow",
     "optuna", "scikit-learn", "torch", "jax",
 )  # fmt: skip
 PARTS = {

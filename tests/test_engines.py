@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,8 +32,9 @@ from bpexp.config import (
     TrainConfig,
 )
 from bpexp.data import load
-from bpexp.engines import compiled, feed, general, layout, machine, pack, reference, traced, wide
+from bpexp.engines import compiled, feed, grouped, machine, pack, reference, traced
 from bpexp.engines.choose import packs
+from bpexp.engines.symbols import LANES
 from bpexp.sweeps.pool import train_all
 
 BASE = TrainConfig(
@@ -40,6 +42,10 @@ BASE = TrainConfig(
     model=Model(), optimizer=Optimizer(name="gradient_descent"),
     schedule=Schedule(name="constant"), stop=Stop(),
 )  # fmt: skip
+
+
+GROUPED = [partial(grouped.advance_by, together) for together in (1, LANES)]
+"""Runs one by one, and side by side."""
 
 
 def bits(result):
@@ -114,7 +120,7 @@ def lanes(draw):
 @given(lanes(), st.randoms())
 def test_engines_and_packs_do_not_change_a_bit(configs, random):
     together = trained(configs, compiled.advance)
-    for engine in (reference.advance, compiled.side_by_side, wide.advance):
+    for engine in (reference.advance, *GROUPED):
         assert trained(configs, engine) == together
     order = list(range(len(configs)))
     random.shuffle(order)
@@ -167,7 +173,8 @@ def test_workers_do_not_change_a_bit(engine):
 PROGRAM = """
 import hashlib
 from bpexp.api import _compose
-from bpexp.engines import compiled, pack, reference
+from functools import partial
+from bpexp.engines import compiled, grouped, pack, reference
 from bpexp.sweeps import plan
 from bpexp.tracking.environment import cpu_features
 tasks = [
@@ -182,7 +189,7 @@ tasks = [
 def plan_of(task):
     values = {"epochs": 300, "numerics": "exact", **task}
     return plan.make([_compose(values)]).configs
-for engine in (reference.advance, compiled.advance, compiled.side_by_side):
+for engine in (reference.advance, compiled.advance, partial(grouped.advance_by, 8)):
     digest = hashlib.sha256()
     for task in tasks:
         ((_, result),) = pack.train_pack(plan_of(task), engine)
@@ -204,7 +211,7 @@ PROCESSORS = {
 
 @pytest.mark.long
 def test_processors_do_not_change_a_bit(tmp_path, record_property):
-    """Each compiles the kernel for itself, which is what takes the time; all at once."""
+    """Each compiles for itself, which is what takes the time; all at once."""
     started = {
         name: subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
@@ -313,21 +320,20 @@ def test_wide_networks_have_the_bits_of_the_reference(data):
     )  # fmt: skip
     lrs = data.draw(st.lists(st.sampled_from([0.001, 0.1, 2.0, 1e200]), min_size=1, max_size=3))
     configs = [replace(shared, lr=lr, seed=at) for at, lr in enumerate(lrs)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wide, "STEP", 4)
-        assert trained(configs, wide.advance) == trained(configs, reference.advance)
+    expected = trained(configs, reference.advance)
+    for engine in GROUPED:
+        assert trained(configs, engine) == expected
 
 
 def test_runs_that_end_at_epochs_far_apart_leave_the_others_alone():
-    """More epochs than are run between two looks for ends."""
     configs = [
         replace(BASE, seed=s, lr=3.0, epochs=2000, stop=Stop(loss=0.002, patience=p))
         for s, p in ((1, None), (2, 300), (3, None), (4, 3))
     ]
-    found = [r for _, r in sorted(pack.train_pack(configs, wide.advance), key=lambda p: p[0])]
-    assert len({r.epochs_run for r in found}) == 4
-    assert max(r.epochs_run for r in found) > wide.STEP
-    assert [bits(r) for r in found] == trained(configs, reference.advance)
+    expected = trained(configs, reference.advance)
+    assert len({len(losses) for _, losses, *_ in expected}) == 4
+    for engine in GROUPED:
+        assert trained(configs, engine) == expected
 
 
 def test_digits_are_exact_and_larger_networks_native():
@@ -363,33 +369,6 @@ def test_xor_is_traced_and_what_is_large_or_has_a_choice_is_not():
         {"functions": ("relu", "sigmoid")},
     ):
         assert not traced.suits(replace(xor, **other), 4, 4, "gradient_descent")
-
-
-def test_where_nothing_is_compiled_small_networks_are_not_left_to_numpy(tmp_path):
-    """The kernel for all shapes takes as long to compile as NumPy for hundreds of such runs."""
-    program = (
-        "from bpexp.api import _compose\n"
-        "from bpexp.sweeps import plan\n"
-        "from bpexp.engines.choose import packs\n"
-        "for other in ({}, {'stop': {'loss': 0.01}}, {'optimizer': 'rprop'}):\n"
-        "    made = plan.make([_compose({'seed': seed} | other) for seed in range(50)])\n"
-        "    print({pack.engine for pack in packs(made.configs, 'auto', 2)})\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
-        capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
-    assert done.stdout.splitlines() == ["{'compiled'}", "{'numpy'}", "{'numpy'}"], done.stderr
-
-
-def test_the_kernel_takes_no_array_of_another_kind():
-    values = [
-        np.zeros((1,) * int(kind[-2]), kind.partition("[")[0]) if "[" in kind else 0
-        for kind in layout.PARAMETERS.values()
-    ]
-    for at, wrong in ((0, np.zeros(1)), (7, np.zeros((2, 2)).T[:1]), (8, np.zeros((1, 1)))):
-        with pytest.raises(TypeError, match=r"^the kernel takes \w+\[\d\] in C order, got"):
-            general.advance(*values[:at], wrong, *values[at + 1 :])
 
 
 def test_a_seeds_initial_weights_do_not_change_with_the_batch_size():

@@ -61,11 +61,13 @@ def check_nothing_trained_again(folder, uri=None, experiment="bpexp"):
     assert len({run.info.start_time for run in runs}) == 1
 
 
-def check_said(ended, said, waiting=ALL - FIRST):
-    """One sentence: what happened, how far it came, and the command."""
+def check_said(ended, said, waiting=str(ALL - FIRST)):
+    """One sentence: what happened, how far it came, and the command; none may wait where
+    ``waiting`` is no number.
+    """
     status, text = ended
     assert status == 1
-    kept = rf"; {waiting} wait in outputs/spool/[0-9a-f]{{32}}" if waiting else ""
+    kept = rf"(; {waiting} wait in outputs/spool/[0-9a-f]{{32}}){'' if waiting.isdigit() else '?'}"
     pattern = (
         rf"bpexp: {said}; {FIRST} of {ALL} runs are tracked{kept}; "
         r"to go on: python -m bpexp resume [0-9a-f]{8}( --\S+ \S+)*\n"
@@ -140,7 +142,9 @@ def test_results_of_a_full_store_wait_on_another_disk(expected, tmp_path):
         sweep = Halted(tmp_path, *SWEEP, f"tracking.uri={uri}")
         filler = fill(disk)
         ended = sweep.go_on()
-        check_said(ended, r"An artifact could not be written: \[Errno 28\] No space left on .*")
+        # Of a pack the artifacts are written while the database takes the one before it.
+        full = r"An artifact could not be written: \[Errno 28\] No space left on .*"
+        check_said(ended, rf"({full}|The store refused: database or disk is full)")
         filler.unlink()
         assert resume_as_told(tmp_path, ended[1]) == (0, "")
         check_whole(expected, tmp_path, uri)
@@ -152,7 +156,9 @@ def test_where_all_is_full_what_is_tracked_is_kept_and_the_rest_trained_again(ex
         sweep = Halted(disk, *SWEEP)
         filler = fill(disk)
         ended = sweep.go_on()
-        check_said(ended, r"An artifact .* it could not be kept in .* either \(.*space.*\)", 0)
+        # What a pack's artifacts leave when they are taken back may be room for its results.
+        said = r"(An artifact|The store refused).* it could not be kept in .* either \(.*space.*\)"
+        check_said(ended, said, r"\d+")
         filler.unlink()
         assert len(results(disk)) == FIRST
         assert resume_as_told(disk, ended[1]) == (0, "")

@@ -74,7 +74,7 @@ def test_the_wheel_sweeps_in_any_folder_and_leaves_a_repository_clean(installed,
     for run in (changed, *clean):
         tags = run.data.tags
         assert (tags["mlflow.source.git.commit"], tags["bpexp.git.commit"]) == (commit, commit)
-        for package in ("bpexp", "numpy", "numba", "hydra-core", "mlflow", "joblib"):
+        for package in ("bpexp", "numpy", "llvmlite", "hydra-core", "mlflow", "joblib"):
             assert tags[f"bpexp.version.{package}"] == version(package)
         assert tags["bpexp.processor"].strip()
     assert changed.data.tags["bpexp.git.dirty"] == "true"

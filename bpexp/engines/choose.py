@@ -1,14 +1,14 @@
 """Which engine trains which runs, and how many side by side. Neither changes a result."""
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bpexp.checks import ConfigError
 from bpexp.config import TrainConfig
 from bpexp.data import load
-from bpexp.engines import layout, pack
+from bpexp.engines import pack
 from bpexp.engines.problem import Engine
+from bpexp.nn.network import Network
 
 WIDTH = 128
 """Lanes of a pack at most: their state stays in the second-level cache."""
@@ -16,8 +16,10 @@ HISTORY = 2**23
 """Losses of a pack at most, unless it is a single run: 64 MiB."""
 WORK = 2**34
 """Multiplications of a pack at most, some seconds, where its runs are taken one by one."""
-START_UP, COMPILATION = 0.2, 13.0
-"""Seconds the compiled engine takes to load, and to compile its kernel where it never has."""
+FEW, WIDE = 3, 32
+"""Lanes at most, and units of hidden layers at least, that are done sooner one by one."""
+START_UP = 0.2
+"""Seconds the compiled engine takes to load, and at most to compile for a kind of network."""
 
 
 class Pack(NamedTuple):
@@ -32,7 +34,7 @@ def packs(configs: Sequence[TrainConfig], engine: str, n_workers: int) -> Iterat
     groups: dict[TrainConfig, list[int]] = {}
     for index, config in enumerate(configs):
         groups.setdefault(pack.key(config), []).append(index)
-    chosen = _auto(configs, groups, n_workers) if engine == "auto" else engine
+    chosen = _auto(configs, groups) if engine == "auto" else engine
     for group in groups.values():
         first = configs[group[0]]
         if first.numerics == "native":
@@ -50,9 +52,14 @@ def _width(config: TrainConfig, n_runs: int, n_workers: int) -> int:
     width = min(WIDTH, -(-n_runs // n_workers), HISTORY // config.epochs)
     dataset = load(config.data)
     network = pack.network(config, dataset)
-    if layout.one_by_one(network, WIDTH):
+    if one_by_one(network, WIDTH):
         width = min(width, WORK // (3 * network.n_parameters * len(dataset.X) * config.epochs))
     return max(1, width)
+
+
+def one_by_one(network: Network, n_lanes: int) -> bool:
+    """Whether so many runs of the network are done sooner one by one than side by side."""
+    return n_lanes <= FEW or min(network.sizes[1:-1], default=0) >= WIDE
 
 
 def check(config: TrainConfig, engine: str) -> None:
@@ -75,21 +82,11 @@ def load_engine(name: str) -> Engine:
     return reference.advance
 
 
-def _auto(
-    configs: Sequence[TrainConfig], groups: dict[TrainConfig, list[int]], n_workers: int
-) -> str:
+def _auto(configs: Sequence[TrainConfig], groups: dict[TrainConfig, list[int]]) -> str:
     """Compiled where that is sooner done, by a rough count of NumPy's calls."""
-    if importlib.util.find_spec("numba") is None:
-        return "numpy"
-    from bpexp.engines import compiled
-
-    seconds = wait = 0.0
+    seconds = 0.0
     for config, group in groups.items():
-        n_samples = len(load(config.data).X)
-        shape = pack.network(config, load(config.data))
-        calls = 150 + 3 * (n_samples + sum(shape.sizes))
+        dataset = load(config.data)
+        calls = 150 + 3 * (len(dataset.X) + sum(pack.network(config, dataset).sizes))
         seconds += config.epochs * calls * 1e-6 * (1 + len(group) / 64)
-        n_lanes = _width(config, len(group), n_workers)
-        is_ready = compiled.is_ready([configs[run] for run in group], n_lanes, shape, n_samples)
-        wait = max(wait, START_UP if is_ready else COMPILATION)
-    return "compiled" if seconds > wait else "numpy"
+    return "compiled" if seconds > START_UP else "numpy"

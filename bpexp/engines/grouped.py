@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpexp.engines import layerwise, machine
+from bpexp.engines.choose import one_by_one
 from bpexp.engines.layerwise import Kind, figures, full
-from bpexp.engines.layout import one_by_one
 from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
 from bpexp.engines.reference import judge
 from bpexp.engines.strips import aligned, in_lanes, in_strips

@@ -35,7 +35,7 @@ def folder() -> Path:
 
 def file_of(name: str) -> Path:
     """Where code of that name is kept for this processor, by this compiler."""
-    made = (name, *_asked(), version("numba"), version("llvmlite"))
+    made = (name, *_asked(), version("llvmlite"))
     return folder() / f"{hashlib.sha256(repr(made).encode()).hexdigest()[:16]}.o"
 
 
@@ -83,7 +83,7 @@ def has(feature: str) -> bool:
 
 
 def _asked() -> tuple[str, str]:
-    """The processor's name and features, or the ones that numba is told to assume."""
+    """The processor's name and features, or those that the environment says, in numba's words."""
     name = os.environ.get("NUMBA_CPU_NAME")
     features = "" if name else binding.get_host_cpu_features().flatten()
     return name or binding.get_host_cpu_name(), os.environ.get("NUMBA_CPU_FEATURES", features)

@@ -17,8 +17,7 @@ from bpexp.config import Model, Optimizer, Rprop, Stop, TrainConfig
 from bpexp.data import Dataset, load
 from bpexp.data.dataset import accuracy
 from bpexp.engines import feed
-from bpexp.engines.layout import NO_PATIENCE
-from bpexp.engines.problem import Engine, Lanes, Problem
+from bpexp.engines.problem import NO_PATIENCE, Engine, Lanes, Problem
 from bpexp.engines.train import train
 from bpexp.engines.validation import Watch
 from bpexp.nn import init

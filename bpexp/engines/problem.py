@@ -12,6 +12,9 @@ from bpexp.typing import Array
 
 Integers = NDArray[np.int64]
 
+NO_PATIENCE = 2**62
+"""Epochs that a lane without the rule is given."""
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:

@@ -16,8 +16,7 @@ import numpy as np
 from llvmlite import ir
 
 from bpexp.engines import machine
-from bpexp.engines.layout import NO_PATIENCE
-from bpexp.engines.problem import Ending, Lanes, Problem, Progress
+from bpexp.engines.problem import NO_PATIENCE, Ending, Lanes, Problem, Progress
 from bpexp.engines.strips import aligned, in_lanes, in_strips
 from bpexp.engines.symbols import LANES, REAL, Symbol, spread
 from bpexp.nn import elementary, ieee

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.config import Stop
-from bpexp.engines.layout import NO_PATIENCE
-from bpexp.engines.problem import Engine, Integers, Lanes, Problem
+from bpexp.engines.problem import NO_PATIENCE, Engine, Integers, Lanes, Problem
 from bpexp.nn.arithmetic import EXACT
 from bpexp.results import Validation
 from bpexp.typing import Array

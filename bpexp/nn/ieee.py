@@ -1,8 +1,7 @@
 """What the exact formulas need beside + - * /: a choice, and a float's bits.
 
-The formulas of this package run on arrays here, are compiled for vectors of lanes by
-``engines.kernel``, and written down by ``engines.traced``; ``engines.vectors`` and
-``engines.symbols`` give these three names their meaning there.
+The formulas of this package run on arrays here; ``engines.symbols`` gives these three names their
+meaning for symbols, on which the formulas write down what is compiled.
 """
 
 from functools import singledispatch

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("bpexp", "numpy", "numba", "hydra-core", "mlflow", "joblib")
+PACKAGES = ("bpexp", "numpy", "llvmlite", "hydra-core", "mlflow", "joblib")
 LARGEST_DIFF = 2**24
 """Bytes of a diff that is kept; a longer one is cut."""
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from functools import partial
 
@@ -233,13 +234,24 @@ def test_processors_do_not_change_a_bit(tmp_path, record_property):
     print(f"the same bits on {len(PROCESSORS)} emulated processors, three ways each")
 
 
+def test_threads_may_need_new_code_at_once():
+    """LLVM, which takes one at a time, would end the process."""
+    configs = [
+        replace(BASE, hidden=(width,), epochs=3, model=Model(activation=unit, bias_input=0.7))
+        for width in (1, 2) for unit in ("sigmoid", "tanh", "relu", "softsign", "symmetric_sigmoid")
+    ]  # fmt: skip
+    with ThreadPoolExecutor(len(configs)) as pool:
+        found = list(pool.map(partial(alone, engine=compiled.advance), configs))
+    assert found == [alone(config, reference.advance) for config in configs]
+
+
 def test_code_that_was_cut_is_compiled_anew(tmp_path):
     """LLVM would end the process on some such files."""
     kept = tmp_path / machine.folder().relative_to(machine.folder().parents[1])
     kept.mkdir(parents=True)
-    before = set(traced._functions)
+    before = set(machine._functions)
     bpexp.train(engine="compiled", epochs=9, model__bias_input=3.0)
-    (name,) = set(traced._functions) - before
+    (name,) = set(machine._functions) - before
     whole = machine.file_of(name).read_bytes()
     file = kept / machine.file_of(name).name
     file.write_bytes(whole[: len(whole) // 2])

@@ -4,8 +4,6 @@ The code is that of ``layerwise``, compiled for the one kind of network in half 
 """
 
 import ctypes
-import hashlib
-import threading
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,8 +19,6 @@ from bpexp.engines.strips import aligned, in_lanes, in_strips
 from bpexp.engines.symbols import LANES
 from bpexp.nn.network import Network
 from bpexp.typing import Array
-
-_lock = threading.Lock()
 
 
 def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:
@@ -145,14 +141,8 @@ def _divisor(problem: Problem, together: int) -> Array:
 def _function(kind: Kind) -> Any:
     # Of the sizes only how many there are.
     about = (replace(kind.network, sizes=()), len(kind.network.sizes), *kind[1:])
-    name = f"{layerwise.ENTRY} {hashlib.sha256(repr(about).encode()).hexdigest()}"
-    with _lock:
-        if name not in _functions:
-            code = machine.kept(name, lambda: machine.optimised(layerwise.module(kind)))
-            arguments: list[Any] = [ctypes.c_int64] * len(layerwise.WHOLES)
-            arguments += [ctypes.c_void_p] * len(layerwise.ARRAYS)
-            _functions[name] = machine.linked(code, layerwise.ENTRY, ctypes.c_int64, arguments)
-        return _functions[name]
-
-
-_functions: dict[str, Any] = {}
+    arguments: list[Any] = [ctypes.c_int64] * len(layerwise.WHOLES)
+    arguments += [ctypes.c_void_p] * len(layerwise.ARRAYS)
+    return machine.function(
+        about, layerwise.ENTRY, lambda: layerwise.module(kind), ctypes.c_int64, arguments
+    )

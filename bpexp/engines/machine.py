@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -33,13 +34,33 @@ def folder() -> Path:
     return found
 
 
+_lock = threading.Lock()
+_functions: dict[str, Any] = {}
+
+
+def function(
+    about: Any, entry: str, write: Callable[[], str], result: Any, arguments: Sequence[Any]
+) -> Any:
+    """The function ``entry`` of the code whose text ``write`` gives, made once: for the same
+    ``about``, which tells by its repr from others' what the code serves for. It leaves Python's
+    lock.
+    """
+    name = f"{entry} {hashlib.sha256(repr(about).encode()).hexdigest()}"
+    # LLVM takes one thread at a time.
+    with _lock:
+        if name not in _functions:
+            code = _kept(name, lambda: _optimised(write()))
+            _functions[name] = _linked(code, entry, result, arguments)
+        return _functions[name]
+
+
 def file_of(name: str) -> Path:
     """Where code of that name is kept for this processor, by this compiler."""
     made = (name, *_asked(), version("llvmlite"))
     return folder() / f"{hashlib.sha256(repr(made).encode()).hexdigest()[:16]}.o"
 
 
-def kept(name: str, make: Callable[[], Any]) -> bytes:
+def _kept(name: str, make: Callable[[], Any]) -> bytes:
     """The code that an earlier start has left, whole; else that of the LLVM module which
     ``make`` gives, left for the next.
     """
@@ -57,7 +78,7 @@ def kept(name: str, make: Callable[[], Any]) -> bytes:
     return code
 
 
-def optimised(text: str) -> Any:
+def _optimised(text: str) -> Any:
     """LLVM's module of that text after its passes; none of them changes a bit of a result."""
     module = binding.parse_assembly(text)
     options = binding.create_pipeline_tuning_options(speed_level=3)
@@ -66,7 +87,7 @@ def optimised(text: str) -> Any:
     return module
 
 
-def linked(code: bytes, entry: str, result: Any, arguments: Sequence[Any]) -> Any:
+def _linked(code: bytes, entry: str, result: Any, arguments: Sequence[Any]) -> Any:
     """The function of that name in the code, by ctypes: it leaves Python's lock."""
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _processor())
     engine.add_object_file(binding.ObjectFileRef.from_data(code))

@@ -7,8 +7,6 @@ are NumPy's.
 """
 
 import ctypes
-import hashlib
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +32,6 @@ LARGEST = 4_000
 """Operations of an epoch at most: their code stays in the first-level cache."""
 ENTRY = "bpexp_train"
 INDEX = ir.IntType(64)
-_lock = threading.Lock()
 
 
 def suits(network: Network, n_samples: int, batch_size: int, rule: str) -> bool:
@@ -83,17 +80,9 @@ def advance(problem: Problem, lanes: Lanes, factors: Array) -> Progress | None:
 
 def _function(problem: Problem) -> Any:
     arrays = [(a.shape, a.tobytes()) for a in (problem.X, problem.Y, problem.divisor)]
-    about = repr((problem.network, problem.rule, problem.decays, arrays))
-    name = f"{ENTRY} {hashlib.sha256(about.encode()).hexdigest()}"
-    with _lock:
-        if name not in _functions:
-            code = machine.kept(name, lambda: machine.optimised(module(problem)))
-            arguments = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * 9
-            _functions[name] = machine.linked(code, ENTRY, None, arguments)
-        return _functions[name]
-
-
-_functions: dict[str, Any] = {}
+    about = (problem.network, problem.rule, problem.decays, arrays)
+    arguments = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * 9
+    return machine.function(about, ENTRY, lambda: module(problem), None, arguments)
 
 
 def module(problem: Problem) -> str:

@@ -118,7 +118,8 @@ def plot(parts: Mapping[str, Sequence[Table]]) -> Figure:
         axes.plot(runs, [row.median for row in table.rows], "o-", color=OURS)
         axes.set(xscale="log", yscale="log", xlabel="runs", ylabel=table.unit)
         axes.set_title(table.title, fontsize=9)
-        axes.set(yticks=[3, 5, 10, 20, 50], yticklabels=["3", "5", "10", "20", "50"])
+        marks = [0.5, 1, 2, 5, 10, 20, 50]
+        axes.set(yticks=marks, yticklabels=[f"{mark:g}" for mark in marks])
         axes.set_yticks([], minor=True)
         axes.grid(alpha=0.25)
     for axes in places[len(tables) + len(grown) :]:

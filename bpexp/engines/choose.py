@@ -8,7 +8,7 @@ from bpexp.config import TrainConfig
 from bpexp.data import load
 from bpexp.engines import pack
 from bpexp.engines.problem import Engine
-from bpexp.nn.network import Network
+from bpexp.engines.strips import one_by_one
 
 WIDTH = 128
 """Lanes of a pack at most: their state stays in the second-level cache."""
@@ -16,8 +16,6 @@ HISTORY = 2**23
 """Losses of a pack at most, unless it is a single run: 64 MiB."""
 WORK = 2**34
 """Multiplications of a pack at most, some seconds, where its runs are taken one by one."""
-FEW, WIDE = 3, 32
-"""Lanes at most, and units of hidden layers at least, that are done sooner one by one."""
 START_UP = 0.2
 """Seconds the compiled engine takes to load, and at most to compile for a kind of network."""
 
@@ -55,11 +53,6 @@ def _width(config: TrainConfig, n_runs: int, n_workers: int) -> int:
     if one_by_one(network, WIDTH):
         width = min(width, WORK // (3 * network.n_parameters * len(dataset.X) * config.epochs))
     return max(1, width)
-
-
-def one_by_one(network: Network, n_lanes: int) -> bool:
-    """Whether so many runs of the network are done sooner one by one than side by side."""
-    return n_lanes <= FEW or min(network.sizes[1:-1], default=0) >= WIDE
 
 
 def check(config: TrainConfig, engine: str) -> None:

@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpexp.engines import layerwise, machine
-from bpexp.engines.choose import one_by_one
-from bpexp.engines.layerwise import Kind, figures, full
+from bpexp.engines.layerwise import BLOCK, Kind, figures, full
 from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
 from bpexp.engines.reference import judge
-from bpexp.engines.strips import aligned, in_lanes, in_strips
+from bpexp.engines.strips import aligned, in_lanes, in_strips, one_by_one
 from bpexp.engines.symbols import LANES
 from bpexp.nn.network import Network
 from bpexp.typing import Array
@@ -44,6 +43,7 @@ def advance_by(
     losses = aligned((epochs, n_groups * together))
     work = aligned((told["work_in_all"],))
     work[:] = 0.0
+    work[told["ones"] : told["ones"] + BLOCK] = 1.0
     arrays = [
         np.array(list(told.values())), orders, factors, problem.X,
         _repeated(problem.Y, network, together), _divisor(problem, together),

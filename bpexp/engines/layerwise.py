@@ -95,9 +95,9 @@ def module(kind: Kind) -> str:
     Runs come in groups of as many as are ``together``. ``figures`` are the function's of that name;
     ``orders``, (epochs, n_samples, runs), are read if it ``is_shuffled``; ``divisor``, like the
     parameters of a group, if it ``divides``. X is (n_samples, n_in), Y (n_samples, full). The
-    others are (groups, ..., together), but for ``losses``, (epochs, runs). ``stopped`` gets the
-    parameters before an epoch's last update. ``rules``: stop_loss, stop_correct, patience, best
-    and waited; the last two move on.
+    others are (groups, ..., together), but for ``losses``, (epochs, runs), and ``work``, 0 but for
+    its ones. ``stopped`` gets the parameters before an epoch's last update. ``rules``: stop_loss,
+    stop_correct, patience, best and waited; the last two move on.
     """
     made, tile = ir.Module(), (4, 4) if machine.has("avx512f") else (2, 2)
     kinds = [INDEX] * len(WHOLES)
@@ -183,8 +183,6 @@ class _Code:
         rate = self.lr.each(b, 0, 0) * Rows(known["factors"], INDEX(0)).each(b, 0, self.epoch)
         self.total.become(vector(b, NOTHING))
         self.missed.become(vector(b, 0.0))
-        with loop(b, 0, BLOCK) as r:
-            b.store(NUMBER(1.0), self.ones.at(b, 0, r))
         with loop(b, 0, n_batches) as batch:
             start = b.mul(batch, batch_size)
             stop = _least(b, b.add(start, batch_size), n_samples)
@@ -371,10 +369,11 @@ class _Code:
         with self._outputs() as j:
             a = A.vector(b, r, j)
             error = ERRORS[network.error](delta.vector(b, r, j), network.dead_zone)
-            if name != "softmax":
+            if name == "softmax":
+                self.terms.put(b, error * a, 0, j)
+            else:
                 error = error * self._slope(name, a)
             delta.put(b, error, r, j)
-            self.terms.put(b, error * a, 0, j)
         if name == "softmax":
             total = self._sum_of_terms()
             with self._outputs() as j:

@@ -5,8 +5,17 @@ from typing import Any
 
 import numpy as np
 
+from bpexp.nn.network import Network
+
 LINE = 8
 """Numbers in a cache line."""
+FEW, WIDE = 3, 32
+"""Lanes at most, and units of hidden layers at least, that are done sooner one by one."""
+
+
+def one_by_one(network: Network, n_lanes: int) -> bool:
+    """Whether so many runs of the network are done sooner one by one than side by side."""
+    return n_lanes <= FEW or min(network.sizes[1:-1], default=0) >= WIDE
 
 
 def in_strips(array: Any, width: int) -> Any:

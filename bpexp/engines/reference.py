@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bpexp.engines.problem import Ending, Integers, Lanes, Problem, Progress
 from bpexp.nn.arithmetic import ARITHMETICS
@@ -44,11 +45,7 @@ def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | N
             gradient = joined(*backward(network, activations, Y, weights, arithmetic))
             # 4. update
             _update(problem, lanes, gradient, factor)
-        finite = np.isfinite(lanes.parameters)
-        if not finite.all():
-            broken = ~finite.all(axis=0) & (endings == Ending.RUNNING)
-            stopped = np.where(broken, lanes.parameters, stopped)
-            endings[broken] = Ending.DIVERGED
+        stopped = end_broken(lanes, endings, stopped)
         if endings.any():
             return Progress(losses[: epoch + 1], endings, stopped)
     return Progress(losses, endings, lanes.parameters)
@@ -84,6 +81,18 @@ def judge(lanes: Lanes, Y: Array, loss: Array) -> "np.ndarray[tuple[int], np.dty
     endings = np.where(lanes.waited >= lanes.patience, STALLED, RUNNING)
     endings = np.where((loss <= lanes.stop_loss) | correct, CONVERGED, endings)
     return np.where(np.isfinite(loss), endings, DIVERGED)
+
+
+def end_broken(lanes: Lanes, endings: NDArray[np.int8], stopped: Array) -> Array:
+    """Ends the lanes that go on and have a parameter not finite, with which they are left; returns
+    what lanes that ended are left with.
+    """
+    finite = np.isfinite(lanes.parameters)
+    if finite.all():
+        return stopped
+    broken = ~finite.all(axis=0) & (endings == Ending.RUNNING)
+    endings[broken] = Ending.DIVERGED
+    return np.where(broken, lanes.parameters, stopped)
 
 
 def _update(problem: Problem, lanes: Lanes, gradient: Array, factor: float) -> None:

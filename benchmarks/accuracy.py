@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from bpexp import train
 from bpexp.analysis.statistics import Interval, bootstrap
 from bpexp.api import _compose
-from bpexp.config import Data, parse
+from bpexp.config.schema import Data, parse
 from bpexp.data import load
 
 PROBLEMS = {

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from bpexp.config.compose import Composer, hydra_loader
 from bpexp.sweeps import plan
-from bpexp.sweeps.compose import Composer, hydra_loader
-from bpexp.sweeps.expand import expand
+from bpexp.sweeps.samplers.grid import expand
 
 
 def milliseconds(work: Callable[[], object], count: int) -> float:

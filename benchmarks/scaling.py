@@ -19,16 +19,17 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.sweeps import ours, started
 from benchmarks.tracking import default_run, opened
-from bpexp.config import TrainConfig
+from bpexp.config.schema import TrainConfig
 from bpexp.data import load
-from bpexp.engines import compiled
-from bpexp.engines.pack import train_pack
-from bpexp.reproduce.marks import marks
-from bpexp.results import TrainResult
-from bpexp.tracking import environment, process
-from bpexp.tracking.choice import choose
+from bpexp.runs import environment
+from bpexp.runs.result import TrainResult
+from bpexp.runs.run_tags import marks
+from bpexp.tracking import process
+from bpexp.tracking.factory import choose
 from bpexp.tracking.record import run_record
 from bpexp.tracking.store import connect, locate
+from bpexp.training.llvm import compiled
+from bpexp.training.run_batch import train_pack
 
 EPOCHS = (500, 10_000)
 PACK = 128

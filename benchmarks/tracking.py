@@ -21,13 +21,13 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
-from bpexp.config import Session, TrainConfig, conf_dir, parse
+from bpexp.config.schema import Session, TrainConfig, conf_dir, parse
 from bpexp.data import load
-from bpexp.results import Outcome, TrainResult
-from bpexp.tracking import environment
-from bpexp.tracking.choice import choose
+from bpexp.runs import environment
+from bpexp.runs.result import Outcome, TrainResult
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import RunRecord, Tracker
+from bpexp.tracking.factory import choose
 from bpexp.tracking.record import run_record
 from bpexp.tracking.store import connect, experiment_id, locate
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpexp.config import conf_dir
-from bpexp.results import TrainResult
+from bpexp.config.schema import conf_dir
+from bpexp.runs.result import TrainResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +27,9 @@ def train(**settings: Settings) -> TrainResult:
     (``data={"name": "parity", "bits": 3}``) or with ``__`` for the dot (``data__bits=3``).
     Raises ConfigError for a setting that breaks its rule.
     """
-    from bpexp.engines.choose import load_engine, packs
-    from bpexp.engines.pack import train_pack
     from bpexp.sweeps import plan
+    from bpexp.training.batching import load_engine, packs
+    from bpexp.training.run_batch import train_pack
 
     made = plan.make([_compose(settings)])
     (pack,) = packs(made.configs, made.session.engine, 1)
@@ -44,19 +44,18 @@ def sweep(**settings: Settings) -> "pd.DataFrame":
     setting varying fastest. A list of widths for one network is a list in the list:
     ``hidden=[2, [8, 4]]``. Raises ConfigError before the first run if any is wrong.
     """
-    from bpexp.review import artist
+    from bpexp.render import plot_process
 
     values = [list(v) if isinstance(v, list | tuple | range) else [v] for v in settings.values()]
     jobs = [dict(zip(settings, job, strict=True)) for job in itertools.product(*values)]
-    with artist.beside():
+    with plot_process.beside():
         import pandas as pd
 
-        from bpexp import session
-        from bpexp.review import summary
-        from bpexp.sweeps import plan
+        from bpexp import app
+        from bpexp.sweeps import plan, summary
 
         made = plan.make([_compose(job) for job in jobs])
-        finished = session.run(made, is_sweep=True, quiet=True)
+        finished = app.run(made, is_sweep=True, quiet=True)
     return pd.DataFrame(summary.table(finished))
 
 

@@ -16,8 +16,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from bpexp.study.definition import Study
-    from bpexp.sweeps.compose import Composer
+    from bpexp.config.compose import Composer
+    from bpexp.studies.definition import Study
 
 
 @dataclass
@@ -51,8 +51,8 @@ class BpexpSweeper(BasicSweeper):
         """Expand the product of ``arguments`` and launch it."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        from bpexp.sweeps.compose import Composer
-        from bpexp.sweeps.expand import expand
+        from bpexp.config.compose import Composer
+        from bpexp.sweeps.samplers.grid import expand
 
         assert self.hydra_context is not None
         assert self.launcher is not None
@@ -89,17 +89,17 @@ class BpexpLauncher(Launcher):
         """Compose, check, train and track every job; exits where not all runs finished."""
         from pathlib import Path
 
-        from bpexp import session
+        from bpexp import app
+        from bpexp.config.compose import Composer
         from bpexp.sweeps import plan
-        from bpexp.sweeps.compose import Composer
 
         composer = Composer(self.context.config_loader, self.config)
         study, jobs = _jobs(composer.compose(job_overrides[0]), job_overrides)
         composed = _composed(composer, jobs, study)
         made, folder = plan.make(composed, self.typed, study), Path(self.config.hydra.sweep.dir)
-        session.check_folder(folder)
-        finished = session.run(made, is_sweep=True, folder=folder)
-        status = session.EXIT[finished.status]
+        app.check_folder(folder)
+        finished = app.run(made, is_sweep=True, folder=folder)
+        status = app.EXIT[finished.status]
         if status:
             assert self.context.callbacks is not None
             # Leaving early would keep users' callbacks from seeing the end of the sweep.
@@ -118,7 +118,7 @@ def _check(composer: "Composer", batch: Sequence[Sequence[str]]) -> None:
     import os
     from pathlib import Path
 
-    from bpexp.checks import ConfigError
+    from bpexp.fields.checks import ConfigError
     from bpexp.sweeps import plan
     from bpexp.tracking.store import locate
 
@@ -143,8 +143,8 @@ def _composed(
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from bpexp import mistakes
-    from bpexp.checks import ConfigError
+    from bpexp.cli import errors
+    from bpexp.fields.checks import ConfigError
     from bpexp.sweeps import plan
 
     for run, overrides in enumerate(jobs):
@@ -152,7 +152,7 @@ def _composed(
             values = composer.compose(overrides)
         except (HydraException, OmegaConfBaseException) as error:
             with plan.in_row(study, run):
-                raise ConfigError(mistakes.sentence(error, overrides)) from error
+                raise ConfigError(errors.sentence(error, overrides)) from error
         yield values
 
 
@@ -160,8 +160,8 @@ def _jobs(
     first: Mapping[str, Any], job_overrides: Sequence[Sequence[str]]
 ) -> "tuple[Study | None, Sequence[Sequence[str]]]":
     """The study that is asked for, if one is, and each run's overrides."""
-    from bpexp.checks import ConfigError
-    from bpexp.study import definition
+    from bpexp.fields.checks import ConfigError
+    from bpexp.studies import definition
 
     if first.get("study") is None:
         return None, job_overrides

@@ -11,7 +11,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
-from bpexp import cli
+from bpexp.cli import main
 from bpexp.tracking.store import connect, experiment_id, locate
 
 pytest.register_assert_rewrite("contract")
@@ -106,7 +106,7 @@ def inside(tmp_path, monkeypatch, capsys):
         capsys.readouterr()
         status = 0
         try:
-            cli.main()
+            main.main()
         except SystemExit as left:
             status = left.code or 0
         finally:

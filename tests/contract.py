@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
-from bpexp.tracking.patience import TrackingError
+from bpexp.tracking.retry import TrackingError
 
 RECORD = RunRecord(
     name="lr=0.1 seed=3",

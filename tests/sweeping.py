@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bpexp.reproduce.stored import result_of
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.store import locate
+from bpexp.tracking.stored_results import result_of
 
 TRACKERS = {
     "bulk": "",
@@ -20,7 +20,7 @@ HALTS = {
     "planned": "from bpexp.tracking.bulk import BulkTracker; halt(BulkTracker, 'add_files')\n"
     "from bpexp.tracking.client import ClientTracker; halt(ClientTracker, 'add_files')",
     # After the first pack of runs is in the store.
-    "tracked": "from bpexp.sweeps.keeper import Keeper; halt(Keeper, '_commit')",
+    "tracked": "from bpexp.sweeps.run_writer import Keeper; halt(Keeper, '_commit')",
 }
 HALT = """
 def halt(owner, name):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sweeping import children, command_of, hear_interrupts
 
-from bpexp.review import artist, figures
+from bpexp.render import plot_process, plots
 
 CURVES = [(f"seed={seed}", ((1, 2), np.array([0.5, 0.1 + seed]))) for seed in range(500)]
 
@@ -34,19 +34,19 @@ def without_matplotlib(monkeypatch):
 
 @pytest.mark.usefixtures("without_matplotlib")
 def test_figures_are_what_would_be_drawn_here_and_come_in_any_order():
-    with artist.beside() as draw:
-        few, many = (draw(figures.summary, curves, None) for curves in (CURVES[:2], CURVES))
+    with plot_process.beside() as draw:
+        few, many = (draw(plots.summary, curves, None) for curves in (CURVES[:2], CURVES))
         drawn = [many(), few()]
-    here = [artist.here(figures.summary, curves, None)() for curves in (CURVES, CURVES[:2])]
+    here = [plot_process.here(plots.summary, curves, None)() for curves in (CURVES, CURVES[:2])]
     assert drawn == here
     assert len(set(drawn)) == 2
 
 
 @pytest.mark.usefixtures("without_matplotlib")
 def test_one_process_draws_for_blocks_within_and_is_gone_after_the_last():
-    with artist.beside() as draw:
+    with plot_process.beside() as draw:
         process = drawer(os.getpid())
-        with artist.beside() as within:
+        with plot_process.beside() as within:
             assert within is draw
             assert drawer(os.getpid()) == process
         assert drawer(os.getpid()) == process
@@ -57,22 +57,22 @@ def test_one_process_draws_for_blocks_within_and_is_gone_after_the_last():
 @pytest.mark.usefixtures("without_matplotlib")
 @pytest.mark.parametrize("moment", ["before", "while"])
 def test_what_a_killed_process_does_not_draw_is_drawn_here(moment):
-    with artist.beside() as draw:
+    with plot_process.beside() as draw:
         process = drawer(os.getpid())
         if moment == "before":
             os.kill(process, signal.SIGKILL)
-        drawn = [draw(figures.summary, CURVES[:n], None) for n in (1, 2)]
+        drawn = [draw(plots.summary, CURVES[:n], None) for n in (1, 2)]
         if moment == "while":
             os.kill(process, signal.SIGKILL)
-        here = [artist.here(figures.summary, CURVES[:n], None)() for n in (1, 2)]
+        here = [plot_process.here(plots.summary, CURVES[:n], None)() for n in (1, 2)]
         assert [wait() for wait in drawn] == here
 
 
 @pytest.mark.usefixtures("without_matplotlib")
 def test_where_no_process_can_be_started_figures_are_drawn_here(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nothing")
-    with artist.beside() as draw:
-        assert draw is artist.here
+    with plot_process.beside() as draw:
+        assert draw is plot_process.here
 
 
 PROGRAM = """

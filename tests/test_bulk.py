@@ -15,10 +15,10 @@ from mlflow.store.tracking.dbmodels import models
 from servers import postgresql
 
 from bpexp.tracking.bulk import BulkTracker
-from bpexp.tracking.choice import choose
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
-from bpexp.tracking.patience import Patience, TrackingError
+from bpexp.tracking.factory import choose
+from bpexp.tracking.retry import Patience, TrackingError
 from bpexp.tracking.rows import Experiment
 from bpexp.tracking.store import connect, experiment_id, locate
 

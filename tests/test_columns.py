@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bpexp
-from bpexp.review.columns import as_csv, as_parquet
+from bpexp.render.table_files import as_csv, as_parquet
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.store import locate
 

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, note, reject, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
-from bpexp.checks import ConfigError
-from bpexp.config import conf_dir
-from bpexp.sweeps.compose import Composer
-from bpexp.sweeps.expand import expand
+from bpexp.config.compose import Composer
+from bpexp.config.schema import conf_dir
+from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.samplers.grid import expand
 
 
 class Counted:
@@ -72,7 +72,7 @@ def outcome(compose, *arguments):
 
 
 KEYS = [
-    "lr", "seed", "epochs", "hidden", "batch_size", "n_jobs", "stop", "stop.loss", "stop.correct",
+    "lr", "seed", "epochs", "hidden", "batch_size", "n_jobs", "stop", "stop.loss", "stop.tolerance",
     "data", "data.bits", "data.low", "data.name", "data.path", "data.target", "model.init_low",
     "model.loss", "optimizer.momentum", "optimizer.name", "schedule.every", "schedule",
     "tracking.experiment", "tracking.uri", "tracking", "numerics", "hidden.0", "lr.deep", "nothing",
@@ -207,10 +207,11 @@ def test_a_job_keeps_its_values_when_others_are_composed(hydra):
     composer = Composer(hydra.loader, hydra.master)
     first = composer.compose(["hidden=[3,2]", "stop.loss=0.5"])
     composer.compose(["hidden=[3,2]", "stop.loss=0.25"])["hidden"].append(1)
-    composer.compose(["stop.correct=0.4"])
+    composer.compose(["stop.tolerance=0.4"])
     assert first["hidden"] == composer.compose(["hidden=[3,2]"])["hidden"] == [3, 2]
-    assert first["stop"] == {"loss": 0.5, "correct": None, "patience": None, "restart": None,
-                             "every": 1, "generalisation": None, "progress": None}  # fmt: skip
+    assert first["stop"] == {"loss": 0.5, "tolerance": None, "patience": None, "restart": None,
+                             "validation_interval": 1, "generalization": None,
+                             "progress": None}  # fmt: skip
     assert composer.compose([])["stop"]["loss"] is None
 
 

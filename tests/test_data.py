@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import bpexp
-from bpexp.checks import ConfigError
-from bpexp.config import Data, Encoder, File, Logic, Parity, Spirals, Symmetry
+from bpexp.config.schema import Data, Encoder, File, Logic, Parity, Spirals, Symmetry
 from bpexp.data import load
+from bpexp.fields.checks import ConfigError
 
 
 def test_xor_is_the_four_patterns_in_order():

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bpexp
-from bpexp.config import (
+from bpexp.config.schema import (
     OPTIMIZERS,
     UNITS,
     Cosine,
@@ -33,10 +33,13 @@ from bpexp.config import (
     TrainConfig,
 )
 from bpexp.data import load
-from bpexp.engines import compiled, feed, grouped, machine, pack, reference, traced
-from bpexp.engines.choose import packs
-from bpexp.engines.symbols import LANES
-from bpexp.sweeps.pool import train_all
+from bpexp.sweeps.executors.local import train_all
+from bpexp.training import numpy_engine, sample_order
+from bpexp.training import run_batch as pack
+from bpexp.training.batching import packs
+from bpexp.training.llvm import compiled, jit, unrolled_kernel
+from bpexp.training.llvm import engine as grouped
+from bpexp.training.llvm.vector_ir import LANES
 
 BASE = TrainConfig(
     seed=42, lr=0.1, epochs=40, hidden=(2,), numerics="exact", data=Logic(name="xor"),
@@ -91,7 +94,7 @@ def lanes(draw):
         name=name, weight_decay=draw(st.sampled_from([0.0, 1e-4])), by_fan_in=draw(st.booleans())
     )
     if isinstance(rule, Rprop) and draw(st.booleans()):
-        rule = replace(rule, first_low=0.01, first_high=0.2)
+        rule = replace(rule, step_init_low=0.01, step_init_high=0.2)
     shared = replace(
         BASE, model=model, data=data, optimizer=rule, epochs=draw(st.integers(1, 40)),
         hidden=draw(st.sampled_from([(), (1,), (3,), (4, 2)])),
@@ -102,11 +105,11 @@ def lanes(draw):
     stops = st.builds(
         Stop,
         loss=st.sampled_from([None, 0.2, 0.05]),
-        correct=st.sampled_from([None, 0.4]),
+        tolerance=st.sampled_from([None, 0.4]),
         patience=st.sampled_from([None, 3]),
         restart=st.just(None if validated else draw(st.sampled_from([None, None, 7]))),
-        every=st.just(draw(st.sampled_from([1, 3]))),
-        generalisation=st.sampled_from([None, 5.0]) if validated else st.none(),
+        validation_interval=st.just(draw(st.sampled_from([1, 3]))),
+        generalization=st.sampled_from([None, 5.0]) if validated else st.none(),
         progress=st.sampled_from([None, 0.1]) if validated else st.none(),
     )
     rates = st.sampled_from([0.01, 0.5, 3.0, 1e5, 1e200])
@@ -121,7 +124,7 @@ def lanes(draw):
 @given(lanes(), st.randoms())
 def test_engines_and_packs_do_not_change_a_bit(configs, random):
     together = trained(configs, compiled.advance)
-    for engine in (reference.advance, *GROUPED):
+    for engine in (numpy_engine.advance, *GROUPED):
         assert trained(configs, engine) == together
     order = list(range(len(configs)))
     random.shuffle(order)
@@ -132,7 +135,7 @@ def test_engines_and_packs_do_not_change_a_bit(configs, random):
 
 
 def test_lanes_that_end_leave_the_others_alone():
-    configs = [replace(BASE, seed=s, lr=3.0, epochs=3000, stop=Stop(correct=0.4))
+    configs = [replace(BASE, seed=s, lr=3.0, epochs=3000, stop=Stop(tolerance=0.4))
                for s in range(50)]  # fmt: skip
     ends = [r.epochs_run for _, r in sorted(pack.train_pack(configs, compiled.advance),
                                             key=lambda p: p[0])]  # fmt: skip
@@ -168,7 +171,7 @@ def test_workers_do_not_change_a_bit(engine):
         results = [pair for pack in train_all(made, turned, n_jobs) for pair in pack]
         assert len(results) == len(configs)
         found[n_jobs] = {turned[run]: bits(result) for run, result in results}
-    assert found[1] == found[2] == found[3] == {c: alone(c, reference.advance) for c in configs}
+    assert found[1] == found[2] == found[3] == {c: alone(c, numpy_engine.advance) for c in configs}
 
 
 PROGRAM = """
@@ -177,7 +180,7 @@ from bpexp.api import _compose
 from functools import partial
 from bpexp.engines import compiled, grouped, pack, reference
 from bpexp.sweeps import plan
-from bpexp.tracking.environment import cpu_features
+from bpexp.runs.environment import cpu_features
 tasks = [
     dict(data="spirals", hidden=3, optimizer="adam", model__loss="cross_entropy"),
     dict(data="encoder", hidden=[3, 2], optimizer="rprop", model__activation="tanh",
@@ -202,11 +205,11 @@ print(cpu_features())
 PROCESSORS = {
     "as it is": {},
     "without AVX-512": {"NPY_DISABLE_CPU_FEATURES": "X86_V4", "OPENBLAS_CORETYPE": "Haswell",
-                        "NUMBA_CPU_NAME": "haswell"},
+                        "BPEXP_CPU": "haswell"},
     "without AVX2": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3",
-                     "OPENBLAS_CORETYPE": "Sandybridge", "NUMBA_CPU_NAME": "sandybridge"},
+                     "OPENBLAS_CORETYPE": "Sandybridge", "BPEXP_CPU": "sandybridge"},
     "without AVX": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3", "OPENBLAS_CORETYPE": "Nehalem",
-                    "NUMBA_CPU_NAME": "generic"},
+                    "BPEXP_CPU": "generic"},
 }  # fmt: skip
 
 
@@ -216,7 +219,7 @@ def test_processors_do_not_change_a_bit(tmp_path, record_property):
     started = {
         name: subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
-            env=os.environ | features | {"NUMBA_CACHE_DIR": str(tmp_path / name)},
+            env=os.environ | features | {"BPEXP_CACHE_DIR": str(tmp_path / name)},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for name, features in PROCESSORS.items()
@@ -242,18 +245,18 @@ def test_threads_may_need_new_code_at_once():
     ]  # fmt: skip
     with ThreadPoolExecutor(len(configs)) as pool:
         found = list(pool.map(partial(alone, engine=compiled.advance), configs))
-    assert found == [alone(config, reference.advance) for config in configs]
+    assert found == [alone(config, numpy_engine.advance) for config in configs]
 
 
 def test_code_that_was_cut_is_compiled_anew(tmp_path):
     """LLVM would end the process on some such files."""
-    kept = tmp_path / machine.folder().relative_to(machine.folder().parents[1])
+    kept = tmp_path / jit.folder().relative_to(jit.folder().parents[1])
     kept.mkdir(parents=True)
-    before = set(machine._functions)
+    before = set(jit._functions)
     bpexp.train(engine="compiled", epochs=9, model__bias_input=3.0)
-    (name,) = set(machine._functions) - before
-    whole = machine.file_of(name).read_bytes()
-    file = kept / machine.file_of(name).name
+    (name,) = set(jit._functions) - before
+    whole = jit.file_of(name).read_bytes()
+    file = kept / jit.file_of(name).name
     file.write_bytes(whole[: len(whole) // 2])
     program = (
         "import bpexp\n"
@@ -261,7 +264,7 @@ def test_code_that_was_cut_is_compiled_anew(tmp_path):
         "print(result.losses.tobytes().hex())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        [sys.executable, "-c", program], env=os.environ | {"BPEXP_CACHE_DIR": str(tmp_path)},
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -272,7 +275,7 @@ def test_code_that_was_cut_is_compiled_anew(tmp_path):
     )
     assert done.stdout.strip() == ours
     code = file.read_bytes()
-    assert hashlib.sha256(code[machine.DIGEST :]).digest() == code[: machine.DIGEST]
+    assert hashlib.sha256(code[jit.DIGEST :]).digest() == code[: jit.DIGEST]
     assert [f.name for f in kept.iterdir()] == [file.name]
 
 
@@ -282,9 +285,9 @@ def test_small_networks_are_traced_with_the_bits_of_the_reference(data):
     """Every activation and rule that can be, any number of lanes; and none is changed where the
     code gives up: for a loss or weight not finite, or logits beyond what it is made for.
     """
-    names = sorted(traced.ACTIVATIONS)
+    names = sorted(unrolled_kernel.ACTIVATIONS)
     chosen = data.draw(st.sampled_from(names)), data.draw(st.sampled_from(names))
-    rule = data.draw(st.sampled_from(sorted(traced.SMOOTH_RULES)))
+    rule = data.draw(st.sampled_from(sorted(unrolled_kernel.SMOOTH_RULES)))
     optimizer = OPTIMIZERS[rule](name=rule, weight_decay=data.draw(st.sampled_from([0.0, 0.01])))
     model = Model(activation=chosen[0], output=chosen[1])
     lrs = data.draw(st.lists(st.sampled_from([0.01, 0.5, 3.0, 50.0, 1e6]), min_size=1, max_size=9))
@@ -295,15 +298,15 @@ def test_small_networks_are_traced_with_the_bits_of_the_reference(data):
 
     def watched(problem, lanes, factors, orders):
         before = copy.deepcopy(lanes)
-        progress = traced.advance(problem, lanes, factors)
+        progress = unrolled_kernel.advance(problem, lanes, factors)
         tried.append(progress is not None)
         if progress is not None:
             return progress
         for f in fields(lanes):
             assert getattr(lanes, f.name).tobytes() == getattr(before, f.name).tobytes()
-        return reference.advance(problem, lanes, factors, orders)
+        return numpy_engine.advance(problem, lanes, factors, orders)
 
-    assert trained(configs, watched) == trained(configs, reference.advance)
+    assert trained(configs, watched) == trained(configs, numpy_engine.advance)
     gentle = max(lrs) <= 3.0 and rule == "gradient_descent"
     assert all(tried) or not (gentle and set(chosen) <= {"sigmoid", "tanh"})
 
@@ -332,7 +335,7 @@ def test_wide_networks_have_the_bits_of_the_reference(data):
     )  # fmt: skip
     lrs = data.draw(st.lists(st.sampled_from([0.001, 0.1, 2.0, 1e200]), min_size=1, max_size=3))
     configs = [replace(shared, lr=lr, seed=at) for at, lr in enumerate(lrs)]
-    expected = trained(configs, reference.advance)
+    expected = trained(configs, numpy_engine.advance)
     for engine in GROUPED:
         assert trained(configs, engine) == expected
 
@@ -342,7 +345,7 @@ def test_runs_that_end_at_epochs_far_apart_leave_the_others_alone():
         replace(BASE, seed=s, lr=3.0, epochs=2000, stop=Stop(loss=0.002, patience=p))
         for s, p in ((1, None), (2, 300), (3, None), (4, 3))
     ]
-    expected = trained(configs, reference.advance)
+    expected = trained(configs, numpy_engine.advance)
     assert len({len(losses) for _, losses, *_ in expected}) == 4
     for engine in GROUPED:
         assert trained(configs, engine) == expected
@@ -371,16 +374,16 @@ def test_packs_of_wide_networks_are_small_enough_to_be_shared_out():
 
 def test_xor_is_traced_and_what_is_large_or_has_a_choice_is_not():
     xor = pack.network(BASE, data())
-    assert traced.suits(xor, 4, 4, "gradient_descent")
-    assert not traced.suits(xor, 4, 2, "gradient_descent")
-    assert not traced.suits(xor, 4, 4, "rprop")
-    assert not traced.suits(xor, 400, 400, "gradient_descent")
+    assert unrolled_kernel.suits(xor, 4, 4, "gradient_descent")
+    assert not unrolled_kernel.suits(xor, 4, 2, "gradient_descent")
+    assert not unrolled_kernel.suits(xor, 4, 4, "rprop")
+    assert not unrolled_kernel.suits(xor, 400, 400, "gradient_descent")
     for other in (
         {"loss": "cross_entropy"},
         {"dead_zone": 0.1},
         {"functions": ("relu", "sigmoid")},
     ):
-        assert not traced.suits(replace(xor, **other), 4, 4, "gradient_descent")
+        assert not unrolled_kernel.suits(replace(xor, **other), 4, 4, "gradient_descent")
 
 
 def test_a_seeds_initial_weights_do_not_change_with_the_batch_size():
@@ -399,9 +402,9 @@ def test_the_order_of_samples_is_a_permutation_and_goes_on_where_it_broke_off():
     configs = [replace(BASE, seed=s, batch_size=1) for s in (1, 2)]
     problem = pack._problem(configs[0], data())
     runs = np.arange(2)
-    whole = feed.make(configs, problem, pack._lanes).orders(runs, 0, 20)
+    whole = sample_order.make(configs, problem, pack._lanes).orders(runs, 0, 20)
     assert (np.sort(whole, axis=1) == np.arange(4)[None, :, None]).all()
-    broken = feed.make(configs, problem, pack._lanes)
+    broken = sample_order.make(configs, problem, pack._lanes)
     broken.orders(runs, 0, 8)
     np.testing.assert_array_equal(broken.orders(runs, 3, 20), whole[3:])
 
@@ -419,9 +422,9 @@ def test_the_order_of_samples_is_a_permutation_and_goes_on_where_it_broke_off():
     ],
 )
 def test_schedules_follow_their_formulas(schedule, expected):
-    np.testing.assert_allclose(feed.factors(schedule, 8, 0, 8), expected, rtol=1e-14)
+    np.testing.assert_allclose(sample_order.factors(schedule, 8, 0, 8), expected, rtol=1e-14)
     np.testing.assert_array_equal(
-        feed.factors(schedule, 8, 3, 6), feed.factors(schedule, 8, 0, 8)[3:6]
+        sample_order.factors(schedule, 8, 3, 6), sample_order.factors(schedule, 8, 0, 8)[3:6]
     )
 
 

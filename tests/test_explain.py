@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bpexp
-from bpexp import cli
+from bpexp.cli import main
 from bpexp.explain import command, markdown
 from bpexp.explain.page import page
 from bpexp.explain.step import take
@@ -214,7 +214,7 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, sai
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["bpexp", "explain", *arguments])
     with pytest.raises(SystemExit) as left:
-        cli.main()
+        main.main()
     assert left.value.code == 1
     out, err = capsys.readouterr()
     assert said in err

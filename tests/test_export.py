@@ -15,7 +15,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 import bpexp
-from bpexp import verbs
+from bpexp.cli import commands
 from bpexp.export import onnx_file
 from bpexp.export.trained import Trained
 from bpexp.nn import init
@@ -35,7 +35,7 @@ def store(a_store, tmp_path, monkeypatch):
 
 def exported(capsys, run, *options):
     capsys.readouterr()
-    verbs.main(["export", run, *options])
+    commands.main(["export", run, *options])
     return capsys.readouterr().out
 
 
@@ -204,7 +204,7 @@ def test_mini_batches_say_whose_weights_these_are(store, capsys):
 
 def refused(capsys, run):
     with pytest.raises(SystemExit) as left:
-        verbs.main(["export", run])
+        commands.main(["export", run])
     assert left.value.code == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1

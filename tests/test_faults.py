@@ -179,7 +179,7 @@ def test_a_store_that_is_locked_for_30_seconds_is_waited_for(expected, tmp_path,
 
 
 def test_results_of_a_store_that_stays_locked_wait(expected, tmp_path):
-    sweep = Halted(tmp_path, *SWEEP, BPEXP_PATIENCE="1")
+    sweep = Halted(tmp_path, *SWEEP, BPEXP_RETRY_SECONDS="1")
     other = lock(database(tmp_path), 3600)
     ended = sweep.go_on()
     other.kill()
@@ -290,7 +290,7 @@ def test_a_plan_that_cannot_be_written_is_told_with_the_command(expected, tmp_pa
 
 
 def test_a_broken_spool_is_named_and_trained_again_without_it(expected, tmp_path):
-    sweep = Halted(tmp_path, *SWEEP, BPEXP_PATIENCE="0")
+    sweep = Halted(tmp_path, *SWEEP, BPEXP_RETRY_SECONDS="0")
     other = lock(database(tmp_path), 3600)
     _, said = sweep.go_on()
     other.kill()
@@ -430,7 +430,7 @@ def test_a_server_that_answers_500_for_a_while_is_waited_for(expected, tmp_path,
 
 
 def test_results_of_a_server_that_stays_broken_wait(expected, tmp_path, proxy):
-    sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "stays"), BPEXP_PATIENCE="1")
+    sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "stays"), BPEXP_RETRY_SECONDS="1")
     proxy.status, proxy.failing = 503, 10**9
     ended = sweep.go_on()
     proxy.failing = 0

@@ -29,21 +29,21 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import bpexp
-from bpexp import mistakes, verbs
 from bpexp.analysis import page as analysis_page
 from bpexp.analysis import report
-from bpexp.checks import ConfigError
-from bpexp.config import DATA, OPTIMIZERS, SCHEDULES, File, conf_dir, keys, parse
+from bpexp.cli import commands, errors
+from bpexp.config.compose import Composer
+from bpexp.config.schema import DATA, OPTIMIZERS, SCHEDULES, File, conf_dir, keys, parse
 from bpexp.data import source
-from bpexp.engines.choose import load_engine
-from bpexp.engines.pack import train_pack
 from bpexp.explain import html
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
+from bpexp.fields.checks import ConfigError
 from bpexp.sweeps import plan
-from bpexp.sweeps.compose import Composer
-from bpexp.sweeps.expand import expand
+from bpexp.sweeps.samplers.grid import expand
+from bpexp.training.batching import load_engine
+from bpexp.training.run_batch import train_pack
 
 
 def fuzz(strategy, check, amount, record_property, examples=()):
@@ -67,7 +67,7 @@ def fuzz(strategy, check, amount, record_property, examples=()):
 
 
 def one_sentence(error, typed=()):
-    said = mistakes.sentence(error, typed)
+    said = errors.sentence(error, typed)
     assert 0 < len(said) < 20_000
     assert "\n" not in said
     assert "\x1b" not in said
@@ -111,7 +111,7 @@ SOUND = [
     "lr=0.5", "seed=range(0,3)", "hidden=2,4,[8,4]", "hidden=[]", "data=iris", "model=classifier",
     "data=parity", "data.bits=3", "optimizer=adam", "schedule=cosine", "stop.loss=0.1", "epochs=2",
     "data=spirals", "+study=seed_lottery", "batch_size=2", "numerics=native", "data=encoder",
-    "model.output=softmax", "model=regressor", "optimizer=rprop", "stop.correct=0.4",
+    "model.output=softmax", "model=regressor", "optimizer=rprop", "stop.tolerance=0.4",
 ]  # fmt: skip
 OVERRIDES = st.tuples(
     st.lists(st.sampled_from(SOUND), max_size=3),
@@ -534,7 +534,7 @@ def test_stored_runs(fuzzed, pristine, record_property, tmp_path, monkeypatch, c
             change(here, runs, what, chance)
         status = 0
         try:
-            verbs.main([named.get(word, word) for word in verb])
+            commands.main([named.get(word, word) for word in verb])
         except SystemExit as ended:
             status = ended.code or 0
         out, err = capsys.readouterr()
@@ -601,7 +601,7 @@ def test_pages_obey_no_name(fuzzed, record_property, tmp_path, monkeypatch):
     def reported(name):
         rows = pd.DataFrame({
             "run_id": [f"{n:032x}" for n in range(4)], "sweep": "s", "seed": [0, 1, 0, 1],
-            "data.name": "xor", "epochs": 9, "stop.loss": None, "stop.correct": None,
+            "data.name": "xor", "epochs": 9, "stop.loss": None, "stop.tolerance": None,
             "lr": [name, name, "b", "b"], "outcome": "completed", "final_loss": [1.0, 2, 3, 4],
             "epochs_run": 9, "accuracy": None, "artifacts": "nowhere",
         })  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpexp.config import (
+from bpexp.config.schema import (
     OPTIMIZERS,
     SCHEDULES,
     Adam,
@@ -26,10 +26,10 @@ from bpexp.config import (
     Stop,
     TrainConfig,
     parse_train,
-)  # fmt: skip
+)
 from bpexp.data import load
-from bpexp.reproduce import identity
-from bpexp.results import Outcome, TrainResult
+from bpexp.runs import identity
+from bpexp.runs.result import Outcome, TrainResult
 
 XOR_ROWS = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]
 RUN = TrainConfig(
@@ -73,10 +73,11 @@ KNOWN = {
             model=Model(activation="sigmoid", output="sigmoid", loss="half_squared",
                         error="linear", dead_zone=0.0, derivative_offset=0.1, bias_input=1.0,
                         init="uniform", init_low=0.0, init_high=1.0),
-            optimizer=Rprop(name="rprop", weight_decay=0.0, by_fan_in=False, grow=1.2, shrink=0.5,
-                            smallest=1e-6, largest=50.0, first_low=None, first_high=None),
+            optimizer=Rprop(name="rprop", weight_decay=0.0, by_fan_in=False, eta_plus=1.2,
+                            eta_minus=0.5, step_min=1e-6, step_max=50.0, step_init_low=None,
+                            step_init_high=None),
             schedule=Step(name="step", warmup=0, every=1000, factor=0.5),
-            stop=Stop(loss=1e-3, correct=None, patience=None),
+            stop=Stop(loss=1e-3, tolerance=None, patience=None),
         ),
         "fba78d39321f086a1c9d8593b5959bf98aed5a9f190d92039d1fa3cfbd239a80",
     ),

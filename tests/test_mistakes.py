@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bpexp.checks import ConfigError, widths
-from bpexp.config import File
+from bpexp.cli.screen import Screen
+from bpexp.config.schema import File
 from bpexp.data import load, table
-from bpexp.review.screen import Screen
+from bpexp.fields.checks import ConfigError, widths
 
 DEEP = f"hidden={'[' * 2000}{']' * 2000}"
 

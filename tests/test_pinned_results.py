@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import bpexp
-from bpexp.reproduce import identity
+from bpexp.runs import identity
 
 SHORT: dict[str, Any] = {"epochs": 40, "hidden": 3, "lr": 0.3}
 MODEL = {"model__init_low": -1.0, "model__init_high": 1.0}
@@ -27,7 +27,8 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "weight decay": {**SHORT, "optimizer": "adam", "optimizer__weight_decay": 0.01},
     "fan-in": {**SHORT, "optimizer": "quickprop", "optimizer__by_fan_in": True},
     "rprop with drawn steps": {
-        **SHORT, "optimizer": "rprop", "optimizer__first_low": 0.05, "optimizer__first_high": 0.2,
+        **SHORT, "optimizer": "rprop", "optimizer__step_init_low": 0.05,
+        "optimizer__step_init_high": 0.2,
     },
     **{
         f"activation {name}": {**SHORT, **MODEL, "model__activation": name}
@@ -62,20 +63,21 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "spirals": {**SHORT, "data": "spirals", "data__points": 20},
     "symmetry": {**SHORT, "data": "symmetry", "data__bits": 4},
     "stop at a loss": {"epochs": 9000, "lr": 1.0, "stop__loss": 0.01},
-    "stop at a tolerance": {"epochs": 9000, "lr": 1.0, "stop__correct": 0.4},
+    "stop at a tolerance": {"epochs": 9000, "lr": 1.0, "stop__tolerance": 0.4},
     "stop without progress": {"epochs": 9000, "lr": 20.0, "seed": 7, "stop__patience": 20},
-    "restart": {"epochs": 300, "lr": 1.0, "stop__correct": 0.1, "stop__restart": 100},
+    "restart": {"epochs": 300, "lr": 1.0, "stop__tolerance": 0.1, "stop__restart": 100},
     "diverged": {"epochs": 2000, "lr": 1e6, "model": "regressor"},
     "validation": {
         **SHORT, "data": "iris", "model": "classifier", "lr": 0.05,
-        "data__validation_fraction": 0.2, "stop__patience": 5, "stop__every": 3, "epochs": 300,
+        "data__validation_fraction": 0.2, "stop__patience": 5, "stop__validation_interval": 3,
+        "epochs": 300,
     },
     "validation, generalization loss": {
         **SHORT, "data": "iris", "model": "classifier", "lr": 0.1,
-        "data__validation_fraction": 0.2, "stop__generalisation": 5.0, "epochs": 300,
+        "data__validation_fraction": 0.2, "stop__generalization": 5.0, "epochs": 300,
     },
     "validation, progress": {
-        **SHORT, "data": "iris", "model": "classifier", "lr": 0.05, "stop__every": 5,
+        **SHORT, "data": "iris", "model": "classifier", "lr": 0.05, "stop__validation_interval": 5,
         "data__validation_fraction": 0.2, "stop__progress": 0.1, "epochs": 300,
     },
 }  # fmt: skip

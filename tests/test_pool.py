@@ -8,11 +8,11 @@ import pytest
 from sweeping import runs_of
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from bpexp.config import Logic, Model, Optimizer, Schedule, Stop, TrainConfig
-from bpexp.engines.choose import Pack, load_engine
-from bpexp.engines.pack import train_pack
-from bpexp.results import Failure, TrainResult
-from bpexp.sweeps import pool
+from bpexp.config.schema import Logic, Model, Optimizer, Schedule, Stop, TrainConfig
+from bpexp.runs.result import Failure, TrainResult
+from bpexp.sweeps.executors import local
+from bpexp.training.batching import Pack, load_engine
+from bpexp.training.run_batch import train_pack
 
 DEADLY = 7
 
@@ -31,12 +31,12 @@ def sometimes(runs, configs, engine, dataset):
     return ORIGINAL(runs, configs, engine, dataset)
 
 
-ORIGINAL = pool._in_worker
+ORIGINAL = local._in_worker
 
 
 @pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")
 def test_a_dying_worker_costs_its_own_run_only(a_store, inside, tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, "_in_worker", sometimes)
+    monkeypatch.setattr(local, "_in_worker", sometimes)
     done = inside("-m", "seed=range(0,10)", "epochs=10", "engine=numpy", "n_jobs=2")
     assert (done.returncode, done.stderr) == (1, "")
     runs = {run.name: run for run in runs_of(tmp_path) if not run.is_sweep}
@@ -52,23 +52,23 @@ def test_a_dying_worker_costs_its_own_run_only(a_store, inside, tmp_path, monkey
 
 def threads(runs, configs, engine, dataset):
     """In place of results, how many threads BLAS has while they are trained."""
-    attempt = pool.attempt
+    attempt = local.attempt
 
     def count(places, *_):
         found = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
         return [(place, Failure(f"{os.getpid()} {found}")) for place in places]
 
-    pool.attempt = count
+    local.attempt = count
     try:
         return ORIGINAL(runs, configs, engine, dataset)
     finally:
-        pool.attempt = attempt
+        local.attempt = attempt
 
 
 def test_workers_are_the_parallelism_and_blas_has_one_thread_in_each(monkeypatch):
-    monkeypatch.setattr(pool, "_in_worker", threads)
+    monkeypatch.setattr(local, "_in_worker", threads)
     packs, configs = [Pack((0,), "numpy"), Pack((1,), "numpy")], [make(0), make(1)]
-    results = dict(pair for pack in pool.train_all(packs, configs, 2) for pair in pack)
+    results = dict(pair for pack in local.train_all(packs, configs, 2) for pair in pack)
     said = [results[run].reason.split(" ", 1) for run in (0, 1)]
     assert [found for _, found in said] == ["{1}", "{1}"]
     assert str(os.getpid()) not in [pid for pid, _ in said]
@@ -91,7 +91,7 @@ def test_native_runs_have_one_blas_thread_wherever_they_are_trained():
 def test_an_error_is_a_value_and_its_runs_own(engine):
     configs = [make(seed) for seed in range(5)]
     object.__setattr__(configs[3], "seed", -1)
-    results = dict(pool.attempt(range(5), configs, load_engine(engine)))
+    results = dict(local.attempt(range(5), configs, load_engine(engine)))
     assert isinstance(results[3], Failure)
     assert results[3].reason.startswith("ValueError")
     assert [isinstance(results[i], TrainResult) for i in range(5)] == [True] * 3 + [False, True]
@@ -99,17 +99,17 @@ def test_an_error_is_a_value_and_its_runs_own(engine):
 
 def test_training_waits_for_what_is_written(monkeypatch):
     """Else the results of short runs, which are written more slowly, would fill the memory."""
-    begun, attempt = [], pool.attempt
+    begun, attempt = [], local.attempt
 
     def counted(runs, *more):
         begun.append(runs)
         return attempt(runs, *more)
 
-    monkeypatch.setattr(pool, "attempt", counted)
+    monkeypatch.setattr(local, "attempt", counted)
     configs = [make(seed) for seed in range(60)]
-    results = pool.train_all([Pack((i,), "compiled") for i in range(60)], configs, 2)
+    results = local.train_all([Pack((i,), "compiled") for i in range(60)], configs, 2)
     for taken, _ in enumerate(results):
-        allowed = min(60, taken + 2 * pool.AHEAD)
+        allowed = min(60, taken + 2 * local.AHEAD)
         # The workers go as far as they may, and no further.
         while len(begun) < allowed:
             pass

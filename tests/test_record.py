@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bpexp.api import _compose
-from bpexp.config import flatten, parse, plain
+from bpexp.config.schema import flatten, parse, plain
 from bpexp.data import load
-from bpexp.results import Outcome, TrainResult
+from bpexp.runs.result import Outcome, TrainResult
 from bpexp.tracking import record
 
 DEFAULT = parse(_compose({}))[0]

@@ -25,14 +25,14 @@ from sweeping import carry_out
 import bpexp as package
 from bpexp.analysis import figures, groups, report, words
 from bpexp.analysis.statistics import Interval
-from bpexp.checks import ConfigError
+from bpexp.fields.checks import ConfigError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def rows(runs):
     """A table as a store gives it: each run is (settings, seed, outcome, loss, epochs)."""
-    fixed = {"data.name": "xor", "epochs": 100, "stop.loss": None, "stop.correct": None}
+    fixed = {"data.name": "xor", "epochs": 100, "stop.loss": None, "stop.tolerance": None}
     return pd.DataFrame(
         {
             "run_id": f"{number:032x}", "sweep": "s", "seed": seed, **fixed, **settings,
@@ -432,7 +432,7 @@ def test_many_groups_are_drawn_in_part_and_listed_in_full():
 def test_long_names_are_shortened_in_figures_alone_and_leave_the_axes_their_room():
     files = [f"/a/long/folder/of/tables/{part}/with/a/long/name.csv" for part in "abc"]
     some = [
-        {"data.path": path, "optimizer.name": name, "optimizer.grow": grow, "lr": 0.1 * grow}
+        {"data.path": path, "optimizer.name": name, "optimizer.eta_plus": grow, "lr": 0.1 * grow}
         for path in files
         for name in ("rprop", "gradient_descent")
         for grow in (1.2, 1.3)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bpexp
-from bpexp import verbs
+from bpexp.cli import commands
 from bpexp.nn.arithmetic import VERSIONS
 from bpexp.reproduce import verify
 
@@ -48,7 +48,7 @@ def run(capsys):
 
     def call(*arguments):
         with pytest.raises(SystemExit) as ended:
-            verbs.main(list(arguments))
+            commands.main(list(arguments))
         said = capsys.readouterr()
         return ended.value.code, said.out, said.err
 

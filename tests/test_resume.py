@@ -15,13 +15,12 @@ import pandas as pd
 import pytest
 
 import bpexp
-from bpexp import verbs
-from bpexp.checks import ConfigError
-from bpexp.config import File
+from bpexp.cli import commands
+from bpexp.config.compose import recompose
+from bpexp.config.schema import File
+from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSIONS
-from bpexp.reproduce import kept_plan
-from bpexp.sweeps import execute
-from bpexp.sweeps.compose import recompose
+from bpexp.sweeps import plan_file, runner
 from bpexp.sweeps.plan import make
 from bpexp.tracking import process
 from bpexp.tracking.process import Life
@@ -35,13 +34,13 @@ def _here(a_store, tmp_path, monkeypatch):
 @pytest.fixture
 def trained(monkeypatch):
     """How many runs each sweep really trained."""
-    counts, original = [], execute.train_all
+    counts, original = [], runner.train_all
 
     def counted(packs, configs, n_jobs):
         counts.append(sum(len(pack.runs) for pack in packs))
         return original(packs, configs, n_jobs)
 
-    monkeypatch.setattr(execute, "train_all", counted)
+    monkeypatch.setattr(runner, "train_all", counted)
     return counts
 
 
@@ -62,7 +61,7 @@ def sweeps():
 
 def resume(wanted, *more):
     with pytest.raises(SystemExit) as ended:
-        verbs.main(["resume", wanted, *more])
+        commands.main(["resume", wanted, *more])
     return ended.value.code
 
 
@@ -135,18 +134,18 @@ def test_a_resumed_sweep_prints_predictions_and_names_its_store_as_before(inside
 )  # fmt: skip
 def test_a_plan_keeps_no_password(typed, kept):
     asked = [f"tracking.uri='{typed}'"]
-    content = kept_plan.to_bytes(make(recompose(asked), asked))
+    content = plan_file.to_bytes(make(recompose(asked), asked))
     assert b"secret" not in gzip.decompress(content)
-    assert kept_plan.from_bytes(content).session.tracking.uri == kept
+    assert plan_file.from_bytes(content).session.tracking.uri == kept
 
 
 def test_a_kept_plan_notices_another_arithmetic(monkeypatch):
-    content = kept_plan.to_bytes(make(recompose([]), []))
+    content = plan_file.to_bytes(make(recompose([]), []))
     monkeypatch.setitem(VERSIONS, "native", 99)
-    assert kept_plan.from_bytes(content).configs
+    assert plan_file.from_bytes(content).configs
     monkeypatch.setitem(VERSIONS, "exact", 99)
     with pytest.raises(ConfigError, match=r"^data and arithmetic must be the same as when"):
-        kept_plan.from_bytes(content)
+        plan_file.from_bytes(content)
 
 
 def test_a_failed_run_is_tried_again_and_replaced(trained):
@@ -173,7 +172,7 @@ def test_a_larger_sweep_costs_only_what_is_new_and_is_reviewed_whole(trained, ca
     key = f"tags.`bpexp.sweep.{parent}` = 'linked'"
     assert {r.info.run_id for r in tracked(key)} == set(first.run_id)
     with pytest.raises(SystemExit) as ended:
-        verbs.main(["reproduce", parent])
+        commands.main(["reproduce", parent])
     assert ended.value.code == 0
     assert capsys.readouterr().out == "6 of 6 runs identical to the bit.\n"
     third = bpexp.sweep(seed=range(6), epochs=20, reuse=True)
@@ -270,7 +269,7 @@ TYPED = ["seed=range(0,3)", "lr=0.1,1", "hidden=2,[4,3]", "optimizer=adam,moment
 def test_a_plan_is_kept_and_composed_again_as_it_was():
     plan = make(recompose(TYPED), TYPED)
     assert len(plan.configs) == 24
-    kept = kept_plan.from_bytes(kept_plan.to_bytes(plan))
+    kept = plan_file.from_bytes(plan_file.to_bytes(plan))
     assert (kept.configs, kept.varying, kept.names) == (plan.configs, plan.varying, plan.names)
     assert kept.session == plan.session
 
@@ -280,12 +279,12 @@ def test_a_kept_plan_notices_other_data(tmp_path):
     frame.to_csv("t.csv", index=False)
     frame.assign(a=[0.0, 1.0, np.nextafter(0.5, 1)]).to_csv("u.csv", index=False)
     plan = make(recompose(["data=file", "data.path=t.csv", "data.target=y"]))
-    head, line = gzip.decompress(kept_plan.to_bytes(plan)).decode().split("\n")
+    head, line = gzip.decompress(plan_file.to_bytes(plan)).decode().split("\n")
     other = gzip.compress(f"{head}\n{line.replace('t.csv', 'u.csv')}".encode())
     with pytest.raises(ConfigError, match="data must be the same as when the sweep started"):
-        kept_plan.from_bytes(other)
+        plan_file.from_bytes(other)
     same = replace(plan.configs[0], data=File(name="file", path="t.csv", target=("y",)))
-    assert kept_plan.from_bytes(kept_plan.to_bytes(plan)).configs == [same]
+    assert plan_file.from_bytes(plan_file.to_bytes(plan)).configs == [same]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +292,7 @@ def test_a_kept_plan_notices_other_data(tmp_path):
 )
 def test_a_broken_plan_is_one_sentence(content):
     with pytest.raises(ConfigError, match=r"^the sweep's plan must be readable"):
-        kept_plan.from_bytes(content)
+        plan_file.from_bytes(content)
 
 
 def test_provenance_is_there_from_the_start_and_holds_no_password(inside, tmp_path):

@@ -9,8 +9,8 @@ from servers import mlflow_server
 
 import bpexp
 from bpexp.tracking.bulk import BulkTracker
-from bpexp.tracking.choice import choose, open_tracker
 from bpexp.tracking.client import ClientTracker
+from bpexp.tracking.factory import choose, open_tracker
 from bpexp.tracking.store import connect, locate
 
 

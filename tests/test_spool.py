@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bpexp.checks import ConfigError
+from bpexp.fields.checks import ConfigError
 from bpexp.tracking import spool
 from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import bpexp
-from bpexp.checks import ConfigError
 from bpexp.export import trained
+from bpexp.fields.checks import ConfigError
 from bpexp.nn.network import Network
-from bpexp.reproduce import files
+from bpexp.tracking import artifact_files
 
 
 @pytest.fixture
@@ -38,21 +38,21 @@ def change(statement, *values):
 def test_yaml_that_is_no_mapping_of_plain_values_is_refused(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"^config\.yaml must be "):
-        files.mapping(text.encode(), "config.yaml")
+        artifact_files.mapping(text.encode(), "config.yaml")
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x04N."])
 def test_arrays_that_are_none_are_refused(content):
     with pytest.raises(ConfigError, match=r"^weights\.npz must hold arrays of numbers, got "):
-        files.arrays(content, "weights.npz")
+        artifact_files.arrays(content, "weights.npz")
 
 
 def test_weights_of_another_network_are_not_exported():
     out = io.BytesIO()
     np.savez(out, W1=np.zeros((3, 2)), b1=np.zeros((1, 2)))
     network = Network((2, 2, 1), ("sigmoid", "sigmoid"))
-    stored = files.arrays(out.getvalue(), "weights.npz")
+    stored = artifact_files.arrays(out.getvalue(), "weights.npz")
     with pytest.raises(ConfigError, match="must hold the run's layers, got W1, b1"):
         trained._layers(stored, network)
 

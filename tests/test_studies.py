@@ -11,11 +11,21 @@ import pytest
 import yaml
 
 import bpexp
-from bpexp.checks import ConfigError
-from bpexp.config import Encoder, Logic, Model, Optimizer, Quickprop, Schedule, Stop, TrainConfig
-from bpexp.engines import compiled, pack
-from bpexp.review import figures
-from bpexp.study import definition, verdict
+from bpexp.config.schema import (
+    Encoder,
+    Logic,
+    Model,
+    Optimizer,
+    Quickprop,
+    Schedule,
+    Stop,
+    TrainConfig,
+)
+from bpexp.fields.checks import ConfigError
+from bpexp.render import plots
+from bpexp.studies import definition, verdict
+from bpexp.training import run_batch
+from bpexp.training.llvm import compiled
 
 CONF = Path(__file__).parents[1] / "conf" / "study"
 
@@ -262,7 +272,7 @@ def test_any_row_is_put_together_on_the_command_line(inside, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "1 row of 3 trials" in done.stdout
     assert "qualitative: no verified number" in done.stdout
-    common = ["stop.correct=0.4", "epochs=5000", "model=sigmoid"]
+    common = ["stop.tolerance=0.4", "epochs=5000", "model=sigmoid"]
     assert inside("-m", *common, *settings, "seed=0,1,2").returncode == 0
     api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
@@ -294,7 +304,7 @@ def test_the_map_shows_each_point_s_mean():
             definition.Axis("range", ("model.init_high=@",), 0.0, 2.0, 3))  # fmt: skip
     study = replace(made(row("a", None, "unconverged"), measure="unconverged", grid=axes), trials=2)
     runs = np.array([[0, 0, 0, 1, 1, 1, np.nan, 1, 0, 0, np.nan, np.nan]])
-    figure = figures.study_maps(study, runs)
+    figure = plots.study_maps(study, runs)
     (mesh,) = figure.axes[0].collections
     drawn = mesh.get_array().reshape(2, 3)
     np.testing.assert_array_equal(drawn.filled(np.nan), [[0.0, 0.5, 1.0], [1.0, 0.0, np.nan]])
@@ -338,13 +348,13 @@ FAHLMAN = TrainConfig(
     data=Encoder(name="encoder", size=10),
     model=Model(error="arctanh", derivative_offset=0.1, init_low=-2.0, init_high=2.0),
     optimizer=Quickprop(name="quickprop", weight_decay=1e-4),
-    schedule=Schedule(name="constant"), stop=Stop(correct=0.4),
+    schedule=Schedule(name="constant"), stop=Stop(tolerance=0.4),
 )  # fmt: skip
 
 
 def test_quickprop_learns_the_encoder_as_an_independent_program_says():
     # 1,000 trials of an independent NumPy program: mean 14.07, sd 2.21.
-    results = pack.train_pack([replace(FAHLMAN, seed=s) for s in range(300)], compiled.advance)
+    results = run_batch.train_pack([replace(FAHLMAN, seed=s) for s in range(300)], compiled.advance)
     updates = np.array([r.epochs_run - 1 for _, r in results])
     error = math.hypot(2.21 / math.sqrt(300), 2.21 / math.sqrt(1000))
     assert abs(updates.mean() - 14.07) < 4 * error
@@ -356,9 +366,9 @@ def test_a_restart_draws_the_network_anew_and_counts_on():
         model=Model(), optimizer=Optimizer(name="gradient_descent"),
         schedule=Schedule(name="constant"), stop=Stop(restart=10),
     )  # fmt: skip
-    ((_, whole),) = pack.train_pack([hard], compiled.advance)
+    ((_, whole),) = run_batch.train_pack([hard], compiled.advance)
     assert whole.epochs_run == 25
-    from bpexp.engines.feed import restart_seed
+    from bpexp.training.sample_order import restart_seed
 
     for times, seed in enumerate([3, restart_seed(3, 1), restart_seed(3, 2)]):
         part = bpexp.train(seed=seed, epochs=10)

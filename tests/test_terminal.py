@@ -14,11 +14,12 @@ import pandas as pd
 import pytest
 
 from bpexp.api import _compose
-from bpexp.review import figures, terminal
-from bpexp.review.screen import Screen
-from bpexp.review.terminal import frame_table
+from bpexp.cli import terminal
+from bpexp.cli.screen import Screen
+from bpexp.cli.terminal import frame_table
+from bpexp.render import plots
 from bpexp.sweeps import plan
-from bpexp.sweeps.tally import Row
+from bpexp.sweeps.results import Row
 
 RUNS = pd.DataFrame(
     {
@@ -43,15 +44,15 @@ def test_a_sweeps_figure_has_its_loss_curves_and_of_two_settings_a_map():
         for i, curve in enumerate(curves)
     ]  # fmt: skip
     named = [(row.name, row.curve) for row in rows]
-    drawn, mapped, _ = figures.summary(named, figures.heat_map(made.varying, rows)).axes
+    drawn, mapped, _ = plots.summary(named, plots.heat_map(made.varying, rows)).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in drawn.lines}
     assert lines == {row.name: [[1, 4], [3, row.final_loss]] for row in rows}
     assert (mapped.get_ylabel(), mapped.get_xlabel()) == made.varying == ("lr", "seed")
     assert mapped.images[0].get_array().tolist() == [[0.25, 0.5], [1, 2]]
-    (alone,) = figures.summary(named, None).axes
+    (alone,) = plots.summary(named, None).axes
     assert len(alone.lines) == len(alone.get_legend().get_texts()) == 4
     # Of many runs the curves are one artist, the worst below, and no legend.
-    (many,) = figures.summary(named * 4, None).axes
+    (many,) = plots.summary(named * 4, None).axes
     assert many.get_legend() is None
     lines = [line.tolist() for line in many.collections[0].get_segments()]
     assert lines == [[[1, 4], [3, row.final_loss]] for row in rows * 4][::-1]

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import postgresql
 
-from bpexp.checks import ConfigError
+from bpexp.fields.checks import ConfigError
 from bpexp.tracking import bulk
 from bpexp.tracking.bulk import BulkTracker
-from bpexp.tracking.choice import open_tracker
 from bpexp.tracking.client import ClientTracker
+from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.record import schedule
 from bpexp.tracking.store import connect, experiment_id, locate
 

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bpexp
-from bpexp.engines.feed import stream
 from bpexp.nn import init
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import ARITHMETICS, EXACT, NATIVE
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
 from bpexp.nn.network import Network
-from bpexp.results import Outcome
+from bpexp.runs.result import Outcome
+from bpexp.training.sample_order import stream
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 Y = np.array([[0.0], [1.0], [1.0], [0.0]])
@@ -207,7 +207,7 @@ def test_it_stops_at_the_first_epoch_that_meets_the_loss(numerics):
 
 
 def test_no_update_follows_the_pass_that_stops(numerics):
-    result = bpexp.train(stop__correct=0.4, numerics=numerics)
+    result = bpexp.train(stop__tolerance=0.4, numerics=numerics)
     network = Network((2, 2, 1), ("sigmoid", "sigmoid"))
     arithmetic = ARITHMETICS[numerics]
     activations, _ = forward(network, X, result.weights, result.biases, arithmetic)

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bpexp
-from bpexp.checks import ConfigError
-from bpexp.config import Data, Proben1
+from bpexp.config.schema import Data, Proben1
 from bpexp.data import load
+from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network
-from bpexp.results import Outcome
+from bpexp.runs.result import Outcome
 
 IRIS = {"data": {"name": "iris", "validation_fraction": 0.3, "standardize": True}, "hidden": 3}
 SMALL = {**IRIS, "model": {"init_low": -1.0, "init_high": 1.0}, "epochs": 60, "lr": 0.1}
@@ -33,14 +33,14 @@ def outputs(result, X, numerics="exact"):
 
 
 def test_each_look_is_the_loss_on_rows_that_are_not_trained_on(numerics):
-    looked = bpexp.train(**SMALL, numerics=numerics, stop={"every": 4})
+    looked = bpexp.train(**SMALL, numerics=numerics, stop={"validation_interval": 4})
     rows = load(Data(name="iris", validation_fraction=0.3, standardize=True))
     assert (len(rows.X), len(rows.X_validation), len(rows.X_test)) == (105, 45, 0)
     assert looked.validation.epochs.tolist() == list(range(4, 61, 4))
     for epochs, seen in zip(*looked.validation, strict=True):
         # With so long an epoch between looks, the last weights are the only ones to keep.
         last = bpexp.train(**{**SMALL, "epochs": int(epochs)}, numerics=numerics,
-                           stop={"every": 1000})  # fmt: skip
+                           stop={"validation_interval": 1000})  # fmt: skip
         error = outputs(last, rows.X_validation, numerics) - rows.Y_validation
         assert seen == pytest.approx(float((error * error).mean()), rel=1e-12)
         np.testing.assert_array_equal(last.losses, looked.losses[:epochs])
@@ -53,7 +53,7 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept_and_tested():
     best = int(result.validation.losses.argmin())
     assert best + 1 < len(result.validation.losses)
     assert result.lowest_validation_loss == result.validation.losses[best]
-    until = bpexp.train(**{**wild, "epochs": best + 1}, stop={"every": 1000})
+    until = bpexp.train(**{**wild, "epochs": best + 1}, stop={"validation_interval": 1000})
     for mine, theirs in zip(result.weights, until.weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     rows = load(Data(**data))
@@ -62,14 +62,14 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept_and_tested():
     assert result.test_loss == pytest.approx(float((error * error).mean()), rel=1e-12)
 
 
-def ends(result, patience=math.inf, generalisation=math.inf, progress=0.0, every=1):
+def ends(result, patience=math.inf, generalization=math.inf, progress=0.0, validation_interval=1):
     """The epoch at which the rules end a run, by the formulas of Proben1 (section 3.3)."""
     lowest, since = math.inf, 0
     for epoch, loss in zip(*result.validation, strict=True):
         lowest, since = (loss, epoch) if loss < lowest else (lowest, since)
-        strip = result.losses[epoch - every : epoch]
+        strip = result.losses[epoch - validation_interval : epoch]
         if (
-            100 * (loss / lowest - 1) > generalisation
+            100 * (loss / lowest - 1) > generalization
             or epoch - since >= patience
             or 1000 * (strip.mean() / strip.min() - 1) < progress
         ):
@@ -80,16 +80,16 @@ def ends(result, patience=math.inf, generalisation=math.inf, progress=0.0, every
 @pytest.mark.parametrize(
     "rules",
     [
-        {"patience": 6, "every": 1},
-        {"patience": 10, "every": 5},
-        {"generalisation": 5.0, "every": 5},
-        {"progress": 20.0, "every": 5},
-        {"generalisation": 8.0, "progress": 20.0, "patience": 30, "every": 3},
+        {"patience": 6, "validation_interval": 1},
+        {"patience": 10, "validation_interval": 5},
+        {"generalization": 5.0, "validation_interval": 5},
+        {"progress": 20.0, "validation_interval": 5},
+        {"generalization": 8.0, "progress": 20.0, "patience": 30, "validation_interval": 3},
     ],
 )
 def test_training_ends_where_the_formulas_say(rules):
     settings = {**SMALL, "epochs": 400, "lr": 0.6, "seed": 1}
-    whole = bpexp.train(**settings, stop={"every": rules["every"]})
+    whole = bpexp.train(**settings, stop={"validation_interval": rules["validation_interval"]})
     expected = ends(whole, **rules)
     assert expected is not None
     stopped = bpexp.train(**settings, stop=rules)
@@ -98,7 +98,7 @@ def test_training_ends_where_the_formulas_say(rules):
 
 
 def test_a_run_that_meets_its_loss_is_looked_at_once_more():
-    result = bpexp.train(**SMALL, stop={"loss": 0.19, "every": 7})
+    result = bpexp.train(**SMALL, stop={"loss": 0.19, "validation_interval": 7})
     assert result.outcome is Outcome.CONVERGED
     assert result.epochs_run % 7
     assert result.validation.epochs[-1] == result.epochs_run
@@ -117,7 +117,7 @@ def test_rows_that_validate_take_none_of_those_that_test(seed, share, split_seed
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"stop__generalisation": 5}, r"stop.generalisation must go with validation rows"),
+        ({"stop__generalization": 5}, r"stop.generalization must go with validation rows"),
         ({"stop__progress": 0.1}, r"stop.progress must go with validation rows"),
         ({"stop__restart": 9, **IRIS}, "stop.restart must go without validation rows"),
         ({"data": {"name": "xor", "validation_fraction": 0.9}}, "must leave a row to train on"),
@@ -171,7 +171,7 @@ def test_a_proben1_file_that_is_wrong_is_one_sentence(tmp_path, text, said):
 def test_validation_is_tracked_and_what_was_tracked_is_made_again(inside, tmp_path):
     path = file(tmp_path, HEAD + EXAMPLES)
     done = inside("-m", "data=proben1", f"data.path={path}", "seed=1,2", "epochs=40",
-                 "stop.every=5", "stop.generalisation=5", "lr=3.0")  # fmt: skip
+                 "stop.validation_interval=5", "stop.generalization=5", "lr=3.0")  # fmt: skip
     assert done.returncode == 0, done.stderr
     api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     experiment = api.get_experiment_by_name("bpexp").experiment_id

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks.problems import arrays
-from bpexp.config import TrainConfig
+from bpexp.config.schema import TrainConfig
 from bpexp.typing import Array
 
 jax.config.update("jax_enable_x64", True)

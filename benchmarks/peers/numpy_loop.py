@@ -6,7 +6,7 @@ import numpy as np
 from joblib import Parallel, delayed, parallel_config
 
 from benchmarks.problems import arrays
-from bpexp.config import TrainConfig
+from bpexp.config.schema import TrainConfig
 from bpexp.typing import Array
 
 

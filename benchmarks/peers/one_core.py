@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bpexp.config import TrainConfig
-from bpexp.engines import compiled
-from bpexp.engines.pack import train_pack
+from bpexp.config.schema import TrainConfig
 from bpexp.nn.network import joined
+from bpexp.training.llvm import compiled
+from bpexp.training.run_batch import train_pack
 from bpexp.typing import Array
 
 

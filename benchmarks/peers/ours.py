@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bpexp.config import TrainConfig
-from bpexp.engines import choose
-from bpexp.sweeps.pool import train_all, workers
+from bpexp.config.schema import TrainConfig
+from bpexp.sweeps.executors.local import train_all, workers
+from bpexp.training import batching
 from bpexp.typing import Array
 
 
 def prepare(runs: list[TrainConfig]) -> Callable[[], Array]:
     """The engine that ``engine=auto`` would take for many epochs."""
-    packs = list(choose.packs(runs, "compiled", workers(-1)))
+    packs = list(batching.packs(runs, "compiled", workers(-1)))
 
     def train() -> Array:
         losses = np.empty(len(runs))

@@ -10,7 +10,7 @@ from joblib import Parallel, delayed, parallel_config
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
-from bpexp.config import TrainConfig
+from bpexp.config.schema import TrainConfig
 from bpexp.data import load
 from bpexp.typing import Array
 

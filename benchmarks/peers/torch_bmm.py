@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.problems import arrays
-from bpexp.config import TrainConfig
+from bpexp.config.schema import TrainConfig
 from bpexp.typing import Array
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.analysis.survival import Times
-from bpexp.checks import ConfigError
-from bpexp.config import keys
+from bpexp.config.schema import keys
+from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -304,7 +304,7 @@ def can_converge(grouped: Grouped) -> bool:
     Their final losses then all lie at the threshold; what tells them apart is how soon they
     got there.
     """
-    criteria = grouped.groups[0].table.frame[["stop.loss", "stop.correct"]].map(label)
+    criteria = grouped.groups[0].table.frame[["stop.loss", "stop.tolerance"]].map(label)
     asked = bool((criteria != "null").any(axis=1).all())
     return asked and any(group.times.converged.any() for group in grouped.groups)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bpexp.analysis.findings import Findings, exemplars
 from bpexp.analysis.surface import ReadArtifact
-from bpexp.checks import ConfigError
+from bpexp.fields.checks import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd

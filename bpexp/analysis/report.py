@@ -13,7 +13,7 @@ from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import MEASURES, SWEEP, Grouped, Measure, can_converge, group, measured
 from bpexp.analysis.predictions import predictions
 from bpexp.analysis.surface import ReadArtifact, Surface, surfaces
-from bpexp.checks import ConfigError
+from bpexp.fields.checks import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ class Report:
 
     @cached_property
     def _pictures(self) -> dict[str, bytes]:
-        from bpexp.review.figures import png
+        from bpexp.render.plots import png
 
         return {name: png(figure) for name, figure in self.figures.items()}
 

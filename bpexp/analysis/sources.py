@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bpexp.analysis.report import Report, build
-from bpexp.checks import ConfigError
-from bpexp.tracking import attach, read
+from bpexp.fields.checks import ConfigError
+from bpexp.tracking import log_artifacts, read
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -82,4 +82,4 @@ def keep(client: "MlflowClient", parent: "Run", report: Report) -> None:
     tables = {"ranking.json": report.table}
     if len(report.predictions):
         tables["predictions.json"] = report.predictions
-    attach.attach(client, parent, files, tables, "Report", report.answer)
+    log_artifacts.attach(client, parent, files, tables, "Report", report.answer)

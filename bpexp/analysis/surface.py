@@ -9,10 +9,10 @@ import numpy as np
 import yaml
 
 from bpexp.analysis.findings import Findings, exemplars
-from bpexp.checks import ConfigError
-from bpexp.config import TrainConfig, parse_train
+from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import load
 from bpexp.data.dataset import Dataset
+from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import NATIVE
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network

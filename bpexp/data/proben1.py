@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bpexp.checks import ConfigError
+from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
 
 COLUMNS = ("bool_in", "real_in", "bool_out", "real_out")

@@ -8,8 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bpexp.checks import ConfigError
-from bpexp.config import (
+from bpexp.config.schema import (
     Data,
     Encoder,
     File,
@@ -19,9 +18,10 @@ from bpexp.config import (
     Spirals,
     Symmetry,
     TrainConfig,
-)  # fmt: skip
+)
 from bpexp.data import logic, proben1, table
 from bpexp.data.dataset import Dataset
+from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
 from bpexp.typing import Array
 
@@ -166,7 +166,7 @@ def _split(n: int, config: Data) -> tuple[Rows, Rows, Rows]:
 
 def _check_stop(config: TrainConfig, dataset: Dataset) -> None:
     n_validation, stop = len(dataset.X_validation), config.stop
-    for name in ("generalisation", "progress"):
+    for name in ("generalization", "progress"):
         if getattr(stop, name) is not None and not n_validation:
             raise ConfigError(
                 f"stop.{name} must go with validation rows (data.validation_fraction), got "

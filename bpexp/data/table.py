@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from bpexp.checks import ConfigError, brief, is_printable
-from bpexp.config import File
+from bpexp.config.schema import File
+from bpexp.fields.checks import ConfigError, brief, is_printable
 from bpexp.typing import Array
 
 if TYPE_CHECKING:

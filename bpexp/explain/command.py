@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from bpexp.checks import ConfigError
-from bpexp.config import conf_dir
+from bpexp.cli.commands import Parser
+from bpexp.cli.screen import Screen
+from bpexp.config.schema import conf_dir
 from bpexp.data import load
 from bpexp.explain import html, markdown, text
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
-from bpexp.review.screen import Screen
+from bpexp.fields.checks import ConfigError
 from bpexp.sweeps import plan
-from bpexp.verbs import Parser
 
 FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
 

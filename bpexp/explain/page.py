@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from bpexp.checks import ConfigError
 from bpexp.data.dataset import Dataset
-from bpexp.engines.problem import Ending
 from bpexp.explain import rules
 from bpexp.explain.blocks import Block, Diagram, Equations, Heading, Paragraph, Table
 from bpexp.explain.step import H, Step, central_difference
 from bpexp.explain.symbols import UNITS, Show, factor, indexed, plus
+from bpexp.fields.checks import ConfigError
+from bpexp.training.engine import Ending
 from bpexp.typing import Array
 
 WIDTH, ROWS = 4, 8

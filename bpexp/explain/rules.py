@@ -96,12 +96,12 @@ def _adam(n: Numbers, show: Show) -> Lines:
 
 
 def _rprop(n: Numbers, show: Show) -> Lines:
-    grow, shrink, smallest, largest = n.settings
+    eta_plus, eta_minus, step_min, step_max = n.settings
     before, length = n.old
     turned = n.g * before
     how = (
-        f"kept sign: {show(grow)} times, at most {show(largest)}" if turned > 0.0
-        else f"turned: {show(shrink)} times, at least {show(smallest)}" if turned < 0.0
+        f"kept sign: {show(eta_plus)} times, at most {show(step_max)}" if turned > 0.0
+        else f"turned: {show(eta_minus)} times, at least {show(step_min)}" if turned < 0.0
         else "no sign before or now: as it was"
     )  # fmt: skip
     g = n.new[0]

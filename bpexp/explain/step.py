@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bpexp.config import TrainConfig
-from bpexp.engines import reference, replay
-from bpexp.engines.problem import Ending, Integers, Problem
+from bpexp.config.schema import TrainConfig
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.losses import ERRORS, LOSSES
 from bpexp.nn.mlp import forward, output_delta
 from bpexp.nn.network import joined
+from bpexp.training import numpy_engine, replay
+from bpexp.training.engine import Ending, Integers, Problem
 from bpexp.typing import Array
 
 H = 2.0**-17
@@ -92,8 +92,8 @@ def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
             [network.bias_input * arithmetic.sum(delta, 0)[None] for delta in deltas],
         )
 
-        progress = reference.advance(problem, lanes, np.array([factor]), None)
-        end = reference.advance(problem, lanes.take([0]), np.array([factor]), None)
+        progress = numpy_engine.advance(problem, lanes, np.array([factor]), None)
+        end = numpy_engine.advance(problem, lanes.take([0]), np.array([factor]), None)
     return Step(
         config, epoch, problem, rows, n_batches, before[:, 0], _flat(Z), _flat(activations),
         _flat(slopes), _flat(errors), _flat(deltas), losses[:, 0],

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from bpexp.cli.screen import Screen
 from bpexp.explain.blocks import Block, Diagram, Equations, Heading, Paragraph, Table
-from bpexp.review.screen import Screen
 
 MEASURE = 92
 """Columns of running text."""

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bpexp.checks import ConfigError
 from bpexp.export.trained import Trained
+from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpexp.checks import ConfigError
+from bpexp.fields.checks import ConfigError
 from bpexp.tracking import read
 from bpexp.tracking.store import Store
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from bpexp.checks import ConfigError
-from bpexp.config import TrainConfig, parse_train
+from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import load
 from bpexp.data.source import moments
-from bpexp.engines import pack, replay
+from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network
-from bpexp.reproduce import files
-from bpexp.results import Outcome
+from bpexp.runs.result import Outcome
+from bpexp.tracking import artifact_files
+from bpexp.training import replay, run_batch
 from bpexp.typing import Array
 
 
@@ -76,7 +76,7 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> Trained:
     """
     if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED):
         raise ConfigError(f"RUN must have a trained network, got a run that is {outcome}.")
-    config = parse_train(files.mapping(_content(folder, "config.yaml"), "config.yaml"))
+    config = parse_train(artifact_files.mapping(_content(folder, "config.yaml"), "config.yaml"))
     if config.numerics not in ARITHMETICS:
         raise ConfigError(f"numerics must be exact or native, got {config.numerics!r}.")
     dataset = load(config.data)
@@ -89,13 +89,13 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> Trained:
     mean, scale = np.zeros(raw.shape[1]), np.ones(raw.shape[1])
     if config.data.standardize:
         mean, scale = moments(raw)
-    network = pack.network(config, dataset)
+    network = run_batch.network(config, dataset)
     n_samples, n_outputs = dataset.Y.shape
     chosen = len(dataset.X_validation) > 0
     # Predictions of weights that the validation rows chose were made when these were kept.
     whole = chosen or (config.batch_size or n_samples) >= n_samples
     kept = _content(folder, "predictions.csv")
-    tracked = files.predictions(kept, n_outputs, "predictions.csv") if whole else None
+    tracked = artifact_files.predictions(kept, n_outputs, "predictions.csv") if whole else None
     if tracked is not None and len(tracked) != n_samples:
         raise ConfigError(
             f"predictions.csv must have a row for each of {n_samples} samples, got {len(tracked)}."
@@ -103,7 +103,7 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> Trained:
     if outcome == Outcome.COMPLETED and whole and not chosen:
         weights, biases = _before_last_update(config, network, epochs_run)
     else:
-        arrays = files.arrays(_content(folder, "weights.npz"), "weights.npz")
+        arrays = artifact_files.arrays(_content(folder, "weights.npz"), "weights.npz")
         weights, biases = _layers(arrays, network)
     trained = Trained(
         network, config.numerics, weights, biases, mean, scale, dataset.inputs, dataset.targets,

@@ -50,13 +50,13 @@ def adam(
 
 def rprop(
     w: Any, g: Any, before: Any, step: Any,
-    lr: Any, grow: Any, shrink: Any, smallest: Any, largest: Any,
+    lr: Any, eta_plus: Any, eta_minus: Any, step_min: Any, step_max: Any,
 ) -> Any:  # fmt: skip
     """iRPROP- (Igel and Huesken 2000): only the sign of g counts; ``before`` is the last g."""
     sign = g * before
-    longer, shorter = step * grow, step * shrink
-    longer = where(longer > largest, largest, longer)
-    shorter = where(shorter < smallest, smallest, shorter)
+    longer, shorter = step * eta_plus, step * eta_minus
+    longer = where(longer > step_max, step_max, longer)
+    shorter = where(shorter < step_min, step_min, shorter)
     step = where(sign > 0.0, longer, where(sign < 0.0, shorter, step))
     g = where(sign < 0.0, 0.0, g)
     return w - where(g > 0.0, step, where(g < 0.0, -step, g)), g, step
@@ -96,6 +96,6 @@ RULES: dict[str, Rule] = {
     "nesterov": Rule(nesterov, (0.0,), ("momentum",)),
     "rmsprop": Rule(rmsprop, (0.0,), ("decay", "epsilon")),
     "adam": Rule(adam, (0.0, 0.0, 1.0, 1.0), ("beta1", "beta2", "epsilon")),
-    "rprop": Rule(rprop, (0.0, None), ("grow", "shrink", "smallest", "largest")),
+    "rprop": Rule(rprop, (0.0, None), ("eta_plus", "eta_minus", "step_min", "step_max")),
     "quickprop": Rule(quickprop, (0.0, 0.0), ("mu",)),
 }  # fmt: skip

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from bpexp.checks import ConfigError
+from bpexp.cli.terminal import console
+from bpexp.fields.checks import ConfigError
 from bpexp.reproduce.verify import Finding, Verdict, surroundings, verify
-from bpexp.review.terminal import console
 from bpexp.tracking.archive import Archive, StoredRun
 
 SHOWN = 20

@@ -7,16 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpexp.checks import ConfigError
-from bpexp.config import TrainConfig
-from bpexp.engines import choose
-from bpexp.reproduce import fingerprint, identity
-from bpexp.reproduce.marks import RESULT
-from bpexp.reproduce.stored import Kept, config_of, result_of
-from bpexp.results import Failure, TrainResult
-from bpexp.sweeps.pool import train_all, workers
-from bpexp.tracking import environment
+from bpexp.config.schema import TrainConfig
+from bpexp.fields.checks import ConfigError
+from bpexp.runs import environment, fingerprint, identity
+from bpexp.runs.result import Failure, TrainResult
+from bpexp.runs.run_tags import RESULT
+from bpexp.sweeps.executors.local import train_all, workers
 from bpexp.tracking.archive import Archive, StoredRun
+from bpexp.tracking.stored_results import Kept, config_of, result_of
+from bpexp.training import batching
 from bpexp.typing import Array
 
 
@@ -53,14 +52,14 @@ def verify(
     for run in runs:
         try:
             config = config_of(run, archive)
-            choose.check(config, engine)
+            batching.check(config, engine)
         except ConfigError as error:
             yield Verdict(run, Finding.UNREADABLE, str(error))
         else:
             asked.setdefault(identity.of_run(config), []).append(Asked(run, config))
     groups = list(asked.values())
     configs = [group[0].config for group in groups]
-    packs = list(choose.packs(configs, engine, workers(n_jobs)))
+    packs = list(batching.packs(configs, engine, workers(n_jobs)))
     for results in train_all(packs, configs, n_jobs):
         for index, result in results:
             for one in groups[index]:

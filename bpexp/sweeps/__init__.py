@@ -1,1 +1,1 @@
-"""From a list of configurations to tracked results."""
+"""A sweep: planned, executed, tracked and summarized."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-from bpexp.checks import ConfigError
-from bpexp.config import Session, TrainConfig, flatten, parse, plain
+from bpexp.config.schema import Session, TrainConfig, flatten, parse, plain
 from bpexp.data import load
 from bpexp.data.source import check_fit
-from bpexp.engines import choose, pack
-from bpexp.study.definition import Study
+from bpexp.fields.checks import ConfigError
+from bpexp.studies.definition import Study
+from bpexp.training import batching, run_batch
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def _resolved(config: TrainConfig, engine: str) -> str:
     """The arithmetic of a configuration, once its data are seen to fit it."""
     dataset = load(config.data)
     check_fit(config, dataset)
-    numerics = pack.numerics(config, dataset)
-    choose.check(replace(config, numerics=numerics), engine)
+    numerics = run_batch.numerics(config, dataset)
+    batching.check(replace(config, numerics=numerics), engine)
     return numerics
 
 

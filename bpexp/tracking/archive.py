@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpexp.checks import ConfigError
+from bpexp.fields.checks import ConfigError
 from bpexp.tracking import read
-from bpexp.tracking.patience import Patience
+from bpexp.tracking.retry import Patience
 from bpexp.tracking.store import Store, connect
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from weakref import finalize
 from bpexp.tracking import rows
 from bpexp.tracking.contract import Batch, RunRecord
 from bpexp.tracking.ids import ascending
-from bpexp.tracking.patience import Patience, TrackingError
+from bpexp.tracking.retry import Patience, TrackingError
 from bpexp.tracking.rows import Experiment
 from bpexp.tracking.store import Store
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bpexp.tracking import limits
 from bpexp.tracking.contract import Batch, RunRecord
-from bpexp.tracking.patience import Patience, TrackingError
+from bpexp.tracking.retry import Patience, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlparse
 
 import numpy as np
 
-from bpexp.checks import ConfigError
-from bpexp.config import SESSION
-from bpexp.tracking.patience import Patience
+from bpexp.config.schema import SESSION
+from bpexp.fields.checks import ConfigError
+from bpexp.tracking.retry import Patience
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
 

@@ -12,9 +12,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from bpexp.config import Session, TrainConfig, flatten, plain
+from bpexp.config.schema import Session, TrainConfig, flatten, plain
 from bpexp.data.dataset import Dataset
-from bpexp.results import Failure, TrainResult
+from bpexp.runs.result import Failure, TrainResult
 from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
 from bpexp.tracking.store import without_password
 from bpexp.typing import Array

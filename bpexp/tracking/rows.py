@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from bpexp.tracking import limits
 from bpexp.tracking.contract import DatasetInput, RunRecord
-from bpexp.tracking.patience import TrackingError, refused
+from bpexp.tracking.retry import TrackingError, refused
 from bpexp.tracking.store import before_mlflow
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from bpexp.checks import ConfigError
-from bpexp.tracking import ignored
+from bpexp.fields.checks import ConfigError
+from bpexp.tracking import output_directory
 from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
 
 _PLAIN = [f.name for f in fields(RunRecord) if f.name not in ("metrics", "artifacts", "dataset")]
@@ -40,7 +40,7 @@ def files(sweep: str) -> list[Path]:
 def write(sweep: str, runs: Sequence[RunRecord]) -> Path:
     """Keep runs as one file, there whole or not at all. Raises OSError."""
     place = folder(sweep)
-    ignored.make(place)
+    output_directory.make(place)
     last = max((int(file.stem) for file in files(sweep) if file.stem.isdigit()), default=-1)
     file = place / f"{last + 1:06}.npz"
     growing = file.with_suffix(".new")

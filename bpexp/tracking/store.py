@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpexp.checks import ConfigError
-from bpexp.tracking import ignored
+from bpexp.fields.checks import ConfigError
+from bpexp.tracking import output_directory
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -86,7 +86,7 @@ def connect(store: Store) -> "MlflowClient":
     store cannot be opened.
     """
     before_mlflow()
-    from bpexp.tracking.patience import Patience, TrackingError
+    from bpexp.tracking.retry import Patience, TrackingError
 
     patience = Patience() if store.uri.startswith("sqlite") else Patience(seconds=0)
     try:
@@ -137,7 +137,7 @@ def _check_version(found: str | None) -> None:
     from alembic.util import CommandError
     from mlflow.store.db.utils import _get_alembic_config, _get_latest_schema_revision
 
-    from bpexp.tracking.patience import TrackingError
+    from bpexp.tracking.retry import TrackingError
 
     wanted = _get_latest_schema_revision()  # type: ignore[no-untyped-call]
     if found in (None, wanted):
@@ -181,13 +181,13 @@ def _hold_logs() -> None:
 
 def experiment_id(client: "MlflowClient", store: Store, name: str) -> str:
     """The id of the experiment of that name, made if it is not there."""
-    from bpexp.tracking.patience import Patience, TrackingError
+    from bpexp.tracking.retry import Patience, TrackingError
 
     attempt = Patience().attempt
     experiment = attempt(lambda: client.get_experiment_by_name(name))
     if experiment is None:
         if store.artifacts:
-            ignored.make(store.artifacts.parent)
+            output_directory.make(store.artifacts.parent)
         location = store.artifacts.as_uri() if store.artifacts else None
         try:
             return str(attempt(lambda: client.create_experiment(
@@ -220,7 +220,7 @@ def alone(store: Store) -> Iterator[None]:
     import fcntl
 
     database = Path(store.uri.removeprefix("sqlite:///"))
-    ignored.make(database.parent)
+    output_directory.make(database.parent)
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(open(database.with_suffix(".lock"), "w"))

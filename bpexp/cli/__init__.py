@@ -1,0 +1,1 @@
+"""The command line: arguments, commands, terminal output and error messages."""

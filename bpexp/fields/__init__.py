@@ -1,0 +1,1 @@
+"""The declaration of a setting: its rule, its default and its description."""

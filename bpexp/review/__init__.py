@@ -1,1 +1,0 @@
-"""What a person sees: the terminal, the figures, the sweep's summary."""

@@ -1,0 +1,1 @@
+"""What a run is once it is finished: result, identity, tags and environment."""

@@ -1,1 +1,0 @@
-"""Published experiments: run again, and their tables compared row by row."""

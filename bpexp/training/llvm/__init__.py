@@ -1,0 +1,1 @@
+"""The compiled engine: training loops written as LLVM IR."""

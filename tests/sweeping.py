@@ -35,7 +35,7 @@ def halt(owner, name):
 
     setattr(owner, name, halting)
 """
-MAIN = "from bpexp.cli import main; main()"
+MAIN = "from bpexp.cli.main import main; main()"
 
 
 def hear_interrupts():

@@ -20,7 +20,7 @@ def drawer(pid):
     """The process that draws for a process; its command is known a moment after its start."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        if found := [child for child in children(pid) if "artist.serve" in command_of(child)]:
+        if found := [child for child in children(pid) if "plot_process.serve" in command_of(child)]:
             (process,) = found
             return process
     raise AssertionError("nobody draws")
@@ -77,7 +77,7 @@ def test_where_no_process_can_be_started_figures_are_drawn_here(monkeypatch):
 
 PROGRAM = """
 import os, signal, sys
-from bpexp.review import artist, figures
+from bpexp.render import plot_process, figures
 signal.signal(signal.SIGINT, lambda number, frame: None)
 with artist.beside() as draw:
     print("ready", flush=True)

@@ -64,7 +64,7 @@ def here(make: Callable[..., "Figure"], *values: Any) -> Callable[[], bytes]:
     return partial(_drawn, make, *values)
 
 
-_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from bpexp.review import artist; artist.serve()"
+_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from bpexp.render import plot_process; plot_process.serve()"
 
 
 def _started() -> tuple[subprocess.Popen[bytes], socket.socket] | None:

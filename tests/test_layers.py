@@ -1,0 +1,79 @@
+"""A package imports only packages below it in ``LAYERS``; heavy libraries are imported where said."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "bpexp").rglob("*.py"))
+LAYERS = (
+    {"__main__"},
+    {"cli"},
+    {"api"},
+    {"app"},
+    {"studies"},
+    {"analysis", "explain", "export", "reproduce"},
+    {"sweeps"},
+    {"tracking"},
+    {"training"},
+    {"runs"},
+    {"config"},
+    {"data"},
+    {"nn"},
+    {"render"},
+    {"fields"},
+    {"typing", "__init__"},
+)
+"""From top to bottom; a package imports itself and the packages below."""
+LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
+
+LIBRARIES = {
+    "joblib": ("bpexp/sweeps/executors/",),
+    "dask": ("bpexp/sweeps/executors/dask_",),
+    "distributed": ("bpexp/sweeps/executors/dask_",),
+    "llvmlite": ("bpexp/training/llvm/",),
+    "mlflow": ("bpexp/tracking/", "bpexp/cli/commands.py", "bpexp/export/served.py"),
+    "matplotlib": ("bpexp/render/", "bpexp/analysis/"),
+    "hydra": ("bpexp/config/", "bpexp/cli/", "bpexp/sweeps/", "bpexp/studies/", "bpexp/api.py"),
+}
+"""The beginnings of the files that may import a library."""
+
+
+def imported(file: Path) -> Iterator[str]:
+    """The modules that a file imports, at its top or in a function; not for type hints alone."""
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "bpexp":
+                yield from (f"bpexp.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def package_of(module: str) -> str:
+    """The first part below bpexp; names that the package itself holds count as ``__init__``."""
+    part = (module.split(".") + ["__init__"])[1]
+    return part if part in LEVEL else "__init__"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_imports_go_down(file: Path) -> None:
+    name = str(file.relative_to(ROOT))
+    own = file.relative_to(ROOT / "bpexp").parts[0].removesuffix(".py")
+    wrong = []
+    for module in imported(file):
+        library = module.split(".")[0]
+        if library == "bpexp":
+            other = package_of(module)
+            if own != "__init__" and other != own and LEVEL[other] <= LEVEL[own]:
+                wrong.append(module)
+        elif library in LIBRARIES and not name.startswith(LIBRARIES[library]):
+            wrong.append(module)
+    assert not wrong

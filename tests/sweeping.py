@@ -20,7 +20,7 @@ HALTS = {
     "planned": "from bpexp.tracking.bulk import BulkTracker; halt(BulkTracker, 'add_files')\n"
     "from bpexp.tracking.client import ClientTracker; halt(ClientTracker, 'add_files')",
     # After the first pack of runs is in the store.
-    "tracked": "from bpexp.sweeps.run_writer import Keeper; halt(Keeper, '_commit')",
+    "tracked": "from bpexp.sweeps.run_writer import RunWriter; halt(RunWriter, '_commit')",
 }
 HALT = """
 def halt(owner, name):

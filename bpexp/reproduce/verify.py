@@ -12,7 +12,9 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import environment, fingerprint, identity
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.runs.run_tags import RESULT
-from bpexp.sweeps.executors.local import train_all, workers
+from bpexp.sweeps.executors import make_batches
+from bpexp.sweeps.executors.local import LocalExecutor
+from bpexp.sweeps.job import Job
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.stored_results import Kept, config_of, result_of
 from bpexp.training import batching
@@ -58,12 +60,12 @@ def verify(
         else:
             asked.setdefault(identity.of_run(config), []).append(Asked(run, config))
     groups = list(asked.values())
-    configs = [group[0].config for group in groups]
-    packs = list(batching.packs(configs, engine, workers(n_jobs)))
-    for results in train_all(packs, configs, n_jobs):
-        for index, result in results:
-            for one in groups[index]:
-                yield _judged(one, result, archive)
+    jobs = [Job(index, group[0].run.name, group[0].config) for index, group in enumerate(groups)]
+    with LocalExecutor(n_jobs) as executor:
+        for results in executor.map(make_batches(jobs, engine, executor.n_workers)):
+            for job, result in results:
+                for one in groups[job.index]:
+                    yield _judged(one, result, archive)
 
 
 def _judged(asked: Asked, result: TrainResult | Failure, archive: Archive) -> Verdict:

@@ -10,7 +10,7 @@ class Run(NamedTuple):
     """What a measure is taken of; None where the run has no such figure."""
 
     outcome: str
-    epochs_run: int | None
+    epochs_run: float | None
     final_loss: float | None
     test_loss: float | None
     test_accuracy: float | None

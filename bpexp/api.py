@@ -55,7 +55,7 @@ def sweep(**settings: Settings) -> "pd.DataFrame":
         from bpexp.sweeps import plan, summary
 
         made = plan.make([_compose(job) for job in jobs])
-        finished = app.run(made, is_sweep=True, quiet=True)
+        finished = app.run(made, is_sweep=True)
     return pd.DataFrame(summary.table(finished))
 
 

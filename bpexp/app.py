@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from bpexp.config.schema import Backend
 from bpexp.fields.checks import ConfigError
 from bpexp.render import plot_process
+from bpexp.reporter import Reporter, SilentReporter
 from bpexp.sweeps.executors import dask_cluster
+from bpexp.sweeps.executors.local import workers
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.results import Tally
 from bpexp.sweeps.runner import Beginning, Finished, execute, sweep_name
@@ -20,29 +22,38 @@ from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.store import Store, alone, locate
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bpexp.tracking.archive import Archive
     from bpexp.tracking.contract import Tracker
 
 
-def run(plan: Plan, *, is_sweep: bool, folder: Path | None = None, quiet: bool = False) -> Finished:
-    """Train and track a plan, saying so on the terminal unless ``quiet``.
+SILENT = SilentReporter()
+
+
+def run(
+    plan: Plan, *, is_sweep: bool, folder: Path | None = None, reporter: Reporter = SILENT
+) -> Finished:
+    """Train and track a plan.
 
     The results are also written to ``folder``. Raises ConfigError.
     """
     store = locate(plan.session.tracking.uri, Path.cwd(), os.environ)
     begin = partial(_sweep if is_sweep else _single, store, plan)
     with plot_process.beside() if is_sweep else nullcontext(plot_process.here) as draw:
-        finished = _carry_out(plan, store, begin, is_sweep and plan.session.reuse, quiet, draw)
+        finished = _carry_out(plan, store, begin, is_sweep and plan.session.reuse, reporter, draw)
     if folder is not None:
         _keep(finished, folder)
-    _export(finished, store, quiet)
+    _export(finished, store, reporter)
     return finished
 
 
 def resume(
-    store: Store, experiment: str, wanted: str, *, ended: bool, backend: Backend | None = None
+    store: Store,
+    experiment: str,
+    wanted: str,
+    *,
+    ended: bool,
+    backend: Backend | None = None,
+    reporter: Reporter = SILENT,
 ) -> Finished:
     """Train what a sweep lacks. Raises ConfigError where it cannot be, or is being, carried on.
 
@@ -73,12 +84,12 @@ def resume(
         return Beginning(tracker, sweep.run_id, command, found)
 
     with plot_process.beside() as draw:
-        finished = _carry_out(plan, store, begin, True, False, draw)
+        finished = _carry_out(plan, store, begin, True, reporter, draw)
     held = {row.run_id for row in finished.rows}
     with _to_go_on(command):
         cut = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
         recovery.hide(archive.client, [run.run_id for run in cut if run.run_id not in held])
-    _export(finished, store, False)
+    _export(finished, store, reporter)
     return finished
 
 
@@ -96,35 +107,32 @@ def _carry_out(
     store: Store,
     begin: Callable[[int], Beginning],
     may_have_rows: bool,
-    quiet: bool,
+    reporter: Reporter,
     draw: plot_process.Draw,
 ) -> Finished:
-    from bpexp.cli import terminal
     from bpexp.sweeps import summary
 
-    out = _console(quiet)
     with dask_cluster.opened(plan.session.backend) as connected:
-        terminal.announce(out, plan, store, connected)
-        with terminal.progress(out, len(plan.configs)) as advance:
+        reporter.announce(plan, store, _where(plan, connected))
+        with reporter.progress(len(plan.configs)) as advance:
             summarise = partial(summary.sweep_record, draw)
             finished = execute(plan, begin, may_have_rows, summarise, advance, connected)
-    terminal.report(out, finished, store)
+    reporter.finished(finished, store)
     return finished
 
 
-def _console(quiet: bool) -> "Console":
-    from rich.console import Console
+def _where(plan: Plan, cluster: dask_cluster.Cluster | None) -> str:
+    """The number of workers, and the address of the cluster if they belong to one."""
+    count = workers(plan.session.n_jobs) if cluster is None else cluster.size
+    owner = "" if cluster is None else f" of {cluster.address}"
+    return f"{count} worker{'s' * (count > 1)}{owner}"
 
-    from bpexp.cli import terminal
 
-    return Console(quiet=True) if quiet else terminal.console()
-
-
-def _export(finished: Finished, store: Store, quiet: bool) -> None:
+def _export(finished: Finished, store: Store, reporter: Reporter) -> None:
     """Log the network of the best run as a model if that is asked. Raises ConfigError."""
     if finished.plan.session.export and not finished.interrupted:
         for sentence in _exported(finished, store):
-            _console(quiet).print(sentence, soft_wrap=True)
+            reporter.say(sentence)
 
 
 def _exported(finished: Finished, store: Store) -> list[str]:

@@ -90,6 +90,7 @@ class BpexpLauncher(Launcher):
         from pathlib import Path
 
         from bpexp import app
+        from bpexp.cli.terminal import TerminalReporter
         from bpexp.config.compose import Composer
         from bpexp.sweeps import plan
 
@@ -98,7 +99,7 @@ class BpexpLauncher(Launcher):
         composed = _composed(composer, jobs, study)
         made, folder = plan.make(composed, self.typed, study), Path(self.config.hydra.sweep.dir)
         app.check_folder(folder)
-        finished = app.run(made, is_sweep=True, folder=folder)
+        finished = app.run(made, is_sweep=True, folder=folder, reporter=TerminalReporter())
         status = app.EXIT[finished.status]
         if status:
             assert self.context.callbacks is not None
@@ -152,7 +153,7 @@ def _composed(
             values = composer.compose(overrides)
         except (HydraException, OmegaConfBaseException) as error:
             with plan.in_row(study, run):
-                raise ConfigError(errors.sentence(error, overrides)) from error
+                raise ConfigError(errors.describe(error, overrides)) from error
         yield values
 
 

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from sweeping import children, command_of, hear_interrupts
+from sweeping import children, command_of, enable_interrupts
 
 from bpexp.render import plot_process, plots
 
@@ -92,7 +92,7 @@ def program():
     """A program that draws in a process when it is told to, in a session of its own."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear_interrupts,
+        stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=enable_interrupts,
     )  # fmt: skip
     assert process.stdout.readline() == "ready\n"
     yield process

@@ -13,6 +13,7 @@ LAYERS = (
     {"cli"},
     {"api"},
     {"app"},
+    {"reporter"},
     {"studies"},
     {"analysis", "explain", "export", "reproduce"},
     {"sweeps"},

@@ -5,7 +5,7 @@ import signal
 from dataclasses import replace
 
 import pytest
-from sweeping import runs_of
+from sweeping import runs_of, wait_until
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from bpexp.config.schema import Logic, Model, Optimizer, Schedule, Stop, TrainConfig
@@ -110,8 +110,6 @@ def test_training_waits_for_what_is_written(monkeypatch):
     results = local.train_all([Pack((i,), "compiled") for i in range(60)], configs, 2)
     for taken, _ in enumerate(results):
         allowed = min(60, taken + 2 * local.AHEAD)
-        # The workers go as far as they may, and no further.
-        while len(begun) < allowed:
-            pass
+        wait_until(lambda allowed=allowed: len(begun) >= allowed, seconds=60)
         assert len(begun) == allowed
     assert taken == 59

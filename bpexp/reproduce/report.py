@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from bpexp.cli.terminal import console
+from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce.verify import Finding, Verdict, surroundings, verify
 from bpexp.tracking.archive import Archive, StoredRun

@@ -1,9 +1,8 @@
 """The console for standard output: prints text literally and survives a closed pipe.
 
 >>> from bpexp.cli.screen import Screen
->>> Screen(width=40).print("[red] is printed as it is, and so is \\x1b[31m")
-[red] is printed as it is, and so is
-\\x1b[31m
+>>> Screen(width=80).print("[red] and \\x1b[31m are printed as they are")
+[red] and \\x1b[31m are printed as they are
 """
 
 import os

@@ -27,8 +27,8 @@ def with_suggestion(message: str) -> str:
 def _suggestion(key: str, rule: str, value: str) -> str | None:
     if "number" in rule:
         return _number(key, value)
-    if "width" in rule and re.fullmatch(r"\d+(?:[x-]\d+)+", value):
-        return shlex.quote(f"{key}=[{re.sub('[x-]', ',', value)}]")
+    if "width" in rule and re.fullmatch(r"\W*\d{1,9}(?:[ x-]\d{1,9})+\W*", value):
+        return shlex.quote(f"{key}=[{','.join(re.findall('[0-9]+', value))}]")
     if rule.startswith("one of "):
         near = checks.nearest(value.lower(), rule.removeprefix("one of ").split(", "))
         return near and f"{key}={near}"

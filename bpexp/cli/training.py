@@ -1,6 +1,7 @@
 """Train one run or a sweep: hand the command line to Hydra, and the composed runs to the app."""
 
 import contextlib
+import itertools
 import logging
 import os
 import re
@@ -78,7 +79,7 @@ def _refuse(arguments: Sequence[str], message: str) -> NoReturn:
     if option.lower() in ("-m", "-v"):
         near = {"-m": "-m", "-v": "--version"}[option.lower()]
         raise ConfigError(f"{option} is not an option; did you mean {near}?")
-    following = dict(zip(arguments, arguments[1:], strict=False)).get(option, "")
+    following = dict(itertools.pairwise(arguments)).get(option, "")
     if not equals and not following.startswith("-") and "=" not in following:
         value = following
     near = checks.nearest(key.replace("-", "_"), keys()) or "key"

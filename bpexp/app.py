@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from bpexp.config.schema import Backend
 from bpexp.fields.checks import ConfigError
 from bpexp.render import plot_process
+from bpexp.runs import run_tags
 from bpexp.sweeps.executors import dask_cluster
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.results import Tally
 from bpexp.sweeps.runner import Beginning, Finished, execute, sweep_name
 from bpexp.tracking import output_directory
 from bpexp.tracking.retry import TrackingError
-from bpexp.tracking.store import Store, alone, locate
+from bpexp.tracking.store import Store, exclusive_lock, locate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +63,7 @@ def resume(
     command = store.resume_command(sweep.run_id, experiment)
 
     def begin(started: int) -> Beginning:
-        with alone(store):
+        with exclusive_lock(store):
             # Another process may have begun to resume it since.
             resume.check(archive.find(sweep.run_id), ended)
             recovery.reopen(archive.client, sweep.run_id)
@@ -77,7 +78,7 @@ def resume(
     held = {row.run_id for row in finished.rows}
     with _to_go_on(command):
         cut = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
-        recovery.hide(archive.client, [run.run_id for run in cut if run.run_id not in held])
+        recovery.delete_runs(archive.client, [run.run_id for run in cut if run.run_id not in held])
     _export(finished, store, False)
     return finished
 
@@ -147,7 +148,7 @@ def _open(store: Store, experiment: str) -> "Tracker":
     from bpexp.tracking.factory import open_tracker
 
     tracker = open_tracker(store, experiment)
-    recovery.close_orphans(tracker)
+    recovery.close_orphaned_runs(tracker)
     return tracker
 
 
@@ -179,7 +180,7 @@ def _reused(plan: Plan, archive: "Archive", tracker: "Tracker", parent: str) -> 
     children = [run for run in stored if run.parent == parent]
     others = [run for run in stored if run.parent != parent and not run.is_sweep]
     found = resume.done(plan, children, others)
-    key = f"bpexp.sweep.{parent}"
+    key = run_tags.linked_sweep(parent)
     new = {r.run_id for r in found.values() if r.parent != parent and key not in r.tags}
     tracker.tag_many(sorted(new), key, "linked")
     rows = resume.rows(plan, found, archive)
@@ -200,7 +201,7 @@ def check_folder(folder: Path) -> None:
 def _keep(finished: Finished, folder: Path) -> None:
     """Write the sweep's results also as a file in ``folder``. Raises ConfigError."""
     try:
-        output_directory.make(folder)
+        output_directory.create(folder)
         (folder / "results.csv").write_bytes(finished.files["results.csv"])
     except OSError as error:
         raise _unwritable(folder, f"{error.strerror}; the sweep is tracked") from error

@@ -13,7 +13,8 @@ from bpexp.tracking.stored_results import result_of
 
 TRACKERS = {
     "bulk": "",
-    "client": "from bpexp.tracking import bulk; bulk.refusal = lambda store: 'asked to'",
+    "client": "from bpexp.tracking import bulk\n"
+    "bulk.unsupported_reason = lambda engine: 'requested by the test'",
 }
 HALTS = {
     # After its plan is stored, before anything is trained.

@@ -350,7 +350,7 @@ def test_another_launcher_runs_the_jobs_in_processes_of_its_own(bpexp, tmp_path)
 def test_an_outputs_folder_of_the_users_is_left_as_it_is(tmp_path, there, wanted):
     for name in there:
         (tmp_path / "outputs" / name).mkdir(parents=True)
-    output_directory.make(tmp_path / wanted)
+    output_directory.create(tmp_path / wanted)
     assert (tmp_path / wanted).is_dir()
     # Hydra makes its folder of sweeps before there is a store.
     ours = [] if there == ["mine"] else [(tmp_path / "outputs" / ".gitignore", "*\n")]

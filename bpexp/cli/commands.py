@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -181,13 +182,13 @@ def _show(store: Store, chosen: argparse.Namespace) -> None:
     archive = open_archive(store, chosen.experiment)
     client = archive.client
     run = read.find(client, chosen.experiment, chosen.run)
-    around = run_details.surroundings(archive, run)
+    around = run_details.read_environment(archive, run)
     out = console()
     out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}")
     tags = {k: v for k, v in run.data.tags.items() if k.startswith("bpexp.")}
-    first = "configuration of the first run" if around.composed else "configuration"
+    first = "configuration of the first run" if around.first_config else "configuration"
     parts: dict[str, Mapping[str, Any]] = {
-        first: {**around.composed, **run.data.params}, "metrics": read.metrics(run),
+        first: {**around.first_config, **run.data.params}, "metrics": read.metrics(run),
         "environment": {**tags, **around.libraries},
     }  # fmt: skip
     for title, values in parts.items():
@@ -222,7 +223,7 @@ def _compare(store: Store, chosen: argparse.Namespace) -> None:
 
     archive = open_archive(store, chosen.experiment)
     runs = [read.find(archive.client, chosen.experiment, wanted) for wanted in chosen.run]
-    known = [run_details.facts(run, run_details.surroundings(archive, run)) for run in runs]
+    known = [run_details.details(run, run_details.read_environment(archive, run)) for run in runs]
     table = Table(box=None, pad_edge=False)
     for column in ("", *(run.info.run_id[:8] for run in runs)):
         table.add_column(column)
@@ -239,11 +240,12 @@ def _export(store: Store, chosen: argparse.Namespace) -> None:
     from bpexp.export.publish import publish
 
     client = connect(store)
-    run = read.trained(client, read.find(client, chosen.experiment, chosen.run))
+    run = read.best_run(client, read.find(client, chosen.experiment, chosen.run))
     print("\n".join(publish(store, client, run, onnx=chosen.onnx)))
 
 
 def _reproduce(store: Store, chosen: argparse.Namespace) -> None:
+    from bpexp.cli.terminal import console
     from bpexp.reproduce import report
     from bpexp.tracking.archive import open_archive
 
@@ -252,8 +254,9 @@ def _reproduce(store: Store, chosen: argparse.Namespace) -> None:
     if chosen.n_jobs == 0:
         raise ConfigError("--n-jobs must be a number of workers, or -1 for all, got 0.")
     archive = open_archive(store, chosen.experiment)
-    runs = report.wanted(archive, chosen.run)
-    sys.exit(report.reproduce(archive, runs, chosen.engine, chosen.n_jobs))
+    runs = report.select_runs(archive, chosen.run)
+    show = partial(console().print, soft_wrap=True)
+    sys.exit(report.reproduce(archive, runs, chosen.engine, chosen.n_jobs, show))
 
 
 def _resume(store: Store, chosen: argparse.Namespace) -> None:
@@ -296,13 +299,13 @@ def _report(store: Store, chosen: argparse.Namespace) -> None:
     folder = Path(chosen.o or Path("outputs") / "reports" / named)
     for name, content in report.files(formats).items():
         try:
-            output_directory.make((folder / name).parent)
+            output_directory.create((folder / name).parent)
             (folder / name).write_bytes(content)
         except OSError as error:
             raise ConfigError(
                 f"-o must be a folder that can be written, got {str(folder)!r}: {error.strerror}."
             ) from error
-    logged = len(parents) == 1 and read.keeps_inside(parents[0], store)
+    logged = len(parents) == 1 and read.has_artifacts_inside(parents[0], store)
     if logged:
         keep(client, parents[0], report)
 

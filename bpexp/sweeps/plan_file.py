@@ -1,7 +1,7 @@
 """A plan as a file that is stored when its sweep starts, and read when it is resumed.
 
 Gzipped lines of JSON: the session, the keys that vary, the arithmetic's versions, a digest of all
-identities and the study; then each run's configuration as ``identity.written`` writes it.
+identities and the study; then each run's configuration as ``identity.canonical_json`` writes it.
 """
 
 import gzip
@@ -35,7 +35,7 @@ def to_bytes(made: Plan) -> bytes:
         "identities": _identities(made.configs),
         "study": None if made.study is None else definition.written(made.study),
     }
-    lines = [json.dumps(head), *(identity.written(config) for config in made.configs)]
+    lines = [json.dumps(head), *(identity.canonical_json(config) for config in made.configs)]
     return gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)
 
 
@@ -49,8 +49,7 @@ def from_bytes(content: bytes) -> Plan:
         configs = [parse_train(json.loads(line)) for line in lines]
         if not isinstance(about["session"], dict):
             raise TypeError("the session must be a mapping")
-        # A plan that was kept before there were studies has no word of one.
-        asked = about.get("study")
+        asked = about["study"]
         study = None if asked is None else definition.parse(asked)
         made = plan.again(configs, parse_session(about["session"]), about["varying"], study)
     except ConfigError:

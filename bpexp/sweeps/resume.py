@@ -11,18 +11,17 @@ import numpy as np
 
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError
-from bpexp.runs import fingerprint, identity
+from bpexp.runs import fingerprint, identity, run_tags
 from bpexp.runs.result import Outcome
-from bpexp.runs.run_tags import IDENTITY, RESULT
+from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
 from bpexp.sweeps import plan, plan_file
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.provenance import OVERRIDES
 from bpexp.sweeps.results import DRAWN, Row, ranked
 from bpexp.sweeps.runner import PRINTED
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.contract import Tracker
-from bpexp.tracking.process import Life
+from bpexp.tracking.process import ProcessState
 from bpexp.tracking.record import schedule
 from bpexp.tracking.stored_results import losses_of, predictions_of
 from bpexp.typing import Array
@@ -40,13 +39,13 @@ def check(run: StoredRun, ended: bool) -> None:
         raise ConfigError(f"SWEEP must be a sweep, got {run.label}, which is a single run.")
     if run.status != "RUNNING":
         return
-    tag = run.tags.get(process.TAG, "")
-    life = process.life(tag)
-    if life is Life.ALIVE:
+    tag = run.tags.get(run_tags.PROCESS, "")
+    state = process.state_of(tag)
+    if state is ProcessState.ALIVE:
         raise ConfigError(
             f"SWEEP must have ended, got {run.label}, which process {tag.split(' ')[3]} is at."
         )
-    if life is Life.UNKNOWN and not ended:
+    if state is ProcessState.UNKNOWN and not ended:
         raise ConfigError(
             f"SWEEP must have been started on this machine, got {run.label} of host "
             f"{tag.split(' ')[0] or 'unknown'}; --ended says that its process has ended."
@@ -60,12 +59,12 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
         return plan_file.from_bytes(content)
     # It died between the two: what was typed is there as soon as the sweep is.
     lost = ConfigError(f"SWEEP must have kept its plan, got {run.label}; start it again.")
-    if OVERRIDES not in run.tags:
+    if run_tags.OVERRIDES not in run.tags:
         raise lost
     from bpexp.config.compose import recompose
 
     try:
-        typed = shlex.split(run.tags[OVERRIDES])
+        typed = shlex.split(run.tags[run_tags.OVERRIDES])
     except ValueError as error:
         raise ConfigError(f"SWEEP must have kept what was typed, got {run.label}.") from error
     composed = recompose(_settings(typed))
@@ -108,7 +107,7 @@ def done(
         elif name in elsewhere:
             arithmetic = fingerprint.arithmetic(config.numerics)
             # Native bits made on another machine are not what this one would give.
-            if elsewhere[name].tags.get(fingerprint.TAG) == arithmetic:
+            if elsewhere[name].tags.get(run_tags.ARITHMETIC) == arithmetic:
                 found[index] = elsewhere[name]
     return found
 
@@ -121,7 +120,7 @@ def unspool(asked: Plan, archive: Archive, tracker: Tracker, parent: str) -> Non
     files = spool.files(parent)
     if not files:
         # A broken file may have been taken away by hand.
-        spool.tidy(parent)
+        spool.remove_empty_folders(parent)
         return
     children = archive.search(f"tags.`mlflow.parentRunId` = '{parent}'")
     lacking = Counter(identity.of_run(config) for config in asked.configs)
@@ -140,10 +139,10 @@ def unspool(asked: Plan, archive: Archive, tracker: Tracker, parent: str) -> Non
 def _whole(runs: Sequence[StoredRun]) -> Iterator[StoredRun]:
     """Those that are finished and have both digests and all that a row of results needs."""
     for run in runs:
-        tagged = {IDENTITY, RESULT, "bpexp.outcome"} <= run.tags.keys()
+        tagged = {IDENTITY, RESULT, OUTCOME} <= run.tags.keys()
         # A diverged run may have no finite loss.
         measured = "epochs_run" in run.metrics and (
-            "final_loss" in run.metrics or run.tags.get("bpexp.outcome") == Outcome.DIVERGED
+            "final_loss" in run.metrics or run.tags.get(OUTCOME) == Outcome.DIVERGED
         )
         if run.status == "FINISHED" and tagged and measured:
             yield run
@@ -178,7 +177,7 @@ def _row(asked: Plan, index: int, run: StoredRun) -> Row:
         value = run.metrics.get(key)
         return value if value is None or abs(value) < LARGEST else float(np.copysign(np.inf, value))
 
-    epochs, outcome = int(run.metrics["epochs_run"]), run.tags["bpexp.outcome"]
+    epochs, outcome = int(run.metrics["epochs_run"]), run.tags[OUTCOME]
     return Row(
         index, run.run_id, asked.names[index], asked.values[index], asked.configs[index], outcome,
         f"not finite at epoch {epochs}" if outcome == Outcome.DIVERGED else "",

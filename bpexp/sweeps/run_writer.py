@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from bpexp.tracking import spool
-from bpexp.tracking.contract import Batch, RunRecord, Tracker
+from bpexp.tracking.contract import RunRecord, StagedRuns, Tracker
 from bpexp.tracking.retry import TrackingError
 
 
@@ -50,7 +50,7 @@ class Keeper:
         if self._failed is not None:
             raise TrackingError(str(self._failed))
 
-    def _commit(self, batch: Batch) -> list[str]:
+    def _commit(self, batch: StagedRuns) -> list[str]:
         if self._failed is not None:
             batch.discard()
         self._check()

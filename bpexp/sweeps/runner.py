@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bpexp.data import load
-from bpexp.runs import environment
+from bpexp.runs import environment, identity, run_tags
 from bpexp.runs.result import Failure, TrainResult
-from bpexp.runs.run_tags import marks
 from bpexp.sweeps import provenance
 from bpexp.sweeps.executors.dask_cluster import Cluster
 from bpexp.sweeps.executors.local import Indexed, train_all, workers
@@ -222,13 +221,13 @@ def _track(
     """Begin to keep results; their rows, once they are kept."""
     if parent is not None and not plan.session.tracking.runs:
         return lambda: [_row(plan, index, "", result) for index, result in results]
-    tags = environment.tags() | {process.TAG: process.own()}
-    tags |= {"bpexp.sweep": parent} if parent else provenance.tags(plan)
+    tags = environment.tags() | {run_tags.PROCESS: process.current()}
+    tags |= {run_tags.SWEEP: parent} if parent else provenance.tags(plan)
     ended = _now(started)
     records = [
         run_record(
             plan.configs[index], plan.session, result, load(plan.configs[index].data),
-            plan.names[index], tags | marks(plan.configs[index], result), started, ended,
+            plan.names[index], tags | identity.tags(plan.configs[index], result), started, ended,
         )
         for index, result in results
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from bpexp.config.schema import flatten, plain
 from bpexp.render import plots
 from bpexp.render.plot_process import Draw
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
-from bpexp.runs import environment
+from bpexp.runs import environment, run_tags
 from bpexp.studies import verdict
 from bpexp.studies.definition import Study
 from bpexp.studies.measures import MEASURES, Run
@@ -19,7 +19,7 @@ from bpexp.studies.verdict import Verdict
 from bpexp.sweeps.plan import shown
 from bpexp.sweeps.results import DRAWN, Row, ranked
 from bpexp.sweeps.runner import Finished
-from bpexp.tracking.contract import Metric, RunRecord
+from bpexp.tracking.contract import MetricPoint, RunRecord
 from bpexp.tracking.read import FIGURES
 from bpexp.typing import Array
 
@@ -128,14 +128,14 @@ def _study_files(
 def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> RunRecord:
     """What the parent run of a sweep holds; its curves are drawn while its tables are made."""
     plan, best = finished.plan, ranked(finished.rows)
-    metrics = [Metric("runs", float(len(finished.rows)), 0)]
+    metrics = [MetricPoint("runs", float(len(finished.rows)), 0)]
     drawings = {}
     if best:
         mapped = plots.heat_map(plan.varying, best) if len(plan.varying) == 2 else None
         curves = [(row.name, row.curve) for row in best[:DRAWN]]
         drawings["summary.png"] = draw(plots.summary, curves, mapped)
         if best[0].final_loss is not None and math.isfinite(best[0].final_loss):
-            metrics.append(Metric("best_final_loss", best[0].final_loss, 0))
+            metrics.append(MetricPoint("best_final_loss", best[0].final_loss, 0))
     results = table(finished)
     files = {"results.csv": as_csv(results), "results.parquet": as_parquet(results)}
     if plan.study is not None:
@@ -148,7 +148,7 @@ def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> Ru
     varied = {f"sweep.{key}": values for key, values in _swept(finished).items()}
     tags = environment.tags() | {
         "mlflow.note.content": told,
-        "bpexp.kind": "sweep",
-        "bpexp.best_run": best[0].run_id if best else "none",
+        run_tags.KIND: run_tags.SWEEP_KIND,
+        run_tags.BEST_RUN: best[0].run_id if best else "none",
     }
     return RunRecord("", finished.status, started, ended, varied, tags, metrics, files)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bpexp.config.schema import Session, TrainConfig, flatten, plain
 from bpexp.data.dataset import Dataset
 from bpexp.runs.result import Failure, TrainResult
-from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
+from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 from bpexp.tracking.store import without_password
 from bpexp.typing import Array
 
@@ -89,15 +89,15 @@ def session_settings(session: Session) -> dict[str, str]:
     return {key: without_password(str(value)) for key, value in flat.items()}
 
 
-def metrics(result: TrainResult, points: int) -> list[Metric]:
+def metrics(result: TrainResult, points: int) -> list[MetricPoint]:
     """The thinned loss curve and the final figures that apply."""
     epochs = schedule(result.epochs_run, points)
     losses = result.losses[np.array(epochs, int) - 1].tolist()
-    curve = [Metric("loss", loss, epoch) for loss, epoch in zip(losses, epochs, strict=True)]
+    curve = [MetricPoint("loss", loss, epoch) for loss, epoch in zip(losses, epochs, strict=True)]
     if result.validation is not None:
         looks = np.array(schedule(len(result.validation.epochs), points), int) - 1
         curve += [
-            Metric("validation_loss", float(result.validation.losses[at]), int(epoch))
+            MetricPoint("validation_loss", float(result.validation.losses[at]), int(epoch))
             for at, epoch in zip(looks, result.validation.epochs[looks], strict=True)
         ]
     last = result.epochs_run
@@ -109,7 +109,9 @@ def metrics(result: TrainResult, points: int) -> list[Metric]:
         "test_accuracy": result.test_accuracy,
         "lowest_validation_loss": result.lowest_validation_loss,
     }
-    return curve + [Metric(key, value, last) for key, value in final.items() if value is not None]
+    return curve + [
+        MetricPoint(key, value, last) for key, value in final.items() if value is not None
+    ]
 
 
 def artifacts(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:

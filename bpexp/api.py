@@ -86,7 +86,7 @@ def load_runs(
 
     client = connect(locate(uri, Path.cwd(), os.environ))
     runs = read.search(client, experiment, filter, sweep)
-    return read.frame([r for r in runs if r.data.tags.get("bpexp.kind") != "sweep"])
+    return read.frame([run for run in runs if not read.is_sweep(run)])
 
 
 def report(

@@ -15,6 +15,7 @@ from bpexp.config.schema import Backend
 from bpexp.export.publish import publish
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import Reporter
+from bpexp.runs import run_tags
 from bpexp.studies import definition
 from bpexp.studies.sweep_results import study_files
 from bpexp.sweeps import provenance, resume, summary
@@ -29,7 +30,7 @@ from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.retry import TrackingError
-from bpexp.tracking.store import Store, alone, connect, locate
+from bpexp.tracking.store import Store, connect, exclusive_lock, locate
 
 EXIT_STATUS = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 """The program's exit status by MLflow's status of its run or sweep."""
@@ -151,7 +152,7 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
     command = store.resume_command(sweep.run_id, experiment)
 
     def open_store() -> TrackedSweep:
-        with alone(store):
+        with exclusive_lock(store):
             # Checked again: another process may have resumed it meanwhile.
             resume.check_can_resume(archive.find(sweep.run_id), request.ended)
             recovery.reopen(archive.client, sweep.run_id)
@@ -166,7 +167,7 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
     with _errors_name(command):
         unfinished = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
         superseded = [run.run_id for run in unfinished if run.run_id not in tracked]
-        recovery.hide(archive.client, superseded)
+        recovery.delete_runs(archive.client, superseded)
     _export_best(finished, store, reporter)
     return finished
 
@@ -218,7 +219,7 @@ def _parent_record(finished: FinishedSweep, started: int) -> RunRecord:
 def _open_experiment(store: Store, experiment: str) -> Tracker:
     """Open or create an experiment; runs that dead processes left RUNNING are closed."""
     tracker = open_tracker(store, experiment)
-    recovery.close_orphans(tracker)
+    recovery.close_orphaned_runs(tracker)
     return tracker
 
 
@@ -244,7 +245,7 @@ def _stored_results(plan: Plan, archive: Archive, tracker: Tracker, parent: str)
     children = [run for run in runs if run.parent == parent]
     others = [run for run in runs if run.parent != parent and not run.is_sweep]
     found = resume.finished_runs(plan, children, others)
-    link = f"bpexp.sweep.{parent}"
+    link = run_tags.linked_sweep(parent)
     new = {r.run_id for r in found.values() if r.parent != parent and link not in r.tags}
     tracker.tag_many(sorted(new), link, "linked")
     return resume.results_of(plan, found, archive)
@@ -283,7 +284,7 @@ def _check_writable(folder: Path) -> None:
 def _write_results(finished: FinishedSweep, folder: Path) -> None:
     """Write the table of results to ``folder``. Raises ConfigError."""
     try:
-        output_directory.make(folder)
+        output_directory.create(folder)
         (folder / "results.csv").write_bytes(finished.files["results.csv"])
     except OSError as error:
         raise _not_writable(folder, f"{error.strerror}; the sweep is tracked") from error

@@ -15,7 +15,8 @@ from bpexp.tracking.stored_results import result_of
 
 TRACKERS = {
     "bulk": "",
-    "client": "from bpexp.tracking import bulk; bulk.refusal = lambda store: 'asked to'",
+    "client": "from bpexp.tracking import bulk\n"
+    "bulk.unsupported_reason = lambda engine: 'requested by the test'",
 }
 HALTS = {
     # When the plan is stored, before the first run is trained.

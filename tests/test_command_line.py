@@ -348,7 +348,7 @@ def test_hydras_joblib_launcher_runs_the_jobs(bpexp, tmp_path):
 def test_gitignore_is_written_only_to_an_outputs_folder_that_bpexp_made(tmp_path, there, wanted):
     for name in there:
         (tmp_path / "outputs" / name).mkdir(parents=True)
-    output_directory.make(tmp_path / wanted)
+    output_directory.create(tmp_path / wanted)
     assert (tmp_path / wanted).is_dir()
     # Hydra creates outputs/sweeps before there is a store.
     ours = [] if there == ["mine"] else [(tmp_path / "outputs" / ".gitignore", "*\n")]

@@ -26,7 +26,7 @@ def of_sweeps(
     if len(set(ids)) < len(ids):
         raise ConfigError(f"report must be given different sweeps, got {ids[0][:8]} twice.")
     for parent in parents:
-        if parent.data.tags.get("bpexp.kind") != "sweep":
+        if not read.is_sweep(parent):
             raise ConfigError(
                 f"SWEEP must be a sweep's parent run, got the run {parent.info.run_name!r}."
             )
@@ -82,4 +82,4 @@ def keep(client: "MlflowClient", parent: "Run", report: Report) -> None:
     tables = {"ranking.json": report.table}
     if len(report.predictions):
         tables["predictions.json"] = report.predictions
-    log_artifacts.attach(client, parent, files, tables, "Report", report.answer)
+    log_artifacts.log(client, parent, files, tables, "Report", report.answer)

@@ -28,8 +28,8 @@ def main(arguments: Sequence[str]) -> None:
     for wanted in options.run:
         experiment, run = lookup.find(client, options.experiment, wanted)
         table.add_column(run.info.run_id[:8])
-        details = run_details.surroundings(open_archive(store, experiment), run)
-        facts.append(run_details.facts(run, details))
+        details = run_details.read_environment(open_archive(store, experiment), run)
+        facts.append(run_details.details(run, details))
     for key, values in run_details.differences(facts).items():
         table.add_row(key, *values)
     out = console()

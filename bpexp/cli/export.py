@@ -19,4 +19,4 @@ def main(arguments: Sequence[str]) -> None:
     store = existing_store(options.uri)
     client = connect(store)
     _, run = lookup.find(client, options.experiment, options.run)
-    print("\n".join(publish(store, client, read.trained(client, run), onnx=options.onnx)))
+    print("\n".join(publish(store, client, read.best_run(client, run), onnx=options.onnx)))

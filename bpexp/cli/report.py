@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     name = "-".join(run.info.run_id[:8] for run in parents) or _file_name(options.experiment)
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)
-    logged = len(parents) == 1 and read.keeps_inside(parents[0], store)
+    logged = len(parents) == 1 and read.has_artifacts_inside(parents[0], store)
     if logged:
         keep(client, parents[0], report)
 
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
 def _write(report: "Report", formats: Sequence[str], folder: Path) -> None:
     for name, content in report.files(formats).items():
         try:
-            output_directory.make((folder / name).parent)
+            output_directory.create((folder / name).parent)
             (folder / name).write_bytes(content)
         except OSError as error:
             raise ConfigError(

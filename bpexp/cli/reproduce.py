@@ -1,8 +1,10 @@
 """``bpexp reproduce``: train stored runs again and compare the results bit by bit."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from bpexp.cli.commands import existing_store, store_parser
+from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce import report
 from bpexp.tracking import lookup
@@ -38,5 +40,6 @@ def main(arguments: Sequence[str]) -> int:
     if len(experiments) > 1:
         raise ConfigError(f"The runs must be of one experiment, got {', '.join(experiments)}.")
     archive = open_archive(store, experiments[0])
-    runs = report.wanted(archive, [run.info.run_id for _, run in found])
-    return report.reproduce(archive, runs, options.engine, options.n_jobs)
+    runs = report.select_runs(archive, [run.info.run_id for _, run in found])
+    show = partial(console().print, soft_wrap=True)
+    return report.reproduce(archive, runs, options.engine, options.n_jobs, show)

@@ -22,13 +22,13 @@ def main(arguments: Sequence[str]) -> None:
     store = existing_store(options.uri)
     experiment, run = lookup.find(connect(store), options.experiment, options.run)
     archive = open_archive(store, experiment)
-    details = run_details.surroundings(archive, run)
+    details = run_details.read_environment(archive, run)
     out = console()
     out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}")
     tags = {key: text for key, text in run.data.tags.items() if key.startswith("bpexp.")}
-    title = "configuration of the first run" if details.composed else "configuration"
+    title = "configuration of the first run" if details.first_config else "configuration"
     sections: dict[str, Mapping[str, Any]] = {
-        title: {**details.composed, **run.data.params},
+        title: {**details.first_config, **run.data.params},
         "metrics": read.metrics(run),
         "environment": {**tags, **details.libraries},
     }

@@ -23,7 +23,7 @@ def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = Fa
     from bpexp.tracking import model
 
     run_id = run.info.run_id
-    if not read.keeps_inside(run, store):
+    if not read.has_artifacts_inside(run, store):
         raise ConfigError(
             f"RUN must keep its artifacts beside its store, got {run.info.artifact_uri}."
         )
@@ -31,7 +31,7 @@ def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = Fa
         folder = Path(name)
         (folder / "run").mkdir()
         client.download_artifacts(run_id, "", str(folder / "run"))
-        made = trained.read(folder / "run", *read.ending(run))
+        made = trained.read(folder / "run", *read.training_summary(run))
         if onnx:
             (folder / "model.onnx").write_bytes(onnx_file.model(made))
         X = made.X[:5]

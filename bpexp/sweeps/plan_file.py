@@ -2,7 +2,7 @@
 
 The file is gzipped lines of JSON. The first line holds the runtime settings, the keys that vary,
 the study, the versions of the arithmetic and a digest of the identities of all runs; each further
-line holds the configuration of one job, as ``identity.written`` writes it.
+line holds the configuration of one job, as ``identity.canonical_json`` writes it.
 """
 
 import gzip
@@ -41,7 +41,7 @@ def to_bytes(plan: Plan) -> bytes:
         "study": plan.study,
         "study_rows": [[name, sum(1 for _ in jobs)] for name, jobs in rows] if plan.study else [],
     }
-    lines = [json.dumps(head), *(identity.written(config) for config in plan.configs)]
+    lines = [json.dumps(head), *(identity.canonical_json(config) for config in plan.configs)]
     return gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)
 
 

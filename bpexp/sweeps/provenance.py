@@ -4,24 +4,22 @@ import shlex
 
 import yaml
 
-from bpexp.runs import environment
+from bpexp.runs import environment, run_tags
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.plan import Plan
 from bpexp.tracking import process
 from bpexp.tracking.store import without_password
 
-OVERRIDES = "bpexp.overrides"
-
 
 def tags(plan: Plan) -> dict[str, str]:
     """Tags of a sweep's parent or a single run: overrides as typed, processor and BLAS."""
     typed = without_password(shlex.join(plan.overrides))
-    return {**environment.details(), **({OVERRIDES: typed} if typed else {})}
+    return {**environment.hardware_tags(), **({run_tags.OVERRIDES: typed} if typed else {})}
 
 
 def sweep_tags(plan: Plan) -> dict[str, str]:
     """The tags of a sweep's parent at its start."""
-    about = {"bpexp.kind": "sweep", process.TAG: process.own()}
+    about = {run_tags.KIND: run_tags.SWEEP_KIND, run_tags.PROCESS: process.current()}
     return {**environment.tags(), **tags(plan), **about}
 
 

@@ -12,18 +12,17 @@ import numpy as np
 from bpexp.config.compose import recompose
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError
-from bpexp.runs import fingerprint, identity, metrics
+from bpexp.runs import fingerprint, identity, metrics, run_tags
 from bpexp.runs.result import Outcome
-from bpexp.runs.run_tags import IDENTITY, RESULT
+from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, make_plan
-from bpexp.sweeps.provenance import OVERRIDES
 from bpexp.sweeps.results import MAX_CURVES, Row, SweepResults, curve_of, rank, reason_of
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.contract import Tracker
-from bpexp.tracking.process import Life
+from bpexp.tracking.process import ProcessState
 from bpexp.tracking.stored_results import losses_of, predictions_of
 from bpexp.typing import Array
 
@@ -47,11 +46,11 @@ def check_can_resume(run: StoredRun, ended: bool) -> None:
         raise ConfigError(f"{run.label} is a single run; resume takes a sweep.")
     if run.status != "RUNNING":
         return
-    tag = run.tags.get(process.TAG, "")
-    life = process.life(tag)
-    if life is Life.ALIVE:
+    tag = run.tags.get(run_tags.PROCESS, "")
+    state = process.state_of(tag)
+    if state is ProcessState.ALIVE:
         raise ConfigError(f"{run.label} is still running, in process {tag.split(' ')[3]}.")
-    if life is Life.UNKNOWN and not ended:
+    if state is ProcessState.UNKNOWN and not ended:
         host = tag.split(" ")[0] or "unknown"
         raise ConfigError(
             f"{run.label} was started on the host {host} and may still run there; if it has "
@@ -71,10 +70,10 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     # The sweep ended between the creation of its parent run, which has the overrides, and the
     # storage of the plan.
     lost = ConfigError(f"{run.label} has stored no plan; start a new sweep.")
-    if OVERRIDES not in run.tags:
+    if run_tags.OVERRIDES not in run.tags:
         raise lost
     try:
-        typed = shlex.split(run.tags[OVERRIDES])
+        typed = shlex.split(run.tags[run_tags.OVERRIDES])
     except ValueError as error:
         raise ConfigError(f"{run.label} has stored unreadable overrides.") from error
     composed = recompose(_safe_overrides(typed))
@@ -121,7 +120,7 @@ def finished_runs(
         elif wanted in elsewhere:
             arithmetic = fingerprint.arithmetic(job.config.numerics)
             # A native result of another machine is not what this machine would compute.
-            if elsewhere[wanted].tags.get(fingerprint.TAG) == arithmetic:
+            if elsewhere[wanted].tags.get(run_tags.ARITHMETIC) == arithmetic:
                 found[job.index] = elsewhere[wanted]
     return found
 
@@ -136,7 +135,7 @@ def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: s
     files = spool.files(parent)
     if not files:
         # The user may have deleted a broken file and left the folder.
-        spool.tidy(parent)
+        spool.remove_empty_folders(parent)
         return
     children = archive.search(f"tags.`mlflow.parentRunId` = '{parent}'")
     missing = Counter(identity.of_run(config) for config in plan.configs)
@@ -155,10 +154,10 @@ def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: s
 def _complete(runs: Sequence[StoredRun]) -> Iterator[StoredRun]:
     """The finished runs that have both digests and everything that a row of results needs."""
     for run in runs:
-        tagged = {IDENTITY, RESULT, "bpexp.outcome"} <= run.tags.keys()
+        tagged = {IDENTITY, RESULT, OUTCOME} <= run.tags.keys()
         # A diverged run may have no finite loss.
         measured = "epochs_run" in run.metrics and (
-            "final_loss" in run.metrics or run.tags.get("bpexp.outcome") == Outcome.DIVERGED
+            "final_loss" in run.metrics or run.tags.get(OUTCOME) == Outcome.DIVERGED
         )
         if run.status == "FINISHED" and tagged and measured:
             yield run
@@ -190,7 +189,7 @@ def _predictions(
 def _row(job: Job, run: StoredRun) -> Row:
     values = {name: _restored(run.metrics[name]) for name in metrics.names() if name in run.metrics}
     values["epochs_run"] = int(values["epochs_run"])
-    outcome = run.tags["bpexp.outcome"]
+    outcome = run.tags[OUTCOME]
     reason = reason_of(outcome, values["epochs_run"])
     return Row(job, outcome, reason, values, run_id=run.run_id)
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from bpexp.config.schema import Session, TrainConfig, flatten, plain
 from bpexp.data import load
 from bpexp.data.dataset import Dataset
+from bpexp.runs import identity, run_tags
 from bpexp.runs.result import Failure, TrainResult
-from bpexp.runs.run_tags import marks
 from bpexp.sweeps.job import JobResult
-from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
+from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 from bpexp.tracking.store import without_password
 from bpexp.typing import Array
 
@@ -63,20 +63,20 @@ class RunRecorder:
         job, result = trained
         params, document = config_documents(job.config)
         params = params | runtime_params(self.runtime)
-        tags = {**self.tags, **marks(job.config, result)}
+        tags = {**self.tags, **identity.tags(job.config, result)}
         files = {"config.yaml": document, **self.artifacts}
         if isinstance(result, Failure):
             outcome, status = (
                 ("interrupted", "KILLED") if result.interrupted else ("failed", "FAILED")
             )
-            reason = {"bpexp.outcome": outcome, "bpexp.reason": result.reason[:MAX_REASON]}
+            reason = {run_tags.OUTCOME: outcome, run_tags.REASON: result.reason[:MAX_REASON]}
             return RunRecord(
                 job.name, status, self.started, ended, params, tags | reason, artifacts=files
             )
         dataset = load(job.config.data)
         return RunRecord(
             job.name, "FINISHED", self.started, ended, params,
-            tags | {"bpexp.outcome": result.outcome.value},
+            tags | {run_tags.OUTCOME: result.outcome.value},
             metric_points(result, self.runtime.tracking.points),
             files | result_artifacts(result, dataset),
             dataset_input(dataset),
@@ -112,19 +112,21 @@ def runtime_params(runtime: Session) -> dict[str, str]:
     return {key: without_password(str(value)) for key, value in flat.items()}
 
 
-def metric_points(result: TrainResult, points: int) -> list[Metric]:
+def metric_points(result: TrainResult, points: int) -> list[MetricPoint]:
     """The points of the loss curves, thinned to ``points`` each, and the final metrics."""
     epochs = logged_epochs(result.epochs_run, points)
     losses = result.losses[np.array(epochs, int) - 1].tolist()
-    logged = [Metric("loss", loss, epoch) for loss, epoch in zip(losses, epochs, strict=True)]
+    logged = [MetricPoint("loss", loss, epoch) for loss, epoch in zip(losses, epochs, strict=True)]
     if result.validation is not None:
         chosen = np.array(logged_epochs(len(result.validation.epochs), points), int) - 1
         logged += [
-            Metric("validation_loss", float(result.validation.losses[place]), int(epoch))
+            MetricPoint("validation_loss", float(result.validation.losses[place]), int(epoch))
             for place, epoch in zip(chosen, result.validation.epochs[chosen], strict=True)
         ]
     last = result.epochs_run
-    return logged + [Metric(name, float(value), last) for name, value in result.metrics.items()]
+    return logged + [
+        MetricPoint(name, float(value), last) for name, value in result.metrics.items()
+    ]
 
 
 def result_artifacts(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:

@@ -8,8 +8,7 @@ from typing import Self
 
 from bpexp.sweeps.results import SweepResults
 from bpexp.tracking import spool
-from bpexp.tracking.contract import Batch as StagedRuns
-from bpexp.tracking.contract import RunRecord, Tracker
+from bpexp.tracking.contract import RunRecord, StagedRuns, Tracker
 from bpexp.tracking.retry import TrackingError
 
 

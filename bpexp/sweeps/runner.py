@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
-from bpexp.runs import environment
+from bpexp.runs import environment, run_tags
 from bpexp.runs.result import Failure, Outcome
 from bpexp.sweeps import plan_file, provenance
 from bpexp.sweeps.executors import Executor, make_batches
@@ -168,9 +168,9 @@ class SweepRunner:
 
     def _recorder(self, parent: str | None) -> RunRecorder:
         """The recorder of runs that belong to ``parent``, or of a single run."""
-        tags = environment.tags() | {process.TAG: process.own()}
+        tags = environment.tags() | {run_tags.PROCESS: process.current()}
         if parent is not None:
-            return RunRecorder(self.plan.runtime, tags | {"bpexp.sweep": parent}, {}, self.started)
+            return RunRecorder(self.plan.runtime, tags | {run_tags.SWEEP: parent}, {}, self.started)
         tags |= provenance.tags(self.plan)
         return RunRecorder(self.plan.runtime, tags, environment.artifacts(), self.started)
 

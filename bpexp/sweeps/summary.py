@@ -8,11 +8,11 @@ from typing import Any
 from bpexp.config.schema import flatten, plain
 from bpexp.render import plots
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
-from bpexp.runs import environment, metrics
+from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.results import MAX_CURVES, Row, rank
 from bpexp.sweeps.runner import FinishedSweep
-from bpexp.tracking.contract import Metric, RunRecord
+from bpexp.tracking.contract import MetricPoint, RunRecord
 
 MAX_LISTED = 8
 """Values of a varying setting that are listed in full."""
@@ -101,7 +101,7 @@ def sweep_record(
         study: What a study adds.
     """
     plan, best = finished.plan, rank(finished.rows)
-    points = [Metric("runs", float(len(finished.rows)), 0)]
+    points = [MetricPoint("runs", float(len(finished.rows)), 0)]
     results = results_table(finished)
     files = {"results.csv": as_csv(results), "results.parquet": as_parquet(results)}
     if study is not None:
@@ -109,11 +109,11 @@ def sweep_record(
     if best:
         files["summary.png"] = _plot(plan.varying, best)
         if best[0].final_loss is not None and math.isfinite(best[0].final_loss):
-            points.append(Metric("best_final_loss", best[0].final_loss, 0))
+            points.append(MetricPoint("best_final_loss", best[0].final_loss, 0))
     tags = environment.tags() | {
         "mlflow.note.content": study.note if study is not None else note(finished),
-        "bpexp.kind": "sweep",
-        "bpexp.best_run": best[0].run_id if best else "none",
+        run_tags.KIND: run_tags.SWEEP_KIND,
+        run_tags.BEST_RUN: best[0].run_id if best else "none",
     }
     varying = {f"sweep.{key}": values for key, values in _varying_values(finished).items()}
     return RunRecord("", finished.status, started, ended, varying, tags, points, files)

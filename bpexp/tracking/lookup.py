@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import read
-from bpexp.tracking.retry import Patience
+from bpexp.tracking.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from bpexp.tracking.read import MlflowClient, Run
@@ -34,12 +34,12 @@ def find(client: "MlflowClient", experiment: str, wanted: str) -> "tuple[str, Ru
             raise
         return found
     number = run.info.experiment_id
-    return str(Patience().attempt(lambda: client.get_experiment(number)).name), run
+    return str(RetryPolicy().call(client.get_experiment, number).name), run
 
 
 def experiments(client: "MlflowClient") -> list[str]:
     """Return the names of the experiments, newest first."""
-    return [found.name for found in Patience().attempt(lambda: client.search_experiments())]
+    return [found.name for found in RetryPolicy().call(client.search_experiments)]
 
 
 def _find_elsewhere(
@@ -64,8 +64,4 @@ def _find_elsewhere(
 def _fitting(client: "MlflowClient", experiment: str, wanted: str) -> "list[Run]":
     if experiment not in experiments(client):
         return []
-    return [
-        run
-        for run in read.search(client, experiment)
-        if run.info.run_id.startswith(wanted) or run.info.run_name == wanted
-    ]
+    return read.matching(read.search(client, experiment), wanted)

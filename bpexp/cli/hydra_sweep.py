@@ -54,10 +54,10 @@ class SweepCommand:
         """Run jobs as one sweep; exits where a run failed."""
         study = self._study(jobs)
         if study is not None:
-            proposals = definition.jobs(study, jobs[0])
+            proposals = definition.overrides_of_jobs(study, jobs[0])
             rows = StudyRows(
-                definition.written(study),
-                [study.row_of(index).name for index in range(len(proposals))],
+                definition.to_plain(study),
+                [study.row_of_job(index).name for index in range(len(proposals))],
             )
             plan = make_plan(self._composed(proposals, rows.rows), self._typed, rows)
             generations = None
@@ -107,7 +107,7 @@ class SweepCommand:
             raise ConfigError(
                 f"+study cannot be combined with a grid, got {len(jobs)} combinations."
             )
-        return definition.asked(first["study"], jobs[0])
+        return definition.from_command_line(first["study"], jobs[0])
 
     def _composed(
         self, jobs: Sequence[Overrides], rows: Sequence[str] = ()

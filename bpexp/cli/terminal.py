@@ -14,9 +14,8 @@ from rich.table import Table
 from bpexp.cli.screen import console
 from bpexp.cli.tables import fitted, number, text_table
 from bpexp.data import load
-from bpexp.studies import verdict
 from bpexp.studies.definition import Study, parse
-from bpexp.studies.sweep_results import verdicts
+from bpexp.studies.sweep_results import evaluate_sweep
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.results import Row, metric_names, rank
@@ -103,9 +102,9 @@ class TerminalReporter:
         self.out.print(sentence, soft_wrap=True)
 
     def _study_results(self, study: Study, result: FinishedSweep) -> None:
-        found = verdicts(study, result)
-        self.out.print(text_table(verdict.table(study, found)))
-        for sentence in verdict.claims(study, found):
+        evaluation = evaluate_sweep(study, result)
+        self.out.print(text_table(evaluation.table()))
+        for sentence in evaluation.sentences():
             self.say(sentence)
 
     def _reasons(self, rows: Sequence[Row]) -> None:
@@ -154,7 +153,7 @@ class TerminalReporter:
 def _study(study: Study) -> str:
     rows = f"{len(study.rows)} row{'s' * (len(study.rows) > 1)}"
     trials = f"{study.trials} trial{'s' * (study.trials > 1)}"
-    points = f" at each of {study.cells} points" if study.grid else ""
+    points = f" at each of {study.n_points} points" if study.grid else ""
     return f"{study.name}: {rows} of {trials}{points}"
 
 

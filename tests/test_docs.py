@@ -1,8 +1,8 @@
 """The commands in README.md and docs/ run, and print what the pages show; doctests pass.
 
-A page is read from top to bottom in an empty folder. Every line of a ``bash`` block is a command
-that must succeed, every ``python`` block is a program, and a ``text`` block after it is its
-output. HTML comments before a block change this:
+A page is read from top to bottom in an empty folder. A ``console`` block holds commands after ``$``
+and what they print. A ``bash`` block holds commands alone, a ``python`` block a program; a ``text``
+block after them is their output. HTML comments before a block change this:
 
     <!-- not run: REASON -->    the block is not run
     <!-- exit status: N -->     the last command of the block ends with status N
@@ -33,6 +33,8 @@ NOT_TESTED = {"accuracy.md", "benchmarks.md", "pages.md", "scaling.md", "compile
 BLOCK = re.compile(
     r"^(?P<notes>(?:<!-- [^\n]* -->\n+)*)```(?P<language>\w+)[^\n]*\n(?P<body>.*?)^```$", re.M | re.S
 )
+COMMAND = re.compile(r"^\$ (?P<command>(?:[^\n]*\\\n)*[^\n]*\n)(?P<output>(?:(?!\$ ).*\n)*)", re.M)
+"""A command of a console block, which may be continued on more lines, and its output."""
 MAIN_JOB = re.compile(r"^    .*/(python -m bpexp .*)  # runs the main job$", re.M)
 """The command of the README that continuous integration runs."""
 NOTE = re.compile(r"<!-- (not run|exit status|file): (.*?) -->")
@@ -60,12 +62,18 @@ class Block:
 
 def blocks(text):
     """The fenced blocks of a page, in order."""
-    found = [
-        Block(m["language"], m["body"], m.start("body"), m.end("body"), dict(NOTE.findall(m["notes"])))
-        for m in BLOCK.finditer(text)
-    ]  # fmt: skip
+    found = []
+    for m in BLOCK.finditer(text):
+        notes = dict(NOTE.findall(m["notes"]))
+        if m["language"] != "console" or "not run" in notes:
+            found.append(Block(m["language"], m["body"], m.start("body"), m.end("body"), notes))
+            continue
+        for part in COMMAND.finditer(m["body"]):
+            for language, name in (("bash", "command"), ("text", "output")):
+                start, end = (m.start("body") + at for at in part.span(name))
+                found.append(Block(language, part[name], start, end, notes))
     found += [Block("bash", m[1], m.start(), m.end(), {}) for m in MAIN_JOB.finditer(text)]
-    return sorted(found, key=lambda block: block.start)
+    return sorted(found, key=lambda block: (block.start, block.end))
 
 
 def name_of(page):
@@ -78,6 +86,16 @@ def without_varying(text):
     for pattern, replacement in VARYING:
         text = pattern.sub(replacement, text)
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+
+
+def printed(output, shown):
+    """The text of a block that shows this output, with a line ``...`` where ``shown`` has one."""
+    lines = without_varying(output).splitlines()
+    before, *after = re.split(r"^\.\.\.\n", shown, flags=re.M)
+    if after:
+        first, last = before.count("\n"), after[0].count("\n")
+        lines = [*lines[:first], "...", *lines[len(lines) - last :]]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def match_output(expected, actual):
@@ -114,8 +132,9 @@ def shell(inside, tmp_path):
             done = inside(*words[1:])
         else:
             path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+            script = f'bpexp() {{ python -m bpexp "$@"; }}\n{line}'
             done = subprocess.run(
-                ["bash", "-c", line], cwd=tmp_path, env=os.environ | {"PATH": path},
+                ["bash", "-o", "pipefail", "-c", script], cwd=tmp_path, env=os.environ | {"PATH": path},
                 capture_output=True, text=True, timeout=120,
             )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
@@ -132,17 +151,17 @@ def run_block(shell, tmp_path, monkeypatch):
     def run(block, ids):
         body = with_ids(block.body, ids)
         if block.language == "python":
-            with contextlib.redirect_stdout(io.StringIO()) as printed:
+            with contextlib.redirect_stdout(io.StringIO()) as written:
                 exec(compile(body, "page", "exec"), namespace)
-            return printed.getvalue().replace(str(tmp_path), HOME)
+            return written.getvalue().replace(str(tmp_path), HOME)
         output = ""
-        lines = re.sub(r"\\\n", "", body).splitlines()
+        lines = re.sub(r"\\\n *", "", body).splitlines()
         commands = [line for line in lines if line.strip() and not line.startswith("#")]
         for line in commands:
-            status, printed = shell(line)
+            status, shown = shell(line)
             expected = int(block.notes.get("exit status", 0)) if line is commands[-1] else 0
-            assert status == expected, f"{line}\n{printed}"
-            output += printed
+            assert status == expected, f"{line}\n{shown}"
+            output += shown
         return output.replace(str(tmp_path), HOME)
 
     return run
@@ -166,10 +185,10 @@ def test_the_commands_of_a_page_print_what_it_shows(page, run_block, tmp_path):
             output, before = run_block(block, ids), block
         elif block.language == "text" and output is not None:
             found = match_output(block.body, output)
-            if found is None and REWRITE and "..." not in block.body:
+            if found is None and REWRITE and block.body.count("...") < 2:
                 shown, real = RUN_ID.findall(block.body), RUN_ID.findall(output)
                 found = dict(zip(shown, real, strict=False))
-                replacements.append((block, without_varying(output) + "\n"))
+                replacements.append((block, printed(output, block.body)))
             assert found is not None, f"{before.body}prints\n{output}instead of\n{block.body}"
             ids |= {shown[:8]: real[:8] for shown, real in found.items()} | found
             output = None

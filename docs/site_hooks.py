@@ -57,7 +57,8 @@ def commands() -> str:
     for command in COMMANDS:
         text = subprocess.run(
             [sys.executable, "-m", "bpexp", command, "--help"],
-            cwd=ROOT, env=os.environ | {"COLUMNS": "80"}, capture_output=True, text=True, check=True,
+            cwd=ROOT, env=os.environ | {"COLUMNS": "80"},
+            capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         parts.append(f"## `bpexp {command}`\n\n```text\n{text}```")
     return "\n\n".join(parts)

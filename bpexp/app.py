@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpexp.config.schema import Backend
+from bpexp.config.schema import BackendConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.render import plot_process
 from bpexp.sweeps.executors import dask_cluster
@@ -42,7 +42,7 @@ def run(plan: Plan, *, is_sweep: bool, folder: Path | None = None, quiet: bool =
 
 
 def resume(
-    store: Store, experiment: str, wanted: str, *, ended: bool, backend: Backend | None = None
+    store: Store, experiment: str, wanted: str, *, ended: bool, backend: BackendConfig | None = None
 ) -> Finished:
     """Train what a sweep lacks. Raises ConfigError where it cannot be, or is being, carried on.
 

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from bpexp.cli.screen import Screen
-from bpexp.config.schema import File
-from bpexp.data import load, table
-from bpexp.fields.checks import ConfigError, widths
+from bpexp.data import load, tabular
+from bpexp.data.tabular import FileConfig
+from bpexp.fields.checks import ConfigError, Widths
 
 DEEP = f"hidden={'[' * 2000}{']' * 2000}"
 
@@ -57,7 +57,7 @@ DEEP = f"hidden={'[' * 2000}{']' * 2000}"
         ("runs -n -3", "argument -n: must be a whole number of at least 1, got '-3'"),
         ("show", "the following arguments are required: RUN (bpexp show --help)."),
         ("explain --foo", "unrecognized arguments: --foo (bpexp explain --help)."),
-        ("explain lr=1,2", "lr must be one value for explain, got 'lr=1,2'."),
+        ("explain lr=1,2", "lr must be one value, got 'lr=1,2'."),
         ("explain lr", "'lr' must be key=value, such as lr=0.5 (--help lists the keys)."),
     ],
 )  # fmt: skip
@@ -73,7 +73,7 @@ def test_a_mistype_is_answered_by_what_to_type(typed, said, inside, tmp_path):
 
 def test_a_long_value_is_not_said_in_full():
     with pytest.raises(ConfigError) as error:
-        widths("hidden", ["x" * 10**6] * 1000)
+        Widths()("hidden", ["x" * 10**6] * 1000)
     assert len(str(error.value)) < 10_000
 
 
@@ -84,7 +84,7 @@ def test_names_are_shown_and_not_obeyed(capsys):
 
 def bad_table(path, **options):
     with pytest.raises(ConfigError) as error:
-        load(File(name="file", path=str(path), target=("y",), **options))
+        load(FileConfig(name="file", path=str(path), target=("y",), **options))
     return str(error.value)
 
 
@@ -125,7 +125,7 @@ def test_more_classes_than_outputs_can_be_are_refused(tmp_path):
 
 def test_what_unpacks_to_more_than_memory_is_refused():
     with pytest.raises(ConfigError, match="a quarter of this machine's memory"):
-        table._check_size(10**15)
+        tabular._check_size(10**15)
 
 
 def test_standardised_inputs_are_finite_or_refused(tmp_path):

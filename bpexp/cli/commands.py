@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bpexp.config.schema import Backend, Dask
+from bpexp.config.schema import BackendConfig, DaskConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import output_directory, read
 from bpexp.tracking.store import Store, connect, locate
@@ -269,10 +269,12 @@ def _resume(store: Store, chosen: argparse.Namespace) -> None:
     sys.exit(app.EXIT[finished.status])
 
 
-def _backend(where: str | None) -> Backend | None:
+def _backend(where: str | None) -> BackendConfig | None:
     if where is None:
         return None
-    return Backend(name="local") if where == "local" else Dask(name="dask", address=where)
+    if where == "local":
+        return BackendConfig(name="local")
+    return DaskConfig(name="dask", address=where)
 
 
 def _report(store: Store, chosen: argparse.Namespace) -> None:

@@ -95,15 +95,9 @@ def _not_set(found: "re.Match[str]", typed: Sequence[str]) -> str:
     key = found[1]
     if key.partition(".")[0] == "study":
         return _not_set_of_study(key, typed)
-    known = schema.keys()
-    if key not in known:
-        return str(checks.unknown(key, known))
-    group, _, setting = key.partition(".")
-    kinds = [name for name, cls in schema.GROUPS.get(group, {}).items()
-             if setting in cls.__dataclass_fields__]  # fmt: skip
-    if not kinds:
+    if schema.setting_of(key) and not schema.options_with(key):
         return ""
-    return f"{key} is a setting of {group}={' or '.join(kinds)}; add {group}={kinds[0]}."
+    return str(schema.unknown_key(key))
 
 
 def _not_set_of_study(key: str, typed: Sequence[str]) -> str:

@@ -68,13 +68,13 @@ def _choose(arguments: list[str]) -> None:
 
 def _hydra(arguments: list[str]) -> None:
     import hydra
-    from hydra._internal.utils import get_args_parser
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     from bpexp import __version__
     from bpexp.cli import errors
-    from bpexp.config.schema import conf_dir
+    from bpexp.config.hydra_internals import command_line_parser
+    from bpexp.config.paths import conf_dir
 
     raw = errors.traceback_asked()
     # Hydra logs what --info prints: each line that a pipe does not take would be a traceback.
@@ -92,7 +92,7 @@ def _hydra(arguments: list[str]) -> None:
     with errors.told(arguments, 1, raw), _errors_raised_by_hydra():
         # Hydra's parser, whose --version says Hydra's alone.
         parser = ArgumentParser(
-            parents=[get_args_parser()], add_help=False, conflict_handler="resolve"
+            parents=[command_line_parser()], add_help=False, conflict_handler="resolve"
         )
         version = f"bpexp {__version__} (Hydra {hydra.__version__})"
         parser.add_argument("--version", action="version", version=version)

@@ -67,6 +67,9 @@ def _choose(arguments: list[str]) -> None:
 
 
 def _hydra(arguments: list[str]) -> None:
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        _help(arguments)
+        return
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -98,6 +101,14 @@ def _hydra(arguments: list[str]) -> None:
         parser.add_argument("--version", action="version", version=version)
         errors.check_options(parser, arguments)
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)()
+
+
+def _help(arguments: list[str]) -> None:
+    from bpexp.cli import errors
+    from bpexp.config.help import help_text
+
+    with errors.told(arguments, 1, errors.traceback_asked()):
+        sys.stdout.write(help_text(arguments))
 
 
 @contextlib.contextmanager

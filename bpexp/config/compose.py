@@ -31,6 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bpexp.config import schema
+from bpexp.config.options import OPTION_GROUPS, check_option
 from bpexp.config.paths import conf_dir
 from bpexp.fields.checks import ConfigError, brief
 
@@ -39,8 +40,6 @@ Path = tuple[str, ...]
 
 CACHE_SIZE = 1024
 """Compositions and parsed overrides that a ``Composer`` keeps."""
-OPTION_GROUPS = ("data", "model", "optimizer", "schedule", "backend")
-"""Groups with a YAML file for each option."""
 
 
 class Part(NamedTuple):
@@ -204,13 +203,6 @@ def compose_settings(settings: Mapping[str, Any]) -> Plain:
         if key not in options:
             _set(composed, key, value)
     return composed
-
-
-def check_option(group: str, name: str) -> None:
-    """Raise ConfigError if a group has no option of this name."""
-    names = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-    if name not in names:
-        raise ConfigError(f"{group} must be one of {', '.join(names)}, got {name!r}.")
 
 
 @lru_cache(maxsize=64)

@@ -168,7 +168,8 @@ class OneOf:
 
     def describe(self) -> str:
         """See ``Rule``."""
-        return f"one of {', '.join(self.names())}"
+        names = self.names()
+        return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ Z, A and Y are logits, outputs and targets, each (n_samples, n_outputs[, n_lanes
 >>> formula = LOSSES["half_squared"].on("sigmoid")
 >>> A, Y = np.array([[0.5], [1.0]]), np.array([[0.0], [1.0]])
 >>> per_row = formula.per_row(EXACT, A, A, Y)
->>> per_row.tolist(), formula.reported(per_row.sum(), 2, 1)
+>>> per_row.tolist(), float(formula.reported(per_row.sum(), 2, 1))
 ([0.125, 0.0], 0.125)
 """
 

@@ -10,7 +10,7 @@ from servers import dask_cluster
 from sweeping import runs_of
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from bpexp.config.schema import Dask, Logic, Model, Optimizer, Schedule, Stop, TrainConfig
+from bpexp.config.schema import DaskConfig, Logic, Model, Optimizer, Schedule, Stop, TrainConfig
 from bpexp.runs import identity
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.executors import base, local

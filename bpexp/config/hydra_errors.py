@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
-from bpexp.config.schema import GROUPS, keys
+from bpexp.config import schema
 from bpexp.fields import checks
 
 OTHER_NAMES = {"sgd": "gradient_descent", "gd": "gradient_descent", "backprop": "gradient_descent"}
@@ -33,16 +33,9 @@ def describe(error: BaseException) -> str | None:
 
 def unknown_key(key: str) -> str:
     """Return the sentence for a key that the composed configuration does not have."""
-    known = keys()
-    if key not in known:
-        return str(checks.unknown(key, known))
-    group, _, setting = key.partition(".")
-    kinds = [
-        name for name, cls in GROUPS.get(group, {}).items() if setting in cls.__dataclass_fields__
-    ]
-    if not kinds:
+    if schema.setting_of(key) and not schema.options_with(key):
         return f"{key} cannot be set here."
-    return f"{key} is a setting of {group}={' or '.join(kinds)}; add {group}={kinds[0]}."
+    return str(schema.unknown_key(key))
 
 
 def choice(group: str, value: str, options: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bpexp.config.compose import recompose
+from bpexp.config.compose import composer
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import fingerprint, identity, metrics, run_tags
@@ -19,6 +19,7 @@ from bpexp.sweeps import plan_file
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.results import MAX_CURVES, Row, SweepResults, curve_of, rank, reason_of
+from bpexp.sweeps.samplers.grid import expand
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.contract import Tracker
@@ -76,7 +77,9 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
         typed = shlex.split(run.tags[run_tags.OVERRIDES])
     except ValueError as error:
         raise ConfigError(f"{run.label} has stored unreadable overrides.") from error
-    composed = recompose(_safe_overrides(typed))
+    with composer() as hydra:
+        jobs = expand(hydra.parse(_safe_overrides(typed)))
+        composed = [hydra.compose(job) for job in jobs]
     if composed[0].get("study") is not None:
         raise lost
     return make_plan(composed, typed)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from bpexp.tracking.record import run_record
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
@@ -28,7 +29,6 @@ from bpexp.runs.result import Outcome, TrainResult
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import tracker_for
-from bpexp.tracking.record import run_record
 from bpexp.tracking.store import connect, experiment_id, locate
 
 

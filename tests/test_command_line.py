@@ -27,7 +27,7 @@ from sweeping import children, command_of, enable_interrupts, wait_until
 import bpexp as package
 from bpexp.config.schema import flatten
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.plan import shown
+from bpexp.sweeps.job import format_setting
 from bpexp.tracking import output_directory
 
 
@@ -287,12 +287,12 @@ def test_every_setting_is_tracked_as_a_parameter(inside, tmp_path, sweep):
     composed = yaml.safe_load(inside("--cfg", "job", *overrides).stdout)
     assert inside(*sweep, *overrides).returncode == 0
     run = next(r for r in tracked(tmp_path) if r.data.tags.get("bpexp.kind") != "sweep")
-    given = {key: shown(value) for key, value in flatten(composed).items()}
+    given = {key: format_setting(value) for key, value in flatten(composed).items()}
     # Settings are tracked as used: a width as a list, and auto as the value it stands for.
     given |= {"hidden": "2", "numerics": run.data.params["numerics"]}
     params = {key: yaml.safe_load(text) for key, text in run.data.params.items()}
     params = {key: None if value == "None" else value for key, value in params.items()}
-    assert {key: shown(value) for key, value in params.items()} == given
+    assert {key: format_setting(value) for key, value in params.items()} == given
     (columns, *_) = csv.reader(io.StringIO(inside("runs", "--format", "csv").stdout))
     assert "optimizer.beta1" in columns
     assert not [name for name in columns if name.startswith(("n_jobs", "tracking.", "backend."))]

@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 import bpexp
 from bpexp.cli import suggestions, syntax
 from bpexp.cli.screen import Screen
-from bpexp.config.schema import File
-from bpexp.data import load, table
+from bpexp.data import load, tabular
+from bpexp.data.tabular import FileConfig
 from bpexp.fields.checks import ConfigError, widths
 
 DEEP = f"hidden={'[' * 2000}{']' * 2000}"
@@ -213,7 +213,7 @@ def test_names_are_printed_literally(capsys):
 
 def bad_table(path, **options):
     with pytest.raises(ConfigError) as error:
-        load(File(name="file", path=str(path), target=("y",), **options))
+        load(FileConfig(name="file", path=str(path), target=("y",), **options))
     return str(error.value)
 
 
@@ -254,7 +254,7 @@ def test_too_many_classes_are_refused(tmp_path):
 
 def test_a_file_that_unpacks_to_more_than_memory_is_refused():
     with pytest.raises(ConfigError, match="a quarter of this machine's memory"):
-        table._check_size(10**15)
+        tabular._check_size(10**15)
 
 
 def test_inputs_that_cannot_be_standardized_are_refused(tmp_path):

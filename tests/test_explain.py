@@ -18,7 +18,7 @@ from bpexp.sweeps import plan
 
 
 def configured(*settings):
-    (config,) = plan.make([command._compose(settings)]).configs
+    (config,) = plan.make_plan([command._compose(settings)]).configs
     return config
 
 

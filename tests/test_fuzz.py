@@ -160,7 +160,7 @@ def test_override_lists(fuzzed, composer, record_property):
     def check(typed):
         try:
             jobs = expand(parser.parse_overrides(typed))
-            made = plan.make([compose.compose(job) for job in jobs[:3]], typed)
+            made = plan.make_plan([compose.compose(job) for job in jobs[:3]], typed)
         except Exception as error:
             # Of any kind: Hydra's own are not always what it calls a HydraException.
             one_sentence(error, typed)
@@ -597,7 +597,7 @@ def test_pages_obey_no_name(fuzzed, record_property, tmp_path, monkeypatch):
         pd.DataFrame({name: [0.5, 1.5], "b": [1.0, 0.0], "y": [0.0, 1.0]}).to_parquet("t.parquet")
         values = {**composed("file"), "epochs": 1}
         values["data"] |= {"path": "t.parquet", "target": "y"}
-        made = plan.make([values])
+        made = plan.make_plan([values])
         blocks = page(take(made.configs[0], 1, "numpy"), load(made.configs[0].data),
                       digits(6), None)  # fmt: skip
         return html.render(list(blocks))

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -77,12 +78,16 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
         typed = shlex.split(run.tags[run_tags.OVERRIDES])
     except ValueError as error:
         raise ConfigError(f"{run.label} has stored unreadable overrides.") from error
-    with composer() as hydra:
-        jobs = expand(hydra.parse(_safe_overrides(typed)))
-        composed = [hydra.compose(job) for job in jobs]
+    composed = recompose(_safe_overrides(typed))
     if composed[0].get("study") is not None:
         raise lost
     return make_plan(composed, typed)
+
+
+def recompose(typed: Sequence[str]) -> list[dict[str, Any]]:
+    """Compose the configurations of all jobs of a grid from its overrides as typed."""
+    with composer() as hydra:
+        return [hydra.compose(job) for job in expand(hydra.parse(typed))]
 
 
 def _safe_overrides(typed: Sequence[str]) -> list[str]:

@@ -1,14 +1,11 @@
 """bpexp from Python."""
 
-import copy
 import itertools
 import os
-from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpexp.config.schema import conf_dir
+from bpexp.config.compose import compose_settings
 from bpexp.runs.result import TrainResult
 
 if TYPE_CHECKING:
@@ -17,7 +14,6 @@ if TYPE_CHECKING:
     from bpexp.analysis.report import Report
 
 Settings = Any
-GROUPS = ("data", "model", "optimizer", "schedule", "backend")
 
 
 def train(**settings: Settings) -> TrainResult:
@@ -31,7 +27,7 @@ def train(**settings: Settings) -> TrainResult:
     from bpexp.training.batching import load_engine, packs
     from bpexp.training.run_batch import train_pack
 
-    made = plan.make([_compose(settings)])
+    made = plan.make([compose_settings(settings)])
     (pack,) = packs(made.configs, made.session.engine, 1)
     ((_, result),) = train_pack(made.configs, load_engine(pack.engine))
     return result
@@ -54,7 +50,7 @@ def sweep(**settings: Settings) -> "pd.DataFrame":
         from bpexp import app
         from bpexp.sweeps import plan, summary
 
-        made = plan.make([_compose(job) for job in jobs])
+        made = plan.make([compose_settings(job) for job in jobs])
         finished = app.run(made, is_sweep=True)
     return pd.DataFrame(summary.table(finished))
 
@@ -97,34 +93,3 @@ def report(
         return sources.of_experiment(client, experiment, measure, seed)
     parents = [read.find(client, experiment, wanted) for wanted in sweeps]
     return sources.of_sweeps(client, parents, measure, seed)
-
-
-def _compose(settings: dict[str, Settings]) -> dict[str, Any]:
-    chosen = {k: v for k, v in settings.items() if k in GROUPS and isinstance(v, str)}
-    composed: Any = copy.deepcopy(_chosen(tuple(chosen.items())))
-    for key, value in settings.items():
-        if key in GROUPS and isinstance(value, str):
-            continue
-        *path, last = key.split("__")
-        node = composed
-        for part in path:
-            node = node.setdefault(part, {})
-        node[last] = _listed(value)
-    return dict(composed)
-
-
-@lru_cache(maxsize=64)
-def _chosen(groups: tuple[tuple[str, str], ...]) -> Any:
-    """The configuration with these groups chosen; Hydra takes tens of milliseconds for it."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("config", [f"{group}={name}" for group, name in groups])
-    return OmegaConf.to_container(config, resolve=False)
-
-
-def _listed(value: Any) -> Any:
-    return (
-        list(value) if isinstance(value, Iterable) and not isinstance(value, str | dict) else value
-    )

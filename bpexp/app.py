@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpexp.config.schema import Backend
+from bpexp.config.schema import BackendConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.render import plot_process
 from bpexp.reporter import Reporter, SilentReporter
@@ -52,7 +52,7 @@ def resume(
     wanted: str,
     *,
     ended: bool,
-    backend: Backend | None = None,
+    backend: BackendConfig | None = None,
     reporter: Reporter = SILENT,
 ) -> Finished:
     """Train what a sweep lacks. Raises ConfigError where it cannot be, or is being, carried on.

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from bpexp.config import hydra_internals
+from bpexp.config.hydra_internals import BasicSweeper
 
 if TYPE_CHECKING:
     from bpexp.config.compose import Composer
@@ -58,7 +60,7 @@ class BpexpSweeper(BasicSweeper):
         assert self.launcher is not None
         assert self.config is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        typed = [*self._parse_config(), *arguments]
+        typed = [*hydra_internals.configured_overrides(self), *arguments]
         overrides = parser.parse_overrides(typed)
         batch = expand(overrides)
         if isinstance(self.launcher, BpexpLauncher):
@@ -68,8 +70,7 @@ class BpexpSweeper(BasicSweeper):
         returns = self.launcher.launch(batch, initial_job_idx=0)
         for job in returns:
             if job.status is JobStatus.FAILED:
-                # Asked for, it would come with a line of Hydra's.
-                raise job._return_value
+                raise hydra_internals.error_of(job)
         return [returns]
 
 
@@ -85,7 +86,7 @@ class BpexpLauncher(Launcher):
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
+    ) -> Sequence[Any]:
         """Compose, check, train and track every job; exits where not all runs finished."""
         from pathlib import Path
 
@@ -107,9 +108,7 @@ class BpexpLauncher(Launcher):
             self.context.callbacks.on_multirun_end(config=self.config)
             sys.exit(status)
         return [
-            JobReturn(
-                overrides=list(overrides), status=JobStatus.COMPLETED, _return_value=row.final_loss
-            )
+            hydra_internals.completed(overrides, row.final_loss)
             for overrides, row in zip(jobs, finished.rows, strict=True)
         ]
 

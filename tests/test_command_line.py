@@ -386,8 +386,17 @@ def test_cfg_prints_the_configuration_and_trains_nothing(bpexp, tmp_path):
 def test_help_lists_commands_and_settings(bpexp):
     done = bpexp("--help")
     assert done.returncode == 0
-    for word in ("compare RUN RUN", "lr: 0.1", "breast_cancer", "python -m bpexp -m"):
+    for word in ("compare RUN RUN", "lr=0.1", "breast_cancer", "python -m bpexp -m"):
         assert word in done.stdout
+
+
+def test_help_shows_the_settings_of_the_selected_option(inside):
+    done = inside("optimizer=adam", "--help")
+    assert done.returncode == 0
+    assert "optimizer.beta1=0.9" in done.stdout
+    done = inside("optimizer=adm", "-h")
+    assert done.returncode == 1
+    assert done.stderr.startswith("bpexp: optimizer must be one of adam, ")
 
 
 def test_the_version_is_that_of_bpexp(inside):

@@ -33,13 +33,17 @@ from bpexp.analysis import page as analysis_page
 from bpexp.analysis import report
 from bpexp.cli import commands, errors
 from bpexp.config.compose import Composer
-from bpexp.config.schema import DATA, OPTIMIZERS, SCHEDULES, File, conf_dir, keys, parse
-from bpexp.data import source
+from bpexp.config.schema import conf_dir, keys, parse
+from bpexp.data import load
+from bpexp.data.registry import DATA_SOURCES
+from bpexp.data.tabular import FileConfig
 from bpexp.explain import html
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
 from bpexp.fields.checks import ConfigError
+from bpexp.nn.optimizers import OPTIMIZERS
+from bpexp.nn.schedules import SCHEDULES
 from bpexp.sweeps import plan
 from bpexp.sweeps.samplers.grid import expand
 from bpexp.training.batching import load_engine
@@ -77,7 +81,7 @@ def check_sentence(error, typed=()):
 # Overrides: parse, compose, check, and train two epochs of what is valid.
 
 GROUPS = {
-    "data": list(DATA), "model": ["sigmoid", "classifier", "regressor"],
+    "data": list(DATA_SOURCES), "model": ["sigmoid", "classifier", "regressor"],
     "optimizer": list(OPTIMIZERS), "schedule": list(SCHEDULES), "study": ["seed_lottery"],
 }  # fmt: skip
 WORDS = [
@@ -140,7 +144,7 @@ def composer():
 def train_first(made):
     """Train two epochs of the first run of a plan, if it is small."""
     config = plan.replace(made.configs[0], epochs=min(made.configs[0].epochs, 2))
-    data = source.load(config.data)
+    data = load(config.data)
     if data.X.size * (sum(config.hidden) + 1) > 10**6 or len(config.hidden) > 20:
         return
     engine = load_engine("numpy")
@@ -371,7 +375,7 @@ def test_tables(fuzzed, record_property, tmp_path, monkeypatch):
         (suffix, content), chosen = given
         Path(f"t{suffix}").write_bytes(content)
         try:
-            made = source.load(File(name="file", path=f"t{suffix}", **chosen))
+            made = load(FileConfig(name="file", path=f"t{suffix}", **chosen))
         except ConfigError as error:
             check_sentence(error)
         else:
@@ -594,7 +598,7 @@ def test_names_are_escaped_in_html(fuzzed, record_property, tmp_path, monkeypatc
         values = {**composed("file"), "epochs": 1}
         values["data"] |= {"path": "t.parquet", "target": "y"}
         made = plan.make([values])
-        blocks = page(take(made.configs[0], 1, "numpy"), source.load(made.configs[0].data),
+        blocks = page(take(made.configs[0], 1, "numpy"), load(made.configs[0].data),
                       digits(6), None)  # fmt: skip
         return html.render(list(blocks))
 

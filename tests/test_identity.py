@@ -11,31 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpexp.config.schema import (
-    OPTIMIZERS,
-    SCHEDULES,
-    Adam,
-    File,
-    Logic,
-    Model,
-    Optimizer,
-    Rprop,
-    Schedule,
-    Spirals,
-    Step,
-    Stop,
-    TrainConfig,
-    parse_train,
-)
+from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig, parse_train
 from bpexp.data import load
+from bpexp.data.synthetic import BitsConfig, SpiralsConfig
+from bpexp.data.tabular import FileConfig
+from bpexp.nn.optimizers import OPTIMIZERS, AdamConfig, OptimizerConfig, RpropConfig
+from bpexp.nn.schedules import SCHEDULES, ScheduleConfig, StepConfig
 from bpexp.runs import identity
 from bpexp.runs.result import Outcome, TrainResult
 
 XOR_ROWS = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]
 RUN = TrainConfig(
-    seed=42, lr=0.1, epochs=100, hidden=(2,), numerics="exact", data=Logic(name="xor"),
-    model=Model(), optimizer=Optimizer(name="gradient_descent"),
-    schedule=Schedule(name="constant"), stop=Stop(),
+    seed=42, lr=0.1, epochs=100, hidden=(2,), numerics="exact", data=BitsConfig(name="xor"),
+    model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
+    schedule=ScheduleConfig(name="constant"), stop=StopConfig(),
 )  # fmt: skip
 
 
@@ -68,24 +57,34 @@ KNOWN = {
     "rprop": (
         replace(
             RUN, lr=2.0, hidden=(8, 4), batch_size=2,
-            data=Logic(name="xor", test_fraction=0.0, split_seed=0, standardize=False, low=0.0,
-                       high=1.0, input_low=-1.0, input_high=1.0),
-            model=Model(activation="sigmoid", output="sigmoid", loss="half_squared",
-                        error="linear", dead_zone=0.0, derivative_offset=0.1, bias_input=1.0,
-                        init="uniform", init_low=0.0, init_high=1.0),
-            optimizer=Rprop(name="rprop", weight_decay=0.0, by_fan_in=False, eta_plus=1.2,
-                            eta_minus=0.5, step_min=1e-6, step_max=50.0, step_init_low=None,
-                            step_init_high=None),
-            schedule=Step(name="step", warmup=0, every=1000, factor=0.5),
-            stop=Stop(loss=1e-3, tolerance=None, patience=None),
+            data=BitsConfig(
+                name="xor", test_fraction=0.0, split_seed=0, standardize=False, low=0.0,
+                high=1.0, input_low=-1.0, input_high=1.0,
+            ),
+            model=ModelConfig(
+                activation="sigmoid", output="sigmoid", loss="half_squared", error="linear",
+                dead_zone=0.0, derivative_offset=0.1, bias_input=1.0, init="uniform",
+                init_low=0.0, init_high=1.0,
+            ),
+            optimizer=RpropConfig(
+                name="rprop", weight_decay=0.0, by_fan_in=False, eta_plus=1.2, eta_minus=0.5,
+                step_min=1e-6, step_max=50.0, step_init_low=None, step_init_high=None,
+            ),
+            schedule=StepConfig(name="step", warmup=0, every=1000, factor=0.5),
+            stop=StopConfig(loss=1e-3, tolerance=None, patience=None),
         ),
         "fba78d39321f086a1c9d8593b5959bf98aed5a9f190d92039d1fa3cfbd239a80",
     ),
     "adam on spirals": (
         replace(
-            RUN, data=Spirals(name="spirals", points=97, turns=3.0, test_fraction=0.25,
-                              split_seed=7, standardize=True),
-            optimizer=Adam(name="adam", beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=1e-4),
+            RUN,
+            data=SpiralsConfig(
+                name="spirals", points=97, turns=3.0, test_fraction=0.25, split_seed=7,
+                standardize=True,
+            ),
+            optimizer=AdamConfig(
+                name="adam", beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=1e-4
+            ),
         ),
         "f2a902b95ef4a10a742c4ad358792b0c0194040989b340772baf96e938e989af",
     ),
@@ -110,7 +109,7 @@ OTHER_DEFAULTS = {
 
 @pytest.mark.parametrize(("group", "name"), OTHER_DEFAULTS)
 def test_defaults_that_identities_leave_out_do_not_move(group, name):
-    kind = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}[group][name]
+    kind = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}[group][name].config
     given = getattr(typed(**{group: {"name": name, **OTHER_DEFAULTS[group, name]}}), group)
     assert given == kind(name=name)
 
@@ -186,7 +185,7 @@ def test_data_count_by_their_arrays_wherever_they_come_from(tmp_path):
     frame.to_parquet(tmp_path / "moved.parquet")
 
     def of(file, **settings):
-        data = File(name="file", path=str(tmp_path / file), target=("y",), **settings)
+        data = FileConfig(name="file", path=str(tmp_path / file), target=("y",), **settings)
         return identity.of_run(replace(RUN, data=data))
 
     assert of("t.csv") == of("t.parquet") == of("other.npz")
@@ -221,5 +220,5 @@ def test_one_ulp_anywhere_moves_the_result_digest(part):
 
 
 def test_a_data_set_s_digest_is_computed_once():
-    dataset = load(Logic(name="xor"))
+    dataset = load(BitsConfig(name="xor"))
     assert dataset.digest is dataset.digest

@@ -8,7 +8,10 @@ import pytest
 from sweeping import runs_of, wait_until
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from bpexp.config.schema import Logic, Model, Optimizer, Schedule, Stop, TrainConfig
+from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig
+from bpexp.data.synthetic import BitsConfig
+from bpexp.nn.optimizers import OptimizerConfig
+from bpexp.nn.schedules import ScheduleConfig
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.executors import local
 from bpexp.training.batching import Pack, load_engine
@@ -19,9 +22,9 @@ DEADLY = 7
 
 def make(seed):
     return TrainConfig(
-        seed=seed, lr=0.1, epochs=10, hidden=(2,), numerics="exact", data=Logic(name="xor"),
-        model=Model(), optimizer=Optimizer(name="gradient_descent"),
-        schedule=Schedule(name="constant"), stop=Stop(),
+        seed=seed, lr=0.1, epochs=10, hidden=(2,), numerics="exact", data=BitsConfig(name="xor"),
+        model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
+        schedule=ScheduleConfig(name="constant"), stop=StopConfig(),
     )  # fmt: skip
 
 

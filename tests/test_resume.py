@@ -16,12 +16,12 @@ import pytest
 
 import bpexp
 from bpexp.cli import commands
-from bpexp.config.compose import recompose
-from bpexp.config.schema import File
+from bpexp.data.tabular import FileConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSIONS
 from bpexp.sweeps import plan_file, runner
 from bpexp.sweeps.plan import make
+from bpexp.sweeps.resume import recompose
 from bpexp.tracking import process
 from bpexp.tracking.process import Life
 
@@ -283,7 +283,7 @@ def test_a_kept_plan_notices_other_data(tmp_path):
     other = gzip.compress(f"{head}\n{line.replace('t.csv', 'u.csv')}".encode())
     with pytest.raises(ConfigError, match="data must be the same as when the sweep started"):
         plan_file.from_bytes(other)
-    same = replace(plan.configs[0], data=File(name="file", path="t.csv", target=("y",)))
+    same = replace(plan.configs[0], data=FileConfig(name="file", path="t.csv", target=("y",)))
     assert plan_file.from_bytes(plan_file.to_bytes(plan)).configs == [same]
 
 

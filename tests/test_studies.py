@@ -11,17 +11,11 @@ import pytest
 import yaml
 
 import bpexp
-from bpexp.config.schema import (
-    Encoder,
-    Logic,
-    Model,
-    Optimizer,
-    Quickprop,
-    Schedule,
-    Stop,
-    TrainConfig,
-)
+from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig
+from bpexp.data.synthetic import BitsConfig, EncoderConfig
 from bpexp.fields.checks import ConfigError
+from bpexp.nn.optimizers import OptimizerConfig, QuickpropConfig
+from bpexp.nn.schedules import ScheduleConfig
 from bpexp.render import plots
 from bpexp.studies import definition, verdict
 from bpexp.training import run_batch
@@ -345,10 +339,10 @@ def test_proben1_compares_two_errors_of_each_row_on_the_users_files(inside, tmp_
 
 FAHLMAN = TrainConfig(
     seed=0, lr=0.35, epochs=5000, hidden=(5,), numerics="exact",
-    data=Encoder(name="encoder", size=10),
-    model=Model(error="arctanh", derivative_offset=0.1, init_low=-2.0, init_high=2.0),
-    optimizer=Quickprop(name="quickprop", weight_decay=1e-4),
-    schedule=Schedule(name="constant"), stop=Stop(tolerance=0.4),
+    data=EncoderConfig(name="encoder", size=10),
+    model=ModelConfig(error="arctanh", derivative_offset=0.1, init_low=-2.0, init_high=2.0),
+    optimizer=QuickpropConfig(name="quickprop", weight_decay=1e-4),
+    schedule=ScheduleConfig(name="constant"), stop=StopConfig(tolerance=0.4),
 )  # fmt: skip
 
 
@@ -362,9 +356,9 @@ def test_quickprop_learns_the_encoder_as_an_independent_program_says():
 
 def test_a_restart_draws_the_network_anew_and_counts_on():
     hard = TrainConfig(
-        seed=3, lr=0.1, epochs=25, hidden=(2,), numerics="exact", data=Logic(name="xor"),
-        model=Model(), optimizer=Optimizer(name="gradient_descent"),
-        schedule=Schedule(name="constant"), stop=Stop(restart=10),
+        seed=3, lr=0.1, epochs=25, hidden=(2,), numerics="exact", data=BitsConfig(name="xor"),
+        model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
+        schedule=ScheduleConfig(name="constant"), stop=StopConfig(restart=10),
     )  # fmt: skip
     ((_, whole),) = run_batch.train_pack([hard], compiled.advance)
     assert whole.epochs_run == 25

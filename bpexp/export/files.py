@@ -9,7 +9,7 @@ import numpy as np
 from bpexp.export.trained import Trained
 
 PACKAGE = Path(__file__).parents[1]
-CARRIED = ("typing.py", "nn/*.py")
+CARRIED = ("typing.py", "nn/*.py", "fields/*.py")
 """Modules that ``served.py`` needs, and all that these import."""
 
 
@@ -26,7 +26,8 @@ def write(trained: Trained, folder: Path) -> Path:
     }
     digest = hashlib.sha256("".join(sources.values()).encode()).hexdigest()[:10]
     code = folder / f"bpexp_{digest}"
-    (code / "nn").mkdir(parents=True)
+    for name in sources:
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
     (code / "__init__.py").write_text('"""What of bpexp a served model needs."""\n')
     for name, source in sources.items():
         (code / name).write_text(_renamed(source, code.name), encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bpexp.config import combinations
 from bpexp.config.schema import TrainConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import environment, fingerprint, identity
@@ -52,7 +53,7 @@ def verify(
     for run in runs:
         try:
             config = config_of(run, archive)
-            batching.check(config, engine)
+            combinations.check_engine(config, engine)
         except ConfigError as error:
             yield Verdict(run, Finding.UNREADABLE, str(error))
         else:

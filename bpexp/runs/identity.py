@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from bpexp.config.schema import Data, TrainConfig
-from bpexp.data import load
+from bpexp.config.schema import TrainConfig
+from bpexp.data import DataConfig, load
 from bpexp.nn.arithmetic import VERSIONS
 from bpexp.runs.result import TrainResult
 from bpexp.typing import Array
@@ -94,6 +94,6 @@ def _spare(value: Any) -> Any:
     return value
 
 
-def _data(config: Data) -> str:
+def _data(config: DataConfig) -> str:
     dataset = load(config)
     return json.dumps({"classes": dataset.classes, "digest": dataset.digest}, separators=(",", ":"))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from bpexp.config.schema import SESSION
+from bpexp.config.schema import RUNTIME
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
 from bpexp.studies.measures import MEASURES
@@ -97,15 +97,15 @@ def parse(values: object) -> Study:
     given = _mapping("study", values, Study, "measure")
     measures = _measures(given.get("measure"))
     study = Study(
-        name=checks.text("study.name", given.get("name")),
-        source=checks.text("study.source", given.get("source")),
+        name=checks.Text()("study.name", given.get("name")),
+        source=checks.Text()("study.source", given.get("source")),
         measures=measures,
-        trials=checks.integer(1, 10**6)("study.trials", given.get("trials")),
+        trials=checks.Integer(1, 10**6)("study.trials", given.get("trials")),
         common=_texts("study.common", given.get("common", [])),
         rows=_rows(given.get("rows"), measures),
         reports=_counts("study.reports", given.get("reports", [])),
         grid=_grid(given.get("grid", [])),
-        path=checks.optional(checks.text)("study.path", given.get("path")),
+        path=checks.Optional(checks.Text())("study.path", given.get("path")),
         changed=_texts("study.changed", given.get("changed", [])),
     )
     names = [row.name for row in study.rows]
@@ -133,13 +133,13 @@ def _listed(value: Any) -> Any:
 
 def _measures(value: object) -> tuple[str, ...]:
     listed = value if isinstance(value, list) and value else [value]
-    return tuple(checks.one_of(*MEASURES)("study.measure", name) for name in listed)
+    return tuple(checks.OneOf(MEASURES)("study.measure", name) for name in listed)
 
 
 def _counts(key: str, value: object) -> tuple[int, ...]:
     if not isinstance(value, list):
         raise ConfigError(f"{key} must be a list of numbers of seeds, got {value!r}.")
-    return tuple(checks.integer(1, 10**6)(key, count) for count in value)
+    return tuple(checks.Integer(1, 10**6)(key, count) for count in value)
 
 
 def _rows(values: object, measures: Sequence[str]) -> tuple[Row, ...]:
@@ -151,7 +151,7 @@ def _rows(values: object, measures: Sequence[str]) -> tuple[Row, ...]:
 def _row(key: str, value: object, measures: Sequence[str]) -> Row:
     given = _mapping(key, value, Row)
     return Row(
-        name=checks.text(f"{key}.name", given.get("name")),
+        name=checks.Text()(f"{key}.name", given.get("name")),
         overrides=_texts(f"{key}.overrides", given.get("overrides", [])),
         published=_published(f"{key}.published", given.get("published"), measures),
         assumed=str(given.get("assumed") or ""),
@@ -175,9 +175,9 @@ def _published(key: str, value: object, measures: Sequence[str]) -> dict[str, Pu
 def _figures(key: str, value: object) -> Published:
     given = _mapping(key, value, Published)
     return Published(
-        n=checks.integer(1)(f"{key}.n", given.get("n")),
-        mean=checks.real()(f"{key}.mean", given.get("mean")),
-        sd=checks.optional(checks.real(0.0))(f"{key}.sd", given.get("sd")),
+        n=checks.Integer(1)(f"{key}.n", given.get("n")),
+        mean=checks.Real()(f"{key}.mean", given.get("mean")),
+        sd=checks.Optional(checks.Real(0.0))(f"{key}.sd", given.get("sd")),
     )
 
 
@@ -189,14 +189,14 @@ def _grid(values: object) -> tuple[Axis, ...]:
 
 def _axis(key: str, value: object) -> Axis:
     given = _mapping(key, value, Axis)
-    low = checks.real()(f"{key}.low", given.get("low"))
-    high = checks.real(above=low)(f"{key}.high", given.get("high"))
+    low = checks.Real()(f"{key}.low", given.get("low"))
+    high = checks.Real(above=low)(f"{key}.high", given.get("high"))
     return Axis(
-        name=checks.text(f"{key}.name", given.get("name")),
+        name=checks.Text()(f"{key}.name", given.get("name")),
         overrides=_texts(f"{key}.overrides", given.get("overrides")),
         low=low,
         high=high,
-        count=checks.integer(2, 1000)(f"{key}.count", given.get("count")),
+        count=checks.Integer(2, 1000)(f"{key}.count", given.get("count")),
     )
 
 
@@ -231,7 +231,7 @@ def asked(values: object, typed: Sequence[str]) -> Study:
     if "seed" in keys.values():
         raise ConfigError("seed must be left to +study: its trials have the seeds 0, 1, ...")
     top = {key: key.partition(".")[0] for key in keys.values()}
-    own = (text for text, key in keys.items() if key not in FREE and top[key] not in SESSION)
+    own = (text for text, key in keys.items() if key not in FREE and top[key] not in RUNTIME)
     return replace(parse(values), changed=tuple(own))
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-from bpexp.config.schema import Session, TrainConfig, flatten, parse, plain
+from bpexp.config import combinations
+from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, parse, plain
 from bpexp.data import load
-from bpexp.data.source import check_fit
 from bpexp.fields.checks import ConfigError
 from bpexp.studies.definition import Study
-from bpexp.training import batching, run_batch
+from bpexp.training import run_batch
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Plan:
     """
 
     configs: Sequence[TrainConfig]
-    session: Session
+    session: RuntimeConfig
     varying: tuple[str, ...]
     values: Sequence[Mapping[str, Any]]
     overrides: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ def make(
     of a study with the name of its row.
     """
     configs: list[TrainConfig] = []
-    session: Session | None = None
+    session: RuntimeConfig | None = None
     first: Mapping[str, Any] = {}
     # Equal parts of many configurations are kept once.
     same: dict[Any, Any] = {}
@@ -100,13 +100,13 @@ def in_row(study: Study | None, run: int) -> Iterator[None]:
 
 def again(
     configs: Sequence[TrainConfig],
-    session: Session,
+    session: RuntimeConfig,
     varying: Sequence[str],
     study: Study | None = None,
 ) -> Plan:
     """The plan that was made before of these configurations. Raises ConfigError as ``make``."""
     for config in dict.fromkeys(replace(c, seed=0, lr=1.0) for c in configs):
-        check_fit(config, load(config.data))
+        combinations.check_data(config, load(config.data))
     _, values = _varying(configs)
     kept = [{key: value[key] for key in varying if key in value} for value in values]
     return Plan(configs, session, tuple(varying), kept, study=study)
@@ -115,9 +115,9 @@ def again(
 def _resolved(config: TrainConfig, engine: str) -> str:
     """The arithmetic of a configuration, once its data are seen to fit it."""
     dataset = load(config.data)
-    check_fit(config, dataset)
+    combinations.check_data(config, dataset)
     numerics = run_batch.numerics(config, dataset)
-    batching.check(replace(config, numerics=numerics), engine)
+    combinations.check_engine(replace(config, numerics=numerics), engine)
     return numerics
 
 

@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Sequence
 
-from bpexp.config.schema import TrainConfig, parse_session, parse_train, plain
+from bpexp.config.schema import TrainConfig, parse_runtime, parse_train, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSIONS
 from bpexp.runs import identity
@@ -52,7 +52,7 @@ def from_bytes(content: bytes) -> Plan:
         # A plan that was kept before there were studies has no word of one.
         asked = about.get("study")
         study = None if asked is None else definition.parse(asked)
-        made = plan.again(configs, parse_session(about["session"]), about["varying"], study)
+        made = plan.again(configs, parse_runtime(about["session"]), about["varying"], study)
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, EOFError,

@@ -6,9 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from bpexp.config.compose import composer
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import fingerprint, identity
@@ -19,6 +21,7 @@ from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.provenance import OVERRIDES
 from bpexp.sweeps.results import DRAWN, Row, ranked
 from bpexp.sweeps.runner import PRINTED
+from bpexp.sweeps.samplers.grid import expand
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.contract import Tracker
@@ -62,8 +65,6 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     lost = ConfigError(f"SWEEP must have kept its plan, got {run.label}; start it again.")
     if OVERRIDES not in run.tags:
         raise lost
-    from bpexp.config.compose import recompose
-
     try:
         typed = shlex.split(run.tags[OVERRIDES])
     except ValueError as error:
@@ -72,6 +73,12 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     if composed[0].get("study") is not None:
         raise lost
     return plan.make(composed, typed)
+
+
+def recompose(typed: Sequence[str]) -> list[dict[str, Any]]:
+    """The configurations of all jobs of the sweep with these overrides."""
+    with composer() as one:
+        return [one.compose(job) for job in expand(one.parse(typed))]
 
 
 def _settings(typed: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlparse
 
 import numpy as np
 
-from bpexp.config.schema import SESSION
+from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking.retry import Patience
 from bpexp.tracking.store import Store
@@ -143,7 +143,7 @@ def metrics(run: "Run") -> dict[str, float]:
 def settings(run: "Run") -> dict[str, str]:
     """What the run is a function of; how it was carried out is left out."""
     given: dict[str, str] = run.data.params
-    return {key: text for key, text in given.items() if key.partition(".")[0] not in SESSION}
+    return {key: text for key, text in given.items() if key.partition(".")[0] not in RUNTIME}
 
 
 def frame(runs: list["Run"]) -> "pd.DataFrame":

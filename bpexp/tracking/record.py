@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from bpexp.config.schema import Session, TrainConfig, flatten, plain
+from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, plain
 from bpexp.data.dataset import Dataset
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
@@ -31,7 +31,7 @@ def schedule(epochs_run: int, points: int) -> tuple[int, ...]:
 
 def run_record(
     config: TrainConfig,
-    session: Session,
+    session: RuntimeConfig,
     result: TrainResult | Failure,
     dataset: Dataset,
     name: str,
@@ -83,7 +83,7 @@ def _setting(name: str, value: object, spelled: str) -> tuple[dict[str, str], by
 
 
 @lru_cache(maxsize=16)
-def session_settings(session: Session) -> dict[str, str]:
+def session_settings(session: RuntimeConfig) -> dict[str, str]:
     """How runs are carried out as MLflow's parameters; no password is among them."""
     flat = flatten(plain(session))
     return {key: without_password(str(value)) for key, value in flat.items()}

@@ -16,8 +16,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
-from bpexp.config.schema import Backend, Dask, Data, TrainConfig, plain
-from bpexp.data import load
+from bpexp.config.schema import BackendConfig, DaskConfig, TrainConfig, plain
+from bpexp.data import DataConfig, load
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.runs import fingerprint
 from bpexp.runs.result import Failure
@@ -38,12 +38,12 @@ DIED = Failure("its worker process died, again and again")
 
 
 @contextmanager
-def opened(backend: Backend) -> "Iterator[Cluster | None]":
+def opened(backend: BackendConfig) -> "Iterator[Cluster | None]":
     """The cluster that is asked for, connected; None for this machine alone.
 
     Raises ConfigError where it cannot be reached, has no workers or workers with other bits.
     """
-    if not isinstance(backend, Dask):
+    if not isinstance(backend, DaskConfig):
         yield None
         return
     try:
@@ -112,7 +112,7 @@ class Cluster:
     def __init__(self, client: "Client", address: str, seconds: float) -> None:
         self.address = address
         self._client, self._seconds = client, seconds
-        self._arrays: dict[Data, Future[Any]] = {}
+        self._arrays: dict[DataConfig, Future[Any]] = {}
 
     @property
     def size(self) -> int:
@@ -213,7 +213,7 @@ class Cluster:
             fingerprint.arithmetic(runs[0].numerics), key=key, pure=False,
         )  # fmt: skip
 
-    def _sent(self, data: Data) -> "Future[Any]":
+    def _sent(self, data: DataConfig) -> "Future[Any]":
         """A data set's arrays at the workers.
 
         The scheduler keeps what the task is given, so they outlive every worker.

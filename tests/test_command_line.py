@@ -162,8 +162,10 @@ def test_a_sweep_on_few_samples_prints_the_predictions_of_its_best_run(inside, t
     lines = done.stdout.splitlines()
     (parent,) = [r for r in tracked(tmp_path) if r.info.run_name == "sweep seed, 40 runs"]
     best = parent.data.tags["bpexp.best_run"]
-    file = client(tmp_path).download_artifacts(best, "predictions.csv")
-    predicted = [f"{value:.8f}" for value in pd.read_csv(file)["predicted y1"]]
+    # MLflow copies single artifacts to a temporary folder that stays; it returns this one as it is.
+    folder = client(tmp_path).download_artifacts(best, "")
+    table = pd.read_csv(f"{folder}/predictions.csv")
+    predicted = [f"{value:.8f}" for value in table["predicted y1"]]
     at = lines.index(f"Predictions of {client(tmp_path).get_run(best).info.run_name}")
     assert [line.split()[-1] for line in lines[at + 2 : at + 6]] == predicted
 

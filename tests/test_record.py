@@ -1,4 +1,4 @@
-"""What is tracked of a run: its settings, its metrics, its files, byte for byte."""
+"""The parameters, metrics and artifacts that are tracked of a run."""
 
 import csv
 import io
@@ -29,7 +29,9 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
     hidden=st.lists(st.integers(1, 99), max_size=30).map(tuple),
     bits=st.integers(2, 6),
 )
-def test_settings_are_those_of_the_whole_configuration_in_one_piece(seed, lr, low, hidden, bits):
+def test_cached_parts_give_the_same_parameters_and_yaml_as_the_whole_configuration(
+    seed, lr, low, hidden, bits
+):
     config = replace(
         DEFAULT, seed=seed, lr=lr, hidden=hidden, data=replace(PARITY, bits=bits),
         model=replace(DEFAULT.model, init_low=low),
@@ -39,7 +41,7 @@ def test_settings_are_those_of_the_whole_configuration_in_one_piece(seed, lr, lo
     assert params == {key: str(value) for key, value in flatten(plain(config)).items()}
 
 
-def test_of_a_session_every_setting_is_kept_but_no_password():
+def test_all_settings_of_a_session_are_tracked_without_passwords():
     asked = {"backend": "dask", "tracking__uri": "postgresql://me:secret@host/db"}
     assert record.session_settings(parse(_compose(asked))[1]) == {
         "n_jobs": "-1", "engine": "auto", "reuse": "False", "export": "None",
@@ -55,7 +57,7 @@ def result(losses, predictions):
 
 
 @given(arrays("float64", (4, 1)))
-def test_predictions_are_the_table_that_the_csv_module_writes(predictions):
+def test_predictions_have_the_format_of_the_csv_module(predictions):
     dataset = load(DEFAULT.data)
     written = record.artifacts(result(np.ones(3), predictions), dataset)["predictions.csv"]
     expected = io.StringIO()
@@ -66,7 +68,7 @@ def test_predictions_are_the_table_that_the_csv_module_writes(predictions):
     assert written.decode() == expected.getvalue()
 
 
-def test_arrays_are_kept_to_the_bit_in_files_without_a_date():
+def test_npz_files_are_bit_exact_and_contain_no_date():
     losses = np.array([1.0, -0.0, np.nan, np.inf, 5e-324])
     files = record.artifacts(result(losses, np.ones((4, 1))), load(DEFAULT.data))
     kept = np.load(io.BytesIO(files["losses.npz"]), allow_pickle=False)
@@ -78,7 +80,7 @@ def test_arrays_are_kept_to_the_bit_in_files_without_a_date():
             assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_metrics_are_points_of_the_curve_and_the_final_figures():
+def test_metrics_are_points_of_the_loss_curve_and_final_values():
     losses = np.array([4.0, 3.0, 2.0, 1.0])
     made = record.metrics(replace(result(losses, np.ones((4, 1))), accuracy=0.5), 2)
     assert made == [

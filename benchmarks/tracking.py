@@ -27,7 +27,7 @@ from bpexp.runs import environment
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import RunRecord, Tracker
-from bpexp.tracking.factory import choose
+from bpexp.tracking.factory import tracker_for
 from bpexp.tracking.record import run_record
 from bpexp.tracking.store import connect, experiment_id, locate
 
@@ -97,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as here:
         trackers: dict[str, Tracker] = {
             single: ClientTracker(*opened(chosen.uri, Path(here, single), single)),
-            bulk: choose(*opened(chosen.uri, Path(here, bulk), bulk)),
+            bulk: tracker_for(*opened(chosen.uri, Path(here, bulk), bulk)),
         }
         parents = {name: tracker.open_run("sweep", 1, {}) for name, tracker in trackers.items()}
         for _ in range(chosen.rounds):

@@ -147,8 +147,8 @@ def test_the_best_median_is_first_and_the_answer_has_its_numbers():
     assert table["p"][1] == pytest.approx(2 / 252)
     assert table["seeds_needed"][1] == 6
     assert table["best_minus_this"][1] == pytest.approx(-0.4)
-    assert made.question == "Over 5 seeds on xor: which lr (0.1, 1) ends with the lowest loss?"
-    assert made.answer.startswith("lr=1 ends with the lowest loss: median final loss 0.3 (0.1 to")
+    assert made.question == "Over 5 seeds on xor: which lr (0.1, 1) has the lowest final loss?"
+    assert made.answer.startswith("lr=1 has the lowest final loss: median final loss 0.3 (0.1 to")
     assert "more than luck of the seed (p = 0.0079); about 6 seeds a group" in made.answer
 
 
@@ -208,7 +208,7 @@ def test_groups_that_mostly_diverged_are_told_apart_by_how_many_did():
     assert made.table["lr"].tolist() == ["2", "1"]
     assert made.table["rank"].tolist() == [1, 2]
     assert made.answer.startswith(
-        "lr=2 ends with the lowest loss: 6 of 10 runs diverged; the next, lr=1: 10 of 10 runs"
+        "lr=2 has the lowest final loss: 6 of 10 runs diverged; the next, lr=1: 10 of 10 runs"
     )
 
 
@@ -400,16 +400,16 @@ def answering(table):
 def test_of_several_outputs_targets_and_predictions_are_lists():
     table = b"x,a,b,predicted a,predicted b\n" + b"0.5,0.0,1.0,0.25,0.75\n" * 300
     made = answering(table).predictions
-    assert made["place"].value_counts().to_dict() == {"best": 200, "worst": 200}
+    assert made["rank"].value_counts().to_dict() == {"best": 200, "worst": 200}
     assert made.iloc[201].drop("run").to_dict() == {
-        "place": "worst", "seed": 1, "sample": 1, "inputs": [0.5], "target": [0.0, 1.0],
+        "rank": "worst", "seed": 1, "sample": 1, "inputs": [0.5], "target": [0.0, 1.0],
         "prediction": [0.25, 0.75],
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("table", [b"", b"x,y\n1,2\n", b"x,y,predicted y\n1,2,z\n", b"\xff"])
 def test_broken_predictions_are_one_sentence(table):
-    with pytest.raises(ConfigError, match=r"^predictions.csv of run 00000000 must hold numbers, "):
+    with pytest.raises(ConfigError, match=r"^predictions.csv of run 00000000 is damaged: "):
         answering(table)
 
 
@@ -543,8 +543,8 @@ def test_two_sweeps_of_the_same_runs_agree():
     losses = {0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]}
     made = built(two(losses, losses))
     assert made.answer == (
-        "The sweeps agree: they hold the same runs. Of 6 runs with the same settings and seed 6 "
-        "are equal in loss and epochs to the last bit."
+        "The sweeps agree: they contain the same runs. Of 6 runs with the same setting and seed, 6 "
+        "have bit-identical losses and the same number of epochs."
     )
 
 
@@ -552,8 +552,8 @@ def test_two_sweeps_that_differ_say_where():
     low, high = np.arange(20) / 100, 1 + np.arange(20) / 100
     made = built(two({0.1: low, 1.0: low}, {0.1: low + 0.001, 1.0: high}))
     assert made.answer.startswith("The sweeps do not agree: 1 of 2 shared groups differ; the")
-    assert "in lr=1, where a run of the first sweep does better with probability 1" in made.answer
-    assert "Of 40 runs with the same settings and seed 0 are equal" in made.answer
+    assert "for lr=1, where a run of the first sweep is better with probability 1" in made.answer
+    assert "Of 40 runs with the same setting and seed, 0 have bit-identical" in made.answer
 
 
 @pytest.mark.parametrize(("one", "other"), [("273484e9", "00012345"), ("00012345", "273484e9")])
@@ -565,7 +565,7 @@ def test_sweeps_are_named_as_they_are_and_in_the_order_asked_for(one, other):
     assert [group.name for group in made.findings.grouped.groups] == [
         f"sweep={one}", f"sweep={other}",
     ]  # fmt: skip
-    assert "a run of the first sweep does better with probability 0 (0 to 0)" in made.answer
+    assert "a run of the first sweep is better with probability 0 (0 to 0)" in made.answer
     first, second, *_ = made._parts.agreed[1]
     assert (first, second) == (f"sweep={one}", f"sweep={other}")
 
@@ -641,7 +641,7 @@ def test_loss_curves_have_epochs_as_a_person_writes_them():
 
 def test_two_sweeps_without_a_common_setting_say_so():
     made = built(two({0.1: [0.1]}, {1.0: [0.1]}))
-    assert made.answer == "The sweeps share no configuration: they differ in lr (0.1, 1)."
+    assert made.answer == "The sweeps share no setting: they differ in lr (0.1, 1)."
 
 
 def test_first_and_second_are_the_sweeps_as_typed(a_store, inside):
@@ -722,9 +722,9 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", run.info.experiment_id)
     answered = mlflow.load_table("predictions.json", [run.info.run_id], ["run_id"])
     assert list(answered.columns) == [
-        "place", "run", "seed", "sample", "inputs", "target", "prediction", "run_id",
+        "rank", "run", "seed", "sample", "inputs", "target", "prediction", "run_id",
     ]  # fmt: skip
-    assert answered["place"].tolist() == [p for p in ("best", "median", "worst") for _ in range(4)]
+    assert answered["rank"].tolist() == [p for p in ("best", "median", "worst") for _ in range(4)]
     assert answered["inputs"].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]] * 3
     assert answered["target"].tolist() == [0, 1, 1, 0] * 3
     written = json.loads((tmp_path / logged / "predictions.json").read_text())
@@ -762,7 +762,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     assert [surface.title.split()[0] for surface in made.surfaces] == ["best", "median", "worst"]
     for surface in made.surfaces:
         at = RegularGridInterpolator((surface.y, surface.x), surface.Z)
-        answers = made.predictions[made.predictions["place"] == surface.title.split()[0]]
+        answers = made.predictions[made.predictions["rank"] == surface.title.split()[0]]
         points = [(x2, x1) for x1, x2 in answers["inputs"]]
         assert at(points) == pytest.approx(answers["prediction"].to_numpy(float), abs=0.03)
     page = Page((folder / "report.html").read_text())
@@ -784,7 +784,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
         (["--format", "pdf"], "--format must be of html, md, csv, json, got 'pdf'."),
         (["--measure", "x"], "--measure must be one of final_loss, accuracy for these runs"),
         (["--experiment", "x"], "--experiment must be an experiment of this store, got 'x'."),
-        (["seed=1"], "SWEEP must be a sweep's parent run, got the run 'seed=1'."),
+        (["seed=1"], "'seed=1' is a single run; give the id of a sweep's parent run."),
         (["--seed", "-1"], "--seed must be a whole number of at least 0, got -1."),
     ],
 )

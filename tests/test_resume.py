@@ -20,10 +20,11 @@ from bpexp.config.compose import recompose
 from bpexp.config.schema import File
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSIONS
+from bpexp.runs import run_tags
 from bpexp.sweeps import plan_file, runner
 from bpexp.sweeps.plan import make
 from bpexp.tracking import process
-from bpexp.tracking.process import Life
+from bpexp.tracking.process import ProcessState
 
 
 @pytest.fixture(autouse=True)
@@ -75,8 +76,8 @@ def cut_short(parent, lost):
     children = tracked(f"tags.`mlflow.parentRunId` = '{parent}'")
     for run in children[:lost]:
         api.delete_run(run.info.run_id)
-    dead = process.own().rpartition(" ")[0] + " 1"
-    api.set_tag(parent, process.TAG, dead)
+    dead = process.current().rpartition(" ")[0] + " 1"
+    api.set_tag(parent, run_tags.PROCESS, dead)
     api.update_run(parent, status="RUNNING")
     return dead
 
@@ -215,8 +216,8 @@ def test_a_sweep_that_lives_is_left_alone(capsys):
     assert capsys.readouterr().err.endswith(said)
     bpexp.sweep(seed=[5], epochs=20)
     assert client().get_run(run_id).info.status == "RUNNING"
-    other = " ".join(["elsewhere", *process.own().split(" ")[1:]])
-    client().set_tag(run_id, process.TAG, other)
+    other = " ".join(["elsewhere", *process.current().split(" ")[1:]])
+    client().set_tag(run_id, run_tags.PROCESS, other)
     bpexp.sweep(seed=[6], epochs=20)
     assert client().get_run(run_id).info.status == "RUNNING"
     assert resume(run_id) == 2
@@ -247,20 +248,21 @@ def test_a_single_run_cannot_be_resumed(capsys):
 
 def test_a_process_is_known_by_its_start():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    started = process._started(child.pid)
-    own = process.own().split(" ")
-    tag = " ".join([*own[:3], str(child.pid), started])
-    assert process.life(tag) is Life.ALIVE
-    assert process.life(" ".join([*own[:3], str(child.pid), str(int(started) + 1)])) is Life.DEAD
+    started = process._start_time(child.pid)
+    own = process.current().split(" ")
+    tag = " ".join([*own[:3], str(child.pid), f"{started:.2f}"])
+    assert process.state_of(tag) is ProcessState.ALIVE
+    later = " ".join([*own[:3], str(child.pid), f"{started + 3:.2f}"])
+    assert process.state_of(later) is ProcessState.DEAD
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert process.life(tag) is Life.DEAD  # a zombie
+    assert process.state_of(tag) is ProcessState.DEAD  # a zombie
     child.communicate()
-    assert process.life(tag) is Life.DEAD
-    assert process.life(" ".join([own[0], "another-boot", *own[2:]])) is Life.DEAD
-    assert process.life(" ".join([*own[:2], "pid:[1]", *own[3:]])) is Life.UNKNOWN
-    assert process.life("") is Life.UNKNOWN
-    assert process.life(process.own()) is Life.ALIVE
+    assert process.state_of(tag) is ProcessState.DEAD
+    assert process.state_of(" ".join([own[0], "another-boot", *own[2:]])) is ProcessState.DEAD
+    assert process.state_of(" ".join([*own[:2], "pid:[1]", *own[3:]])) is ProcessState.UNKNOWN
+    assert process.state_of("") is ProcessState.UNKNOWN
+    assert process.state_of(process.current()) is ProcessState.ALIVE
 
 
 TYPED = ["seed=range(0,3)", "lr=0.1,1", "hidden=2,[4,3]", "optimizer=adam,momentum", "epochs=7"]

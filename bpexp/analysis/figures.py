@@ -54,7 +54,7 @@ def draw(
     made: dict[str, Figure] = {"loss_curves": loss_curves(findings, bands)}
     if any(summary.outcomes.get("converged") for summary in findings.summaries):
         made["convergence"] = convergence(findings)
-    if not findings.can_be_drawn:
+    if not findings.has_scores:
         # Nothing but diverged runs: there is no figure of what they reached.
         return made
     made["distribution"] = distribution(findings)
@@ -123,7 +123,7 @@ def convergence(findings: Findings) -> "Figure":
     for place, summary in enumerate(shown(findings)):
         curve = summary.convergence
         # The curve starts at (0, 0), which a log axis has not got.
-        x = np.append(np.maximum(curve.epochs, 0.8), summary.group.budget)
+        x = np.append(np.maximum(curve.epochs, 0.8), summary.group.max_epochs)
         y, low, high = (np.append(part, part[-1]) for part in (curve.share, curve.low, curve.high))
         axes.fill_between(x, low, high, step="post", color=COLOURS[place], alpha=0.12, lw=0)
         axes.step(x, y, where="post", **_line(place), label=names[summary.group.name])

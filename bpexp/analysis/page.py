@@ -7,7 +7,7 @@ from html import escape
 
 from bpexp.analysis import tables
 from bpexp.analysis.agreement import Agreement
-from bpexp.analysis.curves import MOST
+from bpexp.analysis.curves import MAX_RUNS
 from bpexp.analysis.figures import PAIRS, POINTS
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.statistics import RESAMPLES
@@ -17,7 +17,7 @@ ROWS = 100
 
 CAPTIONS = {
     "loss_curves": "Loss by epoch. Lines: the median run of each group; bands: from the 5th to "
-    f"the 95th percentile (of at most {MOST} runs a group). A run that has ended stays at its "
+    f"the 95th percentile (of at most {MAX_RUNS} runs a group). A run that has ended stays at its "
     "last loss; one that diverges leaves the frame.",
     "convergence": "Share of runs converged by each epoch, as Kaplan and Meier estimate it, with "
     "its 95% interval.",
@@ -70,7 +70,7 @@ class Parts:
             said.append(f"The first {ROWS} of {len(self.findings.summaries)} groups are shown.")
         keys = len(grouped.varying)
         pairs = keys * (keys - 1) // 2
-        if pairs > PAIRS and self.findings.can_be_drawn:
+        if pairs > PAIRS and self.findings.has_scores:
             said.append(
                 f"{PAIRS} of {pairs} pairs of settings have a heat map; the parallel coordinates "
                 "show all settings."

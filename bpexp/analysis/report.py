@@ -7,10 +7,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bpexp.analysis import curves, figures, page, tables, words
-from bpexp.analysis.agreement import Agreement, agree
+from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band, ReadLosses
 from bpexp.analysis.findings import Findings, find
-from bpexp.analysis.groups import MEASURES, SWEEP, Grouped, Measure, can_converge, group, measured
+from bpexp.analysis.groups import (
+    MEASURES,
+    SWEEP,
+    Grouped,
+    Measure,
+    available_measures,
+    group,
+    stops_on_convergence,
+)
 from bpexp.analysis.predictions import predictions
 from bpexp.analysis.surface import ReadArtifact, Surface, surfaces
 from bpexp.fields.checks import ConfigError
@@ -131,16 +139,18 @@ def build(
     chosen = _measure(grouped, measure)
     findings = find(grouped, chosen, seed)
     bands = [curves.band(s.group, read_losses, seed) for s in figures.shown(findings)]
-    agreement = agree(grouped, chosen, seed) if len(grouped.varying.get(SWEEP, ())) == 2 else None
+    agreement = None
+    if len(grouped.varying.get(SWEEP, ())) == 2:
+        agreement = compare_sweeps(grouped, chosen, seed)
     planes = surfaces(findings, read_artifact)
     answers = predictions(findings, read_artifact)
     return Report(title, findings, agreement, bands, planes, answers, environment)
 
 
 def _measure(grouped: Grouped, wanted: str | None) -> Measure:
-    there = measured(grouped)
+    there = available_measures(grouped)
     if wanted is None:
-        return there[0] if can_converge(grouped) else MEASURES["final_loss"]
+        return there[0] if stops_on_convergence(grouped) else MEASURES["final_loss"]
     if wanted not in [measure.key for measure in there]:
         raise ConfigError(
             f"--measure must be one of {', '.join(m.key for m in there)} for these runs, "

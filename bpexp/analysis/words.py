@@ -27,7 +27,7 @@ def answer(findings: Findings) -> str:
     best, measure = findings.summaries[0], findings.measure
     if len(findings.summaries) == 1:
         return f"{_level(best, measure)[0].upper()}{_level(best, measure)[1:]}. {_share(best)}"
-    if not findings.can_be_drawn:
+    if not findings.has_scores:
         return f"All {findings.runs} runs diverged: no group is better than another."
     level = findings.ranks.count(1)
     if level > 1:

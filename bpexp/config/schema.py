@@ -278,7 +278,8 @@ class Dask(Backend):
     address: str | None = _setting(checks.optional(checks.text), None)
 
 
-BACKENDS: dict[str, type[Backend]] = {"local": Backend, "dask": Dask}
+BACKENDS: dict[str, type[Backend]] = {}
+"""By name; the modules of ``bpexp.sweeps.executors`` register theirs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps import plan
+from bpexp.sweeps.plan import make_plan
 
 FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
 
@@ -23,13 +23,13 @@ FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
 def main(arguments: Sequence[str]) -> None:
     """Print the page. Raises ConfigError, or what Hydra raises, for a bad setting."""
     chosen = _parser().parse_intermixed_args(arguments)
-    made = plan.make([_compose(chosen.settings)])
+    made = make_plan([_compose(chosen.settings)])
     config = made.configs[0]
     if not 1 <= chosen.epoch <= config.epochs:
         raise ConfigError(f"--epoch must be in 1..{config.epochs} (epochs), got {chosen.epoch}.")
     if not 1 <= chosen.digits <= 17:
         raise ConfigError(f"--digits must be in 1..17, got {chosen.digits}.")
-    step = take(config, chosen.epoch, made.session.engine)
+    step = take(config, chosen.epoch, made.runtime.engine)
     blocks = list(page(step, load(config.data), digits(chosen.digits), chosen.sample))
     console = Screen()
     if chosen.format == "text" and chosen.output is None and console.is_terminal:

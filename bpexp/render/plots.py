@@ -3,20 +3,18 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bpexp.studies.definition import Study
-from bpexp.studies.measures import MEASURES
-from bpexp.sweeps.plan import shown
-from bpexp.sweeps.results import Curve, Row
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Curve = tuple[Sequence[int], Array]
+"""Epochs and the losses in them."""
 MANY = 12
 """More curves than this get a colour scale in place of a legend."""
 
@@ -32,17 +30,28 @@ class HeatMap:
     means: Array
 
 
-def heat_map(keys: Sequence[str], rows: Sequence[Row]) -> HeatMap:
-    """The map of rows that differ in two settings."""
-    ys, xs = (_levels(key, rows) for key in keys)
-    y_of, x_of = ({level: at for at, level in enumerate(levels)} for levels in (ys, xs))
+def heat_map(
+    keys: Sequence[str],
+    levels: tuple[list[str], list[str]],
+    cells: Sequence[tuple[str, str]],
+    losses: Sequence[float],
+) -> HeatMap:
+    """Average the losses of runs that differ in two settings.
+
+    Args:
+        keys: The two settings, the one of the y axis first.
+        levels: The values of each setting as text, in the order of the axis.
+        cells: For each run, its values of the two settings.
+        losses: For each run, its loss.
+    """
+    ys, xs = levels
+    y_of, x_of = ({level: place for place, level in enumerate(axis)} for axis in levels)
     sums, counts = np.zeros((len(ys), len(xs))), np.zeros((len(ys), len(xs)))
-    for row in rows:
-        cell = y_of[shown(row.values[keys[0]])], x_of[shown(row.values[keys[1]])]
-        sums[cell] += row.final_loss or 0.0
-        counts[cell] += 1
+    for (y, x), loss in zip(cells, losses, strict=True):
+        sums[y_of[y], x_of[x]] += loss
+        counts[y_of[y], x_of[x]] += 1
     means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    return HeatMap(keys, (ys, xs), means)
+    return HeatMap(keys, levels, means)
 
 
 def summary(curves: Sequence[tuple[str, Curve]], mapped: HeatMap | None) -> "Figure":
@@ -62,31 +71,43 @@ def summary(curves: Sequence[tuple[str, Curve]], mapped: HeatMap | None) -> "Fig
     return figure
 
 
-def study_maps(study: Study, measured: Array) -> "Figure":
-    """The mean measure at each point of a study's grid, a map for each row.
+@dataclass(frozen=True)
+class GridAxis:
+    """An axis of a study's grid: its label and its values in order."""
 
-    ``measured``: (n_rows, n_runs), NaN where a run has none.
+    label: str
+    values: Sequence[float]
+
+
+def study_maps(
+    axes: tuple[GridAxis, GridAxis],
+    maps: Sequence[tuple[str, Array]],
+    label: str,
+    limits: tuple[float, float] | None,
+) -> "Figure":
+    """Draw a map for each row of a study.
+
+    Args:
+        axes: The y and the x axis.
+        maps: The title of each map and its values, (n_y, n_x); NaN where there is none.
+        label: What the colors mean.
+        limits: The lowest and the highest value of the color scale; None for those of the data.
     """
     from matplotlib.figure import Figure
 
-    y, x = study.grid
-    cells = measured.reshape(len(study.rows), y.count, x.count, study.trials)
-    known = np.isfinite(cells)
-    sums, counts = np.where(known, cells, 0.0).sum(axis=-1), known.sum(axis=-1)
-    means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    measure = MEASURES[study.measures[0]]
-    low, high = (0.0, 1.0) if measure.is_share else (np.nanmin(means), np.nanmax(means))
-    n = len(study.rows)
-    figure = Figure(figsize=(1.2 + 4.0 * n, 4.2), layout="constrained")
-    panels = figure.subplots(1, n, squeeze=False, sharey=True)[0]
-    for axes, row, values in zip(panels, study.rows, means, strict=True):
-        image = axes.pcolormesh(
-            x.values, y.values, values, cmap="cividis", vmin=low, vmax=high, shading="nearest",
+    y, x = axes
+    values = np.array([cells for _, cells in maps])
+    low, high = limits or (np.nanmin(values), np.nanmax(values))
+    figure = Figure(figsize=(1.2 + 4.0 * len(maps), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(maps), squeeze=False, sharey=True)[0]
+    for panel, (title, cells) in zip(panels, maps, strict=True):
+        image = panel.pcolormesh(
+            x.values, y.values, cells, cmap="cividis", vmin=low, vmax=high, shading="nearest",
             rasterized=True,
         )  # fmt: skip
-        axes.set(xlabel=x.name, title=row.name)
-    panels[0].set(ylabel=y.name)
-    figure.colorbar(image, ax=list(panels), label=measure.title)
+        panel.set(xlabel=x.label, title=title)
+    panels[0].set(ylabel=y.label)
+    figure.colorbar(image, ax=list(panels), label=label)
     return figure
 
 
@@ -122,14 +143,6 @@ def _heat_map(figure: "Figure", axes: "Axes", mapped: HeatMap) -> None:
         axis.set_ticks(range(0, len(levels), step), levels[::step])
     axes.set(ylabel=mapped.keys[0], xlabel=mapped.keys[1], title="Final loss")
     figure.colorbar(image, ax=axes)
-
-
-def _levels(key: str, rows: Sequence[Row]) -> list[str]:
-    def order(value: Any) -> tuple[bool, Any]:
-        number = isinstance(value, int | float)
-        return (not number, value if number else shown(value))
-
-    return list(dict.fromkeys(shown(v) for v in sorted((r.values[key] for r in rows), key=order)))
 
 
 def png(figure: "Figure") -> bytes:

@@ -15,13 +15,13 @@ from threadpoolctl import threadpool_limits
 
 from bpexp.config.schema import Model, Optimizer, Rprop, Stop, TrainConfig
 from bpexp.data import Dataset, load
-from bpexp.data.dataset import accuracy
 from bpexp.nn import init
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network, joined
 from bpexp.nn.optimizers import RULES
+from bpexp.runs import metrics
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.training import sample_order
 from bpexp.training.early_stopping import Watch
@@ -91,7 +91,7 @@ def train_pack(
     is_native = problem.numerics == "native"
     with threadpool_limits(1, user_api="blas") if is_native else nullcontext():
         for index, result in train(problem, lanes, first.epochs, fed, engine, watch):
-            yield index, _judge(result, dataset, problem)
+            yield index, _with_metrics(result, dataset, problem)
 
 
 def _problem(config: TrainConfig, dataset: Dataset) -> Problem:
@@ -169,18 +169,17 @@ def _draw_first_steps(slot: Array, rules: Sequence[Optimizer], seeds: Sequence[i
             ) * rng.rand(len(slot))
 
 
-def _judge(result: TrainResult, dataset: Dataset, problem: Problem) -> TrainResult:
-    """Add accuracy, and loss and accuracy on the test rows, where they apply."""
-    if result.outcome is Outcome.DIVERGED:
-        return result
-    if dataset.classes:
-        result = replace(result, accuracy=accuracy(result.predictions, dataset.Y))
-    if len(dataset.X_test):
+def _with_metrics(result: TrainResult, dataset: Dataset, problem: Problem) -> TrainResult:
+    """The result with its metrics; the test rows are evaluated unless the run diverged."""
+    evaluation = metrics.Evaluation(result, dataset)
+    if len(dataset.X_test) and result.outcome is not Outcome.DIVERGED:
         shape, arithmetic = problem.network, ARITHMETICS[problem.numerics]
         activations, Z = forward(shape, dataset.X_test, result.weights, result.biases, arithmetic)
         loss = LOSSES[shape.loss, shape.functions[-1]]
         total = arithmetic.sum(loss.per_row(arithmetic, Z, activations[-1], dataset.Y_test), 0)
-        result = replace(result, test_loss=float(loss.reported(total, *dataset.Y_test.shape)))
-        if dataset.classes:
-            result = replace(result, test_accuracy=accuracy(activations[-1], dataset.Y_test))
-    return result
+        evaluation = replace(
+            evaluation,
+            test_outputs=activations[-1],
+            test_loss=float(loss.reported(total, *dataset.Y_test.shape)),
+        )
+    return replace(result, metrics=metrics.compute(evaluation))

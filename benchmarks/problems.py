@@ -52,7 +52,7 @@ def configs(name: str, runs: int, epochs: int) -> list[TrainConfig]:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         chosen = OmegaConf.to_container(compose("config", list(PROBLEMS[name].overrides)))
     first = parse(chosen)[0]
-    numerics = run_batch.numerics(first, load(first.data))
+    numerics = run_batch.resolve_numerics(first, load(first.data))
     first = replace(first, epochs=epochs, numerics=numerics)
     return [replace(first, seed=seed) for seed in range(runs)]
 
@@ -60,8 +60,8 @@ def configs(name: str, runs: int, epochs: int) -> list[TrainConfig]:
 def arrays(runs: list[TrainConfig]) -> Arrays:
     """The same runs as arrays."""
     dataset = load(runs[0].data)
-    shape = run_batch.network(runs[0], dataset)
-    split = [shape.split(run_batch.initial(config, shape)) for config in runs]
+    shape = run_batch.make_network(runs[0], dataset)
+    split = [shape.split(run_batch.initial_parameters(config, shape)) for config in runs]
     W1, W2 = (np.stack([weights[i] for weights, _ in split]) for i in range(2))
     b1, b2 = (np.stack([biases[i] for _, biases in split]) for i in range(2))
     return Arrays(dataset.X, dataset.Y, runs[0].lr, W1, b1, W2, b2)

@@ -28,8 +28,8 @@ from bpexp.tracking import process
 from bpexp.tracking.factory import choose
 from bpexp.tracking.record import run_record
 from bpexp.tracking.store import connect, locate
-from bpexp.training.llvm import compiled
-from bpexp.training.run_batch import train_pack
+from bpexp.training.llvm.engine import LlvmEngine
+from bpexp.training.loop import train_batch
 
 EPOCHS = (500, 10_000)
 PACK = 128
@@ -45,7 +45,7 @@ def trained(epochs: int) -> tuple[float, Drawn]:
     configs = [replace(default, seed=seed) for seed in range(PACK)]
     start = time.perf_counter()
     with threadpool_limits(1):
-        results = dict(train_pack(configs, compiled.advance))
+        results = dict(train_batch(configs, LlvmEngine()))
     return time.perf_counter() - start, [(configs[k], results[k]) for k in range(PACK)]
 
 

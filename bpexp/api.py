@@ -28,12 +28,12 @@ def train(**settings: Settings) -> TrainResult:
     Raises ConfigError for a setting that breaks its rule.
     """
     from bpexp.sweeps import plan
-    from bpexp.training.batching import load_engine, packs
-    from bpexp.training.run_batch import train_pack
+    from bpexp.training.batching import load_engine, make_batches
+    from bpexp.training.loop import train_batch
 
     made = plan.make([_compose(settings)])
-    (pack,) = packs(made.configs, made.session.engine, 1)
-    ((_, result),) = train_pack(made.configs, load_engine(pack.engine))
+    (batch,) = make_batches(made.configs, made.session.engine, 1)
+    ((_, result),) = train_batch(made.configs, load_engine(batch.engine))
     return result
 
 

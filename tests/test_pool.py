@@ -11,8 +11,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from bpexp.config.schema import Logic, Model, Optimizer, Schedule, Stop, TrainConfig
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.executors import local
-from bpexp.training.batching import Pack, load_engine
-from bpexp.training.run_batch import train_pack
+from bpexp.training.batching import RunBatch as Pack
+from bpexp.training.batching import load_engine
+from bpexp.training.engine import interruptible
+from bpexp.training.loop import train_batch
 
 DEADLY = 7
 
@@ -77,12 +79,13 @@ def test_workers_are_the_parallelism_and_blas_has_one_thread_in_each(monkeypatch
 def test_native_runs_have_one_blas_thread_wherever_they_are_trained():
     found = []
 
-    def watched(*arguments):
+    def record_threads():
         found.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
-        return load_engine("numpy")(*arguments)
+
+    watched = interruptible(load_engine("numpy"), record_threads)
 
     with threadpool_limits(2, user_api="blas"):
-        assert len(list(train_pack([replace(make(0), numerics="native")], watched))) == 1
+        assert len(list(train_batch([replace(make(0), numerics="native")], watched))) == 1
         left = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
     assert (set(found), left) == ({1}, {2})
 

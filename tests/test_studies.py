@@ -24,8 +24,8 @@ from bpexp.config.schema import (
 from bpexp.fields.checks import ConfigError
 from bpexp.render import plots
 from bpexp.studies import definition, verdict
-from bpexp.training import run_batch
-from bpexp.training.llvm import compiled
+from bpexp.training.llvm.engine import LlvmEngine
+from bpexp.training.loop import train_batch
 
 CONF = Path(__file__).parents[1] / "conf" / "study"
 
@@ -354,7 +354,7 @@ FAHLMAN = TrainConfig(
 
 def test_quickprop_learns_the_encoder_as_an_independent_program_says():
     # 1,000 trials of an independent NumPy program: mean 14.07, sd 2.21.
-    results = run_batch.train_pack([replace(FAHLMAN, seed=s) for s in range(300)], compiled.advance)
+    results = train_batch([replace(FAHLMAN, seed=s) for s in range(300)], LlvmEngine())
     updates = np.array([r.epochs_run - 1 for _, r in results])
     error = math.hypot(2.21 / math.sqrt(300), 2.21 / math.sqrt(1000))
     assert abs(updates.mean() - 14.07) < 4 * error
@@ -366,7 +366,7 @@ def test_a_restart_draws_the_network_anew_and_counts_on():
         model=Model(), optimizer=Optimizer(name="gradient_descent"),
         schedule=Schedule(name="constant"), stop=Stop(restart=10),
     )  # fmt: skip
-    ((_, whole),) = run_batch.train_pack([hard], compiled.advance)
+    ((_, whole),) = train_batch([hard], LlvmEngine())
     assert whole.epochs_run == 25
     from bpexp.training.sample_order import restart_seed
 

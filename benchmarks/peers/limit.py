@@ -20,9 +20,9 @@ FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
 def prepare(runs: list[TrainConfig]) -> Callable[[], Callable[[], tuple[Array, ...]]]:
     """Raises ImportError where there is no gcc."""
     dataset = load(runs[0].data)
-    shape, epochs, n = run_batch.network(runs[0], dataset), runs[0].epochs, len(runs)
+    shape, epochs, n = run_batch.make_network(runs[0], dataset), runs[0].epochs, len(runs)
     train = _compiled(len(dataset.X), shape.sizes, n)
-    first = np.stack([run_batch.initial(config, shape) for config in runs], axis=-1)
+    first = np.stack([run_batch.initial_parameters(config, shape) for config in runs], axis=-1)
     lr = _aligned((n,), runs[0].lr)
     X, Y = np.ascontiguousarray(dataset.X), np.ascontiguousarray(dataset.Y)
     losses = _aligned((epochs, n), 0.0)

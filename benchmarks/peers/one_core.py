@@ -6,8 +6,8 @@ import numpy as np
 
 from bpexp.config.schema import TrainConfig
 from bpexp.nn.network import joined
-from bpexp.training.llvm import compiled
-from bpexp.training.run_batch import train_pack
+from bpexp.training.llvm.engine import LlvmEngine
+from bpexp.training.loop import train_batch
 from bpexp.typing import Array
 
 
@@ -15,7 +15,7 @@ def prepare(runs: list[TrainConfig]) -> Callable[[], Callable[[], tuple[Array, .
     """One thread."""
 
     def train() -> Callable[[], tuple[Array, ...]]:
-        results = dict(train_pack(runs, compiled.advance))
+        results = dict(train_batch(runs, LlvmEngine()))
 
         def answer() -> tuple[Array, ...]:
             ordered = [results[lane] for lane in range(len(runs))]

@@ -12,7 +12,7 @@ from bpexp.typing import Array
 
 def prepare(runs: list[TrainConfig]) -> Callable[[], Array]:
     """The engine that ``engine=auto`` would take for many epochs."""
-    packs = list(batching.packs(runs, "compiled", workers(-1)))
+    packs = list(batching.make_batches(runs, "compiled", workers(-1)))
 
     def train() -> Array:
         losses = np.empty(len(runs))

@@ -89,7 +89,7 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> Trained:
     mean, scale = np.zeros(raw.shape[1]), np.ones(raw.shape[1])
     if config.data.standardize:
         mean, scale = moments(raw)
-    network = run_batch.network(config, dataset)
+    network = run_batch.make_network(config, dataset)
     n_samples, n_outputs = dataset.Y.shape
     chosen = len(dataset.X_validation) > 0
     # Predictions of weights that the validation rows chose were made when these were kept.
@@ -134,8 +134,8 @@ def _layers(
 def _before_last_update(
     config: TrainConfig, network: Network, epochs_run: int
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    moment = replay.before(config, epochs_run)
-    weights, biases = network.split(moment.lanes.parameters[:, 0])
+    snapshot = replay.state_before_epoch(config, epochs_run)
+    weights, biases = network.split(snapshot.state.parameters[:, 0])
     return tuple(weights), tuple(biases)
 
 

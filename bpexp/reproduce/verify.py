@@ -52,14 +52,14 @@ def verify(
     for run in runs:
         try:
             config = config_of(run, archive)
-            batching.check(config, engine)
+            batching.check_engine(config, engine)
         except ConfigError as error:
             yield Verdict(run, Finding.UNREADABLE, str(error))
         else:
             asked.setdefault(identity.of_run(config), []).append(Asked(run, config))
     groups = list(asked.values())
     configs = [group[0].config for group in groups]
-    packs = list(batching.packs(configs, engine, workers(n_jobs)))
+    packs = list(batching.make_batches(configs, engine, workers(n_jobs)))
     for results in train_all(packs, configs, n_jobs):
         for index, result in results:
             for one in groups[index]:

@@ -116,8 +116,8 @@ def _resolved(config: TrainConfig, engine: str) -> str:
     """The arithmetic of a configuration, once its data are seen to fit it."""
     dataset = load(config.data)
     check_fit(config, dataset)
-    numerics = run_batch.numerics(config, dataset)
-    batching.check(replace(config, numerics=numerics), engine)
+    numerics = run_batch.resolve_numerics(config, dataset)
+    batching.check_engine(replace(config, numerics=numerics), engine)
     return numerics
 
 

@@ -25,7 +25,7 @@ from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.record import run_record, schedule
 from bpexp.tracking.retry import TrackingError
 from bpexp.training import batching
-from bpexp.training.batching import Pack
+from bpexp.training.batching import RunBatch
 from bpexp.typing import Array
 
 PRINTED = 64
@@ -171,11 +171,11 @@ def _unfinished(
     return TrackingError("; ".join([*parts, f"to go on: {beginning.resume}"]))
 
 
-def _packs(plan: Plan, left: Sequence[int], n_workers: int) -> list[Pack]:
+def _packs(plan: Plan, left: Sequence[int], n_workers: int) -> list[RunBatch]:
     """The runs ``left`` to train, in packs."""
     configs = [plan.configs[index] for index in left]
-    made = batching.packs(configs, plan.session.engine, n_workers)
-    return [Pack(tuple(left[place] for place in pack.runs), pack.engine) for pack in made]
+    made = batching.make_batches(configs, plan.session.engine, n_workers)
+    return [RunBatch(tuple(left[place] for place in pack.runs), pack.engine) for pack in made]
 
 
 def _interruptible(results: Iterator[list[Indexed]]) -> Iterator[list[Indexed]]:

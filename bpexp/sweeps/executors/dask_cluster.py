@@ -23,7 +23,7 @@ from bpexp.runs import fingerprint
 from bpexp.runs.result import Failure
 from bpexp.sweeps.executors import dask_worker
 from bpexp.sweeps.executors.local import Indexed
-from bpexp.training.batching import Pack
+from bpexp.training.batching import RunBatch as Pack
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -13,8 +13,9 @@ from bpexp.config.schema import parse_train
 from bpexp.data import Dataset
 from bpexp.runs import fingerprint
 from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
-from bpexp.sweeps.executors.local import Cancelled, Indexed, attempt, interruptible
+from bpexp.sweeps.executors.local import Indexed, attempt
 from bpexp.training.batching import load_engine
+from bpexp.training.engine import Cancelled, interruptible
 from bpexp.typing import Array
 
 Plain = Mapping[str, Any]

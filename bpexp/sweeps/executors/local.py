@@ -1,7 +1,7 @@
 """Packs in parallel by joblib, each run apart from the others' errors and crashes."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -11,9 +11,10 @@ from bpexp.data import Dataset, load
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.executors import processes
 from bpexp.sweeps.executors.processes import without_interrupts
-from bpexp.training.batching import Pack, load_engine
-from bpexp.training.engine import Engine
-from bpexp.training.run_batch import train_pack
+from bpexp.training.batching import RunBatch as Pack
+from bpexp.training.batching import load_engine
+from bpexp.training.engine import Engine, interruptible
+from bpexp.training.loop import train_batch
 
 Indexed = tuple[int, TrainResult | Failure]
 
@@ -53,7 +54,7 @@ def attempt(
     """
     done: dict[int, TrainResult | Failure] = {}
     try:
-        for lane, result in train_pack([configs[run] for run in runs], engine, dataset):
+        for lane, result in train_batch([configs[run] for run in runs], engine, dataset):
             done[runs[lane]] = result
     except Exception as error:
         if len(runs) == 1:
@@ -66,21 +67,6 @@ def attempt(
 
 AHEAD = 2
 """Packs a worker thread may have trained before the first of them is taken."""
-
-
-class Cancelled(BaseException):
-    """Raised in a thread whose results nobody waits for any more."""
-
-
-def interruptible(engine: Engine, is_cancelled: Callable[[], bool]) -> Engine:
-    """The engine, which raises Cancelled where it is called for nobody."""
-
-    def advance(*arguments):  # type: ignore[no-untyped-def]
-        if is_cancelled():
-            raise Cancelled
-        return engine(*arguments)
-
-    return advance
 
 
 def _by_threads(

@@ -67,7 +67,7 @@ def configs(name: str, runs: int, epochs: int) -> list[TrainConfig]:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         composed = OmegaConf.to_container(compose("config", list(PROBLEMS[name].overrides)))
     first = parse(composed)[0]
-    numerics = run_batch.numerics(first, load(first.data))
+    numerics = run_batch.resolve_numerics(first, load(first.data))
     first = replace(first, epochs=epochs, numerics=numerics)
     return [replace(first, seed=seed) for seed in range(runs)]
 
@@ -75,8 +75,8 @@ def configs(name: str, runs: int, epochs: int) -> list[TrainConfig]:
 def arrays(runs: list[TrainConfig]) -> Arrays:
     """Convert the configurations of a problem to arrays, with the initial weights of each run."""
     dataset = load(runs[0].data)
-    network = run_batch.network(runs[0], dataset)
-    layers = [network.split(run_batch.initial(config, network)) for config in runs]
+    network = run_batch.make_network(runs[0], dataset)
+    layers = [network.split(run_batch.initial_parameters(config, network)) for config in runs]
     W1, W2 = (np.stack([weights[i] for weights, _ in layers]) for i in range(2))
     b1, b2 = (np.stack([biases[i] for _, biases in layers]) for i in range(2))
     return Arrays(

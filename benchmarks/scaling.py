@@ -20,14 +20,15 @@ from threadpoolctl import threadpool_limits
 from benchmarks.sweeps import bpexp_command, run_command
 from benchmarks.tracking import default_run, open_experiment
 from bpexp.config.schema import TrainConfig
-from bpexp.runs import environment
+from bpexp.runs import environment, run_tags
 from bpexp.runs.result import TrainResult
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.run_record import RunRecorder
 from bpexp.tracking import process
+from bpexp.tracking.factory import tracker_for
 from bpexp.tracking.store import connect, locate
-from bpexp.training.llvm import compiled
-from bpexp.training.run_batch import train_pack
+from bpexp.training.llvm.engine import LlvmEngine
+from bpexp.training.loop import train_batch as train_configs
 
 EPOCHS = (500, 10_000)
 BATCH_RUNS = 128
@@ -52,7 +53,7 @@ def train_batch(epochs: int) -> tuple[float, Results]:
     configs = [replace(default, seed=seed) for seed in range(BATCH_RUNS)]
     start = time.perf_counter()
     with threadpool_limits(1):
-        results = dict(train_pack(configs, compiled.advance))
+        results = dict(train_configs(configs, LlvmEngine()))
     return time.perf_counter() - start, [(configs[i], results[i]) for i in range(BATCH_RUNS)]
 
 

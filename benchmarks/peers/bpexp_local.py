@@ -4,8 +4,9 @@ import numpy as np
 
 from benchmarks.peers import Peer
 from bpexp.config.schema import TrainConfig
-from bpexp.sweeps.executors.local import train_all, workers
-from bpexp.training import batching
+from bpexp.sweeps.executors import make_batches
+from bpexp.sweeps.executors.local import LocalExecutor
+from bpexp.sweeps.job import Job
 from bpexp.typing import Array
 
 
@@ -13,15 +14,16 @@ class LocalSweep(Peer):
     """Trains with the compiled engine, which ``engine=auto`` uses for many epochs."""
 
     def __init__(self, runs: list[TrainConfig]) -> None:
-        self.runs = runs
-        self.batches = list(batching.packs(runs, "compiled", workers(-1)))
+        self.executor = LocalExecutor(-1)
+        jobs = [Job(index, "", config) for index, config in enumerate(runs)]
+        self.batches = make_batches(jobs, "compiled", self.executor.n_workers)
         self.losses = np.empty(len(runs))
 
     def train(self) -> None:
         """See ``Peer``."""
-        for results in train_all(self.batches, self.runs, -1):
-            for index, result in results:
-                self.losses[index] = result.final_loss
+        for results in self.executor.map(self.batches):
+            for job, result in results:
+                self.losses[job.index] = result.final_loss
 
     def results(self) -> tuple[Array, ...]:
         """The final losses."""

@@ -5,8 +5,8 @@ import numpy as np
 from benchmarks.peers import Peer
 from bpexp.config.schema import TrainConfig
 from bpexp.nn.network import joined
-from bpexp.training.llvm import compiled
-from bpexp.training.run_batch import train_pack
+from bpexp.training.llvm.engine import LlvmEngine
+from bpexp.training.loop import train_batch
 from bpexp.typing import Array
 
 
@@ -18,7 +18,7 @@ class OneCore(Peer):
 
     def train(self) -> None:
         """See ``Peer``."""
-        self.trained = dict(train_pack(self.runs, compiled.advance))
+        self.trained = dict(train_batch(self.runs, LlvmEngine()))
 
     def results(self) -> tuple[Array, ...]:
         """Final losses, all losses (epochs, n_runs) and final weights (n_parameters, n_runs)."""

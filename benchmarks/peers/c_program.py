@@ -25,10 +25,10 @@ class CProgram(Peer):
 
     def __init__(self, runs: list[TrainConfig]) -> None:
         dataset = load(runs[0].data)
-        network, n_runs = run_batch.network(runs[0], dataset), len(runs)
+        network, n_runs = run_batch.make_network(runs[0], dataset), len(runs)
         self.epochs = runs[0].epochs
         self.train_function = _compile(len(dataset.X), network.sizes, n_runs)
-        self.initial = np.stack([run_batch.initial(c, network) for c in runs], axis=-1)
+        self.initial = np.stack([run_batch.initial_parameters(c, network) for c in runs], axis=-1)
         self.lr = _aligned((n_runs,), runs[0].lr)
         self.X, self.Y = np.ascontiguousarray(dataset.X), np.ascontiguousarray(dataset.Y)
         self.losses = _aligned((self.epochs, n_runs), 0.0)

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from benchmarks import targets
 from benchmarks.rounds import Row, Table
+from bpexp.render.document import Table as MarkdownTable
+from bpexp.render.markdown import table as markdown_table
 
 PACKAGES = (
     "numpy", "llvmlite", "mlflow", "hydra-core", "joblib", "hydra-joblib-launcher", "hydraflow",
@@ -61,9 +63,8 @@ def markdown(parts: Mapping[str, Sequence[Table]], told: Mapping[str, str]) -> s
 
 def _table(table: Table, ratios: bool) -> list[str]:
     first = table.rows[0]
-    lines = [f"### {table.title}", "", table.note, "",
-             f"| | {table.unit} | least to most |" + (f" times {first.name} |" if ratios else ""),
-             "| --- | ---: | ---: |" + (" ---: |" if ratios else "")]  # fmt: skip
+    columns = ["", table.unit, "least to most", *([f"times {first.name}"] if ratios else [])]
+    rows = []
     for row in table.rows:
         if row.missing:
             cells = [row.name, f"missing: {row.missing}", ""]
@@ -72,8 +73,9 @@ def _table(table: Table, ratios: bool) -> list[str]:
             cells = [row.name, _number(row.median), spread]
         if ratios:
             cells.append(_times(row, first))
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        rows.append(cells)
+    shown = markdown_table(MarkdownTable(columns, rows, "l" + "r" * (len(columns) - 1)))
+    return [f"### {table.title}", "", table.note, "", shown]
 
 
 def _times(row: Row, first: Row) -> str:

@@ -23,9 +23,11 @@ from scipy.stats import norm
 from sweeping import carry_out
 
 import bpexp as package
-from bpexp.analysis import figures, groups, report, words
+from bpexp.analysis import groups, page, plots, report, words
 from bpexp.analysis.statistics import Interval
 from bpexp.fields.checks import ConfigError
+from bpexp.render import axes as plot_axes
+from bpexp.render.document import Heading, Table
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -48,6 +50,17 @@ def built(frame, **options):
         return np.tile(np.linspace(1, 0.5, len(epochs)), (len(some), 1))
 
     return report.build(frame, "a sweep", {}, flat, lambda row, name: None, **options)
+
+
+def table_below(made, heading):
+    """The table of the report's document that follows a heading."""
+    blocks = list(made.document.blocks)
+    (table,) = [
+        after for before, after in itertools.pairwise(blocks)
+        if isinstance(before, Heading) and before.text == heading
+    ]  # fmt: skip
+    assert isinstance(table, Table)
+    return table
 
 
 def by_lr(losses, outcome="completed"):
@@ -149,7 +162,10 @@ def test_the_best_median_is_first_and_the_answer_has_its_numbers():
     assert table["best_minus_this"][1] == pytest.approx(-0.4)
     assert made.question == "Over 5 seeds on xor: which lr (0.1, 1) ends with the lowest loss?"
     assert made.answer.startswith("lr=1 ends with the lowest loss: median final loss 0.3 (0.1 to")
-    assert "more than luck of the seed (p = 0.0079); about 6 seeds a group" in made.answer
+    assert (
+        "a statistically significant difference (p = 0.0079); about 6 seeds per group"
+        in made.answer
+    )
 
 
 def resampled(values, statistic):
@@ -195,8 +211,8 @@ def test_level_groups_share_a_rank_and_none_is_called_the_best():
     assert made.table["lr"].tolist() == ["2", "3", "1", "4"]
     assert made.table["rank"].tolist() == [1, 1, 3, 4]
     assert made.answer == (
-        "2 groups are level, lr=2, lr=3: median accuracy 1 (1 to 1) over 4 runs each. "
-        "None of the 2 others can be told from the first."
+        "2 groups are tied for first, lr=2, lr=3: median accuracy 1 (1 to 1) over 4 runs each. "
+        "None of the 2 others is statistically distinguishable from the first."
     )
 
 
@@ -220,21 +236,24 @@ def test_p_values_and_seeds_needed_are_those_of_all_comparisons():
     assert comparison.improvement.estimate == pytest.approx(1 - (45 + 5) / 144)
     z = 2.638257 + 0.841621
     assert comparison.seeds_needed == np.ceil(z**2 / (6 * (0.5 - 50 / 144) ** 2))
-    assert "can be luck of the seed (p = 0.21, corrected for 6 comparisons)" in made.answer
-    assert "It is better than each of the 2 others beyond luck of the seed." in made.answer
+    assert (
+        "not statistically distinguishable with 12 seeds (p = 0.21, corrected for 6 comparisons)"
+        in made.answer
+    )
+    assert "It is significantly better than each of the 2 others." in made.answer
 
 
 def test_what_luck_could_have_done_is_called_luck():
     made = built(by_lr({0.1: [0.1, 0.3, 0.5], 1.0: [0.2, 0.4, 0.6]}))
-    assert "can be luck of the seed" in made.answer
+    assert "not statistically distinguishable with 3 seeds" in made.answer
     # U: 6 of the 9 pairs are better; 7.84888 / (6 / 36) = 47.09.
     assert made.table["best_is_better"][1] == pytest.approx(6 / 9)
-    assert "about 48 seeds a group" in made.answer
+    assert "about 48 seeds per group" in made.answer
 
 
 def test_one_seed_a_group_claims_nothing():
     made = built(by_lr({0.1: [0.5], 1.0: [0.1], 3.0: [0.2]}))
-    assert "nothing can be said about luck of the seed" in made.answer
+    assert "With one seed per group no difference can be tested." in made.answer
     assert made.findings.comparisons == []
 
 
@@ -322,8 +341,8 @@ def test_the_answer_on_convergence_has_counts_and_the_logrank_test():
     assert comparison.p == pytest.approx(2 * norm.sf(z))
     assert comparison.seeds_needed == np.ceil(4 * (1.959964 + 0.841621) ** 2 / z**2) == 26
     assert made.answer.endswith(
-        "which can be luck of the seed (log-rank p = 0.27); a difference of this size would take "
-        "about 26 seeds a group to show."
+        ": not statistically distinguishable with 4 seeds (log-rank p = 0.27); about 26 seeds per "
+        "group are needed to detect a difference of this size."
     )
 
 
@@ -444,14 +463,15 @@ def test_long_names_are_shortened_in_figures_alone_and_leave_the_axes_their_room
     made.files(["html"])
     names = [summary.group.name for summary in made.findings.summaries]
     assert len(set(names)) == 12
-    assert min(map(len, names)) > figures.NAME
-    assert [row[1] for row in made._parts.ranking[1:5]] == [n.split()[0][10:] for n in names[:4]]
+    assert min(map(len, names)) > plots.NAME_LENGTH
+    ranking = table_below(made, "Groups, the best first")
+    assert [row[1] for row in ranking.rows[:4]] == [n.split()[0][10:] for n in names[:4]]
     for name in ("loss_curves", "convergence", "distribution", "profiles", "best_of_n"):
         axes = made.figures[name].axes[0]
         assert axes.get_position().width >= 0.5, name
     ticks = [text.get_text() for text in made.figures["distribution"].axes[0].get_yticklabels()]
     assert len(set(ticks)) == 12
-    assert max(map(len, ticks)) == figures.NAME
+    assert max(map(len, ticks)) == plots.NAME_LENGTH
     assert ticks[0].startswith("#1 data.path=/a/")
 
 
@@ -473,7 +493,7 @@ def test_a_report_says_which_pairs_have_no_map(settings, maps, said):
     made = built(grid(settings))
     drawn = [axes for axes in made.figures["heat_maps"].axes if axes.get_title()]
     assert len(drawn) == maps
-    assert made._parts.remarks == ([said] if said else [])
+    assert page.remarks(made) == ([said] if said else [])
     assert ("parallel" in made.figures) == (settings > 2)
 
 
@@ -504,14 +524,14 @@ def lightness(colour):
 
 
 def test_groups_are_told_apart_without_colour():
-    assert len(set(figures.COLOURS)) == len(figures.COLOURS) == figures.LINES
-    assert len(set(figures.DASHES)) == figures.LINES
+    assert len(set(plot_axes.COLORS)) == len(plot_axes.COLORS) == plot_axes.MAX_LINES
+    assert len(set(plot_axes.DASHES)) == plot_axes.MAX_LINES
     # Each stands out on white.
-    assert max(map(lightness, figures.COLOURS)) < 75
+    assert max(map(lightness, plot_axes.COLORS)) < 75
     drawn = built(by_lr({lr: [lr / 9, lr / 8] for lr in range(1, 8)})).figures["profiles"]
     lines = drawn.axes[0].lines
-    assert [line.get_color() for line in lines] == list(figures.COLOURS)
-    assert len({str(line._unscaled_dash_pattern) for line in lines}) == figures.LINES
+    assert [line.get_color() for line in lines] == list(plot_axes.COLORS)
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == plot_axes.MAX_LINES
 
 
 def test_figures_are_printed_with_200_dots_an_inch():
@@ -528,7 +548,7 @@ def test_different_texts_stay_different_when_shortened(texts, most):
     texts = [text for text in texts if not text.startswith("#")]
     texts += [text * 20 for text in texts if text * 20 not in texts]
     texts = list(dict.fromkeys(texts))
-    short = figures.shortened(texts, most)
+    short = plot_axes.shortened(texts, most)
     assert list(short) == texts
     assert len(set(short.values())) == len(texts)
     assert all(len(after) <= most for after in short.values())
@@ -566,7 +586,7 @@ def test_sweeps_are_named_as_they_are_and_in_the_order_asked_for(one, other):
         f"sweep={one}", f"sweep={other}",
     ]  # fmt: skip
     assert "a run of the first sweep does better with probability 0 (0 to 0)" in made.answer
-    first, second, *_ = made._parts.agreed[1]
+    first, second, *_ = table_below(made, "Groups in both sweeps").rows[0]
     assert (first, second) == (f"sweep={one}", f"sweep={other}")
 
 

@@ -24,6 +24,7 @@ from bpexp.config.schema import (
 from bpexp.fields.checks import ConfigError
 from bpexp.render import plots
 from bpexp.studies import definition, verdict
+from bpexp.studies.maps import grid_maps
 from bpexp.training import run_batch
 from bpexp.training.llvm import compiled
 
@@ -304,7 +305,7 @@ def test_the_map_shows_each_point_s_mean():
             definition.Axis("range", ("model.init_high=@",), 0.0, 2.0, 3))  # fmt: skip
     study = replace(made(row("a", None, "unconverged"), measure="unconverged", grid=axes), trials=2)
     runs = np.array([[0, 0, 0, 1, 1, 1, np.nan, 1, 0, 0, np.nan, np.nan]])
-    figure = plots.study_maps(study, runs)
+    figure = plots.study_maps(grid_maps(study, runs))
     (mesh,) = figure.axes[0].collections
     drawn = mesh.get_array().reshape(2, 3)
     np.testing.assert_array_equal(drawn.filled(np.nan), [[0.0, 0.5, 1.0], [1.0, 0.0, np.nan]])

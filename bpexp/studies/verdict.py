@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bpexp.analysis.statistics import Interval, holm, wilson
+from bpexp.render.document import Table
+from bpexp.render.markdown import table as markdown_table
 from bpexp.studies.definition import Published, Row, Study
 from bpexp.studies.measures import MEASURES
 from bpexp.typing import Array
@@ -223,9 +225,8 @@ def markdown(study: Study, judged: Sequence[Verdict]) -> str:
         f"Measured: {'; '.join(MEASURES[name].title for name in study.measures)}. "
         f"Seeds 0 to {study.trials - 1}{' at each point of ' * bool(points)}"
         f"{' by '.join(points)}.", "",
-        f"| {' | '.join(header)} |", f"| {' | '.join('---' for _ in header)} |",
+        markdown_table(Table(header, body)),
     ]  # fmt: skip
-    lines += [f"| {' | '.join(cells)} |" for cells in body]
     if study.changed:
         lines += ["", f"Changed on the command line: {', '.join(study.changed)}."]
     lines += ["", RULES]

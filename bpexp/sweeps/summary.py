@@ -14,6 +14,7 @@ from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.runs import environment
 from bpexp.studies import verdict
 from bpexp.studies.definition import Study
+from bpexp.studies.maps import grid_maps
 from bpexp.studies.measures import MEASURES, Run
 from bpexp.studies.verdict import Verdict
 from bpexp.sweeps.plan import shown
@@ -121,8 +122,14 @@ def _study_files(
     }
     if study.grid:
         measured = np.array([values[0] for values in _measured(study, finished)])
-        files["study.png"] = draw(plots.study_maps, study, measured)()
+        files["study.png"] = draw(plots.study_maps, grid_maps(study, measured))()
     return files
+
+
+def _heat_map(keys: Sequence[str], rows: Sequence[Row]) -> plots.HeatMap:
+    """Final losses by the two settings that vary."""
+    settings = [[shown(row.values[key]) for key in keys] for row in rows]
+    return plots.heat_map(keys, settings, [row.final_loss or 0.0 for row in rows])
 
 
 def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> RunRecord:
@@ -131,7 +138,7 @@ def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> Ru
     metrics = [Metric("runs", float(len(finished.rows)), 0)]
     drawings = {}
     if best:
-        mapped = plots.heat_map(plan.varying, best) if len(plan.varying) == 2 else None
+        mapped = _heat_map(plan.varying, best) if len(plan.varying) == 2 else None
         curves = [(row.name, row.curve) for row in best[:DRAWN]]
         drawings["summary.png"] = draw(plots.summary, curves, mapped)
         if best[0].final_loss is not None and math.isfinite(best[0].final_loss):

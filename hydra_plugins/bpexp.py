@@ -169,5 +169,5 @@ def _jobs(
         raise ConfigError(
             f"+study must be all that is swept, got {len(job_overrides)} combinations."
         )
-    asked = definition.asked(first["study"], job_overrides[0])
-    return asked, definition.jobs(asked, job_overrides[0])
+    asked = definition.from_command_line(first["study"], job_overrides[0])
+    return asked, definition.overrides_of_jobs(asked, job_overrides[0])

@@ -1,4 +1,4 @@
-"""A run's network as others use it: loaded, served, and as ONNX."""
+"""Networks are exported as MLflow models and as ONNX."""
 
 import json
 import os
@@ -17,18 +17,18 @@ from sklearn.datasets import load_iris
 import bpexp
 from bpexp.cli import commands
 from bpexp.export import onnx_file
-from bpexp.export.trained import Trained
+from bpexp.export.trained import TrainedNetwork
 from bpexp.nn import init
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.network import Network
 
-# MLflow warns of type hints of its own when its models are imported.
+# MLflow warns about its own type hints when its model classes are imported.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
 
 
 @pytest.fixture
 def store(a_store, tmp_path, monkeypatch):
-    """An empty folder to work in; returns its store's URI."""
+    """Work in an empty folder; returns the URI of its store."""
     monkeypatch.chdir(tmp_path)
     return f"sqlite:///{tmp_path}/outputs/mlflow.db"
 
@@ -43,13 +43,13 @@ def inputs_of(run):
     return pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{run}/predictions.csv"))
 
 
-def test_the_loaded_model_predicts_what_was_tracked_to_the_last_bit(store, capsys):
+def test_the_loaded_model_gives_bit_identical_predictions(store, capsys):
     table = bpexp.sweep(lr=[0.1, 1], epochs=500)
     run = table.run_id[1]
     api = mlflow.MlflowClient(store)
     before = api.get_run(run)
-    said = exported(capsys, run)
-    assert f"runs:/{run}/model; its predictions equal the 4 tracked to the last bit." in said
+    output = exported(capsys, run)
+    assert f"runs:/{run}/model; its 4 predictions are bit-identical to those of the run." in output
     model = mlflow.pyfunc.load_model(f"runs:/{run}/model")
     tracked = inputs_of(run)
     outputs = model.predict(tracked[["x1", "x2"]])
@@ -74,7 +74,7 @@ def test_a_sweep_exports_its_best_run(store, capsys):
     assert f"runs:/{best}/model" in exported(capsys, parent)
 
 
-def test_a_sweep_with_export_best_ends_with_its_best_runs_model(inside, store):
+def test_export_best_exports_the_best_run_of_a_sweep(inside, store):
     done = inside("-m", "lr=0.1,1,0.01", "epochs=500", "export=best")
     assert (done.returncode, done.stderr) == (0, "")
     api = mlflow.MlflowClient(store)
@@ -82,26 +82,26 @@ def test_a_sweep_with_export_best_ends_with_its_best_runs_model(inside, store):
     (best,) = [run for run in runs if run.data.params.get("lr") == "1.0"]
     assert [run.info.run_id for run in runs if run.outputs.model_outputs] == [best.info.run_id]
     uri = f"runs:/{best.info.run_id}/model"
-    assert f"lr=1: {uri}; its predictions equal the 4 tracked to the last bit." in done.stdout
+    assert f"lr=1: {uri}; its 4 predictions are bit-identical to those of the run." in done.stdout
     tracked = inputs_of(best.info.run_id)
     outputs = mlflow.pyfunc.load_model(uri).predict(tracked[["x1", "x2"]])
     np.testing.assert_array_equal(outputs["y1"], tracked["predicted y1"])
 
 
-def test_where_no_run_is_sound_export_best_says_so(inside, store):
+def test_export_best_reports_that_all_runs_diverged(inside, store):
     done = inside("-m", "model=regressor", "lr=1e200,1e201", "epochs=20", "export=best")
     assert done.returncode == 0
     assert done.stdout.endswith("No run has a network to export.\n")
 
 
-def test_a_sweep_that_is_resumed_still_exports_its_best_run(inside, store):
+def test_a_resumed_sweep_exports_its_best_run(inside, store):
     assert inside("-m", "seed=1,2", "epochs=20", "export=best").returncode == 0
     api = mlflow.MlflowClient(store)
     runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
     (parent,) = [run for run in runs if run.data.tags.get("bpexp.kind") == "sweep"]
     done = inside("resume", parent.info.run_id)
     assert done.returncode == 0, done.stderr
-    assert "/model; its predictions equal the 4 tracked" in done.stdout
+    assert "/model; its 4 predictions are bit-identical" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_a_sweep_that_is_resumed_still_exports_its_best_run(inside, store):
         {"data": "iris", "model": "classifier", "optimizer": "adam", "schedule": "cosine"},
     ],
 )
-def test_stopped_standardised_and_native_runs_take_raw_inputs(store, capsys, settings):
+def test_models_take_inputs_before_standardization(store, capsys, settings):
     (run,) = bpexp.sweep(epochs=300, **settings).run_id
-    assert "model.onnx: checked" in exported(capsys, run, "--onnx")
+    assert "model.onnx: verified" in exported(capsys, run, "--onnx")
     model = mlflow.pyfunc.load_model(f"runs:/{run}/model")
     names = model.metadata.signature.inputs.input_names()
     X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     if "data" in settings:
-        # The training rows as scikit-learn has them, not standardised.
+        # The training rows as scikit-learn loads them, before standardization.
         order = np.random.RandomState(0).permutation(150)
         X = load_iris().data[np.sort(order[38:])]
         assert names == load_iris().feature_names
@@ -131,13 +131,13 @@ def test_stopped_standardised_and_native_runs_take_raw_inputs(store, capsys, set
         np.testing.assert_array_equal(outputs, tracked)
 
 
-def test_served_over_http_format_without_bpexp(store, capsys, tmp_path):
+def test_the_model_can_be_served_without_bpexp(store, capsys, tmp_path):
     (run,) = bpexp.sweep(epochs=200, seed=3).run_id
     exported(capsys, run)
     tracked = inputs_of(run)
     rows = tracked[["x1", "x2"]].to_dict(orient="split", index=False)
     (tmp_path / "in.json").write_text(json.dumps({"dataframe_split": rows}))
-    # A module that cannot be imported stands in bpexp's way: the model carries its own code.
+    # This module shadows bpexp and fails on import: the model must use the code bundled with it.
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "bpexp.py").write_text("raise ImportError('not here')")
     done = subprocess.run(
@@ -151,7 +151,7 @@ def test_served_over_http_format_without_bpexp(store, capsys, tmp_path):
     assert [row["y1"] for row in answer] == tracked["predicted y1"].tolist()
 
 
-def test_no_part_of_a_model_is_a_pickle(store, capsys, tmp_path):
+def test_a_model_contains_no_pickle(store, capsys, tmp_path):
     (run,) = bpexp.sweep(epochs=20).run_id
     exported(capsys, run)
     folder = mlflow.artifacts.download_artifacts(f"runs:/{run}/model", dst_path=str(tmp_path / "m"))
@@ -166,9 +166,9 @@ def test_no_part_of_a_model_is_a_pickle(store, capsys, tmp_path):
     assert [line.partition("==")[0] for line in requirements] == ["mlflow", "numpy", "pandas"]
 
 
-def test_onnx_gives_the_tracked_predictions(store, capsys):
+def test_onnx_gives_the_logged_predictions(store, capsys):
     (run,) = bpexp.sweep(epochs=50, model__activation="softsign", model__bias_input=0.5).run_id
-    assert "model.onnx: checked with onnxruntime." in exported(capsys, run, "--onnx")
+    assert "model.onnx: verified with onnxruntime." in exported(capsys, run, "--onnx")
     path = mlflow.artifacts.download_artifacts(f"runs:/{run}/model.onnx")
     tracked = inputs_of(run)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -178,21 +178,21 @@ def test_onnx_gives_the_tracked_predictions(store, capsys):
 
 @pytest.mark.parametrize("output", [*ACTIVATIONS, "softmax"])
 @pytest.mark.parametrize("hidden", ACTIVATIONS)
-def test_onnx_has_every_activation(hidden, output):
+def test_onnx_supports_every_activation(hidden, output):
     network = Network((2, 4, 3), (hidden, output), bias_input=0.5)
     weights, biases = init.initialise(network.sizes, init.uniform(-2.0, 2.0), 1)
     X = np.random.RandomState(0).randn(7, 2)
-    made = Trained(
+    trained = TrainedNetwork(
         network, "exact", tuple(weights), tuple(biases), X.mean(0), X.std(0),
         ("a", "b"), ("c", "d", "e"), X, None,
     )  # fmt: skip
-    outputs = onnx_file.run(onnx_file.model(made), X)
-    np.testing.assert_allclose(outputs, made.predict(X), rtol=0.0, atol=1e-14)
+    outputs = onnx_file.run(onnx_file.model(trained), X)
+    np.testing.assert_allclose(outputs, trained.predict(X), rtol=0.0, atol=1e-14)
 
 
-def test_mini_batches_say_whose_weights_these_are(store, capsys):
+def test_a_mini_batch_run_is_exported_with_its_final_weights(store, capsys):
     (run,) = bpexp.sweep(epochs=20, batch_size=2).run_id
-    assert "its weights are those after the last mini-batch" in exported(capsys, run)
+    assert "it has the weights after the last mini-batch" in exported(capsys, run)
     path = mlflow.artifacts.download_artifacts(f"runs:/{run}/weights.npz")
     model = mlflow.pyfunc.load_model(f"runs:/{run}/model")
     with np.load(path, allow_pickle=False) as arrays:
@@ -203,48 +203,48 @@ def test_mini_batches_say_whose_weights_these_are(store, capsys):
 
 
 def refused(capsys, run):
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         commands.main(["export", run])
-    assert left.value.code == 2
+    assert exit_info.value.code == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     return error
 
 
-def test_what_cannot_be_exported_is_said_in_one_sentence(store, capsys, tmp_path):
+def test_a_run_without_a_network_is_refused_in_one_line(store, capsys, tmp_path):
     (run,) = bpexp.sweep(model="regressor", lr=1e200, epochs=50).run_id
-    assert "got a run that is diverged." in refused(capsys, run)
+    assert "it is diverged." in refused(capsys, run)
     parent = mlflow.MlflowClient(store).get_run(run).data.tags["mlflow.parentRunId"]
     assert "RUN must be a sweep with a run that finished" in refused(capsys, parent)
     assert "RUN must be the id" in refused(capsys, "nonsense")
 
 
-def test_other_data_than_the_runs_own_are_refused(store, capsys, tmp_path):
+def test_a_run_whose_data_have_changed_is_refused(store, capsys, tmp_path):
     file = tmp_path / "t.csv"
     file.write_text("a,y\n1,0\n2,1\n")
     data = {"name": "file", "path": str(file), "target": "y"}
     (run,) = bpexp.sweep(data=data, epochs=20).run_id
     file.write_text("a,y\n1,0\n3,1\n")
-    assert "data must be what the run was trained on" in refused(capsys, run)
+    assert "The data have changed since this run" in refused(capsys, run)
     assert mlflow.MlflowClient(store).get_run(run).outputs.model_outputs == []
 
 
-def test_a_wide_native_network_is_exported_as_it_was_tracked(store, inside, capsys):
-    # With another number of BLAS threads the bits part, and further with each epoch.
+def test_a_wide_native_network_gives_the_logged_predictions(store, inside, capsys):
+    # Another number of BLAS threads would change the rounding, and the error grows per epoch.
     done = inside(
         "-m", "data=digits", "hidden=64", "numerics=native", "epochs=300", "seed=1,2", "export=best"
     )
     assert done.returncode == 0, done.stderr
-    assert "its predictions equal the 1348 tracked within 1e-9." in done.stdout
+    assert "its 1348 predictions equal those of the run within 1e-9." in done.stdout
 
 
-def test_where_the_export_fails_the_table_of_results_is_there(store, inside, tmp_path):
+def test_the_table_of_results_is_written_even_if_the_export_fails(store, inside, tmp_path):
     assert inside("-m", "lr=0.1,1", "epochs=5").returncode == 0
-    # The experiment goes on naming the folder of artifacts that it was made with.
+    # The experiment in the copy refers to the artifact folder of the original.
     copied = tmp_path / "copied"
     shutil.copytree(tmp_path / "outputs", copied / "outputs")
     done = inside("-m", "lr=0.2,2", "epochs=5", "export=best", f"tracking.uri=sqlite:///{copied}/outputs/mlflow.db",
                   f"hydra.sweep.dir={tmp_path}/kept")  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.startswith("bpexp: RUN must keep its artifacts beside its store")
+    assert done.stderr.startswith("bpexp: The artifacts of the run are in ")
     assert pd.read_csv(tmp_path / "kept" / "results.csv").lr.tolist() == [0.2, 2.0]

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import colormaps
 from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import norm
@@ -160,12 +161,9 @@ def test_the_best_median_is_first_and_the_answer_has_its_numbers():
     assert table["p"][1] == pytest.approx(2 / 252)
     assert table["seeds_needed"][1] == 6
     assert table["best_minus_this"][1] == pytest.approx(-0.4)
-    assert made.question == "Over 5 seeds on xor: which lr (0.1, 1) ends with the lowest loss?"
-    assert made.answer.startswith("lr=1 ends with the lowest loss: median final loss 0.3 (0.1 to")
-    assert (
-        "a statistically significant difference (p = 0.0079); about 6 seeds per group"
-        in made.answer
-    )
+    assert made.question == "Over 5 seeds on xor: which lr (0.1, 1) has the lowest final loss?"
+    assert made.answer.startswith("lr=1 has the lowest final loss: median final loss 0.3 (0.1 to")
+    assert "a statistically significant difference (p = 0.0079); about 6 seeds per" in made.answer
 
 
 def resampled(values, statistic):
@@ -204,7 +202,7 @@ def test_a_diverged_run_counts_as_accuracy_0():
     assert table["accuracy_median"].to_dict() == {"1": 0.75, "0.1": 0.5}
 
 
-def test_level_groups_share_a_rank_and_none_is_called_the_best():
+def test_equal_groups_share_a_rank():
     frame = by_lr({lr: [0.1, 0.2, 0.3, 0.4] for lr in (1, 2, 3, 4)})
     frame["accuracy"] = [1, 1, 1, 0.5] + [1] * 8 + [0.5] * 4
     made = built(frame, measure="accuracy")
@@ -216,7 +214,7 @@ def test_level_groups_share_a_rank_and_none_is_called_the_best():
     )
 
 
-def test_groups_that_mostly_diverged_are_told_apart_by_how_many_did():
+def test_groups_that_mostly_diverged_are_ranked_by_the_number_of_diverged_runs():
     worst = [("diverged", 10)] * 6 + [("completed", 10)] * 4
     frame = by_lr({1: [0.1] * 10, 2: [0.1] * 10})
     frame["outcome"] = ["diverged"] * 10 + [end for end, _ in worst]
@@ -224,7 +222,7 @@ def test_groups_that_mostly_diverged_are_told_apart_by_how_many_did():
     assert made.table["lr"].tolist() == ["2", "1"]
     assert made.table["rank"].tolist() == [1, 2]
     assert made.answer.startswith(
-        "lr=2 ends with the lowest loss: 6 of 10 runs diverged; the next, lr=1: 10 of 10 runs"
+        "lr=2 has the lowest final loss: 6 of 10 runs diverged; the next, lr=1: 10 of 10 runs"
     )
 
 
@@ -243,7 +241,7 @@ def test_p_values_and_seeds_needed_are_those_of_all_comparisons():
     assert "It is significantly better than each of the 2 others." in made.answer
 
 
-def test_what_luck_could_have_done_is_called_luck():
+def test_a_difference_that_is_not_significant_is_reported_as_such():
     made = built(by_lr({0.1: [0.1, 0.3, 0.5], 1.0: [0.2, 0.4, 0.6]}))
     assert "not statistically distinguishable with 3 seeds" in made.answer
     # U: 6 of the 9 pairs are better; 7.84888 / (6 / 36) = 47.09.
@@ -251,7 +249,7 @@ def test_what_luck_could_have_done_is_called_luck():
     assert "about 48 seeds per group" in made.answer
 
 
-def test_one_seed_a_group_claims_nothing():
+def test_nothing_is_tested_with_one_seed_per_group():
     made = built(by_lr({0.1: [0.5], 1.0: [0.1], 3.0: [0.2]}))
     assert "With one seed per group no difference can be tested." in made.answer
     assert made.findings.comparisons == []
@@ -392,7 +390,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_page_holds_everything_and_believes_nothing():
+def test_the_html_page_is_self_contained_and_escapes_names():
     frame = by_lr({"<script>alert(1)</script>": [0.1, 0.2], "b & c": [0.3, 0.4]})
     made = built(frame)
     text = made.files(["html"])["report.html"].decode()
@@ -419,27 +417,27 @@ def answering(table):
 def test_of_several_outputs_targets_and_predictions_are_lists():
     table = b"x,a,b,predicted a,predicted b\n" + b"0.5,0.0,1.0,0.25,0.75\n" * 300
     made = answering(table).predictions
-    assert made["place"].value_counts().to_dict() == {"best": 200, "worst": 200}
+    assert made["rank"].value_counts().to_dict() == {"best": 200, "worst": 200}
     assert made.iloc[201].drop("run").to_dict() == {
-        "place": "worst", "seed": 1, "sample": 1, "inputs": [0.5], "target": [0.0, 1.0],
+        "rank": "worst", "seed": 1, "sample": 1, "inputs": [0.5], "target": [0.0, 1.0],
         "prediction": [0.25, 0.75],
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("table", [b"", b"x,y\n1,2\n", b"x,y,predicted y\n1,2,z\n", b"\xff"])
 def test_broken_predictions_are_one_sentence(table):
-    with pytest.raises(ConfigError, match=r"^predictions.csv of run 00000000 must hold numbers, "):
+    with pytest.raises(ConfigError, match=r"^predictions.csv of run 00000000 is damaged: "):
         answering(table)
 
 
-def test_the_same_runs_in_any_order_give_the_same_bytes():
+def test_the_order_of_the_rows_does_not_change_the_files():
     frame = by_lr({0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]})
     first = built(frame).files(report.FORMATS)
     again = built(frame.sample(frac=1.0, random_state=1)).files(report.FORMATS)
     assert first == again
 
 
-def test_many_groups_are_drawn_in_part_and_listed_in_full():
+def test_of_many_groups_some_are_drawn_and_100_are_listed():
     frame = by_lr({lr: [lr / 1000, lr / 999] for lr in range(1, 151)})
     made = built(frame)
     assert len(made.table) == 150
@@ -448,7 +446,7 @@ def test_many_groups_are_drawn_in_part_and_listed_in_full():
     assert [text.get_text() for text in legend.get_texts()][-1] == "lr=150"
 
 
-def test_long_names_are_shortened_in_figures_alone_and_leave_the_axes_their_room():
+def test_long_group_names_are_shortened_in_plots_only():
     files = [f"/a/long/folder/of/tables/{part}/with/a/long/name.csv" for part in "abc"]
     some = [
         {"data.path": path, "optimizer.name": name, "optimizer.eta_plus": grow, "lr": 0.1 * grow}
@@ -459,7 +457,7 @@ def test_long_names_are_shortened_in_figures_alone_and_leave_the_axes_their_room
     frame = rows([(s, seed, "converged", 0.1 + s["lr"] + seed / 9, 50)
                   for s in some for seed in range(3)])  # fmt: skip
     made = built(frame)
-    # Warnings are errors: the layout must not give up.
+    # Warnings are errors, also the one of a layout that does not fit.
     made.files(["html"])
     names = [summary.group.name for summary in made.findings.summaries]
     assert len(set(names)) == 12
@@ -484,27 +482,27 @@ def grid(settings):
 
 
 @pytest.mark.parametrize(
-    ("settings", "maps", "said"),
+    ("settings", "maps", "note"),
     [(2, 1, None), (3, 3, None), (4, 6, None),
      (5, 6, "6 of 10 pairs of settings have a heat map; the parallel coordinates show all "
             "settings.")],
 )  # fmt: skip
-def test_a_report_says_which_pairs_have_no_map(settings, maps, said):
+def test_a_note_states_how_many_heat_maps_are_left_out(settings, maps, note):
     made = built(grid(settings))
     drawn = [axes for axes in made.figures["heat_maps"].axes if axes.get_title()]
     assert len(drawn) == maps
-    assert page.remarks(made) == ([said] if said else [])
+    assert page.remarks(made) == ([note] if note else [])
     assert ("parallel" in made.figures) == (settings > 2)
 
 
-def test_parallel_coordinates_are_a_line_a_group_in_the_colour_of_its_median():
+def test_parallel_coordinates_have_a_line_per_group_colored_by_its_median():
     made = built(grid(3))
     axes, bar = made.figures["parallel"].axes
     (lines,) = axes.collections
     assert len(lines.get_segments()) == 8
     names = list(made.findings.grouped.varying)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == names
-    # Drawn from the worst group to the best, each within 0.02 of the heights of its settings.
+    # Lines are drawn from the worst group to the best and shifted by at most 0.02.
     ranked = made.findings.summaries[::-1]
     for line, summary in zip(lines.get_segments(), ranked, strict=True):
         heights = [float(value == "2") for value in summary.group.settings.values()]
@@ -516,17 +514,37 @@ def test_parallel_coordinates_are_a_line_a_group_in_the_colour_of_its_median():
     assert bar.get_ylabel() == "final loss"
 
 
-def lightness(colour):
+def test_a_plot_is_added_to_page_files_and_figures_by_one_record(monkeypatch):
+    def draw(data):
+        figure = Figure()
+        figure.subplots().plot([summary.runs for summary in data.findings.summaries])
+        return figure
+
+    added = plots.Plot("runs", "Number of runs.", draw, note=lambda data: "A note on the plot.")
+    absent = plots.Plot("absent", "Nothing to show.", lambda data: None)
+    monkeypatch.setattr(plots, "PLOTS", [*plots.PLOTS, added, absent])
+    made = built(by_lr({0.1: [0.1, 0.2], 1.0: [0.3, 0.4]}))
+    assert list(made.figures)[-1] == "runs"
+    files = made.files(["md", "html"])
+    assert files["figures/runs.png"].startswith(PNG)
+    assert "figures/absent.png" not in files
+    text = files["report.md"].decode()
+    assert "![Number of runs.](figures/runs.png)" in text
+    assert "A note on the plot." in text
+    assert '<figure id="runs">' in files["report.html"].decode()
+
+
+def lightness(color):
     """L* of CIE 1976, from 0 (black) to 100."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
     luminance = np.dot([0.2126, 0.7152, 0.0722], linear)
     return 116 * np.cbrt(luminance) - 16 if luminance > 0.008856 else 903.3 * luminance
 
 
-def test_groups_are_told_apart_without_colour():
+def test_line_styles_can_be_distinguished_without_color():
     assert len(set(plot_axes.COLORS)) == len(plot_axes.COLORS) == plot_axes.MAX_LINES
     assert len(set(plot_axes.DASHES)) == plot_axes.MAX_LINES
-    # Each stands out on white.
+    # Each color has contrast on white.
     assert max(map(lightness, plot_axes.COLORS)) < 75
     drawn = built(by_lr({lr: [lr / 9, lr / 8] for lr in range(1, 8)})).figures["profiles"]
     lines = drawn.axes[0].lines
@@ -534,7 +552,7 @@ def test_groups_are_told_apart_without_colour():
     assert len({str(line._unscaled_dash_pattern) for line in lines}) == plot_axes.MAX_LINES
 
 
-def test_figures_are_printed_with_200_dots_an_inch():
+def test_plots_are_png_files_with_200_dots_per_inch():
     made = built(by_lr({0.1: [0.1, 0.2]}))
     for name, figure in made.figures.items():
         with Image.open(io.BytesIO(made.files([])[f"figures/{name}.png"])) as image:
@@ -544,7 +562,7 @@ def test_figures_are_printed_with_200_dots_an_inch():
 
 @given(st.lists(st.text(), unique=True, max_size=30), st.integers(12, 40))
 def test_different_texts_stay_different_when_shortened(texts, most):
-    # Names of groups and values of settings begin with no number sign.
+    # Group names and setting values never start with "#".
     texts = [text for text in texts if not text.startswith("#")]
     texts += [text * 20 for text in texts if text * 20 not in texts]
     texts = list(dict.fromkeys(texts))
@@ -563,8 +581,8 @@ def test_two_sweeps_of_the_same_runs_agree():
     losses = {0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]}
     made = built(two(losses, losses))
     assert made.answer == (
-        "The sweeps agree: they hold the same runs. Of 6 runs with the same settings and seed 6 "
-        "are equal in loss and epochs to the last bit."
+        "The sweeps agree: they contain the same runs. Of 6 runs with the same setting and seed, 6 "
+        "have bit-identical losses and the same number of epochs."
     )
 
 
@@ -572,8 +590,8 @@ def test_two_sweeps_that_differ_say_where():
     low, high = np.arange(20) / 100, 1 + np.arange(20) / 100
     made = built(two({0.1: low, 1.0: low}, {0.1: low + 0.001, 1.0: high}))
     assert made.answer.startswith("The sweeps do not agree: 1 of 2 shared groups differ; the")
-    assert "in lr=1, where a run of the first sweep does better with probability 1" in made.answer
-    assert "Of 40 runs with the same settings and seed 0 are equal" in made.answer
+    assert "for lr=1, where a run of the first sweep is better with probability 1" in made.answer
+    assert "Of 40 runs with the same setting and seed, 0 have bit-identical" in made.answer
 
 
 @pytest.mark.parametrize(("one", "other"), [("273484e9", "00012345"), ("00012345", "273484e9")])
@@ -585,7 +603,7 @@ def test_sweeps_are_named_as_they_are_and_in_the_order_asked_for(one, other):
     assert [group.name for group in made.findings.grouped.groups] == [
         f"sweep={one}", f"sweep={other}",
     ]  # fmt: skip
-    assert "a run of the first sweep does better with probability 0 (0 to 0)" in made.answer
+    assert "a run of the first sweep is better with probability 0 (0 to 0)" in made.answer
     first, second, *_ = table_below(made, "Groups in both sweeps").rows[0]
     assert (first, second) == (f"sweep={one}", f"sweep={other}")
 
@@ -598,7 +616,7 @@ def test_sweeps_are_named_as_they_are_and_in_the_order_asked_for(one, other):
      ((250, 200, np.inf), "250 (200 to ∞)"), ((np.inf,) * 3, "∞"), ((3, np.nan, np.nan), "3"),
      ((0.0, -0.1, 0.1), "0 (-0.1 to 0.1)")],
 )  # fmt: skip
-def test_an_interval_has_the_digits_that_tell_its_ends_apart(value, said):
+def test_an_interval_has_enough_digits_to_distinguish_its_ends(value, said):
     assert words.interval(Interval(*value)) == said
 
 
@@ -621,14 +639,14 @@ def test_a_band_is_the_median_run_and_from_the_5th_to_the_95th_percentile():
     assert axes.lines[0].get_ydata().tolist() == band.median.tolist()
 
 
-def test_a_convergence_curve_climbs_where_runs_converged():
+def test_the_convergence_curve_rises_at_the_epochs_of_convergence():
     made = built(converging({1: 100}, {1: [10, 20, 20, None]}))
     (line,) = made.figures["convergence"].axes[0].lines
     steps = dict(zip(line.get_xdata().tolist(), line.get_ydata().tolist(), strict=True))
     assert [steps[x] for x in (10, 20, 100)] == pytest.approx([0.25, 0.75, 0.75])
 
 
-def test_the_distribution_shows_each_run_its_middle_half_and_how_many_diverged():
+def test_the_distribution_shows_runs_quartiles_and_the_number_of_diverged_runs():
     frame = by_lr({0.1: [0.1, 0.2, 0.3, 0.4, 0.5], 1.0: [0.6, 0.7, 0.8, 0.9, 1e300]})
     frame.loc[9, "outcome"] = "diverged"
     axes = built(frame).figures["distribution"].axes[0]
@@ -640,7 +658,7 @@ def test_the_distribution_shows_each_run_its_middle_half_and_how_many_diverged()
     assert [text.get_text() for text in axes.texts] == ["1 diverged"]
 
 
-def test_a_heat_map_holds_the_median_of_all_runs_of_two_settings():
+def test_a_heat_map_shows_the_median_of_all_runs_with_two_settings():
     frame = grid(3)
     maps = [axes for axes in built(frame).figures["heat_maps"].axes if axes.get_title()]
     assert len(maps) == 3
@@ -654,14 +672,14 @@ def test_a_heat_map_holds_the_median_of_all_runs_of_two_settings():
         )
 
 
-def test_loss_curves_have_epochs_as_a_person_writes_them():
+def test_log_axes_are_labeled_with_plain_numbers():
     axes = built(by_lr({0.1: [0.1, 0.2]})).figures["loss_curves"].axes[0]
     assert [axes.xaxis.get_major_formatter()(x) for x in (1, 10, 1000)] == ["1", "10", "1000"]
 
 
 def test_two_sweeps_without_a_common_setting_say_so():
     made = built(two({0.1: [0.1]}, {1.0: [0.1]}))
-    assert made.answer == "The sweeps share no configuration: they differ in lr (0.1, 1)."
+    assert made.answer == "The sweeps share no setting: they differ in lr (0.1, 1)."
 
 
 def test_first_and_second_are_the_sweeps_as_typed(a_store, inside):
@@ -742,9 +760,9 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", run.info.experiment_id)
     answered = mlflow.load_table("predictions.json", [run.info.run_id], ["run_id"])
     assert list(answered.columns) == [
-        "place", "run", "seed", "sample", "inputs", "target", "prediction", "run_id",
+        "rank", "run", "seed", "sample", "inputs", "target", "prediction", "run_id",
     ]  # fmt: skip
-    assert answered["place"].tolist() == [p for p in ("best", "median", "worst") for _ in range(4)]
+    assert answered["rank"].tolist() == [p for p in ("best", "median", "worst") for _ in range(4)]
     assert answered["inputs"].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]] * 3
     assert answered["target"].tolist() == [0, 1, 1, 0] * 3
     written = json.loads((tmp_path / logged / "predictions.json").read_text())
@@ -782,7 +800,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     assert [surface.title.split()[0] for surface in made.surfaces] == ["best", "median", "worst"]
     for surface in made.surfaces:
         at = RegularGridInterpolator((surface.y, surface.x), surface.Z)
-        answers = made.predictions[made.predictions["place"] == surface.title.split()[0]]
+        answers = made.predictions[made.predictions["rank"] == surface.title.split()[0]]
         points = [(x2, x1) for x1, x2 in answers["inputs"]]
         assert at(points) == pytest.approx(answers["prediction"].to_numpy(float), abs=0.03)
     page = Page((folder / "report.html").read_text())
@@ -804,7 +822,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
         (["--format", "pdf"], "--format must be of html, md, csv, json, got 'pdf'."),
         (["--measure", "x"], "--measure must be one of final_loss, accuracy for these runs"),
         (["--experiment", "x"], "--experiment must be an experiment of this store, got 'x'."),
-        (["seed=1"], "SWEEP must be a sweep's parent run, got the run 'seed=1'."),
+        (["seed=1"], "'seed=1' is a single run; give the id of a sweep's parent run."),
         (["--seed", "-1"], "--seed must be a whole number of at least 0, got -1."),
     ],
 )

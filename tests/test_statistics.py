@@ -1,4 +1,4 @@
-"""Statistics over seeds, against worked values and against rliable's definitions."""
+"""The statistics agree with published examples and with the definitions of rliable."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from bpexp.analysis import statistics, survival
-from bpexp.analysis.survival import Times
+from bpexp.analysis.survival import ConvergenceTimes
 
-# Ten runs of X and eight of Y on three tasks. rliable 1.2.0 on these: aggregate_iqm
+# Ten runs of X and eight of Y on three tasks. rliable 1.2.0 returns for these: aggregate_iqm
 # 0.528125 and 0.7875; probability_of_improvement of -X over -Y 0.78125, 0.83125, 0.49375 by
 # task; run_score_deviation(-X, -tau) 1/15, 1/6, 1/2, 2/3 at the thresholds below.
 X = np.array([
@@ -25,21 +25,21 @@ Y = np.array([
 scores = st.lists(st.floats(-1e6, 1e6) | st.just(np.inf), min_size=1, max_size=12).map(np.array)
 
 
-def test_interquartile_mean_is_rliables():
+def test_interquartile_mean_equals_that_of_rliable():
     assert statistics.interquartile_mean(X) == pytest.approx(0.528125, abs=1e-12)
     assert statistics.interquartile_mean(Y) == pytest.approx(0.7875, abs=1e-12)
-    # By hand: of 30 values 7 are cut at each end.
+    # A quarter of 30 values, rounded down, is 7 at each end.
     assert statistics.interquartile_mean(X) == pytest.approx(np.sort(X.ravel())[7:-7].mean())
 
 
-def test_probability_of_improvement_is_rliables():
+def test_probability_of_improvement_equals_that_of_rliable():
     found = [statistics.probability_of_improvement(X[:, t], Y[:, t]) for t in range(3)]
     assert found == pytest.approx([0.78125, 0.83125, 0.49375], abs=1e-12)
     assert statistics.probability_of_improvement(X[:, 0], X[:, 0]) == 0.5
 
 
-def test_performance_profile_is_rliables_but_for_equality():
-    # rliable counts scores above a threshold; here one equal to it has reached it.
+def test_performance_profile_equals_that_of_rliable_except_for_ties():
+    # rliable counts scores above a threshold; here a score equal to it counts, too.
     thresholds = np.array([0.1, 0.25, 0.5, 0.75])
     equal = [(t == X).mean() for t in thresholds]
     rliable = np.array([1 / 15, 1 / 6, 1 / 2, 2 / 3])
@@ -47,13 +47,13 @@ def test_performance_profile_is_rliables_but_for_equality():
 
 
 @given(scores, scores)
-def test_probability_of_improvement_counts_pairs_with_ties_half(a, b):
+def test_probability_of_improvement_counts_ties_as_one_half(a, b):
     pairs = [(x < y) + 0.5 * (x == y) for x in a for y in b]
     assert statistics.probability_of_improvement(a, b) == pytest.approx(np.mean(pairs))
 
 
-def test_improvement_interval_agrees_with_drawing_the_runs_themselves():
-    found = statistics.improvement(X[:, 0], Y[:, 0], seed=0)
+def test_improvement_interval_agrees_with_resampling_the_runs():
+    found = statistics.improvement_interval(X[:, 0], Y[:, 0], seed=0)
     rng = np.random.default_rng(99)
     drawn = [
         np.less.outer(rng.choice(X[:, 0], 10), rng.choice(Y[:, 0], 8)).mean()
@@ -64,7 +64,7 @@ def test_improvement_interval_agrees_with_drawing_the_runs_themselves():
     assert (found.low, found.high) == pytest.approx(ends, abs=0.03)
 
 
-def test_wilson_gives_the_published_intervals():
+def test_wilson_interval_equals_published_values():
     # Newcombe (1998), Statistics in Medicine 17:857, table I, method 3.
     assert statistics.wilson(81, 263) == pytest.approx((81 / 263, 0.2553, 0.3662), abs=5e-5)
     assert statistics.wilson(15, 148) == pytest.approx((15 / 148, 0.0624, 0.1605), abs=5e-5)
@@ -72,16 +72,16 @@ def test_wilson_gives_the_published_intervals():
     assert statistics.wilson(1, 29) == pytest.approx((1 / 29, 0.0061, 0.1718), abs=5e-5)
 
 
-def test_holm_steps_down():
-    # 3 * 0.01, then 2 * 0.02, then 1 * 0.04 held at the one before it.
+def test_holm_adjusts_p_values_step_by_step():
+    # 3 * 0.01, then 2 * 0.02, then 1 * 0.04, not less than the one before.
     assert statistics.holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
     assert statistics.holm([0.5, 0.9]) == [1.0, 1.0]
-    assert statistics.holm([0.01, 0.02], family=10) == pytest.approx([0.1, 0.18])
+    assert statistics.holm([0.01, 0.02], n_hypotheses=10) == pytest.approx([0.1, 0.18])
     assert statistics.holm([]) == []
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_lies_between_the_raw_and_bonferronis_values(p):
+def test_holm_lies_between_the_raw_and_the_bonferroni_values(p):
     for raw, adjusted in zip(p, statistics.holm(p), strict=True):
         assert raw <= adjusted <= min(1.0, raw * len(p)) + 1e-12
 
@@ -94,15 +94,15 @@ def test_seeds_needed_follows_noether():
     assert statistics.seeds_needed(0.5) == np.inf
 
 
-def test_seeds_needed_for_the_smallest_of_many_p_values():
-    # Of 66 comparisons Holm asks for p < 0.05 / 66 first: (3.364640 + 0.841621)^2 = 17.692632.
-    assert statistics.seeds_needed(0.7, family=66) == 74  # 17.692632 / 0.24 = 73.7
+def test_seeds_needed_account_for_the_number_of_comparisons():
+    # The first of 66 Holm steps has the level 0.05 / 66: (3.364640 + 0.841621)^2 = 17.692632.
+    assert statistics.seeds_needed(0.7, n_comparisons=66) == 74  # 17.692632 / 0.24 = 73.7
     # Noether (1987) for power 0.8 at the two-sided level 0.01: (2.575829 + 0.841621)^2 / 0.24.
-    assert statistics.seeds_needed(0.7, family=5) == 49  # 11.678964 / 0.24 = 48.7
+    assert statistics.seeds_needed(0.7, n_comparisons=5) == 49  # 11.678964 / 0.24 = 48.7
 
 
-def test_seeds_needed_give_the_power_they_promise():
-    # Two normal groups a shift d apart: P = Phi(d / sqrt 2).
+def test_seeds_needed_give_a_power_of_80_percent():
+    # For two normal groups with means a distance d apart, P = Phi(d / sqrt 2).
     shift = 1.0
     n = int(statistics.seeds_needed(float(norm.cdf(shift / np.sqrt(2)))))
     rng = np.random.default_rng(1)
@@ -121,13 +121,13 @@ def test_expected_best_of_two_is_the_mean_over_all_pairs():
     assert found == pytest.approx([values.mean(), pairs, triples, 0.1])
 
 
-def test_expected_best_counts_a_diverged_run_as_the_worst_seen():
+def test_expected_best_replaces_infinity_by_the_worst_finite_score():
     found = statistics.expected_best(np.array([1.0, np.inf, 3.0]), [1])
     assert found == pytest.approx([7 / 3])
     assert statistics.expected_best(np.array([np.inf]), [1, 2]).tolist() == [np.inf, np.inf]
 
 
-def test_bootstrap_mean_interval_is_the_normal_one_for_many_runs():
+def test_bootstrap_interval_of_the_mean_approaches_the_normal_interval():
     sample = np.random.default_rng(3).normal(5.0, 2.0, 4000)
     found = statistics.bootstrap(sample, np.mean, seed=0)
     half = 1.959964 * sample.std() / np.sqrt(4000)
@@ -136,7 +136,7 @@ def test_bootstrap_mean_interval_is_the_normal_one_for_many_runs():
     assert found.high == pytest.approx(sample.mean() + half, abs=0.15 * half)
 
 
-def test_the_same_seed_draws_the_same_interval():
+def test_the_same_seed_gives_the_same_interval():
     first, again, other = (
         statistics.bootstrap(X[:, 0], statistics.interquartile_mean, seed) for seed in (4, 4, 5)
     )
@@ -144,7 +144,7 @@ def test_the_same_seed_draws_the_same_interval():
     assert first != other
 
 
-def test_a_diverged_run_makes_means_infinite_and_medians_not():
+def test_a_diverged_run_makes_the_mean_infinite_but_not_the_median():
     sample = np.array([1.0, 2.0, np.inf, 3.0, 4.0])
     assert statistics.bootstrap(sample, np.mean, seed=0).estimate == np.inf
     median = statistics.bootstrap(sample, np.median, seed=0)
@@ -157,10 +157,10 @@ def test_one_run_has_an_estimate_and_no_interval():
     found = statistics.bootstrap(np.array([2.0]), np.median, seed=0)
     assert found.estimate == 2.0
     assert np.isnan([found.low, found.high]).all()
-    assert np.isnan(statistics.improvement(np.array([1.0]), X[:, 0], 0).low)
+    assert np.isnan(statistics.improvement_interval(np.array([1.0]), X[:, 0], 0).low)
 
 
-def test_difference_is_between_the_groups_in_order():
+def test_difference_is_the_first_group_minus_the_second():
     found = statistics.difference(X[:, 0], Y[:, 0], np.median, seed=0)
     assert found.estimate == pytest.approx(0.75 - 0.9)
     assert found.low < found.estimate < found.high
@@ -174,15 +174,15 @@ PLACEBO = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23
 
 
 def remissions():
-    treated = Times(
+    treated = ConvergenceTimes(
         np.array(TREATED + STILL_WELL, dtype=float),
         np.arange(21) < len(TREATED),
     )
-    return treated, Times(np.array(PLACEBO, dtype=float), np.ones(21, dtype=bool))
+    return treated, ConvergenceTimes(np.array(PLACEBO, dtype=float), np.ones(21, dtype=bool))
 
 
-def test_kaplan_meier_gives_the_textbook_remission_times():
-    treated, placebo = (survival.converged_by(times) for times in remissions())
+def test_kaplan_meier_equals_the_textbook_example():
+    treated, placebo = (survival.kaplan_meier(times) for times in remissions())
     at = dict(zip(treated.epochs.tolist(), treated.share.tolist(), strict=True))
     assert at[6] == pytest.approx(1 - 0.857, abs=5e-4)
     assert at[10] == pytest.approx(1 - 0.753, abs=5e-4)
@@ -191,43 +191,43 @@ def test_kaplan_meier_gives_the_textbook_remission_times():
     assert survival.median(placebo)[0] == 8.0
 
 
-def test_logrank_gives_the_textbook_p_value():
+def test_logrank_equals_the_textbook_example():
     treated, placebo = remissions()
     z, p = survival.logrank(treated, placebo)
     assert z**2 == pytest.approx(16.79, abs=5e-3)
     assert p == pytest.approx(4.17e-5, rel=0.01)
 
 
-def test_seeds_needed_of_the_logrank_test_follow_schoenfeld():
-    # Of the 42 children 30 relapsed; the log hazard ratio that z implies is 2 z / sqrt(30).
+def test_seeds_needed_for_the_logrank_test_follow_schoenfeld():
+    # 30 of 42 children relapsed; z implies the log hazard ratio 2 z / sqrt(30).
     log_ratio = 2 * np.sqrt(16.793 / 30)
     relapses = 4 * (1.959964 + 0.841621) ** 2 / log_ratio**2
     needed = relapses / (30 / 42) / 2  # 9.8
     assert survival.seeds_needed(*remissions()) == np.ceil(needed) == 10
 
 
-def test_seeds_needed_of_the_logrank_test_give_the_power_they_promise():
+def test_seeds_needed_for_the_logrank_test_give_a_power_of_80_percent():
     rng = np.random.default_rng(2)
 
     def drawn(n, mean):
         epochs = rng.exponential(mean, n)
-        return Times(np.minimum(epochs, 1.0), epochs < 1.0)
+        return ConvergenceTimes(np.minimum(epochs, 1.0), epochs < 1.0)
 
     n = int(survival.seeds_needed(drawn(20_000, 1.0), drawn(20_000, 2.0)))
     found = [survival.logrank(drawn(n, 1.0), drawn(n, 2.0))[1] < 0.05 for _ in range(400)]
     assert np.mean(found) == pytest.approx(0.8, abs=0.06)
 
 
-def test_groups_that_never_converge_do_not_differ():
-    never = Times(np.full(5, 100.0), np.zeros(5, dtype=bool))
+def test_groups_without_converged_runs_do_not_differ():
+    never = ConvergenceTimes(np.full(5, 100.0), np.zeros(5, dtype=bool))
     assert survival.logrank(never, never) == (0.0, 1.0)
     assert survival.seeds_needed(never, never) == np.inf
-    assert survival.median(survival.converged_by(never)).estimate == np.inf
+    assert survival.median(survival.kaplan_meier(never)).estimate == np.inf
 
 
-def test_restricted_mean_without_censoring_is_the_mean():
+def test_restricted_mean_without_censoring_equals_the_mean():
     epochs = np.array([3.0, 8.0, 10.0, 40.0])
-    curve = survival.converged_by(Times(epochs, np.ones(4, dtype=bool)))
+    curve = survival.kaplan_meier(ConvergenceTimes(epochs, np.ones(4, dtype=bool)))
     assert survival.restricted_mean(curve, 40.0) == pytest.approx((epochs.mean(), epochs.std()))
     cut = np.minimum(epochs, 9.0)
     assert survival.restricted_mean(curve, 9.0) == pytest.approx((cut.mean(), cut.std()))

@@ -53,7 +53,7 @@ def test_weights_of_another_network_are_not_exported():
     np.savez(out, W1=np.zeros((3, 2)), b1=np.zeros((1, 2)))
     network = Network((2, 2, 1), ("sigmoid", "sigmoid"))
     stored = artifact_files.arrays(out.getvalue(), "weights.npz")
-    with pytest.raises(ConfigError, match="must hold the run's layers, got W1, b1"):
+    with pytest.raises(ConfigError, match="does not have the layers of the run's network: W1, b1"):
         trained._layers(stored, network)
 
 
@@ -65,7 +65,7 @@ def test_nothing_is_written_outside_the_store(sweep, inside, tmp_path):
     assert "Not logged to the sweep, which keeps its files in" in done.stdout
     refused = inside("export", sweep)
     assert refused.returncode == 2
-    assert "RUN must keep its artifacts beside its store" in refused.stderr
+    assert "outside the folder of the store" in refused.stderr
     assert not outside.exists()
 
 

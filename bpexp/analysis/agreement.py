@@ -1,4 +1,4 @@
-"""Do two sweeps agree on the configurations that both of them ran?"""
+"""Compare two sweeps on the settings that both contain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,82 +16,111 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """Groups that both sweeps have, compared.
+    """The comparison of two sweeps.
 
-    Of ``twice`` runs with the same settings and seed ``same`` are equal in both; these are
-    the same draws and are left out of the comparisons. ``shared``: groups of both, ``alone``:
-    runs that are not equal to one of the other sweep, ``apart``: the settings in which the
-    sweeps differ.
+    Runs with the same setting and seed that have equal results are not independent samples,
+    so the comparisons leave them out.
+
+    Attributes:
+        comparisons: One for each shared group, first sweep against second.
+        shared_groups: Number of groups that both sweeps contain.
+        shared_runs: Number of pairs of runs with the same setting and seed.
+        identical_runs: Number of those pairs with identical results.
+        differing_runs: Number of runs in shared groups without an identical run in the other sweep.
+        differing_keys: The keys, with their values, in which the sweeps differ.
     """
 
     comparisons: Sequence[Comparison]
-    shared: int
-    same: int
-    twice: int
-    alone: int
-    apart: Sequence[str]
+    shared_groups: int
+    shared_runs: int
+    identical_runs: int
+    differing_runs: int
+    differing_keys: Sequence[str]
 
     @property
     def sentence(self) -> str:
-        """The answer, with the largest difference found."""
-        if not self.shared:
-            return f"The sweeps share no configuration: they differ in {listed(self.apart)}."
-        if not self.alone:
-            return f"The sweeps agree: they hold the same runs. {self._equal}"
+        """The result in one to three sentences, with the largest difference found."""
+        if not self.shared_groups:
+            return f"The sweeps share no setting: they differ in {listed(self.differing_keys)}."
+        if not self.differing_runs:
+            return f"The sweeps agree: they contain the same runs. {self._identical}"
         if not self.comparisons:
-            return f"The sweeps agree on all the runs that both hold. {self._equal}"
-        return " ".join(part for part in (self._compared, self._equal) if part)
+            return f"The sweeps agree on all runs that both contain. {self._identical}"
+        return " ".join(part for part in (self._compared, self._identical) if part)
 
     @property
     def _compared(self) -> str:
         n = len(self.comparisons)
-        far = max(self.comparisons, key=lambda c: abs(c.improvement.estimate - 0.5))
-        name = " ".join(f"{k}={v}" for k, v in far.a.settings.items() if k != SWEEP) or "all runs"
-        most = (
-            f"the largest difference is in {name}, where a run of the first sweep does better "
-            f"with probability {interval(far.improvement)} ({p_value(far.p_holm)}, corrected)."
+        largest = max(self.comparisons, key=lambda c: abs(c.improvement.estimate - 0.5))
+        settings = largest.a.settings
+        name = " ".join(f"{k}={v}" for k, v in settings.items() if k != SWEEP) or "all runs"
+        difference = (
+            f"the largest difference is for {name}, where a run of the first sweep is better "
+            f"with probability {interval(largest.improvement)} "
+            f"({p_value(largest.p_holm)}, Holm-corrected)."
         )
-        differ = sum(c.p_holm < ALPHA for c in self.comparisons)
-        if differ:
-            return f"The sweeps do not agree: {differ} of {n} shared groups differ; {most}"
-        return f"No difference between the sweeps shows in {n} shared groups; {most}"
+        differing = sum(c.p_holm < ALPHA for c in self.comparisons)
+        if differing:
+            return f"The sweeps do not agree: {differing} of {n} shared groups differ; {difference}"
+        return f"The sweeps do not differ significantly in {n} shared groups; {difference}"
 
     @property
-    def _equal(self) -> str:
-        if not self.twice:
+    def _identical(self) -> str:
+        if not self.shared_runs:
             return ""
         return (
-            f"Of {self.twice} runs with the same settings and seed {self.same} are equal in loss "
-            "and epochs to the last bit."
+            f"Of {self.shared_runs} runs with the same setting and seed, {self.identical_runs} "
+            "have bit-identical losses and the same number of epochs."
         )
 
 
-def agree(grouped: Grouped, measure: Measure, seed: int) -> Agreement:
-    """Compare two sweeps grouped together, ``sweep`` among what varies."""
-    by_settings: dict[tuple[tuple[str, str], ...], list[Group]] = {}
+def compare_sweeps(grouped: Grouped, measure: Measure, seed: int) -> Agreement:
+    """Compare two sweeps that were grouped together.
+
+    Args:
+        grouped: The groups; ``sweep`` is one of the keys that vary and has two values.
+        measure: The measure to compare.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The comparison of each group that both sweeps contain.
+    """
+    by_setting: dict[tuple[tuple[str, str], ...], list[Group]] = {}
     for group in grouped.groups:
-        rest = tuple((k, v) for k, v in group.settings.items() if k != SWEEP)
-        by_settings.setdefault(rest, []).append(group)
-    pairs, same, twice, alone = [], 0, 0, 0
-    shared = [(found[0], found[1]) for found in by_settings.values() if len(found) == 2]
+        setting = tuple((k, v) for k, v in group.settings.items() if k != SWEEP)
+        by_setting.setdefault(setting, []).append(group)
+    shared = [(groups[0], groups[1]) for groups in by_setting.values() if len(groups) == 2]
+    pairs, shared_runs, identical_runs, differing_runs = [], 0, 0, 0
     for a, b in shared:
-        both, equal = _equal_seeds(a.rows, b.rows)
-        same, twice = same + len(equal), twice + both
-        rests = [replace(g, places=g.places[~np.isin(g.column("seed"), equal)]) for g in (a, b)]
-        alone += sum(len(rest) for rest in rests)
-        if all(len(rest) for rest in rests):
-            pairs.append((rests[0], rests[1]))
-    apart = [
-        f"{key} ({', '.join(values)})" for key, values in grouped.varying.items() if key != SWEEP
-    ]
-    compared = compare(pairs, measure, seed, len(pairs))
-    return Agreement(compared, len(shared), same, twice, alone, apart)
+        n_common, identical = _identical_seeds(a.rows, b.rows)
+        shared_runs, identical_runs = shared_runs + n_common, identical_runs + len(identical)
+        rest_a, rest_b = _without_seeds(a, identical), _without_seeds(b, identical)
+        differing_runs += len(rest_a) + len(rest_b)
+        if len(rest_a) and len(rest_b):
+            pairs.append((rest_a, rest_b))
+    return Agreement(
+        comparisons=compare(pairs, measure, seed, len(pairs)),
+        shared_groups=len(shared),
+        shared_runs=shared_runs,
+        identical_runs=identical_runs,
+        differing_runs=differing_runs,
+        differing_keys=[
+            f"{key} ({', '.join(values)})"
+            for key, values in grouped.varying.items()
+            if key != SWEEP
+        ],
+    )
 
 
-def _equal_seeds(a: "pd.DataFrame", b: "pd.DataFrame") -> tuple[int, list[int]]:
-    """How many seeds two groups share, and those whose runs are equal."""
+def _without_seeds(group: Group, seeds: list[int]) -> Group:
+    is_kept = ~np.isin(group.column("seed"), seeds)
+    return replace(group, row_indices=group.row_indices[is_kept])
+
+
+def _identical_seeds(a: "pd.DataFrame", b: "pd.DataFrame") -> tuple[int, list[int]]:
+    """Number of seeds in both groups, and the seeds whose runs have identical results."""
     both = a.merge(b, on="seed", suffixes=("", "_b"))
-    equal = (numbers(both["final_loss"]) == numbers(both["final_loss_b"])) & (
+    is_identical = (numbers(both["final_loss"]) == numbers(both["final_loss_b"])) & (
         numbers(both["epochs_run"]) == numbers(both["epochs_run_b"])
     )
-    return len(both), both["seed"][equal].tolist()
+    return len(both), both["seed"][is_identical].tolist()

@@ -1,4 +1,4 @@
-"""Loss curves of a group: the median run and the middle nine tenths."""
+"""Loss curves of a group of runs: the median with a band from the 5th to the 95th percentile."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,18 +12,26 @@ from bpexp.typing import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST = 400
-"""So many runs of a group are read; of more, that many drawn at random."""
+MAX_RUNS = 400
+"""The curves of at most this many runs per group are read, drawn at random from larger groups."""
+
+MAX_EPOCHS = 200
+"""Number of epochs at which a band is computed, at most."""
 
 ReadLosses = Callable[["pd.DataFrame", Array], Array]
-"""(rows of runs, epochs) -> losses (n_runs, n_epochs), nan after a run's end."""
+"""A function (rows of runs, epochs) -> losses (n_runs, n_epochs), nan after the end of a run."""
 
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """Median, 5th and 95th percentile of the loss at each epoch, over ``runs`` runs.
+    """Percentiles of the loss over the runs of a group.
 
-    A run that has ended stays at its last loss, a diverged one at +inf.
+    Attributes:
+        epochs: Epochs, (k,).
+        median: Median loss at each epoch, (k,).
+        low: 5th percentile, (k,).
+        high: 95th percentile, (k,).
+        runs: Number of runs used.
     """
 
     epochs: Array
@@ -33,19 +41,29 @@ class Band:
     runs: int
 
 
-def band(group: Group, read: ReadLosses, seed: int) -> Band:
-    """The band of one group, at up to 200 epochs spread evenly on a log scale."""
+def band(group: Group, read_losses: ReadLosses, seed: int) -> Band:
+    """Compute the band of a group at epochs spaced evenly on a logarithmic scale.
+
+    A run keeps its final loss after its end; a diverged run has the loss +inf from then on.
+
+    Args:
+        group: The runs.
+        read_losses: Reads the losses of runs at given epochs.
+        seed: Seed for the choice of runs in a group of more than ``MAX_RUNS``.
+
+    Returns:
+        The percentiles at up to ``MAX_EPOCHS`` epochs.
+    """
     rows = group.rows
-    if len(rows) > MOST:
-        rows = rows.sample(MOST, random_state=seed)
-    last = numbers(rows["epochs_run"])
-    epochs = np.unique(np.geomspace(1.0, last.max(), 200).round())
-    losses = read(rows, epochs)
-    ended = epochs > last[:, None]
+    if len(rows) > MAX_RUNS:
+        rows = rows.sample(MAX_RUNS, random_state=seed)
+    last_epoch = numbers(rows["epochs_run"])
+    epochs = np.unique(np.geomspace(1.0, last_epoch.max(), MAX_EPOCHS).round())
+    losses = read_losses(rows, epochs)
     diverged = (rows["outcome"] == "diverged").to_numpy()[:, None]
-    final = np.where(diverged, np.inf, numbers(rows["final_loss"])[:, None])
-    losses = np.where(ended, final, losses)
+    final_loss = np.where(diverged, np.inf, numbers(rows["final_loss"])[:, None])
+    losses = np.where(epochs > last_epoch[:, None], final_loss, losses)
     losses = np.where(np.isnan(losses), np.inf, losses)
-    # Of an even number the lower: between a finite and an infinite loss there is no middle.
+    # This method never interpolates between a finite and an infinite loss.
     low, median, high = np.quantile(losses, [0.05, 0.5, 0.95], axis=0, method="inverted_cdf")
-    return Band(epochs, median, low, high, len(rows))
+    return Band(epochs=epochs, median=median, low=low, high=high, runs=len(rows))

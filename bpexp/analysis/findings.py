@@ -1,4 +1,4 @@
-"""What the runs say: each group summed up, the groups ranked and compared."""
+"""Summarize each group of runs, rank the groups and compare them with each other."""
 
 import itertools
 import math
@@ -11,38 +11,45 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpexp.analysis import statistics, survival
-from bpexp.analysis.groups import ACCURACIES, MEASURES, Group, Grouped, Measure, measured
+from bpexp.analysis.groups import MEASURES, Group, Grouped, Measure, available_measures
 from bpexp.analysis.statistics import Interval
-from bpexp.analysis.survival import Curve
+from bpexp.analysis.survival import ConvergenceCurve
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ALL_PAIRS = 6
-"""Up to so many groups each is compared with each; beyond, the best with every other."""
+"""Up to this many groups, all pairs are compared; with more, only the best with each other one."""
 
 STATISTICS: dict[str, statistics.Statistic] = {
     "median": np.median,
     "iqm": statistics.interquartile_mean,
     "mean": np.mean,
 }
+"""The statistics of each metric, in the order in which they rank the groups."""
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """One group over its seeds.
+    """The results of one group over its seeds.
 
-    ``estimates`` holds median, interquartile mean and mean of each figure, as
-    ``estimates["final_loss"]["median"]``. ``convergence`` is the curve of the share that has
-    converged; ``epochs`` its median; ``epochs_mean`` and ``epochs_sd`` are restricted to
-    the group's budget.
+    Attributes:
+        group: The runs.
+        outcomes: Number of runs with each outcome.
+        converged: Share of converged runs.
+        convergence: Share of converged runs by epoch.
+        epochs: Median epochs to converge.
+        epochs_mean: Mean epochs to converge, restricted to the maximum number of epochs.
+        epochs_sd: Standard deviation, restricted likewise.
+        estimates: Estimates of each metric by statistic, as in
+            ``estimates["final_loss"]["median"]``.
     """
 
     group: Group
     outcomes: Mapping[str, int]
     converged: Interval
-    convergence: Curve
+    convergence: ConvergenceCurve
     epochs: Interval
     epochs_mean: float
     epochs_sd: float
@@ -50,18 +57,23 @@ class Summary:
 
     @property
     def runs(self) -> int:
-        """Finished runs."""
+        """Number of finished runs."""
         return len(self.group)
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Group ``a`` against group ``b``: does a run of ``a`` do better?
+    """Group ``a`` compared with group ``b``.
 
-    ``difference`` is a's minus b's median, for epochs to converge the mean; these are looked
-    at within the shorter budget. ``p`` is of Mann and Whitney's test, for epochs to converge
-    the log-rank test; ``p_holm`` is corrected for all pairs of groups. ``seeds_needed`` is
-    what the test would need with that correction.
+    Attributes:
+        a: The first group.
+        b: The second group.
+        improvement: Probability that a run of ``a`` is better than a run of ``b``.
+        difference: Median of ``a`` minus median of ``b``. For epochs to converge the difference
+            of the means, restricted to the smaller maximum number of epochs.
+        seeds_needed: Seeds per group for which the test would detect the observed difference.
+        p: p-value of the Mann-Whitney test, or of the log-rank test for epochs to converge.
+        p_holm: ``p`` with the Holm correction for all pairs of groups.
     """
 
     a: Group
@@ -75,9 +87,15 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Groups best first, and comparisons of the best with the others or of all pairs.
+    """The ranked groups and their comparisons.
 
-    Groups of a single run are not compared.
+    Attributes:
+        grouped: All groups.
+        measure: The measure that ranks the groups.
+        summaries: One summary per group, the best first.
+        comparisons: The best group against every other one, or all pairs of few groups. Groups
+            of a single run are not compared.
+        seed: Seed of the bootstrap.
     """
 
     grouped: Grouped
@@ -88,138 +106,189 @@ class Findings:
 
     @cached_property
     def runs(self) -> int:
-        """Finished runs of all groups."""
+        """Number of finished runs in all groups."""
         return sum(summary.runs for summary in self.summaries)
 
     @cached_property
     def ranks(self) -> list[int]:
-        """1, 2, ...; groups whose estimates are all equal share the first one's."""
+        """The rank of each summary, from 1; groups with equal estimates have the same rank."""
         first: dict[tuple[float, ...], int] = {}
-        keys = [_rank(summary, self.measure) for summary in self.summaries]
-        return [first.setdefault(key, place) for place, key in enumerate(keys, start=1)]
+        keys = [_ranking_key(summary, self.measure) for summary in self.summaries]
+        return [first.setdefault(key, rank) for rank, key in enumerate(keys, start=1)]
 
     @property
     def pairs(self) -> int:
-        """Of groups: so many comparisons the p values are corrected for."""
+        """Number of pairs of groups, for which the p-values are corrected."""
         return math.comb(len(self.summaries), 2)
 
     @cached_property
-    def can_be_drawn(self) -> bool:
-        """Whether any run has reached what is measured; runs that all diverged have not."""
+    def has_scores(self) -> bool:
+        """Whether any run has a finite score; otherwise there is nothing to plot."""
         return any(np.isfinite(self.measure.scores(s.group)).any() for s in self.summaries)
 
     @property
     def against_best(self) -> list[Comparison]:
-        """The best group against each other one, in the order of the ranks."""
+        """The comparisons of the best group with the others, in the order of the ranks."""
         best = self.summaries[0].group
         return [c for c in self.comparisons if c.a is best]
 
 
 def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
-    """Sum up, rank and compare. Every interval is drawn anew from ``seed``."""
-    shown = [m for m in measured(grouped) if m.key != "epochs_to_converge"]
-    summaries = [_summary(group, shown, seed) for group in grouped.groups]
-    ranked = sorted(summaries, key=lambda summary: _rank(summary, measure))
+    """Summarize, rank and compare the groups.
+
+    Args:
+        grouped: The groups.
+        measure: The measure that ranks and compares them.
+        seed: Seed of the bootstrap; every interval uses a new generator with this seed.
+
+    Returns:
+        The summaries, the best first, and the comparisons.
+    """
+    metrics = [m for m in available_measures(grouped) if not m.is_time]
+    summaries = [_summarize(group, metrics, seed) for group in grouped.groups]
+    ranked = sorted(summaries, key=lambda summary: _ranking_key(summary, measure))
     groups = [summary.group for summary in ranked]
     if len(groups) <= ALL_PAIRS:
         pairs = list(itertools.combinations(groups, 2))
     else:
         pairs = [(groups[0], other) for other in groups[1:]]
-    # One run says nothing of the next one of its group.
     pairs = [(a, b) for a, b in pairs if min(len(a), len(b)) > 1]
-    compared = compare(pairs, measure, seed, math.comb(len(groups), 2))
-    return Findings(grouped, measure, ranked, compared, seed)
-
-
-def _summary(group: Group, measures: Sequence[Measure], seed: int) -> Summary:
-    times = group.times
-    curve = survival.converged_by(times)
-    mean, sd = survival.restricted_mean(curve, group.budget)
-    return Summary(
-        group,
-        dict(sorted(Counter(group.outcomes.tolist()).items())),
-        statistics.wilson(int(times.converged.sum()), len(times.converged)),
-        curve, survival.median(curve), mean, sd,
-        {m.key: _estimates(m, group, seed) for m in measures},
-    )  # fmt: skip
-
-
-def _estimates(measure: Measure, group: Group, seed: int) -> dict[str, Interval]:
-    scores = measure.scores(group)
-    found = dict(
-        zip(STATISTICS, statistics.bootstraps(scores, [*STATISTICS.values()], seed), strict=True)
+    return Findings(
+        grouped=grouped,
+        measure=measure,
+        summaries=ranked,
+        comparisons=compare(pairs, measure, seed, math.comb(len(groups), 2)),
+        seed=seed,
     )
-    if measure.column not in ACCURACIES:
-        return found
-    # Scores are smaller-is-better: an accuracy is their negative, its ends change places.
-    return {k: Interval(0.0 - v.estimate, 0.0 - v.high, 0.0 - v.low) for k, v in found.items()}
 
 
-def _rank(summary: Summary, measure: Measure) -> tuple[float, ...]:
-    if measure.key == "epochs_to_converge":
+def _summarize(group: Group, metrics: Sequence[Measure], seed: int) -> Summary:
+    times = group.convergence_times
+    curve = survival.kaplan_meier(times)
+    mean, sd = survival.restricted_mean(curve, group.max_epochs)
+    return Summary(
+        group=group,
+        outcomes=dict(sorted(Counter(group.outcomes.tolist()).items())),
+        converged=statistics.wilson(int(times.converged.sum()), len(times.converged)),
+        convergence=curve,
+        epochs=survival.median(curve),
+        epochs_mean=mean,
+        epochs_sd=sd,
+        estimates={metric.key: _estimates(metric, group, seed) for metric in metrics},
+    )
+
+
+def _estimates(metric: Measure, group: Group, seed: int) -> dict[str, Interval]:
+    scores = metric.scores(group)
+    intervals = statistics.bootstrap_many(scores, [*STATISTICS.values()], seed)
+    return {
+        name: _as_measured(metric, interval)
+        for name, interval in zip(STATISTICS, intervals, strict=True)
+    }
+
+
+def _as_measured(measure: Measure, interval: Interval) -> Interval:
+    """Undo the negation of scores of a larger-is-better measure."""
+    if not measure.larger_is_better:
+        return interval
+    # Subtract from 0.0 to avoid a negative zero.
+    return Interval(0.0 - interval.estimate, 0.0 - interval.high, 0.0 - interval.low)
+
+
+def _ranking_key(summary: Summary, measure: Measure) -> tuple[float, ...]:
+    if measure.is_time:
         return (summary.epochs.estimate, -summary.converged.estimate, summary.epochs_mean)
-    # Where most runs of a group diverged, its estimates are all infinite.
+    sign = -1.0 if measure.larger_is_better else 1.0
+    estimates = summary.estimates[measure.key]
+    # If most runs of a group diverged, all its estimates are infinite.
     diverged = summary.outcomes.get("diverged", 0) / summary.runs
-    sign = -1.0 if measure.column in ACCURACIES else 1.0
-    found = summary.estimates[measure.key]
-    return (*(sign * found[name].estimate for name in STATISTICS), diverged)
+    return (*(sign * estimates[name].estimate for name in STATISTICS), diverged)
 
 
 def compare(
-    pairs: Sequence[tuple[Group, Group]], measure: Measure, seed: int, family: int
+    pairs: Sequence[tuple[Group, Group]], measure: Measure, seed: int, n_comparisons: int
 ) -> list[Comparison]:
-    """Each pair compared; p values are corrected for ``family`` comparisons."""
-    tests = [_test(a, b, measure) for a, b in pairs]
-    corrected = statistics.holm(tests, family)
-    return [
-        Comparison(a, b, *_contrast(a, b, measure, seed, family), p=p, p_holm=p_holm)
-        for (a, b), p, p_holm in zip(pairs, tests, corrected, strict=True)
-    ]
+    """Compare pairs of groups.
+
+    Args:
+        pairs: The pairs, each group with at least two runs.
+        measure: The measure to compare.
+        seed: Seed of the bootstrap.
+        n_comparisons: Number of comparisons that the Holm correction accounts for.
+
+    Returns:
+        One comparison per pair.
+    """
+    p_values = [_test(a, b, measure) for a, b in pairs]
+    corrected = statistics.holm(p_values, n_comparisons)
+    compare_pair = _compare_times if measure.is_time else _compare_scores
+    comparisons = []
+    for (a, b), p, p_holm in zip(pairs, p_values, corrected, strict=True):
+        improvement, difference, seeds_needed = compare_pair(a, b, measure, seed, n_comparisons)
+        comparisons.append(
+            Comparison(
+                a=a, b=b, improvement=improvement, difference=difference,
+                seeds_needed=seeds_needed, p=p, p_holm=p_holm,
+            )
+        )  # fmt: skip
+    return comparisons
 
 
 def _test(a: Group, b: Group, measure: Measure) -> float:
-    if measure.key == "epochs_to_converge":
-        return survival.logrank(a.times, b.times)[1]
+    if measure.is_time:
+        return survival.logrank(a.convergence_times, b.convergence_times)[1]
     return statistics.rank_test(measure.scores(a), measure.scores(b))
 
 
-def _contrast(
-    a: Group, b: Group, measure: Measure, seed: int, family: int
+def _compare_times(
+    a: Group, b: Group, measure: Measure, seed: int, n_comparisons: int
 ) -> tuple[Interval, Interval, float]:
-    """Probability of improvement, difference, seeds needed."""
+    """Probability of improvement, difference of means and seeds needed for epochs to converge."""
+    # A run with the larger maximum may converge at an epoch that the other group never reaches.
+    end = min(a.max_epochs, b.max_epochs)
+    x, y = (np.where(s <= end, s, np.inf) for s in (measure.scores(a), measure.scores(b)))
+    return (
+        statistics.improvement_interval(x, y, seed),
+        statistics.difference(np.minimum(x, end), np.minimum(y, end), np.mean, seed),
+        survival.seeds_needed(a.convergence_times, b.convergence_times, n_comparisons),
+    )
+
+
+def _compare_scores(
+    a: Group, b: Group, measure: Measure, seed: int, n_comparisons: int
+) -> tuple[Interval, Interval, float]:
+    """Probability of improvement, difference of medians and seeds needed for a metric."""
     x, y = measure.scores(a), measure.scores(b)
-    if measure.key == "epochs_to_converge":
-        end = min(a.budget, b.budget)
-        # A run with the longer budget may have converged when the others were not asked any more.
-        x, y = (np.where(scores <= end, scores, np.inf) for scores in (x, y))
-        apart = statistics.difference(np.minimum(x, end), np.minimum(y, end), np.mean, seed)
-        needed = survival.seeds_needed(a.times, b.times, family)
-        return statistics.improvement(x, y, seed), apart, needed
-    better = statistics.improvement(x, y, seed)
-    needed = statistics.seeds_needed(better.estimate, family)
-    return better, _difference(x, y, measure, seed), needed
+    improvement = statistics.improvement_interval(x, y, seed)
+    return (
+        improvement,
+        _difference_of_medians(x, y, measure, seed),
+        statistics.seeds_needed(improvement.estimate, n_comparisons),
+    )
 
 
-def _difference(x: Array, y: Array, measure: Measure, seed: int) -> Interval:
+def _difference_of_medians(x: Array, y: Array, measure: Measure, seed: int) -> Interval:
     if np.isinf(np.median(x)) and np.isinf(np.median(y)):
         return Interval(np.nan, np.nan, np.nan)
-    found = statistics.difference(x, y, np.median, seed)
-    if measure.column in ACCURACIES:
-        return Interval(0.0 - found.estimate, 0.0 - found.high, 0.0 - found.low)
-    return found
+    return _as_measured(measure, statistics.difference(x, y, np.median, seed))
 
 
-def exemplars(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]]:
-    """The best, the median and the worst run that did not diverge: what it is, and its row."""
+def representative_runs(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]]:
+    """The best, the median and the worst run of all groups that did not diverge.
+
+    Returns:
+        A name ("best", "median", "worst"; "only" for a single run) and the run's row in the
+        table. Two runs have no median, and there may be no run at all.
+    """
     groups = [summary.group for summary in findings.summaries]
     frame, measure = groups[0].table.frame, findings.measure
-    places = np.concatenate([group.places for group in groups])
+    row_indices = np.concatenate([group.row_indices for group in groups])
     scores = np.concatenate([measure.scores(group) for group in groups])
     losses = np.concatenate([MEASURES["final_loss"].scores(group) for group in groups])
-    order = np.lexsort((places, losses, scores))
-    ordered = places[order][np.isfinite(losses[order])]
+    order = np.lexsort((row_indices, losses, scores))
+    ordered = row_indices[order][np.isfinite(losses[order])]
     last = len(ordered) - 1
-    titles = {"best": 0, "median": last // 2, "worst": last}
+    positions = {"best": 0, "median": last // 2, "worst": last}
     if last < 2:
-        titles = {"best": 0, "worst": last} if last else {"only": 0}
-    return [(title, frame.iloc[ordered[i]]) for title, i in titles.items() if last >= 0]
+        positions = {"best": 0, "worst": last} if last else {"only": 0}
+    return [(name, frame.iloc[ordered[i]]) for name, i in positions.items() if last >= 0]

@@ -1,15 +1,15 @@
-"""Runs of one configuration, told apart by their seeds only."""
+"""Group finished runs by their setting: the runs of a group differ only in the seed."""
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bpexp.analysis.survival import Times
+from bpexp.analysis.survival import ConvergenceTimes
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
@@ -18,22 +18,42 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FINISHED = ("completed", "converged", "stalled", "diverged")
-"""Outcomes with a result. Failed and interrupted runs have none: they are counted apart."""
+"""Outcomes of runs that have a result; failed and interrupted runs have none."""
 
 SWEEP = "sweep"
-"""The column that tells sweeps apart where several are read together."""
+"""Column that holds the sweep of a run when several sweeps are read together."""
 
-CHOSEN = ("data", "model", "optimizer", "schedule")
-"""Parts of a configuration that are chosen as a whole."""
+CONFIG_GROUPS = ("data", "model", "optimizer", "schedule")
+"""Parts of a configuration that are selected by name."""
 
-Places = NDArray[np.intp]
+RowIndices = NDArray[np.intp]
 
-FIGURES = ("final_loss", "accuracy", "test_loss", "test_accuracy")
+
+class Metric(NamedTuple):
+    """A metric by which groups can be ranked."""
+
+    name: str
+    label: str
+    larger_is_better: bool = False
+
+
+METRICS = (
+    Metric("final_loss", "final loss"),
+    Metric("accuracy", "accuracy", larger_is_better=True),
+    Metric("test_loss", "test loss"),
+    Metric("test_accuracy", "test accuracy", larger_is_better=True),
+)
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """One row a finished run; beside it the columns that statistics need, as arrays."""
+class RunTable:
+    """Finished runs, one row each.
+
+    Attributes:
+        frame: All columns.
+        numbers: The seed, the epochs and the metrics as float arrays, (n_runs,) each.
+        outcomes: Outcome of each run, (n_runs,) of text.
+    """
 
     frame: "pd.DataFrame"
     numbers: Mapping[str, Array]
@@ -42,65 +62,74 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that share ``settings`` (of the keys that vary, as text): ``places`` of a table.
+    """The replicates of one setting.
 
-    ``unfinished``: runs of these settings that have no result and no place in the table.
+    Attributes:
+        settings: The values, as text, of the keys that vary between groups.
+        table: The table that holds the runs.
+        row_indices: Rows of the group's runs in ``table``, (n,).
+        unfinished: Number of runs with this setting that have no result; they are not in ``table``.
     """
 
     settings: Mapping[str, str]
-    table: Table
-    places: Places
+    table: RunTable
+    row_indices: RowIndices
     unfinished: int
 
     def __len__(self) -> int:
-        """Finished runs."""
-        return len(self.places)
+        """Number of finished runs."""
+        return len(self.row_indices)
 
     @property
     def rows(self) -> "pd.DataFrame":
-        """The table's rows."""
-        return self.table.frame.iloc[self.places]
+        """The group's rows of the table."""
+        return self.table.frame.iloc[self.row_indices]
 
     def column(self, key: str) -> Array:
-        """The numbers of a column, (n,)."""
-        return self.table.numbers[key][self.places]
+        """The values of a numeric column, (n,)."""
+        return self.table.numbers[key][self.row_indices]
 
     @property
     def outcomes(self) -> Any:
-        """How each run ended, (n,) of text."""
-        return self.table.outcomes[self.places]
+        """Outcome of each run, (n,) of text."""
+        return self.table.outcomes[self.row_indices]
 
     @property
     def name(self) -> str:
-        """lr=0.5 hidden=2."""
+        """The setting as text, for example ``lr=0.5 hidden=2``."""
         return " ".join(f"{key}={value}" for key, value in self.settings.items()) or "all runs"
 
     @property
-    def times(self) -> Times:
-        """Epochs to converge; every other end is a censored observation.
+    def convergence_times(self) -> ConvergenceTimes:
+        """Epochs to converge, with runs that did not converge as censored observations.
 
-        A run that completed or stalled is censored where it ended. A diverged run can never
-        converge, so it stays among those at risk to the end of its budget; censored where it
-        diverged, it would count as one that might yet have done as well as the others.
+        A completed or stalled run is censored at its last epoch. A diverged run can never
+        converge, so it is censored at its maximum number of epochs: censoring it where it
+        diverged would assume that it might still have converged like the other runs.
         """
         diverged = self.outcomes == "diverged"
         epochs = np.where(diverged, self.column("epochs"), self.column("epochs_run"))
-        return Times(epochs, self.outcomes == "converged")
+        return ConvergenceTimes(epochs, self.outcomes == "converged")
 
     @property
-    def budget(self) -> float:
-        """Epochs that a run of this group may take at most."""
+    def max_epochs(self) -> float:
+        """Maximum number of epochs of the group's runs."""
         return float(self.column("epochs").max())
 
 
 @dataclass(frozen=True, eq=False)
 class Grouped:
-    """All groups of a table, what varies between them, and the data sets and seeds they ran on.
+    """All groups of a table of runs.
 
-    ``varying`` leaves out what follows from another choice, as from ``optimizer.name`` that
-    there is a momentum.
-    ``repeated``: rows left out because another run has the same settings and seed: the same
-    run twice is not a second seed.
+    Attributes:
+        varying: The values, as text, of each key that varies. Keys whose value follows from
+            another choice are left out, such as ``optimizer.momentum`` where ``optimizer.name``
+            varies.
+        groups: The groups, ordered by their values.
+        data: Names of the data sets.
+        seeds: Number of different seeds.
+        repeated: Number of runs left out because another run has the same setting and seed and
+            is therefore not an independent replicate.
     """
 
     varying: Mapping[str, Sequence[str]]
@@ -111,92 +140,104 @@ class Grouped:
 
 
 def group(frame: "pd.DataFrame") -> Grouped:
-    """Group a table of runs by every setting that varies, the seed excepted.
+    """Group a table of runs by every key of the configuration that varies, except the seed.
 
-    ``frame`` has a column for each setting, ``outcome``, ``epochs_run`` and the final
-    figures. Raises ConfigError where no run has finished.
+    Args:
+        frame: One row per run, with the columns ``run_id``, ``sweep``, ``outcome`` and
+            ``epochs_run``, the configuration and the metrics.
+
+    Returns:
+        The groups of the finished runs.
+
+    Raises:
+        ConfigError: No run has finished.
     """
-    found = [key for key in keys() if key in frame and key != "seed"]
-    labels = frame[found].apply(_labels)
-    varying = {key: levels(labels[key]) for key in _telling(labels)}
-    named = frame.assign(**{key: labels[key] for key in varying})
+    known = [key for key in keys() if key in frame and key != "seed"]
+    labels = frame[known].apply(_labels)
+    varying = {key: levels(labels[key]) for key in _independent_keys(labels)}
+    labeled = frame.assign(**{key: labels[key] for key in varying})
     sweeps = frame[SWEEP].unique().tolist()
     if len(sweeps) > 1:
-        # Ids are text, of which 273484e9 is one; the first sweep is the one that was typed first.
+        # Keep the order given: `levels` would sort an id such as 273484e9 as a number.
         varying = {SWEEP: sweeps, **varying}
-    identity = [*varying, "seed"]
-    # The order of rows must not depend on when a run ended.
-    named = named.sort_values(["seed", "run_id"], kind="stable")
-    done = named["outcome"].isin(FINISHED)
-    finished = named[done]
-    single = finished.drop_duplicates(identity)
-    if single.empty:
-        raise ConfigError(f"a report must have at least one finished run, got {len(frame)} others.")
-    lost = Counter(map(tuple, named.loc[~done, list(varying)].to_numpy().tolist()))
-    table = _table(single)
+    # Sort, so that the result does not depend on the order in which the runs ended.
+    labeled = labeled.sort_values(["seed", "run_id"], kind="stable")
+    is_finished = labeled["outcome"].isin(FINISHED)
+    finished = labeled[is_finished]
+    distinct = finished.drop_duplicates([*varying, "seed"])
+    if distinct.empty:
+        raise ConfigError("a report needs at least one finished run, but no run has finished.")
+    unfinished = Counter(map(tuple, labeled.loc[~is_finished, list(varying)].to_numpy().tolist()))
+    table = _run_table(distinct)
     groups = [
-        Group(settings, table, places, lost[tuple(settings.values())])
-        for settings, places in _split(single, varying)
+        Group(settings, table, row_indices, unfinished[tuple(settings.values())])
+        for settings, row_indices in _split(distinct, varying)
     ]
     return Grouped(
-        varying, groups, levels(labels["data.name"]), single["seed"].nunique(),
-        len(finished) - len(single),
-    )  # fmt: skip
+        varying=varying,
+        groups=groups,
+        data=levels(labels["data.name"]),
+        seeds=distinct["seed"].nunique(),
+        repeated=len(finished) - len(distinct),
+    )
 
 
-def _telling(labels: "pd.DataFrame") -> list[str]:
-    """The settings that vary, without those that follow from the choices beside them.
+def _independent_keys(labels: "pd.DataFrame") -> list[str]:
+    """Keys that vary and do not follow from the choices of their part of the configuration.
 
-    Which rows are alike is the same with and without the latter.
+    Grouping by these keys gives the same groups as grouping by all keys that vary.
     """
     varying = [str(key) for key in labels if labels[key].nunique() > 1]
-    choices: dict[str, list[str]] = {part: [] for part in CHOSEN}
-    followers = set()
-    # A name chooses all the rest of its part, and is asked first.
+    choices: dict[str, list[str]] = {part: [] for part in CONFIG_GROUPS}
+    dependent = set()
+    # Names come first because they determine the other keys of their part.
     for key in sorted(varying, key=lambda key: not key.endswith(".name")):
         part = key.partition(".")[0]
         if part not in choices or key == part:
             continue
-        made = choices[part]
-        if made and not (labels.groupby(made)[key].nunique() > 1).any():
-            followers.add(key)
-        elif all(map(_is_choice, labels[key].unique())):
-            made.append(key)
-    telling = [key for key in varying if key not in followers]
-    others = [key for key in telling if key != "numerics"]
-    if not others or others == telling:
-        return telling
-    # What was left to `auto` follows from the network and the data.
-    return telling if (labels.groupby(others)["numerics"].nunique() > 1).any() else others
+        chosen = choices[part]
+        if chosen and not (labels.groupby(chosen)[key].nunique() > 1).any():
+            dependent.add(key)
+        elif all(map(_is_name, labels[key].unique())):
+            chosen.append(key)
+    independent = [key for key in varying if key not in dependent]
+    others = [key for key in independent if key != "numerics"]
+    if not others or others == independent:
+        return independent
+    # With numerics=auto the arithmetic follows from the network and the data.
+    return independent if (labels.groupby(others)["numerics"].nunique() > 1).any() else others
 
 
-def _is_choice(label: str) -> bool:
-    """Whether a setting is one of several by name; what a number implies is a coincidence."""
+def _is_name(label: str) -> bool:
+    """Whether a value is a named choice; other keys may depend on a number only by coincidence."""
     return label.isidentifier() and label not in ("true", "false", "null", "nan", "inf")
 
 
-def _table(frame: "pd.DataFrame") -> Table:
-    needed = ["seed", "epochs", "epochs_run", *(key for key in FIGURES if key in frame)]
-    columns = {key: numbers(frame[key]) for key in needed}
-    return Table(frame, columns, frame["outcome"].to_numpy(object))
+def _run_table(frame: "pd.DataFrame") -> RunTable:
+    names = ["seed", "epochs", "epochs_run", *(m.name for m in METRICS if m.name in frame)]
+    return RunTable(
+        frame=frame,
+        numbers={name: numbers(frame[name]) for name in names},
+        outcomes=frame["outcome"].to_numpy(object),
+    )
 
 
 def _split(
     frame: "pd.DataFrame", varying: Mapping[str, Sequence[str]]
-) -> list[tuple[dict[str, str], Places]]:
-    """Rows of each combination of what varies, in the order of the levels."""
-    found: dict[tuple[str, ...], list[int]] = {}
-    for place, values in enumerate(frame[list(varying)].to_numpy().tolist()):
-        found.setdefault(tuple(values), []).append(place)
-    order = [{value: i for i, value in enumerate(levels)} for levels in varying.values()]
-    ordered = sorted(found, key=lambda vs: [o[v] for o, v in zip(order, vs, strict=True)])
+) -> list[tuple[dict[str, str], RowIndices]]:
+    """The settings that occur, in the order of their levels, with the rows of each."""
+    rows_of: dict[tuple[str, ...], list[int]] = {}
+    for index, values in enumerate(frame[list(varying)].to_numpy().tolist()):
+        rows_of.setdefault(tuple(values), []).append(index)
+    positions = [{value: i for i, value in enumerate(levels)} for levels in varying.values()]
+    ordered = sorted(rows_of, key=lambda vs: [p[v] for p, v in zip(positions, vs, strict=True)])
     return [
-        (dict(zip(varying, values, strict=True)), np.array(found[values])) for values in ordered
+        (dict(zip(varying, values, strict=True)), np.array(rows_of[values])) for values in ordered
     ]
 
 
 def levels(column: "pd.Series[str]") -> list[str]:
-    """The different values of a column, numbers in their order and before text."""
+    """The distinct values of a column: numbers in ascending order, then text."""
 
     def order(value: str) -> tuple[bool, float, str]:
         try:
@@ -208,34 +249,33 @@ def levels(column: "pd.Series[str]") -> list[str]:
 
 
 def numbers(column: "pd.Series[Any]") -> Array:
-    """A column of numbers, nan where one is missing, whatever type the table holds it in."""
+    """A numeric column of any type as a float array, with nan for missing values."""
     return column.to_numpy(np.float64, na_value=np.nan)
 
 
 def _labels(column: "pd.Series[Any]") -> "pd.Series[str]":
-    """``label`` of each value, asked once for each that is different."""
+    """``label`` of each value, computed once per distinct value."""
     import pandas as pd
 
-    # Booleans equal 0 and 1, and 1 equals 1.0: what is different is told by the text, too.
-    spelled = column.astype(str)
-    first = ~spelled.duplicated()
-    known = {text: label(v) for text, v in zip(spelled[first], column[first], strict=True)}
-    return pd.Series([known[text] for text in spelled], index=column.index, dtype=object)
+    # Compare as text, because True == 1 == 1.0.
+    text = column.astype(str)
+    first = ~text.duplicated()
+    known = {key: label(value) for key, value in zip(text[first], column[first], strict=True)}
+    return pd.Series([known[key] for key in text], index=column.index, dtype=object)
 
 
 def label(value: Any) -> str:
-    """A setting as a person would type it, whether a table holds it as a value or as text."""
+    """A configuration value as it would be typed, given as a value or as MLflow's text."""
     if str(value) in ("None", "nan", "<NA>", "null"):
         return "null"
     if isinstance(value, bool | np.bool_) or str(value) in ("True", "False"):
         return str(value).lower()
     if isinstance(value, str):
-        return _text(value)
-    number = float(value)
-    return f"{number:.12g}"
+        return _label_of_text(value)
+    return f"{float(value):.12g}"
 
 
-def _text(value: str) -> str:
+def _label_of_text(value: str) -> str:
     try:
         parsed = json.loads(value)
     except ValueError:
@@ -248,71 +288,86 @@ def _text(value: str) -> str:
 
 @dataclass(frozen=True)
 class Measure:
-    """What groups are ranked by. ``column`` is the table's; scores are smaller-is-better."""
+    """A quantity by which groups are ranked: a metric, or the number of epochs to converge.
+
+    Attributes:
+        key: Name of the measure.
+        title: Name in sentences.
+        column: Column of the table.
+        larger_is_better: Whether larger values are better.
+    """
 
     key: str
     title: str
     column: str
-    best: str
-    """what the best group does, to end a sentence"""
+    larger_is_better: bool = False
+
+    @property
+    def is_time(self) -> bool:
+        """Whether this is the number of epochs to converge, which can be censored."""
+        return self.key == EPOCHS_TO_CONVERGE
+
+    @property
+    def best(self) -> str:
+        """The predicate of a sentence about the best group, as in "lr=1 ... "."""
+        if self.is_time:
+            return "converges soonest"
+        return f"has the {'highest' if self.larger_is_better else 'lowest'} {self.title}"
 
     def values(self, group: Group) -> Array:
-        """As measured, (n,); a diverged run, or one without a figure, has nan."""
+        """The measured values, (n,); nan for a diverged run or a missing value."""
         values = group.column(self.column)
-        absent = (group.outcomes == "diverged") | ~np.isfinite(values)
-        return np.where(absent, np.nan, values)
+        missing = (group.outcomes == "diverged") | ~np.isfinite(values)
+        return np.where(missing, np.nan, values)
 
     def scores(self, group: Group) -> Array:
-        """Smaller is better, (n,); +inf for a run without a figure or that did not converge."""
+        """Smaller-is-better scores, (n,).
+
+        A metric that is larger-is-better is negated, and counts as 0 for a diverged run. Any
+        other missing value, and the time of a run that did not converge, is +inf.
+        """
         values = self.values(group)
-        if self.key == "epochs_to_converge":
-            values = np.where(group.times.converged, values, np.nan)
-        if self.column in ACCURACIES:
+        if self.is_time:
+            values = np.where(group.outcomes == "converged", values, np.nan)
+        if self.larger_is_better:
             values = -np.nan_to_num(values, nan=0.0)
         return np.where(np.isnan(values), np.inf, values)
 
     def costs(self, group: Group) -> Array:
-        """Scores, but a run that did not converge has taken the epochs of its budget."""
-        scores, counted = self.scores(group), self.key == "epochs_to_converge"
-        return np.minimum(scores, group.column("epochs")) if counted else scores
+        """The scores, (n,), where a run that did not converge counts its maximum of epochs."""
+        scores = self.scores(group)
+        return np.minimum(scores, group.column("epochs")) if self.is_time else scores
+
+    def is_available(self, group: Group) -> bool:
+        """Whether the group has a value of this measure."""
+        if self.is_time:
+            return bool((group.outcomes == "converged").any())
+        if self.key == "final_loss":
+            # Groups of diverged runs only are ranked as equal.
+            return True
+        return self.column in group.table.numbers and bool(np.isfinite(self.values(group)).any())
 
 
-ACCURACIES = ("accuracy", "test_accuracy")
+EPOCHS_TO_CONVERGE = "epochs_to_converge"
 
 MEASURES = {
-    measure.key: measure
-    for measure in (
-        Measure("epochs_to_converge", "epochs to converge", "epochs_run", "converges soonest"),
-        Measure("final_loss", "final loss", "final_loss", "ends with the lowest loss"),
-        Measure("accuracy", "accuracy", "accuracy", "is the most accurate"),
-        Measure("test_loss", "test loss", "test_loss", "ends with the lowest test loss"),
-        Measure(
-            "test_accuracy", "test accuracy", "test_accuracy", "is the most accurate on test rows"
-        ),
-    )
+    EPOCHS_TO_CONVERGE: Measure(EPOCHS_TO_CONVERGE, "epochs to converge", "epochs_run"),
+    **{m.name: Measure(m.name, m.label, m.name, m.larger_is_better) for m in METRICS},
 }
+"""The measures by which groups can be ranked, by key."""
 
 
-def measured(grouped: Grouped) -> list[Measure]:
-    """The measures these runs have figures for."""
-    return [m for m in MEASURES.values() if any(_has(m, group) for group in grouped.groups)]
+def available_measures(grouped: Grouped) -> list[Measure]:
+    """The measures of which at least one group has a value."""
+    return [m for m in MEASURES.values() if any(map(m.is_available, grouped.groups))]
 
 
-def can_converge(grouped: Grouped) -> bool:
-    """Whether some runs converged and all were to stop when they did.
+def stops_on_convergence(grouped: Grouped) -> bool:
+    """Whether all runs have a convergence criterion and at least one run met it.
 
-    Their final losses then all lie at the threshold; what tells them apart is how soon they
-    got there.
+    The final losses of such runs are all near the threshold, so the groups are better compared
+    by the epochs to converge.
     """
     criteria = grouped.groups[0].table.frame[["stop.loss", "stop.tolerance"]].map(label)
-    asked = bool((criteria != "null").any(axis=1).all())
-    return asked and any(group.times.converged.any() for group in grouped.groups)
-
-
-def _has(measure: Measure, group: Group) -> bool:
-    if measure.key == "epochs_to_converge":
-        return bool(group.times.converged.any())
-    if measure.key == "final_loss":
-        # Runs that all diverged are counted and rank alike.
-        return True
-    return measure.column in group.table.numbers and bool(np.isfinite(measure.values(group)).any())
+    is_set = bool((criteria != "null").any(axis=1).all())
+    return is_set and any((group.outcomes == "converged").any() for group in grouped.groups)

@@ -74,7 +74,7 @@ def methods(findings: Findings) -> list[str]:
     """How the estimates, intervals and p values are computed, a paragraph each."""
     test, of = "the Mann-Whitney test", "medians"
     needed, worst = NOETHER, "a diverged run counts as the worst finite one"
-    if findings.measure.key == "epochs_to_converge":
+    if findings.measure.is_time:
         test = "the log-rank test, which has little power where two curves cross"
         of = "means. Both are restricted to epochs within the shorter budget"
         needed, worst = SCHOENFELD, "a run that did not converge counts with its whole budget"

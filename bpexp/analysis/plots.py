@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bpexp.analysis import statistics
-from bpexp.analysis.curves import MOST as MAX_BAND_RUNS
+from bpexp.analysis.curves import MAX_RUNS as MAX_BAND_RUNS
 from bpexp.analysis.curves import Band
 from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.groups import MEASURES
@@ -127,7 +127,7 @@ def _convergence(data: PlotData) -> "Figure | None":
     for place, summary in enumerate(line_groups(findings)):
         curve = summary.convergence
         # The curve starts at epoch 0, which a log axis cannot show.
-        x = np.append(np.maximum(curve.epochs, 0.8), summary.group.budget)
+        x = np.append(np.maximum(curve.epochs, 0.8), summary.group.max_epochs)
         y, low, high = (np.append(part, part[-1]) for part in (curve.share, curve.low, curve.high))
         axes.fill_between(x, low, high, step="post", color=COLORS[place], alpha=0.12, lw=0)
         axes.step(x, y, where="post", **line_style(place), label=labels[summary.group.name])
@@ -143,7 +143,7 @@ def _convergence(data: PlotData) -> "Figure | None":
 def _distribution(data: PlotData) -> "Figure | None":
     """Final loss of each run, a row of points per group, with median and quartiles."""
     findings = data.findings
-    if not findings.can_be_drawn:
+    if not findings.has_scores:
         return None
     measure = MEASURES["final_loss"]
     ranked = list(findings.summaries)
@@ -233,7 +233,7 @@ def _best_of_n(data: PlotData) -> "Figure | None":
 
 def _has_replicates(findings: Findings) -> bool:
     """Whether any group has more than one run, and any run has a value of the measure."""
-    return findings.can_be_drawn and findings.runs > len(findings.summaries)
+    return findings.has_scores and findings.runs > len(findings.summaries)
 
 
 def _budgets(runs: int) -> list[int]:
@@ -246,7 +246,7 @@ def _decision_surfaces(data: PlotData) -> "Figure | None":
     from matplotlib.figure import Figure
 
     surfaces = data.surfaces
-    if not surfaces or not data.findings.can_be_drawn:
+    if not surfaces or not data.findings.has_scores:
         return None
     figure = Figure(figsize=(3.5 * len(surfaces) + 0.8, 3.7), layout="constrained")
     panels = figure.subplots(1, len(surfaces), squeeze=False)[0]

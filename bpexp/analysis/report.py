@@ -11,10 +11,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bpexp.analysis import curves, page, plots, tables, words
-from bpexp.analysis.agreement import Agreement, agree
+from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band, ReadLosses
 from bpexp.analysis.findings import Findings, find
-from bpexp.analysis.groups import MEASURES, SWEEP, Grouped, Measure, can_converge, group, measured
+from bpexp.analysis.groups import (
+    MEASURES,
+    SWEEP,
+    Grouped,
+    Measure,
+    available_measures,
+    group,
+    stops_on_convergence,
+)
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
 from bpexp.analysis.surface import ReadArtifact, Surface, surfaces
@@ -162,7 +170,7 @@ def build(
     return Report(
         title=title,
         findings=findings,
-        agreement=agree(grouped, chosen, seed) if is_pair else None,
+        agreement=compare_sweeps(grouped, chosen, seed) if is_pair else None,
         bands=[curves.band(s.group, read_losses, seed) for s in plots.line_groups(findings)],
         surfaces=surfaces(findings, read_artifact),
         predictions=predictions(findings, read_artifact),
@@ -171,9 +179,9 @@ def build(
 
 
 def _measure(grouped: Grouped, key: str | None) -> Measure:
-    available = measured(grouped)
+    available = available_measures(grouped)
     if key is None:
-        return available[0] if can_converge(grouped) else MEASURES["final_loss"]
+        return available[0] if stops_on_convergence(grouped) else MEASURES["final_loss"]
     if key not in [measure.key for measure in available]:
         raise ConfigError(
             f"--measure must be one of {', '.join(m.key for m in available)} for these runs, "

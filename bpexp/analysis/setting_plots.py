@@ -32,7 +32,7 @@ def heat_maps(findings: Findings) -> "Figure | None":
     from matplotlib.figure import Figure
 
     keys = list(findings.grouped.varying)
-    if len(keys) < 2 or not findings.can_be_drawn:
+    if len(keys) < 2 or not findings.has_scores:
         return None
     pairs = list(itertools.combinations(keys, 2))[:MAX_HEAT_MAPS]
     columns = len(pairs) if len(pairs) <= 2 else 3
@@ -95,7 +95,7 @@ def _norm(values: Array, measure: Measure) -> Any:
 def heat_map_note(findings: Findings) -> str | None:
     """A remark if some pairs of settings have no heat map."""
     n_pairs = math.comb(len(findings.grouped.varying), 2)
-    if n_pairs <= MAX_HEAT_MAPS or not findings.can_be_drawn:
+    if n_pairs <= MAX_HEAT_MAPS or not findings.has_scores:
         return None
     return (
         f"{MAX_HEAT_MAPS} of {n_pairs} pairs of settings have a heat map; the parallel "
@@ -112,7 +112,7 @@ def parallel_coordinates(findings: Findings) -> "Figure | None":
 
     varying, measure = findings.grouped.varying, findings.measure
     keys = list(varying)
-    if len(keys) < 3 or not findings.can_be_drawn:
+    if len(keys) < 3 or not findings.has_scores:
         return None
     figure, axes = panel(width=max(7.5, 1.7 * len(keys) + 2.0))
     medians = [float(np.median(measure.scores(s.group))) for s in findings.summaries]
@@ -162,4 +162,4 @@ def displayed(measure: Measure, scores: Array) -> Array:
 
 def is_positive(measure: Measure) -> bool:
     """Whether the values are losses or epochs, which fit a log scale, and not accuracies."""
-    return "accuracy" not in measure.key
+    return not measure.larger_is_better

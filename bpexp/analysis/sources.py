@@ -1,6 +1,7 @@
-"""From a store to a report on what is in it."""
+"""Read runs from an MLflow store and build a report on them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bpexp.analysis.report import Report, build
@@ -13,71 +14,113 @@ if TYPE_CHECKING:
 
     from bpexp.tracking.read import MlflowClient, Run
 
-DESCRIBES = ("bpexp.python", "bpexp.platform", "bpexp.processor", "bpexp.version.", "bpexp.git.")
+ENVIRONMENT_TAGS = (
+    "bpexp.python", "bpexp.platform", "bpexp.processor", "bpexp.version.", "bpexp.git.",
+)  # fmt: skip
+"""Prefixes of the tags that describe the environment of a run."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Reads the losses and artifacts of runs from a store."""
+
+    client: "MlflowClient"
+
+    def losses(self, rows: "pd.DataFrame", epochs: Array) -> Array:
+        """Losses of runs at the given epochs, (n_runs, n_epochs); nan after the end of a run."""
+        return read.losses(self.client, rows, epochs)
+
+    def artifact(self, row: Any, name: str) -> bytes | None:
+        """The content of an artifact of a run; None if it does not exist."""
+        return read.artifact(self.client, row["run_id"], row["artifacts"], name)
 
 
 def of_sweeps(
     client: "MlflowClient", parents: "Sequence[Run]", measure: str | None, seed: int
 ) -> Report:
-    """The report on one sweep, or on several read together."""
+    """Build the report on one or more sweeps.
+
+    Args:
+        client: Client of the store.
+        parents: Parent runs of the sweeps.
+        measure: Measure that ranks the groups; chosen by the runs if None.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The report.
+
+    Raises:
+        ConfigError: A run is not the parent of a sweep or is given twice, no run has finished, or
+            the runs do not have the measure.
+    """
     import pandas as pd
 
     ids = [parent.info.run_id for parent in parents]
     if len(set(ids)) < len(ids):
-        raise ConfigError(f"report must be given different sweeps, got {ids[0][:8]} twice.")
+        raise ConfigError("report compares different sweeps, but the same sweep was given twice.")
     for parent in parents:
         if parent.data.tags.get("bpexp.kind") != "sweep":
             raise ConfigError(
-                f"SWEEP must be a sweep's parent run, got the run {parent.info.run_name!r}."
+                f"{parent.info.run_name!r} is a single run; give the id of a sweep's parent run."
             )
-    # Ids as `runs` prints them and all verbs take them; longer where two begin alike.
-    digits = next(n for n in range(8, 33) if len({one[:n] for one in ids}) == len(ids))
+    # The shortest prefix of at least 8 digits that tells the ids apart.
+    digits = next(n for n in range(8, 33) if len({run_id[:n] for run_id in ids}) == len(ids))
     tables = [
         read.sweep_table(client, parent).assign(sweep=parent.info.run_id[:digits])
         for parent in parents
     ]
     names = [f"{parent.info.run_name} ({parent.info.run_id[:digits]})" for parent in parents]
-    return _report(client, pd.concat(tables), " and ".join(names), parents, measure, seed)
+    files, environment = RunFiles(client), _environment(parents)
+    return build(
+        pd.concat(tables), " and ".join(names), environment, files.losses, files.artifact,
+        measure, seed,
+    )  # fmt: skip
 
 
 def of_experiment(client: "MlflowClient", name: str, measure: str | None, seed: int) -> Report:
-    """The report on all runs of an experiment, whichever sweep they belong to."""
+    """Build the report on all runs of an experiment, whichever sweep they belong to.
+
+    Args:
+        client: Client of the store.
+        name: Name of the experiment.
+        measure: Measure that ranks the groups; chosen by the runs if None.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The report.
+
+    Raises:
+        ConfigError: The experiment does not exist or has no runs, no run has finished, or the
+            runs do not have the measure.
+    """
     runs = read.search(client, name)
-    frame = read.runs_table(runs)
+    frame = read.runs_table(runs).assign(sweep="")
     if frame.empty:
-        raise ConfigError(f"--experiment must be one with runs, got {name!r}.")
-    return _report(client, frame.assign(sweep=""), f"experiment {name}", runs, measure, seed)
-
-
-def _report(
-    client: "MlflowClient",
-    frame: "pd.DataFrame",
-    title: str,
-    described: "Sequence[Run]",
-    measure: str | None,
-    seed: int,
-) -> Report:
-    def losses(rows: "pd.DataFrame", epochs: Array) -> Array:
-        return read.losses(client, rows, epochs)
-
-    def artifact(row: Any, name: str) -> bytes | None:
-        return read.artifact(client, row["run_id"], row["artifacts"], name)
-
-    return build(frame, title, _environment(described), losses, artifact, measure, seed)
+        raise ConfigError(f"The experiment {name!r} has no runs.")
+    files, environment = RunFiles(client), _environment(runs)
+    return build(
+        frame, f"experiment {name}", environment, files.losses, files.artifact, measure, seed
+    )
 
 
 def _environment(runs: "Sequence[Run]") -> Mapping[str, str]:
-    """What the runs were made with; where they differ, all that there was."""
-    found: dict[str, set[str]] = {}
+    """The environment of the runs by tag; different values are joined by semicolons."""
+    values: dict[str, set[str]] = {}
     for run in runs:
         for key, value in run.data.tags.items():
-            if key.startswith(DESCRIBES):
-                found.setdefault(key.removeprefix("bpexp."), set()).add(value)
-    return {key: "; ".join(sorted(values)) for key, values in sorted(found.items())}
+            if key.startswith(ENVIRONMENT_TAGS):
+                values.setdefault(key.removeprefix("bpexp."), set()).add(value)
+    return {key: "; ".join(sorted(found)) for key, found in sorted(values.items())}
 
 
 def keep(client: "MlflowClient", parent: "Run", report: Report) -> None:
-    """Log the page, its figures and tables to the sweep's parent run, the answer as a note."""
+    """Log the report to the sweep's parent run: page, plots and tables, and the answer as a note.
+
+    Args:
+        client: Client of the store.
+        parent: Parent run of the sweep.
+        report: The report.
+    """
     files = report.files(["html"])
     tables = {"ranking.json": report.table}
     if len(report.predictions):

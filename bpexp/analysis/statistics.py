@@ -1,7 +1,17 @@
-"""Estimates with intervals, over the seeds of one group or between two.
+"""Estimates with confidence intervals and tests, for one group of runs or for two.
 
-Scores are smaller-is-better; +inf stands for a run that is worse than every finite one (a
-diverged run, or one that never converged). Intervals are at 95%.
+All scores are smaller-is-better. ``+inf`` marks a run that is worse than every finite one: a
+diverged run, or a run that never converged. Intervals have the confidence level ``CONFIDENCE``.
+
+>>> import numpy as np
+>>> wilson(15, 20).estimate
+0.75
+>>> round(probability_of_improvement(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 5.0])), 3)
+0.833
+>>> holm([0.04, 0.01, 0.02])
+[0.04, 0.03, 0.04]
+>>> seeds_needed(0.7)
+33.0
 """
 
 from collections.abc import Callable, Sequence
@@ -13,15 +23,20 @@ import numpy as np
 from bpexp.typing import Array
 
 CONFIDENCE = 0.95
+"""Confidence level of every interval."""
+
 RESAMPLES = 2000
+"""Number of bootstrap resamples."""
+
 POWER = 0.8
+"""Power of a test for which ``seeds_needed`` computes the sample size."""
 
 Statistic = Callable[..., Any]
-"""(sample, axis=...) -> the statistic along ``axis``."""
+"""A function ``statistic(sample, axis=...)`` that reduces ``axis``, such as ``np.median``."""
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of its interval; nan where it is not defined."""
+    """A point estimate with the bounds of its confidence interval; nan where undefined."""
 
     estimate: float
     low: float
@@ -30,17 +45,32 @@ class Interval(NamedTuple):
 
 @cache
 def wilson(successes: int, n: int) -> Interval:
-    """A share with its Wilson score interval (Wilson 1927). ``n`` must be at least 1."""
+    """Estimate a proportion with its Wilson score interval (Wilson 1927).
+
+    Args:
+        successes: Number of successes.
+        n: Number of trials, at least 1.
+
+    Returns:
+        ``successes / n`` with its interval.
+    """
     from scipy.stats import binomtest
 
-    ends = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(successes / n, float(ends.low), float(ends.high))
+    bounds = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(successes / n, float(bounds.low), float(bounds.high))
 
 
 def interquartile_mean(scores: Array, axis: int | None = None) -> Any:
-    """Mean of the middle half: a quarter is cut at each end (Agarwal et al. 2021).
+    """Mean of the middle half of the scores (Agarwal et al. 2021).
 
-    Over the whole matrix (n_runs, n_tasks) by default, as rliable does.
+    A quarter of the values is removed at each end.
+
+    Args:
+        scores: Scores, for example (n_runs,) or (n_runs, n_tasks).
+        axis: Axis to reduce. By default the mean is over all values, as in rliable.
+
+    Returns:
+        The trimmed mean, a scalar or an array without ``axis``.
     """
     from scipy.stats import trim_mean
 
@@ -48,94 +78,139 @@ def interquartile_mean(scores: Array, axis: int | None = None) -> Any:
 
 
 def bootstrap(sample: Array, statistic: Statistic, seed: int) -> Interval:
-    """A mean or quantile with its percentile bootstrap interval (Efron 1979); sample: (n,).
+    """Estimate a statistic of one sample with its percentile bootstrap interval (Efron 1979).
 
-    With fewer than two values there is nothing to resample: the ends are nan.
+    Args:
+        sample: Scores, (n,).
+        statistic: A mean or a quantile.
+        seed: Seed of the resampling.
+
+    Returns:
+        The estimate and its interval. The bounds are nan for fewer than two scores.
     """
-    return bootstraps(sample, [statistic], seed)[0]
+    return bootstrap_many(sample, [statistic], seed)[0]
 
 
-def bootstraps(sample: Array, statistics: Sequence[Statistic], seed: int) -> list[Interval]:
-    """``bootstrap`` of several statistics, each from the same resamples as it would be alone."""
+def bootstrap_many(sample: Array, statistics: Sequence[Statistic], seed: int) -> list[Interval]:
+    """Apply ``bootstrap`` to several statistics, using the same resamples for each.
+
+    Args:
+        sample: Scores, (n,).
+        statistics: The statistics.
+        seed: Seed of the resampling.
+
+    Returns:
+        One interval for each statistic, equal to what ``bootstrap`` returns for it.
+    """
     if len(sample) == 1:
         return [Interval(float(sample[0]), np.nan, np.nan) for _ in statistics]
 
-    def each(x: Array, axis: int) -> Any:
+    def all_statistics(x: Array, axis: int) -> Any:
         return np.stack([statistic(x, axis=axis) for statistic in statistics])
 
-    return _resampled((sample,), each, seed)
+    return _percentile_intervals((sample,), all_statistics, seed)
 
 
 def difference(a: Array, b: Array, statistic: Statistic, seed: int) -> Interval:
-    """statistic(a) - statistic(b), each side resampled by itself; a: (n,), b: (m,)."""
+    """Estimate ``statistic(a) - statistic(b)`` with its percentile bootstrap interval.
+
+    Args:
+        a: Scores of the first group, (n,).
+        b: Scores of the second group, (m,). The groups are resampled independently.
+        statistic: A mean or a quantile.
+        seed: Seed of the resampling.
+
+    Returns:
+        The difference and its interval. The bounds are nan if a group has fewer than two scores.
+    """
 
     def subtract(x: Array, y: Array, axis: int) -> Any:
         return np.stack([statistic(x, axis=axis) - statistic(y, axis=axis)])
 
-    return _resampled((a, b), subtract, seed)[0]
+    return _percentile_intervals((a, b), subtract, seed)[0]
 
 
-_WORST = 1e200
-"""Stands for +inf while resampling, where inf - inf would be nan."""
+_INFINITY = 1e200
+"""Replaces +inf during resampling, because inf - inf would give nan."""
 
 
-def _resampled(samples: tuple[Array, ...], statistic: Statistic, seed: int) -> list[Interval]:
-    """Intervals of a statistic that returns several values, (n_values, n_resamples)."""
+def _percentile_intervals(
+    samples: tuple[Array, ...], statistic: Statistic, seed: int
+) -> list[Interval]:
+    """Percentile intervals of a statistic that returns an array (n_values, n_resamples)."""
     from scipy import stats
 
     finite = np.concatenate([s[np.isfinite(s)] for s in samples])
+    # Any result beyond this bound contains at least one replaced infinity.
     bound = 10.0 * max(1.0, float(np.abs(finite).max(initial=0.0)))
-    clean = [np.where(np.isfinite(s), s, _WORST) for s in samples]
-    estimates = statistic(*clean, axis=-1)
+    replaced = [np.where(np.isfinite(s), s, _INFINITY) for s in samples]
+    estimates = statistic(*replaced, axis=-1)
     low = high = np.full(len(estimates), np.nan)
-    if min(map(len, clean)) > 1:
-        # SciPy also gives a standard error, whose square overflows where _WORST was drawn.
+    if min(map(len, replaced)) > 1:
+        # SciPy also computes a standard error, which overflows for values like _INFINITY.
         with np.errstate(over="ignore"):
             low, high = stats.bootstrap(
-                clean, statistic, n_resamples=RESAMPLES, method="percentile", vectorized=True,
-                batch=max(1, 2**22 // max(map(len, clean))), confidence_level=CONFIDENCE,
+                replaced, statistic, n_resamples=RESAMPLES, method="percentile", vectorized=True,
+                batch=max(1, 2**22 // max(map(len, replaced))), confidence_level=CONFIDENCE,
                 rng=np.random.default_rng(seed),
             ).confidence_interval  # fmt: skip
     return [
-        Interval(*(float(np.copysign(np.inf, v)) if abs(v) > bound else float(v) for v in found))
-        for found in zip(estimates, low, high, strict=True)
+        Interval(*(float(np.copysign(np.inf, v)) if abs(v) > bound else float(v) for v in values))
+        for values in zip(estimates, low, high, strict=True)
     ]
 
 
 def probability_of_improvement(a: Array, b: Array) -> float:
-    """P(a run of ``a`` scores lower than one of ``b``), ties counted half: U / (n m).
+    """Probability that a run of ``a`` scores lower than a run of ``b``; ties count one half.
 
-    Mann-Whitney's U as in Agarwal et al. (2021), there for larger-is-better.
+    This is U / (n m) with the U statistic of Mann and Whitney (1947). Agarwal et al. (2021)
+    define it for larger-is-better scores.
+
+    Args:
+        a: Scores of the first group, (n,).
+        b: Scores of the second group, (m,).
+
+    Returns:
+        A probability; 0.5 if neither group tends to score lower.
     """
     from scipy.stats import mannwhitneyu
 
-    # U of (b, a) counts the pairs with b > a.
+    # With the arguments in this order, U counts the pairs with b > a.
     U = mannwhitneyu(b, a, method="asymptotic").statistic
     return float(U) / (len(a) * len(b))
 
 
-def improvement(a: Array, b: Array, seed: int) -> Interval:
-    """``probability_of_improvement`` with its percentile bootstrap interval, as rliable does."""
+def improvement_interval(a: Array, b: Array, seed: int) -> Interval:
+    """Estimate ``probability_of_improvement`` with its percentile bootstrap interval.
+
+    Args:
+        a: Scores of the first group, (n,).
+        b: Scores of the second group, (m,). The groups are resampled independently, as in rliable.
+        seed: Seed of the resampling.
+
+    Returns:
+        The probability and its interval. The bounds are nan if a group has fewer than two scores.
+    """
     estimate = probability_of_improvement(a, b)
     if min(len(a), len(b)) < 2:
         return Interval(estimate, np.nan, np.nan)
     rng = np.random.default_rng(seed)
     values, ranks = np.unique(np.concatenate([a, b]), return_inverse=True)
     n_resamples = max(400, min(RESAMPLES, 2**23 // len(values)))
-    of_a, of_b = (
-        _redrawn(part, len(values), n_resamples, rng) for part in np.split(ranks, [len(a)])
+    counts_a, counts_b = (
+        _resampled_counts(part, len(values), n_resamples, rng) for part in np.split(ranks, [len(a)])
     )
-    above = of_b.sum(axis=1, keepdims=True) - of_b.cumsum(axis=1)
-    shares = (of_a * (above + 0.5 * of_b)).sum(axis=1) / (len(a) * len(b))
+    higher_b = counts_b.sum(axis=1, keepdims=True) - counts_b.cumsum(axis=1)
+    resampled = (counts_a * (higher_b + 0.5 * counts_b)).sum(axis=1) / (len(a) * len(b))
     tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(shares, [tail, 1.0 - tail])
+    low, high = np.quantile(resampled, [tail, 1.0 - tail])
     return Interval(estimate, float(low), float(high))
 
 
-def _redrawn(ranks: Any, n_values: int, n_resamples: int, rng: np.random.Generator) -> Any:
-    """How often each resample holds each rank, (n_resamples, n_values).
+def _resampled_counts(ranks: Any, n_values: int, n_resamples: int, rng: np.random.Generator) -> Any:
+    """Count how often each rank occurs in each resample, (n_resamples, n_values).
 
-    All that U needs of a resample; sorting each of them anew would take many times as long.
+    The counts determine U, and computing them is much faster than sorting every resample.
     """
     drawn = ranks[rng.integers(0, len(ranks), (n_resamples, len(ranks)))]
     drawn += n_values * np.arange(n_resamples)[:, None]
@@ -144,7 +219,15 @@ def _redrawn(ranks: Any, n_values: int, n_resamples: int, rng: np.random.Generat
 
 
 def rank_test(a: Array, b: Array) -> float:
-    """Two-sided p of Mann and Whitney's test that neither of two groups tends to be lower."""
+    """Mann-Whitney U test of the hypothesis that neither group tends to score lower.
+
+    Args:
+        a: Scores of the first group, (n,).
+        b: Scores of the second group, (m,).
+
+    Returns:
+        The two-sided p-value; 1 if all scores are equal.
+    """
     from scipy.stats import mannwhitneyu
 
     if len(np.unique(np.concatenate([a, b]))) == 1:
@@ -152,65 +235,93 @@ def rank_test(a: Array, b: Array) -> float:
     return float(mannwhitneyu(a, b, method="auto").pvalue)
 
 
-def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
-    """Holm's (1979) step-down adjusted p values, in the given order.
+def holm(p_values: Sequence[float], n_hypotheses: int | None = None) -> list[float]:
+    """Adjust p-values for multiple comparisons by the step-down method of Holm (1979).
 
-    ``family`` is the number of hypotheses where only some of their p values are known; the
-    unknown ones are taken as larger than all given, which errs on the safe side.
+    Args:
+        p_values: The p-values.
+        n_hypotheses: Number of hypotheses if more are tested than ``p_values`` has. The missing
+            p-values are assumed to be larger than all given ones, which is conservative.
+
+    Returns:
+        The adjusted p-values in the same order, at most 1.
     """
     p = np.asarray(p_values, dtype=float)
-    m, order = family or len(p), np.argsort(p, kind="stable")
+    m, order = n_hypotheses or len(p), np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate((m - np.arange(len(p))) * p[order])
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in adjusted]
 
 
-def reach(family: int) -> float:
-    """z_{1-alpha/2} + z_{power}: so far from 0 a test's z must lie in the mean to be found.
+def required_z(n_comparisons: int) -> float:
+    """Expected z statistic that a two-sided z test needs for the power ``POWER``.
 
-    Power 0.8; alpha is 0.05 / ``family``, what Holm asks of the smallest p of so many.
+    This is z(1 - alpha/2) + z(POWER), where alpha = 0.05 / ``n_comparisons`` is the level of
+    the first step of the Holm correction.
     """
     from scipy.stats import norm
 
-    return float(norm.isf((1.0 - CONFIDENCE) / family / 2.0) + norm.ppf(POWER))
+    return float(norm.isf((1.0 - CONFIDENCE) / n_comparisons / 2.0) + norm.ppf(POWER))
 
 
-def seeds_needed(probability: float, family: int = 1) -> float:
-    """Seeds a group for the rank test to find P(improvement) = ``probability``; inf for 1/2.
+def seeds_needed(probability: float, n_comparisons: int = 1) -> float:
+    """Seeds per group for which the rank test detects a probability of improvement.
 
-    Noether (1987), J. Am. Stat. Assoc. 82:645, two equal groups: n = ``reach``^2 /
-    (6 (p - 1/2)^2), rounded up.
+    Noether (1987), J. Am. Stat. Assoc. 82:645, for two groups of equal size:
+    n = ``required_z``^2 / (6 (p - 1/2)^2), rounded up.
+
+    Args:
+        probability: The probability of improvement p.
+        n_comparisons: Number of comparisons that the Holm correction accounts for.
+
+    Returns:
+        The number of seeds per group; inf for a probability of one half.
     """
     effect = abs(probability - 0.5)
     if effect == 0.0:
         return np.inf
-    return float(np.ceil(reach(family) ** 2 / (6.0 * effect**2)))
+    return float(np.ceil(required_z(n_comparisons) ** 2 / (6.0 * effect**2)))
 
 
 def expected_best(scores: Array, budgets: Sequence[int]) -> Array:
-    """E[lowest of n scores] for each n of ``budgets``, drawn with replacement from ``scores``.
+    """Expected lowest score of n runs, for each n.
 
-    Dodge et al. (2019), eq. 4, for smaller-is-better: with the N scores in order, the i-th is
-    the lowest of n draws with probability ((N-i+1)/N)^n - ((N-i)/N)^n. An infinite score
-    counts as the largest finite one: one diverged run must not make every budget infinite.
+    Dodge et al. (2019), eq. 4, for smaller-is-better: with N scores in ascending order, the
+    i-th is the lowest of n draws with replacement with probability
+    ((N-i+1)/N)^n - ((N-i)/N)^n. An infinite score is replaced by the largest finite one, so
+    that one diverged run does not make every expectation infinite.
+
+    Args:
+        scores: Scores of the runs, (N,).
+        budgets: The numbers of runs n.
+
+    Returns:
+        The expectations, (len(budgets),); inf if no score is finite.
     """
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return np.full(len(budgets), np.inf)
     ordered = np.sort(np.minimum(scores, finite.max()))
     N, n = len(ordered), np.asarray(budgets, dtype=float)[:, None]
-    left = np.arange(N, -1, -1) / N
-    chances = left[:-1] ** n - left[1:] ** n
-    best: Array = chances @ ordered
+    remaining = np.arange(N, -1, -1) / N
+    probabilities = remaining[:-1] ** n - remaining[1:] ** n
+    best: Array = probabilities @ ordered
     return best
 
 
 def performance_profile(scores: Array, thresholds: Array) -> Array:
-    """Share of all runs, over all tasks, that score at or below each threshold.
+    """Share of runs that score at or below each threshold.
 
-    Score distributions of Agarwal et al. (2021), there the share above for larger-is-better.
-    scores: (n_runs,) or (n_runs, n_tasks); thresholds: (k,); returns (k,).
+    This is the score distribution of Agarwal et al. (2021), who count the runs above a
+    threshold because their scores are larger-is-better.
+
+    Args:
+        scores: Scores, (n_runs,) or (n_runs, n_tasks); the share is over all values.
+        thresholds: Thresholds, (k,).
+
+    Returns:
+        The shares, (k,).
     """
     ordered = np.sort(scores, axis=None)
     shares: Array = np.searchsorted(ordered, thresholds, side="right") / ordered.size

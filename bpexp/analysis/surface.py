@@ -1,14 +1,14 @@
-"""What a trained network answers over the plane of its two inputs."""
+"""Decision surfaces: the outputs of trained networks over the plane of their two inputs."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
-from bpexp.analysis.findings import Findings, exemplars
+from bpexp.analysis.findings import Findings, representative_runs
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import load
 from bpexp.data.dataset import Dataset
@@ -22,17 +22,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GRID = 120
-"""Points along each side of the plane."""
+"""Number of grid points along each input."""
 
 ReadArtifact = Callable[[Any, str], bytes | None]
-"""(row of a run, file name) -> its content."""
+"""A function (row of a run, file name) -> content; None if the file does not exist."""
 
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """Outputs over the plane of a run: (GRID, GRID), rows along the second input.
+    """The outputs of one run's network over the plane of its inputs.
 
-    With several outputs ``Z`` is the number of the largest one.
+    Attributes:
+        title: The rank of the run and its loss.
+        dataset: The data the run was trained on.
+        x: Values of the first input, (GRID,).
+        y: Values of the second input, (GRID,).
+        Z: The output, (GRID, GRID), rows along the second input. For several outputs, the
+            index of the largest one.
     """
 
     title: str
@@ -42,52 +48,57 @@ class Surface:
     Z: Array
 
 
-def surfaces(findings: Findings, read: ReadArtifact) -> list[Surface]:
-    """Those of the best, the median and the worst run that did not diverge.
+def surfaces(findings: Findings, read_artifact: ReadArtifact) -> list[Surface]:
+    """Compute the surfaces of the best, the median and the worst run that did not diverge.
 
-    None for data of more or fewer than two inputs, or whose files are not there any more.
+    Args:
+        findings: The ranked groups.
+        read_artifact: Reads an artifact of a run.
+
+    Returns:
+        One surface per run. Runs are left out if their data do not have exactly two inputs, or
+        if their data or artifacts are missing.
     """
-    found = [_surface(title, row, read) for title, row in exemplars(findings)]
-    return [surface for surface in found if surface is not None]
+    computed = [_surface(rank, row, read_artifact) for rank, row in representative_runs(findings)]
+    return [surface for surface in computed if surface is not None]
 
 
-def _surface(title: str, row: "pd.Series[Any]", read: ReadArtifact) -> Surface | None:
-    config, weights = read(row, "config.yaml"), read(row, "weights.npz")
-    if config is None or weights is None:
+def _surface(rank: str, row: "pd.Series[Any]", read_artifact: ReadArtifact) -> Surface | None:
+    content, weights = read_artifact(row, "config.yaml"), read_artifact(row, "weights.npz")
+    if content is None or weights is None:
         return None
     try:
-        settings = parse_train(yaml.safe_load(config))
-        dataset = load(settings.data)
+        config = parse_train(yaml.safe_load(content))
+        dataset = load(config.data)
     except ConfigError:
         return None
     if dataset.X.shape[1] != 2:
         return None
-    layers = _layers(weights)
-    x, y = (_range(dataset.X[:, column]) for column in (0, 1))
+    x, y = (_axis(dataset.X[:, column]) for column in (0, 1))
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    outputs = _outputs(points, *layers, settings)
+    outputs = _outputs(points, weights, config)
     Z = outputs[:, 0] if outputs.shape[1] == 1 else outputs.argmax(axis=1).astype(float)
-    loss = f"{float(row['final_loss']):.3g}"
-    return Surface(f"{title} run, loss {loss}", dataset, x, y, Z.reshape(GRID, GRID))
+    title = f"{rank} run, loss {float(row['final_loss']):.3g}"
+    return Surface(title=title, dataset=dataset, x=x, y=y, Z=Z.reshape(GRID, GRID))
 
 
-def _range(values: Array) -> Array:
+def _axis(values: Array) -> Array:
+    """Grid points over the range of an input with a margin of a quarter on each side."""
     margin = 0.25 * (values.max() - values.min())
     return np.linspace(values.min() - margin, values.max() + margin, GRID)
 
 
-def _layers(weights: bytes) -> tuple[list[Array], list[Array]]:
-    with np.load(io.BytesIO(weights), allow_pickle=False) as arrays:
-        numbers = range(1, sum(name.startswith("W") for name in arrays.files) + 1)
-        return [arrays[f"W{i}"] for i in numbers], [arrays[f"b{i}"] for i in numbers]
-
-
-def _outputs(
-    X: Array, weights: Sequence[Array], biases: Sequence[Array], config: TrainConfig
-) -> Array:
+def _outputs(X: Array, weights_file: bytes, config: TrainConfig) -> Array:
+    """Outputs of the network for inputs X (n_samples, 2), (n_samples, n_outputs)."""
+    with np.load(io.BytesIO(weights_file), allow_pickle=False) as arrays:
+        layers = range(1, sum(name.startswith("W") for name in arrays.files) + 1)
+        weights, biases = ([arrays[f"{kind}{i}"] for i in layers] for kind in "Wb")
     model = config.model
-    sizes = (X.shape[1], *(W.shape[1] for W in weights))
-    functions = (*(model.activation for _ in config.hidden), model.output)
-    network = Network(sizes, functions, model.loss, bias_input=model.bias_input)
-    # A picture needs no exact bits.
+    network = Network(
+        (X.shape[1], *(W.shape[1] for W in weights)),
+        (*(model.activation for _ in config.hidden), model.output),
+        model.loss,
+        bias_input=model.bias_input,
+    )
+    # A plot does not need exact arithmetic.
     return forward(network, X, weights, biases, NATIVE)[0][-1]

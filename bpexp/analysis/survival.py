@@ -1,7 +1,17 @@
-"""Time to converge, where some runs did not: Kaplan and Meier (1958).
+"""Survival analysis of the number of epochs until a run converges.
 
-A run that did not converge is a censored observation: it would have taken longer than it was
-given. It is not dropped, for then the slow groups would look as fast as their luckiest runs.
+A run that did not converge is a right-censored observation. Dropping such runs would bias the
+estimates towards the fastest runs of a group. The share of converged runs is one minus the
+Kaplan-Meier estimate (1958) of the survival function.
+
+>>> import numpy as np
+>>> epochs = np.array([10.0, 20.0, 30.0, 30.0])
+>>> times = ConvergenceTimes(epochs, converged=np.array([True, True, True, False]))
+>>> curve = kaplan_meier(times)
+>>> median(curve).estimate
+20.0
+>>> restricted_mean(curve, horizon=30.0)[0]
+22.5
 """
 
 import warnings
@@ -10,19 +20,24 @@ from typing import Any
 
 import numpy as np
 
-from bpexp.analysis.statistics import CONFIDENCE, Interval, reach
+from bpexp.analysis.statistics import CONFIDENCE, Interval, required_z
 from bpexp.typing import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Times:
-    """Epochs of runs, (n,), and whether each converged then, (n,) of booleans."""
+class ConvergenceTimes:
+    """Right-censored times to convergence.
+
+    Attributes:
+        epochs: Epochs until each run converged or was censored, (n,).
+        converged: Whether each run converged, (n,) of booleans.
+    """
 
     epochs: Array
     converged: Any
 
     @property
-    def _censored(self) -> Any:
+    def _censored_data(self) -> Any:
         from scipy.stats import CensoredData
 
         return CensoredData(
@@ -31,10 +46,14 @@ class Times:
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
-    """Share of runs converged by each epoch, a step function that starts at (0, 0).
+class ConvergenceCurve:
+    """Share of runs that have converged by each epoch, a step function that starts at (0, 0).
 
-    ``low`` and ``high`` are the ends of Greenwood's log-log interval; nan where there is none.
+    Attributes:
+        epochs: Epochs at which the curve may step, (k,).
+        share: Share of converged runs from each epoch on, (k,).
+        low: Lower bound of the log-log interval of Greenwood (1926), (k,); nan if undefined.
+        high: Upper bound, (k,).
     """
 
     epochs: Array
@@ -43,82 +62,115 @@ class Curve:
     high: Array
 
 
-def converged_by(times: Times) -> Curve:
-    """One minus Kaplan and Meier's estimate of the share that has not converged yet."""
+def kaplan_meier(times: ConvergenceTimes) -> ConvergenceCurve:
+    """Estimate the share of converged runs: one minus the Kaplan-Meier survival function.
+
+    Args:
+        times: Epochs to converge of at least one run.
+
+    Returns:
+        The curve with its confidence band; for a single run the band is undefined.
+    """
     if len(times.epochs) == 1:
         share = np.append(0.0, times.converged)
         unknown = np.array([0.0, np.nan])
-        return Curve(np.append(0.0, times.epochs), share, unknown, unknown)
+        return ConvergenceCurve(np.append(0.0, times.epochs), share, unknown, unknown)
     from scipy.stats import ecdf
 
-    survival = ecdf(times._censored).sf
+    survival = ecdf(times._censored_data).sf
     with warnings.catch_warnings():
-        # Where all or none are left Greenwood's variance is 0/0; those ends come out as nan.
+        # Greenwood's variance is 0/0 where all or no runs remain; those bounds become nan.
         warnings.filterwarnings("ignore", "The confidence interval is undefined")
-        ends = survival.confidence_interval(CONFIDENCE, method="log-log")
+        bounds = survival.confidence_interval(CONFIDENCE, method="log-log")
     start = np.zeros(1)
-    return Curve(
-        np.concatenate([start, survival.quantiles]),
-        np.concatenate([start, 1.0 - survival.probabilities]),
-        np.concatenate([start, 1.0 - ends.high.probabilities]),
-        np.concatenate([start, 1.0 - ends.low.probabilities]),
+    return ConvergenceCurve(
+        epochs=np.concatenate([start, survival.quantiles]),
+        share=np.concatenate([start, 1.0 - survival.probabilities]),
+        low=np.concatenate([start, 1.0 - bounds.high.probabilities]),
+        high=np.concatenate([start, 1.0 - bounds.low.probabilities]),
     )
 
 
-def median(curve: Curve) -> Interval:
-    """The epoch by which half of the runs have converged; inf where they never do.
+def median(curve: ConvergenceCurve) -> Interval:
+    """Median number of epochs to converge (Brookmeyer and Crowley 1982).
 
-    The interval holds the epochs at which the curve's own interval crosses one half
-    (Brookmeyer and Crowley 1982); its low end is nan where too few runs tell.
+    Args:
+        curve: The share of converged runs.
+
+    Returns:
+        The epoch at which the curve reaches one half; inf if it never does. The interval ends
+        where the band's bounds reach one half; its lower end is nan if the bound is undefined.
     """
-    parts = (curve.share, curve.high, curve.low)
-    estimate, low, high = (_reaches_half(curve.epochs, part) for part in parts)
+    estimate, low, high = (
+        _epoch_of_half(curve.epochs, share) for share in (curve.share, curve.high, curve.low)
+    )
     return Interval(estimate, low if low <= estimate else np.nan, high)
 
 
-def _reaches_half(epochs: Array, share: Array) -> float:
-    # A product of shares that is one half can be off in the last bit.
-    there = np.flatnonzero(share >= 0.5 - 1e-12)
-    return float(epochs[there[0]]) if len(there) else np.inf
+def _epoch_of_half(epochs: Array, share: Array) -> float:
+    # Rounding errors may leave a share that is exactly one half slightly below it.
+    reached = np.flatnonzero(share >= 0.5 - 1e-12)
+    return float(epochs[reached[0]]) if len(reached) else np.inf
 
 
-def restricted_mean(curve: Curve, horizon: float) -> tuple[float, float]:
-    """Mean and standard deviation of min(epochs to converge, ``horizon``).
+def restricted_mean(curve: ConvergenceCurve, horizon: float) -> tuple[float, float]:
+    """Mean and standard deviation of min(epochs to converge, ``horizon``) (Irwin 1949).
 
-    Areas under the Kaplan-Meier curve S: the mean is the integral of S, the second moment
-    that of 2 t S, both from 0 to ``horizon`` (Irwin 1949). Nobody knows the mean beyond it.
+    Both are areas under the survival function S(t) from 0 to the horizon: the mean is the
+    integral of S(t), the second moment is the integral of 2 t S(t). Censored data do not
+    determine the unrestricted mean.
+
+    Args:
+        curve: The share of converged runs, 1 - S(t).
+        horizon: The largest number of epochs considered.
+
+    Returns:
+        The restricted mean and standard deviation in epochs.
     """
-    inside = curve.epochs < horizon
-    edges = np.append(curve.epochs[inside], horizon)
-    left = 1.0 - curve.share[inside]
-    mean = float((left * np.diff(edges)).sum())
-    square = float((left * np.diff(edges**2)).sum())
-    return mean, float(np.sqrt(max(0.0, square - mean**2)))
+    before = curve.epochs < horizon
+    edges = np.append(curve.epochs[before], horizon)
+    survival = 1.0 - curve.share[before]
+    mean = float((survival * np.diff(edges)).sum())
+    second_moment = float((survival * np.diff(edges**2)).sum())
+    return mean, float(np.sqrt(max(0.0, second_moment - mean**2)))
 
 
-def logrank(a: Times, b: Times) -> tuple[float, float]:
-    """z and two-sided p of the log-rank test that two groups converge at the same rate.
+def logrank(a: ConvergenceTimes, b: ConvergenceTimes) -> tuple[float, float]:
+    """Log-rank test of the hypothesis that two groups converge at the same rate (Mantel 1966).
 
-    (0, 1) where the test says nothing: no run of either converged.
+    Args:
+        a: Epochs to converge of the first group.
+        b: Epochs to converge of the second group.
+
+    Returns:
+        The z statistic and the two-sided p-value; (0, 1) if no run converged.
     """
     from scipy import stats
 
     if not (a.converged.any() or b.converged.any()):
         return 0.0, 1.0
     with np.errstate(all="ignore"):
-        found = stats.logrank(a._censored, b._censored)
-    return (0.0, 1.0) if np.isnan(found.pvalue) else (float(found.statistic), float(found.pvalue))
+        test = stats.logrank(a._censored_data, b._censored_data)
+    return (0.0, 1.0) if np.isnan(test.pvalue) else (float(test.statistic), float(test.pvalue))
 
 
-def seeds_needed(a: Times, b: Times, family: int = 1) -> float:
-    """Seeds a group for the log-rank test to find what it saw of two groups; inf for nothing.
+def seeds_needed(a: ConvergenceTimes, b: ConvergenceTimes, n_comparisons: int = 1) -> float:
+    """Seeds per group for which the log-rank test detects the observed difference.
 
-    Schoenfeld (1981), Biometrika 68:316: 4 ``reach``^2 / (log hazard ratio)^2 runs must
-    converge. With the ratio that the test's own z implies, and as many runs converging as
-    here, that is ``reach``^2 / z^2 times the harmonic mean of the groups' sizes, rounded up.
+    Schoenfeld (1981), Biometrika 68:316: 4 ``required_z``^2 / (log hazard ratio)^2 runs must
+    converge. With the hazard ratio implied by the observed z, and the observed share of
+    converging runs, this is ``required_z``^2 / z^2 times the harmonic mean of the group sizes.
+
+    Args:
+        a: Epochs to converge of the first group.
+        b: Epochs to converge of the second group.
+        n_comparisons: Number of comparisons that the Holm correction accounts for.
+
+    Returns:
+        The number of seeds per group, rounded up; inf if no difference was observed.
     """
     z, _ = logrank(a, b)
     if z == 0.0:
         return np.inf
     n, m = len(a.epochs), len(b.epochs)
-    return float(np.ceil(2.0 * n * m / (n + m) * (reach(family) / z) ** 2))
+    return float(np.ceil(2.0 * n * m / (n + m) * (required_z(n_comparisons) / z) ** 2))

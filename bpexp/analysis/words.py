@@ -35,7 +35,7 @@ def answer(findings: Findings) -> str:
     if len(findings.summaries) == 1:
         result = _result(best, measure)
         return f"{result[0].upper()}{result[1:]}. {_convergence(best)}"
-    if not findings.can_be_drawn:
+    if not findings.has_scores:
         return f"All {findings.runs} runs diverged: no group is better than another."
     n_first = findings.ranks.count(1)
     if n_first > 1:
@@ -50,7 +50,7 @@ def answer(findings: Findings) -> str:
 
 def _result(summary: Summary, measure: Measure) -> str:
     """The median of a group with its interval and the number of runs."""
-    if measure.key == "epochs_to_converge":
+    if measure.is_time:
         counts = f"{summary.outcomes.get('converged', 0)} of {summary.runs} runs converged"
         if not math.isfinite(summary.epochs.estimate):
             return f"{counts}, fewer than half"
@@ -92,7 +92,7 @@ def _test(findings: Findings) -> str:
         "A run of the first does better than one of the second with probability "
         f"{interval(comparison.improvement)}"
     )
-    test = "log-rank " if findings.measure.key == "epochs_to_converge" else ""
+    test = "log-rank " if findings.measure.is_time else ""
     p = f"{test}{p_value(comparison.p_holm)}"
     if findings.pairs > 1:
         p += f", corrected for {findings.pairs} comparisons"

@@ -11,13 +11,12 @@ from rich.table import Table
 
 from bpexp.cli.screen import Screen
 from bpexp.data import load
-from bpexp.studies import verdict
 from bpexp.sweeps.executors.dask_cluster import Cluster
 from bpexp.sweeps.executors.local import workers
 from bpexp.sweeps.plan import Plan, shown
 from bpexp.sweeps.results import Row, ranked
 from bpexp.sweeps.runner import PRINTED, Finished
-from bpexp.sweeps.summary import verdicts
+from bpexp.sweeps.summary import evaluate_study
 from bpexp.tracking.read import FIGURES
 from bpexp.tracking.store import Store
 
@@ -37,7 +36,7 @@ def announce(out: Console, plan: Plan, store: Store, cluster: Cluster | None) ->
     sizes = "-".join(map(str, _sizes(plan)))
     where = f"experiment {plan.session.tracking.experiment!r} in {store.shown}"
     if plan.study is not None:
-        rows, trials, cells = len(plan.study.rows), plan.study.trials, plan.study.cells
+        rows, trials, cells = len(plan.study.rows), plan.study.trials, plan.study.n_points
         points = f" at each of {cells} points" if plan.study.grid else ""
         out.print(
             f"Study {plan.study.name}: {rows} row{'s' * (rows > 1)} of {trials} "
@@ -99,9 +98,9 @@ def report(out: Console, finished: Finished, store: Store) -> None:
     best = ranked(finished.rows)
     if finished.plan.study is not None:
         study = finished.plan.study
-        judged = verdicts(study, finished)
-        out.print(text_table(verdict.table(study, judged)))
-        for sentence in verdict.claims(study, judged):
+        evaluation = evaluate_study(study, finished)
+        out.print(text_table(evaluation.table()))
+        for sentence in evaluation.sentences():
             out.print(sentence, soft_wrap=True)
     elif best and finished.parent is None:
         _predictions(out, finished, best[0])

@@ -27,7 +27,7 @@ def backward_pass(view: View) -> Iterator[Block]:
     for unit in range(min(network.sizes[-1], MAX_UNITS)):
         yield Equations(_output_delta(view, unit))
     for layer in reversed(range(1, last)):
-        yield Heading(3, f"Layer {layer}: δ comes back through {indexed('W', layer + 1)}")
+        yield Heading(3, f"Layer {layer}: δ is propagated back through {indexed('W', layer + 1)}")
         n_units = network.sizes[layer]
         for unit in range(min(n_units, MAX_UNITS)):
             yield Equations(_hidden_delta(view, layer, unit))

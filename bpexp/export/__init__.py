@@ -1,1 +1,1 @@
-"""A finished run as a model that others can use."""
+"""Export the network of a finished run as an MLflow model and as ONNX."""

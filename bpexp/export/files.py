@@ -1,4 +1,4 @@
-"""The files that a served model consists of."""
+"""Write the files of an MLflow model: the model script, weights, settings and the code it needs."""
 
 import hashlib
 import json
@@ -6,36 +6,45 @@ from pathlib import Path
 
 import numpy as np
 
-from bpexp.export.trained import Trained
+from bpexp.export.trained import TrainedNetwork
 
 PACKAGE = Path(__file__).parents[1]
-CARRIED = ("typing.py", "nn/*.py")
-"""Modules that ``served.py`` needs, and all that these import."""
+
+BUNDLED_MODULES = ("typing.py", "nn/*.py", "fields/*.py")
+"""The modules that ``served.py`` imports, with everything that they import."""
 
 
-def write(trained: Trained, folder: Path) -> Path:
-    """Write ``served.py``, ``weights.npz``, ``settings.json`` and a package of code.
+def write(trained: TrainedNetwork, folder: Path) -> Path:
+    """Write ``served.py``, ``weights.npz``, ``settings.json`` and a package with bundled modules.
 
-    Returns the package's folder. Its name says what is in it, so that models of different
-    versions of bpexp, and bpexp itself, can be loaded into one process.
+    The name of the package contains a digest of its code. Models exported by different versions
+    of bpexp, and bpexp itself, can therefore be imported in one process.
+
+    Args:
+        trained: The network.
+        folder: Existing folder for the files.
+
+    Returns:
+        The folder of the package.
     """
     sources = {
         path.relative_to(PACKAGE): path.read_text(encoding="utf-8")
-        for pattern in CARRIED
+        for pattern in BUNDLED_MODULES
         for path in sorted(PACKAGE.glob(pattern))
     }
     digest = hashlib.sha256("".join(sources.values()).encode()).hexdigest()[:10]
-    code = folder / f"bpexp_{digest}"
-    (code / "nn").mkdir(parents=True)
-    (code / "__init__.py").write_text('"""What of bpexp a served model needs."""\n')
+    package = folder / f"bpexp_{digest}"
+    package.mkdir()
+    (package / "__init__.py").write_text('"""The modules of bpexp that the model needs."""\n')
     for name, source in sources.items():
-        (code / name).write_text(_renamed(source, code.name), encoding="utf-8")
+        (package / name).parent.mkdir(exist_ok=True)
+        (package / name).write_text(_rename_package(source, package.name), encoding="utf-8")
     script = (PACKAGE / "export" / "served.py").read_text(encoding="utf-8")
-    (folder / "served.py").write_text(_renamed(script, code.name), encoding="utf-8")
+    (folder / "served.py").write_text(_rename_package(script, package.name), encoding="utf-8")
     np.savez(folder / "weights.npz", **trained.arrays)  # type: ignore[arg-type]
     (folder / "settings.json").write_text(json.dumps(trained.settings))
-    return code
+    return package
 
 
-def _renamed(source: str, name: str) -> str:
+def _rename_package(source: str, name: str) -> str:
     return source.replace("from bpexp.", f"from {name}.").replace("from bpexp ", f"from {name} ")

@@ -1,11 +1,11 @@
-"""A trained network as an ONNX graph in double precision."""
+"""Convert a trained network to an ONNX graph in double precision."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bpexp.export.trained import Trained
+from bpexp.export.trained import TrainedNetwork
 from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
 
@@ -13,39 +13,57 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 OPSET, IR_VERSION = 17, 8
-"""Of 2022: what most runtimes in use understand."""
-CLOSE = 1e-9
-"""How far a runtime's outputs may be from the tracked ones."""
+"""ONNX versions of 2022, which most runtimes support."""
+
+TOLERANCE = 1e-9
+"""Maximum absolute difference between the predictions of onnxruntime and of bpexp."""
 
 
-def model(trained: Trained) -> bytes:
-    """The file's content: ``inputs`` (n, n_features) to ``outputs`` (n, n_outputs), float64.
+class _Nodes:
+    """Collects the nodes of a graph."""
 
-    Raises ConfigError where onnx or onnxruntime is missing, or where onnxruntime does not
-    give the network's own predictions.
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Append a node and return the name of its output."""
+        from onnx import helper
+
+        output = f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
+        return output
+
+
+def model(trained: TrainedNetwork) -> bytes:
+    """Convert a network to ONNX and verify the result with onnxruntime.
+
+    Args:
+        trained: The network.
+
+    Returns:
+        The content of the ONNX file. The graph maps ``inputs`` (n, n_features) to ``outputs``
+        (n, n_outputs), both float64.
+
+    Raises:
+        ConfigError: onnx or onnxruntime is not installed, or onnxruntime gives other predictions.
     """
     try:
         import onnx
         from onnx import helper, numpy_helper
     except ImportError as error:
-        raise _missing() from error
-    nodes: list[NodeProto] = []
+        raise _not_installed() from error
+    graph_nodes = _Nodes()
+    node = graph_nodes.add
     values: dict[str, Array] = {"mean": trained.mean, "scale": trained.scale}
-
-    def node(kind: str, *inputs: str, **attributes: Any) -> str:
-        name = f"{kind.lower()}_{len(nodes)}"
-        nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
-        return name
-
     a = node("Div", node("Sub", "inputs", "mean"), "scale")
     layers = zip(trained.weights, trained.biases, trained.network.functions, strict=True)
     for i, (W, b, function) in enumerate(layers, start=1):
         values |= {f"W{i}": W, f"b{i}": trained.network.bias_input * b}
         z = node("Add", node("MatMul", a, f"W{i}"), f"b{i}")
         a = _ACTIVATIONS[function](node, z)
+    nodes = [*graph_nodes.nodes, helper.make_node("Identity", [a], ["outputs"])]
     used = {name for made in nodes for name in made.input}
     values |= {name: np.array(v) for name, v in _CONSTANTS.items() if name in used}
-    nodes.append(helper.make_node("Identity", [a], ["outputs"]))
     double = onnx.TensorProto.DOUBLE
     graph = helper.make_graph(
         nodes, "bpexp",
@@ -53,34 +71,49 @@ def model(trained: Trained) -> bytes:
         [helper.make_tensor_value_info("outputs", double, ["n", len(trained.targets)])],
         [numpy_helper.from_array(array, name) for name, array in values.items()],
     )  # fmt: skip
-    made = helper.make_model(
+    proto = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
         producer_name="bpexp",
     )  # fmt: skip
     for key, names in (("inputs", trained.inputs), ("outputs", trained.targets)):
-        made.metadata_props.add(key=key, value=", ".join(names))
-    onnx.checker.check_model(made, full_check=True)
-    content = bytes(made.SerializeToString())
-    apart = float(abs(run(content, trained.X) - trained.predict(trained.X)).max())
-    if not apart <= CLOSE:
-        raise ConfigError(f"--onnx must give the network's predictions, got {apart:.1e} off.")
+        proto.metadata_props.add(key=key, value=", ".join(names))
+    onnx.checker.check_model(proto, full_check=True)
+    content = bytes(proto.SerializeToString())
+    difference = float(abs(run(content, trained.X) - trained.predict(trained.X)).max())
+    if not difference <= TOLERANCE:
+        raise ConfigError(
+            f"The predictions of onnxruntime differ by up to {difference:.1e}, so model.onnx was "
+            "not written."
+        )
     return content
 
 
 def run(content: bytes, X: Array) -> Array:
-    """The outputs of onnxruntime for X. Raises ConfigError where it is missing."""
+    """Run an ONNX model with onnxruntime.
+
+    Args:
+        content: Content of the ONNX file.
+        X: Inputs, (n, n_features).
+
+    Returns:
+        Outputs, (n, n_outputs).
+
+    Raises:
+        ConfigError: onnxruntime is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:
-        raise _missing() from error
+        raise _not_installed() from error
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     (outputs,) = session.run(["outputs"], {"inputs": X})
     return np.asarray(outputs, np.float64)
 
 
-def _missing() -> ConfigError:
+def _not_installed() -> ConfigError:
     return ConfigError(
-        "--onnx must have the packages onnx and onnxruntime, got none (pip install 'bpexp[onnx]')."
+        "--onnx needs the packages onnx and onnxruntime; install them with: "
+        "pip install 'bpexp[onnx]'"
     )
 
 
@@ -90,7 +123,7 @@ _ACTIVATIONS: dict[str, Callable[[Node, str], str]] = {
     "sigmoid": lambda node, z: node("Sigmoid", z),
     "symmetric_sigmoid": lambda node, z: node("Sub", node("Sigmoid", z), "half"),
     "tanh": lambda node, z: node("Tanh", z),
-    # Runtimes have Softsign in single precision only.
+    # onnxruntime implements the operator Softsign in single precision only.
     "softsign": lambda node, z: node("Div", z, node("Add", node("Abs", z), "one")),
     "relu": lambda node, z: node("Relu", z),
     "identity": lambda node, z: node("Identity", z),

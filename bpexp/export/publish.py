@@ -1,4 +1,4 @@
-"""A run's network, logged as a model to the run that it comes from."""
+"""Log the network of a run as an MLflow model of that run."""
 
 import tempfile
 from pathlib import Path
@@ -9,13 +9,28 @@ from bpexp.tracking import read
 from bpexp.tracking.store import Store
 
 if TYPE_CHECKING:
+    from bpexp.export.trained import TrainedNetwork
     from bpexp.tracking.read import MlflowClient, Run
+
+N_EXAMPLES = 5
+"""Number of training rows that the model has as its input example."""
 
 
 def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = False) -> list[str]:
-    """Log the run's network as an MLflow model, and as model.onnx if asked; returns what to say.
+    """Log the network of a run as an MLflow model.
 
-    Raises ConfigError where the run has no network that gives its tracked predictions.
+    Args:
+        store: The store of the run.
+        client: Client of the store.
+        run: A finished run.
+        onnx: Whether to log model.onnx, too.
+
+    Returns:
+        Messages for the user: the model's URI, how it was checked and how to serve it.
+
+    Raises:
+        ConfigError: The run has no network that gives its logged predictions, or its artifacts
+            are outside the store.
     """
     import pandas as pd
 
@@ -25,29 +40,34 @@ def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = Fa
     run_id = run.info.run_id
     if not read.keeps_inside(run, store):
         raise ConfigError(
-            f"RUN must keep its artifacts beside its store, got {run.info.artifact_uri}."
+            f"The artifacts of the run are in {run.info.artifact_uri}, outside the folder of the "
+            "store, and are not read."
         )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "run").mkdir()
         client.download_artifacts(run_id, "", str(folder / "run"))
-        made = trained.read(folder / "run", *read.ending(run))
+        network = trained.read(folder / "run", *read.ending(run))
         if onnx:
-            (folder / "model.onnx").write_bytes(onnx_file.model(made))
-        X = made.X[:5]
-        inputs = pd.DataFrame(X, columns=list(made.inputs))
-        outputs = pd.DataFrame(made.predict(X), columns=list(made.targets))
-        uri = model.log(store.uri, run, folder, files.write(made, folder), inputs, outputs)
+            (folder / "model.onnx").write_bytes(onnx_file.model(network))
+        X = network.X[:N_EXAMPLES]
+        inputs = pd.DataFrame(X, columns=list(network.inputs))
+        outputs = pd.DataFrame(network.predict(X), columns=list(network.targets))
+        uri = model.log(store.uri, run, folder, files.write(network, folder), inputs, outputs)
         if onnx:
             client.log_artifact(run_id, str(folder / "model.onnx"))
-    if made.tracked is None:
-        equal = "its weights are those after the last mini-batch"
-    else:
-        bits = "to the last bit" if made.numerics == "exact" else "within 1e-9"
-        equal = f"its predictions equal the {len(made.tracked)} tracked {bits}"
     return [
-        f"{run.info.run_name}: {uri}; {equal}.",
-        *(["model.onnx: checked with onnxruntime."] if onnx else []),
-        f"Serve: MLFLOW_TRACKING_URI='{store.shown}' mlflow models serve -m {uri} "
+        f"{run.info.run_name}: {uri}; {_check_result(network)}.",
+        *(["model.onnx: verified with onnxruntime."] if onnx else []),
+        f"Serve it with: MLFLOW_TRACKING_URI='{store.shown}' mlflow models serve -m {uri} "
         "--env-manager local",
     ]
+
+
+def _check_result(network: "TrainedNetwork") -> str:
+    if network.tracked is None:
+        return "it has the weights after the last mini-batch"
+    n = len(network.tracked)
+    if network.numerics == "exact":
+        return f"its {n} predictions are bit-identical to those of the run"
+    return f"its {n} predictions equal those of the run within 1e-9"

@@ -1,7 +1,7 @@
-"""A served model: MLflow runs this file, with the code, weights and settings beside it.
+"""The script of an exported MLflow model, which MLflow runs to load the model.
 
-It is copied into the model, as are the modules of bpexp that it imports, under a name of
-their own; so a model needs no bpexp where it is served.
+The exported copy imports the modules of bpexp that were bundled with the model under another
+package name, so bpexp need not be installed where the model is served.
 """
 
 import json
@@ -13,23 +13,36 @@ import numpy as np
 import pandas as pd
 
 
-class Served(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
-    """Raw inputs, one column each, to outputs, one column each."""
+class ServedNetwork(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
+    """Maps a table of inputs to a table of outputs, one column per unit."""
 
     def load_context(self, context: Any) -> None:
-        """Read weights and settings."""
-        # Not above: MLflow also runs this file when it saves the model.
+        """Load the weights and settings.
+
+        Args:
+            context: MLflow's context, with the paths of the artifacts.
+        """
+        # Imported here because MLflow runs this script when saving the model, too.
         from bpexp.nn.network import Network
 
         self.settings = json.loads(Path(context.artifacts["settings"]).read_text())
         fields: dict[str, Any] = self.settings["network"]
-        listed = {name: tuple(fields[name]) for name in ("sizes", "functions")}
-        self.network = Network(**{**fields, **listed})
+        tuples = {name: tuple(fields[name]) for name in ("sizes", "functions")}
+        self.network = Network(**{**fields, **tuples})
         with np.load(context.artifacts["weights"], allow_pickle=False) as arrays:
             self.arrays = dict(arrays)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Outputs, (n_samples, n_outputs)."""
+        """Compute the outputs.
+
+        Args:
+            context: Not used.
+            model_input: Inputs before standardization, one row per sample.
+            params: Not used.
+
+        Returns:
+            Outputs, one row per sample.
+        """
         from bpexp.nn.arithmetic import ARITHMETICS
         from bpexp.nn.mlp import forward
 
@@ -45,4 +58,4 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
         return pd.DataFrame(activations[-1], columns=self.settings["targets"])
 
 
-mlflow.models.set_model(Served())
+mlflow.models.set_model(ServedNetwork())

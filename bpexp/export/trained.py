@@ -1,4 +1,16 @@
-"""A trained network, from the files of its run."""
+"""Load the trained network of a run from its artifacts and verify its predictions.
+
+>>> import numpy as np
+>>> from bpexp.nn.network import Network
+>>> network = TrainedNetwork(
+...     Network((2, 1), ("identity",)), "exact",
+...     weights=(np.array([[1.0], [2.0]]),), biases=(np.array([[0.5]]),),
+...     mean=np.zeros(2), scale=np.ones(2), inputs=("x1", "x2"), targets=("y1",),
+...     X=np.zeros((1, 2)), tracked=None,
+... )
+>>> network.predict(np.array([[1.0, 1.0]]))
+array([[3.5]])
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,15 +31,29 @@ from bpexp.tracking import artifact_files
 from bpexp.training import replay, run_batch
 from bpexp.typing import Array
 
+NATIVE_TOLERANCE = 1e-9
+"""Maximum absolute difference of predictions between machines with native arithmetic."""
+
+Layers = tuple[tuple[Array, ...], tuple[Array, ...]]
+"""Weights and biases of each layer, (n_in, n_out) and (1, n_out)."""
+
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """A network that takes inputs as its user has them, not standardised.
+class TrainedNetwork:
+    """A trained network that takes inputs before standardization.
 
-    ``mean`` and ``scale``, (n_features,), standardise them (0 and 1 where the run did not);
-    ``X`` are the training rows, (n_samples, n_features). ``tracked`` are the run's
-    predictions for them, (n_samples, n_outputs), or None where these were made while the
-    weights changed, by mini-batches.
+    Attributes:
+        network: The architecture.
+        numerics: The arithmetic, "exact" or "native".
+        weights: Weights of each layer, (n_in, n_out).
+        biases: Biases of each layer, (1, n_out).
+        mean: Subtracted from the inputs, (n_features,); 0 without standardization.
+        scale: Divides the inputs, (n_features,); 1 without standardization.
+        inputs: Names of the inputs.
+        targets: Names of the outputs.
+        X: The training rows before standardization, (n_samples, n_features).
+        tracked: The predictions for ``X`` that the run logged, (n_samples, n_outputs). None if
+            they belong to other weights, because these changed after each mini-batch.
     """
 
     network: Network
@@ -42,7 +68,7 @@ class Trained:
     tracked: Array | None
 
     def predict(self, X: Array) -> Array:
-        """Outputs for raw inputs."""
+        """Compute the outputs, (n_samples, n_outputs), for inputs (n_samples, n_features)."""
         scaled = (X - self.mean) / self.scale
         arithmetic = ARITHMETICS[self.numerics]
         activations, _ = forward(self.network, scaled, self.weights, self.biases, arithmetic)
@@ -50,40 +76,53 @@ class Trained:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """W1, b1, W2, b2, ..., mean, scale."""
-        layers = enumerate(zip(self.weights, self.biases, strict=True), start=1)
-        named = {
-            f"{k}{i}": array for i, pair in layers for k, array in zip("Wb", pair, strict=True)
-        }
+        """All arrays by name: W1, b1, W2, b2, ..., mean, scale."""
+        named: dict[str, Array] = {}
+        for i, (W, b) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
+            named |= {f"W{i}": W, f"b{i}": b}
         return {**named, "mean": self.mean, "scale": self.scale}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What else a served model needs, ready for JSON."""
+        """Everything but the arrays, as values that JSON can hold."""
         return {
-            "network": asdict(self.network), "numerics": self.numerics,
-            "inputs": list(self.inputs), "targets": list(self.targets),
-        }  # fmt: skip
+            "network": asdict(self.network),
+            "numerics": self.numerics,
+            "inputs": list(self.inputs),
+            "targets": list(self.targets),
+        }
 
 
-def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> Trained:
-    """The network of the run whose artifacts are in ``folder``.
+def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNetwork:
+    """Load the network of a run and check that it gives the logged predictions.
 
-    A run that was not stopped early makes one more update after its last forward pass. The
-    weights of that pass, which made the tracked predictions, are then trained again.
-    Raises ConfigError where the run has no usable network, where the data are not those it
-    was trained on (``digest``), or where it does not give the tracked predictions.
+    The stored weights of a run that used all its epochs include the update of the last epoch,
+    but its predictions were computed before that update. Such a run is trained again up to
+    its last forward pass.
+
+    Args:
+        folder: Folder with the artifacts of the run.
+        outcome: How the run ended.
+        epochs_run: Number of epochs it ran.
+        digest: Beginning of the digest of the data that it was trained on.
+
+    Returns:
+        The network.
+
+    Raises:
+        ConfigError: The run has no trained network, an artifact is missing or damaged, the data
+            have changed, or the network does not give the logged predictions.
     """
     if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED):
-        raise ConfigError(f"RUN must have a trained network, got a run that is {outcome}.")
+        raise ConfigError(f"The run has no trained network to export: it is {outcome}.")
     config = parse_train(artifact_files.mapping(_content(folder, "config.yaml"), "config.yaml"))
     if config.numerics not in ARITHMETICS:
         raise ConfigError(f"numerics must be exact or native, got {config.numerics!r}.")
     dataset = load(config.data)
     if not dataset.digest.startswith(digest):
         raise ConfigError(
-            f"data must be what the run was trained on (digest {digest}), "
-            f"got {dataset.digest[:32]}."
+            f"The data have changed since this run: their digest is {dataset.digest[:32]}, "
+            f"the run was trained on {digest}."
         )
     raw = load(replace(config.data, standardize=False)).X
     mean, scale = np.zeros(raw.shape[1]), np.ones(raw.shape[1])
@@ -91,25 +130,36 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> Trained:
         mean, scale = moments(raw)
     network = run_batch.network(config, dataset)
     n_samples, n_outputs = dataset.Y.shape
-    chosen = len(dataset.X_validation) > 0
-    # Predictions of weights that the validation rows chose were made when these were kept.
-    whole = chosen or (config.batch_size or n_samples) >= n_samples
-    kept = _content(folder, "predictions.csv")
-    tracked = artifact_files.predictions(kept, n_outputs, "predictions.csv") if whole else None
-    if tracked is not None and len(tracked) != n_samples:
-        raise ConfigError(
-            f"predictions.csv must have a row for each of {n_samples} samples, got {len(tracked)}."
+    has_validation = len(dataset.X_validation) > 0
+    is_full_batch = (config.batch_size or n_samples) >= n_samples
+    tracked = None
+    # With validation rows the stored weights and predictions are those of the lowest loss.
+    if has_validation or is_full_batch:
+        tracked = artifact_files.predictions(
+            _content(folder, "predictions.csv"), n_outputs, "predictions.csv"
         )
-    if outcome == Outcome.COMPLETED and whole and not chosen:
+        if len(tracked) != n_samples:
+            raise ConfigError(
+                f"predictions.csv is damaged: it has {len(tracked)} rows for {n_samples} samples."
+            )
+    if outcome == Outcome.COMPLETED and is_full_batch and not has_validation:
         weights, biases = _before_last_update(config, network, epochs_run)
     else:
         arrays = artifact_files.arrays(_content(folder, "weights.npz"), "weights.npz")
         weights, biases = _layers(arrays, network)
-    trained = Trained(
-        network, config.numerics, weights, biases, mean, scale, dataset.inputs, dataset.targets,
-        raw, tracked,
-    )  # fmt: skip
-    _check(trained)
+    trained = TrainedNetwork(
+        network=network,
+        numerics=config.numerics,
+        weights=weights,
+        biases=biases,
+        mean=mean,
+        scale=scale,
+        inputs=dataset.inputs,
+        targets=dataset.targets,
+        X=raw,
+        tracked=tracked,
+    )
+    _check_predictions(trained)
     return trained
 
 
@@ -117,34 +167,35 @@ def _content(folder: Path, name: str) -> bytes:
     try:
         return (folder / name).read_bytes()
     except OSError as error:
-        raise ConfigError(f"RUN must have its artifacts, got none named {name}.") from error
+        raise ConfigError(f"The run has no artifact {name}, which the export needs.") from error
 
 
-def _layers(
-    arrays: Mapping[str, Array], network: Network
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+def _layers(arrays: Mapping[str, Array], network: Network) -> Layers:
+    """The layers from named arrays, after a check of their shapes."""
     layers = range(1, len(network.sizes))
     names = [*(f"W{i}" for i in layers), *(f"b{i}" for i in layers)]
     shapes = dict(zip(names, network.shapes, strict=True))
     if {name: array.shape for name, array in arrays.items()} != shapes:
-        raise ConfigError(f"weights.npz must hold the run's layers, got {', '.join(arrays)}.")
+        raise ConfigError(
+            f"weights.npz does not have the layers of the run's network: {', '.join(arrays)}."
+        )
     return tuple(arrays[f"W{i}"] for i in layers), tuple(arrays[f"b{i}"] for i in layers)
 
 
-def _before_last_update(
-    config: TrainConfig, network: Network, epochs_run: int
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    moment = replay.before(config, epochs_run)
-    weights, biases = network.split(moment.lanes.parameters[:, 0])
+def _before_last_update(config: TrainConfig, network: Network, epochs_run: int) -> Layers:
+    """Train the run again up to its last forward pass."""
+    state = replay.before(config, epochs_run)
+    weights, biases = network.split(state.lanes.parameters[:, 0])
     return tuple(weights), tuple(biases)
 
 
-def _check(trained: Trained) -> None:
-    """Exact arithmetic gives the tracked bits everywhere, native within 1e-9."""
+def _check_predictions(trained: TrainedNetwork) -> None:
+    """Compare with the logged predictions: exact arithmetic must be bit-identical."""
     if trained.tracked is None:
         return
-    apart = float(abs(trained.predict(trained.X) - trained.tracked).max())
-    if apart > (0.0 if trained.numerics == "exact" else 1e-9):
+    difference = float(abs(trained.predict(trained.X) - trained.tracked).max())
+    if difference > (0.0 if trained.numerics == "exact" else NATIVE_TOLERANCE):
         raise ConfigError(
-            f"RUN must give its tracked predictions on this machine, got {apart:.1e} off."
+            f"The network's predictions differ from the logged ones by up to {difference:.1e}, "
+            "so it was not exported."
         )

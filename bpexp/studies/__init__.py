@@ -1,1 +1,1 @@
-"""Published experiments as sweeps."""
+"""Studies: published experiments, repeated as sweeps and compared with the published results."""

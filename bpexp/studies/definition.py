@@ -1,4 +1,18 @@
-"""A study: rows of settings, the trials of each, and what was published of them."""
+"""The definition of a study: settings to run, and the published results to compare with.
+
+A study is a configuration group in ``conf/study/``. Each row has its own overrides and is run
+with the seeds 0, 1, ...:
+
+>>> study = parse({
+...     "name": "demo", "source": "a paper", "measure": "epochs", "trials": 2,
+...     "common": ["data=xor"],
+...     "rows": [{"name": "fast", "overrides": ["lr=2"], "published": {"n": 25, "mean": 100}}],
+... })
+>>> overrides_of_jobs(study, ["+study=demo", "hidden=3"])
+[['data=xor', 'lr=2', 'hidden=3', 'seed=0'], ['data=xor', 'lr=2', 'hidden=3', 'seed=1']]
+>>> parse(to_plain(study)) == study
+True
+"""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -10,13 +24,19 @@ from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
 from bpexp.studies.measures import MEASURES
 
+MAX_TRIALS = 10**6
+MAX_GRID_POINTS = 1000
+"""Maximum number of points along an axis of a grid."""
+
 
 @dataclass(frozen=True)
 class Published:
-    """What a source says of a row: ``n`` trials, their mean and standard deviation.
+    """A published result.
 
-    Without ``sd`` the mean of one trial can only be placed among ours; a share of runs, such
-    as those that did not converge, has no sd.
+    Attributes:
+        n: Number of runs.
+        mean: Mean over the runs.
+        sd: Standard deviation; None if it was not published, or for a share of runs.
     """
 
     n: int
@@ -26,7 +46,14 @@ class Published:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: the overrides that make its runs; ``published`` by measure."""
+    """One row of a published table.
+
+    Attributes:
+        name: Name of the row.
+        overrides: Overrides that select the row's setting.
+        published: Published results by measure.
+        assumed: What the source does not say and had to be assumed.
+    """
 
     name: str
     overrides: tuple[str, ...]
@@ -36,9 +63,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Axis:
-    """Settings that a study goes through evenly from ``low`` to ``high`` in ``count`` steps.
+    """One axis of a grid of settings, with ``count`` evenly spaced values.
 
-    ``@`` in ``overrides`` stands for the value.
+    Attributes:
+        name: Name of the axis.
+        overrides: Overrides in which ``@`` stands for the value.
+        low: Smallest value.
+        high: Largest value.
+        count: Number of values.
     """
 
     name: str
@@ -49,19 +81,30 @@ class Axis:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Rounded to six digits, so that a value is what is written of it."""
+        """The values, rounded to six significant digits as in the overrides."""
         step = (self.high - self.low) / max(1, self.count - 1)
         return tuple(float(f"{self.low + i * step:.6g}") for i in range(self.count))
+
+    def overrides_at(self, value: float) -> list[str]:
+        """The overrides for one value of the axis."""
+        return [text.replace("@", f"{value:g}") for text in self.overrides]
 
 
 @dataclass(frozen=True)
 class Study:
-    """``trials`` runs of every row, with seeds 0, 1, ..., measured by each of ``measures``.
+    """A study.
 
-    With a ``grid`` each row has so many runs at every point of it. ``reports``: numbers of
-    seeds whose mean is asked for, as a report of so few would give it. ``path`` is the folder
-    of the user's data, for overrides to refer to. ``changed``: what the user set otherwise, so
-    that the runs are not those that were published.
+    Attributes:
+        name: Name of the study.
+        source: Where the results were published.
+        measures: Names of the quantities that are compared, keys of ``MEASURES``.
+        trials: Number of replicates per row, or per row and point of the grid.
+        common: Overrides for all rows.
+        rows: The rows.
+        reports: Numbers of seeds for which the spread of the mean is computed.
+        grid: Two axes, or none.
+        path: The user's data folder, to which overrides may refer.
+        changed: Overrides from the command line that change the published settings.
     """
 
     name: str
@@ -76,37 +119,47 @@ class Study:
     changed: tuple[str, ...] = ()
 
     @property
-    def cells(self) -> int:
-        """Points of the grid; 1 without one."""
+    def n_points(self) -> int:
+        """Number of points of the grid; 1 without a grid."""
         points = 1
         for axis in self.grid:
             points *= axis.count
         return points
 
-    def row_of(self, run: int) -> Row:
-        """The row that a run belongs to, by its place in ``jobs``."""
-        return self.rows[run // (self.cells * self.trials)]
+    def row_of_job(self, index: int) -> Row:
+        """The row of a job, given its index in ``overrides_of_jobs``."""
+        return self.rows[index // (self.n_points * self.trials)]
 
 
 KEYS = ("measure", *(f.name for f in fields(Study) if f.name not in ("measures", "changed")))
-"""What a study's file holds."""
+"""The keys of a study's file."""
 
 
 def parse(values: object) -> Study:
-    """Check a composed ``study`` group. Raises ConfigError on the first rule that is broken."""
+    """Check the values of a study and convert them.
+
+    Args:
+        values: A composed ``study`` group, or what ``to_plain`` returned.
+
+    Returns:
+        The study.
+
+    Raises:
+        ConfigError: A value breaks a rule; the message names its key.
+    """
     given = _mapping("study", values, Study, "measure")
     measures = _measures(given.get("measure"))
     study = Study(
         name=checks.text("study.name", given.get("name")),
         source=checks.text("study.source", given.get("source")),
         measures=measures,
-        trials=checks.integer(1, 10**6)("study.trials", given.get("trials")),
-        common=_texts("study.common", given.get("common", [])),
+        trials=checks.integer(1, MAX_TRIALS)("study.trials", given.get("trials")),
+        common=_overrides("study.common", given.get("common", [])),
         rows=_rows(given.get("rows"), measures),
         reports=_counts("study.reports", given.get("reports", [])),
         grid=_grid(given.get("grid", [])),
         path=checks.optional(checks.text)("study.path", given.get("path")),
-        changed=_texts("study.changed", given.get("changed", [])),
+        changed=_overrides("study.changed", given.get("changed", [])),
     )
     names = [row.name for row in study.rows]
     for name in names:
@@ -115,64 +168,65 @@ def parse(values: object) -> Study:
     return study
 
 
-def written(study: Study) -> dict[str, Any]:
-    """The study as plain containers, which ``parse`` reads."""
+def to_plain(study: Study) -> dict[str, Any]:
+    """Convert a study to dicts and lists, the inverse of ``parse``."""
     values = asdict(study)
     measures = values.pop("measures")
     if len(measures) == 1:
         for row in values["rows"]:
             row["published"] = row["published"].get(measures[0])
-    return {**_listed(values), "measure": list(measures)}
+    return {**_with_lists(values), "measure": list(measures)}
 
 
-def _listed(value: Any) -> Any:
+def _with_lists(value: Any) -> Any:
+    """Replace tuples by lists."""
     if isinstance(value, Mapping):
-        return {key: _listed(inner) for key, inner in value.items()}
-    return [_listed(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: _with_lists(item) for key, item in value.items()}
+    return [_with_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _measures(value: object) -> tuple[str, ...]:
-    listed = value if isinstance(value, list) and value else [value]
-    return tuple(checks.one_of(*MEASURES)("study.measure", name) for name in listed)
+    names = value if isinstance(value, list) and value else [value]
+    return tuple(checks.one_of(*MEASURES)("study.measure", name) for name in names)
 
 
 def _counts(key: str, value: object) -> tuple[int, ...]:
     if not isinstance(value, list):
         raise ConfigError(f"{key} must be a list of numbers of seeds, got {value!r}.")
-    return tuple(checks.integer(1, 10**6)(key, count) for count in value)
+    return tuple(checks.integer(1, MAX_TRIALS)(key, count) for count in value)
 
 
 def _rows(values: object, measures: Sequence[str]) -> tuple[Row, ...]:
     if not isinstance(values, list) or not values:
         raise ConfigError(f"study.rows must be a list of rows, got {values!r}.")
-    return tuple(_row(f"study.rows[{place}]", v, measures) for place, v in enumerate(values))
+    return tuple(_row(f"study.rows[{index}]", v, measures) for index, v in enumerate(values))
 
 
 def _row(key: str, value: object, measures: Sequence[str]) -> Row:
     given = _mapping(key, value, Row)
     return Row(
         name=checks.text(f"{key}.name", given.get("name")),
-        overrides=_texts(f"{key}.overrides", given.get("overrides", [])),
+        overrides=_overrides(f"{key}.overrides", given.get("overrides", [])),
         published=_published(f"{key}.published", given.get("published"), measures),
         assumed=str(given.get("assumed") or ""),
     )
 
 
 def _published(key: str, value: object, measures: Sequence[str]) -> dict[str, Published]:
-    """By measure; a study of one measure does not name it."""
+    """Published results by measure; with a single measure its name is left out in the file."""
     if value is None:
         return {}
     if len(measures) == 1:
-        return {measures[0]: _figures(key, value)}
+        return {measures[0]: _published_result(key, value)}
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key} must be a group of measures, got {value!r}.")
     for name in value:
         if name not in measures:
             raise checks.unknown(f"{key}.{name}", [f"{key}.{measure}" for measure in measures])
-    return {name: _figures(f"{key}.{name}", figures) for name, figures in value.items()}
+    return {name: _published_result(f"{key}.{name}", result) for name, result in value.items()}
 
 
-def _figures(key: str, value: object) -> Published:
+def _published_result(key: str, value: object) -> Published:
     given = _mapping(key, value, Published)
     return Published(
         n=checks.integer(1)(f"{key}.n", given.get("n")),
@@ -184,76 +238,95 @@ def _figures(key: str, value: object) -> Published:
 def _grid(values: object) -> tuple[Axis, ...]:
     if not isinstance(values, list) or len(values) not in (0, 2):
         raise ConfigError(f"study.grid must be a list of two axes, got {values!r}.")
-    return tuple(_axis(f"study.grid[{place}]", value) for place, value in enumerate(values))
+    return tuple(_axis(f"study.grid[{index}]", value) for index, value in enumerate(values))
 
 
 def _axis(key: str, value: object) -> Axis:
     given = _mapping(key, value, Axis)
     low = checks.real()(f"{key}.low", given.get("low"))
-    high = checks.real(above=low)(f"{key}.high", given.get("high"))
     return Axis(
         name=checks.text(f"{key}.name", given.get("name")),
-        overrides=_texts(f"{key}.overrides", given.get("overrides")),
+        overrides=_overrides(f"{key}.overrides", given.get("overrides")),
         low=low,
-        high=high,
-        count=checks.integer(2, 1000)(f"{key}.count", given.get("count")),
+        high=checks.real(above=low)(f"{key}.high", given.get("high")),
+        count=checks.integer(2, MAX_GRID_POINTS)(f"{key}.count", given.get("count")),
     )
 
 
-def _mapping(key: str, value: object, cls: Any, *more: str) -> Mapping[str, Any]:
+def _mapping(key: str, value: object, record: Any, *more_keys: str) -> Mapping[str, Any]:
+    """Check that a value is a mapping whose keys are fields of ``record`` or ``more_keys``."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key} must be a group of settings, got {value!r}.")
-    known = [*(f.name for f in fields(cls) if f.name != "measures"), *more]
+    known = [*(f.name for f in fields(record) if f.name != "measures"), *more_keys]
     for name in value:
         if name not in known:
             raise checks.unknown(f"{key}.{name}", [f"{key}.{k}" for k in known])
     return value
 
 
-def _texts(key: str, value: object) -> tuple[str, ...]:
-    """A list of overrides; a list in it, as a YAML alias gives it, stands for its members."""
+def _overrides(key: str, value: object) -> tuple[str, ...]:
+    """Flatten a list of overrides; nested lists come from YAML aliases."""
     if not isinstance(value, list):
         raise ConfigError(f"{key} must be a list of overrides, got {value!r}.")
-    out: list[str] = []
-    for text in value:
-        if isinstance(text, list):
-            out += _texts(key, text)
-        elif isinstance(text, str):
-            out.append(text)
+    flat: list[str] = []
+    for item in value:
+        if isinstance(item, list):
+            flat += _overrides(key, item)
+        elif isinstance(item, str):
+            flat.append(item)
         else:
-            raise ConfigError(f"{key} must be a list of overrides, got {text!r} in it.")
-    return tuple(out)
+            raise ConfigError(f"{key} must be a list of overrides, got {item!r} in it.")
+    return tuple(flat)
 
 
-def asked(values: object, typed: Sequence[str]) -> Study:
-    """The study of a composed group, and what was ``typed`` of it. Raises ConfigError."""
-    keys = {text: text.lstrip("+~").partition("=")[0] for text in typed}
-    if "seed" in keys.values():
-        raise ConfigError("seed must be left to +study: its trials have the seeds 0, 1, ...")
-    top = {key: key.partition(".")[0] for key in keys.values()}
-    own = (text for text, key in keys.items() if key not in FREE and top[key] not in SESSION)
-    return replace(parse(values), changed=tuple(own))
+NEUTRAL_KEYS = (
+    "numerics", "study", "study.name", "study.source", "study.trials", "study.rows",
+    "study.reports", "study.path",
+)  # fmt: skip
+"""Keys that may be set without changing the published settings."""
 
 
-FREE = ("numerics", "study", "study.name", "study.source", "study.trials", "study.rows",
-        "study.reports", "study.path")  # fmt: skip
-"""What else may be set without a change of the runs that were published."""
+def from_command_line(values: object, typed: Sequence[str]) -> Study:
+    """Parse a study and record which overrides change the published settings.
 
+    Args:
+        values: The composed ``study`` group.
+        typed: All overrides from the command line.
 
-def jobs(study: Study, typed: Sequence[str]) -> list[list[str]]:
-    """The overrides of every run, row by row, of a row point by point of the grid.
+    Returns:
+        The study with its attribute ``changed``.
 
-    What was ``typed`` goes over the study's own.
+    Raises:
+        ConfigError: A value breaks a rule, or the seed is set.
     """
-    own = [text for text in typed if not text.lstrip("+").startswith(("study=", "study."))]
-    points = list(itertools.product(*([_set(axis, v) for v in axis.values] for axis in study.grid)))
+    keys = {text: text.lstrip("+~").partition("=")[0] for text in typed}
+    for text, key in keys.items():
+        if key == "seed":
+            raise ConfigError(f"A study sets the seeds of its trials (0, 1, ...); remove {text}.")
+    changed = (
+        text
+        for text, key in keys.items()
+        if key not in NEUTRAL_KEYS and key.partition(".")[0] not in SESSION
+    )
+    return replace(parse(values), changed=tuple(changed))
+
+
+def overrides_of_jobs(study: Study, typed: Sequence[str]) -> list[list[str]]:
+    """The overrides of every job of a study.
+
+    Args:
+        study: The study.
+        typed: Overrides from the command line; they take precedence over those of the study.
+
+    Returns:
+        One list of overrides per job, ordered by row, then by point of the grid, then by seed.
+    """
+    others = [text for text in typed if not text.lstrip("+").startswith(("study=", "study."))]
+    axes = ([axis.overrides_at(value) for value in axis.values] for axis in study.grid)
+    points = list(itertools.product(*axes))
     return [
-        [*study.common, *row.overrides, *itertools.chain(*point), *own, f"seed={seed}"]
+        [*study.common, *row.overrides, *itertools.chain(*point), *others, f"seed={seed}"]
         for row in study.rows
         for point in points
         for seed in range(study.trials)
     ]
-
-
-def _set(axis: Axis, value: float) -> list[str]:
-    return [text.replace("@", f"{value:g}") for text in axis.overrides]

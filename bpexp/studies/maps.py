@@ -6,18 +6,18 @@ from bpexp.studies.measures import MEASURES
 from bpexp.typing import Array
 
 
-def grid_maps(study: Study, measured: Array) -> GridMaps:
+def grid_maps(study: Study, values: Array) -> GridMaps:
     """Arrange the values of a study's first measure by row and point of the grid.
 
     Args:
         study: A study with a grid of two axes.
-        measured: (n_rows, n_runs), NaN where a run has no value.
+        values: (n_rows, n_runs), NaN where a run has no value.
     """
     y, x = study.grid
-    cells = measured.reshape(len(study.rows), y.count, x.count, study.trials)
+    cells = values.reshape(len(study.rows), y.count, x.count, study.trials)
     measure = MEASURES[study.measures[0]]
     return GridMaps(
         GridAxis(y.name, y.values), GridAxis(x.name, x.values),
-        {row.name: values for row, values in zip(study.rows, cells, strict=True)},
+        {row.name: cell for row, cell in zip(study.rows, cells, strict=True)},
         measure.title, (0.0, 1.0) if measure.is_share else None,
     )  # fmt: skip

@@ -1,67 +1,82 @@
-"""What a study measures of a run: a number, or NaN where the run has none."""
+"""The quantities that a study can measure for each run.
 
-from collections.abc import Callable
+>>> run = StudyRun("converged", epochs_run=120, metrics={"final_loss": 0.04})
+>>> MEASURES["epochs"].value(run), MEASURES["unconverged"].value(run)
+(120.0, 0.0)
+>>> MEASURES["test_error"].value(run)
+nan
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bpexp.runs.result import Outcome
 
+NAN = float("nan")
 
-class Run(NamedTuple):
-    """What a measure is taken of; None where the run has no such figure."""
+
+@dataclass(frozen=True)
+class StudyRun:
+    """The result of one run.
+
+    Attributes:
+        outcome: How the run ended.
+        epochs_run: Number of epochs; None for a run without a result.
+        metrics: The run's metrics by name; metrics that it does not have are missing.
+    """
 
     outcome: str
-    epochs_run: int | None
-    final_loss: float | None
-    test_loss: float | None
-    test_accuracy: float | None
+    epochs_run: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Measure(NamedTuple):
-    """``of`` a run; ``title`` says what it is; ``is_share`` that it is 0 or 1, so that its mean
-    is a share of the runs.
+    """A quantity that a study measures.
+
+    Attributes:
+        value: Computes the value of a run; nan where the run has none.
+        title: What the value is.
+        is_share: Whether the value is 0 or 1, so that the mean is a share of runs.
     """
 
-    of: Callable[[Run], float]
+    value: Callable[[StudyRun], float]
     title: str
     is_share: bool = False
 
 
-NAN = float("nan")
-
-
-def _epochs(run: Run) -> float:
+def _epochs(run: StudyRun) -> float:
     if run.epochs_run is None or run.outcome != Outcome.CONVERGED:
         return NAN
     return float(run.epochs_run)
 
 
-def _final_loss(run: Run) -> float:
-    if run.final_loss is None or run.outcome == Outcome.DIVERGED:
-        return NAN
-    return run.final_loss
+def _updates(run: StudyRun) -> float:
+    return _epochs(run) - 1.0
 
 
-def _unconverged(run: Run) -> float:
+def _final_loss(run: StudyRun) -> float:
+    return NAN if run.outcome == Outcome.DIVERGED else run.metrics.get("final_loss", NAN)
+
+
+def _unconverged(run: StudyRun) -> float:
     return NAN if run.epochs_run is None else float(run.outcome != Outcome.CONVERGED)
 
 
-def _test_squared_error(run: Run) -> float:
-    return NAN if run.test_loss is None else 100.0 * run.test_loss
+def _test_squared_error(run: StudyRun) -> float:
+    return 100.0 * run.metrics.get("test_loss", NAN)
 
 
-def _test_error(run: Run) -> float:
-    return NAN if run.test_accuracy is None else 100.0 * (1.0 - run.test_accuracy)
+def _test_error(run: StudyRun) -> float:
+    return 100.0 * (1.0 - run.metrics.get("test_accuracy", NAN))
 
 
 MEASURES: dict[str, Measure] = {
-    "epochs": Measure(_epochs, "epochs (forward passes) of runs that converged"),
-    "updates": Measure(
-        lambda run: _epochs(run) - 1.0, "updates before the first pass that converged"
-    ),
-    "final_loss": Measure(_final_loss, "last training loss per sample"),
+    "epochs": Measure(_epochs, "epochs until convergence, of runs that converged"),
+    "updates": Measure(_updates, "weight updates until convergence, of runs that converged"),
+    "final_loss": Measure(_final_loss, "final training loss per sample"),
     "unconverged": Measure(_unconverged, "share of runs that did not converge", is_share=True),
-    "test_squared_error": Measure(
-        _test_squared_error, "squared error on the test rows, 100 times its mean"
-    ),
-    "test_error": Measure(_test_error, "test rows put into the wrong class, per cent"),
+    "test_squared_error": Measure(_test_squared_error, "100 times the mean squared test error"),
+    "test_error": Measure(_test_error, "misclassified test rows in percent"),
 }
+"""The measures by the name that ``study.measure`` gives."""

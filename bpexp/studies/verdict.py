@@ -1,246 +1,367 @@
-"""Does a published table hold? Row by row, against our own trials."""
+"""Compare the runs of a study with the published results, row by row.
 
+>>> from bpexp.studies.definition import parse
+>>> from bpexp.studies.measures import StudyRun
+>>> study = parse({
+...     "name": "demo", "source": "a paper", "measure": "epochs", "trials": 3,
+...     "rows": [{"name": "fast", "published": {"n": 25, "mean": 100, "sd": 10}}],
+... })
+>>> runs = {index: StudyRun("converged", epochs) for index, epochs in enumerate([95, 99, 112])}
+>>> (verdict,) = evaluate(study, runs).verdicts
+>>> verdict.mean.estimate, verdict.text
+(102.0, 'holds')
+"""
+
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bpexp.analysis.statistics import Interval, holm, wilson
-from bpexp.render.document import Table
-from bpexp.render.markdown import table as markdown_table
+from bpexp.analysis.statistics import CONFIDENCE, Interval, holm, wilson
+from bpexp.render import markdown
+from bpexp.render.document import (
+    Block,
+    BulletList,
+    Document,
+    Paragraph,
+    Table,
+    code,
+    emphasis,
+)
 from bpexp.studies.definition import Published, Row, Study
-from bpexp.studies.measures import MEASURES
+from bpexp.studies.measures import MEASURES, StudyRun
 from bpexp.typing import Array
 
 LEVEL = 0.05
+"""Significance level of the tests."""
+
+RESAMPLES = 10_000
+"""Number of samples of a few seeds drawn to estimate the spread of their mean."""
+
+METHODS = (
+    emphasis("Ours"),
+    " is the mean with its 95% confidence interval (Student's t; Wilson's for a share). A row is "
+    "tested only if n and sd were published (for a share, n), by Welch's t-test of the means or a "
+    "score test of the shares, at the 5% level with the Holm correction for all rows. ",
+    emphasis("Holds"),
+    " means that no significant difference was found, not that there is none.",
+)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A row's trials by one measure, and what they say.
+    """The runs of one row summarized by one measure, and the comparison with the publication.
 
-    ``mean`` with its 95% interval (of a share: Wilson's), ``sd``; ``known`` of ``trials`` runs
-    have the measure; Holm's ``p``; the judgement in words. ``claims``: for a number of seeds,
-    the median of their means and the band that holds 90% of such means.
+    Attributes:
+        row: The row.
+        measure: Name of the measure.
+        n_runs: Number of runs.
+        n_values: Number of runs that have a value.
+        mean: Mean with its 95% confidence interval; nan for fewer than two values.
+        sd: Standard deviation.
+        median: Median.
+        range: Smallest and largest value.
+        small_sample_means: For a number of seeds, the median of the mean of that many seeds and
+            an interval that contains 90% of such means.
+        p: Holm-corrected p-value; None if there was no test.
+        text: The verdict in words.
     """
 
     row: Row
     measure: str
-    trials: int
-    known: int
+    n_runs: int
+    n_values: int
     mean: Interval
     sd: float
     median: float
     range: tuple[float, float]
-    claims: Mapping[int, Interval]
+    small_sample_means: Mapping[int, Interval]
     p: float | None
-    words: str
+    text: str
 
     @property
     def published(self) -> Published | None:
-        """What was published of it."""
+        """The published result of this row and measure."""
         return self.row.published.get(self.measure)
 
 
-def verdicts(study: Study, measured: Sequence[Sequence[Array]]) -> list[Verdict]:
-    """``measured``: for each row and measure the values of its runs, NaN where there is none.
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The verdicts of a study and the files that describe them.
 
-    Holds or not is said only where n and sd were published: Welch's test of the means; for
-    shares, where n was, Wilson's test of two shares; 5%, corrected over all by Holm. One
-    published run is placed as a percentile. Nothing is judged where settings were changed.
+    Attributes:
+        study: The study.
+        verdicts: One per row and measure, row by row.
+        values: The measured values, (n_measures, n_rows, n_runs), nan where a run has none; with
+            a grid, the runs of a row are ordered by its points.
     """
-    judged = [
-        _judge(study, row, measure, values)
-        for row, of_row in zip(study.rows, measured, strict=True)
-        for measure, values in zip(study.measures, of_row, strict=True)
+
+    study: Study
+    verdicts: Sequence[Verdict]
+    values: Array
+
+    def table(self) -> list[list[str]]:
+        """A table of text; the first row is the header."""
+        header = ["row", "published", "ours", "sd", "median", "range", "runs", "p (Holm)",
+                  "verdict"]  # fmt: skip
+        return [header, *([self._name(v), *_cells(v)] for v in self.verdicts)]
+
+    def sentences(self) -> list[str]:
+        """How far the values of different seeds are apart, where ``study.reports`` is given."""
+        sentences = []
+        for v in self.verdicts:
+            if not v.small_sample_means:
+                continue
+            low, high = v.range
+            sentences.append(
+                f"{self._name(v)}: the values of {v.n_values} seeds range from {low:.4g} to "
+                f"{high:.4g}" + (f", a factor of {high / low:.4g}." if low > 0.0 else ".")
+            )
+            sentences += [
+                f"{self._name(v)}: the mean of {count} seed{'s' * (count > 1)} lies between "
+                f"{mean.low:.4g} and {mean.high:.4g} in 90% of cases; the mean of all seeds is "
+                f"{v.mean.estimate:.4g}."
+                for count, mean in v.small_sample_means.items()
+            ]
+        return sentences
+
+    def document(self) -> Document:
+        """The source, the table, the methods and the assumptions."""
+        study = self.study
+        titles = "; ".join(MEASURES[name].title for name in study.measures)
+        axes = [f"{axis.name} {axis.low:g} to {axis.high:g} ({axis.count})" for axis in study.grid]
+        grid = f" at each point of {' by '.join(axes)}" if axes else ""
+        header, *rows = self.table()
+        blocks: list[Block] = [
+            Paragraph(("Study ", code(study.name), f": {study.source}")),
+            Paragraph(f"Measured: {titles}. Seeds 0 to {study.trials - 1}{grid}."),
+            Table(header, rows, "l" * len(header)),
+        ]
+        if study.changed:
+            blocks.append(Paragraph(f"Changed on the command line: {', '.join(study.changed)}."))
+        blocks.append(Paragraph(METHODS))
+        if sentences := self.sentences():
+            blocks.append(BulletList(sentences))
+        rows_of: dict[str, list[str]] = {}
+        for row in study.rows:
+            if row.assumed:
+                rows_of.setdefault(row.assumed, []).append(row.name)
+        if rows_of:
+            assumed = [f"{', '.join(rows)}: {text}" for text, rows in rows_of.items()]
+            blocks += [Paragraph("Assumed:"), BulletList(assumed)]
+        return Document(blocks)
+
+    def markdown(self) -> str:
+        """The document as Markdown."""
+        return markdown.render(self.document())
+
+    def csv(self) -> str:
+        """The table as CSV."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(self.table())
+        return text.getvalue()
+
+    def files(self) -> dict[str, bytes]:
+        """``study.md`` and ``study.csv``."""
+        return {"study.md": self.markdown().encode(), "study.csv": self.csv().encode()}
+
+    def _name(self, verdict: Verdict) -> str:
+        """The name of the row, with the measure if there are several."""
+        if len(self.study.measures) == 1:
+            return verdict.row.name
+        return f"{verdict.row.name} {verdict.measure}"
+
+
+def evaluate(study: Study, runs: Mapping[int, StudyRun]) -> Evaluation:
+    """Compare the runs of a study with the published results.
+
+    Args:
+        study: The study.
+        runs: The runs by the index of their job, in the order of ``overrides_of_jobs``. Jobs
+            without a result may be missing.
+
+    Returns:
+        The verdicts.
+    """
+    n_measures, n_rows = len(study.measures), len(study.rows)
+    n_runs = study.n_points * study.trials
+    by_job = np.full((n_measures, n_rows * n_runs), np.nan)
+    for index, run in runs.items():
+        by_job[:, index] = [MEASURES[name].value(run) for name in study.measures]
+    values = by_job.reshape(n_measures, n_rows, n_runs)
+    return Evaluation(study, judge(study, values.swapaxes(0, 1)), values)
+
+
+def judge(study: Study, values: Sequence[Sequence[Array]] | Array) -> list[Verdict]:
+    """Summarize and test the values of each row and measure.
+
+    Means are compared by Welch's t-test if n and sd were published, shares by a score test if n
+    was published; the p-values are Holm-corrected. A single published run is given as a
+    percentile of our runs. If settings were changed, nothing is tested.
+
+    Args:
+        study: The study.
+        values: For each row and each measure the values of the runs, (n_runs,), nan where a run
+            has none.
+
+    Returns:
+        One verdict per row and measure, row by row.
+    """
+    verdicts = [
+        _summarize(study, row, measure, np.asarray(of_measure))
+        for row, of_row in zip(study.rows, values, strict=True)
+        for measure, of_measure in zip(study.measures, of_row, strict=True)
     ]
-    tested = [v for v in judged if v.p is not None]
-    corrected = iter(holm([v.p for v in tested if v.p is not None]))
-    out = []
-    for verdict in judged:
-        if verdict.p is not None:
-            p = float(next(corrected))
-            words = "does not hold" if p < LEVEL else "holds"
-            out.append(replace(verdict, p=p, words=words))
-        else:
-            out.append(verdict)
-    return out
+    tested = [index for index, verdict in enumerate(verdicts) if verdict.p is not None]
+    p_values = [verdict.p for verdict in verdicts if verdict.p is not None]
+    for index, p in zip(tested, holm(p_values), strict=True):
+        text = "does not hold" if p < LEVEL else "holds"
+        verdicts[index] = replace(verdicts[index], p=p, text=text)
+    return verdicts
 
 
-def _claims(known: Array, reports: Sequence[int]) -> dict[int, Interval]:
-    """Means of so many seeds, 10,000 times drawn with replacement by a fixed stream.
-
-    A report of as many seeds as there are says nothing of luck, nor does one of more.
-    """
-    rng = np.random.default_rng(0)
-    out = {}
-    for count in (count for count in reports if count < len(known)):
-        means = known[rng.integers(0, len(known), (10_000, count))].mean(axis=1)
-        low, middle, high = np.quantile(means, [0.05, 0.5, 0.95])
-        out[count] = Interval(float(middle), float(low), float(high))
-    return out
-
-
-def _judge(study: Study, row: Row, measure: str, values: Array) -> Verdict:
-    known = values[np.isfinite(values)]
-    n, published, is_share = len(known), row.published.get(measure), MEASURES[measure].is_share
-    sd = float(known.std(ddof=1)) if n > 1 else np.nan
-    interval = _interval(known, is_share)
-    p, words = None, "qualitative: no verified number"
+def _summarize(study: Study, row: Row, measure: str, values: Array) -> Verdict:
+    finite = values[np.isfinite(values)]
+    n, is_share = len(finite), MEASURES[measure].is_share
     if n < 2:
-        words = "not judged: fewer than two runs have the measure"
-    elif published is not None and study.changed:
-        words = "not judged: settings were changed"
-    elif published is not None and is_share and published.n > 1:
-        p = _share_test(known, published)
-    elif published is not None and published.sd is not None:
-        p = _welch(known, published, published.sd)
-    elif published is not None and published.n == 1:
-        from scipy import stats
-
-        # A run without the measure never came so far: it counts as above all others.
-        share = float(stats.percentileofscore(np.nan_to_num(values, nan=np.inf), published.mean))
-        words = f"one published run: at the {ordinal(share)} percentile of ours"
-    elif published is not None:
-        words = "qualitative: published without sd"
-    median = float(np.median(known)) if n else np.nan
-    ends = (float(known.min()), float(known.max())) if n else (np.nan, np.nan)
-    claims = _claims(known, study.reports)
-    return Verdict(row, measure, len(values), n, interval, sd, median, ends, claims, p, words)
+        p, text = None, "not tested: fewer than two values"
+    else:
+        p, text = _test(study, row.published.get(measure), is_share, values)
+    return Verdict(
+        row=row,
+        measure=measure,
+        n_runs=len(values),
+        n_values=n,
+        mean=_mean(finite, is_share),
+        sd=float(finite.std(ddof=1)) if n > 1 else np.nan,
+        median=float(np.median(finite)) if n else np.nan,
+        range=(float(finite.min()), float(finite.max())) if n else (np.nan, np.nan),
+        small_sample_means=_small_sample_means(finite, study.reports),
+        p=p,
+        text=text,
+    )
 
 
-def _interval(known: Array, is_share: bool) -> Interval:
-    n = len(known)
+def _test(
+    study: Study, published: Published | None, is_share: bool, values: Array
+) -> tuple[float | None, str]:
+    """The uncorrected p-value of a test, or None and why there is none."""
+    finite = values[np.isfinite(values)]
+    if published is None:
+        return None, "not tested: no published number"
+    if study.changed:
+        return None, "not tested: settings were changed"
+    if is_share and published.n > 1:
+        return _score_test(finite, published), ""
+    if published.sd is not None:
+        return _welch_test(finite, published, published.sd), ""
+    if published.n == 1:
+        return None, f"one published run: at the {ordinal(_percentile(values, published.mean))} " \
+            "percentile of ours"  # fmt: skip
+    return None, "not tested: no published sd"
+
+
+def _percentile(values: Array, score: float) -> float:
+    """The percentage of values that are at most ``score``, ties counted half.
+
+    A missing value counts as larger than all others, as that of a run that did not converge.
+    """
+    from scipy import stats
+
+    return float(stats.percentileofscore(np.nan_to_num(values, nan=np.inf), score))
+
+
+def _mean(finite: Array, is_share: bool) -> Interval:
+    """The mean with the t interval, or a share with Wilson's interval."""
+    n = len(finite)
     if n < 2:
         return Interval(np.nan, np.nan, np.nan)
     if is_share:
-        return wilson(int(known.sum()), n)
+        return wilson(int(finite.sum()), n)
     from scipy import stats
 
-    mean, half = float(known.mean()), float(stats.t.ppf(0.975, n - 1) * known.std(ddof=1))
-    return Interval(mean, mean - half / np.sqrt(n), mean + half / np.sqrt(n))
+    mean = float(finite.mean())
+    t = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, n - 1))
+    half_width = t * finite.std(ddof=1) / np.sqrt(n)
+    return Interval(mean, float(mean - half_width), float(mean + half_width))
 
 
-def _welch(known: Array, published: Published, sd: float) -> float:
-    """p of Welch's test of the means."""
+def _small_sample_means(finite: Array, sizes: Sequence[int]) -> dict[int, Interval]:
+    """Median and central 90% of the mean of a few seeds, drawn with replacement.
+
+    Sizes that are not smaller than the number of values are left out.
+    """
+    rng = np.random.default_rng(0)
+    found = {}
+    for size in (size for size in sizes if size < len(finite)):
+        means = finite[rng.integers(0, len(finite), (RESAMPLES, size))].mean(axis=1)
+        low, median, high = np.quantile(means, [0.05, 0.5, 0.95])
+        found[size] = Interval(float(median), float(low), float(high))
+    return found
+
+
+def _welch_test(finite: Array, published: Published, sd: float) -> float:
+    """p-value of Welch's t-test of equal means (Welch 1947)."""
     from scipy import stats
 
-    if not known.std(ddof=1) and not sd:
-        return float(known.mean() == published.mean)
+    if not finite.std(ddof=1) and not sd:
+        return float(finite.mean() == published.mean)
     test = stats.ttest_ind_from_stats(
-        known.mean(), known.std(ddof=1), len(known), published.mean, sd, published.n,
+        finite.mean(), finite.std(ddof=1), len(finite), published.mean, sd, published.n,
         equal_var=False,
     )  # fmt: skip
     return float(test.pvalue)
 
 
-def _share_test(known: Array, published: Published) -> float:
-    """p of the score test that two shares are one, which Wilson's interval inverts."""
+def _score_test(finite: Array, published: Published) -> float:
+    """p-value of the score test of equal shares, with the pooled share as the variance."""
     from scipy import stats
 
-    n, m = len(known), published.n
-    ours, theirs = float(known.mean()), published.mean
-    together = (n * ours + m * theirs) / (n + m)
-    variance = together * (1.0 - together) * (1.0 / n + 1.0 / m)
+    n, m = len(finite), published.n
+    ours, theirs = float(finite.mean()), published.mean
+    pooled = (n * ours + m * theirs) / (n + m)
+    variance = pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)
     if variance <= 0.0:
         return 1.0
     return float(2.0 * stats.norm.sf(abs(ours - theirs) / np.sqrt(variance)))
 
 
 def ordinal(number: float) -> str:
-    """1st, 2nd, 11th, 63rd."""
-    whole = round(number)
-    ending = "th" if whole % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(whole % 10)
-    return f"{whole}{ending or 'th'}"
+    """A rounded number with its ordinal suffix.
+
+    >>> [ordinal(number) for number in (1, 2, 11, 62.6)]
+    ['1st', '2nd', '11th', '63rd']
+    """
+    rounded = round(number)
+    is_teen = rounded % 100 in (11, 12, 13)
+    suffix = "th" if is_teen else {1: "st", 2: "nd", 3: "rd"}.get(rounded % 10, "th")
+    return f"{rounded}{suffix}"
 
 
-def label(verdict: Verdict, study: Study) -> str:
-    """The row's name, and the measure's where there are several."""
-    if len(study.measures) == 1:
-        return verdict.row.name
-    return f"{verdict.row.name} {verdict.measure}"
+def _cells(verdict: Verdict) -> list[str]:
+    """The cells of a table's row, without the name."""
+    published, text = verdict.published, "-"
+    if published is not None:
+        sd = "" if published.sd is None else f"sd {published.sd:g}, "
+        text = f"{published.mean:g} ({sd}n {published.n})"
+    mean = verdict.mean
+    spread = [
+        _formatted("{:.3g}", verdict.sd),
+        _formatted("{:.4g}", verdict.median),
+        _formatted("{:.4g}..{:.4g}", *verdict.range),
+    ]
+    return [
+        text,
+        _formatted("{:.4g} [{:.4g}, {:.4g}]", mean.estimate, mean.low, mean.high),
+        *(["-"] * 3 if MEASURES[verdict.measure].is_share else spread),
+        f"{verdict.n_values}/{verdict.n_runs}",
+        "-" if verdict.p is None else f"{verdict.p:.2g}",
+        verdict.text,
+    ]
 
 
-def _known(form: str, *values: float) -> str:
-    """The values in their form; a dash where one is not known."""
-    return "-" if np.isnan(values).any() else form.format(*values)
-
-
-def table(study: Study, judged: Sequence[Verdict]) -> list[list[str]]:
-    """Rows of text, the first the header."""
-    out = [["row", "published", "ours", "sd", "median", "range", "runs", "p (Holm)", "verdict"]]
-    for v in judged:
-        said = v.published
-        published = "-" if said is None else f"{said.mean:g}"
-        if said is not None and said.sd is not None:
-            published += f" (sd {said.sd:g}, n {said.n})"
-        elif said is not None:
-            published += f" (n {said.n})"
-        ours = _known("{:.4g} [{:.4g}, {:.4g}]", v.mean.estimate, v.mean.low, v.mean.high)
-        spread = [
-            _known("{:.3g}", v.sd),
-            _known("{:.4g}", v.median),
-            _known("{:.4g}..{:.4g}", *v.range),
-        ]
-        out.append(
-            [
-                label(v, study),
-                published,
-                ours,
-                *(["-"] * 3 if MEASURES[v.measure].is_share else spread),
-                f"{v.known}/{v.trials}",
-                "-" if v.p is None else f"{v.p:.2g}",
-                v.words,
-            ]
-        )
-    return out
-
-
-def claims(study: Study, judged: Sequence[Verdict]) -> list[str]:
-    """Sentences on how far seeds lie apart, and what a report of few would have claimed."""
-    out = []
-    for v in judged:
-        if not v.claims:
-            continue
-        low, high = v.range
-        out.append(
-            f"{label(v, study)}: the best of {v.known} seeds has {low:.4g}, the worst {high:.4g}"
-            + (f", {high / low:.4g} times as much." if low > 0.0 else ".")
-        )
-        out += [
-            f"{label(v, study)}: a report of {count} seed{'s' * (count > 1)} would have claimed "
-            f"between {band.low:.4g} and {band.high:.4g}, nine times in ten; over all it is "
-            f"{v.mean.estimate:.4g}."
-            for count, band in v.claims.items()
-        ]
-    return out
-
-
-def markdown(study: Study, judged: Sequence[Verdict]) -> str:
-    """The table, its source and what was assumed, for a note."""
-    header, *body = table(study, judged)
-    points = [f"{axis.name} {axis.low:g} to {axis.high:g} ({axis.count})" for axis in study.grid]
-    lines = [
-        f"Study `{study.name}`: {study.source}", "",
-        f"Measured: {'; '.join(MEASURES[name].title for name in study.measures)}. "
-        f"Seeds 0 to {study.trials - 1}{' at each point of ' * bool(points)}"
-        f"{' by '.join(points)}.", "",
-        markdown_table(Table(header, body)),
-    ]  # fmt: skip
-    if study.changed:
-        lines += ["", f"Changed on the command line: {', '.join(study.changed)}."]
-    lines += ["", RULES]
-    lines += ["", *(f"- {sentence}" for sentence in claims(study, judged))]
-    assumed: dict[str, list[str]] = {}
-    for row in study.rows:
-        assumed.setdefault(row.assumed, []).append(row.name)
-    told = [f"- {', '.join(names)}: {text}" for text, names in assumed.items() if text]
-    return "\n".join([*lines, *(["", "Assumed:", "", *told] if told else [])]) + "\n"
-
-
-RULES = (
-    "Ours: the mean with its 95% interval (Student's t; of a share, Wilson's). Whether a row "
-    "holds is said only where n and sd were published: Welch's test of the means, of shares "
-    "Wilson's, 5%, p corrected over the rows by Holm. A row that holds has not been proved: no "
-    "difference was found."
-)
+def _formatted(template: str, *values: float) -> str:
+    """The formatted values; a dash if one is nan."""
+    return "-" if np.isnan(values).any() else template.format(*values)

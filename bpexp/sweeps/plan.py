@@ -95,7 +95,7 @@ def in_row(study: Study | None, run: int) -> Iterator[None]:
     except ConfigError as error:
         if study is None:
             raise
-        raise ConfigError(f"study row {study.row_of(run).name}: {error}") from error
+        raise ConfigError(f"study row {study.row_of_job(run).name}: {error}") from error
 
 
 def again(

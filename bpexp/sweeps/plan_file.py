@@ -33,7 +33,7 @@ def to_bytes(made: Plan) -> bytes:
         "varying": made.varying,
         "arithmetic": VERSIONS,
         "identities": _identities(made.configs),
-        "study": None if made.study is None else definition.written(made.study),
+        "study": None if made.study is None else definition.to_plain(made.study),
     }
     lines = [json.dumps(head), *(identity.written(config) for config in made.configs)]
     return gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)

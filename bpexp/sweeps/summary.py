@@ -1,28 +1,24 @@
 """A sweep summed up: ranking, results table, note, and the parent run's record."""
 
-import csv
-import io
 import math
-from collections.abc import Iterator, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from bpexp.config.schema import flatten, plain
 from bpexp.render import plots
 from bpexp.render.plot_process import Draw
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.runs import environment
-from bpexp.studies import verdict
 from bpexp.studies.definition import Study
 from bpexp.studies.maps import grid_maps
-from bpexp.studies.measures import MEASURES, Run
-from bpexp.studies.verdict import Verdict
+from bpexp.studies.measures import StudyRun
+from bpexp.studies.verdict import Evaluation, evaluate
 from bpexp.sweeps.plan import shown
 from bpexp.sweeps.results import DRAWN, Row, ranked
 from bpexp.sweeps.runner import Finished
 from bpexp.tracking.contract import Metric, RunRecord
 from bpexp.tracking.read import FIGURES
-from bpexp.typing import Array
+
+STUDY_METRICS = ("final_loss", "test_loss", "test_accuracy")
 
 
 def table(finished: Finished) -> Columns:
@@ -54,7 +50,7 @@ def _entries(finished: Finished, row: Row) -> dict[str, Cell]:
 
 def _row_name(finished: Finished, row: Row) -> dict[str, str]:
     study = finished.plan.study
-    return {} if study is None else {"study_row": study.row_of(row.index).name}
+    return {} if study is None else {"study_row": study.row_of_job(row.index).name}
 
 
 def _settings(row: Row) -> dict[str, Cell]:
@@ -93,37 +89,17 @@ def _few(values: Sequence[str]) -> str:
     return f"{', '.join(values[:3])} ... {values[-1]} ({len(values)} values)"
 
 
-def verdicts(study: Study, finished: Finished) -> list[Verdict]:
-    """A study's verdicts, from its runs row by row."""
-    return verdict.verdicts(study, list(_measured(study, finished)))
-
-
-def _measured(study: Study, finished: Finished) -> Iterator[list[Array]]:
-    """For each row and measure the values of its runs; NaN for those that did not finish."""
-    values = np.full((len(study.measures), len(finished.plan.configs)), np.nan)
-    for row in finished.rows:
-        run = Run(row.outcome, row.epochs_run, row.final_loss, row.test_loss, row.test_accuracy)
-        for place, name in enumerate(study.measures):
-            values[place, row.index] = MEASURES[name].of(run)
-    of_rows = values.reshape(len(study.measures), len(study.rows), -1)
-    for place in range(len(study.rows)):
-        yield list(of_rows[:, place])
-
-
-def _study_files(
-    draw: Draw, study: Study, finished: Finished, judged: Sequence[Verdict]
-) -> dict[str, bytes]:
-    """The verdicts as text and as a table; a map of each row's grid."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(verdict.table(study, judged))
-    files = {
-        "study.md": verdict.markdown(study, judged).encode(),
-        "study.csv": text.getvalue().encode(),
+def evaluate_study(study: Study, finished: Finished) -> Evaluation:
+    """Compare the runs of a study's sweep with the published results."""
+    runs = {
+        row.index: StudyRun(
+            row.outcome,
+            row.epochs_run,
+            {n: v for n in STUDY_METRICS if (v := getattr(row, n)) is not None},
+        )
+        for row in finished.rows
     }
-    if study.grid:
-        measured = np.array([values[0] for values in _measured(study, finished)])
-        files["study.png"] = draw(plots.study_maps, grid_maps(study, measured))()
-    return files
+    return evaluate(study, runs)
 
 
 def _heat_map(keys: Sequence[str], rows: Sequence[Row]) -> plots.HeatMap:
@@ -146,8 +122,11 @@ def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> Ru
     results = table(finished)
     files = {"results.csv": as_csv(results), "results.parquet": as_parquet(results)}
     if plan.study is not None:
-        judged = verdicts(plan.study, finished)
-        files |= _study_files(draw, plan.study, finished, judged)
+        evaluation = evaluate_study(plan.study, finished)
+        files |= evaluation.files()
+        if plan.study.grid:
+            maps = grid_maps(plan.study, evaluation.values[0])
+            files["study.png"] = draw(plots.study_maps, maps)()
         told = files["study.md"].decode()
     else:
         told = note(finished)

@@ -163,8 +163,10 @@ def test_if_store_and_spool_are_full_only_the_other_runs_are_trained_again(expec
         filler = fill(disk)
         ended = sweep.go_on()
         # Removing the artifacts of a failed batch may free space for some results.
-        said = r"(An artifact|The store refused).* it could not be kept in .* either \(.*space.*\)"
-        check_message(ended, said, all_spooled=False)
+        message = (
+            r"(An artifact|The store refused).* it could not be kept in .* either \(.*space.*\)"
+        )
+        check_message(ended, message, all_spooled=False)
         filler.unlink()
         assert len(results(disk)) == int(re.search(r"(\d+) of 24 runs", ended[1])[1])
         assert resume_as_told(disk, ended[1]) == (0, "")
@@ -195,9 +197,9 @@ def test_runs_are_spooled_if_the_store_stays_locked(expected, tmp_path):
 def test_a_read_only_database_is_reported_and_can_be_read(tmp_path):
     assert carry_out(tmp_path, *SWEEP, "epochs=3") == (0, "")
     with unwritable(database(tmp_path)):
-        status, said = carry_out(tmp_path, *SWEEP)
+        status, message = carry_out(tmp_path, *SWEEP)
         assert status == 1
-        assert said == "bpexp: The store refused: attempt to write a readonly database.\n"
+        assert message == "bpexp: The store refused: attempt to write a readonly database.\n"
         assert carry_out(tmp_path, "runs") == (0, "")
     assert len(runs_of(tmp_path)) == ALL + 1
 
@@ -218,10 +220,10 @@ def test_a_file_that_is_not_a_database_is_reported_and_not_changed(tmp_path):
     database(tmp_path).parent.mkdir()
     content = b"not a database, for as long as a page of one would be. " * 100
     database(tmp_path).write_bytes(content)
-    status, said = carry_out(tmp_path, *SWEEP)
+    status, message = carry_out(tmp_path, *SWEEP)
     assert status == 1
     assert re.fullmatch(r"bpexp: Cannot open the store '.*': The store "
-                        r"refused: file is not a database\.\n", said), said  # fmt: skip
+                        r"refused: file is not a database\.\n", message), message  # fmt: skip
     assert database(tmp_path).read_bytes() == content
 
 
@@ -251,12 +253,12 @@ def test_a_store_of_another_mlflow_is_reported_and_not_changed(tmp_path, version
         connection.execute("UPDATE alembic_version SET version_num = ?", [version])
         connection.commit()
     before = database(tmp_path).read_bytes()
-    status, said = carry_out(tmp_path, *SWEEP)
+    status, message = carry_out(tmp_path, *SWEEP)
     assert status == 1
-    assert said.startswith("bpexp: Cannot open the store '")
-    assert f"its tables have version {version}, MLflow " in said
-    assert said.endswith(f"; {advice}.\n")
-    assert said.count("\n") == 1
+    assert message.startswith("bpexp: Cannot open the store '")
+    assert f"its tables have version {version}, MLflow " in message
+    assert message.endswith(f"; {advice}.\n")
+    assert message.count("\n") == 1
     assert database(tmp_path).read_bytes() == before
 
 
@@ -266,13 +268,13 @@ def test_runs_are_spooled_if_their_artifacts_cannot_be_written(expected, tmp_pat
     artifacts, away = tmp_path / "outputs/artifacts", tmp_path / "away"
     artifacts.rename(away)
     artifacts.write_text("a file instead of a folder")
-    status, said = sweep.go_on()
+    status, message = sweep.go_on()
     artifacts.unlink()
     away.rename(artifacts)
-    said = said.removeprefix("Runs are written one by one: requested by the test.\n")
+    message = message.removeprefix("Runs are written one by one: requested by the test.\n")
     what = {"bulk": "An artifact could not be written", "client": "The store refused"}[tracker]
-    check_message((status, said), rf"{what}: \[Errno \d+\] (Not a dir|File exists).*")
-    assert resume_as_told(tmp_path, said) == (0, "")
+    check_message((status, message), rf"{what}: \[Errno \d+\] (Not a dir|File exists).*")
+    assert resume_as_told(tmp_path, message) == (0, "")
     check_complete(expected, tmp_path)
     check_no_run_was_trained_twice(tmp_path)
 
@@ -284,28 +286,30 @@ def test_a_sweep_whose_plan_cannot_be_written_can_be_resumed(expected, tmp_path)
     artifacts, away = tmp_path / "outputs/artifacts", tmp_path / "away"
     artifacts.rename(away)
     artifacts.write_text("a file instead of a folder")
-    status, said = carry_out(tmp_path, *SWEEP)
+    status, message = carry_out(tmp_path, *SWEEP)
     artifacts.unlink()
     assert status == 1
-    assert re.fullmatch(r"bpexp: The store refused: \[Errno .*; to go on: python .*\n", said), said
-    assert resume_as_told(tmp_path, said) == (0, "")
+    assert re.fullmatch(r"bpexp: The store refused: \[Errno .*; to go on: python .*\n", message), (
+        message
+    )
+    assert resume_as_told(tmp_path, message) == (0, "")
     check_complete(expected, tmp_path)
 
 
 def test_a_damaged_spool_file_is_reported_and_its_runs_are_trained_again(expected, tmp_path):
     sweep = Halted(tmp_path, *SWEEP, BPEXP_RETRY_SECONDS="0")
     other = lock(database(tmp_path), 3600)
-    _, said = sweep.go_on()
+    _, message = sweep.go_on()
     other.kill()
     other.communicate()
     _, file = sorted(tmp_path.glob("outputs/spool/*/*.npz"))
     file.write_bytes(file.read_bytes()[:-100])
-    status, again = resume_as_told(tmp_path, said)
+    status, again = resume_as_told(tmp_path, message)
     name = file.relative_to(tmp_path)
     assert (status, again) == (2, f"bpexp: {name} is damaged; delete it to train the runs in it "
                                   "again.\n")  # fmt: skip
     file.unlink()
-    assert resume_as_told(tmp_path, said) == (0, "")
+    assert resume_as_told(tmp_path, message) == (0, "")
     check_complete(expected, tmp_path)
 
 
@@ -329,12 +333,12 @@ def test_only_one_process_resumes_a_sweep(expected, tmp_path):
     (sweep,) = [run.run_id for run in runs_of(tmp_path) if run.is_sweep]
     both = [start(tmp_path, "bulk", "resume", sweep) for _ in range(2)]
     for process in both:
-        _, said = process.communicate(timeout=170)
+        _, message = process.communicate(timeout=170)
         if process.returncode:
             assert process.returncode == 2
-            assert re.search(r"SWEEP must have ended, got .* which process \d+ is at\.\n$", said)
+            assert re.search(r"SWEEP must have ended, got .* which process \d+ is at\.\n$", message)
         else:
-            assert said == ""
+            assert message == ""
     assert 0 in [process.returncode for process in both]
     check_complete(expected, tmp_path)
 
@@ -374,17 +378,17 @@ def test_the_runs_of_a_killed_worker_are_trained_again(expected, tmp_path):
 
 def test_a_killed_study_is_closed_and_can_be_resumed(tmp_path):
     study = ["-m", "+study=seed_lottery", "study.trials=20", "epochs=300", "n_jobs=1"]
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    whole.mkdir()
-    cut.mkdir()
-    assert carry_out(whole, *study) == (0, "")
-    Halted(cut, *study, at="planned").kill()
-    assert carry_out(cut, "epochs=3") == (0, "")
-    (sweep,) = [run for run in runs_of(cut) if run.is_sweep]
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    undisturbed.mkdir()
+    killed.mkdir()
+    assert carry_out(undisturbed, *study) == (0, "")
+    Halted(killed, *study, at="planned").kill()
+    assert carry_out(killed, "epochs=3") == (0, "")
+    (sweep,) = [run for run in runs_of(killed) if run.is_sweep]
     assert sweep.status == "KILLED"
-    assert carry_out(cut, "resume", sweep.run_id) == (0, "")
+    assert carry_out(killed, "resume", sweep.run_id) == (0, "")
     tables = []
-    for folder in (whole, cut):
+    for folder in (undisturbed, killed):
         (parent,) = [run for run in runs_of(folder) if run.is_sweep]
         assert parent.status == "FINISHED"
         files = folder / "outputs/artifacts" / parent.run_id / "artifacts"

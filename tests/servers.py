@@ -1,4 +1,4 @@
-"""Real servers for tests: MLflow's own over HTTP, PostgreSQL on a socket, a Dask cluster."""
+"""Servers for tests: MLflow over HTTP, PostgreSQL on a Unix socket, a Dask cluster."""
 
 import contextlib
 import glob
@@ -23,7 +23,7 @@ DEBIAN = "/usr/lib/postgresql/*/bin"
 
 
 class MlflowServer:
-    """A real MLflow server on a loopback port that was free, its store below ``folder``."""
+    """An MLflow server on a free port of 127.0.0.1, with its store in ``folder``."""
 
     def __init__(self, folder):
         with socket.socket() as free:
@@ -32,30 +32,32 @@ class MlflowServer:
         self.folder, self.url = folder, f"http://127.0.0.1:{self.port}"
 
     def start(self):
-        """Start it, and return when it answers."""
+        """Start the server and wait until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{self.folder}/m.db"]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
         log_file = self.folder / "log"
-        # Its job runners, eight processes that take longer to start than it does, judge
-        # language models.
-        lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        # MLflow's eight job runners are only for language models and slow to start.
+        settings = {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
         with open(log_file, "a") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.folder, env=os.environ | lean
+                command, stdout=log, stderr=log, cwd=self.folder, env=os.environ | settings
             )
         await_answer(f"{self.url}/health", self.process, log_file.read_text)
 
     def stop(self):
-        """End it with its workers."""
+        """Stop the server and its workers."""
         self.process.terminate()
         self.process.wait(30)
 
 
 @contextlib.contextmanager
 def mlflow_server(folder):
-    """The address of a running ``MlflowServer``."""
+    """The URL of a running ``MlflowServer``."""
     server = MlflowServer(folder)
     server.start()
     try:
@@ -65,9 +67,10 @@ def mlflow_server(folder):
 
 
 class Proxy:
-    """Hands requests on to a server, but for the next ``failing`` ones, which get ``status``.
+    """An HTTP proxy that can fail.
 
-    The next ``losing`` ones are handed on and their answers lost. ``failed`` counts both.
+    The next ``failing`` requests are answered with ``status``. Of the next ``losing`` requests,
+    the response of the server is replaced by an error. ``failed`` counts both.
     """
 
     def __init__(self, port):
@@ -77,7 +80,7 @@ class Proxy:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def handle_one(self):
+            def forward(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 with counting:
                     fails, loses = proxy.failing > 0, proxy.losing > 0
@@ -85,19 +88,19 @@ class Proxy:
                     proxy.losing -= loses
                     proxy.failed += fails or loses
                 if fails:
-                    return self.answer(proxy.status, "text/plain", b"on command")
+                    return self.respond(proxy.status, "text/plain", b"injected failure")
                 to_server = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
                 with contextlib.closing(to_server):
                     to_server.request(self.command, self.path, body, dict(self.headers))
-                    answer = to_server.getresponse()
-                    kind = answer.headers.get("Content-Type", "text/plain")
+                    response = to_server.getresponse()
+                    kind = response.headers.get("Content-Type", "text/plain")
                     if loses:
-                        return self.answer(502, "text/plain", answer.read())
-                    return self.answer(answer.status, kind, answer.read())
+                        return self.respond(502, "text/plain", response.read())
+                    return self.respond(response.status, kind, response.read())
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one  # noqa: N815
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815
 
-            def answer(self, status, kind, content):
+            def respond(self, status, kind, content):
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))
@@ -105,7 +108,7 @@ class Proxy:
                 self.wfile.write(content)
 
             def log_message(self, *_):
-                """Says nothing."""
+                """Log nothing."""
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -113,13 +116,13 @@ class Proxy:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):
-        """End it."""
+        """Stop the proxy."""
         self.server.shutdown()
         self.server.server_close()
 
 
 class Postgresql:
-    """A PostgreSQL server on a socket in ``folder``; never run as root."""
+    """A PostgreSQL server on a Unix socket in ``folder``, run by another user than root."""
 
     def __init__(self, binaries, folder):
         self.binaries, self.folder = binaries, folder
@@ -138,22 +141,22 @@ class Postgresql:
         assert done.returncode == 0, done.stderr.decode()
 
     def start(self):
-        """Start it, and return when it takes connections."""
+        """Start the server and wait until it accepts connections."""
         options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
         self._run("pg_ctl", "-w", "-s", "-l", self.folder / "log", "-o", options, "start")
 
     def stop(self):
-        """Break all connections and end it."""
+        """Stop the server and break all connections."""
         self._run("pg_ctl", "-w", "-s", "-m", "fast", "stop")
 
 
 @contextlib.contextmanager
 def postgresql():
-    """A running ``Postgresql``; skips, and says so, where it is not installed."""
+    """A running ``Postgresql``; skips the test if PostgreSQL is not installed."""
     found = sorted(glob.glob(f"{DEBIAN}/initdb"))
     if not found:
         pytest.skip(f"did NOT run on PostgreSQL: no {DEBIAN}/initdb (apt-get install postgresql)")
-    # Not in pytest's own folder, which only its owner may enter.
+    # Not in pytest's temporary folder, which only its owner may enter.
     with tempfile.TemporaryDirectory(prefix="bpexp-") as folder:
         server = Postgresql(Path(found[-1]).parent, Path(folder))
         server.start()
@@ -164,9 +167,10 @@ def postgresql():
 
 
 class DaskCluster:
-    """A scheduler and two workers of one thread, each with a nanny that starts it again.
+    """A Dask scheduler and two workers with one thread each, on 127.0.0.1.
 
-    On loopback, started in ``folder``; workers run the file ``preload`` first, if it is given.
+    Nannies restart the workers. All processes run in ``folder``; workers first run the Python
+    file ``preload``, if given.
     """
 
     def __init__(self, folder, preload=None):
@@ -178,7 +182,7 @@ class DaskCluster:
         one = ["--nthreads", "1", "--local-directory", folder]
         for _ in range(2):
             self._start("worker", *common, *one, *(["--preload", preload] if preload else []))
-        # Waits for the file, too.
+        # The client waits for the scheduler file.
         self.client = distributed.Client(
             scheduler_file=str(scheduler_file), timeout=90, set_as_default=False
         )
@@ -194,13 +198,13 @@ class DaskCluster:
         self.processes.append(process)
 
     def kill_scheduler(self):
-        """Without a chance to say so to anyone."""
+        """Kill the scheduler without a chance to notify workers and clients."""
         self.client.close()
         self.processes[0].kill()
         self.processes[0].wait(30)
 
     def stop(self):
-        """End all of it, nannies and their workers included."""
+        """Kill all processes, including nannies and workers."""
         self.client.close()
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
@@ -220,7 +224,7 @@ def dask_cluster(folder, preload=None):
 
 @contextlib.contextmanager
 def served(folder):
-    """The address that ``bpexp ui`` prints, once it answers; the server is ended after."""
+    """The URL that ``bpexp ui`` prints, once the server answers; it is stopped afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -235,18 +239,19 @@ def served(folder):
             yield address
         finally:
             process.send_signal(signal.SIGTERM)
-            # Reads until nobody holds the pipes: a server left behind would be a timeout.
-            _, said = process.communicate(timeout=60)
-        assert process.returncode == 128 + signal.SIGTERM, said
+            # Returns when all processes closed the pipes; a remaining server causes a timeout.
+            _, errors = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM, errors
 
 
-def await_answer(url, process, said):
-    """Return when the server answers; asked again and again it would be kept from starting."""
+def await_answer(url, process, log):
+    """Wait until the server answers; ``log`` returns its output for the error message."""
     deadline = time.monotonic() + 300
     while True:
+        # With a pause after each request: polling slows the start of the server.
         with contextlib.suppress(OSError):
             return urllib.request.urlopen(url, timeout=5).close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.1)
-            raise AssertionError(said())
+            raise AssertionError(log())
         assert time.monotonic() < deadline, "the server does not answer"

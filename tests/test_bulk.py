@@ -266,8 +266,8 @@ def test_a_store_that_stays_locked_is_an_error_and_no_run_is_written(sqlite_stor
     experiment = experiment_id(client, sqlite_store, "stays locked")
     tracker = bulk(client, experiment, RetryPolicy(seconds=0, busy_timeout_ms=1))
     lock = Locked(sqlite_store)
-    said = r"^The store could not be used: database is locked\.$"
-    with pytest.raises(TrackingError, match=said):
+    message = r"^The store could not be used: database is locked\.$"
+    with pytest.raises(TrackingError, match=message):
         tracker.stage([RECORDS[1]], None).commit()
     lock.release()
     assert client.search_runs([experiment]) == []

@@ -49,8 +49,8 @@ def run(capsys):
     def call(*arguments):
         with pytest.raises(SystemExit) as ended:
             commands.main(list(arguments))
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
+        printed = capsys.readouterr()
+        return ended.value.code, printed.out, printed.err
 
     return call
 
@@ -74,15 +74,15 @@ def one(api, seed):
 def test_runs_of_a_copied_store_are_reproduced(run, engine):
     exact = "metrics.epochs_run > 0 and params.numerics = 'exact'"
     names = [r.info.run_id for r in tracked(client(), exact)]
-    status, said, _ = run("reproduce", *names, "--engine", engine)
-    assert (status, said) == (0, "5 of 5 runs identical to the bit.\n")
+    status, message, _ = run("reproduce", *names, "--engine", engine)
+    assert (status, message) == (0, "5 of 5 runs identical to the bit.\n")
 
 
 @pytest.mark.usefixtures("here")
 def test_the_report_says_that_native_results_depend_on_the_machine(run):
-    status, said, _ = run("reproduce", "--all")
+    status, message, _ = run("reproduce", "--all")
     assert status == 0
-    assert said == (
+    assert message == (
         "6 of 6 runs identical to the bit.\n1 with numerics=native, whose results depend on the "
         "NumPy, BLAS and CPU of one machine; numerics=exact gives the same results on every "
         "machine.\n"
@@ -101,14 +101,14 @@ def test_the_report_names_the_first_different_epoch_and_the_distance(here, run):
     table = pd.read_csv(folder / "predictions.csv")
     table.loc[3, "predicted y1"] = np.nextafter(table["predicted y1"][3], -9.0)
     table.to_csv(folder / "predictions.csv", index=False)
-    status, said, _ = run("reproduce", there.info.run_id)
-    assert (status, said) == (0, "1 of 1 runs identical to the bit.\n")
+    status, message, _ = run("reproduce", there.info.run_id)
+    assert (status, message) == (0, "1 of 1 runs identical to the bit.\n")
 
     api.set_tag(there.info.run_id, "bpexp.result", "0" * 64)
     api.set_tag(there.info.run_id, "bpexp.version.numpy", "1.0.0")
-    status, said, _ = run("reproduce", there.data.tags["mlflow.parentRunId"])
+    status, message, _ = run("reproduce", there.data.tags["mlflow.parentRunId"])
     assert status == 1
-    first, *environment, last = said.splitlines()
+    first, *environment, last = message.splitlines()
     assert first == (
         f"different: seed=2 ({there.info.run_id[:8]}): the first different epoch is 17; largest "
         "differences: losses 2 ulp, predictions 1 ulp, weights 0 ulp; the stored artifacts do not "
@@ -120,7 +120,7 @@ def test_the_report_names_the_first_different_epoch_and_the_distance(here, run):
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
-    ("stored", "said"),
+    ("stored", "message"),
     [
         ('{"_target_": "os.system", "seed": 1}', "_target_ is not a key of the configuration"),
         ("[]", "The stored configuration must be a mapping, got []."),
@@ -134,13 +134,13 @@ def test_the_report_names_the_first_different_epoch_and_the_distance(here, run):
         ),
     ],
 )
-def test_a_stored_configuration_is_validated(run, stored, said):
+def test_a_stored_configuration_is_validated(run, stored, message):
     api = client()
     run_id = one(api, 1).info.run_id
     api.set_tag(run_id, "bpexp.config", stored)
     status, out, err = run("reproduce", run_id)
     assert (status, err) == (2, "")
-    assert out.startswith(f"unreadable: seed=1 ({run_id[:8]}): {said}")
+    assert out.startswith(f"unreadable: seed=1 ({run_id[:8]}): {message}")
     assert out.endswith("0 of 1 runs identical to the bit, 1 unreadable.\n")
 
 
@@ -188,7 +188,7 @@ def test_a_missing_or_changed_data_file_is_reported(tmp_path, monkeypatch, run):
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "bpexp: reproduce must be given runs, sweeps or --all.\n"),
         (["--all", "x"], "bpexp: reproduce must be given runs, sweeps or --all.\n"),
@@ -198,8 +198,8 @@ def test_a_missing_or_changed_data_file_is_reported(tmp_path, monkeypatch, run):
                                      "all, got 0.\n"),
     ],
 )  # fmt: skip
-def test_invalid_arguments_are_reported_in_one_sentence(run, arguments, said):
-    assert run("reproduce", *arguments) == (2, "", said)
+def test_invalid_arguments_are_reported_in_one_sentence(run, arguments, message):
+    assert run("reproduce", *arguments) == (2, "", message)
 
 
 FLOATS = st.floats(-1e300, 1e300)

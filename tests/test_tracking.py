@@ -155,8 +155,8 @@ def test_a_run_of_another_experiment_is_named_with_the_option_to_type(tmp_path):
     other = ClientTracker(client, experiment_id(client, store, "the other"))
     run_id = other.open_run("sweep", 5, {})
     assert read.find(client, "bpexp", run_id).info.run_id == run_id
-    said = r"^'sweep' is a run of the experiment 'the other'; add --experiment 'the other'\.$"
-    with pytest.raises(ConfigError, match=said):
+    message = r"^'sweep' is a run of the experiment 'the other'; add --experiment 'the other'\.$"
+    with pytest.raises(ConfigError, match=message):
         read.find(client, "bpexp", "sweep")
 
 

@@ -62,7 +62,7 @@ def cpu_features() -> str:
 def blas() -> str:
     """The BLAS library of NumPy, or all loaded ones if NumPy's cannot be identified.
 
-    SciPy loads a BLAS of its own, which must not appear here only because SciPy was imported.
+    SciPy loads another BLAS, which must not appear here only because SciPy was imported.
     """
     loaded = [library for library in _libraries() if library["user_api"] == "blas"]
     of_numpy = [one for one in loaded if "numpy" in str(Path(one["filepath"]).parent)]

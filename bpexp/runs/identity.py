@@ -11,8 +11,8 @@ it, without ``data``, and with ``numerics`` resolved to exact or native. Setting
 default value are left out, so that a setting added later changes no existing identity. For the
 same reason a default never changes after a release. Floating-point settings are written as the
 shortest decimal that reads back as the same number (``1.0``), integers without a decimal point.
-D is ``Dataset.digest``: the arrays as they are trained on, whatever file they came from. B is
-true if the targets are classes.
+D is ``Dataset.digest``, which depends on the arrays that are trained on but not on the format of
+their file. B is true if the targets are classes.
 
 >>> from bpexp.runs import identity
 >>> import numpy as np

@@ -17,7 +17,7 @@ def log(
 ) -> str:
     """Log a pyfunc model from code; the run itself, with its end time, does not change.
 
-    Sets MLflow's tracking URI and experiment for the whole process.
+    Sets MLflow's tracking URI and experiment for this process.
 
     Args:
         uri: Tracking URI of the store.

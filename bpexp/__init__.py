@@ -1,7 +1,13 @@
-"""bpexp: sweeps of backpropagation, configured by Hydra, run by joblib, tracked in MLflow.
+"""Train many small neural networks by backpropagation, track every run, and compare settings.
 
-``train`` returns one run's result as a value; ``sweep`` runs and tracks a product of
-settings; ``load_runs`` reads a store; ``report`` says what a sweep found.
+>>> import bpexp
+>>> result = bpexp.train(lr=0.5, hidden=4, epochs=100)
+>>> result.epochs_run
+100
+
+``train`` trains one run without tracking it, ``sweep`` trains and tracks all combinations of
+settings, ``load_runs`` reads tracked runs, and ``report`` compares the settings of a sweep. The
+settings are those of the command line; ``bpexp --help`` lists them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,9 +20,13 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # The workers and --help import this package too; the interface's imports come late.
+    # Imported late, because workers and --help import this package but not the functions.
     if name in __all__:
         from bpexp import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'bpexp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

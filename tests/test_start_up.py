@@ -48,3 +48,9 @@ def test_training_with_an_existing_store_imports_only_what_it_needs(bpexp, kind,
 @pytest.mark.usefixtures("a_store")
 def test_commands_on_a_store_do_not_import_hydra(bpexp):
     assert "hydra" not in imported(bpexp("runs", PYTHONPROFILEIMPORTTIME="1"))
+
+
+def test_dir_lists_the_functions_of_the_package():
+    assert {"load_runs", "report", "sweep", "train", "__version__"} <= set(dir(package))
+    for name in package.__all__:
+        assert getattr(package, name).__doc__

@@ -15,18 +15,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bpexp.tracking.record import run_record
 from threadpoolctl import threadpool_limits
 
 from benchmarks.sweeps import ours, started
 from benchmarks.tracking import default_run, opened
 from bpexp.config.schema import TrainConfig
 from bpexp.data import load
-from bpexp.runs import environment
+from bpexp.runs import environment, identity, run_tags
 from bpexp.runs.result import TrainResult
-from bpexp.runs.run_tags import marks
 from bpexp.tracking import process
-from bpexp.tracking.factory import choose
-from bpexp.tracking.record import run_record
+from bpexp.tracking.factory import tracker_for
 from bpexp.tracking.store import connect, locate
 from bpexp.training.llvm import compiled
 from bpexp.training.run_batch import train_pack
@@ -60,19 +59,20 @@ class Writer:
         self.processor: list[float] = []
         self.database: list[int] = []
         folder.mkdir()
-        self.tracker = choose(*opened(uri, folder, str(folder)))
+        self.tracker = tracker_for(*opened(uri, folder, str(folder)))
         self.parent = self.tracker.open_run("sweep", 1, {})
         self.write()
         self.files = _files(folder)
 
     def write(self) -> None:
         """One pack, from results to the store, as a sweep does it."""
-        tags = environment.tags() | {process.TAG: process.own(), "bpexp.sweep": self.parent}
+        tags = environment.tags()
+        tags |= {run_tags.PROCESS: process.current(), run_tags.SWEEP: self.parent}
         before, now = _database(self.uri, self.folder), time.time_ns() // 1_000_000
         start, used = time.perf_counter(), time.process_time()
         records = [
             run_record(config, self.session, result, load(config.data), f"seed={config.seed}",
-                       tags | marks(config, result), now, now)
+                       tags | identity.tags(config, result), now, now)
             for config, result in self.drawn
         ]  # fmt: skip
         self.tracker.stage(records, self.parent).commit()

@@ -1,4 +1,4 @@
-"""``python -m bpexp``."""
+"""Run the program: ``python -m bpexp``."""
 
 from bpexp.cli.main import main
 

@@ -1,15 +1,19 @@
 """bpexp from Python."""
 
-import copy
 import itertools
 import os
-from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpexp.config.schema import conf_dir
+from bpexp import app
+from bpexp.config.compose import compose_settings
+from bpexp.reporter import SilentReporter
 from bpexp.runs.result import TrainResult
+from bpexp.sweeps import summary
+from bpexp.sweeps.executors import make_batches
+from bpexp.sweeps.plan import make_plan
+from bpexp.training.batching import load_engine
+from bpexp.training.run_batch import train_pack
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,46 +21,52 @@ if TYPE_CHECKING:
     from bpexp.analysis.report import Report
 
 Settings = Any
-GROUPS = ("data", "model", "optimizer", "schedule", "backend")
 
 
 def train(**settings: Settings) -> TrainResult:
-    """Train one run, without tracking it: ``train(seed=3, lr=0.5, data="parity")``.
+    """Train one run, without tracking it.
 
-    Settings are those of the command line; groups of them are given as a dict
-    (``data={"name": "parity", "bits": 3}``) or with ``__`` for the dot (``data__bits=3``).
-    Raises ConfigError for a setting that breaks its rule.
+    Args:
+        **settings: Settings as on the command line. A group is the name of an option
+            (``data="parity"``), a dict (``data={"name": "parity", "bits": 3}``) or its settings
+            with ``__`` for the dot (``data__bits=3``).
+
+    Returns:
+        The result.
+
+    Raises:
+        ConfigError: A setting breaks its rule.
+
+    >>> result = train(seed=3, lr=0.5, epochs=100)
+    >>> result.outcome, len(result.losses)
+    (<Outcome.COMPLETED: 'completed'>, 100)
     """
-    from bpexp.sweeps import plan
-    from bpexp.training.batching import load_engine, packs
-    from bpexp.training.run_batch import train_pack
-
-    made = plan.make([_compose(settings)])
-    (pack,) = packs(made.configs, made.session.engine, 1)
-    ((_, result),) = train_pack(made.configs, load_engine(pack.engine))
+    plan = make_plan([compose_settings(settings)])
+    (batch,) = make_batches(plan.jobs, plan.runtime.engine, 1)
+    ((_, result),) = train_pack(plan.configs, load_engine(batch.engine))
     return result
 
 
 def sweep(**settings: Settings) -> "pd.DataFrame":
-    """Run and track every combination of settings given as a list or range.
+    """Run and track every combination of the values of settings.
 
-    ``sweep(lr=[0.1, 1], seed=range(10))`` returns one row a run, in order, the last
-    setting varying fastest. A list of widths for one network is a list in the list:
-    ``hidden=[2, [8, 4]]``. Raises ConfigError before the first run if any is wrong.
+    Args:
+        **settings: As in ``train``; a list or range is a list of values. One network with several
+            hidden layers is a list in the list: ``hidden=[2, [8, 4]]``.
+
+    Returns:
+        A row for each run, in order; the last setting varies fastest.
+
+    Raises:
+        ConfigError: A setting breaks its rule; nothing has been trained then.
     """
-    from bpexp.render import plot_process
+    import pandas as pd
 
     values = [list(v) if isinstance(v, list | tuple | range) else [v] for v in settings.values()]
     jobs = [dict(zip(settings, job, strict=True)) for job in itertools.product(*values)]
-    with plot_process.beside():
-        import pandas as pd
-
-        from bpexp import app
-        from bpexp.sweeps import plan, summary
-
-        made = plan.make([_compose(job) for job in jobs])
-        finished = app.run(made, is_sweep=True, quiet=True)
-    return pd.DataFrame(summary.table(finished))
+    plan = make_plan([compose_settings(job) for job in jobs])
+    finished = app.run_sweep(plan, SilentReporter())
+    return pd.DataFrame(summary.results_table(finished))
 
 
 def load_runs(
@@ -72,7 +82,7 @@ def load_runs(
 
     client = connect(locate(uri, Path.cwd(), os.environ))
     runs = read.search(client, experiment, filter, sweep)
-    return read.frame([r for r in runs if r.data.tags.get("bpexp.kind") != "sweep"])
+    return read.frame([run for run in runs if not read.is_sweep(run)])
 
 
 def report(
@@ -97,34 +107,3 @@ def report(
         return sources.of_experiment(client, experiment, measure, seed)
     parents = [read.find(client, experiment, wanted) for wanted in sweeps]
     return sources.of_sweeps(client, parents, measure, seed)
-
-
-def _compose(settings: dict[str, Settings]) -> dict[str, Any]:
-    chosen = {k: v for k, v in settings.items() if k in GROUPS and isinstance(v, str)}
-    composed: Any = copy.deepcopy(_chosen(tuple(chosen.items())))
-    for key, value in settings.items():
-        if key in GROUPS and isinstance(value, str):
-            continue
-        *path, last = key.split("__")
-        node = composed
-        for part in path:
-            node = node.setdefault(part, {})
-        node[last] = _listed(value)
-    return dict(composed)
-
-
-@lru_cache(maxsize=64)
-def _chosen(groups: tuple[tuple[str, str], ...]) -> Any:
-    """The configuration with these groups chosen; Hydra takes tens of milliseconds for it."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("config", [f"{group}={name}" for group, name in groups])
-    return OmegaConf.to_container(config, resolve=False)
-
-
-def _listed(value: Any) -> Any:
-    return (
-        list(value) if isinstance(value, Iterable) and not isinstance(value, str | dict) else value
-    )

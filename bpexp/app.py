@@ -1,212 +1,296 @@
-"""A plan from announcement to summary, as the command line and Python both use it."""
+"""Executes a plan: opens the store, trains, tracks and summarizes.
+
+``run_single``, ``run_sweep`` and ``resume_sweep`` are the entry points. They report to a
+``Reporter`` and do not know a terminal.
+"""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from bpexp.config.schema import Backend
+from bpexp.config.schema import BackendConfig
+from bpexp.export.publish import publish
 from bpexp.fields.checks import ConfigError
-from bpexp.render import plot_process
-from bpexp.sweeps.executors import dask_cluster
+from bpexp.reporter import Reporter
+from bpexp.runs import run_tags
+from bpexp.studies import definition
+from bpexp.studies.sweep_results import study_files
+from bpexp.sweeps import provenance, resume, summary
+from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.results import Tally
-from bpexp.sweeps.runner import Beginning, Finished, execute, sweep_name
-from bpexp.tracking import output_directory
+from bpexp.sweeps.results import SweepResults, rank
+from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
+from bpexp.sweeps.runner import FinishedSweep, SweepRunner, now
+from bpexp.sweeps.samplers.base import Sampler
+from bpexp.tracking import output_directory, read, recovery
+from bpexp.tracking.archive import Archive, open_archive
+from bpexp.tracking.contract import RunRecord, Tracker
+from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.retry import TrackingError
-from bpexp.tracking.store import Store, alone, locate
+from bpexp.tracking.store import Store, connect, exclusive_lock, locate
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bpexp.tracking.archive import Archive
-    from bpexp.tracking.contract import Tracker
+EXIT_STATUS = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
+"""The program's exit status by MLflow's status of its run or sweep."""
 
 
-def run(plan: Plan, *, is_sweep: bool, folder: Path | None = None, quiet: bool = False) -> Finished:
-    """Train and track a plan, saying so on the terminal unless ``quiet``.
+@dataclass(frozen=True)
+class Generations:
+    """Where the jobs of a sweep come from after its first generation.
 
-    The results are also written to ``folder``. Raises ConfigError.
+    Attributes:
+        sampler: Proposes generations; it has been asked for the first already.
+        compose: Composes the configuration of a proposed job.
     """
-    store = locate(plan.session.tracking.uri, Path.cwd(), os.environ)
-    begin = partial(_sweep if is_sweep else _single, store, plan)
-    with plot_process.beside() if is_sweep else nullcontext(plot_process.here) as draw:
-        finished = _carry_out(plan, store, begin, is_sweep and plan.session.reuse, quiet, draw)
-    if folder is not None:
-        _keep(finished, folder)
-    _export(finished, store, quiet)
+
+    sampler: Sampler
+    compose: Callable[[Any], Mapping[str, Any]]
+
+    def extend(self, plan: Plan, objectives: Sequence[float | None]) -> Plan | None:
+        """Tell the last generation's objectives; the plan with the next, or None at the end.
+
+        Raises:
+            ConfigError: A proposed job breaks a rule.
+        """
+        self.sampler.tell(objectives)
+        proposals = self.sampler.ask()
+        return plan.extended(map(self.compose, proposals)) if proposals else None
+
+
+def run_single(plan: Plan, reporter: Reporter) -> FinishedSweep:
+    """Train and track one run.
+
+    Raises:
+        ConfigError: The store or the workers cannot be used.
+        TrackingError: The store does not take the run.
+    """
+    store = locate(plan.runtime.tracking.uri, Path.cwd(), os.environ)
+
+    def open_store() -> TrackedSweep:
+        return TrackedSweep(_open_experiment(store, plan.runtime.tracking.experiment))
+
+    finished = _execute(plan, store, open_store, reporter)
+    _export_best(finished, store, reporter)
     return finished
 
 
-def resume(
-    store: Store, experiment: str, wanted: str, *, ended: bool, backend: Backend | None = None
-) -> Finished:
-    """Train what a sweep lacks. Raises ConfigError where it cannot be, or is being, carried on.
+def run_sweep(
+    plan: Plan,
+    reporter: Reporter,
+    *,
+    generations: Generations | None = None,
+    folder: Path | None = None,
+) -> FinishedSweep:
+    """Train and track a sweep.
 
-    ``ended`` is the user's word that its process on another machine has ended; without
-    ``backend`` it is trained where it was.
+    Args:
+        plan: Its first generation of jobs.
+        reporter: Receives progress and results.
+        generations: Further generations, if there are any.
+        folder: Where the table of results is written, too.
+
+    Raises:
+        ConfigError: The store, the workers or ``folder`` cannot be used.
+        TrackingError: The store does not take the runs; the message says how to resume.
     """
-    from bpexp.sweeps import resume
-    from bpexp.tracking import recovery
-    from bpexp.tracking.archive import open_archive
+    if folder is not None:
+        _check_writable(folder)
+    store = locate(plan.runtime.tracking.uri, Path.cwd(), os.environ)
+    started = now()
 
+    def open_store() -> TrackedSweep:
+        return _start_sweep(store, plan, started)
+
+    finished = _execute(
+        plan, store, open_store, reporter, generations=generations, has_stored=plan.runtime.reuse
+    )
+    if folder is not None:
+        _write_results(finished, folder)
+    _export_best(finished, store, reporter)
+    return finished
+
+
+@dataclass(frozen=True)
+class ResumeRequest:
+    """The sweep that is to be resumed.
+
+    Attributes:
+        store: The store that holds it.
+        experiment: The name of its experiment.
+        sweep: Its id, the beginning of its id, or its name.
+        ended: The user's word that its process on another machine has ended.
+        backend: Where to train; None for where it was trained.
+    """
+
+    store: Store
+    experiment: str
+    sweep: str
+    ended: bool = False
+    backend: BackendConfig | None = None
+
+
+def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
+    """Train the jobs of a stored sweep that have no finished run.
+
+    Args:
+        request: The sweep.
+        reporter: Receives progress and results.
+
+    Raises:
+        ConfigError: It is not a sweep, is still running, or cannot be resumed.
+        TrackingError: The store does not take the runs; the message says how to go on.
+    """
+    store, experiment = request.store, request.experiment
     archive = open_archive(store, experiment)
-    sweep = archive.find(wanted)
-    resume.check(sweep, ended)
+    sweep = archive.find(request.sweep)
+    resume.check_can_resume(sweep, request.ended)
     plan = resume.plan_of(sweep, archive)
-    if backend is not None:
-        plan = replace(plan, session=replace(plan.session, backend=backend))
+    if request.backend is not None:
+        plan = replace(plan, runtime=replace(plan.runtime, backend=request.backend))
     command = store.resume_command(sweep.run_id, experiment)
 
-    def begin(started: int) -> Beginning:
-        with alone(store):
-            # Another process may have begun to resume it since.
-            resume.check(archive.find(sweep.run_id), ended)
+    def open_store() -> TrackedSweep:
+        with exclusive_lock(store):
+            # Checked again: another process may have resumed it meanwhile.
+            resume.check_can_resume(archive.find(sweep.run_id), request.ended)
             recovery.reopen(archive.client, sweep.run_id)
-        with _to_go_on(command):
-            tracker = _open(store, experiment)
-            resume.unspool(plan, archive, tracker, sweep.run_id)
-            found = _reused(plan, archive, tracker, sweep.run_id)
-        return Beginning(tracker, sweep.run_id, command, found)
+        with _errors_name(command):
+            tracker = _open_experiment(store, experiment)
+            resume.write_spooled_runs(plan, archive, tracker, sweep.run_id)
+            stored = _stored_results(plan, archive, tracker, sweep.run_id)
+        return TrackedSweep(tracker, sweep.run_id, command, stored)
 
-    with plot_process.beside() as draw:
-        finished = _carry_out(plan, store, begin, True, False, draw)
-    held = {row.run_id for row in finished.rows}
-    with _to_go_on(command):
-        cut = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
-        recovery.hide(archive.client, [run.run_id for run in cut if run.run_id not in held])
-    _export(finished, store, False)
+    finished = _execute(plan, store, open_store, reporter, has_stored=True)
+    tracked = {row.run_id for row in finished.rows}
+    with _errors_name(command):
+        unfinished = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
+        superseded = [run.run_id for run in unfinished if run.run_id not in tracked]
+        recovery.delete_runs(archive.client, superseded)
+    _export_best(finished, store, reporter)
     return finished
+
+
+def _execute(
+    plan: Plan,
+    store: Store,
+    open_store: Callable[[], TrackedSweep],
+    reporter: Reporter,
+    *,
+    generations: Generations | None = None,
+    has_stored: bool = False,
+) -> FinishedSweep:
+    """Train and track the jobs of a plan; close the parent run of a sweep.
+
+    ``has_stored`` says that the store may hold results of the jobs already.
+    """
+    with open_executor(plan.runtime) as executor:
+        reporter.announce(plan, store, executor.description)
+        with reporter.progress(len(plan.jobs)) as on_result, RunWriter(open_store) as writer:
+            runner = SweepRunner(plan, executor, writer, on_result)
+            with runner.errors_say_how_to_resume():
+                if has_stored:
+                    runner.use_stored_results()
+                runner.train()
+                while generations is not None and not runner.interrupted:
+                    extended = generations.extend(runner.plan, runner.last_objectives())
+                    if extended is None:
+                        break
+                    runner.extend(extended)
+                    runner.train()
+                finished = runner.finish()
+                if finished.parent is not None:
+                    record = _parent_record(finished, runner.started)
+                    writer.sweep.tracker.close_run(finished.parent, record)
+                    finished = replace(finished, files=record.artifacts)
+    reporter.finished(finished, store)
+    return finished
+
+
+def _parent_record(finished: FinishedSweep, started: int) -> RunRecord:
+    """The record that ends the parent run of a sweep, with the verdicts of a study."""
+    study = None
+    if finished.plan.study is not None:
+        study = study_files(definition.parse(finished.plan.study), finished)
+    return summary.sweep_record(finished, started, now(started), study)
+
+
+def _open_experiment(store: Store, experiment: str) -> Tracker:
+    """Open or create an experiment; runs that dead processes left RUNNING are closed."""
+    tracker = open_tracker(store, experiment)
+    recovery.close_orphaned_runs(tracker)
+    return tracker
+
+
+def _start_sweep(store: Store, plan: Plan, started: int) -> TrackedSweep:
+    """Create the parent run of a sweep, with everything that is needed to resume it."""
+    experiment = plan.runtime.tracking.experiment
+    tracker = _open_experiment(store, experiment)
+    archive = open_archive(store, experiment) if plan.runtime.reuse else None
+    tags = provenance.sweep_tags(plan)
+    parent = tracker.open_run(provenance.sweep_name(plan), started, tags)
+    command = store.resume_command(parent, experiment)
+    with _errors_name(command):
+        tracker.add_files(parent, provenance.sweep_files(plan))
+        stored = SweepResults() if archive is None else _stored_results(
+            plan, archive, tracker, parent
+        )  # fmt: skip
+    return TrackedSweep(tracker, parent, command, stored)
+
+
+def _stored_results(plan: Plan, archive: Archive, tracker: Tracker, parent: str) -> SweepResults:
+    """The results of jobs that are stored already; runs of other sweeps are linked to this one."""
+    runs = archive.search("attributes.status = 'FINISHED'")
+    children = [run for run in runs if run.parent == parent]
+    others = [run for run in runs if run.parent != parent and not run.is_sweep]
+    found = resume.finished_runs(plan, children, others)
+    link = run_tags.linked_sweep(parent)
+    new = {r.run_id for r in found.values() if r.parent != parent and link not in r.tags}
+    tracker.tag_many(sorted(new), link, "linked")
+    return resume.results_of(plan, found, archive)
 
 
 @contextmanager
-def _to_go_on(command: str) -> Iterator[None]:
-    """What the store does not take is said with the command that resumes."""
+def _errors_name(command: str) -> Iterator[None]:
+    """Add the command that resumes the sweep to a TrackingError."""
     try:
         yield
     except TrackingError as error:
         raise TrackingError(f"{str(error).rstrip('.')}; to go on: {command}") from error
 
 
-def _carry_out(
-    plan: Plan,
-    store: Store,
-    begin: Callable[[int], Beginning],
-    may_have_rows: bool,
-    quiet: bool,
-    draw: plot_process.Draw,
-) -> Finished:
-    from bpexp.cli import terminal
-    from bpexp.sweeps import summary
-
-    out = _console(quiet)
-    with dask_cluster.opened(plan.session.backend) as connected:
-        terminal.announce(out, plan, store, connected)
-        with terminal.progress(out, len(plan.configs)) as advance:
-            summarise = partial(summary.sweep_record, draw)
-            finished = execute(plan, begin, may_have_rows, summarise, advance, connected)
-    terminal.report(out, finished, store)
-    return finished
-
-
-def _console(quiet: bool) -> "Console":
-    from rich.console import Console
-
-    from bpexp.cli import terminal
-
-    return Console(quiet=True) if quiet else terminal.console()
-
-
-def _export(finished: Finished, store: Store, quiet: bool) -> None:
-    """Log the network of the best run as a model if that is asked. Raises ConfigError."""
-    if finished.plan.session.export and not finished.interrupted:
-        for sentence in _exported(finished, store):
-            _console(quiet).print(sentence, soft_wrap=True)
-
-
-def _exported(finished: Finished, store: Store) -> list[str]:
-    from bpexp.export.publish import publish
-    from bpexp.sweeps.results import ranked
-    from bpexp.tracking import read
-    from bpexp.tracking.store import connect
-
-    best = ranked(finished.rows)
+def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
+    """Log the network of the best run as a model, if ``export=best``. Raises ConfigError."""
+    if not finished.plan.runtime.export or finished.interrupted:
+        return
+    best = rank(finished.rows)
     if not best:
-        return ["No run has a network to export."]
+        reporter.say("No run has a network to export.")
+        return
     client = connect(store)
-    experiment = finished.plan.session.tracking.experiment
-    return publish(store, client, read.find(client, experiment, best[0].run_id))
+    run = read.find(client, finished.plan.runtime.tracking.experiment, best[0].run_id)
+    for sentence in publish(store, client, run):
+        reporter.say(sentence)
 
 
-def _open(store: Store, experiment: str) -> "Tracker":
-    """The experiment, made if it is not there, without runs that dead processes left open."""
-    from bpexp.tracking import recovery
-    from bpexp.tracking.factory import open_tracker
-
-    tracker = open_tracker(store, experiment)
-    recovery.close_orphans(tracker)
-    return tracker
+def _check_writable(folder: Path) -> None:
+    """Raises ConfigError where ``folder`` cannot be created."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise _not_writable(folder, f"{existing} is not a folder that can be written")
 
 
-def _single(store: Store, plan: Plan, started: int) -> Beginning:
-    return Beginning(_open(store, plan.session.tracking.experiment))
-
-
-def _sweep(store: Store, plan: Plan, started: int) -> Beginning:
-    """The parent of a new sweep, with all that is needed to resume it."""
-    from bpexp.sweeps import provenance
-    from bpexp.tracking.archive import open_archive
-
-    experiment = plan.session.tracking.experiment
-    tracker = _open(store, experiment)
-    archive = open_archive(store, experiment) if plan.session.reuse else None
-    parent = tracker.open_run(sweep_name(plan), started, provenance.sweep_tags(plan))
-    command = store.resume_command(parent, experiment)
-    with _to_go_on(command):
-        tracker.add_files(parent, provenance.sweep_files(plan))
-        found = Tally() if archive is None else _reused(plan, archive, tracker, parent)
-    return Beginning(tracker, parent, command, found)
-
-
-def _reused(plan: Plan, archive: "Archive", tracker: "Tracker", parent: str) -> Tally:
-    """The runs that are finished: the sweep's own, and others', which are linked to it."""
-    from bpexp.sweeps import resume
-
-    stored = archive.search("attributes.status = 'FINISHED'")
-    children = [run for run in stored if run.parent == parent]
-    others = [run for run in stored if run.parent != parent and not run.is_sweep]
-    found = resume.done(plan, children, others)
-    key = f"bpexp.sweep.{parent}"
-    new = {r.run_id for r in found.values() if r.parent != parent and key not in r.tags}
-    tracker.tag_many(sorted(new), key, "linked")
-    rows = resume.rows(plan, found, archive)
-    return Tally(rows, resume.predictions(rows, found, archive))
-
-
-EXIT = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
-"""Exit status of the program by how its runs ended."""
-
-
-def check_folder(folder: Path) -> None:
-    """Raises ConfigError where ``folder`` cannot be made; asked before the first run."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise _unwritable(folder, "it is in no folder that can be written")
-
-
-def _keep(finished: Finished, folder: Path) -> None:
-    """Write the sweep's results also as a file in ``folder``. Raises ConfigError."""
+def _write_results(finished: FinishedSweep, folder: Path) -> None:
+    """Write the table of results to ``folder``. Raises ConfigError."""
     try:
-        output_directory.make(folder)
+        output_directory.create(folder)
         (folder / "results.csv").write_bytes(finished.files["results.csv"])
     except OSError as error:
-        raise _unwritable(folder, f"{error.strerror}; the sweep is tracked") from error
+        raise _not_writable(folder, f"{error.strerror}; the sweep is tracked") from error
 
 
-def _unwritable(folder: Path, why: str) -> ConfigError:
+def _not_writable(folder: Path, reason: str) -> ConfigError:
     return ConfigError(
-        f"hydra.sweep.dir must be a folder that can be written, got {str(folder)!r}: {why}."
+        f"hydra.sweep.dir must be a folder that can be written, got {str(folder)!r}: {reason}."
     )

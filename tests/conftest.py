@@ -1,4 +1,4 @@
-"""Shared: the program as a user starts it."""
+"""Fixtures: the program, started as a user starts it, and a store to start it on."""
 
 import os
 import shutil
@@ -16,23 +16,23 @@ from bpexp.tracking.store import connect, experiment_id, locate
 
 pytest.register_assert_rewrite("contract")
 
-# Machines are shared and slow at times; an example's time says nothing.
+# Shared machines are slow at times, so examples have no deadline.
 settings.register_profile("bpexp", deadline=None)
 settings.load_profile("bpexp")
 
 
 def pytest_addoption(parser):
-    """How often sweeps are killed and started, how many inputs are fuzzed, where times go."""
-    parser.addoption("--kills", type=int, default=6, help="sweeps killed by test_crash.py (6)")
+    """Add options for the number of kills, starts and fuzzed inputs, and for a file of times."""
+    parser.addoption("--kills", type=int, default=6, help="sweeps that test_crash.py kills (6)")
     parser.addoption("--starts", type=int, default=5,
-                     help="first starts in fresh folders, by test_starts.py (5)")  # fmt: skip
+                     help="starts in new folders by test_starts.py (5)")  # fmt: skip
     parser.addoption("--fuzz", type=int, default=10_000,
-                     help="inputs that the long tests of test_fuzz.py make (10000)")  # fmt: skip
-    parser.addoption("--pages", help="file for the times that test_browser.py's pages took")
+                     help="inputs of the long tests in test_fuzz.py (10000)")  # fmt: skip
+    parser.addoption("--pages", help="file for the times that test_browser.py measures")
 
 
 def pytest_generate_tests(metafunc):
-    """The kills of the crash test, each a test of its own; few inputs and many for fuzzing."""
+    """Parametrize the tests that are repeated, and the fuzz tests with few and many inputs."""
     if "kill" in metafunc.fixturenames:
         metafunc.parametrize("kill", range(metafunc.config.getoption("kills")))
     if "start" in metafunc.fixturenames:
@@ -47,7 +47,7 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """How many inputs were fuzzed."""
+    """Print the number of fuzzed inputs."""
     reports = terminalreporter.stats.get("passed", [])
     properties = [p for report in reports for p in getattr(report, "user_properties", [])]
     count = sum(value for name, value in properties if name == "inputs fuzzed")
@@ -57,7 +57,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(autouse=True)
 def _mlflow_settings(monkeypatch):
-    """MLflow also writes its settings to the environment, where later tests would find them."""
+    """Restore the environment, to which MLflow writes its tracking URI."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -68,7 +68,7 @@ def _mlflow_settings(monkeypatch):
 
 @pytest.fixture(scope="session")
 def put_store(tmp_path_factory):
-    """Puts a store that has no runs yet into a folder; MLflow takes seconds to make one there."""
+    """Copies an empty store into a folder, because MLflow takes seconds to create one."""
     made = locate(None, tmp_path_factory.mktemp("made"), {})
     experiment_id(connect(made), made, "bpexp")
 
@@ -86,19 +86,19 @@ def put_store(tmp_path_factory):
 
 @pytest.fixture
 def a_store(put_store, tmp_path):
-    """There is a store without runs in the folder where the program is started."""
+    """Puts an empty store into the folder in which the program starts."""
     put_store(tmp_path)
 
 
 @pytest.fixture
 def bpexp(tmp_path):
-    """Runs ``python -m bpexp ...`` in an empty folder; returns the finished process."""
+    """Runs ``python -m bpexp ...`` in ``tmp_path``; returns the completed process."""
     return program(tmp_path)
 
 
 @pytest.fixture
 def inside(tmp_path, monkeypatch, capsys):
-    """The same without a process of its own, which takes seconds to start; we are in the folder."""
+    """Does the same as ``bpexp`` inside this process, because a new one takes seconds to start."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
@@ -117,7 +117,7 @@ def inside(tmp_path, monkeypatch, capsys):
 
 
 def program(folder):
-    """The program started in ``folder``."""
+    """Return a function that runs the program in ``folder``."""
 
     def run(*arguments, **environment):
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}

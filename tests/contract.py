@@ -1,11 +1,11 @@
-"""The tracker's contract, which every implementation keeps on every store."""
+"""Tests that every implementation of ``contract.Tracker`` passes on every store."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
+from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 from bpexp.tracking.retry import TrackingError
 
 RECORD = RunRecord(
@@ -15,16 +15,16 @@ RECORD = RunRecord(
     ended=1_700_000_001_000,
     params={f"p{i}": str(i) for i in range(250)},
     tags={"bpexp.outcome": "completed", "long": "x" * 4000},
-    metrics=[Metric("loss", 1.0 / step, step) for step in range(1, 2501)],
+    metrics=[MetricPoint("loss", 1.0 / step, step) for step in range(1, 2501)],
     artifacts={"a.txt": b"one", "b.npz": bytes(range(256))},
     dataset=DatasetInput("xor", "0" * 32, '{"uri": "xor"}', "{}", '{"num_rows": 4}'),
 )
 
 
 class TrackerContract:
-    """Inherit, and give a fixture ``opened``: (tracker, MLflow client on the same store)."""
+    """Subclasses define a fixture ``opened``: (tracker, MLflow client on the same store)."""
 
-    def test_a_record_reads_back_whole(self, opened):
+    def test_a_record_is_read_back_with_all_its_parts(self, opened):
         tracker, client = opened
         parent = tracker.open_run("sweep", 1_700_000_000_000, {"k": "v"})
         (run_id,) = tracker.stage([RECORD], parent).commit()
@@ -43,7 +43,7 @@ class TrackerContract:
         folder = client.download_artifacts(run_id, "")
         assert {file.name: file.read_bytes() for file in Path(folder).iterdir()} == RECORD.artifacts
 
-    def test_a_parent_runs_until_it_is_closed(self, opened):
+    def test_a_parent_has_the_status_running_until_it_is_closed(self, opened):
         tracker, client = opened
         parent = tracker.open_run("sweep", 5, {})
         assert client.get_run(parent).info.status == "RUNNING"
@@ -53,7 +53,7 @@ class TrackerContract:
         assert (run.info.status, run.info.end_time, run.info.run_name) == ("KILLED", 9, "sweep")
         assert run.data.tags["mlflow.note.content"] == "note"
 
-    def test_a_parent_is_found_open_and_given_files_until_it_is_closed(self, opened):
+    def test_an_open_parent_is_found_and_accepts_files_until_it_is_closed(self, opened):
         tracker, client = opened
         before = tracker.running()
         parent = tracker.open_run("sweep", 5, {"k": "v"})
@@ -61,10 +61,10 @@ class TrackerContract:
         assert tracker.running()[parent].items() >= {"k": "v"}.items()
         tracker.add_files(parent, {"plan": b"1", "a b": b"2"})
         tracker.add_files(parent, {"plan": b"3"})
-        ending = replace(RECORD, tags={"k": "w"}, metrics=[Metric("best", 0.5, 0)])
+        ending = replace(RECORD, tags={"k": "w"}, metrics=[MetricPoint("best", 0.5, 0)])
         tracker.close_run(parent, ending)
-        # It is resumed, and ends anew: what is later counts.
-        again = replace(ending, ended=RECORD.ended + 1, metrics=[Metric("best", 0.25, 0)])
+        # Closed again after the sweep was resumed: the later values count.
+        again = replace(ending, ended=RECORD.ended + 1, metrics=[MetricPoint("best", 0.25, 0)])
         tracker.close_run(parent, again)
         assert tracker.running() == before
         run = client.get_run(parent)
@@ -75,10 +75,10 @@ class TrackerContract:
         assert [i.dataset.name for i in run.inputs.dataset_inputs] == ["xor"]
         assert [m.value for m in client.get_metric_history(parent, "best")] == [0.5, 0.25]
         folder = Path(client.download_artifacts(parent, ""))
-        there = {file.name: file.read_bytes() for file in folder.iterdir()}
-        assert there == {"plan": b"3", "a b": b"2", **RECORD.artifacts}
+        content = {file.name: file.read_bytes() for file in folder.iterdir()}
+        assert content == {"plan": b"3", "a b": b"2", **RECORD.artifacts}
 
-    def test_a_run_that_is_deleted_or_not_there_is_not_closed(self, opened):
+    def test_a_deleted_or_missing_run_is_not_closed(self, opened):
         tracker, client = opened
         parent = tracker.open_run("sweep", 5, {})
         client.delete_run(parent)
@@ -88,14 +88,14 @@ class TrackerContract:
         run = client.get_run(parent)
         assert (run.info.status, run.data.tags.get("k")) == ("RUNNING", None)
 
-    def test_search_finds_by_param_metric_and_tag(self, opened):
+    def test_search_finds_runs_by_parameter_metric_and_tag(self, opened):
         tracker, client = opened
         (run_id,) = tracker.stage([RECORD], None).commit()
         text = "params.p7 = '7' and metrics.loss < 0.001 and tags.`bpexp.outcome` = 'completed'"
         found = client.search_runs([tracker.experiment_id], text)
         assert run_id in [run.info.run_id for run in found]
 
-    def test_many_records_are_written_in_order_and_no_records_are_nothing(self, opened):
+    def test_records_are_written_in_order_and_no_records_write_nothing(self, opened):
         tracker, client = opened
         parent = tracker.open_run("sweep", 5, {})
         some = replace(RECORD, params={"p": "1"}, metrics=())
@@ -108,12 +108,17 @@ class TrackerContract:
         assert [run.info.run_id for run in children] == ids[::-1]
         assert tracker.stage([], parent).commit() == []
 
-    def test_a_key_that_mlflow_refuses_is_one_sentence_and_no_run(self, opened):
+    def test_an_invalid_key_is_reported_in_one_sentence_and_creates_no_run(self, opened):
         tracker, client = opened
         bad = replace(RECORD, name="refused", params={"a//b": "1"})
         with pytest.raises(TrackingError, match=r"^The store refused: .*'a/b'.*\.$"):
             tracker.stage([bad], None).commit()
         assert client.search_runs([tracker.experiment_id], "run_name = 'refused'") == []
+
+    def test_discarded_runs_are_not_written(self, opened):
+        tracker, client = opened
+        tracker.stage([replace(RECORD, name="discarded")], None).discard()
+        assert client.search_runs([tracker.experiment_id], "run_name = 'discarded'") == []
 
     def test_the_experiment_opens_in_the_training_view(self, opened):
         tracker, client = opened

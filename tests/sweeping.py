@@ -1,10 +1,12 @@
-"""Shared: a sweep in a process of its own, what is done to it, and what it must leave."""
+"""Helpers for tests that start a sweep in another process, interrupt it, and check its store."""
 
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 from bpexp.tracking.archive import open_archive
@@ -13,14 +15,15 @@ from bpexp.tracking.stored_results import result_of
 
 TRACKERS = {
     "bulk": "",
-    "client": "from bpexp.tracking import bulk; bulk.refusal = lambda store: 'asked to'",
+    "client": "from bpexp.tracking import bulk\n"
+    "bulk.unsupported_reason = lambda engine: 'requested by the test'",
 }
 HALTS = {
-    # After its plan is stored, before anything is trained.
+    # When the plan is stored, before the first run is trained.
     "planned": "from bpexp.tracking.bulk import BulkTracker; halt(BulkTracker, 'add_files')\n"
     "from bpexp.tracking.client import ClientTracker; halt(ClientTracker, 'add_files')",
-    # After the first pack of runs is in the store.
-    "tracked": "from bpexp.sweeps.run_writer import Keeper; halt(Keeper, '_commit')",
+    # When the first runs are in the store.
+    "tracked": "from bpexp.sweeps.run_writer import RunWriter; halt(RunWriter, '_commit')",
 }
 HALT = """
 def halt(owner, name):
@@ -36,67 +39,88 @@ def halt(owner, name):
     setattr(owner, name, halting)
 """
 MAIN = "from bpexp.cli.main import main; main()"
+SECONDS = 170
+"""How long a program may take; a test fails after it."""
 
 
-def hear_interrupts():
-    """In a new process: Ctrl-C is ignored by all that is started in a shell's background."""
+def wait_until(condition, process=None, seconds=SECONDS):
+    """Return when ``condition()`` is true; fail if ``process`` ends first, or after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if process is not None and process.poll() is not None:
+            raise AssertionError(process.communicate())
+        assert time.monotonic() < deadline, f"still waiting after {seconds} s"
+        time.sleep(0.05)
+
+
+def enable_interrupts():
+    """Undo, in a new process, that shells let background processes ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def start(folder, tracker, *arguments, before="", **environment):
-    """The program in a session of its own; ``before`` is Python that runs first."""
+    """Start the program in a session; ``before`` is Python code to run first."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
     code = "\n".join([before, TRACKERS[tracker], MAIN])
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)], cwd=folder, env=clean | environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, preexec_fn=hear_interrupts,
+        start_new_session=True, preexec_fn=enable_interrupts,
     )  # fmt: skip
 
 
 class Halted:
-    """A sweep that has stopped at a point of ``HALTS``, and goes on when it is told to."""
+    """A sweep that stops at one of the points in ``HALTS`` until it may continue."""
 
     def __init__(self, folder, *arguments, tracker="bulk", at="tracked", before="", **environment):
         before = "\n".join([before, HALT, HALTS[at]])
         self.process = start(folder, tracker, *arguments, before=before, **environment)
-        for line in self.process.stdout:
-            if line == "halted\n":
-                return
-        raise AssertionError(self.process.communicate()[1])
+        deadline = threading.Timer(SECONDS, self.process.kill)
+        deadline.start()
+        try:
+            halted = any(line == "halted\n" for line in self.process.stdout)
+        finally:
+            deadline.cancel()
+        if not halted:
+            raise AssertionError(self.process.communicate()[1])
 
     def let_go(self):
-        """It goes on while something else is done."""
+        """Let it continue in the background."""
         self.process.stdin.close()
         self.process.stdin = None
 
     def go_on(self):
-        """Its exit status and what it says on standard error."""
-        _, said = self.process.communicate(timeout=170)
-        return self.process.returncode, said
+        """Let it continue to its end; return its exit status and standard error."""
+        _, err = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, err
 
     def kill(self):
-        """Without a chance to do anything."""
+        """End it by SIGKILL."""
         self.process.kill()
         self.process.communicate()
 
 
 def carry_out(folder, *arguments, tracker="bulk", **environment):
-    """Run the program to its end; its exit status and what it says on standard error."""
+    """Run the program to its end; return its exit status and standard error."""
     process = start(folder, tracker, *arguments, **environment)
-    _, said = process.communicate(timeout=170)
-    return process.returncode, said
+    try:
+        _, err = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return process.returncode, err
 
 
 def resume_as_told(folder, said, **environment):
-    """Run the command that ends the sentence."""
+    """Run the command at the end of an error message."""
     sentence, _, command = said.rstrip("\n").rpartition("to go on: python -m bpexp ")
     assert sentence, said
     return carry_out(folder, *shlex.split(command), **environment)
 
 
 def runs_of(folder, uri=None, experiment="bpexp", filter_string=""):
-    """All runs of an experiment; none where it is not there."""
+    """Return all runs of an experiment; an empty list if it does not exist."""
     archive = open_archive(locate(uri, folder, {}), experiment)
     if archive.client.get_experiment_by_name(experiment) is None:
         return []
@@ -104,7 +128,7 @@ def runs_of(folder, uri=None, experiment="bpexp", filter_string=""):
 
 
 def results(folder, uri=None, experiment="bpexp"):
-    """(identity, result digest) of every run that is shown as FINISHED, sorted; each is whole."""
+    """Return the sorted (identity, result digest) of finished runs, after checking their files."""
     archive = open_archive(locate(uri, folder, {}), experiment)
     finished = runs_of(folder, uri, experiment, "attributes.status = 'FINISHED'")
     finished = [run for run in finished if not run.is_sweep]
@@ -115,12 +139,12 @@ def results(folder, uri=None, experiment="bpexp"):
 
 
 def children(pid):
-    """The processes that a process has started and that have not ended."""
+    """Return the child processes of a process."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def command_of(pid):
-    """How a process was started; nothing where it has ended."""
+    """Return the command line of a process; an empty string if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except (FileNotFoundError, ProcessLookupError):

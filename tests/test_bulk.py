@@ -1,4 +1,4 @@
-"""The bulk tracker writes what MLflow's client would, waits where it must, and loses nothing."""
+"""The bulk tracker writes the rows that MLflow's client writes, and handles store failures."""
 
 import math
 import resource
@@ -16,10 +16,10 @@ from servers import postgresql
 
 from bpexp.tracking.bulk import BulkTracker
 from bpexp.tracking.client import ClientTracker
-from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
-from bpexp.tracking.factory import choose
-from bpexp.tracking.retry import Patience, TrackingError
-from bpexp.tracking.rows import Experiment
+from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
+from bpexp.tracking.factory import tracker_for
+from bpexp.tracking.retry import RetryPolicy, TrackingError
+from bpexp.tracking.sql import Experiment
 from bpexp.tracking.store import connect, experiment_id, locate
 
 XOR = DatasetInput("xor", "0" * 32, '{"uri": "xor"}', "{}", '{"num_rows": 4}')
@@ -30,23 +30,24 @@ RECORDS = [
     PLAIN,
     replace(PLAIN, name="curve", started=1001, dataset=XOR, params={"lr": "0.1", "seed": "3"},
             tags={"bpexp.outcome": "completed", "mlflow.user": "ada"},
-            metrics=[Metric("loss", 1 / step, step) for step in range(1, 2501)],
+            metrics=[MetricPoint("loss", 1 / step, step) for step in range(1, 2501)],
             artifacts={"a.txt": b"one", "b.npz": bytes(range(256))}),
     replace(PLAIN, name="same data", started=1002, dataset=XOR, params={"lr": "0.2"}),
     replace(PLAIN, name="other data", started=1003, dataset=PARITY, artifacts={"empty": b""}),
     replace(PLAIN, name="not finite", started=1004, metrics=[
-        Metric("loss", 2.0, 1), Metric("loss", math.inf, 2), Metric("loss", math.nan, 3),
-        Metric("down", -math.inf, 1), Metric("least", 5e-324, 1), Metric("largest", 1.7e308, 1),
-        Metric("zero", -0.0, 1)]),
+        MetricPoint("loss", 2.0, 1), MetricPoint("loss", math.inf, 2),
+        MetricPoint("loss", math.nan, 3), MetricPoint("down", -math.inf, 1),
+        MetricPoint("least", 5e-324, 1), MetricPoint("largest", 1.7e308, 1),
+        MetricPoint("zero", -0.0, 1)]),
     replace(PLAIN, name="a step twice", started=1005, metrics=[
-        Metric("same", 1.5, 7), Metric("same", 1.5, 7),
-        Metric("nan twice", math.nan, 1), Metric("nan twice", math.nan, 1),
-        Metric("larger first", 3.0, 7), Metric("larger first", 2.0, 7),
-        Metric("larger last", 2.0, 7), Metric("larger last", 3.0, 7),
-        Metric("last first", 9.0, 8), Metric("last first", 1.0, 7),
-        Metric("nan then negative", math.nan, 7), Metric("nan then negative", -1.0, 7),
-        Metric("negative then nan", -1.0, 7), Metric("negative then nan", math.nan, 7),
-        Metric("negative step", 1.0, -3)]),
+        MetricPoint("same", 1.5, 7), MetricPoint("same", 1.5, 7),
+        MetricPoint("nan twice", math.nan, 1), MetricPoint("nan twice", math.nan, 1),
+        MetricPoint("larger first", 3.0, 7), MetricPoint("larger first", 2.0, 7),
+        MetricPoint("larger last", 2.0, 7), MetricPoint("larger last", 3.0, 7),
+        MetricPoint("last first", 9.0, 8), MetricPoint("last first", 1.0, 7),
+        MetricPoint("nan then negative", math.nan, 7), MetricPoint("nan then negative", -1.0, 7),
+        MetricPoint("negative then nan", -1.0, 7), MetricPoint("negative then nan", math.nan, 7),
+        MetricPoint("negative step", 1.0, -3)]),
     replace(PLAIN, name="Ähre 穂 🌾 ' \" \\ % ;", started=1006, params={"größe": "穂 '\"\n%s ?"},
             tags={"über": "🌾", "empty": ""}, artifacts={"穂.txt": "🌾".encode()}),
     replace(PLAIN, name="n" * 300, started=1007, params={"p": "p" * 7000, "q": "q" * 6000},
@@ -93,7 +94,7 @@ def store(request):
 
 @pytest.fixture(scope="module")
 def both(store):
-    """The same sweep, written in bulk and by the client into two experiments of one store."""
+    """One sweep, written by both trackers into two experiments of a store."""
     client = connect(store)
     trackers = [
         bulk(client, experiment_id(client, store, "bulk")),
@@ -102,7 +103,7 @@ def both(store):
     for tracker in trackers:
         parent = tracker.open_run("sweep", 999, {"k": "v"})
         tracker.stage(RECORDS, parent).commit()
-        tracker.close_run(parent, replace(PLAIN, name="", metrics=[Metric("best", 0.5, 1)]))
+        tracker.close_run(parent, replace(PLAIN, name="", metrics=[MetricPoint("best", 0.5, 1)]))
     return client, [tracker.experiment_id for tracker in trackers]
 
 
@@ -110,13 +111,13 @@ def sql(client):
     return client._tracking_client.store
 
 
-def bulk(client, experiment, patience=None):
+def bulk(client, experiment, retry=None):
     location = client.get_experiment(experiment).artifact_location
-    return BulkTracker(sql(client).engine, Experiment(experiment, location), patience)
+    return BulkTracker(sql(client).engine, Experiment(experiment, location), retry)
 
 
 def read(client, run, names):
-    """All that the client gives of a run, the ids of runs replaced by their names."""
+    """Everything the client returns of a run, with run ids replaced by names."""
     info = {
         key: value for key, value in dict(run.info).items() if key not in ("run_id", "run_uuid")
     }
@@ -141,7 +142,7 @@ def read(client, run, names):
     return info, run.data.params, tags, latest, history, inputs, artifacts
 
 
-def test_the_client_reads_the_same_from_both(both):
+def test_the_client_reads_equal_runs_from_both_trackers(both):
     client, experiments = both
     written = []
     for experiment in experiments:
@@ -154,7 +155,7 @@ def test_the_client_reads_the_same_from_both(both):
 
 
 @pytest.mark.parametrize(("filter_string", "order"), SEARCHES)
-def test_searches_find_the_same_in_the_same_order(both, filter_string, order):
+def test_searches_return_equal_runs_in_the_same_order(both, filter_string, order):
     client, experiments = both
     found = [
         [r.info.run_name for r in client.search_runs([e], filter_string, order_by=order)]
@@ -163,7 +164,7 @@ def test_searches_find_the_same_in_the_same_order(both, filter_string, order):
     assert found[0] == found[1] != []
 
 
-def test_the_tables_hold_the_same_rows(both):
+def test_both_trackers_write_equal_rows(both):
     client, experiments = both
     with sql(client).engine.connect() as connection:
         bulk, by_client = (tables(connection, int(e)) for e in experiments)
@@ -173,7 +174,7 @@ def test_the_tables_hold_the_same_rows(both):
 
 
 def tables(connection, experiment):
-    """Every row of an experiment by table, sorted; ids are replaced by what they name."""
+    """All rows of an experiment by table, sorted, with ids replaced by names."""
     run, data = models.SqlRun.__table__, models.SqlDataset.__table__
     inputs, tags = models.SqlInput.__table__, models.SqlInputTag.__table__
     rows = {}
@@ -206,9 +207,9 @@ def tables(connection, experiment):
     }
 
 
-def test_runs_of_one_start_are_listed_in_their_order(sqlite_store):
+def test_runs_with_equal_start_are_listed_in_the_order_of_writing(sqlite_store):
     client = connect(sqlite_store)
-    tracker = choose(client, experiment_id(client, sqlite_store, "order"))
+    tracker = tracker_for(client, experiment_id(client, sqlite_store, "order"))
     runs = [replace(PLAIN, name=f"run {i}") for i in range(50)]
     tracker.stage(runs, None).commit()
     listed = [run.info.run_name for run in client.search_runs([tracker.experiment_id])]
@@ -226,7 +227,7 @@ connection.execute("COMMIT")
 
 
 class Locked:
-    """An SQLite store that another process keeps locked until ``release``."""
+    """An SQLite store that another process locks until ``release``."""
 
     def __init__(self, store):
         file = store.uri.removeprefix("sqlite:///")
@@ -241,18 +242,18 @@ class Locked:
         assert self.process.returncode == 0
 
 
-def test_a_locked_store_is_waited_for(sqlite_store):
+def test_writing_waits_for_a_locked_store(sqlite_store):
     client = connect(sqlite_store)
     experiment = experiment_id(client, sqlite_store, "locked")
     pauses = []
 
-    def pause(seconds):
+    def sleep(seconds):
         pauses.append(seconds)
         if len(pauses) == 3:
             lock.release()
 
-    patience = Patience(busy_ms=1, pause=pause)
-    tracker = bulk(client, experiment, patience)
+    retry = RetryPolicy(busy_timeout_ms=1, sleep=sleep)
+    tracker = bulk(client, experiment, retry)
     lock = Locked(sqlite_store)
     (run_id,) = tracker.stage([RECORDS[1]], None).commit()
     assert pauses == [0.1, 0.2, 0.4]
@@ -260,10 +261,10 @@ def test_a_locked_store_is_waited_for(sqlite_store):
     assert [run.info.run_id for run in client.search_runs([experiment])] == [run_id]
 
 
-def test_a_store_that_stays_locked_is_one_sentence_and_no_run(sqlite_store):
+def test_a_store_that_stays_locked_is_an_error_and_no_run_is_written(sqlite_store):
     client = connect(sqlite_store)
     experiment = experiment_id(client, sqlite_store, "stays locked")
-    tracker = bulk(client, experiment, Patience(seconds=0, busy_ms=1))
+    tracker = bulk(client, experiment, RetryPolicy(seconds=0, busy_timeout_ms=1))
     lock = Locked(sqlite_store)
     said = r"^The store could not be used: database is locked\.$"
     with pytest.raises(TrackingError, match=said):
@@ -273,9 +274,9 @@ def test_a_store_that_stays_locked_is_one_sentence_and_no_run(sqlite_store):
     assert len(tracker.stage([RECORDS[1]], None).commit()) == 1
 
 
-def test_a_run_is_invisible_where_an_artifact_cannot_be_written(sqlite_store, tmp_path):
+def test_no_run_is_visible_if_an_artifact_cannot_be_written(sqlite_store, tmp_path):
     client = connect(sqlite_store)
-    (tmp_path / "place").write_text("a file, not a folder")
+    (tmp_path / "place").write_text("a file instead of a folder")
     experiment = client.create_experiment("no place", (tmp_path / "place/artifacts").as_uri())
     tracker = bulk(client, experiment)
     with pytest.raises(TrackingError, match=r"^An artifact could not be written: .*Not a dir.*\.$"):
@@ -283,11 +284,11 @@ def test_a_run_is_invisible_where_an_artifact_cannot_be_written(sqlite_store, tm
     assert client.search_runs([experiment]) == []
 
 
-def test_a_file_that_does_not_fit_leaves_the_one_that_was_there(sqlite_store):
+def test_a_failed_write_keeps_the_existing_file(sqlite_store):
     client = connect(sqlite_store)
     tracker = bulk(client, experiment_id(client, sqlite_store, "does not fit"))
     parent = tracker.open_run("sweep", 1, {})
-    tracker.add_files(parent, {"plan": b"whole"})
+    tracker.add_files(parent, {"plan": b"complete"})
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, most))
@@ -298,10 +299,10 @@ def test_a_file_that_does_not_fit_leaves_the_one_that_was_there(sqlite_store):
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
         signal.signal(signal.SIGXFSZ, before)
     (file,) = client.list_artifacts(parent)
-    assert Path(client.download_artifacts(parent, file.path)).read_bytes() == b"whole"
+    assert Path(client.download_artifacts(parent, file.path)).read_bytes() == b"complete"
 
 
-def test_artifacts_are_removed_where_a_later_one_cannot_be_written(sqlite_store, tmp_path):
+def test_artifacts_are_removed_if_a_later_one_cannot_be_written(sqlite_store, tmp_path):
     client = connect(sqlite_store)
     experiment = client.create_experiment("half", tmp_path.as_uri())
     tracker = bulk(client, experiment)
@@ -311,34 +312,34 @@ def test_artifacts_are_removed_where_a_later_one_cannot_be_written(sqlite_store,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_transaction_that_was_committed_unheard_is_not_repeated(sqlite_store, monkeypatch):
+def test_a_committed_transaction_is_not_repeated_if_the_response_is_lost(sqlite_store, monkeypatch):
     client = connect(sqlite_store)
     experiment = experiment_id(client, sqlite_store, "unheard")
-    tracker = bulk(client, experiment, Patience(pause=lambda seconds: None))
+    tracker = bulk(client, experiment, RetryPolicy(sleep=lambda seconds: None))
     engine, lost = sql(client).engine, []
 
-    def lose_the_answer(connection):
+    def lose_the_response(connection):
         if not lost:
             lost.append(connection.connection.dbapi_connection.commit())
             busy = sqlite3.OperationalError("connection lost")
             busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise sqlalchemy.exc.OperationalError("COMMIT", None, busy)
 
-    sqlalchemy.event.listen(engine, "commit", lose_the_answer)
+    sqlalchemy.event.listen(engine, "commit", lose_the_response)
     try:
         ids = tracker.stage([PLAIN], None).commit()
     finally:
-        sqlalchemy.event.remove(engine, "commit", lose_the_answer)
+        sqlalchemy.event.remove(engine, "commit", lose_the_response)
     assert lost
     assert [run.info.run_id for run in client.search_runs([experiment])] == ids
 
 
-def test_postgresql_that_restarts_is_waited_for(tmp_path):
+def test_writing_waits_for_a_restart_of_postgresql(tmp_path):
     with postgresql() as server:
         store = locate(server.uri, tmp_path, {})
         client = connect(store)
         experiment = experiment_id(client, store, "restart")
-        tracker = bulk(client, experiment, Patience(pause=lambda seconds: server.start()))
+        tracker = bulk(client, experiment, RetryPolicy(sleep=lambda seconds: server.start()))
         parent = tracker.open_run("sweep", 1, {})
         server.stop()
         ids = tracker.stage(RECORDS, parent).commit()
@@ -349,11 +350,11 @@ def test_postgresql_that_restarts_is_waited_for(tmp_path):
         assert {run.info.status for run in runs} == {"FINISHED", "FAILED", "KILLED"}
 
 
-def test_a_connection_that_breaks_in_a_transaction_is_made_again(postgresql_store):
+def test_a_transaction_is_repeated_after_its_connection_breaks(postgresql_store):
     client = connect(postgresql_store)
     experiment = experiment_id(client, postgresql_store, "broken")
     pauses = []
-    tracker = bulk(client, experiment, Patience(pause=pauses.append))
+    tracker = bulk(client, experiment, RetryPolicy(sleep=pauses.append))
     engine, other = sql(client).engine, sqlalchemy.create_engine(postgresql_store.uri)
 
     def terminate(connection):
@@ -372,17 +373,17 @@ def test_a_connection_that_breaks_in_a_transaction_is_made_again(postgresql_stor
     assert [run.info.run_id for run in client.search_runs([experiment])] == ids
 
 
-def test_an_unknown_schema_falls_back_to_the_client_with_one_line(sqlite_store, capsys):
+def test_an_unknown_schema_is_written_by_the_client_tracker_with_one_message(sqlite_store, capsys):
     client = connect(sqlite_store)
     experiment = experiment_id(client, sqlite_store, "other schema")
-    assert type(choose(client, experiment)) is BulkTracker
+    assert type(tracker_for(client, experiment)) is BulkTracker
     assert capsys.readouterr().err == ""
     with sql(client).engine.connect() as connection:
         (version,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").one()
         change = "UPDATE alembic_version SET version_num = '{}'"
         connection.exec_driver_sql(change.format("abc"))
         connection.commit()
-        tracker = choose(client, experiment)
+        tracker = tracker_for(client, experiment)
         connection.exec_driver_sql(change.format(version))
         connection.commit()
     assert type(tracker) is ClientTracker

@@ -1,4 +1,4 @@
-"""The program as people type it."""
+"""The program on the command line: training, sweeps, and the commands on a store."""
 
 import csv
 import io
@@ -22,12 +22,12 @@ import pytest
 import yaml
 from psutil import Process
 from sklearn.datasets import load_iris
-from sweeping import children, command_of, hear_interrupts
+from sweeping import children, command_of, enable_interrupts, wait_until
 
 import bpexp as package
 from bpexp.config.schema import flatten
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.plan import shown
+from bpexp.sweeps.job import format_setting
 from bpexp.tracking import output_directory
 
 
@@ -74,12 +74,12 @@ def test_a_run_prints_and_tracks_the_default_experiment(bpexp, tmp_path):
 
 
 @pytest.mark.usefixtures("a_store")
-def test_what_is_tracked_of_a_deeper_network_is_what_its_weights_give(inside, tmp_path):
-    """All of it worked out anew from weights.npz and scikit-learn's table."""
+def test_tracked_metrics_and_predictions_follow_from_the_tracked_weights(inside, tmp_path):
+    """Computes all of them again from weights.npz and scikit-learn's copy of the data."""
     done = inside("data=iris", "model=classifier", "hidden=[8,4]", "lr=0.01", "stop.loss=0.4")
     assert done.returncode == 0, done.stderr
     (run,) = tracked(tmp_path)
-    # No update follows the pass that stops, so the weights are those that predict.
+    # The epoch that meets the criterion makes no update, so the predictions use these weights.
     assert run.data.tags["bpexp.outcome"] == "converged"
     folder = client(tmp_path).download_artifacts(run.info.run_id, "")
     weights = np.load(f"{folder}/weights.npz", allow_pickle=False)
@@ -87,33 +87,33 @@ def test_what_is_tracked_of_a_deeper_network_is_what_its_weights_give(inside, tm
         "W1": (4, 8), "b1": (1, 8), "W2": (8, 4), "b2": (1, 4), "W3": (4, 3), "b3": (1, 3),
     }  # fmt: skip
 
-    def answers(A):
+    def predict(A):
         for layer in "12":
             A = np.tanh(A @ weights[f"W{layer}"] + weights[f"b{layer}"])
-        powers = np.exp(A @ weights["W3"] + weights["b3"])
-        return powers / powers.sum(axis=1, keepdims=True)
+        exponentials = np.exp(A @ weights["W3"] + weights["b3"])
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
 
     inputs, classes = load_iris(return_X_y=True)
     order = np.random.RandomState(0).permutation(150)
     test, training = np.sort(order[:38]), np.sort(order[38:])
     scaled = (inputs - inputs[training].mean(axis=0)) / inputs[training].std(axis=0)
     table = np.loadtxt(f"{folder}/predictions.csv", delimiter=",", skiprows=1)
-    columns = [scaled[training], np.eye(3)[classes[training]], answers(scaled[training])]
+    columns = [scaled[training], np.eye(3)[classes[training]], predict(scaled[training])]
     np.testing.assert_allclose(table, np.hstack(columns), rtol=1e-9, atol=1e-12)
     for rows, loss, accuracy in (
         (training, "final_loss", "accuracy"), (test, "test_loss", "test_accuracy")
     ):  # fmt: skip
-        given = answers(scaled[rows])
+        given = predict(scaled[rows])
         entropy = -np.log(given[range(len(rows)), classes[rows]]).mean()
         assert run.data.metrics[loss] == pytest.approx(entropy, rel=1e-9)
         assert run.data.metrics[accuracy] == (given.argmax(axis=1) == classes[rows]).mean()
     kept = flatten(yaml.safe_load(Path(folder, "config.yaml").read_text()))
-    said = {key: run.data.params[key] for key in kept}
-    assert said == {key: str(value) for key, value in kept.items()}
+    tracked_values = {key: run.data.params[key] for key in kept}
+    assert tracked_values == {key: str(value) for key, value in kept.items()}
 
 
 @pytest.mark.usefixtures("a_store")
-def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
+def test_a_sweep_is_a_parent_run_with_child_runs(bpexp, tmp_path):
     done = bpexp("-m", "lr=0.1,1", "seed=range(0,3)", "epochs=200", "n_jobs=2")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -129,7 +129,7 @@ def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
     best = min(children, key=lambda r: r.data.metrics["final_loss"])
     assert best.info.run_name in parent.data.tags["mlflow.note.content"]
     folder = client(tmp_path).download_artifacts(parent.info.run_id, "")
-    # In a checkout with changes there is a git.diff beside them.
+    # A checkout with uncommitted changes also has a git.diff.
     assert set(os.listdir(folder)) - {"git.diff"} == {
         "results.csv", "results.parquet", "summary.png", "config.yaml", "plan.jsonl.gz",
         "environment.json",
@@ -141,20 +141,20 @@ def test_a_sweep_is_a_parent_with_its_children(bpexp, tmp_path):
     assert dict(zip(table.run_id, table.final_loss, strict=True)) == by_id
 
 
-def test_the_readmes_first_sweep_prints_what_the_readme_shows(inside, tmp_path):
+def test_the_first_sweep_of_the_readme_prints_what_the_readme_shows(inside, tmp_path):
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     shown = readme.partition("```text\n")[2].partition("```")[0].splitlines()
     done = inside("-m", "lr=0.01,0.1,1", "n_jobs=2").stdout.splitlines()
 
-    def alike(lines):
-        """Without the ids of runs and the store's folder."""
+    def comparable(lines):
+        """The lines without run ids and without the folder of the store."""
         return [re.sub(r"[0-9a-f]{8}$|/+\S*/outputs", "", line.rstrip()) for line in lines]
 
-    assert alike(done) == alike(shown)
+    assert comparable(done) == comparable(shown)
 
 
 @pytest.mark.usefixtures("a_store")
-def test_of_a_sweep_the_best_runs_predictions_are_printed_where_they_are_few(inside, tmp_path):
+def test_a_sweep_on_few_samples_prints_the_predictions_of_its_best_run(inside, tmp_path):
     many = inside("-m", "seed=1,2", "data=iris", "model=classifier", "epochs=20")
     assert "Best 2 of 2" in many.stdout
     assert "Predictions" not in many.stdout
@@ -162,8 +162,10 @@ def test_of_a_sweep_the_best_runs_predictions_are_printed_where_they_are_few(ins
     lines = done.stdout.splitlines()
     (parent,) = [r for r in tracked(tmp_path) if r.info.run_name == "sweep seed, 40 runs"]
     best = parent.data.tags["bpexp.best_run"]
-    file = client(tmp_path).download_artifacts(best, "predictions.csv")
-    predicted = [f"{value:.8f}" for value in pd.read_csv(file)["predicted y1"]]
+    # MLflow copies single artifacts to a temporary folder that stays; it returns this one as it is.
+    folder = client(tmp_path).download_artifacts(best, "")
+    table = pd.read_csv(f"{folder}/predictions.csv")
+    predicted = [f"{value:.8f}" for value in table["predicted y1"]]
     at = lines.index(f"Predictions of {client(tmp_path).get_run(best).info.run_name}")
     assert [line.split()[-1] for line in lines[at + 2 : at + 6]] == predicted
 
@@ -171,7 +173,7 @@ def test_of_a_sweep_the_best_runs_predictions_are_printed_where_they_are_few(ins
 @pytest.mark.parametrize(
     ("arguments", "value"), [(["lr=-1"], "-1"), (["-m", "lr=0.1,abc", "seed=1,2"], "'abc'")]
 )
-def test_a_process_that_was_typed_badly_says_one_sentence(bpexp, tmp_path, arguments, value):
+def test_a_process_with_bad_input_prints_one_sentence(bpexp, tmp_path, arguments, value):
     done = bpexp(*arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"bpexp: lr must be a finite number above 0, got {value}.\n"
@@ -189,12 +191,12 @@ def test_a_process_that_was_typed_badly_says_one_sentence(bpexp, tmp_path, argum
         (["data=file", "data.path=missing.csv", "data.target=y"], "file, got 'missing.csv'"),
         (["-m", "seed=1,2", "data=xor,iris", "model.output=softmax"], "at least two outputs"),
         (["-m", "lr=1,0.1,0"], "got 0."),
-        (["rnus"], "rnus is neither a verb nor key=value; did you mean runs?"),
-        (["show", "abc"], "--uri must be a store that exists"),
+        (["rnus"], "rnus is not a command; did you mean bpexp runs?"),
+        (["show", "abc"], "No runs in ./outputs yet. Start with: bpexp lr=0.1"),
         (["tracking.uri=nowhere"], "tracking.uri must be a database"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_sentence_and_writes_nothing(inside, tmp_path, arguments, said):
+def test_bad_input_prints_one_sentence_and_writes_nothing(inside, tmp_path, arguments, said):
     done = inside(*arguments)
     assert done.returncode in (1, 2)
     assert said in done.stderr
@@ -212,7 +214,7 @@ def test_three_classes_do_not_fit_a_single_sigmoid(inside, tmp_path):
 
 
 @pytest.mark.usefixtures("a_store")
-def test_a_range_is_swept_over_the_numbers_that_were_meant(inside):
+def test_a_range_is_counted_in_decimals(inside):
     done = inside("-m", "lr=range(0.1,0.5,0.1)", "epochs=5")
     assert done.returncode == 0, done.stderr
     rows = csv.DictReader(io.StringIO(inside("runs", "--format", "csv").stdout))
@@ -225,22 +227,22 @@ def test_a_range_is_swept_over_the_numbers_that_were_meant(inside):
 
 
 @pytest.mark.usefixtures("a_store")
-def test_hydras_own_launcher_runs_the_jobs_too(inside):
-    # What Hydra knows of a job in the job alone is left to it.
-    told = "tracking.experiment=job ${hydra:job.num}"
-    done = inside("-m", "seed=1,2", "epochs=5", "hydra/launcher=basic", told)
+def test_hydras_basic_launcher_runs_the_jobs(inside):
+    # Hydra knows the number of a job only inside the job.
+    override = "tracking.experiment=job ${hydra:job.num}"
+    done = inside("-m", "seed=1,2", "epochs=5", "hydra/launcher=basic", override)
     assert done.returncode == 0, done.stderr
     for experiment, seed in (("job 0", "1"), ("job 1", "2")):
         assert list(package.load_runs(experiment=experiment).seed.astype(str)) == [seed]
 
 
-# The weights between the two wide layers alone would need 298 GB.
+# The weights between the two wide layers would need 298 GB.
 TOO_WIDE = ["-m", "hidden=2,[200000,200000],3", "epochs=5"]
 
 
 @pytest.fixture
 def eight_gigabytes():
-    """More than that this process and those it starts do not get."""
+    """Limits the memory of this process, and of those it starts, to 8 GB more than it has."""
     limits = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 30), limits[1]))
@@ -249,7 +251,7 @@ def eight_gigabytes():
 
 
 @pytest.mark.usefixtures("a_store", "eight_gigabytes")
-def test_a_job_that_fails_leaves_those_of_hydras_own_launcher_alone(inside, tmp_path):
+def test_a_failed_job_of_hydras_basic_launcher_does_not_affect_the_others(inside, tmp_path):
     done = inside(*TOO_WIDE, "hydra/launcher=basic")
     by_hidden = {r.data.params["hidden"]: r for r in tracked(tmp_path)}
     assert {key: run.info.status for key, run in by_hidden.items()} == {
@@ -272,9 +274,7 @@ def test_a_job_that_fails_leaves_those_of_hydras_own_launcher_alone(inside, tmp_
         ("basic", "+study=fahlman_1988", "+study must go with -m and the launcher bpexp"),
     ],
 )
-def test_whatever_the_launcher_all_jobs_are_checked_before_the_first(
-    inside, tmp_path, launcher, typed, said
-):
+def test_every_launcher_checks_all_jobs_before_the_first(inside, tmp_path, launcher, typed, said):
     done = inside("-m", typed, "epochs=5", f"hydra/launcher={launcher}")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"bpexp: {said}")
@@ -284,17 +284,17 @@ def test_whatever_the_launcher_all_jobs_are_checked_before_the_first(
 
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["run", "sweep"])
 @pytest.mark.usefixtures("a_store")
-def test_every_value_of_the_configuration_is_a_parameter(inside, tmp_path, sweep):
+def test_every_setting_is_tracked_as_a_parameter(inside, tmp_path, sweep):
     overrides = ["data=parity", "optimizer=adam", "epochs=5", "n_jobs=2", "tracking.points=7"]
     composed = yaml.safe_load(inside("--cfg", "job", *overrides).stdout)
     assert inside(*sweep, *overrides).returncode == 0
     run = next(r for r in tracked(tmp_path) if r.data.tags.get("bpexp.kind") != "sweep")
-    given = {key: shown(value) for key, value in flatten(composed).items()}
-    # Numbers as they are used: a width is a list of one, and auto is what it came to.
+    given = {key: format_setting(value) for key, value in flatten(composed).items()}
+    # Settings are tracked as used: a width as a list, and auto as the value it stands for.
     given |= {"hidden": "2", "numerics": run.data.params["numerics"]}
-    said = {key: yaml.safe_load(text) for key, text in run.data.params.items()}
-    said = {key: None if value == "None" else value for key, value in said.items()}
-    assert {key: shown(value) for key, value in said.items()} == given
+    params = {key: yaml.safe_load(text) for key, text in run.data.params.items()}
+    params = {key: None if value == "None" else value for key, value in params.items()}
+    assert {key: format_setting(value) for key, value in params.items()} == given
     (columns, *_) = csv.reader(io.StringIO(inside("runs", "--format", "csv").stdout))
     assert "optimizer.beta1" in columns
     assert not [name for name in columns if name.startswith(("n_jobs", "tracking.", "backend."))]
@@ -311,7 +311,7 @@ def test_every_value_of_the_configuration_is_a_parameter(inside, tmp_path, sweep
     ids=["run", "sweep", "basic"],
 )
 @pytest.mark.usefixtures("a_store")
-def test_hydras_folders_move_neither_the_store_nor_the_data(inside, tmp_path, arguments, runs):
+def test_hydras_folders_do_not_move_the_store_or_the_data(inside, tmp_path, arguments, runs):
     (tmp_path / "t.csv").write_text("a,y\n1,0\n2,1\n")
     table = ["data=file", "data.path=t.csv", "data.target=y"]
     done = inside(*arguments, *table, "epochs=5", "hydra.job.chdir=true")
@@ -323,7 +323,7 @@ def test_hydras_folders_move_neither_the_store_nor_the_data(inside, tmp_path, ar
 
 
 @pytest.mark.usefixtures("a_store")
-def test_a_choice_is_swept_and_its_results_are_in_the_folder_of_the_sweep(inside, tmp_path):
+def test_results_are_written_to_the_folder_of_the_sweep(inside, tmp_path):
     done = inside("-m", "lr=choice(0.1,0.5)", "epochs=5", "hydra.sweep.dir=somewhere")
     assert done.returncode == 0, done.stderr
     assert os.listdir(tmp_path / "somewhere") == ["results.csv"]
@@ -336,7 +336,7 @@ def test_a_choice_is_swept_and_its_results_are_in_the_folder_of_the_sweep(inside
 
 
 @pytest.mark.usefixtures("a_store")
-def test_another_launcher_runs_the_jobs_in_processes_of_its_own(bpexp, tmp_path):
+def test_hydras_joblib_launcher_runs_the_jobs(bpexp, tmp_path):
     done = bpexp("-m", "hydra/launcher=joblib", "lr=0.1,0.5", "epochs=50")
     assert done.returncode == 0, done.stderr
     runs = tracked(tmp_path)
@@ -347,12 +347,12 @@ def test_another_launcher_runs_the_jobs_in_processes_of_its_own(bpexp, tmp_path)
 @pytest.mark.parametrize(
     ("there", "wanted"), [([], "outputs/reports/x"), (["sweeps"], "outputs"), (["mine"], "outputs")]
 )
-def test_an_outputs_folder_of_the_users_is_left_as_it_is(tmp_path, there, wanted):
+def test_gitignore_is_written_only_to_an_outputs_folder_that_bpexp_made(tmp_path, there, wanted):
     for name in there:
         (tmp_path / "outputs" / name).mkdir(parents=True)
-    output_directory.make(tmp_path / wanted)
+    output_directory.create(tmp_path / wanted)
     assert (tmp_path / wanted).is_dir()
-    # Hydra makes its folder of sweeps before there is a store.
+    # Hydra creates outputs/sweeps before there is a store.
     ours = [] if there == ["mine"] else [(tmp_path / "outputs" / ".gitignore", "*\n")]
     assert [(file, file.read_text()) for file in tmp_path.rglob(".gitignore")] == ours
 
@@ -368,7 +368,7 @@ NAN = "data.path must hold finite numbers, got nan in column 'a', row {} of t.cs
         ("a,y\nnan,0\n2,1\n", NAN.format(1)),
     ],
 )
-def test_a_table_without_its_target_or_with_gaps_is_one_sentence(inside, tmp_path, content, said):
+def test_a_table_without_its_target_or_with_gaps_is_refused(inside, tmp_path, content, said):
     (tmp_path / "t.csv").write_text(content)
     done = inside("data=file", "data.path=t.csv", "data.target=y")
     assert (done.returncode, done.stdout) == (1, "")
@@ -376,18 +376,27 @@ def test_a_table_without_its_target_or_with_gaps_is_one_sentence(inside, tmp_pat
     assert os.listdir(tmp_path) == ["t.csv"]
 
 
-def test_cfg_shows_the_configuration_and_runs_nothing(bpexp, tmp_path):
+def test_cfg_prints_the_configuration_and_trains_nothing(bpexp, tmp_path):
     done = bpexp("--cfg", "job", "lr=0.7")
     assert done.returncode == 0
     assert "\nlr: 0.7\n" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_names_the_verbs_and_settings(bpexp):
+def test_help_lists_commands_and_settings(bpexp):
     done = bpexp("--help")
     assert done.returncode == 0
-    for word in ("compare RUN RUN", "lr: 0.1", "breast_cancer", "python -m bpexp -m"):
+    for word in ("compare RUN RUN", "lr=0.1", "breast_cancer", "python -m bpexp -m"):
         assert word in done.stdout
+
+
+def test_help_shows_the_settings_of_the_selected_option(inside):
+    done = inside("optimizer=adam", "--help")
+    assert done.returncode == 0
+    assert "optimizer.beta1=0.9" in done.stdout
+    done = inside("optimizer=adm", "-h")
+    assert done.returncode == 1
+    assert done.stderr.startswith("bpexp: optimizer must be one of adam, ")
 
 
 def test_the_version_is_that_of_bpexp(inside):
@@ -405,7 +414,7 @@ def test_the_version_is_that_of_bpexp(inside):
     ids=" ".join,
 )  # fmt: skip
 @pytest.mark.usefixtures("a_store")
-def test_a_reader_that_has_left_ends_it_in_silence(tmp_path, arguments):
+def test_a_broken_pipe_prints_no_error(tmp_path, arguments):
     reader, pipe = os.pipe()
     os.close(reader)
     with open(pipe, "w") as out:
@@ -415,13 +424,13 @@ def test_a_reader_that_has_left_ends_it_in_silence(tmp_path, arguments):
         )  # fmt: skip
     assert done.stderr == ""
     assert done.returncode in (0, 141)
-    # A sweep goes on without its reader.
+    # A sweep continues without a reader.
     wanted = ["FINISHED"] * 3 if "-m" in arguments else []
     assert [r.info.status for r in tracked(tmp_path)] == wanted
 
 
 @pytest.mark.usefixtures("a_store")
-def test_verbs_read_the_store(inside):
+def test_commands_read_the_store(inside):
     assert inside("-m", "lr=0.1,1", "epochs=20").returncode == 0
     runs = json.loads(inside("runs", "--format", "json", "--filter", "params.lr = '1.0'").stdout)
     assert [run["name"] for run in runs] == ["lr=1"]
@@ -437,7 +446,7 @@ def test_verbs_read_the_store(inside):
 
 
 @pytest.mark.usefixtures("a_store")
-def test_another_store_is_named_in_the_line_that_opens_it(inside, tmp_path, monkeypatch):
+def test_the_review_command_names_a_store_that_is_not_the_default(inside, tmp_path, monkeypatch):
     uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -452,7 +461,7 @@ def test_another_store_is_named_in_the_line_that_opens_it(inside, tmp_path, monk
 
 
 @pytest.mark.usefixtures("a_store")
-def test_from_python_a_sweep_is_a_table_and_runs_are_read_back(tmp_path, monkeypatch, capsys):
+def test_python_sweeps_return_a_table_and_runs_are_read_back(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     table = package.sweep(lr=[0.1, 1], seed=range(2), epochs=5, hidden=[[3, 2]])
     assert list(zip(table.lr, table.seed, table.hidden, strict=True)) == [
@@ -470,21 +479,21 @@ def test_from_python_a_sweep_is_a_table_and_runs_are_read_back(tmp_path, monkeyp
 
 
 @pytest.mark.usefixtures("a_store", "eight_gigabytes")
-def test_a_run_that_fails_is_named_and_leaves_the_others_alone(inside, tmp_path):
+def test_a_failed_run_is_named_and_does_not_affect_the_others(inside, tmp_path):
     done = inside(*TOO_WIDE, "n_jobs=2")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    (said,) = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]
+    (reported,) = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]
     runs = tracked(tmp_path)
     (failed,) = [r for r in runs if r.data.tags.get("bpexp.outcome") == "failed"]
     assert failed.info.run_name.startswith("hidden=[200000,200000]")
-    assert said == f"failed: {failed.info.run_name}: {failed.data.tags['bpexp.reason']}"
-    # The failed run and the sweep that has it; the others are as if it had not been there.
+    assert reported == f"failed: {failed.info.run_name}: {failed.data.tags['bpexp.reason']}"
+    # The failed run, and the sweep that it belongs to.
     assert sorted(r.info.status for r in runs) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
     assert failed.info.status == "FAILED"
 
 
-def test_two_first_starts_at_once_share_a_fresh_store(tmp_path):
+def test_two_processes_can_create_the_store_at_the_same_time(tmp_path):
     command = [sys.executable, "-m", "bpexp", "-m", "seed=1,2,3,4", "epochs=5", "n_jobs=4"]
     both = [
         subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -499,16 +508,16 @@ def test_two_first_starts_at_once_share_a_fresh_store(tmp_path):
 
 
 @pytest.mark.usefixtures("a_store")
-def test_logs_are_heard_only_when_asked_for(bpexp):
+def test_logs_are_printed_only_if_verbose(bpexp):
     loud = bpexp("epochs=5", "hydra.verbose=true")
     assert loud.returncode == 0
     assert "[hydra._internal.hydra][DEBUG]" in loud.stderr
     assert "[DEBUG]" not in loud.stdout
-    # Without it there is none: test_a_run_prints_and_tracks_the_default_experiment.
+    # test_a_run_prints_and_tracks_the_default_experiment checks that there is none without it.
 
 
 @pytest.mark.usefixtures("a_store")
-def test_divergence_is_reported_and_not_a_failure(inside, tmp_path):
+def test_divergence_is_reported_but_is_no_failure(inside, tmp_path):
     done = inside("model=regressor", "lr=1e200", "epochs=50")
     assert done.returncode == 0, done.stderr
     (run,) = tracked(tmp_path)
@@ -520,7 +529,7 @@ def test_divergence_is_reported_and_not_a_failure(inside, tmp_path):
 
 
 @pytest.mark.usefixtures("a_store")
-def test_many_diverged_runs_are_counted_and_do_not_hide_the_ranking(inside):
+def test_only_ten_diverged_runs_are_listed(inside):
     done = inside("-m", "model=regressor", "lr=1e-3,1e200", "seed=range(0,12)", "epochs=20")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -530,37 +539,34 @@ def test_many_diverged_runs_are_counted_and_do_not_hide_the_ranking(inside):
 
 
 @pytest.fixture
-def at_work(a_store, tmp_path):
-    """Starts the program as a terminal does; what is left of it is ended after."""
-    with ExitStack() as ending:
+def launch(a_store, tmp_path):
+    """Starts the program in a session like a terminal's; kills it at the end of the test."""
+    with ExitStack() as cleanup:
 
-        def start(*arguments):
+        def begin(*arguments):
             process = subprocess.Popen(
                 [sys.executable, "-m", "bpexp", *arguments], cwd=tmp_path, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-                preexec_fn=hear_interrupts,
+                preexec_fn=enable_interrupts,
             )  # fmt: skip
-            ending.enter_context(process)
-            ending.callback(
+            cleanup.enter_context(process)
+            cleanup.callback(
                 lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL)
             )
             return process
 
-        yield start
+        yield begin
 
 
-def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(at_work, tmp_path):
-    process = at_work("-m", "seed=1,2,3", "epochs=20,400000000", "n_jobs=2")
-    # Wait, as the store shows it, for the first finished child; a reader that never rests would
-    # keep the writer out.
+def test_ctrl_c_keeps_finished_runs_and_marks_the_others_as_killed(launch, tmp_path):
+    process = launch("-m", "seed=1,2,3", "epochs=20,400000000", "n_jobs=2")
     database = f"file:{tmp_path}/outputs/mlflow.db?mode=ro"
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.2)
-            break
+
+    def one_is_finished():
         with suppress(sqlite3.OperationalError), closing(sqlite3.connect(database, uri=True)) as db:
-            if db.execute("select count(*) from runs where status='FINISHED'").fetchone()[0]:
-                break
+            return db.execute("select count(*) from runs where status='FINISHED'").fetchone()[0]
+
+    wait_until(one_is_finished, process)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
@@ -572,14 +578,15 @@ def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest(at_work, tmp_path):
     assert "Interrupted" in out
 
 
-def test_workers_do_not_hear_ctrl_c(at_work, tmp_path):
-    process = at_work("-m", "seed=1,2", "epochs=4000000", "engine=numpy", "n_jobs=2")
-    while len(found := [c for c in children(process.pid) if "popen_loky" in command_of(c)]) < 2:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.1)
-            raise AssertionError(process.communicate())
-    # It is the program's to handle: they would say so, in a traceback each.
-    for worker in found:
+def test_workers_block_ctrl_c(launch, tmp_path):
+    process = launch("-m", "seed=1,2", "epochs=4000000", "engine=numpy", "n_jobs=2")
+
+    def workers():
+        return [child for child in children(process.pid) if "popen_loky" in command_of(child)]
+
+    wait_until(lambda: len(workers()) == 2, process)
+    # The program handles the signal; each worker would print a traceback.
+    for worker in workers():
         blocked = re.search(r"^SigBlk:\s+(\w+)", Path(f"/proc/{worker}/status").read_text(), re.M)
         assert int(blocked[1], 16) & 1 << (signal.SIGINT - 1)
     os.killpg(process.pid, signal.SIGINT)
@@ -588,13 +595,10 @@ def test_workers_do_not_hear_ctrl_c(at_work, tmp_path):
     assert "Interrupted: 0 runs kept, 2 marked KILLED." in out.splitlines()
 
 
-def test_ctrl_c_marks_a_single_run(at_work, tmp_path):
-    process = at_work("epochs=400000000")
-    # Until it trains: all that comes before takes less than half of this.
-    while Process(process.pid).cpu_times().user < 4:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.1)
-            raise AssertionError(process.communicate())
+def test_ctrl_c_marks_a_single_run(launch, tmp_path):
+    process = launch("epochs=400000000")
+    # By then it trains: starting takes less than half of this.
+    wait_until(lambda: Process(process.pid).cpu_times().user > 4, process)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "")

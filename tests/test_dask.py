@@ -13,14 +13,14 @@ from sweeping import Halted, carry_out, results, runs_of
 SWEEP = ["-m", "seed=range(0,20)", "lr=0.1,1", "hidden=2,3,[3,2]", "epochs=1000", "engine=numpy"]
 DEADLY = """
 import os, signal
-from bpexp.sweeps import pool, remote
+from bpexp.sweeps.executors import base, dask_worker
 
-def deadly(runs, configs, *others):
-    if any((c.seed, c.lr, c.hidden) == (13, 1.0, (2,)) for c in configs):
+def deadly(jobs, *others):
+    if any((j.config.seed, j.config.lr, j.config.hidden) == (13, 1.0, (2,)) for j in jobs):
         os.kill(os.getpid(), signal.SIGKILL)
-    return pool.attempt(runs, configs, *others)
+    return base.train_batch(jobs, *others)
 
-remote.attempt = deadly
+dask_worker.train_batch = deadly
 """
 OTHER = """
 from bpexp.nn import arithmetic

@@ -1,4 +1,4 @@
-"""A package imports only packages below it in ``LAYERS``; heavy libraries are imported where said."""
+"""A package imports only packages below it, and heavy libraries only where ``LIBRARIES`` says."""
 
 import ast
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ LAYERS = (
     {"cli"},
     {"api"},
     {"app"},
+    {"reporter"},
     {"studies"},
     {"analysis", "explain", "export", "reproduce"},
     {"sweeps"},
@@ -59,7 +60,7 @@ def imported(file: Path) -> Iterator[str]:
 
 def package_of(module: str) -> str:
     """The first part below bpexp; names that the package itself holds count as ``__init__``."""
-    part = (module.split(".") + ["__init__"])[1]
+    part = [*module.split("."), "__init__"][1]
     return part if part in LEVEL else "__init__"
 
 

@@ -1,9 +1,13 @@
-"""The wheel, used from a folder far from the checkout."""
+"""The wheel is complete and works outside the checkout; every dependency is declared."""
 
+import ast
 import os
+import re
 import subprocess
 import sys
-from importlib.metadata import version
+import tomllib
+from email.parser import Parser
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import mlflow
@@ -14,7 +18,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Runs Python where the wheel alone provides bpexp; its dependencies are this venv's."""
+    """Run Python with bpexp from the wheel and its dependencies from this environment."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "-w", folder, CHECKOUT]
@@ -34,9 +38,10 @@ def installed(tmp_path_factory):
     return python
 
 
-def test_the_wheel_and_not_the_checkout_is_what_runs(installed, tmp_path):
+def test_the_installed_wheel_is_imported_instead_of_the_checkout(installed, tmp_path):
     done = installed(tmp_path, "-c", "import bpexp, hydra_plugins.bpexp as p; print(bpexp, p)")
     assert done.stdout.count(str(installed.site)) == 2, done.stdout + done.stderr
+    assert (installed.site / "bpexp" / "py.typed").is_file()
     shipped = installed.site / "bpexp" / "conf"
     ours = CHECKOUT / "conf"
     assert {p.relative_to(shipped) for p in shipped.rglob("*.yaml")} == {
@@ -45,7 +50,7 @@ def test_the_wheel_and_not_the_checkout_is_what_runs(installed, tmp_path):
 
 
 def git(folder, *arguments):
-    """What git says in a folder, with an author of its own."""
+    """The output of a git command in a folder."""
     author = ["-c", "user.name=a", "-c", "user.email=a@b"]
     done = subprocess.run(
         ["git", "-C", folder, *author, *arguments], capture_output=True, text=True, check=True
@@ -53,7 +58,7 @@ def git(folder, *arguments):
     return done.stdout.strip()
 
 
-def test_the_wheel_sweeps_in_any_folder_and_leaves_a_repository_clean(installed, tmp_path):
+def test_a_sweep_records_the_git_commit_and_leaves_the_repository_clean(installed, tmp_path):
     git(tmp_path, "init", "-q")
     (tmp_path / "notes.txt").write_text("before\n")
     git(tmp_path, "add", ".")
@@ -85,10 +90,67 @@ def test_the_wheel_sweeps_in_any_folder_and_leaves_a_repository_clean(installed,
     assert "\n-before\n+after" in diff
 
 
-def test_the_wheel_brings_its_help_and_its_script(installed, tmp_path):
+def test_the_wheel_contains_the_help_and_the_script(installed, tmp_path):
     done = installed(tmp_path, "-m", "bpexp", "--help")
     assert done.returncode == 0, done.stderr
     assert "breast_cancer" in done.stdout
     by_script = installed(tmp_path, str(installed.site / "bin" / "bpexp"), "--help")
     assert by_script.stdout == done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_metadata_of_the_wheel_is_complete(installed):
+    (folder,) = installed.site.glob("bpexp-*.dist-info")
+    metadata = Parser().parsestr((folder / "METADATA").read_text())
+    assert metadata["Author"] == "bpexp developers"
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata["License-File"] == "LICENSE"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["Summary"]
+    assert metadata["Keywords"]
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload().startswith("# bpexp\n")
+    assert "Typing :: Typed" in metadata.get_all("Classifier")
+    urls = {entry.split(", ")[0] for entry in metadata.get_all("Project-URL")}
+    assert urls == {"Documentation", "Source", "Changelog", "Issues"}
+
+
+def normalized(name):
+    """The name of a distribution in the form in which names are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_imported_package_is_a_declared_dependency():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    required = [*project["dependencies"], *extras["dask"], *extras["onnx"], *extras["postgresql"]]
+    declared = {normalized(re.match(r"[\w.-]+", text)[0]) for text in required}
+    imported = set()
+    for folder in ("bpexp", "hydra_plugins"):
+        for file in (CHECKOUT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Import):
+                    imported |= {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    imported.add(node.module.split(".")[0])
+    imported -= {*sys.stdlib_module_names, "bpexp", "hydra_plugins"}
+    providers = packages_distributions()
+    undeclared = {
+        module
+        for module in imported
+        if not declared & {normalized(name) for name in providers[module]}
+    }
+    assert not undeclared
+
+
+def test_every_declared_dependency_has_a_lower_bound_and_a_tested_version():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    lines = (CHECKOUT / "constraints.txt").read_text().splitlines()
+    tested = {normalized(line.split("==")[0]) for line in lines}
+    for extra, texts in {"": project["dependencies"], **project["optional-dependencies"]}.items():
+        for text in texts:
+            name = normalized(re.match(r"[\w.-]+", text)[0])
+            if name == "bpexp" or name.endswith("-stubs") or name.startswith("types-"):
+                continue
+            assert ">=" in text, (extra, text)
+            assert name in tested, (extra, text)

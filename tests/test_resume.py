@@ -16,14 +16,16 @@ import pytest
 
 import bpexp
 from bpexp.cli import commands
-from bpexp.config.compose import recompose
-from bpexp.config.schema import File
+from bpexp.data.tabular import FileConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSIONS
-from bpexp.sweeps import plan_file, runner
-from bpexp.sweeps.plan import make
+from bpexp.runs import run_tags
+from bpexp.sweeps import plan_file
+from bpexp.sweeps.executors.local import LocalExecutor
+from bpexp.sweeps.plan import make_plan
+from bpexp.sweeps.resume import recompose
 from bpexp.tracking import process
-from bpexp.tracking.process import Life
+from bpexp.tracking.process import ProcessState
 
 
 @pytest.fixture(autouse=True)
@@ -34,13 +36,13 @@ def _here(a_store, tmp_path, monkeypatch):
 @pytest.fixture
 def trained(monkeypatch):
     """How many runs each sweep really trained."""
-    counts, original = [], runner.train_all
+    counts, original = [], LocalExecutor.map
 
-    def counted(packs, configs, n_jobs):
-        counts.append(sum(len(pack.runs) for pack in packs))
-        return original(packs, configs, n_jobs)
+    def counted(executor, batches):
+        counts.append(sum(len(batch.jobs) for batch in batches))
+        return original(executor, batches)
 
-    monkeypatch.setattr(runner, "train_all", counted)
+    monkeypatch.setattr(LocalExecutor, "map", counted)
     return counts
 
 
@@ -75,8 +77,8 @@ def cut_short(parent, lost):
     children = tracked(f"tags.`mlflow.parentRunId` = '{parent}'")
     for run in children[:lost]:
         api.delete_run(run.info.run_id)
-    dead = process.own().rpartition(" ")[0] + " 1"
-    api.set_tag(parent, process.TAG, dead)
+    dead = process.current().rpartition(" ")[0] + " 1"
+    api.set_tag(parent, run_tags.PROCESS, dead)
     api.update_run(parent, status="RUNNING")
     return dead
 
@@ -134,17 +136,17 @@ def test_a_resumed_sweep_prints_predictions_and_names_its_store_as_before(inside
 )  # fmt: skip
 def test_a_plan_keeps_no_password(typed, kept):
     asked = [f"tracking.uri='{typed}'"]
-    content = plan_file.to_bytes(make(recompose(asked), asked))
+    content = plan_file.to_bytes(make_plan(recompose(asked), asked))
     assert b"secret" not in gzip.decompress(content)
-    assert plan_file.from_bytes(content).session.tracking.uri == kept
+    assert plan_file.from_bytes(content).runtime.tracking.uri == kept
 
 
 def test_a_kept_plan_notices_another_arithmetic(monkeypatch):
-    content = plan_file.to_bytes(make(recompose([]), []))
+    content = plan_file.to_bytes(make_plan(recompose([]), []))
     monkeypatch.setitem(VERSIONS, "native", 99)
     assert plan_file.from_bytes(content).configs
     monkeypatch.setitem(VERSIONS, "exact", 99)
-    with pytest.raises(ConfigError, match=r"^data and arithmetic must be the same as when"):
+    with pytest.raises(ConfigError, match=r"^The data and arithmetic have changed"):
         plan_file.from_bytes(content)
 
 
@@ -215,8 +217,8 @@ def test_a_sweep_that_lives_is_left_alone(capsys):
     assert capsys.readouterr().err.endswith(said)
     bpexp.sweep(seed=[5], epochs=20)
     assert client().get_run(run_id).info.status == "RUNNING"
-    other = " ".join(["elsewhere", *process.own().split(" ")[1:]])
-    client().set_tag(run_id, process.TAG, other)
+    other = " ".join(["elsewhere", *process.current().split(" ")[1:]])
+    client().set_tag(run_id, run_tags.PROCESS, other)
     bpexp.sweep(seed=[6], epochs=20)
     assert client().get_run(run_id).info.status == "RUNNING"
     assert resume(run_id) == 2
@@ -247,43 +249,43 @@ def test_a_single_run_cannot_be_resumed(capsys):
 
 def test_a_process_is_known_by_its_start():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    started = process._started(child.pid)
-    own = process.own().split(" ")
-    tag = " ".join([*own[:3], str(child.pid), started])
-    assert process.life(tag) is Life.ALIVE
-    assert process.life(" ".join([*own[:3], str(child.pid), str(int(started) + 1)])) is Life.DEAD
+    started = process._start_time(child.pid)
+    own = process.current().split(" ")
+    tag = " ".join([*own[:3], str(child.pid), f"{started:.2f}"])
+    assert process.state_of(tag) is ProcessState.ALIVE
+    later = " ".join([*own[:3], str(child.pid), f"{started + 3:.2f}"])
+    assert process.state_of(later) is ProcessState.DEAD
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert process.life(tag) is Life.DEAD  # a zombie
+    assert process.state_of(tag) is ProcessState.DEAD  # a zombie
     child.communicate()
-    assert process.life(tag) is Life.DEAD
-    assert process.life(" ".join([own[0], "another-boot", *own[2:]])) is Life.DEAD
-    assert process.life(" ".join([*own[:2], "pid:[1]", *own[3:]])) is Life.UNKNOWN
-    assert process.life("") is Life.UNKNOWN
-    assert process.life(process.own()) is Life.ALIVE
+    assert process.state_of(tag) is ProcessState.DEAD
+    assert process.state_of(" ".join([own[0], "another-boot", *own[2:]])) is ProcessState.DEAD
+    assert process.state_of(" ".join([*own[:2], "pid:[1]", *own[3:]])) is ProcessState.UNKNOWN
+    assert process.state_of("") is ProcessState.UNKNOWN
+    assert process.state_of(process.current()) is ProcessState.ALIVE
 
 
 TYPED = ["seed=range(0,3)", "lr=0.1,1", "hidden=2,[4,3]", "optimizer=adam,momentum", "epochs=7"]
 
 
 def test_a_plan_is_kept_and_composed_again_as_it_was():
-    plan = make(recompose(TYPED), TYPED)
+    plan = make_plan(recompose(TYPED), TYPED)
     assert len(plan.configs) == 24
     kept = plan_file.from_bytes(plan_file.to_bytes(plan))
-    assert (kept.configs, kept.varying, kept.names) == (plan.configs, plan.varying, plan.names)
-    assert kept.session == plan.session
+    assert (kept.jobs, kept.varying, kept.runtime) == (plan.jobs, plan.varying, plan.runtime)
 
 
 def test_a_kept_plan_notices_other_data(tmp_path):
     frame = pd.DataFrame({"a": [0.0, 1.0, 0.5], "y": [0.0, 1.0, 1.0]})
     frame.to_csv("t.csv", index=False)
     frame.assign(a=[0.0, 1.0, np.nextafter(0.5, 1)]).to_csv("u.csv", index=False)
-    plan = make(recompose(["data=file", "data.path=t.csv", "data.target=y"]))
+    plan = make_plan(recompose(["data=file", "data.path=t.csv", "data.target=y"]))
     head, line = gzip.decompress(plan_file.to_bytes(plan)).decode().split("\n")
     other = gzip.compress(f"{head}\n{line.replace('t.csv', 'u.csv')}".encode())
-    with pytest.raises(ConfigError, match="data must be the same as when the sweep started"):
+    with pytest.raises(ConfigError, match="The data have changed"):
         plan_file.from_bytes(other)
-    same = replace(plan.configs[0], data=File(name="file", path="t.csv", target=("y",)))
+    same = replace(plan.configs[0], data=FileConfig(name="file", path="t.csv", target=("y",)))
     assert plan_file.from_bytes(plan_file.to_bytes(plan)).configs == [same]
 
 
@@ -291,7 +293,7 @@ def test_a_kept_plan_notices_other_data(tmp_path):
     "content", [b"", b"\x1f\x8b", gzip.compress(b"[]", mtime=0), gzip.compress(b"{}", mtime=0)]
 )
 def test_a_broken_plan_is_one_sentence(content):
-    with pytest.raises(ConfigError, match=r"^the sweep's plan must be readable"):
+    with pytest.raises(ConfigError, match=r"^The sweep's plan is a broken file"):
         plan_file.from_bytes(content)
 
 

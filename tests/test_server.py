@@ -1,4 +1,4 @@
-"""On an MLflow server over HTTP: tracking, and what is made again from there."""
+"""Tracking on an MLflow server over HTTP, and reproducing runs from it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from servers import mlflow_server
 import bpexp
 from bpexp.tracking.bulk import BulkTracker
 from bpexp.tracking.client import ClientTracker
-from bpexp.tracking.factory import choose, open_tracker
+from bpexp.tracking.factory import open_tracker, tracker_for
 from bpexp.tracking.store import connect, locate
 
 
@@ -20,19 +20,19 @@ def store(tmp_path_factory):
         yield locate(uri, tmp_path_factory.mktemp("here"), {})
 
 
-class TestChosenOverHttp(TrackerContract):
+class TestClientOverHttp(TrackerContract):
     @pytest.fixture
     def opened(self, store):
-        tracker = open_tracker(store, "chosen")
+        tracker = open_tracker(store, "http")
         assert type(tracker) is ClientTracker
         return tracker, connect(store)
 
 
-def test_artifacts_in_bulk_go_where_mlflow_can_put_them(store, put_store, tmp_path):
+def test_the_bulk_tracker_uploads_artifacts_through_mlflow(store, put_store, tmp_path):
     put_store(tmp_path)
     client = connect(locate(None, tmp_path, {}))
     place = f"{store.uri}/api/2.0/mlflow-artifacts/artifacts/elsewhere"
-    tracker = choose(client, client.create_experiment("elsewhere", place))
+    tracker = tracker_for(client, client.create_experiment("elsewhere", place))
     assert type(tracker) is BulkTracker
     parent = tracker.open_run("sweep", 1, {})
     tracker.add_files(parent, RECORD.artifacts)
@@ -43,7 +43,7 @@ def test_artifacts_in_bulk_go_where_mlflow_can_put_them(store, put_store, tmp_pa
             assert Path(client.download_artifacts(run, name)).read_bytes() == content
 
 
-def test_a_server_s_runs_are_made_again(store, inside, tmp_path):
+def test_runs_on_a_server_are_reproduced(store, inside, tmp_path):
     done = inside("-m", "seed=range(0,3)", "epochs=30", f"tracking.uri={store.uri}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == f"Review: open {store.uri}"
@@ -54,4 +54,4 @@ def test_a_server_s_runs_are_made_again(store, inside, tmp_path):
     mlflow.MlflowClient(store.uri).set_tag(run_id, "bpexp.result", "0" * 64)
     done = inside("reproduce", run_id, "--uri", store.uri)
     assert done.returncode == 1
-    assert "weights 0 ulp; its artifacts are not those" in done.stdout
+    assert "weights 0 ulp; the stored artifacts do not match the stored digest" in done.stdout

@@ -1,4 +1,4 @@
-"""Finished runs that wait in files come back as they were, and files are only data."""
+"""Spooled runs are read back unchanged; damaged and malicious files are rejected."""
 
 import math
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import spool
-from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
+from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 
 SWEEP = "0123456789abcdef" * 2
 RUN = RunRecord(
@@ -18,7 +18,11 @@ RUN = RunRecord(
     ended=1_700_000_001_000,
     params={"lr": "0.1"},
     tags={"bpexp.outcome": "completed", "empty": ""},
-    metrics=[Metric("loss", 0.1 + 0.2, 1), Metric("loss", math.inf, 2), Metric("low", -0.0, 2)],
+    metrics=[
+        MetricPoint("loss", 0.1 + 0.2, 1),
+        MetricPoint("loss", math.inf, 2),
+        MetricPoint("low", -0.0, 2),
+    ],
     artifacts={"a.npz": bytes(range(256)), "empty.txt": b"", "穂.csv": "🌾".encode()},
     dataset=DatasetInput("xor", "0" * 32, "{}", "{}", "{}"),
 )
@@ -29,7 +33,7 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_runs_come_back_to_the_bit_in_their_order():
+def test_runs_are_read_back_bit_identical_and_in_order():
     plain = replace(RUN, dataset=None, metrics=[], artifacts={})
     first = spool.write(SWEEP, [RUN, plain])
     second = spool.write(SWEEP, [plain])
@@ -39,7 +43,7 @@ def test_runs_come_back_to_the_bit_in_their_order():
     assert math.copysign(1, spool.read(first)[0].metrics[2].value) == -1
 
 
-def test_nothing_is_left_of_what_was_delivered(tmp_path):
+def test_no_file_or_folder_is_left_after_all_files_are_removed(tmp_path):
     files = [spool.write(SWEEP, [RUN]) for _ in range(2)]
     for file in files:
         spool.remove(file)
@@ -47,9 +51,9 @@ def test_nothing_is_left_of_what_was_delivered(tmp_path):
     assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
 
 
-def test_what_cannot_be_written_leaves_nothing(tmp_path):
+def test_a_failed_write_leaves_no_file(tmp_path):
     (tmp_path / "outputs").mkdir()
-    (tmp_path / "outputs" / "spool").write_text("a file, not a folder")
+    (tmp_path / "outputs" / "spool").write_text("a file instead of a folder")
     with pytest.raises(OSError, match=r"Not a directory|File exists"):
         spool.write(SWEEP, [RUN])
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["spool"]
@@ -72,22 +76,22 @@ def arrays(file):
         {"0/a.npz": np.array([print], object)},
     ],
 )
-def test_a_file_that_was_tampered_with_is_one_sentence(change):
+def test_a_manipulated_file_is_reported_in_one_sentence(change):
     file = spool.write(SWEEP, [RUN])
     np.savez(file, **{**arrays(file), **change})
-    with pytest.raises(ConfigError, match=r"^outputs/spool/.* must hold finished runs, got a b"):
+    with pytest.raises(ConfigError, match=r"^outputs/spool/.* is damaged; delete it to train"):
         spool.read(file)
 
 
-def test_a_file_that_was_cut_anywhere_is_one_sentence():
+def test_a_truncated_file_is_reported_in_one_sentence():
     file = spool.write(SWEEP, [RUN])
     content = file.read_bytes()
     for length in range(0, len(content), 97):
         file.write_bytes(content[:length])
-        with pytest.raises(ConfigError, match="got a broken file"):
+        with pytest.raises(ConfigError, match="is damaged"):
             spool.read(file)
 
 
-def test_a_sweep_whose_id_is_a_path_has_no_spool():
+def test_a_sweep_id_that_is_a_path_is_rejected():
     with pytest.raises(ConfigError, match=r"got '\.\./x'"):
         spool.write("../x", [RUN])

@@ -1,4 +1,4 @@
-"""A first start in a fresh folder, many workers at once, loses no run."""
+"""No run fails in the first sweep in an empty folder, with several workers."""
 
 import mlflow
 import pytest
@@ -6,8 +6,8 @@ import pytest
 pytestmark = pytest.mark.long
 
 
-def test_a_start_in_a_fresh_folder_has_no_failed_run(start, bpexp, tmp_path):
-    # Threads of the compiled engine and processes of the other, in turn.
+def test_a_first_start_in_an_empty_folder_has_no_failed_run(start, bpexp, tmp_path):
+    # The compiled engine uses threads, the NumPy engine processes.
     engine = ("auto", "numpy")[start % 2]
     done = bpexp("-m", "seed=range(0,12)", "epochs=50", "n_jobs=4", f"engine={engine}")
     assert done.returncode == 0, done.stderr

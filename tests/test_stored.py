@@ -1,4 +1,4 @@
-"""What a store holds is data: a broken or hostile one is answered in one sentence."""
+"""Damaged and malicious stores are reported in one sentence, and no code in them is executed."""
 
 import io
 import os
@@ -18,7 +18,7 @@ from bpexp.tracking import artifact_files
 
 @pytest.fixture
 def sweep(a_store, tmp_path, monkeypatch):
-    """The id of a sweep of two runs, tracked in the folder we are in."""
+    """The id of a sweep of two runs, tracked in the working directory."""
     monkeypatch.chdir(tmp_path)
     bpexp.sweep(seed=range(2), epochs=4, engine="numpy")
     with closing(sqlite3.connect("outputs/mlflow.db")) as db:
@@ -35,16 +35,16 @@ def change(statement, *values):
     "text", ["!!python/object/apply:os.mkdir [pwned]", "!!timestamp x", "!!int ''", "!!bool x",
              "\t-", "[1]", "", "&a [*a]"]
 )  # fmt: skip
-def test_yaml_that_is_no_mapping_of_plain_values_is_refused(text, tmp_path, monkeypatch):
+def test_yaml_must_be_a_mapping_of_plain_values(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"^config\.yaml must be "):
+    with pytest.raises(ConfigError, match=r"^config\.yaml (must be a mapping|is not valid YAML)"):
         artifact_files.mapping(text.encode(), "config.yaml")
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x04N."])
-def test_arrays_that_are_none_are_refused(content):
-    with pytest.raises(ConfigError, match=r"^weights\.npz must hold arrays of numbers, got "):
+def test_a_file_without_arrays_is_rejected(content):
+    with pytest.raises(ConfigError, match=r"^weights\.npz must contain arrays of numbers: "):
         artifact_files.arrays(content, "weights.npz")
 
 
@@ -71,7 +71,7 @@ def test_nothing_is_written_outside_the_store(sweep, inside, tmp_path):
 
 @pytest.mark.usefixtures("a_store")
 @pytest.mark.parametrize("name", ["..", "../../x"])
-def test_an_experiments_name_is_no_path(name, tmp_path, inside):
+def test_the_name_of_an_experiment_is_not_used_as_a_path(name, tmp_path, inside):
     (tmp_path / "in").mkdir()
     assert inside("-m", "seed=1,2", "epochs=5", f"tracking.experiment='{name}'").returncode == 0
     done = inside("report", "--experiment", name, "--format", "csv")
@@ -87,7 +87,7 @@ def test_an_experiments_name_is_no_path(name, tmp_path, inside):
     [("results.parquet", "report"), ("losses.npz", "report"), ("predictions.csv", "export"),
      ("config.yaml", "export")],
 )  # fmt: skip
-def test_a_broken_file_is_named(file, verb, sweep, inside, tmp_path):
+def test_the_message_names_a_damaged_file(file, verb, sweep, inside, tmp_path):
     for path in (tmp_path / "outputs" / "artifacts").glob(f"*/artifacts/{file}"):
         path.write_bytes(b"broken")
     done = inside(verb, sweep)
@@ -98,7 +98,7 @@ def test_a_broken_file_is_named(file, verb, sweep, inside, tmp_path):
     shutil.rmtree(tmp_path / "outputs")
 
 
-def test_a_metric_that_is_a_text_is_none(sweep, inside):
+def test_a_metric_that_is_text_is_left_out(sweep, inside):
     change("update latest_metrics set value = 'x' where key = 'final_loss'")
     for verb in (("runs",), ("show", "seed=0"), ("compare", "seed=0", "seed=1")):
         done = inside(*verb)

@@ -1,4 +1,4 @@
-"""What a terminal shows, however narrow; and what a pipe gets."""
+"""Tables, progress bars and plots of a sweep, in terminals of any width and in pipes."""
 
 import io
 import os
@@ -8,15 +8,16 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from threading import Timer
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bpexp.api import _compose
-from bpexp.cli import terminal
 from bpexp.cli.screen import Screen
-from bpexp.cli.terminal import frame_table
+from bpexp.cli.tables import frame_table
+from bpexp.cli.terminal import TerminalReporter
+from bpexp.config.compose import compose_settings
 from bpexp.render import plots
 from bpexp.sweeps import plan, summary
 from bpexp.sweeps.results import Row
@@ -32,26 +33,27 @@ RUNS = pd.DataFrame(
 )  # fmt: skip
 
 
-def test_a_sweeps_figure_has_its_loss_curves_and_of_two_settings_a_map():
+def test_the_plot_of_a_sweep_has_loss_curves_and_a_heat_map_of_two_settings():
     composed = [
-        {**_compose({}), "lr": lr, "seed": seed, "epochs": 3} for lr in (0.1, 1) for seed in (1, 2)
+        {**compose_settings({}), "lr": lr, "seed": seed, "epochs": 3}
+        for lr in (0.1, 1)
+        for seed in (1, 2)
     ]
-    made = plan.make(composed)
+    made = plan.make_plan(composed)
     curves = [((1, 3), np.array([4.0, loss])) for loss in (0.25, 0.5, 1.0, 2.0)]
     rows = [
-        Row(i, "", made.names[i], made.values[i], made.configs[i], "completed", curve=curve,
-            final_loss=curve[1][-1])
-        for i, curve in enumerate(curves)
-    ]  # fmt: skip
-    named = [(row.name, row.curve) for row in rows]
-    drawn, mapped, _ = plots.summary(named, summary._heat_map(made.varying, rows)).axes
+        Row(job, "completed", metrics={"final_loss": curve[1][-1]}, curve=curve)
+        for job, curve in zip(made.jobs, curves, strict=True)
+    ]
+    named = [(row.job.name, row.curve) for row in rows]
+    drawn, mapped, _ = summary.plot(made.varying, rows).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in drawn.lines}
-    assert lines == {row.name: [[1, 4], [3, row.final_loss]] for row in rows}
+    assert lines == {row.job.name: [[1, 4], [3, row.final_loss]] for row in rows}
     assert (mapped.get_ylabel(), mapped.get_xlabel()) == made.varying == ("lr", "seed")
     assert mapped.images[0].get_array().tolist() == [[0.25, 0.5], [1, 2]]
     (alone,) = plots.summary(named, None).axes
     assert len(alone.lines) == len(alone.get_legend().get_texts()) == 4
-    # Of many runs the curves are one artist, the worst below, and no legend.
+    # The curves of many runs are one line collection without a legend, the worst run below.
     (many,) = plots.summary(named * 4, None).axes
     assert many.get_legend() is None
     lines = [line.tolist() for line in many.collections[0].get_segments()]
@@ -61,7 +63,7 @@ def test_a_sweeps_figure_has_its_loss_curves_and_of_two_settings_a_map():
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 10_000])
-def test_no_id_and_no_figure_is_cut(width, capsys):
+def test_tables_cut_no_id_and_no_number(width, capsys):
     out = Screen(width=width)
     out.print(frame_table(out, RUNS))
     lines = capsys.readouterr().out.splitlines()
@@ -73,15 +75,15 @@ def test_no_id_and_no_figure_is_cut(width, capsys):
         assert lines[0].split() == list(RUNS.columns)
 
 
-def test_the_bar_says_how_many_are_done_how_long_the_rest_takes_and_the_best_loss():
+def test_the_progress_bar_shows_finished_runs_time_left_and_the_best_loss():
     now = 0
     out = Screen(
         file=io.StringIO(), force_terminal=True, width=80, record=True,
         get_time=lambda: float(now),
     )  # fmt: skip
     row = Row(0, "", "", {}, None, "completed", final_loss=0.125)
-    with terminal.progress(out, 100) as advance:
-        # One run a second; of those that have no sound result the loss does not count.
+    with TerminalReporter(out).progress(100) as advance:
+        # One run per second. The losses of diverged and failed runs do not count.
         for one in [row] * 38 + [
             replace(row, outcome="diverged", final_loss=0.0),
             replace(row, outcome="failed", final_loss=None),
@@ -95,7 +97,7 @@ def test_the_bar_says_how_many_are_done_how_long_the_rest_takes_and_the_best_los
 
 
 @pytest.mark.usefixtures("a_store")
-def test_at_a_terminal_a_sweep_shows_a_bar_and_whole_ids(tmp_path):
+def test_a_sweep_in_a_terminal_shows_a_progress_bar_and_complete_ids(tmp_path):
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
     clean |= {"COLUMNS": "80", "LINES": "40", "TERM": "xterm-256color"}
     ours, theirs = pty.openpty()
@@ -105,14 +107,16 @@ def test_at_a_terminal_a_sweep_shows_a_bar_and_whole_ids(tmp_path):
         cwd=tmp_path, env=clean, stdin=theirs, stdout=theirs, stderr=theirs,
     )  # fmt: skip
     os.close(theirs)
-    said = b""
-    # Reading a terminal that nobody holds any more is an error of its own.
+    output, deadline = b"", Timer(120, process.kill)
+    deadline.start()
+    # Reading fails when the program has closed its side of the terminal.
     with suppress(OSError):
         while part := os.read(ours, 65536):
-            said += part
+            output += part
+    deadline.cancel()
     os.close(ours)
     assert process.wait(timeout=60) == 0
-    text = said.decode()
+    text = output.decode()
     assert "8/8" in text
     assert "best loss" in text
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)

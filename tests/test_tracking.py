@@ -1,21 +1,25 @@
-"""The tracker's contract, against real databases; every implementation runs the same suite."""
+"""Runs the contract tests of both trackers on SQLite and PostgreSQL; opening of stores."""
 
+import re
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import mlflow
 import pytest
 from contract import TrackerContract
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 from servers import postgresql
 
+import bpexp
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import bulk
-from bpexp.tracking.bulk import BulkTracker
+from bpexp.sweeps.run_record import logged_epochs
+from bpexp.tracking import bulk, mlflow_internals, read
+from bpexp.tracking.bulk import BulkTracker, open_bulk_tracker
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.factory import open_tracker
-from bpexp.tracking.record import schedule
 from bpexp.tracking.store import connect, experiment_id, locate
 
 
@@ -24,10 +28,10 @@ def client_tracker(store):
     return ClientTracker(client, experiment_id(client, store, "by client"), threads=4), client
 
 
-def known_tracker(store):
+def bulk_tracker(store):
     client = connect(store)
-    experiment_id(client, store, "known")
-    tracker = open_tracker(store, "known")
+    experiment_id(client, store, "bulk")
+    tracker = open_tracker(store, "bulk")
     assert type(tracker) is BulkTracker
     return tracker, client
 
@@ -58,35 +62,33 @@ class TestClientOnPostgresql(TrackerContract):
 class TestBulkOnSqlite(TrackerContract):
     @pytest.fixture
     def opened(self, sqlite_store):
-        return known_tracker(sqlite_store)
+        return bulk_tracker(sqlite_store)
 
 
 class TestBulkOnPostgresql(TrackerContract):
     @pytest.fixture
     def opened(self, postgresql_store):
-        return known_tracker(postgresql_store)
+        return bulk_tracker(postgresql_store)
 
-    def test_git_ignores_the_folder_of_artifacts(self, opened, postgresql_store):
+    def test_git_ignores_the_artifact_folder(self, opened, postgresql_store):
         outputs = postgresql_store.artifacts.parent
         assert outputs.name == "outputs"
         assert (outputs / ".gitignore").read_text() == "*\n"
 
 
 @pytest.mark.parametrize(
-    "unknown", ["mlflow", "schema", "experiment", "workspaces", "another's", "artifacts"]
+    "unknown", ["mlflow", "schema", "experiment", "workspaces", "workspace row", "artifacts"]
 )
-def test_mlflow_itself_looks_at_a_store_that_is_not_known(
-    put_store, tmp_path, monkeypatch, unknown
-):
+def test_an_untested_store_is_not_opened_without_mlflow(put_store, tmp_path, monkeypatch, unknown):
     put_store(tmp_path)
     store, name = locate(None, tmp_path, {}), "bpexp"
-    assert bulk.known(store, name) is not None
+    assert open_bulk_tracker(store, name) is not None
     with closing(sqlite3.connect(tmp_path / "outputs" / "mlflow.db")) as db, db:
         if unknown == "schema":
             db.execute("UPDATE alembic_version SET version_num = 'abc'")
         elif unknown == "artifacts":
             db.execute("UPDATE experiments SET artifact_location = 's3://bucket/place'")
-        elif unknown == "another's":
+        elif unknown == "workspace row":
             db.execute("UPDATE experiments SET workspace = 'team' WHERE name = 'bpexp'")
         elif unknown == "experiment":
             db.execute("UPDATE experiments SET lifecycle_stage = 'deleted'")
@@ -94,10 +96,10 @@ def test_mlflow_itself_looks_at_a_store_that_is_not_known(
         monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
     elif unknown == "mlflow":
         monkeypatch.setattr(bulk, "version", lambda package: "3.170.0")
-    assert bulk.known(store, name) is None
+    assert open_bulk_tracker(store, name) is None
 
 
-def test_a_store_is_found_by_setting_then_environment_then_folder(tmp_path):
+def test_the_setting_precedes_the_environment_variable_and_the_default_store(tmp_path):
     environment = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
     assert locate("sqlite:///x.db", tmp_path, environment).uri == f"sqlite:///{tmp_path}/x.db"
     assert locate(None, tmp_path, environment).uri == "http://127.0.0.1:1"
@@ -106,21 +108,67 @@ def test_a_store_is_found_by_setting_then_environment_then_folder(tmp_path):
         locate("mlruns", tmp_path, {})
 
 
-def test_a_deleted_experiment_is_refused(tmp_path):
+def test_a_deleted_experiment_is_an_error_with_the_command_to_restore_it(tmp_path):
     store = locate(None, tmp_path, {})
     client = connect(store)
     client.delete_experiment(experiment_id(client, store, "gone"))
-    with pytest.raises(ConfigError, match=r"must not be a deleted experiment, got 'gone'"):
+    with pytest.raises(
+        ConfigError, match=r"'gone' is deleted; .* mlflow experiments restore --exp"
+    ):
         experiment_id(client, store, "gone")
 
 
 @given(st.integers(1, 10**6), st.integers(2, 500))
-def test_a_schedule_holds_the_ends_and_at_most_its_points(epochs, points):
-    steps = schedule(epochs, points)
+def test_a_schedule_contains_both_ends_and_at_most_the_given_number_of_points(epochs, points):
+    steps = logged_epochs(epochs, points)
     assert (steps[0], steps[-1]) == (1, epochs)
     assert len(steps) == len(set(steps)) == min(epochs, points)
     assert list(steps) == sorted(steps)
 
 
-def test_mlflow_is_one_that_was_tested():
-    assert mlflow.__version__.startswith("3.")
+@pytest.mark.usefixtures("a_store")
+def test_internals_work_with_the_installed_mlflow_which_is_the_tested_one(tmp_path):
+    assert mlflow.__version__.startswith(f"{mlflow_internals.TESTED_VERSION}.")
+    assert mlflow_internals.latest_revision() == mlflow_internals.TESTED_SCHEMA
+    assert mlflow_internals.is_older_revision("451aebb31d03")
+    assert not mlflow_internals.is_older_revision("0123456789ab")
+    mlflow_internals.validate_key("a key")
+    with pytest.raises(MlflowException, match="a/b"):
+        mlflow_internals.validate_key("a//b")
+    assert mlflow_internals.append_to_uri("s3://b/p?q=1", "run", "a") == "s3://b/p/run/a?q=1"
+    assert mlflow_internals.local_path("s3://bucket") is None
+    assert mlflow_internals.local_path(tmp_path.as_uri()) == tmp_path
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "a.txt").write_text("content")
+    mlflow_internals.upload((tmp_path / "to").as_uri(), tmp_path / "from")
+    assert (tmp_path / "to" / "a.txt").read_text() == "content"
+    client = connect(locate(None, tmp_path, {}))
+    assert mlflow_internals.store_type(client) == "SqlAlchemyStore"
+    assert mlflow_internals.sql_engine(client).dialect.name == "sqlite"
+    mlflow_internals.close_connections(client)
+
+
+@pytest.mark.usefixtures("a_store")
+def test_a_run_of_another_experiment_is_named_with_the_option_to_type(tmp_path):
+    store = locate(None, tmp_path, {})
+    client = connect(store)
+    other = ClientTracker(client, experiment_id(client, store, "the other"))
+    run_id = other.open_run("sweep", 5, {})
+    assert read.find(client, "bpexp", run_id).info.run_id == run_id
+    said = r"^'sweep' is a run of the experiment 'the other'; add --experiment 'the other'\.$"
+    with pytest.raises(ConfigError, match=said):
+        read.find(client, "bpexp", "sweep")
+
+
+INTERNALS = re.compile(r"\._tracking_client|^ *(from|import) mlflow\.(store|utils)\b")
+
+
+def test_internals_of_mlflow_are_used_in_one_module_only():
+    package = Path(bpexp.__file__).parent
+    using = [
+        file.relative_to(package).as_posix()
+        for file in package.rglob("*.py")
+        for line in file.read_text().splitlines()
+        if INTERNALS.search(line) and "PagedList" not in line  # for type hints only
+    ]
+    assert set(using) == {"tracking/mlflow_internals.py"}

@@ -1,4 +1,9 @@
-"""What a stored run is, as text to be shown and compared: settings, figures, surroundings."""
+"""Describes a stored run as text: settings, metrics and environment; and compares such texts.
+
+>>> from bpexp.analysis import run_details
+>>> run_details.differences([{"lr": "0.1", "seed": "1"}, {"lr": "0.2", "seed": "1"}])
+{'lr': ['0.1', '0.2']}
+"""
 
 import hashlib
 import json
@@ -11,78 +16,103 @@ import yaml
 
 from bpexp.config.schema import flatten
 from bpexp.fields.checks import ConfigError
+from bpexp.runs import run_tags
 from bpexp.tracking import read
 from bpexp.tracking.archive import Archive, stored
 
 if TYPE_CHECKING:
     from bpexp.tracking.read import Run
 
-OWN = ("bpexp.sweep", "bpexp.process", "bpexp.config", "bpexp.identity")
-"""Tags that differ between any two runs, or say again what parameters say."""
+_NOT_COMPARED = (run_tags.SWEEP, run_tags.PROCESS, run_tags.CONFIG, run_tags.IDENTITY)
+"""Tags that differ between any two runs, or repeat what the parameters say."""
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What a run was made with, as far as it or its sweep keeps it.
+class Environment:
+    """What a run was made with, from the artifacts of the run or of its sweep.
 
-    ``packages`` and ``libraries`` (BLAS, OpenMP) by name; ``composed``: of a sweep, its first
-    run's configuration, dotted; ``diff``: git's, of changes that no commit held.
+    Attributes:
+        packages: Version of each installed package.
+        libraries: Version of each BLAS and OpenMP library.
+        first_config: For a sweep, the configuration of its first run, by dotted key.
+        diff: Output of ``git diff``: uncommitted changes.
     """
 
     packages: Mapping[str, str]
     libraries: Mapping[str, str]
-    composed: Mapping[str, str]
+    first_config: Mapping[str, str]
     diff: str
 
 
-def surroundings(archive: Archive, found: "Run") -> Surroundings:
-    """Raises ConfigError where what is kept is not what bpexp writes."""
-    run = stored(found)
-    try:
-        # The tag may say anything; only a run that is there is read.
-        owner = archive.find(run.parent).run_id if run.parent else run.run_id
-    except ConfigError:
-        owner = run.run_id
-    packages, libraries = _environment(archive.file_if_any(owner, "environment.json"), owner)
-    composed = archive.file_if_any(owner, "config.yaml") if run.is_sweep else None
+def read_environment(archive: Archive, run: "Run") -> Environment:
+    """The environment of a run.
+
+    Raises:
+        ConfigError: An artifact is malformed.
+    """
+    found = stored(run)
+    owner = _artifact_owner(archive, found.parent, found.run_id)
+    packages, libraries = _parse_environment(archive.file_if_any(owner, "environment.json"), owner)
+    config = archive.file_if_any(owner, "config.yaml") if found.is_sweep else None
     diff = archive.file_if_any(owner, "git.diff") or b""
-    return Surroundings(
-        packages, libraries, _composed(composed, owner), diff.decode(errors="replace")
+    return Environment(
+        packages, libraries, _parse_config(config, owner), diff.decode(errors="replace")
     )
 
 
-def facts(run: "Run", around: Surroundings) -> dict[str, str]:
-    """Configuration, metrics and surroundings of a run, those of its session left out."""
+def _artifact_owner(archive: Archive, parent: str | None, run_id: str) -> str:
+    """The id of the sweep if there is one, else of the run itself."""
+    if parent is None:
+        return run_id
+    try:
+        return archive.find(parent).run_id
+    except ConfigError:
+        # The sweep was deleted.
+        return run_id
+
+
+def details(run: "Run", environment: Environment) -> dict[str, str]:
+    """Settings, metrics and environment of a run, without the settings of its session."""
     tags = {
-        k: v for k, v in run.data.tags.items() if k.startswith("bpexp.") and not k.startswith(OWN)
+        key: value
+        for key, value in run.data.tags.items()
+        if key.startswith("bpexp.") and not key.startswith(_NOT_COMPARED)
     }
-    digest = hashlib.sha256(around.diff.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(environment.diff.encode()).hexdigest()[:12]
     return {
         "name": run.info.run_name or "",
-        **around.composed,
+        **environment.first_config,
         **read.settings(run),
         **{key: f"{value:.12g}" for key, value in read.metrics(run).items()},
         **tags,
-        **({"git.diff": f"SHA-256 {digest}"} if around.diff else {}),
-        **{f"library {name}": said for name, said in around.libraries.items()},
-        **{f"package {name}": number for name, number in around.packages.items()},
+        **({"git.diff": f"SHA-256 {digest}"} if environment.diff else {}),
+        **{f"library {name}": text for name, text in environment.libraries.items()},
+        **{f"package {name}": version for name, version in environment.packages.items()},
     }
 
 
-def differences(given: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
-    """Keys whose values are not all equal, with each one's value ('-' for none)."""
-    keys = dict.fromkeys(key for one in given for key in one)
-    rows = {key: [one.get(key, "-") for one in given] for key in keys}
+def differences(runs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """The details that are not equal in all runs.
+
+    Args:
+        runs: The ``details`` of each run.
+
+    Returns:
+        The value in each run, by key; "-" where a run has none.
+    """
+    keys = dict.fromkeys(key for run in runs for key in run)
+    rows = {key: [run.get(key, "-") for run in runs] for key in keys}
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
 
-def _environment(content: bytes | None, run_id: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Packages and libraries of ``environment.json``."""
+def _parse_environment(content: bytes | None, run_id: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Packages and libraries from environment.json."""
     if content is None:
         return {}, {}
     try:
-        kept = json.loads(content)
-        packages, libraries = kept["packages"].items(), [dict(one) for one in kept["libraries"]]
+        document = json.loads(content)
+        packages = document["packages"].items()
+        libraries = [dict(one) for one in document["libraries"]]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"environment.json of run {run_id[:8]} must hold packages and libraries, got others."
@@ -90,20 +120,21 @@ def _environment(content: bytes | None, run_id: str) -> tuple[dict[str, str], di
     return {name: str(number) for name, number in packages}, dict(map(_library, libraries))
 
 
-def _library(found: Mapping[str, Any]) -> tuple[str, str]:
-    """By interface and the folder it was loaded from: more than one package brings a BLAS."""
-    folder = PurePath(str(found.get("filepath"))).parent.name
-    parts = [found.get(key) for key in ("version", "architecture", "threading_layer")]
-    said = [str(part) for part in parts if part] + [f"{found.get('num_threads')} threads"]
-    return f"{found.get('internal_api')} ({folder})", ", ".join(said)
+def _library(info: Mapping[str, Any]) -> tuple[str, str]:
+    """The name of a library with the folder it was loaded from, and its version and threads.
+
+    The folder is part of the name because several packages bring a BLAS.
+    """
+    folder = PurePath(str(info.get("filepath"))).parent.name
+    parts = [info.get(key) for key in ("version", "architecture", "threading_layer")]
+    texts = [str(part) for part in parts if part] + [f"{info.get('num_threads')} threads"]
+    return f"{info.get('internal_api')} ({folder})", ", ".join(texts)
 
 
-def _composed(content: bytes | None, run_id: str) -> dict[str, str]:
+def _parse_config(content: bytes | None, run_id: str) -> dict[str, str]:
     if content is None:
         return {}
     try:
         return {str(key): str(value) for key, value in flatten(yaml.safe_load(content)).items()}
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigError(
-            f"config.yaml of run {run_id[:8]} must hold a sweep's settings, got others."
-        ) from error
+        raise ConfigError(f"config.yaml of run {run_id[:8]} must contain settings.") from error

@@ -59,7 +59,7 @@ def of_sweeps(
     if len(set(ids)) < len(ids):
         raise ConfigError("report compares different sweeps, but the same sweep was given twice.")
     for parent in parents:
-        if parent.data.tags.get("bpexp.kind") != "sweep":
+        if not read.is_sweep(parent):
             raise ConfigError(
                 f"{parent.info.run_name!r} is a single run; give the id of a sweep's parent run."
             )
@@ -125,4 +125,4 @@ def keep(client: "MlflowClient", parent: "Run", report: Report) -> None:
     tables = {"ranking.json": report.table}
     if len(report.predictions):
         tables["predictions.json"] = report.predictions
-    log_artifacts.attach(client, parent, files, tables, "Report", report.answer)
+    log_artifacts.log(client, parent, files, tables, "Report", report.answer)

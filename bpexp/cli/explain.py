@@ -4,11 +4,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
+from bpexp.cli import errors
 from bpexp.cli.commands import Parser
 from bpexp.cli.screen import Screen
-from bpexp.config.schema import conf_dir
+from bpexp.config.compose import compose
 from bpexp.explain.command import explain
 from bpexp.fields.checks import ConfigError
 from bpexp.render import html, markdown, text
@@ -17,14 +17,16 @@ FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the document or write it to a file.
+    """Print the document or write it to a file."""
+    settings = [text for text in arguments if not text.startswith("-")]
+    # Status 1, as for a run with the same settings.
+    with errors.exit_on_error(settings, 1):
+        _explain(arguments)
 
-    Raises:
-        ConfigError: An argument is invalid, or the file cannot be written.
-        hydra.errors.HydraException: An override is invalid.
-    """
+
+def _explain(arguments: Sequence[str]) -> None:
     options = _parser().parse_intermixed_args(arguments)
-    document = explain(_compose(options.settings), options.epoch, options.sample, options.digits)
+    document = explain(compose(options.settings), options.epoch, options.sample, options.digits)
     console = Screen()
     if options.format == "text" and options.output is None and console.is_terminal:
         text.write(document, console)
@@ -59,18 +61,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=list(FORMATS), default="text")
     parser.add_argument("-o", dest="output", type=Path, metavar="FILE", help="write to a file")
     return parser
-
-
-def _compose(settings: Sequence[str]) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf
-
-    for override in OverridesParser.create().parse_overrides(list(settings)):
-        if override.is_sweep_override():
-            key = override.get_key_element()
-            raise ConfigError(f"{key} must be one value for explain, got {override.input_line!r}.")
-
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        composed = OmegaConf.to_container(compose("config", list(settings)), resolve=True)
-    return cast(dict[str, Any], composed)

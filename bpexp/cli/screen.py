@@ -1,4 +1,9 @@
-"""A terminal that shows what it is given, whoever wrote it."""
+"""The console for standard output: prints text literally and survives a closed pipe.
+
+>>> from bpexp.cli.screen import Screen
+>>> Screen(width=80).print("[red] and \\x1b[31m are printed as they are")
+[red] and \\x1b[31m are printed as they are
+"""
 
 import os
 import sys
@@ -11,24 +16,31 @@ from bpexp.fields.checks import escaped
 
 
 class Screen(Console):
-    """Takes nothing in a text for markup, and shows control characters instead of obeying them.
+    """A rich console without markup that escapes control characters.
 
-    Names of columns, runs and experiments come from files and stores.
+    Column, run and experiment names come from files and stores, so they must not be able to
+    change colors or move the cursor.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """The text as it is, with ESC as ``\\x1b``."""
+        r"""Return the text with control characters escaped, such as ESC as ``\x1b``."""
         return super().render_str(escaped(text), **options)
 
     def on_broken_pipe(self) -> None:
-        """The reader (head, less) has left: nothing more is said, and the work goes on."""
+        """Stop printing when the reader (head, less) has closed the pipe; the sweep continues."""
         self.quiet = True
-        mute()
+        discard_output()
 
 
-def mute() -> None:
-    """What is still written to standard output goes nowhere: its reader has left."""
+def console() -> Console:
+    """Return a console on standard output; output to a pipe is plain and not wrapped."""
+    screen = Screen()
+    return screen if screen.is_terminal else Screen(width=10_000, no_color=True)
+
+
+def discard_output() -> None:
+    """Redirect standard output to the null device, after a broken pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

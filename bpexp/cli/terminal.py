@@ -1,212 +1,164 @@
-"""What a run or sweep prints. Colours and bars only where a terminal shows them."""
+"""Prints the plan, progress and results of a run or sweep to the terminal.
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+Colors and progress bars appear only where standard output is a terminal.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bpexp.cli.screen import Screen
+from bpexp.cli.screen import console
+from bpexp.cli.tables import fitted, number, text_table
 from bpexp.data import load
-from bpexp.sweeps.executors.dask_cluster import Cluster
-from bpexp.sweeps.executors.local import workers
-from bpexp.sweeps.plan import Plan, shown
-from bpexp.sweeps.results import Row, ranked
-from bpexp.sweeps.runner import PRINTED, Finished
-from bpexp.sweeps.summary import evaluate_study
-from bpexp.tracking.read import FIGURES
+from bpexp.studies.definition import Study, parse
+from bpexp.studies.sweep_results import evaluate_sweep
+from bpexp.sweeps.job import format_setting
+from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.results import Row, metric_names, rank
+from bpexp.sweeps.resume import MAX_SHOWN_INPUTS
+from bpexp.sweeps.runner import FinishedSweep
 from bpexp.tracking.store import Store
 
-if TYPE_CHECKING:
-    import pandas as pd
+LISTED = 10
+"""Runs in the ranking, and failed or diverged runs, that are printed one by one."""
 
 
-def console() -> Console:
-    """Standard output; piped text is plain and never folded."""
-    plain = Screen()
-    return plain if plain.is_terminal else Screen(width=10_000, no_color=True)
+class TerminalReporter:
+    """The ``bpexp.reporter.Reporter`` of the command line.
 
+    Args:
+        out: The console to print to; standard output by default.
+    """
 
-def announce(out: Console, plan: Plan, store: Store, cluster: Cluster | None) -> None:
-    """Say what is about to be done, and by whom: this machine's workers or a cluster's."""
-    n, config = len(plan.configs), plan.configs[0]
-    sizes = "-".join(map(str, _sizes(plan)))
-    where = f"experiment {plan.session.tracking.experiment!r} in {store.shown}"
-    if plan.study is not None:
-        rows, trials, cells = len(plan.study.rows), plan.study.trials, plan.study.n_points
-        points = f" at each of {cells} points" if plan.study.grid else ""
-        out.print(
-            f"Study {plan.study.name}: {rows} row{'s' * (rows > 1)} of {trials} "
-            f"trial{'s' * (trials > 1)}{points} on "
-            f"{_workers(plan, cluster)}, tracked as {where}", soft_wrap=True
-        )  # fmt: skip
-    elif n == 1:
-        out.print(
-            f"1 run of {config.data.name}, layers {sizes}, tracked as {where}", soft_wrap=True
+    def __init__(self, out: Console | None = None) -> None:
+        self.out = out or console()
+
+    def announce(self, plan: Plan, store: Store, where: str) -> None:
+        """Print the number of runs, what varies, the workers, and where runs are tracked."""
+        tracked = f"tracked as experiment {plan.runtime.tracking.experiment!r} in {store.shown}"
+        if plan.study is not None:
+            self.say(f"Study {_study(parse(plan.study))} on {where}, {tracked}")
+        elif len(plan.jobs) == 1:
+            self.say(f"1 run of {plan.jobs[0].config.data.name}, layers {_layers(plan)}, {tracked}")
+        else:
+            counts = {
+                key: len({format_setting(job.varying.get(key)) for job in plan.jobs})
+                for key in plan.varying
+            }
+            parts = ", ".join(f"{key} ({count} values)" for key, count in counts.items())
+            over = f" over {parts}" if parts else ""
+            self.say(f"{len(plan.jobs)} runs{over} on {where}, {tracked}")
+
+    @contextmanager
+    def progress(self, total: int) -> Iterator[Callable[[Row], None]]:
+        """Show a bar with finished runs, time left and the lowest loss; nothing in a pipe."""
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[best]}"),
         )
-    else:
-        parts = [
-            f"{key} ({len({shown(v.get(key)) for v in plan.values})} values)"
-            for key in plan.varying
-        ]
-        over = f" over {', '.join(parts)}" if parts else ""
-        out.print(
-            f"{n} runs{over} on {_workers(plan, cluster)}, tracked as {where}", soft_wrap=True
-        )
+        hidden = not self.out.is_terminal
+        with Progress(*columns, console=self.out, transient=True, disable=hidden) as bar:
+            task = bar.add_task("", total=total, best="")
+            lowest = np.inf
 
+            def advance(row: Row) -> None:
+                nonlocal lowest
+                if row.final_loss is not None and row.outcome != "diverged":
+                    lowest = min(lowest, row.final_loss)
+                best = f"best loss {lowest:.4g}" if np.isfinite(lowest) else ""
+                bar.update(task, advance=1, best=best)
 
-def _workers(plan: Plan, cluster: Cluster | None) -> str:
-    jobs = workers(plan.session.n_jobs) if cluster is None else cluster.size
-    whose = "" if cluster is None else f" of {cluster.address}"
-    return f"{jobs} worker{'s' * (jobs > 1)}{whose}"
+            yield advance
 
+    def finished(self, result: FinishedSweep, store: Store) -> None:
+        """Print the results, the runs that went wrong, and the command that opens MLflow."""
+        best = rank(result.rows)
+        if result.plan.study is not None:
+            self._study_results(parse(result.plan.study), result)
+        elif best and result.parent is None:
+            self._predictions(result, best[0])
+            self._metrics(best[0])
+        elif best:
+            self._ranking(result, best)
+            self._predictions(result, best[0], f"Predictions of {best[0].job.name}")
+        for outcome in ("failed", "diverged"):
+            self._reasons([row for row in result.rows if row.outcome == outcome])
+        if result.interrupted:
+            killed = sum(row.outcome == "interrupted" for row in result.rows)
+            kept = len(result.rows) - killed
+            self.say(f"Interrupted: {kept} runs kept, {killed} marked KILLED.")
+        if result.parent is None:
+            self.say(f"Run {result.rows[0].run_id}")
+        self.say(f"Review: {store.ui_command}")
 
-def _sizes(plan: Plan) -> tuple[int, ...]:
-    config = plan.configs[0]
-    dataset = load(config.data)
-    return (dataset.X.shape[1], *config.hidden, dataset.Y.shape[1])
+    def say(self, sentence: str) -> None:
+        """Print a sentence on one line, however long it is."""
+        self.out.print(sentence, soft_wrap=True)
 
-
-@contextmanager
-def progress(out: Console, total: int) -> Iterator[Callable[[Row], None]]:
-    """A live bar with runs done, time left and the best loss; nothing when piped."""
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[best]}"),
-    )
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
-        task = bar.add_task("", total=total, best="")
-        lowest = np.inf
-
-        def advance(row: Row) -> None:
-            nonlocal lowest
-            if row.final_loss is not None and row.outcome != "diverged":
-                lowest = min(lowest, row.final_loss)
-            best = f"best loss {lowest:.4g}" if np.isfinite(lowest) else ""
-            bar.update(task, advance=1, best=best)
-
-        yield advance
-
-
-def report(out: Console, finished: Finished, store: Store) -> None:
-    """The predictions of one run, or the ranking of a sweep; what went wrong; what to type next."""
-    best = ranked(finished.rows)
-    if finished.plan.study is not None:
-        study = finished.plan.study
-        evaluation = evaluate_study(study, finished)
-        out.print(text_table(evaluation.table()))
+    def _study_results(self, study: Study, result: FinishedSweep) -> None:
+        evaluation = evaluate_sweep(study, result)
+        self.out.print(text_table(evaluation.table()))
         for sentence in evaluation.sentences():
-            out.print(sentence, soft_wrap=True)
-    elif best and finished.parent is None:
-        _predictions(out, finished, best[0])
-        _figures(out, best[0])
-    elif best:
-        _ranking(out, finished, best)
-        _predictions(out, finished, best[0], f"Predictions of {best[0].name}")
-    for outcome in ("failed", "diverged"):
-        _unsound(out, [row for row in finished.rows if row.outcome == outcome])
-    if finished.interrupted:
-        left = sum(r.outcome == "interrupted" for r in finished.rows)
-        out.print(f"Interrupted: {len(finished.rows) - left} runs kept, {left} marked KILLED.")
-    if finished.parent is None:
-        out.print(f"Run {finished.rows[0].run_id}")
-    out.print(f"Review: {store.ui_command}", soft_wrap=True)
+            self.say(sentence)
 
+    def _reasons(self, rows: Sequence[Row]) -> None:
+        """Print why runs went wrong; only ten, because thousands would hide the ranking."""
+        for row in rows[:LISTED]:
+            self.say(f"{row.outcome}: {row.job.name}: {row.reason}")
+        if len(rows) > LISTED:
+            rest = len(rows) - LISTED
+            self.say(f"{rows[0].outcome}: {rest} more (results.csv has them all)")
 
-def _unsound(out: Console, rows: Sequence[Row]) -> None:
-    """Ten of them with their reasons; thousands would hide the ranking."""
-    for row in rows[:10]:
-        out.print(f"{row.outcome}: {row.name}: {row.reason}", soft_wrap=True)
-    if len(rows) > 10:
-        out.print(f"{rows[0].outcome}: {len(rows) - 10} more (results.csv has them all)")
-
-
-def _predictions(out: Console, finished: Finished, row: Row, title: str = "") -> None:
-    """What the best run predicts, if its data set is small."""
-    dataset, predictions = load(row.config.data), finished.predictions
-    if predictions is None or dataset.X.size > PRINTED:
-        return
-    if title:
-        # A line, and no title of the table: that would be folded to its width.
-        out.print(title, style="bold", soft_wrap=True)
-    guessed = [f"predicted {target}" for target in dataset.targets]
-    table = Table(box=None, pad_edge=False)
-    for column in (*dataset.inputs, *dataset.targets, *guessed):
-        table.add_column(column, justify="right")
-    for x, y, a in zip(dataset.X, dataset.Y, predictions, strict=True):
-        table.add_row(*(f"{v:g}" for v in (*x, *y)), *(f"{v:.8f}" for v in a))
-    out.print(table)
-
-
-def _figures(out: Console, row: Row) -> None:
-    figures = [(key, getattr(row, key)) for key in FIGURES]
-    text = ", ".join(f"{key} {value:.8g}" for key, value in figures if value is not None)
-    out.print(f"{row.outcome}: {text}")
-
-
-def _ranking(out: Console, finished: Finished, best: list[Row]) -> None:
-    figures = [key for key in FIGURES if any(getattr(r, key) is not None for r in best)]
-    shown_rows = best[:10]
-    columns = {
-        "rank": [str(rank) for rank, _ in enumerate(shown_rows, start=1)],
-        **{key: [shown(r.values[key]) for r in shown_rows] for key in finished.plan.varying},
-        **{key: [_number(getattr(r, key)) for r in shown_rows] for key in figures},
-        "outcome": [r.outcome for r in shown_rows],
-        "run": [r.run_id[:8] for r in shown_rows],
-    }
-    ranking = _fitted(out, columns, foldable=finished.plan.varying)
-    ranking.title = f"Best {len(shown_rows)} of {len(best)}"
-    ranking.title_justify, ranking.title_style = "left", "bold"
-    out.print(ranking)
-
-
-SPARE = ("epochs_run", "test_loss", "accuracy", "status", "test_accuracy", "outcome")
-"""Columns that a narrow terminal goes without, the first one first."""
-TEXTS = ("run_id", "name", "status", "outcome", "run")
-
-
-def _fitted(out: Console, columns: Mapping[str, Sequence[str]], foldable: Collection[str]) -> Table:
-    """A table of as many columns as the terminal has room for; no number or id is cut."""
-    left = dict(columns)
-    unlimited = out.options.update(width=10_000)
-    for key in (None, *SPARE):
-        left.pop(key or "", None)
+    def _predictions(self, result: FinishedSweep, row: Row, title: str = "") -> None:
+        """Print the predictions of the best run if its data set is small."""
+        dataset, predictions = load(row.job.config.data), result.predictions
+        if predictions is None or dataset.X.size > MAX_SHOWN_INPUTS:
+            return
+        if title:
+            # Not as the title of the table, which rich would wrap at the table's width.
+            self.out.print(title, style="bold", soft_wrap=True)
+        predicted = [f"predicted {target}" for target in dataset.targets]
         table = Table(box=None, pad_edge=False)
-        for title in left:
-            side: JustifyMethod = "left" if title in TEXTS else "right"
-            table.add_column(title, justify=side, overflow="fold", no_wrap=title not in foldable)
-        for row in zip(*left.values(), strict=True):
-            table.add_row(*row)
-        if table.__rich_measure__(out, unlimited).maximum <= out.width:
-            break
-    return table
+        for column in (*dataset.inputs, *dataset.targets, *predicted):
+            table.add_column(column, justify="right")
+        for x, y, a in zip(dataset.X, dataset.Y, predictions, strict=True):
+            table.add_row(*(f"{v:g}" for v in (*x, *y)), *(f"{v:.8f}" for v in a))
+        self.out.print(table)
+
+    def _metrics(self, row: Row) -> None:
+        text = ", ".join(f"{name} {value:.8g}" for name, value in row.metrics.items())
+        self.out.print(f"{row.outcome}: {text}")
+
+    def _ranking(self, result: FinishedSweep, best: Sequence[Row]) -> None:
+        rows, varying = best[:LISTED], result.plan.varying
+        columns = {
+            "rank": [str(place) for place, _ in enumerate(rows, start=1)],
+            **{key: [format_setting(row.job.varying[key]) for row in rows] for key in varying},
+            **{key: [number(row.metrics.get(key)) for row in rows] for key in metric_names(best)},
+            "outcome": [row.outcome for row in rows],
+            "run": [row.run_id[:8] for row in rows],
+        }
+        table = fitted(self.out, columns, foldable=varying)
+        table.title = f"Best {len(rows)} of {len(best)}"
+        table.title_justify, table.title_style = "left", "bold"
+        self.out.print(table)
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None or value != value else f"{value:.6g}"
+def _study(study: Study) -> str:
+    rows = f"{len(study.rows)} row{'s' * (len(study.rows) > 1)}"
+    trials = f"{study.trials} trial{'s' * (study.trials > 1)}"
+    points = f" at each of {study.n_points} points" if study.grid else ""
+    return f"{study.name}: {rows} of {trials}{points}"
 
 
-def text_table(rows: Sequence[Sequence[str]]) -> Table:
-    """A table of text; the first row is the header."""
-    header, *body = rows
-    out = Table(box=None, pad_edge=False)
-    for title in header:
-        out.add_column(title, justify="right")
-    for row in body:
-        out.add_row(*row)
-    return out
-
-
-def frame_table(out: Console, frame: "pd.DataFrame") -> Table:
-    """A table of runs: id, name, status, outcome, final figures."""
-    keys = ["run_id", "name", "status", "outcome"]
-    keys += [c for c in FIGURES if c in frame and frame[c].notna().any()]
-    rows = frame.to_dict("records")
-    columns = {k: [_number(r[k]) if k in FIGURES else str(r[k]) for r in rows] for k in keys}
-    columns["run_id"] = [run_id[:8] for run_id in columns["run_id"]]
-    return _fitted(out, columns, foldable=("name",))
+def _layers(plan: Plan) -> str:
+    """The layer widths of the first run, such as 2-4-1."""
+    config = plan.jobs[0].config
+    dataset = load(config.data)
+    return "-".join(map(str, (dataset.X.shape[1], *config.hidden, dataset.Y.shape[1])))

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from bpexp.explain.step import H, Step, central_difference
-from bpexp.explain.symbols import UNITS, factor, indexed, plus
+from bpexp.explain.symbols import factor, indexed, plus
 from bpexp.explain.view import MAX_UNITS, View, count, more_units, spoken, target
+from bpexp.nn.activations import ACTIVATIONS
 from bpexp.render.document import Block, Equations, Heading, Paragraph, Table
 from bpexp.typing import Array
 
@@ -32,7 +33,7 @@ def backward_pass(view: View) -> Iterator[Block]:
         for unit in range(min(n_units, MAX_UNITS)):
             yield Equations(_hidden_delta(view, layer, unit))
         name = network.functions[layer - 1]
-        slope = f"f′ of {spoken(name)} by its activation: {UNITS[name].slope}."
+        slope = f"f′ of {spoken(name)} by its activation: {ACTIVATIONS[name].notation.derivative}."
         yield Paragraph(f"{slope} {more_units(n_units)}".strip())
 
 
@@ -49,7 +50,9 @@ def _hidden_delta(view: View, layer: int, unit: int) -> Lines:
     ]
     values = [f"{factor(show(W[k]))} · {factor(show(above[k]))}" for k in outputs]
     slope_symbol = view.with_offset(f"f′({indexed('z', layer, unit + 1)})")
-    slope_formula = view.with_offset(UNITS[view.network.functions[layer - 1]].put_in(a))
+    slope_formula = view.with_offset(
+        ACTIVATIONS[view.network.functions[layer - 1]].notation.evaluated(a)
+    )
     slope = view.with_offset(show(step.backward.slopes[layer - 1][view.row, unit]))
     error = factor(show(step.backward.errors[layer - 1][view.row, unit]))
     return [
@@ -88,7 +91,7 @@ def _output_delta(view: View, unit: int) -> Lines:
             ("", result),
         ]
     slope_symbol = view.with_offset(f"f′({indexed('z', last, unit + 1)})")
-    slope_formula = view.with_offset(UNITS[name].put_in(A))
+    slope_formula = view.with_offset(ACTIVATIONS[name].notation.evaluated(A))
     slope = view.with_offset(show(step.backward.slopes[-1][view.row, unit]))
     return [
         (delta, f"{signal} · {slope_symbol}"),

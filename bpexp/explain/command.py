@@ -8,7 +8,7 @@ from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
 from bpexp.fields.checks import ConfigError
 from bpexp.render.document import Document
-from bpexp.sweeps import plan
+from bpexp.sweeps.plan import make_plan
 
 
 def explain(
@@ -25,11 +25,11 @@ def explain(
     Raises:
         ConfigError: An argument is invalid, or the run ends before the epoch.
     """
-    made = plan.make([composed])
+    made = make_plan([composed])
     config = made.configs[0]
     if not 1 <= epoch <= config.epochs:
         raise ConfigError(f"--epoch must be in 1..{config.epochs} (epochs), got {epoch}.")
     if not 1 <= n_digits <= 17:
         raise ConfigError(f"--digits must be in 1..17, got {n_digits}.")
-    step = take(config, epoch, made.session.engine)
+    step = take(config, epoch, made.runtime.engine)
     return page(step, load(config.data), digits(n_digits), sample)

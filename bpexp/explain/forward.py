@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from bpexp.explain.symbols import UNITS, factor, indexed, plus
+from bpexp.explain.symbols import factor, indexed, plus
 from bpexp.explain.view import MAX_SAMPLES, MAX_UNITS, View, layer_input, more_units
+from bpexp.nn.activations import ACTIVATIONS
 from bpexp.render.document import Block, Equations, Heading, Paragraph
 
 
@@ -15,7 +16,7 @@ def forward_pass(view: View) -> Iterator[Block]:
         yield Heading(
             3,
             f"Layer {layer}: z = Wᵀ {layer_input(layer)} + {view.bias_factor}b, "
-            f"a = {UNITS[name].name}(z)",
+            f"a = {ACTIVATIONS[name].notation.symbol}(z)",
         )
         n_out = network.sizes[layer]
         for unit in range(min(n_out, MAX_UNITS)):
@@ -42,7 +43,7 @@ def _unit(view: View, layer: int, unit: int) -> Equations:
         terms = [f"e^{factor(show(v))}" for v in Z[:MAX_UNITS]]
         activation = f"e^{factor(show(Z[unit]))} / ({plus(terms, len(Z) - MAX_UNITS)})"
     else:
-        activation = f"{UNITS[name].name}({show(Z[unit])})"
+        activation = f"{ACTIVATIONS[name].notation.symbol}({show(Z[unit])})"
     return Equations([
         (z, f"{plus(symbols, n_in - MAX_UNITS)} + {view.bias_factor}{bias}"),
         ("", f"{plus(values, n_in - MAX_UNITS)} + {bias_factor}{factor(show(b))}"),

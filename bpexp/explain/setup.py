@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 
 from bpexp.data.dataset import Dataset
-from bpexp.explain.symbols import UNITS, indexed
+from bpexp.explain.symbols import indexed
 from bpexp.explain.view import MAX_SAMPLES, MAX_UNITS, View, count, layer_input, spoken, target
+from bpexp.nn.activations import ACTIVATIONS
 from bpexp.render.document import Block, Heading, NetworkDiagram, Paragraph, Table
 from bpexp.typing import Array
 
@@ -30,8 +31,8 @@ def network(view: View) -> Iterator[Block]:
     yield Table(("layer", "units", "sum", "activation", "f(z)"), [
         (
             str(layer), count(n_out, f"{spoken(name)} unit"),
-            f"z = Wᵀ {layer_input(layer)} + {view.bias_factor}b", f"a = {UNITS[name].name}(z)",
-            UNITS[name].formula,
+            f"z = Wᵀ {layer_input(layer)} + {view.bias_factor}b",
+            f"a = {ACTIVATIONS[name].notation.symbol}(z)", ACTIVATIONS[name].notation.formula,
         )
         for layer, ((_, n_out), name) in enumerate(
             zip(pairwise(network.sizes), network.functions, strict=True), start=1

@@ -100,7 +100,7 @@ def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
     n_batches = -(-len(moment.problem.X) // moment.problem.batch_size)
     (problem, lanes, factor, _), rows = replay.one_batch(moment)
     network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
-    loss = LOSSES[network.loss, network.functions[-1]]
+    loss = LOSSES[network.loss].on(network.functions[-1])
     X, Y = problem.X[:, :, None], problem.Y[:, :, None]
     before, slots = lanes.parameters.copy(), lanes.slots.copy()
     weights, biases = network.split(before)
@@ -112,7 +112,9 @@ def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
             for a, W, b in zip(activations, weights, biases, strict=False)
         ]
         losses = loss.per_row(arithmetic, last, activations[-1], Y)
-        slopes = [_slope(f, a) for f, a in zip(network.functions, activations[1:], strict=True)]
+        slopes = [
+            ACTIVATIONS[f].slope(a) for f, a in zip(network.functions, activations[1:], strict=True)
+        ]
 
         # The chain rule, from the last layer to the first, as in ``mlp.backward``.
         difference = activations[-1] - Y
@@ -168,11 +170,6 @@ def _first_lane(arrays: Sequence[Array]) -> list[Array]:
     return [array[..., 0] for array in arrays]
 
 
-def _slope(function: str, a: Array) -> Array:
-    """f'(z) as a function of a = f(z); for softmax the diagonal a (1 - a) of the Jacobian."""
-    return a * (1.0 - a) if function == "softmax" else ACTIVATIONS[function].derivative(a)
-
-
 def central_difference(step: Step, index: int) -> float:
     """(E(w + h) - E(w - h)) / 2h for parameter number ``index``; E is the batch's summed loss."""
     above, below = step.before.copy(), step.before.copy()
@@ -185,5 +182,5 @@ def _total(step: Step, parameters: Array) -> float:
     network, arithmetic = step.problem.network, ARITHMETICS[step.problem.numerics]
     weights, biases = network.split(parameters)
     activations, Z = forward(network, step.problem.X, weights, biases, arithmetic)
-    loss = LOSSES[network.loss, network.functions[-1]]
+    loss = LOSSES[network.loss].on(network.functions[-1])
     return float(arithmetic.sum(loss.per_row(arithmetic, Z, activations[-1], step.problem.Y), 0))

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from bpexp.explain import rules
 from bpexp.explain.backward import parameters
 from bpexp.explain.symbols import indexed
 from bpexp.explain.view import View, spoken
+from bpexp.nn.optimizers import OPTIMIZERS, UpdateNumbers
 from bpexp.render.document import Block, Equations, Heading, Paragraph, Table
 from bpexp.training.engine import Ending
 
@@ -19,14 +19,15 @@ ENDINGS = {
 def weight_update(view: View) -> Iterator[Block]:
     """The update of one weight line by line, and of all parameters as a table."""
     step, show = view.step, view.show
-    optimizer = step.config.optimizer
-    yield Heading(2, f"7. Update by {spoken(optimizer.name)}")
-    g = step.backward.gradient + optimizer.weight_decay * step.before
-    if optimizer.weight_decay:
+    config = step.config.optimizer
+    optimizer = OPTIMIZERS[config.name]
+    yield Heading(2, f"7. Update by {spoken(config.name)}")
+    g = step.backward.gradient + config.weight_decay * step.before
+    if config.weight_decay:
         yield Paragraph(
-            f"g is the gradient with weight decay: ∂E/∂w + {show(optimizer.weight_decay)} w."
+            f"g is the gradient with weight decay: ∂E/∂w + {show(config.weight_decay)} w."
         )
-    if optimizer.by_fan_in:
+    if config.by_fan_in:
         yield Paragraph("η is divided by the number of connections into the unit.")
     elif step.update.rates.max() != step.config.lr:
         yield Paragraph(f"In this epoch the schedule makes η = {show(step.update.rates[0])}.")
@@ -35,18 +36,23 @@ def weight_update(view: View) -> Iterator[Block]:
     index = next(index for index, symbol, _ in shown if symbol == first)
     yield Paragraph(f"For {first}:")
     old, new = step.update.slots
-    numbers = rules.Numbers(
-        step.before[index], g[index], old[:, index].tolist(), new[:, index].tolist(),
-        step.update.rates[index], step.update.settings.tolist(), step.update.after[index],
-    )  # fmt: skip
-    yield Equations(rules.WORKED[optimizer.name](numbers, show))
-    kept = rules.SLOTS[optimizer.name]
+    numbers = UpdateNumbers(
+        w=step.before[index],
+        g=g[index],
+        before=optimizer.state(*old[:, index].tolist()),
+        after=optimizer.state(*new[:, index].tolist()),
+        lr=step.update.rates[index],
+        hyperparameters=optimizer.hyperparameters(*step.update.settings.tolist()),
+        new_w=step.update.after[index],
+    )
+    yield Equations(optimizer.explain(numbers, show))
+    slots = [i for i, name in enumerate(optimizer.initial_state) if name in optimizer.symbols]
     yield Table(
-        ("", "before", "g", *(f"{name} after" for name in kept), "change", "after"),
+        ("", "before", "g", *(f"{s} after" for s in optimizer.symbols.values()), "change", "after"),
         [
             (
                 symbol, show(step.before[i]), show(g[i]),
-                *(show(new[slot, i]) for slot in range(len(kept))),
+                *(show(new[slot, i]) for slot in slots),
                 show(step.update.after[i] - step.before[i]), show(step.update.after[i]),
             )
             for i, symbol, _ in shown

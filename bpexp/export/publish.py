@@ -38,7 +38,7 @@ def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = Fa
     from bpexp.tracking import model
 
     run_id = run.info.run_id
-    if not read.keeps_inside(run, store):
+    if not read.has_artifacts_inside(run, store):
         raise ConfigError(
             f"The artifacts of the run are in {run.info.artifact_uri}, outside the folder of the "
             "store, and are not read."
@@ -47,7 +47,7 @@ def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = Fa
         folder = Path(name)
         (folder / "run").mkdir()
         client.download_artifacts(run_id, "", str(folder / "run"))
-        network = trained.read(folder / "run", *read.ending(run))
+        network = trained.read(folder / "run", *read.training_summary(run))
         if onnx:
             (folder / "model.onnx").write_bytes(onnx_file.model(network))
         X = network.X[:N_EXAMPLES]

@@ -1,7 +1,7 @@
 """The plots that are stored with a sweep, drawn from plain values, and plots as PNG files."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 MAX_LEGEND = 12
 """More curves than this have no legend and are drawn as one artist."""
 
-NamedCurve = tuple[str, tuple[Sequence[int], Array]]
-"""(name of a run, (epochs, losses))."""
+Curve = tuple[Sequence[int], Array]
+"""Epochs and the losses in them."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Mean values at each combination of the levels of two keys.
+    """Mean losses by the values of two settings.
 
-    ``means``: (n_ys, n_xs), NaN where there is no value; y is the first key.
+    ``means``: (n_ys, n_xs), NaN where there is no run; the first of ``keys`` is y.
     """
 
     keys: Sequence[str]
@@ -34,34 +34,40 @@ class HeatMap:
 
 
 def heat_map(
-    keys: Sequence[str], settings: Sequence[Sequence[str]], values: Sequence[float]
+    keys: Sequence[str],
+    levels: tuple[list[str], list[str]],
+    cells: Sequence[tuple[str, str]],
+    losses: Sequence[float],
 ) -> HeatMap:
-    """Average the values by two keys.
+    """Average the losses of runs that differ in two settings.
 
     Args:
-        keys: The names of the two keys, y first.
-        settings: For each value the setting of the two keys, as text.
-        values: What is averaged, such as final losses.
+        keys: The two settings, the one of the y axis first.
+        levels: The values of each setting as text, in the order of the axis.
+        cells: For each run, its values of the two settings.
+        losses: For each run, its loss.
 
-    >>> heat_map(["lr", "seed"], [["0.1", "1"], ["0.1", "2"], ["1", "1"]], [3.0, 4.0, 5.0]).means
+    >>> cells = [("0.1", "1"), ("0.1", "2"), ("1", "1")]
+    >>> heat_map(["lr", "seed"], (["0.1", "1"], ["1", "2"]), cells, [3.0, 4.0, 5.0]).means
     array([[ 3.,  4.],
            [ 5., nan]])
     """
-    ys, xs = (_levels([setting[place] for setting in settings]) for place in (0, 1))
-    y_of, x_of = ({level: place for place, level in enumerate(levels)} for levels in (ys, xs))
+    ys, xs = levels
+    y_of, x_of = ({level: place for place, level in enumerate(axis)} for axis in levels)
     sums, counts = np.zeros((len(ys), len(xs))), np.zeros((len(ys), len(xs)))
-    for (y, x), value in zip(settings, values, strict=True):
-        cell = y_of[y], x_of[x]
-        sums[cell] += value
-        counts[cell] += 1
-    return HeatMap(keys, (ys, xs), _ratio(sums, counts))
+    for (y, x), loss in zip(cells, losses, strict=True):
+        sums[y_of[y], x_of[x]] += loss
+        counts[y_of[y], x_of[x]] += 1
+    means: Array = np.full(sums.shape, np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return HeatMap(keys, levels, means)
 
 
-def summary(curves: Sequence[NamedCurve], mapped: HeatMap | None) -> "Figure":
+def summary(curves: Sequence[tuple[str, Curve]], mapped: HeatMap | None) -> "Figure":
     """Loss curves of a sweep's runs and, if there is one, a heat map beside them.
 
     Args:
-        curves: The curves, best run first.
+        curves: The name and the curve of each run, the best first.
         mapped: Final losses by two settings.
     """
     from matplotlib.figure import Figure
@@ -81,49 +87,41 @@ def summary(curves: Sequence[NamedCurve], mapped: HeatMap | None) -> "Figure":
 
 @dataclass(frozen=True)
 class GridAxis:
-    """One axis of a grid of settings."""
+    """An axis of a study's grid: its label and its values in order."""
 
-    name: str
+    label: str
     values: Sequence[float]
 
 
-@dataclass(frozen=True)
-class GridMaps:
-    """Repeated measurements at each point of a grid, for several rows of a study.
+def study_maps(
+    axes: tuple[GridAxis, GridAxis],
+    maps: Sequence[tuple[str, Array]],
+    label: str,
+    limits: tuple[float, float] | None,
+) -> "Figure":
+    """Draw a map for each row of a study.
 
-    ``values``: for each row's name an array (n_y, n_x, n_trials), NaN where a run has no value.
-    ``limits``: ends of the color scale; None takes the smallest and the largest mean.
+    Args:
+        axes: The y and the x axis.
+        maps: The title of each map and its values, (n_y, n_x); NaN where there is none.
+        label: What the colors mean.
+        limits: The lowest and the highest value of the color scale; None for those of the data.
     """
-
-    y: GridAxis
-    x: GridAxis
-    values: Mapping[str, Array]
-    label: str
-    limits: tuple[float, float] | None = None
-
-
-def study_maps(maps: GridMaps) -> "Figure":
-    """The mean over the trials at each point of the grid, a map for each row."""
     from matplotlib.figure import Figure
 
-    known = [np.isfinite(values) for values in maps.values.values()]
-    sums = [
-        np.where(finite, values, 0.0).sum(axis=-1)
-        for finite, values in zip(known, maps.values.values(), strict=True)
-    ]
-    means = _ratio(np.stack(sums), np.stack([finite.sum(axis=-1) for finite in known]))
-    low, high = maps.limits or (np.nanmin(means), np.nanmax(means))
-    n_maps = len(means)
-    figure = Figure(figsize=(1.2 + 4.0 * n_maps, 4.2), layout="constrained")
-    panels = figure.subplots(1, n_maps, squeeze=False, sharey=True)[0]
-    for axes, name, mean in zip(panels, maps.values, means, strict=True):
-        image = axes.pcolormesh(
-            maps.x.values, maps.y.values, mean, cmap="cividis", vmin=low, vmax=high,
-            shading="nearest", rasterized=True,
+    y, x = axes
+    values = np.array([cells for _, cells in maps])
+    low, high = limits or (np.nanmin(values), np.nanmax(values))
+    figure = Figure(figsize=(1.2 + 4.0 * len(maps), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(maps), squeeze=False, sharey=True)[0]
+    for panel, (title, cells) in zip(panels, maps, strict=True):
+        image = panel.pcolormesh(
+            x.values, y.values, cells, cmap="cividis", vmin=low, vmax=high, shading="nearest",
+            rasterized=True,
         )  # fmt: skip
-        axes.set(xlabel=maps.x.name, title=name)
-    panels[0].set(ylabel=maps.y.name)
-    figure.colorbar(image, ax=list(panels), label=maps.label)
+        panel.set(xlabel=x.label, title=title)
+    panels[0].set(ylabel=y.label)
+    figure.colorbar(image, ax=list(panels), label=label)
     return figure
 
 
@@ -134,7 +132,7 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def _draw_curves(axes: "Axes", curves: Sequence[NamedCurve]) -> None:
+def _draw_curves(axes: "Axes", curves: Sequence[tuple[str, Curve]]) -> None:
     from matplotlib import colormaps
     from matplotlib.collections import LineCollection
 
@@ -164,22 +162,3 @@ def _draw_heat_map(figure: "Figure", axes: "Axes", mapped: HeatMap) -> None:
         axis.set_ticks(range(0, len(levels), step), levels[::step])
     axes.set(ylabel=mapped.keys[0], xlabel=mapped.keys[1], title="Final loss")
     figure.colorbar(image, ax=axes)
-
-
-def _levels(values: Sequence[str]) -> list[str]:
-    """The different values, numbers in their order before text."""
-
-    def order(value: str) -> tuple[bool, float, str]:
-        try:
-            return (False, float(value), value)
-        except ValueError:
-            return (True, 0.0, value)
-
-    return sorted(set(values), key=order)
-
-
-def _ratio(sums: Array, counts: Array) -> Array:
-    """sums / counts, NaN where the count is 0."""
-    out: Array = np.full(sums.shape, np.nan)
-    np.divide(sums, counts, out=out, where=counts > 0)
-    return out

@@ -1,1 +1,1 @@
-"""What makes a run the same run: identity, verification, resumption."""
+"""Trains stored runs again and checks that the results are bit-identical."""

@@ -1,30 +1,36 @@
-"""What ``reproduce`` prints, and its exit status."""
+"""Selects the runs to reproduce, reports the findings, and chooses the exit status."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from bpexp.cli.terminal import console
 from bpexp.fields.checks import ConfigError
-from bpexp.reproduce.verify import Finding, Verdict, surroundings, verify
+from bpexp.reproduce.verify import Finding, Verdict, environment_changes, verify
 from bpexp.tracking.archive import Archive, StoredRun
 
-SHOWN = 20
-"""Runs that differ, at most so many of which are told of one by one."""
+MAX_LISTED = 20
+"""Runs of each finding that are described; the others are only counted."""
+_FINISHED = "attributes.status = 'FINISHED'"
 
 
-def wanted(archive: Archive, names: Sequence[str]) -> list[StoredRun]:
-    """The finished runs that are meant, those of a sweep for its name; all for no names.
+def select_runs(archive: Archive, names: Sequence[str]) -> list[StoredRun]:
+    """The finished runs with some names or ids.
 
-    Raises ConfigError for a run that has no result.
+    Args:
+        archive: The experiment.
+        names: Names, ids or first digits of ids; a sweep stands for its finished runs. Empty for
+            all finished runs of the experiment.
+
+    Raises:
+        ConfigError: A run does not exist or has not finished.
     """
     if not names:
-        return _finished(archive.search("attributes.status = 'FINISHED'"))
+        return _without_sweeps(archive.search(_FINISHED))
     runs: dict[str, StoredRun] = {}
     for name in names:
         run = archive.find(name)
         if run.is_sweep:
-            children = archive.search("attributes.status = 'FINISHED'", run.run_id)
-            runs |= {child.run_id: child for child in _finished(children)}
+            children = _without_sweeps(archive.search(_FINISHED, run.run_id))
+            runs |= {child.run_id: child for child in children}
         elif run.status == "FINISHED":
             runs[run.run_id] = run
         else:
@@ -32,44 +38,66 @@ def wanted(archive: Archive, names: Sequence[str]) -> list[StoredRun]:
     return list(runs.values())
 
 
-def _finished(runs: Sequence[StoredRun]) -> list[StoredRun]:
+def _without_sweeps(runs: Sequence[StoredRun]) -> list[StoredRun]:
     return [run for run in runs if not run.is_sweep]
 
 
-def reproduce(archive: Archive, runs: Sequence[StoredRun], engine: str, n_jobs: int) -> int:
-    """Verify ``runs`` and say what was found; 0 if all are identical, 1 if any differs, else 2.
+def reproduce(
+    archive: Archive,
+    runs: Sequence[StoredRun],
+    engine: str,
+    n_jobs: int,
+    show: Callable[[str], object],
+) -> int:
+    """Verify runs and report what was found.
 
-    Raises ConfigError where there are none.
+    Args:
+        archive: Where the runs are stored.
+        runs: Finished runs.
+        engine: Engine to train with; ``auto`` chooses the fastest.
+        n_jobs: Number of workers, -1 for all processors.
+        show: Called with each line of the report.
+
+    Returns:
+        The exit status: 0 if all runs are identical, 1 if one differs, 2 if one is unreadable.
+
+    Raises:
+        ConfigError: There are no runs.
     """
     if not runs:
-        raise ConfigError("reproduce must be given at least one finished run, got none.")
-    out, found = console(), Counter[Finding]()
-    native = 0
+        raise ConfigError("There are no finished runs to reproduce.")
+    counts: Counter[Finding] = Counter()
+    n_native = 0
     for verdict in verify(archive, runs, engine, n_jobs):
-        found[verdict.finding] += 1
-        native += verdict.native
-        if verdict.finding is not Finding.IDENTICAL and found[verdict.finding] <= SHOWN:
-            for line in _lines(verdict, archive):
-                out.print(line, soft_wrap=True)
-    parts = [f"{found[Finding.IDENTICAL]} of {len(runs)} runs identical to the bit"]
-    parts += [f"{found[kind]} {kind}" for kind in list(Finding)[1:] if found[kind]]
-    out.print(", ".join(parts) + ".")
-    if native:
-        out.print(
-            f"{native} with numerics=native: their bits belong to one machine's NumPy and BLAS; "
-            "numerics=exact gives the same bits on every machine.",
-            soft_wrap=True,
-        )
-    if found[Finding.DIFFERENT]:
+        counts[verdict.finding] += 1
+        n_native += verdict.native
+        if verdict.finding is not Finding.IDENTICAL and counts[verdict.finding] <= MAX_LISTED:
+            for line in _describe(verdict, archive):
+                show(line)
+    for line in _summary(counts, n_native):
+        show(line)
+    if counts[Finding.DIFFERENT]:
         return 1
-    return 2 if found[Finding.UNREADABLE] else 0
+    return 2 if counts[Finding.UNREADABLE] else 0
 
 
-def _lines(verdict: Verdict, archive: Archive) -> list[str]:
-    lines = [f"{verdict.finding}: {verdict.run.label}: {verdict.said}"]
+def _describe(verdict: Verdict, archive: Archive) -> list[str]:
+    lines = [f"{verdict.finding}: {verdict.run.label}: {verdict.explanation}"]
     if verdict.finding is Finding.DIFFERENT:
-        differ = surroundings(verdict.run, archive)
-        lines += [f"  {key}: {then} then, {now} now" for key, (then, now) in differ.items()]
-        if not differ:
-            lines.append("  The environment is the same as far as it was recorded.")
+        changes = environment_changes(verdict.run, archive)
+        lines += [f"  {key}: {then} then, {now} now" for key, (then, now) in changes.items()]
+        if not changes:
+            lines.append("  The recorded environment is the same as now.")
+    return lines
+
+
+def _summary(counts: Counter[Finding], n_native: int) -> list[str]:
+    parts = [f"{counts[Finding.IDENTICAL]} of {counts.total()} runs identical to the bit"]
+    parts += [f"{counts[kind]} {kind}" for kind in list(Finding)[1:] if counts[kind]]
+    lines = [", ".join(parts) + "."]
+    if n_native:
+        lines.append(
+            f"{n_native} with numerics=native, whose results depend on the NumPy, BLAS and CPU of "
+            "one machine; numerics=exact gives the same results on every machine."
+        )
     return lines

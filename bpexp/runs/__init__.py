@@ -1,1 +1,1 @@
-"""What a run is once it is finished: result, identity, tags and environment."""
+"""A finished run: its result, identity, tags and software environment."""

@@ -1,6 +1,10 @@
-"""What a run was made with: commit, packages, processor, BLAS."""
+"""The software and hardware that runs are made with: commit, package versions, CPU, BLAS.
 
-import importlib
+>>> from bpexp.runs import environment, run_tags
+>>> environment.tags()[run_tags.PYTHON].startswith("3.")
+True
+"""
+
 import json
 import platform
 import subprocess
@@ -9,55 +13,62 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
+from bpexp.runs import run_tags
+
 PACKAGES = ("bpexp", "numpy", "llvmlite", "hydra-core", "mlflow", "joblib")
-LARGEST_DIFF = 2**24
-"""Bytes of a diff that is kept; a longer one is cut."""
+"""Packages whose versions are tags of every run."""
+MAX_DIFF_BYTES = 2**24
+"""``git.diff`` is truncated to this size."""
 
 
 @cache
 def tags() -> dict[str, str]:
-    """Tags that describe this process's surroundings, for every run."""
+    """Tags of every run: versions of Python and packages, processor, Git commit."""
     found = {
-        "bpexp.python": platform.python_version(),
-        "bpexp.platform": platform.platform(),
-        "bpexp.processor": _processor(),
+        run_tags.PYTHON: platform.python_version(),
+        run_tags.PLATFORM: platform.platform(),
+        run_tags.PROCESSOR: _processor(),
     }
     for package in PACKAGES:
         try:
-            found[f"bpexp.version.{package}"] = version(package)
+            found[run_tags.VERSION + package] = version(package)
         except PackageNotFoundError:
-            found[f"bpexp.version.{package}"] = "not installed"
+            found[run_tags.VERSION + package] = "not installed"
     commit = _git("rev-parse", "HEAD")
     if commit:
         found["mlflow.source.git.commit"] = commit
-        found["bpexp.git.commit"] = commit
-        found["bpexp.git.dirty"] = "true" if _git("status", "--porcelain") else "false"
+        found[run_tags.GIT_COMMIT] = commit
+        found[run_tags.GIT_DIRTY] = "true" if _git("status", "--porcelain") else "false"
     return found
 
 
 @cache
-def details() -> dict[str, str]:
-    """Tags for a sweep's parent and for a run that stands alone: what native bits hang on."""
-    return {"bpexp.cpu_features": cpu_features(), "bpexp.blas": blas()}
+def hardware_tags() -> dict[str, str]:
+    """Tags of a sweep, or of a single run: CPU features and BLAS, on which native results depend.
+
+    Separate from ``tags`` because looking them up loads more libraries.
+    """
+    return {run_tags.CPU_FEATURES: cpu_features(), run_tags.BLAS: blas()}
 
 
 def cpu_features() -> str:
-    """What NumPy found the processor to have, and was not told to leave alone."""
-    # NumPy has no public name for what is enabled; only for what could be.
-    umath = importlib.import_module("numpy._core._multiarray_umath")
-    known: dict[str, bool] = getattr(umath, "__cpu_features__", {})
-    return " ".join(name for name, there in known.items() if there)
+    """Instruction sets that NumPy uses, without those in ``NPY_DISABLE_CPU_FEATURES``."""
+    features = np.show_config(mode="dicts")["SIMD Extensions"]
+    return " ".join(features["baseline"] + features["found"])
 
 
 def blas() -> str:
-    """The BLAS that NumPy trains with, on one thread; all that are loaded where its own cannot be
-    told. SciPy brings another, which is there as soon as something has imported it.
+    """The BLAS library of NumPy, or all loaded ones if NumPy's cannot be identified.
+
+    SciPy loads a BLAS of its own, which must not appear here only because SciPy was imported.
     """
-    loaded = [one for one in _libraries() if one["user_api"] == "blas"]
-    own = [one for one in loaded if "numpy" in str(Path(one["filepath"]).parent)]
+    loaded = [library for library in _libraries() if library["user_api"] == "blas"]
+    of_numpy = [one for one in loaded if "numpy" in str(Path(one["filepath"]).parent)]
     return ", ".join(
         f"{one['internal_api']} {one['version']} {one.get('architecture', '')}".strip()
-        for one in own or loaded
+        for one in of_numpy or loaded
     )
 
 
@@ -68,27 +79,30 @@ def _libraries() -> list[dict[str, str]]:
 
 
 def artifacts() -> dict[str, bytes]:
-    """``environment.json``, and ``git.diff`` where the checkout differs from its commit."""
+    """``environment.json``, and ``git.diff`` if there are uncommitted changes."""
     document = {
         **tags(),
-        **details(),
+        **hardware_tags(),
         "packages": _packages(),
         "libraries": _libraries(),
     }
     files = {"environment.json": json.dumps(document, indent=2).encode()}
-    if tags().get("bpexp.git.dirty") == "true":
-        files["git.diff"] = _git("diff", "--binary", "HEAD").encode()[:LARGEST_DIFF]
+    if tags().get(run_tags.GIT_DIRTY) == "true":
+        files["git.diff"] = _git("diff", "--binary", "HEAD").encode()[:MAX_DIFF_BYTES]
     return files
 
 
 def _packages() -> dict[str, str]:
-    """All installed packages by the names of their folders: reading each one's text is slow."""
+    """Versions of all installed packages, by name.
+
+    Taken from the names of their metadata folders: ``importlib.metadata`` opens every file.
+    """
     found = [entry.stem.split("-") for path in sys.path for entry in Path(path).glob("*.dist-info")]
     return dict(sorted((name, number) for name, number, *_ in found))
 
 
 def _processor() -> str:
-    """The processor's name as Linux gives it, elsewhere as Python does."""
+    """The model name of the CPU; ``platform.processor`` does not know it on Linux."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -98,7 +112,10 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """What git says of the checkout this package is in, else of the working folder."""
+    """The output of git in this package's repository, or else in that of the working directory.
+
+    Empty if neither is a repository or git is not installed.
+    """
     for folder in (Path(__file__).parent, Path.cwd()):
         try:
             done = subprocess.run(

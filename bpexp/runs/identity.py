@@ -1,66 +1,94 @@
-"""Digests that say when two runs are the same run, and when two results are the same bits.
+"""Digests of runs and of results: equal digests mean equal runs, and bit-identical results.
 
-The identity of a run is the SHA-256, in hexadecimal, of this JSON text, in ASCII, with keys
-in alphabetical order at every level and no spaces:
+The identity of a run is the SHA-256 digest, in hexadecimal, of a JSON text. The text is ASCII,
+its keys are in alphabetical order at every level, and it contains no spaces:
 
-    {"arithmetic": A, "config": C, "data": {"classes": B, "digest": D}}
+    {"arithmetic":A,"config":C,"data":{"classes":B,"digest":D},"version":2}
 
-A is the one of ``nn.arithmetic.VERSIONS`` for the run's numerics. C is its configuration as
-``parse_train`` types it, with ``numerics`` resolved to exact or native, without ``data``. Of
-each group, settings that the schema gives a default are left out where they have it, so that a
-setting added later changes no older identity; for the same reason a default, once released, is
-never changed. Numbers that the schema calls real are written as the shortest decimal that reads
-back (``1.0``), whole ones without a point. D is ``Dataset.digest``: the arrays as they are
-trained on, whatever file they came from; B says whether targets stand for classes.
+``version`` is the version of this format (``VERSION``). A is the version of the arithmetic
+(``nn.arithmetic.VERSIONS``) that the run uses. C is the configuration as ``parse_train`` types
+it, without ``data``, and with ``numerics`` resolved to exact or native. Settings that have their
+default value are left out, so that a setting added later changes no existing identity. For the
+same reason a default never changes after a release. Floating-point settings are written as the
+shortest decimal that reads back as the same number (``1.0``), integers without a decimal point.
+D is ``Dataset.digest``: the arrays as they are trained on, whatever file they came from. B is
+true if the targets are classes.
+
+>>> from bpexp.runs import identity
+>>> import numpy as np
+>>> identity.of_arrays("completed", [np.array([0.5, 0.25])])[:8]
+'53e89ac8'
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from bpexp.config.schema import Data, TrainConfig
-from bpexp.data import load
+from bpexp.config.schema import TrainConfig
+from bpexp.data import DataConfig, load
 from bpexp.nn.arithmetic import VERSIONS
-from bpexp.runs.result import TrainResult
+from bpexp.runs import fingerprint, run_tags
+from bpexp.runs.result import Failure, TrainResult
 from bpexp.typing import Array
+
+VERSION = 2
+"""Version 2: keys were renamed (``stop.tolerance``, Rprop's ``eta_plus`` and others)."""
 
 _NAMES = sorted(f.name for f in fields(TrainConfig))
 _DEFAULTS = {f.name: f.default for f in fields(TrainConfig) if f.default is not MISSING}
 
 
 def of_run(config: TrainConfig) -> str:
-    """The run's identity. ``config.numerics`` must be resolved, as ``plan.make`` does."""
+    """The identity of a run.
+
+    Args:
+        config: The configuration; ``numerics`` must be resolved, as ``plan.make`` does.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ValueError: ``numerics`` is ``auto``.
+        ConfigError: The data cannot be loaded.
+    """
     if config.numerics == "auto":
         raise ValueError("numerics must be resolved before a run has an identity, got 'auto'.")
-    settings = _joined(config, [name for name in _NAMES if name != "data"])
-    version, data = VERSIONS[config.numerics], _data(config.data)
-    text = f'{{"arithmetic":{version},"config":{settings},"data":{data}}}'
+    settings = _json_object(config, [name for name in _NAMES if name != "data"])
+    arithmetic, data = VERSIONS[config.numerics], _data_json(config.data)
+    text = f'{{"arithmetic":{arithmetic},"config":{settings},"data":{data},"version":{VERSION}}}'
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def written(config: TrainConfig) -> str:
-    """The configuration as canonical JSON, data included; ``config.parse_train`` reads it."""
-    return _joined(config, _NAMES)
+def canonical_json(config: TrainConfig) -> str:
+    """The configuration, with ``data``, in the JSON format above; ``parse_train`` reads it."""
+    return _json_object(config, _NAMES)
 
 
 def of_result(result: TrainResult) -> str:
-    """SHA-256 of the outcome's name and every loss, prediction, weight and bias.
-
-    Each array counts as its number of axes and its shape (little-endian int64) and its values
-    (little-endian float64, row by row); weights and biases alternate, layer by layer.
-    """
+    """SHA-256 of the outcome and of every loss, prediction, weight and bias of a result."""
     layers = zip(result.weights, result.biases, strict=True)
     arrays = (result.losses, result.predictions, *(a for layer in layers for a in layer))
     return of_arrays(result.outcome.value, arrays)
 
 
 def of_arrays(outcome: str, arrays: Iterable[Array]) -> str:
-    """The same digest of parts: losses, predictions, W1, b1, W2, b2, ..."""
+    """The digest of a result, from its parts.
+
+    The digest is over the outcome in UTF-8, followed by each array: the number of axes and the
+    shape as little-endian int64, then the values as little-endian float64 in row-major order.
+
+    Args:
+        outcome: The value of a ``result.Outcome``.
+        arrays: Losses, predictions, W1, b1, W2, b2, ...
+
+    Returns:
+        64 hexadecimal digits.
+    """
     sha = hashlib.sha256(outcome.encode())
     for array in arrays:
         sha.update(np.array([array.ndim, *array.shape], "<i8").tobytes())
@@ -68,32 +96,51 @@ def of_arrays(outcome: str, arrays: Iterable[Array]) -> str:
     return sha.hexdigest()
 
 
-def _joined(config: TrainConfig, names: Iterable[str]) -> str:
+def tags(config: TrainConfig, result: TrainResult | Failure) -> dict[str, str]:
+    """Tags by which a run is found, checked and repeated.
+
+    Returns:
+        Identity, configuration and arithmetic; with a ``TrainResult`` also its digest.
+    """
+    found = {
+        run_tags.IDENTITY: of_run(config),
+        run_tags.ARITHMETIC: fingerprint.arithmetic(config.numerics),
+    }
+    text = canonical_json(config)
+    if len(text) <= run_tags.MAX_LENGTH:
+        # A longer configuration is only in the artifact config.yaml.
+        found[run_tags.CONFIG] = text
+    if isinstance(result, TrainResult):
+        found[run_tags.RESULT] = of_result(result)
+    return found
+
+
+def _json_object(config: TrainConfig, names: Iterable[str]) -> str:
     values = ((name, getattr(config, name)) for name in names)
-    parts = [f'"{name}":{_part(value)}' for name, value in values
+    parts = [f'"{name}":{_json_value(value)}' for name, value in values
              if name not in _DEFAULTS or value != _DEFAULTS[name]]  # fmt: skip
     return f"{{{','.join(parts)}}}"
 
 
-def _part(value: Any) -> str:
-    # Numbers that a sweep varies are not worth remembering.
-    return repr(value) if type(value) in (int, float) else _remembered(value)
+def _json_value(value: Any) -> str:
+    # Numbers are usually what a sweep varies, so that caching them would gain nothing.
+    return repr(value) if type(value) in (int, float) else _cached_json(value)
 
 
-# 1 and 1.0 would share a place, but the schema makes each setting always one of them.
+# 1 and 1.0 share a cache key, but the schema gives each setting only one of the two types.
 @lru_cache(maxsize=1024)
-def _remembered(value: Any) -> str:
-    return json.dumps(_spare(value), sort_keys=True, separators=(",", ":"))
+def _cached_json(value: Any) -> str:
+    return json.dumps(_without_defaults(value), sort_keys=True, separators=(",", ":"))
 
 
-def _spare(value: Any) -> Any:
-    """A group as a mapping without the settings that have their default."""
-    if hasattr(value, "__dataclass_fields__"):
-        given: Mapping[str, Any] = {f.name: getattr(value, f.name) for f in fields(value)}
-        return {f.name: given[f.name] for f in fields(value) if given[f.name] != f.default}
-    return value
+def _without_defaults(value: Any) -> Any:
+    """A configuration group as a mapping without the settings that have their default."""
+    if not hasattr(value, "__dataclass_fields__"):
+        return value
+    given = {f.name: getattr(value, f.name) for f in fields(value)}
+    return {f.name: given[f.name] for f in fields(value) if given[f.name] != f.default}
 
 
-def _data(config: Data) -> str:
+def _data_json(config: DataConfig) -> str:
     dataset = load(config)
     return json.dumps({"classes": dataset.classes, "digest": dataset.digest}, separators=(",", ":"))

@@ -1,6 +1,10 @@
-"""What a run leaves behind: plain frozen values."""
+"""The result of one training: losses, predictions, weights and metrics, as frozen values.
 
-from dataclasses import dataclass
+A training that produced no result is a ``Failure`` instead.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -14,18 +18,21 @@ class Outcome(StrEnum):
     """How a training ended."""
 
     COMPLETED = "completed"
-    """all epochs were run"""
+    """The maximum number of epochs was reached."""
     CONVERGED = "converged"
-    """``stop.loss`` or ``stop.tolerance`` was met"""
+    """``stop.loss`` or ``stop.tolerance`` was met."""
     STALLED = "stalled"
-    """``stop.patience`` ran out, or the validation rows said so"""
+    """``stop.patience`` or a stopping criterion on the validation loss ended it."""
     DIVERGED = "diverged"
-    """the loss or a weight was no longer finite"""
+    """The loss or a weight was no longer finite."""
 
 
 class Validation(NamedTuple):
-    """Looks at the validation rows: after how many ``epochs``, (looks,), and their loss per
-    sample then, (looks,).
+    """The validation evaluations of a run.
+
+    Attributes:
+        epochs: The number of epochs trained before each evaluation, (n_evaluations,).
+        losses: Loss per sample on the validation rows, (n_evaluations,).
     """
 
     epochs: NDArray[np.int64]
@@ -34,14 +41,21 @@ class Validation(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """One finished training.
+    """The result of one training.
 
-    ``losses``: loss per sample of the forward pass of each epoch, (epochs_run,).
-    ``predictions``: outputs of the last forward pass, (n_samples, n_outputs).
-    ``weights``, ``biases``: after the last update, (n_in, n_out) and (1, n_out) a layer.
-    A run that is stopped makes no update after the pass that stopped it.
+    A stopping criterion is evaluated after the forward pass of an epoch; a run that it ends
+    makes no weight update after that pass. With validation rows, weights, biases and
+    predictions are those of the epoch with the lowest validation loss.
 
-    With ``validation`` rows, weights, biases and predictions are those of their lowest loss.
+    Attributes:
+        outcome: How the training ended.
+        losses: Training loss per sample of the forward pass of each epoch, (epochs_run,).
+        predictions: Outputs on the training rows in the last forward pass,
+            (n_samples, n_outputs).
+        weights: For each layer, (n_in, n_out), after the last update.
+        biases: For each layer, (1, n_out), after the last update.
+        validation: The validation evaluations; None without validation rows.
+        metrics: Values by the names of ``bpexp.runs.metrics.METRICS``.
     """
 
     outcome: Outcome
@@ -49,30 +63,33 @@ class TrainResult:
     predictions: Array
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
-    accuracy: float | None = None
-    test_loss: float | None = None
-    test_accuracy: float | None = None
     validation: Validation | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def lowest_validation_loss(self) -> float | None:
-        """The lowest loss on the validation rows, that of the weights that were kept."""
+        """The lowest validation loss, that of the returned weights; None without validation."""
         return None if self.validation is None else float(np.fmin.reduce(self.validation.losses))
 
     @property
     def epochs_run(self) -> int:
-        """Forward passes made; the epoch of divergence for a diverged run."""
+        """The number of forward passes over the training rows."""
         return len(self.losses)
 
     @property
     def final_loss(self) -> float:
-        """Loss per sample of the last forward pass."""
+        """Training loss per sample of the last forward pass."""
         return float(self.losses[-1])
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A run without a result, and why: an error (FAILED) or an interruption (KILLED)."""
+    """A training without a result.
+
+    Attributes:
+        reason: One sentence that says why.
+        interrupted: True if the user interrupted it, False if an error ended it.
+    """
 
     reason: str
     interrupted: bool = False

@@ -1,23 +1,49 @@
-"""The tags by which a run can be found, checked and made again."""
+"""Names of the MLflow tags that bpexp sets on runs.
 
-from bpexp.config.schema import TrainConfig
-from bpexp.runs import fingerprint, identity
-from bpexp.runs.result import Failure, TrainResult
+>>> from bpexp.runs import run_tags
+>>> run_tags.linked_sweep("70bda3e6")
+'bpexp.sweep.70bda3e6'
+"""
 
-IDENTITY, RESULT, CONFIG = "bpexp.identity", "bpexp.result", "bpexp.config"
-LONGEST = 8000
-"""Characters of a tag; a longer configuration is only in the run's ``config.yaml``."""
+IDENTITY = "bpexp.identity"
+"""SHA-256 of the configuration and the data, see ``identity.of_run``."""
+RESULT = "bpexp.result"
+"""SHA-256 of the result, see ``identity.of_result``; only of a run that has one."""
+CONFIG = "bpexp.config"
+"""The configuration as canonical JSON; absent if longer than ``MAX_LENGTH``."""
+ARITHMETIC = "bpexp.arithmetic"
+"""What the bits of the result depend on beside the identity, see ``fingerprint.arithmetic``."""
+OUTCOME = "bpexp.outcome"
+"""A ``result.Outcome``, or ``failed`` or ``interrupted``."""
+REASON = "bpexp.reason"
+"""Why a run failed or was interrupted."""
+
+KIND = "bpexp.kind"
+"""``SWEEP_KIND`` on the parent run of a sweep; absent from other runs."""
+SWEEP_KIND = "sweep"
+SWEEP = "bpexp.sweep"
+"""Id of the sweep that trained the run."""
+BEST_RUN = "bpexp.best_run"
+"""On a sweep: the id of its best run, or ``none``."""
+OVERRIDES = "bpexp.overrides"
+"""Overrides as typed on the command line."""
+PROCESS = "bpexp.process"
+"""The process that writes the run, see ``tracking.process``."""
+
+PYTHON = "bpexp.python"
+PLATFORM = "bpexp.platform"
+PROCESSOR = "bpexp.processor"
+CPU_FEATURES = "bpexp.cpu_features"
+BLAS = "bpexp.blas"
+GIT_COMMIT = "bpexp.git.commit"
+GIT_DIRTY = "bpexp.git.dirty"
+VERSION = "bpexp.version."
+"""Prefix; the name of a package follows."""
+
+MAX_LENGTH = 8000
+"""Characters that MLflow stores of the value of a tag."""
 
 
-def marks(config: TrainConfig, result: TrainResult | Failure) -> dict[str, str]:
-    """Identity, configuration and arithmetic of a run; of a finished one its result's digest."""
-    found = {
-        IDENTITY: identity.of_run(config),
-        fingerprint.TAG: fingerprint.arithmetic(config.numerics),
-    }
-    text = identity.written(config)
-    if len(text) <= LONGEST:
-        found[CONFIG] = text
-    if isinstance(result, TrainResult):
-        found[RESULT] = identity.of_result(result)
-    return found
+def linked_sweep(sweep: str) -> str:
+    """The tag, of value ``linked``, of a run that another sweep with this id reuses."""
+    return f"{SWEEP}.{sweep}"

@@ -27,7 +27,7 @@ class StudyRun:
     """
 
     outcome: str
-    epochs_run: int | None = None
+    epochs_run: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -1,131 +1,189 @@
-"""A sweep before it starts: all its configurations checked, and what varies in it."""
+"""A sweep before it starts: its jobs, checked, and the settings that vary among them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
 from typing import Any
 
-from bpexp.config.schema import Session, TrainConfig, flatten, parse, plain
+from bpexp.config import combinations
+from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, parse, plain
 from bpexp.data import load
-from bpexp.data.source import check_fit
 from bpexp.fields.checks import ConfigError
-from bpexp.studies.definition import Study
-from bpexp.training import batching, run_batch
+from bpexp.sweeps.job import Job, format_setting
+from bpexp.training import run_batch
+
+GROUPS = ("data", "model", "optimizer", "schedule", "stop", "hidden")
+"""Settings that the configurations of a sweep mostly share; equal ones are stored once."""
+
+Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Configurations in order, the session they share, and per run the values that vary.
+    """The jobs of a sweep, and how they are executed.
 
-    ``overrides`` are what was typed; ``composed`` is the first run's configuration as composed.
-    The runs of a ``study`` come row by row.
+    Attributes:
+        jobs: All jobs, in order.
+        runtime: How the jobs are executed; nothing in it changes a result.
+        varying: Dotted keys of the settings that vary.
+        overrides: The overrides as the user typed them.
+        composed: The composed configuration of the first job.
+        study: The definition of the study that the jobs belong to, as plain values.
     """
 
-    configs: Sequence[TrainConfig]
-    session: Session
+    jobs: tuple[Job, ...]
+    runtime: RuntimeConfig
     varying: tuple[str, ...]
-    values: Sequence[Mapping[str, Any]]
     overrides: tuple[str, ...] = ()
-    composed: Mapping[str, Any] = field(default_factory=dict)
-    study: Study | None = None
+    composed: Values = field(default_factory=dict)
+    study: Values | None = None
 
-    @cached_property
-    def names(self) -> list[str]:
-        """A readable name for each run: what the sweep varies, else what the run is."""
-        pairs = zip(self.configs, self.values, strict=True)
-        return [_name(config, values) for config, values in pairs]
+    @property
+    def configs(self) -> list[TrainConfig]:
+        """The configuration of each job."""
+        return [job.config for job in self.jobs]
+
+    def extended(self, composed: Iterable[Values]) -> "Plan":
+        """Add a generation of jobs, which continue the numbering.
+
+        Raises:
+            ConfigError: As ``make_plan``.
+        """
+        added = make_plan(composed)
+        if added.runtime != self.runtime:
+            raise _different_runtime(self.runtime, added.runtime)
+        jobs, varying = _jobs([*self.configs, *added.configs])
+        return replace(self, jobs=(*self.jobs, *jobs[len(self.jobs) :]), varying=varying)
 
 
-SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
+@dataclass(frozen=True)
+class StudyRows:
+    """The definition of a study, as plain values, and the name of each job's row."""
+
+    definition: Values
+    rows: Sequence[str]
 
 
-def make(
-    composed: Iterable[Mapping[str, Any]],
-    overrides: Sequence[str] = (),
-    study: Study | None = None,
+def make_plan(
+    composed: Iterable[Values], overrides: Sequence[str] = (), study: StudyRows | None = None
 ) -> Plan:
-    """Check every job of a sweep, data included. Raises ConfigError on the first bad one,
-    of a study with the name of its row.
+    """Check the composed configurations of all jobs, their data included.
+
+    Args:
+        composed: The configuration of each job as nested plain values.
+        overrides: The overrides as the user typed them.
+        study: The study that the jobs belong to.
+
+    Raises:
+        ConfigError: A setting breaks its rule; in a study the message names the row.
     """
+    rows = study.rows if study else ()
     configs: list[TrainConfig] = []
-    session: Session | None = None
-    first: Mapping[str, Any] = {}
-    # Equal parts of many configurations are kept once.
-    same: dict[Any, Any] = {}
+    runtime: RuntimeConfig | None = None
+    first: Values = {}
+    shared: dict[Any, Any] = {}
     for index, values in enumerate(composed):
-        with in_row(study, index):
-            config, asked = parse(values)
-        first = first or values
-        session = session or asked
-        if asked != session:
-            raise ConfigError(
-                "n_jobs, engine, reuse, export, backend and tracking.* must be the same for all "
-                f"runs of a sweep, got {plain(session)} and {plain(asked)}."
-            )
-        parts = {name: getattr(config, name) for name in SHARED}
-        shared = {name: same.setdefault((type(part), part), part) for name, part in parts.items()}
-        configs.append(replace(config, **shared))
-    if session is None:
-        raise ConfigError("a sweep must have at least one run, got none.")
-    # By what was asked for: what numerics=auto comes to is not what the sweep varies.
-    varying, values_of = _varying(configs)
-    numerics: dict[tuple[Any, ...], str] = {}
-    for index, config in enumerate(configs):
-        key = (*(getattr(config, name) for name in SHARED), config.numerics)
-        if key not in numerics:
-            with in_row(study, index):
-                numerics[key] = _resolved(config, session.engine)
-        configs[index] = replace(config, numerics=numerics[key])
-    return Plan(configs, session, varying, values_of, tuple(overrides), first, study)
+        with errors_name_row(rows, index):
+            config, session = parse(values)
+        first, runtime = first or values, runtime or session
+        if session != runtime:
+            raise _different_runtime(runtime, session)
+        parts = {name: getattr(config, name) for name in GROUPS}
+        shared_parts = {
+            name: shared.setdefault((type(part), part), part) for name, part in parts.items()
+        }
+        configs.append(replace(config, **shared_parts))
+    if runtime is None:
+        raise ConfigError("A sweep needs at least one run.")
+    jobs, varying = _jobs(configs, rows)
+    resolved: dict[tuple[Any, ...], str] = {}
+    for index, job in enumerate(jobs):
+        key = (*(getattr(job.config, name) for name in GROUPS), job.config.numerics)
+        if key not in resolved:
+            with errors_name_row(rows, index):
+                resolved[key] = _resolve_numerics(job.config, runtime.engine)
+        jobs[index] = replace(job, config=replace(job.config, numerics=resolved[key]))
+    definition = study.definition if study else None
+    return Plan(tuple(jobs), runtime, varying, tuple(overrides), first, definition)
 
 
-def single(composed: Mapping[str, Any], overrides: Sequence[str]) -> Plan:
-    """A run that is no sweep. Raises ConfigError as ``make``."""
+def restore_plan(plan: Plan) -> Plan:
+    """Recompute the jobs of a plan whose ``jobs`` hold configurations only.
+
+    ``varying`` is kept: it was computed before ``numerics`` was resolved.
+
+    Raises:
+        ConfigError: The data do not fit a configuration any more.
+    """
+    for config in dict.fromkeys(replace(c, seed=0, lr=1.0) for c in plan.configs):
+        combinations.check_data(config, load(config.data))
+    jobs, _ = _jobs(plan.configs, [job.study_row for job in plan.jobs], plan.varying)
+    return replace(plan, jobs=tuple(jobs))
+
+
+def single_run_plan(composed: Values, overrides: Sequence[str]) -> Plan:
+    """The plan of one run that is not a sweep.
+
+    Raises:
+        ConfigError: As ``make_plan``, and for a study, which is always a sweep.
+    """
     if composed.get("study") is not None:
-        raise ConfigError("+study must go with -m and the launcher bpexp: it is a sweep.")
-    return make([composed], overrides)
+        raise ConfigError("+study is a sweep: add -m and use the launcher bpexp.")
+    return make_plan([composed], overrides)
 
 
 @contextmanager
-def in_row(study: Study | None, run: int) -> Iterator[None]:
-    """What is wrong with a study's run is said with the name of its row."""
+def errors_name_row(rows: Sequence[str], index: int) -> Iterator[None]:
+    """Prefix the message of a ConfigError with the name of the study's row, if there is one."""
     try:
         yield
     except ConfigError as error:
-        if study is None:
+        if not rows:
             raise
-        raise ConfigError(f"study row {study.row_of_job(run).name}: {error}") from error
+        raise ConfigError(f"study row {rows[index]}: {error}") from error
 
 
-def again(
-    configs: Sequence[TrainConfig],
-    session: Session,
-    varying: Sequence[str],
-    study: Study | None = None,
-) -> Plan:
-    """The plan that was made before of these configurations. Raises ConfigError as ``make``."""
-    for config in dict.fromkeys(replace(c, seed=0, lr=1.0) for c in configs):
-        check_fit(config, load(config.data))
-    _, values = _varying(configs)
-    kept = [{key: value[key] for key in varying if key in value} for value in values]
-    return Plan(configs, session, tuple(varying), kept, study=study)
+def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
+    return ConfigError(
+        "n_jobs, engine, reuse, export, backend and tracking.* must be the same for all "
+        f"runs of a sweep, got {plain(one)} and {plain(other)}."
+    )
 
 
-def _resolved(config: TrainConfig, engine: str) -> str:
-    """The arithmetic of a configuration, once its data are seen to fit it."""
+def _resolve_numerics(config: TrainConfig, engine: str) -> str:
+    """The arithmetic of a configuration, after a check that its data fit it."""
     dataset = load(config.data)
-    check_fit(config, dataset)
+    combinations.check_data(config, dataset)
     numerics = run_batch.numerics(config, dataset)
-    batching.check(replace(config, numerics=numerics), engine)
+    combinations.check_engine(replace(config, numerics=numerics), engine)
     return numerics
 
 
-def _varying(configs: Sequence[TrainConfig]) -> tuple[tuple[str, ...], Sequence[Mapping[str, Any]]]:
-    """The dotted keys that vary, and each run's values of them."""
+def _jobs(
+    configs: Sequence[TrainConfig], rows: Sequence[str] = (), keep: Sequence[str] | None = None
+) -> tuple[list[Job], tuple[str, ...]]:
+    """Jobs with their names and varying settings, and the keys of all settings that vary.
+
+    Only the keys in ``keep`` are used, if it is given.
+    """
+    varying, values = _varying_settings(configs)
+    if keep is not None:
+        varying = tuple(keep)
+        values = [{key: v[key] for key in keep if key in v} for v in values]
+    jobs = [
+        Job(index, _job_name(config, of_job), config, of_job, rows[index] if rows else "")
+        for index, (config, of_job) in enumerate(zip(configs, values, strict=True))
+    ]
+    return jobs, varying
+
+
+def _varying_settings(
+    configs: Sequence[TrainConfig],
+) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """The dotted keys whose values differ between jobs, and each job's values of them."""
     varying: list[str] = []
     values: list[dict[str, Any]] = [{} for _ in configs]
-    # The seed comes last, as in `lr=0.1 seed=3`: it says which one of those runs.
+    # The seed comes last in names, as in `lr=0.1 seed=3`: it tells replicates apart.
     names = sorted((f.name for f in fields(TrainConfig)), key=lambda name: name == "seed")
     for name in names:
         parts = [getattr(config, name) for config in configs]
@@ -134,30 +192,18 @@ def _varying(configs: Sequence[TrainConfig]) -> tuple[tuple[str, ...], Sequence[
         differ = [key for key in keys if len({str(one.get(key)) for one in flat.values()}) > 1]
         varying += differ
         for key in differ:
-            for part, of_run in zip(parts, values, strict=True):
-                of_run[key] = flat[part].get(key)
+            for part, of_job in zip(parts, values, strict=True):
+                of_job[key] = flat[part].get(key)
     return tuple(varying), values
 
 
-def _name(config: TrainConfig, values: Mapping[str, Any]) -> str:
-    if not values:
-        values = {"lr": config.lr, "hidden": list(config.hidden), "seed": config.seed}
-        return f"{config.data.name} {_listed(values)}"
-    return _listed(values)
+def _job_name(config: TrainConfig, varying: Values) -> str:
+    """The varying settings; for a job without any, its data set and main settings."""
+    if varying:
+        return _settings_text(varying)
+    main = {"lr": config.lr, "hidden": list(config.hidden), "seed": config.seed}
+    return f"{config.data.name} {_settings_text(main)}"
 
 
-def _listed(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={shown(value)}" for key, value in values.items())
-
-
-def shown(value: object) -> str:
-    """A setting as a person would type it: 0.1, [8,4], true, null."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.12g}"
-    if isinstance(value, list | tuple):
-        return str(shown(value[0])) if len(value) == 1 else f"[{','.join(map(shown, value))}]"
-    return str(value)
+def _settings_text(values: Values) -> str:
+    return " ".join(f"{key}={format_setting(value)}" for key, value in values.items())

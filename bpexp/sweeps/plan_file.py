@@ -1,81 +1,98 @@
-"""A plan as a file that is stored when its sweep starts, and read when it is resumed.
+"""The plan of a sweep as a file: stored when the sweep starts, read when it is resumed.
 
-Gzipped lines of JSON: the session, the keys that vary, the arithmetic's versions, a digest of all
-identities and the study; then each run's configuration as ``identity.written`` writes it.
+The file is gzipped lines of JSON. The first line holds the runtime settings, the keys that vary,
+the study, the versions of the arithmetic and a digest of the identities of all runs; each further
+line holds the configuration of one job, as ``identity.canonical_json`` writes it.
 """
 
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
-from bpexp.config.schema import TrainConfig, parse_session, parse_train, plain
+from bpexp.config.schema import TrainConfig, parse_runtime, parse_train, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSIONS
 from bpexp.runs import identity
-from bpexp.studies import definition
-from bpexp.sweeps import plan
-from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.samplers.grid import LARGEST
+from bpexp.sweeps.job import Job
+from bpexp.sweeps.plan import Plan, restore_plan
+from bpexp.sweeps.samplers.grid import MAX_RUNS
 from bpexp.tracking.store import without_password
 
-FILE = "plan.jsonl.gz"
+NAME = "plan.jsonl.gz"
+MAX_BYTES = 10**9
+"""Unpacked, a thousand bytes for each of a million runs."""
 
 
-def to_bytes(made: Plan) -> bytes:
-    """The file's content; of the store's address without a password, as runs have it."""
-    session = plain(made.session)
-    session["tracking"]["uri"] = without_password(session["tracking"]["uri"] or "") or None
+def to_bytes(plan: Plan) -> bytes:
+    """The content of the file; the password in the store's address is masked."""
+    runtime = plain(plan.runtime)
+    runtime["tracking"]["uri"] = without_password(runtime["tracking"]["uri"] or "") or None
+    rows = itertools.groupby(job.study_row for job in plan.jobs)
     head = {
-        "session": session,
-        "varying": made.varying,
+        "runtime": runtime,
+        "varying": plan.varying,
         "arithmetic": VERSIONS,
-        "identities": _identities(made.configs),
-        "study": None if made.study is None else definition.to_plain(made.study),
+        "identities": _digest_of_identities(plan.configs),
+        "study": plan.study,
+        "study_rows": [[name, sum(1 for _ in jobs)] for name, jobs in rows] if plan.study else [],
     }
-    lines = [json.dumps(head), *(identity.written(config) for config in made.configs)]
+    lines = [json.dumps(head), *(identity.canonical_json(config) for config in plan.configs)]
     return gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)
 
 
 def from_bytes(content: bytes) -> Plan:
-    """The plan. Raises ConfigError where it cannot be read or its data are no longer the same."""
+    """Read a plan.
+
+    Raises:
+        ConfigError: The file is broken, or its data or the arithmetic have changed.
+    """
     try:
-        head, *lines = _unpacked(content).decode().split("\n")
-        about = json.loads(head)
-        if len(lines) > LARGEST:
+        first_line, *lines = _unpacked(content).decode().split("\n")
+        head = json.loads(first_line)
+        if len(lines) > MAX_RUNS:
             raise ValueError(f"{len(lines)} runs")
         configs = [parse_train(json.loads(line)) for line in lines]
-        if not isinstance(about["session"], dict):
-            raise TypeError("the session must be a mapping")
-        # A plan that was kept before there were studies has no word of one.
-        asked = about.get("study")
-        study = None if asked is None else definition.parse(asked)
-        made = plan.again(configs, parse_session(about["session"]), about["varying"], study)
+        plan = restore_plan(_plan(head, configs))
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, EOFError,
             zlib.error) as error:  # fmt: skip
-        raise ConfigError("the sweep's plan must be readable, got a broken file.") from error
-    if about.get("identities") != _identities(configs):
-        what = "data" if about.get("arithmetic") == VERSIONS else "data and arithmetic"
-        raise ConfigError(
-            f"{what} must be the same as when the sweep started, got others; start a new sweep."
-        )
-    return made
+        raise ConfigError("The sweep's plan is a broken file; start a new sweep.") from error
+    if head.get("identities") != _digest_of_identities(configs):
+        what = "data have" if head.get("arithmetic") == VERSIONS else "data and arithmetic have"
+        raise ConfigError(f"The {what} changed since this sweep started; start a new sweep.")
+    return plan
+
+
+def _plan(head: dict[str, Any], configs: Sequence[TrainConfig]) -> Plan:
+    """The plan without the names of its jobs. Raises errors of many kinds for a broken head."""
+    if not isinstance(head["runtime"], dict) or not isinstance(head["study"], dict | None):
+        raise TypeError("a mapping is expected")
+    rows = [str(name) for name, count in head["study_rows"] for _ in range(int(count))]
+    if rows and len(rows) != len(configs):
+        raise ValueError(f"{len(rows)} names of rows for {len(configs)} runs")
+    jobs = [
+        Job(index, "", config, study_row=rows[index] if rows else "")
+        for index, config in enumerate(configs)
+    ]
+    varying = tuple(map(str, head["varying"]))
+    return Plan(tuple(jobs), parse_runtime(head["runtime"]), varying, study=head["study"])
 
 
 def _unpacked(content: bytes) -> bytes:
-    """At most a gigabyte: a thousand bytes for each of a million runs."""
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-        unpacked = file.read(10**9 + 1)
-    if len(unpacked) > 10**9:
+        unpacked = file.read(MAX_BYTES + 1)
+    if len(unpacked) > MAX_BYTES:
         raise ValueError("more than a gigabyte")
     return unpacked
 
 
-def _identities(configs: Sequence[TrainConfig]) -> str:
+def _digest_of_identities(configs: Sequence[TrainConfig]) -> str:
     sha = hashlib.sha256()
     for config in configs:
         sha.update(identity.of_run(config).encode())

@@ -1,76 +1,136 @@
-"""A sweep's results, run by run, and what is kept of the best of them."""
+"""The results of a sweep while it runs: one row per job, and the curves of the best.
+
+``rank`` orders rows; ``SweepResults`` collects them.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bpexp.config.schema import TrainConfig
-from bpexp.runs.result import Outcome, TrainResult
-from bpexp.sweeps.executors.local import Indexed
+from bpexp.runs import metrics
+from bpexp.runs.result import Failure, Outcome, TrainResult
+from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.run_record import logged_epochs
 from bpexp.typing import Array
 
-DRAWN = 500
-"""Loss curves in a sweep's figure at most; the others' are not kept."""
+MAX_CURVES = 500
+"""Loss curves that are kept for the plot of a sweep; those of worse runs are dropped."""
+CURVE_POINTS = 100
+"""Points of a kept loss curve."""
 
 Curve = tuple[Sequence[int], Array]
+"""Epochs, counted from 1, and the training losses in them."""
 NO_CURVE: Curve = ((), np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a sweep's results. ``curve`` is the thinned (epochs, losses)."""
+    """One line of a sweep's table of results.
 
-    index: int
-    run_id: str
-    name: str
-    values: Mapping[str, Any]
-    config: TrainConfig
+    Attributes:
+        job: The job.
+        outcome: An ``Outcome``, or "failed" or "interrupted".
+        reason: Why the run failed or diverged.
+        metrics: Values by metric name; empty for a run without a result.
+        curve: The loss curve, thinned; empty if it was not kept.
+        run_id: The id of the tracked run; "" while it is not tracked.
+    """
+
+    job: Job
     outcome: str
     reason: str = ""
-    final_loss: float | None = None
-    epochs_run: int | None = None
-    accuracy: float | None = None
-    test_loss: float | None = None
-    test_accuracy: float | None = None
-    lowest_validation_loss: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
     curve: Curve = NO_CURVE
+    run_id: str = ""
+
+    @property
+    def final_loss(self) -> float | None:
+        """The metric ``final_loss``, if the run has it."""
+        return self.metrics.get("final_loss")
 
 
-def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Finished runs by final loss, the lowest first; diverged and failed runs are left out."""
-    sound = [r for r in rows if r.final_loss is not None and r.outcome != Outcome.DIVERGED]
-    return sorted(sound, key=lambda r: (r.final_loss, r.index))
+def row_of(trained: JobResult) -> Row:
+    """The row of a job that has been trained."""
+    job, result = trained
+    if isinstance(result, Failure):
+        return Row(job, "interrupted" if result.interrupted else "failed", result.reason)
+    return Row(
+        job,
+        result.outcome.value,
+        reason_of(result.outcome, result.epochs_run),
+        result.metrics,
+        curve_of(result.losses),
+    )
 
 
-class Tally:
-    """The rows of a sweep by their places, with the curves of the best, and what the best of all
-    predicts: ``predictions``, (n_samples, n_outputs).
+def reason_of(outcome: str, epochs_run: float) -> str:
+    """Why a run diverged; "" for another outcome."""
+    return f"not finite at epoch {int(epochs_run)}" if outcome == Outcome.DIVERGED else ""
+
+
+def curve_of(losses: Array) -> Curve:
+    """A loss curve thinned to ``CURVE_POINTS``; ``losses`` holds every epoch's, (epochs_run,)."""
+    epochs = logged_epochs(len(losses), CURVE_POINTS)
+    return epochs, losses[np.subtract(epochs, 1)]
+
+
+def rank(rows: Iterable[Row]) -> list[Row]:
+    """Rows by final loss, the lowest first, without failed and diverged runs."""
+    ranked = [r for r in rows if r.final_loss is not None and r.outcome != Outcome.DIVERGED]
+    return sorted(ranked, key=lambda row: (row.final_loss, row.job.index))
+
+
+def metric_names(rows: Sequence[Row]) -> list[str]:
+    """The metrics that at least one row has, in the order of the table of metrics."""
+    return [name for name in metrics.names() if any(name in row.metrics for row in rows)]
+
+
+class SweepResults:
+    """Collects the rows of a sweep; keeps few enough curves for any number of runs.
+
+    Attributes:
+        rows: Rows by the index of their job.
+        predictions: The predictions of the best run, (n_samples, n_outputs).
     """
 
     def __init__(
         self, rows: Mapping[int, Row] | None = None, predictions: Array | None = None
     ) -> None:
+        """Start from the rows and the best run's predictions of runs that are stored already."""
         self.rows, self.predictions = dict(rows or {}), predictions
-        self._best: list[Row] = ranked(self.rows.values())[:1]
+        self._best: list[Row] = rank(self.rows.values())[:1]
         self._with_curve: list[Row] = []
 
-    def add(self, pack: Sequence[Indexed], rows: Sequence[Row]) -> None:
-        """Take in a pack's results and the rows that were made of them."""
-        self.rows |= {row.index: row for row in rows}
-        sound = ranked(rows)
-        first = ranked([*self._best, *sound[:1]])[:1]
-        if first != self._best:
-            self._best, self.predictions = first, _predictions(pack, first[0].index)
-        self._with_curve += sound
-        if len(self._with_curve) > 2 * DRAWN:
-            best_first = ranked(self._with_curve)
-            self.rows |= {r.index: replace(r, curve=NO_CURVE) for r in best_first[DRAWN:]}
-            self._with_curve = best_first[:DRAWN]
+    def add(self, trained: Sequence[JobResult]) -> list[Row]:
+        """Add the results of jobs; returns their rows."""
+        rows = [row_of(one) for one in trained]
+        self.rows |= {row.job.index: row for row in rows}
+        ranked = rank(rows)
+        best = rank([*self._best, *ranked[:1]])[:1]
+        if best != self._best:
+            self._best, self.predictions = best, _predictions(trained, best[0].job.index)
+        self._with_curve += ranked
+        if len(self._with_curve) > 2 * MAX_CURVES:
+            best_first = rank(self._with_curve)
+            dropped = best_first[MAX_CURVES:]
+            self.rows |= {row.job.index: replace(row, curve=NO_CURVE) for row in dropped}
+            self._with_curve = best_first[:MAX_CURVES]
+        return rows
+
+    def set_run_ids(self, run_ids: Mapping[int, str]) -> None:
+        """Enter the ids of tracked runs, by the index of their job."""
+        for index, run_id in run_ids.items():
+            self.rows[index] = replace(self.rows[index], run_id=run_id)
+
+    def in_order(self) -> list[Row]:
+        """All rows in the order of their jobs."""
+        return [self.rows[index] for index in sorted(self.rows)]
 
 
-def _predictions(pack: Sequence[Indexed], wanted: int) -> Array | None:
-    """A run's own, which do not keep those of its whole pack."""
-    result = dict(pack)[wanted]
-    return result.predictions.copy() if isinstance(result, TrainResult) else None
+def _predictions(trained: Sequence[JobResult], index: int) -> Array | None:
+    """A copy of one run's predictions: a view would keep those of its whole batch in memory."""
+    for job, result in trained:
+        if job.index == index and isinstance(result, TrainResult):
+            return result.predictions.copy()
+    return None

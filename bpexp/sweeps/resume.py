@@ -1,4 +1,4 @@
-"""What of a sweep is done already, here or elsewhere in the experiment."""
+"""What of a sweep is stored already: how a sweep is resumed, and how stored runs are reused."""
 
 import re
 import shlex
@@ -6,183 +6,202 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from bpexp.config.compose import composer
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError
-from bpexp.runs import fingerprint, identity
+from bpexp.runs import fingerprint, identity, metrics, run_tags
 from bpexp.runs.result import Outcome
-from bpexp.runs.run_tags import IDENTITY, RESULT
-from bpexp.sweeps import plan, plan_file
-from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.provenance import OVERRIDES
-from bpexp.sweeps.results import DRAWN, Row, ranked
-from bpexp.sweeps.runner import PRINTED
+from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
+from bpexp.sweeps import plan_file
+from bpexp.sweeps.job import Job
+from bpexp.sweeps.plan import Plan, make_plan
+from bpexp.sweeps.results import MAX_CURVES, Row, SweepResults, curve_of, rank, reason_of
+from bpexp.sweeps.samplers.grid import expand
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.contract import Tracker
-from bpexp.tracking.process import Life
-from bpexp.tracking.record import schedule
+from bpexp.tracking.process import ProcessState
 from bpexp.tracking.stored_results import losses_of, predictions_of
 from bpexp.typing import Array
 
-LARGEST = float(np.finfo(np.float64).max)
-"""What MLflow keeps of an infinite metric in SQL."""
+MAX_FLOAT = float(np.finfo(np.float64).max)
+"""What MLflow stores for an infinite metric in SQL."""
+MAX_SHOWN_INPUTS = 64
+"""Input values of a data set, at most, for its predictions to be printed."""
 
 
-def check(run: StoredRun, ended: bool) -> None:
-    """Raises ConfigError where the run is no sweep or its process may be at work on it.
+def check_can_resume(run: StoredRun, ended: bool) -> None:
+    """Check that a run is a sweep that no process is working on.
 
-    ``ended`` is the user's word that a process that cannot be seen from here is gone.
+    Args:
+        run: The run that the user named.
+        ended: The user's word that a process on another machine has ended.
+
+    Raises:
+        ConfigError: It is not.
     """
     if not run.is_sweep:
-        raise ConfigError(f"SWEEP must be a sweep, got {run.label}, which is a single run.")
+        raise ConfigError(f"{run.label} is a single run; resume takes a sweep.")
     if run.status != "RUNNING":
         return
-    tag = run.tags.get(process.TAG, "")
-    life = process.life(tag)
-    if life is Life.ALIVE:
+    tag = run.tags.get(run_tags.PROCESS, "")
+    state = process.state_of(tag)
+    if state is ProcessState.ALIVE:
+        raise ConfigError(f"{run.label} is still running, in process {tag.split(' ')[3]}.")
+    if state is ProcessState.UNKNOWN and not ended:
+        host = tag.split(" ")[0] or "unknown"
         raise ConfigError(
-            f"SWEEP must have ended, got {run.label}, which process {tag.split(' ')[3]} is at."
-        )
-    if life is Life.UNKNOWN and not ended:
-        raise ConfigError(
-            f"SWEEP must have been started on this machine, got {run.label} of host "
-            f"{tag.split(' ')[0] or 'unknown'}; --ended says that its process has ended."
+            f"{run.label} was started on the host {host} and may still run there; if it has "
+            "ended, add --ended."
         )
 
 
 def plan_of(run: StoredRun, archive: Archive) -> Plan:
-    """The sweep's plan as it was kept, else composed again. Raises ConfigError."""
-    content = archive.file_if_any(run.run_id, plan_file.FILE)
+    """The plan of a stored sweep; composed again from its overrides if no plan was stored.
+
+    Raises:
+        ConfigError: The plan is broken or cannot be composed again.
+    """
+    content = archive.file_if_any(run.run_id, plan_file.NAME)
     if content is not None:
         return plan_file.from_bytes(content)
-    # It died between the two: what was typed is there as soon as the sweep is.
-    lost = ConfigError(f"SWEEP must have kept its plan, got {run.label}; start it again.")
-    if OVERRIDES not in run.tags:
+    # The sweep ended between the creation of its parent run, which has the overrides, and the
+    # storage of the plan.
+    lost = ConfigError(f"{run.label} has stored no plan; start a new sweep.")
+    if run_tags.OVERRIDES not in run.tags:
         raise lost
-    from bpexp.config.compose import recompose
-
     try:
-        typed = shlex.split(run.tags[OVERRIDES])
+        typed = shlex.split(run.tags[run_tags.OVERRIDES])
     except ValueError as error:
-        raise ConfigError(f"SWEEP must have kept what was typed, got {run.label}.") from error
-    composed = recompose(_settings(typed))
+        raise ConfigError(f"{run.label} has stored unreadable overrides.") from error
+    composed = recompose(_safe_overrides(typed))
     if composed[0].get("study") is not None:
         raise lost
-    return plan.make(composed, typed)
+    return make_plan(composed, typed)
 
 
-def _settings(typed: Sequence[str]) -> list[str]:
-    """What was typed without Hydra's own settings, which change no run.
+def recompose(typed: Sequence[str]) -> list[dict[str, Any]]:
+    """Compose the configurations of all jobs of a grid from its overrides as typed."""
+    with composer() as hydra:
+        return [hydra.compose(job) for job in expand(hydra.parse(typed))]
 
-    What a store holds is data: it must name no code, as ``hydra.searchpath=[pkg://...]`` would,
-    and read no environment, as ``${oc.env:...}`` would.
+
+def _safe_overrides(typed: Sequence[str]) -> list[str]:
+    """The stored overrides without Hydra's own settings, which change no run.
+
+    What a store holds is data: it must not name code, as ``hydra.searchpath=[pkg://...]`` would,
+    or read the environment, as ``${oc.env:...}`` would.
     """
     kept = [text for text in typed if not re.match(r"[+~]*hydra\b", text)]
     for text in kept:
         if "${" in text:
-            raise ConfigError(
-                f"a sweep that typed {text!r} must be started again, got its stored name."
-            )
+            raise ConfigError(f"The sweep used the interpolation {text!r}; start a new sweep.")
     return kept
 
 
-def done(
-    asked: Plan, children: Sequence[StoredRun], others: Sequence[StoredRun]
+def finished_runs(
+    plan: Plan, children: Sequence[StoredRun], others: Sequence[StoredRun]
 ) -> dict[int, StoredRun]:
-    """Of each run of the plan that is finished, by its place, the stored one.
+    """Find the stored run of each job that is finished.
 
-    Each of ``children`` serves once; one of ``others`` serves all that are equal.
+    Args:
+        plan: The plan.
+        children: The sweep's own runs; each stands for one job.
+        others: Runs of other sweeps; each may stand for every job of the same identity.
+
+    Returns:
+        Stored runs by the index of their job.
     """
     own: dict[str, list[StoredRun]] = defaultdict(list)
-    for run in _whole(children):
+    for run in _complete(children):
         own[run.tags[IDENTITY]].append(run)
-    elsewhere = {run.tags[IDENTITY]: run for run in _whole(others)}
+    elsewhere = {run.tags[IDENTITY]: run for run in _complete(others)}
     found: dict[int, StoredRun] = {}
-    for index, config in enumerate(asked.configs):
-        name = identity.of_run(config)
-        if own[name]:
-            found[index] = own[name].pop()
-        elif name in elsewhere:
-            arithmetic = fingerprint.arithmetic(config.numerics)
-            # Native bits made on another machine are not what this one would give.
-            if elsewhere[name].tags.get(fingerprint.TAG) == arithmetic:
-                found[index] = elsewhere[name]
+    for job in plan.jobs:
+        wanted = identity.of_run(job.config)
+        if own[wanted]:
+            found[job.index] = own[wanted].pop()
+        elif wanted in elsewhere:
+            arithmetic = fingerprint.arithmetic(job.config.numerics)
+            # A native result of another machine is not what this machine would compute.
+            if elsewhere[wanted].tags.get(run_tags.ARITHMETIC) == arithmetic:
+                found[job.index] = elsewhere[wanted]
     return found
 
 
-def unspool(asked: Plan, archive: Archive, tracker: Tracker, parent: str) -> None:
-    """Write what waits in the spool to the sweep, but for runs that it has already.
+def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: str) -> None:
+    """Write the spooled runs of a sweep to the store, except those that it has already.
 
-    Raises ConfigError for a file that is broken, TrackingError where the store takes none.
+    Raises:
+        ConfigError: A file of the spool is broken.
+        TrackingError: The store does not take them.
     """
     files = spool.files(parent)
     if not files:
-        # A broken file may have been taken away by hand.
-        spool.tidy(parent)
+        # The user may have deleted a broken file and left the folder.
+        spool.remove_empty_folders(parent)
         return
     children = archive.search(f"tags.`mlflow.parentRunId` = '{parent}'")
-    lacking = Counter(identity.of_run(config) for config in asked.configs)
-    lacking.subtract(run.tags[IDENTITY] for run in _whole(children))
+    missing = Counter(identity.of_run(config) for config in plan.configs)
+    missing.subtract(run.tags[IDENTITY] for run in _complete(children))
     for file in files:
         wanted = []
         for run in spool.read(file):
-            name = run.tags.get(IDENTITY, "")
-            if run.status == "FINISHED" and lacking[name] > 0:
+            run_identity = run.tags.get(IDENTITY, "")
+            if run.status == "FINISHED" and missing[run_identity] > 0:
                 wanted.append(run)
-                lacking[name] -= 1
+                missing[run_identity] -= 1
         tracker.stage(wanted, parent).commit()
         spool.remove(file)
 
 
-def _whole(runs: Sequence[StoredRun]) -> Iterator[StoredRun]:
-    """Those that are finished and have both digests and all that a row of results needs."""
+def _complete(runs: Sequence[StoredRun]) -> Iterator[StoredRun]:
+    """The finished runs that have both digests and everything that a row of results needs."""
     for run in runs:
-        tagged = {IDENTITY, RESULT, "bpexp.outcome"} <= run.tags.keys()
+        tagged = {IDENTITY, RESULT, OUTCOME} <= run.tags.keys()
         # A diverged run may have no finite loss.
         measured = "epochs_run" in run.metrics and (
-            "final_loss" in run.metrics or run.tags.get("bpexp.outcome") == Outcome.DIVERGED
+            "final_loss" in run.metrics or run.tags.get(OUTCOME) == Outcome.DIVERGED
         )
         if run.status == "FINISHED" and tagged and measured:
             yield run
 
 
-def rows(asked: Plan, found: Mapping[int, StoredRun], archive: Archive) -> dict[int, Row]:
-    """The results of runs that are stored as if they had just been trained."""
-    made = {index: _row(asked, index, run) for index, run in found.items()}
-    for row in ranked(made.values())[:DRAWN]:
-        losses = losses_of(found[row.index], archive)
-        epochs = schedule(len(losses), 100)
-        made[row.index] = replace(row, curve=(epochs, losses[np.subtract(epochs, 1)]))
-    return made
+def results_of(plan: Plan, found: Mapping[int, StoredRun], archive: Archive) -> SweepResults:
+    """The results of stored runs, with the curves of the best and the best run's predictions."""
+    rows = {index: _row(plan.jobs[index], run) for index, run in found.items()}
+    for row in rank(rows.values())[:MAX_CURVES]:
+        losses = losses_of(found[row.job.index], archive)
+        rows[row.job.index] = replace(row, curve=curve_of(losses))
+    return SweepResults(rows, _predictions(rows, found, archive))
 
 
-def predictions(
+def _predictions(
     rows: Mapping[int, Row], found: Mapping[int, StoredRun], archive: Archive
 ) -> Array | None:
-    """What the best of the stored runs predicts, (n_samples, n_outputs), where it is printed."""
-    for best in ranked(rows.values())[:1]:
-        dataset = load(best.config.data)
-        if dataset.X.size <= PRINTED:
-            # No sweep is held up for want of what is only to be shown.
+    """The predictions of the best stored run, (n_samples, n_outputs), if they are to be printed."""
+    for best in rank(rows.values())[:1]:
+        dataset = load(best.job.config.data)
+        if dataset.X.size <= MAX_SHOWN_INPUTS:
+            # Predictions that cannot be read must not stop the sweep: they are only printed.
             with suppress(ConfigError):
-                kept = predictions_of(found[best.index], archive, dataset.Y.shape[1])
-                return kept if kept.shape == dataset.Y.shape else None
+                stored = predictions_of(found[best.job.index], archive, dataset.Y.shape[1])
+                return stored if stored.shape == dataset.Y.shape else None
     return None
 
 
-def _row(asked: Plan, index: int, run: StoredRun) -> Row:
-    def figure(key: str) -> float | None:
-        value = run.metrics.get(key)
-        return value if value is None or abs(value) < LARGEST else float(np.copysign(np.inf, value))
+def _row(job: Job, run: StoredRun) -> Row:
+    values = {name: _restored(run.metrics[name]) for name in metrics.names() if name in run.metrics}
+    values["epochs_run"] = int(values["epochs_run"])
+    outcome = run.tags[OUTCOME]
+    reason = reason_of(outcome, values["epochs_run"])
+    return Row(job, outcome, reason, values, run_id=run.run_id)
 
-    epochs, outcome = int(run.metrics["epochs_run"]), run.tags["bpexp.outcome"]
-    return Row(
-        index, run.run_id, asked.names[index], asked.values[index], asked.configs[index], outcome,
-        f"not finite at epoch {epochs}" if outcome == Outcome.DIVERGED else "",
-        figure("final_loss"), epochs,
-        figure("accuracy"), figure("test_loss"), figure("test_accuracy"),
-        figure("lowest_validation_loss"),
-    )  # fmt: skip
+
+def _restored(value: float) -> float:
+    """A metric as it was before MLflow stored infinity as the largest float."""
+    return value if abs(value) < MAX_FLOAT else float(np.copysign(np.inf, value))

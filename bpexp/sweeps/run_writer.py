@@ -1,95 +1,162 @@
-"""Finished runs on their way to the store; where it takes none they wait in the spool."""
+"""Writes finished runs to the tracking store in the background; spools them where it fails."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
-from functools import partial
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
+from bpexp.sweeps.results import SweepResults
 from bpexp.tracking import spool
-from bpexp.tracking.contract import Batch, RunRecord, Tracker
+from bpexp.tracking.contract import RunRecord, StagedRuns, Tracker
 from bpexp.tracking.retry import TrackingError
 
 
-class Keeper:
-    """Keeps the runs of one sweep, or a run without ``parent``, which is not spooled.
+@dataclass(frozen=True)
+class TrackedSweep:
+    """A sweep, or a single run, in an open store.
 
-    ``tracker`` and ``parent`` wait for the store to be open; ``writer``, of one thread, writes to
-    it. Once that has failed, all further runs are spooled until ``deliver``: a store that is away
-    is not waited for again with each of them.
+    Attributes:
+        tracker: Writes to the store.
+        parent: The id of the sweep's parent run; None for a single run.
+        resume_command: What the user types to finish the sweep if it is cut short.
+        stored: The results of runs that the store holds already.
     """
 
-    def __init__(
-        self, tracker: Callable[[], Tracker], parent: Callable[[], str | None], writer: Executor
-    ) -> None:
-        self._tracker, self._parent, self._writer = tracker, parent, writer
-        self._failed: TrackingError | None = None
-        self._waiting: dict[Path, list[int]] = {}
+    tracker: Tracker
+    parent: str | None = None
+    resume_command: str = ""
+    stored: SweepResults = field(default_factory=SweepResults)
+
+
+@dataclass(frozen=True)
+class _Write:
+    """Runs whose write is under way: their indices, their records and the ids to come."""
+
+    indices: Sequence[int]
+    records: Sequence[RunRecord]
+    run_ids: Future[list[str]]
+
+
+class RunWriter:
+    """Writes the runs of one sweep, or a single run, in a thread of its own.
+
+    The thread opens the store first, so that training can start meanwhile. While one group of runs
+    is written, the artifacts of the next are prepared. After a write has failed, all further runs
+    are spooled, files in ``outputs/spool`` that ``close`` offers to the store once more: a store
+    that is away would otherwise be waited for with every group. A single run is not spooled.
+
+    Use it as a context manager, in one thread.
+
+    Attributes:
+        run_ids: The ids of the runs that the store has taken, by the index of their job.
+    """
+
+    def __init__(self, open_store: Callable[[], TrackedSweep]) -> None:
+        """Start to open the store."""
+        self._thread = ThreadPoolExecutor(1)
+        self._opening = self._thread.submit(open_store)
+        self._under_way: _Write | None = None
+        self._error: TrackingError | None = None
+        self.run_ids: dict[int, str] = {}
+        self._spooled: dict[Path, list[int]] = {}
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Wait for the thread to end."""
+        self._thread.shutdown()
 
     @property
-    def waiting(self) -> int:
-        """How many runs the spool holds."""
-        return sum(len(places) for places in self._waiting.values())
+    def sweep(self) -> TrackedSweep:
+        """The open store; blocks until it is open, and raises what opening it raised."""
+        return self._opening.result()
 
-    def keep(self, places: Sequence[int], runs: Sequence[RunRecord]) -> Callable[[], list[str]]:
-        """Begin to; the function returned waits for it, and is to be called before long: the ids
-        of runs that the store took, "" for those that wait.
+    @property
+    def is_open(self) -> bool:
+        """Whether the store was opened, as far as is known without waiting for it."""
+        return self._opening.done() and self._opening.exception() is None
 
-        ``places`` are the runs' own in the sweep. Either raises TrackingError where neither
-        store nor spool takes them.
+    @property
+    def n_spooled(self) -> int:
+        """How many runs wait in the spool."""
+        return sum(len(indices) for indices in self._spooled.values())
+
+    def submit(self, indices: Sequence[int], records: Sequence[RunRecord]) -> None:
+        """Write runs in the background; blocks while the previous write is unfinished.
+
+        Args:
+            indices: The indices of the jobs.
+            records: Their records, in the same order.
+
+        Raises:
+            TrackingError: Neither the store nor the spool takes runs.
         """
-        try:
-            self._check()
-            batch = self._tracker().stage(runs, self._parent())
-        except TrackingError as error:
-            self._failed = self._failed or error
-            return partial(self._spool, places, runs, error)
-        writing = self._writer.submit(self._commit, batch)
-        return partial(self._written, places, runs, writing)
-
-    def _check(self) -> None:
-        if self._failed is not None:
-            raise TrackingError(str(self._failed))
-
-    def _commit(self, batch: Batch) -> list[str]:
-        if self._failed is not None:
-            batch.discard()
-        self._check()
-        try:
-            return batch.commit()
-        except TrackingError as error:
-            self._failed = error
-            raise
-
-    def _written(
-        self, places: Sequence[int], runs: Sequence[RunRecord], writing: Future[list[str]]
-    ) -> list[str]:
-        try:
-            return writing.result()
-        except TrackingError as error:
-            return self._spool(places, runs, error)
-
-    def _spool(
-        self, places: Sequence[int], runs: Sequence[RunRecord], refusal: TrackingError
-    ) -> list[str]:
-        """Keep what the store did not take of ``runs``."""
-        parent = self._parent()
-        if parent is None:
-            raise refusal
-        written = list(refusal.written) or [""] * len(runs)
-        left = [at for at, run_id in enumerate(written) if not run_id]
-        if left:
+        staged: StagedRuns | None = None
+        if self._error is None:
             try:
-                file = spool.write(parent, [runs[at] for at in left])
-            except OSError as error:
-                why = f"it could not be kept in {spool.folder(parent)} either ({error})"
-                raise TrackingError(f"{str(refusal).rstrip('.')}; {why}.") from error
-            self._waiting[file] = [places[at] for at in left]
-        return written
+                staged = self.sweep.tracker.stage(records, self.sweep.parent)
+            except TrackingError as error:
+                self._error = error
+        self.flush()
+        if staged is not None and self._error is None:
+            self._under_way = _Write(indices, records, self._thread.submit(self._commit, staged))
+            return
+        if staged is not None:
+            staged.discard()
+        self._spool(indices, records)
 
-    def deliver(self) -> Iterator[tuple[int, str]]:
-        """Each run that waited, by place and id, once the store has it. Raises TrackingError."""
-        for file, places in list(self._waiting.items()):
-            ids = self._tracker().stage(spool.read(file), self._parent()).commit()
+    def close(self) -> dict[int, str]:
+        """Finish writing; offer what was spooled to the store once more.
+
+        Returns:
+            The ids of all runs that were submitted, by the indices of their jobs.
+
+        Raises:
+            TrackingError: The store does not take some runs, which stay in the spool.
+        """
+        self.flush()
+        for file, indices in list(self._spooled.items()):
+            staged = self.sweep.tracker.stage(spool.read(file), self.sweep.parent)
+            self.run_ids.update(zip(indices, staged.commit(), strict=True))
             spool.remove(file)
-            del self._waiting[file]
-            yield from zip(places, ids, strict=True)
+            del self._spooled[file]
+        return self.run_ids
+
+    def _commit(self, staged: StagedRuns) -> list[str]:
+        """Write to the store; runs in the thread."""
+        return staged.commit()
+
+    def flush(self) -> None:
+        """Wait for the write that is under way; spool what the store did not take of it."""
+        write, self._under_way = self._under_way, None
+        if write is None:
+            return
+        try:
+            run_ids = write.run_ids.result()
+        except TrackingError as error:
+            self._error = error
+            # A tracker without transactions may have written some of the runs.
+            run_ids = list(error.written) or [""] * len(write.records)
+        pairs = list(zip(write.indices, run_ids, strict=True))
+        self.run_ids |= {index: run_id for index, run_id in pairs if run_id}
+        left = [place for place, (_, run_id) in enumerate(pairs) if not run_id]
+        if left:
+            self._spool([write.indices[p] for p in left], [write.records[p] for p in left])
+
+    def _spool(self, indices: Sequence[int], records: Sequence[RunRecord]) -> None:
+        """Keep runs in a file. Raises TrackingError where that fails or no spool is used."""
+        assert self._error is not None
+        parent = self.sweep.parent
+        if parent is None:
+            raise self._error
+        try:
+            file = spool.write(parent, records)
+        except OSError as error:
+            reason = str(self._error).rstrip(".")
+            raise TrackingError(
+                f"{reason}; the spool in {spool.folder(parent)} cannot be written either ({error})."
+            ) from error
+        self._spooled[file] = list(indices)

@@ -1,34 +1,44 @@
-"""A sweep summed up: ranking, results table, note, and the parent run's record."""
+"""The parent run of a finished sweep: its table of results, plot, note, tags and metrics."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from bpexp.config.schema import flatten, plain
 from bpexp.render import plots
-from bpexp.render.plot_process import Draw
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
-from bpexp.runs import environment
-from bpexp.studies.definition import Study
-from bpexp.studies.maps import grid_maps
-from bpexp.studies.measures import StudyRun
-from bpexp.studies.verdict import Evaluation, evaluate
-from bpexp.sweeps.plan import shown
-from bpexp.sweeps.results import DRAWN, Row, ranked
-from bpexp.sweeps.runner import Finished
-from bpexp.tracking.contract import Metric, RunRecord
-from bpexp.tracking.read import FIGURES
+from bpexp.runs import environment, metrics, run_tags
+from bpexp.sweeps.job import format_setting
+from bpexp.sweeps.results import MAX_CURVES, Row, rank
+from bpexp.sweeps.runner import FinishedSweep
+from bpexp.tracking.contract import MetricPoint, RunRecord
 
-STUDY_METRICS = ("final_loss", "test_loss", "test_accuracy")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_LISTED = 8
+"""Values of a varying setting that are listed in full."""
 
 
-def table(finished: Finished) -> Columns:
-    """One row a run, in the sweep's order: its id, settings, outcome and figures."""
-    # Column by column: a dictionary a row would take several times the memory of the table.
+@dataclass(frozen=True)
+class StudyFiles:
+    """What a study adds to its parent run: a note in Markdown, and files by name."""
+
+    note: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def results_table(finished: FinishedSweep) -> Columns:
+    """The results as columns by name, with one entry per job, in order.
+
+    Settings and metrics that a job does not have are None.
+    """
+    # Built by column: a dictionary per row would take several times the memory of the table.
     columns: dict[str, list[Cell]] = {}
     for place, row in enumerate(finished.rows):
-        for key, value in _entries(finished, row).items():
+        for key, value in _cells(row).items():
             column = columns.setdefault(key, [])
-            # Not every run has every setting: those of another data set, say.
             column += [None] * (place - len(column))
             column.append(value)
     for column in columns.values():
@@ -36,105 +46,108 @@ def table(finished: Finished) -> Columns:
     return columns
 
 
-def _entries(finished: Finished, row: Row) -> dict[str, Cell]:
+def _cells(row: Row) -> dict[str, Cell]:
+    job = row.job
+    settings = flatten(plain(job.config))
     return {
         "run_id": row.run_id,
-        **_row_name(finished, row),
-        "name": row.name,
-        **_settings(row),
+        **({"study_row": job.study_row} if job.study_row else {}),
+        "name": job.name,
+        **{k: format_setting(v) if isinstance(v, list) else v for k, v in settings.items()},
         "outcome": row.outcome,
         "reason": row.reason,
-        **{key: getattr(row, key) for key in FIGURES},
+        **{name: row.metrics.get(name) for name in metrics.names()},
     }
 
 
-def _row_name(finished: Finished, row: Row) -> dict[str, str]:
-    study = finished.plan.study
-    return {} if study is None else {"study_row": study.row_of_job(row.index).name}
+def note(finished: FinishedSweep) -> str:
+    """A note in Markdown: what was swept, the best run, and how the runs ended."""
+    plan, rows, best = finished.plan, finished.rows, rank(finished.rows)
+    # MLflow's page of a run shows the first lines and folds the rest, so the best run is there.
+    first = f"Swept {len(plan.jobs)} runs on `{plan.jobs[0].config.data.name}`."
+    if best:
+        first += (
+            f" Lowest final loss: **{best[0].final_loss:.6g}** by run **{best[0].job.name}** "
+            f"(`{best[0].run_id}`)."
+        )
+    outcomes = [row.outcome for row in rows]
+    counts = [f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes)]
+    lines = [first, "", f"Outcomes: {', '.join(counts)}.", ""]
+    lines += [f"- `{key}`: {values}" for key, values in _varying_values(finished).items()]
+    return "\n".join(lines)
 
 
-def _settings(row: Row) -> dict[str, Cell]:
-    flat = flatten(plain(row.config))
-    return {key: shown(v) if isinstance(v, list) else v for key, v in flat.items()}
-
-
-def _swept(finished: Finished) -> dict[str, str]:
-    """The values of each setting that varies, shortened where they are many."""
-    values = finished.plan.values
+def _varying_values(finished: FinishedSweep) -> dict[str, str]:
+    """The values of each setting that varies, as text."""
+    jobs = finished.plan.jobs
     return {
-        key: _few(list(dict.fromkeys(shown(v.get(key)) for v in values)))
+        key: _abbreviated(list(dict.fromkeys(format_setting(job.varying.get(key)) for job in jobs)))
         for key in finished.plan.varying
     }
 
 
-def note(finished: Finished) -> str:
-    """Markdown: what was swept, how the runs ended, which one won."""
-    plan, rows = finished.plan, finished.rows
-    # The run that won comes first: MLflow's page of a run folds all but the first lines away.
-    first, best = f"Swept {len(plan.configs)} runs on `{plan.configs[0].data.name}`.", ranked(rows)
-    if best:
-        first += (
-            f" Lowest final loss: **{best[0].final_loss:.6g}** by run **{best[0].name}** "
-            f"(`{best[0].run_id}`)."
-        )
-    ends = {o: sum(r.outcome == o for r in rows) for o in dict.fromkeys(r.outcome for r in rows)}
-    lines = [first, "", "Outcomes: " + ", ".join(f"{n} {o}" for o, n in ends.items()) + ".", ""]
-    lines += [f"- `{key}`: {values}" for key, values in _swept(finished).items()]
-    return "\n".join(lines)
-
-
-def _few(values: Sequence[str]) -> str:
-    if len(values) <= 8:
+def _abbreviated(values: Sequence[str]) -> str:
+    if len(values) <= MAX_LISTED:
         return ", ".join(values)
     return f"{', '.join(values[:3])} ... {values[-1]} ({len(values)} values)"
 
 
-def evaluate_study(study: Study, finished: Finished) -> Evaluation:
-    """Compare the runs of a study's sweep with the published results."""
-    runs = {
-        row.index: StudyRun(
-            row.outcome,
-            row.epochs_run,
-            {n: v for n in STUDY_METRICS if (v := getattr(row, n)) is not None},
-        )
-        for row in finished.rows
-    }
-    return evaluate(study, runs)
+def sweep_record(
+    finished: FinishedSweep, started: int, ended: int, study: StudyFiles | None = None
+) -> RunRecord:
+    """The record that ends the parent run of a sweep.
 
-
-def _heat_map(keys: Sequence[str], rows: Sequence[Row]) -> plots.HeatMap:
-    """Final losses by the two settings that vary."""
-    settings = [[shown(row.values[key]) for key in keys] for row in rows]
-    return plots.heat_map(keys, settings, [row.final_loss or 0.0 for row in rows])
-
-
-def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> RunRecord:
-    """What the parent run of a sweep holds; its curves are drawn while its tables are made."""
-    plan, best = finished.plan, ranked(finished.rows)
-    metrics = [Metric("runs", float(len(finished.rows)), 0)]
-    drawings = {}
-    if best:
-        mapped = _heat_map(plan.varying, best) if len(plan.varying) == 2 else None
-        curves = [(row.name, row.curve) for row in best[:DRAWN]]
-        drawings["summary.png"] = draw(plots.summary, curves, mapped)
-        if best[0].final_loss is not None and math.isfinite(best[0].final_loss):
-            metrics.append(Metric("best_final_loss", best[0].final_loss, 0))
-    results = table(finished)
+    Args:
+        finished: The sweep.
+        started: When it started, in milliseconds since the Unix epoch.
+        ended: When it ended.
+        study: What a study adds.
+    """
+    plan, best = finished.plan, rank(finished.rows)
+    points = [MetricPoint("runs", float(len(finished.rows)), 0)]
+    results = results_table(finished)
     files = {"results.csv": as_csv(results), "results.parquet": as_parquet(results)}
-    if plan.study is not None:
-        evaluation = evaluate_study(plan.study, finished)
-        files |= evaluation.files()
-        if plan.study.grid:
-            maps = grid_maps(plan.study, evaluation.values[0])
-            files["study.png"] = draw(plots.study_maps, maps)()
-        told = files["study.md"].decode()
-    else:
-        told = note(finished)
-    files |= {name: drawn() for name, drawn in drawings.items()}
-    varied = {f"sweep.{key}": values for key, values in _swept(finished).items()}
+    if study is not None:
+        files |= study.files
+    if best:
+        files["summary.png"] = plots.png(plot(plan.varying, best))
+        if best[0].final_loss is not None and math.isfinite(best[0].final_loss):
+            points.append(MetricPoint("best_final_loss", best[0].final_loss, 0))
     tags = environment.tags() | {
-        "mlflow.note.content": told,
-        "bpexp.kind": "sweep",
-        "bpexp.best_run": best[0].run_id if best else "none",
+        "mlflow.note.content": study.note if study is not None else note(finished),
+        run_tags.KIND: run_tags.SWEEP_KIND,
+        run_tags.BEST_RUN: best[0].run_id if best else "none",
     }
-    return RunRecord("", finished.status, started, ended, varied, tags, metrics, files)
+    varying = {f"sweep.{key}": values for key, values in _varying_values(finished).items()}
+    return RunRecord("", finished.status, started, ended, varying, tags, points, files)
+
+
+def plot(varying: Sequence[str], best: Sequence[Row]) -> "Figure":
+    """Plot the loss curves, and a heat map of the final loss if exactly two settings vary.
+
+    Args:
+        varying: The keys of the settings that vary.
+        best: The rows of ranked runs, the best first.
+    """
+    heat_map = None
+    if len(varying) == 2:
+        y, x = varying
+        heat_map = plots.heat_map(
+            varying,
+            (_levels(y, best), _levels(x, best)),
+            [(format_setting(r.job.varying[y]), format_setting(r.job.varying[x])) for r in best],
+            [row.final_loss or 0.0 for row in best],
+        )
+    curves = [(row.job.name, row.curve) for row in best[:MAX_CURVES]]
+    return plots.summary(curves, heat_map)
+
+
+def _levels(key: str, rows: Sequence[Row]) -> list[str]:
+    """The values of a setting as text: numbers by size, then other values by their text."""
+
+    def order(value: Any) -> tuple[bool, Any]:
+        is_number = isinstance(value, int | float)
+        return (not is_number, value if is_number else format_setting(value))
+
+    values = sorted((row.job.varying[key] for row in rows), key=order)
+    return list(dict.fromkeys(map(format_setting, values)))

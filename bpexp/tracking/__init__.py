@@ -1,1 +1,1 @@
-"""Runs in MLflow: what is written, where, and by what means."""
+"""Stores runs in MLflow and reads them back."""

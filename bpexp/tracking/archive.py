@@ -1,4 +1,4 @@
-"""Stored runs as plain values, with their files, wherever the store was copied to."""
+"""Reads the runs and artifacts of one experiment, also from a copy of an SQLite store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
+from bpexp.runs import run_tags
 from bpexp.tracking import read
-from bpexp.tracking.retry import Patience
+from bpexp.tracking.retry import RetryPolicy
 from bpexp.tracking.store import Store, connect
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as the store has it; ``data`` is its data set's digest as far as MLflow keeps it."""
+    """A run as it is in the store; ``data`` is the digest of its data set, as MLflow stores it."""
 
     run_id: str
     name: str
@@ -28,73 +29,90 @@ class StoredRun:
 
     @property
     def parent(self) -> str | None:
-        """The sweep it belongs to."""
+        """The id of the sweep that trained the run."""
         return self.tags.get("mlflow.parentRunId")
 
     @property
     def is_sweep(self) -> bool:
-        """Whether it stands for a sweep."""
-        return self.tags.get("bpexp.kind") == "sweep"
+        """Whether this is the parent run of a sweep."""
+        return self.tags.get(run_tags.KIND) == run_tags.SWEEP_KIND
 
     @property
     def label(self) -> str:
-        """Its name and the beginning of its id, for people."""
+        """The name and the first digits of the id, for messages."""
         return f"{self.name} ({self.run_id[:8]})"
 
 
 class Archive:
-    """Reads one experiment of a store."""
+    """The runs of one experiment, with their artifacts."""
 
     def __init__(self, client: "MlflowClient", store: Store, experiment: str) -> None:
         self.client, self._store, self._experiment = client, store, experiment
 
     def find(self, wanted: str) -> StoredRun:
-        """The run of that id, beginning of an id, or name. Raises ConfigError."""
+        """The run with an id, with an id that begins so, or with a name.
+
+        Raises:
+            ConfigError: Not exactly one run matches.
+        """
         return stored(read.find(self.client, self._experiment, wanted))
 
     def search(self, filter_string: str = "", sweep: str | None = None) -> list[StoredRun]:
-        """Runs, the newest first; of a sweep also those linked to it. Raises ConfigError."""
+        """The runs that match an MLflow filter, the newest first.
+
+        Args:
+            filter_string: MLflow's filter; empty for all runs.
+            sweep: Only runs of this sweep, including those that it reuses from other sweeps.
+
+        Raises:
+            ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
+        """
         found = read.search(self.client, self._experiment, filter_string, sweep)
         return [stored(run) for run in found]
 
     def file(self, run_id: str, name: str) -> bytes:
-        """A run's artifact. Raises ConfigError where it is not there."""
+        """The content of an artifact.
+
+        Raises:
+            ConfigError: The artifact cannot be read.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
             return self._path(run_id, name).read_bytes()
         except (OSError, MlflowException) as error:
-            raise ConfigError(
-                f"RUN must have its artifacts, got none named {name} of run {run_id[:8]}."
-            ) from error
+            raise ConfigError(f"Run {run_id[:8]} has no artifact {name}.") from error
 
     def file_if_any(self, run_id: str, name: str) -> bytes | None:
-        """A run's artifact, or None where it was never written."""
-        listed = Patience().attempt(lambda: self.client.list_artifacts(run_id))
-        beside = self._beside(run_id, name)
-        if (beside is None or not beside.is_file()) and name not in {f.path for f in listed}:
+        """The content of an artifact, or None if the run does not have it."""
+        listed = RetryPolicy().call(self.client.list_artifacts, run_id)
+        copied = self._path_beside_store(run_id, name)
+        if (copied is None or not copied.is_file()) and name not in {f.path for f in listed}:
             return None
         return self.file(run_id, name)
 
-    def _beside(self, run_id: str, name: str) -> Path | None:
-        """Where the file is if the store was copied: its database still names the old folder."""
+    def _path_beside_store(self, run_id: str, name: str) -> Path | None:
+        """The path in the store's own folder; the database of a copy names the original folder."""
         return self._store.artifacts and self._store.artifacts / run_id / "artifacts" / name
 
     def _path(self, run_id: str, name: str) -> Path:
-        beside = self._beside(run_id, name)
-        if beside is not None and beside.is_file():
-            return beside
-        fetched = Patience().attempt(lambda: self.client.download_artifacts(run_id, name))
-        return Path(fetched)
+        copied = self._path_beside_store(run_id, name)
+        if copied is not None and copied.is_file():
+            return copied
+        return Path(RetryPolicy().call(self.client.download_artifacts, run_id, name))
 
 
 def open_archive(store: Store, experiment: str) -> Archive:
-    """Raises ConfigError where the store cannot be opened."""
+    """Open an experiment for reading.
+
+    Raises:
+        ConfigError: The store cannot be opened.
+    """
     return Archive(connect(store), store, experiment)
 
 
 def stored(run: "Run") -> StoredRun:
-    """A run as MLflow has it, as a plain value."""
+    """MLflow's run as a plain value."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
     return StoredRun(
         run.info.run_id,

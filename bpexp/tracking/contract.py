@@ -1,12 +1,19 @@
-"""The contract of a tracker, and the record it is given."""
+"""The interface of a tracker, which writes runs to MLflow, and the records that it writes.
 
-from collections.abc import Callable, Mapping, Sequence
+>>> from bpexp.tracking.contract import MetricPoint, RunRecord
+>>> run = RunRecord("seed=1", "FINISHED", started=1000, ended=2000,
+...                 metrics=[MetricPoint("loss", 0.25, 1)])
+>>> run.metrics[0].value
+0.25
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 
-class Metric(NamedTuple):
-    """One point of a metric."""
+class MetricPoint(NamedTuple):
+    """One logged value of a metric; steps are epochs."""
 
     key: str
     value: float
@@ -14,7 +21,7 @@ class Metric(NamedTuple):
 
 
 class DatasetInput(NamedTuple):
-    """A data set as MLflow names it; ``schema`` and ``profile`` are JSON."""
+    """A data set as MLflow stores it; ``source``, ``schema`` and ``profile`` are JSON."""
 
     name: str
     digest: str
@@ -25,10 +32,18 @@ class DatasetInput(NamedTuple):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """All that is tracked of one finished run. Times are in ms since the epoch.
+    """Everything that is tracked of one run.
 
-    ``status`` is MLflow's: FINISHED, FAILED or KILLED. ``artifacts`` maps a file name to
-    its content.
+    Attributes:
+        name: The run's name in MLflow.
+        status: MLflow's status: FINISHED, FAILED or KILLED; RUNNING for a run without an end.
+        started: Start in milliseconds since the Unix epoch.
+        ended: End in milliseconds since the Unix epoch.
+        params: Parameters by key.
+        tags: Tags by key.
+        metrics: Points of all metrics, in the order in which they were measured.
+        artifacts: Contents of files, by file name without a folder.
+        dataset: The training data.
     """
 
     name: str
@@ -37,57 +52,134 @@ class RunRecord:
     ended: int
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    metrics: Sequence[Metric] = ()
+    metrics: Sequence[MetricPoint] = ()
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     dataset: DatasetInput | None = None
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Finished runs made ready to be written: one of the two is called, once.
+class StagedRuns(Protocol):
+    """Finished runs that are prepared but not yet in the store.
 
-    ``commit()`` makes them visible and returns their ids in order; it may be called by another
-    thread than the one that goes on staging. ``discard()`` takes back what was made ready.
+    Ownership: the caller of ``Tracker.stage`` calls either ``commit`` or ``discard``, once.
     """
 
-    commit: Callable[[], list[str]]
-    discard: Callable[[], None]
+    def commit(self) -> list[str]:
+        """Write the runs to the store, where they become visible.
+
+        Thread safety: may be called in another thread than the one that uses the tracker, while
+        that thread stages more runs. Commits of one tracker must not overlap.
+
+        Returns:
+            The ids of the runs, in the order in which they were staged.
+
+        Raises:
+            TrackingError: The store rejected the runs, or stayed unavailable. ``written`` has
+                the ids of those that were written.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Delete what ``stage`` prepared, for example artifacts on disk."""
+        ...
 
 
 class Tracker(Protocol):
-    """Writes runs into one experiment of one store; used by one thread of one process but for
-    the batches' ``commit``.
+    """Writes runs into one experiment of one store.
 
-    ``open_run`` makes a run that is RUNNING, the parent of a sweep. ``stage`` begins to write
-    finished runs whole: each becomes visible as FINISHED only after all its parts are
-    there. ``close_run`` adds a parent's parts and ends it. ``tag_many`` puts one tag, which
-    none of them has yet, on many runs. ``running`` finds what is open. A store that is locked or
-    away is waited for. All, and ``commit``, raise TrackingError where the store does not take what
-    it is given; where it took some of many runs, the error's ``written`` says which.
+    Ownership: a tracker holds connections until it is garbage-collected. It may close any open
+    run of its experiment, also one that another process opened.
+
+    Thread safety: all methods are called in one thread; ``StagedRuns.commit`` may run in another
+    at the same time. Several processes may write to one experiment with a tracker each.
+
+    Consistency: readers see a staged run only when it is complete, with parameters, tags,
+    metrics, artifacts and its final status. The bulk tracker writes all runs of a ``commit`` or
+    none. The client tracker may write some of them (``TrackingError.written``), and a process
+    that is killed may leave a run with the status RUNNING. Every method waits for a store that
+    is locked or unavailable, as ``RetryPolicy`` allows, and writes nothing twice.
+
+    Attributes:
+        experiment_id: MLflow's id of the experiment.
     """
 
     experiment_id: str
 
     def open_run(self, name: str, started: int, tags: Mapping[str, str]) -> str:
-        """Returns the new run's id."""
+        """Create a run with the status RUNNING: the parent run of a sweep.
+
+        Args:
+            name: The run's name.
+            started: Start in milliseconds since the Unix epoch.
+            tags: Tags that the run has from the beginning.
+
+        Returns:
+            The id of the new run.
+
+        Raises:
+            TrackingError: The store rejected the run, or stayed unavailable.
+        """
         ...
 
     def running(self) -> Mapping[str, Mapping[str, str]]:
-        """Returns the tags of the experiment's open runs, by their ids."""
+        """Find the runs of the experiment that have the status RUNNING.
+
+        Returns:
+            The tags of each, by run id; deleted runs are left out.
+
+        Raises:
+            TrackingError: The store could not be read.
+        """
         ...
 
     def add_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        """Adds artifacts to an open run."""
+        """Add artifacts to an open run; files of the same names are replaced.
+
+        Args:
+            run_id: A run that ``open_run`` created.
+            files: Contents by file name.
+
+        Raises:
+            TrackingError: A file could not be written; existing files stay as they were.
+        """
         ...
 
-    def stage(self, runs: Sequence[RunRecord], parent: str | None) -> Batch:
-        """Makes new runs ready to be written: all that need not wait for the database."""
+    def stage(self, runs: Sequence[RunRecord], parent: str | None) -> StagedRuns:
+        """Prepare new runs for writing: everything that does not need the database.
+
+        Args:
+            runs: Finished runs.
+            parent: Id of the sweep that they belong to.
+
+        Returns:
+            The prepared runs, which ``commit`` writes.
+
+        Raises:
+            TrackingError: An artifact could not be written, or the store cannot hold a value.
+        """
         ...
 
     def tag_many(self, run_ids: Sequence[str], key: str, value: str) -> None:
-        """Tags runs of any sweep of the experiment."""
+        """Set one tag on runs of the experiment.
+
+        Args:
+            run_ids: Runs that do not have the tag.
+            key: Name of the tag.
+            value: Value of the tag.
+
+        Raises:
+            TrackingError: The store rejected the tag, or stayed unavailable.
+        """
         ...
 
     def close_run(self, run_id: str, run: RunRecord) -> None:
-        """Adds what ``run`` holds to the open run and ends it with its status."""
+        """Add the content of a record to an open run, and end the run.
+
+        Args:
+            run_id: The open run.
+            run: Content, status and end; ``name`` and ``started`` are ignored.
+
+        Raises:
+            TrackingError: The run does not exist or is deleted, the store rejected the content,
+                or it stayed unavailable.
+        """
         ...

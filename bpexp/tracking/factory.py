@@ -1,55 +1,57 @@
-"""The tracker that fits a store."""
+"""Opens the fastest tracker that a store supports."""
 
 import sys
 from typing import TYPE_CHECKING
 
-from bpexp.tracking import bulk
+from bpexp.tracking import bulk, mlflow_internals
+from bpexp.tracking.bulk import BulkTracker
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import Tracker
-from bpexp.tracking.retry import Patience
-from bpexp.tracking.rows import Experiment
+from bpexp.tracking.retry import RetryPolicy
+from bpexp.tracking.sql import Experiment
 from bpexp.tracking.store import Store, connect, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_THREADS = 8
-"""Requests under way at a server at once."""
+_HTTP_THREADS = 8
+"""Simultaneous requests to a server."""
 
 
 def open_tracker(store: Store, experiment: str) -> Tracker:
-    """A tracker for the experiment, which is made if it is not there.
+    """Open an experiment for writing, and create it if it does not exist.
 
-    MLflow, which takes longer to import than a short run to train, is asked only where the
-    store is not one that is known already. Raises ConfigError where it cannot be used.
+    MLflow is imported only if ``bulk.open_bulk_tracker`` cannot open the store without it.
+
+    Args:
+        store: Where the experiment is.
+        experiment: Name of the experiment.
+
+    Raises:
+        ConfigError: The store cannot be opened, or the experiment is deleted.
     """
-    known = bulk.known(store, experiment)
-    if known is not None:
-        return known
+    tracker = bulk.open_bulk_tracker(store, experiment)
+    if tracker is not None:
+        return tracker
     client = connect(store)
-    return choose(client, experiment_id(client, store, experiment))
+    return tracker_for(client, experiment_id(client, store, experiment))
 
 
-def choose(client: "MlflowClient", experiment_id: str) -> Tracker:
-    """In bulk for an SQL store of a known schema, otherwise by the client, said on stderr
-    where bulk was to be expected.
+def tracker_for(client: "MlflowClient", experiment_id: str) -> Tracker:
+    """The bulk tracker for an SQL store that supports it, otherwise the client tracker.
+
+    Prints to stderr why an SQL store does not support bulk writing.
     """
     if client.tracking_uri.startswith(("http", "databricks")):
-        return ClientTracker(client, experiment_id, _THREADS)
-    attempt = Patience().attempt
-    reason = attempt(lambda: _refusal(client._tracking_client.store))
-    if reason is None:
-        location = attempt(lambda: client.get_experiment(experiment_id)).artifact_location
-        engine = client._tracking_client.store.engine
-        return bulk.BulkTracker(engine, Experiment(experiment_id, location))
-    print(f"Runs are written one by one: {reason}.", file=sys.stderr)
-    return ClientTracker(client, experiment_id)
-
-
-def _refusal(store: object) -> str | None:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    # A subclass, MLflow's workspaces for one, may write more than is known here.
-    if type(store) is not SqlAlchemyStore:
-        return f"a {type(store).__name__} is not a plain SQL store"
-    return bulk.refusal(store.engine)
+        return ClientTracker(client, experiment_id, _HTTP_THREADS)
+    retry = RetryPolicy()
+    engine = retry.call(mlflow_internals.sql_engine, client)
+    if engine is None:
+        reason: str | None = f"a {mlflow_internals.store_type(client)} is not a plain SQL store"
+    else:
+        reason = retry.call(bulk.unsupported_reason, engine)
+    if engine is None or reason is not None:
+        print(f"Runs are written one by one: {reason}.", file=sys.stderr)
+        return ClientTracker(client, experiment_id)
+    artifact_uri = retry.call(client.get_experiment, experiment_id).artifact_location
+    return BulkTracker(engine, Experiment(experiment_id, artifact_uri))

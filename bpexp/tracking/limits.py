@@ -1,21 +1,28 @@
-"""What MLflow's tables hold; what is longer is cut, the same way by every tracker."""
+"""Lengths that MLflow stores; every tracker truncates longer text in the same way.
+
+>>> from bpexp.tracking import limits
+>>> len(limits.truncate_tags({"k": "x" * 9000})["k"])
+8000
+"""
 
 from collections.abc import Mapping
 
-NAME, KEY, PARAM, TAG = 250, 250, 6000, 8000
-"""Characters of a run's name, of a key, of a parameter's and of a tag's value."""
+from bpexp.runs.run_tags import MAX_LENGTH as TAG
+
+NAME, PARAM = 250, 6000
+"""Characters of the name of a run, and of the value of a parameter."""
 
 
-def params(given: Mapping[str, str]) -> dict[str, str]:
-    """Parameters as they can be stored."""
-    return {key: value[:PARAM] for key, value in given.items()}
+def truncate_params(params: Mapping[str, str]) -> dict[str, str]:
+    """Parameters with values that MLflow can store."""
+    return {key: value[:PARAM] for key, value in params.items()}
 
 
-def tags(given: Mapping[str, str]) -> dict[str, str]:
-    """Tags as they can be stored."""
-    return {key: value[:TAG] for key, value in given.items()}
+def truncate_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags with values that MLflow can store."""
+    return {key: value[:TAG] for key, value in tags.items()}
 
 
-def name(given: str) -> str:
-    """A run's name as it can be stored."""
-    return given[:NAME]
+def truncate_name(name: str) -> str:
+    """A run name that MLflow can store."""
+    return name[:NAME]

@@ -1,4 +1,4 @@
-"""Files, tables and a note added to a run that has ended."""
+"""Adds files, tables and a note to a run that has ended."""
 
 import json
 import tempfile
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-NOTE, TABLES = "mlflow.note.content", "mlflow.loggedArtifacts"
-RULE = "\n\n---\n\n"
+_NOTE, _TABLES = "mlflow.note.content", "mlflow.loggedArtifacts"
+_SEPARATOR = "\n\n---\n\n"
 
 
-def attach(
+def log(
     client: "MlflowClient",
     run: "Run",
     files: Mapping[str, bytes],
@@ -23,11 +23,18 @@ def attach(
     section: str,
     text: str,
 ) -> None:
-    """Log files by their paths and tables as MLflow shows them; put ``text`` in the note.
+    """Log files and tables to a run, and put a section at the beginning of its note.
 
-    What was attached before under the same names is replaced: ``mlflow.log_table`` would
-    append the rows. The text stands first in the note, headed ``section``: MLflow's page of a
-    run shows the first lines and folds the rest away.
+    Files, tables and a first section of the same names are replaced; ``mlflow.log_table`` would
+    append rows. The section comes first because MLflow folds all but the first lines of a note.
+
+    Args:
+        client: MLflow's client on the store of the run.
+        run: The run.
+        files: Contents of files, by path.
+        tables: Tables that MLflow's pages show, by file name.
+        section: Heading of the section.
+        text: Text of the section, in Markdown.
     """
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
@@ -35,20 +42,24 @@ def attach(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         for name, table in tables.items():
-            (Path(folder) / name).write_text(_json(table))
+            (Path(folder) / name).write_text(_table_json(table))
         client.log_artifacts(run.info.run_id, folder)
-    listed = json.loads(run.data.tags.get(TABLES, "[]"))
+    listed = json.loads(run.data.tags.get(_TABLES, "[]"))
     listed += [t for name in tables if (t := {"path": name, "type": "table"}) not in listed]
-    client.set_tag(run.info.run_id, TABLES, json.dumps(listed))
-    note, heading = run.data.tags.get(NOTE, ""), f"**{section}.**"
-    rest = note.partition(RULE)[2] if note.startswith(heading) else note
-    client.set_tag(run.info.run_id, NOTE, f"{heading} {text}{RULE}{rest}")
+    client.set_tag(run.info.run_id, _TABLES, json.dumps(listed))
+    note, heading = run.data.tags.get(_NOTE, ""), f"**{section}.**"
+    rest = note.partition(_SEPARATOR)[2] if note.startswith(heading) else note
+    client.set_tag(run.info.run_id, _NOTE, f"{heading} {text}{_SEPARATOR}{rest}")
 
 
-def _json(table: "pd.DataFrame") -> str:
-    """Columns and rows as ``mlflow.log_table`` lays them out; null for what is not finite.
+def _table_json(table: "pd.DataFrame") -> str:
+    """A table in the format of ``mlflow.log_table``, with null for infinities and NaN.
 
-    Not by pandas, which keeps ten decimal places: a prediction of 3e-13 would be 0.
+    Not with pandas' ``to_json``, which rounds to ten decimal places.
     """
     text = json.dumps(table.to_dict(orient="split", index=False))
-    return json.dumps(json.loads(text, parse_constant=lambda _: None))
+    return json.dumps(json.loads(text, parse_constant=_null))
+
+
+def _null(constant: str) -> None:
+    """Replaces the constants Infinity, -Infinity and NaN."""

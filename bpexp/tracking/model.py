@@ -1,4 +1,4 @@
-"""A model logged to the run it comes from."""
+"""Logs a trained network as an MLflow model of its run."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -15,10 +15,20 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas")
 def log(
     uri: str, run: "Run", folder: Path, code: Path, inputs: "pd.DataFrame", outputs: "pd.DataFrame"
 ) -> str:
-    """Log the files of ``folder`` as a pyfunc model from code; returns its URI.
+    """Log a pyfunc model from code; the run itself, with its end time, does not change.
 
-    ``inputs`` and ``outputs`` are examples; they also make the signature. The run itself
-    stays as it is, its end included. Sets MLflow's tracking URI and experiment for the process.
+    Sets MLflow's tracking URI and experiment for the whole process.
+
+    Args:
+        uri: Tracking URI of the store.
+        run: The run that trained the network.
+        folder: Contains ``served.py``, ``weights.npz`` and ``settings.json``.
+        code: Python file or package that ``served.py`` imports.
+        inputs: Example inputs, from which the signature is inferred.
+        outputs: The network's outputs for ``inputs``.
+
+    Returns:
+        The URI of the model.
     """
     import mlflow
     from mlflow.models import Model, infer_signature

@@ -1,15 +1,28 @@
-"""Folders that the program makes; Git is to ignore an ``outputs/`` made for it."""
+"""Creates output directories, and makes Git ignore them.
+
+>>> import tempfile
+>>> from pathlib import Path
+>>> from bpexp.tracking import output_directory
+>>> with tempfile.TemporaryDirectory() as name:
+...     output_directory.create(Path(name) / "outputs" / "artifacts")
+...     (Path(name) / "outputs" / ".gitignore").read_text()
+'*\\n'
+"""
 
 from pathlib import Path
 
 
-def make(folder: Path) -> None:
-    """Make a folder; where it begins an ``outputs/``, tell Git to ignore that. Raises OSError.
+def create(folder: Path) -> None:
+    """Create a directory with its parents; a new ``outputs/`` gets a ``.gitignore``.
 
-    One that holds anything is its user's, but for sweeps: Hydra may have been there before.
+    An ``outputs/`` that already has content belongs to the user and is left unchanged, unless
+    all it contains is the ``sweeps/`` that Hydra creates before bpexp starts.
+
+    Raises:
+        OSError: The directory cannot be created.
     """
-    above = next((place for place in (folder, *folder.parents) if place.name == "outputs"), None)
-    there = {path.name for path in above.iterdir()} if above and above.exists() else set()
+    outputs = next((place for place in (folder, *folder.parents) if place.name == "outputs"), None)
+    content = {path.name for path in outputs.iterdir()} if outputs and outputs.exists() else set()
     folder.mkdir(parents=True, exist_ok=True)
-    if above and there <= {"sweeps"}:
-        (above / ".gitignore").write_text("*\n")
+    if outputs and content <= {"sweeps"}:
+        (outputs / ".gitignore").write_text("*\n")

@@ -1,19 +1,24 @@
-"""Runs read back from a store."""
+"""Finds runs in a store and reads their metrics, settings and results, as MLflow's runs or tables.
+
+MLflow and pandas are imported inside functions: they take longer than training a short run.
+"""
 
 import io
 import json
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 import numpy as np
 
-from bpexp.config.schema import SESSION
+from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking.retry import Patience
+from bpexp.runs import run_tags
+from bpexp.tracking.retry import RetryPolicy
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
 
@@ -26,46 +31,57 @@ if TYPE_CHECKING:
 FIGURES = (
     "final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy", "lowest_validation_loss",
 )  # fmt: skip
+"""Metrics that a run has once, at its end."""
+_ID_LENGTH = 32
+_THREADS = 8
+"""Artifacts that are read at the same time."""
 
 
 def search(
     client: "MlflowClient", experiment: str, filter_string: str = "", sweep: str | None = None
 ) -> list["Run"]:
-    """Runs of an experiment, the newest first; ``filter_string`` is MLflow's own language.
+    """The runs of an experiment, the newest first.
 
-    Raises ConfigError for an experiment that is not there or a filter MLflow refuses.
+    Args:
+        client: MLflow's client.
+        experiment: Name of the experiment.
+        filter_string: MLflow's filter; empty for all runs.
+        sweep: Only runs of this sweep, including those that it reuses from other sweeps.
+
+    Raises:
+        ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
     """
-    found = Patience().attempt(lambda: client.get_experiment_by_name(experiment))
+    found = RetryPolicy().call(client.get_experiment_by_name, experiment)
     if found is None:
         raise ConfigError(f"--experiment must be an experiment of this store, got {experiment!r}.")
     if not sweep:
-        return _pages(client, found.experiment_id, filter_string)
+        return _search_all_pages(client, found.experiment_id, filter_string)
     parent = find(client, experiment, sweep).info.run_id
     runs: list[Run] = []
-    # A run that another sweep reuses keeps its parent and is tagged with that sweep.
     for clause in (
         f"tags.`mlflow.parentRunId` = '{parent}'",
-        f"tags.`bpexp.sweep.{parent}` = 'linked'",
+        # A reused run belongs to the sweep that trained it.
+        f"tags.`{run_tags.linked_sweep(parent)}` = 'linked'",
     ):
         both = f"{filter_string} and {clause}" if filter_string else clause
-        runs += _pages(client, found.experiment_id, both)
+        runs += _search_all_pages(client, found.experiment_id, both)
     return runs
 
 
-def _pages(client: "MlflowClient", experiment_id: str, filter_string: str) -> list["Run"]:
+def _search_all_pages(
+    client: "MlflowClient", experiment_id: str, filter_string: str
+) -> list["Run"]:
     runs: list[Run] = []
     token: str | None = None
     while True:
-        page = Patience().attempt(
-            lambda token=token: _page(client, experiment_id, filter_string, token)  # type: ignore[misc]
-        )
+        page = RetryPolicy().call(_search_page, client, experiment_id, filter_string, token)
         runs += page
         token = page.token
         if not token:
             return runs
 
 
-def _page(
+def _search_page(
     client: "MlflowClient", experiment_id: str, filter_string: str, token: str | None
 ) -> "PagedList[Run]":
     from mlflow.exceptions import MlflowException
@@ -77,34 +93,48 @@ def _page(
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise ConfigError(
             f'--filter must be an MLflow filter such as "metrics.final_loss < 0.1", '
-            f"got {filter_string!r}: {said}"
+            f"got {filter_string!r}: {reason}"
         ) from error
 
 
 def find(client: "MlflowClient", experiment: str, wanted: str) -> "Run":
-    """The run whose id starts with ``wanted``, or whose name it is.
+    """The run with an id, with an id that begins so, or with a name.
 
-    Raises ConfigError where none or more than one run fits.
+    Args:
+        client: MLflow's client.
+        experiment: Name of the experiment to search; a complete id is found in any experiment.
+        wanted: The id, its first digits, or the name.
+
+    Raises:
+        ConfigError: Not exactly one run matches.
     """
-    if len(wanted) == 32:
-        return Patience().attempt(lambda: _get(client, wanted))
-    runs = search(client, experiment)
-    fits = [r for r in runs if r.info.run_id.startswith(wanted) or r.info.run_name == wanted]
-    if not wanted or not fits:
+    if len(wanted) == _ID_LENGTH:
+        return RetryPolicy().call(_get_run, client, wanted)
+    matches = matching(search(client, experiment), wanted)
+    if not matches:
         raise ConfigError(
             f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}; "
             "python -m bpexp runs lists them."
         )
-    if len(fits) > 1:
-        ids = ", ".join(run.info.run_id[:12] for run in fits[:5])
-        raise ConfigError(f"RUN must fit one run, got {wanted!r}, which fits {len(fits)}: {ids}.")
-    return fits[0]
+    if len(matches) > 1:
+        ids = ", ".join(run.info.run_id[:12] for run in matches[:5])
+        raise ConfigError(
+            f"{wanted!r} matches {len(matches)} runs; type the first digits of one id: {ids}."
+        )
+    return matches[0]
 
 
-def _get(client: "MlflowClient", run_id: str) -> "Run":
+def matching(runs: Sequence["Run"], wanted: str) -> list["Run"]:
+    """The runs with an id that begins with ``wanted``, or with that name."""
+    if not wanted:
+        return []
+    return [r for r in runs if r.info.run_id.startswith(wanted) or r.info.run_name == wanted]
+
+
+def _get_run(client: "MlflowClient", run_id: str) -> "Run":
     from mlflow.exceptions import MlflowException
 
     try:
@@ -115,11 +145,20 @@ def _get(client: "MlflowClient", run_id: str) -> "Run":
         raise ConfigError(f"RUN must be a run of this store, got {run_id!r}.") from error
 
 
-def trained(client: "MlflowClient", run: "Run") -> "Run":
-    """The run itself; for a sweep, its best run. Raises ConfigError where it has none."""
-    if run.data.tags.get("bpexp.kind") != "sweep":
+def is_sweep(run: "Run") -> bool:
+    """Whether a run is the parent run of a sweep."""
+    return bool(run.data.tags.get(run_tags.KIND) == run_tags.SWEEP_KIND)
+
+
+def best_run(client: "MlflowClient", run: "Run") -> "Run":
+    """The best run of a sweep; a run that is not a sweep itself.
+
+    Raises:
+        ConfigError: No run of the sweep has finished.
+    """
+    if not is_sweep(run):
         return run
-    best = run.data.tags.get("bpexp.best_run", "none")
+    best = run.data.tags.get(run_tags.BEST_RUN, "none")
     if best == "none":
         raise ConfigError(
             f"RUN must be a sweep with a run that finished, got {run.info.run_name!r}."
@@ -127,27 +166,27 @@ def trained(client: "MlflowClient", run: "Run") -> "Run":
     return find(client, client.get_experiment(run.info.experiment_id).name, best)
 
 
-def ending(run: "Run") -> tuple[str, int, str]:
-    """How the run ended, its epochs, and its data set's digest, as far as they were tracked."""
+def training_summary(run: "Run") -> tuple[str, int, str]:
+    """The outcome of a run, its number of epochs, and the digest of its data set."""
     digests = [data.dataset.digest for data in run.inputs.dataset_inputs] if run.inputs else []
-    outcome = run.data.tags.get("bpexp.outcome", "not one of bpexp's")
+    outcome = run.data.tags.get(run_tags.OUTCOME, "not one of bpexp's")
     return outcome, int(metrics(run).get("epochs_run", 0)), "".join(digests[:1])
 
 
 def metrics(run: "Run") -> dict[str, float]:
-    """A run's metrics; SQLite keeps in a column of numbers whatever it is given."""
-    given: dict[str, Any] = run.data.metrics
-    return {key: value for key, value in given.items() if isinstance(value, int | float)}
+    """The metrics of a run; an SQLite column may contain text, which is left out."""
+    values: dict[str, Any] = run.data.metrics
+    return {key: value for key, value in values.items() if isinstance(value, int | float)}
 
 
 def settings(run: "Run") -> dict[str, str]:
-    """What the run is a function of; how it was carried out is left out."""
-    given: dict[str, str] = run.data.params
-    return {key: text for key, text in given.items() if key.partition(".")[0] not in SESSION}
+    """The parameters of a run that its result depends on."""
+    params: dict[str, str] = run.data.params
+    return {key: text for key, text in params.items() if key.partition(".")[0] not in RUNTIME}
 
 
 def frame(runs: list["Run"]) -> "pd.DataFrame":
-    """One row a run: id, name, sweep, status, outcome, settings, final figures."""
+    """A table with one row per run: id, name, sweep, status, outcome, settings, metrics."""
     import pandas as pd
 
     return pd.DataFrame(
@@ -157,8 +196,10 @@ def frame(runs: list["Run"]) -> "pd.DataFrame":
                 "name": run.info.run_name,
                 "sweep": run.data.tags.get("mlflow.parentRunId", ""),
                 "status": run.info.status,
-                "outcome": run.data.tags.get("bpexp.outcome", run.data.tags.get("bpexp.kind", "")),
-                **{key: _value(text) for key, text in sorted(settings(run).items())},
+                "outcome": run.data.tags.get(
+                    run_tags.OUTCOME, run.data.tags.get(run_tags.KIND, "")
+                ),
+                **{key: _number_or_text(text) for key, text in sorted(settings(run).items())},
                 **{key: metrics(run).get(key, float("nan")) for key in FIGURES},
             }
             for run in runs
@@ -166,8 +207,7 @@ def frame(runs: list["Run"]) -> "pd.DataFrame":
     ).convert_dtypes()
 
 
-def _value(text: str) -> Any:
-    """A parameter as the number it was; other text as it is."""
+def _number_or_text(text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
@@ -176,31 +216,33 @@ def _value(text: str) -> Any:
 
 
 def sweep_table(client: "MlflowClient", parent: "Run") -> "pd.DataFrame":
-    """One row a run of a sweep, as ``frame`` has them, and where each keeps its artifacts.
+    """The runs of a sweep in the columns of ``frame``, and the artifact URI of each.
 
-    The parent's results.parquet holds all of it; where there is none, the runs are searched.
+    Read from the artifact results.parquet of the parent run. If there is none, the store is
+    searched for the runs.
+
+    Raises:
+        ConfigError: results.parquet is malformed.
     """
-
     run_id, uri = parent.info.run_id, parent.info.artifact_uri
     content = artifact(client, run_id, uri, "results.parquet")
     if content is None:
         experiment = client.get_experiment(parent.info.experiment_id).name
         return runs_table(search(client, experiment, sweep=run_id))
-    table = _results(content, parent)
-    # MLflow lays out the artifacts of all runs of one experiment alike.
+    table = _parse_results(content, parent)
+    # The artifact URIs of all runs of an experiment have the same form.
     return table.assign(artifacts=[uri.replace(run_id, child) for child in table["run_id"]])
 
 
-def _results(content: bytes, parent: "Run") -> "pd.DataFrame":
-    """A sweep's results.parquet. Raises ConfigError where it is not what a sweep writes."""
+def _parse_results(content: bytes, parent: "Run") -> "pd.DataFrame":
     import pandas as pd
 
     name = f"results.parquet of {parent.info.run_id[:8]}"
     try:
         table = pd.read_parquet(io.BytesIO(content))
     except Exception as error:
-        # Readers raise many kinds of error on a broken file.
-        raise ConfigError(f"{name} must be a readable table, got a broken one.") from error
+        # Parquet readers raise errors of many types for malformed files.
+        raise ConfigError(f"{name} is damaged.") from error
     texts, numbers = ("run_id", "name", "outcome"), FIGURES
     missing = [key for key in (*texts, *numbers, "seed") if key not in table.columns]
     if missing or not len(table):
@@ -209,18 +251,25 @@ def _results(content: bytes, parent: "Run") -> "pd.DataFrame":
         try:
             table[key].astype("float64")
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"{name} must hold numbers as {key}, got others.") from error
+            raise ConfigError(f"{name} must contain numbers in the column {key}.") from error
     return table.astype(dict.fromkeys(texts, "str"))
 
 
 def runs_table(runs: Sequence["Run"]) -> "pd.DataFrame":
-    """``frame`` of the runs that are no sweep's parent, and where each keeps its artifacts."""
-    children = [run for run in runs if run.data.tags.get("bpexp.kind") != "sweep"]
+    """``frame`` of the runs that are not sweeps, and the artifact URI of each."""
+    children = [run for run in runs if not is_sweep(run)]
     return frame(children).assign(artifacts=[run.info.artifact_uri for run in children])
 
 
 def artifact(client: "MlflowClient", run_id: str, uri: str, name: str) -> bytes | None:
-    """The content of a run's artifact, or None; ``uri`` is the run's artifact folder."""
+    """The content of an artifact, or None if the run does not have it.
+
+    Args:
+        client: MLflow's client.
+        run_id: Id of the run.
+        uri: Artifact URI of the run; a local one is read without MLflow.
+        name: Name of the artifact.
+    """
     from mlflow.exceptions import MlflowException
 
     parsed = urlparse(uri)
@@ -233,22 +282,11 @@ def artifact(client: "MlflowClient", run_id: str, uri: str, name: str) -> bytes 
         return None
 
 
-def _loss(content: bytes, run_id: str) -> Array:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = np.asarray(arrays["loss"], np.float64)
-    except Exception as error:
-        # As with tables: a broken file is one thing, whatever its reader calls it.
-        raise ConfigError(f"losses.npz of run {run_id[:8]} must hold loss, got none.") from error
-    if found.ndim != 1 or not len(found):
-        raise ConfigError(f"losses.npz of run {run_id[:8]} must hold a loss an epoch, got others.")
-    return found
+def has_artifacts_inside(run: "Run", store: Store) -> bool:
+    """Whether a run's artifacts are in the folder of its SQLite store; true for other stores.
 
-
-def keeps_inside(run: "Run", store: Store) -> bool:
-    """Whether a run's artifacts are where its store may have them written.
-
-    A SQLite store that was copied, or made by others, may name any folder of this machine.
+    The database of a copied or foreign store may name any folder of this machine, in which
+    nothing must be written.
     """
     parsed = urlparse(run.info.artifact_uri)
     if not store.uri.startswith("sqlite") or parsed.scheme not in ("", "file"):
@@ -258,22 +296,43 @@ def keeps_inside(run: "Run", store: Store) -> bool:
 
 
 def losses(client: "MlflowClient", rows: "pd.DataFrame", epochs: Array) -> Array:
-    """Loss of each run at the given epochs, (n_runs, n_epochs); nan after its end.
+    """The losses of runs at some epochs.
 
-    ``rows`` has ``run_id`` and ``artifacts``. A run without losses.npz is read from its loss
-    metric, with straight lines between the points logged.
+    Args:
+        client: MLflow's client.
+        rows: A table with ``run_id`` and ``artifacts`` (artifact URIs).
+        epochs: Epochs, counted from 1, (n_epochs,).
+
+    Returns:
+        Losses, (n_runs, n_epochs); NaN after the end of a run. Those of a run without losses.npz
+        are interpolated between the logged points of its loss.
+
+    Raises:
+        ConfigError: A losses.npz is malformed.
     """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        read_run = partial(_losses_at, client, epochs)
+        return np.array(list(pool.map(read_run, rows["run_id"], rows["artifacts"])))
 
-    def read_one(run_id: str, uri: str) -> Array:
-        content = artifact(client, run_id, uri, "losses.npz")
-        if content is not None:
-            values = _loss(content, run_id)
-            steps = np.arange(1, len(values) + 1)
-        else:
-            points = sorted((m.step, m.value) for m in client.get_metric_history(run_id, "loss"))
-            steps, values = np.array(points or [(0, np.nan)]).T
-        inside = epochs <= steps[-1]
-        return np.where(inside, np.interp(epochs, steps, values), np.nan)
 
-    with ThreadPoolExecutor(8) as readers:
-        return np.array(list(readers.map(read_one, rows["run_id"], rows["artifacts"])))
+def _losses_at(client: "MlflowClient", epochs: Array, run_id: str, uri: str) -> Array:
+    content = artifact(client, run_id, uri, "losses.npz")
+    if content is not None:
+        values = _parse_losses(content, run_id)
+        steps = np.arange(1, len(values) + 1)
+    else:
+        points = sorted((m.step, m.value) for m in client.get_metric_history(run_id, "loss"))
+        steps, values = np.array(points or [(0, np.nan)]).T
+    return np.where(epochs <= steps[-1], np.interp(epochs, steps, values), np.nan)
+
+
+def _parse_losses(content: bytes, run_id: str) -> Array:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            found = np.asarray(arrays["loss"], np.float64)
+    except Exception as error:
+        # NumPy raises errors of many types for malformed files.
+        raise ConfigError(f"losses.npz of run {run_id[:8]} must contain loss.") from error
+    if found.ndim != 1 or not len(found):
+        raise ConfigError(f"losses.npz of run {run_id[:8]} must contain one loss for each epoch.")
+    return found

@@ -1,41 +1,55 @@
-"""What is done to runs that are in the store already: closing, reopening, hiding them."""
+"""Repairs runs in the store: closes those of dead processes, reopens and deletes others."""
 
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bpexp.runs import run_tags
 from bpexp.tracking import process
 from bpexp.tracking.contract import RunRecord, Tracker
-from bpexp.tracking.process import Life
-from bpexp.tracking.retry import Patience
+from bpexp.tracking.process import ProcessState
+from bpexp.tracking.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_CUT = {"bpexp.outcome": "interrupted", "bpexp.reason": "its process ended before it did"}
+_ORPHAN_TAGS = {
+    run_tags.OUTCOME: "interrupted",
+    run_tags.REASON: "the process ended before the run did",
+}
 
 
-def close_orphans(tracker: Tracker) -> int:
-    """End the runs whose process has died, as KILLED; returns how many there were."""
-    open_runs = tracker.running()
-    left = [i for i, t in open_runs.items() if process.life(t.get(process.TAG, "")) is Life.DEAD]
-    for run_id in left:
-        ended = time.time_ns() // 1_000_000
-        tracker.close_run(run_id, RunRecord("", "KILLED", ended, ended, tags=_CUT))
-    return len(left)
+def close_orphaned_runs(tracker: Tracker) -> int:
+    """Give the status KILLED to all open runs whose process is dead.
+
+    Returns:
+        The number of these runs.
+
+    Raises:
+        TrackingError: The store could not be read or written.
+    """
+    orphaned = [
+        run_id
+        for run_id, tags in tracker.running().items()
+        if process.state_of(tags.get(run_tags.PROCESS, "")) is ProcessState.DEAD
+    ]
+    for run_id in orphaned:
+        now = time.time_ns() // 1_000_000
+        tracker.close_run(run_id, RunRecord("", "KILLED", now, now, tags=_ORPHAN_TAGS))
+    return len(orphaned)
 
 
 def reopen(client: "MlflowClient", run_id: str) -> None:
-    """Make a sweep's parent this process's, and RUNNING."""
-    attempt = Patience().attempt
-    attempt(lambda: client.set_tag(run_id, process.TAG, process.own()))
-    attempt(lambda: client.update_run(run_id, status="RUNNING"))
-    for key in _CUT:
-        if key in attempt(lambda: client.get_run(run_id)).data.tags:
-            attempt(lambda key=key: client.delete_tag(run_id, key))  # type: ignore[misc]
+    """Give the parent run of a sweep the status RUNNING, and assign it to this process."""
+    retry = RetryPolicy()
+    retry.call(client.set_tag, run_id, run_tags.PROCESS, process.current())
+    retry.call(client.update_run, run_id, status="RUNNING")
+    tags = retry.call(client.get_run, run_id).data.tags
+    for key in _ORPHAN_TAGS.keys() & tags.keys():
+        retry.call(client.delete_tag, run_id, key)
 
 
-def hide(client: "MlflowClient", run_ids: Sequence[str]) -> None:
-    """Move runs to MLflow's trash."""
+def delete_runs(client: "MlflowClient", run_ids: Sequence[str]) -> None:
+    """Mark runs as deleted; ``mlflow gc`` removes them, ``mlflow runs restore`` restores them."""
     for run_id in run_ids:
-        Patience().attempt(lambda run_id=run_id: client.delete_run(run_id))  # type: ignore[misc]
+        RetryPolicy().call(client.delete_run, run_id)

@@ -1,29 +1,38 @@
-"""Waiting for a store that another process keeps locked, or that is not there for a while."""
+"""Retries operations on a store that is locked or temporarily unavailable.
+
+>>> from bpexp.tracking.retry import RetryPolicy
+>>> RetryPolicy(seconds=10).call(max, 1, 2)
+2
+"""
 
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from bpexp.fields.checks import ConfigError
 
 if TYPE_CHECKING:
     from requests import RequestException
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
+SECONDS_VARIABLE = "BPEXP_RETRY_SECONDS"
+"""Environment variable: how many seconds to wait for a store."""
 _SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
-
-SECONDS = "BPEXP_RETRY_SECONDS"
-"""The environment's word for how many seconds a store is waited for."""
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0
+"""Seconds between two attempts; the delay doubles each time."""
 
 
 class TrackingError(ConfigError):
-    """A store did not take what it was given; the message is one sentence.
+    """A store rejected a request or stayed unavailable; the message is one sentence.
 
-    ``written``: of several runs the id of each that the store has, "" for the others.
+    Attributes:
+        written: After a request with several runs, the id of each that the store has, "" for
+            the others; empty if it has none.
     """
 
     def __init__(self, message: str, written: Sequence[str] = ()) -> None:
@@ -31,53 +40,63 @@ class TrackingError(ConfigError):
         self.written = written
 
 
-def _seconds() -> float:
-    """Raises ConfigError where the environment's word is no number of seconds."""
-    given = os.environ.get(SECONDS, "120")
+def _seconds_from_environment() -> float:
+    text = os.environ.get(SECONDS_VARIABLE, "120")
     try:
-        seconds = float(given)
+        seconds = float(text)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise ConfigError(f"{SECONDS} must be a number of seconds of at least 0, got {given!r}.")
+        raise ConfigError(
+            f"{SECONDS_VARIABLE} must be a number of seconds of at least 0, got {text!r}."
+        )
     return seconds
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a store is waited for.
+class RetryPolicy:
+    """How long to wait for a store.
 
-    ``seconds`` is the limit of waiting between attempts; ``busy_ms`` how long SQLite itself
-    waits within one attempt; ``pause`` sleeps for the seconds it is given.
+    Attributes:
+        seconds: Limit of the time between the first and the last attempt.
+        busy_timeout_ms: How long SQLite itself waits for a lock within one attempt.
+        sleep: Called with the seconds to wait before the next attempt.
     """
 
-    seconds: float = field(default_factory=_seconds)
-    busy_ms: int = 20_000
-    pause: Callable[[float], None] = time.sleep
+    seconds: float = field(default_factory=_seconds_from_environment)
+    busy_timeout_ms: int = 20_000
+    sleep: Callable[[float], None] = time.sleep
 
-    def attempt(self, action: Callable[[], T]) -> T:
-        """What ``action`` returns, tried again while its errors are ones that pass.
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function until it succeeds, with an exponentially growing delay.
 
-        Raises TrackingError when the patience has run out or the error is of another kind.
+        Returns:
+            What ``function`` returns.
+
+        Raises:
+            TrackingError: The error is not transient, or the time is up.
         """
-        deadline, delay = time.monotonic() + self.seconds, 0.1
+        deadline, delay = time.monotonic() + self.seconds, _FIRST_DELAY
         while True:
             try:
-                return action()
-            except _of_stores() as error:
-                if not passes(error):
-                    raise refused(error) from error
+                return function(*args, **kwargs)
+            except _store_errors() as error:
+                if not is_transient(error):
+                    raise rejection(error) from error
                 if time.monotonic() + delay > deadline:
                     waited = f" after {self.seconds:g} s" if self.seconds else ""
                     raise TrackingError(
-                        f"The store could not be used{waited}: {_said(error)}."
+                        f"The store could not be used{waited}: {_reason(error)}."
                     ) from error
-            self.pause(delay)
-            delay = min(2 * delay, 5.0)
+            self.sleep(delay)
+            delay = min(2 * delay, _LONGEST_DELAY)
 
 
-def _of_stores() -> tuple[type[Exception], ...]:
-    """The errors of stores. A package that was not imported, which takes seconds, raised none."""
+def _store_errors() -> tuple[type[Exception], ...]:
+    """Exception types of stores.
+
+    MLflow and SQLAlchemy take seconds to import; if they were not imported, they raised nothing.
+    """
     kinds: list[type[Exception]] = [OSError]
     for module, name in (
         ("mlflow.exceptions", "MlflowException"),
@@ -88,65 +107,66 @@ def _of_stores() -> tuple[type[Exception], ...]:
     return tuple(kinds)
 
 
-def passes(error: BaseException) -> bool:
-    """Whether an error of MLflow's store or of SQLAlchemy may be gone at the next attempt:
-    a locked SQLite file, a PostgreSQL server that is away or that broke a deadlock, an MLflow
-    server that is away, too busy or broken.
+def is_transient(error: BaseException) -> bool:
+    """Whether another attempt may succeed after an error of MLflow or SQLAlchemy.
+
+    Transient are a locked SQLite file, a PostgreSQL server that is down or resolved a deadlock,
+    and an MLflow server that is down, overloaded or answers with a server error.
     """
     from requests import RequestException
     from sqlalchemy.exc import OperationalError
 
-    origin = _origin(error)
+    origin = _root_cause(error)
     if isinstance(origin, RequestException):
-        return _request_passes(origin)
+        return _is_transient_request(origin)
     if not isinstance(origin, OperationalError):
         return False
     code = getattr(origin.orig, "sqlite_errorcode", None)
     if code is not None:
         return code & 0xFF in (_SQLITE_BUSY, _SQLITE_LOCKED)
-    # psycopg says sqlstate, psycopg2 pgcode. None: no answer. 08: the connection was lost.
+    # psycopg has sqlstate, psycopg2 pgcode. No state: no answer. 08: the connection was lost.
     # 40: serialization failure or deadlock. 57P: the server is stopping or starting.
     state = getattr(origin.orig, "sqlstate", getattr(origin.orig, "pgcode", None)) or ""
     return state == "" or state[:2] in ("08", "40") or state[:3] == "57P"
 
 
-def _request_passes(error: "RequestException") -> bool:
-    """No answer, or one that says "not now": MLflow raises RetryError for 5xx, 408 and 429."""
+def _is_transient_request(error: "RequestException") -> bool:
     from requests import exceptions
 
     if isinstance(error, exceptions.SSLError):
         return False
     if error.response is not None:
         return error.response.status_code >= 500
-    passing = (exceptions.ConnectionError, exceptions.Timeout, exceptions.RetryError,
-               exceptions.ChunkedEncodingError)  # fmt: skip
-    return isinstance(error, passing)
+    # MLflow raises RetryError for 5xx, 408 and 429.
+    transient = (exceptions.ConnectionError, exceptions.Timeout, exceptions.RetryError,
+                 exceptions.ChunkedEncodingError)  # fmt: skip
+    return isinstance(error, transient)
 
 
-def _origin(error: BaseException) -> BaseException:
-    """The database's or the request's error that another was made of, else the innermost."""
+def _root_cause(error: BaseException) -> BaseException:
+    """The first database or request error in the chain of causes, else the last cause."""
     from requests import RequestException
     from sqlalchemy.exc import DBAPIError
 
     while not isinstance(error, RequestException | DBAPIError):
-        # MLflow raises its own for a failed request without naming that as the cause.
+        # MLflow raises its own error for a failed request without setting __cause__.
         context = error.__context__ if isinstance(error.__context__, RequestException) else None
-        inner = error.__cause__ or context
-        if inner is None:
+        cause = error.__cause__ or context
+        if cause is None:
             break
-        error = inner
+        error = cause
     return error
 
 
-def refused(error: BaseException) -> TrackingError:
-    """The error for what no waiting mends."""
-    return TrackingError(f"The store refused: {_said(error)}.")
+def rejection(error: BaseException) -> TrackingError:
+    """The TrackingError for an error that is not transient."""
+    return TrackingError(f"The store refused: {_reason(error)}.")
 
 
-def _said(error: BaseException) -> str:
-    """The original error's own words, on one line."""
-    error = _origin(error)
-    # A failed request wraps the reason, e.g. of a refused connection, in what was asked for.
+def _reason(error: BaseException) -> str:
+    """The message of the root cause, on one line."""
+    error = _root_cause(error)
+    # The message of a failed request is long; its reason is for example "Connection refused".
     reason = getattr(error.args[0], "reason", None) if error.args else None
     text = " ".join(str(getattr(error, "orig", None) or reason or error).split())
     return text[:300].rstrip(".?")

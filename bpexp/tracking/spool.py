@@ -1,7 +1,13 @@
-"""Finished runs that the store did not take, as files until it does.
+"""Saves finished runs as files while the store is unavailable, until ``resume`` writes them.
 
-A file is an NPZ archive of bytes, read without pickle: ``runs``, a JSON list of records without
-their artifacts, and for each artifact ``<place in the list>/<name>``.
+A file is an NPZ archive of bytes, which is read without unpickling: ``runs`` is a JSON list of
+records without artifacts, ``<index in the list>/<name>`` is the content of an artifact.
+
+>>> from bpexp.tracking import spool
+>>> from bpexp.tracking.contract import RunRecord
+>>> run = RunRecord("seed=1", "FINISHED", started=1000, ended=2000)
+>>> spool.from_bytes(spool.to_bytes([run]))[0].name
+'seed=1'
 """
 
 import contextlib
@@ -20,64 +26,81 @@ import numpy as np
 
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import output_directory
-from bpexp.tracking.contract import DatasetInput, Metric, RunRecord
+from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 
-_PLAIN = [f.name for f in fields(RunRecord) if f.name not in ("metrics", "artifacts", "dataset")]
+_CONVERTED = ("metrics", "artifacts", "dataset")
+_PLAIN = [f.name for f in fields(RunRecord) if f.name not in _CONVERTED]
+"""Fields that are stored in JSON as they are."""
+_MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError,
+              EOFError, MemoryError, NotImplementedError, RecursionError, struct.error,
+              zlib.error, zipfile.BadZipFile)  # fmt: skip
+"""What NumPy, zipfile and JSON raise for malformed files."""
 
 
 def folder(sweep: str) -> Path:
-    """Where the runs of a sweep wait, seen from the folder that the program is started in."""
+    """The folder of a sweep's files, relative to the working directory.
+
+    Raises:
+        ConfigError: The id of the sweep could be a path.
+    """
     if not sweep.isalnum():
         raise ConfigError(f"SWEEP must have an id of letters and digits, got {sweep!r}.")
     return Path("outputs") / "spool" / sweep
 
 
 def files(sweep: str) -> list[Path]:
-    """What waits of a sweep, in the order in which it came."""
+    """The files of a sweep, the oldest first."""
     return sorted(folder(sweep).glob("*.npz"))
 
 
 def write(sweep: str, runs: Sequence[RunRecord]) -> Path:
-    """Keep runs as one file, there whole or not at all. Raises OSError."""
+    """Write runs to a new file, atomically.
+
+    Returns:
+        The file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     place = folder(sweep)
-    output_directory.make(place)
+    output_directory.create(place)
     last = max((int(file.stem) for file in files(sweep) if file.stem.isdigit()), default=-1)
     file = place / f"{last + 1:06}.npz"
-    growing = file.with_suffix(".new")
+    temporary = file.with_suffix(".new")
     try:
-        with open(growing, "wb") as out:
+        with open(temporary, "wb") as out:
             out.write(to_bytes(runs))
             out.flush()
             os.fsync(out.fileno())
-        growing.replace(file)
+        temporary.replace(file)
     except OSError:
         with contextlib.suppress(OSError):
-            growing.unlink(missing_ok=True)
-        tidy(sweep)
+            temporary.unlink(missing_ok=True)
+        remove_empty_folders(sweep)
         raise
     return file
 
 
 def read(file: Path) -> list[RunRecord]:
-    """The runs of a file. Raises ConfigError where it is not one that ``write`` left."""
+    """The runs of a file.
+
+    Raises:
+        ConfigError: The file is malformed.
+    """
     try:
         return from_bytes(file.read_bytes())
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, EOFError,
-            MemoryError, NotImplementedError, RecursionError, struct.error, zlib.error,
-            zipfile.BadZipFile) as error:  # fmt: skip
-        raise ConfigError(
-            f"{file} must hold finished runs, got a broken file; without it they are trained again."
-        ) from error
+    except _MALFORMED as error:
+        raise ConfigError(f"{file} is damaged; delete it to train the runs in it again.") from error
 
 
 def remove(file: Path) -> None:
-    """Forget a file whose runs the store has, and the folders that are empty without it."""
+    """Delete a file whose runs are in the store, and its folder if that is then empty."""
     file.unlink()
-    tidy(file.parent.name)
+    remove_empty_folders(file.parent.name)
 
 
-def tidy(sweep: str) -> None:
-    """Remove the sweep's folder and the spool's, as far as they are empty."""
+def remove_empty_folders(sweep: str) -> None:
+    """Remove the folder of a sweep, and the one that contains it, if they are empty."""
     place = folder(sweep)
     with contextlib.suppress(OSError):
         place.rmdir()
@@ -85,71 +108,75 @@ def tidy(sweep: str) -> None:
 
 
 def to_bytes(runs: Sequence[RunRecord]) -> bytes:
-    """The content of a file."""
-    arrays = {"runs": _packed(json.dumps([_plain(run) for run in runs]).encode())}
-    for place, run in enumerate(runs):
-        arrays |= {f"{place}/{name}": _packed(text) for name, text in run.artifacts.items()}
+    """The content of a file with these runs."""
+    arrays = {"runs": _byte_array(json.dumps([_to_json(run) for run in runs]).encode())}
+    for index, run in enumerate(runs):
+        arrays |= {f"{index}/{name}": _byte_array(text) for name, text in run.artifacts.items()}
     out = io.BytesIO()
     np.savez(out, **arrays)  # type: ignore[arg-type]
     return out.getvalue()
 
 
 def from_bytes(content: bytes) -> list[RunRecord]:
-    """The runs again. Raises ValueError and others for what ``to_bytes`` did not make."""
+    """The runs of a file, from its content.
+
+    Raises:
+        Exception: One of many types, if ``to_bytes`` did not write the content.
+    """
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        about = json.loads(arrays["runs"].tobytes())
-        artifacts: list[dict[str, bytes]] = [{} for _ in about]
+        records = json.loads(arrays["runs"].tobytes())
+        artifacts: list[dict[str, bytes]] = [{} for _ in records]
         for key in arrays.files:
             if key != "runs":
-                place, _, name = key.partition("/")
+                index, _, name = key.partition("/")
                 if PurePosixPath(name).name != name or name in ("", ".."):
-                    raise ValueError(f"an artifact must have a plain name, got {name!r}")
-                artifacts[int(place)][name] = arrays[key].tobytes()
-    return [_record(one, its) for one, its in zip(about, artifacts, strict=True)]
+                    raise ValueError(f"an artifact must have a file name, got {name!r}")
+                artifacts[int(index)][name] = arrays[key].tobytes()
+    return [_from_json(*pair) for pair in zip(records, artifacts, strict=True)]
 
 
-def _packed(content: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+def _byte_array(content: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     return np.frombuffer(content, np.uint8)
 
 
-def _plain(run: RunRecord) -> dict[str, Any]:
+def _to_json(run: RunRecord) -> dict[str, Any]:
     values = {name: getattr(run, name) for name in _PLAIN}
-    # Numbers as text that reads back to the bit, infinities and NaN included.
+    # Hexadecimal text keeps every bit, also of infinities and NaN, which JSON does not have.
     values["metrics"] = [[m.key, float(m.value).hex(), m.step] for m in run.metrics]
     values["dataset"] = None if run.dataset is None else list(run.dataset)
     return values
 
 
-def _record(values: Mapping[str, Any], artifacts: Mapping[str, bytes]) -> RunRecord:
+def _from_json(values: Mapping[str, Any], artifacts: Mapping[str, bytes]) -> RunRecord:
     metrics = [
-        Metric(_text(key), float.fromhex(value), _whole(step))
+        MetricPoint(_string(key), float.fromhex(value), _integer(step))
         for key, value, step in values["metrics"]
     ]
     data = values["dataset"]
     return RunRecord(
-        _text(values["name"]),
-        _text(values["status"]),
-        _whole(values["started"]),
-        _whole(values["ended"]),
-        _texts(values["params"]),
-        _texts(values["tags"]),
+        _string(values["name"]),
+        _string(values["status"]),
+        _integer(values["started"]),
+        _integer(values["ended"]),
+        _strings(values["params"]),
+        _strings(values["tags"]),
         metrics,
         artifacts,
-        None if data is None else DatasetInput(*map(_text, data)),
+        None if data is None else DatasetInput(*map(_string, data)),
     )
 
 
-def _text(value: object) -> str:
+def _string(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"a text is needed, got {value!r:.100}")
+        raise TypeError(f"expected a string, got {value!r:.100}")
     return value
 
 
-def _whole(value: object) -> int:
+def _integer(value: object) -> int:
     if type(value) is not int:
-        raise ValueError(f"a whole number is needed, got {value!r:.100}")
+        raise TypeError(f"expected an integer, got {value!r:.100}")
     return value
 
 
-def _texts(values: Mapping[str, object]) -> dict[str, str]:
-    return {_text(key): _text(value) for key, value in values.items()}
+def _strings(values: Mapping[str, object]) -> dict[str, str]:
+    return {_string(key): _string(value) for key, value in values.items()}

@@ -1,17 +1,25 @@
-"""Where runs are tracked, and that place made ready."""
+"""Where runs are tracked: finds the store, opens it, and creates its experiment.
 
+>>> from pathlib import Path
+>>> from bpexp.tracking.store import locate
+>>> locate("sqlite:////data/runs.db", Path("."), {}).uri
+'sqlite:////data/runs.db'
+"""
+
+import fcntl
 import logging
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import output_directory
+from bpexp.tracking import mlflow_internals, output_directory
+from bpexp.tracking.retry import RetryPolicy, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,45 +29,58 @@ SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databrick
 
 @dataclass(frozen=True)
 class Store:
-    """A tracking URI and, where it is ours to choose, the folder of artifacts."""
+    """An MLflow tracking store.
+
+    Attributes:
+        uri: The tracking URI.
+        artifacts: Folder for the artifacts of new experiments; None if a server chooses it.
+    """
 
     uri: str
     artifacts: Path | None
 
     @property
     def shown(self) -> str:
-        """The URI as it may be printed: without a password."""
+        """The URI without a password, for messages."""
         return without_password(self.uri)
 
     @property
     def ui_command(self) -> str:
-        """The line that opens MLflow's pages on this store."""
+        """The command that opens MLflow's pages on this store."""
         if self.uri.startswith("http"):
             return f"open {self.shown}"
-        return "python -m bpexp ui" + self._option
+        return "python -m bpexp ui" + self._uri_option
 
     def resume_command(self, sweep: str, experiment: str) -> str:
-        """The line that finishes a sweep of this store."""
-        among = "" if experiment == "bpexp" else f" --experiment {shlex.quote(experiment)}"
-        return f"python -m bpexp resume {sweep[:8]}{among}{self._option}"
+        """The command that resumes a sweep."""
+        option = "" if experiment == "bpexp" else f" --experiment {shlex.quote(experiment)}"
+        return f"python -m bpexp resume {sweep[:8]}{option}{self._uri_option}"
 
     @property
-    def _option(self) -> str:
+    def _uri_option(self) -> str:
         return "" if self == locate(None, Path.cwd(), {}) else f" --uri '{self.shown}'"
 
 
 def without_password(text: str) -> str:
-    """The text with the passwords of addresses in it made unreadable."""
+    """Replace the passwords of URIs in a text by ``***``.
+
+    >>> without_password("postgresql://me:secret@host/db")
+    'postgresql://me:***@host/db'
+    """
     text = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
     return re.sub(r"([?&](?:password|passwd|sslpassword)=)[^&\s'\"]*", r"\1***", text)
 
 
-def locate(
-    uri: str | None, folder: Path, environment: "os._Environ[str] | dict[str, str]"
-) -> Store:
-    """The store that ``tracking.uri``, else MLFLOW_TRACKING_URI, else ``folder`` means.
+def locate(uri: str | None, folder: Path, environment: Mapping[str, str]) -> Store:
+    """The store that a run in ``folder`` uses.
 
-    Raises ConfigError for a URI that MLflow's tracking cannot use.
+    Args:
+        uri: The setting ``tracking.uri``, which takes precedence.
+        folder: The working directory; the default store is in its ``outputs``.
+        environment: Environment variables; ``MLFLOW_TRACKING_URI`` is used if ``uri`` is None.
+
+    Raises:
+        ConfigError: The URI is neither that of a database nor of a server.
     """
     uri = uri or environment.get("MLFLOW_TRACKING_URI") or None
     if uri is None:
@@ -80,98 +101,89 @@ def locate(
 
 
 def connect(store: Store) -> "MlflowClient":
-    """MLflow's client on the store, its log held to errors and its tables made.
+    """Open a store with MLflow's client; a new SQLite store is created.
 
-    A locked SQLite file is waited for; a server must be there. Raises ConfigError where the
-    store cannot be opened.
+    Waits for a locked SQLite file, but not for a server or PostgreSQL.
+
+    Raises:
+        ConfigError: The store cannot be opened.
     """
-    before_mlflow()
-    from bpexp.tracking.retry import Patience, TrackingError
-
-    patience = Patience() if store.uri.startswith("sqlite") else Patience(seconds=0)
+    configure_mlflow()
+    retry = RetryPolicy() if store.uri.startswith("sqlite") else RetryPolicy(seconds=0)
     try:
-        with alone(store):
-            return patience.attempt(lambda: _open(store.uri))
+        with exclusive_lock(store):
+            return retry.call(_open, store.uri)
     except (TrackingError, ImportError, OSError) as error:
-        said = without_password(" ".join(str(error).split())[:300].rstrip("."))
-        raise ConfigError(
-            f"tracking.uri must be a store that opens, got {store.shown!r}: {said}."
-        ) from error
+        reason = without_password(" ".join(str(error).split())[:300].rstrip("."))
+        raise ConfigError(f"Cannot open the store {store.shown!r}: {reason}.") from error
 
 
-def before_mlflow() -> None:
-    """The settings that MLflow has to find when it is imported."""
-    _hold_logs()
+def configure_mlflow() -> None:
+    """Set the environment variables that MLflow reads when it is imported, and its log level."""
+    _limit_logs()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Otherwise a server's address is printed once for every run, after one more request.
+    # Otherwise MLflow prints a server's address after every run, and makes another request.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    # Its bars would stand between our lines, where tqdm happens to be installed.
+    # MLflow's progress bars would mix with the output of bpexp if tqdm is installed.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # Waiting is ours: MLflow's own would come on top, minutes of it for each request.
+    # RetryPolicy retries; MLflow's own retries would add minutes to every request.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 def _open(uri: str) -> "MlflowClient":
-    """MLflow itself tries a database that does not open for minutes, so it is tried first."""
     import mlflow
     import sqlalchemy
 
-    _hold_logs()
+    _limit_logs()
     database = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not database.exists():
-        _make(database)
+        _create_sqlite(database)
     if not uri.startswith(("http", "databricks")):
+        # Fails at once, where MLflow would retry for minutes.
         engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
         with engine.connect() as connection:
             if sqlalchemy.inspect(connection).has_table("alembic_version"):
-                found = sqlalchemy.text("SELECT version_num FROM alembic_version")
-                _check_version(connection.scalar(found))
+                query = sqlalchemy.text("SELECT version_num FROM alembic_version")
+                _check_revision(connection.scalar(query))
     client = mlflow.MlflowClient(tracking_uri=uri)
     client.search_experiments(max_results=1)
     return client
 
 
-def _check_version(found: str | None) -> None:
-    """Raises TrackingError where this MLflow does not work with tables of that version."""
+def _check_revision(found: str | None) -> None:
+    """Raises TrackingError if the installed MLflow does not work with tables of a revision."""
     import mlflow
-    from alembic.util import CommandError
-    from mlflow.store.db.utils import _get_alembic_config, _get_latest_schema_revision
 
-    from bpexp.tracking.retry import TrackingError
-
-    wanted = _get_latest_schema_revision()  # type: ignore[no-untyped-call]
-    if found in (None, wanted):
+    expected = mlflow_internals.latest_revision()
+    if found in (None, expected):
         return
-    from alembic.script import ScriptDirectory
-
-    config = _get_alembic_config("")  # type: ignore[no-untyped-call]
-    try:
-        ScriptDirectory.from_config(config).get_revision(found)
-        mend = "'mlflow db upgrade' makes it one, after a copy was taken"
-    except CommandError:
-        mend = "the MLflow that made it, a newer one, is needed"
+    advice = (
+        "back it up, then run 'mlflow db upgrade'"
+        if mlflow_internals.is_older_revision(str(found))
+        else "install the newer MLflow that created it"
+    )
     raise TrackingError(
-        f"it must have the tables of MLflow {mlflow.__version__} (version {wanted}), got version "
-        f"{found}; {mend}."
+        f"its tables have version {found}, MLflow {mlflow.__version__} needs version {expected}; "
+        f"{advice}."
     )
 
 
-def _make(database: Path) -> None:
-    """A new SQLite store, there whole or not at all: half of MLflow's tables cannot be mended."""
+def _create_sqlite(database: Path) -> None:
+    """Create a new SQLite store atomically: MLflow cannot repair a partly created one."""
     import mlflow
 
-    growing = database.with_name(f"{database.name}.new")
-    growing.unlink(missing_ok=True)
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{growing}")
+    temporary = database.with_name(f"{database.name}.new")
+    temporary.unlink(missing_ok=True)
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{temporary}")
     client.search_experiments(max_results=1)
-    client._tracking_client.store.engine.dispose()
-    growing.replace(database)
+    mlflow_internals.close_connections(client)
+    temporary.replace(database)
 
 
-def _hold_logs() -> None:
-    """Hold MLflow's logs to errors, unless the root logger's level asks for all there is.
+def _limit_logs() -> None:
+    """Log only errors of MLflow, unless the root logger's level is DEBUG.
 
-    An error of the database reaches the caller too: it is not said twice.
+    Database errors are not logged at all, because they are also raised as exceptions.
     """
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         for name in ("mlflow", "alembic"):
@@ -180,53 +192,58 @@ def _hold_logs() -> None:
 
 
 def experiment_id(client: "MlflowClient", store: Store, name: str) -> str:
-    """The id of the experiment of that name, made if it is not there."""
-    from bpexp.tracking.retry import Patience, TrackingError
+    """The id of an experiment, which is created if it does not exist.
 
-    attempt = Patience().attempt
-    experiment = attempt(lambda: client.get_experiment_by_name(name))
+    Raises:
+        ConfigError: The experiment is deleted.
+        TrackingError: The store rejected the experiment, or stayed unavailable.
+    """
+    retry = RetryPolicy()
+    experiment = retry.call(client.get_experiment_by_name, name)
     if experiment is None:
         if store.artifacts:
-            output_directory.make(store.artifacts.parent)
-        location = store.artifacts.as_uri() if store.artifacts else None
+            output_directory.create(store.artifacts.parent)
         try:
-            return str(attempt(lambda: client.create_experiment(
-                name, artifact_location=location,
+            return str(retry.call(
+                client.create_experiment, name,
+                artifact_location=store.artifacts.as_uri() if store.artifacts else None,
                 # Without this tag MLflow shows its pages for language models.
                 tags={"mlflow.experimentKind": "custom_model_development"},
-            )))  # fmt: skip
+            ))  # fmt: skip
         except TrackingError:
-            # Another process made it in between.
-            experiment = attempt(lambda: client.get_experiment_by_name(name))
+            # Another process may have created it at the same time.
+            experiment = retry.call(client.get_experiment_by_name, name)
             if experiment is None:
                 raise
     if experiment.lifecycle_stage != "active":
         raise ConfigError(
-            f"tracking.experiment must not be a deleted experiment, got {name!r} "
-            f"(mlflow experiments restore --experiment-id {experiment.experiment_id})."
+            f"The experiment {name!r} is deleted; choose another tracking.experiment, or restore "
+            f"it with: mlflow experiments restore --experiment-id {experiment.experiment_id}"
         )
     return str(experiment.experiment_id)
 
 
 @contextmanager
-def alone(store: Store) -> Iterator[None]:
-    """One process of this machine at a time, where the store is an SQLite file.
+def exclusive_lock(store: Store) -> Iterator[None]:
+    """Exclude other processes of this machine, if the store is an SQLite file.
 
-    MLflow's migrations do not bear two, and a sweep is to be resumed by one.
+    MLflow's migrations fail if two processes run them at the same time, and only one process
+    may resume a sweep.
+
+    Raises:
+        OSError: The folder of a new store cannot be written.
     """
     if not store.uri.startswith("sqlite"):
         yield
         return
-    import fcntl
-
     database = Path(store.uri.removeprefix("sqlite:///"))
-    output_directory.make(database.parent)
+    output_directory.create(database.parent)
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(open(database.with_suffix(".lock"), "w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:
-            # A store on a medium that cannot be written can be read still.
+            # A store on a read-only file system can still be read.
             if not database.exists():
                 raise
         yield

@@ -1,4 +1,4 @@
-"""From what a store holds back to configurations and results; what it holds is only data."""
+"""Reads configurations and results of stored runs, and checks that they are what bpexp wrote."""
 
 import json
 from dataclasses import dataclass
@@ -7,16 +7,24 @@ from typing import Any
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError, brief
-from bpexp.runs import fingerprint, identity
-from bpexp.runs.run_tags import CONFIG, IDENTITY
+from bpexp.runs import fingerprint, identity, run_tags
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.typing import Array
 
+_CONFIG = "The stored configuration"
+
 
 @dataclass(frozen=True, eq=False)
-class Kept:
-    """The arrays of a stored result: losses, predictions, and W1, b1, W2, b2, ..."""
+class StoredResult:
+    """A result as it was stored.
+
+    Attributes:
+        outcome: A ``result.Outcome``.
+        losses: Loss of each epoch, (epochs_run,).
+        predictions: Outputs, (n_samples, n_outputs).
+        layers: W1, (n_in, n_out), b1, (1, n_out), W2, b2, ...
+    """
 
     outcome: str
     losses: Array
@@ -25,66 +33,77 @@ class Kept:
 
     @property
     def digest(self) -> str:
-        """As ``identity.of_result`` of the result that was stored."""
+        """Equal to ``identity.of_result`` of the result that was stored."""
         arrays = (self.losses, self.predictions, *self.layers.values())
         return identity.of_arrays(self.outcome, arrays)
 
 
 def config_of(run: StoredRun, archive: Archive) -> TrainConfig:
-    """The run's configuration, seen to be the one that its identity names.
+    """The configuration of a run, after checking it against the identity of the run.
 
-    Raises ConfigError where it breaks the schema, or where its data are not those of the run.
+    A run of another arithmetic has another identity, and is returned unchecked.
+
+    Raises:
+        ConfigError: The configuration is invalid, or the data are not those of the run.
     """
-    config = parse_train(_settings(run, archive))
+    config = parse_train(_config_values(run, archive))
     if config.numerics == "auto":
-        raise ConfigError("numerics must be exact or native in a stored run, got 'auto'.")
-    recorded, found = run.tags.get(IDENTITY), identity.of_run(config)
-    made = run.tags.get(fingerprint.TAG, "").split(" ")[:2]
-    same_arithmetic = made == fingerprint.arithmetic(config.numerics).split(" ")[:2]
+        raise ConfigError(f"{_CONFIG} must have numerics exact or native, got 'auto'.")
+    recorded, found = run.tags.get(run_tags.IDENTITY), identity.of_run(config)
+    version = run.tags.get(run_tags.ARITHMETIC, "").split(" ")[:2]
+    same_arithmetic = version == fingerprint.arithmetic(config.numerics).split(" ")[:2]
     if recorded == found or not same_arithmetic:
         return config
     digest = load(config.data).digest
     if run.data is not None and not digest.startswith(run.data):
         raise ConfigError(
-            f"data={config.data.name} must be the data it was trained on (digest {run.data}), "
-            f"got digest {digest[:32]}."
+            f"The data of data={config.data.name} have changed since the run was trained: their "
+            f"digest was {run.data}, now it is {digest[:32]}."
         )
     raise ConfigError(
-        f"the stored configuration must have the identity {recorded}, got one of {found}."
+        f"{_CONFIG} does not match the run: its identity is {found}, that of the run {recorded}."
     )
 
 
-def _settings(run: StoredRun, archive: Archive) -> dict[str, Any]:
-    text = run.tags.get(CONFIG)
+def _config_values(run: StoredRun, archive: Archive) -> dict[str, Any]:
+    text = run.tags.get(run_tags.CONFIG)
     if not text:
-        return artifact_files.mapping(
-            archive.file(run.run_id, "config.yaml"), "the stored configuration"
-        )
+        # It was too long for a tag.
+        return artifact_files.mapping(archive.file(run.run_id, "config.yaml"), _CONFIG)
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError("the stored configuration must be readable, got none.") from error
+        raise ConfigError(f"{_CONFIG} is not valid JSON.") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"the stored configuration must be a mapping, got {brief(values)}.")
+        raise ConfigError(f"{_CONFIG} must be a mapping, got {brief(values)}.")
     return values
 
 
-def result_of(run: StoredRun, archive: Archive) -> Kept:
-    """The run's result from its artifacts. Raises ConfigError where they cannot be read."""
+def result_of(run: StoredRun, archive: Archive) -> StoredResult:
+    """The result of a run, from its artifacts.
+
+    Raises:
+        ConfigError: An artifact is missing or malformed.
+    """
     losses = losses_of(run, archive)
     layers = _arrays(run, archive, "weights.npz")
     order = [f"{kind}{i}" for i in range(1, len(layers) // 2 + 1) for kind in "Wb"]
     if not layers or set(layers) != set(order):
         raise ConfigError(
-            f"weights.npz of run {run.run_id[:8]} must hold W1, b1, ..., got {', '.join(layers)}."
+            f"weights.npz of run {run.run_id[:8]} must contain W1, b1, ..., "
+            f"got {', '.join(layers)}."
         )
     predictions = predictions_of(run, archive, layers[order[-1]].size)
     ordered = {name: layers[name] for name in order}
-    return Kept(run.tags.get("bpexp.outcome", ""), losses, predictions, ordered)
+    return StoredResult(run.tags.get(run_tags.OUTCOME, ""), losses, predictions, ordered)
 
 
 def predictions_of(run: StoredRun, archive: Archive, n_outputs: int) -> Array:
-    """What it predicts, (n_samples, n_outputs). Raises ConfigError where it cannot be read."""
+    """The predictions of a run, (n_samples, n_outputs).
+
+    Raises:
+        ConfigError: The artifact is missing or malformed.
+    """
     content = archive.file(run.run_id, "predictions.csv")
     return artifact_files.predictions(
         content, n_outputs, f"predictions.csv of run {run.run_id[:8]}"
@@ -92,11 +111,15 @@ def predictions_of(run: StoredRun, archive: Archive, n_outputs: int) -> Array:
 
 
 def losses_of(run: StoredRun, archive: Archive) -> Array:
-    """Its loss at every epoch. Raises ConfigError where they cannot be read."""
+    """The loss of each epoch of a run, (epochs_run,).
+
+    Raises:
+        ConfigError: The artifact is missing or malformed.
+    """
     arrays = _arrays(run, archive, "losses.npz")
     if set(arrays) != {"loss"}:
         raise ConfigError(
-            f"losses.npz of run {run.run_id[:8]} must hold loss, got {', '.join(arrays)}."
+            f"losses.npz of run {run.run_id[:8]} must contain loss, got {', '.join(arrays)}."
         )
     return arrays["loss"]
 

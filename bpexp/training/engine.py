@@ -1,5 +1,6 @@
 """What the runs of a pack share, and what each lane has of its own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
@@ -99,3 +100,18 @@ class Engine(Protocol):
     ) -> Progress:
         """Changes ``lanes`` in place."""
         ...
+
+
+class Cancelled(BaseException):
+    """Raised in a worker whose results are no longer wanted."""
+
+
+def interruptible(engine: Engine, is_cancelled: Callable[[], bool]) -> Engine:
+    """The engine; it raises Cancelled when it is called after ``is_cancelled`` returns True."""
+
+    def advance(*arguments):  # type: ignore[no-untyped-def]
+        if is_cancelled():
+            raise Cancelled
+        return engine(*arguments)
+
+    return advance

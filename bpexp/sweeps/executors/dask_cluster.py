@@ -1,263 +1,295 @@
-"""Packs on a Dask cluster: results as they come, workers that may die, one writer here.
+"""The executor ``backend=dask``: the workers of a running Dask cluster.
 
-This is joblib's Dask backend written anew, for want of one that ends: joblib (1.6) is not told
-of a task that Dask has given up, because its workers died, and waits for it without end; it
-also keeps to the number of workers that there were at its start.
+Replaces joblib's Dask backend, which (joblib 1.6) waits for ever for a task that Dask abandoned
+because its workers died, and keeps the number of workers that there were at its start. Workers may
+join and leave at any time.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from itertools import islice
 from math import isqrt
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
-from bpexp.config.schema import Backend, Dask, Data, TrainConfig, plain
-from bpexp.data import load
+from bpexp.config.schema import DaskConfig, RuntimeConfig, plain
+from bpexp.data import DataConfig, load
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.runs import fingerprint
 from bpexp.runs.result import Failure
 from bpexp.sweeps.executors import dask_worker
-from bpexp.sweeps.executors.local import Indexed
-from bpexp.training.batching import Pack
+from bpexp.sweeps.executors.base import Batch, Executor, register
+from bpexp.sweeps.job import JobResult
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 T = TypeVar("T")
 
-AHEAD = 2
-"""Packs that are sent for each of the cluster's threads: one that is trained, one that waits."""
+BATCHES_PER_THREAD = 2
+"""Batches that are sent for each thread of the cluster: one that is trained and one that waits."""
+WORKER_DIED = Failure("its worker process died, again and again")
 
 
-DIED = Failure("its worker process died, again and again")
+@register("dask", DaskConfig)
+class DaskExecutor(Executor):
+    """Trains on a Dask cluster.
 
-
-@contextmanager
-def opened(backend: Backend) -> "Iterator[Cluster | None]":
-    """The cluster that is asked for, connected; None for this machine alone.
-
-    Raises ConfigError where it cannot be reached, has no workers or workers with other bits.
+    Attributes:
+        address: The address of the scheduler.
+        seconds: How long to wait for the scheduler to answer, and for a worker while there is
+            none.
     """
-    if not isinstance(backend, Dask):
-        yield None
-        return
-    try:
+
+    def __init__(self, address: str, seconds: float) -> None:
+        self.address, self.seconds = address, seconds
+        self._datasets: dict[DataConfig, Future[Any]] = {}
+        self._client: Client
+        self._stack = ExitStack()
+
+    @classmethod
+    def from_config(cls, runtime: RuntimeConfig) -> Self:
+        """See ``Executor.from_config``: the address is ``backend.address``, else Dask's own."""
+        try:
+            import dask
+            import distributed  # noqa: F401
+        except ImportError as error:
+            raise ConfigError(
+                "backend=dask needs the package distributed: pip install -e '.[dask]'"
+            ) from error
+        configured = runtime.backend.address if isinstance(runtime.backend, DaskConfig) else None
+        address = configured or dask.config.get("scheduler-address", None)
+        if not address:
+            raise ConfigError(
+                "backend.address must be given with backend=dask: the address of a running dask "
+                "scheduler, such as backend.address=tcp://127.0.0.1:8786 (or set "
+                "DASK_SCHEDULER_ADDRESS)."
+            )
+        timeout = dask.config.get("distributed.comm.timeouts.connect")
+        return cls(address, dask.utils.parse_timedelta(timeout))
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            ConfigError: The scheduler does not answer, has no workers, or has workers whose
+                results would differ.
+        """
         import dask
         import distributed
-    except ImportError as error:
-        raise ConfigError(
-            "backend=dask must have Dask's distributed installed (pip install -e '.[dask]'), "
-            "got none."
-        ) from error
-    address = backend.address or dask.config.get("scheduler-address", None)
-    if not address:
-        raise ConfigError(
-            "backend.address must be given with backend=dask: that of a running dask scheduler, "
-            "such as backend.address=tcp://127.0.0.1:8786 (or DASK_SCHEDULER_ADDRESS)."
-        )
-    seconds = dask.utils.parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
-    _silence()
-    # A data set may be large; it is sent once and not, as that warning would have it, often.
-    settings = {"distributed.admin.large-graph-warning-threshold": "1TB"}
-    with dask.config.set(settings):
-        _check_answers(address, seconds)
-        with distributed.Client(address, timeout=seconds, set_as_default=False) as client:
-            cluster = Cluster(client, address, seconds)
-            cluster.check()
-            yield cluster
 
+        _silence_logs()
+        with ExitStack() as stack:
+            # Dask warns of large objects in tasks; a data set is sent once and referred to.
+            stack.enter_context(
+                dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
+            )
+            _check_scheduler_answers(self.address, self.seconds)
+            client = distributed.Client(self.address, timeout=self.seconds, set_as_default=False)
+            self._client = stack.enter_context(client)
+            self._check_workers()
+            self._stack = stack.pop_all()
+        return self
 
-def _silence() -> None:
-    """What Dask logs of workers and connections is said here in sentences, unless logs are
-    asked for.
-    """
-    if not logging.getLogger().isEnabledFor(logging.INFO):
-        for name in list(logging.root.manager.loggerDict):
-            if name.split(".")[0] == "distributed":
-                logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _check_answers(address: str, seconds: float) -> None:
-    """Raises ConfigError. A Client that finds nobody leaves errors of its own behind."""
-    from distributed import Security
-    from distributed.comm.core import connect
-
-    async def knock() -> None:
-        comm = await connect(address, seconds, **Security().get_connection_args("client"))
-        comm.abort()
-
-    try:
-        asyncio.run(knock())
-    except OSError as error:
-        raise ConfigError(
-            f"backend.address must be a dask scheduler that answers within {seconds:g} s, "
-            f"got {brief(address)}."
-        ) from error
-    except (ValueError, TypeError, RuntimeError) as error:
-        said = " ".join(str(error).split()).rstrip(".")
-        raise ConfigError(
-            "backend.address must be that of a dask scheduler, such as tcp://127.0.0.1:8786, "
-            f"got {brief(address)}: {said}."
-        ) from error
-
-
-class Cluster:
-    """A connected cluster; ``seconds`` is how long it is waited for when it has no workers."""
-
-    def __init__(self, client: "Client", address: str, seconds: float) -> None:
-        self.address = address
-        self._client, self._seconds = client, seconds
-        self._arrays: dict[Data, Future[Any]] = {}
+    def __exit__(self, *exception: object) -> None:
+        """Disconnect."""
+        self._stack.close()
 
     @property
-    def size(self) -> int:
-        """How many packs it can train at a time, at least 1: workers come and go."""
+    def n_workers(self) -> int:
+        """The number of the workers' threads at this moment, at least 1."""
         threads: dict[str, int] = self._client.nthreads()
         return max(1, sum(threads.values()))
 
-    def check(self) -> None:
-        """Raises ConfigError where there are no workers, or ones that would give other bits.
+    @property
+    def description(self) -> str:
+        """The number of workers and the scheduler's address."""
+        return f"{super().description} of {self.address}"
 
-        Native bits are looked at with each run: sweeps of exact ones may use any worker.
+    def _check_workers(self) -> None:
+        """Raises ConfigError where there are no workers, or workers of another version.
+
+        The arithmetic of ``numerics=native`` is checked with each batch, by the worker.
         """
         try:
-            self._client.wait_for_workers(1, timeout=self._seconds)
+            self._client.wait_for_workers(1, timeout=self.seconds)
         except TimeoutError as error:
             raise ConfigError(
                 f"backend.address must be a dask scheduler with workers, got {self.address!r}, "
-                f"which had none for {self._seconds:g} s."
+                f"which had none for {self.seconds:g} s."
             ) from error
-        found = self._client.run(dask_worker.arithmetics, on_error="return")
+        found = self._client.run(dask_worker.arithmetic_fingerprints, on_error="return")
         wanted = fingerprint.arithmetic("exact")
-        for worker, said in found.items():
-            if isinstance(said, Exception):
+        for worker, answer in found.items():
+            if isinstance(answer, Exception):
                 raise ConfigError(
                     f"backend.address must be a dask scheduler whose workers have bpexp "
-                    f"installed, got {worker}: {type(said).__name__}: {said}."
+                    f"installed, got {worker}: {type(answer).__name__}: {answer}."
                 )
-            if said["exact"] != wanted:
+            if answer["exact"] != wanted:
                 raise ConfigError(
                     "backend.address must be a dask scheduler whose workers have this version "
-                    f"of bpexp, got {worker} with the arithmetic {said['exact']!r} instead of "
+                    f"of bpexp, got {worker} with the arithmetic {answer['exact']!r} instead of "
                     f"{wanted!r}."
                 )
 
-    def train_all(
-        self, packs: Sequence[Pack], configs: Sequence[TrainConfig]
-    ) -> Iterator[list[Indexed]]:
-        """The results of each pack with their places in ``configs``, as packs are done.
+    def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
+        """See ``Executor.map``.
 
-        Dask tries a pack whose worker died again, on another; after several deaths it blames
-        the pack, which may only have been beside the one that did it. What was blamed is tried
-        in ever smaller pieces, one at a time, so that only runs fail that kill their workers.
+        Dask tries a batch whose worker died again, on another worker; after several deaths it
+        gives the batch up, although another batch on the same workers may have been the cause.
+        Batches that were given up are divided and tried one at a time, so that in the end only
+        jobs fail that kill their workers by themselves.
         """
         from distributed import CancelledError
         from distributed.client import ClosedClientError
 
-        left = {run for pack in packs for run in pack.runs}
-        blamed: deque[Pack] = deque()
+        left = {job.index: job for batch in batches for job in batch.jobs}
+        given_up: deque[Batch] = deque()
         try:
-            for pack, results in self._results(iter(packs), configs, AHEAD):
+            for batch, results in self._results(iter(batches), BATCHES_PER_THREAD):
                 if results is None:
-                    blamed.extend(_pieces(pack))
+                    given_up.extend(_divided(batch))
                 else:
-                    left.difference_update(pack.runs)
+                    _remove(left, batch)
                     yield results
-            for pack, results in self._results(_taken(blamed), configs, 0):
-                if results is None and len(pack.runs) > 1:
-                    blamed.extend(_pieces(pack))
+            for batch, results in self._results(_popped(given_up), 0):
+                if results is None and len(batch.jobs) > 1:
+                    given_up.extend(_divided(batch))
                 else:
-                    left.difference_update(pack.runs)
-                    yield [(pack.runs[0], DIED)] if results is None else results
+                    _remove(left, batch)
+                    yield [JobResult(batch.jobs[0], WORKER_DIED)] if results is None else results
         except (OSError, CancelledError, ClosedClientError):
             lost = Failure(f"the dask scheduler at {self.address} is gone, or has no workers")
-            yield [(run, lost) for run in sorted(left)]
+            yield [JobResult(left[index], lost) for index in sorted(left)]
 
     def _results(
-        self, waiting: Iterator[Pack], configs: Sequence[TrainConfig], ahead: int
-    ) -> Iterator[tuple[Pack, list[Indexed] | None]]:
-        """Each pack with its results, None for one whose workers died; ``ahead`` packs a thread
-        are sent at a time, so that what waits for the writer here is bounded, or one in all.
+        self, waiting: Iterator[Batch], per_thread: int
+    ) -> Iterator[tuple[Batch, list[JobResult] | None]]:
+        """Each batch with its results, or None for one whose workers died.
+
+        ``per_thread`` batches are sent for each thread at a time, or one in all for 0: a limit to
+        the results that wait here to be written.
         """
         from distributed.client import ClosedClientError
 
         done: SimpleQueue[Future[Any]] = SimpleQueue()
-        sent: dict[Future[Any], Pack] = {}
+        sent: dict[Future[Any], Batch] = {}
         try:
             while True:
-                room = max(1, ahead * self.size) - len(sent)
-                for pack in islice(waiting, max(0, room)):
-                    future = self._send(pack, configs)
-                    sent[future] = pack
+                room = max(1, per_thread * self.n_workers) - len(sent)
+                for batch in islice(waiting, max(0, room)):
+                    future = self._send(batch)
+                    sent[future] = batch
                     future.add_done_callback(done.put)
                 if not sent:
                     return
-                future = self._patiently(lambda seconds: done.get(timeout=seconds))
+                future = self._wait(lambda seconds: done.get(timeout=seconds))
                 results = self._received(future, sent[future])
                 yield sent.pop(future), results
         finally:
             with suppress(OSError, ClosedClientError):
                 self._client.cancel(list(sent))
 
-    def _send(self, pack: Pack, configs: Sequence[TrainConfig]) -> "Future[Any]":
-        runs = [configs[run] for run in pack.runs]
-        data, key = runs[0].data, f"bpexp-pack-{uuid4().hex}"
-        return self._client.submit(
-            dask_worker.train, key, self._sent(data), load(data).classes,
-            [plain(config) for config in runs], pack.engine,
-            fingerprint.arithmetic(runs[0].numerics), key=key, pure=False,
-        )  # fmt: skip
+    def _send(self, batch: Batch) -> "Future[Any]":
+        config, key = batch.jobs[0].config, f"bpexp-batch-{uuid4().hex}"
+        task = dask_worker.Task(
+            key=key,
+            classes=load(config.data).classes,
+            configs=[plain(job.config) for job in batch.jobs],
+            engine=batch.engine,
+            arithmetic=fingerprint.arithmetic(config.numerics),
+        )
+        arrays = self._sent_dataset(config.data)
+        return self._client.submit(dask_worker.train, tuple(task), arrays, key=key, pure=False)
 
-    def _sent(self, data: Data) -> "Future[Any]":
-        """A data set's arrays at the workers.
+    def _sent_dataset(self, data: DataConfig) -> "Future[Any]":
+        """The arrays of a data set at the workers, sent once.
 
-        The scheduler keeps what the task is given, so they outlive every worker.
+        The scheduler keeps the arguments of the task, so they outlive every worker.
         """
-        if data not in self._arrays:
+        if data not in self._datasets:
             dataset = load(data)
             arrays = [getattr(dataset, part) for part in dask_worker.PARTS]
-            key = f"bpexp-data-{uuid4().hex}"
-            self._arrays[data] = self._client.submit(
-                dask_worker.given, *arrays, key=key, pure=False
+            self._datasets[data] = self._client.submit(
+                dask_worker.keep_arrays, *arrays, key=f"bpexp-data-{uuid4().hex}", pure=False
             )
-        return self._arrays[data]
+        return self._datasets[data]
 
-    def _received(self, future: "Future[Any]", pack: Pack) -> list[Indexed] | None:
+    def _received(self, future: "Future[Any]", batch: Batch) -> list[JobResult] | None:
         from distributed import KilledWorker
 
         if future.status == "error":
             error = future.exception()
             if isinstance(error, KilledWorker):
-                # The data may have been blamed with the pack: they are sent anew.
-                self._arrays.clear()
+                # Dask may have given up the data set with the batch: send it again.
+                self._datasets.clear()
                 return None
-            # Of a worker without bpexp, for instance: errors in training are values.
+            # Errors in training come as values; this is, for instance, a worker without bpexp.
             failed = Failure(f"{type(error).__name__}: {error}")
-            return [(run, failed) for run in pack.runs]
-        values: Any = self._patiently(lambda seconds: future.result(timeout=seconds))
-        return [(pack.runs[place], dask_worker.read(value)) for place, value in values]
+            return [JobResult(job, failed) for job in batch.jobs]
+        values: Any = self._wait(lambda seconds: future.result(timeout=seconds))
+        return [
+            JobResult(batch.jobs[place], dask_worker.from_plain(value)) for place, value in values
+        ]
 
-    def _patiently(self, wait: Callable[[float], T]) -> T:
-        """What is waited for. Raises TimeoutError where no worker is there to give it."""
+    def _wait(self, wait: Callable[[float], T]) -> T:
+        """Call ``wait(seconds)`` until it returns; raises TimeoutError where no worker is left."""
         while True:
             try:
-                return wait(self._seconds)
+                return wait(self.seconds)
             except (Empty, TimeoutError):
-                self._client.wait_for_workers(1, timeout=self._seconds)
+                self._client.wait_for_workers(1, timeout=self.seconds)
 
 
-def _pieces(pack: Pack) -> Iterator[Pack]:
-    """As many pieces as each has runs: two steps down to single runs, where one is to blame."""
-    size = isqrt(len(pack.runs))
-    for start in range(0, len(pack.runs), size):
-        yield Pack(pack.runs[start : start + size], pack.engine)
+def _silence_logs() -> None:
+    """Hide what Dask logs of lost workers, which bpexp reports itself, unless logs are wanted."""
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        for name in list(logging.root.manager.loggerDict):
+            if name.split(".")[0] == "distributed":
+                logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _taken(packs: deque[Pack]) -> Iterator[Pack]:
-    while packs:
-        yield packs.popleft()
+def _check_scheduler_answers(address: str, seconds: float) -> None:
+    """Raises ConfigError. A Client that cannot connect would log errors of its own."""
+    from distributed import Security
+    from distributed.comm.core import connect
+
+    async def open_connection() -> None:
+        comm = await connect(address, seconds, **Security().get_connection_args("client"))
+        comm.abort()
+
+    try:
+        asyncio.run(open_connection())
+    except OSError as error:
+        raise ConfigError(
+            f"backend.address must be a dask scheduler that answers within {seconds:g} s, "
+            f"got {brief(address)}."
+        ) from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ConfigError(
+            "backend.address must be that of a dask scheduler, such as tcp://127.0.0.1:8786, "
+            f"got {brief(address)}: {reason}."
+        ) from error
+
+
+def _remove(left: dict[int, Any], batch: Batch) -> None:
+    for job in batch.jobs:
+        left.pop(job.index, None)
+
+
+def _divided(batch: Batch) -> Iterator[Batch]:
+    """About sqrt(n) parts of sqrt(n) jobs, so that two divisions lead to single jobs."""
+    size = isqrt(len(batch.jobs))
+    for start in range(0, len(batch.jobs), size):
+        yield Batch(batch.jobs[start : start + size], batch.engine)
+
+
+def _popped(batches: deque[Batch]) -> Iterator[Batch]:
+    while batches:
+        yield batches.popleft()

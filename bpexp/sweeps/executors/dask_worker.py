@@ -1,11 +1,11 @@
-"""What a worker of a cluster does: one pack, from plain values to plain values.
+"""What a worker of a Dask cluster does: train one batch, from plain values to plain values.
 
-Plain are dicts, lists, scalars and arrays. The worker needs no file of the user's: data sets
-come as arrays.
+Plain values are dicts, lists, scalars and arrays. The worker needs none of the user's files: the
+data sets are sent as arrays.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
@@ -13,78 +13,92 @@ from bpexp.config.schema import parse_train
 from bpexp.data import Dataset
 from bpexp.runs import fingerprint
 from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
-from bpexp.sweeps.executors.local import Cancelled, Indexed, attempt, interruptible
+from bpexp.sweeps.executors.base import train_batch
+from bpexp.sweeps.job import Job, JobResult
 from bpexp.training.batching import load_engine
+from bpexp.training.engine import Cancelled, interruptible
 from bpexp.typing import Array
 
 Plain = Mapping[str, Any]
 PARTS = ("X", "Y", "X_validation", "Y_validation", "X_test", "Y_test")
+"""The arrays of a data set, in the order in which they are sent."""
 
 
-def arithmetics() -> dict[str, str]:
-    """What the bits hang on here, by ``numerics``."""
-    # One BLAS thread for good: the worker is there for packs, which are the parallelism.
+class Task(NamedTuple):
+    """A batch as it is sent to a worker.
+
+    Attributes:
+        key: The key of the Dask task, to ask whether it was cancelled.
+        classes: Whether the targets of the data set are classes.
+        configs: The configuration of each job, as plain values.
+        engine: The name of the engine.
+        arithmetic: The fingerprint of the arithmetic that the worker must have.
+    """
+
+    key: str
+    classes: bool
+    configs: Sequence[Plain]
+    engine: str
+    arithmetic: str
+
+
+def arithmetic_fingerprints() -> dict[str, str]:
+    """The fingerprint of this worker's arithmetic for each value of ``numerics``."""
+    # For the life of the worker: it only trains batches, which are the parallelism.
     threadpool_limits(1, user_api="blas")
     return {numerics: fingerprint.arithmetic(numerics) for numerics in ("exact", "native")}
 
 
-def given(*arrays: Array) -> tuple[Array, ...]:
-    """A data set's arrays, kept at the workers; sent again where those who had them are gone."""
+def keep_arrays(*arrays: Array) -> tuple[Array, ...]:
+    """Return the arrays of a data set: as a Dask task, this keeps them at the workers."""
     return arrays
 
 
-def train(
-    key: str,
-    arrays: Sequence[Array],
-    classes: bool,
-    configs: Sequence[Plain],
-    engine: str,
-    arithmetic: str,
-) -> list[tuple[int, Plain]]:
-    """Each run's place in ``configs`` and its result; none where the task ``key`` is cancelled.
+def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Plain]]:
+    """Train a batch.
 
-    ``arrays`` are the data set's ``PARTS``. All fail where this worker's bits are not those of
-    ``arithmetic``, and with whatever else goes wrong: Dask's client waits for ever for an
-    exception whose traceback cannot be pickled.
+    Every error is returned as a failure of all jobs: Dask's client waits for ever for an exception
+    whose traceback cannot be pickled.
+
+    Args:
+        task: The fields of a ``Task``.
+        arrays: The ``PARTS`` of the data set.
+
+    Returns:
+        Each job's place in ``task.configs`` and its result; nothing if the task was cancelled.
     """
+    asked = Task(*task)
     try:
-        results = _train(key, arrays, classes, configs, engine, arithmetic)
+        results = _train(asked, arrays)
     except Cancelled:
         return []
     except Exception as error:
         failed = Failure(f"{type(error).__name__}: {error}")
-        results = [(place, failed) for place in range(len(configs))]
-    return [(place, written(result)) for place, result in results]
+        return [(place, to_plain(failed)) for place in range(len(asked.configs))]
+    return [(trained.job.index, to_plain(trained.result)) for trained in results]
 
 
-def _train(
-    key: str,
-    arrays: Sequence[Array],
-    classes: bool,
-    configs: Sequence[Plain],
-    engine: str,
-    arithmetic: str,
-) -> list[Indexed]:
-    parsed = [parse_train(config) for config in configs]
-    found = arithmetics()[parsed[0].numerics]
-    if found != arithmetic:
-        failed = Failure(f"its worker's arithmetic is {found!r}, not {arithmetic!r}")
-        return [(place, failed) for place in range(len(configs))]
+def _train(task: Task, arrays: Sequence[Array]) -> list[JobResult]:
+    jobs = [Job(place, "", parse_train(config)) for place, config in enumerate(task.configs)]
+    found = arithmetic_fingerprints()[jobs[0].config.numerics]
+    if found != task.arithmetic:
+        failed = Failure(f"its worker's arithmetic is {found!r}, not {task.arithmetic!r}")
+        return [JobResult(job, failed) for job in jobs]
     parts = dict(zip(PARTS, arrays, strict=True))
-    dataset = Dataset(name="", **parts, inputs=(), targets=(), classes=classes)
-    advance = interruptible(load_engine(engine), lambda: _is_cancelled(key))
-    return attempt(range(len(parsed)), parsed, advance, dataset)
+    dataset = Dataset(name="", **parts, inputs=(), targets=(), classes=task.classes)
+    engine = interruptible(load_engine(task.engine), lambda: _is_cancelled(task.key))
+    return train_batch(jobs, engine, dataset)
 
 
 def _is_cancelled(key: str) -> bool:
-    """Dask lets a task that runs go on when it is cancelled; its state says so."""
+    """Whether a task was cancelled: Dask lets one that runs go on, but its state says so."""
     from distributed import get_worker
 
     task = get_worker().state.tasks.get(key)
     return task is None or task.state == "cancelled"
 
 
-def written(result: TrainResult | Failure) -> Plain:
+def to_plain(result: TrainResult | Failure) -> Plain:
     """A result as plain values."""
     if isinstance(result, Failure):
         return {"reason": result.reason}
@@ -94,24 +108,22 @@ def written(result: TrainResult | Failure) -> Plain:
         "predictions": result.predictions,
         "weights": list(result.weights),
         "biases": list(result.biases),
-        "accuracy": result.accuracy,
-        "test_loss": result.test_loss,
-        "test_accuracy": result.test_accuracy,
         "validation": result.validation and list(result.validation),
+        "metrics": dict(result.metrics),
     }
 
 
-def read(values: Plain) -> TrainResult | Failure:
-    """The result that was written."""
+def from_plain(values: Plain) -> TrainResult | Failure:
+    """The result that ``to_plain`` was given."""
     if "reason" in values:
         return Failure(values["reason"])
     validation = values["validation"]
     return TrainResult(
-        **{
-            **values,
-            "outcome": Outcome(values["outcome"]),
-            "weights": tuple(values["weights"]),
-            "biases": tuple(values["biases"]),
-            "validation": None if validation is None else Validation(*validation),
-        }
+        outcome=Outcome(values["outcome"]),
+        losses=values["losses"],
+        predictions=values["predictions"],
+        weights=tuple(values["weights"]),
+        biases=tuple(values["biases"]),
+        validation=None if validation is None else Validation(*validation),
+        metrics=values["metrics"],
     )

@@ -1,160 +1,142 @@
-"""Packs in parallel by joblib, each run apart from the others' errors and crashes."""
+"""The executor ``backend=local``: joblib's threads and processes on this machine.
+
+The compiled engine releases the GIL, so its batches are trained by threads, which share the data
+sets. Batches of the NumPy engine are trained by processes, to which the data sets are sent.
+"""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from bpexp.config.schema import TrainConfig
+from bpexp.config.schema import BackendConfig, RuntimeConfig
 from bpexp.data import Dataset, load
-from bpexp.runs.result import Failure, TrainResult
+from bpexp.runs.result import Failure
 from bpexp.sweeps.executors import processes
-from bpexp.sweeps.executors.processes import without_interrupts
-from bpexp.training.batching import Pack, load_engine
-from bpexp.training.engine import Engine
-from bpexp.training.run_batch import train_pack
+from bpexp.sweeps.executors.base import Batch, Executor, register, train_batch
+from bpexp.sweeps.job import Job, JobResult
+from bpexp.training.batching import load_engine
+from bpexp.training.engine import interruptible
 
-Indexed = tuple[int, TrainResult | Failure]
+BATCHES_AHEAD = 2
+"""Batches that a thread may have finished before the first of them is taken: without a limit,
+results of short runs would fill the memory, since they take longer to write than to train."""
 
 
-def workers(n_jobs: int) -> int:
-    """How many workers ``n_jobs`` means here."""
+def count_workers(n_jobs: int) -> int:
+    """The number of workers that the setting ``n_jobs`` means; -1 is all processors."""
     return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
 
 
-def train_all(
-    packs: Sequence[Pack], configs: Sequence[TrainConfig], n_jobs: int
-) -> Iterator[list[Indexed]]:
-    """The results of each pack with their places in ``configs``, as packs are done.
+@register("local", BackendConfig)
+class LocalExecutor(Executor):
+    """Trains on this machine; ``n_jobs`` as the setting of that name."""
 
-    The compiled engine leaves Python's lock, so threads serve; the rest goes to processes.
-    """
-    compiled = [pack for pack in packs if pack.engine == "compiled"]
-    others = [pack for pack in packs if pack.engine != "compiled"]
-    if compiled:
-        yield from _by_threads(compiled, configs, workers(n_jobs))
-    if len(others) == 1 or workers(n_jobs) == 1:
-        yield from (attempt(pack.runs, configs, load_engine(pack.engine)) for pack in others)
-    elif others:
-        yield from _by_processes(others, configs, workers(n_jobs))
+    def __init__(self, n_jobs: int) -> None:
+        self._n_workers = count_workers(n_jobs)
 
+    @classmethod
+    def from_config(cls, runtime: RuntimeConfig) -> Self:
+        """See ``Executor.from_config``."""
+        return cls(runtime.n_jobs)
 
-def attempt(
-    runs: Sequence[int],
-    configs: Sequence[TrainConfig],
-    engine: Engine,
-    dataset: Dataset | None = None,
-) -> list[Indexed]:
-    """Train one pack, with errors as values: an exception would end everybody's results.
+    @property
+    def n_workers(self) -> int:
+        """The number of threads or processes."""
+        return self._n_workers
 
-    Where a pack breaks, what was not finished is tried one run at a time. ``dataset`` is the
-    pack's, where it need not be loaded.
-    """
-    done: dict[int, TrainResult | Failure] = {}
-    try:
-        for lane, result in train_pack([configs[run] for run in runs], engine, dataset):
-            done[runs[lane]] = result
-    except Exception as error:
-        if len(runs) == 1:
-            return [(runs[0], Failure(f"{type(error).__name__}: {error}"))]
-        for run in runs:
-            if run not in done:
-                done |= attempt((run,), configs, engine, dataset)
-    return list(done.items())
+    def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
+        """See ``Executor.map``."""
+        for_threads = [batch for batch in batches if batch.engine == "compiled"]
+        others = [batch for batch in batches if batch.engine != "compiled"]
+        if for_threads:
+            yield from self._map_threads(for_threads)
+        if len(others) == 1 or self._n_workers == 1:
+            yield from (train_batch(b.jobs, load_engine(b.engine)) for b in others)
+        elif others:
+            yield from self._map_processes(others)
 
+    def _map_threads(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
+        cancelled = threading.Event()
+        engine = interruptible(load_engine("compiled"), cancelled.is_set)
+        room = threading.Semaphore(BATCHES_AHEAD * self._n_workers)
 
-AHEAD = 2
-"""Packs a worker thread may have trained before the first of them is taken."""
+        def train(jobs: Sequence[Job]) -> list[JobResult]:
+            room.acquire()
+            return train_batch(jobs, engine)
 
+        with parallel_config("threading", n_jobs=min(self._n_workers, len(batches))):
+            pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+            finished = pool(delayed(train)(batch.jobs) for batch in batches)
+            with _cancelled_at_exit(finished):
+                try:
+                    for results in finished:
+                        yield results
+                        room.release()
+                finally:
+                    cancelled.set()
+                    room.release(len(batches))
 
-class Cancelled(BaseException):
-    """Raised in a thread whose results nobody waits for any more."""
+    def _map_processes(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
+        """If a worker dies, the batches that it may have had are trained again, job by job."""
+        waiting = {batch.jobs[0].index: batch for batch in batches}
+        while waiting:
+            try:
+                for results in self._parallel(list(waiting.values())):
+                    del waiting[min(job.index for job, _ in results)]
+                    yield results
+            except processes.TerminatedWorkerError:
+                for first in list(waiting)[: 2 * self._n_workers]:
+                    batch = waiting.pop(first)
+                    yield [_train_in_own_process(job, batch.engine) for job in batch.jobs]
 
-
-def interruptible(engine: Engine, is_cancelled: Callable[[], bool]) -> Engine:
-    """The engine, which raises Cancelled where it is called for nobody."""
-
-    def advance(*arguments):  # type: ignore[no-untyped-def]
-        if is_cancelled():
-            raise Cancelled
-        return engine(*arguments)
-
-    return advance
-
-
-def _by_threads(
-    packs: Sequence[Pack], configs: Sequence[TrainConfig], n_workers: int
-) -> Iterator[list[Indexed]]:
-    cancelled = threading.Event()
-    engine = interruptible(load_engine("compiled"), cancelled.is_set)
-    # Short runs are trained sooner than written: what is finished would fill the memory.
-    ahead = threading.Semaphore(AHEAD * n_workers)
-
-    def trained(runs: Sequence[int]) -> list[Indexed]:
-        ahead.acquire()
-        return attempt(runs, configs, engine)
-
-    with parallel_config("threading", n_jobs=min(n_workers, len(packs))):
-        pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        results = pool(delayed(trained)(pack.runs) for pack in packs)
-        try:
-            for pack in results:
-                yield pack
-                ahead.release()
-        finally:
-            cancelled.set()
-            ahead.release(len(packs))
-
-
-def _by_processes(
-    packs: Sequence[Pack], configs: Sequence[TrainConfig], n_workers: int
-) -> Iterator[list[Indexed]]:
-    """When a worker dies, the packs that may have been on it are repeated apart, run by run."""
-    waiting = {pack.runs: pack for pack in packs}
-    while waiting:
-        try:
-            for results in _parallel(list(waiting.values()), configs, n_workers):
-                del waiting[tuple(sorted(run for run, _ in results))]
-                yield results
-        except TerminatedWorkerError:
-            for runs in list(waiting)[: 2 * n_workers]:
-                pack = waiting.pop(runs)
-                yield [_alone(run, configs[run], pack.engine) for run in pack.runs]
-
-
-def _parallel(
-    packs: Sequence[Pack], configs: Sequence[TrainConfig], n_workers: int
-) -> Iterator[list[Indexed]]:
-    # One BLAS thread a worker: the packs are the parallelism. Data are sent, as arrays: a worker
-    # would take longer to import what reads them than to train.
-    with parallel_config("loky", n_jobs=n_workers, inner_max_num_threads=1, max_nbytes=None):
-        pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        with without_interrupts():
-            results = pool(
-                delayed(_in_worker)(
-                    pack.runs,
-                    [configs[run] for run in pack.runs],
-                    pack.engine,
-                    load(configs[pack.runs[0]].data),
+    def _parallel(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
+        # One BLAS thread per worker: the batches are the parallelism. Data sets are sent as
+        # arrays: importing what reads them would take a worker longer than most training.
+        with parallel_config(
+            "loky", n_jobs=self._n_workers, inner_max_num_threads=1, max_nbytes=None
+        ):
+            pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+            with processes.sigint_blocked():
+                finished = pool(
+                    delayed(train_in_worker)(
+                        batch.jobs, batch.engine, load(batch.jobs[0].config.data)
+                    )
+                    for batch in batches
                 )
-                for pack in packs
-            )
-        yield from results
+            with _cancelled_at_exit(finished):
+                # Not ``yield from``, which would close the generator outside the context.
+                for results in finished:  # noqa: UP028
+                    yield results
 
 
-def _in_worker(
-    runs: tuple[int, ...], configs: Sequence[TrainConfig], engine: str, dataset: Dataset
-) -> list[Indexed]:
-    places = attempt(range(len(runs)), configs, load_engine(engine), dataset)
-    return [(runs[place], result) for place, result in places]
-
-
-def _alone(run: int, config: TrainConfig, engine: str) -> Indexed:
+@contextmanager
+def _cancelled_at_exit(finished: Any) -> Iterator[None]:
+    """Close joblib's generator at the end of the context, without its warning that tasks were
+    cancelled: that is what closing it is for.
+    """
     try:
-        with processes.single() as submit:
-            result: Indexed
-            (result,) = submit(_in_worker, (run,), [config], engine, load(config.data)).result()
-            return result
-    except TerminatedWorkerError as error:
-        return run, Failure(f"its worker process died: {str(error).splitlines()[0]}")
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"\d+ tasks which were", UserWarning)
+            finished.close()
+
+
+def train_in_worker(jobs: Sequence[Job], engine: str, dataset: Dataset) -> list[JobResult]:
+    """Train a batch in a worker process."""
+    return train_batch(jobs, load_engine(engine), dataset)
+
+
+def _train_in_own_process(job: Job, engine: str) -> JobResult:
+    """Train one job in a process that it shares with no other."""
+    try:
+        with processes.SingleProcess() as process:
+            dataset = load(job.config.data)
+            (trained,) = process.submit(train_in_worker, [job], engine, dataset).result()
+            return JobResult(job, trained.result)
+    except processes.TerminatedWorkerError as error:
+        return JobResult(job, Failure(f"its worker process died: {str(error).splitlines()[0]}"))

@@ -1,19 +1,27 @@
-"""Processes of loky's that do not get the terminal's Ctrl-C: it is their parent's to handle."""
+"""Worker processes that ignore the terminal's Ctrl-C, which the main process handles.
+
+This is the only module that uses loky, the process pool inside joblib, which joblib does not
+document as public (``joblib.externals``).
+"""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, Self
 
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+__all__ = ["SingleProcess", "TerminatedWorkerError", "sigint_blocked"]
 
 
 @contextmanager
-def without_interrupts() -> Iterator[None]:
-    """Processes started in the block have SIGINT blocked."""
-    # Started in the block, as they are with the first worker, they would unblock the signal.
+def sigint_blocked() -> Iterator[None]:
+    """Processes that are started in this context have SIGINT blocked."""
+    # Both trackers are started first: started in this context, with the first worker, they
+    # would unblock the signal for it.
     resource_tracker.ensure_running()
     loky_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -23,19 +31,20 @@ def without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextmanager
-def single() -> Iterator[Callable[..., Any]]:
-    """One process, gone at the end of the block whatever it does: submit(function, *arguments)
-    gives a future of what the function returns there.
-    """
-    executor = ProcessPoolExecutor(max_workers=1)
+class SingleProcess:
+    """A context with one worker process, which is killed on leaving it."""
 
-    def submit(*call: Any) -> Any:
-        with without_interrupts():
-            return executor.submit(*call)
+    def __enter__(self) -> Self:
+        """Make the pool; the process starts with the first call."""
+        self._executor = ProcessPoolExecutor(max_workers=1)
+        return self
 
-    try:
-        yield submit
-    finally:
-        # On Ctrl-C it would otherwise be waited for.
-        executor.shutdown(kill_workers=True)
+    def submit(self, *call: Any) -> Any:
+        """Call ``function(*arguments)`` in the process; returns a future of what it returns."""
+        with sigint_blocked():
+            return self._executor.submit(*call)
+
+    def __exit__(self, *exception: object) -> None:
+        """Kill the process."""
+        # Without kill_workers, Ctrl-C would wait for the training to end.
+        self._executor.shutdown(kill_workers=True)

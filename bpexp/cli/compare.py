@@ -1,0 +1,39 @@
+"""``bpexp compare``: print what differs between runs."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from bpexp.analysis import run_details
+from bpexp.cli.commands import existing_store, store_parser
+from bpexp.cli.screen import console
+from bpexp.fields.checks import ConfigError
+from bpexp.tracking import lookup
+from bpexp.tracking.archive import open_archive
+from bpexp.tracking.store import connect
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print a table of the settings, metrics and environment that differ."""
+    parser = store_parser("compare", "Print what differs between runs.")
+    parser.add_argument("run", metavar="RUN", nargs="+", help="ids, starts of ids, or names")
+    options = parser.parse_args(arguments)
+    if len(options.run) < 2:
+        raise ConfigError(f"compare needs two runs or more: bpexp compare {options.run[0]} RUN.")
+    store = existing_store(options.uri)
+    client = connect(store)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    facts = []
+    for wanted in options.run:
+        experiment, run = lookup.find(client, options.experiment, wanted)
+        table.add_column(run.info.run_id[:8])
+        details = run_details.read_environment(open_archive(store, experiment), run)
+        facts.append(run_details.details(run, details))
+    for key, values in run_details.differences(facts).items():
+        table.add_row(key, *values)
+    out = console()
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print("No difference in configuration, metrics or environment.")

@@ -1,0 +1,142 @@
+"""Sweeps that Hydra starts with ``-m``: from overrides to jobs, and from results to Hydra."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from bpexp import app
+from bpexp.cli import errors
+from bpexp.cli.terminal import TerminalReporter
+from bpexp.config import hydra_internals
+from bpexp.config.compose import Composer
+from bpexp.fields.checks import ConfigError
+from bpexp.studies import definition
+from bpexp.sweeps.plan import StudyRows, errors_name_row, make_plan, single_run_plan
+from bpexp.sweeps.runner import FinishedSweep
+from bpexp.sweeps.samplers.grid import GridSampler, expand
+from bpexp.tracking.store import locate
+
+Overrides = Sequence[str]
+
+
+class SweepCommand:
+    """A sweep as the user typed it.
+
+    Args:
+        context: Hydra's context.
+        config: Hydra's configuration of the sweep.
+        typed: The overrides as typed.
+    """
+
+    def __init__(self, context: HydraContext, config: DictConfig, typed: Overrides) -> None:
+        self._context, self._config, self._typed = context, config, typed
+        self._composer = Composer(context.config_loader, config)
+
+    def run_as_one_sweep(self, max_batch_size: int | None) -> list[JobReturn]:
+        """Run all jobs of the grid as one sweep; exits where a run failed."""
+        if max_batch_size is not None:
+            raise ConfigError(
+                "hydra.sweeper.max_batch_size has no use with the launcher bpexp, which runs all "
+                f"jobs as one sweep, got {max_batch_size}; leave it out, or use another launcher."
+            )
+        return self.run_jobs(self._grid())
+
+    def run_jobs(self, jobs: Sequence[Overrides]) -> list[JobReturn]:
+        """Run jobs as one sweep; exits where a run failed."""
+        study = self._study(jobs)
+        if study is not None:
+            proposals = definition.overrides_of_jobs(study, jobs[0])
+            rows = StudyRows(
+                definition.to_plain(study),
+                [study.row_of_job(index).name for index in range(len(proposals))],
+            )
+            plan = make_plan(self._composed(proposals, rows.rows), self._typed, rows)
+            generations = None
+        else:
+            sampler, proposals = GridSampler(jobs), list(map(list, jobs))
+            sampler.ask()
+            plan = make_plan(self._composed(proposals), self._typed)
+            generations = app.Generations(sampler, self._composer.compose)
+        folder = Path(self._config.hydra.sweep.dir)
+        finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)
+        self._exit_if_not_finished(finished)
+        return [
+            hydra_internals.completed(overrides, row.final_loss)
+            for overrides, row in zip(proposals, finished.rows, strict=True)
+        ]
+
+    def launch_single_runs(
+        self, launcher: Launcher, max_batch_size: int | None
+    ) -> list[Sequence[JobReturn]]:
+        """Check all jobs and run each as a single run by another launcher, group by group."""
+        jobs = self._grid()
+        for overrides in jobs:
+            self._check_single_run(overrides, len(jobs))
+        size = max_batch_size or len(jobs)
+        returns: list[Sequence[JobReturn]] = []
+        for start in range(0, len(jobs), size):
+            group = [list(overrides) for overrides in jobs[start : start + size]]
+            returns.append(launcher.launch(group, initial_job_idx=start))
+            for job in returns[-1]:
+                if job.status is JobStatus.FAILED:
+                    raise hydra_internals.error_of(job)
+        return returns
+
+    def _grid(self) -> list[list[str]]:
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
+        return expand(parser.parse_overrides(list(self._typed)))
+
+    def _study(self, jobs: Sequence[Overrides]) -> definition.Study | None:
+        """The study that ``+study=NAME`` asks for. Raises ConfigError beside a grid."""
+        first = self._composer.compose(jobs[0])
+        if first.get("study") is None:
+            return None
+        if len(jobs) > 1:
+            raise ConfigError(
+                f"+study cannot be combined with a grid, got {len(jobs)} combinations."
+            )
+        return definition.from_command_line(first["study"], jobs[0])
+
+    def _composed(
+        self, jobs: Sequence[Overrides], rows: Sequence[str] = ()
+    ) -> Iterator[dict[str, Any]]:
+        """The configuration of each job; in a study, errors name the row."""
+        for index, overrides in enumerate(jobs):
+            try:
+                values = self._composer.compose(overrides)
+            except (HydraException, OmegaConfBaseException) as error:
+                with errors_name_row(rows, index):
+                    raise ConfigError(errors.describe(error, overrides)) from error
+            yield values
+
+    def _check_single_run(self, overrides: Overrides, n_jobs: int) -> None:
+        """Check a job that another launcher runs. Raises ConfigError."""
+        # Hydra writes a colon in an override with a backslash.
+        if any("${hydra:" in text.replace("\\", "") for text in overrides):
+            # Only known in the job, which checks itself.
+            return
+        plan = single_run_plan(self._composer.compose(overrides), overrides)
+        locate(plan.runtime.tracking.uri, Path.cwd(), os.environ)
+        if plan.runtime.export:
+            raise ConfigError(
+                "export=best needs the launcher bpexp: other launchers make single runs, got "
+                f"{n_jobs} of them."
+            )
+
+    def _exit_if_not_finished(self, finished: FinishedSweep) -> None:
+        """Exit where a run failed, after the user's callbacks have seen the end of the sweep."""
+        status = app.EXIT_STATUS[finished.status]
+        if status:
+            assert self._context.callbacks is not None
+            self._context.callbacks.on_multirun_end(config=self._config)
+            sys.exit(status)

@@ -1,0 +1,96 @@
+"""``bpexp report``: write what the runs of a sweep show, with intervals and plots."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bpexp.analysis import tables
+from bpexp.analysis.page import MAX_ROWS
+from bpexp.analysis.report import FORMATS
+from bpexp.analysis.sources import keep, of_experiment, of_sweeps
+from bpexp.cli.commands import check_experiment, existing_store, store_parser
+from bpexp.cli.screen import console
+from bpexp.fields.checks import ConfigError
+from bpexp.render import text
+from bpexp.tracking import lookup, output_directory, read
+from bpexp.tracking.store import connect
+
+if TYPE_CHECKING:
+    from bpexp.analysis.report import Report
+
+PRINTED = 10
+"""Groups of the ranking that are printed; the files have more."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the report, log it to its sweep, and print its answer."""
+    parser = store_parser("report", "Say what the runs of a sweep show, with intervals and plots.")
+    parser.add_argument(
+        "sweep",
+        metavar="SWEEP",
+        nargs="*",
+        help="ids, starts of ids, or names; none: the whole experiment; two: whether they agree",
+    )
+    parser.add_argument(
+        "--measure",
+        help="rank by epochs_to_converge, final_loss, accuracy, test_loss or test_accuracy "
+        "(default: the first that the runs have)",
+    )
+    parser.add_argument(
+        "--format", default="html", help="comma-separated: html, md, csv, json (default: html)"
+    )
+    parser.add_argument(
+        "-o", metavar="FOLDER", help="output folder (default: outputs/reports/SWEEP)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
+    options = parser.parse_args(arguments)
+    store = existing_store(options.uri)
+    formats = options.format.split(",")
+    if not set(formats) <= set(FORMATS):
+        raise ConfigError(f"--format must be of {', '.join(FORMATS)}, got {options.format!r}.")
+    if options.seed < 0:
+        raise ConfigError(f"--seed must be a whole number of at least 0, got {options.seed}.")
+    client = connect(store)
+    parents = [lookup.find(client, options.experiment, wanted)[1] for wanted in options.sweep]
+    if parents:
+        report = of_sweeps(client, parents, options.measure, options.seed)
+    else:
+        check_experiment(client, store, options.experiment)
+        report = of_experiment(client, options.experiment, options.measure, options.seed)
+    name = "-".join(run.info.run_id[:8] for run in parents) or _file_name(options.experiment)
+    folder = Path(options.o or Path("outputs") / "reports" / name)
+    _write(report, formats, folder)
+    logged = len(parents) == 1 and read.has_artifacts_inside(parents[0], store)
+    if logged:
+        keep(client, parents[0], report)
+
+    out = console()
+    out.print(report.question, soft_wrap=True)
+    out.print(report.answer, style="bold", soft_wrap=True)
+    out.print(text.table(tables.short_ranking(report.findings, PRINTED)))
+    groups = len(report.findings.summaries)
+    if groups > PRINTED:
+        out.print(f"{PRINTED} of {groups} groups; the report has {min(groups, MAX_ROWS)}")
+    written = ", ".join(str(folder / f"report.{name}") for name in formats)
+    out.print(f"Written: {written}", soft_wrap=True)
+    if len(parents) == 1 and not logged:
+        where = parents[0].info.artifact_uri
+        out.print(f"Not logged to the sweep, which keeps its files in {where}.")
+
+
+def _write(report: "Report", formats: Sequence[str], folder: Path) -> None:
+    for name, content in report.files(formats).items():
+        try:
+            output_directory.create((folder / name).parent)
+            (folder / name).write_bytes(content)
+        except OSError as error:
+            raise ConfigError(
+                f"-o must be a folder that can be written, got {str(folder)!r}: {error.strerror}."
+            ) from error
+
+
+def _file_name(experiment: str) -> str:
+    """Return a name for a folder of the experiment's report."""
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in experiment)[:100]
+    # A name that consists of dots is another folder.
+    return name if name.strip(".") else "experiment"

@@ -1,0 +1,45 @@
+"""``bpexp reproduce``: train stored runs again and compare the results bit by bit."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from bpexp.cli.commands import existing_store, store_parser
+from bpexp.cli.screen import console
+from bpexp.fields.checks import ConfigError
+from bpexp.reproduce import report
+from bpexp.tracking import lookup
+from bpexp.tracking.archive import open_archive
+from bpexp.tracking.store import connect
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return 0 if all runs are bit-identical, 1 if any differs, and 2 if any cannot be read."""
+    parser = store_parser("reproduce", "Train stored runs again and compare every bit.")
+    parser.add_argument(
+        "run", metavar="RUN", nargs="*", help="runs or sweeps: ids, starts of ids, or names"
+    )
+    parser.add_argument("--all", action="store_true", help="all finished runs of the experiment")
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "numpy", "compiled"],
+        default="auto",
+        help="the engine to train with (default: auto)",
+    )
+    parser.add_argument(
+        "--n-jobs", type=int, default=-1, help="number of workers (default: -1, all processors)"
+    )
+    options = parser.parse_args(arguments)
+    store = existing_store(options.uri)
+    if bool(options.run) == options.all:
+        raise ConfigError("reproduce must be given runs, sweeps or --all.")
+    if options.n_jobs == 0:
+        raise ConfigError("--n-jobs must be a number of workers, or -1 for all, got 0.")
+    client = connect(store)
+    found = [lookup.find(client, options.experiment, wanted) for wanted in options.run]
+    experiments = sorted({experiment for experiment, _ in found}) or [options.experiment]
+    if len(experiments) > 1:
+        raise ConfigError(f"The runs must be of one experiment, got {', '.join(experiments)}.")
+    archive = open_archive(store, experiments[0])
+    runs = report.select_runs(archive, [run.info.run_id for _, run in found])
+    show = partial(console().print, soft_wrap=True)
+    return report.reproduce(archive, runs, options.engine, options.n_jobs, show)

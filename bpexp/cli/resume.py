@@ -1,0 +1,39 @@
+"""``bpexp resume``: train the runs that an interrupted or failed sweep lacks."""
+
+from collections.abc import Sequence
+
+from bpexp import app
+from bpexp.cli.commands import existing_store, store_parser
+from bpexp.cli.terminal import TerminalReporter
+from bpexp.config.schema import BackendConfig, DaskConfig
+from bpexp.tracking import lookup
+from bpexp.tracking.store import connect
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return the exit status of the completed sweep."""
+    parser = store_parser("resume", "Train the runs that a sweep lacks after it was interrupted.")
+    parser.add_argument("sweep", metavar="SWEEP", help="id, start of an id, or name")
+    parser.add_argument(
+        "--ended",
+        action="store_true",
+        help="confirm that its process on another machine has ended",
+    )
+    parser.add_argument(
+        "--backend",
+        metavar="WHERE",
+        help="local, or the address of a Dask scheduler (default: as before)",
+    )
+    options = parser.parse_args(arguments)
+    store = existing_store(options.uri)
+    backend = None if options.backend is None else _backend(options.backend)
+    experiment, sweep = lookup.find(connect(store), options.experiment, options.sweep)
+    request = app.ResumeRequest(store, experiment, sweep.info.run_id, options.ended, backend)
+    finished = app.resume_sweep(request, TerminalReporter())
+    return app.EXIT_STATUS[finished.status]
+
+
+def _backend(where: str) -> BackendConfig:
+    if where == "local":
+        return BackendConfig(name="local")
+    return DaskConfig(name="dask", address=where)

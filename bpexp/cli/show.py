@@ -1,0 +1,53 @@
+"""``bpexp show``: print everything that is stored of one run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bpexp.analysis import run_details
+from bpexp.cli.commands import existing_store, store_parser
+from bpexp.cli.screen import console
+from bpexp.tracking import lookup, read
+from bpexp.tracking.archive import open_archive
+from bpexp.tracking.store import connect
+
+DIFF_LINES = 100
+"""Lines of git.diff that are printed, at most."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the configuration, metrics, environment, artifacts and note of a run."""
+    parser = store_parser("show", "Print everything that is stored of one run.")
+    parser.add_argument("run", metavar="RUN", help="id, start of an id, or name")
+    options = parser.parse_args(arguments)
+    store = existing_store(options.uri)
+    experiment, run = lookup.find(connect(store), options.experiment, options.run)
+    archive = open_archive(store, experiment)
+    details = run_details.read_environment(archive, run)
+    out = console()
+    out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}")
+    tags = {key: text for key, text in run.data.tags.items() if key.startswith("bpexp.")}
+    title = "configuration of the first run" if details.first_config else "configuration"
+    sections: dict[str, Mapping[str, Any]] = {
+        title: {**details.first_config, **run.data.params},
+        "metrics": read.metrics(run),
+        "environment": {**tags, **details.libraries},
+    }
+    for title, values in sections.items():
+        out.print(f"\n{title}", style="bold")
+        width = max(map(len, values), default=0)
+        for key, value in sorted(values.items()):
+            out.print(f"  {key:<{width}}  {value}", soft_wrap=True)
+    if details.packages:
+        out.print("\npackages", style="bold")
+        out.print(", ".join(f"{name} {number}" for name, number in details.packages.items()))
+    out.print("\nartifacts", style="bold")
+    for artifact in archive.client.list_artifacts(run.info.run_id):
+        out.print(f"  {artifact.path}  {artifact.file_size} bytes")
+    if details.diff:
+        lines = details.diff.splitlines()
+        part = f", {DIFF_LINES} of {len(lines)} lines" if len(lines) > DIFF_LINES else ""
+        out.print(f"\nuncommitted changes (git.diff{part})", style="bold")
+        out.print("\n".join(lines[:DIFF_LINES]), soft_wrap=True)
+    note = run.data.tags.get("mlflow.note.content")
+    if note:
+        out.print(f"\n{note}")

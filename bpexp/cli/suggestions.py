@@ -1,0 +1,78 @@
+"""Add what to type to error messages of the form "X must Y, got Z".
+
+>>> with_suggestion("lr must be a finite number above 0, got '10%'.")
+"lr must be a finite number above 0, got '10%'; type lr=0.1."
+>>> with_suggestion("engine must be one of auto, numpy, compiled, got 'Numpy'.")
+"engine must be one of auto, numpy, compiled, got 'Numpy'; type engine=numpy."
+"""
+
+import re
+import shlex
+from collections.abc import Callable
+
+from bpexp.config.schema import keys
+from bpexp.fields import checks
+
+
+def with_suggestion(message: str) -> str:
+    """Return the message, with the setting that was probably meant if that can be guessed."""
+    found = re.fullmatch(r"([\w.]+) must be (.*), got (.*)\.", message)
+    if not found:
+        return message
+    key, rule, value = found[1], found[2], found[3].strip("'")
+    typed = _suggestion(key, rule, value)
+    return f"{message.removesuffix('.')}; type {typed}." if typed else message
+
+
+def _suggestion(key: str, rule: str, value: str) -> str | None:
+    if "number" in rule:
+        return _number(key, value)
+    if "width" in rule and re.fullmatch(r"\W*\d{1,9}(?:[ x-]\d{1,9})+\W*", value):
+        return shlex.quote(f"{key}=[{','.join(re.findall('[0-9]+', value))}]")
+    if rule.startswith("one of "):
+        near = checks.nearest(value.lower(), rule.removeprefix("one of ").split(", "))
+        return near and f"{key}={near}"
+    if rule == "a group of settings":
+        settings = [name for name in keys() if name.startswith(f"{key}.")]
+        return f"one of {', '.join(settings)} instead" if settings else None
+    return None
+
+
+def _number(key: str, value: str) -> str | None:
+    for pattern, number in _NUMBERS:
+        found = re.fullmatch(pattern, value)
+        if found:
+            return f"{key}={number(*found.groups())}"
+    if re.fullmatch(r"\[[^\[\]]+\]", value):
+        return f"-m {key}={value[1:-1].replace(' ', '')}"
+    span = re.fullmatch(r"(\d{1,9})(?:\.\.|-|:)(\d{1,9})", value)
+    if span:
+        return f"-m '{key}=range({span[1]},{int(span[2]) + 1})'"
+    return None
+
+
+def _percent(number: str) -> str:
+    return f"{float(number) / 100:.12g}"
+
+
+def _thousands(number: str) -> str:
+    return f"{float(number) * 1000:.12g}"
+
+
+def _fraction(above: str, below: str) -> str:
+    return f"{int(above) / int(below):.6g}"
+
+
+def _unchanged(number: str) -> str:
+    return number
+
+
+_DECIMAL = r"(-?\d{1,9}(?:\.\d{1,9})?)"
+_NUMBERS: tuple[tuple[str, Callable[..., str]], ...] = (
+    (rf"{_DECIMAL}\s*%", _percent),
+    (rf"{_DECIMAL}\s*[kK]", _thousands),
+    (r"(\d{1,9})/([1-9]\d{0,8})", _fraction),
+    (rf"{_DECIMAL}\s*[A-Za-z]+", _unchanged),
+    (r"(\d{1,15})\.0", _unchanged),
+)
+"""Pattern of a text, and the function that makes the number that was probably meant."""

@@ -1,0 +1,218 @@
+"""Explain arguments that Hydra's grammar refuses, and say what to type instead.
+
+Every argument is checked by itself, so that one sentence names all of them.
+
+>>> explain(["epochs=5", "lr=0.1,", "1"])
+'lr=0.1, has an empty value; write lists without spaces: lr=0.1,1.'
+>>> explain(["data.path=run=1/d.csv"])
+'the value of data.path needs quotes: type \\'data.path="run=1/d.csv"\\'.'
+>>> explain(["lr=0.1"]) is None
+True
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from bpexp.config.options import TABLES
+from bpexp.config.schema import GROUPS, PARTS, keys
+from bpexp.fields import checks
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+COMMANDS = ("ui", "runs", "show", "compare", "explain", "export", "reproduce", "resume", "report")
+LONGEST = 10_000
+"""Characters of an argument, at most, for which corrections are tried."""
+HOW = "settings are written key=value without spaces"
+TEXTS = ("data.path", "data.target", "tracking.uri", "tracking.experiment", "backend.address")
+"""Settings whose values may hold any character."""
+CLOSING = {"[": "]", "(": ")", "{": "}"}
+
+
+def explain(arguments: Sequence[str]) -> str | None:
+    """Return one sentence on all arguments that are not valid settings; None if all are valid.
+
+    Args:
+        arguments: The command line without options.
+    """
+    problems = [problem for parts in _settings(arguments) if (problem := _explain(parts))]
+    return f"{'; '.join(dict.fromkeys(problems))}." if problems else None
+
+
+def explain_word(arguments: Sequence[str]) -> str:
+    """Return the sentence for a command line whose first word is not a command."""
+    word = arguments[0]
+    if word in keys():
+        return explain(arguments) or f"{HOW}: type {word}=VALUE."
+    if word in ("help", "version"):
+        return f"{word} is not a command; type bpexp --{word}."
+    near = checks.nearest(word.lower(), COMMANDS)
+    if near:
+        return f"{word} is not a command; did you mean bpexp {near}?"
+    return (
+        f"{word} is not a command; the commands are {', '.join(COMMANDS)}; to train type settings "
+        "as key=value, such as bpexp lr=0.1."
+    )
+
+
+def has_empty_value(arguments: Sequence[str]) -> bool:
+    """Return whether a setting ends with its =, which Hydra's grammar accepts."""
+    return any(text.endswith("=") and _takes_value(text[:-1]) for text in arguments)
+
+
+def _settings(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the arguments of each setting; several where spaces separate parts of one setting."""
+    parts: list[str] = []
+    for text in arguments:
+        if parts and not _continues(parts, text):
+            yield parts
+            parts = []
+        parts.append(text)
+    if parts:
+        yield parts
+
+
+def _continues(parts: Sequence[str], text: str) -> bool:
+    """Return whether ``text`` belongs to the setting that ``parts`` begin."""
+    if re.match(r"[+~]*[\w.@/-]+=", text) or text in COMMANDS:
+        return False
+    return (
+        parts[-1].endswith((",", "="))
+        or text.startswith((",", "="))
+        or (parts == [parts[0]] and parts[0] in keys())
+        or ("=" in parts[0] and bool(_brackets("".join(parts))[0]))
+    )
+
+
+def _joined(parts: Sequence[str]) -> str:
+    """Return the setting without the spaces between its parts, and with what they replaced."""
+    joined = parts[0]
+    for text in parts[1:]:
+        if joined in keys() and not text.startswith("="):
+            joined += "="
+        elif not (joined.endswith((",", "=", "[", "(")) or text.startswith((",", "=", "]", ")"))):
+            joined += ","
+        joined += text
+    return joined
+
+
+def _explain(parts: Sequence[str]) -> str | None:
+    joined = _joined(parts)
+    if len(joined) > LONGEST:
+        return None if _is_valid(joined) else f"{joined[:50]}... is not a valid setting"
+    if len(parts) == 1 or not _is_valid(joined):
+        return _explain_one(joined)
+    typed = shlex.quote(joined)
+    if "," not in joined:
+        return f"{HOW}: type {typed}"
+    if parts[0].endswith(",") and not _brackets(parts[0])[0]:
+        return f"{parts[0]} has an empty value; write lists without spaces: {typed}"
+    return f"{' '.join(parts)!r} has a space in it; write lists without spaces: {typed}"
+
+
+def _explain_one(text: str) -> str | None:
+    key, equals, value = text.partition("=")
+    if not equals:
+        return None if text.startswith("~") and _is_valid(text) else _explain_word_in_list(text)
+    if not value and _takes_value(key):
+        return f"{key} has no value; type {key}=VALUE"
+    if _is_valid(text):
+        return None
+    quoted = f'{key}="{_escaped(value)}"'
+    if key in TEXTS and not value.startswith(tuple("[\"'=~,")) and _is_valid(quoted):
+        return f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
+    for problem, corrected in _corrections(key, value):
+        if _is_valid(corrected):
+            return f"{problem}: type {shlex.quote(corrected)}"
+    parts = re.split(r"[;,]\s*(?=[\w.]+=)", text)
+    if len(parts) > 1 and all(part.partition("=")[0] in keys() for part in parts):
+        return f"{text} holds {len(parts)} settings; separate them by spaces: {' '.join(parts)}"
+    function = re.fullmatch(r"([A-Za-z_]\w*)\([-+\d.,e\s]*\)", value)
+    if function:
+        return (
+            f"{function[1]} is not a function for {key}; use a list (1,2), choice(1,2) or "
+            "range(first,end,step)"
+        )
+    if key in keys() and _is_valid(quoted):
+        return f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
+    return f"{text!r} is not a valid setting; {HOW}, such as lr=0.1"
+
+
+def _explain_word_in_list(text: str) -> str:
+    """Explain an argument without =."""
+    key, colon, value = text.partition(":")
+    if colon and _is_valid(f"{key}={value}"):
+        return f"{HOW}: type {shlex.quote(f'{key}={value}')}"
+    if text in COMMANDS:
+        return f"{text} is a command and comes first: bpexp {text}"
+    if text in keys():
+        return f"{text} has no value; type {text}=VALUE"
+    if PurePath(text).suffix in TABLES:
+        return f"for your own table type data=file data.path={text} data.target=COLUMN"
+    return f"{text!r} has no key; {HOW}, such as lr=0.1 (bpexp --help lists the keys)"
+
+
+def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
+    """Yield what may be wrong, and the setting without that mistake."""
+    if value.startswith("=") or key.endswith(":"):
+        yield HOW, f"{key.rstrip(':')}={value.lstrip('=')}"
+    if value.startswith("~/"):
+        yield f"~ is not expanded in {key}", f"{key}={Path.home()}{value[1:]}"
+    for quote in "'\"":
+        if value.count(quote) % 2:
+            yield f"{key} has a {quote} that is not closed", f"{key}={value.replace(quote, '')}"
+    unclosed, unopened = _brackets(value)
+    if unclosed:
+        closers = "".join(CLOSING[bracket] for bracket in reversed(unclosed))
+        yield f"{key} has a {unclosed[-1]} that is not closed", f"{key}={value}{closers}"
+    if unopened:
+        opener = next(opening for opening, closing in CLOSING.items() if closing == unopened)
+        yield f"{key} has a {unopened} that is not opened", f"{key}={opener}{value}"
+    if ",," in value or value.endswith(",") or value.startswith(","):
+        items = [item for item in value.split(",") if item.strip()]
+        yield f"{key} has an empty value", f"{key}={','.join(items)}"
+    if re.match(r"\w*[\[(]", value) and value.endswith(("]", ")")):
+        separated = re.sub(r"\s*[;\s]\s*", ",", value)
+        yield "values are separated by commas", f"{key}={separated}"
+        yield "lists are written in brackets", f"{key}=[{separated.strip('()')}]"
+
+
+def _brackets(value: str) -> tuple[str, str]:
+    """Return the brackets that are not closed, and the first that is closed but not opened."""
+    opened: list[str] = []
+    for letter in value:
+        if letter in CLOSING:
+            opened.append(letter)
+        elif letter in CLOSING.values() and (not opened or CLOSING[opened.pop()] != letter):
+            return "", letter
+    return "".join(opened), ""
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"') if '"' in value else value
+
+
+def _takes_value(key: str) -> bool:
+    """Return whether ``key`` is a setting, and not a group of settings."""
+    return key in keys() and key not in (*GROUPS, *PARTS)
+
+
+def _is_valid(text: str) -> bool:
+    try:
+        _parser().parse_override(text)
+    except Exception:
+        # Hydra's parser raises errors of any type for texts that it does not expect.
+        return False
+    return True
+
+
+@lru_cache(maxsize=1)
+def _parser() -> "OverridesParser":
+    # Imported late: commands that read a store do not need Hydra.
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create()

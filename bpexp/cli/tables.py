@@ -1,0 +1,72 @@
+"""Tables for the terminal: they drop columns that do not fit, and never cut a number or an id."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+
+from bpexp.render import document, text
+from bpexp.tracking.read import FIGURES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OPTIONAL = ("epochs_run", "test_loss", "accuracy", "status", "test_accuracy", "outcome")
+"""Columns that a narrow terminal leaves out, the first one first."""
+LEFT_ALIGNED = ("run_id", "name", "status", "outcome", "run")
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of text.
+
+    Args:
+        rows: The header, followed by the rows.
+    """
+    header, *body = rows
+    return text.table(document.Table(header, body, "r" * len(header)))
+
+
+def frame_table(out: Console, frame: "pd.DataFrame") -> Table:
+    """Return a table of runs with id, name, status, outcome and final metrics.
+
+    Args:
+        out: The console, whose width limits the table.
+        frame: One row per run, from ``bpexp.tracking.read.frame``.
+    """
+    keys = ["run_id", "name", "status", "outcome"]
+    keys += [key for key in FIGURES if key in frame and frame[key].notna().any()]
+    rows = frame.to_dict("records")
+    columns = {
+        key: [number(row[key]) if key in FIGURES else str(row[key]) for row in rows] for key in keys
+    }
+    columns["run_id"] = [run_id[:8] for run_id in columns["run_id"]]
+    return fitted(out, columns, foldable=("name",))
+
+
+def fitted(out: Console, columns: Mapping[str, Sequence[str]], foldable: Collection[str]) -> Table:
+    """Return a table of as many columns as fit.
+
+    Args:
+        out: The console, whose width limits the table.
+        columns: The cells of each column by its title.
+        foldable: Titles of columns whose cells may be wrapped.
+    """
+    remaining = dict(columns)
+    unlimited = out.options.update(width=10_000)
+    for key in (None, *OPTIONAL):
+        remaining.pop(key or "", None)
+        table = Table(box=None, pad_edge=False)
+        for title in remaining:
+            justify: JustifyMethod = "left" if title in LEFT_ALIGNED else "right"
+            table.add_column(title, justify=justify, overflow="fold", no_wrap=title not in foldable)
+        for row in zip(*remaining.values(), strict=True):
+            table.add_row(*row)
+        if table.__rich_measure__(out, unlimited).maximum <= out.width:
+            break
+    return table
+
+
+def number(value: float | None) -> str:
+    """Return a number with six digits; nothing for None and NaN."""
+    return "" if value is None or value != value else f"{value:.6g}"

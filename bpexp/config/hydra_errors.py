@@ -1,0 +1,67 @@
+"""Describe Hydra's composition errors in one sentence that says what to type.
+
+Only the common errors are described; callers print the first line of Hydra's own message for
+the others.
+
+>>> describe(ValueError("Could not override 'data.bits'"))
+'data.bits is a setting of data=parity or symmetry; add data=parity.'
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from bpexp.config import schema
+from bpexp.config.options import unknown_option
+
+
+def describe(error: BaseException) -> str | None:
+    """Return a sentence for an error that Hydra raised, or None if it is not a common one."""
+    text = str(error)
+    for pattern, sentence in _PATTERNS:
+        found = re.search(pattern, text, re.DOTALL)
+        if found:
+            return sentence(*found.groups())
+    return None
+
+
+def _option_not_found(value: str, group: str, options: str) -> str:
+    return str(unknown_option(group, value.removeprefix(f"{group}/"), options.split()))
+
+
+def _unknown_key(key: str) -> str:
+    if schema.setting_of(key) and not schema.options_with(key):
+        return f"{key} cannot be set here."
+    return str(schema.unknown_key(key))
+
+
+def _several_values(key: str, value: str) -> str:
+    return (
+        f"{key} must be one value for a single run, got {value!r}; to sweep over it type "
+        f"bpexp -m {key}={value}, for a list {key}=[{value}]."
+    )
+
+
+def _sweep_without_m(override: str) -> str:
+    key = override.partition("=")[0]
+    return f"{key} has several values; to sweep over them type bpexp -m '{override}'."
+
+
+def _exists(key: str, override: str) -> str:
+    return f"{key} exists already; type {override} without the +."
+
+
+_PATTERNS: Sequence[tuple[str, Callable[..., str]]] = (
+    (r"Ambiguous value for argument '([^=]+)=(.*?)'\n", _several_values),
+    (r"Sweep parameters '(.*?)' requires --multirun", _sweep_without_m),
+    (r"Could not override '([^']+)'", _unknown_key),
+    (
+        r"Could not (?:find|load) '([^']*)'.?\s+Available options in '([^']+)':(.*?)Config",
+        _option_not_found,
+    ),
+    (r"Could not append to config\. An item is already at '([^']+)'.*?'([^']+)'", _exists),
+    (r"Missing mandatory value: ([\w.]+)", "{0} must be given ({0}=...).".format),
+    (
+        r"range\(\) arg 3 must not be zero",
+        "The step of range(first, end, step) must not be 0.".format,
+    ),
+)

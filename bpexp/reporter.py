@@ -1,0 +1,59 @@
+"""Receives the progress and the results of a run or sweep while it is carried out.
+
+``bpexp.app`` talks to a ``Reporter`` and never to a terminal. The command line passes
+``bpexp.cli.terminal.TerminalReporter``; Python callers get ``SilentReporter``.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from bpexp.sweeps.plan import Plan
+    from bpexp.sweeps.results import Row
+    from bpexp.sweeps.runner import FinishedSweep
+    from bpexp.tracking.store import Store
+
+
+class Reporter(Protocol):
+    """The events of one run or sweep, in the order in which they are reported."""
+
+    def announce(self, plan: "Plan", store: "Store", where: str) -> None:
+        """Report what is about to be trained.
+
+        Args:
+            plan: The checked runs.
+            store: Where they will be tracked.
+            where: The workers that train them, such as ``"2 workers"``.
+        """
+
+    def progress(self, total: int) -> "AbstractContextManager[Callable[[Row], None]]":
+        """Report progress while ``total`` runs are trained.
+
+        Returns:
+            A context manager that gives a function to call with the row of each finished run.
+        """
+
+    def finished(self, result: "FinishedSweep", store: "Store") -> None:
+        """Report the results."""
+
+    def say(self, sentence: str) -> None:
+        """Report anything else, as one sentence."""
+
+
+class SilentReporter:
+    """A ``Reporter`` that prints nothing."""
+
+    def announce(self, plan: "Plan", store: "Store", where: str) -> None:
+        """Print nothing."""
+
+    @contextmanager
+    def progress(self, total: int) -> "Iterator[Callable[[Row], None]]":
+        """Print nothing."""
+        yield lambda row: None
+
+    def finished(self, result: "FinishedSweep", store: "Store") -> None:
+        """Print nothing."""
+
+    def say(self, sentence: str) -> None:
+        """Print nothing."""

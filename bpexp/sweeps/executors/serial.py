@@ -1,0 +1,32 @@
+"""The executor ``backend=serial``: one batch after the other in this process and thread.
+
+It is meant for debugging: breakpoints, profilers and tracebacks work as in any program.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import Self
+
+from bpexp.config.schema import BackendConfig, RuntimeConfig
+from bpexp.sweeps.executors.base import Batch, Executor, register, train_batch
+from bpexp.sweeps.job import JobResult
+from bpexp.training.batching import load_engine
+
+
+@register("serial", BackendConfig)
+class SerialExecutor(Executor):
+    """Trains in the calling thread."""
+
+    @classmethod
+    def from_config(cls, runtime: RuntimeConfig) -> Self:
+        """See ``Executor.from_config``; no setting matters."""
+        return cls()
+
+    @property
+    def n_workers(self) -> int:
+        """Always 1."""
+        return 1
+
+    def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
+        """See ``Executor.map``."""
+        for batch in batches:
+            yield train_batch(batch.jobs, load_engine(batch.engine))

@@ -1,0 +1,55 @@
+"""A job: one configuration of a sweep, and what came of it.
+
+A ``Job`` travels whole through a sweep: it is planned, batched, trained, recorded and ranked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from bpexp.config.schema import TrainConfig
+from bpexp.runs.result import Failure, TrainResult
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a sweep before it is trained.
+
+    Attributes:
+        index: Its position in the sweep, counted from 0.
+        name: A readable name: the settings that vary in the sweep.
+        config: Everything that the run's numbers depend on.
+        varying: Values of the settings that vary in the sweep, by dotted key.
+        study_row: In a study, the name of the row that the run belongs to.
+    """
+
+    index: int
+    name: str
+    config: TrainConfig
+    varying: Mapping[str, Any] = field(default_factory=dict)
+    study_row: str = ""
+
+
+class JobResult(NamedTuple):
+    """A job that has been trained, or that failed."""
+
+    job: Job
+    result: TrainResult | Failure
+
+
+def format_setting(value: object) -> str:
+    """Write a setting as a user would type it on the command line.
+
+    >>> format_setting([8, 4]), format_setting(True), format_setting(None), format_setting(0.1)
+    ('[8,4]', 'true', 'null', '0.1')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if isinstance(value, list | tuple):
+        items = [format_setting(item) for item in value]
+        return items[0] if len(items) == 1 else f"[{','.join(items)}]"
+    return str(value)

@@ -1,0 +1,185 @@
+"""The record of a run that is tracked: parameters, tags, metrics and artifacts."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, plain
+from bpexp.data import load
+from bpexp.data.dataset import Dataset
+from bpexp.runs import identity, run_tags
+from bpexp.runs.result import Failure, TrainResult
+from bpexp.sweeps.job import JobResult
+from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
+from bpexp.tracking.store import without_password
+from bpexp.typing import Array
+
+MAX_REASON = 5000
+"""Characters of the tag that says why a run failed; MLflow accepts at most 8,000."""
+
+
+@lru_cache(maxsize=128)
+def logged_epochs(epochs_run: int, points: int) -> tuple[int, ...]:
+    """Choose the epochs whose losses are logged.
+
+    Returns:
+        At most ``points`` epochs, counted from 1, evenly spaced, the first and last included.
+
+    >>> logged_epochs(1000, 5)
+    (1, 251, 500, 750, 1000)
+    """
+    if points == 0:
+        return ()
+    steps = np.linspace(1, epochs_run, min(max(points, 2), epochs_run))
+    return tuple(sorted(set(steps.round().astype(int).tolist())))
+
+
+@dataclass(frozen=True)
+class RunRecorder:
+    """Makes the records of the runs of one sweep, or of one single run.
+
+    Attributes:
+        runtime: How the runs are executed.
+        tags: Tags that all of them share.
+        artifacts: Artifacts that all of them share.
+        started: When the sweep started, in milliseconds since the Unix epoch.
+    """
+
+    runtime: RuntimeConfig
+    tags: Mapping[str, str]
+    artifacts: Mapping[str, bytes]
+    started: int
+
+    def record(self, trained: JobResult, ended: int) -> RunRecord:
+        """The record of one run that ended at ``ended``, in milliseconds since the Unix epoch."""
+        job, result = trained
+        params, document = config_documents(job.config)
+        params = params | runtime_params(self.runtime)
+        tags = {**self.tags, **identity.tags(job.config, result)}
+        files = {"config.yaml": document, **self.artifacts}
+        if isinstance(result, Failure):
+            outcome, status = (
+                ("interrupted", "KILLED") if result.interrupted else ("failed", "FAILED")
+            )
+            reason = {run_tags.OUTCOME: outcome, run_tags.REASON: result.reason[:MAX_REASON]}
+            return RunRecord(
+                job.name, status, self.started, ended, params, tags | reason, artifacts=files
+            )
+        dataset = load(job.config.data)
+        return RunRecord(
+            job.name, "FINISHED", self.started, ended, params,
+            tags | {run_tags.OUTCOME: result.outcome.value},
+            metric_points(result, self.runtime.tracking.points),
+            files | result_artifacts(result, dataset),
+            dataset_input(dataset),
+        )  # fmt: skip
+
+
+def config_documents(config: TrainConfig) -> tuple[dict[str, str], bytes]:
+    """A configuration as MLflow parameters, and as a YAML document."""
+    parts = [
+        # Equal values may have different text (0.0 and -0.0), so the text is part of the cache key.
+        _setting_documents(field.name, value, repr(value))
+        for field in fields(config)
+        for value in [getattr(config, field.name)]
+    ]
+    params = {key: text for flat, _ in parts for key, text in flat.items()}
+    return params, b"".join(document for _, document in parts)
+
+
+@lru_cache(maxsize=1024)
+def _setting_documents(name: str, value: object, text: str) -> tuple[dict[str, str], bytes]:
+    """The documents of one top-level key; cached, since the runs of a sweep share most of them."""
+    nested = {name: plain(value)}
+    # The C emitter writes the same text many times faster; not every build of PyYAML has it.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    document = yaml.dump(nested, Dumper=dumper, sort_keys=False).encode()
+    return {key: str(leaf) for key, leaf in flatten(nested).items()}, document
+
+
+@lru_cache(maxsize=16)
+def runtime_params(runtime: RuntimeConfig) -> dict[str, str]:
+    """The runtime settings as MLflow parameters, with passwords masked."""
+    flat = flatten(plain(runtime))
+    return {key: without_password(str(value)) for key, value in flat.items()}
+
+
+def metric_points(result: TrainResult, points: int) -> list[MetricPoint]:
+    """The points of the loss curves, thinned to ``points`` each, and the final metrics."""
+    epochs = logged_epochs(result.epochs_run, points)
+    losses = result.losses[np.array(epochs, int) - 1].tolist()
+    logged = [MetricPoint("loss", loss, epoch) for loss, epoch in zip(losses, epochs, strict=True)]
+    if result.validation is not None:
+        chosen = np.array(logged_epochs(len(result.validation.epochs), points), int) - 1
+        logged += [
+            MetricPoint("validation_loss", float(result.validation.losses[place]), int(epoch))
+            for place, epoch in zip(chosen, result.validation.epochs[chosen], strict=True)
+        ]
+    last = result.epochs_run
+    return logged + [
+        MetricPoint(name, float(value), last) for name, value in result.metrics.items()
+    ]
+
+
+def result_artifacts(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:
+    """The loss of every epoch, the weights, the predictions and any validation losses, as files."""
+    layers: dict[str, Array] = {}
+    for i, (W, b) in enumerate(zip(result.weights, result.biases, strict=True), start=1):
+        layers |= {f"W{i}": W, f"b{i}": b}
+    files = {
+        "losses.npz": _npz({"loss": result.losses}),
+        "weights.npz": _npz(layers),
+        "predictions.csv": _predictions_csv(result, dataset),
+    }
+    if result.validation is not None:
+        epochs, losses = result.validation
+        files["validation.npz"] = _npz({"epoch": epochs, "loss": losses})
+    return files
+
+
+def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _predictions_csv(result: TrainResult, dataset: Dataset) -> bytes:
+    header, rows = _dataset_csv(dataset)
+    predicted = result.predictions.tolist()
+    lines = [f"{row},{','.join(map(repr, p))}" for row, p in zip(rows, predicted, strict=True)]
+    return "\n".join([header, *lines, ""]).encode()
+
+
+@lru_cache(maxsize=16)
+def _dataset_csv(dataset: Dataset) -> tuple[str, list[str]]:
+    """The header of predictions.csv, and the inputs and targets of each row as text."""
+    buffer = io.StringIO()
+    predicted = [f"predicted {name}" for name in dataset.targets]
+    csv.writer(buffer, lineterminator="").writerow([*dataset.inputs, *dataset.targets, *predicted])
+    rows = np.hstack([dataset.X, dataset.Y]).tolist()
+    return buffer.getvalue(), [",".join(map(repr, row)) for row in rows]
+
+
+@lru_cache(maxsize=16)
+def dataset_input(dataset: Dataset) -> DatasetInput:
+    """The data set as an MLflow input; MLflow stores 36 characters of a digest."""
+    columns = [{"type": "double", "name": n, "required": True} for n in dataset.inputs]
+    outputs = [{"type": "double", "name": n, "required": True} for n in dataset.targets]
+    profile = {"num_rows": len(dataset.X), "num_test_rows": len(dataset.X_test)}
+    if len(dataset.X_validation):
+        profile["num_validation_rows"] = len(dataset.X_validation)
+    return DatasetInput(
+        dataset.name,
+        dataset.digest[:32],
+        json.dumps({"uri": dataset.name}),
+        json.dumps({"mlflow_colspec": columns + outputs})[:60000],
+        json.dumps(profile),
+    )

@@ -1,0 +1,98 @@
+"""Writes artifacts to artifact URIs: to disk where the URI is local, else through MLflow.
+
+>>> from bpexp.tracking import artifact_uris
+>>> artifact_uris.of_run("file:///data/artifacts", "70bda3e6")
+'file:///data/artifacts/70bda3e6/artifacts'
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bpexp.tracking import mlflow_internals
+from bpexp.tracking.retry import RetryPolicy, TrackingError
+
+
+def of_run(experiment_uri: str, run_id: str) -> str:
+    """The artifact URI of a run, formed as MLflow's SQL store does."""
+    parts = urlsplit(experiment_uri)
+    if parts.scheme == "file" and not (parts.query or parts.fragment):
+        return f"{experiment_uri.rstrip('/')}/{run_id}/artifacts"
+    return mlflow_internals.append_to_uri(experiment_uri, run_id, "artifacts")
+
+
+def _local_folder(uri: str) -> Path | None:
+    parts = urlsplit(uri)
+    if parts.scheme == "file" and not (parts.netloc or parts.query or parts.fragment):
+        # Without importing MLflow, which takes more than a second.
+        return Path(unquote(parts.path))
+    return mlflow_internals.local_path(uri)
+
+
+def write_all(
+    uris: Sequence[str], contents: Sequence[Mapping[str, bytes]], retry: RetryPolicy
+) -> None:
+    """Write the artifacts of new runs; after an error, remove the local ones of this call.
+
+    Args:
+        uris: The artifact URI of each run.
+        contents: The files of each run, by name.
+        retry: For uploads.
+
+    Raises:
+        TrackingError: A file could not be written.
+    """
+    created: list[Path] = []
+    try:
+        for uri, files in zip(uris, contents, strict=True):
+            folder = _local_folder(uri)
+            if folder is None:
+                retry.call(_upload, uri, files)
+            elif files:
+                created.append(folder.parent)
+                os.makedirs(folder)
+                _write_files(folder, files)
+    except (OSError, TrackingError) as error:
+        for folder in created:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise TrackingError(
+            f"An artifact could not be written: {str(error).rstrip('.')}."
+        ) from error
+
+
+def add(uri: str, files: Mapping[str, bytes]) -> None:
+    """Add files to the artifacts of a run; a local file is replaced atomically.
+
+    Raises:
+        OSError: A local file could not be written.
+        MlflowException: An upload failed.
+    """
+    folder = _local_folder(uri)
+    if folder is None:
+        _upload(uri, files)
+        return
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
+        _write_files(Path(staging), files)
+        for name in files:
+            os.replace(Path(staging, name), folder / name)
+
+
+def remove(uris: Iterable[str]) -> None:
+    """Remove the local folders of runs."""
+    for folder in filter(None, map(_local_folder, uris)):
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _upload(uri: str, files: Mapping[str, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as staging:
+        _write_files(Path(staging), files)
+        mlflow_internals.upload(uri, staging)
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).write_bytes(content)

@@ -1,0 +1,94 @@
+"""Everything that bpexp uses of MLflow's undocumented interface, in one place.
+
+``rows`` also writes MLflow's tables directly. A new version of MLflow may change both:
+tests/test_tracking.py names the version that was tested. The functions import MLflow, which takes
+more than a second, when they are called.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from sqlalchemy import Engine
+
+TESTED_VERSION = "3.17"
+TESTED_SCHEMA = "dc11669786a5"
+"""Alembic revision of the tables of ``TESTED_VERSION``."""
+
+
+def sql_engine(client: "MlflowClient") -> "Engine | None":
+    """The SQLAlchemy engine of a client, or None if its store is not MLflow's plain SQL store.
+
+    A subclass of that store, such as the one for workspaces, may write other tables.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store = client._tracking_client.store
+    if type(store) is not SqlAlchemyStore:
+        return None
+    engine: Engine = store.engine
+    return engine
+
+
+def store_type(client: "MlflowClient") -> str:
+    """The class name of the store of a client."""
+    return type(client._tracking_client.store).__name__
+
+
+def close_connections(client: "MlflowClient") -> None:
+    """Close the database connections of a client on an SQL store."""
+    client._tracking_client.store.engine.dispose()
+
+
+def latest_revision() -> str:
+    """The revision of the tables that the installed MLflow uses."""
+    from mlflow.store.db.utils import _get_latest_schema_revision
+
+    return str(_get_latest_schema_revision())  # type: ignore[no-untyped-call]
+
+
+def is_older_revision(revision: str) -> bool:
+    """Whether the installed MLflow can migrate tables of another revision to its own."""
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+    from mlflow.store.db.utils import _get_alembic_config
+
+    config = _get_alembic_config("")  # type: ignore[no-untyped-call]
+    try:
+        ScriptDirectory.from_config(config).get_revision(revision)
+    except CommandError:
+        return False
+    return True
+
+
+def validate_key(key: str) -> None:
+    """Raises MlflowException for a key that a parameter, metric or tag cannot have."""
+    from mlflow.utils.validation import _validate_param
+
+    _validate_param(key, "")  # type: ignore[no-untyped-call]
+
+
+def append_to_uri(uri: str, *parts: str) -> str:
+    """A URI with more path components; its query stays at the end."""
+    from mlflow.utils.uri import append_to_uri_path
+
+    return str(append_to_uri_path(uri, *parts))  # type: ignore[no-untyped-call]
+
+
+def local_path(uri: str) -> Path | None:
+    """The folder that an artifact URI denotes on this machine, None if it is elsewhere."""
+    from mlflow.utils.file_utils import local_file_uri_to_path
+    from mlflow.utils.uri import is_local_uri
+
+    if not is_local_uri(uri, is_tracking_or_registry_uri=False):  # type: ignore[no-untyped-call]
+        return None
+    return Path(local_file_uri_to_path(uri))  # type: ignore[no-untyped-call]
+
+
+def upload(uri: str, folder: "str | os.PathLike[str]") -> None:
+    """Upload all files of a folder to an artifact URI."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    get_artifact_repository(uri).log_artifacts(str(folder))  # type: ignore[no-untyped-call]

@@ -1,0 +1,183 @@
+"""Statements on MLflow's tables, for SQLite and PostgreSQL; the caller commits.
+
+All functions raise SQLAlchemy's DBAPIError where the database reports an error.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+from bpexp.tracking.contract import DatasetInput
+from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.rows import COLUMNS, DATASETS, LATEST, TAGS, Row, Rows
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_NEW_POINT = "(excluded.step, excluded.timestamp, excluded.value)"
+_OLD_POINT = "(latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)"
+_ON_CONFLICT = {
+    TAGS: "(key, run_uuid) DO UPDATE SET value = excluded.value",
+    LATEST: "(key, run_uuid) DO UPDATE SET value = excluded.value, step = excluded.step, "
+    "timestamp = excluded.timestamp, is_nan = excluded.is_nan WHERE "
+    f"{_NEW_POINT} > {_OLD_POINT}",
+}
+"""What ``upsert`` does with a row whose key exists; in other tables the old row stays."""
+
+_MAX_VARIABLES = 32_766
+"""Values in one statement: SQLite's default limit."""
+
+
+class Experiment(NamedTuple):
+    """An active experiment, and the URI below which its artifacts are."""
+
+    experiment_id: str
+    artifact_uri: str
+
+
+def find_experiment(connection: "Connection", name: str) -> Experiment | None:
+    """The active experiment with a name.
+
+    None also if the database has workspaces, which MLflow must be configured for.
+    """
+    found = _select(
+        connection,
+        "experiment_id, artifact_location FROM experiments "
+        "WHERE name = :name AND lifecycle_stage = 'active' "
+        "AND NOT EXISTS (SELECT 1 FROM experiments WHERE workspace <> 'default')",
+        name=name,
+    )
+    return Experiment(str(found[0][0]), found[0][1]) if found else None
+
+
+def run_exists(connection: "Connection", run_id: str) -> bool:
+    """Whether a run is in the store."""
+    return bool(_select(connection, "1 FROM runs WHERE run_uuid = :run", run=run_id))
+
+
+def has_dataset(connection: "Connection", run_id: str) -> bool:
+    """Whether a run has a data set."""
+    query = "1 FROM inputs WHERE destination_type = 'RUN' AND destination_id = :run"
+    return bool(_select(connection, query, run=run_id))
+
+
+def running(connection: "Connection", experiment: int) -> dict[str, dict[str, str]]:
+    """The tags of the experiment's runs with the status RUNNING, by run id."""
+    found = _select(
+        connection,
+        "runs.run_uuid, tags.key, tags.value "
+        "FROM runs LEFT JOIN tags ON tags.run_uuid = runs.run_uuid "
+        "WHERE experiment_id = :experiment AND status = 'RUNNING' AND lifecycle_stage = 'active'",
+        experiment=experiment,
+    )
+    tags: dict[str, dict[str, str]] = {}
+    for run_id, key, value in found:
+        tags.setdefault(run_id, {}).update({} if key is None else {key: value})
+    return tags
+
+
+def dataset_id(connection: "Connection", data: DatasetInput, experiment: int) -> str:
+    """The id of a data set's row, which is inserted if it does not exist.
+
+    Two processes may insert the same data set at once.
+    """
+    row = (uuid4().hex, experiment, data.name, data.digest, "local", *data[2:])
+    upsert(connection, {DATASETS: [row]})
+    ((found,),) = _select(
+        connection,
+        "dataset_uuid FROM datasets "
+        "WHERE experiment_id = :experiment AND name = :name AND digest = :digest",
+        experiment=experiment, name=data.name, digest=data.digest,
+    )  # fmt: skip
+    return str(found)
+
+
+def end_run(connection: "Connection", run_id: str, status: str, ended: int) -> None:
+    """Set the status and the end (ms since the Unix epoch) of a run.
+
+    Raises:
+        TrackingError: The run does not exist or is deleted.
+    """
+    import sqlalchemy
+
+    change = (
+        "UPDATE runs SET status = :status, end_time = :ended "
+        "WHERE run_uuid = :run AND lifecycle_stage = 'active'"
+    )
+    values = {"status": status, "ended": ended, "run": run_id}
+    if connection.execute(sqlalchemy.text(change), values).rowcount != 1:
+        raise TrackingError(f"The store refused: run {run_id} is deleted or does not exist.")
+
+
+def insert(connection: "Connection", rows: Rows) -> None:
+    """Insert rows with new keys, as plain tuples through the driver.
+
+    SQLAlchemy's processing of single values takes longer than the database.
+    """
+    quote = connection.dialect.identifier_preparer.quote
+    write = {"pysqlite": _insert_values, "psycopg": _copy}[connection.dialect.driver]
+    for table, values in rows.items():
+        if values:
+            write(connection, table, [quote(name) for name in COLUMNS[table]], values)
+
+
+def upsert(connection: "Connection", rows: Rows) -> None:
+    """Insert rows whose keys may exist, see ``_ON_CONFLICT``."""
+    import sqlalchemy
+
+    quote = connection.dialect.identifier_preparer.quote
+    for table, values in rows.items():
+        names = COLUMNS[table]
+        columns, marks = ", ".join(map(quote, names)), ", ".join(f":{name}" for name in names)
+        statement = sqlalchemy.text(
+            f"INSERT INTO {table} ({columns}) VALUES ({marks}) "
+            f"ON CONFLICT {_ON_CONFLICT.get(table, 'DO NOTHING')}"
+        )
+        for row in values:
+            connection.execute(statement, dict(zip(names, row, strict=True)))
+
+
+def _select(connection: "Connection", query: str, **values: object) -> Sequence[Row]:
+    import sqlalchemy
+
+    found = connection.execute(sqlalchemy.text(f"SELECT {query}"), values)
+    return [tuple(row) for row in found]
+
+
+def _insert_values(
+    connection: "Connection", table: str, columns: list[str], values: list[Row]
+) -> None:
+    """Insert into SQLite, thousands of rows in each statement.
+
+    SQLite releases the GIL while it executes a statement; with one statement for each row it
+    would wait for the GIL every time.
+    """
+    limit: int = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    n_rows = min(limit, _MAX_VARIABLES) // len(columns)
+    head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
+    marks = f"({','.join('?' * len(columns))})"
+    for start in range(0, len(values), n_rows):
+        part = values[start : start + n_rows]
+        connection.exec_driver_sql(
+            head + ",".join([marks] * len(part)), tuple(chain.from_iterable(part))
+        )
+
+
+def _copy(connection: "Connection", table: str, columns: list[str], values: list[Row]) -> None:
+    """Insert into PostgreSQL with COPY, which SQLAlchemy does not support."""
+    import psycopg
+    from sqlalchemy.exc import DBAPIError
+
+    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
+    try:
+        cursor: psycopg.Cursor = connection.connection.cursor()  # type: ignore[assignment]
+        with cursor, cursor.copy(statement) as copy:
+            for row in values:
+                copy.write_row(row)
+    except psycopg.Error as error:
+        # RetryPolicy expects SQLAlchemy's exceptions.
+        raise DBAPIError.instance(
+            statement, None, error, psycopg.Error, dialect=connection.dialect
+        ) from error

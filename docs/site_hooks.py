@@ -1,0 +1,91 @@
+"""MkDocs hooks: pages that are generated when the site is built, and never stored."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ("runs", "show", "compare", "report", "explain", "export", "reproduce", "resume", "ui")
+EXTENSION_POINTS = (
+    "bpexp.runs.metrics",
+    "bpexp.nn.activations",
+    "bpexp.nn.losses",
+    "bpexp.nn.optimizers",
+    "bpexp.data.registry",
+    "bpexp.sweeps.executors.base",
+    "bpexp.sweeps.samplers.base",
+    "bpexp.training.engine",
+    "bpexp.tracking.contract",
+    "bpexp.analysis.plots",
+)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages to those of the folder ``docs``."""
+    pages = {
+        "reference/settings.md": settings(),
+        "reference/commands.md": commands(),
+        "reference/extending.md": extension_points(),
+        "luck_of_the_seed.md": notebook(ROOT / "docs" / "luck_of_the_seed.ipynb"),
+    }
+    for path, content in pages.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def settings() -> str:
+    """Describe every key of the configuration."""
+    if importlib.util.find_spec("bpexp.config.help"):
+        from bpexp.config.help import settings_reference
+
+        return settings_reference()
+    parts = ["# Settings"]
+    for file in sorted((ROOT / "conf").rglob("*.yaml")):
+        parts.append(f"## `{file.relative_to(ROOT)}`\n\n```yaml\n{file.read_text()}```")
+    return "\n\n".join(parts)
+
+
+def commands() -> str:
+    """Print the help text of every command."""
+    parts = ["# Commands", "`bpexp key=value ...` trains; these commands work with stored runs."]
+    for command in COMMANDS:
+        text = subprocess.run(
+            [sys.executable, "-m", "bpexp", command, "--help"],
+            cwd=ROOT, env=os.environ | {"COLUMNS": "80"},
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        parts.append(f"## `bpexp {command}`\n\n```text\n{text}```")
+    return "\n\n".join(parts)
+
+
+def extension_points() -> str:
+    """Render the docstrings of the modules that contributors extend."""
+    parts = [
+        "# Extension points",
+        "Interfaces for adding metrics, optimizers, data sets and more."
+        " [Contributing](../contributing.md) has a recipe for each.",
+    ]
+    parts += [f"::: {name}" for name in EXTENSION_POINTS if importlib.util.find_spec(name)]
+    return "\n\n".join(parts)
+
+
+def notebook(path: Path) -> str:
+    """Convert a Jupyter notebook with its outputs to Markdown."""
+    parts = []
+    for cell in json.loads(path.read_text())["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                parts.append(f"![](data:image/png;base64,{''.join(data['image/png']).strip()})")
+            else:
+                text = "".join(data.get("text/plain", output.get("text", "")))
+                parts.append(f"```text\n{text.rstrip()}\n```")
+    return "\n\n".join(parts)

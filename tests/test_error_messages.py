@@ -1,0 +1,282 @@
+"""A mistake is answered by one sentence that says what is wrong and what to type."""
+
+import os
+import shlex
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+import bpexp
+from bpexp.cli import suggestions, syntax
+from bpexp.cli.screen import Screen
+from bpexp.data import load, tabular
+from bpexp.data.tabular import FileConfig
+from bpexp.fields.checks import ConfigError, Widths
+
+DEEP = f"hidden={'[' * 2000}{']' * 2000}"
+SYNTAX = [
+    ("-m lr=0.1, 1", 1, ["lr=0.1, has an empty value", "lists without spaces: lr=0.1,1."]),
+    ("-m lr=0.1 ,1", 1, ["'lr=0.1 ,1' has a space in it", "lists without spaces: lr=0.1,1."]),
+    ("-m lr=0.1 , 1", 1, ["'lr=0.1 , 1' has a space in it", "lists without spaces: lr=0.1,1."]),
+    ("lr=0.1, seed=3", 1, ["lr has an empty value: type lr=0.1."]),
+    ("-m seed=1 lr=1,,2", 1, ["lr has an empty value: type lr=1,2."]),
+    ("lr = 0.1", 2, ["key=value without spaces: type lr=0.1."]),
+    ("lr =0.1", 2, ["key=value without spaces: type lr=0.1."]),
+    ("lr= 0.1", 1, ["key=value without spaces: type lr=0.1."]),
+    ("lr 0.1", 2, ["key=value without spaces: type lr=0.1."]),
+    ("epochs=3 lr 0.1", 1, ["key=value without spaces: type lr=0.1."]),
+    ("lr==0.1", 1, ["key=value without spaces: type lr=0.1."]),
+    ("lr:0.1", 1, ["key=value without spaces: type lr=0.1."]),
+    ("lr:=0.1", 1, ["key=value without spaces: type lr=0.1."]),
+    ("lr=", 1, ["lr has no value; type lr=VALUE."]),
+    ("-m seed=1,2 lr=", 1, ["lr has no value; type lr=VALUE."]),
+    ("lr", 2, ["lr has no value; type lr=VALUE."]),
+    ("lr=1 0.1", 1, ["'0.1' has no key; settings are written key=value", "such as lr=0.1"]),
+    ("'lr=0.1;epochs=3'", 1, ["holds 2 settings; separate them by spaces: lr=0.1 epochs=3."]),
+    ("lr=0.1,epochs=3", 1, ["holds 2 settings; separate them by spaces: lr=0.1 epochs=3."]),
+    ("'hidden=[8,4'", 1, ["hidden has a [ that is not closed: type 'hidden=[8,4]'."]),
+    ("'hidden=8,4]'", 1, ["hidden has a ] that is not opened: type 'hidden=[8,4]'."]),
+    ("'hidden=(8,4)'", 1, ["lists are written in brackets: type 'hidden=[8,4]'."]),
+    ("hidden=[8, 4]", 1, ["has a space in it", "without spaces: 'hidden=[8,4]'."]),
+    ("hidden=[8 4]", 1, ["has a space in it", "without spaces: 'hidden=[8,4]'."]),
+    ('"lr=\'0.1"', 1, ["lr has a ' that is not closed: type lr=0.1."]),
+    ("'lr=\"0.1'", 1, ['lr has a " that is not closed: type lr=0.1.']),
+    ("-m 'seed=range(0,10'", 1, ["seed has a ( that is not closed: type 'seed=range(0,10)'."]),
+    ("-m 'seed=range(0;3)'", 1, ["values are separated by commas: type 'seed=range(0,3)'."]),
+    ("-m 'seed=range(0,' '10)'", 1, ["has a space in it", "without spaces: 'seed=range(0,10)'."]),
+    ("-m 'lr=logspace(-3,0,4)'", 1, ["logspace is not a function for lr", "range(first,end,step)"]),
+    ("data.path=run=1/d.csv", 1, ["data.path needs quotes: type 'data.path=\"run=1/d.csv\"'."]),
+    ("'data.target=petal width (cm)'", 1, ["type 'data.target=\"petal width (cm)\"'."]),
+    ("'data.target=width(cm)'", 1, ["type 'data.target=\"width(cm)\"'."]),
+    ("'data.path=a&b'", 1, ["type 'data.path=\"a&b\"'."]),
+    ("data.path='~/d.csv'", 1, ["~ is not expanded in data.path: type data.path=/"]),
+    (
+        "data.path=run=1/d.csv 'data.target=petal width (cm)'", 1,
+        ["type 'data.path=\"run=1/d.csv\"'; ", "type 'data.target=\"petal width (cm)\"'."],
+    ),
+    ("lr=0.1 report", 1, ["report is a command and comes first: bpexp report."]),
+    ("data.csv", 1, ["type data=file data.path=data.csv data.target=COLUMN."]),
+    ("explain lr", 1, ["lr has no value; type lr=VALUE."]),
+    ("explain lr= 1", 1, ["key=value without spaces: type lr=1."]),
+]  # fmt: skip
+VALUES = [
+    ("lr=0.1,1", 1, ["lr must be one value for a single run, got '0.1,1'; to sweep over it type "
+                     "bpexp -m lr=0.1,1, for a list lr=[0.1,1]."]),
+    ("'seed=range(0,3)'", 1, ["to sweep over them type bpexp -m 'seed=range(0,3)'."]),
+    ("-m 'lr=[0.1,1]'", 1, ["got [0.1, 1]; type -m lr=0.1,1."]),
+    ("lr=10%", 1, ["got '10%'; type lr=0.1."]),
+    ("lr=0.1s", 1, ["got '0.1s'; type lr=0.1."]),
+    ("lr=1/10", 1, ["got '1/10'; type lr=0.1."]),
+    ("epochs=1k", 1, ["got '1k'; type epochs=1000."]),
+    ("epochs=1e4", 1, ["got 10000.0; type epochs=10000."]),
+    ("'hidden=[8 4]'", 1, ["got ['8 4']; type 'hidden=[8,4]'."]),
+    ("hidden=8x4", 1, ["got '8x4'; type 'hidden=[8,4]'."]),
+    ("-m seed=0..3", 1, ["got '0..3'; type -m 'seed=range(0,4)'."]),
+    ("stop=0.1", 1, ["stop must be a group of settings", "stop.loss"]),
+    ("model.activation=ReLU", 1, ["got 'ReLU'; type model.activation=relu."]),
+    ("optimizer=Adam", 1, ["optimizer must be one of adam, ", "did you mean optimizer=adam?"]),
+    ("optimizer=SGD", 1, ["did you mean optimizer=gradient_descent?"]),
+    ("data=spiral", 1, ["data must be one of breast_cancer, digits, encoder, file, iris, parity, "
+                        "proben1, spirals, symmetry, xor, got 'spiral'; did you mean data=spira"]),
+    ("data=mnist", 1, ["data must be one of", "data=file data.path=FILE data.target=COLUMN."]),
+    ("data=./my.csv", 1, ["data=file data.path=my.csv data.target=COLUMN."]),
+    ("data=3", 1, ["data must be the name of a configuration (--help lists them), got '3'."]),
+    ("data.bits=3", 1, ["data.bits is a setting of data=parity or symmetry; add data=parity."]),
+    ("learning_rate=3", 1, ["learning_rate is not a key of the configuration; did you mean lr?"]),
+    ("LR=3", 1, ["LR is not a key of the configuration; did you mean lr?"]),
+    ("hiden=3", 1, ["hiden is not a key of the configuration; did you mean hidden?"]),
+    ("+lr=3", 1, ["lr exists already; type lr=3 without the +."]),
+    ("'lr=${foo}'", 1, ["Interpolation key 'foo' not found."]),
+    ("hydra/launcher=nope", 1, ["hydra/launcher must be one of basic, bpexp"]),
+    ("+x._target_=os.system", 1, ["x is not a key of the configuration"]),
+    ("data._target_=os.system", 1, ["data._target_ is not a key of the configuration"]),
+    (DEEP, 1, ["The settings are nested too deeply."]),
+    ("-m 'seed=range(0,1000000000)'", 1, ["seed must have at most 1000000 values, got"]),
+    ("-m 'seed=range(0,2000)' 'lr=range(1,1000)'", 1, ["at most 1000000 runs, got 1998000."]),
+    ("-m 'lr=range(0,1,0)'", 1, ["lr must be a range of finite numbers with a step other than 0"]),
+    ("-m 'lr=range(0,nan,1)'", 1, ["lr must be a range of finite numbers with a step other than"]),
+    (f"tracking.experiment={'x' * 501}", 1, ["must be a text of at most 500 characters, got"]),
+    ("tracking.experiment=\"'a\x1bb'\"", 1, ["must be a text without control characters, in "
+                                             "UTF-8, got 'a\\x1bb'."]),
+    ("hidden=100000000000000000000", 1, ["hidden must be a width of at most 1000000 or a list"]),
+    ("batch_size=100000000000000000000", 1, ["batch_size must be a whole number of at most 1000"]),
+    ("hydra.run.dir=/proc/x", 1, ["'/proc/x' cannot be used: No such file or directory."]),
+    ("-m hydra.sweep.dir=/etc/hostname/x", 1, ["hydra.sweep.dir must be a folder that can be "
+                                               "written, got '/etc/hostname/x': it is in no"]),
+    ("explain lr=1,2", 1, ["lr must be one value, got 'lr=1,2'."]),
+]  # fmt: skip
+OPTIONS = [
+    ("--lr 0.1", 1, ["--lr is not an option; settings have no dashes", "(lr=0.1), --help lists"]),
+    ("--epochs=5", 1, ["--epochs=5 is not an option", "(epochs=5)"]),
+    ("--n-jobs 2", 1, ["--n-jobs is not an option", "(n_jobs=2)"]),
+    ("--learning-rate 0.1", 1, ["--learning-rate is not an option", "(lr=0.1)"]),
+    ("--foo", 1, ["--foo is not an option", "--help lists them."]),
+    ("-M lr=1,2", 1, ["-M is not an option; did you mean -m?"]),
+    ("-v", 1, ["-v is not an option; did you mean --version?"]),
+    ("-m=lr=1", 1, ["-m takes no value; type -m lr=1."]),
+    ("lr=1 -m seed=1,2", 1, ["Options come before all settings: bpexp -m lr=1 seed=1,2."]),
+    ("--cfg foo", 1, ["argument --cfg/-c: invalid choice: 'foo'"]),
+    ("--config-name=foo", 1, ["Cannot find primary config 'foo'."]),
+    ("explain --epochs 3", 1, ["bpexp explain does not take --epochs; did you mean --epoch?"]),
+    ("runs --sweeps x", 2, ["bpexp runs does not take --sweeps; did you mean --sweep?"]),
+    ("runs lr=0.1", 2, ["to filter type --filter 'params.lr = \"0.1\"'."]),
+    ("runs -n -3", 2, ["argument -n: must be a whole number of at least 1, got '-3'"]),
+    ("show", 2, ["the following arguments are required: RUN (bpexp show --help)."]),
+]
+COMMANDS = [
+    ("run", 2, ["run is not a command; did you mean bpexp runs?"]),
+    ("REPORT", 2, ["REPORT is not a command; did you mean bpexp report?"]),
+    ("foo", 2, ["foo is not a command; the commands are ui, runs, show", "such as bpexp lr=0.1."]),
+    ("help", 2, ["help is not a command; type bpexp --help."]),
+    *((f"{command} {run}", 2, ["No runs in ./outputs yet. Start with: bpexp lr=0.1"])
+      for command, run in (("report", ""), ("runs", ""), ("ui", ""), ("show", "x"),
+                           ("compare", "x y"), ("resume", "x"), ("export", "x"),
+                           ("reproduce", "--all"))),
+    ("runs --uri sqlite:///a.db", 2, ["No runs in sqlite:////", "'tracking.uri=sqlite:////"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "status", "words"), [*SYNTAX, *VALUES, *OPTIONS, *COMMANDS])
+def test_a_mistake_is_answered_by_one_sentence(typed, status, words, inside, tmp_path):
+    done = inside(*shlex.split(typed))
+    for text in words:
+        assert text in done.stderr
+    assert done.returncode == status
+    assert done.stdout == ""
+    assert done.stderr.startswith("bpexp: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("typed", "words"), [(typed, words) for typed, _, words in SYNTAX])
+def test_what_a_syntax_error_suggests_is_valid(typed, words):
+    said = syntax.explain([text for text in shlex.split(typed) if text not in ("-m", "explain")])
+    for suggestion in said.split("; "):
+        _, marker, command = suggestion.rstrip(".").rpartition("type ")
+        if marker and "VALUE" not in command and "COLUMN" not in command:
+            assert OverridesParser.create().parse_overrides(shlex.split(command))
+
+
+QUOTED = ["run=1/d.csv", 'a "b" [c].csv', "it's.csv", "a\\b (1).csv", "é&ü"]
+
+
+@pytest.mark.parametrize("value", QUOTED)
+def test_the_quotes_that_are_suggested_give_the_value_that_was_typed(value):
+    said = syntax.explain([f"data.path={value}"])
+    (typed,) = shlex.split(said.removeprefix("the value of data.path needs quotes: type ")[:-1])
+    assert OverridesParser.create().parse_override(typed).value() == value
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["lr must be a finite number above 0, got 'fast'.", "epochs must be given.",
+     "engine must be one of auto, numpy, compiled, got 'gpu'."],
+)  # fmt: skip
+def test_nothing_is_suggested_where_nothing_can_be_guessed(message):
+    assert suggestions.with_suggestion(message) == message
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"optimizer": "Adam"}, "optimizer must be one of adam, .*; did you mean optimizer=adam"),
+        ({"data": "mnist"}, "data must be one of .*; for your own table type data=file"),
+        ({"data__bits": 3}, "data.bits is a setting of data=parity or symmetry; add data=parity"),
+        ({"learning_rate": 3}, "learning_rate is not a key .*; did you mean lr"),
+        ({"lr": [0.1, 1]}, r"lr must be one value .*; to sweep over it call bpexp.sweep\(lr=\[0.1"),
+        ({"seed": range(3)}, r"seed must be one value .* call bpexp.sweep\(seed=range\(0, 3\)\)"),
+    ],
+)
+def test_python_raises_the_same_sentences(settings, words):
+    with pytest.raises(ConfigError, match=f"^{words}") as error:
+        bpexp.train(**settings)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("a_store")
+def test_a_run_of_another_experiment_is_found(inside, tmp_path):
+    assert inside("seed=1", "epochs=5", "tracking.experiment=other").returncode == 0
+    (run,) = bpexp.load_runs(experiment="other").run_id
+    for wanted in (run, run[:8], "xor lr=0.1 hidden=2 seed=1"):
+        shown = inside("show", wanted)
+        assert shown.stdout.splitlines()[0].split()[-2] == run, shown.stderr
+    assert "1 of 1 runs identical" in inside("reproduce", run[:8]).stdout
+    missing = inside("runs", "--experiment", "othr")
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "--experiment must be an experiment of this store, got 'othr'; it has" in missing.stderr
+    assert "'other'" in missing.stderr
+
+
+@pytest.mark.usefixtures("a_store")
+def test_a_name_that_two_other_experiments_have_is_ambiguous(inside):
+    for experiment in ("a", "b"):
+        assert inside("seed=1", "epochs=5", f"tracking.experiment={experiment}").returncode == 0
+    done = inside("show", "xor lr=0.1 hidden=2 seed=1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "fits 2 runs of 'b', 'a'; add --experiment 'b' or give the id." in done.stderr
+
+
+def test_a_long_value_is_shortened_in_the_message():
+    with pytest.raises(ConfigError) as error:
+        Widths()("hidden", ["x" * 10**6] * 1000)
+    assert len(str(error.value)) < 10_000
+
+
+def test_names_are_printed_literally(capsys):
+    Screen(width=60).print("[/] [red]a :smile: \x1b[31m\x07")
+    assert capsys.readouterr().out == "[/] [red]a :smile: \\x1b[31m\\x07\n"
+
+
+def bad_table(path, **options):
+    with pytest.raises(ConfigError) as error:
+        load(FileConfig(name="file", path=str(path), target=("y",), **options))
+    return str(error.value)
+
+
+def test_rows_longer_than_the_header_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("a,y\n1,2,3\n4,5,6\n")
+    assert "rows no longer than its header" in bad_table(tmp_path / "t.csv")
+
+
+def test_duplicate_column_names_are_refused(tmp_path):
+    arrays = [pa.array([1.0, 2.0])] * 3
+    pq.write_table(pa.Table.from_arrays(arrays, names=["a", "a", "y"]), tmp_path / "t.parquet")
+    assert "different columns, got 'a' twice" in bad_table(tmp_path / "t.parquet")
+
+
+def test_a_column_name_with_control_characters_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("\x1b[2Ja,y\n1,2\n")
+    assert "without control characters, got '\\x1b[2Ja'" in bad_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    "column", [np.array([1j, 2]), np.array([1, 2], "M8[s]"), np.array([1, 2], "m8[s]")]
+)
+def test_dates_and_complex_numbers_are_refused(tmp_path, column):
+    np.savez(tmp_path / "t.npz", a=column, y=np.array([0.0, 1.0]))
+    assert "must hold numbers in column 'a'" in bad_table(tmp_path / "t.npz")
+
+
+def test_labels_without_an_order_are_refused(tmp_path):
+    frame = pd.DataFrame({"a": [1.0, 2.0], "y": [[1], [2]]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert "labels of one kind, numbers or texts" in bad_table(tmp_path / "t.parquet")
+
+
+def test_too_many_classes_are_refused(tmp_path):
+    np.savez(tmp_path / "t.npz", a=np.arange(5000.0), y=np.arange(5000.0))
+    assert "at most 4096 classes, got 5000" in bad_table(tmp_path / "t.npz", classes=True)
+
+
+def test_a_file_that_unpacks_to_more_than_memory_is_refused():
+    with pytest.raises(ConfigError, match="a quarter of this machine's memory"):
+        tabular._check_size(10**15)
+
+
+def test_inputs_that_cannot_be_standardized_are_refused(tmp_path):
+    np.savez(tmp_path / "t.npz", a=np.array([1e200, -1e200]), y=np.array([0.0, 1.0]))
+    assert "squares add up to a finite number" in bad_table(tmp_path / "t.npz", standardize=True)

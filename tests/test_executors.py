@@ -1,0 +1,191 @@
+"""One suite for every executor: results, failures, dying workers and cancellation."""
+
+import os
+import signal
+import threading
+from dataclasses import replace
+
+import pytest
+from servers import dask_cluster
+from sweeping import runs_of
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from bpexp.config.schema import DaskConfig, ModelConfig, StopConfig, TrainConfig
+from bpexp.data.synthetic import BitsConfig
+from bpexp.nn.optimizers import OptimizerConfig
+from bpexp.nn.schedules import ScheduleConfig
+from bpexp.runs import identity
+from bpexp.runs.result import Failure, TrainResult
+from bpexp.sweeps.executors import base, local
+from bpexp.sweeps.executors.base import Batch, make_batches, train_batch
+from bpexp.sweeps.executors.dask_cluster import DaskExecutor
+from bpexp.sweeps.executors.local import LocalExecutor
+from bpexp.sweeps.executors.serial import SerialExecutor
+from bpexp.sweeps.job import Job
+from bpexp.training.batching import load_engine
+from bpexp.training.run_batch import train_pack
+
+KILLS_ITS_WORKER = 7
+"""The seed of the job that kills the worker process that trains it."""
+
+
+def make_config(seed, epochs=10):
+    return TrainConfig(
+        seed=seed, lr=0.1, epochs=epochs, hidden=(2,), numerics="exact",
+        data=BitsConfig(name="xor"),
+        model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
+        schedule=ScheduleConfig(name="constant"), stop=StopConfig(),
+    )  # fmt: skip
+
+
+def make_jobs(count, **settings):
+    return [Job(i, f"seed={i}", make_config(i, **settings)) for i in range(count)]
+
+
+def train_all(executor, batches):
+    """The results by the index of their job; each index must come once."""
+    trained = [one for results in executor.map(batches) for one in results]
+    found = {job.index: result for job, result in trained}
+    assert len(found) == len(trained)
+    return found
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with dask_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running.address
+
+
+@pytest.fixture(params=["serial", "local", pytest.param("dask", marks=pytest.mark.long)])
+def executor(request):
+    if request.param == "serial":
+        made = SerialExecutor()
+    elif request.param == "local":
+        made = LocalExecutor(2)
+    else:
+        made = DaskExecutor(request.getfixturevalue("address"), 30.0)
+    with made:
+        yield made
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_every_job_is_trained_once_with_the_bits_of_a_single_run(executor, engine):
+    jobs = make_jobs(9)
+    found = train_all(executor, make_batches(jobs, engine, executor.n_workers))
+    assert sorted(found) == list(range(9))
+    for job in jobs:
+        ((_, alone),) = train_pack([job.config], load_engine("numpy"))
+        assert identity.of_result(found[job.index]) == identity.of_result(alone)
+        assert found[job.index].metrics == alone.metrics
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_an_error_is_a_failure_of_its_own_job_alone(executor, engine):
+    jobs = make_jobs(5)
+    object.__setattr__(jobs[3].config, "seed", -1)
+    found = train_all(executor, [Batch(tuple(jobs), engine)])
+    assert isinstance(found.pop(3), Failure)
+    assert sorted(found) == [0, 1, 2, 4]
+    assert all(isinstance(result, TrainResult) for result in found.values())
+
+
+def test_an_executor_has_at_least_one_worker_and_describes_it(executor):
+    assert executor.n_workers >= 1
+    assert f"{executor.n_workers} worker" in executor.description
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_closing_the_generator_ends_the_training(executor, engine):
+    first, *others = make_jobs(4)
+    endless = [replace(job, config=replace(job.config, epochs=10**9)) for job in others]
+    results = executor.map([Batch((job,), engine) for job in (first, *endless)])
+    ((finished, _),) = next(results)
+    assert finished == first
+    results.close()
+    with pytest.raises(StopIteration):
+        next(results)
+
+
+def test_no_batches_give_no_results(executor):
+    assert list(executor.map([])) == []
+
+
+def kill_worker_for_one_seed(jobs, engine, dataset):
+    if any(job.config.seed == KILLS_ITS_WORKER for job in jobs):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ORIGINAL(jobs, engine, dataset)
+
+
+ORIGINAL = local.train_in_worker
+
+
+@pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")
+def test_a_dying_worker_fails_its_own_run_only(a_store, inside, tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "train_in_worker", kill_worker_for_one_seed)
+    done = inside("-m", "seed=range(0,10)", "epochs=10", "engine=numpy", "n_jobs=2")
+    assert (done.returncode, done.stderr) == (1, "")
+    runs = {run.name: run for run in runs_of(tmp_path) if not run.is_sweep}
+    failed = runs.pop(f"seed={KILLS_ITS_WORKER}")
+    assert failed.status == "FAILED"
+    reason = failed.tags["bpexp.reason"]
+    assert reason.startswith("its worker process died: ")
+    assert f"failed: seed={KILLS_ITS_WORKER}: {reason}" in done.stdout.splitlines()
+    assert {name: run.status for name, run in runs.items()} == {
+        f"seed={seed}": "FINISHED" for seed in range(10) if seed != KILLS_ITS_WORKER
+    }
+
+
+def report_blas_threads(jobs, engine, dataset):
+    """In place of results: the process, and how many threads BLAS has in it."""
+    found = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+    return [base.JobResult(job, Failure(f"{os.getpid()} {found}")) for job in jobs]
+
+
+def test_each_worker_process_has_one_blas_thread(monkeypatch):
+    monkeypatch.setattr(local, "train_in_worker", report_blas_threads)
+    with LocalExecutor(2) as executor:
+        found = train_all(executor, [Batch((job,), "numpy") for job in make_jobs(2)])
+    reports = [found[index].reason.split(" ", 1) for index in (0, 1)]
+    assert [threads for _, threads in reports] == ["{1}", "{1}"]
+    assert str(os.getpid()) not in [pid for pid, _ in reports]
+
+
+def test_native_runs_have_one_blas_thread_in_this_process():
+    found = []
+
+    def watched(*arguments):
+        found.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return load_engine("numpy")(*arguments)
+
+    with threadpool_limits(2, user_api="blas"):
+        config = replace(make_config(0), numerics="native")
+        assert len(list(train_pack([config], watched))) == 1
+        left = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+    assert (set(found), left) == ({1}, {2})
+
+
+def test_training_pauses_while_results_are_not_taken(monkeypatch):
+    """Otherwise the results of short runs, which take longer to write, would fill the memory."""
+    started, changed = [], threading.Condition()
+
+    def counted(jobs, engine, dataset=None):
+        with changed:
+            started.append(jobs)
+            changed.notify_all()
+        return train_batch(jobs, engine, dataset)
+
+    monkeypatch.setattr(local, "train_batch", counted)
+    with LocalExecutor(2) as executor:
+        results = executor.map([Batch((job,), "compiled") for job in make_jobs(60)])
+        for taken, _ in enumerate(results):
+            allowed = min(60, taken + 2 * local.BATCHES_AHEAD)
+            with changed:
+                reached = changed.wait_for(lambda limit=allowed: len(started) >= limit, timeout=60)
+                assert reached
+                assert len(started) == allowed
+    assert taken == 59
+
+
+def test_the_backend_group_names_the_executors():
+    assert set(base.EXECUTORS) == {"dask", "local", "serial"}
+    assert base.BACKENDS["dask"].config is DaskConfig

@@ -15,9 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from bpexp import train
 from bpexp.analysis.statistics import Interval, bootstrap
-from bpexp.api import _compose
-from bpexp.config.schema import Data, parse
+from bpexp.config.compose import compose_settings
+from bpexp.config.schema import parse
 from bpexp.data import load
+from bpexp.data.registry import DataConfig
 
 PROBLEMS = {
     "XOR 2-4-1": {"data": {"name": "xor"}, "hidden": 4, "epochs": 1000, "lr": 0.05},
@@ -60,8 +61,8 @@ def theirs(settings: dict, seed: int) -> float:
     return float((network.predict(X) == _labels(Y)).mean())
 
 
-def _data(settings: dict) -> Data:
-    return parse(_compose({"data": settings["data"]}))[0].data
+def _data(settings: dict) -> DataConfig:
+    return parse(compose_settings({"data": settings["data"]}))[0].data
 
 
 def _labels(Y: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ def main() -> None:
         def planned() -> None:
             composer = Composer(loader, master)
             made = expand(grammar.parse_overrides(typed))
-            _ = plan.make((composer.compose(job) for job in made), typed).names
+            _ = plan.make_plan((composer.compose(job) for job in made), typed).names
 
         ways: dict[str, tuple[Callable[[], object], int]] = {
             "Hydra's load_sweep_config": (

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bpexp.tracking.record import run_record
 from threadpoolctl import threadpool_limits
 
 from benchmarks.sweeps import ours, started
@@ -25,7 +26,6 @@ from bpexp.runs import environment, identity, run_tags
 from bpexp.runs.result import TrainResult
 from bpexp.tracking import process
 from bpexp.tracking.factory import tracker_for
-from bpexp.tracking.record import run_record
 from bpexp.tracking.store import connect, locate
 from bpexp.training.llvm import compiled
 from bpexp.training.run_batch import train_pack

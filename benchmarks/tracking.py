@@ -17,22 +17,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from bpexp.tracking.record import run_record
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
-from bpexp.config.schema import Session, TrainConfig, conf_dir, parse
+from bpexp.config.schema import RuntimeConfig, TrainConfig, conf_dir, parse
 from bpexp.data import load
 from bpexp.runs import environment
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import tracker_for
-from bpexp.tracking.record import run_record
 from bpexp.tracking.store import connect, experiment_id, locate
 
 
-def default_run() -> tuple[TrainConfig, Session]:
+def default_run() -> tuple[TrainConfig, RuntimeConfig]:
     """The run that ``python -m bpexp`` makes."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return parse(OmegaConf.to_container(compose("config")))
@@ -57,7 +57,7 @@ def results(count: int, epochs: int = 10_000) -> list[tuple[TrainConfig, TrainRe
     ]
 
 
-def record(session: Session, config: TrainConfig, result: TrainResult) -> RunRecord:
+def record(session: RuntimeConfig, config: TrainConfig, result: TrainResult) -> RunRecord:
     """What is tracked of a run, with 100 points of its loss."""
     now, name = time.time_ns() // 1_000_000, f"seed={config.seed}"
     return run_record(

@@ -1,15 +1,12 @@
 """bpexp from Python."""
 
-import copy
 import itertools
 import os
-from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpexp import app
-from bpexp.config.schema import conf_dir
+from bpexp.config.compose import compose_settings
 from bpexp.reporter import SilentReporter
 from bpexp.runs.result import TrainResult
 from bpexp.sweeps import summary
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
     from bpexp.analysis.report import Report
 
 Settings = Any
-GROUPS = ("data", "model", "optimizer", "schedule", "backend")
 
 
 def train(**settings: Settings) -> TrainResult:
@@ -45,7 +41,7 @@ def train(**settings: Settings) -> TrainResult:
     >>> result.outcome, len(result.losses)
     (<Outcome.COMPLETED: 'completed'>, 100)
     """
-    plan = make_plan([_compose(settings)])
+    plan = make_plan([compose_settings(settings)])
     (batch,) = make_batches(plan.jobs, plan.runtime.engine, 1)
     ((_, result),) = train_pack(plan.configs, load_engine(batch.engine))
     return result
@@ -68,7 +64,7 @@ def sweep(**settings: Settings) -> "pd.DataFrame":
 
     values = [list(v) if isinstance(v, list | tuple | range) else [v] for v in settings.values()]
     jobs = [dict(zip(settings, job, strict=True)) for job in itertools.product(*values)]
-    plan = make_plan([_compose(job) for job in jobs])
+    plan = make_plan([compose_settings(job) for job in jobs])
     finished = app.run_sweep(plan, SilentReporter())
     return pd.DataFrame(summary.results_table(finished))
 
@@ -111,34 +107,3 @@ def report(
         return sources.of_experiment(client, experiment, measure, seed)
     parents = [read.find(client, experiment, wanted) for wanted in sweeps]
     return sources.of_sweeps(client, parents, measure, seed)
-
-
-def _compose(settings: dict[str, Settings]) -> dict[str, Any]:
-    chosen = {k: v for k, v in settings.items() if k in GROUPS and isinstance(v, str)}
-    composed: Any = copy.deepcopy(_chosen(tuple(chosen.items())))
-    for key, value in settings.items():
-        if key in GROUPS and isinstance(value, str):
-            continue
-        *path, last = key.split("__")
-        node = composed
-        for part in path:
-            node = node.setdefault(part, {})
-        node[last] = _listed(value)
-    return dict(composed)
-
-
-@lru_cache(maxsize=64)
-def _chosen(groups: tuple[tuple[str, str], ...]) -> Any:
-    """The configuration with these groups chosen; Hydra takes tens of milliseconds for it."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("config", [f"{group}={name}" for group, name in groups])
-    return OmegaConf.to_container(config, resolve=False)
-
-
-def _listed(value: Any) -> Any:
-    return (
-        list(value) if isinstance(value, Iterable) and not isinstance(value, str | dict) else value
-    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bpexp.config.schema import Backend
+from bpexp.config.schema import BackendConfig
 from bpexp.export.publish import publish
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import Reporter
@@ -128,7 +128,7 @@ class ResumeRequest:
     experiment: str
     sweep: str
     ended: bool = False
-    backend: Backend | None = None
+    backend: BackendConfig | None = None
 
 
 def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from bpexp.config import hydra_internals
+from bpexp.config.hydra_internals import BasicSweeper
 
 
 @dataclass
@@ -58,7 +59,7 @@ class BpexpSweeper(BasicSweeper):
         assert self.hydra_context is not None
         assert self.launcher is not None
         assert self.config is not None
-        typed = [*self._parse_config(), *arguments]
+        typed = [*hydra_internals.configured_overrides(self), *arguments]
         command = hydra_sweep.SweepCommand(self.hydra_context, self.config, typed)
         if isinstance(self.launcher, BpexpLauncher):
             return [command.run_as_one_sweep(self.max_batch_size)]
@@ -74,9 +75,7 @@ class BpexpLauncher(Launcher):
         """Keep what ``launch`` needs."""
         self.context, self.config = hydra_context, config
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
         """Run the jobs that another sweeper proposes as one sweep."""
         from bpexp.cli import hydra_sweep
 

@@ -1,4 +1,4 @@
-"""MLflow's pages on finished sweeps, in a real headless browser."""
+"""MLflow's web interface shows finished sweeps, in a headless browser."""
 
 import shutil
 import struct
@@ -18,13 +18,13 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(
         not (shutil.which("chromium") and shutil.which("chromedriver")),
-        reason="did not run: chromium and chromedriver are not installed on this machine",
+        reason="chromium and chromedriver are not installed",
     ),
 ]
 
-PATIENCE = 300
-"""Seconds. MLflow's pages are 5 MB of scripts: 2 s on an idle machine, and 120 s were seen where
-the browser had a fortieth of a processor."""
+TIMEOUT = 300
+"""Seconds for one page. MLflow loads 5 MB of scripts, which takes 2 s on an idle machine and took
+120 s on a busy one."""
 
 SWEEPS = {
     3: ["lr=0.01,0.1,1", "epochs=300"],
@@ -34,25 +34,25 @@ SWEEPS = {
 
 
 class Pages:
-    """A browser that knows how long each thing took to be there, and shows what was instead."""
+    """A browser that measures how long pages take, and saves a picture when a wait fails."""
 
     def __init__(self, driver, folder):
-        self.driver, self.folder, self.took = driver, folder, {}
+        self.driver, self.folder, self.seconds = driver, folder, {}
 
     @contextmanager
     def timed(self, what):
         began = time.monotonic()
         yield
-        self.took[what] = time.monotonic() - began
+        self.seconds[what] = time.monotonic() - began
 
     def until(self, condition, what):
-        """The first true ``condition(driver)``; what MLflow redraws meanwhile is looked up anew."""
-        wait = WebDriverWait(self.driver, PATIENCE, 0.2, ignored_exceptions=[WebDriverException])
+        """Return the first true ``condition(driver)``; elements that MLflow redraws are retried."""
+        wait = WebDriverWait(self.driver, TIMEOUT, 0.2, ignored_exceptions=[WebDriverException])
         try:
             return wait.until(condition)
         except TimeoutException:
             self.picture("failed")
-            pytest.fail(f"{what} not on {self.driver.current_url}, which says: {self.text()}")
+            pytest.fail(f"{what} not on {self.driver.current_url}, which shows: {self.text()}")
 
     def text(self):
         return self.driver.execute_script("return document.body.innerText")
@@ -64,7 +64,7 @@ class Pages:
         self.until(lambda driver: driver.find_element(By.XPATH, xpath).click() or True, xpath)
 
     def draws(self, css):
-        """The elements, once there are some."""
+        """Wait for elements and return them."""
         return self.until(lambda driver: driver.find_elements(By.CSS_SELECTOR, css), css)
 
     def picture(self, name):
@@ -87,13 +87,13 @@ def pages(tmp_path):
 
 
 @pytest.mark.parametrize("runs", SWEEPS)
-def test_a_sweep_is_reviewed_in_mlflows_pages(runs, bpexp, pages, tmp_path, pytestconfig):
+def test_mlflows_pages_show_a_sweep_and_its_report(runs, bpexp, pages, tmp_path, pytestconfig):
     assert bpexp("-m", *SWEEPS[runs]).returncode == 0
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     experiment = client.get_experiment_by_name("bpexp").experiment_id
     (parent,) = client.search_runs([experiment], "tags.`bpexp.kind` = 'sweep'")
-    some = at_hand(client, experiment)[:3]
-    with pages.timed("`report` has written it"):
+    compared = first_page_of(client, experiment)[:3]
+    with pages.timed("`report` writes it"):
         reported = bpexp("report", parent.info.run_id)
     assert reported.returncode == 0, reported.stderr
     answer = reported.stdout.splitlines()[1]
@@ -104,63 +104,63 @@ def test_a_sweep_is_reviewed_in_mlflows_pages(runs, bpexp, pages, tmp_path, pyte
         def at(place):
             return f"{server}/#/experiments/{experiment}/{place}?workflowType=machine_learning"
 
-        the_table_nests_its_children(pages, address, parent, runs)
-        children_are_compared(pages, [one.info.run_name for one in some])
-        charts_draw(pages, address)
-        groups_form(pages, configurations(client, experiment))
-        run, sweep = f"runs/{some[0].info.run_id}", f"runs/{parent.info.run_id}"
+        check_nested_table(pages, address, parent, runs)
+        check_comparison(pages, [run.info.run_name for run in compared])
+        check_charts(pages, address)
+        check_groups(pages, configurations(client, experiment))
+        run, sweep = f"runs/{compared[0].info.run_id}", f"runs/{parent.info.run_id}"
         with pages.timed("a run's loss"):
             pages.driver.get(at(f"{run}/model-metrics"))
             pages.shows("loss", "final_loss")
             pages.draws(".js-plotly-plot .scatterlayer path")
         with pages.timed("the note with the answer"):
             pages.driver.get(at(sweep))
-            the_answer_is_in_view(pages, answer)
-        the_artifacts_open(pages, at(f"{sweep}/artifacts"), client, parent, answer)
-    write_down(pytestconfig.getoption("pages"), runs, pages.took)
+            check_answer_is_visible(pages, answer)
+        check_artifacts(pages, at(f"{sweep}/artifacts"), client, parent, answer)
+    write_times(pytestconfig.getoption("pages"), runs, pages.seconds)
 
 
-def at_hand(client, experiment):
-    """The runs that MLflow loads at first: the newest 100, the sweep's parent among them."""
+def first_page_of(client, experiment):
+    """Return the child runs among the newest 100 runs, which MLflow loads first."""
     order = ["attributes.start_time DESC", "attributes.run_id ASC"]
     runs = client.search_runs([experiment], order_by=order, max_results=100)
     return [run for run in runs if run.data.tags.get("bpexp.kind") != "sweep"]
 
 
 def configurations(client, experiment):
-    """Of those: learning rate and hidden layers, as they are written there."""
-    runs = at_hand(client, experiment)
+    """Return the learning rates and hidden layers of those runs, as tracked."""
+    runs = first_page_of(client, experiment)
     return {(run.data.params["lr"], run.data.params["hidden"]) for run in runs}
 
 
-def the_table_nests_its_children(pages, address, parent, runs):
+def check_nested_table(pages, address, parent, runs):
     row = f"//a[contains(., '{parent.info.run_name[:12]}')]"
     row += "/ancestor::*[contains(@class, 'ag-cell-value')]"
     with pages.timed("table of runs"):
         pages.driver.get(address)
-        # The pages for model training have this heading; MLflow brings 100 runs at a time.
-        at_hand = "4 matching runs" if runs == 3 else "Load more"
+        # "Model registry" is on the pages for model training only. MLflow loads 100 runs at a time.
+        more = "4 matching runs" if runs == 3 else "Load more"
         pages.shows("Model registry", parent.info.run_name[:12], "matching runs")
-    the_assistant_is_put_away(pages)
+    close_assistant(pages)
     assert pages.driver.find_elements(By.XPATH, "//a[contains(., 'lr=')]") == []
     with pages.timed("children below it"):
         pages.click(f"{row}//button")
-        pages.shows(at_hand, "lr=0.1" if runs == 3 else "lr=0.5")
+        pages.shows(more, "lr=0.1" if runs == 3 else "lr=0.5")
     children = pages.draws("a[href*='/runs/']")
     assert len(children) >= (4 if runs == 3 else 20)
     assert parent.info.run_name[:12] in children[0].text
     pages.picture("runs")
 
 
-def the_assistant_is_put_away(pages):
-    """MLflow's own panel takes a quarter of the window, and what is said of runs slides down."""
+def close_assistant(pages):
+    """Close MLflow's chat panel, which covers a quarter of the window."""
     close = "//button[@data-component-id='mlflow.assistant.chat_panel.close']"
     pages.click(close)
     pages.until(lambda driver: not driver.find_elements(By.XPATH, close), "no panel")
 
 
-def groups_form(pages, found):
-    """By two settings; the runs of the table go below their group, and the chart has its line."""
+def check_groups(pages, found):
+    """Group the runs by two settings and check the rows and the lines of the chart."""
     with pages.timed("grouped by two settings"):
         for key in ("lr", "hidden"):
             pages.click("//button[contains(., 'Group by')]")
@@ -171,8 +171,8 @@ def groups_form(pages, found):
     pages.picture("groups")
 
 
-def children_are_compared(pages, names):
-    """Ticked in the table, where they are unfolded below their sweep."""
+def check_comparison(pages, names):
+    """Select child runs in the table, compare them and check the comparison."""
     for name in names:
         row = f"//*[@role='row'][.//a[normalize-space()='{name}']]"
         row_id = pages.until(
@@ -187,16 +187,16 @@ def children_are_compared(pages, names):
 
 
 def lines_of_loss(pages):
-    """How many different lines the chart has that is headed loss; MLflow draws each twice."""
+    """Return the number of different lines in the loss chart; MLflow draws each line twice."""
     chart = "//*[normalize-space(text())='loss']/ancestor::*[.//*[contains(@class, 'plotly')]][1]"
-    # Beside its lines a group has a band.
+    # A group has a band beside its line.
     line = "//*[contains(@class, 'trace')][not(contains(@class, 'band'))]//*[@class='js-line']"
     lines = pages.driver.find_elements(By.XPATH, chart + line)
     return len({line.get_attribute("d") for line in lines})
 
 
-def charts_draw(pages, address):
-    """In the chart of the loss runs have a line each, though not more than ten of them."""
+def check_charts(pages, address):
+    """Check that the chart of the loss has a line for each run; MLflow draws ten at most."""
     with pages.timed("charts of the runs"):
         pages.driver.get(f"{address}&compareRunsMode=CHART")
         pages.driver.refresh()
@@ -205,16 +205,16 @@ def charts_draw(pages, address):
     pages.picture("charts")
 
 
-def the_answer_is_in_view(pages, answer):
-    """Without a click: the beginning of it lies inside the window and is not folded away."""
+def check_answer_is_visible(pages, answer):
+    """Check that the start of the answer is visible without a click."""
     start = answer[:40]
     inmost = f'//*[contains(., "{start}")][not(*[contains(., "{start}")])]'
 
     def in_view(driver):
         return driver.execute_script(
             "const box = arguments[0].getBoundingClientRect();"
-            "const there = document.elementFromPoint(box.x + 20, box.y + 8);"
-            "return there !== null && (there === arguments[0] || arguments[0].contains(there))",
+            "const shown = document.elementFromPoint(box.x + 20, box.y + 8);"
+            "return shown !== null && (shown === arguments[0] || arguments[0].contains(shown))",
             driver.find_element(By.XPATH, inmost),
         )
 
@@ -222,18 +222,18 @@ def the_answer_is_in_view(pages, answer):
     pages.picture("note")
 
 
-def the_artifacts_open(pages, address, client, parent, answer):
+def check_artifacts(pages, address, client, parent, answer):
     driver = pages.driver
     with pages.timed("artifacts"):
         driver.get(address)
         pages.shows("results.csv", "results.parquet", "summary.png", "report.html", "figures")
     with pages.timed("summary figure"):
         pages.click("//*[text()='summary.png']")
-        an_image_is_drawn(pages, client, parent, "summary.png")
+        check_image(pages, client, parent, "summary.png")
     with pages.timed("a figure of the report"):
         pages.click("//*[text()='figures']")
         pages.click("//*[text()='loss_curves.png']")
-        an_image_is_drawn(pages, client, parent, "figures/loss_curves.png")
+        check_image(pages, client, parent, "figures/loss_curves.png")
     pages.picture("artifacts")
     with pages.timed("table of the ranking"):
         pages.click("//*[text()='ranking.json']")
@@ -254,7 +254,7 @@ def the_artifacts_open(pages, address, client, parent, answer):
     pages.picture("report")
 
 
-def an_image_is_drawn(pages, client, parent, name):
+def check_image(pages, client, parent, name):
     content = Path(client.download_artifacts(parent.info.run_id, name)).read_bytes()
     size = struct.unpack(">II", content[16:24])
 
@@ -269,21 +269,20 @@ def an_image_is_drawn(pages, client, parent, name):
 
 TITLE = """# MLflow's pages on a sweep of 3, 300 and 3,000 runs
 
-How long `tests/test_browser.py --pages` waited for each, in a headless Chromium on two processors,
-browser and server on one machine. MLflow loads 100 runs at a time, whatever the sweep's size.
-`report` of 30,000 runs takes 23 s of a processor and 640 MB where they are six groups of 5,000
-seeds, 32 s and 510 MB where they are 3,000 groups of ten; its page is 1 MB and has the first 100
-groups.
+Waiting times that `tests/test_browser.py --pages` measured in a headless Chromium, with browser and
+server on the same two processors. MLflow loads 100 runs at a time, whatever the size of the sweep.
+`report` on 30,000 runs takes 23 s of processor time and 640 MB for six groups of 5,000 seeds, and
+32 s and 510 MB for 3,000 groups of ten. Its page is 1 MB and has the first 100 groups.
 """
 
 
-def write_down(file, runs, took):
-    """A column of the table of times, where one was asked for; the smallest sweep begins it."""
+def write_times(file, runs, seconds):
+    """Add a column to the table of times in ``file``; the smallest sweep starts the table."""
     if file is None:
         return
-    path, column = Path(file), [f"{runs} runs", "---:", *(f"{s:.1f}" for s in took.values())]
+    path, column = Path(file), [f"{runs} runs", "---:", *(f"{s:.1f}" for s in seconds.values())]
     if runs == min(SWEEPS):
-        rows = ["| seconds until there", "| ---", *(f"| {what}" for what in took)]
+        rows = ["| seconds until shown", "| ---", *(f"| {what}" for what in seconds)]
     else:
         rows = [line[:-2] for line in path.read_text().splitlines() if line.startswith("|")]
     lines = [f"{row} | {cell} |" for row, cell in zip(rows, column, strict=True)]

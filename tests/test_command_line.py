@@ -27,7 +27,7 @@ from sweeping import children, command_of, enable_interrupts, wait_until
 import bpexp as package
 from bpexp.config.schema import flatten
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.plan import shown
+from bpexp.sweeps.job import format_setting
 from bpexp.tracking import output_directory
 
 
@@ -162,8 +162,10 @@ def test_a_sweep_on_few_samples_prints_the_predictions_of_its_best_run(inside, t
     lines = done.stdout.splitlines()
     (parent,) = [r for r in tracked(tmp_path) if r.info.run_name == "sweep seed, 40 runs"]
     best = parent.data.tags["bpexp.best_run"]
-    file = client(tmp_path).download_artifacts(best, "predictions.csv")
-    predicted = [f"{value:.8f}" for value in pd.read_csv(file)["predicted y1"]]
+    # MLflow copies single artifacts to a temporary folder that stays; it returns this one as it is.
+    folder = client(tmp_path).download_artifacts(best, "")
+    table = pd.read_csv(f"{folder}/predictions.csv")
+    predicted = [f"{value:.8f}" for value in table["predicted y1"]]
     at = lines.index(f"Predictions of {client(tmp_path).get_run(best).info.run_name}")
     assert [line.split()[-1] for line in lines[at + 2 : at + 6]] == predicted
 
@@ -287,12 +289,12 @@ def test_every_setting_is_tracked_as_a_parameter(inside, tmp_path, sweep):
     composed = yaml.safe_load(inside("--cfg", "job", *overrides).stdout)
     assert inside(*sweep, *overrides).returncode == 0
     run = next(r for r in tracked(tmp_path) if r.data.tags.get("bpexp.kind") != "sweep")
-    given = {key: shown(value) for key, value in flatten(composed).items()}
+    given = {key: format_setting(value) for key, value in flatten(composed).items()}
     # Settings are tracked as used: a width as a list, and auto as the value it stands for.
     given |= {"hidden": "2", "numerics": run.data.params["numerics"]}
     params = {key: yaml.safe_load(text) for key, text in run.data.params.items()}
     params = {key: None if value == "None" else value for key, value in params.items()}
-    assert {key: shown(value) for key, value in params.items()} == given
+    assert {key: format_setting(value) for key, value in params.items()} == given
     (columns, *_) = csv.reader(io.StringIO(inside("runs", "--format", "csv").stdout))
     assert "optimizer.beta1" in columns
     assert not [name for name in columns if name.startswith(("n_jobs", "tracking.", "backend."))]
@@ -384,8 +386,17 @@ def test_cfg_prints_the_configuration_and_trains_nothing(bpexp, tmp_path):
 def test_help_lists_commands_and_settings(bpexp):
     done = bpexp("--help")
     assert done.returncode == 0
-    for word in ("compare RUN RUN", "lr: 0.1", "breast_cancer", "python -m bpexp -m"):
+    for word in ("compare RUN RUN", "lr=0.1", "breast_cancer", "python -m bpexp -m"):
         assert word in done.stdout
+
+
+def test_help_shows_the_settings_of_the_selected_option(inside):
+    done = inside("optimizer=adam", "--help")
+    assert done.returncode == 0
+    assert "optimizer.beta1=0.9" in done.stdout
+    done = inside("optimizer=adm", "-h")
+    assert done.returncode == 1
+    assert done.stderr.startswith("bpexp: optimizer must be one of adam, ")
 
 
 def test_the_version_is_that_of_bpexp(inside):

@@ -1,4 +1,4 @@
-"""A sweep that is killed at any moment loses no finished run and leaves no wrong one."""
+"""A sweep that is killed at any time loses no finished run and stores no incomplete one."""
 
 import contextlib
 import os
@@ -15,14 +15,19 @@ pytestmark = pytest.mark.long
 
 SWEEP = ["-m", "hidden=2,3,4", "seed=range(0,4)", "lr=0.1,1", "epochs=3000", "engine=numpy",
          "n_jobs=2"]  # fmt: skip
-WAYS = [("sqlite", "bulk"), ("sqlite", "client"), ("postgresql", "bulk"), ("http", "client")]
-"""Stores and trackers, which the kills take in turn."""
-SAID = {("sqlite", "client"): "Runs are written one by one: asked to.\n"}
+COMBINATIONS = [
+    ("sqlite", "bulk"),
+    ("sqlite", "client"),
+    ("postgresql", "bulk"),
+    ("http", "client"),
+]
+"""Combinations of store and tracker; each kill uses the next one."""
+MESSAGES = {("sqlite", "client"): "Runs are written one by one: requested by the test.\n"}
 
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """Addresses of servers, by what they are; None for the file that a sweep makes itself."""
+    """URIs by kind of store; None for the SQLite file that a sweep creates."""
     folder = tmp_path_factory.mktemp("server")
     server = MlflowServer(folder)
     server.start()
@@ -34,12 +39,12 @@ def stores(tmp_path_factory):
 
 
 class Place:
-    """Where one sweep is kept: a folder, and an experiment of its own in a store."""
+    """A folder and an experiment for one sweep."""
 
-    def __init__(self, stores, way, folder, experiment):
-        (self.store, self.tracker), self.folder = way, folder
+    def __init__(self, stores, combination, folder, experiment):
+        (self.store, self.tracker), self.folder = combination, folder
         self.uri, self.experiment = stores[self.store], experiment
-        self.said = SAID.get(way, "")
+        self.message = MESSAGES.get(combination, "")
 
     def sweep(self):
         more = [f"tracking.uri='{self.uri}'"] if self.uri else []
@@ -50,23 +55,23 @@ class Place:
         return self._start("resume", sweep, "--experiment", self.experiment, *more)
 
     def _start(self, *arguments):
-        # Over HTTP there is only one tracker.
+        # On a server the client tracker is the only one.
         tracker = "bulk" if self.store == "http" else self.tracker
         return start(self.folder, tracker, *arguments)
 
-    def is_there(self):
+    def exists(self):
         return self.uri is not None or (self.folder / "outputs/mlflow.db").exists()
 
     def runs(self):
-        return runs_of(self.folder, self.uri, self.experiment) if self.is_there() else []
+        return runs_of(self.folder, self.uri, self.experiment) if self.exists() else []
 
     def results(self):
         return results(self.folder, self.uri, self.experiment) if self.runs() else []
 
     def await_plan(self, process):
-        """Until the sweep's plan is kept, or the process has ended."""
+        """Wait until the plan of the sweep is stored, or the process has ended."""
         if self.store == "http":
-            # Its files are the server's; asking it all the time would keep it from working.
+            # The files are on the server; polling it faster would slow it down.
             while process.poll() is None and not any(run.is_sweep for run in self.runs()):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.2)
@@ -79,47 +84,54 @@ class Place:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, stores):
-    """What a sweep leaves that nothing happens to; and how long each way took from the first
-    line to the plan, and from there to the end.
+    """The results of a sweep that is not killed, and durations for each combination.
+
+    Durations are those from the first line of output to the stored plan, and from there to the
+    end.
     """
     seconds, left = {}, []
-    for way in WAYS:
-        place = Place(stores, way, tmp_path_factory.mktemp("undisturbed"), f"undisturbed-{way[1]}")
+    for combination in COMBINATIONS:
+        place = Place(
+            stores,
+            combination,
+            tmp_path_factory.mktemp("undisturbed"),
+            f"undisturbed-{combination[1]}",
+        )
         process = place.sweep()
         process.stdout.readline()
         begun = time.monotonic()
         place.await_plan(process)
         planned = time.monotonic()
         _, errors = process.communicate(timeout=170)
-        seconds[way] = planned - begun, time.monotonic() - planned
-        assert (process.returncode, errors) == (0, place.said)
+        seconds[combination] = planned - begun, time.monotonic() - planned
+        assert (process.returncode, errors) == (0, place.message)
         left.append(place.results())
-    assert left == [left[0]] * len(WAYS)
+    assert left == [left[0]] * len(COMBINATIONS)
     assert len(left[0]) == len(set(left[0])) == 24
     return left[0], seconds
 
 
-def test_a_killed_sweep_is_resumed_to_what_it_would_have_been(
+def test_a_killed_and_resumed_sweep_has_the_results_of_an_undisturbed_one(
     kill, stores, undisturbed, tmp_path, record_property
 ):
     expected, seconds = undisturbed
-    way = WAYS[kill % len(WAYS)]
-    place = Place(stores, way, tmp_path, f"kill-{kill}")
+    combination = COMBINATIONS[kill % len(COMBINATIONS)]
+    place = Place(stores, combination, tmp_path, f"kill-{kill}")
     rng = random.Random(kill)
     process = place.sweep()
-    process.stdout.readline()  # it has read its configuration
-    before, after = seconds[way]
+    process.stdout.readline()  # the configuration is parsed
+    before, after = seconds[combination]
     if kill % 5:
         place.await_plan(process)
     try:
         process.wait(rng.uniform(0.0, after if kill % 5 else before))
     except subprocess.TimeoutExpired:
         workers = children(process.pid)
-        # Of every three one loses a worker, if it has any at that moment.
+        # Every third kill hits a worker process, if there is one.
         victim = rng.choice(workers) if kill % 3 == 2 and workers else process.pid
         os.kill(victim, signal.SIGKILL)
     process.wait(170)
-    # A dead parent's idle workers would wait for minutes.
+    # Idle workers of a dead parent would run for minutes.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -128,10 +140,10 @@ def test_a_killed_sweep_is_resumed_to_what_it_would_have_been(
     assert set(left) <= set(expected)
     assert len(left) == len(set(left))
     sweeps = [run for run in place.runs() if run.is_sweep]
-    # Killed before there was anything to resume, it is started again.
+    # If it was killed before the sweep was stored, it is started again.
     again = place.resume(sweeps[0].run_id) if sweeps else place.sweep()
     out, errors = again.communicate(timeout=170)
-    assert (again.returncode, errors) == (0, place.said), out
+    assert (again.returncode, errors) == (0, place.message), out
     assert place.results() == expected
     runs = place.runs()
     assert len(runs) == 25

@@ -5,36 +5,46 @@ import pandas as pd
 import pytest
 
 import bpexp
-from bpexp.config.schema import Data, Encoder, File, Logic, Parity, Spirals, Symmetry
 from bpexp.data import load
+from bpexp.data.registry import DataConfig
+from bpexp.data.synthetic import (
+    BitsConfig,
+    EncoderConfig,
+    ParityConfig,
+    SpiralsConfig,
+    SymmetryConfig,
+)
+from bpexp.data.tabular import FileConfig
 from bpexp.fields.checks import ConfigError
 
 
 def test_xor_is_the_four_patterns_in_order():
-    xor = load(Logic(name="xor"))
+    xor = load(BitsConfig(name="xor"))
     assert xor.X.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert xor.Y.tolist() == [[0], [1], [1], [0]]
 
 
 def test_parity_counts_ones():
-    parity = load(Parity(name="parity", bits=5))
+    parity = load(ParityConfig(name="parity", bits=5))
     assert len(parity.X) == 32
     assert parity.Y[:, 0].tolist() == [bin(i).count("1") % 2 for i in range(32)]
 
 
 def test_encoder_has_the_chosen_targets():
-    encoder = load(Encoder(name="encoder", size=3, low=0.1, high=0.9))
+    encoder = load(EncoderConfig(name="encoder", size=3, low=0.1, high=0.9))
     assert encoder.Y.tolist() == [[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]]
 
 
 def test_an_encoder_can_be_complemented_and_symmetric():
-    encoder = load(Encoder(name="encoder", size=3, complement=True, input_low=-0.5, input_high=0.5))
+    encoder = load(
+        EncoderConfig(name="encoder", size=3, complement=True, input_low=-0.5, input_high=0.5)
+    )
     assert encoder.X.tolist() == [[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]]
     assert encoder.Y.tolist() == np.eye(3).tolist()
 
 
 def test_eight_of_the_64_patterns_of_six_bits_mirror_themselves():
-    symmetry = load(Symmetry(name="symmetry"))
+    symmetry = load(SymmetryConfig(name="symmetry"))
     assert symmetry.X.shape == (64, 6)
     assert [x for x, y in zip(symmetry.X.tolist(), symmetry.Y, strict=True) if y] == [
         [float(b) for b in (*half, *half[::-1])] for half in np.ndindex(2, 2, 2)
@@ -42,7 +52,7 @@ def test_eight_of_the_64_patterns_of_six_bits_mirror_themselves():
 
 
 def test_spirals_mirror_each_other():
-    spirals = load(Spirals(name="spirals", points=97))
+    spirals = load(SpiralsConfig(name="spirals", points=97))
     np.testing.assert_array_equal(spirals.X[:97], -spirals.X[97:])
     radii = np.hypot(*spirals.X[:97].T)
     assert radii[0] == pytest.approx(1.0)
@@ -67,7 +77,7 @@ def test_each_is_trained_by_its_name_as_configured(name, model, shape):
     [("iris", 150, 4, 3), ("digits", 1797, 64, 10), ("breast_cancer", 569, 30, 2)],
 )
 def test_bundled_tables_split_and_standardise(name, rows, features, outputs):
-    data = load(Data(name=name, test_fraction=0.25, standardize=True))
+    data = load(DataConfig(name=name, test_fraction=0.25, standardize=True))
     assert len(data.X) + len(data.X_test) == rows
     assert len(data.X_test) == round(rows * 0.25)
     assert data.X.shape[1] == features
@@ -78,7 +88,9 @@ def test_bundled_tables_split_and_standardise(name, rows, features, outputs):
 
 
 def test_the_split_depends_on_its_seed_alone():
-    one, same, other = (load(Data(name="iris", test_fraction=0.5, split_seed=s)) for s in (1, 1, 2))
+    one, same, other = (
+        load(DataConfig(name="iris", test_fraction=0.5, split_seed=s)) for s in (1, 1, 2)
+    )
     assert one.digest == same.digest != other.digest
 
 
@@ -91,7 +103,7 @@ def frame():
 def test_a_label_column_becomes_one_hot(tmp_path, frame, suffix):
     path = tmp_path / f"t.{suffix}"
     frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
-    data = load(File(name="file", path=str(path), target=("kind",)))
+    data = load(FileConfig(name="file", path=str(path), target=("kind",)))
     assert data.inputs == ("a", "b")
     assert data.targets == ("kind=u", "kind=v")
     assert data.Y.tolist() == [[1, 0], [0, 1], [1, 0]]
@@ -100,7 +112,7 @@ def test_a_label_column_becomes_one_hot(tmp_path, frame, suffix):
 def test_npz_with_several_targets(tmp_path):
     path = tmp_path / "t.npz"
     np.savez(path, x=np.eye(3), y=np.arange(3.0), z=np.ones(3))
-    data = load(File(name="file", path=str(path), target=("y", "z")))
+    data = load(FileConfig(name="file", path=str(path), target=("y", "z")))
     assert data.inputs == ("x0", "x1", "x2")
     assert data.Y.tolist() == [[0, 1], [1, 1], [2, 1]]
 
@@ -119,19 +131,19 @@ def test_bad_files_say_what_is_wrong(tmp_path, content, target, said):
     path = tmp_path / "t.csv"
     path.write_text(content)
     with pytest.raises(ConfigError, match=said):
-        load(File(name="file", path=str(path), target=(target,)))
+        load(FileConfig(name="file", path=str(path), target=(target,)))
 
 
 def test_pickled_arrays_are_refused(tmp_path):
     path = tmp_path / "t.npz"
     np.savez(path, x=np.array([{}, {}], dtype=object), y=np.arange(2.0))
     with pytest.raises(ConfigError, match=r"readable \.npz file"):
-        load(File(name="file", path=str(path), target=("y",)))
+        load(FileConfig(name="file", path=str(path), target=("y",)))
 
 
 def test_a_file_that_has_changed_is_read_again(tmp_path):
     path = tmp_path / "t.csv"
-    config = File(name="file", path=str(path), target=("y",))
+    config = FileConfig(name="file", path=str(path), target=("y",))
     path.write_text("a,y\n1,0\n2,1\n")
     first = load(config)
     assert load(config) is first

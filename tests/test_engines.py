@@ -16,23 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bpexp
-from bpexp.config.schema import (
-    OPTIMIZERS,
-    UNITS,
-    Cosine,
-    Data,
-    Encoder,
-    Logic,
-    Model,
-    Optimizer,
-    Parity,
-    Rprop,
-    Schedule,
-    Step,
-    Stop,
-    TrainConfig,
-)
+from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig
 from bpexp.data import load
+from bpexp.data.registry import DataConfig
+from bpexp.data.synthetic import BitsConfig, EncoderConfig, ParityConfig
+from bpexp.nn import schedules
+from bpexp.nn.activations import ACTIVATIONS, elementwise_activations
+from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig, RpropConfig
+from bpexp.nn.schedules import CosineConfig, ScheduleConfig, StepConfig
 from bpexp.sweeps.executors.local import train_all
 from bpexp.training import numpy_engine, sample_order
 from bpexp.training import run_batch as pack
@@ -42,9 +33,9 @@ from bpexp.training.llvm import engine as grouped
 from bpexp.training.llvm.vector_ir import LANES
 
 BASE = TrainConfig(
-    seed=42, lr=0.1, epochs=40, hidden=(2,), numerics="exact", data=Logic(name="xor"),
-    model=Model(), optimizer=Optimizer(name="gradient_descent"),
-    schedule=Schedule(name="constant"), stop=Stop(),
+    seed=42, lr=0.1, epochs=40, hidden=(2,), numerics="exact", data=BitsConfig(name="xor"),
+    model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
+    schedule=ScheduleConfig(name="constant"), stop=StopConfig(),
 )  # fmt: skip
 
 
@@ -72,38 +63,40 @@ def alone(config, engine):
 def lanes(draw):
     """Configurations of one pack: what they share is drawn once, the rest for each."""
     loss = draw(st.sampled_from(["half_squared", "cross_entropy"]))
-    outputs = ["sigmoid", "softmax"] if loss == "cross_entropy" else [*UNITS, "softmax"]
+    outputs = ["sigmoid", "softmax"] if loss == "cross_entropy" else list(ACTIVATIONS)
     output = draw(st.sampled_from(outputs))
     squared = loss == "half_squared"
-    model = Model(
-        activation=draw(st.sampled_from(UNITS)), output=output, loss=loss,
+    model = ModelConfig(
+        activation=draw(st.sampled_from(elementwise_activations())), output=output, loss=loss,
         error=draw(st.sampled_from(["linear", "arctanh"])) if squared else "linear",
         dead_zone=draw(st.sampled_from([0.0, 0.1])) if squared else 0.0,
         derivative_offset=draw(st.sampled_from([0.0, 0.1])),
         bias_input=draw(st.sampled_from([1.0, 0.5])),
         init_low=-1.0,
     )  # fmt: skip
-    data = Encoder(name="encoder", size=3) if output == "softmax" else draw(
-        st.sampled_from([Logic(name="xor"), Parity(name="parity", bits=3),
-                         Encoder(name="encoder", size=4)])
+    data = EncoderConfig(name="encoder", size=3) if output == "softmax" else draw(
+        st.sampled_from([BitsConfig(name="xor"), ParityConfig(name="parity", bits=3),
+                         EncoderConfig(name="encoder", size=4)])
     )  # fmt: skip
     validated = output != "softmax" and draw(st.booleans())
     data = replace(data, validation_fraction=0.3 * validated)
     name = draw(st.sampled_from(list(OPTIMIZERS)))
-    rule = OPTIMIZERS[name](
+    rule = OPTIMIZERS[name].config(
         name=name, weight_decay=draw(st.sampled_from([0.0, 1e-4])), by_fan_in=draw(st.booleans())
     )
-    if isinstance(rule, Rprop) and draw(st.booleans()):
+    if isinstance(rule, RpropConfig) and draw(st.booleans()):
         rule = replace(rule, step_init_low=0.01, step_init_high=0.2)
     shared = replace(
         BASE, model=model, data=data, optimizer=rule, epochs=draw(st.integers(1, 40)),
         hidden=draw(st.sampled_from([(), (1,), (3,), (4, 2)])),
         batch_size=draw(st.sampled_from([None, None, 1, 3])),
-        schedule=draw(st.sampled_from([Schedule(name="constant"), Step(name="step", every=7),
-                                       Cosine(name="cosine", warmup=5)])),
+        schedule=draw(st.sampled_from([
+            ScheduleConfig(name="constant"), StepConfig(name="step", every=7),
+            CosineConfig(name="cosine", warmup=5),
+        ])),
     )  # fmt: skip
     stops = st.builds(
-        Stop,
+        StopConfig,
         loss=st.sampled_from([None, 0.2, 0.05]),
         tolerance=st.sampled_from([None, 0.4]),
         patience=st.sampled_from([None, 3]),
@@ -135,7 +128,7 @@ def test_engines_and_packs_do_not_change_a_bit(configs, random):
 
 
 def test_lanes_that_end_leave_the_others_alone():
-    configs = [replace(BASE, seed=s, lr=3.0, epochs=3000, stop=Stop(tolerance=0.4))
+    configs = [replace(BASE, seed=s, lr=3.0, epochs=3000, stop=StopConfig(tolerance=0.4))
                for s in range(50)]  # fmt: skip
     ends = [r.epochs_run for _, r in sorted(pack.train_pack(configs, compiled.advance),
                                             key=lambda p: p[0])]  # fmt: skip
@@ -176,7 +169,7 @@ def test_workers_do_not_change_a_bit(engine):
 
 PROGRAM = """
 import hashlib
-from bpexp.api import _compose
+from bpexp.config.compose import compose_settings
 from functools import partial
 from bpexp.engines import compiled, grouped, pack, reference
 from bpexp.sweeps import plan
@@ -192,7 +185,7 @@ tasks = [
 ]
 def plan_of(task):
     values = {"epochs": 300, "numerics": "exact", **task}
-    return plan.make([_compose(values)]).configs
+    return plan.make_plan([compose_settings(values)]).configs
 for engine in (reference.advance, compiled.advance, partial(grouped.advance_by, 8)):
     digest = hashlib.sha256()
     for task in tasks:
@@ -240,7 +233,7 @@ def test_processors_do_not_change_a_bit(tmp_path, record_property):
 def test_threads_may_need_new_code_at_once():
     """LLVM, which takes one at a time, would end the process."""
     configs = [
-        replace(BASE, hidden=(width,), epochs=3, model=Model(activation=unit, bias_input=0.7))
+        replace(BASE, hidden=(width,), epochs=3, model=ModelConfig(activation=unit, bias_input=0.7))
         for width in (1, 2) for unit in ("sigmoid", "tanh", "relu", "softsign", "symmetric_sigmoid")
     ]  # fmt: skip
     with ThreadPoolExecutor(len(configs)) as pool:
@@ -288,8 +281,9 @@ def test_small_networks_are_traced_with_the_bits_of_the_reference(data):
     names = sorted(unrolled_kernel.ACTIVATIONS)
     chosen = data.draw(st.sampled_from(names)), data.draw(st.sampled_from(names))
     rule = data.draw(st.sampled_from(sorted(unrolled_kernel.SMOOTH_RULES)))
-    optimizer = OPTIMIZERS[rule](name=rule, weight_decay=data.draw(st.sampled_from([0.0, 0.01])))
-    model = Model(activation=chosen[0], output=chosen[1])
+    decay = data.draw(st.sampled_from([0.0, 0.01]))
+    optimizer = OPTIMIZERS[rule].config(name=rule, weight_decay=decay)
+    model = ModelConfig(activation=chosen[0], output=chosen[1])
     lrs = data.draw(st.lists(st.sampled_from([0.01, 0.5, 3.0, 50.0, 1e6]), min_size=1, max_size=9))
     epochs, hidden = data.draw(st.integers(1, 30)), data.draw(st.sampled_from([(2,), (3, 2)]))
     shared = replace(BASE, model=model, optimizer=optimizer, hidden=hidden, epochs=epochs)
@@ -320,17 +314,17 @@ def test_wide_networks_have_the_bits_of_the_reference(data):
     widths = st.sampled_from([1, 7, 8, 9, 16, 31, 32, 33, 40, 65])
     hidden = tuple(data.draw(st.lists(widths, min_size=0, max_size=3)))
     loss = data.draw(st.sampled_from(["half_squared", "cross_entropy"]))
-    units = ["sigmoid", "softmax"] if loss == "cross_entropy" else [*UNITS, "softmax"]
-    model = Model(
-        activation=data.draw(st.sampled_from(UNITS)), output=data.draw(st.sampled_from(units)),
-        loss=loss, init="glorot",
+    units = ["sigmoid", "softmax"] if loss == "cross_entropy" else list(ACTIVATIONS)
+    model = ModelConfig(
+        activation=data.draw(st.sampled_from(elementwise_activations())),
+        output=data.draw(st.sampled_from(units)), loss=loss, init="glorot",
     )  # fmt: skip
     rule = data.draw(st.sampled_from(list(OPTIMIZERS)))
     size = data.draw(st.sampled_from([2, 9, 35]))
-    stop = Stop(loss=data.draw(st.sampled_from([None, 0.2])))
+    stop = StopConfig(loss=data.draw(st.sampled_from([None, 0.2])))
     shared = replace(
-        BASE, hidden=hidden, model=model, optimizer=OPTIMIZERS[rule](name=rule), stop=stop,
-        data=Encoder(name="encoder", size=size), epochs=data.draw(st.integers(1, 12)),
+        BASE, hidden=hidden, model=model, optimizer=OPTIMIZERS[rule].config(name=rule), stop=stop,
+        data=EncoderConfig(name="encoder", size=size), epochs=data.draw(st.integers(1, 12)),
         batch_size=data.draw(st.sampled_from([None, 1, 3, 33])),
     )  # fmt: skip
     lrs = data.draw(st.lists(st.sampled_from([0.001, 0.1, 2.0, 1e200]), min_size=1, max_size=3))
@@ -342,7 +336,7 @@ def test_wide_networks_have_the_bits_of_the_reference(data):
 
 def test_runs_that_end_at_epochs_far_apart_leave_the_others_alone():
     configs = [
-        replace(BASE, seed=s, lr=3.0, epochs=2000, stop=Stop(loss=0.002, patience=p))
+        replace(BASE, seed=s, lr=3.0, epochs=2000, stop=StopConfig(loss=0.002, patience=p))
         for s, p in ((1, None), (2, 300), (3, None), (4, 3))
     ]
     expected = trained(configs, numpy_engine.advance)
@@ -352,7 +346,7 @@ def test_runs_that_end_at_epochs_far_apart_leave_the_others_alone():
 
 
 def test_digits_are_exact_and_larger_networks_native():
-    digits = replace(BASE, data=Data(name="digits"), hidden=(32,), numerics="auto")
+    digits = replace(BASE, data=DataConfig(name="digits"), hidden=(32,), numerics="auto")
     dataset = load(digits.data)
     assert pack.numerics(digits, dataset) == "exact"
     assert pack.numerics(replace(digits, hidden=(200,)), dataset) == "native"
@@ -362,7 +356,7 @@ def test_digits_are_exact_and_larger_networks_native():
 def test_packs_of_wide_networks_are_small_enough_to_be_shared_out():
     """Long runs go alone; short ones share a transaction, as even as can be."""
     runs = [
-        replace(BASE, data=Data(name="digits"), hidden=(32,), epochs=10_000, seed=seed)
+        replace(BASE, data=DataConfig(name="digits"), hidden=(32,), epochs=10_000, seed=seed)
         for seed in range(20)
     ]
     assert [len(p.runs) for p in packs(runs, "compiled", 2)] == [1] * 20
@@ -412,19 +406,19 @@ def test_the_order_of_samples_is_a_permutation_and_goes_on_where_it_broke_off():
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
-        (Schedule(name="constant"), [1, 1, 1, 1, 1, 1, 1, 1]),
-        (Schedule(name="constant", warmup=4), [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]),
-        (Step(name="step", every=3, factor=0.5), [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]),
+        (ScheduleConfig(name="constant"), [1, 1, 1, 1, 1, 1, 1, 1]),
+        (ScheduleConfig(name="constant", warmup=4), [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]),
+        (StepConfig(name="step", every=3, factor=0.5), [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]),
         (
-            Cosine(name="cosine", final=0.2),
+            CosineConfig(name="cosine", final=0.2),
             [0.2 + 0.4 * (1 + np.cos(np.pi * e / 8)) for e in range(8)],
         ),
     ],
 )
 def test_schedules_follow_their_formulas(schedule, expected):
-    np.testing.assert_allclose(sample_order.factors(schedule, 8, 0, 8), expected, rtol=1e-14)
+    np.testing.assert_allclose(schedules.factors(schedule, 8, 0, 8), expected, rtol=1e-14)
     np.testing.assert_array_equal(
-        sample_order.factors(schedule, 8, 3, 6), sample_order.factors(schedule, 8, 0, 8)[3:6]
+        schedules.factors(schedule, 8, 3, 6), schedules.factors(schedule, 8, 0, 8)[3:6]
     )
 
 

@@ -13,9 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 import bpexp
 from bpexp.cli import suggestions, syntax
 from bpexp.cli.screen import Screen
-from bpexp.config.schema import File
-from bpexp.data import load, table
-from bpexp.fields.checks import ConfigError, widths
+from bpexp.data import load, tabular
+from bpexp.data.tabular import FileConfig
+from bpexp.fields.checks import ConfigError, Widths
 
 DEEP = f"hidden={'[' * 2000}{']' * 2000}"
 SYNTAX = [
@@ -86,6 +86,8 @@ VALUES = [
     ("data=./my.csv", 1, ["data=file data.path=my.csv data.target=COLUMN."]),
     ("data=3", 1, ["data must be the name of a configuration (--help lists them), got '3'."]),
     ("data.bits=3", 1, ["data.bits is a setting of data=parity or symmetry; add data=parity."]),
+    ("learning_rate=3", 1, ["learning_rate is not a key of the configuration; did you mean lr?"]),
+    ("LR=3", 1, ["LR is not a key of the configuration; did you mean lr?"]),
     ("hiden=3", 1, ["hiden is not a key of the configuration; did you mean hidden?"]),
     ("+lr=3", 1, ["lr exists already; type lr=3 without the +."]),
     ("'lr=${foo}'", 1, ["Interpolation key 'foo' not found."]),
@@ -105,12 +107,13 @@ VALUES = [
     ("hydra.run.dir=/proc/x", 1, ["'/proc/x' cannot be used: No such file or directory."]),
     ("-m hydra.sweep.dir=/etc/hostname/x", 1, ["hydra.sweep.dir must be a folder that can be "
                                                "written, got '/etc/hostname/x': it is in no"]),
-    ("explain lr=1,2", 1, ["lr must be one value for explain, got 'lr=1,2'."]),
+    ("explain lr=1,2", 1, ["lr must be one value, got 'lr=1,2'."]),
 ]  # fmt: skip
 OPTIONS = [
     ("--lr 0.1", 1, ["--lr is not an option; settings have no dashes", "(lr=0.1), --help lists"]),
     ("--epochs=5", 1, ["--epochs=5 is not an option", "(epochs=5)"]),
     ("--n-jobs 2", 1, ["--n-jobs is not an option", "(n_jobs=2)"]),
+    ("--learning-rate 0.1", 1, ["--learning-rate is not an option", "(lr=0.1)"]),
     ("--foo", 1, ["--foo is not an option", "--help lists them."]),
     ("-M lr=1,2", 1, ["-M is not an option; did you mean -m?"]),
     ("-v", 1, ["-v is not an option; did you mean --version?"]),
@@ -177,6 +180,23 @@ def test_nothing_is_suggested_where_nothing_can_be_guessed(message):
     assert suggestions.with_suggestion(message) == message
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"optimizer": "Adam"}, "optimizer must be one of adam, .*; did you mean optimizer=adam"),
+        ({"data": "mnist"}, "data must be one of .*; for your own table type data=file"),
+        ({"data__bits": 3}, "data.bits is a setting of data=parity or symmetry; add data=parity"),
+        ({"learning_rate": 3}, "learning_rate is not a key .*; did you mean lr"),
+        ({"lr": [0.1, 1]}, r"lr must be one value .*; to sweep over it call bpexp.sweep\(lr=\[0.1"),
+        ({"seed": range(3)}, r"seed must be one value .* call bpexp.sweep\(seed=range\(0, 3\)\)"),
+    ],
+)
+def test_python_raises_the_same_sentences(settings, words):
+    with pytest.raises(ConfigError, match=f"^{words}") as error:
+        bpexp.train(**settings)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.usefixtures("a_store")
 def test_a_run_of_another_experiment_is_found(inside, tmp_path):
     assert inside("seed=1", "epochs=5", "tracking.experiment=other").returncode == 0
@@ -202,7 +222,7 @@ def test_a_name_that_two_other_experiments_have_is_ambiguous(inside):
 
 def test_a_long_value_is_shortened_in_the_message():
     with pytest.raises(ConfigError) as error:
-        widths("hidden", ["x" * 10**6] * 1000)
+        Widths()("hidden", ["x" * 10**6] * 1000)
     assert len(str(error.value)) < 10_000
 
 
@@ -213,7 +233,7 @@ def test_names_are_printed_literally(capsys):
 
 def bad_table(path, **options):
     with pytest.raises(ConfigError) as error:
-        load(File(name="file", path=str(path), target=("y",), **options))
+        load(FileConfig(name="file", path=str(path), target=("y",), **options))
     return str(error.value)
 
 
@@ -254,7 +274,7 @@ def test_too_many_classes_are_refused(tmp_path):
 
 def test_a_file_that_unpacks_to_more_than_memory_is_refused():
     with pytest.raises(ConfigError, match="a quarter of this machine's memory"):
-        table._check_size(10**15)
+        tabular._check_size(10**15)
 
 
 def test_inputs_that_cannot_be_standardized_are_refused(tmp_path):

@@ -10,7 +10,10 @@ from servers import dask_cluster
 from sweeping import runs_of
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from bpexp.config.schema import Dask, Logic, Model, Optimizer, Schedule, Stop, TrainConfig
+from bpexp.config.schema import DaskConfig, ModelConfig, StopConfig, TrainConfig
+from bpexp.data.synthetic import BitsConfig
+from bpexp.nn.optimizers import OptimizerConfig
+from bpexp.nn.schedules import ScheduleConfig
 from bpexp.runs import identity
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.executors import base, local
@@ -28,9 +31,10 @@ KILLS_ITS_WORKER = 7
 
 def make_config(seed, epochs=10):
     return TrainConfig(
-        seed=seed, lr=0.1, epochs=epochs, hidden=(2,), numerics="exact", data=Logic(name="xor"),
-        model=Model(), optimizer=Optimizer(name="gradient_descent"),
-        schedule=Schedule(name="constant"), stop=Stop(),
+        seed=seed, lr=0.1, epochs=epochs, hidden=(2,), numerics="exact",
+        data=BitsConfig(name="xor"),
+        model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
+        schedule=ScheduleConfig(name="constant"), stop=StopConfig(),
     )  # fmt: skip
 
 
@@ -184,4 +188,4 @@ def test_training_pauses_while_results_are_not_taken(monkeypatch):
 
 def test_the_backend_group_names_the_executors():
     assert set(base.EXECUTORS) == {"dask", "local", "serial"}
-    assert base.BACKENDS["dask"] is Dask
+    assert base.BACKENDS["dask"].config is DaskConfig

@@ -13,12 +13,12 @@ from bpexp.explain import command, markdown
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
-from bpexp.nn.optimizers import RULES
+from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.sweeps import plan
 
 
 def configured(*settings):
-    (config,) = plan.make([command._compose(settings)]).configs
+    (config,) = plan.make_plan([command._compose(settings)]).configs
     return config
 
 
@@ -98,7 +98,7 @@ def test_the_printed_gradient_equals_its_finite_difference(capsys, settings):
         assert row[ours] == row[theirs] or abs(float(row[ours])) < 1e-6
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", OPTIMIZERS)
 def test_the_step_is_the_engines_to_the_last_bit(rule):
     settings = (f"optimizer={rule}", "optimizer.weight_decay=0.001", "optimizer.by_fan_in=true")
     result = bpexp.train(
@@ -113,7 +113,7 @@ def test_the_step_is_the_engines_to_the_last_bit(rule):
     assert take(configured(*settings), 8).loss == step.loss_after
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", OPTIMIZERS)
 def test_the_rules_lines_end_in_the_engines_numbers(rule):
     config = configured(f"optimizer={rule}", "lr=0.01")
     for epoch in (1, 5):

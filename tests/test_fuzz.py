@@ -1,6 +1,6 @@
-"""Bad input ends in one sentence, whatever it is: no traceback, no code run, nothing astray.
+"""Random bad input is answered by one sentence: no traceback, no executed code, no stray files.
 
-``--fuzz N`` says how many inputs the long tests make in all.
+``--fuzz N`` sets the number of inputs of the long tests.
 """
 
 import io
@@ -33,13 +33,17 @@ from bpexp.analysis import page as analysis_page
 from bpexp.analysis import report
 from bpexp.cli import commands, errors
 from bpexp.config.compose import Composer
-from bpexp.config.schema import DATA, OPTIMIZERS, SCHEDULES, File, conf_dir, keys, parse
-from bpexp.data import source
+from bpexp.config.schema import conf_dir, keys, parse
+from bpexp.data import load
+from bpexp.data.registry import DATA_SOURCES
+from bpexp.data.tabular import FileConfig
 from bpexp.explain import html
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
 from bpexp.fields.checks import ConfigError
+from bpexp.nn.optimizers import OPTIMIZERS
+from bpexp.nn.schedules import SCHEDULES
 from bpexp.sweeps import plan
 from bpexp.sweeps.samplers.grid import expand
 from bpexp.training.batching import load_engine
@@ -47,7 +51,7 @@ from bpexp.training.run_batch import train_pack
 
 
 def fuzz(strategy, check, amount, record_property, examples=()):
-    """Check so many inputs, the same ones each time where they are few."""
+    """Check ``amount`` inputs; small amounts use the same inputs in every run."""
     count = 0
 
     def counted(value):
@@ -66,18 +70,18 @@ def fuzz(strategy, check, amount, record_property, examples=()):
     record_property("inputs fuzzed", count)
 
 
-def one_sentence(error, typed=()):
-    said = errors.sentence(error, typed)
-    assert 0 < len(said) < 20_000
-    assert "\n" not in said
-    assert "\x1b" not in said
-    assert not said.endswith("shows where)."), said
+def check_sentence(error, typed=()):
+    sentence = errors.describe(error, typed)
+    assert 0 < len(sentence) < 20_000
+    assert "\n" not in sentence
+    assert "\x1b" not in sentence
+    assert not sentence.endswith("shows where)."), sentence
 
 
-# Overrides, from the text to the first run and, for what passes, through a short training.
+# Overrides: parse, compose, check, and train two epochs of what is valid.
 
 GROUPS = {
-    "data": list(DATA), "model": ["sigmoid", "classifier", "regressor"],
+    "data": list(DATA_SOURCES), "model": ["sigmoid", "classifier", "regressor"],
     "optimizer": list(OPTIMIZERS), "schedule": list(SCHEDULES), "study": ["seed_lottery"],
 }  # fmt: skip
 WORDS = [
@@ -107,14 +111,14 @@ KEYS = [
     "defaults", "_self_", "study.trials", "study.rows", "study.common", "data.0", "hidden.0",
     "tracking.uri.x", "lr.x", "data/file", "hydra/job_logging", "",
 ]  # fmt: skip
-SOUND = [
+VALID = [
     "lr=0.5", "seed=range(0,3)", "hidden=2,4,[8,4]", "hidden=[]", "data=iris", "model=classifier",
     "data=parity", "data.bits=3", "optimizer=adam", "schedule=cosine", "stop.loss=0.1", "epochs=2",
     "data=spirals", "+study=seed_lottery", "batch_size=2", "numerics=native", "data=encoder",
     "model.output=softmax", "model=regressor", "optimizer=rprop", "stop.tolerance=0.4",
 ]  # fmt: skip
 OVERRIDES = st.tuples(
-    st.lists(st.sampled_from(SOUND), max_size=3),
+    st.lists(st.sampled_from(VALID), max_size=3),
     st.lists(
         st.one_of(
             st.builds("{}{}={}".format, st.sampled_from(["", "", "", "+", "++", "~"]),
@@ -138,9 +142,9 @@ def composer():
 
 
 def train_first(made):
-    """Two epochs of a plan's first run, if it is small."""
+    """Train two epochs of the first run of a plan, if it is small."""
     config = plan.replace(made.configs[0], epochs=min(made.configs[0].epochs, 2))
-    data = source.load(config.data)
+    data = load(config.data)
     if data.X.size * (sum(config.hidden) + 1) > 10**6 or len(config.hidden) > 20:
         return
     engine = load_engine("numpy")
@@ -156,10 +160,10 @@ def test_override_lists(fuzzed, composer, record_property):
     def check(typed):
         try:
             jobs = expand(parser.parse_overrides(typed))
-            made = plan.make([compose.compose(job) for job in jobs[:3]], typed)
+            made = plan.make_plan([compose.compose(job) for job in jobs[:3]], typed)
         except Exception as error:
-            # Of any kind: Hydra's own are not always what it calls a HydraException.
-            one_sentence(error, typed)
+            # Hydra raises errors of other types than HydraException, too.
+            check_sentence(error, typed)
         else:
             assert len(set(made.names)) <= len(made.configs)
             train_first(made)
@@ -167,7 +171,7 @@ def test_override_lists(fuzzed, composer, record_property):
     fuzz(OVERRIDES, check, fuzzed * 20 // 100, record_property)
 
 
-# Configuration files: YAML against the schema.
+# Configuration files: random YAML is checked by the schema.
 
 PLAIN = st.recursive(
     st.one_of(
@@ -189,7 +193,7 @@ HOSTILE = [
 
 
 def composed(data):
-    """The default configuration, composed, with that data set."""
+    """Return the composed default configuration with a data set."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         from hydra import compose
 
@@ -203,7 +207,7 @@ def defaults():
 
 @st.composite
 def changed(draw, bases):
-    """A sound configuration, as YAML, with some of its values changed, added or left out."""
+    """Draw a valid configuration as YAML, with some values changed, added or deleted."""
     base = yaml.safe_load(yaml.safe_dump(draw(st.sampled_from(bases))))
     for _ in range(draw(st.integers(1, 3))):
         node = base
@@ -234,12 +238,12 @@ def test_configuration_files(fuzzed, defaults, record_property, tmp_path, monkey
         try:
             values = yaml.safe_load(text)
         except Exception:
-            # Not to be read; how the program says so is seen with real files below.
+            # test_real_files_and_command_lines checks how the program reports invalid YAML.
             return
         try:
             train, session = parse(values) if isinstance(values, dict) else parse({})
         except ConfigError as error:
-            one_sentence(error)
+            check_sentence(error)
         else:
             assert train.epochs >= 1
             assert session.n_jobs != 0
@@ -252,7 +256,7 @@ def test_configuration_files(fuzzed, defaults, record_property, tmp_path, monkey
 
 
 class Mkdir:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __reduce__(self):
         return os.mkdir, ("pwned",)
@@ -279,7 +283,7 @@ HUGE_HEADER = NPZ.replace(b"(3, 2)", b"(3e9,)"), NPZ.replace(b"'<f8'", b"'|O8'")
 
 @st.composite
 def broken(draw, whole):
-    """Bytes with some of them changed, cut, doubled or put in."""
+    """Draw bytes in which some are replaced, deleted, inserted or repeated."""
     content = bytearray(whole)
     for _ in range(draw(st.integers(1, 5))):
         place = draw(st.integers(0, len(content)))
@@ -307,7 +311,7 @@ CELLS = [
 
 @st.composite
 def columns(draw):
-    """(name, values) of each column of a table; names may repeat, kinds may be odd."""
+    """Draw a table as (name, values) per column, with repeated names and unusual types."""
     rows = draw(st.integers(0, 4))
     names = ["y", *draw(st.lists(st.sampled_from(["a", "b", "y", "", "0", "a.1", "\x1b[0m", "é"]),
                                  min_size=1, max_size=3))]  # fmt: skip
@@ -371,9 +375,9 @@ def test_tables(fuzzed, record_property, tmp_path, monkeypatch):
         (suffix, content), chosen = given
         Path(f"t{suffix}").write_bytes(content)
         try:
-            made = source.load(File(name="file", path=f"t{suffix}", **chosen))
+            made = load(FileConfig(name="file", path=f"t{suffix}", **chosen))
         except ConfigError as error:
-            one_sentence(error)
+            check_sentence(error)
         else:
             assert len(made.X) == len(made.Y) > 0
             assert (made.X.shape[1], made.Y.shape[1]) == (len(made.inputs), len(made.targets))
@@ -386,12 +390,12 @@ def test_tables(fuzzed, record_property, tmp_path, monkeypatch):
          [(case, plain) for case in (*KNOWN, (".npz", ODD_NAME))])  # fmt: skip
 
 
-# Stored runs: a store whose rows and files are not what the program wrote.
+# Stored runs: rows and files of the store are changed.
 
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory, put_store):
-    """A folder with a store: a sweep of two runs, and one with labels that a page could obey."""
+    """A folder with a store that holds a sweep of two runs."""
     folder = tmp_path_factory.mktemp("pristine")
     put_store(folder)
     with chdir(folder):
@@ -432,7 +436,7 @@ CHANGES = st.one_of(
                   st.binary(max_size=20)),
     ),
 )  # fmt: skip
-VERBS = [
+COMMANDS = [
     *(["show", run] for run in ("SWEEP", "RUN", "RUN", "RUN")), ["runs"],
     ["compare", "RUN", "OTHER"],
     *(["reproduce", "--all", "--engine", "numpy", "--n-jobs", "1"] for _ in range(8)),
@@ -444,7 +448,7 @@ SLOW = [["report", "SWEEP", "--format", "html,json"], ["export", "RUN"]]
 
 
 def restore(pristine, here):
-    """The store in ``here`` as it was; MLflow's connection to it may stay open."""
+    """Restore the store in ``here`` while MLflow is connected to it."""
     for name in os.listdir(here):
         if name != "outputs":
             shutil.rmtree(here / name) if (here / name).is_dir() else (here / name).unlink()
@@ -456,14 +460,14 @@ def restore(pristine, here):
         closing(sqlite3.connect(here / "outputs" / "mlflow.db")) as ours,
     ):
         whole.backup(ours)
-        # Artifacts are where the store says, so it must say that they are here.
+        # The store holds absolute paths of artifacts.
         ours.execute("update runs set artifact_uri = replace(artifact_uri, ?, ?)",
                      (str(pristine), str(here)))  # fmt: skip
         ours.commit()
 
 
 def change(here, runs, what, chance):
-    """Do one of ``CHANGES`` to one of the runs."""
+    """Apply one of ``CHANGES`` to a random run."""
     kind, where, value = what
     run = chance.choice(runs)
     with (
@@ -476,7 +480,7 @@ def change(here, runs, what, chance):
             db.execute("delete from tags where key = ? and run_uuid = ?", (where, run))
         elif kind == "json":
             rows = db.execute("select run_uuid, value from tags where key = ?", (where,)).fetchall()
-            if not rows:  # another change took them
+            if not rows:  # an earlier change deleted them
                 return
             run, text = chance.choice(rows)
             parts = re.split(r'([{},:\[\]]|"[^"]*"|[\d.]+)', text)
@@ -515,7 +519,7 @@ def test_stored_runs(fuzzed, pristine, record_property, tmp_path, monkeypatch, c
     here = tmp_path / "here"
     shutil.copytree(pristine, here)
     monkeypatch.chdir(here)
-    # A module that a store could name, if it could name one.
+    # A package that creates a folder if anything stored makes the program import it.
     package = tmp_path / "evil"
     package.mkdir()
     (package / "__init__.py").write_text(f"import os; os.mkdir({str(tmp_path / 'pwned')!r})")
@@ -527,20 +531,20 @@ def test_stored_runs(fuzzed, pristine, record_property, tmp_path, monkeypatch, c
     named = {"SWEEP": sweep, "RUN": one, "OTHER": other}
 
     def check(given):
-        changes, verb, seed = given
+        changes, command, seed = given
         restore(pristine, here)
         chance = random.Random(seed)
         for what in changes:
             change(here, runs, what, chance)
         status = 0
         try:
-            commands.main([named.get(word, word) for word in verb])
-        except SystemExit as ended:
-            status = ended.code or 0
+            commands.main([named.get(word, word) for word in command])
+        except SystemExit as exit_:
+            status = exit_.code or 0
         out, err = capsys.readouterr()
         assert status in (0, 1, 2), (status, err)
-        assert len(err.splitlines()) == (status == 2 and "reproduce" not in verb), err if err else (
-            status, out)  # fmt: skip
+        lines = 1 if status == 2 and "reproduce" not in command else 0
+        assert len(err.splitlines()) == lines, (status, out, err)
         assert "Traceback" not in out + err
         assert "shows where" not in err, err
         assert "\x1b" not in out + err
@@ -550,7 +554,7 @@ def test_stored_runs(fuzzed, pristine, record_property, tmp_path, monkeypatch, c
         for written in (here / "outputs" / "reports").rglob("*.html"):
             assert "<script>" not in written.read_text()
 
-    quick = st.tuples(st.lists(CHANGES, min_size=1, max_size=3), st.sampled_from(VERBS),
+    quick = st.tuples(st.lists(CHANGES, min_size=1, max_size=3), st.sampled_from(COMMANDS),
                       st.integers(0, 2**32))  # fmt: skip
     slow = st.tuples(st.lists(CHANGES, min_size=1, max_size=2), st.sampled_from(SLOW),
                      st.integers(0, 2**32))  # fmt: skip
@@ -558,11 +562,11 @@ def test_stored_runs(fuzzed, pristine, record_property, tmp_path, monkeypatch, c
     fuzz(slow, check, max(2, fuzzed // 500), record_property)
 
 
-# Pages: names that HTML could obey.
+# HTML pages: names are escaped.
 
 
 class Tags(HTMLParser):
-    """The kinds of tags on a page, with their attributes' names, and its text."""
+    """Collects the tags of a page with the names of their attributes, and its text."""
 
     def __init__(self, page):
         super().__init__()
@@ -586,15 +590,15 @@ NAMES = st.one_of(
 )  # fmt: skip
 
 
-def test_pages_obey_no_name(fuzzed, record_property, tmp_path, monkeypatch):
+def test_names_are_escaped_in_html(fuzzed, record_property, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def explained(name):
         pd.DataFrame({name: [0.5, 1.5], "b": [1.0, 0.0], "y": [0.0, 1.0]}).to_parquet("t.parquet")
         values = {**composed("file"), "epochs": 1}
         values["data"] |= {"path": "t.parquet", "target": "y"}
-        made = plan.make([values])
-        blocks = page(take(made.configs[0], 1, "numpy"), source.load(made.configs[0].data),
+        made = plan.make_plan([values])
+        blocks = page(take(made.configs[0], 1, "numpy"), load(made.configs[0].data),
                       digits(6), None)  # fmt: skip
         return html.render(list(blocks))
 
@@ -613,7 +617,7 @@ def test_pages_obey_no_name(fuzzed, record_property, tmp_path, monkeypatch):
 
     def check(name):
         for make in (explained, reported):
-            # The letter keeps it from being a number, or the other column's name.
+            # With the letter it is neither a number nor the name of the other column.
             found = Tags(make(f"n{name}"))
             assert found.kinds <= known[make] | {("sub", None), ("sup", None)}, name
             assert f"n{name[:3]}".split()[0] in found.text
@@ -621,7 +625,7 @@ def test_pages_obey_no_name(fuzzed, record_property, tmp_path, monkeypatch):
     fuzz(NAMES, check, max(5, fuzzed // 100), record_property)
 
 
-# The program itself, as it is started.
+# The program, started as a process.
 
 
 @pytest.mark.long
@@ -651,7 +655,7 @@ def test_real_files_and_command_lines(bpexp, tmp_path, record_property):
         refused("data=file", f"data.path=t{suffix}", "data.target=y")
     refused("--config-dir", "nowhere")
     refused("--config-name", "nowhere")
-    # By then it has said what it is about to do.
+    # This error comes after the announcement on standard output.
     late = bpexp("tracking.uri=sqlite:////proc/x/y.db")
     assert (late.returncode in (1, 2), len(late.stderr.splitlines())) == (True, 1)
     (tmp_path / "t.npz").write_bytes(ODD_NAME)

@@ -1,4 +1,4 @@
-"""Update rules against PyTorch's, where it has them, and against steps worked by hand."""
+"""Optimizers against PyTorch's, and against steps worked by hand."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bpexp.nn.optimizers import RULES
+from bpexp.nn.optimizers import OPTIMIZERS
 
-SETTINGS = {
+HYPERPARAMETERS = {
     "gradient_descent": (0.1,),
     "momentum": (0.1, 0.9),
     "nesterov": (0.1, 0.9),
@@ -18,74 +18,90 @@ SETTINGS = {
 }
 
 
-def walk(name, gradients, lr, *settings, start=None):
-    """The parameters after each of the given gradients."""
-    w = np.zeros(gradients.shape[1]) if start is None else start.copy()
-    slots = [np.full_like(w, lr if s is None else s) for s in RULES[name].slots]
-    path = []
+def initial_state(optimizer, w, lr):
+    """The optimizer's state before the first update of w."""
+    initial = optimizer.initial_state.items()
+    return optimizer.state(**{k: np.full_like(w, lr if v is None else v) for k, v in initial})
+
+
+def path(name, gradients, lr, *hyperparameters):
+    """The parameters, 0 at first, after each of the given gradients."""
+    optimizer = OPTIMIZERS[name]
+    w = np.zeros(gradients.shape[1])
+    state, values = initial_state(optimizer, w, lr), optimizer.hyperparameters(*hyperparameters)
+    out = []
     for g in gradients:
-        w, *slots = RULES[name].update(w, g, *slots, lr, *settings)
-        path.append(w)
-    return np.array(path)
+        w, state = optimizer.update(w, g, state, lr, values)
+        out.append(w)
+    return np.array(out)
 
 
 STEPS = np.genfromtxt(Path(__file__).with_name("pytorch_steps.csv"), delimiter=",", names=True)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_a_hundred_steps_are_pytorchs(name):
-    """Kept as PyTorch 2.13 took them, in float64, by pytorch_steps.py."""
-    lr, *settings = SETTINGS[name]
+@pytest.mark.parametrize("name", HYPERPARAMETERS)
+def test_a_hundred_steps_equal_those_of_pytorch(name):
+    """The steps of PyTorch 2.13 in float64 were saved by pytorch_steps.py."""
+    lr, *settings = HYPERPARAMETERS[name]
     gradients = STEPS["gradient"][:, None]
     assert len(gradients) == 100
-    ours = walk(name, gradients, lr, *settings)[:, 0]
+    ours = path(name, gradients, lr, *settings)[:, 0]
     np.testing.assert_allclose(ours, STEPS[name], rtol=1e-12, atol=1e-12)
 
 
-def test_two_steps_of_each_rule_worked_by_hand():
+def test_two_steps_of_each_optimizer_worked_by_hand():
     two = np.array([[1.0], [2.0]])
     # step = 0.9 step - 0.1 g: -0.1, then -0.09 - 0.2.
-    assert walk("momentum", two, 0.1, 0.9)[:, 0] == pytest.approx([-0.1, -0.39])
-    # The same steps, looked ahead: 0.9 step - 0.1 g once more.
-    assert walk("nesterov", two, 0.1, 0.9)[:, 0] == pytest.approx([-0.19, -0.19 - 0.461])
+    assert path("momentum", two, 0.1, 0.9)[:, 0] == pytest.approx([-0.1, -0.39])
+    # The same steps, then 0.9 step - 0.1 g once more.
+    assert path("nesterov", two, 0.1, 0.9)[:, 0] == pytest.approx([-0.19, -0.19 - 0.461])
     # Mean squares 0.5, then 0.5 * 0.5 + 0.5 * 4 = 2.25, whose root is 1.5.
-    assert walk("rmsprop", two, 0.3, 0.5, 0.0)[:, 0] == pytest.approx(
+    assert path("rmsprop", two, 0.3, 0.5, 0.0)[:, 0] == pytest.approx(
         [-0.3 / 0.5**0.5, -0.3 / 0.5**0.5 - 0.3 * 2.0 / 1.5]
     )
     # Corrected means: 1, then (0.25 + 1) / 0.75; squares 1, then (0.25 + 2) / 0.75 = 3.
-    assert walk("adam", two, 0.3, 0.5, 0.5, 0.0)[:, 0] == pytest.approx(
+    assert path("adam", two, 0.3, 0.5, 0.5, 0.0)[:, 0] == pytest.approx(
         [-0.3, -0.3 - 0.3 * (1.25 / 0.75) / 3**0.5]
     )
-    # The sign stays: 0.1, then 0.12; it turns: 0.06 and no step; then 0.06 once more.
+    # Same sign: 0.1, then 0.12. Other sign: no step, and 0.06 for the next.
     signs = np.array([[1.0], [2.0], [-1.0], [-1.0]])
-    steps = walk("rprop", signs, 0.1 / 1.2, 1.2, 0.5, 1e-6, 50.0)[:, 0]
+    steps = path("rprop", signs, 0.1 / 1.2, 1.2, 0.5, 1e-6, 50.0)[:, 0]
     assert steps == pytest.approx([-0.1 / 1.2, -0.1 / 1.2 - 0.1, -0.1 / 1.2 - 0.1,
                                    -0.1 / 1.2 - 0.1 + 0.05])  # fmt: skip
 
 
 def test_quickprop_on_a_parabola_worked_by_hand():
     # E = (w - 3)^2 / 2, so S = 3 - w; lr = 0.1, mu = 1.75, mu / (1 + mu) = 7/11.
-    w, slots, path = np.zeros(1), [np.zeros(1), np.zeros(1)], []
+    optimizer = OPTIMIZERS["quickprop"]
+    w, values, found = np.zeros(1), optimizer.hyperparameters(mu=1.75), []
+    state = initial_state(optimizer, w, 0.1)
     for _ in range(4):
-        w, *slots = RULES["quickprop"].update(w, w - 3.0, *slots, 0.1, 1.75)
-        path.append(float(w[0]))
+        w, state = optimizer.update(w, w - 3.0, state, 0.1, values)
+        found.append(float(w[0]))
     # No step yet: 0.1 * 3. Then S = 2.7 > 7/11 * 3: 0.27 + 1.75 * 0.3.
     # Then S = 1.905 > 7/11 * 2.7: 0.1905 + 1.75 * 0.795.
-    # Then S = 0.32325 < 7/11 * 1.905: 0.032325 and the jump to the bottom from there.
+    # Then S = 0.32325 < 7/11 * 1.905: 0.032325 and the step to the minimum of the parabola.
     first, second = 0.3, 0.3 + 0.27 + 0.525
     third = second + 0.1905 + 1.75 * 0.795
-    assert path == pytest.approx([first, second, third, 3.0 + 0.1 * (3.0 - third)])
+    assert found == pytest.approx([first, second, third, 3.0 + 0.1 * (3.0 - third)])
 
 
-def test_every_rule_goes_down_a_bowl():
-    for name, (lr, *settings) in {**SETTINGS, "quickprop": (0.1, 1.75)}.items():
-        w = np.array([2.0, -1.0])
-        slots = [np.full_like(w, lr if s is None else s) for s in RULES[name].slots]
+def test_every_optimizer_descends_a_paraboloid():
+    for name, (lr, *values) in {**HYPERPARAMETERS, "quickprop": (0.1, 1.75)}.items():
+        optimizer, w = OPTIMIZERS[name], np.array([2.0, -1.0])
+        state = initial_state(optimizer, w, lr)
         losses = []
         for _ in range(400):
             losses.append(float((w * w).sum()))
-            # Quickprop works its parabola out even where it is not the way: 0/0 at rest.
+            # Quickprop evaluates its parabola even where it does not use it: 0/0 at the minimum.
             with np.errstate(invalid="ignore"):
-                w, *slots = RULES[name].update(w, w, *slots, lr, *settings)
+                w, state = optimizer.update(w, w, state, lr, optimizer.hyperparameters(*values))
         assert losses[-1] < 1e-2 * losses[0], name
         assert any(a > b for a, b in pairwise(losses))
+
+
+def test_the_records_are_consistent():
+    for optimizer in OPTIMIZERS.values():
+        assert tuple(optimizer.initial_state) == optimizer.state._fields
+        assert optimizer.symbols.keys() <= optimizer.initial_state.keys()
+        assert optimizer.hyperparameters._fields == optimizer.hyperparameter_names

@@ -1,4 +1,4 @@
-"""What is tracked of a run: its settings, its metrics, its files, byte for byte."""
+"""The parameters, metrics and artifacts that are stored for a run, byte for byte."""
 
 import csv
 import io
@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bpexp.api import _compose
+from bpexp.config.compose import compose_settings
 from bpexp.config.schema import flatten, parse, plain
 from bpexp.data import load
 from bpexp.runs.result import Outcome, TrainResult
-from bpexp.tracking import record
+from bpexp.sweeps import run_record
 
-DEFAULT = parse(_compose({}))[0]
-PARITY = parse(_compose({"data": "parity"}))[0].data
+DEFAULT = parse(compose_settings({}))[0]
+PARITY = parse(compose_settings({"data": "parity"}))[0].data
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -29,19 +29,19 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
     hidden=st.lists(st.integers(1, 99), max_size=30).map(tuple),
     bits=st.integers(2, 6),
 )
-def test_settings_are_those_of_the_whole_configuration_in_one_piece(seed, lr, low, hidden, bits):
+def test_parameters_and_yaml_equal_those_of_the_whole_configuration(seed, lr, low, hidden, bits):
     config = replace(
         DEFAULT, seed=seed, lr=lr, hidden=hidden, data=replace(PARITY, bits=bits),
         model=replace(DEFAULT.model, init_low=low),
     )  # fmt: skip
-    params, document = record.settings(config)
+    params, document = run_record.config_documents(config)
     assert document.decode() == yaml.safe_dump(plain(config), sort_keys=False)
     assert params == {key: str(value) for key, value in flatten(plain(config)).items()}
 
 
-def test_of_a_session_every_setting_is_kept_but_no_password():
-    asked = {"backend": "dask", "tracking__uri": "postgresql://me:secret@host/db"}
-    assert record.session_settings(parse(_compose(asked))[1]) == {
+def test_runtime_settings_are_stored_without_passwords():
+    settings = {"backend": "dask", "tracking__uri": "postgresql://me:secret@host/db"}
+    assert run_record.runtime_params(parse(compose_settings(settings))[1]) == {
         "n_jobs": "-1", "engine": "auto", "reuse": "False", "export": "None",
         "backend.name": "dask", "backend.address": "None",
         "tracking.uri": "postgresql://me:***@host/db", "tracking.experiment": "bpexp",
@@ -55,20 +55,20 @@ def result(losses, predictions):
 
 
 @given(arrays("float64", (4, 1)))
-def test_predictions_are_the_table_that_the_csv_module_writes(predictions):
+def test_predictions_csv_equals_what_the_csv_module_writes(predictions):
     dataset = load(DEFAULT.data)
-    written = record.artifacts(result(np.ones(3), predictions), dataset)["predictions.csv"]
+    files = run_record.result_artifacts(result(np.ones(3), predictions), dataset)
     expected = io.StringIO()
     writer = csv.writer(expected, lineterminator="\n")
     names = [*dataset.inputs, *dataset.targets]
     writer.writerow([*names, *(f"predicted {name}" for name in dataset.targets)])
     writer.writerows(np.hstack([dataset.X, dataset.Y, predictions]).tolist())
-    assert written.decode() == expected.getvalue()
+    assert files["predictions.csv"].decode() == expected.getvalue()
 
 
-def test_arrays_are_kept_to_the_bit_in_files_without_a_date():
+def test_arrays_are_stored_bit_identically_in_files_without_dates():
     losses = np.array([1.0, -0.0, np.nan, np.inf, 5e-324])
-    files = record.artifacts(result(losses, np.ones((4, 1))), load(DEFAULT.data))
+    files = run_record.result_artifacts(result(losses, np.ones((4, 1))), load(DEFAULT.data))
     kept = np.load(io.BytesIO(files["losses.npz"]), allow_pickle=False)
     assert kept["loss"].tobytes() == losses.tobytes()
     weights = np.load(io.BytesIO(files["weights.npz"]), allow_pickle=False)
@@ -78,15 +78,14 @@ def test_arrays_are_kept_to_the_bit_in_files_without_a_date():
             assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_metrics_are_points_of_the_curve_and_the_final_figures():
+def test_metrics_are_points_of_the_loss_curve_and_the_final_values():
     losses = np.array([4.0, 3.0, 2.0, 1.0])
-    made = record.metrics(replace(result(losses, np.ones((4, 1))), accuracy=0.5), 2)
+    metrics = {"final_loss": 1.0, "epochs_run": 4, "accuracy": 0.5}
+    made = run_record.metric_points(replace(result(losses, np.ones((4, 1))), metrics=metrics), 2)
     assert made == [
         ("loss", 4.0, 1), ("loss", 1.0, 4),
         ("final_loss", 1.0, 4), ("epochs_run", 4.0, 4), ("accuracy", 0.5, 4),
     ]  # fmt: skip
     assert {type(point.value) for point in made} == {float}
-    assert [m.key for m in record.metrics(result(losses, np.ones((4, 1))), 0)] == [
-        "final_loss",
-        "epochs_run",
-    ]
+    measured = replace(result(losses, np.ones((4, 1))), metrics={"final_loss": 1.0})
+    assert [point.key for point in run_record.metric_points(measured, 0)] == ["final_loss"]

@@ -783,7 +783,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
         ),
         (["--format", "pdf"], "--format must be of html, md, csv, json, got 'pdf'."),
         (["--measure", "x"], "--measure must be one of final_loss, accuracy for these runs"),
-        (["--experiment", "x"], "--experiment must be an experiment of this store, got 'x'."),
+        (["--experiment", "x"], "--experiment must be an experiment of this store, got 'x'"),
         (["seed=1"], "'seed=1' is a single run; give the id of a sweep's parent run."),
         (["--seed", "-1"], "--seed must be a whole number of at least 0, got -1."),
     ],

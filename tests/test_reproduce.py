@@ -1,4 +1,4 @@
-"""What was tracked can be made again, to the bit, from the store alone."""
+"""Stored runs are trained again with bit-identical results, and differences are reported."""
 
 import io
 import os
@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 import bpexp
 from bpexp.cli import commands
 from bpexp.nn.arithmetic import VERSIONS
-from bpexp.reproduce import verify
+from bpexp.reproduce import compare
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory, put_store):
-    """A folder with a store of six runs; one of them diverges to NaN, one is native."""
+    """A folder with a store of six runs, of which one diverges to NaN and one is native."""
     folder = tmp_path_factory.mktemp("original")
     put_store(folder)
     with chdir(folder):
@@ -33,7 +33,7 @@ def original(tmp_path_factory, put_store):
 
 @pytest.fixture
 def here(original, tmp_path, monkeypatch):
-    """A copy of that store, in the folder we are in; the original is out of reach."""
+    """A copy of that store in the working directory; the original is renamed."""
     shutil.copytree(original / "outputs", tmp_path / "outputs")
     hidden = original.with_name("hidden")
     original.rename(hidden)
@@ -44,7 +44,7 @@ def here(original, tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(capsys):
-    """A verb's exit status and what it printed."""
+    """Calls a command; returns its exit status, stdout and stderr."""
 
     def call(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -71,7 +71,7 @@ def one(api, seed):
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("engine", ["auto", "numpy", "compiled"])
-def test_runs_sweeps_and_a_whole_copied_store_are_made_again(run, engine):
+def test_runs_of_a_copied_store_are_reproduced(run, engine):
     exact = "metrics.epochs_run > 0 and params.numerics = 'exact'"
     names = [r.info.run_id for r in tracked(client(), exact)]
     status, said, _ = run("reproduce", *names, "--engine", engine)
@@ -79,16 +79,17 @@ def test_runs_sweeps_and_a_whole_copied_store_are_made_again(run, engine):
 
 
 @pytest.mark.usefixtures("here")
-def test_native_runs_are_said_to_belong_to_their_machine(run):
+def test_the_report_says_that_native_results_depend_on_the_machine(run):
     status, said, _ = run("reproduce", "--all")
     assert status == 0
     assert said == (
-        "6 of 6 runs identical to the bit.\n1 with numerics=native: their bits belong to one "
-        "machine's NumPy and BLAS; numerics=exact gives the same bits on every machine.\n"
+        "6 of 6 runs identical to the bit.\n1 with numerics=native, whose results depend on the "
+        "NumPy, BLAS and CPU of one machine; numerics=exact gives the same results on every "
+        "machine.\n"
     )
 
 
-def test_a_difference_is_located_and_measured(here, run):
+def test_the_report_names_the_first_different_epoch_and_the_distance(here, run):
     api = client()
     there = one(api, 2)
     folder = here / "outputs/artifacts" / there.info.run_id / "artifacts"
@@ -109,9 +110,9 @@ def test_a_difference_is_located_and_measured(here, run):
     assert status == 1
     first, *environment, last = said.splitlines()
     assert first == (
-        f"different: seed=2 ({there.info.run_id[:8]}): the first epoch that differs is 17; largest "
-        "differences: losses 2 ulp, predictions 1 ulp, weights 0 ulp; its artifacts are not those "
-        "that its digest was made of."
+        f"different: seed=2 ({there.info.run_id[:8]}): the first different epoch is 17; largest "
+        "differences: losses 2 ulp, predictions 1 ulp, weights 0 ulp; the stored artifacts do not "
+        "match the stored digest."
     )
     assert environment == [f"  version.numpy: 1.0.0 then, {np.__version__} now"]
     assert last == "3 of 4 runs identical to the bit, 1 different."
@@ -122,18 +123,18 @@ def test_a_difference_is_located_and_measured(here, run):
     ("stored", "said"),
     [
         ('{"_target_": "os.system", "seed": 1}', "_target_ is not a key of the configuration"),
-        ("[]", "the stored configuration must be a mapping, got []."),
-        ("{", "the stored configuration must be readable, got none."),
+        ("[]", "The stored configuration must be a mapping, got []."),
+        ("{", "The stored configuration is not valid JSON."),
         ('{"seed": 1e400}', "seed must be a whole number in 0..4294967295, got inf."),
         (
             '{"data":{"name":"xor"},"epochs":60,"hidden":[2],"lr":0.2,"model":{},"numerics":'
             '"exact","optimizer":{"name":"gradient_descent"},"schedule":{"name":"constant"},'
             '"seed":1,"stop":{}}',
-            "the stored configuration must have the identity",
+            "The stored configuration does not match the run: its identity is ",
         ),
     ],
 )
-def test_a_stored_configuration_is_checked_data(run, stored, said):
+def test_a_stored_configuration_is_validated(run, stored, said):
     api = client()
     run_id = one(api, 1).info.run_id
     api.set_tag(run_id, "bpexp.config", stored)
@@ -143,7 +144,7 @@ def test_a_stored_configuration_is_checked_data(run, stored, said):
     assert out.endswith("0 of 1 runs identical to the bit, 1 unreadable.\n")
 
 
-def test_yaml_that_names_code_is_refused_and_not_run(here, run):
+def test_yaml_with_python_objects_is_rejected_and_not_executed(here, run):
     api = client()
     run_id = one(api, 1).info.run_id
     file = here / "outputs/artifacts" / run_id / "artifacts/config.yaml"
@@ -153,11 +154,11 @@ def test_yaml_that_names_code_is_refused_and_not_run(here, run):
     file.write_text(f"seed: !!python/object/apply:os.mkdir ['{here}/made']\n")
     status, out, _ = run("reproduce", run_id)
     assert status == 2
-    assert "the stored configuration must be readable" in out
+    assert "The stored configuration is not valid YAML." in out
     assert not (here / "made").exists()
 
 
-def test_a_run_that_was_made_by_another_arithmetic_says_so(here, run):
+def test_the_report_names_a_different_version_of_the_arithmetic(here, run):
     api = client()
     run_id, now = one(api, 3).info.run_id, VERSIONS["exact"]
     api.set_tag(run_id, "bpexp.arithmetic", f"exact {now - 1}")
@@ -168,7 +169,7 @@ def test_a_run_that_was_made_by_another_arithmetic_says_so(here, run):
     assert f"  arithmetic: exact {now - 1} then, exact {now} now\n" in out
 
 
-def test_a_file_must_be_there_with_the_same_data(tmp_path, monkeypatch, run):
+def test_a_missing_or_changed_data_file_is_reported(tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     frame = pd.DataFrame({"a": [0.0, 1.0, 0.5], "y": [0.0, 1.0, 1.0]})
     frame.to_csv("t.csv", index=False)
@@ -178,7 +179,7 @@ def test_a_file_must_be_there_with_the_same_data(tmp_path, monkeypatch, run):
     frame.to_csv("t.csv", index=False)
     status, out, _ = run("reproduce", "--all")
     assert status == 2
-    assert "data=file must be the data it was trained on (digest " in out
+    assert "The data of data=file have changed since the run was trained: their digest was " in out
     os.remove("t.csv")
     status, out, _ = run("reproduce", "--all")
     assert status == 2
@@ -197,7 +198,7 @@ def test_a_file_must_be_there_with_the_same_data(tmp_path, monkeypatch, run):
                                      "all, got 0.\n"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_sentence(run, arguments, said):
+def test_invalid_arguments_are_reported_in_one_sentence(run, arguments, said):
     assert run("reproduce", *arguments) == (2, "", said)
 
 
@@ -205,24 +206,24 @@ FLOATS = st.floats(-1e300, 1e300)
 
 
 @given(FLOATS, st.integers(0, 40))
-def test_ulps_count_the_steps_between_two_numbers(start, steps):
+def test_the_ulp_distance_is_the_number_of_steps_between_two_numbers(start, steps):
     end = start
     for _ in range(steps):
         end = np.nextafter(end, np.inf)
-    # Between -0.0 and 0.0 lies one step that nextafter does not take.
+    # -0.0 and 0.0 are one step apart, which nextafter skips.
     crossed = 1 if (start < 0 or np.signbit(start)) and end > 0 else 0
-    assert verify.largest([np.array([start])], [np.array([end])]) == steps + crossed
+    assert compare.max_ulp_distance([np.array([start])], [np.array([end])]) == steps + crossed
 
 
-def test_the_first_epoch_that_differs():
+def test_the_first_different_epoch():
     curve = np.array([3.0, 2.0, np.nan])
-    assert verify.first_difference(curve, curve.copy()) is None
-    assert verify.first_difference(curve, np.array([3.0, 2.5, np.nan])) == 2
-    assert verify.first_difference(curve, curve[:2]) == 3
-    assert verify.largest([np.zeros((2, 2))], [np.zeros((2, 3))]) is None
+    assert compare.first_different_epoch(curve, curve.copy()) is None
+    assert compare.first_different_epoch(curve, np.array([3.0, 2.5, np.nan])) == 2
+    assert compare.first_different_epoch(curve, curve[:2]) == 3
+    assert compare.max_ulp_distance([np.zeros((2, 2))], [np.zeros((2, 3))]) is None
 
 
-def test_npz_bytes_are_never_pickles(here, run):
+def test_npz_files_are_read_without_unpickling(here, run):
     api = client()
     run_id = one(api, 0).info.run_id
     buffer = io.BytesIO()

@@ -16,13 +16,14 @@ import pytest
 
 import bpexp
 from bpexp.cli import commands
-from bpexp.config.compose import recompose
-from bpexp.config.schema import File
+from bpexp.data.tabular import FileConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSIONS
 from bpexp.runs import run_tags
-from bpexp.sweeps import plan_file, runner
-from bpexp.sweeps.plan import make
+from bpexp.sweeps import plan_file
+from bpexp.sweeps.executors.local import LocalExecutor
+from bpexp.sweeps.plan import make_plan
+from bpexp.sweeps.resume import recompose
 from bpexp.tracking import process
 from bpexp.tracking.process import ProcessState
 
@@ -35,13 +36,13 @@ def _here(a_store, tmp_path, monkeypatch):
 @pytest.fixture
 def trained(monkeypatch):
     """How many runs each sweep really trained."""
-    counts, original = [], runner.train_all
+    counts, original = [], LocalExecutor.map
 
-    def counted(packs, configs, n_jobs):
-        counts.append(sum(len(pack.runs) for pack in packs))
-        return original(packs, configs, n_jobs)
+    def counted(executor, batches):
+        counts.append(sum(len(batch.jobs) for batch in batches))
+        return original(executor, batches)
 
-    monkeypatch.setattr(runner, "train_all", counted)
+    monkeypatch.setattr(LocalExecutor, "map", counted)
     return counts
 
 
@@ -135,17 +136,17 @@ def test_a_resumed_sweep_prints_predictions_and_names_its_store_as_before(inside
 )  # fmt: skip
 def test_a_plan_keeps_no_password(typed, kept):
     asked = [f"tracking.uri='{typed}'"]
-    content = plan_file.to_bytes(make(recompose(asked), asked))
+    content = plan_file.to_bytes(make_plan(recompose(asked), asked))
     assert b"secret" not in gzip.decompress(content)
-    assert plan_file.from_bytes(content).session.tracking.uri == kept
+    assert plan_file.from_bytes(content).runtime.tracking.uri == kept
 
 
 def test_a_kept_plan_notices_another_arithmetic(monkeypatch):
-    content = plan_file.to_bytes(make(recompose([]), []))
+    content = plan_file.to_bytes(make_plan(recompose([]), []))
     monkeypatch.setitem(VERSIONS, "native", 99)
     assert plan_file.from_bytes(content).configs
     monkeypatch.setitem(VERSIONS, "exact", 99)
-    with pytest.raises(ConfigError, match=r"^data and arithmetic must be the same as when"):
+    with pytest.raises(ConfigError, match=r"^The data and arithmetic have changed"):
         plan_file.from_bytes(content)
 
 
@@ -269,23 +270,22 @@ TYPED = ["seed=range(0,3)", "lr=0.1,1", "hidden=2,[4,3]", "optimizer=adam,moment
 
 
 def test_a_plan_is_kept_and_composed_again_as_it_was():
-    plan = make(recompose(TYPED), TYPED)
+    plan = make_plan(recompose(TYPED), TYPED)
     assert len(plan.configs) == 24
     kept = plan_file.from_bytes(plan_file.to_bytes(plan))
-    assert (kept.configs, kept.varying, kept.names) == (plan.configs, plan.varying, plan.names)
-    assert kept.session == plan.session
+    assert (kept.jobs, kept.varying, kept.runtime) == (plan.jobs, plan.varying, plan.runtime)
 
 
 def test_a_kept_plan_notices_other_data(tmp_path):
     frame = pd.DataFrame({"a": [0.0, 1.0, 0.5], "y": [0.0, 1.0, 1.0]})
     frame.to_csv("t.csv", index=False)
     frame.assign(a=[0.0, 1.0, np.nextafter(0.5, 1)]).to_csv("u.csv", index=False)
-    plan = make(recompose(["data=file", "data.path=t.csv", "data.target=y"]))
+    plan = make_plan(recompose(["data=file", "data.path=t.csv", "data.target=y"]))
     head, line = gzip.decompress(plan_file.to_bytes(plan)).decode().split("\n")
     other = gzip.compress(f"{head}\n{line.replace('t.csv', 'u.csv')}".encode())
-    with pytest.raises(ConfigError, match="data must be the same as when the sweep started"):
+    with pytest.raises(ConfigError, match="The data have changed"):
         plan_file.from_bytes(other)
-    same = replace(plan.configs[0], data=File(name="file", path="t.csv", target=("y",)))
+    same = replace(plan.configs[0], data=FileConfig(name="file", path="t.csv", target=("y",)))
     assert plan_file.from_bytes(plan_file.to_bytes(plan)).configs == [same]
 
 
@@ -293,7 +293,7 @@ def test_a_kept_plan_notices_other_data(tmp_path):
     "content", [b"", b"\x1f\x8b", gzip.compress(b"[]", mtime=0), gzip.compress(b"{}", mtime=0)]
 )
 def test_a_broken_plan_is_one_sentence(content):
-    with pytest.raises(ConfigError, match=r"^the sweep's plan must be readable"):
+    with pytest.raises(ConfigError, match=r"^The sweep's plan is a broken file"):
         plan_file.from_bytes(content)
 
 

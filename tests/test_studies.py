@@ -12,17 +12,11 @@ import yaml
 from scipy import stats
 
 import bpexp
-from bpexp.config.schema import (
-    Encoder,
-    Logic,
-    Model,
-    Optimizer,
-    Quickprop,
-    Schedule,
-    Stop,
-    TrainConfig,
-)
+from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig
+from bpexp.data.synthetic import BitsConfig, EncoderConfig
 from bpexp.fields.checks import ConfigError
+from bpexp.nn.optimizers import OptimizerConfig, QuickpropConfig
+from bpexp.nn.schedules import ScheduleConfig
 from bpexp.render import plots
 from bpexp.studies import definition, verdict
 from bpexp.training import run_batch
@@ -356,10 +350,10 @@ def test_proben1_compares_two_errors_per_row_on_the_users_files(inside, tmp_path
 
 FAHLMAN = TrainConfig(
     seed=0, lr=0.35, epochs=5000, hidden=(5,), numerics="exact",
-    data=Encoder(name="encoder", size=10),
-    model=Model(error="arctanh", derivative_offset=0.1, init_low=-2.0, init_high=2.0),
-    optimizer=Quickprop(name="quickprop", weight_decay=1e-4),
-    schedule=Schedule(name="constant"), stop=Stop(tolerance=0.4),
+    data=EncoderConfig(name="encoder", size=10),
+    model=ModelConfig(error="arctanh", derivative_offset=0.1, init_low=-2.0, init_high=2.0),
+    optimizer=QuickpropConfig(name="quickprop", weight_decay=1e-4),
+    schedule=ScheduleConfig(name="constant"), stop=StopConfig(tolerance=0.4),
 )  # fmt: skip
 
 
@@ -373,9 +367,9 @@ def test_quickprop_needs_as_many_epochs_for_the_encoder_as_an_independent_progra
 
 def test_a_restart_initializes_the_network_again_and_continues_the_count_of_epochs():
     hard = TrainConfig(
-        seed=3, lr=0.1, epochs=25, hidden=(2,), numerics="exact", data=Logic(name="xor"),
-        model=Model(), optimizer=Optimizer(name="gradient_descent"),
-        schedule=Schedule(name="constant"), stop=Stop(restart=10),
+        seed=3, lr=0.1, epochs=25, hidden=(2,), numerics="exact", data=BitsConfig(name="xor"),
+        model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
+        schedule=ScheduleConfig(name="constant"), stop=StopConfig(restart=10),
     )  # fmt: skip
     ((_, restarted),) = run_batch.train_pack([hard], compiled.advance)
     assert restarted.epochs_run == 25

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bpexp.api import _compose
 from bpexp.cli.screen import Screen
 from bpexp.cli.tables import frame_table
 from bpexp.cli.terminal import TerminalReporter
+from bpexp.config.compose import compose_settings
 from bpexp.render import plots
-from bpexp.sweeps import plan
+from bpexp.sweeps import plan, summary
 from bpexp.sweeps.results import Row
 
 RUNS = pd.DataFrame(
@@ -35,19 +35,20 @@ RUNS = pd.DataFrame(
 
 def test_the_plot_of_a_sweep_has_loss_curves_and_a_heat_map_of_two_settings():
     composed = [
-        {**_compose({}), "lr": lr, "seed": seed, "epochs": 3} for lr in (0.1, 1) for seed in (1, 2)
+        {**compose_settings({}), "lr": lr, "seed": seed, "epochs": 3}
+        for lr in (0.1, 1)
+        for seed in (1, 2)
     ]
-    made = plan.make(composed)
+    made = plan.make_plan(composed)
     curves = [((1, 3), np.array([4.0, loss])) for loss in (0.25, 0.5, 1.0, 2.0)]
     rows = [
-        Row(i, "", made.names[i], made.values[i], made.configs[i], "completed", curve=curve,
-            final_loss=curve[1][-1])
-        for i, curve in enumerate(curves)
-    ]  # fmt: skip
-    named = [(row.name, row.curve) for row in rows]
-    drawn, mapped, _ = plots.summary(named, plots.heat_map(made.varying, rows)).axes
+        Row(job, "completed", metrics={"final_loss": curve[1][-1]}, curve=curve)
+        for job, curve in zip(made.jobs, curves, strict=True)
+    ]
+    named = [(row.job.name, row.curve) for row in rows]
+    drawn, mapped, _ = summary.plot(made.varying, rows).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in drawn.lines}
-    assert lines == {row.name: [[1, 4], [3, row.final_loss]] for row in rows}
+    assert lines == {row.job.name: [[1, 4], [3, row.final_loss]] for row in rows}
     assert (mapped.get_ylabel(), mapped.get_xlabel()) == made.varying == ("lr", "seed")
     assert mapped.images[0].get_array().tolist() == [[0.25, 0.5], [1, 2]]
     (alone,) = plots.summary(named, None).axes

@@ -15,11 +15,11 @@ from servers import postgresql
 
 import bpexp
 from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.run_record import logged_epochs
 from bpexp.tracking import bulk, mlflow_internals, read
 from bpexp.tracking.bulk import BulkTracker, open_bulk_tracker
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.factory import open_tracker
-from bpexp.tracking.record import schedule
 from bpexp.tracking.store import connect, experiment_id, locate
 
 
@@ -120,7 +120,7 @@ def test_a_deleted_experiment_is_an_error_with_the_command_to_restore_it(tmp_pat
 
 @given(st.integers(1, 10**6), st.integers(2, 500))
 def test_a_schedule_contains_both_ends_and_at_most_the_given_number_of_points(epochs, points):
-    steps = schedule(epochs, points)
+    steps = logged_epochs(epochs, points)
     assert (steps[0], steps[-1]) == (1, epochs)
     assert len(steps) == len(set(steps)) == min(epochs, points)
     assert list(steps) == sorted(steps)

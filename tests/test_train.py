@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import bpexp
 from bpexp.nn import init
-from bpexp.nn.activations import ACTIVATIONS
+from bpexp.nn.activations import elementwise_activations
 from bpexp.nn.arithmetic import ARITHMETICS, EXACT, NATIVE
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
@@ -59,16 +59,16 @@ def test_the_default_experiment_is_the_textbooks_loop(numerics):
 def test_initial_draws_follow_the_stream_in_order():
     rng = np.random.RandomState(7)
     drawn = [rng.rand(*s) for s in [(3, 4), (4, 2), (1, 4), (1, 2)]]
-    weights, biases = init.initialise([3, 4, 2], init.uniform(0.0, 1.0), 7)
+    weights, biases = init.initialize([3, 4, 2], "uniform", 7)
     for mine, theirs in zip([*weights, *biases], drawn, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize(
-    ("draw", "bound"), [(init.glorot, math.sqrt(6 / 70)), (init.he, math.sqrt(6 / 30))]
+    ("name", "bound"), [("glorot", math.sqrt(6 / 70)), ("he", math.sqrt(6 / 30))]
 )
-def test_scaled_initialisations_fill_their_bounds(draw, bound):
-    (W,), _ = init.initialise([30, 40], draw, 0)
+def test_scaled_initializers_reach_their_bounds(name, bound):
+    (W,), _ = init.initialize([30, 40], name, 0)
     assert abs(W).max() < bound
     assert W.max() > 0.98 * bound
     assert W.min() < -0.98 * bound
@@ -101,7 +101,9 @@ def test_one_step_worked_by_hand(numerics, tmp_path):
 
 
 COMBINATIONS = [
-    (hidden, output, loss) for hidden, (loss, output) in itertools.product(ACTIVATIONS, LOSSES)
+    (hidden, output, name)
+    for hidden, (name, loss) in itertools.product(elementwise_activations(), LOSSES.items())
+    for output in loss.outputs
 ]
 
 
@@ -112,11 +114,11 @@ def test_gradients_equal_central_finite_differences(hidden, output, loss, widths
     rng = np.random.RandomState(1)
     inputs, targets = rng.randn(5, 2), np.eye(3)[[0, 1, 2, 0, 1]]
     network = Network((2, *widths, 3), (*[hidden] * len(widths), output), loss, bias_input=0.5)
-    weights, biases = init.initialise(network.sizes, init.uniform(-1.0, 1.0), 3)
+    weights, biases = init.initialize(network.sizes, "uniform", 3, -1.0, 1.0)
 
     def total():
         activations, Z = forward(network, inputs, weights, biases, arithmetic)
-        return LOSSES[loss, output].per_row(arithmetic, Z, activations[-1], targets).sum()
+        return LOSSES[loss].on(output).per_row(arithmetic, Z, activations[-1], targets).sum()
 
     activations, _ = forward(network, inputs, weights, biases, arithmetic)
     by_weights, by_biases = backward(network, activations, targets, weights, arithmetic)
@@ -135,7 +137,7 @@ def test_gradients_equal_central_finite_differences(hidden, output, loss, widths
 @given(st.floats(-1e3, 1e3), st.sampled_from([0.0, 1.0]), st.sampled_from([EXACT, NATIVE]))
 def test_binary_cross_entropy_is_finite_and_right_for_every_logit(z, y, arithmetic):
     Z = np.array([[z]])
-    (got,) = LOSSES["cross_entropy", "sigmoid"].per_row(arithmetic, Z, Z, np.array([[y]]))
+    (got,) = LOSSES["cross_entropy"].on("sigmoid").per_row(arithmetic, Z, Z, np.array([[y]]))
     signed = z if y == 0.0 else -z
     expected = (
         signed + math.log1p(math.exp(-signed)) if signed > 0 else math.log1p(math.exp(signed))
@@ -147,7 +149,7 @@ def test_binary_cross_entropy_is_finite_and_right_for_every_logit(z, y, arithmet
 def test_softmax_cross_entropy_is_stable_for_large_logits(arithmetic):
     Z, targets = np.array([[1000.0, 0.0, -1000.0]]), np.array([[0.0, 1.0, 0.0]])
     A = arithmetic.softmax(Z)
-    loss = LOSSES["cross_entropy", "softmax"].per_row(arithmetic, Z, A, targets)
+    loss = LOSSES["cross_entropy"].on("softmax").per_row(arithmetic, Z, A, targets)
     assert loss.tolist() == [1000.0]
     assert A.tolist() == [[1.0, 0.0, 0.0]]
 

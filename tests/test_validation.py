@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bpexp
-from bpexp.config.schema import Data, Proben1
 from bpexp.data import load
+from bpexp.data.proben1 import Proben1Config
+from bpexp.data.registry import DataConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.mlp import forward
@@ -34,7 +35,7 @@ def outputs(result, X, numerics="exact"):
 
 def test_each_look_is_the_loss_on_rows_that_are_not_trained_on(numerics):
     looked = bpexp.train(**SMALL, numerics=numerics, stop={"validation_interval": 4})
-    rows = load(Data(name="iris", validation_fraction=0.3, standardize=True))
+    rows = load(DataConfig(name="iris", validation_fraction=0.3, standardize=True))
     assert (len(rows.X), len(rows.X_validation), len(rows.X_test)) == (105, 45, 0)
     assert looked.validation.epochs.tolist() == list(range(4, 61, 4))
     for epochs, seen in zip(*looked.validation, strict=True):
@@ -56,7 +57,7 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept_and_tested():
     until = bpexp.train(**{**wild, "epochs": best + 1}, stop={"validation_interval": 1000})
     for mine, theirs in zip(result.weights, until.weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    rows = load(Data(**data))
+    rows = load(DataConfig(**data))
     np.testing.assert_array_equal(result.predictions, outputs(result, rows.X))
     error = outputs(result, rows.X_test) - rows.Y_test
     assert result.test_loss == pytest.approx(float((error * error).mean()), rel=1e-12)
@@ -107,10 +108,10 @@ def test_a_run_that_meets_its_loss_is_looked_at_once_more():
 @given(st.integers(1, 40), st.floats(0.0, 0.5), st.integers(0, 2**32 - 1))
 def test_rows_that_validate_take_none_of_those_that_test(seed, share, split_seed):
     split = {"name": "iris", "test_fraction": 0.2, "split_seed": split_seed}
-    both, without = load(Data(**split, validation_fraction=share)), load(Data(**split))
+    both, without = load(DataConfig(**split, validation_fraction=share)), load(DataConfig(**split))
     np.testing.assert_array_equal(both.X_test, without.X_test)
     parts = np.vstack([both.X, both.X_validation, both.X_test])
-    everything = load(Data(name="iris")).X
+    everything = load(DataConfig(name="iris")).X
     assert sorted(map(tuple, parts)) == sorted(map(tuple, everything))
 
 
@@ -142,7 +143,7 @@ def file(tmp_path, text):
 
 
 def test_a_proben1_file_says_itself_which_rows_are_which(tmp_path):
-    data = load(Proben1(name="proben1", path=file(tmp_path, HEAD + EXAMPLES)))
+    data = load(Proben1Config(name="proben1", path=file(tmp_path, HEAD + EXAMPLES)))
     assert data.X.tolist() == [[0, 0.1], [1, 0.2], [0, 0.3]]
     assert data.Y_validation.tolist() == [[0, 1], [1, 0]]
     assert data.X_test.tolist() == [[1, 0.6]]
@@ -152,7 +153,7 @@ def test_a_proben1_file_says_itself_which_rows_are_which(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (HEAD, r"as many examples as its head says \(6\), got 0"),
+        (HEAD, r"as many examples as its header says \(6\), got 0"),
         (HEAD + EXAMPLES.replace("0.4", "x"), "must hold 4 finite numbers in each example"),
         (HEAD + EXAMPLES.replace("0.4", "nan"), "must hold 4 finite numbers in each example"),
         (HEAD.replace("test_examples=1\n", "") + EXAMPLES, "got no test_examples"),
@@ -162,7 +163,7 @@ def test_a_proben1_file_says_itself_which_rows_are_which(tmp_path):
 )
 def test_a_proben1_file_that_is_wrong_is_one_sentence(tmp_path, text, said):
     with pytest.raises(ConfigError, match=said):
-        load(Proben1(name="proben1", path=file(tmp_path, text)))
+        load(Proben1Config(name="proben1", path=file(tmp_path, text)))
 
 
 @pytest.mark.long

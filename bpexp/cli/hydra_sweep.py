@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bpexp import app
 from bpexp.cli import errors
 from bpexp.cli.terminal import TerminalReporter
+from bpexp.config import hydra_internals
 from bpexp.config.compose import Composer
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
@@ -70,9 +71,7 @@ class SweepCommand:
         finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)
         self._exit_if_not_finished(finished)
         return [
-            JobReturn(
-                overrides=list(overrides), status=JobStatus.COMPLETED, _return_value=row.final_loss
-            )
+            hydra_internals.completed(overrides, row.final_loss)
             for overrides, row in zip(proposals, finished.rows, strict=True)
         ]
 
@@ -90,8 +89,7 @@ class SweepCommand:
             returns.append(launcher.launch(group, initial_job_idx=start))
             for job in returns[-1]:
                 if job.status is JobStatus.FAILED:
-                    # ``job.return_value`` would raise it with a line of Hydra's own.
-                    raise job._return_value
+                    raise hydra_internals.error_of(job)
         return returns
 
     def _grid(self) -> list[list[str]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bpexp import app
 from bpexp.cli.commands import existing_store, store_parser
 from bpexp.cli.terminal import TerminalReporter
-from bpexp.config.schema import Backend, Dask
+from bpexp.config.schema import BackendConfig, DaskConfig
 from bpexp.tracking import lookup
 from bpexp.tracking.store import connect
 
@@ -33,5 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     return app.EXIT_STATUS[finished.status]
 
 
-def _backend(where: str) -> Backend:
-    return Backend(name="local") if where == "local" else Dask(name="dask", address=where)
+def _backend(where: str) -> BackendConfig:
+    if where == "local":
+        return BackendConfig(name="local")
+    return DaskConfig(name="dask", address=where)

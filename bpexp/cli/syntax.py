@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from bpexp.config.hydra_errors import TABLES
+from bpexp.config.options import TABLES
 from bpexp.config.schema import GROUPS, PARTS, keys
 from bpexp.fields import checks
 

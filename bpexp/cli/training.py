@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from bpexp import __version__
 from bpexp.cli import errors, syntax
-from bpexp.config.schema import conf_dir, keys
+from bpexp.config.help import help_text
+from bpexp.config.paths import conf_dir
+from bpexp.config.schema import keys
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
 
@@ -27,6 +29,10 @@ FAILED = 1
 
 def main(arguments: Sequence[str]) -> None:
     """Train what ``arguments`` describe; end the program on bad input."""
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        with errors.exit_on_error(arguments, FAILED):
+            sys.stdout.write(help_text(arguments))
+        return
     # Imported late: --help does not need it.
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -55,9 +61,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parser(hydra_version: str, arguments: Sequence[str]) -> ArgumentParser:
     """Return Hydra's parser, with the version of bpexp and with errors of one sentence."""
-    from hydra._internal.utils import get_args_parser
+    from bpexp.config.hydra_internals import command_line_parser
 
-    parser = ArgumentParser(parents=[get_args_parser()], add_help=False, conflict_handler="resolve")
+    parser = ArgumentParser(
+        parents=[command_line_parser()], add_help=False, conflict_handler="resolve"
+    )
     version = f"bpexp {__version__} (Hydra {hydra_version})"
     parser.add_argument("--version", action="version", version=version)
     parser.error = partial(_refuse, arguments)  # type: ignore[method-assign]

@@ -1,1 +1,1 @@
-"""The configuration: its schema, and how it is composed from overrides."""
+"""The configuration: its schema, its composition from overrides, and its help."""

@@ -1,448 +1,341 @@
-"""The configuration's schema: what a run is, and how a session runs it.
+"""The schema of the configuration.
 
-``TrainConfig`` holds all that can change a run's numbers; ``Session`` all that cannot.
+``TrainConfig`` holds everything that can change the numbers of a run, ``RuntimeConfig``
+everything that cannot. The settings of data sets, optimizers and schedules are declared beside
+their implementations and looked up in the registries.
+
+>>> from bpexp.config.compose import compose
+>>> train, runtime = parse(compose(["optimizer=adam", "hidden=[8,4]"]))
+>>> train.hidden, train.optimizer.beta1, runtime.backend.name
+((8, 4), 0.9, 'local')
+>>> parse(compose(["data=parity"]) | {"lr": -1})
+Traceback (most recent call last):
+    ...
+bpexp.fields.checks.ConfigError: lr must be a finite number above 0, got -1.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, Protocol, TypeVar, cast
 
-from bpexp.fields import checks
-from bpexp.fields.checks import Check, ConfigError
+from bpexp.config import combinations
+from bpexp.config.paths import conf_dir
+from bpexp.data.registry import DATA_SOURCES, DataConfig
+from bpexp.fields import REQUIRED, Registry, Setting, setting, settings_of
+from bpexp.fields.checks import (
+    Boolean,
+    ConfigError,
+    Integer,
+    OneOf,
+    Optional,
+    Real,
+    Text,
+    Widths,
+    Workers,
+    brief,
+    unknown,
+)
+from bpexp.nn.activations import ACTIVATIONS, elementwise_activations
+from bpexp.nn.init import INITIALIZERS
+from bpexp.nn.losses import ERRORS, LOSSES
+from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig
+from bpexp.nn.schedules import SCHEDULES, ScheduleConfig
+
+__all__ = [
+    "BACKENDS", "Backend", "BackendConfig", "DaskConfig", "ModelConfig", "RuntimeConfig",
+    "StopConfig", "TrackingConfig", "TrainConfig", "conf_dir", "flatten", "keys", "parse",
+    "parse_runtime", "parse_train", "plain", "setting_of", "unknown_key",
+]  # fmt: skip
 
 T = TypeVar("T")
 
 
-def _setting(check: Check, default: Any = MISSING) -> Any:
-    return field(default=default, metadata={"check": check})
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Activations, loss and initial weights of the network."""
+
+    activation: str = setting(
+        OneOf(elementwise_activations), "sigmoid", "activation of the hidden layers"
+    )
+    output: str = setting(OneOf(ACTIVATIONS), "sigmoid", "activation of the output layer")
+    loss: str = setting(OneOf(LOSSES), "half_squared", "loss function")
+    error: str = setting(OneOf(ERRORS), "linear", "error signal of the loss half_squared")
+    dead_zone: float = setting(Real(0.0), 0.0, "output errors below this magnitude count as 0")
+    derivative_offset: float = setting(
+        Real(0.0), 0.0, "added to the derivative of every activation"
+    )
+    bias_input: float = setting(Real(), 1.0, "input of the bias weights")
+    init: str = setting(OneOf(INITIALIZERS), "uniform", "distribution of the initial weights")
+    init_low: float = setting(Real(), 0.0, "lower limit of init=uniform")
+    init_high: float = setting(Real(), 1.0, "upper limit of init=uniform")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
-    """What every data set has: a seeded split and standardisation by the training part."""
-
-    name: str = _setting(checks.text)
-    test_fraction: float = _setting(checks.real(0.0, below=1.0), 0.0)
-    validation_fraction: float = _setting(checks.real(0.0, below=1.0), 0.0)
-    split_seed: int = _setting(checks.integer(0, 2**32 - 1), 0)
-    standardize: bool = _setting(checks.boolean, False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Logic(Data):
-    """A problem made of bits: how 0 and 1 are written, in the targets and in the inputs."""
-
-    low: float = _setting(checks.real(), 0.0)
-    high: float = _setting(checks.real(), 1.0)
-    input_low: float = _setting(checks.real(), 0.0)
-    input_high: float = _setting(checks.real(), 1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parity(Logic):
-    """All patterns of ``bits`` bits; the target is 1 where their number of ones is odd."""
-
-    bits: int = _setting(checks.integer(1, 16), 4)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Symmetry(Logic):
-    """All patterns of ``bits`` bits; the target is 1 where they mirror themselves."""
-
-    bits: int = _setting(checks.integer(2, 16), 6)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Encoder(Logic):
-    """``size`` one-hot patterns that are their own targets; ``complement`` turns the inputs."""
-
-    size: int = _setting(checks.integer(2, 4096), 8)
-    complement: bool = _setting(checks.boolean, False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spirals(Data):
-    """Two interlocking spirals of ``points`` points each (Lang and Witbrock 1988)."""
-
-    points: int = _setting(checks.integer(2, 100_000), 97)
-    turns: float = _setting(checks.real(above=0.0), 3.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class File(Data):
-    """The user's own table: ``target`` names one column or several; the rest are inputs."""
-
-    path: str = _setting(checks.text)
-    target: tuple[str, ...] = _setting(checks.names)
-    classes: bool | None = _setting(checks.optional(checks.boolean), None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proben1(Data):
-    """A file of the Proben1 collection, which says itself which rows train, validate and test."""
-
-    path: str = _setting(checks.text)
-
-
-DATA: dict[str, type[Data]] = {
-    "xor": Logic,
-    "parity": Parity,
-    "symmetry": Symmetry,
-    "encoder": Encoder,
-    "spirals": Spirals,
-    "iris": Data,
-    "digits": Data,
-    "breast_cancer": Data,
-    "file": File,
-    "proben1": Proben1,
-}
-
-
-UNITS = ("sigmoid", "symmetric_sigmoid", "tanh", "softsign", "relu", "identity")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """Activations, loss, how the error is made, and initial weights."""
-
-    activation: str = _setting(checks.one_of(*UNITS), "sigmoid")
-    output: str = _setting(checks.one_of(*UNITS, "softmax"), "sigmoid")
-    loss: str = _setting(checks.one_of("half_squared", "cross_entropy"), "half_squared")
-    error: str = _setting(checks.one_of("linear", "arctanh"), "linear")
-    dead_zone: float = _setting(checks.real(0.0), 0.0)
-    derivative_offset: float = _setting(checks.real(0.0), 0.0)
-    bias_input: float = _setting(checks.real(), 1.0)
-    init: str = _setting(checks.one_of("uniform", "glorot", "he"), "uniform")
-    init_low: float = _setting(checks.real(), 0.0)
-    init_high: float = _setting(checks.real(), 1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimizer:
-    """Gradient descent, and what every update rule has.
-
-    ``weight_decay`` times the weight is added to the gradient; ``by_fan_in`` divides the
-    learning rate by the number of connections into the unit, bias included.
-    """
-
-    name: str = _setting(checks.text)
-    weight_decay: float = _setting(checks.real(0.0), 0.0)
-    by_fan_in: bool = _setting(checks.boolean, False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Momentum(Optimizer):
-    """A share of the last step is added to the next; Nesterov's form looks ahead."""
-
-    momentum: float = _setting(checks.real(0.0, below=1.0), 0.9)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RMSprop(Optimizer):
-    """Steps over the root of the gradient's running mean square."""
-
-    decay: float = _setting(checks.real(0.0, below=1.0), 0.99)
-    epsilon: float = _setting(checks.real(above=0.0), 1e-8)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adam(Optimizer):
-    """Running means of gradient and square, corrected for their start."""
-
-    beta1: float = _setting(checks.real(0.0, below=1.0), 0.9)
-    beta2: float = _setting(checks.real(0.0, below=1.0), 0.999)
-    epsilon: float = _setting(checks.real(above=0.0), 1e-8)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rprop(Optimizer):
-    """Steps that grow and shrink by the gradient's sign.
-
-    The first step is the learning rate, or drawn for each weight between ``step_init_low`` and
-    ``step_init_high`` where they are given.
-    """
-
-    eta_plus: float = _setting(checks.real(above=1.0), 1.2)
-    eta_minus: float = _setting(checks.real(above=0.0, below=1.0), 0.5)
-    step_min: float = _setting(checks.real(0.0), 1e-6)
-    step_max: float = _setting(checks.real(above=0.0), 50.0)
-    step_init_low: float | None = _setting(checks.optional(checks.real(above=0.0)), None)
-    step_init_high: float | None = _setting(checks.optional(checks.real(above=0.0)), None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quickprop(Optimizer):
-    """Jumps to the bottom of a parabola; a step grows by ``mu`` at most."""
-
-    mu: float = _setting(checks.real(above=0.0), 1.75)
-
-
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "gradient_descent": Optimizer,
-    "momentum": Momentum,
-    "nesterov": Momentum,
-    "rmsprop": RMSprop,
-    "adam": Adam,
-    "rprop": Rprop,
-    "quickprop": Quickprop,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """The learning rate over the epochs: constant, after ``warmup`` epochs of linear growth."""
-
-    name: str = _setting(checks.text)
-    warmup: int = _setting(checks.integer(0), 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step(Schedule):
-    """Times ``factor`` after every ``every`` epochs."""
-
-    every: int = _setting(checks.integer(1), 1000)
-    factor: float = _setting(checks.real(above=0.0), 0.5)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cosine(Schedule):
-    """Down to ``final`` times itself along half a cosine (Loshchilov and Hutter 2017, eq. 5)."""
-
-    final: float = _setting(checks.real(0.0), 0.0)
-
-
-SCHEDULES: dict[str, type[Schedule]] = {"constant": Schedule, "step": Step, "cosine": Cosine}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stop:
-    """Early ends: at this loss, with all outputs this close, or so long without progress.
-
-    ``restart`` draws the network anew after so many epochs without an end; epochs count on.
-    Validation rows are looked at after every ``validation_interval`` epochs;
-    ``patience`` then counts by their loss. ``generalization`` and ``progress``: see
-    ``training.early_stopping``.
-    """
-
-    loss: float | None = _setting(checks.optional(checks.real(0.0)), None)
-    tolerance: float | None = _setting(checks.optional(checks.real(above=0.0)), None)
-    patience: int | None = _setting(checks.optional(checks.integer(1)), None)
-    restart: int | None = _setting(checks.optional(checks.integer(1)), None)
-    validation_interval: int = _setting(checks.integer(1), 1)
-    generalization: float | None = _setting(checks.optional(checks.real(0.0)), None)
-    progress: float | None = _setting(checks.optional(checks.real(above=0.0)), None)
+class StopConfig:
+    """Stopping criteria; null turns a criterion off."""
+
+    loss: float | None = setting(
+        Optional(Real(0.0)), None, "stop when the training loss per sample is at most this"
+    )
+    tolerance: float | None = setting(
+        Optional(Real(above=0.0)), None, "stop when all outputs are this close to their targets"
+    )
+    patience: int | None = setting(
+        Optional(Integer(1)), None, "stop after this many epochs without a new lowest loss"
+    )
+    restart: int | None = setting(
+        Optional(Integer(1)), None, "epochs after which the weights are drawn again"
+    )
+    validation_interval: int = setting(
+        Integer(1), 1, "epochs between two evaluations of the validation rows"
+    )
+    generalization: float | None = setting(
+        Optional(Real(0.0)), None, "stop when the generalization loss exceeds this, in %"
+    )
+    progress: float | None = setting(
+        Optional(Real(above=0.0)), None, "stop when the training progress is below this, per 1000"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """All that a run is a function of. ``batch_size`` None takes all samples at once."""
+    """Everything that the result of a run depends on."""
 
-    seed: int = _setting(checks.integer(0, 2**32 - 1))
-    lr: float = _setting(checks.real(above=0.0))
-    epochs: int = _setting(checks.integer(1, 10**9))
-    hidden: tuple[int, ...] = _setting(checks.widths)
-    batch_size: int | None = _setting(checks.optional(checks.integer(1)), None)
-    numerics: str = _setting(checks.one_of("auto", "exact", "native"), "auto")
-    data: Data
-    model: Model
-    optimizer: Optimizer
-    schedule: Schedule
-    stop: Stop
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tracking:
-    """Where runs are tracked, under which experiment, with how many loss points each.
-
-    Without ``runs`` a sweep is tracked as its parent alone, with the table of results.
-    """
-
-    uri: str | None = _setting(checks.optional(checks.text), None)
-    experiment: str = _setting(checks.short(500), "bpexp")
-    points: int = _setting(checks.integer(0), 100)
-    runs: bool = _setting(checks.boolean, True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Backend:
-    """Where runs are trained: on this machine, by ``n_jobs`` workers."""
-
-    name: str = _setting(checks.text)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dask(Backend):
-    """On the workers of a Dask cluster; without ``address`` by Dask's own setting of it."""
-
-    address: str | None = _setting(checks.optional(checks.text), None)
-
-
-BACKENDS: dict[str, type[Backend]] = {}
-"""By name; the modules of ``bpexp.sweeps.executors`` register theirs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Session:
-    """How runs are carried out; nothing here changes their numbers.
-
-    With ``reuse`` a sweep trains only what the experiment does not hold already; ``export``
-    "best" logs the network of the best run as a model.
-    """
-
-    n_jobs: int
-    engine: str
-    reuse: bool
-    export: str | None
-    backend: Backend
-    tracking: Tracking
-
-
-def _jobs(key: str, value: Any) -> int:
-    if type(value) is not int or value == 0 or value < -1024 or value > 1024:
-        raise ConfigError(
-            f"{key} must be a number of workers, or -1 for all processors, got "
-            f"{checks.brief(value)}."
-        )
-    return value
-
-
-def _build(cls: type[T], values: object, prefix: str) -> T:
-    if not isinstance(values, Mapping):
-        raise ConfigError(
-            f"{prefix.rstrip('.')} must be a group of settings, got {checks.brief(values)}."
-        )
-    rules = {f.name: f for f in fields(cast(Any, cls))}
-    for key in values:
-        if key not in rules:
-            raise checks.unknown(f"{prefix}{key}", [prefix + name for name in rules])
-    clean = {}
-    for name, rule in rules.items():
-        # "???" is OmegaConf's mark of a value that must be given.
-        if values.get(name, rule.default) in (MISSING, "???"):
-            raise ConfigError(f"{prefix}{name} must be given.")
-        if name in values:
-            clean[name] = rule.metadata["check"](prefix + name, values[name])
-    return cls(**clean)
-
-
-def _named(kinds: Mapping[str, type[T]], values: object, group: str) -> T:
-    """A group whose ``name`` says which of several kinds it is."""
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{group} must be a group of settings, got {checks.brief(values)}.")
-    name = values.get("name")
-    if not isinstance(name, str) or name not in kinds:
-        raise ConfigError(
-            f"{group}.name must be one of {', '.join(kinds)}, got {checks.brief(name)}."
-        )
-    return _build(kinds[name], values, f"{group}.")
-
-
-GROUPS: dict[str, Mapping[str, type[Any]]] = {
-    "data": DATA, "optimizer": OPTIMIZERS, "schedule": SCHEDULES,
-    "backend": BACKENDS,
-}  # fmt: skip
-PARTS: dict[str, type[Any]] = {"model": Model, "stop": Stop, "tracking": Tracking}
-TOP = tuple(f.name for f in fields(TrainConfig) if "check" in f.metadata)
-_engine = checks.one_of("auto", "numpy", "compiled")
-_export = checks.optional(checks.one_of("best"))
-
-
-def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, Session]:
-    """Check a composed configuration (plain containers) and type it.
-
-    Raises ConfigError with one sentence on the first rule that is broken.
-    """
-    known = [*dict.fromkeys([*TOP, *GROUPS, *PARTS, *SESSION])]
-    for key in values:
-        if key not in known:
-            raise checks.unknown(str(key), known)
-    for key in known:
-        if key not in values:
-            raise ConfigError(f"{key} must be given.")
-    train = parse_train({k: v for k, v in values.items() if k not in SESSION})
-    return train, parse_session({key: values[key] for key in SESSION})
-
-
-SESSION = ("n_jobs", "engine", "reuse", "export", "backend", "tracking")
-"""What a session is asked; nothing here changes a run's numbers."""
-
-
-def parse_session(values: Mapping[str, Any]) -> Session:
-    """Check and type how runs are carried out. Raises ConfigError.
-
-    Plans that were kept before there were backends or exports have no word of them.
-    """
-    session = Session(
-        n_jobs=_jobs("n_jobs", values.get("n_jobs")),
-        engine=_engine("engine", values.get("engine")),
-        reuse=checks.boolean("reuse", values.get("reuse")),
-        export=_export("export", values.get("export")),
-        backend=_named(BACKENDS, values.get("backend", {"name": "local"}), "backend"),
-        tracking=_build(Tracking, values.get("tracking"), "tracking."),
+    seed: int = setting(Integer(0, 2**32 - 1), REQUIRED, "random seed of the initial weights")
+    lr: float = setting(Real(above=0.0), REQUIRED, "learning rate")
+    epochs: int = setting(Integer(1, 10**9), REQUIRED, "maximum number of epochs")
+    hidden: tuple[int, ...] = setting(
+        Widths(), REQUIRED, "width of the hidden layer, or a list of widths; [] for none"
     )
-    if session.export and not session.tracking.runs:
-        raise ConfigError("export=best must go with tracking.runs=true, got false.")
-    return session
+    batch_size: int | None = setting(
+        Optional(Integer(1)), None, "samples per update, in random order; null: all samples"
+    )
+    numerics: str = setting(
+        OneOf(("auto", "exact", "native")), "auto",
+        "exact: bit-identical on every machine; native: BLAS; auto: by size",
+    )  # fmt: skip
+    data: DataConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    stop: StopConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """Where and how runs are tracked."""
+
+    uri: str | None = setting(
+        Optional(Text()), None, "MLflow store; null: MLFLOW_TRACKING_URI or SQLite in ./outputs"
+    )
+    experiment: str = setting(Text(500), "bpexp", "name of the MLflow experiment")
+    points: int = setting(Integer(0), 100, "points of the loss curve that are logged per run")
+    runs: bool = setting(Boolean(), True, "false: track a sweep as one run with a table of results")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendConfig:
+    """Settings of every backend."""
+
+    name: str = setting(Text(), REQUIRED, "name of the backend")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaskConfig(BackendConfig):
+    """Settings of ``dask``."""
+
+    address: str | None = setting(
+        Optional(Text()), None, "tcp://HOST:8786 of the scheduler; null: DASK_SCHEDULER_ADDRESS"
+    )
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where runs are trained.
+
+    Attributes:
+        name: The value of ``backend``.
+        config: The dataclass of its settings.
+    """
+
+    name: str
+    config: type[BackendConfig]
+
+
+BACKENDS = Registry(
+    "backend",
+    [
+        Backend("local", BackendConfig),
+        Backend("serial", BackendConfig),
+        Backend("dask", DaskConfig),
+    ],
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """How runs are executed and tracked; no setting changes a result."""
+
+    n_jobs: int = setting(Workers(), -1, "worker processes of backend=local; -1: all processors")
+    engine: str = setting(
+        OneOf(("auto", "numpy", "compiled")), "auto", "training engine; changes only the speed"
+    )
+    reuse: bool = setting(
+        Boolean(), False, "link runs that the experiment has instead of training them again"
+    )
+    export: str | None = setting(
+        Optional(OneOf(("best",))), None, "best: log the network of the best run as a model"
+    )
+    backend: BackendConfig
+    tracking: TrackingConfig
+
+
+class Option(Protocol):
+    """A record that can be chosen for a group, as in ``optimizer=adam``."""
+
+    @property
+    def config(self) -> type:
+        """The dataclass of its settings."""
+        ...
+
+
+GROUPS: dict[str, Mapping[str, Option]] = {
+    "data": DATA_SOURCES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "backend": BACKENDS,
+}  # fmt: skip
+"""Groups whose settings depend on the option that ``<group>.name`` selects."""
+PARTS: dict[str, type[Any]] = {"model": ModelConfig, "stop": StopConfig, "tracking": TrackingConfig}
+"""Groups with the same settings for all options."""
+TRAIN = tuple(f.name for f in fields(TrainConfig))
+RUNTIME = tuple(f.name for f in fields(RuntimeConfig))
+"""The top-level keys that cannot change a result."""
+
+
+def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, RuntimeConfig]:
+    """Check a composed configuration and convert it to dataclasses.
+
+    Args:
+        values: Nested dicts, lists and scalars.
+
+    Raises:
+        ConfigError: One sentence about the first rule that is broken.
+    """
+    for key in values:
+        if key not in (*TRAIN, *RUNTIME):
+            raise unknown_key(str(key))
+    train = parse_train({key: value for key, value in values.items() if key not in RUNTIME})
+    return train, parse_runtime({key: v for key, v in values.items() if key in RUNTIME})
 
 
 def parse_train(values: Mapping[str, Any]) -> TrainConfig:
-    """Check and type what a run is a function of. Raises ConfigError."""
-    rules = {f.name: f for f in fields(TrainConfig)}
-    for key in values:
-        if key not in rules:
-            raise checks.unknown(str(key), rules)
-    clean: dict[str, Any] = {}
-    for key, rule in rules.items():
-        if key in GROUPS:
-            clean[key] = _named(GROUPS[key], values.get(key), key)
-        elif key in PARTS:
-            clean[key] = _build(PARTS[key], values.get(key), f"{key}.")
-        elif key in values:
-            clean[key] = rule.metadata["check"](key, values[key])
-        elif rule.default is MISSING:
-            raise ConfigError(f"{key} must be given.")
-    train = TrainConfig(**clean)
-    _check_together(train)
+    """Check and convert the settings that a result depends on. Raises ConfigError."""
+    train = _build(TrainConfig, values, "")
+    combinations.check_train(train)
     return train
 
 
-def _check_together(train: TrainConfig) -> None:
-    model, optimizer = train.model, train.optimizer
-    if model.loss == "cross_entropy" and model.output not in ("sigmoid", "softmax"):
-        raise ConfigError(
-            "model.loss=cross_entropy must go with model.output=sigmoid or softmax, "
-            f"got {model.output!r}."
-        )
-    if model.loss == "cross_entropy" and (model.error != "linear" or model.dead_zone):
-        raise ConfigError(
-            "model.error and model.dead_zone must go with model.loss=half_squared, "
-            "got cross_entropy."
-        )
-    for group, low, high in (
-        (model, "init_low", "init_high"),
-        (optimizer, "step_min", "step_max"),
-        (optimizer, "step_init_low", "step_init_high"),
-    ):
-        below, above = getattr(group, low, None), getattr(group, high, None)
-        name = "model" if group is model else "optimizer"
-        if (below is None) != (above is None):
-            raise ConfigError(f"{name}.{low} and {name}.{high} must be given together.")
-        if below is not None and above is not None and below > above:
-            raise ConfigError(
-                f"{name}.{low} must be at most {name}.{high} ({above:g}), got {below:g}."
-            )
+def parse_runtime(values: Mapping[str, Any]) -> RuntimeConfig:
+    """Check and convert the settings that no result depends on. Raises ConfigError."""
+    runtime = _build(RuntimeConfig, values, "")
+    combinations.check_runtime(runtime)
+    return runtime
+
+
+def _build(config: type[T], values: object, prefix: str) -> T:
+    """Check the values of a dataclass's settings and of its groups."""
+    values = _group(values, prefix)
+    declared, names = _declared(cast(Any, config))
+    for key in values:
+        if key not in names:
+            raise unknown_key(f"{prefix}{key}")
+    checked: dict[str, Any] = {}
+    for name in names:
+        if name not in declared:
+            if name not in values:
+                raise ConfigError(f"{name} must be given.")
+            checked[name] = _build_group(name, values[name])
+        # OmegaConf writes "???" for a value that must be given.
+        elif values.get(name, declared[name].default) in (REQUIRED, "???"):
+            raise ConfigError(f"{prefix}{name} must be given.")
+        elif name in values:
+            checked[name] = declared[name].rule(prefix + name, values[name])
+    return config(**checked)
+
+
+@cache
+def _declared(config: Any) -> tuple[dict[str, Setting], tuple[str, ...]]:
+    """The settings of a dataclass by name, and the names of all its fields."""
+    names = tuple(f.name for f in fields(config))
+    return {s.name: s for s in settings_of(config)}, names
+
+
+def _build_group(group: str, values: object) -> Any:
+    if group in PARTS:
+        return _build(PARTS[group], values, f"{group}.")
+    options, name = GROUPS[group], _group(values, f"{group}.").get("name")
+    if not isinstance(name, str) or name not in options:
+        raise ConfigError(f"{group}.name must be one of {', '.join(options)}, got {brief(name)}.")
+    return _build(options[name].config, values, f"{group}.")
+
+
+def _group(values: object, prefix: str) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{prefix.rstrip('.')} must be a group of settings, got {brief(values)}.")
+    return values
+
+
+def keys() -> list[str]:
+    """All keys of the configuration, with dots, sorted."""
+    configs = [(group, option.config) for group, all_ in GROUPS.items() for option in all_.values()]
+    configs += PARTS.items()
+    dotted = {f"{group}.{s.name}" for group, config in configs for s in settings_of(config)}
+    return sorted({*TRAIN, *RUNTIME, *dotted})
+
+
+def options_with(key: str) -> list[str]:
+    """The options of a group that have the dotted key: ["momentum", "nesterov"]."""
+    group, _, name = key.partition(".")
+    return [
+        option
+        for option, record in GROUPS.get(group, {}).items()
+        if any(s.name == name for s in settings_of(record.config))
+    ]
+
+
+def setting_of(key: str) -> Setting | None:
+    """The declaration of a dotted key, of any option; None for groups and unknown keys."""
+    group, _, name = key.rpartition(".")
+    configs: list[type] = [TrainConfig, RuntimeConfig]
+    if group:
+        configs = [option.config for option in GROUPS.get(group, {}).values()]
+        configs += [PARTS[group]] if group in PARTS else []
+    return next((s for config in configs for s in settings_of(config) if s.name == name), None)
+
+
+def unknown_key(key: str) -> ConfigError:
+    """The error for a key that the composed configuration does not have."""
+    known = keys()
+    if key not in known:
+        return unknown(key, known)
+    group, options = key.partition(".")[0], options_with(key)
+    return ConfigError(
+        f"{key} is a setting of {group}={' or '.join(options)}; add {group}={options[0]}."
+    )
 
 
 def plain(config: object) -> Any:
-    """A config dataclass as nested dicts, lists and scalars, ready for YAML."""
+    """A config dataclass as nested dicts, lists and scalars, which YAML can hold."""
     if hasattr(config, "__dataclass_fields__"):
         return {f.name: plain(getattr(config, f.name)) for f in fields(cast(Any, config))}
     return list(config) if isinstance(config, tuple) else config
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{'a': {'b': 1}} -> {'a.b': 1}."""
+    """Nested keys joined with dots.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
@@ -450,18 +343,3 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def keys() -> list[str]:
-    """Every key of the configuration, dotted."""
-    nested = [(group, cls) for group, kinds in GROUPS.items() for cls in kinds.values()]
-    nested += PARTS.items()
-    dotted = [f"{group}.{f.name}" for group, cls in nested for f in fields(cls)]
-    return sorted({*TOP, *GROUPS, *PARTS, *SESSION, *dotted})
-
-
-def conf_dir() -> Path:
-    """The folder of configurations: in a wheel inside the package, in a checkout beside it."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"

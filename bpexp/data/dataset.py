@@ -1,4 +1,4 @@
-"""A data set as the trainer takes it."""
+"""A data set, split into training, validation and test rows."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,10 +11,19 @@ from bpexp.typing import Array
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Rows to train on (X, Y), to validate and to test with (possibly none), and column names.
+    """Arrays of float64, all finite, and column names.
 
-    X: (n_samples, n_features), Y: (n_samples, n_outputs), float64 and finite.
-    ``classes`` says that targets stand for classes or bits, so that accuracy applies.
+    Attributes:
+        name: The data set's name in the configuration.
+        X: Inputs of the training rows, (n_samples, n_features).
+        Y: Targets of the training rows, (n_samples, n_outputs).
+        X_validation: Inputs of the validation rows, possibly none.
+        Y_validation: Targets of the validation rows.
+        X_test: Inputs of the test rows, possibly none.
+        Y_test: Targets of the test rows.
+        inputs: Names of the columns of X.
+        targets: Names of the columns of Y.
+        classes: Whether targets are classes or bits, so that accuracy applies.
     """
 
     name: str
@@ -30,9 +39,9 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of shapes and values (little-endian float64), in hexadecimal.
+        """SHA-256 of shapes (int64) and values (float64), little-endian, in hexadecimal.
 
-        Training rows, test rows, then validation rows where there are some.
+        In the order training rows, test rows and, if there are any, validation rows.
         """
         sha = hashlib.sha256()
         validation = (self.X_validation, self.Y_validation) if len(self.X_validation) else ()
@@ -43,8 +52,14 @@ class Dataset:
 
 
 def accuracy(predictions: Array, targets: Array) -> float:
-    """Share of rows that are right: the largest output of a one-hot target, otherwise
-    every output on its target's side of the middle between the two target values.
+    """The fraction of rows that are classified correctly.
+
+    For one-hot targets the class is that of the largest output. Otherwise a row is correct if
+    all outputs are on the same side as their targets of the mean of the two target values.
+
+    Args:
+        predictions: (n_samples, n_outputs).
+        targets: (n_samples, n_outputs), of two values.
     """
     low, high = float(targets.min()), float(targets.max())
     one_hot = targets.shape[1] > 1 and bool(((targets == high).sum(axis=1) == 1).all())

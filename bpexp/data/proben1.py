@@ -1,55 +1,69 @@
 """Files of the Proben1 collection (L. Prechelt, Technical Report 21/94, Karlsruhe 1994).
 
-Seven lines ``key=value``, then a line of numbers for each example, inputs before outputs; the
-first ``training_examples`` train, the next ``validation_examples`` validate, the rest test.
+A file starts with seven lines ``key=value``. Each following line holds the inputs and outputs of
+an example. The first ``training_examples`` are for training, the next ``validation_examples`` for
+validation, the rest for testing.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bpexp.fields.checks import ConfigError
-from bpexp.typing import Array
+from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
+from bpexp.fields import REQUIRED, setting
+from bpexp.fields.checks import ConfigError, Text
 
 COLUMNS = ("bool_in", "real_in", "bool_out", "real_out")
 PARTS = ("training_examples", "validation_examples", "test_examples")
 
 
-def read(path: str) -> tuple[Array, Array, tuple[str, ...], tuple[str, ...], bool]:
-    """(X, Y, input names, target names, whether targets are classes), all examples in order.
+@dataclass(frozen=True, kw_only=True)
+class Proben1Config(DataConfig):
+    """Settings of ``proben1``; the file defines the split, so the fractions must be 0."""
 
-    Raises ConfigError where the file will not do.
+    path: str = setting(Text(), REQUIRED, "a .dt file, for instance proben1/cancer/cancer1.dt")
+
+
+def load(config: Proben1Config) -> Table:
+    """All examples in order, with the numbers of training, validation and test examples.
+
+    Raises:
+        ConfigError: The file cannot be read or is not a file of this collection.
     """
-    lines, head = _lines(path), _head(path)
-    body, n_parts = lines[len(head) :], parts(path)
-    n_in = head["bool_in"] + head["real_in"]
-    n_out = head["bool_out"] + head["real_out"]
-    if not n_in or not n_out or not n_parts[0]:
+    path = config.path
+    lines = _lines(path)
+    header = _header(lines, path)
+    body = lines[len(header) :]
+    n_train, n_validation, n_test = (header[key] for key in PARTS)
+    n_in = header["bool_in"] + header["real_in"]
+    n_out = header["bool_out"] + header["real_out"]
+    if not n_in or not n_out or not n_train:
         raise ConfigError(
             f"data.path must hold inputs, outputs and training examples, got {path!r} with "
-            f"{n_in}, {n_out} and {n_parts[0]}."
+            f"{n_in}, {n_out} and {n_train}."
         )
-    if len(body) != sum(n_parts):
+    n_examples = n_train + n_validation + n_test
+    if len(body) != n_examples:
         raise ConfigError(
-            f"data.path must hold as many examples as its head says ({sum(n_parts)}), got "
+            f"data.path must hold as many examples as its header says ({n_examples}), got "
             f"{len(body)} in {path}."
         )
     values = np.array([_numbers(line, n_in + n_out, path) for line in body])
     inputs = tuple(f"x{i + 1}" for i in range(n_in))
     targets = tuple(f"y{i + 1}" for i in range(n_out))
-    return values[:, :n_in], values[:, n_in:], inputs, targets, head["real_out"] == 0
+    return Table(
+        values[:, :n_in], values[:, n_in:], inputs, targets, header["real_out"] == 0,
+        (n_train, n_validation, n_test),
+    )  # fmt: skip
 
 
-def parts(path: str) -> tuple[int, int, int]:
-    """How many examples train, validate and test. Raises ConfigError as ``read``."""
-    head = _head(path)
-    train, validate, test = (head[key] for key in PARTS)
-    return train, validate, test
+DATA_SOURCES.register(DataSource("proben1", Proben1Config, load))
 
 
-def _head(path: str) -> dict[str, int]:
-    head: dict[str, int] = {}
-    for line in _lines(path):
+def _header(lines: tuple[str, ...], path: str) -> dict[str, int]:
+    header: dict[str, int] = {}
+    for line in lines:
         key, equals, value = line.partition("=")
         if not equals:
             break
@@ -58,13 +72,13 @@ def _head(path: str) -> dict[str, int]:
                 f"data.path must be a file of the Proben1 collection, got the line {line[:60]!r} "
                 f"in {path}."
             )
-        head[key] = int(value)
+        header[key] = int(value)
     for key in (*COLUMNS, *PARTS):
-        if key not in head:
+        if key not in header:
             raise ConfigError(
                 f"data.path must be a file of the Proben1 collection, got no {key} in {path}."
             )
-    return head
+    return header
 
 
 def _lines(path: str) -> tuple[str, ...]:

@@ -4,11 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
 from bpexp.cli.commands import Parser
 from bpexp.cli.screen import Screen
-from bpexp.config.schema import conf_dir
+from bpexp.config.compose import compose
 from bpexp.data import load
 from bpexp.explain import html, markdown, text
 from bpexp.explain.page import page
@@ -23,7 +22,7 @@ FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
 def main(arguments: Sequence[str]) -> None:
     """Print the page. Raises ConfigError, or what Hydra raises, for a bad setting."""
     chosen = _parser().parse_intermixed_args(arguments)
-    made = make_plan([_compose(chosen.settings)])
+    made = make_plan([compose(chosen.settings)])
     config = made.configs[0]
     if not 1 <= chosen.epoch <= config.epochs:
         raise ConfigError(f"--epoch must be in 1..{config.epochs} (epochs), got {chosen.epoch}.")
@@ -61,18 +60,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=list(FORMATS), default="text")
     parser.add_argument("-o", dest="output", type=Path, metavar="FILE", help="write to a file")
     return parser
-
-
-def _compose(settings: Sequence[str]) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf
-
-    for override in OverridesParser.create().parse_overrides(list(settings)):
-        if override.is_sweep_override():
-            key = override.get_key_element()
-            raise ConfigError(f"{key} must be one value for explain, got {override.input_line!r}.")
-
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        composed = OmegaConf.to_container(compose("config", list(settings)), resolve=True)
-    return cast(dict[str, Any], composed)

@@ -6,11 +6,12 @@ from itertools import pairwise
 import numpy as np
 
 from bpexp.data.dataset import Dataset
-from bpexp.explain import rules
 from bpexp.explain.blocks import Block, Diagram, Equations, Heading, Paragraph, Table
 from bpexp.explain.step import H, Step, central_difference
-from bpexp.explain.symbols import UNITS, Show, factor, indexed, plus
+from bpexp.explain.symbols import Show, factor, indexed, plus
 from bpexp.fields.checks import ConfigError
+from bpexp.nn.activations import ACTIVATIONS
+from bpexp.nn.optimizers import OPTIMIZERS, UpdateNumbers
 from bpexp.training.engine import Ending
 from bpexp.typing import Array
 
@@ -63,8 +64,9 @@ def _network(step: Step, show: Show) -> Iterator[Block]:
     rows = [
         (
             str(layer), _count(n_out, f"{name.replace('_', ' ')} unit"),
-            f"z = Wᵀ {_below(layer)} + {_bias_input(step)}b", f"a = {UNITS[name].name}(z)",
-            UNITS[name].formula,
+            f"z = Wᵀ {_below(layer)} + {_bias_input(step)}b",
+            f"a = {ACTIVATIONS[name].notation.symbol}(z)",
+            ACTIVATIONS[name].notation.formula,
         )
         for layer, ((_, n_out), name) in enumerate(
             zip(pairwise(network.sizes), network.functions, strict=True), start=1
@@ -173,7 +175,7 @@ def _forward(step: Step, row: int, show: Show) -> Iterator[Block]:
         n_in, n_out = W.shape
         terms = range(min(n_in, WIDTH))
         yield Heading(3, f"Layer {layer}: z = Wᵀ {_below(layer)} + {_bias_input(step)}b, "
-                         f"a = {UNITS[name].name}(z)")  # fmt: skip
+                         f"a = {ACTIVATIONS[name].notation.symbol}(z)")  # fmt: skip
         below, Z, A = (v[row] for v in (step.activations[layer - 1], step.Z[layer - 1],
                                         step.activations[layer]))  # fmt: skip
         for j in range(min(n_out, WIDTH)):
@@ -194,7 +196,7 @@ def _forward(step: Step, row: int, show: Show) -> Iterator[Block]:
                 exps = [f"e^{factor(show(v))}" for v in Z[:WIDTH]]
                 put_in = f"e^{factor(show(Z[j]))} / ({plus(exps, n_out - WIDTH)})"
             else:
-                put_in = f"{UNITS[name].name}({show(Z[j])})"
+                put_in = f"{ACTIVATIONS[name].notation.symbol}({show(Z[j])})"
             yield Equations([*lines, (a, f"{put_in} = {show(A[j])}")])
         if n_out > WIDTH:
             yield Paragraph(_others(n_out).strip())
@@ -271,7 +273,7 @@ def _backward(step: Step, row: int, show: Show) -> Iterator[Block]:
             values = [f"{factor(show(W[j, k]))} · {factor(show(above[k]))}" for k in ks]
             slope, error = show(step.slopes[layer - 1][row, j]), step.errors[layer - 1][row, j]
             slope_of = _with_offset(step, f"f′({indexed('z', layer, j + 1)})")
-            put_in = _with_offset(step, UNITS[name].put_in(a))
+            put_in = _with_offset(step, ACTIVATIONS[name].notation.evaluated(a))
             yield Equations([
                 (delta, f"({plus(symbols, n_out - WIDTH)}) · {slope_of}"),
                 ("", f"({plus(values, n_out - WIDTH)}) · {put_in}"),
@@ -279,8 +281,8 @@ def _backward(step: Step, row: int, show: Show) -> Iterator[Block]:
                 ("", show(step.deltas[layer - 1][row, j])),
             ])  # fmt: skip
         yield Paragraph(
-            f"f′ of {name.replace('_', ' ')} by its activation: {UNITS[name].slope}."
-            + _others(network.sizes[layer])
+            f"f′ of {name.replace('_', ' ')} by its activation: "
+            f"{ACTIVATIONS[name].notation.derivative}." + _others(network.sizes[layer])
         )
 
 
@@ -312,7 +314,7 @@ def _output_delta(step: Step, row: int, k: int, show: Show) -> list[tuple[str, s
     slope_of = _with_offset(step, f"f′({indexed('z', last, k + 1)})")
     return [
         (delta, f"{signal} · {slope_of}"),
-        ("", f"{put_in} · {_with_offset(step, UNITS[name].put_in(A))}"),
+        ("", f"{put_in} · {_with_offset(step, ACTIVATIONS[name].notation.evaluated(A))}"),
         ("", f"{factor(show(error[k]))} · "
              f"{_with_offset(step, show(step.slopes[-1][row, k]))}"),
         ("", result),
@@ -397,18 +399,25 @@ def _update(step: Step, show: Show) -> Iterator[Block]:
         yield Paragraph(f"In this epoch the schedule makes η = {show(step.rates[0])}.")
     yield Paragraph(f"For {symbol}:")
     old, new = step.slots
-    numbers = rules.Numbers(
-        step.before[index], g[index], old[:, index].tolist(), new[:, index].tolist(),
-        step.rates[index], step.settings.tolist(), step.after[index],
-    )  # fmt: skip
-    yield Equations(rules.WORKED[rule](numbers, show))
-    kept = rules.SLOTS[rule]
+    optimizer = OPTIMIZERS[rule]
+    numbers = UpdateNumbers(
+        w=step.before[index],
+        g=g[index],
+        before=optimizer.state(*old[:, index].tolist()),
+        after=optimizer.state(*new[:, index].tolist()),
+        lr=step.rates[index],
+        hyperparameters=optimizer.hyperparameters(*step.settings.tolist()),
+        new_w=step.after[index],
+    )
+    yield Equations(optimizer.explain(numbers, show))
+    slots = [i for i, name in enumerate(optimizer.initial_state) if name in optimizer.symbols]
+    kept = tuple(optimizer.symbols.values())
     yield Table(
         ("", "before", "g", *(f"{name} then" for name in kept), "change", "after"),
         [
             (
                 name, show(step.before[i]), show(g[i]),
-                *(show(new[slot, i]) for slot in range(len(kept))),
+                *(show(new[slot, i]) for slot in slots),
                 show(step.after[i] - step.before[i]), show(step.after[i]),
             )
             for i, name, _ in parameters

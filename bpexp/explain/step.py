@@ -62,7 +62,7 @@ def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
     n_batches = -(-len(moment.problem.X) // moment.problem.batch_size)
     (problem, lanes, factor, _), rows = replay.one_batch(moment)
     network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
-    loss = LOSSES[network.loss, network.functions[-1]]
+    loss = LOSSES[network.loss].on(network.functions[-1])
     X, Y = problem.X[:, :, None], problem.Y[:, :, None]
     before, slots = lanes.parameters.copy(), lanes.slots.copy()
     weights, biases = network.split(before)
@@ -110,7 +110,7 @@ def _flat(arrays: Sequence[Array]) -> list[Array]:
 
 def _slope(function: str, a: Array) -> Array:
     """f'(z) by a = f(z); of softmax, whose units are not apart, the diagonal a (1 - a)."""
-    return a * (1.0 - a) if function == "softmax" else ACTIVATIONS[function].derivative(a)
+    return ACTIVATIONS[function].slope(a)
 
 
 def central_difference(step: Step, index: int) -> float:
@@ -125,5 +125,5 @@ def _total(step: Step, parameters: Array) -> float:
     network, arithmetic = step.problem.network, ARITHMETICS[step.problem.numerics]
     weights, biases = network.split(parameters)
     activations, Z = forward(network, step.problem.X, weights, biases, arithmetic)
-    loss = LOSSES[network.loss, network.functions[-1]]
+    loss = LOSSES[network.loss].on(network.functions[-1])
     return float(arithmetic.sum(loss.per_row(arithmetic, Z, activations[-1], step.problem.Y), 0))

@@ -1,13 +1,11 @@
 """How quantities and numbers are written."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from bpexp.nn.notation import Show, factor
+
+__all__ = ["Show", "digits", "factor", "indexed", "plus"]
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-Show = Callable[[float], str]
-"""A number in the page's digits."""
 
 
 def digits(n: int) -> Show:
@@ -25,42 +23,6 @@ def indexed(name: str, layer: int, *units: int) -> str:
     return f"{name}⁽{str(layer).translate(_SUPERSCRIPTS)}⁾{low}"
 
 
-def factor(text: str) -> str:
-    """A number as a factor: in brackets if it is negative."""
-    return f"({text})" if text.startswith("-") else text
-
-
 def plus(terms: list[str], left_out: int) -> str:
     """A sum, saying how many of its terms are not written."""
     return " + ".join(terms + ([f"… ({left_out} more)"] if left_out > 0 else []))
-
-
-class Unit(NamedTuple):
-    """An activation function: its name and formula, its slope, and the slope with a number."""
-
-    name: str
-    formula: str
-    slope: str
-    put_in: Callable[[str], str]
-
-
-UNITS = {
-    "sigmoid": Unit(
-        "σ", "1 / (1 + e⁻ᶻ)", "a (1 − a)", lambda a: f"{a} · (1 − {a})"
-    ),
-    "symmetric_sigmoid": Unit(
-        "s", "1 / (1 + e⁻ᶻ) − ½", "(½ + a) (½ − a)",
-        lambda a: f"(½ + {factor(a)}) · (½ − {factor(a)})",
-    ),
-    "tanh": Unit(
-        "tanh", "(eᶻ − e⁻ᶻ) / (eᶻ + e⁻ᶻ)", "1 − a²", lambda a: f"(1 − {factor(a)}²)"
-    ),
-    "softsign": Unit(
-        "softsign", "z / (1 + |z|)", "(1 − |a|)²", lambda a: f"(1 − |{a}|)²"
-    ),
-    "relu": Unit(
-        "relu", "max(z, 0)", "1 where z > 0, else 0", lambda a: "0" if a == "0" else "1"
-    ),
-    "identity": Unit("id", "z", "1", lambda a: "1"),
-    "softmax": Unit("softmax", "eᶻ / Σ eᶻ over the layer", "a (1 − a)", lambda a: a),
-}  # fmt: skip

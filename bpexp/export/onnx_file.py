@@ -7,6 +7,7 @@ import numpy as np
 
 from bpexp.export.trained import TrainedNetwork
 from bpexp.fields.checks import ConfigError
+from bpexp.nn.activations import ACTIVATIONS
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def model(trained: TrainedNetwork) -> bytes:
     for i, (W, b, function) in enumerate(layers, start=1):
         values |= {f"W{i}": W, f"b{i}": trained.network.bias_input * b}
         z = node("Add", node("MatMul", a, f"W{i}"), f"b{i}")
-        a = _ACTIVATIONS[function](node, z)
+        a = ACTIVATIONS[function].onnx(node, z)
     nodes = [*graph_nodes.nodes, helper.make_node("Identity", [a], ["outputs"])]
     used = {name for made in nodes for name in made.input}
     values |= {name: np.array(v) for name, v in _CONSTANTS.items() if name in used}
@@ -119,13 +120,3 @@ def _not_installed() -> ConfigError:
 
 _CONSTANTS = {"one": 1.0, "half": 0.5}
 Node = Callable[..., str]
-_ACTIVATIONS: dict[str, Callable[[Node, str], str]] = {
-    "sigmoid": lambda node, z: node("Sigmoid", z),
-    "symmetric_sigmoid": lambda node, z: node("Sub", node("Sigmoid", z), "half"),
-    "tanh": lambda node, z: node("Tanh", z),
-    # onnxruntime implements the operator Softsign in single precision only.
-    "softsign": lambda node, z: node("Div", z, node("Add", node("Abs", z), "one")),
-    "relu": lambda node, z: node("Relu", z),
-    "identity": lambda node, z: node("Identity", z),
-    "softmax": lambda node, z: node("Softmax", z, axis=1),
-}

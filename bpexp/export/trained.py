@@ -21,7 +21,7 @@ import numpy as np
 
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import load
-from bpexp.data.source import moments
+from bpexp.data.splits import moments
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.mlp import forward

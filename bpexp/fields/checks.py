@@ -1,163 +1,316 @@
-"""Rules for single settings. Each check takes (key, value) and returns the clean value."""
+"""Rules for the values of settings, and the error that a broken rule raises.
+
+A rule is called with a key and a value. It returns the normalized value or raises
+``ConfigError``; ``describe`` says which values it allows.
+
+>>> Integer(1, 16)("data.bits", 4)
+4
+>>> Integer(1, 16)("data.bits", 17)
+Traceback (most recent call last):
+    ...
+bpexp.fields.checks.ConfigError: data.bits must be a whole number in 1..16, got 17.
+"""
 
 import difflib
 import math
 import unicodedata
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from reprlib import Repr
-from typing import Any
-
-Check = Callable[[str, Any], Any]
+from typing import Any, Protocol
 
 
 class ConfigError(ValueError):
-    """A setting breaks its rule; the message names the key, the rule and the value."""
+    """A setting breaks a rule. The message is one sentence that says what to change."""
 
 
-LARGEST = 10**15
-"""Of whole numbers without a bound of their own: all of them have a float64 and an int64."""
-_brief = Repr()
-_brief.maxstring = _brief.maxother = _brief.maxlong = 200
-_brief.maxlist = _brief.maxtuple = _brief.maxdict = 20
+class Rule(Protocol):
+    """Checks the value of a setting."""
+
+    def __call__(self, key: str, value: Any) -> Any:
+        """The normalized value. Raises ConfigError if it is not allowed."""
+        ...
+
+    def describe(self) -> str:
+        """The allowed values, as a phrase: ``a whole number of at least 1``."""
+        ...
+
+
+MAX_INTEGER = 10**15
+"""Upper limit of integer settings: float64 and int64 represent all of them exactly."""
+MAX_WIDTH = 10**6
+"""Upper limit of the units in a layer."""
+MAX_WORKERS = 1024
+
+_repr = Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 200
+_repr.maxlist = _repr.maxtuple = _repr.maxdict = 20
 
 
 def brief(value: object) -> str:
-    """A value as Python writes it, its middle left out where it is long."""
-    return _brief.repr(value)
+    """The ``repr`` of a value, shortened in the middle if it is long."""
+    return _repr.repr(value)
 
 
-def _fail(key: str, rule: str, value: object) -> ConfigError:
-    return ConfigError(f"{key} must be {rule}, got {brief(value)}.")
+def _error(key: str, allowed: str, value: object) -> ConfigError:
+    return ConfigError(f"{key} must be {allowed}, got {brief(value)}.")
 
 
-def integer(low: int, high: int | None = None) -> Check:
-    """A whole number from ``low`` to ``high``; no booleans, no fractions."""
-    rule = (
-        f"a whole number of at least {low}" if high is None else f"a whole number in {low}..{high}"
-    )
+@dataclass(frozen=True)
+class Integer:
+    """A whole number from ``low`` to ``high``; not a boolean, not a float."""
 
-    def check(key: str, value: Any) -> int:
-        if type(value) is not int or value < low or (high is not None and value > high):
-            raise _fail(key, rule, value)
-        if value > LARGEST:
-            raise _fail(key, f"a whole number of at most {LARGEST}", value)
+    low: int
+    high: int | None = None
+
+    def __call__(self, key: str, value: Any) -> int:
+        """See ``Rule``."""
+        too_high = self.high is not None and type(value) is int and value > self.high
+        if type(value) is not int or value < self.low or too_high:
+            raise _error(key, self.describe(), value)
+        if value > MAX_INTEGER:
+            raise _error(key, f"a whole number of at most {MAX_INTEGER}", value)
         return value
 
-    return check
+    def describe(self) -> str:
+        """See ``Rule``."""
+        if self.high is None:
+            return f"a whole number of at least {self.low}"
+        return f"a whole number in {self.low}..{self.high}"
 
 
-def real(low: float = -math.inf, *, above: float = -math.inf, below: float = math.inf) -> Check:
+@dataclass(frozen=True)
+class Real:
     """A finite number with low <= value, above < value and value < below."""
-    bounds = [
-        text
-        for text, given in (
-            (f"at least {low:g}", low > -math.inf),
-            (f"above {above:g}", above > -math.inf),
-            (f"below {below:g}", below < math.inf),
-        )
-        if given
-    ]
-    rule = " ".join(["a finite number", " and ".join(bounds)]).strip()
 
-    def check(key: str, value: Any) -> float:
-        if type(value) not in (int, float) or abs(value) > 1e308 or not math.isfinite(value):
-            raise _fail(key, rule, value)
-        if not (low <= value and above < value < below):
-            raise _fail(key, rule, value)
-        # -0.0 is written as 0.0: equal settings have equal bits.
+    low: float = -math.inf
+    above: float = -math.inf
+    below: float = math.inf
+
+    def __call__(self, key: str, value: Any) -> float:
+        """See ``Rule``."""
+        if (
+            type(value) not in (int, float)
+            or abs(value) > 1e308
+            or not math.isfinite(value)
+            or not (self.low <= value and self.above < value < self.below)
+        ):
+            raise _error(key, self.describe(), value)
+        # Adding 0 turns -0.0 into 0.0, so that equal settings have equal bits.
         return float(value) + 0.0
 
-    return check
+    def describe(self) -> str:
+        """See ``Rule``."""
+        bounds = []
+        if self.low > -math.inf:
+            bounds.append(f"of at least {self.low:g}")
+        if self.above > -math.inf:
+            bounds.append(f"above {self.above:g}")
+        if self.below < math.inf:
+            bounds.append(f"below {self.below:g}")
+        return " ".join(["a finite number", " and ".join(bounds)]).strip()
 
 
-def boolean(key: str, value: Any) -> bool:
+@dataclass(frozen=True)
+class Boolean:
     """true or false."""
-    if not isinstance(value, bool):
-        raise _fail(key, "true or false", value)
-    return value
 
-
-def text(key: str, value: Any) -> str:
-    """A text that is not empty, and that a store and a terminal can hold."""
-    if not isinstance(value, str) or not value:
-        raise _fail(key, "a text", value)
-    if not is_printable(value):
-        raise _fail(key, "a text without control characters, in UTF-8", value)
-    return value
-
-
-def is_printable(value: str) -> bool:
-    """Whether a text is free of control characters and of what is no character at all."""
-    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value)
-
-
-def escaped(value: str) -> str:
-    """A text with its control characters, but for line ends and tabs, as Python writes them."""
-    if is_printable(value):
+    def __call__(self, key: str, value: Any) -> bool:
+        """See ``Rule``."""
+        if not isinstance(value, bool):
+            raise _error(key, self.describe(), value)
         return value
-    return "".join(c if c in "\n\t" or is_printable(c) else repr(c)[1:-1] for c in value)
+
+    def describe(self) -> str:
+        """See ``Rule``."""
+        return "true or false"
 
 
-def short(longest: int) -> Check:
-    """A text of at most so many characters."""
+@dataclass(frozen=True)
+class Text:
+    """A non-empty text without control characters, which stores and terminals can hold."""
 
-    def check(key: str, value: Any) -> str:
-        if len(text(key, value)) > longest:
-            raise _fail(key, f"a text of at most {longest} characters", value)
+    max_length: int | None = None
+
+    def __call__(self, key: str, value: Any) -> str:
+        """See ``Rule``."""
+        if not isinstance(value, str) or not value:
+            raise _error(key, "a text", value)
+        if not is_printable(value):
+            raise _error(key, "a text without control characters, in UTF-8", value)
+        if self.max_length is not None and len(value) > self.max_length:
+            raise _error(key, self.describe(), value)
+        return value
+
+    def describe(self) -> str:
+        """See ``Rule``."""
+        return "a text" + (f" of at most {self.max_length} characters" if self.max_length else "")
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of several names: a collection such as a registry, or a function that returns one.
+
+    The names are looked up at each use, so that later registrations count.
+    """
+
+    choices: Iterable[str] | Callable[[], Iterable[str]]
+
+    def __call__(self, key: str, value: Any) -> str:
+        """See ``Rule``."""
+        if value not in self.names():
+            raise _error(key, self.describe(), value)
         return str(value)
 
-    return check
+    def names(self) -> tuple[str, ...]:
+        """The allowed names."""
+        return tuple(self.choices() if callable(self.choices) else self.choices)
+
+    def describe(self) -> str:
+        """See ``Rule``."""
+        names = self.names()
+        return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
 
 
-def one_of(*choices: str) -> Check:
-    """One of the given words."""
+@dataclass(frozen=True)
+class Optional:
+    """null, or a value that another rule allows."""
 
-    def check(key: str, value: Any) -> str:
-        if value not in choices:
-            raise _fail(key, f"one of {', '.join(choices)}", value)
-        return str(value)
+    rule: Rule
 
-    return check
+    def __call__(self, key: str, value: Any) -> Any:
+        """See ``Rule``."""
+        return None if value is None else self.rule(key, value)
 
-
-def optional(inner: Check) -> Check:
-    """null, or what ``inner`` accepts."""
-    return lambda key, value: None if value is None else inner(key, value)
-
-
-WIDEST = 10**6
-"""Units of a layer."""
+    def describe(self) -> str:
+        """See ``Rule``."""
+        return f"null or {self.rule.describe()}"
 
 
-def widths(key: str, value: Any) -> tuple[int, ...]:
-    """A width or a list of widths, each at least 1; [] for no hidden layer."""
-    listed = value if isinstance(value, list | tuple) else [value]
-    if any(type(width) is not int or width < 1 for width in listed):
-        raise _fail(key, "a width of at least 1 or a list of such widths", value)
-    if max(listed, default=0) > WIDEST:
-        raise _fail(key, f"a width of at most {WIDEST} or a list of such widths", value)
-    return tuple(listed)
+@dataclass(frozen=True)
+class Widths:
+    """The width of one layer or a list of widths; an empty list means no hidden layer."""
+
+    accepts_lists = True
+
+    def __call__(self, key: str, value: Any) -> tuple[int, ...]:
+        """See ``Rule``."""
+        widths = value if isinstance(value, list | tuple) else [value]
+        if any(type(width) is not int or width < 1 for width in widths):
+            raise _error(key, self.describe(), value)
+        if max(widths, default=0) > MAX_WIDTH:
+            raise _error(key, f"a width of at most {MAX_WIDTH} or a list of such widths", value)
+        return tuple(widths)
+
+    def describe(self) -> str:
+        """See ``Rule``."""
+        return "a width of at least 1 or a list of such widths"
 
 
-def names(key: str, value: Any) -> tuple[str, ...]:
-    """A name or a list of different names."""
-    listed = value if isinstance(value, list | tuple) else [value]
-    if not listed or any(not isinstance(n, str | int) or isinstance(n, bool) for n in listed):
-        raise _fail(key, "a column name or a list of column names", value)
-    if not all(is_printable(str(n)) for n in listed):
-        raise _fail(key, "a column name without control characters, in UTF-8", value)
-    if len({str(n) for n in listed}) < len(listed):
-        raise _fail(key, "a list of different column names", value)
-    return tuple(str(name) for name in listed)
+@dataclass(frozen=True)
+class Names:
+    """A column name or a list of different column names."""
+
+    accepts_lists = True
+
+    def __call__(self, key: str, value: Any) -> tuple[str, ...]:
+        """See ``Rule``."""
+        names = value if isinstance(value, list | tuple) else [value]
+        if not names or any(not isinstance(n, str | int) or isinstance(n, bool) for n in names):
+            raise _error(key, self.describe(), value)
+        if not all(is_printable(str(n)) for n in names):
+            raise _error(key, "a column name without control characters, in UTF-8", value)
+        if len({str(n) for n in names}) < len(names):
+            raise _error(key, "a list of different column names", value)
+        return tuple(str(name) for name in names)
+
+    def describe(self) -> str:
+        """See ``Rule``."""
+        return "a column name or a list of column names"
+
+
+@dataclass(frozen=True)
+class Workers:
+    """A number of worker processes, or a negative number as in joblib's ``n_jobs``."""
+
+    def __call__(self, key: str, value: Any) -> int:
+        """See ``Rule``."""
+        if type(value) is not int or value == 0 or abs(value) > MAX_WORKERS:
+            raise _error(key, self.describe(), value)
+        return value
+
+    def describe(self) -> str:
+        """See ``Rule``."""
+        return "a number of workers, or -1 for all processors"
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text has no control characters and no surrogates."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
+
+
+def escaped(text: str) -> str:
+    """The text with control characters other than newline and tab as Python escapes."""
+    if is_printable(text):
+        return text
+    return "".join(c if c in "\n\t" or is_printable(c) else repr(c)[1:-1] for c in text)
+
+
+SYNONYMS = {
+    "learningrate": "lr", "eta": "lr", "alpha": "lr", "stepsize": "lr", "rate": "lr",
+    "nepochs": "epochs", "numepochs": "epochs", "maxepochs": "epochs", "maxiter": "epochs",
+    "iterations": "epochs", "steps": "epochs",
+    "hiddensize": "hidden", "hiddensizes": "hidden", "hiddenunits": "hidden", "width": "hidden",
+    "hiddenlayers": "hidden", "hiddenlayersizes": "hidden", "layers": "hidden", "nhidden": "hidden",
+    "batchsize": "batch_size", "batch": "batch_size", "minibatch": "batch_size",
+    "minibatchsize": "batch_size", "bs": "batch_size",
+    "randomstate": "seed", "randomseed": "seed", "rng": "seed",
+    "dataset": "data", "datafile": "data.path", "file": "data.path", "path": "data.path",
+    "csv": "data.path", "label": "data.target", "y": "data.target",
+    "testsize": "data.test_fraction", "testsplit": "data.test_fraction",
+    "validationsplit": "data.validation_fraction", "valfraction": "data.validation_fraction",
+    "scale": "data.standardize", "normalize": "data.standardize",
+    "activationfunction": "model.activation", "outputactivation": "model.output",
+    "lossfunction": "model.loss", "criterion": "model.loss", "network": "model",
+    "architecture": "model", "opt": "optimizer", "solver": "optimizer", "algorithm": "optimizer",
+    "wd": "optimizer.weight_decay", "l2": "optimizer.weight_decay",
+    "lrschedule": "schedule", "scheduler": "schedule", "lrscheduler": "schedule",
+    "earlystopping": "stop.patience", "tol": "stop.tolerance",
+    "workers": "n_jobs", "jobs": "n_jobs", "numworkers": "n_jobs", "nworkers": "n_jobs",
+    "njobs": "n_jobs", "cores": "n_jobs", "experiment": "tracking.experiment",
+    "trackinguri": "tracking.uri", "uri": "tracking.uri", "precision": "numerics",
+}  # fmt: skip
+"""Other names of settings, lower-case and without ``_`` and ``-``."""
 
 
 def unknown(key: str, known: Iterable[str]) -> ConfigError:
-    """The error for a key that does not exist, with the nearest one that does."""
+    """The error for a key that does not exist, with the key that was probably meant."""
+    known = list(known)
     near = nearest(key, known)
-    hint = f"; did you mean {near}?" if near else f"; the keys are {', '.join(sorted(known))}."
-    return ConfigError(f"{key} is not a key of the configuration{hint}")
+    hint = f"did you mean {near}?" if near else f"the keys are {', '.join(sorted(known))}."
+    return ConfigError(f"{key} is not a key of the configuration; {hint}")
 
 
 def nearest(key: str, known: Iterable[str]) -> str | None:
-    """The key that is most like this one, if one is."""
-    return next(iter(difflib.get_close_matches(key, list(known), n=1)), None)
+    """The known key that was probably meant, or None.
+
+    Compared are, in this order: the spelling without case and separators, common synonyms, the
+    last part of dotted keys, and the similarity of the letters.
+
+    >>> nearest("LearningRate", ["lr", "seed"]), nearest("bits", ["data.bits", "data.low"])
+    ('lr', 'data.bits')
+    """
+    known = list(known)
+    plain = {_plain(name): name for name in reversed(known)}
+    meant = plain.get(_plain(key)) or SYNONYMS.get(_plain(key))
+    if meant in known:
+        return meant
+    for name in known:
+        if "." in name and _plain(name.rpartition(".")[2]) == _plain(key):
+            return name
+    close = difflib.get_close_matches(key, known, n=1)
+    return close[0] if close else None
+
+
+def _plain(key: str) -> str:
+    return key.lower().replace("_", "").replace("-", "")

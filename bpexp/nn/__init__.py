@@ -1,1 +1,1 @@
-"""The mathematics of backpropagation, on NumPy arrays alone."""
+"""The mathematics of backpropagation: networks, activations, losses and optimizers."""

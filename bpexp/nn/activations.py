@@ -1,24 +1,59 @@
-"""Activation functions a = f(z) and their derivatives, written in terms of a.
+"""Activation functions a = f(z) and their derivatives, which are written in terms of a.
 
-Rumelhart, Hinton and Williams 1986, eq. 10 onwards. Softmax mixes the units of a
-layer, so it has a pullback of its own.
+See Rumelhart, Hinton and Williams 1986, eq. 10 onwards. All functions but softmax are
+elementwise. To add an activation, register a record with everything that depends on it:
+
+>>> sorted(ACTIVATIONS)  # doctest: +NORMALIZE_WHITESPACE
+['identity', 'relu', 'sigmoid', 'softmax', 'softsign', 'symmetric_sigmoid', 'tanh']
+>>> import numpy as np
+>>> from bpexp.nn.arithmetic import EXACT
+>>> relu = ACTIVATIONS["relu"]
+>>> a = relu.function(EXACT, np.array([-1.0, 2.0]))
+>>> a.tolist(), relu.derivative(a).tolist()
+([0.0, 2.0], [0.0, 1.0])
 """
 
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
+from bpexp.fields.registry import Registry
 from bpexp.nn.arithmetic import Arithmetic
 from bpexp.nn.ieee import where
+from bpexp.nn.notation import ActivationNotation, factor
 from bpexp.typing import Array
 
+OnnxNode = Callable[..., str]
+"""(operator, *inputs, **attributes) adds an ONNX node and returns the name of its output. The
+constants "one" and "half" may be used as inputs."""
 
-class Activation(NamedTuple):
-    """``f``: (arithmetic, z) -> a, elementwise; ``derivative``: a -> f'(z)."""
 
-    f: Callable[[Arithmetic, Array], Array]
-    derivative: Callable[[Array], Array]
+@dataclass(frozen=True)
+class Activation:
+    """An activation function with everything that the package derives from it.
+
+    Attributes:
+        name: The value of ``model.activation`` and ``model.output``.
+        function: (arithmetic, z) -> a. Elementwise functions are also traced by the compiler
+            on symbols, so they use only operators, ``abs``, ``where`` and ``arithmetic``.
+        derivative: a -> f'(z), elementwise; None for softmax, which is not elementwise.
+        range: The lowest and the highest value that a target may have.
+        notation: How the function is written in worked examples.
+        onnx: (node, z) -> name of the output of its ONNX nodes.
+    """
+
+    name: str
+    function: Callable[[Arithmetic, Array], Array]
+    derivative: Callable[[Array], Array] | None
+    range: tuple[float, float]
+    notation: ActivationNotation
+    onnx: Callable[[OnnxNode, str], str]
+
+    def slope(self, a: Array) -> Array:
+        """f'(z) of each unit by itself; for softmax the diagonal a (1 - a) of the Jacobian."""
+        return a * (1.0 - a) if self.derivative is None else self.derivative(a)
 
 
 def sigmoid_derivative(a: Array) -> Array:
@@ -27,7 +62,7 @@ def sigmoid_derivative(a: Array) -> Array:
 
 
 def symmetric_sigmoid_derivative(a: Array) -> Array:
-    """Of sigmoid(z) - 1/2: (1/2 + a) (1/2 - a)."""
+    """(1/2 + a) (1/2 - a), the derivative of sigmoid(z) - 1/2."""
     return (0.5 + a) * (0.5 - a)
 
 
@@ -47,29 +82,94 @@ def softsign_derivative(a: Array) -> Array:
 
 
 def relu(z: Array) -> Array:
-    """max(z, 0), NaN kept."""
+    """max(z, 0); NaN stays NaN."""
     out: Array = where(z <= 0.0, 0.0, z)
     return out
 
 
 def relu_derivative(a: Array) -> Array:
-    """1 above 0, else 0; 0 at 0."""
+    """1 where a > 0, otherwise 0."""
     out: Array = where(a > 0.0, 1.0, 0.0)
     return out
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "sigmoid": Activation(lambda arithmetic, z: arithmetic.sigmoid(z), sigmoid_derivative),
-    "symmetric_sigmoid": Activation(
-        lambda arithmetic, z: arithmetic.sigmoid(z) - 0.5, symmetric_sigmoid_derivative
-    ),
-    "tanh": Activation(lambda arithmetic, z: arithmetic.tanh(z), tanh_derivative),
-    "softsign": Activation(lambda arithmetic, z: softsign(z), softsign_derivative),
-    "relu": Activation(lambda arithmetic, z: relu(z), relu_derivative),
-    "identity": Activation(lambda arithmetic, z: z, np.ones_like),
-}
-
-
 def softmax_pullback(arithmetic: Arithmetic, A: Array, V: Array) -> Array:
-    """J^T v = a (v - sum_k v_k a_k) over axis 1."""
+    """The transposed Jacobian of softmax times V: a (v - sum_k v_k a_k) over axis 1."""
     return A * (V - arithmetic.sum(V * A, 1)[:, None])
+
+
+UNBOUNDED = (-math.inf, math.inf)
+
+ACTIVATIONS = Registry("activation", [
+    Activation(
+        "sigmoid",
+        lambda arithmetic, z: arithmetic.sigmoid(z),
+        sigmoid_derivative,
+        (0.0, 1.0),
+        ActivationNotation("σ", "1 / (1 + e⁻ᶻ)", "a (1 − a)", lambda a: f"{a} · (1 − {a})"),
+        lambda node, z: node("Sigmoid", z),
+    ),
+    Activation(
+        "symmetric_sigmoid",
+        lambda arithmetic, z: arithmetic.sigmoid(z) - 0.5,
+        symmetric_sigmoid_derivative,
+        (-0.5, 0.5),
+        ActivationNotation(
+            "s", "1 / (1 + e⁻ᶻ) − ½", "(½ + a) (½ − a)",
+            lambda a: f"(½ + {factor(a)}) · (½ − {factor(a)})",
+        ),
+        lambda node, z: node("Sub", node("Sigmoid", z), "half"),
+    ),
+    Activation(
+        "tanh",
+        lambda arithmetic, z: arithmetic.tanh(z),
+        tanh_derivative,
+        (-1.0, 1.0),
+        ActivationNotation(
+            "tanh", "(eᶻ − e⁻ᶻ) / (eᶻ + e⁻ᶻ)", "1 − a²", lambda a: f"(1 − {factor(a)}²)"
+        ),
+        lambda node, z: node("Tanh", z),
+    ),
+    Activation(
+        "softsign",
+        lambda arithmetic, z: softsign(z),
+        softsign_derivative,
+        (-1.0, 1.0),
+        ActivationNotation(
+            "softsign", "z / (1 + |z|)", "(1 − |a|)²", lambda a: f"(1 − |{a}|)²"
+        ),
+        # onnxruntime implements the operator Softsign in single precision only.
+        lambda node, z: node("Div", z, node("Add", node("Abs", z), "one")),
+    ),
+    Activation(
+        "relu",
+        lambda arithmetic, z: relu(z),
+        relu_derivative,
+        UNBOUNDED,
+        ActivationNotation(
+            "relu", "max(z, 0)", "1 where z > 0, else 0", lambda a: "0" if a == "0" else "1"
+        ),
+        lambda node, z: node("Relu", z),
+    ),
+    Activation(
+        "identity",
+        lambda arithmetic, z: z,
+        np.ones_like,
+        UNBOUNDED,
+        ActivationNotation("id", "z", "1", lambda a: "1"),
+        lambda node, z: node("Identity", z),
+    ),
+    Activation(
+        "softmax",
+        lambda arithmetic, z: arithmetic.softmax(z),
+        None,
+        UNBOUNDED,
+        ActivationNotation("softmax", "eᶻ / Σ eᶻ over the layer", "a (1 − a)", lambda a: a),
+        lambda node, z: node("Softmax", z, axis=1),
+    ),
+])  # fmt: skip
+
+
+def elementwise_activations() -> list[str]:
+    """The names of the activations that hidden layers can have: all but softmax."""
+    return [name for name, a in ACTIVATIONS.items() if a.derivative is not None]

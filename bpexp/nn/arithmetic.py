@@ -1,7 +1,11 @@
-"""The two kinds of arithmetic that the mathematics of this package runs on.
+"""Two implementations of products, sums and elementary functions: exact and native.
 
-Arrays are (rows, columns) or (rows, columns, lanes): a trailing axis of runs that are
-trained side by side passes through everything.
+``EXACT`` gives bit-identical results on every processor and NumPy version. ``NATIVE`` uses NumPy
+and BLAS. Arrays are (rows, columns) or (rows, columns, lanes), where a lane is one of the runs
+that are trained together.
+
+>>> EXACT.sum(np.array([[1.0, 2.0], [3.0, 4.0]]), 1).tolist()
+[3.0, 7.0]
 """
 
 from collections.abc import Callable
@@ -14,15 +18,21 @@ from bpexp.nn import elementary
 from bpexp.typing import Array
 
 VERSIONS = {"exact": 3, "native": 3}
-"""Part of every run's identity: raised when a change moves a bit of any result."""
+"""Part of the identity of every run; increase it when a change alters any bit of a result."""
 
 
 class Arithmetic(NamedTuple):
     """Products, sums and elementary functions.
 
-    ``matmul(A, B)``: (m, k[, L]) by (k, n[, L]) -> (m, n[, L]); ``sum(A, axis)`` removes
-    the axis; ``softmax(Z)``: exp(z_k) / sum_j exp(z_j) over axis 1; ``log1p(e)``: ln(1 + e)
-    for 0 <= e <= 1; the others are elementwise.
+    Attributes:
+        matmul: (m, k[, n_lanes]) and (k, n[, n_lanes]) -> (m, n[, n_lanes]).
+        sum: (A, axis) -> the sum over this axis.
+        softmax: exp(z_k) / sum_j exp(z_j) over axis 1.
+        exp: Elementwise.
+        log: Elementwise.
+        log1p: ln(1 + e) for 0 <= e <= 1, elementwise.
+        sigmoid: Elementwise.
+        tanh: Elementwise.
     """
 
     matmul: Callable[[Array, Array], Array]
@@ -36,7 +46,7 @@ class Arithmetic(NamedTuple):
 
 
 def _matmul_in_order(A: Array, B: Array) -> Array:
-    """Each entry is a_0 b_0 + a_1 b_1 + ..., added from the left."""
+    """Each entry is a_0 b_0 + a_1 b_1 + ..., summed from left to right."""
     return reduce(np.add, (A[:, k, None] * B[k] for k in range(len(B))))
 
 
@@ -45,27 +55,27 @@ def _sum_in_order(A: Array, axis: int) -> Array:
 
 
 def _softmax_in_order(Z: Array) -> Array:
-    """Shifted by the row's largest; what the sum loses is added up beside it."""
+    """Shifted by the maximum of the row, with a compensated sum."""
     top = Z.max(axis=1)
     powers = [elementary.exp_of_difference(Z[:, k], top) for k in range(Z.shape[1])]
-    total, lost = powers[0], 0.0
+    total, compensation = powers[0], 0.0
     for power in powers[1:]:
         added = total + power
-        lost = lost + elementary.sum_error(total, power, added)
+        compensation = compensation + elementary.sum_error(total, power, added)
         total = added
-    out: Array = np.stack(powers, axis=1) / (total + lost)[:, None]
+    out: Array = np.stack(powers, axis=1) / (total + compensation)[:, None]
     return out
 
 
 def _exact_sigmoid(z: Array) -> Array:
-    """In fewer steps where no element needs the more."""
+    """A shorter formula if all elements are of moderate size; the results are the same."""
     moderate = (np.abs(z) <= elementary.MODERATE).all()
     out: Array = (elementary.sigmoid_of_moderate if moderate else elementary.sigmoid)(z)
     return out
 
 
 def _matmul_by_blas(A: Array, B: Array) -> Array:
-    """One lane at most: what is packed is exact."""
+    """For at most one lane: native runs are not trained in batches."""
     if A.ndim == 2:
         return A @ B
     out: Array = (A[..., 0] @ B[..., 0])[..., None]
@@ -73,7 +83,7 @@ def _matmul_by_blas(A: Array, B: Array) -> Array:
 
 
 def _sum_by_blas(A: Array, axis: int) -> Array:
-    """Products with ones, a fourth of the time of NumPy's sums; one lane at most."""
+    """Products with ones, which take a quarter of the time of ``np.sum``; at most one lane."""
     rows = A.reshape(len(A), -1)
     if axis == 0:
         return (np.ones(len(rows)) @ rows).reshape(A.shape[1:])
@@ -87,7 +97,7 @@ def _native_softmax(Z: Array) -> Array:
 
 
 def _native_sigmoid(z: Array) -> Array:
-    """1 / (1 + e^-z), in one array: large temporaries cost more than what is calculated."""
+    """1 / (1 + e^-z), in place: large temporary arrays take longer than the arithmetic."""
     out = np.negative(z)
     np.exp(out, out=out)
     out += 1.0
@@ -99,12 +109,12 @@ EXACT = Arithmetic(
     _matmul_in_order, _sum_in_order, _softmax_in_order,
     elementary.exp, elementary.log, elementary.log1p, _exact_sigmoid, elementary.tanh,
 )  # fmt: skip
-"""The same bits on every processor: sums in index order, own elementary functions."""
+"""Bit-identical on every processor: sums in index order, own elementary functions."""
 
 NATIVE = Arithmetic(
     _matmul_by_blas, _sum_by_blas, _native_softmax,
     np.exp, np.log, np.log1p, _native_sigmoid, np.tanh,
 )  # fmt: skip
-"""NumPy and BLAS as they come: faster for wide layers, the bits are one machine's."""
+"""NumPy and BLAS: faster for wide layers; last bits differ between machines."""
 
 ARITHMETICS = {"exact": EXACT, "native": NATIVE}

@@ -1,10 +1,13 @@
-"""Elementary functions made of IEEE-754 + - * / and bit moves alone.
+"""Elementary functions that use only IEEE-754 + - * / and operations on the bits.
 
-NumPy's own differ in their last bits between processors and versions; these do not.
-Every function takes and returns float64, elementwise. Errors, in units in the last
-place, are at most 1 for exp and log and 3 for the rest, over the whole range.
-The reductions are the classical ones (Cody and Waite 1980; Muller, "Elementary
-Functions", 2016, chapter 11); the polynomials are Taylor's but for the exponential's.
+The last bits of NumPy's functions differ between processors and versions; these are
+bit-identical everywhere. All functions are elementwise on float64. Errors over the whole range are
+at most 1 unit in the last place for exp and log and 3 for the others. Range reductions follow
+Cody and Waite 1980 and Muller, "Elementary Functions", 2016, chapter 11. The polynomials are
+Taylor polynomials, except for the minimax polynomial of the exponential.
+
+>>> float(exp(0.0)), round(float(tanh(0.5)), 12)
+(1.0, 0.46211715726)
 """
 
 import math
@@ -13,15 +16,15 @@ from typing import Any
 from bpexp.nn.ieee import from_bits, to_bits, where
 
 LOG2_E = 1.4426950408889634
-# ln 2 in two parts: the product of the first with a whole number below 2^11 is exact.
+# ln 2 as a sum: the product of LN2_HIGH and an integer below 2^11 is exact.
 LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")
 LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
-# Adding 1.5 * 2^52 rounds to a whole number and leaves it in the low bits.
+# Adding 1.5 * 2^52 rounds to an integer and places it in the low bits.
 ROUND = 6755399441055744.0
 TINY = 2.0**-1022
 INFINITY, NAN = math.inf, math.nan
-# e^r = 1 + r + r^2/2 + C3 r^3 + ... + C12 r^12 for |r| <= ln(2)/2, to 7e-19: of all such
-# polynomials the one with the least relative error (Remez 1934), rounded to float64.
+# e^r = 1 + r + r^2/2 + C3 r^3 + ... + C12 r^12 for |r| <= ln(2)/2 with relative error 7e-19:
+# the minimax polynomial (Remez 1934), with coefficients rounded to float64.
 C3, C4, C5, C6, C7, C8, C9, C10, C11, C12 = map(float.fromhex, (
     "0x1.555555555555dp-3", "0x1.555555555556fp-5", "0x1.111111110e335p-7",
     "0x1.6c16c16c07eb9p-10", "0x1.a01a01b6f4bacp-13", "0x1.a01a01fc80ec0p-16",
@@ -32,12 +35,12 @@ L1, L2, L3, L4, L5, L6, L7, L8, L9, L10 = (2.0 / (2 * k + 1) for k in range(1, 1
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 TWO_100, TWO_M100, TWO_54 = 2.0**100, 2.0**-100, 2.0**54
 TWO_PI = 6.283185307179586
-# Where e^-z neither overflows nor is subnormal.
+# For |z| up to this limit e^-z neither overflows nor is subnormal.
 MODERATE = 700.0
 
 
 def _even(square: Any) -> Any:
-    """1/2 + C4 r^2 + ..., of r^2."""
+    """1/2 + C4 r^2 + ..., as a function of r^2."""
     p = C12 * square + C10
     p = p * square + C8
     p = p * square + C6
@@ -46,7 +49,7 @@ def _even(square: Any) -> Any:
 
 
 def _odd(square: Any) -> Any:
-    """C3 + C5 r^2 + ..., of r^2. In two halves what waits for each other is half as long."""
+    """C3 + C5 r^2 + ..., as a function of r^2; two polynomials have shorter dependency chains."""
     p = C11 * square + C9
     p = p * square + C7
     p = p * square + C5
@@ -58,9 +61,9 @@ def _series(x: Any, n: Any) -> Any:
     high = x - n * LN2_HIGH
     low = n * LN2_LOW
     r = high - low
-    lost = (high - r) - low
+    rounding = (high - r) - low
     square = r * r
-    return r + (lost + square * (_even(square) + r * _odd(square)))
+    return r + (rounding + square * (_even(square) + r * _odd(square)))
 
 
 def exp(x: Any) -> Any:
@@ -68,15 +71,15 @@ def exp(x: Any) -> Any:
     bounded = where(x < -746.0, -746.0, where(x > 710.0, 710.0, x))
     moved = bounded * LOG2_E + ROUND
     y = 1.0 + _series(bounded, moved - ROUND)
-    # 2^n goes into the exponent by way of 2^(n +- 100): so the last multiplication is
-    # the one that rounds to a subnormal or overflows.
+    # The exponent is set to n +- 100 first and corrected by a multiplication, so that only the
+    # last multiplication can overflow or round to a subnormal number.
     up = where(x < 0.0, 100, -100)
     back = where(x < 0.0, TWO_M100, TWO_100)
     return where(x == x, from_bits(to_bits(y) + ((to_bits(moved) + up) << 52)) * back, x)
 
 
 def exp_of_negative(x: Any) -> Any:
-    """e^x for x <= 0, the same bits as ``exp``."""
+    """e^x for x <= 0, bit-identical to ``exp``."""
     bounded = where(x < -746.0, -746.0, x)
     moved = bounded * LOG2_E + ROUND
     y = 1.0 + _series(bounded, moved - ROUND)
@@ -84,12 +87,12 @@ def exp_of_negative(x: Any) -> Any:
 
 
 def exp_of_difference(z: Any, top: Any) -> Any:
-    """e^(z - top) for z <= top, with what the rounded difference loses put back."""
+    """e^(z - top) for z <= top, corrected for the rounding error of the difference."""
     d = z - top
-    lost = difference_error(z, top, d)
+    error = difference_error(z, top, d)
     power = exp_of_negative(d)
-    # Of a difference that is not finite nothing is lost.
-    return power + power * where(abs(lost) < 1.0, lost, 0.0)
+    # The error is not finite if the difference is not finite.
+    return power + power * where(abs(error) < 1.0, error, 0.0)
 
 
 def difference_error(a: Any, b: Any, d: Any) -> Any:
@@ -132,7 +135,7 @@ def log(x: Any) -> Any:
 
 
 def log1p(e: Any) -> Any:
-    """ln(1 + e) for 0 <= e <= 1, with what 1 + e loses put back (Kahan)."""
+    """ln(1 + e) for 0 <= e <= 1, corrected for the rounding error of 1 + e (Kahan)."""
     u = 1.0 + e
     return log(u) + (e - (u - 1.0)) / u
 
@@ -145,8 +148,9 @@ def sigmoid(z: Any) -> Any:
 
 
 def sigmoid_of_moderate(z: Any) -> Any:
-    """1 / (1 + e^-z) for |z| <= MODERATE, the same bits as ``sigmoid``: e^-z = 2^n e^-r with
-    r = z + n ln 2.
+    """1 / (1 + e^-z) for |z| <= MODERATE, bit-identical to ``sigmoid``.
+
+    Uses e^-z = 2^n e^-r with r = z + n ln 2.
     """
     moved = z * -LOG2_E + ROUND
     n = moved - ROUND
@@ -157,7 +161,7 @@ def sigmoid_of_moderate(z: Any) -> Any:
 
 
 def tanh(z: Any) -> Any:
-    """(1 - e^-2z) / (1 + e^-2z), by e^-2|z| - 1 so that small z keep their digits."""
+    """(1 - e^-2z) / (1 + e^-2z), computed from e^-2|z| - 1 to be accurate for small z."""
     y = -2.0 * abs(z)
     bounded = where(y < -60.0, -60.0, y)
     moved = bounded * LOG2_E + ROUND
@@ -174,7 +178,7 @@ def cos_of_turns(f: Any) -> Any:
 
 
 def sin_of_turns(f: Any) -> Any:
-    """sin(2 pi f), f in turns; |f| below 2^50. Taylor's series to degree 21 on a quarter turn."""
+    """sin(2 pi f), f in turns; |f| below 2^50. A Taylor polynomial of degree 21."""
     halves = f * 2.0
     n = (halves + ROUND) - ROUND
     odd = n - 2.0 * ((0.5 * n + ROUND) - ROUND)

@@ -1,7 +1,10 @@
-"""What the exact formulas need beside + - * /: a choice, and a float's bits.
+"""Operations that exact formulas use besides + - * /: selection, and access to the bits.
 
-The formulas of this package run on arrays here; ``engines.symbols`` gives these three names their
-meaning for symbols, on which the formulas write down what is compiled.
+They are generic functions. Here they work on arrays; ``bpexp.training.llvm`` registers versions
+that generate code when a formula is traced.
+
+>>> where(np.array([True, False]), 1.0, 2.0).tolist()
+[1.0, 2.0]
 """
 
 from functools import singledispatch
@@ -12,17 +15,17 @@ import numpy as np
 
 @singledispatch
 def where(condition: Any, yes: Any, no: Any) -> Any:
-    """``yes`` where the condition holds, else ``no``; both are evaluated."""
+    """``yes`` where the condition is true, otherwise ``no``; both are evaluated."""
     return np.where(condition, yes, no)
 
 
 @singledispatch
 def to_bits(x: Any) -> Any:
-    """The 64 bits of a float64 as an int64."""
+    """The bits of float64 values as int64."""
     return np.asarray(x).view(np.int64)
 
 
 @singledispatch
 def from_bits(bits: Any) -> Any:
-    """The float64 that has these 64 bits."""
+    """The float64 values with the bits of these int64."""
     return np.asarray(bits).view(np.float64)

@@ -1,57 +1,88 @@
-"""Initial weights: all weights layer by layer, then all biases, from one stream."""
+"""Initial weights and biases, drawn from one random stream per seed.
+
+>>> weights, biases = initialize([2, 1], "glorot", seed=0)
+>>> weights[0].shape, biases[0].shape
+((2, 1), (1, 1))
+"""
 
 import itertools
 import math
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from bpexp.fields.registry import Registry
 from bpexp.typing import Array
 
-Draw = Callable[[np.random.RandomState, tuple[int, int], int, int], Array]
-"""(rng, shape, fan_in, fan_out) -> array of that shape."""
+
+@dataclass(frozen=True)
+class Initializer:
+    """A distribution of initial weights.
+
+    Attributes:
+        name: The value of ``model.init``.
+        scale: (u, fan, low, high) -> weights, where u is uniform in [0, 1), ``fan`` is
+            (fan_in, fan_out) of the layer, and ``low`` and ``high`` are ``model.init_low`` and
+            ``model.init_high``.
+    """
+
+    name: str
+    scale: Callable[[Array, tuple[int, int], float, float], Array]
 
 
-def uniform(low: float, high: float) -> Draw:
-    """U[low, high) for weights and biases alike."""
-    if (low, high) == (0.0, 1.0):
-        return lambda rng, shape, fan_in, fan_out: rng.rand(*shape)
-    return lambda rng, shape, fan_in, fan_out: low + (high - low) * rng.rand(*shape)
+def uniform(u: Array, fan: tuple[int, int], low: float, high: float) -> Array:
+    """U[low, high)."""
+    return low + (high - low) * u
 
 
-def glorot(rng: np.random.RandomState, shape: tuple[int, int], fan_in: int, fan_out: int) -> Array:
-    """U(-r, r), r = sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16)."""
-    bound = math.sqrt(6.0 / (fan_in + fan_out))
-    return bound * (2.0 * rng.rand(*shape) - 1.0)
+def glorot(u: Array, fan: tuple[int, int], low: float, high: float) -> Array:
+    """U(-r, r) with r = sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16)."""
+    return math.sqrt(6.0 / sum(fan)) * (2.0 * u - 1.0)
 
 
-def he(rng: np.random.RandomState, shape: tuple[int, int], fan_in: int, fan_out: int) -> Array:
-    """U(-r, r), r = sqrt(6 / fan_in), of variance 2 / fan_in (He et al. 2015, eq. 10)."""
-    bound = math.sqrt(6.0 / fan_in)
-    return bound * (2.0 * rng.rand(*shape) - 1.0)
+def he(u: Array, fan: tuple[int, int], low: float, high: float) -> Array:
+    """U(-r, r) with r = sqrt(6 / fan_in), variance 2 / fan_in (He et al. 2015, eq. 10)."""
+    return math.sqrt(6.0 / fan[0]) * (2.0 * u - 1.0)
 
+
+INITIALIZERS = Registry("initializer", [
+    Initializer("uniform", uniform), Initializer("glorot", glorot), Initializer("he", he)
+])  # fmt: skip
 
 _local = threading.local()
 
 
-def _stream() -> np.random.RandomState:
-    """One generator a thread, to be seeded: making one takes a hundred times as long."""
+def _generator(seed: int) -> np.random.RandomState:
+    """The thread's generator with a new seed; making a new one takes a hundred times as long."""
     if not hasattr(_local, "rng"):
         _local.rng = np.random.RandomState(0)
     rng: np.random.RandomState = _local.rng
+    rng.seed(seed)
     return rng
 
 
-def initialise(sizes: Sequence[int], draw: Draw, seed: int) -> tuple[list[Array], list[Array]]:
-    """Weights (n_in, n_out) and biases (1, n_out) of each layer, for layer sizes ``sizes``.
+def initialize(
+    sizes: Sequence[int], name: str, seed: int, low: float = 0.0, high: float = 1.0
+) -> tuple[list[Array], list[Array]]:
+    """Draw all weights layer by layer, then all biases.
 
-    Biases are drawn by the same rule as the weights into their units. The stream is
-    MT19937 of ``seed`` (``np.random.RandomState``, frozen by NumPy's policy).
+    Biases have the distribution of the weights into their units. The stream is MT19937
+    (``np.random.RandomState``, which NumPy keeps unchanged).
+
+    Args:
+        sizes: Widths of the layers, inputs first.
+        name: The initializer.
+        seed: Seed of the stream.
+        low: ``model.init_low``.
+        high: ``model.init_high``.
+
+    Returns:
+        For each layer its weights, (n_in, n_out), and its biases, (1, n_out).
     """
-    rng = _stream()
-    rng.seed(seed)
+    rng, scale = _generator(seed), INITIALIZERS[name].scale
     layers = list(itertools.pairwise(sizes))
-    weights = [draw(rng, (n_in, n_out), n_in, n_out) for n_in, n_out in layers]
-    biases = [draw(rng, (1, n_out), n_in, n_out) for n_in, n_out in layers]
+    weights = [scale(rng.rand(*fan), fan, low, high) for fan in layers]
+    biases = [scale(rng.rand(1, fan[1]), fan, low, high) for fan in layers]
     return weights, biases

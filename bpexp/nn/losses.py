@@ -1,25 +1,69 @@
-"""Losses over the batch, and the error that starts the backward pass.
+"""Loss functions, and the error signals that start the backward pass.
 
-A loss is a *sum* over samples, the quantity that gradient descent follows; the figure
-that is reported is per sample. Z, A, Y: logits, outputs, targets, (n_samples, n_outputs[, L]).
+A loss is a *sum* over samples, whose gradient the optimizers use; the logged value is per sample.
+Z, A and Y are logits, outputs and targets, each (n_samples, n_outputs[, n_lanes]).
+
+>>> import numpy as np
+>>> from bpexp.nn.arithmetic import EXACT
+>>> formula = LOSSES["half_squared"].on("sigmoid")
+>>> A, Y = np.array([[0.5], [1.0]]), np.array([[0.0], [1.0]])
+>>> per_row = formula.per_row(EXACT, A, A, Y)
+>>> per_row.tolist(), float(formula.reported(per_row.sum(), 2, 1))
+([0.125, 0.0], 0.125)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from bpexp.fields.registry import Registry
+from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import Arithmetic
 from bpexp.nn.elementary import log
 from bpexp.nn.ieee import where
 from bpexp.typing import Array
 
+PerRow = Callable[[Arithmetic, Array, Array, Array], Array]
 
-class Loss(NamedTuple):
-    """``per_row(arithmetic, Z, A, Y)`` is each sample's loss, (n_samples[, L]);
-    ``reported(total, n_samples, n_outputs)`` the logged figure for its sum.
+
+class LossFormula(NamedTuple):
+    """A loss for one output activation.
+
+    Attributes:
+        per_row: (arithmetic, Z, A, Y) -> the loss of each sample, (n_samples[, n_lanes]).
+        reported: (sum over samples, n_samples, n_outputs) -> the logged value.
     """
 
-    per_row: Callable[[Arithmetic, Array, Array, Array], Array]
+    per_row: PerRow
     reported: Callable[[Array, int, int], Array]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss function.
+
+    Attributes:
+        name: The value of ``model.loss``.
+        per_row: For each output activation with which the loss can be used, see
+            ``LossFormula``; the key ``""`` is for all activations.
+        reported: See ``LossFormula``.
+        uses_error_signal: Whether ``model.error`` and ``model.dead_zone`` apply.
+    """
+
+    name: str
+    per_row: Mapping[str, PerRow]
+    reported: Callable[[Array, int, int], Array]
+    uses_error_signal: bool
+
+    def on(self, output: str) -> LossFormula:
+        """The formula for the output activation ``output``."""
+        per_row = self.per_row[""] if "" in self.per_row else self.per_row[output]
+        return LossFormula(per_row, self.reported)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The output activations with which the loss can be used."""
+        return tuple(ACTIVATIONS) if "" in self.per_row else tuple(self.per_row)
 
 
 def _half_squared(arithmetic: Arithmetic, Z: Array, A: Array, Y: Array) -> Array:
@@ -28,21 +72,21 @@ def _half_squared(arithmetic: Arithmetic, Z: Array, A: Array, Y: Array) -> Array
 
 
 def binary_cross_entropy(z: Array, y: Array, log1p_of_exp: Array) -> Array:
-    """max(z, 0) - z y + ln(1 + e^-|z|), finite for every finite logit z."""
+    """max(z, 0) - z y + ln(1 + e^-|z|), which is finite for every finite logit z."""
     out: Array = where(z > 0.0, z, z * 0.0) - z * y + log1p_of_exp
     return out
 
 
 def _binary_cross_entropy(arithmetic: Arithmetic, Z: Array, A: Array, Y: Array) -> Array:
-    soft = arithmetic.log1p(arithmetic.exp(-abs(Z)))
-    return arithmetic.sum(binary_cross_entropy(Z, Y, soft), 1)
+    log1p_of_exp = arithmetic.log1p(arithmetic.exp(-abs(Z)))
+    return arithmetic.sum(binary_cross_entropy(Z, Y, log1p_of_exp), 1)
 
 
 def _categorical_cross_entropy(arithmetic: Arithmetic, Z: Array, A: Array, Y: Array) -> Array:
     """Sum over classes of y (logsumexp(z) - z)."""
     top = Z.max(axis=1, keepdims=True)
-    spread = arithmetic.log(arithmetic.sum(arithmetic.exp(Z - top), 1))[:, None]
-    return arithmetic.sum(Y * ((top - Z) + spread), 1)
+    log_sum = arithmetic.log(arithmetic.sum(arithmetic.exp(Z - top), 1))[:, None]
+    return arithmetic.sum(Y * ((top - Z) + log_sum), 1)
 
 
 def _mean_square(total: Array, n_samples: int, n_outputs: int) -> Array:
@@ -53,32 +97,49 @@ def _mean(total: Array, n_samples: int, n_outputs: int) -> Array:
     return total / n_samples
 
 
-LOSSES: dict[tuple[str, str], Loss] = {
-    **{
-        ("half_squared", output): Loss(_half_squared, _mean_square)
-        for output in (
-            "sigmoid", "symmetric_sigmoid", "tanh", "softsign", "relu", "identity", "softmax"
-        )
-    },
-    ("cross_entropy", "sigmoid"): Loss(_binary_cross_entropy, _mean),
-    ("cross_entropy", "softmax"): Loss(_categorical_cross_entropy, _mean),
-}  # fmt: skip
-"""Keyed by (loss, output activation): cross-entropy exists for sigmoid and softmax only."""
+LOSSES = Registry("loss", [
+    Loss("half_squared", {"": _half_squared}, _mean_square, True),
+    Loss(
+        "cross_entropy",
+        {"sigmoid": _binary_cross_entropy, "softmax": _categorical_cross_entropy},
+        _mean,
+        False,
+    ),
+])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ErrorSignal:
+    """The derivative of the loss half_squared by the output, or a replacement of it.
+
+    Attributes:
+        name: The value of ``model.error``.
+        function: (output - target, dead_zone) -> error signal, elementwise.
+    """
+
+    name: str
+    function: Callable[[Array, float], Array]
+
+    def __call__(self, error: Array, dead_zone: float) -> Array:
+        """The error signal."""
+        return self.function(error, dead_zone)
 
 
 def linear_error(e: Array, dead_zone: float) -> Array:
-    """e = output - target, with |e| < dead_zone counted as none."""
+    """e = output - target; 0 where |e| < dead_zone."""
     out: Array = where(abs(e) < dead_zone, 0.0, e) if dead_zone > 0.0 else e
     return out
 
 
 def arctanh_error(e: Array, dead_zone: float) -> Array:
-    """ln((1 + e) / (1 - e)), held within +-17 (Fahlman 1988, 3.3)."""
+    """ln((1 + e) / (1 - e)), limited to +-17 (Fahlman 1988, 3.3)."""
     d = linear_error(e, dead_zone)
-    far = where(d > 0.0, 17.0, -17.0)
+    limit = where(d > 0.0, 17.0, -17.0)
     inside = log((1.0 + d) / (1.0 - d))
-    out: Array = where(abs(d) < 0.9999999, inside, where(d == d, far, d))
+    out: Array = where(abs(d) < 0.9999999, inside, where(d == d, limit, d))
     return out
 
 
-ERRORS = {"linear": linear_error, "arctanh": arctanh_error}
+ERRORS = Registry("error signal", [
+    ErrorSignal("linear", linear_error), ErrorSignal("arctanh", arctanh_error)
+])  # fmt: skip

@@ -2,7 +2,15 @@
 
 Rumelhart, Hinton and Williams, "Learning representations by back-propagating
 errors", Nature 323 (1986). Layer l computes z_l = a_{l-1} W_l + b_l, a_l = f_l(z_l),
-with a_0 = X. Weights are (n_in, n_out[, L]), biases (1, n_out[, L]), one row a sample.
+with a_0 = X. Weights are (n_in, n_out[, n_lanes]), biases (1, n_out[, n_lanes]); the rows of X
+are samples.
+
+>>> import numpy as np
+>>> from bpexp.nn.arithmetic import EXACT
+>>> network = Network((1, 1), ("identity",))
+>>> (X, A), Z = forward(network, np.array([[2.0]]), [np.array([[3.0]])], [np.array([[1.0]])], EXACT)
+>>> A.tolist()
+[[7.0]]
 """
 
 from collections.abc import Sequence
@@ -21,15 +29,23 @@ def forward(
     biases: Sequence[Array],
     arithmetic: Arithmetic,
 ) -> tuple[list[Array], Array]:
-    """The activations [X, a_1, ..., a_L] and the logits z_L of the last layer."""
+    """Compute the outputs of all layers.
+
+    Args:
+        network: The architecture.
+        X: Inputs, (n_samples, n_inputs[, n_lanes]).
+        weights: Of each layer.
+        biases: Of each layer.
+        arithmetic: The implementation of products, sums and elementary functions.
+
+    Returns:
+        The activations [X, a_1, ..., a_L] and the logits z_L of the last layer.
+    """
     activations, Z = [X], X
     for W, b, name in zip(weights, biases, network.functions, strict=True):
         Z = arithmetic.matmul(activations[-1], W)
         Z += network.bias_input * b
-        if name == "softmax":
-            activations.append(arithmetic.softmax(Z))
-        else:
-            activations.append(ACTIVATIONS[name].f(arithmetic, Z))
+        activations.append(ACTIVATIONS[name].function(arithmetic, Z))
     return activations, Z
 
 
@@ -40,10 +56,20 @@ def backward(
     weights: Sequence[Array],
     arithmetic: Arithmetic,
 ) -> tuple[list[Array], list[Array]]:
-    """Gradients of the summed loss by weights and biases, shaped like them.
+    """Compute the gradients of the summed loss with respect to weights and biases.
 
     delta_L = dE/dz_L; delta_{l-1} = (delta_l W_l^T) f'(z_{l-1});
     dE/dW_l = a_{l-1}^T delta_l; dE/db_l = sum over samples of delta_l.
+
+    Args:
+        network: The architecture.
+        activations: Those that ``forward`` returned.
+        Y: Targets, (n_samples, n_outputs[, n_lanes]).
+        weights: Of each layer.
+        arithmetic: The implementation of products and sums.
+
+    Returns:
+        The gradients by the weights and by the biases, shaped like them.
     """
     delta = output_delta(network, activations[-1], Y, arithmetic)
     weight_gradients: list[Array] = []
@@ -54,21 +80,21 @@ def backward(
         bias_gradients.append(network.bias_input * arithmetic.sum(delta, 0)[None])
         if layer:
             delta = arithmetic.matmul(delta, weights[layer].swapaxes(0, 1))
-            slope = ACTIVATIONS[network.functions[layer - 1]].derivative(below)
+            slope = ACTIVATIONS[network.functions[layer - 1]].slope(below)
             slope += network.offset
             delta *= slope
     return weight_gradients[::-1], bias_gradients[::-1]
 
 
 def output_delta(network: Network, A: Array, Y: Array, arithmetic: Arithmetic) -> Array:
-    """dE/dz at the output, (n_samples, n_outputs[, L]).
+    """dE/dz of the output layer, (n_samples, n_outputs[, n_lanes]).
 
-    Cross-entropy behind its own activation leaves A - Y (Bishop 1995, 6.9); for softmax
-    that supposes targets that add up to 1.
+    For cross-entropy with its matching activation this is A - Y (Bishop 1995, 6.9); for softmax
+    this assumes targets that add up to 1.
     """
     if network.loss == "cross_entropy":
         return A - Y
     error = ERRORS[network.error](A - Y, network.dead_zone)
     if network.functions[-1] == "softmax":
         return softmax_pullback(arithmetic, A, error)
-    return error * (ACTIVATIONS[network.functions[-1]].derivative(A) + network.offset)
+    return error * (ACTIVATIONS[network.functions[-1]].slope(A) + network.offset)

@@ -1,4 +1,9 @@
-"""What a network computes, apart from its parameters' values."""
+"""The architecture of a network: everything but the values of its parameters.
+
+>>> network = Network((2, 3, 1), ("tanh", "identity"))
+>>> network.n_parameters, network.shapes
+(13, [(2, 3), (3, 1), (1, 3), (1, 1)])
+"""
 
 import itertools
 import math
@@ -12,11 +17,16 @@ from bpexp.typing import Array
 
 @dataclass(frozen=True)
 class Network:
-    """Layer sizes (inputs first), each layer's activation, and how its error is made.
+    """A multilayer perceptron without its parameters.
 
-    ``offset`` is added to every activation's derivative (Fahlman 1988, 3.2); ``bias_input``
-    is the value of the unit that biases are the weights of; ``error`` and ``dead_zone``
-    turn output - target into the error signal of the loss half_squared.
+    Attributes:
+        sizes: Widths of the layers, inputs first.
+        functions: The activation of each layer after the inputs.
+        loss: The name of the loss.
+        error: The name of the error signal of the loss half_squared.
+        dead_zone: Output errors below this magnitude count as 0.
+        offset: Added to the derivative of every activation (Fahlman 1988, 3.2).
+        bias_input: The value of the unit whose outgoing weights are the biases.
     """
 
     sizes: tuple[int, ...]
@@ -29,24 +39,27 @@ class Network:
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """Shapes of all parameters in their order: weights layer by layer, then biases."""
+        """Shapes of the parameter arrays: the weights of all layers, then the biases."""
         layers = list(itertools.pairwise(self.sizes))
         return [*layers, *((1, n_out) for _, n_out in layers)]
 
     @property
     def n_parameters(self) -> int:
-        """Weights and biases in all."""
+        """The number of weights and biases."""
         return sum(math.prod(shape) for shape in self.shapes)
 
     @property
     def fan_in(self) -> Array:
-        """For each parameter, the connections into its unit, bias included: (n_parameters,)."""
+        """The number of connections into the unit of each parameter, bias included.
+
+        Shape (n_parameters,).
+        """
         layers = list(itertools.pairwise(self.sizes))
         weights = [np.full(n_in * n_out, n_in + 1.0) for n_in, n_out in layers]
         return np.concatenate([*weights, *(np.full(n_out, n_in + 1.0) for n_in, n_out in layers)])
 
     def split(self, parameters: Array) -> tuple[list[Array], list[Array]]:
-        """Views of (n_parameters[, L]) as weights (n_in, n_out[, L]) and biases (1, n_out[, L])."""
+        """Views of a flat (n_parameters[, n_lanes]) array as weights and biases of the layers."""
         views, start = [], 0
         for shape in self.shapes:
             stop = start + math.prod(shape)
@@ -56,5 +69,5 @@ class Network:
 
 
 def joined(weights: Sequence[Array], biases: Sequence[Array]) -> Array:
-    """Weights and biases as one (n_parameters[, L]) array, in the order of ``shapes``."""
+    """Weights and biases as one flat (n_parameters[, n_lanes]) array, the inverse of ``split``."""
     return np.concatenate([array.reshape(-1, *array.shape[2:]) for array in (*weights, *biases)])

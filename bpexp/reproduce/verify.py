@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from bpexp.config import combinations
 from bpexp.config.schema import TrainConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce.compare import Difference, difference
@@ -15,7 +16,6 @@ from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.stored_results import config_of, result_of
-from bpexp.training import batching
 
 
 class Finding(StrEnum):
@@ -67,7 +67,7 @@ def verify(
     for run in runs:
         try:
             config = config_of(run, archive)
-            batching.check(config, engine)
+            combinations.check_engine(config, engine)
         except ConfigError as error:
             yield Verdict(run, Finding.UNREADABLE, str(error))
         else:

@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from bpexp.config.schema import Data, TrainConfig
-from bpexp.data import load
+from bpexp.config.schema import TrainConfig
+from bpexp.data import DataConfig, load
 from bpexp.nn.arithmetic import VERSIONS
 from bpexp.runs import fingerprint, run_tags
 from bpexp.runs.result import Failure, TrainResult
@@ -141,6 +141,6 @@ def _without_defaults(value: Any) -> Any:
     return {f.name: given[f.name] for f in fields(value) if given[f.name] != f.default}
 
 
-def _data_json(config: Data) -> str:
+def _data_json(config: DataConfig) -> str:
     dataset = load(config)
     return json.dumps({"classes": dataset.classes, "digest": dataset.digest}, separators=(",", ":"))

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from bpexp.config.schema import SESSION
+from bpexp.config.schema import RUNTIME
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
 from bpexp.studies.measures import MEASURES
@@ -150,15 +150,15 @@ def parse(values: object) -> Study:
     given = _mapping("study", values, Study, "measure")
     measures = _measures(given.get("measure"))
     study = Study(
-        name=checks.text("study.name", given.get("name")),
-        source=checks.text("study.source", given.get("source")),
+        name=checks.Text()("study.name", given.get("name")),
+        source=checks.Text()("study.source", given.get("source")),
         measures=measures,
-        trials=checks.integer(1, MAX_TRIALS)("study.trials", given.get("trials")),
+        trials=checks.Integer(1, MAX_TRIALS)("study.trials", given.get("trials")),
         common=_overrides("study.common", given.get("common", [])),
         rows=_rows(given.get("rows"), measures),
         reports=_counts("study.reports", given.get("reports", [])),
         grid=_grid(given.get("grid", [])),
-        path=checks.optional(checks.text)("study.path", given.get("path")),
+        path=checks.Optional(checks.Text())("study.path", given.get("path")),
         changed=_overrides("study.changed", given.get("changed", [])),
     )
     names = [row.name for row in study.rows]
@@ -187,13 +187,13 @@ def _with_lists(value: Any) -> Any:
 
 def _measures(value: object) -> tuple[str, ...]:
     names = value if isinstance(value, list) and value else [value]
-    return tuple(checks.one_of(*MEASURES)("study.measure", name) for name in names)
+    return tuple(checks.OneOf(MEASURES)("study.measure", name) for name in names)
 
 
 def _counts(key: str, value: object) -> tuple[int, ...]:
     if not isinstance(value, list):
         raise ConfigError(f"{key} must be a list of numbers of seeds, got {value!r}.")
-    return tuple(checks.integer(1, MAX_TRIALS)(key, count) for count in value)
+    return tuple(checks.Integer(1, MAX_TRIALS)(key, count) for count in value)
 
 
 def _rows(values: object, measures: Sequence[str]) -> tuple[Row, ...]:
@@ -205,7 +205,7 @@ def _rows(values: object, measures: Sequence[str]) -> tuple[Row, ...]:
 def _row(key: str, value: object, measures: Sequence[str]) -> Row:
     given = _mapping(key, value, Row)
     return Row(
-        name=checks.text(f"{key}.name", given.get("name")),
+        name=checks.Text()(f"{key}.name", given.get("name")),
         overrides=_overrides(f"{key}.overrides", given.get("overrides", [])),
         published=_published(f"{key}.published", given.get("published"), measures),
         assumed=str(given.get("assumed") or ""),
@@ -229,9 +229,9 @@ def _published(key: str, value: object, measures: Sequence[str]) -> dict[str, Pu
 def _published_result(key: str, value: object) -> Published:
     given = _mapping(key, value, Published)
     return Published(
-        n=checks.integer(1)(f"{key}.n", given.get("n")),
-        mean=checks.real()(f"{key}.mean", given.get("mean")),
-        sd=checks.optional(checks.real(0.0))(f"{key}.sd", given.get("sd")),
+        n=checks.Integer(1)(f"{key}.n", given.get("n")),
+        mean=checks.Real()(f"{key}.mean", given.get("mean")),
+        sd=checks.Optional(checks.Real(0.0))(f"{key}.sd", given.get("sd")),
     )
 
 
@@ -243,13 +243,13 @@ def _grid(values: object) -> tuple[Axis, ...]:
 
 def _axis(key: str, value: object) -> Axis:
     given = _mapping(key, value, Axis)
-    low = checks.real()(f"{key}.low", given.get("low"))
+    low = checks.Real()(f"{key}.low", given.get("low"))
     return Axis(
-        name=checks.text(f"{key}.name", given.get("name")),
+        name=checks.Text()(f"{key}.name", given.get("name")),
         overrides=_overrides(f"{key}.overrides", given.get("overrides")),
         low=low,
-        high=checks.real(above=low)(f"{key}.high", given.get("high")),
-        count=checks.integer(2, MAX_GRID_POINTS)(f"{key}.count", given.get("count")),
+        high=checks.Real(above=low)(f"{key}.high", given.get("high")),
+        count=checks.Integer(2, MAX_GRID_POINTS)(f"{key}.count", given.get("count")),
     )
 
 
@@ -306,7 +306,7 @@ def from_command_line(values: object, typed: Sequence[str]) -> Study:
     changed = (
         text
         for text, key in keys.items()
-        if key not in NEUTRAL_KEYS and key.partition(".")[0] not in SESSION
+        if key not in NEUTRAL_KEYS and key.partition(".")[0] not in RUNTIME
     )
     return replace(parse(values), changed=tuple(changed))
 

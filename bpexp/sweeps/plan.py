@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from bpexp.config.schema import Session, TrainConfig, flatten, parse, plain
+from bpexp.config import combinations
+from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, parse, plain
 from bpexp.data import load
-from bpexp.data.source import check_fit
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import Job, format_setting
-from bpexp.training import batching, run_batch
+from bpexp.training import run_batch
 
 GROUPS = ("data", "model", "optimizer", "schedule", "stop", "hidden")
 """Settings that the configurations of a sweep mostly share; equal ones are stored once."""
@@ -32,7 +32,7 @@ class Plan:
     """
 
     jobs: tuple[Job, ...]
-    runtime: Session
+    runtime: RuntimeConfig
     varying: tuple[str, ...]
     overrides: tuple[str, ...] = ()
     composed: Values = field(default_factory=dict)
@@ -79,7 +79,7 @@ def make_plan(
     """
     rows = study.rows if study else ()
     configs: list[TrainConfig] = []
-    runtime: Session | None = None
+    runtime: RuntimeConfig | None = None
     first: Values = {}
     shared: dict[Any, Any] = {}
     for index, values in enumerate(composed):
@@ -116,7 +116,7 @@ def restore_plan(plan: Plan) -> Plan:
         ConfigError: The data do not fit a configuration any more.
     """
     for config in dict.fromkeys(replace(c, seed=0, lr=1.0) for c in plan.configs):
-        check_fit(config, load(config.data))
+        combinations.check_data(config, load(config.data))
     jobs, _ = _jobs(plan.configs, [job.study_row for job in plan.jobs], plan.varying)
     return replace(plan, jobs=tuple(jobs))
 
@@ -143,7 +143,7 @@ def errors_name_row(rows: Sequence[str], index: int) -> Iterator[None]:
         raise ConfigError(f"study row {rows[index]}: {error}") from error
 
 
-def _different_runtime(one: Session, other: Session) -> ConfigError:
+def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
     return ConfigError(
         "n_jobs, engine, reuse, export, backend and tracking.* must be the same for all "
         f"runs of a sweep, got {plain(one)} and {plain(other)}."
@@ -153,9 +153,9 @@ def _different_runtime(one: Session, other: Session) -> ConfigError:
 def _resolve_numerics(config: TrainConfig, engine: str) -> str:
     """The arithmetic of a configuration, after a check that its data fit it."""
     dataset = load(config.data)
-    check_fit(config, dataset)
+    combinations.check_data(config, dataset)
     numerics = run_batch.numerics(config, dataset)
-    batching.check(replace(config, numerics=numerics), engine)
+    combinations.check_engine(replace(config, numerics=numerics), engine)
     return numerics
 
 

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from bpexp.config.schema import TrainConfig, parse_session, parse_train, plain
+from bpexp.config.schema import TrainConfig, parse_runtime, parse_train, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSIONS
 from bpexp.runs import identity
@@ -81,7 +81,7 @@ def _plan(head: dict[str, Any], configs: Sequence[TrainConfig]) -> Plan:
         for index, config in enumerate(configs)
     ]
     varying = tuple(map(str, head["varying"]))
-    return Plan(tuple(jobs), parse_session(head["runtime"]), varying, study=head["study"])
+    return Plan(tuple(jobs), parse_runtime(head["runtime"]), varying, study=head["study"])
 
 
 def _unpacked(content: bytes) -> bytes:

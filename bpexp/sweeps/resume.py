@@ -6,10 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from bpexp.config.compose import recompose
+from bpexp.config.compose import composer
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import fingerprint, identity, metrics, run_tags
@@ -19,6 +20,7 @@ from bpexp.sweeps import plan_file
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.results import MAX_CURVES, Row, SweepResults, curve_of, rank, reason_of
+from bpexp.sweeps.samplers.grid import expand
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.contract import Tracker
@@ -80,6 +82,12 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     if composed[0].get("study") is not None:
         raise lost
     return make_plan(composed, typed)
+
+
+def recompose(typed: Sequence[str]) -> list[dict[str, Any]]:
+    """Compose the configurations of all jobs of a grid from its overrides as typed."""
+    with composer() as hydra:
+        return [hydra.compose(job) for job in expand(hydra.parse(typed))]
 
 
 def _safe_overrides(typed: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from bpexp.config.schema import Session, TrainConfig, flatten, plain
+from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, plain
 from bpexp.data import load
 from bpexp.data.dataset import Dataset
 from bpexp.runs import identity, run_tags
@@ -53,7 +53,7 @@ class RunRecorder:
         started: When the sweep started, in milliseconds since the Unix epoch.
     """
 
-    runtime: Session
+    runtime: RuntimeConfig
     tags: Mapping[str, str]
     artifacts: Mapping[str, bytes]
     started: int
@@ -106,7 +106,7 @@ def _setting_documents(name: str, value: object, text: str) -> tuple[dict[str, s
 
 
 @lru_cache(maxsize=16)
-def runtime_params(runtime: Session) -> dict[str, str]:
+def runtime_params(runtime: RuntimeConfig) -> dict[str, str]:
     """The runtime settings as MLflow parameters, with passwords masked."""
     flat = flatten(plain(runtime))
     return {key: without_password(str(value)) for key, value in flat.items()}

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpexp.config.schema import flatten, plain
 from bpexp.render import plots
@@ -13,6 +13,9 @@ from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.results import MAX_CURVES, Row, rank
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.tracking.contract import MetricPoint, RunRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_LISTED = 8
 """Values of a varying setting that are listed in full."""
@@ -107,7 +110,7 @@ def sweep_record(
     if study is not None:
         files |= study.files
     if best:
-        files["summary.png"] = _plot(plan.varying, best)
+        files["summary.png"] = plots.png(plot(plan.varying, best))
         if best[0].final_loss is not None and math.isfinite(best[0].final_loss):
             points.append(MetricPoint("best_final_loss", best[0].final_loss, 0))
     tags = environment.tags() | {
@@ -119,8 +122,13 @@ def sweep_record(
     return RunRecord("", finished.status, started, ended, varying, tags, points, files)
 
 
-def _plot(varying: Sequence[str], best: Sequence[Row]) -> bytes:
-    """The loss curves, and a heat map of the final loss if exactly two settings vary; PNG."""
+def plot(varying: Sequence[str], best: Sequence[Row]) -> "Figure":
+    """Plot the loss curves, and a heat map of the final loss if exactly two settings vary.
+
+    Args:
+        varying: The keys of the settings that vary.
+        best: The rows of ranked runs, the best first.
+    """
     heat_map = None
     if len(varying) == 2:
         y, x = varying
@@ -131,7 +139,7 @@ def _plot(varying: Sequence[str], best: Sequence[Row]) -> bytes:
             [row.final_loss or 0.0 for row in best],
         )
     curves = [(row.job.name, row.curve) for row in best[:MAX_CURVES]]
-    return plots.png(plots.summary(curves, heat_map))
+    return plots.summary(curves, heat_map)
 
 
 def _levels(key: str, rows: Sequence[Row]) -> list[str]:

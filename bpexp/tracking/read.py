@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 
 import numpy as np
 
-from bpexp.config.schema import SESSION
+from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.tracking.retry import RetryPolicy
@@ -182,7 +182,7 @@ def metrics(run: "Run") -> dict[str, float]:
 def settings(run: "Run") -> dict[str, str]:
     """The parameters of a run that its result depends on."""
     params: dict[str, str] = run.data.params
-    return {key: text for key, text in params.items() if key.partition(".")[0] not in SESSION}
+    return {key: text for key, text in params.items() if key.partition(".")[0] not in RUNTIME}
 
 
 def frame(runs: list["Run"]) -> "pd.DataFrame":

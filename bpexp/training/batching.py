@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from bpexp.config.schema import TrainConfig
 from bpexp.data import load
-from bpexp.fields.checks import ConfigError
 from bpexp.training import run_batch
 from bpexp.training.engine import Engine
 from bpexp.training.llvm.lane_layout import one_by_one
@@ -53,15 +52,6 @@ def _width(config: TrainConfig, n_runs: int, n_workers: int) -> int:
     if one_by_one(network, WIDTH):
         width = min(width, WORK // (3 * network.n_parameters * len(dataset.X) * config.epochs))
     return max(1, width)
-
-
-def check(config: TrainConfig, engine: str) -> None:
-    """Raises ConfigError where the engine cannot train the run."""
-    if engine == "compiled" and config.numerics == "native":
-        raise ConfigError(
-            "engine=compiled must go with numerics=exact, got native arithmetic for "
-            f"data={config.data.name} with {len(load(config.data).X)} rows."
-        )
 
 
 def load_engine(name: str) -> Engine:

@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bpexp.config.schema import Stop
+from bpexp.config.schema import StopConfig
 from bpexp.nn.arithmetic import EXACT
 from bpexp.runs.result import Validation
 from bpexp.training.engine import NO_PATIENCE, Engine, Integers, Lanes, Problem
@@ -33,7 +33,7 @@ class Watch:
     """
 
     def __init__(
-        self, problem: Problem, X: Array, Y: Array, stops: Sequence[Stop], engine: Engine
+        self, problem: Problem, X: Array, Y: Array, stops: Sequence[StopConfig], engine: Engine
     ) -> None:
         self._engine = engine
         self._problem = replace(

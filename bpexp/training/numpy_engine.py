@@ -9,7 +9,7 @@ from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
 from bpexp.nn.network import joined
-from bpexp.nn.optimizers import RULES
+from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.training.engine import Ending, Integers, Lanes, Problem, Progress
 from bpexp.typing import Array
 
@@ -20,7 +20,7 @@ def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | N
     """See ``problem.Engine``."""
     network, n_samples = problem.network, len(problem.X)
     arithmetic = ARITHMETICS[problem.numerics]
-    loss = LOSSES[network.loss, network.functions[-1]]
+    loss = LOSSES[network.loss].on(network.functions[-1])
     weights, biases = network.split(lanes.parameters)
     losses = np.empty((len(factors), lanes.parameters.shape[-1]))
     for epoch, factor in enumerate(factors):
@@ -99,8 +99,13 @@ def _update(problem: Problem, lanes: Lanes, gradient: Array, factor: float) -> N
     rates = (lanes.lr * factor) / problem.divisor[:, None]
     if problem.decays:
         gradient = gradient + lanes.decay * lanes.parameters
-    lanes.parameters[:], *slots = RULES[problem.rule].update(
-        lanes.parameters, gradient, *lanes.slots, rates, *lanes.settings
+    optimizer = OPTIMIZERS[problem.rule]
+    state, hyperparameters = (
+        optimizer.state(*lanes.slots),
+        optimizer.hyperparameters(*lanes.settings),
+    )
+    lanes.parameters[:], slots = optimizer.update(
+        lanes.parameters, gradient, state, rates, hyperparameters
     )
     for slot, new in zip(lanes.slots, slots, strict=True):
         slot[:] = new

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bpexp.config.schema import Model, Optimizer, Rprop, Stop, TrainConfig
+from bpexp.config.schema import StopConfig, TrainConfig
 from bpexp.data import Dataset, load
 from bpexp.nn import init
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network, joined
-from bpexp.nn.optimizers import RULES
+from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig, RpropConfig
 from bpexp.runs import metrics
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.training import sample_order
@@ -38,10 +38,12 @@ makes more than exact arithmetic, which fuses nothing.
 def key(config: TrainConfig) -> TrainConfig:
     """Equal for configurations that can be lanes of one pack."""
     rule = config.optimizer
-    numbers: dict[str, Any] = {name: 0.0 for name in RULES[rule.name].settings}
+    numbers: dict[str, Any] = dict.fromkeys(OPTIMIZERS[rule.name].hyperparameter_names, 0.0)
     # Lanes differ in how much they decay, not in whether: adding 0 w may turn a zero's sign.
     numbers["weight_decay"] = float(rule.weight_decay > 0.0)
-    stop = Stop(restart=config.stop.restart, validation_interval=config.stop.validation_interval)
+    stop = StopConfig(
+        restart=config.stop.restart, validation_interval=config.stop.validation_interval
+    )
     model = replace(config.model, init="", init_low=0.0, init_high=0.0)
     return replace(
         config, seed=0, lr=1.0, model=model, optimizer=replace(rule, **numbers), stop=stop
@@ -111,15 +113,17 @@ def _problem(config: TrainConfig, dataset: Dataset) -> Problem:
 
 
 def _lanes(configs: Sequence[TrainConfig], problem: Problem) -> Lanes:
-    rule, n = RULES[problem.rule], len(configs)
+    rule, n = OPTIMIZERS[problem.rule], len(configs)
     parameters = np.stack([initial(c, problem.network) for c in configs], axis=-1)
     lr = _each(c.lr for c in configs)
-    slots = np.empty((len(rule.slots), *parameters.shape))
-    for slot, start in zip(slots, rule.slots, strict=True):
+    slots = np.empty((len(rule.initial_state), *parameters.shape))
+    for slot, start in zip(slots, rule.initial_state.values(), strict=True):
         slot[:] = lr if start is None else start
         if start is None:
             _draw_first_steps(slot, [c.optimizer for c in configs], [c.seed for c in configs])
-    settings = [_each(getattr(c.optimizer, name) for c in configs) for name in rule.settings]
+    settings = [
+        _each(getattr(c.optimizer, name) for c in configs) for name in rule.hyperparameter_names
+    ]
     return Lanes(
         run=np.arange(n),
         parameters=parameters,
@@ -146,20 +150,17 @@ def _or(value: Any, otherwise: Any) -> Any:
 
 def initial(config: TrainConfig, shape: Network) -> Array:
     """Initial weights and biases by the configuration's seed, (n_parameters,)."""
-    return joined(*init.initialise(shape.sizes, _draw(config.model), config.seed))
+    model = config.model
+    return joined(
+        *init.initialize(shape.sizes, model.init, config.seed, model.init_low, model.init_high)
+    )
 
 
-def _draw(model: Model) -> init.Draw:
-    rules = {"uniform": init.uniform(model.init_low, model.init_high),
-             "glorot": init.glorot, "he": init.he}  # fmt: skip
-    return rules[model.init]
-
-
-def _draw_first_steps(slot: Array, rules: Sequence[Optimizer], seeds: Sequence[int]) -> None:
+def _draw_first_steps(slot: Array, rules: Sequence[OptimizerConfig], seeds: Sequence[int]) -> None:
     """Rprop's first steps, where they are drawn: from a stream beside the weights'."""
     for lane, (rule, seed) in enumerate(zip(rules, seeds, strict=True)):
         if (
-            isinstance(rule, Rprop)
+            isinstance(rule, RpropConfig)
             and rule.step_init_low is not None
             and rule.step_init_high is not None
         ):
@@ -175,7 +176,7 @@ def _with_metrics(result: TrainResult, dataset: Dataset, problem: Problem) -> Tr
     if len(dataset.X_test) and result.outcome is not Outcome.DIVERGED:
         shape, arithmetic = problem.network, ARITHMETICS[problem.numerics]
         activations, Z = forward(shape, dataset.X_test, result.weights, result.biases, arithmetic)
-        loss = LOSSES[shape.loss, shape.functions[-1]]
+        loss = LOSSES[shape.loss].on(shape.functions[-1])
         total = arithmetic.sum(loss.per_row(arithmetic, Z, activations[-1], dataset.Y_test), 0)
         evaluation = replace(
             evaluation,

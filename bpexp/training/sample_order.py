@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from bpexp.config.schema import Cosine, Schedule, Step, TrainConfig
-from bpexp.nn.elementary import cos_of_turns
+from bpexp.config.schema import TrainConfig
+from bpexp.nn.schedules import factors
 from bpexp.training.engine import Integers, Lanes, Problem
 from bpexp.training.loop import Feed
 from bpexp.typing import Array
@@ -66,20 +66,3 @@ def stream(seed: int, purpose: str) -> np.random.RandomState:
     """A seed's stream for one purpose, apart from the one its weights are drawn from."""
     digest = hashlib.sha256(f"{purpose} {seed}".encode()).digest()
     return np.random.RandomState(np.frombuffer(digest, "<u4"))
-
-
-def factors(schedule: Schedule, epochs: int, start: int, stop: int) -> Array:
-    """The learning rate's multiple in epochs start, ..., stop - 1 of ``epochs``, from 0."""
-    e = np.arange(start, stop, dtype=np.float64)
-    out = np.ones(len(e))
-    if isinstance(schedule, Step):
-        # A running product: powers differ between processors.
-        powers = np.multiply.accumulate(np.full(stop // schedule.every + 1, schedule.factor))
-        passed = np.arange(start, stop) // schedule.every
-        out = np.where(passed > 0, powers[passed - 1], 1.0)
-    elif isinstance(schedule, Cosine):
-        half = 0.5 * (1.0 + cos_of_turns(0.5 * e / epochs))
-        out = schedule.final + (1.0 - schedule.final) * half
-    if schedule.warmup:
-        out = out * np.minimum((e + 1.0) / schedule.warmup, 1.0)
-    return out

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, Self, TypeVar
 
-from bpexp.config.schema import BACKENDS, Backend, Session
+from bpexp.config.schema import BACKENDS, Backend, BackendConfig, RuntimeConfig
 from bpexp.data import Dataset
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult
@@ -37,7 +37,7 @@ class Executor(ABC):
 
     @classmethod
     @abstractmethod
-    def from_config(cls, runtime: Session) -> Self:
+    def from_config(cls, runtime: RuntimeConfig) -> Self:
         """Make the executor that the settings ``backend`` and ``n_jobs`` ask for.
 
         Raises:
@@ -121,7 +121,7 @@ EXECUTORS: dict[str, type[Executor]] = {}
 """Executors by the name of their option of the ``backend`` group."""
 
 
-def register(name: str, config: type[Backend]) -> Callable[[type[E]], type[E]]:
+def register(name: str, config: type[BackendConfig]) -> Callable[[type[E]], type[E]]:
     """Class decorator: makes an executor available as ``backend=name``.
 
     Args:
@@ -130,13 +130,14 @@ def register(name: str, config: type[Backend]) -> Callable[[type[E]], type[E]]:
     """
 
     def add(executor: type[E]) -> type[E]:
-        BACKENDS[name], EXECUTORS[name] = config, executor
+        BACKENDS.register(Backend(name, config))
+        EXECUTORS[name] = executor
         return executor
 
     return add
 
 
-def open_executor(runtime: Session) -> Executor:
+def open_executor(runtime: RuntimeConfig) -> Executor:
     """The executor that ``backend`` names; use it as a context manager.
 
     Raises:

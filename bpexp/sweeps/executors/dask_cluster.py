@@ -16,8 +16,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
-from bpexp.config.schema import Dask, Data, Session, plain
-from bpexp.data import load
+from bpexp.config.schema import DaskConfig, RuntimeConfig, plain
+from bpexp.data import DataConfig, load
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.runs import fingerprint
 from bpexp.runs.result import Failure
@@ -35,7 +35,7 @@ BATCHES_PER_THREAD = 2
 WORKER_DIED = Failure("its worker process died, again and again")
 
 
-@register("dask", Dask)
+@register("dask", DaskConfig)
 class DaskExecutor(Executor):
     """Trains on a Dask cluster.
 
@@ -47,12 +47,12 @@ class DaskExecutor(Executor):
 
     def __init__(self, address: str, seconds: float) -> None:
         self.address, self.seconds = address, seconds
-        self._datasets: dict[Data, Future[Any]] = {}
+        self._datasets: dict[DataConfig, Future[Any]] = {}
         self._client: Client
         self._stack = ExitStack()
 
     @classmethod
-    def from_config(cls, runtime: Session) -> Self:
+    def from_config(cls, runtime: RuntimeConfig) -> Self:
         """See ``Executor.from_config``: the address is ``backend.address``, else Dask's own."""
         try:
             import dask
@@ -61,7 +61,7 @@ class DaskExecutor(Executor):
             raise ConfigError(
                 "backend=dask needs the package distributed: pip install -e '.[dask]'"
             ) from error
-        configured = runtime.backend.address if isinstance(runtime.backend, Dask) else None
+        configured = runtime.backend.address if isinstance(runtime.backend, DaskConfig) else None
         address = configured or dask.config.get("scheduler-address", None)
         if not address:
             raise ConfigError(
@@ -207,7 +207,7 @@ class DaskExecutor(Executor):
         arrays = self._sent_dataset(config.data)
         return self._client.submit(dask_worker.train, tuple(task), arrays, key=key, pure=False)
 
-    def _sent_dataset(self, data: Data) -> "Future[Any]":
+    def _sent_dataset(self, data: DataConfig) -> "Future[Any]":
         """The arrays of a data set at the workers, sent once.
 
         The scheduler keeps the arguments of the task, so they outlive every worker.

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
-from bpexp.config.schema import Backend, Session
+from bpexp.config.schema import BackendConfig, RuntimeConfig
 from bpexp.data import Dataset, load
 from bpexp.runs.result import Failure
 from bpexp.sweeps.executors import processes
@@ -31,7 +31,7 @@ def count_workers(n_jobs: int) -> int:
     return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
 
 
-@register("local", Backend)
+@register("local", BackendConfig)
 class LocalExecutor(Executor):
     """Trains on this machine; ``n_jobs`` as the setting of that name."""
 
@@ -39,7 +39,7 @@ class LocalExecutor(Executor):
         self._n_workers = count_workers(n_jobs)
 
     @classmethod
-    def from_config(cls, runtime: Session) -> Self:
+    def from_config(cls, runtime: RuntimeConfig) -> Self:
         """See ``Executor.from_config``."""
         return cls(runtime.n_jobs)
 

@@ -6,18 +6,18 @@ It is meant for debugging: breakpoints, profilers and tracebacks work as in any 
 from collections.abc import Generator, Sequence
 from typing import Self
 
-from bpexp.config.schema import Backend, Session
+from bpexp.config.schema import BackendConfig, RuntimeConfig
 from bpexp.sweeps.executors.base import Batch, Executor, register, train_batch
 from bpexp.sweeps.job import JobResult
 from bpexp.training.batching import load_engine
 
 
-@register("serial", Backend)
+@register("serial", BackendConfig)
 class SerialExecutor(Executor):
     """Trains in the calling thread."""
 
     @classmethod
-    def from_config(cls, runtime: Session) -> Self:
+    def from_config(cls, runtime: RuntimeConfig) -> Self:
         """See ``Executor.from_config``; no setting matters."""
         return cls()
 

@@ -24,7 +24,7 @@ from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.ieee import where
 from bpexp.nn.losses import ERRORS, LOSSES, binary_cross_entropy
 from bpexp.nn.network import Network
-from bpexp.nn.optimizers import RULES
+from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.training.llvm import jit
 from bpexp.training.llvm.codegen import (
     INDEX,
@@ -149,7 +149,7 @@ class _Code:
         self.n = [known[f"n{i}"] for i in (0, *layers)]
         self.full = [known[f"full{i}"] for i in (0, *layers)]
         self.n_parameters, self.epoch, self.group = known["parameters_in_all"], epoch, group
-        rule, n_samples = RULES[kind.rule], known["n_samples"]
+        rule, n_samples = OPTIMIZERS[kind.rule], known["n_samples"]
 
         def own(name: str, numbers: Any) -> Any:
             """The group's part of an array, of so many numbers."""
@@ -163,10 +163,10 @@ class _Code:
             return Rows(b.gep(array, [known[name]]), self.full[i], together)
 
         self.lr, self.decay, self.rules = each("lr", 1), each("decay", 1), each("rules", 5)
-        self.settings = each("settings", len(rule.settings))
+        self.settings = each("settings", len(rule.hyperparameter_names))
         self.parameters = Rows(own("parameters", self.n_parameters), self.n_parameters)
         self.stopped = Rows(own("stopped", self.n_parameters), self.n_parameters)
-        n_slots = INDEX(len(rule.slots))
+        n_slots = INDEX(len(rule.initial_state))
         self.slots = Rows(own("slots", b.mul(n_slots, self.n_parameters)), self.n_parameters)
         self.outputs = Rows(own("outputs", b.mul(n_samples, self.full[-1])), self.full[-1])
         self.gradient = Rows(b.gep(known["work"], [known["gradient"]]), self.n_parameters)
@@ -218,7 +218,7 @@ class _Code:
                 self.stopped.put(b, self.parameters.vector(b, 0, at), 0, at)
             # 4. update
             self._update(rate)
-        loss: Any = LOSSES[self.network.loss, self.network.functions[-1]]
+        loss: Any = LOSSES[self.network.loss].on(self.network.functions[-1])
         samples, outputs = (spread(b, b.sitofp(count, NUMBER)) for count in (n_samples, self.n[-1]))
         return loss.reported(self.total.now, samples, outputs)
 
@@ -428,13 +428,13 @@ class _Code:
 
     def _slope(self, name: str, a: Any) -> Any:
         """What an error is multiplied by on its way through a unit."""
-        derivative = 1.0 if name == "identity" else ACTIVATIONS[name].derivative(a)
+        derivative = 1.0 if name == "identity" else ACTIVATIONS[name].slope(a)
         return derivative + self.network.offset
 
     def _update(self, rate: Any) -> None:
-        b, rule, gradient = self.b, RULES[self.kind.rule], self.gradient
+        b, rule, gradient = self.b, OPTIMIZERS[self.kind.rule], self.gradient
         divisor, decay = Rows(self.known["divisor"], INDEX(0)), self.decay.each(b, 0, 0)
-        settings = [self.settings.each(b, at, 0) for at in range(len(rule.settings))]
+        settings = [self.settings.each(b, at, 0) for at in range(len(rule.hyperparameter_names))]
         if self.network.bias_input != 1.0:
             with loop(b, self.known["b1"], self.n_parameters, LANES) as at:
                 g = gradient.vector(b, 0, at)
@@ -444,8 +444,9 @@ class _Code:
             if self.kind.decays:
                 g = g + decay * w
             lr = rate / divisor.vector(b, 0, at) if self.kind.divides else rate
-            slots = [self.slots.vector(b, slot, at) for slot in range(len(rule.slots))]
-            w, *slots = rule.update(w, g, *slots, lr, *settings)
+            slots = [self.slots.vector(b, slot, at) for slot in range(len(rule.initial_state))]
+            state, hyperparameters = rule.state(*slots), rule.hyperparameters(*settings)
+            w, slots = rule.update(w, g, state, lr, hyperparameters)
             self.parameters.put(b, w, 0, at)
             for slot, value in enumerate(slots):
                 self.slots.put(b, value, slot, at)
@@ -473,7 +474,7 @@ def _least(b: ir.IRBuilder, one: Any, other: Any) -> Any:
 
 
 def _activated(name: str, z: Any) -> Any:
-    return ACTIVATIONS[name].f(EXACT._replace(sigmoid=_sigmoid), z)
+    return ACTIVATIONS[name].function(EXACT._replace(sigmoid=_sigmoid), z)
 
 
 def _sigmoid(z: Any) -> Any:

@@ -18,7 +18,7 @@ from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
 from bpexp.nn.network import Network, joined
-from bpexp.nn.optimizers import RULES
+from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.training.engine import NO_PATIENCE, Ending, Lanes, Problem, Progress
 from bpexp.training.llvm import jit
 from bpexp.training.llvm.lane_layout import aligned, in_lanes, in_strips
@@ -96,8 +96,8 @@ def module(problem: Problem) -> str:
     kind = ir.FunctionType(ir.VoidType(), [INDEX] * 3 + [address] * 9)
     function = ir.Function(made, kind, ENTRY)
     n_strips, epochs, stride, factors, *arrays, losses, outputs, extremes = function.args
-    network, rule = problem.network, RULES[problem.rule]
-    P, n_slots = network.n_parameters, len(rule.slots)
+    network, rule = problem.network, OPTIMIZERS[problem.rule]
+    P, n_slots = network.n_parameters, len(rule.initial_state)
     b = ir.IRBuilder(function.append_basic_block())
     strips, body, done, end = (function.append_basic_block() for _ in range(4))
 
@@ -117,7 +117,8 @@ def module(problem: Problem) -> str:
     strip.add_incoming(INDEX(0), before)
     held = rows(arrays[0], P) + rows(arrays[1], n_slots * P)
     first = [b.load(place, align=8) for place in held]
-    settings = loaded(rows(arrays[2], len(rule.settings)), len(rule.settings), 1)
+    n_settings = len(rule.hyperparameter_names)
+    settings = loaded(rows(arrays[2], n_settings), n_settings, 1)
     lr, decay = (loaded(rows(array, 1), 1) for array in arrays[3:])
     curve = b.mul(b.mul(strip, INDEX(LANES)), stride)
     predicted, (farthest,) = rows(outputs, problem.Y.size), rows(extremes, 1)
@@ -180,7 +181,7 @@ def _epoch(
 
     arithmetic = EXACT._replace(sigmoid=_each(sigmoid), tanh=_each(elementary.tanh))
     X, Y = problem.X[:, :, None], problem.Y[:, :, None]
-    loss = LOSSES[network.loss, network.functions[-1]]
+    loss = LOSSES[network.loss].on(network.functions[-1])
     weights, biases = network.split(state[0])
     # 1. forward pass
     activations, logits = forward(network, X, weights, biases, arithmetic)
@@ -193,8 +194,10 @@ def _epoch(
     if problem.decays:
         gradient = gradient + decay * state[0]
     rates = lr / problem.divisor[:, None]
-    after = RULES[problem.rule].update(state[0], gradient, *state[1:], rates, *settings)
-    return reported, activations[-1].ravel(), np.concatenate(after).ravel()
+    optimizer = OPTIMIZERS[problem.rule]
+    slots, hyperparameters = optimizer.state(*state[1:]), optimizer.hyperparameters(*settings)
+    w, slots = optimizer.update(state[0], gradient, slots, rates, hyperparameters)
+    return reported, activations[-1].ravel(), np.concatenate([w, *slots]).ravel()
 
 
 def _each(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:

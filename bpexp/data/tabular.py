@@ -1,26 +1,43 @@
-"""The user's own CSV, Parquet or NPZ file as arrays."""
+"""A user's table, read from a CSV, Parquet or NPZ file."""
 
 import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from bpexp.config.schema import File
-from bpexp.fields.checks import ConfigError, brief, is_printable
+from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
+from bpexp.fields import REQUIRED, setting
+from bpexp.fields.checks import Boolean, ConfigError, Names, Optional, Text, brief, is_printable
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MAX_CLASSES = 4096
+"""Upper limit of the classes of a target column; each class is an output."""
 
-def read(config: File) -> tuple[Array, Array, tuple[str, ...], tuple[str, ...], bool]:
-    """(X, Y, input names, target names, whether targets are classes).
 
-    Raises ConfigError where the file, a column or a value will not do.
+@dataclass(frozen=True, kw_only=True)
+class FileConfig(DataConfig):
+    """Settings of ``file``; columns that are not targets are inputs."""
+
+    path: str = setting(Text(), REQUIRED, "a .csv, .parquet or .npz file")
+    target: tuple[str, ...] = setting(Names(), REQUIRED, "target column, or a list of columns")
+    classes: bool | None = setting(
+        Optional(Boolean()), None, "true: targets are class labels; null: true for texts"
+    )
+
+
+def load(config: FileConfig) -> Table:
+    """Read the table.
+
+    Raises:
+        ConfigError: The file, a column or a value cannot be used.
     """
     frame = _frame(config.path)
     missing = [name for name in config.target if name not in frame.columns]
@@ -38,10 +55,13 @@ def read(config: File) -> tuple[Array, Array, tuple[str, ...], tuple[str, ...], 
     targets = frame[list(config.target)]
     if _are_classes(targets, config.classes):
         Y, names = _one_hot(targets, config)
-        return X, Y, tuple(inputs.columns), names, True
+        return Table(X, Y, tuple(inputs.columns), names, is_classification=True)
     Y = np.column_stack([_numbers(targets[name], config.path) for name in targets.columns])
-    two_valued = bool(np.isin(Y, (0.0, 1.0)).all())
-    return X, Y, tuple(inputs.columns), config.target, two_valued
+    is_binary = bool(np.isin(Y, (0.0, 1.0)).all())
+    return Table(X, Y, tuple(inputs.columns), config.target, is_binary)
+
+
+DATA_SOURCES.register(DataSource("file", FileConfig, load))
 
 
 def _frame(path: str) -> "pd.DataFrame":
@@ -61,10 +81,10 @@ def _frame(path: str) -> "pd.DataFrame":
     except ConfigError:
         raise
     except Exception as error:
-        # Readers raise many kinds of error on a broken file; each means the same here.
-        said = " ".join(str(error).split()) or type(error).__name__
+        # The libraries raise many types of errors for a broken file.
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
-            f"data.path must be a readable {file.suffix} file, got {path!r}: {said}"
+            f"data.path must be a readable {file.suffix} file, got {path!r}: {reason}"
         ) from error
     _check_names([str(name) for name in frame.columns], path)
     frame.columns = frame.columns.map(str)
@@ -78,9 +98,9 @@ def _check_names(names: Sequence[str], path: str) -> None:
                 f"data.path must have column names without control characters, got {name!r} "
                 f"in {path}."
             )
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ConfigError(f"data.path must have different columns, got {twice[0]!r} twice.")
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates:
+        raise ConfigError(f"data.path must have different columns, got {duplicates[0]!r} twice.")
 
 
 def _csv(content: BinaryIO) -> "pd.DataFrame":
@@ -89,7 +109,8 @@ def _csv(content: BinaryIO) -> "pd.DataFrame":
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            # Else the first values of rows longer than the header would count as their names.
+            # Without index_col=False pandas would use the first values of rows that are longer
+            # than the header as row names.
             return pd.read_csv(content, index_col=False)
         except pd.errors.ParserWarning as error:
             raise ConfigError("data.path must have rows no longer than its header.") from error
@@ -106,7 +127,7 @@ def _parquet(content: BinaryIO) -> "pd.DataFrame":
 
 
 def _npz(content: BinaryIO) -> "pd.DataFrame":
-    """Each array is a column, or, if two-dimensional, columns name0, name1, ..."""
+    """A one-dimensional array is a column, a two-dimensional one columns name0, name1, ..."""
     import pandas as pd
 
     with np.load(content, allow_pickle=False) as arrays:
@@ -128,19 +149,19 @@ def _npz(content: BinaryIO) -> "pd.DataFrame":
     return pd.DataFrame(columns)
 
 
-def _check_size(needed: int) -> None:
-    """A small file may unpack to more than there is memory for."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there // 4:
+def _check_size(n_bytes: int) -> None:
+    """Refuse a compressed file that would fill the memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if n_bytes > memory // 4:
         raise ConfigError(
-            f"data.path must unpack to a quarter of this machine's memory, {there / 4e9:.1f} GB, "
-            f"got {needed / 1e9:.1f} GB."
+            "data.path must unpack to at most a quarter of this machine's memory, "
+            f"{memory / 4e9:.1f} GB, got {n_bytes / 1e9:.1f} GB."
         )
 
 
 def _numbers(column: "pd.Series", path: str) -> Array:
     try:
-        # Dates and complex numbers would be made into something that was not meant.
+        # NumPy would convert dates and complex numbers to meaningless floats.
         if column.dtype.kind in "mMcV":
             raise TypeError(column.dtype)
         values = column.to_numpy(dtype=np.float64)
@@ -149,29 +170,25 @@ def _numbers(column: "pd.Series", path: str) -> Array:
             f"data.path must hold numbers in column {column.name!r}, got {brief(column.iloc[0])} "
             f"in {path}."
         ) from error
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
+    not_finite = np.flatnonzero(~np.isfinite(values))
+    if not_finite.size:
         raise ConfigError(
-            f"data.path must hold finite numbers, got {values[bad[0]]} in column "
-            f"{column.name!r}, row {bad[0] + 1} of {path}."
+            f"data.path must hold finite numbers, got {values[not_finite[0]]} in column "
+            f"{column.name!r}, row {not_finite[0] + 1} of {path}."
         )
     return values
 
 
-MOST = 4096
-"""Classes of a column: each is an output of its own."""
-
-
-def _are_classes(targets: "pd.DataFrame", asked: bool | None) -> bool:
-    if asked is not None:
-        return asked
+def _are_classes(targets: "pd.DataFrame", classes: bool | None) -> bool:
+    if classes is not None:
+        return classes
     return len(targets.columns) == 1 and targets.iloc[:, 0].dtype.kind not in "if"
 
 
-def _one_hot(targets: "pd.DataFrame", config: File) -> tuple[Array, tuple[str, ...]]:
+def _one_hot(targets: "pd.DataFrame", config: FileConfig) -> tuple[Array, tuple[str, ...]]:
     if len(targets.columns) != 1:
         raise ConfigError(
-            f"data.target must be one column where it holds classes, got {list(config.target)}."
+            f"data.target must be one column if it holds classes, got {list(config.target)}."
         )
     column = targets.iloc[:, 0]
     if column.isna().any():
@@ -186,10 +203,12 @@ def _one_hot(targets: "pd.DataFrame", config: File) -> tuple[Array, tuple[str, .
 
 def _labels(column: "pd.Series") -> list[Any]:
     try:
-        found = column.unique().tolist()
-        if len(found) > MOST:
-            raise ConfigError(f"data.target must hold at most {MOST} classes, got {len(found)}.")
-        return sorted(found)
+        labels = column.unique().tolist()
+        if len(labels) > MAX_CLASSES:
+            raise ConfigError(
+                f"data.target must hold at most {MAX_CLASSES} classes, got {len(labels)}."
+            )
+        return sorted(labels)
     except TypeError as error:
         raise ConfigError(
             "data.target must hold labels of one kind, numbers or texts, got "

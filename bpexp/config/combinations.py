@@ -1,0 +1,146 @@
+"""Rules about combinations of settings, and about settings and data.
+
+Rules about single settings are declared with them; every other rule is here.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bpexp.data import load
+from bpexp.data.dataset import Dataset
+from bpexp.data.tabular import FileConfig
+from bpexp.fields.checks import ConfigError
+from bpexp.nn.activations import ACTIVATIONS
+from bpexp.nn.losses import LOSSES
+from bpexp.typing import Array
+
+if TYPE_CHECKING:
+    from bpexp.config.schema import RuntimeConfig, TrainConfig
+
+BOUNDS = (
+    ("model", "init_low", "init_high", False),
+    ("optimizer", "step_min", "step_max", False),
+    ("optimizer", "step_init_low", "step_init_high", False),
+    ("data", "low", "high", True),
+    ("data", "input_low", "input_high", True),
+)
+"""(group, lower limit, upper limit, whether they must differ), where the group has them."""
+
+
+def check_train(train: "TrainConfig") -> None:
+    """Check the settings of a run against each other. Raises ConfigError."""
+    _check_loss(train)
+    for group, low_name, high_name, must_differ in BOUNDS:
+        low = getattr(getattr(train, group), low_name, None)
+        high = getattr(getattr(train, group), high_name, None)
+        low_key, high_key = f"{group}.{low_name}", f"{group}.{high_name}"
+        if (low is None) != (high is None):
+            raise ConfigError(f"{low_key} and {high_key} must be given together.")
+        if low is None or high is None:
+            continue
+        if must_differ and low >= high:
+            raise ConfigError(f"{low_key} must be below {high_key} ({high:g}), got {low:g}.")
+        if low > high:
+            raise ConfigError(f"{low_key} must be at most {high_key} ({high:g}), got {low:g}.")
+    if train.data.name == "proben1":
+        for name in ("test_fraction", "validation_fraction"):
+            if getattr(train.data, name):
+                raise ConfigError(
+                    f"data.{name} must be 0 with data=proben1, whose file defines the split, "
+                    f"got {getattr(train.data, name):g}."
+                )
+
+
+def _check_loss(train: "TrainConfig") -> None:
+    model = train.model
+    loss = LOSSES[model.loss]
+    if model.output not in loss.outputs:
+        raise ConfigError(
+            f"model.loss={model.loss} must go with model.output={' or '.join(loss.outputs)}, "
+            f"got {model.output!r}."
+        )
+    if not loss.uses_error_signal and (model.error != "linear" or model.dead_zone):
+        raise ConfigError(
+            "model.error and model.dead_zone must go with model.loss=half_squared, "
+            f"got {model.loss}."
+        )
+
+
+def check_runtime(runtime: "RuntimeConfig") -> None:
+    """Check the settings of the execution against each other. Raises ConfigError."""
+    if runtime.export and not runtime.tracking.runs:
+        raise ConfigError("export=best must go with tracking.runs=true, got false.")
+
+
+def check_engine(train: "TrainConfig", engine: str) -> None:
+    """Check that the engine supports the arithmetic of a run. Raises ConfigError.
+
+    Args:
+        train: The run, with ``numerics`` exact or native.
+        engine: The requested engine.
+    """
+    if engine == "compiled" and train.numerics == "native":
+        raise ConfigError(
+            "engine=compiled must go with numerics=exact, got native arithmetic for "
+            f"data={train.data.name} with {len(load(train.data).X)} rows."
+        )
+
+
+def check_data(train: "TrainConfig", dataset: Dataset) -> None:
+    """Check the output layer and the stopping criteria against the data. Raises ConfigError."""
+    _check_stop(train, dataset)
+    Y = np.vstack([dataset.Y, dataset.Y_validation, dataset.Y_test])
+    output = train.model.output
+    low, high = float(Y.min()), float(Y.max())
+    if output == "sigmoid" and (low < 0.0 or high > 1.0):
+        values = np.unique(Y)
+        if Y.shape[1] == 1 and 2 < len(values) <= 100 and (values == values.round()).all():
+            raise ConfigError(
+                f"data.target must hold two classes, 0 and 1, for a single sigmoid output, got "
+                f"{len(values)} classes: {', '.join(f'{v:g}' for v in values)}; for an output "
+                "per class add data.classes=true."
+            )
+    least, most = ACTIVATIONS[output].range
+    if low < least or high > most:
+        raise ConfigError(
+            f"model.output={output} must have targets from {least:g} to {most:g}, "
+            f"got {low:g} to {high:g}; model=regressor has no limits."
+        )
+    if output == "softmax":
+        _check_softmax(train, Y)
+
+
+def _check_softmax(train: "TrainConfig", Y: Array) -> None:
+    if Y.shape[1] < 2:
+        data = train.data
+        if isinstance(data, FileConfig) and (Y.round() == Y).all():
+            raise ConfigError(
+                "model.output=softmax needs an output for each class, but the integers in column "
+                f"{data.target[0]!r} are read as one number; add data.classes=true."
+            )
+        is_probability = bool((Y >= 0.0).all() and (Y <= 1.0).all())
+        raise ConfigError(
+            f"model.output=softmax needs at least two outputs, but data={data.name} has one; use "
+            f"{'model.output=sigmoid' if is_probability else 'model=regressor'} instead."
+        )
+    sums = Y.sum(axis=1)
+    if train.model.loss == "cross_entropy" and (Y.min() < 0.0 or not np.allclose(sums, 1.0)):
+        raise ConfigError(
+            "model.output=softmax with cross_entropy must have targets that add up to 1 in "
+            f"each row, got {float(sums[np.argmax(abs(sums - 1.0))]):g}."
+        )
+
+
+def _check_stop(train: "TrainConfig", dataset: Dataset) -> None:
+    n_validation, stop = len(dataset.X_validation), train.stop
+    for name in ("generalization", "progress"):
+        if getattr(stop, name) is not None and not n_validation:
+            raise ConfigError(
+                f"stop.{name} must go with validation rows; add data.validation_fraction=0.2."
+            )
+    if stop.restart and n_validation:
+        raise ConfigError(
+            f"stop.restart must go without validation rows, got {stop.restart} with "
+            f"{n_validation} of them."
+        )

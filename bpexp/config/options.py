@@ -1,0 +1,43 @@
+"""The groups whose options are YAML files, as in ``optimizer=adam``."""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from bpexp.config.paths import conf_dir
+from bpexp.fields.checks import ConfigError, nearest
+
+OTHER_NAMES = {"sgd": "gradient_descent", "gd": "gradient_descent", "backprop": "gradient_descent"}
+"""Other names of options, in lower case."""
+TABLES = (".csv", ".parquet", ".npz", ".tsv", ".xlsx", ".txt", ".json")
+"""Endings of file names that people type as ``data``; not all of them can be read."""
+OPTION_GROUPS = ("data", "model", "optimizer", "schedule", "backend")
+
+
+def option_names(group: str) -> list[str]:
+    """The options of a group, sorted."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def check_option(group: str, name: str) -> None:
+    """Raise ConfigError if a group has no option of this name."""
+    names = option_names(group)
+    if name not in names:
+        raise unknown_option(group, name, names)
+
+
+def unknown_option(group: str, name: str, names: Sequence[str]) -> ConfigError:
+    """The error for an option that does not exist, with what was probably meant.
+
+    >>> str(unknown_option("optimizer", "Adam", ["adam", "rprop"]))
+    "optimizer must be one of adam, rprop, got 'Adam'; did you mean optimizer=adam?"
+    """
+    rule = f"{group} must be one of {', '.join(names)}, got {name!r}"
+    near = OTHER_NAMES.get(name.lower()) or nearest(name, names)
+    is_path = PurePath(name).suffix in TABLES or "/" in name
+    if near in names and not is_path:
+        return ConfigError(f"{rule}; did you mean {group}={near}?")
+    if group == "data":
+        path = str(PurePath(name)) if is_path else "FILE"
+        hint = f"for your own table type data=file data.path={path} data.target=COLUMN"
+        return ConfigError(f"{rule}; {hint}.")
+    return ConfigError(f"{rule}.")

@@ -1,0 +1,118 @@
+"""The data sets by name, and how they are loaded.
+
+A new data set is a function from its settings to a ``Table``, registered under a name:
+
+>>> def ramp(config: DataConfig) -> Table:
+...     X = np.linspace(0.0, 1.0, 5)[:, None]
+...     return Table(X, X * X, ("x",), ("y",), is_classification=False)
+>>> source = DataSource("ramp", DataConfig, ramp)
+>>> load(DataConfig(name="ramp", test_fraction=0.4), {"ramp": source}).X.shape
+(3, 1)
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bpexp.data import splits
+from bpexp.data.dataset import Dataset
+from bpexp.fields import REQUIRED, Registry, setting
+from bpexp.fields.checks import Boolean, Integer, Real, Text
+from bpexp.typing import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Settings of every data set."""
+
+    name: str = setting(Text(), REQUIRED, "name of the data set")
+    test_fraction: float = setting(
+        Real(0.0, below=1.0), 0.0, "fraction of rows for testing, never used in training"
+    )
+    validation_fraction: float = setting(
+        Real(0.0, below=1.0), 0.0, "fraction of rows for early stopping and model selection"
+    )
+    split_seed: int = setting(
+        Integer(0, 2**32 - 1), 0, "seed of the split into training, validation and test rows"
+    )
+    standardize: bool = setting(
+        Boolean(), False, "scale inputs to mean 0 and deviation 1 of the training rows"
+    )
+
+
+class Table(NamedTuple):
+    """All rows of a data set, before they are split.
+
+    Attributes:
+        X: Inputs, (n_rows, n_features), float64.
+        Y: Targets, (n_rows, n_outputs), float64.
+        inputs: Names of the columns of X.
+        targets: Names of the columns of Y.
+        is_classification: Whether targets are classes or bits, so that accuracy applies.
+        parts: The numbers of training, validation and test rows, which follow each other, if
+            the data set defines its split itself.
+    """
+
+    X: Array
+    Y: Array
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    is_classification: bool
+    parts: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set.
+
+    Attributes:
+        name: The value of ``data``.
+        config: The dataclass of its settings. If it has a setting ``path``, the file is read
+            again when it has changed.
+        load: From its settings to its table. Raises ConfigError.
+    """
+
+    name: str
+    config: type[DataConfig]
+    load: Callable[[Any], Table]
+
+
+DATA_SOURCES: Registry[DataSource] = Registry("data set")
+
+
+def load(config: DataConfig, sources: Mapping[str, DataSource] = DATA_SOURCES) -> Dataset:
+    """Load, split and standardize a data set; results are cached.
+
+    Raises:
+        ConfigError: The data cannot be read or do not fit the settings.
+    """
+    return _load(config, sources[config.name], _file_version(config))
+
+
+def _file_version(config: DataConfig) -> tuple[int, ...]:
+    """A part of the cache key that changes with the content of the data file."""
+    try:
+        stat = os.stat(getattr(config, "path", ""))
+    except (OSError, ValueError):
+        return ()
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=64)
+def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...]) -> Dataset:
+    X, Y, inputs, targets, is_classification, parts = source.load(config)
+    if parts is None:
+        fractions = (config.test_fraction, config.validation_fraction)
+        train, validation, test = splits.random(len(X), *fractions, config.split_seed)
+    else:
+        train, validation, test = np.split(np.arange(len(X)), np.cumsum(parts)[:2])
+    if config.standardize:
+        X = splits.standardize(X, train)
+    return Dataset(
+        config.name, X[train], Y[train], X[validation], Y[validation], X[test], Y[test],
+        inputs, targets, is_classification,
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+"""Splits of rows into training, validation and test rows, and standardization.
+
+>>> train, validation, test = random(8, 0.25, 0.25, seed=0)
+>>> train.tolist(), validation.tolist(), test.tolist()
+([0, 3, 4, 5], [1, 7], [2, 6])
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpexp.fields.checks import ConfigError
+from bpexp.nn.arithmetic import EXACT
+from bpexp.typing import Array
+
+Rows = NDArray[np.integer[Any]]
+
+
+def random(
+    n_rows: int, test_fraction: float, validation_fraction: float, seed: int
+) -> tuple[Rows, Rows, Rows]:
+    """Split rows at random.
+
+    The test rows do not depend on ``validation_fraction``.
+
+    Returns:
+        The row numbers for training, validation and testing, each in ascending order.
+
+    Raises:
+        ConfigError: No training row is left.
+    """
+    n_test, n_validation = round(n_rows * test_fraction), round(n_rows * validation_fraction)
+    if n_test >= n_rows:
+        raise ConfigError(
+            f"data.test_fraction must leave a row to train on, got {test_fraction:g} "
+            f"of {n_rows} rows."
+        )
+    if n_test + n_validation >= n_rows:
+        raise ConfigError(
+            "data.validation_fraction must leave a row to train on, got "
+            f"{validation_fraction:g} of {n_rows} rows, {n_test} of which are test rows."
+        )
+    if not n_test + n_validation:
+        return np.arange(n_rows), np.arange(0), np.arange(0)
+    order = np.random.RandomState(seed).permutation(n_rows)
+    test, validation, train = np.split(order, [n_test, n_test + n_validation])
+    return np.sort(train), np.sort(validation), np.sort(test)
+
+
+def moments(X: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column, summed in order to be bit-identical everywhere.
+
+    A deviation of 0 is replaced by 1. A deviation that overflows is not finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = EXACT.sum(X, 0) / len(X)
+        scale = np.sqrt(EXACT.sum((X - mean) * (X - mean), 0) / len(X))
+    scale[scale == 0.0] = 1.0
+    return mean, scale
+
+
+def standardize(X: Array, train: Rows) -> Array:
+    """Scale the columns of X to mean 0 and deviation 1 in the rows ``train``.
+
+    Raises:
+        ConfigError: A deviation is not finite.
+    """
+    mean, scale = moments(X[train])
+    if not np.isfinite(scale).all():
+        raise ConfigError(
+            "data.standardize=true must have inputs whose squares add up to a finite number, "
+            f"got up to {float(abs(X).max()):g}."
+        )
+    return (X - mean) / scale

@@ -1,1 +1,1 @@
-"""Measured side by side: ``python -m benchmarks`` writes docs/benchmarks.md and .png."""
+"""Benchmarks of bpexp and other tools: ``python -m benchmarks`` writes docs/benchmarks.md."""

@@ -1,16 +1,18 @@
-"""What it costs to compose one job of a sweep: Hydra's own way against the composer.
+"""Time the composition of a job's configuration: Hydra's loader and the composer of bpexp.
 
     python benchmarks/composition.py [--jobs 2000] [--rounds 5]
 
-Jobs over two data sets, two learning rates and as many seeds as it takes. The two take turns, each
-round with a new composer; Hydra composes a hundredth of the jobs. Prints a Markdown table, with
-the whole plan (jobs expanded, composed and checked) as its last line.
+The jobs vary the data set, the learning rate and the seed. Each round uses a new composer; Hydra
+composes a hundredth of the jobs. The last line of the Markdown table is the whole plan: jobs
+expanded, composed and checked.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -18,52 +20,67 @@ from bpexp.config.compose import Composer, hydra_loader
 from bpexp.sweeps import plan
 from bpexp.sweeps.samplers.grid import expand
 
+HYDRA_SHARE = 100
+"""Hydra composes one job in this many."""
 
-def milliseconds(work: Callable[[], object], count: int) -> float:
-    """The clock's milliseconds for each of ``count``."""
+
+def milliseconds(function: Callable[[], object], count: int) -> float:
+    """Wall time of a call, in milliseconds per ``count``."""
     start = time.perf_counter()
-    work()
+    function()
     return 1000 * (time.perf_counter() - start) / count
 
 
+def compose_with_hydra(loader: Any, primary: Any, jobs: Sequence[list[str]]) -> None:
+    """Compose each job by Hydra's loader."""
+    for job in jobs:
+        loader.load_sweep_config(primary, job)
+
+
+def compose_with_composer(loader: Any, primary: Any, jobs: Sequence[list[str]]) -> None:
+    """Compose each job by a new composer."""
+    composer = Composer(loader, primary)
+    for job in jobs:
+        composer.compose(job)
+
+
+def make_plan(loader: Any, primary: Any, parser: OverridesParser, overrides: list[str]) -> None:
+    """Expand, compose and check all jobs."""
+    composer = Composer(loader, primary)
+    jobs = expand(parser.parse_overrides(overrides))
+    _ = plan.make_plan((composer.compose(job) for job in jobs), overrides).jobs
+
+
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
+    """Run the benchmark and print the table."""
+    arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--jobs", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=5)
-    chosen = parser.parse_args()
-    typed = ["data=xor,parity", "lr=0.1,0.5", f"seed=range(0,{chosen.jobs // 4})"]
-    with hydra_loader() as (loader, master):
-        grammar = OverridesParser.create(config_loader=loader)
-        jobs = expand(grammar.parse_overrides(typed))
-        few = jobs[:: max(1, len(jobs) // max(4, chosen.jobs // 100))]
-
-        def planned() -> None:
-            composer = Composer(loader, master)
-            made = expand(grammar.parse_overrides(typed))
-            _ = plan.make_plan((composer.compose(job) for job in made), typed).names
-
-        ways: dict[str, tuple[Callable[[], object], int]] = {
+    arguments.add_argument("--jobs", type=int, default=2000)
+    arguments.add_argument("--rounds", type=int, default=5)
+    args = arguments.parse_args()
+    overrides = ["data=xor,parity", "lr=0.1,0.5", f"seed=range(0,{args.jobs // 4})"]
+    with hydra_loader() as (loader, primary):
+        parser = OverridesParser.create(config_loader=loader)
+        jobs = expand(parser.parse_overrides(overrides))
+        few = jobs[:: max(1, len(jobs) // max(4, args.jobs // HYDRA_SHARE))]
+        methods: dict[str, tuple[Callable[[], None], int]] = {
             "Hydra's load_sweep_config": (
-                lambda: [loader.load_sweep_config(master, job) for job in few],
-                len(few),
+                partial(compose_with_hydra, loader, primary, few), len(few)
             ),
-            "the composer": (
-                lambda: list(map(Composer(loader, master).compose, jobs)),
-                len(jobs),
+            "composer of bpexp": (
+                partial(compose_with_composer, loader, primary, jobs), len(jobs)
             ),
-            "the whole plan": (planned, len(jobs)),
-        }
-        taken: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(chosen.rounds):
-            for way, (work, count) in ways.items():
-                taken[way].append(milliseconds(work, count))
-    print("| way | ms a job, median | least | most |")
-    print("| --- | --- | --- | --- |")
-    for way, times in taken.items():
-        print(f"| {way} | {statistics.median(times):.3f} | {min(times):.3f} | {max(times):.3f} |")
+            "whole plan": (partial(make_plan, loader, primary, parser, overrides), len(jobs)),
+        }  # fmt: skip
+        timings: dict[str, list[float]] = {name: [] for name in methods}
+        for _ in range(args.rounds):
+            for name, (function, count) in methods.items():
+                timings[name].append(milliseconds(function, count))
+    print("| method | ms per job (median) | min | max |")
+    print("| --- | ---: | ---: | ---: |")
+    for name, times in timings.items():
+        print(f"| {name} | {statistics.median(times):.3f} | {min(times):.3f} | {max(times):.3f} |")
 
 
 if __name__ == "__main__":

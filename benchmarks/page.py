@@ -1,4 +1,4 @@
-"""The tables as Markdown, and the plot that the README shows."""
+"""The results as a Markdown page, and the plot that the README shows."""
 
 import platform
 import re
@@ -6,7 +6,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import targets
@@ -17,24 +19,50 @@ PACKAGES = (
     "optuna", "scikit-learn", "torch", "jax",
 )  # fmt: skip
 PARTS = {
-    "sweep": "(a) The whole sweep",
-    "training": "(b) Training alone",
-    "limit": "(c) The limit",
-    "growth": "(d) Growth",
-    "terminal": "(e) At the terminal",
+    "sweep": "Tracked sweeps",
+    "training": "Training without tracking",
+    "c_program": "Training compared with a C program",
+    "growth": "Time and memory by number of runs",
+    "latency": "Latency of commands",
 }
-WITHOUT_RATIOS = ("growth", "terminal")
+"""Titles of the parts of the page."""
+
+WITHOUT_RATIOS = ("growth", "latency")
+"""Parts whose rows are not compared with each other."""
+
+BAR_PARTS = ("sweep", "training", "c_program", "latency")
 OURS, OTHERS = "#2a78b5", "#b8bec6"
-BARS = ("sweep", "training", "limit", "terminal")
+
+INTRODUCTION = (
+    "`python -m benchmarks` measures and writes this page. The candidates of a table are measured "
+    "in turn; each number is the median over the rounds, with the smallest and the largest value. "
+    "The column *relative to* has the median ratio within a round, with the smallest and the "
+    "largest ratio."
+)
+
+
+class Part(NamedTuple):
+    """The results of one part, and when and where they were measured."""
+
+    environment: str
+    tables: Sequence[Table]
+
+
+def load(results: Mapping[str, Any]) -> dict[str, Part]:
+    """Convert the content of benchmarks.json."""
+    return {
+        part: Part(found["environment"], [Table.from_plain(table) for table in found["tables"]])
+        for part, found in results.items()
+    }
 
 
 def machine() -> str:
-    """Processor and versions; peers that are not installed are named as missing."""
+    """The processor, and the versions of Python and the compared packages."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     processor = found[1] if found else platform.processor()
-    parts = [f"{name} {_version(name)}" for name in PACKAGES]
-    return f"{processor}, Python {platform.python_version()}, {', '.join(parts)}"
+    versions = [f"{name} {_version(name)}" for name in PACKAGES]
+    return f"{processor}, Python {platform.python_version()}, {', '.join(versions)}"
 
 
 def _version(name: str) -> str:
@@ -44,84 +72,99 @@ def _version(name: str) -> str:
         return "missing"
 
 
-def markdown(parts: Mapping[str, Sequence[Table]], told: Mapping[str, str]) -> str:
-    """The page; ``told`` says of each part when and where it was measured."""
-    lines = ["# Benchmarks", "", "`python -m benchmarks` measures and writes this page.",
-             "All contestants of a table take turns in one run; the figures are medians over the "
-             "rounds, *times* is the median of the ratios within a round, in brackets the least "
-             "and the most.", "", "![Cost a run, and growth](benchmarks.png)", "",
-             "## Against the targets", "", *targets.lines(parts)]  # fmt: skip
-    for part, title in PARTS.items():
-        if part in parts:
-            lines += ["", f"## {title}", "", told[part]]
-            for table in parts[part]:
-                lines += ["", *_table(table, ratios=part not in WITHOUT_RATIOS)]
+def markdown(parts: Mapping[str, Part]) -> str:
+    """The page.
+
+    Args:
+        parts: The measured parts.
+
+    Returns:
+        Markdown.
+    """
+    tables = {name: part.tables for name, part in parts.items()}
+    lines = ["# Benchmarks", "", INTRODUCTION, "", "![Time per run](benchmarks.png)", "",
+             "## Targets", "", *targets.lines(tables)]  # fmt: skip
+    for name, title in PARTS.items():
+        if name in parts:
+            lines += ["", f"## {title}", "", parts[name].environment]
+            for table in parts[name].tables:
+                lines += ["", *_table(table, with_ratios=name not in WITHOUT_RATIOS)]
     return "\n".join([*lines, ""])
 
 
-def _table(table: Table, ratios: bool) -> list[str]:
+def _table(table: Table, with_ratios: bool) -> list[str]:
     first = table.rows[0]
+    ratio = f" relative to {first.name} |" if with_ratios else ""
     lines = [f"### {table.title}", "", table.note, "",
-             f"| | {table.unit} | least to most |" + (f" times {first.name} |" if ratios else ""),
-             "| --- | ---: | ---: |" + (" ---: |" if ratios else "")]  # fmt: skip
+             f"| | {table.unit} | range |{ratio}",
+             "| --- | ---: | ---: |" + (" ---: |" if with_ratios else "")]  # fmt: skip
     for row in table.rows:
         if row.missing:
             cells = [row.name, f"missing: {row.missing}", ""]
         else:
             spread = f"{_number(min(row.costs))} to {_number(max(row.costs))}"
             cells = [row.name, _number(row.median), spread]
-        if ratios:
-            cells.append(_times(row, first))
+        if with_ratios:
+            cells.append(_ratios(row, first))
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _times(row: Row, first: Row) -> str:
+def _ratios(row: Row, first: Row) -> str:
     if row.missing or first.missing or row is first:
         return ""
-    times = row.times(first)
-    return f"{_number(statistics.median(times))} ({_number(min(times))}..{_number(max(times))})"
+    ratios = row.ratios(first)
+    return f"{_number(statistics.median(ratios))} ({_number(min(ratios))}..{_number(max(ratios))})"
 
 
 def _number(value: float) -> str:
-    """Three digits, without an exponent."""
+    """Three significant digits without an exponent."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def plot(parts: Mapping[str, Sequence[Table]]) -> Figure:
-    """Bars of every comparison's costs, and the growth; on logarithmic axes."""
-    tables = [table for part in BARS for table in parts.get(part, ())]
-    grown = list(parts.get("growth", ()))
-    rows = -(-(len(tables) + len(grown)) // 2)
+def plot(parts: Mapping[str, Part]) -> Figure:
+    """Bar charts of the comparisons and a curve of the time per run by the number of runs."""
+    compared = [table for name in BAR_PARTS if name in parts for table in parts[name].tables]
+    growth = list(parts["growth"].tables) if "growth" in parts else []
+    rows = -(-(len(compared) + len(growth)) // 2)
     figure = Figure(figsize=(12, 2.4 * rows), layout="constrained")
-    places = list(figure.subplots(rows, 2, squeeze=False).flat)
-    for axes, table in zip(places, tables, strict=False):
-        shown = [row for row in reversed(table.rows) if not row.missing]
-        is_ours = [row.name.startswith("bpexp") for row in shown]
-        # Where there is no other to compare with, all are ours.
-        colours = [OURS if mine or not any(is_ours) else OTHERS for mine in is_ours]
-        bars = axes.barh([r.name for r in shown], [r.median for r in shown], color=colours)
-        axes.bar_label(bars, [_number(r.median) for r in shown], padding=3, fontsize=8)
-        medians = [row.median for row in shown]
-        least, most = min(medians), max(medians)
-        if most > 10 * least:
-            axes.set(xscale="log", xlim=(least / 3, most * 5), xlabel=f"{table.unit}, logarithmic")
-        else:
-            axes.set(xlim=(0, most * 1.2), xlabel=table.unit)
-        # The numbers stand beside the bars.
-        axes.set(xticks=[])
-        axes.set_xticks([], minor=True)
-        axes.set_title(table.title, fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes, table in zip(places[len(tables) :], grown, strict=False):
-        runs = [int(row.name.split()[0].replace(",", "")) for row in table.rows]
-        axes.plot(runs, [row.median for row in table.rows], "o-", color=OURS)
-        axes.set(xscale="log", yscale="log", xlabel="runs", ylabel=table.unit)
-        axes.set_title(table.title, fontsize=9)
-        marks = [0.5, 1, 2, 5, 10, 20, 50]
-        axes.set(yticks=marks, yticklabels=[f"{mark:g}" for mark in marks])
-        axes.set_yticks([], minor=True)
-        axes.grid(alpha=0.25)
-    for axes in places[len(tables) + len(grown) :]:
+    panels = list(figure.subplots(rows, 2, squeeze=False).flat)
+    for axes, table in zip(panels, compared, strict=False):
+        _draw_bars(axes, table)
+    for axes, table in zip(panels[len(compared) :], growth, strict=False):
+        _draw_growth(axes, table)
+    for axes in panels[len(compared) + len(growth) :]:
         axes.set_axis_off()
     return figure
+
+
+def _draw_bars(axes: Axes, table: Table) -> None:
+    rows = [row for row in reversed(table.rows) if not row.missing]
+    is_ours = [row.name.startswith("bpexp") for row in rows]
+    # In a table without other tools, all bars are bpexp's.
+    colors = [OURS if ours or not any(is_ours) else OTHERS for ours in is_ours]
+    medians = [row.median for row in rows]
+    bars = axes.barh([row.name for row in rows], medians, color=colors)
+    axes.bar_label(bars, [_number(median) for median in medians], padding=3, fontsize=8)
+    smallest, largest = min(medians), max(medians)
+    if largest > 10 * smallest:
+        axes.set(xscale="log", xlim=(smallest / 3, largest * 5))
+        axes.set(xlabel=f"{table.unit} (logarithmic scale)")
+    else:
+        axes.set(xlim=(0, largest * 1.2), xlabel=table.unit)
+    # The bars are labeled with their values, so ticks are not needed.
+    axes.set(xticks=[])
+    axes.set_xticks([], minor=True)
+    axes.set_title(table.title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_growth(axes: Axes, table: Table) -> None:
+    runs = [int(row.name.split()[0].replace(",", "")) for row in table.rows]
+    axes.plot(runs, [row.median for row in table.rows], "o-", color=OURS)
+    axes.set(xscale="log", yscale="log", xlabel="number of runs", ylabel=table.unit)
+    axes.set_title(table.title, fontsize=9)
+    ticks = [0.5, 1, 2, 5, 10, 20, 50]
+    axes.set(yticks=ticks, yticklabels=[f"{tick:g}" for tick in ticks])
+    axes.set_yticks([], minor=True)
+    axes.grid(alpha=0.25)

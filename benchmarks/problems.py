@@ -1,4 +1,4 @@
-"""What is trained in the comparisons: four problems, in every form a contestant needs."""
+"""The training problems of the benchmarks, as configurations and as arrays."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -14,8 +14,13 @@ from bpexp.typing import Array
 
 
 class Problem(NamedTuple):
-    """Overrides of the default run, its layers as text, how many runs, and how many epochs
-    make one timing.
+    """A training problem.
+
+    Attributes:
+        overrides: Overrides of the default configuration.
+        layers: Layer widths as text.
+        runs: Number of runs.
+        epochs: Number of epochs of one timing.
     """
 
     overrides: tuple[str, ...]
@@ -28,19 +33,29 @@ PROBLEMS = {
     "xor": Problem((), "2-2-1", 1024, 30_000),
     "parity": Problem(("data=parity", "data.bits=4", "hidden=8"), "4-8-1", 1024, 2_000),
     "encoder": Problem(("data=encoder", "data.size=10", "hidden=5"), "10-5-10", 1024, 1_500),
-    # Smaller steps than the others': its 1,348 rows are summed over.
+    # The gradient is a sum over 1,348 rows, so the learning rate is smaller.
     "digits": Problem(("data=digits", "hidden=32", "lr=0.001"), "64-32-10", 16, 150),
 }
 
 
 class Arrays(NamedTuple):
-    """A problem without its package: X (n_samples, n_in), Y (n_samples, n_out) and the first
-    weights of every run, W1 (runs, n_in, hidden), b1 (runs, 1, hidden), W2, b2.
+    """The runs of a problem with one hidden layer, as arrays.
+
+    Attributes:
+        X: Inputs, (n_samples, n_in).
+        Y: Targets, (n_samples, n_out).
+        lr: Learning rate.
+        epochs: Number of epochs.
+        W1: Initial weights of the hidden layer, (n_runs, n_in, n_hidden).
+        b1: Its biases, (n_runs, 1, n_hidden).
+        W2: Initial weights of the output layer, (n_runs, n_hidden, n_out).
+        b2: Its biases, (n_runs, 1, n_out).
     """
 
     X: Array
     Y: Array
     lr: float
+    epochs: int
     W1: Array
     b1: Array
     W2: Array
@@ -48,20 +63,22 @@ class Arrays(NamedTuple):
 
 
 def configs(name: str, runs: int, epochs: int) -> list[TrainConfig]:
-    """The problem's runs, one seed after the other."""
+    """The configurations of a problem with the seeds 0, 1, ..."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        chosen = OmegaConf.to_container(compose("config", list(PROBLEMS[name].overrides)))
-    first = parse(chosen)[0]
-    numerics = run_batch.numerics(first, load(first.data))
+        composed = OmegaConf.to_container(compose("config", list(PROBLEMS[name].overrides)))
+    first = parse(composed)[0]
+    numerics = run_batch.resolve_numerics(first, load(first.data))
     first = replace(first, epochs=epochs, numerics=numerics)
     return [replace(first, seed=seed) for seed in range(runs)]
 
 
 def arrays(runs: list[TrainConfig]) -> Arrays:
-    """The same runs as arrays."""
+    """Convert the configurations of a problem to arrays, with the initial weights of each run."""
     dataset = load(runs[0].data)
-    shape = run_batch.network(runs[0], dataset)
-    split = [shape.split(run_batch.initial(config, shape)) for config in runs]
-    W1, W2 = (np.stack([weights[i] for weights, _ in split]) for i in range(2))
-    b1, b2 = (np.stack([biases[i] for _, biases in split]) for i in range(2))
-    return Arrays(dataset.X, dataset.Y, runs[0].lr, W1, b1, W2, b2)
+    network = run_batch.make_network(runs[0], dataset)
+    layers = [network.split(run_batch.initial_parameters(config, network)) for config in runs]
+    W1, W2 = (np.stack([weights[i] for weights, _ in layers]) for i in range(2))
+    b1, b2 = (np.stack([biases[i] for _, biases in layers]) for i in range(2))
+    return Arrays(
+        X=dataset.X, Y=dataset.Y, lr=runs[0].lr, epochs=runs[0].epochs, W1=W1, b1=b1, W2=W2, b2=b2
+    )

@@ -1,4 +1,4 @@
-"""Contestants take turns, so that what else the machine does strikes all of them."""
+"""Measure several candidates in turn, so that fluctuations of the machine affect all of them."""
 
 import statistics
 from collections.abc import Callable, Mapping
@@ -8,7 +8,13 @@ from typing import Any
 
 @dataclass
 class Row:
-    """One contestant's cost in each round, in its table's unit; or why it has none."""
+    """The measurements of one candidate.
+
+    Attributes:
+        name: Name of the candidate.
+        costs: One measurement per round, in the unit of the table.
+        missing: Why there are no measurements; empty if there are.
+    """
 
     name: str
     costs: list[float] = field(default_factory=list)
@@ -16,17 +22,24 @@ class Row:
 
     @property
     def median(self) -> float:
-        """Of the rounds."""
+        """Median of the measurements."""
         return statistics.median(self.costs)
 
-    def times(self, first: "Row") -> list[float]:
-        """How many times ``first``'s cost, round by round."""
-        return [mine / its for mine, its in zip(self.costs, first.costs, strict=True)]
+    def ratios(self, other: "Row") -> list[float]:
+        """Measurements divided by those of another candidate, round by round."""
+        return [mine / its for mine, its in zip(self.costs, other.costs, strict=True)]
 
 
 @dataclass
 class Table:
-    """A comparison; the first row is what the others are held against."""
+    """A comparison; the other rows are compared with the first one.
+
+    Attributes:
+        title: Title of the table.
+        unit: Unit of the measurements.
+        note: How they were measured.
+        rows: The candidates.
+    """
 
     title: str
     unit: str
@@ -34,24 +47,32 @@ class Table:
     rows: list[Row]
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "Table":
-        """From what ``dataclasses.asdict`` made of one."""
+    def from_plain(cls, values: Mapping[str, Any]) -> "Table":
+        """Convert the result of ``dataclasses.asdict`` back."""
         return cls(**{**values, "rows": [Row(**row) for row in values["rows"]]})
 
 
 class MissingError(Exception):
-    """A contestant cannot run here; says why."""
+    """A candidate cannot be measured on this machine; the message says why."""
 
 
-def alternate(contestants: Mapping[str, Callable[[], float]], rounds: int) -> list[Row]:
-    """Each contestant's costs, one of each a round."""
-    rows = {name: Row(name) for name in contestants}
+def alternate(candidates: Mapping[str, Callable[[], float]], rounds: int) -> list[Row]:
+    """Measure every candidate once per round.
+
+    Args:
+        candidates: A function for each name that makes one measurement or raises MissingError.
+        rounds: Number of rounds.
+
+    Returns:
+        One row per candidate.
+    """
+    rows = {name: Row(name) for name in candidates}
     for _ in range(rounds):
-        for name, cost in contestants.items():
+        for name, measure in candidates.items():
             if not rows[name].missing:
                 try:
-                    rows[name].costs.append(cost())
-                except MissingError as reason:
-                    rows[name].missing = str(reason)
+                    rows[name].costs.append(measure())
+                except MissingError as error:
+                    rows[name].missing = str(error)
                     rows[name].costs.clear()
     return list(rows.values())

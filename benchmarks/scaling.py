@@ -1,10 +1,10 @@
-"""The figures that docs/scaling.md counts with.
+"""Measure the numbers from which docs/scaling.md computes the cost of large sweeps.
 
     python -m benchmarks.scaling [--rounds 5] [--uri postgresql://...] [--address tcp://...]
 
-Training on one core, writing by the one writer and what that takes on disk, and sweeps that
-are kept as their parent alone; on a Dask cluster too, if its scheduler's address is given.
-Prints Markdown tables of medians. The database of --uri should be empty.
+Measures training on one core, tracking by the single writer, and sweeps without tracked runs;
+with --address, the latter on a Dask cluster, too. Prints Markdown tables of medians. The database
+of --uri should be empty.
 """
 
 import argparse
@@ -15,82 +15,103 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bpexp.tracking.record import run_record
 from threadpoolctl import threadpool_limits
 
-from benchmarks.sweeps import ours, started
-from benchmarks.tracking import default_run, opened
+from benchmarks.sweeps import bpexp_command, run_command
+from benchmarks.tracking import default_run, open_experiment
 from bpexp.config.schema import TrainConfig
-from bpexp.data import load
-from bpexp.runs import environment, identity, run_tags
+from bpexp.runs import environment, run_tags
 from bpexp.runs.result import TrainResult
+from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.run_record import RunRecorder
 from bpexp.tracking import process
 from bpexp.tracking.factory import tracker_for
 from bpexp.tracking.store import connect, locate
-from bpexp.training.llvm import compiled
-from bpexp.training.run_batch import train_pack
+from bpexp.training.llvm.engine import LlvmEngine
+from bpexp.training.loop import train_batch as train_configs
 
 EPOCHS = (500, 10_000)
-PACK = 128
+BATCH_RUNS = 128
+"""Number of runs that are trained and tracked together."""
+
 FEW, MANY = 5_000, 50_000
+"""Numbers of runs of two sweeps; the difference of their times excludes the start."""
+
+Results = Sequence[tuple[TrainConfig, TrainResult]]
 
 
-Drawn = Sequence[tuple[TrainConfig, TrainResult]]
+def train_batch(epochs: int) -> tuple[float, Results]:
+    """Train a batch of XOR runs on one core.
 
+    Args:
+        epochs: Number of epochs.
 
-def trained(epochs: int) -> tuple[float, Drawn]:
-    """Seconds for a pack of XOR runs on one core, and its runs."""
+    Returns:
+        Seconds, and the configurations with their results.
+    """
     default = replace(default_run()[0], epochs=epochs, numerics="exact")
-    configs = [replace(default, seed=seed) for seed in range(PACK)]
+    configs = [replace(default, seed=seed) for seed in range(BATCH_RUNS)]
     start = time.perf_counter()
     with threadpool_limits(1):
-        results = dict(train_pack(configs, compiled.advance))
-    return time.perf_counter() - start, [(configs[k], results[k]) for k in range(PACK)]
+        results = dict(train_configs(configs, LlvmEngine()))
+    return time.perf_counter() - start, [(configs[i], results[i]) for i in range(BATCH_RUNS)]
 
 
 class Writer:
-    """Writes packs of one kind to a store, and counts what that takes."""
+    """Writes the same batch of runs to a store again and again and measures the cost."""
 
-    def __init__(self, uri: str | None, folder: Path, drawn: Drawn, points: int) -> None:
-        self.uri, self.folder, self.drawn = uri, folder, drawn
-        session = default_run()[1]
-        self.session = replace(session, tracking=replace(session.tracking, points=points))
+    def __init__(self, uri: str | None, folder: Path, results: Results, points: int) -> None:
+        """Open the store and write a first batch, which creates what later batches share.
+
+        Args:
+            uri: URI of the store; None for a new SQLite file.
+            folder: Folder for the store and the artifacts.
+            results: The runs.
+            points: Number of losses that are logged per run.
+        """
+        self.uri, self.folder, self.results = uri, folder, results
+        runtime = default_run()[1]
+        self.runtime = replace(runtime, tracking=replace(runtime.tracking, points=points))
         self.seconds: list[float] = []
-        self.processor: list[float] = []
-        self.database: list[int] = []
+        self.processor_seconds: list[float] = []
+        self.database_bytes: list[int] = []
         folder.mkdir()
-        self.tracker = tracker_for(*opened(uri, folder, str(folder)))
+        self.tracker = tracker_for(*open_experiment(uri, folder, str(folder)))
         self.parent = self.tracker.open_run("sweep", 1, {})
         self.write()
-        self.files = _files(folder)
+        self.first_artifact_bytes = _artifact_bytes(folder)
 
     def write(self) -> None:
-        """One pack, from results to the store, as a sweep does it."""
+        """Build the records of one batch and write them, as in a sweep."""
         tags = environment.tags()
         tags |= {run_tags.PROCESS: process.current(), run_tags.SWEEP: self.parent}
-        before, now = _database(self.uri, self.folder), time.time_ns() // 1_000_000
-        start, used = time.perf_counter(), time.process_time()
+        before, now = _database_bytes(self.uri, self.folder), time.time_ns() // 1_000_000
+        wall, processor = time.perf_counter(), time.process_time()
+        recorder = RunRecorder(self.runtime, tags, {}, now)
         records = [
-            run_record(config, self.session, result, load(config.data), f"seed={config.seed}",
-                       tags | identity.tags(config, result), now, now)
-            for config, result in self.drawn
-        ]  # fmt: skip
+            recorder.record(JobResult(Job(config.seed, f"seed={config.seed}", config), result), now)
+            for config, result in self.results
+        ]
         self.tracker.stage(records, self.parent).commit()
-        self.seconds.append(time.perf_counter() - start)
-        self.processor.append(time.process_time() - used)
-        self.database.append(_database(self.uri, self.folder) - before)
+        self.seconds.append(time.perf_counter() - wall)
+        self.processor_seconds.append(time.process_time() - processor)
+        self.database_bytes.append(_database_bytes(self.uri, self.folder) - before)
 
-    def row(self) -> str:
-        """Medians, without the first pack, which makes what the others share."""
-        rate, best = PACK / statistics.median(self.seconds[1:]), PACK / min(self.seconds[1:])
-        used = 1000 * statistics.median(self.processor[1:]) / PACK
-        packs = len(self.seconds) - 1
-        base = sum(self.database[1:]) / packs / PACK / 1024
-        files = (_files(self.folder) - self.files) / packs / PACK / 1024
-        return f"{rate:,.0f} | {best:,.0f} | {used:.2f} | {base:.1f} | {files:.1f}"
+    def cells(self) -> str:
+        """Table cells: medians over all batches but the first one."""
+        n_batches = len(self.seconds) - 1
+        rate = BATCH_RUNS / statistics.median(self.seconds[1:])
+        best_rate = BATCH_RUNS / min(self.seconds[1:])
+        processor = 1000 * statistics.median(self.processor_seconds[1:]) / BATCH_RUNS
+        database = sum(self.database_bytes[1:]) / n_batches / BATCH_RUNS / 1024
+        artifact_bytes = _artifact_bytes(self.folder) - self.first_artifact_bytes
+        artifacts = artifact_bytes / n_batches / BATCH_RUNS / 1024
+        return (
+            f"{rate:,.0f} | {best_rate:,.0f} | {processor:.2f} | {database:.1f} | {artifacts:.1f}"
+        )
 
 
-def _database(uri: str | None, folder: Path) -> int:
+def _database_bytes(uri: str | None, folder: Path) -> int:
     if uri is None:
         return sum(file.stat().st_size for file in folder.rglob("mlflow.db*"))
     from sqlalchemy import create_engine, text
@@ -103,70 +124,97 @@ def _database(uri: str | None, folder: Path) -> int:
     return int(size or 0)
 
 
-def _files(folder: Path) -> int:
-    """Bytes on disk, by whole blocks, beside the database."""
+def _artifact_bytes(folder: Path) -> int:
+    """Disk space of all files but the database, in whole blocks."""
     files = [file for file in folder.rglob("*") if file.is_file()]
     return sum(512 * file.stat().st_blocks for file in files if "mlflow.db" not in file.name)
 
 
-def alone(rounds: int, *overrides: str) -> tuple[float, float, float]:
-    """Of one run of a sweep kept as its parent alone, its epochs too few to count: seconds and
-    KiB resident by ``MANY`` less ``FEW``; and bytes of the table.
+def cost_without_tracked_runs(rounds: int, *overrides: str) -> tuple[float, float, float]:
+    """Cost per run of sweeps whose runs are stored only in the table of the parent run.
+
+    Args:
+        rounds: Number of rounds.
+        overrides: Overrides of the sweeps, which train one epoch per run.
+
+    Returns:
+        Seconds and KiB of resident memory per run, from the difference between a sweep of
+        ``MANY`` and a sweep of ``FEW`` runs; and bytes of Parquet per run.
     """
     costs, sizes = [], []
+    common = ("epochs=1", "tracking.runs=false", "tracking.points=0", *overrides)
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as few, tempfile.TemporaryDirectory() as many:
-            common = ("epochs=1", "tracking.runs=false", "tracking.points=0", *overrides)
-            first = started(ours(FEW, *common), Path(few))
-            second = started(ours(MANY, *common), Path(many))
+            first = run_command(bpexp_command(FEW, *common), Path(few))
+            second = run_command(bpexp_command(MANY, *common), Path(many))
             costs.append([(b - a) / (MANY - FEW) for a, b in zip(first, second, strict=True)])
             sizes.append(sum(f.stat().st_size for f in Path(many).rglob("*.parquet")) / MANY)
     seconds, mebibytes = zip(*costs, strict=True)
     return statistics.median(seconds), 1024 * statistics.median(mebibytes), sizes[0]
 
 
+def measure_training(rounds: int) -> dict[int, Results]:
+    """Print the training rate; returns the results of one batch by number of epochs."""
+    print("| XOR, one core | runs per second |\n| --- | ---: |")
+    results = {}
+    train_batch(1)  # compiles the kernel
+    for epochs in EPOCHS:
+        timings = []
+        for _ in range(rounds):
+            seconds, results[epochs] = train_batch(epochs)
+            timings.append(seconds)
+        rate = BATCH_RUNS / statistics.median(timings)
+        print(f"| {epochs:,} epochs | {rate:,.0f} |", flush=True)
+    return results
+
+
+def measure_writing(rounds: int, uri: str | None, results: dict[int, Results]) -> None:
+    """Print the cost of tracking in SQLite, and in PostgreSQL if ``uri`` is given."""
+    print(
+        "\n| store | epochs | points | runs per second | best | processor ms per run | "
+        "database, KiB per run | artifacts, KiB per run |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    )
+    kinds = [(epochs, points) for epochs in EPOCHS for points in (100, 0)]
+    for name, store_uri in {"SQLite": None, "PostgreSQL": uri}.items():
+        if name == "PostgreSQL" and uri is None:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            writers = [
+                Writer(store_uri, Path(folder, f"{epochs}-{points}"), results[epochs], points)
+                for epochs, points in kinds
+            ]
+            for _ in range(rounds):
+                for writer in writers:
+                    writer.write()
+            for (epochs, points), writer in zip(kinds, writers, strict=True):
+                print(f"| {name} | {epochs:,} | {points} | {writer.cells()} |", flush=True)
+
+
+def measure_without_tracked_runs(rounds: int, address: str | None) -> None:
+    """Print the cost of sweeps without tracked runs, on this machine and on a Dask cluster."""
+    print("\n| without tracked runs | runs per second | KiB of memory per run | bytes per run |")
+    print("| --- | ---: | ---: | ---: |")
+    places = {"this machine": ()}
+    if address:
+        places["Dask"] = ("backend=dask", f"backend.address={address}")
+    for name, overrides in places.items():
+        seconds, memory, size = cost_without_tracked_runs(min(3, rounds), *overrides)
+        print(f"| {name} | {1 / seconds:,.0f} | {memory:.1f} | {size:.0f} |", flush=True)
+
+
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmarks and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--uri")
     parser.add_argument("--address")
-    chosen = parser.parse_args()
-    trained(1)  # Compiles, or loads what was compiled.
-    print("| XOR, one core | runs a second |\n| --- | ---: |")
-    drawn = {}
-    for epochs in EPOCHS:
-        seconds = []
-        for _ in range(chosen.rounds):
-            taken, drawn[epochs] = trained(epochs)
-            seconds.append(taken)
-        print(f"| {epochs:,} epochs | {PACK / statistics.median(seconds):,.0f} |", flush=True)
-    print(
-        "\n| the writer | epochs | points | runs a second | at best | processor ms a run | "
-        "database, KiB | files, KiB |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
-    )
-    kinds = [(epochs, points) for epochs in EPOCHS for points in (100, 0)]
-    for name, uri in {"SQLite": None, "PostgreSQL": chosen.uri}.items():
-        if name == "SQLite" or uri:
-            with tempfile.TemporaryDirectory() as folder:
-                writers = [Writer(uri, Path(folder, f"{epochs}-{points}"), drawn[epochs], points)
-                           for epochs, points in kinds]  # fmt: skip
-                for _ in range(chosen.rounds):
-                    for writer in writers:
-                        writer.write()
-                for (epochs, points), writer in zip(kinds, writers, strict=True):
-                    print(f"| {name} | {epochs:,} | {points} | {writer.row()} |", flush=True)
-    print("\n| the parent alone | runs a second | KiB resident a run | bytes of Parquet a run |")
-    print("| --- | ---: | ---: | ---: |")
-    for name, settings in {
-        "this machine": (),
-        "Dask": ("backend=dask", f"backend.address={chosen.address}"),
-    }.items():
-        if name != "Dask" or chosen.address:
-            cost, resident, size = alone(min(3, chosen.rounds), *settings)
-            print(f"| {name} | {1 / cost:,.0f} | {resident:.1f} | {size:.0f} |", flush=True)
+    args = parser.parse_args()
+    results = measure_training(args.rounds)
+    measure_writing(args.rounds, args.uri, results)
+    measure_without_tracked_runs(args.rounds, args.address)
 
 
 if __name__ == "__main__":

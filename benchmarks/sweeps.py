@@ -1,4 +1,4 @@
-"""Whole tracked sweeps as users start them, and how they grow."""
+"""Time whole tracked sweeps from the command line, of bpexp and of other tools."""
 
 import os
 import re
@@ -6,43 +6,55 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.rounds import MissingError, Row, Table, alternate
 
 ROOT = Path(__file__).resolve().parents[1]
 HYDRA = ("-m", "hydra/launcher=joblib")
-STOCK = {
+TOOLS = {
     "Hydra + joblib launcher + MLflow": ("hydra_joblib", "-m", "seed=range(0,{})"),
     "hydraflow + joblib launcher": ("hydraflow_app", *HYDRA, "seed=range(0,{})"),
     "Optuna + joblib + MLflow": ("optuna_joblib", "{}"),
 }
-ONCE = 10_000
+"""Programs in ``benchmarks.stock`` with their arguments; {} stands for the number of runs."""
+
+MAX_REPEATED = 10_000
 """Sweeps of more runs than this are timed once."""
 
 
-def started(command: Sequence[str], folder: Path) -> tuple[float, int]:
-    """Seconds from start to end, and the most MiB resident at once.
+def run_command(command: Sequence[str], folder: Path) -> tuple[float, int]:
+    """Run a Python module as a command.
 
-    Raises MissingError with the last line of what it said if it fails.
+    Args:
+        command: Module and arguments.
+        folder: Working folder, which also holds the store.
+
+    Returns:
+        Seconds from start to end, and the maximum resident memory in MiB.
+
+    Raises:
+        MissingError: The command failed; the message is the last line of its output.
     """
     store = f"sqlite:///{folder / 'stock.db'}"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": store, "PYTHONPATH": str(ROOT)}
     if "bpexp" in command:
         del environment["MLFLOW_TRACKING_URI"]
     start = time.perf_counter()
-    with (folder / "said.txt").open("w+") as said:
+    with (folder / "output.txt").open("w+") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *command], cwd=folder, env=environment,
-            stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - start
-        said.seek(0)
-        lines = [line.strip() for line in said if line.strip()]
+        output.seek(0)
+        lines = [line.strip() for line in output if line.strip()]
     if process.returncode:
         raise MissingError(_reason(lines))
     return seconds, usage.ru_maxrss // 1024
@@ -50,105 +62,161 @@ def started(command: Sequence[str], folder: Path) -> tuple[float, int]:
 
 def _reason(lines: Sequence[str]) -> str:
     missing = [m[0] for line in lines for m in [re.search("No module named .*", line)] if m]
-    return (missing or list(lines) or ["no word said"])[-1][:200]
+    return (missing or list(lines) or ["no output"])[-1][:200]
 
 
-def ours(runs: int, *overrides: str) -> list[str]:
-    """The command of a sweep over seeds."""
+def bpexp_command(runs: int, *overrides: str) -> list[str]:
+    """The command of a bpexp sweep over seeds."""
     return ["bpexp", "-m", f"seed=range(0,{runs})", *overrides]
 
 
-def against_stock(rounds: int, runs: int, few: int) -> Table:
-    """A sweep of XOR runs of 10,000 epochs, per run."""
-    with _folders() as folder:
-        used = folder()
-        started(ours(1), used)
-        contestants: dict[str, Callable[[], float]] = {
-            "bpexp": lambda: 1000 * started(ours(runs), used)[0] / runs,
-            "bpexp, store not prepared": lambda: 1000 * started(ours(runs), folder())[0] / runs,
+@dataclass(frozen=True)
+class Folders:
+    """Creates empty folders that are deleted only at the end.
+
+    Deleting many small files can keep a disk busy for minutes and would slow the next timing.
+    """
+
+    parent: Path
+
+    def new(self) -> Path:
+        """An empty folder."""
+        return Path(tempfile.mkdtemp(dir=self.parent))
+
+    @staticmethod
+    @contextmanager
+    def temporary() -> "Iterator[Folders]":
+        """Folders that are deleted at the end of the block."""
+        with tempfile.TemporaryDirectory() as parent:
+            yield Folders(Path(parent))
+
+
+@dataclass(frozen=True)
+class ToolSweep:
+    """A sweep by another tool, which is timed with a small number of runs.
+
+    Attributes:
+        program: Module in ``benchmarks.stock``.
+        arguments: Its arguments; {} stands for the number of runs.
+        runs: Number of runs, more than 2.
+        folders: Creates the folder of the store.
+    """
+
+    program: str
+    arguments: Sequence[str]
+    runs: int
+    folders: Folders
+
+    def cost(self) -> float:
+        """Milliseconds per run without the start: time of ``runs`` runs minus time of 2 runs.
+
+        Raises:
+            MissingError: The tool is not installed, or the difference is lost in noise.
+        """
+        folder = self.folders.new()
+        # The first sweep creates the store, because concurrent migrations of MLflow may fail.
+        self._seconds(1, folder)
+        start, total = self._seconds(2, folder), self._seconds(self.runs, folder)
+        if total <= start:
+            raise MissingError(
+                f"the start varies more than the runs take ({total:.1f} s for {self.runs} runs, "
+                f"{start:.1f} s for two)"
+            )
+        return 1000 * (total - start) / (self.runs - 2)
+
+    def _seconds(self, runs: int, folder: Path) -> float:
+        arguments = (argument.format(runs) for argument in self.arguments)
+        return run_command([f"benchmarks.stock.{self.program}", *arguments], folder)[0]
+
+
+def compare_tools(rounds: int, runs: int, few: int) -> Table:
+    """Compare tracked sweeps of XOR runs by bpexp and by other tools.
+
+    Args:
+        rounds: Number of rounds.
+        runs: Number of runs of bpexp.
+        few: Number of runs of the other tools.
+
+    Returns:
+        Milliseconds per run.
+    """
+    with Folders.temporary() as folders:
+        folder = folders.new()
+        run_command(bpexp_command(1), folder)
+        candidates = {
+            "bpexp": partial(_milliseconds_per_run, runs, folder),
+            "bpexp, new store": lambda: _milliseconds_per_run(runs, folders.new()),
         }
-        for shown, (program, *arguments) in STOCK.items():
-            contestants[shown] = _cost(program, arguments, few, folder)
-        rows = alternate(contestants, rounds)
+        for name, (program, *arguments) in TOOLS.items():
+            candidates[name] = ToolSweep(program, arguments, few, folders).cost
+        rows = alternate(candidates, rounds)
     return Table(
-        f"The whole sweep: {runs:,} tracked XOR runs of 10,000 epochs",
-        "ms a run",
-        "From the command to its end, in a store that was there before. The others' time for "
-        f"{few} runs less that for 2, by {few - 2}: without their start, and linear in the runs.",
-        rows,
+        title=f"Sweep of {runs:,} tracked XOR runs of 10,000 epochs",
+        unit="ms per run",
+        note="bpexp: time of the whole command, with an existing store. Other tools: time of "
+        f"{few} runs minus time of 2 runs, divided by {few - 2}, so their start is not counted.",
+        rows=rows,
     )
 
 
-@contextmanager
-def _folders() -> Iterator[Callable[[], Path]]:
-    """Makes empty folders, which are there until the end: on some disks the removal of many
-    small files goes on for minutes, and would be felt by what is timed next.
-    """
-    with tempfile.TemporaryDirectory() as parent:
-        yield lambda: Path(tempfile.mkdtemp(dir=parent))
-
-
-def _cost(
-    program: str, arguments: Sequence[str], few: int, folder: Callable[[], Path]
-) -> Callable[[], float]:
-    def cost() -> float:
-        used = folder()
-
-        def seconds(runs: int) -> float:
-            filled = (argument.format(runs) for argument in arguments)
-            return started([f"benchmarks.stock.{program}", *filled], used)[0]
-
-        # The first run prepares the store; two at once may fail each other's migration.
-        seconds(1)
-        return 1000 * _beyond(seconds(2), seconds(few)) / (few - 2)
-
-    return cost
-
-
-def _beyond(start: float, whole: float) -> float:
-    """What the runs beyond the first two took; raises MissingError where noise hides it."""
-    if whole <= start:
-        raise MissingError(
-            f"its runs are lost in the noise of its start ({whole:.1f} s, of which {start:.1f} s "
-            "for two runs)"
-        )
-    return whole - start
+def _milliseconds_per_run(runs: int, folder: Path) -> float:
+    return 1000 * run_command(bpexp_command(runs), folder)[0] / runs
 
 
 def growth(rounds: int, sizes: Sequence[int]) -> Table:
-    """Time a run and memory by the number of runs, in an empty folder each."""
+    """Time per run and memory of sweeps of several sizes, each in an empty folder.
+
+    Args:
+        rounds: Number of repetitions; large sweeps are timed once.
+        sizes: Numbers of runs.
+
+    Returns:
+        Milliseconds per run.
+    """
     rows = []
-    with _folders() as folder:
+    with Folders.temporary() as folders:
         for runs in sizes:
-            command = ours(runs, "epochs=500", "tracking.points=10")
-            times = rounds if runs <= ONCE else 1
-            ended = [started(command, folder()) for _ in range(times)]
-            name = f"{runs:,} runs, {max(peak for _, peak in ended)} MiB"
-            costs = [1000 * seconds / runs for seconds, _ in ended]
-            rows.append(Row(name + (", timed once" if times == 1 else ""), costs))
+            command = bpexp_command(runs, "epochs=500", "tracking.points=10")
+            repetitions = rounds if runs <= MAX_REPEATED else 1
+            timings = [run_command(command, folders.new()) for _ in range(repetitions)]
+            name = f"{runs:,} runs, {max(memory for _, memory in timings)} MiB"
+            costs = [1000 * seconds / runs for seconds, _ in timings]
+            rows.append(Row(name + (", timed once" if repetitions == 1 else ""), costs))
     return Table(
-        "Growth: tracked XOR runs of 500 epochs, 10 loss points",
-        "ms a run",
-        "From the command to its end in an empty folder, and the most memory resident at once.",
-        rows,
+        title="Growth: tracked XOR runs of 500 epochs, 10 logged losses each",
+        unit="ms per run",
+        note="Time of the whole command in an empty folder, and the maximum resident memory.",
+        rows=rows,
     )
 
 
-def at_the_terminal(rounds: int, runs: int) -> Table:
-    """What a person waits for, in a store with a sweep of XOR runs of 10,000 epochs."""
-    with _folders() as folder:
-        used = folder()
-        started(ours(runs), used)
+def latency(rounds: int, runs: int) -> Table:
+    """Time of common commands, in a store with a sweep of XOR runs of 10,000 epochs.
+
+    Args:
+        rounds: Number of rounds.
+        runs: Number of runs of the sweep.
+
+    Returns:
+        Seconds.
+    """
+    with Folders.temporary() as folders:
+        folder = folders.new()
+        run_command(bpexp_command(runs), folder)
         sweep = f"sweep seed, {runs} runs"
         commands = {
             "--help": ["bpexp", "--help"],
-            "a default run, tracked": ["bpexp"],
-            "show, of the sweep": ["bpexp", "show", sweep],
+            "the default run": ["bpexp"],
+            "show, one sweep": ["bpexp", "show", sweep],
             f"reproduce, {runs:,} runs": ["bpexp", "reproduce", sweep],
             f"report, {runs:,} runs": ["bpexp", "report", sweep],
         }
         rows = alternate(
-            {name: lambda c=command: started(c, used)[0] for name, command in commands.items()},  # type: ignore[misc]
+            {name: partial(_seconds, command, folder) for name, command in commands.items()},
             rounds,
         )
-    return Table("At the terminal", "s", "From the command to its end.", rows)
+    return Table("Latency", "s", "Time of the whole command.", rows)
+
+
+def _seconds(command: Sequence[str], folder: Path) -> float:
+    return run_command(command, folder)[0]

@@ -1,82 +1,78 @@
-"""What was set out to be reached, and by how much it is or is not."""
+"""The performance targets, compared with the measurements."""
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from benchmarks.rounds import Row, Table
 
 
-class Target(NamedTuple):
-    """``figure`` of the table of ``part`` whose title begins with ``table``, NaN where it was not
-    measured; the least it is to be, or where ``at_most`` the most.
+@dataclass(frozen=True)
+class Target:
+    """A target for one number of a table.
+
+    Attributes:
+        part: Part of the benchmarks, a key of ``page.PARTS``.
+        table: Beginning of the table's title.
+        label: What the number is.
+        goal: The smallest acceptable value, or the largest one if ``at_most``.
+        row: Beginning of the name of the row; by default the fastest other candidate.
+        at_most: The number is the median of the row. Otherwise it is the median ratio of the
+            row's cost to that of the first row, which is bpexp.
     """
 
     part: str
     table: str
-    about: str
-    asked: float
-    figure: Callable[[Table], float]
+    label: str
+    goal: float
+    row: str = ""
     at_most: bool = False
 
+    def value(self, table: Table) -> float:
+        """The measured number; nan if it is missing."""
+        if self.at_most:
+            rows = [row for row in table.rows if row.costs and row.name.startswith(self.row)]
+            return rows[0].median if rows else math.nan
+        rows = [row for row in table.rows[1:] if row.name.startswith(self.row)]
+        return min(
+            (_ratio(row, table.rows[0]) for row in rows if not row.missing), default=math.nan
+        )
 
-def times(name: str) -> Callable[[Table], float]:
-    """How many times our cost the contestant ``name`` takes."""
-
-    def figure(table: Table) -> float:
-        return next((_times(table, row) for row in table.rows if row.name == name), math.nan)
-
-    return figure
-
-
-def quickest_peer(table: Table) -> float:
-    """How many times our cost the cheapest of the others takes."""
-    return min((_times(table, row) for row in table.rows[1:] if not row.missing), default=math.nan)
+    def result(self, value: float) -> str:
+        """Whether a value reaches the target, in words."""
+        if math.isnan(value):
+            return "not measured"
+        shortfall = value / self.goal if self.at_most else self.goal / value
+        return "reached" if shortfall <= 1 else f"missed by a factor of {shortfall:.4g}"
 
 
-def _times(table: Table, row: Row) -> float:
-    return math.nan if row.missing else statistics.median(row.times(table.rows[0]))
-
-
-def cost(name: str) -> Callable[[Table], float]:
-    """The median of the row whose name begins so."""
-
-    def figure(table: Table) -> float:
-        return next((r.median for r in table.rows if r.costs and r.name.startswith(name)), math.nan)
-
-    return figure
+def _ratio(row: Row, first: Row) -> float:
+    return statistics.median(row.ratios(first))
 
 
 TARGETS = (
-    Target("sweep", "The whole sweep", "times faster a run than Hydra, joblib launcher and MLflow",
-           200, times("Hydra + joblib launcher + MLflow")),
-    Target("training", "xor", "times faster than JAX, xor",
-           3, times("JAX, jit(vmap(scan))")),
-    *(Target("training", name, f"times faster than the quickest peer, {name}", 1, quickest_peer)
-      for name in ("xor", "parity", "encoder", "digits")),
-    *(Target("limit", name, f"the C program's time by ours, {name}", 0.5, times("C, gcc -O3"))
-      for name in ("xor", "parity", "encoder")),
-    Target("growth", "Growth", "ms a run at 10,000 runs", 3, cost("10,000 runs"), at_most=True),
-    Target("terminal", "At the terminal", "s for --help", 0.5, cost("--help"), at_most=True),
-    Target("terminal", "At the terminal", "s for a default run, tracked",
-           3, cost("a default run"), at_most=True),
+    Target("sweep", "Sweep", "time per run of Hydra, joblib launcher and MLflow, relative to bpexp",
+           200, "Hydra + joblib launcher + MLflow"),
+    Target("training", "xor", "training time of JAX relative to bpexp, xor",
+           3, "JAX, jit(vmap(scan))"),
+    *(Target("training", name, f"training time of the fastest other tool relative to bpexp, {name}",
+             1) for name in ("xor", "parity", "encoder", "digits")),
+    *(Target("c_program", name, f"training time of the C program relative to bpexp, {name}",
+             0.5, "C, gcc -O3") for name in ("xor", "parity", "encoder")),
+    Target("growth", "Growth", "ms per run at 10,000 runs", 3, "10,000 runs", at_most=True),
+    Target("latency", "Latency", "seconds for --help", 0.5, "--help", at_most=True),
+    Target("latency", "Latency", "seconds for the default run", 3, "the default run", at_most=True),
 )  # fmt: skip
 
 
 def lines(parts: Mapping[str, Sequence[Table]]) -> Iterator[str]:
-    """A Markdown table of the targets whose figures were measured."""
-    yield from ("| | asked | measured | |", "| --- | ---: | ---: | --- |")
+    """A Markdown table of the targets whose part was measured."""
+    yield from ("| target | goal | measured | result |", "| --- | ---: | ---: | --- |")
     for target in TARGETS:
         for table in parts.get(target.part, ()):
             if table.title.startswith(target.table):
-                yield _line(target, target.figure(table))
-
-
-def _line(target: Target, figure: float) -> str:
-    word = "at most" if target.at_most else "at least"
-    short = figure / target.asked if target.at_most else target.asked / figure
-    if math.isnan(figure):
-        return f"| {target.about} | {word} {target.asked:g} | | not measured |"
-    verdict = "reached" if short <= 1 else f"not reached, by a factor of {short:.4g}"
-    return f"| {target.about} | {word} {target.asked:g} | {figure:.3g} | {verdict} |"
+                value = target.value(table)
+                goal = f"{'at most' if target.at_most else 'at least'} {target.goal:g}"
+                shown = "" if math.isnan(value) else f"{value:.3g}"
+                yield f"| {target.label} | {goal} | {shown} | {target.result(value)} |"

@@ -1,10 +1,10 @@
-"""What it costs to track one run: MLflow's client against the bulk tracker.
+"""Time the logging of runs: MLflow's client and the bulk tracker of bpexp.
 
     python benchmarks/tracking.py [--runs 200] [--rounds 5] [--uri postgresql://...]
 
-Runs of XOR with 10,000 losses, 100 points of them as metrics, four artifacts. The two take
-turns, on two fresh SQLite files if no store is named; the client writes a twentieth of the
-runs. Prints a Markdown table.
+Each run has 10,000 losses, of which 100 are logged as metrics, and four artifacts. The trackers
+write in turn, by default to a new SQLite file each; the client writes a twentieth of the runs.
+Prints a Markdown table.
 """
 
 import argparse
@@ -17,29 +17,38 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from bpexp.tracking.record import run_record
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
-from omegaconf import OmegaConf
 
-from bpexp.config.schema import RuntimeConfig, TrainConfig, conf_dir, parse
-from bpexp.data import load
+from bpexp.config.compose import compose_settings
+from bpexp.config.schema import RuntimeConfig, TrainConfig, parse
 from bpexp.runs import environment
 from bpexp.runs.result import Outcome, TrainResult
+from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.run_record import RunRecorder
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import tracker_for
 from bpexp.tracking.store import connect, experiment_id, locate
 
+CLIENT_SHARE = 20
+"""MLflow's client writes one run in this many."""
+
 
 def default_run() -> tuple[TrainConfig, RuntimeConfig]:
-    """The run that ``python -m bpexp`` makes."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return parse(OmegaConf.to_container(compose("config")))
+    """The configuration of ``python -m bpexp``."""
+    return parse(compose_settings({}))
 
 
-def results(count: int, epochs: int = 10_000) -> list[tuple[TrainConfig, TrainResult]]:
-    """As many XOR runs of a 2-2-1 network, their numbers drawn at random."""
+def random_results(count: int, epochs: int = 10_000) -> list[tuple[TrainConfig, TrainResult]]:
+    """Results of XOR runs of a 2-2-1 network, with random numbers.
+
+    Args:
+        count: Number of runs.
+        epochs: Number of epochs.
+
+    Returns:
+        Configurations and results.
+    """
     (default, _), rng = default_run(), np.random.default_rng(0)
     return [
         (
@@ -50,70 +59,70 @@ def results(count: int, epochs: int = 10_000) -> list[tuple[TrainConfig, TrainRe
                 rng.random((4, 1)),
                 (rng.random((2, 2)), rng.random((2, 1))),
                 (rng.random((1, 2)), rng.random((1, 1))),
-                accuracy=1.0,
+                metrics={"final_loss": 0.5, "epochs_run": epochs, "accuracy": 1.0},
             ),
         )
         for seed in range(count)
     ]
 
 
-def record(session: RuntimeConfig, config: TrainConfig, result: TrainResult) -> RunRecord:
-    """What is tracked of a run, with 100 points of its loss."""
-    now, name = time.time_ns() // 1_000_000, f"seed={config.seed}"
-    return run_record(
-        config, session, result, load(config.data), name, environment.tags(), now, now
-    )
+def record(runtime: RuntimeConfig, config: TrainConfig, result: TrainResult) -> RunRecord:
+    """The record of a run, with 100 of its losses."""
+    now = time.time_ns() // 1_000_000
+    job = Job(config.seed, f"seed={config.seed}", replace(config, numerics="exact"))
+    recorder = RunRecorder(runtime, environment.tags(), {}, now)
+    return recorder.record(JobResult(job, result), now)
 
 
-def opened(uri: str | None, folder: Path, name: str) -> tuple[MlflowClient, str]:
-    """MLflow's client and an experiment of a store."""
+def open_experiment(uri: str | None, folder: Path, name: str) -> tuple[MlflowClient, str]:
+    """MLflow's client of a store, and the id of a new experiment in it."""
     store = locate(uri, folder, {})
     client = connect(store)
     return client, experiment_id(client, store, f"benchmark of {name}")
 
 
 @contextmanager
-def measured(into: list[tuple[float, float]], count: int) -> Iterator[None]:
-    """Append milliseconds for each of ``count``: of the clock, and of the processor."""
-    clock, processor = time.perf_counter(), time.process_time()
+def timed(timings: list[tuple[float, float]], count: int) -> Iterator[None]:
+    """Append the wall time and the processor time of the block, in milliseconds per ``count``."""
+    wall, processor = time.perf_counter(), time.process_time()
     yield
-    ends = time.perf_counter() - clock, time.process_time() - processor
-    into.append((1000 * ends[0] / count, 1000 * ends[1] / count))
+    elapsed = time.perf_counter() - wall, time.process_time() - processor
+    timings.append((1000 * elapsed[0] / count, 1000 * elapsed[1] / count))
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--uri")
-    chosen = parser.parse_args()
-    drawn, few = results(chosen.runs), max(1, chosen.runs // 20)
-    _, session = default_run()
-    made, single, bulk = "making the record", "client", "bulk"
-    taken: dict[str, list[tuple[float, float]]] = {made: [], single: [], bulk: []}
-    with tempfile.TemporaryDirectory() as here:
+    args = parser.parse_args()
+    results, few = random_results(args.runs), max(1, args.runs // CLIENT_SHARE)
+    _, runtime = default_run()
+    build, client, bulk = "building the record", "MLflow's client", "bulk tracker"
+    timings: dict[str, list[tuple[float, float]]] = {build: [], client: [], bulk: []}
+    with tempfile.TemporaryDirectory() as folder:
         trackers: dict[str, Tracker] = {
-            single: ClientTracker(*opened(chosen.uri, Path(here, single), single)),
-            bulk: tracker_for(*opened(chosen.uri, Path(here, bulk), bulk)),
+            client: ClientTracker(*open_experiment(args.uri, Path(folder, "client"), client)),
+            bulk: tracker_for(*open_experiment(args.uri, Path(folder, "bulk"), bulk)),
         }
         parents = {name: tracker.open_run("sweep", 1, {}) for name, tracker in trackers.items()}
-        for _ in range(chosen.rounds):
-            with measured(taken[made], len(drawn)):
-                runs = [record(session, *each) for each in drawn]
-            with measured(taken[single], few):
-                trackers[single].stage(runs[:few], parents[single]).commit()
-            with measured(taken[bulk], len(runs)):
+        for _ in range(args.rounds):
+            with timed(timings[build], len(results)):
+                runs = [record(runtime, *result) for result in results]
+            with timed(timings[client], few):
+                trackers[client].stage(runs[:few], parents[client]).commit()
+            with timed(timings[bulk], len(runs)):
                 trackers[bulk].stage(runs, parents[bulk]).commit()
-    print("| part | ms a run, median | least | most | processor ms, median |")
-    print("| --- | --- | --- | --- | --- |")
-    for part, pairs in taken.items():
-        clock, processor = zip(*pairs, strict=True)
-        middle = statistics.median(clock), statistics.median(processor)
+    print("| part | ms per run (median) | min | max | processor ms (median) |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for part, pairs in timings.items():
+        wall, processor = zip(*pairs, strict=True)
         print(
-            f"| {part} | {middle[0]:.2f} | {min(clock):.2f} | {max(clock):.2f} | {middle[1]:.2f} |"
+            f"| {part} | {statistics.median(wall):.2f} | {min(wall):.2f} | {max(wall):.2f} | "
+            f"{statistics.median(processor):.2f} |"
         )
 
 

@@ -1,104 +1,125 @@
-"""Training alone: against other ways on both cores, and against the limit on one."""
+"""Time training without tracking: other implementations on all cores, a C program on one."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
-from benchmarks.contestant import Contestant
+from benchmarks.peer_process import PeerProcess
 from benchmarks.problems import PROBLEMS
-from benchmarks.rounds import MissingError, Table, alternate
+from benchmarks.rounds import Table, alternate
 
 PEERS = {
-    "bpexp": "ours",
+    "bpexp": "bpexp_local",
     "JAX, jit(vmap(scan))": "jax_scan",
-    "JAX, runs last, by hand": "jax_by_hand",
-    "PyTorch, batched products": "torch_bmm",
+    "JAX, runs on the last axis": "jax_last_axis",
+    "PyTorch, batched matmul": "torch_bmm",
     "NumPy loop": "numpy_loop",
     "scikit-learn MLPRegressor": "sklearn_mlp",
 }
-LOOPS = {"numpy_loop", "sklearn_mlp"}
-"""Their cost is linear in the runs: of small networks they train a sixty-fourth part."""
-LANES = 128
-"""Runs side by side on one core, as in a pack."""
-SAME_MODEL = 1e-6
-"""How far final losses may lie apart, relatively."""
+LOOPS = ("numpy_loop", "sklearn_mlp")
+"""Peers that train one run after the other; their time is proportional to the number of runs."""
+
+LOOP_SHARE = 64
+"""Loops train this fraction (1/64) of the runs of small networks."""
+
+FEWER_EPOCHS = {"torch_bmm": 15, "numpy_loop": 3, "sklearn_mlp": 10}
+"""Divisors of the number of epochs for slower peers."""
+
+BATCH_RUNS = 128
+"""Number of runs that one core trains at once."""
+
+TOLERANCE = 1e-6
+"""Maximum relative difference between the final losses of two peers."""
+
+UNIT = "ns per epoch and run"
 
 
-def against_peers(rounds: int, share: float) -> Iterator[Table]:
-    """One table a problem; ``share`` of the epochs of a full timing."""
+class Size(NamedTuple):
+    """What a peer trains."""
+
+    peer: str
+    runs: int
+    epochs: int
+
+
+def compare_peers(rounds: int, share: float) -> Iterator[Table]:
+    """Compare bpexp with other implementations on all cores.
+
+    Args:
+        rounds: Number of rounds.
+        share: Share of the epochs of a full timing.
+
+    Yields:
+        One table per problem.
+    """
     for name, problem in PROBLEMS.items():
         epochs = max(2, int(problem.epochs * share))
         sizes = {}
-        for shown, peer in PEERS.items():
-            part = problem.runs // 64 if peer in LOOPS and problem.runs > 64 else problem.runs
-            sizes[shown] = (peer, part, _fewer(peer, epochs))
-        with _started(
-            name, sizes, {"bpexp", *(n for n, p in PEERS.items() if "jax" in p)}
-        ) as ready:
+        for label, peer in PEERS.items():
+            is_partial = peer in LOOPS and problem.runs > LOOP_SHARE
+            runs = problem.runs // LOOP_SHARE if is_partial else problem.runs
+            sizes[label] = Size(peer, runs, max(2, epochs // FEWER_EPOCHS.get(peer, 1)))
+        with _started(name, sizes) as processes:
+            comparable = {"bpexp", *(label for label, peer in PEERS.items() if "jax" in peer)}
+            _check_losses(name, {k: p for k, p in processes.items() if k in comparable})
             yield Table(
-                f"{name} {problem.layers}, {problem.runs:,} runs",
-                "ns an epoch and run",
-                "Training alone, both cores; loops on a part of the runs.",
-                alternate(ready, rounds),
+                title=f"{name} {problem.layers}, {problem.runs:,} runs",
+                unit=UNIT,
+                note="Training on both cores; loops train a part of the runs.",
+                rows=alternate({label: p.cost for label, p in processes.items()}, rounds),
             )
 
 
-def against_the_limit(rounds: int, share: float) -> Iterator[Table]:
-    """The C program with the same arithmetic in the same order; its bits must be ours."""
+def compare_c_program(rounds: int, share: float) -> Iterator[Table]:
+    """Compare bpexp on one core with a C program that computes bit-identical results.
+
+    Args:
+        rounds: Number of rounds.
+        share: Share of the epochs of a full timing.
+
+    Yields:
+        One table per problem with enough runs.
+    """
     for name, problem in PROBLEMS.items():
-        if problem.runs < LANES:
+        if problem.runs < BATCH_RUNS:
             continue
         epochs = max(2, int(problem.epochs * share))
-        sizes = {"bpexp": ("one_core", LANES, epochs), "C, gcc -O3": ("limit", LANES, epochs)}
-        with _started(name, sizes, set(sizes), exactly=True) as ready:
+        sizes = {
+            "bpexp": Size("bpexp_one_core", BATCH_RUNS, epochs),
+            "C, gcc -O3": Size("c_program", BATCH_RUNS, epochs),
+        }
+        with _started(name, sizes) as processes:
+            _check_digests(name, processes)
             yield Table(
-                f"{name} {problem.layers}, {LANES} runs on one core",
-                "ns an epoch and run",
-                "Every loss and final weight has the same bits in both.",
-                alternate(ready, rounds),
+                title=f"{name} {problem.layers}, {BATCH_RUNS} runs on one core",
+                unit=UNIT,
+                note="All losses and final weights of the two are bit-identical.",
+                rows=alternate({label: p.cost for label, p in processes.items()}, rounds),
             )
-
-
-def _fewer(peer: str, epochs: int) -> int:
-    """Epochs enough for a timing of a slower peer."""
-    return max(2, epochs // {"torch_bmm": 15, "numpy_loop": 3, "sklearn_mlp": 10}.get(peer, 1))
 
 
 @contextmanager
-def _started(
-    problem: str,
-    sizes: Mapping[str, tuple[str, int, int]],
-    comparable: set[str],
-    exactly: bool = False,
-) -> Iterator[dict[str, Callable[[], float]]]:
-    """The contestants' processes, warmed up; ``comparable`` ones must end with the same answer."""
+def _started(problem: str, sizes: Mapping[str, Size]) -> Iterator[dict[str, PeerProcess]]:
+    """Processes that have trained once."""
     with ExitStack() as stack:
-        started = {}
-        for shown, (peer, runs, epochs) in sizes.items():
-            started[shown] = Contestant(peer, problem, runs, epochs)
-            stack.callback(started[shown].close)
-        answers = {n: c.first for n, c in started.items() if n in comparable}
-        _check(problem, {n: a for n, a in answers.items() if "missing" not in a}, exactly)
-        yield {shown: _cost(contestant) for shown, contestant in started.items()}
+        processes = {}
+        for label, size in sizes.items():
+            processes[label] = PeerProcess(size.peer, problem, size.runs, size.epochs)
+            stack.callback(processes[label].close)
+        yield processes
 
 
-def _check(problem: str, answers: Mapping[str, Mapping[str, object]], exactly: bool) -> None:
-    """Raises AssertionError where contestants did not compute the same."""
-    (first, expected), *others = answers.items()
-    for name, answer in others:
-        if exactly:
-            same = answer["sha256"] == expected["sha256"]
-        else:
-            mine, its = float(str(answer["loss"])), float(str(expected["loss"]))
-            same = abs(mine - its) <= SAME_MODEL * abs(its)
-        if not same:
-            raise AssertionError(f"{problem}: {name} has {answer}, {first} has {expected}")
+def _check_losses(problem: str, processes: Mapping[str, PeerProcess]) -> None:
+    """Raise AssertionError if the mean final losses differ by more than ``TOLERANCE``."""
+    losses = {k: float(p.first["loss"]) for k, p in processes.items() if "loss" in p.first}
+    expected = next(iter(losses.values()), 0.0)
+    for loss in losses.values():
+        if abs(loss - expected) > TOLERANCE * abs(expected):
+            raise AssertionError(f"{problem}: the final losses differ: {losses}")
 
 
-def _cost(contestant: Contestant) -> Callable[[], float]:
-    def cost() -> float:
-        answer = contestant.first if "missing" in contestant.first else contestant.ask()
-        if "missing" in answer:
-            raise MissingError(answer["missing"])
-        return float(answer["seconds"]) / contestant.scale * 1e9
-
-    return cost
+def _check_digests(problem: str, processes: Mapping[str, PeerProcess]) -> None:
+    """Raise AssertionError if the results are not bit-identical."""
+    digests = {k: p.first["sha256"] for k, p in processes.items() if "sha256" in p.first}
+    if len(set(digests.values())) > 1:
+        raise AssertionError(f"{problem}: the results differ: {digests}")

@@ -13,7 +13,7 @@ from bpexp.sweeps import summary
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.plan import make_plan
 from bpexp.training.batching import load_engine
-from bpexp.training.run_batch import train_pack
+from bpexp.training.loop import train_batch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ def train(**settings: Settings) -> TrainResult:
     """
     plan = make_plan([compose_settings(settings)])
     (batch,) = make_batches(plan.jobs, plan.runtime.engine, 1)
-    ((_, result),) = train_pack(plan.configs, load_engine(batch.engine))
+    ((_, result),) = train_batch(plan.configs, load_engine(batch.engine))
     return result
 
 

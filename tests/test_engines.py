@@ -1,7 +1,9 @@
-"""The same bits from either engine, in any pack, on any processor."""
+"""The engines give bit-identical results, in any batch, on any number of workers and processors."""
 
 import copy
+import doctest
 import hashlib
+import importlib
 import itertools
 import os
 import subprocess
@@ -9,6 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,48 +23,52 @@ from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig
 from bpexp.data import load
 from bpexp.data.registry import DataConfig
 from bpexp.data.synthetic import BitsConfig, EncoderConfig, ParityConfig
-from bpexp.nn import schedules
 from bpexp.nn.activations import ACTIVATIONS, elementwise_activations
 from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig, RpropConfig
 from bpexp.nn.schedules import CosineConfig, ScheduleConfig, StepConfig
-from bpexp.sweeps.executors.local import train_all
-from bpexp.training import numpy_engine, sample_order
-from bpexp.training import run_batch as pack
-from bpexp.training.batching import packs
-from bpexp.training.llvm import compiled, jit, unrolled_kernel
-from bpexp.training.llvm import engine as grouped
-from bpexp.training.llvm.vector_ir import LANES
+from bpexp.sweeps.executors import make_batches as make_job_batches
+from bpexp.sweeps.executors.local import LocalExecutor
+from bpexp.sweeps.job import Job
+from bpexp.training import run_batch
+from bpexp.training.batching import make_batches
+from bpexp.training.llvm import jit, unrolled_kernel
+from bpexp.training.llvm.engine import LlvmEngine
+from bpexp.training.llvm.lane_layout import LANES
+from bpexp.training.loop import train_batch
+from bpexp.training.numpy_engine import NumpyEngine
+from bpexp.training.sample_order import SampleOrders, lr_factors
 
+ROOT = Path(__file__).parents[1]
 BASE = TrainConfig(
     seed=42, lr=0.1, epochs=40, hidden=(2,), numerics="exact", data=BitsConfig(name="xor"),
     model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
     schedule=ScheduleConfig(name="constant"), stop=StopConfig(),
 )  # fmt: skip
+GROUPED = [LlvmEngine(group_size=1), LlvmEngine(group_size=LANES)]
+"""The compiled engine without the unrolled kernel: runs one by one, and side by side."""
 
 
-GROUPED = [partial(grouped.advance_by, together) for together in (1, LANES)]
-"""Runs one by one, and side by side."""
-
-
-def bits(result):
-    """All that a run leaves, as bytes."""
+def result_bits(result):
+    """Everything in a result, as bytes."""
     arrays = [result.losses, result.predictions, *result.weights, *result.biases]
     arrays += result.validation or ()
     return [result.outcome.value, *(array.tobytes() for array in arrays)]
 
 
-def trained(configs, engine):
-    return [bits(r) for _, r in sorted(pack.train_pack(configs, engine), key=lambda p: p[0])]
+def train_bits(configs, engine):
+    """The bits of the results, in the order of the configurations."""
+    results = dict(train_batch(configs, engine))
+    return [result_bits(results[run]) for run in range(len(configs))]
 
 
-def alone(config, engine):
-    (found,) = trained([config], engine)
-    return found
+def train_alone(config, engine):
+    (bits,) = train_bits([config], engine)
+    return bits
 
 
 @st.composite
-def lanes(draw):
-    """Configurations of one pack: what they share is drawn once, the rest for each."""
+def batch_configs(draw):
+    """Draw configurations that can be trained in one batch."""
     loss = draw(st.sampled_from(["half_squared", "cross_entropy"]))
     outputs = ["sigmoid", "softmax"] if loss == "cross_entropy" else list(ACTIVATIONS)
     output = draw(st.sampled_from(outputs))
@@ -81,13 +88,13 @@ def lanes(draw):
     validated = output != "softmax" and draw(st.booleans())
     data = replace(data, validation_fraction=0.3 * validated)
     name = draw(st.sampled_from(list(OPTIMIZERS)))
-    rule = OPTIMIZERS[name].config(
+    optimizer = OPTIMIZERS[name].config(
         name=name, weight_decay=draw(st.sampled_from([0.0, 1e-4])), by_fan_in=draw(st.booleans())
     )
-    if isinstance(rule, RpropConfig) and draw(st.booleans()):
-        rule = replace(rule, step_init_low=0.01, step_init_high=0.2)
+    if isinstance(optimizer, RpropConfig) and draw(st.booleans()):
+        optimizer = replace(optimizer, step_init_low=0.01, step_init_high=0.2)
     shared = replace(
-        BASE, model=model, data=data, optimizer=rule, epochs=draw(st.integers(1, 40)),
+        BASE, model=model, data=data, optimizer=optimizer, epochs=draw(st.integers(1, 40)),
         hidden=draw(st.sampled_from([(), (1,), (3,), (4, 2)])),
         batch_size=draw(st.sampled_from([None, None, 1, 3])),
         schedule=draw(st.sampled_from([
@@ -114,66 +121,82 @@ def lanes(draw):
 
 
 @settings(max_examples=100)
-@given(lanes(), st.randoms())
-def test_engines_and_packs_do_not_change_a_bit(configs, random):
-    together = trained(configs, compiled.advance)
-    for engine in (numpy_engine.advance, *GROUPED):
-        assert trained(configs, engine) == together
+@given(batch_configs(), st.randoms())
+def test_engine_and_batch_do_not_change_results(configs, random):
+    together = train_bits(configs, LlvmEngine())
+    for engine in (NumpyEngine(), *GROUPED):
+        assert train_bits(configs, engine) == together
     order = list(range(len(configs)))
     random.shuffle(order)
-    shuffled = trained([configs[i] for i in order], compiled.advance)
+    shuffled = train_bits([configs[i] for i in order], LlvmEngine())
     assert [shuffled[order.index(i)] for i in range(len(configs))] == together
     chosen = random.randrange(len(configs))
-    assert alone(configs[chosen], compiled.advance) == together[chosen]
+    assert train_alone(configs[chosen], LlvmEngine()) == together[chosen]
 
 
-def test_lanes_that_end_leave_the_others_alone():
+def epochs_run(configs):
+    results = dict(train_batch(configs, LlvmEngine()))
+    return [results[run].epochs_run for run in range(len(configs))]
+
+
+def test_runs_that_end_do_not_change_the_other_runs():
     configs = [replace(BASE, seed=s, lr=3.0, epochs=3000, stop=StopConfig(tolerance=0.4))
                for s in range(50)]  # fmt: skip
-    ends = [r.epochs_run for _, r in sorted(pack.train_pack(configs, compiled.advance),
-                                            key=lambda p: p[0])]  # fmt: skip
-    assert len(set(ends)) > 20
-    assert ends == [
-        next(r for _, r in pack.train_pack([c], compiled.advance)).epochs_run for c in configs
-    ]
+    together = epochs_run(configs)
+    assert len(set(together)) > 20
+    assert together == [epochs for c in configs for epochs in epochs_run([c])]
 
 
 @given(st.integers(1, 40), st.integers(1, 400), st.integers(1, 8))
-def test_packs_hold_every_run_once(n_lr, n_seeds, n_workers):
+def test_batches_contain_every_run_once(n_lr, n_seeds, n_workers):
     configs = [
         replace(BASE, lr=0.1 + i, seed=s, hidden=(1 + i % 3,))
         for i, s in itertools.product(range(n_lr), range(n_seeds // n_lr + 1))
     ]
-    made = list(packs(configs, "compiled", n_workers))
-    assert sorted(run for p in made for run in p.runs) == list(range(len(configs)))
-    for p in made:
-        assert len({configs[run].hidden for run in p.runs}) == 1
+    batches = list(make_batches(configs, "compiled", n_workers))
+    assert sorted(run for batch in batches for run in batch.runs) == list(range(len(configs)))
+    for batch in batches:
+        assert len({configs[run].hidden for run in batch.runs}) == 1
 
 
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])
-def test_workers_do_not_change_a_bit(engine):
-    """Nor does the order of the runs, which is turned with each number of workers."""
+def test_number_of_workers_and_order_of_runs_do_not_change_results(engine):
     configs = [
         replace(BASE, seed=s, hidden=(width,), batch_size=size)
         for s, width, size in itertools.product(range(6), (2, 3), (None, 1))
     ]
     found = {}
     for n_jobs in (1, 2, 3):
-        turned = configs[7 * n_jobs :] + configs[: 7 * n_jobs]
-        made = list(packs(turned, engine, n_jobs))
-        results = [pair for pack in train_all(made, turned, n_jobs) for pair in pack]
+        rotated = configs[7 * n_jobs :] + configs[: 7 * n_jobs]
+        jobs = [Job(index, "", config) for index, config in enumerate(rotated)]
+        batches = make_job_batches(jobs, engine, n_jobs)
+        results = [one for batch in LocalExecutor(n_jobs).map(batches) for one in batch]
         assert len(results) == len(configs)
-        found[n_jobs] = {turned[run]: bits(result) for run, result in results}
-    assert found[1] == found[2] == found[3] == {c: alone(c, numpy_engine.advance) for c in configs}
+        found[n_jobs] = {job.config: result_bits(result) for job, result in results}
+    expected = {config: train_alone(config, NumpyEngine()) for config in configs}
+    assert found[1] == found[2] == found[3] == expected
+
+
+@settings(max_examples=50)
+@given(batch_configs())
+def test_engines_evaluate_the_same_losses(configs):
+    batch = run_batch.PreparedBatch(configs)
+    parameters = batch.initial_state().parameters
+    X, Y = batch.problem.X[1:], batch.problem.Y[1:]
+    expected = NumpyEngine().evaluate(batch.problem, parameters, X, Y)
+    for engine in (LlvmEngine(), *GROUPED):
+        losses = engine.evaluate(batch.problem, parameters, X, Y)
+        np.testing.assert_array_equal(losses, expected)
 
 
 PROGRAM = """
 import hashlib
 from bpexp.config.compose import compose_settings
-from functools import partial
-from bpexp.engines import compiled, grouped, pack, reference
 from bpexp.sweeps import plan
 from bpexp.runs.environment import cpu_features
+from bpexp.training.llvm.engine import LlvmEngine
+from bpexp.training.loop import train_batch
+from bpexp.training.numpy_engine import NumpyEngine
 tasks = [
     dict(data="spirals", hidden=3, optimizer="adam", model__loss="cross_entropy"),
     dict(data="encoder", hidden=[3, 2], optimizer="rprop", model__activation="tanh",
@@ -181,15 +204,15 @@ tasks = [
     dict(data="encoder", hidden=3, optimizer="quickprop", model__error="arctanh",
          model__derivative_offset=0.1),
     dict(data="digits", hidden=[33, 7], model="classifier", lr=0.001, epochs=5),
-    *(dict(optimizer=rule) for rule in ("gradient_descent", "momentum", "nesterov", "rmsprop")),
+    *(dict(optimizer=name) for name in ("gradient_descent", "momentum", "nesterov", "rmsprop")),
 ]
 def plan_of(task):
     values = {"epochs": 300, "numerics": "exact", **task}
     return plan.make_plan([compose_settings(values)]).configs
-for engine in (reference.advance, compiled.advance, partial(grouped.advance_by, 8)):
+for engine in (NumpyEngine(), LlvmEngine(), LlvmEngine(group_size=8)):
     digest = hashlib.sha256()
     for task in tasks:
-        ((_, result),) = pack.train_pack(plan_of(task), engine)
+        ((_, result),) = train_batch(plan_of(task), engine)
         for array in (result.losses, result.predictions, *result.weights, *result.biases):
             digest.update(array.tobytes())
     print(digest.hexdigest())
@@ -207,8 +230,8 @@ PROCESSORS = {
 
 
 @pytest.mark.long
-def test_processors_do_not_change_a_bit(tmp_path, record_property):
-    """Each compiles for itself, which is what takes the time; all at once."""
+def test_results_are_the_same_on_all_processors(tmp_path, record_property):
+    """Run all emulated processors at the same time: compiling takes most of the time."""
     started = {
         name: subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
@@ -219,38 +242,38 @@ def test_processors_do_not_change_a_bit(tmp_path, record_property):
     }  # fmt: skip
     digests = {}
     for name, process in started.items():
-        said, errors = process.communicate(timeout=500)
+        output, errors = process.communicate(timeout=500)
         assert process.returncode == 0, errors
-        *digests[name], features = said.splitlines()
-        without = PROCESSORS[name].get("NPY_DISABLE_CPU_FEATURES", "").split()
-        assert set(without).isdisjoint(features.split())
+        *digests[name], features = output.splitlines()
+        disabled = PROCESSORS[name].get("NPY_DISABLE_CPU_FEATURES", "").split()
+        assert set(disabled).isdisjoint(features.split())
     assert [len(found) for found in digests.values()] == [3] * len(PROCESSORS)
     assert len({digest for found in digests.values() for digest in found}) == 1, digests
-    record_property("processors on which the bits were checked", len(PROCESSORS))
-    print(f"the same bits on {len(PROCESSORS)} emulated processors, three ways each")
+    record_property("emulated processors with the same results", len(PROCESSORS))
+    print(f"the same results on {len(PROCESSORS)} emulated processors, with three engines each")
 
 
-def test_threads_may_need_new_code_at_once():
-    """LLVM, which takes one at a time, would end the process."""
+def test_threads_can_compile_at_the_same_time():
+    """LLVM is not thread-safe: without a lock the process would crash."""
     configs = [
         replace(BASE, hidden=(width,), epochs=3, model=ModelConfig(activation=unit, bias_input=0.7))
         for width in (1, 2) for unit in ("sigmoid", "tanh", "relu", "softsign", "symmetric_sigmoid")
     ]  # fmt: skip
     with ThreadPoolExecutor(len(configs)) as pool:
-        found = list(pool.map(partial(alone, engine=compiled.advance), configs))
-    assert found == [alone(config, numpy_engine.advance) for config in configs]
+        found = list(pool.map(partial(train_alone, engine=LlvmEngine()), configs))
+    assert found == [train_alone(config, NumpyEngine()) for config in configs]
 
 
-def test_code_that_was_cut_is_compiled_anew(tmp_path):
-    """LLVM would end the process on some such files."""
-    kept = tmp_path / jit.folder().relative_to(jit.folder().parents[1])
-    kept.mkdir(parents=True)
+def test_a_truncated_cache_file_is_compiled_again(tmp_path):
+    """LLVM crashes on some truncated object files."""
+    directory = tmp_path / jit.cache_directory().name
+    directory.mkdir()
     before = set(jit._functions)
     bpexp.train(engine="compiled", epochs=9, model__bias_input=3.0)
     (name,) = set(jit._functions) - before
-    whole = jit.file_of(name).read_bytes()
-    file = kept / jit.file_of(name).name
-    file.write_bytes(whole[: len(whole) // 2])
+    complete = jit.object_file(name).read_bytes()
+    file = directory / jit.object_file(name).name
+    file.write_bytes(complete[: len(complete) // 2])
     program = (
         "import bpexp\n"
         "result = bpexp.train(engine='compiled', epochs=9, model__bias_input=3.0)\n"
@@ -261,56 +284,60 @@ def test_code_that_was_cut_is_compiled_anew(tmp_path):
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    ours = (
+    expected = (
         bpexp.train(engine="numpy", epochs=9, numerics="exact", model__bias_input=3.0)
         .losses.tobytes()
         .hex()
     )
-    assert done.stdout.strip() == ours
-    code = file.read_bytes()
-    assert hashlib.sha256(code[jit.DIGEST :]).digest() == code[: jit.DIGEST]
-    assert [f.name for f in kept.iterdir()] == [file.name]
+    assert done.stdout.strip() == expected
+    content = file.read_bytes()
+    digest, object_code = content[: jit.DIGEST_SIZE], content[jit.DIGEST_SIZE :]
+    assert hashlib.sha256(object_code).digest() == digest
+    assert [f.name for f in directory.iterdir()] == [file.name]
+
+
+class RecordingEngine(NumpyEngine):
+    """Tries the unrolled kernel first; records whether it succeeded, and that it failed cleanly."""
+
+    def __init__(self):
+        self.succeeded = []
+
+    def advance(self, problem, state, lr_factors, sample_orders):
+        before = copy.deepcopy(state)
+        progress = unrolled_kernel.advance(problem, state, lr_factors)
+        self.succeeded.append(progress is not None)
+        if progress is not None:
+            return progress
+        for f in fields(state):
+            assert getattr(state, f.name).tobytes() == getattr(before, f.name).tobytes()
+        return super().advance(problem, state, lr_factors, sample_orders)
 
 
 @given(data=st.data())
 @settings(max_examples=30)
-def test_small_networks_are_traced_with_the_bits_of_the_reference(data):
-    """Every activation and rule that can be, any number of lanes; and none is changed where the
-    code gives up: for a loss or weight not finite, or logits beyond what it is made for.
-    """
+def test_the_unrolled_kernel_matches_numpy_or_leaves_the_state_unchanged(data):
+    """It gives up on losses and weights that are not finite, and on extreme logits."""
     names = sorted(unrolled_kernel.ACTIVATIONS)
     chosen = data.draw(st.sampled_from(names)), data.draw(st.sampled_from(names))
-    rule = data.draw(st.sampled_from(sorted(unrolled_kernel.SMOOTH_RULES)))
-    decay = data.draw(st.sampled_from([0.0, 0.01]))
-    optimizer = OPTIMIZERS[rule].config(name=rule, weight_decay=decay)
+    name = data.draw(st.sampled_from(sorted(unrolled_kernel.OPTIMIZERS)))
+    optimizer = OPTIMIZERS[name].config(
+        name=name, weight_decay=data.draw(st.sampled_from([0.0, 0.01]))
+    )
     model = ModelConfig(activation=chosen[0], output=chosen[1])
     lrs = data.draw(st.lists(st.sampled_from([0.01, 0.5, 3.0, 50.0, 1e6]), min_size=1, max_size=9))
     epochs, hidden = data.draw(st.integers(1, 30)), data.draw(st.sampled_from([(2,), (3, 2)]))
     shared = replace(BASE, model=model, optimizer=optimizer, hidden=hidden, epochs=epochs)
-    configs = [replace(shared, lr=lr, seed=at) for at, lr in enumerate(lrs)]
-    tried = []
-
-    def watched(problem, lanes, factors, orders):
-        before = copy.deepcopy(lanes)
-        progress = unrolled_kernel.advance(problem, lanes, factors)
-        tried.append(progress is not None)
-        if progress is not None:
-            return progress
-        for f in fields(lanes):
-            assert getattr(lanes, f.name).tobytes() == getattr(before, f.name).tobytes()
-        return numpy_engine.advance(problem, lanes, factors, orders)
-
-    assert trained(configs, watched) == trained(configs, numpy_engine.advance)
-    gentle = max(lrs) <= 3.0 and rule == "gradient_descent"
-    assert all(tried) or not (gentle and set(chosen) <= {"sigmoid", "tanh"})
+    configs = [replace(shared, lr=lr, seed=seed) for seed, lr in enumerate(lrs)]
+    engine = RecordingEngine()
+    assert train_bits(configs, engine) == train_bits(configs, NumpyEngine())
+    is_gentle = max(lrs) <= 3.0 and name == "gradient_descent"
+    assert all(engine.succeeded) or not (is_gentle and set(chosen) <= {"sigmoid", "tanh"})
 
 
 @given(data=st.data())
 @settings(max_examples=25)
-def test_wide_networks_have_the_bits_of_the_reference(data):
-    """Layers on both sides of whole vectors and tiles, blocks that are not full, more outputs than
-    a vector has; every update rule, loss and output.
-    """
+def test_wide_networks_match_numpy(data):
+    """Cover layers around multiples of vectors and tiles, incomplete blocks, and many outputs."""
     widths = st.sampled_from([1, 7, 8, 9, 16, 31, 32, 33, 40, 65])
     hidden = tuple(data.draw(st.lists(widths, min_size=0, max_size=3)))
     loss = data.draw(st.sampled_from(["half_squared", "cross_entropy"]))
@@ -319,88 +346,81 @@ def test_wide_networks_have_the_bits_of_the_reference(data):
         activation=data.draw(st.sampled_from(elementwise_activations())),
         output=data.draw(st.sampled_from(units)), loss=loss, init="glorot",
     )  # fmt: skip
-    rule = data.draw(st.sampled_from(list(OPTIMIZERS)))
+    name = data.draw(st.sampled_from(list(OPTIMIZERS)))
     size = data.draw(st.sampled_from([2, 9, 35]))
     stop = StopConfig(loss=data.draw(st.sampled_from([None, 0.2])))
     shared = replace(
-        BASE, hidden=hidden, model=model, optimizer=OPTIMIZERS[rule].config(name=rule), stop=stop,
+        BASE, hidden=hidden, model=model, optimizer=OPTIMIZERS[name].config(name=name), stop=stop,
         data=EncoderConfig(name="encoder", size=size), epochs=data.draw(st.integers(1, 12)),
         batch_size=data.draw(st.sampled_from([None, 1, 3, 33])),
     )  # fmt: skip
     lrs = data.draw(st.lists(st.sampled_from([0.001, 0.1, 2.0, 1e200]), min_size=1, max_size=3))
-    configs = [replace(shared, lr=lr, seed=at) for at, lr in enumerate(lrs)]
-    expected = trained(configs, numpy_engine.advance)
+    configs = [replace(shared, lr=lr, seed=seed) for seed, lr in enumerate(lrs)]
+    expected = train_bits(configs, NumpyEngine())
     for engine in GROUPED:
-        assert trained(configs, engine) == expected
+        assert train_bits(configs, engine) == expected
 
 
-def test_runs_that_end_at_epochs_far_apart_leave_the_others_alone():
+def test_runs_may_end_at_very_different_epochs():
     configs = [
         replace(BASE, seed=s, lr=3.0, epochs=2000, stop=StopConfig(loss=0.002, patience=p))
         for s, p in ((1, None), (2, 300), (3, None), (4, 3))
     ]
-    expected = trained(configs, numpy_engine.advance)
+    expected = train_bits(configs, NumpyEngine())
     assert len({len(losses) for _, losses, *_ in expected}) == 4
     for engine in GROUPED:
-        assert trained(configs, engine) == expected
+        assert train_bits(configs, engine) == expected
 
 
-def test_digits_are_exact_and_larger_networks_native():
+def test_digits_use_exact_arithmetic_and_larger_networks_native():
     digits = replace(BASE, data=DataConfig(name="digits"), hidden=(32,), numerics="auto")
     dataset = load(digits.data)
-    assert pack.numerics(digits, dataset) == "exact"
-    assert pack.numerics(replace(digits, hidden=(200,)), dataset) == "native"
-    assert pack.numerics(replace(digits, numerics="native"), dataset) == "native"
+    assert run_batch.resolve_numerics(digits, dataset) == "exact"
+    assert run_batch.resolve_numerics(replace(digits, hidden=(200,)), dataset) == "native"
+    assert run_batch.resolve_numerics(replace(digits, numerics="native"), dataset) == "native"
 
 
-def test_packs_of_wide_networks_are_small_enough_to_be_shared_out():
-    """Long runs go alone; short ones share a transaction, as even as can be."""
+def test_long_runs_of_wide_networks_are_batched_alone_and_short_ones_evenly():
     runs = [
         replace(BASE, data=DataConfig(name="digits"), hidden=(32,), epochs=10_000, seed=seed)
         for seed in range(20)
     ]
-    assert [len(p.runs) for p in packs(runs, "compiled", 2)] == [1] * 20
-    assert [len(p.runs) for p in packs([replace(r, epochs=2) for r in runs], "compiled", 2)] == [
-        10,
-        10,
-    ]
+    short = [replace(run, epochs=2) for run in runs]
+    assert [len(batch.runs) for batch in make_batches(runs, "compiled", 2)] == [1] * 20
+    assert [len(batch.runs) for batch in make_batches(short, "compiled", 2)] == [10, 10]
 
 
-def test_xor_is_traced_and_what_is_large_or_has_a_choice_is_not():
-    xor = pack.network(BASE, data())
-    assert unrolled_kernel.suits(xor, 4, 4, "gradient_descent")
-    assert not unrolled_kernel.suits(xor, 4, 2, "gradient_descent")
-    assert not unrolled_kernel.suits(xor, 4, 4, "rprop")
-    assert not unrolled_kernel.suits(xor, 400, 400, "gradient_descent")
-    for other in (
-        {"loss": "cross_entropy"},
-        {"dead_zone": 0.1},
-        {"functions": ("relu", "sigmoid")},
-    ):
-        assert not unrolled_kernel.suits(replace(xor, **other), 4, 4, "gradient_descent")
+def test_the_unrolled_kernel_supports_xor_but_no_large_network_or_stopping_criterion():
+    def supports(**changes):
+        batch = run_batch.PreparedBatch([replace(BASE, **changes)])
+        return unrolled_kernel.supports(batch.problem, batch.initial_state())
+
+    assert supports()
+    assert not supports(batch_size=2)
+    assert not supports(optimizer=RpropConfig(name="rprop"))
+    assert not supports(stop=StopConfig(patience=9))
+    assert not supports(data=ParityConfig(name="parity", bits=8))
+    assert not supports(model=ModelConfig(loss="cross_entropy"))
+    assert not supports(model=ModelConfig(dead_zone=0.1))
+    assert not supports(model=ModelConfig(activation="relu"))
 
 
-def test_a_seeds_initial_weights_do_not_change_with_the_batch_size():
-    first = {
-        size: pack.initial(replace(BASE, batch_size=size), pack.network(BASE, data())).tobytes()
+def test_initial_weights_do_not_depend_on_the_batch_size():
+    network = run_batch.make_network(BASE, load(BASE.data))
+    weights = {
+        run_batch.initial_parameters(replace(BASE, batch_size=size), network).tobytes()
         for size in (None, 1, 2)
     }
-    assert len(set(first.values())) == 1
+    assert len(weights) == 1
 
 
-def data():
-    return load(BASE.data)
-
-
-def test_the_order_of_samples_is_a_permutation_and_goes_on_where_it_broke_off():
-    configs = [replace(BASE, seed=s, batch_size=1) for s in (1, 2)]
-    problem = pack._problem(configs[0], data())
+def test_sample_orders_are_permutations_and_can_be_requested_in_parts():
     runs = np.arange(2)
-    whole = sample_order.make(configs, problem, pack._lanes).orders(runs, 0, 20)
-    assert (np.sort(whole, axis=1) == np.arange(4)[None, :, None]).all()
-    broken = sample_order.make(configs, problem, pack._lanes)
-    broken.orders(runs, 0, 8)
-    np.testing.assert_array_equal(broken.orders(runs, 3, 20), whole[3:])
+    orders = SampleOrders([1, 2], 4).epochs(runs, 0, 20)
+    assert (np.sort(orders, axis=1) == np.arange(4)[None, :, None]).all()
+    in_parts = SampleOrders([1, 2], 4)
+    in_parts.epochs(runs, 0, 8)
+    np.testing.assert_array_equal(in_parts.epochs(runs, 3, 20), orders[3:])
 
 
 @pytest.mark.parametrize(
@@ -416,16 +436,33 @@ def test_the_order_of_samples_is_a_permutation_and_goes_on_where_it_broke_off():
     ],
 )
 def test_schedules_follow_their_formulas(schedule, expected):
-    np.testing.assert_allclose(schedules.factors(schedule, 8, 0, 8), expected, rtol=1e-14)
-    np.testing.assert_array_equal(
-        schedules.factors(schedule, 8, 3, 6), schedules.factors(schedule, 8, 0, 8)[3:6]
-    )
+    factors = lr_factors(schedule, 8, 0, 8)
+    np.testing.assert_allclose(factors, expected, rtol=1e-14)
+    np.testing.assert_array_equal(lr_factors(schedule, 8, 3, 6), factors[3:6])
 
 
-def test_digest_of_the_default_run_is_the_same_everywhere():
-    (_, result), = pack.train_pack([replace(BASE, epochs=10_000)], compiled.advance)  # fmt: skip
+def test_the_default_run_has_the_same_digest_everywhere():
+    ((_, result),) = train_batch([replace(BASE, epochs=10_000)], LlvmEngine())
     assert [f"{p:.8f}" for p in result.predictions[:, 0]] == [
         "0.06029012", "0.94447222", "0.94436700", "0.05997169",
     ]  # fmt: skip
     digest = hashlib.sha256(result.losses.tobytes()).hexdigest()
     assert digest[:16] == "fc4d55b26c618a94"
+
+
+MODULES = [
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for file in sorted((ROOT / "bpexp" / "training").rglob("*.py"))
+    if ">>>" in file.read_text()
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings(module):
+    failed, tried = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    assert (failed, tried > 0) == (0, True)
+
+
+def test_examples_in_the_compiler_documentation():
+    failed, tried = doctest.testfile(str(ROOT / "docs" / "compiler.md"), module_relative=False)
+    assert (failed, tried > 0) == (0, True)

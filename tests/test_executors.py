@@ -23,7 +23,7 @@ from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.job import Job
 from bpexp.training.batching import load_engine
-from bpexp.training.run_batch import train_pack
+from bpexp.training.loop import train_batch as train_configs
 
 KILLS_ITS_WORKER = 7
 """The seed of the job that kills the worker process that trains it."""
@@ -74,7 +74,7 @@ def test_every_job_is_trained_once_with_the_bits_of_a_single_run(executor, engin
     found = train_all(executor, make_batches(jobs, engine, executor.n_workers))
     assert sorted(found) == list(range(9))
     for job in jobs:
-        ((_, alone),) = train_pack([job.config], load_engine("numpy"))
+        ((_, alone),) = train_configs([job.config], load_engine("numpy"))
         assert identity.of_result(found[job.index]) == identity.of_result(alone)
         assert found[job.index].metrics == alone.metrics
 
@@ -159,7 +159,7 @@ def test_native_runs_have_one_blas_thread_in_this_process():
 
     with threadpool_limits(2, user_api="blas"):
         config = replace(make_config(0), numerics="native")
-        assert len(list(train_pack([config], watched))) == 1
+        assert len(list(train_configs([config], watched))) == 1
         left = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
     assert (set(found), left) == ({1}, {2})
 

@@ -47,7 +47,7 @@ from bpexp.nn.schedules import SCHEDULES
 from bpexp.sweeps import plan
 from bpexp.sweeps.samplers.grid import expand
 from bpexp.training.batching import load_engine
-from bpexp.training.run_batch import train_pack
+from bpexp.training.loop import train_batch
 
 
 def fuzz(strategy, check, amount, record_property, examples=()):
@@ -149,7 +149,7 @@ def train_first(made):
         return
     engine = load_engine("numpy")
     with np.errstate(all="ignore"):
-        results = [result for _, result in train_pack([config], engine)]
+        results = [result for _, result in train_batch([config], engine)]
     assert len(results) == 1
     assert 1 <= results[0].epochs_run <= 2
 

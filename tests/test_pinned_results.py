@@ -1,7 +1,7 @@
-"""The result digests of configurations that cover every optimizer, activation, loss, schedule,
-sample order and stopping criterion, so that a change of the code cannot change a number unseen.
+"""Pinned result digests: no change of the code may change the numbers of these configurations.
 
-``python tests/test_pinned_results.py`` prints the table anew, after a change that was meant to.
+They cover every optimizer, activation, loss, schedule, sample order and stopping criterion.
+``python tests/test_pinned_results.py`` prints a new table, after an intended change of results.
 """
 
 from typing import Any
@@ -135,7 +135,7 @@ DIGESTS = {
 
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_a_configuration_gives_the_result_that_is_pinned(name: str, engine: str) -> None:
+def test_result_has_the_pinned_digest(name: str, engine: str) -> None:
     result = bpexp.train(**CONFIGURATIONS[name], engine=engine)
     assert identity.of_result(result)[:16] == DIGESTS[name]
 

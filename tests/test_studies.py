@@ -19,8 +19,8 @@ from bpexp.nn.optimizers import OptimizerConfig, QuickpropConfig
 from bpexp.nn.schedules import ScheduleConfig
 from bpexp.render import plots
 from bpexp.studies import definition, verdict
-from bpexp.training import run_batch
-from bpexp.training.llvm import compiled
+from bpexp.training.llvm.engine import LlvmEngine
+from bpexp.training.loop import train_batch
 from bpexp.training.sample_order import restart_seed
 
 CONF = Path(__file__).parents[1] / "conf" / "study"
@@ -359,7 +359,7 @@ FAHLMAN = TrainConfig(
 
 def test_quickprop_needs_as_many_epochs_for_the_encoder_as_an_independent_program():
     # 1,000 trials of an independent NumPy program: mean 14.07, sd 2.21.
-    results = run_batch.train_pack([replace(FAHLMAN, seed=s) for s in range(300)], compiled.advance)
+    results = train_batch([replace(FAHLMAN, seed=s) for s in range(300)], LlvmEngine())
     updates = np.array([r.epochs_run - 1 for _, r in results])
     error = math.hypot(2.21 / math.sqrt(300), 2.21 / math.sqrt(1000))
     assert abs(updates.mean() - 14.07) < 4 * error
@@ -371,7 +371,7 @@ def test_a_restart_initializes_the_network_again_and_continues_the_count_of_epoc
         model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
         schedule=ScheduleConfig(name="constant"), stop=StopConfig(restart=10),
     )  # fmt: skip
-    ((_, restarted),) = run_batch.train_pack([hard], compiled.advance)
+    ((_, restarted),) = train_batch([hard], LlvmEngine())
     assert restarted.epochs_run == 25
     for times, seed in enumerate([3, restart_seed(3, 1), restart_seed(3, 2)]):
         part = bpexp.train(seed=seed, epochs=10)

@@ -16,7 +16,7 @@ from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
 from bpexp.nn.network import Network
 from bpexp.runs.result import Outcome
-from bpexp.training.sample_order import stream
+from bpexp.training.sample_order import random_stream
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 Y = np.array([[0.0], [1.0], [1.0], [0.0]])
@@ -159,7 +159,7 @@ def plain(seed, lr, epochs, batch_size, decay, by_fan_in, factor):
     rng = np.random.RandomState(seed)
     W1, W2, b1, b2 = (rng.rand(*shape) for shape in [(2, 2), (2, 1), (1, 2), (1, 1)])
     W1, W2 = np.vstack([W1, b1]), np.vstack([W2, b2])
-    orders = stream(seed, "order of samples")
+    orders = random_stream(seed, "order of samples")
     for epoch in range(epochs):
         order = orders.permutation(4) if batch_size < 4 else np.arange(4)
         for batch in np.split(order, range(batch_size, 4, batch_size)):

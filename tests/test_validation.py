@@ -1,4 +1,4 @@
-"""Rows that choose the weights and end the training: what is kept, when it stops, what is said."""
+"""Validation rows: which weights are kept, when early stopping ends a run, what is tracked."""
 
 import math
 
@@ -33,53 +33,55 @@ def outputs(result, X, numerics="exact"):
     return forward(network, X, result.weights, result.biases, arithmetic)[0][-1]
 
 
-def test_each_look_is_the_loss_on_rows_that_are_not_trained_on(numerics):
-    looked = bpexp.train(**SMALL, numerics=numerics, stop={"validation_interval": 4})
+def test_validation_losses_are_computed_on_rows_that_are_not_trained_on(numerics):
+    result = bpexp.train(**SMALL, numerics=numerics, stop={"validation_interval": 4})
     rows = load(DataConfig(name="iris", validation_fraction=0.3, standardize=True))
     assert (len(rows.X), len(rows.X_validation), len(rows.X_test)) == (105, 45, 0)
-    assert looked.validation.epochs.tolist() == list(range(4, 61, 4))
-    for epochs, seen in zip(*looked.validation, strict=True):
-        # With so long an epoch between looks, the last weights are the only ones to keep.
+    assert result.validation.epochs.tolist() == list(range(4, 61, 4))
+    for epochs, loss in zip(*result.validation, strict=True):
+        # With an interval longer than the run, only the last weights are evaluated and kept.
         last = bpexp.train(**{**SMALL, "epochs": int(epochs)}, numerics=numerics,
                            stop={"validation_interval": 1000})  # fmt: skip
         error = outputs(last, rows.X_validation, numerics) - rows.Y_validation
-        assert seen == pytest.approx(float((error * error).mean()), rel=1e-12)
-        np.testing.assert_array_equal(last.losses, looked.losses[:epochs])
+        assert loss == pytest.approx(float((error * error).mean()), rel=1e-12)
+        np.testing.assert_array_equal(last.losses, result.losses[:epochs])
 
 
-def test_the_weights_of_the_lowest_validation_loss_are_kept_and_tested():
+def test_the_result_has_the_weights_with_the_lowest_validation_loss():
     data = {**IRIS["data"], "test_fraction": 0.2}
-    wild = {**SMALL, "data": data, "lr": 2.0, "seed": 6}
-    result = bpexp.train(**wild)
+    unstable = {**SMALL, "data": data, "lr": 2.0, "seed": 6}
+    result = bpexp.train(**unstable)
     best = int(result.validation.losses.argmin())
     assert best + 1 < len(result.validation.losses)
     assert result.lowest_validation_loss == result.validation.losses[best]
-    until = bpexp.train(**{**wild, "epochs": best + 1}, stop={"validation_interval": 1000})
-    for mine, theirs in zip(result.weights, until.weights, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    shorter = bpexp.train(**{**unstable, "epochs": best + 1}, stop={"validation_interval": 1000})
+    for kept, last in zip(result.weights, shorter.weights, strict=True):
+        np.testing.assert_array_equal(kept, last)
     rows = load(DataConfig(**data))
     np.testing.assert_array_equal(result.predictions, outputs(result, rows.X))
     error = outputs(result, rows.X_test) - rows.Y_test
     assert result.test_loss == pytest.approx(float((error * error).mean()), rel=1e-12)
 
 
-def ends(result, patience=math.inf, generalization=math.inf, progress=0.0, validation_interval=1):
-    """The epoch at which the rules end a run, by the formulas of Proben1 (section 3.3)."""
+def stopping_epoch(
+    result, patience=math.inf, generalization=math.inf, progress=0.0, validation_interval=1
+):
+    """The epoch at which the formulas of Proben1 (section 3.3) stop a run, or None."""
     lowest, since = math.inf, 0
     for epoch, loss in zip(*result.validation, strict=True):
         lowest, since = (loss, epoch) if loss < lowest else (lowest, since)
-        strip = result.losses[epoch - validation_interval : epoch]
+        recent = result.losses[epoch - validation_interval : epoch]
         if (
             100 * (loss / lowest - 1) > generalization
             or epoch - since >= patience
-            or 1000 * (strip.mean() / strip.min() - 1) < progress
+            or 1000 * (recent.mean() / recent.min() - 1) < progress
         ):
             return epoch
     return None
 
 
 @pytest.mark.parametrize(
-    "rules",
+    "criteria",
     [
         {"patience": 6, "validation_interval": 1},
         {"patience": 10, "validation_interval": 5},
@@ -88,17 +90,17 @@ def ends(result, patience=math.inf, generalization=math.inf, progress=0.0, valid
         {"generalization": 8.0, "progress": 20.0, "patience": 30, "validation_interval": 3},
     ],
 )
-def test_training_ends_where_the_formulas_say(rules):
+def test_early_stopping_follows_the_formulas_of_proben1(criteria):
     settings = {**SMALL, "epochs": 400, "lr": 0.6, "seed": 1}
-    whole = bpexp.train(**settings, stop={"validation_interval": rules["validation_interval"]})
-    expected = ends(whole, **rules)
+    whole = bpexp.train(**settings, stop={"validation_interval": criteria["validation_interval"]})
+    expected = stopping_epoch(whole, **criteria)
     assert expected is not None
-    stopped = bpexp.train(**settings, stop=rules)
+    stopped = bpexp.train(**settings, stop=criteria)
     assert (stopped.outcome, stopped.epochs_run) == (Outcome.STALLED, expected)
     np.testing.assert_array_equal(stopped.losses, whole.losses[:expected])
 
 
-def test_a_run_that_meets_its_loss_is_looked_at_once_more():
+def test_a_run_that_converges_is_evaluated_at_its_last_epoch():
     result = bpexp.train(**SMALL, stop={"loss": 0.19, "validation_interval": 7})
     assert result.outcome is Outcome.CONVERGED
     assert result.epochs_run % 7
@@ -106,7 +108,7 @@ def test_a_run_that_meets_its_loss_is_looked_at_once_more():
 
 
 @given(st.integers(1, 40), st.floats(0.0, 0.5), st.integers(0, 2**32 - 1))
-def test_rows_that_validate_take_none_of_those_that_test(seed, share, split_seed):
+def test_validation_rows_are_taken_from_the_training_rows_only(seed, share, split_seed):
     split = {"name": "iris", "test_fraction": 0.2, "split_seed": split_seed}
     both, without = load(DataConfig(**split, validation_fraction=share)), load(DataConfig(**split))
     np.testing.assert_array_equal(both.X_test, without.X_test)
@@ -116,7 +118,7 @@ def test_rows_that_validate_take_none_of_those_that_test(seed, share, split_seed
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"stop__generalization": 5}, r"stop.generalization must go with validation rows"),
         ({"stop__progress": 0.1}, r"stop.progress must go with validation rows"),
@@ -125,25 +127,25 @@ def test_rows_that_validate_take_none_of_those_that_test(seed, share, split_seed
         ({"data": {"name": "xor", "validation_fraction": 1.0}}, "data.validation_fraction must be"),
     ],
 )
-def test_rules_that_do_not_fit_are_one_sentence(settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_invalid_combinations_of_settings_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
         bpexp.train(**settings)
 
 
-HEAD = (
+HEADER = (
     "bool_in=1\nreal_in=1\nbool_out=2\nreal_out=0\n"
     "training_examples=3\nvalidation_examples=2\ntest_examples=1\n"
 )
 EXAMPLES = "0 0.1 1 0\n1 0.2 0 1\n0 0.3 1 0\n1 0.4 0 1\n0 0.5 1 0\n1 0.6 0 1\n"
 
 
-def file(tmp_path, text):
+def write_proben1(tmp_path, text):
     (tmp_path / "small.dt").write_text(text)
     return str(tmp_path / "small.dt")
 
 
-def test_a_proben1_file_says_itself_which_rows_are_which(tmp_path):
-    data = load(Proben1Config(name="proben1", path=file(tmp_path, HEAD + EXAMPLES)))
+def test_a_proben1_file_defines_training_validation_and_test_rows(tmp_path):
+    data = load(Proben1Config(name="proben1", path=write_proben1(tmp_path, HEADER + EXAMPLES)))
     assert data.X.tolist() == [[0, 0.1], [1, 0.2], [0, 0.3]]
     assert data.Y_validation.tolist() == [[0, 1], [1, 0]]
     assert data.X_test.tolist() == [[1, 0.6]]
@@ -151,26 +153,26 @@ def test_a_proben1_file_says_itself_which_rows_are_which(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        (HEAD, r"as many examples as its header says \(6\), got 0"),
-        (HEAD + EXAMPLES.replace("0.4", "x"), "must hold 4 finite numbers in each example"),
-        (HEAD + EXAMPLES.replace("0.4", "nan"), "must hold 4 finite numbers in each example"),
-        (HEAD.replace("test_examples=1\n", "") + EXAMPLES, "got no test_examples"),
-        (HEAD.replace("bool_in=1", "bool_in=one") + EXAMPLES, "got the line 'bool_in=one'"),
+        (HEADER, r"as many examples as its head says \(6\), got 0"),
+        (HEADER + EXAMPLES.replace("0.4", "x"), "must hold 4 finite numbers in each example"),
+        (HEADER + EXAMPLES.replace("0.4", "nan"), "must hold 4 finite numbers in each example"),
+        (HEADER.replace("test_examples=1\n", "") + EXAMPLES, "got no test_examples"),
+        (HEADER.replace("bool_in=1", "bool_in=one") + EXAMPLES, "got the line 'bool_in=one'"),
         ("a,b\n1,2\n", "got no bool_in"),
     ],
 )
-def test_a_proben1_file_that_is_wrong_is_one_sentence(tmp_path, text, said):
-    with pytest.raises(ConfigError, match=said):
-        load(Proben1Config(name="proben1", path=file(tmp_path, text)))
+def test_an_invalid_proben1_file_is_refused(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load(Proben1Config(name="proben1", path=write_proben1(tmp_path, text)))
 
 
 @pytest.mark.long
-# MLflow warns of type hints of its own when its models are imported.
+# MLflow raises a warning about its own type hints when its models are imported.
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
-def test_validation_is_tracked_and_what_was_tracked_is_made_again(inside, tmp_path):
-    path = file(tmp_path, HEAD + EXAMPLES)
+def test_validation_losses_are_tracked_and_reproduced(inside, tmp_path):
+    path = write_proben1(tmp_path, HEADER + EXAMPLES)
     done = inside("-m", "data=proben1", f"data.path={path}", "seed=1,2", "epochs=40",
                  "stop.validation_interval=5", "stop.generalization=5", "lr=3.0")  # fmt: skip
     assert done.returncode == 0, done.stderr

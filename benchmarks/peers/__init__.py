@@ -1,7 +1,26 @@
-"""Who is compared. Each module's ``prepare(runs)`` returns a call that trains all runs and
-returns their final losses, (runs,), or None where another model is trained. The two that
-are compared to the bit return a call instead that gives, after the clock has stopped, a
-tuple: final losses, all losses (epochs, runs), weights.
+"""The implementations of training that are compared.
 
-What a contestant loads and compiles, it does in ``prepare`` or in the first call.
+Each module has a function ``prepare(runs)`` that returns a ``Peer``. Loading and compilation
+take place in ``prepare`` or in the first training.
 """
+
+from abc import ABC, abstractmethod
+
+from bpexp.typing import Array
+
+
+class Peer(ABC):
+    """Trains a fixed set of runs any number of times."""
+
+    @abstractmethod
+    def train(self) -> None:
+        """Train all runs from their initial weights."""
+
+    @abstractmethod
+    def results(self) -> tuple[Array, ...]:
+        """The results of the last training.
+
+        Returns:
+            The final losses, (n_runs,), followed by other results that are compared bit by bit;
+            empty if the peer trains another model.
+        """

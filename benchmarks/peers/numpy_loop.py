@@ -1,13 +1,15 @@
-"""The plain NumPy loop, a run at a time, joblib's processes for both cores."""
-
-from collections.abc import Callable
+"""Training by a plain NumPy loop, one run per joblib task."""
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
 
+from benchmarks.peers import Peer
 from benchmarks.problems import arrays
 from bpexp.config.schema import TrainConfig
 from bpexp.typing import Array
+
+Weights = tuple[Array, Array, Array, Array]
+"""W1, b1, W2, b2."""
 
 
 def sigmoid(z: Array) -> Array:
@@ -16,11 +18,21 @@ def sigmoid(z: Array) -> Array:
 
 
 def train(
-    X: Array, Y: Array, lr: float, epochs: int, W1: Array, b1: Array, W2: Array, b2: Array
+    X: Array, Y: Array, weights: Weights, lr: float, epochs: int
 ) -> tuple[list[float], Array]:
-    """Gradient descent on the squared error; every epoch's loss per sample, and the last
-    predictions. The weights are changed in place.
+    """Train one run by gradient descent on the squared error.
+
+    Args:
+        X: Inputs, (n_samples, n_in).
+        Y: Targets, (n_samples, n_out).
+        weights: Initial weights, which are updated in place.
+        lr: Learning rate.
+        epochs: Number of epochs.
+
+    Returns:
+        The loss per sample of each epoch, and the last outputs.
     """
+    W1, b1, W2, b2 = weights
     losses = []
     for _ in range(epochs):
         A1 = sigmoid(X @ W1 + b1)
@@ -36,17 +48,25 @@ def train(
     return losses, A2
 
 
-def prepare(runs: list[TrainConfig]) -> Callable[[], Array]:
-    """One task a run; one BLAS thread a process, as the runs are the parallelism."""
-    X, Y, lr, *weights = arrays(runs)
-    epochs = runs[0].epochs
+class NumpyLoop(Peer):
+    """Trains the runs in the processes of joblib, each with one BLAS thread."""
 
-    def all_runs() -> Array:
+    def __init__(self, runs: list[TrainConfig]) -> None:
+        self.problem = arrays(runs)
+
+    def train(self) -> None:
+        """See ``Peer``."""
+        p = self.problem
         with parallel_config("loky", n_jobs=-1, inner_max_num_threads=1):
             tasks = (
-                delayed(train)(X, Y, lr, epochs, *map(np.copy, w))
-                for w in zip(*weights, strict=True)
+                delayed(train)(p.X, p.Y, tuple(map(np.copy, weights)), p.lr, p.epochs)
+                for weights in zip(p.W1, p.b1, p.W2, p.b2, strict=True)
             )
-            return np.array([losses[-1] for losses, _ in Parallel()(tasks)])
+            self.losses = np.array([losses[-1] for losses, _ in Parallel()(tasks)])
 
-    return all_runs
+    def results(self) -> tuple[Array, ...]:
+        """The final losses."""
+        return (self.losses,)
+
+
+prepare = NumpyLoop

@@ -1,25 +1,28 @@
-"""scikit-learn's MLPRegressor by plain gradient descent, joblib's processes for both cores.
+"""Training by scikit-learn's MLPRegressor, one run per joblib task.
 
-Its output layer is linear, so it has a little less to compute than the others.
+Its output layer is linear, so it computes slightly less than the other peers.
 """
 
 import warnings
-from collections.abc import Callable
 
 from joblib import Parallel, delayed, parallel_config
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
+from benchmarks.peers import Peer
 from bpexp.config.schema import TrainConfig
 from bpexp.data import load
 from bpexp.typing import Array
 
+LR = 0.01
+"""A learning rate at which no problem diverges."""
+
 
 def fit(config: TrainConfig, X: Array, Y: Array) -> None:
-    """One run; the learning rate is one that no problem diverges with."""
+    """Train one run by gradient descent."""
     model = MLPRegressor(
         hidden_layer_sizes=config.hidden, activation="logistic", solver="sgd", alpha=0.0,
-        batch_size=len(X), learning_rate_init=0.01, max_iter=config.epochs, shuffle=False,
+        batch_size=len(X), learning_rate_init=LR, max_iter=config.epochs, shuffle=False,
         random_state=config.seed, tol=0.0, momentum=0.0, nesterovs_momentum=False,
         n_iter_no_change=config.epochs + 1,
     )  # fmt: skip
@@ -28,12 +31,21 @@ def fit(config: TrainConfig, X: Array, Y: Array) -> None:
         model.fit(X, Y if Y.shape[1] > 1 else Y[:, 0])
 
 
-def prepare(runs: list[TrainConfig]) -> Callable[[], None]:
-    """One task a run."""
-    dataset = load(runs[0].data)
+class SklearnMLP(Peer):
+    """Trains the runs in the processes of joblib."""
 
-    def all_runs() -> None:
+    def __init__(self, runs: list[TrainConfig]) -> None:
+        self.runs, self.dataset = runs, load(runs[0].data)
+
+    def train(self) -> None:
+        """See ``Peer``."""
+        X, Y = self.dataset.X, self.dataset.Y
         with parallel_config("loky", n_jobs=-1, inner_max_num_threads=1):
-            Parallel()(delayed(fit)(config, dataset.X, dataset.Y) for config in runs)
+            Parallel()(delayed(fit)(config, X, Y) for config in self.runs)
 
-    return all_runs
+    def results(self) -> tuple[Array, ...]:
+        """Nothing, because the model is another one."""
+        return ()
+
+
+prepare = SklearnMLP

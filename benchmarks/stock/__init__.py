@@ -1,1 +1,1 @@
-"""Tracked sweeps as other tools' documentation shows them: programs of their own."""
+"""Programs that run a tracked sweep with other tools, as their documentation shows it."""

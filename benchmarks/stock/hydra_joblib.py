@@ -1,4 +1,4 @@
-"""Hydra with its joblib launcher, MLflow by its fluent API: one process's task a run."""
+"""A sweep by Hydra with its joblib launcher, tracked by MLflow's fluent API."""
 
 import hydra
 import mlflow
@@ -9,7 +9,7 @@ from benchmarks.stock.run import train_and_track
 
 @hydra.main(version_base=None, config_path="conf", config_name="hydra_joblib")
 def main(cfg: DictConfig) -> float:
-    """MLFLOW_TRACKING_URI names the store."""
+    """Train and track one run in the store of MLFLOW_TRACKING_URI."""
     mlflow.set_experiment("hydra_joblib")
     with mlflow.start_run(run_name=f"seed={cfg.seed}"):
         settings = OmegaConf.to_container(cfg)

@@ -1,4 +1,4 @@
-"""hydraflow: its decorator opens the MLflow run and logs the configuration."""
+"""A sweep by hydraflow, whose decorator opens the MLflow run and logs the configuration."""
 
 from dataclasses import asdict, dataclass
 
@@ -11,7 +11,7 @@ from benchmarks.stock.run import train_and_track
 
 @dataclass
 class Config:
-    """As the others'."""
+    """The configuration of a run."""
 
     seed: int = 0
     lr: float = 0.1
@@ -21,7 +21,7 @@ class Config:
 
 @hydraflow.main(Config, force_new_run=True)
 def main(run: Run, cfg: Config) -> None:
-    """MLFLOW_TRACKING_URI names the store; runs go to an experiment of the program's name."""
+    """Train and track one run in the store of MLFLOW_TRACKING_URI."""
     settings = OmegaConf.to_object(cfg)  # type: ignore[call-overload]
     train_and_track(asdict(settings))
 

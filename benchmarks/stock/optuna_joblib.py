@@ -1,4 +1,4 @@
-"""Optuna's grid over seeds in one study, worked off by joblib's processes, MLflow fluent."""
+"""A sweep by Optuna: a grid of seeds in one study, with the processes of joblib."""
 
 import sys
 
@@ -11,8 +11,8 @@ from optuna.storages.journal import JournalFileBackend
 from benchmarks.stock.run import SETTINGS, train_and_track
 
 
-def work(n_trials: int, n_seeds: int) -> None:
-    """One process's share of the study; MLFLOW_TRACKING_URI names the store."""
+def run_trials(n_trials: int, n_seeds: int) -> None:
+    """Run a part of the study in one process, tracked in the store of MLFLOW_TRACKING_URI."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     mlflow.set_experiment("optuna_joblib")
     study = optuna.create_study(
@@ -34,4 +34,4 @@ if __name__ == "__main__":
     runs = int(sys.argv[1])
     jobs = min(cpu_count(), runs)
     shares = [len(range(job, runs, jobs)) for job in range(jobs)]
-    Parallel(n_jobs=jobs)(delayed(work)(share, runs) for share in shares)
+    Parallel(n_jobs=jobs)(delayed(run_trials)(share, runs) for share in shares)

@@ -12,15 +12,15 @@ from bpexp.explain.symbols import Show, factor, indexed, plus
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.optimizers import OPTIMIZERS, UpdateNumbers
-from bpexp.training.engine import Ending
+from bpexp.training.engine import RunStatus
 from bpexp.typing import Array
 
 WIDTH, ROWS = 4, 8
 """Units of a layer, inputs, terms of a sum; and samples, that are written out."""
 ENDINGS = {
-    Ending.CONVERGED: "the stopping rule is met",
-    Ending.STALLED: "there was no progress for too long",
-    Ending.DIVERGED: "the loss is no longer finite",
+    RunStatus.CONVERGED: "the stopping rule is met",
+    RunStatus.STALLED: "there was no progress for too long",
+    RunStatus.DIVERGED: "the loss is no longer finite",
 }
 
 
@@ -423,7 +423,7 @@ def _update(step: Step, show: Show) -> Iterator[Block]:
             for i, name, _ in parameters
         ],
     )  # fmt: skip
-    if step.ending is not Ending.RUNNING:
+    if step.ending is not RunStatus.RUNNING:
         yield Paragraph(
             f"In the run itself {ENDINGS[step.ending]} at this forward pass, so that it ends "
             "here and this update is not made."

@@ -11,8 +11,9 @@ from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.losses import ERRORS, LOSSES
 from bpexp.nn.mlp import forward, output_delta
 from bpexp.nn.network import joined
-from bpexp.training import numpy_engine, replay
-from bpexp.training.engine import Ending, Integers, Problem
+from bpexp.training import replay
+from bpexp.training.engine import Integers, Problem, RunStatus
+from bpexp.training.numpy_engine import NumpyEngine
 from bpexp.typing import Array
 
 H = 2.0**-17
@@ -53,18 +54,18 @@ class Step:
     settings: Array
     after: Array
     loss_after: float
-    ending: Ending
+    ending: RunStatus
 
 
 def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
     """The first step of epoch ``epoch``, counted from 1. Raises ConfigError if there is none."""
-    moment = replay.before(config, epoch, engine)
-    n_batches = -(-len(moment.problem.X) // moment.problem.batch_size)
-    (problem, lanes, factor, _), rows = replay.one_batch(moment)
+    snapshot = replay.state_before_epoch(config, epoch, engine)
+    n_batches = -(-len(snapshot.problem.X) // snapshot.problem.batch_size)
+    (problem, state, factor, _), rows = replay.first_batch(snapshot)
     network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
     loss = LOSSES[network.loss].on(network.functions[-1])
     X, Y = problem.X[:, :, None], problem.Y[:, :, None]
-    before, slots = lanes.parameters.copy(), lanes.slots.copy()
+    before, slots = state.parameters.copy(), state.optimizer_state.copy()
     weights, biases = network.split(before)
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -92,15 +93,17 @@ def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
             [network.bias_input * arithmetic.sum(delta, 0)[None] for delta in deltas],
         )
 
-        progress = numpy_engine.advance(problem, lanes, np.array([factor]), None)
-        end = numpy_engine.advance(problem, lanes.take([0]), np.array([factor]), None)
+        reference = NumpyEngine()
+        progress = reference.advance(problem, state, np.array([factor]), None)
+        end = reference.advance(problem, state.select([0]), np.array([factor]), None)
     return Step(
         config, epoch, problem, rows, n_batches, before[:, 0], _flat(Z), _flat(activations),
         _flat(slopes), _flat(errors), _flat(deltas), losses[:, 0],
         float(arithmetic.sum(losses, 0)[0]), float(progress.losses[0, 0]),
-        gradient[:, 0], (slots[:, :, 0], lanes.slots[:, :, 0]),
-        (lanes.lr * factor) / problem.divisor, lanes.settings[:, 0], lanes.parameters[:, 0],
-        float(end.losses[0, 0]), Ending(progress.endings[0]),
+        gradient[:, 0], (slots[:, :, 0], state.optimizer_state[:, :, 0]),
+        (state.lr * factor) / problem.lr_divisor, state.hyperparameters[:, 0],
+        state.parameters[:, 0],
+        float(end.losses[0, 0]), RunStatus(progress.statuses[0]),
     )  # fmt: skip
 
 

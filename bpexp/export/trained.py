@@ -128,7 +128,7 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
     mean, scale = np.zeros(raw.shape[1]), np.ones(raw.shape[1])
     if config.data.standardize:
         mean, scale = moments(raw)
-    network = run_batch.network(config, dataset)
+    network = run_batch.make_network(config, dataset)
     n_samples, n_outputs = dataset.Y.shape
     has_validation = len(dataset.X_validation) > 0
     is_full_batch = (config.batch_size or n_samples) >= n_samples
@@ -184,8 +184,8 @@ def _layers(arrays: Mapping[str, Array], network: Network) -> Layers:
 
 def _before_last_update(config: TrainConfig, network: Network, epochs_run: int) -> Layers:
     """Train the run again up to its last forward pass."""
-    state = replay.before(config, epochs_run)
-    weights, biases = network.split(state.lanes.parameters[:, 0])
+    snapshot = replay.state_before_epoch(config, epochs_run)
+    weights, biases = network.split(snapshot.state.parameters[:, 0])
     return tuple(weights), tuple(biases)
 
 

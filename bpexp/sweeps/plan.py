@@ -154,7 +154,7 @@ def _resolve_numerics(config: TrainConfig, engine: str) -> str:
     """The arithmetic of a configuration, after a check that its data fit it."""
     dataset = load(config.data)
     combinations.check_data(config, dataset)
-    numerics = run_batch.numerics(config, dataset)
+    numerics = run_batch.resolve_numerics(config, dataset)
     combinations.check_engine(replace(config, numerics=numerics), engine)
     return numerics
 

@@ -1,75 +1,106 @@
-"""Which engine trains which runs, and how many side by side. Neither changes a result."""
+"""Chooses the engine and groups the runs of a sweep into batches.
+
+These choices influence the speed only, never a result.
+
+>>> from dataclasses import replace
+>>> from bpexp.config.compose import compose_settings
+>>> from bpexp.config.schema import parse
+>>> config, _ = parse(compose_settings({"seed": 1, "epochs": 9}))
+>>> configs = [config, replace(config, seed=2), replace(config, hidden=(3,))]
+>>> list(make_batches(configs, "numpy", n_workers=1))
+[RunBatch(runs=(0, 1), engine='numpy'), RunBatch(runs=(2,), engine='numpy')]
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bpexp.config.schema import TrainConfig
 from bpexp.data import load
-from bpexp.training import run_batch
 from bpexp.training.engine import Engine
-from bpexp.training.llvm.lane_layout import one_by_one
+from bpexp.training.llvm.lane_layout import LANES, choose_group_size
+from bpexp.training.numpy_engine import NumpyEngine
+from bpexp.training.run_batch import batch_key, make_network
 
-WIDTH = 128
-"""Lanes of a pack at most: their state stays in the second-level cache."""
-HISTORY = 2**23
-"""Losses of a pack at most, unless it is a single run: 64 MiB."""
-WORK = 2**34
-"""Multiplications of a pack at most, some seconds, where its runs are taken one by one."""
-START_UP = 0.2
-"""Seconds the compiled engine takes to load, and at most to compile for a kind of network."""
+MAX_RUNS = 128
+"""Maximum number of runs in a batch: their state fits into the L2 cache."""
+MAX_LOSSES = 2**23
+"""Maximum number of losses (64 MiB) that a batch of several runs produces."""
+MAX_PRODUCTS = 2**34
+"""Maximum number of multiplications in a batch whose runs are computed one after the other: some
+seconds, so that the work can be distributed evenly over the workers."""
+COMPILED_START_UP = 0.2
+"""Time in seconds to import the compiled engine and to compile a kernel."""
 
 
-class Pack(NamedTuple):
-    """Runs to train side by side, by their places in the sweep, and the engine's name."""
+class RunBatch(NamedTuple):
+    """Runs to train together.
+
+    Attributes:
+        runs: Indices of the runs in the sweep.
+        engine: Name of the engine, ``numpy`` or ``compiled``.
+    """
 
     runs: tuple[int, ...]
     engine: str
 
 
-def packs(configs: Sequence[TrainConfig], engine: str, n_workers: int) -> Iterator[Pack]:
-    """All runs in packs, as even as can be over the workers."""
+def make_batches(configs: Sequence[TrainConfig], engine: str, n_workers: int) -> Iterator[RunBatch]:
+    """Group runs into batches of about equal size.
+
+    Args:
+        configs: Configurations of the runs.
+        engine: Name of the engine: ``numpy``, ``compiled`` or ``auto``.
+        n_workers: Number of batches that can be trained at the same time.
+
+    Yields:
+        Batches that contain each run once. Runs with native arithmetic are trained one by one.
+    """
     groups: dict[TrainConfig, list[int]] = {}
     for index, config in enumerate(configs):
-        groups.setdefault(run_batch.key(config), []).append(index)
-    chosen = _auto(configs, groups) if engine == "auto" else engine
-    for group in groups.values():
-        first = configs[group[0]]
+        groups.setdefault(batch_key(config), []).append(index)
+    engine_name = _choose_engine(configs, groups) if engine == "auto" else engine
+    for runs in groups.values():
+        first = configs[runs[0]]
         if first.numerics == "native":
-            yield from (Pack((run,), "numpy") for run in group)
+            yield from (RunBatch((run,), "numpy") for run in runs)
             continue
-        width = _width(first, len(group), n_workers)
-        n_packs = -(-len(group) // width)
-        # Each pack holds some of all settings: none is slow as a whole, and the runs that are
-        # stored first, which MLflow's pages show first, speak for the sweep.
-        yield from (Pack(tuple(group[k::n_packs]), chosen) for k in range(n_packs))
+        n_batches = -(-len(runs) // _max_batch_runs(first, len(runs), n_workers))
+        # Interleave: each batch then has some runs of every setting. No batch is much slower than
+        # the others, and the first stored runs represent the whole sweep.
+        yield from (RunBatch(tuple(runs[k::n_batches]), engine_name) for k in range(n_batches))
 
 
-def _width(config: TrainConfig, n_runs: int, n_workers: int) -> int:
-    """How many runs like that a pack holds at most."""
-    width = min(WIDTH, -(-n_runs // n_workers), HISTORY // config.epochs)
+def _max_batch_runs(config: TrainConfig, n_runs: int, n_workers: int) -> int:
+    """Maximum number of runs like ``config`` in a batch."""
+    limit = min(MAX_RUNS, -(-n_runs // n_workers), MAX_LOSSES // config.epochs)
     dataset = load(config.data)
-    network = run_batch.network(config, dataset)
-    if one_by_one(network, WIDTH):
-        width = min(width, WORK // (3 * network.n_parameters * len(dataset.X) * config.epochs))
-    return max(1, width)
+    network = make_network(config, dataset)
+    if choose_group_size(network, MAX_RUNS) < LANES:
+        products_per_run = 3 * network.n_parameters * len(dataset.X) * config.epochs
+        limit = min(limit, MAX_PRODUCTS // products_per_run)
+    return max(1, limit)
 
 
 def load_engine(name: str) -> Engine:
-    """The engine of that name."""
+    """Return the engine with this name: ``numpy`` or ``compiled``.
+
+    >>> load_engine("numpy").evaluate
+    <bound method NumpyEngine.evaluate of ...>
+    """
     if name == "compiled":
-        from bpexp.training.llvm import compiled
+        # Importing llvmlite takes longer than training a short run with NumPy.
+        from bpexp.training.llvm.engine import LlvmEngine
 
-        return compiled.advance
-    from bpexp.training import numpy_engine
-
-    return numpy_engine.advance
+        return LlvmEngine()
+    return NumpyEngine()
 
 
-def _auto(configs: Sequence[TrainConfig], groups: dict[TrainConfig, list[int]]) -> str:
-    """Compiled where that is sooner done, by a rough count of NumPy's calls."""
+def _choose_engine(configs: Sequence[TrainConfig], groups: dict[TrainConfig, list[int]]) -> str:
+    """Return ``compiled`` if NumPy would take longer than it takes to start the compiled engine."""
     seconds = 0.0
-    for config, group in groups.items():
+    for config, runs in groups.items():
         dataset = load(config.data)
-        calls = 150 + 3 * (len(dataset.X) + sum(run_batch.network(config, dataset).sizes))
-        seconds += config.epochs * calls * 1e-6 * (1 + len(group) / 64)
-    return "compiled" if seconds > START_UP else "numpy"
+        # A rough estimate of the number of NumPy calls in an epoch, 1 microsecond each.
+        calls = 150 + 3 * (len(dataset.X) + sum(make_network(config, dataset).sizes))
+        seconds += config.epochs * calls * 1e-6 * (1 + len(runs) / 64)
+    return "compiled" if seconds > COMPILED_START_UP else "numpy"

@@ -1,106 +1,103 @@
-"""Looks at the validation rows: when training ends by them, and which weights are kept.
+"""Early stopping on validation rows, and the selection of the best weights.
 
-After every ``stop.validation_interval`` epochs, and at the end, each run's loss E on these rows
-is evaluated. The weights of the lowest E are the run's. A run stops (L. Prechelt, Proben1, 1994,
-section 3.3)
+After every ``stop.validation_interval`` epochs, and when a run ends, the loss E on the validation
+rows is evaluated. The weights with the lowest E become the result of the run. A run stops
+(L. Prechelt, Proben1, 1994, section 3.3)
 
 - after ``stop.patience`` epochs without a new lowest E;
-- where E is more than ``stop.generalization`` per cent above its lowest (GL);
-- where the training losses of the last ``stop.validation_interval`` epochs have a mean less than
-  ``stop.progress`` per thousand above their lowest (P).
+- when E is more than ``stop.generalization`` per cent above its lowest value (GL);
+- when the mean training loss of the last ``stop.validation_interval`` epochs is less than
+  ``stop.progress`` per thousand above their lowest training loss (P).
 
-All of a run's looks depend on its own configuration only.
+The decisions for a run depend on its own configuration only.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.config.schema import StopConfig
+from bpexp.data import Dataset
 from bpexp.nn.arithmetic import EXACT
 from bpexp.runs.result import Validation
-from bpexp.training.engine import NO_PATIENCE, Engine, Integers, Lanes, Problem
+from bpexp.training.engine import NO_PATIENCE, Engine, Integers, Problem
 from bpexp.typing import Array
 
 
-class Watch:
-    """What the looks at the validation rows, X and Y, have seen of each run of a pack.
+class ValidationMonitor:
+    """Records the validation losses of the runs of a batch and decides which runs stop.
 
-    ``engine`` calculates their losses. ``stops``: each run's stopping rules; ``every`` is the same
-    for all.
+    Args:
+        problem: What the runs share.
+        dataset: Data with validation rows.
+        stops: Stopping criteria of each run. All have the same ``validation_interval``.
+        engine: Computes the losses.
     """
 
     def __init__(
-        self, problem: Problem, X: Array, Y: Array, stops: Sequence[StopConfig], engine: Engine
+        self, problem: Problem, dataset: Dataset, stops: Sequence[StopConfig], engine: Engine
     ) -> None:
-        self._engine = engine
-        self._problem = replace(
-            problem, X=np.ascontiguousarray(X), Y=np.ascontiguousarray(Y), batch_size=len(X),
-            rule="gradient_descent", decays=False,
-        )  # fmt: skip
-        self.every = stops[0].validation_interval
-        n = len(stops)
+        self.interval = stops[0].validation_interval
+        self._problem, self._engine = problem, engine
+        self._X = np.ascontiguousarray(dataset.X_validation)
+        self._Y = np.ascontiguousarray(dataset.Y_validation)
         self._patience = np.array([stop.patience or NO_PATIENCE for stop in stops])
-        self._rise = np.array([_or_infinite(stop.generalization) for stop in stops])
-        self._progress = np.array([stop.progress or -1.0 for stop in stops])
-        self._best, self._since = np.full(n, np.inf), np.zeros(n, np.int64)
-        self._kept = np.empty((problem.network.n_parameters, n))
-        self._seen: list[list[tuple[int, float]]] = [[] for _ in stops]
-
-    def look(
-        self, runs: Integers, parameters: Array, epoch: int, strip: Array
-    ) -> NDArray[np.bool_]:
-        """Take the losses of ``runs`` with their parameters, (n_parameters, L), after ``epoch``
-        epochs; ``strip`` are their training losses since the last regular look, (epochs, L),
-        none if this is not one. Returns which runs stall.
-        """
-        losses = self._losses(parameters)
-        # Also a first loss that is not finite is the lowest there is.
-        first = np.array([not self._seen[run] for run in runs])
-        better = first | (losses < self._best[runs])
-        self._best[runs] = np.where(better, losses, self._best[runs])
-        self._since[runs] = np.where(better, epoch, self._since[runs])
-        self._kept[:, runs[better]] = parameters[:, better]
-        for run, loss in zip(runs, losses.tolist(), strict=True):
-            self._seen[run].append((epoch, loss))
-        rising = losses > self._best[runs] * (1.0 + self._rise[runs] / 100.0)
-        return (
-            rising | (epoch - self._since[runs] >= self._patience[runs]) | self._idle(runs, strip)
+        self._max_increase = np.array(
+            [np.inf if stop.generalization is None else stop.generalization for stop in stops]
         )
+        self._min_progress = np.array([stop.progress or -1.0 for stop in stops])
+        self._best_loss = np.full(len(stops), np.inf)
+        self._best_epoch = np.zeros(len(stops), np.int64)
+        self._best_parameters = np.empty((problem.network.n_parameters, len(stops)))
+        self._history: list[list[tuple[int, float]]] = [[] for _ in stops]
 
-    def kept(self, run: int) -> Array:
-        """The run's parameters at its lowest loss, (n_parameters,)."""
-        return self._kept[:, run].copy()
+    def evaluate(
+        self, runs: Integers, parameters: Array, epoch: int, training_losses: Array
+    ) -> NDArray[np.bool_]:
+        """Evaluate the validation loss of some runs, and apply the stopping criteria.
 
-    def seen(self, run: int) -> Validation:
-        """All that was seen of the run."""
-        epochs, losses = zip(*self._seen[run], strict=True)
+        Args:
+            runs: Indices of the runs, (L,).
+            parameters: Their parameters, (n_parameters, L).
+            epoch: Number of epochs that they have been trained.
+            training_losses: Training losses since the last regular evaluation, (n_epochs, L);
+                empty when this is not a regular evaluation.
+
+        Returns:
+            Whether each run stops, (L,).
+        """
+        losses = self._engine.evaluate(
+            self._problem, np.ascontiguousarray(parameters), self._X, self._Y
+        )
+        # The first loss counts as the lowest even if it is not finite.
+        is_first = np.array([not self._history[run] for run in runs])
+        better = is_first | (losses < self._best_loss[runs])
+        self._best_loss[runs] = np.where(better, losses, self._best_loss[runs])
+        self._best_epoch[runs] = np.where(better, epoch, self._best_epoch[runs])
+        self._best_parameters[:, runs[better]] = parameters[:, better]
+        for run, loss in zip(runs, losses.tolist(), strict=True):
+            self._history[run].append((epoch, loss))
+        generalization_lost = losses > self._best_loss[runs] * (
+            1.0 + self._max_increase[runs] / 100.0
+        )
+        patience_exceeded = epoch - self._best_epoch[runs] >= self._patience[runs]
+        return generalization_lost | patience_exceeded | self._stagnates(runs, training_losses)
+
+    def best_parameters(self, run: int) -> Array:
+        """Return the parameters of a run at its lowest validation loss, (n_parameters,)."""
+        return self._best_parameters[:, run].copy()
+
+    def history(self, run: int) -> Validation:
+        """Return all validation losses of a run."""
+        epochs, losses = zip(*self._history[run], strict=True)
         return Validation(np.array(epochs, np.int64), np.array(losses))
 
-    def _losses(self, parameters: Array) -> Array:
-        """Of the validation rows: those of an epoch on them whose update is for nobody."""
-        P, L = parameters.shape
-        never = np.full(L, -1.0)
-        lanes = Lanes(
-            run=np.arange(L), parameters=parameters.copy(), slots=np.empty((0, P, L)),
-            settings=np.empty((0, L)), lr=np.zeros(L), decay=np.zeros(L), stop_loss=never,
-            stop_tolerance=never, patience=np.full(L, NO_PATIENCE), best=np.full(L, np.inf),
-            waited=np.zeros(L, np.int64), outputs=np.empty((*self._problem.Y.shape, L)),
-        )  # fmt: skip
-        losses: Array = self._engine(self._problem, lanes, np.ones(1), None).losses[0]
-        return losses
-
-    def _idle(self, runs: Integers, strip: Array) -> NDArray[np.bool_]:
-        if not len(strip):
+    def _stagnates(self, runs: Integers, training_losses: Array) -> NDArray[np.bool_]:
+        """Apply criterion P of Proben1."""
+        if not len(training_losses):
             return np.zeros(len(runs), bool)
-        lowest = len(strip) * strip.min(axis=0)
-        idle: NDArray[np.bool_] = (
-            1000.0 * (EXACT.sum(strip, 0) - lowest) < self._progress[runs] * lowest
-        )
-        return idle
-
-
-def _or_infinite(value: float | None) -> float:
-    return np.inf if value is None else value
+        lowest = len(training_losses) * training_losses.min(axis=0)
+        excess = EXACT.sum(training_losses, 0) - lowest
+        stagnates: NDArray[np.bool_] = 1000.0 * excess < self._min_progress[runs] * lowest
+        return stagnates

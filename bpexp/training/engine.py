@@ -1,4 +1,22 @@
-"""What the runs of a pack share, and what each lane has of its own."""
+"""The contract of a training engine, and the data that engines work on.
+
+An engine computes; it does not decide when to validate, restart or report. ``advance`` trains a
+batch of runs for some epochs, and ``evaluate`` computes losses without changing anything. All
+engines return bit-identical results for exact arithmetic. The implementations are
+``numpy_engine.NumpyEngine`` (the reference) and ``llvm.engine.LlvmEngine``.
+
+>>> import numpy as np
+>>> from bpexp.nn.network import Network
+>>> from bpexp.training.numpy_engine import NumpyEngine
+>>> problem = Problem(
+...     network=Network(sizes=(1, 1), functions=("identity",)),
+...     X=np.array([[1.0], [2.0]]), Y=np.array([[2.0], [4.0]]), optimizer="gradient_descent",
+...     lr_divisor=np.ones(2), has_weight_decay=False, batch_size=2, numerics="exact",
+... )
+>>> parameters = np.array([[1.0, 2.0], [0.0, 0.0]])  # two runs: y = x and y = 2 x
+>>> NumpyEngine().evaluate(problem, parameters, problem.X, problem.Y)
+array([2.5, 0. ])
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -14,62 +32,89 @@ from bpexp.typing import Array
 Integers = NDArray[np.int64]
 
 NO_PATIENCE = 2**62
-"""Epochs that a lane without the rule is given."""
+"""Patience of a run without this stopping criterion: more epochs than any run has."""
+NO_THRESHOLD = -1.0
+"""Target loss or tolerance of a run without this stopping criterion."""
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Shared by all lanes. X: (n_samples, n_features); Y: (n_samples, n_outputs).
+    """What all runs of a batch share.
 
-    ``rule`` names the update rule; ``divisor``, (n_parameters,), divides the learning rate
-    of each parameter; ``decays`` says that lanes have a weight decay; an epoch takes the
-    samples ``batch_size`` at a time; ``numerics`` names the arithmetic.
+    Attributes:
+        network: Architecture of the networks.
+        X: Inputs of the training rows, (n_samples, n_features).
+        Y: Targets of the training rows, (n_samples, n_outputs).
+        optimizer: Name of the optimizer.
+        lr_divisor: Divides the learning rate of each parameter, (n_parameters,).
+        has_weight_decay: Whether the runs use weight decay. Adding ``0 * w`` to a gradient could
+            change the sign of a zero, so runs with and without it are never mixed.
+        batch_size: Number of samples per update.
+        numerics: Name of the arithmetic, a key of ``bpexp.nn.arithmetic.ARITHMETICS``.
     """
 
     network: Network
     X: Array
     Y: Array
-    rule: str
-    divisor: Array
-    decays: bool
+    optimizer: str
+    lr_divisor: Array
+    has_weight_decay: bool
     batch_size: int
     numerics: str
 
 
 @dataclass(eq=False)
-class Lanes:
-    """The state of L runs; in every array the last axis is the lane.
+class BatchState:
+    """The state of L runs that are trained together. The last axis of each array is the run.
 
-    ``run``: each lane's place in its pack; ``parameters``: (n_parameters, L); ``slots``:
-    (n_slots, n_parameters, L); ``settings`` of the rule: (n_settings, L); ``outputs`` of
-    each sample's latest forward pass: (n_samples, n_outputs, L), older ones where a lane goes
-    on while another has ended. The stopping rules are
-    -1 (for ``patience``: a very large number) where there is none; ``best`` is the lowest
-    loss so far and ``waited`` the epochs since. Engines change the arrays in place.
+    Engines change the arrays in place.
+
+    Attributes:
+        run_indices: Index of each run in its batch, (L,). Runs that end are removed, so this is
+            not always 0, 1, ..., L - 1.
+        parameters: Weights and biases, (n_parameters, L).
+        optimizer_state: (n_state_values, n_parameters, L).
+        hyperparameters: Of the optimizer, (n_hyperparameters, L).
+        lr: Learning rate before the schedule, (L,).
+        weight_decay: (L,).
+        stop_loss: A run converges at a loss up to this, (L,), or ``NO_THRESHOLD``.
+        stop_tolerance: A run converges when each output is closer than this to its target, (L,),
+            or ``NO_THRESHOLD``.
+        patience: A run stalls after as many epochs without a new lowest loss, (L,), or
+            ``NO_PATIENCE``.
+        best_loss: Lowest training loss so far, (L,).
+        epochs_since_best: Epochs since then, (L,).
+        outputs: Network outputs in the most recent forward pass of each sample,
+            (n_samples, n_outputs, L).
     """
 
-    run: Integers
+    run_indices: Integers
     parameters: Array
-    slots: Array
-    settings: Array
+    optimizer_state: Array
+    hyperparameters: Array
     lr: Array
-    decay: Array
+    weight_decay: Array
     stop_loss: Array
     stop_tolerance: Array
     patience: Integers
-    best: Array
-    waited: Integers
+    best_loss: Array
+    epochs_since_best: Integers
     outputs: Array
 
-    def take(self, keep: Any) -> "Lanes":
-        """The lanes that ``keep`` selects, as arrays of their own."""
-        return Lanes(
-            *(np.ascontiguousarray(getattr(self, f.name)[..., keep]) for f in fields(self))
+    @property
+    def n_runs(self) -> int:
+        """Number of runs, L."""
+        return len(self.run_indices)
+
+    def select(self, runs: Any) -> "BatchState":
+        """Copy the state of the runs at these positions of the last axis."""
+        return BatchState(
+            *(np.ascontiguousarray(getattr(self, f.name)[..., runs]) for f in fields(self))
         )
 
 
-class Ending(IntEnum):
-    """How a lane stands after an epoch."""
+class RunStatus(IntEnum):
+    """Whether a run goes on after an epoch, or how it ended."""
 
     RUNNING = 0
     CONVERGED = 1
@@ -78,40 +123,100 @@ class Ending(IntEnum):
 
 
 class Progress(NamedTuple):
-    """Epochs that were run: their ``losses``, (epochs, L), and for each lane its
-    ``Ending``. ``stopped`` holds the parameters, (n_parameters, L), that lanes which ended
-    are left with.
+    """The result of ``Engine.advance``.
+
+    Attributes:
+        losses: Training loss of each epoch that was run, (n_epochs, L).
+        statuses: The ``RunStatus`` of each run after the last of these epochs, (L,).
+        final_parameters: Parameters that a run which has ended is left with, (n_parameters, L).
+            A run that is stopped makes no update after the forward pass that stopped it. The
+            columns of runs that go on have no meaning.
     """
 
     losses: Array
-    endings: NDArray[np.int8]
-    stopped: Array
+    statuses: NDArray[np.int8]
+    final_parameters: Array
 
 
 class Engine(Protocol):
-    """Runs epochs until all of ``factors`` are used up or a lane ends.
+    """Computes epochs and losses for a batch of runs.
 
-    ``factors``: each epoch's multiple of the learning rate, (epochs,). ``orders``: in which
-    order each lane takes the samples, (epochs, n_samples, L), or None for index order.
+    Implementations keep no state between calls, and may be called by several threads at once.
     """
 
-    def __call__(
-        self, problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None
+    def advance(
+        self,
+        problem: Problem,
+        state: BatchState,
+        lr_factors: Array,
+        sample_orders: Integers | None,
     ) -> Progress:
-        """Changes ``lanes`` in place."""
+        """Train until ``lr_factors`` is used up, or until the first epoch that ends a run.
+
+        Args:
+            problem: What the runs share.
+            state: The runs; changed in place.
+            lr_factors: Factor of the learning rate in each epoch, (n_epochs,).
+            sample_orders: Order of the samples of each run in each epoch,
+                (n_epochs, n_samples, L), or None for index order.
+
+        Returns:
+            The losses and how each run stands.
+        """
+        ...
+
+    def evaluate(self, problem: Problem, parameters: Array, X: Array, Y: Array) -> Array:
+        """Compute the reported loss of each run on given rows.
+
+        Args:
+            problem: What the runs share; its training rows are not used.
+            parameters: (n_parameters, L).
+            X: Inputs, (n_samples, n_features).
+            Y: Targets, (n_samples, n_outputs).
+
+        Returns:
+            Losses, (L,).
+        """
         ...
 
 
 class Cancelled(BaseException):
-    """Raised in a worker whose results are no longer wanted."""
+    """Raised in a thread that trains runs whose results are no longer wanted."""
+
+
+class _InterruptibleEngine:
+    def __init__(self, engine: Engine, is_cancelled: Callable[[], bool]) -> None:
+        self._engine, self._is_cancelled = engine, is_cancelled
+
+    def advance(
+        self,
+        problem: Problem,
+        state: BatchState,
+        lr_factors: Array,
+        sample_orders: Integers | None,
+    ) -> Progress:
+        self._check()
+        return self._engine.advance(problem, state, lr_factors, sample_orders)
+
+    def evaluate(self, problem: Problem, parameters: Array, X: Array, Y: Array) -> Array:
+        self._check()
+        return self._engine.evaluate(problem, parameters, X, Y)
+
+    def _check(self) -> None:
+        if self._is_cancelled():
+            raise Cancelled
 
 
 def interruptible(engine: Engine, is_cancelled: Callable[[], bool]) -> Engine:
-    """The engine; it raises Cancelled when it is called after ``is_cancelled`` returns True."""
+    """Wrap an engine so that training can be cancelled from another thread.
 
-    def advance(*arguments):  # type: ignore[no-untyped-def]
-        if is_cancelled():
-            raise Cancelled
-        return engine(*arguments)
+    The training loop calls the engine at least about once a second.
 
-    return advance
+    Args:
+        engine: The engine that computes.
+        is_cancelled: Called before each call of the engine.
+
+    Returns:
+        An engine that raises ``Cancelled`` once ``is_cancelled()`` is true.
+    """
+    return _InterruptibleEngine(engine, is_cancelled)

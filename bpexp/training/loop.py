@@ -1,166 +1,227 @@
-"""Train the lanes of a pack to their ends, chunk by chunk, by either engine."""
+"""The training loop: trains the runs of a batch until each of them ends.
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+The loop calls an engine for a chunk of epochs at a time. Between chunks it evaluates the
+validation rows, removes the runs that have ended, and restarts runs. The length of the chunks
+does not influence any result.
+
+>>> from bpexp.config.compose import compose_settings
+>>> from bpexp.config.schema import parse
+>>> from bpexp.training.numpy_engine import NumpyEngine
+>>> config, _ = parse(compose_settings({"seed": 1, "epochs": 3}))
+>>> for run, result in train_batch([config, replace(config, seed=2)], NumpyEngine()):
+...     print(run, result.outcome, result.epochs_run)
+0 completed 3
+1 completed 3
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from bpexp.config.schema import TrainConfig
+from bpexp.data import Dataset
 from bpexp.nn.arithmetic import ARITHMETICS
+from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import forward
+from bpexp.runs import metrics
 from bpexp.runs.result import Outcome, TrainResult
-from bpexp.training.early_stopping import Watch
-from bpexp.training.engine import Ending, Engine, Integers, Lanes, Problem, Progress
+from bpexp.training.early_stopping import ValidationMonitor
+from bpexp.training.engine import Engine, Problem, Progress, RunStatus
+from bpexp.training.loss_history import LossHistory
+from bpexp.training.run_batch import PreparedBatch
 from bpexp.typing import Array
 
 OUTCOMES = {
-    Ending.RUNNING: Outcome.COMPLETED,
-    Ending.CONVERGED: Outcome.CONVERGED,
-    Ending.STALLED: Outcome.STALLED,
-    Ending.DIVERGED: Outcome.DIVERGED,
+    RunStatus.RUNNING: Outcome.COMPLETED,
+    RunStatus.CONVERGED: Outcome.CONVERGED,
+    RunStatus.STALLED: Outcome.STALLED,
+    RunStatus.DIVERGED: Outcome.DIVERGED,
 }
 
-CHUNK, WORK = 2**18, 2**30
-"""Most losses (2 MiB of them) and multiplications between two looks at the world."""
+MAX_CHUNK_LOSSES = 2**18
+"""Maximum number of losses (2 MiB) that one call of the engine computes."""
+MAX_CHUNK_PRODUCTS = 2**30
+"""Maximum number of multiplications in one call of the engine: about a second."""
 
 
-@dataclass(frozen=True)
-class Feed:
-    """How training goes on from epoch to epoch.
-
-    ``factors(start, stop)``: the learning rate's multiple in these epochs, (stop - start,).
-    ``orders(runs, start, stop)``: the samples' order for these runs, or None for index order.
-    After every ``restart`` epochs (never, for None) ``restarted(runs, times)`` are the lanes
-    that go on for these runs, drawn anew for so many-th time.
-    """
-
-    factors: Callable[[int, int], Array]
-    orders: Callable[[Integers, int, int], Integers | None]
-    restart: int | None
-    restarted: Callable[[Integers, int], Lanes]
-
-
-def train(
-    problem: Problem, lanes: Lanes, epochs: int, feed: Feed, engine: Engine, watch: Watch | None
+def train_batch(
+    configs: Sequence[TrainConfig], engine: Engine, dataset: Dataset | None = None
 ) -> Iterator[tuple[int, TrainResult]]:
-    """Each run's place in the pack and its result, as they end; ``lanes`` is used up.
+    """Train configurations together.
 
-    ``watch`` looks at the validation rows, where there are some.
+    Args:
+        configs: Configurations with the same ``run_batch.batch_key``.
+        engine: The engine that computes.
+        dataset: Their data, if they are already loaded.
+
+    Yields:
+        The position of a run in ``configs``, and its result, as runs end.
     """
-    network, done = problem.network, 0
-    curves = _Curves(len(lanes.run), epochs, _may_end_early(lanes, epochs, watch))
-    # A diverging run overflows on its way; it is reported as an outcome, not as a warning.
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        while done < epochs and len(lanes.run):
-            stop = min(epochs, done + _chunk(problem, len(lanes.run)))
-            if feed.restart:
-                stop = min(stop, (done // feed.restart + 1) * feed.restart)
-            if watch is not None:
-                stop = min(stop, (done // watch.every + 1) * watch.every)
-            orders = feed.orders(lanes.run, done, stop)
-            progress = engine(problem, lanes, feed.factors(done, stop), orders)
-            losses, endings, stopped = progress
-            done += len(losses)
-            curves.add(lanes.run, losses)
-            if watch is not None:
-                _look(watch, lanes, progress, done, done == epochs, curves)
-            ended = np.flatnonzero(endings) if done < epochs else np.arange(len(lanes.run))
-            for lane in ended:
-                run = int(lanes.run[lane])
-                final = stopped if endings[lane] else lanes.parameters
-                weights, biases = network.split(clean(final[:, lane].copy()))
-                result = TrainResult(
-                    outcome=OUTCOMES[Ending(endings[lane])],
-                    losses=clean(curves.of(run)),
-                    predictions=clean(lanes.outputs[:, :, lane].copy()),
-                    weights=tuple(weights),
-                    biases=tuple(biases),
-                )
-                yield run, result if watch is None else _kept(watch, run, result, problem)
-            if len(ended):
-                lanes = lanes.take(np.setdiff1d(np.arange(len(lanes.run)), ended))
-            if feed.restart and done % feed.restart == 0 and len(lanes.run):
-                lanes = feed.restarted(lanes.run, done // feed.restart)
+    loop = TrainingLoop(PreparedBatch(configs, dataset), engine)
+    with single_blas_thread(loop.batch.problem):
+        yield from loop.run()
 
 
-def _look(
-    watch: Watch, lanes: Lanes, progress: Progress, done: int, is_last: bool, curves: "_Curves"
-) -> None:
-    """Look at the validation rows where it is time, or a lane's end; adds to the endings."""
-    losses, endings, stopped = progress
-    is_time = bool(len(losses)) and done % watch.every == 0
-    due = (endings != Ending.DIVERGED) & (is_time | is_last | (endings != Ending.RUNNING))
-    at = np.flatnonzero(due)
-    if not len(at):
-        return
-    parameters = np.where(endings[at] == Ending.RUNNING, lanes.parameters[:, at], stopped[:, at])
-    strip = curves.latest(lanes.run[at], watch.every if is_time else 0)
-    stalls = watch.look(lanes.run[at], parameters, done, strip)
-    endings[at[stalls & (endings[at] == Ending.RUNNING)]] = Ending.STALLED
+def single_blas_thread(problem: Problem) -> AbstractContextManager[object]:
+    """Limit BLAS to one thread for native arithmetic: the number of threads can change bits."""
+    if problem.numerics == "native":
+        limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+        return limits
+    return nullcontext()
 
 
-def _kept(watch: Watch, run: int, result: TrainResult, problem: Problem) -> TrainResult:
-    """The result with the weights that the validation rows chose, and what these predict."""
-    if result.outcome is Outcome.DIVERGED:
-        return result
-    seen = watch.seen(run)
-    weights, biases = problem.network.split(clean(watch.kept(run)))
+class TrainingLoop:
+    """Trains a batch, with the option to pause after an epoch.
+
+    Attributes:
+        batch: The runs, as they were prepared.
+        state: State of the runs that have not ended.
+        epochs_done: Number of epochs that these runs have been trained.
+    """
+
+    def __init__(self, batch: PreparedBatch, engine: Engine) -> None:
+        self.batch, self._engine = batch, engine
+        self.state = batch.initial_state()
+        self.epochs_done = 0
+        self._monitor: ValidationMonitor | None = None
+        if len(batch.dataset.X_validation):
+            stops = [config.stop for config in batch.configs]
+            self._monitor = ValidationMonitor(batch.problem, batch.dataset, stops, engine)
+        self._losses = LossHistory(len(batch.configs), batch.epochs, self._may_stop_early())
+
+    def run(self, until_epoch: int | None = None) -> Iterator[tuple[int, TrainResult]]:
+        """Train until all runs have ended, or until ``until_epoch`` epochs are done.
+
+        Yields:
+            The index of a run in the batch, and its result, as runs end.
+        """
+        limit = self.batch.epochs if until_epoch is None else min(until_epoch, self.batch.epochs)
+        while self.epochs_done < limit and self.state.n_runs:
+            # Diverging runs overflow. They are reported by their outcome, not by warnings.
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                results = self._train_chunk(min(limit, self._chunk_end()))
+            yield from results
+
+    def _chunk_end(self) -> int:
+        """Epoch up to which the engine is called next."""
+        n_runs, problem = self.state.n_runs, self.batch.problem
+        products = 3 * problem.network.n_parameters * len(problem.X) * n_runs
+        length = max(1, min(MAX_CHUNK_LOSSES // n_runs, MAX_CHUNK_PRODUCTS // products))
+        intervals = [self.batch.restart_interval, self._monitor and self._monitor.interval]
+        next_events = [(self.epochs_done // i + 1) * i for i in intervals if i]
+        return min(self.epochs_done + length, *next_events, self.batch.epochs)
+
+    def _train_chunk(self, stop: int) -> list[tuple[int, TrainResult]]:
+        """Train up to epoch ``stop`` or the end of a run; return the results of ended runs."""
+        batch, state, start = self.batch, self.state, self.epochs_done
+        sample_orders = batch.sample_orders(state.run_indices, start, stop)
+        progress = self._engine.advance(
+            batch.problem, state, batch.lr_factors(start, stop), sample_orders
+        )
+        self.epochs_done += len(progress.losses)
+        self._losses.append(state.run_indices, progress.losses)
+        if self._monitor is not None:
+            self._validate(self._monitor, progress)
+        all_positions = np.arange(state.n_runs)
+        is_last = self.epochs_done == batch.epochs
+        ended = all_positions if is_last else np.flatnonzero(progress.statuses)
+        results = [self._result(position, progress) for position in ended.tolist()]
+        if len(ended):
+            self.state = state.select(np.setdiff1d(all_positions, ended))
+        interval = batch.restart_interval
+        if interval and self.epochs_done % interval == 0 and self.state.n_runs:
+            n_restarts = self.epochs_done // interval
+            self.state = batch.restarted_state(self.state.run_indices, n_restarts)
+        return results
+
+    def _validate(self, monitor: ValidationMonitor, progress: Progress) -> None:
+        """Evaluate the runs that are due; change the status of those that stop to stalled."""
+        state, statuses = self.state, progress.statuses
+        is_regular = self.epochs_done % monitor.interval == 0
+        is_last = self.epochs_done == self.batch.epochs
+        due = (statuses != RunStatus.DIVERGED) & (
+            is_regular | is_last | (statuses != RunStatus.RUNNING)
+        )
+        positions = np.flatnonzero(due)
+        if not len(positions):
+            return
+        parameters = np.where(
+            statuses[positions] == RunStatus.RUNNING,
+            state.parameters[:, positions],
+            progress.final_parameters[:, positions],
+        )
+        runs = state.run_indices[positions]
+        training_losses = self._losses.latest(runs, monitor.interval if is_regular else 0)
+        stops = monitor.evaluate(runs, parameters, self.epochs_done, training_losses)
+        statuses[positions[stops & (statuses[positions] == RunStatus.RUNNING)]] = RunStatus.STALLED
+
+    def _result(self, position: int, progress: Progress) -> tuple[int, TrainResult]:
+        """Return the index and result of the run at this position of the state."""
+        state, problem = self.state, self.batch.problem
+        run, status = int(state.run_indices[position]), RunStatus(progress.statuses[position])
+        has_stopped = status is not RunStatus.RUNNING
+        parameters = progress.final_parameters if has_stopped else state.parameters
+        weights, biases = problem.network.split(normalize_nan(parameters[:, position].copy()))
+        result = TrainResult(
+            outcome=OUTCOMES[status],
+            losses=normalize_nan(self._losses.of_run(run)),
+            predictions=normalize_nan(state.outputs[:, :, position].copy()),
+            weights=tuple(weights),
+            biases=tuple(biases),
+        )
+        if result.outcome is Outcome.DIVERGED:
+            return run, result
+        if self._monitor is not None:
+            result = _with_best_weights(result, run, self._monitor, problem)
+        return run, _with_metrics(result, self.batch.dataset, problem)
+
+    def _may_stop_early(self) -> bool:
+        state = self.state
+        criteria = (state.stop_loss >= 0.0) | (state.stop_tolerance >= 0.0)
+        criteria |= state.patience < self.batch.epochs
+        return self._monitor is not None or bool(criteria.any())
+
+
+def _with_best_weights(
+    result: TrainResult, run: int, monitor: ValidationMonitor, problem: Problem
+) -> TrainResult:
+    """Replace weights and predictions by those at the lowest validation loss."""
+    history = monitor.history(run)
+    weights, biases = problem.network.split(normalize_nan(monitor.best_parameters(run)))
     arithmetic = ARITHMETICS[problem.numerics]
     activations, _ = forward(problem.network, problem.X, weights, biases, arithmetic)
     return replace(
         result,
-        predictions=clean(activations[-1]),
+        predictions=normalize_nan(activations[-1]),
         weights=tuple(weights),
         biases=tuple(biases),
-        validation=seen._replace(losses=clean(seen.losses)),
+        validation=history._replace(losses=normalize_nan(history.losses)),
     )
 
 
-def _chunk(problem: Problem, n_lanes: int) -> int:
-    """Epochs between two looks at the world."""
-    work = 3 * problem.network.n_parameters * len(problem.X) * n_lanes
-    return max(1, min(CHUNK // n_lanes, WORK // work))
+def _with_metrics(result: TrainResult, dataset: Dataset, problem: Problem) -> TrainResult:
+    """Add the metrics; the test rows are evaluated unless the run diverged."""
+    evaluation = metrics.Evaluation(result, dataset)
+    if len(dataset.X_test) and result.outcome is not Outcome.DIVERGED:
+        network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
+        activations, logits = forward(
+            network, dataset.X_test, result.weights, result.biases, arithmetic
+        )
+        loss = LOSSES[network.loss].on(network.functions[-1])
+        total = arithmetic.sum(loss.per_row(arithmetic, logits, activations[-1], dataset.Y_test), 0)
+        evaluation = replace(
+            evaluation,
+            test_outputs=activations[-1],
+            test_loss=float(loss.reported(total, *dataset.Y_test.shape)),
+        )
+    return replace(result, metrics=metrics.compute(evaluation))
 
 
-def _may_end_early(lanes: Lanes, epochs: int, watch: Watch | None) -> bool:
-    """Whether runs are given a stopping rule."""
-    rules = (lanes.stop_loss >= 0.0) | (lanes.stop_tolerance >= 0.0) | (lanes.patience < epochs)
-    return watch is not None or bool(rules.any())
-
-
-class _Curves:
-    """The losses of a pack, (n_runs, epochs so far); room grows as epochs are run.
-
-    It is not made for all epochs at once if the runs ``may_end_early``.
-    """
-
-    def __init__(self, n_runs: int, epochs: int, may_end_early: bool) -> None:
-        self._epochs, self._ends = epochs, np.zeros(n_runs, np.int64)
-        room = (CHUNK if may_end_early else 32 * CHUNK) // n_runs
-        self._losses = np.empty((n_runs, min(epochs, max(1, room))))
-
-    def add(self, runs: Integers, losses: Array) -> None:
-        """Append (epochs, lanes) losses to the curves of ``runs``, which stand together."""
-        start, stop = int(self._ends[runs[0]]), int(self._ends[runs[0]]) + len(losses)
-        n_runs, room = self._losses.shape
-        if stop > room:
-            wider = np.empty((n_runs, min(self._epochs, max(stop, 4 * room))))
-            wider[:, :start] = self._losses[:, :start]
-            self._losses = wider
-        self._losses[runs, start:stop] = losses.T
-        self._ends[runs] = stop
-
-    def latest(self, runs: Integers, count: int) -> Array:
-        """The last ``count`` losses of ``runs``, which stand together: (count, runs)."""
-        stop = int(self._ends[runs[0]])
-        return self._losses[runs, stop - count : stop].T
-
-    def of(self, run: int) -> Array:
-        """A run's curve, a view: nothing writes there any more once the run has ended."""
-        return self._losses[run, : self._ends[run]]
-
-
-def clean(values: Array) -> Array:
-    """The same with every NaN the same NaN: their bits differ between processors."""
+def normalize_nan(values: Array) -> Array:
+    """Replace each NaN by the same NaN, because the bits of a NaN differ between processors."""
     if np.isfinite(values.sum()):
         return values
     return np.where(np.isnan(values), np.nan, values)

@@ -1,111 +1,99 @@
-"""The reference engine: NumPy, in the textbook's four steps."""
+"""The reference engine: NumPy code that follows the textbook's four steps.
 
-from typing import Any
+Every epoch consists of the forward pass, the loss, the backward pass and the update, for one
+mini-batch after the other. The runs of a batch are computed together along the last axis.
+"""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
 from bpexp.nn.network import joined
-from bpexp.nn.optimizers import OPTIMIZERS
-from bpexp.training.engine import Ending, Integers, Lanes, Problem, Progress
+from bpexp.training.engine import BatchState, Integers, Problem, Progress
+from bpexp.training.stopping import (
+    mark_nonfinite_parameters,
+    statuses_after_forward_pass,
+    update_best_loss,
+)
+from bpexp.training.update import apply_update
 from bpexp.typing import Array
 
-RUNNING, CONVERGED, STALLED, DIVERGED = map(np.int8, Ending)
 
+class NumpyEngine:
+    """Implements ``bpexp.training.engine.Engine`` for every arithmetic."""
 
-def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:
-    """See ``problem.Engine``."""
-    network, n_samples = problem.network, len(problem.X)
-    arithmetic = ARITHMETICS[problem.numerics]
-    loss = LOSSES[network.loss].on(network.functions[-1])
-    weights, biases = network.split(lanes.parameters)
-    losses = np.empty((len(factors), lanes.parameters.shape[-1]))
-    for epoch, factor in enumerate(factors):
-        order = None if orders is None else orders[epoch]
-        rows: list[Array] = []
-        for start in range(0, n_samples, problem.batch_size):
-            batch = slice(start, start + problem.batch_size)
-            X, Y = _samples(problem, order, batch)
-            # 1. forward pass
-            activations, logits = forward(network, X, weights, biases, arithmetic)
-            # 2. error
-            rows.append(loss.per_row(arithmetic, logits, activations[-1], Y))
-            _keep(lanes.outputs, order, batch, activations[-1])
-            last = batch.stop >= n_samples
-            if last:
-                total = arithmetic.sum(np.concatenate(rows), 0)
-                losses[epoch] = loss.reported(total, *problem.Y.shape)
-                wait(lanes, losses[epoch])
-                endings = judge(lanes, problem.Y, losses[epoch])
-                stopped = lanes.parameters.copy() if endings.any() else lanes.parameters
-            # 3. backward pass
-            gradient = joined(*backward(network, activations, Y, weights, arithmetic))
-            # 4. update
-            _update(problem, lanes, gradient, factor)
-        stopped = end_broken(lanes, endings, stopped)
-        if endings.any():
-            return Progress(losses[: epoch + 1], endings, stopped)
-    return Progress(losses, endings, lanes.parameters)
+    def advance(
+        self,
+        problem: Problem,
+        state: BatchState,
+        lr_factors: Array,
+        sample_orders: Integers | None,
+    ) -> Progress:
+        """See ``Engine.advance``."""
+        network, n_samples = problem.network, len(problem.X)
+        arithmetic = ARITHMETICS[problem.numerics]
+        loss = LOSSES[network.loss].on(network.functions[-1])
+        weights, biases = network.split(state.parameters)
+        losses = np.empty((len(lr_factors), state.n_runs))
+        for epoch, lr_factor in enumerate(lr_factors):
+            order = None if sample_orders is None else sample_orders[epoch]
+            sample_losses: list[Array] = []
+            for start in range(0, n_samples, problem.batch_size):
+                batch = slice(start, start + problem.batch_size)
+                X, Y = _samples(problem, order, batch)
+                # 1. forward pass
+                activations, logits = forward(network, X, weights, biases, arithmetic)
+                # 2. loss
+                sample_losses.append(loss.per_row(arithmetic, logits, activations[-1], Y))
+                _store_outputs(state.outputs, order, batch, activations[-1])
+                if batch.stop >= n_samples:
+                    total = arithmetic.sum(np.concatenate(sample_losses), 0)
+                    losses[epoch] = loss.reported(total, *problem.Y.shape)
+                    update_best_loss(state, losses[epoch])
+                    statuses = statuses_after_forward_pass(state, problem.Y, losses[epoch])
+                    final = state.parameters.copy() if statuses.any() else state.parameters
+                # 3. backward pass
+                gradient = joined(*backward(network, activations, Y, weights, arithmetic))
+                # 4. update
+                _update(problem, state, gradient, lr_factor)
+            final = mark_nonfinite_parameters(state, statuses, final)
+            if statuses.any():
+                return Progress(losses[: epoch + 1], statuses, final)
+        return Progress(losses, statuses, state.parameters)
+
+    def evaluate(self, problem: Problem, parameters: Array, X: Array, Y: Array) -> Array:
+        """See ``Engine.evaluate``."""
+        network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
+        loss = LOSSES[network.loss].on(network.functions[-1])
+        weights, biases = network.split(parameters)
+        activations, logits = forward(network, X[:, :, None], weights, biases, arithmetic)
+        sample_losses = loss.per_row(arithmetic, logits, activations[-1], Y[:, :, None])
+        return loss.reported(arithmetic.sum(sample_losses, 0), *Y.shape)
 
 
 def _samples(problem: Problem, order: Integers | None, batch: slice) -> tuple[Array, Array]:
-    """Inputs and targets of a batch, with a lane axis."""
+    """Inputs and targets of a mini-batch, (batch_size, n_units, L or 1)."""
     if order is None:
         return problem.X[batch, :, None], problem.Y[batch, :, None]
-    chosen = order[batch]
-    return problem.X[chosen].swapaxes(1, 2), problem.Y[chosen].swapaxes(1, 2)
+    samples = order[batch]
+    return problem.X[samples].swapaxes(1, 2), problem.Y[samples].swapaxes(1, 2)
 
 
-def _keep(outputs: Array, order: Integers | None, batch: slice, A: Array) -> None:
+def _store_outputs(outputs: Array, order: Integers | None, batch: slice, A: Array) -> None:
     if order is None:
         outputs[batch] = A
     else:
         np.put_along_axis(outputs, order[batch][:, None, :], A, axis=0)
 
 
-def wait(lanes: Lanes, loss: Array) -> None:
-    """Moves ``best`` and ``waited`` on by an epoch."""
-    better = loss < lanes.best
-    lanes.best[:] = np.where(better, loss, lanes.best)
-    lanes.waited[:] = np.where(better, 0, lanes.waited + 1)
-
-
-def judge(lanes: Lanes, Y: Array, loss: Array) -> "np.ndarray[tuple[int], np.dtype[np.int8]]":
-    """How each lane stands after its forward pass."""
-    correct: Any = False
-    if (lanes.stop_tolerance > 0.0).any():
-        correct = (abs(lanes.outputs - Y[:, :, None]) < lanes.stop_tolerance).all(axis=(0, 1))
-    endings = np.where(lanes.waited >= lanes.patience, STALLED, RUNNING)
-    endings = np.where((loss <= lanes.stop_loss) | correct, CONVERGED, endings)
-    return np.where(np.isfinite(loss), endings, DIVERGED)
-
-
-def end_broken(lanes: Lanes, endings: NDArray[np.int8], stopped: Array) -> Array:
-    """Ends the lanes that go on and have a parameter not finite, with which they are left; returns
-    what lanes that ended are left with.
-    """
-    finite = np.isfinite(lanes.parameters)
-    if finite.all():
-        return stopped
-    broken = ~finite.all(axis=0) & (endings == Ending.RUNNING)
-    endings[broken] = Ending.DIVERGED
-    return np.where(broken, lanes.parameters, stopped)
-
-
-def _update(problem: Problem, lanes: Lanes, gradient: Array, factor: float) -> None:
-    rates = (lanes.lr * factor) / problem.divisor[:, None]
-    if problem.decays:
-        gradient = gradient + lanes.decay * lanes.parameters
-    optimizer = OPTIMIZERS[problem.rule]
-    state, hyperparameters = (
-        optimizer.state(*lanes.slots),
-        optimizer.hyperparameters(*lanes.settings),
-    )
-    lanes.parameters[:], slots = optimizer.update(
-        lanes.parameters, gradient, state, rates, hyperparameters
-    )
-    for slot, new in zip(lanes.slots, slots, strict=True):
-        slot[:] = new
+def _update(problem: Problem, state: BatchState, gradient: Array, lr_factor: float) -> None:
+    lr = (state.lr * lr_factor) / problem.lr_divisor[:, None]
+    if problem.has_weight_decay:
+        gradient = gradient + state.weight_decay * state.parameters
+    state.parameters[:], new_state = apply_update(
+        problem.optimizer, state.parameters, gradient, list(state.optimizer_state), lr,
+        list(state.hyperparameters),
+    )  # fmt: skip
+    for values, new_values in zip(state.optimizer_state, new_state, strict=True):
+        values[:] = new_values

@@ -1,4 +1,7 @@
-"""A run taken up again at one of its epochs."""
+"""Trains a run again up to one of its epochs and returns its state there.
+
+The result is what the first batch of that epoch starts from; ``explain`` shows its computation.
+"""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -7,70 +10,81 @@ import numpy as np
 
 from bpexp.config.schema import TrainConfig
 from bpexp.fields.checks import ConfigError
-from bpexp.training.batching import load_engine, packs
-from bpexp.training.engine import Ending, Integers, Lanes, Problem, Progress
-from bpexp.training.run_batch import train_pack
-from bpexp.typing import Array
+from bpexp.training.batching import load_engine, make_batches
+from bpexp.training.engine import NO_PATIENCE, NO_THRESHOLD, BatchState, Integers, Problem
+from bpexp.training.loop import TrainingLoop, single_blas_thread
+from bpexp.training.run_batch import PreparedBatch
 
 
-class Moment(NamedTuple):
-    """What a run's epoch starts from: one lane, the learning rate's multiple, and the order
-    of the samples, (n_samples,), or None for index order.
+class Snapshot(NamedTuple):
+    """What an epoch of a run starts from.
+
+    Attributes:
+        problem: The training problem.
+        state: State of the one run.
+        lr_factor: Factor of the learning rate in this epoch.
+        sample_order: Order of the samples in this epoch, (n_samples,), or None for index order.
     """
 
     problem: Problem
-    lanes: Lanes
-    factor: float
-    order: Integers | None
+    state: BatchState
+    lr_factor: float
+    sample_order: Integers | None
 
 
-def before(config: TrainConfig, epoch: int, engine: str = "auto") -> Moment:
-    """The run of ``config`` as it stands before its epoch ``epoch``, counted from 1.
+def state_before_epoch(config: TrainConfig, epoch: int, engine: str = "auto") -> Snapshot:
+    """Train a run again up to an epoch.
 
-    Raises ConfigError where the run has no such epoch.
+    Args:
+        config: Configuration of the run.
+        epoch: The epoch, counted from 1.
+        engine: Name of the engine.
+
+    Returns:
+        The state before that epoch.
+
+    Raises:
+        ConfigError: If the run ends before that epoch.
     """
-    (pack,) = packs([config], engine, 1)
-    advance, found, done = load_engine(pack.engine), [], 0
-
-    def until(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:
-        nonlocal done
-        ahead = min(len(factors), epoch - 1 - done)
-        if ahead:
-            some = None if orders is None else orders[:ahead]
-            progress = advance(problem, lanes, factors[:ahead], some)
-            done += len(progress.losses)
-            return progress
-        order = None if orders is None else orders[0, :, 0]
-        found.append(Moment(problem, lanes.take([0]), float(factors[0]), order))
-        ended = np.full(1, Ending.CONVERGED, np.int8)
-        return Progress(np.empty((0, 1)), ended, lanes.parameters)
-
-    # An engine that ends before the epoch: training then stops of itself.
-    ((_, result),) = train_pack([config], until)
-    if not found:
+    (batch,) = make_batches([config], engine, 1)
+    loop = TrainingLoop(PreparedBatch([config]), load_engine(batch.engine))
+    problem = loop.batch.problem
+    with single_blas_thread(problem):
+        ended = list(loop.run(until_epoch=epoch - 1))
+    if ended:
+        ((_, result),) = ended
         raise ConfigError(
             f"epoch must be one of the run's {result.epochs_run}, got {epoch} "
             f"(the run has {result.outcome.value})."
         )
-    return found[0]
+    state = loop.state
+    orders = loop.batch.sample_orders(state.run_indices, epoch - 1, epoch)
+    (lr_factor,) = loop.batch.lr_factors(epoch - 1, epoch)
+    sample_order = None if orders is None else orders[0, :, 0]
+    return Snapshot(problem, state, float(lr_factor), sample_order)
 
 
-def one_batch(moment: Moment) -> tuple[Moment, Integers]:
-    """The epoch's first batch as an epoch of its own, never stopped; and its samples' numbers.
+def first_batch(snapshot: Snapshot) -> tuple[Snapshot, Integers]:
+    """Reduce a snapshot to the first mini-batch of its epoch.
 
-    The stopping rules stay only where the batch is the whole epoch.
+    If the batch is not the whole epoch, the stopping criteria are removed, because they apply to
+    whole epochs.
+
+    Returns:
+        A snapshot whose problem has only the samples of the batch, and their indices,
+        (batch_size,).
     """
-    problem, lanes = moment.problem, moment.lanes
-    n_samples, size = len(problem.X), problem.batch_size
-    order = np.arange(n_samples) if moment.order is None else moment.order
-    rows = order[:size]
-    if size < n_samples:
-        lanes = replace(
-            lanes,
-            stop_loss=np.full(1, -1.0),
-            stop_tolerance=np.full(1, -1.0),
-            patience=np.full(1, np.iinfo(np.int64).max),
+    problem, state = snapshot.problem, snapshot.state
+    n_samples = len(problem.X)
+    order = np.arange(n_samples) if snapshot.sample_order is None else snapshot.sample_order
+    rows = order[: problem.batch_size]
+    if problem.batch_size < n_samples:
+        state = replace(
+            state,
+            stop_loss=np.full(1, NO_THRESHOLD),
+            stop_tolerance=np.full(1, NO_THRESHOLD),
+            patience=np.full(1, NO_PATIENCE),
         )
-    lanes = replace(lanes, outputs=lanes.outputs[rows])
+    state = replace(state, outputs=state.outputs[rows])
     problem = replace(problem, X=problem.X[rows], Y=problem.Y[rows])
-    return Moment(problem, lanes, moment.factor, None), rows
+    return Snapshot(problem, state, snapshot.lr_factor, None), rows

@@ -1,65 +1,62 @@
-"""From configurations to packs, and from packs to results.
+"""Prepares the training of a run batch: from configurations to arrays.
 
-A pack is what is trained side by side: runs that share network, data, update rule,
-schedule and stopping kind; seeds, learning rates, the rule's numbers and the limits of
-the stopping rules are a lane's own.
+The runs of a batch share the network architecture, the data, the optimizer, the schedule and the
+kinds of stopping criteria. Seeds, learning rates, hyperparameters and the thresholds of the
+stopping criteria may differ between the runs. ``batch_key`` decides which runs can share a batch.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from bpexp.config.schema import StopConfig, TrainConfig
 from bpexp.data import Dataset, load
 from bpexp.nn import init
-from bpexp.nn.arithmetic import ARITHMETICS
-from bpexp.nn.losses import LOSSES
-from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network, joined
-from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig, RpropConfig
-from bpexp.runs import metrics
-from bpexp.runs.result import Outcome, TrainResult
-from bpexp.training import sample_order
-from bpexp.training.early_stopping import Watch
-from bpexp.training.engine import NO_PATIENCE, Engine, Lanes, Problem
-from bpexp.training.loop import train
+from bpexp.nn.optimizers import OptimizerConfig, RpropConfig
+from bpexp.nn.schedules import factors
+from bpexp.training.engine import NO_PATIENCE, NO_THRESHOLD, BatchState, Integers, Problem
+from bpexp.training.sample_order import SampleOrders, random_stream, restart_seed
+from bpexp.training.update import hyperparameter_names, initial_state
 from bpexp.typing import Array
 
-LARGEST = 2**23
-"""Multiplications of a forward pass up to which numerics=auto means exact: of wider layers BLAS
-makes more than exact arithmetic, which fuses nothing.
+MAX_EXACT_SIZE = 2**23
+"""Parameters times samples up to which ``numerics=auto`` means exact.
+
+For larger networks, BLAS gains more from fused multiply-add than it loses.
 """
 
 
-def key(config: TrainConfig) -> TrainConfig:
-    """Equal for configurations that can be lanes of one pack."""
-    rule = config.optimizer
-    numbers: dict[str, Any] = dict.fromkeys(OPTIMIZERS[rule.name].hyperparameter_names, 0.0)
-    # Lanes differ in how much they decay, not in whether: adding 0 w may turn a zero's sign.
-    numbers["weight_decay"] = float(rule.weight_decay > 0.0)
-    stop = StopConfig(
-        restart=config.stop.restart, validation_interval=config.stop.validation_interval
-    )
-    model = replace(config.model, init="", init_low=0.0, init_high=0.0)
+def batch_key(config: TrainConfig) -> TrainConfig:
+    """Return a value that is equal for configurations that can be trained in one batch."""
+    optimizer = config.optimizer
+    changes: dict[str, Any] = dict.fromkeys(hyperparameter_names(optimizer.name), 0.0)
+    # See Problem.has_weight_decay.
+    changes["weight_decay"] = float(optimizer.weight_decay > 0.0)
     return replace(
-        config, seed=0, lr=1.0, model=model, optimizer=replace(rule, **numbers), stop=stop
+        config,
+        seed=0,
+        lr=1.0,
+        model=replace(config.model, init="", init_low=0.0, init_high=0.0),
+        optimizer=replace(optimizer, **changes),
+        stop=StopConfig(
+            restart=config.stop.restart, validation_interval=config.stop.validation_interval
+        ),
     )
 
 
-def numerics(config: TrainConfig, dataset: Dataset) -> str:
-    """The arithmetic that ``numerics`` means: exact but for large networks."""
+def resolve_numerics(config: TrainConfig, dataset: Dataset) -> str:
+    """Return the arithmetic that ``config.numerics`` stands for: ``exact`` or ``native``."""
     if config.numerics != "auto":
         return config.numerics
-    size = network(config, dataset).n_parameters * len(dataset.X)
-    return "exact" if size <= LARGEST else "native"
+    size = make_network(config, dataset).n_parameters * len(dataset.X)
+    return "exact" if size <= MAX_EXACT_SIZE else "native"
 
 
-def network(config: TrainConfig, dataset: Dataset) -> Network:
-    """What the configuration's network computes."""
+def make_network(config: TrainConfig, dataset: Dataset) -> Network:
+    """Return the network architecture that a configuration has for these data."""
     model = config.model
     return Network(
         sizes=(dataset.X.shape[1], *config.hidden, dataset.Y.shape[1]),
@@ -72,115 +69,137 @@ def network(config: TrainConfig, dataset: Dataset) -> Network:
     )
 
 
-def train_pack(
-    configs: Sequence[TrainConfig], engine: Engine, dataset: Dataset | None = None
-) -> Iterator[tuple[int, TrainResult]]:
-    """Train configurations of one ``key``: each one's place in ``configs`` and its result.
+def initial_parameters(config: TrainConfig, network: Network) -> Array:
+    """Draw initial weights and biases with the seed of the configuration, (n_parameters,)."""
+    model = config.model
+    low, high = model.init_low, model.init_high
+    return joined(*init.initialize(network.sizes, model.init, config.seed, low, high))
 
-    ``dataset`` is theirs, where it need not be loaded.
+
+class PreparedBatch:
+    """The inputs of the training loop for a run batch.
+
+    Attributes:
+        configs: Configurations of the runs, all with the same ``batch_key``.
+        dataset: Their data.
+        problem: What the runs share.
+        epochs: Maximum number of epochs.
+        restart_interval: Number of epochs after which runs restart with new weights, or None.
     """
-    first = configs[0]
-    dataset = load(first.data) if dataset is None else dataset
-    problem = _problem(first, dataset)
-    lanes, watch = _lanes(configs, problem), None
-    if len(dataset.X_validation):
-        # Patience is counted by the validation rows, not by the engine.
-        lanes.patience[:] = NO_PATIENCE
-        X, Y = dataset.X_validation, dataset.Y_validation
-        watch = Watch(problem, X, Y, [config.stop for config in configs], engine)
-    fed = sample_order.make(configs, problem, _lanes)
-    # How many threads BLAS has can move the last bits.
-    is_native = problem.numerics == "native"
-    with threadpool_limits(1, user_api="blas") if is_native else nullcontext():
-        for index, result in train(problem, lanes, first.epochs, fed, engine, watch):
-            yield index, _with_metrics(result, dataset, problem)
+
+    def __init__(self, configs: Sequence[TrainConfig], dataset: Dataset | None = None) -> None:
+        first = configs[0]
+        self.configs = configs
+        self.dataset = load(first.data) if dataset is None else dataset
+        self.problem = make_problem(first, self.dataset)
+        self.epochs = first.epochs
+        self.restart_interval = first.stop.restart
+        n_samples = len(self.problem.X)
+        self._sample_orders = None
+        if self.problem.batch_size < n_samples:
+            self._sample_orders = SampleOrders([c.seed for c in configs], n_samples)
+
+    def initial_state(self) -> BatchState:
+        """Return the state of all runs before the first epoch."""
+        return _initial_batch_state(self.configs, self)
+
+    def restarted_state(self, runs: Integers, n_restarts: int) -> BatchState:
+        """Return the state of some runs after a restart with new initial weights.
+
+        Args:
+            runs: Indices of the runs, (L,).
+            n_restarts: Number of restarts, this one included.
+        """
+        configs = [self.configs[run] for run in runs]
+        configs = [replace(c, seed=restart_seed(c.seed, n_restarts)) for c in configs]
+        return replace(_initial_batch_state(configs, self), run_indices=runs)
+
+    def lr_factors(self, start: int, stop: int) -> Array:
+        """Factors of the learning rate in epochs ``start`` to ``stop - 1``, (stop - start,)."""
+        return factors(self.configs[0].schedule, self.epochs, start, stop)
+
+    def sample_orders(self, runs: Integers, start: int, stop: int) -> Integers | None:
+        """Sample orders of runs in epochs ``start`` to ``stop - 1``; None for index order.
+
+        Returns:
+            (stop - start, n_samples, L) for L runs.
+        """
+        if self._sample_orders is None:
+            return None
+        return self._sample_orders.epochs(runs, start, stop)
 
 
-def _problem(config: TrainConfig, dataset: Dataset) -> Problem:
-    shape = network(config, dataset)
-    rule = config.optimizer
-    n_samples = len(dataset.X)
+def make_problem(config: TrainConfig, dataset: Dataset) -> Problem:
+    """Return what all runs of a batch share with ``config``."""
+    network, optimizer, n_samples = make_network(config, dataset), config.optimizer, len(dataset.X)
     return Problem(
-        network=shape,
+        network=network,
         X=np.ascontiguousarray(dataset.X),
         Y=np.ascontiguousarray(dataset.Y),
-        rule=rule.name,
-        divisor=shape.fan_in if rule.by_fan_in else np.ones(shape.n_parameters),
-        decays=rule.weight_decay > 0.0,
+        optimizer=optimizer.name,
+        lr_divisor=network.fan_in if optimizer.by_fan_in else np.ones(network.n_parameters),
+        has_weight_decay=optimizer.weight_decay > 0.0,
         batch_size=min(config.batch_size or n_samples, n_samples),
-        numerics=numerics(config, dataset),
+        numerics=resolve_numerics(config, dataset),
     )
 
 
-def _lanes(configs: Sequence[TrainConfig], problem: Problem) -> Lanes:
-    rule, n = OPTIMIZERS[problem.rule], len(configs)
-    parameters = np.stack([initial(c, problem.network) for c in configs], axis=-1)
-    lr = _each(c.lr for c in configs)
-    slots = np.empty((len(rule.initial_state), *parameters.shape))
-    for slot, start in zip(slots, rule.initial_state.values(), strict=True):
-        slot[:] = lr if start is None else start
+def _initial_batch_state(configs: Sequence[TrainConfig], batch: PreparedBatch) -> BatchState:
+    problem, n_runs = batch.problem, len(configs)
+    parameters = np.stack([initial_parameters(c, problem.network) for c in configs], axis=-1)
+    lr = _floats(c.lr for c in configs)
+    optimizer_state = np.empty((len(initial_state(problem.optimizer)), *parameters.shape))
+    for values, start in zip(optimizer_state, initial_state(problem.optimizer), strict=True):
+        values[:] = lr if start is None else start
         if start is None:
-            _draw_first_steps(slot, [c.optimizer for c in configs], [c.seed for c in configs])
-    settings = [
-        _each(getattr(c.optimizer, name) for c in configs) for name in rule.hyperparameter_names
-    ]
-    return Lanes(
-        run=np.arange(n),
+            _draw_initial_steps(values, configs)
+    names = hyperparameter_names(problem.optimizer)
+    hyperparameters = [_floats(getattr(c.optimizer, name) for c in configs) for name in names]
+    patience = [_or_default(c.stop.patience, NO_PATIENCE) for c in configs]
+    if len(batch.dataset.X_validation):
+        # Patience then counts epochs without a lower validation loss: see early_stopping.
+        patience = [NO_PATIENCE] * n_runs
+    return BatchState(
+        run_indices=np.arange(n_runs),
         parameters=parameters,
-        slots=slots,
-        settings=np.array(settings).reshape(len(settings), n),
+        optimizer_state=optimizer_state,
+        hyperparameters=np.array(hyperparameters).reshape(len(names), n_runs),
         lr=lr,
-        decay=_each(c.optimizer.weight_decay for c in configs),
-        stop_loss=_each(_or(c.stop.loss, -1.0) for c in configs),
-        stop_tolerance=_each(_or(c.stop.tolerance, -1.0) for c in configs),
-        patience=np.array([_or(c.stop.patience, NO_PATIENCE) for c in configs], np.int64),
-        best=np.full(n, np.inf),
-        waited=np.zeros(n, np.int64),
-        outputs=np.zeros((*problem.Y.shape, n)),
+        weight_decay=_floats(c.optimizer.weight_decay for c in configs),
+        stop_loss=_floats(_or_default(c.stop.loss, NO_THRESHOLD) for c in configs),
+        stop_tolerance=_floats(_or_default(c.stop.tolerance, NO_THRESHOLD) for c in configs),
+        patience=np.array(patience, np.int64),
+        best_loss=np.full(n_runs, np.inf),
+        epochs_since_best=np.zeros(n_runs, np.int64),
+        outputs=np.zeros((*problem.Y.shape, n_runs)),
     )
 
 
-def _each(values: Any) -> Array:
+def _floats(values: Iterable[float]) -> Array:
     return np.fromiter(values, np.float64)
 
 
-def _or(value: Any, otherwise: Any) -> Any:
-    return otherwise if value is None else value
+def _or_default(value: Any, default: Any) -> Any:
+    return default if value is None else value
 
 
-def initial(config: TrainConfig, shape: Network) -> Array:
-    """Initial weights and biases by the configuration's seed, (n_parameters,)."""
-    model = config.model
-    return joined(
-        *init.initialize(shape.sizes, model.init, config.seed, model.init_low, model.init_high)
-    )
+def _draw_initial_steps(steps: Array, configs: Sequence[TrainConfig]) -> None:
+    """Draw Rprop's initial step sizes where the configuration gives a range.
+
+    Args:
+        steps: (n_parameters, L); changed in place.
+        configs: Configurations of the L runs.
+    """
+    for run, config in enumerate(configs):
+        bounds = _step_bounds(config.optimizer)
+        if bounds is not None:
+            low, high = bounds
+            rng = random_stream(config.seed, "first steps")
+            steps[:, run] = low + (high - low) * rng.rand(len(steps))
 
 
-def _draw_first_steps(slot: Array, rules: Sequence[OptimizerConfig], seeds: Sequence[int]) -> None:
-    """Rprop's first steps, where they are drawn: from a stream beside the weights'."""
-    for lane, (rule, seed) in enumerate(zip(rules, seeds, strict=True)):
-        if (
-            isinstance(rule, RpropConfig)
-            and rule.step_init_low is not None
-            and rule.step_init_high is not None
-        ):
-            rng = sample_order.stream(seed, "first steps")
-            slot[:, lane] = rule.step_init_low + (
-                rule.step_init_high - rule.step_init_low
-            ) * rng.rand(len(slot))
-
-
-def _with_metrics(result: TrainResult, dataset: Dataset, problem: Problem) -> TrainResult:
-    """The result with its metrics; the test rows are evaluated unless the run diverged."""
-    evaluation = metrics.Evaluation(result, dataset)
-    if len(dataset.X_test) and result.outcome is not Outcome.DIVERGED:
-        shape, arithmetic = problem.network, ARITHMETICS[problem.numerics]
-        activations, Z = forward(shape, dataset.X_test, result.weights, result.biases, arithmetic)
-        loss = LOSSES[shape.loss].on(shape.functions[-1])
-        total = arithmetic.sum(loss.per_row(arithmetic, Z, activations[-1], dataset.Y_test), 0)
-        evaluation = replace(
-            evaluation,
-            test_outputs=activations[-1],
-            test_loss=float(loss.reported(total, *dataset.Y_test.shape)),
-        )
-    return replace(result, metrics=metrics.compute(evaluation))
+def _step_bounds(optimizer: OptimizerConfig) -> tuple[float, float] | None:
+    if not isinstance(optimizer, RpropConfig):
+        return None
+    low, high = optimizer.step_init_low, optimizer.step_init_high
+    return None if low is None or high is None else (low, high)

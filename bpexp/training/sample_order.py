@@ -1,68 +1,78 @@
-"""What an epoch is fed: its multiple of the learning rate, and the samples' order."""
+"""The order of the samples in each epoch, and the random streams derived from a run's seed.
+
+Training in mini-batches visits the samples in a new random order in each epoch. The order depends
+only on the seed of the run and the number of samples.
+
+>>> orders = SampleOrders(seeds=[1, 2], n_samples=4)
+>>> orders.epochs(np.array([0, 1]), 0, 3).shape  # (n_epochs, n_samples, n_runs)
+(3, 4, 2)
+"""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 
-from bpexp.config.schema import TrainConfig
-from bpexp.nn.schedules import factors
-from bpexp.training.engine import Integers, Lanes, Problem
-from bpexp.training.loop import Feed
-from bpexp.typing import Array
+from bpexp.training.engine import Integers
 
 
-def make(
-    configs: Sequence[TrainConfig],
-    problem: Problem,
-    draw: Callable[[Sequence[TrainConfig], Problem], Lanes],
-) -> Feed:
-    """The feed of a pack; batches smaller than the data set come in a seeded order.
+class SampleOrders:
+    """Draws the sample orders of the runs of a batch, epoch after epoch.
 
-    ``draw`` makes the first lanes of configurations.
+    Args:
+        seeds: Seed of each run.
+        n_samples: Number of training samples.
     """
-    first, n_samples = configs[0], len(problem.X)
 
-    def multiples(start: int, stop: int) -> Array:
-        return factors(first.schedule, first.epochs, start, stop)
+    def __init__(self, seeds: Sequence[int], n_samples: int) -> None:
+        self._runs = [_RunOrders(seed, n_samples) for seed in seeds]
 
-    def restarted(runs: Integers, times: int) -> Lanes:
-        chosen = [configs[run] for run in runs]
-        again = [replace(c, seed=restart_seed(c.seed, times)) for c in chosen]
-        return replace(draw(again, problem), run=runs)
+    def epochs(self, runs: Integers, start: int, stop: int) -> Integers:
+        """Return the orders of epochs ``start`` to ``stop - 1``, counted from 0.
 
-    if problem.batch_size == n_samples:
-        return Feed(multiples, lambda runs, start, stop: None, first.stop.restart, restarted)
-    orders = [_Order(config.seed, n_samples) for config in configs]
+        Consecutive calls may overlap, but ``start`` must not decrease.
 
-    def drawn(runs: Integers, start: int, stop: int) -> Integers:
-        return np.stack([orders[run].epochs(start, stop) for run in runs], axis=-1)
+        Args:
+            runs: Indices of the runs, (L,).
+            start: First epoch.
+            stop: End of the epochs, exclusive.
 
-    return Feed(multiples, drawn, first.stop.restart, restarted)
+        Returns:
+            Sample indices, (stop - start, n_samples, L).
+        """
+        return np.stack([self._runs[run].epochs(start, stop) for run in runs], axis=-1)
 
 
-class _Order:
-    """A run's orders of samples, epoch by epoch; asked for again from where a chunk broke off."""
+class _RunOrders:
+    """Sample orders of one run. Keeps orders that were drawn and may be requested again."""
 
     def __init__(self, seed: int, n_samples: int) -> None:
-        self._rng, self._first = stream(seed, "order of samples"), 0
-        self._drawn = np.empty((0, n_samples), np.int64)
+        self._rng = random_stream(seed, "order of samples")
+        self._first_epoch = 0
+        self._orders = np.empty((0, n_samples), np.int64)
 
     def epochs(self, start: int, stop: int) -> Integers:
-        kept = self._drawn[start - self._first :]
-        n_samples = kept.shape[1]
-        new = [self._rng.permutation(n_samples) for _ in range(stop - start - len(kept))]
-        self._first, self._drawn = start, np.vstack([kept, *new]) if new else kept
-        return self._drawn[: stop - start]
+        drawn = self._orders[start - self._first_epoch :]
+        n_missing = stop - start - len(drawn)
+        new = [self._rng.permutation(drawn.shape[1]) for _ in range(n_missing)]
+        self._first_epoch, self._orders = start, np.vstack([drawn, *new]) if new else drawn
+        return self._orders[: stop - start]
 
 
-def restart_seed(seed: int, times: int) -> int:
-    """The seed of the weights that a run is restarted with for so many-th time."""
-    return int(stream(seed, f"restart {times}").randint(0, 2**32, dtype=np.uint32))
+def restart_seed(seed: int, n_restarts: int) -> int:
+    """Return the seed of the initial weights after the ``n_restarts``-th restart of a run."""
+    return int(random_stream(seed, f"restart {n_restarts}").randint(0, 2**32, dtype=np.uint32))
 
 
-def stream(seed: int, purpose: str) -> np.random.RandomState:
-    """A seed's stream for one purpose, apart from the one its weights are drawn from."""
+def random_stream(seed: int, purpose: str) -> np.random.RandomState:
+    """Derive a random stream from a seed, independent of the stream of the initial weights.
+
+    Args:
+        seed: Seed of the run.
+        purpose: Names the stream; different purposes give different streams.
+
+    Returns:
+        MT19937 seeded with SHA-256 of the purpose and the seed.
+    """
     digest = hashlib.sha256(f"{purpose} {seed}".encode()).digest()
     return np.random.RandomState(np.frombuffer(digest, "<u4"))

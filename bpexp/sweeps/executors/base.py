@@ -14,7 +14,7 @@ from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.training import batching
 from bpexp.training.engine import Engine
-from bpexp.training.run_batch import train_pack
+from bpexp.training.loop import train_batch as train_configs
 
 
 class Batch(NamedTuple):
@@ -92,7 +92,7 @@ def train_batch(
     """
     done: dict[int, TrainResult | Failure] = {}
     try:
-        for place, result in train_pack([job.config for job in jobs], engine, dataset):
+        for place, result in train_configs([job.config for job in jobs], engine, dataset):
             done[place] = result
     except Exception as error:
         if len(jobs) == 1:
@@ -111,8 +111,8 @@ def make_batches(jobs: Sequence[Job], engine: str, n_workers: int) -> list[Batch
         engine: The setting ``engine``.
         n_workers: How many batches are trained at the same time.
     """
-    packs = batching.packs([job.config for job in jobs], engine, n_workers)
-    return [Batch(tuple(jobs[place] for place in pack.runs), pack.engine) for pack in packs]
+    made = batching.make_batches([job.config for job in jobs], engine, n_workers)
+    return [Batch(tuple(jobs[place] for place in one.runs), one.engine) for one in made]
 
 
 E = TypeVar("E", bound=Executor)

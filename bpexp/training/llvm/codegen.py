@@ -1,4 +1,16 @@
-"""What code for LLVM is put together from: loops, variables, rows of numbers, products."""
+"""Building blocks of generated code: loops, variables, matrices in memory, matrix products.
+
+The functions and methods here do not compute; they append instructions to a program. "Returns"
+means the LLVM value or the ``Symbol`` that stands for the result when the program runs.
+
+>>> module = ir.Module()
+>>> function = ir.Function(module, ir.FunctionType(INDEX, [INDEX]), "square_by_adding")
+>>> b = ir.IRBuilder(function.append_basic_block("entry"))
+>>> total = Variable(b, INDEX(0))
+>>> with for_range(b, 0, function.args[0]) as i:
+...     total.set(b.add(total.get(), function.args[0]))
+>>> _ = b.ret(total.get())
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,158 +18,256 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from bpexp.training.llvm.vector_ir import LANES, REAL, Symbol, spread
+from bpexp.training.llvm.lane_layout import LANES
+from bpexp.training.llvm.vector_ir import FLOATS, Symbol, broadcast
 
 INDEX, NUMBER = ir.IntType(64), ir.DoubleType()
+"""The scalar types: integers for indices and sizes, and float64."""
 
 
 @contextmanager
-def loop(b: ir.IRBuilder, start: Any, stop: Any, step: int = 1) -> Iterator[Any]:
-    """What is written inside runs for start, start + step, ... below ``stop``."""
+def for_range(b: ir.IRBuilder, start: Any, stop: Any, step: int = 1) -> Iterator[Any]:
+    """Append a loop. The code appended inside the ``with`` block is the body of the loop.
+
+    Args:
+        b: Appends instructions.
+        start: First index, an int or an LLVM integer.
+        stop: End of the indices, exclusive.
+        step: Distance of the indices.
+
+    Yields:
+        The loop index, an LLVM integer.
+    """
     head, body, end = (b.append_basic_block() for _ in range(3))
     before = b.block
     b.branch(head)
     b.position_at_end(head)
-    at = b.phi(INDEX)
-    at.add_incoming(_whole(start), before)
-    b.cbranch(b.icmp_signed("<", at, _whole(stop)), body, end)
+    index = b.phi(INDEX)
+    index.add_incoming(to_index(start), before)
+    b.cbranch(b.icmp_signed("<", index, to_index(stop)), body, end)
     b.position_at_end(body)
-    yield at
-    following = b.add(at, INDEX(step))
-    at.add_incoming(following, b.block)
+    yield index
+    next_index = b.add(index, INDEX(step))
+    index.add_incoming(next_index, b.block)
     b.branch(head)
     b.position_at_end(end)
 
 
-def _whole(number: Any) -> Any:
-    """A whole number that is known now, or when the code runs, as the latter."""
+def to_index(number: Any) -> Any:
+    """Convert a Python int to an LLVM constant; return an LLVM integer unchanged."""
     return INDEX(number) if isinstance(number, int) else number
 
 
-def vector(b: ir.IRBuilder, known: float) -> Any:
-    """The same number, known now, in every lane."""
-    return Symbol(b, ir.Constant(REAL, [known] * LANES))
+def minimum(b: ir.IRBuilder, x: Any, y: Any) -> Any:
+    """Return the smaller of two LLVM integers."""
+    return b.select(b.icmp_signed("<", x, y), x, y)
 
 
-def any_of(truths: Symbol) -> Any:
-    """Whether one of them holds."""
-    b, bits = truths.builder, ir.IntType(LANES)
-    return b.icmp_unsigned("!=", b.bitcast(truths.value, bits), bits(0))
+def constant(b: ir.IRBuilder, value: float) -> Any:
+    """Return a vector with the same known number in every lane, a Symbol."""
+    return Symbol(b, ir.Constant(FLOATS, [value] * LANES))
+
+
+def any_lane(condition: Symbol) -> Any:
+    """Return whether a comparison holds in at least one lane, an LLVM boolean."""
+    b, bits = condition.builder, ir.IntType(LANES)
+    return b.icmp_unsigned("!=", b.bitcast(condition.value, bits), bits(0))
 
 
 class Variable:
-    """A vector that changes; LLVM keeps it in a register."""
+    """A variable of the generated code. LLVM keeps it in a register.
 
-    def __init__(self, b: ir.IRBuilder, first: Symbol) -> None:
-        self._b = b
+    LLVM values cannot be reassigned, so a value that changes in a loop needs a variable.
+
+    Args:
+        b: Appends instructions.
+        initial: Initial value, a Symbol or an LLVM value.
+    """
+
+    def __init__(self, b: ir.IRBuilder, initial: Any) -> None:
+        self._b, self._is_vector = b, isinstance(initial, Symbol)
         with b.goto_entry_block():
-            self._place = b.alloca(first.value.type)
-        self.become(first)
+            self._address = b.alloca((initial.value if self._is_vector else initial).type)
+        self.set(initial)
 
-    @property
-    def now(self) -> Any:
-        """Its value, a Symbol."""
-        return Symbol(self._b, self._b.load(self._place))
+    def get(self) -> Any:
+        """Return the current value."""
+        value = self._b.load(self._address)
+        return Symbol(self._b, value) if self._is_vector else value
 
-    def become(self, value: Symbol) -> None:
-        """Change it."""
-        self._b.store(value.value, self._place)
+    def set(self, value: Any) -> None:
+        """Assign a new value."""
+        self._b.store(value.value if self._is_vector else value, self._address)
 
 
-class Rows(NamedTuple):
-    """Rows of units in memory: where the first is, how many numbers lie between two rows, and how
-    many runs' numbers a unit has: LANES side by side, or 1.
+class Matrix(NamedTuple):
+    """A matrix in the memory of the generated code. Each row holds the units of a layer.
+
+    Attributes:
+        b: Appends instructions.
+        data: Address of the first number.
+        stride: Distance of two rows, in numbers.
+        group_size: Numbers per unit: those of ``LANES`` runs side by side, or of 1 run.
     """
 
-    first: Any
+    b: ir.IRBuilder
+    data: Any
     stride: Any
-    together: int = 1
+    group_size: int = 1
 
-    def at(self, b: ir.IRBuilder, row: Any, column: Any = 0) -> Any:
-        """The address of a number."""
-        return b.gep(self.first, [b.add(b.mul(_whole(row), _whole(self.stride)), _whole(column))])
+    def address(self, row: Any, column: Any = 0) -> Any:
+        """Return the address of a number; columns count numbers, not units."""
+        offset = self.b.mul(to_index(row), to_index(self.stride))
+        return self.b.gep(self.data, [self.b.add(offset, to_index(column))])
 
-    def each(self, b: ir.IRBuilder, row: Any, unit: Any) -> Any:
-        """What each lane's run has of one unit, a Symbol."""
-        place = b.mul(_whole(unit), INDEX(self.together))
-        if self.together == LANES:
-            return self.vector(b, row, place)
-        return spread(b, b.load(self.at(b, row, place)))
+    def starting_at(self, row: Any) -> "Matrix":
+        """Return the part of the matrix from a row on."""
+        return self._replace(data=self.address(row))
 
-    def put_each(self, b: ir.IRBuilder, value: Symbol, row: Any, unit: Any) -> None:
-        """Write it."""
-        place = b.mul(_whole(unit), INDEX(self.together))
-        if self.together == LANES:
-            self.put(b, value, row, place)
+    def load(self, row: Any, column: Any) -> Any:
+        """Load the ``LANES`` consecutive numbers from a column on, as a Symbol."""
+        address = self.b.bitcast(self.address(row, column), FLOATS.as_pointer())
+        return Symbol(self.b, self.b.load(address, align=8))
+
+    def store(self, value: Symbol, row: Any, column: Any) -> None:
+        """Store ``LANES`` consecutive numbers from a column on."""
+        address = self.b.bitcast(self.address(row, column), FLOATS.as_pointer())
+        self.b.store(value.value, address, align=8)
+
+    def load_unit(self, row: Any, unit: Any) -> Any:
+        """Load one unit of each lane's run, as a Symbol; of a single run, copy it to all lanes."""
+        column = self.b.mul(to_index(unit), INDEX(self.group_size))
+        if self.group_size == LANES:
+            return self.load(row, column)
+        return broadcast(self.b, self.b.load(self.address(row, column)))
+
+    def store_unit(self, value: Symbol, row: Any, unit: Any) -> None:
+        """Store one unit of each lane's run; of a single run, its first lane."""
+        column = self.b.mul(to_index(unit), INDEX(self.group_size))
+        if self.group_size == LANES:
+            self.store(value, row, column)
         else:
-            b.store(b.extract_element(value.value, INDEX(0)), self.at(b, row, place))
-
-    def vector(self, b: ir.IRBuilder, row: Any, column: Any) -> Any:
-        """The LANES numbers from there on, a Symbol."""
-        place = b.bitcast(self.at(b, row, column), REAL.as_pointer())
-        return Symbol(b, b.load(place, align=8))
-
-    def put(self, b: ir.IRBuilder, value: Symbol, row: Any, column: Any) -> None:
-        """Write them."""
-        place = b.bitcast(self.at(b, row, column), REAL.as_pointer())
-        b.store(value.value, place, align=8)
+            first_lane = self.b.extract_element(value.value, INDEX(0))
+            self.b.store(first_lane, self.address(row, column))
 
 
-def products(module: ir.Module, tile: tuple[int, int], together: int) -> ir.Function:
-    """Writes a function (rows, columns, count, left, down, along, right, stride, sums) that adds
-    left[r down + t along] right[t stride + c] to sums[r stride + c], for t = 0, 1, ... below
-    ``count`` in this order, for each row r and column c; columns come in whole vectors.
+class ProductArguments(NamedTuple):
+    """Arguments of the function that ``define_product`` writes.
 
-    ``together``: what is at the left is a number for all lanes (1), or a vector (LANES). ``tile``
-    = (rows, vectors) of sums are in registers at once: what is loaded serves several.
+    It adds ``left @ right`` to ``sums``, where ``left`` is (rows, terms), ``right`` is
+    (terms, columns) and ``sums`` is (rows, columns). The strides of ``left`` are free, so that it
+    can be read transposed.
+
+    Attributes:
+        rows: Number of rows.
+        columns: Number of numbers in a row; a multiple of ``LANES``.
+        terms: Number of products in a sum.
+        left: Address of ``left``.
+        left_row_stride: Distance of two rows of ``left``, in numbers.
+        left_term_stride: Distance of two numbers in a row of ``left``.
+        right: Address of ``right``.
+        stride: Distance of two rows of ``right``, and of ``sums``.
+        sums: Address of ``sums``.
     """
-    numbers, names = NUMBER.as_pointer(), ("left", "down", "along", "right", "stride", "sums")
-    kinds = [INDEX] * 3 + [numbers, INDEX, INDEX, numbers, INDEX, numbers]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), f"products_{together}")
+
+    rows: Any
+    columns: Any
+    terms: Any
+    left: Any
+    left_row_stride: Any
+    left_term_stride: Any
+    right: Any
+    stride: Any
+    sums: Any
+
+
+class Tile(NamedTuple):
+    """A block of sums that is kept in registers: so many rows, and vectors in each row."""
+
+    rows: int
+    vectors: int
+
+
+def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Function:
+    """Define a function that adds a matrix product to a matrix.
+
+    Each sum adds its products one by one in index order, so its bits do not depend on the tile.
+    A number that is loaded serves a whole row or column of the tile.
+
+    Args:
+        module: The program.
+        tile: Sums to compute at once.
+        left_group_size: ``LANES`` if each number of ``left`` is a vector, or 1 if it is a scalar
+            that is copied to all lanes.
+
+    Returns:
+        The LLVM function; its arguments are those of ``ProductArguments``.
+    """
+    numbers = NUMBER.as_pointer()
+    types = [INDEX, INDEX, INDEX, numbers, INDEX, INDEX, numbers, INDEX, numbers]
+    function_type = ir.FunctionType(ir.VoidType(), types)
+    function = ir.Function(module, function_type, f"products_{left_group_size}")
     function.linkage = "internal"
     function.attributes.add("noinline")
-    rows, columns, count, *others = function.args
-    given = dict(zip(names, others, strict=True))
-    given["sums"].add_attribute("noalias")
+    arguments = ProductArguments(*function.args)
+    arguments.sums.add_attribute("noalias")
     b = ir.IRBuilder(function.append_basic_block())
-    right, sums = Rows(given["right"], given["stride"]), Rows(given["sums"], given["stride"])
-
-    def add(row: Any, height: int, column: Any, width: int) -> None:
-        lines = [b.add(row, INDEX(u)) for u in range(height)]
-        places = [b.add(column, INDEX(v * LANES)) for v in range(width)]
-        lefts = [
-            Rows(b.gep(given["left"], [b.mul(r, given["down"])]), given["along"], together)
-            for r in lines
-        ]
-        cells = [(r, c) for r in range(height) for c in range(width)]
-        totals = {(r, c): Variable(b, sums.vector(b, lines[r], places[c])) for r, c in cells}
-        with loop(b, 0, count) as t:
-            vectors = [right.vector(b, t, place) for place in places]
-            ones = [left.each(b, t, 0) for left in lefts]
-            for r, c in cells:
-                totals[r, c].become(totals[r, c].now + ones[r] * vectors[c])
-        for r, c in cells:
-            sums.put(b, totals[r, c].now, lines[r], places[c])
-
-    height, width = tile
-    for row, high in _tiled(b, rows, [height, 1], 1):
-        with row as r:
-            for column, wide in _tiled(b, columns, _halves(width), LANES):
-                with column as c:
-                    add(r, high, c, wide)
+    for first_row, n_rows in _tiled_loops(b, arguments.rows, [tile.rows, 1], 1):
+        with first_row as row:
+            for first_column, n_vectors in _tiled_loops(
+                b, arguments.columns, _halvings(tile.vectors), LANES
+            ):
+                with first_column as column:
+                    rows = [b.add(row, INDEX(k)) for k in range(n_rows)]
+                    columns = [b.add(column, INDEX(k * LANES)) for k in range(n_vectors)]
+                    _add_tile(b, arguments, (rows, columns), left_group_size)
     b.ret_void()
     return function
 
 
-def _halves(width: int) -> list[int]:
-    return [] if not width else [width, *_halves(width // 2)]
+def _add_tile(
+    b: ir.IRBuilder, arguments: ProductArguments, tile: tuple[list[Any], list[Any]], group_size: int
+) -> None:
+    """Append code that adds the products of one tile, given by its rows and columns."""
+    rows, columns = tile
+    right = Matrix(b, arguments.right, arguments.stride)
+    sums = Matrix(b, arguments.sums, arguments.stride)
+    left_rows = [
+        Matrix(
+            b,
+            b.gep(arguments.left, [b.mul(row, arguments.left_row_stride)]),
+            arguments.left_term_stride,
+            group_size,
+        )
+        for row in rows
+    ]
+    cells = [(r, c) for r in range(len(rows)) for c in range(len(columns))]
+    totals = {(r, c): Variable(b, sums.load(rows[r], columns[c])) for r, c in cells}
+    with for_range(b, 0, arguments.terms) as term:
+        right_vectors = [right.load(term, column) for column in columns]
+        left_numbers = [row.load_unit(term, 0) for row in left_rows]
+        for r, c in cells:
+            totals[r, c].set(totals[r, c].get() + left_numbers[r] * right_vectors[c])
+    for r, c in cells:
+        sums.store(totals[r, c].get(), rows[r], columns[c])
 
 
-def _tiled(b: ir.IRBuilder, stop: Any, counts: Sequence[int], unit: int) -> Iterator[Any]:
-    """Loops to ``stop``, each with how many units a step has: as far as the most go, then fewer."""
+def _halvings(number: int) -> list[int]:
+    """Return number, number // 2, ..., 1."""
+    return [number, *_halvings(number // 2)] if number else []
+
+
+def _tiled_loops(
+    b: ir.IRBuilder, stop: Any, tile_sizes: Sequence[int], unit: int
+) -> Iterator[tuple[Any, int]]:
+    """Cover 0, ..., stop - 1 with loops of decreasing step: large tiles first, then the rest.
+
+    Yields:
+        A loop to enter with ``with``, and the tile size of its steps, in units.
+    """
     start: Any = INDEX(0)
-    for count in counts:
-        step = INDEX(count * unit)
+    for tile_size in tile_sizes:
+        step = INDEX(tile_size * unit)
         end = b.add(start, b.mul(b.sdiv(b.sub(stop, start), step), step))
-        yield loop(b, start, end, count * unit), count
+        yield for_range(b, start, end, tile_size * unit), tile_size
         start = end

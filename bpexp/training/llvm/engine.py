@@ -1,144 +1,187 @@
-"""Runs in groups: side by side in vectors, or one by one where that is sooner done.
+"""The compiled engine: calls kernels that were generated for the problem at hand.
 
-The code is that of ``layerwise``, compiled for the one kind of network in a third of a second.
+The engine rearranges the arrays of a batch as the kernels expect them, calls a kernel, and copies
+the results back. Very small networks use ``unrolled_kernel``, all others the kernels in ``kernel``.
+
+>>> from bpexp.training.engine import Problem
+>>> network = Network(sizes=(1, 1), functions=("identity",))
+>>> problem = Problem(
+...     network=network, X=np.array([[1.0], [2.0]]), Y=np.array([[2.0], [4.0]]),
+...     optimizer="gradient_descent", lr_divisor=np.ones(2), has_weight_decay=False, batch_size=2,
+...     numerics="exact",
+... )
+>>> parameters = np.array([[1.0, 2.0], [0.0, 0.0]])  # two runs: y = x and y = 2 x
+>>> LlvmEngine().evaluate(problem, parameters, problem.X, problem.Y)
+array([2.5, 0. ])
 """
 
 import ctypes
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from bpexp.nn.network import Network
-from bpexp.training.engine import Integers, Lanes, Problem, Progress
-from bpexp.training.llvm import jit, kernel
-from bpexp.training.llvm.kernel import BLOCK, Kind, figures, full
-from bpexp.training.llvm.lane_layout import aligned, in_lanes, in_strips, one_by_one
-from bpexp.training.llvm.vector_ir import LANES
-from bpexp.training.numpy_engine import end_broken, judge
+from bpexp.training.engine import BatchState, Integers, Problem, Progress
+from bpexp.training.llvm import jit, kernel, unrolled_kernel
+from bpexp.training.llvm.kernel import KernelKind, Signature, Training
+from bpexp.training.llvm.lane_layout import RunGroups, aligned_empty, choose_group_size
+from bpexp.training.llvm.layout import BLOCK, Layout
+from bpexp.training.stopping import mark_nonfinite_parameters, statuses_after_forward_pass
 from bpexp.typing import Array
 
 
-def advance(problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None) -> Progress:
-    """See ``problem.Engine``; exact arithmetic only."""
-    together = 1 if one_by_one(problem.network, len(lanes.run)) else LANES
-    return advance_by(together, problem, lanes, factors, orders)
+class LlvmEngine:
+    """Implements ``bpexp.training.engine.Engine`` for exact arithmetic.
 
-
-def advance_by(
-    together: int, problem: Problem, lanes: Lanes, factors: Array, orders: Integers | None
-) -> Progress:
-    """The same with as many runs side by side: LANES or 1."""
-    network, n, epochs = problem.network, len(lanes.run), len(factors)
-    divides = bool((problem.divisor != 1.0).any())
-    kind = Kind(network, together, problem.rule, problem.decays, divides, orders is not None)
-    state, told = _grouped(lanes, network, together), figures(network, together)
-    n_groups = len(state.parameters)
-    if orders is None:
-        orders = np.empty((1, 0, 0), np.int64)
-    else:
-        spare = n_groups * together - n
-        orders = np.concatenate([orders, *[orders[..., :1]] * spare], axis=-1)
-    losses = aligned((epochs, n_groups * together))
-    work = aligned((told["work_in_all"],))
-    work[:] = 0.0
-    work[told["ones"] : told["ones"] + BLOCK] = 1.0
-    arrays = [
-        np.array(list(told.values())), orders, factors, problem.X,
-        _repeated(problem.Y, network, together), _divisor(problem, together),
-        *(in_strips(array, together) for array in (lanes.lr, lanes.decay, lanes.settings)),
-        *state, losses, work,
-    ]  # fmt: skip
-    arrays = [np.ascontiguousarray(array) for array in arrays]
-    done = _function(kind)(
-        epochs, n_groups, len(problem.X), problem.batch_size,
-        *(array.ctypes.data for array in arrays),
-    )  # fmt: skip
-    stopped = _put_back(state, lanes, network, together)
-    losses = losses[:done, :n]
-    endings = judge(lanes, problem.Y, losses[-1])
-    return Progress(losses, endings, end_broken(lanes, endings, stopped))
-
-
-class _State(NamedTuple):
-    """What changes, (groups, ..., together): ``stopped`` are the parameters before the latest
-    update; ``rules`` see ``layerwise.module``.
+    Args:
+        group_size: Use always this group size (see ``lane_layout``) and never the unrolled
+            kernel; None chooses what is fastest.
     """
 
-    parameters: Array
-    stopped: Array
-    slots: Array
-    outputs: Array
-    rules: Array
+    def __init__(self, group_size: int | None = None) -> None:
+        self._group_size = group_size
+
+    def advance(
+        self,
+        problem: Problem,
+        state: BatchState,
+        lr_factors: Array,
+        sample_orders: Integers | None,
+    ) -> Progress:
+        """See ``Engine.advance``."""
+        if self._group_size is None and unrolled_kernel.supports(problem, state):
+            progress = unrolled_kernel.advance(problem, state, lr_factors)
+            if progress is not None:
+                return progress
+        groups = self._run_groups(problem.network, state.n_runs)
+        return _advance(problem, state, lr_factors, sample_orders, groups)
+
+    def evaluate(self, problem: Problem, parameters: Array, X: Array, Y: Array) -> Array:
+        """See ``Engine.evaluate``."""
+        n_runs = parameters.shape[-1]
+        groups = self._run_groups(problem.network, n_runs)
+        layout = Layout.of(problem.network, groups.group_size)
+        grouped_parameters = groups.group_parameters(parameters)
+        losses = np.empty(len(grouped_parameters) * groups.group_size)
+        arguments = {
+            "n_groups": len(grouped_parameters),
+            "n_samples": len(X),
+            "layout": np.array(layout.to_list()),
+            "X": X,
+            "Y": groups.group_outputs(groups.repeat(Y)),
+            "parameters": grouped_parameters,
+            "losses": losses,
+            "workspace": _workspace(layout),
+        }
+        _call(KernelKind(problem.network, groups.group_size), arguments)
+        return losses[:n_runs]
+
+    def _run_groups(self, network: Network, n_runs: int) -> RunGroups:
+        return RunGroups(network, self._group_size or choose_group_size(network, n_runs))
 
 
-def _grouped(lanes: Lanes, network: Network, together: int) -> _State:
-    places = _places(network)
-    parameters, slots = (_filled_up(a, places, together) for a in (lanes.parameters, lanes.slots))
-    outputs = _filled_up(lanes.outputs, np.arange(network.sizes[-1]), together)
-    rules = np.stack(
-        [lanes.stop_loss, lanes.stop_tolerance, lanes.patience, lanes.best, lanes.waited]
+def _advance(
+    problem: Problem,
+    state: BatchState,
+    lr_factors: Array,
+    sample_orders: Integers | None,
+    groups: RunGroups,
+) -> Progress:
+    """Train with the kernel of ``kernel.training_module``."""
+    network, group_size, n_runs = problem.network, groups.group_size, state.n_runs
+    training = Training(
+        problem.optimizer,
+        has_weight_decay=problem.has_weight_decay,
+        has_lr_divisor=bool((problem.lr_divisor != 1.0).any()),
+        is_shuffled=sample_orders is not None,
     )
-    return _State(parameters, np.empty_like(parameters), slots, outputs, in_strips(rules, together))
+    layout = Layout.of(network, group_size)
+    parameters = groups.group_parameters(state.parameters)
+    final_parameters = np.empty_like(parameters)
+    optimizer_state = groups.group_parameters(state.optimizer_state)
+    outputs = groups.group_outputs(state.outputs)
+    stopping_rows = np.stack([getattr(state, name) for name in kernel.STOPPING])
+    stopping = groups.group_scalars(stopping_rows)
+    n_groups = len(parameters)
+    losses = aligned_empty((len(lr_factors), n_groups * group_size))
+    arguments = {
+        "n_epochs": len(lr_factors),
+        "n_groups": n_groups,
+        "n_samples": len(problem.X),
+        "batch_size": problem.batch_size,
+        "layout": np.array(layout.to_list()),
+        "sample_orders": _padded_orders(sample_orders, n_groups * group_size),
+        "lr_factors": lr_factors,
+        "X": problem.X,
+        "Y": groups.group_outputs(groups.repeat(problem.Y)),
+        "lr_divisor": groups.group_parameters(groups.repeat(problem.lr_divisor)),
+        "lr": groups.group_scalars(state.lr),
+        "weight_decay": groups.group_scalars(state.weight_decay),
+        "hyperparameters": groups.group_scalars(state.hyperparameters),
+        "parameters": parameters,
+        "final_parameters": final_parameters,
+        "optimizer_state": optimizer_state,
+        "outputs": outputs,
+        "stopping": stopping,
+        "losses": losses,
+        "workspace": _workspace(layout),
+    }
+    n_epochs = _call(KernelKind(network, group_size, training), arguments)
+    state.parameters[:] = groups.ungroup_parameters(parameters, state.parameters)
+    state.optimizer_state[:] = groups.ungroup_parameters(optimizer_state, state.optimizer_state)
+    state.outputs[:] = groups.ungroup_outputs(outputs, state.outputs)
+    *_, best_loss, epochs_since_best = groups.ungroup_scalars(stopping, stopping_rows)
+    state.best_loss[:], state.epochs_since_best[:] = best_loss, epochs_since_best
+    losses = losses[:n_epochs, :n_runs]
+    statuses = statuses_after_forward_pass(state, problem.Y, losses[-1])
+    final = groups.ungroup_parameters(final_parameters, state.parameters)
+    return Progress(losses, statuses, mark_nonfinite_parameters(state, statuses, final))
 
 
-def _put_back(state: _State, lanes: Lanes, network: Network, together: int) -> Array:
-    """Writes the state to ``lanes``; returns the stopped parameters in their shape."""
-    places, outputs = _places(network), np.arange(network.sizes[-1])
-    for array, changed, units in (
-        (lanes.parameters, state.parameters, places),
-        (lanes.slots, state.slots, places),
-        (lanes.outputs, state.outputs, outputs),
-    ):
-        array[:] = _taken(changed, array, units, together)
-    *_, best, waited = in_lanes(state.rules, np.empty((5, len(lanes.run))))
-    lanes.best[:], lanes.waited[:] = best, waited
-    return _taken(state.stopped, lanes.parameters, places, together)
+def _padded_orders(sample_orders: Integers | None, n_lanes: int) -> Integers:
+    """Sample orders for all lanes; unused lanes repeat the first run."""
+    if sample_orders is None:
+        return np.empty((1, 0, 0), np.int64)
+    n_unused = n_lanes - sample_orders.shape[-1]
+    return np.concatenate([sample_orders, *[sample_orders[..., :1]] * n_unused], axis=-1)
 
 
-@lru_cache(maxsize=64)
-def _places(network: Network) -> Integers:
-    """Where each parameter of one run is among those filled up: (n_parameters,)."""
-    start, places = 0, []
-    for n_in, n_out in network.shapes:
-        width = full(n_out, 1)
-        places.append(np.add.outer(start + width * np.arange(n_in), np.arange(n_out)).ravel())
-        start += n_in * width
-    return np.concatenate(places)
+def _workspace(layout: Layout) -> Array:
+    workspace: Array = aligned_empty((layout.workspace_size,))
+    workspace[:] = 0.0
+    workspace[layout.ones : layout.ones + BLOCK] = 1.0
+    return workspace
 
 
-def _filled_up(array: Array, places: Integers, together: int) -> Array:
-    """(..., units, lanes) as (groups, ..., units, together); of one run units are at ``places``."""
-    if together == LANES:
-        return np.asarray(in_strips(array, LANES))
-    groups = np.zeros((array.shape[-1], *array.shape[:-2], full(int(places[-1]) + 1, 1)))
-    groups[..., places] = np.moveaxis(array, -1, 0)
-    return groups
-
-
-def _taken(groups: Array, like: Array, places: Integers, together: int) -> Array:
-    """What ``_filled_up`` was given, in the shape of ``like``."""
-    if together == LANES:
-        return np.asarray(in_lanes(groups, like))
-    return np.moveaxis(groups[..., places], 0, -1)
-
-
-def _repeated(Y: Array, network: Network, together: int) -> Array:
-    """Targets, the same for all runs of a group."""
-    return _filled_up(
-        np.repeat(Y[:, :, None], together, axis=-1), np.arange(network.sizes[-1]), together
+def _call(kind: KernelKind, arguments: Mapping[str, Any]) -> int:
+    """Call the kernel of this kind with arguments by name; return its result."""
+    if kind.training is None:
+        name, signature, generate = (
+            kernel.EVALUATE,
+            kernel.EVALUATE_SIGNATURE,
+            kernel.evaluation_module,
+        )
+    else:
+        name, signature, generate = kernel.TRAIN, kernel.TRAIN_SIGNATURE, kernel.training_module
+    # Widths are arguments of the kernel: they are not part of the key.
+    key = (kind._replace(network=replace(kind.network, sizes=())), len(kind.network.sizes))
+    function = jit.load_function(
+        key, jit.FunctionType(name, ctypes.c_int64, _types(signature)), lambda: generate(kind)
     )
+    # Keep the contiguous copies alive during the call.
+    values = [
+        arguments[name] if name in signature.sizes else np.ascontiguousarray(arguments[name])
+        for name in signature.names
+    ]
+    result: int = function(
+        *(value.ctypes.data if isinstance(value, np.ndarray) else value for value in values)
+    )
+    return result
 
 
-def _divisor(problem: Problem, together: int) -> Array:
-    divisor = np.repeat(problem.divisor[:, None], together, axis=-1)
-    return _filled_up(divisor, _places(problem.network), together)
-
-
-def _function(kind: Kind) -> Any:
-    # Of the sizes only how many there are.
-    about = (replace(kind.network, sizes=()), len(kind.network.sizes), *kind[1:])
-    arguments: list[Any] = [ctypes.c_int64] * len(kernel.WHOLES)
-    arguments += [ctypes.c_void_p] * len(kernel.ARRAYS)
-    return jit.function(about, kernel.ENTRY, lambda: kernel.module(kind), ctypes.c_int64, arguments)
+def _types(signature: Signature) -> list[Any]:
+    arrays = signature.integer_arrays + signature.number_arrays
+    sizes: list[Any] = [ctypes.c_int64] * len(signature.sizes)
+    return sizes + [ctypes.c_void_p] * len(arrays)

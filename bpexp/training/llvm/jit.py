@@ -1,4 +1,17 @@
-"""Machine code that is made once and kept between starts as object files, which LLVM loads."""
+"""Compiles generated code to machine code and caches it on disk as object files.
+
+Compiling takes some tenths of a second, loading an object file some milliseconds. The cache is a
+directory ``bpexp`` in the user's cache directory, or the directory in BPEXP_CACHE_DIR. The code is
+compiled for the processor of the machine, or for BPEXP_CPU and BPEXP_CPU_FEATURES (names and
+features as LLVM spells them, such as ``haswell`` and ``+avx2,-fma``).
+
+>>> def generate():
+...     return "define i64 @double(i64 %x) { %y = add i64 %x, %x  ret i64 %y }"
+>>> double = load_function("an example", FunctionType("double", ctypes.c_int64, [ctypes.c_int64]),
+...                        generate)
+>>> double(21)
+42
+"""
 
 import ctypes
 import hashlib
@@ -10,110 +23,132 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import platformdirs
 from llvmlite import binding
 
-DIGEST = 32
-"""Bytes of SHA-256 in front of the code: LLVM does not survive a file that is cut."""
+DIGEST_SIZE = 32
+"""Bytes of the SHA-256 digest before the object code. LLVM crashes on some damaged files."""
 
 
-@cache
-def folder() -> Path:
-    """BPEXP_CACHE_DIR, else the user's cache; in it a folder for these very sources."""
-    package = Path(__file__).resolve().parents[2]
-    sha = hashlib.sha256()
-    for source in sorted([*(package / "nn").glob("*.py"), *(package / "training").rglob("*.py")]):
-        sha.update(source.read_bytes())
-    asked = os.environ.get("BPEXP_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    found = Path(asked).expanduser() / "bpexp" / sha.hexdigest()[:16]
-    try:
-        found.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="bpexp-"))
-    return found
+class FunctionType(NamedTuple):
+    """A function of the generated code.
+
+    Attributes:
+        name: Name of the function.
+        result: ctypes type of the result, or None.
+        arguments: ctypes types of the arguments.
+    """
+
+    name: str
+    result: Any
+    arguments: Sequence[Any]
 
 
 _lock = threading.Lock()
 _functions: dict[str, Any] = {}
 
 
-def function(
-    about: Any, entry: str, write: Callable[[], str], result: Any, arguments: Sequence[Any]
-) -> Any:
-    """The function ``entry`` of the code whose text ``write`` gives, made once: for the same
-    ``about``, which tells by its repr from others' what the code serves for. It leaves Python's
-    lock.
+def load_function(key: Any, function_type: FunctionType, generate: Callable[[], str]) -> Any:
+    """Return a compiled function, from memory, from the disk cache, or newly compiled.
+
+    The function releases the GIL while it runs.
+
+    Args:
+        key: Identifies the generated code: values with the same repr mean the same code.
+        function_type: The function to return.
+        generate: Generates the code as LLVM assembly; only called if it is not cached.
     """
-    name = f"{entry} {hashlib.sha256(repr(about).encode()).hexdigest()}"
-    # LLVM takes one thread at a time.
+    name = f"{function_type.name} {hashlib.sha256(repr(key).encode()).hexdigest()}"
+    # LLVM is not thread-safe.
     with _lock:
         if name not in _functions:
-            code = _kept(name, lambda: _optimised(write()))
-            _functions[name] = _linked(code, entry, result, arguments)
+            object_code = _cached_object_code(name, lambda: _optimize(generate()))
+            _functions[name] = _link(object_code, function_type)
         return _functions[name]
 
 
-def file_of(name: str) -> Path:
-    """Where code of that name is kept for this processor, by this compiler."""
-    made = (name, *_asked(), version("llvmlite"))
-    return folder() / f"{hashlib.sha256(repr(made).encode()).hexdigest()[:16]}.o"
+@cache
+def cache_directory() -> Path:
+    """Return the cache directory for this version of the sources, and create it.
 
-
-def _kept(name: str, make: Callable[[], Any]) -> bytes:
-    """The code that an earlier start has left, whole; else that of the LLVM module which
-    ``make`` gives, left for the next.
+    It is a temporary directory if the cache directory is not writable.
     """
-    file = file_of(name)
-    with suppress(OSError):
-        found = file.read_bytes()
-        digest, code = found[:DIGEST], found[DIGEST:]
-        if hashlib.sha256(code).digest() == digest:
-            return code
-    code = bytes(_processor().emit_object(make()))
-    growing = file.with_suffix(f".{os.getpid()}")
-    with suppress(OSError):
-        growing.write_bytes(hashlib.sha256(code).digest() + code)
-        growing.replace(file)
-    return code
+    package = Path(__file__).resolve().parents[2]
+    sha = hashlib.sha256()
+    for source in sorted([*(package / "nn").glob("*.py"), *(package / "training").rglob("*.py")]):
+        sha.update(source.read_bytes())
+    configured = os.environ.get("BPEXP_CACHE_DIR")
+    root = Path(configured).expanduser() if configured else platformdirs.user_cache_path("bpexp")
+    directory = root / sha.hexdigest()[:16]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="bpexp-"))
+    return directory
 
 
-def _optimised(text: str) -> Any:
-    """LLVM's module of that text after its passes; none of them changes a bit of a result."""
-    module = binding.parse_assembly(text)
+def object_file(name: str) -> Path:
+    """Return the cache file of the code with this name, for this processor and LLVM version."""
+    key = (name, *_target_cpu(), version("llvmlite"))
+    return cache_directory() / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.o"
+
+
+def has_cpu_feature(feature: str) -> bool:
+    """Return whether the processor that code is compiled for has a feature."""
+    return f"+{feature}" in _target_cpu()[1].split(",")
+
+
+def _cached_object_code(name: str, make_module: Callable[[], Any]) -> bytes:
+    """Return object code from the cache if it is undamaged; else compile it and cache it."""
+    file = object_file(name)
+    with suppress(OSError):
+        content = file.read_bytes()
+        digest, object_code = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
+        if hashlib.sha256(object_code).digest() == digest:
+            return object_code
+    object_code = bytes(_target_machine().emit_object(make_module()))
+    # Write to another name first: other processes must not read an incomplete file.
+    temporary = file.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        temporary.write_bytes(hashlib.sha256(object_code).digest() + object_code)
+        temporary.replace(file)
+    return object_code
+
+
+def _optimize(assembly: str) -> Any:
+    """Return the LLVM module after the optimization passes, none of which changes a result."""
+    module = binding.parse_assembly(assembly)
     options = binding.create_pipeline_tuning_options(speed_level=3)
-    builder = binding.create_pass_builder(_processor(), options)
+    builder = binding.create_pass_builder(_target_machine(), options)
     builder.getModulePassManager().run(module, builder)
     return module
 
 
-def _linked(code: bytes, entry: str, result: Any, arguments: Sequence[Any]) -> Any:
-    """The function of that name in the code, by ctypes: it leaves Python's lock."""
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _processor())
-    engine.add_object_file(binding.ObjectFileRef.from_data(code))
+def _link(object_code: bytes, function_type: FunctionType) -> Any:
+    """Load object code into memory; return the function as a ctypes function."""
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target_machine())
+    engine.add_object_file(binding.ObjectFileRef.from_data(object_code))
     engine.finalize_object()
-    function: Any = ctypes.CFUNCTYPE(result, *arguments)(engine.get_function_address(entry))
-    # The code lives as long as what can call it.
+    prototype = ctypes.CFUNCTYPE(function_type.result, *function_type.arguments)
+    function: Any = prototype(engine.get_function_address(function_type.name))
+    # The engine owns the machine code, so it must live as long as the function.
     function.engine = engine
     return function
 
 
-def has(feature: str) -> bool:
-    """Whether the processor that code is made for has it."""
-    return f"+{feature}" in _asked()[1].split(",")
-
-
-def _asked() -> tuple[str, str]:
-    """The processor's name and features, or those that the environment says, in numba's words."""
+def _target_cpu() -> tuple[str, str]:
+    """Name and features of the processor to compile for."""
     name = os.environ.get("BPEXP_CPU")
     features = "" if name else binding.get_host_cpu_features().flatten()
     return name or binding.get_host_cpu_name(), os.environ.get("BPEXP_CPU_FEATURES", features)
 
 
-def _processor() -> Any:
+def _target_machine() -> Any:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    name, features = _asked()
+    name, features = _target_cpu()
     target = binding.Target.from_default_triple()
     return target.create_target_machine(
         cpu=name, features=features, opt=3, reloc="default", codemodel="jitdefault"

@@ -1,16 +1,26 @@
-"""Code that trains runs layer by layer: LANES runs side by side, a vector for each unit, or one run
-at a time in vectors of a layer's units.
+"""Generates the kernels: functions that train groups of runs, or evaluate their losses.
 
-It is put together for one kind of network - so many layers, these activations - of any sizes, from
-loops and from the textbook's formulas, which write down what they do on symbols. Rows go through
-the network a block at a time, so that what belongs to them stays in the first caches. Sums are
-added in index order and nothing is fused: the bits are NumPy's.
+A kernel is generated for one kind of network (``KernelKind``: number of layers, activations, loss,
+optimizer) and works for all widths and data. The training kernel consists of these loops, with
+"group" as explained in ``lane_layout``:
 
-In memory a unit's numbers of LANES runs lie side by side. Of one run the units of a layer are
-filled up to whole vectors; what is there counts for nothing.
+    for each epoch:
+        for each group of runs:
+            for each mini-batch:
+                for each block of BLOCK samples:
+                    forward pass, loss, backward pass: add to the gradient
+                update the parameters
+        return if a run has ended
+
+A block is small enough for its activations to stay in the L1 and L2 caches. Sums are added in
+index order and no operations are fused or reordered, so the results are bit-identical to NumPy's.
+
+>>> network = Network(sizes=(2, 2, 1), functions=("sigmoid", "sigmoid"))
+>>> kind = KernelKind(network, LANES, Training("adam"))
+>>> "define i64 @bpexp_train(" in training_module(kind).replace('"', "")
+True
 """
 
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
@@ -18,472 +28,424 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from bpexp.nn import elementary
-from bpexp.nn.activations import ACTIVATIONS
-from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.ieee import where
-from bpexp.nn.losses import ERRORS, LOSSES, binary_cross_entropy
 from bpexp.nn.network import Network
-from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.training.llvm import jit
 from bpexp.training.llvm.codegen import (
     INDEX,
     NUMBER,
-    Rows,
+    Matrix,
+    Tile,
     Variable,
-    any_of,
-    loop,
-    products,
-    vector,
+    any_lane,
+    constant,
+    define_product,
+    for_range,
+    minimum,
 )
-from bpexp.training.llvm.vector_ir import LANES, TRUTH, WHOLE, Symbol, spread
+from bpexp.training.llvm.forward import ZERO_SUM, ForwardCode
+from bpexp.training.llvm.lane_layout import LANES
+from bpexp.training.llvm.layout import BLOCK, Layout
+from bpexp.training.llvm.vector_ir import BOOLEANS, INTEGERS, Symbol, broadcast
+from bpexp.training.update import apply_update, hyperparameter_names, initial_state
 
-ENTRY = "bpexp_layerwise"
-BLOCK = 32
-"""Rows that go through the network together."""
-WHOLES = ("epochs", "n_groups", "n_samples", "batch_size")
-ARRAYS = (
-    "figures", "orders", "factors", "X", "Y", "divisor", "lr", "decay", "settings", "parameters",
-    "stopped", "slots", "outputs", "rules", "losses", "work",
-)  # fmt: skip
-NOTHING = -0.0
-"""What sums begin with: -0 + x is x, bit by bit, for every x."""
+TRAIN, EVALUATE = "bpexp_train", "bpexp_evaluate"
+"""Names of the generated functions."""
 
 
-def full(n_units: int, together: int) -> int:
-    """The numbers in a row of so many units."""
-    return n_units * LANES if together == LANES else -(-n_units // LANES) * LANES
+class Signature(NamedTuple):
+    """Names of the arguments of a kernel.
 
-
-def figures(network: Network, together: int) -> dict[str, int]:
-    """What the code is told of sizes: units of the layers, and the numbers in a row of them; where
-    the weights and biases of each are among the parameters, and how many numbers these are; where
-    the parts of the work are, and how many numbers it has.
+    Attributes:
+        sizes: Integers.
+        integer_arrays: Addresses of int64 arrays.
+        number_arrays: Addresses of float64 arrays.
     """
-    layers, outputs = range(1, len(network.sizes)), full(network.sizes[-1], together)
-    n, filled = list(network.sizes), [full(units, together) for units in network.sizes]
-    weights = {f"w{i}": n[i - 1] * filled[i] for i in layers}
-    parameters = weights | {f"b{i}": filled[i] for i in layers}
-    work = {
-        "gradient": sum(parameters.values()), "ones": BLOCK, "terms": outputs,
-        "x": BLOCK * full(n[0], LANES), "y": BLOCK * outputs,
-        **{f"{name}{i}": BLOCK * filled[i] for name in ("z", "a", "delta") for i in layers},
-        **{f"turned{i}": n[i] * filled[i - 1] for i in layers[1:]},
-    }  # fmt: skip
-    return (
-        {f"n{i}": units for i, units in enumerate(n)}
-        | {f"full{i}": units for i, units in enumerate(filled)}
-        | _places(parameters, "parameters_in_all")
-        | _places(work, "work_in_all")
-    )
+
+    sizes: tuple[str, ...]
+    integer_arrays: tuple[str, ...]
+    number_arrays: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, in the order of the arguments."""
+        return self.sizes + self.integer_arrays + self.number_arrays
 
 
-def _places(sizes: dict[str, int], whole: str) -> dict[str, int]:
-    """Where parts of these sizes begin, one after the other, and where the last ends."""
-    return dict(zip([*sizes, whole], itertools.accumulate(sizes.values(), initial=0), strict=True))
+TRAIN_SIGNATURE = Signature(
+    ("n_epochs", "n_groups", "n_samples", "batch_size"),
+    ("layout", "sample_orders"),
+    (
+        "lr_factors", "X", "Y", "lr_divisor", "lr", "weight_decay", "hyperparameters",
+        "parameters", "final_parameters", "optimizer_state", "outputs", "stopping", "losses",
+        "workspace",
+    ),
+)  # fmt: skip
+EVALUATE_SIGNATURE = Signature(
+    ("n_groups", "n_samples"), ("layout",), ("X", "Y", "parameters", "losses", "workspace")
+)
+STOPPING = ("stop_loss", "stop_tolerance", "patience", "best_loss", "epochs_since_best")
+"""The rows of the array ``stopping``: attributes of ``BatchState``."""
 
 
-class Kind(NamedTuple):
-    """What code serves for: networks of these layers, of any sizes, so many runs ``together``, an
-    update rule, whether weights decay, whether there is a ``Problem.divisor``, whether samples
-    have an order of their own in each epoch.
+class Training(NamedTuple):
+    """What a training kernel does in addition to the forward pass.
+
+    Attributes:
+        optimizer: Name of the optimizer.
+        has_weight_decay: Whether the runs use weight decay.
+        has_lr_divisor: Whether the learning rate of each parameter is divided by a number.
+        is_shuffled: Whether each run has its own order of the samples.
+    """
+
+    optimizer: str
+    has_weight_decay: bool = False
+    has_lr_divisor: bool = False
+    is_shuffled: bool = False
+
+
+class KernelKind(NamedTuple):
+    """What a kernel is generated for.
+
+    Attributes:
+        network: Number of layers, activations and loss; widths are not used.
+        group_size: Runs in a group: ``LANES`` or 1.
+        training: What a training kernel does; None for an evaluation kernel.
     """
 
     network: Network
-    together: int
-    rule: str
-    decays: bool
-    divides: bool
-    is_shuffled: bool
+    group_size: int
+    training: Training | None = None
 
 
-def module(kind: Kind) -> str:
-    """LLVM's text of ENTRY(*WHOLES, *ARRAYS) -> epochs done: it returns after one that ends a run,
-    or leaves a parameter not finite.
+def training_module(kind: KernelKind) -> str:
+    """Generate a training kernel.
 
-    Runs come in groups of as many as are ``together``. ``figures`` are the function's of that name;
-    ``orders``, (epochs, n_samples, runs), are read if it ``is_shuffled``; ``divisor``, like the
-    parameters of a group, if it ``divides``. X is (n_samples, n_in), Y (n_samples, full). The
-    others are (groups, ..., together), but for ``losses``, (epochs, runs), and ``work``, 0 but for
-    its ones. ``stopped`` gets the parameters before an epoch's last update. ``rules``: stop_loss,
-    stop_tolerance, patience, best and waited; the last two move on.
+    Its arguments are those of ``TRAIN_SIGNATURE``, and it returns the number of epochs done. It
+    returns early after an epoch that ends a run, or leaves a parameter that is not finite.
+
+    ``sample_orders``, (n_epochs, n_samples, n_groups * group_size), is only read if samples are
+    shuffled, and ``lr_divisor``, laid out like the parameters of a group, only if there is one. X
+    is (n_samples, n_inputs) and Y is (n_samples, row length). ``losses`` is
+    (n_epochs, n_groups * group_size), and the other arrays are (n_groups, ..., group_size).
+    ``final_parameters`` receives the parameters before the last update of an epoch. ``stopping``
+    has the rows of ``STOPPING``; the kernel updates the last two. ``workspace`` must be 0, but 1
+    at ``Layout.ones``.
+
+    Returns:
+        The program as LLVM assembly.
     """
-    made, tile = ir.Module(), (4, 4) if jit.has("avx512f") else (2, 2)
-    kinds = [INDEX] * len(WHOLES)
-    kinds += [(INDEX if at < 2 else NUMBER).as_pointer() for at in range(len(ARRAYS))]
-    function = ir.Function(made, ir.FunctionType(INDEX, kinds), ENTRY)
-    given = dict(zip((*WHOLES, *ARRAYS), function.args, strict=True))
-    for name in ARRAYS:
-        given[name].add_attribute("noalias")
-    multiply = {together: products(made, tile, together) for together in {1, kind.together}}
-    b = ir.IRBuilder(function.append_basic_block())
-    told = figures(kind.network, kind.together)
-    known = {name: b.load(b.gep(given["figures"], [INDEX(at)])) for at, name in enumerate(told)}
-    runs = b.mul(given["n_groups"], INDEX(kind.together))
-    losses = Rows(given["losses"], runs, kind.together)
-    with loop(b, 0, given["epochs"]) as epoch:
-        has_ended = Variable(b, Symbol(b, ir.Constant(TRUTH, [False] * LANES)))
-        with loop(b, 0, given["n_groups"]) as group:
-            code = _Code(b, kind, multiply, given | known, epoch, group)
-            loss = code.run()
-            losses.put_each(b, loss, epoch, group)
-            ends = b.or_(has_ended.now.value, code.has_ended(loss))
-            has_ended.become(Symbol(b, ends))
-        with b.if_then(any_of(has_ended.now)):
+    module = ir.Module()
+    b, arguments, layout = _begin_function(module, kind, TRAIN, TRAIN_SIGNATURE)
+    n_runs = b.mul(arguments["n_groups"], INDEX(kind.group_size))
+    losses = Matrix(b, arguments["losses"], n_runs, kind.group_size)
+    with for_range(b, 0, arguments["n_epochs"]) as epoch:
+        has_ended = Variable(b, Symbol(b, ir.Constant(BOOLEANS, [False] * LANES)))
+        with for_range(b, 0, arguments["n_groups"]) as group:
+            code = _TrainingCode(b, kind, arguments, layout)
+            loss = code.train_epoch(epoch, group)
+            losses.store_unit(loss, epoch, group)
+            ended = b.or_(has_ended.get().value, code.ended_runs(loss))
+            has_ended.set(Symbol(b, ended))
+        with b.if_then(any_lane(has_ended.get())):
             b.ret(b.add(epoch, INDEX(1)))
-    b.ret(given["epochs"])
-    return str(made)
+    b.ret(arguments["n_epochs"])
+    return str(module)
 
 
-class _Code:
-    """Writes the code of an epoch of a group; knows where things are when that runs."""
+def evaluation_module(kind: KernelKind) -> str:
+    """Generate an evaluation kernel, which computes the reported loss of each run.
+
+    Its arguments are those of ``EVALUATE_SIGNATURE``, with shapes as in ``training_module``, but
+    ``losses`` is (n_groups * group_size,). It returns 0.
+
+    Returns:
+        The program as LLVM assembly.
+    """
+    module = ir.Module()
+    b, arguments, layout = _begin_function(module, kind, EVALUATE, EVALUATE_SIGNATURE)
+    losses = Matrix(b, arguments["losses"], INDEX(0), kind.group_size)
+    with for_range(b, 0, arguments["n_groups"]) as group:
+        code = ForwardCode(b, kind.network, kind.group_size, arguments, layout)
+        code.select_group(group)
+        code.total_loss.set(constant(b, ZERO_SUM))
+        n_samples = arguments["n_samples"]
+        with for_range(b, 0, n_samples, BLOCK) as first:
+            count = minimum(b, b.sub(n_samples, first), INDEX(BLOCK))
+            X, Y = code.block_in_index_order(first)
+            for layer in code.layers:
+                code.forward(layer, X, count)
+            code.loss(Y, count)
+        losses.store_unit(code.reported_loss(), 0, group)
+    b.ret(INDEX(0))
+    return str(module)
+
+
+def _begin_function(
+    module: ir.Module, kind: KernelKind, name: str, signature: Signature
+) -> tuple[ir.IRBuilder, dict[str, Any], Layout]:
+    """Begin a kernel; return its builder, its arguments by name, and its layout."""
+    types = [INDEX] * len(signature.sizes)
+    types += [INDEX.as_pointer()] * len(signature.integer_arrays)
+    types += [NUMBER.as_pointer()] * len(signature.number_arrays)
+    function = ir.Function(module, ir.FunctionType(INDEX, types), name)
+    arguments = dict(zip(signature.names, function.args, strict=True))
+    for array in signature.integer_arrays + signature.number_arrays:
+        arguments[array].add_attribute("noalias")
+    # As many sums as fit into the registers: 32 with AVX-512, 16 of half the size without.
+    tile = Tile(4, 4) if jit.has_cpu_feature("avx512f") else Tile(2, 2)
+    for left_group_size in sorted({1, kind.group_size}):
+        define_product(module, tile, left_group_size)
+    b = ir.IRBuilder(function.append_basic_block())
+    layout = Layout.of(kind.network, kind.group_size).map_numbers(
+        lambda position, _: b.load(b.gep(arguments["layout"], [INDEX(position)]))
+    )
+    return b, arguments, layout
+
+
+class _TrainingCode(ForwardCode):
+    """Appends the code that trains one group of runs for one epoch."""
 
     def __init__(
-        self, b: ir.IRBuilder, kind: Kind, multiply: dict[int, ir.Function],
-        known: dict[str, Any], epoch: Any, group: Any,
-    ) -> None:  # fmt: skip
-        self.b, self.kind, self.multiply, self.known = b, kind, multiply, known
-        self.network, together = kind.network, kind.together
-        self.layers = layers = range(1, len(self.network.sizes))
-        self.last = layers[-1]
-        self.n = [known[f"n{i}"] for i in (0, *layers)]
-        self.full = [known[f"full{i}"] for i in (0, *layers)]
-        self.n_parameters, self.epoch, self.group = known["parameters_in_all"], epoch, group
-        rule, n_samples = OPTIMIZERS[kind.rule], known["n_samples"]
-
-        def own(name: str, numbers: Any) -> Any:
-            """The group's part of an array, of so many numbers."""
-            return b.gep(known[name], [b.mul(group, numbers)])
-
-        def each(name: str, count: int) -> Rows:
-            """Rows of one number a run."""
-            return Rows(own(name, INDEX(count * together)), INDEX(together), together)
-
-        def rows(array: Any, name: str, i: int) -> Rows:
-            return Rows(b.gep(array, [known[name]]), self.full[i], together)
-
-        self.lr, self.decay, self.rules = each("lr", 1), each("decay", 1), each("rules", 5)
-        self.settings = each("settings", len(rule.hyperparameter_names))
-        self.parameters = Rows(own("parameters", self.n_parameters), self.n_parameters)
-        self.stopped = Rows(own("stopped", self.n_parameters), self.n_parameters)
-        n_slots = INDEX(len(rule.initial_state))
-        self.slots = Rows(own("slots", b.mul(n_slots, self.n_parameters)), self.n_parameters)
-        self.outputs = Rows(own("outputs", b.mul(n_samples, self.full[-1])), self.full[-1])
-        self.gradient = Rows(b.gep(known["work"], [known["gradient"]]), self.n_parameters)
-        self.weights, self.to_weights, self.biases, self.to_biases = (
-            {i: rows(array.first, f"{name}{i}", i) for i in layers}
-            for name in ("w", "b") for array in (self.parameters, self.gradient)
-        )  # fmt: skip
-        work = known["work"]
-        self.x = Rows(b.gep(work, [known["x"]]), b.mul(self.n[0], INDEX(together)), together)
-        self.ones = Rows(b.gep(work, [known["ones"]]), INDEX(1))
-        self.y, self.terms = rows(work, "y", self.last), rows(work, "terms", self.last)
-        self.z, self.a, self.delta = (
-            {i: rows(work, f"{name}{i}", i) for i in layers} for name in ("z", "a", "delta")
+        self, b: ir.IRBuilder, kind: KernelKind, arguments: dict[str, Any], layout: Layout
+    ) -> None:
+        super().__init__(b, kind.network, kind.group_size, arguments, layout)
+        assert kind.training is not None
+        self.training = kind.training
+        workspace, length = arguments["workspace"], layout.n_parameters
+        self.gradient = Matrix(b, b.gep(workspace, [layout.gradient]), length)
+        self.weight_gradients, self.bias_gradients = (
+            {i: self.layer_matrix(self.gradient.data, offsets[i], i) for i in self.layers}
+            for offsets in (layout.weights, layout.biases)
         )
-        self.turned = {i: rows(work, f"turned{i}", i - 1) for i in layers[1:]}
-        self.total, self.missed, self.check = (Variable(b, vector(b, 0.0)) for _ in range(3))
+        shuffled_length = b.mul(layout.widths[0], INDEX(kind.group_size))
+        shuffled_X = b.gep(workspace, [layout.X])
+        self.shuffled_X = Matrix(b, shuffled_X, shuffled_length, kind.group_size)
+        self.shuffled_Y = self.workspace_matrix(layout.Y, self.last)
+        self.ones = Matrix(b, b.gep(workspace, [layout.ones]), INDEX(1))
+        self.transposed_weights = {
+            i: self.workspace_matrix(layout.transposed[i], i - 1) for i in self.layers[1:]
+        }
+        self.missed, self.nonfinite = (Variable(b, constant(b, 0.0)) for _ in range(2))
 
-    def run(self) -> Any:
-        """The epoch's loss; ``check`` is left 0 where all parameters are finite."""
-        b, known = self.b, self.known
-        n_samples, batch_size = known["n_samples"], known["batch_size"]
+    def select_group(self, group: Any) -> None:
+        """Use the arrays of this group in the code that follows."""
+        super().select_group(group)
+        b, n_parameters = self.b, self.layout.n_parameters
+
+        def scalars(name: str, count: int) -> Matrix:
+            """A matrix with ``count`` rows of one number per run."""
+            size = INDEX(count * self.group_size)
+            data = self.group_address(name, size)
+            return Matrix(b, data, INDEX(self.group_size), self.group_size)
+
+        self.lr, self.weight_decay = scalars("lr", 1), scalars("weight_decay", 1)
+        self.stopping = scalars("stopping", len(STOPPING))
+        names = hyperparameter_names(self.training.optimizer)
+        self.hyperparameters = scalars("hyperparameters", len(names))
+        final = self.group_address("final_parameters", n_parameters)
+        self.final_parameters = Matrix(b, final, n_parameters)
+        n_state = INDEX(len(initial_state(self.training.optimizer)))
+        state = self.group_address("optimizer_state", b.mul(n_state, n_parameters))
+        self.optimizer_state = Matrix(b, state, n_parameters)
+        outputs = self.group_address(
+            "outputs", b.mul(self.arguments["n_samples"], self.output_length)
+        )
+        self.outputs = Matrix(b, outputs, self.output_length, self.group_size)
+
+    def train_epoch(self, epoch: Any, group: Any) -> Any:
+        """Append an epoch of a group; return its training loss, a Symbol."""
+        self.select_group(group)
+        b, arguments = self.b, self.arguments
+        n_samples, batch_size = arguments["n_samples"], arguments["batch_size"]
         n_batches = b.sdiv(b.add(n_samples, b.sub(batch_size, INDEX(1))), batch_size)
-        rate = self.lr.each(b, 0, 0) * Rows(known["factors"], INDEX(0)).each(b, 0, self.epoch)
-        self.total.become(vector(b, NOTHING))
-        self.missed.become(vector(b, 0.0))
-        with loop(b, 0, n_batches) as batch:
+        lr_factor = Matrix(b, arguments["lr_factors"], INDEX(0)).load_unit(0, epoch)
+        lr = self.lr.load_unit(0, 0) * lr_factor
+        self.total_loss.set(constant(b, ZERO_SUM))
+        self.missed.set(constant(b, 0.0))
+        with for_range(b, 0, n_batches) as batch:
             start = b.mul(batch, batch_size)
-            stop = _least(b, b.add(start, batch_size), n_samples)
-            self._turn_weights()
-            self._clear(self.gradient, self.n_parameters)
-            with loop(b, start, stop, BLOCK) as first:
-                count = _least(b, b.sub(stop, first), INDEX(BLOCK))
-                X, Y = self._block(first, count)
-                # 1. forward pass
-                for i in self.layers:
-                    self._forward(i, X, count)
-                # 2. error
-                self._error(Y, count)
-                self._keep_outputs(first, count)
-                # 3. backward pass
-                for i in reversed(self.layers):
-                    self._gradient(i, X, count)
-                    if i > 1:
-                        self._delta_below(i, count)
+            stop = minimum(b, b.add(start, batch_size), n_samples)
+            self._transpose_weights()
+            self.clear_sums(self.gradient, self.layout.n_parameters)
+            with for_range(b, start, stop, BLOCK) as first:
+                count = minimum(b, b.sub(stop, first), INDEX(BLOCK))
+                self._train_block(epoch, first, count)
             with (
                 b.if_then(b.icmp_signed("==", stop, n_samples)),
-                loop(b, 0, self.n_parameters, LANES) as at,
+                for_range(b, 0, self.layout.n_parameters, LANES) as column,
             ):
-                self.stopped.put(b, self.parameters.vector(b, 0, at), 0, at)
+                self.final_parameters.store(self.parameters.load(0, column), 0, column)
             # 4. update
-            self._update(rate)
-        loss: Any = LOSSES[self.network.loss].on(self.network.functions[-1])
-        samples, outputs = (spread(b, b.sitofp(count, NUMBER)) for count in (n_samples, self.n[-1]))
-        return loss.reported(self.total.now, samples, outputs)
+            self._update(lr)
+            self._check_parameters()
+        return self.reported_loss()
 
-    def has_ended(self, loss: Any) -> Any:
-        """For which runs the epoch was the last; as in ``reference``."""
-        b = self.b
-        stop_loss, stop_tolerance, patience, best, waited = (
-            self.rules.each(b, at, 0) for at in range(5)
+    def ended_runs(self, loss: Any) -> Any:
+        """For which runs this was the last epoch, an LLVM vector of booleans.
+
+        The decision is that of ``bpexp.training.stopping``.
+        """
+        stop_loss, stop_tolerance, patience, best_loss, epochs_since_best = (
+            self.stopping.load_unit(row, 0) for row in range(len(STOPPING))
         )
-        better = loss < best
-        best, waited = where(better, loss, best), where(better, 0.0, waited + 1.0)
-        self.rules.put_each(b, best, 3, 0)
-        self.rules.put_each(b, waited, 4, 0)
-        wrong = where(stop_tolerance > 0.0, self.missed.now, 1.0)
-        sound = loss * 0.0 + self.check.now == 0.0
-        ends = [loss <= stop_loss, waited >= patience, wrong == 0.0]
-        return reduce(b.or_, [end.value for end in ends], b.not_(sound.value))
+        better = loss < best_loss
+        best_loss = where(better, loss, best_loss)
+        epochs_since_best = where(better, 0.0, epochs_since_best + 1.0)
+        self.stopping.store_unit(best_loss, STOPPING.index("best_loss"), 0)
+        self.stopping.store_unit(epochs_since_best, STOPPING.index("epochs_since_best"), 0)
+        missed = where(stop_tolerance > 0.0, self.missed.get(), 1.0)
+        is_finite = loss * 0.0 + self.nonfinite.get() == 0.0
+        ends = [loss <= stop_loss, epochs_since_best >= patience, missed == 0.0]
+        return reduce(self.b.or_, [end.value for end in ends], self.b.not_(is_finite.value))
 
-    def _turn_weights(self) -> None:
-        """Rows of weights as columns, by which errors go back."""
-        b = self.b
-        for i, turned in self.turned.items():
-            with loop(b, 0, self.n[i - 1]) as k, loop(b, 0, self.n[i]) as j:
-                turned.put_each(b, self.weights[i].each(b, k, j), j, k)
-
-    def _block(self, first: Any, count: Any) -> tuple[Rows, Rows]:
-        """Inputs and targets of the block."""
-        b = self.b
-        X = Rows(self.known["X"], self.n[0])
-        Y = Rows(self.known["Y"], self.full[-1], self.kind.together)
-        if not self.kind.is_shuffled:
-            return X._replace(first=X.at(b, first)), Y._replace(first=Y.at(b, first))
-        with self._samples(first, count) as (r, lane, sample):
-            self._copy(X, sample, 1, INDEX(0), self.x, r, lane, self.n[0])
-            self._copy(Y, sample, self.kind.together, lane, self.y, r, lane, self.n[-1])
-        return self.x, self.y
-
-    def _keep_outputs(self, first: Any, count: Any) -> None:
-        b, A, together = self.b, self.a[self.last], self.kind.together
-        if self.kind.is_shuffled:
-            with self._samples(first, count) as (r, lane, sample):
-                self._copy(A, r, together, lane, self.outputs, sample, lane, self.n[-1])
+    def _train_block(self, epoch: Any, first: Any, count: Any) -> None:
+        """Append forward and backward pass of ``count`` samples from ``first`` on."""
+        if self.training.is_shuffled:
+            X, Y = self._shuffled_block(epoch, first, count)
         else:
-            with loop(b, 0, count) as r, self._outputs() as j:
-                self.outputs.put(b, A.vector(b, r, j), b.add(first, r), j)
+            X, Y = self.block_in_index_order(first)
+        # 1. forward pass
+        for layer in self.layers:
+            self.forward(layer, X, count)
+        # 2. loss
+        self.loss(Y, count)
+        self._count_missed(Y, count)
+        self._store_outputs(epoch, first, count)
+        # 3. backward pass
+        for layer in reversed(self.layers):
+            self._add_gradient(layer, X, count)
+            if layer > 1:
+                self._propagate_deltas(layer, count)
+
+    def _transpose_weights(self) -> None:
+        """Transpose the weights, so that the backward pass reads them row by row."""
+        for layer, transposed in self.transposed_weights.items():
+            n_in, n_out = self.layout.widths[layer - 1], self.layout.widths[layer]
+            with for_range(self.b, 0, n_in) as k, for_range(self.b, 0, n_out) as j:
+                transposed.store_unit(self.weights[layer].load_unit(k, j), j, k)
+
+    def _shuffled_block(self, epoch: Any, first: Any, count: Any) -> tuple[Matrix, Matrix]:
+        """Copy inputs and targets of a block in each run's own order."""
+        X, Y = self.block_in_index_order(INDEX(0))
+        with self._shuffled_samples(epoch, first, count) as (row, lane, sample):
+            n_inputs = self.layout.widths[0]
+            self._copy_units(n_inputs, (X, sample, INDEX(0)), (self.shuffled_X, row, lane))
+            self._copy_units(self.n_outputs, (Y, sample, lane), (self.shuffled_Y, row, lane))
+        return self.shuffled_X, self.shuffled_Y
+
+    def _store_outputs(self, epoch: Any, first: Any, count: Any) -> None:
+        """Copy the outputs of a block to the rows of their samples."""
+        b, block = self.b, self.activations[self.last]
+        if self.training.is_shuffled:
+            with self._shuffled_samples(epoch, first, count) as (row, lane, sample):
+                self._copy_units(self.n_outputs, (block, row, lane), (self.outputs, sample, lane))
+        else:
+            with for_range(b, 0, count) as r, self.output_vectors() as j:
+                self.outputs.store(block.load(r, j), b.add(first, r), j)
 
     @contextmanager
-    def _samples(self, first: Any, count: Any) -> Iterator[tuple[Any, Any, Any]]:
-        """(row, lane, sample) of a block in each run's own order."""
-        b, n_samples, together = self.b, self.known["n_samples"], INDEX(self.kind.together)
-        runs = b.mul(self.known["n_groups"], together)
-        orders = Rows(self.known["orders"], runs)
-        with loop(b, 0, count) as r, loop(b, 0, together) as lane:
-            row = b.add(b.mul(self.epoch, n_samples), b.add(first, r))
-            run = b.add(b.mul(self.group, together), lane)
-            yield r, lane, b.load(orders.at(b, row, run))
+    def _shuffled_samples(
+        self, epoch: Any, first: Any, count: Any
+    ) -> Iterator[tuple[Any, Any, Any]]:
+        """Loop over the rows of a block and the lanes; yield (row, lane, index of the sample)."""
+        b, group_size = self.b, INDEX(self.group_size)
+        n_runs = b.mul(self.arguments["n_groups"], group_size)
+        orders = Matrix(b, self.arguments["sample_orders"], n_runs)
+        with for_range(b, 0, count) as row, for_range(b, 0, group_size) as lane:
+            position = b.mul(epoch, self.arguments["n_samples"])
+            position = b.add(position, b.add(first, row))
+            run = b.add(b.mul(self.group, group_size), lane)
+            yield row, lane, b.load(orders.address(position, run))
 
-    def _copy(
-        self, source: Rows, row: Any, step: int, lane: Any, to: Rows, to_row: Any, to_lane: Any,
-        n_units: Any,
-    ) -> None:  # fmt: skip
-        """One lane's numbers of a row of units, ``step`` numbers apart where they come from."""
-        b = self.b
-        with loop(b, 0, n_units) as unit:
-            value = b.load(source.at(b, row, b.add(b.mul(unit, INDEX(step)), lane)))
-            at = b.add(b.mul(unit, INDEX(self.kind.together)), to_lane)
-            b.store(value, to.at(b, to_row, at))
-
-    def _clear(self, sums: Rows, count: Any) -> None:
-        """Makes so many numbers the beginning of sums."""
-        with loop(self.b, 0, count, LANES) as at:
-            sums.put(self.b, vector(self.b, NOTHING), 0, at)
-
-    def _add_products(
-        self, shape: tuple[Any, Any], count: Any, left: Rows, turned: bool, right: Rows, to: Rows
+    def _copy_units(
+        self, n_units: Any, source: tuple[Matrix, Any, Any], target: tuple[Matrix, Any, Any]
     ) -> None:
-        """Adds left right, or left^T right, of ``count`` terms a sum."""
-        unit = INDEX(left.together)
-        down, along = (unit, left.stride) if turned else (left.stride, unit)
-        arguments = (*shape, count, left.first, down, along, right.first, right.stride, to.first)
-        self.b.call(self.multiply[left.together], arguments)
+        """Copy the units of one lane; source and target are (matrix, row, lane)."""
+        b = self.b
 
-    def _forward(self, i: int, X: Rows, count: Any) -> None:
-        """The logits of a layer, and the activations of a hidden one."""
-        b, below, Z = self.b, self.a[i - 1] if i > 1 else X, self.z[i]
-        self._clear(Z, b.mul(count, self.full[i]))
-        self._add_products((count, self.full[i]), self.n[i - 1], below, False, self.weights[i], Z)
-        with loop(b, 0, count) as r, loop(b, 0, self.full[i], LANES) as j:
-            z = Z.vector(b, r, j) + self.network.bias_input * self.biases[i].vector(b, 0, j)
-            Z.put(b, z, r, j)
-            if i < self.last:
-                self.a[i].put(b, _activated(self.network.functions[i - 1], z), r, j)
+        def address(place: tuple[Matrix, Any, Any], unit: Any) -> Any:
+            matrix, row, lane = place
+            return matrix.address(row, b.add(b.mul(unit, INDEX(matrix.group_size)), lane))
 
-    def _error(self, Y: Rows, count: Any) -> None:
-        """The outputs, their loss and dE/dz."""
-        b, name, A = self.b, self.network.functions[-1], self.a[self.last]
-        with loop(b, 0, count) as r:
-            if name == "softmax":
-                self._softmax(r)
-            else:
-                with self._outputs() as j:
-                    A.put(b, _activated(name, self.z[self.last].vector(b, r, j)), r, j)
-            if self.network.loss == "half_squared":
-                loss = 0.5 * self._half_squared(Y, r)
-            elif name == "softmax":
-                loss = self._categorical_cross_entropy(Y, r)
-            else:
-                loss = self._binary_cross_entropy(Y, r)
-            self.total.become(self.total.now + loss)
-            limit = self.rules.each(b, 1, 0)
-            with b.if_then(any_of(limit > 0.0)), loop(b, 0, self.n[-1]) as j:
-                off = abs(A.each(b, r, j) - Y.each(b, r, j))
-                self.missed.become(self.missed.now + where(off < limit, vector(b, 0.0), 1.0))
+        with for_range(b, 0, n_units) as unit:
+            b.store(b.load(address(source, unit)), address(target, unit))
 
-    def _outputs(self) -> Any:
-        """A loop over the vectors of outputs."""
-        return loop(self.b, 0, self.full[-1], LANES)
+    def _count_missed(self, Y: Matrix, count: Any) -> None:
+        """Count outputs that are not within the tolerance, if there is one."""
+        b, outputs = self.b, self.activations[self.last]
+        tolerance = self.stopping.load_unit(STOPPING.index("stop_tolerance"), 0)
+        with (
+            b.if_then(any_lane(tolerance > 0.0)),
+            for_range(b, 0, count) as r,
+            for_range(b, 0, self.n_outputs) as j,
+        ):
+            error = abs(outputs.load_unit(r, j) - Y.load_unit(r, j))
+            missed = where(error < tolerance, constant(b, 0.0), 1.0)
+            self.missed.set(self.missed.get() + missed)
 
-    def _sum_of_terms(self) -> Any:
-        b, total = self.b, Variable(self.b, vector(self.b, NOTHING))
-        with loop(b, 0, self.n[-1]) as j:
-            total.become(total.now + self.terms.each(b, 0, j))
-        return total.now
+    def _add_gradient(self, layer: int, X: Matrix, count: Any) -> None:
+        """Add the gradient of a block to the gradient of the mini-batch."""
+        below = self.activations[layer - 1] if layer > 1 else X
+        deltas, length = self.deltas[layer], self.layout.row_lengths[layer]
+        shape = (self.layout.widths[layer - 1], length, count)
+        self.add_transposed_product(shape, below, deltas, self.weight_gradients[layer])
+        shape = (INDEX(1), length, count)
+        self.add_transposed_product(shape, self.ones, deltas, self.bias_gradients[layer])
 
-    def _largest(self, r: Any) -> Any:
-        """The row's largest logit; NaN if one is."""
-        b, Z = self.b, self.z[self.last]
-        top = Variable(b, Z.each(b, r, 0))
-        with loop(b, 1, self.n[-1]) as j:
-            z = Z.each(b, r, j)
-            top.become(where(z > top.now, z, where(z == z, top.now, z)))
-        return top.now
+    def _propagate_deltas(self, layer: int, count: Any) -> None:
+        """Compute the deltas of the layer below."""
+        b, deltas, function = self.b, self.deltas[layer - 1], self.network.functions[layer - 2]
+        length = self.layout.row_lengths[layer - 1]
+        self.clear_sums(deltas, b.mul(count, length))
+        shape = (count, length, self.layout.widths[layer])
+        self.add_product(shape, self.deltas[layer], self.transposed_weights[layer], deltas)
+        with for_range(b, 0, count) as r, for_range(b, 0, length, LANES) as k:
+            slope = self.slope(function, self.activations[layer - 1].load(r, k))
+            deltas.store(deltas.load(r, k) * slope, r, k)
 
-    def _softmax(self, r: Any) -> None:
-        """As in ``arithmetic``: what the sum loses is added up beside it."""
-        b, A, Z, top = self.b, self.a[self.last], self.z[self.last], self._largest(r)
-        with self._outputs() as j:
-            A.put(b, elementary.exp_of_difference(Z.vector(b, r, j), top), r, j)
-        total, lost = (Variable(b, vector(b, NOTHING)) for _ in range(2))
-        with loop(b, 0, self.n[-1]) as j:
-            before, power = total.now, A.each(b, r, j)
-            total.become(before + power)
-            lost.become(lost.now + elementary.sum_error(before, power, total.now))
-        divisor = total.now + lost.now
-        with self._outputs() as j:
-            A.put(b, A.vector(b, r, j) / divisor, r, j)
-
-    def _half_squared(self, Y: Rows, r: Any) -> Any:
-        """Twice the loss."""
-        b, network, A, delta = self.b, self.network, self.a[self.last], self.delta[self.last]
-        name = network.functions[-1]
-        with self._outputs() as j:
-            error = A.vector(b, r, j) - Y.vector(b, r, j)
-            delta.put(b, error, r, j)
-            self.terms.put(b, error * error, 0, j)
-        loss = self._sum_of_terms()
-        with self._outputs() as j:
-            a = A.vector(b, r, j)
-            error = ERRORS[network.error](delta.vector(b, r, j), network.dead_zone)
-            if name == "softmax":
-                self.terms.put(b, error * a, 0, j)
-            else:
-                error = error * self._slope(name, a)
-            delta.put(b, error, r, j)
-        if name == "softmax":
-            total = self._sum_of_terms()
-            with self._outputs() as j:
-                delta.put(b, A.vector(b, r, j) * (delta.vector(b, r, j) - total), r, j)
-        return loss
-
-    def _binary_cross_entropy(self, Y: Rows, r: Any) -> Any:
-        b, A, delta = self.b, self.a[self.last], self.delta[self.last]
-        with self._outputs() as j:
-            z, y = self.z[self.last].vector(b, r, j), Y.vector(b, r, j)
-            delta.put(b, A.vector(b, r, j) - y, r, j)
-            soft = elementary.log1p(elementary.exp_of_negative(-abs(z)))
-            self.terms.put(b, binary_cross_entropy(z, y, soft), 0, j)  # type: ignore[arg-type]
-        return self._sum_of_terms()
-
-    def _categorical_cross_entropy(self, Y: Rows, r: Any) -> Any:
-        b, A, Z, delta = self.b, self.a[self.last], self.z[self.last], self.delta[self.last]
-        top = self._largest(r)
-        with self._outputs() as j:
-            self.terms.put(b, elementary.exp_of_negative(Z.vector(b, r, j) - top), 0, j)
-        surplus = elementary.log(self._sum_of_terms())
-        with self._outputs() as j:
-            y = Y.vector(b, r, j)
-            delta.put(b, A.vector(b, r, j) - y, r, j)
-            self.terms.put(b, y * ((top - Z.vector(b, r, j)) + surplus), 0, j)
-        return self._sum_of_terms()
-
-    def _gradient(self, i: int, X: Rows, count: Any) -> None:
-        """Adds the block's share."""
-        below, delta = self.a[i - 1] if i > 1 else X, self.delta[i]
-        shape, to_bias = (self.n[i - 1], self.full[i]), (INDEX(1), self.full[i])
-        self._add_products(shape, count, below, True, delta, self.to_weights[i])
-        self._add_products(to_bias, count, self.ones, True, delta, self.to_biases[i])
-
-    def _delta_below(self, i: int, count: Any) -> None:
-        b, below, name = self.b, self.delta[i - 1], self.network.functions[i - 2]
-        shape = (count, self.full[i - 1])
-        self._clear(below, b.mul(*shape))
-        self._add_products(shape, self.n[i], self.delta[i], False, self.turned[i], below)
-        with loop(b, 0, count) as r, loop(b, 0, self.full[i - 1], LANES) as k:
-            slope = self._slope(name, self.a[i - 1].vector(b, r, k))
-            below.put(b, below.vector(b, r, k) * slope, r, k)
-
-    def _slope(self, name: str, a: Any) -> Any:
-        """What an error is multiplied by on its way through a unit."""
-        derivative = 1.0 if name == "identity" else ACTIVATIONS[name].slope(a)
-        return derivative + self.network.offset
-
-    def _update(self, rate: Any) -> None:
-        b, rule, gradient = self.b, OPTIMIZERS[self.kind.rule], self.gradient
-        divisor, decay = Rows(self.known["divisor"], INDEX(0)), self.decay.each(b, 0, 0)
-        settings = [self.settings.each(b, at, 0) for at in range(len(rule.hyperparameter_names))]
+    def _update(self, lr: Any) -> None:
+        """Update the parameters and the optimizer state."""
+        b, training, gradient = self.b, self.training, self.gradient
+        n_parameters = self.layout.n_parameters
+        lr_divisor = Matrix(b, self.arguments["lr_divisor"], INDEX(0))
+        weight_decay = self.weight_decay.load_unit(0, 0)
+        names = hyperparameter_names(training.optimizer)
+        hyperparameters = [self.hyperparameters.load_unit(row, 0) for row in range(len(names))]
         if self.network.bias_input != 1.0:
-            with loop(b, self.known["b1"], self.n_parameters, LANES) as at:
-                g = gradient.vector(b, 0, at)
-                gradient.put(b, self.network.bias_input * g, 0, at)
-        with loop(b, 0, self.n_parameters, LANES) as at:
-            w, g = self.parameters.vector(b, 0, at), gradient.vector(b, 0, at)
-            if self.kind.decays:
-                g = g + decay * w
-            lr = rate / divisor.vector(b, 0, at) if self.kind.divides else rate
-            slots = [self.slots.vector(b, slot, at) for slot in range(len(rule.initial_state))]
-            state, hyperparameters = rule.state(*slots), rule.hyperparameters(*settings)
-            w, slots = rule.update(w, g, state, lr, hyperparameters)
-            self.parameters.put(b, w, 0, at)
-            for slot, value in enumerate(slots):
-                self.slots.put(b, value, slot, at)
-        self._check_parameters()
+            with for_range(b, self.layout.biases[1], n_parameters, LANES) as column:
+                g = self.network.bias_input * gradient.load(0, column)
+                gradient.store(g, 0, column)
+        with for_range(b, 0, n_parameters, LANES) as column:
+            w, g = self.parameters.load(0, column), gradient.load(0, column)
+            if training.has_weight_decay:
+                g = g + weight_decay * w
+            parameter_lr = lr / lr_divisor.load(0, column) if training.has_lr_divisor else lr
+            n_state = len(initial_state(training.optimizer))
+            state = [self.optimizer_state.load(row, column) for row in range(n_state)]
+            w, state = apply_update(training.optimizer, w, g, state, parameter_lr, hyperparameters)
+            self.parameters.store(w, 0, column)
+            for row, values in enumerate(state):
+                self.optimizer_state.store(values, row, column)
 
     def _check_parameters(self) -> None:
-        b, check = self.b, Variable(self.b, vector(self.b, 0.0))
-        if self.kind.together == LANES:
-            with loop(b, 0, self.n_parameters, LANES) as at:
-                check.become(check.now + self.parameters.vector(b, 0, at) * 0.0)
-            self.check.become(check.now)
+        """Set ``nonfinite`` to 0, or to NaN for runs with a parameter that is not finite."""
+        b, check = self.b, Variable(self.b, constant(self.b, 0.0))
+        if self.group_size == LANES:
+            with for_range(b, 0, self.layout.n_parameters, LANES) as column:
+                check.set(check.get() + self.parameters.load(0, column) * 0.0)
+            self.nonfinite.set(check.get())
             return
-        lanes: Any = Symbol(b, ir.Constant(WHOLE, list(range(LANES))))
-        for i in self.layers:
-            for part, rows in ((self.weights[i], self.n[i - 1]), (self.biases[i], INDEX(1))):
-                with loop(b, 0, rows) as k, loop(b, 0, self.full[i], LANES) as j:
-                    is_unit = lanes < spread(b, b.sub(self.n[i], j))
-                    check.become(check.now + where(is_unit, part.vector(b, k, j) * 0.0, 0.0))
-        each = [b.extract_element(check.now.value, INDEX(lane)) for lane in range(LANES)]
-        self.check.become(spread(b, reduce(b.fadd, each)))
-
-
-def _least(b: ir.IRBuilder, one: Any, other: Any) -> Any:
-    return b.select(b.icmp_signed("<", one, other), one, other)
-
-
-def _activated(name: str, z: Any) -> Any:
-    return ACTIVATIONS[name].function(EXACT._replace(sigmoid=_sigmoid), z)
-
-
-def _sigmoid(z: Any) -> Any:
-    """In fewer steps where no lane needs the more."""
-    b, found = z.builder, Variable(z.builder, z)
-    is_far = Symbol(b, b.not_((abs(z) <= elementary.MODERATE).value))
-    with b.if_else(any_of(is_far), likely=False) as (far, near):
-        with far:
-            found.become(elementary.sigmoid(z))
-        with near:
-            found.become(elementary.sigmoid_of_moderate(z))
-    return found.now
+        # Padding units are ignored. They can hold anything.
+        lanes: Any = Symbol(b, ir.Constant(INTEGERS, list(range(LANES))))
+        for layer in self.layers:
+            n_in, n_out = self.layout.widths[layer - 1], self.layout.widths[layer]
+            for matrix, n_rows in ((self.weights[layer], n_in), (self.biases[layer], INDEX(1))):
+                with (
+                    for_range(b, 0, n_rows) as row,
+                    for_range(b, 0, self.layout.row_lengths[layer], LANES) as column,
+                ):
+                    is_unit = lanes < broadcast(b, b.sub(n_out, column))
+                    check.set(check.get() + where(is_unit, matrix.load(row, column) * 0.0, 0.0))
+        each = [b.extract_element(check.get().value, INDEX(lane)) for lane in range(LANES)]
+        self.nonfinite.set(broadcast(b, reduce(b.fadd, each)))

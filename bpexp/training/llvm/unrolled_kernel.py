@@ -1,14 +1,24 @@
-"""Small networks as straight code: an epoch, traced and compiled for the one problem.
+"""Straight-line code for very small networks: a whole epoch without loops.
 
-The textbook's functions run once on symbols, which write down each operation. Of a network whose
-whole epoch is some hundreds of them LLVM keeps the weights of several lanes in registers, where
-loops for networks of any shape load and store them. Nothing is reordered or fused, so the bits
-are NumPy's.
+The training functions of ``bpexp.nn`` are traced once, on arrays of symbols, for one problem: its
+data are constants of the code. If an epoch has no more than a few thousand operations, LLVM keeps
+the weights of eight runs in registers, while the kernel for networks of any width loads and stores
+them. Training XOR takes less than half the time. Nothing is reordered or fused, so the results are
+bit-identical to NumPy's.
+
+The code has no branches. It cannot handle runs with stopping criteria, and its results are
+discarded if a run diverges or a sigmoid has an extreme argument; ``engine`` then uses the kernel
+for networks of any width.
+
+>>> supports_network(Network(sizes=(2, 2, 1), functions=("sigmoid", "sigmoid")), 4)
+True
+>>> supports_network(Network(sizes=(64, 32, 10), functions=("sigmoid", "sigmoid")), 1000)
+False
 """
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -18,189 +28,240 @@ from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
 from bpexp.nn.network import Network, joined
-from bpexp.nn.optimizers import OPTIMIZERS
-from bpexp.training.engine import NO_PATIENCE, Ending, Lanes, Problem, Progress
+from bpexp.training.engine import NO_PATIENCE, BatchState, Problem, Progress, RunStatus
 from bpexp.training.llvm import jit
-from bpexp.training.llvm.lane_layout import aligned, in_lanes, in_strips
-from bpexp.training.llvm.vector_ir import LANES, REAL, Symbol, spread
+from bpexp.training.llvm.codegen import INDEX, NUMBER, Variable, constant, for_range
+from bpexp.training.llvm.lane_layout import LANES, aligned_empty, from_lane_groups, to_lane_groups
+from bpexp.training.llvm.vector_ir import FLOATS, Symbol, broadcast
+from bpexp.training.update import apply_update, hyperparameter_names, initial_state
 from bpexp.typing import Array
 
 ACTIVATIONS = {"sigmoid", "symmetric_sigmoid", "tanh", "softsign", "identity"}
-SMOOTH_RULES = {"gradient_descent", "momentum", "nesterov", "rmsprop", "adam"}
-"""Formulas without a choice between numbers, which arrays of symbols do not have."""
-LARGEST = 4_000
-"""Operations of an epoch at most: their code stays in the first-level cache."""
-ENTRY = "bpexp_train"
-INDEX = ir.IntType(64)
+OPTIMIZERS = {"gradient_descent", "momentum", "nesterov", "rmsprop", "adam"}
+"""Formulas without ``ieee.where``, which does not work on arrays of symbols."""
+MAX_OPERATIONS = 4_000
+"""Maximum number of operations in an epoch: their code fits into the L1 cache."""
+ENTRY = "bpexp_train_unrolled"
 
 
-def suits(network: Network, n_samples: int, batch_size: int, rule: str) -> bool:
-    """Whether such a problem can be traced, and gains by it."""
-    units = sum(network.sizes[1:])
-    operations = n_samples * (36 * units + 6 * (network.n_parameters - units))
-    plain = (network.loss, network.error, network.dead_zone) == ("half_squared", "linear", 0.0)
-    smooth = ACTIVATIONS.issuperset(network.functions) and rule in SMOOTH_RULES
-    return plain and smooth and batch_size >= n_samples and operations <= LARGEST
+def supports_network(network: Network, n_samples: int) -> bool:
+    """Return whether a network can be traced and is small enough."""
+    n_units = sum(network.sizes[1:])
+    # An activation and its derivative take about 36 operations, a weight 6.
+    operations = n_samples * (36 * n_units + 6 * (network.n_parameters - n_units))
+    is_plain = (network.loss, network.error, network.dead_zone) == ("half_squared", "linear", 0.0)
+    return is_plain and ACTIVATIONS.issuperset(network.functions) and operations <= MAX_OPERATIONS
 
 
-def takes(problem: Problem, lanes: Lanes) -> bool:
-    """Whether such a problem suits and no lane has a stopping rule."""
-    rules = (lanes.stop_loss >= 0.0) | (lanes.stop_tolerance > 0.0) | (lanes.patience < NO_PATIENCE)
-    network, n_samples = problem.network, len(problem.X)
-    return not rules.any() and suits(network, n_samples, problem.batch_size, problem.rule)
-
-
-def advance(problem: Problem, lanes: Lanes, factors: Array) -> Progress | None:
-    """See ``problem.Engine``, for what it ``takes`` and samples in index order; None, with
-    ``lanes`` as they were, where a lane comes to its end or a logit is beyond
-    ``elementary.MODERATE``.
-    """
-    epochs, n = len(factors), len(lanes.run)
-    changing = [lanes.parameters, lanes.slots, lanes.outputs]
-    parameters, slots, outputs = strips = [in_strips(array, LANES) for array in changing]
-    settings, lr, decay = (in_strips(a, LANES) for a in (lanes.settings, lanes.lr, lanes.decay))
-    n_strips = len(parameters)
-    # Rows that begin in different sets of the cache: a strip writes to all of its at once.
-    stride = -(-epochs // 8) * 8 + 8
-    losses, extremes = aligned((n_strips * LANES, stride)), aligned((n_strips, LANES))
-    arrays = (
-        np.ascontiguousarray(factors), parameters, slots, settings, lr, decay, losses, outputs,
-        extremes,
-    )  # fmt: skip
-    _function(problem)(n_strips, epochs, stride, *(array.ctypes.data for array in arrays))
-    curves = losses[:n, :epochs].T
-    sound = np.isfinite(curves[-1]).all() and np.isfinite(parameters).all()
-    if not (sound and np.isfinite(curves.sum()) and extremes.max() <= elementary.MODERATE):
-        return None
-    for array, strip in zip(changing, strips, strict=True):
-        array[:] = in_lanes(strip, array)
-    endings = np.full(n, Ending.RUNNING, np.int8)
-    return Progress(curves, endings, lanes.parameters)
-
-
-def _function(problem: Problem) -> Any:
-    arrays = [(a.shape, a.tobytes()) for a in (problem.X, problem.Y, problem.divisor)]
-    about = (problem.network, problem.rule, problem.decays, arrays)
-    arguments = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * 9
-    return jit.function(about, ENTRY, lambda: module(problem), None, arguments)
-
-
-def module(problem: Problem) -> str:
-    """LLVM's text of ENTRY(n_strips, epochs, stride, factors, parameters, slots, settings, lr,
-    decay, losses, outputs, extremes).
-
-    Arrays are (n_strips, rows, LANES), but for factors (epochs,) and losses (lanes, stride);
-    ``extremes`` are the largest magnitudes of a logit.
-    """
-    made, address = ir.Module(), ir.DoubleType().as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [INDEX] * 3 + [address] * 9)
-    function = ir.Function(made, kind, ENTRY)
-    n_strips, epochs, stride, factors, *arrays, losses, outputs, extremes = function.args
-    network, rule = problem.network, OPTIMIZERS[problem.rule]
-    P, n_slots = network.n_parameters, len(rule.initial_state)
-    b = ir.IRBuilder(function.append_basic_block())
-    strips, body, done, end = (function.append_basic_block() for _ in range(4))
-
-    def rows(array: Any, count: int) -> list[Any]:
-        """Where the strip's rows of the array are."""
-        first = b.mul(strip, INDEX(count * LANES))
-        places = [b.gep(array, [b.add(first, INDEX(k * LANES))]) for k in range(count)]
-        return [b.bitcast(place, REAL.as_pointer()) for place in places]
-
-    def loaded(places: Sequence[Any], *shape: int) -> Any:
-        return _symbols(b, [b.load(place, align=8) for place in places], *shape)
-
-    before = b.block
-    b.branch(strips)
-    b.position_at_end(strips)
-    strip = b.phi(INDEX)
-    strip.add_incoming(INDEX(0), before)
-    held = rows(arrays[0], P) + rows(arrays[1], n_slots * P)
-    first = [b.load(place, align=8) for place in held]
-    n_settings = len(rule.hyperparameter_names)
-    settings = loaded(rows(arrays[2], n_settings), n_settings, 1)
-    lr, decay = (loaded(rows(array, 1), 1) for array in arrays[3:])
-    curve = b.mul(b.mul(strip, INDEX(LANES)), stride)
-    predicted, (farthest,) = rows(outputs, problem.Y.size), rows(extremes, 1)
-    b.branch(body)
-
-    b.position_at_end(body)
-    epoch, extreme = b.phi(INDEX), b.phi(REAL)
-    state = [b.phi(REAL) for _ in held]
-    epoch.add_incoming(INDEX(0), strips)
-    extreme.add_incoming(ir.Constant(REAL, [0.0] * LANES), strips)
-    for now, value in zip(state, first, strict=True):
-        now.add_incoming(value, strips)
-    rate = lr * spread(b, b.load(b.gep(factors, [epoch])))
-    far = [Symbol(b, extreme)]
-    loss, A, after = _epoch(
-        problem, _symbols(b, state, 1 + n_slots, P, 1), rate, decay, settings, far
+def supports(problem: Problem, state: BatchState) -> bool:
+    """Return whether this kernel can train a batch: full batches, no stopping criteria."""
+    has_criteria = (state.stop_loss >= 0.0) | (state.stop_tolerance > 0.0)
+    has_criteria |= state.patience < NO_PATIENCE
+    n_samples = len(problem.X)
+    return (
+        problem.batch_size >= n_samples
+        and problem.optimizer in OPTIMIZERS
+        and supports_network(problem.network, n_samples)
+        and not has_criteria.any()
     )
-    for lane in range(LANES):
-        one = b.extract_element(loss.value, ir.IntType(32)(lane))
-        row = b.add(curve, b.mul(stride, INDEX(lane)))
-        b.store(one, b.gep(losses, [b.add(row, epoch)]))
-    following = b.add(epoch, INDEX(1))
-    epoch.add_incoming(following, body)
-    extreme.add_incoming(far[0].value, body)
-    for now, symbol in zip(state, after, strict=True):
-        now.add_incoming(symbol.value, body)
-    b.cbranch(b.icmp_signed("<", following, epochs), body, done)
 
-    b.position_at_end(done)
-    for symbol, place in zip([*after, *A, far[0]], [*held, *predicted, farthest], strict=True):
-        b.store(symbol.value, place, align=8)
-    next_strip = b.add(strip, INDEX(1))
-    strip.add_incoming(next_strip, done)
-    b.cbranch(b.icmp_signed("<", next_strip, n_strips), strips, end)
-    b.position_at_end(end)
+
+def advance(problem: Problem, state: BatchState, lr_factors: Array) -> Progress | None:
+    """Train a batch that this kernel ``supports``.
+
+    Args:
+        problem: What the runs share.
+        state: The runs; changed in place, unless None is returned.
+        lr_factors: Factor of the learning rate in each epoch, (n_epochs,).
+
+    Returns:
+        The losses and statuses; None if a run diverged or an argument of sigmoid was extreme.
+    """
+    n_epochs, n_runs = len(lr_factors), state.n_runs
+    changed = [state.parameters, state.optimizer_state, state.outputs]
+    parameters, optimizer_state, outputs = groups = [to_lane_groups(a, LANES) for a in changed]
+    n_groups = len(parameters)
+    # The distance of the rows is not a power of 2, so that they do not share cache sets.
+    stride = -(-n_epochs // 8) * 8 + 8
+    losses = aligned_empty((n_groups * LANES, stride))
+    extremes = aligned_empty((n_groups, LANES))
+    arrays = Arguments(
+        lr_factors=np.ascontiguousarray(lr_factors),
+        parameters=parameters,
+        optimizer_state=optimizer_state,
+        hyperparameters=to_lane_groups(state.hyperparameters, LANES),
+        lr=to_lane_groups(state.lr, LANES),
+        weight_decay=to_lane_groups(state.weight_decay, LANES),
+        losses=losses,
+        outputs=outputs,
+        extremes=extremes,
+    )
+    function = _load_function(problem)
+    function(n_groups, n_epochs, stride, *(array.ctypes.data for array in arrays))
+    run_losses = losses[:n_runs, :n_epochs].T
+    is_finite = np.isfinite(parameters).all() and np.isfinite(run_losses.sum())
+    if not (is_finite and extremes.max() <= elementary.MODERATE):
+        return None
+    for array, group in zip(changed, groups, strict=True):
+        array[:] = from_lane_groups(group, array)
+    return Progress(run_losses, np.full(n_runs, RunStatus.RUNNING, np.int8), state.parameters)
+
+
+class Arguments(NamedTuple):
+    """The array arguments of the kernel.
+
+    Shapes are (n_groups, rows, LANES), but (n_epochs,) for ``lr_factors`` and (n_lanes, stride) for
+    ``losses``. ``extremes``, (n_groups, LANES), receives the largest magnitude of an argument of
+    sigmoid.
+    """
+
+    lr_factors: Any
+    parameters: Any
+    optimizer_state: Any
+    hyperparameters: Any
+    lr: Any
+    weight_decay: Any
+    losses: Any
+    outputs: Any
+    extremes: Any
+
+
+def _load_function(problem: Problem) -> Any:
+    arrays = [(a.shape, a.tobytes()) for a in (problem.X, problem.Y, problem.lr_divisor)]
+    key = (problem.network, problem.optimizer, problem.has_weight_decay, arrays)
+    types = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * len(Arguments._fields)
+    function_type = jit.FunctionType(ENTRY, None, types)
+    return jit.load_function(key, function_type, lambda: generate_module(problem))
+
+
+def generate_module(problem: Problem) -> str:
+    """Generate the kernel for a problem.
+
+    Its arguments are n_groups, n_epochs, stride (of ``losses``), and ``Arguments``.
+
+    Returns:
+        The program as LLVM assembly.
+    """
+    module, n_arrays = ir.Module(), len(Arguments._fields)
+    types = [INDEX] * 3 + [NUMBER.as_pointer()] * n_arrays
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), ENTRY)
+    n_groups, n_epochs, stride = function.args[:3]
+    arrays = Arguments(*function.args[3:])
+    n_parameters = problem.network.n_parameters
+    n_state = len(initial_state(problem.optimizer))
+    n_hyperparameters = len(hyperparameter_names(problem.optimizer))
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    with for_range(b, 0, n_groups) as group:
+
+        def row_addresses(array: Any, n_rows: int) -> list[Any]:
+            """Addresses of the group's rows of an array."""
+            first = b.mul(group, INDEX(n_rows * LANES))
+            addresses = [b.gep(array, [b.add(first, INDEX(k * LANES))]) for k in range(n_rows)]
+            return [b.bitcast(address, FLOATS.as_pointer()) for address in addresses]
+
+        def load(array: Any, n_rows: int) -> list[Any]:
+            return [Symbol(b, b.load(a, align=8)) for a in row_addresses(array, n_rows)]
+
+        state_addresses = row_addresses(arrays.parameters, n_parameters)
+        state_addresses += row_addresses(arrays.optimizer_state, n_state * n_parameters)
+        state = [Variable(b, Symbol(b, b.load(a, align=8))) for a in state_addresses]
+        outputs = [Variable(b, constant(b, 0.0)) for _ in range(problem.Y.size)]
+        extreme = Variable(b, constant(b, 0.0))
+        hyperparameters = load(arrays.hyperparameters, n_hyperparameters)
+        (lr,), (weight_decay,) = load(arrays.lr, 1), load(arrays.weight_decay, 1)
+        with for_range(b, 0, n_epochs) as epoch:
+            lr_factor = broadcast(b, b.load(b.gep(arrays.lr_factors, [epoch])))
+            inputs = _EpochInputs(
+                state=_array([variable.get() for variable in state], 1 + n_state, n_parameters, 1),
+                lr=_array([lr * lr_factor], 1),
+                weight_decay=_array([weight_decay], 1),
+                hyperparameters=_array(hyperparameters, n_hyperparameters, 1),
+            )
+            loss, new_outputs, new_state = _trace_epoch(problem, inputs, extreme)
+            first_row = b.mul(b.mul(group, INDEX(LANES)), stride)
+            for lane in range(LANES):
+                row = b.add(first_row, b.mul(stride, INDEX(lane)))
+                number = b.extract_element(loss.value, ir.IntType(32)(lane))
+                b.store(number, b.gep(arrays.losses, [b.add(row, epoch)]))
+            for variable, value in zip([*state, *outputs], [*new_state, *new_outputs], strict=True):
+                variable.set(value)
+        addresses = [
+            *state_addresses,
+            *row_addresses(arrays.outputs, problem.Y.size),
+            *row_addresses(arrays.extremes, 1),
+        ]
+        for variable, address in zip([*state, *outputs, extreme], addresses, strict=True):
+            b.store(variable.get().value, address, align=8)
     b.ret_void()
-    return str(made)
+    return str(module)
 
 
-def _symbols(builder: ir.IRBuilder, values: Sequence[Any], *shape: int) -> Any:
-    symbols = np.empty(len(values), object)
-    symbols[:] = [Symbol(builder, value) for value in values]
-    return symbols.reshape(shape)
+class _EpochInputs(NamedTuple):
+    """Arrays of symbols that an epoch starts from.
+
+    Attributes:
+        state: Parameters and optimizer state, (1 + n_state, n_parameters, 1).
+        lr: (1,).
+        weight_decay: (1,).
+        hyperparameters: (n_hyperparameters, 1).
+    """
+
+    state: Any
+    lr: Any
+    weight_decay: Any
+    hyperparameters: Any
 
 
-def _epoch(
-    problem: Problem, state: Any, lr: Any, decay: Any, settings: Any, far: list[Any]
+def _array(symbols: Sequence[Symbol], *shape: int) -> Any:
+    array = np.empty(len(symbols), object)
+    array[:] = symbols
+    return array.reshape(shape)
+
+
+def _trace_epoch(
+    problem: Problem, inputs: _EpochInputs, extreme: Variable
 ) -> tuple[Symbol, Any, Any]:
-    """The textbook's four steps, as in ``reference.advance``, on arrays of symbols: the loss, the
-    outputs, and ``state`` after it: parameters and slots, flat.
+    """Trace an epoch: the four steps of ``NumpyEngine.advance`` on arrays of symbols.
 
-    ``far`` holds the largest magnitude of a sigmoid's argument so far.
+    Args:
+        problem: What the runs share.
+        inputs: What the epoch starts from.
+        extreme: The largest magnitude so far of an argument of sigmoid; updated.
+
+    Returns:
+        The training loss, the outputs and the new state, the last two as flat arrays.
     """
     network = problem.network
 
     def sigmoid(z: Any) -> Any:
-        size = abs(z)
-        far[0] = ieee.where(size > far[0], size, far[0])
+        size, largest = abs(z), extreme.get()
+        extreme.set(ieee.where(size > largest, size, largest))
         return elementary.sigmoid_of_moderate(z)
 
-    arithmetic = EXACT._replace(sigmoid=_each(sigmoid), tanh=_each(elementary.tanh))
+    arithmetic = EXACT._replace(sigmoid=_elementwise(sigmoid), tanh=_elementwise(elementary.tanh))
     X, Y = problem.X[:, :, None], problem.Y[:, :, None]
     loss = LOSSES[network.loss].on(network.functions[-1])
-    weights, biases = network.split(state[0])
+    parameters, *optimizer_state = inputs.state
+    weights, biases = network.split(parameters)
     # 1. forward pass
     activations, logits = forward(network, X, weights, biases, arithmetic)
-    # 2. error
+    # 2. loss
     total = arithmetic.sum(loss.per_row(arithmetic, logits, activations[-1], Y), 0)
-    (reported,) = loss.reported(total, *problem.Y.shape)
+    (reported_loss,) = loss.reported(total, *problem.Y.shape)
     # 3. backward pass
     gradient = joined(*backward(network, activations, Y, weights, arithmetic))
     # 4. update
-    if problem.decays:
-        gradient = gradient + decay * state[0]
-    rates = lr / problem.divisor[:, None]
-    optimizer = OPTIMIZERS[problem.rule]
-    slots, hyperparameters = optimizer.state(*state[1:]), optimizer.hyperparameters(*settings)
-    w, slots = optimizer.update(state[0], gradient, slots, rates, hyperparameters)
-    return reported, activations[-1].ravel(), np.concatenate([w, *slots]).ravel()
+    if problem.has_weight_decay:
+        gradient = gradient + inputs.weight_decay * parameters
+    lr = inputs.lr / problem.lr_divisor[:, None]
+    parameters, optimizer_state = apply_update(
+        problem.optimizer, parameters, gradient, optimizer_state, lr, inputs.hyperparameters
+    )
+    new_state = np.concatenate([parameters, *optimizer_state]).ravel()
+    return reported_loss, activations[-1].ravel(), new_state
 
 
-def _each(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The formula of each of an array's symbols."""
-    made: Callable[[Any], Any] = np.frompyfunc(formula, 1, 1)
-    return made
+def _elementwise(formula: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Apply a formula to each symbol of an array."""
+    function: Callable[[Any], Any] = np.frompyfunc(formula, 1, 1)
+    return function

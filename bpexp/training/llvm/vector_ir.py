@@ -1,7 +1,22 @@
-"""Symbols that write down, as LLVM's code, the operations that formulas do on them.
+"""Symbols that record the arithmetic done on them as LLVM instructions ("tracing").
 
-The formulas of ``bpexp.nn`` run on them as on numbers. Each operation is one on a vector of
-LANES numbers, without fast-math: each has the bits that it would have alone.
+The formulas in ``bpexp.nn`` are ordinary Python functions that work on NumPy arrays. When such a
+function is called with a ``Symbol``, each operator appends an instruction to the program that is
+being generated, and returns a symbol for its result. So the formula is written once, and the
+compiled code computes the same operations in the same order as NumPy, on vectors of ``LANES``
+numbers. LLVM's fast-math flags are off, so each lane has the bits that NumPy computes.
+
+>>> module = ir.Module()
+>>> function = ir.Function(module, ir.FunctionType(FLOATS, [FLOATS]), "sigmoid_derivative")
+>>> builder = ir.IRBuilder(function.append_basic_block())
+>>> a = Symbol(builder, function.args[0])
+>>> result = a * (1.0 - a)
+>>> _ = builder.ret(result.value)
+>>> for instruction in function.blocks[0].instructions:
+...     print(instruction.opname)
+fsub
+fmul
+ret
 """
 
 from collections.abc import Callable
@@ -10,111 +25,121 @@ from typing import Any
 from llvmlite import ir
 
 from bpexp.nn import ieee
+from bpexp.training.llvm.lane_layout import LANES
 
-LANES = 8
-"""Numbers in a vector: a register of the widest processor's."""
-REAL, WHOLE, TRUTH = (
-    ir.VectorType(kind, LANES) for kind in (ir.DoubleType(), ir.IntType(64), ir.IntType(1))
+FLOATS, INTEGERS, BOOLEANS = (
+    ir.VectorType(element, LANES) for element in (ir.DoubleType(), ir.IntType(64), ir.IntType(1))
 )
+"""The vector types: float64, int64, and the results of comparisons."""
 
 
 class Symbol:
-    """LANES numbers that are known when the code runs.
+    """A vector of ``LANES`` numbers whose values are known only when the generated code runs.
 
-    Raises TypeError where it is asked whether it is true: Python cannot choose for all lanes.
+    Attributes:
+        builder: Appends instructions to the program.
+        value: The LLVM value.
     """
 
     def __init__(self, builder: ir.IRBuilder, value: Any) -> None:
         self.builder, self.value = builder, value
 
     def __bool__(self) -> bool:
-        """Raises TypeError."""
-        raise TypeError("what a symbol stands for is not known yet.")
+        """Raise TypeError: Python cannot branch on a value that is not known yet."""
+        raise TypeError("a Symbol has no truth value; use bpexp.nn.ieee.where instead of if.")
 
     def __neg__(self) -> "Symbol":
-        """-x."""
-        return self._by(ir.IRBuilder.fneg, self)
+        """Return -x."""
+        return self._apply(ir.IRBuilder.fneg, self)
 
     def __abs__(self) -> "Symbol":
-        """|x|."""
-        return self._called("llvm.fabs")
+        """Return |x|."""
+        return self._call_intrinsic("llvm.fabs")
 
     def sqrt(self) -> "Symbol":
-        """What ``np.sqrt`` asks an array's elements for."""
-        return self._called("llvm.sqrt")
+        """Return the square root; ``np.sqrt`` calls this method for objects."""
+        return self._call_intrinsic("llvm.sqrt")
 
-    def _called(self, name: str) -> "Symbol":
-        module, full = self.builder.module, f"{name}.v{LANES}f64"
-        known = module.globals.get(full)
-        function = known or ir.Function(module, ir.FunctionType(REAL, [REAL]), full)
+    def _call_intrinsic(self, name: str) -> "Symbol":
+        module, full_name = self.builder.module, f"{name}.v{LANES}f64"
+        function = module.globals.get(full_name) or ir.Function(
+            module, ir.FunctionType(FLOATS, [FLOATS]), full_name
+        )
         return Symbol(self.builder, self.builder.call(function, [self.value]))
 
-    def _by(self, operation: Callable[..., Any], *operands: Any) -> "Symbol":
-        kinds = [one.value.type for one in operands if isinstance(one, Symbol)]
-        values = [_value(one, kinds[0]) for one in operands]
-        return Symbol(self.builder, operation(self.builder, *values))
+    def _apply(self, instruction: Callable[..., Any], *operands: Any) -> "Symbol":
+        types = [operand.value.type for operand in operands if isinstance(operand, Symbol)]
+        values = [_llvm_value(operand, types[0]) for operand in operands]
+        return Symbol(self.builder, instruction(self.builder, *values))
 
 
-def _value(operand: Any, kind: Any) -> Any:
-    """Of a symbol, or of a number, which counts for all lanes."""
+def _llvm_value(operand: Any, vector_type: Any) -> Any:
+    """Return the LLVM value of a symbol, or a Python number as a constant in all lanes."""
     if isinstance(operand, Symbol):
         return operand.value
-    return ir.Constant(kind, [operand] * LANES)
+    return ir.Constant(vector_type, [operand] * LANES)
 
 
-def _define(name: str, real: Any, whole: Any) -> None:
-    def normal(self: Symbol, other: Any) -> Symbol:
-        if self.value.type == WHOLE and isinstance(other, float):
-            self = Symbol(self.builder, self.builder.sitofp(self.value, REAL))
-        return self._by(whole if self.value.type == WHOLE else real, self, other)
+def _define_operator(name: str, float_instruction: Any, integer_instruction: Any) -> None:
+    """Add ``__name__`` and ``__rname__`` to ``Symbol``."""
 
-    def reflected(self: Symbol, other: Any) -> Symbol:
-        return self._by(whole if self.value.type == WHOLE else real, other, self)
+    def instruction(symbol: Symbol) -> Any:
+        return integer_instruction if symbol.value.type == INTEGERS else float_instruction
 
-    setattr(Symbol, f"__{name}__", normal)
-    setattr(Symbol, f"__r{name}__", reflected)
+    def operator(self: Symbol, other: Any) -> Symbol:
+        if self.value.type == INTEGERS and isinstance(other, float):
+            self = Symbol(self.builder, self.builder.sitofp(self.value, FLOATS))
+        return self._apply(instruction(self), self, other)
 
+    def reflected_operator(self: Symbol, other: Any) -> Symbol:
+        return self._apply(instruction(self), other, self)
 
-def _compare(name: str, sign: str) -> None:
-    def compared(self: Symbol, other: Any) -> Symbol:
-        compare = "icmp_signed" if self.value.type == WHOLE else "fcmp_ordered"
-        return self._by(lambda builder, a, b: getattr(builder, compare)(sign, a, b), self, other)
-
-    setattr(Symbol, f"__{name}__", compared)
+    setattr(Symbol, f"__{name}__", operator)
+    setattr(Symbol, f"__r{name}__", reflected_operator)
 
 
-for _name, _real, _whole in (
+def _define_comparison(name: str, sign: str) -> None:
+    """Add the comparison ``__name__`` to ``Symbol``."""
+
+    def comparison(self: Symbol, other: Any) -> Symbol:
+        compare = "icmp_signed" if self.value.type == INTEGERS else "fcmp_ordered"
+        return self._apply(lambda builder, a, b: getattr(builder, compare)(sign, a, b), self, other)
+
+    setattr(Symbol, f"__{name}__", comparison)
+
+
+for _name, _float, _integer in (
     ("add", "fadd", "add"), ("sub", "fsub", "sub"), ("mul", "fmul", "mul"),
     ("truediv", "fdiv", "sdiv"), ("lshift", "shl", "shl"), ("rshift", "ashr", "ashr"),
 ):  # fmt: skip
-    _define(_name, getattr(ir.IRBuilder, _real), getattr(ir.IRBuilder, _whole))
+    _define_operator(_name, getattr(ir.IRBuilder, _float), getattr(ir.IRBuilder, _integer))
 for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "=="}.items():
-    _compare(_name, _sign)
+    _define_comparison(_name, _sign)
 
 
 @ieee.where.register
 def _where(condition: Symbol, yes: Any, no: Any) -> Symbol:
     builder = condition.builder
-    kinds = [one.value.type for one in (yes, no) if isinstance(one, Symbol)]
-    kind = kinds[0] if kinds else (REAL if isinstance(yes, float) else WHOLE)
-    chosen = builder.select(condition.value, _value(yes, kind), _value(no, kind))
-    return Symbol(builder, chosen)
+    types = [choice.value.type for choice in (yes, no) if isinstance(choice, Symbol)]
+    vector_type = types[0] if types else (FLOATS if isinstance(yes, float) else INTEGERS)
+    yes, no = _llvm_value(yes, vector_type), _llvm_value(no, vector_type)
+    return Symbol(builder, builder.select(condition.value, yes, no))
 
 
 @ieee.to_bits.register
 def _to_bits(x: Symbol) -> Symbol:
-    return Symbol(x.builder, x.builder.bitcast(x.value, WHOLE))
+    return Symbol(x.builder, x.builder.bitcast(x.value, INTEGERS))
 
 
 @ieee.from_bits.register
 def _from_bits(bits: Symbol) -> Symbol:
-    return Symbol(bits.builder, bits.builder.bitcast(bits.value, REAL))
+    return Symbol(bits.builder, bits.builder.bitcast(bits.value, FLOATS))
 
 
-def spread(builder: ir.IRBuilder, number: Any) -> Symbol:
-    """One number, known when the code runs, in all lanes."""
-    kind, narrow = ir.VectorType(number.type, LANES), ir.IntType(32)
-    nothing = ir.Constant(kind, ir.Undefined)
-    one = builder.insert_element(nothing, number, ir.Constant(narrow, 0))
-    places = ir.Constant(ir.VectorType(narrow, LANES), [0] * LANES)
-    return Symbol(builder, builder.shuffle_vector(one, nothing, places))
+def broadcast(builder: ir.IRBuilder, number: Any) -> Symbol:
+    """Copy an LLVM number, which is known only when the code runs, to all lanes."""
+    vector_type, index_type = ir.VectorType(number.type, LANES), ir.IntType(32)
+    undefined = ir.Constant(vector_type, ir.Undefined)
+    first_lane = builder.insert_element(undefined, number, ir.Constant(index_type, 0))
+    lanes = ir.Constant(ir.VectorType(index_type, LANES), [0] * LANES)
+    return Symbol(builder, builder.shuffle_vector(first_lane, undefined, lanes))

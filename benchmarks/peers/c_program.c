@@ -1,8 +1,8 @@
-/* The limit: full-batch gradient descent of a network with one hidden layer of sigmoid units
- * and sigmoid outputs on the half squared error, in the arithmetic and the order of bpexp's
- * exact numerics, for L runs side by side. All sizes are constants (-DS= rows, -DF= inputs,
- * -DH= hidden, -DO= outputs, -DL= runs), so that the compiler may unroll and vectorise at will;
- * -ffp-contract=off keeps it from fusing multiplications and additions. */
+/* Full-batch gradient descent of networks with one hidden layer of sigmoid units and sigmoid
+ * outputs on half the squared error. It trains L runs together, with the operations and the order
+ * of operations of bpexp's exact arithmetic, so that the results are bit-identical. All sizes are
+ * constants (-DS= rows, -DF= inputs, -DH= hidden units, -DO= outputs, -DL= runs), so that the
+ * compiler can unroll and vectorize; -ffp-contract=off forbids fused multiply-add. */
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,9 +12,9 @@ static inline double from_bits(int64_t bits) { double x; memcpy(&x, &bits, 8); r
 static inline int64_t to_bits(double x) { int64_t bits; memcpy(&bits, &x, 8); return bits; }
 
 /* 1 / (1 + e^-z) for |z| <= 700; see bpexp/nn/elementary.py for the formula. */
-static inline double moderate(double z) {
-    double moved = z * -1.4426950408889634 + 6755399441055744.0;
-    double n = moved - 6755399441055744.0;
+static inline double sigmoid(double z) {
+    double shifted = z * -1.4426950408889634 + 6755399441055744.0;
+    double n = shifted - 6755399441055744.0;
     double r = (z + n * 0x1.62e42fee00000p-1) + n * 0x1.a39ef35793c76p-33, square = r * r;
     double even = 0x1.20d163ff16b78p-29 * square + 0x1.27e40bf330d54p-22;
     even = even * square + 0x1.a01a01fc80ec0p-16;
@@ -26,12 +26,12 @@ static inline double moderate(double z) {
     odd = odd * square + 0x1.111111110e335p-7;
     odd = odd * square + 0x1.555555555555dp-3;
     double y = 1.0 + (square * (even - r * odd) - r);
-    return 1.0 / (1.0 + from_bits((int64_t)((uint64_t)to_bits(y) + ((uint64_t)to_bits(moved) << 52))));
+    return 1.0 / (1.0 + from_bits((int64_t)((uint64_t)to_bits(y) + ((uint64_t)to_bits(shifted) << 52))));
 }
 
 #define EACH for (int k = 0; k < L; k++)
 
-/* W1[F * H], W2[H * O], b1[H], b2[O], one after the other in w; rows of L runs. */
+/* w holds W1[F * H], W2[H * O], b1[H] and b2[O] one after the other, each a row of L runs. */
 void train(double (*restrict w)[L], const double (*restrict X)[F], const double (*restrict Y)[O],
            const double *restrict lr, double *restrict losses, int epochs) {
     static double A[H][S][L], B[O][S][L], D[O][S][L], E[H][S][L], row[L], total[L];
@@ -44,14 +44,14 @@ void train(double (*restrict w)[L], const double (*restrict X)[F], const double 
                 EACH {
                     double z = X[s][0] * W1[j][k];
                     for (int i = 1; i < F; i++) z += X[s][i] * W1[i * H + j][k];
-                    A[j][s][k] = moderate(z + b1[j][k]);
+                    A[j][s][k] = sigmoid(z + b1[j][k]);
                 }
         for (int j = 0; j < O; j++)
             for (int s = 0; s < S; s++)
                 EACH {
                     double z = A[0][s][k] * W2[j][k];
                     for (int i = 1; i < H; i++) z += A[i][s][k] * W2[i * O + j][k];
-                    B[j][s][k] = moderate(z + b2[j][k]);
+                    B[j][s][k] = sigmoid(z + b2[j][k]);
                 }
         for (int s = 0; s < S; s++) {
             for (int j = 0; j < O; j++)

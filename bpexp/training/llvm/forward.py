@@ -1,0 +1,277 @@
+"""Generates the forward pass and the loss of a block of samples for one group of runs.
+
+The code works for networks with a given number of layers and given activation functions, of any
+widths. Products are computed by the function that ``codegen.define_product`` wrote; everything
+elementwise is traced from the formulas in ``bpexp.nn``. Sums are added in index order.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llvmlite import ir
+
+from bpexp.nn import elementary
+from bpexp.nn.activations import ACTIVATIONS
+from bpexp.nn.arithmetic import EXACT
+from bpexp.nn.ieee import where
+from bpexp.nn.losses import ERRORS, LOSSES, binary_cross_entropy
+from bpexp.nn.network import Network
+from bpexp.training.llvm.codegen import (
+    INDEX,
+    NUMBER,
+    Matrix,
+    ProductArguments,
+    Variable,
+    any_lane,
+    constant,
+    for_range,
+)
+from bpexp.training.llvm.lane_layout import LANES
+from bpexp.training.llvm.layout import Layout
+from bpexp.training.llvm.vector_ir import Symbol, broadcast
+
+ZERO_SUM = -0.0
+"""Initial value of sums: unlike +0, adding any x to -0 gives exactly the bits of x."""
+
+
+class ForwardCode:
+    """Appends the code of forward pass and loss to a program.
+
+    Args:
+        b: Appends instructions.
+        network: Number of layers, activations, loss; its widths are not used.
+        group_size: Runs in a group.
+        arguments: LLVM values of the kernel's arguments, by name; see ``kernel``.
+        layout: Layout whose numbers are LLVM values.
+    """
+
+    def __init__(
+        self,
+        b: ir.IRBuilder,
+        network: Network,
+        group_size: int,
+        arguments: Mapping[str, Any],
+        layout: Layout,
+    ) -> None:
+        self.b, self.network, self.group_size = b, network, group_size
+        self.arguments, self.layout = arguments, layout
+        self.layers = range(1, len(network.sizes))
+        self.last = self.layers[-1]
+        self.n_outputs = layout.widths[self.last]
+        self.output_length = layout.row_lengths[self.last]
+        # Set for each group by select_group.
+        self.parameters = Matrix(b, arguments["parameters"], layout.n_parameters)
+        self.weights: dict[int, Matrix] = {}
+        self.biases: dict[int, Matrix] = {}
+        self.loss_terms = self.workspace_matrix(layout.loss_terms, self.last)
+        self.logits, self.activations, self.deltas = (
+            {i: self.workspace_matrix(offsets[i], i) for i in self.layers}
+            for offsets in (layout.logits, layout.activations, layout.deltas)
+        )
+        self.total_loss = Variable(b, constant(b, 0.0))
+
+    def layer_matrix(self, data: Any, offset: Any, layer: int) -> Matrix:
+        """A matrix that begins at an offset, whose rows hold the units of a layer."""
+        address = self.b.gep(data, [offset])
+        return Matrix(self.b, address, self.layout.row_lengths[layer], self.group_size)
+
+    def workspace_matrix(self, offset: Any, layer: int) -> Matrix:
+        """A matrix in the workspace, whose rows hold the units of a layer."""
+        return self.layer_matrix(self.arguments["workspace"], offset, layer)
+
+    def group_address(self, name: str, size: Any) -> Any:
+        """Address of the group's part of an argument whose parts have this size."""
+        return self.b.gep(self.arguments[name], [self.b.mul(self.group, size)])
+
+    def select_group(self, group: Any) -> None:
+        """Use the parameters of this group in the code that follows."""
+        layout, n_parameters = self.layout, self.layout.n_parameters
+        self.group = group
+        data = self.group_address("parameters", n_parameters)
+        self.parameters = Matrix(self.b, data, n_parameters)
+        self.weights, self.biases = (
+            {i: self.layer_matrix(data, offsets[i], i) for i in self.layers}
+            for offsets in (layout.weights, layout.biases)
+        )
+
+    def block_in_index_order(self, first: Any) -> tuple[Matrix, Matrix]:
+        """Inputs and targets of the samples from ``first`` on, in index order."""
+        X = Matrix(self.b, self.arguments["X"], self.layout.widths[0])
+        Y = Matrix(self.b, self.arguments["Y"], self.output_length, self.group_size)
+        return X.starting_at(first), Y.starting_at(first)
+
+    def clear_sums(self, sums: Matrix, size: Any) -> None:
+        """Set ``size`` numbers to the initial value of sums."""
+        with for_range(self.b, 0, size, LANES) as column:
+            sums.store(constant(self.b, ZERO_SUM), 0, column)
+
+    def add_product(
+        self, shape: tuple[Any, Any, Any], left: Matrix, right: Matrix, sums: Matrix
+    ) -> None:
+        """Add ``left @ right`` to ``sums``; ``shape`` is (rows, columns, terms) of the product."""
+        self._call_product(shape, left, (left.stride, INDEX(left.group_size)), (right, sums))
+
+    def add_transposed_product(
+        self, shape: tuple[Any, Any, Any], left: Matrix, right: Matrix, sums: Matrix
+    ) -> None:
+        """Add ``left.T @ right`` to ``sums``; ``shape`` is (rows, columns, terms)."""
+        self._call_product(shape, left, (INDEX(left.group_size), left.stride), (right, sums))
+
+    def _call_product(
+        self,
+        shape: tuple[Any, Any, Any],
+        left: Matrix,
+        left_strides: tuple[Any, Any],
+        right_and_sums: tuple[Matrix, Matrix],
+    ) -> None:
+        right, sums = right_and_sums
+        arguments = ProductArguments(
+            *shape, left.data, *left_strides, right.data, right.stride, sums.data
+        )
+        function = self.b.module.globals[f"products_{left.group_size}"]
+        self.b.call(function, arguments)
+
+    def forward(self, layer: int, X: Matrix, n_samples: Any) -> None:
+        """Compute the logits of a layer, and the activations of a hidden layer."""
+        b, logits = self.b, self.logits[layer]
+        below = self.activations[layer - 1] if layer > 1 else X
+        length = self.layout.row_lengths[layer]
+        self.clear_sums(logits, b.mul(n_samples, length))
+        shape = (n_samples, length, self.layout.widths[layer - 1])
+        self.add_product(shape, below, self.weights[layer], logits)
+        with for_range(b, 0, n_samples) as r, for_range(b, 0, length, LANES) as j:
+            bias = self.biases[layer].load(0, j)
+            z = logits.load(r, j) + self.network.bias_input * bias
+            logits.store(z, r, j)
+            if layer < self.last:
+                self.activations[layer].store(activate(self.network.functions[layer - 1], z), r, j)
+
+    def loss(self, Y: Matrix, n_samples: Any) -> None:
+        """Compute the outputs and their dE/dz; add the losses of the samples to the total."""
+        b, function = self.b, self.network.functions[-1]
+        outputs, logits = self.activations[self.last], self.logits[self.last]
+        with for_range(b, 0, n_samples) as r:
+            if function == "softmax":
+                self._softmax(r)
+            else:
+                with self.output_vectors() as j:
+                    outputs.store(activate(function, logits.load(r, j)), r, j)
+            if self.network.loss == "half_squared":
+                loss = 0.5 * self._squared_error(Y, r)
+            elif function == "softmax":
+                loss = self._categorical_cross_entropy(Y, r)
+            else:
+                loss = self._binary_cross_entropy(Y, r)
+            self.total_loss.set(self.total_loss.get() + loss)
+
+    def reported_loss(self) -> Any:
+        """The loss that is logged for the total loss, a Symbol."""
+        b, network = self.b, self.network
+        loss: Any = LOSSES[network.loss].on(network.functions[-1])
+        n_samples, n_outputs = (
+            broadcast(b, b.sitofp(count, NUMBER))
+            for count in (self.arguments["n_samples"], self.n_outputs)
+        )
+        return loss.reported(self.total_loss.get(), n_samples, n_outputs)
+
+    def output_vectors(self) -> Any:
+        """A loop over the vectors in a row of outputs."""
+        return for_range(self.b, 0, self.output_length, LANES)
+
+    def _sum_of_loss_terms(self) -> Any:
+        total = Variable(self.b, constant(self.b, ZERO_SUM))
+        with for_range(self.b, 0, self.n_outputs) as j:
+            total.set(total.get() + self.loss_terms.load_unit(0, j))
+        return total.get()
+
+    def _largest_logit(self, r: Any) -> Any:
+        """The largest logit of a sample; NaN if any of them is."""
+        logits = self.logits[self.last]
+        largest = Variable(self.b, logits.load_unit(r, 0))
+        with for_range(self.b, 1, self.n_outputs) as j:
+            z = logits.load_unit(r, j)
+            largest.set(where(z > largest.get(), z, where(z == z, largest.get(), z)))
+        return largest.get()
+
+    def _softmax(self, r: Any) -> None:
+        """Compute softmax with a compensated sum, as ``bpexp.nn.arithmetic.EXACT`` does."""
+        b, outputs, logits = self.b, self.activations[self.last], self.logits[self.last]
+        largest = self._largest_logit(r)
+        with self.output_vectors() as j:
+            outputs.store(elementary.exp_of_difference(logits.load(r, j), largest), r, j)
+        total, rounding_error = (Variable(b, constant(b, ZERO_SUM)) for _ in range(2))
+        with for_range(b, 0, self.n_outputs) as j:
+            before, power = total.get(), outputs.load_unit(r, j)
+            total.set(before + power)
+            error = elementary.sum_error(before, power, total.get())
+            rounding_error.set(rounding_error.get() + error)
+        divisor = total.get() + rounding_error.get()
+        with self.output_vectors() as j:
+            outputs.store(outputs.load(r, j) / divisor, r, j)
+
+    def _squared_error(self, Y: Matrix, r: Any) -> Any:
+        """Compute the sum of the squared errors of a sample, and dE/dz of half of it."""
+        network, outputs, deltas = self.network, self.activations[self.last], self.deltas[self.last]
+        function = network.functions[-1]
+        with self.output_vectors() as j:
+            error = outputs.load(r, j) - Y.load(r, j)
+            deltas.store(error, r, j)
+            self.loss_terms.store(error * error, 0, j)
+        total = self._sum_of_loss_terms()
+        with self.output_vectors() as j:
+            a = outputs.load(r, j)
+            error = ERRORS[network.error](deltas.load(r, j), network.dead_zone)
+            if function == "softmax":
+                self.loss_terms.store(error * a, 0, j)
+            else:
+                error = error * self.slope(function, a)
+            deltas.store(error, r, j)
+        if function == "softmax":
+            weighted_error = self._sum_of_loss_terms()
+            with self.output_vectors() as j:
+                deltas.store(outputs.load(r, j) * (deltas.load(r, j) - weighted_error), r, j)
+        return total
+
+    def _binary_cross_entropy(self, Y: Matrix, r: Any) -> Any:
+        outputs, deltas = self.activations[self.last], self.deltas[self.last]
+        with self.output_vectors() as j:
+            z, y = self.logits[self.last].load(r, j), Y.load(r, j)
+            deltas.store(outputs.load(r, j) - y, r, j)
+            log1p_of_exp = elementary.log1p(elementary.exp_of_negative(-abs(z)))
+            term: Any = binary_cross_entropy(z, y, log1p_of_exp)
+            self.loss_terms.store(term, 0, j)
+        return self._sum_of_loss_terms()
+
+    def _categorical_cross_entropy(self, Y: Matrix, r: Any) -> Any:
+        outputs, logits = self.activations[self.last], self.logits[self.last]
+        largest = self._largest_logit(r)
+        with self.output_vectors() as j:
+            self.loss_terms.store(elementary.exp_of_negative(logits.load(r, j) - largest), 0, j)
+        log_of_sum = elementary.log(self._sum_of_loss_terms())
+        with self.output_vectors() as j:
+            y = Y.load(r, j)
+            self.deltas[self.last].store(outputs.load(r, j) - y, r, j)
+            self.loss_terms.store(y * ((largest - logits.load(r, j)) + log_of_sum), 0, j)
+        return self._sum_of_loss_terms()
+
+    def slope(self, function: str, a: Any) -> Any:
+        """The derivative of an activation function, with the offset of the network."""
+        derivative = 1.0 if function == "identity" else ACTIVATIONS[function].slope(a)
+        return derivative + self.network.offset
+
+
+def activate(function: str, z: Any) -> Any:
+    """Trace an activation function."""
+    return ACTIVATIONS[function].function(EXACT._replace(sigmoid=_sigmoid), z)
+
+
+def _sigmoid(z: Any) -> Any:
+    """Trace sigmoid, with a faster branch for moderate arguments in all lanes."""
+    b, result = z.builder, Variable(z.builder, z)
+    is_extreme = Symbol(b, b.not_((abs(z) <= elementary.MODERATE).value))
+    with b.if_else(any_lane(is_extreme), likely=False) as (extreme, moderate):
+        with extreme:
+            result.set(elementary.sigmoid(z))
+        with moderate:
+            result.set(elementary.sigmoid_of_moderate(z))
+    return result.get()

@@ -1,0 +1,130 @@
+"""The layout of the kernel's arrays: widths of the layers, and where each part begins.
+
+The compiled kernel works for networks of any widths, so it reads the widths and offsets from an
+array when it runs. ``Layout.of`` computes them as ints. The generated code works with the same
+class, whose numbers are then LLVM values that it loads from that array.
+
+>>> layout = Layout.of(Network(sizes=(2, 3, 1), functions=("sigmoid", "sigmoid")), group_size=8)
+>>> layout.row_lengths  # 8 runs side by side
+{0: 16, 1: 24, 2: 8}
+>>> layout.weights, layout.biases, layout.n_parameters
+({1: 0, 2: 48}, {1: 72, 2: 96}, 104)
+>>> named = layout.map_numbers(lambda position, number: f"layout[{position}]")
+>>> named.n_parameters, named.to_list()[:3]
+('layout[10]', ['layout[0]', 'layout[1]', 'layout[2]'])
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from bpexp.nn.network import Network
+from bpexp.training.llvm.lane_layout import LANES, row_length
+
+BLOCK = 32
+"""Samples that go through the network together, so that their activations stay in the caches."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes and offsets, in numbers, of one group of runs. Layer 0 holds the inputs.
+
+    Attributes:
+        widths: Units of each layer.
+        row_lengths: Numbers in a row of each layer's units, padding included.
+        weights: Offset of the weights into each layer, in the parameters.
+        biases: Offset of the biases of each layer, in the parameters.
+        n_parameters: Numbers in the parameters, padding included.
+        gradient: Offset of the gradient in the workspace; it is laid out like the parameters.
+        ones: Offset of ``BLOCK`` ones.
+        loss_terms: Offset of a row of the terms of a sample's loss.
+        X: Offset of a block of inputs in each run's own order.
+        Y: Offset of a block of targets in each run's own order.
+        logits: Offset of a block of each layer's logits.
+        activations: Offset of a block of each layer's activations.
+        deltas: Offset of a block of each layer's deltas, dE/dz.
+        transposed: Offset of the transposed weights into each layer but the first.
+        workspace_size: Numbers in the workspace.
+    """
+
+    widths: Mapping[int, Any]
+    row_lengths: Mapping[int, Any]
+    weights: Mapping[int, Any]
+    biases: Mapping[int, Any]
+    n_parameters: Any
+    gradient: Any
+    ones: Any
+    loss_terms: Any
+    X: Any
+    Y: Any
+    logits: Mapping[int, Any]
+    activations: Mapping[int, Any]
+    deltas: Mapping[int, Any]
+    transposed: Mapping[int, Any]
+    workspace_size: Any
+
+    @classmethod
+    def of(cls, network: Network, group_size: int) -> "Layout":
+        """Compute the layout for a network and a group size."""
+        widths = dict(enumerate(network.sizes))
+        row_lengths = {layer: row_length(n, group_size) for layer, n in widths.items()}
+        layers = list(widths)[1:]
+        parameters = _Allocator()
+        weights = {i: parameters.allocate(widths[i - 1] * row_lengths[i]) for i in layers}
+        biases = {i: parameters.allocate(row_lengths[i]) for i in layers}
+        workspace = _Allocator()
+
+        def blocks() -> dict[int, int]:
+            return {i: workspace.allocate(BLOCK * row_lengths[i]) for i in layers}
+
+        return cls(
+            widths=widths,
+            row_lengths=row_lengths,
+            weights=weights,
+            biases=biases,
+            n_parameters=parameters.size,
+            gradient=workspace.allocate(parameters.size),
+            ones=workspace.allocate(BLOCK),
+            loss_terms=workspace.allocate(row_lengths[layers[-1]]),
+            X=workspace.allocate(BLOCK * row_length(widths[0], LANES)),
+            Y=workspace.allocate(BLOCK * row_lengths[layers[-1]]),
+            logits=blocks(),
+            activations=blocks(),
+            deltas=blocks(),
+            transposed={i: workspace.allocate(widths[i] * row_lengths[i - 1]) for i in layers[1:]},
+            workspace_size=workspace.size,
+        )
+
+    def to_list(self) -> list[Any]:
+        """Return all numbers in the order in which the kernel reads them."""
+        numbers: list[Any] = []
+        self.map_numbers(lambda position, number: numbers.append(number))
+        return numbers
+
+    def map_numbers(self, function: Callable[[int, Any], Any]) -> "Layout":
+        """Replace each number by ``function(position, number)``; positions follow ``to_list``."""
+        positions = itertools.count()
+        changed: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Mapping):
+                changed[field.name] = {
+                    layer: function(next(positions), number) for layer, number in value.items()
+                }
+            else:
+                changed[field.name] = function(next(positions), value)
+        return Layout(**changed)
+
+
+class _Allocator:
+    """Places parts of an array one after the other."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def allocate(self, size: int) -> int:
+        """Return the offset of a new part."""
+        offset = self.size
+        self.size += size
+        return offset

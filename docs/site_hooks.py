@@ -10,6 +10,8 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from bpexp.config.help import settings_reference
+
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("runs", "show", "compare", "report", "explain", "export", "reproduce", "resume", "ui")
 EXTENSION_POINTS = (
@@ -17,6 +19,7 @@ EXTENSION_POINTS = (
     "bpexp.nn.activations",
     "bpexp.nn.losses",
     "bpexp.nn.optimizers",
+    "bpexp.nn.schedules",
     "bpexp.data.registry",
     "bpexp.sweeps.executors.base",
     "bpexp.sweeps.samplers.base",
@@ -29,7 +32,7 @@ EXTENSION_POINTS = (
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages to those of the folder ``docs``."""
     pages = {
-        "reference/settings.md": settings(),
+        "reference/settings.md": settings_reference(),
         "reference/commands.md": commands(),
         "reference/extending.md": extension_points(),
         "luck_of_the_seed.md": notebook(ROOT / "docs" / "luck_of_the_seed.ipynb"),
@@ -37,18 +40,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))
     return files
-
-
-def settings() -> str:
-    """Describe every key of the configuration."""
-    if importlib.util.find_spec("bpexp.config.help"):
-        from bpexp.config.help import settings_reference
-
-        return settings_reference()
-    parts = ["# Settings"]
-    for file in sorted((ROOT / "conf").rglob("*.yaml")):
-        parts.append(f"## `{file.relative_to(ROOT)}`\n\n```yaml\n{file.read_text()}```")
-    return "\n\n".join(parts)
 
 
 def commands() -> str:

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from hydra import __version__ as hydra_version
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,8 +12,10 @@ from hypothesis import HealthCheck, given, note, reject, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
-from bpexp.config.compose import Composer
-from bpexp.config.schema import conf_dir
+import bpexp
+from bpexp.config import hydra_internals
+from bpexp.config.compose import Composer, compose, compose_settings
+from bpexp.config.paths import conf_dir
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.samplers.grid import expand
 
@@ -274,3 +277,63 @@ def test_a_range_without_an_end_is_said(hydra, typed):
 def test_an_empty_range_is_said(hydra, typed):
     with pytest.raises(ConfigError, match="lr must have at least one value"):
         swept(hydra, typed)
+
+
+def test_hydra_has_the_version_whose_private_interfaces_were_tested():
+    assert hydra_version.rpartition(".")[0] == hydra_internals.TESTED
+
+
+def test_python_and_the_command_line_compose_the_same():
+    typed = compose(["data=parity", "data.bits=3", "optimizer=adam", "hidden=[8,4]", "lr=0.5"])
+    settings = {
+        "data": "parity", "data__bits": 3, "optimizer": "adam", "hidden": (8, 4), "lr": 0.5,
+    }  # fmt: skip
+    assert compose_settings(settings) == typed
+
+
+def test_several_values_are_refused_where_one_run_is_composed():
+    with pytest.raises(ConfigError, match=r"lr must be one value, got 'lr=1,2'\."):
+        compose(["lr=1,2"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"optimizer": "Adam"},
+            "optimizer must be one of adam, gradient_descent, momentum, nesterov, quickprop, "
+            "rmsprop, rprop, got 'Adam'.",
+        ),
+        ({"data__bits": 3}, "data.bits is a setting of data=parity or symmetry; add data=parity."),
+        ({"learning_rate": 3}, "learning_rate is not a key of the configuration; did you mean lr?"),
+        ({"LR": 3}, "LR is not a key of the configuration; did you mean lr?"),
+        (
+            {"momentum": 0.5},
+            "momentum is not a key of the configuration; did you mean optimizer.momentum?",
+        ),
+        ({"lr": -1}, "lr must be a finite number above 0, got -1."),
+        (
+            {"lr__deep": 1},
+            "lr.deep is not a key of the configuration; bpexp --help lists the keys.",
+        ),
+        (
+            {"lr": [0.1, 1]},
+            "lr must be one value for a single run, got [0.1, 1]; to sweep over it call "
+            "bpexp.sweep(lr=[0.1, 1]).",
+        ),
+        (
+            {"data": ["xor", "parity"]},
+            "data must be one value for a single run, got ['xor', 'parity']; to sweep over it "
+            "call bpexp.sweep(data=['xor', 'parity']).",
+        ),
+        (
+            {"data": "spirals", "model": "classifier"},
+            "model.output=softmax needs at least two outputs, but data=spirals has one; use "
+            "model.output=sigmoid instead.",
+        ),
+    ],
+)
+def test_wrong_settings_in_python_get_one_sentence(settings, message):
+    with pytest.raises(ConfigError) as error:
+        bpexp.train(**settings)
+    assert str(error.value) == message

@@ -6,7 +6,7 @@ import pytest
 
 import bpexp
 from bpexp.data import load
-from bpexp.data.registry import DataConfig
+from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
 from bpexp.data.synthetic import (
     BitsConfig,
     EncoderConfig,
@@ -149,3 +149,27 @@ def test_a_file_that_has_changed_is_read_again(tmp_path):
     assert load(config) is first
     path.write_text("a,y\n1,0\n2,1\n3,1\n")
     assert load(config).X.tolist() == [[1], [2], [3]]
+
+
+def test_integer_class_labels_with_softmax_get_the_setting_to_add(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n1,0\n2,1\n3,2\n")
+    file = {"name": "file", "path": str(path), "target": "y"}
+    with pytest.raises(ConfigError) as error:
+        bpexp.train(data=file, model="classifier", epochs=1)
+    assert str(error.value) == (
+        "model.output=softmax needs an output for each class, but the integers in column 'y' are "
+        "read as one number; add data.classes=true."
+    )
+    result = bpexp.train(data={**file, "classes": True}, model="classifier", epochs=1)
+    assert result.predictions.shape == (3, 3)
+
+
+def test_a_data_set_can_be_registered_from_outside(monkeypatch):
+    monkeypatch.setattr(DATA_SOURCES, "_records", dict(DATA_SOURCES))
+    X = np.linspace(0.0, 1.0, 4)[:, None]
+    table = Table(X, X, ("x",), ("y",), is_classification=False)
+    DATA_SOURCES.register(DataSource("identity", DataConfig, lambda config: table))
+    assert bpexp.train(data={"name": "identity"}, epochs=1).predictions.shape == (4, 1)
+    with pytest.raises(ValueError, match="already a data set named 'identity'"):
+        DATA_SOURCES.register(DataSource("identity", DataConfig, lambda config: table))

@@ -60,23 +60,23 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=5)
     args = arguments.parse_args()
     overrides = ["data=xor,parity", "lr=0.1,0.5", f"seed=range(0,{args.jobs // 4})"]
-    with hydra_loader() as (loader, primary):
-        parser = OverridesParser.create(config_loader=loader)
-        jobs = expand(parser.parse_overrides(overrides))
-        few = jobs[:: max(1, len(jobs) // max(4, args.jobs // HYDRA_SHARE))]
-        methods: dict[str, tuple[Callable[[], None], int]] = {
-            "Hydra's load_sweep_config": (
-                partial(compose_with_hydra, loader, primary, few), len(few)
-            ),
-            "composer of bpexp": (
-                partial(compose_with_composer, loader, primary, jobs), len(jobs)
-            ),
-            "whole plan": (partial(make_plan, loader, primary, parser, overrides), len(jobs)),
-        }  # fmt: skip
-        timings: dict[str, list[float]] = {name: [] for name in methods}
-        for _ in range(args.rounds):
-            for name, (function, count) in methods.items():
-                timings[name].append(milliseconds(function, count))
+    loader, primary = hydra_loader()
+    parser = OverridesParser.create(config_loader=loader)
+    jobs = expand(parser.parse_overrides(overrides))
+    few = jobs[:: max(1, len(jobs) // max(4, args.jobs // HYDRA_SHARE))]
+    methods: dict[str, tuple[Callable[[], None], int]] = {
+        "Hydra's load_sweep_config": (
+            partial(compose_with_hydra, loader, primary, few), len(few)
+        ),
+        "composer of bpexp": (
+            partial(compose_with_composer, loader, primary, jobs), len(jobs)
+        ),
+        "whole plan": (partial(make_plan, loader, primary, parser, overrides), len(jobs)),
+    }  # fmt: skip
+    timings: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(args.rounds):
+        for name, (function, count) in methods.items():
+            timings[name].append(milliseconds(function, count))
     print("| method | ms per job (median) | min | max |")
     print("| --- | ---: | ---: | ---: |")
     for name, times in timings.items():

@@ -212,7 +212,7 @@ def test_text_and_html_have_the_same_numbers_and_output_goes_to_a_file(bpexp, tm
         (["lr=-1"], "lr must be a finite number above 0, got -1."),
         (["lrr=1"], "lrr is not a key of the configuration; did you mean lr?"),
         (["data=iri"], "data must be one of"),
-        (["lr=1,2"], "lr must be one value for explain, got 'lr=1,2'."),
+        (["lr=1,2"], "lr must be one value, got 'lr=1,2'."),
         (["--epoch", "0"], "--epoch must be in 1..10000 (epochs), got 0."),
         (["--digits", "18"], "--digits must be in 1..17, got 18."),
         (["--sample", "9"], "--sample must be one of this step's (1, 2, 3, 4), got 9."),

@@ -86,8 +86,8 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
 
 def recompose(typed: Sequence[str]) -> list[dict[str, Any]]:
     """Compose the configurations of all jobs of a grid from its overrides as typed."""
-    with composer() as hydra:
-        return [hydra.compose(job) for job in expand(hydra.parse(typed))]
+    one = composer()
+    return [one.compose(job) for job in expand(one.parse(typed))]
 
 
 def _safe_overrides(typed: Sequence[str]) -> list[str]:

@@ -35,31 +35,31 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     typed = ["data=xor,parity", "lr=0.1,0.5", f"seed=range(0,{chosen.jobs // 4})"]
-    with hydra_loader() as (loader, master):
-        grammar = OverridesParser.create(config_loader=loader)
-        jobs = expand(grammar.parse_overrides(typed))
-        few = jobs[:: max(1, len(jobs) // max(4, chosen.jobs // 100))]
+    loader, master = hydra_loader()
+    grammar = OverridesParser.create(config_loader=loader)
+    jobs = expand(grammar.parse_overrides(typed))
+    few = jobs[:: max(1, len(jobs) // max(4, chosen.jobs // 100))]
 
-        def planned() -> None:
-            composer = Composer(loader, master)
-            made = expand(grammar.parse_overrides(typed))
-            _ = plan.make((composer.compose(job) for job in made), typed).names
+    def planned() -> None:
+        composer = Composer(loader, master)
+        made = expand(grammar.parse_overrides(typed))
+        _ = plan.make((composer.compose(job) for job in made), typed).names
 
-        ways: dict[str, tuple[Callable[[], object], int]] = {
-            "Hydra's load_sweep_config": (
-                lambda: [loader.load_sweep_config(master, job) for job in few],
-                len(few),
-            ),
-            "the composer": (
-                lambda: list(map(Composer(loader, master).compose, jobs)),
-                len(jobs),
-            ),
-            "the whole plan": (planned, len(jobs)),
-        }
-        taken: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(chosen.rounds):
-            for way, (work, count) in ways.items():
-                taken[way].append(milliseconds(work, count))
+    ways: dict[str, tuple[Callable[[], object], int]] = {
+        "Hydra's load_sweep_config": (
+            lambda: [loader.load_sweep_config(master, job) for job in few],
+            len(few),
+        ),
+        "the composer": (
+            lambda: list(map(Composer(loader, master).compose, jobs)),
+            len(jobs),
+        ),
+        "the whole plan": (planned, len(jobs)),
+    }
+    taken: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(chosen.rounds):
+        for way, (work, count) in ways.items():
+            taken[way].append(milliseconds(work, count))
     print("| way | ms a job, median | least | most |")
     print("| --- | --- | --- | --- |")
     for way, times in taken.items():

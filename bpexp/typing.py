@@ -1,4 +1,4 @@
-"""The one array type of this package."""
+"""Type aliases."""
 
 import numpy as np
 from numpy.typing import NDArray

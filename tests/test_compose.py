@@ -1,8 +1,9 @@
-"""Jobs are composed quickly, and as Hydra composes them."""
+"""The composer is fast and gives the same results and errors as Hydra."""
 
 from decimal import Decimal
 
 import pytest
+from hydra import __version__ as hydra_version
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,14 +12,16 @@ from hypothesis import HealthCheck, given, note, reject, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
-from bpexp.config.compose import Composer
-from bpexp.config.schema import conf_dir
+import bpexp
+from bpexp.config import hydra_internals
+from bpexp.config.compose import Composer, compose, compose_settings
+from bpexp.config.paths import conf_dir
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.samplers.grid import expand
 
 
 class Counted:
-    """A loader that counts how often it composes."""
+    """A loader that counts its compositions."""
 
     def __init__(self, loader):
         self.loader, self.composed = loader, 0
@@ -32,7 +35,7 @@ class Counted:
 
 
 class Hydra:
-    """Hydra's own loader on the program's configuration, and the master of a sweep."""
+    """Hydra's loader, and the configuration of a sweep."""
 
     def __init__(self, *typed):
         self.loader = GlobalHydra.instance().hydra.config_loader
@@ -57,14 +60,14 @@ def by_hydra(hydra, overrides):
 
 
 def spelled(value):
-    """A configuration with its types, its order, and NaN equal to itself."""
+    """A form of a configuration that compares types, order and NaN."""
     if isinstance(value, dict):
         return [(repr(key), spelled(item)) for key, item in value.items()]
     return [spelled(item) for item in value] if isinstance(value, list) else repr(value)
 
 
 def outcome(compose, *arguments):
-    """What is composed, or the error that is raised instead."""
+    """The composed configuration, or the type and message of the error."""
     try:
         return spelled(compose(*arguments))
     except Exception as error:
@@ -123,7 +126,7 @@ GROUPS = [
     "other.deep.beta1=0.5", "study.trials=3",
 ]  # fmt: skip
 overrides = st.lists(settings_ | st.sampled_from(GROUPS), max_size=5)
-# What people type mostly: such lists go the quick way.
+# Common overrides, which are composed without Hydra.
 usual = [*NUMBERS, "null", "[2,4]", "[]", "'text'", "abc"]
 typed = st.lists(
     st.sampled_from(["data=xor", "data=parity", "optimizer=adam", "hydra.verbose=true"])
@@ -137,7 +140,7 @@ typed = st.lists(
 
 
 def check(hydra, jobs):
-    """One composer for all jobs, so that each finds what earlier ones left."""
+    """Compose all jobs with one composer, whose cache must not change later results."""
     composer = Composer(hydra.loader, hydra.master)
     for job in jobs:
         note(f"{job}")
@@ -146,14 +149,14 @@ def check(hydra, jobs):
 
 @settings(max_examples=10)
 @given(jobs=st.lists(typed | overrides, min_size=1, max_size=3))
-def test_a_job_is_what_hydra_composes_or_raises(hydra, jobs):
+def test_jobs_equal_those_of_hydra(hydra, jobs):
     check(hydra, jobs)
 
 
 @pytest.mark.long
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(jobs=st.lists(typed | overrides, min_size=1, max_size=3))
-def test_many_jobs_are_what_hydra_composes_or_raises(hydra, jobs):
+def test_many_jobs_equal_those_of_hydra(hydra, jobs):
     check(hydra, jobs)
 
 
@@ -161,7 +164,7 @@ def test_many_jobs_are_what_hydra_composes_or_raises(hydra, jobs):
 @pytest.mark.parametrize(
     "examples", [pytest.param(20, id="few"), pytest.param(300, id="many", marks=pytest.mark.long)]
 )
-def test_the_jobs_of_what_was_typed_are_what_hydra_composes_or_raises(examples):
+def test_jobs_of_command_lines_equal_those_of_hydra(examples):
     @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
     @given(typed=typed | overrides, swept=st.sampled_from(["seed=1,2", "data=xor,parity"]))
     def ask(typed, swept):
@@ -175,7 +178,7 @@ def test_the_jobs_of_what_was_typed_are_what_hydra_composes_or_raises(examples):
     ask()
 
 
-def test_what_hydra_has_composed_for_the_sweep_is_not_composed_again(hydra):
+def test_the_composition_of_the_sweep_is_reused(hydra):
     typed = ["data=parity", "epochs=5", "seed=range(0,3)", "hydra.verbose=true", "hidden=2,[8,4]"]
     ours = Hydra(*typed)
     counted = Counted(ours.loader)
@@ -185,12 +188,12 @@ def test_what_hydra_has_composed_for_the_sweep_is_not_composed_again(hydra):
         spelled(by_hydra(ours, job)) for job in jobs
     ]
     assert counted.composed == 0
-    # Another choice than that which was typed.
+    # Other options than those of the command line.
     assert composer.compose(["data=xor"])["data"]["name"] == "xor"
     assert counted.composed == 1
 
 
-def test_jobs_of_one_choice_of_groups_are_composed_once(hydra):
+def test_each_choice_of_options_is_composed_once(hydra):
     counted = Counted(hydra.loader)
     composer = Composer(counted, hydra.master)
     jobs = hydra.jobs("data=xor,parity", "optimizer=adam,momentum", "seed=range(0,25)",
@@ -203,7 +206,7 @@ def test_jobs_of_one_choice_of_groups_are_composed_once(hydra):
     assert (composed[-1]["data"]["name"], composed[-1]["lr"]) == ("parity", 0.001)
 
 
-def test_a_job_keeps_its_values_when_others_are_composed(hydra):
+def test_later_compositions_do_not_change_a_job(hydra):
     composer = Composer(hydra.loader, hydra.master)
     first = composer.compose(["hidden=[3,2]", "stop.loss=0.5"])
     composer.compose(["hidden=[3,2]", "stop.loss=0.25"])["hidden"].append(1)
@@ -227,15 +230,13 @@ def swept(hydra, text):
     count=st.integers(1, 60),
     exponent=st.booleans(),
 )
-def test_a_range_counts_in_the_decimals_that_were_typed(
-    hydra, first, step, digits, count, exponent
-):
+def test_ranges_count_in_decimals(hydra, first, step, digits, count, exponent):
     def decimal(number):
         whole = f"{number}e-{digits}"
         return whole if exponent else f"{Decimal(whole):f}"
 
     typed = [decimal(number) for number in (first, first + count * step, step)]
-    # A whole number over a power of ten is correctly rounded: the float that the decimal means.
+    # An integer divided by a power of ten is the float that is nearest to the decimal.
     meant = [(first + place * step) / 10**digits for place in range(count)]
     assert swept(hydra, f"range({','.join(typed)})") == [repr(value) for value in meant]
 
@@ -255,22 +256,82 @@ def test_a_range_counts_in_the_decimals_that_were_typed(
         ("0.30000000000000004,1", ["0.30000000000000004", "1"]),
     ],
 )
-def test_ranges_hold_what_was_meant_and_leave_the_rest_alone(hydra, typed, values):
+def test_ranges_have_the_decimal_values(hydra, typed, values):
     assert swept(hydra, typed) == values
 
 
-def test_a_shuffled_range_holds_the_same_values(hydra):
+def test_a_shuffled_range_has_the_same_values(hydra):
     values = swept(hydra, "shuffle(range(0,3,0.1))")
     assert sorted(values, key=float) == [repr(place / 10) for place in range(30)]
 
 
 @pytest.mark.parametrize("typed", ["range(0,inf,0.1)", "range(0,1,0)", "range(0.5,1,0.0)"])
-def test_a_range_without_an_end_is_said(hydra, typed):
+def test_an_endless_range_is_refused(hydra, typed):
     with pytest.raises(ConfigError, match="lr must be a range of finite numbers"):
         swept(hydra, typed)
 
 
 @pytest.mark.parametrize("typed", ["range(1,1)", "range(0.5,0.1,0.1)"])
-def test_an_empty_range_is_said(hydra, typed):
+def test_an_empty_range_is_refused(hydra, typed):
     with pytest.raises(ConfigError, match="lr must have at least one value"):
         swept(hydra, typed)
+
+
+def test_hydra_has_the_version_whose_private_interfaces_were_tested():
+    assert hydra_version.rpartition(".")[0] == hydra_internals.TESTED
+
+
+def test_python_and_the_command_line_compose_the_same():
+    typed = compose(["data=parity", "data.bits=3", "optimizer=adam", "hidden=[8,4]", "lr=0.5"])
+    settings = {
+        "data": "parity", "data__bits": 3, "optimizer": "adam", "hidden": (8, 4), "lr": 0.5,
+    }  # fmt: skip
+    assert compose_settings(settings) == typed
+
+
+def test_several_values_are_refused_where_one_run_is_composed():
+    with pytest.raises(ConfigError, match=r"lr must be one value, got 'lr=1,2'\."):
+        compose(["lr=1,2"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"optimizer": "Adam"},
+            "optimizer must be one of adam, gradient_descent, momentum, nesterov, quickprop, "
+            "rmsprop, rprop, got 'Adam'.",
+        ),
+        ({"data__bits": 3}, "data.bits is a setting of data=parity or symmetry; add data=parity."),
+        ({"learning_rate": 3}, "learning_rate is not a key of the configuration; did you mean lr?"),
+        ({"LR": 3}, "LR is not a key of the configuration; did you mean lr?"),
+        (
+            {"momentum": 0.5},
+            "momentum is not a key of the configuration; did you mean optimizer.momentum?",
+        ),
+        ({"lr": -1}, "lr must be a finite number above 0, got -1."),
+        (
+            {"lr__deep": 1},
+            "lr.deep is not a key of the configuration; bpexp --help lists the keys.",
+        ),
+        (
+            {"lr": [0.1, 1]},
+            "lr must be one value for a single run, got [0.1, 1]; to sweep over it call "
+            "bpexp.sweep(lr=[0.1, 1]).",
+        ),
+        (
+            {"data": ["xor", "parity"]},
+            "data must be one value for a single run, got ['xor', 'parity']; to sweep over it "
+            "call bpexp.sweep(data=['xor', 'parity']).",
+        ),
+        (
+            {"data": "spirals", "model": "classifier"},
+            "model.output=softmax needs at least two outputs, but data=spirals has one; use "
+            "model.output=sigmoid instead.",
+        ),
+    ],
+)
+def test_wrong_settings_in_python_get_one_sentence(settings, message):
+    with pytest.raises(ConfigError) as error:
+        bpexp.train(**settings)
+    assert str(error.value) == message

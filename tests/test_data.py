@@ -1,4 +1,4 @@
-"""Data sets, splits and the user's own files."""
+"""Built-in data sets, splits and files of users."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 
 import bpexp
 from bpexp.data import load
-from bpexp.data.registry import DataConfig
+from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
 from bpexp.data.synthetic import (
     BitsConfig,
     EncoderConfig,
@@ -35,7 +35,7 @@ def test_encoder_has_the_chosen_targets():
     assert encoder.Y.tolist() == [[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]]
 
 
-def test_an_encoder_can_be_complemented_and_symmetric():
+def test_encoder_inputs_can_be_complemented_and_scaled():
     encoder = load(
         EncoderConfig(name="encoder", size=3, complement=True, input_low=-0.5, input_high=0.5)
     )
@@ -43,7 +43,7 @@ def test_an_encoder_can_be_complemented_and_symmetric():
     assert encoder.Y.tolist() == np.eye(3).tolist()
 
 
-def test_eight_of_the_64_patterns_of_six_bits_mirror_themselves():
+def test_eight_of_the_64_patterns_of_six_bits_are_palindromes():
     symmetry = load(SymmetryConfig(name="symmetry"))
     assert symmetry.X.shape == (64, 6)
     assert [x for x, y in zip(symmetry.X.tolist(), symmetry.Y, strict=True) if y] == [
@@ -66,7 +66,7 @@ def test_spirals_mirror_each_other():
      ("iris", "classifier", (112, 3)), ("digits", "classifier", (1348, 10)),
      ("breast_cancer", "classifier", (427, 2))],
 )  # fmt: skip
-def test_each_is_trained_by_its_name_as_configured(name, model, shape):
+def test_every_data_set_trains_with_its_default_settings(name, model, shape):
     result = bpexp.train(data=name, model=model, epochs=2)
     assert result.predictions.shape == shape
     assert (result.test_loss is None) == (model == "sigmoid")
@@ -76,7 +76,7 @@ def test_each_is_trained_by_its_name_as_configured(name, model, shape):
     ("name", "rows", "features", "outputs"),
     [("iris", 150, 4, 3), ("digits", 1797, 64, 10), ("breast_cancer", 569, 30, 2)],
 )
-def test_bundled_tables_split_and_standardise(name, rows, features, outputs):
+def test_bundled_data_sets_are_split_and_standardized(name, rows, features, outputs):
     data = load(DataConfig(name=name, test_fraction=0.25, standardize=True))
     assert len(data.X) + len(data.X_test) == rows
     assert len(data.X_test) == round(rows * 0.25)
@@ -87,7 +87,7 @@ def test_bundled_tables_split_and_standardise(name, rows, features, outputs):
     np.testing.assert_allclose(deviations[deviations > 0], 1.0)
 
 
-def test_the_split_depends_on_its_seed_alone():
+def test_the_split_depends_only_on_its_seed():
     one, same, other = (
         load(DataConfig(name="iris", test_fraction=0.5, split_seed=s)) for s in (1, 1, 2)
     )
@@ -118,7 +118,7 @@ def test_npz_with_several_targets(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "target", "said"),
+    ("content", "target", "message"),
     [
         ("a,y\n1,2\n", "z", r"data.target must name columns of .* \(a, y\), got 'z'"),
         ("a,y\n1,2\n,3\n", "y", r"finite numbers, got nan in column 'a', row 2"),
@@ -127,10 +127,10 @@ def test_npz_with_several_targets(tmp_path):
         ("", "y", "readable .csv file"),
     ],
 )
-def test_bad_files_say_what_is_wrong(tmp_path, content, target, said):
+def test_errors_name_what_is_wrong_with_a_file(tmp_path, content, target, message):
     path = tmp_path / "t.csv"
     path.write_text(content)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load(FileConfig(name="file", path=str(path), target=(target,)))
 
 
@@ -149,3 +149,27 @@ def test_a_file_that_has_changed_is_read_again(tmp_path):
     assert load(config) is first
     path.write_text("a,y\n1,0\n2,1\n3,1\n")
     assert load(config).X.tolist() == [[1], [2], [3]]
+
+
+def test_integer_class_labels_with_softmax_get_the_setting_to_add(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n1,0\n2,1\n3,2\n")
+    file = {"name": "file", "path": str(path), "target": "y"}
+    with pytest.raises(ConfigError) as error:
+        bpexp.train(data=file, model="classifier", epochs=1)
+    assert str(error.value) == (
+        "model.output=softmax needs an output for each class, but the integers in column 'y' are "
+        "read as one number; add data.classes=true."
+    )
+    result = bpexp.train(data={**file, "classes": True}, model="classifier", epochs=1)
+    assert result.predictions.shape == (3, 3)
+
+
+def test_a_data_set_can_be_registered_from_outside(monkeypatch):
+    monkeypatch.setattr(DATA_SOURCES, "_records", dict(DATA_SOURCES))
+    X = np.linspace(0.0, 1.0, 4)[:, None]
+    table = Table(X, X, ("x",), ("y",), is_classification=False)
+    DATA_SOURCES.register(DataSource("identity", DataConfig, lambda config: table))
+    assert bpexp.train(data={"name": "identity"}, epochs=1).predictions.shape == (4, 1)
+    with pytest.raises(ValueError, match="already a data set named 'identity'"):
+        DATA_SOURCES.register(DataSource("identity", DataConfig, lambda config: table))

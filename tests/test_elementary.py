@@ -1,4 +1,4 @@
-"""The exact elementary functions against correctly rounded ones."""
+"""The elementary functions against correctly rounded values from mpmath."""
 
 import math
 
@@ -13,7 +13,7 @@ mpmath.mp.prec = 200
 
 
 def ordered(values):
-    """Floats as integers whose differences count the floats between them."""
+    """Map floats to integers so that differences are distances in units in the last place."""
     bits = np.asarray(values, float).view(np.int64)
     return np.where(bits < 0, np.int64(-(2**63)) - bits, bits)
 
@@ -23,7 +23,7 @@ def ulps(got, expected):
 
 
 def spread(rng, low, high, n=4000):
-    """Points evenly spread, and points near 0 of every size."""
+    """Uniformly distributed points, and points near 0 of all magnitudes."""
     small = 10.0 ** rng.uniform(-323, 0, n // 2)
     return np.concatenate([rng.uniform(low, high, n), small, -small])
 
@@ -51,7 +51,7 @@ CASES = {
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:divide:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:invalid:RuntimeWarning")
 @pytest.mark.parametrize("name", CASES)
-def test_it_is_the_correctly_rounded_value_to_so_many_ulp(name):
+def test_errors_are_at_most_the_documented_ulps(name):
     points, exact, most = CASES[name]
     x = points(np.random.default_rng(0))
     expected = [float(exact(mpmath.mpf(float(v)))) for v in x]
@@ -60,9 +60,10 @@ def test_it_is_the_correctly_rounded_value_to_so_many_ulp(name):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", ["exp", "sigmoid", "tanh"])
-def test_the_error_is_so_many_ulp_where_it_is_largest(name):
-    """Of the real value, not of the float next to it: at the edges of the reduction, and where
-    the exponential is close to 1.
+def test_errors_where_they_are_largest_are_at_most_the_documented_ulps(name):
+    """Errors from the exact value, not from its rounding.
+
+    At the limits of the range reduction, and where the exponential is close to 1.
     """
     _, exact, most = CASES[name]
     rng = np.random.default_rng(4)
@@ -86,20 +87,20 @@ def test_the_error_is_so_many_ulp_where_it_is_largest(name):
         ("tanh", {-np.inf: -1.0, np.inf: 1.0, 0.0: 0.0}),
     ],
 )
-def test_the_ends_are_what_they_should_be(name, ends):
+def test_values_at_the_limits_of_the_range(name, ends):
     function = getattr(elementary, name)
     assert function(np.array(list(ends))).tolist() == list(ends.values())
     assert np.isnan(function(np.array([np.nan]))).all()
 
 
-def test_the_shorter_sigmoid_has_the_same_bits_where_it_is_used():
+def test_the_shorter_sigmoid_is_bit_identical():
     most = elementary.MODERATE
     z = np.append(spread(np.random.default_rng(3), -most, most, 40_000), [-most, most, 0.0, -0.0])
     assert elementary.sigmoid_of_moderate(z).tobytes() == elementary.sigmoid(z).tobytes()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_the_logarithm_of_less_than_nothing_is_not_a_number():
+def test_the_logarithm_of_a_negative_number_is_nan():
     assert np.isnan(elementary.log(np.array([-1.0, -5e-324, -np.inf]))).all()
 
 
@@ -109,7 +110,7 @@ def softmax_of(row):
 
 
 @pytest.mark.parametrize("n_outputs", [2, 3, 10, 300])
-def test_softmax_is_within_three_ulp_of_the_correctly_rounded_one(n_outputs):
+def test_the_error_of_softmax_is_at_most_three_ulps(n_outputs):
     rng = np.random.default_rng(2)
     scales = np.geomspace(1e-6, 372.0, 6000 // n_outputs)
     Z = rng.uniform(-1, 1, (len(scales), n_outputs)) * scales[:, None]
@@ -131,7 +132,7 @@ def test_softmax_is_within_three_ulp_of_the_correctly_rounded_one(n_outputs):
         ([np.nan, 0.0], [np.nan, np.nan]),
     ],
 )
-def test_the_ends_of_softmax(logits, expected):
+def test_softmax_at_the_limits_of_the_range(logits, expected):
     np.testing.assert_array_equal(EXACT.softmax(np.array([logits])), [expected])
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import bpexp
 from bpexp.cli import main
+from bpexp.config.compose import compose
 from bpexp.explain import command, markdown
 from bpexp.explain.page import page
 from bpexp.explain.step import take
@@ -18,7 +19,7 @@ from bpexp.sweeps import plan
 
 
 def configured(*settings):
-    (config,) = plan.make([command._compose(settings)]).configs
+    (config,) = plan.make([compose(settings)]).configs
     return config
 
 
@@ -203,7 +204,7 @@ def test_formats_agree_and_go_to_a_file(bpexp, tmp_path):
         (["lr=-1"], "lr must be a finite number above 0, got -1."),
         (["lrr=1"], "lrr is not a key of the configuration; did you mean lr?"),
         (["data=iri"], "data must be one of"),
-        (["lr=1,2"], "lr must be one value for explain, got 'lr=1,2'."),
+        (["lr=1,2"], "lr must be one value, got 'lr=1,2'."),
         (["--epoch", "0"], "--epoch must be in 1..10000 (epochs), got 0."),
         (["--digits", "18"], "--digits must be in 1..17, got 18."),
         (["--sample", "9"], "--sample must be one of this step's (1, 2, 3, 4), got 9."),

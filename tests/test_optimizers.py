@@ -1,11 +1,15 @@
 """Optimizers against PyTorch's, and against steps worked by hand."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import bpexp
+from bpexp.fields.checks import ConfigError
+from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.optimizers import OPTIMIZERS
 
 HYPERPARAMETERS = {
@@ -105,3 +109,29 @@ def test_the_records_are_consistent():
         assert tuple(optimizer.initial_state) == optimizer.state._fields
         assert optimizer.symbols.keys() <= optimizer.initial_state.keys()
         assert optimizer.hyperparameters._fields == optimizer.hyperparameter_names
+
+
+def test_an_optimizer_and_an_activation_from_outside_train_in_both_engines(monkeypatch):
+    for registry in (OPTIMIZERS, ACTIVATIONS):
+        monkeypatch.setattr(registry, "_records", dict(registry))
+
+    def update(w, g, state, lr, hyperparameters):
+        total = state.velocity + g * g
+        return w - lr * hyperparameters.momentum * g / (1.0 + total), state._replace(velocity=total)
+
+    momentum = OPTIMIZERS["momentum"]
+    OPTIMIZERS.register(replace(momentum, name="damped", update=update, is_branchless=False))
+    ACTIVATIONS.register(replace(
+        ACTIVATIONS["tanh"], name="half_tanh", range=(-0.5, 0.5),
+        function=lambda arithmetic, z: 0.5 * arithmetic.tanh(z),
+        derivative=lambda a: 0.5 - 2.0 * (a * a),
+    ))  # fmt: skip
+    settings = {
+        "optimizer": {"name": "damped", "momentum": 0.5}, "model__activation": "half_tanh",
+        "epochs": 30, "hidden": 3,
+    }  # fmt: skip
+    results = [bpexp.train(**settings, engine=engine) for engine in ("numpy", "compiled")]
+    assert results[0].losses[-1] < results[0].losses[0]
+    np.testing.assert_array_equal(results[0].losses, results[1].losses)
+    with pytest.raises(ConfigError, match=r"must have targets from -0\.5 to 0\.5"):
+        bpexp.train(model__output="half_tanh")

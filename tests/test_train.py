@@ -1,4 +1,4 @@
-"""The trainer against numbers worked out independently."""
+"""Training results against independent calculations."""
 
 import itertools
 import math
@@ -37,7 +37,7 @@ def test_default_experiment_gives_the_known_predictions(numerics):
     assert result.final_loss == pytest.approx(float((error * error).sum()) / 4, rel=1e-15)
 
 
-def test_the_default_experiment_is_the_textbooks_loop(numerics):
+def test_the_default_experiment_equals_a_plain_numpy_loop(numerics):
     rng = np.random.RandomState(42)
     W1, W2, b1, b2 = (rng.rand(*shape) for shape in [(2, 2), (2, 1), (1, 2), (1, 1)])
     losses = []
@@ -56,7 +56,7 @@ def test_the_default_experiment_is_the_textbooks_loop(numerics):
         np.testing.assert_allclose(mine, theirs, rtol=1e-9)
 
 
-def test_initial_draws_follow_the_stream_in_order():
+def test_initial_weights_are_drawn_from_the_stream_in_order():
     rng = np.random.RandomState(7)
     drawn = [rng.rand(*s) for s in [(3, 4), (4, 2), (1, 4), (1, 2)]]
     weights, biases = init.initialize([3, 4, 2], "uniform", 7)
@@ -155,7 +155,7 @@ def test_softmax_cross_entropy_is_stable_for_large_logits(arithmetic):
 
 
 def plain(seed, lr, epochs, batch_size, decay, by_fan_in, factor):
-    """Weights of XOR 2-2-1 by a loop in NumPy, bias in the last row, all written out once more."""
+    """Weights of XOR 2-2-1 from an independent NumPy loop, with the biases in the last row."""
     rng = np.random.RandomState(seed)
     W1, W2, b1, b2 = (rng.rand(*shape) for shape in [(2, 2), (2, 1), (1, 2), (1, 1)])
     W1, W2 = np.vstack([W1, b1]), np.vstack([W2, b2])
@@ -187,7 +187,7 @@ def plain(seed, lr, epochs, batch_size, decay, by_fan_in, factor):
          lambda e: 0.5 * (1 + math.cos(math.pi * e / 30)) * min((e + 1) / 5, 1)),
     ],
 )  # fmt: skip
-def test_batches_decay_and_schedules_are_those_of_a_plain_loop(
+def test_batches_weight_decay_and_schedules_equal_a_plain_numpy_loop(
     batch_size, decay, by_fan_in, schedule, factor
 ):
     result = bpexp.train(
@@ -199,7 +199,7 @@ def test_batches_decay_and_schedules_are_those_of_a_plain_loop(
         np.testing.assert_allclose(np.vstack([W, b]), both, rtol=1e-12)
 
 
-def test_it_stops_at_the_first_epoch_that_meets_the_loss(numerics):
+def test_training_stops_at_the_first_epoch_with_the_stop_loss(numerics):
     full = bpexp.train(numerics=numerics)
     first = int(np.flatnonzero(full.losses <= 0.01)[0]) + 1
     result = bpexp.train(stop__loss=0.01, numerics=numerics)
@@ -208,7 +208,7 @@ def test_it_stops_at_the_first_epoch_that_meets_the_loss(numerics):
     np.testing.assert_array_equal(result.losses, full.losses[:first])
 
 
-def test_no_update_follows_the_pass_that_stops(numerics):
+def test_no_update_follows_the_forward_pass_that_stops_training(numerics):
     result = bpexp.train(stop__tolerance=0.4, numerics=numerics)
     network = Network((2, 2, 1), ("sigmoid", "sigmoid"))
     arithmetic = ARITHMETICS[numerics]
@@ -230,7 +230,7 @@ def test_patience_counts_epochs_without_a_new_lowest_loss():
     assert (stalled.outcome, stalled.epochs_run) == (Outcome.STALLED, ends[0])
 
 
-def test_divergence_is_an_outcome_with_its_epoch(numerics, tmp_path):
+def test_a_diverged_run_has_an_outcome_and_an_epoch(numerics, tmp_path):
     (tmp_path / "one.csv").write_text("x,y\n1.0,0.0\n")
     data = {"name": "file", "path": str(tmp_path / "one.csv"), "target": "y"}
     result = bpexp.train(
@@ -243,7 +243,7 @@ def test_divergence_is_an_outcome_with_its_epoch(numerics, tmp_path):
     assert result.losses.tolist() == [4.0, math.inf]
 
 
-def test_weights_that_stop_being_finite_have_diverged_though_the_loss_had_not(numerics, tmp_path):
+def test_a_run_with_infinite_weights_has_diverged_even_if_its_loss_is_finite(numerics, tmp_path):
     (tmp_path / "one.csv").write_text("x,y\n1.0,0.0\n")
     result = bpexp.train(
         data={"name": "file", "path": str(tmp_path / "one.csv"), "target": "y"}, hidden=[],
@@ -256,7 +256,7 @@ def test_weights_that_stop_being_finite_have_diverged_though_the_loss_had_not(nu
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
-def test_a_shorter_run_is_the_beginning_of_a_longer_one(seed, epochs):
+def test_a_shorter_run_equals_the_first_epochs_of_a_longer_one(seed, epochs):
     np.testing.assert_array_equal(
         bpexp.train(seed=seed, epochs=epochs).losses,
         bpexp.train(seed=seed, epochs=epochs + 5).losses[:epochs],

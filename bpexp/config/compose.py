@@ -15,14 +15,11 @@ dictionaries, additions and deletions after a change of the same key) are left t
 
 import copy
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, Sweep
 from hydra.errors import HydraException
@@ -30,7 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bpexp.config import schema
+from bpexp.config import hydra_internals, schema
 from bpexp.config.options import OPTION_GROUPS, check_option
 from bpexp.config.paths import conf_dir
 from bpexp.fields.checks import ConfigError, brief
@@ -153,21 +150,16 @@ _INTEGER = re.compile(
 )
 
 
-@contextmanager
-def hydra_loader() -> Iterator[tuple[ConfigLoader, DictConfig]]:
+@cache
+def hydra_loader() -> tuple[ConfigLoader, DictConfig]:
     """Hydra's loader of the YAML files, and the configuration of a sweep without overrides."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        loader = hydra.config_loader
-        yield loader, loader.load_configuration("config", [], RunMode.MULTIRUN)
+    loader = hydra_internals.config_loader(conf_dir())
+    return loader, loader.load_configuration("config", [], RunMode.MULTIRUN)
 
 
-@contextmanager
-def composer() -> Iterator[Composer]:
+def composer() -> Composer:
     """A composer of jobs without Hydra's command line."""
-    with hydra_loader() as (loader, master):
-        yield Composer(loader, master)
+    return Composer(*hydra_loader())
 
 
 def compose(overrides: Sequence[str]) -> Plain:
@@ -177,12 +169,12 @@ def compose(overrides: Sequence[str]) -> Plain:
         ConfigError: An override has several values.
         HydraException, OmegaConfBaseException: What Hydra's parser and loader raise.
     """
-    with composer() as one:
-        for override in one.parse(overrides):
-            if override.is_sweep_override():
-                key = override.get_key_element()
-                raise ConfigError(f"{key} must be one value, got {override.input_line!r}.")
-        return one.compose(overrides)
+    one = composer()
+    for override in one.parse(overrides):
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            raise ConfigError(f"{key} must be one value, got {override.input_line!r}.")
+    return one.compose(overrides)
 
 
 def compose_settings(settings: Mapping[str, Any]) -> Plain:

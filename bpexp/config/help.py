@@ -18,6 +18,7 @@ import yaml
 from bpexp.config import schema
 from bpexp.config.options import OPTION_GROUPS, check_option, option_names
 from bpexp.config.paths import conf_dir
+from bpexp.fields import settings_of
 
 WIDTH = 80
 COLUMN = 27
@@ -148,7 +149,7 @@ def _option_entries(group: str, name: str) -> list[Entry]:
 
 def _entries(group: str, config: type, values: Mapping[str, Any]) -> list[Entry]:
     prefix = f"{group}." if group else ""
-    declared = {s.name: s for s in schema.settings_of(config)}
+    declared = {s.name: s for s in settings_of(config)}
     return [
         Entry(prefix + name, _text(value), declared[name].description,
               declared[name].rule.describe())

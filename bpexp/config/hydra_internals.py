@@ -6,14 +6,32 @@ when the requirement in ``pyproject.toml`` is raised.
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.utils import JobReturn, JobStatus
+from hydra import version
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+
+if TYPE_CHECKING:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 __all__ = ["TESTED", "BasicSweeper", "command_line_parser", "completed", "configured_overrides"]
 
 TESTED = "1.3"
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``BasicSweeper`` at each use.
+
+    Hydra executes the modules of its plugins again when it looks for plugins. A class from before
+    would not be the one that the module refers to.
+    """
+    if name == "BasicSweeper":
+        from hydra._internal.core_plugins import basic_sweeper
+
+        return basic_sweeper.BasicSweeper
+    raise AttributeError(name)
 
 
 def command_line_parser() -> ArgumentParser:
@@ -23,7 +41,23 @@ def command_line_parser() -> ArgumentParser:
     return get_args_parser()
 
 
-def configured_overrides(sweeper: BasicSweeper) -> list[str]:
+def config_loader(folder: Path) -> ConfigLoader:
+    """Hydra's loader of the YAML files in a folder.
+
+    Unlike ``hydra.initialize_config_dir`` it has no global state, so that it works inside other
+    Hydra applications.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+
+    setup_globals()
+    # Hydra asks which version's defaults apply; another application may have answered already.
+    if not hasattr(version.getbase(), "major"):
+        version.setbase("1.3")
+    return ConfigLoaderImpl(create_config_search_path(str(folder)))
+
+
+def configured_overrides(sweeper: "BasicSweeper") -> list[str]:
     """The overrides that ``hydra.sweeper.params`` adds to those of the command line."""
     return list(sweeper._parse_config())
 

@@ -82,19 +82,27 @@ class StopConfig:
         Optional(Real(above=0.0)), None, "stop when all outputs are this close to their targets"
     )
     patience: int | None = setting(
-        Optional(Integer(1)), None, "stop after this many epochs without a new lowest loss"
+        Optional(Integer(1)),
+        None,
+        "stop after this many epochs without a new lowest (validation) loss",
     )
     restart: int | None = setting(
-        Optional(Integer(1)), None, "epochs after which the weights are drawn again"
+        Optional(Integer(1)),
+        None,
+        "draw new initial weights after this many epochs without convergence",
     )
     validation_interval: int = setting(
         Integer(1), 1, "epochs between two evaluations of the validation rows"
     )
     generalization: float | None = setting(
-        Optional(Real(0.0)), None, "stop when the generalization loss exceeds this, in %"
+        Optional(Real(0.0)),
+        None,
+        "stop when the generalization loss GL (Prechelt 1994) exceeds this, in %",
     )
     progress: float | None = setting(
-        Optional(Real(above=0.0)), None, "stop when the training progress is below this, per 1000"
+        Optional(Real(above=0.0)),
+        None,
+        "stop when the training progress P (Prechelt 1994) is below this, in ‰",
     )
 
 

@@ -287,7 +287,12 @@ def unknown(key: str, known: Iterable[str]) -> ConfigError:
     """The error for a key that does not exist, with the key that was probably meant."""
     known = list(known)
     near = nearest(key, known)
-    hint = f"did you mean {near}?" if near else f"the keys are {', '.join(sorted(known))}."
+    listed = (
+        f"the keys are {', '.join(sorted(known))}"
+        if len(known) <= 20
+        else ("bpexp --help lists the keys")
+    )
+    hint = f"did you mean {near}?" if near else f"{listed}."
     return ConfigError(f"{key} is not a key of the configuration; {hint}")
 
 

@@ -77,8 +77,8 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
 
 def recompose(typed: Sequence[str]) -> list[dict[str, Any]]:
     """The configurations of all jobs of the sweep with these overrides."""
-    with composer() as one:
-        return [one.compose(job) for job in expand(one.parse(typed))]
+    one = composer()
+    return [one.compose(job) for job in expand(one.parse(typed))]
 
 
 def _settings(typed: Sequence[str]) -> list[str]:

@@ -25,6 +25,7 @@ from sklearn.datasets import load_iris
 from sweeping import children, command_of, enable_interrupts, wait_until
 
 import bpexp as package
+from bpexp.cli.syntax import COMMANDS
 from bpexp.config.schema import flatten
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import format_setting
@@ -268,7 +269,7 @@ def test_a_failed_job_of_hydras_basic_launcher_does_not_affect_the_others(inside
     [
         ("joblib", "lr=0.1,-1", "lr must be a finite number above 0, got -1."),
         ("basic", "lr=0.1,-1", "lr must be a finite number above 0, got -1."),
-        ("basic", "model=sigmoid,classifier", "model.output=softmax must have at least two"),
+        ("basic", "model=sigmoid,classifier", "model.output=softmax needs at least two outputs"),
         ("basic", "tracking.uri=sqlite:///a.db,nowhere", "tracking.uri must be a database"),
         ("basic", "export=best", "export=best must go with the launcher bpexp"),
         ("basic", "+study=fahlman_1988", "+study must go with -m and the launcher bpexp"),
@@ -397,6 +398,15 @@ def test_help_shows_the_settings_of_the_selected_option(inside):
     done = inside("optimizer=adm", "-h")
     assert done.returncode == 1
     assert done.stderr.startswith("bpexp: optimizer must be one of adam, ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_fits_80_columns(inside, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    done = inside(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: bpexp {command} ")
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_the_version_is_that_of_bpexp(inside):

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 from benchmarks import targets
 from benchmarks.rounds import Row, Table
+from bpexp.render.document import Table as MarkdownTable
+from bpexp.render.markdown import table as markdown_table
 
 PACKAGES = (
     "numpy", "llvmlite", "mlflow", "hydra-core", "joblib", "hydra-joblib-launcher", "hydraflow",
@@ -81,9 +83,10 @@ def markdown(parts: Mapping[str, Part]) -> str:
     Returns:
         Markdown.
     """
-    tables = {name: part.tables for name, part in parts.items()}
+    rows = list(targets.rows({name: part.tables for name, part in parts.items()}))
+    goals = MarkdownTable(["target", "goal", "measured", "result"], rows, "lrrl")
     lines = ["# Benchmarks", "", INTRODUCTION, "", "![Time per run](benchmarks.png)", "",
-             "## Targets", "", *targets.lines(tables)]  # fmt: skip
+             "## Targets", "", markdown_table(goals)]  # fmt: skip
     for name, title in PARTS.items():
         if name in parts:
             lines += ["", f"## {title}", "", parts[name].environment]
@@ -94,10 +97,8 @@ def markdown(parts: Mapping[str, Part]) -> str:
 
 def _table(table: Table, with_ratios: bool) -> list[str]:
     first = table.rows[0]
-    ratio = f" relative to {first.name} |" if with_ratios else ""
-    lines = [f"### {table.title}", "", table.note, "",
-             f"| | {table.unit} | range |{ratio}",
-             "| --- | ---: | ---: |" + (" ---: |" if with_ratios else "")]  # fmt: skip
+    columns = ["", table.unit, "range", *([f"relative to {first.name}"] if with_ratios else [])]
+    rows = []
     for row in table.rows:
         if row.missing:
             cells = [row.name, f"missing: {row.missing}", ""]
@@ -106,8 +107,10 @@ def _table(table: Table, with_ratios: bool) -> list[str]:
             cells = [row.name, _number(row.median), spread]
         if with_ratios:
             cells.append(_ratios(row, first))
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        rows.append(cells)
+    alignment = "l" + "r" * (len(columns) - 1)
+    text = markdown_table(MarkdownTable(columns, rows, alignment))
+    return [f"### {table.title}", "", table.note, "", text]
 
 
 def _ratios(row: Row, first: Row) -> str:

@@ -35,11 +35,11 @@ from bpexp.cli import commands, errors
 from bpexp.config.compose import Composer
 from bpexp.config.schema import DATA, OPTIMIZERS, SCHEDULES, File, conf_dir, keys, parse
 from bpexp.data import source
-from bpexp.explain import html
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
 from bpexp.fields.checks import ConfigError
+from bpexp.render import html
 from bpexp.sweeps import plan
 from bpexp.sweeps.samplers.grid import expand
 from bpexp.training.batching import load_engine
@@ -594,9 +594,9 @@ def test_pages_obey_no_name(fuzzed, record_property, tmp_path, monkeypatch):
         values = {**composed("file"), "epochs": 1}
         values["data"] |= {"path": "t.parquet", "target": "y"}
         made = plan.make([values])
-        blocks = page(take(made.configs[0], 1, "numpy"), source.load(made.configs[0].data),
+        document = page(take(made.configs[0], 1, "numpy"), source.load(made.configs[0].data),
                       digits(6), None)  # fmt: skip
-        return html.render(list(blocks))
+        return html.render(document)
 
     def reported(name):
         rows = pd.DataFrame({
@@ -607,7 +607,7 @@ def test_pages_obey_no_name(fuzzed, record_property, tmp_path, monkeypatch):
         })  # fmt: skip
         made = report.build(rows, name, {name: name}, lambda some, epochs: np.ones(
             (len(some), len(epochs))), lambda row, file: None)  # fmt: skip
-        return analysis_page.html(made._parts, {})
+        return html.render(analysis_page.document(made, {}))
 
     known = {make: Tags(make("plain")).kinds for make in (explained, reported)}
 

@@ -18,7 +18,7 @@ from bpexp.cli import terminal
 from bpexp.cli.screen import Screen
 from bpexp.cli.terminal import frame_table
 from bpexp.render import plots
-from bpexp.sweeps import plan
+from bpexp.sweeps import plan, summary
 from bpexp.sweeps.results import Row
 
 RUNS = pd.DataFrame(
@@ -44,7 +44,7 @@ def test_a_sweeps_figure_has_its_loss_curves_and_of_two_settings_a_map():
         for i, curve in enumerate(curves)
     ]  # fmt: skip
     named = [(row.name, row.curve) for row in rows]
-    drawn, mapped, _ = plots.summary(named, plots.heat_map(made.varying, rows)).axes
+    drawn, mapped, _ = plots.summary(named, summary._heat_map(made.varying, rows)).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in drawn.lines}
     assert lines == {row.name: [[1, 4], [3, row.final_loss]] for row in rows}
     assert (mapped.get_ylabel(), mapped.get_xlabel()) == made.varying == ("lr", "seed")

@@ -277,7 +277,7 @@ def _backend(where: str | None) -> Backend | None:
 
 def _report(store: Store, chosen: argparse.Namespace) -> None:
     from bpexp.analysis import tables
-    from bpexp.analysis.page import ROWS
+    from bpexp.analysis.page import MAX_ROWS
     from bpexp.analysis.report import FORMATS
     from bpexp.analysis.sources import keep, of_experiment, of_sweeps
 
@@ -306,14 +306,15 @@ def _report(store: Store, chosen: argparse.Namespace) -> None:
     if logged:
         keep(client, parents[0], report)
 
-    from bpexp.cli.terminal import console, text_table
+    from bpexp.cli.terminal import console
+    from bpexp.render import text
 
     out = console()
     out.print(report.question, soft_wrap=True)
     out.print(report.answer, style="bold", soft_wrap=True)
-    out.print(text_table(tables.brief(report.findings, 10)))
+    out.print(text.table(tables.short_ranking(report.findings, 10)))
     if len(report.findings.summaries) > 10:
-        out.print(f"10 of {len(report.findings.summaries)} groups; {ROWS} are in the report")
+        out.print(f"10 of {len(report.findings.summaries)} groups; {MAX_ROWS} are in the report")
     written = ", ".join(str(folder / f"report.{name}") for name in formats)
     out.print(f"Written: {written}", soft_wrap=True)
     if len(parents) == 1 and not logged:

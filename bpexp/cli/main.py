@@ -115,11 +115,10 @@ def _errors_raised_by_hydra() -> Iterator[None]:
 
 
 def _explain(arguments: list[str]) -> None:
-    from bpexp.cli import errors
-    from bpexp.explain import command
+    from bpexp.cli import errors, explain
 
     with errors.told(arguments, 1, errors.traceback_asked()):
-        command.main(arguments)
+        explain.main(arguments)
 
 
 def _run(config: "DictConfig") -> None:

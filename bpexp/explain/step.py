@@ -1,4 +1,4 @@
-"""One training step of a run with all that lies between the weights before and after."""
+"""One training step of a run with all intermediate values of both passes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +17,60 @@ from bpexp.typing import Array
 
 H = 2.0**-17
 """Half the distance of the two points of a central difference: near the cube root of 2^-52,
-where the formula's error (h^2) and the rounding's (2^-52 / h) are alike small."""
+where the formula's error (h^2) and the rounding error (2^-52 / h) are of the same size."""
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """The forward pass with the parameters before the step.
+
+    ``Z`` and ``activations``: per layer (n_samples, n_units); the first activations are the
+    inputs. ``losses``: (n_samples,), ``total`` their sum, ``loss`` the value that is logged.
+    """
+
+    Z: Sequence[Array]
+    activations: Sequence[Array]
+    losses: Array
+    total: float
+    loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class BackwardPass:
+    """The backward pass.
+
+    ``slopes`` f'(z), ``errors`` (the factor of the slope) and ``deltas``: per layer
+    (n_samples, n_units). ``gradient``: (n_parameters,), without weight decay.
+    """
+
+    slopes: Sequence[Array]
+    errors: Sequence[Array]
+    deltas: Sequence[Array]
+    gradient: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """The optimizer's update.
+
+    ``slots``: the optimizer's state before and after, each (n_slots, n_parameters). ``rates``:
+    the learning rate of each parameter, (n_parameters,). ``settings``: the hyperparameters.
+    ``after``: the new parameters, (n_parameters,). ``loss_after``: the loss with these.
+    """
+
+    slots: tuple[Array, Array]
+    rates: Array
+    settings: Array
+    after: Array
+    loss_after: float
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The first step of one epoch.
+    """The first step of an epoch.
 
-    ``rows``: the batch's samples, numbers in the data set. Per layer, (n_samples, n_units):
-    ``Z``, ``activations`` (the first are the inputs), ``slopes`` f'(z), ``errors`` (what is
-    multiplied by the slope) and ``deltas``. ``losses``: (n_samples,); ``total``: their sum.
-    ``gradient``, ``before``, ``after``, ``rates``: (n_parameters,); ``gradient`` is what
-    backpropagation gave, without weight decay. ``slots``: what the rule remembers, before and
-    after, (n_slots, n_parameters). ``loss`` and ``loss_after``: per sample, of this batch.
-    ``ending``: how the run stands after this forward pass.
+    ``rows``: the batch's samples, row numbers in the data set. ``before``: the parameters before
+    the step, (n_parameters,). ``ending``: the state of the run after this forward pass.
     """
 
     config: TrainConfig
@@ -39,25 +79,23 @@ class Step:
     rows: Integers
     n_batches: int
     before: Array
-    Z: Sequence[Array]
-    activations: Sequence[Array]
-    slopes: Sequence[Array]
-    errors: Sequence[Array]
-    deltas: Sequence[Array]
-    losses: Array
-    total: float
-    loss: float
-    gradient: Array
-    slots: tuple[Array, Array]
-    rates: Array
-    settings: Array
-    after: Array
-    loss_after: float
+    forward: ForwardPass
+    backward: BackwardPass
+    update: Update
     ending: Ending
 
 
 def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
-    """The first step of epoch ``epoch``, counted from 1. Raises ConfigError if there is none."""
+    """Train until an epoch and take its first step.
+
+    Args:
+        config: The run.
+        epoch: The epoch, from 1.
+        engine: The engine that trains until then.
+
+    Raises:
+        ConfigError: The run ends before this epoch.
+    """
     moment = replay.before(config, epoch, engine)
     n_batches = -(-len(moment.problem.X) // moment.problem.batch_size)
     (problem, lanes, factor, _), rows = replay.one_batch(moment)
@@ -95,26 +133,48 @@ def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
         progress = numpy_engine.advance(problem, lanes, np.array([factor]), None)
         end = numpy_engine.advance(problem, lanes.take([0]), np.array([factor]), None)
     return Step(
-        config, epoch, problem, rows, n_batches, before[:, 0], _flat(Z), _flat(activations),
-        _flat(slopes), _flat(errors), _flat(deltas), losses[:, 0],
-        float(arithmetic.sum(losses, 0)[0]), float(progress.losses[0, 0]),
-        gradient[:, 0], (slots[:, :, 0], lanes.slots[:, :, 0]),
-        (lanes.lr * factor) / problem.divisor, lanes.settings[:, 0], lanes.parameters[:, 0],
-        float(end.losses[0, 0]), Ending(progress.endings[0]),
-    )  # fmt: skip
+        config=config,
+        epoch=epoch,
+        problem=problem,
+        rows=rows,
+        n_batches=n_batches,
+        before=before[:, 0],
+        forward=ForwardPass(
+            Z=_first_lane(Z),
+            activations=_first_lane(activations),
+            losses=losses[:, 0],
+            total=float(arithmetic.sum(losses, 0)[0]),
+            loss=float(progress.losses[0, 0]),
+        ),
+        backward=BackwardPass(
+            slopes=_first_lane(slopes),
+            errors=_first_lane(errors),
+            deltas=_first_lane(deltas),
+            gradient=gradient[:, 0],
+        ),
+        update=Update(
+            slots=(slots[:, :, 0], lanes.slots[:, :, 0]),
+            rates=(lanes.lr * factor) / problem.divisor,
+            settings=lanes.settings[:, 0],
+            after=lanes.parameters[:, 0],
+            loss_after=float(end.losses[0, 0]),
+        ),
+        ending=Ending(progress.endings[0]),
+    )
 
 
-def _flat(arrays: Sequence[Array]) -> list[Array]:
+def _first_lane(arrays: Sequence[Array]) -> list[Array]:
+    """The arrays without their last axis, which numbers the runs of a batch."""
     return [array[..., 0] for array in arrays]
 
 
 def _slope(function: str, a: Array) -> Array:
-    """f'(z) by a = f(z); of softmax, whose units are not apart, the diagonal a (1 - a)."""
+    """f'(z) as a function of a = f(z); for softmax the diagonal a (1 - a) of the Jacobian."""
     return a * (1.0 - a) if function == "softmax" else ACTIVATIONS[function].derivative(a)
 
 
 def central_difference(step: Step, index: int) -> float:
-    """(E(w + h) - E(w - h)) / 2h for one parameter, E the batch's summed loss."""
+    """(E(w + h) - E(w - h)) / 2h for parameter number ``index``; E is the batch's summed loss."""
     above, below = step.before.copy(), step.before.copy()
     above[index] += H
     below[index] -= H

@@ -9,6 +9,7 @@ from bpexp.render.plot_process import Draw
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.runs import environment
 from bpexp.studies.definition import Study
+from bpexp.studies.maps import grid_maps
 from bpexp.studies.measures import StudyRun
 from bpexp.studies.verdict import Evaluation, evaluate
 from bpexp.sweeps.plan import shown
@@ -101,13 +102,19 @@ def evaluate_study(study: Study, finished: Finished) -> Evaluation:
     return evaluate(study, runs)
 
 
+def _heat_map(keys: Sequence[str], rows: Sequence[Row]) -> plots.HeatMap:
+    """Final losses by the two settings that vary."""
+    settings = [[shown(row.values[key]) for key in keys] for row in rows]
+    return plots.heat_map(keys, settings, [row.final_loss or 0.0 for row in rows])
+
+
 def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> RunRecord:
     """What the parent run of a sweep holds; its curves are drawn while its tables are made."""
     plan, best = finished.plan, ranked(finished.rows)
     metrics = [Metric("runs", float(len(finished.rows)), 0)]
     drawings = {}
     if best:
-        mapped = plots.heat_map(plan.varying, best) if len(plan.varying) == 2 else None
+        mapped = _heat_map(plan.varying, best) if len(plan.varying) == 2 else None
         curves = [(row.name, row.curve) for row in best[:DRAWN]]
         drawings["summary.png"] = draw(plots.summary, curves, mapped)
         if best[0].final_loss is not None and math.isfinite(best[0].final_loss):
@@ -118,7 +125,8 @@ def sweep_record(draw: Draw, finished: Finished, started: int, ended: int) -> Ru
         evaluation = evaluate_study(plan.study, finished)
         files |= evaluation.files()
         if plan.study.grid:
-            files["study.png"] = draw(plots.study_maps, plan.study, evaluation.values[0])()
+            maps = grid_maps(plan.study, evaluation.values[0])
+            files["study.png"] = draw(plots.study_maps, maps)()
         told = files["study.md"].decode()
     else:
         told = note(finished)

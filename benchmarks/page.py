@@ -83,9 +83,10 @@ def markdown(parts: Mapping[str, Part]) -> str:
     Returns:
         Markdown.
     """
-    tables = {name: part.tables for name, part in parts.items()}
+    rows = list(targets.rows({name: part.tables for name, part in parts.items()}))
+    goals = MarkdownTable(["target", "goal", "measured", "result"], rows, "lrrl")
     lines = ["# Benchmarks", "", INTRODUCTION, "", "![Time per run](benchmarks.png)", "",
-             "## Targets", "", *targets.lines(tables)]  # fmt: skip
+             "## Targets", "", markdown_table(goals)]  # fmt: skip
     for name, title in PARTS.items():
         if name in parts:
             lines += ["", f"## {title}", "", parts[name].environment]
@@ -96,8 +97,8 @@ def markdown(parts: Mapping[str, Part]) -> str:
 
 def _table(table: Table, with_ratios: bool) -> list[str]:
     first = table.rows[0]
-    ratio = [f"relative to {first.name}"] if with_ratios else []
-    columns, rows = ["", table.unit, "range", *ratio], []
+    columns = ["", table.unit, "range", *([f"relative to {first.name}"] if with_ratios else [])]
+    rows = []
     for row in table.rows:
         if row.missing:
             cells = [row.name, f"missing: {row.missing}", ""]
@@ -107,8 +108,9 @@ def _table(table: Table, with_ratios: bool) -> list[str]:
         if with_ratios:
             cells.append(_ratios(row, first))
         rows.append(cells)
-    shown = markdown_table(MarkdownTable(columns, rows, "l" + "r" * (len(columns) - 1)))
-    return [f"### {table.title}", "", table.note, "", shown]
+    alignment = "l" + "r" * (len(columns) - 1)
+    text = markdown_table(MarkdownTable(columns, rows, alignment))
+    return [f"### {table.title}", "", table.note, "", text]
 
 
 def _ratios(row: Row, first: Row) -> str:

@@ -66,13 +66,12 @@ TARGETS = (
 )  # fmt: skip
 
 
-def lines(parts: Mapping[str, Sequence[Table]]) -> Iterator[str]:
-    """A Markdown table of the targets whose part was measured."""
-    yield from ("| target | goal | measured | result |", "| --- | ---: | ---: | --- |")
+def rows(parts: Mapping[str, Sequence[Table]]) -> Iterator[list[str]]:
+    """Label, goal, measured value and result of each target whose part was measured."""
     for target in TARGETS:
         for table in parts.get(target.part, ()):
             if table.title.startswith(target.table):
                 value = target.value(table)
                 goal = f"{'at most' if target.at_most else 'at least'} {target.goal:g}"
                 shown = "" if math.isnan(value) else f"{value:.3g}"
-                yield f"| {target.label} | {goal} | {shown} | {target.result(value)} |"
+                yield [target.label, goal, shown, target.result(value)]

@@ -23,6 +23,7 @@ from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig
 from bpexp.data import load
 from bpexp.data.registry import DataConfig
 from bpexp.data.synthetic import BitsConfig, EncoderConfig, ParityConfig
+from bpexp.nn import schedules
 from bpexp.nn.activations import ACTIVATIONS, elementwise_activations
 from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig, RpropConfig
 from bpexp.nn.schedules import CosineConfig, ScheduleConfig, StepConfig
@@ -36,7 +37,7 @@ from bpexp.training.llvm.engine import LlvmEngine
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.loop import train_batch
 from bpexp.training.numpy_engine import NumpyEngine
-from bpexp.training.sample_order import SampleOrders, lr_factors
+from bpexp.training.sample_order import SampleOrders
 
 ROOT = Path(__file__).parents[1]
 BASE = TrainConfig(
@@ -436,9 +437,9 @@ def test_sample_orders_are_permutations_and_can_be_requested_in_parts():
     ],
 )
 def test_schedules_follow_their_formulas(schedule, expected):
-    factors = lr_factors(schedule, 8, 0, 8)
+    factors = schedules.factors(schedule, 8, 0, 8)
     np.testing.assert_allclose(factors, expected, rtol=1e-14)
-    np.testing.assert_array_equal(lr_factors(schedule, 8, 3, 6), factors[3:6])
+    np.testing.assert_array_equal(schedules.factors(schedule, 8, 3, 6), factors[3:6])
 
 
 def test_the_default_run_has_the_same_digest_everywhere():

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from bpexp import train
 from bpexp.analysis.statistics import Interval, bootstrap
-from bpexp.api import _compose
+from bpexp.config.compose import compose_settings
 from bpexp.config.schema import parse
 from bpexp.data import load
 from bpexp.data.registry import DataConfig
@@ -62,7 +62,7 @@ def theirs(settings: dict, seed: int) -> float:
 
 
 def _data(settings: dict) -> DataConfig:
-    return parse(_compose({"data": settings["data"]}))[0].data
+    return parse(compose_settings({"data": settings["data"]}))[0].data
 
 
 def _labels(Y: np.ndarray) -> np.ndarray:

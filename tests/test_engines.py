@@ -169,7 +169,7 @@ def test_workers_do_not_change_a_bit(engine):
 
 PROGRAM = """
 import hashlib
-from bpexp.api import _compose
+from bpexp.config.compose import compose_settings
 from functools import partial
 from bpexp.engines import compiled, grouped, pack, reference
 from bpexp.sweeps import plan
@@ -185,7 +185,7 @@ tasks = [
 ]
 def plan_of(task):
     values = {"epochs": 300, "numerics": "exact", **task}
-    return plan.make([_compose(values)]).configs
+    return plan.make([compose_settings(values)]).configs
 for engine in (reference.advance, compiled.advance, partial(grouped.advance_by, 8)):
     digest = hashlib.sha256()
     for task in tasks:

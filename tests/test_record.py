@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bpexp.api import _compose
+from bpexp.config.compose import compose_settings
 from bpexp.config.schema import flatten, parse, plain
 from bpexp.data import load
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.tracking import record
 
-DEFAULT = parse(_compose({}))[0]
-PARITY = parse(_compose({"data": "parity"}))[0].data
+DEFAULT = parse(compose_settings({}))[0]
+PARITY = parse(compose_settings({"data": "parity"}))[0].data
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -41,7 +41,7 @@ def test_settings_are_those_of_the_whole_configuration_in_one_piece(seed, lr, lo
 
 def test_of_a_session_every_setting_is_kept_but_no_password():
     asked = {"backend": "dask", "tracking__uri": "postgresql://me:secret@host/db"}
-    assert record.session_settings(parse(_compose(asked))[1]) == {
+    assert record.session_settings(parse(compose_settings(asked))[1]) == {
         "n_jobs": "-1", "engine": "auto", "reuse": "False", "export": "None",
         "backend.name": "dask", "backend.address": "None",
         "tracking.uri": "postgresql://me:***@host/db", "tracking.experiment": "bpexp",

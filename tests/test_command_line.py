@@ -266,7 +266,7 @@ def test_a_job_that_fails_leaves_those_of_hydras_own_launcher_alone(inside, tmp_
     [
         ("joblib", "lr=0.1,-1", "lr must be a finite number above 0, got -1."),
         ("basic", "lr=0.1,-1", "lr must be a finite number above 0, got -1."),
-        ("basic", "model=sigmoid,classifier", "model.output=softmax must have at least two"),
+        ("basic", "model=sigmoid,classifier", "model.output=softmax needs at least two"),
         ("basic", "tracking.uri=sqlite:///a.db,nowhere", "tracking.uri must be a database"),
         ("basic", "export=best", "export=best must go with the launcher bpexp"),
         ("basic", "+study=fahlman_1988", "+study must go with -m and the launcher bpexp"),

@@ -34,7 +34,9 @@ RUNS = pd.DataFrame(
 
 def test_a_sweeps_figure_has_its_loss_curves_and_of_two_settings_a_map():
     composed = [
-        {**compose_settings({}), "lr": lr, "seed": seed, "epochs": 3} for lr in (0.1, 1) for seed in (1, 2)
+        {**compose_settings({}), "lr": lr, "seed": seed, "epochs": 3}
+        for lr in (0.1, 1)
+        for seed in (1, 2)
     ]
     made = plan.make(composed)
     curves = [((1, 3), np.array([4.0, loss])) for loss in (0.25, 0.5, 1.0, 2.0)]

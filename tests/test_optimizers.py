@@ -120,7 +120,7 @@ def test_an_optimizer_and_an_activation_from_outside_train_in_both_engines(monke
         return w - lr * hyperparameters.momentum * g / (1.0 + total), state._replace(velocity=total)
 
     momentum = OPTIMIZERS["momentum"]
-    OPTIMIZERS.register(replace(momentum, name="damped", update=update, is_branchless=False))
+    OPTIMIZERS.register(replace(momentum, name="damped", update=update))
     ACTIVATIONS.register(replace(
         ACTIVATIONS["tanh"], name="half_tanh", range=(-0.5, 0.5),
         function=lambda arithmetic, z: 0.5 * arithmetic.tanh(z),

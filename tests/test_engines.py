@@ -178,7 +178,7 @@ def test_number_of_workers_and_order_of_runs_do_not_change_results(engine):
     assert found[1] == found[2] == found[3] == expected
 
 
-@settings(max_examples=50)
+@settings(max_examples=15)
 @given(batch_configs())
 def test_engines_evaluate_the_same_losses(configs):
     batch = run_batch.PreparedBatch(configs)

@@ -188,6 +188,11 @@ class Tile(NamedTuple):
     vectors: int
 
 
+def product_name(left_group_size: int) -> str:
+    """Name of the function that ``define_product`` defines."""
+    return f"add_product_{left_group_size}"
+
+
 def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Function:
     """Define a function that adds a matrix product to a matrix.
 
@@ -206,7 +211,7 @@ def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Fu
     numbers = NUMBER.as_pointer()
     types = [INDEX, INDEX, INDEX, numbers, INDEX, INDEX, numbers, INDEX, numbers]
     function_type = ir.FunctionType(ir.VoidType(), types)
-    function = ir.Function(module, function_type, f"products_{left_group_size}")
+    function = ir.Function(module, function_type, product_name(left_group_size))
     function.linkage = "internal"
     function.attributes.add("noinline")
     arguments = ProductArguments(*function.args)

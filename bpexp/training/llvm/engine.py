@@ -18,6 +18,7 @@ array([2.5, 0. ])
 import ctypes
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ import numpy as np
 from bpexp.nn.network import Network
 from bpexp.training.engine import BatchState, Integers, Problem, Progress
 from bpexp.training.llvm import jit, kernel, unrolled_kernel
-from bpexp.training.llvm.kernel import KernelKind, Signature, Training
+from bpexp.training.llvm.kernel import Signature
+from bpexp.training.llvm.kind import KernelKind, Training
 from bpexp.training.llvm.lane_layout import RunGroups, aligned_empty, choose_group_size
 from bpexp.training.llvm.layout import BLOCK, Layout
 from bpexp.training.stopping import mark_nonfinite_parameters, statuses_after_forward_pass
@@ -62,7 +64,7 @@ class LlvmEngine:
         """See ``Engine.evaluate``."""
         n_runs = parameters.shape[-1]
         groups = self._run_groups(problem.network, n_runs)
-        layout = Layout.of(problem.network, groups.group_size)
+        layout = _layout(problem.network, groups.group_size)
         grouped_parameters = groups.group_parameters(parameters)
         losses = np.empty(len(grouped_parameters) * groups.group_size)
         arguments = {
@@ -97,7 +99,7 @@ def _advance(
         has_lr_divisor=bool((problem.lr_divisor != 1.0).any()),
         is_shuffled=sample_orders is not None,
     )
-    layout = Layout.of(network, group_size)
+    layout = _layout(network, group_size)
     parameters = groups.group_parameters(state.parameters)
     final_parameters = np.empty_like(parameters)
     optimizer_state = groups.group_parameters(state.optimizer_state)
@@ -138,6 +140,11 @@ def _advance(
     statuses = statuses_after_forward_pass(state, problem.Y, losses[-1])
     final = groups.ungroup_parameters(final_parameters, state.parameters)
     return Progress(losses, statuses, mark_nonfinite_parameters(state, statuses, final))
+
+
+@lru_cache(maxsize=64)
+def _layout(network: Network, group_size: int) -> Layout:
+    return Layout.of(network, group_size)
 
 
 def _padded_orders(sample_orders: Integers | None, n_lanes: int) -> Integers:

@@ -15,7 +15,6 @@ from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.ieee import where
 from bpexp.nn.losses import ERRORS, LOSSES, binary_cross_entropy
-from bpexp.nn.network import Network
 from bpexp.training.llvm.codegen import (
     INDEX,
     NUMBER,
@@ -25,7 +24,10 @@ from bpexp.training.llvm.codegen import (
     any_lane,
     constant,
     for_range,
+    product_name,
+    to_index,
 )
+from bpexp.training.llvm.kind import KernelKind
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import Layout
 from bpexp.training.llvm.vector_ir import Symbol, broadcast
@@ -39,36 +41,43 @@ class ForwardCode:
 
     Args:
         b: Appends instructions.
-        network: Number of layers, activations, loss; its widths are not used.
-        group_size: Runs in a group.
+        kind: What the kernel is generated for.
         arguments: LLVM values of the kernel's arguments, by name; see ``kernel``.
         layout: Layout whose numbers are LLVM values.
+        group: Index of the group, an LLVM integer.
     """
 
     def __init__(
         self,
         b: ir.IRBuilder,
-        network: Network,
-        group_size: int,
+        kind: KernelKind,
         arguments: Mapping[str, Any],
         layout: Layout,
+        group: Any,
     ) -> None:
-        self.b, self.network, self.group_size = b, network, group_size
-        self.arguments, self.layout = arguments, layout
-        self.layers = range(1, len(network.sizes))
+        self.b, self.arguments, self.layout, self.group = b, arguments, layout, group
+        self.network, self.group_size = kind.network, kind.group_size
+        self.layers = range(1, len(self.network.sizes))
         self.last = self.layers[-1]
         self.n_outputs = layout.widths[self.last]
         self.output_length = layout.row_lengths[self.last]
-        # Set for each group by select_group.
-        self.parameters = Matrix(b, arguments["parameters"], layout.n_parameters)
-        self.weights: dict[int, Matrix] = {}
-        self.biases: dict[int, Matrix] = {}
+        self.parameters = self.group_matrix("parameters", 1, layout.n_parameters)
+        self.weights, self.biases = (
+            {i: self.layer_matrix(self.parameters.data, offsets[i], i) for i in self.layers}
+            for offsets in (layout.weights, layout.biases)
+        )
         self.loss_terms = self.workspace_matrix(layout.loss_terms, self.last)
         self.logits, self.activations, self.deltas = (
             {i: self.workspace_matrix(offsets[i], i) for i in self.layers}
             for offsets in (layout.logits, layout.activations, layout.deltas)
         )
-        self.total_loss = Variable(b, constant(b, 0.0))
+        self.total_loss = Variable(b, constant(b, ZERO_SUM))
+
+    def group_matrix(self, name: str, n_rows: Any, length: Any) -> Matrix:
+        """The group's part of an argument, a matrix with so many rows of this length."""
+        size = self.b.mul(to_index(n_rows), to_index(length))
+        address = self.b.gep(self.arguments[name], [self.b.mul(self.group, size)])
+        return Matrix(self.b, address, to_index(length), self.group_size)
 
     def layer_matrix(self, data: Any, offset: Any, layer: int) -> Matrix:
         """A matrix that begins at an offset, whose rows hold the units of a layer."""
@@ -78,21 +87,6 @@ class ForwardCode:
     def workspace_matrix(self, offset: Any, layer: int) -> Matrix:
         """A matrix in the workspace, whose rows hold the units of a layer."""
         return self.layer_matrix(self.arguments["workspace"], offset, layer)
-
-    def group_address(self, name: str, size: Any) -> Any:
-        """Address of the group's part of an argument whose parts have this size."""
-        return self.b.gep(self.arguments[name], [self.b.mul(self.group, size)])
-
-    def select_group(self, group: Any) -> None:
-        """Use the parameters of this group in the code that follows."""
-        layout, n_parameters = self.layout, self.layout.n_parameters
-        self.group = group
-        data = self.group_address("parameters", n_parameters)
-        self.parameters = Matrix(self.b, data, n_parameters)
-        self.weights, self.biases = (
-            {i: self.layer_matrix(data, offsets[i], i) for i in self.layers}
-            for offsets in (layout.weights, layout.biases)
-        )
 
     def block_in_index_order(self, first: Any) -> tuple[Matrix, Matrix]:
         """Inputs and targets of the samples from ``first`` on, in index order."""
@@ -106,30 +100,29 @@ class ForwardCode:
             sums.store(constant(self.b, ZERO_SUM), 0, column)
 
     def add_product(
-        self, shape: tuple[Any, Any, Any], left: Matrix, right: Matrix, sums: Matrix
-    ) -> None:
-        """Add ``left @ right`` to ``sums``; ``shape`` is (rows, columns, terms) of the product."""
-        self._call_product(shape, left, (left.stride, INDEX(left.group_size)), (right, sums))
-
-    def add_transposed_product(
-        self, shape: tuple[Any, Any, Any], left: Matrix, right: Matrix, sums: Matrix
-    ) -> None:
-        """Add ``left.T @ right`` to ``sums``; ``shape`` is (rows, columns, terms)."""
-        self._call_product(shape, left, (INDEX(left.group_size), left.stride), (right, sums))
-
-    def _call_product(
         self,
         shape: tuple[Any, Any, Any],
         left: Matrix,
-        left_strides: tuple[Any, Any],
-        right_and_sums: tuple[Matrix, Matrix],
+        right: Matrix,
+        sums: Matrix,
+        transpose_left: bool = False,
     ) -> None:
-        right, sums = right_and_sums
+        """Add ``left @ right``, or ``left.T @ right``, to ``sums``.
+
+        Args:
+            shape: (rows, columns, terms per sum) of the product.
+            left: Its numbers are vectors or scalars, depending on its group size.
+            right: Has rows as long as those of ``sums``.
+            sums: Matrix that is added to.
+            transpose_left: Whether to transpose ``left``.
+        """
+        row_stride, term_stride = left.stride, INDEX(left.group_size)
+        if transpose_left:
+            row_stride, term_stride = term_stride, row_stride
         arguments = ProductArguments(
-            *shape, left.data, *left_strides, right.data, right.stride, sums.data
+            *shape, left.data, row_stride, term_stride, right.data, right.stride, sums.data
         )
-        function = self.b.module.globals[f"products_{left.group_size}"]
-        self.b.call(function, arguments)
+        self.b.call(self.b.module.globals[product_name(left.group_size)], arguments)
 
     def forward(self, layer: int, X: Matrix, n_samples: Any) -> None:
         """Compute the logits of a layer, and the activations of a hidden layer."""

@@ -15,13 +15,15 @@ optimizer) and works for all widths and data. The training kernel consists of th
 A block is small enough for its activations to stay in the L1 and L2 caches. Sums are added in
 index order and no operations are fused or reordered, so the results are bit-identical to NumPy's.
 
+>>> from bpexp.nn.network import Network
+>>> from bpexp.training.llvm.kind import Training
 >>> network = Network(sizes=(2, 2, 1), functions=("sigmoid", "sigmoid"))
 >>> kind = KernelKind(network, LANES, Training("adam"))
 >>> "define i64 @bpexp_train(" in training_module(kind).replace('"', "")
 True
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
 from typing import Any, NamedTuple
@@ -29,7 +31,6 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 
 from bpexp.nn.ieee import where
-from bpexp.nn.network import Network
 from bpexp.training.llvm import jit
 from bpexp.training.llvm.codegen import (
     INDEX,
@@ -43,7 +44,8 @@ from bpexp.training.llvm.codegen import (
     for_range,
     minimum,
 )
-from bpexp.training.llvm.forward import ZERO_SUM, ForwardCode
+from bpexp.training.llvm.forward import ForwardCode
+from bpexp.training.llvm.kind import KernelKind
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import BLOCK, Layout
 from bpexp.training.llvm.vector_ir import BOOLEANS, INTEGERS, Symbol, broadcast
@@ -88,36 +90,6 @@ STOPPING = ("stop_loss", "stop_tolerance", "patience", "best_loss", "epochs_sinc
 """The rows of the array ``stopping``: attributes of ``BatchState``."""
 
 
-class Training(NamedTuple):
-    """What a training kernel does in addition to the forward pass.
-
-    Attributes:
-        optimizer: Name of the optimizer.
-        has_weight_decay: Whether the runs use weight decay.
-        has_lr_divisor: Whether the learning rate of each parameter is divided by a number.
-        is_shuffled: Whether each run has its own order of the samples.
-    """
-
-    optimizer: str
-    has_weight_decay: bool = False
-    has_lr_divisor: bool = False
-    is_shuffled: bool = False
-
-
-class KernelKind(NamedTuple):
-    """What a kernel is generated for.
-
-    Attributes:
-        network: Number of layers, activations and loss; widths are not used.
-        group_size: Runs in a group: ``LANES`` or 1.
-        training: What a training kernel does; None for an evaluation kernel.
-    """
-
-    network: Network
-    group_size: int
-    training: Training | None = None
-
-
 def training_module(kind: KernelKind) -> str:
     """Generate a training kernel.
 
@@ -142,8 +114,8 @@ def training_module(kind: KernelKind) -> str:
     with for_range(b, 0, arguments["n_epochs"]) as epoch:
         has_ended = Variable(b, Symbol(b, ir.Constant(BOOLEANS, [False] * LANES)))
         with for_range(b, 0, arguments["n_groups"]) as group:
-            code = _TrainingCode(b, kind, arguments, layout)
-            loss = code.train_epoch(epoch, group)
+            code = _TrainingCode(b, kind, arguments, layout, group)
+            loss = code.train_epoch(epoch)
             losses.store_unit(loss, epoch, group)
             ended = b.or_(has_ended.get().value, code.ended_runs(loss))
             has_ended.set(Symbol(b, ended))
@@ -166,9 +138,7 @@ def evaluation_module(kind: KernelKind) -> str:
     b, arguments, layout = _begin_function(module, kind, EVALUATE, EVALUATE_SIGNATURE)
     losses = Matrix(b, arguments["losses"], INDEX(0), kind.group_size)
     with for_range(b, 0, arguments["n_groups"]) as group:
-        code = ForwardCode(b, kind.network, kind.group_size, arguments, layout)
-        code.select_group(group)
-        code.total_loss.set(constant(b, ZERO_SUM))
+        code = ForwardCode(b, kind, arguments, layout, group)
         n_samples = arguments["n_samples"]
         with for_range(b, 0, n_samples, BLOCK) as first:
             count = minimum(b, b.sub(n_samples, first), INDEX(BLOCK))
@@ -207,20 +177,37 @@ class _TrainingCode(ForwardCode):
     """Appends the code that trains one group of runs for one epoch."""
 
     def __init__(
-        self, b: ir.IRBuilder, kind: KernelKind, arguments: dict[str, Any], layout: Layout
+        self,
+        b: ir.IRBuilder,
+        kind: KernelKind,
+        arguments: Mapping[str, Any],
+        layout: Layout,
+        group: Any,
     ) -> None:
-        super().__init__(b, kind.network, kind.group_size, arguments, layout)
+        super().__init__(b, kind, arguments, layout, group)
         assert kind.training is not None
-        self.training = kind.training
-        workspace, length = arguments["workspace"], layout.n_parameters
-        self.gradient = Matrix(b, b.gep(workspace, [layout.gradient]), length)
+        self.training, optimizer = kind.training, kind.training.optimizer
+        n_parameters, size = layout.n_parameters, kind.group_size
+        # One number per run, or rows of them.
+        self.lr = self.group_matrix("lr", 1, size)
+        self.weight_decay = self.group_matrix("weight_decay", 1, size)
+        self.stopping = self.group_matrix("stopping", len(STOPPING), size)
+        self.n_hyperparameters = len(hyperparameter_names(optimizer))
+        self.hyperparameters = self.group_matrix("hyperparameters", self.n_hyperparameters, size)
+        # Rows laid out like the parameters.
+        self.final_parameters = self.group_matrix("final_parameters", 1, n_parameters)
+        self.n_state = len(initial_state(optimizer))
+        self.optimizer_state = self.group_matrix("optimizer_state", self.n_state, n_parameters)
+        workspace = arguments["workspace"]
+        self.gradient = Matrix(b, b.gep(workspace, [layout.gradient]), n_parameters)
         self.weight_gradients, self.bias_gradients = (
             {i: self.layer_matrix(self.gradient.data, offsets[i], i) for i in self.layers}
             for offsets in (layout.weights, layout.biases)
         )
-        shuffled_length = b.mul(layout.widths[0], INDEX(kind.group_size))
-        shuffled_X = b.gep(workspace, [layout.X])
-        self.shuffled_X = Matrix(b, shuffled_X, shuffled_length, kind.group_size)
+        # Samples, and what belongs to them.
+        self.outputs = self.group_matrix("outputs", arguments["n_samples"], self.output_length)
+        shuffled_length = b.mul(layout.widths[0], INDEX(size))
+        self.shuffled_X = Matrix(b, b.gep(workspace, [layout.X]), shuffled_length, size)
         self.shuffled_Y = self.workspace_matrix(layout.Y, self.last)
         self.ones = Matrix(b, b.gep(workspace, [layout.ones]), INDEX(1))
         self.transposed_weights = {
@@ -228,41 +215,13 @@ class _TrainingCode(ForwardCode):
         }
         self.missed, self.nonfinite = (Variable(b, constant(b, 0.0)) for _ in range(2))
 
-    def select_group(self, group: Any) -> None:
-        """Use the arrays of this group in the code that follows."""
-        super().select_group(group)
-        b, n_parameters = self.b, self.layout.n_parameters
-
-        def scalars(name: str, count: int) -> Matrix:
-            """A matrix with ``count`` rows of one number per run."""
-            size = INDEX(count * self.group_size)
-            data = self.group_address(name, size)
-            return Matrix(b, data, INDEX(self.group_size), self.group_size)
-
-        self.lr, self.weight_decay = scalars("lr", 1), scalars("weight_decay", 1)
-        self.stopping = scalars("stopping", len(STOPPING))
-        names = hyperparameter_names(self.training.optimizer)
-        self.hyperparameters = scalars("hyperparameters", len(names))
-        final = self.group_address("final_parameters", n_parameters)
-        self.final_parameters = Matrix(b, final, n_parameters)
-        n_state = INDEX(len(initial_state(self.training.optimizer)))
-        state = self.group_address("optimizer_state", b.mul(n_state, n_parameters))
-        self.optimizer_state = Matrix(b, state, n_parameters)
-        outputs = self.group_address(
-            "outputs", b.mul(self.arguments["n_samples"], self.output_length)
-        )
-        self.outputs = Matrix(b, outputs, self.output_length, self.group_size)
-
-    def train_epoch(self, epoch: Any, group: Any) -> Any:
+    def train_epoch(self, epoch: Any) -> Any:
         """Append an epoch of a group; return its training loss, a Symbol."""
-        self.select_group(group)
         b, arguments = self.b, self.arguments
         n_samples, batch_size = arguments["n_samples"], arguments["batch_size"]
         n_batches = b.sdiv(b.add(n_samples, b.sub(batch_size, INDEX(1))), batch_size)
         lr_factor = Matrix(b, arguments["lr_factors"], INDEX(0)).load_unit(0, epoch)
         lr = self.lr.load_unit(0, 0) * lr_factor
-        self.total_loss.set(constant(b, ZERO_SUM))
-        self.missed.set(constant(b, 0.0))
         with for_range(b, 0, n_batches) as batch:
             start = b.mul(batch, batch_size)
             stop = minimum(b, b.add(start, batch_size), n_samples)
@@ -389,9 +348,9 @@ class _TrainingCode(ForwardCode):
         below = self.activations[layer - 1] if layer > 1 else X
         deltas, length = self.deltas[layer], self.layout.row_lengths[layer]
         shape = (self.layout.widths[layer - 1], length, count)
-        self.add_transposed_product(shape, below, deltas, self.weight_gradients[layer])
+        self.add_product(shape, below, deltas, self.weight_gradients[layer], transpose_left=True)
         shape = (INDEX(1), length, count)
-        self.add_transposed_product(shape, self.ones, deltas, self.bias_gradients[layer])
+        self.add_product(shape, self.ones, deltas, self.bias_gradients[layer], transpose_left=True)
 
     def _propagate_deltas(self, layer: int, count: Any) -> None:
         """Compute the deltas of the layer below."""
@@ -410,8 +369,9 @@ class _TrainingCode(ForwardCode):
         n_parameters = self.layout.n_parameters
         lr_divisor = Matrix(b, self.arguments["lr_divisor"], INDEX(0))
         weight_decay = self.weight_decay.load_unit(0, 0)
-        names = hyperparameter_names(training.optimizer)
-        hyperparameters = [self.hyperparameters.load_unit(row, 0) for row in range(len(names))]
+        hyperparameters = [
+            self.hyperparameters.load_unit(row, 0) for row in range(self.n_hyperparameters)
+        ]
         if self.network.bias_input != 1.0:
             with for_range(b, self.layout.biases[1], n_parameters, LANES) as column:
                 g = self.network.bias_input * gradient.load(0, column)
@@ -421,8 +381,7 @@ class _TrainingCode(ForwardCode):
             if training.has_weight_decay:
                 g = g + weight_decay * w
             parameter_lr = lr / lr_divisor.load(0, column) if training.has_lr_divisor else lr
-            n_state = len(initial_state(training.optimizer))
-            state = [self.optimizer_state.load(row, column) for row in range(n_state)]
+            state = [self.optimizer_state.load(row, column) for row in range(self.n_state)]
             w, state = apply_update(training.optimizer, w, g, state, parameter_lr, hyperparameters)
             self.parameters.store(w, 0, column)
             for row, values in enumerate(state):

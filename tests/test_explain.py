@@ -9,17 +9,19 @@ import pytest
 
 import bpexp
 from bpexp.cli import explain, main
+from bpexp.config.compose import compose
+from bpexp.data import load
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
-from bpexp.nn.optimizers import RULES
+from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.render import markdown
 from bpexp.render.document import Equations, Heading
 from bpexp.sweeps import plan
 
 
 def configured(*settings):
-    (config,) = plan.make([explain._compose(settings)]).configs
+    (config,) = plan.make_plan([compose(settings)]).configs
     return config
 
 
@@ -99,7 +101,7 @@ def test_the_printed_gradient_equals_its_finite_difference(capsys, settings):
         assert row[ours] == row[theirs] or abs(float(row[ours])) < 1e-6
 
 
-@pytest.mark.parametrize("optimizer", RULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_step_has_the_results_of_training_to_the_bit(optimizer):
     settings = (
         f"optimizer={optimizer}",
@@ -118,12 +120,12 @@ def test_the_step_has_the_results_of_training_to_the_bit(optimizer):
     assert take(configured(*settings), 8).forward.loss == step.update.loss_after
 
 
-@pytest.mark.parametrize("optimizer", RULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_update_lines_end_in_the_new_weight(optimizer):
     config = configured(f"optimizer={optimizer}", "lr=0.01")
     for epoch in (1, 5):
         step = take(config, epoch)
-        blocks = page(step, plan.load(config.data), digits(17)).blocks
+        blocks = page(step, load(config.data), digits(17)).blocks
         place = next(
             i for i, b in enumerate(blocks) if isinstance(b, Heading) and b.text.startswith("7.")
         )
@@ -210,7 +212,7 @@ def test_text_and_html_have_the_same_numbers_and_output_goes_to_a_file(bpexp, tm
         (["lr=-1"], "lr must be a finite number above 0, got -1."),
         (["lrr=1"], "lrr is not a key of the configuration; did you mean lr?"),
         (["data=iri"], "data must be one of"),
-        (["lr=1,2"], "lr must be one value for explain, got 'lr=1,2'."),
+        (["lr=1,2"], "lr must be one value, got 'lr=1,2'."),
         (["--epoch", "0"], "--epoch must be in 1..10000 (epochs), got 0."),
         (["--digits", "18"], "--digits must be in 1..17, got 18."),
         (["--sample", "9"], "--sample must be one of this step's (1, 2, 3, 4), got 9."),
@@ -234,7 +236,7 @@ def test_invalid_input_is_reported_in_one_sentence(
 
 def test_markdown_has_code_blocks_a_diagram_and_regular_tables():
     config = configured()
-    text = markdown.render(page(take(config, 1), plan.load(config.data), digits(6)))
+    text = markdown.render(page(take(config, 1), load(config.data), digits(6)))
     assert text.count("```") % 2 == 0
     assert "```mermaid\nflowchart LR\n" in text
     for table in tables(text):

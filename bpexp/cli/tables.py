@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from bpexp.render import document, text
 from bpexp.tracking.read import FIGURES
 
 if TYPE_CHECKING:
@@ -23,12 +24,7 @@ def text_table(rows: Sequence[Sequence[str]]) -> Table:
         rows: The header, followed by the rows.
     """
     header, *body = rows
-    table = Table(box=None, pad_edge=False)
-    for title in header:
-        table.add_column(title, justify="right")
-    for row in body:
-        table.add_row(*row)
-    return table
+    return text.table(document.Table(header, body, "r" * len(header)))
 
 
 def frame_table(out: Console, frame: "pd.DataFrame") -> Table:

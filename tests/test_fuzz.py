@@ -13,6 +13,7 @@ import sqlite3
 from contextlib import chdir, closing, suppress
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -609,8 +610,11 @@ def test_names_are_escaped_in_html(fuzzed, record_property, tmp_path, monkeypatc
             "lr": [name, name, "b", "b"], "outcome": "completed", "final_loss": [1.0, 2, 3, 4],
             "epochs_run": 9, "accuracy": None, "artifacts": "nowhere",
         })  # fmt: skip
-        made = report.build(rows, name, {name: name}, lambda some, epochs: np.ones(
-            (len(some), len(epochs))), lambda row, file: None)  # fmt: skip
+        reader = SimpleNamespace(
+            losses=lambda some, epochs: np.ones((len(some), len(epochs))),
+            artifact=lambda row, file: None,
+        )
+        made = report.build(rows, name, {name: name}, reader)
         return html.render(analysis_page.document(made, {}))
 
     known = {make: Tags(make("plain")).kinds for make in (explained, reported)}

@@ -8,6 +8,7 @@ import pathlib
 import re
 from html.parser import HTMLParser
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -46,11 +47,16 @@ def rows(runs):
     )  # fmt: skip
 
 
+def reader(losses, files=None):
+    """Reads losses by a function, and the same files for every run."""
+    return SimpleNamespace(losses=losses, artifact=lambda row, name: (files or {}).get(name))
+
+
 def built(frame, **options):
     def flat(some, epochs):
         return np.tile(np.linspace(1, 0.5, len(epochs)), (len(some), 1))
 
-    return report.build(frame, "a sweep", {}, flat, lambda row, name: None, **options)
+    return report.build(frame, "a sweep", {}, reader(flat), **options)
 
 
 def table_below(made, heading):
@@ -410,8 +416,8 @@ def answering(table):
         return np.ones((len(some), len(epochs)))
 
     frame = by_lr({0.1: [0.1, 0.2]})
-    return report.build(frame, "a sweep", {}, flat,
-                        lambda row, name: table if name == "predictions.csv" else None)  # fmt: skip
+    files = {"predictions.csv": table}
+    return report.build(frame, "a sweep", {}, reader(flat, files))
 
 
 def test_of_several_outputs_targets_and_predictions_are_lists():
@@ -628,7 +634,7 @@ def test_a_band_is_the_median_run_and_from_the_5th_to_the_95th_percentile():
         last = some["epochs_run"].to_numpy()[:, None]
         return np.where(epochs <= last, some["final_loss"].to_numpy()[:, None], np.nan)
 
-    made = report.build(frame, "a sweep", {}, constant, lambda row, name: None)
+    made = report.build(frame, "a sweep", {}, reader(constant))
     (band,) = made.bands
     # Of 21 runs with losses 1 to 21 the 2nd, 11th and 20th; the worst one diverges after epoch 10.
     assert {*band.low.tolist()} == {2.0}

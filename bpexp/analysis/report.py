@@ -8,11 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bpexp.analysis import curves, page, plots, tables, words
 from bpexp.analysis.agreement import Agreement, compare_sweeps
-from bpexp.analysis.curves import Band, ReadLosses
+from bpexp.analysis.curves import Band
 from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import (
     MEASURES,
@@ -25,11 +25,12 @@ from bpexp.analysis.groups import (
 )
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
-from bpexp.analysis.surface import ReadArtifact, Surface, surfaces
+from bpexp.analysis.surface import Surface, surfaces
 from bpexp.fields.checks import ConfigError
 from bpexp.render import html, markdown
 from bpexp.render.document import Document
 from bpexp.render.plots import png
+from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,12 +141,21 @@ def _finite(value: Any) -> Any:
     return value
 
 
+class RunReader(Protocol):
+    """Reads what a table of runs does not contain."""
+
+    def losses(self, rows: "pd.DataFrame", epochs: Array) -> Array:
+        """Losses of runs at the given epochs, (n_runs, n_epochs); nan after the end of a run."""
+
+    def artifact(self, row: Any, name: str) -> bytes | None:
+        """The content of an artifact of a run; None if it does not exist."""
+
+
 def build(
     frame: "pd.DataFrame",
     title: str,
     environment: Mapping[str, str],
-    read_losses: ReadLosses,
-    read_artifact: ReadArtifact,
+    reader: RunReader,
     measure: str | None = None,
     seed: int = 0,
 ) -> Report:
@@ -155,8 +165,7 @@ def build(
         frame: A row per run with its settings, outcome and final metrics.
         title: The names of the sweeps or of the experiment.
         environment: Versions and machines that the runs were trained with.
-        read_losses: Reads the loss curves of runs.
-        read_artifact: Reads a file that a run has logged.
+        reader: Reads loss curves and files of the runs.
         measure: Key of the measure that ranks the groups; None selects one.
         seed: Seed of the bootstrap.
 
@@ -171,9 +180,9 @@ def build(
         title=title,
         findings=findings,
         agreement=compare_sweeps(grouped, chosen, seed) if is_pair else None,
-        bands=[curves.band(s.group, read_losses, seed) for s in plots.line_groups(findings)],
-        surfaces=surfaces(findings, read_artifact),
-        predictions=predictions(findings, read_artifact),
+        bands=[curves.band(s.group, reader.losses, seed) for s in plots.line_groups(findings)],
+        surfaces=surfaces(findings, reader.artifact),
+        predictions=predictions(findings, reader.artifact),
         environment=environment,
     )
 

@@ -72,8 +72,7 @@ def of_sweeps(
     names = [f"{parent.info.run_name} ({parent.info.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(client), _environment(parents)
     return build(
-        pd.concat(tables), " and ".join(names), environment, files.losses, files.artifact,
-        measure, seed,
+        pd.concat(tables), " and ".join(names), environment, files, measure, seed,
     )  # fmt: skip
 
 
@@ -98,9 +97,7 @@ def of_experiment(client: "MlflowClient", name: str, measure: str | None, seed: 
     if frame.empty:
         raise ConfigError(f"The experiment {name!r} has no runs.")
     files, environment = RunFiles(client), _environment(runs)
-    return build(
-        frame, f"experiment {name}", environment, files.losses, files.artifact, measure, seed
-    )
+    return build(frame, f"experiment {name}", environment, files, measure, seed)
 
 
 def _environment(runs: "Sequence[Run]") -> Mapping[str, str]:

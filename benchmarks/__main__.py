@@ -68,7 +68,8 @@ def main() -> None:
     for part in args.parts or page.PARTS:
         start = time.perf_counter()
         tables = measure(part, rounds, args.quick)
-        environment = f"{time.strftime('%Y-%m-%d')}, {rounds} rounds, {page.machine()}."
+        date, repeated = time.strftime("%Y-%m-%d"), f"{rounds} round{'s' * (rounds > 1)}"
+        environment = f"{date}, {repeated}, {page.machine()}."
         results[part] = {"environment": environment, "tables": [asdict(table) for table in tables]}
         print(f"{part}: measured in {time.perf_counter() - start:.0f} s", flush=True)
         stored.write_text(json.dumps(results, indent=1) + "\n")

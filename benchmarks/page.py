@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 from benchmarks import targets
 from benchmarks.rounds import Row, Table
+from bpexp.render.document import Table as MarkdownTable
+from bpexp.render.markdown import table as markdown_table
 
 PACKAGES = (
     "numpy", "llvmlite", "mlflow", "hydra-core", "joblib", "hydra-joblib-launcher", "hydraflow",
@@ -94,10 +96,8 @@ def markdown(parts: Mapping[str, Part]) -> str:
 
 def _table(table: Table, with_ratios: bool) -> list[str]:
     first = table.rows[0]
-    ratio = f" relative to {first.name} |" if with_ratios else ""
-    lines = [f"### {table.title}", "", table.note, "",
-             f"| | {table.unit} | range |{ratio}",
-             "| --- | ---: | ---: |" + (" ---: |" if with_ratios else "")]  # fmt: skip
+    ratio = [f"relative to {first.name}"] if with_ratios else []
+    columns, rows = ["", table.unit, "range", *ratio], []
     for row in table.rows:
         if row.missing:
             cells = [row.name, f"missing: {row.missing}", ""]
@@ -106,8 +106,9 @@ def _table(table: Table, with_ratios: bool) -> list[str]:
             cells = [row.name, _number(row.median), spread]
         if with_ratios:
             cells.append(_ratios(row, first))
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        rows.append(cells)
+    shown = markdown_table(MarkdownTable(columns, rows, "l" + "r" * (len(columns) - 1)))
+    return [f"### {table.title}", "", table.note, "", shown]
 
 
 def _ratios(row: Row, first: Row) -> str:

@@ -1,4 +1,4 @@
-"""Tables that are written without pandas are those that pandas would write."""
+"""CSV and Parquet files written without pandas equal those that pandas writes."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from bpexp.render.table_files import as_csv, as_parquet
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.store import locate
 
-# Control characters are no part of names; half a surrogate pair is no text.
+# Names have no control characters, and a lone surrogate is not valid text.
 TEXTS = st.text(st.characters(exclude_categories=("Cc", "Cs")))
 INTEGERS = st.integers(-(2**53), 2**53)
 FLOATS = st.floats(allow_nan=False)
@@ -38,7 +38,7 @@ def tables(draw):
 
 
 @given(tables())
-def test_a_parquet_file_has_types_nulls_and_bits_as_pandas_writes_them(columns):
+def test_parquet_files_have_the_same_types_nulls_and_values_as_those_of_pandas(columns):
     frame, by_pandas = pd.DataFrame(columns), io.BytesIO()
     frame.to_parquet(by_pandas, index=False)
     ours = pq.read_table(io.BytesIO(as_parquet(columns)))
@@ -49,7 +49,7 @@ def test_a_parquet_file_has_types_nulls_and_bits_as_pandas_writes_them(columns):
 
 
 def cell(text):
-    """A number as any that is as large; pandas writes 1 as 1.0 where another is missing."""
+    """The text, numbers normalized: pandas writes 1 as 1.0 if a value of the column is missing."""
     try:
         return repr(float(text))
     except ValueError:
@@ -57,7 +57,7 @@ def cell(text):
 
 
 @given(tables())
-def test_a_csv_file_has_the_rows_and_bits_that_pandas_writes(columns):
+def test_csv_files_have_the_same_cells_as_those_of_pandas(columns):
     ours, theirs = (
         [[cell(text) for text in row] for row in csv.reader(io.StringIO(content, newline=""))]
         for content in (as_csv(columns).decode(), pd.DataFrame(columns).to_csv(index=False))
@@ -66,9 +66,9 @@ def test_a_csv_file_has_the_rows_and_bits_that_pandas_writes(columns):
 
 
 @pytest.mark.usefixtures("a_store")
-def test_a_sweep_of_unlike_runs_is_kept_as_it_is_given_to_python(tmp_path, monkeypatch):
+def test_stored_results_of_different_kinds_of_runs_equal_the_returned_table(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # Settings that one of the two kinds has; runs that diverge.
+    # One of the optimizers has more settings, and some runs diverge.
     kinds = ["gradient_descent", "adam"]
     table = bpexp.sweep(optimizer=kinds, lr=[0.1, 1e200], model="regressor", epochs=30)
     assert table["outcome"].tolist() == ["completed", "diverged"] * 2

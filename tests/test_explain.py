@@ -1,4 +1,4 @@
-"""The page on one training step: its numbers, and how it is printed."""
+"""The page on one training step: its numbers and its formats."""
 
 import math
 import sys
@@ -8,22 +8,23 @@ import numpy as np
 import pytest
 
 import bpexp
-from bpexp.cli import main
-from bpexp.explain import command, markdown
+from bpexp.cli import explain, main
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
-from bpexp.nn.optimizers import OPTIMIZERS
+from bpexp.nn.optimizers import RULES
+from bpexp.render import markdown
+from bpexp.render.document import Equations, Heading
 from bpexp.sweeps import plan
 
 
 def configured(*settings):
-    (config,) = plan.make_plan([command._compose(settings)]).configs
+    (config,) = plan.make([explain._compose(settings)]).configs
     return config
 
 
 def printed(capsys, *arguments):
-    command.main(arguments)
+    explain.main(arguments)
     return capsys.readouterr().out
 
 
@@ -45,7 +46,7 @@ def one_sample(tmp_path):
             "model.init_high=0")  # fmt: skip
 
 
-def test_a_step_worked_by_hand_is_printed(capsys, one_sample):
+def test_the_page_contains_a_step_calculated_by_hand(capsys, one_sample):
     # x = 1, y = 1, all weights 0: both units give 1/2; E = 1/8; delta2 = -1/2 * 1/4 = -1/8;
     # dE/dw2 = -1/16, dE/db2 = -1/8; with lr 16 w2 = 1 and b2 = 2; w2 = 0 lets nothing through.
     text = printed(capsys, *one_sample)
@@ -94,56 +95,62 @@ def test_the_printed_gradient_equals_its_finite_difference(capsys, settings):
     ours, theirs = (gradient[0].index(name) for name in ("gradient", "central difference"))
     assert len(gradient) > 8
     for row in gradient[2:]:
-        # Below a millionth the difference has fewer than five digits of its own.
+        # Below 1e-6 the central difference has fewer than five correct digits.
         assert row[ours] == row[theirs] or abs(float(row[ours])) < 1e-6
 
 
-@pytest.mark.parametrize("rule", OPTIMIZERS)
-def test_the_step_is_the_engines_to_the_last_bit(rule):
-    settings = (f"optimizer={rule}", "optimizer.weight_decay=0.001", "optimizer.by_fan_in=true")
+@pytest.mark.parametrize("optimizer", RULES)
+def test_the_step_has_the_results_of_training_to_the_bit(optimizer):
+    settings = (
+        f"optimizer={optimizer}",
+        "optimizer.weight_decay=0.001",
+        "optimizer.by_fan_in=true",
+    )
     result = bpexp.train(
-        epochs=7, optimizer=rule, optimizer__weight_decay=0.001, optimizer__by_fan_in=True
+        epochs=7, optimizer=optimizer, optimizer__weight_decay=0.001, optimizer__by_fan_in=True
     )
     step = take(configured(*settings), 7)
-    weights, biases = step.problem.network.split(step.after)
-    for mine, theirs in zip([*weights, *biases], [*result.weights, *result.biases], strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    np.testing.assert_array_equal(step.activations[-1], result.predictions)
-    assert step.loss == result.final_loss
-    assert take(configured(*settings), 8).loss == step.loss_after
+    weights, biases = step.problem.network.split(step.update.after)
+    for ours, theirs in zip([*weights, *biases], [*result.weights, *result.biases], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(step.forward.activations[-1], result.predictions)
+    assert step.forward.loss == result.final_loss
+    assert take(configured(*settings), 8).forward.loss == step.update.loss_after
 
 
-@pytest.mark.parametrize("rule", OPTIMIZERS)
-def test_the_rules_lines_end_in_the_engines_numbers(rule):
-    config = configured(f"optimizer={rule}", "lr=0.01")
+@pytest.mark.parametrize("optimizer", RULES)
+def test_the_update_lines_end_in_the_new_weight(optimizer):
+    config = configured(f"optimizer={optimizer}", "lr=0.01")
     for epoch in (1, 5):
         step = take(config, epoch)
-        blocks = list(page(step, plan.load(config.data), digits(17)))
-        place = next(i for i, b in enumerate(blocks) if getattr(b, "text", "").startswith("7."))
-        lines = next(b for b in blocks[place:] if hasattr(b, "lines")).lines
-        # The lines are about the first weight of layer 2, which follows the four of layer 1.
-        assert lines[-1][1] == f"{step.after[4]:.17g}"
+        blocks = page(step, plan.load(config.data), digits(17)).blocks
+        place = next(
+            i for i, b in enumerate(blocks) if isinstance(b, Heading) and b.text.startswith("7.")
+        )
+        lines = next(b for b in blocks[place:] if isinstance(b, Equations)).lines
+        # The lines show the first weight of layer 2; its index is 4, after the weights of layer 1.
+        assert lines[-1][1] == f"{step.update.after[4]:.17g}"
 
 
-def test_a_rule_that_is_not_the_gradient_is_called_so(capsys):
+def test_the_page_states_where_the_update_is_not_the_gradient(capsys):
     settings = ("model.error=arctanh", "model.dead_zone=0.1", "model.derivative_offset=0.1")
     text = " ".join(printed(capsys, *settings).split())
     assert "e(d) = ln((1 + d) / (1 − d)), within ±17." in text
-    assert "e(d) counts |d| < 0.1 as 0." in text
-    assert "what is followed is not the gradient of E" in text
+    assert "e(d) is 0 where |d| < 0.1." in text
+    assert "the update direction is not the gradient of E" in text
 
 
-def test_a_later_epoch_of_mini_batches_starts_where_the_earlier_ones_end():
+def test_a_step_of_a_later_epoch_starts_with_the_weights_of_the_epoch_before():
     config = configured("data=iris", "model=classifier", "batch_size=10", "epochs=9")
     step = take(config, 4)
     earlier = bpexp.train(data="iris", model="classifier", batch_size=10, epochs=3)
     weights, biases = step.problem.network.split(step.before)
-    for mine, theirs in zip([*weights, *biases], [*earlier.weights, *earlier.biases], strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    for ours, theirs in zip([*weights, *biases], [*earlier.weights, *earlier.biases], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     assert (len(step.rows), step.n_batches) == (10, 12)
 
 
-def test_a_wide_network_says_what_it_leaves_out(capsys):
+def test_the_page_of_a_wide_network_states_what_is_not_shown(capsys):
     text = printed(capsys, "data=digits", "model=classifier", "hidden=40", "--format", "md")
     assert len(text.splitlines()) < 400
     assert "Of each layer the first 4 units are shown." in text
@@ -153,7 +160,7 @@ def test_a_wide_network_says_what_it_leaves_out(capsys):
     assert f"{n_parameters - 40:,} more parameters not shown." in text
 
 
-def test_a_run_that_has_ended_has_no_later_step(bpexp):
+def test_an_epoch_after_the_end_of_the_run_is_an_error(bpexp):
     done = bpexp("explain", "stop.loss=0.2", "lr=5", "--epoch", "9000")
     assert done.returncode == 1
     assert done.stderr.startswith("bpexp: epoch must be one of the run's ")
@@ -172,7 +179,7 @@ class Texts(HTMLParser):
         self.texts.append(data)
 
 
-def test_names_are_escaped_on_the_page(capsys, tmp_path):
+def test_column_names_are_escaped_in_html_and_markdown(capsys, tmp_path):
     (tmp_path / "t.csv").write_text("<script>alert(1)</script>|*a*,y\n1,0\n2,1\n")
     settings = ("data=file", f"data.path={tmp_path}/t.csv", "data.target=y")
     reader = Texts()
@@ -184,7 +191,7 @@ def test_names_are_escaped_on_the_page(capsys, tmp_path):
     assert r"\<script\>alert(1)\</script\>\|\*a\*" in text
 
 
-def test_formats_agree_and_go_to_a_file(bpexp, tmp_path):
+def test_text_and_html_have_the_same_numbers_and_output_goes_to_a_file(bpexp, tmp_path):
     page = bpexp("explain", "--format", "html", "-o", "page.html")
     assert (page.returncode, page.stdout, page.stderr) == (0, "", "")
     written = (tmp_path / "page.html").read_text()
@@ -198,7 +205,7 @@ def test_formats_agree_and_go_to_a_file(bpexp, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["lr=-1"], "lr must be a finite number above 0, got -1."),
         (["lrr=1"], "lrr is not a key of the configuration; did you mean lr?"),
@@ -210,20 +217,22 @@ def test_formats_agree_and_go_to_a_file(bpexp, tmp_path):
         (["-o", "no/such/folder.md", "--format", "md"], "-o must be a file that can be written"),
     ],
 )
-def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, said):
+def test_invalid_input_is_reported_in_one_sentence(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["bpexp", "explain", *arguments])
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         main.main()
-    assert left.value.code == 1
+    assert exit_info.value.code == 1
     out, err = capsys.readouterr()
-    assert said in err
+    assert message in err
     assert len(err.splitlines()) == 1
     assert out == ""
     assert list(tmp_path.iterdir()) == []
 
 
-def test_markdown_keeps_equations_and_tables_apart():
+def test_markdown_has_code_blocks_a_diagram_and_regular_tables():
     config = configured()
     text = markdown.render(page(take(config, 1), plan.load(config.data), digits(6)))
     assert text.count("```") % 2 == 0

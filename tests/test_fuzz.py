@@ -37,13 +37,13 @@ from bpexp.config.schema import conf_dir, keys, parse
 from bpexp.data import load
 from bpexp.data.registry import DATA_SOURCES
 from bpexp.data.tabular import FileConfig
-from bpexp.explain import html
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.nn.schedules import SCHEDULES
+from bpexp.render import html
 from bpexp.sweeps import plan
 from bpexp.sweeps.samplers.grid import expand
 from bpexp.training.batching import load_engine
@@ -598,9 +598,9 @@ def test_names_are_escaped_in_html(fuzzed, record_property, tmp_path, monkeypatc
         values = {**composed("file"), "epochs": 1}
         values["data"] |= {"path": "t.parquet", "target": "y"}
         made = plan.make_plan([values])
-        blocks = page(take(made.configs[0], 1, "numpy"), load(made.configs[0].data),
+        document = page(take(made.configs[0], 1, "numpy"), load(made.configs[0].data),
                       digits(6), None)  # fmt: skip
-        return html.render(list(blocks))
+        return html.render(document)
 
     def reported(name):
         rows = pd.DataFrame({
@@ -611,7 +611,7 @@ def test_names_are_escaped_in_html(fuzzed, record_property, tmp_path, monkeypatc
         })  # fmt: skip
         made = report.build(rows, name, {name: name}, lambda some, epochs: np.ones(
             (len(some), len(epochs))), lambda row, file: None)  # fmt: skip
-        return analysis_page.html(made._parts, {})
+        return html.render(analysis_page.document(made, {}))
 
     known = {make: Tags(make("plain")).kinds for make in (explained, reported)}
 

@@ -17,15 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import colormaps
 from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import norm
 from sweeping import carry_out
 
 import bpexp as package
-from bpexp.analysis import figures, groups, report, words
+from bpexp.analysis import groups, page, plots, report, words
 from bpexp.analysis.statistics import Interval
 from bpexp.fields.checks import ConfigError
+from bpexp.render import axes as plot_axes
+from bpexp.render.document import Heading, Table
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -48,6 +51,17 @@ def built(frame, **options):
         return np.tile(np.linspace(1, 0.5, len(epochs)), (len(some), 1))
 
     return report.build(frame, "a sweep", {}, flat, lambda row, name: None, **options)
+
+
+def table_below(made, heading):
+    """The table of the report's document that follows a heading."""
+    blocks = list(made.document.blocks)
+    (table,) = [
+        after for before, after in itertools.pairwise(blocks)
+        if isinstance(before, Heading) and before.text == heading
+    ]  # fmt: skip
+    assert isinstance(table, Table)
+    return table
 
 
 def by_lr(losses, outcome="completed"):
@@ -149,7 +163,7 @@ def test_the_best_median_is_first_and_the_answer_has_its_numbers():
     assert table["best_minus_this"][1] == pytest.approx(-0.4)
     assert made.question == "Over 5 seeds on xor: which lr (0.1, 1) has the lowest final loss?"
     assert made.answer.startswith("lr=1 has the lowest final loss: median final loss 0.3 (0.1 to")
-    assert "more than luck of the seed (p = 0.0079); about 6 seeds a group" in made.answer
+    assert "a statistically significant difference (p = 0.0079); about 6 seeds per" in made.answer
 
 
 def resampled(values, statistic):
@@ -188,19 +202,19 @@ def test_a_diverged_run_counts_as_accuracy_0():
     assert table["accuracy_median"].to_dict() == {"1": 0.75, "0.1": 0.5}
 
 
-def test_level_groups_share_a_rank_and_none_is_called_the_best():
+def test_equal_groups_share_a_rank():
     frame = by_lr({lr: [0.1, 0.2, 0.3, 0.4] for lr in (1, 2, 3, 4)})
     frame["accuracy"] = [1, 1, 1, 0.5] + [1] * 8 + [0.5] * 4
     made = built(frame, measure="accuracy")
     assert made.table["lr"].tolist() == ["2", "3", "1", "4"]
     assert made.table["rank"].tolist() == [1, 1, 3, 4]
     assert made.answer == (
-        "2 groups are level, lr=2, lr=3: median accuracy 1 (1 to 1) over 4 runs each. "
-        "None of the 2 others can be told from the first."
+        "2 groups are tied for first, lr=2, lr=3: median accuracy 1 (1 to 1) over 4 runs each. "
+        "None of the 2 others is statistically distinguishable from the first."
     )
 
 
-def test_groups_that_mostly_diverged_are_told_apart_by_how_many_did():
+def test_groups_that_mostly_diverged_are_ranked_by_the_number_of_diverged_runs():
     worst = [("diverged", 10)] * 6 + [("completed", 10)] * 4
     frame = by_lr({1: [0.1] * 10, 2: [0.1] * 10})
     frame["outcome"] = ["diverged"] * 10 + [end for end, _ in worst]
@@ -220,21 +234,24 @@ def test_p_values_and_seeds_needed_are_those_of_all_comparisons():
     assert comparison.improvement.estimate == pytest.approx(1 - (45 + 5) / 144)
     z = 2.638257 + 0.841621
     assert comparison.seeds_needed == np.ceil(z**2 / (6 * (0.5 - 50 / 144) ** 2))
-    assert "can be luck of the seed (p = 0.21, corrected for 6 comparisons)" in made.answer
-    assert "It is better than each of the 2 others beyond luck of the seed." in made.answer
+    assert (
+        "not statistically distinguishable with 12 seeds (p = 0.21, corrected for 6 comparisons)"
+        in made.answer
+    )
+    assert "It is significantly better than each of the 2 others." in made.answer
 
 
-def test_what_luck_could_have_done_is_called_luck():
+def test_a_difference_that_is_not_significant_is_reported_as_such():
     made = built(by_lr({0.1: [0.1, 0.3, 0.5], 1.0: [0.2, 0.4, 0.6]}))
-    assert "can be luck of the seed" in made.answer
+    assert "not statistically distinguishable with 3 seeds" in made.answer
     # U: 6 of the 9 pairs are better; 7.84888 / (6 / 36) = 47.09.
     assert made.table["best_is_better"][1] == pytest.approx(6 / 9)
-    assert "about 48 seeds a group" in made.answer
+    assert "about 48 seeds per group" in made.answer
 
 
-def test_one_seed_a_group_claims_nothing():
+def test_nothing_is_tested_with_one_seed_per_group():
     made = built(by_lr({0.1: [0.5], 1.0: [0.1], 3.0: [0.2]}))
-    assert "nothing can be said about luck of the seed" in made.answer
+    assert "With one seed per group no difference can be tested." in made.answer
     assert made.findings.comparisons == []
 
 
@@ -322,8 +339,8 @@ def test_the_answer_on_convergence_has_counts_and_the_logrank_test():
     assert comparison.p == pytest.approx(2 * norm.sf(z))
     assert comparison.seeds_needed == np.ceil(4 * (1.959964 + 0.841621) ** 2 / z**2) == 26
     assert made.answer.endswith(
-        "which can be luck of the seed (log-rank p = 0.27); a difference of this size would take "
-        "about 26 seeds a group to show."
+        ": not statistically distinguishable with 4 seeds (log-rank p = 0.27); about 26 seeds per "
+        "group are needed to detect a difference of this size."
     )
 
 
@@ -373,7 +390,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_page_holds_everything_and_believes_nothing():
+def test_the_html_page_is_self_contained_and_escapes_names():
     frame = by_lr({"<script>alert(1)</script>": [0.1, 0.2], "b & c": [0.3, 0.4]})
     made = built(frame)
     text = made.files(["html"])["report.html"].decode()
@@ -413,14 +430,14 @@ def test_broken_predictions_are_one_sentence(table):
         answering(table)
 
 
-def test_the_same_runs_in_any_order_give_the_same_bytes():
+def test_the_order_of_the_rows_does_not_change_the_files():
     frame = by_lr({0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]})
     first = built(frame).files(report.FORMATS)
     again = built(frame.sample(frac=1.0, random_state=1)).files(report.FORMATS)
     assert first == again
 
 
-def test_many_groups_are_drawn_in_part_and_listed_in_full():
+def test_of_many_groups_some_are_drawn_and_100_are_listed():
     frame = by_lr({lr: [lr / 1000, lr / 999] for lr in range(1, 151)})
     made = built(frame)
     assert len(made.table) == 150
@@ -429,7 +446,7 @@ def test_many_groups_are_drawn_in_part_and_listed_in_full():
     assert [text.get_text() for text in legend.get_texts()][-1] == "lr=150"
 
 
-def test_long_names_are_shortened_in_figures_alone_and_leave_the_axes_their_room():
+def test_long_group_names_are_shortened_in_plots_only():
     files = [f"/a/long/folder/of/tables/{part}/with/a/long/name.csv" for part in "abc"]
     some = [
         {"data.path": path, "optimizer.name": name, "optimizer.eta_plus": grow, "lr": 0.1 * grow}
@@ -440,18 +457,19 @@ def test_long_names_are_shortened_in_figures_alone_and_leave_the_axes_their_room
     frame = rows([(s, seed, "converged", 0.1 + s["lr"] + seed / 9, 50)
                   for s in some for seed in range(3)])  # fmt: skip
     made = built(frame)
-    # Warnings are errors: the layout must not give up.
+    # Warnings are errors, also the one of a layout that does not fit.
     made.files(["html"])
     names = [summary.group.name for summary in made.findings.summaries]
     assert len(set(names)) == 12
-    assert min(map(len, names)) > figures.NAME
-    assert [row[1] for row in made._parts.ranking[1:5]] == [n.split()[0][10:] for n in names[:4]]
+    assert min(map(len, names)) > plots.NAME_LENGTH
+    ranking = table_below(made, "Groups, the best first")
+    assert [row[1] for row in ranking.rows[:4]] == [n.split()[0][10:] for n in names[:4]]
     for name in ("loss_curves", "convergence", "distribution", "profiles", "best_of_n"):
         axes = made.figures[name].axes[0]
         assert axes.get_position().width >= 0.5, name
     ticks = [text.get_text() for text in made.figures["distribution"].axes[0].get_yticklabels()]
     assert len(set(ticks)) == 12
-    assert max(map(len, ticks)) == figures.NAME
+    assert max(map(len, ticks)) == plots.NAME_LENGTH
     assert ticks[0].startswith("#1 data.path=/a/")
 
 
@@ -464,27 +482,27 @@ def grid(settings):
 
 
 @pytest.mark.parametrize(
-    ("settings", "maps", "said"),
+    ("settings", "maps", "note"),
     [(2, 1, None), (3, 3, None), (4, 6, None),
      (5, 6, "6 of 10 pairs of settings have a heat map; the parallel coordinates show all "
             "settings.")],
 )  # fmt: skip
-def test_a_report_says_which_pairs_have_no_map(settings, maps, said):
+def test_a_note_states_how_many_heat_maps_are_left_out(settings, maps, note):
     made = built(grid(settings))
     drawn = [axes for axes in made.figures["heat_maps"].axes if axes.get_title()]
     assert len(drawn) == maps
-    assert made._parts.remarks == ([said] if said else [])
+    assert page.remarks(made) == ([note] if note else [])
     assert ("parallel" in made.figures) == (settings > 2)
 
 
-def test_parallel_coordinates_are_a_line_a_group_in_the_colour_of_its_median():
+def test_parallel_coordinates_have_a_line_per_group_colored_by_its_median():
     made = built(grid(3))
     axes, bar = made.figures["parallel"].axes
     (lines,) = axes.collections
     assert len(lines.get_segments()) == 8
     names = list(made.findings.grouped.varying)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == names
-    # Drawn from the worst group to the best, each within 0.02 of the heights of its settings.
+    # Lines are drawn from the worst group to the best and shifted by at most 0.02.
     ranked = made.findings.summaries[::-1]
     for line, summary in zip(lines.get_segments(), ranked, strict=True):
         heights = [float(value == "2") for value in summary.group.settings.values()]
@@ -496,25 +514,45 @@ def test_parallel_coordinates_are_a_line_a_group_in_the_colour_of_its_median():
     assert bar.get_ylabel() == "final loss"
 
 
-def lightness(colour):
+def test_a_plot_is_added_to_page_files_and_figures_by_one_record(monkeypatch):
+    def draw(data):
+        figure = Figure()
+        figure.subplots().plot([summary.runs for summary in data.findings.summaries])
+        return figure
+
+    added = plots.Plot("runs", "Number of runs.", draw, note=lambda data: "A note on the plot.")
+    absent = plots.Plot("absent", "Nothing to show.", lambda data: None)
+    monkeypatch.setattr(plots, "PLOTS", [*plots.PLOTS, added, absent])
+    made = built(by_lr({0.1: [0.1, 0.2], 1.0: [0.3, 0.4]}))
+    assert list(made.figures)[-1] == "runs"
+    files = made.files(["md", "html"])
+    assert files["figures/runs.png"].startswith(PNG)
+    assert "figures/absent.png" not in files
+    text = files["report.md"].decode()
+    assert "![Number of runs.](figures/runs.png)" in text
+    assert "A note on the plot." in text
+    assert '<figure id="runs">' in files["report.html"].decode()
+
+
+def lightness(color):
     """L* of CIE 1976, from 0 (black) to 100."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
     luminance = np.dot([0.2126, 0.7152, 0.0722], linear)
     return 116 * np.cbrt(luminance) - 16 if luminance > 0.008856 else 903.3 * luminance
 
 
-def test_groups_are_told_apart_without_colour():
-    assert len(set(figures.COLOURS)) == len(figures.COLOURS) == figures.LINES
-    assert len(set(figures.DASHES)) == figures.LINES
-    # Each stands out on white.
-    assert max(map(lightness, figures.COLOURS)) < 75
+def test_line_styles_can_be_distinguished_without_color():
+    assert len(set(plot_axes.COLORS)) == len(plot_axes.COLORS) == plot_axes.MAX_LINES
+    assert len(set(plot_axes.DASHES)) == plot_axes.MAX_LINES
+    # Each color has contrast on white.
+    assert max(map(lightness, plot_axes.COLORS)) < 75
     drawn = built(by_lr({lr: [lr / 9, lr / 8] for lr in range(1, 8)})).figures["profiles"]
     lines = drawn.axes[0].lines
-    assert [line.get_color() for line in lines] == list(figures.COLOURS)
-    assert len({str(line._unscaled_dash_pattern) for line in lines}) == figures.LINES
+    assert [line.get_color() for line in lines] == list(plot_axes.COLORS)
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == plot_axes.MAX_LINES
 
 
-def test_figures_are_printed_with_200_dots_an_inch():
+def test_plots_are_png_files_with_200_dots_per_inch():
     made = built(by_lr({0.1: [0.1, 0.2]}))
     for name, figure in made.figures.items():
         with Image.open(io.BytesIO(made.files([])[f"figures/{name}.png"])) as image:
@@ -524,11 +562,11 @@ def test_figures_are_printed_with_200_dots_an_inch():
 
 @given(st.lists(st.text(), unique=True, max_size=30), st.integers(12, 40))
 def test_different_texts_stay_different_when_shortened(texts, most):
-    # Names of groups and values of settings begin with no number sign.
+    # Group names and setting values never start with "#".
     texts = [text for text in texts if not text.startswith("#")]
     texts += [text * 20 for text in texts if text * 20 not in texts]
     texts = list(dict.fromkeys(texts))
-    short = figures.shortened(texts, most)
+    short = plot_axes.shortened(texts, most)
     assert list(short) == texts
     assert len(set(short.values())) == len(texts)
     assert all(len(after) <= most for after in short.values())
@@ -566,7 +604,7 @@ def test_sweeps_are_named_as_they_are_and_in_the_order_asked_for(one, other):
         f"sweep={one}", f"sweep={other}",
     ]  # fmt: skip
     assert "a run of the first sweep is better with probability 0 (0 to 0)" in made.answer
-    first, second, *_ = made._parts.agreed[1]
+    first, second, *_ = table_below(made, "Groups in both sweeps").rows[0]
     assert (first, second) == (f"sweep={one}", f"sweep={other}")
 
 
@@ -578,7 +616,7 @@ def test_sweeps_are_named_as_they_are_and_in_the_order_asked_for(one, other):
      ((250, 200, np.inf), "250 (200 to ∞)"), ((np.inf,) * 3, "∞"), ((3, np.nan, np.nan), "3"),
      ((0.0, -0.1, 0.1), "0 (-0.1 to 0.1)")],
 )  # fmt: skip
-def test_an_interval_has_the_digits_that_tell_its_ends_apart(value, said):
+def test_an_interval_has_enough_digits_to_distinguish_its_ends(value, said):
     assert words.interval(Interval(*value)) == said
 
 
@@ -601,14 +639,14 @@ def test_a_band_is_the_median_run_and_from_the_5th_to_the_95th_percentile():
     assert axes.lines[0].get_ydata().tolist() == band.median.tolist()
 
 
-def test_a_convergence_curve_climbs_where_runs_converged():
+def test_the_convergence_curve_rises_at_the_epochs_of_convergence():
     made = built(converging({1: 100}, {1: [10, 20, 20, None]}))
     (line,) = made.figures["convergence"].axes[0].lines
     steps = dict(zip(line.get_xdata().tolist(), line.get_ydata().tolist(), strict=True))
     assert [steps[x] for x in (10, 20, 100)] == pytest.approx([0.25, 0.75, 0.75])
 
 
-def test_the_distribution_shows_each_run_its_middle_half_and_how_many_diverged():
+def test_the_distribution_shows_runs_quartiles_and_the_number_of_diverged_runs():
     frame = by_lr({0.1: [0.1, 0.2, 0.3, 0.4, 0.5], 1.0: [0.6, 0.7, 0.8, 0.9, 1e300]})
     frame.loc[9, "outcome"] = "diverged"
     axes = built(frame).figures["distribution"].axes[0]
@@ -620,7 +658,7 @@ def test_the_distribution_shows_each_run_its_middle_half_and_how_many_diverged()
     assert [text.get_text() for text in axes.texts] == ["1 diverged"]
 
 
-def test_a_heat_map_holds_the_median_of_all_runs_of_two_settings():
+def test_a_heat_map_shows_the_median_of_all_runs_with_two_settings():
     frame = grid(3)
     maps = [axes for axes in built(frame).figures["heat_maps"].axes if axes.get_title()]
     assert len(maps) == 3
@@ -634,7 +672,7 @@ def test_a_heat_map_holds_the_median_of_all_runs_of_two_settings():
         )
 
 
-def test_loss_curves_have_epochs_as_a_person_writes_them():
+def test_log_axes_are_labeled_with_plain_numbers():
     axes = built(by_lr({0.1: [0.1, 0.2]})).figures["loss_curves"].axes[0]
     assert [axes.xaxis.get_major_formatter()(x) for x in (1, 10, 1000)] == ["1", "10", "1000"]
 

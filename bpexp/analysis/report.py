@@ -1,12 +1,16 @@
-"""The report on one or more sweeps: built from tables of runs, given out in several formats."""
+"""The report on one or more sweeps: findings from a table of runs, written in several formats.
+
+``bpexp.report()`` reads the runs from a store and returns a ``Report``.
+"""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bpexp.analysis import curves, figures, page, tables, words
+from bpexp.analysis import curves, page, plots, tables, words
 from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band, ReadLosses
 from bpexp.analysis.findings import Findings, find
@@ -19,9 +23,13 @@ from bpexp.analysis.groups import (
     group,
     stops_on_convergence,
 )
+from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
 from bpexp.analysis.surface import ReadArtifact, Surface, surfaces
 from bpexp.fields.checks import ConfigError
+from bpexp.render import html, markdown
+from bpexp.render.document import Document
+from bpexp.render.plots import png
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,10 +40,16 @@ FORMATS = ("html", "md", "csv", "json")
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Findings with their figures, and what they were found with.
+    """Findings, with what is needed to draw and describe them.
 
-    ``agreement`` is there where two sweeps were read together; ``predictions`` are those of
-    the best, the median and the worst run.
+    Attributes:
+        title: The names of the sweeps or of the experiment.
+        findings: The groups, ranked and compared.
+        agreement: The comparison of two sweeps; None unless exactly two were read together.
+        bands: Loss bands of the groups that are drawn as lines.
+        surfaces: Decision surfaces of the best, the median and the worst run.
+        predictions: Predictions of the same runs, a row per run and sample.
+        environment: Versions and machines that the runs were trained with.
     """
 
     title: str
@@ -46,79 +60,83 @@ class Report:
     predictions: "pd.DataFrame"
     environment: Mapping[str, str]
 
-    @cached_property
-    def figures(self) -> "dict[str, Figure]":
-        """By name, as matplotlib objects."""
-        return figures.draw(self.findings, self.bands, self.surfaces)
-
     @property
     def question(self) -> str:
-        """What was varied, and what is asked of it."""
-        if self.agreement is not None:
-            return f"Do the sweeps agree? {words.question(self.findings)}"
-        return words.question(self.findings)
+        """What was varied and what is compared, as a question."""
+        question = words.question(self.findings)
+        return question if self.agreement is None else f"Do the sweeps agree? {question}"
 
     @property
     def answer(self) -> str:
-        """Two or three sentences with numbers."""
+        """The result in a few sentences with numbers."""
         if self.agreement is not None:
             return self.agreement.sentence
         return words.answer(self.findings)
 
     @property
     def table(self) -> "pd.DataFrame":
-        """One row a group, the best first."""
+        """One row per group, best first."""
         return tables.ranking(self.findings)
 
-    def files(self, formats: Sequence[str]) -> dict[str, bytes]:
-        """The report in these of ``FORMATS`` and its figures, by file name."""
-        pictures = self._pictures
-        write = {
-            "html": lambda: page.html(self._parts, pictures),
-            "md": lambda: page.markdown(self._parts, list(pictures)),
-            "csv": lambda: self.table.to_csv(index=False),
-            "json": lambda: json.dumps(self._plain(), indent=2, allow_nan=False) + "\n",
-        }
-        made = {f"report.{name}": write[name]().encode() for name in formats}
-        return made | {f"figures/{name}.png": content for name, content in pictures.items()}
+    @property
+    def plot_data(self) -> PlotData:
+        """What the plots are drawn from."""
+        return PlotData(self.findings, self.bands, self.surfaces)
 
     @cached_property
-    def _pictures(self) -> dict[str, bytes]:
-        from bpexp.render.plots import png
+    def figures(self) -> "dict[str, Figure]":
+        """The plots as matplotlib figures, by name."""
+        return plots.draw_all(self.plot_data)
 
+    @cached_property
+    def document(self) -> Document:
+        """The report as a document with all plots."""
+        return page.document(self, self._images)
+
+    def files(self, formats: Sequence[str]) -> dict[str, bytes]:
+        """The report's files by their relative path.
+
+        Args:
+            formats: Which of ``FORMATS`` to write. The plots are always written as PNG files.
+        """
+        write = {
+            "html": lambda: html.render(self.document),
+            "md": lambda: markdown.render(self.document),
+            "csv": lambda: self.table.to_csv(index=False),
+            "json": lambda: json.dumps(self._json(), indent=2, allow_nan=False) + "\n",
+        }
+        texts = {f"report.{name}": write[name]().encode() for name in formats}
+        return texts | {f"figures/{name}.png": image for name, image in self._images.items()}
+
+    @cached_property
+    def _images(self) -> dict[str, bytes]:
         return {name: png(figure) for name, figure in self.figures.items()}
 
-    @property
-    def _parts(self) -> page.Parts:
-        return page.Parts(
-            self.title, self.question, self.answer, self.findings, self.agreement, self.environment
-        )
-
-    def _plain(self) -> dict[str, Any]:
+    def _json(self) -> dict[str, Any]:
         comparisons = [
             {"first": c.a.settings, "second": c.b.settings, "improvement": list(c.improvement),
              "difference": list(c.difference), "p": c.p, "p_holm": c.p_holm,
              "seeds_needed": c.seeds_needed}
             for c in self.findings.comparisons
         ]  # fmt: skip
-        plain: dict[str, Any] = _finite({
+        content: dict[str, Any] = _finite({
             "title": self.title, "question": self.question, "answer": self.answer,
             "measure": self.findings.measure.key, "seed": self.findings.seed,
             "varying": {k: list(v) for k, v in self.findings.grouped.varying.items()},
             "groups": self.table.to_dict("records"), "comparisons": comparisons,
             "environment": dict(self.environment),
         })  # fmt: skip
-        return plain
+        return content
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity and no nan: the one as text, the other as null."""
+    """The value as JSON can hold it: an infinity as text, NaN as None (null)."""
     if isinstance(value, Mapping):
         return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_finite(part) for part in value]
-    if isinstance(value, float):
-        return None if value != value else words.spelled(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "infinity" if value > 0 else "-infinity"
     return value
 
 
@@ -131,29 +149,42 @@ def build(
     measure: str | None = None,
     seed: int = 0,
 ) -> Report:
-    """Group, sum up, compare and draw a table of runs.
+    """Group, summarize and compare the runs of a table.
 
-    Raises ConfigError where no run has finished or none has the ``measure``.
+    Args:
+        frame: A row per run with its settings, outcome and final metrics.
+        title: The names of the sweeps or of the experiment.
+        environment: Versions and machines that the runs were trained with.
+        read_losses: Reads the loss curves of runs.
+        read_artifact: Reads a file that a run has logged.
+        measure: Key of the measure that ranks the groups; None selects one.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ConfigError: No run has finished, or no run has the measure.
     """
     grouped = group(frame)
     chosen = _measure(grouped, measure)
     findings = find(grouped, chosen, seed)
-    bands = [curves.band(s.group, read_losses, seed) for s in figures.shown(findings)]
-    agreement = None
-    if len(grouped.varying.get(SWEEP, ())) == 2:
-        agreement = compare_sweeps(grouped, chosen, seed)
-    planes = surfaces(findings, read_artifact)
-    answers = predictions(findings, read_artifact)
-    return Report(title, findings, agreement, bands, planes, answers, environment)
+    is_pair = len(grouped.varying.get(SWEEP, ())) == 2
+    return Report(
+        title=title,
+        findings=findings,
+        agreement=compare_sweeps(grouped, chosen, seed) if is_pair else None,
+        bands=[curves.band(s.group, read_losses, seed) for s in plots.line_groups(findings)],
+        surfaces=surfaces(findings, read_artifact),
+        predictions=predictions(findings, read_artifact),
+        environment=environment,
+    )
 
 
-def _measure(grouped: Grouped, wanted: str | None) -> Measure:
-    there = available_measures(grouped)
-    if wanted is None:
-        return there[0] if stops_on_convergence(grouped) else MEASURES["final_loss"]
-    if wanted not in [measure.key for measure in there]:
+def _measure(grouped: Grouped, key: str | None) -> Measure:
+    available = available_measures(grouped)
+    if key is None:
+        return available[0] if stops_on_convergence(grouped) else MEASURES["final_loss"]
+    if key not in [measure.key for measure in available]:
         raise ConfigError(
-            f"--measure must be one of {', '.join(m.key for m in there)} for these runs, "
-            f"got {wanted!r}."
+            f"--measure must be one of {', '.join(m.key for m in available)} for these runs, "
+            f"got {key!r}."
         )
-    return MEASURES[wanted]
+    return MEASURES[key]

@@ -1,20 +1,27 @@
-"""The question and the answer in sentences, and numbers as a reader takes them."""
+"""The question and the answer of a report as sentences, and numbers as text.
+
+>>> interval(Interval(0.12345, 0.1, 0.15))
+'0.1235 (0.1 to 0.15)'
+>>> p_value(0.0123)
+'p = 0.012'
+"""
 
 import math
 from collections.abc import Sequence
 
-from bpexp.analysis.findings import Findings, Summary
+from bpexp.analysis.findings import Comparison, Findings, Summary
 from bpexp.analysis.groups import Measure
 from bpexp.analysis.statistics import Interval
 
 ALPHA = 0.05
+"""Level of significance."""
 
 
 def question(findings: Findings) -> str:
-    """What was varied, and what is asked of it."""
+    """What was varied and what is compared, as a question."""
     grouped, measure = findings.grouped, findings.measure
     data = listed(grouped.data)
-    seeds = f"{grouped.seeds} seed{'s' * (grouped.seeds > 1)}"
+    seeds = _counted(grouped.seeds, "seed")
     if not grouped.varying:
         return f"What {measure.title} do {findings.runs} runs on {data} reach, over {seeds}?"
     over = listed([f"{key} ({few(values)})" for key, values in grouped.varying.items()])
@@ -23,108 +30,140 @@ def question(findings: Findings) -> str:
 
 
 def answer(findings: Findings) -> str:
-    """Two or three sentences with the numbers that matter."""
+    """The result in two or three sentences: the best groups and how certain their rank is."""
     best, measure = findings.summaries[0], findings.measure
     if len(findings.summaries) == 1:
-        return f"{_level(best, measure)[0].upper()}{_level(best, measure)[1:]}. {_share(best)}"
+        result = _result(best, measure)
+        return f"{result[0].upper()}{result[1:]}. {_convergence(best)}"
     if not findings.has_scores:
         return f"All {findings.runs} runs diverged: no group is better than another."
-    level = findings.ranks.count(1)
-    if level > 1:
-        told = {s.group.name: _level(s, measure) for s in findings.summaries[:level]}
-        if len(set(told.values())) == 1:
-            names = few(list(told), "groups")
-            first = f"{level} groups are level, {names}: {_level(best, measure)} each."
-        else:
-            each = few([f"{name} ({said})" for name, said in told.items()], "groups")
-            first = f"{level} groups are level: {each}."
-        return " ".join([first, *_others(findings, "The first of them", level)])
-    runner = findings.summaries[1]
-    first = f"{best.group.name} {measure.best}: {_level(best, measure)}"
-    first += f"; the next, {runner.group.name}: {_level(runner, measure)}."
-    return " ".join([first, _luck(findings), *_others(findings, "It", 2)])
+    n_first = findings.ranks.count(1)
+    if n_first > 1:
+        return " ".join([_tie(findings, n_first), *_others(findings, "The first of them", n_first)])
+    second = findings.summaries[1]
+    first = (
+        f"{best.group.name} {measure.best}: {_result(best, measure)}; the next, "
+        f"{second.group.name}: {_result(second, measure)}."
+    )
+    return " ".join([first, _test(findings), *_others(findings, "It", 2)])
 
 
-def _level(summary: Summary, measure: Measure) -> str:
-    if measure.key == "epochs_to_converge":
+def _result(summary: Summary, measure: Measure) -> str:
+    """The median of a group with its interval and the number of runs."""
+    if measure.is_time:
         counts = f"{summary.outcomes.get('converged', 0)} of {summary.runs} runs converged"
         if not math.isfinite(summary.epochs.estimate):
             return f"{counts}, fewer than half"
         return f"median {interval(summary.epochs)} epochs, {counts}"
     found = summary.estimates[measure.key]["median"]
     if math.isinf(found.estimate):
-        return f"{summary.outcomes.get('diverged', 0)} of {_runs(summary.runs)} diverged"
-    return f"median {measure.title} {interval(found)} over {_runs(summary.runs)}"
+        return _diverged(summary)
+    return f"median {measure.title} {interval(found)} over {_counted(summary.runs, 'run')}"
 
 
-def _share(summary: Summary) -> str:
+def _convergence(summary: Summary) -> str:
     if not summary.outcomes.get("converged"):
-        return f"{summary.outcomes.get('diverged', 0)} of {_runs(summary.runs)} diverged."
+        return f"{_diverged(summary)}."
     return f"A share of {interval(summary.converged)} converged."
 
 
-def _luck(findings: Findings) -> str:
+def _diverged(summary: Summary) -> str:
+    n_diverged = summary.outcomes.get("diverged", 0)
+    return f"{n_diverged} of {_counted(summary.runs, 'run')} diverged"
+
+
+def _tie(findings: Findings, n_first: int) -> str:
+    """The groups that share the first rank."""
+    results = {s.group.name: _result(s, findings.measure) for s in findings.summaries[:n_first]}
+    if len(set(results.values())) == 1:
+        names, result = few(list(results), "groups"), next(iter(results.values()))
+        return f"{n_first} groups are tied for first, {names}: {result} each."
+    each = few([f"{name} ({result})" for name, result in results.items()], "groups")
+    return f"{n_first} groups are tied for first: {each}."
+
+
+def _test(findings: Findings) -> str:
+    """Whether the first group differs significantly from the second."""
     against = findings.against_best
     if not against or against[0].b is not findings.summaries[1].group:
-        return "With one seed a group nothing can be said about luck of the seed."
+        return "With one seed per group no difference can be tested."
     comparison = against[0]
-    chance = (
+    probability = (
         "A run of the first does better than one of the second with probability "
         f"{interval(comparison.improvement)}"
     )
-    test = "log-rank " if findings.measure.key == "epochs_to_converge" else ""
+    test = "log-rank " if findings.measure.is_time else ""
     p = f"{test}{p_value(comparison.p_holm)}"
     if findings.pairs > 1:
         p += f", corrected for {findings.pairs} comparisons"
     needed = number(comparison.seeds_needed)
     if comparison.p_holm < ALPHA:
         return (
-            f"{chance}: more than luck of the seed ({p}); about {needed} seeds a group would "
-            "have shown it."
+            f"{probability}: a statistically significant difference ({p}); about {needed} seeds "
+            "per group suffice to detect it."
         )
     if math.isinf(comparison.seeds_needed):
-        return f"{chance}: no sign of a difference ({p})."
+        return f"{probability}: no sign of a difference ({p})."
     return (
-        f"{chance}, which can be luck of the seed ({p}); a difference of this size would take "
-        f"about {needed} seeds a group to show."
+        f"{probability}: not statistically distinguishable with {_seeds(comparison)} ({p}); "
+        f"about {needed} seeds per group are needed to detect a difference of this size."
     )
 
 
-def _others(findings: Findings, subject: str, named: int) -> list[str]:
-    """The best group and those that are not among the first, ``named``, ones."""
-    groups = [summary.group for summary in findings.summaries[:named]]
-    rest = [c for c in findings.against_best if c.b not in groups]
-    if not rest:
+def _seeds(comparison: Comparison) -> str:
+    sizes = sorted({len(comparison.a), len(comparison.b)})
+    return f"{' and '.join(map(str, sizes))} seeds"
+
+
+def _others(findings: Findings, subject: str, n_named: int) -> list[str]:
+    """How the best group compares with all groups after the first ``n_named``."""
+    named = [summary.group for summary in findings.summaries[:n_named]]
+    others = [c for c in findings.against_best if c.b not in named]
+    if not others:
         return []
-    level = [c for c in rest if c.p_holm >= ALPHA]
-    if not level:
-        others = "the other one" if len(rest) == 1 else f"each of the {len(rest)} others"
-        return [f"{subject} is better than {others} beyond luck of the seed."]
-    if len(rest) == 1:
-        return ["The other one cannot be told from the first."]
-    if len(level) == len(rest):
-        return [f"None of the {len(rest)} others can be told from the first."]
-    return [f"Of the {len(rest)} others {len(level)} cannot be told from the first."]
+    similar = sum(c.p_holm >= ALPHA for c in others)
+    if not similar:
+        which = "the other one" if len(others) == 1 else f"each of the {len(others)} others"
+        return [f"{subject} is significantly better than {which}."]
+    if len(others) == 1:
+        return ["The other one is not statistically distinguishable from the first."]
+    if similar == len(others):
+        subject = f"None of the {len(others)} others is"
+    else:
+        subject = f"Of the {len(others)} others {similar} are not"
+    return [f"{subject} statistically distinguishable from the first."]
 
 
-def _runs(n: int) -> str:
-    return f"{n} run{'s' * (n != 1)}"
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def listed(words: Sequence[str]) -> str:
-    """a, b and c."""
+    """The words as an enumeration.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def few(values: Sequence[str], what: str = "values") -> str:
-    """The values, or the ends of a long list of them."""
+def few(values: Sequence[str], noun: str = "values") -> str:
+    """All values, or the first two and the last one of more than six.
+
+    >>> few([str(n) for n in range(10)])
+    '0, 1 ... 9, 10 values'
+    """
     if len(values) <= 6:
         return ", ".join(values)
-    return f"{values[0]}, {values[1]} ... {values[-1]}, {len(values)} {what}"
+    return f"{values[0]}, {values[1]} ... {values[-1]}, {len(values)} {noun}"
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Four digits; a dash where there is no value."""
+    """The value with four significant digits; a dash for NaN.
+
+    >>> number(0.123456), number(123456.0), number(float("nan"))
+    ('0.1235', '123456', '–')
+    """
     if math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -133,7 +172,7 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def interval(value: Interval) -> str:
-    """0.12 (0.1 to 0.15)."""
+    """The estimate with its interval, such as "0.12 (0.1 to 0.15)"."""
     if (math.isnan(value.low) and not math.isfinite(value.high)) or math.isinf(value.low):
         return number(value.estimate)
     digits = _digits(value.low, value.high)
@@ -142,7 +181,7 @@ def interval(value: Interval) -> str:
 
 
 def _digits(low: float, high: float) -> int:
-    """Four, and more where two ends that are not the same would read the same."""
+    """Four significant digits, or more if the two ends would otherwise look the same."""
     width = high - low
     if not 0.0 < width < math.inf:
         return 4
@@ -150,10 +189,5 @@ def _digits(low: float, high: float) -> int:
 
 
 def p_value(p: float) -> str:
-    """p = 0.012, and what is below 0.0001 as that."""
+    """The p value with two digits, such as "p = 0.012" or "p < 0.0001"."""
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
-
-
-def spelled(value: float) -> float | str:
-    """The value itself, or an infinity in letters."""
-    return value if math.isfinite(value) else "infinity" if value > 0 else "-infinity"

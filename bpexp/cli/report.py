@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.analysis import tables
-from bpexp.analysis.page import ROWS
+from bpexp.analysis.page import MAX_ROWS
 from bpexp.analysis.report import FORMATS
 from bpexp.analysis.sources import keep, of_experiment, of_sweeps
 from bpexp.cli.commands import check_experiment, existing_store, store_parser
 from bpexp.cli.screen import console
-from bpexp.cli.tables import text_table
 from bpexp.fields.checks import ConfigError
+from bpexp.render import text
 from bpexp.tracking import lookup, output_directory, read
 from bpexp.tracking.store import connect
 
@@ -67,10 +67,10 @@ def main(arguments: Sequence[str]) -> None:
     out = console()
     out.print(report.question, soft_wrap=True)
     out.print(report.answer, style="bold", soft_wrap=True)
-    out.print(text_table(tables.brief(report.findings, PRINTED)))
+    out.print(text.table(tables.short_ranking(report.findings, PRINTED)))
     groups = len(report.findings.summaries)
     if groups > PRINTED:
-        out.print(f"{PRINTED} of {groups} groups; the report has {min(groups, ROWS)}")
+        out.print(f"{PRINTED} of {groups} groups; the report has {min(groups, MAX_ROWS)}")
     written = ", ".join(str(folder / f"report.{name}") for name in formats)
     out.print(f"Written: {written}", soft_wrap=True)
     if len(parents) == 1 and not logged:

@@ -1,1 +1,1 @@
-"""One training step as a textbook would write it, with the engine's numbers."""
+"""One training step written out as in a textbook, with the numbers of the training engine."""

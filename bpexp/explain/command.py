@@ -1,62 +1,35 @@
-"""The verb ``explain``."""
+"""The document on one training step of a composed configuration."""
 
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-from bpexp.cli.commands import Parser
-from bpexp.cli.screen import Screen
-from bpexp.config.compose import compose
 from bpexp.data import load
-from bpexp.explain import html, markdown, text
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
 from bpexp.fields.checks import ConfigError
+from bpexp.render.document import Document
 from bpexp.sweeps.plan import make_plan
 
-FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
 
+def explain(
+    composed: dict[str, Any], epoch: int = 1, sample: int | None = None, n_digits: int = 6
+) -> Document:
+    """Train a network until an epoch and write out the epoch's first step.
 
-def main(arguments: Sequence[str]) -> None:
-    """Print the page. Raises ConfigError, or what Hydra raises, for a bad setting."""
-    chosen = _parser().parse_intermixed_args(arguments)
-    made = make_plan([compose(chosen.settings)])
+    Args:
+        composed: The configuration of one run, as composed from overrides.
+        epoch: The epoch, from 1.
+        sample: The training sample, from 1, that is followed; None for the largest loss.
+        n_digits: Significant digits of the numbers, 1 to 17.
+
+    Raises:
+        ConfigError: An argument is invalid, or the run ends before the epoch.
+    """
+    made = make_plan([composed])
     config = made.configs[0]
-    if not 1 <= chosen.epoch <= config.epochs:
-        raise ConfigError(f"--epoch must be in 1..{config.epochs} (epochs), got {chosen.epoch}.")
-    if not 1 <= chosen.digits <= 17:
-        raise ConfigError(f"--digits must be in 1..17, got {chosen.digits}.")
-    step = take(config, chosen.epoch, made.runtime.engine)
-    blocks = list(page(step, load(config.data), digits(chosen.digits), chosen.sample))
-    console = Screen()
-    if chosen.format == "text" and chosen.output is None and console.is_terminal:
-        text.write(blocks, console)
-        return
-    written = FORMATS[chosen.format](blocks)
-    if chosen.output is None:
-        sys.stdout.write(written)
-        return
-    try:
-        chosen.output.write_text(written, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"-o must be a file that can be written, got {str(chosen.output)!r}: {error.strerror}."
-        ) from error
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="bpexp explain",
-        description="One training step of the configured network, number by number.",
-    )
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="as for a run")
-    parser.add_argument("--epoch", type=int, default=1, metavar="N", help="the step's epoch (1)")
-    parser.add_argument(
-        "--sample", type=int, metavar="K", help="the sample to follow (the one of largest loss)"
-    )
-    parser.add_argument("--digits", type=int, default=6, metavar="D", help="per number (6)")
-    parser.add_argument("--format", choices=list(FORMATS), default="text")
-    parser.add_argument("-o", dest="output", type=Path, metavar="FILE", help="write to a file")
-    return parser
+    if not 1 <= epoch <= config.epochs:
+        raise ConfigError(f"--epoch must be in 1..{config.epochs} (epochs), got {epoch}.")
+    if not 1 <= n_digits <= 17:
+        raise ConfigError(f"--digits must be in 1..17, got {n_digits}.")
+    step = take(config, epoch, made.runtime.engine)
+    return page(step, load(config.data), digits(n_digits), sample)

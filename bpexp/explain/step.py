@@ -1,4 +1,4 @@
-"""One training step of a run with all that lies between the weights before and after."""
+"""One training step of a run with all intermediate values of both passes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,20 +18,60 @@ from bpexp.typing import Array
 
 H = 2.0**-17
 """Half the distance of the two points of a central difference: near the cube root of 2^-52,
-where the formula's error (h^2) and the rounding's (2^-52 / h) are alike small."""
+where the formula's error (h^2) and the rounding error (2^-52 / h) are of the same size."""
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """The forward pass with the parameters before the step.
+
+    ``Z`` and ``activations``: per layer (n_samples, n_units); the first activations are the
+    inputs. ``losses``: (n_samples,), ``total`` their sum, ``loss`` the value that is logged.
+    """
+
+    Z: Sequence[Array]
+    activations: Sequence[Array]
+    losses: Array
+    total: float
+    loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class BackwardPass:
+    """The backward pass.
+
+    ``slopes`` f'(z), ``errors`` (the factor of the slope) and ``deltas``: per layer
+    (n_samples, n_units). ``gradient``: (n_parameters,), without weight decay.
+    """
+
+    slopes: Sequence[Array]
+    errors: Sequence[Array]
+    deltas: Sequence[Array]
+    gradient: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """The optimizer's update.
+
+    ``states``: the optimizer state before and after, each (n_state_values, n_parameters). ``lrs``:
+    the learning rate of each parameter, (n_parameters,). ``hyperparameters``: of the optimizer.
+    ``after``: the new parameters, (n_parameters,). ``loss_after``: the loss with these.
+    """
+
+    states: tuple[Array, Array]
+    lrs: Array
+    hyperparameters: Array
+    after: Array
+    loss_after: float
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The first step of one epoch.
+    """The first step of an epoch.
 
-    ``rows``: the batch's samples, numbers in the data set. Per layer, (n_samples, n_units):
-    ``Z``, ``activations`` (the first are the inputs), ``slopes`` f'(z), ``errors`` (what is
-    multiplied by the slope) and ``deltas``. ``losses``: (n_samples,); ``total``: their sum.
-    ``gradient``, ``before``, ``after``, ``rates``: (n_parameters,); ``gradient`` is what
-    backpropagation gave, without weight decay. ``slots``: what the rule remembers, before and
-    after, (n_slots, n_parameters). ``loss`` and ``loss_after``: per sample, of this batch.
-    ``ending``: how the run stands after this forward pass.
+    ``rows``: the batch's samples, row numbers in the data set. ``before``: the parameters before
+    the step, (n_parameters,). ``status``: the state of the run after this forward pass.
     """
 
     config: TrainConfig
@@ -40,32 +80,30 @@ class Step:
     rows: Integers
     n_batches: int
     before: Array
-    Z: Sequence[Array]
-    activations: Sequence[Array]
-    slopes: Sequence[Array]
-    errors: Sequence[Array]
-    deltas: Sequence[Array]
-    losses: Array
-    total: float
-    loss: float
-    gradient: Array
-    slots: tuple[Array, Array]
-    rates: Array
-    settings: Array
-    after: Array
-    loss_after: float
-    ending: RunStatus
+    forward: ForwardPass
+    backward: BackwardPass
+    update: Update
+    status: RunStatus
 
 
 def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
-    """The first step of epoch ``epoch``, counted from 1. Raises ConfigError if there is none."""
+    """Train until an epoch and take its first step.
+
+    Args:
+        config: The run.
+        epoch: The epoch, from 1.
+        engine: The engine that trains until then.
+
+    Raises:
+        ConfigError: The run ends before this epoch.
+    """
     snapshot = replay.state_before_epoch(config, epoch, engine)
     n_batches = -(-len(snapshot.problem.X) // snapshot.problem.batch_size)
     (problem, state, factor, _), rows = replay.first_batch(snapshot)
     network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
     loss = LOSSES[network.loss].on(network.functions[-1])
     X, Y = problem.X[:, :, None], problem.Y[:, :, None]
-    before, slots = state.parameters.copy(), state.optimizer_state.copy()
+    before, state_before = state.parameters.copy(), state.optimizer_state.copy()
     weights, biases = network.split(before)
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -75,7 +113,9 @@ def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
             for a, W, b in zip(activations, weights, biases, strict=False)
         ]
         losses = loss.per_row(arithmetic, last, activations[-1], Y)
-        slopes = [_slope(f, a) for f, a in zip(network.functions, activations[1:], strict=True)]
+        slopes = [
+            ACTIVATIONS[f].slope(a) for f, a in zip(network.functions, activations[1:], strict=True)
+        ]
 
         # The chain rule, from the last layer to the first, as in ``mlp.backward``.
         difference = activations[-1] - Y
@@ -97,27 +137,43 @@ def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
         progress = reference.advance(problem, state, np.array([factor]), None)
         end = reference.advance(problem, state.select([0]), np.array([factor]), None)
     return Step(
-        config, epoch, problem, rows, n_batches, before[:, 0], _flat(Z), _flat(activations),
-        _flat(slopes), _flat(errors), _flat(deltas), losses[:, 0],
-        float(arithmetic.sum(losses, 0)[0]), float(progress.losses[0, 0]),
-        gradient[:, 0], (slots[:, :, 0], state.optimizer_state[:, :, 0]),
-        (state.lr * factor) / problem.lr_divisor, state.hyperparameters[:, 0],
-        state.parameters[:, 0],
-        float(end.losses[0, 0]), RunStatus(progress.statuses[0]),
-    )  # fmt: skip
+        config=config,
+        epoch=epoch,
+        problem=problem,
+        rows=rows,
+        n_batches=n_batches,
+        before=before[:, 0],
+        forward=ForwardPass(
+            Z=_first_lane(Z),
+            activations=_first_lane(activations),
+            losses=losses[:, 0],
+            total=float(arithmetic.sum(losses, 0)[0]),
+            loss=float(progress.losses[0, 0]),
+        ),
+        backward=BackwardPass(
+            slopes=_first_lane(slopes),
+            errors=_first_lane(errors),
+            deltas=_first_lane(deltas),
+            gradient=gradient[:, 0],
+        ),
+        update=Update(
+            states=(state_before[:, :, 0], state.optimizer_state[:, :, 0]),
+            lrs=(state.lr * factor) / problem.lr_divisor,
+            hyperparameters=state.hyperparameters[:, 0],
+            after=state.parameters[:, 0],
+            loss_after=float(end.losses[0, 0]),
+        ),
+        status=RunStatus(progress.statuses[0]),
+    )
 
 
-def _flat(arrays: Sequence[Array]) -> list[Array]:
+def _first_lane(arrays: Sequence[Array]) -> list[Array]:
+    """The arrays without their last axis, which numbers the runs of a batch."""
     return [array[..., 0] for array in arrays]
 
 
-def _slope(function: str, a: Array) -> Array:
-    """f'(z) by a = f(z); of softmax, whose units are not apart, the diagonal a (1 - a)."""
-    return ACTIVATIONS[function].slope(a)
-
-
 def central_difference(step: Step, index: int) -> float:
-    """(E(w + h) - E(w - h)) / 2h for one parameter, E the batch's summed loss."""
+    """(E(w + h) - E(w - h)) / 2h for parameter number ``index``; E is the batch's summed loss."""
     above, below = step.before.copy(), step.before.copy()
     above[index] += H
     below[index] -= H

@@ -1,1 +1,1 @@
-"""Documents, tables and plots."""
+"""Documents, tables and plots as plain values, and the formats they are rendered in."""

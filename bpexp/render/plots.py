@@ -1,28 +1,31 @@
-"""Figures as matplotlib objects, drawn of plain values."""
+"""The plots that are stored with a sweep, drawn from plain values, and plots as PNG files."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bpexp.render.axes import log_norm
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Curve = tuple[Sequence[int], Array]
-"""Epochs and the losses in them."""
-MANY = 12
-"""More curves than this get a colour scale in place of a legend."""
+MAX_LEGEND = 12
+"""More curves than this have no legend and are drawn as one artist."""
+
+NamedCurve = tuple[str, tuple[Sequence[int], Array]]
+"""(name of a run, (epochs, losses))."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Mean final losses, (ys, xs), by the two settings ``keys`` and their ``levels``, y first;
-    NaN where no run has finished.
+    """Mean values at each combination of the levels of two keys.
+
+    ``means``: (n_ys, n_xs), NaN where there is no value; y is the first key.
     """
 
     keys: Sequence[str]
@@ -31,113 +34,131 @@ class HeatMap:
 
 
 def heat_map(
-    keys: Sequence[str],
-    levels: tuple[list[str], list[str]],
-    cells: Sequence[tuple[str, str]],
-    losses: Sequence[float],
+    keys: Sequence[str], settings: Sequence[Sequence[str]], values: Sequence[float]
 ) -> HeatMap:
-    """Average the losses of runs that differ in two settings.
+    """Average the values by two keys.
 
     Args:
-        keys: The two settings, the one of the y axis first.
-        levels: The values of each setting as text, in the order of the axis.
-        cells: For each run, its values of the two settings.
-        losses: For each run, its loss.
+        keys: The names of the two keys, y first.
+        settings: For each value the setting of the two keys, as text.
+        values: What is averaged, such as final losses.
+
+    >>> heat_map(["lr", "seed"], [["0.1", "1"], ["0.1", "2"], ["1", "1"]], [3.0, 4.0, 5.0]).means
+    array([[ 3.,  4.],
+           [ 5., nan]])
     """
-    ys, xs = levels
-    y_of, x_of = ({level: place for place, level in enumerate(axis)} for axis in levels)
+    ys, xs = (_levels([setting[place] for setting in settings]) for place in (0, 1))
+    y_of, x_of = ({level: place for place, level in enumerate(levels)} for levels in (ys, xs))
     sums, counts = np.zeros((len(ys), len(xs))), np.zeros((len(ys), len(xs)))
-    for (y, x), loss in zip(cells, losses, strict=True):
-        sums[y_of[y], x_of[x]] += loss
-        counts[y_of[y], x_of[x]] += 1
-    means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    return HeatMap(keys, levels, means)
+    for (y, x), value in zip(settings, values, strict=True):
+        cell = y_of[y], x_of[x]
+        sums[cell] += value
+        counts[cell] += 1
+    return HeatMap(keys, (ys, xs), _ratio(sums, counts))
 
 
-def summary(curves: Sequence[tuple[str, Curve]], mapped: HeatMap | None) -> "Figure":
-    """Loss curves by their runs' names, the best first, and beside them a map, if there is one."""
+def summary(curves: Sequence[NamedCurve], mapped: HeatMap | None) -> "Figure":
+    """Loss curves of a sweep's runs and, if there is one, a heat map beside them.
+
+    Args:
+        curves: The curves, best run first.
+        mapped: Final losses by two settings.
+    """
     from matplotlib.figure import Figure
 
     if mapped is None:
-        # To lay out what always fits takes as long as to draw it.
+        # Fixed margins: the automatic layout would take as long as drawing.
         figure = Figure(figsize=(6.5, 4.2))
         figure.subplots_adjust(left=0.12, right=0.98, bottom=0.12, top=0.92)
-        _curves(figure.subplots(), curves)
+        _draw_curves(figure.subplots(), curves)
         return figure
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _curves(left, curves)
-    _heat_map(figure, right, mapped)
+    _draw_curves(left, curves)
+    _draw_heat_map(figure, right, mapped)
     return figure
 
 
 @dataclass(frozen=True)
 class GridAxis:
-    """An axis of a study's grid: its label and its values in order."""
+    """One axis of a grid of settings."""
 
-    label: str
+    name: str
     values: Sequence[float]
 
 
-def study_maps(
-    axes: tuple[GridAxis, GridAxis],
-    maps: Sequence[tuple[str, Array]],
-    label: str,
-    limits: tuple[float, float] | None,
-) -> "Figure":
-    """Draw a map for each row of a study.
+@dataclass(frozen=True)
+class GridMaps:
+    """Repeated measurements at each point of a grid, for several rows of a study.
 
-    Args:
-        axes: The y and the x axis.
-        maps: The title of each map and its values, (n_y, n_x); NaN where there is none.
-        label: What the colors mean.
-        limits: The lowest and the highest value of the color scale; None for those of the data.
+    ``values``: for each row's name an array (n_y, n_x, n_trials), NaN where a run has no value.
+    ``limits``: ends of the color scale; None takes the smallest and the largest mean.
     """
+
+    y: GridAxis
+    x: GridAxis
+    values: Mapping[str, Array]
+    label: str
+    limits: tuple[float, float] | None = None
+
+
+def study_maps(maps: GridMaps) -> "Figure":
+    """The mean over the trials at each point of the grid, a map for each row."""
     from matplotlib.figure import Figure
 
-    y, x = axes
-    values = np.array([cells for _, cells in maps])
-    low, high = limits or (np.nanmin(values), np.nanmax(values))
-    figure = Figure(figsize=(1.2 + 4.0 * len(maps), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(maps), squeeze=False, sharey=True)[0]
-    for panel, (title, cells) in zip(panels, maps, strict=True):
-        image = panel.pcolormesh(
-            x.values, y.values, cells, cmap="cividis", vmin=low, vmax=high, shading="nearest",
-            rasterized=True,
+    known = [np.isfinite(values) for values in maps.values.values()]
+    sums = [
+        np.where(finite, values, 0.0).sum(axis=-1)
+        for finite, values in zip(known, maps.values.values(), strict=True)
+    ]
+    means = _ratio(np.stack(sums), np.stack([finite.sum(axis=-1) for finite in known]))
+    low, high = maps.limits or (np.nanmin(means), np.nanmax(means))
+    n_maps = len(means)
+    figure = Figure(figsize=(1.2 + 4.0 * n_maps, 4.2), layout="constrained")
+    panels = figure.subplots(1, n_maps, squeeze=False, sharey=True)[0]
+    for axes, name, mean in zip(panels, maps.values, means, strict=True):
+        image = axes.pcolormesh(
+            maps.x.values, maps.y.values, mean, cmap="cividis", vmin=low, vmax=high,
+            shading="nearest", rasterized=True,
         )  # fmt: skip
-        panel.set(xlabel=x.label, title=title)
-    panels[0].set(ylabel=y.label)
-    figure.colorbar(image, ax=list(panels), label=label)
+        axes.set(xlabel=maps.x.name, title=name)
+    panels[0].set(ylabel=maps.y.name)
+    figure.colorbar(image, ax=list(panels), label=maps.label)
     return figure
 
 
-def _curves(axes: "Axes", curves: Sequence[tuple[str, Curve]]) -> None:
+def png(figure: "Figure") -> bytes:
+    """The figure as a PNG file of 200 dots per inch, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _draw_curves(axes: "Axes", curves: Sequence[NamedCurve]) -> None:
     from matplotlib import colormaps
     from matplotlib.collections import LineCollection
 
     worst_first = [(name, *curve) for name, curve in reversed(curves)]
-    colours = colormaps["viridis"](np.linspace(0.0, 0.95, len(curves))[::-1])
+    colors = colormaps["viridis"](np.linspace(0.0, 0.95, len(curves))[::-1])
     axes.set(xlabel="epoch", ylabel="loss per sample", yscale="log")
     axes.set_title("Loss, from best (dark) to worst (light)")
     axes.grid(alpha=0.25)
-    if len(curves) > MANY:
+    if len(curves) > MAX_LEGEND:
         lines = [np.column_stack([epochs, losses]) for _, epochs, losses in worst_first]
-        # One artist: hundreds of them are laid out and drawn one by one.
-        axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.5))
+        # One artist for all lines: hundreds of artists are slow to lay out and draw.
+        axes.add_collection(LineCollection(lines, colors=colors, linewidths=0.5))
         axes.autoscale_view()
         return
-    for colour, (name, epochs, losses) in zip(colours, worst_first, strict=True):
-        axes.plot(epochs, losses, color=colour, lw=1.4, label=name)
+    for color, (name, epochs, losses) in zip(colors, worst_first, strict=True):
+        axes.plot(epochs, losses, color=color, lw=1.4, label=name)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], fontsize=8, frameon=False)
 
 
-def _heat_map(figure: "Figure", axes: "Axes", mapped: HeatMap) -> None:
-    from matplotlib.colors import LogNorm
-
-    known = mapped.means[np.isfinite(mapped.means) & (mapped.means > 0)]
-    norm = LogNorm(known.min(), known.max()) if known.size and known.min() < known.max() else None
-    image = axes.imshow(mapped.means, aspect="auto", cmap="viridis", norm=norm, origin="lower")
+def _draw_heat_map(figure: "Figure", axes: "Axes", mapped: HeatMap) -> None:
+    image = axes.imshow(
+        mapped.means, aspect="auto", cmap="viridis", norm=log_norm(mapped.means), origin="lower"
+    )
     for axis, levels in zip((axes.yaxis, axes.xaxis), mapped.levels, strict=True):
         step = max(1, len(levels) // 10)
         axis.set_ticks(range(0, len(levels), step), levels[::step])
@@ -145,8 +166,20 @@ def _heat_map(figure: "Figure", axes: "Axes", mapped: HeatMap) -> None:
     figure.colorbar(image, ax=axes)
 
 
-def png(figure: "Figure") -> bytes:
-    """The figure as a PNG at print size."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
-    return buffer.getvalue()
+def _levels(values: Sequence[str]) -> list[str]:
+    """The different values, numbers in their order before text."""
+
+    def order(value: str) -> tuple[bool, float, str]:
+        try:
+            return (False, float(value), value)
+        except ValueError:
+            return (True, 0.0, value)
+
+    return sorted(set(values), key=order)
+
+
+def _ratio(sums: Array, counts: Array) -> Array:
+    """sums / counts, NaN where the count is 0."""
+    out: Array = np.full(sums.shape, np.nan)
+    np.divide(sums, counts, out=out, where=counts > 0)
+    return out

@@ -1,14 +1,12 @@
 """The results of a study's sweep: its evaluation, and the files of its parent run."""
 
-import numpy as np
-
 from bpexp.render import plots
 from bpexp.studies.definition import Study
-from bpexp.studies.measures import MEASURES, StudyRun
+from bpexp.studies.maps import grid_maps
+from bpexp.studies.measures import StudyRun
 from bpexp.studies.verdict import Evaluation, evaluate
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.summary import StudyFiles
-from bpexp.typing import Array
 
 
 def evaluate_sweep(study: Study, finished: FinishedSweep) -> Evaluation:
@@ -26,27 +24,5 @@ def study_files(study: Study, finished: FinishedSweep) -> StudyFiles:
     files = evaluation.files()
     note = files["study.md"].decode()
     if study.grid:
-        files["study.png"] = _maps(study, evaluation.values[0])
+        files["study.png"] = plots.png(plots.study_maps(grid_maps(study, evaluation.values[0])))
     return StudyFiles(note, files)
-
-
-def _maps(study: Study, values: Array) -> bytes:
-    """The mean of a measure at each point of the grid, a map for each row; PNG.
-
-    ``values`` holds the measure of every run, (n_rows, n_points * trials).
-    """
-    y, x = (plots.GridAxis(axis.name, axis.values) for axis in study.grid)
-    measure = MEASURES[study.measures[0]]
-    cells = values.reshape(len(study.rows), len(y.values), len(x.values), study.trials)
-    titles = [row.name for row in study.rows]
-    maps = list(zip(titles, _mean_of_finite(cells), strict=True))
-    limits = (0.0, 1.0) if measure.is_share else None
-    return plots.png(plots.study_maps((y, x), maps, measure.title, limits))
-
-
-def _mean_of_finite(values: Array) -> Array:
-    """The mean over the last axis of the values that are finite; NaN where none is."""
-    finite = np.isfinite(values)
-    sums, counts = np.where(finite, values, 0.0).sum(axis=-1), finite.sum(axis=-1)
-    mean: Array = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    return mean

@@ -20,6 +20,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bpexp.analysis.statistics import CONFIDENCE, Interval, holm, wilson
+from bpexp.render import markdown
+from bpexp.render.document import (
+    Block,
+    BulletList,
+    Document,
+    Paragraph,
+    Table,
+    code,
+    emphasis,
+)
 from bpexp.studies.definition import Published, Row, Study
 from bpexp.studies.measures import MEASURES, StudyRun
 from bpexp.typing import Array
@@ -31,10 +41,12 @@ RESAMPLES = 10_000
 """Number of samples of a few seeds drawn to estimate the spread of their mean."""
 
 METHODS = (
-    "*Ours* is the mean with its 95% confidence interval (Student's t; Wilson's for a share). A "
-    "row is tested only if n and sd were published (for a share, n), by Welch's t-test of the "
-    "means or a score test of the shares, at the 5% level with the Holm correction for all rows. "
-    "*Holds* means that no significant difference was found, not that there is none."
+    emphasis("Ours"),
+    " is the mean with its 95% confidence interval (Student's t; Wilson's for a share). A row is "
+    "tested only if n and sd were published (for a share, n), by Welch's t-test of the means or a "
+    "score test of the shares, at the 5% level with the Holm correction for all rows. ",
+    emphasis("Holds"),
+    " means that no significant difference was found, not that there is none.",
 )
 
 
@@ -115,30 +127,35 @@ class Evaluation:
             ]
         return sentences
 
-    def markdown(self) -> str:
-        """The source, the table, the methods and the assumptions, as Markdown."""
+    def document(self) -> Document:
+        """The source, the table, the methods and the assumptions."""
         study = self.study
         titles = "; ".join(MEASURES[name].title for name in study.measures)
         axes = [f"{axis.name} {axis.low:g} to {axis.high:g} ({axis.count})" for axis in study.grid]
         grid = f" at each point of {' by '.join(axes)}" if axes else ""
-        blocks = [
-            f"Study `{study.name}`: {study.source}",
-            f"Measured: {titles}. Seeds 0 to {study.trials - 1}{grid}.",
-            _markdown_table(self.table()),
+        header, *rows = self.table()
+        blocks: list[Block] = [
+            Paragraph(("Study ", code(study.name), f": {study.source}")),
+            Paragraph(f"Measured: {titles}. Seeds 0 to {study.trials - 1}{grid}."),
+            Table(header, rows, "l" * len(header)),
         ]
         if study.changed:
-            blocks.append(f"Changed on the command line: {', '.join(study.changed)}.")
-        blocks.append(METHODS)
+            blocks.append(Paragraph(f"Changed on the command line: {', '.join(study.changed)}."))
+        blocks.append(Paragraph(METHODS))
         if sentences := self.sentences():
-            blocks.append(_markdown_list(sentences))
+            blocks.append(BulletList(sentences))
         rows_of: dict[str, list[str]] = {}
         for row in study.rows:
             if row.assumed:
                 rows_of.setdefault(row.assumed, []).append(row.name)
         if rows_of:
             assumed = [f"{', '.join(rows)}: {text}" for text, rows in rows_of.items()]
-            blocks += ["Assumed:", _markdown_list(assumed)]
-        return "\n\n".join(blocks) + "\n"
+            blocks += [Paragraph("Assumed:"), BulletList(assumed)]
+        return Document(blocks)
+
+    def markdown(self) -> str:
+        """The document as Markdown."""
+        return markdown.render(self.document())
 
     def csv(self) -> str:
         """The table as CSV."""
@@ -348,13 +365,3 @@ def _cells(verdict: Verdict) -> list[str]:
 def _formatted(template: str, *values: float) -> str:
     """The formatted values; a dash if one is nan."""
     return "-" if np.isnan(values).any() else template.format(*values)
-
-
-def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    header, *body = rows
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _markdown_list(items: Sequence[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)

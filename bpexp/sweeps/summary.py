@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bpexp.config.schema import flatten, plain
 from bpexp.render import plots
@@ -131,23 +131,7 @@ def plot(varying: Sequence[str], best: Sequence[Row]) -> "Figure":
     """
     heat_map = None
     if len(varying) == 2:
-        y, x = varying
-        heat_map = plots.heat_map(
-            varying,
-            (_levels(y, best), _levels(x, best)),
-            [(format_setting(r.job.varying[y]), format_setting(r.job.varying[x])) for r in best],
-            [row.final_loss or 0.0 for row in best],
-        )
+        settings = [[format_setting(row.job.varying[key]) for key in varying] for row in best]
+        heat_map = plots.heat_map(varying, settings, [row.final_loss or 0.0 for row in best])
     curves = [(row.job.name, row.curve) for row in best[:MAX_CURVES]]
     return plots.summary(curves, heat_map)
-
-
-def _levels(key: str, rows: Sequence[Row]) -> list[str]:
-    """The values of a setting as text: numbers by size, then other values by their text."""
-
-    def order(value: Any) -> tuple[bool, Any]:
-        is_number = isinstance(value, int | float)
-        return (not is_number, value if is_number else format_setting(value))
-
-    values = sorted((row.job.varying[key] for row in rows), key=order)
-    return list(dict.fromkeys(map(format_setting, values)))

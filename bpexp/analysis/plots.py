@@ -1,0 +1,330 @@
+"""The plots of the report, one ``Plot`` record each in ``PLOTS``.
+
+To add a plot, write a function from ``PlotData`` to a matplotlib figure and add a record to
+``PLOTS``; pages, files and the Python API show what is in that list.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bpexp.analysis import statistics
+from bpexp.analysis.curves import MAX_RUNS as MAX_BAND_RUNS
+from bpexp.analysis.curves import Band
+from bpexp.analysis.findings import Findings, Summary
+from bpexp.analysis.groups import MEASURES
+from bpexp.analysis.setting_plots import (
+    displayed,
+    heat_map_note,
+    heat_maps,
+    is_positive,
+    parallel_coordinates,
+)
+from bpexp.analysis.surface import Surface
+from bpexp.render.axes import COLORS, MAX_LINES, line_style, panel, plain_log_labels, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_STRIPS = 24
+"""Maximum number of groups in the plot of final losses."""
+MAX_POINTS = 500
+"""Maximum number of runs of a group that are drawn as points; of more, a random sample."""
+NAME_LENGTH = 36
+"""Maximum number of characters of a group's name in a plot."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlotData:
+    """What plots are drawn from.
+
+    ``bands``: loss bands of the groups of ``line_groups(findings)``, in that order.
+    ``surfaces``: decision surfaces of selected runs; empty for data without two inputs.
+    """
+
+    findings: Findings
+    bands: Sequence[Band]
+    surfaces: Sequence[Surface]
+
+
+def _no_note(data: PlotData) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot of the report.
+
+    ``draw`` returns None where the data have nothing to show in this plot. ``note`` returns a
+    remark on what the plot leaves out, or None.
+    """
+
+    name: str
+    caption: str
+    draw: "Callable[[PlotData], Figure | None]"
+    note: Callable[[PlotData], str | None] = _no_note
+
+
+def draw_all(data: PlotData) -> "dict[str, Figure]":
+    """The figures of all plots that have something to show, by the plot's name."""
+    drawn = {plot.name: plot.draw(data) for plot in PLOTS}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def notes(data: PlotData) -> list[str]:
+    """The remarks of all plots."""
+    return [note for plot in PLOTS if (note := plot.note(data)) is not None]
+
+
+def line_groups(findings: Findings) -> list[Summary]:
+    """The groups drawn as lines: all if they are few, otherwise the best ones and the worst."""
+    ranked = list(findings.summaries)
+    return ranked if len(ranked) <= MAX_LINES else [*ranked[: MAX_LINES - 1], ranked[-1]]
+
+
+def _labels(findings: Findings) -> dict[str, str]:
+    return shortened([summary.group.name for summary in findings.summaries], NAME_LENGTH)
+
+
+def _loss_curves(data: PlotData) -> "Figure":
+    """Median and 5-95% band of the loss by epoch, both axes logarithmic."""
+    findings, bands = data.findings, data.bands
+    figure, axes = panel()
+    labels = _labels(findings)
+    alpha = 0.15 if len(bands) <= 3 else 0.09
+    # Limit the y axis, so that a diverging loss does not compress the other curves.
+    first = [float(band.high[0]) for band in bands if np.isfinite(band.high[0])]
+    ceiling = 30.0 * max(first, default=1.0)
+    reached = [0.0]
+    for place, (summary, band) in enumerate(zip(line_groups(findings), bands, strict=True)):
+        low, median, high = (
+            np.where(v > 0, np.minimum(v, 10.0 * ceiling), np.nan)
+            for v in (band.low, band.median, band.high)
+        )
+        axes.fill_between(band.epochs, low, high, color=COLORS[place], alpha=alpha, lw=0)
+        axes.plot(band.epochs, median, **line_style(place), label=labels[summary.group.name])
+        reached.append(float(np.nanmax(high, initial=0.0)))
+    axes.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss per sample")
+    if max(reached) > ceiling:
+        axes.set_ylim(top=ceiling)
+    plain_log_labels(axes.xaxis)
+    plain_log_labels(axes.yaxis)
+    axes.set_title("Loss by epoch: median run and 5-95% band")
+    _finish(axes, findings)
+    return figure
+
+
+def _convergence(data: PlotData) -> "Figure | None":
+    """Share of runs converged by each epoch, with Greenwood's 95% interval."""
+    findings = data.findings
+    if not any(summary.outcomes.get("converged") for summary in findings.summaries):
+        return None
+    figure, axes = panel()
+    labels = _labels(findings)
+    for place, summary in enumerate(line_groups(findings)):
+        curve = summary.convergence
+        # The curve starts at epoch 0, which a log axis cannot show.
+        x = np.append(np.maximum(curve.epochs, 0.8), summary.group.max_epochs)
+        y, low, high = (np.append(part, part[-1]) for part in (curve.share, curve.low, curve.high))
+        axes.fill_between(x, low, high, step="post", color=COLORS[place], alpha=0.12, lw=0)
+        axes.step(x, y, where="post", **line_style(place), label=labels[summary.group.name])
+    first = min(e for s in findings.summaries for e in s.convergence.epochs[1:])
+    axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="epoch", ylabel="share of runs converged")
+    axes.set_xlim(left=max(0.8, 0.7 * float(first)))
+    plain_log_labels(axes.xaxis)
+    axes.set_title("Converged by epoch (Kaplan-Meier, 95% interval)")
+    _finish(axes, findings)
+    return figure
+
+
+def _distribution(data: PlotData) -> "Figure | None":
+    """Final loss of each run, a row of points per group, with median and quartiles."""
+    findings = data.findings
+    if not findings.has_scores:
+        return None
+    measure = MEASURES["final_loss"]
+    ranked = list(findings.summaries)
+    rows = ranked if len(ranked) <= MAX_STRIPS else [*ranked[: MAX_STRIPS - 1], ranked[-1]]
+    figure, axes = panel(height=1.6 + 0.34 * max(2, len(rows)))
+    rng = np.random.default_rng(findings.seed)
+    for place, summary in enumerate(rows):
+        values = measure.values(summary.group)
+        finite = values[np.isfinite(values) & (values > 0)]
+        if len(finite):
+            points = finite
+            if len(finite) > MAX_POINTS:
+                points = rng.choice(finite, MAX_POINTS, replace=False)
+            jitter = rng.uniform(-0.22, 0.22, len(points)) if len(points) > 1 else 0.0
+            axes.scatter(points, place + jitter, s=9, color=COLORS[0], alpha=0.45, lw=0)
+            quartiles = np.quantile(finite, [0.25, 0.5, 0.75])
+            axes.plot(quartiles[[0, 2]], [place, place], color="black", lw=2.2)
+            axes.plot(quartiles[1], place, "D", color="black", ms=5, mfc="white")
+        n_diverged = int(np.isnan(values).sum())
+        if n_diverged:
+            axes.annotate(
+                f"{n_diverged} diverged", (1.0, place), xycoords=("axes fraction", "data"),
+                xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
+            )  # fmt: skip
+    labels = _labels(findings)
+    axes.set_yticks(range(len(rows)), [labels[s.group.name] for s in rows], fontsize=8)
+    axes.set(xscale="log", xlabel="final loss per sample", ylim=(len(rows) - 0.5, -0.5))
+    axes.spines[["top", "right"]].set_visible(False)
+    plain_log_labels(axes.xaxis)
+    axes.set_title("Final losses: each run, median and middle half")
+    axes.grid(axis="x", alpha=0.25)
+    if len(rows) < len(ranked):
+        axes.set_ylabel(f"the {MAX_STRIPS - 1} best of {len(ranked)} groups, and the worst")
+    return figure
+
+
+def _profiles(data: PlotData) -> "Figure | None":
+    """Share of runs at or below each final loss (Agarwal et al. 2021)."""
+    findings = data.findings
+    if not _has_replicates(findings):
+        return None
+    measure = MEASURES["final_loss"]
+    figure, axes = panel()
+    labels = _labels(findings)
+    scores = [measure.scores(summary.group) for summary in line_groups(findings)]
+    known = np.concatenate([s[np.isfinite(s) & (s > 0)] for s in scores])
+    thresholds = np.geomspace(known.min() / 1.05, known.max() * 1.05, 300) if len(known) else [1.0]
+    for place, (summary, part) in enumerate(zip(line_groups(findings), scores, strict=True)):
+        share = statistics.performance_profile(part, np.asarray(thresholds))
+        axes.plot(thresholds, share, **line_style(place), label=labels[summary.group.name])
+    axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="final loss per sample")
+    plain_log_labels(axes.xaxis)
+    axes.set_ylabel("share of runs at or below it")
+    axes.set_title("Performance profiles")
+    _finish(axes, findings)
+    return figure
+
+
+def _best_of_n(data: PlotData) -> "Figure | None":
+    """Expected best of n runs (Dodge et al. 2019), of each group and of all runs."""
+    findings = data.findings
+    if not _has_replicates(findings):
+        return None
+    figure, axes = panel()
+    measure = findings.measure
+    labels = _labels(findings)
+    parts = [(labels[s.group.name], measure.costs(s.group)) for s in line_groups(findings)]
+    for place, (name, costs) in enumerate(parts):
+        budgets = _budgets(len(costs))
+        best = displayed(measure, statistics.expected_best(costs, budgets))
+        axes.plot(budgets, best, **line_style(place), label=name)
+    if len(findings.summaries) > 1:
+        costs = np.concatenate([measure.costs(s.group) for s in findings.summaries])
+        budgets = _budgets(len(costs))
+        best = displayed(measure, statistics.expected_best(costs, budgets))
+        axes.plot(budgets, best, color="0.45", lw=3.5, alpha=0.6, label="any run of the sweep")
+    logarithmic = "log" if is_positive(measure) else "linear"
+    axes.set(xscale="log", yscale=logarithmic, xlabel="number of runs n")
+    plain_log_labels(axes.xaxis)
+    if logarithmic == "log":
+        plain_log_labels(axes.yaxis)
+    axes.set_ylabel(f"expected best {measure.title} of n")
+    axes.set_title("Expected best of n runs")
+    _finish(axes, findings)
+    return figure
+
+
+def _has_replicates(findings: Findings) -> bool:
+    """Whether any group has more than one run, and any run has a value of the measure."""
+    return findings.has_scores and findings.runs > len(findings.summaries)
+
+
+def _budgets(runs: int) -> list[int]:
+    """Up to 60 numbers of runs from 1 to ``runs``, evenly spaced on a log scale."""
+    return sorted({int(n) for n in np.geomspace(1, runs, 60).round()})
+
+
+def _decision_surfaces(data: PlotData) -> "Figure | None":
+    """Network output over the two inputs, with the training rows."""
+    from matplotlib.figure import Figure
+
+    surfaces = data.surfaces
+    if not surfaces or not data.findings.has_scores:
+        return None
+    figure = Figure(figsize=(3.5 * len(surfaces) + 0.8, 3.7), layout="constrained")
+    panels = figure.subplots(1, len(surfaces), squeeze=False)[0]
+    for axes, surface in zip(panels, surfaces, strict=True):
+        dataset, single = surface.dataset, surface.dataset.Y.shape[1] == 1
+        target = dataset.Y[:, 0] if single else dataset.Y.argmax(axis=1)
+        low, high = float(target.min()), float(target.max())
+        image = axes.pcolormesh(
+            surface.x, surface.y, surface.Z, cmap="cividis", vmin=low, vmax=high, rasterized=True
+        )
+        middle = (low + high) / 2.0
+        if surface.Z.min() < middle < surface.Z.max():
+            axes.contour(surface.x, surface.y, surface.Z, [middle], colors="white", linewidths=1.5)
+        # Color and marker both show the class.
+        for high_side, marker in ((False, "o"), (True, "s")):
+            side = (target > middle) == high_side
+            axes.scatter(*dataset.X[side].T, marker=marker, s=72, c="black", lw=0)
+            axes.scatter(*dataset.X[side].T, marker=marker, s=36, c=target[side], cmap="cividis",
+                         vmin=low, vmax=high, edgecolors="white", linewidths=1.2)  # fmt: skip
+        axes.set(title=surface.title, xlabel=dataset.inputs[0], ylabel=dataset.inputs[1])
+        axes.title.set_fontsize(10)
+    figure.colorbar(image, ax=list(panels), label="output" if single else "largest output")
+    return figure
+
+
+def _finish(axes: "Axes", findings: Findings) -> None:
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if findings.grouped.varying:
+        few = len(findings.summaries) <= MAX_LINES
+        part = f"{MAX_LINES - 1} best of {len(findings.summaries)} groups,\nand the worst"
+        axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5),
+                    handlelength=3.2, title=None if few else part, title_fontsize=8)  # fmt: skip
+
+
+PLOTS = [
+    Plot(
+        "loss_curves",
+        "Loss by epoch. Lines: the median run of each group; bands: from the 5th to the 95th "
+        f"percentile (of at most {MAX_BAND_RUNS} runs a group). A run that has ended stays at its "
+        "last loss; one that diverges leaves the frame.",
+        _loss_curves,
+    ),
+    Plot(
+        "convergence",
+        "Share of runs converged by each epoch, as Kaplan and Meier estimate it, with its 95% "
+        "interval.",
+        _convergence,
+    ),
+    Plot(
+        "distribution",
+        f"Final losses: a point for each run (of at most {MAX_POINTS} a group), diamond: median, "
+        "bar: middle half.",
+        _distribution,
+    ),
+    Plot(
+        "profiles",
+        "Performance profiles: the share of runs that end at or below a loss. The higher line is "
+        "better.",
+        _profiles,
+    ),
+    Plot("best_of_n", "Expected best of n runs drawn from those there are.", _best_of_n),
+    Plot(
+        "heat_maps",
+        "Median over all runs with a pair of settings.",
+        lambda data: heat_maps(data.findings),
+        note=lambda data: heat_map_note(data.findings),
+    ),
+    Plot(
+        "parallel",
+        "Parallel coordinates: every group as a line through its settings.",
+        lambda data: parallel_coordinates(data.findings),
+    ),
+    Plot(
+        "surfaces",
+        "Decision surface over the two inputs. Circles and squares: the rows trained on, of low "
+        "and of high target; white line: half-way between.",
+        _decision_surfaces,
+    ),
+]
+"""All plots, in the order of the report."""

@@ -1,0 +1,165 @@
+"""Plots of the measure by the settings that vary: heat maps and parallel coordinates."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bpexp.analysis.findings import Findings
+from bpexp.analysis.groups import Measure
+from bpexp.analysis.words import number
+from bpexp.render.axes import log_norm, panel, plain_log_labels, shortened
+from bpexp.typing import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+VALUE_LENGTH = 16
+"""Maximum number of characters of a setting's value in a plot."""
+MAX_HEAT_MAPS = 6
+"""Maximum number of pairs of settings that have a heat map."""
+MAX_TICKS = 12
+"""Maximum number of values of a setting that are labeled on an axis."""
+MAX_CELL_TEXTS = 64
+"""In heat maps with more cells than this, the cells have no numbers."""
+
+
+def heat_maps(findings: Findings) -> "Figure | None":
+    """A heat map for each pair of settings: the median over the runs with those two values."""
+    from matplotlib.figure import Figure
+
+    keys = list(findings.grouped.varying)
+    if len(keys) < 2 or not findings.has_scores:
+        return None
+    pairs = list(itertools.combinations(keys, 2))[:MAX_HEAT_MAPS]
+    columns = len(pairs) if len(pairs) <= 2 else 3
+    lines = -(-len(pairs) // columns)
+    figure = Figure(figsize=(4.6 * columns + 0.6, 3.8 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes, (y, x) in zip(panels, pairs, strict=False):
+        _draw_heat_map(figure, axes, findings, y, x)
+    for axes in panels[len(pairs) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _draw_heat_map(figure: "Figure", axes: "Axes", findings: Findings, y: str, x: str) -> None:
+    from matplotlib.colors import LogNorm
+
+    measure, varying = findings.measure, findings.grouped.varying
+    ys, xs = varying[y], varying[x]
+    cells: dict[tuple[int, int], list[Array]] = {}
+    for summary in findings.summaries:
+        settings = summary.group.settings
+        cell = ys.index(settings[y]), xs.index(settings[x])
+        cells.setdefault(cell, []).append(measure.scores(summary.group))
+    medians = np.full((len(ys), len(xs)), np.nan)
+    for cell, scores in cells.items():
+        medians[cell] = np.median(np.concatenate(scores))
+    values = displayed(measure, medians)
+    image = axes.imshow(
+        values, aspect="auto", cmap="viridis", norm=_norm(values, measure), origin="lower",
+        interpolation="nearest",
+    )  # fmt: skip
+    axes.set_facecolor("0.85")
+    if medians.size <= MAX_CELL_TEXTS:
+        for row, column in cells:
+            _write_cell(axes, image, row, column, values[row, column])
+    for axis, levels in ((axes.yaxis, ys), (axes.xaxis, xs)):
+        step = -(-len(levels) // MAX_TICKS)
+        ticks = [*shortened(levels, VALUE_LENGTH).values()][::step]
+        axis.set_ticks(range(0, len(levels), step), ticks, fontsize=8)
+    axes.set(ylabel=y, xlabel=x, title=f"Median {measure.title}")
+    bar = figure.colorbar(image, ax=axes)
+    if isinstance(image.norm, LogNorm):
+        plain_log_labels(bar.ax.yaxis)
+
+
+def _write_cell(axes: "Axes", image: Any, row: int, column: int, value: float) -> None:
+    """Write the value into its cell, in black or white, whichever has more contrast."""
+    known = bool(np.isfinite(value))
+    red, green, blue = image.cmap(image.norm(value))[:3] if known else (1.0, 1.0, 1.0)
+    light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
+    text = number(value) if known else "not\nreached"
+    axes.text(column, row, text, ha="center", va="center", fontsize=8,
+              color="black" if light else "white")  # fmt: skip
+
+
+def _norm(values: Array, measure: Measure) -> Any:
+    return log_norm(values) if is_positive(measure) else None
+
+
+def heat_map_note(findings: Findings) -> str | None:
+    """A remark if some pairs of settings have no heat map."""
+    n_pairs = math.comb(len(findings.grouped.varying), 2)
+    if n_pairs <= MAX_HEAT_MAPS or not findings.has_scores:
+        return None
+    return (
+        f"{MAX_HEAT_MAPS} of {n_pairs} pairs of settings have a heat map; the parallel "
+        "coordinates show all settings."
+    )
+
+
+def parallel_coordinates(findings: Findings) -> "Figure | None":
+    """A line per group through the values of all settings that vary, colored by the measure."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import LogNorm, Normalize
+
+    varying, measure = findings.grouped.varying, findings.measure
+    keys = list(varying)
+    if len(keys) < 3 or not findings.has_scores:
+        return None
+    figure, axes = panel(width=max(7.5, 1.7 * len(keys) + 2.0))
+    medians = [float(np.median(measure.scores(s.group))) for s in findings.summaries]
+    values = displayed(measure, np.array(medians))
+    norm = _norm(values, measure) or Normalize(np.nanmin(values), np.nanmax(values))
+    rng = np.random.default_rng(findings.seed)
+    known = np.isfinite(values)
+    heights = np.array(
+        [[_height(varying[key], s.group.settings[key]) for key in keys] for s in findings.summaries]
+    )
+    # Lines through the same values are shifted slightly; the best groups are drawn on top.
+    heights += rng.uniform(-0.02, 0.02, (len(heights), 1))
+    lines = np.stack([np.broadcast_to(np.arange(len(keys)), heights.shape), heights], axis=-1)
+    colors = np.where(known[:, None], colormaps["viridis"](norm(values)), (0.75, 0.75, 0.75, 1.0))
+    style = {"lw": 1.6, "alpha": 0.85} if len(lines) <= 200 else {"lw": 0.5, "alpha": 0.5}
+    axes.add_collection(LineCollection(list(lines[::-1]), colors=list(colors[::-1]), **style))
+    axes.set(xlim=(-0.1, len(keys) - 0.7), ylim=(-0.06, 1.06))
+    for place, key in enumerate(keys):
+        axes.axvline(place, color="0.3", lw=0.8)
+        step = -(-len(varying[key]) // MAX_TICKS)
+        ticks = shortened(varying[key], VALUE_LENGTH)
+        for level in varying[key][::step]:
+            axes.annotate(
+                ticks[level], (place, _height(varying[key], level)), xytext=(4, 4),
+                textcoords="offset points", fontsize=8,
+                bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.8},
+            )  # fmt: skip
+    axes.set_xticks(range(len(keys)), keys)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.set_title(f"Settings of each group, colored by its median {measure.title}")
+    bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=measure.title)
+    if isinstance(norm, LogNorm):
+        plain_log_labels(bar.ax.yaxis)
+    return figure
+
+
+def _height(levels: Sequence[str], level: str) -> float:
+    return levels.index(level) / max(1, len(levels) - 1)
+
+
+def displayed(measure: Measure, scores: Array) -> Array:
+    """The values of the measure for smaller-is-better scores; NaN for infinite scores."""
+    finite = np.where(np.isfinite(scores), scores, np.nan)
+    return finite if is_positive(measure) else -finite
+
+
+def is_positive(measure: Measure) -> bool:
+    """Whether the values are losses or epochs, which fit a log scale, and not accuracies."""
+    return not measure.larger_is_better

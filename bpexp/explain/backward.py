@@ -1,0 +1,164 @@
+"""Sections 5 and 6 of the page: the backward pass of one sample, and the gradient."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bpexp.explain.step import H, Step, central_difference
+from bpexp.explain.symbols import indexed, plus
+from bpexp.explain.view import MAX_UNITS, View, count, more_units, spoken, target
+from bpexp.nn.activations import ACTIVATIONS
+from bpexp.nn.notation import factor
+from bpexp.render.document import Block, Equations, Heading, Paragraph, Table
+from bpexp.typing import Array
+
+Lines = list[tuple[str, str]]
+
+
+def backward_pass(view: View) -> Iterator[Block]:
+    """The δ of each unit, from the last layer to the first."""
+    network = view.network
+    last = len(network.functions)
+    yield Heading(2, f"5. Backward pass of sample {view.sample}")
+    yield Paragraph("δ = ∂E/∂z of a unit: by the chain rule, ∂E/∂a times ∂a/∂z = f′(z).")
+    if network.error == "arctanh":
+        yield Paragraph("∂E/∂a = d is replaced by e(d) = ln((1 + d) / (1 − d)), within ±17.")
+    if network.dead_zone:
+        yield Paragraph(f"e(d) is 0 where |d| < {network.dead_zone:g}.")
+    yield Heading(3, f"Layer {last}, the output")
+    for unit in range(min(network.sizes[-1], MAX_UNITS)):
+        yield Equations(_output_delta(view, unit))
+    for layer in reversed(range(1, last)):
+        yield Heading(3, f"Layer {layer}: δ is propagated back through {indexed('W', layer + 1)}")
+        n_units = network.sizes[layer]
+        for unit in range(min(n_units, MAX_UNITS)):
+            yield Equations(_hidden_delta(view, layer, unit))
+        name = network.functions[layer - 1]
+        slope = f"f′ of {spoken(name)} by its activation: {ACTIVATIONS[name].notation.derivative}."
+        yield Paragraph(f"{slope} {more_units(n_units)}".strip())
+
+
+def _hidden_delta(view: View, layer: int, unit: int) -> Lines:
+    """δ of a hidden unit; layers count from 1, units from 0."""
+    step, show = view.step, view.show
+    weights, _ = view.network.split(step.before)
+    W, above = weights[layer][unit], step.backward.deltas[layer][view.row]
+    delta, a = indexed("δ", layer, unit + 1), show(step.forward.activations[layer][view.row, unit])
+    outputs = range(min(len(W), MAX_UNITS))
+    symbols = [
+        f"{indexed('w', layer + 1, unit + 1, k + 1)} {indexed('δ', layer + 1, k + 1)}"
+        for k in outputs
+    ]
+    values = [f"{factor(show(W[k]))} · {factor(show(above[k]))}" for k in outputs]
+    slope_symbol = view.with_offset(f"f′({indexed('z', layer, unit + 1)})")
+    slope_formula = view.with_offset(
+        ACTIVATIONS[view.network.functions[layer - 1]].notation.evaluated(a)
+    )
+    slope = view.with_offset(show(step.backward.slopes[layer - 1][view.row, unit]))
+    error = factor(show(step.backward.errors[layer - 1][view.row, unit]))
+    return [
+        (delta, f"({plus(symbols, len(W) - MAX_UNITS)}) · {slope_symbol}"),
+        ("", f"({plus(values, len(W) - MAX_UNITS)}) · {slope_formula}"),
+        ("", f"{error} · {slope}"),
+        ("", show(step.backward.deltas[layer - 1][view.row, unit])),
+    ]
+
+
+def _output_delta(view: View, unit: int) -> Lines:
+    """δ of an output unit, counted from 0."""
+    step, network, show = view.step, view.network, view.show
+    last, name = len(step.forward.Z), network.functions[-1]
+    delta, a, y = indexed("δ", last, unit + 1), indexed("a", last, unit + 1), target(unit + 1)
+    outputs = step.forward.activations[-1][view.row]
+    A, Y = show(outputs[unit]), factor(show(step.problem.Y[view.row, unit]))
+    result = show(step.backward.deltas[-1][view.row, unit])
+    if network.loss == "cross_entropy":
+        return [
+            (delta, f"{a} − {y}  (∂E/∂a · f′(z), in which f′ cancels)"),
+            ("", f"{A} − {Y}"),
+            ("", result),
+        ]
+    errors = step.backward.errors[-1][view.row]
+    function = "" if network.error == "linear" and not network.dead_zone else "e"
+    signal, with_numbers = f"{function}({a} − {y})", f"{function}({A} − {Y})"
+    if name == "softmax":
+        terms = [
+            f"{factor(show(error))} · {show(output)}"
+            for error, output in zip(errors[:MAX_UNITS], outputs[:MAX_UNITS], strict=True)
+        ]
+        return [
+            (delta, f"{a} · ({signal} − Σ (a − y) a)"),
+            ("", f"{A} · ({with_numbers} − ({plus(terms, len(errors) - MAX_UNITS)}))"),
+            ("", result),
+        ]
+    slope_symbol = view.with_offset(f"f′({indexed('z', last, unit + 1)})")
+    slope_formula = view.with_offset(ACTIVATIONS[name].notation.evaluated(A))
+    slope = view.with_offset(show(step.backward.slopes[-1][view.row, unit]))
+    return [
+        (delta, f"{signal} · {slope_symbol}"),
+        ("", f"{with_numbers} · {slope_formula}"),
+        ("", f"{factor(show(errors[unit]))} · {slope}"),
+        ("", result),
+    ]
+
+
+def gradient(view: View) -> Iterator[Block]:
+    """The gradient of the batch, beside central differences."""
+    step, network = view.step, view.network
+    n_samples = len(step.rows)
+    yield Heading(2, "6. Gradient")
+    bias_input = "" if network.bias_input == 1.0 else f"{view.show(network.bias_input)} · "
+    yield Paragraph(
+        f"∂E/∂wᵢⱼ = Σ aᵢ δⱼ and ∂E/∂bⱼ = {bias_input}Σ δⱼ, summed over the "
+        f"{count(n_samples, 'sample')}. For comparison the central difference "
+        f"(E(w + h) − E(w − h)) / 2h, h = {H:.2g}, which does not use the chain rule."
+    )
+    table = _gradient_table(view)
+    yield table
+    n_hidden = network.n_parameters - len(table.rows)
+    if n_hidden:
+        yield Paragraph(f"{count(n_hidden, 'more parameter')} not shown.")
+    changes = [
+        text for is_used, text in (
+            (network.offset, f"the derivative offset {network.offset:g}"),
+            (network.error != "linear", f"the {network.error} error"),
+            (network.dead_zone, f"the dead zone {network.dead_zone:g}"),
+        ) if is_used
+    ]  # fmt: skip
+    if changes:
+        yield Paragraph(
+            f"With {' and '.join(changes)}, the update direction is not the gradient of E: the "
+            "two columns differ on purpose."
+        )
+
+
+def _gradient_table(view: View) -> Table:
+    """A row for each parameter that is shown: the samples' parts, their sum, the difference."""
+    step, show = view.step, view.show
+    n_samples = len(step.rows)
+    samples = list(range(n_samples)) if n_samples <= MAX_UNITS else [view.row]
+    names = [f"sample {step.rows[n] + 1}" for n in samples]
+    others = [f"the other {n_samples - 1}"] if n_samples > len(samples) else []
+    rows = []
+    for index, symbol, parts in parameters(step):
+        total, numeric = step.backward.gradient[index], central_difference(step, index)
+        rows.append((
+            f"∂E/∂{symbol}", *(show(parts[n]) for n in samples),
+            *(show(total - parts[view.row]) for _ in others), show(total), show(numeric),
+            f"{abs(total - numeric):.0e}",
+        ))  # fmt: skip
+    return Table(("", *names, *others, "gradient", "central difference", "difference"), rows)
+
+
+def parameters(step: Step) -> Iterator[tuple[int, str, Array]]:
+    """The parameters that are shown: index, symbol and each sample's part of the gradient."""
+    network = step.problem.network
+    indices, biases = network.split(np.arange(network.n_parameters))  # type: ignore[arg-type]
+    for layer, (W, b) in enumerate(zip(indices, biases, strict=True), start=1):
+        below, deltas = step.forward.activations[layer - 1], step.backward.deltas[layer - 1]
+        for j in range(min(W.shape[1], MAX_UNITS)):
+            for i in range(min(W.shape[0], MAX_UNITS)):
+                symbol = indexed("w", layer, i + 1, j + 1)
+                yield int(W[i, j]), symbol, below[:, i] * deltas[:, j]
+            bias = network.bias_input * deltas[:, j]
+            yield int(b[0, j]), indexed("b", layer, j + 1), bias

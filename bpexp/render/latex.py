@@ -1,0 +1,144 @@
+"""A document as a LaTeX file for pdfLaTeX, with tables in the style of booktabs.
+
+>>> from bpexp.render.document import Document, Paragraph
+>>> print(block(Paragraph("50% of lr=0.1_a")))
+50\\% of lr=0.1\\_a
+"""
+
+import re
+from collections.abc import Iterable
+
+from bpexp.render import notation
+from bpexp.render.document import (
+    Block,
+    BulletList,
+    Document,
+    Equations,
+    Heading,
+    Image,
+    NetworkDiagram,
+    Paragraph,
+    Preformatted,
+    Span,
+    Table,
+    Text,
+    spans,
+)
+
+PREAMBLE = r"""\documentclass{article}
+\usepackage[T1]{fontenc}
+\usepackage[utf8]{inputenc}
+\usepackage{textcomp}
+\usepackage{booktabs}
+\usepackage{longtable}
+\usepackage{graphicx}
+\begin{document}
+"""
+_SECTIONS = {1: "section", 2: "subsection", 3: "subsubsection"}
+_ROLES = {
+    "": "{}",
+    "lead": r"\emph{{{}}}",
+    "result": r"\textbf{{{}}}",
+    "note": r"{{\small {}\par}}",
+}
+_STYLES = {
+    "": "{}",
+    "strong": r"\textbf{{{}}}",
+    "emphasis": r"\emph{{{}}}",
+    "code": r"\texttt{{{}}}",
+    "small": r"{{\footnotesize {}}}",
+}
+_CHARACTERS = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
+    "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}",
+    "−": "$-$", "·": r"$\cdot$", "±": r"$\pm$", "½": r"$\frac{1}{2}$", "′": "$'$",
+    "²": "$^{2}$", "Σ": r"$\sum$", "√": r"$\surd$", "∂": r"$\partial$", "∞": r"$\infty$",
+    "→": r"$\rightarrow$", "←": r"$\leftarrow$", "…": r"\ldots{}", "–": "--",
+    "α": r"$\alpha$", "β": r"$\beta$", "δ": r"$\delta$", "ε": r"$\varepsilon$",
+    "η": r"$\eta$", "μ": r"$\mu$", "ρ": r"$\rho$", "σ": r"$\sigma$", "Δ": r"$\Delta$",
+}  # fmt: skip
+_SPECIAL = re.compile(
+    rf"(?P<hat>[a-z])\u0302|(?P<index>[{notation.SUPERSCRIPTS}{notation.SUBSCRIPTS}]+"
+    rf"(?:,[{notation.SUBSCRIPTS}]+)?)|(?P<character>[{re.escape(''.join(_CHARACTERS))}])"
+)
+
+
+def render(document: Document) -> str:
+    """The whole file. Images are included from their paths; network diagrams are left out."""
+    blocks = "\n\n".join(filter(None, (block(b, document.math) for b in document.blocks)))
+    return f"{PREAMBLE}\n{blocks}\n\n\\end{{document}}\n"
+
+
+def block(shown: Block, math: bool = False) -> str:
+    """One block, to be included in a LaTeX document that loads the packages of ``PREAMBLE``.
+
+    Args:
+        shown: The block.
+        math: Whether hyphens before numbers are minus signs.
+    """
+
+    def inline(text: Text) -> str:
+        return " ".join("".join(_span(span, math) for span in spans(text)).split())
+
+    match shown:
+        case Heading(level, text):
+            return f"\\{_SECTIONS[level]}*{{{inline(text)}}}"
+        case Paragraph(text, role):
+            return _ROLES[role].format(inline(text))
+        case BulletList(items):
+            return _environment("itemize", (f"\\item {inline(item)}" for item in items))
+        case Table(columns, rows):
+            return _table(
+                shown.sides, inline(shown.caption), list(map(inline, columns)),
+                [list(map(inline, row)) for row in rows],
+            )  # fmt: skip
+        case Image(path, caption):
+            return _environment("figure", [
+                r"\centering", rf"\includegraphics[width=\linewidth]{{{path}}}",
+                rf"\caption{{{inline(caption)}}}",
+            ])  # fmt: skip
+        case Equations(lines):
+            cells = [f"{inline(left)} & {inline(right)} \\\\" for left, right in lines]
+            grid = _environment("tabular", cells, r"{@{}r@{ $=$ }p{0.75\linewidth}@{}}")
+            return _environment("flushleft", [grid])
+        case Preformatted(text):
+            # The text must not end the environment.
+            body = text.replace(r"\end{verbatim}", r"\end {verbatim}")
+            return _environment("verbatim", [body])
+        case NetworkDiagram():
+            return ""
+
+
+def _table(sides: str, caption: str, header: list[str], rows: list[list[str]]) -> str:
+    columns = "".join(r"p{0.6\linewidth}" if side == "p" else side for side in sides)
+    lines = [f"\\caption{{{caption}}} \\\\"] if caption else []
+    lines.append(r"\toprule")
+    if any(header):
+        lines += [_row(header), r"\midrule"]
+    lines += [r"\endhead", *map(_row, rows), r"\bottomrule"]
+    return _environment("longtable", lines, f"{{{columns}}}")
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"
+
+
+def _environment(name: str, lines: Iterable[str], arguments: str = "") -> str:
+    return "\n".join([f"\\begin{{{name}}}{arguments}", *lines, f"\\end{{{name}}}"])
+
+
+def _span(span: Span, math: bool) -> str:
+    text = notation.with_minus_signs(span.text) if math else span.text
+    return _STYLES[span.style].format(_SPECIAL.sub(_special, text))
+
+
+def _special(found: re.Match[str]) -> str:
+    if found["hat"]:
+        return f"$\\hat{{{found['hat']}}}$"
+    if found["index"]:
+        high = "".join(c for c in found["index"] if c in notation.SUPERSCRIPTS)
+        low = "".join(c for c in found["index"] if c not in notation.SUPERSCRIPTS)
+        marks = (("^", high), ("_", low))
+        return f"${''.join(f'{m}{{{notation.level(t)}}}' for m, t in marks if t)}$"
+    return _CHARACTERS[found["character"]]

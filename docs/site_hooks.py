@@ -1,6 +1,5 @@
 """MkDocs hooks: pages that are generated when the site is built, and never stored."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -62,7 +61,7 @@ def extension_points() -> str:
         "Interfaces for adding metrics, optimizers, data sets and more."
         " [Contributing](../contributing.md) has a recipe for each.",
     ]
-    parts += [f"::: {name}" for name in EXTENSION_POINTS if importlib.util.find_spec(name)]
+    parts += [f"::: {name}" for name in EXTENSION_POINTS]
     return "\n\n".join(parts)
 
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-from bpexp.config import hydra_internals
-from bpexp.config.hydra_internals import BasicSweeper
 
 
 @dataclass
@@ -38,12 +37,25 @@ _store.store(group="hydra/launcher", name="bpexp", node=LauncherConf, provider="
 _store.store(group="hydra/sweeper", name="bpexp", node=SweeperConf, provider="bpexp")
 
 
-class BpexpSweeper(BasicSweeper):
+class BpexpSweeper(Sweeper):
     """Expands a grid and checks every job before the first one starts.
 
     With the launcher bpexp the grid is one sweep. With another launcher each job is a single run,
     launched in groups of ``hydra.sweeper.max_batch_size``.
     """
+
+    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
+        """Keep the settings ``hydra.sweeper.*``; ``params`` are overrides by key."""
+        self.max_batch_size, self.params = max_batch_size, params or {}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what ``sweep`` needs and make the launcher."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep that the command line asks for.
@@ -54,13 +66,10 @@ class BpexpSweeper(BasicSweeper):
         Returns:
             Hydra's return values, in a list per group of jobs.
         """
-        from bpexp.cli import hydra_sweep
+        from bpexp.cli.hydra_sweep import SweepCommand
 
-        assert self.hydra_context is not None
-        assert self.launcher is not None
-        assert self.config is not None
-        typed = [*hydra_internals.configured_overrides(self), *arguments]
-        command = hydra_sweep.SweepCommand(self.hydra_context, self.config, typed)
+        typed = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        command = SweepCommand(self.hydra_context, self.config, typed)
         if isinstance(self.launcher, BpexpLauncher):
             return [command.run_as_one_sweep(self.max_batch_size)]
         return command.launch_single_runs(self.launcher, self.max_batch_size)
@@ -77,7 +86,7 @@ class BpexpLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
         """Run the jobs that another sweeper proposes as one sweep."""
-        from bpexp.cli import hydra_sweep
+        from bpexp.cli.hydra_sweep import SweepCommand
 
-        command = hydra_sweep.SweepCommand(self.context, self.config, ())
+        command = SweepCommand(self.context, self.config, ())
         return command.run_jobs([list(overrides) for overrides in job_overrides])

@@ -14,10 +14,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 
 if TYPE_CHECKING:
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-__all__ = ["TESTED", "BasicSweeper", "command_line_parser", "completed", "configured_overrides"]
-
+    
 TESTED = "1.3"
 
 
@@ -55,11 +52,6 @@ def config_loader(folder: Path) -> ConfigLoader:
     if not hasattr(version.getbase(), "major"):
         version.setbase("1.3")
     return ConfigLoaderImpl(create_config_search_path(str(folder)))
-
-
-def configured_overrides(sweeper: "BasicSweeper") -> list[str]:
-    """The overrides that ``hydra.sweeper.params`` adds to those of the command line."""
-    return list(sweeper._parse_config())
 
 
 def completed(overrides: Sequence[str], value: Any) -> JobReturn:

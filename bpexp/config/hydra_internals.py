@@ -7,28 +7,13 @@ when the requirement in ``pyproject.toml`` is raised.
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra import version
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 
-if TYPE_CHECKING:
-    
 TESTED = "1.3"
-
-
-def __getattr__(name: str) -> Any:
-    """Import ``BasicSweeper`` at each use.
-
-    Hydra executes the modules of its plugins again when it looks for plugins. A class from before
-    would not be the one that the module refers to.
-    """
-    if name == "BasicSweeper":
-        from hydra._internal.core_plugins import basic_sweeper
-
-        return basic_sweeper.BasicSweeper
-    raise AttributeError(name)
 
 
 def command_line_parser() -> ArgumentParser:

@@ -68,6 +68,9 @@ class BpexpSweeper(Sweeper):
         """
         from bpexp.cli.hydra_sweep import SweepCommand
 
+        assert self.hydra_context is not None
+        assert self.config is not None
+        assert self.launcher is not None
         typed = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         command = SweepCommand(self.hydra_context, self.config, typed)
         if isinstance(self.launcher, BpexpLauncher):

@@ -387,7 +387,7 @@ def test_cfg_prints_the_configuration_and_trains_nothing(bpexp, tmp_path):
 def test_help_lists_commands_and_settings(bpexp):
     done = bpexp("--help")
     assert done.returncode == 0
-    for word in ("compare RUN RUN", "lr=0.1", "breast_cancer", "python -m bpexp -m"):
+    for word in ("compare RUN RUN", "lr=0.1", "breast_cancer", "bpexp -m lr=0.01,0.1,1"):
         assert word in done.stdout
 
 

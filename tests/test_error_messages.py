@@ -96,7 +96,7 @@ VALUES = [
     ("data._target_=os.system", 1, ["data._target_ is not a key of the configuration"]),
     (DEEP, 1, ["The settings are nested too deeply."]),
     ("-m 'seed=range(0,1000000000)'", 1, ["seed must have at most 1000000 values, got"]),
-    ("-m 'seed=range(0,2000)' 'lr=range(1,1000)'", 1, ["at most 1000000 runs, got 1998000 combinations."]),
+    ("-m 'seed=range(0,2000)' 'lr=range(1,1000)'", 1, ["1000000 runs, got 1998000 combinations."]),
     ("-m 'lr=range(0,1,0)'", 1, ["lr must be a range of finite numbers with a step other than 0"]),
     ("-m 'lr=range(0,nan,1)'", 1, ["lr must be a range of finite numbers with a step other than"]),
     (f"tracking.experiment={'x' * 501}", 1, ["must be a text of at most 500 characters, got"]),

@@ -189,7 +189,7 @@ def _execute(
         reporter.announce(plan, store, executor.description)
         with reporter.progress(len(plan.jobs)) as on_result, RunWriter(open_store) as writer:
             runner = SweepRunner(plan, executor, writer, on_result)
-            with runner.errors_say_how_to_resume():
+            with runner.resume_command_in_errors():
                 if has_stored:
                     runner.use_stored_results()
                 runner.train()

@@ -25,7 +25,7 @@ from sklearn.datasets import load_iris
 from sweeping import children, command_of, enable_interrupts, wait_until
 
 import bpexp as package
-from bpexp.cli.syntax import COMMANDS
+from bpexp.cli.command_names import COMMANDS
 from bpexp.config.schema import flatten
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import format_setting
@@ -387,7 +387,7 @@ def test_cfg_prints_the_configuration_and_trains_nothing(bpexp, tmp_path):
 def test_help_lists_commands_and_settings(bpexp):
     done = bpexp("--help")
     assert done.returncode == 0
-    for word in ("compare RUN RUN", "lr=0.1", "breast_cancer", "python -m bpexp -m"):
+    for word in ("compare RUN RUN", "lr=0.1", "breast_cancer", "bpexp -m lr=0.01,0.1,1"):
         assert word in done.stdout
 
 

@@ -152,7 +152,8 @@ def test_each_worker_process_has_one_blas_thread(monkeypatch):
 
 
 def test_native_runs_have_one_blas_thread_in_this_process():
-    found = []
+    def blas_threads():
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
     class WatchedEngine(NumpyEngine):
         def advance(self, *arguments):
@@ -160,6 +161,11 @@ def test_native_runs_have_one_blas_thread_in_this_process():
             found.extend(one["num_threads"] for one in blas)
             return super().advance(*arguments)
 
+        def advance(self, *arguments):
+            self.threads |= blas_threads()
+            return super().advance(*arguments)
+
+    engine = RecordingEngine()
     with threadpool_limits(2, user_api="blas"):
         config = replace(make_config(0), numerics="native")
         assert len(list(train_configs([config], WatchedEngine()))) == 1
@@ -167,7 +173,7 @@ def test_native_runs_have_one_blas_thread_in_this_process():
     assert (set(found), left) == ({1}, {2})
 
 
-def test_training_pauses_while_results_are_not_taken(monkeypatch):
+def test_training_pauses_while_results_are_not_consumed(monkeypatch):
     """Otherwise the results of short runs, which take longer to write, would fill the memory."""
     started, changed = [], threading.Condition()
 
@@ -180,13 +186,13 @@ def test_training_pauses_while_results_are_not_taken(monkeypatch):
     monkeypatch.setattr(local, "train_batch", counted)
     with LocalExecutor(2) as executor:
         results = executor.map([Batch((job,), "compiled") for job in make_jobs(60)])
-        for taken, _ in enumerate(results):
-            allowed = min(60, taken + 2 * local.BATCHES_AHEAD)
+        for consumed, _ in enumerate(results):
+            allowed = min(60, consumed + 2 * local.BATCHES_AHEAD)
             with changed:
                 reached = changed.wait_for(lambda limit=allowed: len(started) >= limit, timeout=60)
                 assert reached
                 assert len(started) == allowed
-    assert taken == 59
+    assert consumed == 59
 
 
 def test_the_backend_group_names_the_executors():

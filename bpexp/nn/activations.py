@@ -52,8 +52,8 @@ class Activation:
     onnx: Callable[[OnnxNode, str], str]
 
     def slope(self, a: Array) -> Array:
-        """f'(z) of each unit by itself; for softmax the diagonal a (1 - a) of the Jacobian."""
-        return a * (1.0 - a) if self.derivative is None else self.derivative(a)
+        """f'(z), elementwise; for softmax the diagonal a (1 - a) of its Jacobian."""
+        return sigmoid_derivative(a) if self.derivative is None else self.derivative(a)
 
 
 def sigmoid_derivative(a: Array) -> Array:
@@ -93,12 +93,22 @@ def relu_derivative(a: Array) -> Array:
     return out
 
 
-def softmax_pullback(arithmetic: Arithmetic, A: Array, V: Array) -> Array:
-    """The transposed Jacobian of softmax times V: a (v - sum_k v_k a_k) over axis 1."""
+def softmax_vjp(arithmetic: Arithmetic, A: Array, V: Array) -> Array:
+    """The vector-Jacobian product of softmax: a (v - sum_k v_k a_k) over axis 1.
+
+    Args:
+        arithmetic: The implementation of sums.
+        A: Outputs of softmax, (n_samples, n_outputs[, n_runs]).
+        V: The derivative of the loss with respect to A, of the same shape.
+
+    Returns:
+        The derivative of the loss with respect to the logits, of the same shape.
+    """
     return A * (V - arithmetic.sum(V * A, 1)[:, None])
 
 
 UNBOUNDED = (-math.inf, math.inf)
+"""The range of an activation that allows any target."""
 
 ACTIVATIONS = Registry("activation", [
     Activation(

@@ -127,7 +127,8 @@ class Optimizer:
         name: The value of ``optimizer``.
         config: The dataclass of its settings.
         state: A NamedTuple class of arrays, each shaped like the parameters.
-        initial_state: The first value of each field of the state; None is the learning rate.
+        initial_state: The first value of each field of the state; None stands for the
+            learning rate of the run.
         update: (w, g, state, lr, hyperparameters) -> (w, state), elementwise.
         explain: (numbers, show) -> the update as equations, for ``bpexp explain``.
         symbols: State fields that ``bpexp explain`` lists, with their symbols.
@@ -143,7 +144,7 @@ class Optimizer:
 
     @cached_property
     def hyperparameter_names(self) -> tuple[str, ...]:
-        """The numeric settings of its own that ``update`` receives: those that cannot be null."""
+        """The settings that ``update`` receives: numeric, not null, of this optimizer only."""
         shared = {s.name for s in settings_of(OptimizerConfig)}
         return tuple(
             s.name
@@ -401,7 +402,7 @@ OPTIMIZERS = Registry("optimizer", [
     ),
     Optimizer(
         "rprop", RpropConfig, RpropState, {"gradient": 0.0, "step": None}, rprop,
-        _explain_rprop, {"gradient": "g kept", "step": "Δ"},
+        _explain_rprop, {"gradient": "last g", "step": "Δ"},
     ),
     Optimizer(
         "quickprop", QuickpropConfig, QuickpropState, {"step": 0.0, "slope": 0.0}, quickprop,

@@ -111,7 +111,7 @@ METRICS: list[Metric] = [
 """All metrics, in the order in which tables show them."""
 
 METRIC: dict[str, Metric] = {metric.name: metric for metric in METRICS}
-"""The same by name."""
+"""All metrics by name."""
 
 
 def register(metric: Metric) -> None:

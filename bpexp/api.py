@@ -77,12 +77,12 @@ def load_runs(
     filter: str = "",
 ) -> "pd.DataFrame":
     """Tracked runs, one row each, the newest first; of one sweep, if it is named."""
-    from bpexp.tracking import read
+    from bpexp.tracking import lookup, read
     from bpexp.tracking.store import connect, locate
 
     client = connect(locate(uri, Path.cwd(), os.environ))
-    runs = read.search(client, experiment, filter, sweep)
-    return read.frame([run for run in runs if not read.is_sweep(run)])
+    runs = lookup.search(client, experiment, filter, sweep)
+    return read.frame([run for run in runs if not lookup.is_sweep(run)])
 
 
 def report(
@@ -99,11 +99,11 @@ def report(
     names. Raises ConfigError for a sweep that is not there.
     """
     from bpexp.analysis import sources
-    from bpexp.tracking import read
+    from bpexp.tracking import lookup
     from bpexp.tracking.store import connect, locate
 
     client = connect(locate(uri, Path.cwd(), os.environ))
     if not sweeps:
         return sources.of_experiment(client, experiment, measure, seed)
-    parents = [read.find(client, experiment, wanted) for wanted in sweeps]
+    parents = [lookup.find_in_experiment(client, experiment, wanted) for wanted in sweeps]
     return sources.of_sweeps(client, parents, measure, seed)

@@ -25,7 +25,7 @@ from bpexp.sweeps.results import SweepResults, rank
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep, SweepRunner, now
 from bpexp.sweeps.samplers.base import Sampler
-from bpexp.tracking import output_directory, read, recovery
+from bpexp.tracking import lookup, output_directory, recovery
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import open_tracker
@@ -269,7 +269,9 @@ def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> N
         reporter.say("No run has a network to export.")
         return
     client = connect(store)
-    run = read.find(client, finished.plan.runtime.tracking.experiment, best[0].run_id)
+    run = lookup.find_in_experiment(
+        client, finished.plan.runtime.tracking.experiment, best[0].run_id
+    )
     for sentence in publish(store, client, run):
         reporter.say(sentence)
 

@@ -21,7 +21,7 @@ from bpexp.tracking import lookup
 from bpexp.tracking.store import Store, locate
 
 if TYPE_CHECKING:
-    from bpexp.tracking.read import MlflowClient
+    from mlflow import MlflowClient
 
 BAD_INPUT = 2
 """Exit status of a command that was given bad input."""

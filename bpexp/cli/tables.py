@@ -7,7 +7,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from bpexp.render import document, text
-from bpexp.tracking.read import FIGURES
+from bpexp.runs import metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,10 +35,11 @@ def frame_table(out: Console, frame: "pd.DataFrame") -> Table:
         frame: One row per run, from ``bpexp.tracking.read.frame``.
     """
     keys = ["run_id", "name", "status", "outcome"]
-    keys += [key for key in FIGURES if key in frame and frame[key].notna().any()]
+    keys += [key for key in metrics.names() if key in frame and frame[key].notna().any()]
     rows = frame.to_dict("records")
     columns = {
-        key: [number(row[key]) if key in FIGURES else str(row[key]) for row in rows] for key in keys
+        key: [number(row[key]) if key in metrics.METRIC else str(row[key]) for row in rows]
+        for key in keys
     }
     columns["run_id"] = [run_id[:8] for run_id in columns["run_id"]]
     return fitted(out, columns, foldable=("name",))

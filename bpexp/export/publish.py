@@ -9,8 +9,10 @@ from bpexp.tracking import read
 from bpexp.tracking.store import Store
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
     from bpexp.export.trained import TrainedNetwork
-    from bpexp.tracking.read import MlflowClient, Run
 
 N_EXAMPLES = 5
 """Number of training rows that the model has as its input example."""

@@ -1,13 +1,15 @@
 """Reads the runs and artifacts of one experiment, also from a copy of an SQLite store."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.tracking import read
+from bpexp.tracking import lookup, read
 from bpexp.tracking.retry import RetryPolicy
 from bpexp.tracking.store import Store, connect
 
@@ -18,7 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as it is in the store; ``data`` is the digest of its data set, as MLflow stores it."""
+    """A run as it is in the store.
+
+    Attributes:
+        run_id: MLflow's id of the run.
+        name: The name.
+        status: MLflow's status, such as FINISHED.
+        tags: Tags by key.
+        metrics: The last value of each metric, by name.
+        data: The digest of the data set, as MLflow stores it; None if there is no data set.
+    """
 
     run_id: str
     name: str
@@ -44,18 +55,25 @@ class StoredRun:
 
 
 class Archive:
-    """The runs of one experiment, with their artifacts."""
+    """The runs of one experiment, with their artifacts.
+
+    Args:
+        client: MLflow's client on the store.
+        store: The store. Artifacts in its folder are read there, also if the database names another
+            folder because it was copied.
+        experiment: Name of the experiment.
+    """
 
     def __init__(self, client: "MlflowClient", store: Store, experiment: str) -> None:
         self.client, self._store, self._experiment = client, store, experiment
 
     def find(self, wanted: str) -> StoredRun:
-        """The run with an id, with an id that begins so, or with a name.
+        """Find a run by its id, the start of its id, or its name.
 
         Raises:
             ConfigError: Not exactly one run matches.
         """
-        return stored(read.find(self.client, self._experiment, wanted))
+        return stored(lookup.find_in_experiment(self.client, self._experiment, wanted))
 
     def search(self, filter_string: str = "", sweep: str | None = None) -> list[StoredRun]:
         """The runs that match an MLflow filter, the newest first.
@@ -67,7 +85,7 @@ class Archive:
         Raises:
             ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
         """
-        found = read.search(self.client, self._experiment, filter_string, sweep)
+        found = lookup.search(self.client, self._experiment, filter_string, sweep)
         return [stored(run) for run in found]
 
     def file(self, run_id: str, name: str) -> bytes:
@@ -78,8 +96,13 @@ class Archive:
         """
         from mlflow.exceptions import MlflowException
 
+        copied = self._path_beside_store(run_id, name)
         try:
-            return self._path(run_id, name).read_bytes()
+            if copied is not None and copied.is_file():
+                return copied.read_bytes()
+            with tempfile.TemporaryDirectory() as folder:
+                download = partial(self.client.download_artifacts, run_id, name, folder)
+                return Path(RetryPolicy().call(download)).read_bytes()
         except (OSError, MlflowException) as error:
             raise ConfigError(f"Run {run_id[:8]} has no artifact {name}.") from error
 
@@ -94,12 +117,6 @@ class Archive:
     def _path_beside_store(self, run_id: str, name: str) -> Path | None:
         """The path in the store's own folder; the database of a copy names the original folder."""
         return self._store.artifacts and self._store.artifacts / run_id / "artifacts" / name
-
-    def _path(self, run_id: str, name: str) -> Path:
-        copied = self._path_beside_store(run_id, name)
-        if copied is not None and copied.is_file():
-            return copied
-        return Path(RetryPolicy().call(self.client.download_artifacts, run_id, name))
 
 
 def open_archive(store: Store, experiment: str) -> Archive:

@@ -33,13 +33,13 @@ Usage:
   bpexp COMMAND ...            run a command (COMMAND --help explains it)
 
 Examples:
-  One run:     python -m bpexp lr=0.5 hidden=4
-  A sweep:     python -m bpexp -m lr=0.01,0.1,1 'seed=range(0,10)'
-  Networks:    python -m bpexp -m 'hidden=2,4,[8,4]'
-  Other data:  python -m bpexp data=parity data.bits=3 hidden=6
-  Your data:   python -m bpexp data=file data.path=my.csv data.target=y
-  A study:     python -m bpexp -m +study=fahlman_1988
-  A cluster:   python -m bpexp -m 'seed=range(0,1000)' backend=dask \\
+  One run:     bpexp lr=0.5 hidden=4
+  A sweep:     bpexp -m lr=0.01,0.1,1 'seed=range(0,10)'
+  Networks:    bpexp -m 'hidden=2,4,[8,4]'
+  Other data:  bpexp data=parity data.bits=3 hidden=6
+  Your data:   bpexp data=file data.path=my.csv data.target=y
+  A study:     bpexp -m +study=fahlman_1988
+  A cluster:   bpexp -m 'seed=range(0,1000)' backend=dask \\
                  backend.address=tcp://HOST:8786
 
 Commands:

@@ -1,8 +1,12 @@
-"""Find a run by its id, the start of its id, or its name, in any experiment of a store."""
+"""Find a run by its id, the start of its id, or its name, in any experiment of a store.
+
+The word ``latest`` stands for the newest sweep or run of an experiment.
+"""
 
 from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
+from bpexp.runs import run_tags
 from bpexp.tracking import read
 from bpexp.tracking.retry import RetryPolicy
 
@@ -10,13 +14,19 @@ if TYPE_CHECKING:
     from bpexp.tracking.read import MlflowClient, Run
 
 
-def find(client: "MlflowClient", experiment: str, wanted: str) -> "tuple[str, Run]":
+LATEST = "latest"
+
+
+def find(
+    client: "MlflowClient", experiment: str, wanted: str, *, sweeps: bool = False
+) -> "tuple[str, Run]":
     """Find a run, first in one experiment, then in all others.
 
     Args:
         client: MLflow's client on the store.
         experiment: The experiment to search first.
-        wanted: The id of a run, the start of its id, or its name.
+        wanted: The id of a run, the start of its id, its name, or ``latest``.
+        sweeps: ``latest`` is the newest sweep, not a newer single run.
 
     Returns:
         The name of the run's experiment, and the run.
@@ -24,6 +34,8 @@ def find(client: "MlflowClient", experiment: str, wanted: str) -> "tuple[str, Ru
     Raises:
         ConfigError: No run fits, or several do.
     """
+    if wanted == LATEST:
+        return experiment, _latest(client, experiment, sweeps)
     try:
         run = read.find(client, experiment, wanted)
     except ConfigError:
@@ -40,6 +52,17 @@ def find(client: "MlflowClient", experiment: str, wanted: str) -> "tuple[str, Ru
 def experiments(client: "MlflowClient") -> list[str]:
     """Return the names of the experiments, newest first."""
     return [found.name for found in RetryPolicy().call(client.search_experiments)]
+
+
+def _latest(client: "MlflowClient", experiment: str, sweeps: bool) -> "Run":
+    """Return the newest sweep, or the newest run if it is not part of a sweep."""
+    filter_string = f"tags.{run_tags.KIND} = '{run_tags.SWEEP_KIND}'" if sweeps else ""
+    run = read.newest(client, experiment, filter_string)
+    if run is None:
+        kind = "sweep" if sweeps else "run"
+        raise ConfigError(f"The experiment {experiment!r} has no {kind} yet.")
+    parent = run.data.tags.get("mlflow.parentRunId")
+    return read.find(client, experiment, parent) if parent else run
 
 
 def _find_elsewhere(

@@ -51,11 +51,9 @@ def search(
     Raises:
         ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
     """
-    found = RetryPolicy().call(client.get_experiment_by_name, experiment)
-    if found is None:
-        raise ConfigError(f"--experiment must be an experiment of this store, got {experiment!r}.")
+    number = _experiment_id(client, experiment)
     if not sweep:
-        return _search_all_pages(client, found.experiment_id, filter_string)
+        return _search_all_pages(client, number, filter_string)
     parent = find(client, experiment, sweep).info.run_id
     runs: list[Run] = []
     for clause in (
@@ -64,8 +62,26 @@ def search(
         f"tags.`{run_tags.linked_sweep(parent)}` = 'linked'",
     ):
         both = f"{filter_string} and {clause}" if filter_string else clause
-        runs += _search_all_pages(client, found.experiment_id, both)
+        runs += _search_all_pages(client, number, both)
     return runs
+
+
+def newest(client: "MlflowClient", experiment: str, filter_string: str = "") -> "Run | None":
+    """The newest run that matches MLflow's filter, or None.
+
+    Raises:
+        ConfigError: The experiment does not exist.
+    """
+    number = _experiment_id(client, experiment)
+    page = RetryPolicy().call(_search_page, client, number, filter_string, None, max_results=1)
+    return page[0] if page else None
+
+
+def _experiment_id(client: "MlflowClient", name: str) -> str:
+    found = RetryPolicy().call(client.get_experiment_by_name, name)
+    if found is None:
+        raise ConfigError(f"--experiment must be an experiment of this store, got {name!r}.")
+    return str(found.experiment_id)
 
 
 def _search_all_pages(
@@ -82,13 +98,18 @@ def _search_all_pages(
 
 
 def _search_page(
-    client: "MlflowClient", experiment_id: str, filter_string: str, token: str | None
+    client: "MlflowClient",
+    experiment_id: str,
+    filter_string: str,
+    token: str | None,
+    *,
+    max_results: int = 5000,
 ) -> "PagedList[Run]":
     from mlflow.exceptions import MlflowException
 
     try:
         return client.search_runs(
-            [experiment_id], filter_string, max_results=5000, page_token=token
+            [experiment_id], filter_string, max_results=max_results, page_token=token
         )
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
@@ -117,7 +138,7 @@ def find(client: "MlflowClient", experiment: str, wanted: str) -> "Run":
     if not matches:
         raise ConfigError(
             f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}; "
-            "python -m bpexp runs lists them."
+            "bpexp runs lists them."
         )
     if len(matches) > 1:
         ids = ", ".join(run.info.run_id[:12] for run in matches[:5])

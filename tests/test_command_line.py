@@ -271,8 +271,8 @@ def test_a_failed_job_of_hydras_basic_launcher_does_not_affect_the_others(inside
         ("basic", "lr=0.1,-1", "lr must be a finite number above 0, got -1."),
         ("basic", "model=sigmoid,classifier", "model.output=softmax needs at least two outputs"),
         ("basic", "tracking.uri=sqlite:///a.db,nowhere", "tracking.uri must be a database"),
-        ("basic", "export=best", "export=best must go with the launcher bpexp"),
-        ("basic", "+study=fahlman_1988", "+study must go with -m and the launcher bpexp"),
+        ("basic", "export=best", "export=best needs the launcher bpexp"),
+        ("basic", "+study=fahlman_1988", "+study is a sweep: add -m and use the launcher bpexp"),
     ],
 )
 def test_every_launcher_checks_all_jobs_before_the_first(inside, tmp_path, launcher, typed, said):

@@ -300,7 +300,7 @@ def test_several_values_are_refused_where_one_run_is_composed():
         (
             {"optimizer": "Adam"},
             "optimizer must be one of adam, gradient_descent, momentum, nesterov, quickprop, "
-            "rmsprop, rprop, got 'Adam'.",
+            "rmsprop, rprop, got 'Adam'; did you mean optimizer=adam?",
         ),
         ({"data__bits": 3}, "data.bits is a setting of data=parity or symmetry; add data=parity."),
         ({"learning_rate": 3}, "learning_rate is not a key of the configuration; did you mean lr?"),

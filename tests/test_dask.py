@@ -195,7 +195,7 @@ def closed_port():
          "backend.address must be a dask scheduler that answers within 1 s, got 'tcp:"),
         (["backend.address=tcp://127.0.0.1:8786"],
          "backend.address is a setting of backend=dask; add backend=dask."),
-        (["backend=nothing"], "backend must be one of dask, local, got 'nothing'."),
+        (["backend=nothing"], "backend must be one of dask, local, serial, got 'nothing'."),
     ],
     ids=["no address", "no address of a scheduler", "nobody there", "local", "unknown"],
 )  # fmt: skip
@@ -208,7 +208,7 @@ def test_without_dask_its_backend_is_one_sentence(inside, tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "distributed", None)
     check_refused(
         inside("-m", "seed=1,2", "backend=dask"),
-        "backend=dask must have Dask's distributed installed (pip install -e '.[dask]'), got none.",
+        "backend=dask needs the package distributed: pip install -e '.[dask]'",
         tmp_path,
     )
 

@@ -24,6 +24,7 @@ from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.job import Job
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch as train_configs
+from bpexp.training.numpy_engine import NumpyEngine
 
 KILLS_ITS_WORKER = 7
 """The seed of the job that kills the worker process that trains it."""
@@ -153,13 +154,15 @@ def test_each_worker_process_has_one_blas_thread(monkeypatch):
 def test_native_runs_have_one_blas_thread_in_this_process():
     found = []
 
-    def watched(*arguments):
-        found.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
-        return load_engine("numpy")(*arguments)
+    class WatchedEngine(NumpyEngine):
+        def advance(self, *arguments):
+            blas = [one for one in threadpool_info() if one["user_api"] == "blas"]
+            found.extend(one["num_threads"] for one in blas)
+            return super().advance(*arguments)
 
     with threadpool_limits(2, user_api="blas"):
         config = replace(make_config(0), numerics="native")
-        assert len(list(train_configs([config], watched))) == 1
+        assert len(list(train_configs([config], WatchedEngine()))) == 1
         left = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
     assert (set(found), left) == ({1}, {2})
 

@@ -166,7 +166,7 @@ def test_override_lists(fuzzed, composer, record_property):
             # Hydra raises errors of other types than HydraException, too.
             check_sentence(error, typed)
         else:
-            assert len(set(made.names)) <= len(made.configs)
+            assert len({job.name for job in made.jobs}) <= len(made.jobs)
             train_first(made)
 
     fuzz(OVERRIDES, check, fuzzed * 20 // 100, record_property)

@@ -20,6 +20,7 @@ from bpexp.cli.terminal import TerminalReporter
 from bpexp.config.compose import compose_settings
 from bpexp.render import plots
 from bpexp.sweeps import plan, summary
+from bpexp.sweeps.job import Job
 from bpexp.sweeps.results import Row
 
 RUNS = pd.DataFrame(
@@ -81,12 +82,12 @@ def test_the_progress_bar_shows_finished_runs_time_left_and_the_best_loss():
         file=io.StringIO(), force_terminal=True, width=80, record=True,
         get_time=lambda: float(now),
     )  # fmt: skip
-    row = Row(0, "", "", {}, None, "completed", final_loss=0.125)
+    row = Row(Job(0, "", None), "completed", metrics={"final_loss": 0.125})
     with TerminalReporter(out).progress(100) as advance:
         # One run per second. The losses of diverged and failed runs do not count.
         for one in [row] * 38 + [
-            replace(row, outcome="diverged", final_loss=0.0),
-            replace(row, outcome="failed", final_loss=None),
+            replace(row, outcome="diverged", metrics={"final_loss": 0.0}),
+            replace(row, outcome="failed", metrics={}),
         ]:
             now += 1
             advance(one)

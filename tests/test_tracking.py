@@ -16,7 +16,7 @@ from servers import postgresql
 import bpexp
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.run_record import logged_epochs
-from bpexp.tracking import bulk, mlflow_internals, read
+from bpexp.tracking import bulk, lookup, mlflow_internals, read
 from bpexp.tracking.bulk import BulkTracker, open_bulk_tracker
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.factory import open_tracker
@@ -149,15 +149,18 @@ def test_internals_work_with_the_installed_mlflow_which_is_the_tested_one(tmp_pa
 
 
 @pytest.mark.usefixtures("a_store")
-def test_a_run_of_another_experiment_is_named_with_the_option_to_type(tmp_path):
+def test_a_run_is_found_in_every_experiment(tmp_path):
     store = locate(None, tmp_path, {})
     client = connect(store)
     other = ClientTracker(client, experiment_id(client, store, "the other"))
     run_id = other.open_run("sweep", 5, {})
     assert read.find(client, "bpexp", run_id).info.run_id == run_id
-    message = r"^'sweep' is a run of the experiment 'the other'; add --experiment 'the other'\.$"
-    with pytest.raises(ConfigError, match=message):
-        read.find(client, "bpexp", "sweep")
+    experiment_id(client, store, "bpexp")
+    for wanted in ("sweep", run_id[:8], run_id):
+        experiment, run = lookup.find(client, "bpexp", wanted)
+        assert (experiment, run.info.run_id) == ("the other", run_id)
+    with pytest.raises(ConfigError, match="must be the id"):
+        lookup.find(client, "bpexp", "nothing")
 
 
 INTERNALS = re.compile(r"\._tracking_client|^ *(from|import) mlflow\.(store|utils)\b")

@@ -60,7 +60,7 @@ def test_the_result_has_the_weights_with_the_lowest_validation_loss():
     rows = load(DataConfig(**data))
     np.testing.assert_array_equal(result.predictions, outputs(result, rows.X))
     error = outputs(result, rows.X_test) - rows.Y_test
-    assert result.test_loss == pytest.approx(float((error * error).mean()), rel=1e-12)
+    assert result.metrics["test_loss"] == pytest.approx(float((error * error).mean()), rel=1e-12)
 
 
 def stopping_epoch(
@@ -155,7 +155,7 @@ def test_a_proben1_file_defines_training_validation_and_test_rows(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEADER, r"as many examples as its head says \(6\), got 0"),
+        (HEADER, r"as many examples as its header says \(6\), got 0"),
         (HEADER + EXAMPLES.replace("0.4", "x"), "must hold 4 finite numbers in each example"),
         (HEADER + EXAMPLES.replace("0.4", "nan"), "must hold 4 finite numbers in each example"),
         (HEADER.replace("test_examples=1\n", "") + EXAMPLES, "got no test_examples"),

@@ -76,11 +76,27 @@ def load_runs(
     experiment: str = "bpexp",
     filter: str = "",
 ) -> "pd.DataFrame":
-    """Tracked runs, one row each, the newest first; of one sweep, if it is named."""
+    """Return tracked runs as a table, the newest first.
+
+    Args:
+        sweep: Only the runs of this sweep: its id, the start of its id, its name, or ``latest``.
+        uri: The store; by default MLFLOW_TRACKING_URI, or ./outputs/mlflow.db.
+        experiment: The MLflow experiment.
+        filter: MLflow's filter, such as ``"metrics.final_loss < 0.1"``.
+
+    Returns:
+        One row for each run: id, name, sweep, status, outcome, settings and metrics.
+
+    Raises:
+        ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
+    """
     from bpexp.tracking import lookup, read
     from bpexp.tracking.store import connect, locate
 
     client = connect(locate(uri, Path.cwd(), os.environ))
+    if sweep:
+        experiment, parent = lookup.find(client, experiment, sweep, sweeps=True)
+        sweep = parent.info.run_id
     runs = lookup.search(client, experiment, filter, sweep)
     return read.frame([run for run in runs if not lookup.is_sweep(run)])
 
@@ -92,11 +108,23 @@ def report(
     measure: str | None = None,
     seed: int = 0,
 ) -> "Report":
-    """What a sweep's runs say; of two sweeps, whether they agree; of none, the experiment.
+    """Compare the settings of a sweep, over its seeds.
 
-    The report has the ``answer`` in words, a ``table`` with a row a group, ``figures`` by name
-    as matplotlib objects, and ``files(["html"])``. ``sweeps`` are ids, their beginnings or
-    names. Raises ConfigError for a sweep that is not there.
+    Args:
+        *sweeps: Ids, starts of ids, names, or ``latest``. Two sweeps: whether they agree. None: all
+            runs of the experiment.
+        uri: The store; by default MLFLOW_TRACKING_URI, or ./outputs/mlflow.db.
+        experiment: The MLflow experiment.
+        measure: The metric to rank by; by default the first that the runs have of
+            epochs_to_converge, final_loss, accuracy, test_loss and test_accuracy.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The report: ``answer`` as text, ``table`` with a row for each group, ``figures`` by name,
+        and ``files(["html"])``.
+
+    Raises:
+        ConfigError: A sweep does not exist, or its runs cannot be compared.
     """
     from bpexp.analysis import sources
     from bpexp.tracking import lookup
@@ -105,5 +133,5 @@ def report(
     client = connect(locate(uri, Path.cwd(), os.environ))
     if not sweeps:
         return sources.of_experiment(client, experiment, measure, seed)
-    parents = [lookup.find_in_experiment(client, experiment, wanted) for wanted in sweeps]
+    parents = [lookup.find(client, experiment, wanted, sweeps=True)[1] for wanted in sweeps]
     return sources.of_sweeps(client, parents, measure, seed)

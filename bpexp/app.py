@@ -187,6 +187,8 @@ def _execute(
     """
     with open_executor(plan.runtime) as executor:
         reporter.announce(plan, store, executor.description)
+        if store.is_new:
+            reporter.say("Preparing a new store (a few seconds) ...")
         with reporter.progress(len(plan.jobs)) as on_result, RunWriter(open_store) as writer:
             runner = SweepRunner(plan, executor, writer, on_result)
             with runner.resume_command_in_errors():

@@ -5,6 +5,7 @@ import glob
 import http.client
 import http.server
 import os
+import re
 import shutil
 import signal
 import socket
@@ -233,9 +234,13 @@ def served(folder):
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
-            address = process.stdout.readline().split()[0]
+            assert process.stdout.readline() == "Starting MLflow's web interface ...\n"
+            ready = re.fullmatch(r"Open (\S+) \(Ctrl-C ends it\)\n", process.stdout.readline())
+            assert ready, process.stderr.read()
+            address = ready[1]
             assert address.partition("/#/")[0] == f"http://127.0.0.1:{port}"
-            await_answer(f"http://127.0.0.1:{port}/health", process, process.stderr.read)
+            # The line is printed when the server answers.
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30).close()
             yield address
         finally:
             process.send_signal(signal.SIGTERM)

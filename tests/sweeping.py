@@ -114,7 +114,7 @@ def carry_out(folder, *arguments, tracker="bulk", **environment):
 
 def resume_as_told(folder, said, **environment):
     """Run the command at the end of an error message."""
-    sentence, _, command = said.rstrip("\n").rpartition("to go on: python -m bpexp ")
+    sentence, _, command = said.rstrip("\n").rpartition("to go on: bpexp ")
     assert sentence, said
     return carry_out(folder, *shlex.split(command), **environment)
 

@@ -72,7 +72,7 @@ def check_message(ended, reason, all_spooled=True):
     found = re.fullmatch(
         rf"bpexp: {reason}; (?P<tracked>\d+) of {ALL} runs are tracked"
         r"(; (?P<spooled>\d+) wait in outputs/spool/[0-9a-f]{32})?; "
-        r"to go on: python -m bpexp resume [0-9a-f]{8}( --\S+ \S+)*\n",
+        r"to go on: bpexp resume [0-9a-f]{8}( --\S+ \S+)*\n",
         text,
     )
     assert found, text

@@ -823,7 +823,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
         (
             ["nope"],
             "RUN must be the id, its beginning, or the name of a run, got 'nope'; "
-            "python -m bpexp runs lists them.",
+            "bpexp runs lists them.",
         ),
         (["--format", "pdf"], "--format must be of html, md, csv, json, got 'pdf'."),
         (["--measure", "x"], "--measure must be one of final_loss, accuracy for these runs"),

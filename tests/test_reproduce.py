@@ -193,7 +193,7 @@ def test_a_missing_or_changed_data_file_is_reported(tmp_path, monkeypatch, run):
         ([], "bpexp: reproduce must be given runs, sweeps or --all.\n"),
         (["--all", "x"], "bpexp: reproduce must be given runs, sweeps or --all.\n"),
         (["nonsense"], "bpexp: RUN must be the id, its beginning, or the name of a run, "
-                       "got 'nonsense'; python -m bpexp runs lists them.\n"),
+                       "got 'nonsense'; bpexp runs lists them.\n"),
         (["--all", "--n-jobs", "0"], "bpexp: --n-jobs must be a number of workers, or -1 for "
                                      "all, got 0.\n"),
     ],

@@ -16,7 +16,9 @@ from bpexp.tracking.store import connect
 def main(arguments: Sequence[str]) -> None:
     """Print a table of the settings, metrics and environment that differ."""
     parser = store_parser("compare", "Print what differs between runs.")
-    parser.add_argument("run", metavar="RUN", nargs="+", help="ids, starts of ids, or names")
+    parser.add_argument(
+        "run", metavar="RUN", nargs="+", help="ids, starts of ids, names, or latest"
+    )
     options = parser.parse_args(arguments)
     if len(options.run) < 2:
         raise ConfigError(f"compare needs two runs or more: bpexp compare {options.run[0]} RUN.")

@@ -1,6 +1,7 @@
 """``bpexp explain``: print one training step of the configured network, number by number."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def _explain(arguments: Sequence[str]) -> None:
     options = _parser().parse_intermixed_args(arguments)
+    for word in options.settings:
+        if re.fullmatch(r"latest|[0-9a-f]{8,32}", word):
+            raise ConfigError(f"explain takes settings such as lr=0.1, not a run, got {word!r}.")
     document = explain(compose(options.settings), options.epoch, options.sample, options.digits)
     console = Screen()
     if options.format == "text" and options.output is None and console.is_terminal:

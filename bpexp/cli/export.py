@@ -12,7 +12,9 @@ def main(arguments: Sequence[str]) -> None:
     """Log the model and print where it is."""
     parser = store_parser("export", "Log the network of a run as an MLflow model.")
     parser.add_argument(
-        "run", metavar="RUN", help="id, start of an id, or name; of a sweep its best run is taken"
+        "run",
+        metavar="RUN",
+        help="id, start of an id, name, or latest; of a sweep its best run is taken",
     )
     parser.add_argument("--onnx", action="store_true", help="log model.onnx as well")
     options = parser.parse_args(arguments)

@@ -29,7 +29,8 @@ def main(arguments: Sequence[str]) -> None:
         "sweep",
         metavar="SWEEP",
         nargs="*",
-        help="ids, starts of ids, or names; none: the whole experiment; two: whether they agree",
+        help="ids, starts of ids, names, or latest; none: the whole experiment; two: whether they "
+        "agree",
     )
     parser.add_argument(
         "--measure",
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str]) -> None:
     if options.seed < 0:
         raise ConfigError(f"--seed must be a whole number of at least 0, got {options.seed}.")
     client = connect(store)
-    parents = [lookup.find(client, options.experiment, wanted)[1] for wanted in options.sweep]
+    parents = [
+        lookup.find(client, options.experiment, wanted, sweeps=True)[1] for wanted in options.sweep
+    ]
     if parents:
         report = of_sweeps(client, parents, options.measure, options.seed)
     else:

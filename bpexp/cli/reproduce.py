@@ -16,7 +16,7 @@ def main(arguments: Sequence[str]) -> int:
     """Return 0 if all runs are bit-identical, 1 if any differs, and 2 if any cannot be read."""
     parser = store_parser("reproduce", "Train stored runs again and compare every bit.")
     parser.add_argument(
-        "run", metavar="RUN", nargs="*", help="runs or sweeps: ids, starts of ids, or names"
+        "run", metavar="RUN", nargs="*", help="runs or sweeps: ids, starts of ids, names, or latest"
     )
     parser.add_argument("--all", action="store_true", help="all finished runs of the experiment")
     parser.add_argument(

@@ -13,7 +13,7 @@ from bpexp.tracking.store import connect
 def main(arguments: Sequence[str]) -> int:
     """Return the exit status of the completed sweep."""
     parser = store_parser("resume", "Train the runs that a sweep lacks after it was interrupted.")
-    parser.add_argument("sweep", metavar="SWEEP", help="id, start of an id, or name")
+    parser.add_argument("sweep", metavar="SWEEP", help="id, start of an id, name, or latest")
     parser.add_argument(
         "--ended",
         action="store_true",
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
     backend = None if options.backend is None else _backend(options.backend)
-    experiment, sweep = lookup.find(connect(store), options.experiment, options.sweep)
+    experiment, sweep = lookup.find(connect(store), options.experiment, options.sweep, sweeps=True)
     request = app.ResumeRequest(store, experiment, sweep.info.run_id, options.ended, backend)
     finished = app.resume_sweep(request, TerminalReporter())
     return app.EXIT_STATUS[finished.status]

@@ -16,7 +16,9 @@ TABLE_ROWS = 50
 def main(arguments: Sequence[str]) -> None:
     """Print the runs of an experiment."""
     parser = store_parser("runs", "List the runs, newest first.")
-    parser.add_argument("--sweep", help="only the runs of this sweep (id, start of an id, or name)")
+    parser.add_argument(
+        "--sweep", help="only the runs of this sweep (id, start of an id, name, or latest)"
+    )
     parser.add_argument(
         "--filter", default="", help='an MLflow filter, such as "metrics.final_loss < 0.1"'
     )
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     client = connect(store)
     experiment, sweep = options.experiment, options.sweep
     if sweep:
-        experiment, run = lookup.find(client, experiment, sweep)
+        experiment, run = lookup.find(client, experiment, sweep, sweeps=True)
         sweep = run.info.run_id
     else:
         check_experiment(client, store, experiment)

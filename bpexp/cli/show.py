@@ -17,7 +17,7 @@ DIFF_LINES = 100
 def main(arguments: Sequence[str]) -> None:
     """Print the configuration, metrics, environment, artifacts and note of a run."""
     parser = store_parser("show", "Print everything that is stored of one run.")
-    parser.add_argument("run", metavar="RUN", help="id, start of an id, or name")
+    parser.add_argument("run", metavar="RUN", help="id, start of an id, name, or latest")
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
     experiment, run = lookup.find(connect(store), options.experiment, options.run)

@@ -77,7 +77,7 @@ class TerminalReporter:
             yield advance
 
     def finished(self, result: FinishedSweep, store: Store) -> None:
-        """Print the results, the runs that went wrong, and the command that opens MLflow."""
+        """Print the results, the runs that went wrong, and the commands to type next."""
         best = rank(result.rows)
         if result.plan.study is not None:
             self._study_results(parse(result.plan.study), result)
@@ -95,11 +95,25 @@ class TerminalReporter:
             self.say(f"Interrupted: {kept} runs kept, {killed} marked KILLED.")
         if result.parent is None:
             self.say(f"Run {result.rows[0].run_id}")
+        else:
+            self._next_commands(result, result.parent, store, has_results=bool(best))
         self.say(f"Review: {store.ui_command}")
 
     def say(self, sentence: str) -> None:
         """Print a sentence on one line, however long it is."""
         self.out.print(sentence, soft_wrap=True)
+
+    def _next_commands(
+        self, result: FinishedSweep, parent: str, store: Store, *, has_results: bool
+    ) -> None:
+        """Print the id of a sweep, and the commands that complete it and report on it."""
+        self.say(f"Sweep {parent[:8]}")
+        if result.status != "FINISHED":
+            command = store.resume_command(parent, result.plan.runtime.tracking.experiment)
+            self.say(f"Resume: {command}")
+        # A study prints its comparison; its rows are not settings of one experiment.
+        if has_results and result.plan.study is None:
+            self.say(f"Report: {store.report_command(parent)}")
 
     def _study_results(self, study: Study, result: FinishedSweep) -> None:
         evaluation = evaluate_sweep(study, result)

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException
 
 from bpexp.cli.commands import existing_store, store_parser
 from bpexp.fields.checks import ConfigError
@@ -38,8 +39,8 @@ def main(arguments: Sequence[str]) -> int:
     ]
     if store.artifacts:
         command += ["--default-artifact-root", store.artifacts.as_uri()]
-    print(f"{address} (Ctrl-C ends it)", flush=True)
-    return _serve(command)
+    print("Starting MLflow's web interface ...", flush=True)
+    return _serve(command, options.port, f"Open {address} (Ctrl-C ends it)")
 
 
 def _check_free(port: int) -> None:
@@ -51,13 +52,35 @@ def _check_free(port: int) -> None:
         raise ConfigError(f"--port must be a free port in 0..65535, got {port}.") from error
 
 
-def _serve(command: Sequence[str]) -> int:
-    """Run the server until it ends or this process is ended; then end its whole group."""
+def _answers(server: "subprocess.Popen[bytes]", port: int) -> bool:
+    """Wait until the server answers; False if it ends before."""
+    while True:
+        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        with closing(connection), suppress(OSError, HTTPException):
+            connection.request("GET", "/health")
+            connection.getresponse()
+            return True
+        # Not more often: each request slows the start of the server.
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(0.2)
+            return False
+
+
+def _serve(command: Sequence[str], port: int, ready: str) -> int:
+    """Run the server until it ends or this process is ended; then end its whole group.
+
+    Args:
+        command: Starts the server.
+        port: The port on which it will answer.
+        ready: The line to print as soon as it answers.
+    """
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     server = subprocess.Popen(
         command, env={**QUIET, **LEAN, **os.environ}, stdout=subprocess.DEVNULL, process_group=0
     )
     try:
+        if _answers(server, port):
+            print(ready, flush=True)
         return server.wait()
     except KeyboardInterrupt:
         return 130

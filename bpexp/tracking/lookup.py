@@ -1,4 +1,7 @@
-"""Finds runs in a store: by an MLflow filter, or by the id, the start of the id, or the name."""
+"""Finds runs in a store: by an MLflow filter, or by the id, the start of the id, or the name.
+
+The word ``latest`` stands for the newest sweep or run of an experiment.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.store.entities import PagedList
 
+_PAGE_SIZE = 5000
+"""Runs of one request."""
 _ID_LENGTH = 32
 """Characters of a complete run id."""
 
@@ -30,11 +35,9 @@ def search(
     Raises:
         ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
     """
-    found = RetryPolicy().call(client.get_experiment_by_name, experiment)
-    if found is None:
-        raise ConfigError(f"--experiment must be an experiment of this store, got {experiment!r}.")
+    experiment_id = _experiment_id(client, experiment)
     if not sweep:
-        return _search_all_pages(client, found.experiment_id, filter_string)
+        return _search_all_pages(client, experiment_id, filter_string)
     parent = find_in_experiment(client, experiment, sweep).info.run_id
     runs: list[Run] = []
     for clause in (
@@ -43,8 +46,15 @@ def search(
         f"tags.`{run_tags.linked_sweep(parent)}` = 'linked'",
     ):
         both = f"{filter_string} and {clause}" if filter_string else clause
-        runs += _search_all_pages(client, found.experiment_id, both)
+        runs += _search_all_pages(client, experiment_id, both)
     return runs
+
+
+def _experiment_id(client: "MlflowClient", name: str) -> str:
+    found = RetryPolicy().call(client.get_experiment_by_name, name)
+    if found is None:
+        raise ConfigError(f"--experiment must be an experiment of this store, got {name!r}.")
+    return str(found.experiment_id)
 
 
 def _search_all_pages(
@@ -61,13 +71,17 @@ def _search_all_pages(
 
 
 def _search_page(
-    client: "MlflowClient", experiment_id: str, filter_string: str, token: str | None
+    client: "MlflowClient",
+    experiment_id: str,
+    filter_string: str,
+    token: str | None,
+    max_results: int = _PAGE_SIZE,
 ) -> "PagedList[Run]":
     from mlflow.exceptions import MlflowException
 
     try:
         return client.search_runs(
-            [experiment_id], filter_string, max_results=5000, page_token=token
+            [experiment_id], filter_string, max_results=max_results, page_token=token
         )
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
@@ -145,13 +159,19 @@ def best_run(client: "MlflowClient", run: "Run") -> "Run":
     return find_in_experiment(client, client.get_experiment(run.info.experiment_id).name, best)
 
 
-def find(client: "MlflowClient", experiment: str, wanted: str) -> "tuple[str, Run]":
+LATEST = "latest"
+
+
+def find(
+    client: "MlflowClient", experiment: str, wanted: str, *, sweeps: bool = False
+) -> "tuple[str, Run]":
     """Find a run, first in one experiment, then in all others.
 
     Args:
         client: MLflow's client on the store.
         experiment: The experiment to search first.
-        wanted: The id of a run, the start of its id, or its name.
+        wanted: The id of a run, the start of its id, its name, or ``latest``.
+        sweeps: ``latest`` is the newest sweep, not a newer single run.
 
     Returns:
         The name of the run's experiment, and the run.
@@ -159,6 +179,8 @@ def find(client: "MlflowClient", experiment: str, wanted: str) -> "tuple[str, Ru
     Raises:
         ConfigError: No run matches, or several do.
     """
+    if wanted == LATEST:
+        return experiment, _latest(client, experiment, sweeps)
     try:
         run = find_in_experiment(client, experiment, wanted)
     except ConfigError:
@@ -171,9 +193,31 @@ def find(client: "MlflowClient", experiment: str, wanted: str) -> "tuple[str, Ru
     return str(RetryPolicy().call(client.get_experiment, run.info.experiment_id).name), run
 
 
+def newest(client: "MlflowClient", experiment: str, filter_string: str = "") -> "Run | None":
+    """The newest run that matches MLflow's filter, or None.
+
+    Raises:
+        ConfigError: The experiment does not exist.
+    """
+    number = _experiment_id(client, experiment)
+    page = RetryPolicy().call(_search_page, client, number, filter_string, None, 1)
+    return page[0] if page else None
+
+
 def experiments(client: "MlflowClient") -> list[str]:
     """The names of the experiments, the newest first."""
     return [found.name for found in RetryPolicy().call(client.search_experiments)]
+
+
+def _latest(client: "MlflowClient", experiment: str, sweeps: bool) -> "Run":
+    """Return the newest sweep, or the newest run if it is not part of a sweep."""
+    filter_string = f"tags.{run_tags.KIND} = '{run_tags.SWEEP_KIND}'" if sweeps else ""
+    run = newest(client, experiment, filter_string)
+    if run is None:
+        kind = "sweep" if sweeps else "run"
+        raise ConfigError(f"The experiment {experiment!r} has no {kind} yet.")
+    parent = run.data.tags.get("mlflow.parentRunId")
+    return find_in_experiment(client, experiment, parent) if parent else run
 
 
 def _find_elsewhere(

@@ -49,12 +49,22 @@ class Store:
         """The command that opens MLflow's pages on this store."""
         if self.uri.startswith("http"):
             return f"open {self.shown}"
-        return "python -m bpexp ui" + self._uri_option
+        return f"bpexp ui{self._uri_option}"
 
     def resume_command(self, sweep: str, experiment: str) -> str:
         """The command that resumes a sweep."""
         option = "" if experiment == "bpexp" else f" --experiment {shlex.quote(experiment)}"
-        return f"python -m bpexp resume {sweep[:8]}{option}{self._uri_option}"
+        return f"bpexp resume {sweep[:8]}{option}{self._uri_option}"
+
+    def report_command(self, sweep: str) -> str:
+        """The command that writes the report of a sweep."""
+        return f"bpexp report {sweep[:8]}{self._uri_option}"
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this is an SQLite store whose file does not exist yet."""
+        database = self.uri.removeprefix("sqlite:///")
+        return database != self.uri and not Path(database).exists()
 
     @property
     def _uri_option(self) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
+from bpexp.runs.metrics import METRICS
 from bpexp.tracking.retry import RetryPolicy
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as Run
     from mlflow.store.entities import PagedList
 
-FIGURES = (
-    "final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy", "lowest_validation_loss",
-)  # fmt: skip
-"""Metrics that a run has once, at its end."""
+REQUIRED_COLUMNS = ("run_id", "name", "outcome", "seed", "epochs_run", "final_loss")
+"""Columns without which results.parquet is not the table of a sweep."""
 _ID_LENGTH = 32
 _THREADS = 8
 """Artifacts that are read at the same time."""
@@ -200,7 +199,7 @@ def frame(runs: list["Run"]) -> "pd.DataFrame":
                     run_tags.OUTCOME, run.data.tags.get(run_tags.KIND, "")
                 ),
                 **{key: _number_or_text(text) for key, text in sorted(settings(run).items())},
-                **{key: metrics(run).get(key, float("nan")) for key in FIGURES},
+                **{key: metrics(run).get(key, float("nan")) for key in METRICS},
             }
             for run in runs
         ]
@@ -243,16 +242,17 @@ def _parse_results(content: bytes, parent: "Run") -> "pd.DataFrame":
     except Exception as error:
         # Parquet readers raise errors of many types for malformed files.
         raise ConfigError(f"{name} is damaged.") from error
-    texts, numbers = ("run_id", "name", "outcome"), FIGURES
-    missing = [key for key in (*texts, *numbers, "seed") if key not in table.columns]
+    missing = [key for key in REQUIRED_COLUMNS if key not in table.columns]
     if missing or not len(table):
         raise ConfigError(f"{name} must be a sweep's, got no {missing[0] if missing else 'row'}.")
-    for key in numbers:
+    # A metric that was registered after the sweep has no column.
+    table = table.assign(**{key: float("nan") for key in METRICS if key not in table.columns})
+    for key in METRICS:
         try:
             table[key].astype("float64")
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{name} must contain numbers in the column {key}.") from error
-    return table.astype(dict.fromkeys(texts, "str"))
+    return table.astype(dict.fromkeys(("run_id", "name", "outcome"), "str"))
 
 
 def runs_table(runs: Sequence["Run"]) -> "pd.DataFrame":

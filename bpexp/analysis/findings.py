@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpexp.analysis import statistics, survival
-from bpexp.analysis.groups import MEASURES, Group, Grouped, Measure, available_measures
+from bpexp.analysis.groups import FINAL_LOSS, Group, Grouped, Measure, available_measures
 from bpexp.analysis.statistics import Interval
 from bpexp.analysis.survival import ConvergenceCurve
 from bpexp.typing import Array
@@ -284,7 +284,7 @@ def representative_runs(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]
     frame, measure = groups[0].table.frame, findings.measure
     row_indices = np.concatenate([group.row_indices for group in groups])
     scores = np.concatenate([measure.scores(group) for group in groups])
-    losses = np.concatenate([MEASURES["final_loss"].scores(group) for group in groups])
+    losses = np.concatenate([FINAL_LOSS.scores(group) for group in groups])
     order = np.lexsort((row_indices, losses, scores))
     ordered = row_indices[order][np.isfinite(losses[order])]
     last = len(ordered) - 1

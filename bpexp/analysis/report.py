@@ -15,7 +15,7 @@ from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band
 from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import (
-    MEASURES,
+    FINAL_LOSS,
     SWEEP,
     Grouped,
     Measure,
@@ -190,10 +190,11 @@ def build(
 def _measure(grouped: Grouped, key: str | None) -> Measure:
     available = available_measures(grouped)
     if key is None:
-        return available[0] if stops_on_convergence(grouped) else MEASURES["final_loss"]
-    if key not in [measure.key for measure in available]:
+        return available[0] if stops_on_convergence(grouped) else FINAL_LOSS
+    found = next((measure for measure in available if measure.key == key), None)
+    if found is None:
         raise ConfigError(
             f"--measure must be one of {', '.join(m.key for m in available)} for these runs, "
             f"got {key!r}."
         )
-    return MEASURES[key]
+    return found

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bpexp.analysis.findings import Comparison, Findings, Summary
-from bpexp.analysis.groups import MEASURES
+from bpexp.analysis.groups import measures
 from bpexp.analysis.statistics import Interval
 from bpexp.analysis.words import interval, number, p_value
 from bpexp.render.document import Table, Text, small
@@ -92,8 +92,9 @@ def _columns(findings: Findings) -> list[_Column]:
             _Column("epochs, mean ± sd",
                     lambda s: f"{number(s.epochs_mean)} ± {number(s.epochs_sd)}"),
         ]  # fmt: skip
+    known = measures()
     columns += [
-        _Column(f"{MEASURES[key].title}, {title}", _estimate(key, statistic))
+        _Column(f"{known[key].title}, {title}", _estimate(key, statistic))
         for key in summaries[0].estimates
         for statistic, title in STATISTICS.items()
     ]

@@ -42,6 +42,9 @@ class Activation:
         range: The lowest and the highest value that a target may have.
         notation: How the function is written in worked examples.
         onnx: (node, z) -> name of the output of its ONNX nodes.
+        is_branchless: Whether function and derivative use only + - * /, ``abs``,
+            ``arithmetic.sigmoid`` and ``arithmetic.tanh``, which allows the compiler's fastest
+            code for small networks. With ``where`` it must be False.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Activation:
     range: tuple[float, float]
     notation: ActivationNotation
     onnx: Callable[[OnnxNode, str], str]
+    is_branchless: bool = False
 
     def slope(self, a: Array) -> Array:
         """f'(z), elementwise; for softmax the diagonal a (1 - a) of its Jacobian."""
@@ -118,6 +122,7 @@ ACTIVATIONS = Registry("activation", [
         (0.0, 1.0),
         ActivationNotation("σ", "1 / (1 + e⁻ᶻ)", "a (1 − a)", lambda a: f"{a} · (1 − {a})"),
         lambda node, z: node("Sigmoid", z),
+        is_branchless=True,
     ),
     Activation(
         "symmetric_sigmoid",
@@ -129,6 +134,7 @@ ACTIVATIONS = Registry("activation", [
             lambda a: f"(½ + {factor(a)}) · (½ − {factor(a)})",
         ),
         lambda node, z: node("Sub", node("Sigmoid", z), "half"),
+        is_branchless=True,
     ),
     Activation(
         "tanh",
@@ -139,6 +145,7 @@ ACTIVATIONS = Registry("activation", [
             "tanh", "(eᶻ − e⁻ᶻ) / (eᶻ + e⁻ᶻ)", "1 − a²", lambda a: f"(1 − {factor(a)}²)"
         ),
         lambda node, z: node("Tanh", z),
+        is_branchless=True,
     ),
     Activation(
         "softsign",
@@ -150,6 +157,7 @@ ACTIVATIONS = Registry("activation", [
         ),
         # onnxruntime implements the operator Softsign in single precision only.
         lambda node, z: node("Div", z, node("Add", node("Abs", z), "one")),
+        is_branchless=True,
     ),
     Activation(
         "relu",
@@ -168,6 +176,7 @@ ACTIVATIONS = Registry("activation", [
         UNBOUNDED,
         ActivationNotation("id", "z", "1", lambda a: "1"),
         lambda node, z: node("Identity", z),
+        is_branchless=True,
     ),
     Activation(
         "softmax",

@@ -83,7 +83,7 @@ def rank(rows: Iterable[Row]) -> list[Row]:
 
 def metric_names(rows: Sequence[Row]) -> list[str]:
     """The metrics that at least one row has, in the order of the table of metrics."""
-    return [name for name in metrics.names() if any(name in row.metrics for row in rows)]
+    return [name for name in metrics.METRICS if any(name in row.metrics for row in rows)]
 
 
 class SweepResults:

@@ -207,7 +207,7 @@ def _predictions(
 
 
 def _row(job: Job, run: StoredRun) -> Row:
-    values = {name: _restored(run.metrics[name]) for name in metrics.names() if name in run.metrics}
+    values = {name: _restored(run.metrics[name]) for name in metrics.METRICS if name in run.metrics}
     values["epochs_run"] = int(values["epochs_run"])
     outcome = run.tags[OUTCOME]
     reason = reason_of(outcome, values["epochs_run"])

@@ -56,7 +56,7 @@ def _cells(row: Row) -> dict[str, Cell]:
         **{k: format_setting(v) if isinstance(v, list) else v for k, v in settings.items()},
         "outcome": row.outcome,
         "reason": row.reason,
-        **{name: row.metrics.get(name) for name in metrics.names()},
+        **{name: row.metrics.get(name) for name in metrics.METRICS},
     }
 
 

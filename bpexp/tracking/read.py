@@ -18,7 +18,7 @@ import numpy as np
 from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.runs.metrics import names as metric_names
+from bpexp.runs.metrics import METRICS
 from bpexp.tracking import artifact_files, lookup
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
@@ -71,7 +71,7 @@ def frame(runs: list["Run"]) -> "pd.DataFrame":
                     run_tags.OUTCOME, run.data.tags.get(run_tags.KIND, "")
                 ),
                 **{key: _number_or_text(text) for key, text in sorted(settings(run).items())},
-                **{key: metrics(run).get(key, float("nan")) for key in metric_names()},
+                **{key: metrics(run).get(key, float("nan")) for key in METRICS},
             }
             for run in runs
         ]
@@ -121,7 +121,7 @@ def _parse_results(content: bytes, parent: "Run") -> "pd.DataFrame":
         raise ConfigError(f"{name} does not have the column {missing[0]}.")
     if not len(table):
         raise ConfigError(f"{name} does not have a row.")
-    for key in metric_names():
+    for key in METRICS:
         if key not in table.columns:
             # The metric was added to bpexp after the sweep.
             table[key] = np.nan

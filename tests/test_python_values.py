@@ -55,10 +55,10 @@ def test_an_array_where_one_value_is_needed_is_refused():
 
 
 def test_a_rule_is_checked_after_the_conversion():
-    with pytest.raises(ConfigError, match="seed must be a whole number .*, got 0.5"):
+    with pytest.raises(ConfigError, match=r"seed must be a whole number .*, got 0.5"):
         parse(compose_settings({"seed": np.float64(0.5)}))
 
 
 def test_a_value_that_is_listed_twice_is_refused():
-    with pytest.raises(ConfigError, match="lr must have different values, got 0.1 twice"):
+    with pytest.raises(ConfigError, match=r"lr must have different values, got 0.1 twice"):
         bpexp.sweep(lr=[0.1, np.float64(0.1)])

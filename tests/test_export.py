@@ -131,6 +131,20 @@ def test_models_take_inputs_before_standardization(store, capsys, settings):
         np.testing.assert_array_equal(outputs, tracked)
 
 
+def test_a_model_takes_integers_and_booleans_and_refuses_texts(store, capsys, tmp_path):
+    run = bpexp.sweep(epochs=500).run_id[0]
+    exported(capsys, run)
+    model = mlflow.pyfunc.load_model(f"runs:/{run}/model")
+    (tmp_path / "new.csv").write_text("x1,x2\n0,0\n0,1\n1,0\n1,1\n")
+    frame = pd.read_csv(tmp_path / "new.csv")
+    assert set(frame.dtypes) == {np.dtype("int64")}
+    tracked = inputs_of(run)["predicted y1"]
+    for given in (frame, frame.astype(bool), frame.astype("float32"), frame.astype("Int8")):
+        np.testing.assert_array_equal(model.predict(given)["y1"], tracked)
+    with pytest.raises(mlflow.MlflowException, match="Every input must be a column of numbers"):
+        model.predict(pd.DataFrame({"x1": ["a"], "x2": [0]}))
+
+
 def test_the_model_can_be_served_without_bpexp(store, capsys, tmp_path):
     (run,) = bpexp.sweep(epochs=200, seed=3).run_id
     exported(capsys, run)

@@ -55,6 +55,8 @@ class Table(NamedTuple):
         is_classification: Whether targets are classes or bits, so that accuracy applies.
         parts: The numbers of training, validation and test rows, which follow each other, if
             the data set defines its split itself.
+        is_one_hot: Whether the outputs are the classes of one label. Otherwise the outputs of a
+            classification are independent binary labels.
     """
 
     X: Array
@@ -63,6 +65,7 @@ class Table(NamedTuple):
     targets: tuple[str, ...]
     is_classification: bool
     parts: tuple[int, int, int] | None = None
+    is_one_hot: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def _file_version(config: DataConfig) -> tuple[int, ...]:
 
 @lru_cache(maxsize=64)
 def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...]) -> Dataset:
-    X, Y, inputs, targets, is_classification, parts = source.load(config)
+    table = source.load(config)
+    X, Y, parts = table.X, table.Y, table.parts
     if parts is None:
         fractions = (config.test_fraction, config.validation_fraction)
         train, validation, test = splits.random(len(X), *fractions, config.split_seed)
@@ -114,5 +118,5 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
         X = splits.standardize(X, train)
     return Dataset(
         config.name, X[train], Y[train], X[validation], Y[validation], X[test], Y[test],
-        inputs, targets, is_classification,
+        table.inputs, table.targets, table.is_classification, table.is_one_hot,
     )  # fmt: skip

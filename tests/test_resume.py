@@ -178,7 +178,8 @@ def test_a_larger_sweep_costs_only_what_is_new_and_is_reviewed_whole(trained, ca
     assert ended.value.code == 0
     assert capsys.readouterr().out == "6 of 6 runs identical to the bit.\n"
     third = bpexp.sweep(seed=range(6), epochs=20, reuse=True)
-    assert trained == [4, 2, 0]
+    # ``reproduce`` trains all six.
+    assert trained == [4, 2, 6, 0]
     assert set(third.run_id) == set(second.run_id)
     figures = ["final_loss", "epochs_run", "accuracy", "outcome"]
     pd.testing.assert_frame_equal(third[figures], second[figures])
@@ -213,7 +214,7 @@ def test_a_sweep_that_lives_is_left_alone(capsys):
     run_id = parent.info.run_id
     client().update_run(run_id, status="RUNNING")
     assert resume(run_id) == 2
-    said = f"which process {os.getpid()} is at.\n"
+    said = f"is still running, in process {os.getpid()}.\n"
     assert capsys.readouterr().err.endswith(said)
     bpexp.sweep(seed=[5], epochs=20)
     assert client().get_run(run_id).info.status == "RUNNING"
@@ -222,7 +223,10 @@ def test_a_sweep_that_lives_is_left_alone(capsys):
     bpexp.sweep(seed=[6], epochs=20)
     assert client().get_run(run_id).info.status == "RUNNING"
     assert resume(run_id) == 2
-    assert "of host elsewhere; --ended says that its process has ended." in capsys.readouterr().err
+    assert (
+        "on the host elsewhere and may still run there; if it has ended, add --ended."
+        in capsys.readouterr().err
+    )
     assert resume(run_id, "--ended") == 0
     assert client().get_run(run_id).info.status == "FINISHED"
 
@@ -244,7 +248,7 @@ def test_the_next_start_closes_what_a_dead_process_left():
 def test_a_single_run_cannot_be_resumed(capsys):
     (run_id,) = bpexp.sweep(seed=[1], epochs=20).run_id
     assert resume(run_id) == 2
-    assert "which is a single run.\n" in capsys.readouterr().err
+    assert "is a single run; resume takes a sweep.\n" in capsys.readouterr().err
 
 
 def test_a_process_is_known_by_its_start():
@@ -386,8 +390,8 @@ def test_what_a_stored_sweep_typed_names_no_code_to_import(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("seed=1,2 tracking.experiment=${oc.env:HOME}", "must be started again"),
-        ("seed=1 'lr=2", "must have kept what was typed"),
+        ("seed=1,2 tracking.experiment=${oc.env:HOME}", "used the interpolation"),
+        ("seed=1 'lr=2", "has stored unreadable overrides"),
         ("x._target_=os.mkdir", "x._target_ is not a key of the configuration"),
     ],
 )

@@ -172,9 +172,7 @@ class TrainingLoop:
             weights=tuple(weights),
             biases=tuple(biases),
         )
-        if result.outcome is Outcome.DIVERGED:
-            return run, result
-        if self._monitor is not None:
+        if self._monitor is not None and result.outcome is not Outcome.DIVERGED:
             result = _with_best_weights(result, run, self._monitor, problem)
         return run, _with_metrics(result, self.batch.dataset, problem)
 

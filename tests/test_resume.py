@@ -178,7 +178,7 @@ def test_a_larger_sweep_costs_only_what_is_new_and_is_reviewed_whole(trained, ca
     assert ended.value.code == 0
     assert capsys.readouterr().out == "6 of 6 runs identical to the bit.\n"
     third = bpexp.sweep(seed=range(6), epochs=20, reuse=True)
-    # 6 by ``reproduce``, none by the sweep.
+    # ``reproduce`` trains all six.
     assert trained == [4, 2, 6, 0]
     assert set(third.run_id) == set(second.run_id)
     figures = ["final_loss", "epochs_run", "accuracy", "outcome"]
@@ -214,7 +214,8 @@ def test_a_sweep_that_lives_is_left_alone(capsys):
     run_id = parent.info.run_id
     client().update_run(run_id, status="RUNNING")
     assert resume(run_id) == 2
-    assert capsys.readouterr().err.endswith(f"is still running, in process {os.getpid()}.\n")
+    said = f"is still running, in process {os.getpid()}.\n"
+    assert capsys.readouterr().err.endswith(said)
     bpexp.sweep(seed=[5], epochs=20)
     assert client().get_run(run_id).info.status == "RUNNING"
     other = " ".join(["elsewhere", *process.current().split(" ")[1:]])
@@ -389,7 +390,7 @@ def test_what_a_stored_sweep_typed_names_no_code_to_import(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("seed=1,2 tracking.experiment=${oc.env:HOME}", "start a new sweep"),
+        ("seed=1,2 tracking.experiment=${oc.env:HOME}", "used the interpolation"),
         ("seed=1 'lr=2", "has stored unreadable overrides"),
         ("x._target_=os.mkdir", "x._target_ is not a key of the configuration"),
     ],

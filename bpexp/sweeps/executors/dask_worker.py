@@ -85,7 +85,7 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[JobResult]:
         failed = Failure(f"its worker's arithmetic is {found!r}, not {task.arithmetic!r}")
         return [JobResult(job, failed) for job in jobs]
     parts = dict(zip(PARTS, arrays, strict=True))
-    dataset = Dataset(name="", **parts, inputs=(), targets=(), classes=task.classes)
+    dataset = Dataset(name="", **parts, inputs=(), targets=(), classes=task.classes, digest="")
     engine = interruptible(load_engine(task.engine), lambda: _is_cancelled(task.key))
     return train_batch(jobs, engine, dataset)
 

@@ -21,7 +21,7 @@ def dataset(Y, *, n_test=0, one_hot=False):
     X, n = np.zeros((len(Y), 1)), len(Y) - n_test
     names = tuple(f"y{i}" for i in range(Y.shape[1]))
     return Dataset(
-        "", X[:n], Y[:n], X[:0], Y[:0], X[n:], Y[n:], ("x",), names, True, one_hot
+        "", X[:n], Y[:n], X[:0], Y[:0], X[n:], Y[n:], ("x",), names, True, "", one_hot
     )  # fmt: skip
 
 

@@ -2,11 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from bpexp.typing import Array
+
+Rows = tuple[Array, Array]
+"""Inputs and targets of some rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,8 @@ class Dataset:
         classes: Whether targets are classes or bits, so that accuracy applies.
         one_hot: Whether the outputs are the classes of one label, exactly one of which is high in
             each row. Otherwise each output is a label of its own.
+        digest: Result of ``compute_digest``. It is a field and not computed when needed: threads
+            share the data set while another thread pickles it.
     """
 
     name: str
@@ -38,9 +42,10 @@ class Dataset:
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
     classes: bool
+    digest: str
     one_hot: bool = False
 
-    @cached_property
+    @property
     def threshold(self) -> float:
         """What separates low from high targets: the middle of their two values in all rows."""
         Y = np.concatenate([self.Y, self.Y_validation, self.Y_test])
@@ -57,18 +62,22 @@ class Dataset:
         """
         return accuracy(predictions, targets, threshold=self.threshold, one_hot=self.one_hot)
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of shapes (int64) and values (float64), little-endian, in hexadecimal.
 
-        In the order training rows, test rows and, if there are any, validation rows.
-        """
-        sha = hashlib.sha256()
-        validation = (self.X_validation, self.Y_validation) if len(self.X_validation) else ()
-        for array in (self.X, self.Y, self.X_test, self.Y_test, *validation):
-            sha.update(np.asarray(array.shape, "<i8").tobytes())
-            sha.update(np.ascontiguousarray(array, "<f8").tobytes())
-        return sha.hexdigest()
+def compute_digest(train: Rows, validation: Rows, test: Rows) -> str:
+    """Compute the SHA-256 of shapes (int64) and values (float64), little-endian, in hexadecimal.
+
+    In the order training rows, test rows and, if there are any, validation rows.
+
+    Args:
+        train: Inputs and targets of the training rows.
+        validation: Inputs and targets of the validation rows.
+        test: Inputs and targets of the test rows.
+    """
+    sha = hashlib.sha256()
+    for array in (*train, *test, *(validation if len(validation[0]) else ())):
+        sha.update(np.asarray(array.shape, "<i8").tobytes())
+        sha.update(np.ascontiguousarray(array, "<f8").tobytes())
+    return sha.hexdigest()
 
 
 def accuracy(

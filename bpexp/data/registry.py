@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpexp.data import splits
-from bpexp.data.dataset import Dataset
+from bpexp.data.dataset import Dataset, compute_digest
 from bpexp.fields import REQUIRED, Registry, setting
 from bpexp.fields.checks import Boolean, Integer, Real, Text
 from bpexp.typing import Array
@@ -116,7 +116,8 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
         train, validation, test = np.split(np.arange(len(X)), np.cumsum(parts)[:2])
     if config.standardize:
         X = splits.standardize(X, train)
+    rows = [(X[part], Y[part]) for part in (train, validation, test)]
     return Dataset(
-        config.name, X[train], Y[train], X[validation], Y[validation], X[test], Y[test],
-        table.inputs, table.targets, table.is_classification, table.is_one_hot,
+        config.name, *rows[0], *rows[1], *rows[2], table.inputs, table.targets,
+        table.is_classification, compute_digest(*rows), table.is_one_hot,
     )  # fmt: skip

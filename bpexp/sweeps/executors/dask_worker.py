@@ -90,8 +90,9 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[JobResult]:
         return [JobResult(job, failed) for job in jobs]
     parts = dict(zip(PARTS, arrays, strict=True))
     dataset = Dataset(
-        name="", **parts, inputs=(), targets=(), classes=task.classes, one_hot=task.one_hot
-    )
+        name="", **parts, inputs=(), targets=(), classes=task.classes, digest="",
+        one_hot=task.one_hot,
+    )  # fmt: skip
     engine = interruptible(load_engine(task.engine), lambda: _is_cancelled(task.key))
     return train_batch(jobs, engine, dataset)
 

@@ -24,7 +24,18 @@ from bpexp.fields import checks
 if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-COMMANDS = ("ui", "runs", "show", "compare", "explain", "export", "reproduce", "resume", "report")
+COMMANDS = (
+    "ui",
+    "runs",
+    "show",
+    "compare",
+    "explain",
+    "export",
+    "reproduce",
+    "resume",
+    "report",
+    "verify",
+)
 LONGEST = 10_000
 """Characters of an argument, at most, for which corrections are tried."""
 HOW = "settings are written key=value without spaces"

@@ -239,7 +239,7 @@ def test_a_run_whose_data_have_changed_is_refused(store, capsys, tmp_path):
     data = {"name": "file", "path": str(file), "target": "y"}
     (run,) = bpexp.sweep(data=data, epochs=20).run_id
     file.write_text("a,y\n1,0\n3,1\n")
-    assert "The data have changed since this run" in refused(capsys, run)
+    assert "The data of data=file have changed since the run was trained" in refused(capsys, run)
     assert mlflow.MlflowClient(store).get_run(run).outputs.model_outputs == []
 
 
@@ -262,3 +262,15 @@ def test_the_table_of_results_is_written_even_if_the_export_fails(store, inside,
     assert done.returncode == 1
     assert done.stderr.startswith("bpexp: The artifacts of the run are in ")
     assert pd.read_csv(tmp_path / "kept" / "results.csv").lr.tolist() == [0.2, 2.0]
+
+
+def test_a_run_with_the_artifacts_of_another_run_is_refused(store, capsys):
+    one, other = bpexp.sweep(seed=[1, 2], epochs=20).run_id
+    folder = Path("outputs/artifacts")
+    (folder / one).rename(folder / "swap")
+    (folder / other).rename(folder / one)
+    (folder / "swap").rename(folder / other)
+    assert refused(capsys, one) == (
+        f"bpexp: seed=1 ({one[:8]}) is altered: The losses, predictions and weights are those of "
+        f"seed=2 ({other[:8]}).\n"
+    )

@@ -20,7 +20,7 @@ def ranking(findings: Findings) -> "pd.DataFrame":
     """One row per group, best first; an interval has three columns: x, x_low, x_high."""
     import pandas as pd
 
-    against = {c.b.name: c for c in findings.against_best}
+    against = {c.b.name: c for c in findings.comparisons}
     return pd.DataFrame(
         [
             {"rank": rank, **summary.group.settings, **_numbers(summary),
@@ -40,7 +40,7 @@ def short_ranking(findings: Findings, limit: int) -> Table:
     median = f"{findings.measure.title}, median"
     wanted = ("runs", "converged", "diverged", median)
     columns = [column for column in _columns(findings) if column.title in wanted]
-    chances = {c.b.name: _interval(c.improvement) for c in findings.against_best}
+    chances = {c.b.name: _interval(c.improvement) for c in findings.comparisons}
     columns.append(_Column("P(best is better)", lambda s: chances.get(s.group.name, "")))
     return _ranking_table(findings, columns, limit)
 
@@ -48,10 +48,10 @@ def short_ranking(findings: Findings, limit: int) -> Table:
 def comparisons(compared: Sequence[Comparison]) -> Table:
     """A row for each comparison of two groups."""
     columns = ["first", "second", "P(first is better)", "difference, first - second",
-               "p", "p, Holm", "seeds needed"]  # fmt: skip
+               "pairs", "p", "p, Holm"]  # fmt: skip
     rows: list[list[Text]] = [
         [c.a.name, c.b.name, _interval(c.improvement), _interval(c.difference),
-         _p_number(c.p), _p_number(c.p_holm), number(c.seeds_needed)]
+         str(c.pairs or "unpaired"), _p_number(c.p), _p_number(c.p_holm)]
         for c in compared
     ]  # fmt: skip
     return Table(columns, rows, "llrrrrr")
@@ -140,9 +140,9 @@ def _comparison_numbers(comparison: Comparison | None) -> dict[str, Any]:
     return {
         **_three_columns("best_is_better", comparison.improvement),
         **_three_columns("best_minus_this", comparison.difference),
+        "pairs": comparison.pairs,
         "p": comparison.p,
         "p_holm": comparison.p_holm,
-        "seeds_needed": comparison.seeds_needed,
     }
 
 

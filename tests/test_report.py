@@ -25,7 +25,7 @@ from scipy.stats import wilcoxon
 from sweeping import carry_out
 
 import bpexp as package
-from bpexp.analysis import findings, groups, page, plots, report, words
+from bpexp.analysis import findings, groups, page, plots, report, survival, words
 from bpexp.analysis.statistics import Interval
 from bpexp.fields.checks import ConfigError
 from bpexp.render import axes as plot_axes
@@ -360,6 +360,47 @@ def test_runs_that_did_not_converge_are_censored_not_dropped():
     assert table["epochs_mean"].to_dict() == pytest.approx({"1": 130 / 3, "8": 205 / 3})
     assert table["best_minus_this"]["8"] == pytest.approx(130 / 3 - 205 / 3)
     assert "convergence" in made.figures
+
+
+def test_a_stalled_run_never_converges():
+    # 18 of 40 runs converge. The others stall, before most of the 18 have converged.
+    ends = [("converged", 700 + seed) for seed in range(18)] + [("stalled", 150)] * 22
+    fixed = {"lr": 4.0, "stop.loss": 0.1, "epochs": 20000}
+    frame = rows([(fixed, seed, *end[:1], 0.1, end[1]) for seed, end in enumerate(ends)])
+    (summary,) = built(frame).findings.summaries
+    assert summary.convergence.share[-1] == pytest.approx(18 / 40)
+    assert summary.epochs.estimate == np.inf
+    assert built(frame).answer.startswith("Median not reached, 18 of 40 runs converged. ")
+    table = table_below(built(frame), "Groups, the best first")
+    assert table.rows[0][list(table.columns).index("epochs to converge, median")] == "not reached"
+
+
+def cumulative_incidence(epochs, converged, ended):
+    """Aalen and Johansen (1978): the sum over events of S(t-) times the hazard of converging."""
+    survival, incidence, steps = 1.0, 0.0, {}
+    for t in np.unique(epochs):
+        at_risk = (epochs >= t).sum()
+        incidence += survival * ((epochs == t) & converged).sum() / at_risk
+        survival *= 1.0 - ((epochs == t) & (converged | ended)).sum() / at_risk
+        steps[t] = incidence
+    return steps
+
+
+def test_the_share_converged_is_the_cumulative_incidence_of_aalen_and_johansen():
+    rng = np.random.default_rng(3)
+    outcomes = rng.choice(["converged", "stalled", "diverged", "completed"], 60)
+    epochs = np.where(outcomes == "completed", 100, rng.integers(1, 100, 60))
+    frame = rows(
+        [({"stop.loss": 0.1}, seed, outcome, 0.1, end)
+         for seed, (outcome, end) in enumerate(zip(outcomes, epochs, strict=True))]
+    )  # fmt: skip
+    (group,) = groups.group(frame).groups
+    curve = survival.kaplan_meier(group.convergence_times)
+    ended = (outcomes == "stalled") | (outcomes == "diverged")
+    expected = cumulative_incidence(epochs, outcomes == "converged", ended)
+    share = dict(zip(curve.epochs, curve.share, strict=True))
+    converged = np.unique(epochs[outcomes == "converged"])
+    assert [share[t] for t in converged] == pytest.approx([expected[t] for t in converged])
 
 
 def converging(budgets, ends):

@@ -85,9 +85,10 @@ def methods(findings: Findings) -> list[str]:
         f"{findings.seed}), which is too narrow for few runs. An interval of zero width, as in 1 "
         "(1 to 1), means that all resamples are equal, not that the number is certain.",
         "Runs that did not converge are censored observations of the epochs to converge. A run "
-        "that completed or stalled is censored where it ended. A diverged run is censored at the "
-        "end of its budget, because it could never converge; it ranks below every finite loss "
-        "and has accuracy 0. Mean ± sd of the epochs are restricted to the budget of epochs. "
+        "that stalled or diverged can no longer converge, so it counts as not converged to the end "
+        "of its budget: the share converged is the cumulative incidence (Aalen and Johansen 1978). "
+        "A diverged run ranks below every finite loss and has accuracy 0. Mean ± sd of the epochs "
+        "are restricted to the budget of epochs. "
         "IQM is the interquartile mean: a quarter of the runs is cut at each end.",
         "Runs with the same seed start from the same random numbers. Where two groups share at "
         "least half of their seeds, they are compared within these pairs, and runs without a "

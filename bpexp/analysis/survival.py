@@ -1,8 +1,12 @@
 """Survival analysis of the number of epochs until a run converges.
 
-A run that did not converge is a right-censored observation. Dropping such runs would bias the
-estimates towards the fastest runs of a group. The share of converged runs is one minus the
-Kaplan-Meier estimate (1958) of the survival function.
+A run that did not converge within its maximum number of epochs is a right-censored observation.
+Dropping such runs would bias the estimates towards the fastest runs of a group. The share of
+converged runs is one minus the Kaplan-Meier estimate (1958) of the survival function.
+
+Runs that diverge or stall can no longer converge. With these runs censored at the maximum number of
+epochs, and not where they ended, the share of converged runs is the cumulative incidence function
+of Aalen and Johansen (1978) with divergence and stalling as competing events.
 
 >>> import numpy as np
 >>> epochs = np.array([10.0, 20.0, 30.0, 30.0])

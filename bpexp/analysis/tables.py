@@ -1,5 +1,6 @@
 """The ranking and the comparisons as tables: numbers for programs, text for readers."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,7 +89,7 @@ def _columns(findings: Findings) -> list[_Column]:
     if converged:
         columns += [
             _Column("share converged", lambda s: _interval(s.converged)),
-            _Column("epochs to converge, median", lambda s: _interval(s.epochs)),
+            _Column("epochs to converge, median", lambda s: _median_epochs(s.epochs)),
             _Column("epochs, mean ± sd",
                     lambda s: f"{number(s.epochs_mean)} ± {number(s.epochs_sd)}"),
         ]  # fmt: skip
@@ -102,6 +103,11 @@ def _columns(findings: Findings) -> list[_Column]:
 
 def _estimate(key: str, statistic: str) -> Callable[[Summary], Text]:
     return lambda summary: _interval(summary.estimates[key][statistic])
+
+
+def _median_epochs(median: Interval) -> Text:
+    """The median; "not reached" if fewer than half of the runs converge."""
+    return _interval(median) if math.isfinite(median.estimate) else "not reached"
 
 
 def _interval(value: Interval) -> Text:

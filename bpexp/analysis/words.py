@@ -51,7 +51,7 @@ def _result(summary: Summary, measure: Measure) -> str:
     if measure.is_time:
         counts = f"{summary.outcomes.get('converged', 0)} of {summary.runs} runs converged"
         if not math.isfinite(summary.epochs.estimate):
-            return f"{counts}, fewer than half"
+            return f"median not reached, {counts}"
         return f"median {interval(summary.epochs)} epochs, {counts}"
     found = summary.estimates[measure.key]["median"]
     if math.isinf(found.estimate):

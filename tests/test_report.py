@@ -624,7 +624,9 @@ def test_a_plot_is_added_to_page_files_and_figures_by_one_record(monkeypatch):
 
     added = plots.Plot("runs", "Number of runs.", draw, note=lambda data: "A note on the plot.")
     absent = plots.Plot("absent", "Nothing to show.", lambda data: None)
-    monkeypatch.setattr(plots, "PLOTS", [*plots.PLOTS, added, absent])
+    monkeypatch.setattr(plots.PLOTS, "_records", dict(plots.PLOTS))
+    for plot in (added, absent):
+        plots.PLOTS.register(plot)
     made = built(by_lr({0.1: [0.1, 0.2], 1.0: [0.3, 0.4]}))
     assert list(made.figures)[-1] == "runs"
     files = made.files(["md", "html"])

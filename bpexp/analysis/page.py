@@ -35,9 +35,9 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
     blocks += [Heading(2, "Groups, the best first"), tables.readable_ranking(findings, MAX_ROWS)]
     blocks += [Paragraph(remark, "note") for remark in remarks(report)]
     blocks += [Heading(2, "Figures")]
-    captions = {plot.name: plot.caption for plot in plots.PLOTS}
     blocks += [
-        Image(f"figures/{name}.png", captions[name], content) for name, content in images.items()
+        Image(f"figures/{name}.png", plots.PLOTS[name].caption, content)
+        for name, content in images.items()
     ]
     if findings.comparisons:
         compared = tables.comparisons(findings.comparisons[:MAX_ROWS])

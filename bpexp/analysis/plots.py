@@ -1,7 +1,10 @@
 """The plots of the report, one ``Plot`` record each in ``PLOTS``.
 
-To add a plot, write a function from ``PlotData`` to a matplotlib figure and add a record to
-``PLOTS``; pages, files and the Python API show what is in that list.
+To add a plot, write a function from ``PlotData`` to a matplotlib figure and register a record;
+pages, files and the Python API show what is in the table:
+
+>>> list(PLOTS)[:3]
+['loss_curves', 'convergence', 'distribution']
 """
 
 from collections.abc import Callable, Sequence
@@ -23,6 +26,7 @@ from bpexp.analysis.setting_plots import (
     parallel_coordinates,
 )
 from bpexp.analysis.surface import Surface
+from bpexp.fields import Registry
 from bpexp.render.axes import COLORS, MAX_LINES, line_style, panel, plain_log_labels, shortened
 
 if TYPE_CHECKING:
@@ -70,13 +74,13 @@ class Plot:
 
 def draw_all(data: PlotData) -> "dict[str, Figure]":
     """The figures of all plots that have something to show, by the plot's name."""
-    drawn = {plot.name: plot.draw(data) for plot in PLOTS}
+    drawn = {plot.name: plot.draw(data) for plot in PLOTS.values()}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def notes(data: PlotData) -> list[str]:
     """The remarks of all plots."""
-    return [note for plot in PLOTS if (note := plot.note(data)) is not None]
+    return [note for plot in PLOTS.values() if (note := plot.note(data)) is not None]
 
 
 def line_groups(findings: Findings) -> list[Summary]:
@@ -282,7 +286,7 @@ def _finish(axes: "Axes", findings: Findings) -> None:
                     handlelength=3.2, title=None if few else part, title_fontsize=8)  # fmt: skip
 
 
-PLOTS = [
+PLOTS: Registry[Plot] = Registry("plot", [
     Plot(
         "loss_curves",
         "Loss by epoch. Lines: the median run of each group; bands: from the 5th to the 95th "
@@ -326,5 +330,5 @@ PLOTS = [
         "and of high target; white line: half-way between.",
         _decision_surfaces,
     ),
-]
+])  # fmt: skip
 """All plots, in the order of the report."""

@@ -34,6 +34,7 @@ class Registry(Mapping[str, T]):
         self._records: dict[str, T] = {}
         for record in records:
             self.register(record)
+        self._built_in = frozenset(self._records)
 
     def register(self, record: T) -> T:
         """Add a record under its name and return it.
@@ -44,6 +45,16 @@ class Registry(Mapping[str, T]):
         if self._records.setdefault(record.name, record) != record:
             raise ValueError(f"There is already a {self._kind} named {record.name!r}.")
         return record
+
+    @property
+    def added(self) -> tuple[T, ...]:
+        """The records that were registered after the table was made."""
+        return tuple(r for name, r in self._records.items() if name not in self._built_in)
+
+    def replace_added(self, records: Iterable[T]) -> None:
+        """Replace the records that were registered after the table was made."""
+        built_in = {name: self._records[name] for name in self._records if name in self._built_in}
+        self._records = built_in | {record.name: record for record in records}
 
     def __getitem__(self, name: str) -> T:
         """The record with this name."""

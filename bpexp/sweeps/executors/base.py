@@ -130,9 +130,14 @@ def register(name: str, config: type[BackendConfig]) -> Callable[[type[E]], type
     Args:
         name: The name of the option; ``conf/backend/NAME.yaml`` lists its settings.
         config: The class of its settings.
+
+    Raises:
+        ValueError: There is an executor of that name.
     """
 
     def add(executor: type[E]) -> type[E]:
+        if name in EXECUTORS:
+            raise ValueError(f"There is already an executor named {name!r}.")
         BACKENDS.register(Backend(name, config))
         EXECUTORS[name] = executor
         return executor

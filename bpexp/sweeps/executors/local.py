@@ -15,7 +15,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from bpexp.config.schema import BackendConfig, RuntimeConfig
 from bpexp.data import Dataset, load
 from bpexp.runs.result import Failure
-from bpexp.sweeps.executors import processes
+from bpexp.sweeps.executors import extensions, processes
 from bpexp.sweeps.executors.base import Batch, Executor, register, train_batch
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.training.batching import load_engine
@@ -110,10 +110,15 @@ class LocalExecutor(Executor):
             "loky", n_jobs=self._n_workers, inner_max_num_threads=1, max_nbytes=None
         ):
             pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+            added = extensions.added()
             with processes.sigint_blocked():
                 finished = pool(
-                    delayed(train_in_worker)(
-                        batch.jobs, batch.engine, load(batch.jobs[0].config.data)
+                    delayed(extensions.call)(
+                        added,
+                        train_in_worker,
+                        batch.jobs,
+                        batch.engine,
+                        load(batch.jobs[0].config.data),
                     )
                     for batch in batches
                 )
@@ -147,7 +152,8 @@ def _train_in_separate_process(job: Job, engine: str) -> JobResult:
     try:
         with processes.SingleProcess() as process:
             dataset = load(job.config.data)
-            (trained,) = process.submit(train_in_worker, [job], engine, dataset).result()
+            call = (extensions.added(), train_in_worker, [job], engine, dataset)
+            (trained,) = process.submit(extensions.call, *call).result()
             return JobResult(job, trained.result)
     except processes.TerminatedWorkerError as error:
         return JobResult(job, Failure(f"its worker process died: {str(error).splitlines()[0]}"))

@@ -1,12 +1,33 @@
 """The contract of a sampler: it chooses the configurations that a sweep tries.
 
 A sampler proposes generations of jobs and receives their results. A grid is one generation; a
-search proposes further generations that depend on the results so far.
+search proposes further ones that depend on the results so far:
 
->>> from bpexp.sweeps.samplers.grid import GridSampler
->>> sampler = GridSampler([["lr=0.1"], ["lr=1"]])
->>> sampler.ask(), sampler.ask()
-([['lr=0.1'], ['lr=1']], [])
+>>> class Halving:
+...     "Halves the learning rate until the loss no longer falls."
+...
+...     def __init__(self, lr):
+...         self.lr, self.lowest, self.is_done = lr, float("inf"), False
+...
+...     def ask(self):
+...         return [] if self.is_done else [{"lr": self.lr}]
+...
+...     def tell(self, objectives):
+...         (loss,) = objectives
+...         self.is_done = loss is not None and loss >= self.lowest
+...         self.lowest = self.lowest if loss is None else min(self.lowest, loss)
+...         self.lr /= 2
+>>> sampler: Sampler = Halving(0.4)
+>>> for loss in (0.3, 0.2, 0.25):
+...     print(sampler.ask())
+...     sampler.tell([loss])
+[{'lr': 0.4}]
+[{'lr': 0.2}]
+[{'lr': 0.1}]
+>>> sampler.ask()
+[]
+
+``bpexp.app.run_sweep`` trains the generations of a sampler.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +40,8 @@ Proposal = Sequence[str] | Mapping[str, Any]
 class Sampler(Protocol):
     """Proposes the jobs of a sweep. Used by one thread.
 
-    Proposals must depend only on the settings of the sampler and on the results that ``tell``
-    received, not on the number of workers or the order in which jobs finish.
+    Proposals must depend on the sampler's settings and on the results that it received only: not on
+    the number of workers or the order in which jobs finish.
     """
 
     def ask(self) -> Sequence[Proposal]:

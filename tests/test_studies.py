@@ -162,7 +162,7 @@ def test_a_study_prints_and_stores_its_table(inside, tmp_path):
     assert "study.md" in [f.path for f in api.list_artifacts(parent.info.run_id)]
     alone = inside("+study=fahlman_1988")
     assert alone.returncode == 1
-    assert "+study must go with -m" in alone.stderr
+    assert "+study is a sweep: add -m" in alone.stderr
 
 
 @pytest.mark.long

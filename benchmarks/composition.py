@@ -3,8 +3,8 @@
     python benchmarks/composition.py [--jobs 2000] [--rounds 5]
 
 The jobs vary the data set, the learning rate and the seed. Each round uses a new composer; Hydra
-composes a hundredth of the jobs. The last line of the Markdown table is the whole plan: jobs
-expanded, composed and checked.
+composes a hundredth of the jobs. The last line of the Markdown table is the complete plan:
+jobs expanded, composed and checked.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def main() -> None:
         "composer of bpexp": (
             partial(compose_with_composer, loader, primary, jobs), len(jobs)
         ),
-        "whole plan": (partial(make_plan, loader, primary, parser, overrides), len(jobs)),
+        "complete plan": (partial(make_plan, loader, primary, parser, overrides), len(jobs)),
     }  # fmt: skip
     timings: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(args.rounds):

@@ -125,7 +125,7 @@ def _database_bytes(uri: str | None, folder: Path) -> int:
 
 
 def _artifact_bytes(folder: Path) -> int:
-    """Disk space of all files but the database, in whole blocks."""
+    """Disk space of all files except the database, in blocks of 512 bytes."""
     files = [file for file in folder.rglob("*") if file.is_file()]
     return sum(512 * file.stat().st_blocks for file in files if "mlflow.db" not in file.name)
 
@@ -195,10 +195,10 @@ def measure_without_tracked_runs(rounds: int, address: str | None) -> None:
     """Print the cost of sweeps without tracked runs, on this machine and on a Dask cluster."""
     print("\n| without tracked runs | runs per second | KiB of memory per run | bytes per run |")
     print("| --- | ---: | ---: | ---: |")
-    places = {"this machine": ()}
+    backends = {"this machine": ()}
     if address:
-        places["Dask"] = ("backend=dask", f"backend.address={address}")
-    for name, overrides in places.items():
+        backends["Dask"] = ("backend=dask", f"backend.address={address}")
+    for name, overrides in backends.items():
         seconds, memory, size = cost_without_tracked_runs(min(3, rounds), *overrides)
         print(f"| {name} | {1 / seconds:,.0f} | {memory:.1f} | {size:.0f} |", flush=True)
 

@@ -1,4 +1,4 @@
-"""Time whole tracked sweeps from the command line, of bpexp and of other tools."""
+"""Time complete tracked sweeps from the command line, of bpexp and of other tools."""
 
 import os
 import re

@@ -1,10 +1,11 @@
-"""Fixtures: the program, started as a user starts it, and a store to start it on."""
+"""Fixtures: the program, started as a user starts it, an empty store, and a temporary folder."""
 
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 
 import pytest
@@ -66,17 +67,27 @@ def _mlflow_settings(monkeypatch):
         sys.modules["mlflow"].set_tracking_uri(None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory):
+    """TMPDIR of the tests and of the programs that they start; pytest removes it at the end."""
+    folder = tmp_path_factory.mktemp("temporary", numbered=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", None)
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def put_store(tmp_path_factory):
     """Copies an empty store into a folder, because MLflow takes seconds to create one."""
-    made = locate(None, tmp_path_factory.mktemp("made"), {})
-    experiment_id(connect(made), made, "bpexp")
+    template = locate(None, tmp_path_factory.mktemp("template"), {})
+    experiment_id(connect(template), template, "bpexp")
 
     def put(folder):
         store = locate(None, folder, {})
         store.artifacts.mkdir(parents=True)
         database = store.artifacts.with_name("mlflow.db")
-        shutil.copy(made.artifacts.with_name("mlflow.db"), database)
+        shutil.copy(template.artifacts.with_name("mlflow.db"), database)
         with closing(sqlite3.connect(database)) as db, db:
             location = "UPDATE experiments SET artifact_location = ? WHERE name = 'bpexp'"
             db.execute(location, [store.artifacts.as_uri()])
@@ -107,8 +118,8 @@ def inside(tmp_path, monkeypatch, capsys):
         status = 0
         try:
             main.main()
-        except SystemExit as left:
-            status = left.code or 0
+        except SystemExit as ended:
+            status = ended.code or 0
         finally:
             GlobalHydra.instance().clear()
         return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())

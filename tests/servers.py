@@ -158,7 +158,7 @@ def postgresql():
     if not found:
         pytest.skip(f"did NOT run on PostgreSQL: no {DEBIAN}/initdb (apt-get install postgresql)")
     # Not in pytest's temporary folder, which only its owner may enter.
-    with tempfile.TemporaryDirectory(prefix="bpexp-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bpexp-", dir="/tmp") as folder:
         server = Postgresql(Path(found[-1]).parent, Path(folder))
         server.start()
         try:

@@ -84,12 +84,12 @@ class Halted:
         if not halted:
             raise AssertionError(self.process.communicate()[1])
 
-    def let_go(self):
+    def continue_in_background(self):
         """Let it continue in the background."""
         self.process.stdin.close()
         self.process.stdin = None
 
-    def go_on(self):
+    def continue_to_end(self):
         """Let it continue to its end; return its exit status and standard error."""
         _, err = self.process.communicate(timeout=SECONDS)
         return self.process.returncode, err
@@ -100,7 +100,7 @@ class Halted:
         self.process.communicate()
 
 
-def carry_out(folder, *arguments, tracker="bulk", **environment):
+def run_to_end(folder, *arguments, tracker="bulk", **environment):
     """Run the program to its end; return its exit status and standard error."""
     process = start(folder, tracker, *arguments, **environment)
     try:
@@ -112,11 +112,11 @@ def carry_out(folder, *arguments, tracker="bulk", **environment):
     return process.returncode, err
 
 
-def resume_as_told(folder, said, **environment):
+def run_resume_command(folder, message, **environment):
     """Run the command at the end of an error message."""
-    sentence, _, command = said.rstrip("\n").rpartition("to go on: bpexp ")
-    assert sentence, said
-    return carry_out(folder, *shlex.split(command), **environment)
+    sentence, _, command = message.rstrip("\n").rpartition("to go on: bpexp ")
+    assert sentence, message
+    return run_to_end(folder, *shlex.split(command), **environment)
 
 
 def runs_of(folder, uri=None, experiment="bpexp", filter_string=""):

@@ -38,7 +38,7 @@ def stores(tmp_path_factory):
         server.stop()
 
 
-class Place:
+class SweepLocation:
     """A folder and an experiment for one sweep."""
 
     def __init__(self, stores, combination, folder, experiment):
@@ -91,21 +91,21 @@ def undisturbed(tmp_path_factory, stores):
     """
     seconds, left = {}, []
     for combination in COMBINATIONS:
-        place = Place(
+        location = SweepLocation(
             stores,
             combination,
             tmp_path_factory.mktemp("undisturbed"),
             f"undisturbed-{combination[1]}",
         )
-        process = place.sweep()
+        process = location.sweep()
         process.stdout.readline()
-        begun = time.monotonic()
-        place.await_plan(process)
+        first_line = time.monotonic()
+        location.await_plan(process)
         planned = time.monotonic()
         _, errors = process.communicate(timeout=170)
-        seconds[combination] = planned - begun, time.monotonic() - planned
-        assert (process.returncode, errors) == (0, place.message)
-        left.append(place.results())
+        seconds[combination] = planned - first_line, time.monotonic() - planned
+        assert (process.returncode, errors) == (0, location.message)
+        left.append(location.results())
     assert left == [left[0]] * len(COMBINATIONS)
     assert len(left[0]) == len(set(left[0])) == 24
     return left[0], seconds
@@ -116,13 +116,13 @@ def test_a_killed_and_resumed_sweep_has_the_results_of_an_undisturbed_one(
 ):
     expected, seconds = undisturbed
     combination = COMBINATIONS[kill % len(COMBINATIONS)]
-    place = Place(stores, combination, tmp_path, f"kill-{kill}")
+    location = SweepLocation(stores, combination, tmp_path, f"kill-{kill}")
     rng = random.Random(kill)
-    process = place.sweep()
+    process = location.sweep()
     process.stdout.readline()  # the configuration is parsed
     before, after = seconds[combination]
     if kill % 5:
-        place.await_plan(process)
+        location.await_plan(process)
     try:
         process.wait(rng.uniform(0.0, after if kill % 5 else before))
     except subprocess.TimeoutExpired:
@@ -135,16 +135,16 @@ def test_a_killed_and_resumed_sweep_has_the_results_of_an_undisturbed_one(
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    left = place.results()
+    left = location.results()
     record_property("finished when killed", len(left))
     assert set(left) <= set(expected)
     assert len(left) == len(set(left))
-    sweeps = [run for run in place.runs() if run.is_sweep]
+    sweeps = [run for run in location.runs() if run.is_sweep]
     # If it was killed before the sweep was stored, it is started again.
-    again = place.resume(sweeps[0].run_id) if sweeps else place.sweep()
+    again = location.resume(sweeps[0].run_id) if sweeps else location.sweep()
     out, errors = again.communicate(timeout=170)
-    assert (again.returncode, errors) == (0, place.message), out
-    assert place.results() == expected
-    runs = place.runs()
+    assert (again.returncode, errors) == (0, location.message), out
+    assert location.results() == expected
+    runs = location.runs()
     assert len(runs) == 25
     assert {run.status for run in runs} == {"FINISHED"}

@@ -8,7 +8,7 @@ import sys
 import dask
 import pytest
 from servers import dask_cluster
-from sweeping import Halted, carry_out, results, runs_of
+from sweeping import Halted, results, run_to_end, runs_of
 
 SWEEP = ["-m", "seed=range(0,20)", "lr=0.1,1", "hidden=2,3,[3,2]", "epochs=1000", "engine=numpy"]
 DEADLY = """
@@ -60,14 +60,14 @@ def preloaded(tmp_path):
 def local(tmp_path_factory):
     """What the sweep gives on this machine alone."""
     folder = tmp_path_factory.mktemp("local")
-    assert carry_out(folder, *SWEEP) == (0, "")
+    assert run_to_end(folder, *SWEEP) == (0, "")
     return results(folder)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])
 def test_a_cluster_gives_the_bits_of_one_machine(tmp_path, cluster, local, engine):
-    assert carry_out(tmp_path, *SWEEP[:-1], f"engine={engine}", *on(cluster)) == (0, "")
+    assert run_to_end(tmp_path, *SWEEP[:-1], f"engine={engine}", *on(cluster)) == (0, "")
     assert len(local) == 120
     assert results(tmp_path) == local
 
@@ -79,13 +79,13 @@ def test_workers_need_no_file_of_the_users(tmp_path, cluster):
     for folder, where in ((tmp_path / "here", []), (tmp_path / "there", on(cluster))):
         folder.mkdir()
         (folder / "my.csv").write_text("".join(["a,b,y\n", *rows]))
-        said = carry_out(
+        ended = run_to_end(
             folder, "-m", "seed=range(0,6)", "data=file", "data.path=my.csv", "data.target=y",
             "data.classes=true", "data.test_fraction=0.2", "data.validation_fraction=0.2",
             "data.standardize=true", "model=classifier", "optimizer=adam", "hidden=4,[5,3]",
             "batch_size=8", "stop.patience=5", "epochs=60", "numerics=exact,native", *where,
         )  # fmt: skip
-        assert said == (0, "")
+        assert ended == (0, "")
         found.append(results(folder))
         measured = [run.metrics for run in runs_of(folder) if not run.is_sweep]
         assert all({"test_accuracy", "lowest_validation_loss"} <= set(m) for m in measured)
@@ -100,7 +100,7 @@ def test_native_bits_are_those_of_one_machine_too(tmp_path, cluster):
         folder.mkdir()
         # Reading digits loads another BLAS, here and not at the workers; NumPy's counts.
         digits = ["data=digits", "model=classifier", "hidden=40", "numerics=native", "epochs=3"]
-        assert carry_out(folder, "-m", "seed=1,2", *digits, *where) == (0, "")
+        assert run_to_end(folder, "-m", "seed=1,2", *digits, *where) == (0, "")
         found.append(results(folder))
     assert found[0] == found[1]
     assert len(found[0]) == 2
@@ -115,7 +115,7 @@ def test_a_worker_killed_mid_sweep_costs_a_retry_and_no_bit(tmp_path, cluster, l
     victim = max(held, key=lambda address: len(held[address]))
     assert any("bpexp-pack" in key for key in held[victim])
     os.kill(cluster.client.run(os.getpid, workers=[victim])[victim], signal.SIGKILL)
-    assert sweep.go_on() == (0, "")
+    assert sweep.continue_to_end() == (0, "")
     assert results(tmp_path) == local
     # Its nanny starts another.
     cluster.client.wait_for_workers(2, timeout=90)
@@ -123,8 +123,8 @@ def test_a_worker_killed_mid_sweep_costs_a_retry_and_no_bit(tmp_path, cluster, l
 
 @pytest.mark.long
 def test_a_run_that_kills_its_workers_again_and_again_fails_alone(tmp_path, preloaded, local):
-    status, said = carry_out(tmp_path, *SWEEP, *on(preloaded(DEADLY)))
-    assert (status, said) == (1, "")
+    status, errors = run_to_end(tmp_path, *SWEEP, *on(preloaded(DEADLY)))
+    assert (status, errors) == (1, "")
     failed = runs_of(tmp_path, filter_string="attributes.status = 'FAILED'")
     (deadly,) = [run for run in failed if not run.is_sweep]
     assert deadly.name == "lr=1 hidden=2 seed=13"
@@ -139,14 +139,14 @@ def test_ctrl_c_keeps_what_is_finished_and_frees_the_workers(tmp_path, cluster):
     long = ["-m", "seed=1,2,3", "epochs=20,400000000", "engine=numpy"]
     sweep = Halted(tmp_path, *long, *on(cluster))
     os.kill(sweep.process.pid, signal.SIGINT)
-    status, said = sweep.go_on()
-    assert (status, said) == (130, "")
+    status, errors = sweep.continue_to_end()
+    assert (status, errors) == (130, "")
     runs = [run for run in runs_of(tmp_path) if not run.is_sweep]
     assert len(runs) == 6
     assert {run.status for run in runs if "epochs=400000000" in run.name} == {"KILLED"}
     assert "FINISHED" in {run.status for run in runs}
     # Workers that still trained those epochs would never come to these.
-    assert carry_out(tmp_path, "-m", "seed=1,2", "epochs=5", *on(cluster)) == (0, "")
+    assert run_to_end(tmp_path, "-m", "seed=1,2", "epochs=5", *on(cluster)) == (0, "")
 
 
 @pytest.mark.long
@@ -154,27 +154,27 @@ def test_a_scheduler_that_dies_leaves_a_sweep_that_is_resumed_here(tmp_path, pre
     cluster = preloaded("")
     sweep = Halted(tmp_path, *SWEEP, *on(cluster), DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="3s")
     cluster.kill_scheduler()
-    status, said = sweep.go_on()
-    assert (status, said) == (1, "")
+    status, errors = sweep.continue_to_end()
+    assert (status, errors) == (1, "")
     (parent,) = [run for run in runs_of(tmp_path) if run.is_sweep]
     cut = runs_of(tmp_path, filter_string="attributes.status = 'FAILED'")
     reasons = {run.tags["bpexp.reason"] for run in cut if not run.is_sweep}
     assert reasons == {f"the dask scheduler at {cluster.address} is gone, or has no workers"}
     assert 0 < len(results(tmp_path)) < 120
-    status, said = carry_out(tmp_path, "resume", parent.run_id,
+    status, errors = run_to_end(tmp_path, "resume", parent.run_id,
                              DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s")  # fmt: skip
     assert status == 2
-    assert "answers within 1 s" in said
-    assert carry_out(tmp_path, "resume", parent.run_id, "--backend", "local") == (0, "")
+    assert "answers within 1 s" in errors
+    assert run_to_end(tmp_path, "resume", parent.run_id, "--backend", "local") == (0, "")
     assert results(tmp_path) == local
 
 
 @pytest.mark.long
 def test_workers_of_another_arithmetic_are_refused_before_anything_is_trained(tmp_path, preloaded):
-    status, said = carry_out(tmp_path, *SWEEP, *on(preloaded(OTHER)))
+    status, errors = run_to_end(tmp_path, *SWEEP, *on(preloaded(OTHER)))
     assert status == 1
-    assert "with the arithmetic 'exact 0' instead of 'exact" in said
-    assert said.count("\n") == 1
+    assert "with the arithmetic 'exact 0' instead of 'exact" in errors
+    assert errors.count("\n") == 1
     assert not (tmp_path / "outputs").exists()
 
 

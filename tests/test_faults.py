@@ -12,11 +12,11 @@ import pytest
 from servers import MlflowServer, Proxy, postgresql
 from sweeping import (
     Halted,
-    carry_out,
     children,
     command_of,
     results,
-    resume_as_told,
+    run_resume_command,
+    run_to_end,
     runs_of,
     start,
 )
@@ -36,7 +36,7 @@ FIRST, ALL = 8, 24
 def expected(tmp_path_factory):
     """The results of the sweep without failures."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert carry_out(folder, *SWEEP) == (0, "")
+    assert run_to_end(folder, *SWEEP) == (0, "")
     left = results(folder)
     assert len(left) == len(set(left)) == ALL
     return left
@@ -58,7 +58,8 @@ def check_complete(expected, folder, uri=None, experiment="bpexp"):
 def check_no_run_was_trained_twice(folder, uri=None, experiment="bpexp"):
     """Assert that the first process trained all runs."""
     runs = lookup.search(connect(locate(uri, folder, {})), experiment)
-    assert len({run.info.start_time for run in runs}) == 1
+    started = {run.info.start_time for run in runs if not lookup.is_sweep(run)}
+    assert len(started) == 1
 
 
 def check_message(ended, reason, all_spooled=True):
@@ -147,12 +148,12 @@ def test_runs_are_spooled_on_another_disk_if_that_of_the_store_is_full(expected,
         uri = f"sqlite:///{disk}/mlflow.db"
         sweep = Halted(tmp_path, *SWEEP, f"tracking.uri={uri}")
         filler = fill(disk)
-        ended = sweep.go_on()
+        ended = sweep.continue_to_end()
         # Artifacts of a batch are written while the previous batch is inserted.
         full = r"An artifact could not be written: \[Errno 28\] No space left on .*"
         check_message(ended, rf"({full}|The store refused: database or disk is full)")
         filler.unlink()
-        assert resume_as_told(tmp_path, ended[1]) == (0, "")
+        assert run_resume_command(tmp_path, ended[1]) == (0, "")
         check_complete(expected, tmp_path, uri)
         check_no_run_was_trained_twice(tmp_path, uri)
 
@@ -161,7 +162,7 @@ def test_if_store_and_spool_are_full_only_the_other_runs_are_trained_again(expec
     with small_disk(tmp_path / "disk", 16) as disk:
         sweep = Halted(disk, *SWEEP)
         filler = fill(disk)
-        ended = sweep.go_on()
+        ended = sweep.continue_to_end()
         # Removing the artifacts of a failed batch may free space for some results.
         message = (
             r"(An artifact|The store refused).* it could not be kept in .* either \(.*space.*\)"
@@ -169,7 +170,7 @@ def test_if_store_and_spool_are_full_only_the_other_runs_are_trained_again(expec
         check_message(ended, message, all_spooled=False)
         filler.unlink()
         assert len(results(disk)) == int(re.search(r"(\d+) of 24 runs", ended[1])[1])
-        assert resume_as_told(disk, ended[1]) == (0, "")
+        assert run_resume_command(disk, ended[1]) == (0, "")
         check_complete(expected, disk)
 
 
@@ -177,7 +178,7 @@ def test_if_store_and_spool_are_full_only_the_other_runs_are_trained_again(expec
 def test_a_sweep_waits_for_a_store_that_is_locked_for_30_seconds(expected, tmp_path, tracker):
     sweep = Halted(tmp_path, *SWEEP, tracker=tracker)
     with lock(database(tmp_path), 30) as other:
-        assert sweep.go_on()[0] == 0
+        assert sweep.continue_to_end()[0] == 0
         assert other.wait(0) == 0
     check_complete(expected, tmp_path)
 
@@ -185,22 +186,22 @@ def test_a_sweep_waits_for_a_store_that_is_locked_for_30_seconds(expected, tmp_p
 def test_runs_are_spooled_if_the_store_stays_locked(expected, tmp_path):
     sweep = Halted(tmp_path, *SWEEP, BPEXP_RETRY_SECONDS="1")
     other = lock(database(tmp_path), 3600)
-    ended = sweep.go_on()
+    ended = sweep.continue_to_end()
     other.kill()
     other.communicate()
     check_message(ended, "The store could not be used after 1 s: database is locked")
-    assert resume_as_told(tmp_path, ended[1]) == (0, "")
+    assert run_resume_command(tmp_path, ended[1]) == (0, "")
     check_complete(expected, tmp_path)
     check_no_run_was_trained_twice(tmp_path)
 
 
 def test_a_read_only_database_is_reported_and_can_be_read(tmp_path):
-    assert carry_out(tmp_path, *SWEEP, "epochs=3") == (0, "")
+    assert run_to_end(tmp_path, *SWEEP, "epochs=3") == (0, "")
     with unwritable(database(tmp_path)):
-        status, message = carry_out(tmp_path, *SWEEP)
+        status, message = run_to_end(tmp_path, *SWEEP)
         assert status == 1
         assert message == "bpexp: The store refused: attempt to write a readonly database.\n"
-        assert carry_out(tmp_path, "runs") == (0, "")
+        assert run_to_end(tmp_path, "runs") == (0, "")
     assert len(runs_of(tmp_path)) == ALL + 1
 
 
@@ -209,9 +210,9 @@ def test_runs_are_spooled_if_the_database_becomes_read_only(expected, tmp_path):
         pytest.skip("did NOT run: only root can make an open file read-only")
     sweep = Halted(tmp_path, *SWEEP)
     with unwritable(database(tmp_path)):
-        ended = sweep.go_on()
+        ended = sweep.continue_to_end()
     check_message(ended, "The store refused: .*(readonly database|disk I/O error)")
-    assert resume_as_told(tmp_path, ended[1]) == (0, "")
+    assert run_resume_command(tmp_path, ended[1]) == (0, "")
     check_complete(expected, tmp_path)
     check_no_run_was_trained_twice(tmp_path)
 
@@ -220,7 +221,7 @@ def test_a_file_that_is_not_a_database_is_reported_and_not_changed(tmp_path):
     database(tmp_path).parent.mkdir()
     content = b"not a database, for as long as a page of one would be. " * 100
     database(tmp_path).write_bytes(content)
-    status, message = carry_out(tmp_path, *SWEEP)
+    status, message = run_to_end(tmp_path, *SWEEP)
     assert status == 1
     assert re.fullmatch(r"bpexp: Cannot open the store '.*': The store "
                         r"refused: file is not a database\.\n", message), message  # fmt: skip
@@ -232,10 +233,10 @@ def test_runs_are_spooled_if_the_database_is_damaged_and_written_to_its_backup(e
     copy = database(tmp_path).read_bytes()
     with open(database(tmp_path), "r+b") as file:
         file.write(bytes(len(copy)))
-    ended = sweep.go_on()
+    ended = sweep.continue_to_end()
     check_message(ended, "The store refused: (file is not a database|.*malformed)")
     database(tmp_path).write_bytes(copy)
-    assert resume_as_told(tmp_path, ended[1]) == (0, "")
+    assert run_resume_command(tmp_path, ended[1]) == (0, "")
     check_complete(expected, tmp_path)
     check_no_run_was_trained_twice(tmp_path)
 
@@ -253,7 +254,7 @@ def test_a_store_of_another_mlflow_is_reported_and_not_changed(tmp_path, version
         connection.execute("UPDATE alembic_version SET version_num = ?", [version])
         connection.commit()
     before = database(tmp_path).read_bytes()
-    status, message = carry_out(tmp_path, *SWEEP)
+    status, message = run_to_end(tmp_path, *SWEEP)
     assert status == 1
     assert message.startswith("bpexp: Cannot open the store '")
     assert f"its tables have version {version}, MLflow " in message
@@ -268,57 +269,57 @@ def test_runs_are_spooled_if_their_artifacts_cannot_be_written(expected, tmp_pat
     artifacts, away = tmp_path / "outputs/artifacts", tmp_path / "away"
     artifacts.rename(away)
     artifacts.write_text("a file instead of a folder")
-    status, message = sweep.go_on()
+    status, message = sweep.continue_to_end()
     artifacts.unlink()
     away.rename(artifacts)
     message = message.removeprefix("Runs are written one by one: requested by the test.\n")
     what = {"bulk": "An artifact could not be written", "client": "The store refused"}[tracker]
     check_message((status, message), rf"{what}: \[Errno \d+\] (Not a dir|File exists).*")
-    assert resume_as_told(tmp_path, message) == (0, "")
+    assert run_resume_command(tmp_path, message) == (0, "")
     check_complete(expected, tmp_path)
     check_no_run_was_trained_twice(tmp_path)
 
 
 def test_a_sweep_whose_plan_cannot_be_written_can_be_resumed(expected, tmp_path):
-    assert carry_out(tmp_path, "epochs=3") == (0, "")
+    assert run_to_end(tmp_path, "epochs=3") == (0, "")
     for run in runs_of(tmp_path):
         connect(locate(None, tmp_path, {})).delete_run(run.run_id)
     artifacts, away = tmp_path / "outputs/artifacts", tmp_path / "away"
     artifacts.rename(away)
     artifacts.write_text("a file instead of a folder")
-    status, message = carry_out(tmp_path, *SWEEP)
+    status, message = run_to_end(tmp_path, *SWEEP)
     artifacts.unlink()
     assert status == 1
     assert re.fullmatch(r"bpexp: The store refused: \[Errno .*; to go on: python .*\n", message), (
         message
     )
-    assert resume_as_told(tmp_path, message) == (0, "")
+    assert run_resume_command(tmp_path, message) == (0, "")
     check_complete(expected, tmp_path)
 
 
 def test_a_damaged_spool_file_is_reported_and_its_runs_are_trained_again(expected, tmp_path):
     sweep = Halted(tmp_path, *SWEEP, BPEXP_RETRY_SECONDS="0")
     other = lock(database(tmp_path), 3600)
-    _, message = sweep.go_on()
+    _, message = sweep.continue_to_end()
     other.kill()
     other.communicate()
     _, file = sorted(tmp_path.glob("outputs/spool/*/*.npz"))
     file.write_bytes(file.read_bytes()[:-100])
-    status, again = resume_as_told(tmp_path, message)
+    status, again = run_resume_command(tmp_path, message)
     name = file.relative_to(tmp_path)
     assert (status, again) == (2, f"bpexp: {name} is damaged; delete it to train the runs in it "
                                   "again.\n")  # fmt: skip
     file.unlink()
-    assert resume_as_told(tmp_path, message) == (0, "")
+    assert run_resume_command(tmp_path, message) == (0, "")
     check_complete(expected, tmp_path)
 
 
 def test_two_sweeps_write_to_one_store_at_the_same_time(expected, tmp_path):
     other = [*SWEEP[:2], "seed=range(4,8)", *SWEEP[3:]]
     first, second = Halted(tmp_path, *SWEEP), Halted(tmp_path, *other)
-    second.let_go()
-    assert first.go_on() == (0, "")
-    assert second.go_on() == (0, "")
+    second.continue_in_background()
+    assert first.continue_to_end() == (0, "")
+    assert second.continue_to_end() == (0, "")
     runs = runs_of(tmp_path)
     assert {run.status for run in runs} == {"FINISHED"}
     assert len(runs) == 2 * (ALL + 1)
@@ -352,7 +353,7 @@ time.time = lambda: time.time_ns() / 1e9
 
 
 def test_a_clock_that_goes_backwards_does_not_affect_a_sweep(expected, tmp_path):
-    assert Halted(tmp_path, *SWEEP, before=BACKWARDS).go_on() == (0, "")
+    assert Halted(tmp_path, *SWEEP, before=BACKWARDS).continue_to_end() == (0, "")
     check_complete(expected, tmp_path)
     for run in lookup.search(connect(locate(None, tmp_path, {})), "bpexp"):
         assert run.info.end_time >= run.info.start_time
@@ -372,7 +373,7 @@ def test_the_runs_of_a_killed_worker_are_trained_again(expected, tmp_path):
     workers = [pid for pid in children(sweep.process.pid) if "popen_loky" in command_of(pid)]
     assert workers
     os.kill(workers[-1], signal.SIGKILL)
-    assert sweep.go_on() == (0, "")
+    assert sweep.continue_to_end() == (0, "")
     check_complete(expected, tmp_path)
 
 
@@ -381,12 +382,12 @@ def test_a_killed_study_is_closed_and_can_be_resumed(tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     undisturbed.mkdir()
     killed.mkdir()
-    assert carry_out(undisturbed, *study) == (0, "")
+    assert run_to_end(undisturbed, *study) == (0, "")
     Halted(killed, *study, at="planned").kill()
-    assert carry_out(killed, "epochs=3") == (0, "")
+    assert run_to_end(killed, "epochs=3") == (0, "")
     (sweep,) = [run for run in runs_of(killed) if run.is_sweep]
     assert sweep.status == "KILLED"
-    assert carry_out(killed, "resume", sweep.run_id) == (0, "")
+    assert run_to_end(killed, "resume", sweep.run_id) == (0, "")
     tables = []
     for folder in (undisturbed, killed):
         (parent,) = [run for run in runs_of(folder) if run.is_sweep]
@@ -408,7 +409,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def proxy(server):
-    """A proxy of that server that fails when told to."""
+    """A proxy of that server that fails on request."""
     made = Proxy(server.port)
     yield made
     made.close()
@@ -422,16 +423,16 @@ def at(uri, experiment):
 def test_a_sweep_waits_for_a_restart_of_the_server(expected, tmp_path, server):
     sweep = Halted(tmp_path, *SWEEP, *at(server.url, "restart"))
     server.stop()
-    sweep.let_go()  # the server does not answer
+    sweep.continue_in_background()  # the server does not answer
     server.start()
-    assert sweep.go_on() == (0, "")
+    assert sweep.continue_to_end() == (0, "")
     check_complete(expected, tmp_path, server.url, "restart")
 
 
 def test_a_sweep_waits_for_a_server_that_answers_500_for_a_while(expected, tmp_path, proxy):
     sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "broken"))
     before, proxy.status, proxy.failing = proxy.failed, 500, 25
-    assert sweep.go_on() == (0, "")
+    assert sweep.continue_to_end() == (0, "")
     assert proxy.failed - before == 25
     check_complete(expected, tmp_path, proxy.url, "broken")
 
@@ -439,10 +440,10 @@ def test_a_sweep_waits_for_a_server_that_answers_500_for_a_while(expected, tmp_p
 def test_runs_are_spooled_if_a_server_keeps_failing(expected, tmp_path, proxy):
     sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "stays"), BPEXP_RETRY_SECONDS="1")
     proxy.status, proxy.failing = 503, 10**9
-    ended = sweep.go_on()
+    ended = sweep.continue_to_end()
     proxy.failing = 0
     check_message(ended, "The store could not be used after 1 s: too many 503 error responses")
-    assert resume_as_told(tmp_path, ended[1]) == (0, "")
+    assert run_resume_command(tmp_path, ended[1]) == (0, "")
     check_complete(expected, tmp_path, proxy.url, "stays")
     check_no_run_was_trained_twice(tmp_path, proxy.url, "stays")
 
@@ -450,12 +451,12 @@ def test_runs_are_spooled_if_a_server_keeps_failing(expected, tmp_path, proxy):
 def test_a_request_that_a_server_refuses_is_not_retried(expected, tmp_path, proxy):
     sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "refuses"))
     before, proxy.status, proxy.failing = proxy.failed, 403, 10**9
-    ended = sweep.go_on()
+    ended = sweep.continue_to_end()
     proxy.failing = 0
     # Eight requests run at the same time, and each is made at most twice.
     assert proxy.failed - before <= 16
     check_message(ended, "The store refused: .*403.*")
-    assert resume_as_told(tmp_path, ended[1]) == (0, "")
+    assert run_resume_command(tmp_path, ended[1]) == (0, "")
     check_complete(expected, tmp_path, proxy.url, "refuses")
 
 
@@ -464,15 +465,15 @@ def test_a_sweep_waits_for_a_restart_of_postgresql(expected, tmp_path, tracker):
     with postgresql() as database:
         sweep = Halted(tmp_path, *SWEEP, *at(database.uri, "restart"), tracker=tracker)
         database.stop()
-        sweep.let_go()
+        sweep.continue_in_background()
         database.start()
-        assert sweep.go_on()[0] == 0
+        assert sweep.continue_to_end()[0] == 0
         check_complete(expected, tmp_path, database.uri, "restart")
 
 
 def test_a_run_is_not_created_twice_if_the_response_is_lost(expected, tmp_path, proxy):
     sweep = Halted(tmp_path, *SWEEP, *at(proxy.url, "lost"))
     before, proxy.losing = proxy.failed, 12
-    assert sweep.go_on() == (0, "")
+    assert sweep.continue_to_end() == (0, "")
     assert proxy.failed - before == 12
     check_complete(expected, tmp_path, proxy.url, "lost")

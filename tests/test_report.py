@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import wilcoxon
-from sweeping import carry_out
+from sweeping import run_to_end
 
 import bpexp as package
 from bpexp.analysis import findings, groups, page, plots, report, survival, words
@@ -804,7 +804,7 @@ def test_first_and_second_are_the_sweeps_as_typed(a_store, inside):
 def test_sweeps_whose_ids_begin_alike_are_told_apart(a_store, inside, tmp_path):
     alike = "from bpexp.tracking import ids; ids.randbelow = lambda n: 7"
     for lr in ("lr=1", "lr=2"):
-        done = carry_out(tmp_path, "-m", "seed=0,1", lr, "epochs=5", "n_jobs=1", before=alike)
+        done = run_to_end(tmp_path, "-m", "seed=0,1", lr, "epochs=5", "n_jobs=1", before=alike)
         assert done[0] == 0, done[1]
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     experiment = client.get_experiment_by_name("bpexp").experiment_id

@@ -1,5 +1,6 @@
 """Tracking on an MLflow server over HTTP, and reproducing runs from it."""
 
+import os
 from pathlib import Path
 
 import mlflow
@@ -31,8 +32,8 @@ class TestClientOverHttp(TrackerContract):
 def test_the_bulk_tracker_uploads_artifacts_through_mlflow(store, put_store, tmp_path):
     put_store(tmp_path)
     client = connect(locate(None, tmp_path, {}))
-    place = f"{store.uri}/api/2.0/mlflow-artifacts/artifacts/elsewhere"
-    tracker = tracker_for(client, client.create_experiment("elsewhere", place))
+    location = f"{store.uri}/api/2.0/mlflow-artifacts/artifacts/elsewhere"
+    tracker = tracker_for(client, client.create_experiment("elsewhere", location))
     assert type(tracker) is BulkTracker
     parent = tracker.open_run("sweep", 1, {})
     tracker.add_files(parent, RECORD.artifacts)
@@ -43,12 +44,16 @@ def test_the_bulk_tracker_uploads_artifacts_through_mlflow(store, put_store, tmp
             assert Path(client.download_artifacts(run, name)).read_bytes() == content
 
 
-def test_runs_on_a_server_are_reproduced(store, inside, tmp_path):
+def test_runs_on_a_server_are_reproduced_without_temporary_files(
+    store, inside, tmp_path, temporary_folder
+):
     done = inside("-m", "seed=range(0,3)", "epochs=30", f"tracking.uri={store.uri}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == f"Review: open {store.uri}"
     assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
+    before = os.listdir(temporary_folder)
     done = inside("reproduce", "--all", "--uri", store.uri)
+    assert os.listdir(temporary_folder) == before
     assert (done.returncode, done.stdout) == (0, "3 of 3 runs identical to the bit.\n")
     (run_id,) = bpexp.load_runs(uri=store.uri, filter="params.seed = '1'").run_id
     mlflow.MlflowClient(store.uri).set_tag(run_id, "bpexp.result", "0" * 64)

@@ -22,7 +22,7 @@ class OneCore(Peer):
 
     def results(self) -> tuple[Array, ...]:
         """Final losses, all losses (epochs, n_runs) and final weights (n_parameters, n_runs)."""
-        ordered = [self.trained[lane] for lane in range(len(self.runs))]
+        ordered = [self.trained[index] for index in range(len(self.runs))]
         losses = np.stack([result.losses for result in ordered], axis=-1)
         weights = [joined(result.weights, result.biases) for result in ordered]
         return losses[-1], losses, np.stack(weights, axis=-1)

@@ -1,4 +1,4 @@
-"""Write the files of an MLflow model: the model script, weights, settings and the code it needs."""
+"""Writes the files of an MLflow model: script, weights, settings and the code that it needs."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from bpexp.export.trained import TrainedNetwork
 PACKAGE = Path(__file__).parents[1]
 
 BUNDLED_MODULES = ("typing.py", "nn/*.py", "fields/*.py")
-"""The modules that ``served.py`` imports, with everything that they import."""
+"""The modules that ``served.py`` imports, and the modules that those import."""
 
 
 def write(trained: TrainedNetwork, folder: Path) -> Path:

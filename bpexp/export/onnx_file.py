@@ -1,6 +1,5 @@
-"""Convert a trained network to an ONNX graph in double precision."""
+"""Converts a trained network to an ONNX graph in double precision."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
 
 OPSET, IR_VERSION = 17, 8
 """ONNX versions of 2022, which most runtimes support."""
+
+_CONSTANTS = {"one": 1.0, "half": 0.5}
+"""Scalars that the nodes of activation functions may use, by name."""
 
 TOLERANCE = 1e-9
 """Maximum absolute difference between the predictions of onnxruntime and of bpexp."""
@@ -63,7 +65,7 @@ def model(trained: TrainedNetwork) -> bytes:
         z = node("Add", node("MatMul", a, f"W{i}"), f"b{i}")
         a = ACTIVATIONS[function].onnx(node, z)
     nodes = [*graph_nodes.nodes, helper.make_node("Identity", [a], ["outputs"])]
-    used = {name for made in nodes for name in made.input}
+    used = {name for graph_node in nodes for name in graph_node.input}
     values |= {name: np.array(v) for name, v in _CONSTANTS.items() if name in used}
     double = onnx.TensorProto.DOUBLE
     graph = helper.make_graph(
@@ -116,7 +118,3 @@ def _not_installed() -> ConfigError:
         "--onnx needs the packages onnx and onnxruntime; install them with: "
         "pip install 'bpexp[onnx]'"
     )
-
-
-_CONSTANTS = {"one": 1.0, "half": 0.5}
-Node = Callable[..., str]

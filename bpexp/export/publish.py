@@ -1,4 +1,4 @@
-"""Log the network of a run as an MLflow model of that run."""
+"""Logs the network of a run as an MLflow model of that run."""
 
 import tempfile
 from pathlib import Path
@@ -63,7 +63,7 @@ def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = Fa
         if onnx:
             client.log_artifact(run_id, str(folder / "model.onnx"))
     return [
-        f"{run.info.run_name}: {uri}; {_check_result(network)}.",
+        f"{run.info.run_name}: {uri}; {_verification(network)}.",
         *(["model.onnx: verified with onnxruntime."] if onnx else []),
         f"Serve it with: MLFLOW_TRACKING_URI='{store.shown}' mlflow models serve -m {uri} "
         "--env-manager local",
@@ -80,7 +80,8 @@ def _check_intact(run: "Run", client: "MlflowClient", store: Store) -> None:
         raise ConfigError(f"{run.info.run_name} ({run.info.run_id[:8]}) is altered: {found[0]}")
 
 
-def _check_result(network: "TrainedNetwork") -> str:
+def _verification(network: "TrainedNetwork") -> str:
+    """How the predictions of the network were compared with those of the run, in words."""
     if network.tracked is None:
         return "it has the weights after the last mini-batch"
     n = len(network.tracked)

@@ -1,4 +1,4 @@
-"""Load the trained network of a run from its artifacts and verify its predictions.
+"""Loads the trained network of a run from its artifacts and verifies its predictions.
 
 >>> import numpy as np
 >>> from bpexp.nn.network import Network

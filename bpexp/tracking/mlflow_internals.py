@@ -1,4 +1,4 @@
-"""Everything that bpexp uses of MLflow's undocumented interface, in one place.
+"""All uses of MLflow's undocumented interface.
 
 ``rows`` also writes MLflow's tables directly. A new version of MLflow may change both:
 tests/test_tracking.py names the version that was tested. The functions import MLflow, which takes

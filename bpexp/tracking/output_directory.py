@@ -21,7 +21,7 @@ def create(folder: Path) -> None:
     Raises:
         OSError: The directory cannot be created.
     """
-    outputs = next((place for place in (folder, *folder.parents) if place.name == "outputs"), None)
+    outputs = next((path for path in (folder, *folder.parents) if path.name == "outputs"), None)
     content = {path.name for path in outputs.iterdir()} if outputs and outputs.exists() else set()
     folder.mkdir(parents=True, exist_ok=True)
     if outputs and content <= {"sweeps"}:

@@ -62,10 +62,10 @@ def write(sweep: str, runs: Sequence[RunRecord]) -> Path:
     Raises:
         OSError: The file cannot be written.
     """
-    place = folder(sweep)
-    output_directory.create(place)
+    sweep_folder = folder(sweep)
+    output_directory.create(sweep_folder)
     last = max((int(file.stem) for file in files(sweep) if file.stem.isdigit()), default=-1)
-    file = place / f"{last + 1:06}.npz"
+    file = sweep_folder / f"{last + 1:06}.npz"
     temporary = file.with_suffix(".new")
     try:
         with open(temporary, "wb") as out:
@@ -101,10 +101,10 @@ def remove(file: Path) -> None:
 
 def remove_empty_folders(sweep: str) -> None:
     """Remove the folder of a sweep, and the one that contains it, if they are empty."""
-    place = folder(sweep)
+    sweep_folder = folder(sweep)
     with contextlib.suppress(OSError):
-        place.rmdir()
-        place.parent.rmdir()
+        sweep_folder.rmdir()
+        sweep_folder.parent.rmdir()
 
 
 def to_bytes(runs: Sequence[RunRecord]) -> bytes:

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.n_jobs == 0:
         raise ConfigError("--n-jobs must be a number of workers, or -1 for all, got 0.")
     client = connect(store)
-    found = [lookup.find(client, options.experiment, wanted) for wanted in options.run]
+    found = [lookup.find(client, options.experiment, name) for name in options.run]
     experiments = sorted({experiment for experiment, _ in found}) or [options.experiment]
     if len(experiments) > 1:
         raise ConfigError(f"The runs must be of one experiment, got {', '.join(experiments)}.")

@@ -381,6 +381,13 @@ def test_digits_use_exact_arithmetic_and_larger_networks_native():
     assert run_batch.resolve_numerics(replace(digits, numerics="native"), dataset) == "native"
 
 
+def test_engine_auto_is_the_compiled_engine_for_exact_arithmetic_and_numpy_for_native():
+    exact = replace(BASE, epochs=1)
+    native = replace(exact, numerics="native")
+    assert [b.engine for b in make_batches([exact, native], "auto", 1)] == ["compiled", "numpy"]
+    assert [b.engine for b in make_batches([exact, native], "numpy", 1)] == ["numpy", "numpy"]
+
+
 def test_long_runs_of_wide_networks_are_batched_alone_and_short_ones_evenly():
     runs = [
         replace(BASE, data=DataConfig(name="digits"), hidden=(32,), epochs=10_000, seed=seed)

@@ -88,13 +88,13 @@ class Group:
     def convergence_times(self) -> ConvergenceTimes:
         """Epochs to converge, with runs that did not converge as censored observations.
 
-        A completed or stalled run is censored at its last epoch. A diverged run can never
-        converge, so it is censored at its maximum number of epochs: censoring it where it
-        diverged would assume that it might still have converged like the other runs.
+        A stalled or diverged run has ended and never converges. These are competing events: the
+        run counts as not converged up to its maximum number of epochs. Censoring it where it
+        ended would assume that it might still have converged like the other runs.
         """
-        diverged = self.outcomes == "diverged"
-        epochs = np.where(diverged, self.column("epochs"), self.column("epochs_run"))
-        return ConvergenceTimes(epochs, self.outcomes == "converged")
+        converged = self.outcomes == "converged"
+        epochs = np.where(converged, self.column("epochs_run"), self.column("epochs"))
+        return ConvergenceTimes(epochs, converged)
 
     @property
     def max_epochs(self) -> float:

@@ -116,8 +116,7 @@ class Report:
     def _json(self) -> dict[str, Any]:
         comparisons = [
             {"first": c.a.settings, "second": c.b.settings, "improvement": list(c.improvement),
-             "difference": list(c.difference), "p": c.p, "p_holm": c.p_holm,
-             "seeds_needed": c.seeds_needed}
+             "difference": list(c.difference), "pairs": c.pairs, "p": c.p, "p_holm": c.p_holm}
             for c in self.findings.comparisons
         ]  # fmt: skip
         content: dict[str, Any] = _finite({

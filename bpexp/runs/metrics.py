@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bpexp.data.dataset import Dataset, accuracy
+from bpexp.data.dataset import Dataset
 from bpexp.fields import Registry
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.typing import Array
@@ -84,7 +84,7 @@ def _epochs_run(run: Evaluation) -> float | None:
 def _accuracy(run: Evaluation) -> float | None:
     if not run.dataset.classes or run.result.outcome is Outcome.DIVERGED:
         return None
-    return accuracy(run.result.predictions, run.dataset.Y)
+    return run.dataset.accuracy(run.result.predictions, run.dataset.Y)
 
 
 def _test_loss(run: Evaluation) -> float | None:
@@ -94,7 +94,7 @@ def _test_loss(run: Evaluation) -> float | None:
 def _test_accuracy(run: Evaluation) -> float | None:
     if not run.dataset.classes or run.test_outputs is None:
         return None
-    return accuracy(run.test_outputs, run.dataset.Y_test)
+    return run.dataset.accuracy(run.test_outputs, run.dataset.Y_test)
 
 
 def _lowest_validation_loss(run: Evaluation) -> float | None:

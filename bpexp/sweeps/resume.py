@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import fingerprint, identity, metrics, run_tags
 from bpexp.runs.result import Outcome
 from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
-from bpexp.sweeps import plan_file
+from bpexp.sweeps import integrity, plan_file
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.results import MAX_CURVES, Row, SweepResults, curve_of, rank, reason_of
@@ -30,6 +30,8 @@ from bpexp.typing import Array
 
 MAX_FLOAT = float(np.finfo(np.float64).max)
 """The value that MLflow stores in SQL for an infinite metric."""
+MAX_DAMAGED_SHOWN = 10
+"""Damaged runs that are named to the user; the others are only counted."""
 MAX_SHOWN_INPUTS = 64
 """Maximum number of input values of a data set whose predictions are printed."""
 
@@ -67,7 +69,8 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
         ConfigError: The plan is broken or cannot be composed again.
     """
     content = archive.file_if_any(run.run_id, plan_file.NAME)
-    if content is not None:
+    # A power loss may leave an empty file.
+    if content:
         return plan_file.from_bytes(content)
     # The sweep ended between the creation of its parent run, which has the overrides, and the
     # storage of the plan.
@@ -103,34 +106,71 @@ def _safe_overrides(overrides: Sequence[str]) -> list[str]:
     return safe
 
 
+class FoundRuns(NamedTuple):
+    """The stored runs of the jobs of a plan.
+
+    Attributes:
+        runs: Finished and intact runs by the index of their job.
+        damaged: Why finished runs are trained again, by run: their artifacts are missing,
+            damaged, or not those of the run.
+    """
+
+    runs: dict[int, StoredRun]
+    damaged: list[tuple[StoredRun, str]]
+
+    def sentences(self) -> list[str]:
+        """What to tell the user about the damaged runs; only some if there are many."""
+        found = [f"{run.label} is trained again: {reason}" for run, reason in self.damaged]
+        more = len(found) - MAX_DAMAGED_SHOWN
+        tail = [f"{more} more runs are trained again for such reasons."] if more > 0 else []
+        return found[:MAX_DAMAGED_SHOWN] + tail
+
+
 def finished_runs(
-    plan: Plan, children: Sequence[StoredRun], others: Sequence[StoredRun]
-) -> dict[int, StoredRun]:
-    """Find the stored run of each job that is finished.
+    plan: Plan, children: Sequence[StoredRun], others: Sequence[StoredRun], archive: Archive
+) -> FoundRuns:
+    """Find the stored run of each job that is finished, and check its artifacts.
 
     Args:
         plan: The plan.
         children: Runs of this sweep; each is the run of one job.
         others: Runs of other sweeps; each may be reused for several jobs of the same identity.
+        archive: Where they are stored.
 
-    Returns:
-        Stored runs by the index of their job.
+    Raises:
+        TrackingError: The store does not answer.
     """
+    identities = [identity.of_run(job.config) for job in plan.jobs]
+    wanted = set(identities)
+    candidates = [
+        r for r in (*_complete(children), *_complete(others)) if r.tags[IDENTITY] in wanted
+    ]
+    problems = integrity.artifact_problems(candidates, archive)
+    intact = [run for run in candidates if run.run_id not in problems]
+    own_ids = {run.run_id for run in children}
     own: dict[str, list[StoredRun]] = defaultdict(list)
-    for run in _complete(children):
-        own[run.tags[IDENTITY]].append(run)
-    reusable = {run.tags[IDENTITY]: run for run in _complete(others)}
+    elsewhere: dict[str, StoredRun] = {}
+    for run in intact:
+        if run.run_id in own_ids:
+            own[run.tags[IDENTITY]].append(run)
+        else:
+            elsewhere[run.tags[IDENTITY]] = run
     found: dict[int, StoredRun] = {}
-    for job in plan.jobs:
-        run_identity = identity.of_run(job.config)
-        if own[run_identity]:
-            found[job.index] = own[run_identity].pop()
-        elif run_identity in reusable:
+    for job, job_identity in zip(plan.jobs, identities, strict=True):
+        if own[job_identity]:
+            found[job.index] = own[job_identity].pop()
+        elif job_identity in elsewhere:
             arithmetic = fingerprint.arithmetic(job.config.numerics)
             # Native results of another machine may differ from those of this one.
-            if reusable[run_identity].tags.get(run_tags.ARITHMETIC) == arithmetic:
-                found[job.index] = reusable[run_identity]
-    return found
+            if elsewhere[job_identity].tags.get(run_tags.ARITHMETIC) == arithmetic:
+                found[job.index] = elsewhere[job_identity]
+    lacking = {identities[job.index] for job in plan.jobs if job.index not in found}
+    damaged = [
+        (run, problems[run.run_id])
+        for run in candidates
+        if run.run_id in problems and (run.run_id in own_ids or run.tags[IDENTITY] in lacking)
+    ]
+    return FoundRuns(found, damaged)
 
 
 def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: str) -> None:

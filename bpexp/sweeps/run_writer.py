@@ -21,12 +21,16 @@ class TrackedSweep:
         parent: The id of the sweep's parent run; None for a single run.
         resume_command: The command that resumes the sweep if it is interrupted.
         stored: The results of runs that the store holds already.
+        notes: What to tell the user about stored runs that are trained again.
+        replaced: The ids of damaged runs of this sweep, which are trained again.
     """
 
     tracker: Tracker
     parent: str | None = None
     resume_command: str = ""
     stored: SweepResults = field(default_factory=SweepResults)
+    notes: Sequence[str] = ()
+    replaced: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.tracking import lookup, read
-from bpexp.tracking.retry import RetryPolicy
+from bpexp.tracking.retry import RetryPolicy, TrackingError
 from bpexp.tracking.store import Store, connect
 
 if TYPE_CHECKING:
@@ -92,25 +92,33 @@ class Archive:
         """The content of an artifact.
 
         Raises:
-            ConfigError: The artifact cannot be read.
+            ConfigError: The run does not have the artifact, or a local file cannot be read.
+            TrackingError: The store does not answer.
         """
-        from mlflow.exceptions import MlflowException
-
         copied = self._path_beside_store(run_id, name)
+        missing = ConfigError(f"Run {run_id[:8]} has no artifact {name}.")
         try:
             if copied is not None and copied.is_file():
                 return copied.read_bytes()
             with tempfile.TemporaryDirectory() as folder:
                 download = partial(self.client.download_artifacts, run_id, name, folder)
                 return Path(RetryPolicy().call(download)).read_bytes()
-        except (OSError, MlflowException) as error:
-            raise ConfigError(f"Run {run_id[:8]} has no artifact {name}.") from error
+        except TrackingError:
+            if name in self._listed(run_id):
+                raise
+            raise missing from None
+        except OSError as error:
+            raise missing from error
+
+    def _listed(self, run_id: str) -> set[str]:
+        """The names of the artifacts of a run."""
+        listed = RetryPolicy().call(self.client.list_artifacts, run_id)
+        return {file.path for file in listed}
 
     def file_if_any(self, run_id: str, name: str) -> bytes | None:
         """The content of an artifact, or None if the run does not have it."""
-        listed = RetryPolicy().call(self.client.list_artifacts, run_id)
         copied = self._path_beside_store(run_id, name)
-        if (copied is None or not copied.is_file()) and name not in {f.path for f in listed}:
+        if (copied is None or not copied.is_file()) and name not in self._listed(run_id):
             return None
         return self.file(run_id, name)
 

@@ -206,9 +206,11 @@ class DaskExecutor(Executor):
 
     def _send(self, batch: Batch) -> "Future[Any]":
         config, key = batch.jobs[0].config, f"bpexp-batch-{uuid4().hex}"
+        dataset = load(config.data)
         task = dask_worker.Task(
             key=key,
-            classes=load(config.data).classes,
+            classes=dataset.classes,
+            one_hot=dataset.one_hot,
             configs=[plain(job.config) for job in batch.jobs],
             engine=batch.engine,
             arithmetic=fingerprint.arithmetic(config.numerics),

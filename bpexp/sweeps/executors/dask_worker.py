@@ -30,6 +30,7 @@ class Task(NamedTuple):
     Attributes:
         key: The key of the Dask task, which identifies it in Dask's state.
         classes: Whether the targets of the data set are classes.
+        one_hot: Whether they are one-hot.
         configs: The configuration of each job, as plain values.
         engine: The name of the engine.
         arithmetic: The fingerprint of the arithmetic that the worker must have.
@@ -37,6 +38,7 @@ class Task(NamedTuple):
 
     key: str
     classes: bool
+    one_hot: bool
     configs: Sequence[Plain]
     engine: str
     arithmetic: str
@@ -87,7 +89,10 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[JobResult]:
         failed = Failure(f"its worker's arithmetic is {found!r}, not {task.arithmetic!r}")
         return [JobResult(job, failed) for job in jobs]
     parts = dict(zip(PARTS, arrays, strict=True))
-    dataset = Dataset(name="", **parts, inputs=(), targets=(), classes=task.classes)
+    dataset = Dataset(
+        name="", **parts, inputs=(), targets=(), classes=task.classes, digest="",
+        one_hot=task.one_hot,
+    )  # fmt: skip
     engine = interruptible(load_engine(task.engine), lambda: _is_cancelled(task.key))
     return train_batch(jobs, engine, dataset)
 

@@ -1,4 +1,8 @@
-"""bpexp from Python."""
+"""The functions of the package ``bpexp``: train, sweep, load runs, and report.
+
+>>> train(lr=0.5, epochs=10).epochs_run
+10
+"""
 
 import itertools
 import os
@@ -13,6 +17,8 @@ from bpexp.sweeps import summary
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.samplers.grid import check_different
+from bpexp.tracking import lookup, read
+from bpexp.tracking.store import connect, locate
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch
 
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
     from bpexp.analysis.report import Report
 
 Settings = Any
+"""Values of settings, or lists of values in ``sweep``."""
 
 
 def train(**settings: Settings) -> TrainResult:
@@ -33,7 +40,7 @@ def train(**settings: Settings) -> TrainResult:
             with ``__`` for the dot (``data__bits=3``).
 
     Returns:
-        The result.
+        Losses, predictions, weights and metrics; see ``bpexp.runs.result.TrainResult``.
 
     Raises:
         ConfigError: A setting breaks its rule.
@@ -56,7 +63,7 @@ def sweep(**settings: Settings) -> "pd.DataFrame":
             several hidden layers is a list in the list: ``hidden=[2, [8, 4]]``.
 
     Returns:
-        A row for each run, in order; the last setting varies fastest.
+        A row for each run with its settings, outcome and metrics; the last setting varies fastest.
 
     Raises:
         ConfigError: A setting breaks its rule; nothing has been trained then.
@@ -94,9 +101,6 @@ def load_runs(
     Raises:
         ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
     """
-    from bpexp.tracking import lookup, read
-    from bpexp.tracking.store import connect, locate
-
     client = connect(locate(uri, Path.cwd(), os.environ))
     if sweep:
         experiment, parent = lookup.find(client, experiment, sweep, sweeps=True)
@@ -130,12 +134,11 @@ def report(
     Raises:
         ConfigError: A sweep does not exist, or its runs cannot be compared.
     """
+    # Imported late: it needs SciPy and matplotlib.
     from bpexp.analysis import sources
-    from bpexp.tracking import lookup
-    from bpexp.tracking.store import connect, locate
 
     client = connect(locate(uri, Path.cwd(), os.environ))
     if not sweeps:
         return sources.of_experiment(client, experiment, measure, seed)
-    parents = [lookup.find(client, experiment, wanted, sweeps=True)[1] for wanted in sweeps]
+    parents = [lookup.find(client, experiment, sweep, sweeps=True)[1] for sweep in sweeps]
     return sources.of_sweeps(client, parents, measure, seed)

@@ -1,7 +1,7 @@
 """Executes a plan: opens the store, trains, tracks and summarizes.
 
-``run_single``, ``run_sweep`` and ``resume_sweep`` are the entry points. They report to a
-``Reporter`` and do not know a terminal.
+``run_single``, ``run_sweep`` and ``resume_sweep`` are the entry points. They report progress and
+results to a ``Reporter``, so that they work from the command line and from Python.
 """
 
 import os
@@ -41,7 +41,7 @@ class Generations:
     """Where the jobs of a sweep come from after its first generation.
 
     Attributes:
-        sampler: Proposes generations; it has been asked for the first already.
+        sampler: Proposes generations. ``ask`` has been called once, for the first generation.
         compose: Composes the configuration of a proposed job.
     """
 
@@ -49,7 +49,14 @@ class Generations:
     compose: Callable[[Any], Mapping[str, Any]]
 
     def extend(self, plan: Plan, objectives: Sequence[float | None]) -> Plan | None:
-        """Tell the last generation's objectives; the plan with the next, or None at the end.
+        """Report the results of the last generation to the sampler and plan the next one.
+
+        Args:
+            plan: The plan so far.
+            objectives: The final loss of each job of the last generation, see ``Sampler.tell``.
+
+        Returns:
+            The plan with the next generation, or None if the sampler proposes no more jobs.
 
         Raises:
             ConfigError: A proposed job breaks a rule.
@@ -64,7 +71,7 @@ def run_single(plan: Plan, reporter: Reporter) -> FinishedSweep:
 
     Raises:
         ConfigError: The store or the workers cannot be used.
-        TrackingError: The store does not take the run.
+        TrackingError: The run cannot be written to the store.
     """
     store = locate(plan.runtime.tracking.uri, Path.cwd(), os.environ)
 
@@ -89,11 +96,11 @@ def run_sweep(
         plan: Its first generation of jobs.
         reporter: Receives progress and results.
         generations: Further generations, if there are any.
-        folder: Where the table of results is written, too.
+        folder: Folder in which the table of results is written as well; None for no such file.
 
     Raises:
         ConfigError: The store, the workers or ``folder`` cannot be used.
-        TrackingError: The store does not take the runs; the message says how to resume.
+        TrackingError: Runs cannot be written to the store; the message says how to resume.
     """
     if folder is not None:
         _check_writable(folder)
@@ -120,8 +127,8 @@ class ResumeRequest:
         store: The store that holds it.
         experiment: The name of its experiment.
         sweep: Its id, the beginning of its id, or its name.
-        ended: The user's word that its process on another machine has ended.
-        backend: Where to train; None for where it was trained.
+        ended: Whether the user confirmed that its process on another machine has ended.
+        backend: The backend to train with; None for the one it was started with.
     """
 
     store: Store
@@ -140,7 +147,7 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
 
     Raises:
         ConfigError: It is not a sweep, is still running, or cannot be resumed.
-        TrackingError: The store does not take the runs; the message says how to go on.
+        TrackingError: Runs cannot be written to the store; the message says how to resume.
     """
     store, experiment = request.store, request.experiment
     archive = open_archive(store, experiment)
@@ -157,7 +164,7 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
             # Checked again: another process may have resumed it meanwhile.
             resume.check_can_resume(archive.find(sweep.run_id), request.ended)
             recovery.reopen(archive.client, sweep.run_id)
-        with _errors_name(command):
+        with _resume_command_in_errors(command):
             tracker = _open_experiment(store, experiment)
             resume.write_spooled_runs(plan, archive, tracker, sweep.run_id)
             tracked = TrackedSweep(tracker, sweep.run_id, command)
@@ -167,7 +174,7 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
 
     finished = _execute(plan, store, open_store, reporter, has_stored=True)
     tracked = {row.run_id for row in finished.rows}
-    with _errors_name(command):
+    with _resume_command_in_errors(command):
         unfinished = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
         superseded = [run.run_id for run in unfinished if run.run_id not in tracked]
         if not finished.interrupted:
@@ -186,9 +193,15 @@ def _execute(
     generations: Generations | None = None,
     has_stored: bool = False,
 ) -> FinishedSweep:
-    """Train and track the jobs of a plan; close the parent run of a sweep.
+    """Train and track the jobs of a plan, and close the parent run of a sweep.
 
-    ``has_stored`` says that the store may hold results of the jobs already.
+    Args:
+        plan: The first generation of jobs.
+        store: The store, for messages.
+        open_store: Opens the store; called in the thread of the ``RunWriter``.
+        reporter: Receives progress and results.
+        generations: Further generations.
+        has_stored: Whether the store may hold results of the jobs already.
     """
     with open_executor(plan.runtime) as executor:
         reporter.announce(plan, store, executor.description)
@@ -218,7 +231,7 @@ def _execute(
 
 
 def _parent_record(finished: FinishedSweep, started: int) -> RunRecord:
-    """The record that ends the parent run of a sweep, with the verdicts of a study."""
+    """Return the final record of the parent run of a sweep, with the results of a study."""
     study = None
     if finished.plan.study is not None:
         study = study_files(definition.parse(finished.plan.study), finished)
@@ -226,21 +239,21 @@ def _parent_record(finished: FinishedSweep, started: int) -> RunRecord:
 
 
 def _open_experiment(store: Store, experiment: str) -> Tracker:
-    """Open or create an experiment; runs that dead processes left RUNNING are closed."""
+    """Open or create an experiment, and close runs whose process died."""
     tracker = open_tracker(store, experiment)
     recovery.close_orphaned_runs(tracker)
     return tracker
 
 
 def _start_sweep(store: Store, plan: Plan, started: int) -> TrackedSweep:
-    """Create the parent run of a sweep, with everything that is needed to resume it."""
+    """Create the parent run of a sweep, with the tags and files that resuming it needs."""
     experiment = plan.runtime.tracking.experiment
     tracker = _open_experiment(store, experiment)
     archive = open_archive(store, experiment) if plan.runtime.reuse else None
     tags = provenance.sweep_tags(plan)
     parent = tracker.open_run(provenance.sweep_name(plan), started, tags)
     command = store.resume_command(parent, experiment)
-    with _errors_name(command):
+    with _resume_command_in_errors(command):
         tracker.add_files(parent, provenance.sweep_files(plan))
         tracked = TrackedSweep(tracker, parent, command)
         return tracked if archive is None else _with_stored_results(tracked, plan, archive)
@@ -273,7 +286,7 @@ def _with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) ->
 
 
 @contextmanager
-def _errors_name(command: str) -> Iterator[None]:
+def _resume_command_in_errors(command: str) -> Iterator[None]:
     """Add the command that resumes the sweep to a TrackingError."""
     try:
         yield
@@ -298,7 +311,7 @@ def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> N
 
 
 def _check_writable(folder: Path) -> None:
-    """Raises ConfigError where ``folder`` cannot be created."""
+    """Raise ConfigError if ``folder`` cannot be created."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise _not_writable(folder, f"{existing} is not a folder that can be written")

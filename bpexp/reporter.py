@@ -19,12 +19,12 @@ class Reporter(Protocol):
     """The events of one run or sweep, in the order in which they are reported."""
 
     def announce(self, plan: "Plan", store: "Store", where: str) -> None:
-        """Report what is about to be trained.
+        """Report the plan before training starts.
 
         Args:
             plan: The checked runs.
             store: Where they will be tracked.
-            where: The workers that train them, such as ``"2 workers"``.
+            where: A description of the workers, such as ``"2 workers"``.
         """
 
     def progress(self, total: int) -> "AbstractContextManager[Callable[[Row], None]]":
@@ -38,7 +38,7 @@ class Reporter(Protocol):
         """Report the results."""
 
     def say(self, sentence: str) -> None:
-        """Report anything else, as one sentence."""
+        """Report any other message, as one sentence."""
 
 
 class SilentReporter:

@@ -45,34 +45,34 @@ class BpexpSweeper(Sweeper):
     """
 
     def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
-        """Keep the settings ``hydra.sweeper.*``; ``params`` are overrides by key."""
+        """Store the settings ``hydra.sweeper.*``; ``params`` are overrides by key."""
         self.max_batch_size, self.params = max_batch_size, params or {}
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what ``sweep`` needs and make the launcher."""
+        """Store the arguments and create the launcher."""
         self.hydra_context, self.config = hydra_context, config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep that the command line asks for.
+        """Run the sweep of the command line.
 
         Args:
-            arguments: The overrides as typed.
+            arguments: The overrides on the command line.
 
         Returns:
-            Hydra's return values, in a list per group of jobs.
+            Hydra's return values of the jobs, in a list for each group of jobs.
         """
         from bpexp.cli.hydra_sweep import SweepCommand
 
         assert self.hydra_context is not None
         assert self.config is not None
         assert self.launcher is not None
-        typed = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        command = SweepCommand(self.hydra_context, self.config, typed)
+        overrides = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        command = SweepCommand(self.hydra_context, self.config, overrides)
         if isinstance(self.launcher, BpexpLauncher):
             return [command.run_as_one_sweep(self.max_batch_size)]
         return command.launch_single_runs(self.launcher, self.max_batch_size)
@@ -84,7 +84,7 @@ class BpexpLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what ``launch`` needs."""
+        """Store the arguments."""
         self.context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:

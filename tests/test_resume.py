@@ -1,4 +1,4 @@
-"""Nothing is trained twice, and nothing that lives is touched."""
+"""Resuming sweeps, reusing stored runs, and what a sweep stores at its start."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ def _here(a_store, tmp_path, monkeypatch):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """How many runs each sweep really trained."""
+    """The number of runs that each call of the executor trained."""
     counts, original = [], LocalExecutor.map
 
     def counted(executor, batches):
@@ -72,8 +72,8 @@ def results(parent):
     return pd.read_csv(client().download_artifacts(parent, "results.csv")).drop(columns="run_id")
 
 
-def cut_short(parent, lost):
-    """Make a finished sweep what a killed process would have left of it."""
+def mark_as_killed(parent, lost):
+    """Change a finished sweep in the store as if its process had been killed."""
     api = client()
     children = tracked(f"tags.`mlflow.parentRunId` = '{parent}'")
     for run in children[:lost]:
@@ -84,11 +84,11 @@ def cut_short(parent, lost):
     return dead
 
 
-def test_resume_trains_what_is_missing_and_nothing_else(trained):
+def test_resume_trains_only_the_missing_runs(trained):
     before = bpexp.sweep(seed=range(6), lr=[0.1, 1], epochs=20)
     (parent,) = sweeps()
     table = results(parent.info.run_id)
-    cut_short(parent.info.run_id, lost=5)
+    mark_as_killed(parent.info.run_id, lost=5)
     assert resume(parent.info.run_id) == 0
     assert trained == [12, 5]
     pd.testing.assert_frame_equal(results(parent.info.run_id), table)
@@ -101,10 +101,15 @@ def test_resume_trains_what_is_missing_and_nothing_else(trained):
     assert trained == [12, 5, 0]
 
 
-def test_a_resumed_sweep_prints_predictions_and_names_its_store_as_before(inside, tmp_path):
+def printed_predictions(done):
+    return re.search(r"^Predictions of .*?(?=^Sweep )", done.stdout, re.M | re.S)[0]
+
+
+def test_a_resumed_sweep_prints_the_same_predictions_and_keeps_its_tracking_uri(inside, tmp_path):
     uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
     done = inside("-m", "seed=range(0,4)", "epochs=20", f"tracking.uri={uri}")
-    _, title, predictions = done.stdout.partition("Predictions of seed=")
+    predictions = printed_predictions(done)
+    assert predictions.startswith("Predictions of seed=")
     (parent,) = sweeps()
     best = parent.data.tags["bpexp.best_run"]
     others = [run.info.run_id for run in tracked("params.seed LIKE '%'")]
@@ -112,37 +117,36 @@ def test_a_resumed_sweep_prints_predictions_and_names_its_store_as_before(inside
         client().delete_run(run_id)
     done = inside("resume", parent.info.run_id)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.partition(title)[1:] == (title, predictions)
-    assert title
+    assert printed_predictions(done) == predictions
     children = tracked(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     assert [run.data.params["tracking.uri"] for run in children] == [uri] * 4
-    # What is reused is printed, too.
+    # The predictions of a reused run are printed, too.
     done = inside("-m", "seed=range(0,4)", "epochs=20", f"tracking.uri={uri}", "reuse=true")
-    assert done.stdout.partition(title)[1:] == (title, predictions)
-    kept = tmp_path / "outputs" / "artifacts" / best / "artifacts" / "predictions.csv"
-    kept.write_text("x1\n1\n")
+    assert printed_predictions(done) == predictions
+    predictions_file = tmp_path / "outputs" / "artifacts" / best / "artifacts" / "predictions.csv"
+    predictions_file.write_text("x1\n1\n")
     done = inside("-m", "seed=range(0,4)", "epochs=20", f"tracking.uri={uri}", "reuse=true")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"({best[:8]}) is trained again: The losses, predictions or weights" in done.stdout
-    assert done.stdout.partition(title)[1:] == (title, predictions)
+    assert printed_predictions(done) == predictions
 
 
 @pytest.mark.parametrize(
-    ("typed", "kept"),
+    ("uri", "stored"),
     [
         ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
         ("postgresql://host/db?user=me&password=secret&sslmode=disable",
          "postgresql://host/db?user=me&password=***&sslmode=disable"),
     ],
 )  # fmt: skip
-def test_a_plan_keeps_no_password(typed, kept):
-    asked = [f"tracking.uri='{typed}'"]
-    content = plan_file.to_bytes(make_plan(recompose(asked), asked))
+def test_a_plan_file_contains_no_password(uri, stored):
+    overrides = [f"tracking.uri='{uri}'"]
+    content = plan_file.to_bytes(make_plan(recompose(overrides), overrides))
     assert b"secret" not in gzip.decompress(content)
-    assert plan_file.from_bytes(content).runtime.tracking.uri == kept
+    assert plan_file.from_bytes(content).runtime.tracking.uri == stored
 
 
-def test_a_kept_plan_notices_another_arithmetic(monkeypatch):
+def test_reading_a_plan_file_fails_after_a_change_of_the_arithmetic(monkeypatch):
     content = plan_file.to_bytes(make_plan(recompose([]), []))
     monkeypatch.setitem(VERSIONS, "native", 99)
     assert plan_file.from_bytes(content).configs
@@ -151,7 +155,7 @@ def test_a_kept_plan_notices_another_arithmetic(monkeypatch):
         plan_file.from_bytes(content)
 
 
-def test_a_failed_run_is_tried_again_and_replaced(trained):
+def test_resume_trains_a_failed_run_again_and_replaces_it(trained):
     bpexp.sweep(seed=range(3), epochs=20)
     (parent,) = sweeps()
     (run,) = tracked("params.seed = '1'")
@@ -165,7 +169,7 @@ def test_a_failed_run_is_tried_again_and_replaced(trained):
     assert new.info.run_id != run.info.run_id
 
 
-def test_a_larger_sweep_costs_only_what_is_new_and_is_reviewed_whole(trained, capsys):
+def test_a_larger_sweep_with_reuse_trains_only_the_new_runs(trained, capsys):
     first = bpexp.sweep(seed=range(4), epochs=20)
     second = bpexp.sweep(seed=range(6), epochs=20, lr=[0.1], reuse=True)
     assert trained == [4, 2]
@@ -182,8 +186,8 @@ def test_a_larger_sweep_costs_only_what_is_new_and_is_reviewed_whole(trained, ca
     # ``reproduce`` trains all six.
     assert trained == [4, 2, 6, 0]
     assert set(third.run_id) == set(second.run_id)
-    figures = ["final_loss", "epochs_run", "accuracy", "outcome"]
-    pd.testing.assert_frame_equal(third[figures], second[figures])
+    columns = ["final_loss", "epochs_run", "accuracy", "outcome"]
+    pd.testing.assert_frame_equal(third[columns], second[columns])
 
 
 def artifacts(run_id):
@@ -246,12 +250,12 @@ def test_a_sweep_with_an_empty_plan_is_composed_again(inside, trained):
     assert inside("-m", "seed=1,2", "epochs=5").returncode == 0
     (parent,) = sweeps()
     (artifacts(parent.info.run_id) / "plan.jsonl.gz").write_bytes(b"")
-    cut_short(parent.info.run_id, lost=1)
+    mark_as_killed(parent.info.run_id, lost=1)
     assert resume(parent.info.run_id) == 0
     assert trained == [2, 1]
 
 
-def test_without_reuse_everything_is_trained(trained):
+def test_without_reuse_all_runs_are_trained(trained):
     for _ in range(2):
         bpexp.sweep(seed=range(2), epochs=20)
     assert trained == [2, 2]
@@ -265,7 +269,7 @@ def test_native_runs_of_another_machine_are_not_reused(trained):
     assert trained == [1, 0, 1]
 
 
-def test_a_diverged_run_is_reused_with_its_infinities(trained):
+def test_a_diverged_run_is_reused_with_its_infinite_metrics(trained):
     settings = {"model": "regressor", "seed": [9, 10], "lr": 1e300, "epochs": 60}
     first = bpexp.sweep(**settings)
     second = bpexp.sweep(**settings, reuse=True)
@@ -274,7 +278,7 @@ def test_a_diverged_run_is_reused_with_its_infinities(trained):
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_a_sweep_that_lives_is_left_alone(capsys):
+def test_a_running_sweep_cannot_be_resumed_until_its_process_has_ended(capsys):
     bpexp.sweep(seed=range(2), epochs=20)
     (parent,) = sweeps()
     run_id = parent.info.run_id
@@ -297,10 +301,10 @@ def test_a_sweep_that_lives_is_left_alone(capsys):
     assert client().get_run(run_id).info.status == "FINISHED"
 
 
-def test_the_next_start_closes_what_a_dead_process_left():
+def test_the_next_sweep_closes_the_runs_of_a_dead_process():
     bpexp.sweep(seed=range(2), epochs=20)
     (parent,) = sweeps()
-    cut_short(parent.info.run_id, lost=0)
+    mark_as_killed(parent.info.run_id, lost=0)
     bpexp.sweep(seed=[5], epochs=20)
     closed = client().get_run(parent.info.run_id)
     assert closed.info.status == "KILLED"
@@ -317,7 +321,7 @@ def test_a_single_run_cannot_be_resumed(capsys):
     assert "is a single run; resume takes a sweep.\n" in capsys.readouterr().err
 
 
-def test_a_process_is_known_by_its_start():
+def test_a_process_is_identified_by_its_start_time():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = process._start_time(child.pid)
     own = process.current().split(" ")
@@ -336,17 +340,21 @@ def test_a_process_is_known_by_its_start():
     assert process.state_of(process.current()) is ProcessState.ALIVE
 
 
-TYPED = ["seed=range(0,3)", "lr=0.1,1", "hidden=2,[4,3]", "optimizer=adam,momentum", "epochs=7"]
+OVERRIDES = ["seed=range(0,3)", "lr=0.1,1", "hidden=2,[4,3]", "optimizer=adam,momentum", "epochs=7"]
 
 
-def test_a_plan_is_kept_and_composed_again_as_it_was():
-    plan = make_plan(recompose(TYPED), TYPED)
+def test_reading_a_plan_file_gives_the_same_plan():
+    plan = make_plan(recompose(OVERRIDES), OVERRIDES)
     assert len(plan.configs) == 24
-    kept = plan_file.from_bytes(plan_file.to_bytes(plan))
-    assert (kept.jobs, kept.varying, kept.runtime) == (plan.jobs, plan.varying, plan.runtime)
+    restored = plan_file.from_bytes(plan_file.to_bytes(plan))
+    assert (restored.jobs, restored.varying, restored.runtime) == (
+        plan.jobs,
+        plan.varying,
+        plan.runtime,
+    )
 
 
-def test_a_kept_plan_notices_other_data(tmp_path):
+def test_reading_a_plan_file_fails_after_a_change_of_the_data(tmp_path):
     frame = pd.DataFrame({"a": [0.0, 1.0, 0.5], "y": [0.0, 1.0, 1.0]})
     frame.to_csv("t.csv", index=False)
     frame.assign(a=[0.0, 1.0, np.nextafter(0.5, 1)]).to_csv("u.csv", index=False)
@@ -362,12 +370,12 @@ def test_a_kept_plan_notices_other_data(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"\x1f\x8b", gzip.compress(b"[]", mtime=0), gzip.compress(b"{}", mtime=0)]
 )
-def test_a_broken_plan_is_one_sentence(content):
+def test_a_broken_plan_file_is_an_error_of_one_sentence(content):
     with pytest.raises(ConfigError, match=r"^The sweep's plan is a broken file"):
         plan_file.from_bytes(content)
 
 
-def test_provenance_is_there_from_the_start_and_holds_no_password(inside, tmp_path):
+def test_a_sweep_stores_overrides_and_environment(inside, tmp_path):
     uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
     done = inside("-m", "lr=0.1,1", "epochs=5", f"tracking.uri={uri}")
     assert done.returncode == 0, done.stderr
@@ -396,7 +404,7 @@ def test_provenance_is_there_from_the_start_and_holds_no_password(inside, tmp_pa
     assert re.search(r"^lr +0\.1 +0\.5 *$", compared, re.M)
 
 
-def test_show_and_compare_tell_packages_libraries_and_changes_without_a_commit(inside):
+def test_show_and_compare_print_packages_libraries_and_uncommitted_changes(inside):
     for lr in ("0.5", "0.7"):
         done = inside(f"lr={lr}", "epochs=5")
         assert done.returncode == 0, done.stderr
@@ -405,11 +413,11 @@ def test_show_and_compare_tell_packages_libraries_and_changes_without_a_commit(i
     same = inside("compare", one, other).stdout
     assert "package" not in same
     assert "library" not in same
-    there = Path(api.download_artifacts(other, "environment.json"))
-    kept = json.loads(there.read_text())
-    kept["packages"] |= {"numpy": "1.2.3", "another": "4.5"}
-    kept["libraries"] = [{**library, "num_threads": 77} for library in kept["libraries"]]
-    api.log_text(other, json.dumps(kept), "environment.json")
+    file = Path(api.download_artifacts(other, "environment.json"))
+    document = json.loads(file.read_text())
+    document["packages"] |= {"numpy": "1.2.3", "another": "4.5"}
+    document["libraries"] = [{**library, "num_threads": 77} for library in document["libraries"]]
+    api.log_text(other, json.dumps(document), "environment.json")
     api.log_text(other, "".join(f"+line {n}\n" for n in range(150)), "git.diff")
     compared = inside("compare", one, other).stdout
     assert re.search(rf"^package numpy +{re.escape(np.__version__)} +1\.2\.3 *$", compared, re.M)
@@ -430,22 +438,24 @@ def test_show_and_compare_tell_packages_libraries_and_changes_without_a_commit(i
         )
 
 
-def unplanned(api, typed):
-    """A sweep that was killed before its plan was kept, with these overrides."""
+def sweep_without_plan(api, overrides):
+    """Create the parent run of a sweep that was killed before its plan was stored."""
     experiment = api.get_experiment_by_name("bpexp") or api.get_experiment(
         api.create_experiment("bpexp")
     )
-    tags = {"bpexp.kind": "sweep", "bpexp.overrides": typed}
+    tags = {"bpexp.kind": "sweep", "bpexp.overrides": overrides}
     run = api.create_run(experiment.experiment_id, tags=tags)
     api.set_terminated(run.info.run_id, "KILLED")
     return run.info.run_id
 
 
-def test_what_a_stored_sweep_typed_names_no_code_to_import(tmp_path, monkeypatch, inside):
+def test_stored_overrides_cannot_import_code(tmp_path, monkeypatch, inside):
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "__init__.py").write_text("import os; os.mkdir('imported')")
-    typed = "seed=1,2 epochs=5 hydra.searchpath=[pkg://evil] +hydra.callbacks.x._target_=os.getcwd"
-    sweep = unplanned(client(), typed)
+    overrides = (
+        "seed=1,2 epochs=5 hydra.searchpath=[pkg://evil] +hydra.callbacks.x._target_=os.getcwd"
+    )
+    sweep = sweep_without_plan(client(), overrides)
     monkeypatch.syspath_prepend(tmp_path)
     done = inside("resume", sweep)
     assert done.returncode == 0, done.stderr
@@ -454,15 +464,15 @@ def test_what_a_stored_sweep_typed_names_no_code_to_import(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("overrides", "message"),
     [
         ("seed=1,2 tracking.experiment=${oc.env:HOME}", "used the interpolation"),
         ("seed=1 'lr=2", "has stored unreadable overrides"),
         ("x._target_=os.mkdir", "x._target_ is not a key of the configuration"),
     ],
 )
-def test_a_stored_sweep_that_cannot_be_composed_is_one_sentence(inside, tmp_path, typed, said):
-    done = inside("resume", unplanned(client(), typed))
+def test_overrides_that_cannot_be_composed_are_an_error_of_one_sentence(inside, overrides, message):
+    done = inside("resume", sweep_without_plan(client(), overrides))
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The commands beside training: dispatch, and the arguments that they share.
+"""The commands other than training: dispatch, and the arguments that they share.
 
 Each command is a module ``bpexp.cli.<name>`` with a function ``main(arguments)``, which returns
 the exit status, or None for success.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 BAD_INPUT = 2
-"""Exit status of a command that was given bad input."""
+"""Exit status of a command with bad input."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     name, *rest = arguments
     assert name in COMMANDS
     with exits.exit_on_error((), BAD_INPUT):
-        # Only this command's module: importing all of them takes longer than most commands.
+        # Importing the modules of all commands would take longer than most commands run.
         command: Callable[[list[str]], int | None]
         command = importlib.import_module(f"bpexp.cli.{name}").main
         status = command(rest)
@@ -78,12 +78,12 @@ def existing_store(uri: str | None) -> Store:
     """Return the store at ``uri``, or the default store.
 
     Raises:
-        ConfigError: It is an SQLite file that does not exist, or not a tracking URI.
+        ConfigError: The store is an SQLite file that does not exist, or the URI is invalid.
     """
     store = locate(uri, Path.cwd(), os.environ)
     database = store.uri.removeprefix("sqlite:///")
     if database != store.uri and not Path(database).is_file():
-        raise no_runs(store)
+        raise no_runs_error(store)
     return store
 
 
@@ -91,19 +91,19 @@ def check_experiment(client: "MlflowClient", store: Store, name: str) -> None:
     """Check that a store has an experiment.
 
     Raises:
-        ConfigError: It does not; the message names those that it has.
+        ConfigError: The store has no such experiment; the message lists its experiments.
     """
     names = lookup.experiments(client)
     if name not in names:
         if set(names) <= {"Default"}:
-            raise no_runs(store)
+            raise no_runs_error(store)
         raise ConfigError(
             f"--experiment must be an experiment of this store, got {name!r}; it has "
             f"{', '.join(map(repr, names))}."
         )
 
 
-def no_runs(store: Store) -> ConfigError:
+def no_runs_error(store: Store) -> ConfigError:
     """Return the error for a store without runs."""
     if store == locate(None, Path.cwd(), {}):
         return ConfigError("No runs in ./outputs yet. Start with: bpexp lr=0.1")

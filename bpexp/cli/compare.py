@@ -26,13 +26,13 @@ def main(arguments: Sequence[str]) -> None:
     client = connect(store)
     table = Table(box=None, pad_edge=False)
     table.add_column("")
-    facts = []
-    for wanted in options.run:
-        experiment, run = lookup.find(client, options.experiment, wanted)
+    all_details = []
+    for name in options.run:
+        experiment, run = lookup.find(client, options.experiment, name)
         table.add_column(run.info.run_id[:8])
         details = run_details.read_environment(open_archive(store, experiment), run)
-        facts.append(run_details.details(run, details))
-    for key, values in run_details.differences(facts).items():
+        all_details.append(run_details.details(run, details))
+    for key, values in run_details.differences(all_details).items():
         table.add_row(key, *values)
     out = console()
     if table.row_count:

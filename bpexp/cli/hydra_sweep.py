@@ -30,16 +30,16 @@ Overrides = Sequence[str]
 
 
 class SweepCommand:
-    """A sweep as the user typed it.
+    """A sweep that is started with ``-m``.
 
     Args:
         context: Hydra's context.
         config: Hydra's configuration of the sweep.
-        typed: The overrides as typed.
+        overrides: The overrides on the command line.
     """
 
-    def __init__(self, context: HydraContext, config: DictConfig, typed: Overrides) -> None:
-        self._context, self._config, self._typed = context, config, typed
+    def __init__(self, context: HydraContext, config: DictConfig, overrides: Overrides) -> None:
+        self._context, self._config, self._overrides = context, config, overrides
         self._composer = Composer(context.config_loader, config)
 
     def run_as_one_sweep(self, max_batch_size: int | None) -> list[JobReturn]:
@@ -60,12 +60,12 @@ class SweepCommand:
                 definition.to_plain(study),
                 [study.row_of_job(index).name for index in range(len(proposals))],
             )
-            plan = make_plan(self._composed(proposals, rows.rows), self._typed, rows)
+            plan = make_plan(self._composed(proposals, rows.rows), self._overrides, rows)
             generations = None
         else:
             sampler, proposals = GridSampler(jobs), list(map(list, jobs))
             sampler.ask()
-            plan = make_plan(self._composed(proposals), self._typed)
+            plan = make_plan(self._composed(proposals), self._overrides)
             generations = app.Generations(sampler, self._composer.compose)
         folder = Path(self._config.hydra.sweep.dir)
         finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)
@@ -94,10 +94,10 @@ class SweepCommand:
 
     def _grid(self) -> list[list[str]]:
         parser = OverridesParser.create(config_loader=self._context.config_loader)
-        return expand(parser.parse_overrides(list(self._typed)))
+        return expand(parser.parse_overrides(list(self._overrides)))
 
     def _study(self, jobs: Sequence[Overrides]) -> definition.Study | None:
-        """The study that ``+study=NAME`` asks for. Raises ConfigError beside a grid."""
+        """Return the study of ``+study=NAME``, if there is one. Raises ConfigError with a grid."""
         first = self._composer.compose(jobs[0])
         if first.get("study") is None:
             return None
@@ -110,7 +110,7 @@ class SweepCommand:
     def _composed(
         self, jobs: Sequence[Overrides], rows: Sequence[str] = ()
     ) -> Iterator[dict[str, Any]]:
-        """The configuration of each job; in a study, errors name the row."""
+        """Compose the configuration of each job; in a study, errors name the row."""
         for index, overrides in enumerate(jobs):
             try:
                 values = self._composer.compose(overrides)
@@ -123,7 +123,7 @@ class SweepCommand:
         """Check a job that another launcher runs. Raises ConfigError."""
         # Hydra writes a colon in an override with a backslash.
         if any("${hydra:" in text.replace("\\", "") for text in overrides):
-            # Only known in the job, which checks itself.
+            # The value is known only when the job runs, which checks it then.
             return
         plan = single_run_plan(self._composer.compose(overrides), overrides)
         locate(plan.runtime.tracking.uri, Path.cwd(), os.environ)

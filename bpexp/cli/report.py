@@ -1,4 +1,4 @@
-"""``bpexp report``: write what the runs of a sweep show, with intervals and plots."""
+"""``bpexp report``: compare the settings of a sweep, with intervals and plots."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from bpexp.analysis.report import Report
 
 PRINTED = 10
-"""Groups of the ranking that are printed; the files have more."""
+"""Maximum number of groups of the ranking that are printed; the files have more."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Write the report, log it to its sweep, and print its answer."""
-    parser = store_parser("report", "Say what the runs of a sweep show, with intervals and plots.")
+    parser = store_parser("report", "Compare the settings of a sweep, with intervals and plots.")
     parser.add_argument(
         "sweep",
         metavar="SWEEP",
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"--seed must be a whole number of at least 0, got {options.seed}.")
     client = connect(store)
     parents = [
-        lookup.find(client, options.experiment, wanted, sweeps=True)[1] for wanted in options.sweep
+        lookup.find(client, options.experiment, name, sweeps=True)[1] for name in options.sweep
     ]
     if parents:
         report = of_sweeps(client, parents, options.measure, options.seed)
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
     out.print(f"Written: {written}", soft_wrap=True)
     if len(parents) == 1 and not logged:
         where = parents[0].info.artifact_uri
-        out.print(f"Not logged to the sweep, which keeps its files in {where}.")
+        out.print(f"Not logged to the sweep, which stores its files in {where}.")
 
 
 def _write(report: "Report", formats: Sequence[str], folder: Path) -> None:

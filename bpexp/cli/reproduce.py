@@ -51,7 +51,7 @@ def selected_runs(command: str, options: Namespace) -> tuple[Archive, list[Store
     if bool(options.run) == options.all:
         raise ConfigError(f"{command} must be given runs, sweeps or --all.")
     client = connect(store)
-    found = [lookup.find(client, options.experiment, wanted) for wanted in options.run]
+    found = [lookup.find(client, options.experiment, name) for name in options.run]
     experiments = sorted({experiment for experiment, _ in found}) or [options.experiment]
     if len(experiments) > 1:
         raise ConfigError(f"The runs must be of one experiment, got {', '.join(experiments)}.")

@@ -1,4 +1,4 @@
-"""``bpexp resume``: train the runs that an interrupted or failed sweep lacks."""
+"""``bpexp resume``: train the missing runs of a sweep that was interrupted or failed."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from bpexp.tracking.store import connect
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit status of the completed sweep."""
-    parser = store_parser("resume", "Train the runs that a sweep lacks after it was interrupted.")
+    parser = store_parser("resume", "Finish a sweep that was interrupted: train its missing runs.")
     parser.add_argument("sweep", metavar="SWEEP", help="id, start of an id, name, or latest")
     parser.add_argument(
         "--ended",

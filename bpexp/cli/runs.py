@@ -10,7 +10,7 @@ from bpexp.tracking import lookup, read
 from bpexp.tracking.store import connect
 
 TABLE_ROWS = 50
-"""Runs in a table if ``-n`` does not say how many."""
+"""Number of runs in a table without ``-n``."""
 
 
 def main(arguments: Sequence[str]) -> None:

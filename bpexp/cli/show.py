@@ -1,4 +1,4 @@
-"""``bpexp show``: print everything that is stored of one run."""
+"""``bpexp show``: print everything that is stored about one run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from bpexp.tracking.archive import open_archive
 from bpexp.tracking.store import connect
 
 DIFF_LINES = 100
-"""Lines of git.diff that are printed, at most."""
+"""Maximum number of printed lines of git.diff."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print the configuration, metrics, environment, artifacts and note of a run."""
-    parser = store_parser("show", "Print everything that is stored of one run.")
+    parser = store_parser("show", "Print everything that is stored about one run.")
     parser.add_argument("run", metavar="RUN", help="id, start of an id, name, or latest")
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)

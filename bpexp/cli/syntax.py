@@ -1,6 +1,6 @@
 """Explain arguments that Hydra's grammar refuses, and say what to type instead.
 
-Every argument is checked by itself, so that one sentence names all of them.
+Each argument is checked separately, so that one sentence can describe all mistakes.
 
 >>> explain(["epochs=5", "lr=0.1,", "1"])
 'lr=0.1, has an empty value; write lists without spaces: lr=0.1,1.'
@@ -25,12 +25,12 @@ from bpexp.fields import checks
 if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-LONGEST = 10_000
-"""Characters of an argument, at most, for which corrections are tried."""
-HOW = "settings are written key=value without spaces"
+MAX_LENGTH = 10_000
+"""Maximum length of an argument for which corrections are tried."""
+SYNTAX_RULE = "settings are written key=value without spaces"
 TEXTS = ("data.path", "data.target", "tracking.uri", "tracking.experiment", "backend.address")
 """Settings whose values may hold any character."""
-CLOSING = {"[": "]", "(": ")", "{": "}"}
+CLOSING_BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 
 def explain(arguments: Sequence[str]) -> str | None:
@@ -47,7 +47,7 @@ def explain_word(arguments: Sequence[str]) -> str:
     """Return the sentence for a command line whose first word is not a command."""
     word = arguments[0]
     if word in keys():
-        return explain(arguments) or f"{HOW}: type {word}=VALUE."
+        return explain(arguments) or f"{SYNTAX_RULE}: type {word}=VALUE."
     if word in ("help", "version"):
         return f"{word} is not a command; type bpexp --{word}."
     near = checks.nearest(word.lower(), COMMANDS)
@@ -89,7 +89,7 @@ def _continues(parts: Sequence[str], text: str) -> bool:
 
 
 def _joined(parts: Sequence[str]) -> str:
-    """Return the setting without the spaces between its parts, and with what they replaced."""
+    """Join the parts of a setting that spaces separate, and insert a missing = or comma."""
     joined = parts[0]
     for text in parts[1:]:
         if joined in keys() and not text.startswith("="):
@@ -102,13 +102,13 @@ def _joined(parts: Sequence[str]) -> str:
 
 def _explain(parts: Sequence[str]) -> str | None:
     joined = _joined(parts)
-    if len(joined) > LONGEST:
+    if len(joined) > MAX_LENGTH:
         return None if _is_valid(joined) else f"{joined[:50]}... is not a valid setting"
     if len(parts) == 1 or not _is_valid(joined):
         return _explain_one(joined)
     typed = shlex.quote(joined)
     if "," not in joined:
-        return f"{HOW}: type {typed}"
+        return f"{SYNTAX_RULE}: type {typed}"
     if parts[0].endswith(",") and not _brackets(parts[0])[0]:
         return f"{parts[0]} has an empty value; write lists without spaces: {typed}"
     return f"{' '.join(parts)!r} has a space in it; write lists without spaces: {typed}"
@@ -139,27 +139,27 @@ def _explain_one(text: str) -> str | None:
         )
     if key in keys() and _is_valid(quoted):
         return f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
-    return f"{text!r} is not a valid setting; {HOW}, such as lr=0.1"
+    return f"{text!r} is not a valid setting; {SYNTAX_RULE}, such as lr=0.1"
 
 
 def _explain_word_in_list(text: str) -> str:
     """Explain an argument without =."""
     key, colon, value = text.partition(":")
     if colon and _is_valid(f"{key}={value}"):
-        return f"{HOW}: type {shlex.quote(f'{key}={value}')}"
+        return f"{SYNTAX_RULE}: type {shlex.quote(f'{key}={value}')}"
     if text in COMMANDS:
         return f"{text} is a command and comes first: bpexp {text}"
     if text in keys():
         return f"{text} has no value; type {text}=VALUE"
     if PurePath(text).suffix in TABLES:
         return f"for your own table type data=file data.path={text} data.target=COLUMN"
-    return f"{text!r} has no key; {HOW}, such as lr=0.1 (bpexp --help lists the keys)"
+    return f"{text!r} has no key; {SYNTAX_RULE}, such as lr=0.1 (bpexp --help lists the keys)"
 
 
 def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
     """Yield what may be wrong, and the setting without that mistake."""
     if value.startswith("=") or key.endswith(":"):
-        yield HOW, f"{key.rstrip(':')}={value.lstrip('=')}"
+        yield SYNTAX_RULE, f"{key.rstrip(':')}={value.lstrip('=')}"
     if value.startswith("~/"):
         yield f"~ is not expanded in {key}", f"{key}={Path.home()}{value[1:]}"
     for quote in "'\"":
@@ -167,10 +167,12 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
             yield f"{key} has a {quote} that is not closed", f"{key}={value.replace(quote, '')}"
     unclosed, unopened = _brackets(value)
     if unclosed:
-        closers = "".join(CLOSING[bracket] for bracket in reversed(unclosed))
+        closers = "".join(CLOSING_BRACKETS[bracket] for bracket in reversed(unclosed))
         yield f"{key} has a {unclosed[-1]} that is not closed", f"{key}={value}{closers}"
     if unopened:
-        opener = next(opening for opening, closing in CLOSING.items() if closing == unopened)
+        opener = next(
+            opening for opening, closing in CLOSING_BRACKETS.items() if closing == unopened
+        )
         yield f"{key} has a {unopened} that is not opened", f"{key}={opener}{value}"
     if ",," in value or value.endswith(",") or value.startswith(","):
         items = [item for item in value.split(",") if item.strip()]
@@ -185,9 +187,11 @@ def _brackets(value: str) -> tuple[str, str]:
     """Return the brackets that are not closed, and the first that is closed but not opened."""
     opened: list[str] = []
     for letter in value:
-        if letter in CLOSING:
+        if letter in CLOSING_BRACKETS:
             opened.append(letter)
-        elif letter in CLOSING.values() and (not opened or CLOSING[opened.pop()] != letter):
+        elif letter in CLOSING_BRACKETS.values() and (
+            not opened or CLOSING_BRACKETS[opened.pop()] != letter
+        ):
             return "", letter
     return "".join(opened), ""
 

@@ -23,8 +23,8 @@ from bpexp.sweeps.resume import MAX_SHOWN_INPUTS
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.tracking.store import Store
 
-LISTED = 10
-"""Runs in the ranking, and failed or diverged runs, that are printed one by one."""
+MAX_LISTED = 10
+"""Maximum number of printed runs in the ranking, and of failed and of diverged runs."""
 
 
 class TerminalReporter:
@@ -122,11 +122,11 @@ class TerminalReporter:
             self.say(sentence)
 
     def _reasons(self, rows: Sequence[Row]) -> None:
-        """Print why runs went wrong; only ten, because thousands would hide the ranking."""
-        for row in rows[:LISTED]:
+        """Print the reasons of failures; only some, because thousands would hide the ranking."""
+        for row in rows[:MAX_LISTED]:
             self.say(f"{row.outcome}: {row.job.name}: {row.reason}")
-        if len(rows) > LISTED:
-            rest = len(rows) - LISTED
+        if len(rows) > MAX_LISTED:
+            rest = len(rows) - MAX_LISTED
             self.say(f"{rows[0].outcome}: {rest} more (results.csv has them all)")
 
     def _predictions(self, result: FinishedSweep, row: Row, title: str = "") -> None:
@@ -150,7 +150,7 @@ class TerminalReporter:
         self.out.print(f"{row.outcome}: {text}")
 
     def _ranking(self, result: FinishedSweep, best: Sequence[Row]) -> None:
-        rows, varying = best[:LISTED], result.plan.varying
+        rows, varying = best[:MAX_LISTED], result.plan.varying
         columns = {
             "rank": [str(place) for place, _ in enumerate(rows, start=1)],
             **{key: [format_setting(row.job.varying[key]) for row in rows] for key in varying},

@@ -14,8 +14,10 @@ from bpexp.fields.checks import ConfigError
 from bpexp.tracking.store import connect
 
 QUIET = {"MLFLOW_LOGGING_LEVEL": "WARNING", "PYTHONWARNINGS": "ignore"}
+"""Environment variables of the server that hide its log messages."""
 LEAN = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-"""MLflow's job runners evaluate language models: eight processes of 250 MB."""
+"""Environment variables that turn off telemetry, and MLflow's job runners: eight processes of
+250 MB that evaluate language models."""
 
 
 def main(arguments: Sequence[str]) -> int:

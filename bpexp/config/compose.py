@@ -34,10 +34,12 @@ from bpexp.config.paths import conf_dir
 from bpexp.fields.checks import ConfigError, brief
 
 Plain = dict[str, Any]
-Path = tuple[str, ...]
+"""A composed configuration: nested dicts, lists and scalars."""
+KeyPath = tuple[str, ...]
+"""The parts of a dotted key."""
 
 CACHE_SIZE = 1024
-"""Compositions and parsed overrides that a ``Composer`` keeps."""
+"""Maximum number of compositions and of parsed overrides that a ``Composer`` caches."""
 
 
 class Part(NamedTuple):
@@ -52,7 +54,7 @@ class Part(NamedTuple):
     """
 
     text: str
-    path: Path = ()
+    path: KeyPath = ()
     value: Any = None
     is_assignment: bool = False
     needs_hydra: bool = False
@@ -172,7 +174,7 @@ def hydra_loader() -> tuple[ConfigLoader, DictConfig]:
 
 
 def composer() -> Composer:
-    """A composer of jobs without Hydra's command line."""
+    """Return a composer of jobs that works without Hydra's command line."""
     return Composer(*hydra_loader())
 
 
@@ -183,12 +185,12 @@ def compose(overrides: Sequence[str]) -> Plain:
         ConfigError: An override has several values.
         HydraException, OmegaConfBaseException: What Hydra's parser and loader raise.
     """
-    one = composer()
-    for override in one.parse(overrides):
+    job_composer = composer()
+    for override in job_composer.parse(overrides):
         if override.is_sweep_override():
             key = override.get_key_element()
             raise ConfigError(f"{key} must be one value, got {override.input_line!r}.")
-    return one.compose(overrides)
+    return job_composer.compose(overrides)
 
 
 def compose_settings(settings: Mapping[str, Any]) -> Plain:
@@ -289,20 +291,20 @@ def _can_assign_last(parts: Sequence[Part]) -> bool:
     """
     if any(part.needs_hydra for part in parts):
         return False
-    others = [place for place, part in enumerate(parts) if part.path and not part.is_assignment]
+    others = [index for index, part in enumerate(parts) if part.path and not part.is_assignment]
     return not any(
-        _overlap(earlier.path, parts[place].path)
-        for place in others
-        for earlier in parts[:place]
+        _overlap(earlier.path, parts[index].path)
+        for index in others
+        for earlier in parts[:index]
         if earlier.is_assignment
     )
 
 
-def _overlap(one: Path, other: Path) -> bool:
+def _overlap(one: KeyPath, other: KeyPath) -> bool:
     return all(a == b for a, b in zip(one, other, strict=False))
 
 
-def _is_leaf(config: Plain, path: Path) -> bool:
+def _is_leaf(config: Plain, path: KeyPath) -> bool:
     node: Any = config
     for key in path:
         if not isinstance(node, dict) or key not in node:

@@ -33,7 +33,7 @@ def config_loader(folder: Path) -> ConfigLoader:
     from hydra._internal.utils import create_config_search_path
 
     setup_globals()
-    # Hydra asks which version's defaults apply; another application may have answered already.
+    # Hydra needs the version whose defaults apply; another application may have set it already.
     if not hasattr(version.getbase(), "major"):
         version.setbase("1.3")
     return ConfigLoaderImpl(create_config_search_path(str(folder)))

@@ -217,6 +217,7 @@ GROUPS: dict[str, Mapping[str, Option]] = {
 PARTS: dict[str, type[Any]] = {"model": ModelConfig, "stop": StopConfig, "tracking": TrackingConfig}
 """Groups with the same settings for all options."""
 TRAIN = tuple(f.name for f in fields(TrainConfig))
+"""The top-level keys on which results depend."""
 RUNTIME = tuple(f.name for f in fields(RuntimeConfig))
 """The top-level keys that cannot change a result."""
 

@@ -161,7 +161,7 @@ class Engine(Protocol):
                 (n_epochs, n_samples, L), or None for index order.
 
         Returns:
-            The losses and how each run stands.
+            The losses and the status of each run.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Run the program: ``python -m bpexp``."""
+"""Run ``bpexp`` as a module: ``python -m bpexp``."""
 
 from bpexp.cli.main import main
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpexp import app
-from bpexp.config.compose import compose_settings
+from bpexp.config.compose import compose_settings, plain_value
 from bpexp.reporter import SilentReporter
 from bpexp.runs.result import TrainResult
 from bpexp.sweeps import summary
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.plan import make_plan
+from bpexp.sweeps.samplers.grid import check_different
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch
 
@@ -51,8 +52,8 @@ def sweep(**settings: Settings) -> "pd.DataFrame":
     """Run and track every combination of the values of settings.
 
     Args:
-        **settings: As in ``train``; a list or range is a list of values. One network with several
-            hidden layers is a list in the list: ``hidden=[2, [8, 4]]``.
+        **settings: As in ``train``; a list, range or array is a list of values. One network with
+            several hidden layers is a list in the list: ``hidden=[2, [8, 4]]``.
 
     Returns:
         A row for each run, in order; the last setting varies fastest.
@@ -62,7 +63,10 @@ def sweep(**settings: Settings) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    values = [list(v) if isinstance(v, list | tuple | range) else [v] for v in settings.values()]
+    settings = {key: plain_value(value) for key, value in settings.items()}
+    values = [list(v) if isinstance(v, list | range) else [v] for v in settings.values()]
+    for key, of_key in zip(settings, values, strict=True):
+        check_different(key.replace("__", "."), of_key)
     jobs = [dict(zip(settings, job, strict=True)) for job in itertools.product(*values)]
     plan = make_plan([compose_settings(job) for job in jobs])
     finished = app.run_sweep(plan, SilentReporter())
@@ -97,8 +101,8 @@ def load_runs(
     if sweep:
         experiment, parent = lookup.find(client, experiment, sweep, sweeps=True)
         sweep = parent.info.run_id
-    runs = read.search(client, experiment, filter, sweep)
-    return read.frame([run for run in runs if not read.is_sweep(run)])
+    runs = lookup.search(client, experiment, filter, sweep)
+    return read.frame([run for run in runs if not lookup.is_sweep(run)])
 
 
 def report(

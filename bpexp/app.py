@@ -21,15 +21,15 @@ from bpexp.studies.sweep_results import study_files
 from bpexp.sweeps import provenance, resume, summary
 from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.results import SweepResults, rank
+from bpexp.sweeps.results import rank
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep, SweepRunner, now
 from bpexp.sweeps.samplers.base import Sampler
-from bpexp.tracking import output_directory, read, recovery
+from bpexp.tracking import lookup, output_directory, recovery
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import open_tracker
-from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.retry import RetryPolicy, TrackingError
 from bpexp.tracking.store import Store, connect, exclusive_lock, locate
 
 EXIT_STATUS = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
@@ -150,6 +150,7 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
     if request.backend is not None:
         plan = replace(plan, runtime=replace(plan.runtime, backend=request.backend))
     command = store.resume_command(sweep.run_id, experiment)
+    replaced: list[str] = []
 
     def open_store() -> TrackedSweep:
         with exclusive_lock(store):
@@ -159,14 +160,18 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
         with _errors_name(command):
             tracker = _open_experiment(store, experiment)
             resume.write_spooled_runs(plan, archive, tracker, sweep.run_id)
-            stored = _stored_results(plan, archive, tracker, sweep.run_id)
-        return TrackedSweep(tracker, sweep.run_id, command, stored)
+            tracked = TrackedSweep(tracker, sweep.run_id, command)
+            tracked = _with_stored_results(tracked, plan, archive)
+            replaced.extend(tracked.replaced)
+        return tracked
 
     finished = _execute(plan, store, open_store, reporter, has_stored=True)
     tracked = {row.run_id for row in finished.rows}
     with _errors_name(command):
         unfinished = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
         superseded = [run.run_id for run in unfinished if run.run_id not in tracked]
+        if not finished.interrupted:
+            superseded += replaced
         recovery.delete_runs(archive.client, superseded)
     _export_best(finished, store, reporter)
     return finished
@@ -191,9 +196,11 @@ def _execute(
             reporter.say("Preparing a new store (a few seconds) ...")
         with reporter.progress(len(plan.jobs)) as on_result, RunWriter(open_store) as writer:
             runner = SweepRunner(plan, executor, writer, on_result)
-            with runner.errors_say_how_to_resume():
+            with runner.resume_command_in_errors():
                 if has_stored:
                     runner.use_stored_results()
+                    for note in writer.sweep.notes:
+                        reporter.say(note)
                 runner.train()
                 while generations is not None and not runner.interrupted:
                     extended = generations.extend(runner.plan, runner.last_objectives())
@@ -235,22 +242,34 @@ def _start_sweep(store: Store, plan: Plan, started: int) -> TrackedSweep:
     command = store.resume_command(parent, experiment)
     with _errors_name(command):
         tracker.add_files(parent, provenance.sweep_files(plan))
-        stored = SweepResults() if archive is None else _stored_results(
-            plan, archive, tracker, parent
-        )  # fmt: skip
-    return TrackedSweep(tracker, parent, command, stored)
+        tracked = TrackedSweep(tracker, parent, command)
+        return tracked if archive is None else _with_stored_results(tracked, plan, archive)
 
 
-def _stored_results(plan: Plan, archive: Archive, tracker: Tracker, parent: str) -> SweepResults:
-    """The results of jobs that are stored already; runs of other sweeps are linked to this one."""
+def _with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) -> TrackedSweep:
+    """Add the results of jobs that are stored already; runs of other sweeps are linked to this one.
+
+    Runs whose artifacts do not match their digest count as not trained.
+    """
+    parent = tracked.parent
+    assert parent is not None
     runs = archive.search("attributes.status = 'FINISHED'")
     children = [run for run in runs if run.parent == parent]
     others = [run for run in runs if run.parent != parent and not run.is_sweep]
-    found = resume.finished_runs(plan, children, others)
+    found = resume.finished_runs(plan, children, others, archive)
     link = run_tags.linked_sweep(parent)
-    new = {r.run_id for r in found.values() if r.parent != parent and link not in r.tags}
-    tracker.tag_many(sorted(new), link, "linked")
-    return resume.results_of(plan, found, archive)
+    linked = {r.run_id for r in found.runs.values() if r.parent != parent and link not in r.tags}
+    tracked.tracker.tag_many(sorted(linked), link, "linked")
+    damaged = [run for run, _ in found.damaged]
+    for run in damaged:
+        if link in run.tags:
+            RetryPolicy().call(archive.client.delete_tag, run.run_id, link)
+    return replace(
+        tracked,
+        stored=resume.results_of(plan, found.runs, archive),
+        notes=found.sentences(),
+        replaced=[run.run_id for run in damaged if run.parent == parent],
+    )
 
 
 @contextmanager
@@ -271,7 +290,9 @@ def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> N
         reporter.say("No run has a network to export.")
         return
     client = connect(store)
-    run = read.find(client, finished.plan.runtime.tracking.experiment, best[0].run_id)
+    run = lookup.find_in_experiment(
+        client, finished.plan.runtime.tracking.experiment, best[0].run_id
+    )
     for sentence in publish(store, client, run):
         reporter.say(sentence)
 

@@ -12,7 +12,18 @@ from mkdocs.structure.files import File, Files
 from bpexp.config.help import settings_reference
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("runs", "show", "compare", "report", "explain", "export", "reproduce", "resume", "ui")
+COMMANDS = (
+    "runs",
+    "show",
+    "compare",
+    "report",
+    "explain",
+    "export",
+    "reproduce",
+    "verify",
+    "resume",
+    "ui",
+)
 EXTENSION_POINTS = (
     "bpexp.runs.metrics",
     "bpexp.nn.activations",

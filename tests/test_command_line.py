@@ -25,7 +25,7 @@ from sklearn.datasets import load_iris
 from sweeping import children, command_of, enable_interrupts, wait_until
 
 import bpexp as package
-from bpexp.cli.syntax import COMMANDS
+from bpexp.cli.command_names import COMMANDS
 from bpexp.config.schema import flatten
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import format_setting

@@ -128,7 +128,7 @@ def test_a_run_that_kills_its_workers_again_and_again_fails_alone(tmp_path, prel
     failed = runs_of(tmp_path, filter_string="attributes.status = 'FAILED'")
     (deadly,) = [run for run in failed if not run.is_sweep]
     assert deadly.name == "lr=1 hidden=2 seed=13"
-    assert deadly.tags["bpexp.reason"] == "its worker process died, again and again"
+    assert deadly.tags["bpexp.reason"] == "its worker process died repeatedly"
     finished = results(tmp_path)
     assert len(finished) == 119
     assert set(finished) < set(local)

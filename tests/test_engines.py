@@ -318,9 +318,9 @@ class RecordingEngine(NumpyEngine):
 @settings(max_examples=30)
 def test_the_unrolled_kernel_matches_numpy_or_leaves_the_state_unchanged(data):
     """It gives up on losses and weights that are not finite, and on extreme logits."""
-    names = sorted(unrolled_kernel.ACTIVATIONS)
+    names = sorted(name for name, a in ACTIVATIONS.items() if a.is_branchless)
     chosen = data.draw(st.sampled_from(names)), data.draw(st.sampled_from(names))
-    name = data.draw(st.sampled_from(sorted(unrolled_kernel.OPTIMIZERS)))
+    name = data.draw(st.sampled_from(sorted(n for n, o in OPTIMIZERS.items() if o.is_branchless)))
     optimizer = OPTIMIZERS[name].config(
         name=name, weight_decay=data.draw(st.sampled_from([0.0, 0.01]))
     )
@@ -379,6 +379,13 @@ def test_digits_use_exact_arithmetic_and_larger_networks_native():
     assert run_batch.resolve_numerics(digits, dataset) == "exact"
     assert run_batch.resolve_numerics(replace(digits, hidden=(200,)), dataset) == "native"
     assert run_batch.resolve_numerics(replace(digits, numerics="native"), dataset) == "native"
+
+
+def test_engine_auto_is_the_compiled_engine_for_exact_arithmetic_and_numpy_for_native():
+    exact = replace(BASE, epochs=1)
+    native = replace(exact, numerics="native")
+    assert [b.engine for b in make_batches([exact, native], "auto", 1)] == ["compiled", "numpy"]
+    assert [b.engine for b in make_batches([exact, native], "numpy", 1)] == ["numpy", "numpy"]
 
 
 def test_long_runs_of_wide_networks_are_batched_alone_and_short_ones_evenly():

@@ -106,7 +106,7 @@ VALUES = [
     ("hidden=100000000000000000000", 1, ["hidden must be a width of at most 1000000 or a list"]),
     ("batch_size=100000000000000000000", 1, ["batch_size must be a whole number of at most 1000"]),
     ("hydra.run.dir=/proc/x", 1, ["'/proc/x' cannot be used: No such file or directory."]),
-    ("-m hydra.sweep.dir=/etc/hostname/x", 1, ["hydra.sweep.dir", "'/etc/hostname/x': /etc/hostname is not"]),
+    ("-m hydra.sweep.dir=/etc/hostname/x", 1, ["hydra.sweep.dir", "/etc/hostname is not a folder"]),
     ("explain lr=1,2", 1, ["lr must be one value, got 'lr=1,2'."]),
 ]  # fmt: skip
 OPTIONS = [

@@ -152,22 +152,25 @@ def test_each_worker_process_has_one_blas_thread(monkeypatch):
 
 
 def test_native_runs_have_one_blas_thread_in_this_process():
-    found = []
+    def blas_threads():
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
-    class WatchedEngine(NumpyEngine):
+    class RecordingEngine(NumpyEngine):
+        def __init__(self):
+            self.threads = set()
+
         def advance(self, *arguments):
-            blas = [one for one in threadpool_info() if one["user_api"] == "blas"]
-            found.extend(one["num_threads"] for one in blas)
+            self.threads |= blas_threads()
             return super().advance(*arguments)
 
+    engine = RecordingEngine()
     with threadpool_limits(2, user_api="blas"):
         config = replace(make_config(0), numerics="native")
-        assert len(list(train_configs([config], WatchedEngine()))) == 1
-        left = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
-    assert (set(found), left) == ({1}, {2})
+        assert len(list(train_configs([config], engine))) == 1
+        assert (engine.threads, blas_threads()) == ({1}, {2})
 
 
-def test_training_pauses_while_results_are_not_taken(monkeypatch):
+def test_training_pauses_while_results_are_not_consumed(monkeypatch):
     """Otherwise the results of short runs, which take longer to write, would fill the memory."""
     started, changed = [], threading.Condition()
 
@@ -180,13 +183,13 @@ def test_training_pauses_while_results_are_not_taken(monkeypatch):
     monkeypatch.setattr(local, "train_batch", counted)
     with LocalExecutor(2) as executor:
         results = executor.map([Batch((job,), "compiled") for job in make_jobs(60)])
-        for taken, _ in enumerate(results):
-            allowed = min(60, taken + 2 * local.BATCHES_AHEAD)
+        for consumed, _ in enumerate(results):
+            allowed = min(60, consumed + 2 * local.BATCHES_AHEAD)
             with changed:
                 reached = changed.wait_for(lambda limit=allowed: len(started) >= limit, timeout=60)
                 assert reached
                 assert len(started) == allowed
-    assert taken == 59
+    assert consumed == 59
 
 
 def test_the_backend_group_names_the_executors():

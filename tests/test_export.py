@@ -131,6 +131,20 @@ def test_models_take_inputs_before_standardization(store, capsys, settings):
         np.testing.assert_array_equal(outputs, tracked)
 
 
+def test_a_model_takes_integers_and_booleans_and_refuses_texts(store, capsys, tmp_path):
+    run = bpexp.sweep(epochs=500).run_id[0]
+    exported(capsys, run)
+    model = mlflow.pyfunc.load_model(f"runs:/{run}/model")
+    (tmp_path / "new.csv").write_text("x1,x2\n0,0\n0,1\n1,0\n1,1\n")
+    frame = pd.read_csv(tmp_path / "new.csv")
+    assert set(frame.dtypes) == {np.dtype("int64")}
+    tracked = inputs_of(run)["predicted y1"]
+    for given in (frame, frame.astype(bool), frame.astype("float32"), frame.astype("Int8")):
+        np.testing.assert_array_equal(model.predict(given)["y1"], tracked)
+    with pytest.raises(mlflow.MlflowException, match="Every input must be a column of numbers"):
+        model.predict(pd.DataFrame({"x1": ["a"], "x2": [0]}))
+
+
 def test_the_model_can_be_served_without_bpexp(store, capsys, tmp_path):
     (run,) = bpexp.sweep(epochs=200, seed=3).run_id
     exported(capsys, run)
@@ -225,7 +239,7 @@ def test_a_run_whose_data_have_changed_is_refused(store, capsys, tmp_path):
     data = {"name": "file", "path": str(file), "target": "y"}
     (run,) = bpexp.sweep(data=data, epochs=20).run_id
     file.write_text("a,y\n1,0\n3,1\n")
-    assert "The data have changed since this run" in refused(capsys, run)
+    assert "The data of data=file have changed since the run was trained" in refused(capsys, run)
     assert mlflow.MlflowClient(store).get_run(run).outputs.model_outputs == []
 
 
@@ -248,3 +262,15 @@ def test_the_table_of_results_is_written_even_if_the_export_fails(store, inside,
     assert done.returncode == 1
     assert done.stderr.startswith("bpexp: The artifacts of the run are in ")
     assert pd.read_csv(tmp_path / "kept" / "results.csv").lr.tolist() == [0.2, 2.0]
+
+
+def test_a_run_with_the_artifacts_of_another_run_is_refused(store, capsys):
+    one, other = bpexp.sweep(seed=[1, 2], epochs=20).run_id
+    folder = Path("outputs/artifacts")
+    (folder / one).rename(folder / "swap")
+    (folder / other).rename(folder / one)
+    (folder / "swap").rename(folder / other)
+    assert refused(capsys, one) == (
+        f"bpexp: seed=1 ({one[:8]}) is altered: The losses, predictions and weights are those of "
+        f"seed=2 ({other[:8]}).\n"
+    )

@@ -21,7 +21,7 @@ from sweeping import (
     start,
 )
 
-from bpexp.tracking import read
+from bpexp.tracking import lookup
 from bpexp.tracking.store import connect, locate
 
 pytestmark = pytest.mark.long
@@ -57,7 +57,7 @@ def check_complete(expected, folder, uri=None, experiment="bpexp"):
 
 def check_no_run_was_trained_twice(folder, uri=None, experiment="bpexp"):
     """Assert that the first process trained all runs."""
-    runs = read.search(connect(locate(uri, folder, {})), experiment)
+    runs = lookup.search(connect(locate(uri, folder, {})), experiment)
     assert len({run.info.start_time for run in runs}) == 1
 
 
@@ -354,7 +354,7 @@ time.time = lambda: time.time_ns() / 1e9
 def test_a_clock_that_goes_backwards_does_not_affect_a_sweep(expected, tmp_path):
     assert Halted(tmp_path, *SWEEP, before=BACKWARDS).go_on() == (0, "")
     check_complete(expected, tmp_path)
-    for run in read.search(connect(locate(None, tmp_path, {})), "bpexp"):
+    for run in lookup.search(connect(locate(None, tmp_path, {})), "bpexp"):
         assert run.info.end_time >= run.info.start_time
 
 

@@ -21,11 +21,11 @@ from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.interpolate import RegularGridInterpolator
-from scipy.stats import norm
+from scipy.stats import wilcoxon
 from sweeping import carry_out
 
 import bpexp as package
-from bpexp.analysis import groups, page, plots, report, words
+from bpexp.analysis import findings, groups, page, plots, report, survival, words
 from bpexp.analysis.statistics import Interval
 from bpexp.fields.checks import ConfigError
 from bpexp.render import axes as plot_axes
@@ -163,13 +163,18 @@ def test_the_best_median_is_first_and_the_answer_has_its_numbers():
     assert table["final_loss_iqm"].tolist() == pytest.approx([0.3, 0.7])
     assert table["final_loss_mean"].tolist() == pytest.approx([0.29, 0.7])
     assert table["best_is_better"][1] == 1.0
-    # Exact test of five against five, all apart: 2 / C(10, 5).
-    assert table["p"][1] == pytest.approx(2 / 252)
-    assert table["seeds_needed"][1] == 6
+    # Five differences of the same sign: 2 / 2^5. They are 0.4 four times and 0.45 once.
+    assert table["pairs"][1] == 5
+    assert table["p"][1] == 2 / 32
     assert table["best_minus_this"][1] == pytest.approx(-0.4)
     assert made.question == "Over 5 seeds on xor: which lr (0.1, 1) has the lowest final loss?"
     assert made.answer.startswith("lr=1 has the lowest final loss: median final loss 0.3 (0.1 to")
-    assert "a statistically significant difference (p = 0.0079); about 6 seeds per" in made.answer
+    # Wilson's lower bound for 5 of 5 is 1 / (1 + 1.96^2 / 5).
+    assert made.answer.endswith(
+        "A run of the first does better than one of the second with the same seed with probability "
+        "1 (0.5655 to 1). With 5 seeds and 1 comparison no difference can reach p < 0.05; 6 seeds "
+        "could."
+    )
 
 
 def resampled(values, statistic):
@@ -216,7 +221,7 @@ def test_equal_groups_share_a_rank():
     assert made.table["rank"].tolist() == [1, 1, 3, 4]
     assert made.answer == (
         "2 groups are tied for first, lr=2, lr=3: median accuracy 1 (1 to 1) over 4 runs each. "
-        "None of the 2 others is statistically distinguishable from the first."
+        "With 4 seeds and 3 comparisons no difference can reach p < 0.05; 7 seeds could."
     )
 
 
@@ -232,27 +237,69 @@ def test_groups_that_mostly_diverged_are_ranked_by_the_number_of_diverged_runs()
     )
 
 
-def test_p_values_and_seeds_needed_are_those_of_all_comparisons():
-    low = np.arange(1.0, 13.0)
-    made = built(by_lr({1: low, 2: low + 2, 3: low + 20, 4: low + 40}))
-    comparison = made.findings.against_best[0]
-    # U: 45 of the 144 pairs are lost, 10 are level; of 6 comparisons Holm asks for 0.05 / 6.
-    assert comparison.improvement.estimate == pytest.approx(1 - (45 + 5) / 144)
-    z = 2.638257 + 0.841621
-    assert comparison.seeds_needed == np.ceil(z**2 / (6 * (0.5 - 50 / 144) ** 2))
-    assert (
-        "not statistically distinguishable with 12 seeds (p = 0.21, corrected for 6 comparisons)"
-        in made.answer
+def test_runs_with_the_same_seed_are_compared_as_pairs():
+    # The seeds vary much more than the groups: 0.52 is lower on 20 of 20 seeds.
+    seeds = np.random.default_rng(0).lognormal(0, 2, 20)
+    made = built(by_lr({0.5: seeds, 0.52: 0.98 * seeds}))
+    (comparison,) = made.findings.comparisons
+    assert comparison.a.settings["lr"] == "0.52"
+    assert comparison.pairs == 20
+    assert comparison.p == wilcoxon(0.02 * seeds, method="exact").pvalue == 2 / 2**20
+    assert comparison.improvement.estimate == 1.0
+    assert comparison.difference.estimate == pytest.approx(-0.02 * np.median(seeds))
+    # The 6th and the 15th of 20 values enclose the median with a confidence of 95.9%.
+    ordered = np.sort(-0.02 * seeds)
+    assert comparison.difference[1:] == pytest.approx((ordered[5], ordered[14]))
+    assert made.answer.endswith("a statistically significant difference (p < 0.0001).")
+
+
+def test_paired_comparisons_have_power_where_unpaired_ones_have_none():
+    # Six groups with correlation 0.8 between runs of the same seed; one is 0.75 sd lower.
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(60):
+        losses = np.sqrt(0.8) * rng.normal(size=20) + np.sqrt(0.2) * rng.normal(size=(6, 20)) + 9
+        losses[0] -= 0.75
+        made = groups.group(by_lr(dict(enumerate(losses))))
+        found.append(findings.find(made, groups.MEASURES["final_loss"], 0))
+    detected = [f.summaries[0].group.settings["lr"] == "0" for f in found]
+    detected = [
+        first and all(c.p_holm < 0.05 for c in f.comparisons)
+        for first, f in zip(detected, found, strict=True)
+    ]
+    any_pair = [c.p_holm < 0.05 for f in found for c in f.comparisons if c.a.settings["lr"] == "0"]
+    assert np.mean(any_pair) >= 0.85
+    assert np.mean(detected) >= 0.6
+
+
+def test_groups_without_common_seeds_are_compared_unpaired_and_the_answer_says_why():
+    frame = by_lr({0.1: [0.1, 0.3, 0.5, 0.7], 1.0: [1.2, 1.4, 1.6, 1.8]})
+    frame.loc[frame["lr"] == 1.0, "seed"] += 3
+    made = built(frame)
+    (comparison,) = made.findings.comparisons
+    assert (comparison.pairs, comparison.shared_seeds) == (0, 1)
+    assert comparison.p == pytest.approx(2 / 70)
+    assert made.answer.endswith(
+        "a statistically significant difference (p = 0.029). The test is unpaired because the two "
+        "groups have only 1 seed in common."
     )
-    assert "It is significantly better than each of the 2 others." in made.answer
+    frame.loc[frame["lr"] == 1.0, "seed"] += 1
+    assert built(frame).answer.endswith("because the two groups have no seeds in common.")
+
+
+def test_runs_without_a_partner_are_left_out_of_pairs():
+    frame = by_lr({0.1: [0.1, 0.3, 0.5, 0.7], 1.0: [1.2, 1.4, 1.6, 1.8]})
+    frame.loc[(frame["lr"] == 1.0) & (frame["seed"] == 0), "outcome"] = "failed"
+    (comparison,) = built(frame).findings.comparisons
+    assert (comparison.pairs, comparison.p) == (3, 0.25)
 
 
 def test_a_difference_that_is_not_significant_is_reported_as_such():
-    made = built(by_lr({0.1: [0.1, 0.3, 0.5], 1.0: [0.2, 0.4, 0.6]}))
-    assert "not statistically distinguishable with 3 seeds" in made.answer
-    # U: 6 of the 9 pairs are better; 7.84888 / (6 / 36) = 47.09.
-    assert made.table["best_is_better"][1] == pytest.approx(6 / 9)
-    assert "about 48 seeds per group" in made.answer
+    made = built(by_lr({0.1: [0.1, 0.3, 0.5] * 2, 1.0: [0.2, 0.4, 0.45] * 2}))
+    # Of the signs of six differences, four are negative; all have an absolute rank of 3.5 or 5.5.
+    (comparison,) = made.findings.comparisons
+    assert comparison.improvement.estimate == pytest.approx(4 / 6)
+    assert f"not statistically distinguishable with 6 seeds (p = {comparison.p:.2g})" in made.answer
 
 
 def test_nothing_is_tested_with_one_seed_per_group():
@@ -261,11 +308,24 @@ def test_nothing_is_tested_with_one_seed_per_group():
     assert made.findings.comparisons == []
 
 
-def test_p_values_are_corrected_for_all_pairs():
+def test_the_best_group_is_compared_with_each_other_one():
     made = built(by_lr({lr: (np.arange(8) + shift) / 20 for shift, lr in enumerate((1, 2, 3))}))
-    found = sorted(made.findings.comparisons, key=lambda c: c.p)
-    assert len(found) == 3
-    assert found[0].p_holm == pytest.approx(min(1.0, 3 * found[0].p))
+    found = made.findings.comparisons
+    assert [(c.a.settings["lr"], c.b.settings["lr"]) for c in found] == [("1", "2"), ("1", "3")]
+    assert [c.p_holm for c in found] == [2 * 2 / 2**8] * 2
+    assert "(p = 0.016, corrected for 2 comparisons)" in made.answer
+    assert "It is significantly better than the other one." in made.answer
+
+
+def test_too_few_seeds_for_any_significant_difference_are_reported_with_the_number_needed():
+    best = np.array([1.6e-4, 1.7e-4, 1.8e-4, 1.9e-4, 2e-4])
+    made = built(by_lr({lr: best * 4.4**place for place, lr in enumerate((1, 2, 3, 4, 5, 6))}))
+    assert "With 5 seeds and 5 comparisons no difference can reach p < 0.05; 8 seeds" in made.answer
+    assert "distinguishable" not in made.answer
+    best = np.linspace(1.6e-4, 2e-4, 8)
+    made = built(by_lr({lr: best * 4.4**place for place, lr in enumerate((1, 2, 3, 4, 5, 6))}))
+    assert made.findings.comparisons[0].p_holm == 5 * 2 / 2**8
+    assert made.answer.endswith("It is significantly better than each of the 4 others.")
 
 
 def test_a_diverged_run_is_worse_than_any_loss_and_is_counted():
@@ -275,7 +335,8 @@ def test_a_diverged_run_is_worse_than_any_loss_and_is_counted():
     assert table["lr"].tolist() == ["0.1", "1"]
     assert table["diverged"].tolist() == [0, 2]
     assert table["final_loss_median"].tolist() == [0.6, np.inf]
-    assert table["best_is_better"][1] == pytest.approx(6 / 9)
+    # Two of the three runs of the other group with the same seed diverged.
+    assert table["best_is_better"][1] == pytest.approx(2 / 3)
 
 
 def test_runs_that_did_not_converge_are_censored_not_dropped():
@@ -301,6 +362,47 @@ def test_runs_that_did_not_converge_are_censored_not_dropped():
     assert "convergence" in made.figures
 
 
+def test_a_stalled_run_never_converges():
+    # 18 of 40 runs converge. The others stall, before most of the 18 have converged.
+    ends = [("converged", 700 + seed) for seed in range(18)] + [("stalled", 150)] * 22
+    fixed = {"lr": 4.0, "stop.loss": 0.1, "epochs": 20000}
+    frame = rows([(fixed, seed, *end[:1], 0.1, end[1]) for seed, end in enumerate(ends)])
+    (summary,) = built(frame).findings.summaries
+    assert summary.convergence.share[-1] == pytest.approx(18 / 40)
+    assert summary.epochs.estimate == np.inf
+    assert built(frame).answer.startswith("Median not reached, 18 of 40 runs converged. ")
+    table = table_below(built(frame), "Groups, the best first")
+    assert table.rows[0][list(table.columns).index("epochs to converge, median")] == "not reached"
+
+
+def cumulative_incidence(epochs, converged, ended):
+    """Aalen and Johansen (1978): the sum over events of S(t-) times the hazard of converging."""
+    survival, incidence, steps = 1.0, 0.0, {}
+    for t in np.unique(epochs):
+        at_risk = (epochs >= t).sum()
+        incidence += survival * ((epochs == t) & converged).sum() / at_risk
+        survival *= 1.0 - ((epochs == t) & (converged | ended)).sum() / at_risk
+        steps[t] = incidence
+    return steps
+
+
+def test_the_share_converged_is_the_cumulative_incidence_of_aalen_and_johansen():
+    rng = np.random.default_rng(3)
+    outcomes = rng.choice(["converged", "stalled", "diverged", "completed"], 60)
+    epochs = np.where(outcomes == "completed", 100, rng.integers(1, 100, 60))
+    frame = rows(
+        [({"stop.loss": 0.1}, seed, outcome, 0.1, end)
+         for seed, (outcome, end) in enumerate(zip(outcomes, epochs, strict=True))]
+    )  # fmt: skip
+    (group,) = groups.group(frame).groups
+    curve = survival.kaplan_meier(group.convergence_times)
+    ended = (outcomes == "stalled") | (outcomes == "diverged")
+    expected = cumulative_incidence(epochs, outcomes == "converged", ended)
+    share = dict(zip(curve.epochs, curve.share, strict=True))
+    converged = np.unique(epochs[outcomes == "converged"])
+    assert [share[t] for t in converged] == pytest.approx([expected[t] for t in converged])
+
+
 def converging(budgets, ends):
     """Runs with stop.loss, of lr -> its budget and the epochs its runs took, if they converged."""
     return rows(
@@ -316,8 +418,8 @@ def test_groups_are_compared_within_the_shorter_budget():
     frame = converging({1: 100, 2: 1000}, {1: [50, 60, None, None], 2: [55, 65, 300, 400]})
     (comparison,) = built(frame).findings.comparisons
     assert comparison.a.settings["lr"] == "1"
-    # Within 100 epochs: 50 and 60 win 7 pairs of 8; of the other 8 pairs 4 are level.
-    assert comparison.improvement.estimate == (7 + 0 + 4 / 2) / 16
+    # Within 100 epochs: 50 and 60 are lower than 55 and 65, the other two pairs are level.
+    assert comparison.improvement.estimate == (2 + 2 / 2) / 4
     assert comparison.difference.estimate == (50 + 60 + 200) / 4 - (55 + 65 + 200) / 4
 
 
@@ -329,25 +431,19 @@ def test_a_run_that_did_not_converge_costs_its_budget():
     assert line.get_ydata()[:2].tolist() == [230 / 4, (7 * 10 + 5 * 20 + 4 * 100) / 16]
 
 
-def test_the_answer_on_convergence_has_counts_and_the_logrank_test():
-    made = built(converging({1: 100, 2: 100}, {1: [10, 20, 30, 40], 2: [15, 25, None, None]}))
-    # 11 of the 16 pairs are better.
-    assert made.answer.startswith(
-        "lr=1 converges soonest: median 20 (10 to ∞) epochs, 4 of 4 runs converged; the next, "
-        "lr=2: median 25 (15 to ∞) epochs, 2 of 4 runs converged. A run of the first does better "
-        "than one of the second with probability 0.6875 ("
-    )
-    # Converged runs of lr=1 expected from those still at risk, and the variance of their number.
-    at_risk = np.array([[4, 8], [3, 7], [3, 6], [2, 5], [2, 4], [1, 3]])
-    share = at_risk[:, 0] / at_risk[:, 1]
-    z = (4 - share.sum()) / np.sqrt((share * (1 - share)).sum())
+def test_the_answer_on_convergence_has_counts_and_the_permutation_test():
+    ends = {1: [10, 20, 30, 40, 50, 60], 2: [15, 18, 35, 45, None, None]}
+    made = built(converging({1: 100, 2: 100}, ends))
+    assert made.answer.startswith("lr=1 converges soonest: median 30 (10 to ∞) epochs, 6 of 6 ")
+    assert "the next, lr=2: median 35 (15 to ∞) epochs, 4 of 6 runs converged. " in made.answer
     (comparison,) = made.findings.comparisons
-    assert comparison.p == pytest.approx(2 * norm.sf(z))
-    assert comparison.seeds_needed == np.ceil(4 * (1.959964 + 0.841621) ** 2 / z**2) == 26
-    assert made.answer.endswith(
-        ": not statistically distinguishable with 4 seeds (log-rank p = 0.27); about 26 seeds per "
-        "group are needed to detect a difference of this size."
-    )
+    # 5, -2, 5, 5, 50 and 40: of the 64 signs, only those of the 2 or of one or two fives may
+    # change: a sum of 103 or more has the signs of all but the 2, or of all.
+    flips = [*itertools.product((-1, 1), repeat=6)]
+    sums = np.abs(np.array(flips) @ [5, 2, 5, 5, 50, 40])
+    assert comparison.p == (sums >= 103).mean() == 4 / 64
+    assert comparison.difference.estimate == pytest.approx(-103 / 6)
+    assert "not statistically distinguishable with 6 seeds (p = 0.062)" in made.answer
 
 
 def test_final_loss_ranks_where_some_groups_could_not_stop_early():
@@ -407,7 +503,7 @@ def test_the_html_page_is_self_contained_and_escapes_names():
     assert len(pictures) == len(made.figures) >= 3
     assert all(source.startswith("data:image/png;base64,") for source in pictures)
     assert not re.search(r"(?:https?:)?//\w", re.sub(r"base64,[^\"]+", "", text))
-    for word in (made.question, made.answer, "Holm", "Noether", "Wilson"):
+    for word in (made.question, made.answer, "Holm", "Mann-Whitney", "Wilson"):
         assert word in page.text
 
 
@@ -594,7 +690,7 @@ def test_two_sweeps_of_the_same_runs_agree():
 
 def test_two_sweeps_that_differ_say_where():
     low, high = np.arange(20) / 100, 1 + np.arange(20) / 100
-    made = built(two({0.1: low, 1.0: low}, {0.1: low + 0.001, 1.0: high}))
+    made = built(two({0.1: low, 1.0: low}, {0.1: low[::-1], 1.0: high}))
     assert made.answer.startswith("The sweeps do not agree: 1 of 2 shared groups differ; the")
     assert "for lr=1, where a run of the first sweep is better with probability 1" in made.answer
     assert "Of 40 runs with the same setting and seed, 0 have bit-identical" in made.answer
@@ -609,7 +705,7 @@ def test_sweeps_are_named_as_they_are_and_in_the_order_asked_for(one, other):
     assert [group.name for group in made.findings.grouped.groups] == [
         f"sweep={one}", f"sweep={other}",
     ]  # fmt: skip
-    assert "a run of the first sweep is better with probability 0 (0 to 0)" in made.answer
+    assert "a run of the first sweep is better with probability 0 (0 to 0.1611)" in made.answer
     first, second, *_ = table_below(made, "Groups in both sweeps").rows[0]
     assert (first, second) == (f"sweep={one}", f"sweep={other}")
 

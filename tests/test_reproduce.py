@@ -3,7 +3,8 @@
 import io
 import os
 import shutil
-from contextlib import chdir
+import sqlite3
+from contextlib import chdir, closing
 from pathlib import Path
 
 import mlflow
@@ -17,6 +18,7 @@ import bpexp
 from bpexp.cli import commands
 from bpexp.nn.arithmetic import VERSIONS
 from bpexp.reproduce import compare
+from bpexp.sweeps.executors.local import LocalExecutor
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +103,6 @@ def test_the_report_names_the_first_different_epoch_and_the_distance(here, run):
     table = pd.read_csv(folder / "predictions.csv")
     table.loc[3, "predicted y1"] = np.nextafter(table["predicted y1"][3], -9.0)
     table.to_csv(folder / "predictions.csv", index=False)
-    status, message, _ = run("reproduce", there.info.run_id)
-    assert (status, message) == (0, "1 of 1 runs identical to the bit.\n")
-
     api.set_tag(there.info.run_id, "bpexp.result", "0" * 64)
     api.set_tag(there.info.run_id, "bpexp.version.numpy", "1.0.0")
     status, message, _ = run("reproduce", there.data.tags["mlflow.parentRunId"])
@@ -156,6 +155,179 @@ def test_yaml_with_python_objects_is_rejected_and_not_executed(here, run):
     assert status == 2
     assert "The stored configuration is not valid YAML." in out
     assert not (here / "made").exists()
+
+
+def artifact(run_id, name):
+    return Path("outputs/artifacts", run_id, "artifacts", name)
+
+
+def change_weight(run_id):
+    """Change one weight by one ulp; returns the value before and after."""
+    file = artifact(run_id, "weights.npz")
+    with np.load(file) as arrays:
+        layers = dict(arrays)
+    before = float(layers["W1"][0, 1])
+    layers["W1"][0, 1] = np.nextafter(before, 9.0)
+    np.savez(file, **layers)
+    return before, float(layers["W1"][0, 1])
+
+
+@pytest.mark.usefixtures("here")
+def test_a_weight_that_was_changed_by_one_ulp_is_found(run):
+    run_id = one(client(), 1).info.run_id
+    before, after = change_weight(run_id)
+    status, message, _ = run("reproduce", run_id)
+    assert (status, message) == (
+        1,
+        (
+            f"altered: seed=1 ({run_id[:8]}): weights.npz was altered: W1[0, 1] is {after!r}, but "
+            f"training gives {before!r} (1 ulp).\n0 of 1 runs identical to the bit, 1 altered.\n"
+        ),
+    )
+    status, message, _ = run("verify", "--all")
+    assert (status, message) == (
+        1,
+        (
+            f"altered: seed=1 ({run_id[:8]}): The losses, predictions or weights were altered: "
+            "they do not match the result digest.\n5 of 6 runs match their digests, 1 altered.\n"
+        ),
+    )
+
+
+@pytest.mark.usefixtures("here")
+def test_altered_losses_and_predictions_are_named_by_epoch_and_row(run):
+    run_id = one(client(), 2).info.run_id
+    with np.load(artifact(run_id, "losses.npz")) as arrays:
+        losses = arrays["loss"]
+    before = float(losses[16])
+    losses[16], losses[40] = 2.0, 3.0
+    np.savez(artifact(run_id, "losses.npz"), loss=losses)
+    file = artifact(run_id, "predictions.csv")
+    lines = file.read_text().splitlines(keepends=True)
+    lines[3] = lines[3].replace("1.0,0.0,", "1.0,0.5,", 1)
+    file.write_text("".join(lines))
+    status, message, _ = run("reproduce", run_id)
+    assert status == 1
+    assert f"the loss of epoch 17 is 2.0, but training gives {before!r} (" in message
+    assert "predictions.csv was altered: 'x2' of row 3 is 0.5, but training gives 0.0 (" in message
+    assert "weights.npz" not in message
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("command", ["reproduce", "verify"])
+def test_swapped_artifacts_are_recognized_as_those_of_the_other_run(run, command):
+    one_id, other_id = (one(client(), seed).info.run_id for seed in (0, 3))
+    Path("outputs/artifacts", one_id).rename("outputs/artifacts/swap")
+    Path("outputs/artifacts", other_id).rename(Path("outputs/artifacts", one_id))
+    Path("outputs/artifacts/swap").rename(Path("outputs/artifacts", other_id))
+    status, message, _ = run(command, one_id, other_id)
+    assert status == 1
+    sentence = "The losses, predictions and weights are those of seed="
+    assert f"{sentence}3 ({other_id[:8]})." in message
+    assert f"{sentence}0 ({one_id[:8]})." in message
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("command", ["reproduce", "verify"])
+@pytest.mark.parametrize("name", ["losses.npz", "weights.npz", "predictions.csv"])
+def test_missing_empty_and_truncated_artifacts_have_their_own_sentences(run, command, name):
+    run_id = one(client(), 0).info.run_id
+    file = artifact(run_id, name)
+    content = file.read_bytes()
+    file.unlink()
+    start = f"altered: seed=0 ({run_id[:8]}): "
+    status, message, _ = run(command, run_id)
+    assert (status, message.splitlines()[0]) == (
+        1,
+        f"{start}Run {run_id[:8]} has no artifact {name}.",
+    )
+    for cut, state in ((0, "empty"), (len(content) - 1, "truncated")):
+        file.write_bytes(content[:cut])
+        status, message, _ = run(command, run_id)
+        assert status == 1
+        assert message.startswith(f"{start}{name} of run {run_id[:8]} is {state}")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("command", ["reproduce", "verify"])
+def test_altered_metrics_are_named_with_the_value_of_the_result(run, command):
+    run_id = one(client(), 1).info.run_id
+    with np.load(artifact(run_id, "losses.npz")) as arrays:
+        losses = arrays["loss"].tolist()
+    with closing(sqlite3.connect("outputs/mlflow.db")) as db, db:
+        db.execute(
+            "UPDATE latest_metrics SET value = 0.25 WHERE run_uuid = ? "
+            "AND key IN ('final_loss', 'accuracy')",
+            [run_id],
+        )
+        db.execute(
+            "UPDATE metrics SET value = 0.5 WHERE run_uuid = ? AND key = 'loss' AND step = 1",
+            [run_id],
+        )
+    status, message, _ = run(command, run_id)
+    assert (status, message.splitlines()[0]) == (
+        1,
+        (
+            f"altered: seed=1 ({run_id[:8]}): The metric final_loss was altered: it is 0.25, but "
+            f"the result has {losses[-1]!r}. The metric accuracy was altered: it is 0.25, but the "
+            f"result has 0.5. The metric loss at step 1 was altered: it is 0.5, but the result has "
+            f"{losses[0]!r}."
+        ),
+    )
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("command", ["reproduce", "verify"])
+def test_an_altered_configuration_file_is_found(run, command):
+    run_id = one(client(), 1).info.run_id
+    file = artifact(run_id, "config.yaml")
+    file.write_text(file.read_text().replace("lr: 0.1", "lr: 0.5").replace("seed: 1", "seed: 2"))
+    status, message, _ = run(command, run_id)
+    assert status == 1
+    assert "): config.yaml was altered: it has another value of seed, lr.\n" in message
+
+
+@pytest.mark.usefixtures("here")
+def test_an_altered_result_digest_is_told_from_a_different_result(run):
+    run_id = one(client(), 1).info.run_id
+    client().set_tag(run_id, "bpexp.result", "0" * 64)
+    status, message, _ = run("reproduce", run_id)
+    assert (status, message.splitlines()[0]) == (
+        1,
+        (
+            f"altered: seed=1 ({run_id[:8]}): The tag bpexp.result was altered: the artifacts "
+            "equal the new result, the tag does not."
+        ),
+    )
+
+
+@pytest.mark.usefixtures("here")
+def test_intact_runs_are_verified_without_training(run, monkeypatch):
+    monkeypatch.setattr(LocalExecutor, "map", None)
+    assert run("verify", "--all") == (0, "6 of 6 runs match their digests.\n", "")
+    sweep = one(client(), 1).data.tags["mlflow.parentRunId"]
+    assert run("verify", sweep) == (0, "4 of 4 runs match their digests.\n", "")
+    assert run("verify") == (2, "", "bpexp: verify must be given runs, sweeps or --all.\n")
+
+
+def test_metrics_of_test_and_validation_rows_are_verified(a_store, tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    data = {"name": "iris", "test_fraction": 0.2, "validation_fraction": 0.2}
+    bpexp.sweep(data=data, seed=[1], epochs=20)
+    assert run("verify", "--all") == (0, "1 of 1 runs match their digests.\n", "")
+    assert run("reproduce", "--all")[0] == 0
+    (there,) = tracked(client(), "params.seed = '1'")
+    run_id, test_loss = there.info.run_id, there.data.metrics["test_loss"]
+    with closing(sqlite3.connect("outputs/mlflow.db")) as db, db:
+        db.execute("UPDATE latest_metrics SET value = 0.0 WHERE key = 'test_loss'")
+    sentence = f"The metric test_loss was altered: it is 0.0, but the result has {test_loss!r}."
+    assert sentence in run("verify", run_id)[1]
+    assert sentence in run("reproduce", run_id)[1]
+    artifact(run_id, "validation.npz").write_bytes(b"")
+    for command in ("verify", "reproduce"):
+        status, message, _ = run(command, run_id)
+        assert status == 1
+        assert f"validation.npz of run {run_id[:8]} is empty." in message
 
 
 def test_the_report_names_a_different_version_of_the_arithmetic(here, run):

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -122,9 +123,9 @@ def test_a_resumed_sweep_prints_predictions_and_names_its_store_as_before(inside
     kept = tmp_path / "outputs" / "artifacts" / best / "artifacts" / "predictions.csv"
     kept.write_text("x1\n1\n")
     done = inside("-m", "seed=range(0,4)", "epochs=20", f"tracking.uri={uri}", "reuse=true")
-    # What is only to be shown holds nothing up.
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Predictions of" not in done.stdout
+    assert f"({best[:8]}) is trained again: The losses, predictions or weights" in done.stdout
+    assert done.stdout.partition(title)[1:] == (title, predictions)
 
 
 @pytest.mark.parametrize(
@@ -179,11 +180,76 @@ def test_a_larger_sweep_costs_only_what_is_new_and_is_reviewed_whole(trained, ca
     assert ended.value.code == 0
     assert capsys.readouterr().out == "6 of 6 runs identical to the bit.\n"
     third = bpexp.sweep(seed=range(6), epochs=20, reuse=True)
-    # 6 by ``reproduce``, none by the sweep.
+    # ``reproduce`` trains all six.
     assert trained == [4, 2, 6, 0]
     assert set(third.run_id) == set(second.run_id)
     figures = ["final_loss", "epochs_run", "accuracy", "outcome"]
     pd.testing.assert_frame_equal(third[figures], second[figures])
+
+
+def artifacts(run_id):
+    return Path("outputs/artifacts", run_id, "artifacts")
+
+
+def damage(run_ids):
+    """Damage artifacts: one is empty, one missing, one truncated, and two are altered."""
+    first, second, third, fourth, fifth = run_ids
+    (artifacts(first) / "losses.npz").write_bytes(b"")
+    shutil.rmtree(artifacts(second))
+    file = artifacts(third) / "weights.npz"
+    file.write_bytes(file.read_bytes()[:-1])
+    shutil.copy(artifacts(fourth) / "losses.npz", artifacts(fifth) / "losses.npz")
+    (artifacts(fourth) / "predictions.csv").unlink()
+
+
+def test_resume_trains_runs_with_damaged_artifacts_again(trained, capsys):
+    before = bpexp.sweep(seed=range(6), epochs=20)
+    (parent,) = sweeps()
+    damage(before.run_id[:5])
+    capsys.readouterr()
+    assert resume(parent.info.run_id) == 0
+    assert trained == [6, 5]
+    first, second = before.run_id[:2]
+    printed = capsys.readouterr().out
+    assert printed.count(" is trained again: ") == 5
+    assert (
+        f"seed=0 ({first[:8]}) is trained again: losses.npz of run {first[:8]} is empty.\n"
+        in printed
+    )
+    assert f"Run {second[:8]} has no artifact losses.npz.\n" in printed
+    children = tracked(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert sorted(run.info.run_name for run in children) == [f"seed={n}" for n in range(6)]
+    assert before.run_id[5] in {run.info.run_id for run in children}
+    assert not set(before.run_id[:5]) & {run.info.run_id for run in children}
+    assert client().get_run(parent.info.run_id).info.status == "FINISHED"
+    with pytest.raises(SystemExit) as ended:
+        commands.main(["verify", parent.info.run_id])
+    assert ended.value.code == 0
+    assert resume(parent.info.run_id) == 0
+    assert trained == [6, 5, 0]
+
+
+def test_reuse_does_not_link_runs_with_damaged_artifacts(trained):
+    before = bpexp.sweep(seed=range(6), epochs=20)
+    damage(before.run_id[:5])
+    after = bpexp.sweep(seed=range(6), epochs=20, reuse=True)
+    assert trained == [6, 5]
+    assert list(after.run_id == before.run_id) == [False] * 5 + [True]
+    assert list(after.final_loss) == list(before.final_loss)
+    link = f"tags.`bpexp.sweep.{sweeps()[0].info.run_id}` = 'linked'"
+    assert [run.info.run_id for run in tracked(link)] == [before.run_id[5]]
+    # The runs that were trained again are found before the damaged ones.
+    bpexp.sweep(seed=range(6), epochs=20, reuse=True)
+    assert trained == [6, 5, 0]
+
+
+def test_a_sweep_with_an_empty_plan_is_composed_again(inside, trained):
+    assert inside("-m", "seed=1,2", "epochs=5").returncode == 0
+    (parent,) = sweeps()
+    (artifacts(parent.info.run_id) / "plan.jsonl.gz").write_bytes(b"")
+    cut_short(parent.info.run_id, lost=1)
+    assert resume(parent.info.run_id) == 0
+    assert trained == [2, 1]
 
 
 def test_without_reuse_everything_is_trained(trained):
@@ -215,7 +281,8 @@ def test_a_sweep_that_lives_is_left_alone(capsys):
     run_id = parent.info.run_id
     client().update_run(run_id, status="RUNNING")
     assert resume(run_id) == 2
-    assert capsys.readouterr().err.endswith(f"is still running, in process {os.getpid()}.\n")
+    said = f"is still running, in process {os.getpid()}.\n"
+    assert capsys.readouterr().err.endswith(said)
     bpexp.sweep(seed=[5], epochs=20)
     assert client().get_run(run_id).info.status == "RUNNING"
     other = " ".join(["elsewhere", *process.current().split(" ")[1:]])
@@ -390,7 +457,7 @@ def test_what_a_stored_sweep_typed_names_no_code_to_import(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("seed=1,2 tracking.experiment=${oc.env:HOME}", "start a new sweep"),
+        ("seed=1,2 tracking.experiment=${oc.env:HOME}", "used the interpolation"),
         ("seed=1 'lr=2", "has stored unreadable overrides"),
         ("x._target_=os.mkdir", "x._target_ is not a key of the configuration"),
     ],

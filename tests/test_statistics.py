@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from bpexp.analysis import statistics, survival
+from bpexp.analysis import permutation, statistics, survival
 from bpexp.analysis.survival import ConvergenceTimes
 
 # Ten runs of X and eight of Y on three tasks. rliable 1.2.0 returns for these: aggregate_iqm
@@ -107,7 +107,7 @@ def test_seeds_needed_give_a_power_of_80_percent():
     n = int(statistics.seeds_needed(float(norm.cdf(shift / np.sqrt(2)))))
     rng = np.random.default_rng(1)
     found = [
-        statistics.rank_test(rng.normal(0, 1, n), rng.normal(shift, 1, n)) < 0.05
+        permutation.rank_sum_test(rng.normal(0, 1, n), rng.normal(shift, 1, n)) < 0.05
         for _ in range(1000)
     ]
     assert np.mean(found) == pytest.approx(0.8, abs=0.05)
@@ -191,37 +191,8 @@ def test_kaplan_meier_equals_the_textbook_example():
     assert survival.median(placebo)[0] == 8.0
 
 
-def test_logrank_equals_the_textbook_example():
-    treated, placebo = remissions()
-    z, p = survival.logrank(treated, placebo)
-    assert z**2 == pytest.approx(16.79, abs=5e-3)
-    assert p == pytest.approx(4.17e-5, rel=0.01)
-
-
-def test_seeds_needed_for_the_logrank_test_follow_schoenfeld():
-    # 30 of 42 children relapsed; z implies the log hazard ratio 2 z / sqrt(30).
-    log_ratio = 2 * np.sqrt(16.793 / 30)
-    relapses = 4 * (1.959964 + 0.841621) ** 2 / log_ratio**2
-    needed = relapses / (30 / 42) / 2  # 9.8
-    assert survival.seeds_needed(*remissions()) == np.ceil(needed) == 10
-
-
-def test_seeds_needed_for_the_logrank_test_give_a_power_of_80_percent():
-    rng = np.random.default_rng(2)
-
-    def drawn(n, mean):
-        epochs = rng.exponential(mean, n)
-        return ConvergenceTimes(np.minimum(epochs, 1.0), epochs < 1.0)
-
-    n = int(survival.seeds_needed(drawn(20_000, 1.0), drawn(20_000, 2.0)))
-    found = [survival.logrank(drawn(n, 1.0), drawn(n, 2.0))[1] < 0.05 for _ in range(400)]
-    assert np.mean(found) == pytest.approx(0.8, abs=0.06)
-
-
-def test_groups_without_converged_runs_do_not_differ():
+def test_groups_without_converged_runs_have_no_median():
     never = ConvergenceTimes(np.full(5, 100.0), np.zeros(5, dtype=bool))
-    assert survival.logrank(never, never) == (0.0, 1.0)
-    assert survival.seeds_needed(never, never) == np.inf
     assert survival.median(survival.kaplan_meier(never)).estimate == np.inf
 
 
@@ -231,3 +202,24 @@ def test_restricted_mean_without_censoring_equals_the_mean():
     assert survival.restricted_mean(curve, 40.0) == pytest.approx((epochs.mean(), epochs.std()))
     cut = np.minimum(epochs, 9.0)
     assert survival.restricted_mean(curve, 9.0) == pytest.approx((cut.mean(), cut.std()))
+
+
+def test_the_interval_of_a_median_covers_it_and_is_absent_below_six_values():
+    assert np.isnan(statistics.median_interval(np.arange(5.0))[1:]).all()
+    # Conover (1999), table A3: for n = 6 the extremes, for n = 20 the 6th and the 15th value.
+    assert statistics.median_interval(np.arange(6.0)) == (2.5, 0.0, 5.0)
+    assert statistics.median_interval(np.arange(1.0, 21.0)) == (10.5, 6.0, 15.0)
+    rng = np.random.default_rng(5)
+    for n in (6, 10, 25):
+        drawn = [statistics.median_interval(rng.lognormal(0, 2, n)) for _ in range(1500)]
+        assert np.mean([found.low <= 1.0 <= found.high for found in drawn]) >= 0.94
+
+
+def test_paired_improvement_is_a_share_of_pairs_with_the_interval_of_wilson():
+    a, b = np.array([1.0, 2.0, 3.0, np.inf]), np.array([2.0, 3.0, 1.0, np.inf])
+    found = statistics.paired_improvement(a, b)
+    # Two wins, a loss and a tie.
+    assert found.estimate == 2.5 / 4
+    won = np.arange(20.0) + np.where(np.arange(20) < 15, 1, -1)
+    assert statistics.paired_improvement(np.arange(20.0), won) == statistics.wilson(15, 20)
+    assert statistics.paired_differences(a, b).tolist() == [-1, -1, 2, 0]

@@ -42,9 +42,16 @@ def test_yaml_must_be_a_mapping_of_plain_values(text, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x04N."])
-def test_a_file_without_arrays_is_rejected(content):
-    with pytest.raises(ConfigError, match=r"^weights\.npz must contain arrays of numbers: "):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"PK\x03\x04", "is truncated"),
+        (b"\x80\x04N.", "must contain arrays of numbers"),
+    ],
+)
+def test_a_file_without_arrays_is_rejected(content, reason):
+    with pytest.raises(ConfigError, match=rf"^weights\.npz {reason}"):
         artifact_files.arrays(content, "weights.npz")
 
 

@@ -16,7 +16,7 @@ from servers import postgresql
 import bpexp
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.run_record import logged_epochs
-from bpexp.tracking import bulk, lookup, mlflow_internals, read
+from bpexp.tracking import bulk, lookup, mlflow_internals
 from bpexp.tracking.bulk import BulkTracker, open_bulk_tracker
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.factory import open_tracker
@@ -149,18 +149,17 @@ def test_internals_work_with_the_installed_mlflow_which_is_the_tested_one(tmp_pa
 
 
 @pytest.mark.usefixtures("a_store")
-def test_a_run_is_found_in_every_experiment(tmp_path):
+def test_a_run_is_found_in_another_experiment_by_id_and_by_name(tmp_path):
     store = locate(None, tmp_path, {})
     client = connect(store)
     other = ClientTracker(client, experiment_id(client, store, "the other"))
     run_id = other.open_run("sweep", 5, {})
-    assert read.find(client, "bpexp", run_id).info.run_id == run_id
-    experiment_id(client, store, "bpexp")
-    for wanted in ("sweep", run_id[:8], run_id):
+    for wanted in (run_id, run_id[:8], "sweep"):
         experiment, run = lookup.find(client, "bpexp", wanted)
         assert (experiment, run.info.run_id) == ("the other", run_id)
-    with pytest.raises(ConfigError, match="must be the id"):
-        lookup.find(client, "bpexp", "nothing")
+    assert lookup.find_in_experiment(client, "bpexp", run_id).info.run_id == run_id
+    with pytest.raises(ConfigError, match=r"got 'sweep'; python -m bpexp runs lists them\.$"):
+        lookup.find_in_experiment(client, "bpexp", "sweep")
 
 
 INTERNALS = re.compile(r"\._tracking_client|^ *(from|import) mlflow\.(store|utils)\b")

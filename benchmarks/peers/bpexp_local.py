@@ -11,7 +11,7 @@ from bpexp.typing import Array
 
 
 class LocalSweep(Peer):
-    """Trains with the compiled engine, which ``engine=auto`` uses for many epochs."""
+    """Trains with the compiled engine, the default."""
 
     def __init__(self, runs: list[TrainConfig]) -> None:
         self.executor = LocalExecutor(-1)

@@ -8,7 +8,8 @@ import numpy as np
 
 from bpexp.analysis.findings import Comparison, compare
 from bpexp.analysis.groups import SWEEP, Group, Grouped, Measure, numbers
-from bpexp.analysis.words import ALPHA, interval, listed, p_value
+from bpexp.analysis.permutation import ALPHA
+from bpexp.analysis.words import interval, listed, p_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,7 @@ def compare_sweeps(grouped: Grouped, measure: Measure, seed: int) -> Agreement:
         if len(rest_a) and len(rest_b):
             pairs.append((rest_a, rest_b))
     return Agreement(
-        comparisons=compare(pairs, measure, seed, len(pairs)),
+        comparisons=compare(pairs, measure, seed),
         shared_groups=len(shared),
         shared_runs=shared_runs,
         identical_runs=identical_runs,

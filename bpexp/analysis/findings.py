@@ -1,26 +1,21 @@
 """Summarize each group of runs, rank the groups and compare them with each other."""
 
-import itertools
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bpexp.analysis import statistics, survival
-from bpexp.analysis.groups import MEASURES, Group, Grouped, Measure, available_measures
+from bpexp.analysis import permutation, statistics, survival
+from bpexp.analysis.groups import FINAL_LOSS, Group, Grouped, Measure, available_measures
 from bpexp.analysis.statistics import Interval
 from bpexp.analysis.survival import ConvergenceCurve
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ALL_PAIRS = 6
-"""Up to this many groups, all pairs are compared; with more, only the best with each other one."""
 
 STATISTICS: dict[str, statistics.Statistic] = {
     "median": np.median,
@@ -65,24 +60,39 @@ class Summary:
 class Comparison:
     """Group ``a`` compared with group ``b``.
 
+    If the groups share their seeds, the runs with the same seed are pairs: they start from the
+    same random numbers, so their difference varies less than that of two unrelated runs.
+
     Attributes:
         a: The first group.
         b: The second group.
-        improvement: Probability that a run of ``a`` is better than a run of ``b``.
-        difference: Median of ``a`` minus median of ``b``. For epochs to converge the difference
-            of the means, restricted to the smaller maximum number of epochs.
-        seeds_needed: Seeds per group for which the test would detect the observed difference.
-        p: p-value of the Mann-Whitney test, or of the log-rank test for epochs to converge.
-        p_holm: ``p`` with the Holm correction for all pairs of groups.
+        shared_seeds: Number of seeds that both groups contain.
+        pairs: Number of pairs with the same seed in a paired comparison; 0 if it is unpaired.
+        improvement: Probability that a run of ``a`` is better than a run of ``b`` with the same
+            seed; of ``b`` with any seed if the comparison is unpaired.
+        difference: Median of the differences within pairs, or, unpaired, the difference of the
+            medians. For epochs to converge the difference of the means, restricted to the smaller
+            maximum number of epochs.
+        p: p-value of the permutation test (see ``permutation``): for epochs to converge of the
+            restricted means, otherwise of the ranks.
+        p_holm: ``p`` with the Holm correction for all comparisons.
     """
 
     a: Group
     b: Group
+    shared_seeds: int
+    pairs: int
     improvement: Interval
     difference: Interval
-    seeds_needed: float
     p: float
     p_holm: float
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest p-value that the test can give with these numbers of runs."""
+        if self.pairs:
+            return permutation.smallest_p(self.pairs, self.pairs, is_paired=True)
+        return permutation.smallest_p(len(self.a), len(self.b), is_paired=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +103,8 @@ class Findings:
         grouped: All groups.
         measure: The measure that ranks the groups.
         summaries: One summary per group, the best first.
-        comparisons: The best group against every other one, or all pairs of few groups. Groups
-            of a single run are not compared.
+        comparisons: The best group against every other one. Groups of a single run are not
+            compared.
         seed: Seed of the bootstrap.
     """
 
@@ -116,21 +126,16 @@ class Findings:
         keys = [_ranking_key(summary, self.measure) for summary in self.summaries]
         return [first.setdefault(key, rank) for rank, key in enumerate(keys, start=1)]
 
-    @property
-    def pairs(self) -> int:
-        """Number of pairs of groups, for which the p-values are corrected."""
-        return math.comb(len(self.summaries), 2)
-
     @cached_property
     def has_scores(self) -> bool:
         """Whether any run has a finite score; otherwise there is nothing to plot."""
         return any(np.isfinite(self.measure.scores(s.group)).any() for s in self.summaries)
 
     @property
-    def against_best(self) -> list[Comparison]:
-        """The comparisons of the best group with the others, in the order of the ranks."""
-        best = self.summaries[0].group
-        return [c for c in self.comparisons if c.a is best]
+    def can_be_significant(self) -> bool:
+        """Whether the number of seeds allows any comparison to be significant."""
+        smallest = [c.smallest_p for c in self.comparisons]
+        return bool(smallest) and len(smallest) * min(smallest) < permutation.ALPHA
 
 
 def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
@@ -148,16 +153,12 @@ def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
     summaries = [_summarize(group, metrics, seed) for group in grouped.groups]
     ranked = sorted(summaries, key=lambda summary: _ranking_key(summary, measure))
     groups = [summary.group for summary in ranked]
-    if len(groups) <= ALL_PAIRS:
-        pairs = list(itertools.combinations(groups, 2))
-    else:
-        pairs = [(groups[0], other) for other in groups[1:]]
-    pairs = [(a, b) for a, b in pairs if min(len(a), len(b)) > 1]
+    pairs = [(groups[0], other) for other in groups[1:] if min(len(groups[0]), len(other)) > 1]
     return Findings(
         grouped=grouped,
         measure=measure,
         summaries=ranked,
-        comparisons=compare(pairs, measure, seed, math.comb(len(groups), 2)),
+        comparisons=compare(pairs, measure, seed),
         seed=seed,
     )
 
@@ -205,72 +206,75 @@ def _ranking_key(summary: Summary, measure: Measure) -> tuple[float, ...]:
     return (*(sign * estimates[name].estimate for name in STATISTICS), diverged)
 
 
-def compare(
-    pairs: Sequence[tuple[Group, Group]], measure: Measure, seed: int, n_comparisons: int
-) -> list[Comparison]:
+def compare(pairs: Sequence[tuple[Group, Group]], measure: Measure, seed: int) -> list[Comparison]:
     """Compare pairs of groups.
 
     Args:
         pairs: The pairs, each group with at least two runs.
         measure: The measure to compare.
         seed: Seed of the bootstrap.
-        n_comparisons: Number of comparisons that the Holm correction accounts for.
 
     Returns:
-        One comparison per pair.
+        One comparison per pair, with p-values that are corrected for all of them.
     """
-    p_values = [_test(a, b, measure) for a, b in pairs]
-    corrected = statistics.holm(p_values, n_comparisons)
-    compare_pair = _compare_times if measure.is_time else _compare_scores
-    comparisons = []
-    for (a, b), p, p_holm in zip(pairs, p_values, corrected, strict=True):
-        improvement, difference, seeds_needed = compare_pair(a, b, measure, seed, n_comparisons)
-        comparisons.append(
-            Comparison(
-                a=a, b=b, improvement=improvement, difference=difference,
-                seeds_needed=seeds_needed, p=p, p_holm=p_holm,
-            )
-        )  # fmt: skip
-    return comparisons
+    compared = [_compare(a, b, measure, seed) for a, b in pairs]
+    corrected = statistics.holm([comparison.p for comparison in compared])
+    return [replace(c, p_holm=p) for c, p in zip(compared, corrected, strict=True)]
 
 
-def _test(a: Group, b: Group, measure: Measure) -> float:
-    if measure.is_time:
-        return survival.logrank(a.convergence_times, b.convergence_times)[1]
-    return statistics.rank_test(measure.scores(a), measure.scores(b))
-
-
-def _compare_times(
-    a: Group, b: Group, measure: Measure, seed: int, n_comparisons: int
-) -> tuple[Interval, Interval, float]:
-    """Probability of improvement, difference of means and seeds needed for epochs to converge."""
-    # A run with the larger maximum may converge at an epoch that the other group never reaches.
-    end = min(a.max_epochs, b.max_epochs)
-    x, y = (np.where(s <= end, s, np.inf) for s in (measure.scores(a), measure.scores(b)))
-    return (
-        statistics.improvement_interval(x, y, seed),
-        statistics.difference(np.minimum(x, end), np.minimum(y, end), np.mean, seed),
-        survival.seeds_needed(a.convergence_times, b.convergence_times, n_comparisons),
-    )
-
-
-def _compare_scores(
-    a: Group, b: Group, measure: Measure, seed: int, n_comparisons: int
-) -> tuple[Interval, Interval, float]:
-    """Probability of improvement, difference of medians and seeds needed for a metric."""
+def _compare(a: Group, b: Group, measure: Measure, seed: int) -> Comparison:
+    """Compare two groups, without a correction for other comparisons."""
     x, y = measure.scores(a), measure.scores(b)
-    improvement = statistics.improvement_interval(x, y, seed)
-    return (
-        improvement,
-        _difference_of_medians(x, y, measure, seed),
-        statistics.seeds_needed(improvement.estimate, n_comparisons),
+    if measure.is_time:
+        # A run with the larger maximum may converge at an epoch that the other group never reaches.
+        end = min(a.max_epochs, b.max_epochs)
+        x, y = (np.where(scores <= end, scores, np.inf) for scores in (x, y))
+    shared, in_a, in_b = np.intersect1d(a.column("seed"), b.column("seed"), return_indices=True)
+    # With fewer pairs than this, dropping the runs without a partner loses more than it gains.
+    is_paired = len(shared) > 1 and 2 * len(shared) >= max(len(a), len(b))
+    if is_paired:
+        x, y = x[in_a], y[in_b]
+    if measure.is_time:
+        p, difference = _restricted_means(np.minimum(x, end), np.minimum(y, end), seed, is_paired)
+    else:
+        p, difference = _medians(x, y, seed, is_paired)
+        difference = _as_measured(measure, difference)
+    return Comparison(
+        a=a,
+        b=b,
+        shared_seeds=len(shared),
+        pairs=len(shared) if is_paired else 0,
+        improvement=(
+            statistics.paired_improvement(x, y)
+            if is_paired
+            else statistics.improvement_interval(x, y, seed)
+        ),
+        difference=difference,
+        p=p,
+        p_holm=p,
     )
 
 
-def _difference_of_medians(x: Array, y: Array, measure: Measure, seed: int) -> Interval:
+def _restricted_means(x: Array, y: Array, seed: int, is_paired: bool) -> tuple[float, Interval]:
+    """p-value and difference of the means of restricted epochs to converge."""
+    if is_paired:
+        return permutation.sign_flip_test(x - y), statistics.bootstrap(x - y, np.mean, seed)
+    return permutation.mean_test(x, y), statistics.difference(x, y, np.mean, seed)
+
+
+def _medians(x: Array, y: Array, seed: int, is_paired: bool) -> tuple[float, Interval]:
+    """p-value of the rank test, and the median difference."""
+    if is_paired:
+        differences = statistics.paired_differences(x, y)
+        undefined = bool(np.isinf(x).sum() > len(x) / 2 and np.isinf(y).sum() > len(y) / 2)
+        estimate = Interval(np.nan, np.nan, np.nan)
+        if not undefined:
+            estimate = statistics.median_interval(differences)
+        return permutation.signed_rank_test(differences), estimate
+    p = permutation.rank_sum_test(x, y)
     if np.isinf(np.median(x)) and np.isinf(np.median(y)):
-        return Interval(np.nan, np.nan, np.nan)
-    return _as_measured(measure, statistics.difference(x, y, np.median, seed))
+        return p, Interval(np.nan, np.nan, np.nan)
+    return p, statistics.difference(x, y, np.median, seed)
 
 
 def representative_runs(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]]:
@@ -284,7 +288,7 @@ def representative_runs(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]
     frame, measure = groups[0].table.frame, findings.measure
     row_indices = np.concatenate([group.row_indices for group in groups])
     scores = np.concatenate([measure.scores(group) for group in groups])
-    losses = np.concatenate([MEASURES["final_loss"].scores(group) for group in groups])
+    losses = np.concatenate([FINAL_LOSS.scores(group) for group in groups])
     order = np.lexsort((row_indices, losses, scores))
     ordered = row_indices[order][np.isfinite(losses[order])]
     last = len(ordered) - 1

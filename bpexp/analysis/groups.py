@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bpexp.analysis.survival import ConvergenceTimes
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
+from bpexp.runs.metrics import METRICS, Direction, Metric
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -27,22 +28,6 @@ CONFIG_GROUPS = ("data", "model", "optimizer", "schedule")
 """Parts of a configuration that are selected by name."""
 
 RowIndices = NDArray[np.intp]
-
-
-class Metric(NamedTuple):
-    """A metric by which groups can be ranked."""
-
-    name: str
-    label: str
-    larger_is_better: bool = False
-
-
-METRICS = (
-    Metric("final_loss", "final loss"),
-    Metric("accuracy", "accuracy", larger_is_better=True),
-    Metric("test_loss", "test loss"),
-    Metric("test_accuracy", "test accuracy", larger_is_better=True),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +88,13 @@ class Group:
     def convergence_times(self) -> ConvergenceTimes:
         """Epochs to converge, with runs that did not converge as censored observations.
 
-        A completed or stalled run is censored at its last epoch. A diverged run can never
-        converge, so it is censored at its maximum number of epochs: censoring it where it
-        diverged would assume that it might still have converged like the other runs.
+        A stalled or diverged run has ended and never converges. These are competing events: the
+        run counts as not converged up to its maximum number of epochs. Censoring it where it
+        ended would assume that it might still have converged like the other runs.
         """
-        diverged = self.outcomes == "diverged"
-        epochs = np.where(diverged, self.column("epochs"), self.column("epochs_run"))
-        return ConvergenceTimes(epochs, self.outcomes == "converged")
+        converged = self.outcomes == "converged"
+        epochs = np.where(converged, self.column("epochs_run"), self.column("epochs"))
+        return ConvergenceTimes(epochs, converged)
 
     @property
     def max_epochs(self) -> float:
@@ -214,7 +199,7 @@ def _is_name(label: str) -> bool:
 
 
 def _run_table(frame: "pd.DataFrame") -> RunTable:
-    names = ["seed", "epochs", "epochs_run", *(m.name for m in METRICS if m.name in frame)]
+    names = ["seed", "epochs", *(name for name in METRICS if name in frame)]
     return RunTable(
         frame=frame,
         numbers={name: numbers(frame[name]) for name in names},
@@ -295,12 +280,14 @@ class Measure:
         title: Name in sentences.
         column: Column of the table.
         larger_is_better: Whether larger values are better.
+        if_diverged: What a diverged run counts; None is worse than any value.
     """
 
     key: str
     title: str
     column: str
     larger_is_better: bool = False
+    if_diverged: float | None = None
 
     @property
     def is_time(self) -> bool:
@@ -323,14 +310,16 @@ class Measure:
     def scores(self, group: Group) -> Array:
         """Smaller-is-better scores, (n,).
 
-        A metric that is larger-is-better is negated, and counts as 0 for a diverged run. Any
-        other missing value, and the time of a run that did not converge, is +inf.
+        A metric that is larger-is-better is negated. A missing value counts as ``if_diverged``;
+        if that is None, it is +inf, as is the time of a run that did not converge.
         """
         values = self.values(group)
         if self.is_time:
             values = np.where(group.outcomes == "converged", values, np.nan)
+        if self.if_diverged is not None:
+            values = np.where(np.isnan(values), self.if_diverged, values)
         if self.larger_is_better:
-            values = -np.nan_to_num(values, nan=0.0)
+            values = -values
         return np.where(np.isnan(values), np.inf, values)
 
     def costs(self, group: Group) -> Array:
@@ -350,16 +339,29 @@ class Measure:
 
 EPOCHS_TO_CONVERGE = "epochs_to_converge"
 
-MEASURES = {
-    EPOCHS_TO_CONVERGE: Measure(EPOCHS_TO_CONVERGE, "epochs to converge", "epochs_run"),
-    **{m.name: Measure(m.name, m.label, m.name, m.larger_is_better) for m in METRICS},
-}
-"""The measures by which groups can be ranked, by key."""
+
+def measures() -> dict[str, Measure]:
+    """The measures by which groups can be ranked, by key: all metrics in their present table.
+
+    The metric ``epochs_run`` is replaced by the epochs to converge, which treat runs that did not
+    converge as censored.
+    """
+    time = Measure(EPOCHS_TO_CONVERGE, "epochs to converge", "epochs_run")
+    of_metrics = [_of_metric(metric) for metric in METRICS.values() if metric.name != time.column]
+    return {measure.key: measure for measure in (time, *of_metrics)}
+
+
+def _of_metric(metric: Metric) -> Measure:
+    is_maximized = metric.direction is Direction.MAXIMIZE
+    return Measure(metric.name, metric.label, metric.name, is_maximized, metric.if_diverged)
+
+
+FINAL_LOSS = measures()["final_loss"]
 
 
 def available_measures(grouped: Grouped) -> list[Measure]:
     """The measures of which at least one group has a value."""
-    return [m for m in MEASURES.values() if any(map(m.is_available, grouped.groups))]
+    return [m for m in measures().values() if any(map(m.is_available, grouped.groups))]
 
 
 def stops_on_convergence(grouped: Grouped) -> bool:

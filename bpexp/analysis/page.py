@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from bpexp.analysis import plots, tables
 from bpexp.analysis.findings import Findings
+from bpexp.analysis.permutation import MAX_PAIRS
 from bpexp.analysis.statistics import RESAMPLES
 from bpexp.render.document import Block, Document, Heading, Image, Paragraph, Table, strong
 
@@ -66,35 +67,39 @@ def remarks(report: "Report") -> list[str]:
     return out
 
 
-NOETHER = "(z(1 - α/2) + z(0.8))² / (6 (P - ½)²) (Noether 1987)"
-SCHOENFELD = "n (z(1 - α/2) + z(0.8))² / z², where the test of n seeds gave z (Schoenfeld 1981)"
-
-
 def methods(findings: Findings) -> list[str]:
     """How the estimates, intervals and p values are computed, a paragraph each."""
-    test, of = "the Mann-Whitney test", "medians"
-    needed, worst = NOETHER, "a diverged run counts as the worst finite one"
+    worst = "a diverged run counts as the worst finite one"
+    paired, unpaired = "the signed-rank test (Wilcoxon 1945)", "the rank-sum test (Mann-Whitney)"
+    of = "medians of the differences within pairs, or, unpaired, differences of the medians"
     if findings.measure.is_time:
-        test = "the log-rank test, which has little power where two curves cross"
-        of = "means. Both are restricted to epochs within the shorter budget"
-        needed, worst = SCHOENFELD, "a run that did not converge counts with its whole budget"
+        worst = "a run that did not converge counts with its whole budget"
+        paired = "a permutation test of the mean difference within pairs, which exchanges the signs"
+        unpaired = "a permutation test of the difference of the means"
+        of = "differences of the means. Both are restricted to epochs within the shorter budget"
     return [
         "A group is all runs that differ in nothing but the seed. Intervals have a confidence "
-        "level of 95%: Wilson's for shares, Greenwood's (log-log) for convergence curves, and for "
+        "level of 95%: Wilson's for shares, Greenwood's (log-log) for convergence curves, order "
+        "statistics for the median of differences within pairs (none below six pairs), and for "
         f"everything else the percentile bootstrap with at most {RESAMPLES} resamples (seed "
         f"{findings.seed}), which is too narrow for few runs. An interval of zero width, as in 1 "
         "(1 to 1), means that all resamples are equal, not that the number is certain.",
         "Runs that did not converge are censored observations of the epochs to converge. A run "
-        "that completed or stalled is censored where it ended. A diverged run is censored at the "
-        "end of its budget, because it could never converge; it ranks below every finite loss "
-        "and has accuracy 0. Mean ± sd of the epochs are restricted to the budget of epochs. "
+        "that stalled or diverged can no longer converge, so it counts as not converged to the end "
+        "of its budget: the share converged is the cumulative incidence (Aalen and Johansen 1978). "
+        "A diverged run ranks below every finite loss and has accuracy 0. Mean ± sd of the epochs "
+        "are restricted to the budget of epochs. "
         "IQM is the interquartile mean: a quarter of the runs is cut at each end.",
-        "P(first is better) is the Mann-Whitney statistic U / (n m), where a tie counts half. "
-        f"Differences are of {of}. p values are of {test}, corrected by Holm's method for all "
-        "pairs of groups, because the best group was selected with the same runs.",
-        "Seeds needed is the number of seeds in each of two groups with which that test detects "
-        f"the observed difference with power 0.8 and α = 0.05 / {max(1, findings.pairs)}, Holm's "
-        f"first step: {needed}.",
+        "Runs with the same seed start from the same random numbers. Where two groups share at "
+        "least half of their seeds, they are compared within these pairs, and runs without a "
+        "partner are left out; otherwise the comparison is unpaired. P(first is better) is the "
+        "share of pairs in which the first group is better, or, unpaired, the Mann-Whitney "
+        f"statistic U / (n m); a tie counts half. Differences are {of}.",
+        f"p values are of {paired}; unpaired, of {unpaired}. They are exact for up to "
+        f"{MAX_PAIRS} pairs and for two groups of up to about 30 runs, with ties taken into "
+        "account, and a normal approximation beyond. The best group is compared with each other "
+        f"one, and p values are corrected by Holm's method for these {len(findings.comparisons)} "
+        "comparisons.",
         f"Expected best of n: Dodge et al. 2019, eq. 4; {worst}. Interquartile mean and "
         "performance profiles: Agarwal et al. 2021.",
     ]

@@ -14,7 +14,7 @@ from bpexp.analysis import statistics
 from bpexp.analysis.curves import MAX_RUNS as MAX_BAND_RUNS
 from bpexp.analysis.curves import Band
 from bpexp.analysis.findings import Findings, Summary
-from bpexp.analysis.groups import MEASURES
+from bpexp.analysis.groups import FINAL_LOSS
 from bpexp.analysis.setting_plots import (
     displayed,
     heat_map_note,
@@ -145,7 +145,7 @@ def _distribution(data: PlotData) -> "Figure | None":
     findings = data.findings
     if not findings.has_scores:
         return None
-    measure = MEASURES["final_loss"]
+    measure = FINAL_LOSS
     ranked = list(findings.summaries)
     rows = ranked if len(ranked) <= MAX_STRIPS else [*ranked[: MAX_STRIPS - 1], ranked[-1]]
     figure, axes = panel(height=1.6 + 0.34 * max(2, len(rows)))
@@ -185,7 +185,7 @@ def _profiles(data: PlotData) -> "Figure | None":
     findings = data.findings
     if not _has_replicates(findings):
         return None
-    measure = MEASURES["final_loss"]
+    measure = FINAL_LOSS
     figure, axes = panel()
     labels = _labels(findings)
     scores = [measure.scores(summary.group) for summary in line_groups(findings)]

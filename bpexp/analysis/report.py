@@ -15,7 +15,7 @@ from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band
 from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import (
-    MEASURES,
+    FINAL_LOSS,
     SWEEP,
     Grouped,
     Measure,
@@ -116,8 +116,7 @@ class Report:
     def _json(self) -> dict[str, Any]:
         comparisons = [
             {"first": c.a.settings, "second": c.b.settings, "improvement": list(c.improvement),
-             "difference": list(c.difference), "p": c.p, "p_holm": c.p_holm,
-             "seeds_needed": c.seeds_needed}
+             "difference": list(c.difference), "pairs": c.pairs, "p": c.p, "p_holm": c.p_holm}
             for c in self.findings.comparisons
         ]  # fmt: skip
         content: dict[str, Any] = _finite({
@@ -190,10 +189,11 @@ def build(
 def _measure(grouped: Grouped, key: str | None) -> Measure:
     available = available_measures(grouped)
     if key is None:
-        return available[0] if stops_on_convergence(grouped) else MEASURES["final_loss"]
-    if key not in [measure.key for measure in available]:
+        return available[0] if stops_on_convergence(grouped) else FINAL_LOSS
+    found = next((measure for measure in available if measure.key == key), None)
+    if found is None:
         raise ConfigError(
             f"--measure must be one of {', '.join(m.key for m in available)} for these runs, "
             f"got {key!r}."
         )
-    return MEASURES[key]
+    return found

@@ -21,7 +21,7 @@ from bpexp.tracking import read
 from bpexp.tracking.archive import Archive, stored
 
 if TYPE_CHECKING:
-    from bpexp.tracking.read import Run
+    from mlflow.entities import Run
 
 _NOT_COMPARED = (run_tags.SWEEP, run_tags.PROCESS, run_tags.CONFIG, run_tags.IDENTITY)
 """Tags that differ between any two runs, or repeat what the parameters say."""

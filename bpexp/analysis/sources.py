@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import log_artifacts, read
+from bpexp.tracking import log_artifacts, lookup, read
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from bpexp.tracking.read import MlflowClient, Run
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 ENVIRONMENT_TAGS = (
     "bpexp.python", "bpexp.platform", "bpexp.processor", "bpexp.version.", "bpexp.git.",
@@ -59,7 +59,7 @@ def of_sweeps(
     if len(set(ids)) < len(ids):
         raise ConfigError("report compares different sweeps, but the same sweep was given twice.")
     for parent in parents:
-        if not read.is_sweep(parent):
+        if not lookup.is_sweep(parent):
             raise ConfigError(
                 f"{parent.info.run_name!r} is a single run; give the id of a sweep's parent run."
             )
@@ -92,7 +92,7 @@ def of_experiment(client: "MlflowClient", name: str, measure: str | None, seed: 
         ConfigError: The experiment does not exist or has no runs, no run has finished, or the
             runs do not have the measure.
     """
-    runs = read.search(client, name)
+    runs = lookup.search(client, name)
     frame = read.runs_table(runs).assign(sweep="")
     if frame.empty:
         raise ConfigError(f"The experiment {name!r} has no runs.")

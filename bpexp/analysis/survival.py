@@ -1,8 +1,12 @@
 """Survival analysis of the number of epochs until a run converges.
 
-A run that did not converge is a right-censored observation. Dropping such runs would bias the
-estimates towards the fastest runs of a group. The share of converged runs is one minus the
-Kaplan-Meier estimate (1958) of the survival function.
+A run that did not converge within its maximum number of epochs is a right-censored observation.
+Dropping such runs would bias the estimates towards the fastest runs of a group. The share of
+converged runs is one minus the Kaplan-Meier estimate (1958) of the survival function.
+
+Runs that diverge or stall can no longer converge. With these runs censored at the maximum number of
+epochs, and not where they ended, the share of converged runs is the cumulative incidence function
+of Aalen and Johansen (1978) with divergence and stalling as competing events.
 
 >>> import numpy as np
 >>> epochs = np.array([10.0, 20.0, 30.0, 30.0])
@@ -20,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from bpexp.analysis.statistics import CONFIDENCE, Interval, required_z
+from bpexp.analysis.statistics import CONFIDENCE, Interval
 from bpexp.typing import Array
 
 
@@ -133,44 +137,3 @@ def restricted_mean(curve: ConvergenceCurve, horizon: float) -> tuple[float, flo
     mean = float((survival * np.diff(edges)).sum())
     second_moment = float((survival * np.diff(edges**2)).sum())
     return mean, float(np.sqrt(max(0.0, second_moment - mean**2)))
-
-
-def logrank(a: ConvergenceTimes, b: ConvergenceTimes) -> tuple[float, float]:
-    """Log-rank test of the hypothesis that two groups converge at the same rate (Mantel 1966).
-
-    Args:
-        a: Epochs to converge of the first group.
-        b: Epochs to converge of the second group.
-
-    Returns:
-        The z statistic and the two-sided p-value; (0, 1) if no run converged.
-    """
-    from scipy import stats
-
-    if not (a.converged.any() or b.converged.any()):
-        return 0.0, 1.0
-    with np.errstate(all="ignore"):
-        test = stats.logrank(a._censored_data, b._censored_data)
-    return (0.0, 1.0) if np.isnan(test.pvalue) else (float(test.statistic), float(test.pvalue))
-
-
-def seeds_needed(a: ConvergenceTimes, b: ConvergenceTimes, n_comparisons: int = 1) -> float:
-    """Seeds per group for which the log-rank test detects the observed difference.
-
-    Schoenfeld (1981), Biometrika 68:316: 4 ``required_z``^2 / (log hazard ratio)^2 runs must
-    converge. With the hazard ratio implied by the observed z, and the observed share of
-    converging runs, this is ``required_z``^2 / z^2 times the harmonic mean of the group sizes.
-
-    Args:
-        a: Epochs to converge of the first group.
-        b: Epochs to converge of the second group.
-        n_comparisons: Number of comparisons that the Holm correction accounts for.
-
-    Returns:
-        The number of seeds per group, rounded up; inf if no difference was observed.
-    """
-    z, _ = logrank(a, b)
-    if z == 0.0:
-        return np.inf
-    n, m = len(a.epochs), len(b.epochs)
-    return float(np.ceil(2.0 * n * m / (n + m) * (required_z(n_comparisons) / z) ** 2))

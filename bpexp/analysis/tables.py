@@ -1,10 +1,11 @@
 """The ranking and the comparisons as tables: numbers for programs, text for readers."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bpexp.analysis.findings import Comparison, Findings, Summary
-from bpexp.analysis.groups import MEASURES
+from bpexp.analysis.groups import measures
 from bpexp.analysis.statistics import Interval
 from bpexp.analysis.words import interval, number, p_value
 from bpexp.render.document import Table, Text, small
@@ -20,7 +21,7 @@ def ranking(findings: Findings) -> "pd.DataFrame":
     """One row per group, best first; an interval has three columns: x, x_low, x_high."""
     import pandas as pd
 
-    against = {c.b.name: c for c in findings.against_best}
+    against = {c.b.name: c for c in findings.comparisons}
     return pd.DataFrame(
         [
             {"rank": rank, **summary.group.settings, **_numbers(summary),
@@ -40,7 +41,7 @@ def short_ranking(findings: Findings, limit: int) -> Table:
     median = f"{findings.measure.title}, median"
     wanted = ("runs", "converged", "diverged", median)
     columns = [column for column in _columns(findings) if column.title in wanted]
-    chances = {c.b.name: _interval(c.improvement) for c in findings.against_best}
+    chances = {c.b.name: _interval(c.improvement) for c in findings.comparisons}
     columns.append(_Column("P(best is better)", lambda s: chances.get(s.group.name, "")))
     return _ranking_table(findings, columns, limit)
 
@@ -48,10 +49,10 @@ def short_ranking(findings: Findings, limit: int) -> Table:
 def comparisons(compared: Sequence[Comparison]) -> Table:
     """A row for each comparison of two groups."""
     columns = ["first", "second", "P(first is better)", "difference, first - second",
-               "p", "p, Holm", "seeds needed"]  # fmt: skip
+               "pairs", "p", "p, Holm"]  # fmt: skip
     rows: list[list[Text]] = [
         [c.a.name, c.b.name, _interval(c.improvement), _interval(c.difference),
-         _p_number(c.p), _p_number(c.p_holm), number(c.seeds_needed)]
+         str(c.pairs or "unpaired"), _p_number(c.p), _p_number(c.p_holm)]
         for c in compared
     ]  # fmt: skip
     return Table(columns, rows, "llrrrrr")
@@ -88,12 +89,13 @@ def _columns(findings: Findings) -> list[_Column]:
     if converged:
         columns += [
             _Column("share converged", lambda s: _interval(s.converged)),
-            _Column("epochs to converge, median", lambda s: _interval(s.epochs)),
+            _Column("epochs to converge, median", lambda s: _median_epochs(s.epochs)),
             _Column("epochs, mean ± sd",
                     lambda s: f"{number(s.epochs_mean)} ± {number(s.epochs_sd)}"),
         ]  # fmt: skip
+    known = measures()
     columns += [
-        _Column(f"{MEASURES[key].title}, {title}", _estimate(key, statistic))
+        _Column(f"{known[key].title}, {title}", _estimate(key, statistic))
         for key in summaries[0].estimates
         for statistic, title in STATISTICS.items()
     ]
@@ -102,6 +104,11 @@ def _columns(findings: Findings) -> list[_Column]:
 
 def _estimate(key: str, statistic: str) -> Callable[[Summary], Text]:
     return lambda summary: _interval(summary.estimates[key][statistic])
+
+
+def _median_epochs(median: Interval) -> Text:
+    """The median; "not reached" if fewer than half of the runs converge."""
+    return _interval(median) if math.isfinite(median.estimate) else "not reached"
 
 
 def _interval(value: Interval) -> Text:
@@ -140,9 +147,9 @@ def _comparison_numbers(comparison: Comparison | None) -> dict[str, Any]:
     return {
         **_three_columns("best_is_better", comparison.improvement),
         **_three_columns("best_minus_this", comparison.difference),
+        "pairs": comparison.pairs,
         "p": comparison.p,
         "p_holm": comparison.p_holm,
-        "seeds_needed": comparison.seeds_needed,
     }
 
 

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 
 from bpexp.analysis.findings import Comparison, Findings, Summary
 from bpexp.analysis.groups import Measure
+from bpexp.analysis.permutation import ALPHA, replicates_needed
 from bpexp.analysis.statistics import Interval
-
-ALPHA = 0.05
-"""Level of significance."""
 
 
 def question(findings: Findings) -> str:
@@ -45,7 +43,7 @@ def answer(findings: Findings) -> str:
         f"{best.group.name} {measure.best}: {_result(best, measure)}; the next, "
         f"{second.group.name}: {_result(second, measure)}."
     )
-    return " ".join([first, _test(findings), *_others(findings, "It", 2)])
+    return " ".join([first, *_test(findings), *_others(findings, "It", 2)])
 
 
 def _result(summary: Summary, measure: Measure) -> str:
@@ -53,7 +51,7 @@ def _result(summary: Summary, measure: Measure) -> str:
     if measure.is_time:
         counts = f"{summary.outcomes.get('converged', 0)} of {summary.runs} runs converged"
         if not math.isfinite(summary.epochs.estimate):
-            return f"{counts}, fewer than half"
+            return f"median not reached, {counts}"
         return f"median {interval(summary.epochs)} epochs, {counts}"
     found = summary.estimates[measure.key]["median"]
     if math.isinf(found.estimate):
@@ -82,35 +80,52 @@ def _tie(findings: Findings, n_first: int) -> str:
     return f"{n_first} groups are tied for first: {each}."
 
 
-def _test(findings: Findings) -> str:
+def _test(findings: Findings) -> list[str]:
     """Whether the first group differs significantly from the second."""
-    against = findings.against_best
-    if not against or against[0].b is not findings.summaries[1].group:
-        return "With one seed per group no difference can be tested."
-    comparison = against[0]
+    compared = findings.comparisons
+    if not compared or compared[0].b is not findings.summaries[1].group:
+        return ["With one seed per group no difference can be tested."]
+    comparison = compared[0]
+    partner = "one of the second with the same seed" if comparison.pairs else "one of the second"
     probability = (
-        "A run of the first does better than one of the second with probability "
+        f"A run of the first does better than {partner} with probability "
         f"{interval(comparison.improvement)}"
     )
-    test = "log-rank " if findings.measure.is_time else ""
-    p = f"{test}{p_value(comparison.p_holm)}"
-    if findings.pairs > 1:
-        p += f", corrected for {findings.pairs} comparisons"
-    needed = number(comparison.seeds_needed)
+    if not findings.can_be_significant:
+        return [f"{probability}.", _too_few_seeds(findings), *_unpaired(comparison)]
+    p = p_value(comparison.p_holm)
+    if len(compared) > 1:
+        p += f", corrected for {len(compared)} comparisons"
     if comparison.p_holm < ALPHA:
-        return (
-            f"{probability}: a statistically significant difference ({p}); about {needed} seeds "
-            "per group suffice to detect it."
-        )
-    if math.isinf(comparison.seeds_needed):
-        return f"{probability}: no sign of a difference ({p})."
+        verdict = f"a statistically significant difference ({p})"
+    else:
+        verdict = f"not statistically distinguishable with {_seeds(comparison)} ({p})"
+    return [f"{probability}: {verdict}.", *_unpaired(comparison)]
+
+
+def _too_few_seeds(findings: Findings) -> str:
+    """How many seeds a significant difference would need, if there are too few for any."""
+    compared = findings.comparisons
+    largest = max(compared, key=lambda c: c.pairs or len(c.a) + len(c.b))
+    needed = replicates_needed(len(compared), is_paired=bool(largest.pairs))
     return (
-        f"{probability}: not statistically distinguishable with {_seeds(comparison)} ({p}); "
-        f"about {needed} seeds per group are needed to detect a difference of this size."
+        f"With {_seeds(largest)} and {_counted(len(compared), 'comparison')} no difference can "
+        f"reach p < {ALPHA}; {needed} seeds could."
     )
+
+
+def _unpaired(comparison: Comparison) -> list[str]:
+    """Why a comparison is not paired."""
+    if comparison.pairs:
+        return []
+    shared = f"only {comparison.shared_seeds}" if comparison.shared_seeds else "no"
+    plural = "" if comparison.shared_seeds == 1 else "s"
+    return [f"The test is unpaired because the two groups have {shared} seed{plural} in common."]
 
 
 def _seeds(comparison: Comparison) -> str:
+    if comparison.pairs:
+        return f"{comparison.pairs} seeds"
     sizes = sorted({len(comparison.a), len(comparison.b)})
     return f"{' and '.join(map(str, sizes))} seeds"
 
@@ -118,9 +133,11 @@ def _seeds(comparison: Comparison) -> str:
 def _others(findings: Findings, subject: str, n_named: int) -> list[str]:
     """How the best group compares with all groups after the first ``n_named``."""
     named = [summary.group for summary in findings.summaries[:n_named]]
-    others = [c for c in findings.against_best if c.b not in named]
+    others = [c for c in findings.comparisons if c.b not in named]
     if not others:
         return []
+    if not findings.can_be_significant:
+        return [] if n_named == 2 and findings.ranks[1] > 1 else [_too_few_seeds(findings)]
     similar = sum(c.p_holm >= ALPHA for c in others)
     if not similar:
         which = "the other one" if len(others) == 1 else f"each of the {len(others)} others"

@@ -13,15 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from bpexp.cli import errors
-from bpexp.cli.syntax import COMMANDS
+from bpexp.cli import exits
+from bpexp.cli.command_names import COMMANDS
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import lookup
 from bpexp.tracking.store import Store, locate
 
 if TYPE_CHECKING:
-    from bpexp.tracking.read import MlflowClient
+    from mlflow import MlflowClient
 
 BAD_INPUT = 2
 """Exit status of a command that was given bad input."""
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     name, *rest = arguments
     assert name in COMMANDS
-    with errors.exit_on_error((), BAD_INPUT):
+    with exits.exit_on_error((), BAD_INPUT):
         # Only this command's module: importing all of them takes longer than most commands.
         command: Callable[[list[str]], int | None]
         command = importlib.import_module(f"bpexp.cli.{name}").main

@@ -1,58 +1,20 @@
-"""Print errors as one sentence that says what is wrong and what to type.
+"""Describe errors in one sentence that says what is wrong and what to type.
 
 >>> describe(ConfigError("lr must be a finite number above 0, got '0.1s'."))
 "lr must be a finite number above 0, got '0.1s'; type lr=0.1."
 """
 
-import os
-import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import NoReturn
+from collections.abc import Sequence
 
 from bpexp.cli import suggestions, syntax
 from bpexp.config import hydra_errors, schema
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
+from bpexp.studies import definition
 
-EXPLICIT = ("hydra", "omegaconf", "yaml", "mlflow", "sqlalchemy")
-"""Packages whose errors say what is wrong with their input."""
-
-
-def full_tracebacks() -> bool:
-    """Return whether HYDRA_FULL_ERROR=1 asks for tracebacks."""
-    return os.environ.get("HYDRA_FULL_ERROR") == "1"
-
-
-@contextmanager
-def exit_on_error(
-    arguments: Sequence[str], status: int, *, tracebacks: bool | None = None
-) -> Iterator[None]:
-    """End the program with one sentence if the block raises; ``BrokenPipeError`` passes.
-
-    Args:
-        arguments: The settings on the command line, which the sentence may quote.
-        status: The exit status.
-        tracebacks: Let all errors pass; by default if HYDRA_FULL_ERROR=1.
-    """
-    raises = full_tracebacks() if tracebacks is None else tracebacks
-    try:
-        yield
-    except KeyboardInterrupt:
-        exit_with("Interrupted.", 130)
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        if raises:
-            raise
-        exit_with(describe(error, arguments), status)
-
-
-def exit_with(message: str, status: int) -> NoReturn:
-    """End the program with a sentence on standard error."""
-    print(f"bpexp: {message}", file=sys.stderr)
-    sys.exit(status)
+SELF_EXPLANATORY = ("hydra", "omegaconf", "yaml", "mlflow", "sqlalchemy")
+"""Packages whose error messages are clear enough to be printed unchanged."""
 
 
 def describe(error: BaseException, arguments: Sequence[str] = ()) -> str:
@@ -86,7 +48,7 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> str:
         # The rest of Hydra's message is the search path, and a link to its manual.
         text = text.partition("\n")[0]
     text = text.rstrip(".")
-    if isinstance(error, ValueError) or package in EXPLICIT:
+    if isinstance(error, ValueError) or package in SELF_EXPLANATORY:
         return f"{text}."
     if _raised_in(error) in ("hydra", "omegaconf", "antlr4", "yaml"):
         # Hydra does not foresee every value, such as data=[0], and raises errors of any type.
@@ -104,8 +66,6 @@ def _study(error: BaseException, arguments: Sequence[str]) -> str | None:
     """Describe an unknown key of a study, or a key of a study without a study."""
     if not str(error).startswith("Could not override 'study"):
         return None
-    from bpexp.studies import definition
-
     key = str(error).split("'")[1]
     if key == "study" or not any(text.startswith("+study=") for text in arguments):
         return f"{key} must go with a study that is added with a plus: -m +study=..."

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bpexp.cli import errors
+from bpexp.cli import exits
 from bpexp.cli.commands import Parser
 from bpexp.cli.screen import Screen
 from bpexp.config.compose import compose
@@ -20,7 +20,7 @@ FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
 def main(arguments: Sequence[str]) -> None:
     """Print the document or write it to a file; end the program on bad input."""
     # Status 1, as for a run with the same settings.
-    with errors.exit_on_error([word for word in arguments if not word.startswith("-")], 1):
+    with exits.exit_on_error([word for word in arguments if not word.startswith("-")], 1):
         _explain(arguments)
 
 

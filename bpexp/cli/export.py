@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bpexp.cli.commands import existing_store, store_parser
 from bpexp.export.publish import publish
-from bpexp.tracking import lookup, read
+from bpexp.tracking import lookup
 from bpexp.tracking.store import connect
 
 
@@ -21,4 +21,4 @@ def main(arguments: Sequence[str]) -> None:
     store = existing_store(options.uri)
     client = connect(store)
     _, run = lookup.find(client, options.experiment, options.run)
-    print("\n".join(publish(store, client, read.best_run(client, run), onnx=options.onnx)))
+    print("\n".join(publish(store, client, lookup.best_run(client, run), onnx=options.onnx)))

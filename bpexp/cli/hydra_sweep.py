@@ -21,7 +21,7 @@ from bpexp.config import hydra_internals
 from bpexp.config.compose import Composer
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
-from bpexp.sweeps.plan import StudyRows, errors_name_row, make_plan, single_run_plan
+from bpexp.sweeps.plan import StudyRows, make_plan, single_run_plan, study_row_in_errors
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers.grid import GridSampler, expand
 from bpexp.tracking.store import locate
@@ -115,7 +115,7 @@ class SweepCommand:
             try:
                 values = self._composer.compose(overrides)
             except (HydraException, OmegaConfBaseException) as error:
-                with errors_name_row(rows, index):
+                with study_row_in_errors(rows, index):
                     raise ConfigError(errors.describe(error, overrides)) from error
             yield values
 

@@ -6,7 +6,8 @@ import re
 import signal
 import sys
 
-from bpexp.cli import errors, syntax
+from bpexp.cli import exits
+from bpexp.cli.command_names import COMMANDS
 
 
 def main() -> None:
@@ -32,12 +33,14 @@ def main() -> None:
 def _dispatch(arguments: list[str]) -> None:
     """Import only what the command line needs: MLflow and Hydra take a second."""
     first = arguments[0] if arguments else ""
-    if first in syntax.COMMANDS:
+    if first in COMMANDS:
         from bpexp.cli import commands
 
         commands.main(arguments)
     elif re.fullmatch(r"[A-Za-z_]+", first):
-        errors.exit_with(syntax.explain_word(arguments), 2)
+        from bpexp.cli import syntax
+
+        exits.exit_with(syntax.explain_word(arguments), 2)
     else:
         from bpexp.cli import training
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.analysis import tables
+from bpexp.analysis.groups import measures
 from bpexp.analysis.page import MAX_ROWS
 from bpexp.analysis.report import FORMATS
 from bpexp.analysis.sources import keep, of_experiment, of_sweeps
@@ -34,8 +35,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument(
         "--measure",
-        help="rank by epochs_to_converge, final_loss, accuracy, test_loss or test_accuracy "
-        "(default: the first that the runs have)",
+        help=f"rank by {', '.join(measures())} (default: epochs_to_converge if runs converged, "
+        "otherwise final_loss)",
     )
     parser.add_argument(
         "--format", default="html", help="comma-separated: html, md, csv, json (default: html)"

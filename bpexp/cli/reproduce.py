@@ -1,5 +1,6 @@
 """``bpexp reproduce``: train stored runs again and compare the results bit by bit."""
 
+from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 
@@ -8,12 +9,12 @@ from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce import report
 from bpexp.tracking import lookup
-from bpexp.tracking.archive import open_archive
+from bpexp.tracking.archive import Archive, StoredRun, open_archive
 from bpexp.tracking.store import connect
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return 0 if all runs are bit-identical, 1 if any differs, and 2 if any cannot be read."""
+    """Return 0 if all runs are bit-identical, 1 if any is not, and 2 if any cannot be read."""
     parser = store_parser("reproduce", "Train stored runs again and compare every bit.")
     parser.add_argument(
         "run", metavar="RUN", nargs="*", help="runs or sweeps: ids, starts of ids, names, or latest"
@@ -23,23 +24,36 @@ def main(arguments: Sequence[str]) -> int:
         "--engine",
         choices=["auto", "numpy", "compiled"],
         default="auto",
-        help="the engine to train with (default: auto)",
+        help="the engine to train with (default: auto, compiled for exact arithmetic)",
     )
     parser.add_argument(
         "--n-jobs", type=int, default=-1, help="number of workers (default: -1, all processors)"
     )
     options = parser.parse_args(arguments)
-    store = existing_store(options.uri)
-    if bool(options.run) == options.all:
-        raise ConfigError("reproduce must be given runs, sweeps or --all.")
     if options.n_jobs == 0:
         raise ConfigError("--n-jobs must be a number of workers, or -1 for all, got 0.")
+    archive, runs = selected_runs("reproduce", options)
+    show = partial(console().print, soft_wrap=True)
+    return report.reproduce(archive, runs, options.engine, options.n_jobs, show)
+
+
+def selected_runs(command: str, options: Namespace) -> tuple[Archive, list[StoredRun]]:
+    """Return the archive and the finished runs that the arguments RUN or ``--all`` select.
+
+    Args:
+        command: The name of the command, for messages.
+        options: The parsed arguments ``run``, ``all``, ``uri`` and ``experiment``.
+
+    Raises:
+        ConfigError: No run, or a run that does not exist, was named.
+    """
+    store = existing_store(options.uri)
+    if bool(options.run) == options.all:
+        raise ConfigError(f"{command} must be given runs, sweeps or --all.")
     client = connect(store)
     found = [lookup.find(client, options.experiment, wanted) for wanted in options.run]
     experiments = sorted({experiment for experiment, _ in found}) or [options.experiment]
     if len(experiments) > 1:
         raise ConfigError(f"The runs must be of one experiment, got {', '.join(experiments)}.")
     archive = open_archive(store, experiments[0])
-    runs = report.select_runs(archive, [run.info.run_id for _, run in found])
-    show = partial(console().print, soft_wrap=True)
-    return report.reproduce(archive, runs, options.engine, options.n_jobs, show)
+    return archive, report.select_runs(archive, [run.info.run_id for _, run in found])

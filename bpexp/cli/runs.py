@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
         sweep = run.info.run_id
     else:
         check_experiment(client, store, experiment)
-    runs = read.search(client, experiment, options.filter, sweep)
+    runs = lookup.search(client, experiment, options.filter, sweep)
     limit = options.n or (TABLE_ROWS if options.format == "table" else None)
     frame = read.frame(runs[:limit])
     if options.format == "csv":

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from bpexp.cli.command_names import COMMANDS
 from bpexp.config.options import TABLES
 from bpexp.config.schema import GROUPS, PARTS, keys
 from bpexp.fields import checks
@@ -24,7 +25,6 @@ from bpexp.fields import checks
 if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-COMMANDS = ("ui", "runs", "show", "compare", "explain", "export", "reproduce", "resume", "report")
 LONGEST = 10_000
 """Characters of an argument, at most, for which corrections are tried."""
 HOW = "settings are written key=value without spaces"

@@ -7,13 +7,13 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from bpexp.render import document, text
-from bpexp.tracking.read import FIGURES
+from bpexp.runs.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 OPTIONAL = ("epochs_run", "test_loss", "accuracy", "status", "test_accuracy", "outcome")
-"""Columns that a narrow terminal leaves out, the first one first."""
+"""Columns that a narrow terminal leaves out, the first one first; then metrics but final_loss."""
 LEFT_ALIGNED = ("run_id", "name", "status", "outcome", "run")
 
 
@@ -35,10 +35,10 @@ def frame_table(out: Console, frame: "pd.DataFrame") -> Table:
         frame: One row per run, from ``bpexp.tracking.read.frame``.
     """
     keys = ["run_id", "name", "status", "outcome"]
-    keys += [key for key in FIGURES if key in frame and frame[key].notna().any()]
+    keys += [key for key in METRICS if key in frame and frame[key].notna().any()]
     rows = frame.to_dict("records")
     columns = {
-        key: [number(row[key]) if key in FIGURES else str(row[key]) for row in rows] for key in keys
+        key: [number(row[key]) if key in METRICS else str(row[key]) for row in rows] for key in keys
     }
     columns["run_id"] = [run_id[:8] for run_id in columns["run_id"]]
     return fitted(out, columns, foldable=("name",))
@@ -54,8 +54,8 @@ def fitted(out: Console, columns: Mapping[str, Sequence[str]], foldable: Collect
     """
     remaining = dict(columns)
     unlimited = out.options.update(width=10_000)
-    for key in (None, *OPTIONAL):
-        remaining.pop(key or "", None)
+    for key in ("", *OPTIONAL, *(name for name in METRICS if name != "final_loss")):
+        remaining.pop(key, None)
         table = Table(box=None, pad_edge=False)
         for title in remaining:
             justify: JustifyMethod = "left" if title in LEFT_ALIGNED else "right"

@@ -13,10 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from bpexp import __version__
-from bpexp.cli import errors, syntax
-from bpexp.config.help import help_text
+from bpexp.cli import exits
 from bpexp.config.paths import conf_dir
-from bpexp.config.schema import keys
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
 
@@ -30,7 +28,10 @@ FAILED = 1
 def main(arguments: Sequence[str]) -> None:
     """Train what ``arguments`` describe; end the program on bad input."""
     if not {"-h", "--help"}.isdisjoint(arguments):
-        with errors.exit_on_error(arguments, FAILED):
+        with exits.exit_on_error(arguments, FAILED):
+            # Imported late: only --help needs it.
+            from bpexp.config.help import help_text
+
             sys.stdout.write(help_text(arguments))
         return
     # Imported late: --help does not need it.
@@ -38,13 +39,12 @@ def main(arguments: Sequence[str]) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    tracebacks = errors.full_tracebacks()
+    tracebacks = exits.full_tracebacks()
     # --info is printed by loggers, which print a traceback for each line of a closed pipe.
     logging.raiseExceptions = tracebacks
-    with errors.exit_on_error(arguments, FAILED):
+    with exits.exit_on_error(arguments, FAILED):
         overrides = _parser(hydra.__version__, arguments).parse_args(arguments).overrides
-    if syntax.has_empty_value(overrides):
-        errors.exit_with(syntax.explain(overrides) or "", FAILED)
+    _exit_on_empty_value(overrides)
 
     def task(config: "DictConfig") -> None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
@@ -52,10 +52,10 @@ def main(arguments: Sequence[str]) -> None:
             _run(config)
             return
         # Hydra would add a line to an error that passes through it.
-        with errors.exit_on_error(overrides, FAILED, tracebacks=tracebacks):
+        with exits.exit_on_error(overrides, FAILED, tracebacks=tracebacks):
             _run(config)
 
-    with errors.exit_on_error(overrides, FAILED, tracebacks=tracebacks), _errors_from_hydra():
+    with exits.exit_on_error(overrides, FAILED, tracebacks=tracebacks), _errors_from_hydra():
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
 
 
@@ -70,6 +70,17 @@ def _parser(hydra_version: str, arguments: Sequence[str]) -> ArgumentParser:
     parser.add_argument("--version", action="version", version=version)
     parser.error = partial(_refuse, arguments)  # type: ignore[method-assign]
     return parser
+
+
+def _exit_on_empty_value(overrides: Sequence[str]) -> None:
+    """End the program if a setting has no value, which Hydra would read as an empty text."""
+    if not any(text.endswith("=") for text in overrides):
+        return
+    # Imported late, with the schema and NumPy: most command lines are valid.
+    from bpexp.cli import syntax
+
+    if syntax.has_empty_value(overrides):
+        exits.exit_with(syntax.explain(overrides) or "", FAILED)
 
 
 def _refuse(arguments: Sequence[str], message: str) -> NoReturn:
@@ -90,6 +101,9 @@ def _refuse(arguments: Sequence[str], message: str) -> NoReturn:
     following = dict(itertools.pairwise(arguments)).get(option, "")
     if not equals and not following.startswith("-") and "=" not in following:
         value = following
+    # Imported late, with the schema and NumPy: most command lines are valid.
+    from bpexp.config.schema import keys
+
     near = checks.nearest(key.replace("-", "_"), keys()) or "key"
     raise ConfigError(
         f"{option} is not an option; settings have no dashes and an = "

@@ -14,6 +14,7 @@ dictionaries, additions and deletions after a change of the same key) are left t
 """
 
 import copy
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
@@ -142,7 +143,20 @@ class Composer:
         return tuple(p.text for p in parts if not p.is_assignment and not p.needs_hydra)
 
     def _load(self, overrides: Sequence[str]) -> DictConfig:
-        return _without_hydra(self._loader.load_sweep_config(self._master, list(overrides)))
+        config = self._loader.load_sweep_config(self._master, list(overrides))
+        self._check_no_sweep(config, overrides)
+        return _without_hydra(config)
+
+    def _check_no_sweep(self, config: DictConfig, overrides: Sequence[str]) -> None:
+        """Refuse a file that defines a sweep where a sweep selects it: it would be ignored."""
+        known = OmegaConf.select(self._master, "hydra.sweeper.params") or {}
+        for key, value in (OmegaConf.select(config, "hydra.sweeper.params") or {}).items():
+            if key not in known or known[key] != value:
+                raise ConfigError(
+                    f"A sweep cannot select files that define a sweep, got {key}={value} in "
+                    f"hydra.sweeper.params of {' '.join(overrides)}; select one such file at a "
+                    "time, or move its values to the command line."
+                )
 
 
 _INTEGER = re.compile(
@@ -187,6 +201,7 @@ def compose_settings(settings: Mapping[str, Any]) -> Plain:
     Raises:
         ConfigError: An option does not exist, or a value is a list where one value is needed.
     """
+    settings = {key: plain_value(value) for key, value in settings.items()}
     options = {k: v for k, v in settings.items() if k in OPTION_GROUPS and isinstance(v, str)}
     for group, name in options.items():
         check_option(group, name)
@@ -195,6 +210,26 @@ def compose_settings(settings: Mapping[str, Any]) -> Plain:
         if key not in options:
             _set(composed, key, value)
     return composed
+
+
+def plain_value(value: Any) -> Any:
+    """A value from Python as the schema takes it: without NumPy's types, arrays and paths.
+
+    >>> import numpy as np, pathlib
+    >>> plain_value([np.int64(3), np.array([0.5, 1.0]), pathlib.PurePosixPath("a/b.csv")])
+    [3, [0.5, 1.0], 'a/b.csv']
+    """
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    # NumPy's numbers and arrays, and the columns of pandas.
+    to_list = getattr(value, "tolist", None)
+    if callable(to_list):
+        return to_list()
+    if isinstance(value, list | tuple):
+        return [plain_value(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: plain_value(item) for name, item in value.items()}
+    return value
 
 
 @lru_cache(maxsize=64)

@@ -50,6 +50,7 @@ Commands:
   export RUN          save the network as an MLflow model and as ONNX
   explain KEY=VALUE   show one training step, number by number
   reproduce RUN       train stored runs again and compare every bit
+  verify RUN          check stored runs against their digests, without training
   resume SWEEP        finish a sweep that was interrupted
   report SWEEP        compare the settings of a sweep, with statistics and plots
 

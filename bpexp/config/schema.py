@@ -187,7 +187,9 @@ class RuntimeConfig:
 
     n_jobs: int = setting(Workers(), -1, "worker processes of backend=local; -1: all processors")
     engine: str = setting(
-        OneOf(("auto", "numpy", "compiled")), "auto", "training engine; changes only the speed"
+        OneOf(("auto", "numpy", "compiled")),
+        "auto",
+        "training engine, changes only the speed; auto: compiled for exact arithmetic",
     )
     reuse: bool = setting(
         Boolean(), False, "link runs that the experiment has instead of training them again"

@@ -13,7 +13,8 @@ def _load(config: DataConfig) -> Table:
     Y = np.eye(len(bunch.target_names))[bunch.target]
     inputs = tuple(str(name) for name in bunch.feature_names)
     targets = tuple(str(name) for name in bunch.target_names)
-    return Table(bunch.data.astype(np.float64), Y, inputs, targets, is_classification=True)
+    X = bunch.data.astype(np.float64)
+    return Table(X, Y, inputs, targets, is_classification=True, is_one_hot=True)
 
 
 for _name in ("iris", "digits", "breast_cancer"):

@@ -2,11 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from bpexp.typing import Array
+
+Rows = tuple[Array, Array]
+"""Inputs and targets of some rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +26,10 @@ class Dataset:
         inputs: Names of the columns of X.
         targets: Names of the columns of Y.
         classes: Whether targets are classes or bits, so that accuracy applies.
+        one_hot: Whether the outputs are the classes of one label, exactly one of which is high in
+            each row. Otherwise each output is a label of its own.
+        digest: Result of ``compute_digest``. It is a field and not computed when needed: threads
+            share the data set while another thread pickles it.
     """
 
     name: str
@@ -36,34 +42,64 @@ class Dataset:
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
     classes: bool
+    digest: str
+    one_hot: bool = False
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of shapes (int64) and values (float64), little-endian, in hexadecimal.
+    @property
+    def threshold(self) -> float:
+        """What separates low from high targets: the middle of their two values in all rows."""
+        Y = np.concatenate([self.Y, self.Y_validation, self.Y_test])
+        low, high = float(Y.min()), float(Y.max())
+        is_constant_bit = low == high and low in (0.0, 1.0)
+        return 0.5 if is_constant_bit else low + (high - low) / 2.0
 
-        In the order training rows, test rows and, if there are any, validation rows.
+    def accuracy(self, predictions: Array, targets: Array) -> float:
+        """The accuracy of outputs by the convention of this data set, whichever rows they are of.
+
+        Args:
+            predictions: (n_samples, n_outputs).
+            targets: (n_samples, n_outputs), any rows of the targets.
         """
-        sha = hashlib.sha256()
-        validation = (self.X_validation, self.Y_validation) if len(self.X_validation) else ()
-        for array in (self.X, self.Y, self.X_test, self.Y_test, *validation):
-            sha.update(np.asarray(array.shape, "<i8").tobytes())
-            sha.update(np.ascontiguousarray(array, "<f8").tobytes())
-        return sha.hexdigest()
+        return accuracy(predictions, targets, threshold=self.threshold, one_hot=self.one_hot)
 
 
-def accuracy(predictions: Array, targets: Array) -> float:
-    """The fraction of rows that are classified correctly.
+def compute_digest(train: Rows, validation: Rows, test: Rows) -> str:
+    """Compute the SHA-256 of shapes (int64) and values (float64), little-endian, in hexadecimal.
 
-    For one-hot targets the class is that of the largest output. Otherwise a row is correct if
-    all outputs are on the same side as their targets of the mean of the two target values.
+    In the order training rows, test rows and, if there are any, validation rows.
+
+    Args:
+        train: Inputs and targets of the training rows.
+        validation: Inputs and targets of the validation rows.
+        test: Inputs and targets of the test rows.
+    """
+    sha = hashlib.sha256()
+    for array in (*train, *test, *(validation if len(validation[0]) else ())):
+        sha.update(np.asarray(array.shape, "<i8").tobytes())
+        sha.update(np.ascontiguousarray(array, "<f8").tobytes())
+    return sha.hexdigest()
+
+
+def accuracy(
+    predictions: Array, targets: Array, *, threshold: float = 0.5, one_hot: bool = False
+) -> float:
+    """The fraction of rows that are classified correctly, as ``sklearn.metrics.accuracy_score``.
+
+    One-hot: the class is that of the largest output. Otherwise every output is a binary label,
+    and a row is correct if all its labels are (exact match).
+
+    >>> accuracy(np.array([[0.9, 0.6]]), np.array([[1.0, 0.0]]))
+    0.0
+    >>> accuracy(np.array([[0.9, 0.6]]), np.array([[1.0, 0.0]]), one_hot=True)
+    1.0
 
     Args:
         predictions: (n_samples, n_outputs).
         targets: (n_samples, n_outputs), of two values.
+        threshold: Values above it are the label 1, others the label 0.
+        one_hot: Whether each row of ``targets`` has exactly one high value, that of its class.
     """
-    low, high = float(targets.min()), float(targets.max())
-    one_hot = targets.shape[1] > 1 and bool(((targets == high).sum(axis=1) == 1).all())
+    predictions, targets = np.asarray(predictions), np.asarray(targets)
     if one_hot:
         return float((predictions.argmax(axis=1) == targets.argmax(axis=1)).mean())
-    middle = (low + high) / 2.0
-    return float(((predictions > middle) == (targets > middle)).all(axis=1).mean())
+    return float(((predictions > threshold) == (targets > threshold)).all(axis=1).mean())

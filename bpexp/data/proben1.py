@@ -52,9 +52,12 @@ def load(config: Proben1Config) -> Table:
     values = np.array([_numbers(line, n_in + n_out, path) for line in body])
     inputs = tuple(f"x{i + 1}" for i in range(n_in))
     targets = tuple(f"y{i + 1}" for i in range(n_out))
+    Y = values[:, n_in:]
+    # The report codes classes 1-of-m: the largest output wins.
+    is_one_hot = n_out > 1 and bool((np.isin(Y, (0.0, 1.0)).all(1) & (Y.sum(axis=1) == 1.0)).all())
     return Table(
-        values[:, :n_in], values[:, n_in:], inputs, targets, header["real_out"] == 0,
-        (n_train, n_validation, n_test),
+        values[:, :n_in], Y, inputs, targets, header["real_out"] == 0,
+        (n_train, n_validation, n_test), is_one_hot,
     )  # fmt: skip
 
 

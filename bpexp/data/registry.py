@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpexp.data import splits
-from bpexp.data.dataset import Dataset
+from bpexp.data.dataset import Dataset, compute_digest
 from bpexp.fields import REQUIRED, Registry, setting
 from bpexp.fields.checks import Boolean, Integer, Real, Text
 from bpexp.typing import Array
@@ -55,6 +55,8 @@ class Table(NamedTuple):
         is_classification: Whether targets are classes or bits, so that accuracy applies.
         parts: The numbers of training, validation and test rows, which follow each other, if
             the data set defines its split itself.
+        is_one_hot: Whether the outputs are the classes of one label. Otherwise the outputs of a
+            classification are independent binary labels.
     """
 
     X: Array
@@ -63,6 +65,7 @@ class Table(NamedTuple):
     targets: tuple[str, ...]
     is_classification: bool
     parts: tuple[int, int, int] | None = None
+    is_one_hot: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def _file_version(config: DataConfig) -> tuple[int, ...]:
 
 @lru_cache(maxsize=64)
 def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...]) -> Dataset:
-    X, Y, inputs, targets, is_classification, parts = source.load(config)
+    table = source.load(config)
+    X, Y, parts = table.X, table.Y, table.parts
     if parts is None:
         fractions = (config.test_fraction, config.validation_fraction)
         train, validation, test = splits.random(len(X), *fractions, config.split_seed)
@@ -112,7 +116,8 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
         train, validation, test = np.split(np.arange(len(X)), np.cumsum(parts)[:2])
     if config.standardize:
         X = splits.standardize(X, train)
+    rows = [(X[part], Y[part]) for part in (train, validation, test)]
     return Dataset(
-        config.name, X[train], Y[train], X[validation], Y[validation], X[test], Y[test],
-        inputs, targets, is_classification,
+        config.name, *rows[0], *rows[1], *rows[2], table.inputs, table.targets,
+        table.is_classification, compute_digest(*rows), table.is_one_hot,
     )  # fmt: skip

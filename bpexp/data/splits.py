@@ -51,12 +51,20 @@ def random(
 def moments(X: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of each column, summed in order to be bit-identical everywhere.
 
-    A deviation of 0 is replaced by 1. A deviation that overflows is not finite.
+    The deviation of a constant column is replaced by 1. A column is constant if its variance is
+    within the rounding errors of its mean, by the bound of scikit-learn's ``StandardScaler``. A
+    deviation that overflows is not finite.
+
+    >>> moments(np.array([[0.7], [0.7], [0.7]]))[1]
+    array([1.])
     """
+    n, epsilon = len(X), np.finfo(np.float64).eps
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = EXACT.sum(X, 0) / len(X)
-        scale = np.sqrt(EXACT.sum((X - mean) * (X - mean), 0) / len(X))
-    scale[scale == 0.0] = 1.0
+        mean = EXACT.sum(X, 0) / n
+        variance = EXACT.sum((X - mean) * (X - mean), 0) / n
+        is_constant = variance <= n * epsilon * variance + (n * mean * epsilon) ** 2
+    scale = np.sqrt(variance)
+    scale[is_constant & np.isfinite(scale)] = 1.0
     return mean, scale
 
 

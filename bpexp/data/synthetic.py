@@ -86,20 +86,22 @@ def spirals(points: int, turns: float) -> tuple[Array, Array]:
     return np.vstack([arm, -arm]), np.repeat([[1.0], [0.0]], points, axis=0)
 
 
-def _table(X: Array, Y: Array) -> Table:
+def _table(X: Array, Y: Array, *, is_one_hot: bool = False) -> Table:
     inputs = tuple(f"x{i + 1}" for i in range(X.shape[1]))
     targets = tuple(f"y{i + 1}" for i in range(Y.shape[1]))
-    return Table(X, Y, inputs, targets, is_classification=True)
+    return Table(X, Y, inputs, targets, is_classification=True, is_one_hot=is_one_hot)
 
 
-def _bits_table(config: BitsConfig, X: Array, Y: Array) -> Table:
+def _bits_table(config: BitsConfig, X: Array, Y: Array, *, is_one_hot: bool = False) -> Table:
     X = np.where(X > 0, config.input_high, config.input_low)
-    return _table(X, np.where(Y > 0, config.high, config.low))
+    Y = np.where(Y > 0, config.high, config.low)
+    # With low above high, the class is no longer that of the largest output.
+    return _table(X, Y, is_one_hot=is_one_hot and config.low < config.high)
 
 
 def _load_encoder(config: EncoderConfig) -> Table:
     X, Y = encoder(config.size)
-    return _bits_table(config, 1.0 - X if config.complement else X, Y)
+    return _bits_table(config, 1.0 - X if config.complement else X, Y, is_one_hot=True)
 
 
 for _source in (

@@ -55,10 +55,9 @@ def load(config: FileConfig) -> Table:
     targets = frame[list(config.target)]
     if _are_classes(targets, config.classes):
         Y, names = _one_hot(targets, config)
-        return Table(X, Y, tuple(inputs.columns), names, is_classification=True)
+        return Table(X, Y, tuple(inputs.columns), names, is_classification=True, is_one_hot=True)
     Y = np.column_stack([_numbers(targets[name], config.path) for name in targets.columns])
-    is_binary = bool(np.isin(Y, (0.0, 1.0)).all())
-    return Table(X, Y, tuple(inputs.columns), config.target, is_binary)
+    return Table(X, Y, tuple(inputs.columns), config.target, _are_binary(Y))
 
 
 DATA_SOURCES.register(DataSource("file", FileConfig, load))
@@ -183,6 +182,12 @@ def _are_classes(targets: "pd.DataFrame", classes: bool | None) -> bool:
     if classes is not None:
         return classes
     return len(targets.columns) == 1 and targets.iloc[:, 0].dtype.kind not in "if"
+
+
+def _are_binary(Y: Array) -> bool:
+    """Whether all targets are 0 or 1, or -1 or 1."""
+    values = set(np.unique(Y).tolist())
+    return values <= {0.0, 1.0} or values == {-1.0, 1.0}
 
 
 def _one_hot(targets: "pd.DataFrame", config: FileConfig) -> tuple[Array, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Sections 5 and 6 of the page: the backward pass of one sample, and the gradient."""
+"""Sections 5 and 6 of the document: the backward pass of one sample, and the gradient."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ Lines = list[tuple[str, str]]
 
 
 def backward_pass(view: View) -> Iterator[Block]:
-    """The δ of each unit, from the last layer to the first."""
+    """Section 5: the δ of each unit, from the last layer to the first."""
     network = view.network
     last = len(network.functions)
     yield Heading(2, f"5. Backward pass of sample {view.sample}")
@@ -103,7 +103,7 @@ def _output_delta(view: View, unit: int) -> Lines:
 
 
 def gradient(view: View) -> Iterator[Block]:
-    """The gradient of the batch, beside central differences."""
+    """Section 6: the gradient of the batch, beside central differences."""
     step, network = view.step, view.network
     n_samples = len(step.rows)
     yield Heading(2, "6. Gradient")
@@ -133,7 +133,7 @@ def gradient(view: View) -> Iterator[Block]:
 
 
 def _gradient_table(view: View) -> Table:
-    """A row for each parameter that is shown: the samples' parts, their sum, the difference."""
+    """For each parameter: the gradient of each sample, their sum, the central difference."""
     step, show = view.step, view.show
     n_samples = len(step.rows)
     samples = list(range(n_samples)) if n_samples <= MAX_UNITS else [view.row]
@@ -151,7 +151,14 @@ def _gradient_table(view: View) -> Table:
 
 
 def parameters(step: Step) -> Iterator[tuple[int, str, Array]]:
-    """The parameters that are shown: index, symbol and each sample's part of the gradient."""
+    """List the parameters that the document shows.
+
+    Args:
+        step: The step.
+
+    Yields:
+        Index and symbol of the parameter, and the gradient of each sample, (n_samples,).
+    """
     network = step.problem.network
     indices, biases = network.split(np.arange(network.n_parameters))  # type: ignore[arg-type]
     for layer, (W, b) in enumerate(zip(indices, biases, strict=True), start=1):

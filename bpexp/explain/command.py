@@ -1,4 +1,4 @@
-"""The document on one training step of a composed configuration."""
+"""Writes the document that explains one training step, given a composed configuration."""
 
 from typing import Any
 
@@ -19,17 +19,21 @@ def explain(
     Args:
         composed: The configuration of one run, as composed from overrides.
         epoch: The epoch, from 1.
-        sample: The training sample, from 1, that is followed; None for the largest loss.
+        sample: The training sample, from 1, whose values are shown; None for the one with the
+            largest loss.
         n_digits: Significant digits of the numbers, 1 to 17.
+
+    Returns:
+        The document.
 
     Raises:
         ConfigError: An argument is invalid, or the run ends before the epoch.
     """
-    made = make_plan([composed])
-    config = made.configs[0]
+    plan = make_plan([composed])
+    config = plan.configs[0]
     if not 1 <= epoch <= config.epochs:
         raise ConfigError(f"--epoch must be in 1..{config.epochs} (epochs), got {epoch}.")
     if not 1 <= n_digits <= 17:
         raise ConfigError(f"--digits must be in 1..17, got {n_digits}.")
-    step = take(config, epoch, made.runtime.engine)
+    step = take(config, epoch, plan.runtime.engine)
     return page(step, load(config.data), digits(n_digits), sample)

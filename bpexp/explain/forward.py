@@ -1,4 +1,4 @@
-"""Sections 3 and 4 of the page: the forward pass of one sample, and the error."""
+"""Sections 3 and 4 of the document: the forward pass of one sample, and the error."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from bpexp.render.document import Block, Equations, Heading, Paragraph
 
 
 def forward_pass(view: View) -> Iterator[Block]:
-    """The sum and the activation of each unit."""
+    """Section 3: the weighted input and the activation of each unit."""
     network = view.network
     yield Heading(2, f"3. Forward pass of sample {view.sample}")
     for layer, name in enumerate(network.functions, start=1):
@@ -54,7 +54,7 @@ def _unit(view: View, layer: int, unit: int) -> Equations:
 
 
 def error(view: View) -> Iterator[Block]:
-    """The error of the sample and of the batch, and the loss that is logged."""
+    """Section 4: the error of the sample and of the batch, and the loss that is logged."""
     step, network, show = view.step, view.network, view.show
     n_samples, n_out = len(step.forward.losses), step.problem.Y.shape[1]
     formula, with_numbers = _sample_error(view)
@@ -80,7 +80,7 @@ def error(view: View) -> Iterator[Block]:
 
 
 def _sample_error(view: View) -> tuple[str, str]:
-    """The formula of the followed sample's error, and the same with numbers."""
+    """The formula of the sample's error with symbols, and with numbers."""
     network, show = view.network, view.show
     A, Y = view.step.forward.activations[-1][view.row], view.step.problem.Y[view.row]
     n_out = len(Y)

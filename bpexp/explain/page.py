@@ -1,4 +1,4 @@
-"""The document on one training step, from the network to the weight update."""
+"""Assembles the document that explains one training step from its seven sections."""
 
 from bpexp.data.dataset import Dataset
 from bpexp.explain import backward, forward, setup, update
@@ -14,9 +14,12 @@ def page(step: Step, dataset: Dataset, show: Show, sample: int | None = None) ->
     Args:
         step: The step.
         dataset: The data set that the step's batch was taken from.
-        show: Writes a number, see ``symbols.digits``.
-        sample: The training sample, counted from 1, that is followed through the network; None
-            for the one with the largest loss.
+        show: Formats a number, see ``symbols.digits``.
+        sample: The training sample, counted from 1, whose values are shown; None for the one with
+            the largest loss.
+
+    Returns:
+        The document.
 
     Raises:
         ConfigError: The sample is not in the step's batch.

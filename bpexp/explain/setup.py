@@ -1,4 +1,4 @@
-"""Sections 1 and 2 of the page: the network with its weights, and the data."""
+"""Sections 1 and 2 of the document: the network with its weights, and the data."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -105,8 +105,8 @@ def data(view: View, dataset: Dataset) -> Iterator[Block]:
         for letter, symbols, columns in (
             ("x", inputs, dataset.inputs[:n_in]), ("y", targets, dataset.targets[:n_out]),
         )
-        for place, (symbol, name) in enumerate(zip(symbols, columns, strict=True), start=1)
-        if name != f"{letter}{place}"
+        for number, (symbol, name) in enumerate(zip(symbols, columns, strict=True), start=1)
+        if name != f"{letter}{number}"
     ]  # fmt: skip
     if names:
         yield Paragraph(f"{'; '.join(names)}.")

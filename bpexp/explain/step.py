@@ -1,7 +1,16 @@
-"""One training step of a run with all intermediate values of both passes."""
+"""Computes one training step of a run with all intermediate values of both passes.
+
+>>> from bpexp.config.compose import compose_settings
+>>> from bpexp.config.schema import parse
+>>> from bpexp.explain.step import take
+>>> step = take(parse(compose_settings({"data": "xor", "hidden": 2}))[0], epoch=1)
+>>> [a.shape for a in step.forward.activations], step.backward.gradient.shape
+([(4, 2), (4, 2), (4, 1)], (9,))
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,16 +26,21 @@ from bpexp.training.numpy_engine import NumpyEngine
 from bpexp.typing import Array
 
 H = 2.0**-17
-"""Half the distance of the two points of a central difference: near the cube root of 2^-52,
-where the formula's error (h^2) and the rounding error (2^-52 / h) are of the same size."""
+"""The h of a central difference. It is near the cube root of 2^-52, where the truncation error
+(h^2) and the rounding error (2^-52 / h) are of the same size."""
 
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
     """The forward pass with the parameters before the step.
 
-    ``Z`` and ``activations``: per layer (n_samples, n_units); the first activations are the
-    inputs. ``losses``: (n_samples,), ``total`` their sum, ``loss`` the value that is logged.
+    Attributes:
+        Z: Weighted inputs z of each layer, (n_samples, n_units).
+        activations: The inputs, (n_samples, n_in), followed by the activations of each layer,
+            (n_samples, n_units).
+        losses: The error E of each sample, (n_samples,).
+        total: The sum of ``losses``, which training minimizes.
+        loss: The loss per sample that is logged.
     """
 
     Z: Sequence[Array]
@@ -38,10 +52,14 @@ class ForwardPass:
 
 @dataclass(frozen=True, eq=False)
 class BackwardPass:
-    """The backward pass.
+    """The backward pass with the parameters before the step.
 
-    ``slopes`` f'(z), ``errors`` (the factor of the slope) and ``deltas``: per layer
-    (n_samples, n_units). ``gradient``: (n_parameters,), without weight decay.
+    Attributes:
+        slopes: f'(z) of each layer, (n_samples, n_units).
+        errors: The factor that f'(z) is multiplied with, of each layer, (n_samples, n_units): the
+            error of the outputs, or what a hidden unit receives from the layer above.
+        deltas: dE/dz of each layer, (n_samples, n_units).
+        gradient: Gradient of the summed error, (n_parameters,), without weight decay.
     """
 
     slopes: Sequence[Array]
@@ -52,11 +70,14 @@ class BackwardPass:
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """The optimizer's update.
+    """The update by the optimizer.
 
-    ``states``: the optimizer state before and after, each (n_state_values, n_parameters). ``lrs``:
-    the learning rate of each parameter, (n_parameters,). ``hyperparameters``: of the optimizer.
-    ``after``: the new parameters, (n_parameters,). ``loss_after``: the loss with these.
+    Attributes:
+        states: The optimizer state before and after, (n_state_values, n_parameters) each.
+        lrs: The learning rate of each parameter, (n_parameters,).
+        hyperparameters: The hyperparameters of the optimizer, (n_hyperparameters,).
+        after: The new parameters, (n_parameters,).
+        loss_after: The loss per sample with the new parameters.
     """
 
     states: tuple[Array, Array]
@@ -68,10 +89,19 @@ class Update:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The first step of an epoch.
+    """The first training step of an epoch.
 
-    ``rows``: the batch's samples, row numbers in the data set. ``before``: the parameters before
-    the step, (n_parameters,). ``status``: the state of the run after this forward pass.
+    Attributes:
+        config: The configuration of the run.
+        epoch: The epoch, counted from 1.
+        problem: The network and the samples of the batch.
+        rows: The row numbers of these samples in the data set, (n_samples,).
+        n_batches: The number of batches in the epoch.
+        before: The parameters before the step, (n_parameters,).
+        forward: The forward pass.
+        backward: The backward pass.
+        update: The update.
+        status: The status of the run after the forward pass.
     """
 
     config: TrainConfig
@@ -87,55 +117,31 @@ class Step:
 
 
 def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
-    """Train until an epoch and take its first step.
+    """Train a run until an epoch, and compute the first step of that epoch.
 
     Args:
-        config: The run.
-        epoch: The epoch, from 1.
-        engine: The engine that trains until then.
+        config: The configuration of the run.
+        epoch: The epoch, counted from 1.
+        engine: The engine that trains the epochs before.
+
+    Returns:
+        The step with all intermediate values, which the reference engine computes.
 
     Raises:
         ConfigError: The run ends before this epoch.
     """
     snapshot = replay.state_before_epoch(config, epoch, engine)
     n_batches = -(-len(snapshot.problem.X) // snapshot.problem.batch_size)
-    (problem, state, factor, _), rows = replay.first_batch(snapshot)
-    network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
-    loss = LOSSES[network.loss].on(network.functions[-1])
-    X, Y = problem.X[:, :, None], problem.Y[:, :, None]
+    (problem, state, lr_factor, _), rows = replay.first_batch(snapshot)
     before, state_before = state.parameters.copy(), state.optimizer_state.copy()
-    weights, biases = network.split(before)
-
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        activations, last = forward(network, X, weights, biases, arithmetic)
-        Z = [
-            arithmetic.matmul(a, W) + network.bias_input * b
-            for a, W, b in zip(activations, weights, biases, strict=False)
-        ]
-        losses = loss.per_row(arithmetic, last, activations[-1], Y)
-        slopes = [
-            ACTIVATIONS[f].slope(a) for f, a in zip(network.functions, activations[1:], strict=True)
-        ]
-
-        # The chain rule, from the last layer to the first, as in ``mlp.backward``.
-        difference = activations[-1] - Y
-        squared = network.loss == "half_squared"
-        errors = [ERRORS[network.error](difference, network.dead_zone) if squared else difference]
-        deltas = [output_delta(network, activations[-1], Y, arithmetic)]
-        for layer in reversed(range(1, len(weights))):
-            errors.insert(0, arithmetic.matmul(deltas[0], weights[layer].swapaxes(0, 1)))
-            deltas.insert(0, errors[0] * (slopes[layer - 1] + network.offset))
-        gradient = joined(
-            [
-                arithmetic.matmul(a.swapaxes(0, 1), delta)
-                for a, delta in zip(activations, deltas, strict=False)
-            ],
-            [network.bias_input * arithmetic.sum(delta, 0)[None] for delta in deltas],
-        )
-
-        reference = NumpyEngine()
-        progress = reference.advance(problem, state, np.array([factor]), None)
-        end = reference.advance(problem, state.select([0]), np.array([factor]), None)
+        values = _forward_values(problem, before)
+        backward = _backward_pass(problem, before, values)
+        factors, engine_used = np.array([lr_factor]), NumpyEngine()
+        progress = engine_used.advance(problem, state, factors, None)
+        # A second pass, whose update is discarded, evaluates the new parameters.
+        evaluated = engine_used.advance(problem, state.select([0]), factors, None)
+        total = float(ARITHMETICS[problem.numerics].sum(values.losses, 0)[0])
     return Step(
         config=config,
         epoch=epoch,
@@ -144,43 +150,96 @@ def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
         n_batches=n_batches,
         before=before[:, 0],
         forward=ForwardPass(
-            Z=_first_lane(Z),
-            activations=_first_lane(activations),
-            losses=losses[:, 0],
-            total=float(arithmetic.sum(losses, 0)[0]),
+            Z=_of_only_run(values.Z),
+            activations=_of_only_run(values.activations),
+            losses=values.losses[:, 0],
+            total=total,
             loss=float(progress.losses[0, 0]),
         ),
-        backward=BackwardPass(
-            slopes=_first_lane(slopes),
-            errors=_first_lane(errors),
-            deltas=_first_lane(deltas),
-            gradient=gradient[:, 0],
-        ),
+        backward=backward,
         update=Update(
             states=(state_before[:, :, 0], state.optimizer_state[:, :, 0]),
-            lrs=(state.lr * factor) / problem.lr_divisor,
+            lrs=(state.lr * lr_factor) / problem.lr_divisor,
             hyperparameters=state.hyperparameters[:, 0],
             after=state.parameters[:, 0],
-            loss_after=float(end.losses[0, 0]),
+            loss_after=float(evaluated.losses[0, 0]),
         ),
         status=RunStatus(progress.statuses[0]),
     )
 
 
-def _first_lane(arrays: Sequence[Array]) -> list[Array]:
+class _ForwardValues(NamedTuple):
+    """Values of a forward pass; the last axis of each array numbers the runs of a batch of one."""
+
+    Z: list[Array]
+    activations: list[Array]
+    losses: Array
+
+
+def _forward_values(problem: Problem, parameters: Array) -> _ForwardValues:
+    network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
+    loss = LOSSES[network.loss].on(network.functions[-1])
+    weights, biases = network.split(parameters)
+    X, Y = problem.X[:, :, None], problem.Y[:, :, None]
+    activations, last_z = forward(network, X, weights, biases, arithmetic)
+    Z = [
+        arithmetic.matmul(a, W) + network.bias_input * b
+        for a, W, b in zip(activations, weights, biases, strict=False)
+    ]
+    return _ForwardValues(Z, activations, loss.per_row(arithmetic, last_z, activations[-1], Y))
+
+
+def _backward_pass(problem: Problem, parameters: Array, values: _ForwardValues) -> BackwardPass:
+    """The chain rule, from the last layer to the first, as in ``mlp.backward``."""
+    network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
+    weights, _ = network.split(parameters)
+    activations, Y = values.activations, problem.Y[:, :, None]
+    slopes = [
+        ACTIVATIONS[f].slope(a) for f, a in zip(network.functions, activations[1:], strict=True)
+    ]
+    difference = activations[-1] - Y
+    is_squared = network.loss == "half_squared"
+    errors = [ERRORS[network.error](difference, network.dead_zone) if is_squared else difference]
+    deltas = [output_delta(network, activations[-1], Y, arithmetic)]
+    for layer in reversed(range(1, len(weights))):
+        errors.insert(0, arithmetic.matmul(deltas[0], weights[layer].swapaxes(0, 1)))
+        deltas.insert(0, errors[0] * (slopes[layer - 1] + network.offset))
+    gradient = joined(
+        [
+            arithmetic.matmul(a.swapaxes(0, 1), delta)
+            for a, delta in zip(activations, deltas, strict=False)
+        ],
+        [network.bias_input * arithmetic.sum(delta, 0)[None] for delta in deltas],
+    )
+    return BackwardPass(
+        slopes=_of_only_run(slopes),
+        errors=_of_only_run(errors),
+        deltas=_of_only_run(deltas),
+        gradient=gradient[:, 0],
+    )
+
+
+def _of_only_run(arrays: Sequence[Array]) -> list[Array]:
     """The arrays without their last axis, which numbers the runs of a batch."""
     return [array[..., 0] for array in arrays]
 
 
 def central_difference(step: Step, index: int) -> float:
-    """(E(w + h) - E(w - h)) / 2h for parameter number ``index``; E is the batch's summed loss."""
+    """The central difference (E(w + h) - E(w - h)) / 2h, an approximation of dE/dw.
+
+    Args:
+        step: The step; E is the summed error of its batch.
+        index: The index of the parameter w.
+    """
     above, below = step.before.copy(), step.before.copy()
     above[index] += H
     below[index] -= H
-    return (_total(step, above) - _total(step, below)) / float(above[index] - below[index])
+    return (_summed_error(step, above) - _summed_error(step, below)) / float(
+        above[index] - below[index]
+    )
 
 
-def _total(step: Step, parameters: Array) -> float:
+def _summed_error(step: Step, parameters: Array) -> float:
     network, arithmetic = step.problem.network, ARITHMETICS[step.problem.numerics]
     weights, biases = network.split(parameters)
     activations, Z = forward(network, step.problem.X, weights, biases, arithmetic)

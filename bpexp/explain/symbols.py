@@ -1,4 +1,4 @@
-"""The notation of the page: symbols, numbers, sums and activation functions.
+"""The notation of the document: symbols with indices, numbers and sums.
 
 >>> indexed("w", 2, 1, 3)
 'w⁽²⁾₁₃'
@@ -13,20 +13,30 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def digits(n: int) -> Show:
-    """A function that writes numbers with ``n`` significant digits."""
+    """Make a function that formats numbers with ``n`` significant digits."""
     # Adding 0 turns -0 into 0.
     return lambda value: f"{float(value) + 0.0:.{n}g}"
 
 
 def indexed(name: str, layer: int, *units: int) -> str:
-    """A symbol with its layer and units, which count from 1; the inputs, layer 0, are x."""
-    below = [str(unit).translate(_SUBSCRIPTS) for unit in units]
-    low = ("," if any(unit > 9 for unit in units) else "").join(below)
+    """A symbol with a superscript for its layer and subscripts for its units.
+
+    Args:
+        name: The symbol; x replaces it in layer 0, which are the inputs.
+        layer: The layer, from 0.
+        units: The units, from 1.
+    """
+    subscripts = [str(unit).translate(_SUBSCRIPTS) for unit in units]
+    subscript = ("," if any(unit > 9 for unit in units) else "").join(subscripts)
     if layer == 0:
-        return f"x{low}"
-    return f"{name}⁽{str(layer).translate(_SUPERSCRIPTS)}⁾{low}"
+        return f"x{subscript}"
+    return f"{name}⁽{str(layer).translate(_SUPERSCRIPTS)}⁾{subscript}"
 
 
 def plus(terms: list[str], n_left_out: int) -> str:
-    """A sum of terms, with the number of terms that are left out, if any."""
+    """A sum of terms; if terms are left out, their number stands at the end.
+
+    >>> plus(["a", "b"], 3)
+    'a + b + … (3 more)'
+    """
     return " + ".join(terms + ([f"… ({n_left_out} more)"] if n_left_out > 0 else []))

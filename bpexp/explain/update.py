@@ -1,4 +1,4 @@
-"""Section 7 of the page: the weight update by the optimizer, and the loss afterwards."""
+"""Section 7 of the document: the weight update by the optimizer, and the loss afterwards."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from bpexp.nn.optimizers import OPTIMIZERS, UpdateNumbers
 from bpexp.render.document import Block, Equations, Heading, Paragraph, Table
 from bpexp.training.engine import RunStatus
 
-ENDINGS = {
+_END_REASONS = {
     RunStatus.CONVERGED: "a stopping criterion is met",
     RunStatus.STALLED: "the loss has not improved for too long",
     RunStatus.DIVERGED: "the loss is no longer finite",
@@ -17,7 +17,7 @@ ENDINGS = {
 
 
 def weight_update(view: View) -> Iterator[Block]:
-    """The update of one weight line by line, and of all parameters as a table."""
+    """Section 7: the update of one weight as equations, and of all parameters as a table."""
     step, show = view.step, view.show
     optimizer = step.config.optimizer
     yield Heading(2, f"7. Update by {spoken(optimizer.name)}")
@@ -60,8 +60,8 @@ def weight_update(view: View) -> Iterator[Block]:
     )  # fmt: skip
     if step.status is not RunStatus.RUNNING:
         yield Paragraph(
-            f"In the run itself {ENDINGS[step.status]} at this forward pass: the run ends here "
-            "and this update is not made."
+            f"In the run itself {_END_REASONS[step.status]} at this forward pass: the run ends "
+            "here and this update is not made."
         )
     loss = "loss" if step.n_batches == 1 else "loss of this batch"
     direction = "down" if step.update.loss_after < step.forward.loss else "up"

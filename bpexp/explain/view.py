@@ -1,4 +1,4 @@
-"""What the sections of the page have in common: the step, the followed sample, small phrases."""
+"""What all sections of the document use: the step, the sample that is shown, common phrases."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,12 @@ MAX_SAMPLES = 8
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A step, the sample that is followed through the network, and how numbers are written.
+    """A step, the sample whose values are shown, and the format of numbers.
 
-    ``row``: the row of the followed sample in the step's batch.
+    Attributes:
+        step: The step.
+        row: The row of the sample in the batch of the step.
+        show: Formats a number.
     """
 
     step: Step
@@ -34,27 +37,28 @@ class View:
 
     @property
     def sample(self) -> int:
-        """The number of the followed sample in the data set, from 1."""
+        """The number of the sample in the data set, from 1."""
         return int(self.step.rows[self.row]) + 1
 
     @property
     def bias_factor(self) -> str:
-        """The constant input of the biases as a factor; empty if it is 1."""
+        """The text of the constant input of the biases as a factor; empty if it is 1."""
         value = self.network.bias_input
         return "" if value == 1.0 else f"{value:g} "
 
     def with_offset(self, slope: str) -> str:
-        """The derivative plus the constant that the model adds to it, if there is one."""
+        """The text of a derivative plus ``model.derivative_offset``, unless that is 0."""
         offset = self.network.offset
         return f"({slope} + {offset:g})" if offset else slope
 
 
 def followed_row(step: Step, sample: int | None) -> int:
-    """The row of a sample in the step's batch.
+    """Find the row of a sample in the batch of a step.
 
     Args:
         step: The step.
-        sample: The sample's number in the data set, from 1; None for the largest loss.
+        sample: The number of the sample in the data set, from 1; None for the one with the
+            largest loss.
 
     Raises:
         ConfigError: The sample is not in the batch.
@@ -71,12 +75,12 @@ def followed_row(step: Step, sample: int | None) -> int:
 
 
 def target(k: int) -> str:
-    """The symbol of target ``k``, from 1."""
+    """The symbol of a target; targets count from 1."""
     return indexed("x", 0, k).replace("x", "y")
 
 
 def layer_input(layer: int) -> str:
-    """The symbol of the vector that layer ``layer`` receives."""
+    """The symbol of the input vector of a layer; layers count from 1."""
     return "x" if layer == 1 else indexed("a", layer - 1)
 
 
@@ -86,10 +90,10 @@ def count(n: int, noun: str) -> str:
 
 
 def spoken(name: str) -> str:
-    """A configuration name as words."""
+    """A name of the configuration with spaces for underscores."""
     return name.replace("_", " ")
 
 
 def more_units(n_units: int) -> str:
-    """A sentence on the units of a layer that are not written out; empty if all are."""
+    """A sentence with the number of units that are not shown; empty if all are shown."""
     return f"Likewise {count(n_units - MAX_UNITS, 'more unit')}." if n_units > MAX_UNITS else ""

@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
+from bpexp.runs.run_tags import RESULT
+from bpexp.sweeps import integrity
 from bpexp.tracking import read
+from bpexp.tracking.archive import Archive, stored
 from bpexp.tracking.store import Store
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
     from bpexp.export.trained import TrainedNetwork
-    from bpexp.tracking.read import MlflowClient, Run
 
 N_EXAMPLES = 5
 """Number of training rows that the model has as its input example."""
@@ -43,6 +48,7 @@ def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = Fa
             f"The artifacts of the run are in {run.info.artifact_uri}, outside the folder of the "
             "store, and are not read."
         )
+    _check_intact(run, client, store)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "run").mkdir()
@@ -62,6 +68,16 @@ def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = Fa
         f"Serve it with: MLFLOW_TRACKING_URI='{store.shown}' mlflow models serve -m {uri} "
         "--env-manager local",
     ]
+
+
+def _check_intact(run: "Run", client: "MlflowClient", store: Store) -> None:
+    """Raises ConfigError where the artifacts or metrics of a finished run are not its own."""
+    if RESULT not in run.data.tags:
+        return  # A run without a result is rejected with a better message.
+    experiment = client.get_experiment(run.info.experiment_id).name
+    found = integrity.problems(stored(run), Archive(client, store, experiment))
+    if found:
+        raise ConfigError(f"{run.info.run_name} ({run.info.run_id[:8]}) is altered: {found[0]}")
 
 
 def _check_result(network: "TrainedNetwork") -> str:

@@ -42,11 +42,20 @@ class ServedNetwork(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
 
         Returns:
             Outputs, one row per sample.
+
+        Raises:
+            MlflowException: A column holds something other than numbers.
         """
         from bpexp.nn.arithmetic import ARITHMETICS
         from bpexp.nn.mlp import forward
 
-        X = np.ascontiguousarray(model_input[self.settings["inputs"]], np.float64)
+        columns = model_input[self.settings["inputs"]]
+        try:
+            X = np.ascontiguousarray(columns, np.float64)
+        except (TypeError, ValueError) as error:
+            raise mlflow.MlflowException.invalid_parameter_value(
+                f"Every input must be a column of numbers: {error}."
+            ) from error
         layers = range(1, len(self.network.sizes))
         activations, _ = forward(
             self.network,

@@ -41,6 +41,7 @@ MAX_INTEGER = 10**15
 MAX_WIDTH = 10**6
 """Upper limit of the units in a layer."""
 MAX_WORKERS = 1024
+"""Upper limit of the number of workers."""
 
 _repr = Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 200
@@ -299,8 +300,8 @@ def unknown(key: str, known: Iterable[str]) -> ConfigError:
 def nearest(key: str, known: Iterable[str]) -> str | None:
     """The known key that was probably meant, or None.
 
-    Compared are, in this order: the spelling without case and separators, common synonyms, the
-    last part of dotted keys, and the similarity of the letters.
+    Tries, in this order: the spelling without case and separators, common synonyms, the last part
+    of dotted keys, and the similarity of the letters.
 
     >>> nearest("LearningRate", ["lr", "seed"]), nearest("bits", ["data.bits", "data.low"])
     ('lr', 'data.bits')

@@ -42,6 +42,9 @@ class Activation:
         range: The lowest and the highest value that a target may have.
         notation: How the function is written in worked examples.
         onnx: (node, z) -> name of the output of its ONNX nodes.
+        is_branchless: Whether function and derivative use only + - * /, ``abs``,
+            ``arithmetic.sigmoid`` and ``arithmetic.tanh``, which allows the compiler's fastest
+            code for small networks. With ``where`` it must be False.
     """
 
     name: str
@@ -50,10 +53,11 @@ class Activation:
     range: tuple[float, float]
     notation: ActivationNotation
     onnx: Callable[[OnnxNode, str], str]
+    is_branchless: bool = False
 
     def slope(self, a: Array) -> Array:
-        """f'(z) of each unit by itself; for softmax the diagonal a (1 - a) of the Jacobian."""
-        return a * (1.0 - a) if self.derivative is None else self.derivative(a)
+        """f'(z), elementwise; for softmax the diagonal a (1 - a) of its Jacobian."""
+        return sigmoid_derivative(a) if self.derivative is None else self.derivative(a)
 
 
 def sigmoid_derivative(a: Array) -> Array:
@@ -93,12 +97,22 @@ def relu_derivative(a: Array) -> Array:
     return out
 
 
-def softmax_pullback(arithmetic: Arithmetic, A: Array, V: Array) -> Array:
-    """The transposed Jacobian of softmax times V: a (v - sum_k v_k a_k) over axis 1."""
+def softmax_vjp(arithmetic: Arithmetic, A: Array, V: Array) -> Array:
+    """The vector-Jacobian product of softmax: a (v - sum_k v_k a_k) over axis 1.
+
+    Args:
+        arithmetic: The implementation of sums.
+        A: Outputs of softmax, (n_samples, n_outputs[, n_runs]).
+        V: The derivative of the loss with respect to A, of the same shape.
+
+    Returns:
+        The derivative of the loss with respect to the logits, of the same shape.
+    """
     return A * (V - arithmetic.sum(V * A, 1)[:, None])
 
 
 UNBOUNDED = (-math.inf, math.inf)
+"""The range of an activation that allows any target."""
 
 ACTIVATIONS = Registry("activation", [
     Activation(
@@ -108,6 +122,7 @@ ACTIVATIONS = Registry("activation", [
         (0.0, 1.0),
         ActivationNotation("σ", "1 / (1 + e⁻ᶻ)", "a (1 − a)", lambda a: f"{a} · (1 − {a})"),
         lambda node, z: node("Sigmoid", z),
+        is_branchless=True,
     ),
     Activation(
         "symmetric_sigmoid",
@@ -119,6 +134,7 @@ ACTIVATIONS = Registry("activation", [
             lambda a: f"(½ + {factor(a)}) · (½ − {factor(a)})",
         ),
         lambda node, z: node("Sub", node("Sigmoid", z), "half"),
+        is_branchless=True,
     ),
     Activation(
         "tanh",
@@ -129,6 +145,7 @@ ACTIVATIONS = Registry("activation", [
             "tanh", "(eᶻ − e⁻ᶻ) / (eᶻ + e⁻ᶻ)", "1 − a²", lambda a: f"(1 − {factor(a)}²)"
         ),
         lambda node, z: node("Tanh", z),
+        is_branchless=True,
     ),
     Activation(
         "softsign",
@@ -140,6 +157,7 @@ ACTIVATIONS = Registry("activation", [
         ),
         # onnxruntime implements the operator Softsign in single precision only.
         lambda node, z: node("Div", z, node("Add", node("Abs", z), "one")),
+        is_branchless=True,
     ),
     Activation(
         "relu",
@@ -158,6 +176,7 @@ ACTIVATIONS = Registry("activation", [
         UNBOUNDED,
         ActivationNotation("id", "z", "1", lambda a: "1"),
         lambda node, z: node("Identity", z),
+        is_branchless=True,
     ),
     Activation(
         "softmax",

@@ -1,8 +1,8 @@
 """Two implementations of products, sums and elementary functions: exact and native.
 
 ``EXACT`` gives bit-identical results on every processor and NumPy version. ``NATIVE`` uses NumPy
-and BLAS. Arrays are (rows, columns) or (rows, columns, lanes), where a lane is one of the runs
-that are trained together.
+and BLAS. Arrays have the shape (rows, columns), or (rows, columns, n_runs) if several runs are
+trained together.
 
 >>> EXACT.sum(np.array([[1.0, 2.0], [3.0, 4.0]]), 1).tolist()
 [3.0, 7.0]
@@ -25,7 +25,7 @@ class Arithmetic(NamedTuple):
     """Products, sums and elementary functions.
 
     Attributes:
-        matmul: (m, k[, n_lanes]) and (k, n[, n_lanes]) -> (m, n[, n_lanes]).
+        matmul: (m, k[, n_runs]) and (k, n[, n_runs]) -> (m, n[, n_runs]).
         sum: (A, axis) -> the sum over this axis.
         softmax: exp(z_k) / sum_j exp(z_j) over axis 1.
         exp: Elementwise.
@@ -55,7 +55,7 @@ def _sum_in_order(A: Array, axis: int) -> Array:
 
 
 def _softmax_in_order(Z: Array) -> Array:
-    """Shifted by the maximum of the row, with a compensated sum."""
+    """Softmax of z - max(z) in each row, with a compensated sum."""
     top = Z.max(axis=1)
     powers = [elementary.exp_of_difference(Z[:, k], top) for k in range(Z.shape[1])]
     total, compensation = powers[0], 0.0
@@ -68,14 +68,14 @@ def _softmax_in_order(Z: Array) -> Array:
 
 
 def _exact_sigmoid(z: Array) -> Array:
-    """A shorter formula if all elements are of moderate size; the results are the same."""
+    """Uses a shorter formula, with the same results, if no element is large."""
     moderate = (np.abs(z) <= elementary.MODERATE).all()
     out: Array = (elementary.sigmoid_of_moderate if moderate else elementary.sigmoid)(z)
     return out
 
 
 def _matmul_by_blas(A: Array, B: Array) -> Array:
-    """For at most one lane: native runs are not trained in batches."""
+    """The product by BLAS. Only for single runs: native runs are not trained in batches."""
     if A.ndim == 2:
         return A @ B
     out: Array = (A[..., 0] @ B[..., 0])[..., None]
@@ -83,7 +83,7 @@ def _matmul_by_blas(A: Array, B: Array) -> Array:
 
 
 def _sum_by_blas(A: Array, axis: int) -> Array:
-    """Products with ones, which take a quarter of the time of ``np.sum``; at most one lane."""
+    """Products with ones, which take a quarter of the time of ``np.sum``; only for single runs."""
     rows = A.reshape(len(A), -1)
     if axis == 0:
         return (np.ones(len(rows)) @ rows).reshape(A.shape[1:])

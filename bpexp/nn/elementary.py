@@ -40,7 +40,7 @@ MODERATE = 700.0
 
 
 def _even(square: Any) -> Any:
-    """1/2 + C4 r^2 + ..., as a function of r^2."""
+    """The terms of even degree of the series: 1/2 + C4 r^2 + ..., as a function of r^2."""
     p = C12 * square + C10
     p = p * square + C8
     p = p * square + C6
@@ -49,7 +49,10 @@ def _even(square: Any) -> Any:
 
 
 def _odd(square: Any) -> Any:
-    """C3 + C5 r^2 + ..., as a function of r^2; two polynomials have shorter dependency chains."""
+    """The terms of odd degree divided by r: C3 + C5 r^2 + ..., as a function of r^2.
+
+    Two polynomials have shorter dependency chains than one.
+    """
     p = C11 * square + C9
     p = p * square + C7
     p = p * square + C5

@@ -55,7 +55,7 @@ _local = threading.local()
 
 
 def _generator(seed: int) -> np.random.RandomState:
-    """The thread's generator with a new seed; making a new one takes a hundred times as long."""
+    """The thread's generator, seeded again; creating a generator takes a hundred times as long."""
     if not hasattr(_local, "rng"):
         _local.rng = np.random.RandomState(0)
     rng: np.random.RandomState = _local.rng
@@ -68,7 +68,7 @@ def initialize(
 ) -> tuple[list[Array], list[Array]]:
     """Draw all weights layer by layer, then all biases.
 
-    Biases have the distribution of the weights into their units. The stream is MT19937
+    The biases of a layer have the same distribution as its weights. The stream is MT19937
     (``np.random.RandomState``, which NumPy keeps unchanged).
 
     Args:

@@ -1,7 +1,7 @@
 """Loss functions, and the error signals that start the backward pass.
 
 A loss is a *sum* over samples, whose gradient the optimizers use; the logged value is per sample.
-Z, A and Y are logits, outputs and targets, each (n_samples, n_outputs[, n_lanes]).
+Z, A and Y are logits, outputs and targets, each (n_samples, n_outputs[, n_runs]).
 
 >>> import numpy as np
 >>> from bpexp.nn.arithmetic import EXACT
@@ -30,7 +30,7 @@ class LossFormula(NamedTuple):
     """A loss for one output activation.
 
     Attributes:
-        per_row: (arithmetic, Z, A, Y) -> the loss of each sample, (n_samples[, n_lanes]).
+        per_row: (arithmetic, Z, A, Y) -> the loss of each sample, (n_samples[, n_runs]).
         reported: (sum over samples, n_samples, n_outputs) -> the logged value.
     """
 
@@ -44,8 +44,8 @@ class Loss:
 
     Attributes:
         name: The value of ``model.loss``.
-        per_row: For each output activation with which the loss can be used, see
-            ``LossFormula``; the key ``""`` is for all activations.
+        per_row: ``LossFormula.per_row`` by the name of the output activation; the key ``""``
+            stands for all activations.
         reported: See ``LossFormula``.
         uses_error_signal: Whether ``model.error`` and ``model.dead_zone`` apply.
     """
@@ -110,7 +110,7 @@ LOSSES = Registry("loss", [
 
 @dataclass(frozen=True)
 class ErrorSignal:
-    """The derivative of the loss half_squared by the output, or a replacement of it.
+    """The derivative of the loss half_squared with respect to the output, or a replacement for it.
 
     Attributes:
         name: The value of ``model.error``.

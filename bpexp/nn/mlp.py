@@ -2,7 +2,7 @@
 
 Rumelhart, Hinton and Williams, "Learning representations by back-propagating
 errors", Nature 323 (1986). Layer l computes z_l = a_{l-1} W_l + b_l, a_l = f_l(z_l),
-with a_0 = X. Weights are (n_in, n_out[, n_lanes]), biases (1, n_out[, n_lanes]); the rows of X
+with a_0 = X. Weights are (n_in, n_out[, n_runs]), biases (1, n_out[, n_runs]); the rows of X
 are samples.
 
 >>> import numpy as np
@@ -15,7 +15,7 @@ are samples.
 
 from collections.abc import Sequence
 
-from bpexp.nn.activations import ACTIVATIONS, softmax_pullback
+from bpexp.nn.activations import ACTIVATIONS, softmax_vjp
 from bpexp.nn.arithmetic import Arithmetic
 from bpexp.nn.losses import ERRORS
 from bpexp.nn.network import Network
@@ -33,9 +33,9 @@ def forward(
 
     Args:
         network: The architecture.
-        X: Inputs, (n_samples, n_inputs[, n_lanes]).
-        weights: Of each layer.
-        biases: Of each layer.
+        X: Inputs, (n_samples, n_inputs[, n_runs]).
+        weights: The weights of each layer.
+        biases: The biases of each layer.
         arithmetic: The implementation of products, sums and elementary functions.
 
     Returns:
@@ -63,13 +63,13 @@ def backward(
 
     Args:
         network: The architecture.
-        activations: Those that ``forward`` returned.
-        Y: Targets, (n_samples, n_outputs[, n_lanes]).
-        weights: Of each layer.
+        activations: The activations [X, a_1, ..., a_L] from ``forward``.
+        Y: Targets, (n_samples, n_outputs[, n_runs]).
+        weights: The weights of each layer.
         arithmetic: The implementation of products and sums.
 
     Returns:
-        The gradients by the weights and by the biases, shaped like them.
+        The gradients with respect to the weights and to the biases, in the shapes of these.
     """
     delta = output_delta(network, activations[-1], Y, arithmetic)
     weight_gradients: list[Array] = []
@@ -87,14 +87,23 @@ def backward(
 
 
 def output_delta(network: Network, A: Array, Y: Array, arithmetic: Arithmetic) -> Array:
-    """dE/dz of the output layer, (n_samples, n_outputs[, n_lanes]).
+    """Compute dE/dz of the output layer.
 
     For cross-entropy with its matching activation this is A - Y (Bishop 1995, 6.9); for softmax
     this assumes targets that add up to 1.
+
+    Args:
+        network: The architecture, with its loss.
+        A: Outputs, (n_samples, n_outputs[, n_runs]).
+        Y: Targets, of the same shape.
+        arithmetic: The implementation of sums.
+
+    Returns:
+        The derivative of the summed loss with respect to the logits, of the same shape.
     """
     if network.loss == "cross_entropy":
         return A - Y
     error = ERRORS[network.error](A - Y, network.dead_zone)
     if network.functions[-1] == "softmax":
-        return softmax_pullback(arithmetic, A, error)
+        return softmax_vjp(arithmetic, A, error)
     return error * (ACTIVATIONS[network.functions[-1]].slope(A) + network.offset)

@@ -59,7 +59,7 @@ class Network:
         return np.concatenate([*weights, *(np.full(n_out, n_in + 1.0) for n_in, n_out in layers)])
 
     def split(self, parameters: Array) -> tuple[list[Array], list[Array]]:
-        """Views of a flat (n_parameters[, n_lanes]) array as weights and biases of the layers."""
+        """Views of a flat (n_parameters[, n_runs]) array as weights and biases of the layers."""
         views, start = [], 0
         for shape in self.shapes:
             stop = start + math.prod(shape)
@@ -69,5 +69,5 @@ class Network:
 
 
 def joined(weights: Sequence[Array], biases: Sequence[Array]) -> Array:
-    """Weights and biases as one flat (n_parameters[, n_lanes]) array, the inverse of ``split``."""
+    """Weights and biases as one flat (n_parameters[, n_runs]) array, the inverse of ``split``."""
     return np.concatenate([array.reshape(-1, *array.shape[2:]) for array in (*weights, *biases)])

@@ -127,10 +127,13 @@ class Optimizer:
         name: The value of ``optimizer``.
         config: The dataclass of its settings.
         state: A NamedTuple class of arrays, each shaped like the parameters.
-        initial_state: The first value of each field of the state; None is the learning rate.
+        initial_state: The first value of each field of the state; None stands for the
+            learning rate of the run.
         update: (w, g, state, lr, hyperparameters) -> (w, state), elementwise.
         explain: (numbers, show) -> the update as equations, for ``bpexp explain``.
         symbols: State fields that ``bpexp explain`` lists, with their symbols.
+        is_branchless: Whether ``update`` uses no ``where``, which allows the compiler's fastest
+            code for small networks.
     """
 
     name: str
@@ -140,10 +143,11 @@ class Optimizer:
     update: Callable[[Any, Any, Any, Any, Any], tuple[Any, Any]]
     explain: Callable[[UpdateNumbers, Show], Lines]
     symbols: Mapping[str, str]
+    is_branchless: bool = False
 
     @cached_property
     def hyperparameter_names(self) -> tuple[str, ...]:
-        """The numeric settings of its own that ``update`` receives: those that cannot be null."""
+        """The settings that ``update`` receives: numeric, not null, of this optimizer only."""
         shared = {s.name for s in settings_of(OptimizerConfig)}
         return tuple(
             s.name
@@ -380,28 +384,28 @@ def _explain_quickprop(n: UpdateNumbers, show: Show) -> Lines:
 OPTIMIZERS = Registry("optimizer", [
     Optimizer(
         "gradient_descent", OptimizerConfig, NoState, {}, gradient_descent,
-        _explain_gradient_descent, {},
+        _explain_gradient_descent, {}, is_branchless=True,
     ),
     Optimizer(
         "momentum", MomentumConfig, MomentumState, {"velocity": 0.0}, momentum,
-        _explain_momentum, {"velocity": "v"},
+        _explain_momentum, {"velocity": "v"}, is_branchless=True,
     ),
     Optimizer(
         "nesterov", MomentumConfig, MomentumState, {"velocity": 0.0}, nesterov,
-        _explain_nesterov, {"velocity": "v"},
+        _explain_nesterov, {"velocity": "v"}, is_branchless=True,
     ),
     Optimizer(
         "rmsprop", RMSpropConfig, RMSpropState, {"square": 0.0}, rmsprop,
-        _explain_rmsprop, {"square": "s"},
+        _explain_rmsprop, {"square": "s"}, is_branchless=True,
     ),
     Optimizer(
         "adam", AdamConfig, AdamState,
         {"mean": 0.0, "square": 0.0, "beta1_power": 1.0, "beta2_power": 1.0}, adam,
-        _explain_adam, {"mean": "m", "square": "v"},
+        _explain_adam, {"mean": "m", "square": "v"}, is_branchless=True,
     ),
     Optimizer(
         "rprop", RpropConfig, RpropState, {"gradient": 0.0, "step": None}, rprop,
-        _explain_rprop, {"gradient": "g kept", "step": "Δ"},
+        _explain_rprop, {"gradient": "last g", "step": "Δ"},
     ),
     Optimizer(
         "quickprop", QuickpropConfig, QuickpropState, {"step": 0.0, "slope": 0.0}, quickprop,

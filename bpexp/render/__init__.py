@@ -1,1 +1,1 @@
-"""Documents, tables and plots as plain values, and the formats they are rendered in."""
+"""Documents, tables and plots, and the file formats that they are rendered in."""

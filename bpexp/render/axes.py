@@ -1,4 +1,4 @@
-"""The common look of plots: line styles, shortened labels, plain numbers on log axes.
+"""The common style of all plots: line styles, shortened labels, decimal numbers on log axes.
 
 Lines have the colors of Okabe and Ito (2008) and a dash pattern each, and maps use viridis or
 cividis, so that they can be distinguished without color vision and in grayscale.
@@ -17,30 +17,51 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Colors of lines, in the order of use."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)),
                            (0, (3, 1)), (0, (8, 2)), (0, (1, 2)))  # fmt: skip
+"""matplotlib line styles, one for each color."""
 MAX_LINES = len(COLORS)
 """Number of lines that can be distinguished in one plot."""
 
 
 def panel(width: float = 7.5, height: float = 4.4) -> "tuple[Figure, Axes]":
-    """A figure of this size in inches with one pair of axes."""
+    """Create a figure with one pair of axes.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
+
+    Returns:
+        The figure and its axes.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
-def line_style(place: int) -> Mapping[str, Any]:
-    """Keyword arguments of ``Axes.plot`` for line number ``place``, from 0."""
-    return {"color": COLORS[place], "linestyle": DASHES[place], "lw": 1.8}
+def line_style(index: int) -> Mapping[str, Any]:
+    """Keyword arguments of ``Axes.plot`` for one of several lines.
+
+    Args:
+        index: The number of the line in its plot, from 0 to ``MAX_LINES - 1``.
+    """
+    return {"color": COLORS[index], "linestyle": DASHES[index], "lw": 1.8}
 
 
 def shortened(texts: Sequence[str], length: int) -> dict[str, str]:
-    """Short labels for different texts, by the text.
+    """Shorten texts for use as labels.
 
-    A text of more than ``length`` characters loses its middle and starts with its number, so
-    that different texts keep different labels.
+    A label that is too long starts with the number of its text and has an ellipsis in its middle,
+    so that different texts have different labels.
+
+    Args:
+        texts: Different texts.
+        length: Maximum number of characters of a label.
+
+    Returns:
+        The label of each text.
 
     >>> shortened(["lr=1", "data.path=/long/folder/a.csv"], 16)["data.path=/long/folder/a.csv"]
     '#2 data.p…/a.csv'
@@ -56,7 +77,14 @@ def shortened(texts: Sequence[str], length: int) -> dict[str, str]:
 
 
 def log_norm(values: Array) -> Any:
-    """A logarithmic color scale over the positive values; None if they are all equal."""
+    """A matplotlib ``LogNorm``, a logarithmic color scale from the smallest to the largest value.
+
+    Args:
+        values: Values of any shape; those that are not positive and finite are ignored.
+
+    Returns:
+        The scale; None if fewer than two different values are left.
+    """
     from matplotlib.colors import LogNorm
 
     known = values[np.isfinite(values) & (values > 0)]
@@ -64,24 +92,28 @@ def log_norm(values: Array) -> Any:
 
 
 def plain_log_labels(axis: "Axis") -> None:
-    """Label a log axis with plain numbers: 0.02, not 2 x 10^-2.
+    """Label a log axis with decimal numbers such as 0.02 instead of 2 x 10^-2.
 
-    Ticks between the powers of ten are labeled where there is room for them.
+    Ticks between the powers of ten are labeled if the axis covers few powers of ten.
+
+    Args:
+        axis: The x or y axis of a plot.
     """
     from matplotlib.ticker import LogFormatterSciNotation
 
     power = LogFormatterSciNotation()
     power.set_axis(axis)
 
-    def major(value: float, place: float) -> str:
+    def major(value: float, position: float) -> str:
         return f"{value:.6g}" if 1e-4 <= value < 1e6 else str(power(value))
 
-    def minor(value: float, place: float) -> str:
+    def minor(value: float, position: float) -> str:
         low, high = sorted(axis.get_view_interval())
-        decades = np.log10(high / low)
-        leading = f"{value:e}"[0]
-        between = "" if decades > 2.2 else "25" if decades > 1.0 else "2346"
-        return major(value, place) if decades < 0.35 or leading in between else ""
+        n_decades = np.log10(high / low)
+        first_digit = f"{value:e}"[0]
+        labeled_digits = "" if n_decades > 2.2 else "25" if n_decades > 1.0 else "2346"
+        is_labeled = n_decades < 0.35 or first_digit in labeled_digits
+        return major(value, position) if is_labeled else ""
 
     axis.set_major_formatter(major)
     axis.set_minor_formatter(minor)

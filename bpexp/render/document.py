@@ -1,4 +1,4 @@
-"""A document as plain values, independent of the format that it is rendered in.
+"""The document model: headings, paragraphs, tables and other blocks, independent of the format.
 
 The modules ``text``, ``markdown``, ``html`` and ``latex`` each have a function ``render`` that
 takes a ``Document``.
@@ -27,7 +27,7 @@ Style = Literal["", "strong", "emphasis", "code", "small"]
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of text in one style."""
+    """A piece of text in one style; the empty style is plain text."""
 
     text: str
     style: Style = ""
@@ -78,7 +78,12 @@ def unstyled(text: Text) -> str:
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading; ``level`` 1 is the title of the document, 2 and 3 are sections."""
+    """A heading.
+
+    Attributes:
+        level: 1 for the title of the document, 2 for a section, 3 for a subsection.
+        text: The text.
+    """
 
     level: int
     text: Text
@@ -88,8 +93,10 @@ class Heading:
 class Paragraph:
     """Running text.
 
-    ``role`` changes its appearance: "lead" introduces the document, "result" is its main
-    statement, "note" is a remark in smaller type.
+    Attributes:
+        text: The text.
+        role: Changes the appearance: "lead" introduces the document, "result" is its main
+            statement, "note" is a remark in smaller type.
     """
 
     text: Text
@@ -107,8 +114,12 @@ class BulletList:
 class Table:
     """Rows of cells below the names of the columns.
 
-    ``alignment`` has one letter per column: "l" left, "r" right, "p" left with line breaks
-    for long text. None aligns columns of numbers to the right and all others to the left.
+    Attributes:
+        columns: The names of the columns; if all are empty, the table has no header.
+        rows: The cells of each row.
+        alignment: One letter per column: "l" left, "r" right, "p" left with line breaks for long
+            text. None aligns columns of numbers to the right and all others to the left.
+        caption: The caption; empty for none.
     """
 
     columns: Sequence[Text]
@@ -123,7 +134,7 @@ class Table:
 
     @property
     def sides(self) -> str:
-        """The alignment of each column, inferred where none was given.
+        """The alignment of each column; ``alignment``, or what the cells suggest if it is None.
 
         >>> Table(["name", "loss"], [["1", "0.5"], ["2", "1e-3"]]).sides
         'lr'
@@ -141,8 +152,11 @@ class Table:
 class Image:
     """A PNG file with a caption.
 
-    ``path`` is relative to the document's file. HTML embeds ``content`` if there is any; the
-    other formats refer to ``path``.
+    Attributes:
+        path: Path relative to the file of the document.
+        caption: The caption.
+        content: Content of the PNG file, which HTML embeds if it is not empty. The other formats
+            refer to ``path``.
     """
 
     path: str
@@ -151,31 +165,36 @@ class Image:
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
+        """The name of the file without the extension."""
         return PurePosixPath(self.path).stem
 
 
 @dataclass(frozen=True)
 class Equations:
-    """Lines (left, right) of ``left = right``; an empty left continues the line above."""
+    """Equations ``left = right`` below each other.
+
+    Attributes:
+        lines: The pairs (left, right); an empty ``left`` continues the line above.
+    """
 
     lines: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Preformatted:
-    """Text in a fixed-width font whose line breaks and spaces are kept."""
+    """Text in a fixed-width font, with its line breaks and spaces."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class NetworkDiagram:
-    """A drawing of a layered network.
+    """A diagram of a layered network; rendered in Markdown (Mermaid) and HTML (SVG) only.
 
-    ``units``: for each layer, the (symbol, name) of each unit. ``weights[layer][i][j]``: the
-    value and the text of the weight from unit i of that layer to unit j of the next one.
-    Rendered in Markdown (Mermaid) and HTML (SVG) only.
+    Attributes:
+        units: For each layer the (symbol, name) of each unit.
+        weights: ``weights[layer][i][j]`` is the value and the text of the weight from unit i of
+            that layer to unit j of the next layer.
     """
 
     units: Sequence[Sequence[tuple[str, str]]]
@@ -187,11 +206,13 @@ Block = Heading | Paragraph | BulletList | Table | Image | Equations | Preformat
 
 @dataclass(frozen=True)
 class Document:
-    """Blocks in reading order.
+    """A document.
 
-    ``theme`` names the style sheet of the HTML page. ``math``: numbers and indexed symbols are
-    typeset as formulas where the format can do so (a minus sign for the hyphen of "-1", real
-    subscripts for "x₁").
+    Attributes:
+        blocks: The blocks in reading order.
+        theme: Name of the style sheet of the HTML page.
+        math: Whether numbers and indexed symbols are typeset as formulas in formats that support
+            it: a minus sign for the hyphen of "-1", HTML subscripts for "x₁".
     """
 
     blocks: Sequence[Block]

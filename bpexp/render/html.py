@@ -1,4 +1,4 @@
-"""A document as one HTML file that needs no other file and no network.
+"""Renders a document as one HTML file that needs no other file and no network.
 
 >>> from bpexp.render.document import Document, Paragraph
 >>> "<p>1 &lt; 2</p>" in render(Document([Paragraph("1 < 2")]))
@@ -29,11 +29,18 @@ from bpexp.render.document import (
 
 _TAGS = {"strong": "strong", "emphasis": "em", "code": "code", "small": "small"}
 _PRINT_DENSITY = 2
-"""Pixels of an image per pixel of the page: images made for print stay sharp on fine screens."""
+"""Pixels of an image per CSS pixel, so that images are sharp on high-resolution screens."""
 
 
 def render(document: Document) -> str:
-    """The whole file; every text is escaped."""
+    """Render a document.
+
+    Args:
+        document: The document. Its text may contain anything, because it is escaped.
+
+    Returns:
+        The content of the HTML file.
+    """
     style = files("bpexp.render").joinpath(f"{document.theme}.css").read_text("utf-8")
     body = "\n".join(map(_Writer(document.math).block, document.blocks))
     return (

@@ -1,4 +1,4 @@
-"""A document as a LaTeX file for pdfLaTeX, with tables in the style of booktabs.
+"""Renders a document as a LaTeX file for pdfLaTeX, with tables in the style of booktabs.
 
 >>> from bpexp.render.document import Document, Paragraph
 >>> print(block(Paragraph("50% of lr=0.1_a")))
@@ -65,17 +65,27 @@ _SPECIAL = re.compile(
 
 
 def render(document: Document) -> str:
-    """The whole file. Images are included from their paths; network diagrams are left out."""
+    """Render a document.
+
+    Args:
+        document: The document. Images are included from their paths; network diagrams are omitted.
+
+    Returns:
+        The content of the LaTeX file.
+    """
     blocks = "\n\n".join(filter(None, (block(b, document.math) for b in document.blocks)))
     return f"{PREAMBLE}\n{blocks}\n\n\\end{{document}}\n"
 
 
 def block(shown: Block, math: bool = False) -> str:
-    """One block, to be included in a LaTeX document that loads the packages of ``PREAMBLE``.
+    """Render one block, for a LaTeX document that loads the packages of ``PREAMBLE``.
 
     Args:
         shown: The block.
-        math: Whether hyphens before numbers are minus signs.
+        math: Whether hyphens before numbers become minus signs.
+
+    Returns:
+        LaTeX; empty for a network diagram.
     """
 
     def inline(text: Text) -> str:

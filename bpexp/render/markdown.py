@@ -1,4 +1,4 @@
-"""A document in GitHub's Markdown.
+"""Renders a document in GitHub's Markdown.
 
 >>> from bpexp.render.document import Document, Paragraph, strong
 >>> render(Document([Paragraph(("1 < 2 ", strong("always")))]))
@@ -33,12 +33,26 @@ _LINE_SYNTAX = re.compile(r"^(?:[#+=-](?=\s|[#=-]|$)|\d+(?=[.)]\s))")
 
 
 def render(document: Document) -> str:
-    """The document's Markdown; equations are code blocks, the network is a Mermaid diagram."""
+    """Render a document.
+
+    Args:
+        document: The document. Equations become code blocks, a network a Mermaid diagram.
+
+    Returns:
+        Markdown, with a line break at the end.
+    """
     return "\n\n".join(_block(block) for block in document.blocks) + "\n"
 
 
 def table(shown: Table) -> str:
-    """The lines of a table, without a line end after the last one."""
+    """Render one table.
+
+    Args:
+        shown: The table.
+
+    Returns:
+        Markdown, without a line break at the end.
+    """
     rows: list[Iterable[str]] = [
         map(_inline, shown.columns), [_SEPARATORS[side] for side in shown.sides],
         *(map(_inline, row) for row in shown.rows),
@@ -68,7 +82,7 @@ def _block(block: Block) -> str:
 
 
 def _line(text: Text) -> str:
-    """Inline text at the start of a line, where lists and headings have a syntax too."""
+    """Inline text at the start of a line, where markers of lists and headings are escaped, too."""
     found = _inline(text)
     return _LINE_SYNTAX.sub(
         lambda match: f"{match[0]}\\" if match[0][0].isdigit() else f"\\{match[0]}", found

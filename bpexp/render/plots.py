@@ -1,4 +1,4 @@
-"""The plots that are stored with a sweep, drawn from plain values, and plots as PNG files."""
+"""Plots that are stored with a sweep: loss curves, heat maps, maps of a study; PNG files."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,17 @@ MAX_LEGEND = 12
 """More curves than this have no legend and are drawn as one artist."""
 
 NamedCurve = tuple[str, tuple[Sequence[int], Array]]
-"""(name of a run, (epochs, losses))."""
+"""The name of a run, and its epochs and losses, (n_points,) each."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Mean values at each combination of the levels of two keys.
+    """Mean values for each combination of the values of two settings.
 
-    ``means``: (n_ys, n_xs), NaN where there is no value; y is the first key.
+    Attributes:
+        keys: The keys of the settings: y axis, x axis.
+        levels: The values of the settings as text: y axis, x axis.
+        means: Mean values, (n_ys, n_xs); NaN for a combination without a value.
     """
 
     keys: Sequence[str]
@@ -36,37 +39,43 @@ class HeatMap:
 def heat_map(
     keys: Sequence[str], settings: Sequence[Sequence[str]], values: Sequence[float]
 ) -> HeatMap:
-    """Average the values by two keys.
+    """Average values for each combination of the values of two settings.
 
     Args:
-        keys: The names of the two keys, y first.
-        settings: For each value the setting of the two keys, as text.
-        values: What is averaged, such as final losses.
+        keys: The keys of the two settings: y axis, x axis.
+        settings: For each value the two settings as text.
+        values: The values to average, such as final losses.
+
+    Returns:
+        The averages. Numbers on an axis ascend and precede other text.
 
     >>> heat_map(["lr", "seed"], [["0.1", "1"], ["0.1", "2"], ["1", "1"]], [3.0, 4.0, 5.0]).means
     array([[ 3.,  4.],
            [ 5., nan]])
     """
-    ys, xs = (_levels([setting[place] for setting in settings]) for place in (0, 1))
-    y_of, x_of = ({level: place for place, level in enumerate(levels)} for levels in (ys, xs))
+    ys, xs = (_levels([setting[axis] for setting in settings]) for axis in (0, 1))
+    row_of, column_of = ({level: i for i, level in enumerate(levels)} for levels in (ys, xs))
     sums, counts = np.zeros((len(ys), len(xs))), np.zeros((len(ys), len(xs)))
     for (y, x), value in zip(settings, values, strict=True):
-        cell = y_of[y], x_of[x]
+        cell = row_of[y], column_of[x]
         sums[cell] += value
         counts[cell] += 1
     return HeatMap(keys, (ys, xs), _ratio(sums, counts))
 
 
-def summary(curves: Sequence[NamedCurve], mapped: HeatMap | None) -> "Figure":
-    """Loss curves of a sweep's runs and, if there is one, a heat map beside them.
+def summary(curves: Sequence[NamedCurve], final_losses: HeatMap | None) -> "Figure":
+    """Draw the loss curves of the runs of a sweep, and a heat map of their final losses.
 
     Args:
-        curves: The curves, best run first.
-        mapped: Final losses by two settings.
+        curves: The loss curves, that of the best run first.
+        final_losses: Final losses by two settings; None for a figure without a heat map.
+
+    Returns:
+        The figure.
     """
     from matplotlib.figure import Figure
 
-    if mapped is None:
+    if final_losses is None:
         # Fixed margins: the automatic layout would take as long as drawing.
         figure = Figure(figsize=(6.5, 4.2))
         figure.subplots_adjust(left=0.12, right=0.98, bottom=0.12, top=0.92)
@@ -75,13 +84,13 @@ def summary(curves: Sequence[NamedCurve], mapped: HeatMap | None) -> "Figure":
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_curves(left, curves)
-    _draw_heat_map(figure, right, mapped)
+    _draw_heat_map(figure, right, final_losses)
     return figure
 
 
 @dataclass(frozen=True)
 class GridAxis:
-    """One axis of a grid of settings."""
+    """One axis of a grid of settings: its name and its values in ascending order."""
 
     name: str
     values: Sequence[float]
@@ -91,8 +100,12 @@ class GridAxis:
 class GridMaps:
     """Repeated measurements at each point of a grid, for several rows of a study.
 
-    ``values``: for each row's name an array (n_y, n_x, n_trials), NaN where a run has no value.
-    ``limits``: ends of the color scale; None takes the smallest and the largest mean.
+    Attributes:
+        y: The vertical axis.
+        x: The horizontal axis.
+        values: For each row's name the values, (n_y, n_x, n_trials); NaN if a run has no value.
+        label: Label of the color scale.
+        limits: Ends of the color scale; None for the smallest and the largest mean.
     """
 
     y: GridAxis
@@ -103,15 +116,22 @@ class GridMaps:
 
 
 def study_maps(maps: GridMaps) -> "Figure":
-    """The mean over the trials at each point of the grid, a map for each row."""
+    """Draw the mean over the trials at each point of the grid.
+
+    Args:
+        maps: The measurements.
+
+    Returns:
+        A figure with one map for each row of the study.
+    """
     from matplotlib.figure import Figure
 
-    known = [np.isfinite(values) for values in maps.values.values()]
+    is_finite = [np.isfinite(values) for values in maps.values.values()]
     sums = [
         np.where(finite, values, 0.0).sum(axis=-1)
-        for finite, values in zip(known, maps.values.values(), strict=True)
+        for finite, values in zip(is_finite, maps.values.values(), strict=True)
     ]
-    means = _ratio(np.stack(sums), np.stack([finite.sum(axis=-1) for finite in known]))
+    means = _ratio(np.stack(sums), np.stack([finite.sum(axis=-1) for finite in is_finite]))
     low, high = maps.limits or (np.nanmin(means), np.nanmax(means))
     n_maps = len(means)
     figure = Figure(figsize=(1.2 + 4.0 * n_maps, 4.2), layout="constrained")
@@ -128,7 +148,7 @@ def study_maps(maps: GridMaps) -> "Figure":
 
 
 def png(figure: "Figure") -> bytes:
-    """The figure as a PNG file of 200 dots per inch, the same bytes for the same figure."""
+    """Convert a figure to PNG with 200 dots per inch; equal figures give equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
     return buffer.getvalue()
@@ -155,19 +175,19 @@ def _draw_curves(axes: "Axes", curves: Sequence[NamedCurve]) -> None:
     axes.legend(handles[::-1], labels[::-1], fontsize=8, frameon=False)
 
 
-def _draw_heat_map(figure: "Figure", axes: "Axes", mapped: HeatMap) -> None:
+def _draw_heat_map(figure: "Figure", axes: "Axes", heat_map: HeatMap) -> None:
     image = axes.imshow(
-        mapped.means, aspect="auto", cmap="viridis", norm=log_norm(mapped.means), origin="lower"
+        heat_map.means, aspect="auto", cmap="viridis", norm=log_norm(heat_map.means), origin="lower"
     )
-    for axis, levels in zip((axes.yaxis, axes.xaxis), mapped.levels, strict=True):
+    for axis, levels in zip((axes.yaxis, axes.xaxis), heat_map.levels, strict=True):
         step = max(1, len(levels) // 10)
         axis.set_ticks(range(0, len(levels), step), levels[::step])
-    axes.set(ylabel=mapped.keys[0], xlabel=mapped.keys[1], title="Final loss")
+    axes.set(ylabel=heat_map.keys[0], xlabel=heat_map.keys[1], title="Final loss")
     figure.colorbar(image, ax=axes)
 
 
 def _levels(values: Sequence[str]) -> list[str]:
-    """The different values, numbers in their order before text."""
+    """The different values: numbers in ascending order, followed by other text."""
 
     def order(value: str) -> tuple[bool, float, str]:
         try:

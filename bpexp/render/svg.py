@@ -1,16 +1,26 @@
-"""The drawing of a network as SVG."""
+"""Draws a network as SVG."""
 
 from html import escape
 
 from bpexp.render.document import NetworkDiagram
 
 LAYER_DISTANCE, UNIT_DISTANCE, RADIUS = 260, 105, 27
+"""Distances between layers and units, and the radius of units, in units of the view box."""
 MAX_LABELS = 6
-"""Between two layers with more weights than this, the weights have no numbers."""
+"""Maximum number of weights between two layers that are labeled with their numbers."""
 
 
 def network(diagram: NetworkDiagram) -> str:
-    """Units as circles; weights as lines, as thick as they are large, colored by their sign."""
+    """Draw units as circles, and weights as lines.
+
+    The width of a line shows the absolute value of the weight, its color the sign.
+
+    Args:
+        diagram: The network.
+
+    Returns:
+        An ``svg`` element; the style sheet of the page sets its colors.
+    """
     units, weights = diagram.units, diagram.weights
     width = LAYER_DISTANCE * (len(units) - 1) + 160
     height = UNIT_DISTANCE * max(map(len, units)) + 20
@@ -23,7 +33,7 @@ def network(diagram: NetworkDiagram) -> str:
     lines, labels, circles = [], [], []
     for layer, W in enumerate(weights):
         # Labels stand nearer to the start of their lines, where the lines are further apart.
-        at = 0.28 if len(W) > 1 or len(W[0]) > 1 else 0.5
+        label_position = 0.28 if len(W) > 1 or len(W[0]) > 1 else 0.5
         for i, row in enumerate(W):
             for j, (w, text) in enumerate(row):
                 (x1, y1), (x2, y2) = position(layer, i), position(layer + 1, j)
@@ -35,8 +45,8 @@ def network(diagram: NetworkDiagram) -> str:
                 if len(W) * len(row) <= MAX_LABELS:
                     number = escape(text).replace("-", "−")
                     labels.append(
-                        f'<text class="weight" x="{x1 + at * (x2 - x1):.1f}" '
-                        f'y="{y1 + at * (y2 - y1) + 4:.1f}">{number}</text>'
+                        f'<text class="weight" x="{x1 + label_position * (x2 - x1):.1f}" '
+                        f'y="{y1 + label_position * (y2 - y1) + 4:.1f}">{number}</text>'
                     )
     for layer, column in enumerate(units):
         for i, (symbol, name) in enumerate(column):

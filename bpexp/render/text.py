@@ -1,4 +1,4 @@
-"""A document as text for a terminal, with colors where the terminal has them.
+"""Renders a document as text for a terminal, with colors if the terminal supports them.
 
 >>> from bpexp.render.document import Document, Heading, Paragraph
 >>> print(render(Document([Heading(1, "Title"), Paragraph("Text.")])), end="")
@@ -34,24 +34,36 @@ from bpexp.render.document import (
 
 LINE_WIDTH = 92
 """Maximum number of columns of running text."""
-STYLES = {"": "", "strong": "bold", "emphasis": "italic", "code": "", "small": ""}
+_STYLES = {"": "", "strong": "bold", "emphasis": "italic", "code": "", "small": ""}
 
 
 def render(document: Document) -> str:
-    """The document as plain text without colors; table rows are never broken."""
+    """Render a document as plain text without colors.
+
+    Args:
+        document: The document. Rows of tables are not wrapped; network diagrams are omitted.
+
+    Returns:
+        Lines without trailing spaces.
+    """
     out = io.StringIO()
     write(document, Console(file=out, width=10_000, no_color=True))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def write(document: Document, console: Console) -> None:
-    """Print the document to a console."""
+    """Print a document.
+
+    Args:
+        document: The document.
+        console: A rich console, whose width and colors are used.
+    """
     for block in document.blocks:
         _write(block, console)
 
 
 def table(shown: Table, box_style: box.Box | None = None) -> RichTable:
-    """The table as an object that a rich console prints.
+    """Convert a table to one that a rich console prints.
 
     Args:
         shown: The table.
@@ -117,5 +129,5 @@ def _rich(text: Text, style: str = "") -> RichText:
     """Styled text in which control characters are shown instead of sent to the terminal."""
     out = RichText(style=style)
     for span in spans(text):
-        out.append(escaped(span.text), STYLES[span.style] or None)
+        out.append(escaped(span.text), _STYLES[span.style] or None)
     return out

@@ -1,10 +1,16 @@
 """Selects the runs to reproduce, reports the findings, and chooses the exit status."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bpexp.fields.checks import ConfigError
-from bpexp.reproduce.verify import Finding, Verdict, environment_changes, verify
+from bpexp.reproduce.verify import (
+    Finding,
+    Verdict,
+    check_stored,
+    environment_changes,
+    verify,
+)
 from bpexp.tracking.archive import Archive, StoredRun
 
 MAX_LISTED = 20
@@ -59,24 +65,64 @@ def reproduce(
         show: Called with each line of the report.
 
     Returns:
-        The exit status: 0 if all runs are identical, 1 if one differs, 2 if one is unreadable.
+        The exit status: 0 if all runs are identical, 1 if one differs or was altered, 2 if one is
+        unreadable.
 
     Raises:
         ConfigError: There are no runs.
     """
     if not runs:
         raise ConfigError("There are no finished runs to reproduce.")
+    counts, n_native = _show_verdicts(verify(archive, runs, engine, n_jobs), archive, show)
+    show(_summary(counts, "identical to the bit"))
+    if n_native:
+        show(
+            f"{n_native} with numerics=native, whose results depend on the NumPy, BLAS and CPU of "
+            "one machine; numerics=exact gives the same results on every machine."
+        )
+    return _exit_status(counts)
+
+
+def verify_stored(
+    archive: Archive, runs: Sequence[StoredRun], show: Callable[[str], object]
+) -> int:
+    """Check runs against their digests without training, and report what was found.
+
+    Args:
+        archive: Where the runs are stored.
+        runs: Finished runs.
+        show: Called with each line of the report.
+
+    Returns:
+        The exit status: 0 if all runs are intact, 1 if one was altered, 2 if one is unreadable.
+
+    Raises:
+        ConfigError: There are no runs.
+    """
+    if not runs:
+        raise ConfigError("There are no finished runs to verify.")
+    counts, _ = _show_verdicts(check_stored(archive, runs), archive, show)
+    show(_summary(counts, "match their digests"))
+    return _exit_status(counts)
+
+
+def _show_verdicts(
+    verdicts: Iterable[Verdict], archive: Archive, show: Callable[[str], object]
+) -> tuple[Counter[Finding], int]:
+    """Show the runs that are not identical; returns counts, and how many runs are native."""
     counts: Counter[Finding] = Counter()
     n_native = 0
-    for verdict in verify(archive, runs, engine, n_jobs):
+    for verdict in verdicts:
         counts[verdict.finding] += 1
         n_native += verdict.native
         if verdict.finding is not Finding.IDENTICAL and counts[verdict.finding] <= MAX_LISTED:
             for line in _describe(verdict, archive):
                 show(line)
-    for line in _summary(counts, n_native):
-        show(line)
-    if counts[Finding.DIFFERENT]:
+    return counts, n_native
+
+
+def _exit_status(counts: Counter[Finding]) -> int:
+    if counts[Finding.DIFFERENT] or counts[Finding.ALTERED]:
         return 1
     return 2 if counts[Finding.UNREADABLE] else 0
 
@@ -91,13 +137,7 @@ def _describe(verdict: Verdict, archive: Archive) -> list[str]:
     return lines
 
 
-def _summary(counts: Counter[Finding], n_native: int) -> list[str]:
-    parts = [f"{counts[Finding.IDENTICAL]} of {counts.total()} runs identical to the bit"]
+def _summary(counts: Counter[Finding], state: str) -> str:
+    parts = [f"{counts[Finding.IDENTICAL]} of {counts.total()} runs {state}"]
     parts += [f"{counts[kind]} {kind}" for kind in list(Finding)[1:] if counts[kind]]
-    lines = [", ".join(parts) + "."]
-    if n_native:
-        lines.append(
-            f"{n_native} with numerics=native, whose results depend on the NumPy, BLAS and CPU of "
-            "one machine; numerics=exact gives the same results on every machine."
-        )
-    return lines
+    return ", ".join(parts) + "."

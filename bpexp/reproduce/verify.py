@@ -1,4 +1,4 @@
-"""Trains stored runs again from their configurations and compares the results bit by bit."""
+"""Checks stored runs against their digests, or by training them again and comparing every bit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,21 +8,31 @@ from typing import NamedTuple
 from bpexp.config import combinations
 from bpexp.config.schema import TrainConfig
 from bpexp.fields.checks import ConfigError
+from bpexp.reproduce.alterations import alterations
 from bpexp.reproduce.compare import Difference, difference
 from bpexp.runs import environment, fingerprint, identity, run_tags
 from bpexp.runs.result import Failure, TrainResult
+from bpexp.sweeps import integrity
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job
 from bpexp.tracking.archive import Archive, StoredRun
+from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import config_of, result_of
+
+_ALTERED_TAG = (
+    f"The tag {run_tags.RESULT} was altered: the artifacts equal the new result, the tag does not."
+)
 
 
 class Finding(StrEnum):
-    """How the repeated run compares with the stored one."""
+    """How a stored run compares with the run trained again, or with its own digests."""
 
     IDENTICAL = "identical"
     DIFFERENT = "different"
+    """training gives another result"""
+    ALTERED = "altered"
+    """artifacts or metrics in the store are missing, damaged, or not those of the run"""
     UNREADABLE = "unreadable"
     """the stored configuration is invalid, or its data are missing or have changed"""
 
@@ -34,7 +44,7 @@ class Verdict:
     Attributes:
         run: The stored run.
         finding: How it compares.
-        explanation: A sentence; empty if the run is identical.
+        explanation: Sentences; empty if the run is identical.
         native: Whether the run uses native arithmetic.
     """
 
@@ -42,6 +52,28 @@ class Verdict:
     finding: Finding
     explanation: str = ""
     native: bool = False
+
+
+def check_stored(archive: Archive, runs: Sequence[StoredRun]) -> Iterator[Verdict]:
+    """Check runs against their digests without training them.
+
+    Args:
+        archive: Where the runs are stored.
+        runs: Finished runs.
+
+    Yields:
+        A verdict on each run, in their order.
+    """
+    for run in runs:
+        try:
+            altered = integrity.problems(run, archive)
+        except TrackingError:
+            raise
+        except ConfigError as error:
+            yield Verdict(run, Finding.UNREADABLE, str(error))
+        else:
+            finding = Finding.ALTERED if altered else Finding.IDENTICAL
+            yield Verdict(run, finding, " ".join(altered))
 
 
 class _Task(NamedTuple):
@@ -68,6 +100,8 @@ def verify(
         try:
             config = config_of(run, archive)
             combinations.check_engine(config, engine)
+        except TrackingError:
+            raise
         except ConfigError as error:
             yield Verdict(run, Finding.UNREADABLE, str(error))
         else:
@@ -84,18 +118,36 @@ def verify(
 def _judge(task: _Task, result: TrainResult | Failure, archive: Archive) -> Verdict:
     run, native = task.run, task.config.numerics == "native"
     if isinstance(result, Failure):
-        explanation = f"training failed: {result.reason}."
-    elif run.tags.get(run_tags.RESULT) == identity.of_result(result):
-        return Verdict(run, Finding.IDENTICAL, native=native)
-    else:
-        explanation = _explain(run, result, archive)
-    return Verdict(run, Finding.DIFFERENT, explanation, native)
+        reason = f"training failed: {result.reason}."
+        return Verdict(run, Finding.DIFFERENT, reason, native)
+    digest = identity.of_result(result)
+    if run.tags.get(run_tags.RESULT) == digest:
+        altered = alterations(run, archive, task.config, result)
+        finding = Finding.ALTERED if altered else Finding.IDENTICAL
+        return Verdict(run, finding, " ".join(altered), native)
+    if _is_only_tag_altered(task, digest, archive):
+        return Verdict(run, Finding.ALTERED, _ALTERED_TAG, native)
+    return Verdict(run, Finding.DIFFERENT, _explain(run, result, archive), native)
+
+
+def _is_only_tag_altered(task: _Task, digest: str, archive: Archive) -> bool:
+    """Whether artifacts and new training agree, with the same identity as the stored run."""
+    if task.run.tags.get(run_tags.IDENTITY) != identity.of_run(task.config):
+        return False
+    try:
+        return result_of(task.run, archive).digest == digest
+    except TrackingError:
+        raise
+    except ConfigError:
+        return False
 
 
 def _explain(run: StoredRun, result: TrainResult, archive: Archive) -> str:
     """A sentence on how a result differs from the stored one."""
     try:
         stored = result_of(run, archive)
+    except TrackingError:
+        raise
     except ConfigError as error:
         return f"the result digest differs; the stored result cannot be read: {error}"
     matches_digest = stored.digest == run.tags.get(run_tags.RESULT)

@@ -1,4 +1,4 @@
-"""The software and hardware that runs are made with: commit, package versions, CPU, BLAS.
+"""The software and hardware that runs are trained with: commit, package versions, CPU, BLAS.
 
 >>> from bpexp.runs import environment, run_tags
 >>> environment.tags()[run_tags.PYTHON].startswith("3.")
@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from bpexp.runs import run_tags
 
@@ -48,7 +49,7 @@ def tags() -> dict[str, str]:
 def hardware_tags() -> dict[str, str]:
     """Tags of a sweep, or of a single run: CPU features and BLAS, on which native results depend.
 
-    Separate from ``tags`` because looking them up loads more libraries.
+    Separate from ``tags`` because the runs of a sweep do not repeat them.
     """
     return {run_tags.CPU_FEATURES: cpu_features(), run_tags.BLAS: blas()}
 
@@ -60,7 +61,7 @@ def cpu_features() -> str:
 
 
 def blas() -> str:
-    """The BLAS library of NumPy, or all loaded ones if NumPy's cannot be identified.
+    """The BLAS library of NumPy, or all loaded BLAS libraries if NumPy's cannot be identified.
 
     SciPy loads another BLAS, which must not appear here only because SciPy was imported.
     """
@@ -73,8 +74,7 @@ def blas() -> str:
 
 
 def _libraries() -> list[dict[str, str]]:
-    from threadpoolctl import threadpool_info
-
+    """The loaded libraries with thread pools, such as BLAS, as threadpoolctl describes them."""
     return threadpool_info()  # type: ignore[no-any-return]
 
 
@@ -112,9 +112,10 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """The output of git in this package's repository, or else in that of the working directory.
+    """Run git in the repository of this package, or else in that of the working directory.
 
-    Empty if neither is a repository or git is not installed.
+    Returns:
+        The output; empty if neither is a repository or git is not installed.
     """
     for folder in (Path(__file__).parent, Path.cwd()):
         try:

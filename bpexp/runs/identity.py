@@ -70,7 +70,7 @@ def canonical_json(config: TrainConfig) -> str:
 
 
 def of_result(result: TrainResult) -> str:
-    """SHA-256 of the outcome and of every loss, prediction, weight and bias of a result."""
+    """The digest of outcome, losses, predictions, weights and biases. See ``of_arrays``."""
     layers = zip(result.weights, result.biases, strict=True)
     arrays = (result.losses, result.predictions, *(a for layer in layers for a in layer))
     return of_arrays(result.outcome.value, arrays)
@@ -97,7 +97,11 @@ def of_arrays(outcome: str, arrays: Iterable[Array]) -> str:
 
 
 def tags(config: TrainConfig, result: TrainResult | Failure) -> dict[str, str]:
-    """Tags by which a run is found, checked and repeated.
+    """Tags that identify a run and allow its reproduction.
+
+    Args:
+        config: The configuration of the run; ``numerics`` must be resolved.
+        result: Its result, or the reason why it has none.
 
     Returns:
         Identity, configuration and arithmetic; with a ``TrainResult`` also its digest.

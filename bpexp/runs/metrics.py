@@ -1,11 +1,12 @@
 """The table of metrics: every number that is computed, stored and shown for a finished run.
 
 Everything that names metrics iterates over ``METRICS``: training computes them, MLflow stores
-them, and tables, rankings and reports show them. A new metric is one more entry.
+them, and tables, rankings and reports show them. A new metric is one more record, which
+``METRICS.register`` adds.
 
->>> [metric.name for metric in METRICS if metric.split is Split.TEST]
+>>> [metric.name for metric in METRICS.values() if metric.split is Split.TEST]
 ['test_loss', 'test_accuracy']
->>> METRIC["test_accuracy"].direction
+>>> METRICS["test_accuracy"].direction
 <Direction.MAXIMIZE: 'maximize'>
 """
 
@@ -13,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bpexp.data.dataset import Dataset, accuracy
+from bpexp.data.dataset import Dataset
+from bpexp.fields import Registry
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.typing import Array
 
@@ -60,6 +62,7 @@ class Metric:
         direction: Whether lower or higher values are better.
         split: The rows that it is computed on.
         compute: Returns the value, or None where the metric does not apply to the run.
+        if_diverged: What a diverged run counts in rankings; None is worse than any value.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Metric:
     direction: Direction
     split: Split
     compute: Callable[[Evaluation], float | None]
+    if_diverged: float | None = None
 
 
 def _final_loss(run: Evaluation) -> float | None:
@@ -80,7 +84,7 @@ def _epochs_run(run: Evaluation) -> float | None:
 def _accuracy(run: Evaluation) -> float | None:
     if not run.dataset.classes or run.result.outcome is Outcome.DIVERGED:
         return None
-    return accuracy(run.result.predictions, run.dataset.Y)
+    return run.dataset.accuracy(run.result.predictions, run.dataset.Y)
 
 
 def _test_loss(run: Evaluation) -> float | None:
@@ -90,45 +94,27 @@ def _test_loss(run: Evaluation) -> float | None:
 def _test_accuracy(run: Evaluation) -> float | None:
     if not run.dataset.classes or run.test_outputs is None:
         return None
-    return accuracy(run.test_outputs, run.dataset.Y_test)
+    return run.dataset.accuracy(run.test_outputs, run.dataset.Y_test)
 
 
 def _lowest_validation_loss(run: Evaluation) -> float | None:
     return run.result.lowest_validation_loss
 
 
-METRICS: list[Metric] = [
-    Metric("final_loss", "training loss", Direction.MINIMIZE, Split.TRAINING, _final_loss),
+METRICS: Registry[Metric] = Registry("metric", [
+    Metric("final_loss", "final loss", Direction.MINIMIZE, Split.TRAINING, _final_loss),
     Metric("epochs_run", "epochs", Direction.MINIMIZE, Split.TRAINING, _epochs_run),
-    Metric("accuracy", "training accuracy", Direction.MAXIMIZE, Split.TRAINING, _accuracy),
+    Metric("accuracy", "accuracy", Direction.MAXIMIZE, Split.TRAINING, _accuracy, 0.0),
     Metric("test_loss", "test loss", Direction.MINIMIZE, Split.TEST, _test_loss),
-    Metric("test_accuracy", "test accuracy", Direction.MAXIMIZE, Split.TEST, _test_accuracy),
+    Metric(
+        "test_accuracy", "test accuracy", Direction.MAXIMIZE, Split.TEST, _test_accuracy, 0.0,
+    ),
     Metric(
         "lowest_validation_loss", "validation loss", Direction.MINIMIZE, Split.VALIDATION,
         _lowest_validation_loss,
     ),
-]  # fmt: skip
+])  # fmt: skip
 """All metrics, in the order in which tables show them."""
-
-METRIC: dict[str, Metric] = {metric.name: metric for metric in METRICS}
-"""The same by name."""
-
-
-def register(metric: Metric) -> None:
-    """Add a metric to the table.
-
-    Raises:
-        ValueError: A metric of that name exists.
-    """
-    if metric.name in METRIC:
-        raise ValueError(f"a metric named {metric.name!r} exists already.")
-    METRICS.append(metric)
-    METRIC[metric.name] = metric
-
-
-def names() -> list[str]:
-    """The names of all metrics, in the order of the table."""
-    return [metric.name for metric in METRICS]
 
 
 def compute(evaluation: Evaluation) -> dict[str, float]:
@@ -137,5 +123,5 @@ def compute(evaluation: Evaluation) -> dict[str, float]:
     Returns:
         Values by metric name, in the order of the table.
     """
-    values = ((metric.name, metric.compute(evaluation)) for metric in METRICS)
+    values = ((metric.name, metric.compute(evaluation)) for metric in METRICS.values())
     return {name: value for name, value in values if value is not None}

@@ -26,7 +26,7 @@ SWEEP = "bpexp.sweep"
 BEST_RUN = "bpexp.best_run"
 """On a sweep: the id of its best run, or ``none``."""
 OVERRIDES = "bpexp.overrides"
-"""Overrides as typed on the command line."""
+"""The overrides of the command line, quoted for a shell."""
 PROCESS = "bpexp.process"
 """The process that writes the run, see ``tracking.process``."""
 

@@ -1,4 +1,4 @@
-"""Ctrl-C held back while something must not be left half done."""
+"""Defers Ctrl-C during steps that must not be interrupted."""
 
 import signal
 import threading
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Raise the KeyboardInterrupt of a Ctrl-C in this context only at its end.
+    """Raise the KeyboardInterrupt of a Ctrl-C at the end of the context instead of inside it.
 
-    Outside the main thread, which alone gets the signal, the context does nothing.
+    Only the main thread receives the signal; in other threads the context does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

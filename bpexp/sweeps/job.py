@@ -1,6 +1,12 @@
-"""A job: one configuration of a sweep, and what came of it.
+"""A job is one configuration of a sweep, with its position and name.
 
-A ``Job`` travels whole through a sweep: it is planned, batched, trained, recorded and ranked.
+The same ``Job`` object is planned, batched, trained, recorded and ranked.
+
+>>> from bpexp.config.compose import compose_settings
+>>> from bpexp.sweeps.plan import make_plan
+>>> plan = make_plan([compose_settings({"lr": lr}) for lr in (0.1, 1.0)])
+>>> [(job.index, job.name) for job in plan.jobs]
+[(0, 'lr=0.1'), (1, 'lr=1')]
 """
 
 from collections.abc import Mapping
@@ -17,8 +23,8 @@ class Job:
 
     Attributes:
         index: Its position in the sweep, counted from 0.
-        name: A readable name: the settings that vary in the sweep.
-        config: Everything that the run's numbers depend on.
+        name: A readable name, made of the settings that vary in the sweep.
+        config: Everything that the result of the run depends on.
         varying: Values of the settings that vary in the sweep, by dotted key.
         study_row: In a study, the name of the row that the run belongs to.
     """

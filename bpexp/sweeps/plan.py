@@ -1,4 +1,10 @@
-"""A sweep before it starts: its jobs, checked, and the settings that vary among them."""
+"""The plan of a sweep: its checked jobs, and the settings that vary between them.
+
+>>> from bpexp.config.compose import compose_settings
+>>> plan = make_plan([compose_settings({"lr": lr, "seed": 3}) for lr in (0.1, 1.0)])
+>>> len(plan.jobs), plan.varying
+(2, ('lr',))
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,10 +18,11 @@ from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import Job, format_setting
 from bpexp.training import run_batch
 
-GROUPS = ("data", "model", "optimizer", "schedule", "stop", "hidden")
-"""Settings that the configurations of a sweep mostly share; equal ones are stored once."""
+SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
+"""Settings that most jobs of a sweep have in common; equal values are kept in memory once."""
 
 Values = Mapping[str, Any]
+"""A composed configuration: nested dicts, lists and scalars."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Plan:
         jobs: All jobs, in order.
         runtime: How the jobs are executed; nothing in it changes a result.
         varying: Dotted keys of the settings that vary.
-        overrides: The overrides as the user typed them.
+        overrides: The overrides of the command line.
         composed: The composed configuration of the first job.
         study: The definition of the study that the jobs belong to, as plain values.
     """
@@ -44,7 +51,10 @@ class Plan:
         return [job.config for job in self.jobs]
 
     def extended(self, composed: Iterable[Values]) -> "Plan":
-        """Add a generation of jobs, which continue the numbering.
+        """Return a plan with another generation of jobs, whose indices continue those here.
+
+        Args:
+            composed: The configuration of each new job.
 
         Raises:
             ConfigError: As ``make_plan``.
@@ -71,8 +81,11 @@ def make_plan(
 
     Args:
         composed: The configuration of each job as nested plain values.
-        overrides: The overrides as the user typed them.
+        overrides: The overrides of the command line.
         study: The study that the jobs belong to.
+
+    Returns:
+        The plan, in which ``numerics`` of every job is exact or native.
 
     Raises:
         ConfigError: A setting breaks its rule; in a study the message names the row.
@@ -81,36 +94,41 @@ def make_plan(
     configs: list[TrainConfig] = []
     runtime: RuntimeConfig | None = None
     first: Values = {}
-    shared: dict[Any, Any] = {}
+    unique: dict[Any, Any] = {}
     for index, values in enumerate(composed):
-        with errors_name_row(rows, index):
-            config, session = parse(values)
-        first, runtime = first or values, runtime or session
-        if session != runtime:
-            raise _different_runtime(runtime, session)
-        parts = {name: getattr(config, name) for name in GROUPS}
-        shared_parts = {
-            name: shared.setdefault((type(part), part), part) for name, part in parts.items()
-        }
-        configs.append(replace(config, **shared_parts))
+        with study_row_in_errors(rows, index):
+            config, job_runtime = parse(values)
+        first, runtime = first or values, runtime or job_runtime
+        if job_runtime != runtime:
+            raise _different_runtime(runtime, job_runtime)
+        parts = {name: getattr(config, name) for name in SHARED}
+        shared = {name: unique.setdefault((type(p), p), p) for name, p in parts.items()}
+        configs.append(replace(config, **shared))
     if runtime is None:
         raise ConfigError("A sweep needs at least one run.")
     jobs, varying = _jobs(configs, rows)
-    resolved: dict[tuple[Any, ...], str] = {}
-    for index, job in enumerate(jobs):
-        key = (*(getattr(job.config, name) for name in GROUPS), job.config.numerics)
-        if key not in resolved:
-            with errors_name_row(rows, index):
-                resolved[key] = _resolve_numerics(job.config, runtime.engine)
-        jobs[index] = replace(job, config=replace(job.config, numerics=resolved[key]))
+    jobs = _with_numerics(jobs, runtime.engine, rows)
     definition = study.definition if study else None
     return Plan(tuple(jobs), runtime, varying, tuple(overrides), first, definition)
 
 
-def restore_plan(plan: Plan) -> Plan:
-    """Recompute the jobs of a plan whose ``jobs`` hold configurations only.
+def _with_numerics(jobs: Sequence[Job], engine: str, rows: Sequence[str]) -> list[Job]:
+    """Check the jobs against their data, and resolve ``numerics=auto``. Raises ConfigError."""
+    resolved: dict[tuple[Any, ...], str] = {}
+    checked = []
+    for index, job in enumerate(jobs):
+        key = (*(getattr(job.config, name) for name in SHARED), job.config.numerics)
+        if key not in resolved:
+            with study_row_in_errors(rows, index):
+                resolved[key] = _resolve_numerics(job.config, engine)
+        checked.append(replace(job, config=replace(job.config, numerics=resolved[key])))
+    return checked
 
-    ``varying`` is kept: it was computed before ``numerics`` was resolved.
+
+def restore_plan(plan: Plan) -> Plan:
+    """Complete the jobs of a plan that was read from a file, which holds no names.
+
+    ``varying`` stays as it is, because it was computed before ``numerics`` was resolved.
 
     Raises:
         ConfigError: The data do not fit a configuration any more.
@@ -122,7 +140,7 @@ def restore_plan(plan: Plan) -> Plan:
 
 
 def single_run_plan(composed: Values, overrides: Sequence[str]) -> Plan:
-    """The plan of one run that is not a sweep.
+    """Make the plan of one run that is not a sweep.
 
     Raises:
         ConfigError: As ``make_plan``, and for a study, which is always a sweep.
@@ -133,7 +151,7 @@ def single_run_plan(composed: Values, overrides: Sequence[str]) -> Plan:
 
 
 @contextmanager
-def errors_name_row(rows: Sequence[str], index: int) -> Iterator[None]:
+def study_row_in_errors(rows: Sequence[str], index: int) -> Iterator[None]:
     """Prefix the message of a ConfigError with the name of the study's row, if there is one."""
     try:
         yield
@@ -151,7 +169,7 @@ def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
 
 
 def _resolve_numerics(config: TrainConfig, engine: str) -> str:
-    """The arithmetic of a configuration, after a check that its data fit it."""
+    """Check a configuration against its data and return its arithmetic, exact or native."""
     dataset = load(config.data)
     combinations.check_data(config, dataset)
     numerics = run_batch.resolve_numerics(config, dataset)
@@ -160,19 +178,25 @@ def _resolve_numerics(config: TrainConfig, engine: str) -> str:
 
 
 def _jobs(
-    configs: Sequence[TrainConfig], rows: Sequence[str] = (), keep: Sequence[str] | None = None
+    configs: Sequence[TrainConfig], rows: Sequence[str] = (), known: Sequence[str] | None = None
 ) -> tuple[list[Job], tuple[str, ...]]:
-    """Jobs with their names and varying settings, and the keys of all settings that vary.
+    """Make the jobs with their names, and find the settings that vary.
 
-    Only the keys in ``keep`` are used, if it is given.
+    Args:
+        configs: The configuration of each job.
+        rows: The study row of each job; empty without a study.
+        known: Dotted keys of the settings that vary, if they are known already.
+
+    Returns:
+        The jobs, and the dotted keys of the settings that vary.
     """
     varying, values = _varying_settings(configs)
-    if keep is not None:
-        varying = tuple(keep)
-        values = [{key: v[key] for key in keep if key in v} for v in values]
+    if known is not None:
+        varying = tuple(known)
+        values = [{key: v[key] for key in known if key in v} for v in values]
     jobs = [
-        Job(index, _job_name(config, of_job), config, of_job, rows[index] if rows else "")
-        for index, (config, of_job) in enumerate(zip(configs, values, strict=True))
+        Job(index, _job_name(config, job_values), config, job_values, rows[index] if rows else "")
+        for index, (config, job_values) in enumerate(zip(configs, values, strict=True))
     ]
     return jobs, varying
 
@@ -183,7 +207,7 @@ def _varying_settings(
     """The dotted keys whose values differ between jobs, and each job's values of them."""
     varying: list[str] = []
     values: list[dict[str, Any]] = [{} for _ in configs]
-    # The seed comes last in names, as in `lr=0.1 seed=3`: it tells replicates apart.
+    # The seed comes last in job names, as in `lr=0.1 seed=3`, because it only numbers replicates.
     names = sorted((f.name for f in fields(TrainConfig)), key=lambda name: name == "seed")
     for name in names:
         parts = [getattr(config, name) for config in configs]
@@ -192,8 +216,8 @@ def _varying_settings(
         differ = [key for key in keys if len({str(one.get(key)) for one in flat.values()}) > 1]
         varying += differ
         for key in differ:
-            for part, of_job in zip(parts, values, strict=True):
-                of_job[key] = flat[part].get(key)
+            for part, job_values in zip(parts, values, strict=True):
+                job_values[key] = flat[part].get(key)
     return tuple(varying), values
 
 

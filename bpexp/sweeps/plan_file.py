@@ -25,11 +25,11 @@ from bpexp.tracking.store import without_password
 
 NAME = "plan.jsonl.gz"
 MAX_BYTES = 10**9
-"""Unpacked, a thousand bytes for each of a million runs."""
+"""Maximum size after decompression: a thousand bytes for each of a million runs."""
 
 
 def to_bytes(plan: Plan) -> bytes:
-    """The content of the file; the password in the store's address is masked."""
+    """Return the content of the file; the password in the store's address is masked."""
     runtime = plain(plan.runtime)
     runtime["tracking"]["uri"] = without_password(runtime["tracking"]["uri"] or "") or None
     rows = itertools.groupby(job.study_row for job in plan.jobs)
@@ -70,7 +70,7 @@ def from_bytes(content: bytes) -> Plan:
 
 
 def _plan(head: dict[str, Any], configs: Sequence[TrainConfig]) -> Plan:
-    """The plan without the names of its jobs. Raises errors of many kinds for a broken head."""
+    """Make the plan without the names of its jobs; a broken first line raises various errors."""
     if not isinstance(head["runtime"], dict) or not isinstance(head["study"], dict | None):
         raise TypeError("a mapping is expected")
     rows = [str(name) for name, count in head["study_rows"] for _ in range(int(count))]

@@ -1,4 +1,4 @@
-"""What is stored with a sweep when it starts, so that it can be resumed and repeated elsewhere."""
+"""Tags and artifacts that are stored when a sweep starts, to resume and reproduce it."""
 
 import shlex
 
@@ -12,19 +12,20 @@ from bpexp.tracking.store import without_password
 
 
 def tags(plan: Plan) -> dict[str, str]:
-    """Tags of a sweep's parent or a single run: overrides as typed, processor and BLAS."""
-    typed = without_password(shlex.join(plan.overrides))
-    return {**environment.hardware_tags(), **({run_tags.OVERRIDES: typed} if typed else {})}
+    """Tags of the parent run of a sweep, or of a single run: overrides, CPU features and BLAS."""
+    overrides = without_password(shlex.join(plan.overrides))
+    tagged = {run_tags.OVERRIDES: overrides} if overrides else {}
+    return {**environment.hardware_tags(), **tagged}
 
 
 def sweep_tags(plan: Plan) -> dict[str, str]:
-    """The tags of a sweep's parent at its start."""
-    about = {run_tags.KIND: run_tags.SWEEP_KIND, run_tags.PROCESS: process.current()}
-    return {**environment.tags(), **tags(plan), **about}
+    """The tags of the parent run of a sweep at its start."""
+    own = {run_tags.KIND: run_tags.SWEEP_KIND, run_tags.PROCESS: process.current()}
+    return {**environment.tags(), **tags(plan), **own}
 
 
 def sweep_files(plan: Plan) -> dict[str, bytes]:
-    """The artifacts of a sweep's parent at its start: plan, configuration and environment."""
+    """The artifacts of the parent run at the start of a sweep: plan, configuration, environment."""
     composed = without_password(yaml.safe_dump(dict(plan.composed), sort_keys=False))
     return {
         plan_file.NAME: plan_file.to_bytes(plan),
@@ -34,7 +35,7 @@ def sweep_files(plan: Plan) -> dict[str, bytes]:
 
 
 def sweep_name(plan: Plan) -> str:
-    """The name of a sweep's parent, such as "sweep lr x seed, 30 runs"."""
+    """The name of the parent run of a sweep, such as "sweep lr x seed, 30 runs"."""
     runs = f"{len(plan.jobs)} runs"
     if plan.study is not None:
         return f"study {plan.study['name']}, {runs}"

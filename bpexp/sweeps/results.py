@@ -1,4 +1,4 @@
-"""The results of a sweep while it runs: one row per job, and the curves of the best.
+"""The results of a sweep while it runs: a row for each job, and loss curves of the best runs.
 
 ``rank`` orders rows; ``SweepResults`` collects them.
 """
@@ -15,9 +15,9 @@ from bpexp.sweeps.run_record import logged_epochs
 from bpexp.typing import Array
 
 MAX_CURVES = 500
-"""Loss curves that are kept for the plot of a sweep; those of worse runs are dropped."""
+"""Maximum number of loss curves in the plot of a sweep: those of the best runs."""
 CURVE_POINTS = 100
-"""Points of a kept loss curve."""
+"""Maximum number of points of such a curve."""
 
 Curve = tuple[Sequence[int], Array]
 """Epochs, counted from 1, and the training losses in them."""
@@ -33,7 +33,7 @@ class Row:
         outcome: An ``Outcome``, or "failed" or "interrupted".
         reason: Why the run failed or diverged.
         metrics: Values by metric name; empty for a run without a result.
-        curve: The loss curve, thinned; empty if it was not kept.
+        curve: Some points of the loss curve; empty if the run is not one of the best.
         run_id: The id of the tracked run; "" while it is not tracked.
     """
 
@@ -70,7 +70,7 @@ def reason_of(outcome: str, epochs_run: float) -> str:
 
 
 def curve_of(losses: Array) -> Curve:
-    """A loss curve thinned to ``CURVE_POINTS``; ``losses`` holds every epoch's, (epochs_run,)."""
+    """At most ``CURVE_POINTS`` points of the losses of all epochs, (epochs_run,)."""
     epochs = logged_epochs(len(losses), CURVE_POINTS)
     return epochs, losses[np.subtract(epochs, 1)]
 
@@ -83,11 +83,11 @@ def rank(rows: Iterable[Row]) -> list[Row]:
 
 def metric_names(rows: Sequence[Row]) -> list[str]:
     """The metrics that at least one row has, in the order of the table of metrics."""
-    return [name for name in metrics.names() if any(name in row.metrics for row in rows)]
+    return [name for name in metrics.METRICS if any(name in row.metrics for row in rows)]
 
 
 class SweepResults:
-    """Collects the rows of a sweep; keeps few enough curves for any number of runs.
+    """Collects the rows of a sweep, with the loss curves of the best runs only.
 
     Attributes:
         rows: Rows by the index of their job.
@@ -97,13 +97,13 @@ class SweepResults:
     def __init__(
         self, rows: Mapping[int, Row] | None = None, predictions: Array | None = None
     ) -> None:
-        """Start from the rows and the best run's predictions of runs that are stored already."""
+        """Start with runs that are stored already: their rows, and the best run's predictions."""
         self.rows, self.predictions = dict(rows or {}), predictions
         self._best: list[Row] = rank(self.rows.values())[:1]
         self._with_curve: list[Row] = []
 
     def add(self, trained: Sequence[JobResult]) -> list[Row]:
-        """Add the results of jobs; returns their rows."""
+        """Add the results of jobs and return their rows."""
         rows = [row_of(one) for one in trained]
         self.rows |= {row.job.index: row for row in rows}
         ranked = rank(rows)
@@ -119,7 +119,7 @@ class SweepResults:
         return rows
 
     def set_run_ids(self, run_ids: Mapping[int, str]) -> None:
-        """Enter the ids of tracked runs, by the index of their job."""
+        """Set the ids of tracked runs, which are given by the index of their job."""
         for index, run_id in run_ids.items():
             self.rows[index] = replace(self.rows[index], run_id=run_id)
 
@@ -129,7 +129,7 @@ class SweepResults:
 
 
 def _predictions(trained: Sequence[JobResult], index: int) -> Array | None:
-    """A copy of one run's predictions: a view would keep those of its whole batch in memory."""
+    """A copy of the predictions of one run: a view would keep those of the batch in memory."""
     for job, result in trained:
         if job.index == index and isinstance(result, TrainResult):
             return result.predictions.copy()

@@ -1,4 +1,4 @@
-"""What of a sweep is stored already: how a sweep is resumed, and how stored runs are reused."""
+"""Finds the jobs of a sweep whose results are stored already, to resume it or to reuse runs."""
 
 import re
 import shlex
@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import fingerprint, identity, metrics, run_tags
 from bpexp.runs.result import Outcome
 from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
-from bpexp.sweeps import plan_file
+from bpexp.sweeps import integrity, plan_file
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.results import MAX_CURVES, Row, SweepResults, curve_of, rank, reason_of
@@ -29,9 +29,11 @@ from bpexp.tracking.stored_results import losses_of, predictions_of
 from bpexp.typing import Array
 
 MAX_FLOAT = float(np.finfo(np.float64).max)
-"""What MLflow stores for an infinite metric in SQL."""
+"""The value that MLflow stores in SQL for an infinite metric."""
+MAX_DAMAGED_SHOWN = 10
+"""Damaged runs that are named to the user; the others are only counted."""
 MAX_SHOWN_INPUTS = 64
-"""Input values of a data set, at most, for its predictions to be printed."""
+"""Maximum number of input values of a data set whose predictions are printed."""
 
 
 def check_can_resume(run: StoredRun, ended: bool) -> None:
@@ -39,10 +41,10 @@ def check_can_resume(run: StoredRun, ended: bool) -> None:
 
     Args:
         run: The run that the user named.
-        ended: The user's word that a process on another machine has ended.
+        ended: Whether the user confirmed that a process on another machine has ended.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: The run is not a sweep, or may still be running.
     """
     if not run.is_sweep:
         raise ConfigError(f"{run.label} is a single run; resume takes a sweep.")
@@ -67,74 +69,118 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
         ConfigError: The plan is broken or cannot be composed again.
     """
     content = archive.file_if_any(run.run_id, plan_file.NAME)
-    if content is not None:
+    # A power loss may leave an empty file.
+    if content:
         return plan_file.from_bytes(content)
     # The sweep ended between the creation of its parent run, which has the overrides, and the
     # storage of the plan.
-    lost = ConfigError(f"{run.label} has stored no plan; start a new sweep.")
+    no_plan = ConfigError(f"{run.label} has stored no plan; start a new sweep.")
     if run_tags.OVERRIDES not in run.tags:
-        raise lost
+        raise no_plan
     try:
-        typed = shlex.split(run.tags[run_tags.OVERRIDES])
+        overrides = shlex.split(run.tags[run_tags.OVERRIDES])
     except ValueError as error:
         raise ConfigError(f"{run.label} has stored unreadable overrides.") from error
-    composed = recompose(_safe_overrides(typed))
+    composed = recompose(_safe_overrides(overrides))
     if composed[0].get("study") is not None:
-        raise lost
-    return make_plan(composed, typed)
+        raise no_plan
+    return make_plan(composed, overrides)
 
 
-def recompose(typed: Sequence[str]) -> list[dict[str, Any]]:
-    """Compose the configurations of all jobs of a grid from its overrides as typed."""
-    one = composer()
-    return [one.compose(job) for job in expand(one.parse(typed))]
+def recompose(overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """Compose the configurations of all jobs of a grid from the overrides of its command line."""
+    job_composer = composer()
+    return [job_composer.compose(job) for job in expand(job_composer.parse(overrides))]
 
 
-def _safe_overrides(typed: Sequence[str]) -> list[str]:
+def _safe_overrides(overrides: Sequence[str]) -> list[str]:
     """The stored overrides without Hydra's own settings, which change no run.
 
-    What a store holds is data: it must not name code, as ``hydra.searchpath=[pkg://...]`` would,
-    or read the environment, as ``${oc.env:...}`` would.
+    Overrides from a store are not trusted: they must not load code, as
+    ``hydra.searchpath=[pkg://...]`` would, or read the environment, as ``${oc.env:...}`` would.
     """
-    kept = [text for text in typed if not re.match(r"[+~]*hydra\b", text)]
-    for text in kept:
+    safe = [text for text in overrides if not re.match(r"[+~]*hydra\b", text)]
+    for text in safe:
         if "${" in text:
             raise ConfigError(f"The sweep used the interpolation {text!r}; start a new sweep.")
-    return kept
+    return safe
+
+
+class FoundRuns(NamedTuple):
+    """The stored runs of the jobs of a plan.
+
+    Attributes:
+        runs: Finished and intact runs by the index of their job.
+        damaged: Why finished runs are trained again, by run: their artifacts are missing,
+            damaged, or not those of the run.
+    """
+
+    runs: dict[int, StoredRun]
+    damaged: list[tuple[StoredRun, str]]
+
+    def sentences(self) -> list[str]:
+        """What to tell the user about the damaged runs; only some if there are many."""
+        found = [f"{run.label} is trained again: {reason}" for run, reason in self.damaged]
+        more = len(found) - MAX_DAMAGED_SHOWN
+        tail = [f"{more} more runs are trained again for such reasons."] if more > 0 else []
+        return found[:MAX_DAMAGED_SHOWN] + tail
 
 
 def finished_runs(
-    plan: Plan, children: Sequence[StoredRun], others: Sequence[StoredRun]
-) -> dict[int, StoredRun]:
-    """Find the stored run of each job that is finished.
+    plan: Plan, children: Sequence[StoredRun], others: Sequence[StoredRun], archive: Archive
+) -> FoundRuns:
+    """Find the stored run of each job that is finished, and check its artifacts.
 
     Args:
         plan: The plan.
-        children: The sweep's own runs; each stands for one job.
-        others: Runs of other sweeps; each may stand for every job of the same identity.
+        children: Runs of this sweep; each is the run of one job.
+        others: Runs of other sweeps; each may be reused for several jobs of the same identity.
+        archive: Where they are stored.
 
-    Returns:
-        Stored runs by the index of their job.
+    Raises:
+        TrackingError: The store does not answer.
     """
+    identities = [identity.of_run(job.config) for job in plan.jobs]
+    wanted = set(identities)
+    candidates = [
+        r for r in (*_complete(children), *_complete(others)) if r.tags[IDENTITY] in wanted
+    ]
+    problems = integrity.artifact_problems(candidates, archive)
+    intact = [run for run in candidates if run.run_id not in problems]
+    own_ids = {run.run_id for run in children}
     own: dict[str, list[StoredRun]] = defaultdict(list)
-    for run in _complete(children):
-        own[run.tags[IDENTITY]].append(run)
-    elsewhere = {run.tags[IDENTITY]: run for run in _complete(others)}
+    elsewhere: dict[str, StoredRun] = {}
+    for run in intact:
+        if run.run_id in own_ids:
+            own[run.tags[IDENTITY]].append(run)
+        else:
+            elsewhere[run.tags[IDENTITY]] = run
     found: dict[int, StoredRun] = {}
-    for job in plan.jobs:
-        wanted = identity.of_run(job.config)
-        if own[wanted]:
-            found[job.index] = own[wanted].pop()
-        elif wanted in elsewhere:
+    for job, job_identity in zip(plan.jobs, identities, strict=True):
+        if own[job_identity]:
+            found[job.index] = own[job_identity].pop()
+        elif job_identity in elsewhere:
             arithmetic = fingerprint.arithmetic(job.config.numerics)
-            # A native result of another machine is not what this machine would compute.
-            if elsewhere[wanted].tags.get(run_tags.ARITHMETIC) == arithmetic:
-                found[job.index] = elsewhere[wanted]
-    return found
+            # Native results of another machine may differ from those of this one.
+            if elsewhere[job_identity].tags.get(run_tags.ARITHMETIC) == arithmetic:
+                found[job.index] = elsewhere[job_identity]
+    lacking = {identities[job.index] for job in plan.jobs if job.index not in found}
+    damaged = [
+        (run, problems[run.run_id])
+        for run in candidates
+        if run.run_id in problems and (run.run_id in own_ids or run.tags[IDENTITY] in lacking)
+    ]
+    return FoundRuns(found, damaged)
 
 
 def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: str) -> None:
     """Write the spooled runs of a sweep to the store, except those that it has already.
+
+    Args:
+        plan: The plan of the sweep.
+        archive: Reads the store.
+        tracker: Writes to the store.
+        parent: The id of the parent run of the sweep.
 
     Raises:
         ConfigError: A file of the spool is broken.
@@ -149,18 +195,18 @@ def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: s
     missing = Counter(identity.of_run(config) for config in plan.configs)
     missing.subtract(run.tags[IDENTITY] for run in _complete(children))
     for file in files:
-        wanted = []
+        unwritten = []
         for run in spool.read(file):
             run_identity = run.tags.get(IDENTITY, "")
             if run.status == "FINISHED" and missing[run_identity] > 0:
-                wanted.append(run)
+                unwritten.append(run)
                 missing[run_identity] -= 1
-        tracker.stage(wanted, parent).commit()
+        tracker.stage(unwritten, parent).commit()
         spool.remove(file)
 
 
 def _complete(runs: Sequence[StoredRun]) -> Iterator[StoredRun]:
-    """The finished runs that have both digests and everything that a row of results needs."""
+    """Select the finished runs that have both digests and the metrics of a row of results."""
     for run in runs:
         tagged = {IDENTITY, RESULT, OUTCOME} <= run.tags.keys()
         # A diverged run may have no finite loss.
@@ -172,7 +218,13 @@ def _complete(runs: Sequence[StoredRun]) -> Iterator[StoredRun]:
 
 
 def results_of(plan: Plan, found: Mapping[int, StoredRun], archive: Archive) -> SweepResults:
-    """The results of stored runs, with the curves of the best and the best run's predictions."""
+    """Read the results of stored runs.
+
+    Args:
+        plan: The plan.
+        found: Stored runs by the index of their job.
+        archive: Reads the loss curves of the best runs, and the predictions of the best one.
+    """
     rows = {index: _row(plan.jobs[index], run) for index, run in found.items()}
     for row in rank(rows.values())[:MAX_CURVES]:
         losses = losses_of(found[row.job.index], archive)
@@ -195,7 +247,7 @@ def _predictions(
 
 
 def _row(job: Job, run: StoredRun) -> Row:
-    values = {name: _restored(run.metrics[name]) for name in metrics.names() if name in run.metrics}
+    values = {name: _restored(run.metrics[name]) for name in metrics.METRICS if name in run.metrics}
     values["epochs_run"] = int(values["epochs_run"])
     outcome = run.tags[OUTCOME]
     reason = reason_of(outcome, values["epochs_run"])
@@ -203,5 +255,5 @@ def _row(job: Job, run: StoredRun) -> Row:
 
 
 def _restored(value: float) -> float:
-    """A metric as it was before MLflow stored infinity as the largest float."""
+    """The value of a metric; MLflow stores infinity as the largest float."""
     return value if abs(value) < MAX_FLOAT else float(np.copysign(np.inf, value))

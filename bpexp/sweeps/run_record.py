@@ -23,7 +23,7 @@ from bpexp.tracking.store import without_password
 from bpexp.typing import Array
 
 MAX_REASON = 5000
-"""Characters of the tag that says why a run failed; MLflow accepts at most 8,000."""
+"""Maximum length of the tag with the reason of a failure; MLflow accepts 8,000 characters."""
 
 
 @lru_cache(maxsize=128)
@@ -113,15 +113,23 @@ def runtime_params(runtime: RuntimeConfig) -> dict[str, str]:
 
 
 def metric_points(result: TrainResult, points: int) -> list[MetricPoint]:
-    """The points of the loss curves, thinned to ``points`` each, and the final metrics."""
+    """Choose the metric values to log.
+
+    Args:
+        result: The result of the run.
+        points: Maximum number of points of each loss curve.
+
+    Returns:
+        Points of the training and validation loss, and the final metrics at the last epoch.
+    """
     epochs = logged_epochs(result.epochs_run, points)
     losses = result.losses[np.array(epochs, int) - 1].tolist()
     logged = [MetricPoint("loss", loss, epoch) for loss, epoch in zip(losses, epochs, strict=True)]
     if result.validation is not None:
         chosen = np.array(logged_epochs(len(result.validation.epochs), points), int) - 1
         logged += [
-            MetricPoint("validation_loss", float(result.validation.losses[place]), int(epoch))
-            for place, epoch in zip(chosen, result.validation.epochs[chosen], strict=True)
+            MetricPoint("validation_loss", float(result.validation.losses[index]), int(epoch))
+            for index, epoch in zip(chosen, result.validation.epochs[chosen], strict=True)
         ]
     last = result.epochs_run
     return logged + [

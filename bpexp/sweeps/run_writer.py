@@ -1,4 +1,4 @@
-"""Writes finished runs to the tracking store in the background; spools them where it fails."""
+"""Writes finished runs to the tracking store in the background, and spools them if that fails."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,19 +19,23 @@ class TrackedSweep:
     Attributes:
         tracker: Writes to the store.
         parent: The id of the sweep's parent run; None for a single run.
-        resume_command: What the user types to finish the sweep if it is cut short.
+        resume_command: The command that resumes the sweep if it is interrupted.
         stored: The results of runs that the store holds already.
+        notes: What to tell the user about stored runs that are trained again.
+        replaced: The ids of damaged runs of this sweep, which are trained again.
     """
 
     tracker: Tracker
     parent: str | None = None
     resume_command: str = ""
     stored: SweepResults = field(default_factory=SweepResults)
+    notes: Sequence[str] = ()
+    replaced: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
-class _Write:
-    """Runs whose write is under way: their indices, their records and the ids to come."""
+class _PendingWrite:
+    """A write in progress: the indices and records of its runs, and the future of their ids."""
 
     indices: Sequence[int]
     records: Sequence[RunRecord]
@@ -39,24 +43,27 @@ class _Write:
 
 
 class RunWriter:
-    """Writes the runs of one sweep, or a single run, in a thread of its own.
+    """Writes the runs of one sweep, or a single run, in a background thread.
 
     The thread opens the store first, so that training can start meanwhile. While one group of runs
-    is written, the artifacts of the next are prepared. After a write has failed, all further runs
-    are spooled, files in ``outputs/spool`` that ``close`` offers to the store once more: a store
-    that is away would otherwise be waited for with every group. A single run is not spooled.
+    is written, the artifacts of the next group are prepared.
+
+    After a write has failed, all further runs are spooled, that is, written to files in
+    ``outputs/spool``, so that training does not wait for the timeout of a store that does not
+    respond with every group. ``close`` tries to write the spooled runs to the store again. A
+    single run is not spooled.
 
     Use it as a context manager, in one thread.
 
     Attributes:
-        run_ids: The ids of the runs that the store has taken, by the index of their job.
+        run_ids: The ids of the runs that were written to the store, by the index of their job.
     """
 
     def __init__(self, open_store: Callable[[], TrackedSweep]) -> None:
-        """Start to open the store."""
+        """Call ``open_store`` in the background thread."""
         self._thread = ThreadPoolExecutor(1)
         self._opening = self._thread.submit(open_store)
-        self._under_way: _Write | None = None
+        self._pending: _PendingWrite | None = None
         self._error: TrackingError | None = None
         self.run_ids: dict[int, str] = {}
         self._spooled: dict[Path, list[int]] = {}
@@ -71,17 +78,17 @@ class RunWriter:
 
     @property
     def sweep(self) -> TrackedSweep:
-        """The open store; blocks until it is open, and raises what opening it raised."""
+        """The open store. Blocks until it is open; raises the error if opening it failed."""
         return self._opening.result()
 
     @property
     def is_open(self) -> bool:
-        """Whether the store was opened, as far as is known without waiting for it."""
+        """Whether the store has been opened. Does not block."""
         return self._opening.done() and self._opening.exception() is None
 
     @property
     def n_spooled(self) -> int:
-        """How many runs wait in the spool."""
+        """Number of runs in the spool."""
         return sum(len(indices) for indices in self._spooled.values())
 
     def submit(self, indices: Sequence[int], records: Sequence[RunRecord]) -> None:
@@ -92,7 +99,7 @@ class RunWriter:
             records: Their records, in the same order.
 
         Raises:
-            TrackingError: Neither the store nor the spool takes runs.
+            TrackingError: The runs could be written neither to the store nor to the spool.
         """
         staged: StagedRuns | None = None
         if self._error is None:
@@ -102,20 +109,20 @@ class RunWriter:
                 self._error = error
         self.flush()
         if staged is not None and self._error is None:
-            self._under_way = _Write(indices, records, self._thread.submit(self._commit, staged))
+            self._pending = _PendingWrite(indices, records, self._thread.submit(staged.commit))
             return
         if staged is not None:
             staged.discard()
         self._spool(indices, records)
 
     def close(self) -> dict[int, str]:
-        """Finish writing; offer what was spooled to the store once more.
+        """Finish writing, and try to write the spooled runs to the store.
 
         Returns:
             The ids of all runs that were submitted, by the indices of their jobs.
 
         Raises:
-            TrackingError: The store does not take some runs, which stay in the spool.
+            TrackingError: Some runs could not be written to the store; they stay in the spool.
         """
         self.flush()
         for file, indices in list(self._spooled.items()):
@@ -125,13 +132,9 @@ class RunWriter:
             del self._spooled[file]
         return self.run_ids
 
-    def _commit(self, staged: StagedRuns) -> list[str]:
-        """Write to the store; runs in the thread."""
-        return staged.commit()
-
     def flush(self) -> None:
-        """Wait for the write that is under way; spool what the store did not take of it."""
-        write, self._under_way = self._under_way, None
+        """Wait for the write in progress; spool the runs of it that were not written."""
+        write, self._pending = self._pending, None
         if write is None:
             return
         try:
@@ -142,12 +145,16 @@ class RunWriter:
             run_ids = list(error.written) or [""] * len(write.records)
         pairs = list(zip(write.indices, run_ids, strict=True))
         self.run_ids |= {index: run_id for index, run_id in pairs if run_id}
-        left = [place for place, (_, run_id) in enumerate(pairs) if not run_id]
-        if left:
-            self._spool([write.indices[p] for p in left], [write.records[p] for p in left])
+        unwritten = [
+            (index, record)
+            for (index, run_id), record in zip(pairs, write.records, strict=True)
+            if not run_id
+        ]
+        if unwritten:
+            self._spool([index for index, _ in unwritten], [record for _, record in unwritten])
 
     def _spool(self, indices: Sequence[int], records: Sequence[RunRecord]) -> None:
-        """Keep runs in a file. Raises TrackingError where that fails or no spool is used."""
+        """Write runs to a spool file. Raises TrackingError if that fails, or for a single run."""
         assert self._error is not None
         parent = self.sweep.parent
         if parent is None:

@@ -1,4 +1,4 @@
-"""Trains the jobs of a plan and tracks the results as they come.
+"""Trains the jobs of a plan and tracks the results as they finish.
 
 ``SweepRunner.train`` is the main loop of every run and sweep.
 """
@@ -73,13 +73,13 @@ class SweepRunner:
         self._first_of_generation = 0
 
     def use_stored_results(self) -> None:
-        """Take over the results that the store holds already; blocks until it is open."""
+        """Use the results that are stored already; blocks until the store is open."""
         self.results = self._writer.sweep.stored
         for row in self.results.in_order():
             self._on_result(row)
 
     def extend(self, plan: Plan) -> None:
-        """Replace the plan by one that continues it with another generation of jobs."""
+        """Replace the plan by one with another generation of jobs, see ``Plan.extended``."""
         self._first_of_generation, self.plan = len(self.plan.jobs), plan
         sweep = self._writer.sweep
         if sweep.parent is not None:
@@ -93,17 +93,18 @@ class SweepRunner:
     def train(self) -> None:
         """Train and track the jobs that have no result yet.
 
-        On Ctrl-C, finished runs are kept and the others are tracked as KILLED.
+        On Ctrl-C, finished runs stay and the others are tracked as KILLED.
 
         Raises:
-            TrackingError: Neither the store nor the spool takes runs.
+            TrackingError: The runs could be written neither to the store nor to the spool.
         """
         jobs = [job for job in self.plan.jobs if job.index not in self.results.rows]
         batches = make_batches(jobs, self.plan.runtime.engine, self._executor.n_workers)
         try:
             with closing(self._executor.map(batches)) as finished:
                 for trained in finished:
-                    # The store opens while the first batch is trained; Ctrl-C may end this wait.
+                    # The store opens while the first batch is trained. Wait for it outside the
+                    # next context, so that Ctrl-C can end the wait.
                     _ = self._writer.sweep
                     with interrupts_deferred():
                         self._record(trained)
@@ -115,7 +116,7 @@ class SweepRunner:
         """Wait until every run is written.
 
         Raises:
-            TrackingError: The store does not take some runs.
+            TrackingError: Some runs could not be written to the store.
         """
         self.results.set_run_ids(self._writer.close())
         results, parent = self.results, self._writer.sweep.parent
@@ -124,7 +125,7 @@ class SweepRunner:
         )
 
     @contextmanager
-    def errors_say_how_to_resume(self) -> Iterator[None]:
+    def resume_command_in_errors(self) -> Iterator[None]:
         """Add to a TrackingError how many runs are tracked, and the command that resumes.
 
         The error of a single run, and one from opening the store, stay as they are.
@@ -158,16 +159,16 @@ class SweepRunner:
             self._on_result(row)
 
     def _record_interrupted(self, jobs: Sequence[Job]) -> None:
-        """Track the jobs without a result as KILLED, unless the store is away."""
+        """Track the jobs without a result as KILLED, unless runs had to be spooled."""
         self._writer.flush()
         if self._writer.n_spooled:
             raise TrackingError("Interrupted.") from None
-        left = [job for job in jobs if job.index not in self.results.rows]
-        if left:
-            self._record([JobResult(job, INTERRUPTED) for job in left])
+        unfinished = [job for job in jobs if job.index not in self.results.rows]
+        if unfinished:
+            self._record([JobResult(job, INTERRUPTED) for job in unfinished])
 
     def _recorder(self, parent: str | None) -> RunRecorder:
-        """The recorder of runs that belong to ``parent``, or of a single run."""
+        """Return the recorder of the runs of a sweep, or of a single run without a parent."""
         tags = environment.tags() | {run_tags.PROCESS: process.current()}
         if parent is not None:
             return RunRecorder(self.plan.runtime, tags | {run_tags.SWEEP: parent}, {}, self.started)
@@ -176,5 +177,5 @@ class SweepRunner:
 
 
 def now(earliest: int = 0) -> int:
-    """Milliseconds since the Unix epoch, at least ``earliest``: clocks are set back at times."""
+    """Milliseconds since the Unix epoch, at least ``earliest`` in case the clock was set back."""
     return max(earliest, time.time_ns() // 1_000_000)

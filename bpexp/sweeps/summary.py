@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_LISTED = 8
-"""Values of a varying setting that are listed in full."""
+"""Maximum number of values of a varying setting that are all listed."""
 
 
 @dataclass(frozen=True)
 class StudyFiles:
-    """What a study adds to its parent run: a note in Markdown, and files by name."""
+    """The note in Markdown and the files, by name, of the parent run of a study."""
 
     note: str
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -36,10 +36,10 @@ def results_table(finished: FinishedSweep) -> Columns:
     """
     # Built by column: a dictionary per row would take several times the memory of the table.
     columns: dict[str, list[Cell]] = {}
-    for place, row in enumerate(finished.rows):
+    for index, row in enumerate(finished.rows):
         for key, value in _cells(row).items():
             column = columns.setdefault(key, [])
-            column += [None] * (place - len(column))
+            column += [None] * (index - len(column))
             column.append(value)
     for column in columns.values():
         column += [None] * (len(finished.rows) - len(column))
@@ -56,7 +56,7 @@ def _cells(row: Row) -> dict[str, Cell]:
         **{k: format_setting(v) if isinstance(v, list) else v for k, v in settings.items()},
         "outcome": row.outcome,
         "reason": row.reason,
-        **{name: row.metrics.get(name) for name in metrics.names()},
+        **{name: row.metrics.get(name) for name in metrics.METRICS},
     }
 
 
@@ -101,7 +101,7 @@ def sweep_record(
         finished: The sweep.
         started: When it started, in milliseconds since the Unix epoch.
         ended: When it ended.
-        study: What a study adds.
+        study: The note and files of a study.
     """
     plan, best = finished.plan, rank(finished.rows)
     points = [MetricPoint("runs", float(len(finished.rows)), 0)]

@@ -8,6 +8,7 @@
 import csv
 import io
 import os
+import zipfile
 
 import numpy as np
 import yaml
@@ -47,14 +48,18 @@ def arrays(content: bytes, name: str) -> dict[str, Array]:
         The arrays as float64, by name.
 
     Raises:
-        ConfigError: The file is malformed, or larger than a quarter of the memory.
+        ConfigError: The file is empty, truncated or malformed, or larger than a quarter of the
+            memory.
     """
+    _check_not_empty(content, name)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             unpacked = sum(member.file_size for member in file.zip.infolist())
             if unpacked > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4:
                 raise ValueError(f"{unpacked / 1e9:.1f} GB unpacked")
             return {key: np.asarray(file[key], np.float64) for key in file.files}
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise ConfigError(f"{name} is truncated or damaged.") from error
     except Exception as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ConfigError(f"{name} must contain arrays of numbers: {reason}.") from error
@@ -72,11 +77,19 @@ def predictions(content: bytes, n_outputs: int, name: str) -> Array:
         Predictions, (n_samples, n_outputs).
 
     Raises:
-        ConfigError: The file does not contain numbers.
+        ConfigError: The file is empty or truncated, or does not contain numbers.
     """
+    _check_not_empty(content, name)
+    if not content.endswith(b"\n"):
+        raise ConfigError(f"{name} is truncated: its last line has no end.")
     try:
         rows = list(csv.reader(io.StringIO(content.decode())))[1:]
         values = [[float(value) for value in row[-n_outputs:]] for row in rows]
         return np.array(values, np.float64).reshape(len(rows), n_outputs)
     except (ValueError, csv.Error) as error:
         raise ConfigError(f"{name} must contain numbers: {error}.") from error
+
+
+def _check_not_empty(content: bytes, name: str) -> None:
+    if not content:
+        raise ConfigError(f"{name} is empty.")

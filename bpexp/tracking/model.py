@@ -24,15 +24,21 @@ def log(
         run: The run that trained the network.
         folder: Contains ``served.py``, ``weights.npz`` and ``settings.json``.
         code: Python file or package that ``served.py`` imports.
-        inputs: Example inputs, from which the signature is inferred.
-        outputs: The network's outputs for ``inputs``.
+        inputs: Example inputs; the signature has their columns.
+        outputs: The network's outputs for ``inputs``, from which their types are inferred.
 
     Returns:
         The URI of the model.
     """
     import mlflow
-    from mlflow.models import Model, infer_signature
+    from mlflow.models import Model, ModelSignature, infer_signature
+    from mlflow.types.schema import AnyType, ColSpec, Schema
 
+    # Columns of type double would refuse integers, which a CSV file may hold. The model itself
+    # converts the columns.
+    anything = AnyType()  # type: ignore[no-untyped-call]
+    columns = Schema([ColSpec(anything, name=name) for name in inputs.columns])
+    signature = ModelSignature(columns, infer_signature(inputs, outputs).outputs)
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment(experiment_id=run.info.experiment_id)
     Model.log(
@@ -46,7 +52,7 @@ def log(
             "weights": str(folder / "weights.npz"),
             "settings": str(folder / "settings.json"),
         },
-        signature=infer_signature(inputs, outputs),
+        signature=signature,
         input_example=inputs,
         pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
     )

@@ -1,6 +1,6 @@
-"""Finds runs in a store and reads their metrics, settings and results, as MLflow's runs or tables.
+"""Reads what runs contain: metrics, settings, tables of runs, and artifacts.
 
-MLflow and pandas are imported inside functions: they take longer than training a short run.
+pandas is imported inside functions: that takes longer than training a short run.
 """
 
 import io
@@ -18,179 +18,29 @@ import numpy as np
 from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.tracking.retry import RetryPolicy
+from bpexp.runs.metrics import METRICS
+from bpexp.tracking import artifact_files, lookup
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient as MlflowClient
-    from mlflow.entities import Run as Run
-    from mlflow.store.entities import PagedList
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-FIGURES = (
-    "final_loss", "epochs_run", "accuracy", "test_loss", "test_accuracy", "lowest_validation_loss",
-)  # fmt: skip
-"""Metrics that a run has once, at its end."""
-_ID_LENGTH = 32
 _THREADS = 8
 """Artifacts that are read at the same time."""
 
 
-def search(
-    client: "MlflowClient", experiment: str, filter_string: str = "", sweep: str | None = None
-) -> list["Run"]:
-    """The runs of an experiment, the newest first.
-
-    Args:
-        client: MLflow's client.
-        experiment: Name of the experiment.
-        filter_string: MLflow's filter; empty for all runs.
-        sweep: Only runs of this sweep, including those that it reuses from other sweeps.
-
-    Raises:
-        ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
-    """
-    number = _experiment_id(client, experiment)
-    if not sweep:
-        return _search_all_pages(client, number, filter_string)
-    parent = find(client, experiment, sweep).info.run_id
-    runs: list[Run] = []
-    for clause in (
-        f"tags.`mlflow.parentRunId` = '{parent}'",
-        # A reused run belongs to the sweep that trained it.
-        f"tags.`{run_tags.linked_sweep(parent)}` = 'linked'",
-    ):
-        both = f"{filter_string} and {clause}" if filter_string else clause
-        runs += _search_all_pages(client, number, both)
-    return runs
-
-
-def newest(client: "MlflowClient", experiment: str, filter_string: str = "") -> "Run | None":
-    """The newest run that matches MLflow's filter, or None.
-
-    Raises:
-        ConfigError: The experiment does not exist.
-    """
-    number = _experiment_id(client, experiment)
-    page = RetryPolicy().call(_search_page, client, number, filter_string, None, max_results=1)
-    return page[0] if page else None
-
-
-def _experiment_id(client: "MlflowClient", name: str) -> str:
-    found = RetryPolicy().call(client.get_experiment_by_name, name)
-    if found is None:
-        raise ConfigError(f"--experiment must be an experiment of this store, got {name!r}.")
-    return str(found.experiment_id)
-
-
-def _search_all_pages(
-    client: "MlflowClient", experiment_id: str, filter_string: str
-) -> list["Run"]:
-    runs: list[Run] = []
-    token: str | None = None
-    while True:
-        page = RetryPolicy().call(_search_page, client, experiment_id, filter_string, token)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
-
-
-def _search_page(
-    client: "MlflowClient",
-    experiment_id: str,
-    filter_string: str,
-    token: str | None,
-    *,
-    max_results: int = 5000,
-) -> "PagedList[Run]":
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.search_runs(
-            [experiment_id], filter_string, max_results=max_results, page_token=token
-        )
-    except MlflowException as error:
-        if error.error_code != "INVALID_PARAMETER_VALUE":
-            raise
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f'--filter must be an MLflow filter such as "metrics.final_loss < 0.1", '
-            f"got {filter_string!r}: {reason}"
-        ) from error
-
-
-def find(client: "MlflowClient", experiment: str, wanted: str) -> "Run":
-    """The run with an id, with an id that begins so, or with a name.
-
-    Args:
-        client: MLflow's client.
-        experiment: Name of the experiment to search; a complete id is found in any experiment.
-        wanted: The id, its first digits, or the name.
-
-    Raises:
-        ConfigError: Not exactly one run matches.
-    """
-    if len(wanted) == _ID_LENGTH:
-        return RetryPolicy().call(_get_run, client, wanted)
-    matches = matching(search(client, experiment), wanted)
-    if not matches:
-        raise ConfigError(
-            f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}; "
-            "bpexp runs lists them."
-        )
-    if len(matches) > 1:
-        ids = ", ".join(run.info.run_id[:12] for run in matches[:5])
-        raise ConfigError(
-            f"{wanted!r} matches {len(matches)} runs; type the first digits of one id: {ids}."
-        )
-    return matches[0]
-
-
-def matching(runs: Sequence["Run"], wanted: str) -> list["Run"]:
-    """The runs with an id that begins with ``wanted``, or with that name."""
-    if not wanted:
-        return []
-    return [r for r in runs if r.info.run_id.startswith(wanted) or r.info.run_name == wanted]
-
-
-def _get_run(client: "MlflowClient", run_id: str) -> "Run":
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise ConfigError(f"RUN must be a run of this store, got {run_id!r}.") from error
-
-
-def is_sweep(run: "Run") -> bool:
-    """Whether a run is the parent run of a sweep."""
-    return bool(run.data.tags.get(run_tags.KIND) == run_tags.SWEEP_KIND)
-
-
-def best_run(client: "MlflowClient", run: "Run") -> "Run":
-    """The best run of a sweep; a run that is not a sweep itself.
-
-    Raises:
-        ConfigError: No run of the sweep has finished.
-    """
-    if not is_sweep(run):
-        return run
-    best = run.data.tags.get(run_tags.BEST_RUN, "none")
-    if best == "none":
-        raise ConfigError(
-            f"RUN must be a sweep with a run that finished, got {run.info.run_name!r}."
-        )
-    return find(client, client.get_experiment(run.info.experiment_id).name, best)
-
-
 def training_summary(run: "Run") -> tuple[str, int, str]:
-    """The outcome of a run, its number of epochs, and the digest of its data set."""
+    """Summarize a finished run.
+
+    Returns:
+        The outcome, the number of epochs, and the digest of the data set as MLflow stores it ("" if
+        the run has no data set).
+    """
     digests = [data.dataset.digest for data in run.inputs.dataset_inputs] if run.inputs else []
-    outcome = run.data.tags.get(run_tags.OUTCOME, "not one of bpexp's")
+    outcome = run.data.tags.get(run_tags.OUTCOME, "not a run of bpexp")
     return outcome, int(metrics(run).get("epochs_run", 0)), "".join(digests[:1])
 
 
@@ -221,7 +71,7 @@ def frame(runs: list["Run"]) -> "pd.DataFrame":
                     run_tags.OUTCOME, run.data.tags.get(run_tags.KIND, "")
                 ),
                 **{key: _number_or_text(text) for key, text in sorted(settings(run).items())},
-                **{key: metrics(run).get(key, float("nan")) for key in FIGURES},
+                **{key: metrics(run).get(key, float("nan")) for key in METRICS},
             }
             for run in runs
         ]
@@ -249,7 +99,7 @@ def sweep_table(client: "MlflowClient", parent: "Run") -> "pd.DataFrame":
     content = artifact(client, run_id, uri, "results.parquet")
     if content is None:
         experiment = client.get_experiment(parent.info.experiment_id).name
-        return runs_table(search(client, experiment, sweep=run_id))
+        return runs_table(lookup.search(client, experiment, sweep=run_id))
     table = _parse_results(content, parent)
     # The artifact URIs of all runs of an experiment have the same form.
     return table.assign(artifacts=[uri.replace(run_id, child) for child in table["run_id"]])
@@ -264,21 +114,27 @@ def _parse_results(content: bytes, parent: "Run") -> "pd.DataFrame":
     except Exception as error:
         # Parquet readers raise errors of many types for malformed files.
         raise ConfigError(f"{name} is damaged.") from error
-    texts, numbers = ("run_id", "name", "outcome"), FIGURES
-    missing = [key for key in (*texts, *numbers, "seed") if key not in table.columns]
-    if missing or not len(table):
-        raise ConfigError(f"{name} must be a sweep's, got no {missing[0] if missing else 'row'}.")
-    for key in numbers:
+    text_columns = ("run_id", "name", "outcome")
+    required = (*text_columns, "seed", "final_loss", "epochs_run")
+    missing = [key for key in required if key not in table.columns]
+    if missing:
+        raise ConfigError(f"{name} does not have the column {missing[0]}.")
+    if not len(table):
+        raise ConfigError(f"{name} does not have a row.")
+    for key in METRICS:
+        if key not in table.columns:
+            # The metric was added to bpexp after the sweep.
+            table[key] = np.nan
         try:
             table[key].astype("float64")
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{name} must contain numbers in the column {key}.") from error
-    return table.astype(dict.fromkeys(texts, "str"))
+    return table.astype(dict.fromkeys(text_columns, "str"))
 
 
 def runs_table(runs: Sequence["Run"]) -> "pd.DataFrame":
     """``frame`` of the runs that are not sweeps, and the artifact URI of each."""
-    children = [run for run in runs if not is_sweep(run)]
+    children = [run for run in runs if not lookup.is_sweep(run)]
     return frame(children).assign(artifacts=[run.info.artifact_uri for run in children])
 
 
@@ -348,12 +204,8 @@ def _losses_at(client: "MlflowClient", epochs: Array, run_id: str, uri: str) -> 
 
 
 def _parse_losses(content: bytes, run_id: str) -> Array:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = np.asarray(arrays["loss"], np.float64)
-    except Exception as error:
-        # NumPy raises errors of many types for malformed files.
-        raise ConfigError(f"losses.npz of run {run_id[:8]} must contain loss.") from error
-    if found.ndim != 1 or not len(found):
-        raise ConfigError(f"losses.npz of run {run_id[:8]} must contain one loss for each epoch.")
+    name = f"losses.npz of run {run_id[:8]}"
+    found = artifact_files.arrays(content, name).get("loss")
+    if found is None or found.ndim != 1 or not len(found):
+        raise ConfigError(f"{name} must contain one loss for each epoch.")
     return found

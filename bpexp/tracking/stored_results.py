@@ -4,10 +4,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.runs import fingerprint, identity, run_tags
+from bpexp.runs.result import Validation
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.typing import Array
@@ -122,6 +125,21 @@ def losses_of(run: StoredRun, archive: Archive) -> Array:
             f"losses.npz of run {run.run_id[:8]} must contain loss, got {', '.join(arrays)}."
         )
     return arrays["loss"]
+
+
+def validation_of(run: StoredRun, archive: Archive) -> Validation:
+    """The validation evaluations of a run.
+
+    Raises:
+        ConfigError: The artifact is missing or malformed.
+    """
+    arrays = _arrays(run, archive, "validation.npz")
+    if set(arrays) != {"epoch", "loss"} or arrays["epoch"].shape != arrays["loss"].shape:
+        raise ConfigError(
+            f"validation.npz of run {run.run_id[:8]} must contain an epoch for each loss, "
+            f"got {', '.join(arrays)}."
+        )
+    return Validation(arrays["epoch"].astype(np.int64), arrays["loss"])
 
 
 def _arrays(run: StoredRun, archive: Archive, name: str) -> dict[str, Array]:

@@ -28,8 +28,6 @@ MAX_LOSSES = 2**23
 MAX_PRODUCTS = 2**34
 """Maximum number of multiplications in a batch whose runs are computed one after the other: some
 seconds, so that the work can be distributed evenly over the workers."""
-COMPILED_START_UP = 0.2
-"""Time in seconds to import the compiled engine and to compile a kernel."""
 
 
 class RunBatch(NamedTuple):
@@ -49,16 +47,17 @@ def make_batches(configs: Sequence[TrainConfig], engine: str, n_workers: int) ->
 
     Args:
         configs: Configurations of the runs.
-        engine: Name of the engine: ``numpy``, ``compiled`` or ``auto``.
+        engine: Name of the engine: ``numpy``, ``compiled``, or ``auto``, which means ``compiled``.
         n_workers: Number of batches that can be trained at the same time.
 
     Yields:
-        Batches that contain each run once. Runs with native arithmetic are trained one by one.
+        Batches that contain each run once. Runs with native arithmetic are trained one by one, by
+        the NumPy engine.
     """
     groups: dict[TrainConfig, list[int]] = {}
     for index, config in enumerate(configs):
         groups.setdefault(batch_key(config), []).append(index)
-    engine_name = _choose_engine(configs, groups) if engine == "auto" else engine
+    engine_name = "compiled" if engine == "auto" else engine
     for runs in groups.values():
         first = configs[runs[0]]
         if first.numerics == "native":
@@ -88,19 +87,8 @@ def load_engine(name: str) -> Engine:
     <bound method NumpyEngine.evaluate of ...>
     """
     if name == "compiled":
-        # Importing llvmlite takes longer than training a short run with NumPy.
+        # Importing llvmlite takes time, and workers that use NumPy do not need it.
         from bpexp.training.llvm.engine import LlvmEngine
 
         return LlvmEngine()
     return NumpyEngine()
-
-
-def _choose_engine(configs: Sequence[TrainConfig], groups: dict[TrainConfig, list[int]]) -> str:
-    """Return ``compiled`` if NumPy would take longer than it takes to start the compiled engine."""
-    seconds = 0.0
-    for config, runs in groups.items():
-        dataset = load(config.data)
-        # A rough estimate of the number of NumPy calls in an epoch, 1 microsecond each.
-        calls = 150 + 3 * (len(dataset.X) + sum(make_network(config, dataset).sizes))
-        seconds += config.epochs * calls * 1e-6 * (1 + len(runs) / 64)
-    return "compiled" if seconds > COMPILED_START_UP else "numpy"

@@ -26,6 +26,7 @@ from bpexp.data import Dataset
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import forward
+from bpexp.nn.network import Network
 from bpexp.runs import metrics
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.training.early_stopping import ValidationMonitor
@@ -174,7 +175,7 @@ class TrainingLoop:
         )
         if self._monitor is not None and result.outcome is not Outcome.DIVERGED:
             result = _with_best_weights(result, run, self._monitor, problem)
-        return run, _with_metrics(result, self.batch.dataset, problem)
+        return run, with_metrics(result, self.batch.dataset, problem.network, problem.numerics)
 
     def _may_stop_early(self) -> bool:
         state = self.state
@@ -200,11 +201,20 @@ def _with_best_weights(
     )
 
 
-def _with_metrics(result: TrainResult, dataset: Dataset, problem: Problem) -> TrainResult:
-    """Add the metrics; the test rows are evaluated unless the run diverged."""
+def with_metrics(
+    result: TrainResult, dataset: Dataset, network: Network, numerics: str
+) -> TrainResult:
+    """Add the metrics to a result; the test rows are evaluated unless the run diverged.
+
+    Args:
+        result: The result; its metrics are replaced.
+        dataset: The data set of the run.
+        network: The architecture of the run.
+        numerics: Name of the arithmetic, a key of ``ARITHMETICS``.
+    """
     evaluation = metrics.Evaluation(result, dataset)
     if len(dataset.X_test) and result.outcome is not Outcome.DIVERGED:
-        network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
+        arithmetic = ARITHMETICS[numerics]
         activations, logits = forward(
             network, dataset.X_test, result.weights, result.biases, arithmetic
         )

@@ -1,7 +1,7 @@
 """The contract of an executor: it trains batches of jobs and yields their results.
 
-The executors are registered by the name of their ``backend`` group: ``serial`` (this process),
-``local`` (threads and processes of this machine) and ``dask`` (workers of a cluster).
+The executors are registered by the name of their option of the group ``backend``: ``serial`` (this
+process), ``local`` (threads and processes of this machine) and ``dask`` (workers of a cluster).
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ from bpexp.training.loop import train_batch as train_configs
 
 
 class Batch(NamedTuple):
-    """Jobs that are trained side by side, and the name of the engine that trains them."""
+    """Jobs that are trained together, and the name of the engine that trains them."""
 
     jobs: tuple[Job, ...]
     engine: str
@@ -38,7 +38,7 @@ class Executor(ABC):
     @classmethod
     @abstractmethod
     def from_config(cls, runtime: RuntimeConfig) -> Self:
-        """Make the executor that the settings ``backend`` and ``n_jobs`` ask for.
+        """Make the executor from the settings ``backend`` and ``n_jobs``.
 
         Raises:
             ConfigError: It cannot be used, for instance because a server does not answer.
@@ -59,11 +59,11 @@ class Executor(ABC):
         """Train batches.
 
         Args:
-            batches: What to train. No job stands in two batches.
+            batches: The batches; no job is in two of them.
 
         Yields:
-            The results of some jobs, as they finish, in any order; each job's exactly once. An
-            error in a job, or the death of its worker, is a ``Failure`` of that job alone.
+            Results of jobs as they finish, in any order; one result per job. An error in a job, or
+            the death of its worker, is the ``Failure`` of that job and affects no other job.
 
         Closing the generator cancels what has not finished, without waiting for it.
         """
@@ -82,25 +82,28 @@ def train_batch(
 ) -> list[JobResult]:
     """Train one batch in this thread and return errors as ``Failure`` values.
 
-    If the batch as a whole raises, the jobs without a result are trained one at a time, so that
-    only those fail that raise by themselves.
+    If training the batch raises an error, the jobs without a result are trained one at a time, so
+    that only the jobs that cause an error fail.
 
     Args:
         jobs: The jobs of one batch.
         engine: The engine.
         dataset: Their data set; it is loaded if it is not given.
+
+    Returns:
+        The result of each job, in the order in which they ended.
     """
     done: dict[int, TrainResult | Failure] = {}
     try:
-        for place, result in train_configs([job.config for job in jobs], engine, dataset):
-            done[place] = result
+        for position, result in train_configs([job.config for job in jobs], engine, dataset):
+            done[position] = result
     except Exception as error:
         if len(jobs) == 1:
             return [JobResult(jobs[0], Failure(f"{type(error).__name__}: {error}"))]
-        for place, job in enumerate(jobs):
-            if place not in done:
-                done[place] = train_batch([job], engine, dataset)[0].result
-    return [JobResult(jobs[place], result) for place, result in done.items()]
+        for position, job in enumerate(jobs):
+            if position not in done:
+                done[position] = train_batch([job], engine, dataset)[0].result
+    return [JobResult(jobs[position], result) for position, result in done.items()]
 
 
 def make_batches(jobs: Sequence[Job], engine: str, n_workers: int) -> list[Batch]:
@@ -111,8 +114,8 @@ def make_batches(jobs: Sequence[Job], engine: str, n_workers: int) -> list[Batch
         engine: The setting ``engine``.
         n_workers: How many batches are trained at the same time.
     """
-    made = batching.make_batches([job.config for job in jobs], engine, n_workers)
-    return [Batch(tuple(jobs[place] for place in one.runs), one.engine) for one in made]
+    run_batches = batching.make_batches([job.config for job in jobs], engine, n_workers)
+    return [Batch(tuple(jobs[run] for run in batch.runs), batch.engine) for batch in run_batches]
 
 
 E = TypeVar("E", bound=Executor)
@@ -122,7 +125,7 @@ EXECUTORS: dict[str, type[Executor]] = {}
 
 
 def register(name: str, config: type[BackendConfig]) -> Callable[[type[E]], type[E]]:
-    """Class decorator: makes an executor available as ``backend=name``.
+    """Return a class decorator that makes an executor available as ``backend=name``.
 
     Args:
         name: The name of the option; ``conf/backend/NAME.yaml`` lists its settings.
@@ -138,7 +141,7 @@ def register(name: str, config: type[BackendConfig]) -> Callable[[type[E]], type
 
 
 def open_executor(runtime: RuntimeConfig) -> Executor:
-    """The executor that ``backend`` names; use it as a context manager.
+    """Return the executor of the setting ``backend``; use it as a context manager.
 
     Raises:
         ConfigError: It cannot be used.

@@ -1,8 +1,8 @@
 """The executor ``backend=dask``: the workers of a running Dask cluster.
 
-Replaces joblib's Dask backend, which (joblib 1.6) waits for ever for a task that Dask abandoned
-because its workers died, and keeps the number of workers that there were at its start. Workers may
-join and leave at any time.
+Replaces joblib's Dask backend, which (joblib 1.6) hangs when Dask abandons a task whose workers
+died, and which only uses the workers that were connected at its start. Here, workers may join and
+leave at any time.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BATCHES_PER_THREAD = 2
-"""Batches that are sent for each thread of the cluster: one that is trained and one that waits."""
-WORKER_DIED = Failure("its worker process died, again and again")
+"""Batches that are sent per thread of the cluster: one that is trained and one in the queue."""
+WORKER_DIED = Failure("its worker process died repeatedly")
 
 
 @register("dask", DaskConfig)
@@ -53,7 +53,11 @@ class DaskExecutor(Executor):
 
     @classmethod
     def from_config(cls, runtime: RuntimeConfig) -> Self:
-        """See ``Executor.from_config``: the address is ``backend.address``, else Dask's own."""
+        """See ``Executor.from_config``.
+
+        The address is ``backend.address`` or, if that is null, the one in Dask's configuration,
+        which includes ``DASK_SCHEDULER_ADDRESS``.
+        """
         try:
             import dask
             import distributed  # noqa: F401
@@ -84,7 +88,7 @@ class DaskExecutor(Executor):
 
         _silence_logs()
         with ExitStack() as stack:
-            # Dask warns of large objects in tasks; a data set is sent once and referred to.
+            # Dask warns of large objects in tasks, but each data set is sent only once.
             stack.enter_context(
                 dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
             )
@@ -101,7 +105,7 @@ class DaskExecutor(Executor):
 
     @property
     def n_workers(self) -> int:
-        """The number of the workers' threads at this moment, at least 1."""
+        """The present number of threads of all workers, at least 1."""
         threads: dict[str, int] = self._client.nthreads()
         return max(1, sum(threads.values()))
 
@@ -111,7 +115,7 @@ class DaskExecutor(Executor):
         return f"{super().description} of {self.address}"
 
     def _check_workers(self) -> None:
-        """Raises ConfigError where there are no workers, or workers of another version.
+        """Raise ConfigError if there are no workers, or workers of another version.
 
         The arithmetic of ``numerics=native`` is checked with each batch, by the worker.
         """
@@ -122,58 +126,63 @@ class DaskExecutor(Executor):
                 f"backend.address must be a dask scheduler with workers, got {self.address!r}, "
                 f"which had none for {self.seconds:g} s."
             ) from error
-        found = self._client.run(dask_worker.arithmetic_fingerprints, on_error="return")
-        wanted = fingerprint.arithmetic("exact")
-        for worker, answer in found.items():
+        fingerprints = self._client.run(dask_worker.arithmetic_fingerprints, on_error="return")
+        expected = fingerprint.arithmetic("exact")
+        for worker, answer in fingerprints.items():
             if isinstance(answer, Exception):
                 raise ConfigError(
                     f"backend.address must be a dask scheduler whose workers have bpexp "
                     f"installed, got {worker}: {type(answer).__name__}: {answer}."
                 )
-            if answer["exact"] != wanted:
+            if answer["exact"] != expected:
                 raise ConfigError(
                     "backend.address must be a dask scheduler whose workers have this version "
                     f"of bpexp, got {worker} with the arithmetic {answer['exact']!r} instead of "
-                    f"{wanted!r}."
+                    f"{expected!r}."
                 )
 
     def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
         """See ``Executor.map``.
 
-        Dask tries a batch whose worker died again, on another worker; after several deaths it
-        gives the batch up, although another batch on the same workers may have been the cause.
-        Batches that were given up are divided and tried one at a time, so that in the end only
-        jobs fail that kill their workers by themselves.
+        If a worker dies, Dask retries its batches on others. After several deaths it abandons
+        a batch, although another batch on the same workers may have been the cause. Abandoned
+        batches are divided and trained one at a time, so that in the end only the jobs that kill
+        their workers fail.
         """
         from distributed import CancelledError
         from distributed.client import ClosedClientError
 
-        left = {job.index: job for batch in batches for job in batch.jobs}
-        given_up: deque[Batch] = deque()
+        unfinished = {job.index: job for batch in batches for job in batch.jobs}
+        abandoned: deque[Batch] = deque()
         try:
             for batch, results in self._results(iter(batches), BATCHES_PER_THREAD):
                 if results is None:
-                    given_up.extend(_divided(batch))
+                    abandoned.extend(_divided(batch))
                 else:
-                    _remove(left, batch)
+                    _remove(unfinished, batch)
                     yield results
-            for batch, results in self._results(_popped(given_up), 0):
+            for batch, results in self._results(_popped(abandoned), 0):
                 if results is None and len(batch.jobs) > 1:
-                    given_up.extend(_divided(batch))
+                    abandoned.extend(_divided(batch))
                 else:
-                    _remove(left, batch)
+                    _remove(unfinished, batch)
                     yield [JobResult(batch.jobs[0], WORKER_DIED)] if results is None else results
         except (OSError, CancelledError, ClosedClientError):
             lost = Failure(f"the dask scheduler at {self.address} is gone, or has no workers")
-            yield [JobResult(left[index], lost) for index in sorted(left)]
+            yield [JobResult(unfinished[index], lost) for index in sorted(unfinished)]
 
     def _results(
         self, waiting: Iterator[Batch], per_thread: int
     ) -> Iterator[tuple[Batch, list[JobResult] | None]]:
-        """Each batch with its results, or None for one whose workers died.
+        """Send batches to the cluster and yield their results.
 
-        ``per_thread`` batches are sent for each thread at a time, or one in all for 0: a limit to
-        the results that wait here to be written.
+        Args:
+            waiting: The batches.
+            per_thread: Maximum number of batches in the cluster per thread, which limits the
+                results that wait here to be written; 0 for a single batch in the cluster.
+
+        Yields:
+            A batch and its results, or None if Dask abandoned it.
         """
         from distributed.client import ClosedClientError
 
@@ -197,9 +206,11 @@ class DaskExecutor(Executor):
 
     def _send(self, batch: Batch) -> "Future[Any]":
         config, key = batch.jobs[0].config, f"bpexp-batch-{uuid4().hex}"
+        dataset = load(config.data)
         task = dask_worker.Task(
             key=key,
-            classes=load(config.data).classes,
+            classes=dataset.classes,
+            one_hot=dataset.one_hot,
             configs=[plain(job.config) for job in batch.jobs],
             engine=batch.engine,
             arithmetic=fingerprint.arithmetic(config.numerics),
@@ -208,7 +219,7 @@ class DaskExecutor(Executor):
         return self._client.submit(dask_worker.train, tuple(task), arrays, key=key, pure=False)
 
     def _sent_dataset(self, data: DataConfig) -> "Future[Any]":
-        """The arrays of a data set at the workers, sent once.
+        """Return the future of the arrays of a data set, which are sent to the workers once.
 
         The scheduler keeps the arguments of the task, so they outlive every worker.
         """
@@ -226,19 +237,20 @@ class DaskExecutor(Executor):
         if future.status == "error":
             error = future.exception()
             if isinstance(error, KilledWorker):
-                # Dask may have given up the data set with the batch: send it again.
+                # Dask may have abandoned the data set together with the batch: send it again.
                 self._datasets.clear()
                 return None
-            # Errors in training come as values; this is, for instance, a worker without bpexp.
+            # Errors in training are returned as values. This is another error, for instance of a
+            # worker without bpexp.
             failed = Failure(f"{type(error).__name__}: {error}")
             return [JobResult(job, failed) for job in batch.jobs]
         values: Any = self._wait(lambda seconds: future.result(timeout=seconds))
         return [
-            JobResult(batch.jobs[place], dask_worker.from_plain(value)) for place, value in values
+            JobResult(batch.jobs[index], dask_worker.from_plain(value)) for index, value in values
         ]
 
     def _wait(self, wait: Callable[[float], T]) -> T:
-        """Call ``wait(seconds)`` until it returns; raises TimeoutError where no worker is left."""
+        """Call ``wait(seconds)`` until it returns; raises TimeoutError if no worker is left."""
         while True:
             try:
                 return wait(self.seconds)
@@ -247,7 +259,7 @@ class DaskExecutor(Executor):
 
 
 def _silence_logs() -> None:
-    """Hide what Dask logs of lost workers, which bpexp reports itself, unless logs are wanted."""
+    """Hide Dask's messages about lost workers, which bpexp reports, unless logging is verbose."""
     if not logging.getLogger().isEnabledFor(logging.INFO):
         for name in list(logging.root.manager.loggerDict):
             if name.split(".")[0] == "distributed":
@@ -255,7 +267,10 @@ def _silence_logs() -> None:
 
 
 def _check_scheduler_answers(address: str, seconds: float) -> None:
-    """Raises ConfigError. A Client that cannot connect would log errors of its own."""
+    """Raise ConfigError if the scheduler does not answer.
+
+    Checked before a ``Client`` is created, which would log errors.
+    """
     from distributed import Security
     from distributed.comm.core import connect
 
@@ -278,13 +293,13 @@ def _check_scheduler_answers(address: str, seconds: float) -> None:
         ) from error
 
 
-def _remove(left: dict[int, Any], batch: Batch) -> None:
+def _remove(unfinished: dict[int, Any], batch: Batch) -> None:
     for job in batch.jobs:
-        left.pop(job.index, None)
+        unfinished.pop(job.index, None)
 
 
 def _divided(batch: Batch) -> Iterator[Batch]:
-    """About sqrt(n) parts of sqrt(n) jobs, so that two divisions lead to single jobs."""
+    """Divide n jobs into about sqrt(n) batches: two divisions lead to single jobs."""
     size = isqrt(len(batch.jobs))
     for start in range(0, len(batch.jobs), size):
         yield Batch(batch.jobs[start : start + size], batch.engine)

@@ -1,7 +1,7 @@
-"""What a worker of a Dask cluster does: train one batch, from plain values to plain values.
+"""The task that a worker of a Dask cluster executes: training one batch.
 
-Plain values are dicts, lists, scalars and arrays. The worker needs none of the user's files: the
-data sets are sent as arrays.
+It receives and returns plain values: dicts, lists, scalars and arrays. The worker needs none of the
+user's files, because data sets are sent as arrays.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,8 +28,9 @@ class Task(NamedTuple):
     """A batch as it is sent to a worker.
 
     Attributes:
-        key: The key of the Dask task, to ask whether it was cancelled.
+        key: The key of the Dask task, which identifies it in Dask's state.
         classes: Whether the targets of the data set are classes.
+        one_hot: Whether they are one-hot.
         configs: The configuration of each job, as plain values.
         engine: The name of the engine.
         arithmetic: The fingerprint of the arithmetic that the worker must have.
@@ -37,61 +38,67 @@ class Task(NamedTuple):
 
     key: str
     classes: bool
+    one_hot: bool
     configs: Sequence[Plain]
     engine: str
     arithmetic: str
 
 
 def arithmetic_fingerprints() -> dict[str, str]:
-    """The fingerprint of this worker's arithmetic for each value of ``numerics``."""
-    # For the life of the worker: it only trains batches, which are the parallelism.
+    """Return the fingerprint of this worker's arithmetic for each value of ``numerics``.
+
+    Also limits BLAS to one thread until the worker ends, because batches are trained in parallel.
+    """
     threadpool_limits(1, user_api="blas")
     return {numerics: fingerprint.arithmetic(numerics) for numerics in ("exact", "native")}
 
 
 def keep_arrays(*arrays: Array) -> tuple[Array, ...]:
-    """Return the arrays of a data set: as a Dask task, this keeps them at the workers."""
+    """Return the arrays of a data set: Dask keeps the return value of this task on the workers."""
     return arrays
 
 
 def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Plain]]:
     """Train a batch.
 
-    Every error is returned as a failure of all jobs: Dask's client waits for ever for an exception
-    whose traceback cannot be pickled.
+    Every error is returned as a failure of all jobs: Dask's client hangs on an exception whose
+    traceback cannot be pickled.
 
     Args:
         task: The fields of a ``Task``.
         arrays: The ``PARTS`` of the data set.
 
     Returns:
-        Each job's place in ``task.configs`` and its result; nothing if the task was cancelled.
+        The index of each job in ``task.configs`` and its result; nothing if it was cancelled.
     """
-    asked = Task(*task)
+    batch = Task(*task)
     try:
-        results = _train(asked, arrays)
+        results = _train(batch, arrays)
     except Cancelled:
         return []
     except Exception as error:
         failed = Failure(f"{type(error).__name__}: {error}")
-        return [(place, to_plain(failed)) for place in range(len(asked.configs))]
+        return [(index, to_plain(failed)) for index in range(len(batch.configs))]
     return [(trained.job.index, to_plain(trained.result)) for trained in results]
 
 
 def _train(task: Task, arrays: Sequence[Array]) -> list[JobResult]:
-    jobs = [Job(place, "", parse_train(config)) for place, config in enumerate(task.configs)]
+    jobs = [Job(index, "", parse_train(config)) for index, config in enumerate(task.configs)]
     found = arithmetic_fingerprints()[jobs[0].config.numerics]
     if found != task.arithmetic:
         failed = Failure(f"its worker's arithmetic is {found!r}, not {task.arithmetic!r}")
         return [JobResult(job, failed) for job in jobs]
     parts = dict(zip(PARTS, arrays, strict=True))
-    dataset = Dataset(name="", **parts, inputs=(), targets=(), classes=task.classes)
+    dataset = Dataset(
+        name="", **parts, inputs=(), targets=(), classes=task.classes, digest="",
+        one_hot=task.one_hot,
+    )  # fmt: skip
     engine = interruptible(load_engine(task.engine), lambda: _is_cancelled(task.key))
     return train_batch(jobs, engine, dataset)
 
 
 def _is_cancelled(key: str) -> bool:
-    """Whether a task was cancelled: Dask lets one that runs go on, but its state says so."""
+    """Whether a task was cancelled. Dask does not stop a running task, but changes its state."""
     from distributed import get_worker
 
     task = get_worker().state.tasks.get(key)
@@ -99,7 +106,7 @@ def _is_cancelled(key: str) -> bool:
 
 
 def to_plain(result: TrainResult | Failure) -> Plain:
-    """A result as plain values."""
+    """Convert a result to plain values."""
     if isinstance(result, Failure):
         return {"reason": result.reason}
     return {
@@ -114,7 +121,7 @@ def to_plain(result: TrainResult | Failure) -> Plain:
 
 
 def from_plain(values: Plain) -> TrainResult | Failure:
-    """The result that ``to_plain`` was given."""
+    """Convert the plain values that ``to_plain`` returned to the result."""
     if "reason" in values:
         return Failure(values["reason"])
     validation = values["validation"]

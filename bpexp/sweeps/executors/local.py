@@ -22,18 +22,25 @@ from bpexp.training.batching import load_engine
 from bpexp.training.engine import interruptible
 
 BATCHES_AHEAD = 2
-"""Batches that a thread may have finished before the first of them is taken: without a limit,
-results of short runs would fill the memory, since they take longer to write than to train."""
+"""Maximum number of finished batches per thread whose results have not been consumed. Results of
+short runs take longer to write than to train; without a limit they would fill the memory."""
 
 
 def count_workers(n_jobs: int) -> int:
-    """The number of workers that the setting ``n_jobs`` means; -1 is all processors."""
+    """Return the number of workers for a value of the setting ``n_jobs``.
+
+    As in joblib, -1 stands for all processors, -2 for all but one, and so on.
+    """
     return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
 
 
 @register("local", BackendConfig)
 class LocalExecutor(Executor):
-    """Trains on this machine; ``n_jobs`` as the setting of that name."""
+    """Trains with threads and processes of this machine.
+
+    Args:
+        n_jobs: The setting ``n_jobs``, see ``count_workers``.
+    """
 
     def __init__(self, n_jobs: int) -> None:
         self._n_workers = count_workers(n_jobs)
@@ -62,10 +69,10 @@ class LocalExecutor(Executor):
     def _map_threads(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
         cancelled = threading.Event()
         engine = interruptible(load_engine("compiled"), cancelled.is_set)
-        room = threading.Semaphore(BATCHES_AHEAD * self._n_workers)
+        free_slots = threading.Semaphore(BATCHES_AHEAD * self._n_workers)
 
         def train(jobs: Sequence[Job]) -> list[JobResult]:
-            room.acquire()
+            free_slots.acquire()
             return train_batch(jobs, engine)
 
         with parallel_config("threading", n_jobs=min(self._n_workers, len(batches))):
@@ -75,13 +82,16 @@ class LocalExecutor(Executor):
                 try:
                     for results in finished:
                         yield results
-                        room.release()
+                        free_slots.release()
                 finally:
                     cancelled.set()
-                    room.release(len(batches))
+                    free_slots.release(len(batches))
 
     def _map_processes(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
-        """If a worker dies, the batches that it may have had are trained again, job by job."""
+        """Train in processes. If one dies, the batches that were running are trained again.
+
+        Each job is then trained in a separate process, so that only the jobs that kill it fail.
+        """
         waiting = {batch.jobs[0].index: batch for batch in batches}
         while waiting:
             try:
@@ -91,7 +101,7 @@ class LocalExecutor(Executor):
             except processes.TerminatedWorkerError:
                 for first in list(waiting)[: 2 * self._n_workers]:
                     batch = waiting.pop(first)
-                    yield [_train_in_own_process(job, batch.engine) for job in batch.jobs]
+                    yield [_train_in_separate_process(job, batch.engine) for job in batch.jobs]
 
     def _parallel(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
         # One BLAS thread per worker: the batches are the parallelism. Data sets are sent as
@@ -115,8 +125,9 @@ class LocalExecutor(Executor):
 
 @contextmanager
 def _cancelled_at_exit(finished: Any) -> Iterator[None]:
-    """Close joblib's generator at the end of the context, without its warning that tasks were
-    cancelled: that is what closing it is for.
+    """Close joblib's generator at the end of the context, to cancel the remaining tasks.
+
+    joblib's warning about cancelled tasks is suppressed.
     """
     try:
         yield
@@ -131,8 +142,8 @@ def train_in_worker(jobs: Sequence[Job], engine: str, dataset: Dataset) -> list[
     return train_batch(jobs, load_engine(engine), dataset)
 
 
-def _train_in_own_process(job: Job, engine: str) -> JobResult:
-    """Train one job in a process that it shares with no other."""
+def _train_in_separate_process(job: Job, engine: str) -> JobResult:
+    """Train one job in a process that no other job uses."""
     try:
         with processes.SingleProcess() as process:
             dataset = load(job.config.data)

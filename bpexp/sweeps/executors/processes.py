@@ -19,7 +19,7 @@ __all__ = ["SingleProcess", "TerminatedWorkerError", "sigint_blocked"]
 
 @contextmanager
 def sigint_blocked() -> Iterator[None]:
-    """Processes that are started in this context have SIGINT blocked."""
+    """Block SIGINT in this context; processes that start in it inherit the blocked signal."""
     # Both trackers are started first: started in this context, with the first worker, they
     # would unblock the signal for it.
     resource_tracker.ensure_running()
@@ -32,15 +32,22 @@ def sigint_blocked() -> Iterator[None]:
 
 
 class SingleProcess:
-    """A context with one worker process, which is killed on leaving it."""
+    """A pool with one worker process, as a context manager that kills the process at its end."""
 
     def __enter__(self) -> Self:
-        """Make the pool; the process starts with the first call."""
+        """Create the pool; the process starts with the first call of ``submit``."""
         self._executor = ProcessPoolExecutor(max_workers=1)
         return self
 
     def submit(self, *call: Any) -> Any:
-        """Call ``function(*arguments)`` in the process; returns a future of what it returns."""
+        """Call a function in the process.
+
+        Args:
+            *call: The function, followed by its arguments.
+
+        Returns:
+            The future of its return value.
+        """
         with sigint_blocked():
             return self._executor.submit(*call)
 

@@ -18,7 +18,7 @@ class SerialExecutor(Executor):
 
     @classmethod
     def from_config(cls, runtime: RuntimeConfig) -> Self:
-        """See ``Executor.from_config``; no setting matters."""
+        """See ``Executor.from_config``; the executor has no settings."""
         return cls()
 
     @property

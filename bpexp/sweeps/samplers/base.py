@@ -1,7 +1,12 @@
 """The contract of a sampler: it chooses the configurations that a sweep tries.
 
-A sampler proposes generations of jobs and is told their results. A grid is one generation; a search
-proposes further ones that depend on the results so far.
+A sampler proposes generations of jobs and receives their results. A grid is one generation; a
+search proposes further generations that depend on the results so far.
+
+>>> from bpexp.sweeps.samplers.grid import GridSampler
+>>> sampler = GridSampler([["lr=0.1"], ["lr=1"]])
+>>> sampler.ask(), sampler.ask()
+([['lr=0.1'], ['lr=1']], [])
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +19,8 @@ Proposal = Sequence[str] | Mapping[str, Any]
 class Sampler(Protocol):
     """Proposes the jobs of a sweep. Used by one thread.
 
-    Proposals must be a function of the sampler's own settings and of the results it was told, and
-    of nothing else: not of the number of workers or the order in which jobs finish.
+    Proposals must depend only on the settings of the sampler and on the results that ``tell``
+    received, not on the number of workers or the order in which jobs finish.
     """
 
     def ask(self) -> Sequence[Proposal]:

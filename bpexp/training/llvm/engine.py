@@ -26,6 +26,7 @@ import numpy as np
 from bpexp.nn.network import Network
 from bpexp.training.engine import BatchState, Integers, Problem, Progress
 from bpexp.training.llvm import jit, kernel, unrolled_kernel
+from bpexp.training.llvm.formulas import formulas_key
 from bpexp.training.llvm.kernel import Signature
 from bpexp.training.llvm.kind import KernelKind, Training
 from bpexp.training.llvm.lane_layout import RunGroups, aligned_empty, choose_group_size
@@ -173,7 +174,11 @@ def _call(kind: KernelKind, arguments: Mapping[str, Any]) -> int:
     else:
         name, signature, generate = kernel.TRAIN, kernel.TRAIN_SIGNATURE, kernel.training_module
     # Widths are arguments of the kernel: they are not part of the key.
-    key = (kind._replace(network=replace(kind.network, sizes=())), len(kind.network.sizes))
+    formulas = formulas_key(
+        kind.network.functions, None if kind.training is None else kind.training.optimizer
+    )
+    network = replace(kind.network, sizes=())
+    key = (kind._replace(network=network), len(kind.network.sizes), *formulas)
     function = jit.load_function(
         key, jit.FunctionType(name, ctypes.c_int64, _types(signature)), lambda: generate(kind)
     )

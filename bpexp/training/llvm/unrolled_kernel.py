@@ -24,21 +24,21 @@ import numpy as np
 from llvmlite import ir
 
 from bpexp.nn import elementary, ieee
+from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
 from bpexp.nn.network import Network, joined
+from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.training.engine import NO_PATIENCE, BatchState, Problem, Progress, RunStatus
 from bpexp.training.llvm import jit
 from bpexp.training.llvm.codegen import INDEX, NUMBER, Variable, constant, for_range
+from bpexp.training.llvm.formulas import formulas_key
 from bpexp.training.llvm.lane_layout import LANES, aligned_empty, from_lane_groups, to_lane_groups
 from bpexp.training.llvm.vector_ir import FLOATS, Symbol, broadcast
 from bpexp.training.update import apply_update, hyperparameter_names, initial_state
 from bpexp.typing import Array
 
-ACTIVATIONS = {"sigmoid", "symmetric_sigmoid", "tanh", "softsign", "identity"}
-OPTIMIZERS = {"gradient_descent", "momentum", "nesterov", "rmsprop", "adam"}
-"""Formulas without ``ieee.where``, which does not work on arrays of symbols."""
 MAX_OPERATIONS = 4_000
 """Maximum number of operations in an epoch: their code fits into the L1 cache."""
 ENTRY = "bpexp_train_unrolled"
@@ -50,7 +50,9 @@ def supports_network(network: Network, n_samples: int) -> bool:
     # An activation and its derivative take about 36 operations, a weight 6.
     operations = n_samples * (36 * n_units + 6 * (network.n_parameters - n_units))
     is_plain = (network.loss, network.error, network.dead_zone) == ("half_squared", "linear", 0.0)
-    return is_plain and ACTIVATIONS.issuperset(network.functions) and operations <= MAX_OPERATIONS
+    # ``ieee.where`` does not work on arrays of symbols.
+    is_branchless = all(ACTIVATIONS[name].is_branchless for name in network.functions)
+    return is_plain and is_branchless and operations <= MAX_OPERATIONS
 
 
 def supports(problem: Problem, state: BatchState) -> bool:
@@ -60,7 +62,7 @@ def supports(problem: Problem, state: BatchState) -> bool:
     n_samples = len(problem.X)
     return (
         problem.batch_size >= n_samples
-        and problem.optimizer in OPTIMIZERS
+        and OPTIMIZERS[problem.optimizer].is_branchless
         and supports_network(problem.network, n_samples)
         and not has_criteria.any()
     )
@@ -128,7 +130,8 @@ class Arguments(NamedTuple):
 
 def _load_function(problem: Problem) -> Any:
     arrays = [(a.shape, a.tobytes()) for a in (problem.X, problem.Y, problem.lr_divisor)]
-    key = (problem.network, problem.optimizer, problem.has_weight_decay, arrays)
+    formulas = formulas_key(problem.network.functions, problem.optimizer)
+    key = (problem.network, problem.optimizer, problem.has_weight_decay, arrays, *formulas)
     types = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * len(Arguments._fields)
     function_type = jit.FunctionType(ENTRY, None, types)
     return jit.load_function(key, function_type, lambda: generate_module(problem))

@@ -1,0 +1,14 @@
+"""The names of the commands, apart from their modules, which take long to import."""
+
+COMMANDS = (
+    "ui",
+    "runs",
+    "show",
+    "compare",
+    "explain",
+    "export",
+    "reproduce",
+    "resume",
+    "report",
+    "verify",
+)

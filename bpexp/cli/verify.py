@@ -1,0 +1,20 @@
+"""``bpexp verify``: check that stored runs are as they were written, without training."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from bpexp.cli.commands import store_parser
+from bpexp.cli.reproduce import selected_runs
+from bpexp.cli.screen import console
+from bpexp.reproduce import report
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return 0 if all runs match their digests, 1 if any does not, and 2 if any is unreadable."""
+    parser = store_parser("verify", "Compare stored artifacts and metrics with their digests.")
+    parser.add_argument(
+        "run", metavar="RUN", nargs="*", help="runs or sweeps: ids, starts of ids, or names"
+    )
+    parser.add_argument("--all", action="store_true", help="all finished runs of the experiment")
+    archive, runs = selected_runs("verify", parser.parse_args(arguments))
+    return report.verify_stored(archive, runs, partial(console().print, soft_wrap=True))

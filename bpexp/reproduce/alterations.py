@@ -1,0 +1,128 @@
+"""Finds what was altered in a stored run, by comparing it with the run trained again.
+
+Use it where the digest of the new result equals the stored one, so that the new result is the
+original: then every artifact and metric that differs from it was altered.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from bpexp.config.schema import TrainConfig
+from bpexp.data import load
+from bpexp.fields.checks import ConfigError
+from bpexp.reproduce.compare import max_ulp_distance
+from bpexp.runs.result import TrainResult
+from bpexp.runs.run_tags import RESULT
+from bpexp.sweeps import integrity
+from bpexp.sweeps.run_record import result_artifacts
+from bpexp.tracking import artifact_files
+from bpexp.tracking.archive import Archive, StoredRun
+from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.stored_results import result_of
+from bpexp.typing import Array
+
+
+def alterations(
+    run: StoredRun, archive: Archive, config: TrainConfig, result: TrainResult
+) -> list[str]:
+    """What was altered in a stored run.
+
+    Args:
+        run: The run.
+        archive: Where it is stored.
+        config: Its configuration.
+        result: Its original result.
+
+    Returns:
+        A sentence for each artifact and metric that is missing, damaged or altered; it names the
+        first entry that differs.
+    """
+    expected = result_artifacts(result, load(config.data))
+    found = [integrity.config_problem(run, config, archive)]
+    found.append(_swapped(run, archive))
+    if not found[-1]:
+        for name, content in expected.items():
+            found.append(_file_problem(run, archive, name, content))
+    found += integrity.metric_problems(run, archive, result, result.metrics)
+    return [sentence for sentence in found if sentence]
+
+
+def _swapped(run: StoredRun, archive: Archive) -> str:
+    try:
+        digest = result_of(run, archive).digest
+    except TrackingError:
+        raise
+    except ConfigError:
+        return ""
+    is_own = digest == run.tags.get(RESULT)
+    return "" if is_own else integrity.swapped(run, digest, archive)
+
+
+def _file_problem(run: StoredRun, archive: Archive, name: str, expected: bytes) -> str:
+    """How an artifact differs from its expected content; "" for the same numbers."""
+    try:
+        content = archive.file(run.run_id, name)
+        if content == expected:
+            return ""
+        parse = _PARSERS[name.rpartition(".")[2]]
+        stored = parse(content, f"{name} of run {run.run_id[:8]}")
+    except TrackingError:
+        raise
+    except ConfigError as error:
+        return str(error)
+    original = parse(expected, name)
+    if list(stored) != list(original):
+        return f"{name} was altered: it has {', '.join(stored)}, not {', '.join(original)}."
+    return next(_differences(name, stored, original), "")
+
+
+def _differences(
+    name: str, stored: Mapping[str, Array], original: Mapping[str, Array]
+) -> Iterator[str]:
+    """A sentence for each array that differs, on its first different entry."""
+    for key, right in original.items():
+        left = stored[key]
+        if left.shape != right.shape:
+            yield (
+                f"{name} was altered: {key} has the shape {left.shape}, but training gives "
+                f"{right.shape}."
+            )
+            continue
+        bits = left.view(np.uint64) != right.view(np.uint64)
+        for index in np.argwhere(bits)[:1].tolist():
+            before, now = left[tuple(index)], right[tuple(index)]
+            ulps = max_ulp_distance([np.array([before])], [np.array([now])])
+            yield (
+                f"{name} was altered: {_place(name, key, index)} is {float(before)!r}, but "
+                f"training gives {float(now)!r} ({ulps} ulp)."
+            )
+
+
+def _place(name: str, key: str, index: list[int]) -> str:
+    """The name of an entry of an array, as users know it."""
+    if name == "losses.npz":
+        return f"the loss of epoch {index[0] + 1}"
+    if name == "predictions.csv":
+        return f"{key!r} of row {index[0] + 1}"
+    return f"{key}{index}"
+
+
+def _arrays(content: bytes, name: str) -> dict[str, Array]:
+    found = artifact_files.arrays(content, name)
+    return {key: np.ascontiguousarray(array) for key, array in found.items()}
+
+
+def _columns(content: bytes, name: str) -> dict[str, Array]:
+    """All columns of predictions.csv: inputs, targets and predictions."""
+    try:
+        header = next(csv.reader(io.StringIO(content.decode())), [])
+    except (ValueError, csv.Error) as error:
+        raise ConfigError(f"{name} is not a CSV file.") from error
+    table = artifact_files.predictions(content, len(header), name)
+    return {key: np.ascontiguousarray(table[:, i]) for i, key in enumerate(header)}
+
+
+_PARSERS: dict[str, Callable[[bytes, str], dict[str, Array]]] = {"npz": _arrays, "csv": _columns}

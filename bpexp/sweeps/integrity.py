@@ -1,0 +1,206 @@
+"""Checks stored runs without training them: artifacts against digests, metrics against artifacts.
+
+The result digest of a run (the tag ``bpexp.result``) covers its losses, predictions and weights.
+``artifact_problem`` checks only the digest, and ``problems`` also the configuration and metrics.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from functools import partial
+
+from bpexp.config.schema import TrainConfig, parse_train
+from bpexp.data import load
+from bpexp.fields.checks import ConfigError
+from bpexp.runs.metrics import METRICS, Split
+from bpexp.runs.result import Outcome, TrainResult, Validation
+from bpexp.runs.run_tags import RESULT
+from bpexp.sweeps.run_record import config_documents
+from bpexp.tracking import artifact_files
+from bpexp.tracking.archive import Archive, StoredRun
+from bpexp.tracking.retry import RetryPolicy, TrackingError
+from bpexp.tracking.rows import MAX_FLOAT
+from bpexp.tracking.stored_results import StoredResult, config_of, result_of, validation_of
+from bpexp.training.loop import with_metrics
+from bpexp.training.run_batch import make_network
+from bpexp.typing import Array
+
+_REQUIRED = ("final_loss", "epochs_run")
+"""Metrics that every finished run has."""
+_THREADS = 8
+"""Runs that are checked at the same time: artifacts may be on a server."""
+
+
+def artifact_problem(run: StoredRun, archive: Archive) -> str:
+    """Why the stored losses, predictions and weights are not those of a run; "" if they are."""
+    try:
+        stored = result_of(run, archive)
+    except TrackingError:
+        raise
+    except ConfigError as error:
+        return str(error)
+    return "" if stored.digest == run.tags.get(RESULT) else _mismatch(run)
+
+
+def artifact_problems(runs: Sequence[StoredRun], archive: Archive) -> dict[str, str]:
+    """``artifact_problem`` of many runs: those with a problem, by id."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(partial(artifact_problem, archive=archive), runs)
+        return {run.run_id: problem for run, problem in zip(runs, found, strict=True) if problem}
+
+
+def problems(run: StoredRun, archive: Archive) -> list[str]:
+    """Everything in which a stored run contradicts its digests; empty if it is intact.
+
+    Args:
+        run: A finished run.
+        archive: Where it is stored.
+
+    Returns:
+        A sentence for each contradiction.
+
+    Raises:
+        ConfigError: The stored configuration is invalid, or its data are missing or have changed.
+    """
+    try:
+        stored = result_of(run, archive)
+    except TrackingError:
+        raise
+    except ConfigError as error:
+        return [str(error)]
+    if stored.digest != run.tags.get(RESULT):
+        return [swapped(run, stored.digest, archive) or _mismatch(run)]
+    config = config_of(run, archive)
+    found = [problem for problem in [config_problem(run, config, archive)] if problem]
+    try:
+        result = _train_result(run, config, stored, archive)
+    except TrackingError:
+        raise
+    except ConfigError as error:
+        return [*found, str(error)]
+    compared = result.metrics
+    if config.numerics != "exact":
+        # Another machine computes other outputs from the same weights.
+        compared = {k: v for k, v in compared.items() if METRICS[k].split is not Split.TEST}
+    return [*found, *metric_problems(run, archive, result, compared)]
+
+
+def swapped(run: StoredRun, digest: str, archive: Archive) -> str:
+    """A sentence that names the run whose artifacts have a digest; "" if there is none."""
+    for other in archive.search(f"tags.`{RESULT}` = '{digest}'"):
+        if other.run_id != run.run_id:
+            return f"The losses, predictions and weights are those of {other.label}."
+    return ""
+
+
+def config_problem(run: StoredRun, config: TrainConfig, archive: Archive) -> str:
+    """How config.yaml contradicts the configuration of a run; "" if it agrees."""
+    try:
+        content = archive.file(run.run_id, "config.yaml")
+        if content == config_documents(config)[1]:
+            return ""
+        stored = parse_train(artifact_files.mapping(content, "config.yaml"))
+    except TrackingError:
+        raise
+    except ConfigError as error:
+        return f"config.yaml of run {run.run_id[:8]} was altered: {error}"
+    names = [f.name for f in fields(config) if getattr(stored, f.name) != getattr(config, f.name)]
+    different = f"config.yaml was altered: it has another value of {', '.join(names)}."
+    return different if names else ""
+
+
+def metric_problems(
+    run: StoredRun, archive: Archive, result: TrainResult, expected: Mapping[str, float]
+) -> list[str]:
+    """How the metrics of a run contradict its result.
+
+    Args:
+        run: The run.
+        archive: Where it is stored.
+        result: Its result; the logged curves are compared with its losses.
+        expected: Values by metric name. A metric that was added later may be missing in the store.
+    """
+    found = [
+        f"The metric {name} is missing." for name in _REQUIRED if name not in run.metrics
+    ]  # fmt: skip
+    found += [
+        _altered_metric(name, run.metrics[name], value)
+        for name, value in expected.items()
+        if name in run.metrics and not _is_stored_as(run.metrics[name], value)
+    ]
+    curves = {"loss": dict(enumerate(result.losses.tolist(), start=1))}
+    if result.validation is not None:
+        epochs, losses = result.validation
+        curves["validation_loss"] = dict(zip(epochs.tolist(), losses.tolist(), strict=True))
+    for name, curve in curves.items():
+        if name in run.metrics:
+            found += _curve_problem(run, archive, name, curve)
+    return found
+
+
+def _curve_problem(
+    run: StoredRun, archive: Archive, name: str, curve: Mapping[int, float]
+) -> list[str]:
+    """How the logged points of a metric contradict its values by epoch; the first difference."""
+    last = curve[max(curve)]
+    if not _is_stored_as(run.metrics[name], last):
+        return [_altered_metric(name, run.metrics[name], last)]
+    points = RetryPolicy().call(archive.client.get_metric_history, run.run_id, name)
+    for point in sorted(points, key=lambda point: point.step):
+        if point.step not in curve:
+            return [f"The metric {name} has a value at step {point.step}, which the run lacks."]
+        if not _is_stored_as(point.value, curve[point.step]):
+            place = f"{name} at step {point.step}"
+            return [_altered_metric(place, point.value, curve[point.step])]
+    return []
+
+
+def _altered_metric(name: str, stored: object, expected: float) -> str:
+    return f"The metric {name} was altered: it is {stored!r}, but the result has {expected!r}."
+
+
+def _is_stored_as(stored: object, value: float) -> bool:
+    """Whether MLflow stores ``value`` like this; infinities become the largest float in SQL."""
+    if not isinstance(stored, int | float):
+        return False
+    if math.isnan(value):
+        return math.isnan(stored)
+    return stored == value or (math.isinf(value) and stored == math.copysign(MAX_FLOAT, value))
+
+
+def _mismatch(run: StoredRun) -> str:
+    if RESULT not in run.tags:
+        return f"The run has no result digest (tag {RESULT})."
+    return "The losses, predictions or weights were altered: they do not match the result digest."
+
+
+def _train_result(
+    run: StoredRun, config: TrainConfig, stored: StoredResult, archive: Archive
+) -> TrainResult:
+    """The stored result with its metrics. Raises ConfigError if it does not fit the network."""
+    dataset = load(config.data)
+    network = make_network(config, dataset)
+    arrays = list(stored.layers.values())
+    weights, biases = tuple(arrays[::2]), tuple(arrays[1::2])
+    sizes = list(zip(network.sizes[:-1], network.sizes[1:], strict=True))
+    if _shapes(weights) != sizes or _shapes(biases) != [(1, n_out) for _, n_out in sizes]:
+        raise ConfigError("weights.npz does not have the layers of the run's network.")
+    if stored.predictions.shape != dataset.Y.shape:
+        raise ConfigError("predictions.csv does not have one row for each sample.")
+    if stored.losses.ndim != 1 or not len(stored.losses):
+        raise ConfigError("losses.npz does not have one loss for each epoch.")
+    if stored.outcome not in set(Outcome):
+        raise ConfigError(f"The outcome must be one of {', '.join(Outcome)}.")
+    outcome = Outcome(stored.outcome)
+    validation: Validation | None = None
+    if len(dataset.X_validation) and outcome is not Outcome.DIVERGED:
+        validation = validation_of(run, archive)
+        if not len(validation.epochs):
+            raise ConfigError("validation.npz has no losses.")
+    result = TrainResult(outcome, stored.losses, stored.predictions, weights, biases, validation)
+    return with_metrics(result, dataset, network, config.numerics)
+
+
+def _shapes(arrays: Sequence[Array]) -> list[tuple[int, ...]]:
+    return [array.shape for array in arrays]

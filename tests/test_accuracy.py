@@ -1,0 +1,120 @@
+"""Accuracy follows the convention of the data set's targets, and equals that of scikit-learn."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score
+
+import bpexp
+from bpexp.data import load
+from bpexp.data.dataset import Dataset, accuracy
+from bpexp.data.proben1 import Proben1Config
+from bpexp.data.registry import DataConfig
+from bpexp.data.synthetic import BitsConfig, EncoderConfig
+from bpexp.data.tabular import FileConfig
+
+
+def dataset(Y, *, n_test=0, one_hot=False):
+    """A data set whose last rows are for testing."""
+    Y = np.asarray(Y, dtype=float)
+    X, n = np.zeros((len(Y), 1)), len(Y) - n_test
+    names = tuple(f"y{i}" for i in range(Y.shape[1]))
+    return Dataset(
+        "", X[:n], Y[:n], X[:0], Y[:0], X[n:], Y[n:], ("x",), names, True, "", one_hot
+    )  # fmt: skip
+
+
+def test_the_threshold_is_the_same_for_test_rows_of_one_class(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x,fraud\n" + "-1,0\n" * 5 + "1,1\n" * 3 + "-1,0\n" * 2)
+    file = {"name": "file", "path": str(path), "target": "fraud", "test_fraction": 0.2}
+    assert load(FileConfig(**{**file, "target": ("fraud",)})).Y_test.tolist() == [[0], [0]]
+    result = bpexp.train(data=file, lr=1, epochs=5000)
+    assert result.metrics["accuracy"] == 1.0
+    assert result.metrics["test_accuracy"] == 1.0
+
+
+def test_several_binary_targets_are_compared_label_by_label():
+    assert accuracy([[0.999, 0.6]], [[1, 0]]) == 0.0
+    assert accuracy([[0.999, 0.4]], [[1, 0]]) == 1.0
+    assert accuracy([[0.999, 0.6]], [[1, 0]], one_hot=True) == 1.0
+
+
+def test_two_target_columns_of_a_file_are_not_one_hot(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x,a,b\n0,1,0\n1,0,1\n2,1,0\n")
+    data = load(FileConfig(name="file", path=str(path), target=("a", "b")))
+    assert data.classes
+    assert data.accuracy([[0.9, 0.6], [0.1, 0.9], [0.9, 0.1]], data.Y) == 2 / 3
+
+
+def test_targets_of_minus_one_and_one_have_the_threshold_zero(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n0,-1\n1,1\n2,-1\n3,1\n")
+    data = load(FileConfig(name="file", path=str(path), target=("y",), test_fraction=0.25))
+    assert data.classes
+    assert data.threshold == 0.0
+    assert data.accuracy([[0.1]], [[1.0]]) == 1.0
+    assert data.accuracy([[-0.1]], [[1.0]]) == 0.0
+
+
+def test_constant_targets_of_zero_or_one_have_the_threshold_one_half():
+    for bit in (0.0, 1.0):
+        assert dataset([[bit], [bit]]).threshold == 0.5
+
+
+def test_the_settings_low_and_high_define_the_threshold():
+    xor = load(BitsConfig(name="xor", low=-0.5, high=0.9, test_fraction=0.25))
+    assert xor.threshold == pytest.approx(0.2)
+
+
+def test_built_in_data_sets_with_a_class_per_output_are_one_hot():
+    assert load(DataConfig(name="iris")).one_hot
+    assert load(EncoderConfig(name="encoder")).one_hot
+    assert not load(BitsConfig(name="xor")).one_hot
+
+
+@pytest.mark.parametrize(("last", "one_hot"), [("0 1", True), ("1 1", False)])
+def test_proben1_targets_are_one_hot_if_all_rows_are(tmp_path, last, one_hot):
+    header = (
+        "bool_in=0\nreal_in=1\nbool_out=2\nreal_out=0\n"
+        "training_examples=2\nvalidation_examples=0\ntest_examples=1\n"
+    )
+    path = tmp_path / "t.dt"
+    path.write_text(f"{header}0 1 0\n1 0 1\n2 {last}\n")
+    assert load(Proben1Config(name="proben1", path=str(path))).one_hot is one_hot
+
+
+OUTPUTS = st.floats(-2, 2, allow_nan=False)
+
+
+@st.composite
+def binary_tables(draw):
+    """Targets of two values in one or several columns, outputs, and the number of test rows."""
+    rows, columns = draw(st.integers(2, 12)), draw(st.integers(1, 3))
+    low, high = draw(st.sampled_from([(0, 1), (-1, 1), (0.1, 0.9)]))
+    bits = draw(st.lists(st.booleans(), min_size=rows * columns, max_size=rows * columns))
+    bits[:2] = [False, True]
+    outputs = draw(st.lists(OUTPUTS, min_size=rows * columns, max_size=rows * columns))
+    shape = (rows, columns)
+    Y = np.where(bits, float(high), float(low)).reshape(shape)
+    return Y, np.reshape(outputs, shape), draw(st.integers(1, rows - 1)), (low + high) / 2
+
+
+@given(binary_tables())
+def test_binary_targets_have_the_accuracy_of_scikit_learn_in_any_rows(table):
+    Y, outputs, n_test, threshold = table
+    data = dataset(Y, n_test=n_test)
+    test = slice(len(Y) - n_test, None)
+    expected = accuracy_score(Y[test] > threshold, outputs[test] > threshold)
+    assert data.accuracy(outputs[test], data.Y_test) == pytest.approx(expected, abs=1e-15)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), OUTPUTS, OUTPUTS, OUTPUTS), min_size=1, max_size=12))
+def test_one_hot_targets_have_the_accuracy_of_scikit_learn(rows):
+    labels = np.array([row[0] for row in rows])
+    outputs = np.array([row[1:] for row in rows])
+    data = dataset(np.eye(3)[labels], one_hot=True)
+    expected = accuracy_score(labels, outputs.argmax(axis=1))
+    assert data.accuracy(outputs, data.Y) == pytest.approx(expected, abs=1e-15)

@@ -1,0 +1,64 @@
+"""Settings from Python may be numbers and arrays of NumPy, columns of pandas, and paths."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bpexp
+from bpexp.config.compose import compose_settings
+from bpexp.config.schema import parse
+from bpexp.fields.checks import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "plain"),
+    [
+        ("seed", np.int64(3), 3),
+        ("seed", np.uint8(3), 3),
+        ("lr", np.float64(0.1), 0.1),
+        ("lr", np.float32(0.5), 0.5),
+        ("lr", np.array(0.25), 0.25),
+        ("reuse", np.bool_(True), True),
+        ("hidden", np.array([8, 4]), [8, 4]),
+        ("hidden", pd.Series([8, 4]), [8, 4]),
+        ("hidden", (np.int32(8), 4), [8, 4]),
+        ("data__path", Path("a") / "b.csv", "a/b.csv"),
+        ("data", {"name": np.str_("file"), "path": Path("t.csv"), "target": ["y"]},
+         {"name": "file", "path": "t.csv", "target": ["y"]}),
+    ],
+)  # fmt: skip
+def test_a_value_is_converted_to_the_type_of_python(key, value, plain):
+    node = compose_settings({key: value})
+    for part in key.split("__"):
+        node = node[part]
+    assert node == plain
+    assert type(node) is type(plain)
+
+
+def test_a_run_with_numpy_settings_is_that_with_python_settings():
+    one = bpexp.train(seed=np.int64(3), lr=np.float64(0.5), hidden=np.array([3]), epochs=5)
+    other = bpexp.train(seed=3, lr=0.5, hidden=[3], epochs=5)
+    np.testing.assert_array_equal(one.losses, other.losses)
+
+
+def test_an_array_is_swept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = bpexp.sweep(lr=np.logspace(-3, 0, 4), epochs=2, tracking__runs=False)
+    assert rows["lr"].tolist() == np.logspace(-3, 0, 4).tolist()
+
+
+def test_an_array_where_one_value_is_needed_is_refused():
+    with pytest.raises(ConfigError, match=r"lr must be one value .* call bpexp.sweep\(lr=\[0.1, "):
+        compose_settings({"lr": np.array([0.1, 0.2])})
+
+
+def test_a_rule_is_checked_after_the_conversion():
+    with pytest.raises(ConfigError, match=r"seed must be a whole number .*, got 0.5"):
+        parse(compose_settings({"seed": np.float64(0.5)}))
+
+
+def test_a_value_that_is_listed_twice_is_refused():
+    with pytest.raises(ConfigError, match=r"lr must have different values, got 0.1 twice"):
+        bpexp.sweep(lr=[0.1, np.float64(0.1)])

@@ -1,0 +1,51 @@
+"""Standardization: means and scales are those of scikit-learn's StandardScaler."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.preprocessing import StandardScaler
+
+from bpexp.data.splits import moments, standardize
+
+
+@pytest.mark.parametrize("value", [0.0, 0.7, -0.1, 1e-300, 1e17, 12345.678])
+@pytest.mark.parametrize("rows", [1, 3, 10, 1000])
+def test_a_constant_column_has_the_scale_one(value, rows):
+    mean, scale = moments(np.full((rows, 1), value))
+    assert scale.tolist() == [1.0]
+    assert mean[0] == pytest.approx(value, rel=1e-12)
+
+
+def test_a_test_value_of_a_constant_column_keeps_its_size():
+    X = np.array([[0.7]] * 10 + [[0.8]])
+    assert standardize(X, np.arange(10))[10, 0] == pytest.approx(0.1)
+
+
+def test_a_small_deviation_on_a_large_mean_is_no_constant():
+    _, scale = moments(np.array([[1e6], [1e6 + 1e-3]]))
+    assert scale[0] == pytest.approx(5e-4, rel=1e-6)
+
+
+def test_the_scale_of_a_tiny_column_is_kept():
+    _, scale = moments(np.array([[1e-150], [3e-150]]))
+    assert scale[0] == pytest.approx(1e-150)
+
+
+COLUMN = st.one_of(
+    st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30),
+    st.tuples(st.floats(-1e6, 1e6), st.integers(2, 30)).map(lambda t: [t[0]] * t[1]),
+)
+
+
+@given(COLUMN)
+def test_mean_and_scale_are_those_of_scikit_learn(values):
+    column = np.array(values)[:, None]
+    # Near the bound the two programs may round a variance to different sides of it.
+    spread, size = np.ptp(column), abs(column).max()
+    if 0 < spread <= 1e-9 * size:
+        return
+    scaler = StandardScaler().fit(column)
+    mean, scale = moments(column)
+    np.testing.assert_allclose(mean, scaler.mean_, rtol=1e-9, atol=1e-9 * size)
+    np.testing.assert_allclose(scale, scaler.scale_, rtol=1e-6)

@@ -8,7 +8,8 @@ block after them is their output. HTML comments before a block change this:
     <!-- exit status: N -->     the last command of the block ends with status N
     <!-- file: NAME -->         the block is the content of a file, which is written
 
-Ids of runs, times and the number of workers may differ; ``...`` stands for any text. To write the
+Ids of runs, times and the number of workers may differ, and the line about a new store may be
+missing, because tests start with a store. ``...`` stands for any text. To write the
 present output into the pages: ``BPEXP_REWRITE_DOCS=1 python -m pytest tests/test_docs.py``.
 """
 
@@ -42,6 +43,7 @@ NOTE = re.compile(r"<!-- (not run|exit status|file): (.*?) -->")
 RUN_ID = re.compile(r"(?<![\w.])(?=[0-9a-f]*[0-9])[0-9a-f]{8}(?:[0-9a-f]{24})?(?![\w.])")
 VARYING = (
     (re.compile(r"on \d+ workers?"), "on 2 workers"),
+    (re.compile(r"^Preparing a new store .*\n", re.M), ""),
     (re.compile(r"\d{4}-\d\d-\d\d[_ T]\d\d[-:]\d\d[-:]\d\d"), "2026-01-01_12-00-00"),
 )
 HOME = "/home/me"

@@ -158,7 +158,7 @@ def test_a_run_is_found_in_another_experiment_by_id_and_by_name(tmp_path):
         experiment, run = lookup.find(client, "bpexp", wanted)
         assert (experiment, run.info.run_id) == ("the other", run_id)
     assert lookup.find_in_experiment(client, "bpexp", run_id).info.run_id == run_id
-    with pytest.raises(ConfigError, match=r"got 'sweep'; python -m bpexp runs lists them\.$"):
+    with pytest.raises(ConfigError, match=r"got 'sweep'; bpexp runs lists them\.$"):
         lookup.find_in_experiment(client, "bpexp", "sweep")
 
 

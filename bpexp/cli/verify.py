@@ -13,7 +13,7 @@ def main(arguments: Sequence[str]) -> int:
     """Return 0 if all runs match their digests, 1 if any does not, and 2 if any is unreadable."""
     parser = store_parser("verify", "Compare stored artifacts and metrics with their digests.")
     parser.add_argument(
-        "run", metavar="RUN", nargs="*", help="runs or sweeps: ids, starts of ids, or names"
+        "run", metavar="RUN", nargs="*", help="runs or sweeps: ids, starts of ids, names, or latest"
     )
     parser.add_argument("--all", action="store_true", help="all finished runs of the experiment")
     archive, runs = selected_runs("verify", parser.parse_args(arguments))

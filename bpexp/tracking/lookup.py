@@ -110,7 +110,7 @@ def find_in_experiment(client: "MlflowClient", experiment: str, wanted: str) -> 
     if not matches:
         raise ConfigError(
             f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}; "
-            "python -m bpexp runs lists them."
+            "bpexp runs lists them."
         )
     if len(matches) > 1:
         ids = ", ".join(run.info.run_id[:12] for run in matches[:5])

@@ -219,3 +219,20 @@ def test_a_column_has_the_values_of_pandas_or_is_refused(tmp_path_factory, cells
     expected = pd.to_numeric(pd.read_csv(path, low_memory=False)["a"])
     assert data.X[:, 0].tolist() == expected.astype(float).tolist()
     assert np.isfinite(data.X).all()
+
+
+@pytest.mark.parametrize(
+    ("cells", "settings", "line"),
+    [
+        ("uvu", [], "Task: classification of y into 2 classes, by the values of the file; "),
+        ("010", [], "Task: classification of y by two numbers, by the values of the file; "),
+        ("567", ["model=regressor"], "Task: regression of y, by the values of the file; "),
+    ],
+)
+def test_the_default_task_is_printed(inside, tmp_path, cells, settings, line):
+    (tmp_path / "t.csv").write_text(csv_of(cells))
+    table = ("data=file", "data.path=t.csv", "data.target=y", "epochs=2")
+    assert f"\n{line}data.task changes it\n" in inside(*table, *settings).stdout
+    chosen = inside(*table, *settings, "data.task=classification")
+    assert chosen.returncode == 0
+    assert "Task:" not in chosen.stdout

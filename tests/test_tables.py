@@ -1,5 +1,6 @@
 """Tables of users: what is read as a number, a label or a name, and what is refused."""
 
+import gzip
 import io
 from decimal import Decimal
 
@@ -236,3 +237,44 @@ def test_the_default_task_is_printed(inside, tmp_path, cells, settings, line):
     chosen = inside(*table, *settings, "data.task=classification")
     assert chosen.returncode == 0
     assert "Task:" not in chosen.stdout
+
+
+# Text files of other programs.
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "settings"),
+    [
+        ("t.csv", b"a;y\n1,5;0\n2,5;1\n", {"decimal": ","}),
+        ("t.csv", b"\xef\xbb\xbfa,y\r\n1.5,0\r\n2.5,1\r\n", {}),
+        ("t.tsv", b"a\ty\n1.5\t0\n2.5\t1\n", {}),
+        ("t.tsv", b"a\ty\tb, c\n1.5\t0\t1\n2.5\t1\t1\n", {"drop": ("b, c",)}),
+        ("t.txt", b"a  y\n1.5  0\n2.5  1\n", {}),
+        ("t.txt", b"a|y\n1.5|0\n2.5|1\n", {"separator": "|"}),
+        ("t.csv.gz", gzip.compress(b"a,y\n1.5,0\n2.5,1\n"), {}),
+    ],
+)
+def test_text_files_are_read_in_their_form(tmp_path, name, content, settings):
+    (tmp_path / name).write_bytes(content)
+    config = FileConfig(name="file", path=str(tmp_path / name), target=("y",), **settings)
+    data = load(config)
+    assert data.inputs == ("a",)
+    assert (data.X.tolist(), data.Y.tolist()) == ([[1.5], [2.5]], [[0], [1]])
+
+
+def test_a_file_without_a_header_has_numbers_as_names(tmp_path):
+    (tmp_path / "iris.data").write_text("5.1,3.5,setosa\n4.9,3.0,virginica\n")
+    path = str(tmp_path / "iris.data")
+    data = load(FileConfig(name="file", path=path, target=("2",), header=False))
+    assert data.inputs == ("0", "1")
+    assert data.X.tolist() == [[5.1, 3.5], [4.9, 3.0]]
+    assert data.targets == ("2=setosa", "2=virginica")
+
+
+def test_a_path_may_start_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "t.csv").write_text("a,y\n1.5,0\n2.5,1\n")
+    config = FileConfig(name="file", path="~/t.csv", target=("y",))
+    assert len(load(config).X) == 2
+    (tmp_path / "t.csv").write_text("a,y\n1.5,0\n")
+    assert len(load(config).X) == 1

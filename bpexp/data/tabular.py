@@ -1,5 +1,7 @@
 """A user's table, read from a CSV, Parquet or NPZ file."""
 
+import gzip
+import io
 import os
 import re
 import warnings
@@ -14,7 +16,16 @@ import numpy as np
 from bpexp.data import columns as column_types
 from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
 from bpexp.fields import REQUIRED, setting
-from bpexp.fields.checks import ConfigError, Names, OneOf, Optional, Text, brief, is_printable
+from bpexp.fields.checks import (
+    Boolean,
+    ConfigError,
+    Names,
+    OneOf,
+    Optional,
+    Text,
+    brief,
+    is_printable,
+)
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -32,7 +43,9 @@ TASKS = ("regression", "classification")
 class FileConfig(DataConfig):
     """Settings of ``file``; columns that are not targets are inputs."""
 
-    path: str = setting(Text(), REQUIRED, "a .csv, .parquet or .npz file")
+    path: str = setting(
+        Text(), REQUIRED, "a .csv, .tsv, .txt, .data, .parquet or .npz file, text also as .gz"
+    )
     target: tuple[str, ...] = setting(Names(), REQUIRED, "target column, or a list of columns")
     task: str | None = setting(
         Optional(OneOf(TASKS)), None, "null: classification if the target holds texts or booleans"
@@ -41,6 +54,13 @@ class FileConfig(DataConfig):
         Optional(Names()), None, "input columns; null: all that are not targets"
     )
     drop: tuple[str, ...] | None = setting(Optional(Names()), None, "columns to leave out")
+    separator: str | None = setting(
+        Optional(Text(1)), None, "between the cells of a text file; null: found in its first line"
+    )
+    decimal: str = setting(OneOf((".", ",")), ".", "decimal mark of a text file")
+    header: bool = setting(
+        Boolean(), True, "whether a text file starts with names; else they are 0, 1, 2, ..."
+    )
 
 
 def load(config: FileConfig) -> Table:
@@ -49,7 +69,7 @@ def load(config: FileConfig) -> Table:
     Raises:
         ConfigError: The file, a column or a value cannot be used.
     """
-    frame = _frame(config.path)
+    frame = _frame(config)
     inputs = _input_columns([str(name) for name in frame.columns], config)
     if not len(frame) or not inputs:
         raise ConfigError(
@@ -72,15 +92,27 @@ def load(config: FileConfig) -> Table:
 DATA_SOURCES.register(DataSource("file", FileConfig, load))
 
 
-def _frame(path: str) -> "pd.DataFrame":
-    file = Path(path)
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
+"""Endings of text files, which may be compressed: .csv.gz."""
+
+
+def _frame(config: FileConfig) -> "pd.DataFrame":
+    path = config.path
+    file = Path(path).expanduser()
     readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {
-        ".csv": _csv,
+        **dict.fromkeys(TEXT_SUFFIXES, lambda content: _csv(content, config)),
+        ".gz": lambda content: _csv(_unpacked(content), config),
         ".parquet": _parquet,
         ".npz": _npz,
     }
-    if file.suffix not in readers:
-        raise ConfigError(f"data.path must end in .csv, .parquet or .npz, got {path!r}.")
+    is_known = file.suffix in readers
+    if file.suffix == ".gz":
+        is_known = Path(file.stem).suffix in TEXT_SUFFIXES
+    if not is_known:
+        raise ConfigError(
+            f"data.path must end in {', '.join(TEXT_SUFFIXES)}, .csv.gz, .parquet or .npz, got "
+            f"{path!r}."
+        )
     if not file.is_file():
         raise ConfigError(f"data.path must be an existing file, got {path!r}.")
     try:
@@ -111,16 +143,47 @@ def _check_names(names: Sequence[str], path: str) -> None:
         raise ConfigError(f"data.path must have different columns, got {duplicates[0]!r} twice.")
 
 
-def _csv(content: BinaryIO) -> "pd.DataFrame":
+def _unpacked(content: BinaryIO) -> BinaryIO:
+    """The content of a gzip file."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with gzip.open(content) as packed:
+        unpacked = packed.read(memory // 8)
+        if packed.read(1):
+            _check_size(memory)
+    return io.BytesIO(unpacked)
+
+
+def _separator(content: BinaryIO, config: FileConfig) -> str:
+    """The given separator, or the first of , ; tab and white space that the first line has."""
+    line = content.readline().strip()
+    content.seek(0)
+    if config.separator is not None:
+        return r"\s+" if config.separator == " " else config.separator
+    if ".tsv" in Path(config.path).suffixes:
+        return "\t"
+    for separator in (",", ";", "\t"):
+        if separator.encode() in line:
+            return separator
+    return r"\s+" if len(line.split()) > 1 else ","
+
+
+def _csv(content: BinaryIO, config: FileConfig) -> "pd.DataFrame":
     import pandas as pd
 
-    header = pd.read_csv(content, header=None, nrows=1, dtype=str, keep_default_na=False)
+    # utf-8-sig: without the byte order mark that Excel writes.
+    form: dict[str, Any] = {
+        "sep": _separator(content, config),
+        "encoding": "utf-8-sig",
+    }
+    header = pd.read_csv(content, header=None, nrows=1, dtype=str, keep_default_na=False, **form)
     names = [
         str(name) if str(name).strip() else f"Unnamed: {place}"
         for place, name in enumerate(header.iloc[0])
     ]
+    if not config.header:
+        names = [str(place) for place in range(len(names))]
     # pandas would rename the second of two equal names.
-    _check_names(names, content.name)
+    _check_names(names, config.path)
     content.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -128,7 +191,8 @@ def _csv(content: BinaryIO) -> "pd.DataFrame":
             # Without index_col=False pandas would use the first values of rows that are longer
             # than the header as row names. low_memory=False: one type for all of a column.
             frame: pd.DataFrame = pd.read_csv(
-                content, header=0, names=names, index_col=False, low_memory=False,
+                content, header=0 if config.header else None, names=names, index_col=False,
+                low_memory=False, decimal=config.decimal, **form,
                 **_exact_floats(pd.__version__),
             )  # fmt: skip
         except pd.errors.ParserWarning as error:

@@ -81,7 +81,7 @@ def test_workers_need_no_file_of_the_users(tmp_path, cluster):
         (folder / "my.csv").write_text("".join(["a,b,y\n", *rows]))
         ended = run_to_end(
             folder, "-m", "seed=range(0,6)", "data=file", "data.path=my.csv", "data.target=y",
-            "data.classes=true", "data.test_fraction=0.2", "data.validation_fraction=0.2",
+            "data.task=classification", "data.test_fraction=0.2", "data.validation_fraction=0.2",
             "data.standardize=true", "model=classifier", "optimizer=adam", "hidden=4,[5,3]",
             "batch_size=8", "stop.patience=5", "epochs=60", "numerics=exact,native", *where,
         )  # fmt: skip

@@ -163,9 +163,9 @@ def test_integer_class_labels_with_softmax_get_the_setting_to_add(tmp_path):
         bpexp.train(data=file, model="classifier", epochs=1)
     assert str(error.value) == (
         "model.output=softmax needs an output for each class, but the integers in column 'y' are "
-        "read as one number; add data.classes=true."
+        "read as one number; add data.task=classification."
     )
-    result = bpexp.train(data={**file, "classes": True}, model="classifier", epochs=1)
+    result = bpexp.train(data={**file, "task": "classification"}, model="classifier", epochs=1)
     assert result.predictions.shape == (3, 3)
 
 

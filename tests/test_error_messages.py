@@ -269,7 +269,7 @@ def test_labels_without_an_order_are_refused(tmp_path):
 
 def test_too_many_classes_are_refused(tmp_path):
     np.savez(tmp_path / "t.npz", a=np.arange(5000.0), y=np.arange(5000.0))
-    assert "at most 4096 classes, got 5000" in bad_table(tmp_path / "t.npz", classes=True)
+    assert "at most 4096 classes, got 5000" in bad_table(tmp_path / "t.npz", task="classification")
 
 
 def test_a_file_that_unpacks_to_more_than_memory_is_refused():

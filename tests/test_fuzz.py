@@ -368,7 +368,7 @@ def test_tables(fuzzed, record_property, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     targets = st.sampled_from([("y",), ("y",), ("y",), ("a",), ("y", "a"), ("k",)])
     options = st.fixed_dictionaries({
-        "target": targets, "classes": st.sampled_from([None, None, True, False]),
+        "target": targets, "task": st.sampled_from([None, None, "classification", "regression"]),
         "test_fraction": st.sampled_from([0.0, 0.5]), "standardize": st.booleans(),
     })  # fmt: skip
 
@@ -386,7 +386,7 @@ def test_tables(fuzzed, record_property, tmp_path, monkeypatch):
             assert len({*made.inputs}) == len(made.inputs)
         assert {p.suffix for p in tmp_path.iterdir()} <= {".csv", ".parquet", ".npz"}
 
-    plain = {"target": ("y",), "classes": None, "test_fraction": 0.0, "standardize": False}
+    plain = {"target": ("y",), "task": None, "test_fraction": 0.0, "standardize": False}
     fuzz(st.tuples(FILES, options), check, fuzzed * 34 // 100, record_property,
          [(case, plain) for case in (*KNOWN, (".npz", ODD_NAME))])  # fmt: skip
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from bpexp.cli.screen import console
 from bpexp.cli.tables import fitted, number, text_table
 from bpexp.data import load
+from bpexp.data.tabular import FileConfig
 from bpexp.studies.definition import Study, parse
 from bpexp.studies.sweep_results import evaluate_sweep
 from bpexp.sweeps.job import format_setting
@@ -52,6 +53,9 @@ class TerminalReporter:
             parts = ", ".join(f"{key} ({count} values)" for key, count in counts.items())
             over = f" over {parts}" if parts else ""
             self.say(f"{len(plan.jobs)} runs{over} on {where}, {tracked}")
+        for data in dict.fromkeys(job.config.data for job in plan.jobs):
+            if isinstance(data, FileConfig) and data.task is None:
+                self.say(_default_task(data))
 
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[Row], None]]:
@@ -169,6 +173,19 @@ def _study(study: Study) -> str:
     trials = f"{study.trials} trial{'s' * (study.trials > 1)}"
     points = f" at each of {study.n_points} points" if study.grid else ""
     return f"{study.name}: {rows} of {trials}{points}"
+
+
+def _default_task(data: FileConfig) -> str:
+    """The task that the types of the target columns decide, as a line."""
+    dataset = load(data)
+    targets = ", ".join(data.target)
+    if dataset.one_hot:
+        task = f"classification of {targets} into {len(dataset.targets)} classes"
+    elif dataset.classes:
+        task = f"classification of {targets} by two numbers"
+    else:
+        task = f"regression of {targets}"
+    return f"Task: {task}, by the values of the file; data.task changes it"
 
 
 def _layers(plan: Plan) -> str:

@@ -99,7 +99,7 @@ def check_data(train: "TrainConfig", dataset: Dataset) -> None:
             raise ConfigError(
                 f"data.target must hold two classes, 0 and 1, for a single sigmoid output, got "
                 f"{len(values)} classes: {', '.join(f'{v:g}' for v in values)}; for an output "
-                "per class add data.classes=true."
+                "per class add data.task=classification."
             )
     least, most = ACTIVATIONS[output].range
     if low < least or high > most:
@@ -117,7 +117,7 @@ def _check_softmax(train: "TrainConfig", Y: Array) -> None:
         if isinstance(data, FileConfig) and (Y.round() == Y).all():
             raise ConfigError(
                 "model.output=softmax needs an output for each class, but the integers in column "
-                f"{data.target[0]!r} are read as one number; add data.classes=true."
+                f"{data.target[0]!r} are read as one number; add data.task=classification."
             )
         is_probability = bool((Y >= 0.0).all() and (Y <= 1.0).all())
         raise ConfigError(

@@ -99,7 +99,7 @@ def load(config: DataConfig, sources: Mapping[str, DataSource] = DATA_SOURCES) -
 def _file_version(config: DataConfig) -> tuple[int, ...]:
     """A part of the cache key that changes with the content of the data file."""
     try:
-        stat = os.stat(getattr(config, "path", ""))
+        stat = os.stat(os.path.expanduser(getattr(config, "path", "")))
     except (OSError, ValueError):
         return ()
     return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size

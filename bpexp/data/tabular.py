@@ -1,6 +1,9 @@
 """A user's table, read from a CSV, Parquet or NPZ file."""
 
+import gzip
+import io
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,9 +13,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from bpexp.data import columns as column_types
 from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
 from bpexp.fields import REQUIRED, setting
-from bpexp.fields.checks import Boolean, ConfigError, Names, Optional, Text, brief, is_printable
+from bpexp.fields.checks import (
+    Boolean,
+    ConfigError,
+    Names,
+    OneOf,
+    Optional,
+    Text,
+    brief,
+    is_printable,
+)
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -22,14 +35,31 @@ MAX_CLASSES = 4096
 """Upper limit of the classes of a target column; each class is an output."""
 
 
+TASKS = ("regression", "classification")
+"""The values of ``data.task``."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileConfig(DataConfig):
     """Settings of ``file``; columns that are not targets are inputs."""
 
-    path: str = setting(Text(), REQUIRED, "a .csv, .parquet or .npz file")
+    path: str = setting(
+        Text(), REQUIRED, "a .csv, .tsv, .txt, .data, .parquet or .npz file, text also as .gz"
+    )
     target: tuple[str, ...] = setting(Names(), REQUIRED, "target column, or a list of columns")
-    classes: bool | None = setting(
-        Optional(Boolean()), None, "true: targets are class labels; null: true for texts"
+    task: str | None = setting(
+        Optional(OneOf(TASKS)), None, "null: classification if the target holds texts or booleans"
+    )
+    inputs: tuple[str, ...] | None = setting(
+        Optional(Names()), None, "input columns; null: all that are not targets"
+    )
+    drop: tuple[str, ...] | None = setting(Optional(Names()), None, "columns to leave out")
+    separator: str | None = setting(
+        Optional(Text(1)), None, "between the cells of a text file; null: found in its first line"
+    )
+    decimal: str = setting(OneOf((".", ",")), ".", "decimal mark of a text file")
+    header: bool = setting(
+        Boolean(), True, "whether a text file starts with names; else they are 0, 1, 2, ..."
     )
 
 
@@ -39,39 +69,50 @@ def load(config: FileConfig) -> Table:
     Raises:
         ConfigError: The file, a column or a value cannot be used.
     """
-    frame = _frame(config.path)
-    missing = [name for name in config.target if name not in frame.columns]
-    if missing:
-        raise ConfigError(
-            f"data.target must name columns of {config.path} "
-            f"({', '.join(map(str, frame.columns))}), got {missing[0]!r}."
-        )
-    inputs = frame.drop(columns=list(config.target))
-    if not len(frame) or not len(inputs.columns):
+    frame = _frame(config)
+    inputs = _input_columns([str(name) for name in frame.columns], config)
+    if not len(frame) or not inputs:
         raise ConfigError(
             f"data.path must hold at least one row and one input column, got {config.path!r}."
         )
-    X = np.column_stack([_numbers(inputs[name], config.path) for name in inputs.columns])
     targets = frame[list(config.target)]
-    if _are_classes(targets, config.classes):
+    is_classification = _is_classification(targets, config)
+    is_label = is_classification and not _are_flags(targets)
+    numeric = [*inputs, *([] if is_label else config.target)]
+    columns = {name: column_types.numbers(frame[name]) for name in numeric}
+    column_types.check(columns, config.path)
+    X = np.column_stack([columns[name].values for name in inputs])
+    if is_label:
         Y, names = _one_hot(targets, config)
-        return Table(X, Y, tuple(inputs.columns), names, is_classification=True, is_one_hot=True)
-    Y = np.column_stack([_numbers(targets[name], config.path) for name in targets.columns])
-    return Table(X, Y, tuple(inputs.columns), config.target, _are_binary(Y))
+        return Table(X, Y, inputs, names, is_classification=True, is_one_hot=True)
+    Y = np.column_stack([columns[name].values for name in config.target])
+    return Table(X, Y, inputs, config.target, config.task != "regression" and _are_binary(Y))
 
 
 DATA_SOURCES.register(DataSource("file", FileConfig, load))
 
 
-def _frame(path: str) -> "pd.DataFrame":
-    file = Path(path)
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
+"""Endings of text files, which may be compressed: .csv.gz."""
+
+
+def _frame(config: FileConfig) -> "pd.DataFrame":
+    path = config.path
+    file = Path(path).expanduser()
     readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {
-        ".csv": _csv,
+        **dict.fromkeys(TEXT_SUFFIXES, lambda content: _csv(content, config)),
+        ".gz": lambda content: _csv(_unpacked(content), config),
         ".parquet": _parquet,
         ".npz": _npz,
     }
-    if file.suffix not in readers:
-        raise ConfigError(f"data.path must end in .csv, .parquet or .npz, got {path!r}.")
+    is_known = file.suffix in readers
+    if file.suffix == ".gz":
+        is_known = Path(file.stem).suffix in TEXT_SUFFIXES
+    if not is_known:
+        raise ConfigError(
+            f"data.path must end in {', '.join(TEXT_SUFFIXES)}, .csv.gz, .parquet or .npz, got "
+            f"{path!r}."
+        )
     if not file.is_file():
         raise ConfigError(f"data.path must be an existing file, got {path!r}.")
     try:
@@ -102,17 +143,70 @@ def _check_names(names: Sequence[str], path: str) -> None:
         raise ConfigError(f"data.path must have different columns, got {duplicates[0]!r} twice.")
 
 
-def _csv(content: BinaryIO) -> "pd.DataFrame":
+def _unpacked(content: BinaryIO) -> BinaryIO:
+    """The content of a gzip file."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with gzip.open(content) as packed:
+        unpacked = packed.read(memory // 8)
+        if packed.read(1):
+            _check_size(memory)
+    return io.BytesIO(unpacked)
+
+
+def _separator(content: BinaryIO, config: FileConfig) -> str:
+    """The given separator, or the first of , ; tab and white space that the first line has."""
+    line = content.readline().strip()
+    content.seek(0)
+    if config.separator is not None:
+        return r"\s+" if config.separator == " " else config.separator
+    if ".tsv" in Path(config.path).suffixes:
+        return "\t"
+    for separator in (",", ";", "\t"):
+        if separator.encode() in line:
+            return separator
+    return r"\s+" if len(line.split()) > 1 else ","
+
+
+def _csv(content: BinaryIO, config: FileConfig) -> "pd.DataFrame":
     import pandas as pd
 
+    # utf-8-sig: without the byte order mark that Excel writes.
+    form: dict[str, Any] = {
+        "sep": _separator(content, config),
+        "encoding": "utf-8-sig",
+    }
+    header = pd.read_csv(content, header=None, nrows=1, dtype=str, keep_default_na=False, **form)
+    names = [
+        str(name) if str(name).strip() else f"Unnamed: {place}"
+        for place, name in enumerate(header.iloc[0])
+    ]
+    if not config.header:
+        names = [str(place) for place in range(len(names))]
+    # pandas would rename the second of two equal names.
+    _check_names(names, config.path)
+    content.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             # Without index_col=False pandas would use the first values of rows that are longer
-            # than the header as row names.
-            return pd.read_csv(content, index_col=False)
+            # than the header as row names. low_memory=False: one type for all of a column.
+            frame: pd.DataFrame = pd.read_csv(
+                content, header=0 if config.header else None, names=names, index_col=False,
+                low_memory=False, decimal=config.decimal, **form,
+                **_exact_floats(pd.__version__),
+            )  # fmt: skip
         except pd.errors.ParserWarning as error:
             raise ConfigError("data.path must have rows no longer than its header.") from error
+    return frame
+
+
+def _exact_floats(version: str) -> dict[str, Any]:
+    """Arguments for which pandas reads a decimal as the nearest double.
+
+    It does so by default since 3.1, which deprecates the argument.
+    """
+    major, minor = (int(part) for part in version.split(".")[:2])
+    return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 def _parquet(content: BinaryIO) -> "pd.DataFrame":
@@ -158,30 +252,76 @@ def _check_size(n_bytes: int) -> None:
         )
 
 
-def _numbers(column: "pd.Series", path: str) -> Array:
-    try:
-        # NumPy would convert dates and complex numbers to meaningless floats.
-        if column.dtype.kind in "mMcV":
-            raise TypeError(column.dtype)
-        values = column.to_numpy(dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
+def _input_columns(names: Sequence[str], config: FileConfig) -> tuple[str, ...]:
+    """The columns to use as inputs, in the order of the file.
+
+    Raises:
+        ConfigError: A setting names a column that does not exist, or that has two uses; or a
+            column without a name is used although no setting asks for it.
+    """
+    dropped, chosen = config.drop or (), config.inputs
+    for key, listed in (("target", config.target), ("inputs", chosen or ()), ("drop", dropped)):
+        for name in listed:
+            if name not in names:
+                raise ConfigError(
+                    f"data.{key} must name columns of {config.path} ({', '.join(names)}), "
+                    f"got {name!r}."
+                )
+            if key != "target" and name in config.target:
+                raise ConfigError(f"data.{key} must not name a target, got {name!r}.")
+            if key == "drop" and chosen is not None and name in chosen:
+                raise ConfigError(f"data.drop must not name a column of data.inputs, got {name!r}.")
+    if chosen is not None:
+        return tuple(name for name in names if name in chosen)
+    inputs = tuple(name for name in names if name not in (*config.target, *dropped))
+    unnamed = [name for name in inputs if _UNNAMED.fullmatch(name)]
+    if unnamed:
         raise ConfigError(
-            f"data.path must hold numbers in column {column.name!r}, got {brief(column.iloc[0])} "
-            f"in {path}."
-        ) from error
-    not_finite = np.flatnonzero(~np.isfinite(values))
-    if not_finite.size:
-        raise ConfigError(
-            f"data.path must hold finite numbers, got {values[not_finite[0]]} in column "
-            f"{column.name!r}, row {not_finite[0] + 1} of {path}."
+            f"data.path must have a name for every input column, got {unnamed[0]!r} in "
+            f"{config.path}, which looks like an index that pandas wrote; leave it out with "
+            f"'data.drop={_listed(unnamed)}', or choose the inputs with data.inputs."
         )
-    return values
+    return inputs
 
 
-def _are_classes(targets: "pd.DataFrame", classes: bool | None) -> bool:
-    if classes is not None:
-        return classes
-    return len(targets.columns) == 1 and targets.iloc[:, 0].dtype.kind not in "if"
+_UNNAMED = re.compile(r"Unnamed: [0-9]+")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as the value of an override."""
+    return "[" + ",".join(f'"{name}"' for name in names) + "]"
+
+
+def _is_classification(targets: "pd.DataFrame", config: FileConfig) -> bool:
+    """Whether the targets are classes: as ``data.task`` says, or by the types of the columns.
+
+    Raises:
+        ConfigError: The type does not decide it: a column mixes numbers and texts.
+    """
+    if config.task is not None:
+        return config.task == "classification"
+    columns = [targets.iloc[:, place] for place in range(len(targets.columns))]
+    if any(column_types.is_numeric(column) for column in columns):
+        return False
+    for column in columns:
+        mixed = column_types.first_number_and_text(column)
+        if mixed is not None:
+            raise ConfigError(
+                f"data.target must hold only numbers or only labels, got {mixed} in column "
+                f"{column.name!r} of {config.path}; correct the cells, or add "
+                "data.task=classification to make each value a class."
+            )
+    return len(columns) == 1
+
+
+def _are_flags(targets: "pd.DataFrame") -> bool:
+    """Whether the targets are several columns of two values, each of which is a label."""
+    if len(targets.columns) == 1:
+        return False
+    found = [column_types.numbers(targets[name]) for name in targets.columns]
+    return all(c.n_wrong == 0 for c in found) and _are_binary(
+        np.column_stack([c.values for c in found])
+    )
 
 
 def _are_binary(Y: Array) -> bool:

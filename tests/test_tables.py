@@ -1,0 +1,280 @@
+"""Tables of users: what is read as a number, a label or a name, and what is refused."""
+
+import gzip
+import io
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bpexp.data import load
+from bpexp.data.tabular import FileConfig, _exact_floats
+from bpexp.fields.checks import ConfigError
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Loads a CSV text or a mapping of columns, which is written as Parquet."""
+
+    def made(content, target="y", **settings):
+        path = tmp_path / ("t.csv" if isinstance(content, str) else "t.parquet")
+        if isinstance(content, str):
+            path.write_text(content)
+        else:
+            pq.write_table(pa.table(content), path)
+        targets = (target,) if isinstance(target, str) else target
+        return load(FileConfig(name="file", path=str(path), target=targets, **settings))
+
+    return made
+
+
+@pytest.fixture
+def refusal(table):
+    """The message with which a table is refused."""
+
+    def made(content, target="y", **settings):
+        with pytest.raises(ConfigError) as error:
+            table(content, target, **settings)
+        return str(error.value)
+
+    return made
+
+
+def csv_of(cells, name="y"):
+    return f"a,{name}\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells))
+
+
+# Targets.
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "uint64", "int8", "int16", "int64", "float32", "float64", "Int64"]
+)
+def test_a_target_of_any_numeric_type_is_one_output(table, dtype):
+    frame = pd.DataFrame({"a": [0.0, 1.0, 2.0], "y": pd.Series([10, 20, 30], dtype=dtype)})
+    data = table(pa.Table.from_pandas(frame).to_pydict() | {"y": pa.array(frame["y"])})
+    assert data.targets == ("y",)
+    assert data.Y.tolist() == [[10], [20], [30]]
+    assert not data.classes
+
+
+def test_decimal_numbers_in_parquet_are_one_output(table):
+    data = table({"a": [1.0, 2.0], "y": pa.array([Decimal("1.50"), Decimal("2.25")])})
+    assert data.Y.tolist() == [[1.5], [2.25]]
+
+
+def test_texts_and_booleans_are_classes_by_default(table):
+    assert table(csv_of(["u", "v", "u"])).targets == ("y=u", "y=v")
+    assert table(csv_of(["True", "False", "True"])).targets == ("y=False", "y=True")
+
+
+def test_one_text_among_numbers_is_refused_with_its_row(refusal):
+    cells = [str(i) for i in range(400)]
+    cells[251] = "?"
+    message = refusal(csv_of(cells))
+    assert "'?' in row 252 (1 of 400 cells are no numbers) in column 'y'" in message
+    assert "data.task=classification" in message
+
+
+def test_texts_that_look_like_numbers_are_refused_as_labels(refusal):
+    message = refusal(csv_of(['"1,250"', '"2,100"', '"3,000"']))
+    assert "'1,250' in row 1 (3 of 3 cells are no numbers)" in message
+
+
+def test_a_regression_refuses_texts_and_names_the_first(refusal):
+    message = refusal(csv_of(["1", '"1,250"', "x"]), task="regression")
+    assert message.startswith("data.path must hold numbers in column 'y', got '1,250' in row 2 of ")
+    assert "and 1 more in the column" in message
+
+
+def test_a_classification_makes_each_number_a_class(table):
+    data = table(csv_of(["3", "1", "3"]), task="classification")
+    assert data.targets == ("y=1", "y=3")
+    assert data.one_hot
+
+
+def test_a_classification_keeps_mixed_texts_as_labels(table):
+    data = table(csv_of(["1", "?", "1"]), task="classification")
+    assert data.targets == ("y=1", "y=?")
+
+
+def test_a_regression_of_zeros_and_ones_has_no_accuracy(table):
+    assert table(csv_of(["0", "1"])).classes
+    assert not table(csv_of(["0", "1"]), task="regression").classes
+
+
+def test_several_binary_targets_are_a_classification_without_one_hot(table):
+    data = table("a,y,z\n1,1,0\n2,0,0\n", ("y", "z"), task="classification")
+    assert data.targets == ("y", "z")
+    assert (data.classes, data.one_hot) == (True, False)
+
+
+# Inputs.
+
+
+def test_the_message_names_the_real_row_and_value(refusal):
+    message = refusal("a,y\n5.1,0\n4.9,1\n?,0\n")
+    assert message.startswith("data.path must hold numbers in column 'a', got '?' in row 3 of ")
+
+
+def test_all_columns_with_problems_are_in_one_message(refusal):
+    message = refusal("a,b,c,y\n1,,1,0\nx,2,inf,1\nz,3,2,0\n")
+    assert "column 'a', got 'x' in row 2 of" in message
+    assert "and 1 more in the column" in message
+    assert "1 in 'b' (first nan in row 1), 1 in 'c' (first inf in row 2)" in message
+    assert "data.drop" in message
+
+
+@pytest.mark.parametrize("cell", ["2020_01", "1_000", "0x10", "１２", "1,5", "--1", "1.2.3"])
+def test_a_text_that_python_or_a_person_reads_as_a_number_is_none(refusal, cell):
+    assert f"got {cell!r} in row 2" in refusal(f'a,y\n1,0\n"{cell}",1\n')
+
+
+def test_columns_can_be_chosen_and_left_out(table):
+    content = "id,a,b,y\nr1,1,2,0\nr2,3,4,1\n"
+    assert table(content, drop=("id",)).inputs == ("a", "b")
+    assert table(content, inputs=("b",)).X.tolist() == [[2], [4]]
+    assert table(content, inputs=("b", "a")).inputs == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"inputs": ("x",)}, "data.inputs must name columns of "),
+        ({"drop": ("x",)}, "data.drop must name columns of "),
+        ({"drop": ("y",)}, "data.drop must not name a target, got 'y'."),
+        ({"inputs": ("a", "y")}, "data.inputs must not name a target, got 'y'."),
+        ({"inputs": ("a",), "drop": ("a",)}, "data.drop must not name a column of data.inputs"),
+        ({"drop": ("a",)}, "at least one row and one input column"),
+    ],
+)
+def test_wrong_choices_of_columns_are_refused(refusal, settings, message):
+    assert message in refusal("a,y\n1,0\n2,1\n", **settings)
+
+
+# Headers.
+
+
+@pytest.mark.parametrize("header", ["a,y,y", "y,a,a", '"a",a,y'])
+def test_a_name_that_stands_twice_in_a_csv_header_is_refused(refusal, header):
+    assert "must have different columns, got '" in refusal(f"{header}\n1,0,1\n2,1,0\n")
+
+
+def test_a_column_that_is_called_as_pandas_renames_is_read(table):
+    assert table("a,a.1,y\n1,2,0\n3,4,1\n").inputs == ("a", "a.1")
+
+
+def test_an_index_that_pandas_wrote_is_refused_unless_a_setting_names_it(table, refusal):
+    content = pd.DataFrame({"a": [1.5, 2.5], "y": [0, 1]}).to_csv()
+    assert content.startswith(",a,y")
+    assert 'data.drop=["Unnamed: 0"]' in refusal(content)
+    assert table(content, drop=("Unnamed: 0",)).inputs == ("a",)
+    assert table(content, inputs=("a",)).inputs == ("a",)
+    assert table(content, inputs=("Unnamed: 0", "a")).X.tolist() == [[0, 1.5], [1, 2.5]]
+
+
+def test_an_index_that_was_written_twice_is_refused(refusal):
+    once = pd.DataFrame({"a": [1.5, 2.5], "y": [0, 1]}).to_csv()
+    twice = pd.read_csv(io.StringIO(once)).to_csv(index=False)
+    assert "got 'Unnamed: 0'" in refusal(twice)
+
+
+# Against pandas and Python.
+
+
+def test_old_versions_of_pandas_are_told_to_read_the_nearest_double():
+    assert _exact_floats("3.0.2") == {"float_precision": "round_trip"}
+    assert _exact_floats("2.2.3") == {"float_precision": "round_trip"}
+    assert _exact_floats("3.1.1") == {}
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
+def test_every_double_is_read_as_it_was_written(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    path.write_text("a,y\n" + "".join(f"{value!r},0.5\n" for value in values))
+    data = load(FileConfig(name="file", path=str(path), target=("y",)))
+    assert data.X[:, 0].tolist() == values
+
+
+CELL = st.one_of(
+    st.floats().map(repr), st.integers().map(str), st.sampled_from(
+        ["", "NA", "?", "1_0", " 1", "1 ", "+1", "1e5", "1E400", "True", "0x1", "1,5", "'1'", "-"]
+    ), st.text("0123456789.eE+-_ ", max_size=6),
+)  # fmt: skip
+
+
+@given(st.lists(CELL, min_size=1, max_size=6))
+def test_a_column_has_the_values_of_pandas_or_is_refused(tmp_path_factory, cells):
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    frame = pd.DataFrame({"a": cells, "y": 0.5})
+    frame.to_csv(path, index=False)
+    try:
+        data = load(FileConfig(name="file", path=str(path), target=("y",)))
+    except ConfigError:
+        return
+    expected = pd.to_numeric(pd.read_csv(path, low_memory=False)["a"])
+    assert data.X[:, 0].tolist() == expected.astype(float).tolist()
+    assert np.isfinite(data.X).all()
+
+
+@pytest.mark.parametrize(
+    ("cells", "settings", "line"),
+    [
+        ("uvu", [], "Task: classification of y into 2 classes, by the values of the file; "),
+        ("010", [], "Task: classification of y by two numbers, by the values of the file; "),
+        ("567", ["model=regressor"], "Task: regression of y, by the values of the file; "),
+    ],
+)
+def test_the_default_task_is_printed(inside, tmp_path, cells, settings, line):
+    (tmp_path / "t.csv").write_text(csv_of(cells))
+    table = ("data=file", "data.path=t.csv", "data.target=y", "epochs=2")
+    assert f"\n{line}data.task changes it\n" in inside(*table, *settings).stdout
+    chosen = inside(*table, *settings, "data.task=classification")
+    assert chosen.returncode == 0
+    assert "Task:" not in chosen.stdout
+
+
+# Text files of other programs.
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "settings"),
+    [
+        ("t.csv", b"a;y\n1,5;0\n2,5;1\n", {"decimal": ","}),
+        ("t.csv", b"\xef\xbb\xbfa,y\r\n1.5,0\r\n2.5,1\r\n", {}),
+        ("t.tsv", b"a\ty\n1.5\t0\n2.5\t1\n", {}),
+        ("t.tsv", b"a\ty\tb, c\n1.5\t0\t1\n2.5\t1\t1\n", {"drop": ("b, c",)}),
+        ("t.txt", b"a  y\n1.5  0\n2.5  1\n", {}),
+        ("t.txt", b"a|y\n1.5|0\n2.5|1\n", {"separator": "|"}),
+        ("t.csv.gz", gzip.compress(b"a,y\n1.5,0\n2.5,1\n"), {}),
+    ],
+)
+def test_text_files_are_read_in_their_form(tmp_path, name, content, settings):
+    (tmp_path / name).write_bytes(content)
+    config = FileConfig(name="file", path=str(tmp_path / name), target=("y",), **settings)
+    data = load(config)
+    assert data.inputs == ("a",)
+    assert (data.X.tolist(), data.Y.tolist()) == ([[1.5], [2.5]], [[0], [1]])
+
+
+def test_a_file_without_a_header_has_numbers_as_names(tmp_path):
+    (tmp_path / "iris.data").write_text("5.1,3.5,setosa\n4.9,3.0,virginica\n")
+    path = str(tmp_path / "iris.data")
+    data = load(FileConfig(name="file", path=path, target=("2",), header=False))
+    assert data.inputs == ("0", "1")
+    assert data.X.tolist() == [[5.1, 3.5], [4.9, 3.0]]
+    assert data.targets == ("2=setosa", "2=virginica")
+
+
+def test_a_path_may_start_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "t.csv").write_text("a,y\n1.5,0\n2.5,1\n")
+    config = FileConfig(name="file", path="~/t.csv", target=("y",))
+    assert len(load(config).X) == 2
+    (tmp_path / "t.csv").write_text("a,y\n1.5,0\n")
+    assert len(load(config).X) == 1

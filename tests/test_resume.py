@@ -25,7 +25,7 @@ from bpexp.sweeps import plan_file
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.resume import recompose
-from bpexp.tracking import process
+from bpexp.tracking import artifact_uris, process
 from bpexp.tracking.process import ProcessState
 
 
@@ -249,6 +249,26 @@ def test_a_sweep_with_an_empty_plan_is_composed_again(inside, trained):
     cut_short(parent.info.run_id, lost=1)
     assert resume(parent.info.run_id) == 0
     assert trained == [2, 1]
+
+
+def test_artifacts_are_flushed_to_disk_before_their_runs_are_visible(monkeypatch):
+    flushed, original = [], artifact_uris._flush_to_disk
+
+    def recorded(folders):
+        visible = {run.info.run_id for run in tracked()}
+        for folder in folders:
+            names = {file.name for file in folder.iterdir()}
+            flushed.append((folder.parent.name in visible, names))
+        original(folders)
+
+    monkeypatch.setattr(artifact_uris, "_flush_to_disk", recorded)
+    bpexp.sweep(seed=range(2), epochs=20)
+    runs = [names for is_visible, names in flushed if not is_visible]
+    expected = {"config.yaml", "losses.npz", "weights.npz", "predictions.csv"}
+    assert runs.count(expected) == 2
+    # The plan is flushed before and after its file gets its name.
+    assert {"plan.jsonl.gz"} <= flushed[0][1]
+    assert {"plan.jsonl.gz"} <= flushed[1][1]
 
 
 def test_without_reuse_everything_is_trained(trained):

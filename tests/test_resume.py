@@ -25,7 +25,7 @@ from bpexp.sweeps import plan_file
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.resume import recompose
-from bpexp.tracking import process
+from bpexp.tracking import artifact_uris, process
 from bpexp.tracking.process import ProcessState
 
 
@@ -255,6 +255,26 @@ def test_a_sweep_with_an_empty_plan_is_composed_again(inside, trained):
     assert trained == [2, 1]
 
 
+def test_artifacts_are_flushed_to_disk_before_their_runs_are_visible(monkeypatch):
+    flushed, original = [], artifact_uris._flush_to_disk
+
+    def recorded(folders):
+        visible = {run.info.run_id for run in tracked()}
+        for folder in folders:
+            names = {file.name for file in folder.iterdir()}
+            flushed.append((folder.parent.name in visible, names))
+        original(folders)
+
+    monkeypatch.setattr(artifact_uris, "_flush_to_disk", recorded)
+    bpexp.sweep(seed=range(2), epochs=20)
+    runs = [names for is_visible, names in flushed if not is_visible]
+    expected = {"config.yaml", "losses.npz", "weights.npz", "predictions.csv"}
+    assert runs.count(expected) == 2
+    # The plan is flushed before and after its file gets its name.
+    assert {"plan.jsonl.gz"} <= flushed[0][1]
+    assert {"plan.jsonl.gz"} <= flushed[1][1]
+
+
 def test_without_reuse_all_runs_are_trained(trained):
     for _ in range(2):
         bpexp.sweep(seed=range(2), epochs=20)
@@ -325,19 +345,70 @@ def test_a_process_is_identified_by_its_start_time():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = process._start_time(child.pid)
     own = process.current().split(" ")
-    tag = " ".join([*own[:3], str(child.pid), f"{started:.2f}"])
+    tag = " ".join([*own[:4], str(child.pid), f"{started:.2f}"])
     assert process.state_of(tag) is ProcessState.ALIVE
-    later = " ".join([*own[:3], str(child.pid), f"{started + 3:.2f}"])
+    later = " ".join([*own[:4], str(child.pid), f"{started + 3:.2f}"])
     assert process.state_of(later) is ProcessState.DEAD
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert process.state_of(tag) is ProcessState.DEAD  # a zombie
     child.communicate()
     assert process.state_of(tag) is ProcessState.DEAD
-    assert process.state_of(" ".join([own[0], "another-boot", *own[2:]])) is ProcessState.DEAD
-    assert process.state_of(" ".join([*own[:2], "pid:[1]", *own[3:]])) is ProcessState.UNKNOWN
+    assert process.state_of(" ".join([*own[:3], "pid:[1]", *own[4:]])) is ProcessState.UNKNOWN
     assert process.state_of("") is ProcessState.UNKNOWN
     assert process.state_of(process.current()) is ProcessState.ALIVE
+
+
+@pytest.fixture
+def machine_id(tmp_path, monkeypatch):
+    """Sets the machine id of this machine; None removes it."""
+    file = tmp_path / "machine-id"
+    monkeypatch.setattr(process, "_MACHINE_ID", file)
+
+    def put(content):
+        file.unlink(missing_ok=True)
+        if content is not None:
+            file.write_text(f"{content}\n")
+        process._location.cache_clear()
+
+    yield put
+    process._location.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "state"),
+    [
+        ("a" * 32, "a" * 32, ProcessState.DEAD),
+        ("a" * 32, "b" * 32, ProcessState.UNKNOWN),
+        ("a" * 32, None, ProcessState.UNKNOWN),
+        (None, None, ProcessState.UNKNOWN),
+        ("uninitialized", "uninitialized", ProcessState.UNKNOWN),
+        ("", "", ProcessState.UNKNOWN),
+    ],
+)
+def test_a_process_of_another_boot_is_dead_only_on_the_same_machine(machine_id, there, here, state):
+    machine_id(there)
+    tag = process.current().split(" ")
+    assert "a" * 32 not in tag
+    tag[2] = "another-boot"
+    machine_id(here)
+    assert process.state_of(" ".join(tag)) is state
+
+
+def test_a_sweep_of_a_machine_with_the_same_host_name_stays_open(machine_id):
+    bpexp.sweep(seed=range(2), epochs=20)
+    run_id = sweeps()[0].info.run_id
+    machine_id("b" * 32)
+    tag = process.current().split(" ")
+    tag[2] = "another-boot"
+    client().set_tag(run_id, run_tags.PROCESS, " ".join(tag))
+    client().update_run(run_id, status="RUNNING")
+    machine_id("a" * 32)
+    bpexp.sweep(seed=[5], epochs=20)
+    assert client().get_run(run_id).info.status == "RUNNING"
+    machine_id("b" * 32)
+    bpexp.sweep(seed=[6], epochs=20)
+    assert client().get_run(run_id).info.status == "KILLED"
 
 
 OVERRIDES = ["seed=range(0,3)", "lr=0.1,1", "hidden=2,[4,3]", "optimizer=adam,momentum", "epochs=7"]

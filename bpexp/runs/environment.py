@@ -21,7 +21,9 @@ from bpexp.runs import run_tags
 PACKAGES = ("bpexp", "numpy", "llvmlite", "hydra-core", "mlflow", "joblib")
 """Packages whose versions are tags of every run."""
 MAX_DIFF_BYTES = 2**24
-"""``git.diff`` is truncated to this size."""
+"""Larger changes are not stored as ``git.diff``."""
+MAX_UNTRACKED = 1000
+"""Untracked files that ``environment.json`` lists."""
 
 
 @cache
@@ -37,11 +39,11 @@ def tags() -> dict[str, str]:
             found[run_tags.VERSION + package] = version(package)
         except PackageNotFoundError:
             found[run_tags.VERSION + package] = "not installed"
-    commit = _git("rev-parse", "HEAD")
+    commit = _git_text("rev-parse", "HEAD")
     if commit:
         found["mlflow.source.git.commit"] = commit
         found[run_tags.GIT_COMMIT] = commit
-        found[run_tags.GIT_DIRTY] = "true" if _git("status", "--porcelain") else "false"
+        found[run_tags.GIT_DIRTY] = "true" if _git_text("status", "--porcelain") else "false"
     return found
 
 
@@ -80,15 +82,22 @@ def _libraries() -> list[dict[str, str]]:
 
 def artifacts() -> dict[str, bytes]:
     """``environment.json``, and ``git.diff`` if there are uncommitted changes."""
-    document = {
+    document: dict[str, object] = {
         **tags(),
         **hardware_tags(),
         "packages": _packages(),
         "libraries": _libraries(),
     }
+    is_dirty = tags().get(run_tags.GIT_DIRTY) == "true"
+    if is_dirty:
+        document["untracked_files"] = untracked_files()[:MAX_UNTRACKED]
     files = {"environment.json": json.dumps(document, indent=2).encode()}
-    if tags().get(run_tags.GIT_DIRTY) == "true":
-        files["git.diff"] = _git("diff", "--binary", "HEAD").encode()[:MAX_DIFF_BYTES]
+    if is_dirty:
+        diff = git_diff()
+        # A part of a patch does not apply.
+        if len(diff) > MAX_DIFF_BYTES:
+            diff = f"The changes have {len(diff)} bytes and were not stored.\n".encode()
+        files["git.diff"] = diff
     return files
 
 
@@ -111,20 +120,46 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _git(*arguments: str) -> str:
-    """Run git in the repository of this package, or else in that of the working directory.
+def _git_text(*arguments: str) -> str:
+    """The output of git as text, without white space at its ends."""
+    return _git(*arguments).decode(errors="replace").strip()
 
-    Returns:
-        The output; empty if neither is a repository or git is not installed.
+
+def _git(*arguments: str) -> bytes:
+    """The output of git in this package's repository, or else in that of the working directory.
+
+    Empty if neither is a repository or git is not installed. A repository may name a program as
+    its file system monitor, which git would start.
     """
     for folder in (Path(__file__).parent, Path.cwd()):
         try:
             done = subprocess.run(
-                ["git", "-C", str(folder), *arguments],
-                capture_output=True, text=True, errors="replace", timeout=10,
+                ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments],
+                capture_output=True, timeout=10, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired):
-            return ""
+            return b""
         if done.returncode == 0:
-            return done.stdout.strip()
-    return ""
+            return done.stdout
+    return b""
+
+
+def git_diff() -> bytes:
+    """Uncommitted changes of tracked files, as a patch from the top of the repository.
+
+    ``git apply`` reproduces the files on a clean checkout of the commit. Options of the user's
+    configuration that change the format are overridden.
+    """
+    return _git(
+        "-c", "core.quotePath=true", "-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false",
+        "-c", "diff.submodule=short", "-c", "diff.relative=false", "diff", "--binary",
+        "--no-color", "--no-ext-diff", "--no-textconv",
+        "--src-prefix=a/", "--dst-prefix=b/", "HEAD",
+    )  # fmt: skip
+
+
+def untracked_files() -> list[str]:
+    """Names of the files that git neither tracks nor ignores, from the top of the repository."""
+    listed = _git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    entries = listed.decode(errors="replace").split("\0")
+    return [entry[3:] for entry in entries if entry.startswith("?? ")]

@@ -53,7 +53,7 @@ def check_can_resume(run: StoredRun, ended: bool) -> None:
     tag = run.tags.get(run_tags.PROCESS, "")
     state = process.state_of(tag)
     if state is ProcessState.ALIVE:
-        raise ConfigError(f"{run.label} is still running, in process {tag.split(' ')[3]}.")
+        raise ConfigError(f"{run.label} is still running, in process {tag.split(' ')[4]}.")
     if state is ProcessState.UNKNOWN and not ended:
         host = tag.split(" ")[0] or "unknown"
         raise ConfigError(

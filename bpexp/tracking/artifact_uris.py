@@ -1,14 +1,19 @@
 """Writes artifacts to artifact URIs: to disk where the URI is local, else through MLflow.
 
+``flush_to_disk`` is called before runs become visible, so that they have their artifacts even after
+a power loss.
+
 >>> from bpexp.tracking import artifact_uris
 >>> artifact_uris.of_run("file:///data/artifacts", "70bda3e6")
 'file:///data/artifacts/70bda3e6/artifacts'
 """
 
+import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -77,8 +82,11 @@ def add(uri: str, files: Mapping[str, bytes]) -> None:
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
         _write_files(Path(staging), files)
+        # Before the rename: it may reach the disk earlier than the content of the file.
+        _flush_to_disk([Path(staging)])
         for name in files:
             os.replace(Path(staging, name), folder / name)
+    _flush_to_disk([folder])
 
 
 def remove(uris: Iterable[str]) -> None:
@@ -96,3 +104,47 @@ def _upload(uri: str, files: Mapping[str, bytes]) -> None:
 def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         (folder / name).write_bytes(content)
+
+
+def flush_to_disk(uris: Iterable[str]) -> None:
+    """Wait until the local artifacts of runs are on disk.
+
+    Raises:
+        TrackingError: A file could not be written to disk.
+    """
+    try:
+        _flush_to_disk([folder for folder in map(_local_folder, uris) if folder is not None])
+    except OSError as error:
+        raise TrackingError(f"Artifacts could not be written to disk: {error.strerror}.") from error
+
+
+def _flush_to_disk(folders: Sequence[Path]) -> None:
+    """Wait until everything on the file system of some folders is on disk.
+
+    One call for a batch of runs takes much less time than ``fsync`` of each file.
+
+    Raises:
+        OSError: A file could not be written to disk.
+    """
+    if not folders:
+        return
+    syncfs = _syncfs()
+    if syncfs is None:
+        os.sync()
+        return
+    descriptor = os.open(folders[0], os.O_RDONLY)
+    try:
+        if syncfs(descriptor) != 0:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), str(folders[0]))
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def _syncfs() -> Callable[[int], int] | None:
+    """Linux's ``syncfs``, which Python does not have; None on other systems."""
+    try:
+        return ctypes.CDLL(None, use_errno=True).syncfs
+    except (OSError, TypeError, AttributeError):
+        return None

@@ -198,6 +198,9 @@ class BulkStagedRuns:
         """See ``StagedRuns.commit``."""
         try:
             if self.ids:
+                # A power loss must not leave runs without their artifacts.
+                with_files = zip(self.uris, self.runs, strict=True)
+                artifact_uris.flush_to_disk(uri for uri, run in with_files if run.artifacts)
                 self.tracker.transaction(self._insert)
         except TrackingError:
             self.tracker.remove_artifacts_of_missing_runs(self.ids, self.uris)

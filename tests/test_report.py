@@ -446,6 +446,27 @@ def test_the_answer_on_convergence_has_counts_and_the_permutation_test():
     assert "not statistically distinguishable with 6 seeds (p = 0.062)" in made.answer
 
 
+def test_the_mean_ranks_and_is_tested_where_curves_cross_and_the_answer_says_so():
+    # lr=1 is fast and stuck in 9 of 20 runs; lr=2 is slow and converges on every seed.
+    fast = [10 + seed if seed < 11 else None for seed in range(20)]
+    slow = [40 + 2 * seed if seed < 9 else 60 + seed for seed in range(20)]
+    made = built(converging({1: 1000, 2: 1000}, {1: fast, 2: slow}))
+    (comparison,) = made.findings.comparisons
+    assert comparison.a.settings["lr"] == "2"
+    assert comparison.difference.estimate < 0
+    assert comparison.p < 0.01
+    assert comparison.improvement.estimate == 9 / 20
+    assert "lr=2 converges soonest: median 69" in made.answer
+    assert "although it converges sooner only with probability 0.45 (" in made.answer
+    assert f"takes on average {-comparison.difference.estimate:.4g} (" in made.answer
+    assert made.answer.endswith(
+        "Their convergence curves cross: early, more runs of lr=1 have converged, later more runs "
+        "of lr=2, so the better one depends on the number of epochs."
+    )
+    same = built(converging({1: 1000, 2: 1000}, {1: slow, 2: [end + 5 for end in slow]}))
+    assert "cross" not in same.answer
+
+
 def test_final_loss_ranks_where_some_groups_could_not_stop_early():
     frame = rows([({"stop.loss": 0.1}, 0, "converged", 0.1, 10), ({}, 0, "completed", 0.2, 100)])
     assert built(frame).findings.measure.key == "final_loss"

@@ -88,6 +88,11 @@ class Comparison:
     p_holm: float
 
     @property
+    def max_epochs(self) -> float:
+        """The smaller maximum number of epochs of the two groups."""
+        return min(self.a.max_epochs, self.b.max_epochs)
+
+    @property
     def smallest_p(self) -> float:
         """The smallest p-value that the test can give with these numbers of runs."""
         if self.pairs:
@@ -123,8 +128,13 @@ class Findings:
     def ranks(self) -> list[int]:
         """The rank of each summary, from 1; groups with equal estimates have the same rank."""
         first: dict[tuple[float, ...], int] = {}
-        keys = [_ranking_key(summary, self.measure) for summary in self.summaries]
+        keys = [_ranking_key(summary, self.measure, self.horizon) for summary in self.summaries]
         return [first.setdefault(key, rank) for rank, key in enumerate(keys, start=1)]
+
+    @cached_property
+    def horizon(self) -> float:
+        """The smallest maximum number of epochs of all groups."""
+        return min(summary.group.max_epochs for summary in self.summaries)
 
     @cached_property
     def has_scores(self) -> bool:
@@ -151,7 +161,8 @@ def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
     """
     metrics = [m for m in available_measures(grouped) if not m.is_time]
     summaries = [_summarize(group, metrics, seed) for group in grouped.groups]
-    ranked = sorted(summaries, key=lambda summary: _ranking_key(summary, measure))
+    horizon = min(group.max_epochs for group in grouped.groups)
+    ranked = sorted(summaries, key=lambda summary: _ranking_key(summary, measure, horizon))
     groups = [summary.group for summary in ranked]
     pairs = [(groups[0], other) for other in groups[1:] if min(len(groups[0]), len(other)) > 1]
     return Findings(
@@ -196,9 +207,11 @@ def _as_measured(measure: Measure, interval: Interval) -> Interval:
     return Interval(0.0 - interval.estimate, 0.0 - interval.high, 0.0 - interval.low)
 
 
-def _ranking_key(summary: Summary, measure: Measure) -> tuple[float, ...]:
+def _ranking_key(summary: Summary, measure: Measure, horizon: float) -> tuple[float, ...]:
     if measure.is_time:
-        return (summary.epochs.estimate, -summary.converged.estimate, summary.epochs_mean)
+        # The quantity that is tested comes first, so that ranks and tests cannot disagree.
+        mean, _ = survival.restricted_mean(summary.convergence, horizon)
+        return (mean, summary.epochs.estimate, -summary.converged.estimate, summary.epochs_mean)
     sign = -1.0 if measure.larger_is_better else 1.0
     estimates = summary.estimates[measure.key]
     # If most runs of a group diverged, all its estimates are infinite.

@@ -89,6 +89,8 @@ def methods(findings: Findings) -> list[str]:
         "of its budget: the share converged is the cumulative incidence (Aalen and Johansen 1978). "
         "A diverged run ranks below every finite loss and has accuracy 0. Mean ± sd of the epochs "
         "are restricted to the budget of epochs. "
+        "Groups are ranked by this mean if epochs to converge are compared, within the smallest "
+        "budget of all groups. "
         "IQM is the interquartile mean: a quarter of the runs is cut at each end.",
         "Runs with the same seed start from the same random numbers. Where two groups share at "
         "least half of their seeds, they are compared within these pairs, and runs without a "

@@ -137,3 +137,30 @@ def restricted_mean(curve: ConvergenceCurve, horizon: float) -> tuple[float, flo
     mean = float((survival * np.diff(edges)).sum())
     second_moment = float((survival * np.diff(edges**2)).sum())
     return mean, float(np.sqrt(max(0.0, second_moment - mean**2)))
+
+
+def crossing(a: ConvergenceCurve, b: ConvergenceCurve, horizon: float, lead: float) -> int:
+    """Whether two curves cross, which means that each one leads the other at some epoch.
+
+    Args:
+        a: The first curve.
+        b: The second curve.
+        horizon: The largest number of epochs considered.
+        lead: Difference of the shares that counts as a lead, between 0 and 1.
+
+    Returns:
+        1 if ``a`` leads first and ``b`` later, -1 if ``b`` leads first, 0 if they do not cross.
+    """
+    epochs = np.union1d(a.epochs, b.epochs)
+    epochs = epochs[epochs <= horizon]
+    share_a, share_b = (
+        curve.share[np.searchsorted(curve.epochs, epochs, side="right") - 1] for curve in (a, b)
+    )
+    # Rounding errors may leave a difference that equals the lead slightly below it.
+    leads_a, leads_b = (
+        np.flatnonzero(difference >= lead - 1e-12)
+        for difference in (share_a - share_b, share_b - share_a)
+    )
+    if not len(leads_a) or not len(leads_b):
+        return 0
+    return 1 if leads_a[0] < leads_b[0] else -1

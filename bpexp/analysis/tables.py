@@ -39,7 +39,9 @@ def readable_ranking(findings: Findings, limit: int) -> Table:
 def short_ranking(findings: Findings, limit: int) -> Table:
     """The ``limit`` best groups for a terminal: only the median of the ranking's measure."""
     median = f"{findings.measure.title}, median"
-    wanted = ("runs", "converged", "diverged", median)
+    wanted = ["runs", "converged", "diverged", median]
+    if findings.measure.is_time:
+        wanted.append("epochs, mean ± sd")
     columns = [column for column in _columns(findings) if column.title in wanted]
     chances = {c.b.name: _interval(c.improvement) for c in findings.comparisons}
     columns.append(_Column("P(best is better)", lambda s: chances.get(s.group.name, "")))

@@ -9,10 +9,14 @@
 import math
 from collections.abc import Sequence
 
+from bpexp.analysis import survival
 from bpexp.analysis.findings import Comparison, Findings, Summary
 from bpexp.analysis.groups import Measure
 from bpexp.analysis.permutation import ALPHA, replicates_needed
 from bpexp.analysis.statistics import Interval
+
+MIN_LEAD, MIN_LEAD_RUNS = 0.1, 2
+"""Curves cross if each leads the other at some epoch by this share, and by this number of runs."""
 
 
 def question(findings: Findings) -> str:
@@ -86,13 +90,10 @@ def _test(findings: Findings) -> list[str]:
     if not compared or compared[0].b is not findings.summaries[1].group:
         return ["With one seed per group no difference can be tested."]
     comparison = compared[0]
-    partner = "one of the second with the same seed" if comparison.pairs else "one of the second"
-    probability = (
-        f"A run of the first does better than {partner} with probability "
-        f"{interval(comparison.improvement)}"
-    )
+    probability = _advantage(comparison, findings.measure)
+    crossing = _crossing(findings) if findings.measure.is_time else []
     if not findings.can_be_significant:
-        return [f"{probability}.", _too_few_seeds(findings), *_unpaired(comparison)]
+        return [f"{probability}.", _too_few_seeds(findings), *_unpaired(comparison), *crossing]
     p = p_value(comparison.p_holm)
     if len(compared) > 1:
         p += f", corrected for {len(compared)} comparisons"
@@ -100,7 +101,39 @@ def _test(findings: Findings) -> list[str]:
         verdict = f"a statistically significant difference ({p})"
     else:
         verdict = f"not statistically distinguishable with {_seeds(comparison)} ({p})"
-    return [f"{probability}: {verdict}.", *_unpaired(comparison)]
+    return [f"{probability}: {verdict}.", *_unpaired(comparison), *crossing]
+
+
+def _advantage(comparison: Comparison, measure: Measure) -> str:
+    """By how much, and with which probability, the first group is better than the second."""
+    partner = "one of the second with the same seed" if comparison.pairs else "one of the second"
+    probability = interval(comparison.improvement)
+    if not measure.is_time:
+        return f"A run of the first does better than {partner} with probability {probability}"
+    found = comparison.difference
+    fewer = Interval(0.0 - found.estimate, 0.0 - found.high, 0.0 - found.low)
+    sooner = " and converges sooner with probability"
+    if comparison.improvement.estimate < 0.5:
+        sooner = ", although it converges sooner only with probability"
+    return (
+        f"Counting at most {number(comparison.max_epochs)} epochs per run, a run of the first "
+        f"takes on average {interval(fewer)} epochs less than {partner}{sooner} {probability}"
+    )
+
+
+def _crossing(findings: Findings) -> list[str]:
+    """A remark if the convergence curves of the two best groups cross."""
+    first, second = findings.summaries[:2]
+    horizon = min(first.group.max_epochs, second.group.max_epochs)
+    lead = max(MIN_LEAD, MIN_LEAD_RUNS / min(first.runs, second.runs))
+    order = survival.crossing(first.convergence, second.convergence, horizon, lead)
+    if not order:
+        return []
+    early, late = (first, second) if order > 0 else (second, first)
+    return [
+        f"Their convergence curves cross: early, more runs of {early.group.name} have converged, "
+        f"later more runs of {late.group.name}, so the better one depends on the number of epochs."
+    ]
 
 
 def _too_few_seeds(findings: Findings) -> str:

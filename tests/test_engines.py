@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import bpexp
 from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig
 from bpexp.data import load
+from bpexp.data.dataset import Dataset
 from bpexp.data.registry import DataConfig
 from bpexp.data.synthetic import BitsConfig, EncoderConfig, ParityConfig
 from bpexp.nn import schedules
@@ -371,6 +372,23 @@ def test_runs_may_end_at_very_different_epochs():
     assert len({len(losses) for _, losses, *_ in expected}) == 4
     for engine in GROUPED:
         assert train_bits(configs, engine) == expected
+
+
+@pytest.mark.parametrize("batch_size", [None, 37, 16])
+@pytest.mark.parametrize("hidden", [(265, 41), (70, 9), (33,)])
+def test_blocked_matrix_products_have_the_bits_of_the_reference(hidden, batch_size):
+    # More rows, columns and terms than a block holds, and no multiples of the tile.
+    rng = np.random.default_rng(3)
+    X, Y = rng.standard_normal((150, 270)), rng.random((150, 3))
+    dataset = Dataset("random", X, Y, X[:0], Y[:0], X[:0], Y[:0], (), (), classes=False, digest="")
+    config = replace(
+        BASE, hidden=hidden, batch_size=batch_size, epochs=2, lr=0.01, numerics="exact"
+    )
+    bits = []
+    for engine in (NumpyEngine(), *GROUPED):
+        ((_, result),) = train_batch([config], engine, dataset)
+        bits.append(result_bits(result))
+    assert bits[0] == bits[1] == bits[2]
 
 
 def test_digits_use_exact_arithmetic_and_larger_networks_native():

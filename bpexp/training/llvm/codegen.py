@@ -12,28 +12,40 @@ means the LLVM value or the ``Symbol`` that stands for the result when the progr
 >>> _ = b.ret(total.get())
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any, NamedTuple
 
 from llvmlite import ir
 
 from bpexp.training.llvm.lane_layout import LANES
+from bpexp.training.llvm.layout import (
+    MAX_UNPACKED_TERMS,
+    MIN_BLOCKED_ROWS,
+    MIN_BLOCKED_TERMS,
+    PANEL_COLUMNS,
+    PANEL_ROWS,
+    PANEL_TERMS,
+)
 from bpexp.training.llvm.vector_ir import FLOATS, Symbol, broadcast
 
-INDEX, NUMBER = ir.IntType(64), ir.DoubleType()
-"""The scalar types: integers for indices and sizes, and float64."""
+INDEX, NUMBER, BOOLEAN = ir.IntType(64), ir.DoubleType(), ir.IntType(1)
+"""The scalar types: integers for indices and sizes, float64, and booleans."""
+ZERO_SUM = -0.0
+"""Initial value of sums: unlike +0, adding any x to -0 gives exactly the bits of x."""
 
 
 @contextmanager
-def for_range(b: ir.IRBuilder, start: Any, stop: Any, step: int = 1) -> Iterator[Any]:
+def for_range(b: ir.IRBuilder, start: Any, stop: Any, step: Any = 1) -> Iterator[Any]:
     """Append a loop. The code appended inside the ``with`` block is the body of the loop.
 
     Args:
         b: Appends instructions.
         start: First index, an int or an LLVM integer.
         stop: End of the indices, exclusive.
-        step: Distance of the indices.
+        step: Distance of the indices, an int or an LLVM integer.
 
     Yields:
         The loop index, an LLVM integer.
@@ -47,7 +59,7 @@ def for_range(b: ir.IRBuilder, start: Any, stop: Any, step: int = 1) -> Iterator
     b.cbranch(b.icmp_signed("<", index, to_index(stop)), body, end)
     b.position_at_end(body)
     yield index
-    next_index = b.add(index, INDEX(step))
+    next_index = b.add(index, to_index(step))
     index.add_incoming(next_index, b.block)
     b.branch(head)
     b.position_at_end(end)
@@ -72,6 +84,17 @@ def any_lane(condition: Symbol) -> Any:
     """Return whether a comparison holds in at least one lane, an LLVM boolean."""
     b, bits = condition.builder, ir.IntType(LANES)
     return b.icmp_unsigned("!=", b.bitcast(condition.value, bits), bits(0))
+
+
+def prefetch(b: ir.IRBuilder, address: Any) -> None:
+    """Load a cache line that is going to be changed; the address may be invalid."""
+    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    name = "llvm.prefetch.p0"
+    function = b.module.globals.get(name) or ir.Function(
+        b.module, ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]), name
+    )
+    for_writing, keep_in_all_caches, is_data = flag(1), flag(3), flag(1)
+    b.call(function, [b.bitcast(address, byte), for_writing, keep_in_all_caches, is_data])
 
 
 class Variable:
@@ -134,6 +157,14 @@ class Matrix(NamedTuple):
         address = self.b.bitcast(self.address(row, column), FLOATS.as_pointer())
         self.b.store(value.value, address, align=8)
 
+    def load_column(self, row: Any, column: Any) -> Any:
+        """Load one number of each of the ``LANES`` rows from ``row`` on, as a Symbol."""
+        vector = ir.Constant(FLOATS, ir.Undefined)
+        for lane in range(LANES):
+            number = self.b.load(self.address(self.b.add(to_index(row), INDEX(lane)), column))
+            vector = self.b.insert_element(vector, number, INDEX(lane))
+        return Symbol(self.b, vector)
+
     def load_unit(self, row: Any, unit: Any) -> Any:
         """Load one unit of each lane's run, as a Symbol; of a single run, copy it to all lanes."""
         column = self.b.mul(to_index(unit), INDEX(self.group_size))
@@ -154,9 +185,9 @@ class Matrix(NamedTuple):
 class ProductArguments(NamedTuple):
     """Arguments of the function that ``define_product`` writes.
 
-    It adds ``left @ right`` to ``sums``, where ``left`` is (rows, terms), ``right`` is
-    (terms, columns) and ``sums`` is (rows, columns). The strides of ``left`` are free, so that it
-    can be read transposed.
+    It adds ``left @ right`` to ``sums``, or stores it there if ``is_new``, where ``left`` is
+    (rows, terms), ``right`` is (terms, columns) and ``sums`` is (rows, columns). The strides of
+    ``left`` are free, so that it can be read transposed.
 
     Attributes:
         rows: Number of rows.
@@ -168,6 +199,9 @@ class ProductArguments(NamedTuple):
         right: Address of ``right``.
         stride: Distance of two rows of ``right``, and of ``sums``.
         sums: Address of ``sums``.
+        is_new: Whether to replace the previous ``sums``, an LLVM boolean.
+        packed_right: Memory for ``PANEL_TERMS`` times ``PANEL_COLUMNS`` numbers.
+        packed_left: Memory for ``PANEL_TERMS`` times ``PANEL_ROWS`` numbers.
     """
 
     rows: Any
@@ -179,6 +213,9 @@ class ProductArguments(NamedTuple):
     right: Any
     stride: Any
     sums: Any
+    is_new: Any
+    packed_right: Any
+    packed_left: Any
 
 
 class Tile(NamedTuple):
@@ -194,10 +231,11 @@ def product_name(left_group_size: int) -> str:
 
 
 def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Function:
-    """Define a function that adds a matrix product to a matrix.
+    """Define a function that computes a matrix product or adds it to a matrix.
 
-    Each sum adds its products one by one in index order, so its bits do not depend on the tile.
-    A number that is loaded serves a whole row or column of the tile.
+    Each sum adds its products one by one in index order, so its bits do not depend on tiles and
+    blocks. A number that is loaded serves a whole row or column of the tile. Large products are
+    computed by ``_define_blocked_product``.
 
     Args:
         module: The program.
@@ -208,48 +246,194 @@ def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Fu
     Returns:
         The LLVM function; its arguments are those of ``ProductArguments``.
     """
-    numbers = NUMBER.as_pointer()
-    types = [INDEX, INDEX, INDEX, numbers, INDEX, INDEX, numbers, INDEX, numbers]
-    function_type = ir.FunctionType(ir.VoidType(), types)
-    function = ir.Function(module, function_type, product_name(left_group_size))
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    arguments = ProductArguments(*function.args)
-    arguments.sums.add_attribute("noalias")
-    b = ir.IRBuilder(function.append_basic_block())
-    for first_row, n_rows in _tiled_loops(b, arguments.rows, [tile.rows, 1], 1):
+    blocked = _define_blocked_product(module, tile) if left_group_size == 1 else None
+    function, b, arguments = _begin_product(module, product_name(left_group_size))
+    if blocked is not None:
+        is_large = [
+            b.icmp_signed(">=", arguments.rows, INDEX(MIN_BLOCKED_ROWS)),
+            b.icmp_signed(">=", arguments.terms, INDEX(MIN_BLOCKED_TERMS)),
+            b.icmp_signed(">", arguments.columns, INDEX(tile.vectors * LANES)),
+        ]
+        with b.if_then(reduce(b.and_, is_large)):
+            b.call(blocked, arguments)
+            b.ret_void()
+    right = Matrix(b, arguments.right, arguments.stride)
+    for first_row, n_rows in tiled_loops(b, arguments.rows, [tile.rows, 1], 1):
         with first_row as row:
-            for first_column, n_vectors in _tiled_loops(
+            for first_column, n_vectors in tiled_loops(
                 b, arguments.columns, _halvings(tile.vectors), LANES
             ):
                 with first_column as column:
-                    rows = [b.add(row, INDEX(k)) for k in range(n_rows)]
-                    columns = [b.add(column, INDEX(k * LANES)) for k in range(n_vectors)]
-                    _add_tile(b, arguments, (rows, columns), left_group_size)
+                    panel = right._replace(data=right.address(0, column))
+                    place = _tile_at(b, row, column, Tile(n_rows, n_vectors))
+                    _add_tile(b, arguments, panel, place, left_group_size)
     b.ret_void()
     return function
 
 
-def _add_tile(
-    b: ir.IRBuilder, arguments: ProductArguments, tile: tuple[list[Any], list[Any]], group_size: int
+def _begin_product(
+    module: ir.Module, name: str
+) -> tuple[ir.Function, ir.IRBuilder, ProductArguments]:
+    """Begin a function whose arguments are those of ``ProductArguments``."""
+    numbers = NUMBER.as_pointer()
+    types = [INDEX, INDEX, INDEX, numbers, INDEX, INDEX, numbers, INDEX, numbers, BOOLEAN]
+    function_type = ir.FunctionType(ir.VoidType(), [*types, numbers, numbers])
+    function = ir.Function(module, function_type, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    arguments = ProductArguments(*function.args)
+    for written in (arguments.sums, arguments.packed_right, arguments.packed_left):
+        written.add_attribute("noalias")
+    return function, ir.IRBuilder(function.append_basic_block()), arguments
+
+
+def _define_blocked_product(module: ir.Module, tile: Tile) -> ir.Function:
+    """Define a function for products that exceed the caches.
+
+    The loops are those of Goto and van de Geijn (2008), "Anatomy of high-performance matrix
+    multiplication": blocks of terms, columns and rows whose numbers are copied in the order in
+    which the tiles read them.
+    """
+    function, b, arguments = _begin_product(module, "add_blocked_product")
+    with (
+        for_range(b, 0, arguments.terms, PANEL_TERMS) as first_term,
+        for_range(b, 0, arguments.columns, PANEL_COLUMNS) as first_column,
+    ):
+        n_terms = minimum(b, b.sub(arguments.terms, first_term), INDEX(PANEL_TERMS))
+        n_columns = minimum(b, b.sub(arguments.columns, first_column), INDEX(PANEL_COLUMNS))
+        left_offset = b.mul(first_term, arguments.left_term_stride)
+        right = Matrix(b, arguments.right, arguments.stride)
+        part = arguments._replace(
+            columns=n_columns,
+            terms=n_terms,
+            left=b.gep(arguments.left, [left_offset]),
+            right=right.address(first_term, first_column),
+            sums=b.gep(arguments.sums, [first_column]),
+            is_new=b.and_(arguments.is_new, b.icmp_signed("==", first_term, INDEX(0))),
+        )
+        _pack_right(b, part, tile)
+        with for_range(b, 0, part.rows, PANEL_ROWS) as first_row:
+            block = part._replace(
+                rows=minimum(b, b.sub(part.rows, first_row), INDEX(PANEL_ROWS)),
+                left=b.gep(part.left, [b.mul(first_row, part.left_row_stride)]),
+                sums=b.gep(part.sums, [b.mul(first_row, part.stride)]),
+            )
+            _add_block(b, block, tile)
+    b.ret_void()
+    return function
+
+
+def _add_block(b: ir.IRBuilder, block: ProductArguments, tile: Tile) -> None:
+    """Append code that adds the products of a block whose ``right`` has been packed."""
+    is_transposed = b.icmp_signed(">", block.left_term_stride, INDEX(1))
+    is_long = b.icmp_signed(">", block.terms, INDEX(MAX_UNPACKED_TERMS))
+    is_left_packed = b.and_(is_transposed, is_long)
+    with b.if_then(is_left_packed):
+        _pack_left(b, block)
+    for first_column, n_vectors in tiled_loops(b, block.columns, _halvings(tile.vectors), LANES):
+        with first_column as column:
+            # The panels lie one after the other.
+            data = b.gep(block.packed_right, [b.mul(column, block.terms)])
+            panel = Matrix(b, data, INDEX(n_vectors * LANES))
+            for first_row, n_rows in tiled_loops(b, block.rows, [tile.rows, 1], 1):
+                with first_row as row:
+                    left = _left_of_tile(b, block, row, is_left_packed)
+                    place = _tile_at(b, row, column, Tile(n_rows, n_vectors))
+                    _prefetch_next_tile(b, block, place)
+                    _add_tile(b, left, panel, place, left_group_size=1)
+
+
+def _tile_at(b: ir.IRBuilder, row: Any, column: Any, tile: Tile) -> tuple[list[Any], list[Any]]:
+    """Return the rows of a tile, and the first columns of its vectors."""
+    rows = [b.add(row, INDEX(k)) for k in range(tile.rows)]
+    return rows, [b.add(column, INDEX(k * LANES)) for k in range(tile.vectors)]
+
+
+def _prefetch_next_tile(
+    b: ir.IRBuilder, block: ProductArguments, tile: tuple[list[Any], list[Any]]
 ) -> None:
-    """Append code that adds the products of one tile, given by its rows and columns."""
+    """Append code that loads the sums below a tile into the cache."""
     rows, columns = tile
-    right = Matrix(b, arguments.right, arguments.stride)
+    sums = Matrix(b, block.sums, block.stride)
+    for row, column in itertools.product(rows, columns):
+        prefetch(b, sums.address(b.add(row, INDEX(len(rows))), column))
+
+
+def _left_of_tile(
+    b: ir.IRBuilder, block: ProductArguments, row: Any, is_left_packed: Any
+) -> ProductArguments:
+    """Return the arguments with ``left`` and its strides as the tile at ``row`` has to read it."""
+    panel_end = b.add(b.and_(row, INDEX(-LANES)), INDEX(LANES))
+    is_packed = b.and_(is_left_packed, b.icmp_signed("<=", panel_end, block.rows))
+    # Row r is number r % LANES of panel r // LANES. Tiles do not cross panels.
+    start = b.mul(b.and_(row, INDEX(-LANES)), b.sub(block.terms, INDEX(1)))
+    return block._replace(
+        left=b.select(is_packed, b.gep(block.packed_left, [start]), block.left),
+        left_row_stride=b.select(is_packed, INDEX(1), block.left_row_stride),
+        left_term_stride=b.select(is_packed, INDEX(LANES), block.left_term_stride),
+    )
+
+
+def _pack_right(b: ir.IRBuilder, part: ProductArguments, tile: Tile) -> None:
+    """Append code that copies ``right`` to ``packed_right``, one panel after the other."""
+    right = Matrix(b, part.right, part.stride)
+    with for_range(b, 0, part.terms) as term:
+        for first_column, n_vectors in tiled_loops(b, part.columns, _halvings(tile.vectors), LANES):
+            with first_column as column:
+                data = b.gep(part.packed_right, [b.mul(column, part.terms)])
+                panel = Matrix(b, data, INDEX(n_vectors * LANES))
+                for k in range(n_vectors):
+                    numbers = right.load(term, b.add(column, INDEX(k * LANES)))
+                    panel.store(numbers, term, k * LANES)
+
+
+def _pack_left(b: ir.IRBuilder, block: ProductArguments) -> None:
+    """Append code that copies ``left``, read transposed, in panels of ``LANES`` rows.
+
+    Rows that do not fill a panel are left out: reading them could exceed the array.
+    """
+    n_rows = b.and_(block.rows, INDEX(-LANES))
+    left = Matrix(b, block.left, block.left_term_stride)
+    with for_range(b, 0, block.terms) as term, for_range(b, 0, n_rows, LANES) as row:
+        panel = Matrix(b, b.gep(block.packed_left, [b.mul(row, block.terms)]), INDEX(LANES))
+        panel.store(left.load(term, row), term, 0)
+
+
+def _add_tile(
+    b: ir.IRBuilder,
+    arguments: ProductArguments,
+    panel: Matrix,
+    tile: tuple[list[Any], list[Any]],
+    left_group_size: int,
+) -> None:
+    """Append code that adds the products of one tile, given by its rows and columns.
+
+    Args:
+        b: Appends instructions.
+        arguments: Arguments of the product, with the number of terms in the panel.
+        panel: The columns of the tile in ``right``.
+        tile: Rows and columns of the tile.
+        left_group_size: Group size of ``left``.
+    """
+    rows, columns = tile
     sums = Matrix(b, arguments.sums, arguments.stride)
     left_rows = [
         Matrix(
             b,
             b.gep(arguments.left, [b.mul(row, arguments.left_row_stride)]),
             arguments.left_term_stride,
-            group_size,
+            left_group_size,
         )
         for row in rows
     ]
     cells = [(r, c) for r in range(len(rows)) for c in range(len(columns))]
-    totals = {(r, c): Variable(b, sums.load(rows[r], columns[c])) for r, c in cells}
+    totals = {}
+    for r, c in cells:
+        before = sums.load(rows[r], columns[c]).value
+        before = b.select(arguments.is_new, constant(b, ZERO_SUM).value, before)
+        totals[r, c] = Variable(b, Symbol(b, before))
     with for_range(b, 0, arguments.terms) as term:
-        right_vectors = [right.load(term, column) for column in columns]
+        right_vectors = [panel.load(term, k * LANES) for k in range(len(columns))]
         left_numbers = [row.load_unit(term, 0) for row in left_rows]
         for r, c in cells:
             totals[r, c].set(totals[r, c].get() + left_numbers[r] * right_vectors[c])
@@ -262,7 +446,7 @@ def _halvings(number: int) -> list[int]:
     return [number, *_halvings(number // 2)] if number else []
 
 
-def _tiled_loops(
+def tiled_loops(
     b: ir.IRBuilder, stop: Any, tile_sizes: Sequence[int], unit: int
 ) -> Iterator[tuple[Any, int]]:
     """Cover 0, ..., stop - 1 with loops of decreasing step: large tiles first, then the rest.

@@ -30,7 +30,7 @@ from bpexp.training.llvm.formulas import formulas_key
 from bpexp.training.llvm.kernel import Signature
 from bpexp.training.llvm.kind import KernelKind, Training
 from bpexp.training.llvm.lane_layout import RunGroups, aligned_empty, choose_group_size
-from bpexp.training.llvm.layout import BLOCK, Layout
+from bpexp.training.llvm.layout import Layout
 from bpexp.training.stopping import mark_nonfinite_parameters, statuses_after_forward_pass
 from bpexp.typing import Array
 
@@ -159,7 +159,7 @@ def _padded_orders(sample_orders: Integers | None, n_lanes: int) -> Integers:
 def _workspace(layout: Layout) -> Array:
     workspace: Array = aligned_empty((layout.workspace_size,))
     workspace[:] = 0.0
-    workspace[layout.ones : layout.ones + BLOCK] = 1.0
+    workspace[layout.ones : layout.ones + layout.block] = 1.0
     return workspace
 
 

@@ -16,8 +16,10 @@ from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.ieee import where
 from bpexp.nn.losses import ERRORS, LOSSES, binary_cross_entropy
 from bpexp.training.llvm.codegen import (
+    BOOLEAN,
     INDEX,
     NUMBER,
+    ZERO_SUM,
     Matrix,
     ProductArguments,
     Variable,
@@ -31,9 +33,6 @@ from bpexp.training.llvm.kind import KernelKind
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import Layout
 from bpexp.training.llvm.vector_ir import Symbol, broadcast
-
-ZERO_SUM = -0.0
-"""Initial value of sums: unlike +0, adding any x to -0 gives exactly the bits of x."""
 
 
 class ForwardCode:
@@ -94,33 +93,39 @@ class ForwardCode:
         Y = Matrix(self.b, self.arguments["Y"], self.output_length, self.group_size)
         return X.starting_at(first), Y.starting_at(first)
 
-    def clear_sums(self, sums: Matrix, size: Any) -> None:
-        """Set ``size`` numbers to the initial value of sums."""
-        with for_range(self.b, 0, size, LANES) as column:
-            sums.store(constant(self.b, ZERO_SUM), 0, column)
-
-    def add_product(
+    def compute_product(
         self,
         shape: tuple[Any, Any, Any],
         left: Matrix,
         right: Matrix,
         sums: Matrix,
         transpose_left: bool = False,
+        is_new: Any = None,
     ) -> None:
-        """Add ``left @ right``, or ``left.T @ right``, to ``sums``.
+        """Store ``left @ right``, or ``left.T @ right``, in ``sums``, or add it to ``sums``.
 
         Args:
             shape: (rows, columns, terms per sum) of the product.
             left: Its numbers are vectors or scalars, depending on its group size.
             right: Has rows as long as those of ``sums``.
-            sums: Matrix that is added to.
+            sums: Result.
             transpose_left: Whether to transpose ``left``.
+            is_new: Whether to replace the previous ``sums``, an LLVM boolean; None: True.
         """
         row_stride, term_stride = left.stride, INDEX(left.group_size)
         if transpose_left:
             row_stride, term_stride = term_stride, row_stride
         arguments = ProductArguments(
-            *shape, left.data, row_stride, term_stride, right.data, right.stride, sums.data
+            *shape,
+            left.data,
+            row_stride,
+            term_stride,
+            right.data,
+            right.stride,
+            sums.data,
+            BOOLEAN(True) if is_new is None else is_new,
+            self.b.gep(self.arguments["workspace"], [self.layout.packed_right]),
+            self.b.gep(self.arguments["workspace"], [self.layout.packed_left]),
         )
         self.b.call(self.b.module.globals[product_name(left.group_size)], arguments)
 
@@ -129,9 +134,8 @@ class ForwardCode:
         b, logits = self.b, self.logits[layer]
         below = self.activations[layer - 1] if layer > 1 else X
         length = self.layout.row_lengths[layer]
-        self.clear_sums(logits, b.mul(n_samples, length))
         shape = (n_samples, length, self.layout.widths[layer - 1])
-        self.add_product(shape, below, self.weights[layer], logits)
+        self.compute_product(shape, below, self.weights[layer], logits)
         with for_range(b, 0, n_samples) as r, for_range(b, 0, length, LANES) as j:
             bias = self.biases[layer].load(0, j)
             z = logits.load(r, j) + self.network.bias_input * bias

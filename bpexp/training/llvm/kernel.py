@@ -7,7 +7,7 @@ optimizer) and works for all widths and data. The training kernel consists of th
     for each epoch:
         for each group of runs:
             for each mini-batch:
-                for each block of BLOCK samples:
+                for each block of samples:
                     forward pass, loss, backward pass: add to the gradient
                 update the parameters
         return if a run has ended
@@ -43,11 +43,12 @@ from bpexp.training.llvm.codegen import (
     define_product,
     for_range,
     minimum,
+    tiled_loops,
 )
 from bpexp.training.llvm.forward import ForwardCode
 from bpexp.training.llvm.kind import KernelKind
 from bpexp.training.llvm.lane_layout import LANES
-from bpexp.training.llvm.layout import BLOCK, Layout
+from bpexp.training.llvm.layout import Layout
 from bpexp.training.llvm.vector_ir import BOOLEANS, INTEGERS, Symbol, broadcast
 from bpexp.training.update import apply_update, hyperparameter_names, initial_state
 
@@ -140,8 +141,8 @@ def evaluation_module(kind: KernelKind) -> str:
     with for_range(b, 0, arguments["n_groups"]) as group:
         code = ForwardCode(b, kind, arguments, layout, group)
         n_samples = arguments["n_samples"]
-        with for_range(b, 0, n_samples, BLOCK) as first:
-            count = minimum(b, b.sub(n_samples, first), INDEX(BLOCK))
+        with for_range(b, 0, n_samples, layout.block) as first:
+            count = minimum(b, b.sub(n_samples, first), layout.block)
             X, Y = code.block_in_index_order(first)
             for layer in code.layers:
                 code.forward(layer, X, count)
@@ -226,18 +227,19 @@ class _TrainingCode(ForwardCode):
             start = b.mul(batch, batch_size)
             stop = minimum(b, b.add(start, batch_size), n_samples)
             self._transpose_weights()
-            self.clear_sums(self.gradient, self.layout.n_parameters)
-            with for_range(b, start, stop, BLOCK) as first:
-                count = minimum(b, b.sub(stop, first), INDEX(BLOCK))
-                self._train_block(epoch, first, count)
+            with for_range(b, start, stop, self.layout.block) as first:
+                count = minimum(b, b.sub(stop, first), self.layout.block)
+                self._train_block(epoch, first, count, is_first=b.icmp_signed("==", first, start))
+            is_last = b.icmp_signed("==", stop, n_samples)
             with (
-                b.if_then(b.icmp_signed("==", stop, n_samples)),
+                b.if_then(is_last),
                 for_range(b, 0, self.layout.n_parameters, LANES) as column,
             ):
                 self.final_parameters.store(self.parameters.load(0, column), 0, column)
             # 4. update
             self._update(lr)
-            self._check_parameters()
+            with b.if_then(is_last):
+                self._check_parameters()
         return self.reported_loss()
 
     def ended_runs(self, loss: Any) -> Any:
@@ -258,8 +260,11 @@ class _TrainingCode(ForwardCode):
         ends = [loss <= stop_loss, epochs_since_best >= patience, missed == 0.0]
         return reduce(self.b.or_, [end.value for end in ends], self.b.not_(is_finite.value))
 
-    def _train_block(self, epoch: Any, first: Any, count: Any) -> None:
-        """Append forward and backward pass of ``count`` samples from ``first`` on."""
+    def _train_block(self, epoch: Any, first: Any, count: Any, is_first: Any) -> None:
+        """Append forward and backward pass of ``count`` samples from ``first`` on.
+
+        ``is_first`` is whether they are the first of a mini-batch, an LLVM boolean.
+        """
         if self.training.is_shuffled:
             X, Y = self._shuffled_block(epoch, first, count)
         else:
@@ -273,7 +278,7 @@ class _TrainingCode(ForwardCode):
         self._store_outputs(epoch, first, count)
         # 3. backward pass
         for layer in reversed(self.layers):
-            self._add_gradient(layer, X, count)
+            self._add_gradient(layer, X, count, is_first)
             if layer > 1:
                 self._propagate_deltas(layer, count)
 
@@ -281,8 +286,14 @@ class _TrainingCode(ForwardCode):
         """Transpose the weights, so that the backward pass reads them row by row."""
         for layer, transposed in self.transposed_weights.items():
             n_in, n_out = self.layout.widths[layer - 1], self.layout.widths[layer]
-            with for_range(self.b, 0, n_in) as k, for_range(self.b, 0, n_out) as j:
-                transposed.store_unit(self.weights[layer].load_unit(k, j), j, k)
+            # With group size 1, collect whole vectors: storing single numbers far apart is slow.
+            for rows, n_rows in tiled_loops(self.b, n_in, [LANES, 1], 1):
+                with rows as k, for_range(self.b, 0, n_out) as j:
+                    if n_rows == LANES and self.group_size == 1:
+                        transposed.store(self.weights[layer].load_column(k, j), j, k)
+                        continue
+                    for row in (self.b.add(k, INDEX(i)) for i in range(n_rows)):
+                        transposed.store_unit(self.weights[layer].load_unit(row, j), j, row)
 
     def _shuffled_block(self, epoch: Any, first: Any, count: Any) -> tuple[Matrix, Matrix]:
         """Copy inputs and targets of a block in each run's own order."""
@@ -343,22 +354,30 @@ class _TrainingCode(ForwardCode):
             missed = where(error < tolerance, constant(b, 0.0), 1.0)
             self.missed.set(self.missed.get() + missed)
 
-    def _add_gradient(self, layer: int, X: Matrix, count: Any) -> None:
+    def _add_gradient(self, layer: int, X: Matrix, count: Any, is_first: Any) -> None:
         """Add the gradient of a block to the gradient of the mini-batch."""
         below = self.activations[layer - 1] if layer > 1 else X
         deltas, length = self.deltas[layer], self.layout.row_lengths[layer]
         shape = (self.layout.widths[layer - 1], length, count)
-        self.add_product(shape, below, deltas, self.weight_gradients[layer], transpose_left=True)
+        self.compute_product(
+            shape, below, deltas, self.weight_gradients[layer], transpose_left=True, is_new=is_first
+        )
         shape = (INDEX(1), length, count)
-        self.add_product(shape, self.ones, deltas, self.bias_gradients[layer], transpose_left=True)
+        self.compute_product(
+            shape,
+            self.ones,
+            deltas,
+            self.bias_gradients[layer],
+            transpose_left=True,
+            is_new=is_first,
+        )
 
     def _propagate_deltas(self, layer: int, count: Any) -> None:
         """Compute the deltas of the layer below."""
         b, deltas, function = self.b, self.deltas[layer - 1], self.network.functions[layer - 2]
         length = self.layout.row_lengths[layer - 1]
-        self.clear_sums(deltas, b.mul(count, length))
         shape = (count, length, self.layout.widths[layer])
-        self.add_product(shape, self.deltas[layer], self.transposed_weights[layer], deltas)
+        self.compute_product(shape, self.deltas[layer], self.transposed_weights[layer], deltas)
         with for_range(b, 0, count) as r, for_range(b, 0, length, LANES) as k:
             slope = self.slope(function, self.activations[layer - 1].load(r, k))
             deltas.store(deltas.load(r, k) * slope, r, k)

@@ -11,7 +11,7 @@ class, whose numbers are then LLVM values that it loads from that array.
 ({1: 0, 2: 48}, {1: 72, 2: 96}, 104)
 >>> named = layout.map_numbers(lambda position, number: f"layout[{position}]")
 >>> named.n_parameters, named.to_list()[:3]
-('layout[10]', ['layout[0]', 'layout[1]', 'layout[2]'])
+('layout[11]', ['layout[0]', 'layout[1]', 'layout[2]'])
 """
 
 import itertools
@@ -22,8 +22,22 @@ from typing import Any
 from bpexp.nn.network import Network
 from bpexp.training.llvm.lane_layout import LANES, row_length
 
-BLOCK = 32
-"""Samples that go through the network together, so that their activations stay in the caches."""
+BLOCKS = {0: 32, 2**15: 128, 2**18: 256}
+"""Samples that go through the network together, by the minimum number of parameters of a wide
+network (group size 1). With few, their activations stay in the caches; with many, weights and
+gradients that do not fit into the caches are read less often."""
+
+PANEL_TERMS = 128
+"""Terms of a sum that are added before the next columns. With the columns of a tile they are a
+panel, which stays in the L1 cache while all rows use it."""
+PANEL_COLUMNS = 256
+"""Columns whose panels are copied at once. They fit into the L2 cache."""
+PANEL_ROWS = 128
+"""Rows whose left numbers are copied at once. They fit into the L2 cache."""
+MIN_BLOCKED_ROWS, MIN_BLOCKED_TERMS = 16, 16
+"""Size of a product from which blocking it is faster."""
+MAX_UNPACKED_TERMS = 32
+"""Number of terms up to which reading the left matrix transposed is faster than copying it."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +45,14 @@ class Layout:
     """Sizes and offsets, in numbers, of one group of runs. Layer 0 holds the inputs.
 
     Attributes:
+        block: Maximum number of samples that go through the network together.
         widths: Units of each layer.
         row_lengths: Numbers in a row of each layer's units, padding included.
         weights: Offset of the weights into each layer, in the parameters.
         biases: Offset of the biases of each layer, in the parameters.
         n_parameters: Numbers in the parameters, padding included.
         gradient: Offset of the gradient in the workspace; it is laid out like the parameters.
-        ones: Offset of ``BLOCK`` ones.
+        ones: Offset of ``block`` ones.
         loss_terms: Offset of a row of the terms of a sample's loss.
         X: Offset of a block of inputs in each run's own order.
         Y: Offset of a block of targets in each run's own order.
@@ -45,9 +60,12 @@ class Layout:
         activations: Offset of a block of each layer's activations.
         deltas: Offset of a block of each layer's deltas, dE/dz.
         transposed: Offset of the transposed weights into each layer but the first.
+        packed_right: Offset of copied panels of the right matrix of a product.
+        packed_left: Offset of copied panels of the left matrix of a product.
         workspace_size: Numbers in the workspace.
     """
 
+    block: Any
     widths: Mapping[int, Any]
     row_lengths: Mapping[int, Any]
     weights: Mapping[int, Any]
@@ -62,6 +80,8 @@ class Layout:
     activations: Mapping[int, Any]
     deltas: Mapping[int, Any]
     transposed: Mapping[int, Any]
+    packed_right: Any
+    packed_left: Any
     workspace_size: Any
 
     @classmethod
@@ -74,25 +94,31 @@ class Layout:
         weights = {i: parameters.allocate(widths[i - 1] * row_lengths[i]) for i in layers}
         biases = {i: parameters.allocate(row_lengths[i]) for i in layers}
         workspace = _Allocator()
+        n_wide = parameters.size if group_size == 1 else 0
+        block = max(size for least, size in BLOCKS.items() if n_wide >= least)
+        longest_row = max(row_lengths.values())
 
         def blocks() -> dict[int, int]:
-            return {i: workspace.allocate(BLOCK * row_lengths[i]) for i in layers}
+            return {i: workspace.allocate(block * row_lengths[i]) for i in layers}
 
         return cls(
+            block=block,
             widths=widths,
             row_lengths=row_lengths,
             weights=weights,
             biases=biases,
             n_parameters=parameters.size,
             gradient=workspace.allocate(parameters.size),
-            ones=workspace.allocate(BLOCK),
+            ones=workspace.allocate(block),
             loss_terms=workspace.allocate(row_lengths[layers[-1]]),
-            X=workspace.allocate(BLOCK * row_length(widths[0], LANES)),
-            Y=workspace.allocate(BLOCK * row_lengths[layers[-1]]),
+            X=workspace.allocate(block * row_length(widths[0], LANES)),
+            Y=workspace.allocate(block * row_lengths[layers[-1]]),
             logits=blocks(),
             activations=blocks(),
             deltas=blocks(),
             transposed={i: workspace.allocate(widths[i] * row_lengths[i - 1]) for i in layers[1:]},
+            packed_right=workspace.allocate(PANEL_TERMS * min(PANEL_COLUMNS, longest_row)),
+            packed_left=workspace.allocate(PANEL_TERMS * min(PANEL_ROWS, longest_row)),
             workspace_size=workspace.size,
         )
 

@@ -261,7 +261,7 @@ def test_paired_comparisons_have_power_where_unpaired_ones_have_none():
         losses = np.sqrt(0.8) * rng.normal(size=20) + np.sqrt(0.2) * rng.normal(size=(6, 20)) + 9
         losses[0] -= 0.75
         made = groups.group(by_lr(dict(enumerate(losses))))
-        found.append(findings.find(made, groups.MEASURES["final_loss"], 0))
+        found.append(findings.find(made, groups.measures()["final_loss"], 0))
     detected = [f.summaries[0].group.settings["lr"] == "0" for f in found]
     detected = [
         first and all(c.p_holm < 0.05 for c in f.comparisons)

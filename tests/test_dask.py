@@ -135,7 +135,7 @@ def test_a_run_that_kills_its_workers_again_and_again_fails_alone(tmp_path, prel
 
 
 @pytest.mark.long
-def test_ctrl_c_keeps_what_is_finished_and_frees_the_workers(tmp_path, cluster):
+def test_ctrl_c_keeps_finished_runs_and_frees_the_workers(tmp_path, cluster):
     long = ["-m", "seed=1,2,3", "epochs=20,400000000", "engine=numpy"]
     sweep = Halted(tmp_path, *long, *on(cluster))
     os.kill(sweep.process.pid, signal.SIGINT)
@@ -199,12 +199,12 @@ def closed_port():
     ],
     ids=["no address", "no address of a scheduler", "nobody there", "local", "unknown"],
 )  # fmt: skip
-def test_a_cluster_that_cannot_be_had_is_one_sentence(inside, tmp_path, settings, sentence):
+def test_an_unreachable_cluster_is_reported_in_one_sentence(inside, tmp_path, settings, sentence):
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
         check_refused(inside("-m", "seed=1,2", *settings), sentence, tmp_path)
 
 
-def test_without_dask_its_backend_is_one_sentence(inside, tmp_path, monkeypatch):
+def test_a_missing_dask_package_is_reported_in_one_sentence(inside, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     check_refused(
         inside("-m", "seed=1,2", "backend=dask"),

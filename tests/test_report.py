@@ -100,7 +100,7 @@ def settled(*some):
     return groups.group(rows([(s, seed, "completed", 0.5, 100) for s in some for seed in range(2)]))
 
 
-def test_what_follows_from_a_choice_is_not_named_beside_it():
+def test_settings_implied_by_another_setting_are_not_named():
     found = settled(MOMENTUM, ADAM)
     assert found.varying == {"optimizer.name": ["adam", "momentum"]}
     assert [group.name for group in found.groups] == [
@@ -109,7 +109,7 @@ def test_what_follows_from_a_choice_is_not_named_beside_it():
     assert [len(group) for group in found.groups] == [2, 2]
 
 
-def test_what_varies_within_a_choice_is_named():
+def test_settings_that_vary_within_an_option_are_named():
     found = settled(MOMENTUM, MOMENTUM | {"optimizer.momentum": 0.5}, ADAM)
     assert found.varying == {
         "optimizer.momentum": ["0.5", "0.9", "null"], "optimizer.name": ["adam", "momentum"],
@@ -117,7 +117,7 @@ def test_what_varies_within_a_choice_is_named():
     assert [len(group) for group in found.groups] == [2, 2, 2]
 
 
-def test_three_models_are_told_apart_by_as_few_settings_as_there_must_be():
+def test_three_models_are_named_by_the_fewest_settings_that_distinguish_them():
     sigmoid = {"model.activation": "sigmoid", "model.init": "uniform", "model.loss": "half_squared",
                "model.output": "sigmoid"}  # fmt: skip
     glorot = {"model.activation": "tanh", "model.init": "glorot"}
@@ -136,7 +136,7 @@ def test_numbers_that_change_together_and_settings_of_other_parts_are_all_named(
     assert list(found.varying) == ["model.init_high", "model.init_low", "optimizer.name"]
 
 
-def test_arithmetic_left_to_auto_is_not_named_beside_what_it_follows_from():
+def test_automatic_numerics_are_not_named_as_a_setting():
     small, large = ({"hidden": "2", "numerics": "exact"}, {"hidden": "400", "numerics": "native"})
     assert settled(small, large).varying == {"hidden": ["2", "400"]}
     both = [one | {"numerics": kind} for one in (small, large) for kind in ("exact", "native")]
@@ -548,7 +548,7 @@ def test_of_several_outputs_targets_and_predictions_are_lists():
 
 
 @pytest.mark.parametrize("table", [b"", b"x,y\n1,2\n", b"x,y,predicted y\n1,2,z\n", b"\xff"])
-def test_broken_predictions_are_one_sentence(table):
+def test_damaged_predictions_are_reported_in_one_sentence(table):
     with pytest.raises(ConfigError, match=r"^predictions.csv of run 00000000 is damaged: "):
         answering(table)
 
@@ -720,7 +720,7 @@ def test_two_sweeps_that_differ_say_where():
 
 
 @pytest.mark.parametrize(("one", "other"), [("273484e9", "00012345"), ("00012345", "273484e9")])
-def test_sweeps_are_named_as_they_are_and_in_the_order_asked_for(one, other):
+def test_sweeps_keep_their_names_and_the_order_of_the_arguments(one, other):
     low, high = np.arange(20) / 100, 1 + np.arange(20) / 100
     frame = pd.concat([by_lr({1.0: high}).assign(sweep=one), by_lr({1.0: low}).assign(sweep=other)])
     made = built(frame)
@@ -822,7 +822,7 @@ def test_first_and_second_are_the_sweeps_as_typed(a_store, inside):
     assert varying["sweep"] == [run_id[:8] for run_id in ids[::-1]]
 
 
-def test_sweeps_whose_ids_begin_alike_are_told_apart(a_store, inside, tmp_path):
+def test_sweeps_with_ids_of_the_same_beginning_are_distinguished(a_store, inside, tmp_path):
     alike = "from bpexp.tracking import ids; ids.randbelow = lambda n: 7"
     for lr in ("lr=1", "lr=2"):
         done = run_to_end(tmp_path, "-m", "seed=0,1", lr, "epochs=5", "n_jobs=1", before=alike)
@@ -951,7 +951,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
         (["--seed", "-1"], "--seed must be a whole number of at least 0, got -1."),
     ],
 )
-def test_a_report_that_cannot_be_made_is_one_sentence_and_writes_nothing(
+def test_an_impossible_report_is_an_error_of_one_sentence_and_writes_nothing(
     one_sweep, inside, monkeypatch, arguments, said
 ):
     monkeypatch.chdir(one_sweep)

@@ -288,7 +288,7 @@ def test_an_altered_configuration_file_is_found(run, command):
 
 
 @pytest.mark.usefixtures("here")
-def test_an_altered_result_digest_is_told_from_a_different_result(run):
+def test_an_altered_result_digest_is_distinguished_from_a_different_result(run):
     run_id = one(client(), 1).info.run_id
     client().set_tag(run_id, "bpexp.result", "0" * 64)
     status, message, _ = run("reproduce", run_id)

@@ -187,7 +187,7 @@ def test_an_index_that_was_written_twice_is_refused(refusal):
 # Against pandas and Python.
 
 
-def test_old_versions_of_pandas_are_told_to_read_the_nearest_double():
+def test_old_versions_of_pandas_read_with_round_trip_precision():
     assert _exact_floats("3.0.2") == {"float_precision": "round_trip"}
     assert _exact_floats("2.2.3") == {"float_precision": "round_trip"}
     assert _exact_floats("3.1.1") == {}

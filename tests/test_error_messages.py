@@ -141,7 +141,9 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize(("typed", "status", "words"), [*SYNTAX, *VALUES, *OPTIONS, *COMMANDS])
-def test_bad_input_is_reported_in_one_sentence_that_says_what_to_type(typed, status, words, inside, tmp_path):
+def test_bad_input_is_reported_in_one_sentence_that_says_what_to_type(
+    typed, status, words, inside, tmp_path
+):
     done = inside(*shlex.split(typed))
     for text in words:
         assert text in done.stderr

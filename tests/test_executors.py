@@ -5,6 +5,7 @@ import signal
 import threading
 from dataclasses import replace
 
+import joblib
 import pytest
 from servers import dask_cluster
 from sweeping import runs_of
@@ -16,7 +17,7 @@ from bpexp.nn.optimizers import OptimizerConfig
 from bpexp.nn.schedules import ScheduleConfig
 from bpexp.runs import identity
 from bpexp.runs.result import Failure, TrainResult
-from bpexp.sweeps.executors import base, local
+from bpexp.sweeps.executors import base, local, processes
 from bpexp.sweeps.executors.base import Batch, make_batches, train_batch
 from bpexp.sweeps.executors.dask_cluster import DaskExecutor
 from bpexp.sweeps.executors.local import LocalExecutor
@@ -195,3 +196,7 @@ def test_training_pauses_while_results_are_not_consumed(monkeypatch):
 def test_the_backend_group_names_the_executors():
     assert set(base.EXECUTORS) == {"dask", "local", "serial"}
     assert base.BACKENDS["dask"].config is DaskConfig
+
+
+def test_the_internals_of_joblib_are_those_of_the_tested_version():
+    assert joblib.__version__.startswith(f"{processes.TESTED}.")

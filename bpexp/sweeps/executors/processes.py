@@ -14,6 +14,9 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+TESTED = "1.6"
+"""The version of joblib whose internals this module was tested with."""
+
 __all__ = ["SingleProcess", "TerminatedWorkerError", "sigint_blocked"]
 
 

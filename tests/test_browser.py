@@ -240,7 +240,7 @@ def check_artifacts(pages, address, client, parent, answer):
         pages.shows("View as table", "not_converged", "converged_share")
     with pages.timed("table of predictions"):
         pages.click("//*[text()='predictions.json']")
-        pages.shows("View as table", "place", "target", "prediction", "[0,1]")
+        pages.shows("View as table", "rank", "sample", "target", "prediction", "[0,1]")
     with pages.timed("the report's page"):
         pages.click("//*[text()='report.html']")
         pages.until(lambda d: d.switch_to.frame(d.find_element(By.TAG_NAME, "iframe")) or True,

@@ -9,7 +9,7 @@ from bpexp.cli.commands import existing_store, store_parser
 from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import lookup
-from bpexp.tracking.archive import open_archive
+from bpexp.tracking.archive import Archive
 from bpexp.tracking.store import connect
 
 
@@ -30,7 +30,8 @@ def main(arguments: Sequence[str]) -> None:
     for name in options.run:
         experiment, run = lookup.find(client, options.experiment, name)
         table.add_column(run.info.run_id[:8])
-        details = run_details.read_environment(open_archive(store, experiment), run)
+        archive = Archive(client, store, experiment)
+        details = run_details.read_environment(archive, run)
         all_details.append(run_details.details(run, details))
     for key, values in run_details.differences(all_details).items():
         table.add_row(key, *values)

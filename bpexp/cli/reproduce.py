@@ -9,7 +9,7 @@ from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce import report
 from bpexp.tracking import lookup
-from bpexp.tracking.archive import Archive, StoredRun, open_archive
+from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.store import connect
 
 
@@ -55,5 +55,5 @@ def selected_runs(command: str, options: Namespace) -> tuple[Archive, list[Store
     experiments = sorted({experiment for experiment, _ in found}) or [options.experiment]
     if len(experiments) > 1:
         raise ConfigError(f"The runs must be of one experiment, got {', '.join(experiments)}.")
-    archive = open_archive(store, experiments[0])
+    archive = Archive(client, store, experiments[0])
     return archive, report.select_runs(archive, [run.info.run_id for _, run in found])

@@ -7,7 +7,7 @@ from bpexp.analysis import run_details
 from bpexp.cli.commands import existing_store, store_parser
 from bpexp.cli.screen import console
 from bpexp.tracking import lookup, read
-from bpexp.tracking.archive import open_archive
+from bpexp.tracking.archive import Archive
 from bpexp.tracking.store import connect
 
 DIFF_LINES = 100
@@ -20,8 +20,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("run", metavar="RUN", help="id, start of an id, name, or latest")
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
-    experiment, run = lookup.find(connect(store), options.experiment, options.run)
-    archive = open_archive(store, experiment)
+    client = connect(store)
+    experiment, run = lookup.find(client, options.experiment, options.run)
+    archive = Archive(client, store, experiment)
     details = run_details.read_environment(archive, run)
     out = console()
     out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}")

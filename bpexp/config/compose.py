@@ -205,9 +205,7 @@ def compose_settings(settings: Mapping[str, Any]) -> Plain:
     """
     settings = {key: plain_value(value) for key, value in settings.items()}
     options = {k: v for k, v in settings.items() if k in OPTION_GROUPS and isinstance(v, str)}
-    for group, name in options.items():
-        check_option(group, name)
-    composed = copy.deepcopy(_composed(tuple(f"{k}={v}" for k, v in options.items())))
+    composed = copy.deepcopy(_composed(tuple(options.items())))
     for key, value in settings.items():
         if key not in options:
             _set(composed, key, value)
@@ -235,8 +233,10 @@ def plain_value(value: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _composed(overrides: tuple[str, ...]) -> Plain:
-    return compose(overrides)
+def _composed(options: tuple[tuple[str, str], ...]) -> Plain:
+    for group, name in options:
+        check_option(group, name)
+    return compose([f"{group}={name}" for group, name in options])
 
 
 def _set(composed: Plain, key: str, value: Any) -> None:

@@ -125,33 +125,19 @@ def _judge(task: _Task, result: TrainResult | Failure, archive: Archive) -> Verd
         altered = alterations(run, archive, task.config, result)
         finding = Finding.ALTERED if altered else Finding.IDENTICAL
         return Verdict(run, finding, " ".join(altered), native)
-    if _is_only_tag_altered(task, digest, archive):
-        return Verdict(run, Finding.ALTERED, _ALTERED_TAG, native)
-    return Verdict(run, Finding.DIFFERENT, _explain(run, result, archive), native)
-
-
-def _is_only_tag_altered(task: _Task, digest: str, archive: Archive) -> bool:
-    """Whether artifacts and new training agree, with the same identity as the stored run."""
-    if task.run.tags.get(run_tags.IDENTITY) != identity.of_run(task.config):
-        return False
-    try:
-        return result_of(task.run, archive).digest == digest
-    except TrackingError:
-        raise
-    except ConfigError:
-        return False
-
-
-def _explain(run: StoredRun, result: TrainResult, archive: Archive) -> str:
-    """A sentence on how a result differs from the stored one."""
     try:
         stored = result_of(run, archive)
     except TrackingError:
         raise
     except ConfigError as error:
-        return f"the result digest differs; the stored result cannot be read: {error}"
+        reason = f"the result digest differs; the stored result cannot be read: {error}"
+        return Verdict(run, Finding.DIFFERENT, reason, native)
+    has_same_identity = run.tags.get(run_tags.IDENTITY) == identity.of_run(task.config)
+    if has_same_identity and stored.digest == digest:
+        return Verdict(run, Finding.ALTERED, _ALTERED_TAG, native)
     matches_digest = stored.digest == run.tags.get(run_tags.RESULT)
-    return _sentence(difference(stored, result), matches_digest)
+    explanation = _sentence(difference(stored, result), matches_digest)
+    return Verdict(run, Finding.DIFFERENT, explanation, native)
 
 
 def _sentence(found: Difference, matches_digest: bool) -> str:

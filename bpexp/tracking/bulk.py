@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from weakref import finalize
 
@@ -53,7 +52,7 @@ def open_bulk_tracker(store: Store, experiment: str) -> "BulkTracker | None":
         or "MLFLOW_ENABLE_WORKSPACES" in os.environ
     ):
         return None
-    if store.uri.startswith("sqlite") and not Path(store.uri.removeprefix("sqlite:///")).exists():
+    if store.is_new:
         return None
     if not version("mlflow").startswith(f"{TESTED_VERSION}."):
         return None

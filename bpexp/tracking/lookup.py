@@ -228,7 +228,7 @@ def _find_elsewhere(
         (name, run)
         for name in experiments(client)
         if name != experiment
-        for run in _matches_in(client, name, wanted)
+        for run in matching(search(client, name), wanted)
     ]
     if len(found) > 1:
         names = list(dict.fromkeys(name for name, _ in found))

@@ -71,9 +71,10 @@ def frame(runs: list["Run"]) -> "pd.DataFrame":
                     run_tags.OUTCOME, run.data.tags.get(run_tags.KIND, "")
                 ),
                 **{key: _number_or_text(text) for key, text in sorted(settings(run).items())},
-                **{key: metrics(run).get(key, float("nan")) for key in METRICS},
+                **{key: logged.get(key, float("nan")) for key in METRICS},
             }
             for run in runs
+            for logged in [metrics(run)]
         ]
     ).convert_dtypes()
 

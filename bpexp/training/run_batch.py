@@ -148,8 +148,9 @@ def _initial_batch_state(configs: Sequence[TrainConfig], batch: PreparedBatch) -
     problem, n_runs = batch.problem, len(configs)
     parameters = np.stack([initial_parameters(c, problem.network) for c in configs], axis=-1)
     lr = _floats(c.lr for c in configs)
-    optimizer_state = np.empty((len(initial_state(problem.optimizer)), *parameters.shape))
-    for values, start in zip(optimizer_state, initial_state(problem.optimizer), strict=True):
+    starts = initial_state(problem.optimizer)
+    optimizer_state = np.empty((len(starts), *parameters.shape))
+    for values, start in zip(optimizer_state, starts, strict=True):
         values[:] = lr if start is None else start
         if start is None:
             _draw_initial_steps(values, configs)

@@ -65,13 +65,13 @@ class LlvmEngine:
         """See ``Engine.evaluate``."""
         n_runs = parameters.shape[-1]
         groups = self._run_groups(problem.network, n_runs)
-        layout = _layout(problem.network, groups.group_size)
+        layout, numbers = _layout(problem.network, groups.group_size)
         grouped_parameters = groups.group_parameters(parameters)
         losses = np.empty(len(grouped_parameters) * groups.group_size)
         arguments = {
             "n_groups": len(grouped_parameters),
             "n_samples": len(X),
-            "layout": np.array(layout.to_list()),
+            "layout": numbers,
             "X": X,
             "Y": groups.group_outputs(groups.repeat(Y)),
             "parameters": grouped_parameters,
@@ -100,7 +100,7 @@ def _advance(
         has_lr_divisor=bool((problem.lr_divisor != 1.0).any()),
         is_shuffled=sample_orders is not None,
     )
-    layout = _layout(network, group_size)
+    layout, numbers = _layout(network, group_size)
     parameters = groups.group_parameters(state.parameters)
     final_parameters = np.empty_like(parameters)
     optimizer_state = groups.group_parameters(state.optimizer_state)
@@ -109,17 +109,20 @@ def _advance(
     stopping = groups.group_scalars(stopping_rows)
     n_groups = len(parameters)
     losses = aligned_empty((len(lr_factors), n_groups * group_size))
+    lr_divisor: Array = np.empty(0)
+    if training.has_lr_divisor:
+        lr_divisor = groups.group_parameters(groups.repeat(problem.lr_divisor))
     arguments = {
         "n_epochs": len(lr_factors),
         "n_groups": n_groups,
         "n_samples": len(problem.X),
         "batch_size": problem.batch_size,
-        "layout": np.array(layout.to_list()),
+        "layout": numbers,
         "sample_orders": _padded_orders(sample_orders, n_groups * group_size),
         "lr_factors": lr_factors,
         "X": problem.X,
         "Y": groups.group_outputs(groups.repeat(problem.Y)),
-        "lr_divisor": groups.group_parameters(groups.repeat(problem.lr_divisor)),
+        "lr_divisor": lr_divisor,
         "lr": groups.group_scalars(state.lr),
         "weight_decay": groups.group_scalars(state.weight_decay),
         "hyperparameters": groups.group_scalars(state.hyperparameters),
@@ -144,8 +147,10 @@ def _advance(
 
 
 @lru_cache(maxsize=64)
-def _layout(network: Network, group_size: int) -> Layout:
-    return Layout.of(network, group_size)
+def _layout(network: Network, group_size: int) -> tuple[Layout, Integers]:
+    """The layout, and its numbers as the kernels read them."""
+    layout = Layout.of(network, group_size)
+    return layout, np.array(layout.to_list())
 
 
 def _padded_orders(sample_orders: Integers | None, n_lanes: int) -> Integers:

@@ -53,8 +53,8 @@ class Agreement:
     def _compared(self) -> str:
         n = len(self.comparisons)
         largest = max(self.comparisons, key=lambda c: abs(c.improvement.estimate - 0.5))
-        settings = largest.a.settings
-        name = " ".join(f"{k}={v}" for k, v in settings.items() if k != SWEEP) or "all runs"
+        settings = {k: v for k, v in largest.a.settings.items() if k != SWEEP}
+        name = replace(largest.a, settings=settings).name
         difference = (
             f"the largest difference is for {name}, where a run of the first sweep is better "
             f"with probability {interval(largest.improvement)} "

@@ -31,14 +31,12 @@ class Band:
         median: Median loss at each epoch, (k,).
         low: 5th percentile, (k,).
         high: 95th percentile, (k,).
-        runs: Number of runs used.
     """
 
     epochs: Array
     median: Array
     low: Array
     high: Array
-    runs: int
 
 
 def band(group: Group, read_losses: ReadLosses, seed: int) -> Band:
@@ -66,4 +64,4 @@ def band(group: Group, read_losses: ReadLosses, seed: int) -> Band:
     losses = np.where(np.isnan(losses), np.inf, losses)
     # This method never interpolates between a finite and an infinite loss.
     low, median, high = np.quantile(losses, [0.05, 0.5, 0.95], axis=0, method="inverted_cdf")
-    return Band(epochs=epochs, median=median, low=low, high=high, runs=len(rows))
+    return Band(epochs=epochs, median=median, low=low, high=high)

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from bpexp.analysis.survival import ConvergenceTimes
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
+from bpexp.render.axes import ascending
 from bpexp.runs.metrics import METRICS, Direction, Metric
+from bpexp.runs.result import Outcome
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FINISHED = ("completed", "converged", "stalled", "diverged")
+FINISHED = tuple(outcome.value for outcome in Outcome)
 """Outcomes of runs that have a result; failed and interrupted runs have none."""
 
 SWEEP = "sweep"
@@ -223,14 +225,7 @@ def _split(
 
 def levels(column: "pd.Series[str]") -> list[str]:
     """The distinct values of a column: numbers in ascending order, then text."""
-
-    def order(value: str) -> tuple[bool, float, str]:
-        try:
-            return (False, float(value), value)
-        except ValueError:
-            return (True, 0.0, value)
-
-    return sorted(column.unique().tolist(), key=order)
+    return ascending(column.unique().tolist())
 
 
 def numbers(column: "pd.Series[Any]") -> Array:

@@ -85,8 +85,13 @@ def notes(data: PlotData) -> list[str]:
 
 def line_groups(findings: Findings) -> list[Summary]:
     """The groups drawn as lines: all if they are few, otherwise the best ones and the worst."""
+    return _best_and_worst(findings, MAX_LINES)
+
+
+def _best_and_worst(findings: Findings, limit: int) -> list[Summary]:
+    """All groups if they are at most ``limit``, otherwise the best ones and the worst."""
     ranked = list(findings.summaries)
-    return ranked if len(ranked) <= MAX_LINES else [*ranked[: MAX_LINES - 1], ranked[-1]]
+    return ranked if len(findings.summaries) <= limit else [*ranked[: limit - 1], ranked[-1]]
 
 
 def _labels(findings: Findings) -> dict[str, str]:
@@ -150,8 +155,7 @@ def _distribution(data: PlotData) -> "Figure | None":
     if not findings.has_scores:
         return None
     measure = FINAL_LOSS
-    ranked = list(findings.summaries)
-    rows = ranked if len(ranked) <= MAX_STRIPS else [*ranked[: MAX_STRIPS - 1], ranked[-1]]
+    rows = _best_and_worst(findings, MAX_STRIPS)
     figure, axes = panel(height=1.6 + 0.34 * max(2, len(rows)))
     rng = np.random.default_rng(findings.seed)
     for place, summary in enumerate(rows):
@@ -179,8 +183,9 @@ def _distribution(data: PlotData) -> "Figure | None":
     plain_log_labels(axes.xaxis)
     axes.set_title("Final losses: each run, median and middle half")
     axes.grid(axis="x", alpha=0.25)
-    if len(rows) < len(ranked):
-        axes.set_ylabel(f"the {MAX_STRIPS - 1} best of {len(ranked)} groups, and the worst")
+    n_groups = len(findings.summaries)
+    if len(rows) < n_groups:
+        axes.set_ylabel(f"the {MAX_STRIPS - 1} best of {n_groups} groups, and the worst")
     return figure
 
 

@@ -124,7 +124,7 @@ def _advantage(comparison: Comparison, measure: Measure) -> str:
 def _crossing(findings: Findings) -> list[str]:
     """A remark if the convergence curves of the two best groups cross."""
     first, second = findings.summaries[:2]
-    horizon = min(first.group.max_epochs, second.group.max_epochs)
+    horizon = findings.comparisons[0].max_epochs
     lead = max(MIN_LEAD, MIN_LEAD_RUNS / min(first.runs, second.runs))
     order = survival.crossing(first.convergence, second.convergence, horizon, lead)
     if not order:
@@ -151,9 +151,9 @@ def _unpaired(comparison: Comparison) -> list[str]:
     """Why a comparison is not paired."""
     if comparison.pairs:
         return []
-    shared = f"only {comparison.shared_seeds}" if comparison.shared_seeds else "no"
-    plural = "" if comparison.shared_seeds == 1 else "s"
-    return [f"The test is unpaired because the two groups have {shared} seed{plural} in common."]
+    n_shared = comparison.shared_seeds
+    shared = f"only {_counted(n_shared, 'seed')}" if n_shared else "no seeds"
+    return [f"The test is unpaired because the two groups have {shared} in common."]
 
 
 def _seeds(comparison: Comparison) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
@@ -93,8 +92,7 @@ class SweepCommand:
         return returns
 
     def _grid(self) -> list[list[str]]:
-        parser = OverridesParser.create(config_loader=self._context.config_loader)
-        return expand(parser.parse_overrides(list(self._overrides)))
+        return expand(self._composer.parse(self._overrides))
 
     def _study(self, jobs: Sequence[Overrides]) -> definition.Study | None:
         """Return the study of ``+study=NAME``, if there is one. Raises ConfigError with a grid."""

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bpexp.analysis import tables
 from bpexp.analysis.groups import measures
 from bpexp.analysis.page import MAX_ROWS
-from bpexp.analysis.report import FORMATS
+from bpexp.analysis.report import FORMATS, Report
 from bpexp.analysis.sources import keep, of_experiment, of_sweeps
 from bpexp.cli.commands import check_experiment, existing_store, store_parser
 from bpexp.cli.screen import console
@@ -15,9 +14,6 @@ from bpexp.fields.checks import ConfigError
 from bpexp.render import text
 from bpexp.tracking import lookup, output_directory, read
 from bpexp.tracking.store import connect
-
-if TYPE_CHECKING:
-    from bpexp.analysis.report import Report
 
 PRINTED = 10
 """Maximum number of groups of the ranking that are printed; the files have more."""
@@ -82,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
         out.print(f"Not logged to the sweep, which stores its files in {where}.")
 
 
-def _write(report: "Report", formats: Sequence[str], folder: Path) -> None:
+def _write(report: Report, formats: Sequence[str], folder: Path) -> None:
     for name, content in report.files(formats).items():
         try:
             output_directory.create((folder / name).parent)

@@ -20,7 +20,6 @@ from functools import cache
 from typing import Any, Protocol, TypeVar, cast
 
 from bpexp.config import combinations
-from bpexp.config.paths import conf_dir
 from bpexp.data.registry import DATA_SOURCES, DataConfig
 from bpexp.fields import REQUIRED, Registry, Setting, setting, settings_of
 from bpexp.fields.checks import (
@@ -44,7 +43,7 @@ from bpexp.nn.schedules import SCHEDULES, ScheduleConfig
 
 __all__ = [
     "BACKENDS", "Backend", "BackendConfig", "DaskConfig", "ModelConfig", "RuntimeConfig",
-    "StopConfig", "TrackingConfig", "TrainConfig", "conf_dir", "flatten", "keys", "parse",
+    "StopConfig", "TrackingConfig", "TrainConfig", "flatten", "keys", "parse",
     "parse_runtime", "parse_train", "plain", "setting_of", "unknown_key",
 ]  # fmt: skip
 

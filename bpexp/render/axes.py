@@ -4,7 +4,7 @@ Lines have the colors of Okabe and Ito (2008) and a dash pattern each, and maps 
 cividis, so that they can be distinguished without color vision and in grayscale.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +74,22 @@ def shortened(texts: Sequence[str], length: int) -> dict[str, str]:
         return f"#{number} {text[: room - room // 2]}…{text[-(room // 2) :]}"
 
     return {text: label(number, text) for number, text in enumerate(texts, start=1)}
+
+
+def ascending(values: Iterable[str]) -> list[str]:
+    """The different values: numbers in ascending order, followed by other text.
+
+    >>> ascending(["10", "tanh", "9", "9"])
+    ['9', '10', 'tanh']
+    """
+
+    def order(value: str) -> tuple[bool, float, str]:
+        try:
+            return (False, float(value), value)
+        except ValueError:
+            return (True, 0.0, value)
+
+    return sorted(set(values), key=order)
 
 
 def log_norm(values: Array) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bpexp.render.axes import log_norm
+from bpexp.render.axes import ascending, log_norm
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def heat_map(
     array([[ 3.,  4.],
            [ 5., nan]])
     """
-    ys, xs = (_levels([setting[axis] for setting in settings]) for axis in (0, 1))
+    ys, xs = (ascending([setting[axis] for setting in settings]) for axis in (0, 1))
     row_of, column_of = ({level: i for i, level in enumerate(levels)} for levels in (ys, xs))
     sums, counts = np.zeros((len(ys), len(xs))), np.zeros((len(ys), len(xs)))
     for (y, x), value in zip(settings, values, strict=True):
@@ -184,18 +184,6 @@ def _draw_heat_map(figure: "Figure", axes: "Axes", heat_map: HeatMap) -> None:
         axis.set_ticks(range(0, len(levels), step), levels[::step])
     axes.set(ylabel=heat_map.keys[0], xlabel=heat_map.keys[1], title="Final loss")
     figure.colorbar(image, ax=axes)
-
-
-def _levels(values: Sequence[str]) -> list[str]:
-    """The different values: numbers in ascending order, followed by other text."""
-
-    def order(value: str) -> tuple[bool, float, str]:
-        try:
-            return (False, float(value), value)
-        except ValueError:
-            return (True, 0.0, value)
-
-    return sorted(set(values), key=order)
 
 
 def _ratio(sums: Array, counts: Array) -> Array:

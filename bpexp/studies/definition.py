@@ -15,6 +15,7 @@ True
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -121,10 +122,7 @@ class Study:
     @property
     def n_points(self) -> int:
         """Number of points of the grid; 1 without a grid."""
-        points = 1
-        for axis in self.grid:
-            points *= axis.count
-        return points
+        return math.prod(axis.count for axis in self.grid)
 
     def row_of_job(self, index: int) -> Row:
         """The row of a job, given its index in ``overrides_of_jobs``."""

@@ -12,13 +12,12 @@
 (102.0, 'holds')
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bpexp.analysis.permutation import ALPHA
 from bpexp.analysis.statistics import CONFIDENCE, Interval, holm, wilson
 from bpexp.render import markdown
 from bpexp.render.document import (
@@ -30,12 +29,10 @@ from bpexp.render.document import (
     code,
     emphasis,
 )
+from bpexp.render.table_files import as_csv
 from bpexp.studies.definition import Published, Row, Study
 from bpexp.studies.measures import MEASURES, StudyRun
 from bpexp.typing import Array
-
-LEVEL = 0.05
-"""Significance level of the tests."""
 
 RESAMPLES = 10_000
 """Number of samples of a few seeds drawn to estimate the spread of their mean."""
@@ -157,15 +154,11 @@ class Evaluation:
         """The document as Markdown."""
         return markdown.render(self.document())
 
-    def csv(self) -> str:
-        """The table as CSV."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(self.table())
-        return text.getvalue()
-
     def files(self) -> dict[str, bytes]:
         """``study.md`` and ``study.csv``."""
-        return {"study.md": self.markdown().encode(), "study.csv": self.csv().encode()}
+        header, *rows = self.table()
+        columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+        return {"study.md": self.markdown().encode(), "study.csv": as_csv(columns)}
 
     def _name(self, verdict: Verdict) -> str:
         """The name of the row, with the measure if there are several."""
@@ -217,7 +210,7 @@ def judge(study: Study, values: Sequence[Sequence[Array]] | Array) -> list[Verdi
     tested = [index for index, verdict in enumerate(verdicts) if verdict.p is not None]
     p_values = [verdict.p for verdict in verdicts if verdict.p is not None]
     for index, p in zip(tested, holm(p_values), strict=True):
-        text = "does not hold" if p < LEVEL else "holds"
+        text = "does not hold" if p < ALPHA else "holds"
         verdicts[index] = replace(verdicts[index], p=p, text=text)
     return verdicts
 

@@ -24,7 +24,6 @@ from bpexp.tracking.rows import MAX_FLOAT
 from bpexp.tracking.stored_results import StoredResult, config_of, result_of, validation_of
 from bpexp.training.loop import with_metrics
 from bpexp.training.run_batch import make_network
-from bpexp.typing import Array
 
 _REQUIRED = ("final_loss", "epochs_run")
 """Metrics that every finished run has."""
@@ -183,8 +182,7 @@ def _train_result(
     network = make_network(config, dataset)
     arrays = list(stored.layers.values())
     weights, biases = tuple(arrays[::2]), tuple(arrays[1::2])
-    sizes = list(zip(network.sizes[:-1], network.sizes[1:], strict=True))
-    if _shapes(weights) != sizes or _shapes(biases) != [(1, n_out) for _, n_out in sizes]:
+    if [array.shape for array in (*weights, *biases)] != network.shapes:
         raise ConfigError("weights.npz does not have the layers of the run's network.")
     if stored.predictions.shape != dataset.Y.shape:
         raise ConfigError("predictions.csv does not have one row for each sample.")
@@ -200,7 +198,3 @@ def _train_result(
             raise ConfigError("validation.npz has no losses.")
     result = TrainResult(outcome, stored.losses, stored.predictions, weights, biases, validation)
     return with_metrics(result, dataset, network, config.numerics)
-
-
-def _shapes(arrays: Sequence[Array]) -> list[tuple[int, ...]]:
-    return [array.shape for array in arrays]

@@ -25,11 +25,10 @@ from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import ProcessState
+from bpexp.tracking.rows import MAX_FLOAT
 from bpexp.tracking.stored_results import losses_of, predictions_of
 from bpexp.typing import Array
 
-MAX_FLOAT = float(np.finfo(np.float64).max)
-"""The value that MLflow stores in SQL for an infinite metric."""
 MAX_DAMAGED_SHOWN = 10
 """Damaged runs that are named to the user; the others are only counted."""
 MAX_SHOWN_INPUTS = 64

@@ -184,7 +184,17 @@ class Cancelled(BaseException):
     """Raised in a thread that trains runs whose results are no longer wanted."""
 
 
-class _InterruptibleEngine:
+class InterruptibleEngine:
+    """An engine whose training can be cancelled from another thread.
+
+    Its methods raise ``Cancelled`` once ``is_cancelled()`` is true. The training loop calls them at
+    least about once a second.
+
+    Args:
+        engine: The engine that computes.
+        is_cancelled: Called before each call of the engine.
+    """
+
     def __init__(self, engine: Engine, is_cancelled: Callable[[], bool]) -> None:
         self._engine, self._is_cancelled = engine, is_cancelled
 
@@ -195,28 +205,15 @@ class _InterruptibleEngine:
         lr_factors: Array,
         sample_orders: Integers | None,
     ) -> Progress:
+        """See ``Engine.advance``."""
         self._check()
         return self._engine.advance(problem, state, lr_factors, sample_orders)
 
     def evaluate(self, problem: Problem, parameters: Array, X: Array, Y: Array) -> Array:
+        """See ``Engine.evaluate``."""
         self._check()
         return self._engine.evaluate(problem, parameters, X, Y)
 
     def _check(self) -> None:
         if self._is_cancelled():
             raise Cancelled
-
-
-def interruptible(engine: Engine, is_cancelled: Callable[[], bool]) -> Engine:
-    """Wrap an engine so that training can be cancelled from another thread.
-
-    The training loop calls the engine at least about once a second.
-
-    Args:
-        engine: The engine that computes.
-        is_cancelled: Called before each call of the engine.
-
-    Returns:
-        An engine that raises ``Cancelled`` once ``is_cancelled()`` is true.
-    """
-    return _InterruptibleEngine(engine, is_cancelled)

@@ -16,7 +16,7 @@ from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
 from bpexp.sweeps.executors.base import train_batch
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.training.batching import load_engine
-from bpexp.training.engine import Cancelled, interruptible
+from bpexp.training.engine import Cancelled, InterruptibleEngine
 from bpexp.typing import Array
 
 Plain = Mapping[str, Any]
@@ -93,7 +93,7 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[JobResult]:
         name="", **parts, inputs=(), targets=(), classes=task.classes, digest="",
         one_hot=task.one_hot,
     )  # fmt: skip
-    engine = interruptible(load_engine(task.engine), lambda: _is_cancelled(task.key))
+    engine = InterruptibleEngine(load_engine(task.engine), lambda: _is_cancelled(task.key))
     return train_batch(jobs, engine, dataset)
 
 

@@ -19,7 +19,7 @@ from bpexp.sweeps.executors import extensions, processes
 from bpexp.sweeps.executors.base import Batch, Executor, register, train_batch
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.training.batching import load_engine
-from bpexp.training.engine import interruptible
+from bpexp.training.engine import InterruptibleEngine
 
 BATCHES_AHEAD = 2
 """Maximum number of finished batches per thread whose results have not been consumed. Results of
@@ -68,7 +68,7 @@ class LocalExecutor(Executor):
 
     def _map_threads(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
         cancelled = threading.Event()
-        engine = interruptible(load_engine("compiled"), cancelled.is_set)
+        engine = InterruptibleEngine(load_engine("compiled"), cancelled.is_set)
         free_slots = threading.Semaphore(BATCHES_AHEAD * self._n_workers)
 
         def train(jobs: Sequence[Job]) -> list[JobResult]:

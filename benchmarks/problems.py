@@ -4,10 +4,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from bpexp.config.schema import TrainConfig, conf_dir, parse
+from bpexp.config.compose import compose
+from bpexp.config.schema import TrainConfig, parse
 from bpexp.data import load
 from bpexp.training import run_batch
 from bpexp.typing import Array
@@ -64,9 +63,7 @@ class Arrays(NamedTuple):
 
 def configs(name: str, runs: int, epochs: int) -> list[TrainConfig]:
     """The configurations of a problem with the seeds 0, 1, ..."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        composed = OmegaConf.to_container(compose("config", list(PROBLEMS[name].overrides)))
-    first = parse(composed)[0]
+    first = parse(compose(PROBLEMS[name].overrides))[0]
     numerics = run_batch.resolve_numerics(first, load(first.data))
     first = replace(first, epochs=epochs, numerics=numerics)
     return [replace(first, seed=seed) for seed in range(runs)]

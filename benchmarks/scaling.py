@@ -26,7 +26,6 @@ from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.run_record import RunRecorder
 from bpexp.tracking import process
 from bpexp.tracking.factory import tracker_for
-from bpexp.tracking.store import connect, locate
 from bpexp.training.llvm.engine import LlvmEngine
 from bpexp.training.loop import train_batch as train_configs
 
@@ -116,8 +115,7 @@ def _database_bytes(uri: str | None, folder: Path) -> int:
         return sum(file.stat().st_size for file in folder.rglob("mlflow.db*"))
     from sqlalchemy import create_engine, text
 
-    connect(locate(uri, folder, {}))
-    engine = create_engine(uri.replace("postgresql://", "postgresql+psycopg://"))
+    engine = create_engine(uri)
     with engine.connect() as connection:
         size = connection.execute(text("SELECT pg_database_size(current_database())")).scalar()
     engine.dispose()

@@ -9,21 +9,10 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from bpexp.cli.command_names import COMMANDS
 from bpexp.config.help import settings_reference
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = (
-    "runs",
-    "show",
-    "compare",
-    "report",
-    "explain",
-    "export",
-    "reproduce",
-    "verify",
-    "resume",
-    "ui",
-)
 EXTENSION_POINTS = (
     "bpexp.runs.metrics",
     "bpexp.nn.activations",

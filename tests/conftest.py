@@ -1,6 +1,5 @@
 """Fixtures: the program, started as a user starts it, an empty store, and a temporary folder."""
 
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -11,6 +10,7 @@ from contextlib import closing
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
+from sweeping import clean_environment
 
 from bpexp.cli import main
 from bpexp.tracking.store import connect, experiment_id, locate
@@ -131,11 +131,10 @@ def program(folder):
     """Return a function that runs the program in ``folder``."""
 
     def run(*arguments, **environment):
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
         return subprocess.run(
             [sys.executable, "-m", "bpexp", *arguments],
-            cwd=folder, env=clean | environment, capture_output=True, text=True, timeout=170,
-            stdin=subprocess.DEVNULL,
+            cwd=folder, env=clean_environment() | environment,
+            capture_output=True, text=True, timeout=170, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
     return run

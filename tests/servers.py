@@ -23,13 +23,18 @@ import pytest
 DEBIAN = "/usr/lib/postgresql/*/bin"
 
 
+def free_port():
+    """Return a port of 127.0.0.1 on which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class MlflowServer:
     """An MLflow server on a free port of 127.0.0.1, with its store in ``folder``."""
 
     def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.folder, self.url = folder, f"http://127.0.0.1:{self.port}"
 
     def start(self):
@@ -226,9 +231,7 @@ def dask_cluster(folder, preload=None):
 @contextlib.contextmanager
 def served(folder):
     """The URL that ``bpexp ui`` prints, once the server answers; it is stopped afterwards."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with subprocess.Popen(
         [sys.executable, "-m", "bpexp", "ui", "--port", str(port)],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -58,12 +58,17 @@ def enable_interrupts():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def clean_environment():
+    """Return the environment without settings of MLflow and Hydra."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
+
+
 def start(folder, tracker, *arguments, before="", **environment):
     """Start the program in a session; ``before`` is Python code to run first."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
     code = "\n".join([before, TRACKERS[tracker], MAIN])
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=folder, env=clean | environment,
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=folder, env=clean_environment() | environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, preexec_fn=enable_interrupts,
     )  # fmt: skip

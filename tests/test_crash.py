@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from servers import MlflowServer, postgresql
+from servers import mlflow_server, postgresql
 from sweeping import children, results, runs_of, start
 
 pytestmark = pytest.mark.long
@@ -29,13 +29,8 @@ MESSAGES = {("sqlite", "client"): "Runs are written one by one: requested by the
 def stores(tmp_path_factory):
     """URIs by kind of store; None for the SQLite file that a sweep creates."""
     folder = tmp_path_factory.mktemp("server")
-    server = MlflowServer(folder)
-    server.start()
-    try:
-        with postgresql() as database:
-            yield {"sqlite": None, "postgresql": database.uri, "http": server.url}
-    finally:
-        server.stop()
+    with mlflow_server(folder) as server, postgresql() as database:
+        yield {"sqlite": None, "postgresql": database.uri, "http": server}
 
 
 class SweepLocation:

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import socket
 import sys
+from contextlib import ExitStack
 
 import dask
 import pytest
-from servers import dask_cluster
+from servers import dask_cluster, free_port
 from sweeping import Halted, results, run_to_end, runs_of
 
 SWEEP = ["-m", "seed=range(0,20)", "lr=0.1,1", "hidden=2,3,[3,2]", "epochs=1000", "engine=numpy"]
@@ -42,18 +42,15 @@ def cluster(tmp_path_factory):
 @pytest.fixture
 def preloaded(tmp_path):
     """A cluster whose workers run a Python text first."""
-    running = []
+    with ExitStack() as running:
 
-    def start(text):
-        folder = tmp_path / "cluster"
-        folder.mkdir()
-        (folder / "preload.py").write_text(text)
-        running.append(dask_cluster(folder, folder / "preload.py"))
-        return running[-1].__enter__()
+        def start(text):
+            folder = tmp_path / "cluster"
+            folder.mkdir()
+            (folder / "preload.py").write_text(text)
+            return running.enter_context(dask_cluster(folder, folder / "preload.py"))
 
-    yield start
-    for one in running:
-        one.__exit__(None, None, None)
+        yield start
 
 
 @pytest.fixture(scope="module")
@@ -178,12 +175,6 @@ def test_workers_of_another_arithmetic_are_refused_before_anything_is_trained(tm
     assert not (tmp_path / "outputs").exists()
 
 
-def closed_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -191,7 +182,7 @@ def closed_port():
         (["backend=dask", "backend.address=nowhere"],
          "backend.address must be that of a dask scheduler, such as tcp://127.0.0.1:8786, got "
          "'nowhere': "),
-        (["backend=dask", f"backend.address=tcp://127.0.0.1:{closed_port()}"],
+        (["backend=dask", f"backend.address=tcp://127.0.0.1:{free_port()}"],
          "backend.address must be a dask scheduler that answers within 1 s, got 'tcp:"),
         (["backend.address=tcp://127.0.0.1:8786"],
          "backend.address is a setting of backend=dask; add backend=dask."),

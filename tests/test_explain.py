@@ -1,14 +1,13 @@
 """The page on one training step: its numbers and its formats."""
 
 import math
-import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 import bpexp
-from bpexp.cli import explain, main
+from bpexp.cli import explain
 from bpexp.config.compose import compose
 from bpexp.data import load
 from bpexp.explain.page import page
@@ -219,18 +218,12 @@ def test_text_and_html_have_the_same_numbers_and_output_goes_to_a_file(bpexp, tm
         (["-o", "no/such/folder.md", "--format", "md"], "-o must be a file that can be written"),
     ],
 )
-def test_invalid_input_is_reported_in_one_sentence(
-    tmp_path, monkeypatch, capsys, arguments, message
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["bpexp", "explain", *arguments])
-    with pytest.raises(SystemExit) as exit_info:
-        main.main()
-    assert exit_info.value.code == 1
-    out, err = capsys.readouterr()
-    assert message in err
-    assert len(err.splitlines()) == 1
-    assert out == ""
+def test_invalid_input_is_reported_in_one_sentence(inside, tmp_path, arguments, message):
+    done = inside("explain", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
 
 

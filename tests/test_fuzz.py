@@ -27,14 +27,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
 import bpexp
 from bpexp.analysis import page as analysis_page
 from bpexp.analysis import report
 from bpexp.cli import commands, errors
-from bpexp.config.compose import Composer
-from bpexp.config.schema import conf_dir, keys, parse
+from bpexp.config.compose import Composer, compose
+from bpexp.config.paths import conf_dir
+from bpexp.config.schema import keys, parse
 from bpexp.data import load
 from bpexp.data.registry import DATA_SOURCES
 from bpexp.data.tabular import FileConfig
@@ -156,12 +156,12 @@ def train_first(made):
 
 
 def test_override_lists(fuzzed, composer, record_property):
-    parser, compose = composer
+    parser, composer = composer
 
     def check(typed):
         try:
             jobs = expand(parser.parse_overrides(typed))
-            made = plan.make_plan([compose.compose(job) for job in jobs[:3]], typed)
+            made = plan.make_plan([composer.compose(job) for job in jobs[:3]], typed)
         except Exception as error:
             # Hydra raises errors of other types than HydraException, too.
             check_sentence(error, typed)
@@ -193,17 +193,9 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def composed(data):
-    """Return the composed default configuration with a data set."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        from hydra import compose
-
-        return OmegaConf.to_container(compose("config", [f"data={data}"]))
-
-
 @pytest.fixture(scope="module")
 def defaults():
-    return [composed(data) for data in ("xor", "parity", "spirals", "encoder", "file")]
+    return [compose([f"data={data}"]) for data in ("xor", "parity", "spirals", "encoder", "file")]
 
 
 @st.composite
@@ -596,7 +588,7 @@ def test_names_are_escaped_in_html(fuzzed, record_property, tmp_path, monkeypatc
 
     def explained(name):
         pd.DataFrame({name: [0.5, 1.5], "b": [1.0, 0.0], "y": [0.0, 1.0]}).to_parquet("t.parquet")
-        values = {**composed("file"), "epochs": 1}
+        values = {**compose(["data=file"]), "epochs": 1}
         values["data"] |= {"path": "t.parquet", "target": "y"}
         made = plan.make_plan([values])
         document = page(take(made.configs[0], 1, "numpy"), load(made.configs[0].data),

@@ -1,7 +1,6 @@
 """The wheel is complete and works outside the checkout; every dependency is declared."""
 
 import ast
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from sweeping import clean_environment
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -26,11 +26,11 @@ def installed(tmp_path_factory):
     (wheel,) = folder.glob("*.whl")
     site = folder / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True, cwd=folder)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
 
     def python(cwd, *arguments):
         return subprocess.run(
-            [sys.executable, *arguments], cwd=cwd, env=environment | {"PYTHONPATH": str(site)},
+            [sys.executable, *arguments],
+            cwd=cwd, env=clean_environment() | {"PYTHONPATH": str(site)},
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip
 

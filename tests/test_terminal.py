@@ -13,6 +13,7 @@ from threading import Timer
 import numpy as np
 import pandas as pd
 import pytest
+from sweeping import clean_environment
 
 from bpexp.cli.screen import Screen
 from bpexp.cli.tables import frame_table
@@ -99,13 +100,13 @@ def test_the_progress_bar_shows_finished_runs_time_left_and_the_best_loss():
 
 @pytest.mark.usefixtures("a_store")
 def test_a_sweep_in_a_terminal_shows_a_progress_bar_and_complete_ids(tmp_path):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
-    clean |= {"COLUMNS": "80", "LINES": "40", "TERM": "xterm-256color"}
+    terminal = {"COLUMNS": "80", "LINES": "40", "TERM": "xterm-256color"}
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "bpexp", "-m", "seed=1,2", "lr=0.1,1", "data=parity",
          "model.init=he,glorot", "data.test_fraction=0.3", "epochs=5"],
-        cwd=tmp_path, env=clean, stdin=theirs, stdout=theirs, stderr=theirs,
+        cwd=tmp_path, env=clean_environment() | terminal,
+        stdin=theirs, stdout=theirs, stderr=theirs,
     )  # fmt: skip
     os.close(theirs)
     output, deadline = b"", Timer(120, process.kill)

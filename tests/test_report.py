@@ -27,6 +27,8 @@ from sweeping import run_to_end
 import bpexp as package
 from bpexp.analysis import findings, groups, page, plots, report, survival, words
 from bpexp.analysis.statistics import Interval
+from bpexp.config import schema
+from bpexp.config.compose import compose
 from bpexp.fields.checks import ConfigError
 from bpexp.render import axes as plot_axes
 from bpexp.render.document import Heading, Table
@@ -551,6 +553,25 @@ def test_of_several_outputs_targets_and_predictions_are_lists():
 def test_damaged_predictions_are_reported_in_one_sentence(table):
     with pytest.raises(ConfigError, match=r"^predictions.csv of run 00000000 is damaged: "):
         answering(table)
+
+
+CONFIG = json.dumps(schema.plain(schema.parse(compose([]))[0])).encode()
+
+
+@pytest.mark.parametrize("weights", [b"", b"PK\x03\x04", b"W1"])
+def test_damaged_weights_are_reported_in_one_sentence(weights):
+    files = {"config.yaml": CONFIG, "weights.npz": weights}
+    losses = reader(lambda rows, epochs: np.ones((len(rows), len(epochs))), files)
+    with pytest.raises(ConfigError, match=r"^weights.npz of run 00000000 "):
+        report.build(by_lr({0.1: [0.1, 0.2]}), "a sweep", {}, losses)
+
+
+def test_weights_that_do_not_fit_the_data_have_no_surface():
+    file = io.BytesIO()
+    np.savez(file, W1=np.ones((3, 2)), b1=np.ones((1, 2)))
+    files = {"config.yaml": CONFIG, "weights.npz": file.getvalue()}
+    losses = reader(lambda rows, epochs: np.ones((len(rows), len(epochs))), files)
+    assert report.build(by_lr({0.1: [0.1, 0.2]}), "a sweep", {}, losses).surfaces == []
 
 
 def test_the_order_of_the_rows_does_not_change_the_files():

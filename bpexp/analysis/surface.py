@@ -1,21 +1,20 @@
 """Decision surfaces: the outputs of trained networks over the plane of their two inputs."""
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from bpexp.analysis.findings import Findings, representative_runs
-from bpexp.config.schema import TrainConfig, parse_train
+from bpexp.config.schema import parse_train
 from bpexp.data import load
 from bpexp.data.dataset import Dataset
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import NATIVE
 from bpexp.nn.mlp import forward
-from bpexp.nn.network import Network
+from bpexp.tracking import artifact_files
+from bpexp.training.run_batch import make_network
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -56,27 +55,43 @@ def surfaces(findings: Findings, read_artifact: ReadArtifact) -> list[Surface]:
         read_artifact: Reads an artifact of a run.
 
     Returns:
-        One surface per run. Runs are left out if their data do not have exactly two inputs, or
-        if their data or artifacts are missing.
+        One surface per run. Runs are left out if their data do not have exactly two inputs, if
+        their data or artifacts are missing, or if the weights do not fit the data.
+
+    Raises:
+        ConfigError: A weights.npz is damaged.
     """
     computed = [_surface(rank, row, read_artifact) for rank, row in representative_runs(findings)]
     return [surface for surface in computed if surface is not None]
 
 
 def _surface(rank: str, row: "pd.Series[Any]", read_artifact: ReadArtifact) -> Surface | None:
-    content, weights = read_artifact(row, "config.yaml"), read_artifact(row, "weights.npz")
-    if content is None or weights is None:
+    content = read_artifact(row, "config.yaml")
+    if content is None:
         return None
     try:
-        config = parse_train(yaml.safe_load(content))
+        config = parse_train(artifact_files.mapping(content, "config.yaml"))
         dataset = load(config.data)
     except ConfigError:
         return None
     if dataset.X.shape[1] != 2:
         return None
+    weights = read_artifact(row, "weights.npz")
+    if weights is None:
+        return None
+    layers = artifact_files.arrays(weights, f"weights.npz of run {row['run_id'][:8]}")
+    network = make_network(config, dataset)
+    names = [f"{kind}{i}" for kind in "Wb" for i in range(1, len(network.sizes))]
+    shapes = dict(zip(names, network.shapes, strict=True))
+    if {name: array.shape for name, array in layers.items()} != shapes:
+        # The data have changed since the run was trained.
+        return None
     x, y = (_axis(dataset.X[:, column]) for column in (0, 1))
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    outputs = _outputs(points, weights, config)
+    # A plot does not need exact arithmetic.
+    parameters = [layers[name] for name in names]
+    n_layers = len(parameters) // 2
+    outputs = forward(network, points, parameters[:n_layers], parameters[n_layers:], NATIVE)[0][-1]
     Z = outputs[:, 0] if outputs.shape[1] == 1 else outputs.argmax(axis=1).astype(float)
     title = f"{rank} run, loss {float(row['final_loss']):.3g}"
     return Surface(title=title, dataset=dataset, x=x, y=y, Z=Z.reshape(GRID, GRID))
@@ -86,19 +101,3 @@ def _axis(values: Array) -> Array:
     """Grid points over the range of an input with a margin of a quarter on each side."""
     margin = 0.25 * (values.max() - values.min())
     return np.linspace(values.min() - margin, values.max() + margin, GRID)
-
-
-def _outputs(X: Array, weights_file: bytes, config: TrainConfig) -> Array:
-    """Outputs of the network for inputs X (n_samples, 2), (n_samples, n_outputs)."""
-    with np.load(io.BytesIO(weights_file), allow_pickle=False) as arrays:
-        layers = range(1, sum(name.startswith("W") for name in arrays.files) + 1)
-        weights, biases = ([arrays[f"{kind}{i}"] for i in layers] for kind in "Wb")
-    model = config.model
-    network = Network(
-        (X.shape[1], *(W.shape[1] for W in weights)),
-        (*(model.activation for _ in config.hidden), model.output),
-        model.loss,
-        bias_input=model.bias_input,
-    )
-    # A plot does not need exact arithmetic.
-    return forward(network, X, weights, biases, NATIVE)[0][-1]

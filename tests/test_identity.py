@@ -15,6 +15,7 @@ from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig, parse_trai
 from bpexp.data import load
 from bpexp.data.synthetic import BitsConfig, SpiralsConfig
 from bpexp.data.tabular import FileConfig
+from bpexp.fields.checks import ConfigError
 from bpexp.nn.optimizers import OPTIMIZERS, AdamConfig, OptimizerConfig, RpropConfig
 from bpexp.nn.schedules import SCHEDULES, ScheduleConfig, StepConfig
 from bpexp.runs import identity
@@ -159,6 +160,12 @@ def test_identities_are_equal_exactly_if_configurations_are(one, other):
 def test_canonical_json_is_parsed_to_the_same_configuration(settings):
     config = typed(**settings)
     assert parse_train(json.loads(identity.canonical_json(config))) == config
+
+
+@pytest.mark.parametrize("extra", [{"n_jobs": 1}, {"engine": "auto"}, {"tracking": {}}])
+def test_settings_that_change_no_result_are_refused_in_the_configuration_of_a_run(extra):
+    with pytest.raises(ConfigError, match=f"^{next(iter(extra))} must be left out"):
+        typed(**extra)
 
 
 @pytest.mark.parametrize(

@@ -328,6 +328,8 @@ def unknown_key(key: str) -> ConfigError:
     if key not in known:
         return unknown(key, known)
     group, options = key.partition(".")[0], options_with(key)
+    if not options:
+        return ConfigError(f"{key} must be left out here: no result depends on it.")
     return ConfigError(
         f"{key} is a setting of {group}={' or '.join(options)}; add {group}={options[0]}."
     )

@@ -23,7 +23,8 @@ HALTS = {
     "planned": "from bpexp.tracking.bulk import BulkTracker; halt(BulkTracker, 'add_files')\n"
     "from bpexp.tracking.client import ClientTracker; halt(ClientTracker, 'add_files')",
     # When the first runs are in the store.
-    "tracked": "from bpexp.sweeps.run_writer import RunWriter; halt(RunWriter, '_commit')",
+    "tracked": "from bpexp.tracking.bulk import BulkStagedRuns; halt(BulkStagedRuns, 'commit')\n"
+    "from bpexp.tracking.client import ClientStagedRuns; halt(ClientStagedRuns, 'commit')",
 }
 HALT = """
 def halt(owner, name):

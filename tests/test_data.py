@@ -195,3 +195,22 @@ def test_a_data_set_can_be_pickled_while_another_thread_reads_its_digest():
     copy = pickle.loads(pickle.dumps(shared))
     assert copy.name == copy.digest == load(BitsConfig(name="xor")).digest
     assert (copy.X == shared.X).all()
+
+
+def test_a_data_set_knows_the_rows_classes_and_scale_of_the_table(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,kind\n" + "".join(f"{i},{3 * (i % 2)}\n" for i in range(10)))
+    config = FileConfig(
+        name="file", path=str(path), target=("kind",), task="classification", test_fraction=0.2,
+        validation_fraction=0.3, standardize=True,
+    )  # fmt: skip
+    data = load(config)
+    assert (data.label_name, data.labels) == ("kind", (0, 3))
+    assert sorted(np.concatenate(data.rows).tolist()) == list(range(1, 11))
+    for rows, X, Y in (
+        (data.rows.training, data.X, data.Y),
+        (data.rows.validation, data.X_validation, data.Y_validation),
+        (data.rows.test, data.X_test, data.Y_test),
+    ):
+        np.testing.assert_allclose(X[:, 0] * data.input_scale + data.input_mean, rows - 1)
+        assert [data.labels[c] for c in Y.argmax(axis=1)] == [3 * ((r - 1) % 2) for r in rows]

@@ -14,7 +14,10 @@ def _load(config: DataConfig) -> Table:
     inputs = tuple(str(name) for name in bunch.feature_names)
     targets = tuple(str(name) for name in bunch.target_names)
     X = bunch.data.astype(np.float64)
-    return Table(X, Y, inputs, targets, is_classification=True, is_one_hot=True)
+    return Table(
+        X, Y, inputs, targets, is_classification=True, is_one_hot=True,
+        labels=tuple(bunch.target_names.tolist()),
+    )  # fmt: skip
 
 
 for _name in ("iris", "digits", "breast_cancer"):

@@ -2,13 +2,29 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bpexp.typing import Array
 
 Rows = tuple[Array, Array]
 """Inputs and targets of some rows."""
+
+
+class RowNumbers(NamedTuple):
+    """The place of each row in the user's table, counted from 1 without the header.
+
+    Attributes:
+        training: Of the training rows, (n_samples,).
+        validation: Of the validation rows.
+        test: Of the test rows.
+    """
+
+    training: NDArray[np.integer[Any]]
+    validation: NDArray[np.integer[Any]]
+    test: NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +46,12 @@ class Dataset:
             each row. Otherwise each output is a label of its own.
         digest: Result of ``compute_digest``. It is a field and not computed when needed: threads
             share the data set while another thread pickles it.
+        label_name: Name of the column that one-hot targets were made of.
+        labels: The class of each one-hot target, as the user's table has it; empty if the targets
+            are not one-hot.
+        rows: Where each row is in the user's table; None if that is not known.
+        input_mean: What was subtracted from the inputs, (n_features,); None for nothing.
+        input_scale: What the inputs were divided by, (n_features,); None for nothing.
     """
 
     name: str
@@ -44,6 +66,11 @@ class Dataset:
     classes: bool
     digest: str
     one_hot: bool = False
+    label_name: str = ""
+    labels: tuple[Any, ...] = ()
+    rows: RowNumbers | None = None
+    input_mean: Array | None = None
+    input_scale: Array | None = None
 
     @property
     def threshold(self) -> float:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpexp.data import splits
-from bpexp.data.dataset import Dataset, compute_digest
+from bpexp.data.dataset import Dataset, RowNumbers, compute_digest
 from bpexp.fields import REQUIRED, Registry, setting
 from bpexp.fields.checks import Boolean, Integer, Real, Text
 from bpexp.typing import Array
@@ -57,6 +57,8 @@ class Table(NamedTuple):
             the data set defines its split itself.
         is_one_hot: Whether the outputs are the classes of one label. Otherwise the outputs of a
             classification are independent binary labels.
+        label_name: Name of the column that one-hot targets were made of.
+        labels: The class of each one-hot target; by default the names of the targets.
     """
 
     X: Array
@@ -66,6 +68,8 @@ class Table(NamedTuple):
     is_classification: bool
     parts: tuple[int, int, int] | None = None
     is_one_hot: bool = False
+    label_name: str = "class"
+    labels: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,10 +118,16 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
         train, validation, test = splits.random(len(X), *fractions, config.split_seed)
     else:
         train, validation, test = np.split(np.arange(len(X)), np.cumsum(parts)[:2])
+    mean = scale = None
     if config.standardize:
-        X = splits.standardize(X, train)
+        mean, scale = splits.standardization(X[train])
+        X = (X - mean) / scale
     rows = [(X[part], Y[part]) for part in (train, validation, test)]
     return Dataset(
         config.name, *rows[0], *rows[1], *rows[2], table.inputs, table.targets,
         table.is_classification, compute_digest(*rows), table.is_one_hot,
+        label_name=table.label_name if table.is_one_hot else "",
+        labels=(table.labels or table.targets) if table.is_one_hot else (),
+        rows=RowNumbers(train + 1, validation + 1, test + 1),
+        input_mean=mean, input_scale=scale,
     )  # fmt: skip

@@ -68,16 +68,16 @@ def moments(X: Array) -> tuple[Array, Array]:
     return mean, scale
 
 
-def standardize(X: Array, train: Rows) -> Array:
-    """Scale the columns of X to mean 0 and deviation 1 in the rows ``train``.
+def standardization(X: Array) -> tuple[Array, Array]:
+    """Mean and deviation by which the inputs of the training rows are scaled, see ``moments``.
 
     Raises:
         ConfigError: A deviation is not finite.
     """
-    mean, scale = moments(X[train])
+    mean, scale = moments(X)
     if not np.isfinite(scale).all():
         raise ConfigError(
             "data.standardize=true must have inputs whose squares add up to a finite number, "
             f"got up to {float(abs(X).max()):g}."
         )
-    return (X - mean) / scale
+    return mean, scale

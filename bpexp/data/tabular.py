@@ -83,8 +83,11 @@ def load(config: FileConfig) -> Table:
     column_types.check(columns, config.path)
     X = np.column_stack([columns[name].values for name in inputs])
     if is_label:
-        Y, names = _one_hot(targets, config)
-        return Table(X, Y, inputs, names, is_classification=True, is_one_hot=True)
+        Y, names, labels = _one_hot(targets, config)
+        return Table(
+            X, Y, inputs, names, is_classification=True, is_one_hot=True,
+            label_name=config.target[0], labels=labels,
+        )  # fmt: skip
     Y = np.column_stack([columns[name].values for name in config.target])
     return Table(X, Y, inputs, config.target, config.task != "regression" and _are_binary(Y))
 
@@ -330,7 +333,10 @@ def _are_binary(Y: Array) -> bool:
     return values <= {0.0, 1.0} or values == {-1.0, 1.0}
 
 
-def _one_hot(targets: "pd.DataFrame", config: FileConfig) -> tuple[Array, tuple[str, ...]]:
+def _one_hot(
+    targets: "pd.DataFrame", config: FileConfig
+) -> tuple[Array, tuple[str, ...], tuple[Any, ...]]:
+    """The one-hot targets, their names, and the class that each of them stands for."""
     if len(targets.columns) != 1:
         raise ConfigError(
             f"data.target must be one column if it holds classes, got {list(config.target)}."
@@ -343,7 +349,7 @@ def _one_hot(targets: "pd.DataFrame", config: FileConfig) -> tuple[Array, tuple[
     Y = np.column_stack([(column == label).to_numpy(np.float64) for label in labels])
     names = tuple(f"{config.target[0]}={label}" for label in labels)
     _check_names(names, config.path)
-    return Y, names
+    return Y, names, tuple(labels)
 
 
 def _labels(column: "pd.Series") -> list[Any]:

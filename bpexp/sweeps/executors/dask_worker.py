@@ -88,7 +88,7 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[JobResult]:
     if found != task.arithmetic:
         failed = Failure(f"its worker's arithmetic is {found!r}, not {task.arithmetic!r}")
         return [JobResult(job, failed) for job in jobs]
-    parts = dict(zip(PARTS, arrays, strict=True))
+    parts: dict[str, Any] = dict(zip(PARTS, arrays, strict=True))
     dataset = Dataset(
         name="", **parts, inputs=(), targets=(), classes=task.classes, digest="",
         one_hot=task.one_hot,

@@ -4,19 +4,19 @@
 10
 """
 
-import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpexp import app
-from bpexp.config.compose import compose_settings, plain_value
+from bpexp.config.compose import compose_settings
 from bpexp.reporter import SilentReporter
 from bpexp.runs.result import TrainResult
 from bpexp.sweeps import summary
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.plan import make_plan
-from bpexp.sweeps.samplers.grid import check_different
+from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.samplers.python import compose_jobs
 from bpexp.tracking import lookup, read
 from bpexp.tracking.store import connect, locate
 from bpexp.training.batching import load_engine
@@ -55,12 +55,15 @@ def train(**settings: Settings) -> TrainResult:
     return result
 
 
-def sweep(**settings: Settings) -> "pd.DataFrame":
+def sweep(*arguments: str, **settings: Settings) -> "pd.DataFrame":
     """Run and track every combination of the values of settings.
 
     Args:
+        *arguments: Settings in the syntax of the command line: ``"lr=logspace(-3,0,7)"``,
+            ``"zip(lr=[0.1,0.01],hidden=[2,8])"``, ``"optimizer=adam lr=0.01 | lr=0.1,1"``.
         **settings: As in ``train``; a list, range or array is a list of values. One network with
-            several hidden layers is a list in the list: ``hidden=[2, [8, 4]]``.
+            several hidden layers is a list in the list: ``hidden=[2, [8, 4]]``. A text may be a
+            sweep of the command line: ``lr="logspace(-3,0,7)"``.
 
     Returns:
         A row for each run with its settings, outcome and metrics; the last setting varies fastest.
@@ -70,12 +73,11 @@ def sweep(**settings: Settings) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    settings = {key: plain_value(value) for key, value in settings.items()}
-    values = [list(v) if isinstance(v, list | range) else [v] for v in settings.values()]
-    for key, of_key in zip(settings, values, strict=True):
-        check_different(key.replace("__", "."), of_key)
-    jobs = [dict(zip(settings, job, strict=True)) for job in itertools.product(*values)]
-    plan = make_plan([compose_settings(job) for job in jobs])
+    composed = compose_jobs(arguments, settings)
+    kept = (
+        sub_sweeps.distinct(composed) if sub_sweeps.has_union(arguments) else range(len(composed))
+    )
+    plan = make_plan([composed[index] for index in kept], arguments)
     finished = app.run_sweep(plan, SilentReporter())
     return pd.DataFrame(summary.results_table(finished))
 

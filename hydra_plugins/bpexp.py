@@ -66,11 +66,15 @@ class BpexpSweeper(Sweeper):
         Returns:
             Hydra's return values of the jobs, in a list for each group of jobs.
         """
+        from bpexp.cli import typed
         from bpexp.cli.hydra_sweep import SweepCommand
 
         assert self.hydra_context is not None
         assert self.config is not None
         assert self.launcher is not None
+        current = typed.CURRENT.get(None)
+        if current is not None and current.sweep_arguments is not None:
+            arguments = list(current.sweep_arguments)
         overrides = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         command = SweepCommand(self.hydra_context, self.config, overrides)
         if isinstance(self.launcher, BpexpLauncher):

@@ -48,7 +48,7 @@ SYNTAX = [
     ("-m 'seed=range(0,10'", 1, ["seed has a ( that is not closed: type 'seed=range(0,10)'."]),
     ("-m 'seed=range(0;3)'", 1, ["values are separated by commas: type 'seed=range(0,3)'."]),
     ("-m 'seed=range(0,' '10)'", 1, ["has a space in it", "without spaces: 'seed=range(0,10)'."]),
-    ("-m 'lr=logspace(-3,0,4)'", 1, ["logspace is not a function for lr", "range(first,end,step)"]),
+    ("-m 'lr=geomspace(1,8,4)'", 1, ["geomspace is not a function", "range(first,end,step)"]),
     ("data.path=run=1/d.csv", 1, ["data.path needs quotes: type 'data.path=\"run=1/d.csv\"'."]),
     ("'data.target=petal width (cm)'", 1, ["type 'data.target=\"petal width (cm)\"'."]),
     ("'data.target=width(cm)'", 1, ["type 'data.target=\"width(cm)\"'."]),

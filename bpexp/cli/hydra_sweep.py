@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
 from bpexp.sweeps.plan import StudyRows, make_plan, single_run_plan, study_row_in_errors
 from bpexp.sweeps.runner import FinishedSweep
-from bpexp.sweeps.samplers.grid import GridSampler, expand
+from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.samplers.grid import GridSampler
 from bpexp.tracking.store import locate
 
 Overrides = Sequence[str]
@@ -62,9 +63,17 @@ class SweepCommand:
             plan = make_plan(self._composed(proposals, rows.rows), self._overrides, rows)
             generations = None
         else:
-            sampler, proposals = GridSampler(jobs), list(map(list, jobs))
+            proposals = [list(job) for job in jobs]
+            composed: Iterable[dict[str, Any]] = self._composed(proposals)
+            if sub_sweeps.has_union(self._overrides):
+                # Sub-sweeps may have runs in common, which are trained once.
+                everything = list(composed)
+                kept = sub_sweeps.distinct(everything)
+                proposals = [proposals[index] for index in kept]
+                composed = (everything[index] for index in kept)
+            sampler = GridSampler(proposals)
             sampler.ask()
-            plan = make_plan(self._composed(proposals), self._overrides)
+            plan = make_plan(composed, self._overrides)
             generations = app.Generations(sampler, self._composer.compose)
         folder = Path(self._config.hydra.sweep.dir)
         finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)
@@ -92,7 +101,7 @@ class SweepCommand:
         return returns
 
     def _grid(self) -> list[list[str]]:
-        return expand(self._composer.parse(self._overrides))
+        return sub_sweeps.jobs(self._overrides, self._composer.parse)
 
     def _study(self, jobs: Sequence[Overrides]) -> definition.Study | None:
         """Return the study of ``+study=NAME``, if there is one. Raises ConfigError with a grid."""

@@ -39,7 +39,9 @@ def explain(arguments: Sequence[str]) -> str | None:
     Args:
         arguments: The command line without options.
     """
-    problems = [problem for parts in _settings(arguments) if (problem := _explain(parts))]
+    # The errors of zips and sub-sweeps say themselves what is wrong.
+    plain = [text for text in arguments if not _is_beyond_hydra(text)]
+    problems = [problem for parts in _settings(plain) if (problem := _explain(parts))]
     return f"{'; '.join(dict.fromkeys(problems))}." if problems else None
 
 
@@ -134,8 +136,8 @@ def _explain_one(text: str) -> str | None:
     function = re.fullmatch(r"([A-Za-z_]\w*)\([-+\d.,e\s]*\)", value)
     if function:
         return (
-            f"{function[1]} is not a function for {key}; use a list (1,2), choice(1,2) or "
-            "range(first,end,step)"
+            f"{function[1]} is not a function for {key}; use a list (1,2), choice(1,2), "
+            "range(first,end,step), linspace(first,last,number) or logspace(-3,0,number)"
         )
     if key in keys() and _is_valid(quoted):
         return f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
@@ -217,6 +219,12 @@ def _is_valid(text: str) -> bool:
 @lru_cache(maxsize=1)
 def _parser() -> "OverridesParser":
     # Imported late: commands that read a store do not need Hydra.
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from bpexp.config.grammar import create_parser
 
-    return OverridesParser.create()
+    return create_parser()
+
+
+def _is_beyond_hydra(argument: str) -> bool:
+    from bpexp.sweeps.samplers.sub_sweeps import is_beyond_hydra
+
+    return is_beyond_hydra(argument)

@@ -17,7 +17,6 @@ from bpexp.data import load
 from bpexp.data.tabular import FileConfig
 from bpexp.studies.definition import Study, parse
 from bpexp.studies.sweep_results import evaluate_sweep
-from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.results import Row, metric_names, rank
 from bpexp.sweeps.resume import MAX_SHOWN_INPUTS
@@ -47,7 +46,7 @@ class TerminalReporter:
             self.say(f"1 run of {plan.jobs[0].config.data.name}, layers {_layers(plan)}, {tracked}")
         else:
             counts = {
-                key: len({format_setting(job.varying.get(key)) for job in plan.jobs})
+                key: len({job.shown(key) for job in plan.jobs if key in job.varying})
                 for key in plan.varying
             }
             parts = ", ".join(f"{key} ({count} values)" for key, count in counts.items())
@@ -157,7 +156,7 @@ class TerminalReporter:
         rows, varying = best[:MAX_LISTED], result.plan.varying
         columns = {
             "rank": [str(place) for place, _ in enumerate(rows, start=1)],
-            **{key: [format_setting(row.job.varying[key]) for row in rows] for key in varying},
+            **{key: [row.job.shown(key) for row in rows] for key in varying},
             **{key: [number(row.metrics.get(key)) for row in rows] for key in metric_names(best)},
             "outcome": [row.outcome for row in rows],
             "run": [row.run_id[:8] for row in rows],

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from bpexp import __version__
-from bpexp.cli import exits
+from bpexp.cli import exits, typed
 from bpexp.config.paths import conf_dir
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
@@ -43,8 +43,12 @@ def main(arguments: Sequence[str]) -> None:
     # --info is printed by loggers, which print a traceback for each line of a closed pipe.
     logging.raiseExceptions = tracebacks
     with exits.exit_on_error(arguments, FAILED):
-        overrides = _parser(hydra.__version__, arguments).parse_args(arguments).overrides
+        options = _parser(hydra.__version__, arguments).parse_args(arguments)
+        overrides = options.overrides
+        command_line = typed.read(arguments, overrides, is_sweep=options.multirun)
     _exit_on_empty_value(overrides)
+    typed.CURRENT.set(command_line)
+    sys.argv[1:] = command_line.for_hydra
 
     def task(config: "DictConfig") -> None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:

@@ -21,14 +21,13 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, Sweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bpexp.config import hydra_internals, schema
+from bpexp.config import grammar, hydra_internals, schema
 from bpexp.config.options import OPTION_GROUPS, check_option
 from bpexp.config.paths import conf_dir
 from bpexp.fields.checks import ConfigError, brief
@@ -70,14 +69,14 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader, self._master = loader, master
-        self._parser = OverridesParser.create(config_loader=loader)
+        self._parser = grammar.create_parser(loader)
         self._is_group = lru_cache(CACHE_SIZE)(self._find_group)
         self._parse_cached = lru_cache(CACHE_SIZE)(self._parse_part)
         self._base = lru_cache(CACHE_SIZE)(self._compose_base)
 
     def parse(self, overrides: Sequence[str]) -> list[Override]:
-        """Parse overrides, which may be sweeps. Raises what Hydra's parser raises."""
-        return list(self._parser.parse_overrides(list(overrides)))
+        """Parse overrides, which may be sweeps. Raises as ``grammar.parse_overrides``."""
+        return grammar.parse_overrides(overrides, self._loader)
 
     def compose(self, overrides: Sequence[str]) -> Plain:
         """Compose one job.
@@ -193,10 +192,11 @@ def compose(overrides: Sequence[str]) -> Plain:
     return job_composer.compose(overrides)
 
 
-def compose_settings(settings: Mapping[str, Any]) -> Plain:
+def compose_settings(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> Plain:
     """Compose the configuration of one run from Python values.
 
     Args:
+        overrides: Overrides that apply first.
         settings: Values by key, with ``__`` for the dot (``data__bits=3``). The value of a
             group is the name of an option (``data="parity"``) or a dict with all its settings.
 
@@ -205,7 +205,7 @@ def compose_settings(settings: Mapping[str, Any]) -> Plain:
     """
     settings = {key: plain_value(value) for key, value in settings.items()}
     options = {k: v for k, v in settings.items() if k in OPTION_GROUPS and isinstance(v, str)}
-    composed = copy.deepcopy(_composed(tuple(options.items())))
+    composed = copy.deepcopy(_composed(tuple(options.items()), tuple(overrides)))
     for key, value in settings.items():
         if key not in options:
             _set(composed, key, value)
@@ -233,10 +233,10 @@ def plain_value(value: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _composed(options: tuple[tuple[str, str], ...]) -> Plain:
+def _composed(options: tuple[tuple[str, str], ...], overrides: tuple[str, ...]) -> Plain:
     for group, name in options:
         check_option(group, name)
-    return compose([f"{group}={name}" for group, name in options])
+    return compose([*overrides, *(f"{group}={name}" for group, name in options)])
 
 
 def _set(composed: Plain, key: str, value: Any) -> None:

@@ -35,7 +35,12 @@ Usage:
 Examples:
   One run:     bpexp lr=0.5 hidden=4
   A sweep:     bpexp -m lr=0.01,0.1,1 'seed=range(0,10)'
+  Decimals:    bpexp -m 'lr=logspace(-3,0,7)' (0.001, 0.00316228, 0.01, ... 1;
+                 six digits, the limits are exponents of 10)
+                 bpexp -m 'data.low=linspace(0,0.4,5)' (0, 0.1, ... 0.4)
   Networks:    bpexp -m 'hidden=2,4,[8,4]'
+  Pairs:       bpexp -m 'zip(lr=[0.1,0.01],hidden=[2,8])'
+  Sub-sweeps:  bpexp -m 'optimizer=adam lr=0.01,0.1 | optimizer=momentum lr=0.1,1'
   Other data:  bpexp data=parity data.bits=3 hidden=6
   Your data:   bpexp data=file data.path=my.csv data.target=y
   A study:     bpexp -m +study=fahlman_1988

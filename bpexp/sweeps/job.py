@@ -25,7 +25,7 @@ class Job:
         index: Its position in the sweep, counted from 0.
         name: A readable name, made of the settings that vary in the sweep.
         config: Everything that the result of the run depends on.
-        varying: Values of the settings that vary in the sweep, by dotted key.
+        varying: Values of the settings that vary in the sweep and that the job has, by dotted key.
         study_row: In a study, the name of the row that the run belongs to.
     """
 
@@ -34,6 +34,10 @@ class Job:
     config: TrainConfig
     varying: Mapping[str, Any] = field(default_factory=dict)
     study_row: str = ""
+
+    def shown(self, key: str) -> str:
+        """The value of a setting that varies, as text; "" if the job does not have the setting."""
+        return format_setting(self.varying[key]) if key in self.varying else ""
 
 
 class JobResult(NamedTuple):

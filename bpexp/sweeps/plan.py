@@ -204,7 +204,7 @@ def _jobs(
 def _varying_settings(
     configs: Sequence[TrainConfig],
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    """The dotted keys whose values differ between jobs, and each job's values of them."""
+    """The dotted keys whose values differ between the jobs that have them, and these values."""
     varying: list[str] = []
     values: list[dict[str, Any]] = [{} for _ in configs]
     # The seed comes last in job names, as in `lr=0.1 seed=3`, because it only numbers replicates.
@@ -212,12 +212,17 @@ def _varying_settings(
     for name in names:
         parts = [getattr(config, name) for config in configs]
         flat = {part: flatten({name: plain(part)}) for part in dict.fromkeys(parts)}
-        keys = dict.fromkeys(key for one in flat.values() for key in one)
-        differ = [key for key in keys if len({str(one.get(key)) for one in flat.values()}) > 1]
+        found: dict[str, set[str]] = {}
+        for one in flat.values():
+            for key, value in one.items():
+                found.setdefault(key, set()).add(str(value))
+        # The name of an option tells which of its settings a job has.
+        differ = [key for key, texts in found.items() if len(texts) > 1]
         varying += differ
         for key in differ:
             for part, job_values in zip(parts, values, strict=True):
-                job_values[key] = flat[part].get(key)
+                if key in flat[part]:
+                    job_values[key] = flat[part][key]
     return tuple(varying), values
 
 

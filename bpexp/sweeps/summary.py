@@ -81,7 +81,7 @@ def _varying_values(finished: FinishedSweep) -> dict[str, str]:
     """The values of each setting that varies, as text."""
     jobs = finished.plan.jobs
     return {
-        key: _abbreviated(list(dict.fromkeys(format_setting(job.varying.get(key)) for job in jobs)))
+        key: _abbreviated(list(dict.fromkeys(j.shown(key) for j in jobs if key in j.varying)))
         for key in finished.plan.varying
     }
 
@@ -131,7 +131,7 @@ def plot(varying: Sequence[str], best: Sequence[Row]) -> "Figure":
     """
     heat_map = None
     if len(varying) == 2:
-        settings = [[format_setting(row.job.varying[key]) for key in varying] for row in best]
+        settings = [[row.job.shown(key) for key in varying] for row in best]
         heat_map = plots.heat_map(varying, settings, [row.final_loss or 0.0 for row in best])
     curves = [(row.job.name, row.curve) for row in best[:MAX_CURVES]]
     return plots.summary(curves, heat_map)

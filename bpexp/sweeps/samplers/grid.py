@@ -7,14 +7,12 @@
 import itertools
 import json
 import math
-import random
-from collections.abc import Callable, Sequence
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString, RangeSweep
 
+from bpexp.config.grammar import decimals, shuffled
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.sweeps.samplers.base import Proposal
 
@@ -51,85 +49,29 @@ def expand(overrides: Sequence[Override]) -> list[list[str]]:
             values is empty or has a value twice; or there are more than ``MAX_RUNS`` combinations.
     """
     choices: dict[str, list[str]] = {}
-    for override in map(_parsed_again, overrides):
-        key = override.get_key_element()
-        if not override.is_sweep_override():
-            value = override.get_value_element_as_str()
-            choices[key] = [key if override.is_delete() else f"{key}={value}"]
-        else:
-            choices[key] = [f"{key}={value}" for value in _values(key, override)]
-    runs = math.prod(len(values) for values in choices.values())
-    if runs > MAX_RUNS:
-        raise ConfigError(f"A sweep has at most {MAX_RUNS} runs, got {runs} combinations.")
+    for override in overrides:
+        choices[override.get_key_element()] = values(override)
+    check_count(math.prod(len(of_key) for of_key in choices.values()))
     return [list(job) for job in itertools.product(*choices.values())]
 
 
-def _parsed_again(override: Override) -> Override:
-    """The override with corrected ``sort`` and ``shuffle``, if it uses them.
+def check_count(runs: int) -> None:
+    """Raise ConfigError if a sweep has more than ``MAX_RUNS`` runs."""
+    if runs > MAX_RUNS:
+        raise ConfigError(f"A sweep has at most {MAX_RUNS} runs, got {runs} combinations.")
 
-    Hydra 1.3 sorts range(10,20,4) in descending order as 16, 12, 8, and shuffles differently at
-    each start.
+
+def values(override: Override) -> list[str]:
+    """The overrides, one for each value, that a sweep override stands for.
+
+    Raises:
+        ConfigError: As ``expand``.
     """
-    line = override.input_line
-    if line is None or not ("sort" in line or "shuffle" in line):
-        return override
-    parser = OverridesParser.create(override.config_loader)
-    functions = parser.functions.functions
-    functions["sort"] = _Sort(functions["sort"])
-    functions["shuffle"] = _Shuffle(functions["shuffle"], line)
-    return parser.parse_override(line)
-
-
-class _Sort:
-    """Hydra's function ``sort``, which sorts ranges and shuffled sweeps correctly."""
-
-    def __init__(self, of_hydra: Callable[..., Any]) -> None:
-        self._of_hydra = of_hydra
-
-    def __call__(self, *values: Any, reverse: bool = False, **named: Any) -> Any:
-        """The sorted list or sweep; ``values`` and ``named`` are those of Hydra's function."""
-        swept = named.get("sweep") or (values[0] if len(values) == 1 else None)
-        if isinstance(swept, RangeSweep):
-            return _sorted_range(swept, reverse=reverse)
-        result = self._of_hydra(*values, reverse=reverse, **named)
-        if isinstance(result, ChoiceSweep):
-            result.shuffle = False
-        return result
-
-
-class _Shuffle:
-    """Hydra's function ``shuffle`` with a seed, for lists that are a single value."""
-
-    def __init__(self, of_hydra: Callable[..., Any], seed: str) -> None:
-        self._of_hydra, self._seed = of_hydra, seed
-
-    def __call__(self, *values: Any, **named: Any) -> Any:
-        """The shuffled list, or a sweep that is marked to be shuffled."""
-        one = named.get("list") or (values[0] if len(values) == 1 else None)
-        if not isinstance(one, list):
-            return self._of_hydra(*values, **named)
-        return _shuffled(one, self._seed)
-
-
-def _shuffled(values: Sequence[Any], seed: str) -> list[Any]:
-    """The values in an order that depends only on their number and the seed."""
-    order = list(values)
-    random.Random(seed).shuffle(order)
-    return order
-
-
-def _sorted_range(sweep: RangeSweep, *, reverse: bool) -> RangeSweep:
-    """The range that has the same values in ascending or descending order."""
-    numbers = (sweep.start, sweep.stop, sweep.step)
-    # Values that are no numbers are refused where the range is listed.
-    if not sweep.step or not all(math.isfinite(number or 0) for number in numbers):
-        return sweep
-    start, stop, step = _decimals(sweep)
-    count = math.ceil((stop - start) / step)
-    if count > 0 and (step > 0) == reverse:
-        start, stop, step = start + (count - 1) * step, start - step, -step
-    convert = int if all(isinstance(number, int) for number in numbers) else float
-    return RangeSweep(sweep.tags, convert(start), convert(stop), convert(step))
+    key = override.get_key_element()
+    if override.is_sweep_override():
+        return [f"{key}={value}" for value in _values(key, override)]
+    value = override.get_value_element_as_str()
+    return [key if override.is_delete() else f"{key}={value}"]
 
 
 def _values(key: str, override: Override) -> list[str]:
@@ -150,7 +92,7 @@ def _values(key: str, override: Override) -> list[str]:
         values = list(override.sweep_string_iterator())
     if not values:
         raise ConfigError(f"{key} must have at least one value, got {override.input_line!r}.")
-    return _shuffled(values, str(override.input_line)) if is_shuffled else values
+    return shuffled(values, str(override.input_line)) if is_shuffled else values
 
 
 def check_different(key: str, values: Sequence[Any]) -> None:
@@ -166,35 +108,24 @@ def check_different(key: str, values: Sequence[Any]) -> None:
     """
     seen = set()
     for value in values:
-        plain = _plain(value)
+        plain = comparable(value)
         identity = json.dumps(plain)
         if identity in seen:
             raise ConfigError(f"{key} must have different values, got {brief(plain)} twice.")
         seen.add(identity)
 
 
-def _plain(value: Any) -> Any:
+def comparable(value: Any) -> Any:
     """A parsed value as JSON can hold it, with integers as floats if they are equal."""
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [comparable(item) for item in value]
     if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): comparable(item) for name, item in value.items()}
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return value if value is None or isinstance(value, bool | int | float) else str(value)
-
-
-def _decimals(sweep: RangeSweep) -> tuple[Decimal, Decimal, Decimal]:
-    """Start, stop and step with 15 significant digits: what a double represents of a decimal."""
-    assert sweep.start is not None
-    assert sweep.stop is not None
-    start, stop, step = (
-        Decimal(number if isinstance(number, int) else f"{number:.15g}")
-        for number in (sweep.start, sweep.stop, sweep.step)
-    )
-    return start, stop, step
 
 
 def _range_values(key: str, override: Override) -> list[str]:
@@ -220,6 +151,6 @@ def _range_values(key: str, override: Override) -> list[str]:
         )
     if all(isinstance(number, int) for number in numbers):
         return [str(number) for number in typed_range.range()]
-    start, stop, step = _decimals(typed_range)
+    start, stop, step = decimals(typed_range)
     count = max(0, math.ceil((stop - start) / step))
     return [repr(float(start + index * step)) for index in range(count)]

@@ -1,0 +1,75 @@
+"""The command line as it was typed, and what of it Hydra can parse.
+
+Hydra's grammar has no ``zip(...)``, ``logspace(...)`` or sub-sweeps separated by ``|``. Arguments
+with them are taken out of what Hydra parses; the sweeper reads them here.
+
+>>> settings = ["epochs=5", "lr=logspace(-2,0,3)"]
+>>> typed = read(["-m", *settings], settings, is_sweep=True)
+>>> typed.for_hydra, typed.sweep_arguments
+(['-m', 'epochs=5'], ('epochs=5', 'lr=logspace(-2,0,3)'))
+"""
+
+import re
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from bpexp.fields.checks import ConfigError
+
+CURRENT: ContextVar["Typed"] = ContextVar("CURRENT")
+"""The command line of this process; unset if another program uses Hydra's plugins."""
+
+_MAY_BE_BEYOND_HYDRA = re.compile(r"\||zip\(|linspace\(|logspace\(")
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A command line that trains.
+
+    Attributes:
+        for_hydra: The arguments that Hydra parses.
+        sweep_arguments: All settings of a sweep, in order; None if Hydra parses all of them.
+    """
+
+    for_hydra: list[str]
+    sweep_arguments: tuple[str, ...] | None = None
+
+
+def read(arguments: Sequence[str], settings: Sequence[str], *, is_sweep: bool) -> Typed:
+    """Divide a command line.
+
+    Args:
+        arguments: The command line.
+        settings: What of it is not an option.
+        is_sweep: Whether it has the option ``-m``.
+
+    Raises:
+        ConfigError: An argument makes sense only in a sweep.
+    """
+    beyond = [text for text in settings if _is_beyond_hydra(text)]
+    if not beyond:
+        return Typed(list(arguments))
+    if not is_sweep:
+        raise ConfigError(f"{beyond[0]!r} has several values; to sweep over them add -m.")
+    if "|" in beyond:
+        raise ConfigError(
+            "Sub-sweeps are written in one argument, and what is common to all of them outside of "
+            "it: bpexp -m 'seed=range(0,10)' 'optimizer=adam lr=0.01,0.1 | optimizer=momentum "
+            "lr=0.1,1'."
+        )
+    return Typed(
+        [text for text in arguments if text not in beyond],
+        tuple(text for text in settings if not re.match(r"[+~]*hydra[./@]", text)),
+    )
+
+
+def _is_beyond_hydra(argument: str) -> bool:
+    if not _MAY_BE_BEYOND_HYDRA.search(argument):
+        return False
+    # Imported late: few command lines need it.
+    from bpexp.config.grammar import SPACES
+    from bpexp.sweeps.samplers.sub_sweeps import is_beyond_hydra
+
+    value = argument.partition("=")[2]
+    has_space = bool(re.search(rf"(?<!\w)(?:{'|'.join(SPACES)})\(", value))
+    return argument == "|" or has_space or is_beyond_hydra(argument)

@@ -1,0 +1,56 @@
+"""The jobs of a sweep from Python: arguments of the command line, and lists of values.
+
+>>> [job["lr"] for job in compose_jobs(["seed=1"], {"lr": [0.1, 1], "epochs": 5})]
+[0.1, 1]
+"""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bpexp.config.compose import Plain, compose_settings, composer, plain_value
+from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.samplers import grid, sub_sweeps
+
+Value = tuple[str, Any]
+"""A key and its value; the key "" stands for an override of the command line."""
+
+_CALL = re.compile(r"[a-z_]+\(.*\)", re.DOTALL)
+
+
+def compose_jobs(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[Plain]:
+    """Compose the configuration of each job, the last setting varying fastest.
+
+    Args:
+        arguments: Settings in the syntax of the command line; they apply first.
+        settings: Values or lists of values by key, as ``bpexp.sweep`` takes them.
+
+    Raises:
+        ConfigError: A setting breaks a rule, or an argument is not text.
+        HydraException, OmegaConfBaseException: What Hydra's parser and loader raise.
+    """
+    for argument in arguments:
+        if not isinstance(argument, str):
+            raise ConfigError(f"Arguments must be texts such as 'lr=0.1,1', got {argument!r}.")
+    axes = [_axis(key, plain_value(value)) for key, value in settings.items()]
+    typed = sub_sweeps.jobs(arguments, composer().parse)
+    composed = []
+    for overrides in typed:
+        for values in itertools.product(*axes):
+            own = [text for key, text in values if not key]
+            named = {key: value for key, value in values if key}
+            composed.append(compose_settings(named, [*overrides, *own]))
+    return composed
+
+
+def _axis(key: str, value: Any) -> list[Value]:
+    """The values that a setting takes."""
+    dotted = key.replace("__", ".")
+    if isinstance(value, str) and _CALL.fullmatch(value):
+        (override,) = composer().parse([f"{dotted}={value}"])
+        return [("", text) for text in grid.values(override)]
+    if not isinstance(value, list | range):
+        return [(key, value)]
+    grid.check_different(dotted, value)
+    return [(key, one) for one in value]

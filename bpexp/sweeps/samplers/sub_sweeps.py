@@ -1,0 +1,211 @@
+"""Sweep arguments beyond Hydra's grammar: zipped settings, and sub-sweeps separated by ``|``.
+
+>>> from bpexp.config.compose import composer
+>>> jobs(["zip(lr=[0.1,0.01],hidden=[2,8])", "seed=range(0,2)"], composer().parse)
+... # doctest: +NORMALIZE_WHITESPACE
+[['lr=0.1', 'hidden=2', 'seed=0'], ['lr=0.1', 'hidden=2', 'seed=1'],
+ ['lr=0.01', 'hidden=8', 'seed=0'], ['lr=0.01', 'hidden=8', 'seed=1']]
+>>> jobs(["seed=1", "optimizer=adam lr=0.01 | optimizer=momentum lr=0.1,1"], composer().parse)
+... # doctest: +NORMALIZE_WHITESPACE
+[['seed=1', 'optimizer=adam', 'lr=0.01'],
+ ['seed=1', 'optimizer=momentum', 'lr=0.1'], ['seed=1', 'optimizer=momentum', 'lr=1']]
+"""
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.samplers import grid
+
+Parse = Callable[[Sequence[str]], list[Override]]
+"""Parses overrides, as ``Composer.parse`` does."""
+Axis = list[tuple[str, ...]]
+"""The alternatives of an axis of a sweep; the overrides of each."""
+
+_ZIP = re.compile(r"(?:[A-Za-z_]\w*=)?zip\((.*)\)", re.DOTALL)
+_SEPARATOR = re.compile(r"\|\s*(?=[+~]*[\w.@/]+=|zip\()")
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
+
+
+def is_beyond_hydra(argument: str) -> bool:
+    """Whether an argument is a zip or a union, which Hydra's grammar does not have.
+
+    >>> [is_beyond_hydra(text) for text in ("lr=1,2", "data.target=a|b", "lr=1 | lr=2")]
+    [False, False, True]
+    """
+    return bool(_ZIP.fullmatch(argument.strip())) or _is_union(argument)
+
+
+def jobs(arguments: Sequence[str], parse: Parse) -> list[list[str]]:
+    """List every combination of the values of the arguments, the last one varying fastest.
+
+    Args:
+        arguments: Overrides, of which a later one replaces an earlier one with the same key;
+            ``zip(key=values,key=values)``, whose settings take their first values together, then
+            their second values and so on; and ``overrides | overrides``, two or more sub-sweeps
+            that are combined with all other arguments. A setting in a sub-sweep replaces the one
+            outside.
+        parse: Parses overrides.
+
+    Returns:
+        The overrides of each job, without duplicates.
+
+    Raises:
+        ConfigError: An argument breaks a rule of ``grid.values``, zipped settings have different
+            numbers of values, a key is set twice, or there are more than ``grid.MAX_RUNS`` jobs.
+        HydraException: What the parser raises.
+    """
+    found: list[list[str]] = []
+    for plain in _without_unions(list(arguments), parse):
+        axes = list(_axes(plain, parse).values())
+        count = math.prod(len(axis) for axis in axes)
+        grid.check_count(len(found) + count)
+        for alternatives in itertools.product(*axes):
+            found.append([text for overrides in alternatives for text in overrides])
+    return found
+
+
+def distinct(composed: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The indices of the first of equal configurations.
+
+    >>> distinct([{"lr": 1}, {"lr": 0.1}, {"lr": 1.0}])
+    [0, 1]
+    """
+    first: dict[str, int] = {}
+    for index, values in enumerate(composed):
+        first.setdefault(json.dumps(grid.comparable(dict(values)), sort_keys=True), index)
+    return list(first.values())
+
+
+def has_union(arguments: Sequence[str]) -> bool:
+    """Whether an argument has sub-sweeps, which may have jobs in common."""
+    return any(map(_is_union, arguments))
+
+
+def _is_union(argument: str) -> bool:
+    return "|" in argument and len(_sub_sweeps(argument)) > 1
+
+
+def _without_unions(arguments: list[str], parse: Parse) -> Iterator[list[str]]:
+    """Yield the arguments once for each sub-sweep."""
+    for position, argument in enumerate(arguments):
+        if not _is_union(argument):
+            continue
+        for text in _sub_sweeps(argument):
+            inner = _words(text)
+            if not inner:
+                raise ConfigError(f"A sub-sweep must have settings, got {argument!r}.")
+            keys = {key for names in _axes(inner, parse) for key in names}
+            before = _without_keys(arguments[:position], keys, parse)
+            after = _without_keys(arguments[position + 1 :], keys, parse)
+            yield from _without_unions([*before, *inner, *after], parse)
+        return
+    yield arguments
+
+
+def _without_keys(arguments: Sequence[str], keys: set[str], parse: Parse) -> list[str]:
+    """The arguments that set none of the keys; those of other kinds stay."""
+    return [
+        text
+        for text in arguments
+        if is_beyond_hydra(text) or parse([text])[0].get_key_element().lstrip("+~") not in keys
+    ]
+
+
+def _axes(arguments: Sequence[str], parse: Parse) -> dict[tuple[str, ...], Axis]:
+    """The axes of a sweep without unions, by the keys that they set."""
+    axes: dict[tuple[str, ...], Axis] = {}
+    for argument in arguments:
+        zipped = _ZIP.fullmatch(argument.strip())
+        if zipped:
+            keys, axis = _zip_axis(zipped[1], argument, parse)
+        else:
+            (override,) = parse([argument])
+            keys = (override.get_key_element().lstrip("+~"),)
+            axis = [(text,) for text in grid.values(override)]
+        for others in axes:
+            twice = set(others) & set(keys)
+            if twice and others != keys:
+                raise ConfigError(f"{min(twice)} must be set once, got it again in {argument!r}.")
+        axes[keys] = axis
+    return axes
+
+
+def _zip_axis(inside: str, argument: str, parse: Parse) -> tuple[tuple[str, ...], Axis]:
+    """The keys and alternatives of ``zip(inside)``."""
+    columns: dict[str, list[str]] = {}
+    for part in _split(inside, ","):
+        key, equals, value = part.strip().partition("=")
+        if not equals or not key:
+            raise ConfigError(f"zip must be written zip(key=[...],key=[...]), got {argument!r}.")
+        value = value.strip()
+        if value.startswith("[") and value.endswith("]"):
+            value = f"choice({value[1:-1]})"
+        try:
+            (override,) = parse([f"{key.strip()}={value}"])
+        except HydraException as error:
+            raise ConfigError(
+                f"zip must have a list of values for {key}, got {argument!r}."
+            ) from error
+        name = override.get_key_element()
+        if name in columns:
+            raise ConfigError(f"{name} must be in zip once, got {argument!r}.")
+        columns[name] = grid.values(override)
+    if len(columns) < 2:
+        raise ConfigError(f"zip must have at least two settings, got {argument!r}.")
+    counts = {key: len(values) for key, values in columns.items()}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{count} of {key}" for key, count in counts.items())
+        raise ConfigError(f"zip must have the same number of values for each key, got {listed}.")
+    return tuple(columns), list(zip(*columns.values(), strict=True))
+
+
+def _sub_sweeps(argument: str) -> list[str]:
+    """The texts between ``|`` outside of quotes and brackets, if an override or zip follows."""
+    starts = [
+        match.start()
+        for match in _SEPARATOR.finditer(argument)
+        if match.start() in _outside(argument)
+    ]
+    bounds = [-1, *starts, len(argument)]
+    return [argument[start + 1 : end].strip() for start, end in itertools.pairwise(bounds)]
+
+
+def _words(text: str) -> list[str]:
+    """The parts that spaces outside of quotes and brackets separate."""
+    return [word for word in _split(text, " ") if word.strip()]
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at each separator outside of quotes and brackets."""
+    outside = _outside(text)
+    ends = [index for index, letter in enumerate(text) if letter == separator and index in outside]
+    return [text[start + 1 : end] for start, end in itertools.pairwise([-1, *ends, len(text)])]
+
+
+def _outside(text: str) -> frozenset[int]:
+    """The positions outside of quotes and brackets."""
+    found, open_brackets, quote, is_escaped = set(), 0, "", False
+    for index, letter in enumerate(text):
+        if is_escaped:
+            is_escaped = False
+        elif letter == "\\":
+            is_escaped = True
+        elif quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in _BRACKETS:
+            open_brackets += 1
+        elif letter in _BRACKETS.values():
+            open_brackets -= 1
+        elif not open_brackets:
+            found.add(index)
+    return frozenset(found)

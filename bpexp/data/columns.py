@@ -3,17 +3,18 @@
 >>> import pandas as pd
 >>> found = numbers(pd.Series(["1.5", "2", "?"], name="a"))
 >>> found.n_wrong, found.first_row, found.first_cell
-(1, 3, "'?'")
+(1, 2, "'?'")
 """
 
 import numbers as abstract
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.typing import Array
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
 _LETTER = re.compile(r"[^\W\d_]")
+_DECIMAL_COMMA = re.compile(r"'[+-]?[0-9]*,[0-9]+'")
 MAX_LISTED = 10
 """Columns with problems that a message describes one by one."""
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,18 +36,32 @@ class Column:
     """A column as numbers.
 
     Attributes:
-        values: float64, (n_rows,); not finite where a cell is no finite number.
-        n_wrong: The number of cells that are no finite numbers.
-        first_row: The row of the first of them, counted from 1; 0 without any.
+        values: float64, (n_rows,); not finite where a cell is no finite number. The position of
+            the label in a column of labels.
+        missing: Whether a cell is missing, (n_rows,).
+        labels: The labels of a column of labels, None for numbers.
+        n_wrong: The number of cells that are neither finite numbers nor missing.
+        first_row: The position of the first of them, counted from 0.
         first_cell: Its value as a message shows it.
-        is_text: Whether it is something other than a number that is missing or infinite.
+        is_text: Whether a wrong cell is something other than a number that is infinite.
+        are_texts: Whether the column holds texts that do not look like numbers, and no numbers.
+        marker: A text that stands for missing cells, as it seems; "" if none does.
     """
 
     values: Array
+    missing: Mask = field(default_factory=lambda: np.zeros(0, bool))
+    labels: tuple[Any, ...] | None = None
     n_wrong: int = 0
     first_row: int = 0
     first_cell: str = ""
     is_text: bool = False
+    are_texts: bool = False
+    marker: str = ""
+
+    @property
+    def n_missing(self) -> int:
+        """The number of missing cells."""
+        return int(self.missing.sum())
 
 
 def is_numeric(column: "pd.Series") -> bool:
@@ -53,36 +71,108 @@ def is_numeric(column: "pd.Series") -> bool:
     if column.dtype.kind != "O" or _is_categorical(column):
         return False
     cells = column[column.notna()]
-    return len(cells) > 0 and all(_is_number(cell) for cell in cells)
+    return len(cells) > 0 and all(_is_number(c) and not isinstance(c, bool) for c in cells)
+
+
+def is_label(column: "pd.Series") -> bool:
+    """Whether all cells are texts or booleans, or a column of Parquet is declared as categories."""
+    if column.dtype.kind == "b" or _is_categorical(column):
+        return True
+    cells = column[column.notna()]
+    return column.dtype.kind == "O" and all(isinstance(cell, str | bool) for cell in cells)
 
 
 def numbers(column: "pd.Series") -> Column:
     """Convert a column to numbers. Texts are numbers only if all of the text is a number."""
     if column.dtype.kind in "biuf":
-        values = column.to_numpy(np.float64, na_value=np.nan)
-        return _checked(column, values)
+        return _checked(column, column.to_numpy(np.float64, na_value=np.nan))
+    missing = column.isna().to_numpy(bool)
     if column.dtype.kind != "O":
         # Dates and complex numbers, which NumPy would convert to meaningless numbers.
-        cell = brief(column.iloc[0])
-        return Column(np.full(len(column), np.nan), len(column), 1, cell, is_text=True)
+        present = np.flatnonzero(~missing)
+        first = int(present[0]) if present.size else 0
+        cell = brief(column.iloc[first]) if len(column) else ""
+        values = np.full(len(column), np.nan)
+        return Column(
+            values, missing, n_wrong=len(present), first_row=first, first_cell=cell, is_text=True
+        )
     return _checked(column, np.array([_value(cell) for cell in column], dtype=np.float64))
 
 
-def _checked(column: "pd.Series", values: Array) -> Column:
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if not wrong.size:
-        return Column(values)
+def labels(column: "pd.Series", limit: int) -> Column:
+    """Convert a column of labels to their positions among the sorted labels.
+
+    Args:
+        column: The column.
+        limit: The largest number of labels.
+
+    Raises:
+        ConfigError: There are more labels, or labels of several kinds.
+    """
     missing = column.isna().to_numpy(bool)
-    texts = [row for row in wrong if not missing[row] and not _is_number(column.iloc[row])]
-    first = int(texts[0] if texts else wrong[0])
+    known = column[~missing]
+    try:
+        found = sorted(known.unique().tolist())
+    except TypeError as error:
+        raise ConfigError(
+            "data.path must hold labels of one kind, numbers or texts, in column "
+            f"{str(column.name)!r}, got {brief(known.iloc[0])}."
+        ) from error
+    if len(found) > limit:
+        raise ConfigError(
+            f"data.path must hold at most {limit} labels in a column of labels, got {len(found)} "
+            f"in column {str(column.name)!r}."
+        )
+    position = {label: float(place) for place, label in enumerate(found)}
+    values = np.full(len(column), np.nan)
+    values[~missing] = [position[label] for label in known.tolist()]
+    return Column(values, missing, tuple(found))
+
+
+def are_texts(column: "pd.Series") -> bool:
+    """Whether a column holds texts, none of which looks like a number, and nothing else."""
+    if column.dtype.kind != "O":
+        return False
+    cells = column[column.notna()]
+    if not len(cells) or not all(isinstance(cell, str) for cell in cells):
+        return False
+    return _is_categorical(column) or not any(map(_looks_like_number, cells.unique()))
+
+
+def _checked(column: "pd.Series", values: Array) -> Column:
+    wrong = ~np.isfinite(values)
+    if not wrong.any():
+        return Column(values, wrong)
+    missing = column.isna().to_numpy(bool)
+    rows = np.flatnonzero(wrong & ~missing)
+    if not rows.size:
+        return Column(values, missing)
+    texts = [row for row in rows.tolist() if not _is_number(column.iloc[row])]
+    first = texts[0] if texts else int(rows[0])
     cell = brief(column.iloc[first]) if texts else str(values[first])
-    return Column(values, len(wrong), first + 1, cell, is_text=bool(texts))
+    words = {str(column.iloc[row]) for row in texts}
+    (word, *others) = words or {""}
+    return Column(
+        values,
+        missing,
+        n_wrong=len(rows),
+        first_row=first,
+        first_cell=cell,
+        is_text=bool(texts),
+        are_texts=are_texts(column),
+        marker="" if others or _looks_like_number(word) else word,
+    )
 
 
 def _is_number(cell: Any) -> bool:
     if isinstance(cell, str):
         return _NUMBER.fullmatch(cell) is not None
     return isinstance(cell, Decimal | abstract.Real)
+
+
+def _looks_like_number(text: str) -> bool:
+    """Whether a text has digits and no letters, as ``1,250`` has."""
+    return any(letter.isdigit() for letter in text) and not _LETTER.search(text)
 
 
 def _value(cell: Any) -> float:
@@ -97,10 +187,7 @@ def _is_categorical(column: "pd.Series") -> bool:
 
 
 def first_number_and_text(column: "pd.Series") -> str | None:
-    """The first text in a column that also looks like one of numbers, or None for labels.
-
-    A text looks like a number if it has digits and no letters, as ``1,250`` has.
-    """
+    """The first text in a column that also has cells that look like numbers; None for labels."""
     if column.dtype.kind != "O" or _is_categorical(column):
         return None
     numeric, others = 0, []
@@ -109,7 +196,7 @@ def first_number_and_text(column: "pd.Series") -> str | None:
             numeric += 1
         elif isinstance(cell, str):
             others.append((row, cell))
-            if any(letter.isdigit() for letter in cell) and not _LETTER.search(cell):
+            if _looks_like_number(cell):
                 numeric += 1
     if not numeric or not others:
         return None
@@ -117,36 +204,114 @@ def first_number_and_text(column: "pd.Series") -> str | None:
     return f"{cell!r} in row {row} ({len(others)} of {len(column)} cells are no numbers)"
 
 
-def check(columns: Mapping[str, Column], path: str) -> None:
-    """Check that all cells are finite numbers.
+@dataclass(frozen=True)
+class Origin:
+    """The files that the rows of a table come from.
+
+    Attributes:
+        paths: The files.
+        counts: The number of rows of each.
+    """
+
+    paths: Sequence[str]
+    counts: Sequence[int]
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The number of each row in its file, counted from 1."""
+        return np.concatenate([np.arange(1, count + 1) for count in self.counts])
+
+    def place(self, row: int) -> str:
+        """A row, counted from 0, as a message shows it.
+
+        >>> Origin(("a.csv", "b.csv"), (3, 2)).place(4)
+        'row 2 of b.csv'
+        """
+        for path, count in zip(self.paths, self.counts, strict=True):
+            if row < count:
+                return f"row {row + 1} of {path}"
+            row -= count
+        raise IndexError(row)
+
+
+def check(
+    columns: Mapping[str, Column],
+    origin: Origin,
+    *,
+    required: Sequence[str] = (),
+    missing: str = "refuse",
+) -> None:
+    """Check that all cells are finite numbers, and that no cell is missing that must be there.
+
+    Args:
+        columns: The columns by name.
+        origin: Where their rows come from.
+        required: Names of columns in which ``data.missing=median`` cannot fill a cell.
+        missing: The value of ``data.missing``.
 
     Raises:
         ConfigError: Some are not; the message describes all columns with such cells.
     """
-    wrong = {name: column for name, column in columns.items() if column.n_wrong}
-    if not wrong:
+    found = []
+    for name, column in columns.items():
+        if column.n_wrong:
+            found.append(
+                _Problem(name, column.n_wrong, column.first_row, column.first_cell, column)
+            )
+        if column.n_missing and (missing == "refuse" or (missing == "median" and name in required)):
+            first = int(np.flatnonzero(column.missing)[0])
+            found.append(_Problem(name, column.n_missing, first, "nan", column, is_missing=True))
+    if not found:
         return
-    (name, first), *others = sorted(wrong.items(), key=lambda item: not item[1].is_text)
-    if first.is_text:
+    first, *others = sorted(found, key=lambda problem: not problem.is_text)
+    place = f"{origin.place(first.row)}"
+    if first.column.labels is not None:
+        message = f"data.path must hold labels in column {name!r}, got none in {place}"
+    elif first.is_text:
         message = (
-            f"data.path must hold numbers in column {name!r}, got {first.first_cell} in row "
-            f"{first.first_row} of {path}"
+            f"data.path must hold numbers in column {name!r}, got {first.cell} in {place}"
         )
     else:
-        message = (
-            f"data.path must hold finite numbers, got {first.first_cell} in column {name!r}, "
-            f"row {first.first_row} of {path}"
-        )
-    if first.n_wrong > 1:
-        message += f", and {first.n_wrong - 1} more in the column"
+        message = f"data.path must hold finite numbers, got {first.cell} in column {name!r}, {place}"
+    if first.count > 1:
+        message += f", and {first.count - 1} more in the column"
     if others:
         listed = [
-            f"{column.n_wrong} in {name!r} (first {column.first_cell} in row {column.first_row})"
-            for name, column in others[:MAX_LISTED]
+            f"{p.count} in {p.name!r} (first {p.cell} in row {p.row + 1})"
+            for p in others[:MAX_LISTED]
         ]
         more = len(others) - len(listed)
         listed += [f"others in {more} more columns"] if more else []
         message += f"; also {', '.join(listed)}"
-    if first.is_text or others or first.n_wrong > 1:
-        message += "; correct the cells, or leave columns out with data.drop"
-    raise ConfigError(f"{message}.")
+    raise ConfigError(f"{message}; {_hint(found, required)}.")
+
+
+@dataclass(frozen=True)
+class _Problem:
+    name: str
+    count: int
+    row: int
+    cell: str
+    column: Column
+    is_missing: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        return not self.is_missing and self.column.is_text
+
+
+def _hint(problems: Sequence[_Problem], required: Sequence[str]) -> str:
+    """The settings that would help against problems."""
+    hints = []
+    markers = sorted({p.column.marker for p in problems if p.is_text and not p.column.are_texts})
+    named = ", ".join(f'"{marker}"' for marker in markers if marker)
+    if named:
+        hints.append(f"if they stand for missing values, add 'data.missing_values=[{named}]'")
+    if any(_DECIMAL_COMMA.fullmatch(p.cell) for p in problems if p.is_text):
+        hints.append("""if the comma is the decimal mark, add 'data.decimal=","'""")
+    if any(p.is_missing for p in problems):
+        fills = not any(p.is_missing and p.name in required for p in problems)
+        hints.append(f"add data.missing=drop{' or data.missing=median' * fills}")
+    if any(p.is_text and p.column.are_texts and p.name not in required for p in problems):
+        hints.append("add data.categorical=onehot for columns of texts")
+    return "; ".join([*hints, "correct the cells, or leave columns out with data.drop"])

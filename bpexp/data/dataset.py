@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bpexp.data.preparation import Preparation
 from bpexp.typing import Array
 
 Rows = tuple[Array, Array]
@@ -52,6 +53,8 @@ class Dataset:
         rows: Where each row is in the user's table; None if that is not known.
         input_mean: What was subtracted from the inputs, (n_features,); None for nothing.
         input_scale: What the inputs were divided by, (n_features,); None for nothing.
+        preparation: How the inputs were made from the columns of the table; None where only the
+            arrays are known.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Dataset:
     rows: RowNumbers | None = None
     input_mean: Array | None = None
     input_scale: Array | None = None
+    preparation: Preparation | None = None
 
     @property
     def threshold(self) -> float:

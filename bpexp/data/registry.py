@@ -14,11 +14,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bpexp.data import splits
+from bpexp.data import preparation, splits
 from bpexp.data.dataset import Dataset, RowNumbers, compute_digest
 from bpexp.fields import REQUIRED, Registry, setting
 from bpexp.fields.checks import Boolean, Integer, Real, Text
@@ -48,7 +50,7 @@ class Table(NamedTuple):
     """All rows of a data set, before they are split.
 
     Attributes:
-        X: Inputs, (n_rows, n_features), float64.
+        X: Inputs, (n_rows, n_columns), float64.
         Y: Targets, (n_rows, n_outputs), float64.
         inputs: Names of the columns of X.
         targets: Names of the columns of Y.
@@ -59,6 +61,9 @@ class Table(NamedTuple):
             classification are independent binary labels.
         label_name: Name of the column that one-hot targets were made of.
         labels: The class of each one-hot target; by default the names of the targets.
+        texts: The texts of each input column of texts; X has their positions, and NaN where a
+            cell is missing.
+        rows: The number of each row in its file, counted from 1; None for 1, 2, 3, ...
     """
 
     X: Array
@@ -70,6 +75,8 @@ class Table(NamedTuple):
     is_one_hot: bool = False
     label_name: str = "class"
     labels: tuple[Any, ...] = ()
+    texts: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    rows: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,19 +122,21 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
     X, Y, parts = table.X, table.Y, table.parts
     if parts is None:
         fractions = (config.test_fraction, config.validation_fraction)
-        train, validation, test = splits.random(len(X), *fractions, config.split_seed)
+        split = splits.random(len(X), *fractions, config.split_seed)
     else:
         train, validation, test = np.split(np.arange(len(X)), np.cumsum(parts)[:2])
-    mean = scale = None
-    if config.standardize:
-        mean, scale = splits.standardization(X[train])
-        X = (X - mean) / scale
-    rows = [(X[part], Y[part]) for part in (train, validation, test)]
+        split = train, validation, test
+    made = preparation.fit(X, table.inputs, table.texts, split[0], standardize=config.standardize)
+    X = made.transform(X)
+    rows = [(X[part], Y[part]) for part in split]
+    numbers = np.arange(1, len(X) + 1) if table.rows is None else table.rows
     return Dataset(
-        config.name, *rows[0], *rows[1], *rows[2], table.inputs, table.targets,
+        config.name, *rows[0], *rows[1], *rows[2], made.features, table.targets,
         table.is_classification, compute_digest(*rows), table.is_one_hot,
         label_name=table.label_name if table.is_one_hot else "",
         labels=(table.labels or table.targets) if table.is_one_hot else (),
-        rows=RowNumbers(train + 1, validation + 1, test + 1),
-        input_mean=mean, input_scale=scale,
+        rows=RowNumbers(*(numbers[part] for part in split)),
+        input_mean=made.mean if config.standardize else None,
+        input_scale=made.scale if config.standardize else None,
+        preparation=made,
     )  # fmt: skip

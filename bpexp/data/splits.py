@@ -1,4 +1,4 @@
-"""Splits of rows into training, validation and test rows, and standardization.
+"""Splits of rows into training, validation and test rows, and the moments of columns.
 
 >>> train, validation, test = random(8, 0.25, 0.25, seed=0)
 >>> train.tolist(), validation.tolist(), test.tolist()
@@ -65,19 +65,4 @@ def moments(X: Array) -> tuple[Array, Array]:
         is_constant = variance <= n * epsilon * variance + (n * mean * epsilon) ** 2
     scale = np.sqrt(variance)
     scale[is_constant & np.isfinite(scale)] = 1.0
-    return mean, scale
-
-
-def standardization(X: Array) -> tuple[Array, Array]:
-    """Mean and deviation by which the inputs of the training rows are scaled, see ``moments``.
-
-    Raises:
-        ConfigError: A deviation is not finite.
-    """
-    mean, scale = moments(X)
-    if not np.isfinite(scale).all():
-        raise ConfigError(
-            "data.standardize=true must have inputs whose squares add up to a finite number, "
-            f"got up to {float(abs(X).max()):g}."
-        )
     return mean, scale

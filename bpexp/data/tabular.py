@@ -5,16 +5,19 @@ import io
 import os
 import re
 import warnings
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from bpexp.data import columns as column_types
+from bpexp.data.columns import Column, Origin
 from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
+from bpexp.data.splits import Rows
 from bpexp.fields import REQUIRED, setting
 from bpexp.fields.checks import (
     Boolean,
@@ -35,8 +38,14 @@ MAX_CLASSES = 4096
 """Upper limit of the classes of a target column; each class is an output."""
 
 
+MANY_LABELS = 20
+"""Number of labels from which a column of mostly different texts is no target by default."""
 TASKS = ("regression", "classification")
 """The values of ``data.task``."""
+MISSING = ("refuse", "drop", "median")
+"""The values of ``data.missing``."""
+CATEGORICAL = ("refuse", "onehot")
+"""The values of ``data.categorical``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +53,7 @@ class FileConfig(DataConfig):
     """Settings of ``file``; columns that are not targets are inputs."""
 
     path: str = setting(
-        Text(), REQUIRED, "a .csv, .tsv, .txt, .data, .parquet or .npz file, text also as .gz"
+        Text(), REQUIRED, "a .csv, .tsv, .txt, .data (also as .gz or .zip), .parquet or .npz file"
     )
     target: tuple[str, ...] = setting(Names(), REQUIRED, "target column, or a list of columns")
     task: str | None = setting(
@@ -61,6 +70,18 @@ class FileConfig(DataConfig):
     header: bool = setting(
         Boolean(), True, "whether a text file starts with names; else they are 0, 1, 2, ..."
     )
+    missing_values: tuple[str, ...] | None = setting(
+        Optional(Names("text")), None, "texts that mean a missing value, beside those of pandas"
+    )
+    missing: str = setting(
+        OneOf(MISSING), "refuse", "missing values: refuse; drop the row; median of training rows"
+    )
+    categorical: str = setting(
+        OneOf(CATEGORICAL), "refuse", "input columns of texts; onehot: an input for each text"
+    )
+    standardize: bool = setting(
+        Boolean(), True, "scale inputs to mean 0 and deviation 1 of the training rows"
+    )
 
 
 def load(config: FileConfig) -> Table:
@@ -69,8 +90,9 @@ def load(config: FileConfig) -> Table:
     Raises:
         ConfigError: The file, a column or a value cannot be used.
     """
-    frame = _frame(config)
+    frame = _frame(config, config.path)
     inputs = _input_columns([str(name) for name in frame.columns], config)
+    origin = Origin((config.path,), (len(frame),))
     if not len(frame) or not inputs:
         raise ConfigError(
             f"data.path must hold at least one row and one input column, got {config.path!r}."
@@ -78,33 +100,65 @@ def load(config: FileConfig) -> Table:
     targets = frame[list(config.target)]
     is_classification = _is_classification(targets, config)
     is_label = is_classification and not _are_flags(targets)
-    numeric = [*inputs, *([] if is_label else config.target)]
-    columns = {name: column_types.numbers(frame[name]) for name in numeric}
-    column_types.check(columns, config.path)
-    X = np.column_stack([columns[name].values for name in inputs])
+    columns = {name: _input(frame[name], config) for name in inputs}
+    for name in config.target:
+        target = targets[name]
+        columns[name] = (
+            column_types.labels(target, MAX_CLASSES) if is_label else column_types.numbers(target)
+        )
+    column_types.check(columns, origin, required=config.target, missing=config.missing)
+    rows = _complete_rows(columns, config)
+    X = np.column_stack([columns[name].values[rows] for name in inputs])
+    texts = {name: tuple(map(str, columns[name].labels or ())) for name in inputs}
+    table = Table(
+        X, np.empty((len(rows), 0)), inputs, config.target, is_classification,
+        texts={name: found for name, found in texts.items() if found},
+        rows=origin.numbers[rows],
+    )  # fmt: skip
     if is_label:
-        Y, names, labels = _one_hot(targets, config)
-        return Table(
-            X, Y, inputs, names, is_classification=True, is_one_hot=True,
-            label_name=config.target[0], labels=labels,
-        )  # fmt: skip
-    Y = np.column_stack([columns[name].values for name in config.target])
-    return Table(X, Y, inputs, config.target, config.task != "regression" and _are_binary(Y))
+        Y, names, labels = _one_hot(columns[config.target[0]], rows, config)
+        return table._replace(
+            Y=Y, targets=names, is_one_hot=True, label_name=config.target[0], labels=labels
+        )
+    Y = np.column_stack([columns[name].values[rows] for name in config.target])
+    return table._replace(Y=Y, is_classification=config.task != "regression" and _are_binary(Y))
 
 
 DATA_SOURCES.register(DataSource("file", FileConfig, load))
 
 
+def _input(column: "pd.Series", config: FileConfig) -> Column:
+    if config.categorical == "onehot" and column_types.are_texts(column):
+        return column_types.labels(column, MAX_CLASSES)
+    return column_types.numbers(column)
+
+
+def _complete_rows(columns: Mapping[str, Column], config: FileConfig) -> Rows:
+    """The positions of the rows to use: with ``data.missing=drop`` those without missing cells."""
+    n_rows = len(columns[config.target[0]].values)
+    if config.missing != "drop":
+        return np.arange(n_rows)
+    rows = np.flatnonzero(~np.any([column.missing for column in columns.values()], axis=0))
+    if not rows.size:
+        raise ConfigError(
+            f"data.missing=drop must leave a row, but each of the {n_rows} rows of {config.path!r} "
+            "has a missing value; add data.missing=median, or leave columns out with data.drop."
+        )
+    return rows
+
+
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
-"""Endings of text files, which may be compressed: .csv.gz."""
+"""Endings of text files, which may be compressed: .csv.gz, .csv.zip."""
+TEXT_SETTINGS = ("separator", "decimal", "header", "missing_values")
+"""Settings that only text files have."""
 
 
-def _frame(config: FileConfig) -> "pd.DataFrame":
-    path = config.path
+def _frame(config: FileConfig, path: str) -> "pd.DataFrame":
     file = Path(path).expanduser()
     readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {
-        **dict.fromkeys(TEXT_SUFFIXES, lambda content: _csv(content, config)),
-        ".gz": lambda content: _csv(_unpacked(content), config),
+        **dict.fromkeys(TEXT_SUFFIXES, lambda content: _csv(content, config, file.name)),
+        ".gz": lambda content: _csv(_gunzipped(content), config, file.stem),
+        ".zip": lambda content: _zipped(content, config),
         ".parquet": _parquet,
         ".npz": _npz,
     }
@@ -113,9 +167,13 @@ def _frame(config: FileConfig) -> "pd.DataFrame":
         is_known = Path(file.stem).suffix in TEXT_SUFFIXES
     if not is_known:
         raise ConfigError(
-            f"data.path must end in {', '.join(TEXT_SUFFIXES)}, .csv.gz, .parquet or .npz, got "
-            f"{path!r}."
+            f"data.path must end in {', '.join(TEXT_SUFFIXES)}, .csv.gz, .zip, .parquet or .npz, "
+            f"got {path!r}."
         )
+    if file.suffix in (".parquet", ".npz"):
+        for name in TEXT_SETTINGS:
+            if getattr(config, name) != getattr(FileConfig, name):
+                raise ConfigError(f"data.{name} must go with a text file, got {path!r}.")
     if not file.is_file():
         raise ConfigError(f"data.path must be an existing file, got {path!r}.")
     try:
@@ -146,36 +204,59 @@ def _check_names(names: Sequence[str], path: str) -> None:
         raise ConfigError(f"data.path must have different columns, got {duplicates[0]!r} twice.")
 
 
-def _unpacked(content: BinaryIO) -> BinaryIO:
+def _gunzipped(content: BinaryIO) -> BinaryIO:
     """The content of a gzip file."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with gzip.open(content) as packed:
-        unpacked = packed.read(memory // 8)
-        if packed.read(1):
-            _check_size(memory)
+        return _unpacked(packed)
+
+
+def _zipped(content: BinaryIO, config: FileConfig) -> "pd.DataFrame":
+    """The table in a zip file, which must hold one text file."""
+    with zipfile.ZipFile(content) as archive:
+        names = [
+            name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name
+        ]
+        if len(names) != 1 or Path(names[0]).suffix not in TEXT_SUFFIXES:
+            raise ConfigError(
+                f"data.path must be a zip file of one text file ({', '.join(TEXT_SUFFIXES)}), got "
+                f"{', '.join(map(brief, names[:5])) or 'none'} in {config.path!r}."
+            )
+        with archive.open(names[0]) as packed:
+            return _csv(_unpacked(packed), config, names[0])
+
+
+def _unpacked(packed: "IO[bytes] | gzip.GzipFile") -> BinaryIO:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    unpacked = packed.read(memory // 8)
+    if packed.read(1):
+        _check_size(memory)
     return io.BytesIO(unpacked)
 
 
-def _separator(content: BinaryIO, config: FileConfig) -> str:
-    """The given separator, or the first of , ; tab and white space that the first line has."""
-    line = content.readline().strip()
+def _separator(content: BinaryIO, config: FileConfig, name: str) -> str:
+    """The given separator, or the first of , ; tab and white space that the first line has.
+
+    A comma comes last where it is the decimal mark.
+    """
+    line = next((line for line in content if line.strip()), b"")
     content.seek(0)
     if config.separator is not None:
         return r"\s+" if config.separator == " " else config.separator
-    if ".tsv" in Path(config.path).suffixes:
+    if Path(name).suffix == ".tsv":
         return "\t"
-    for separator in (",", ";", "\t"):
+    line = re.sub(rb'"[^"]*"', b'""', line.strip())
+    for separator in (",", ";", "\t") if config.decimal == "." else (";", "\t", ","):
         if separator.encode() in line:
             return separator
     return r"\s+" if len(line.split()) > 1 else ","
 
 
-def _csv(content: BinaryIO, config: FileConfig) -> "pd.DataFrame":
+def _csv(content: BinaryIO, config: FileConfig, name: str) -> "pd.DataFrame":
     import pandas as pd
 
     # utf-8-sig: without the byte order mark that Excel writes.
     form: dict[str, Any] = {
-        "sep": _separator(content, config),
+        "sep": _separator(content, config, name),
         "encoding": "utf-8-sig",
     }
     header = pd.read_csv(content, header=None, nrows=1, dtype=str, keep_default_na=False, **form)
@@ -188,6 +269,7 @@ def _csv(content: BinaryIO, config: FileConfig) -> "pd.DataFrame":
     # pandas would rename the second of two equal names.
     _check_names(names, config.path)
     content.seek(0)
+    markers = config.missing_values or ()
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
@@ -196,6 +278,7 @@ def _csv(content: BinaryIO, config: FileConfig) -> "pd.DataFrame":
             frame: pd.DataFrame = pd.read_csv(
                 content, header=0 if config.header else None, names=names, index_col=False,
                 low_memory=False, decimal=config.decimal, **form,
+                na_values=[*markers, *(f" {marker}" for marker in markers)],
                 **_exact_floats(pd.__version__),
             )  # fmt: skip
         except pd.errors.ParserWarning as error:
@@ -268,7 +351,7 @@ def _input_columns(names: Sequence[str], config: FileConfig) -> tuple[str, ...]:
             if name not in names:
                 raise ConfigError(
                     f"data.{key} must name columns of {config.path} ({', '.join(names)}), "
-                    f"got {name!r}."
+                    f"got {name!r}{_without_header(names)}."
                 )
             if key != "target" and name in config.target:
                 raise ConfigError(f"data.{key} must not name a target, got {name!r}.")
@@ -287,6 +370,14 @@ def _input_columns(names: Sequence[str], config: FileConfig) -> tuple[str, ...]:
     return inputs
 
 
+def _without_header(names: Sequence[str]) -> str:
+    """What to type if the first line of a file seems to hold values."""
+    is_number = [re.fullmatch(r"-?[0-9.]*[0-9](e-?[0-9]+)?", name) is not None for name in names]
+    if sum(is_number) * 2 <= len(names) or names == [str(place) for place in range(len(names))]:
+        return ""
+    return "; if the first line is no header, add data.header=false"
+
+
 _UNNAMED = re.compile(r"Unnamed: [0-9]+")
 
 
@@ -301,6 +392,10 @@ def _is_classification(targets: "pd.DataFrame", config: FileConfig) -> bool:
     Raises:
         ConfigError: The type does not decide it: a column mixes numbers and texts.
     """
+    if config.task == "classification" and len(targets.columns) > 1 and not _are_flags(targets):
+        raise ConfigError(
+            f"data.target must be one column if it holds classes, got {list(config.target)}."
+        )
     if config.task is not None:
         return config.task == "classification"
     columns = [targets.iloc[:, place] for place in range(len(targets.columns))]
@@ -314,6 +409,19 @@ def _is_classification(targets: "pd.DataFrame", config: FileConfig) -> bool:
                 f"{column.name!r} of {config.path}; correct the cells, or add "
                 "data.task=classification to make each value a class."
             )
+        if not column_types.is_label(column):
+            raise ConfigError(
+                f"data.target must hold numbers or labels, got {brief(column.iloc[0])} in column "
+                f"{column.name!r} of {config.path}; add data.task=classification to make each "
+                "value a class."
+            )
+        n_labels = column.nunique()
+        if len(columns) == 1 and n_labels > max(MANY_LABELS, len(column) // 2):
+            raise ConfigError(
+                f"data.target must hold labels that occur several times, got {n_labels} different "
+                f"texts in {len(column)} rows of column {column.name!r} of {config.path}; add "
+                "data.task=classification to make each value a class."
+            )
     return len(columns) == 1
 
 
@@ -323,7 +431,7 @@ def _are_flags(targets: "pd.DataFrame") -> bool:
         return False
     found = [column_types.numbers(targets[name]) for name in targets.columns]
     return all(c.n_wrong == 0 for c in found) and _are_binary(
-        np.column_stack([c.values for c in found])
+        np.concatenate([c.values[~c.missing] for c in found])
     )
 
 
@@ -334,34 +442,13 @@ def _are_binary(Y: Array) -> bool:
 
 
 def _one_hot(
-    targets: "pd.DataFrame", config: FileConfig
+    column: Column, rows: Rows, config: FileConfig
 ) -> tuple[Array, tuple[str, ...], tuple[Any, ...]]:
     """The one-hot targets, their names, and the class that each of them stands for."""
-    if len(targets.columns) != 1:
-        raise ConfigError(
-            f"data.target must be one column if it holds classes, got {list(config.target)}."
-        )
-    column = targets.iloc[:, 0]
-    if column.isna().any():
-        row = int(np.flatnonzero(column.isna())[0]) + 1
-        raise ConfigError(f"data.target must hold a class in every row, got none in row {row}.")
-    labels = _labels(column)
-    Y = np.column_stack([(column == label).to_numpy(np.float64) for label in labels])
-    names = tuple(f"{config.target[0]}={label}" for label in labels)
+    values, labels = column.values[rows], column.labels or ()
+    present = np.unique(values)
+    Y = (values[:, None] == present).astype(np.float64)
+    classes = tuple(labels[int(place)] for place in present)
+    names = tuple(f"{config.target[0]}={label}" for label in classes)
     _check_names(names, config.path)
-    return Y, names, tuple(labels)
-
-
-def _labels(column: "pd.Series") -> list[Any]:
-    try:
-        labels = column.unique().tolist()
-        if len(labels) > MAX_CLASSES:
-            raise ConfigError(
-                f"data.target must hold at most {MAX_CLASSES} classes, got {len(labels)}."
-            )
-        return sorted(labels)
-    except TypeError as error:
-        raise ConfigError(
-            "data.target must hold labels of one kind, numbers or texts, got "
-            f"{brief(column.iloc[0])}."
-        ) from error
+    return Y, names, classes

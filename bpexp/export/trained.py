@@ -17,11 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import load
-from bpexp.data.splits import moments
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import ARITHMETICS
 from bpexp.nn.mlp import forward
@@ -124,10 +121,9 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
             f"The data have changed since this run: their digest is {dataset.digest[:32]}, "
             f"the run was trained on {digest}."
         )
+    assert dataset.preparation is not None
+    mean, scale = dataset.preparation.mean, dataset.preparation.scale
     raw = load(replace(config.data, standardize=False)).X
-    mean, scale = np.zeros(raw.shape[1]), np.ones(raw.shape[1])
-    if config.data.standardize:
-        mean, scale = moments(raw)
     network = run_batch.make_network(config, dataset)
     n_samples, n_outputs = dataset.Y.shape
     has_validation = len(dataset.X_validation) > 0

@@ -210,8 +210,13 @@ class Widths:
 
 @dataclass(frozen=True)
 class Names:
-    """A column name or a list of different column names."""
+    """A name or a list of different names.
 
+    Attributes:
+        noun: What is named.
+    """
+
+    noun: str = "column name"
     accepts_lists = True
 
     def __call__(self, key: str, value: Any) -> tuple[str, ...]:
@@ -220,14 +225,14 @@ class Names:
         if not names or any(not isinstance(n, str | int) or isinstance(n, bool) for n in names):
             raise _error(key, self.describe(), value)
         if not all(is_printable(str(n)) for n in names):
-            raise _error(key, "a column name without control characters, in UTF-8", value)
+            raise _error(key, f"a {self.noun} without control characters, in UTF-8", value)
         if len({str(n) for n in names}) < len(names):
-            raise _error(key, "a list of different column names", value)
+            raise _error(key, f"a list of different {self.noun}s", value)
         return tuple(str(name) for name in names)
 
     def describe(self) -> str:
         """See ``Rule``."""
-        return "a column name or a list of column names"
+        return f"a {self.noun} or a list of {self.noun}s"
 
 
 @dataclass(frozen=True)

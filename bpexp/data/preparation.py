@@ -1,0 +1,134 @@
+"""How the columns of a table become the inputs of a network, fitted on the training rows.
+
+Columns of numbers are features; a missing number becomes the median. A column of texts becomes one
+feature for each text (one-hot). Then the features are standardized.
+
+>>> import numpy as np
+>>> X = np.array([[1.0, 0.0], [3.0, 1.0], [np.nan, 2.0]])
+>>> made = fit(X, ("size", "color"), {"color": ("blue", "red", "teal")}, np.arange(2))
+>>> made.features
+('size', 'color=blue', 'color=red')
+>>> made.transform(X).tolist()
+[[1.0, 1.0, 0.0], [3.0, 0.0, 1.0], [2.0, 0.0, 0.0]]
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bpexp.data.splits import Rows, moments
+from bpexp.fields.checks import ConfigError
+from bpexp.typing import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """The fitted transformation of the inputs of a table.
+
+    Attributes:
+        columns: Names of the columns of the table.
+        texts: The texts of each column of texts. A cell of the table is the position of its text.
+        seen: The positions of those texts that a training row has; each is a feature.
+        medians: What replaces a missing number, (n_columns,).
+        features: Names of the inputs of the network.
+        mean: Subtracted from the features, (n_features,); 0 without standardization.
+        scale: Divides the features, (n_features,); 1 without standardization.
+    """
+
+    columns: tuple[str, ...]
+    texts: Mapping[str, tuple[str, ...]]
+    seen: Mapping[str, tuple[int, ...]]
+    medians: Array
+    features: tuple[str, ...]
+    mean: Array
+    scale: Array
+
+    def encode(self, X: Array) -> Array:
+        """The features before standardization, (n_rows, n_features).
+
+        A missing text, and one that no training row has, is 0 in all features of its column.
+
+        Args:
+            X: Cells of the table, (n_rows, n_columns); NaN where they are missing.
+        """
+        if not self.texts and np.isfinite(X).all():
+            return X
+        parts = []
+        for place, name in enumerate(self.columns):
+            column = X[:, place : place + 1]
+            if name in self.texts:
+                parts.append((column == np.array(self.seen[name])).astype(np.float64))
+            else:
+                parts.append(np.where(np.isnan(column), self.medians[place], column))
+        return np.hstack(parts)
+
+    def transform(self, X: Array) -> Array:
+        """The inputs of the network, (n_rows, n_features), from cells as in ``encode``."""
+        return self._standardized(self.encode(X))
+
+    def _standardized(self, features: Array) -> Array:
+        if not (self.mean.any() or (self.scale != 1.0).any()):
+            return features
+        return (features - self.mean) / self.scale
+
+
+def fit(
+    X: Array,
+    columns: tuple[str, ...],
+    texts: Mapping[str, tuple[str, ...]],
+    train: Rows,
+    *,
+    standardize: bool = False,
+) -> Preparation:
+    """Fit the transformation to the training rows of a table.
+
+    Args:
+        X: Cells of the table, (n_rows, n_columns); see ``Preparation``.
+        columns: Names of the columns.
+        texts: The texts of each column of texts.
+        train: Numbers of the training rows.
+        standardize: Whether numbers are scaled to mean 0 and deviation 1.
+
+    Raises:
+        ConfigError: A column has no value in the training rows, or a deviation is not finite.
+    """
+    medians, features = np.zeros(len(columns)), []
+    seen: dict[str, tuple[int, ...]] = {}
+    for place, name in enumerate(columns):
+        cells = X[train, place]
+        known = cells[~np.isnan(cells)]
+        if not known.size:
+            raise ConfigError(
+                "data.missing must leave a value in every input column, but all cells of column "
+                f"{name!r} are missing in the training rows; leave it out with data.drop."
+            )
+        if name in texts:
+            seen[name] = tuple(int(position) for position in np.unique(known))
+            features += [f"{name}={texts[name][position]}" for position in seen[name]]
+        else:
+            medians[place] = np.median(known)
+            features.append(name)
+    if len(set(features)) < len(features):
+        twice = next(name for name in features if features.count(name) > 1)
+        raise ConfigError(f"data.path must give different inputs, got {twice!r} twice.")
+    n_features = len(features)
+    made = Preparation(
+        columns, texts, seen, medians, tuple(features), np.zeros(n_features), np.ones(n_features)
+    )
+    return _with_moments(made, X[train]) if standardize else made
+
+
+def _with_moments(made: Preparation, X: Array) -> Preparation:
+    """The preparation with the moments of its features of numbers, not of texts."""
+    features = made.encode(X)
+    mean, scale = moments(features)
+    if not np.isfinite(scale).all():
+        raise ConfigError(
+            "data.standardize=true must have inputs whose squares add up to a finite number, "
+            f"got up to {float(abs(features).max()):g}."
+        )
+    is_number = np.concatenate(
+        [[False] * len(made.seen[name]) if name in made.seen else [True] for name in made.columns]
+    )
+    return replace(made, mean=np.where(is_number, mean, 0.0), scale=np.where(is_number, scale, 1.0))

@@ -116,7 +116,7 @@ def test_a_label_column_becomes_one_hot(tmp_path, frame, suffix):
 def test_npz_with_several_targets(tmp_path):
     path = tmp_path / "t.npz"
     np.savez(path, x=np.eye(3), y=np.arange(3.0), z=np.ones(3))
-    data = load(FileConfig(name="file", path=str(path), target=("y", "z")))
+    data = load(FileConfig(name="file", path=str(path), target=("y", "z"), standardize=False))
     assert data.inputs == ("x0", "x1", "x2")
     assert data.Y.tolist() == [[0, 1], [1, 1], [2, 1]]
 
@@ -147,7 +147,7 @@ def test_pickled_arrays_are_refused(tmp_path):
 
 def test_a_file_that_has_changed_is_read_again(tmp_path):
     path = tmp_path / "t.csv"
-    config = FileConfig(name="file", path=str(path), target=("y",))
+    config = FileConfig(name="file", path=str(path), target=("y",), standardize=False)
     path.write_text("a,y\n1,0\n2,1\n")
     first = load(config)
     assert load(config) is first

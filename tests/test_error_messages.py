@@ -266,7 +266,9 @@ def test_dates_and_complex_numbers_are_refused(tmp_path, column):
 def test_labels_without_an_order_are_refused(tmp_path):
     frame = pd.DataFrame({"a": [1.0, 2.0], "y": [[1], [2]]})
     frame.to_parquet(tmp_path / "t.parquet")
-    assert "labels of one kind, numbers or texts" in bad_table(tmp_path / "t.parquet")
+    assert "labels of one kind, numbers or texts" in bad_table(
+        tmp_path / "t.parquet", task="classification"
+    )
 
 
 def test_too_many_classes_are_refused(tmp_path):

@@ -44,7 +44,7 @@ def tables(text):
 def one_sample(tmp_path):
     (tmp_path / "one.csv").write_text("x,y\n1.0,1.0\n")
     return ("data=file", f"data.path={tmp_path}/one.csv", "data.target=y", "hidden=1", "lr=16",
-            "model.init_high=0")  # fmt: skip
+            "model.init_high=0", "data.standardize=false")  # fmt: skip
 
 
 def test_the_page_contains_a_step_calculated_by_hand(capsys, one_sample):

@@ -192,6 +192,7 @@ def test_identity_depends_on_the_arrays_of_the_data_not_on_the_file_format(tmp_p
     frame.to_parquet(tmp_path / "changed.parquet")
 
     def of(file, **settings):
+        settings = {"standardize": False, **settings}
         data = FileConfig(name="file", path=str(tmp_path / file), target=("y",), **settings)
         return identity.of_run(replace(RUN, data=data))
 

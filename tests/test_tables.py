@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import zipfile
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -28,6 +30,7 @@ def table(tmp_path):
         else:
             pq.write_table(pa.table(content), path)
         targets = (target,) if isinstance(target, str) else target
+        settings = {"standardize": False, **settings}
         return load(FileConfig(name="file", path=str(path), target=targets, **settings))
 
     return made
@@ -197,7 +200,7 @@ def test_old_versions_of_pandas_read_with_round_trip_precision():
 def test_every_double_is_read_as_it_was_written(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("t") / "t.csv"
     path.write_text("a,y\n" + "".join(f"{value!r},0.5\n" for value in values))
-    data = load(FileConfig(name="file", path=str(path), target=("y",)))
+    data = load(FileConfig(name="file", path=str(path), target=("y",), standardize=False))
     assert data.X[:, 0].tolist() == values
 
 
@@ -214,7 +217,7 @@ def test_a_column_has_the_values_of_pandas_or_is_refused(tmp_path_factory, cells
     frame = pd.DataFrame({"a": cells, "y": 0.5})
     frame.to_csv(path, index=False)
     try:
-        data = load(FileConfig(name="file", path=str(path), target=("y",)))
+        data = load(FileConfig(name="file", path=str(path), target=("y",), standardize=False))
     except ConfigError:
         return
     expected = pd.to_numeric(pd.read_csv(path, low_memory=False)["a"])
@@ -256,8 +259,8 @@ def test_the_default_task_is_printed(inside, tmp_path, cells, settings, line):
 )
 def test_text_files_are_read_in_their_form(tmp_path, name, content, settings):
     (tmp_path / name).write_bytes(content)
-    config = FileConfig(name="file", path=str(tmp_path / name), target=("y",), **settings)
-    data = load(config)
+    settings = {"standardize": False, **settings}
+    data = load(FileConfig(name="file", path=str(tmp_path / name), target=("y",), **settings))
     assert data.inputs == ("a",)
     assert (data.X.tolist(), data.Y.tolist()) == ([[1.5], [2.5]], [[0], [1]])
 
@@ -265,7 +268,7 @@ def test_text_files_are_read_in_their_form(tmp_path, name, content, settings):
 def test_a_file_without_a_header_has_numbers_as_names(tmp_path):
     (tmp_path / "iris.data").write_text("5.1,3.5,setosa\n4.9,3.0,virginica\n")
     path = str(tmp_path / "iris.data")
-    data = load(FileConfig(name="file", path=path, target=("2",), header=False))
+    data = load(FileConfig(name="file", path=path, target=("2",), header=False, standardize=False))
     assert data.inputs == ("0", "1")
     assert data.X.tolist() == [[5.1, 3.5], [4.9, 3.0]]
     assert data.targets == ("2=setosa", "2=virginica")
@@ -278,3 +281,159 @@ def test_a_path_may_start_with_the_home_folder(tmp_path, monkeypatch):
     assert len(load(config).X) == 2
     (tmp_path / "t.csv").write_text("a,y\n1.5,0\n")
     assert len(load(config).X) == 1
+
+
+def test_a_zip_file_of_one_text_file_is_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as packed:
+        packed.writestr("folder/t.csv", "a;y\n1,5;0\n2,5;1\n")
+        packed.writestr("__MACOSX/t.csv", "x")
+    config = FileConfig(name="file", path=str(tmp_path / "t.zip"), target=("y",), decimal=",")
+    assert load(replace(config, standardize=False)).X.tolist() == [[1.5], [2.5]]
+    with zipfile.ZipFile(tmp_path / "t.zip", "a") as packed:
+        packed.writestr("u.csv", "a,y\n1,0\n")
+    with pytest.raises(ConfigError, match=r"a zip file of one text file .* 'u\.csv'"):
+        load(config)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("separator", ";"), ("missing_values", ("?",))])
+def test_settings_of_text_files_are_refused_for_others(refusal, setting, value):
+    message = refusal({"a": [1.0], "y": [1.0]}, **{setting: value})
+    assert f"data.{setting} must go with a text file" in message
+
+
+def test_a_first_line_of_numbers_gets_the_setting_to_add(refusal):
+    assert "add data.header=false" in refusal("5.1,3.5,0\n4.9,3.0,1\n")
+    assert "header" not in refusal("a,b\n1,2\n")
+
+
+# Missing values.
+
+
+MISSING = "a,b,y\n1,?,0\n,2,1\n3,4,0\n5, ?,1\n8,9,0\n"
+
+
+def test_rows_with_missing_values_can_be_dropped(table):
+    data = table(MISSING, missing_values=("?",), missing="drop")
+    assert data.X.tolist() == [[3, 4], [8, 9]]
+    assert data.rows.training.tolist() == [3, 5]
+
+
+def test_missing_inputs_become_the_median_of_the_training_rows(table):
+    data = table(MISSING, missing_values=("?",), missing="median")
+    assert data.X.tolist() == [[1, 4], [4, 2], [3, 4], [5, 4], [8, 9]]
+    split = table(MISSING, missing_values=("?",), missing="median", test_fraction=0.4)
+    frame = pd.read_csv(io.StringIO(MISSING), na_values=["?", " ?"])
+    medians = frame.iloc[split.rows.training - 1][["a", "b"]].median()
+    filled = frame[["a", "b"]].fillna(medians)
+    assert split.X.tolist() == filled.iloc[split.rows.training - 1].to_numpy().tolist()
+    assert split.X_test.tolist() == filled.iloc[split.rows.test - 1].to_numpy().tolist()
+
+
+@pytest.mark.parametrize("task", [None, "classification"])
+def test_a_missing_target_is_refused_unless_its_row_is_dropped(table, refusal, task):
+    content = "a,y\n1,0\n2,\n3,1\n"
+    for missing in ("refuse", "median"):
+        message = refusal(content, task=task, missing=missing)
+        assert "in column 'y'" in message
+        assert "row 2 of" in message
+        assert "data.missing=drop;" in message
+    assert len(table(content, task=task, missing="drop").Y) == 2
+
+
+def test_the_message_about_missing_and_odd_cells_has_the_settings_that_help(refusal):
+    message = refusal(MISSING)
+    assert "got '?' in row 1 of" in message
+    assert "1 in 'a' (first nan in row 2)" in message
+    assert """add 'data.missing_values=["?"]'""" in message
+    assert "add data.missing=drop or data.missing=median" in message
+
+
+def test_a_decimal_comma_gets_the_setting_to_add(refusal):
+    assert """add 'data.decimal=","'""" in refusal("a;y\n1,5;0\n2,5;1\n", separator=";")
+
+
+def test_no_row_left_and_no_value_left_are_refused(refusal):
+    assert "data.missing=drop must leave a row" in refusal("a,y\n,0\n,1\n", missing="drop")
+    message = refusal("a,b,y\n,1,0\n,2,1\n", missing="median")
+    assert "all cells of column 'a' are missing in the training rows" in message
+
+
+# Columns of texts.
+
+
+COLORS = "color,size,y\nred,1,0\nblue,2,1\nred,3,0\nteal,4,1\n"
+
+
+def test_texts_are_refused_with_the_setting_that_helps(refusal):
+    assert "add data.categorical=onehot" in refusal(COLORS)
+
+
+def test_each_text_becomes_an_input(table):
+    data = table(COLORS, categorical="onehot")
+    assert data.inputs == ("color=blue", "color=red", "color=teal", "size")
+    assert data.X.tolist() == [[0, 1, 0, 1], [1, 0, 0, 2], [0, 1, 0, 3], [0, 0, 1, 4]]
+
+
+def test_texts_are_not_standardized_and_numbers_are(table):
+    data = table(COLORS, categorical="onehot", standardize=True)
+    assert set(data.X[:, :3].ravel()) == {0, 1}
+    assert data.X[:, 3] == pytest.approx((np.arange(4) - 1.5) / np.arange(4).std())
+
+
+def test_a_text_of_no_training_row_is_zero_in_all_inputs(table):
+    for seed in range(20):
+        data = table(COLORS, categorical="onehot", test_fraction=0.25, split_seed=seed)
+        if data.rows.test.tolist() == [4]:
+            assert data.inputs == ("color=blue", "color=red", "size")
+            assert data.X_test.tolist() == [[0, 0, 4]]
+            return
+    raise AssertionError("no seed tests the last row")
+
+
+def test_a_missing_text_is_zero_in_all_inputs(table, refusal):
+    content = COLORS.replace("teal", "")
+    assert table(content, categorical="onehot", missing="median").X[3].tolist() == [0, 0, 4]
+    assert "row 4 of" in refusal(content, categorical="onehot")
+
+
+def test_one_text_among_numbers_does_not_make_categories(refusal):
+    assert "got '?' in row 2" in refusal("a,y\n1,0\n?,1\n3,0\n", categorical="onehot")
+    assert "got '1,250'" in refusal('a,y\n"1,250",0\n"2,100",1\n', categorical="onehot")
+
+
+def test_a_column_of_categories_in_parquet_is_read_like_its_texts(table):
+    colors = pd.Series(["red", "blue", "red"], dtype="category")
+    frame = pa.Table.from_pandas(pd.DataFrame({"a": colors, "y": [0.0, 1.0, 2.0]}))
+    columns = {name: frame[name] for name in frame.column_names}
+    assert table(columns, categorical="onehot").inputs == ("a=blue", "a=red")
+
+
+def test_equal_names_of_a_category_and_a_column_are_refused(refusal):
+    content = "color,color=red,y\nred,1,0\nblue,2,1\n"
+    assert "'color=red' twice" in refusal(content, categorical="onehot")
+
+
+# More targets whose type must not decide in silence.
+
+
+def test_booleans_with_missing_values_are_classes(table):
+    content = {"a": [1.0, 2.0, 3.0], "y": pa.array([True, None, False])}
+    data = table(content, missing="drop")
+    assert data.targets == ("y=False", "y=True")
+
+
+def test_dates_are_no_target_by_default(refusal):
+    content = {"a": [1.0, 2.0], "y": pa.array([1, 2], pa.timestamp("s"))}
+    assert "data.target must hold numbers or labels, got Timestamp" in refusal(content)
+
+
+def test_texts_that_are_nearly_all_different_are_no_classes_by_default(table, refusal):
+    content = csv_of([f"{n} kg" for n in range(40)])
+    assert "got 40 different texts in 40 rows of column 'y'" in refusal(content)
+    assert len(table(content, task="classification").targets) == 40
+
+
+def test_tables_that_standardize_to_the_same_values_have_different_digests(table):
+    one, other = (table(f"a,y\n1,0\n{n},1\n", standardize=True) for n in (2, 3))
+    assert one.X.tolist() == other.X.tolist()
+    assert one.digest != other.digest

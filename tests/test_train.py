@@ -20,6 +20,8 @@ from bpexp.training.sample_order import random_stream
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 Y = np.array([[0.0], [1.0], [1.0], [0.0]])
+RAW = {"standardize": False}
+"""Settings of a file whose values are trained on as they are."""
 
 
 @pytest.fixture(params=["exact", "native"])
@@ -79,7 +81,7 @@ def test_one_step_worked_by_hand(numerics, tmp_path):
     # delta2 = (a - 1) a (1 - a) = -1/8; dW2 = delta2 h = -1/16; W2 = 0, so dW1 = 0.
     # With lr = 16: W2 = 1, b2 = 2, W1 = b1 = 0. Second pass: z = 1/2 + 2 = 5/2.
     (tmp_path / "one.csv").write_text("x,y\n1.0,1.0\n")
-    data = {"name": "file", "path": str(tmp_path / "one.csv"), "target": "y"}
+    data = {"name": "file", "path": str(tmp_path / "one.csv"), "target": "y", **RAW}
     settings = {"data": data, "model__init_high": 0.0, "hidden": 1, "lr": 16, "numerics": numerics}
     result = bpexp.train(epochs=1, **settings)
     assert result.losses.tolist() == [0.25]
@@ -232,7 +234,7 @@ def test_patience_counts_epochs_without_a_new_lowest_loss():
 
 def test_a_diverged_run_has_an_outcome_and_an_epoch(numerics, tmp_path):
     (tmp_path / "one.csv").write_text("x,y\n1.0,0.0\n")
-    data = {"name": "file", "path": str(tmp_path / "one.csv"), "target": "y"}
+    data = {"name": "file", "path": str(tmp_path / "one.csv"), "target": "y", **RAW}
     result = bpexp.train(
         data=data, model="regressor", hidden=[], lr=1e200, epochs=50, numerics=numerics,
         model__init="uniform", model__init_low=1.0, model__init_high=1.0,
@@ -246,7 +248,7 @@ def test_a_diverged_run_has_an_outcome_and_an_epoch(numerics, tmp_path):
 def test_a_run_with_infinite_weights_has_diverged_even_if_its_loss_is_finite(numerics, tmp_path):
     (tmp_path / "one.csv").write_text("x,y\n1.0,0.0\n")
     result = bpexp.train(
-        data={"name": "file", "path": str(tmp_path / "one.csv"), "target": "y"}, hidden=[],
+        data={"name": "file", "path": str(tmp_path / "one.csv"), "target": "y", **RAW}, hidden=[],
         model="regressor", model__init="uniform", model__init_low=1.0, lr=1e308, epochs=9,
         numerics=numerics,
     )  # fmt: skip

@@ -99,12 +99,13 @@ def numbers(column: "pd.Series") -> Column:
     return _checked(column, np.array([_value(cell) for cell in column], dtype=np.float64))
 
 
-def labels(column: "pd.Series", limit: int) -> Column:
+def labels(column: "pd.Series", limit: int, key: str) -> Column:
     """Convert a column of labels to their positions among the sorted labels.
 
     Args:
         column: The column.
         limit: The largest number of labels.
+        key: The setting that makes it a column of labels, for messages.
 
     Raises:
         ConfigError: There are more labels, or labels of several kinds.
@@ -115,13 +116,13 @@ def labels(column: "pd.Series", limit: int) -> Column:
         found = sorted(known.unique().tolist())
     except TypeError as error:
         raise ConfigError(
-            "data.path must hold labels of one kind, numbers or texts, in column "
-            f"{str(column.name)!r}, got {brief(known.iloc[0])}."
+            f"{key} must hold labels of one kind, numbers or texts, got {brief(known.iloc[0])} in "
+            f"column {str(column.name)!r}."
         ) from error
     if len(found) > limit:
         raise ConfigError(
-            f"data.path must hold at most {limit} labels in a column of labels, got {len(found)} "
-            f"in column {str(column.name)!r}."
+            f"{key} must hold at most {limit} classes, got {len(found)} in column "
+            f"{str(column.name)!r}."
         )
     position = {label: float(place) for place, label in enumerate(found)}
     values = np.full(len(column), np.nan)
@@ -150,7 +151,7 @@ def _checked(column: "pd.Series", values: Array) -> Column:
     texts = [row for row in rows.tolist() if not _is_number(column.iloc[row])]
     first = texts[0] if texts else int(rows[0])
     cell = brief(column.iloc[first]) if texts else str(values[first])
-    words = {str(column.iloc[row]) for row in texts}
+    words = {str(column.iloc[row]).strip() for row in texts}
     (word, *others) = words or {""}
     return Column(
         values,
@@ -255,24 +256,24 @@ def check(
     found = []
     for name, column in columns.items():
         if column.n_wrong:
-            found.append(
-                _Problem(name, column.n_wrong, column.first_row, column.first_cell, column)
-            )
-        if column.n_missing and (missing == "refuse" or (missing == "median" and name in required)):
-            first = int(np.flatnonzero(column.missing)[0])
-            found.append(_Problem(name, column.n_missing, first, "nan", column, is_missing=True))
+            cell = column.first_cell
+            found.append(_Problem(name, column.n_wrong, column.first_row, cell, column))
+        is_required = missing == "refuse" or (missing == "median" and name in required)
+        if column.n_missing and is_required:
+            row = int(np.flatnonzero(column.missing)[0])
+            found.append(_Problem(name, column.n_missing, row, "nan", column, is_missing=True))
     if not found:
         return
     first, *others = sorted(found, key=lambda problem: not problem.is_text)
-    place = f"{origin.place(first.row)}"
+    name, place = first.name, origin.place(first.row)
     if first.column.labels is not None:
         message = f"data.path must hold labels in column {name!r}, got none in {place}"
     elif first.is_text:
-        message = (
-            f"data.path must hold numbers in column {name!r}, got {first.cell} in {place}"
-        )
+        message = f"data.path must hold numbers in column {name!r}, got {first.cell} in {place}"
     else:
-        message = f"data.path must hold finite numbers, got {first.cell} in column {name!r}, {place}"
+        message = (
+            f"data.path must hold finite numbers, got {first.cell} in column {name!r}, {place}"
+        )
     if first.count > 1:
         message += f", and {first.count - 1} more in the column"
     if others:

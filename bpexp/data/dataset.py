@@ -94,18 +94,22 @@ class Dataset:
         return accuracy(predictions, targets, threshold=self.threshold, one_hot=self.one_hot)
 
 
-def compute_digest(train: Rows, validation: Rows, test: Rows) -> str:
+def compute_digest(
+    train: Rows, validation: Rows, test: Rows, scaling: tuple[Array, ...] = ()
+) -> str:
     """Compute the SHA-256 of shapes (int64) and values (float64), little-endian, in hexadecimal.
 
-    In the order training rows, test rows and, if there are any, validation rows.
+    In the order training rows, test rows, if there are any, validation rows, and scaling.
 
     Args:
         train: Inputs and targets of the training rows.
         validation: Inputs and targets of the validation rows.
         test: Inputs and targets of the test rows.
+        scaling: Mean and deviation of the inputs of a file, if they are standardized: different
+            tables can have equal values after standardization.
     """
     sha = hashlib.sha256()
-    for array in (*train, *test, *(validation if len(validation[0]) else ())):
+    for array in (*train, *test, *(validation if len(validation[0]) else ()), *scaling):
         sha.update(np.asarray(array.shape, "<i8").tobytes())
         sha.update(np.ascontiguousarray(array, "<f8").tobytes())
     return sha.hexdigest()

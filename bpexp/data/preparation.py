@@ -114,7 +114,13 @@ def fit(
         raise ConfigError(f"data.path must give different inputs, got {twice!r} twice.")
     n_features = len(features)
     made = Preparation(
-        columns, texts, seen, medians, tuple(features), np.zeros(n_features), np.ones(n_features)
+        columns,
+        dict(texts),
+        seen,
+        medians,
+        tuple(features),
+        np.zeros(n_features),
+        np.ones(n_features),
     )
     return _with_moments(made, X[train]) if standardize else made
 

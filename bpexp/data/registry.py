@@ -124,15 +124,19 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
         fractions = (config.test_fraction, config.validation_fraction)
         split = splits.random(len(X), *fractions, config.split_seed)
     else:
-        train, validation, test = np.split(np.arange(len(X)), np.cumsum(parts)[:2])
-        split = train, validation, test
+        first, second, last = np.split(np.arange(len(X)), np.cumsum(parts)[:2])
+        split = first, second, last
     made = preparation.fit(X, table.inputs, table.texts, split[0], standardize=config.standardize)
     X = made.transform(X)
-    rows = [(X[part], Y[part]) for part in split]
+    training, validation, test = ((X[part], Y[part]) for part in split)
+    # Files only: their tables can change, and identities of other data sets stay as they were.
+    is_scaled_file = config.standardize and hasattr(config, "path")
+    scaling = (made.mean, made.scale) if is_scaled_file else ()
+    digest = compute_digest(training, validation, test, scaling)
     numbers = np.arange(1, len(X) + 1) if table.rows is None else table.rows
     return Dataset(
-        config.name, *rows[0], *rows[1], *rows[2], made.features, table.targets,
-        table.is_classification, compute_digest(*rows), table.is_one_hot,
+        config.name, *training, *validation, *test, made.features, table.targets,
+        table.is_classification, digest, table.is_one_hot,
         label_name=table.label_name if table.is_one_hot else "",
         labels=(table.labels or table.targets) if table.is_one_hot else (),
         rows=RowNumbers(*(numbers[part] for part in split)),

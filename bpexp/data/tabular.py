@@ -104,7 +104,9 @@ def load(config: FileConfig) -> Table:
     for name in config.target:
         target = targets[name]
         columns[name] = (
-            column_types.labels(target, MAX_CLASSES) if is_label else column_types.numbers(target)
+            column_types.labels(target, MAX_CLASSES, "data.target")
+            if is_label
+            else column_types.numbers(target)
         )
     column_types.check(columns, origin, required=config.target, missing=config.missing)
     rows = _complete_rows(columns, config)
@@ -129,7 +131,7 @@ DATA_SOURCES.register(DataSource("file", FileConfig, load))
 
 def _input(column: "pd.Series", config: FileConfig) -> Column:
     if config.categorical == "onehot" and column_types.are_texts(column):
-        return column_types.labels(column, MAX_CLASSES)
+        return column_types.labels(column, MAX_CLASSES, "data.categorical=onehot")
     return column_types.numbers(column)
 
 

@@ -110,7 +110,7 @@ def test_a_worker_killed_mid_sweep_costs_a_retry_and_no_bit(tmp_path, cluster, l
     for address, keys in cluster.client.has_what().items():
         held[address] |= set(keys)
     victim = max(held, key=lambda address: len(held[address]))
-    assert any("bpexp-pack" in key for key in held[victim])
+    assert any("bpexp-batch" in key for key in held[victim])
     os.kill(cluster.client.run(os.getpid, workers=[victim])[victim], signal.SIGKILL)
     assert sweep.continue_to_end() == (0, "")
     assert results(tmp_path) == local

@@ -59,7 +59,7 @@ def hardware_tags() -> dict[str, str]:
 def cpu_features() -> str:
     """Instruction sets that NumPy uses, without those in ``NPY_DISABLE_CPU_FEATURES``."""
     features = np.show_config(mode="dicts")["SIMD Extensions"]
-    return " ".join(features["baseline"] + features["found"])
+    return " ".join(features["baseline"] + features.get("found", []))
 
 
 def blas() -> str:

@@ -61,7 +61,7 @@ def keep_arrays(*arrays: Array) -> tuple[Array, ...]:
 def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Plain]]:
     """Train a batch.
 
-    Every error is returned as a failure of all jobs: Dask's client hangs on an exception whose
+    Every error is returned as the failure of its job: Dask's client hangs on an exception whose
     traceback cannot be pickled.
 
     Args:
@@ -77,8 +77,10 @@ def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Pla
     except Cancelled:
         return []
     except Exception as error:
-        failed = Failure(f"{type(error).__name__}: {error}")
-        return [(index, to_plain(failed)) for index in range(len(batch.configs))]
+        if len(batch.configs) == 1:
+            return [(0, to_plain(Failure(f"{type(error).__name__}: {error}")))]
+        alone = [train(batch._replace(configs=[config]), arrays) for config in batch.configs]
+        return [(index, plain) for index, results in enumerate(alone) for _, plain in results]
     return [(trained.job.index, to_plain(trained.result)) for trained in results]
 
 

@@ -19,6 +19,8 @@ pytest.register_assert_rewrite("contract")
 
 # Shared machines are slow at times, so examples have no deadline.
 settings.register_profile("bpexp", deadline=None)
+# For --hypothesis-profile=thorough. Tests with expensive examples draw a fraction of the number.
+settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile("bpexp")
 
 

@@ -19,6 +19,9 @@ from bpexp.config.paths import conf_dir
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.samplers.grid import expand
 
+EXAMPLES = settings.default.max_examples
+"""100, or 2,000 with --hypothesis-profile=thorough. Each example is composed by Hydra."""
+
 
 class Counted:
     """A loader that counts its compositions."""
@@ -147,35 +150,21 @@ def check(hydra, jobs):
         assert outcome(composer.compose, job) == outcome(by_hydra, hydra, job)
 
 
-@settings(max_examples=10)
+@settings(max_examples=EXAMPLES // 10, suppress_health_check=[HealthCheck.too_slow])
 @given(jobs=st.lists(typed | overrides, min_size=1, max_size=3))
 def test_jobs_equal_those_of_hydra(hydra, jobs):
     check(hydra, jobs)
 
 
-@pytest.mark.long
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-@given(jobs=st.lists(typed | overrides, min_size=1, max_size=3))
-def test_many_jobs_equal_those_of_hydra(hydra, jobs):
-    check(hydra, jobs)
-
-
-@pytest.mark.usefixtures("hydra")
-@pytest.mark.parametrize(
-    "examples", [pytest.param(20, id="few"), pytest.param(300, id="many", marks=pytest.mark.long)]
-)
-def test_jobs_of_command_lines_equal_those_of_hydra(examples):
-    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
-    @given(typed=typed | overrides, swept=st.sampled_from(["seed=1,2", "data=xor,parity"]))
-    def ask(typed, swept):
-        try:
-            hydra = Hydra(*typed, swept)
-            jobs = hydra.jobs(*typed, swept)
-        except Exception:
-            reject()
-        check(hydra, [[text for text in job if not text.startswith("hydra.")] for job in jobs[:3]])
-
-    ask()
+@settings(max_examples=EXAMPLES // 10, suppress_health_check=list(HealthCheck))
+@given(typed=typed | overrides, swept=st.sampled_from(["seed=1,2", "data=xor,parity"]))
+def test_jobs_of_command_lines_equal_those_of_hydra(hydra, typed, swept):
+    try:
+        own = Hydra(*typed, swept)
+        jobs = own.jobs(*typed, swept)
+    except Exception:
+        reject()
+    check(own, [[text for text in job if not text.startswith("hydra.")] for job in jobs[:3]])
 
 
 def test_the_composition_of_the_sweep_is_reused(hydra):
@@ -222,7 +211,7 @@ def swept(hydra, text):
     return [job[0].partition("=")[2] for job in hydra.jobs(f"lr={text}")]
 
 
-@settings(max_examples=60)
+@settings(max_examples=EXAMPLES // 2)
 @given(
     first=st.integers(-(10**6), 10**6),
     step=st.integers(-(10**6), 10**6).filter(bool),

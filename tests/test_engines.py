@@ -46,6 +46,8 @@ BASE = TrainConfig(
     model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
     schedule=ScheduleConfig(name="constant"), stop=StopConfig(),
 )  # fmt: skip
+EXAMPLES = settings.default.max_examples
+"""100, or 2,000 with --hypothesis-profile=thorough. Each example compiles kernels."""
 GROUPED = [LlvmEngine(group_size=1), LlvmEngine(group_size=LANES)]
 """The compiled engine without the unrolled kernel: runs one by one, and side by side."""
 
@@ -122,7 +124,7 @@ def batch_configs(draw):
     ]
 
 
-@settings(max_examples=100)
+@settings(max_examples=EXAMPLES // 4)
 @given(batch_configs(), st.randoms())
 def test_engine_and_batch_do_not_change_results(configs, random):
     together = train_bits(configs, LlvmEngine())
@@ -179,7 +181,7 @@ def test_number_of_workers_and_order_of_runs_do_not_change_results(engine):
     assert found[1] == found[2] == found[3] == expected
 
 
-@settings(max_examples=15)
+@settings(max_examples=EXAMPLES // 20)
 @given(batch_configs())
 def test_engines_evaluate_the_same_losses(configs):
     batch = run_batch.PreparedBatch(configs)
@@ -316,7 +318,7 @@ class RecordingEngine(NumpyEngine):
 
 
 @given(data=st.data())
-@settings(max_examples=30)
+@settings(max_examples=EXAMPLES // 5)
 def test_the_unrolled_kernel_matches_numpy_or_leaves_the_state_unchanged(data):
     """It gives up on losses and weights that are not finite, and on extreme logits."""
     names = sorted(name for name, a in ACTIVATIONS.items() if a.is_branchless)
@@ -337,7 +339,7 @@ def test_the_unrolled_kernel_matches_numpy_or_leaves_the_state_unchanged(data):
 
 
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=EXAMPLES // 10)
 def test_wide_networks_match_numpy(data):
     """Cover layers around multiples of vectors and tiles, incomplete blocks, and many outputs."""
     widths = st.sampled_from([1, 7, 8, 9, 16, 31, 32, 33, 40, 65])

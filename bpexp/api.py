@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from bpexp import app
 from bpexp.config.compose import compose_settings
+from bpexp.config.schema import flatten
 from bpexp.reporter import SilentReporter
 from bpexp.runs.result import TrainResult
 from bpexp.sweeps import summary
 from bpexp.sweeps.executors import make_batches
-from bpexp.sweeps.plan import make_plan
+from bpexp.sweeps.plan import check_different_runs, make_plan
 from bpexp.sweeps.samplers import sub_sweeps
 from bpexp.sweeps.samplers.python import compose_jobs
 from bpexp.tracking import lookup, read
@@ -74,10 +75,10 @@ def sweep(*arguments: str, **settings: Settings) -> "pd.DataFrame":
     import pandas as pd
 
     composed = compose_jobs(arguments, settings)
-    kept = (
-        sub_sweeps.distinct(composed) if sub_sweeps.has_union(arguments) else range(len(composed))
-    )
-    plan = make_plan([composed[index] for index in kept], arguments)
+    if sub_sweeps.has_union(arguments):
+        composed = [composed[index] for index in sub_sweeps.distinct(composed)]
+    plan = make_plan(composed, arguments)
+    check_different_runs(plan, lambda index: flatten(composed[index]))
     finished = app.run_sweep(plan, SilentReporter())
     return pd.DataFrame(summary.results_table(finished))
 

@@ -96,4 +96,4 @@ class BpexpLauncher(Launcher):
         from bpexp.cli.hydra_sweep import SweepCommand
 
         command = SweepCommand(self.context, self.config, ())
-        return command.run_jobs([list(overrides) for overrides in job_overrides])
+        return command.run_jobs([list(overrides) for overrides in job_overrides], initial_job_idx)

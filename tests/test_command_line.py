@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import re
 import resource
@@ -13,6 +14,7 @@ import sys
 from contextlib import ExitStack, closing, suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar
 
 import matplotlib.pyplot as plt
 import mlflow
@@ -20,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hydra.experimental.callback import Callback
 from psutil import Process
 from sklearn.datasets import load_iris
 from sweeping import children, command_of, enable_interrupts, wait_until
@@ -235,6 +238,62 @@ def test_hydras_basic_launcher_runs_the_jobs(inside):
     assert done.returncode == 0, done.stderr
     for experiment, seed in (("job 0", "1"), ("job 1", "2")):
         assert list(package.load_runs(experiment=experiment).seed.astype(str)) == [seed]
+
+
+class Returned(Callback):
+    """A callback of Hydra that collects what the jobs return, as sweepers such as Optuna's do."""
+
+    values: ClassVar[list] = []
+
+    def on_job_end(self, config, job_return, **_):
+        self.values.append(job_return.return_value)
+
+
+@pytest.mark.usefixtures("a_store")
+def test_a_job_of_another_launcher_returns_its_final_loss(inside):
+    Returned.values.clear()
+    callback = "+hydra.callbacks.returned._target_=test_command_line.Returned"
+    jobs = ("model=regressor", "lr=0.1,1e300", "epochs=5")
+    done = inside("-m", *jobs, "hydra/launcher=basic", callback)
+    assert done.returncode == 0, done.stderr
+    losses = dict(package.load_runs()[["lr", "final_loss"]].itertuples(index=False))
+    # The second diverges, possibly with a loss that is no number, which Optuna would refuse.
+    assert Returned.values == [losses[0.1], math.inf]
+
+
+@pytest.mark.usefixtures("a_store")
+@pytest.mark.parametrize("launcher", ["bpexp", "basic"])
+def test_the_number_of_a_job_is_known_in_every_launcher(inside, launcher):
+    jobs = ("lr=0.1,0.2", "seed=${hydra:job.num}", "epochs=5")
+    done = inside("-m", *jobs, f"hydra/launcher={launcher}")
+    assert done.returncode == 0, done.stderr
+    runs = package.load_runs().sort_values("lr")
+    assert [(float(r.lr), int(r.seed)) for r in runs.itertuples()] == [(0.1, 0), (0.2, 1)]
+
+
+@pytest.mark.usefixtures("a_store")
+def test_an_infinite_loss_is_infinite_everywhere(inside):
+    done = inside("-m", "seed=1,2", "model=regressor", "lr=1e300", "epochs=5")
+    assert "diverged" in done.stdout
+    table = pd.read_csv(io.StringIO(inside("runs", "--format", "csv").stdout))
+    assert table["final_loss"].dropna().tolist() == [np.inf, np.inf]
+    (folder,) = Path("outputs", "sweeps").iterdir()
+    assert pd.read_csv(folder / "results.csv")["final_loss"].tolist() == [np.inf, np.inf]
+    assert package.load_runs()["final_loss"].tolist() == [np.inf, np.inf]
+
+
+@pytest.mark.parametrize(
+    ("typed", "same"),
+    [
+        (["hidden=2,[2]"], ["from hidden=2 and hidden=[2];"]),
+        (["numerics=auto,exact"], ["from numerics=auto and numerics=exact;"]),
+    ],
+)
+def test_a_sweep_with_the_same_run_twice_is_refused(inside, typed, same):
+    done = inside("-m", *typed, "epochs=5")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert all(text in done.stderr for text in ("be different", *same))
+    assert not Path("outputs").exists()
 
 
 # The weights between the two wide layers would need 298 GB.

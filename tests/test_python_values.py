@@ -62,3 +62,10 @@ def test_a_rule_is_checked_after_the_conversion():
 def test_a_value_that_is_listed_twice_is_refused():
     with pytest.raises(ConfigError, match=r"lr must have different values, got 0.1 twice"):
         bpexp.sweep(lr=[0.1, np.float64(0.1)])
+
+
+def test_a_sweep_with_the_same_run_twice_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"the same run from hidden=2 and hidden=\[2\]"):
+        bpexp.sweep(hidden=[2, [2]])
+    assert not list(tmp_path.iterdir())

@@ -2,12 +2,13 @@
 
 import csv
 import io
+import json
 import zipfile
 from dataclasses import replace
 
 import numpy as np
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -89,3 +90,22 @@ def test_metrics_are_points_of_the_loss_curve_and_the_final_values():
     assert {type(point.value) for point in made} == {float}
     measured = replace(result(losses, np.ones((4, 1))), metrics={"final_loss": 1.0})
     assert [point.key for point in run_record.metric_points(measured, 0)] == ["final_loss"]
+
+
+@given(st.integers(1, 1500), st.sampled_from(["x", "é" * 20, "n" * 300]))
+@settings(max_examples=20)
+def test_the_schema_of_a_data_set_is_valid_json_with_as_many_columns_as_fit(n_columns, name):
+    dataset = replace(
+        load(DEFAULT.data), inputs=tuple(f"{name}{i}" for i in range(n_columns)), digest="d" * 64
+    )
+    stored = run_record.dataset_input(dataset)
+    names = [column["name"] for column in json.loads(stored.schema)["mlflow_colspec"]]
+    assert names == [*dataset.inputs, *dataset.targets][: len(names)]
+    assert len(stored.schema) <= 60_000
+    counts = json.loads(stored.profile)
+    if len(names) <= n_columns:
+        assert len(stored.schema) > 58_000
+        assert counts["num_columns"] == n_columns + 1
+        assert counts["num_columns_in_schema"] == len(names)
+    else:
+        assert "num_columns" not in counts

@@ -20,7 +20,13 @@ from bpexp.config import hydra_internals
 from bpexp.config.compose import Composer
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
-from bpexp.sweeps.plan import StudyRows, make_plan, single_run_plan, study_row_in_errors
+from bpexp.sweeps.plan import (
+    StudyRows,
+    check_different_runs,
+    make_plan,
+    single_run_plan,
+    study_row_in_errors,
+)
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers import sub_sweeps
 from bpexp.sweeps.samplers.grid import GridSampler
@@ -49,10 +55,18 @@ class SweepCommand:
                 "hydra.sweeper.max_batch_size has no use with the launcher bpexp, which runs all "
                 f"jobs as one sweep, got {max_batch_size}; leave it out, or use another launcher."
             )
-        return self.run_jobs(self._grid())
+        return self.run_jobs(self._grid(), may_repeat=False)
 
-    def run_jobs(self, jobs: Sequence[Overrides]) -> list[JobReturn]:
-        """Run jobs as one sweep; exits where a run failed."""
+    def run_jobs(
+        self, jobs: Sequence[Overrides], first_number: int = 0, *, may_repeat: bool = True
+    ) -> list[JobReturn]:
+        """Run jobs as one sweep; exits where a run failed.
+
+        Args:
+            jobs: The overrides of each job.
+            first_number: Hydra's number of the first job.
+            may_repeat: Whether two jobs may be the same run, as a sampler may propose.
+        """
         study = self._study(jobs)
         if study is not None:
             proposals = definition.overrides_of_jobs(study, jobs[0])
@@ -64,7 +78,7 @@ class SweepCommand:
             generations = None
         else:
             proposals = [list(job) for job in jobs]
-            composed: Iterable[dict[str, Any]] = self._composed(proposals)
+            composed: Iterable[dict[str, Any]] = self._composed(proposals, (), first_number)
             if sub_sweeps.has_union(self._overrides):
                 # Sub-sweeps may have runs in common, which are trained once.
                 everything = list(composed)
@@ -74,6 +88,8 @@ class SweepCommand:
             sampler = GridSampler(proposals)
             sampler.ask()
             plan = make_plan(composed, self._overrides)
+            if not may_repeat:
+                check_different_runs(plan, lambda index: _settings(proposals[index]))
             generations = app.Generations(sampler, self._composer.compose)
         folder = Path(self._config.hydra.sweep.dir)
         finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)
@@ -105,7 +121,7 @@ class SweepCommand:
 
     def _study(self, jobs: Sequence[Overrides]) -> definition.Study | None:
         """Return the study of ``+study=NAME``, if there is one. Raises ConfigError with a grid."""
-        first = self._composer.compose(jobs[0])
+        first = self._composer.compose(jobs[0], 0)
         if first.get("study") is None:
             return None
         if len(jobs) > 1:
@@ -115,12 +131,12 @@ class SweepCommand:
         return definition.from_command_line(first["study"], jobs[0])
 
     def _composed(
-        self, jobs: Sequence[Overrides], rows: Sequence[str] = ()
+        self, jobs: Sequence[Overrides], rows: Sequence[str] = (), first_number: int = 0
     ) -> Iterator[dict[str, Any]]:
         """Compose the configuration of each job; in a study, errors name the row."""
         for index, overrides in enumerate(jobs):
             try:
-                values = self._composer.compose(overrides)
+                values = self._composer.compose(overrides, first_number + index)
             except (HydraException, OmegaConfBaseException) as error:
                 with study_row_in_errors(rows, index):
                     raise ConfigError(errors.describe(error, overrides)) from error
@@ -147,3 +163,9 @@ class SweepCommand:
             assert self._context.callbacks is not None
             self._context.callbacks.on_multirun_end(config=self._config)
             sys.exit(status)
+
+
+def _settings(overrides: Overrides) -> dict[str, str]:
+    """The values that overrides set, by key."""
+    pairs = (text.partition("=") for text in overrides)
+    return {key: value for key, _, value in pairs}

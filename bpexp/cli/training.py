@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import logging
+import math
 import os
 import re
 import shlex
@@ -50,14 +51,13 @@ def main(arguments: Sequence[str]) -> None:
     typed.CURRENT.set(command_line)
     sys.argv[1:] = command_line.for_hydra
 
-    def task(config: "DictConfig") -> None:
+    def task(config: "DictConfig") -> float | None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             # A job of another launcher, which reports the error when all jobs have ended.
-            _run(config)
-            return
+            return _run(config)
         # Hydra would add a line to an error that passes through it.
         with exits.exit_on_error(overrides, FAILED, tracebacks=tracebacks):
-            _run(config)
+            return _run(config)
 
     with exits.exit_on_error(overrides, FAILED, tracebacks=tracebacks), _errors_from_hydra():
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
@@ -134,8 +134,12 @@ def _errors_from_hydra() -> Iterator[None]:
             os.environ["HYDRA_FULL_ERROR"] = before
 
 
-def _run(config: "DictConfig") -> None:
-    """Train a single run: called once without -m, and per job by launchers other than bpexp's."""
+def _run(config: "DictConfig") -> float | None:
+    """Train a single run: called once without -m, and per job by launchers other than bpexp's.
+
+    Returns:
+        What sweepers such as Optuna's minimize: the final loss, infinite if the run diverged.
+    """
     # Imported late, because Hydra's --help and --info never come here.
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -143,6 +147,7 @@ def _run(config: "DictConfig") -> None:
 
     from bpexp import app
     from bpexp.cli.terminal import TerminalReporter
+    from bpexp.runs.result import Outcome
     from bpexp.sweeps.plan import single_run_plan
 
     composed = OmegaConf.to_container(config, resolve=True)
@@ -157,3 +162,5 @@ def _run(config: "DictConfig") -> None:
     status = app.EXIT_STATUS[finished.status]
     if status:
         sys.exit(status)
+    (row,) = finished.rows
+    return math.inf if row.outcome == Outcome.DIVERGED else row.final_loss

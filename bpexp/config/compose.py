@@ -78,11 +78,12 @@ class Composer:
         """Parse overrides, which may be sweeps. Raises as ``grammar.parse_overrides``."""
         return grammar.parse_overrides(overrides, self._loader)
 
-    def compose(self, overrides: Sequence[str]) -> Plain:
+    def compose(self, overrides: Sequence[str], number: int | None = None) -> Plain:
         """Compose one job.
 
         Args:
             overrides: Without sweeps.
+            number: The job's ``hydra.job.num``, if it is known.
 
         Returns:
             Nested dicts, lists and scalars, with interpolations resolved. Do not change it:
@@ -97,7 +98,9 @@ class Composer:
             assignments = [part for part in parts if part.is_assignment]
             if base is not None and all(_is_leaf(base, part.path) for part in assignments):
                 return _assign(base, assignments)
-        config: Any = OmegaConf.to_container(self._load(overrides), resolve=True)
+        loaded = self._load(overrides)
+        with hydra_internals.current_job(loaded, number):
+            config: Any = OmegaConf.to_container(_without_hydra(loaded), resolve=True)
         return dict(config)
 
     def _part(self, text: str) -> Part:
@@ -133,8 +136,8 @@ class Composer:
         try:
             # Hydra has already composed the master, often for the same options.
             is_master = overrides == self._options_of_master()
-            config = _without_hydra(self._master) if is_master else self._load(overrides)
-            values: Any = OmegaConf.to_container(config)
+            config = self._master if is_master else self._load(overrides)
+            values: Any = OmegaConf.to_container(_without_hydra(config))
         except (HydraException, OmegaConfBaseException, ValueError):
             return None
         return None if _is_dynamic(values) else values
@@ -146,7 +149,7 @@ class Composer:
     def _load(self, overrides: Sequence[str]) -> DictConfig:
         config = self._loader.load_sweep_config(self._master, list(overrides))
         self._check_no_sweep(config, overrides)
-        return _without_hydra(config)
+        return config
 
     def _check_no_sweep(self, config: DictConfig, overrides: Sequence[str]) -> None:
         """Refuse a file that defines a sweep where a sweep selects it: it would be ignored."""

@@ -5,13 +5,16 @@ when the requirement in ``pyproject.toml`` is raised.
 """
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra import version
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from omegaconf import DictConfig, open_dict
 
 TESTED = "1.3"
 
@@ -37,6 +40,26 @@ def config_loader(folder: Path) -> ConfigLoader:
     if not hasattr(version.getbase(), "major"):
         version.setbase("1.3")
     return ConfigLoaderImpl(create_config_search_path(str(folder)))
+
+
+@contextmanager
+def current_job(config: DictConfig, number: int | None) -> Iterator[None]:
+    """Let ``${hydra:...}`` stand for the settings of a job, as in a job that Hydra launches.
+
+    Args:
+        config: The configuration of the job, with its key ``hydra``.
+        number: ``hydra.job.num`` and ``hydra.job.id``; None leaves them undefined.
+    """
+    if number is not None:
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+    hydra = HydraConfig.instance()
+    before = hydra.cfg
+    hydra.set_config(config)
+    try:
+        yield
+    finally:
+        hydra.cfg = before
 
 
 def completed(overrides: Sequence[str], value: Any) -> JobReturn:

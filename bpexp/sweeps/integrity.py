@@ -17,10 +17,9 @@ from bpexp.runs.metrics import METRICS, Split
 from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.runs.run_tags import RESULT
 from bpexp.sweeps.run_record import config_documents
-from bpexp.tracking import artifact_files
+from bpexp.tracking import artifact_files, read
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.retry import RetryPolicy, TrackingError
-from bpexp.tracking.rows import MAX_FLOAT
 from bpexp.tracking.stored_results import StoredResult, config_of, result_of, validation_of
 from bpexp.training.loop import with_metrics
 from bpexp.training.run_batch import make_network
@@ -160,12 +159,13 @@ def _altered_metric(name: str, stored: object, expected: float) -> str:
 
 
 def _is_stored_as(stored: object, value: float) -> bool:
-    """Whether MLflow stores ``value`` like this; infinities become the largest float in SQL."""
+    """Whether MLflow stores ``value`` like this."""
     if not isinstance(stored, int | float):
         return False
     if math.isnan(value):
         return math.isnan(stored)
-    return stored == value or (math.isinf(value) and stored == math.copysign(MAX_FLOAT, value))
+    # A value that was too large for a float is stored as an infinite one.
+    return read.restored(stored) == read.restored(value)
 
 
 def _mismatch(run: StoredRun) -> str:

@@ -6,7 +6,7 @@
 (2, ('lr',))
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -148,6 +148,32 @@ def single_run_plan(composed: Values, overrides: Sequence[str]) -> Plan:
     if composed.get("study") is not None:
         raise ConfigError("+study is a sweep: add -m and use the launcher bpexp.")
     return make_plan([composed], overrides)
+
+
+def check_different_runs(plan: Plan, typed: Callable[[int], Mapping[str, Any]]) -> None:
+    """Check that no two jobs are the same run, such as ``hidden=2`` and ``hidden=[2]``.
+
+    Args:
+        plan: The plan.
+        typed: Returns the settings of the job with an index as the user gave them, by key.
+
+    Raises:
+        ConfigError: Two jobs have equal configurations.
+    """
+    known: dict[TrainConfig, int] = {}
+    for job in plan.jobs:
+        first = known.setdefault(job.config, job.index)
+        if first != job.index:
+            one, other = typed(first), typed(job.index)
+            keys = [key for key in other if str(one.get(key)) != str(other[key])]
+            first_text, second_text = (
+                " ".join(f"{key}={settings[key]}" for key in keys if key in settings)
+                for settings in (one, other)
+            )
+            raise ConfigError(
+                f"The runs of a sweep must be different, got the same run from {first_text} and "
+                f"{second_text}; leave one of them out."
+            )
 
 
 @contextmanager

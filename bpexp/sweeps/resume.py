@@ -8,8 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from bpexp.config.compose import composer
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError
@@ -25,7 +23,6 @@ from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import ProcessState
-from bpexp.tracking.rows import MAX_FLOAT
 from bpexp.tracking.stored_results import losses_of, predictions_of
 from bpexp.typing import Array
 
@@ -74,7 +71,8 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     # The sweep ended between the creation of its parent run, which has the overrides, and the
     # storage of the plan.
     no_plan = ConfigError(f"{run.label} has stored no plan; start a new sweep.")
-    if run_tags.OVERRIDES not in run.tags:
+    # MLflow cuts a longer text, whose rest would be another sweep.
+    if not 0 < len(run.tags.get(run_tags.OVERRIDES, "")) < run_tags.MAX_LENGTH:
         raise no_plan
     try:
         overrides = shlex.split(run.tags[run_tags.OVERRIDES])
@@ -89,7 +87,8 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
 def recompose(overrides: Sequence[str]) -> list[dict[str, Any]]:
     """Compose the configurations of all jobs of a grid from the overrides of its command line."""
     job_composer = composer()
-    return [job_composer.compose(job) for job in sub_sweeps.jobs(overrides, job_composer.parse)]
+    jobs = sub_sweeps.jobs(overrides, job_composer.parse)
+    return [job_composer.compose(job, number) for number, job in enumerate(jobs)]
 
 
 def _safe_overrides(overrides: Sequence[str]) -> list[str]:
@@ -246,13 +245,8 @@ def _predictions(
 
 
 def _row(job: Job, run: StoredRun) -> Row:
-    values = {name: _restored(run.metrics[name]) for name in metrics.METRICS if name in run.metrics}
+    values = {name: run.metrics[name] for name in metrics.METRICS if name in run.metrics}
     values["epochs_run"] = int(values["epochs_run"])
     outcome = run.tags[OUTCOME]
     reason = reason_of(outcome, values["epochs_run"])
     return Row(job, outcome, reason, values, run_id=run.run_id)
-
-
-def _restored(value: float) -> float:
-    """The value of a metric; MLflow stores infinity as the largest float."""
-    return value if abs(value) < MAX_FLOAT else float(np.copysign(np.inf, value))

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -24,6 +24,9 @@ from bpexp.typing import Array
 
 MAX_REASON = 5000
 """Maximum length of the tag with the reason of a failure; MLflow accepts 8,000 characters."""
+
+MAX_SCHEMA = 60_000
+"""Maximum length of the schema of a data set; MLflow accepts 65,535 characters."""
 
 
 @lru_cache(maxsize=128)
@@ -179,15 +182,28 @@ def _dataset_csv(dataset: Dataset) -> tuple[str, list[str]]:
 @lru_cache(maxsize=16)
 def dataset_input(dataset: Dataset) -> DatasetInput:
     """The data set as an MLflow input; MLflow stores 36 characters of a digest."""
-    columns = [{"type": "double", "name": n, "required": True} for n in dataset.inputs]
-    outputs = [{"type": "double", "name": n, "required": True} for n in dataset.targets]
+    names = [*dataset.inputs, *dataset.targets]
+    columns = [{"type": "double", "name": name, "required": True} for name in names]
     profile = {"num_rows": len(dataset.X), "num_test_rows": len(dataset.X_test)}
     if len(dataset.X_validation):
         profile["num_validation_rows"] = len(dataset.X_validation)
+    schema, n_columns = _schema(columns)
+    if n_columns < len(columns):
+        profile |= {"num_columns": len(columns), "num_columns_in_schema": n_columns}
     return DatasetInput(
         dataset.name,
         dataset.digest[:32],
         json.dumps({"uri": dataset.name}),
-        json.dumps({"mlflow_colspec": columns + outputs})[:60000],
+        schema,
         json.dumps(profile),
     )
+
+
+def _schema(columns: Sequence[Mapping[str, object]]) -> tuple[str, int]:
+    """MLflow's schema of the columns as JSON, and how many columns it holds.
+
+    Columns that would make it too long for MLflow are left out.
+    """
+    lengths = np.cumsum([len(json.dumps(column)) + len(", ") for column in columns])
+    n_columns = int(np.searchsorted(lengths, MAX_SCHEMA - len('{"mlflow_colspec": []}')))
+    return json.dumps({"mlflow_colspec": columns[:n_columns]}), n_columns

@@ -1,4 +1,4 @@
-"""Lengths that MLflow stores; every tracker truncates longer text in the same way.
+"""Lengths that MLflow stores; every tracker truncates longer text in the same way, visibly.
 
 >>> from bpexp.tracking import limits
 >>> len(limits.truncate_tags({"k": "x" * 9000})["k"])
@@ -15,14 +15,19 @@ NAME, PARAM = 250, 6000
 
 def truncate_params(params: Mapping[str, str]) -> dict[str, str]:
     """Parameters with values that MLflow can store."""
-    return {key: value[:PARAM] for key, value in params.items()}
+    return {key: _truncated(value, PARAM) for key, value in params.items()}
 
 
 def truncate_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Tags with values that MLflow can store."""
-    return {key: value[:TAG] for key, value in tags.items()}
+    return {key: _truncated(value, TAG) for key, value in tags.items()}
 
 
 def truncate_name(name: str) -> str:
     """A run name that MLflow can store."""
-    return name[:NAME]
+    return _truncated(name, NAME)
+
+
+def _truncated(text: str, length: int) -> str:
+    """The text, with an ellipsis as the last character where something was left out."""
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -5,6 +5,7 @@ pandas is imported inside functions: that takes longer than training a short run
 
 import io
 import json
+import math
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.runs.metrics import METRICS
 from bpexp.tracking import artifact_files, lookup
+from bpexp.tracking.rows import MAX_FLOAT
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
 
@@ -47,7 +49,12 @@ def training_summary(run: "Run") -> tuple[str, int, str]:
 def metrics(run: "Run") -> dict[str, float]:
     """The metrics of a run; an SQLite column may contain text, which is left out."""
     values: dict[str, Any] = run.data.metrics
-    return {key: value for key, value in values.items() if isinstance(value, int | float)}
+    return {key: restored(value) for key, value in values.items() if isinstance(value, int | float)}
+
+
+def restored(value: float) -> float:
+    """The value of a metric that was logged: MLflow stores infinity as the largest float."""
+    return math.copysign(math.inf, value) if abs(value) >= MAX_FLOAT else value
 
 
 def settings(run: "Run") -> dict[str, str]:
@@ -199,7 +206,9 @@ def _losses_at(client: "MlflowClient", epochs: Array, run_id: str, uri: str) -> 
         values = _parse_losses(content, run_id)
         steps = np.arange(1, len(values) + 1)
     else:
-        points = sorted((m.step, m.value) for m in client.get_metric_history(run_id, "loss"))
+        points = sorted(
+            (m.step, restored(m.value)) for m in client.get_metric_history(run_id, "loss")
+        )
         steps, values = np.array(points or [(0, np.nan)]).T
     return np.where(epochs <= steps[-1], np.interp(epochs, steps, values), np.nan)
 

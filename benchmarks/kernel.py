@@ -90,7 +90,7 @@ def make_config(sizes: tuple[int, ...], batch_size: int) -> TrainConfig:
     """Configuration of a network that is trained with gradient descent."""
     settings = {"seed": 1, "lr": 1e-6, "batch_size": batch_size}
     config, _ = parse(compose_settings(settings))
-    return replace(config, hidden=sizes[1:-1], numerics="exact")
+    return replace(config, hidden=sizes[1:-1])
 
 
 def make_dataset(sizes: tuple[int, ...], n_samples: int) -> Dataset:

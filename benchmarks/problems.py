@@ -64,8 +64,7 @@ class Arrays(NamedTuple):
 def configs(name: str, runs: int, epochs: int) -> list[TrainConfig]:
     """The configurations of a problem with the seeds 0, 1, ..."""
     first = parse(compose(PROBLEMS[name].overrides))[0]
-    numerics = run_batch.resolve_numerics(first, load(first.data))
-    first = replace(first, epochs=epochs, numerics=numerics)
+    first = replace(first, epochs=epochs)
     return [replace(first, seed=seed) for seed in range(runs)]
 
 

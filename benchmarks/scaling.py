@@ -48,7 +48,7 @@ def train_batch(epochs: int) -> tuple[float, Results]:
     Returns:
         Seconds, and the configurations with their results.
     """
-    default = replace(default_run()[0], epochs=epochs, numerics="exact")
+    default = replace(default_run()[0], epochs=epochs)
     configs = [replace(default, seed=seed) for seed in range(BATCH_RUNS)]
     start = time.perf_counter()
     with threadpool_limits(1):

@@ -69,7 +69,7 @@ def random_results(count: int, epochs: int = 10_000) -> list[tuple[TrainConfig, 
 def record(runtime: RuntimeConfig, config: TrainConfig, result: TrainResult) -> RunRecord:
     """The record of a run, with 100 of its losses."""
     now = time.time_ns() // 1_000_000
-    job = Job(config.seed, f"seed={config.seed}", replace(config, numerics="exact"))
+    job = Job(config.seed, f"seed={config.seed}", config)
     recorder = RunRecorder(runtime, environment.tags(), {}, now)
     return recorder.record(JobResult(job, result), now)
 

@@ -81,7 +81,7 @@ KEYS = [
     "lr", "seed", "epochs", "hidden", "batch_size", "n_jobs", "stop", "stop.loss", "stop.tolerance",
     "data", "data.bits", "data.low", "data.name", "data.path", "data.target", "model.init_low",
     "model.loss", "optimizer.momentum", "optimizer.name", "schedule.every", "schedule",
-    "tracking.experiment", "tracking.uri", "tracking", "numerics", "hidden.0", "lr.deep", "nothing",
+    "tracking.experiment", "tracking.uri", "tracking", "hidden.0", "lr.deep", "nothing",
     "data.nothing", "stop.nothing.deep", "hydra.verbose", "hydra.job.chdir", "hydra.sweep.dir",
     "hydra.nothing", "hydra.output_subdir", "hydra", "$lr", "lr@data", "hydra.searchpath",
 ]  # fmt: skip

@@ -25,7 +25,7 @@ dask_worker.train_batch = deadly
 OTHER = """
 from bpexp.nn import arithmetic
 
-arithmetic.VERSIONS["exact"] = 0
+arithmetic.VERSION = 0
 """
 
 
@@ -80,27 +80,14 @@ def test_workers_need_no_file_of_the_users(tmp_path, cluster):
             folder, "-m", "seed=range(0,6)", "data=file", "data.path=my.csv", "data.target=y",
             "data.task=classification", "data.test_fraction=0.2", "data.validation_fraction=0.2",
             "data.standardize=true", "model=classifier", "optimizer=adam", "hidden=4,[5,3]",
-            "batch_size=8", "stop.patience=5", "epochs=60", "numerics=exact,native", *where,
+            "batch_size=8", "stop.patience=5", "epochs=60", *where,
         )  # fmt: skip
         assert ended == (0, "")
         found.append(results(folder))
         measured = [run.metrics for run in runs_of(folder) if not run.is_sweep]
         assert all({"test_accuracy", "lowest_validation_loss"} <= set(m) for m in measured)
     assert found[0] == found[1]
-    assert len(found[0]) == 24
-
-
-@pytest.mark.long
-def test_native_bits_are_those_of_one_machine_too(tmp_path, cluster):
-    found = []
-    for folder, where in ((tmp_path / "here", []), (tmp_path / "there", on(cluster))):
-        folder.mkdir()
-        # Reading digits loads another BLAS, here and not at the workers; NumPy's counts.
-        digits = ["data=digits", "model=classifier", "hidden=40", "numerics=native", "epochs=3"]
-        assert run_to_end(folder, "-m", "seed=1,2", *digits, *where) == (0, "")
-        found.append(results(folder))
-    assert found[0] == found[1]
-    assert len(found[0]) == 2
+    assert len(found[0]) == 12
 
 
 @pytest.mark.long

@@ -42,7 +42,7 @@ from bpexp.training.sample_order import SampleOrders
 
 ROOT = Path(__file__).parents[1]
 BASE = TrainConfig(
-    seed=42, lr=0.1, epochs=40, hidden=(2,), numerics="exact", data=BitsConfig(name="xor"),
+    seed=42, lr=0.1, epochs=40, hidden=(2,), data=BitsConfig(name="xor"),
     model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
     schedule=ScheduleConfig(name="constant"), stop=StopConfig(),
 )  # fmt: skip
@@ -183,14 +183,15 @@ def test_number_of_workers_and_order_of_runs_do_not_change_results(engine):
 
 @settings(max_examples=EXAMPLES // 20)
 @given(batch_configs())
-def test_engines_evaluate_the_same_losses(configs):
+def test_engines_evaluate_the_same_losses_and_outputs(configs):
     batch = run_batch.PreparedBatch(configs)
     parameters = batch.initial_state().parameters
     X, Y = batch.problem.X[1:], batch.problem.Y[1:]
-    expected = NumpyEngine().evaluate(batch.problem, parameters, X, Y)
+    losses, outputs = NumpyEngine().evaluate(batch.problem.network, parameters, X, Y)
     for engine in (LlvmEngine(), *GROUPED):
-        losses = engine.evaluate(batch.problem, parameters, X, Y)
-        np.testing.assert_array_equal(losses, expected)
+        found = engine.evaluate(batch.problem.network, parameters, X, Y)
+        np.testing.assert_array_equal(found.losses, losses)
+        np.testing.assert_array_equal(found.outputs, outputs)
 
 
 PROGRAM = """
@@ -211,7 +212,7 @@ tasks = [
     *(dict(optimizer=name) for name in ("gradient_descent", "momentum", "nesterov", "rmsprop")),
 ]
 def plan_of(task):
-    values = {"epochs": 300, "numerics": "exact", **task}
+    values = {"epochs": 300, **task}
     return plan.make_plan([compose_settings(values)]).configs
 for engine in (NumpyEngine(), LlvmEngine(), LlvmEngine(group_size=8)):
     digest = hashlib.sha256()
@@ -288,11 +289,7 @@ def test_a_truncated_cache_file_is_compiled_again(tmp_path):
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    expected = (
-        bpexp.train(engine="numpy", epochs=9, numerics="exact", model__bias_input=3.0)
-        .losses.tobytes()
-        .hex()
-    )
+    expected = bpexp.train(engine="numpy", epochs=9, model__bias_input=3.0).losses.tobytes().hex()
     assert done.stdout.strip() == expected
     content = file.read_bytes()
     digest, object_code = content[: jit.DIGEST_SIZE], content[jit.DIGEST_SIZE :]
@@ -383,9 +380,7 @@ def test_blocked_matrix_products_have_the_bits_of_the_reference(hidden, batch_si
     rng = np.random.default_rng(3)
     X, Y = rng.standard_normal((150, 270)), rng.random((150, 3))
     dataset = Dataset("random", X, Y, X[:0], Y[:0], X[:0], Y[:0], (), (), classes=False, digest="")
-    config = replace(
-        BASE, hidden=hidden, batch_size=batch_size, epochs=2, lr=0.01, numerics="exact"
-    )
+    config = replace(BASE, hidden=hidden, batch_size=batch_size, epochs=2, lr=0.01)
     bits = []
     for engine in (NumpyEngine(), *GROUPED):
         ((_, result),) = train_batch([config], engine, dataset)
@@ -393,19 +388,10 @@ def test_blocked_matrix_products_have_the_bits_of_the_reference(hidden, batch_si
     assert bits[0] == bits[1] == bits[2]
 
 
-def test_digits_use_exact_arithmetic_and_larger_networks_native():
-    digits = replace(BASE, data=DataConfig(name="digits"), hidden=(32,), numerics="auto")
-    dataset = load(digits.data)
-    assert run_batch.resolve_numerics(digits, dataset) == "exact"
-    assert run_batch.resolve_numerics(replace(digits, hidden=(200,)), dataset) == "native"
-    assert run_batch.resolve_numerics(replace(digits, numerics="native"), dataset) == "native"
-
-
-def test_engine_auto_is_the_compiled_engine_for_exact_arithmetic_and_numpy_for_native():
-    exact = replace(BASE, epochs=1)
-    native = replace(exact, numerics="native")
-    assert [b.engine for b in make_batches([exact, native], "auto", 1)] == ["compiled", "numpy"]
-    assert [b.engine for b in make_batches([exact, native], "numpy", 1)] == ["numpy", "numpy"]
+def test_engine_auto_is_the_compiled_engine_however_short_the_run():
+    short = replace(BASE, epochs=1)
+    for asked, used in (("auto", "compiled"), ("compiled", "compiled"), ("numpy", "numpy")):
+        assert [batch.engine for batch in make_batches([short], asked, 1)] == [used]
 
 
 def test_long_runs_of_wide_networks_are_batched_alone_and_short_ones_evenly():

@@ -9,7 +9,6 @@ import joblib
 import pytest
 from servers import dask_cluster
 from sweeping import runs_of
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from bpexp.config.schema import DaskConfig, ModelConfig, StopConfig, TrainConfig
 from bpexp.data.synthetic import BitsConfig
@@ -25,7 +24,6 @@ from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.job import Job
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch as train_configs
-from bpexp.training.numpy_engine import NumpyEngine
 
 KILLS_ITS_WORKER = 7
 """The seed of the job that kills the worker process that trains it."""
@@ -33,7 +31,7 @@ KILLS_ITS_WORKER = 7
 
 def make_config(seed, epochs=10):
     return TrainConfig(
-        seed=seed, lr=0.1, epochs=epochs, hidden=(2,), numerics="exact",
+        seed=seed, lr=0.1, epochs=epochs, hidden=(2,),
         data=BitsConfig(name="xor"),
         model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
         schedule=ScheduleConfig(name="constant"), stop=StopConfig(),
@@ -136,40 +134,6 @@ def test_a_dying_worker_fails_its_own_run_only(a_store, inside, tmp_path, monkey
     assert {name: run.status for name, run in runs.items()} == {
         f"seed={seed}": "FINISHED" for seed in range(10) if seed != KILLS_ITS_WORKER
     }
-
-
-def report_blas_threads(jobs, engine, dataset):
-    """In place of results: the process, and how many threads BLAS has in it."""
-    found = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
-    return [base.JobResult(job, Failure(f"{os.getpid()} {found}")) for job in jobs]
-
-
-def test_each_worker_process_has_one_blas_thread(monkeypatch):
-    monkeypatch.setattr(local, "train_in_worker", report_blas_threads)
-    with LocalExecutor(2) as executor:
-        found = train_all(executor, [Batch((job,), "numpy") for job in make_jobs(2)])
-    reports = [found[index].reason.split(" ", 1) for index in (0, 1)]
-    assert [threads for _, threads in reports] == ["{1}", "{1}"]
-    assert str(os.getpid()) not in [pid for pid, _ in reports]
-
-
-def test_native_runs_have_one_blas_thread_in_this_process():
-    def blas_threads():
-        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
-
-    class RecordingEngine(NumpyEngine):
-        def __init__(self):
-            self.threads = set()
-
-        def advance(self, *arguments):
-            self.threads |= blas_threads()
-            return super().advance(*arguments)
-
-    engine = RecordingEngine()
-    with threadpool_limits(2, user_api="blas"):
-        config = replace(make_config(0), numerics="native")
-        assert len(list(train_configs([config], engine))) == 1
-        assert (engine.threads, blas_threads()) == ({1}, {2})
 
 
 def test_training_pauses_while_results_are_not_consumed(monkeypatch):

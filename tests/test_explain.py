@@ -87,7 +87,6 @@ def test_the_page_contains_a_step_calculated_by_hand(capsys, one_sample):
         ("data=iris", "model=classifier", "model.loss=half_squared", "hidden=[]"),
         ("model.activation=relu", "model.output=symmetric_sigmoid", "data.low=-0.5",
          "data.high=0.5"),
-        ("numerics=native",),
     ],
 )  # fmt: skip
 def test_the_printed_gradient_equals_its_finite_difference(capsys, settings):

@@ -108,7 +108,7 @@ def test_a_resumed_sweep_exports_its_best_run(inside, store):
     "settings",
     [
         {"stop__loss": 0.2, "lr": 5},
-        {"data": "iris", "model": "classifier", "numerics": "native"},
+        {"data": "iris", "model": "classifier"},
         {"data": "iris", "model": "classifier", "optimizer": "adam", "schedule": "cosine"},
     ],
 )
@@ -125,10 +125,7 @@ def test_models_take_inputs_before_standardization(store, capsys, settings):
         assert names == load_iris().feature_names
     outputs = model.predict(pd.DataFrame(X, columns=names)).to_numpy()
     tracked = inputs_of(run).to_numpy()[:, -outputs.shape[1] :]
-    if settings.get("numerics") == "native":
-        np.testing.assert_allclose(outputs, tracked, rtol=0.0, atol=1e-9)
-    else:
-        np.testing.assert_array_equal(outputs, tracked)
+    np.testing.assert_array_equal(outputs, tracked)
 
 
 def test_a_model_takes_integers_and_booleans_and_refuses_texts(store, capsys, tmp_path):
@@ -197,7 +194,7 @@ def test_onnx_supports_every_activation(hidden, output):
     weights, biases = init.initialize(network.sizes, "uniform", 1, -2.0, 2.0)
     X = np.random.RandomState(0).randn(7, 2)
     trained = TrainedNetwork(
-        network, "exact", tuple(weights), tuple(biases), X.mean(0), X.std(0),
+        network, tuple(weights), tuple(biases), X.mean(0), X.std(0),
         ("a", "b"), ("c", "d", "e"), X, None,
     )  # fmt: skip
     outputs = onnx_file.run(onnx_file.model(trained), X)
@@ -241,15 +238,6 @@ def test_a_run_whose_data_have_changed_is_refused(store, capsys, tmp_path):
     file.write_text("a,y\n1,0\n3,1\n")
     assert "The data of data=file have changed since the run was trained" in refused(capsys, run)
     assert mlflow.MlflowClient(store).get_run(run).outputs.model_outputs == []
-
-
-def test_a_wide_native_network_gives_the_logged_predictions(store, inside, capsys):
-    # Another number of BLAS threads would change the rounding, and the error grows per epoch.
-    done = inside(
-        "-m", "data=digits", "hidden=64", "numerics=native", "epochs=300", "seed=1,2", "export=best"
-    )
-    assert done.returncode == 0, done.stderr
-    assert "its 1348 predictions equal those of the run within 1e-9." in done.stdout
 
 
 def test_the_table_of_results_is_written_even_if_the_export_fails(store, inside, tmp_path):

@@ -115,7 +115,7 @@ KEYS = [
 VALID = [
     "lr=0.5", "seed=range(0,3)", "hidden=2,4,[8,4]", "hidden=[]", "data=iris", "model=classifier",
     "data=parity", "data.bits=3", "optimizer=adam", "schedule=cosine", "stop.loss=0.1", "epochs=2",
-    "data=spirals", "+study=seed_lottery", "batch_size=2", "numerics=native", "data=encoder",
+    "data=spirals", "+study=seed_lottery", "batch_size=2", "data=encoder",
     "model.output=softmax", "model=regressor", "optimizer=rprop", "stop.tolerance=0.4",
 ]  # fmt: skip
 OVERRIDES = st.tuples(
@@ -401,7 +401,7 @@ TEXTS = [
     "../../../pwned", "file:///pwned", "<script>alert(1)</script>", "a b c 1 d", "- - - - -",
     "lr=1 'x", "seed=0,1 hydra.searchpath=[pkg://evil]", "seed=0,1 hydra/launcher=basic",
     "+x._target_=os.mkdir", "seed=range(0,999999999)", "epochs=2 seed=${oc.env:HOME}", "é" * 999,
-    '{"_target_": "os.mkdir", "path": "pwned"}', '{"lr": 1e999}', "[" * 5000, "exact 1", "native",
+    '{"_target_": "os.mkdir", "path": "pwned"}', '{"lr": 1e999}', "[" * 5000, "exact 1",
 ]  # fmt: skip
 TAGS = [
     "bpexp.config", "bpexp.identity", "bpexp.result", "bpexp.process", "bpexp.overrides",

@@ -23,7 +23,7 @@ from bpexp.runs.result import Outcome, TrainResult
 
 XOR_ROWS = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]
 RUN = TrainConfig(
-    seed=42, lr=0.1, epochs=100, hidden=(2,), numerics="exact", data=BitsConfig(name="xor"),
+    seed=42, lr=0.1, epochs=100, hidden=(2,), data=BitsConfig(name="xor"),
     model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
     schedule=ScheduleConfig(name="constant"), stop=StopConfig(),
 )  # fmt: skip
@@ -37,24 +37,19 @@ def digest_of(X, Y):
     return sha.hexdigest()
 
 
-@pytest.mark.parametrize(("numerics", "arithmetic"), [("exact", "3"), ("native", "3")])
-def test_the_identity_is_the_digest_of_the_documented_text(numerics, arithmetic):
+def test_the_identity_is_the_digest_of_the_documented_text():
     text = (
-        '{"arithmetic":ARITHMETIC,"config":{"epochs":100,"hidden":[2],"lr":0.1,"model":{},'
-        '"numerics":"NUMERICS","optimizer":{"name":"gradient_descent"},'
+        '{"arithmetic":3,"config":{"epochs":100,"hidden":[2],"lr":0.1,"model":{},'
+        '"optimizer":{"name":"gradient_descent"},'
         '"schedule":{"name":"constant"},"seed":42,"stop":{}},'
-        '"data":{"classes":true,"digest":"DIGEST"},"version":2}'
+        '"data":{"classes":true,"digest":"DIGEST"},"version":3}'
     ).replace("DIGEST", digest_of(XOR_ROWS, [0.0, 1.0, 1.0, 0.0]))
-    text = text.replace("ARITHMETIC", arithmetic).replace("NUMERICS", numerics)
-    assert (
-        identity.of_run(replace(RUN, numerics=numerics))
-        == hashlib.sha256(text.encode("ascii")).hexdigest()
-    )
+    assert identity.of_run(RUN) == hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 # All defaults are spelled out, so that a test fails if one is changed in the schema.
 KNOWN = {
-    "plain": (RUN, "31d1956e9ffb36e0a0b58b99398645937e3990be7014a1c47022fad10c3a3c97"),
+    "plain": (RUN, "e343bc2db8845c50a8eba3679c5c0001163fac1c6d465edcd82047c5d0f67e1b"),
     "rprop": (
         replace(
             RUN, lr=2.0, hidden=(8, 4), batch_size=2,
@@ -74,7 +69,7 @@ KNOWN = {
             schedule=StepConfig(name="step", warmup=0, every=1000, factor=0.5),
             stop=StopConfig(loss=1e-3, tolerance=None, patience=None),
         ),
-        "c0e3b54f2ff73ea8c53727697bd8c917439d90d18f8b4cf138ba4e1b80d30b64",
+        "6a890e413d728c665e3cc6426537f7e02bf468e2bae65ec8828f931468cf66f4",
     ),
     "adam on spirals": (
         replace(
@@ -87,7 +82,7 @@ KNOWN = {
                 name="adam", beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=1e-4
             ),
         ),
-        "375afa12e60ff28877400ebc4dafcba534057f78b8ddb4a827de3fe96a622ea1",
+        "b011e8251d2542c30bf795a75661a9c3fc66ad6211d28c9baadb337e2f28bade",
     ),
 }  # fmt: skip
 
@@ -115,18 +110,12 @@ def test_defaults_that_identities_leave_out_do_not_move(group, name):
     assert given == kind(name=name)
 
 
-def test_an_identity_needs_resolved_numerics():
-    with pytest.raises(ValueError, match="got 'auto'"):
-        identity.of_run(replace(RUN, numerics="auto"))
-
-
 VALUES = {
     "seed": st.integers(0, 2**32 - 1),
     "lr": st.one_of(st.floats(1e-9, 1e9), st.integers(1, 1000)),
     "epochs": st.integers(1, 10**9),
     "hidden": st.lists(st.integers(1, 9), max_size=3),
     "batch_size": st.none() | st.integers(1, 9),
-    "numerics": st.sampled_from(["exact", "native"]),
     "model": st.fixed_dictionaries(
         {}, optional={"dead_zone": st.floats(0, 1), "bias_input": st.floats(-2, 2),
                       "activation": st.sampled_from(["sigmoid", "tanh"])},
@@ -143,7 +132,7 @@ VALUES = {
 
 
 def typed(**settings):
-    plain = {"seed": 42, "lr": 0.1, "epochs": 100, "hidden": 2, "numerics": "exact",
+    plain = {"seed": 42, "lr": 0.1, "epochs": 100, "hidden": 2,
              "data": {"name": "xor"}, "model": {}, "optimizer": {"name": "momentum"},
              "schedule": {"name": "constant"}, "stop": {}}  # fmt: skip
     return parse_train(plain | settings)

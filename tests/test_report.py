@@ -138,15 +138,6 @@ def test_numbers_that_change_together_and_settings_of_other_parts_are_all_named(
     assert list(found.varying) == ["model.init_high", "model.init_low", "optimizer.name"]
 
 
-def test_automatic_numerics_are_not_named_as_a_setting():
-    small, large = ({"hidden": "2", "numerics": "exact"}, {"hidden": "400", "numerics": "native"})
-    assert settled(small, large).varying == {"hidden": ["2", "400"]}
-    both = [one | {"numerics": kind} for one in (small, large) for kind in ("exact", "native")]
-    assert list(settled(*both).varying) == ["hidden", "numerics"]
-    alone = settled(small, small | {"numerics": "native"})
-    assert alone.varying == {"numerics": ["exact", "native"]}
-
-
 @pytest.mark.parametrize(
     ("value", "said"),
     [(0.1, "0.1"), ("0.1", "0.1"), (2, "2"), ("[2]", "2"), ("2", "2"), ("[8, 4]", "[8,4]"),

@@ -16,20 +16,19 @@ from hypothesis import strategies as st
 
 import bpexp
 from bpexp.cli import commands
-from bpexp.nn.arithmetic import VERSIONS
+from bpexp.nn.arithmetic import VERSION
 from bpexp.reproduce import compare
 from bpexp.sweeps.executors.local import LocalExecutor
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory, put_store):
-    """A folder with a store of six runs, of which one diverges to NaN and one is native."""
+    """A folder with a store of five runs, of which one diverges to NaN."""
     folder = tmp_path_factory.mktemp("original")
     put_store(folder)
     with chdir(folder):
         bpexp.sweep(seed=range(4), epochs=60)
         bpexp.sweep(model="regressor", seed=[9], lr=1e300, epochs=60)
-        bpexp.sweep(numerics=["native"], epochs=60)
     return folder
 
 
@@ -67,28 +66,16 @@ def tracked(api, filter_string=""):
 
 
 def one(api, seed):
-    (found,) = tracked(api, f"params.seed = '{seed}' and params.numerics = 'exact'")
+    (found,) = tracked(api, f"params.seed = '{seed}'")
     return found
 
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("engine", ["auto", "numpy", "compiled"])
 def test_runs_of_a_copied_store_are_reproduced(run, engine):
-    exact = "metrics.epochs_run > 0 and params.numerics = 'exact'"
-    names = [r.info.run_id for r in tracked(client(), exact)]
+    names = [r.info.run_id for r in tracked(client(), "metrics.epochs_run > 0")]
     status, message, _ = run("reproduce", *names, "--engine", engine)
     assert (status, message) == (0, "5 of 5 runs identical to the bit.\n")
-
-
-@pytest.mark.usefixtures("here")
-def test_the_report_says_that_native_results_depend_on_the_machine(run):
-    status, message, _ = run("reproduce", "--all")
-    assert status == 0
-    assert message == (
-        "6 of 6 runs identical to the bit.\n1 with numerics=native, whose results depend on the "
-        "NumPy, BLAS and CPU of one machine; numerics=exact gives the same results on every "
-        "machine.\n"
-    )
 
 
 def test_the_report_names_the_first_different_epoch_and_the_distance(here, run):
@@ -126,8 +113,8 @@ def test_the_report_names_the_first_different_epoch_and_the_distance(here, run):
         ("{", "The stored configuration is not valid JSON."),
         ('{"seed": 1e400}', "seed must be a whole number in 0..4294967295, got inf."),
         (
-            '{"data":{"name":"xor"},"epochs":60,"hidden":[2],"lr":0.2,"model":{},"numerics":'
-            '"exact","optimizer":{"name":"gradient_descent"},"schedule":{"name":"constant"},'
+            '{"data":{"name":"xor"},"epochs":60,"hidden":[2],"lr":0.2,"model":{},'
+            '"optimizer":{"name":"gradient_descent"},"schedule":{"name":"constant"},'
             '"seed":1,"stop":{}}',
             "The stored configuration does not match the run: its identity is ",
         ),
@@ -189,7 +176,7 @@ def test_a_weight_that_was_changed_by_one_ulp_is_found(run):
         1,
         (
             f"altered: seed=1 ({run_id[:8]}): The losses, predictions or weights were altered: "
-            "they do not match the result digest.\n5 of 6 runs match their digests, 1 altered.\n"
+            "they do not match the result digest.\n4 of 5 runs match their digests, 1 altered.\n"
         ),
     )
 
@@ -304,7 +291,7 @@ def test_an_altered_result_digest_is_distinguished_from_a_different_result(run):
 @pytest.mark.usefixtures("here")
 def test_intact_runs_are_verified_without_training(run, monkeypatch):
     monkeypatch.setattr(LocalExecutor, "map", None)
-    assert run("verify", "--all") == (0, "6 of 6 runs match their digests.\n", "")
+    assert run("verify", "--all") == (0, "5 of 5 runs match their digests.\n", "")
     sweep = one(client(), 1).data.tags["mlflow.parentRunId"]
     assert run("verify", sweep) == (0, "4 of 4 runs match their digests.\n", "")
     assert run("verify") == (2, "", "bpexp: verify must be given runs, sweeps or --all.\n")
@@ -332,13 +319,13 @@ def test_metrics_of_test_and_validation_rows_are_verified(a_store, tmp_path, mon
 
 def test_the_report_names_a_different_version_of_the_arithmetic(here, run):
     api = client()
-    run_id, now = one(api, 3).info.run_id, VERSIONS["exact"]
-    api.set_tag(run_id, "bpexp.arithmetic", f"exact {now - 1}")
+    run_id, now = one(api, 3).info.run_id, VERSION
+    api.set_tag(run_id, "bpexp.arithmetic", str(now - 1))
     api.set_tag(run_id, "bpexp.identity", "1" * 64)
     api.set_tag(run_id, "bpexp.result", "2" * 64)
     status, out, _ = run("reproduce", run_id)
     assert status == 1
-    assert f"  arithmetic: exact {now - 1} then, exact {now} now\n" in out
+    assert f"  arithmetic: {now - 1} then, {now} now\n" in out
 
 
 def test_a_missing_or_changed_data_file_is_reported(tmp_path, monkeypatch, run):

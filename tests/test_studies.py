@@ -97,7 +97,7 @@ def test_rows_with_changed_settings_are_not_tested():
     group = {"name": "s", "source": "x", "measure": "epochs", "trials": 4, "rows": [
         {"name": "a", "published": {"n": 25, "mean": 30.0, "sd": 3.0}}, {"name": "b"}]}  # fmt: skip
     same = definition.from_command_line(
-        group, ["+study=s", "study.trials=4", "n_jobs=1", "tracking.points=0", "numerics=native"]
+        group, ["+study=s", "study.trials=4", "n_jobs=1", "tracking.points=0"]
     )
     other = definition.from_command_line(group, ["+study=s", "n_jobs=1", "lr=3", "optimizer=adam"])
     assert (same.changed, other.changed) == ((), ("lr=3", "optimizer=adam"))
@@ -350,7 +350,7 @@ def test_proben1_compares_two_errors_per_row_on_the_users_files(inside, tmp_path
 
 
 FAHLMAN = TrainConfig(
-    seed=0, lr=0.35, epochs=5000, hidden=(5,), numerics="exact",
+    seed=0, lr=0.35, epochs=5000, hidden=(5,),
     data=EncoderConfig(name="encoder", size=10),
     model=ModelConfig(error="arctanh", derivative_offset=0.1, init_low=-2.0, init_high=2.0),
     optimizer=QuickpropConfig(name="quickprop", weight_decay=1e-4),
@@ -368,7 +368,7 @@ def test_quickprop_needs_as_many_epochs_for_the_encoder_as_an_independent_progra
 
 def test_a_restart_initializes_the_network_again_and_continues_the_count_of_epochs():
     hard = TrainConfig(
-        seed=3, lr=0.1, epochs=25, hidden=(2,), numerics="exact", data=BitsConfig(name="xor"),
+        seed=3, lr=0.1, epochs=25, hidden=(2,), data=BitsConfig(name="xor"),
         model=ModelConfig(), optimizer=OptimizerConfig(name="gradient_descent"),
         schedule=ScheduleConfig(name="constant"), stop=StopConfig(restart=10),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import bpexp
 from bpexp.nn import init
 from bpexp.nn.activations import elementwise_activations
-from bpexp.nn.arithmetic import ARITHMETICS, EXACT, NATIVE
+from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
 from bpexp.nn.network import Network
@@ -24,13 +24,8 @@ RAW = {"standardize": False}
 """Settings of a file whose values are trained on as they are."""
 
 
-@pytest.fixture(params=["exact", "native"])
-def numerics(request):
-    return request.param
-
-
-def test_default_experiment_gives_the_known_predictions(numerics):
-    result = bpexp.train(numerics=numerics)
+def test_default_experiment_gives_the_known_predictions():
+    result = bpexp.train()
     expected = ["0.06029012", "0.94447222", "0.94436700", "0.05997169"]
     assert [f"{p:.8f}" for p in result.predictions[:, 0]] == expected
     assert result.outcome is Outcome.COMPLETED
@@ -39,7 +34,7 @@ def test_default_experiment_gives_the_known_predictions(numerics):
     assert result.final_loss == pytest.approx(float((error * error).sum()) / 4, rel=1e-15)
 
 
-def test_the_default_experiment_equals_a_plain_numpy_loop(numerics):
+def test_the_default_experiment_equals_a_plain_numpy_loop():
     rng = np.random.RandomState(42)
     W1, W2, b1, b2 = (rng.rand(*shape) for shape in [(2, 2), (2, 1), (1, 2), (1, 1)])
     losses = []
@@ -51,7 +46,7 @@ def test_the_default_experiment_equals_a_plain_numpy_loop(numerics):
         delta1 = delta2 @ W2.T * H * (1.0 - H)
         W2, b2 = W2 - 0.1 * H.T @ delta2, b2 - 0.1 * delta2.sum(axis=0)
         W1, b1 = W1 - 0.1 * X.T @ delta1, b1 - 0.1 * delta1.sum(axis=0)
-    result = bpexp.train(numerics=numerics)
+    result = bpexp.train()
     np.testing.assert_allclose(result.losses, losses, rtol=1e-9)
     np.testing.assert_allclose(result.predictions, A, rtol=1e-9)
     for mine, theirs in zip([*result.weights, *result.biases], [W1, W2, b1, b2], strict=True):
@@ -76,13 +71,13 @@ def test_scaled_initializers_reach_their_bounds(name, bound):
     assert W.min() < -0.98 * bound
 
 
-def test_one_step_worked_by_hand(numerics, tmp_path):
+def test_one_step_worked_by_hand(tmp_path):
     # x = 1, target 1; seed 0 of U[0, 0] gives zeros: h = 1/2, a = 1/2, E = 1/8.
     # delta2 = (a - 1) a (1 - a) = -1/8; dW2 = delta2 h = -1/16; W2 = 0, so dW1 = 0.
     # With lr = 16: W2 = 1, b2 = 2, W1 = b1 = 0. Second pass: z = 1/2 + 2 = 5/2.
     (tmp_path / "one.csv").write_text("x,y\n1.0,1.0\n")
     data = {"name": "file", "path": str(tmp_path / "one.csv"), "target": "y", **RAW}
-    settings = {"data": data, "model__init_high": 0.0, "hidden": 1, "lr": 16, "numerics": numerics}
+    settings = {"data": data, "model__init_high": 0.0, "hidden": 1, "lr": 16}
     result = bpexp.train(epochs=1, **settings)
     assert result.losses.tolist() == [0.25]
     assert result.predictions.tolist() == [[0.5]]
@@ -111,19 +106,18 @@ COMBINATIONS = [
 
 @pytest.mark.parametrize(("hidden", "output", "loss"), COMBINATIONS)
 @pytest.mark.parametrize("widths", [[], [3], [4, 3]])
-def test_gradients_equal_central_finite_differences(hidden, output, loss, widths, numerics):
-    arithmetic = ARITHMETICS[numerics]
+def test_gradients_equal_central_finite_differences(hidden, output, loss, widths):
     rng = np.random.RandomState(1)
     inputs, targets = rng.randn(5, 2), np.eye(3)[[0, 1, 2, 0, 1]]
     network = Network((2, *widths, 3), (*[hidden] * len(widths), output), loss, bias_input=0.5)
     weights, biases = init.initialize(network.sizes, "uniform", 3, -1.0, 1.0)
 
     def total():
-        activations, Z = forward(network, inputs, weights, biases, arithmetic)
-        return LOSSES[loss].on(output).per_row(arithmetic, Z, activations[-1], targets).sum()
+        activations, Z = forward(network, inputs, weights, biases, EXACT)
+        return LOSSES[loss].on(output).per_row(EXACT, Z, activations[-1], targets).sum()
 
-    activations, _ = forward(network, inputs, weights, biases, arithmetic)
-    by_weights, by_biases = backward(network, activations, targets, weights, arithmetic)
+    activations, _ = forward(network, inputs, weights, biases, EXACT)
+    by_weights, by_biases = backward(network, activations, targets, weights, EXACT)
     step = 1e-6
     for parameter, gradient in zip([*weights, *biases], [*by_weights, *by_biases], strict=True):
         for at in np.ndindex(*parameter.shape):
@@ -136,10 +130,10 @@ def test_gradients_equal_central_finite_differences(hidden, output, loss, widths
             assert gradient[at] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-8)
 
 
-@given(st.floats(-1e3, 1e3), st.sampled_from([0.0, 1.0]), st.sampled_from([EXACT, NATIVE]))
-def test_binary_cross_entropy_is_finite_and_right_for_every_logit(z, y, arithmetic):
+@given(st.floats(-1e3, 1e3), st.sampled_from([0.0, 1.0]))
+def test_binary_cross_entropy_is_finite_and_right_for_every_logit(z, y):
     Z = np.array([[z]])
-    (got,) = LOSSES["cross_entropy"].on("sigmoid").per_row(arithmetic, Z, Z, np.array([[y]]))
+    (got,) = LOSSES["cross_entropy"].on("sigmoid").per_row(EXACT, Z, Z, np.array([[y]]))
     signed = z if y == 0.0 else -z
     expected = (
         signed + math.log1p(math.exp(-signed)) if signed > 0 else math.log1p(math.exp(signed))
@@ -147,11 +141,10 @@ def test_binary_cross_entropy_is_finite_and_right_for_every_logit(z, y, arithmet
     assert got == pytest.approx(expected, rel=1e-12, abs=1e-300)
 
 
-@pytest.mark.parametrize("arithmetic", [EXACT, NATIVE])
-def test_softmax_cross_entropy_is_stable_for_large_logits(arithmetic):
+def test_softmax_cross_entropy_is_stable_for_large_logits():
     Z, targets = np.array([[1000.0, 0.0, -1000.0]]), np.array([[0.0, 1.0, 0.0]])
-    A = arithmetic.softmax(Z)
-    loss = LOSSES["cross_entropy"].on("softmax").per_row(arithmetic, Z, A, targets)
+    A = EXACT.softmax(Z)
+    loss = LOSSES["cross_entropy"].on("softmax").per_row(EXACT, Z, A, targets)
     assert loss.tolist() == [1000.0]
     assert A.tolist() == [[1.0, 0.0, 0.0]]
 
@@ -201,20 +194,19 @@ def test_batches_weight_decay_and_schedules_equal_a_plain_numpy_loop(
         np.testing.assert_allclose(np.vstack([W, b]), both, rtol=1e-12)
 
 
-def test_training_stops_at_the_first_epoch_with_the_stop_loss(numerics):
-    full = bpexp.train(numerics=numerics)
+def test_training_stops_at_the_first_epoch_with_the_stop_loss():
+    full = bpexp.train()
     first = int(np.flatnonzero(full.losses <= 0.01)[0]) + 1
-    result = bpexp.train(stop__loss=0.01, numerics=numerics)
+    result = bpexp.train(stop__loss=0.01)
     assert result.outcome is Outcome.CONVERGED
     assert result.epochs_run == first
     np.testing.assert_array_equal(result.losses, full.losses[:first])
 
 
-def test_no_update_follows_the_forward_pass_that_stops_training(numerics):
-    result = bpexp.train(stop__tolerance=0.4, numerics=numerics)
+def test_no_update_follows_the_forward_pass_that_stops_training():
+    result = bpexp.train(stop__tolerance=0.4)
     network = Network((2, 2, 1), ("sigmoid", "sigmoid"))
-    arithmetic = ARITHMETICS[numerics]
-    activations, _ = forward(network, X, result.weights, result.biases, arithmetic)
+    activations, _ = forward(network, X, result.weights, result.biases, EXACT)
     np.testing.assert_array_equal(activations[-1], result.predictions)
     assert (abs(result.predictions - Y) < 0.4).all()
     assert result.outcome is Outcome.CONVERGED
@@ -232,11 +224,11 @@ def test_patience_counts_epochs_without_a_new_lowest_loss():
     assert (stalled.outcome, stalled.epochs_run) == (Outcome.STALLED, ends[0])
 
 
-def test_a_diverged_run_has_an_outcome_and_an_epoch(numerics, tmp_path):
+def test_a_diverged_run_has_an_outcome_and_an_epoch(tmp_path):
     (tmp_path / "one.csv").write_text("x,y\n1.0,0.0\n")
     data = {"name": "file", "path": str(tmp_path / "one.csv"), "target": "y", **RAW}
     result = bpexp.train(
-        data=data, model="regressor", hidden=[], lr=1e200, epochs=50, numerics=numerics,
+        data=data, model="regressor", hidden=[], lr=1e200, epochs=50,
         model__init="uniform", model__init_low=1.0, model__init_high=1.0,
     )  # fmt: skip
     assert result.outcome is Outcome.DIVERGED
@@ -245,12 +237,11 @@ def test_a_diverged_run_has_an_outcome_and_an_epoch(numerics, tmp_path):
     assert result.losses.tolist() == [4.0, math.inf]
 
 
-def test_a_run_with_infinite_weights_has_diverged_even_if_its_loss_is_finite(numerics, tmp_path):
+def test_a_run_with_infinite_weights_has_diverged_even_if_its_loss_is_finite(tmp_path):
     (tmp_path / "one.csv").write_text("x,y\n1.0,0.0\n")
     result = bpexp.train(
         data={"name": "file", "path": str(tmp_path / "one.csv"), "target": "y", **RAW}, hidden=[],
         model="regressor", model__init="uniform", model__init_low=1.0, lr=1e308, epochs=9,
-        numerics=numerics,
     )  # fmt: skip
     # w = b = 1, z = 2: the first update is of -2e308, which no float64 is.
     assert (result.outcome, result.losses.tolist()) == (Outcome.DIVERGED, [4.0])

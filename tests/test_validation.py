@@ -13,7 +13,7 @@ from bpexp.data import load
 from bpexp.data.proben1 import Proben1Config
 from bpexp.data.registry import DataConfig
 from bpexp.fields.checks import ConfigError
-from bpexp.nn.arithmetic import ARITHMETICS
+from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network
 from bpexp.runs.result import Outcome
@@ -22,27 +22,20 @@ IRIS = {"data": {"name": "iris", "validation_fraction": 0.3, "standardize": True
 SMALL = {**IRIS, "model": {"init_low": -1.0, "init_high": 1.0}, "epochs": 60, "lr": 0.1}
 
 
-@pytest.fixture(params=["exact", "native"])
-def numerics(request):
-    return request.param
-
-
-def outputs(result, X, numerics="exact"):
+def outputs(result, X):
     network = Network((4, 3, 3), ("sigmoid", "sigmoid"))
-    arithmetic = ARITHMETICS[numerics]
-    return forward(network, X, result.weights, result.biases, arithmetic)[0][-1]
+    return forward(network, X, result.weights, result.biases, EXACT)[0][-1]
 
 
-def test_validation_losses_are_computed_on_rows_that_are_not_trained_on(numerics):
-    result = bpexp.train(**SMALL, numerics=numerics, stop={"validation_interval": 4})
+def test_validation_losses_are_computed_on_rows_that_are_not_trained_on():
+    result = bpexp.train(**SMALL, stop={"validation_interval": 4})
     rows = load(DataConfig(name="iris", validation_fraction=0.3, standardize=True))
     assert (len(rows.X), len(rows.X_validation), len(rows.X_test)) == (105, 45, 0)
     assert result.validation.epochs.tolist() == list(range(4, 61, 4))
     for epochs, loss in zip(*result.validation, strict=True):
         # With an interval longer than the run, only the last weights are evaluated and kept.
-        last = bpexp.train(**{**SMALL, "epochs": int(epochs)}, numerics=numerics,
-                           stop={"validation_interval": 1000})  # fmt: skip
-        error = outputs(last, rows.X_validation, numerics) - rows.Y_validation
+        last = bpexp.train(**{**SMALL, "epochs": int(epochs)}, stop={"validation_interval": 1000})
+        error = outputs(last, rows.X_validation) - rows.Y_validation
         assert loss == pytest.approx(float((error * error).mean()), rel=1e-12)
         np.testing.assert_array_equal(last.losses, result.losses[:epochs])
 

@@ -187,12 +187,7 @@ def _independent_keys(labels: "pd.DataFrame") -> list[str]:
             dependent.add(key)
         elif all(map(_is_name, labels[key].unique())):
             chosen.append(key)
-    independent = [key for key in varying if key not in dependent]
-    others = [key for key in independent if key != "numerics"]
-    if not others or others == independent:
-        return independent
-    # With numerics=auto the arithmetic follows from the network and the data.
-    return independent if (labels.groupby(others)["numerics"].nunique() > 1).any() else others
+    return [key for key in varying if key not in dependent]
 
 
 def _is_name(label: str) -> bool:

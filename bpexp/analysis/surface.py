@@ -11,7 +11,7 @@ from bpexp.config.schema import parse_train
 from bpexp.data import load
 from bpexp.data.dataset import Dataset
 from bpexp.fields.checks import ConfigError
-from bpexp.nn.arithmetic import NATIVE
+from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
 from bpexp.tracking import artifact_files
 from bpexp.training.run_batch import make_network
@@ -88,10 +88,9 @@ def _surface(rank: str, row: "pd.Series[Any]", read_artifact: ReadArtifact) -> S
         return None
     x, y = (_axis(dataset.X[:, column]) for column in (0, 1))
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    # A plot does not need exact arithmetic.
     parameters = [layers[name] for name in names]
     n_layers = len(parameters) // 2
-    outputs = forward(network, points, parameters[:n_layers], parameters[n_layers:], NATIVE)[0][-1]
+    outputs = forward(network, points, parameters[:n_layers], parameters[n_layers:], EXACT)[0][-1]
     Z = outputs[:, 0] if outputs.shape[1] == 1 else outputs.argmax(axis=1).astype(float)
     title = f"{rank} run, loss {float(row['final_loss']):.3g}"
     return Surface(title=title, dataset=dataset, x=x, y=y, Z=Z.reshape(GRID, GRID))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bpexp.data import load
 from bpexp.data.dataset import Dataset
 from bpexp.data.tabular import FileConfig
 from bpexp.fields.checks import ConfigError
@@ -71,20 +70,6 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
     """Check the settings of the execution against each other. Raises ConfigError."""
     if runtime.export and not runtime.tracking.runs:
         raise ConfigError("export=best must go with tracking.runs=true, got false.")
-
-
-def check_engine(train: "TrainConfig", engine: str) -> None:
-    """Check that the engine supports the arithmetic of a run. Raises ConfigError.
-
-    Args:
-        train: The run, with ``numerics`` exact or native.
-        engine: The requested engine.
-    """
-    if engine == "compiled" and train.numerics == "native":
-        raise ConfigError(
-            "engine=compiled must go with numerics=exact, got native arithmetic for "
-            f"data={train.data.name} with {len(load(train.data).X)} rows."
-        )
 
 
 def check_data(train: "TrainConfig", dataset: Dataset) -> None:

@@ -118,10 +118,6 @@ class TrainConfig:
     batch_size: int | None = setting(
         Optional(Integer(1)), None, "samples per update, in random order; null: all samples"
     )
-    numerics: str = setting(
-        OneOf(("auto", "exact", "native")), "auto",
-        "exact: bit-identical on every machine; native: BLAS; auto: by size",
-    )  # fmt: skip
     data: DataConfig
     model: ModelConfig
     optimizer: OptimizerConfig
@@ -188,7 +184,7 @@ class RuntimeConfig:
     engine: str = setting(
         OneOf(("auto", "numpy", "compiled")),
         "auto",
-        "training engine, changes only the speed; auto: compiled for exact arithmetic",
+        "training engine, changes only the speed; auto: compiled",
     )
     reuse: bool = setting(
         Boolean(), False, "link runs that the experiment has instead of training them again"

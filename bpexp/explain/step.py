@@ -16,7 +16,7 @@ import numpy as np
 
 from bpexp.config.schema import TrainConfig
 from bpexp.nn.activations import ACTIVATIONS
-from bpexp.nn.arithmetic import ARITHMETICS
+from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import ERRORS, LOSSES
 from bpexp.nn.mlp import forward, output_delta
 from bpexp.nn.network import joined
@@ -141,7 +141,7 @@ def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
         progress = engine_used.advance(problem, state, factors, None)
         # A second pass, whose update is discarded, evaluates the new parameters.
         evaluated = engine_used.advance(problem, state.select([0]), factors, None)
-        total = float(ARITHMETICS[problem.numerics].sum(values.losses, 0)[0])
+        total = float(EXACT.sum(values.losses, 0)[0])
     return Step(
         config=config,
         epoch=epoch,
@@ -177,7 +177,7 @@ class _ForwardValues(NamedTuple):
 
 
 def _forward_values(problem: Problem, parameters: Array) -> _ForwardValues:
-    network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
+    network, arithmetic = problem.network, EXACT
     loss = LOSSES[network.loss].on(network.functions[-1])
     weights, biases = network.split(parameters)
     X, Y = problem.X[:, :, None], problem.Y[:, :, None]
@@ -191,7 +191,7 @@ def _forward_values(problem: Problem, parameters: Array) -> _ForwardValues:
 
 def _backward_pass(problem: Problem, parameters: Array, values: _ForwardValues) -> BackwardPass:
     """The chain rule, from the last layer to the first, as in ``mlp.backward``."""
-    network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
+    network, arithmetic = problem.network, EXACT
     weights, _ = network.split(parameters)
     activations, Y = values.activations, problem.Y[:, :, None]
     slopes = [
@@ -240,7 +240,7 @@ def central_difference(step: Step, index: int) -> float:
 
 
 def _summed_error(step: Step, parameters: Array) -> float:
-    network, arithmetic = step.problem.network, ARITHMETICS[step.problem.numerics]
+    network, arithmetic = step.problem.network, EXACT
     weights, biases = network.split(parameters)
     activations, Z = forward(network, step.problem.X, weights, biases, arithmetic)
     loss = LOSSES[network.loss].on(network.functions[-1])

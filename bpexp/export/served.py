@@ -46,7 +46,7 @@ class ServedNetwork(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
         Raises:
             MlflowException: A column holds something other than numbers.
         """
-        from bpexp.nn.arithmetic import ARITHMETICS
+        from bpexp.nn.arithmetic import EXACT
         from bpexp.nn.mlp import forward
 
         columns = model_input[self.settings["inputs"]]
@@ -62,7 +62,7 @@ class ServedNetwork(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
             (X - self.arrays["mean"]) / self.arrays["scale"],
             [self.arrays[f"W{i}"] for i in layers],
             [self.arrays[f"b{i}"] for i in layers],
-            ARITHMETICS[self.settings["numerics"]],
+            EXACT,
         )
         return pd.DataFrame(activations[-1], columns=self.settings["targets"])
 

@@ -3,7 +3,7 @@
 >>> import numpy as np
 >>> from bpexp.nn.network import Network
 >>> network = TrainedNetwork(
-...     Network((2, 1), ("identity",)), "exact",
+...     Network((2, 1), ("identity",)),
 ...     weights=(np.array([[1.0], [2.0]]),), biases=(np.array([[0.5]]),),
 ...     mean=np.zeros(2), scale=np.ones(2), inputs=("x1", "x2"), targets=("y1",),
 ...     X=np.zeros((1, 2)), tracked=None,
@@ -20,16 +20,13 @@ from typing import Any
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError
-from bpexp.nn.arithmetic import ARITHMETICS
+from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network
 from bpexp.runs.result import Outcome
 from bpexp.tracking import artifact_files
 from bpexp.training import replay, run_batch
 from bpexp.typing import Array
-
-NATIVE_TOLERANCE = 1e-9
-"""Maximum absolute difference of predictions between machines with native arithmetic."""
 
 Layers = tuple[tuple[Array, ...], tuple[Array, ...]]
 """Weights and biases of each layer, (n_in, n_out) and (1, n_out)."""
@@ -41,7 +38,6 @@ class TrainedNetwork:
 
     Attributes:
         network: The architecture.
-        numerics: The arithmetic, "exact" or "native".
         weights: Weights of each layer, (n_in, n_out).
         biases: Biases of each layer, (1, n_out).
         mean: Subtracted from the inputs, (n_features,); 0 without standardization.
@@ -54,7 +50,6 @@ class TrainedNetwork:
     """
 
     network: Network
-    numerics: str
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
     mean: Array
@@ -67,8 +62,7 @@ class TrainedNetwork:
     def predict(self, X: Array) -> Array:
         """Compute the outputs, (n_samples, n_outputs), for inputs (n_samples, n_features)."""
         scaled = (X - self.mean) / self.scale
-        arithmetic = ARITHMETICS[self.numerics]
-        activations, _ = forward(self.network, scaled, self.weights, self.biases, arithmetic)
+        activations, _ = forward(self.network, scaled, self.weights, self.biases, EXACT)
         return activations[-1]
 
     @property
@@ -84,7 +78,6 @@ class TrainedNetwork:
         """Everything but the arrays, as values that JSON can hold."""
         return {
             "network": asdict(self.network),
-            "numerics": self.numerics,
             "inputs": list(self.inputs),
             "targets": list(self.targets),
         }
@@ -113,8 +106,6 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
     if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED):
         raise ConfigError(f"The run has no trained network to export: it is {outcome}.")
     config = parse_train(artifact_files.mapping(_content(folder, "config.yaml"), "config.yaml"))
-    if config.numerics not in ARITHMETICS:
-        raise ConfigError(f"numerics must be exact or native, got {config.numerics!r}.")
     dataset = load(config.data)
     if not dataset.digest.startswith(digest):
         raise ConfigError(
@@ -145,7 +136,6 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
         weights, biases = _layers(arrays, network)
     trained = TrainedNetwork(
         network=network,
-        numerics=config.numerics,
         weights=weights,
         biases=biases,
         mean=mean,
@@ -186,11 +176,11 @@ def _before_last_update(config: TrainConfig, network: Network, epochs_run: int) 
 
 
 def _check_predictions(trained: TrainedNetwork) -> None:
-    """Compare with the logged predictions: exact arithmetic must be bit-identical."""
+    """Check that the predictions are bit-identical to the logged ones. Raises ConfigError."""
     if trained.tracked is None:
         return
     difference = float(abs(trained.predict(trained.X) - trained.tracked).max())
-    if difference > (0.0 if trained.numerics == "exact" else NATIVE_TOLERANCE):
+    if difference > 0.0:
         raise ConfigError(
             f"The network's predictions differ from the logged ones by up to {difference:.1e}, "
             "so it was not exported."

@@ -284,7 +284,7 @@ SYNONYMS = {
     "earlystopping": "stop.patience", "tol": "stop.tolerance",
     "workers": "n_jobs", "jobs": "n_jobs", "numworkers": "n_jobs", "nworkers": "n_jobs",
     "njobs": "n_jobs", "cores": "n_jobs", "experiment": "tracking.experiment",
-    "trackinguri": "tracking.uri", "uri": "tracking.uri", "precision": "numerics",
+    "trackinguri": "tracking.uri", "uri": "tracking.uri",
 }  # fmt: skip
 """Other names of settings, lower-case and without ``_`` and ``-``."""
 

@@ -1,8 +1,8 @@
-"""Two implementations of products, sums and elementary functions: exact and native.
+"""Products, sums and elementary functions with the same bits on every processor.
 
-``EXACT`` gives bit-identical results on every processor and NumPy version. ``NATIVE`` uses NumPy
-and BLAS. Arrays have the shape (rows, columns), or (rows, columns, n_runs) if several runs are
-trained together.
+``EXACT`` uses only ``+ - * /``, square roots, comparisons and bit operations of IEEE-754 double
+precision, in a fixed order. Arrays have the shape (rows, columns), or (rows, columns, n_runs) if
+several runs are trained together.
 
 >>> EXACT.sum(np.array([[1.0, 2.0], [3.0, 4.0]]), 1).tolist()
 [3.0, 7.0]
@@ -17,7 +17,7 @@ import numpy as np
 from bpexp.nn import elementary
 from bpexp.typing import Array
 
-VERSIONS = {"exact": 3, "native": 3}
+VERSION = 3
 """Part of the identity of every run; increase it when a change alters any bit of a result."""
 
 
@@ -74,47 +74,8 @@ def _exact_sigmoid(z: Array) -> Array:
     return out
 
 
-def _matmul_by_blas(A: Array, B: Array) -> Array:
-    """The product by BLAS. Only for single runs: native runs are not trained in batches."""
-    if A.ndim == 2:
-        return A @ B
-    out: Array = (A[..., 0] @ B[..., 0])[..., None]
-    return out
-
-
-def _sum_by_blas(A: Array, axis: int) -> Array:
-    """Products with ones, which take a quarter of the time of ``np.sum``; only for single runs."""
-    rows = A.reshape(len(A), -1)
-    if axis == 0:
-        return (np.ones(len(rows)) @ rows).reshape(A.shape[1:])
-    return (rows @ np.ones(rows.shape[1])).reshape(len(A), *A.shape[2:])
-
-
-def _native_softmax(Z: Array) -> Array:
-    e = np.exp(Z - Z.max(axis=1, keepdims=True))
-    out: Array = e / e.sum(axis=1, keepdims=True)
-    return out
-
-
-def _native_sigmoid(z: Array) -> Array:
-    """1 / (1 + e^-z), in place: large temporary arrays take longer than the arithmetic."""
-    out = np.negative(z)
-    np.exp(out, out=out)
-    out += 1.0
-    np.divide(1.0, out, out=out)
-    return out
-
-
 EXACT = Arithmetic(
     _matmul_in_order, _sum_in_order, _softmax_in_order,
     elementary.exp, elementary.log, elementary.log1p, _exact_sigmoid, elementary.tanh,
 )  # fmt: skip
 """Bit-identical on every processor: sums in index order, own elementary functions."""
-
-NATIVE = Arithmetic(
-    _matmul_by_blas, _sum_by_blas, _native_softmax,
-    np.exp, np.log, np.log1p, _native_sigmoid, np.tanh,
-)  # fmt: skip
-"""NumPy and BLAS: faster for wide layers; last bits differ between machines."""
-
-ARITHMETICS = {"exact": EXACT, "native": NATIVE}

@@ -73,13 +73,8 @@ def reproduce(
     """
     if not runs:
         raise ConfigError("There are no finished runs to reproduce.")
-    counts, n_native = _show_verdicts(verify(archive, runs, engine, n_jobs), archive, show)
+    counts = _show_verdicts(verify(archive, runs, engine, n_jobs), archive, show)
     show(_summary(counts, "identical to the bit"))
-    if n_native:
-        show(
-            f"{n_native} with numerics=native, whose results depend on the NumPy, BLAS and CPU of "
-            "one machine; numerics=exact gives the same results on every machine."
-        )
     return _exit_status(counts)
 
 
@@ -101,24 +96,22 @@ def verify_stored(
     """
     if not runs:
         raise ConfigError("There are no finished runs to verify.")
-    counts, _ = _show_verdicts(check_stored(archive, runs), archive, show)
+    counts = _show_verdicts(check_stored(archive, runs), archive, show)
     show(_summary(counts, "match their digests"))
     return _exit_status(counts)
 
 
 def _show_verdicts(
     verdicts: Iterable[Verdict], archive: Archive, show: Callable[[str], object]
-) -> tuple[Counter[Finding], int]:
-    """Show the runs that are not identical; returns counts, and how many runs are native."""
+) -> Counter[Finding]:
+    """Show the runs that are not identical; returns the number of runs with each finding."""
     counts: Counter[Finding] = Counter()
-    n_native = 0
     for verdict in verdicts:
         counts[verdict.finding] += 1
-        n_native += verdict.native
         if verdict.finding is not Finding.IDENTICAL and counts[verdict.finding] <= MAX_LISTED:
             for line in _describe(verdict, archive):
                 show(line)
-    return counts, n_native
+    return counts
 
 
 def _exit_status(counts: Counter[Finding]) -> int:

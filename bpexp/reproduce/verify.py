@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from bpexp.config import combinations
 from bpexp.config.schema import TrainConfig
 from bpexp.fields.checks import ConfigError
+from bpexp.nn import arithmetic
 from bpexp.reproduce.alterations import alterations
 from bpexp.reproduce.compare import Difference, difference
-from bpexp.runs import environment, fingerprint, identity, run_tags
+from bpexp.runs import environment, identity, run_tags
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps import integrity
 from bpexp.sweeps.executors import make_batches
@@ -45,13 +45,11 @@ class Verdict:
         run: The stored run.
         finding: How it compares.
         explanation: Sentences; empty if the run is identical.
-        native: Whether the run uses native arithmetic.
     """
 
     run: StoredRun
     finding: Finding
     explanation: str = ""
-    native: bool = False
 
 
 def check_stored(archive: Archive, runs: Sequence[StoredRun]) -> Iterator[Verdict]:
@@ -99,7 +97,6 @@ def verify(
     for run in runs:
         try:
             config = config_of(run, archive)
-            combinations.check_engine(config, engine)
         except TrackingError:
             raise
         except ConfigError as error:
@@ -116,28 +113,28 @@ def verify(
 
 
 def _judge(task: _Task, result: TrainResult | Failure, archive: Archive) -> Verdict:
-    run, native = task.run, task.config.numerics == "native"
+    run = task.run
     if isinstance(result, Failure):
         reason = f"training failed: {result.reason}."
-        return Verdict(run, Finding.DIFFERENT, reason, native)
+        return Verdict(run, Finding.DIFFERENT, reason)
     digest = identity.of_result(result)
     if run.tags.get(run_tags.RESULT) == digest:
         altered = alterations(run, archive, task.config, result)
         finding = Finding.ALTERED if altered else Finding.IDENTICAL
-        return Verdict(run, finding, " ".join(altered), native)
+        return Verdict(run, finding, " ".join(altered))
     try:
         stored = result_of(run, archive)
     except TrackingError:
         raise
     except ConfigError as error:
         reason = f"the result digest differs; the stored result cannot be read: {error}"
-        return Verdict(run, Finding.DIFFERENT, reason, native)
+        return Verdict(run, Finding.DIFFERENT, reason)
     has_same_identity = run.tags.get(run_tags.IDENTITY) == identity.of_run(task.config)
     if has_same_identity and stored.digest == digest:
-        return Verdict(run, Finding.ALTERED, _ALTERED_TAG, native)
+        return Verdict(run, Finding.ALTERED, _ALTERED_TAG)
     matches_digest = stored.digest == run.tags.get(run_tags.RESULT)
     explanation = _sentence(difference(stored, result), matches_digest)
-    return Verdict(run, Finding.DIFFERENT, explanation, native)
+    return Verdict(run, Finding.DIFFERENT, explanation)
 
 
 def _sentence(found: Difference, matches_digest: bool) -> str:
@@ -163,10 +160,11 @@ def environment_changes(run: StoredRun, archive: Archive) -> dict[str, tuple[str
         The value then and the value now, by tag name without ``bpexp.``.
     """
     then = {**(archive.find(run.parent).tags if run.parent else {}), **run.tags}
-    now = {**environment.tags(), **environment.hardware_tags()}
-    numerics = then.get(run_tags.ARITHMETIC, "").split(" ")[0]
-    if numerics in ("exact", "native"):
-        now[run_tags.ARITHMETIC] = fingerprint.arithmetic(numerics)
+    now = {
+        **environment.tags(),
+        **environment.hardware_tags(),
+        run_tags.ARITHMETIC: str(arithmetic.VERSION),
+    }
     return {
         key.removeprefix("bpexp."): (then.get(key, "not recorded"), value)
         for key, value in now.items()

@@ -1,4 +1,4 @@
-"""The software and hardware that runs are trained with: commit, package versions, CPU, BLAS.
+"""The software and hardware that runs are trained with: commit, package versions, CPU.
 
 >>> from bpexp.runs import environment, run_tags
 >>> environment.tags()[run_tags.PYTHON].startswith("3.")
@@ -49,30 +49,17 @@ def tags() -> dict[str, str]:
 
 @cache
 def hardware_tags() -> dict[str, str]:
-    """Tags of a sweep, or of a single run: CPU features and BLAS, on which native results depend.
+    """Tags of a sweep, or of a single run: the CPU features.
 
     Separate from ``tags`` because the runs of a sweep do not repeat them.
     """
-    return {run_tags.CPU_FEATURES: cpu_features(), run_tags.BLAS: blas()}
+    return {run_tags.CPU_FEATURES: cpu_features()}
 
 
 def cpu_features() -> str:
     """Instruction sets that NumPy uses, without those in ``NPY_DISABLE_CPU_FEATURES``."""
     features = np.show_config(mode="dicts")["SIMD Extensions"]
     return " ".join(features["baseline"] + features.get("found", []))
-
-
-def blas() -> str:
-    """The BLAS library of NumPy, or all loaded BLAS libraries if NumPy's cannot be identified.
-
-    SciPy loads another BLAS, which must not appear here only because SciPy was imported.
-    """
-    loaded = [library for library in _libraries() if library["user_api"] == "blas"]
-    of_numpy = [one for one in loaded if "numpy" in str(Path(one["filepath"]).parent)]
-    return ", ".join(
-        f"{one['internal_api']} {one['version']} {one.get('architecture', '')}".strip()
-        for one in of_numpy or loaded
-    )
 
 
 def _libraries() -> list[dict[str, str]]:

@@ -3,16 +3,15 @@
 The identity of a run is the SHA-256 digest, in hexadecimal, of a JSON text. The text is ASCII,
 its keys are in alphabetical order at every level, and it contains no spaces:
 
-    {"arithmetic":A,"config":C,"data":{"classes":B,"digest":D},"version":2}
+    {"arithmetic":A,"config":C,"data":{"classes":B,"digest":D},"version":3}
 
 ``version`` is the version of this format (``VERSION``). A is the version of the arithmetic
-(``nn.arithmetic.VERSIONS``) that the run uses. C is the configuration as ``parse_train`` types
-it, without ``data``, and with ``numerics`` resolved to exact or native. Settings that have their
-default value are left out, so that a setting added later changes no existing identity. For the
-same reason a default never changes after a release. Floating-point settings are written as the
-shortest decimal that reads back as the same number (``1.0``), integers without a decimal point.
-D is ``Dataset.digest``, which depends on the arrays that are trained on but not on the format of
-their file. B is true if the targets are classes.
+(``nn.arithmetic.VERSION``). C is the configuration as ``parse_train`` types it, without ``data``.
+Settings that have their default value are left out, so that a setting added later changes no
+existing identity. For the same reason a default never changes after a release. Floating-point
+settings are written as the shortest decimal that reads back as the same number (``1.0``), integers
+without a decimal point. D is ``Dataset.digest``, which depends on the arrays that are trained on
+but not on the format of their file. B is true if the targets are classes.
 
 >>> from bpexp.runs import identity
 >>> import numpy as np
@@ -31,13 +30,14 @@ import numpy as np
 
 from bpexp.config.schema import TrainConfig
 from bpexp.data import DataConfig, load
-from bpexp.nn.arithmetic import VERSIONS
-from bpexp.runs import fingerprint, run_tags
+from bpexp.nn.arithmetic import VERSION as ARITHMETIC_VERSION
+from bpexp.runs import run_tags
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.typing import Array
 
-VERSION = 2
-"""Version 2: keys were renamed (``stop.tolerance``, Rprop's ``eta_plus`` and others)."""
+VERSION = 3
+"""Version 3: without the setting ``numerics``. Version 2: keys were renamed (``stop.tolerance``,
+Rprop's ``eta_plus`` and others)."""
 
 _NAMES = sorted(f.name for f in fields(TrainConfig))
 _DEFAULTS = {f.name: f.default for f in fields(TrainConfig) if f.default is not MISSING}
@@ -47,19 +47,16 @@ def of_run(config: TrainConfig) -> str:
     """The identity of a run.
 
     Args:
-        config: The configuration; ``numerics`` must be resolved, as ``plan.make`` does.
+        config: The configuration.
 
     Returns:
         64 hexadecimal digits.
 
     Raises:
-        ValueError: ``numerics`` is ``auto``.
         ConfigError: The data cannot be loaded.
     """
-    if config.numerics == "auto":
-        raise ValueError("numerics must be resolved before a run has an identity, got 'auto'.")
     settings = _json_object(config, [name for name in _NAMES if name != "data"])
-    arithmetic, data = VERSIONS[config.numerics], _data_json(config.data)
+    arithmetic, data = ARITHMETIC_VERSION, _data_json(config.data)
     text = f'{{"arithmetic":{arithmetic},"config":{settings},"data":{data},"version":{VERSION}}}'
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -100,15 +97,16 @@ def tags(config: TrainConfig, result: TrainResult | Failure) -> dict[str, str]:
     """Tags that identify a run and allow its reproduction.
 
     Args:
-        config: The configuration of the run; ``numerics`` must be resolved.
+        config: The configuration of the run.
         result: Its result, or the reason why it has none.
 
     Returns:
-        Identity, configuration and arithmetic; with a ``TrainResult`` also its digest.
+        Identity, configuration and version of the arithmetic; with a ``TrainResult`` also its
+        digest.
     """
     found = {
         run_tags.IDENTITY: of_run(config),
-        run_tags.ARITHMETIC: fingerprint.arithmetic(config.numerics),
+        run_tags.ARITHMETIC: str(ARITHMETIC_VERSION),
     }
     text = canonical_json(config)
     if len(text) <= run_tags.MAX_LENGTH:

@@ -278,8 +278,8 @@ def _overrides(key: str, value: object) -> tuple[str, ...]:
 
 
 NEUTRAL_KEYS = (
-    "numerics", "study", "study.name", "study.source", "study.trials", "study.rows",
-    "study.reports", "study.path",
+    "study", "study.name", "study.source", "study.trials", "study.rows", "study.reports",
+    "study.path",
 )  # fmt: skip
 """Keys that may be set without changing the published settings."""
 

@@ -13,7 +13,6 @@ from functools import partial
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError
-from bpexp.runs.metrics import METRICS, Split
 from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.runs.run_tags import RESULT
 from bpexp.sweeps.run_record import config_documents
@@ -21,6 +20,7 @@ from bpexp.tracking import artifact_files, read
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 from bpexp.tracking.stored_results import StoredResult, config_of, result_of, validation_of
+from bpexp.training.batching import load_engine
 from bpexp.training.loop import with_metrics
 from bpexp.training.run_batch import make_network
 
@@ -77,11 +77,7 @@ def problems(run: StoredRun, archive: Archive) -> list[str]:
         raise
     except ConfigError as error:
         return [*found, str(error)]
-    compared = result.metrics
-    if config.numerics != "exact":
-        # Another machine computes other outputs from the same weights.
-        compared = {k: v for k, v in compared.items() if METRICS[k].split is not Split.TEST}
-    return [*found, *metric_problems(run, archive, result, compared)]
+    return [*found, *metric_problems(run, archive, result, result.metrics)]
 
 
 def swapped(run: StoredRun, digest: str, archive: Archive) -> str:
@@ -197,4 +193,4 @@ def _train_result(
         if not len(validation.epochs):
             raise ConfigError("validation.npz has no losses.")
     result = TrainResult(outcome, stored.losses, stored.predictions, weights, biases, validation)
-    return with_metrics(result, dataset, network, config.numerics)
+    return with_metrics(result, dataset, network, load_engine("compiled"))

@@ -16,7 +16,6 @@ from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, parse, plai
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import Job, format_setting
-from bpexp.training import run_batch
 
 SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
 """Settings that most jobs of a sweep have in common; equal values are kept in memory once."""
@@ -85,7 +84,7 @@ def make_plan(
         study: The study that the jobs belong to.
 
     Returns:
-        The plan, in which ``numerics`` of every job is exact or native.
+        The plan.
 
     Raises:
         ConfigError: A setting breaks its rule; in a study the message names the row.
@@ -107,28 +106,24 @@ def make_plan(
     if runtime is None:
         raise ConfigError("A sweep needs at least one run.")
     jobs, varying = _jobs(configs, rows)
-    jobs = _with_numerics(jobs, runtime.engine, rows)
+    _check_data(jobs, rows)
     definition = study.definition if study else None
     return Plan(tuple(jobs), runtime, varying, tuple(overrides), first, definition)
 
 
-def _with_numerics(jobs: Sequence[Job], engine: str, rows: Sequence[str]) -> list[Job]:
-    """Check the jobs against their data, and resolve ``numerics=auto``. Raises ConfigError."""
-    resolved: dict[tuple[Any, ...], str] = {}
-    checked = []
+def _check_data(jobs: Sequence[Job], rows: Sequence[str]) -> None:
+    """Check the jobs against their data. Raises ConfigError."""
+    checked: set[tuple[Any, ...]] = set()
     for index, job in enumerate(jobs):
-        key = (*(getattr(job.config, name) for name in SHARED), job.config.numerics)
-        if key not in resolved:
+        key = tuple(getattr(job.config, name) for name in SHARED)
+        if key not in checked:
             with study_row_in_errors(rows, index):
-                resolved[key] = _resolve_numerics(job.config, engine)
-        checked.append(replace(job, config=replace(job.config, numerics=resolved[key])))
-    return checked
+                combinations.check_data(job.config, load(job.config.data))
+            checked.add(key)
 
 
 def restore_plan(plan: Plan) -> Plan:
     """Complete the jobs of a plan that was read from a file, which holds no names.
-
-    ``varying`` stays as it is, because it was computed before ``numerics`` was resolved.
 
     Raises:
         ConfigError: The data do not fit a configuration any more.
@@ -192,15 +187,6 @@ def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
         "n_jobs, engine, reuse, export, backend and tracking.* must be the same for all "
         f"runs of a sweep, got {plain(one)} and {plain(other)}."
     )
-
-
-def _resolve_numerics(config: TrainConfig, engine: str) -> str:
-    """Check a configuration against its data and return its arithmetic, exact or native."""
-    dataset = load(config.data)
-    combinations.check_data(config, dataset)
-    numerics = run_batch.resolve_numerics(config, dataset)
-    combinations.check_engine(replace(config, numerics=numerics), engine)
-    return numerics
 
 
 def _jobs(

@@ -1,7 +1,7 @@
 """The plan of a sweep as a file: stored when the sweep starts, read when it is resumed.
 
 The file is gzipped lines of JSON. The first line holds the runtime settings, the keys that vary,
-the study, the versions of the arithmetic and a digest of the identities of all runs; each further
+the study, the version of the arithmetic and a digest of the identities of all runs; each further
 line holds the configuration of one job, as ``identity.canonical_json`` writes it.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from bpexp.config.schema import TrainConfig, parse_runtime, parse_train, plain
 from bpexp.fields.checks import ConfigError
-from bpexp.nn.arithmetic import VERSIONS
+from bpexp.nn.arithmetic import VERSION
 from bpexp.runs import identity
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, restore_plan
@@ -36,7 +36,7 @@ def to_bytes(plan: Plan) -> bytes:
     head = {
         "runtime": runtime,
         "varying": plan.varying,
-        "arithmetic": VERSIONS,
+        "arithmetic": VERSION,
         "identities": _digest_of_identities(plan.configs),
         "study": plan.study,
         "study_rows": [[name, sum(1 for _ in jobs)] for name, jobs in rows] if plan.study else [],
@@ -64,7 +64,7 @@ def from_bytes(content: bytes) -> Plan:
             zlib.error) as error:  # fmt: skip
         raise ConfigError("The sweep's plan is a broken file; start a new sweep.") from error
     if head.get("identities") != _digest_of_identities(configs):
-        what = "data have" if head.get("arithmetic") == VERSIONS else "data and arithmetic have"
+        what = "data have" if head.get("arithmetic") == VERSION else "data and arithmetic have"
         raise ConfigError(f"The {what} changed since this sweep started; start a new sweep.")
     return plan
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from bpexp.config.compose import composer
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError
-from bpexp.runs import fingerprint, identity, metrics, run_tags
+from bpexp.runs import identity, metrics, run_tags
 from bpexp.runs.result import Outcome
 from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
 from bpexp.sweeps import integrity, plan_file
@@ -158,10 +158,7 @@ def finished_runs(
         if own[job_identity]:
             found[job.index] = own[job_identity].pop()
         elif job_identity in elsewhere:
-            arithmetic = fingerprint.arithmetic(job.config.numerics)
-            # Native results of another machine may differ from those of this one.
-            if elsewhere[job_identity].tags.get(run_tags.ARITHMETIC) == arithmetic:
-                found[job.index] = elsewhere[job_identity]
+            found[job.index] = elsewhere[job_identity]
     lacking = {identities[job.index] for job in plan.jobs if job.index not in found}
     damaged = [
         (run, problems[run.run_id])

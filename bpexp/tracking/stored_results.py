@@ -9,7 +9,8 @@ import numpy as np
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import load
 from bpexp.fields.checks import ConfigError, brief
-from bpexp.runs import fingerprint, identity, run_tags
+from bpexp.nn import arithmetic
+from bpexp.runs import identity, run_tags
 from bpexp.runs.result import Validation
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive, StoredRun
@@ -50,12 +51,8 @@ def config_of(run: StoredRun, archive: Archive) -> TrainConfig:
         ConfigError: The configuration is invalid, or the data are not those of the run.
     """
     config = parse_train(_config_values(run, archive))
-    if config.numerics == "auto":
-        raise ConfigError(f"{_CONFIG} must have numerics exact or native, got 'auto'.")
     recorded, found = run.tags.get(run_tags.IDENTITY), identity.of_run(config)
-    version = run.tags.get(run_tags.ARITHMETIC, "").split(" ")[:2]
-    same_arithmetic = version == fingerprint.arithmetic(config.numerics).split(" ")[:2]
-    if recorded == found or not same_arithmetic:
+    if recorded == found or run.tags.get(run_tags.ARITHMETIC) != str(arithmetic.VERSION):
         return config
     digest = load(config.data).digest
     if run.data is not None and not digest.startswith(run.data):

@@ -51,8 +51,7 @@ def make_batches(configs: Sequence[TrainConfig], engine: str, n_workers: int) ->
         n_workers: Number of batches that can be trained at the same time.
 
     Yields:
-        Batches that contain each run once. Runs with native arithmetic are trained one by one, by
-        the NumPy engine.
+        Batches that contain each run once.
     """
     groups: dict[TrainConfig, list[int]] = {}
     for index, config in enumerate(configs):
@@ -60,9 +59,6 @@ def make_batches(configs: Sequence[TrainConfig], engine: str, n_workers: int) ->
     engine_name = "compiled" if engine == "auto" else engine
     for runs in groups.values():
         first = configs[runs[0]]
-        if first.numerics == "native":
-            yield from (RunBatch((run,), "numpy") for run in runs)
-            continue
         n_batches = -(-len(runs) // _max_batch_runs(first, len(runs), n_workers))
         # Interleave: each batch then has some runs of every setting. No batch is much slower than
         # the others, and the first stored runs represent the whole sweep.

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from bpexp.config.schema import StopConfig
 from bpexp.data import Dataset
 from bpexp.nn.arithmetic import EXACT
+from bpexp.nn.network import Network
 from bpexp.runs.result import Validation
-from bpexp.training.engine import NO_PATIENCE, Engine, Integers, Problem
+from bpexp.training.engine import NO_PATIENCE, Engine, Integers
 from bpexp.typing import Array
 
 
@@ -29,17 +30,17 @@ class ValidationMonitor:
     """Records the validation losses of the runs of a batch and decides which runs stop.
 
     Args:
-        problem: What the runs share.
+        network: The architecture of the runs.
         dataset: Data with validation rows.
         stops: Stopping criteria of each run. All have the same ``validation_interval``.
         engine: Computes the losses.
     """
 
     def __init__(
-        self, problem: Problem, dataset: Dataset, stops: Sequence[StopConfig], engine: Engine
+        self, network: Network, dataset: Dataset, stops: Sequence[StopConfig], engine: Engine
     ) -> None:
         self.interval = stops[0].validation_interval
-        self._problem, self._engine = problem, engine
+        self._network, self._engine = network, engine
         self._X = np.ascontiguousarray(dataset.X_validation)
         self._Y = np.ascontiguousarray(dataset.Y_validation)
         self._patience = np.array([stop.patience or NO_PATIENCE for stop in stops])
@@ -49,7 +50,7 @@ class ValidationMonitor:
         self._min_progress = np.array([stop.progress or -1.0 for stop in stops])
         self._best_loss = np.full(len(stops), np.inf)
         self._best_epoch = np.zeros(len(stops), np.int64)
-        self._best_parameters = np.empty((problem.network.n_parameters, len(stops)))
+        self._best_parameters = np.empty((network.n_parameters, len(stops)))
         self._history: list[list[tuple[int, float]]] = [[] for _ in stops]
 
     def evaluate(
@@ -68,8 +69,8 @@ class ValidationMonitor:
             Whether each run stops, (L,).
         """
         losses = self._engine.evaluate(
-            self._problem, np.ascontiguousarray(parameters), self._X, self._Y
-        )
+            self._network, np.ascontiguousarray(parameters), self._X, self._Y
+        ).losses
         # The first loss counts as the lowest even if it is not finite.
         is_first = np.array([not self._history[run] for run in runs])
         better = is_first | (losses < self._best_loss[runs])

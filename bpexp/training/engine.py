@@ -2,7 +2,7 @@
 
 An engine computes; it does not decide when to validate, restart or report. ``advance`` trains a
 batch of runs for some epochs, and ``evaluate`` computes losses without changing anything. All
-engines return bit-identical results for exact arithmetic. The implementations are
+engines return bit-identical results. The implementations are
 ``numpy_engine.NumpyEngine`` (the reference) and ``llvm.engine.LlvmEngine``.
 
 >>> import numpy as np
@@ -11,10 +11,10 @@ engines return bit-identical results for exact arithmetic. The implementations a
 >>> problem = Problem(
 ...     network=Network(sizes=(1, 1), functions=("identity",)),
 ...     X=np.array([[1.0], [2.0]]), Y=np.array([[2.0], [4.0]]), optimizer="gradient_descent",
-...     lr_divisor=np.ones(2), has_weight_decay=False, batch_size=2, numerics="exact",
+...     lr_divisor=np.ones(2), has_weight_decay=False, batch_size=2,
 ... )
 >>> parameters = np.array([[1.0, 2.0], [0.0, 0.0]])  # two runs: y = x and y = 2 x
->>> NumpyEngine().evaluate(problem, parameters, problem.X, problem.Y)
+>>> NumpyEngine().evaluate(problem.network, parameters, problem.X, problem.Y).losses
 array([2.5, 0. ])
 """
 
@@ -50,7 +50,6 @@ class Problem:
         has_weight_decay: Whether the runs use weight decay. Adding ``0 * w`` to a gradient could
             change the sign of a zero, so runs with and without it are never mixed.
         batch_size: Number of samples per update.
-        numerics: Name of the arithmetic, a key of ``bpexp.nn.arithmetic.ARITHMETICS``.
     """
 
     network: Network
@@ -60,7 +59,6 @@ class Problem:
     lr_divisor: Array
     has_weight_decay: bool
     batch_size: int
-    numerics: str
 
 
 @dataclass(eq=False)
@@ -138,6 +136,18 @@ class Progress(NamedTuple):
     final_parameters: Array
 
 
+class Evaluation(NamedTuple):
+    """The result of ``Engine.evaluate``.
+
+    Attributes:
+        losses: The loss of each run that is reported for the rows, (L,).
+        outputs: The outputs of the networks, (n_samples, n_outputs, L).
+    """
+
+    losses: Array
+    outputs: Array
+
+
 class Engine(Protocol):
     """Computes epochs and losses for a batch of runs.
 
@@ -165,17 +175,14 @@ class Engine(Protocol):
         """
         ...
 
-    def evaluate(self, problem: Problem, parameters: Array, X: Array, Y: Array) -> Array:
-        """Compute the reported loss of each run on given rows.
+    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
+        """Compute the outputs and the reported loss of each run on given rows.
 
         Args:
-            problem: What the runs share; its training rows are not used.
+            network: The architecture of the runs.
             parameters: (n_parameters, L).
             X: Inputs, (n_samples, n_features).
             Y: Targets, (n_samples, n_outputs).
-
-        Returns:
-            Losses, (L,).
         """
         ...
 
@@ -209,10 +216,10 @@ class InterruptibleEngine:
         self._check()
         return self._engine.advance(problem, state, lr_factors, sample_orders)
 
-    def evaluate(self, problem: Problem, parameters: Array, X: Array, Y: Array) -> Array:
+    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
         """See ``Engine.evaluate``."""
         self._check()
-        return self._engine.evaluate(problem, parameters, X, Y)
+        return self._engine.evaluate(network, parameters, X, Y)
 
     def _check(self) -> None:
         if self._is_cancelled():

@@ -15,18 +15,13 @@ does not influence any result.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset
-from bpexp.nn.arithmetic import ARITHMETICS
-from bpexp.nn.losses import LOSSES
-from bpexp.nn.mlp import forward
-from bpexp.nn.network import Network
+from bpexp.nn.network import Network, joined
 from bpexp.runs import metrics
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.training.early_stopping import ValidationMonitor
@@ -61,17 +56,7 @@ def train_batch(
     Yields:
         The position of a run in ``configs``, and its result, as runs end.
     """
-    loop = TrainingLoop(PreparedBatch(configs, dataset), engine)
-    with single_blas_thread(loop.batch.problem):
-        yield from loop.run()
-
-
-def single_blas_thread(problem: Problem) -> AbstractContextManager[object]:
-    """Limit BLAS to one thread for native arithmetic: the number of threads can change bits."""
-    if problem.numerics == "native":
-        limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
-        return limits
-    return nullcontext()
+    yield from TrainingLoop(PreparedBatch(configs, dataset), engine).run()
 
 
 class TrainingLoop:
@@ -90,7 +75,7 @@ class TrainingLoop:
         self._monitor: ValidationMonitor | None = None
         if len(batch.dataset.X_validation):
             stops = [config.stop for config in batch.configs]
-            self._monitor = ValidationMonitor(batch.problem, batch.dataset, stops, engine)
+            self._monitor = ValidationMonitor(batch.problem.network, batch.dataset, stops, engine)
         self._losses = LossHistory(len(batch.configs), batch.epochs, self._may_stop_early())
 
     def run(self, until_epoch: int | None = None) -> Iterator[tuple[int, TrainResult]]:
@@ -174,8 +159,8 @@ class TrainingLoop:
             biases=tuple(biases),
         )
         if self._monitor is not None and result.outcome is not Outcome.DIVERGED:
-            result = _with_best_weights(result, run, self._monitor, problem)
-        return run, with_metrics(result, self.batch.dataset, problem.network, problem.numerics)
+            result = _with_best_weights(result, run, self._monitor, problem, self._engine)
+        return run, with_metrics(result, self.batch.dataset, problem.network, self._engine)
 
     def _may_stop_early(self) -> bool:
         state = self.state
@@ -185,16 +170,20 @@ class TrainingLoop:
 
 
 def _with_best_weights(
-    result: TrainResult, run: int, monitor: ValidationMonitor, problem: Problem
+    result: TrainResult,
+    run: int,
+    monitor: ValidationMonitor,
+    problem: Problem,
+    engine: Engine,
 ) -> TrainResult:
     """Replace weights and predictions by those at the lowest validation loss."""
     history = monitor.history(run)
-    weights, biases = problem.network.split(normalize_nan(monitor.best_parameters(run)))
-    arithmetic = ARITHMETICS[problem.numerics]
-    activations, _ = forward(problem.network, problem.X, weights, biases, arithmetic)
+    parameters = normalize_nan(monitor.best_parameters(run))
+    weights, biases = problem.network.split(parameters)
+    evaluation = engine.evaluate(problem.network, parameters[:, None], problem.X, problem.Y)
     return replace(
         result,
-        predictions=normalize_nan(activations[-1]),
+        predictions=normalize_nan(evaluation.outputs[..., 0].copy()),
         weights=tuple(weights),
         biases=tuple(biases),
         validation=history._replace(losses=normalize_nan(history.losses)),
@@ -202,7 +191,7 @@ def _with_best_weights(
 
 
 def with_metrics(
-    result: TrainResult, dataset: Dataset, network: Network, numerics: str
+    result: TrainResult, dataset: Dataset, network: Network, engine: Engine
 ) -> TrainResult:
     """Add the metrics to a result; the test rows are evaluated unless the run diverged.
 
@@ -210,20 +199,14 @@ def with_metrics(
         result: The result; its metrics are replaced.
         dataset: The data set of the run.
         network: The architecture of the run.
-        numerics: Name of the arithmetic, a key of ``ARITHMETICS``.
+        engine: Computes the outputs on the test rows.
     """
     evaluation = metrics.Evaluation(result, dataset)
     if len(dataset.X_test) and result.outcome is not Outcome.DIVERGED:
-        arithmetic = ARITHMETICS[numerics]
-        activations, logits = forward(
-            network, dataset.X_test, result.weights, result.biases, arithmetic
-        )
-        loss = LOSSES[network.loss].on(network.functions[-1])
-        total = arithmetic.sum(loss.per_row(arithmetic, logits, activations[-1], dataset.Y_test), 0)
+        parameters = joined(result.weights, result.biases)[:, None]
+        test = engine.evaluate(network, parameters, dataset.X_test, dataset.Y_test)
         evaluation = replace(
-            evaluation,
-            test_outputs=activations[-1],
-            test_loss=float(loss.reported(total, *dataset.Y_test.shape)),
+            evaluation, test_outputs=test.outputs[..., 0], test_loss=float(test.losses[0])
         )
     return replace(result, metrics=metrics.compute(evaluation))
 

@@ -6,11 +6,11 @@ mini-batch after the other. The runs of a batch are computed together along the 
 
 import numpy as np
 
-from bpexp.nn.arithmetic import ARITHMETICS
+from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
-from bpexp.nn.network import joined
-from bpexp.training.engine import BatchState, Integers, Problem, Progress
+from bpexp.nn.network import Network, joined
+from bpexp.training.engine import BatchState, Evaluation, Integers, Problem, Progress
 from bpexp.training.stopping import (
     mark_nonfinite_parameters,
     statuses_after_forward_pass,
@@ -21,7 +21,7 @@ from bpexp.typing import Array
 
 
 class NumpyEngine:
-    """Implements ``bpexp.training.engine.Engine`` for every arithmetic."""
+    """Implements ``bpexp.training.engine.Engine`` by NumPy."""
 
     def advance(
         self,
@@ -32,7 +32,6 @@ class NumpyEngine:
     ) -> Progress:
         """See ``Engine.advance``."""
         network, n_samples = problem.network, len(problem.X)
-        arithmetic = ARITHMETICS[problem.numerics]
         loss = LOSSES[network.loss].on(network.functions[-1])
         weights, biases = network.split(state.parameters)
         losses = np.empty((len(lr_factors), state.n_runs))
@@ -43,18 +42,18 @@ class NumpyEngine:
                 batch = slice(start, start + problem.batch_size)
                 X, Y = _samples(problem, order, batch)
                 # 1. forward pass
-                activations, logits = forward(network, X, weights, biases, arithmetic)
+                activations, logits = forward(network, X, weights, biases, EXACT)
                 # 2. loss
-                sample_losses.append(loss.per_row(arithmetic, logits, activations[-1], Y))
+                sample_losses.append(loss.per_row(EXACT, logits, activations[-1], Y))
                 _store_outputs(state.outputs, order, batch, activations[-1])
                 if batch.stop >= n_samples:
-                    total = arithmetic.sum(np.concatenate(sample_losses), 0)
+                    total = EXACT.sum(np.concatenate(sample_losses), 0)
                     losses[epoch] = loss.reported(total, *problem.Y.shape)
                     update_best_loss(state, losses[epoch])
                     statuses = statuses_after_forward_pass(state, problem.Y, losses[epoch])
                     final = state.parameters.copy() if statuses.any() else state.parameters
                 # 3. backward pass
-                gradient = joined(*backward(network, activations, Y, weights, arithmetic))
+                gradient = joined(*backward(network, activations, Y, weights, EXACT))
                 # 4. update
                 _update(problem, state, gradient, lr_factor)
             final = mark_nonfinite_parameters(state, statuses, final)
@@ -62,14 +61,14 @@ class NumpyEngine:
                 return Progress(losses[: epoch + 1], statuses, final)
         return Progress(losses, statuses, state.parameters)
 
-    def evaluate(self, problem: Problem, parameters: Array, X: Array, Y: Array) -> Array:
+    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
         """See ``Engine.evaluate``."""
-        network, arithmetic = problem.network, ARITHMETICS[problem.numerics]
         loss = LOSSES[network.loss].on(network.functions[-1])
         weights, biases = network.split(parameters)
-        activations, logits = forward(network, X[:, :, None], weights, biases, arithmetic)
-        sample_losses = loss.per_row(arithmetic, logits, activations[-1], Y[:, :, None])
-        return loss.reported(arithmetic.sum(sample_losses, 0), *Y.shape)
+        activations, logits = forward(network, X[:, :, None], weights, biases, EXACT)
+        sample_losses = loss.per_row(EXACT, logits, activations[-1], Y[:, :, None])
+        losses = loss.reported(EXACT.sum(sample_losses, 0), *Y.shape)
+        return Evaluation(losses, activations[-1])
 
 
 def _samples(problem: Problem, order: Integers | None, batch: slice) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from bpexp.config.schema import TrainConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.training.batching import load_engine, make_batches
 from bpexp.training.engine import NO_PATIENCE, NO_THRESHOLD, BatchState, Integers, Problem
-from bpexp.training.loop import TrainingLoop, single_blas_thread
+from bpexp.training.loop import TrainingLoop
 from bpexp.training.run_batch import PreparedBatch
 
 
@@ -48,9 +48,7 @@ def state_before_epoch(config: TrainConfig, epoch: int, engine: str = "auto") ->
     """
     (batch,) = make_batches([config], engine, 1)
     loop = TrainingLoop(PreparedBatch([config]), load_engine(batch.engine))
-    problem = loop.batch.problem
-    with single_blas_thread(problem):
-        ended = list(loop.run(until_epoch=epoch - 1))
+    ended = list(loop.run(until_epoch=epoch - 1))
     if ended:
         ((_, result),) = ended
         raise ConfigError(
@@ -61,7 +59,7 @@ def state_before_epoch(config: TrainConfig, epoch: int, engine: str = "auto") ->
     orders = loop.batch.sample_orders(state.run_indices, epoch - 1, epoch)
     (lr_factor,) = loop.batch.lr_factors(epoch - 1, epoch)
     sample_order = None if orders is None else orders[0, :, 0]
-    return Snapshot(problem, state, float(lr_factor), sample_order)
+    return Snapshot(loop.batch.problem, state, float(lr_factor), sample_order)
 
 
 def first_batch(snapshot: Snapshot) -> tuple[Snapshot, Integers]:

@@ -22,12 +22,6 @@ from bpexp.training.sample_order import SampleOrders, random_stream, restart_see
 from bpexp.training.update import hyperparameter_names, initial_state
 from bpexp.typing import Array
 
-MAX_EXACT_SIZE = 2**23
-"""Parameters times samples up to which ``numerics=auto`` means exact.
-
-For larger networks, BLAS gains more from fused multiply-add than it loses.
-"""
-
 
 def batch_key(config: TrainConfig) -> TrainConfig:
     """Return a value that is equal for configurations that can be trained in one batch."""
@@ -45,14 +39,6 @@ def batch_key(config: TrainConfig) -> TrainConfig:
             restart=config.stop.restart, validation_interval=config.stop.validation_interval
         ),
     )
-
-
-def resolve_numerics(config: TrainConfig, dataset: Dataset) -> str:
-    """Return the arithmetic that ``config.numerics`` stands for: ``exact`` or ``native``."""
-    if config.numerics != "auto":
-        return config.numerics
-    size = make_network(config, dataset).n_parameters * len(dataset.X)
-    return "exact" if size <= MAX_EXACT_SIZE else "native"
 
 
 def make_network(config: TrainConfig, dataset: Dataset) -> Network:
@@ -140,7 +126,6 @@ def make_problem(config: TrainConfig, dataset: Dataset) -> Problem:
         lr_divisor=network.fan_in if optimizer.by_fan_in else np.ones(network.n_parameters),
         has_weight_decay=optimizer.weight_decay > 0.0,
         batch_size=min(config.batch_size or n_samples, n_samples),
-        numerics=resolve_numerics(config, dataset),
     )
 
 

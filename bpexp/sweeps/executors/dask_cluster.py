@@ -19,7 +19,7 @@ from uuid import uuid4
 from bpexp.config.schema import DaskConfig, RuntimeConfig, plain
 from bpexp.data import DataConfig, load
 from bpexp.fields.checks import ConfigError, brief
-from bpexp.runs import fingerprint
+from bpexp.nn import arithmetic
 from bpexp.runs.result import Failure
 from bpexp.sweeps.executors import dask_worker
 from bpexp.sweeps.executors.base import Batch, Executor, register
@@ -115,10 +115,7 @@ class DaskExecutor(Executor):
         return f"{super().description} of {self.address}"
 
     def _check_workers(self) -> None:
-        """Raise ConfigError if there are no workers, or workers of another version.
-
-        The arithmetic of ``numerics=native`` is checked with each batch, by the worker.
-        """
+        """Raise ConfigError if there are no workers, or workers of another version."""
         try:
             self._client.wait_for_workers(1, timeout=self.seconds)
         except TimeoutError as error:
@@ -126,19 +123,18 @@ class DaskExecutor(Executor):
                 f"backend.address must be a dask scheduler with workers, got {self.address!r}, "
                 f"which had none for {self.seconds:g} s."
             ) from error
-        fingerprints = self._client.run(dask_worker.arithmetic_fingerprints, on_error="return")
-        expected = fingerprint.arithmetic("exact")
-        for worker, answer in fingerprints.items():
+        versions = self._client.run(dask_worker.arithmetic_version, on_error="return")
+        for worker, answer in versions.items():
             if isinstance(answer, Exception):
                 raise ConfigError(
                     f"backend.address must be a dask scheduler whose workers have bpexp "
                     f"installed, got {worker}: {type(answer).__name__}: {answer}."
                 )
-            if answer["exact"] != expected:
+            if answer != arithmetic.VERSION:
                 raise ConfigError(
                     "backend.address must be a dask scheduler whose workers have this version "
-                    f"of bpexp, got {worker} with the arithmetic {answer['exact']!r} instead of "
-                    f"{expected!r}."
+                    f"of bpexp, got {worker} with version {answer} of the arithmetic instead of "
+                    f"{arithmetic.VERSION}."
                 )
 
     def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
@@ -213,7 +209,7 @@ class DaskExecutor(Executor):
             one_hot=dataset.one_hot,
             configs=[plain(job.config) for job in batch.jobs],
             engine=batch.engine,
-            arithmetic=fingerprint.arithmetic(config.numerics),
+            arithmetic=arithmetic.VERSION,
         )
         arrays = self._sent_dataset(config.data)
         return self._client.submit(dask_worker.train, tuple(task), arrays, key=key, pure=False)

@@ -7,11 +7,9 @@ user's files, because data sets are sent as arrays.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from threadpoolctl import threadpool_limits
-
 from bpexp.config.schema import parse_train
 from bpexp.data import Dataset
-from bpexp.runs import fingerprint
+from bpexp.nn import arithmetic
 from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
 from bpexp.sweeps.executors.base import train_batch
 from bpexp.sweeps.job import Job, JobResult
@@ -33,7 +31,7 @@ class Task(NamedTuple):
         one_hot: Whether they are one-hot.
         configs: The configuration of each job, as plain values.
         engine: The name of the engine.
-        arithmetic: The fingerprint of the arithmetic that the worker must have.
+        arithmetic: The version of the arithmetic that the worker must have.
     """
 
     key: str
@@ -41,16 +39,12 @@ class Task(NamedTuple):
     one_hot: bool
     configs: Sequence[Plain]
     engine: str
-    arithmetic: str
+    arithmetic: int
 
 
-def arithmetic_fingerprints() -> dict[str, str]:
-    """Return the fingerprint of this worker's arithmetic for each value of ``numerics``.
-
-    Also limits BLAS to one thread until the worker ends, because batches are trained in parallel.
-    """
-    threadpool_limits(1, user_api="blas")
-    return {numerics: fingerprint.arithmetic(numerics) for numerics in ("exact", "native")}
+def arithmetic_version() -> int:
+    """Return the version of this worker's arithmetic."""
+    return arithmetic.VERSION
 
 
 def keep_arrays(*arrays: Array) -> tuple[Array, ...]:
@@ -86,9 +80,10 @@ def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Pla
 
 def _train(task: Task, arrays: Sequence[Array]) -> list[JobResult]:
     jobs = [Job(index, "", parse_train(config)) for index, config in enumerate(task.configs)]
-    found = arithmetic_fingerprints()[jobs[0].config.numerics]
-    if found != task.arithmetic:
-        failed = Failure(f"its worker's arithmetic is {found!r}, not {task.arithmetic!r}")
+    if task.arithmetic != arithmetic.VERSION:
+        failed = Failure(
+            f"its worker's arithmetic has version {arithmetic.VERSION}, not {task.arithmetic}"
+        )
         return [JobResult(job, failed) for job in jobs]
     parts: dict[str, Any] = dict(zip(PARTS, arrays, strict=True))
     dataset = Dataset(

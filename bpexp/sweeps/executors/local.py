@@ -104,11 +104,9 @@ class LocalExecutor(Executor):
                     yield [_train_in_separate_process(job, batch.engine) for job in batch.jobs]
 
     def _parallel(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
-        # One BLAS thread per worker: the batches are the parallelism. Data sets are sent as
-        # arrays: importing what reads them would take a worker longer than most training.
-        with parallel_config(
-            "loky", n_jobs=self._n_workers, inner_max_num_threads=1, max_nbytes=None
-        ):
+        # Data sets are sent as arrays: importing what reads them would take a worker longer than
+        # most training.
+        with parallel_config("loky", n_jobs=self._n_workers, max_nbytes=None):
             pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
             added = extensions.added()
             with processes.sigint_blocked():

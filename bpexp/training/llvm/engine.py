@@ -8,10 +8,9 @@ the results back. Very small networks use ``unrolled_kernel``, all others the ke
 >>> problem = Problem(
 ...     network=network, X=np.array([[1.0], [2.0]]), Y=np.array([[2.0], [4.0]]),
 ...     optimizer="gradient_descent", lr_divisor=np.ones(2), has_weight_decay=False, batch_size=2,
-...     numerics="exact",
 ... )
 >>> parameters = np.array([[1.0, 2.0], [0.0, 0.0]])  # two runs: y = x and y = 2 x
->>> LlvmEngine().evaluate(problem, parameters, problem.X, problem.Y)
+>>> LlvmEngine().evaluate(network, parameters, problem.X, problem.Y).losses
 array([2.5, 0. ])
 """
 
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from bpexp.nn.network import Network
-from bpexp.training.engine import BatchState, Integers, Problem, Progress
+from bpexp.training.engine import BatchState, Evaluation, Integers, Problem, Progress
 from bpexp.training.llvm import jit, kernel, unrolled_kernel
 from bpexp.training.llvm.formulas import formulas_key
 from bpexp.training.llvm.kernel import Signature
@@ -36,7 +35,7 @@ from bpexp.typing import Array
 
 
 class LlvmEngine:
-    """Implements ``bpexp.training.engine.Engine`` for exact arithmetic.
+    """Implements ``bpexp.training.engine.Engine`` by machine code.
 
     Args:
         group_size: Use always this group size (see ``lane_layout``) and never the unrolled
@@ -61,12 +60,13 @@ class LlvmEngine:
         groups = self._run_groups(problem.network, state.n_runs)
         return _advance(problem, state, lr_factors, sample_orders, groups)
 
-    def evaluate(self, problem: Problem, parameters: Array, X: Array, Y: Array) -> Array:
+    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
         """See ``Engine.evaluate``."""
         n_runs = parameters.shape[-1]
-        groups = self._run_groups(problem.network, n_runs)
-        layout, numbers = _layout(problem.network, groups.group_size)
+        groups = self._run_groups(network, n_runs)
+        layout, numbers = _layout(network, groups.group_size)
         grouped_parameters = groups.group_parameters(parameters)
+        grouped_outputs = groups.empty_outputs(len(grouped_parameters), len(X))
         losses = np.empty(len(grouped_parameters) * groups.group_size)
         arguments = {
             "n_groups": len(grouped_parameters),
@@ -75,11 +75,13 @@ class LlvmEngine:
             "X": X,
             "Y": groups.group_outputs(groups.repeat(Y)),
             "parameters": grouped_parameters,
+            "outputs": grouped_outputs,
             "losses": losses,
             "workspace": _workspace(layout),
         }
-        _call(KernelKind(problem.network, groups.group_size), arguments)
-        return losses[:n_runs]
+        _call(KernelKind(network, groups.group_size), arguments)
+        outputs = groups.ungroup_outputs(grouped_outputs, np.empty((*Y.shape, n_runs)))
+        return Evaluation(losses[:n_runs], outputs)
 
     def _run_groups(self, network: Network, n_runs: int) -> RunGroups:
         return RunGroups(network, self._group_size or choose_group_size(network, n_runs))

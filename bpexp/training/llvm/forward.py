@@ -65,6 +65,7 @@ class ForwardCode:
             {i: self.layer_matrix(self.parameters.data, offsets[i], i) for i in self.layers}
             for offsets in (layout.weights, layout.biases)
         )
+        self.outputs = self.group_matrix("outputs", arguments["n_samples"], self.output_length)
         self.loss_terms = self.workspace_matrix(layout.loss_terms, self.last)
         self.logits, self.activations, self.deltas = (
             {i: self.workspace_matrix(offsets[i], i) for i in self.layers}
@@ -160,6 +161,12 @@ class ForwardCode:
             else:
                 loss = self._binary_cross_entropy(Y, r)
             self.total_loss.set(self.total_loss.get() + loss)
+
+    def store_outputs(self, first: Any, n_samples: Any) -> None:
+        """Copy the outputs of a block to the rows from ``first`` on."""
+        block = self.activations[self.last]
+        with for_range(self.b, 0, n_samples) as r, self.output_vectors() as j:
+            self.outputs.store(block.load(r, j), self.b.add(first, r), j)
 
     def reported_loss(self) -> Any:
         """The loss that is logged for the total loss, a Symbol."""

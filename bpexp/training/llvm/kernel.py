@@ -85,7 +85,9 @@ TRAIN_SIGNATURE = Signature(
     ),
 )  # fmt: skip
 EVALUATE_SIGNATURE = Signature(
-    ("n_groups", "n_samples"), ("layout",), ("X", "Y", "parameters", "losses", "workspace")
+    ("n_groups", "n_samples"),
+    ("layout",),
+    ("X", "Y", "parameters", "outputs", "losses", "workspace"),
 )
 STOPPING = ("stop_loss", "stop_tolerance", "patience", "best_loss", "epochs_since_best")
 """The rows of the array ``stopping``: attributes of ``BatchState``."""
@@ -127,7 +129,7 @@ def training_module(kind: KernelKind) -> str:
 
 
 def evaluation_module(kind: KernelKind) -> str:
-    """Generate an evaluation kernel, which computes the reported loss of each run.
+    """Generate an evaluation kernel, which computes the outputs and the loss of each run.
 
     Its arguments are those of ``EVALUATE_SIGNATURE``, with shapes as in ``training_module``, but
     ``losses`` is (n_groups * group_size,). It returns 0.
@@ -147,6 +149,7 @@ def evaluation_module(kind: KernelKind) -> str:
             for layer in code.layers:
                 code.forward(layer, X, count)
             code.loss(Y, count)
+            code.store_outputs(first, count)
         losses.store_unit(code.reported_loss(), 0, group)
     b.ret(INDEX(0))
     return str(module)
@@ -206,7 +209,6 @@ class _TrainingCode(ForwardCode):
             for offsets in (layout.weights, layout.biases)
         )
         # Samples, and what belongs to them.
-        self.outputs = self.group_matrix("outputs", arguments["n_samples"], self.output_length)
         shuffled_length = b.mul(layout.widths[0], INDEX(size))
         self.shuffled_X = Matrix(b, b.gep(workspace, [layout.X]), shuffled_length, size)
         self.shuffled_Y = self.workspace_matrix(layout.Y, self.last)
@@ -275,7 +277,7 @@ class _TrainingCode(ForwardCode):
         # 2. loss
         self.loss(Y, count)
         self._count_missed(Y, count)
-        self._store_outputs(epoch, first, count)
+        self._store_block_outputs(epoch, first, count)
         # 3. backward pass
         for layer in reversed(self.layers):
             self._add_gradient(layer, X, count, is_first)
@@ -304,15 +306,14 @@ class _TrainingCode(ForwardCode):
             self._copy_units(self.n_outputs, (Y, sample, lane), (self.shuffled_Y, row, lane))
         return self.shuffled_X, self.shuffled_Y
 
-    def _store_outputs(self, epoch: Any, first: Any, count: Any) -> None:
+    def _store_block_outputs(self, epoch: Any, first: Any, count: Any) -> None:
         """Copy the outputs of a block to the rows of their samples."""
-        b, block = self.b, self.activations[self.last]
-        if self.training.is_shuffled:
-            with self._shuffled_samples(epoch, first, count) as (row, lane, sample):
-                self._copy_units(self.n_outputs, (block, row, lane), (self.outputs, sample, lane))
-        else:
-            with for_range(b, 0, count) as r, self.output_vectors() as j:
-                self.outputs.store(block.load(r, j), b.add(first, r), j)
+        if not self.training.is_shuffled:
+            self.store_outputs(first, count)
+            return
+        block = self.activations[self.last]
+        with self._shuffled_samples(epoch, first, count) as (row, lane, sample):
+            self._copy_units(self.n_outputs, (block, row, lane), (self.outputs, sample, lane))
 
     @contextmanager
     def _shuffled_samples(

@@ -90,6 +90,13 @@ class RunGroups:
         """Convert the result of ``group_outputs`` back to the shape of ``like``."""
         return self._ungroup(groups, like, np.arange(self.network.sizes[-1]))
 
+    def empty_outputs(self, n_groups: int, n_samples: int) -> Array:
+        """Return memory for outputs as ``group_outputs`` arranges them."""
+        n_outputs = self.network.sizes[-1]
+        if self.group_size == LANES:
+            return np.asarray(aligned_empty((n_groups, n_samples * n_outputs, LANES)))
+        return np.asarray(aligned_empty((n_groups, n_samples, row_length(n_outputs, 1))))
+
     def repeat(self, array: Array) -> Array:
         """Repeat an array without a run axis for the runs of one group, (..., group_size)."""
         return np.repeat(array[..., None], self.group_size, axis=-1)

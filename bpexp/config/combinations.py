@@ -75,6 +75,7 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
 def check_data(train: "TrainConfig", dataset: Dataset) -> None:
     """Check the output layer and the stopping criteria against the data. Raises ConfigError."""
     _check_stop(train, dataset)
+    _check_scaled_targets(train, dataset)
     Y = np.vstack([dataset.Y, dataset.Y_validation, dataset.Y_test])
     output = train.model.output
     low, high = float(Y.min()), float(Y.max())
@@ -94,6 +95,21 @@ def check_data(train: "TrainConfig", dataset: Dataset) -> None:
         )
     if output == "softmax":
         _check_softmax(train, Y)
+
+
+def _check_scaled_targets(train: "TrainConfig", dataset: Dataset) -> None:
+    """Several scaled targets have no common unit for a tolerance or a loss."""
+    is_scaled = dataset.target_scaling is not None and train.model.output == "identity"
+    if not is_scaled or len(dataset.targets) == 1:
+        return
+    for key, value in (
+        ("stop.tolerance", train.stop.tolerance), ("model.dead_zone", train.model.dead_zone)
+    ):  # fmt: skip
+        if value:
+            raise ConfigError(
+                f"{key} must go with one target if targets are scaled, got {len(dataset.targets)}; "
+                "add data.scale_target=false."
+            )
 
 
 def _check_softmax(train: "TrainConfig", Y: Array) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.data.preparation import Preparation
+from bpexp.data.target_scaling import TargetScaling
 from bpexp.typing import Array
 
 Rows = tuple[Array, Array]
@@ -55,6 +56,8 @@ class Dataset:
         input_scale: What the inputs were divided by, (n_features,); None for nothing.
         preparation: How the inputs were made from the columns of the table; None where only the
             arrays are known.
+        target_scaling: How the targets are scaled for a network with linear outputs; None for
+            unscaled targets. ``Y`` has the units of the file.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Dataset:
     input_mean: Array | None = None
     input_scale: Array | None = None
     preparation: Preparation | None = None
+    target_scaling: TargetScaling | None = None
 
     @property
     def threshold(self) -> float:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bpexp.data import preparation, splits
+from bpexp.data import preparation, splits, target_scaling
 from bpexp.data.dataset import Dataset, RowNumbers, compute_digest
 from bpexp.fields import REQUIRED, Registry, setting
 from bpexp.fields.checks import Boolean, Integer, Real, Text
@@ -133,6 +133,9 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
     is_scaled_file = config.standardize and hasattr(config, "path")
     scaling = (made.mean, made.scale) if is_scaled_file else ()
     digest = compute_digest(training, validation, test, scaling)
+    scaling_of_targets = None
+    if not table.is_classification and getattr(config, "scale_target", False):
+        scaling_of_targets = target_scaling.fit(training[1])
     numbers = np.arange(1, len(X) + 1) if table.rows is None else table.rows
     return Dataset(
         config.name, *training, *validation, *test, made.features, table.targets,
@@ -142,5 +145,5 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
         rows=RowNumbers(*(numbers[part] for part in split)),
         input_mean=made.mean if config.standardize else None,
         input_scale=made.scale if config.standardize else None,
-        preparation=made,
+        preparation=made, target_scaling=scaling_of_targets,
     )  # fmt: skip

@@ -82,6 +82,9 @@ class FileConfig(DataConfig):
     standardize: bool = setting(
         Boolean(), True, "scale inputs to mean 0 and deviation 1 of the training rows"
     )
+    scale_target: bool = setting(
+        Boolean(), True, "scale targets of regressions likewise, if model.output=identity"
+    )
 
 
 def load(config: FileConfig) -> Table:

@@ -10,6 +10,7 @@ from bpexp.explain.symbols import indexed
 from bpexp.explain.view import MAX_SAMPLES, MAX_UNITS, View, count, layer_input, spoken, target
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.render.document import Block, Heading, NetworkDiagram, Paragraph, Table
+from bpexp.training.run_batch import target_scaling
 from bpexp.typing import Array
 
 MAX_DIAGRAM_LAYERS = 4
@@ -96,6 +97,7 @@ def data(view: View, dataset: Dataset) -> Iterator[Block]:
     yield Paragraph(
         batch + _first_shown(X.shape[1], "input") + _first_shown(Y.shape[1], "output")
         + (" Inputs are standardized." if step.config.data.standardize else "")
+        + (_SCALED if target_scaling(dataset, view.network) else "")
     )  # fmt: skip
     n_in, n_out = min(X.shape[1], MAX_UNITS), min(Y.shape[1], MAX_UNITS)
     inputs = [indexed("x", 0, i + 1) for i in range(n_in)]
@@ -130,6 +132,12 @@ def data(view: View, dataset: Dataset) -> Iterator[Block]:
         + (", the one with the largest loss" if has_largest_loss else "")
         + (f"; {count(n_hidden, 'more sample')} not shown." if n_hidden else ".")
     )
+
+
+_SCALED = (
+    " Targets are scaled to mean 0 and deviation 1, and outputs and losses are those of scaled "
+    "targets."
+)
 
 
 def _first_shown(n: int, noun: str) -> str:

@@ -64,6 +64,9 @@ def model(trained: TrainedNetwork) -> bytes:
         values |= {f"W{i}": W, f"b{i}": trained.network.bias_input * b}
         z = node("Add", node("MatMul", a, f"W{i}"), f"b{i}")
         a = ACTIVATIONS[function].onnx(node, z)
+    if trained.scaling:
+        values |= {"target_mean": trained.scaling.mean, "target_scale": trained.scaling.scale}
+        a = node("Add", node("Mul", a, "target_scale"), "target_mean")
     nodes = [*graph_nodes.nodes, helper.make_node("Identity", [a], ["outputs"])]
     used = {name for graph_node in nodes for name in graph_node.input}
     values |= {name: np.array(v) for name, v in _CONSTANTS.items() if name in used}
@@ -83,7 +86,8 @@ def model(trained: TrainedNetwork) -> bytes:
     onnx.checker.check_model(proto, full_check=True)
     content = bytes(proto.SerializeToString())
     difference = float(abs(run(content, trained.X) - trained.predict(trained.X)).max())
-    if not difference <= TOLERANCE:
+    unit = float(trained.scaling.scale.max()) if trained.scaling else 1.0
+    if not difference <= TOLERANCE * max(1.0, unit):
         raise ConfigError(
             f"The predictions of onnxruntime differ by up to {difference:.1e}, so model.onnx was "
             "not written."

@@ -64,7 +64,10 @@ class ServedNetwork(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
             [self.arrays[f"b{i}"] for i in layers],
             EXACT,
         )
-        return pd.DataFrame(activations[-1], columns=self.settings["targets"])
+        outputs = activations[-1]
+        if "target_scale" in self.arrays:
+            outputs = outputs * self.arrays["target_scale"] + self.arrays["target_mean"]
+        return pd.DataFrame(outputs, columns=self.settings["targets"])
 
 
 mlflow.models.set_model(ServedNetwork())

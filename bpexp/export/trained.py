@@ -19,6 +19,7 @@ from typing import Any
 
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import load
+from bpexp.data.target_scaling import TargetScaling
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
@@ -42,6 +43,7 @@ class TrainedNetwork:
         biases: Biases of each layer, (1, n_out).
         mean: Subtracted from the inputs, (n_features,); 0 without standardization.
         scale: Divides the inputs, (n_features,); 1 without standardization.
+        scaling: How the targets were scaled for training, or None.
         inputs: Names of the inputs.
         targets: Names of the outputs.
         X: The training rows before standardization, (n_samples, n_features).
@@ -58,20 +60,24 @@ class TrainedNetwork:
     targets: tuple[str, ...]
     X: Array
     tracked: Array | None
+    scaling: TargetScaling | None = None
 
     def predict(self, X: Array) -> Array:
         """Compute the outputs, (n_samples, n_outputs), for inputs (n_samples, n_features)."""
         scaled = (X - self.mean) / self.scale
         activations, _ = forward(self.network, scaled, self.weights, self.biases, EXACT)
-        return activations[-1]
+        return self.scaling.original(activations[-1]) if self.scaling else activations[-1]
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """All arrays by name: W1, b1, W2, b2, ..., mean, scale."""
+        """All arrays by name: W1, b1, W2, b2, ..., mean, scale, and those of scaled targets."""
         named: dict[str, Array] = {}
         for i, (W, b) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
             named |= {f"W{i}": W, f"b{i}": b}
-        return {**named, "mean": self.mean, "scale": self.scale}
+        named |= {"mean": self.mean, "scale": self.scale}
+        if self.scaling:
+            named |= {"target_mean": self.scaling.mean, "target_scale": self.scaling.scale}
+        return named
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -144,6 +150,7 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
         targets=dataset.targets,
         X=raw,
         tracked=tracked,
+        scaling=run_batch.target_scaling(dataset, network),
     )
     _check_predictions(trained)
     return trained

@@ -11,7 +11,8 @@ Settings that have their default value are left out, so that a setting added lat
 existing identity. For the same reason a default never changes after a release. Floating-point
 settings are written as the shortest decimal that reads back as the same number (``1.0``), integers
 without a decimal point. D is ``Dataset.digest``, which depends on the arrays that are trained on
-but not on the format of their file. B is true if the targets are classes.
+but not on the format of their file. B is true if the targets are classes. ``data`` ends with the
+member ``"scaled_targets":true`` if targets are scaled for training (``data.scale_target``).
 
 >>> from bpexp.runs import identity
 >>> import numpy as np
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from bpexp.config.schema import TrainConfig
-from bpexp.data import DataConfig, load
+from bpexp.data import load
 from bpexp.nn.arithmetic import VERSION as ARITHMETIC_VERSION
 from bpexp.runs import run_tags
 from bpexp.runs.result import Failure, TrainResult
@@ -56,7 +57,7 @@ def of_run(config: TrainConfig) -> str:
         ConfigError: The data cannot be loaded.
     """
     settings = _json_object(config, [name for name in _NAMES if name != "data"])
-    arithmetic, data = ARITHMETIC_VERSION, _data_json(config.data)
+    arithmetic, data = ARITHMETIC_VERSION, _data_json(config)
     text = f'{{"arithmetic":{arithmetic},"config":{settings},"data":{data},"version":{VERSION}}}'
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -143,6 +144,9 @@ def _without_defaults(value: Any) -> Any:
     return {f.name: given[f.name] for f in fields(value) if given[f.name] != f.default}
 
 
-def _data_json(config: DataConfig) -> str:
-    dataset = load(config)
-    return json.dumps({"classes": dataset.classes, "digest": dataset.digest}, separators=(",", ":"))
+def _data_json(config: TrainConfig) -> str:
+    dataset = load(config.data)
+    found = {"classes": dataset.classes, "digest": dataset.digest}
+    if dataset.target_scaling is not None and config.model.output == "identity":
+        found["scaled_targets"] = True
+    return json.dumps(found, separators=(",", ":"))

@@ -25,9 +25,9 @@ from bpexp.nn.network import Network, joined
 from bpexp.runs import metrics
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.training.early_stopping import ValidationMonitor
-from bpexp.training.engine import Engine, Problem, Progress, RunStatus
+from bpexp.training.engine import Engine, Progress, RunStatus
 from bpexp.training.loss_history import LossHistory
-from bpexp.training.run_batch import PreparedBatch
+from bpexp.training.run_batch import PreparedBatch, target_scaling
 from bpexp.typing import Array
 
 OUTCOMES = {
@@ -151,15 +151,18 @@ class TrainingLoop:
         has_stopped = status is not RunStatus.RUNNING
         parameters = progress.final_parameters if has_stopped else state.parameters
         weights, biases = problem.network.split(normalize_nan(parameters[:, position].copy()))
+        losses, outputs = self._losses.of_run(run), state.outputs[:, :, position].copy()
+        if scaling := self.batch.scaling:
+            losses, outputs = losses * scaling.loss_factor, scaling.original(outputs)
         result = TrainResult(
             outcome=OUTCOMES[status],
-            losses=normalize_nan(self._losses.of_run(run)),
-            predictions=normalize_nan(state.outputs[:, :, position].copy()),
+            losses=normalize_nan(losses),
+            predictions=normalize_nan(outputs),
             weights=tuple(weights),
             biases=tuple(biases),
         )
         if self._monitor is not None and result.outcome is not Outcome.DIVERGED:
-            result = _with_best_weights(result, run, self._monitor, problem, self._engine)
+            result = _with_best_weights(result, run, self._monitor, self.batch, self._engine)
         return run, with_metrics(result, self.batch.dataset, problem.network, self._engine)
 
     def _may_stop_early(self) -> bool:
@@ -173,17 +176,18 @@ def _with_best_weights(
     result: TrainResult,
     run: int,
     monitor: ValidationMonitor,
-    problem: Problem,
+    batch: PreparedBatch,
     engine: Engine,
 ) -> TrainResult:
     """Replace weights and predictions by those at the lowest validation loss."""
-    history = monitor.history(run)
+    history, problem = monitor.history(run), batch.problem
     parameters = normalize_nan(monitor.best_parameters(run))
     weights, biases = problem.network.split(parameters)
     evaluation = engine.evaluate(problem.network, parameters[:, None], problem.X, problem.Y)
+    outputs = evaluation.outputs[..., 0].copy()
     return replace(
         result,
-        predictions=normalize_nan(evaluation.outputs[..., 0].copy()),
+        predictions=normalize_nan(batch.scaling.original(outputs) if batch.scaling else outputs),
         weights=tuple(weights),
         biases=tuple(biases),
         validation=history._replace(losses=normalize_nan(history.losses)),
@@ -204,10 +208,14 @@ def with_metrics(
     evaluation = metrics.Evaluation(result, dataset)
     if len(dataset.X_test) and result.outcome is not Outcome.DIVERGED:
         parameters = joined(result.weights, result.biases)[:, None]
-        test = engine.evaluate(network, parameters, dataset.X_test, dataset.Y_test)
-        evaluation = replace(
-            evaluation, test_outputs=test.outputs[..., 0], test_loss=float(test.losses[0])
-        )
+        scaling, Y = target_scaling(dataset, network), dataset.Y_test
+        if scaling:
+            Y = np.ascontiguousarray(scaling.scaled(Y))
+        test = engine.evaluate(network, parameters, dataset.X_test, Y)
+        outputs, loss = test.outputs[..., 0], float(test.losses[0])
+        if scaling:
+            outputs, loss = scaling.original(outputs), loss * scaling.loss_factor
+        evaluation = replace(evaluation, test_outputs=outputs, test_loss=loss)
     return replace(result, metrics=metrics.compute(evaluation))
 
 

@@ -203,10 +203,12 @@ class DaskExecutor(Executor):
     def _send(self, batch: Batch) -> "Future[Any]":
         config, key = batch.jobs[0].config, f"bpexp-batch-{uuid4().hex}"
         dataset = load(config.data)
+        scaling = dataset.target_scaling
         task = dask_worker.Task(
             key=key,
             classes=dataset.classes,
             one_hot=dataset.one_hot,
+            scaling=(scaling.mean, scaling.scale) if scaling else None,
             configs=[plain(job.config) for job in batch.jobs],
             engine=batch.engine,
             arithmetic=arithmetic.VERSION,

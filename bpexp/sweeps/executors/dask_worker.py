@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from bpexp.config.schema import parse_train
 from bpexp.data import Dataset
+from bpexp.data.target_scaling import TargetScaling
 from bpexp.nn import arithmetic
 from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
 from bpexp.sweeps.executors.base import train_batch
@@ -29,6 +30,7 @@ class Task(NamedTuple):
         key: The key of the Dask task, which identifies it in Dask's state.
         classes: Whether the targets of the data set are classes.
         one_hot: Whether they are one-hot.
+        scaling: Mean and deviation of scaled targets, or None.
         configs: The configuration of each job, as plain values.
         engine: The name of the engine.
         arithmetic: The version of the arithmetic that the worker must have.
@@ -37,6 +39,7 @@ class Task(NamedTuple):
     key: str
     classes: bool
     one_hot: bool
+    scaling: tuple[Array, Array] | None
     configs: Sequence[Plain]
     engine: str
     arithmetic: int
@@ -89,6 +92,7 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[JobResult]:
     dataset = Dataset(
         name="", **parts, inputs=(), targets=(), classes=task.classes, digest="",
         one_hot=task.one_hot,
+        target_scaling=None if task.scaling is None else TargetScaling(*task.scaling),
     )  # fmt: skip
     engine = InterruptibleEngine(load_engine(task.engine), lambda: _is_cancelled(task.key))
     return train_batch(jobs, engine, dataset)

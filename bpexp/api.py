@@ -16,7 +16,7 @@ from bpexp.runs.result import TrainResult
 from bpexp.sweeps import summary
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.plan import check_different_runs, make_plan
-from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.samplers import sub_sweeps, sweep_files
 from bpexp.sweeps.samplers.python import compose_jobs
 from bpexp.tracking import lookup, read
 from bpexp.tracking.store import connect, locate
@@ -74,8 +74,10 @@ def sweep(*arguments: str, **settings: Settings) -> "pd.DataFrame":
     """
     import pandas as pd
 
+    if "sweep" in settings:
+        arguments = (*arguments, f"sweep={settings.pop('sweep')}")
     composed = compose_jobs(arguments, settings)
-    if sub_sweeps.has_union(arguments):
+    if sweep_files.may_repeat(arguments):
         composed = [composed[index] for index in sub_sweeps.distinct(composed)]
     plan = make_plan(composed, arguments)
     check_different_runs(plan, lambda index: flatten(composed[index]))

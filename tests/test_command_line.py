@@ -164,7 +164,11 @@ def test_a_sweep_on_few_samples_prints_the_predictions_of_its_best_run(inside, t
     assert "Predictions" not in many.stdout
     done = inside("-m", "seed=range(0,40)", "epochs=20")
     lines = done.stdout.splitlines()
-    (parent,) = [r for r in tracked(tmp_path) if r.info.run_name == "sweep seed, 40 runs"]
+    (parent,) = [
+        r
+        for r in tracked(tmp_path)
+        if r.info.run_name == "sweep seed, xor, gradient_descent, 40 runs"
+    ]
     best = parent.data.tags["bpexp.best_run"]
     # MLflow copies single artifacts to a temporary folder that stays; it returns this one as it is.
     folder = client(tmp_path).download_artifacts(best, "")
@@ -526,7 +530,7 @@ def test_latest_is_the_newest_sweep_or_single_run(inside):
     assert missing.returncode == 2
     assert missing.stderr == "bpexp: The experiment 'bpexp' has no sweep yet.\n"
     assert inside("-m", "lr=0.1,1", "epochs=5").returncode == 0
-    assert inside("show", "latest").stdout.startswith("sweep lr, 2 runs  ")
+    assert inside("show", "latest").stdout.startswith("sweep lr, xor, gradient_descent, 2 runs  ")
     assert inside("seed=7", "epochs=6").returncode == 0
     assert inside("show", "latest").stdout.startswith("xor lr=0.1 hidden=2 seed=7  ")
     # Runs that start in the same millisecond are in the order of their ids, which are random.

@@ -28,7 +28,7 @@ from bpexp.sweeps.plan import (
     study_row_in_errors,
 )
 from bpexp.sweeps.runner import FinishedSweep
-from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.samplers import sub_sweeps, sweep_files
 from bpexp.sweeps.samplers.grid import GridSampler
 from bpexp.tracking.store import locate
 
@@ -79,7 +79,7 @@ class SweepCommand:
         else:
             proposals = [list(job) for job in jobs]
             composed: Iterable[dict[str, Any]] = self._composed(proposals, (), first_number)
-            if sub_sweeps.has_union(self._overrides):
+            if sweep_files.may_repeat(self._overrides):
                 # Sub-sweeps may have runs in common, which are trained once.
                 everything = list(composed)
                 kept = sub_sweeps.distinct(everything)
@@ -117,7 +117,7 @@ class SweepCommand:
         return returns
 
     def _grid(self) -> list[list[str]]:
-        return sub_sweeps.jobs(self._overrides, self._composer.parse)
+        return sweep_files.jobs(self._overrides, self._composer)
 
     def _study(self, jobs: Sequence[Overrides]) -> definition.Study | None:
         """Return the study of ``+study=NAME``, if there is one. Raises ConfigError with a grid."""

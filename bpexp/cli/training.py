@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from bpexp import __version__
 from bpexp.cli import exits, typed
-from bpexp.config.paths import conf_dir
+from bpexp.config import paths
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
 
@@ -28,6 +28,7 @@ FAILED = 1
 
 def main(arguments: Sequence[str]) -> None:
     """Train what ``arguments`` describe; end the program on bad input."""
+    paths.use_config_dir(arguments)
     if not {"-h", "--help"}.isdisjoint(arguments):
         with exits.exit_on_error(arguments, FAILED):
             # Imported late: only --help needs it.
@@ -49,7 +50,9 @@ def main(arguments: Sequence[str]) -> None:
         command_line = typed.read(arguments, overrides, is_sweep=options.multirun)
     _exit_on_empty_value(overrides)
     typed.CURRENT.set(command_line)
-    sys.argv[1:] = command_line.for_hydra
+    own = paths.own_dir() if options.config_dir is None else None
+    folder = [] if own is None else ["--config-dir", str(own)]
+    sys.argv[1:] = [*folder, *command_line.for_hydra]
 
     def task(config: "DictConfig") -> float | None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
@@ -60,7 +63,9 @@ def main(arguments: Sequence[str]) -> None:
             return _run(config)
 
     with exits.exit_on_error(overrides, FAILED, tracebacks=tracebacks), _errors_from_hydra():
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+        hydra.main(version_base="1.3", config_path=str(paths.conf_dir()), config_name="config")(
+            task
+        )()
 
 
 def _parser(hydra_version: str, arguments: Sequence[str]) -> ArgumentParser:

@@ -46,6 +46,8 @@ def read(arguments: Sequence[str], settings: Sequence[str], *, is_sweep: bool) -
     Raises:
         ConfigError: An argument makes sense only in a sweep.
     """
+    settings = [_with_addition(text) for text in settings]
+    arguments = [_with_addition(text) for text in arguments]
     beyond = [text for text in settings if _is_beyond_hydra(text)]
     if not beyond:
         return Typed(list(arguments))
@@ -63,7 +65,14 @@ def read(arguments: Sequence[str], settings: Sequence[str], *, is_sweep: bool) -
     )
 
 
+def _with_addition(argument: str) -> str:
+    """The argument as Hydra takes it: a tag of the user's own is a key that it does not know."""
+    return f"++{argument}" if argument.startswith("tracking.tags.") else argument
+
+
 def _is_beyond_hydra(argument: str) -> bool:
+    if re.match(r"\+*sweep=", argument):
+        return True
     if not _MAY_BE_BEYOND_HYDRA.search(argument):
         return False
     # Imported late: few command lines need it.

@@ -18,6 +18,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.config_loader import ConfigLoader
@@ -29,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bpexp.config import grammar, hydra_internals, schema
 from bpexp.config.options import OPTION_GROUPS, check_option
-from bpexp.config.paths import conf_dir
+from bpexp.config.paths import conf_dir, own_dir
 from bpexp.fields.checks import ConfigError, brief
 
 Plain = dict[str, Any]
@@ -168,10 +169,14 @@ _INTEGER = re.compile(
 )
 
 
-@cache
 def hydra_loader() -> tuple[ConfigLoader, DictConfig]:
     """Hydra's loader of the YAML files, and the configuration of a sweep without overrides."""
-    loader = hydra_internals.config_loader(conf_dir())
+    return _hydra_loader(own_dir())
+
+
+@cache
+def _hydra_loader(own: Path | None) -> tuple[ConfigLoader, DictConfig]:
+    loader = hydra_internals.config_loader(conf_dir(), own)
     return loader, loader.load_configuration("config", [], RunMode.MULTIRUN)
 
 
@@ -208,7 +213,7 @@ def compose_settings(settings: Mapping[str, Any], overrides: Sequence[str] = ())
     """
     settings = {key: plain_value(value) for key, value in settings.items()}
     options = {k: v for k, v in settings.items() if k in OPTION_GROUPS and isinstance(v, str)}
-    composed = copy.deepcopy(_composed(tuple(options.items()), tuple(overrides)))
+    composed = copy.deepcopy(_composed(tuple(options.items()), tuple(overrides), own_dir()))
     for key, value in settings.items():
         if key not in options:
             _set(composed, key, value)
@@ -236,7 +241,10 @@ def plain_value(value: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _composed(options: tuple[tuple[str, str], ...], overrides: tuple[str, ...]) -> Plain:
+def _composed(
+    options: tuple[tuple[str, str], ...], overrides: tuple[str, ...], own: Path | None
+) -> Plain:
+    """Compose options and overrides; ``own`` is the user's folder, for the cache."""
     for group, name in options:
         check_option(group, name)
     return compose([*overrides, *(f"{group}={name}" for group, name in options)])

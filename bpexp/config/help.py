@@ -17,7 +17,7 @@ import yaml
 
 from bpexp.config import schema
 from bpexp.config.options import OPTION_GROUPS, check_option, option_names
-from bpexp.config.paths import conf_dir
+from bpexp.config.paths import conf_dir, option_files
 from bpexp.fields import settings_of
 
 WIDTH = 80
@@ -40,7 +40,7 @@ Examples:
                  bpexp -m 'data.low=linspace(0,0.4,5)' (0, 0.1, ... 0.4)
   Networks:    bpexp -m 'hidden=2,4,[8,4]'
   Pairs:       bpexp -m 'zip(lr=[0.1,0.01],hidden=[2,8])'
-  Sub-sweeps:  bpexp -m 'optimizer=adam lr=0.01,0.1 | optimizer=momentum lr=0.1,1'
+  Sub-sweeps:  bpexp -m 'optimizer=adam lr=0.01,0.1 | optimizer=momentum lr=1'
   Other data:  bpexp data=parity data.bits=3 hidden=6
   Your data:   bpexp data=file data.path=my.csv data.target=y
   A study:     bpexp -m +study=fahlman_1988
@@ -136,8 +136,8 @@ def _defaults(main: Mapping[str, Any]) -> dict[str, str]:
 
 def _description(group: str, name: str) -> str:
     """The comment in the first line of an option's YAML file."""
-    first, *_ = (conf_dir() / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
-    return first.removeprefix("# ").rstrip(".")
+    first, *_ = [*option_files(group)[name].read_text(encoding="utf-8").splitlines(), ""]
+    return first.removeprefix("# ").rstrip(".") if first.startswith("# ") else "of your own"
 
 
 def _top_entries(main: Mapping[str, Any]) -> list[Entry]:
@@ -147,8 +147,10 @@ def _top_entries(main: Mapping[str, Any]) -> list[Entry]:
 
 
 def _option_entries(group: str, name: str) -> list[Entry]:
-    values = _yaml(f"{group}/{name}.yaml")
+    values = yaml.safe_load(option_files(group)[name].read_text(encoding="utf-8")) or {}
     is_part = group in schema.PARTS
+    if not is_part and values.get("name") not in schema.GROUPS[group]:
+        return []
     config = schema.PARTS[group] if is_part else schema.GROUPS[group][values["name"]].config
     return _entries(group, config, values)
 
@@ -160,7 +162,7 @@ def _entries(group: str, config: type, values: Mapping[str, Any]) -> list[Entry]
         Entry(prefix + name, _text(value), declared[name].description,
               declared[name].rule.describe())
         for name, value in values.items()
-        if name in declared and name != "name"
+        if name in declared and (name != "name" or group not in schema.GROUPS)
     ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from hydra import version
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from omegaconf import DictConfig, open_dict
@@ -26,8 +27,8 @@ def command_line_parser() -> ArgumentParser:
     return get_args_parser()
 
 
-def config_loader(folder: Path) -> ConfigLoader:
-    """Hydra's loader of the YAML files in a folder.
+def config_loader(folder: Path, own: Path | None = None) -> ConfigLoader:
+    """Hydra's loader of the YAML files in a folder, and in the user's folder if there is one.
 
     Unlike ``hydra.initialize_config_dir`` it has no global state, so that it works inside other
     Hydra applications.
@@ -39,7 +40,11 @@ def config_loader(folder: Path) -> ConfigLoader:
     # Hydra needs the version whose defaults apply; another application may have set it already.
     if not hasattr(version.getbase(), "major"):
         version.setbase("1.3")
-    return ConfigLoaderImpl(create_config_search_path(str(folder)))
+    search_path = create_config_search_path(str(folder))
+    if own is not None:
+        before_schema = SearchPathQuery(provider="schema")
+        search_path.prepend("own", f"file://{own}", anchor=before_schema)
+    return ConfigLoaderImpl(search_path)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from bpexp.config.paths import conf_dir
+from bpexp.config.paths import option_files
 from bpexp.fields.checks import ConfigError, nearest
 
 OTHER_NAMES = {"sgd": "gradient_descent", "gd": "gradient_descent", "backprop": "gradient_descent"}
@@ -15,7 +15,7 @@ OPTION_GROUPS = ("data", "model", "optimizer", "schedule", "backend")
 
 def option_names(group: str) -> list[str]:
     """The options of a group, sorted."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    return sorted(option_files(group))
 
 
 def check_option(group: str, name: str) -> None:

@@ -1,6 +1,13 @@
-"""The folder of the YAML files that Hydra composes."""
+"""The folders of the YAML files that Hydra composes: the package's, and the user's own."""
 
+import re
+from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
+
+OWN = "conf"
+"""The folder of the working directory that is used if no other is given."""
+_GIVEN: ContextVar[Path | None] = ContextVar("_GIVEN", default=None)
 
 
 def conf_dir() -> Path:
@@ -8,3 +15,28 @@ def conf_dir() -> Path:
     package = Path(__file__).resolve().parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parent / "conf"
+
+
+def use_config_dir(arguments: Sequence[str]) -> None:
+    """Use the folder of the option ``--config-dir`` in this process, if it is given."""
+    text = "\0".join(arguments)
+    found = re.search(r"(?:^|\0)(?:--config-dir|-cd)[=\0]([^\0]+)", text)
+    _GIVEN.set(Path(found[1]).absolute() if found else None)
+
+
+def own_dir() -> Path | None:
+    """The user's folder: that of ``--config-dir``, or ``./conf``; None without one."""
+    given = _GIVEN.get()
+    if given is not None:
+        return given
+    folder = Path(OWN).absolute()
+    is_own = folder.is_dir() and folder.resolve() != conf_dir().resolve()
+    return folder if is_own else None
+
+
+def option_files(group: str) -> dict[str, Path]:
+    """The YAML files of a group's options by name; the package's come first and win."""
+    own = own_dir()
+    folders = [conf_dir() / group, *([own / group] if own is not None else [])]
+    files = [path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))]
+    return {path.stem: path for path in files}

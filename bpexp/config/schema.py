@@ -29,6 +29,8 @@ from bpexp.fields.checks import (
     OneOf,
     Optional,
     Real,
+    Tags,
+    TagValues,
     Text,
     Widths,
     Workers,
@@ -133,6 +135,12 @@ class TrackingConfig:
         Optional(Text()), None, "MLflow store; null: MLFLOW_TRACKING_URI or SQLite in ./outputs"
     )
     experiment: str = setting(Text(500), "bpexp", "name of the MLflow experiment")
+    name: str | None = setting(
+        Optional(Text(200)), None, "name of the run or sweep; null: made of its settings"
+    )
+    tags: Mapping[str, str] = setting(
+        TagValues(), Tags(), "tags of your own: tracking.tags.KEY=VALUE"
+    )
     points: int = setting(Integer(0), 100, "points of the loss curve that are logged per run")
     runs: bool = setting(Boolean(), True, "false: track a sweep as one run with a table of results")
 
@@ -333,6 +341,8 @@ def unknown_key(key: str) -> ConfigError:
 
 def plain(config: object) -> Any:
     """A config dataclass as nested dicts, lists and scalars, which YAML can hold."""
+    if isinstance(config, Tags):
+        return dict(config)
     if hasattr(config, "__dataclass_fields__"):
         return {f.name: plain(getattr(config, f.name)) for f in fields(cast(Any, config))}
     return list(config) if isinstance(config, tuple) else config

@@ -13,8 +13,9 @@ bpexp.fields.checks.ConfigError: data.bits must be a whole number in 1..16, got 
 
 import difflib
 import math
+import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from reprlib import Repr
 from typing import Any, Protocol
@@ -233,6 +234,55 @@ class Names:
     def describe(self) -> str:
         """See ``Rule``."""
         return f"a {self.noun} or a list of {self.noun}s"
+
+
+class Tags(dict[str, str]):
+    """Tags by key. Hashable, because it is not changed after it was made."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        """Equal tags have equal hashes."""
+        return hash(frozenset(self.items()))
+
+
+@dataclass(frozen=True)
+class TagValues:
+    """Texts by key, in groups of any depth; numbers and truth values become texts."""
+
+    max_key = 200
+    max_value = 5000
+    reserved = ("mlflow.", "bpexp.")
+
+    def __call__(self, key: str, value: Any) -> Tags:
+        """See ``Rule``."""
+        if not isinstance(value, Mapping):
+            raise _error(key, self.describe(), value)
+        found: dict[str, str] = {}
+        for name, one in value.items():
+            if isinstance(one, Mapping):
+                found |= {f"{name}.{k}": text for k, text in self(f"{key}.{name}", one).items()}
+            else:
+                found[str(name)] = self._text(f"{key}.{name}", one)
+        for name in found:
+            if not re.fullmatch(r"[\w.\- /]+", name) or len(name) > self.max_key:
+                raise ConfigError(
+                    f"{key} must have keys of letters, digits, _, -, . and /, got {name!r}."
+                )
+            if f"{key}.{name}".startswith(tuple(f"tracking.tags.{one}" for one in self.reserved)):
+                raise ConfigError(
+                    f"{key} must have no key that starts with mlflow. or bpexp., got {name!r}."
+                )
+        return Tags(found)
+
+    def _text(self, key: str, value: Any) -> str:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        is_scalar = isinstance(value, str | int | float)
+        if not is_scalar or len(text) > self.max_value or not is_printable(text):
+            raise _error(key, f"a text of at most {self.max_value} characters", value)
+        return text
+
+    def describe(self) -> str:
+        """See ``Rule``."""
+        return "texts by key"
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,12 @@ def tags(plan: Plan) -> dict[str, str]:
 
 
 def sweep_tags(plan: Plan) -> dict[str, str]:
-    """The tags of the parent run of a sweep at its start."""
-    own = {run_tags.KIND: run_tags.SWEEP_KIND, run_tags.PROCESS: process.current()}
+    """The tags of the parent run of a sweep at its start, the user's own included."""
+    own = {
+        **plan.runtime.tracking.tags,
+        run_tags.KIND: run_tags.SWEEP_KIND,
+        run_tags.PROCESS: process.current(),
+    }
     return {**environment.tags(), **tags(plan), **own}
 
 
@@ -35,8 +39,16 @@ def sweep_files(plan: Plan) -> dict[str, bytes]:
 
 
 def sweep_name(plan: Plan) -> str:
-    """The name of the parent run of a sweep, such as "sweep lr x seed, 30 runs"."""
+    """The name of the parent run: the user's own, or "sweep lr x seed, xor, momentum, 30 runs"."""
+    if plan.runtime.tracking.name is not None:
+        return plan.runtime.tracking.name
     runs = f"{len(plan.jobs)} runs"
     if plan.study is not None:
         return f"study {plan.study['name']}, {runs}"
-    return f"sweep {' x '.join(plan.varying) or plan.jobs[0].config.data.name}, {runs}"
+    # What all runs share and what tells the sweep from others.
+    names = (
+        {config.data.name for config in plan.configs},
+        {config.optimizer.name for config in plan.configs},
+    )
+    shared = [name for one in names if len(one) == 1 for name in one]
+    return ", ".join([f"sweep {' x '.join(plan.varying)}".strip(), *shared, runs])

@@ -18,7 +18,7 @@ from bpexp.sweeps import integrity, plan_file
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.results import MAX_CURVES, Row, SweepResults, curve_of, rank, reason_of
-from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.samplers import sweep_files
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
 from bpexp.tracking.contract import Tracker
@@ -87,7 +87,7 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
 def recompose(overrides: Sequence[str]) -> list[dict[str, Any]]:
     """Compose the configurations of all jobs of a grid from the overrides of its command line."""
     job_composer = composer()
-    jobs = sub_sweeps.jobs(overrides, job_composer.parse)
+    jobs = sweep_files.jobs(overrides, job_composer)
     return [job_composer.compose(job, number) for number, job in enumerate(jobs)]
 
 

@@ -54,12 +54,14 @@ class RunRecorder:
         tags: Tags that all of them share.
         artifacts: Artifacts that all of them share.
         started: When the sweep started, in milliseconds since the Unix epoch.
+        name: The name of a single run, if the user gave one.
     """
 
     runtime: RuntimeConfig
     tags: Mapping[str, str]
     artifacts: Mapping[str, bytes]
     started: int
+    name: str | None = None
 
     def record(self, trained: JobResult, ended: int) -> RunRecord:
         """The record of one run that ended at ``ended``, in milliseconds since the Unix epoch."""
@@ -74,11 +76,17 @@ class RunRecorder:
             )
             reason = {run_tags.OUTCOME: outcome, run_tags.REASON: result.reason[:MAX_REASON]}
             return RunRecord(
-                job.name, status, self.started, ended, params, tags | reason, artifacts=files
+                self.name or job.name,
+                status,
+                self.started,
+                ended,
+                params,
+                tags | reason,
+                artifacts=files,
             )
         dataset = load(job.config.data)
         return RunRecord(
-            job.name, "FINISHED", self.started, ended, params,
+            self.name or job.name, "FINISHED", self.started, ended, params,
             tags | {run_tags.OUTCOME: result.outcome.value},
             metric_points(result, self.runtime.tracking.points),
             files | result_artifacts(result, dataset),
@@ -112,6 +120,10 @@ def _setting_documents(name: str, value: object, text: str) -> tuple[dict[str, s
 def runtime_params(runtime: RuntimeConfig) -> dict[str, str]:
     """The runtime settings as MLflow parameters, with passwords masked."""
     flat = flatten(plain(runtime))
+    # They are the name and the tags of the run.
+    own = [key for key in flat if key == "tracking.name" or key.startswith("tracking.tags")]
+    for key in own:
+        del flat[key]
     return {key: without_password(str(value)) for key, value in flat.items()}
 
 

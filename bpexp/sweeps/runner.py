@@ -169,11 +169,15 @@ class SweepRunner:
 
     def _recorder(self, parent: str | None) -> RunRecorder:
         """Return the recorder of the runs of a sweep, or of a single run without a parent."""
-        tags = environment.tags() | {run_tags.PROCESS: process.current()}
+        tracking = self.plan.runtime.tracking
+        process_tag = {run_tags.PROCESS: process.current()}
+        tags = {**environment.tags(), **tracking.tags, **process_tag}
         if parent is not None:
             return RunRecorder(self.plan.runtime, tags | {run_tags.SWEEP: parent}, {}, self.started)
         tags |= provenance.tags(self.plan)
-        return RunRecorder(self.plan.runtime, tags, environment.artifacts(), self.started)
+        return RunRecorder(
+            self.plan.runtime, tags, environment.artifacts(), self.started, tracking.name
+        )
 
 
 def now(earliest: int = 0) -> int:

@@ -10,6 +10,7 @@ from bpexp.render import plots
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import format_setting
+from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.results import MAX_CURVES, Row, rank
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.tracking.contract import MetricPoint, RunRecord
@@ -119,7 +120,20 @@ def sweep_record(
         run_tags.BEST_RUN: best[0].run_id if best else "none",
     }
     varying = {f"sweep.{key}": values for key, values in _varying_values(finished).items()}
-    return RunRecord("", finished.status, started, ended, varying, tags, points, files)
+    params = shared_settings(plan) | varying
+    return RunRecord("", finished.status, started, ended, params, tags, points, files)
+
+
+def shared_settings(plan: Plan) -> dict[str, str]:
+    """The settings that have one value in all jobs, as MLflow parameters."""
+    # Jobs with other options of a group have other settings in it.
+    other_options = [key.removesuffix("name") for key in plan.varying if key.endswith(".name")]
+    settings = flatten(plain(plan.jobs[0].config))
+    return {
+        key: str(value)
+        for key, value in settings.items()
+        if key not in plan.varying and not key.startswith(tuple(other_options))
+    }
 
 
 def plot(varying: Sequence[str], best: Sequence[Row]) -> "Figure":

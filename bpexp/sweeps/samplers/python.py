@@ -11,7 +11,7 @@ from typing import Any
 
 from bpexp.config.compose import Plain, compose_settings, composer, plain_value
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.samplers import grid, sub_sweeps
+from bpexp.sweeps.samplers import grid, sweep_files
 
 Value = tuple[str, Any]
 """A key and its value; the key "" stands for an override of the command line."""
@@ -34,7 +34,7 @@ def compose_jobs(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
         if not isinstance(argument, str):
             raise ConfigError(f"Arguments must be texts such as 'lr=0.1,1', got {argument!r}.")
     axes = [_axis(key, plain_value(value)) for key, value in settings.items()]
-    typed = sub_sweeps.jobs(arguments, composer().parse)
+    typed = sweep_files.jobs(arguments, composer())
     composed = []
     for overrides in typed:
         for values in itertools.product(*axes):

@@ -99,7 +99,7 @@ def _without_unions(arguments: list[str], parse: Parse) -> Iterator[list[str]]:
         if not _is_union(argument):
             continue
         for text in _sub_sweeps(argument):
-            inner = _words(text)
+            inner = words(text)
             if not inner:
                 raise ConfigError(f"A sub-sweep must have settings, got {argument!r}.")
             keys = {key for names in _axes(inner, parse) for key in names}
@@ -178,8 +178,8 @@ def _sub_sweeps(argument: str) -> list[str]:
     return [argument[start + 1 : end].strip() for start, end in itertools.pairwise(bounds)]
 
 
-def _words(text: str) -> list[str]:
-    """The parts that spaces outside of quotes and brackets separate."""
+def words(text: str) -> list[str]:
+    """The arguments that spaces outside of quotes and brackets separate."""
     return [word for word in _split(text, " ") if word.strip()]
 
 

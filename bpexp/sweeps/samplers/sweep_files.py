@@ -1,0 +1,109 @@
+"""Sub-sweeps in a file of the user: ``sweep=NAME`` stands for ``conf/sweep/NAME.yaml``.
+
+The file has the settings that all runs share, and a list of sub-sweeps, each as a text, as a list
+of arguments, or as values by key:
+
+    common: [data=iris, "seed=range(0,10)"]
+    union:
+      - optimizer=momentum optimizer.momentum=0.5,0.9
+      - {optimizer: adam, optimizer.beta2: [0.99, 0.999]}
+
+>>> arguments({"common": ["seed=1"], "union": ["lr=1,2", {"lr": 3, "hidden": [4, [8, 4]]}]})
+[['seed=1', 'lr=1,2'], ['seed=1', 'lr=3', 'hidden=4,[8, 4]']]
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bpexp.config.compose import Composer
+from bpexp.config.options import option_names
+from bpexp.fields.checks import ConfigError, brief
+from bpexp.sweeps.job import format_setting
+from bpexp.sweeps.samplers import sub_sweeps
+
+KEYS = ("common", "union")
+_TYPED = re.compile(r"\+*sweep=(.*)", re.DOTALL)
+
+
+def is_sweep_file(argument: str) -> bool:
+    """Whether an argument names a file of sub-sweeps."""
+    return _TYPED.fullmatch(argument) is not None
+
+
+def may_repeat(typed: Sequence[str]) -> bool:
+    """Whether the jobs of a sweep may be equal, as those of sub-sweeps may."""
+    return sub_sweeps.has_union(typed) or any(map(is_sweep_file, typed))
+
+
+def jobs(typed: Sequence[str], composer: Composer) -> list[list[str]]:
+    """List the jobs of a sweep, as ``sub_sweeps.jobs``; a file of sub-sweeps may be among them.
+
+    Arguments outside of the file take precedence over those in it.
+
+    Raises:
+        ConfigError: As ``sub_sweeps.jobs``, or the file does not exist or breaks a rule.
+    """
+    names = [found[1] for text in typed if (found := _TYPED.fullmatch(text))]
+    if not names:
+        return sub_sweeps.jobs(typed, composer.parse)
+    if len(names) > 1:
+        raise ConfigError(f"sweep must be one name, got {', '.join(names)}.")
+    outside = [text for text in typed if not is_sweep_file(text)]
+    listed: list[list[str]] = []
+    for inside in arguments(_read(names[0], composer)):
+        listed += sub_sweeps.jobs([*inside, *outside], composer.parse)
+    return listed
+
+
+def arguments(content: Any) -> list[list[str]]:
+    """The arguments of each sub-sweep of a file.
+
+    Args:
+        content: A list of sub-sweeps, or a mapping with the keys ``common`` and ``union``.
+
+    Raises:
+        ConfigError: The content has another form.
+    """
+    if isinstance(content, list):
+        content = {"union": content}
+    unknown = [key for key in content if key not in KEYS] if isinstance(content, Mapping) else []
+    if not isinstance(content, Mapping) or unknown:
+        raise ConfigError(
+            f"sweep must have the keys common and union, got {brief(unknown or content)}."
+        )
+    union = content.get("union") or [[]]
+    if not isinstance(union, list):
+        raise ConfigError(f"sweep.union must be a list of sub-sweeps, got {brief(union)}.")
+    common = _texts("sweep.common", content.get("common") or [])
+    return [[*common, *_texts("sweep.union", one)] for one in union]
+
+
+def _read(name: str, composer: Composer) -> Any:
+    names = option_names("sweep")
+    if name not in names:
+        raise ConfigError(
+            f"sweep must be one of {', '.join(names)}, got {name!r}."
+            if names
+            else f"sweep={name} needs the file conf/sweep/{name}.yaml in this folder, or another "
+            "folder with --config-dir."
+        )
+    return composer.compose([f"+sweep={name}"])["sweep"]
+
+
+def _texts(key: str, value: Any) -> list[str]:
+    """The arguments in a text, a list of texts, or values by key."""
+    if isinstance(value, str):
+        return sub_sweeps.words(value)
+    if isinstance(value, list) and all(isinstance(text, str) for text in value):
+        return list(value)
+    if isinstance(value, Mapping):
+        return [f"{name}={_value(one)}" for name, one in value.items()]
+    raise ConfigError(f"{key} must be texts or values by key, got {brief(value)}.")
+
+
+def _value(value: Any) -> str:
+    """A value or a list of values as they are typed; texts are sweeps themselves."""
+    if isinstance(value, list):
+        return ",".join(str(one) if isinstance(one, list) else format_setting(one) for one in value)
+    return format_setting(value)

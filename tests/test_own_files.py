@@ -1,0 +1,143 @@
+"""A folder of the user's own configurations, studies and sweeps, and names and tags of runs."""
+
+import re
+
+import pytest
+
+import bpexp
+from bpexp.config.compose import compose_settings, composer
+from bpexp.config.schema import parse_runtime, plain
+from bpexp.fields.checks import ConfigError, Tags, TagValues
+from bpexp.sweeps.samplers import sweep_files
+from bpexp.tracking.archive import open_archive
+from bpexp.tracking.store import locate
+
+STUDY = """# Two rates.
+name: mine
+source: a paper
+measure: epochs
+trials: 2
+common: [data=xor, epochs=20]
+rows:
+  - {name: slow, overrides: [lr=0.1]}
+  - {name: fast, overrides: [lr=1], published: {n: 25, mean: 100}}
+"""
+SWEEP = """
+common: [epochs=2, "seed=range(0,2)"]
+union:
+  - optimizer=momentum optimizer.momentum=0.5,0.9
+  - {optimizer: adam, lr: [0.001, 0.01], hidden: [[8, 4]]}
+"""
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    """The folder ./conf with a data set, a study and a sweep."""
+    monkeypatch.chdir(tmp_path)
+    for path, text in {
+        "data/mine.yaml": "# Parity of three bits.\nname: parity\nbits: 3\nlow: 0\nhigh: 1\n",
+        "study/mine.yaml": STUDY,
+        "sweep/optimizers.yaml": SWEEP,
+        "sweep/broken.yaml": "common: [epochs=2]\nunions: []\n",
+    }.items():
+        (tmp_path / "conf" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "conf" / path).write_text(text)
+    return tmp_path / "conf"
+
+
+def parents(folder):
+    archive = open_archive(locate(None, folder, {}), "bpexp")
+    return [run for run in archive.search("") if run.is_sweep]
+
+
+def test_data_of_ones_own_are_an_option_everywhere(conf, inside, a_store):
+    assert "bits=3" in inside("data=mine", "--help").stdout.replace("data.", "")
+    assert "Parity of three bits" in inside("--help").stdout
+    assert inside("data=mine", "epochs=2").stdout.startswith("1 run of parity, layers 3-2-1")
+    assert compose_settings({"data": "mine"})["data"]["bits"] == 3
+    assert len(bpexp.train(data="mine", epochs=2).predictions) == 8
+
+
+def test_another_folder_is_given_by_an_option(conf, inside, a_store):
+    conf.rename(conf.with_name("other"))
+    assert inside("data=mine").returncode == 1
+    assert "bits: 3" in inside("--config-dir", "other", "--cfg", "job", "data=mine").stdout
+    assert "bits=3" in inside("--config-dir=other", "data=mine", "--help").stdout
+
+
+def test_a_study_of_ones_own_is_run(conf, inside, a_store):
+    done = inside("-m", "+study=mine")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^ *fast", done.stdout, re.M)
+
+
+def test_a_file_of_sub_sweeps_is_run(conf, inside, a_store):
+    done = inside("-m", "sweep=optimizers")
+    assert done.stdout.startswith("8 runs over"), done.stderr
+    jobs = sweep_files.jobs(["sweep=optimizers", "seed=7"], composer())
+    assert [" ".join(job) for job in jobs] == [
+        "epochs=2 seed=7 optimizer=momentum optimizer.momentum=0.5",
+        "epochs=2 seed=7 optimizer=momentum optimizer.momentum=0.9",
+        "epochs=2 seed=7 optimizer=adam lr=0.001 hidden=[8,4]",
+        "epochs=2 seed=7 optimizer=adam lr=0.01 hidden=[8,4]",
+    ]
+    rows = bpexp.sweep(sweep="optimizers", tracking__runs=False)
+    assert len(rows) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "sweep=nothing"], "sweep must be one of broken, optimizers, got 'nothing'"),
+        (["-m", "sweep=broken"], "sweep must have the keys common and union, got ['unions']"),
+        (["sweep=optimizers"], "to sweep over them add -m"),
+        (["tracking.tags.mlflow.user=me"], "must have no key that starts with mlflow. or bpexp."),
+        (["tracking.tags.team=[1,2]"], "tracking.tags.team must be a text"),
+        (["tracking.name="], "tracking.name has no value"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(conf, inside, arguments, message):
+    done = inside(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_a_file_of_sub_sweeps_the_user_is_told_where_it_is_searched(inside):
+    assert "needs the file conf/sweep/mine.yaml" in inside("-m", "sweep=mine").stderr
+
+
+def test_names_and_tags_are_in_the_store(inside, a_store, tmp_path):
+    inside("-m", "lr=0.1,1", "epochs=2", "tracking.name=rates", "tracking.tags.team.name=vision")
+    inside("epochs=2", "tracking.name=one", "tracking.tags.final=true")
+    inside("-m", "seed=1,2", "epochs=2", "optimizer=adam")
+    archive = open_archive(locate(None, tmp_path, {}), "bpexp")
+    runs = archive.search("")
+    tagged = [run for run in runs if run.tags.get("team.name") == "vision"]
+    assert len(tagged) == 3
+    assert [run.tags["mlflow.runName"] for run in tagged if run.is_sweep] == ["rates"]
+    (single,) = [run for run in runs if run.tags.get("final") == "true"]
+    assert single.tags["mlflow.runName"] == "one"
+    names = {run.tags["mlflow.runName"] for run in runs if run.is_sweep}
+    assert "sweep seed, xor, adam, 2 runs" in names
+    assert "rates" in inside("show", "rates").stdout
+    (parent,) = [run for run in runs if run.is_sweep and run in tagged]
+    params = archive.client.get_run(parent.run_id).data.params
+    assert params["epochs"] == "2"
+    assert params["sweep.lr"] == "0.1, 1"
+    assert "lr" not in params
+
+
+def test_tags_of_python_are_plain_values_again():
+    composed = compose_settings({"tracking__tags": {"a": 1, "b": {"c": True}}})
+    runtime = {k: composed[k] for k in composed if k in ("backend", "tracking", "n_jobs", "engine")}
+    parsed = parse_runtime(runtime)
+    assert plain(parsed)["tracking"]["tags"] == {"a": "1", "b.c": "true"}
+    assert hash(parsed) == hash(parse_runtime(plain(parsed)))
+
+
+def test_tags_that_mlflow_cannot_store_are_refused():
+    assert TagValues()("tracking.tags", {"a b/c-d.e": "x"}) == Tags({"a b/c-d.e": "x"})
+    for value in ({"a": "x" * 5001}, {"a": None}, {"a:b": 1}, {"": 1}, {"bpexp.kind": "sweep"}, 3):
+        with pytest.raises(ConfigError):
+            TagValues()("tracking.tags", value)

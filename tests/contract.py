@@ -53,6 +53,12 @@ class TrackerContract:
         assert (run.info.status, run.info.end_time, run.info.run_name) == ("KILLED", 9, "sweep")
         assert run.data.tags["mlflow.note.content"] == "note"
 
+    def test_a_run_does_not_end_before_it_started(self, opened):
+        tracker, client = opened
+        parent = tracker.open_run("sweep", 50, {})
+        tracker.close_run(parent, RunRecord("", "FINISHED", 50, 9))
+        assert client.get_run(parent).info.end_time == 50
+
     def test_an_open_parent_is_found_and_accepts_files_until_it_is_closed(self, opened):
         tracker, client = opened
         before = tracker.running()

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,7 +110,8 @@ class ClientTracker:
         for incomplete in tuple(self._incomplete):
             self._retry.call(self._client.delete_run, incomplete)
             self._incomplete.remove(incomplete)
-        self._complete(run_id, run, run.tags)
+        started = self._retry.call(self._client.get_run, run_id).info.start_time
+        self._complete(run_id, replace(run, ended=max(started, run.ended)), run.tags)
 
     def _complete(self, run_id: str, run: RunRecord, tags: Mapping[str, str]) -> None:
         """Add everything to an open run, and end it."""

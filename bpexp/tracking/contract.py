@@ -176,7 +176,8 @@ class Tracker(Protocol):
 
         Args:
             run_id: The open run.
-            run: Content, status and end; ``name`` and ``started`` are ignored.
+            run: Content, status and end; ``name`` and ``started`` are ignored. The run ends at
+                the earliest when it started, in case the clock was set back.
 
         Raises:
             TrackingError: The run does not exist or is deleted, the store rejected the content,

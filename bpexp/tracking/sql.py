@@ -95,7 +95,7 @@ def dataset_id(connection: "Connection", data: DatasetInput, experiment: int) ->
 
 
 def end_run(connection: "Connection", run_id: str, status: str, ended: int) -> None:
-    """Set the status and the end (ms since the Unix epoch) of a run.
+    """Set the status and the end (ms since the Unix epoch) of a run; at the earliest its start.
 
     Raises:
         TrackingError: The run does not exist or is deleted.
@@ -103,7 +103,8 @@ def end_run(connection: "Connection", run_id: str, status: str, ended: int) -> N
     import sqlalchemy
 
     change = (
-        "UPDATE runs SET status = :status, end_time = :ended "
+        "UPDATE runs SET status = :status, "
+        "end_time = CASE WHEN start_time > :ended THEN start_time ELSE :ended END "
         "WHERE run_uuid = :run AND lifecycle_stage = 'active'"
     )
     values = {"status": status, "ended": ended, "run": run_id}

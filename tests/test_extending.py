@@ -300,8 +300,10 @@ def test_a_sweep_is_tracked_reported_and_reproduced(inside):
 
 @pytest.mark.usefixtures("added", "store")
 def test_an_executor_gives_the_results_of_the_built_in_ones():
-    columns = [name for name in METRICS]
-    backwards, serial = (sweep(backend={"name": name})[columns] for name in ("backwards", "serial"))
+    backwards, serial = (sweep(backend={"name": name}) for name in ("backwards", "serial"))
+    columns = [name for name in METRICS if name in serial]
+    assert {"final_loss", "epochs_run", "hits"} <= set(columns)
+    backwards, serial = backwards[columns], serial[columns]
     pd.testing.assert_frame_equal(backwards, serial)
 
 
@@ -327,7 +329,7 @@ def test_a_sweep_from_before_a_metric_was_registered_is_still_reported():
     assert "hits_median" not in bpexp.report(parent.run_id).table
     with pytest.raises(ConfigError, match=r"--measure must be one of .*got 'hits'"):
         bpexp.report(parent.run_id, measure="hits")
-    assert bpexp.load_runs()["hits"].isna().all()
+    assert "hits" not in bpexp.load_runs()
 
 
 @pytest.mark.usefixtures("added", "store")

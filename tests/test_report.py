@@ -957,7 +957,10 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
             "bpexp runs lists them.",
         ),
         (["--format", "pdf"], "--format must be of html, md, csv, json, got 'pdf'."),
-        (["--measure", "x"], "--measure must be one of final_loss, accuracy for these runs"),
+        (
+            ["--measure", "x"],
+            "--measure must be one of final_loss, accuracy, balanced_accuracy, macro_f1 for",
+        ),
         (["--experiment", "x"], "--experiment must be an experiment of this store, got 'x'"),
         (["seed=1"], "'seed=1' is a single run; give the id of a sweep's parent run."),
         (["--seed", "-1"], "--seed must be a whole number of at least 0, got -1."),

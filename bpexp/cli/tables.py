@@ -35,7 +35,8 @@ def frame_table(out: Console, frame: "pd.DataFrame") -> Table:
         frame: One row per run, from ``bpexp.tracking.read.frame``.
     """
     keys = ["run_id", "name", "status", "outcome"]
-    keys += [key for key in METRICS if key in frame and frame[key].notna().any()]
+    shown = [key for key, metric in METRICS.items() if metric.in_tables]
+    keys += [key for key in shown if key in frame and frame[key].notna().any()]
     rows = frame.to_dict("records")
     columns = {
         key: [number(row[key]) if key in METRICS else str(row[key]) for row in rows] for key in keys

@@ -149,7 +149,7 @@ class TerminalReporter:
         self.out.print(table)
 
     def _metrics(self, row: Row) -> None:
-        text = ", ".join(f"{name} {value:.8g}" for name, value in row.metrics.items())
+        text = ", ".join(f"{name} {row.metrics[name]:.8g}" for name in metric_names([row]))
         self.out.print(f"{row.outcome}: {text}")
 
     def _ranking(self, result: FinishedSweep, best: Sequence[Row]) -> None:

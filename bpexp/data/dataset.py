@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,19 +84,37 @@ class Dataset:
     @property
     def threshold(self) -> float:
         """What separates low from high targets: the middle of their two values in all rows."""
-        Y = np.concatenate([self.Y, self.Y_validation, self.Y_test])
-        low, high = float(Y.min()), float(Y.max())
-        is_constant_bit = low == high and low in (0.0, 1.0)
-        return 0.5 if is_constant_bit else low + (high - low) / 2.0
+        return _threshold(self)
 
-    def accuracy(self, predictions: Array, targets: Array) -> float:
-        """The accuracy of outputs by the convention of this data set, whichever rows they are of.
+    @property
+    def n_classes(self) -> int:
+        """The number of classes of a row; 2 for a bit, and for each of several binary labels."""
+        return self.Y.shape[1] if self.one_hot else 2
+
+    def class_codes(self, outputs: Array) -> NDArray[np.integer[Any]]:
+        """The classes that outputs, or targets, stand for, as numbers from 0.
 
         Args:
-            predictions: (n_samples, n_outputs).
-            targets: (n_samples, n_outputs), any rows of the targets.
+            outputs: (n_samples, n_outputs).
+
+        Returns:
+            The class of each row, (n_samples,), or 0 or 1 for each of several binary labels,
+            (n_samples, n_outputs).
         """
-        return accuracy(predictions, targets, threshold=self.threshold, one_hot=self.one_hot)
+        if self.one_hot:
+            largest: NDArray[np.integer[Any]] = outputs.argmax(axis=1)
+            return largest
+        codes = (outputs > self.threshold).astype(np.intp)
+        return codes[:, 0] if codes.shape[1] == 1 else codes
+
+
+# Cached, but not in the data set, which must not change while another thread pickles it.
+@lru_cache(maxsize=16)
+def _threshold(dataset: Dataset) -> float:
+    Y = np.concatenate([dataset.Y, dataset.Y_validation, dataset.Y_test])
+    low, high = float(Y.min()), float(Y.max())
+    is_constant_bit = low == high and low in (0.0, 1.0)
+    return 0.5 if is_constant_bit else low + (high - low) / 2.0
 
 
 def compute_digest(
@@ -117,28 +136,3 @@ def compute_digest(
         sha.update(np.asarray(array.shape, "<i8").tobytes())
         sha.update(np.ascontiguousarray(array, "<f8").tobytes())
     return sha.hexdigest()
-
-
-def accuracy(
-    predictions: Array, targets: Array, *, threshold: float = 0.5, one_hot: bool = False
-) -> float:
-    """The fraction of rows that are classified correctly, as ``sklearn.metrics.accuracy_score``.
-
-    One-hot: the class is that of the largest output. Otherwise every output is a binary label,
-    and a row is correct if all its labels are (exact match).
-
-    >>> accuracy(np.array([[0.9, 0.6]]), np.array([[1.0, 0.0]]))
-    0.0
-    >>> accuracy(np.array([[0.9, 0.6]]), np.array([[1.0, 0.0]]), one_hot=True)
-    1.0
-
-    Args:
-        predictions: (n_samples, n_outputs).
-        targets: (n_samples, n_outputs), of two values.
-        threshold: Values above it are the label 1, others the label 0.
-        one_hot: Whether each row of ``targets`` has exactly one high value, that of its class.
-    """
-    predictions, targets = np.asarray(predictions), np.asarray(targets)
-    if one_hot:
-        return float((predictions.argmax(axis=1) == targets.argmax(axis=1)).mean())
-    return float(((predictions > threshold) == (targets > threshold)).all(axis=1).mean())

@@ -4,18 +4,20 @@ Everything that names metrics iterates over ``METRICS``: training computes them,
 them, and tables, rankings and reports show them. A new metric is one more record, which
 ``METRICS.register`` adds.
 
->>> [metric.name for metric in METRICS.values() if metric.split is Split.TEST]
-['test_loss', 'test_accuracy']
+>>> [metric.name for metric in METRICS.values() if metric.split is Split.TEST][:3]
+['test_loss', 'test_accuracy', 'test_balanced_accuracy']
 >>> METRICS["test_accuracy"].direction
 <Direction.MAXIMIZE: 'maximize'>
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property, lru_cache, partial
 
 from bpexp.data.dataset import Dataset
 from bpexp.fields import Registry
+from bpexp.runs import scores
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.typing import Array
 
@@ -44,12 +46,63 @@ class Evaluation:
         dataset: The data set it was trained on.
         test_outputs: Outputs on the test rows, (n_test, n_outputs); None without test rows.
         test_loss: Loss per sample on the test rows; None without test rows.
+        validation_outputs: Outputs on the validation rows, (n_validation, n_outputs); None
+            without validation rows.
     """
 
     result: TrainResult
     dataset: Dataset
     test_outputs: Array | None = None
     test_loss: float | None = None
+    validation_outputs: Array | None = None
+
+    @cached_property
+    def scores(self) -> Mapping[Split, Mapping[str, float]]:
+        """The scores of the outputs on each kind of rows by name, see ``runs.scores``.
+
+        Empty for rows that the data set does not have, and for a diverged run.
+        """
+        outputs = {
+            Split.TRAINING: self.result.predictions,
+            Split.VALIDATION: self.validation_outputs,
+            Split.TEST: self.test_outputs,
+        }
+        if self.result.outcome is Outcome.DIVERGED:
+            return {split: {} for split in outputs}
+        return {
+            split: {} if values is None else score(self.dataset, split, values)
+            for split, values in outputs.items()
+        }
+
+
+def score(dataset: Dataset, split: Split, outputs: Array) -> Mapping[str, float]:
+    """The scores of outputs by name, see ``runs.scores``.
+
+    Args:
+        dataset: The data set.
+        split: The rows, at least one.
+        outputs: The outputs on these rows, (n_rows, n_outputs).
+    """
+    if not dataset.classes:
+        return scores.of_numbers(_targets(dataset, split), outputs)
+    targets, predicted = class_codes(dataset, split), dataset.class_codes(outputs)
+    if predicted.ndim == 2:
+        return scores.of_labels(targets > 0, predicted > 0)
+    return scores.of_classes(targets, predicted, dataset.n_classes)
+
+
+def _targets(dataset: Dataset, split: Split) -> Array:
+    return {
+        Split.TRAINING: dataset.Y, Split.VALIDATION: dataset.Y_validation,
+        Split.TEST: dataset.Y_test,
+    }[split]  # fmt: skip
+
+
+# Cached, because all runs of a sweep have the same targets.
+@lru_cache(maxsize=48)
+def class_codes(dataset: Dataset, split: Split) -> scores.Codes:
+    """The classes of the targets of a kind of rows, see ``Dataset.class_codes``."""
+    return dataset.class_codes(_targets(dataset, split))
 
 
 @dataclass(frozen=True)
@@ -63,6 +116,8 @@ class Metric:
         split: The rows that it is computed on.
         compute: Returns the value, or None where the metric does not apply to the run.
         if_diverged: What a diverged run counts in rankings; None is worse than any value.
+        in_tables: Whether the terminal shows it next to other metrics. MLflow, results.csv and
+            reports have all metrics.
     """
 
     name: str
@@ -71,6 +126,7 @@ class Metric:
     split: Split
     compute: Callable[[Evaluation], float | None]
     if_diverged: float | None = None
+    in_tables: bool = True
 
 
 def _final_loss(run: Evaluation) -> float | None:
@@ -81,38 +137,50 @@ def _epochs_run(run: Evaluation) -> float | None:
     return run.result.epochs_run
 
 
-def _accuracy(run: Evaluation) -> float | None:
-    if not run.dataset.classes or run.result.outcome is Outcome.DIVERGED:
-        return None
-    return run.dataset.accuracy(run.result.predictions, run.dataset.Y)
-
-
 def _test_loss(run: Evaluation) -> float | None:
     return run.test_loss
-
-
-def _test_accuracy(run: Evaluation) -> float | None:
-    if not run.dataset.classes or run.test_outputs is None:
-        return None
-    return run.dataset.accuracy(run.test_outputs, run.dataset.Y_test)
 
 
 def _lowest_validation_loss(run: Evaluation) -> float | None:
     return run.result.lowest_validation_loss
 
 
+def _score(name: str, split: Split, run: Evaluation) -> float | None:
+    return run.scores[split].get(name)
+
+
+def _of_rows(split: Split) -> list[Metric]:
+    """The metrics of the outputs on one kind of rows."""
+    prefix = "" if split is Split.TRAINING else f"{split}_"
+    words = prefix.replace("_", " ")
+    least, greatest = Direction.MINIMIZE, Direction.MAXIMIZE
+    return [
+        Metric(
+            prefix + name, words + label, direction, split, partial(_score, name, split),
+            if_diverged, in_tables,
+        )
+        for name, label, direction, if_diverged, in_tables in (
+            ("accuracy", "accuracy", greatest, 0.0, True),
+            ("balanced_accuracy", "balanced accuracy", greatest, 0.0, False),
+            ("macro_f1", "macro F1", greatest, 0.0, False),
+            ("rmse", "RMSE", least, None, True),
+            ("mae", "MAE", least, None, False),
+            ("r2", "R²", greatest, None, True),
+        )
+    ]  # fmt: skip
+
+
 METRICS: Registry[Metric] = Registry("metric", [
     Metric("final_loss", "final loss", Direction.MINIMIZE, Split.TRAINING, _final_loss),
     Metric("epochs_run", "epochs", Direction.MINIMIZE, Split.TRAINING, _epochs_run),
-    Metric("accuracy", "accuracy", Direction.MAXIMIZE, Split.TRAINING, _accuracy, 0.0),
+    *_of_rows(Split.TRAINING),
     Metric("test_loss", "test loss", Direction.MINIMIZE, Split.TEST, _test_loss),
-    Metric(
-        "test_accuracy", "test accuracy", Direction.MAXIMIZE, Split.TEST, _test_accuracy, 0.0,
-    ),
+    *_of_rows(Split.TEST),
     Metric(
         "lowest_validation_loss", "validation loss", Direction.MINIMIZE, Split.VALIDATION,
         _lowest_validation_loss,
     ),
+    *_of_rows(Split.VALIDATION),
 ])  # fmt: skip
 """All metrics, in the order in which tables show them."""
 
@@ -125,3 +193,20 @@ def compute(evaluation: Evaluation) -> dict[str, float]:
     """
     values = ((metric.name, metric.compute(evaluation)) for metric in METRICS.values())
     return {name: value for name, value in values if value is not None}
+
+
+ALWAYS_LISTED = ("final_loss", "epochs_run")
+"""Metrics that tables of runs have even if no run has them."""
+
+
+def listed(runs: Iterable[Iterable[str]]) -> list[str]:
+    """The metrics that a table of runs has as columns, in the order of ``METRICS``.
+
+    Args:
+        runs: The names of the metrics of each run.
+
+    >>> listed([["final_loss", "test_r2"], []])
+    ['final_loss', 'epochs_run', 'test_r2']
+    """
+    found = set(ALWAYS_LISTED).union(*runs)
+    return [name for name in METRICS if name in found]

@@ -82,8 +82,9 @@ def rank(rows: Iterable[Row]) -> list[Row]:
 
 
 def metric_names(rows: Sequence[Row]) -> list[str]:
-    """The metrics that at least one row has, in the order of the table of metrics."""
-    return [name for name in metrics.METRICS if any(name in row.metrics for row in rows)]
+    """The metrics in tables that at least one row has, in the order of the table of metrics."""
+    shown = [name for name, metric in metrics.METRICS.items() if metric.in_tables]
+    return [name for name in shown if any(name in row.metrics for row in rows)]
 
 
 class SweepResults:

@@ -33,12 +33,13 @@ class StudyFiles:
 def results_table(finished: FinishedSweep) -> Columns:
     """The results as columns by name, with one entry per job, in order.
 
-    Settings and metrics that a job does not have are None.
+    Settings and metrics that a job does not have are None. Metrics that no job has are left out.
     """
     # Built by column: a dictionary per row would take several times the memory of the table.
     columns: dict[str, list[Cell]] = {}
+    names = metrics.listed(row.metrics for row in finished.rows)
     for index, row in enumerate(finished.rows):
-        for key, value in _cells(row).items():
+        for key, value in _cells(row, names).items():
             column = columns.setdefault(key, [])
             column += [None] * (index - len(column))
             column.append(value)
@@ -47,7 +48,7 @@ def results_table(finished: FinishedSweep) -> Columns:
     return columns
 
 
-def _cells(row: Row) -> dict[str, Cell]:
+def _cells(row: Row, metric_names: Sequence[str]) -> dict[str, Cell]:
     job = row.job
     settings = flatten(plain(job.config))
     return {
@@ -57,7 +58,7 @@ def _cells(row: Row) -> dict[str, Cell]:
         **{k: format_setting(v) if isinstance(v, list) else v for k, v in settings.items()},
         "outcome": row.outcome,
         "reason": row.reason,
-        **{name: row.metrics.get(name) for name in metrics.METRICS},
+        **{name: row.metrics.get(name) for name in metric_names},
     }
 
 

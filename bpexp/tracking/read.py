@@ -19,7 +19,7 @@ import numpy as np
 from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.runs.metrics import METRICS
+from bpexp.runs.metrics import METRICS, listed
 from bpexp.tracking import artifact_files, lookup
 from bpexp.tracking.rows import MAX_FLOAT
 from bpexp.tracking.store import Store
@@ -67,6 +67,8 @@ def frame(runs: list["Run"]) -> "pd.DataFrame":
     """A table with one row per run: id, name, sweep, status, outcome, settings, metrics."""
     import pandas as pd
 
+    logged_metrics = [metrics(run) for run in runs]
+    names = listed(logged_metrics)
     return pd.DataFrame(
         [
             {
@@ -78,10 +80,9 @@ def frame(runs: list["Run"]) -> "pd.DataFrame":
                     run_tags.OUTCOME, run.data.tags.get(run_tags.KIND, "")
                 ),
                 **{key: _number_or_text(text) for key, text in sorted(settings(run).items())},
-                **{key: logged.get(key, float("nan")) for key in METRICS},
+                **{key: logged.get(key, float("nan")) for key in names},
             }
-            for run in runs
-            for logged in [metrics(run)]
+            for run, logged in zip(runs, logged_metrics, strict=True)
         ]
     ).convert_dtypes()
 

@@ -197,26 +197,43 @@ def _with_best_weights(
 def with_metrics(
     result: TrainResult, dataset: Dataset, network: Network, engine: Engine
 ) -> TrainResult:
-    """Add the metrics to a result; the test rows are evaluated unless the run diverged.
+    """Add the metrics to a result; other rows are evaluated unless the run diverged.
 
     Args:
         result: The result; its metrics are replaced.
         dataset: The data set of the run.
         network: The architecture of the run.
-        engine: Computes the outputs on the test rows.
+        engine: Computes the outputs on validation and test rows.
     """
     evaluation = metrics.Evaluation(result, dataset)
-    if len(dataset.X_test) and result.outcome is not Outcome.DIVERGED:
+    if result.outcome is not Outcome.DIVERGED:
         parameters = joined(result.weights, result.biases)[:, None]
-        scaling, Y = target_scaling(dataset, network), dataset.Y_test
-        if scaling:
-            Y = np.ascontiguousarray(scaling.scaled(Y))
-        test = engine.evaluate(network, parameters, dataset.X_test, Y)
-        outputs, loss = test.outputs[..., 0], float(test.losses[0])
-        if scaling:
-            outputs, loss = scaling.original(outputs), loss * scaling.loss_factor
-        evaluation = replace(evaluation, test_outputs=outputs, test_loss=loss)
+        if len(dataset.X_validation):
+            outputs, _ = _evaluated(
+                dataset, network, engine, parameters, dataset.X_validation, dataset.Y_validation
+            )
+            evaluation = replace(evaluation, validation_outputs=outputs)
+        if len(dataset.X_test):
+            outputs, loss = _evaluated(
+                dataset, network, engine, parameters, dataset.X_test, dataset.Y_test
+            )
+            evaluation = replace(evaluation, test_outputs=outputs, test_loss=loss)
     return replace(result, metrics=metrics.compute(evaluation))
+
+
+def _evaluated(
+    dataset: Dataset, network: Network, engine: Engine, parameters: Array, X: Array, Y: Array
+) -> tuple[Array, float]:
+    """The outputs on other rows than those of training, (n_rows, n_outputs), and their loss.
+
+    Both are in the units of the targets.
+    """
+    scaling = target_scaling(dataset, network)
+    if not scaling:
+        found = engine.evaluate(network, parameters, X, Y)
+        return found.outputs[..., 0], float(found.losses[0])
+    found = engine.evaluate(network, parameters, X, np.ascontiguousarray(scaling.scaled(Y)))
+    return scaling.original(found.outputs[..., 0]), float(found.losses[0]) * scaling.loss_factor
 
 
 def normalize_nan(values: Array) -> Array:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpexp import app
+from bpexp.config import folds
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import flatten
 from bpexp.reporter import SilentReporter
@@ -79,6 +80,7 @@ def sweep(*arguments: str, **settings: Settings) -> "pd.DataFrame":
     composed = compose_jobs(arguments, settings)
     if sweep_files.may_repeat(arguments):
         composed = [composed[index] for index in sub_sweeps.distinct(composed)]
+    composed = folds.expanded(composed)
     plan = make_plan(composed, arguments)
     check_different_runs(plan, lambda index: flatten(composed[index]))
     finished = app.run_sweep(plan, SilentReporter())

@@ -53,7 +53,8 @@ def test_the_file_of_an_option_describes_every_setting_as_the_schema_does(group,
     declared = {s.name: s.description for s in settings_of(config) if s.name != "name"}
     if name == "proben1":
         # Its files define the split.
-        for key in ("test_fraction", "validation_fraction", "split_seed"):
+        split = ("test_fraction", "validation_fraction", "split_seed", "stratify", "folds", "fold")
+        for key in split:
             del declared[key]
     assert declared.keys() == values.keys() - {"name"}
     check_comments(path, f"{group}.", declared)

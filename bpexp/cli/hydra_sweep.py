@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bpexp import app
 from bpexp.cli import errors
 from bpexp.cli.terminal import TerminalReporter
-from bpexp.config import hydra_internals
+from bpexp.config import folds, hydra_internals
 from bpexp.config.compose import Composer
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
@@ -117,7 +117,17 @@ class SweepCommand:
         return returns
 
     def _grid(self) -> list[list[str]]:
-        return sweep_files.jobs(self._overrides, self._composer)
+        jobs = sweep_files.jobs(self._overrides, self._composer)
+        return [fold for job in jobs for fold in self._folds(job)]
+
+    def _folds(self, job: list[str]) -> list[list[str]]:
+        """A job for each fold where ``data.folds`` is set without ``data.fold``."""
+        try:
+            found = folds.numbers(self._composer.compose(job, 0))
+        except (HydraException, OmegaConfBaseException, ConfigError):
+            # Reported later, when all jobs are checked.
+            found = None
+        return [job] if found is None else [[*job, f"data.fold={number}"] for number in found]
 
     def _study(self, jobs: Sequence[Overrides]) -> definition.Study | None:
         """Return the study of ``+study=NAME``, if there is one. Raises ConfigError with a grid."""

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 MAX_LENGTH = 10_000
 """Maximum length of an argument for which corrections are tried."""
 SYNTAX_RULE = "settings are written key=value without spaces"
-TEXTS = ("data.path", "data.target", "tracking.uri", "tracking.experiment", "backend.address")
+TEXTS = (
+    "data.path",
+    "data.test_path",
+    "data.target",
+    "tracking.uri",
+    "tracking.experiment",
+    "backend.address",
+)
 """Settings whose values may hold any character."""
 CLOSING_BRACKETS = {"[": "]", "(": ")", "{": "}"}
 

@@ -17,6 +17,7 @@ from bpexp.data import load
 from bpexp.data.tabular import FileConfig
 from bpexp.studies.definition import Study, parse
 from bpexp.studies.sweep_results import evaluate_sweep
+from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.results import Row, metric_names, rank
 from bpexp.sweeps.resume import MAX_SHOWN_INPUTS
@@ -55,6 +56,8 @@ class TerminalReporter:
         for data in dict.fromkeys(job.config.data for job in plan.jobs):
             if isinstance(data, FileConfig) and data.task is None:
                 self.say(_default_task(data))
+        for sentence in notes(plan):
+            self.say(sentence)
 
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[Row], None]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bpexp.data import DataConfig
 from bpexp.data.dataset import Dataset
 from bpexp.data.tabular import FileConfig
 from bpexp.fields.checks import ConfigError
@@ -42,13 +43,29 @@ def check_train(train: "TrainConfig") -> None:
             raise ConfigError(f"{low_key} must be below {high_key} ({high:g}), got {low:g}.")
         if low > high:
             raise ConfigError(f"{low_key} must be at most {high_key} ({high:g}), got {low:g}.")
-    if train.data.name == "proben1":
-        for name in ("test_fraction", "validation_fraction"):
-            if getattr(train.data, name):
+    _check_split(train.data)
+
+
+def _check_split(data: DataConfig) -> None:
+    if data.name == "proben1":
+        for name in ("test_fraction", "validation_fraction", "folds"):
+            if getattr(data, name):
                 raise ConfigError(
-                    f"data.{name} must be 0 with data=proben1, whose file defines the split, "
-                    f"got {getattr(train.data, name):g}."
+                    f"data.{name} must be {'null' if name == 'folds' else 0} with data=proben1, "
+                    f"whose file defines the split, got {getattr(data, name):g}."
                 )
+    if isinstance(data, FileConfig) and data.test_path is not None and data.test_fraction:
+        raise ConfigError(
+            f"data.test_fraction must be 0 with data.test_path, got {data.test_fraction:g}."
+        )
+    if data.fold is not None and (data.folds is None or data.fold >= data.folds):
+        limit = "null without data.folds" if data.folds is None else f"below {data.folds}"
+        raise ConfigError(f"data.fold must be {limit}, got {data.fold}.")
+    if data.folds is not None and data.validation_fraction:
+        raise ConfigError(
+            "data.validation_fraction must be 0 with data.folds, whose folds are the validation "
+            f"rows, got {data.validation_fraction:g}."
+        )
 
 
 def _check_loss(train: "TrainConfig") -> None:

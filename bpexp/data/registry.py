@@ -12,7 +12,7 @@ A new data set is a function from its settings to a ``Table``, registered under 
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from bpexp.data import preparation, splits, target_scaling
 from bpexp.data.dataset import Dataset, RowNumbers, compute_digest
 from bpexp.fields import REQUIRED, Registry, setting
-from bpexp.fields.checks import Boolean, Integer, Real, Text
+from bpexp.fields.checks import Boolean, ConfigError, Integer, Optional, Real, Text
 from bpexp.typing import Array
 
 
@@ -40,6 +40,15 @@ class DataConfig:
     )
     split_seed: int = setting(
         Integer(0, 2**32 - 1), 0, "seed of the split into training, validation and test rows"
+    )
+    stratify: bool = setting(
+        Boolean(), False, "keep the share of each class in test and validation rows"
+    )
+    folds: int | None = setting(
+        Optional(Integer(2)), None, "cross-validation: a run for each fold, its validation rows"
+    )
+    fold: int | None = setting(
+        Optional(Integer(0)), None, "the fold of a run, from 0; null: all folds in a sweep"
     )
     standardize: bool = setting(
         Boolean(), False, "scale inputs to mean 0 and deviation 1 of the training rows"
@@ -64,6 +73,7 @@ class Table(NamedTuple):
         texts: The texts of each input column of texts; X has their positions, and NaN where a
             cell is missing.
         rows: The number of each row in its file, counted from 1; None for 1, 2, 3, ...
+        n_test: The number of last rows that are test rows, if the user's files say so.
     """
 
     X: Array
@@ -77,6 +87,7 @@ class Table(NamedTuple):
     labels: tuple[Any, ...] = ()
     texts: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     rows: NDArray[np.int64] | None = None
+    n_test: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,24 +119,67 @@ def load(config: DataConfig, sources: Mapping[str, DataSource] = DATA_SOURCES) -
 
 
 def _file_version(config: DataConfig) -> tuple[int, ...]:
-    """A part of the cache key that changes with the content of the data file."""
-    try:
-        stat = os.stat(os.path.expanduser(getattr(config, "path", "")))
-    except (OSError, ValueError):
-        return ()
-    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+    """A part of the cache key that changes with the content of the data files."""
+    version: tuple[int, ...] = ()
+    for path in (getattr(config, "path", None), getattr(config, "test_path", None)):
+        if path is not None:
+            try:
+                stat = os.stat(os.path.expanduser(path))
+            except (OSError, ValueError):
+                continue
+            version += stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+    return version
+
+
+SPLIT_SETTINGS: Mapping[str, Any] = {
+    "test_fraction": 0.0, "validation_fraction": 0.0, "split_seed": 0, "stratify": False,
+    "folds": None, "fold": None, "standardize": False,
+}  # fmt: skip
+"""Settings on which the table does not depend, with a common value."""
+
+
+@lru_cache(maxsize=4)
+def _table(config: DataConfig, source: DataSource, file_version: tuple[int, ...]) -> Table:
+    """The table, for a configuration with ``SPLIT_SETTINGS``: many splits read a file once."""
+    return source.load(config)
+
+
+def _split(table: Table, config: DataConfig) -> tuple[splits.Rows, splits.Rows, splits.Rows]:
+    """The positions of training, validation and test rows. Raises ConfigError."""
+    n_rows = len(table.X)
+    if table.parts is not None:
+        first, second, last = np.split(np.arange(n_rows), np.cumsum(table.parts)[:2])
+        return first, second, last
+    n_known, classes = n_rows - table.n_test, _classes(table)
+    train, validation, test = splits.random(
+        n_known, config.test_fraction, config.validation_fraction, config.split_seed,
+        classes if config.stratify else None,
+    )  # fmt: skip
+    if config.folds is not None:
+        if config.fold is None:
+            raise ConfigError(
+                f"data.folds={config.folds} makes a run for each fold: start a sweep (with -m, or "
+                "bpexp.sweep), or choose a fold with data.fold=0."
+            )
+        validation = splits.fold(train, config.folds, config.fold, config.split_seed, classes)
+        train = np.setdiff1d(train, validation)
+    return train, validation, np.concatenate([test, np.arange(n_known, n_rows)])
+
+
+def _classes(table: Table) -> splits.Rows | None:
+    """The class of each row, (n_rows,); None for a regression or several labels in a row."""
+    if not table.is_classification or not (table.is_one_hot or table.Y.shape[1] == 1):
+        return None
+    values = table.Y.argmax(axis=1) if table.is_one_hot else table.Y[:, 0]
+    _, classes = np.unique(values, return_inverse=True)
+    return classes
 
 
 @lru_cache(maxsize=64)
 def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...]) -> Dataset:
-    table = source.load(config)
-    X, Y, parts = table.X, table.Y, table.parts
-    if parts is None:
-        fractions = (config.test_fraction, config.validation_fraction)
-        split = splits.random(len(X), *fractions, config.split_seed)
-    else:
-        first, second, last = np.split(np.arange(len(X)), np.cumsum(parts)[:2])
-        split = first, second, last
+    table = _table(replace(config, **SPLIT_SETTINGS), source, file_version)
+    X, Y = table.X, table.Y
+    split = _split(table, config)
     made = preparation.fit(X, table.inputs, table.texts, split[0], standardize=config.standardize)
     X = made.transform(X)
     training, validation, test = ((X[part], Y[part]) for part in split)

@@ -18,11 +18,23 @@ Rows = NDArray[np.integer[Any]]
 
 
 def random(
-    n_rows: int, test_fraction: float, validation_fraction: float, seed: int
+    n_rows: int,
+    test_fraction: float,
+    validation_fraction: float,
+    seed: int,
+    classes: Rows | None = None,
 ) -> tuple[Rows, Rows, Rows]:
     """Split rows at random.
 
     The test rows do not depend on ``validation_fraction``.
+
+    Args:
+        n_rows: The number of rows.
+        test_fraction: The fraction of test rows.
+        validation_fraction: The fraction of validation rows.
+        seed: Seed of the permutation of the rows.
+        classes: The class of each row, (n_rows,), for a stratified split; None for an
+            unstratified one.
 
     Returns:
         The row numbers for training, validation and testing, each in ascending order.
@@ -43,9 +55,59 @@ def random(
         )
     if not n_test + n_validation:
         return np.arange(n_rows), np.arange(0), np.arange(0)
-    order = np.random.RandomState(seed).permutation(n_rows)
-    test, validation, train = np.split(order, [n_test, n_test + n_validation])
+    order: Rows = np.random.RandomState(seed).permutation(n_rows)
+    if classes is not None:
+        test, order = _stratified(order, classes, n_test)
+        validation, train = _stratified(order, classes, n_validation)
+    else:
+        test, validation, train = np.split(order, [n_test, n_test + n_validation])
     return np.sort(train), np.sort(validation), np.sort(test)
+
+
+def _stratified(order: Rows, classes: Rows, n_drawn: int) -> tuple[Rows, Rows]:
+    """Draw rows in proportion to the sizes of the classes.
+
+    A class keeps at least one row that is not drawn, as long as others have rows left to draw.
+
+    Returns:
+        The first rows of each class in ``order``, ``n_drawn`` in all, and the remaining rows.
+    """
+    _, class_of, sizes = np.unique(classes[order], return_inverse=True, return_counts=True)
+    shares = sizes * (n_drawn / max(len(order), 1))
+    drawn = np.minimum(shares.astype(np.int64), sizes - 1)
+    for limits in (sizes - 1, sizes):
+        while drawn.sum() < n_drawn and (drawn < limits).any():
+            lacking = np.where(drawn < limits, shares - drawn, -np.inf)
+            drawn[np.argmax(lacking)] += 1
+    place = np.empty(len(order), np.int64)
+    for number in range(len(sizes)):
+        place[class_of == number] = np.arange(sizes[number])
+    is_drawn = place < drawn[class_of]
+    return order[is_drawn], order[~is_drawn]
+
+
+def fold(rows: Rows, n_folds: int, number: int, seed: int, classes: Rows | None = None) -> Rows:
+    """The rows of one of several folds of nearly equal size, in ascending order.
+
+    >>> [fold(np.arange(5), 2, number, 0).tolist() for number in range(2)]
+    [[1, 2, 3], [0, 4]]
+
+    Args:
+        rows: Row numbers that are distributed to the folds.
+        n_folds: The number of folds.
+        number: The fold, counted from 0.
+        seed: Seed of the permutation of the rows.
+        classes: The class of each row of the table; each fold has its share of each class.
+
+    Raises:
+        ConfigError: There are more folds than rows.
+    """
+    if n_folds > len(rows):
+        raise ConfigError(f"data.folds must be at most the {len(rows)} rows, got {n_folds}.")
+    order = rows[np.random.RandomState(seed).permutation(len(rows))]
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    return np.sort(order[number::n_folds])
 
 
 def moments(X: Array) -> tuple[Array, Array]:

@@ -55,6 +55,9 @@ class FileConfig(DataConfig):
     path: str = setting(
         Text(), REQUIRED, "a .csv, .tsv, .txt, .data (also as .gz or .zip), .parquet or .npz file"
     )
+    test_path: str | None = setting(
+        Optional(Text()), None, "a second file whose rows are the test rows"
+    )
     target: tuple[str, ...] = setting(Names(), REQUIRED, "target column, or a list of columns")
     task: str | None = setting(
         Optional(OneOf(TASKS)), None, "null: classification if the target holds texts or booleans"
@@ -82,6 +85,9 @@ class FileConfig(DataConfig):
     standardize: bool = setting(
         Boolean(), True, "scale inputs to mean 0 and deviation 1 of the training rows"
     )
+    stratify: bool = setting(
+        Boolean(), True, "keep the share of each class in test and validation rows"
+    )
     scale_target: bool = setting(
         Boolean(), True, "scale targets of regressions likewise, if model.output=identity"
     )
@@ -95,11 +101,11 @@ def load(config: FileConfig) -> Table:
     """
     frame = _frame(config, config.path)
     inputs = _input_columns([str(name) for name in frame.columns], config)
-    origin = Origin((config.path,), (len(frame),))
     if not len(frame) or not inputs:
         raise ConfigError(
             f"data.path must hold at least one row and one input column, got {config.path!r}."
         )
+    frame, origin = _with_test_rows(frame[[*inputs, *config.target]], config)
     targets = frame[list(config.target)]
     is_classification = _is_classification(targets, config)
     is_label = is_classification and not _are_flags(targets)
@@ -118,7 +124,7 @@ def load(config: FileConfig) -> Table:
     table = Table(
         X, np.empty((len(rows), 0)), inputs, config.target, is_classification,
         texts={name: found for name, found in texts.items() if found},
-        rows=origin.numbers[rows],
+        rows=origin.numbers[rows], n_test=int((rows >= origin.counts[0]).sum()),
     )  # fmt: skip
     if is_label:
         Y, names, labels = _one_hot(columns[config.target[0]], rows, config)
@@ -130,6 +136,28 @@ def load(config: FileConfig) -> Table:
 
 
 DATA_SOURCES.register(DataSource("file", FileConfig, load))
+
+
+def _with_test_rows(frame: "pd.DataFrame", config: FileConfig) -> tuple["pd.DataFrame", Origin]:
+    """The columns of the file, followed by those of the test file if there is one."""
+    if config.test_path is None:
+        return frame, Origin((config.path,), (len(frame),))
+    import pandas as pd
+
+    try:
+        test = _frame(config, config.test_path)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("data.path", "data.test_path", 1)) from error
+    lacking = [str(name) for name in frame.columns if name not in test.columns]
+    if lacking:
+        raise ConfigError(
+            f"data.test_path must have the columns of data.path, but {config.test_path} has no "
+            f"{', '.join(map(repr, lacking[:10]))}."
+        )
+    if not len(test):
+        raise ConfigError(f"data.test_path must hold at least one row, got {config.test_path!r}.")
+    origin = Origin((config.path, config.test_path), (len(frame), len(test)))
+    return pd.concat([frame, test[list(frame.columns)]], ignore_index=True), origin
 
 
 def _input(column: "pd.Series", config: FileConfig) -> Column:

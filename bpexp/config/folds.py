@@ -1,0 +1,36 @@
+"""Cross-validation in a sweep: a job with ``data.folds`` becomes a job for each fold.
+
+>>> from bpexp.config.compose import compose_settings
+>>> jobs = expanded([compose_settings({"data": "iris", "data__folds": 3})])
+>>> [job["data"]["fold"] for job in jobs]
+[0, 1, 2]
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def numbers(composed: Mapping[str, Any]) -> range | None:
+    """The folds that a composed configuration stands for; None for a single run."""
+    data = composed.get("data")
+    if not isinstance(data, Mapping) or data.get("fold") is not None:
+        return None
+    folds = data.get("folds")
+    # Other values break the rule of the setting, which is checked later.
+    return range(folds) if type(folds) is int and 2 <= folds <= MAX_FOLDS else None
+
+
+MAX_FOLDS = 10**6
+"""More folds than any table has rows that fit into a sweep."""
+
+
+def expanded(composed: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Composed configurations, with one for each fold in place of one with ``data.folds``."""
+    jobs: list[dict[str, Any]] = []
+    for values in composed:
+        found = numbers(values)
+        if found is None:
+            jobs.append(dict(values))
+        else:
+            jobs += [{**values, "data": {**values["data"], "fold": fold}} for fold in found]
+    return jobs

@@ -1,0 +1,30 @@
+"""What a user should know about the data of a plan before its runs are trained."""
+
+from collections import Counter
+
+from bpexp.data import load
+from bpexp.data.dataset import Dataset
+from bpexp.sweeps.plan import Plan
+
+
+def notes(plan: Plan) -> list[str]:
+    """A sentence for each class that cannot be learned, because no training row has it.
+
+    With several splits, the sentence says in how many of them.
+    """
+    configs = dict.fromkeys(job.config.data for job in plan.jobs)
+    datasets = [load(config) for config in configs]
+    counts = Counter(name for dataset in datasets for name in _untrained(dataset))
+    return [
+        f"No training row has the class {name}, so it cannot be learned"
+        + (f" (in {count} of {len(datasets)} splits)." if len(datasets) > 1 else ".")
+        for name, count in counts.items()
+    ]
+
+
+def _untrained(dataset: Dataset) -> list[str]:
+    """The names of the classes that no training row has."""
+    if not dataset.one_hot:
+        return []
+    has_row = (dataset.Y.max() == dataset.Y).any(axis=0).tolist()
+    return [name for name, known in zip(dataset.targets, has_row, strict=True) if not known]

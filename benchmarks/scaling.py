@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.sweeps import bpexp_command, run_command
 from benchmarks.tracking import default_run, open_experiment
 from bpexp.config.schema import TrainConfig
+from bpexp.data import load
 from bpexp.runs import environment, run_tags
 from bpexp.runs.result import TrainResult
 from bpexp.sweeps.job import Job, JobResult
@@ -87,10 +88,10 @@ class Writer:
         before, now = _database_bytes(self.uri, self.folder), time.time_ns() // 1_000_000
         wall, processor = time.perf_counter(), time.process_time()
         recorder = RunRecorder(self.runtime, tags, {}, now)
-        records = [
-            recorder.record(JobResult(Job(config.seed, f"seed={config.seed}", config), result), now)
-            for config, result in self.results
-        ]
+        records = []
+        for config, result in self.results:
+            job = Job(config.seed, f"seed={config.seed}", config, load(config.data))
+            records.append(recorder.record(JobResult(job, result), now))
         self.tracker.stage(records, self.parent).commit()
         self.seconds.append(time.perf_counter() - wall)
         self.processor_seconds.append(time.process_time() - processor)

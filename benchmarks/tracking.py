@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import RuntimeConfig, TrainConfig, parse
+from bpexp.data import load
 from bpexp.runs import environment
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.sweeps.job import Job, JobResult
@@ -69,7 +70,7 @@ def random_results(count: int, epochs: int = 10_000) -> list[tuple[TrainConfig, 
 def record(runtime: RuntimeConfig, config: TrainConfig, result: TrainResult) -> RunRecord:
     """The record of a run, with 100 of its losses."""
     now = time.time_ns() // 1_000_000
-    job = Job(config.seed, f"seed={config.seed}", config)
+    job = Job(config.seed, f"seed={config.seed}", config, load(config.data))
     recorder = RunRecorder(runtime, environment.tags(), {}, now)
     return recorder.record(JobResult(job, result), now)
 

@@ -53,7 +53,7 @@ def train(**settings: Settings) -> TrainResult:
     """
     plan = make_plan([compose_settings(settings)])
     (batch,) = make_batches(plan.jobs, plan.runtime.engine, 1)
-    ((_, result),) = train_batch(plan.configs, load_engine(batch.engine))
+    ((_, result),) = train_batch(plan.configs, load_engine(batch.engine), plan.jobs[0].dataset)
     return result
 
 

@@ -15,12 +15,12 @@ DEADLY = """
 import os, signal
 from bpexp.sweeps.executors import base, dask_worker
 
-def deadly(jobs, *others):
-    if any((j.config.seed, j.config.lr, j.config.hidden) == (13, 1.0, (2,)) for j in jobs):
+def deadly(configs, *others):
+    if any((c.seed, c.lr, c.hidden) == (13, 1.0, (2,)) for c in configs):
         os.kill(os.getpid(), signal.SIGKILL)
-    return base.train_batch(jobs, *others)
+    return base.train_configs(configs, *others)
 
-dask_worker.train_batch = deadly
+dask_worker.train_configs = deadly
 """
 OTHER = """
 from bpexp.nn import arithmetic

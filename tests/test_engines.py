@@ -172,7 +172,7 @@ def test_number_of_workers_and_order_of_runs_do_not_change_results(engine):
     found = {}
     for n_jobs in (1, 2, 3):
         rotated = configs[7 * n_jobs :] + configs[: 7 * n_jobs]
-        jobs = [Job(index, "", config) for index, config in enumerate(rotated)]
+        jobs = [Job(i, "", config, load(config.data)) for i, config in enumerate(rotated)]
         batches = make_job_batches(jobs, engine, n_jobs)
         results = [one for batch in LocalExecutor(n_jobs).map(batches) for one in batch]
         assert len(results) == len(configs)

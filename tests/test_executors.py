@@ -11,6 +11,7 @@ from servers import dask_cluster
 from sweeping import runs_of
 
 from bpexp.config.schema import DaskConfig, ModelConfig, StopConfig, TrainConfig
+from bpexp.data import load
 from bpexp.data.synthetic import BitsConfig
 from bpexp.nn.optimizers import OptimizerConfig
 from bpexp.nn.schedules import ScheduleConfig
@@ -39,7 +40,8 @@ def make_config(seed, epochs=10):
 
 
 def make_jobs(count, **settings):
-    return [Job(i, f"seed={i}", make_config(i, **settings)) for i in range(count)]
+    configs = [make_config(i, **settings) for i in range(count)]
+    return [Job(i, f"seed={i}", config, load(config.data)) for i, config in enumerate(configs)]
 
 
 def train_all(executor, batches):
@@ -111,10 +113,10 @@ def test_no_batches_give_no_results(executor):
     assert list(executor.map([])) == []
 
 
-def kill_worker_for_one_seed(jobs, engine, dataset):
-    if any(job.config.seed == KILLS_ITS_WORKER for job in jobs):
+def kill_worker_for_one_seed(number, configs, *others):
+    if any(config.seed == KILLS_ITS_WORKER for config in configs):
         os.kill(os.getpid(), signal.SIGKILL)
-    return ORIGINAL(jobs, engine, dataset)
+    return ORIGINAL(number, configs, *others)
 
 
 ORIGINAL = local.train_in_worker
@@ -140,11 +142,11 @@ def test_training_pauses_while_results_are_not_consumed(monkeypatch):
     """Otherwise the results of short runs, which take longer to write, would fill the memory."""
     started, changed = [], threading.Condition()
 
-    def counted(jobs, engine, dataset=None):
+    def counted(jobs, engine):
         with changed:
             started.append(jobs)
             changed.notify_all()
-        return train_batch(jobs, engine, dataset)
+        return train_batch(jobs, engine)
 
     monkeypatch.setattr(local, "train_batch", counted)
     with LocalExecutor(2) as executor:

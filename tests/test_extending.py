@@ -20,7 +20,7 @@ from bpexp import app
 from bpexp.analysis.plots import PLOTS, Plot
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import BACKENDS, BackendConfig
-from bpexp.data import DATA_SOURCES, DataConfig, DataSource, Table
+from bpexp.data import DATA_SOURCES, DataConfig, DataSource, Table, load
 from bpexp.fields import setting
 from bpexp.fields.checks import ConfigError, Integer, Real
 from bpexp.nn.activations import ACTIVATIONS, Activation
@@ -310,7 +310,7 @@ def test_an_executor_gives_the_results_of_the_built_in_ones():
 @pytest.mark.usefixtures("added")
 def test_worker_processes_know_what_is_registered():
     configs = make_plan([compose_settings({**SETTINGS, "seed": seed}) for seed in range(4)]).configs
-    jobs = [Job(index, "", config) for index, config in enumerate(configs)]
+    jobs = [Job(i, "", config, load(config.data)) for i, config in enumerate(configs)]
     with LocalExecutor(2) as processes:
         mapped = processes.map([Batch((job,), "numpy") for job in jobs])
         trained = {job.index: result for results in mapped for job, result in results}

@@ -83,7 +83,7 @@ def test_the_progress_bar_shows_finished_runs_time_left_and_the_best_loss():
         file=io.StringIO(), force_terminal=True, width=80, record=True,
         get_time=lambda: float(now),
     )  # fmt: skip
-    row = Row(Job(0, "", None), "completed", metrics={"final_loss": 0.125})
+    row = Row(Job(0, "", None, None), "completed", metrics={"final_loss": 0.125})
     with TerminalReporter(out).progress(100) as advance:
         # One run per second. The losses of diverged and failed runs do not count.
         for one in [row] * 38 + [

@@ -4,6 +4,7 @@ import numpy as np
 
 from benchmarks.peers import Peer
 from bpexp.config.schema import TrainConfig
+from bpexp.data import load
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job
@@ -15,7 +16,7 @@ class LocalSweep(Peer):
 
     def __init__(self, runs: list[TrainConfig]) -> None:
         self.executor = LocalExecutor(-1)
-        jobs = [Job(index, "", config) for index, config in enumerate(runs)]
+        jobs = [Job(index, "", config, load(config.data)) for index, config in enumerate(runs)]
         self.batches = make_batches(jobs, "compiled", self.executor.n_workers)
         self.losses = np.empty(len(runs))
 

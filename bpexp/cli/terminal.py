@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bpexp.cli.screen import console
 from bpexp.cli.tables import fitted, number, text_table
-from bpexp.data import load
+from bpexp.data import Dataset
 from bpexp.data.tabular import FileConfig
 from bpexp.studies.definition import Study, parse
 from bpexp.studies.sweep_results import evaluate_sweep
@@ -53,9 +53,9 @@ class TerminalReporter:
             parts = ", ".join(f"{key} ({count} values)" for key, count in counts.items())
             over = f" over {parts}" if parts else ""
             self.say(f"{len(plan.jobs)} runs{over} on {where}, {tracked}")
-        for data in dict.fromkeys(job.config.data for job in plan.jobs):
+        for data, dataset in plan.datasets.items():
             if isinstance(data, FileConfig) and data.task is None:
-                self.say(_default_task(data))
+                self.say(_default_task(data, dataset))
         for sentence in notes(plan):
             self.say(sentence)
 
@@ -137,7 +137,7 @@ class TerminalReporter:
 
     def _predictions(self, result: FinishedSweep, row: Row, title: str = "") -> None:
         """Print the predictions of the best run if its data set is small."""
-        dataset, predictions = load(row.job.config.data), result.predictions
+        dataset, predictions = row.job.dataset, result.predictions
         if predictions is None or dataset.X.size > MAX_SHOWN_INPUTS:
             return
         if title:
@@ -177,9 +177,8 @@ def _study(study: Study) -> str:
     return f"{study.name}: {rows} of {trials}{points}"
 
 
-def _default_task(data: FileConfig) -> str:
+def _default_task(data: FileConfig, dataset: Dataset) -> str:
     """The task that the types of the target columns decide, as a line."""
-    dataset = load(data)
     targets = ", ".join(data.target)
     if dataset.one_hot:
         task = f"classification of {targets} into {len(dataset.targets)} classes"
@@ -192,6 +191,5 @@ def _default_task(data: FileConfig) -> str:
 
 def _layers(plan: Plan) -> str:
     """The layer widths of the first run, such as 2-4-1."""
-    config = plan.jobs[0].config
-    dataset = load(config.data)
+    config, dataset = plan.jobs[0].config, plan.jobs[0].dataset
     return "-".join(map(str, (dataset.X.shape[1], *config.hidden, dataset.Y.shape[1])))

@@ -30,9 +30,9 @@ class RowNumbers(NamedTuple):
     test: NDArray[np.integer[Any]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Dataset:
-    """Arrays of float64, all finite, and column names.
+    """Arrays of float64, all finite, and column names. Nothing of it ever changes.
 
     Attributes:
         name: The data set's name in the configuration.

@@ -183,6 +183,9 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
     made = preparation.fit(X, table.inputs, table.texts, split[0], standardize=config.standardize)
     X = made.transform(X)
     training, validation, test = ((X[part], Y[part]) for part in split)
+    for array in (array for part in (training, validation, test) for array in part):
+        # All runs of a sweep share the data set, and the digest is not computed again.
+        array.setflags(write=False)
     # Files only: their tables can change, and identities of other data sets stay as they were.
     is_scaled_file = config.standardize and hasattr(config, "path")
     scaling = (made.mean, made.scale) if is_scaled_file else ()

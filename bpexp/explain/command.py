@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from bpexp.data import load
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
@@ -30,10 +29,10 @@ def explain(
         ConfigError: An argument is invalid, or the run ends before the epoch.
     """
     plan = make_plan([composed])
-    config = plan.configs[0]
+    config, dataset = plan.jobs[0].config, plan.jobs[0].dataset
     if not 1 <= epoch <= config.epochs:
         raise ConfigError(f"--epoch must be in 1..{config.epochs} (epochs), got {epoch}.")
     if not 1 <= n_digits <= 17:
         raise ConfigError(f"--digits must be in 1..17, got {n_digits}.")
-    step = take(config, epoch, plan.runtime.engine)
-    return page(step, load(config.data), digits(n_digits), sample)
+    step = take(config, epoch, plan.runtime.engine, dataset)
+    return page(step, dataset, digits(n_digits), sample)

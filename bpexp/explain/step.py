@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bpexp.config.schema import TrainConfig
+from bpexp.data import Dataset
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import ERRORS, LOSSES
@@ -116,13 +117,16 @@ class Step:
     status: RunStatus
 
 
-def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
+def take(
+    config: TrainConfig, epoch: int, engine: str = "auto", dataset: Dataset | None = None
+) -> Step:
     """Train a run until an epoch, and compute the first step of that epoch.
 
     Args:
         config: The configuration of the run.
         epoch: The epoch, counted from 1.
         engine: The engine that trains the epochs before.
+        dataset: The data of the run, if they are already loaded.
 
     Returns:
         The step with all intermediate values, which the reference engine computes.
@@ -130,7 +134,7 @@ def take(config: TrainConfig, epoch: int, engine: str = "auto") -> Step:
     Raises:
         ConfigError: The run ends before this epoch.
     """
-    snapshot = replay.state_before_epoch(config, epoch, engine)
+    snapshot = replay.state_before_epoch(config, epoch, engine, dataset)
     n_batches = -(-len(snapshot.problem.X) // snapshot.problem.batch_size)
     (problem, state, lr_factor, _), rows = replay.first_batch(snapshot)
     before, state_before = state.parameters.copy(), state.optimizer_state.copy()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bpexp.config.schema import TrainConfig, parse_train
-from bpexp.data import load
+from bpexp.data import Dataset, load
 from bpexp.data.target_scaling import TargetScaling
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
@@ -136,7 +136,7 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
                 f"predictions.csv is damaged: it has {len(tracked)} rows for {n_samples} samples."
             )
     if outcome == Outcome.COMPLETED and is_full_batch and not has_validation:
-        weights, biases = _before_last_update(config, network, epochs_run)
+        weights, biases = _before_last_update(config, dataset, network, epochs_run)
     else:
         arrays = artifact_files.arrays(_content(folder, "weights.npz"), "weights.npz")
         weights, biases = _layers(arrays, network)
@@ -175,9 +175,11 @@ def _layers(arrays: Mapping[str, Array], network: Network) -> Layers:
     return tuple(arrays[f"W{i}"] for i in layers), tuple(arrays[f"b{i}"] for i in layers)
 
 
-def _before_last_update(config: TrainConfig, network: Network, epochs_run: int) -> Layers:
+def _before_last_update(
+    config: TrainConfig, dataset: Dataset, network: Network, epochs_run: int
+) -> Layers:
     """Train the run again up to its last forward pass."""
-    snapshot = replay.state_before_epoch(config, epochs_run)
+    snapshot = replay.state_before_epoch(config, epochs_run, dataset=dataset)
     weights, biases = network.split(snapshot.state.parameters[:, 0])
     return tuple(weights), tuple(biases)
 

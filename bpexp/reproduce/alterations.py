@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from bpexp.config.schema import TrainConfig
-from bpexp.data import load
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce.compare import max_ulp_distance
 from bpexp.runs.result import TrainResult
 from bpexp.runs.run_tags import RESULT
 from bpexp.sweeps import integrity
+from bpexp.sweeps.job import Job
 from bpexp.sweeps.run_record import result_artifacts
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive, StoredRun
@@ -25,23 +24,21 @@ from bpexp.tracking.stored_results import result_of
 from bpexp.typing import Array
 
 
-def alterations(
-    run: StoredRun, archive: Archive, config: TrainConfig, result: TrainResult
-) -> list[str]:
+def alterations(run: StoredRun, archive: Archive, job: Job, result: TrainResult) -> list[str]:
     """What was altered in a stored run.
 
     Args:
         run: The run.
         archive: Where it is stored.
-        config: Its configuration.
+        job: Its configuration and data.
         result: Its original result.
 
     Returns:
         A sentence for each artifact and metric that is missing, damaged or altered; it names the
         first entry that differs.
     """
-    expected = result_artifacts(result, load(config.data))
-    found = [integrity.config_problem(run, config, archive)]
+    expected = result_artifacts(result, job.dataset)
+    found = [integrity.config_problem(run, job.config, archive)]
     found.append(_swapped(run, archive))
     if not found[-1]:
         for name, content in expected.items():

@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
-from bpexp.config.schema import TrainConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.nn import arithmetic
 from bpexp.reproduce.alterations import alterations
@@ -74,11 +72,6 @@ def check_stored(archive: Archive, runs: Sequence[StoredRun]) -> Iterator[Verdic
             yield Verdict(run, finding, " ".join(altered))
 
 
-class _Task(NamedTuple):
-    run: StoredRun
-    config: TrainConfig
-
-
 def verify(
     archive: Archive, runs: Sequence[StoredRun], engine: str, n_jobs: int
 ) -> Iterator[Verdict]:
@@ -93,33 +86,35 @@ def verify(
     Yields:
         A verdict on each run, in the order in which they are ready.
     """
-    tasks: dict[str, list[_Task]] = {}
+    jobs: dict[str, Job] = {}
+    stored: list[list[StoredRun]] = []
     for run in runs:
         try:
-            config = config_of(run, archive)
+            config, dataset = config_of(run, archive)
         except TrackingError:
             raise
         except ConfigError as error:
             yield Verdict(run, Finding.UNREADABLE, str(error))
         else:
-            tasks.setdefault(identity.of_run(config), []).append(_Task(run, config))
-    groups = list(tasks.values())
-    jobs = [Job(index, group[0].run.name, group[0].config) for index, group in enumerate(groups)]
+            key = identity.of_run(config, dataset)
+            if key not in jobs:
+                jobs[key] = Job(len(jobs), run.name, config, dataset)
+                stored.append([])
+            stored[jobs[key].index].append(run)
     with LocalExecutor(n_jobs) as executor:
-        for results in executor.map(make_batches(jobs, engine, executor.n_workers)):
+        for results in executor.map(make_batches(list(jobs.values()), engine, executor.n_workers)):
             for job, result in results:
-                for task in groups[job.index]:
-                    yield _judge(task, result, archive)
+                for run in stored[job.index]:
+                    yield _judge(run, job, result, archive)
 
 
-def _judge(task: _Task, result: TrainResult | Failure, archive: Archive) -> Verdict:
-    run = task.run
+def _judge(run: StoredRun, job: Job, result: TrainResult | Failure, archive: Archive) -> Verdict:
     if isinstance(result, Failure):
         reason = f"training failed: {result.reason}."
         return Verdict(run, Finding.DIFFERENT, reason)
     digest = identity.of_result(result)
     if run.tags.get(run_tags.RESULT) == digest:
-        altered = alterations(run, archive, task.config, result)
+        altered = alterations(run, archive, job, result)
         finding = Finding.ALTERED if altered else Finding.IDENTICAL
         return Verdict(run, finding, " ".join(altered))
     try:
@@ -129,7 +124,8 @@ def _judge(task: _Task, result: TrainResult | Failure, archive: Archive) -> Verd
     except ConfigError as error:
         reason = f"the result digest differs; the stored result cannot be read: {error}"
         return Verdict(run, Finding.DIFFERENT, reason)
-    has_same_identity = run.tags.get(run_tags.IDENTITY) == identity.of_run(task.config)
+    own_identity = identity.of_run(job.config, job.dataset)
+    has_same_identity = run.tags.get(run_tags.IDENTITY) == own_identity
     if has_same_identity and stored.digest == digest:
         return Verdict(run, Finding.ALTERED, _ALTERED_TAG)
     matches_digest = stored.digest == run.tags.get(run_tags.RESULT)

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from bpexp.config.schema import TrainConfig
-from bpexp.data import load
+from bpexp.data import Dataset, load
 from bpexp.nn.arithmetic import VERSION as ARITHMETIC_VERSION
 from bpexp.runs import run_tags
 from bpexp.runs.result import Failure, TrainResult
@@ -44,11 +44,12 @@ _NAMES = sorted(f.name for f in fields(TrainConfig))
 _DEFAULTS = {f.name: f.default for f in fields(TrainConfig) if f.default is not MISSING}
 
 
-def of_run(config: TrainConfig) -> str:
+def of_run(config: TrainConfig, dataset: Dataset | None = None) -> str:
     """The identity of a run.
 
     Args:
         config: The configuration.
+        dataset: The data of the run; None to load them.
 
     Returns:
         64 hexadecimal digits.
@@ -57,7 +58,8 @@ def of_run(config: TrainConfig) -> str:
         ConfigError: The data cannot be loaded.
     """
     settings = _json_object(config, [name for name in _NAMES if name != "data"])
-    arithmetic, data = ARITHMETIC_VERSION, _data_json(config)
+    dataset = load(config.data) if dataset is None else dataset
+    arithmetic, data = ARITHMETIC_VERSION, _data_json(config, dataset)
     text = f'{{"arithmetic":{arithmetic},"config":{settings},"data":{data},"version":{VERSION}}}'
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -94,11 +96,12 @@ def of_arrays(outcome: str, arrays: Iterable[Array]) -> str:
     return sha.hexdigest()
 
 
-def tags(config: TrainConfig, result: TrainResult | Failure) -> dict[str, str]:
+def tags(config: TrainConfig, dataset: Dataset, result: TrainResult | Failure) -> dict[str, str]:
     """Tags that identify a run and allow its reproduction.
 
     Args:
         config: The configuration of the run.
+        dataset: The data that it was trained on.
         result: Its result, or the reason why it has none.
 
     Returns:
@@ -106,7 +109,7 @@ def tags(config: TrainConfig, result: TrainResult | Failure) -> dict[str, str]:
         digest.
     """
     found = {
-        run_tags.IDENTITY: of_run(config),
+        run_tags.IDENTITY: of_run(config, dataset),
         run_tags.ARITHMETIC: str(ARITHMETIC_VERSION),
     }
     text = canonical_json(config)
@@ -144,8 +147,7 @@ def _without_defaults(value: Any) -> Any:
     return {f.name: given[f.name] for f in fields(value) if given[f.name] != f.default}
 
 
-def _data_json(config: TrainConfig) -> str:
-    dataset = load(config.data)
+def _data_json(config: TrainConfig, dataset: Dataset) -> str:
     found = {"classes": dataset.classes, "digest": dataset.digest}
     if dataset.target_scaling is not None and config.model.output == "identity":
         found["scaled_targets"] = True

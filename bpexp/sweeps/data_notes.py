@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-from bpexp.data import load
 from bpexp.data.dataset import Dataset
 from bpexp.sweeps.plan import Plan
 
@@ -12,8 +11,7 @@ def notes(plan: Plan) -> list[str]:
 
     With several splits, the sentence says in how many of them.
     """
-    configs = dict.fromkeys(job.config.data for job in plan.jobs)
-    datasets = [load(config) for config in configs]
+    datasets = plan.datasets.values()
     counts = Counter(name for dataset in datasets for name in _untrained(dataset))
     return [
         f"No training row has the class {name}, so it cannot be learned"

@@ -11,7 +11,7 @@ from dataclasses import fields
 from functools import partial
 
 from bpexp.config.schema import TrainConfig, parse_train
-from bpexp.data import load
+from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.runs.run_tags import RESULT
@@ -69,10 +69,10 @@ def problems(run: StoredRun, archive: Archive) -> list[str]:
         return [str(error)]
     if stored.digest != run.tags.get(RESULT):
         return [swapped(run, stored.digest, archive) or _mismatch(run)]
-    config = config_of(run, archive)
+    config, dataset = config_of(run, archive)
     found = [problem for problem in [config_problem(run, config, archive)] if problem]
     try:
-        result = _train_result(run, config, stored, archive)
+        result = _train_result(run, config, dataset, stored, archive)
     except TrackingError:
         raise
     except ConfigError as error:
@@ -171,10 +171,9 @@ def _mismatch(run: StoredRun) -> str:
 
 
 def _train_result(
-    run: StoredRun, config: TrainConfig, stored: StoredResult, archive: Archive
+    run: StoredRun, config: TrainConfig, dataset: Dataset, stored: StoredResult, archive: Archive
 ) -> TrainResult:
     """The stored result with its metrics. Raises ConfigError if it does not fit the network."""
-    dataset = load(config.data)
     network = make_network(config, dataset)
     arrays = list(stored.layers.values())
     weights, biases = tuple(arrays[::2]), tuple(arrays[1::2])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bpexp.config.schema import TrainConfig
+from bpexp.data import Dataset
 from bpexp.runs.result import Failure, TrainResult
 
 
@@ -25,6 +26,8 @@ class Job:
         index: Its position in the sweep, counted from 0.
         name: A readable name, made of the settings that vary in the sweep.
         config: Everything that the result of the run depends on.
+        dataset: The data of ``config.data``, which are loaded once for all jobs of a plan. A file
+            that changes while a sweep runs must not change its runs, or their identities.
         varying: Values of the settings that vary in the sweep and that the job has, by dotted key.
         study_row: In a study, the name of the row that the run belongs to.
     """
@@ -32,6 +35,7 @@ class Job:
     index: int
     name: str
     config: TrainConfig
+    dataset: Dataset
     varying: Mapping[str, Any] = field(default_factory=dict)
     study_row: str = ""
 

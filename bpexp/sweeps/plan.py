@@ -13,7 +13,7 @@ from typing import Any
 
 from bpexp.config import combinations
 from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, parse, plain
-from bpexp.data import load
+from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import Job, format_setting
 
@@ -49,6 +49,11 @@ class Plan:
         """The configuration of each job."""
         return [job.config for job in self.jobs]
 
+    @property
+    def datasets(self) -> dict[DataConfig, Dataset]:
+        """The data set of each data configuration."""
+        return {job.config.data: job.dataset for job in self.jobs}
+
     def extended(self, composed: Iterable[Values]) -> "Plan":
         """Return a plan with another generation of jobs, whose indices continue those here.
 
@@ -58,10 +63,10 @@ class Plan:
         Raises:
             ConfigError: As ``make_plan``.
         """
-        added = make_plan(composed)
+        added = make_plan(composed, datasets=self.datasets)
         if added.runtime != self.runtime:
             raise _different_runtime(self.runtime, added.runtime)
-        jobs, varying = _jobs([*self.configs, *added.configs])
+        jobs, varying = _jobs([*self.configs, *added.configs], {**self.datasets, **added.datasets})
         return replace(self, jobs=(*self.jobs, *jobs[len(self.jobs) :]), varying=varying)
 
 
@@ -74,14 +79,21 @@ class StudyRows:
 
 
 def make_plan(
-    composed: Iterable[Values], overrides: Sequence[str] = (), study: StudyRows | None = None
+    composed: Iterable[Values],
+    overrides: Sequence[str] = (),
+    study: StudyRows | None = None,
+    *,
+    datasets: Mapping[DataConfig, Dataset] | None = None,
 ) -> Plan:
     """Check the composed configurations of all jobs, their data included.
+
+    Each data set is loaded once, here: see ``Job.dataset``.
 
     Args:
         composed: The configuration of each job as nested plain values.
         overrides: The overrides of the command line.
         study: The study that the jobs belong to.
+        datasets: Data sets that are loaded already.
 
     Returns:
         The plan.
@@ -91,6 +103,7 @@ def make_plan(
     """
     rows = study.rows if study else ()
     configs: list[TrainConfig] = []
+    loaded = dict(datasets or {})
     runtime: RuntimeConfig | None = None
     first: Values = {}
     unique: dict[Any, Any] = {}
@@ -102,10 +115,13 @@ def make_plan(
             raise _different_runtime(runtime, job_runtime)
         parts = {name: getattr(config, name) for name in SHARED}
         shared = {name: unique.setdefault((type(p), p), p) for name, p in parts.items()}
+        if config.data not in loaded:
+            with study_row_in_errors(rows, index):
+                loaded[config.data] = load(config.data)
         configs.append(replace(config, **shared))
     if runtime is None:
         raise ConfigError("A sweep needs at least one run.")
-    jobs, varying = _jobs(configs, rows)
+    jobs, varying = _jobs(configs, loaded, rows)
     _check_data(jobs, rows)
     definition = study.definition if study else None
     return Plan(tuple(jobs), runtime, varying, tuple(overrides), first, definition)
@@ -118,20 +134,27 @@ def _check_data(jobs: Sequence[Job], rows: Sequence[str]) -> None:
         key = tuple(getattr(job.config, name) for name in SHARED)
         if key not in checked:
             with study_row_in_errors(rows, index):
-                combinations.check_data(job.config, load(job.config.data))
+                combinations.check_data(job.config, job.dataset)
             checked.add(key)
 
 
-def restore_plan(plan: Plan) -> Plan:
-    """Complete the jobs of a plan that was read from a file, which holds no names.
+def restore_jobs(
+    configs: Sequence[TrainConfig], rows: Sequence[str], varying: Sequence[str]
+) -> list[Job]:
+    """Make the jobs of a plan that was read from a file, which holds no names; load their data.
+
+    Args:
+        configs: The configuration of each job.
+        rows: The study row of each job; empty without a study.
+        varying: Dotted keys of the settings that vary.
 
     Raises:
         ConfigError: The data do not fit a configuration any more.
     """
-    for config in dict.fromkeys(replace(c, seed=0, lr=1.0) for c in plan.configs):
-        combinations.check_data(config, load(config.data))
-    jobs, _ = _jobs(plan.configs, [job.study_row for job in plan.jobs], plan.varying)
-    return replace(plan, jobs=tuple(jobs))
+    datasets = {data: load(data) for data in dict.fromkeys(config.data for config in configs)}
+    for config in dict.fromkeys(replace(c, seed=0, lr=1.0) for c in configs):
+        combinations.check_data(config, datasets[config.data])
+    return _jobs(configs, datasets, rows, varying)[0]
 
 
 def single_run_plan(composed: Values, overrides: Sequence[str]) -> Plan:
@@ -190,12 +213,16 @@ def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
 
 
 def _jobs(
-    configs: Sequence[TrainConfig], rows: Sequence[str] = (), known: Sequence[str] | None = None
+    configs: Sequence[TrainConfig],
+    datasets: Mapping[DataConfig, Dataset],
+    rows: Sequence[str] = (),
+    known: Sequence[str] | None = None,
 ) -> tuple[list[Job], tuple[str, ...]]:
     """Make the jobs with their names, and find the settings that vary.
 
     Args:
         configs: The configuration of each job.
+        datasets: The data set of each data configuration.
         rows: The study row of each job; empty without a study.
         known: Dotted keys of the settings that vary, if they are known already.
 
@@ -207,7 +234,14 @@ def _jobs(
         varying = tuple(known)
         values = [{key: v[key] for key in known if key in v} for v in values]
     jobs = [
-        Job(index, _job_name(config, job_values), config, job_values, rows[index] if rows else "")
+        Job(
+            index=index,
+            name=_job_name(config, job_values),
+            config=config,
+            dataset=datasets[config.data],
+            varying=job_values,
+            study_row=rows[index] if rows else "",
+        )
         for index, (config, job_values) in enumerate(zip(configs, values, strict=True))
     ]
     return jobs, varying

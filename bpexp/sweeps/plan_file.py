@@ -18,8 +18,7 @@ from bpexp.config.schema import TrainConfig, parse_runtime, parse_train, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSION
 from bpexp.runs import identity
-from bpexp.sweeps.job import Job
-from bpexp.sweeps.plan import Plan, restore_plan
+from bpexp.sweeps.plan import Plan, restore_jobs
 from bpexp.sweeps.samplers.grid import MAX_RUNS
 from bpexp.tracking.store import without_password
 
@@ -37,7 +36,7 @@ def to_bytes(plan: Plan) -> bytes:
         "runtime": runtime,
         "varying": plan.varying,
         "arithmetic": VERSION,
-        "identities": _digest_of_identities(plan.configs),
+        "identities": _digest_of_identities(plan),
         "study": plan.study,
         "study_rows": [[name, sum(1 for _ in jobs)] for name, jobs in rows] if plan.study else [],
     }
@@ -57,31 +56,28 @@ def from_bytes(content: bytes) -> Plan:
         if len(lines) > MAX_RUNS:
             raise ValueError(f"{len(lines)} runs")
         configs = [parse_train(json.loads(line)) for line in lines]
-        plan = restore_plan(_plan(head, configs))
+        plan = _plan(head, configs)
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, EOFError,
             zlib.error) as error:  # fmt: skip
         raise ConfigError("The sweep's plan is a broken file; start a new sweep.") from error
-    if head.get("identities") != _digest_of_identities(configs):
+    if head.get("identities") != _digest_of_identities(plan):
         what = "data have" if head.get("arithmetic") == VERSION else "data and arithmetic have"
         raise ConfigError(f"The {what} changed since this sweep started; start a new sweep.")
     return plan
 
 
 def _plan(head: dict[str, Any], configs: Sequence[TrainConfig]) -> Plan:
-    """Make the plan without the names of its jobs; a broken first line raises various errors."""
+    """Make the plan, and load its data; a broken first line raises errors of various types."""
     if not isinstance(head["runtime"], dict) or not isinstance(head["study"], dict | None):
         raise TypeError("a mapping is expected")
     rows = [str(name) for name, count in head["study_rows"] for _ in range(int(count))]
     if rows and len(rows) != len(configs):
         raise ValueError(f"{len(rows)} names of rows for {len(configs)} runs")
-    jobs = [
-        Job(index, "", config, study_row=rows[index] if rows else "")
-        for index, config in enumerate(configs)
-    ]
-    varying = tuple(map(str, head["varying"]))
-    return Plan(tuple(jobs), parse_runtime(head["runtime"]), varying, study=head["study"])
+    varying, runtime = tuple(map(str, head["varying"])), parse_runtime(head["runtime"])
+    jobs = restore_jobs(configs, rows, varying)
+    return Plan(tuple(jobs), runtime, varying, study=head["study"])
 
 
 def _unpacked(content: bytes) -> bytes:
@@ -92,8 +88,8 @@ def _unpacked(content: bytes) -> bytes:
     return unpacked
 
 
-def _digest_of_identities(configs: Sequence[TrainConfig]) -> str:
+def _digest_of_identities(plan: Plan) -> str:
     sha = hashlib.sha256()
-    for config in configs:
-        sha.update(identity.of_run(config).encode())
+    for job in plan.jobs:
+        sha.update(identity.of_run(job.config, job.dataset).encode())
     return sha.hexdigest()

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bpexp.config.compose import composer
-from bpexp.data import load
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import identity, metrics, run_tags
 from bpexp.runs.result import Outcome
@@ -138,7 +137,7 @@ def finished_runs(
     Raises:
         TrackingError: The store does not answer.
     """
-    identities = [identity.of_run(job.config) for job in plan.jobs]
+    identities = [identity.of_run(job.config, job.dataset) for job in plan.jobs]
     wanted = set(identities)
     candidates = [
         r for r in (*_complete(children), *_complete(others)) if r.tags[IDENTITY] in wanted
@@ -187,7 +186,7 @@ def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: s
         spool.remove_empty_folders(parent)
         return
     children = archive.search(f"tags.`mlflow.parentRunId` = '{parent}'")
-    missing = Counter(identity.of_run(config) for config in plan.configs)
+    missing = Counter(identity.of_run(job.config, job.dataset) for job in plan.jobs)
     missing.subtract(run.tags[IDENTITY] for run in _complete(children))
     for file in files:
         unwritten = []
@@ -232,7 +231,7 @@ def _predictions(
 ) -> Array | None:
     """The predictions of the best stored run, (n_samples, n_outputs), if they are to be printed."""
     for best in rank(rows.values())[:1]:
-        dataset = load(best.job.config.data)
+        dataset = best.job.dataset
         if dataset.X.size <= MAX_SHOWN_INPUTS:
             # Predictions that cannot be read must not stop the sweep: they are only printed.
             with suppress(ConfigError):

@@ -13,7 +13,6 @@ import yaml
 from numpy.typing import NDArray
 
 from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, plain
-from bpexp.data import load
 from bpexp.data.dataset import Dataset
 from bpexp.runs import identity, run_tags
 from bpexp.runs.result import Failure, TrainResult
@@ -68,7 +67,7 @@ class RunRecorder:
         job, result = trained
         params, document = config_documents(job.config)
         params = params | runtime_params(self.runtime)
-        tags = {**self.tags, **identity.tags(job.config, result)}
+        tags = {**self.tags, **identity.tags(job.config, job.dataset, result)}
         files = {"config.yaml": document, **self.artifacts}
         if isinstance(result, Failure):
             outcome, status = (
@@ -84,13 +83,12 @@ class RunRecorder:
                 tags | reason,
                 artifacts=files,
             )
-        dataset = load(job.config.data)
         return RunRecord(
             self.name or job.name, "FINISHED", self.started, ended, params,
             tags | {run_tags.OUTCOME: result.outcome.value},
             metric_points(result, self.runtime.tracking.points),
-            files | result_artifacts(result, dataset),
-            dataset_input(dataset),
+            files | result_artifacts(result, job.dataset),
+            dataset_input(job.dataset),
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bpexp.config.schema import TrainConfig, parse_train
-from bpexp.data import load
+from bpexp.data import Dataset, load
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.nn import arithmetic
 from bpexp.runs import identity, run_tags
@@ -42,8 +42,8 @@ class StoredResult:
         return identity.of_arrays(self.outcome, arrays)
 
 
-def config_of(run: StoredRun, archive: Archive) -> TrainConfig:
-    """The configuration of a run, after checking it against the identity of the run.
+def config_of(run: StoredRun, archive: Archive) -> tuple[TrainConfig, Dataset]:
+    """The configuration and the data of a run, after checking both against its identity.
 
     A run of another arithmetic has another identity, and is returned unchecked.
 
@@ -51,14 +51,14 @@ def config_of(run: StoredRun, archive: Archive) -> TrainConfig:
         ConfigError: The configuration is invalid, or the data are not those of the run.
     """
     config = parse_train(_config_values(run, archive))
-    recorded, found = run.tags.get(run_tags.IDENTITY), identity.of_run(config)
+    dataset = load(config.data)
+    recorded, found = run.tags.get(run_tags.IDENTITY), identity.of_run(config, dataset)
     if recorded == found or run.tags.get(run_tags.ARITHMETIC) != str(arithmetic.VERSION):
-        return config
-    digest = load(config.data).digest
-    if run.data is not None and not digest.startswith(run.data):
+        return config, dataset
+    if run.data is not None and not dataset.digest.startswith(run.data):
         raise ConfigError(
             f"The data of data={config.data.name} have changed since the run was trained: their "
-            f"digest was {run.data}, now it is {digest[:32]}."
+            f"digest was {run.data}, now it is {dataset.digest[:32]}."
         )
     raise ConfigError(
         f"{_CONFIG} does not match the run: its identity is {found}, that of the run {recorded}."

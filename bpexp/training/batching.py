@@ -11,11 +11,11 @@ These choices influence the speed only, never a result.
 [RunBatch(runs=(0, 1), engine='numpy'), RunBatch(runs=(2,), engine='numpy')]
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bpexp.config.schema import TrainConfig
-from bpexp.data import load
+from bpexp.data import DataConfig, Dataset, load
 from bpexp.training.engine import Engine
 from bpexp.training.llvm.lane_layout import LANES, choose_group_size
 from bpexp.training.numpy_engine import NumpyEngine
@@ -42,13 +42,19 @@ class RunBatch(NamedTuple):
     engine: str
 
 
-def make_batches(configs: Sequence[TrainConfig], engine: str, n_workers: int) -> Iterator[RunBatch]:
+def make_batches(
+    configs: Sequence[TrainConfig],
+    engine: str,
+    n_workers: int,
+    datasets: Mapping[DataConfig, Dataset] | None = None,
+) -> Iterator[RunBatch]:
     """Group runs into batches of about equal size.
 
     Args:
         configs: Configurations of the runs.
         engine: Name of the engine: ``numpy``, ``compiled``, or ``auto``, which means ``compiled``.
         n_workers: Number of batches that can be trained at the same time.
+        datasets: Their data, if they are already loaded.
 
     Yields:
         Batches that contain each run once.
@@ -59,16 +65,16 @@ def make_batches(configs: Sequence[TrainConfig], engine: str, n_workers: int) ->
     engine_name = "compiled" if engine == "auto" else engine
     for runs in groups.values():
         first = configs[runs[0]]
-        n_batches = -(-len(runs) // _max_batch_runs(first, len(runs), n_workers))
+        dataset = load(first.data) if datasets is None else datasets[first.data]
+        n_batches = -(-len(runs) // _max_batch_runs(first, dataset, len(runs), n_workers))
         # Interleave: each batch then has some runs of every setting. No batch is much slower than
         # the others, and the first stored runs represent the whole sweep.
         yield from (RunBatch(tuple(runs[k::n_batches]), engine_name) for k in range(n_batches))
 
 
-def _max_batch_runs(config: TrainConfig, n_runs: int, n_workers: int) -> int:
+def _max_batch_runs(config: TrainConfig, dataset: Dataset, n_runs: int, n_workers: int) -> int:
     """Maximum number of runs like ``config`` in a batch."""
     limit = min(MAX_RUNS, -(-n_runs // n_workers), MAX_LOSSES // config.epochs)
-    dataset = load(config.data)
     network = make_network(config, dataset)
     if choose_group_size(network, MAX_RUNS) < LANES:
         products_per_run = 3 * network.n_parameters * len(dataset.X) * config.epochs

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bpexp.config.schema import TrainConfig
+from bpexp.data import Dataset, load
 from bpexp.fields.checks import ConfigError
 from bpexp.training.batching import load_engine, make_batches
 from bpexp.training.engine import NO_PATIENCE, NO_THRESHOLD, BatchState, Integers, Problem
@@ -32,13 +33,16 @@ class Snapshot(NamedTuple):
     sample_order: Integers | None
 
 
-def state_before_epoch(config: TrainConfig, epoch: int, engine: str = "auto") -> Snapshot:
+def state_before_epoch(
+    config: TrainConfig, epoch: int, engine: str = "auto", dataset: Dataset | None = None
+) -> Snapshot:
     """Train a run again up to an epoch.
 
     Args:
         config: Configuration of the run.
         epoch: The epoch, counted from 1.
         engine: Name of the engine.
+        dataset: The data of the run, if they are already loaded.
 
     Returns:
         The state before that epoch.
@@ -46,8 +50,9 @@ def state_before_epoch(config: TrainConfig, epoch: int, engine: str = "auto") ->
     Raises:
         ConfigError: If the run ends before that epoch.
     """
-    (batch,) = make_batches([config], engine, 1)
-    loop = TrainingLoop(PreparedBatch([config]), load_engine(batch.engine))
+    dataset = load(config.data) if dataset is None else dataset
+    (batch,) = make_batches([config], engine, 1, {config.data: dataset})
+    loop = TrainingLoop(PreparedBatch([config], dataset), load_engine(batch.engine))
     ended = list(loop.run(until_epoch=epoch - 1))
     if ended:
         ((_, result),) = ended

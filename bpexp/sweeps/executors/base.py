@@ -8,13 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, Self, TypeVar
 
-from bpexp.config.schema import BACKENDS, Backend, BackendConfig, RuntimeConfig
+from bpexp.config.schema import BACKENDS, Backend, BackendConfig, RuntimeConfig, TrainConfig
 from bpexp.data import Dataset
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult
-from bpexp.training import batching
+from bpexp.training import batching, loop
 from bpexp.training.engine import Engine
-from bpexp.training.loop import train_batch as train_configs
 
 
 class Batch(NamedTuple):
@@ -77,33 +76,46 @@ class Executor(ABC):
         return None
 
 
-def train_batch(
-    jobs: Sequence[Job], engine: Engine, dataset: Dataset | None = None
-) -> list[JobResult]:
-    """Train one batch in this thread and return errors as ``Failure`` values.
+Trained = list[tuple[int, TrainResult | Failure]]
+"""The position of each configuration of a batch, and its result, as they ended."""
 
-    If training the batch raises an error, the jobs without a result are trained one at a time, so
-    that only the jobs that cause an error fail.
+
+def train_batch(jobs: Sequence[Job], engine: Engine) -> list[JobResult]:
+    """Train one batch in this thread and return errors as ``Failure`` values.
 
     Args:
         jobs: The jobs of one batch.
         engine: The engine.
-        dataset: Their data set; it is loaded if it is not given.
 
     Returns:
         The result of each job, in the order in which they ended.
     """
+    trained = train_configs([job.config for job in jobs], engine, jobs[0].dataset)
+    return [JobResult(jobs[position], result) for position, result in trained]
+
+
+def train_configs(configs: Sequence[TrainConfig], engine: Engine, dataset: Dataset) -> Trained:
+    """``train_batch`` for a worker, which needs no more of the jobs than their configurations.
+
+    If training the batch raises an error, the runs without a result are trained one at a time, so
+    that only the runs that cause an error fail.
+
+    Args:
+        configs: The configurations of one batch.
+        engine: The engine.
+        dataset: Their data set.
+    """
     done: dict[int, TrainResult | Failure] = {}
     try:
-        for position, result in train_configs([job.config for job in jobs], engine, dataset):
+        for position, result in loop.train_batch(configs, engine, dataset):
             done[position] = result
     except Exception as error:
-        if len(jobs) == 1:
-            return [JobResult(jobs[0], Failure(f"{type(error).__name__}: {error}"))]
-        for position, job in enumerate(jobs):
+        if len(configs) == 1:
+            return [(0, Failure(f"{type(error).__name__}: {error}"))]
+        for position, config in enumerate(configs):
             if position not in done:
-                done[position] = train_batch([job], engine, dataset)[0].result
-    return [JobResult(jobs[position], result) for position, result in done.items()]
+                done[position] = train_configs([config], engine, dataset)[0][1]
+    return list(done.items())
 
 
 def make_batches(jobs: Sequence[Job], engine: str, n_workers: int) -> list[Batch]:
@@ -114,7 +126,8 @@ def make_batches(jobs: Sequence[Job], engine: str, n_workers: int) -> list[Batch
         engine: The setting ``engine``.
         n_workers: How many batches are trained at the same time.
     """
-    run_batches = batching.make_batches([job.config for job in jobs], engine, n_workers)
+    datasets = {job.config.data: job.dataset for job in jobs}
+    run_batches = batching.make_batches([job.config for job in jobs], engine, n_workers, datasets)
     return [Batch(tuple(jobs[run] for run in batch.runs), batch.engine) for batch in run_batches]
 
 

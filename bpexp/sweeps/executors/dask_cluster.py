@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
 from bpexp.config.schema import DaskConfig, RuntimeConfig, plain
-from bpexp.data import DataConfig, load
+from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.nn import arithmetic
 from bpexp.runs.result import Failure
@@ -47,7 +47,7 @@ class DaskExecutor(Executor):
 
     def __init__(self, address: str, seconds: float) -> None:
         self.address, self.seconds = address, seconds
-        self._datasets: dict[DataConfig, Future[Any]] = {}
+        self._datasets: dict[Dataset, Future[Any]] = {}
         self._client: Client
         self._stack = ExitStack()
 
@@ -201,33 +201,31 @@ class DaskExecutor(Executor):
                 self._client.cancel(list(sent))
 
     def _send(self, batch: Batch) -> "Future[Any]":
-        config, key = batch.jobs[0].config, f"bpexp-batch-{uuid4().hex}"
-        dataset = load(config.data)
-        scaling = dataset.target_scaling
+        first, key = batch.jobs[0], f"bpexp-batch-{uuid4().hex}"
+        scaling = first.dataset.target_scaling
         task = dask_worker.Task(
             key=key,
-            classes=dataset.classes,
-            one_hot=dataset.one_hot,
+            classes=first.dataset.classes,
+            one_hot=first.dataset.one_hot,
             scaling=(scaling.mean, scaling.scale) if scaling else None,
             configs=[plain(job.config) for job in batch.jobs],
             engine=batch.engine,
             arithmetic=arithmetic.VERSION,
         )
-        arrays = self._sent_dataset(config.data)
+        arrays = self._sent_dataset(first.dataset)
         return self._client.submit(dask_worker.train, tuple(task), arrays, key=key, pure=False)
 
-    def _sent_dataset(self, data: DataConfig) -> "Future[Any]":
+    def _sent_dataset(self, dataset: Dataset) -> "Future[Any]":
         """Return the future of the arrays of a data set, which are sent to the workers once.
 
         The scheduler keeps the arguments of the task, so they outlive every worker.
         """
-        if data not in self._datasets:
-            dataset = load(data)
+        if dataset not in self._datasets:
             arrays = [getattr(dataset, part) for part in dask_worker.PARTS]
-            self._datasets[data] = self._client.submit(
+            self._datasets[dataset] = self._client.submit(
                 dask_worker.keep_arrays, *arrays, key=f"bpexp-data-{uuid4().hex}", pure=False
             )
-        return self._datasets[data]
+        return self._datasets[dataset]
 
     def _received(self, future: "Future[Any]", batch: Batch) -> list[JobResult] | None:
         from distributed import KilledWorker

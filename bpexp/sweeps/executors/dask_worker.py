@@ -12,8 +12,7 @@ from bpexp.data import Dataset
 from bpexp.data.target_scaling import TargetScaling
 from bpexp.nn import arithmetic
 from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
-from bpexp.sweeps.executors.base import train_batch
-from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.executors.base import Trained, train_configs
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled, InterruptibleEngine
 from bpexp.typing import Array
@@ -78,16 +77,16 @@ def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Pla
             return [(0, to_plain(Failure(f"{type(error).__name__}: {error}")))]
         alone = [train(batch._replace(configs=[config]), arrays) for config in batch.configs]
         return [(index, plain) for index, results in enumerate(alone) for _, plain in results]
-    return [(trained.job.index, to_plain(trained.result)) for trained in results]
+    return [(position, to_plain(result)) for position, result in results]
 
 
-def _train(task: Task, arrays: Sequence[Array]) -> list[JobResult]:
-    jobs = [Job(index, "", parse_train(config)) for index, config in enumerate(task.configs)]
+def _train(task: Task, arrays: Sequence[Array]) -> Trained:
+    configs = [parse_train(config) for config in task.configs]
     if task.arithmetic != arithmetic.VERSION:
         failed = Failure(
             f"its worker's arithmetic has version {arithmetic.VERSION}, not {task.arithmetic}"
         )
-        return [JobResult(job, failed) for job in jobs]
+        return [(position, failed) for position in range(len(configs))]
     parts: dict[str, Any] = dict(zip(PARTS, arrays, strict=True))
     dataset = Dataset(
         name="", **parts, inputs=(), targets=(), classes=task.classes, digest="",
@@ -95,7 +94,7 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[JobResult]:
         target_scaling=None if task.scaling is None else TargetScaling(*task.scaling),
     )  # fmt: skip
     engine = InterruptibleEngine(load_engine(task.engine), lambda: _is_cancelled(task.key))
-    return train_batch(jobs, engine, dataset)
+    return train_configs(configs, engine, dataset)
 
 
 def _is_cancelled(key: str) -> bool:

@@ -1,22 +1,30 @@
 """The executor ``backend=local``: joblib's threads and processes on this machine.
 
 The compiled engine releases the GIL, so its batches are trained by threads, which share the data
-sets. Batches of the NumPy engine are trained by processes, to which the data sets are sent.
+sets. Batches of the NumPy engine are trained by processes, which open the data sets in shared
+memory.
 """
 
 import threading
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
-from bpexp.config.schema import BackendConfig, RuntimeConfig
-from bpexp.data import Dataset, load
+from bpexp.config.schema import BackendConfig, RuntimeConfig, TrainConfig
 from bpexp.runs.result import Failure
 from bpexp.sweeps.executors import extensions, processes
-from bpexp.sweeps.executors.base import Batch, Executor, register, train_batch
+from bpexp.sweeps.executors.base import (
+    Batch,
+    Executor,
+    Trained,
+    register,
+    train_batch,
+    train_configs,
+)
+from bpexp.sweeps.executors.shared_data import SharedDataset, SharedDatasets, open_dataset
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import InterruptibleEngine
@@ -92,20 +100,23 @@ class LocalExecutor(Executor):
 
         Each job is then trained in a separate process, so that only the jobs that kill it fail.
         """
-        waiting = {batch.jobs[0].index: batch for batch in batches}
-        while waiting:
-            try:
-                for results in self._parallel(list(waiting.values())):
-                    del waiting[min(job.index for job, _ in results)]
-                    yield results
-            except processes.TerminatedWorkerError:
-                for first in list(waiting)[: 2 * self._n_workers]:
-                    batch = waiting.pop(first)
-                    yield [_train_in_separate_process(job, batch.engine) for job in batch.jobs]
+        waiting = dict(enumerate(batches))
+        with SharedDatasets() as datasets:
+            while waiting:
+                try:
+                    for number, trained in self._parallel(waiting, datasets):
+                        jobs = waiting.pop(number).jobs
+                        yield [JobResult(jobs[position], result) for position, result in trained]
+                except processes.TerminatedWorkerError:
+                    for number in list(waiting)[: 2 * self._n_workers]:
+                        batch = waiting.pop(number)
+                        yield [_train_in_separate_process(j, batch.engine, datasets)
+                               for j in batch.jobs]  # fmt: skip
 
-    def _parallel(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
-        # Data sets are sent as arrays: importing what reads them would take a worker longer than
-        # most training.
+    def _parallel(
+        self, batches: Mapping[int, Batch], datasets: SharedDatasets
+    ) -> Iterator[tuple[int, Trained]]:
+        """Train batches, and yield the number and the results of each."""
         with parallel_config("loky", n_jobs=self._n_workers, max_nbytes=None):
             pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
             added = extensions.added()
@@ -114,11 +125,12 @@ class LocalExecutor(Executor):
                     delayed(extensions.call)(
                         added,
                         train_in_worker,
-                        batch.jobs,
+                        number,
+                        [job.config for job in batch.jobs],
                         batch.engine,
-                        load(batch.jobs[0].config.data),
+                        datasets.share(batch.jobs[0].dataset),
                     )
-                    for batch in batches
+                    for number, batch in batches.items()
                 )
             with _cancelled_at_exit(finished):
                 # Not ``yield from``, which would close the generator outside the context.
@@ -140,18 +152,23 @@ def _cancelled_at_exit(finished: Any) -> Iterator[None]:
             finished.close()
 
 
-def train_in_worker(jobs: Sequence[Job], engine: str, dataset: Dataset) -> list[JobResult]:
-    """Train a batch in a worker process."""
-    return train_batch(jobs, load_engine(engine), dataset)
+def train_in_worker(
+    number: int, configs: Sequence[TrainConfig], engine: str, dataset: SharedDataset
+) -> tuple[int, Trained]:
+    """Train the batch with this number in a worker process.
+
+    Importing what reads data files would take a worker longer than most training, so that it
+    receives the data.
+    """
+    return number, train_configs(configs, load_engine(engine), open_dataset(dataset))
 
 
-def _train_in_separate_process(job: Job, engine: str) -> JobResult:
+def _train_in_separate_process(job: Job, engine: str, datasets: SharedDatasets) -> JobResult:
     """Train one job in a process that no other job uses."""
     try:
         with processes.SingleProcess() as process:
-            dataset = load(job.config.data)
-            call = (extensions.added(), train_in_worker, [job], engine, dataset)
-            (trained,) = process.submit(extensions.call, *call).result()
-            return JobResult(job, trained.result)
+            call = (train_in_worker, 0, [job.config], engine, datasets.share(job.dataset))
+            _, trained = process.submit(extensions.call, extensions.added(), *call).result()
+            return JobResult(job, trained[0][1])
     except processes.TerminatedWorkerError as error:
         return JobResult(job, Failure(f"its worker process died: {str(error).splitlines()[0]}"))

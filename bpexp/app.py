@@ -25,7 +25,7 @@ from bpexp.sweeps.results import rank
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep, SweepRunner, now
 from bpexp.sweeps.samplers.base import Sampler
-from bpexp.tracking import lookup, output_directory, recovery
+from bpexp.tracking import durable, lookup, output_directory, recovery
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import open_tracker
@@ -321,7 +321,7 @@ def _write_results(finished: FinishedSweep, folder: Path) -> None:
     """Write the table of results to ``folder``. Raises ConfigError."""
     try:
         output_directory.create(folder)
-        (folder / "results.csv").write_bytes(finished.files["results.csv"])
+        durable.write_file(folder / "results.csv", finished.files["results.csv"])
     except OSError as error:
         raise _not_writable(folder, f"{error.strerror}; the sweep is tracked") from error
 

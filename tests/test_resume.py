@@ -24,7 +24,7 @@ from bpexp.sweeps import plan_file
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.resume import recompose
-from bpexp.tracking import artifact_uris, process
+from bpexp.tracking import durable, process
 from bpexp.tracking.process import ProcessState
 
 
@@ -253,24 +253,21 @@ def test_a_sweep_with_an_empty_plan_is_composed_again(inside, trained):
     assert trained == [2, 1]
 
 
-def test_artifacts_are_flushed_to_disk_before_their_runs_are_visible(monkeypatch):
-    flushed, original = [], artifact_uris._flush_to_disk
-
-    def recorded(folders):
-        visible = {run.info.run_id for run in tracked()}
-        for folder in folders:
-            names = {file.name for file in folder.iterdir()}
-            flushed.append((folder.parent.name in visible, names))
-        original(folders)
-
-    monkeypatch.setattr(artifact_uris, "_flush_to_disk", recorded)
-    bpexp.sweep(seed=range(2), epochs=20)
-    runs = [names for is_visible, names in flushed if not is_visible]
+def test_artifacts_are_on_disk_before_their_runs_are_visible(monkeypatch):
+    on_disk, names, original = set(), set(), durable.sync_file_system
     expected = {"config.yaml", "losses.npz", "weights.npz", "predictions.csv"}
-    assert runs.count(expected) == 2
-    # The plan is flushed before and after its file gets its name.
-    assert {"plan.jsonl.gz"} <= flushed[0][1]
-    assert {"plan.jsonl.gz"} <= flushed[1][1]
+
+    def recorded(folder):
+        visible = {run.info.run_id for run in tracked()}
+        for files in Path("outputs/artifacts").glob("*/artifacts"):
+            if files.parent.name not in visible and expected <= {f.name for f in files.iterdir()}:
+                on_disk.add(files.parent.name)
+        names.update(file.name for file in folder.iterdir())
+        original(folder)
+
+    monkeypatch.setattr(durable, "sync_file_system", recorded)
+    assert set(bpexp.sweep(seed=range(2), epochs=20).run_id) <= on_disk
+    assert "plan.jsonl.gz" in names
 
 
 def test_without_reuse_all_runs_are_trained(trained):

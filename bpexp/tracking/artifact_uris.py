@@ -8,16 +8,14 @@ a power loss.
 'file:///data/artifacts/70bda3e6/artifacts'
 """
 
-import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bpexp.tracking import mlflow_internals
+from bpexp.tracking import durable, mlflow_internals
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 
 
@@ -83,10 +81,10 @@ def add(uri: str, files: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
         _write_files(Path(staging), files)
         # Before the rename: it may reach the disk earlier than the content of the file.
-        _flush_to_disk([Path(staging)])
+        durable.sync_file_system(Path(staging))
         for name in files:
             os.replace(Path(staging, name), folder / name)
-    _flush_to_disk([folder])
+    durable.sync_names(folder)
 
 
 def remove(uris: Iterable[str]) -> None:
@@ -107,44 +105,15 @@ def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def flush_to_disk(uris: Iterable[str]) -> None:
-    """Wait until the local artifacts of runs are on disk.
+    """Wait until the local artifacts of the runs of one experiment are on disk.
 
     Raises:
         TrackingError: A file could not be written to disk.
     """
+    # They are in one folder, and so on one file system.
+    folder = next(filter(None, map(_local_folder, uris)), None)
     try:
-        _flush_to_disk([folder for folder in map(_local_folder, uris) if folder is not None])
+        if folder is not None:
+            durable.sync_file_system(folder)
     except OSError as error:
         raise TrackingError(f"Artifacts could not be written to disk: {error.strerror}.") from error
-
-
-def _flush_to_disk(folders: Sequence[Path]) -> None:
-    """Wait until everything on the file system of some folders is on disk.
-
-    One call for a batch of runs takes much less time than ``fsync`` of each file.
-
-    Raises:
-        OSError: A file could not be written to disk.
-    """
-    if not folders:
-        return
-    syncfs = _syncfs()
-    if syncfs is None:
-        os.sync()
-        return
-    descriptor = os.open(folders[0], os.O_RDONLY)
-    try:
-        if syncfs(descriptor) != 0:
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error), str(folders[0]))
-    finally:
-        os.close(descriptor)
-
-
-@cache
-def _syncfs() -> Callable[[int], int] | None:
-    """Linux's ``syncfs``, which Python does not have; None on other systems."""
-    try:
-        return ctypes.CDLL(None, use_errno=True).syncfs
-    except (OSError, TypeError, AttributeError):
-        return None

@@ -168,6 +168,9 @@ class BulkTracker:
         """Set up an SQLite connection as MLflow does, except for the time to wait for a lock."""
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+            # The default leaves the rollback journal in the folder for a while after a commit:
+            # after a power loss the last transaction would be undone.
+            connection.exec_driver_sql("PRAGMA synchronous = EXTRA")
             timeout = min(self._retry.busy_timeout_ms, round(1000 * self._retry.seconds))
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout}")
             connection.exec_driver_sql(f"PRAGMA cache_size = -{_CACHE_KIB}")

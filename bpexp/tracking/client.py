@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpexp.tracking import limits
+from bpexp.tracking import artifact_uris, limits
 from bpexp.tracking.contract import DatasetInput, RunRecord
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 
@@ -117,10 +117,17 @@ class ClientTracker:
         """Add everything to an open run, and end it."""
         if run.artifacts:
             self.add_files(run_id, run.artifacts)
+            self._flush_to_disk(run_id)
         self._log_values(run_id, run, tags)
         if run.dataset is not None:
             self._log_dataset(run_id, run.dataset)
         self._retry.call(self._client.set_terminated, run_id, run.status, run.ended)
+
+    def _flush_to_disk(self, run_id: str) -> None:
+        """Wait until local artifacts are on disk, before the run has an end in a local store."""
+        if not self._client.tracking_uri.startswith(("http", "databricks")):
+            run = self._retry.call(self._client.get_run, run_id)
+            artifact_uris.flush_to_disk([run.info.artifact_uri])
 
     def _log_values(self, run_id: str, run: RunRecord, given_tags: Mapping[str, str]) -> None:
         from mlflow.entities import Metric, Param, RunTag

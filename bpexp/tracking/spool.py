@@ -13,7 +13,6 @@ records without artifacts, ``<index in the list>/<name>`` is the content of an a
 import contextlib
 import io
 import json
-import os
 import struct
 import zipfile
 import zlib
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import output_directory
+from bpexp.tracking import durable, output_directory
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 
 _CONVERTED = ("metrics", "artifacts", "dataset")
@@ -66,16 +65,9 @@ def write(sweep: str, runs: Sequence[RunRecord]) -> Path:
     output_directory.create(sweep_folder)
     last = max((int(file.stem) for file in files(sweep) if file.stem.isdigit()), default=-1)
     file = sweep_folder / f"{last + 1:06}.npz"
-    temporary = file.with_suffix(".new")
     try:
-        with open(temporary, "wb") as out:
-            out.write(to_bytes(runs))
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(file)
+        durable.write_file(file, to_bytes(runs))
     except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         remove_empty_folders(sweep)
         raise
     return file
@@ -100,9 +92,14 @@ def remove(file: Path) -> None:
 
 
 def remove_empty_folders(sweep: str) -> None:
-    """Remove the folder of a sweep, and the one that contains it, if they are empty."""
+    """Remove the folder of a sweep, and the one that contains it, if they hold no runs.
+
+    A process that was killed while it wrote leaves an incomplete file.
+    """
     sweep_folder = folder(sweep)
     with contextlib.suppress(OSError):
+        for incomplete in sweep_folder.glob("*.new"):
+            incomplete.unlink()
         sweep_folder.rmdir()
         sweep_folder.parent.rmdir()
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import mlflow_internals, output_directory
+from bpexp.tracking import durable, mlflow_internals, output_directory
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 
 if TYPE_CHECKING:
@@ -188,6 +188,7 @@ def _create_sqlite(database: Path) -> None:
     client.search_experiments(max_results=1)
     mlflow_internals.close_connections(client)
     temporary.replace(database)
+    durable.sync_names(database.parent)
 
 
 def _limit_logs() -> None:

@@ -165,7 +165,8 @@ def test_if_store_and_spool_are_full_only_the_other_runs_are_trained_again(expec
         ended = sweep.continue_to_end()
         # Removing the artifacts of a failed batch may free space for some results.
         message = (
-            r"(An artifact|The store refused).*; the spool in .* cannot be written either \(.*space.*\)"
+            r"(An artifact|The store refused).*; the spool in .* cannot be written either "
+            r"\(.*space.*\)"
         )
         check_message(ended, message, all_spooled=False)
         filler.unlink()

@@ -6,8 +6,10 @@ import hashlib
 import importlib
 import itertools
 import os
+import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from functools import partial
@@ -33,6 +35,7 @@ from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job
 from bpexp.training import run_batch
 from bpexp.training.batching import make_batches
+from bpexp.training.engine import Cancelled
 from bpexp.training.llvm import jit, unrolled_kernel
 from bpexp.training.llvm.engine import LlvmEngine
 from bpexp.training.llvm.lane_layout import LANES
@@ -392,6 +395,61 @@ def test_engine_auto_is_the_compiled_engine_however_short_the_run():
     short = replace(BASE, epochs=1)
     for asked, used in (("auto", "compiled"), ("compiled", "compiled"), ("numpy", "numpy")):
         assert [batch.engine for batch in make_batches([short], asked, 1)] == [used]
+
+
+LONG = np.ones(200_000)
+"""Learning-rate factors of more epochs than anybody waits for."""
+
+
+@pytest.fixture
+def long_training():
+    """A training problem of some minutes, and its initial state."""
+    rng = np.random.default_rng(3)
+    X, Y = rng.random((1000, 64)), rng.random((1000, 3))
+    dataset = Dataset("random", X, Y, X[:0], Y[:0], X[:0], Y[:0], (), (), classes=False, digest="")
+    batch = run_batch.PreparedBatch([replace(BASE, hidden=(40,), lr=1e-6)], dataset)
+    return batch.problem, batch.initial_state()
+
+
+def called_back(monkeypatch, before):
+    """Call ``before`` at the start of each compiled function."""
+    load_function = jit.load_function
+
+    def loaded(*arguments):
+        function = load_function(*arguments)
+        return lambda *addresses: (before(), function(*addresses))[1]
+
+    monkeypatch.setattr(jit, "load_function", loaded)
+
+
+def test_ctrl_c_ends_a_call_of_the_compiled_engine(monkeypatch, long_training):
+    called_back(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        LlvmEngine().advance(*long_training, LONG, None)
+
+
+def test_calls_of_a_cancelled_engine_end_in_all_threads(monkeypatch, long_training):
+    engine, started = LlvmEngine(), threading.Semaphore(0)
+    called_back(monkeypatch, started.release)
+    problem, state = long_training
+    states = [state.select([0]) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(engine.advance, problem, one, LONG, None) for one in states]
+        assert all(started.acquire(timeout=60) for _ in calls)
+        engine.cancel()
+        for call in calls:
+            with pytest.raises(Cancelled):
+                call.result(timeout=60)
+    with pytest.raises(Cancelled):
+        engine.evaluate(problem.network, state.parameters, problem.X, problem.Y)
+
+
+def test_long_runs_of_narrow_networks_are_batched_by_eight():
+    runs = [
+        replace(BASE, data=DataConfig(name="digits"), hidden=(8,), epochs=10_000, seed=seed)
+        for seed in range(24)
+    ]
+    assert [len(batch.runs) for batch in make_batches(runs, "compiled", 2)] == [8, 8, 8]
 
 
 def test_long_runs_of_wide_networks_are_batched_alone_and_short_ones_evenly():

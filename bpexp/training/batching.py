@@ -17,7 +17,7 @@ from typing import NamedTuple
 from bpexp.config.schema import TrainConfig
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.training.engine import Engine
-from bpexp.training.llvm.lane_layout import LANES, choose_group_size
+from bpexp.training.llvm.lane_layout import choose_group_size
 from bpexp.training.numpy_engine import NumpyEngine
 from bpexp.training.run_batch import batch_key, make_network
 
@@ -26,8 +26,8 @@ MAX_RUNS = 128
 MAX_LOSSES = 2**23
 """Maximum number of losses (64 MiB) that a batch of several runs produces."""
 MAX_PRODUCTS = 2**34
-"""Maximum number of multiplications in a batch whose runs are computed one after the other: some
-seconds, so that the work can be distributed evenly over the workers."""
+"""Maximum number of multiplications in a batch of several groups of runs: some seconds. The groups
+are computed in turn, epoch by epoch, so that more of them would only end later, all at once."""
 
 
 class RunBatch(NamedTuple):
@@ -76,10 +76,9 @@ def _max_batch_runs(config: TrainConfig, dataset: Dataset, n_runs: int, n_worker
     """Maximum number of runs like ``config`` in a batch."""
     limit = min(MAX_RUNS, -(-n_runs // n_workers), MAX_LOSSES // config.epochs)
     network = make_network(config, dataset)
-    if choose_group_size(network, MAX_RUNS) < LANES:
-        products_per_run = 3 * network.n_parameters * len(dataset.X) * config.epochs
-        limit = min(limit, MAX_PRODUCTS // products_per_run)
-    return max(1, limit)
+    group_size = choose_group_size(network, MAX_RUNS)
+    products = 3 * group_size * network.n_parameters * len(dataset.X) * config.epochs
+    return max(1, min(limit, group_size * max(1, MAX_PRODUCTS // products)))
 
 
 def load_engine(name: str) -> Engine:

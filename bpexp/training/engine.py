@@ -151,8 +151,13 @@ class Evaluation(NamedTuple):
 class Engine(Protocol):
     """Computes epochs and losses for a batch of runs.
 
-    Implementations keep no state between calls, and may be called by several threads at once.
+    Implementations keep no state between calls, and may be called by several threads at once. Their
+    methods raise ``Cancelled`` soon after ``cancel`` was called in another thread.
     """
+
+    def cancel(self) -> None:
+        """End the present calls in all threads, and refuse further calls."""
+        ...
 
     def advance(
         self,
@@ -192,10 +197,9 @@ class Cancelled(BaseException):
 
 
 class InterruptibleEngine:
-    """An engine whose training can be cancelled from another thread.
+    """An engine whose methods raise ``Cancelled`` once ``is_cancelled()`` is true.
 
-    Its methods raise ``Cancelled`` once ``is_cancelled()`` is true. The training loop calls them at
-    least about once a second.
+    The training loop calls them after each epoch, or more than once a second.
 
     Args:
         engine: The engine that computes.
@@ -204,6 +208,10 @@ class InterruptibleEngine:
 
     def __init__(self, engine: Engine, is_cancelled: Callable[[], bool]) -> None:
         self._engine, self._is_cancelled = engine, is_cancelled
+
+    def cancel(self) -> None:
+        """See ``Engine.cancel``."""
+        self._engine.cancel()
 
     def advance(
         self,

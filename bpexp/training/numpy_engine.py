@@ -10,7 +10,7 @@ from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
 from bpexp.nn.network import Network, joined
-from bpexp.training.engine import BatchState, Evaluation, Integers, Problem, Progress
+from bpexp.training.engine import BatchState, Cancelled, Evaluation, Integers, Problem, Progress
 from bpexp.training.stopping import (
     mark_nonfinite_parameters,
     statuses_after_forward_pass,
@@ -22,6 +22,12 @@ from bpexp.typing import Array
 
 class NumpyEngine:
     """Implements ``bpexp.training.engine.Engine`` by NumPy."""
+
+    _is_cancelled = False
+
+    def cancel(self) -> None:
+        """See ``Engine.cancel``."""
+        self._is_cancelled = True
 
     def advance(
         self,
@@ -39,6 +45,8 @@ class NumpyEngine:
             order = None if sample_orders is None else sample_orders[epoch]
             sample_losses: list[Array] = []
             for start in range(0, n_samples, problem.batch_size):
+                if self._is_cancelled:
+                    raise Cancelled
                 batch = slice(start, start + problem.batch_size)
                 X, Y = _samples(problem, order, batch)
                 # 1. forward pass

@@ -27,7 +27,6 @@ from bpexp.sweeps.executors.base import (
 from bpexp.sweeps.executors.shared_data import SharedDataset, SharedDatasets, open_dataset
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.training.batching import load_engine
-from bpexp.training.engine import InterruptibleEngine
 
 BATCHES_AHEAD = 2
 """Maximum number of finished batches per thread whose results have not been consumed. Results of
@@ -75,8 +74,7 @@ class LocalExecutor(Executor):
             yield from self._map_processes(others)
 
     def _map_threads(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
-        cancelled = threading.Event()
-        engine = InterruptibleEngine(load_engine("compiled"), cancelled.is_set)
+        engine = load_engine("compiled")
         free_slots = threading.Semaphore(BATCHES_AHEAD * self._n_workers)
 
         def train(jobs: Sequence[Job]) -> list[JobResult]:
@@ -92,7 +90,7 @@ class LocalExecutor(Executor):
                         yield results
                         free_slots.release()
                 finally:
-                    cancelled.set()
+                    engine.cancel()
                     free_slots.release(len(batches))
 
     def _map_processes(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:

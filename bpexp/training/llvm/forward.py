@@ -34,6 +34,9 @@ from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import Layout
 from bpexp.training.llvm.vector_ir import Symbol, broadcast
 
+CANCELLED = -1
+"""What a kernel returns if it was cancelled."""
+
 
 class ForwardCode:
     """Appends the code of forward pass and loss to a program.
@@ -129,6 +132,13 @@ class ForwardCode:
             self.b.gep(self.arguments["workspace"], [self.layout.packed_left]),
         )
         self.b.call(self.b.module.globals[product_name(left.group_size)], arguments)
+
+    def return_if_cancelled(self) -> None:
+        """Return from the kernel if another thread has set the number at ``cancelled``."""
+        # An atomic load is not moved out of loops.
+        flag = self.b.load_atomic(self.arguments["cancelled"], "monotonic", 8)
+        with self.b.if_then(self.b.icmp_signed("!=", flag, INDEX(0)), likely=False):
+            self.b.ret(INDEX(CANCELLED))
 
     def forward(self, layer: int, X: Matrix, n_samples: Any) -> None:
         """Compute the logits of a layer, and the activations of a hidden layer."""

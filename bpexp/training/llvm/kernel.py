@@ -77,7 +77,7 @@ class Signature(NamedTuple):
 
 TRAIN_SIGNATURE = Signature(
     ("n_epochs", "n_groups", "n_samples", "batch_size"),
-    ("layout", "sample_orders"),
+    ("layout", "sample_orders", "cancelled"),
     (
         "lr_factors", "X", "Y", "lr_divisor", "lr", "weight_decay", "hyperparameters",
         "parameters", "final_parameters", "optimizer_state", "outputs", "stopping", "losses",
@@ -86,7 +86,7 @@ TRAIN_SIGNATURE = Signature(
 )  # fmt: skip
 EVALUATE_SIGNATURE = Signature(
     ("n_groups", "n_samples"),
-    ("layout",),
+    ("layout", "cancelled"),
     ("X", "Y", "parameters", "outputs", "losses", "workspace"),
 )
 STOPPING = ("stop_loss", "stop_tolerance", "patience", "best_loss", "epochs_since_best")
@@ -97,7 +97,9 @@ def training_module(kind: KernelKind) -> str:
     """Generate a training kernel.
 
     Its arguments are those of ``TRAIN_SIGNATURE``, and it returns the number of epochs done. It
-    returns early after an epoch that ends a run, or leaves a parameter that is not finite.
+    returns early after an epoch that ends a run, or leaves a parameter that is not finite. It
+    returns ``CANCELLED`` soon after another thread sets the number at ``cancelled``, from 0; all
+    results are then without meaning.
 
     ``sample_orders``, (n_epochs, n_samples, n_groups * group_size), is only read if samples are
     shuffled, and ``lr_divisor``, laid out like the parameters of a group, only if there is one. X
@@ -132,7 +134,7 @@ def evaluation_module(kind: KernelKind) -> str:
     """Generate an evaluation kernel, which computes the outputs and the loss of each run.
 
     Its arguments are those of ``EVALUATE_SIGNATURE``, with shapes as in ``training_module``, but
-    ``losses`` is (n_groups * group_size,). It returns 0.
+    ``losses`` is (n_groups * group_size,). It returns 0 or ``CANCELLED``.
 
     Returns:
         The program as LLVM assembly.
@@ -144,6 +146,7 @@ def evaluation_module(kind: KernelKind) -> str:
         code = ForwardCode(b, kind, arguments, layout, group)
         n_samples = arguments["n_samples"]
         with for_range(b, 0, n_samples, layout.block) as first:
+            code.return_if_cancelled()
             count = minimum(b, b.sub(n_samples, first), layout.block)
             X, Y = code.block_in_index_order(first)
             for layer in code.layers:
@@ -165,7 +168,8 @@ def _begin_function(
     function = ir.Function(module, ir.FunctionType(INDEX, types), name)
     arguments = dict(zip(signature.names, function.args, strict=True))
     for array in signature.integer_arrays + signature.number_arrays:
-        arguments[array].add_attribute("noalias")
+        if array != "cancelled":
+            arguments[array].add_attribute("noalias")
     # As many sums as fit into the registers: 32 with AVX-512, 16 of half the size without.
     tile = Tile(4, 4) if jit.has_cpu_feature("avx512f") else Tile(2, 2)
     for left_group_size in sorted({1, kind.group_size}):
@@ -230,6 +234,7 @@ class _TrainingCode(ForwardCode):
             stop = minimum(b, b.add(start, batch_size), n_samples)
             self._transpose_weights()
             with for_range(b, start, stop, self.layout.block) as first:
+                self.return_if_cancelled()
                 count = minimum(b, b.sub(stop, first), self.layout.block)
                 self._train_block(epoch, first, count, is_first=b.icmp_signed("==", first, start))
             is_last = b.icmp_signed("==", stop, n_samples)

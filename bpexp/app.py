@@ -21,7 +21,6 @@ from bpexp.studies.sweep_results import study_files
 from bpexp.sweeps import provenance, resume, summary
 from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.results import rank
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep, SweepRunner, now
 from bpexp.sweeps.samplers.base import Sampler
@@ -48,12 +47,12 @@ class Generations:
     sampler: Sampler
     compose: Callable[[Any], Mapping[str, Any]]
 
-    def extend(self, plan: Plan, objectives: Sequence[float | None]) -> Plan | None:
+    def extend(self, plan: Plan, scores: Sequence[float | None]) -> Plan | None:
         """Report the results of the last generation to the sampler and plan the next one.
 
         Args:
             plan: The plan so far.
-            objectives: The final loss of each job of the last generation, see ``Sampler.tell``.
+            scores: The score of each job of the last generation, see ``Sampler.tell``.
 
         Returns:
             The plan with the next generation, or None if the sampler proposes no more jobs.
@@ -61,7 +60,7 @@ class Generations:
         Raises:
             ConfigError: A proposed job breaks a rule.
         """
-        self.sampler.tell(objectives)
+        self.sampler.tell(scores)
         proposals = self.sampler.ask()
         return plan.extended(map(self.compose, proposals)) if proposals else None
 
@@ -207,7 +206,10 @@ def _execute(
         reporter.announce(plan, store, executor.description)
         if store.is_new:
             reporter.say("Preparing a new store (a few seconds) ...")
-        with reporter.progress(len(plan.jobs)) as on_result, RunWriter(open_store) as writer:
+        with (
+            reporter.progress(len(plan.jobs), plan.objective) as on_result,
+            RunWriter(open_store) as writer,
+        ):
             runner = SweepRunner(plan, executor, writer, on_result)
             with runner.resume_command_in_errors():
                 if has_stored:
@@ -216,7 +218,7 @@ def _execute(
                         reporter.say(note)
                 runner.train()
                 while generations is not None and not runner.interrupted:
-                    extended = generations.extend(runner.plan, runner.last_objectives())
+                    extended = generations.extend(runner.plan, runner.last_scores())
                     if extended is None:
                         break
                     runner.extend(extended)
@@ -298,14 +300,14 @@ def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> N
     """Log the network of the best run as a model, if ``export=best``. Raises ConfigError."""
     if not finished.plan.runtime.export or finished.interrupted:
         return
-    best = rank(finished.rows)
-    if not best:
+    best = finished.ranking.best
+    if best is None:
         reporter.say("No run has a network to export.")
         return
+    if finished.parent is not None:
+        reporter.say(f"Exporting {best.job.name}: {summary.why_best(finished.ranking)}.")
     client = connect(store)
-    run = lookup.find_in_experiment(
-        client, finished.plan.runtime.tracking.experiment, best[0].run_id
-    )
+    run = lookup.find_in_experiment(client, finished.plan.runtime.tracking.experiment, best.run_id)
     for sentence in publish(store, client, run):
         reporter.say(sentence)
 

@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from bpexp.runs.objective import Objective
     from bpexp.sweeps.plan import Plan
-    from bpexp.sweeps.results import Row
+    from bpexp.sweeps.row import Row
     from bpexp.sweeps.runner import FinishedSweep
     from bpexp.tracking.store import Store
 
@@ -27,8 +28,10 @@ class Reporter(Protocol):
             where: A description of the workers, such as ``"2 workers"``.
         """
 
-    def progress(self, total: int) -> "AbstractContextManager[Callable[[Row], None]]":
-        """Report progress while ``total`` runs are trained.
+    def progress(
+        self, total: int, objective: "Objective"
+    ) -> "AbstractContextManager[Callable[[Row], None]]":
+        """Report progress while ``total`` runs are trained, which ``objective`` ranks.
 
         Returns:
             A context manager that gives a function to call with the row of each finished run.
@@ -48,7 +51,7 @@ class SilentReporter:
         """Print nothing."""
 
     @contextmanager
-    def progress(self, total: int) -> "Iterator[Callable[[Row], None]]":
+    def progress(self, total: int, objective: "Objective") -> "Iterator[Callable[[Row], None]]":
         """Print nothing."""
         yield lambda row: None
 

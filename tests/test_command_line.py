@@ -160,7 +160,7 @@ def test_the_first_sweep_of_the_readme_prints_what_the_readme_shows(inside, tmp_
 @pytest.mark.usefixtures("a_store")
 def test_a_sweep_on_few_samples_prints_the_predictions_of_its_best_run(inside, tmp_path):
     many = inside("-m", "seed=1,2", "data=iris", "model=classifier", "epochs=20")
-    assert "Best 2 of 2" in many.stdout
+    assert "Best 1 of 1 setting by median final loss" in many.stdout
     assert "Predictions" not in many.stdout
     done = inside("-m", "seed=range(0,40)", "epochs=20")
     lines = done.stdout.splitlines()
@@ -601,7 +601,7 @@ def test_two_processes_can_create_the_store_at_the_same_time(tmp_path):
     for process in both:
         out, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, b"")
-        assert b"Best 4 of 4" in out
+        assert b"Best 1 of 1 setting by median final loss" in out
     assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * 10
     assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
 
@@ -634,7 +634,7 @@ def test_only_ten_diverged_runs_are_listed(inside):
     lines = done.stdout.splitlines()
     assert sum(line.startswith("diverged: lr=1e+200 seed=") for line in lines) == 10
     assert "diverged: 2 more (results.csv has them all)" in lines
-    assert "Best 10 of 12" in [line.strip() for line in lines]
+    assert "Best 2 of 2 settings by median final loss" in [line.strip() for line in lines]
 
 
 @pytest.fixture

@@ -155,8 +155,8 @@ class NarrowingSampler:
             self.proposed = []
         return [{"lr": lr} for lr in self.proposed]
 
-    def tell(self, objectives):
-        ranked = [(x, lr) for x, lr in zip(objectives, self.proposed, strict=True) if x is not None]
+    def tell(self, scores):
+        ranked = [(x, lr) for x, lr in zip(scores, self.proposed, strict=True) if x is not None]
         self.best = min(ranked)[1]
 
 
@@ -364,7 +364,7 @@ def digests(experiment):
 @pytest.mark.usefixtures("added", "store")
 def test_a_sampler_proposes_a_second_generation_and_the_sweep_can_be_resumed(inside):
     complete = search("backwards", "complete")
-    by_lr = {row.job.config.lr: row.final_loss for row in complete.rows}
+    by_lr = {row.job.config.lr: row.metrics["final_loss"] for row in complete.rows}
     first = [0.01, 0.1, 1.0]
     best = min(first, key=by_lr.get)
     assert list(by_lr) == [*first, 0.5 * best, 2.0 * best]
@@ -377,7 +377,7 @@ def test_a_sampler_proposes_a_second_generation_and_the_sweep_can_be_resumed(ins
     )
     resumed = app.resume_sweep(request, SilentReporter())
     assert [row.job.config.lr for row in resumed.rows] == list(by_lr)
-    assert [row.final_loss for row in resumed.rows] == list(by_lr.values())
+    assert [row.metrics["final_loss"] for row in resumed.rows] == list(by_lr.values())
     assert len(digests("bpexp")) == 5
     assert digests("bpexp") == digests("complete")
     assert inside("reproduce", interrupted.parent).returncode == 0

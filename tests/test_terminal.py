@@ -20,9 +20,10 @@ from bpexp.cli.tables import frame_table
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config.compose import compose_settings
 from bpexp.render import plots
-from bpexp.sweeps import plan, summary
+from bpexp.runs.objective import objectives
+from bpexp.sweeps import plan, ranking, summary
 from bpexp.sweeps.job import Job
-from bpexp.sweeps.results import Row
+from bpexp.sweeps.row import Row
 
 RUNS = pd.DataFrame(
     {
@@ -37,9 +38,9 @@ RUNS = pd.DataFrame(
 
 def test_the_plot_of_a_sweep_has_loss_curves_and_a_heat_map_of_two_settings():
     composed = [
-        {**compose_settings({}), "lr": lr, "seed": seed, "epochs": 3}
+        {**compose_settings({}), "lr": lr, "hidden": hidden, "epochs": 3}
         for lr in (0.1, 1)
-        for seed in (1, 2)
+        for hidden in (2, 4)
     ]
     made = plan.make_plan(composed)
     curves = [((1, 3), np.array([4.0, loss])) for loss in (0.25, 0.5, 1.0, 2.0)]
@@ -48,10 +49,11 @@ def test_the_plot_of_a_sweep_has_loss_curves_and_a_heat_map_of_two_settings():
         for job, curve in zip(made.jobs, curves, strict=True)
     ]
     named = [(row.job.name, row.curve) for row in rows]
-    drawn, mapped, _ = summary.plot(made.varying, rows).axes
+    drawn, mapped, _ = summary.plot(ranking.rank(rows, made.objective)).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in drawn.lines}
-    assert lines == {row.job.name: [[1, 4], [3, row.final_loss]] for row in rows}
-    assert (mapped.get_ylabel(), mapped.get_xlabel()) == made.varying == ("lr", "seed")
+    assert lines == {row.job.name: [[1, 4], [3, row.metrics["final_loss"]]] for row in rows}
+    assert (mapped.get_ylabel(), mapped.get_xlabel()) == made.varying == ("lr", "hidden")
+    assert mapped.get_title() == "Final loss"
     assert mapped.images[0].get_array().tolist() == [[0.25, 0.5], [1, 2]]
     (alone,) = plots.summary(named, None).axes
     assert len(alone.lines) == len(alone.get_legend().get_texts()) == 4
@@ -59,7 +61,7 @@ def test_the_plot_of_a_sweep_has_loss_curves_and_a_heat_map_of_two_settings():
     (many,) = plots.summary(named * 4, None).axes
     assert many.get_legend() is None
     lines = [line.tolist() for line in many.collections[0].get_segments()]
-    assert lines == [[[1, 4], [3, row.final_loss]] for row in rows * 4][::-1]
+    assert lines == [[[1, 4], [3, row.metrics["final_loss"]]] for row in rows * 4][::-1]
     low, high = many.get_ylim()
     assert low < 0.25 < 4 < high
 
@@ -84,7 +86,7 @@ def test_the_progress_bar_shows_finished_runs_time_left_and_the_best_loss():
         get_time=lambda: float(now),
     )  # fmt: skip
     row = Row(Job(0, "", None, None), "completed", metrics={"final_loss": 0.125})
-    with TerminalReporter(out).progress(100) as advance:
+    with TerminalReporter(out).progress(100, objectives()["final_loss"]) as advance:
         # One run per second. The losses of diverged and failed runs do not count.
         for one in [row] * 38 + [
             replace(row, outcome="diverged", metrics={"final_loss": 0.0}),
@@ -92,7 +94,7 @@ def test_the_progress_bar_shows_finished_runs_time_left_and_the_best_loss():
         ]:
             now += 1
             advance(one)
-    assert re.findall(r"40/100 (\S+) best loss (\S+)", out.export_text())[-1] == (
+    assert re.findall(r"40/100 (\S+) best final loss (\S+)", out.export_text())[-1] == (
         "0:01:00",
         "0.125",
     )
@@ -120,9 +122,9 @@ def test_a_sweep_in_a_terminal_shows_a_progress_bar_and_complete_ids(tmp_path):
     assert process.wait(timeout=60) == 0
     text = output.decode()
     assert "8/8" in text
-    assert "best loss" in text
+    assert "best final loss" in text
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
     assert "\u2026" not in plain
-    ranked = plain[plain.index("Best 8 of 8") :].splitlines()[2:10]
-    assert [int(line.split()[0]) for line in ranked] == list(range(1, 9))
+    ranked = plain[plain.index("Best 4 of 4 settings by median final loss") :].splitlines()[2:6]
+    assert [int(line.split()[0]) for line in ranked] == list(range(1, 5))
     assert all(re.search(r" [0-9a-f]{8}$", line) for line in ranked)

@@ -27,6 +27,7 @@ from bpexp.sweeps.plan import (
     single_run_plan,
     study_row_in_errors,
 )
+from bpexp.sweeps.ranking import value_of
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
 from bpexp.sweeps.samplers.grid import GridSampler
@@ -95,7 +96,7 @@ class SweepCommand:
         finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)
         self._exit_if_not_finished(finished)
         return [
-            hydra_internals.completed(overrides, row.final_loss)
+            hydra_internals.completed(overrides, value_of(row, finished.ranking.objective))
             for overrides, row in zip(proposals, finished.rows, strict=True)
         ]
 

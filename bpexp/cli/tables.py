@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OPTIONAL = ("epochs_run", "test_loss", "accuracy", "status", "test_accuracy", "outcome")
-"""Columns that a narrow terminal leaves out, the first one first; then metrics but final_loss."""
-LEFT_ALIGNED = ("run_id", "name", "status", "outcome", "run")
+"""Columns that a narrow terminal leaves out, the first one first; then all other metrics."""
+LEFT_ALIGNED = ("run_id", "name", "status", "outcome", "run", "best run")
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> Table:
@@ -45,18 +45,25 @@ def frame_table(out: Console, frame: "pd.DataFrame") -> Table:
     return fitted(out, columns, foldable=("name",))
 
 
-def fitted(out: Console, columns: Mapping[str, Sequence[str]], foldable: Collection[str]) -> Table:
+def fitted(
+    out: Console,
+    columns: Mapping[str, Sequence[str]],
+    foldable: Collection[str],
+    kept: Collection[str] = ("final_loss",),
+) -> Table:
     """Return a table of as many columns as fit.
 
     Args:
         out: The console, whose width limits the table.
         columns: The cells of each column by its title.
         foldable: Titles of columns whose cells may be wrapped.
+        kept: Titles of columns that are never left out.
     """
     remaining = dict(columns)
     unlimited = out.options.update(width=10_000)
-    for key in ("", *OPTIONAL, *(name for name in METRICS if name != "final_loss")):
-        remaining.pop(key, None)
+    for key in ("", *OPTIONAL, *METRICS):
+        if key not in kept:
+            remaining.pop(key, None)
         table = Table(box=None, pad_edge=False)
         for title in remaining:
             justify: JustifyMethod = "left" if title in LEFT_ALIGNED else "right"

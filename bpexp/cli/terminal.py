@@ -11,21 +11,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bpexp.cli.ranking import ranking_table
 from bpexp.cli.screen import console
-from bpexp.cli.tables import fitted, number, text_table
+from bpexp.cli.tables import text_table
 from bpexp.data import Dataset
 from bpexp.data.tabular import FileConfig
+from bpexp.runs.objective import Objective
 from bpexp.studies.definition import Study, parse
 from bpexp.studies.sweep_results import evaluate_sweep
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.results import Row, metric_names, rank
-from bpexp.sweeps.resume import MAX_SHOWN_INPUTS
+from bpexp.sweeps.ranking import scores_of
+from bpexp.sweeps.row import Row, metric_names
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.tracking.store import Store
 
 MAX_LISTED = 10
-"""Maximum number of printed runs in the ranking, and of failed and of diverged runs."""
+"""Maximum number of failed and of diverged runs that are printed."""
 
 
 class TerminalReporter:
@@ -60,8 +62,8 @@ class TerminalReporter:
             self.say(sentence)
 
     @contextmanager
-    def progress(self, total: int) -> Iterator[Callable[[Row], None]]:
-        """Show a bar with finished runs, time left and the lowest loss; nothing in a pipe."""
+    def progress(self, total: int, objective: Objective) -> Iterator[Callable[[Row], None]]:
+        """Show a bar with finished runs, time left and the best value; nothing in a pipe."""
         columns = (
             BarColumn(),
             MofNCompleteColumn(),
@@ -75,24 +77,24 @@ class TerminalReporter:
 
             def advance(row: Row) -> None:
                 nonlocal lowest
-                if row.final_loss is not None and row.outcome != "diverged":
-                    lowest = min(lowest, row.final_loss)
-                best = f"best loss {lowest:.4g}" if np.isfinite(lowest) else ""
+                lowest = min(lowest, float(scores_of([row], objective)[0]))
+                value = objective.as_measured(lowest)
+                best = f"best {objective.label} {value:.4g}" if np.isfinite(lowest) else ""
                 bar.update(task, advance=1, best=best)
 
             yield advance
 
     def finished(self, result: FinishedSweep, store: Store) -> None:
         """Print the results, the runs that went wrong, and the commands to type next."""
-        best = rank(result.rows)
+        best = result.ranking.best
         if result.plan.study is not None:
             self._study_results(parse(result.plan.study), result)
         elif best and result.parent is None:
-            self._predictions(result, best[0])
-            self._metrics(best[0])
+            self._predictions(result, best)
+            self._metrics(best)
         elif best:
-            self._ranking(result, best)
-            self._predictions(result, best[0], f"Predictions of {best[0].job.name}")
+            self.out.print(ranking_table(self.out, result.ranking, result.plan.varying))
+            self._predictions(result, best, f"Predictions of {best.job.name}")
         for outcome in ("failed", "diverged"):
             self._reasons([row for row in result.rows if row.outcome == outcome])
         if result.interrupted:
@@ -102,7 +104,7 @@ class TerminalReporter:
         if result.parent is None:
             self.say(f"Run {result.rows[0].run_id}")
         else:
-            self._next_commands(result, result.parent, store, has_results=bool(best))
+            self._next_commands(result, result.parent, store, has_results=best is not None)
         self.say(f"Review: {store.ui_command}")
 
     def say(self, sentence: str) -> None:
@@ -138,7 +140,7 @@ class TerminalReporter:
     def _predictions(self, result: FinishedSweep, row: Row, title: str = "") -> None:
         """Print the predictions of the best run if its data set is small."""
         dataset, predictions = row.job.dataset, result.predictions
-        if predictions is None or dataset.X.size > MAX_SHOWN_INPUTS:
+        if predictions is None:
             return
         if title:
             # Not as the title of the table, which rich would wrap at the table's width.
@@ -154,20 +156,6 @@ class TerminalReporter:
     def _metrics(self, row: Row) -> None:
         text = ", ".join(f"{name} {row.metrics[name]:.8g}" for name in metric_names([row]))
         self.out.print(f"{row.outcome}: {text}")
-
-    def _ranking(self, result: FinishedSweep, best: Sequence[Row]) -> None:
-        rows, varying = best[:MAX_LISTED], result.plan.varying
-        columns = {
-            "rank": [str(place) for place, _ in enumerate(rows, start=1)],
-            **{key: [row.job.shown(key) for row in rows] for key in varying},
-            **{key: [number(row.metrics.get(key)) for row in rows] for key in metric_names(best)},
-            "outcome": [row.outcome for row in rows],
-            "run": [row.run_id[:8] for row in rows],
-        }
-        table = fitted(self.out, columns, foldable=varying)
-        table.title = f"Best {len(rows)} of {len(best)}"
-        table.title_justify, table.title_style = "left", "bold"
-        self.out.print(table)
 
 
 def _study(study: Study) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import logging
-import math
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from bpexp import __version__
 from bpexp.cli import exits, typed
 from bpexp.config import paths
+from bpexp.config.options import expand_shorthands
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
 
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str]) -> None:
 
             sys.stdout.write(help_text(arguments))
         return
+    arguments = expand_shorthands(arguments)
     # Imported late: --help does not need it.
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -143,7 +144,7 @@ def _run(config: "DictConfig") -> float | None:
     """Train a single run: called once without -m, and per job by launchers other than bpexp's.
 
     Returns:
-        What sweepers such as Optuna's minimize: the final loss, infinite if the run diverged.
+        The objective, for sweepers such as Optuna's; infinite if the run diverged.
     """
     # Imported late, because Hydra's --help and --info never come here.
     from hydra.core.hydra_config import HydraConfig
@@ -152,8 +153,8 @@ def _run(config: "DictConfig") -> float | None:
 
     from bpexp import app
     from bpexp.cli.terminal import TerminalReporter
-    from bpexp.runs.result import Outcome
     from bpexp.sweeps.plan import single_run_plan
+    from bpexp.sweeps.ranking import value_of
 
     composed = OmegaConf.to_container(config, resolve=True)
     hydra = HydraConfig.get()
@@ -167,5 +168,4 @@ def _run(config: "DictConfig") -> float | None:
     status = app.EXIT_STATUS[finished.status]
     if status:
         sys.exit(status)
-    (row,) = finished.rows
-    return math.inf if row.outcome == Outcome.DIVERGED else row.final_loss
+    return value_of(finished.rows[0], finished.ranking.objective)

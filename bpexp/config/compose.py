@@ -29,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bpexp.config import grammar, hydra_internals, schema
-from bpexp.config.options import OPTION_GROUPS, check_option
+from bpexp.config.options import OPTION_GROUPS, SHORTHANDS, check_option, expand_shorthands
 from bpexp.config.paths import conf_dir, own_dir
 from bpexp.fields.checks import ConfigError, brief
 
@@ -77,7 +77,7 @@ class Composer:
 
     def parse(self, overrides: Sequence[str]) -> list[Override]:
         """Parse overrides, which may be sweeps. Raises as ``grammar.parse_overrides``."""
-        return grammar.parse_overrides(overrides, self._loader)
+        return grammar.parse_overrides(expand_shorthands(overrides), self._loader)
 
     def compose(self, overrides: Sequence[str], number: int | None = None) -> Plain:
         """Compose one job.
@@ -93,6 +93,7 @@ class Composer:
         Raises:
             HydraException, OmegaConfBaseException: What Hydra's loader raises.
         """
+        overrides = expand_shorthands(overrides)
         parts = [self._part(text) for text in overrides]
         if _can_assign_last(parts):
             base = self._base(tuple(part.text for part in parts if not part.is_assignment))
@@ -211,7 +212,7 @@ def compose_settings(settings: Mapping[str, Any], overrides: Sequence[str] = ())
     Raises:
         ConfigError: An option does not exist, or a value is a list where one value is needed.
     """
-    settings = {key: plain_value(value) for key, value in settings.items()}
+    settings = {_full_key(key, v): plain_value(v) for key, v in settings.items()}
     options = {k: v for k, v in settings.items() if k in OPTION_GROUPS and isinstance(v, str)}
     composed = copy.deepcopy(_composed(tuple(options.items()), tuple(overrides), own_dir()))
     for key, value in settings.items():
@@ -238,6 +239,11 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: plain_value(item) for name, item in value.items()}
     return value
+
+
+def _full_key(key: str, value: Any) -> str:
+    """The key of the setting that is meant where a group is given as one value."""
+    return key if isinstance(value, Mapping) else SHORTHANDS.get(key, key)
 
 
 @lru_cache(maxsize=64)

@@ -93,7 +93,7 @@ def help_text(overrides: Sequence[str] = ()) -> str:
             check_option(group, name)
             chosen[group] = name
     parts = [INTRODUCTION, "\nSettings (KEY=DEFAULT):\n", *_listing(_top_entries(main))]
-    for group in ("stop", "tracking"):
+    for group in ("stop", "objective", "tracking"):
         parts += ["\n", *_listing(_entries(group, schema.PARTS[group], main[group]))]
     for group in OPTION_GROUPS:
         parts.append(f"\n{group}={chosen[group]}, one of:\n")
@@ -113,7 +113,7 @@ def settings_reference() -> str:
         "This page is generated from the declarations of the settings.", "",
         *_table(_top_entries(main)),
     ]  # fmt: skip
-    for group in ("stop", "tracking"):
+    for group in ("stop", "objective", "tracking"):
         lines += [f"## {group}", "", *_table(_entries(group, schema.PARTS[group], main[group]))]
     for group in OPTION_GROUPS:
         lines += [f"## {group}", ""]

@@ -1,6 +1,6 @@
 """The groups whose options are YAML files, as in ``optimizer=adam``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 from bpexp.config.paths import option_files
@@ -11,6 +11,8 @@ OTHER_NAMES = {"sgd": "gradient_descent", "gd": "gradient_descent", "backprop": 
 TABLES = (".csv", ".parquet", ".npz", ".tsv", ".xlsx", ".txt", ".json")
 """Endings of file names that people type as ``data``; not all of them can be read."""
 OPTION_GROUPS = ("data", "model", "optimizer", "schedule", "backend")
+SHORTHANDS = {"objective": "objective.name"}
+"""Groups that may be typed as one value, ``objective=accuracy``, and the setting that is meant."""
 
 
 def option_names(group: str) -> list[str]:
@@ -41,3 +43,23 @@ def unknown_option(group: str, name: str, names: Sequence[str]) -> ConfigError:
         hint = f"for your own table type data=file data.path={path} data.target=COLUMN"
         return ConfigError(f"{rule}; {hint}.")
     return ConfigError(f"{rule}.")
+
+
+def expand_shorthands(overrides: Iterable[str]) -> list[str]:
+    """The overrides in which a group that is typed as one value is replaced by its setting.
+
+    Hydra would replace the whole group by the value, and lose the group's other settings.
+
+    >>> expand_shorthands(["objective=accuracy", "objective.allow_test=true", "lr=1"])
+    ['objective.name=accuracy', 'objective.allow_test=true', 'lr=1']
+    """
+    return [_expand_shorthand(text) for text in overrides]
+
+
+def _expand_shorthand(text: str) -> str:
+    key, equals, value = text.partition("=")
+    prefix = key[: len(key) - len(key.lstrip("+"))]
+    setting_key = SHORTHANDS.get(key.lstrip("+"))
+    if setting_key is None or not equals or value.lstrip().startswith("{"):
+        return text
+    return f"{prefix}{setting_key}={value}"

@@ -15,11 +15,12 @@ bpexp.fields.checks.ConfigError: lr must be a finite number above 0, got -1.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import Any, Protocol, TypeVar, cast
 
 from bpexp.config import combinations
+from bpexp.config.options import SHORTHANDS
 from bpexp.data.registry import DATA_SOURCES, DataConfig
 from bpexp.fields import REQUIRED, Registry, Setting, setting, settings_of
 from bpexp.fields.checks import (
@@ -44,9 +45,9 @@ from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig
 from bpexp.nn.schedules import SCHEDULES, ScheduleConfig
 
 __all__ = [
-    "BACKENDS", "Backend", "BackendConfig", "DaskConfig", "ModelConfig", "RuntimeConfig",
-    "StopConfig", "TrackingConfig", "TrainConfig", "flatten", "keys", "parse",
-    "parse_runtime", "parse_train", "plain", "setting_of", "unknown_key",
+    "BACKENDS", "Backend", "BackendConfig", "DaskConfig", "ModelConfig", "ObjectiveConfig",
+    "RuntimeConfig", "StopConfig", "TrackingConfig", "TrainConfig", "flatten",
+    "keys", "parse", "parse_runtime", "parse_train", "plain", "setting_of", "unknown_key",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -146,6 +147,20 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """What settings are compared by; ``objective=NAME`` is short for ``objective.name=NAME``."""
+
+    name: str | None = setting(
+        Optional(Text(100)),
+        None,
+        "metric to compare settings by; null: validation loss, epochs to converge or final loss",
+    )
+    allow_test: bool = setting(
+        Boolean(), False, "true: the objective may be a metric of the test rows"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackendConfig:
     """Settings of every backend."""
 
@@ -202,6 +217,7 @@ class RuntimeConfig:
     )
     backend: BackendConfig
     tracking: TrackingConfig
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
 
 
 class Option(Protocol):
@@ -217,7 +233,10 @@ GROUPS: dict[str, Mapping[str, Option]] = {
     "data": DATA_SOURCES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "backend": BACKENDS,
 }  # fmt: skip
 """Groups whose settings depend on the option that ``<group>.name`` selects."""
-PARTS: dict[str, type[Any]] = {"model": ModelConfig, "stop": StopConfig, "tracking": TrackingConfig}
+PARTS: dict[str, type[Any]] = {
+    "model": ModelConfig, "stop": StopConfig, "tracking": TrackingConfig,
+    "objective": ObjectiveConfig,
+}  # fmt: skip
 """Groups with the same settings for all options."""
 TRAIN = tuple(f.name for f in fields(TrainConfig))
 """The top-level keys on which results depend."""
@@ -258,16 +277,17 @@ def parse_runtime(values: Mapping[str, Any]) -> RuntimeConfig:
 def _build(config: type[T], values: object, prefix: str) -> T:
     """Check the values of a dataclass's settings and of its groups."""
     values = _group(values, prefix)
-    declared, names = _declared(cast(Any, config))
+    declared, names, optional = _declared(cast(Any, config))
     for key in values:
         if key not in names:
             raise unknown_key(f"{prefix}{key}")
     checked: dict[str, Any] = {}
     for name in names:
         if name not in declared:
-            if name not in values:
+            if name in values:
+                checked[name] = _build_group(name, values[name])
+            elif name not in optional:
                 raise ConfigError(f"{name} must be given.")
-            checked[name] = _build_group(name, values[name])
         # OmegaConf writes "???" for a value that must be given.
         elif values.get(name, declared[name].default) in (REQUIRED, "???"):
             raise ConfigError(f"{prefix}{name} must be given.")
@@ -277,13 +297,16 @@ def _build(config: type[T], values: object, prefix: str) -> T:
 
 
 @cache
-def _declared(config: Any) -> tuple[dict[str, Setting], tuple[str, ...]]:
-    """The settings of a dataclass by name, and the names of all its fields."""
+def _declared(config: Any) -> tuple[dict[str, Setting], tuple[str, ...], frozenset[str]]:
+    """The settings of a dataclass by name, the names of all its fields, and its optional groups."""
     names = tuple(f.name for f in fields(config))
-    return {s.name: s for s in settings_of(config)}, names
+    optional = frozenset(f.name for f in fields(config) if f.default_factory is not MISSING)
+    return {s.name: s for s in settings_of(config)}, names, optional
 
 
 def _build_group(group: str, values: object) -> Any:
+    if group in SHORTHANDS and not isinstance(values, Mapping):
+        values = {SHORTHANDS[group].rpartition(".")[2]: values}
     if group in PARTS:
         return _build(PARTS[group], values, f"{group}.")
     options, name = GROUPS[group], _group(values, f"{group}.").get("name")

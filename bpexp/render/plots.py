@@ -23,59 +23,61 @@ NamedCurve = tuple[str, tuple[Sequence[int], Array]]
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Mean values for each combination of the values of two settings.
+    """A value for each combination of the values of two settings.
 
     Attributes:
+        title: What the values are.
         keys: The keys of the settings: y axis, x axis.
         levels: The values of the settings as text: y axis, x axis.
-        means: Mean values, (n_ys, n_xs); NaN for a combination without a value.
+        values: The values, (n_ys, n_xs); NaN for a combination without a finite value.
     """
 
+    title: str
     keys: Sequence[str]
     levels: tuple[list[str], list[str]]
-    means: Array
+    values: Array
 
 
 def heat_map(
-    keys: Sequence[str], settings: Sequence[Sequence[str]], values: Sequence[float]
+    title: str, keys: Sequence[str], settings: Sequence[Sequence[str]], values: Sequence[float]
 ) -> HeatMap:
-    """Average values for each combination of the values of two settings.
+    """Arrange the values of pairs of settings.
 
     Args:
+        title: What the values are.
         keys: The keys of the two settings: y axis, x axis.
         settings: For each value the two settings as text.
-        values: The values to average, such as final losses.
+        values: The values, one for each pair.
 
     Returns:
-        The averages. Numbers on an axis ascend and precede other text.
+        The heat map. Numbers on an axis ascend and precede other text.
 
-    >>> heat_map(["lr", "seed"], [["0.1", "1"], ["0.1", "2"], ["1", "1"]], [3.0, 4.0, 5.0]).means
+    >>> pairs = [["0.1", "2"], ["0.1", "4"], ["1", "2"]]
+    >>> heat_map("loss", ["lr", "hidden"], pairs, [3.0, 4.0, 5.0]).values
     array([[ 3.,  4.],
            [ 5., nan]])
     """
     ys, xs = (ascending([setting[axis] for setting in settings]) for axis in (0, 1))
     row_of, column_of = ({level: i for i, level in enumerate(levels)} for levels in (ys, xs))
-    sums, counts = np.zeros((len(ys), len(xs))), np.zeros((len(ys), len(xs)))
+    grid = np.full((len(ys), len(xs)), np.nan)
     for (y, x), value in zip(settings, values, strict=True):
-        cell = row_of[y], column_of[x]
-        sums[cell] += value
-        counts[cell] += 1
-    return HeatMap(keys, (ys, xs), _ratio(sums, counts))
+        grid[row_of[y], column_of[x]] = value if np.isfinite(value) else np.nan
+    return HeatMap(title, keys, (ys, xs), grid)
 
 
-def summary(curves: Sequence[NamedCurve], final_losses: HeatMap | None) -> "Figure":
-    """Draw the loss curves of the runs of a sweep, and a heat map of their final losses.
+def summary(curves: Sequence[NamedCurve], by_setting: HeatMap | None) -> "Figure":
+    """Draw the loss curves of the runs of a sweep, and a heat map over its settings.
 
     Args:
         curves: The loss curves, that of the best run first.
-        final_losses: Final losses by two settings; None for a figure without a heat map.
+        by_setting: Values by two settings; None for a figure without a heat map.
 
     Returns:
         The figure.
     """
     from matplotlib.figure import Figure
 
-    if final_losses is None:
+    if by_setting is None:
         # Fixed margins: the automatic layout would take as long as drawing.
         figure = Figure(figsize=(6.5, 4.2))
         figure.subplots_adjust(left=0.12, right=0.98, bottom=0.12, top=0.92)
@@ -84,7 +86,7 @@ def summary(curves: Sequence[NamedCurve], final_losses: HeatMap | None) -> "Figu
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_curves(left, curves)
-    _draw_heat_map(figure, right, final_losses)
+    _draw_heat_map(figure, right, by_setting)
     return figure
 
 
@@ -177,12 +179,13 @@ def _draw_curves(axes: "Axes", curves: Sequence[NamedCurve]) -> None:
 
 def _draw_heat_map(figure: "Figure", axes: "Axes", heat_map: HeatMap) -> None:
     image = axes.imshow(
-        heat_map.means, aspect="auto", cmap="viridis", norm=log_norm(heat_map.means), origin="lower"
-    )
+        heat_map.values, aspect="auto", cmap="viridis", norm=log_norm(heat_map.values),
+        origin="lower",
+    )  # fmt: skip
     for axis, levels in zip((axes.yaxis, axes.xaxis), heat_map.levels, strict=True):
         step = max(1, len(levels) // 10)
         axis.set_ticks(range(0, len(levels), step), levels[::step])
-    axes.set(ylabel=heat_map.keys[0], xlabel=heat_map.keys[1], title="Final loss")
+    axes.set(ylabel=heat_map.keys[0], xlabel=heat_map.keys[1], title=heat_map.title)
     figure.colorbar(image, ax=axes)
 
 

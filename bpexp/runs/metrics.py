@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache, partial
 
+import numpy as np
+
 from bpexp.data.dataset import Dataset
 from bpexp.fields import Registry
 from bpexp.runs import scores
-from bpexp.runs.result import Outcome, TrainResult
+from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.typing import Array
 
 
@@ -210,3 +212,21 @@ def listed(runs: Iterable[Iterable[str]]) -> list[str]:
     """
     found = set(ALWAYS_LISTED).union(*runs)
     return [name for name in METRICS if name in found]
+
+
+def of_dataset(dataset: Dataset) -> list[str]:
+    """The names of the metrics that runs on a data set have, unless they diverge."""
+    n_validation = len(dataset.X_validation)
+    result = TrainResult(
+        Outcome.COMPLETED, np.zeros(1), dataset.Y, (), (),
+        Validation(np.ones(1, np.int64), np.zeros(1)) if n_validation else None,
+    )  # fmt: skip
+    has_test = len(dataset.X_test) > 0
+    evaluation = Evaluation(
+        result,
+        dataset,
+        test_outputs=dataset.Y_test if has_test else None,
+        test_loss=0.0 if has_test else None,
+        validation_outputs=dataset.Y_validation if n_validation else None,
+    )
+    return list(compute(evaluation))

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset
 from bpexp.runs.result import Failure, TrainResult
@@ -42,6 +43,20 @@ class Job:
     def shown(self, key: str) -> str:
         """The value of a setting that varies, as text; "" if the job does not have the setting."""
         return format_setting(self.varying[key]) if key in self.varying else ""
+
+    @property
+    def setting(self) -> dict[str, str]:
+        """The values, as text, of the settings that vary; without those that number replicates."""
+        return {
+            key: format_setting(value)
+            for key, value in self.varying.items()
+            if not is_replicate_key(key)
+        }
+
+    @property
+    def setting_name(self) -> str:
+        """The setting as a user would type it: ``lr=0.1 hidden=4``; "" if none varies."""
+        return " ".join(f"{key}={value}" for key, value in self.setting.items())
 
 
 class JobResult(NamedTuple):

@@ -9,12 +9,16 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from bpexp.config import combinations
+from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, parse, plain
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
+from bpexp.runs.objective import Objective
+from bpexp.sweeps import objective
 from bpexp.sweeps.job import Job, format_setting
 
 SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
@@ -53,6 +57,12 @@ class Plan:
     def datasets(self) -> dict[DataConfig, Dataset]:
         """The data set of each data configuration."""
         return {job.config.data: job.dataset for job in self.jobs}
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What the jobs are compared by. Raises ConfigError if the runs do not have it."""
+        stops = dict.fromkeys(job.config.stop for job in self.jobs)
+        return objective.choose(self.datasets, stops, self.runtime.objective)
 
     def extended(self, composed: Iterable[Values]) -> "Plan":
         """Return a plan with another generation of jobs, whose indices continue those here.
@@ -124,7 +134,10 @@ def make_plan(
     jobs, varying = _jobs(configs, loaded, rows)
     _check_data(jobs, rows)
     definition = study.definition if study else None
-    return Plan(tuple(jobs), runtime, varying, tuple(overrides), first, definition)
+    plan = Plan(tuple(jobs), runtime, varying, tuple(overrides), first, definition)
+    # Refuse an objective that the runs do not have before anything is written.
+    _ = plan.objective
+    return plan
 
 
 def _check_data(jobs: Sequence[Job], rows: Sequence[str]) -> None:
@@ -207,8 +220,8 @@ def study_row_in_errors(rows: Sequence[str], index: int) -> Iterator[None]:
 
 def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
     return ConfigError(
-        "n_jobs, engine, reuse, export, backend and tracking.* must be the same for all "
-        f"runs of a sweep, got {plain(one)} and {plain(other)}."
+        "n_jobs, engine, reuse, export, objective.*, backend and tracking.* must be the same for "
+        f"all runs of a sweep, got {plain(one)} and {plain(other)}."
     )
 
 
@@ -254,7 +267,7 @@ def _varying_settings(
     varying: list[str] = []
     values: list[dict[str, Any]] = [{} for _ in configs]
     # The seed comes last in job names, as in `lr=0.1 seed=3`, because it only numbers replicates.
-    names = sorted((f.name for f in fields(TrainConfig)), key=lambda name: name == "seed")
+    names = sorted((f.name for f in fields(TrainConfig)), key=is_replicate_key)
     for name in names:
         parts = [getattr(config, name) for config in configs]
         flat = {part: flatten({name: plain(part)}) for part in dict.fromkeys(parts)}

@@ -24,7 +24,10 @@ def sweep_tags(plan: Plan) -> dict[str, str]:
         **plan.runtime.tracking.tags,
         run_tags.KIND: run_tags.SWEEP_KIND,
         run_tags.PROCESS: process.current(),
+        run_tags.OBJECTIVE: plan.objective.name,
     }
+    if plan.runtime.objective.allow_test:
+        own[run_tags.ALLOW_TEST] = "true"
     return {**environment.tags(), **tags(plan), **own}
 
 

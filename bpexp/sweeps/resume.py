@@ -5,7 +5,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bpexp.config.compose import composer
@@ -16,7 +16,9 @@ from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
 from bpexp.sweeps import integrity, plan_file
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, make_plan
-from bpexp.sweeps.results import MAX_CURVES, Row, SweepResults, curve_of, rank, reason_of
+from bpexp.sweeps.ranking import rank_runs
+from bpexp.sweeps.results import MAX_CURVES, SweepResults
+from bpexp.sweeps.row import Row, curve_of, reason_of
 from bpexp.sweeps.samplers import sweep_files
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive, StoredRun
@@ -27,8 +29,6 @@ from bpexp.typing import Array
 
 MAX_DAMAGED_SHOWN = 10
 """Damaged runs that are named to the user; the others are only counted."""
-MAX_SHOWN_INPUTS = 64
-"""Maximum number of input values of a data set whose predictions are printed."""
 
 
 def check_can_resume(run: StoredRun, ended: bool) -> None:
@@ -220,24 +220,27 @@ def results_of(plan: Plan, found: Mapping[int, StoredRun], archive: Archive) -> 
         archive: Reads the loss curves of the best runs, and the predictions of the best one.
     """
     rows = {index: _row(plan.jobs[index], run) for index, run in found.items()}
-    for row in rank(rows.values())[:MAX_CURVES]:
+    for row in rank_runs(rows.values(), plan.objective)[:MAX_CURVES]:
         losses = losses_of(found[row.job.index], archive)
         rows[row.job.index] = replace(row, curve=curve_of(losses))
-    return SweepResults(rows, _predictions(rows, found, archive))
+    return SweepResults(plan.objective, rows, PredictionsOfRuns(found, archive))
 
 
-def _predictions(
-    rows: Mapping[int, Row], found: Mapping[int, StoredRun], archive: Archive
-) -> Array | None:
-    """The predictions of the best stored run, (n_samples, n_outputs), if they are to be printed."""
-    for best in rank(rows.values())[:1]:
-        dataset = best.job.dataset
-        if dataset.X.size <= MAX_SHOWN_INPUTS:
-            # Predictions that cannot be read must not stop the sweep: they are only printed.
-            with suppress(ConfigError):
-                stored = predictions_of(found[best.job.index], archive, dataset.Y.shape[1])
-                return stored if stored.shape == dataset.Y.shape else None
-    return None
+@dataclass(frozen=True)
+class PredictionsOfRuns:
+    """Reads the predictions of stored runs, which are given by the index of their job."""
+
+    found: Mapping[int, StoredRun]
+    archive: Archive
+
+    def predictions(self, job: Job) -> Array | None:
+        """The predictions of a job's run, (n_samples, n_outputs); None if they cannot be read."""
+        dataset = job.dataset
+        # Predictions that cannot be read must not stop the sweep: they are only printed.
+        with suppress(ConfigError):
+            stored = predictions_of(self.found[job.index], self.archive, dataset.Y.shape[1])
+            return stored if stored.shape == dataset.Y.shape else None
+        return None
 
 
 def _row(job: Job, run: StoredRun) -> Row:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +20,7 @@ class TrackedSweep:
         tracker: Writes to the store.
         parent: The id of the sweep's parent run; None for a single run.
         resume_command: The command that resumes the sweep if it is interrupted.
-        stored: The results of runs that the store holds already.
+        stored: The results of runs that the store holds already; None if it is not searched.
         notes: What to tell the user about stored runs that are trained again.
         replaced: The ids of damaged runs of this sweep, which are trained again.
     """
@@ -28,7 +28,7 @@ class TrackedSweep:
     tracker: Tracker
     parent: str | None = None
     resume_command: str = ""
-    stored: SweepResults = field(default_factory=SweepResults)
+    stored: SweepResults | None = None
     notes: Sequence[str] = ()
     replaced: Sequence[str] = ()
 

@@ -15,7 +15,9 @@ from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.interrupts import interrupts_deferred
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.results import Row, SweepResults
+from bpexp.sweeps.ranking import Ranking, final_objective, rank, scores_of
+from bpexp.sweeps.results import SweepResults
+from bpexp.sweeps.row import Row
 from bpexp.sweeps.run_record import RunRecorder
 from bpexp.sweeps.run_writer import RunWriter
 from bpexp.tracking import process, spool
@@ -32,14 +34,16 @@ class FinishedSweep:
     Attributes:
         plan: The plan.
         rows: The results in the order of the jobs.
+        ranking: The results, ranked by the objective of the plan.
         interrupted: Whether the user interrupted it.
         parent: The id of the sweep's parent run; None for a single run.
-        predictions: Of the best run by final loss, (n_samples, n_outputs).
+        predictions: Of the best run, (n_samples, n_outputs); None if its data set is not small.
         files: The artifacts of the parent run, by name.
     """
 
     plan: Plan
     rows: Sequence[Row]
+    ranking: Ranking
     interrupted: bool
     parent: str | None
     predictions: Array | None
@@ -67,15 +71,16 @@ class SweepRunner:
         self, plan: Plan, executor: Executor, writer: RunWriter, on_result: Callable[[Row], None]
     ) -> None:
         """Prepare to train; ``on_result`` is called with the row of every finished job."""
-        self.plan, self.results, self.interrupted = plan, SweepResults(), False
+        self.plan, self.results, self.interrupted = plan, SweepResults(plan.objective), False
         self.started = now()
         self._executor, self._writer, self._on_result = executor, writer, on_result
         self._first_of_generation = 0
 
     def use_stored_results(self) -> None:
         """Use the results that are stored already; blocks until the store is open."""
-        self.results = self._writer.sweep.stored
-        for row in self.results.in_order():
+        if self._writer.sweep.stored is not None:
+            self.results = self._writer.sweep.stored
+        for row in self.results.in_order(self.plan.jobs):
             self._on_result(row)
 
     def extend(self, plan: Plan) -> None:
@@ -85,10 +90,14 @@ class SweepRunner:
         if sweep.parent is not None:
             sweep.tracker.add_files(sweep.parent, {plan_file.NAME: plan_file.to_bytes(plan)})
 
-    def last_objectives(self) -> list[float | None]:
-        """The final loss of each job of the last generation; None if it failed or diverged."""
+    def last_scores(self) -> list[float | None]:
+        """The score of each job of the last generation, see ``Sampler.tell``."""
         rows = [self.results.rows[job.index] for job in self.plan.jobs[self._first_of_generation :]]
-        return [None if row.outcome == Outcome.DIVERGED else row.final_loss for row in rows]
+        scores = scores_of(rows, self.plan.objective).tolist()
+        return [
+            None if not row.metrics or row.outcome == Outcome.DIVERGED else score
+            for row, score in zip(rows, scores, strict=True)
+        ]
 
     def train(self) -> None:
         """Train and track the jobs that have no result yet.
@@ -119,9 +128,16 @@ class SweepRunner:
             TrackingError: Some runs could not be written to the store.
         """
         self.results.set_run_ids(self._writer.close())
-        results, parent = self.results, self._writer.sweep.parent
+        rows = self.results.in_order(self.plan.jobs)
+        objective = final_objective(self.plan, rows)
+        ranking = rank(rows, objective)
         return FinishedSweep(
-            self.plan, results.in_order(), self.interrupted, parent, results.predictions
+            plan=self.plan,
+            rows=rows,
+            ranking=ranking,
+            interrupted=self.interrupted,
+            parent=self._writer.sweep.parent,
+            predictions=None if ranking.best is None else self.results.predictions(ranking.best),
         )
 
     @contextmanager

@@ -11,7 +11,9 @@ from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.results import MAX_CURVES, Row, rank
+from bpexp.sweeps.ranking import Ranking
+from bpexp.sweeps.results import MAX_CURVES
+from bpexp.sweeps.row import Row
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.tracking.contract import MetricPoint, RunRecord
 
@@ -64,19 +66,31 @@ def _cells(row: Row, metric_names: Sequence[str]) -> dict[str, Cell]:
 
 def note(finished: FinishedSweep) -> str:
     """A note in Markdown: what was swept, the best run, and how the runs ended."""
-    plan, rows, best = finished.plan, finished.rows, rank(finished.rows)
+    plan, rows, best = finished.plan, finished.rows, finished.ranking.best
     # MLflow's page of a run shows the first lines and folds the rest, so the best run is there.
     first = f"Swept {len(plan.jobs)} runs on `{plan.jobs[0].config.data.name}`."
-    if best:
-        first += (
-            f" Lowest final loss: **{best[0].final_loss:.6g}** by run **{best[0].job.name}** "
-            f"(`{best[0].run_id}`)."
-        )
+    if best is not None:
+        first += f" Best run: **{best.job.name}** (`{best.run_id}`), {why_best(finished.ranking)}."
     outcomes = [row.outcome for row in rows]
     counts = [f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes)]
     lines = [first, "", f"Outcomes: {', '.join(counts)}.", ""]
     lines += [f"- `{key}`: {values}" for key, values in _varying_values(finished).items()]
     return "\n".join(lines)
+
+
+def why_best(ranking: Ranking) -> str:
+    """Why the best run of a ranking is the best, with numbers."""
+    objective, best = ranking.objective, ranking.best
+    assert best is not None
+    value = best.metrics.get(objective.metric, math.nan)
+    reason = f"the run with the {objective.superlative} {objective.label}, {value:.6g}"
+    if not ranking.is_replicated:
+        return reason
+    setting = next(found for found in ranking.settings if found.best is best)
+    name = best.job.setting_name
+    which = f"of the best setting, {name}" if name else "of the only setting"
+    center = f"{objective.statistic} {setting.center:.6g}"
+    return f"{reason}, {which} ({center} over {len(setting.rows)} runs)"
 
 
 def _varying_values(finished: FinishedSweep) -> dict[str, str]:
@@ -105,23 +119,26 @@ def sweep_record(
         ended: When it ended.
         study: The note and files of a study.
     """
-    plan, best = finished.plan, rank(finished.rows)
+    ranking = finished.ranking
     points = [MetricPoint("runs", float(len(finished.rows)), 0)]
     results = results_table(finished)
     files = {"results.csv": as_csv(results), "results.parquet": as_parquet(results)}
     if study is not None:
         files |= study.files
-    if best:
-        files["summary.png"] = plots.png(plot(plan.varying, best))
-        if best[0].final_loss is not None and math.isfinite(best[0].final_loss):
-            points.append(MetricPoint("best_final_loss", best[0].final_loss, 0))
+    objective, best = ranking.objective, ranking.best
+    if best is not None:
+        files["summary.png"] = plots.png(plot(ranking))
+        value = best.metrics.get(objective.metric, math.nan)
+        if math.isfinite(value):
+            points.append(MetricPoint(f"best_{objective.name}", value, 0))
     tags = environment.tags() | {
         "mlflow.note.content": study.note if study is not None else note(finished),
         run_tags.KIND: run_tags.SWEEP_KIND,
-        run_tags.BEST_RUN: best[0].run_id if best else "none",
+        run_tags.BEST_RUN: "none" if best is None else best.run_id,
+        run_tags.OBJECTIVE: objective.name,
     }
     varying = {f"sweep.{key}": values for key, values in _varying_values(finished).items()}
-    params = shared_settings(plan) | varying
+    params = shared_settings(finished.plan) | varying
     return RunRecord("", finished.status, started, ended, params, tags, points, files)
 
 
@@ -137,16 +154,22 @@ def shared_settings(plan: Plan) -> dict[str, str]:
     }
 
 
-def plot(varying: Sequence[str], best: Sequence[Row]) -> "Figure":
-    """Plot the loss curves, and a heat map of the final loss if exactly two settings vary.
+def plot(ranking: Ranking) -> "Figure":
+    """Plot the loss curves, and a heat map of the objective if two settings vary.
 
     Args:
-        varying: The keys of the settings that vary.
-        best: The rows of ranked runs, the best first.
+        ranking: The runs and settings of the sweep. Keys that number replicates do not count as
+            settings; the heat map shows what the settings are ranked by.
     """
-    heat_map = None
-    if len(varying) == 2:
-        settings = [[row.job.shown(key) for key in varying] for row in best]
-        heat_map = plots.heat_map(varying, settings, [row.final_loss or 0.0 for row in best])
-    curves = [(row.job.name, row.curve) for row in best[:MAX_CURVES]]
+    objective, heat_map = ranking.objective, None
+    settings = [found.job.setting for found in ranking.settings]
+    keys = list(dict.fromkeys(key for setting in settings for key in setting))
+    if len(keys) == 2:
+        values = [found.center for found in ranking.settings]
+        title = f"{objective.label[0].upper()}{objective.label[1:]}"
+        if ranking.is_replicated:
+            title = f"{objective.statistic.capitalize()} {objective.label}"
+        texts = [[setting.get(key, "") for key in keys] for setting in settings]
+        heat_map = plots.heat_map(title, keys, texts, values)
+    curves = [(row.job.name, row.curve) for row in ranking.runs[:MAX_CURVES]]
     return plots.summary(curves, heat_map)

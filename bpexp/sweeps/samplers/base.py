@@ -12,8 +12,8 @@ search proposes further ones that depend on the results so far:
 ...     def ask(self):
 ...         return [] if self.is_done else [{"lr": self.lr}]
 ...
-...     def tell(self, objectives):
-...         (loss,) = objectives
+...     def tell(self, scores):
+...         (loss,) = scores
 ...         self.is_done = loss is not None and loss >= self.lowest
 ...         self.lowest = self.lowest if loss is None else min(self.lowest, loss)
 ...         self.lr /= 2
@@ -48,10 +48,12 @@ class Sampler(Protocol):
         """The next generation of jobs, in order; empty when the sweep is complete."""
         ...
 
-    def tell(self, objectives: Sequence[float | None]) -> None:
-        """Receive the objectives of the last generation, in the order of its jobs.
+    def tell(self, scores: Sequence[float | None]) -> None:
+        """Receive the scores of the last generation, in the order of its jobs.
 
         Args:
-            objectives: Each job's final training loss; None for a run that failed or diverged.
+            scores: The value of each job's objective, negated where higher values are better, so
+                that smaller scores are better; +inf for a run that did not converge where epochs
+                to converge are the objective; None for a run that failed or diverged.
         """
         ...

@@ -1,0 +1,116 @@
+"""The table at the end of a sweep: its best settings, or its best runs if nothing is replicated."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bpexp.analysis import estimates
+from bpexp.cli.tables import fitted, number
+from bpexp.config.replicates import is_replicate_key
+from bpexp.runs.metrics import METRICS
+from bpexp.runs.result import Outcome
+from bpexp.sweeps.ranking import Ranking, SettingResult
+from bpexp.sweeps.row import Row, metric_names
+
+MAX_LISTED = 10
+"""Maximum number of settings or runs in the table."""
+
+
+def ranking_table(out: Console, ranking: Ranking, varying: Sequence[str]) -> Table:
+    """The best settings by their median over replicates, or the best runs.
+
+    Args:
+        out: The console, whose width limits the table.
+        ranking: The ranked results; at least one run is ranked.
+        varying: The keys that vary.
+    """
+    objective = ranking.objective
+    if ranking.is_replicated:
+        shown = ranking.settings[:MAX_LISTED]
+        columns = _columns_of_settings(ranking, shown, varying)
+        what = "setting" if len(ranking.settings) == 1 else "settings"
+        title = f"Best {len(shown)} of {len(ranking.settings)} {what} by {objective.statistic} "
+    else:
+        runs = ranking.runs[:MAX_LISTED]
+        columns = _columns_of_runs(ranking, runs, varying)
+        title = f"Best {len(runs)} of {len(ranking.runs)} by "
+    table = fitted(out, columns, foldable=varying, kept=(objective.metric, objective.name))
+    table.title = title + objective.label
+    table.title_justify, table.title_style = "left", "bold"
+    return table
+
+
+def _columns_of_runs(
+    ranking: Ranking, runs: Sequence[Row], varying: Sequence[str]
+) -> dict[str, list[str]]:
+    metrics = _objective_first(metric_names(ranking.runs), ranking.objective.metric)
+    return {
+        "rank": [str(place) for place, _ in enumerate(runs, start=1)],
+        **{key: [row.job.shown(key) for row in runs] for key in varying},
+        **{name: [number(row.metrics.get(name)) for row in runs] for name in metrics},
+        "outcome": [row.outcome for row in runs],
+        "run": [row.run_id[:8] for row in runs],
+    }
+
+
+def _columns_of_settings(
+    ranking: Ranking, settings: Sequence[SettingResult], varying: Sequence[str]
+) -> dict[str, list[str]]:
+    """A column for each part of the settings and of their results: medians over the runs."""
+    objective = ranking.objective
+    medians = [_median(ranking, found) for found in settings]
+    columns = {
+        "rank": [str(found.rank) for found in settings],
+        **{
+            key: [found.job.shown(key) for found in settings]
+            for key in varying
+            if not is_replicate_key(key)
+        },
+        "runs": [str(len(found.rows)) for found in settings],
+    }
+    for outcome in (Outcome.CONVERGED, Outcome.DIVERGED):
+        counts = [sum(row.outcome == outcome for row in found.rows) for found in settings]
+        if any(counts):
+            columns[outcome.value] = [str(count) for count in counts]
+    if objective.is_time:
+        columns["mean epochs"] = [number(found.center) for found in settings]
+    columns["median" if objective.is_time else objective.name] = [m[0] for m in medians]
+    columns["95% interval"] = [m[1] for m in medians]
+    others = [n for n in metric_names(ranking.runs) if n not in (objective.metric, "epochs_run")]
+    for name in others:
+        columns[name] = [_median_of(name, found.rows) for found in settings]
+    columns["best run"] = [found.best.run_id[:8] for found in settings]
+    return columns
+
+
+def _median(ranking: Ranking, found: SettingResult) -> tuple[str, str]:
+    """The median of the objective and its interval, as text."""
+    max_epochs = np.array([row.job.config.epochs for row in found.rows], float)
+    median = estimates.median(ranking.objective, found.scores, max_epochs)
+    if not np.isfinite(median.estimate):
+        return "not reached" if ranking.objective.is_time else "diverged", ""
+    if np.isnan(median.low) or np.isnan(median.high):
+        return number(median.estimate), ""
+    return number(median.estimate), f"{_end(median.low)} to {_end(median.high)}"
+
+
+def _end(value: float) -> str:
+    return "∞" if np.isinf(value) else f"{value:.4g}"
+
+
+def _median_of(name: str, rows: Sequence[Row]) -> str:
+    """The median of a metric over runs; a diverged run counts as in the rankings by it."""
+    worst = METRICS[name].if_diverged
+    missing = np.inf if worst is None else worst
+    values = [
+        missing if row.outcome == Outcome.DIVERGED else row.metrics.get(name, np.nan)
+        for row in rows
+    ]
+    known = [value for value in values if not np.isnan(value)]
+    return number(float(np.median(known))) if known else ""
+
+
+def _objective_first(names: Sequence[str], metric: str) -> list[str]:
+    return [metric, *(name for name in names if name != metric)]

@@ -1,0 +1,175 @@
+"""The objective: the metric and direction by which the settings of a sweep are compared.
+
+The table at the end of a sweep, ``export=best``, MLflow's note, searches and reports use it.
+
+>>> objectives()["accuracy"].direction
+<Direction.MAXIMIZE: 'maximize'>
+>>> default(has_validation=False, stops_at_criterion=True).label
+'epochs to converge'
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bpexp.fields.checks import ConfigError
+from bpexp.runs.metrics import METRICS, Direction, Metric, Split
+from bpexp.runs.result import Outcome
+from bpexp.typing import Array
+
+EPOCHS_TO_CONVERGE = "epochs_to_converge"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What runs are compared by: a metric, or the number of epochs to converge.
+
+    Attributes:
+        name: The value of the setting ``objective``.
+        label: Its name in sentences.
+        metric: The metric that holds its values.
+        direction: Whether lower or higher values are better.
+        split: The rows that it is computed on.
+        if_diverged: The value that a diverged run counts; None is worse than any value.
+    """
+
+    name: str
+    label: str
+    metric: str
+    direction: Direction
+    split: Split
+    if_diverged: float | None = None
+
+    @property
+    def is_time(self) -> bool:
+        """Whether this is the number of epochs to converge, which not all runs have."""
+        return self.name == EPOCHS_TO_CONVERGE
+
+    @property
+    def is_maximized(self) -> bool:
+        """Whether higher values are better."""
+        return self.direction is Direction.MAXIMIZE
+
+    @property
+    def superlative(self) -> str:
+        """What the best value is: ``lowest``, ``highest`` or, of epochs to converge, ``fewest``."""
+        return "fewest" if self.is_time else "highest" if self.is_maximized else "lowest"
+
+    @property
+    def statistic(self) -> str:
+        """The statistic over replicates that ranks settings, the first in ``ranking_key``."""
+        return "mean" if self.is_time else "median"
+
+    def values(self, measured: Array, outcomes: Any) -> Array:
+        """The values of runs, (n,); NaN where a run diverged or has no finite value.
+
+        Args:
+            measured: The metric of each run, (n,); NaN where it is missing.
+            outcomes: The outcome of each run, (n,) of text.
+        """
+        missing = (outcomes == Outcome.DIVERGED.value) | ~np.isfinite(measured)
+        return np.where(missing, np.nan, measured)
+
+    def scores(self, measured: Array, outcomes: Any) -> Array:
+        """Scores of runs for rankings, (n,): smaller is better.
+
+        Values that are better when higher are negated. A missing value counts as
+        ``if_diverged``; if that is None, as +inf, like the time of a run that did not converge.
+
+        Args:
+            measured: The metric of each run, (n,); NaN where it is missing.
+            outcomes: The outcome of each run, (n,) of text.
+        """
+        values = self.values(measured, outcomes)
+        if self.is_time:
+            values = np.where(outcomes == Outcome.CONVERGED.value, values, np.nan)
+        if self.if_diverged is not None:
+            values = np.where(np.isnan(values), self.if_diverged, values)
+        if self.is_maximized:
+            values = -values
+        return np.where(np.isnan(values), np.inf, values)
+
+    def as_measured(self, score: float) -> float:
+        """The value that has a score; the negation of scores of maximized metrics is undone."""
+        # Subtract from 0.0 to avoid a negative zero.
+        return 0.0 - score if self.is_maximized else score
+
+    def ranking_key(self, scores: Array, horizon: float) -> tuple[float, ...]:
+        """A key that orders settings, the best first; equal keys are ties.
+
+        Settings are ranked by the median over their replicates, then by the interquartile mean
+        and the mean. For epochs to converge the mean comes first, in which a run that did not
+        converge counts ``horizon`` epochs: it is what the report tests, and unlike the median it
+        exists where fewer than half of the runs converge.
+
+        Args:
+            scores: The scores of a setting's runs, (n,) with n > 0.
+            horizon: The smallest maximum number of epochs of all settings.
+        """
+        # Sorted, so that the order of the runs does not change the rounding of the sums.
+        ordered = np.sort(scores)
+        median = float(np.median(ordered))
+        if self.is_time:
+            restricted = float(np.minimum(ordered, horizon).mean())
+            return restricted, median, -float(np.isfinite(ordered).mean())
+        quarter = len(ordered) // 4
+        middle = ordered[quarter : len(ordered) - quarter]
+        failed = float(np.isinf(ordered).mean())
+        return median, float(middle.mean()), float(ordered.mean()), failed
+
+
+def objectives() -> dict[str, Objective]:
+    """All objectives by name: epochs to converge, and the metrics in their present table.
+
+    The metric ``epochs_run`` is replaced by the epochs to converge, which exist only for runs
+    that converged.
+    """
+    epochs = METRICS["epochs_run"]
+    time = Objective(
+        EPOCHS_TO_CONVERGE, "epochs to converge", epochs.name, Direction.MINIMIZE, epochs.split
+    )
+    metrics = [_of_metric(metric) for metric in METRICS.values() if metric is not epochs]
+    return {objective.name: objective for objective in (time, *metrics)}
+
+
+def _of_metric(metric: Metric) -> Objective:
+    return Objective(
+        metric.name, metric.label, metric.name, metric.direction, metric.split, metric.if_diverged
+    )
+
+
+def default(*, has_validation: bool, stops_at_criterion: bool) -> Objective:
+    """The objective of a sweep whose user names none.
+
+    Args:
+        has_validation: Whether all runs have validation rows.
+        stops_at_criterion: Whether all runs were to stop at ``stop.loss`` or ``stop.tolerance``.
+    """
+    if has_validation:
+        return objectives()["lowest_validation_loss"]
+    return objectives()[EPOCHS_TO_CONVERGE if stops_at_criterion else "final_loss"]
+
+
+def named(name: str, *, allow_test: bool, key: str = "objective") -> Objective:
+    """The objective with this name.
+
+    Args:
+        name: What the user typed.
+        allow_test: Whether a metric of the test rows may be chosen.
+        key: The setting or option, for the message.
+
+    Raises:
+        ConfigError: There is none, or it is of test rows and these are not allowed.
+    """
+    known = objectives()
+    if name not in known:
+        raise ConfigError(f"{key} must be one of {', '.join(known)}, got {name!r}.")
+    found = known[name]
+    if found.split is Split.TEST and not allow_test:
+        allow = "objective.allow_test=true" if key == "objective" else "--allow-test"
+        raise ConfigError(
+            f"{key}={name} would choose by the test rows, which makes the figures of the chosen "
+            f"setting optimistic; use data.validation_fraction=0.2, or add {allow}."
+        )
+    return found

@@ -1,0 +1,138 @@
+"""Ranks the runs of a sweep by its objective, and its settings by the median over replicates.
+
+Runs that differ only in a key of ``REPLICATE_KEYS`` are replicates of one setting. The best run
+of a sweep is the best run of its best setting, so that no setting wins by one lucky seed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bpexp.runs.objective import Objective, objectives
+from bpexp.runs.result import Outcome
+from bpexp.sweeps.job import Job
+from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.row import Row
+from bpexp.typing import Array
+
+
+@dataclass(frozen=True)
+class SettingResult:
+    """The results of one setting over its replicates.
+
+    Attributes:
+        rank: Its rank, from 1; settings with equal results have the same rank.
+        job: The job of its best run.
+        rows: Its runs that have a result, the best first.
+        scores: Their scores in ascending order, (n,): smaller is better, +inf without a value.
+        center: The ``objective.statistic`` of their values, by which settings are ranked; infinite
+            if most of them have none.
+    """
+
+    rank: int
+    job: Job
+    rows: Sequence[Row]
+    scores: Array
+    center: float
+
+    @property
+    def best(self) -> Row:
+        """Its best run."""
+        return self.rows[0]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The results of a sweep, ranked.
+
+    Attributes:
+        objective: What they are ranked by.
+        settings: The settings that have a run with a result, the best first.
+        runs: All runs that neither failed nor diverged, the best first.
+    """
+
+    objective: Objective
+    settings: Sequence[SettingResult]
+    runs: Sequence[Row]
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether any setting has several runs."""
+        return any(len(setting.rows) > 1 for setting in self.settings)
+
+    @property
+    def best(self) -> Row | None:
+        """The best run of the best setting; None if every run failed or diverged."""
+        if not self.runs:
+            return None
+        return next(s.best for s in self.settings if s.best.outcome != Outcome.DIVERGED)
+
+
+def final_objective(plan: Plan, rows: Iterable[Row]) -> Objective:
+    """The objective of a plan; by default the final loss if no run converged."""
+    is_default = plan.runtime.objective.name is None
+    has_converged = any(row.outcome == Outcome.CONVERGED for row in rows)
+    if is_default and plan.objective.is_time and not has_converged:
+        return objectives()["final_loss"]
+    return plan.objective
+
+
+def rank(rows: Iterable[Row], objective: Objective) -> Ranking:
+    """Rank the rows of a sweep and its settings."""
+    rows = list(rows)
+    return Ranking(objective, rank_settings(rows, objective), rank_runs(rows, objective))
+
+
+def rank_runs(rows: Iterable[Row], objective: Objective) -> list[Row]:
+    """Rows by their score, then by final loss and index, without failed and diverged runs."""
+    ranked = [row for row in rows if row.metrics and row.outcome != Outcome.DIVERGED]
+    return _best_first(ranked, scores_of(ranked, objective))
+
+
+def rank_settings(rows: Iterable[Row], objective: Objective) -> list[SettingResult]:
+    """The settings that have a result, the best first, see ``Objective.ranking_key``."""
+    by_setting: dict[tuple[tuple[str, str], ...], list[Row]] = {}
+    for row in rows:
+        if row.metrics:
+            by_setting.setdefault(tuple(row.job.setting.items()), []).append(row)
+    if not by_setting:
+        return []
+    horizon = min(
+        max(row.job.config.epochs for row in of_setting) for of_setting in by_setting.values()
+    )
+    unranked = []
+    for of_setting in by_setting.values():
+        scores = scores_of(of_setting, objective)
+        best_first = _best_first(of_setting, scores)
+        key = objective.ranking_key(scores, horizon)
+        center = objective.as_measured(key[0])
+        found = SettingResult(0, best_first[0].job, best_first, np.sort(scores), center)
+        unranked.append((key, found))
+    # Stable: tied settings stay in the order of their jobs.
+    ordered = sorted(unranked, key=lambda pair: pair[0])
+    ranks: dict[tuple[float, ...], int] = {}
+    return [
+        replace(found, rank=ranks.setdefault(key, place))
+        for place, (key, found) in enumerate(ordered, start=1)
+    ]
+
+
+def scores_of(rows: Sequence[Row], objective: Objective) -> Array:
+    """The scores of rows, (n,): smaller is better, +inf for a run without a value."""
+    measured = np.array([row.metrics.get(objective.metric, np.nan) for row in rows], float)
+    outcomes = np.array([row.outcome for row in rows], object)
+    return objective.scores(measured, outcomes)
+
+
+def value_of(row: Row, objective: Objective) -> float:
+    """The value of the objective; the worst one, infinite or not, for a run without a value."""
+    return objective.as_measured(float(scores_of([row], objective)[0]))
+
+
+def _best_first(rows: Sequence[Row], scores: Array) -> list[Row]:
+    losses = np.array([row.metrics.get("final_loss", np.inf) for row in rows], float)
+    losses = np.where(np.isnan(losses), np.inf, losses)
+    indices = np.array([row.job.index for row in rows], int)
+    diverged = np.array([row.outcome == Outcome.DIVERGED for row in rows], bool)
+    return [rows[place] for place in np.lexsort((indices, losses, diverged, scores))]

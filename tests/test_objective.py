@@ -1,0 +1,223 @@
+"""The objective ranks the settings of a sweep by their replicates, and is the same everywhere."""
+
+import itertools
+import re
+
+import mlflow
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import trim_mean
+
+from bpexp.config.compose import compose, compose_settings
+from bpexp.fields.checks import ConfigError
+from bpexp.runs import identity
+from bpexp.runs.metrics import METRICS
+from bpexp.runs.objective import objectives
+from bpexp.sweeps import plan_file
+from bpexp.sweeps.plan import make_plan
+from bpexp.sweeps.ranking import final_objective, rank
+from bpexp.sweeps.row import Row
+
+IRIS = ("data=iris", "model=classifier", "epochs=60")
+# MLflow warns about its own type hints when its model classes are imported.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
+
+
+def plan_of(*overrides, **keys):
+    """The plan of a grid of Python values, with overrides that all jobs share."""
+    jobs = itertools.product(*keys.values())
+    texts = [[f"{k}={v}" for k, v in zip(keys, job, strict=True)] for job in jobs]
+    return make_plan([compose([*overrides, *text]) for text in texts])
+
+
+def rows_of(plan, values, metric="final_loss", outcomes=None):
+    """A row for each job with this value of a metric; NaN stands for a run without a result."""
+    outcomes = outcomes or ["completed"] * len(values)
+    return [
+        Row(job, "failed")
+        if np.isnan(value)
+        else Row(
+            job, outcome, metrics={"final_loss": 0.5, metric: value}, run_id=f"{job.index:08x}"
+        )
+        for job, value, outcome in zip(plan.jobs, values, outcomes, strict=True)
+    ]
+
+
+def test_a_setting_wins_by_its_median_and_not_by_one_lucky_seed():
+    plan = plan_of(lr=[0.1, 1], seed=[1, 2, 3])
+    ranking = rank(rows_of(plan, [0.01, 5, 6, 1.2, 1, 1.1]), plan.objective)
+    assert [found.job.setting for found in ranking.settings] == [{"lr": "1"}, {"lr": "0.1"}]
+    assert [found.center for found in ranking.settings] == [1.1, 5]
+    assert [found.rank for found in ranking.settings] == [1, 2]
+    assert ranking.best.job.name == "lr=1 seed=2"
+    assert ranking.runs[0].job.name == "lr=0.1 seed=1"
+
+
+def test_diverged_runs_count_as_the_worst_and_failed_runs_do_not_count():
+    plan = plan_of(lr=[0.1, 1], seed=[1, 2, 3])
+    values = [3, 3, np.nan, 1, 1, 1]
+    outcomes = ["completed"] * 4 + ["diverged"] * 2
+    ranking = rank(rows_of(plan, values, outcomes=outcomes), plan.objective)
+    assert [found.job.setting["lr"] for found in ranking.settings] == ["0.1", "1"]
+    assert [len(found.rows) for found in ranking.settings] == [2, 3]
+    assert ranking.settings[1].center == np.inf
+    # Of accuracy, a diverged run has 0.
+    accuracy = objectives()["accuracy"]
+    rows = rows_of(plan, [0.2, 0.3, 0.4, 0.9, 0.9, 0.9], "accuracy", outcomes)
+    ranking = rank(rows, accuracy)
+    assert [found.center for found in ranking.settings] == [0.3, 0]
+
+
+@given(
+    st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12),
+    st.sampled_from(["accuracy", "final_loss"]),
+)
+def test_settings_are_ordered_by_median_then_interquartile_mean_then_mean(values, name):
+    objective, values = objectives()[name], np.array(values)
+    sign = -1.0 if name == "accuracy" else 1.0
+    outcomes = np.full(len(values), "completed", object)
+    key = objective.ranking_key(objective.scores(values, outcomes), 10.0)
+    expected = sign * np.array([np.median(values), trim_mean(values, 0.25), values.mean()])
+    np.testing.assert_allclose(key[:3], expected, rtol=1e-9, atol=1e-9)
+    shuffled = objective.scores(values[::-1], outcomes)
+    assert objective.ranking_key(shuffled, 10.0) == key
+
+
+def test_epochs_to_converge_count_the_maximum_for_runs_that_did_not_converge():
+    plan = plan_of("stop.loss=0.1", "epochs=100", lr=[0.1, 1], seed=[1, 2])
+    assert plan.objective.name == "epochs_to_converge"
+    outcomes = ["converged", "completed", "converged", "converged"]
+    ranking = rank(rows_of(plan, [10, 100, 50, 52], "epochs_run", outcomes), plan.objective)
+    assert [found.center for found in ranking.settings] == [51, 55]
+    assert ranking.best.job.name == "lr=1 seed=1"
+    outcomes = ["completed", "stalled", "diverged", "completed"]
+    rows = rows_of(plan, [100, 80, 50, 100], "epochs_run", outcomes)
+    assert final_objective(plan, rows).name == "final_loss"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ((), "final_loss"),
+        (("stop.tolerance=0.4",), "epochs_to_converge"),
+        (("stop.tolerance=0.4", *IRIS, "data.validation_fraction=0.2"), "lowest_validation_loss"),
+        (("stop.patience=5",), "final_loss"),
+        (("objective=accuracy", *IRIS), "accuracy"),
+        (("objective.allow_test=true", "objective=test_loss", *IRIS), "test_loss"),
+        (("objective=test_loss", "objective.allow_test=true", *IRIS), "test_loss"),
+    ],
+)
+def test_the_objective_is_the_named_one_or_the_default(overrides, name):
+    plan = plan_of(*overrides, lr=[0.1, 1])
+    assert plan.objective.name == name
+    plain = plan_of(*[text for text in overrides if "objective" not in text], lr=[0.1, 1])
+    # It changes no run.
+    assert [*map(identity.of_run, plan.configs)] == [*map(identity.of_run, plain.configs)]
+    # It is stored with the plan.
+    assert plan_file.from_bytes(plan_file.to_bytes(plan)).objective == plan.objective
+
+
+def test_validation_rows_or_criteria_of_some_runs_only_do_not_decide():
+    assert plan_of("stop.tolerance=0.4", **{"stop.tolerance": ["null", "0.4"]}).objective.name == (
+        "final_loss"
+    )
+    keys = {"data.validation_fraction": [0, 0.2]}
+    assert plan_of(*IRIS, **keys).objective.name == "final_loss"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"objective": "acuracy"}, "^objective must be one of epochs_to_converge, final_loss, "),
+        (
+            {"objective": "test_loss"},
+            "^objective=test_loss would choose by the test rows",
+        ),
+        (
+            {"objective": "lowest_validation_loss"},
+            "must be a metric of all runs, but those of data=xor have only final_loss, .*; add "
+            "data.validation_fraction=0.2.$",
+        ),
+        (
+            {"objective__name": "test_loss", "objective__allow_test": True},
+            "add data.test_fraction=0.25",
+        ),
+        ({"objective": "epochs_to_converge"}, "must go with stop.loss or stop.tolerance"),
+        ({"objective": {"nam": "accuracy"}}, "^objective.nam is not a key"),
+        ({"objective": 3}, "^objective.name must be "),
+    ],
+)
+def test_an_objective_that_cannot_be_used_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        make_plan([compose_settings(settings)])
+
+
+def test_a_regression_has_no_accuracy(tmp_path):
+    (tmp_path / "line.csv").write_text("x,y\n0,0.5\n1,1.5\n2,2.5\n")
+    data = {"name": "file", "path": str(tmp_path / "line.csv"), "target": "y"}
+    with pytest.raises(ConfigError, match="those of data=file have only final_loss, epochs_run"):
+        make_plan([compose_settings({"data": data, "model": "regressor", "objective": "accuracy"})])
+
+
+def test_all_runs_of_a_sweep_have_the_same_objective():
+    with pytest.raises(ConfigError, match=r"objective.*must be the same for all runs"):
+        plan_of(objective=["accuracy", "final_loss"])
+
+
+def test_every_metric_is_an_objective_with_its_direction():
+    known = objectives()
+    for name, metric in METRICS.items():
+        if name != "epochs_run":
+            assert (known[name].direction, known[name].split) == (metric.direction, metric.split)
+
+
+@pytest.mark.usefixtures("a_store")
+def test_table_note_tags_and_export_of_a_sweep_use_the_objective(inside, tmp_path):
+    done = inside(
+        "-m", *IRIS, "lr=0.01,0.3", "seed=range(0,3)", "data.validation_fraction=0.2",
+        "export=best", "n_jobs=1",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
+    (parent,) = [run for run in runs if run.data.tags.get("bpexp.kind") == "sweep"]
+    of_lr = {
+        lr: sorted(
+            (run.data.metrics["lowest_validation_loss"], run.info.run_id)
+            for run in runs
+            if run.data.params.get("lr") == lr
+        )
+        for lr in ("0.01", "0.3")
+    }
+    best_lr = min(of_lr, key=lambda lr: of_lr[lr][1])
+    (value, best), (median, _), _ = of_lr[best_lr]
+    assert "Best 2 of 2 settings by median validation loss" in done.stdout
+    first = next(line.split() for line in done.stdout.splitlines() if re.match(" +1 ", line))
+    assert first[:4] == ["1", best_lr, "3", f"{median:.6g}"]
+    assert first[-1] == best[:8]
+    reason = (
+        f"the run with the lowest validation loss, {value:.6g}, of the best setting, lr={best_lr} "
+        f"(median {median:.6g} over 3 runs)"
+    )
+    assert reason in parent.data.tags["mlflow.note.content"]
+    assert f"{reason}.\n" in done.stdout
+    assert f"runs:/{best}/model" in done.stdout
+    assert parent.data.tags["bpexp.best_run"] == best
+    assert parent.data.tags["bpexp.objective"] == "lowest_validation_loss"
+    assert parent.data.metrics["best_lowest_validation_loss"] == value
+
+
+@pytest.mark.usefixtures("a_store")
+def test_single_runs_are_ranked_by_the_named_objective(inside):
+    done = inside("-m", *IRIS, "lr=0.001,0.03", "objective=accuracy", "n_jobs=1")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("Best 2 of 2 by accuracy"))
+    assert lines[at + 1].split()[:3] == ["rank", "lr", "accuracy"]
+    accuracies = [float(line.split()[2]) for line in lines[at + 2 : at + 4]]
+    assert accuracies == sorted(accuracies, reverse=True)
+    refused = inside("-m", *IRIS, "lr=0.001,0.03", "objective=acuracy")
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("got 'acuracy'; type objective=accuracy.\n")

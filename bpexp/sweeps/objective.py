@@ -33,9 +33,7 @@ def choose(
     Raises:
         ConfigError: The objective does not exist, is not allowed, or is no metric of all runs.
     """
-    stops_at_criterion = all(
-        stop.loss is not None or stop.tolerance is not None for stop in stops
-    )
+    stops_at_criterion = all(stop.loss is not None or stop.tolerance is not None for stop in stops)
     if chosen.name is None:
         return objective.default(
             has_validation=all(len(dataset.X_validation) for dataset in datasets.values()),

@@ -437,3 +437,122 @@ def test_tables_that_standardize_to_the_same_values_have_different_digests(table
     one, other = (table(f"a,y\n1,0\n{n},1\n", standardize=True) for n in (2, 3))
     assert one.X.tolist() == other.X.tolist()
     assert one.digest != other.digest
+
+
+@pytest.mark.parametrize("cells", [["12 kg", "13 kg"], ["30min", "5min"], ["1.5 m", "-2 m"]])
+def test_numbers_with_a_unit_are_refused_as_labels(refusal, cells):
+    assert f"{cells[0]!r} in row 1 (2 of 2 cells are no numbers)" in refusal(csv_of(cells))
+
+
+def test_numbered_labels_are_labels(table):
+    assert table(csv_of(["1st", "2nd", "1st"])).targets == ("y=1st", "y=2nd")
+    assert table(csv_of(["class 1", "class 2"])).targets == ("y=class 1", "y=class 2")
+
+
+def test_a_missing_label_is_no_number(refusal):
+    message = refusal(csv_of(["yes", "NA", "no"]))
+    assert message.startswith("data.path must hold labels in column 'y', got none in row 2 of ")
+
+
+def test_the_case_of_a_files_ending_does_not_matter(tmp_path):
+    (tmp_path / "T.CSV").write_text("a,y\n1,2\n3,4\n")
+    assert load(FileConfig(name="file", path=str(tmp_path / "T.CSV"), target=("y",))).X.shape == (
+        2,
+        1,
+    )
+
+
+# Whole tables against pandas.
+
+
+NUMBERS = st.one_of(
+    st.integers(-(10**12), 10**12).map(str), st.floats(-1e9, 1e9).map(repr),
+    st.sampled_from(["", "NA", "nan", "?", "-", "1e3", "007"]),
+)  # fmt: skip
+WORDS = st.sampled_from(["red", "blue", "dark red", "", "NA", "?", "é", "None", "x;y", "a,b"])
+
+
+@st.composite
+def text_tables(draw):
+    """A table as text, and the settings of bpexp and of pandas that read it."""
+    n_rows = draw(st.integers(1, 8))
+    cells = st.lists(NUMBERS, min_size=n_rows, max_size=n_rows)
+    words = st.lists(WORDS, min_size=n_rows, max_size=n_rows)
+    frame = pd.DataFrame({
+        "a": draw(cells), "b": draw(cells), "k": draw(words),
+        "y": draw(st.lists(st.floats(-9, 9).map(repr), min_size=n_rows, max_size=n_rows)),
+    })  # fmt: skip
+    separator, decimal = draw(st.sampled_from([(",", "."), (";", "."), (";", ","), ("\t", ",")]))
+    header = draw(st.booleans())
+    if decimal == ",":
+        frame[["a", "b", "y"]] = frame[["a", "b", "y"]].map(lambda cell: cell.replace(".", ","))
+    text = frame.to_csv(index=False, sep=separator, header=header)
+    markers = draw(st.sampled_from([(), ("?",), ("?", "-")]))
+    ours = {
+        "decimal": decimal, "header": header, "missing_values": markers or None,
+        "separator": draw(st.sampled_from([None, separator])) if header else separator,
+    }  # fmt: skip
+    theirs = {
+        "sep": separator, "decimal": decimal, "na_values": list(markers),
+        "header": 0 if header else None, "names": None if header else list("abky"),
+    }  # fmt: skip
+    return text, ours, theirs, draw(st.sampled_from(["refuse", "drop", "median"]))
+
+
+@given(text_tables())
+def test_a_table_has_the_values_of_pandas_or_is_refused(tmp_path_factory, drawn):
+    text, ours, theirs, missing = drawn
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    path.write_text(text)
+    a, b, k, y = "abky" if ours["header"] else "0123"
+    config = FileConfig(
+        name="file", path=str(path), target=(y,), inputs=(a, b, k), missing=missing,
+        categorical="onehot", task="regression", standardize=False, scale_target=False, **ours,
+    )  # fmt: skip
+    try:
+        data = load(config)
+    except ConfigError:
+        return
+    frame = pd.read_csv(path, low_memory=False, **theirs)
+    if missing == "drop":
+        frame = frame.dropna()
+    assert data.Y[:, 0].tolist() == frame["y"].tolist()
+    for name, column in zip((a, b, k), (frame["a"], frame["b"], frame["k"]), strict=True):
+        if name in data.inputs:
+            numbers = pd.to_numeric(column).astype(float)
+            numbers = numbers.fillna(numbers.median()) if missing == "median" else numbers
+            assert data.X[:, data.inputs.index(name)].tolist() == numbers.tolist()
+        else:
+            known = pd.get_dummies(column.astype(object)).astype(float)
+            places = [place for place, n in enumerate(data.inputs) if n.startswith(f"{name}=")]
+            assert [data.inputs[place][2:] for place in places] == known.columns.tolist()
+            assert data.X[:, places].tolist() == known.to_numpy().tolist()
+
+
+PARQUET_COLUMNS = st.sampled_from(
+    ["int8", "uint16", "int64", "uint64", "float32", "float64", "bool", "Int32", "UInt8", "Float64",
+     "boolean", "str", "category", "datetime64[s]", "decimal"]
+)  # fmt: skip
+
+
+@given(PARQUET_COLUMNS, st.lists(st.integers(0, 100), min_size=1, max_size=6), st.booleans())
+def test_a_parquet_column_has_the_values_of_pandas_or_is_refused(
+    tmp_path_factory, dtype, values, has_missing
+):
+    path = tmp_path_factory.mktemp("t") / "t.parquet"
+    numbers = pd.Series(values)
+    column = numbers.map(Decimal) if dtype == "decimal" else numbers.astype(
+        {"bool": bool, "boolean": bool}.get(dtype, "int64")
+    ).astype(dtype)  # fmt: skip
+    if has_missing:
+        column = column.astype(object if column.dtype.kind in "biuf" else column.dtype)
+        column.iloc[0] = None
+    pd.DataFrame({"a": column, "y": np.arange(len(values)) / 2}).to_parquet(path)
+    config = FileConfig(name="file", path=str(path), target=("y",), standardize=False)
+    try:
+        data = load(config)
+    except ConfigError:
+        assert has_missing or dtype in ("datetime64[s]",)
+        return
+    expected = pd.read_parquet(path)["a"].map(float)
+    assert data.X[:, 0].tolist() == expected.tolist()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
+_QUANTITY = re.compile(r"\s*[+-]?[0-9][0-9.,]*\s*([^\W\d_].*)")
 _LETTER = re.compile(r"[^\W\d_]")
 _DECIMAL_COMMA = re.compile(r"'[+-]?[0-9]*,[0-9]+'")
 MAX_LISTED = 10
@@ -161,7 +162,7 @@ def _checked(column: "pd.Series", values: Array) -> Column:
         first_cell=cell,
         is_text=bool(texts),
         are_texts=are_texts(column),
-        marker="" if others or _looks_like_number(word) else word,
+        marker="" if others or any(letter.isdigit() for letter in word) else word,
     )
 
 
@@ -176,6 +177,13 @@ def _looks_like_number(text: str) -> bool:
     return any(letter.isdigit() for letter in text) and not _LETTER.search(text)
 
 
+def _have_one_unit(texts: set[str]) -> bool:
+    """Whether texts are different numbers followed by the same letters."""
+    found = [_QUANTITY.fullmatch(text) for text in texts]
+    units = {match[1] for match in found if match}
+    return len(texts) > 1 and all(found) and len(units) == 1
+
+
 def _value(cell: Any) -> float:
     try:
         return float(cell) if _is_number(cell) else np.nan
@@ -188,17 +196,25 @@ def _is_categorical(column: "pd.Series") -> bool:
 
 
 def first_number_and_text(column: "pd.Series") -> str | None:
-    """The first text in a column that also has cells that look like numbers; None for labels."""
+    """The first text in a column that also has cells that look like numbers; None for labels.
+
+    A column of numbers with the same unit behind all of them, as ``12 kg``, looks like numbers.
+    """
     if column.dtype.kind != "O" or _is_categorical(column):
         return None
     numeric, others = 0, []
-    for row, cell in enumerate(column, start=1):
+    missing = column.isna()
+    for row, (cell, is_missing) in enumerate(zip(column, missing, strict=True), start=1):
+        if is_missing:
+            continue
         if _is_number(cell):
             numeric += 1
         elif isinstance(cell, str):
             others.append((row, cell))
             if _looks_like_number(cell):
                 numeric += 1
+    if not numeric and _have_one_unit({cell for _, cell in others}):
+        numeric = len(others)
     if not numeric or not others:
         return None
     row, cell = others[0]

@@ -188,6 +188,7 @@ TEXT_SETTINGS = ("separator", "decimal", "header", "missing_values")
 
 def _frame(config: FileConfig, path: str) -> "pd.DataFrame":
     file = Path(path).expanduser()
+    suffix = file.suffix.lower()
     readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {
         **dict.fromkeys(TEXT_SUFFIXES, lambda content: _csv(content, config, file.name)),
         ".gz": lambda content: _csv(_gunzipped(content), config, file.stem),
@@ -195,15 +196,15 @@ def _frame(config: FileConfig, path: str) -> "pd.DataFrame":
         ".parquet": _parquet,
         ".npz": _npz,
     }
-    is_known = file.suffix in readers
-    if file.suffix == ".gz":
-        is_known = Path(file.stem).suffix in TEXT_SUFFIXES
+    is_known = suffix in readers
+    if suffix == ".gz":
+        is_known = Path(file.stem).suffix.lower() in TEXT_SUFFIXES
     if not is_known:
         raise ConfigError(
             f"data.path must end in {', '.join(TEXT_SUFFIXES)}, .csv.gz, .zip, .parquet or .npz, "
             f"got {path!r}."
         )
-    if file.suffix in (".parquet", ".npz"):
+    if suffix in (".parquet", ".npz"):
         for name in TEXT_SETTINGS:
             if getattr(config, name) != getattr(FileConfig, name):
                 raise ConfigError(f"data.{name} must go with a text file, got {path!r}.")
@@ -211,14 +212,14 @@ def _frame(config: FileConfig, path: str) -> "pd.DataFrame":
         raise ConfigError(f"data.path must be an existing file, got {path!r}.")
     try:
         with file.open("rb") as content:
-            frame = readers[file.suffix](content)
+            frame = readers[suffix](content)
     except ConfigError:
         raise
     except Exception as error:
         # The libraries raise many types of errors for a broken file.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
-            f"data.path must be a readable {file.suffix} file, got {path!r}: {reason}"
+            f"data.path must be a readable {suffix} file, got {path!r}: {reason}"
         ) from error
     _check_names([str(name) for name in frame.columns], path)
     frame.columns = frame.columns.map(str)
@@ -249,7 +250,7 @@ def _zipped(content: BinaryIO, config: FileConfig) -> "pd.DataFrame":
         names = [
             name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name
         ]
-        if len(names) != 1 or Path(names[0]).suffix not in TEXT_SUFFIXES:
+        if len(names) != 1 or Path(names[0]).suffix.lower() not in TEXT_SUFFIXES:
             raise ConfigError(
                 f"data.path must be a zip file of one text file ({', '.join(TEXT_SUFFIXES)}), got "
                 f"{', '.join(map(brief, names[:5])) or 'none'} in {config.path!r}."
@@ -275,7 +276,7 @@ def _separator(content: BinaryIO, config: FileConfig, name: str) -> str:
     content.seek(0)
     if config.separator is not None:
         return r"\s+" if config.separator == " " else config.separator
-    if Path(name).suffix == ".tsv":
+    if Path(name).suffix.lower() == ".tsv":
         return "\t"
     line = re.sub(rb'"[^"]*"', b'""', line.strip())
     for separator in (",", ";", "\t") if config.decimal == "." else (";", "\t", ","):

@@ -20,7 +20,10 @@ from bpexp.sweeps.plan import check_different_runs, make_plan
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
 from bpexp.sweeps.samplers.python import compose_jobs
 from bpexp.tracking import lookup, read
-from bpexp.tracking.store import connect, locate
+from bpexp.tracking.archive import Archive, open_archive
+from bpexp.tracking.factory import open_reader
+from bpexp.tracking.reading import Query
+from bpexp.tracking.store import locate
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch
 
@@ -108,12 +111,14 @@ def load_runs(
     Raises:
         ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
     """
-    client = connect(locate(uri, Path.cwd(), os.environ))
+    reader = open_reader(locate(uri, Path.cwd(), os.environ))
     if sweep:
-        experiment, parent = lookup.find(client, experiment, sweep, sweeps=True)
-        sweep = parent.info.run_id
-    runs = lookup.search(client, experiment, filter, sweep)
-    return read.frame([run for run in runs if not lookup.is_sweep(run)])
+        _, parent = lookup.find(reader, experiment, sweep, sweeps=True)
+        number, sweep = parent.experiment_id, parent.run_id
+    else:
+        number = lookup.experiment_id(reader, experiment)
+    query = Query(filter, sweep=sweep, sweeps=False)
+    return read.frame(reader.search(number, query, read.TABLE_PARTS))
 
 
 def report(
@@ -144,8 +149,10 @@ def report(
     # Imported late: it needs SciPy and matplotlib.
     from bpexp.analysis import sources
 
-    client = connect(locate(uri, Path.cwd(), os.environ))
+    store = locate(uri, Path.cwd(), os.environ)
     if not sweeps:
-        return sources.of_experiment(client, experiment, measure, seed)
-    parents = [lookup.find(client, experiment, sweep, sweeps=True)[1] for sweep in sweeps]
-    return sources.of_sweeps(client, parents, measure, seed)
+        return sources.of_experiment(open_archive(store, experiment), experiment, measure, seed)
+    reader = open_reader(store)
+    parents = [lookup.find(reader, experiment, sweep, sweeps=True)[1] for sweep in sweeps]
+    archive = Archive(reader, store, parents[0].experiment_id)
+    return sources.of_sweeps(archive, parents, measure, seed)

@@ -28,8 +28,9 @@ from bpexp.tracking import durable, lookup, output_directory, recovery
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import open_tracker
+from bpexp.tracking.reading import FINISHED, NO_PARTS, UNFINISHED, Query, StoredRun
 from bpexp.tracking.retry import RetryPolicy, TrackingError
-from bpexp.tracking.store import Store, connect, exclusive_lock, locate
+from bpexp.tracking.store import Store, exclusive_lock, locate
 
 EXIT_STATUS = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 """The program's exit status by MLflow's status of its run or sweep."""
@@ -123,16 +124,16 @@ class ResumeRequest:
     """The sweep that is to be resumed.
 
     Attributes:
-        store: The store that holds it.
+        archive: Its experiment in the store that holds it.
         experiment: The name of its experiment.
-        sweep: Its id, the beginning of its id, or its name.
+        sweep: Its parent run.
         ended: Whether the user confirmed that its process on another machine has ended.
         backend: The backend to train with; None for the one it was started with.
     """
 
-    store: Store
+    archive: Archive
     experiment: str
-    sweep: str
+    sweep: StoredRun
     ended: bool = False
     backend: BackendConfig | None = None
 
@@ -148,9 +149,8 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
         ConfigError: It is not a sweep, is still running, or cannot be resumed.
         TrackingError: Runs cannot be written to the store; the message says how to resume.
     """
-    store, experiment = request.store, request.experiment
-    archive = open_archive(store, experiment)
-    sweep = archive.find(request.sweep)
+    archive, experiment, sweep = request.archive, request.experiment, request.sweep
+    store = archive.store
     resume.check_can_resume(sweep, request.ended)
     plan = resume.plan_of(sweep, archive)
     if request.backend is not None:
@@ -159,10 +159,12 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
     replaced: list[str] = []
 
     def open_store() -> TrackedSweep:
+        # Connected before the lock is taken, because connecting takes it, too.
+        client = archive.client
         with exclusive_lock(store):
             # Checked again: another process may have resumed it meanwhile.
-            resume.check_can_resume(archive.find(sweep.run_id), request.ended)
-            recovery.reopen(archive.client, sweep.run_id)
+            resume.check_can_resume(archive.get(sweep.run_id) or sweep, request.ended)
+            recovery.reopen(client, sweep.run_id)
         with _resume_command_in_errors(command):
             tracker = _open_experiment(store, experiment)
             resume.write_spooled_runs(plan, archive, tracker, sweep.run_id)
@@ -174,7 +176,7 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
     finished = _execute(plan, store, open_store, reporter, has_stored=True)
     tracked = {row.run_id for row in finished.rows}
     with _resume_command_in_errors(command):
-        unfinished = archive.search("attributes.status != 'FINISHED'", sweep.run_id)
+        unfinished = archive.search(Query(statuses=UNFINISHED, sweep=sweep.run_id), NO_PARTS)
         superseded = [run.run_id for run in unfinished if run.run_id not in tracked]
         if not finished.interrupted:
             superseded += replaced
@@ -227,6 +229,7 @@ def _execute(
                 if finished.parent is not None:
                     record = _parent_record(finished, runner.started)
                     writer.sweep.tracker.close_run(finished.parent, record)
+                    writer.sweep.tracker.finish()
                     finished = replace(finished, files=record.artifacts)
     reporter.finished(finished, store)
     return finished
@@ -268,16 +271,17 @@ def _with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) ->
     """
     parent = tracked.parent
     assert parent is not None
-    runs = archive.search("attributes.status = 'FINISHED'")
-    children = [run for run in runs if run.parent == parent]
-    others = [run for run in runs if run.parent != parent and not run.is_sweep]
-    found = resume.finished_runs(plan, children, others, archive)
     link = run_tags.linked_sweep(parent)
-    linked = {r.run_id for r in found.runs.values() if r.parent != parent and link not in r.tags}
+    runs = archive.search(FINISHED, resume.NEEDED)
+    children = [run for run in runs if run.parent == parent]
+    others = [run for run in runs if run.parent != parent]
+    found = resume.finished_runs(plan, children, others, archive)
+    has_link = {run.run_id for run in archive.search(Query(tags={link: "linked"}), NO_PARTS)}
+    linked = {run.run_id for run in found.runs.values() if run.parent != parent} - has_link
     tracked.tracker.tag_many(sorted(linked), link, "linked")
     damaged = [run for run, _ in found.damaged]
     for run in damaged:
-        if link in run.tags:
+        if run.run_id in has_link:
             RetryPolicy().call(archive.client.delete_tag, run.run_id, link)
     return replace(
         tracked,
@@ -306,9 +310,9 @@ def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> N
         return
     if finished.parent is not None:
         reporter.say(f"Exporting {best.job.name}: {summary.why_best(finished.ranking)}.")
-    client = connect(store)
-    run = lookup.find_in_experiment(client, finished.plan.runtime.tracking.experiment, best.run_id)
-    for sentence in publish(store, client, run):
+    archive = open_archive(store, finished.plan.runtime.tracking.experiment)
+    run = lookup.find_in_experiment(archive.reader, "", best.run_id)
+    for sentence in publish(archive, run):
         reporter.say(sentence)
 
 

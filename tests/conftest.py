@@ -15,7 +15,7 @@ from sweeping import clean_environment
 from bpexp.cli import main
 from bpexp.tracking.store import connect, experiment_id, locate
 
-pytest.register_assert_rewrite("contract")
+pytest.register_assert_rewrite("contract", "reader_contract")
 
 # Shared machines are slow at times, so examples have no deadline.
 settings.register_profile("bpexp", deadline=None)

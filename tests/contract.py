@@ -114,6 +114,13 @@ class TrackerContract:
         assert [run.info.run_id for run in children] == ids[::-1]
         assert tracker.stage([], parent).commit() == []
 
+    def test_runs_are_tagged_together(self, opened):
+        tracker, client = opened
+        ids = tracker.stage([replace(RECORD, metrics=())] * 3, None).commit()
+        tracker.tag_many(ids[:2], "bpexp.sweep.5c1d", "linked")
+        tags = [client.get_run(run_id).data.tags.get("bpexp.sweep.5c1d") for run_id in ids]
+        assert tags == ["linked", "linked", None]
+
     def test_an_invalid_key_is_reported_in_one_sentence_and_creates_no_run(self, opened):
         tracker, client = opened
         bad = replace(RECORD, name="refused", params={"a//b": "1"})

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 from bpexp.tracking.archive import open_archive
+from bpexp.tracking.factory import open_reader
+from bpexp.tracking.reading import Query
 from bpexp.tracking.store import locate
 from bpexp.tracking.stored_results import result_of
 
@@ -129,10 +131,10 @@ def run_resume_command(folder, message, **environment):
 
 def runs_of(folder, uri=None, experiment="bpexp", filter_string=""):
     """Return all runs of an experiment; an empty list if it does not exist."""
-    archive = open_archive(locate(uri, folder, {}), experiment)
-    if archive.client.get_experiment_by_name(experiment) is None:
+    store = locate(uri, folder, {})
+    if experiment not in open_reader(store).experiments():
         return []
-    return archive.search(filter_string)
+    return open_archive(store, experiment).search(Query(filter_string))
 
 
 def results(folder, uri=None, experiment="bpexp"):

@@ -164,6 +164,20 @@ def test_searches_return_equal_runs_in_the_same_order(both, filter_string, order
     assert found[0] == found[1] != []
 
 
+def test_a_finished_sweep_has_statistics_of_its_tables(store):
+    client = connect(store)
+    tracker = bulk(client, experiment_id(client, store, "statistics"))
+    tracker.stage(RECORDS, None).commit()
+    tracker.finish()
+    query = {
+        "sqlite": "SELECT count(*) FROM sqlite_stat1 WHERE tbl = 'latest_metrics'",
+        "postgresql": "SELECT reltuples FROM pg_class WHERE relname = 'latest_metrics'",
+    }
+    with sql(client).engine.connect() as connection:
+        text = query[connection.dialect.name]
+        assert connection.exec_driver_sql(text).scalar() > 0
+
+
 def test_both_trackers_write_equal_rows(both):
     client, experiments = both
     with sql(client).engine.connect() as connection:

@@ -74,7 +74,7 @@ def test_stored_results_of_different_kinds_of_runs_equal_the_returned_table(tmp_
     assert table["outcome"].tolist() == ["completed", "diverged"] * 2
     assert table["optimizer.beta1"].isna().tolist() == [True, True, False, False]
     archive = open_archive(locate(None, tmp_path, {}), "bpexp")
-    (sweep,) = [run for run in archive.search("") if run.is_sweep]
+    (sweep,) = [run for run in archive.search() if run.is_sweep]
     content = {
         name: archive.client.download_artifacts(sweep.run_id, name)
         for name in ("results.parquet", "results.csv")

@@ -36,6 +36,7 @@ from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import make_plan
 from bpexp.tracking.archive import open_archive
+from bpexp.tracking.reading import FINISHED
 from bpexp.tracking.store import locate
 from bpexp.training.batching import load_engine
 
@@ -357,8 +358,8 @@ def search(backend, experiment="bpexp"):
 
 
 def digests(experiment):
-    finished = archive(experiment).search("attributes.status = 'FINISHED'")
-    return sorted(run.tags["bpexp.result"] for run in finished if not run.is_sweep)
+    finished = archive(experiment).search(FINISHED)
+    return sorted(run.tags["bpexp.result"] for run in finished)
 
 
 @pytest.mark.usefixtures("added", "store")
@@ -371,9 +372,9 @@ def test_a_sampler_proposes_a_second_generation_and_the_sweep_can_be_resumed(ins
     interrupted = search("one_generation")
     assert interrupted.interrupted
     assert [row.outcome for row in interrupted.rows] == ["completed"] * 3 + ["interrupted"] * 2
-    store = locate(None, Path.cwd(), {})
+    parent = archive().get(interrupted.parent)
     request = app.ResumeRequest(
-        store, "bpexp", interrupted.parent, backend=BackwardsConfig(name="backwards")
+        archive(), "bpexp", parent, backend=BackwardsConfig(name="backwards")
     )
     resumed = app.resume_sweep(request, SilentReporter())
     assert [row.job.config.lr for row in resumed.rows] == list(by_lr)

@@ -21,7 +21,6 @@ from sweeping import (
     start,
 )
 
-from bpexp.tracking import lookup
 from bpexp.tracking.store import connect, locate
 
 pytestmark = pytest.mark.long
@@ -57,8 +56,8 @@ def check_complete(expected, folder, uri=None, experiment="bpexp"):
 
 def check_no_run_was_trained_twice(folder, uri=None, experiment="bpexp"):
     """Assert that the first process trained all runs."""
-    runs = lookup.search(connect(locate(uri, folder, {})), experiment)
-    started = {run.info.start_time for run in runs if not lookup.is_sweep(run)}
+    runs = runs_of(folder, uri, experiment)
+    started = {run.started for run in runs if not run.is_sweep}
     assert len(started) == 1
 
 
@@ -356,8 +355,8 @@ time.time = lambda: time.time_ns() / 1e9
 def test_a_clock_that_goes_backwards_does_not_affect_a_sweep(expected, tmp_path):
     assert Halted(tmp_path, *SWEEP, before=BACKWARDS).continue_to_end() == (0, "")
     check_complete(expected, tmp_path)
-    for run in lookup.search(connect(locate(None, tmp_path, {})), "bpexp"):
-        assert run.info.end_time >= run.info.start_time
+    for run in runs_of(tmp_path):
+        assert run.ended >= run.started
 
 
 def test_a_sweep_is_resumed_after_the_clock_was_set_back(expected, tmp_path):

@@ -11,6 +11,7 @@ from contract import TrackerContract
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
+from reader_contract import ReaderContract, write
 from servers import postgresql
 
 import bpexp
@@ -19,7 +20,9 @@ from bpexp.sweeps.run_record import logged_epochs
 from bpexp.tracking import bulk, lookup, mlflow_internals
 from bpexp.tracking.bulk import BulkTracker, open_bulk_tracker
 from bpexp.tracking.client import ClientTracker
-from bpexp.tracking.factory import open_tracker
+from bpexp.tracking.client_reader import ClientReader
+from bpexp.tracking.factory import open_reader, open_tracker
+from bpexp.tracking.sql_reader import SqlReader, open_sql_reader
 from bpexp.tracking.store import connect, experiment_id, locate
 
 
@@ -45,6 +48,30 @@ def sqlite_store(tmp_path_factory):
 def postgresql_store(tmp_path_factory):
     with postgresql() as server:
         yield locate(server.uri, tmp_path_factory.mktemp("here"), {})
+
+
+class TestReadingOfSqliteTables(ReaderContract):
+    @pytest.fixture
+    def opened(self, sqlite_store):
+        write(sqlite_store)
+        reader = open_reader(sqlite_store)
+        assert type(reader) is SqlReader
+        return sqlite_store, reader
+
+
+class TestReadingOfPostgresqlTables(ReaderContract):
+    @pytest.fixture
+    def opened(self, postgresql_store):
+        write(postgresql_store)
+        reader = open_reader(postgresql_store)
+        assert type(reader) is SqlReader
+        return postgresql_store, reader
+
+
+class TestReadingBySqliteClient(ReaderContract):
+    @pytest.fixture
+    def opened(self, sqlite_store):
+        return sqlite_store, ClientReader(connect(sqlite_store))
 
 
 class TestClientOnSqlite(TrackerContract):
@@ -83,6 +110,7 @@ def test_an_untested_store_is_not_opened_without_mlflow(put_store, tmp_path, mon
     put_store(tmp_path)
     store, name = locate(None, tmp_path, {}), "bpexp"
     assert open_bulk_tracker(store, name) is not None
+    assert open_sql_reader(store) is not None
     with closing(sqlite3.connect(tmp_path / "outputs" / "mlflow.db")) as db, db:
         if unknown == "schema":
             db.execute("UPDATE alembic_version SET version_num = 'abc'")
@@ -97,6 +125,9 @@ def test_an_untested_store_is_not_opened_without_mlflow(put_store, tmp_path, mon
     elif unknown == "mlflow":
         monkeypatch.setattr(bulk, "version", lambda package: "3.170.0")
     assert open_bulk_tracker(store, name) is None
+    # Readers need no experiment, and read artifacts from wherever they are.
+    is_readable = unknown in ("experiment", "artifacts")
+    assert (open_sql_reader(store) is not None) == is_readable
 
 
 def test_the_setting_precedes_the_environment_variable_and_the_default_store(tmp_path):
@@ -154,12 +185,13 @@ def test_a_run_is_found_in_another_experiment_by_id_and_by_name(tmp_path):
     client = connect(store)
     other = ClientTracker(client, experiment_id(client, store, "the other"))
     run_id = other.open_run("sweep", 5, {})
-    for wanted in (run_id, run_id[:8], "sweep"):
-        experiment, run = lookup.find(client, "bpexp", wanted)
-        assert (experiment, run.info.run_id) == ("the other", run_id)
-    assert lookup.find_in_experiment(client, "bpexp", run_id).info.run_id == run_id
-    with pytest.raises(ConfigError, match=r"got 'sweep'; bpexp runs lists them\.$"):
-        lookup.find_in_experiment(client, "bpexp", "sweep")
+    for reader in (open_reader(store), ClientReader(client)):
+        for wanted in (run_id, run_id[:8], "sweep"):
+            experiment, run = lookup.find(reader, "bpexp", wanted)
+            assert (experiment, run.run_id) == ("the other", run_id)
+        assert lookup.find_in_experiment(reader, "bpexp", run_id).run_id == run_id
+        with pytest.raises(ConfigError, match=r"got 'sweep'; bpexp runs lists them\.$"):
+            lookup.find_in_experiment(reader, "bpexp", "sweep")
 
 
 INTERNALS = re.compile(r"\._tracking_client|^ *(from|import) mlflow\.(store|utils)\b")

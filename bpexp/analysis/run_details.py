@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -18,10 +18,8 @@ from bpexp.config.schema import flatten
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.tracking import read
-from bpexp.tracking.archive import Archive, stored
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import StoredRun
 
 _NOT_COMPARED = (run_tags.SWEEP, run_tags.PROCESS, run_tags.CONFIG, run_tags.IDENTITY)
 """Tags that differ between any two runs, or repeat what the parameters say."""
@@ -44,46 +42,35 @@ class Environment:
     diff: str
 
 
-def read_environment(archive: Archive, run: "Run") -> Environment:
+def read_environment(archive: Archive, run: StoredRun) -> Environment:
     """The environment of a run.
 
     Raises:
         ConfigError: An artifact is malformed.
     """
-    found = stored(run)
-    owner = _artifact_owner(archive, found.parent, found.run_id)
+    # The files of the environment belong to the sweep, unless it was deleted.
+    owner = (archive.get(run.parent) if run.parent else None) or run
     packages, libraries = _parse_environment(archive.file_if_any(owner, "environment.json"), owner)
-    config = archive.file_if_any(owner, "config.yaml") if found.is_sweep else None
+    config = archive.file_if_any(owner, "config.yaml") if run.is_sweep else None
     diff = archive.file_if_any(owner, "git.diff") or b""
     return Environment(
         packages, libraries, _parse_config(config, owner), diff.decode(errors="replace")
     )
 
 
-def _artifact_owner(archive: Archive, parent: str | None, run_id: str) -> str:
-    """The id of the sweep if there is one, else of the run itself."""
-    if parent is None:
-        return run_id
-    try:
-        return archive.find(parent).run_id
-    except ConfigError:
-        # The sweep was deleted.
-        return run_id
-
-
-def details(run: "Run", environment: Environment) -> dict[str, str]:
+def details(run: StoredRun, environment: Environment) -> dict[str, str]:
     """Settings, metrics and environment of a run, without the settings of its session."""
     tags = {
         key: value
-        for key, value in run.data.tags.items()
+        for key, value in run.tags.items()
         if key.startswith("bpexp.") and not key.startswith(_NOT_COMPARED)
     }
     digest = hashlib.sha256(environment.diff.encode()).hexdigest()[:12]
     return {
-        "name": run.info.run_name or "",
+        "name": run.name,
         **environment.first_config,
-        **read.settings(run),
-        **{key: f"{value:.12g}" for key, value in read.metrics(run).items()},
+        **dict(sorted(read.settings(run).items())),
+        **{key: f"{value:.12g}" for key, value in sorted(run.metrics.items())},
         **tags,
         **({"git.diff": f"SHA-256 {digest}"} if environment.diff else {}),
         **{f"library {name}": text for name, text in environment.libraries.items()},
@@ -105,7 +92,9 @@ def differences(runs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
 
-def _parse_environment(content: bytes | None, run_id: str) -> tuple[dict[str, str], dict[str, str]]:
+def _parse_environment(
+    content: bytes | None, run: StoredRun
+) -> tuple[dict[str, str], dict[str, str]]:
     """Packages and libraries from environment.json."""
     if content is None:
         return {}, {}
@@ -115,7 +104,8 @@ def _parse_environment(content: bytes | None, run_id: str) -> tuple[dict[str, st
         libraries = [dict(one) for one in document["libraries"]]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(
-            f"environment.json of run {run_id[:8]} must hold packages and libraries, got others."
+            f"environment.json of run {run.run_id[:8]} must hold packages and libraries, "
+            "got others."
         ) from error
     return {name: str(number) for name, number in packages}, dict(map(_library, libraries))
 
@@ -131,10 +121,10 @@ def _library(info: Mapping[str, Any]) -> tuple[str, str]:
     return f"{info.get('internal_api')} ({folder})", ", ".join(texts)
 
 
-def _parse_config(content: bytes | None, run_id: str) -> dict[str, str]:
+def _parse_config(content: bytes | None, run: StoredRun) -> dict[str, str]:
     if content is None:
         return {}
     try:
         return {str(key): str(value) for key, value in flatten(yaml.safe_load(content)).items()}
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"config.yaml of run {run_id[:8]} must contain settings.") from error
+        raise ConfigError(f"config.yaml of run {run.run_id[:8]} must contain settings.") from error

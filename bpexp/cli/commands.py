@@ -11,17 +11,14 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from bpexp.cli import exits
 from bpexp.cli.command_names import COMMANDS
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import lookup
+from bpexp.tracking.reading import RunReader
 from bpexp.tracking.store import Store, locate
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 BAD_INPUT = 2
 """Exit status of a command with bad input."""
@@ -81,26 +78,26 @@ def existing_store(uri: str | None) -> Store:
         ConfigError: The store is an SQLite file that does not exist, or the URI is invalid.
     """
     store = locate(uri, Path.cwd(), os.environ)
-    database = store.uri.removeprefix("sqlite:///")
-    if database != store.uri and not Path(database).is_file():
+    if store.database is not None and not store.database.is_file():
         raise no_runs_error(store)
     return store
 
 
-def check_experiment(client: "MlflowClient", store: Store, name: str) -> None:
-    """Check that a store has an experiment.
+def experiment_id(reader: RunReader, store: Store, name: str) -> str:
+    """Return the id of an experiment.
 
     Raises:
         ConfigError: The store has no such experiment; the message lists its experiments.
     """
-    names = lookup.experiments(client)
-    if name not in names:
-        if set(names) <= {"Default"}:
-            raise no_runs_error(store)
-        raise ConfigError(
-            f"--experiment must be an experiment of this store, got {name!r}; it has "
-            f"{', '.join(map(repr, names))}."
-        )
+    found = reader.experiments()
+    if name in found:
+        return found[name]
+    if found.keys() <= {"Default"}:
+        raise no_runs_error(store)
+    raise ConfigError(
+        f"--experiment must be an experiment of this store, got {name!r}; it has "
+        f"{', '.join(map(repr, found))}."
+    )
 
 
 def no_runs_error(store: Store) -> ConfigError:

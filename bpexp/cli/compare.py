@@ -10,7 +10,7 @@ from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import lookup
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.store import connect
+from bpexp.tracking.factory import open_reader
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -23,14 +23,14 @@ def main(arguments: Sequence[str]) -> None:
     if len(options.run) < 2:
         raise ConfigError(f"compare needs two runs or more: bpexp compare {options.run[0]} RUN.")
     store = existing_store(options.uri)
-    client = connect(store)
+    reader = open_reader(store)
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     all_details = []
     for name in options.run:
-        experiment, run = lookup.find(client, options.experiment, name)
-        table.add_column(run.info.run_id[:8])
-        archive = Archive(client, store, experiment)
+        _, run = lookup.find(reader, options.experiment, name)
+        table.add_column(run.run_id[:8])
+        archive = Archive(reader, store, run.experiment_id)
         details = run_details.read_environment(archive, run)
         all_details.append(run_details.details(run, details))
     for key, values in run_details.differences(all_details).items():

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from bpexp.cli.commands import existing_store, store_parser
 from bpexp.export.publish import publish
 from bpexp.tracking import lookup
-from bpexp.tracking.store import connect
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.factory import open_reader
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -19,6 +20,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--onnx", action="store_true", help="log model.onnx as well")
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
-    client = connect(store)
-    _, run = lookup.find(client, options.experiment, options.run)
-    print("\n".join(publish(store, client, lookup.best_run(client, run), onnx=options.onnx)))
+    reader = open_reader(store)
+    _, named = lookup.find(reader, options.experiment, options.run)
+    run = lookup.best_run(reader, named)
+    archive = Archive(reader, store, run.experiment_id)
+    print("\n".join(publish(archive, run, onnx=options.onnx)))

@@ -8,12 +8,13 @@ from bpexp.analysis.groups import measures
 from bpexp.analysis.page import MAX_ROWS
 from bpexp.analysis.report import FORMATS, Report
 from bpexp.analysis.sources import keep, of_experiment, of_sweeps
-from bpexp.cli.commands import check_experiment, existing_store, store_parser
+from bpexp.cli.commands import existing_store, experiment_id, store_parser
 from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.render import text
 from bpexp.tracking import lookup, output_directory, read
-from bpexp.tracking.store import connect
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.factory import open_reader
 
 PRINTED = 10
 """Maximum number of groups of the ranking that are printed; the files have more."""
@@ -48,21 +49,22 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"--format must be of {', '.join(FORMATS)}, got {options.format!r}.")
     if options.seed < 0:
         raise ConfigError(f"--seed must be a whole number of at least 0, got {options.seed}.")
-    client = connect(store)
+    reader = open_reader(store)
     parents = [
-        lookup.find(client, options.experiment, name, sweeps=True)[1] for name in options.sweep
+        lookup.find(reader, options.experiment, name, sweeps=True)[1] for name in options.sweep
     ]
     if parents:
-        report = of_sweeps(client, parents, options.measure, options.seed)
+        archive = Archive(reader, store, parents[0].experiment_id)
+        report = of_sweeps(archive, parents, options.measure, options.seed)
     else:
-        check_experiment(client, store, options.experiment)
-        report = of_experiment(client, options.experiment, options.measure, options.seed)
-    name = "-".join(run.info.run_id[:8] for run in parents) or _file_name(options.experiment)
+        archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
+        report = of_experiment(archive, options.experiment, options.measure, options.seed)
+    name = "-".join(run.run_id[:8] for run in parents) or _file_name(options.experiment)
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)
     logged = len(parents) == 1 and read.has_artifacts_inside(parents[0], store)
     if logged:
-        keep(client, parents[0], report)
+        keep(archive, parents[0], report)
 
     out = console()
     out.print(report.question, soft_wrap=True)
@@ -74,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
     written = ", ".join(str(folder / f"report.{name}") for name in formats)
     out.print(f"Written: {written}", soft_wrap=True)
     if len(parents) == 1 and not logged:
-        where = parents[0].info.artifact_uri
+        where = parents[0].artifact_uri
         out.print(f"Not logged to the sweep, which stores its files in {where}.")
 
 

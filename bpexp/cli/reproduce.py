@@ -9,8 +9,9 @@ from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce import report
 from bpexp.tracking import lookup
-from bpexp.tracking.archive import Archive, StoredRun
-from bpexp.tracking.store import connect
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.factory import open_reader
+from bpexp.tracking.reading import StoredRun
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,10 +51,12 @@ def selected_runs(command: str, options: Namespace) -> tuple[Archive, list[Store
     store = existing_store(options.uri)
     if bool(options.run) == options.all:
         raise ConfigError(f"{command} must be given runs, sweeps or --all.")
-    client = connect(store)
-    found = [lookup.find(client, options.experiment, name) for name in options.run]
-    experiments = sorted({experiment for experiment, _ in found}) or [options.experiment]
+    reader = open_reader(store)
+    found = [lookup.find(reader, options.experiment, name) for name in options.run]
+    experiments = sorted({experiment for experiment, _ in found})
     if len(experiments) > 1:
         raise ConfigError(f"The runs must be of one experiment, got {', '.join(experiments)}.")
-    archive = Archive(client, store, experiments[0])
-    return archive, report.select_runs(archive, [run.info.run_id for _, run in found])
+    runs = [run for _, run in found]
+    experiment = runs[0].experiment_id if runs else lookup.experiment_id(reader, options.experiment)
+    archive = Archive(reader, store, experiment)
+    return archive, report.select_runs(archive, runs)

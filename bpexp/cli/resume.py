@@ -7,7 +7,8 @@ from bpexp.cli.commands import existing_store, store_parser
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config.schema import BackendConfig, DaskConfig
 from bpexp.tracking import lookup
-from bpexp.tracking.store import connect
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.factory import open_reader
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,8 +28,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
     backend = None if options.backend is None else _backend(options.backend)
-    experiment, sweep = lookup.find(connect(store), options.experiment, options.sweep, sweeps=True)
-    request = app.ResumeRequest(store, experiment, sweep.info.run_id, options.ended, backend)
+    reader = open_reader(store)
+    experiment, sweep = lookup.find(reader, options.experiment, options.sweep, sweeps=True)
+    archive = Archive(reader, store, sweep.experiment_id)
+    request = app.ResumeRequest(archive, experiment, sweep, options.ended, backend)
     finished = app.resume_sweep(request, TerminalReporter())
     return app.EXIT_STATUS[finished.status]
 

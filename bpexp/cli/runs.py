@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
-from bpexp.cli.commands import check_experiment, existing_store, positive, store_parser
+from bpexp.cli.commands import existing_store, experiment_id, positive, store_parser
 from bpexp.cli.screen import console
 from bpexp.cli.tables import frame_table
 from bpexp.tracking import lookup, read
-from bpexp.tracking.store import connect
+from bpexp.tracking.factory import open_reader
+from bpexp.tracking.reading import Query
 
 TABLE_ROWS = 50
 """Number of runs in a table without ``-n``."""
@@ -28,16 +30,16 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
-    client = connect(store)
-    experiment, sweep = options.experiment, options.sweep
-    if sweep:
-        experiment, run = lookup.find(client, experiment, sweep, sweeps=True)
-        sweep = run.info.run_id
+    reader = open_reader(store)
+    query = Query(options.filter)
+    if options.sweep:
+        _, sweep = lookup.find(reader, options.experiment, options.sweep, sweeps=True)
+        experiment, query = sweep.experiment_id, replace(query, sweep=sweep.run_id)
     else:
-        check_experiment(client, store, experiment)
-    runs = lookup.search(client, experiment, options.filter, sweep)
+        experiment = experiment_id(reader, store, options.experiment)
     limit = options.n or (TABLE_ROWS if options.format == "table" else None)
-    frame = read.frame(runs[:limit])
+    parts = replace(read.TABLE_PARTS, params=()) if options.format == "table" else read.TABLE_PARTS
+    frame = read.frame(reader.search(experiment, query, parts, limit=limit))
     if options.format == "csv":
         frame.to_csv(sys.stdout, index=False)
     elif options.format == "json":
@@ -45,5 +47,6 @@ def main(arguments: Sequence[str]) -> None:
     else:
         out = console()
         out.print(frame_table(out, frame))
-        more = "; -n for more" if len(runs) > len(frame) else ""
-        out.print(f"{len(frame)} of {len(runs)} runs{more}")
+        total = reader.count(experiment, query)
+        more = "; -n for more" if total > len(frame) else ""
+        out.print(f"{len(frame)} of {total} runs{more}")

@@ -6,9 +6,9 @@ from typing import Any
 from bpexp.analysis import run_details
 from bpexp.cli.commands import existing_store, store_parser
 from bpexp.cli.screen import console
-from bpexp.tracking import lookup, read
+from bpexp.tracking import lookup
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.store import connect
+from bpexp.tracking.factory import open_reader
 
 DIFF_LINES = 100
 """Maximum number of printed lines of git.diff."""
@@ -20,17 +20,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("run", metavar="RUN", help="id, start of an id, name, or latest")
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
-    client = connect(store)
-    experiment, run = lookup.find(client, options.experiment, options.run)
-    archive = Archive(client, store, experiment)
+    reader = open_reader(store)
+    _, run = lookup.find(reader, options.experiment, options.run)
+    archive = Archive(reader, store, run.experiment_id)
     details = run_details.read_environment(archive, run)
     out = console()
-    out.print(f"{run.info.run_name}  {run.info.run_id}  {run.info.status}")
-    tags = {key: text for key, text in run.data.tags.items() if key.startswith("bpexp.")}
+    out.print(f"{run.name}  {run.run_id}  {run.status}")
+    tags = {key: text for key, text in run.tags.items() if key.startswith("bpexp.")}
     title = "configuration of the first run" if details.first_config else "configuration"
     sections: dict[str, Mapping[str, Any]] = {
-        title: {**details.first_config, **run.data.params},
-        "metrics": read.metrics(run),
+        title: {**details.first_config, **run.params},
+        "metrics": run.metrics,
         "environment": {**tags, **details.libraries},
     }
     for title, values in sections.items():
@@ -42,13 +42,13 @@ def main(arguments: Sequence[str]) -> None:
         out.print("\npackages", style="bold")
         out.print(", ".join(f"{name} {number}" for name, number in details.packages.items()))
     out.print("\nartifacts", style="bold")
-    for artifact in archive.client.list_artifacts(run.info.run_id):
-        out.print(f"  {artifact.path}  {artifact.file_size} bytes")
+    for name, size in archive.files(run).items():
+        out.print(f"  {name}/" if size is None else f"  {name}  {size} bytes")
     if details.diff:
         lines = details.diff.splitlines()
         part = f", {DIFF_LINES} of {len(lines)} lines" if len(lines) > DIFF_LINES else ""
         out.print(f"\nuncommitted changes (git.diff{part})", style="bold")
         out.print("\n".join(lines[:DIFF_LINES]), soft_wrap=True)
-    note = run.data.tags.get("mlflow.note.content")
+    note = run.tags.get("mlflow.note.content")
     if note:
         out.print(f"\n{note}")

@@ -5,28 +5,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
-from bpexp.runs.run_tags import RESULT
+from bpexp.runs.run_tags import OUTCOME, RESULT
 from bpexp.sweeps import integrity
 from bpexp.tracking import read
-from bpexp.tracking.archive import Archive, stored
-from bpexp.tracking.store import Store
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import StoredRun
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
-
     from bpexp.export.trained import TrainedNetwork
 
 N_EXAMPLES = 5
 """Number of training rows that the model has as its input example."""
 
 
-def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = False) -> list[str]:
+def publish(archive: Archive, run: StoredRun, *, onnx: bool = False) -> list[str]:
     """Log the network of a run as an MLflow model.
 
     Args:
-        store: The store of the run.
-        client: Client of the store.
+        archive: Where the run is stored.
         run: A finished run.
         onnx: Whether to log model.onnx, too.
 
@@ -42,18 +38,18 @@ def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = Fa
     from bpexp.export import files, onnx_file, trained
     from bpexp.tracking import model
 
-    run_id = run.info.run_id
+    run_id, store, client = run.run_id, archive.store, archive.client
     if not read.has_artifacts_inside(run, store):
         raise ConfigError(
-            f"The artifacts of the run are in {run.info.artifact_uri}, outside the folder of the "
+            f"The artifacts of the run are in {run.artifact_uri}, outside the folder of the "
             "store, and are not read."
         )
-    _check_intact(run, client, store)
+    _check_intact(run, archive)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "run").mkdir()
         client.download_artifacts(run_id, "", str(folder / "run"))
-        network = trained.read(folder / "run", *read.training_summary(run))
+        network = trained.read(folder / "run", *_training_summary(run))
         if onnx:
             (folder / "model.onnx").write_bytes(onnx_file.model(network))
         X = network.X[:N_EXAMPLES]
@@ -63,21 +59,26 @@ def publish(store: Store, client: "MlflowClient", run: "Run", *, onnx: bool = Fa
         if onnx:
             client.log_artifact(run_id, str(folder / "model.onnx"))
     return [
-        f"{run.info.run_name}: {uri}; {_verification(network)}.",
+        f"{run.name}: {uri}; {_verification(network)}.",
         *(["model.onnx: verified with onnxruntime."] if onnx else []),
         f"Serve it with: MLFLOW_TRACKING_URI='{store.shown}' mlflow models serve -m {uri} "
         "--env-manager local",
     ]
 
 
-def _check_intact(run: "Run", client: "MlflowClient", store: Store) -> None:
+def _training_summary(run: StoredRun) -> tuple[str, int, str]:
+    """The outcome, the number of epochs, and the digest of the data set ("" if it has none)."""
+    outcome = run.tags.get(OUTCOME, "not a run of bpexp")
+    return outcome, int(run.metrics.get("epochs_run", 0)), run.data or ""
+
+
+def _check_intact(run: StoredRun, archive: Archive) -> None:
     """Raises ConfigError where the artifacts or metrics of a finished run are not its own."""
-    if RESULT not in run.data.tags:
+    if RESULT not in run.tags:
         return  # A run without a result is rejected with a better message.
-    experiment = client.get_experiment(run.info.experiment_id).name
-    found = integrity.problems(stored(run), Archive(client, store, experiment))
+    found = integrity.problems(run, archive)
     if found:
-        raise ConfigError(f"{run.info.run_name} ({run.info.run_id[:8]}) is altered: {found[0]}")
+        raise ConfigError(f"{run.label} is altered: {found[0]}")
 
 
 def _verification(network: "TrainedNetwork") -> str:

@@ -18,7 +18,8 @@ from bpexp.sweeps import integrity
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.run_record import result_artifacts
 from bpexp.tracking import artifact_files
-from bpexp.tracking.archive import Archive, StoredRun
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import result_of
 from bpexp.typing import Array
@@ -61,7 +62,7 @@ def _swapped(run: StoredRun, archive: Archive) -> str:
 def _file_problem(run: StoredRun, archive: Archive, name: str, expected: bytes) -> str:
     """How an artifact differs from its expected content; "" for the same numbers."""
     try:
-        content = archive.file(run.run_id, name)
+        content = archive.file(run, name)
         if content == expected:
             return ""
         parse = _PARSERS[name.rpartition(".")[2]]

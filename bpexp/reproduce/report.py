@@ -2,40 +2,44 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce.verify import (
+    NEEDED,
     Finding,
     Verdict,
     check_stored,
     environment_changes,
     verify,
 )
-from bpexp.tracking.archive import Archive, StoredRun
+from bpexp.sweeps import plan_file
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import FINISHED, StoredRun
 
 MAX_LISTED = 20
 """Runs of each finding that are described; the others are only counted."""
-_FINISHED = "attributes.status = 'FINISHED'"
 
 
-def select_runs(archive: Archive, names: Sequence[str]) -> list[StoredRun]:
-    """The finished runs with some names or ids.
+def select_runs(archive: Archive, named: Sequence[StoredRun]) -> list[StoredRun]:
+    """The finished runs that a user means.
 
     Args:
         archive: The experiment.
-        names: Names, ids or first digits of ids; a sweep stands for its finished runs. Empty for
-            all finished runs of the experiment.
+        named: Runs of it; a sweep stands for its finished runs. Empty for all finished runs of the
+            experiment.
 
     Raises:
-        ConfigError: A run does not exist or has not finished.
+        ConfigError: A run has not finished.
     """
-    if not names:
-        return _without_sweeps(archive.search(_FINISHED))
+    if not named:
+        return archive.search(FINISHED, NEEDED)
     runs: dict[str, StoredRun] = {}
-    for name in names:
-        run = archive.find(name)
+    for run in named:
         if run.is_sweep:
-            children = _without_sweeps(archive.search(_FINISHED, run.run_id))
+            children = archive.search(replace(FINISHED, sweep=run.run_id), NEEDED)
+            if not children:
+                _check_tracked(archive, run)
             runs |= {child.run_id: child for child in children}
         elif run.status == "FINISHED":
             runs[run.run_id] = run
@@ -44,8 +48,14 @@ def select_runs(archive: Archive, names: Sequence[str]) -> list[StoredRun]:
     return list(runs.values())
 
 
-def _without_sweeps(runs: Sequence[StoredRun]) -> list[StoredRun]:
-    return [run for run in runs if not run.is_sweep]
+def _check_tracked(archive: Archive, sweep: StoredRun) -> None:
+    """Raise ConfigError if the runs of a sweep are not tracked, as those of some studies."""
+    content = archive.file_if_any(sweep, plan_file.NAME)
+    if content and not plan_file.from_bytes(content).runtime.tracking.runs:
+        raise ConfigError(
+            f"The runs of {sweep.label} were not tracked one by one (tracking.runs=false), so that "
+            "there is nothing to compare them with."
+        )
 
 
 def reproduce(

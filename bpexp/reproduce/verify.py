@@ -14,10 +14,16 @@ from bpexp.sweeps import integrity
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job
-from bpexp.tracking.archive import Archive, StoredRun
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import Parts, StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import config_of, result_of
 
+NEEDED = Parts(
+    params=(),
+    tags=(run_tags.IDENTITY, run_tags.RESULT, run_tags.CONFIG, run_tags.ARITHMETIC),
+)
+"""What ``check_stored`` and ``verify`` need of each run."""
 _ALTERED_TAG = (
     f"The tag {run_tags.RESULT} was altered: the artifacts equal the new result, the tag does not."
 )
@@ -155,7 +161,8 @@ def environment_changes(run: StoredRun, archive: Archive) -> dict[str, tuple[str
     Returns:
         The value then and the value now, by tag name without ``bpexp.``.
     """
-    then = {**(archive.find(run.parent).tags if run.parent else {}), **run.tags}
+    recorded = archive.reader.get([*filter(None, [run.parent]), run.run_id])
+    then = {key: value for one in recorded for key, value in one.tags.items()}
     now = {
         **environment.tags(),
         **environment.hardware_tags(),

@@ -16,9 +16,10 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.runs.run_tags import RESULT
 from bpexp.sweeps.run_record import config_documents
-from bpexp.tracking import artifact_files, read
-from bpexp.tracking.archive import Archive, StoredRun
-from bpexp.tracking.retry import RetryPolicy, TrackingError
+from bpexp.tracking import artifact_files
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import NO_PARTS, Query, StoredRun, restored
+from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import StoredResult, config_of, result_of, validation_of
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import with_metrics
@@ -82,7 +83,7 @@ def problems(run: StoredRun, archive: Archive) -> list[str]:
 
 def swapped(run: StoredRun, digest: str, archive: Archive) -> str:
     """A sentence that names the run whose artifacts have a digest; "" if there is none."""
-    for other in archive.search(f"tags.`{RESULT}` = '{digest}'"):
+    for other in archive.search(Query(tags={RESULT: digest}), NO_PARTS):
         if other.run_id != run.run_id:
             return f"The losses, predictions and weights are those of {other.label}."
     return ""
@@ -91,7 +92,7 @@ def swapped(run: StoredRun, digest: str, archive: Archive) -> str:
 def config_problem(run: StoredRun, config: TrainConfig, archive: Archive) -> str:
     """How config.yaml contradicts the configuration of a run; "" if it agrees."""
     try:
-        content = archive.file(run.run_id, "config.yaml")
+        content = archive.file(run, "config.yaml")
         if content == config_documents(config)[1]:
             return ""
         stored = parse_train(artifact_files.mapping(content, "config.yaml"))
@@ -140,8 +141,7 @@ def _curve_problem(
     last = curve[max(curve)]
     if not _is_stored_as(run.metrics[name], last):
         return [_altered_metric(name, run.metrics[name], last)]
-    points = RetryPolicy().call(archive.client.get_metric_history, run.run_id, name)
-    for point in sorted(points, key=lambda point: point.step):
+    for point in archive.reader.history([run.run_id], name).get(run.run_id, ()):
         if point.step not in curve:
             return [f"The metric {name} has a value at step {point.step}, which the run lacks."]
         if not _is_stored_as(point.value, curve[point.step]):
@@ -161,7 +161,7 @@ def _is_stored_as(stored: object, value: float) -> bool:
     if math.isnan(value):
         return math.isnan(stored)
     # A value that was too large for a float is stored as an infinite one.
-    return read.restored(stored) == read.restored(value)
+    return restored(stored) == restored(value)
 
 
 def _mismatch(run: StoredRun) -> str:

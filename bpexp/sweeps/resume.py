@@ -21,12 +21,20 @@ from bpexp.sweeps.results import MAX_CURVES, SweepResults
 from bpexp.sweeps.row import Row, curve_of, reason_of
 from bpexp.sweeps.samplers import sweep_files
 from bpexp.tracking import process, spool
-from bpexp.tracking.archive import Archive, StoredRun
+from bpexp.tracking.archive import Archive
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import ProcessState
+from bpexp.tracking.reading import Parts, Query, StoredRun
 from bpexp.tracking.stored_results import losses_of, predictions_of
 from bpexp.typing import Array
 
+NEEDED = Parts(
+    params=(),
+    tags=(IDENTITY, RESULT, run_tags.ARITHMETIC),
+    metrics=tuple(metrics.METRICS),
+    data=False,
+)
+"""What ``finished_runs`` and ``results_of`` need of each run."""
 MAX_DAMAGED_SHOWN = 10
 """Damaged runs that are named to the user; the others are only counted."""
 
@@ -63,7 +71,7 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     Raises:
         ConfigError: The plan is broken or cannot be composed again.
     """
-    content = archive.file_if_any(run.run_id, plan_file.NAME)
+    content = archive.file_if_any(run, plan_file.NAME)
     # A power loss may leave an empty file.
     if content:
         return plan_file.from_bytes(content)
@@ -185,7 +193,7 @@ def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: s
         # The user may have deleted a broken file and left the folder.
         spool.remove_empty_folders(parent)
         return
-    children = archive.search(f"tags.`mlflow.parentRunId` = '{parent}'")
+    children = archive.search(Query(tags={"mlflow.parentRunId": parent}), NEEDED)
     missing = Counter(identity.of_run(job.config, job.dataset) for job in plan.jobs)
     missing.subtract(run.tags[IDENTITY] for run in _complete(children))
     for file in files:

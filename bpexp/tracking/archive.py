@@ -1,149 +1,131 @@
 """Reads the runs and artifacts of one experiment, also from a copy of an SQLite store."""
 
+import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
-from bpexp.runs import run_tags
-from bpexp.tracking import lookup, read
+from bpexp.tracking import artifact_uris, lookup
+from bpexp.tracking.client_reader import ClientReader
+from bpexp.tracking.factory import open_reader
+from bpexp.tracking.reading import EVERYTHING, Parts, Query, RunReader, StoredRun
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 from bpexp.tracking.store import Store, connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
-
-@dataclass(frozen=True)
-class StoredRun:
-    """A run as it is in the store.
-
-    Attributes:
-        run_id: MLflow's id of the run.
-        name: The name.
-        status: MLflow's status, such as FINISHED.
-        tags: Tags by key.
-        metrics: The last value of each metric, by name.
-        data: The digest of the data set, as MLflow stores it; None if there is no data set.
-    """
-
-    run_id: str
-    name: str
-    status: str
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-    data: str | None
-
-    @property
-    def parent(self) -> str | None:
-        """The id of the sweep that trained the run."""
-        return self.tags.get("mlflow.parentRunId")
-
-    @property
-    def is_sweep(self) -> bool:
-        """Whether this is the parent run of a sweep."""
-        return self.tags.get(run_tags.KIND) == run_tags.SWEEP_KIND
-
-    @property
-    def label(self) -> str:
-        """The name and the first digits of the id, for messages."""
-        return f"{self.name} ({self.run_id[:8]})"
+ALL = Query()
 
 
 class Archive:
     """The runs of one experiment, with their artifacts.
 
-    Args:
-        client: MLflow's client on the store.
+    Attributes:
+        reader: Reads the store.
         store: The store. Artifacts in its folder are read there, also if the database names another
             folder because it was copied.
-        experiment: Name of the experiment.
+        experiment_id: MLflow's id of the experiment.
     """
 
-    def __init__(self, client: "MlflowClient", store: Store, experiment: str) -> None:
-        self.client, self._store, self._experiment = client, store, experiment
+    def __init__(self, reader: RunReader, store: Store, experiment_id: str) -> None:
+        self.reader, self.store, self.experiment_id = reader, store, experiment_id
 
-    def find(self, wanted: str) -> StoredRun:
-        """Find a run by its id, the start of its id, or its name.
-
-        Raises:
-            ConfigError: Not exactly one run matches.
-        """
-        return stored(lookup.find_in_experiment(self.client, self._experiment, wanted))
-
-    def search(self, filter_string: str = "", sweep: str | None = None) -> list[StoredRun]:
-        """The runs that match an MLflow filter, the newest first.
-
-        Args:
-            filter_string: MLflow's filter; empty for all runs.
-            sweep: Only runs of this sweep, including those that it reuses from other sweeps.
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """MLflow's client on the store, for what the reader cannot do.
 
         Raises:
-            ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
+            ConfigError: The store cannot be opened.
         """
-        found = lookup.search(self.client, self._experiment, filter_string, sweep)
-        return [stored(run) for run in found]
+        if isinstance(self.reader, ClientReader):
+            return self.reader.client
+        return connect(self.store)
 
-    def file(self, run_id: str, name: str) -> bytes:
+    def get(self, run_id: str) -> StoredRun | None:
+        """The run with a complete id; None if the store does not have it."""
+        return next(iter(self.reader.get([run_id])), None)
+
+    def search(self, query: Query = ALL, parts: Parts = EVERYTHING) -> list[StoredRun]:
+        """The runs that a query selects, the newest first.
+
+        Raises:
+            ConfigError: The filter of the query is invalid.
+        """
+        return list(self.reader.search(self.experiment_id, query, parts))
+
+    def file(self, run: StoredRun, name: str) -> bytes:
         """The content of an artifact.
 
         Raises:
             ConfigError: The run does not have the artifact, or a local file cannot be read.
             TrackingError: The store does not answer.
         """
-        copied = self._path_beside_store(run_id, name)
-        missing = ConfigError(f"Run {run_id[:8]} has no artifact {name}.")
+        missing = ConfigError(f"Run {run.run_id[:8]} has no artifact {name}.")
         try:
-            if copied is not None and copied.is_file():
-                return copied.read_bytes()
-            with tempfile.TemporaryDirectory() as folder:
-                download = partial(self.client.download_artifacts, run_id, name, folder)
-                return Path(RetryPolicy().call(download)).read_bytes()
+            for folder in self._local_folders(run):
+                with suppress(FileNotFoundError):
+                    return (folder / name).read_bytes()
+            if _named_folder(run) is not None:
+                raise missing
+            return self._download(run, name)
         except TrackingError:
-            if name in self._listed(run_id):
+            if name in self.files(run):
                 raise
             raise missing from None
         except OSError as error:
             raise missing from error
 
-    def _listed(self, run_id: str) -> set[str]:
-        """The names of the artifacts of a run."""
-        listed = RetryPolicy().call(self.client.list_artifacts, run_id)
-        return {file.path for file in listed}
-
-    def file_if_any(self, run_id: str, name: str) -> bytes | None:
+    def file_if_any(self, run: StoredRun, name: str) -> bytes | None:
         """The content of an artifact, or None if the run does not have it."""
-        copied = self._path_beside_store(run_id, name)
-        if (copied is None or not copied.is_file()) and name not in self._listed(run_id):
+        folders = self._local_folders(run)
+        if not any((folder / name).is_file() for folder in folders) and name not in self.files(run):
             return None
-        return self.file(run_id, name)
+        return self.file(run, name)
 
-    def _path_beside_store(self, run_id: str, name: str) -> Path | None:
-        """The path in the store's own folder; the database of a copy names the original folder."""
-        return self._store.artifacts and self._store.artifacts / run_id / "artifacts" / name
+    def files(self, run: StoredRun) -> Mapping[str, int | None]:
+        """The size in bytes of each artifact of a run by its name; None for a folder."""
+        for folder in self._local_folders(run):
+            if folder.is_dir():
+                with os.scandir(folder) as found:
+                    entries = sorted(found, key=lambda entry: entry.name)
+                return {e.name: None if e.is_dir() else e.stat().st_size for e in entries}
+        if _named_folder(run) is not None:
+            return {}
+        listed = RetryPolicy().call(self.client.list_artifacts, run.run_id)
+        return {file.path: None if file.is_dir else file.file_size for file in listed}
+
+    def _download(self, run: StoredRun, name: str) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            download = partial(self.client.download_artifacts, run.run_id, name, folder)
+            return Path(RetryPolicy().call(download)).read_bytes()
+
+    def _local_folders(self, run: StoredRun) -> Iterator[Path]:
+        """Where the artifacts may be on this machine; the first has precedence.
+
+        The database of a copy names the folder of the original.
+        """
+        if self.store.artifacts:
+            yield self.store.artifacts / run.run_id / "artifacts"
+        named = _named_folder(run)
+        if named is not None:
+            yield named
+
+
+def _named_folder(run: StoredRun) -> Path | None:
+    """The folder that the store names, if it is on this machine."""
+    return artifact_uris.local_folder(run.artifact_uri) if run.artifact_uri else None
 
 
 def open_archive(store: Store, experiment: str) -> Archive:
     """Open an experiment for reading.
 
     Raises:
-        ConfigError: The store cannot be opened.
+        ConfigError: The store cannot be opened, or the experiment does not exist.
     """
-    return Archive(connect(store), store, experiment)
-
-
-def stored(run: "Run") -> StoredRun:
-    """MLflow's run as a plain value."""
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    return StoredRun(
-        run.info.run_id,
-        run.info.run_name or "",
-        run.info.status,
-        run.data.tags,
-        read.metrics(run),
-        inputs[0].dataset.digest if inputs else None,
-    )
+    reader = open_reader(store)
+    return Archive(reader, store, lookup.experiment_id(reader, experiment))

@@ -27,7 +27,8 @@ def of_run(experiment_uri: str, run_id: str) -> str:
     return mlflow_internals.append_to_uri(experiment_uri, run_id, "artifacts")
 
 
-def _local_folder(uri: str) -> Path | None:
+def local_folder(uri: str) -> Path | None:
+    """The folder that an artifact URI denotes on this machine; None if it is elsewhere."""
     parts = urlsplit(uri)
     if parts.scheme == "file" and not (parts.netloc or parts.query or parts.fragment):
         # Without importing MLflow, which takes more than a second.
@@ -51,7 +52,7 @@ def write_all(
     created: list[Path] = []
     try:
         for uri, files in zip(uris, contents, strict=True):
-            folder = _local_folder(uri)
+            folder = local_folder(uri)
             if folder is None:
                 retry.call(_upload, uri, files)
             elif files:
@@ -73,7 +74,7 @@ def add(uri: str, files: Mapping[str, bytes]) -> None:
         OSError: A local file could not be written.
         MlflowException: An upload failed.
     """
-    folder = _local_folder(uri)
+    folder = local_folder(uri)
     if folder is None:
         _upload(uri, files)
         return
@@ -89,7 +90,7 @@ def add(uri: str, files: Mapping[str, bytes]) -> None:
 
 def remove(uris: Iterable[str]) -> None:
     """Remove the local folders of runs."""
-    for folder in filter(None, map(_local_folder, uris)):
+    for folder in filter(None, map(local_folder, uris)):
         shutil.rmtree(folder.parent, ignore_errors=True)
 
 
@@ -111,7 +112,7 @@ def flush_to_disk(uris: Iterable[str]) -> None:
         TrackingError: A file could not be written to disk.
     """
     # They are in one folder, and so on one file system.
-    folder = next(filter(None, map(_local_folder, uris)), None)
+    folder = next(filter(None, map(local_folder, uris)), None)
     try:
         if folder is not None:
             durable.sync_file_system(folder)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
@@ -40,12 +40,12 @@ def unsupported_reason(engine: "Engine") -> str | None:
     return None
 
 
-def open_bulk_tracker(store: Store, experiment: str) -> "BulkTracker | None":
-    """Open an existing store without importing MLflow, which takes more than a second.
+def open_engine(store: Store) -> "Engine | None":
+    """Connect to an existing database without importing MLflow, which takes more than a second.
 
     Returns:
-        None unless database and experiment exist, artifacts are local files, and the installed
-        MLflow and the tables are of the tested version. MLflow must then open the store.
+        None unless the store is a database, and the installed MLflow and the tables are of the
+        tested version. MLflow must then open the store.
     """
     if (
         not store.uri.startswith(("sqlite", "postgresql"))
@@ -60,17 +60,50 @@ def open_bulk_tracker(store: Store, experiment: str) -> "BulkTracker | None":
 
     try:
         engine = sqlalchemy.create_engine(store.uri, pool_pre_ping=True)
-        if unsupported_reason(engine) is not None:
-            return None
-        with engine.connect() as connection:
-            found = sql.find_experiment(connection, experiment)
     except (sqlalchemy.exc.SQLAlchemyError, ImportError):
         return None
+    with suppress(sqlalchemy.exc.SQLAlchemyError):
+        if unsupported_reason(engine) is None:
+            return engine
+    engine.dispose()
+    return None
+
+
+def open_bulk_tracker(store: Store, experiment: str) -> "BulkTracker | None":
+    """Open an existing store without importing MLflow.
+
+    Returns:
+        None unless ``open_engine`` opens the database, the experiment exists, and its artifacts
+        are local files. MLflow must then open the store.
+    """
+    engine = open_engine(store)
+    if engine is None:
+        return None
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with engine.connect() as connection:
+            found = sql.find_experiment(connection, experiment)
+    except SQLAlchemyError:
+        found = None
     if found is None or not (found.artifact_uri or "").startswith("file:///"):
+        engine.dispose()
         return None
     tracker = BulkTracker(engine, found)
     finalize(tracker, engine.dispose)
     return tracker
+
+
+def configure(connection: "Connection", retry: RetryPolicy) -> None:
+    """Set up an SQLite connection as MLflow does, except for the time to wait for a lock."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+        # The default leaves the rollback journal in the folder for a while after a commit:
+        # after a power loss the last transaction would be undone.
+        connection.exec_driver_sql("PRAGMA synchronous = EXTRA")
+        timeout = min(retry.busy_timeout_ms, round(1000 * retry.seconds))
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout}")
+        connection.exec_driver_sql(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
 
 class BulkTracker:
@@ -106,6 +139,11 @@ class BulkTracker:
         if run.artifacts:
             self.add_files(run_id, run.artifacts)
         self.transaction(self._close, run_id, run, values)
+
+    def finish(self) -> None:
+        """See ``Tracker.finish``."""
+        with suppress(TrackingError):
+            replace(self._retry, seconds=0).call(self._transaction_once, sql.update_statistics)
 
     def _close(
         self, connection: "Connection", run_id: str, run: RunRecord, values: rows.Rows
@@ -158,29 +196,17 @@ class BulkTracker:
         return self._retry.call(self._transaction_once, action, *args)
 
     def _transaction_once(self, action: Callable[..., T], *args: object) -> T:
-        with self._engine.connect() as connection:
-            self._configure(connection)
-            value = action(connection, *args)
-            connection.commit()
-            return value
-
-    def _configure(self, connection: "Connection") -> None:
-        """Set up an SQLite connection as MLflow does, except for the time to wait for a lock."""
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("PRAGMA foreign_keys = ON")
-            # The default leaves the rollback journal in the folder for a while after a commit:
-            # after a power loss the last transaction would be undone.
-            connection.exec_driver_sql("PRAGMA synchronous = EXTRA")
-            timeout = min(self._retry.busy_timeout_ms, round(1000 * self._retry.seconds))
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout}")
-            connection.exec_driver_sql(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        # SQLAlchemy commits nothing that went around it, as COPY does, unless a transaction began.
+        with self._engine.begin() as connection:
+            configure(connection, self._retry)
+            return action(connection, *args)
 
     def remove_artifacts_of_missing_runs(self, ids: Sequence[str], uris: Sequence[str]) -> None:
         """Remove the artifacts of runs, unless they are in the store or it cannot be read."""
         from sqlalchemy.exc import SQLAlchemyError
 
         with suppress(SQLAlchemyError), self._engine.connect() as connection:
-            self._configure(connection)
+            configure(connection, self._retry)
             if not sql.run_exists(connection, ids[0]):
                 artifact_uris.remove(uris)
 

@@ -69,6 +69,9 @@ class ClientTracker:
         """See ``Tracker.add_files``."""
         self._retry.call(_log_files, self._client, run_id, files)
 
+    def finish(self) -> None:
+        """See ``Tracker.finish``."""
+
     def stage(self, runs: Sequence[RunRecord], parent: str | None) -> "ClientStagedRuns":
         """See ``Tracker.stage``."""
         return ClientStagedRuns(self, runs, parent, self._threads)

@@ -171,6 +171,13 @@ class Tracker(Protocol):
         """
         ...
 
+    def finish(self) -> None:
+        """Let the store prepare for reading what was written; called at the end of a sweep.
+
+        Nothing depends on it but speed, so that errors of the store are ignored.
+        """
+        ...
+
     def close_run(self, run_id: str, run: RunRecord) -> None:
         """Add the content of a record to an open run, and end the run.
 

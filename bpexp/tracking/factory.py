@@ -1,4 +1,4 @@
-"""Opens the fastest tracker that a store supports."""
+"""Opens the fastest tracker and the fastest reader that a store supports."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 from bpexp.tracking import bulk, mlflow_internals
 from bpexp.tracking.bulk import BulkTracker
 from bpexp.tracking.client import ClientTracker
+from bpexp.tracking.client_reader import ClientReader
 from bpexp.tracking.contract import Tracker
+from bpexp.tracking.reading import RunReader
 from bpexp.tracking.retry import RetryPolicy
 from bpexp.tracking.sql import Experiment
+from bpexp.tracking.sql_reader import open_sql_reader
 from bpexp.tracking.store import Store, connect, experiment_id
 
 if TYPE_CHECKING:
@@ -35,6 +38,15 @@ def open_tracker(store: Store, experiment: str) -> Tracker:
         return tracker
     client = connect(store)
     return tracker_for(client, experiment_id(client, store, experiment))
+
+
+def open_reader(store: Store) -> RunReader:
+    """Open a store for reading: a database through its tables, others through MLflow's client.
+
+    Raises:
+        ConfigError: The store cannot be opened.
+    """
+    return open_sql_reader(store) or ClientReader(connect(store))
 
 
 def tracker_for(client: "MlflowClient", experiment_id: str) -> Tracker:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bpexp.tracking.reading import StoredRun
+
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 _NOTE, _TABLES = "mlflow.note.content", "mlflow.loggedArtifacts"
 _SEPARATOR = "\n\n---\n\n"
@@ -17,7 +18,7 @@ _SEPARATOR = "\n\n---\n\n"
 
 def log(
     client: "MlflowClient",
-    run: "Run",
+    run: StoredRun,
     files: Mapping[str, bytes],
     tables: Mapping[str, "pd.DataFrame"],
     section: str,
@@ -43,13 +44,13 @@ def log(
             path.write_bytes(content)
         for name, table in tables.items():
             (Path(folder) / name).write_text(_table_json(table))
-        client.log_artifacts(run.info.run_id, folder)
-    listed = json.loads(run.data.tags.get(_TABLES, "[]"))
+        client.log_artifacts(run.run_id, folder)
+    listed = json.loads(run.tags.get(_TABLES, "[]"))
     listed += [t for name in tables if (t := {"path": name, "type": "table"}) not in listed]
-    client.set_tag(run.info.run_id, _TABLES, json.dumps(listed))
-    note, heading = run.data.tags.get(_NOTE, ""), f"**{section}.**"
+    client.set_tag(run.run_id, _TABLES, json.dumps(listed))
+    note, heading = run.tags.get(_NOTE, ""), f"**{section}.**"
     rest = note.partition(_SEPARATOR)[2] if note.startswith(heading) else note
-    client.set_tag(run.info.run_id, _NOTE, f"{heading} {text}{_SEPARATOR}{rest}")
+    client.set_tag(run.run_id, _NOTE, f"{heading} {text}{_SEPARATOR}{rest}")
 
 
 def _table_json(table: "pd.DataFrame") -> str:

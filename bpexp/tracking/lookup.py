@@ -1,103 +1,34 @@
-"""Finds runs in a store: by an MLflow filter, or by the id, the start of the id, or the name.
+"""Finds the run that a user names: by its id, the start of its id, its name, or ``latest``."""
 
-The word ``latest`` stands for the newest sweep or run of an experiment.
-"""
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.tracking.retry import RetryPolicy
+from bpexp.tracking.reading import Query, RunReader, StoredRun
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
-    from mlflow.store.entities import PagedList
-
-_PAGE_SIZE = 5000
-"""Runs of one request."""
+LATEST = "latest"
+"""Stands for the newest sweep or run of an experiment."""
 _ID_LENGTH = 32
 """Characters of a complete run id."""
 
 
-def search(
-    client: "MlflowClient", experiment: str, filter_string: str = "", sweep: str | None = None
-) -> list["Run"]:
-    """The runs of an experiment, the newest first.
-
-    Args:
-        client: MLflow's client.
-        experiment: Name of the experiment.
-        filter_string: MLflow's filter; empty for all runs.
-        sweep: Only runs of this sweep, including those that it reuses from other sweeps.
+def experiment_id(reader: RunReader, name: str) -> str:
+    """The id of an experiment.
 
     Raises:
-        ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
+        ConfigError: The experiment does not exist.
     """
-    experiment_id = _experiment_id(client, experiment)
-    if not sweep:
-        return _search_all_pages(client, experiment_id, filter_string)
-    parent = find_in_experiment(client, experiment, sweep).info.run_id
-    runs: list[Run] = []
-    for clause in (
-        f"tags.`mlflow.parentRunId` = '{parent}'",
-        # A reused run belongs to the sweep that trained it.
-        f"tags.`{run_tags.linked_sweep(parent)}` = 'linked'",
-    ):
-        both = f"{filter_string} and {clause}" if filter_string else clause
-        runs += _search_all_pages(client, experiment_id, both)
-    return runs
-
-
-def _experiment_id(client: "MlflowClient", name: str) -> str:
-    found = RetryPolicy().call(client.get_experiment_by_name, name)
+    found = reader.experiments().get(name)
     if found is None:
         raise ConfigError(f"--experiment must be an experiment of this store, got {name!r}.")
-    return str(found.experiment_id)
+    return found
 
 
-def _search_all_pages(
-    client: "MlflowClient", experiment_id: str, filter_string: str
-) -> list["Run"]:
-    runs: list[Run] = []
-    token: str | None = None
-    while True:
-        page = RetryPolicy().call(_search_page, client, experiment_id, filter_string, token)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
-
-
-def _search_page(
-    client: "MlflowClient",
-    experiment_id: str,
-    filter_string: str,
-    token: str | None,
-    max_results: int = _PAGE_SIZE,
-) -> "PagedList[Run]":
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.search_runs(
-            [experiment_id], filter_string, max_results=max_results, page_token=token
-        )
-    except MlflowException as error:
-        if error.error_code != "INVALID_PARAMETER_VALUE":
-            raise
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f'--filter must be an MLflow filter such as "metrics.final_loss < 0.1", '
-            f"got {filter_string!r}: {reason}"
-        ) from error
-
-
-def find_in_experiment(client: "MlflowClient", experiment: str, wanted: str) -> "Run":
+def find_in_experiment(reader: RunReader, experiment: str, wanted: str) -> StoredRun:
     """Find a run of one experiment by its id, the start of its id, or its name.
 
     Args:
-        client: MLflow's client.
+        reader: Reads the store.
         experiment: Name of the experiment to search; a complete id is found in any experiment.
         wanted: The id, the start of the id, or the name.
 
@@ -105,70 +36,59 @@ def find_in_experiment(client: "MlflowClient", experiment: str, wanted: str) -> 
         ConfigError: Not exactly one run matches.
     """
     if len(wanted) == _ID_LENGTH:
-        return RetryPolicy().call(_get_run, client, wanted)
-    matches = matching(search(client, experiment), wanted)
-    if not matches:
-        raise ConfigError(
-            f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}; "
-            "bpexp runs lists them."
-        )
+        return _with_id(reader, wanted)
+    found = _only_match(reader, experiment_id(reader, experiment), wanted)
+    if found is None:
+        raise _no_match(wanted)
+    return found
+
+
+def _with_id(reader: RunReader, run_id: str) -> StoredRun:
+    found = reader.get([run_id])
+    if not found:
+        raise ConfigError(f"RUN must be a run of this store, got {run_id!r}.")
+    return found[0]
+
+
+def _only_match(reader: RunReader, experiment: str, wanted: str) -> StoredRun | None:
+    """The run that matches; None if none does. Raises ConfigError if several do."""
+    matches = reader.matching(wanted, experiment) if wanted else []
     if len(matches) > 1:
-        ids = ", ".join(run.info.run_id[:12] for run in matches[:5])
+        ids = ", ".join(run.run_id[:12] for run in matches[:5])
         raise ConfigError(
             f"{wanted!r} matches {len(matches)} runs; type the first digits of one id: {ids}."
         )
-    return matches[0]
+    return matches[0] if matches else None
 
 
-def matching(runs: Sequence["Run"], wanted: str) -> list["Run"]:
-    """The runs with an id that begins with ``wanted``, or with that name."""
-    if not wanted:
-        return []
-    return [r for r in runs if r.info.run_id.startswith(wanted) or r.info.run_name == wanted]
+def _no_match(wanted: str) -> ConfigError:
+    return ConfigError(
+        f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}; "
+        "bpexp runs lists them."
+    )
 
 
-def _get_run(client: "MlflowClient", run_id: str) -> "Run":
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise ConfigError(f"RUN must be a run of this store, got {run_id!r}.") from error
-
-
-def is_sweep(run: "Run") -> bool:
-    """Whether a run is the parent run of a sweep."""
-    return bool(run.data.tags.get(run_tags.KIND) == run_tags.SWEEP_KIND)
-
-
-def best_run(client: "MlflowClient", run: "Run") -> "Run":
+def best_run(reader: RunReader, run: StoredRun) -> StoredRun:
     """The best run of a sweep; a run that is not a sweep itself.
 
     Raises:
         ConfigError: No run of the sweep has finished.
     """
-    if not is_sweep(run):
+    if not run.is_sweep:
         return run
-    best = run.data.tags.get(run_tags.BEST_RUN, "none")
+    best = run.tags.get(run_tags.BEST_RUN, "none")
     if best == "none":
-        raise ConfigError(
-            f"RUN must be a sweep with a run that finished, got {run.info.run_name!r}."
-        )
-    return find_in_experiment(client, client.get_experiment(run.info.experiment_id).name, best)
-
-
-LATEST = "latest"
+        raise ConfigError(f"RUN must be a sweep with a run that finished, got {run.name!r}.")
+    return _with_id(reader, best)
 
 
 def find(
-    client: "MlflowClient", experiment: str, wanted: str, *, sweeps: bool = False
-) -> "tuple[str, Run]":
+    reader: RunReader, experiment: str, wanted: str, *, sweeps: bool = False
+) -> tuple[str, StoredRun]:
     """Find a run, first in one experiment, then in all others.
 
     Args:
-        client: MLflow's client on the store.
+        reader: Reads the store.
         experiment: The experiment to search first.
         wanted: The id of a run, the start of its id, its name, or ``latest``.
         sweeps: ``latest`` is the newest sweep, not a newer single run.
@@ -180,55 +100,47 @@ def find(
         ConfigError: No run matches, or several do.
     """
     if wanted == LATEST:
-        return experiment, _latest(client, experiment, sweeps)
-    try:
-        run = find_in_experiment(client, experiment, wanted)
-    except ConfigError:
-        if len(wanted) == _ID_LENGTH or not wanted or _matches_in(client, experiment, wanted):
-            raise
-        found = _find_elsewhere(client, experiment, wanted)
-        if found is None:
-            raise
-        return found
-    return str(RetryPolicy().call(client.get_experiment, run.info.experiment_id).name), run
+        return experiment, _latest(reader, experiment, sweeps)
+    experiments = reader.experiments()
+    if len(wanted) == _ID_LENGTH:
+        run = _with_id(reader, wanted)
+        return _name_of(run.experiment_id, experiments), run
+    first = experiments.get(experiment)
+    found = None if first is None else _only_match(reader, first, wanted)
+    if found is not None:
+        return experiment, found
+    elsewhere = _find_elsewhere(reader, experiments, experiment, wanted) if wanted else None
+    if elsewhere is not None:
+        return elsewhere
+    # Says that the experiment does not exist, if so.
+    experiment_id(reader, experiment)
+    raise _no_match(wanted)
 
 
-def newest(client: "MlflowClient", experiment: str, filter_string: str = "") -> "Run | None":
-    """The newest run that matches MLflow's filter, or None.
-
-    Raises:
-        ConfigError: The experiment does not exist.
-    """
-    number = _experiment_id(client, experiment)
-    page = RetryPolicy().call(_search_page, client, number, filter_string, None, 1)
-    return page[0] if page else None
+def _name_of(experiment: str, experiments: Mapping[str, str]) -> str:
+    return next((name for name, number in experiments.items() if number == experiment), "")
 
 
-def experiments(client: "MlflowClient") -> list[str]:
-    """The names of the experiments, the newest first."""
-    return [found.name for found in RetryPolicy().call(client.search_experiments)]
-
-
-def _latest(client: "MlflowClient", experiment: str, sweeps: bool) -> "Run":
+def _latest(reader: RunReader, experiment: str, sweeps: bool) -> StoredRun:
     """Return the newest sweep, or the newest run if it is not part of a sweep."""
-    filter_string = f"tags.{run_tags.KIND} = '{run_tags.SWEEP_KIND}'" if sweeps else ""
-    run = newest(client, experiment, filter_string)
+    number = experiment_id(reader, experiment)
+    query = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND}) if sweeps else Query()
+    run = next(iter(reader.search(number, query, limit=1)), None)
     if run is None:
         kind = "sweep" if sweeps else "run"
         raise ConfigError(f"The experiment {experiment!r} has no {kind} yet.")
-    parent = run.data.tags.get("mlflow.parentRunId")
-    return find_in_experiment(client, experiment, parent) if parent else run
+    return _with_id(reader, run.parent) if run.parent else run
 
 
 def _find_elsewhere(
-    client: "MlflowClient", experiment: str, wanted: str
-) -> "tuple[str, Run] | None":
+    reader: RunReader, experiments: Mapping[str, str], experiment: str, wanted: str
+) -> tuple[str, StoredRun] | None:
     """The only matching run outside of ``experiment``, with the name of its experiment."""
     found = [
         (name, run)
-        for name in experiments(client)
+        for name, number in experiments.items()
         if name != experiment
-        for run in matching(search(client, name), wanted)
+        for run in reader.matching(wanted, number)
     ]
     if len(found) > 1:
         names = list(dict.fromkeys(name for name, _ in found))
@@ -237,10 +149,3 @@ def _find_elsewhere(
             f"{', '.join(map(repr, names))}; add --experiment {names[0]!r} or give the id."
         )
     return found[0] if found else None
-
-
-def _matches_in(client: "MlflowClient", experiment: str, wanted: str) -> "list[Run]":
-    """The runs of an experiment that match; none if the experiment does not exist."""
-    if experiment not in experiments(client):
-        return []
-    return matching(search(client, experiment), wanted)

@@ -4,16 +4,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bpexp.tracking.reading import StoredRun
+
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import Run
 
 NAME = "model"
 REQUIREMENTS = ("mlflow", "numpy", "pandas")
 
 
 def log(
-    uri: str, run: "Run", folder: Path, code: Path, inputs: "pd.DataFrame", outputs: "pd.DataFrame"
+    uri: str,
+    run: StoredRun,
+    folder: Path,
+    code: Path,
+    inputs: "pd.DataFrame",
+    outputs: "pd.DataFrame",
 ) -> str:
     """Log a pyfunc model from code; the run itself, with its end time, does not change.
 
@@ -40,12 +46,12 @@ def log(
     columns = Schema([ColSpec(anything, name=name) for name in inputs.columns])
     signature = ModelSignature(columns, infer_signature(inputs, outputs).outputs)
     mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment(experiment_id=run.info.experiment_id)
+    mlflow.set_experiment(experiment_id=run.experiment_id)
     Model.log(
         artifact_path=None,
         name=NAME,
         flavor=mlflow.pyfunc,
-        run_id=run.info.run_id,
+        run_id=run.run_id,
         python_model=str(folder / "served.py"),
         code_paths=[str(code)],
         artifacts={
@@ -56,4 +62,4 @@ def log(
         input_example=inputs,
         pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
     )
-    return f"runs:/{run.info.run_id}/{NAME}"
+    return f"runs:/{run.run_id}/{NAME}"

@@ -5,14 +5,10 @@ pandas is imported inside functions: that takes longer than training a short run
 
 import io
 import json
-import math
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
 
 import numpy as np
 
@@ -20,69 +16,45 @@ from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.runs.metrics import METRICS, listed
-from bpexp.tracking import artifact_files, lookup
-from bpexp.tracking.rows import MAX_FLOAT
+from bpexp.tracking import artifact_files, artifact_uris
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import Parts, Point, Query, StoredRun
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 _THREADS = 8
 """Artifacts that are read at the same time."""
 
-
-def training_summary(run: "Run") -> tuple[str, int, str]:
-    """Summarize a finished run.
-
-    Returns:
-        The outcome, the number of epochs, and the digest of the data set as MLflow stores it ("" if
-        the run has no data set).
-    """
-    digests = [data.dataset.digest for data in run.inputs.dataset_inputs] if run.inputs else []
-    outcome = run.data.tags.get(run_tags.OUTCOME, "not a run of bpexp")
-    return outcome, int(metrics(run).get("epochs_run", 0)), "".join(digests[:1])
+TABLE_PARTS = Parts(tags=(run_tags.OUTCOME,), metrics=tuple(METRICS), data=False)
+"""What ``frame`` needs of each run."""
 
 
-def metrics(run: "Run") -> dict[str, float]:
-    """The metrics of a run; an SQLite column may contain text, which is left out."""
-    values: dict[str, Any] = run.data.metrics
-    return {key: restored(value) for key, value in values.items() if isinstance(value, int | float)}
-
-
-def restored(value: float) -> float:
-    """The value of a metric that was logged: MLflow stores infinity as the largest float."""
-    return math.copysign(math.inf, value) if abs(value) >= MAX_FLOAT else value
-
-
-def settings(run: "Run") -> dict[str, str]:
+def settings(run: StoredRun) -> dict[str, str]:
     """The parameters of a run that its result depends on."""
-    params: dict[str, str] = run.data.params
-    return {key: text for key, text in params.items() if key.partition(".")[0] not in RUNTIME}
+    return {k: text for k, text in run.params.items() if k.partition(".")[0] not in RUNTIME}
 
 
-def frame(runs: list["Run"]) -> "pd.DataFrame":
+def frame(runs: Iterable[StoredRun]) -> "pd.DataFrame":
     """A table with one row per run: id, name, sweep, status, outcome, settings, metrics."""
     import pandas as pd
 
-    logged_metrics = [metrics(run) for run in runs]
-    names = listed(logged_metrics)
+    rows = list(runs)
+    names = listed(run.metrics for run in rows)
     return pd.DataFrame(
         [
             {
-                "run_id": run.info.run_id,
-                "name": run.info.run_name,
-                "sweep": run.data.tags.get("mlflow.parentRunId", ""),
-                "status": run.info.status,
-                "outcome": run.data.tags.get(
-                    run_tags.OUTCOME, run.data.tags.get(run_tags.KIND, "")
-                ),
+                "run_id": run.run_id,
+                "name": run.name,
+                "sweep": run.parent or "",
+                "status": run.status,
+                "outcome": run.outcome or run.tags.get(run_tags.KIND, ""),
                 **{key: _number_or_text(text) for key, text in sorted(settings(run).items())},
-                **{key: logged.get(key, float("nan")) for key in names},
+                **{key: run.metrics.get(key, float("nan")) for key in names},
             }
-            for run, logged in zip(runs, logged_metrics, strict=True)
+            for run in rows
         ]
     ).convert_dtypes()
 
@@ -95,8 +67,8 @@ def _number_or_text(text: str) -> Any:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else text
 
 
-def sweep_table(client: "MlflowClient", parent: "Run") -> "pd.DataFrame":
-    """The runs of a sweep in the columns of ``frame``, and the artifact URI of each.
+def sweep_table(archive: Archive, parent: StoredRun) -> "pd.DataFrame":
+    """The runs of a sweep in the columns of ``frame``.
 
     Read from the artifact results.parquet of the parent run. If there is none, the store is
     searched for the runs.
@@ -104,20 +76,16 @@ def sweep_table(client: "MlflowClient", parent: "Run") -> "pd.DataFrame":
     Raises:
         ConfigError: results.parquet is malformed.
     """
-    run_id, uri = parent.info.run_id, parent.info.artifact_uri
-    content = artifact(client, run_id, uri, "results.parquet")
+    content = archive.file_if_any(parent, "results.parquet")
     if content is None:
-        experiment = client.get_experiment(parent.info.experiment_id).name
-        return runs_table(lookup.search(client, experiment, sweep=run_id))
-    table = _parse_results(content, parent)
-    # The artifact URIs of all runs of an experiment have the same form.
-    return table.assign(artifacts=[uri.replace(run_id, child) for child in table["run_id"]])
+        return frame(archive.search(Query(sweep=parent.run_id, sweeps=False), TABLE_PARTS))
+    return _parse_results(content, parent)
 
 
-def _parse_results(content: bytes, parent: "Run") -> "pd.DataFrame":
+def _parse_results(content: bytes, parent: StoredRun) -> "pd.DataFrame":
     import pandas as pd
 
-    name = f"results.parquet of {parent.info.run_id[:8]}"
+    name = f"results.parquet of {parent.run_id[:8]}"
     try:
         table = pd.read_parquet(io.BytesIO(content))
     except Exception as error:
@@ -141,52 +109,24 @@ def _parse_results(content: bytes, parent: "Run") -> "pd.DataFrame":
     return table.astype(dict.fromkeys(text_columns, "str"))
 
 
-def runs_table(runs: Sequence["Run"]) -> "pd.DataFrame":
-    """``frame`` of the runs that are not sweeps, and the artifact URI of each."""
-    children = [run for run in runs if not lookup.is_sweep(run)]
-    return frame(children).assign(artifacts=[run.info.artifact_uri for run in children])
-
-
-def artifact(client: "MlflowClient", run_id: str, uri: str, name: str) -> bytes | None:
-    """The content of an artifact, or None if the run does not have it.
-
-    Args:
-        client: MLflow's client.
-        run_id: Id of the run.
-        uri: Artifact URI of the run; a local one is read without MLflow.
-        name: Name of the artifact.
-    """
-    from mlflow.exceptions import MlflowException
-
-    parsed = urlparse(uri)
-    try:
-        if parsed.scheme in ("", "file"):
-            return (Path(unquote(parsed.path)) / name).read_bytes()
-        with tempfile.TemporaryDirectory() as folder:
-            return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
-    except (MlflowException, OSError):
-        return None
-
-
-def has_artifacts_inside(run: "Run", store: Store) -> bool:
+def has_artifacts_inside(run: StoredRun, store: Store) -> bool:
     """Whether a run's artifacts are in the folder of its SQLite store; true for other stores.
 
     The database of a copied or foreign store may name any folder of this machine, in which
     nothing must be written.
     """
-    parsed = urlparse(run.info.artifact_uri)
-    if not store.uri.startswith("sqlite") or parsed.scheme not in ("", "file"):
+    named = artifact_uris.local_folder(run.artifact_uri)
+    if store.database is None or named is None:
         return True
-    folder = Path(store.uri.removeprefix("sqlite:///")).resolve().parent
-    return Path(unquote(parsed.path)).resolve().is_relative_to(folder)
+    return named.resolve().is_relative_to(store.database.resolve().parent)
 
 
-def losses(client: "MlflowClient", rows: "pd.DataFrame", epochs: Array) -> Array:
+def losses(archive: Archive, runs: Sequence[StoredRun], epochs: Array) -> Array:
     """The losses of runs at some epochs.
 
     Args:
-        client: MLflow's client.
-        rows: A table with ``run_id`` and ``artifacts`` (artifact URIs).
+        archive: Where the runs are stored.
+        runs: The runs.
         epochs: Epochs, counted from 1, (n_epochs,).
 
     Returns:
@@ -197,20 +137,17 @@ def losses(client: "MlflowClient", rows: "pd.DataFrame", epochs: Array) -> Array
         ConfigError: A losses.npz is malformed.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        read_run = partial(_losses_at, client, epochs)
-        return np.array(list(pool.map(read_run, rows["run_id"], rows["artifacts"])))
+        return np.array(list(pool.map(partial(_losses_at, archive, epochs), runs)))
 
 
-def _losses_at(client: "MlflowClient", epochs: Array, run_id: str, uri: str) -> Array:
-    content = artifact(client, run_id, uri, "losses.npz")
+def _losses_at(archive: Archive, epochs: Array, run: StoredRun) -> Array:
+    content = archive.file_if_any(run, "losses.npz")
     if content is not None:
-        values = _parse_losses(content, run_id)
+        values = _parse_losses(content, run.run_id)
         steps = np.arange(1, len(values) + 1)
     else:
-        points = sorted(
-            (m.step, restored(m.value)) for m in client.get_metric_history(run_id, "loss")
-        )
-        steps, values = np.array(points or [(0, np.nan)]).T
+        points = archive.reader.history([run.run_id], "loss").get(run.run_id)
+        steps, values = np.array(points or [Point(0, np.nan)]).T
     return np.where(epochs <= steps[-1], np.interp(epochs, steps, values), np.nan)
 
 

@@ -26,6 +26,8 @@ _ON_CONFLICT = {
 }
 """What ``upsert`` does with a row whose key exists; in other tables the old row stays."""
 
+_ANALYZED_ROWS = 400
+"""Rows of an index from which SQLite estimates; its documentation recommends 100 to 1000."""
 _MAX_VARIABLES = 32_766
 """Values in one statement: SQLite's default limit."""
 
@@ -110,6 +112,19 @@ def end_run(connection: "Connection", run_id: str, status: str, ended: int) -> N
     values = {"status": status, "ended": ended, "run": run_id}
     if connection.execute(sqlalchemy.text(change), values).rowcount != 1:
         raise TrackingError(f"The store refused: run {run_id} is deleted or does not exist.")
+
+
+def update_statistics(connection: "Connection") -> None:
+    """Let the database estimate how many rows its tables have for each key.
+
+    Without the estimates, SQLite sorts MLflow's runs by a metric in a time that grows with the
+    square of their number.
+    """
+    if connection.dialect.name == "sqlite":
+        # Reads some rows of each index instead of all: milliseconds instead of seconds.
+        connection.exec_driver_sql(f"PRAGMA analysis_limit = {_ANALYZED_ROWS}")
+    for table in COLUMNS:
+        connection.exec_driver_sql(f"ANALYZE {table}")
 
 
 def insert(connection: "Connection", rows: Rows) -> None:

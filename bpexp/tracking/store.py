@@ -61,10 +61,15 @@ class Store:
         return f"bpexp report {sweep[:8]}{self._uri_option}"
 
     @property
+    def database(self) -> Path | None:
+        """The file of an SQLite store; None for other stores."""
+        path = self.uri.removeprefix("sqlite:///")
+        return None if path == self.uri else Path(path)
+
+    @property
     def is_new(self) -> bool:
         """Whether this is an SQLite store whose file does not exist yet."""
-        database = self.uri.removeprefix("sqlite:///")
-        return database != self.uri and not Path(database).exists()
+        return self.database is not None and not self.database.exists()
 
     @property
     def _uri_option(self) -> str:
@@ -119,10 +124,10 @@ def connect(store: Store) -> "MlflowClient":
         ConfigError: The store cannot be opened.
     """
     configure_mlflow()
-    retry = RetryPolicy() if store.uri.startswith("sqlite") else RetryPolicy(seconds=0)
+    retry = RetryPolicy(seconds=0) if store.database is None else RetryPolicy()
     try:
         with exclusive_lock(store):
-            return retry.call(_open, store.uri)
+            return retry.call(_open, store)
     except (TrackingError, ImportError, OSError) as error:
         reason = without_password(" ".join(str(error).split())[:300].rstrip("."))
         raise ConfigError(f"Cannot open the store {store.shown!r}: {reason}.") from error
@@ -140,22 +145,21 @@ def configure_mlflow() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
-def _open(uri: str) -> "MlflowClient":
+def _open(store: Store) -> "MlflowClient":
     import mlflow
     import sqlalchemy
 
     _limit_logs()
-    database = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not database.exists():
-        _create_sqlite(database)
-    if not uri.startswith(("http", "databricks")):
+    if store.database is not None and store.is_new:
+        _create_sqlite(store.database)
+    if not store.uri.startswith(("http", "databricks")):
         # Fails at once, where MLflow would retry for minutes.
-        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
+        engine = sqlalchemy.create_engine(store.uri, poolclass=sqlalchemy.pool.NullPool)
         with engine.connect() as connection:
             if sqlalchemy.inspect(connection).has_table("alembic_version"):
                 query = sqlalchemy.text("SELECT version_num FROM alembic_version")
                 _check_revision(connection.scalar(query))
-    client = mlflow.MlflowClient(tracking_uri=uri)
+    client = mlflow.MlflowClient(tracking_uri=store.uri)
     client.search_experiments(max_results=1)
     return client
 
@@ -244,10 +248,10 @@ def exclusive_lock(store: Store) -> Iterator[None]:
     Raises:
         OSError: The folder of a new store cannot be written.
     """
-    if not store.uri.startswith("sqlite"):
+    database = store.database
+    if database is None:
         yield
         return
-    database = Path(store.uri.removeprefix("sqlite:///"))
     output_directory.create(database.parent)
     with ExitStack() as stack:
         try:

@@ -13,7 +13,8 @@ from bpexp.nn import arithmetic
 from bpexp.runs import identity, run_tags
 from bpexp.runs.result import Validation
 from bpexp.tracking import artifact_files
-from bpexp.tracking.archive import Archive, StoredRun
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import StoredRun
 from bpexp.typing import Array
 
 _CONFIG = "The stored configuration"
@@ -69,7 +70,7 @@ def _config_values(run: StoredRun, archive: Archive) -> dict[str, Any]:
     text = run.tags.get(run_tags.CONFIG)
     if not text:
         # It was too long for a tag.
-        return artifact_files.mapping(archive.file(run.run_id, "config.yaml"), _CONFIG)
+        return artifact_files.mapping(archive.file(run, "config.yaml"), _CONFIG)
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -104,7 +105,7 @@ def predictions_of(run: StoredRun, archive: Archive, n_outputs: int) -> Array:
     Raises:
         ConfigError: The artifact is missing or malformed.
     """
-    content = archive.file(run.run_id, "predictions.csv")
+    content = archive.file(run, "predictions.csv")
     return artifact_files.predictions(
         content, n_outputs, f"predictions.csv of run {run.run_id[:8]}"
     )
@@ -140,4 +141,4 @@ def validation_of(run: StoredRun, archive: Archive) -> Validation:
 
 
 def _arrays(run: StoredRun, archive: Archive, name: str) -> dict[str, Array]:
-    return artifact_files.arrays(archive.file(run.run_id, name), f"{name} of run {run.run_id[:8]}")
+    return artifact_files.arrays(archive.file(run, name), f"{name} of run {run.run_id[:8]}")

@@ -1,0 +1,188 @@
+"""Reads runs from every store that MLflow supports, through its public client."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from bpexp.fields.checks import ConfigError
+from bpexp.runs import run_tags
+from bpexp.tracking.reading import EVERYTHING, NO_PARTS, Parts, Point, Query, StoredRun, restored
+from bpexp.tracking.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+    from mlflow.store.entities import PagedList
+
+T = TypeVar("T")
+
+_PAGE_SIZE = 5000
+"""Runs of one request."""
+_THREADS = 8
+"""Simultaneous requests for values of a metric."""
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+class ClientReader:
+    """See ``reading.RunReader``; works with every store of MLflow, HTTP included.
+
+    MLflow's client always reads all parts of a run, and cannot search for the beginning of an id.
+    """
+
+    def __init__(self, client: "MlflowClient") -> None:
+        self.client = client
+
+    def experiments(self) -> Mapping[str, str]:
+        """See ``RunReader.experiments``."""
+        found: dict[str, str] = {}
+        token: str | None = None
+        while token != "":
+            page = RetryPolicy().call(self.client.search_experiments, page_token=token)
+            found |= {experiment.name: str(experiment.experiment_id) for experiment in page}
+            token = page.token or ""
+        return found
+
+    def get(self, run_ids: Sequence[str], parts: Parts = EVERYTHING) -> list[StoredRun]:
+        """See ``RunReader.get``."""
+        found = [RetryPolicy().call(_run_if_any, self.client, run_id) for run_id in run_ids]
+        return [_with_parts(run, parts) for run in found if run is not None]
+
+    def matching(self, wanted: str, experiment: str) -> list[StoredRun]:
+        """See ``RunReader.matching``."""
+        return [
+            run
+            for run in self.search(experiment, Query())
+            if run.run_id.startswith(wanted) or run.name == wanted
+        ]
+
+    def search(
+        self,
+        experiment: str,
+        query: Query,
+        parts: Parts = EVERYTHING,
+        *,
+        limit: int | None = None,
+    ) -> Iterator[StoredRun]:
+        """See ``RunReader.search``."""
+        found: Iterable[StoredRun] = (
+            _with_parts(run, parts)
+            for clauses in _clauses(query)
+            for run in self._search_pages(experiment, query, clauses, limit)
+            if not (query.statuses and run.info.status not in query.statuses)
+            if query.sweeps or run.data.tags.get(run_tags.KIND) != run_tags.SWEEP_KIND
+        )
+        if query.sweep is not None:
+            found = sorted(found, key=lambda run: (-run.started, run.run_id))
+        return islice(found, limit)
+
+    def count(self, experiment: str, query: Query) -> int:
+        """See ``RunReader.count``."""
+        return sum(1 for _ in self.search(experiment, query, NO_PARTS))
+
+    def history(self, run_ids: Sequence[str], metric: str) -> Mapping[str, Sequence[Point]]:
+        """See ``RunReader.history``."""
+
+        def read(run_id: str) -> "list[Metric]":
+            return RetryPolicy().call(self.client.get_metric_history, run_id, metric)
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = pool.map(read, run_ids)
+            return {
+                run_id: _points(points)
+                for run_id, points in zip(run_ids, found, strict=True)
+                if points
+            }
+
+    def _search_pages(
+        self, experiment: str, query: Query, clauses: Sequence[str], limit: int | None
+    ) -> "Iterator[Run]":
+        filter_string = " and ".join(filter(None, [query.filter_string, *clauses]))
+        token: str | None = None
+        while token != "":
+            page = RetryPolicy().call(
+                _search_page, self.client, experiment, filter_string, token,
+                query.filter_string, min(limit or _PAGE_SIZE, _PAGE_SIZE),
+            )  # fmt: skip
+            yield from page
+            token = page.token or ""
+
+
+def _clauses(query: Query) -> list[list[str]]:
+    """MLflow's conditions of a query; several if the runs are those that any of them selects."""
+    common = [f"tags.`{key}` = '{value}'" for key, value in query.tags.items()]
+    if len(query.statuses) == 1:
+        common += [f"attributes.status = '{status}'" for status in query.statuses]
+    if query.sweep is None:
+        return [common]
+    return [
+        [*common, f"tags.`mlflow.parentRunId` = '{query.sweep}'"],
+        # A reused run belongs to the sweep that trained it.
+        [*common, f"tags.`{run_tags.linked_sweep(query.sweep)}` = 'linked'"],
+    ]
+
+
+def _search_page(
+    client: "MlflowClient",
+    experiment: str,
+    filter_string: str,
+    token: str | None,
+    given: str,
+    size: int,
+) -> "PagedList[Run]":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.search_runs([experiment], filter_string, max_results=size, page_token=token)
+    except MlflowException as error:
+        if not given or error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        raise invalid_filter(given, error) from error
+
+
+def invalid_filter(given: str, error: Exception) -> ConfigError:
+    """The error for a filter that MLflow refused."""
+    reason = " ".join(str(error).split())
+    return ConfigError(
+        f'--filter must be an MLflow filter such as "metrics.final_loss < 0.1", '
+        f"got {given!r}: {reason}"
+    )
+
+
+def _run_if_any(client: "MlflowClient", run_id: str) -> "Run | None":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in _MISSING:
+            raise
+        return None
+
+
+def _points(points: "Sequence[Metric]") -> list[Point]:
+    return sorted((Point(p.step, restored(p.value)) for p in points), key=lambda point: point.step)
+
+
+def _with_parts(run: "Run", parts: Parts) -> StoredRun:
+    """MLflow's run as a plain value, with some of its parts."""
+    inputs = run.inputs.dataset_inputs if run.inputs and parts.data else []
+    metrics = _selected(run.data.metrics, parts.metrics).items()
+    return StoredRun(
+        run.info.run_id,
+        run.info.run_name or "",
+        run.info.status,
+        str(run.info.experiment_id),
+        run.info.start_time or 0,
+        run.info.end_time,
+        run.info.artifact_uri or "",
+        _selected(run.data.params, parts.params),
+        _selected(run.data.tags, parts.all_tags()),
+        # A column of SQLite may contain text.
+        {key: restored(value) for key, value in metrics if isinstance(value, int | float)},
+        inputs[0].dataset.digest if inputs else None,
+    )
+
+
+def _selected(values: Mapping[str, T], keys: Collection[str] | None) -> dict[str, T]:
+    return {key: value for key, value in values.items() if keys is None or key in keys}

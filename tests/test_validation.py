@@ -54,6 +54,17 @@ def test_the_result_has_the_weights_with_the_lowest_validation_loss():
     np.testing.assert_array_equal(result.predictions, outputs(result, rows.X))
     error = outputs(result, rows.X_test) - rows.Y_test
     assert result.metrics["test_loss"] == pytest.approx(float((error * error).mean()), rel=1e-12)
+    # All figures are of these weights; the loss of the last epoch has a name of its own.
+    error = result.predictions - rows.Y
+    assert result.metrics["final_loss"] == result.final_loss
+    assert result.final_loss == pytest.approx(float((error * error).mean()), rel=1e-12)
+    # The forward pass of the next epoch computed the same loss.
+    assert result.final_loss == result.losses[best + 1]
+    assert result.metrics["last_epoch_loss"] == result.losses[-1] != result.final_loss
+    classes = rows.Y.argmax(axis=1)
+    right = (result.predictions.argmax(axis=1) == classes).mean()
+    assert result.metrics["accuracy"] == pytest.approx(right)
+    assert "last_epoch_loss" not in bpexp.train(epochs=3).metrics
 
 
 def stopping_epoch(

@@ -59,9 +59,19 @@ def band(group: Group, read_losses: ReadLosses, seed: int) -> Band:
     epochs = np.unique(np.geomspace(1.0, last_epoch.max(), MAX_EPOCHS).round())
     losses = read_losses(rows, epochs)
     diverged = (rows["outcome"] == "diverged").to_numpy()[:, None]
-    final_loss = np.where(diverged, np.inf, numbers(rows["final_loss"])[:, None])
-    losses = np.where(epochs > last_epoch[:, None], final_loss, losses)
+    last_loss = np.where(diverged, np.inf, _last_losses(rows)[:, None])
+    losses = np.where(epochs > last_epoch[:, None], last_loss, losses)
     losses = np.where(np.isnan(losses), np.inf, losses)
     # This method never interpolates between a finite and an infinite loss.
     low, median, high = np.quantile(losses, [0.05, 0.5, 0.95], axis=0, method="inverted_cdf")
     return Band(epochs=epochs, median=median, low=low, high=high)
+
+
+def _last_losses(rows: "pd.DataFrame") -> Array:
+    """The training loss of each run's last epoch, (n_runs,)."""
+    final = numbers(rows["final_loss"])
+    if "last_epoch_loss" not in rows:
+        return final
+    # Only runs with validation rows, which may keep the weights of another epoch, have it.
+    last = numbers(rows["last_epoch_loss"])
+    return np.where(np.isnan(last), final, last)

@@ -12,7 +12,15 @@ from bpexp.runs.metrics import METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-OPTIONAL = ("epochs_run", "test_loss", "accuracy", "status", "test_accuracy", "outcome")
+OPTIONAL = (
+    "last_epoch_loss",
+    "epochs_run",
+    "test_loss",
+    "accuracy",
+    "status",
+    "test_accuracy",
+    "outcome",
+)
 """Columns that a narrow terminal leaves out, the first one first; then all other metrics."""
 LEFT_ALIGNED = ("run_id", "name", "status", "outcome", "run", "best run")
 

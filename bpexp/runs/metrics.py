@@ -135,6 +135,11 @@ def _final_loss(run: Evaluation) -> float | None:
     return run.result.final_loss
 
 
+def _last_epoch_loss(run: Evaluation) -> float | None:
+    """The loss of the last epoch, where the weights of another epoch may have been kept."""
+    return None if run.result.kept_loss is None else run.result.last_epoch_loss
+
+
 def _epochs_run(run: Evaluation) -> float | None:
     return run.result.epochs_run
 
@@ -183,6 +188,10 @@ METRICS: Registry[Metric] = Registry("metric", [
         _lowest_validation_loss,
     ),
     *_of_rows(Split.VALIDATION),
+    Metric(
+        "last_epoch_loss", "loss of the last epoch", Direction.MINIMIZE, Split.TRAINING,
+        _last_epoch_loss,
+    ),
 ])  # fmt: skip
 """All metrics, in the order in which tables show them."""
 

@@ -55,6 +55,8 @@ class TrainResult:
         weights: For each layer, (n_in, n_out), after the last update.
         biases: For each layer, (1, n_out), after the last update.
         validation: The validation evaluations; None without validation rows.
+        kept_loss: Training loss per sample of the weights that were kept; None if those of the last
+            epoch were kept, as without validation rows.
         metrics: Values by the names of ``bpexp.runs.metrics.METRICS``.
     """
 
@@ -64,6 +66,7 @@ class TrainResult:
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
     validation: Validation | None = None
+    kept_loss: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -78,6 +81,11 @@ class TrainResult:
 
     @property
     def final_loss(self) -> float:
+        """Training loss per sample: of the kept weights, or of the last forward pass."""
+        return self.last_epoch_loss if self.kept_loss is None else self.kept_loss
+
+    @property
+    def last_epoch_loss(self) -> float:
         """Training loss per sample of the last forward pass."""
         return float(self.losses[-1])
 

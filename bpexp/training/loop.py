@@ -205,9 +205,12 @@ def with_metrics(
         network: The architecture of the run.
         engine: Computes the outputs on validation and test rows.
     """
+    parameters = joined(result.weights, result.biases)[:, None]
+    if result.validation is not None:
+        _, loss = _evaluated(dataset, network, engine, parameters, dataset.X, dataset.Y)
+        result = replace(result, kept_loss=loss)
     evaluation = metrics.Evaluation(result, dataset)
     if result.outcome is not Outcome.DIVERGED:
-        parameters = joined(result.weights, result.biases)[:, None]
         if len(dataset.X_validation):
             outputs, _ = _evaluated(
                 dataset, network, engine, parameters, dataset.X_validation, dataset.Y_validation

@@ -5,6 +5,7 @@
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,9 @@ from bpexp import app
 from bpexp.config import folds
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import flatten
+from bpexp.data import memory
 from bpexp.reporter import SilentReporter
-from bpexp.runs.result import TrainResult
-from bpexp.sweeps import summary
+from bpexp.sweeps import python_data, summary
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.plan import check_different_runs, make_plan
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
@@ -26,6 +27,7 @@ from bpexp.tracking.reading import Query
 from bpexp.tracking.store import locate
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch
+from bpexp.training.predictor import FittedResult, fitted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,31 +38,47 @@ Settings = Any
 """Values of settings, or lists of values in ``sweep``."""
 
 
-def train(**settings: Settings) -> TrainResult:
+def train(
+    X: Any = None, y: Any = None, *, target: Any = None, **settings: Settings
+) -> FittedResult:
     """Train one run, without tracking it.
 
     Args:
+        X: Inputs of your own data: an array (n_rows, n_columns), or a table of pandas. Together
+            with ``target``, a table that has the targets, too. ``data=(X, y)`` means the same.
+        y: Targets, (n_rows,) or (n_rows, n_targets). Texts and booleans are classes; numbers are
+            classes with ``model="classifier"`` or ``data__task="classification"``.
+        target: Name of the target column of X, or a list of names.
         **settings: Settings as on the command line. A group is the name of an option
             (``data="parity"``), a dict (``data={"name": "parity", "bits": 3}``) or its settings
-            with ``__`` for the dot (``data__bits=3``).
+            with ``__`` for the dot (``data__bits=3``). X and y take the settings of ``data=file``.
 
     Returns:
-        Losses, predictions, weights and metrics; see ``bpexp.runs.result.TrainResult``.
+        Losses, predictions, weights and metrics; see ``bpexp.runs.result.TrainResult``. Its
+        methods ``predict(X)``, ``predict_proba(X)`` and ``score(X, y)`` take new rows.
 
     Raises:
-        ConfigError: A setting breaks its rule.
+        ConfigError: A setting breaks its rule, or the data cannot be used.
 
     >>> result = train(seed=3, lr=0.5, epochs=100)
     >>> result.outcome, len(result.losses)
     (<Outcome.COMPLETED: 'completed'>, 100)
     """
+    given = python_data.take(X, y, target, settings)
+    if given is None:
+        return _train(settings)
+    with memory.in_use(given.frame) as path:
+        return _train(given.settings(path))
+
+
+def _train(settings: Mapping[str, Any]) -> FittedResult:
     plan = make_plan([compose_settings(settings)])
     (batch,) = make_batches(plan.jobs, plan.runtime.engine, 1)
     ((_, result),) = train_batch(plan.configs, load_engine(batch.engine), plan.jobs[0].dataset)
-    return result
+    return fitted(result, plan.configs[0], plan.jobs[0].dataset)
 
 
-def sweep(*arguments: str, **settings: Settings) -> "pd.DataFrame":
+def sweep(*arguments: str, target: Any = None, **settings: Settings) -> "pd.DataFrame":
     """Run and track every combination of the values of settings.
 
     Args:
@@ -68,7 +86,9 @@ def sweep(*arguments: str, **settings: Settings) -> "pd.DataFrame":
             ``"zip(lr=[0.1,0.01],hidden=[2,8])"``, ``"optimizer=adam lr=0.01 | lr=0.1,1"``.
         **settings: As in ``train``; a list, range or array is a list of values. One network with
             several hidden layers is a list in the list: ``hidden=[2, [8, 4]]``. A text may be a
-            sweep of the command line: ``lr="logspace(-3,0,7)"``.
+            sweep of the command line: ``lr="logspace(-3,0,7)"``. ``data=(X, y)`` and
+            ``data=table`` are written to outputs/data/, so that the runs can be reproduced.
+        target: Name of the target column of ``data=table``, or a list of names.
 
     Returns:
         A row for each run with its settings, outcome and metrics; the last setting varies fastest.
@@ -80,6 +100,11 @@ def sweep(*arguments: str, **settings: Settings) -> "pd.DataFrame":
 
     if "sweep" in settings:
         arguments = (*arguments, f"sweep={settings.pop('sweep')}")
+    given = python_data.take(None, None, target, settings)
+    if given is not None:
+        settings = given.settings(python_data.save(given.frame))
+        # A list in a list is one value.
+        settings["data__target"] = [settings["data__target"]]
     composed = compose_jobs(arguments, settings)
     if sweep_files.may_repeat(arguments):
         composed = [composed[index] for index in sub_sweeps.distinct(composed)]

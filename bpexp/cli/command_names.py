@@ -7,6 +7,7 @@ COMMANDS = (
     "compare",
     "explain",
     "export",
+    "predict",
     "reproduce",
     "resume",
     "report",

@@ -53,6 +53,7 @@ Commands:
   show RUN            show one run in full
   compare RUN RUN     show the differences between runs
   export RUN          save the network as an MLflow model and as ONNX
+  predict RUN FILE    predict the targets of new rows
   explain KEY=VALUE   show one training step, number by number
   reproduce RUN       train stored runs again and compare every bit
   verify RUN          check stored runs against their digests, without training

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from bpexp.data import columns as column_types
+from bpexp.data import memory
 from bpexp.data.columns import Column, Origin
 from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
 from bpexp.data.splits import Rows
@@ -138,6 +139,23 @@ def load(config: FileConfig) -> Table:
 DATA_SOURCES.register(DataSource("file", FileConfig, load))
 
 
+def read_table(path: str, config: DataConfig) -> "pd.DataFrame":
+    """Read another table as the one of a configuration was read.
+
+    Args:
+        path: The file.
+        config: Its ``separator``, ``decimal``, ``header`` and ``missing_values`` apply if it is the
+            configuration of a text file, and ``path`` is one.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    is_text = Path(path).suffix not in (".parquet", ".npz")
+    given = {name: getattr(config, name) for name in TEXT_SETTINGS if hasattr(config, name)}
+    form = FileConfig(name="file", path=path, target=("",), **(given if is_text else {}))
+    return _frame(form, path)
+
+
 def _with_test_rows(frame: "pd.DataFrame", config: FileConfig) -> tuple["pd.DataFrame", Origin]:
     """The columns of the file, followed by those of the test file if there is one."""
     if config.test_path is None:
@@ -187,6 +205,9 @@ TEXT_SETTINGS = ("separator", "decimal", "header", "missing_values")
 
 
 def _frame(config: FileConfig, path: str) -> "pd.DataFrame":
+    passed = memory.table(path)
+    if passed is not None:
+        return passed
     file = Path(path).expanduser()
     suffix = file.suffix.lower()
     readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {

@@ -1,0 +1,89 @@
+"""``bpexp predict``: predictions of a run's network for the rows of a file."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bpexp.cli.commands import existing_store, store_parser
+from bpexp.data.tabular import read_table
+from bpexp.export.stored_predictor import read_predictor
+from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.job import format_setting
+from bpexp.tracking import lookup
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.factory import open_reader
+from bpexp.training.predictor import Predictor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the predictions, or write them to a file."""
+    parser = store_parser("predict", "Predict the targets of new rows with the network of a run.")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="id, start of an id, name, or latest; of a sweep its best run is taken",
+    )
+    parser.add_argument(
+        "file", metavar="FILE", help="a table with the input columns of the training data"
+    )
+    parser.add_argument("--output", metavar="CSV", help="write here instead of printing")
+    options = parser.parse_args(arguments)
+    store = existing_store(options.uri)
+    reader = open_reader(store)
+    _, named = lookup.find(reader, options.experiment, options.run)
+    run = lookup.best_run(reader, named)
+    predictor = read_predictor(run, Archive(reader, store, run.experiment_id))
+    try:
+        frame = read_table(options.file, predictor.config.data)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("data.path", "FILE")) from error
+    table = predictions_table(predictor, frame, options.file)
+    if options.output is None:
+        table.to_csv(sys.stdout, index=False)
+        return
+    try:
+        table.to_csv(options.output, index=False)
+    except OSError as error:
+        raise ConfigError(
+            f"--output must be a file that can be written, got {options.output!r}: "
+            f"{error.strerror}."
+        ) from error
+    print(f"Written: {options.output} ({len(table)} rows)")
+
+
+def predictions_table(
+    predictor: Predictor, frame: "pd.DataFrame", name: str = "the table"
+) -> "pd.DataFrame":
+    """The predictions for a table: a line for each row, numbered from 1.
+
+    A regression has a column ``predicted TARGET``. A classification has the predicted class, and
+    the probability of each class, or the output of each unit where these are no probabilities.
+
+    Args:
+        predictor: The network.
+        frame: Rows with the columns of the training data.
+        name: What error messages call the table.
+
+    Raises:
+        ConfigError: A column is missing, or a cell is not a finite number.
+    """
+    import pandas as pd
+
+    data = predictor.dataset
+    outputs = predictor.outputs(frame, name)
+    labels = predictor.labels(outputs).reshape(len(outputs), -1)
+    targets = (data.label_name,) if data.one_hot else data.targets
+    columns: dict[str, Any] = {"row": range(1, len(outputs) + 1)}
+    columns |= {f"predicted {target}": labels[:, i] for i, target in enumerate(targets)}
+    if data.classes:
+        for target in targets:
+            classes = columns[f"predicted {target}"]
+            columns[f"predicted {target}"] = [format_setting(label) for label in classes]
+        values, kind, names = predictor.probabilities(outputs), "probability of", predictor.classes
+        if values is None:
+            values, kind, names = outputs, "output", data.labels if data.one_hot else data.targets
+        columns |= {f"{kind} {format_setting(n)}": values[:, i] for i, n in enumerate(names)}
+    return pd.DataFrame(columns)

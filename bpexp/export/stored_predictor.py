@@ -1,0 +1,40 @@
+"""Reads the network of a stored run, to predict for new rows."""
+
+import numpy as np
+
+from bpexp.fields.checks import ConfigError
+from bpexp.runs.result import Outcome
+from bpexp.runs.run_tags import OUTCOME, RESULT
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.stored_results import config_of, result_of
+from bpexp.training.predictor import Predictor
+from bpexp.training.run_batch import make_network
+
+
+def read_predictor(run: StoredRun, archive: Archive) -> Predictor:
+    """The network of a run, with the preparation of the data that it was trained on.
+
+    Its weights are those after the last update, or with validation rows those of the lowest
+    validation loss. The test metrics of the run belong to the same weights.
+
+    Raises:
+        ConfigError: The run has no network, its artifacts are not those that it wrote, or its
+            data are missing or have changed.
+    """
+    outcome = run.tags.get(OUTCOME, "not a run of bpexp")
+    if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED):
+        raise ConfigError(f"The run has no trained network to predict with: it is {outcome}.")
+    found = result_of(run, archive)
+    if found.digest != run.tags.get(RESULT):
+        raise ConfigError(
+            f"{run.label} is altered: its losses, predictions or weights do not match the result "
+            "digest."
+        )
+    config, dataset = config_of(run, archive)
+    arrays = [np.ascontiguousarray(array) for array in found.layers.values()]
+    weights, biases = tuple(arrays[::2]), tuple(arrays[1::2])
+    shapes = make_network(config, dataset).shapes
+    if [array.shape for array in (*weights, *biases)] != shapes:
+        raise ConfigError("weights.npz does not have the layers of the run's network.")
+    return Predictor(config, dataset, weights, biases)

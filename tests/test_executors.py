@@ -113,10 +113,10 @@ def test_no_batches_give_no_results(executor):
     assert list(executor.map([])) == []
 
 
-def kill_worker_for_one_seed(number, configs, *others):
+def kill_worker_for_one_seed(parent, number, configs, *others):
     if any(config.seed == KILLS_ITS_WORKER for config in configs):
         os.kill(os.getpid(), signal.SIGKILL)
-    return ORIGINAL(number, configs, *others)
+    return ORIGINAL(parent, number, configs, *others)
 
 
 ORIGINAL = local.train_in_worker

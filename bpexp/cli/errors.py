@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from bpexp.cli import suggestions, syntax
 from bpexp.config import hydra_errors, schema
-from bpexp.fields import checks
+from bpexp.fields import checks, passwords
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
 
@@ -24,7 +24,7 @@ def describe(error: BaseException, arguments: Sequence[str] = ()) -> str:
         error: What was raised, by bpexp or by a package.
         arguments: The settings on the command line, if they may be the reason.
     """
-    text = _describe(error, arguments)
+    text = passwords.mask_text(_describe(error, arguments))
     return checks.escaped(" ".join(line.strip() for line in text.splitlines() if line.strip()))
 
 

@@ -8,6 +8,7 @@ import sys
 
 from bpexp.cli import exits
 from bpexp.cli.command_names import COMMANDS
+from bpexp.sweeps import interrupts
 
 
 def main() -> None:
@@ -17,6 +18,7 @@ def main() -> None:
     gc.set_threshold(200_000)
     # A collection at exit takes as long, and the system frees the memory anyway.
     atexit.register(gc.freeze)
+    interrupts.handle_termination()
     try:
         try:
             _dispatch(sys.argv[1:])

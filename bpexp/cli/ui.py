@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
     if store.uri.startswith("http"):
-        raise ConfigError(f"{store.uri} is an MLflow server already; open it in a browser.")
+        raise ConfigError(f"{store.shown} is an MLflow server already; open it in a browser.")
     _check_free(options.port)
     experiment = connect(store).get_experiment_by_name(options.experiment)
     # A new browser shows MLflow's pages for language models, whatever the tags of the experiment
@@ -35,14 +35,16 @@ def main(arguments: Sequence[str]) -> int:
     page = f"experiments/{experiment.experiment_id}/runs" if experiment else "experiments"
     address = f"http://127.0.0.1:{options.port}/#/{page}?workflowType=machine_learning"
     command = [
-        *(sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri),
+        *(sys.executable, "-m", "mlflow", "ui"),
         *("--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"),
         *("--uvicorn-opts", "--log-level warning"),
     ]
     if store.artifacts:
         command += ["--default-artifact-root", store.artifacts.as_uri()]
     print("Starting MLflow's web interface ...", flush=True)
-    return _serve(command, options.port, f"Open {address} (Ctrl-C ends it)")
+    # Not on the command line, which every user of the machine can read with ps.
+    secret = {"MLFLOW_BACKEND_STORE_URI": store.uri}
+    return _serve(command, secret, options.port, f"Open {address} (Ctrl-C ends it)")
 
 
 def _check_free(port: int) -> None:
@@ -68,17 +70,21 @@ def _answers(server: "subprocess.Popen[bytes]", port: int) -> bool:
             return False
 
 
-def _serve(command: Sequence[str], port: int, ready: str) -> int:
+def _serve(command: Sequence[str], environment: Mapping[str, str], port: int, ready: str) -> int:
     """Run the server until it ends or this process is ended; then end its whole group.
 
     Args:
         command: Starts the server.
+        environment: Variables for the server alone.
         port: The port on which it will answer.
         ready: The line to print as soon as it answers.
     """
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     server = subprocess.Popen(
-        command, env={**QUIET, **LEAN, **os.environ}, stdout=subprocess.DEVNULL, process_group=0
+        command,
+        env={**QUIET, **LEAN, **os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        process_group=0,
     )
     try:
         if _answers(server, port):

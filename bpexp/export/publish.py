@@ -61,7 +61,7 @@ def publish(archive: Archive, run: StoredRun, *, onnx: bool = False) -> list[str
     return [
         f"{run.name}: {uri}; {_verification(network)}.",
         *(["model.onnx: verified with onnxruntime."] if onnx else []),
-        f"Serve it with: MLFLOW_TRACKING_URI='{store.shown}' mlflow models serve -m {uri} "
+        f"Serve it with: MLFLOW_TRACKING_URI={store.quoted} mlflow models serve -m {uri} "
         "--env-manager local",
     ]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from bpexp.fields import passwords
 from bpexp.runs import run_tags
 
 PACKAGES = ("bpexp", "numpy", "llvmlite", "hydra-core", "mlflow", "joblib")
@@ -80,7 +81,8 @@ def artifacts() -> dict[str, bytes]:
         document["untracked_files"] = untracked_files()[:MAX_UNTRACKED]
     files = {"environment.json": json.dumps(document, indent=2).encode()}
     if is_dirty:
-        diff = git_diff()
+        # Latin-1 keeps every byte.
+        diff = passwords.mask_text(git_diff().decode("latin-1")).encode("latin-1")
         # A part of a patch does not apply.
         if len(diff) > MAX_DIFF_BYTES:
             diff = f"The changes have {len(diff)} bytes and were not stored.\n".encode()

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from bpexp.config.schema import TrainConfig, parse_runtime, parse_train, plain
+from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSION
 from bpexp.runs import identity
 from bpexp.sweeps.plan import Plan, restore_jobs
 from bpexp.sweeps.samplers.grid import MAX_RUNS
-from bpexp.tracking.store import without_password
 
 NAME = "plan.jsonl.gz"
 MAX_BYTES = 10**9
@@ -30,7 +30,7 @@ MAX_BYTES = 10**9
 def to_bytes(plan: Plan) -> bytes:
     """Return the content of the file; the password in the store's address is masked."""
     runtime = plain(plan.runtime)
-    runtime["tracking"]["uri"] = without_password(runtime["tracking"]["uri"] or "") or None
+    runtime["tracking"]["uri"] = passwords.mask(runtime["tracking"]["uri"] or "") or None
     rows = itertools.groupby(job.study_row for job in plan.jobs)
     head = {
         "runtime": runtime,

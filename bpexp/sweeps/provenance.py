@@ -1,19 +1,21 @@
 """Tags and artifacts that are stored when a sweep starts, to resume and reproduce it."""
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 import yaml
 
+from bpexp.fields import passwords
 from bpexp.runs import environment, run_tags
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.plan import Plan
 from bpexp.tracking import process
-from bpexp.tracking.store import without_password
 
 
 def tags(plan: Plan) -> dict[str, str]:
     """Tags of the parent run of a sweep, or of a single run: overrides, CPU features and BLAS."""
-    overrides = without_password(shlex.join(plan.overrides))
+    overrides = shlex.join(map(passwords.mask, plan.overrides))
     tagged = {run_tags.OVERRIDES: overrides} if overrides else {}
     return {**environment.hardware_tags(), **tagged}
 
@@ -33,12 +35,21 @@ def sweep_tags(plan: Plan) -> dict[str, str]:
 
 def sweep_files(plan: Plan) -> dict[str, bytes]:
     """The artifacts of the parent run at the start of a sweep: plan, configuration, environment."""
-    composed = without_password(yaml.safe_dump(dict(plan.composed), sort_keys=False))
+    composed = yaml.safe_dump(_without_passwords(plan.composed), sort_keys=False)
     return {
         plan_file.NAME: plan_file.to_bytes(plan),
         "config.yaml": composed.encode(),
         **environment.artifacts(),
     }
+
+
+def _without_passwords(value: Any) -> Any:
+    """Nested values with the passwords in their texts masked."""
+    if isinstance(value, Mapping):
+        return {key: _without_passwords(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_passwords(item) for item in value]
+    return passwords.mask(value) if isinstance(value, str) else value
 
 
 def sweep_name(plan: Plan) -> str:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, plain
 from bpexp.data.dataset import Dataset
+from bpexp.fields import passwords
 from bpexp.runs import identity, run_tags
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import JobResult
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
-from bpexp.tracking.store import without_password
 from bpexp.typing import Array
 
 MAX_REASON = 5000
@@ -122,7 +122,7 @@ def runtime_params(runtime: RuntimeConfig) -> dict[str, str]:
     own = [key for key in flat if key == "tracking.name" or key.startswith("tracking.tags")]
     for key in own:
         del flat[key]
-    return {key: without_password(str(value)) for key, value in flat.items()}
+    return {key: passwords.mask(str(value)) for key, value in flat.items()}
 
 
 def metric_points(result: TrainResult, points: int) -> list[MetricPoint]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class TrackingError(ConfigError):
     """
 
     def __init__(self, message: str, written: Sequence[str] = ()) -> None:
-        super().__init__(message)
+        super().__init__(passwords.mask_text(message))
         self.written = written
 
 

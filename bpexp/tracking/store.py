@@ -6,17 +6,23 @@
 'sqlite:////data/runs.db'
 """
 
+import errno
 import fcntl
 import logging
+import math
 import os
 import re
 import shlex
+import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import durable, mlflow_internals, output_directory
 from bpexp.tracking.retry import RetryPolicy, TrackingError
@@ -24,6 +30,9 @@ from bpexp.tracking.retry import RetryPolicy, TrackingError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SQLITE_DRIVERS = ("sqlite", "sqlite+pysqlite")
+LOCK_NOTICE_SECONDS = 5.0
+"""After how many seconds the user learns that another process is waited for."""
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
 
@@ -42,7 +51,13 @@ class Store:
     @property
     def shown(self) -> str:
         """The URI without a password, for messages."""
-        return without_password(self.uri)
+        return passwords.mask(self.uri)
+
+    @property
+    def quoted(self) -> str:
+        """The URI without a password, quoted for a shell."""
+        text = self.shown.replace("'", "'\"'\"'")
+        return f"'{text}'"
 
     @property
     def ui_command(self) -> str:
@@ -63,8 +78,7 @@ class Store:
     @property
     def database(self) -> Path | None:
         """The file of an SQLite store; None for other stores."""
-        path = self.uri.removeprefix("sqlite:///")
-        return None if path == self.uri else Path(path)
+        return sqlite_file(self.uri)
 
     @property
     def is_new(self) -> bool:
@@ -73,17 +87,8 @@ class Store:
 
     @property
     def _uri_option(self) -> str:
-        return "" if self == locate(None, Path.cwd(), {}) else f" --uri '{self.shown}'"
-
-
-def without_password(text: str) -> str:
-    """Replace the passwords of URIs in a text by ``***``.
-
-    >>> without_password("postgresql://me:secret@host/db")
-    'postgresql://me:***@host/db'
-    """
-    text = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
-    return re.sub(r"([?&](?:password|passwd|sslpassword)=)[^&\s'\"]*", r"\1***", text)
+        is_default = self == locate(None, Path.cwd(), {})
+        return "" if is_default else f" --uri {self.quoted}"
 
 
 def locate(uri: str | None, folder: Path, environment: Mapping[str, str]) -> Store:
@@ -100,19 +105,45 @@ def locate(uri: str | None, folder: Path, environment: Mapping[str, str]) -> Sto
     uri = uri or environment.get("MLFLOW_TRACKING_URI") or None
     if uri is None:
         outputs = folder / "outputs"
-        return Store(f"sqlite:///{outputs / 'mlflow.db'}", outputs / "artifacts")
-    scheme = uri.partition(":")[0].partition("+")[0]
+        return Store(sqlite_uri(outputs / "mlflow.db"), outputs / "artifacts")
+    driver = uri.partition(":")[0]
+    scheme = driver.partition("+")[0]
     if "://" not in uri or scheme not in SCHEMES:
         raise ConfigError(
             "tracking.uri must be a database (sqlite:///file.db, postgresql://...) or an MLflow "
-            f"server (http://...), got {uri!r}."
+            f"server (http://...), got {passwords.mask(uri)!r}."
         )
     if scheme == "sqlite":
-        database = (folder / uri.removeprefix("sqlite:///")).resolve()
-        return Store(f"sqlite:///{database}", database.parent / "artifacts")
+        file = sqlite_file(uri)
+        if file is None or str(file) in (".", ":memory:") or driver not in SQLITE_DRIVERS:
+            raise ConfigError(f"tracking.uri must name a file, as sqlite:///file.db, got {uri!r}.")
+        database, options = (folder / file).resolve(), uri.partition("?")[2]
+        return Store(
+            sqlite_uri(database) + ("?" + options if options else ""),
+            database.parent / "artifacts",
+        )
     return Store(
         uri, None if scheme in ("http", "https", "databricks") else folder / "outputs/artifacts"
     )
+
+
+def sqlite_uri(database: Path) -> str:
+    """The URI of an SQLite file; what SQLAlchemy would not read literally is quoted.
+
+    >>> sqlite_uri(Path("/data/100%/mlflow?.db"))
+    'sqlite:////data/100%25/mlflow%3F.db'
+    """
+    return "sqlite:///" + str(database).replace("%", "%25").replace("?", "%3F")
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file that the URI of an SQLite store names, as SQLAlchemy reads it; None for others.
+
+    >>> sqlite_file("sqlite+pysqlite:////data/100%25.db?timeout=1")
+    PosixPath('/data/100%.db')
+    """
+    found = re.match(r"sqlite(?:\+\w+)?:///([^?]*)", uri)
+    return Path(unquote(found[1])) if found else None
 
 
 def connect(store: Store) -> "MlflowClient":
@@ -129,13 +160,19 @@ def connect(store: Store) -> "MlflowClient":
         with exclusive_lock(store):
             return retry.call(_open, store)
     except (TrackingError, ImportError, OSError) as error:
-        reason = without_password(" ".join(str(error).split())[:300].rstrip("."))
+        reason = passwords.mask_text(" ".join(str(error).split())[:300].rstrip("."))
         raise ConfigError(f"Cannot open the store {store.shown!r}: {reason}.") from error
 
 
 def configure_mlflow() -> None:
     """Set the environment variables that MLflow reads when it is imported, and its log level."""
     _limit_logs()
+    try:
+        Path.home()
+    except RuntimeError:
+        # MLflow cannot be imported without a home. Debian gives this one, which does not exist, to
+        # users without a home.
+        os.environ["HOME"] = "/nonexistent"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Otherwise MLflow prints a server's address after every run, and makes another request.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -150,18 +187,32 @@ def _open(store: Store) -> "MlflowClient":
     import sqlalchemy
 
     _limit_logs()
+    uri = store.uri
     if store.database is not None and store.is_new:
         _create_sqlite(store.database)
-    if not store.uri.startswith(("http", "databricks")):
+    if not uri.startswith(("http", "databricks")):
         # Fails at once, where MLflow would retry for minutes.
         engine = sqlalchemy.create_engine(store.uri, poolclass=sqlalchemy.pool.NullPool)
         with engine.connect() as connection:
             if sqlalchemy.inspect(connection).has_table("alembic_version"):
                 query = sqlalchemy.text("SELECT version_num FROM alembic_version")
                 _check_revision(connection.scalar(query))
-    client = mlflow.MlflowClient(tracking_uri=store.uri)
-    client.search_experiments(max_results=1)
+    with _without_quoted_folder(uri):
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
     return client
+
+
+@contextmanager
+def _without_quoted_folder(uri: str) -> Iterator[None]:
+    """Remove a folder that MLflow creates: it takes the quoted name of a folder for its name."""
+    file = sqlite_file(uri)
+    quoted = Path(uri.removeprefix("sqlite:///")).parent
+    is_created = file is not None and quoted != file.parent and not quoted.exists()
+    yield
+    if is_created:
+        with suppress(OSError):
+            os.removedirs(quoted)
 
 
 def _check_revision(found: str | None) -> None:
@@ -186,10 +237,13 @@ def _create_sqlite(database: Path) -> None:
     """Create a new SQLite store atomically: MLflow cannot repair a partly created one."""
     import mlflow
 
-    temporary = database.with_name(f"{database.name}.new")
-    temporary.unlink(missing_ok=True)
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{temporary}")
-    client.search_experiments(max_results=1)
+    # A name that no file of the user has: what a killed process left is removed.
+    temporary = database.with_name(f".{database.name}.bpexp-new")
+    for leftover in (temporary, temporary.with_name(f"{temporary.name}-journal")):
+        leftover.unlink(missing_ok=True)
+    with _without_quoted_folder(sqlite_uri(temporary)):
+        client = mlflow.MlflowClient(tracking_uri=sqlite_uri(temporary))
+        client.search_experiments(max_results=1)
     mlflow_internals.close_connections(client)
     temporary.replace(database)
     durable.sync_names(database.parent)
@@ -246,19 +300,63 @@ def exclusive_lock(store: Store) -> Iterator[None]:
     may resume a sweep.
 
     Raises:
-        OSError: The folder of a new store cannot be written.
+        ConfigError: Another process holds the lock for longer than the retry time.
+        OSError: The folder of a new store cannot be written, or the lock is a symbolic link.
     """
-    database = store.database
-    if database is None:
+    if store.database is None:
         yield
         return
-    output_directory.create(database.parent)
+    output_directory.create(store.database.parent)
     with ExitStack() as stack:
-        try:
-            lock = stack.enter_context(open(database.with_suffix(".lock"), "w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            # A store on a read-only file system can still be read.
-            if not database.exists():
-                raise
+        descriptor = _open_lock(store.database)
+        if descriptor is not None:
+            stack.callback(os.close, descriptor)
+            _wait_for_lock(descriptor, _lock_file(store.database), RetryPolicy().seconds)
         yield
+
+
+def _lock_file(database: Path) -> Path:
+    """The lock beside a database; it has the whole name, because runs.lock may be a database."""
+    return database.with_name(f"{database.name}.lock")
+
+
+def _open_lock(database: Path) -> int | None:
+    """Open or create the lock, without changing the content of a file that has its name.
+
+    Returns:
+        A file descriptor; None for a store that can only be read, such as one on a DVD.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(_lock_file(database), flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and database.exists():
+            return None
+        raise
+
+
+def _wait_for_lock(descriptor: int, file: Path, seconds: float) -> None:
+    """Lock an open file; say that it is waited for, and for how long at most.
+
+    Raises:
+        ConfigError: Another process holds the lock all the time.
+    """
+    deadline, notice = time.monotonic() + seconds, time.monotonic() + LOCK_NOTICE_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            now = time.monotonic()
+            if now >= deadline:
+                raise ConfigError(
+                    f"Another process holds the lock {file}; try again when it has ended."
+                ) from None
+            if now >= notice:
+                notice = math.inf
+                print(f"Waiting for another process that holds {file} ...", file=sys.stderr)
+            time.sleep(0.05)
+        except OSError:
+            # Some network file systems have no locks.
+            return
+        else:
+            return

@@ -5,6 +5,7 @@ sets. Batches of the NumPy engine are trained by processes, which open the data 
 memory.
 """
 
+import os
 import threading
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -118,11 +119,12 @@ class LocalExecutor(Executor):
         with parallel_config("loky", n_jobs=self._n_workers, max_nbytes=None):
             pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
             added = extensions.added()
-            with processes.sigint_blocked():
+            with processes.interrupts_blocked():
                 finished = pool(
                     delayed(extensions.call)(
                         added,
                         train_in_worker,
+                        os.getpid(),
                         number,
                         [job.config for job in batch.jobs],
                         batch.engine,
@@ -151,13 +153,18 @@ def _cancelled_at_exit(finished: Any) -> Iterator[None]:
 
 
 def train_in_worker(
-    number: int, configs: Sequence[TrainConfig], engine: str, dataset: SharedDataset
+    parent: int,
+    number: int,
+    configs: Sequence[TrainConfig],
+    engine: str,
+    dataset: SharedDataset,
 ) -> tuple[int, Trained]:
-    """Train the batch with this number in a worker process.
+    """Train the batch with this number in a worker process, which ends with its parent.
 
     Importing what reads data files would take a worker longer than most training, so that it
     receives the data.
     """
+    processes.end_with_parent(parent)
     return number, train_configs(configs, load_engine(engine), open_dataset(dataset))
 
 
@@ -165,8 +172,10 @@ def _train_in_separate_process(job: Job, engine: str, datasets: SharedDatasets) 
     """Train one job in a process that no other job uses."""
     try:
         with processes.SingleProcess() as process:
-            call = (train_in_worker, 0, [job.config], engine, datasets.share(job.dataset))
-            _, trained = process.submit(extensions.call, extensions.added(), *call).result()
+            _, trained = process.submit(
+                extensions.call, extensions.added(), train_in_worker,
+                os.getpid(), 0, [job.config], engine, datasets.share(job.dataset),
+            ).result()  # fmt: skip
             return JobResult(job, trained[0][1])
     except processes.TerminatedWorkerError as error:
         return JobResult(job, Failure(f"its worker process died: {str(error).splitlines()[0]}"))

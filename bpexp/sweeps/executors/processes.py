@@ -1,12 +1,16 @@
-"""Worker processes that ignore the terminal's Ctrl-C, which the main process handles.
+"""Worker processes that ignore Ctrl-C, which the main process handles, and end with it.
 
 This is the only module that uses loky, the process pool inside joblib, which joblib does not
 document as public (``joblib.externals``).
 """
 
+import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing import resource_tracker
 from typing import Any, Self
 
@@ -14,21 +18,49 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from bpexp.sweeps.interrupts import SIGNALS
+
 TESTED = "1.6"
 """The version of joblib whose internals this module was tested with."""
 
-__all__ = ["SingleProcess", "TerminatedWorkerError", "sigint_blocked"]
+__all__ = ["SingleProcess", "TerminatedWorkerError", "end_with_parent", "interrupts_blocked"]
+
+
+PARENT_CHECK_SECONDS = 0.5
+"""How often a worker looks whether its parent is alive."""
+
+
+@cache
+def end_with_parent(parent: int) -> None:
+    """End this worker process soon after its parent, however that ends.
+
+    A worker that trains would not notice that its parent was killed, and use a processor for hours.
+
+    Args:
+        parent: The process id of the parent.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
-def sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in this context; processes that start in it inherit the blocked signal."""
-    # Both trackers are started first: started in this context, with the first worker, they
-    # would unblock the signal for it.
-    resource_tracker.ensure_running()
-    loky_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def interrupts_blocked() -> Iterator[None]:
+    """Block the signals of ``interrupts`` here; processes that start here inherit that.
+
+    A closing terminal sends SIGHUP to the workers, too, whose death would be taken for a fault.
+    """
+    # Both trackers are started first: started with the first worker, they would unblock SIGINT and
+    # SIGTERM for it. They ignore these two, but not SIGHUP.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
+        resource_tracker.ensure_running()
+        loky_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -51,7 +83,7 @@ class SingleProcess:
         Returns:
             The future of its return value.
         """
-        with sigint_blocked():
+        with interrupts_blocked():
             return self._executor.submit(*call)
 
     def __exit__(self, *exception: object) -> None:

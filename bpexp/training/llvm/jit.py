@@ -16,7 +16,6 @@ features as LLVM spells them, such as ``haswell`` and ``+avx2,-fma``).
 import ctypes
 import hashlib
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,7 +28,8 @@ import platformdirs
 from llvmlite import binding
 
 DIGEST_SIZE = 32
-"""Bytes of the SHA-256 digest before the object code. LLVM crashes on some damaged files."""
+"""Bytes of the SHA-256 digest before the object code. It covers the object code, because LLVM
+crashes on some damaged files, and what the code is for, because a file may have been renamed."""
 
 
 class FunctionType(NamedTuple):
@@ -70,29 +70,38 @@ def load_function(key: Any, function_type: FunctionType, generate: Callable[[], 
 
 
 @cache
-def cache_directory() -> Path:
+def cache_directory() -> Path | None:
     """Return the cache directory for this version of the sources, and create it.
 
-    It is a temporary directory if the cache directory is not writable.
+    None if it cannot be created, or the user has no home: code is then not cached.
     """
     package = Path(__file__).resolve().parents[2]
     sha = hashlib.sha256()
     for source in sorted([*(package / "nn").glob("*.py"), *(package / "training").rglob("*.py")]):
         sha.update(source.read_bytes())
     configured = os.environ.get("BPEXP_CACHE_DIR")
-    root = Path(configured).expanduser() if configured else platformdirs.user_cache_path("bpexp")
-    directory = root / sha.hexdigest()[:16]
     try:
+        Path.home()  # platformdirs would use a folder named "~" if there is no home.
+        root = (
+            Path(configured).expanduser() if configured else platformdirs.user_cache_path("bpexp")
+        )
+        directory = root / sha.hexdigest()[:16]
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="bpexp-"))
+    except (OSError, RuntimeError):
+        return None
     return directory
 
 
-def object_file(name: str) -> Path:
-    """Return the cache file of the code with this name, for this processor and LLVM version."""
+def object_file(name: str) -> Path | None:
+    """Return the cache file of the code with this name; None if there is no cache."""
+    directory = cache_directory()
+    return directory and directory / f"{_code_key(name).hex()[:16]}.o"
+
+
+def _code_key(name: str) -> bytes:
+    """The digest of the name of code, the processor it is compiled for, and the LLVM version."""
     key = (name, *_target_cpu(), version("llvmlite"))
-    return cache_directory() / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.o"
+    return hashlib.sha256(repr(key).encode()).digest()
 
 
 def has_cpu_feature(feature: str) -> bool:
@@ -103,18 +112,32 @@ def has_cpu_feature(feature: str) -> bool:
 def _cached_object_code(name: str, make_module: Callable[[], Any]) -> bytes:
     """Return object code from the cache if it is undamaged; else compile it and cache it."""
     file = object_file(name)
+    if file is None:
+        return bytes(_target_machine().emit_object(make_module()))
     with suppress(OSError):
-        content = file.read_bytes()
+        content = _own_content(file)
         digest, object_code = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
-        if hashlib.sha256(object_code).digest() == digest:
+        if digest_of(name, object_code) == digest:
             return object_code
     object_code = bytes(_target_machine().emit_object(make_module()))
     # Write to another name first: other processes must not read an incomplete file.
     temporary = file.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
-        temporary.write_bytes(hashlib.sha256(object_code).digest() + object_code)
+        temporary.write_bytes(digest_of(name, object_code) + object_code)
         temporary.replace(file)
     return object_code
+
+
+def digest_of(name: str, object_code: bytes) -> bytes:
+    """The digest at the beginning of a cache file: of its object code, and of what it is for."""
+    return hashlib.sha256(_code_key(name) + object_code).digest()
+
+
+def _own_content(file: Path) -> bytes:
+    """Read a cache file; empty if another user, who could have written any code, owns it."""
+    with open(file, "rb") as opened:
+        owner = os.fstat(opened.fileno()).st_uid
+        return opened.read() if owner in (0, os.geteuid()) else b""
 
 
 def _optimize(assembly: str) -> Any:

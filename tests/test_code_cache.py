@@ -1,0 +1,122 @@
+"""The cache of machine code: what was compiled for one purpose is not run for another."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from sweeping import clean_environment
+
+from bpexp.tracking.store import configure_mlflow
+from bpexp.training.llvm import jit
+
+HOMELESS = """
+import pwd
+
+def unknown(uid):
+    raise KeyError(uid)
+
+pwd.getpwuid = unknown
+from bpexp.cli.main import main
+main()
+"""
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A new cache in ``tmp_path / "cache"``, and a function that forgets what is in memory."""
+    monkeypatch.setenv("BPEXP_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(jit, "_functions", {})
+
+    def forget():
+        jit._functions.clear()
+        jit.cache_directory.cache_clear()
+
+    forget()
+    yield forget
+    jit.cache_directory.cache_clear()
+
+
+def times(factor, generated):
+    """A compiled function that multiplies by a number; ``generated`` counts the compilations."""
+
+    def generate():
+        generated.append(factor)
+        return f"define i64 @times(i64 %x) {{ %y = mul i64 %x, {factor}  ret i64 %y }}"
+
+    function = jit.FunctionType("times", ctypes.c_int64, [ctypes.c_int64])
+    return jit.load_function(factor, function, generate)(10)
+
+
+def test_code_is_compiled_once(cache, tmp_path):
+    generated = []
+    assert (times(2, generated), times(3, generated)) == (20, 30)
+    cache()
+    assert (times(2, generated), times(3, generated)) == (20, 30)
+    assert generated == [2, 3]
+
+
+def test_code_under_the_name_of_other_code_is_not_run(cache, tmp_path):
+    generated = []
+    assert (times(2, generated), times(3, generated)) == (20, 30)
+    one, other = (tmp_path / "cache").rglob("*.o")
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    cache()
+    assert (times(2, generated), times(3, generated)) == (20, 30)
+    assert generated == [2, 3, 2, 3]
+
+
+def test_code_that_another_user_wrote_is_not_run(cache, tmp_path, monkeypatch):
+    generated = []
+    assert times(2, generated) == 20
+    (file,) = (tmp_path / "cache").rglob("*.o")
+    if os.geteuid() == 0:
+        os.chown(file, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    cache()
+    assert times(2, generated) == 20
+    assert generated == [2, 2]
+
+
+def test_without_a_usable_cache_code_is_compiled_and_no_folder_is_left(
+    cache, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("BPEXP_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    cache()
+    before = set(os.listdir(tempfile.gettempdir()))
+    generated = []
+    assert times(2, generated) == 20
+    assert generated == [2]
+    assert not [n for n in set(os.listdir(tempfile.gettempdir())) - before if "bpexp" in n]
+
+
+def test_a_user_without_a_home_has_no_cache_and_can_import_mlflow(cache, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BPEXP_CACHE_DIR")
+    monkeypatch.setenv("HOME", "set by the test, so that it is restored")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    assert jit.cache_directory() is None
+    assert times(2, []) == 20
+    configure_mlflow()
+    assert not Path.home().exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+def test_the_program_works_without_a_home(tmp_path):
+    environment = {k: v for k, v in clean_environment().items() if k != "HOME"}
+    for arguments in (["-m", "seed=1,2", "epochs=5"], ["runs"], ["report"]):
+        done = subprocess.run(
+            [sys.executable, "-c", HOMELESS, *arguments], cwd=tmp_path, env=environment,
+            capture_output=True, text=True, timeout=170,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), arguments
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]

@@ -1,0 +1,127 @@
+"""SIGTERM and SIGHUP keep finished runs like Ctrl-C, and no worker outlives the program."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import termios
+
+import pytest
+from sweeping import children, command_of, enable_interrupts, runs_of, start, wait_until
+
+from bpexp.sweeps import interrupts
+
+ENDLESS = ["-m", "seed=range(0,4)", "lr=0.1,1", "epochs=100000000", "n_jobs=2"]
+
+
+@pytest.fixture
+def handled():
+    """The handlers of the program, in this process."""
+    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    interrupts.handle_termination()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_an_interrupt(handled, number):
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_for_the_end_of_a_step(handled, number):
+    reached = []
+
+    def step():
+        with interrupts.interrupts_deferred():
+            signal.raise_signal(number)
+            reached.append("end")
+        reached.append("after")
+
+    with pytest.raises(KeyboardInterrupt):
+        step()
+    assert reached == ["end"]
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    program = (
+        "import signal; from bpexp.sweeps import interrupts\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN); interrupts.handle_termination()\n"
+        "signal.raise_signal(signal.SIGHUP); print('alive')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("alive\n", "")
+
+
+def workers_of(process):
+    return [pid for pid in children(process.pid) if "popen_loky" in command_of(pid)]
+
+
+def training(folder, *arguments):
+    """A sweep that trains endless runs in two worker processes, and these."""
+    process = start(folder, "bulk", *ENDLESS, *arguments)
+    return process, wait_for_training(process)
+
+
+def wait_for_training(process):
+    """Wait until two worker processes train, and return them."""
+    wait_until(lambda: len(workers_of(process)) == 2, process)
+    workers = workers_of(process)
+    # They train when they have used more time than their start takes.
+    wait_until(lambda: all(processor_seconds(pid) > 4 for pid in workers), process)
+    return workers
+
+
+def processor_seconds(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_a_signal_marks_unfinished_runs_as_killed(tmp_path, name, engine):
+    if engine == "numpy":
+        process, workers = training(tmp_path, "engine=numpy")
+    else:
+        process, workers = start(tmp_path, "bulk", *ENDLESS, "engine=compiled"), []
+        wait_until(lambda: list(tmp_path.glob("outputs/artifacts/*/*/plan.jsonl.gz")), process)
+    os.killpg(process.pid, getattr(signal, name))
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, ""), out
+    assert "Resume: bpexp resume " in out
+    assert {run.status for run in runs_of(tmp_path)} == {"KILLED"}
+    wait_until(lambda: not any(command_of(pid) for pid in workers), seconds=10)
+
+
+@pytest.mark.long
+def test_workers_end_with_a_killed_parent(tmp_path):
+    process, workers = training(tmp_path, "engine=numpy")
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not any(command_of(pid) for pid in workers), seconds=10)
+
+
+@pytest.mark.long
+def test_a_sweep_whose_terminal_is_closed_keeps_its_runs(tmp_path):
+    terminal, side = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bpexp", *ENDLESS, "engine=numpy"], cwd=tmp_path,
+        stdin=side, stdout=side, stderr=side, start_new_session=True,
+        preexec_fn=control_terminal,
+    )  # fmt: skip
+    os.close(side)
+    wait_for_training(process)
+    os.close(terminal)
+    assert process.wait(60) == 130
+    assert {run.status for run in runs_of(tmp_path)} == {"KILLED"}
+
+
+def control_terminal():
+    """Make standard input the controlling terminal of this process."""
+    enable_interrupts()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

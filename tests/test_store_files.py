@@ -1,0 +1,113 @@
+"""The files beside an SQLite store: its lock, and names with special characters."""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+import bpexp
+from bpexp.fields.checks import ConfigError
+from bpexp.tracking import store
+from bpexp.tracking.store import Store, exclusive_lock, locate, sqlite_file, sqlite_uri
+
+NAMES = ["a?b", "50%", "%41", "it's", 'say "x"', "a#b", "ä ö", "a&b=c", "a;b", "..."]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_address_of_a_folder_with_special_characters_names_its_file(name, tmp_path):
+    found = locate(None, tmp_path / name, {})
+    assert found.database == tmp_path / name / "outputs" / "mlflow.db"
+    assert make_url(found.uri).database == str(found.database)
+    assert locate(found.uri, Path("/elsewhere"), {}).uri == found.uri
+    assert sqlite_file(sqlite_uri(found.database)) == found.database
+
+
+@pytest.mark.parametrize("name", ["a?b %41 'x'", pytest.param('50% "ä#', marks=pytest.mark.long)])
+def test_a_sweep_in_a_folder_with_special_characters_can_be_read(
+    name, tmp_path, monkeypatch, put_store
+):
+    folder = tmp_path / name
+    folder.mkdir()
+    put_store(folder)
+    monkeypatch.chdir(folder)
+    assert len(bpexp.sweep(seed=[1, 2], epochs=3)) == 2
+    assert len(bpexp.load_runs()) == 2
+    assert sorted(file.name for file in tmp_path.iterdir()) == [name]
+    assert len(bpexp.report().table) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "file"),
+    [
+        ("sqlite:///runs.db", "runs.db"),
+        ("sqlite+pysqlite:///runs.db", "runs.db"),
+        ("sqlite:///runs.db?timeout=1", "runs.db"),
+        ("sqlite:///a%20b.db", "a b.db"),
+        ("sqlite:////data/runs.db", "/data/runs.db"),
+        ("sqlite:///../runs.lock", "../runs.lock"),
+    ],
+)
+def test_addresses_of_sqlite_are_read_as_sqlalchemy_does(address, file, tmp_path):
+    found = locate(address, tmp_path, {})
+    assert found.database == (tmp_path / file).resolve()
+    assert found.artifacts == found.database.parent / "artifacts"
+    assert make_url(found.uri).query == make_url(address).query
+
+
+@pytest.mark.parametrize(
+    "address", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+aiosqlite:///a.db"]
+)
+def test_an_address_without_a_file_is_refused(address, tmp_path):
+    with pytest.raises(ConfigError, match=r"tracking.uri must name a file"):
+        locate(address, tmp_path, {})
+
+
+@pytest.mark.parametrize("name", ["runs.lock", "poetry.db", "runs.db.new"])
+def test_the_lock_changes_no_file(name, tmp_path):
+    """Neither a database whose name ends in .lock, nor a lock of another program beside it."""
+    others = {"poetry.lock": "theirs", "runs.db.new": "theirs", ".runs.db.new": "theirs"}
+    for other, content in others.items():
+        (tmp_path / other).write_text(content)
+    database = tmp_path / name
+    if name not in others:
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.execute("CREATE TABLE t (x)")
+    before = database.read_bytes()
+    with exclusive_lock(locate(f"sqlite:///{name}", tmp_path, {})):
+        assert (tmp_path / f"{name}.lock").exists()
+    assert database.read_bytes() == before
+    assert {other: (tmp_path / other).read_text() for other in others} == others
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path):
+    (tmp_path / "theirs").write_text("content")
+    (tmp_path / "runs.db.lock").symlink_to("theirs")
+    with (
+        pytest.raises(OSError, match="symbolic links"),
+        exclusive_lock(locate("sqlite:///runs.db", tmp_path, {})),
+    ):
+        pass
+    assert (tmp_path / "theirs").read_text() == "content"
+
+
+def test_a_lock_that_another_process_holds_is_waited_for_in_limits(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BPEXP_RETRY_SECONDS", "0.2")
+    monkeypatch.setattr(store, "LOCK_NOTICE_SECONDS", 0.0)
+    made: Store = locate("sqlite:///runs.db", tmp_path, {})
+    held = os.open(tmp_path / "runs.db.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with (
+            pytest.raises(ConfigError, match=r"Another process holds the lock .*runs.db.lock"),
+            exclusive_lock(made),
+        ):
+            pass
+    finally:
+        os.close(held)
+    assert capsys.readouterr().err.startswith("Waiting for another process that holds ")
+    with exclusive_lock(made):
+        pass

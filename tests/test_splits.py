@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
 import bpexp
+from bpexp.analysis.findings import find
+from bpexp.analysis.groups import FINAL_LOSS, group
 from bpexp.config import folds
 from bpexp.config.compose import compose_settings
 from bpexp.data import load, splits
@@ -243,3 +245,48 @@ def test_a_file_is_read_once_for_all_its_splits(tmp_path, monkeypatch):
     for seed in range(5):
         load(FileConfig(name="file", path=str(tmp_path / "t.csv"), target=("y",), split_seed=seed))
     assert len(calls) == 2  # the header and the table
+
+
+# Folds and splits are replicates of a setting.
+
+
+def runs_over_folds(seeds, folds):
+    """The table of runs of two rates over seeds and folds, in random order."""
+    rows = [
+        {"lr": lr, "seed": seed, "data.fold": fold, "data.split_seed": 0, "data.folds": len(folds),
+         "final_loss": lr + 0.01 * seed + 0.1 * fold}
+        for lr in (0.1, 1.0) for seed in seeds for fold in folds
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows).assign(
+        sweep="s", outcome="completed", epochs=9, epochs_run=9, artifacts="nowhere",
+        **{"data.name": "iris", "stop.loss": None, "stop.tolerance": None},
+    )  # fmt: skip
+    frame["run_id"] = [f"{number:032x}" for number in range(len(frame))]
+    return frame.sample(frac=1.0, random_state=0)
+
+
+def test_runs_on_other_folds_and_splits_are_replicates_and_pairs():
+    grouped = group(runs_over_folds(range(3), range(4)))
+    assert [len(one) for one in grouped.groups] == [12, 12]
+    assert list(grouped.varying) == ["lr"]
+    assert grouped.counted_replicates == "12 replicates (data.fold, seed)"
+    comparison, *_ = find(grouped, FINAL_LOSS, 0).comparisons
+    assert comparison.pairs == 12
+    assert np.subtract(*(FINAL_LOSS.scores(one) for one in grouped.groups)) == pytest.approx(-0.9)
+
+
+def test_a_split_seed_is_a_replicate_and_seeds_alone_are_called_seeds():
+    frame = runs_over_folds(range(5), [0])
+    assert group(frame).counted_replicates == "5 seeds"
+    frame["data.split_seed"], frame["seed"] = frame["seed"], 42
+    grouped = group(frame)
+    assert [len(one) for one in grouped.groups] == [5, 5]
+    assert grouped.counted_replicates == "5 replicates (data.split_seed)"
+
+
+def test_the_same_run_twice_is_one_replicate():
+    frame = runs_over_folds(range(2), range(2))
+    twice = pd.concat([frame, frame.assign(run_id=frame["run_id"] + "x")])
+    grouped = group(twice)
+    assert [len(one) for one in grouped.groups] == [4, 4]
+    assert grouped.repeated == 8

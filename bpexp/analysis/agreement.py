@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bpexp.analysis.findings import Comparison, compare
-from bpexp.analysis.groups import SWEEP, Group, Grouped, Measure, numbers
+from bpexp.analysis.groups import REPLICATE, SWEEP, Group, Grouped, Measure, numbers
 from bpexp.analysis.permutation import ALPHA
 from bpexp.analysis.words import interval, listed, p_value
 
@@ -114,14 +114,14 @@ def compare_sweeps(grouped: Grouped, measure: Measure, seed: int) -> Agreement:
 
 
 def _without_seeds(group: Group, seeds: list[int]) -> Group:
-    is_kept = ~np.isin(group.column("seed"), seeds)
+    is_kept = ~np.isin(group.column(REPLICATE), seeds)
     return replace(group, row_indices=group.row_indices[is_kept])
 
 
 def _identical_seeds(a: "pd.DataFrame", b: "pd.DataFrame") -> tuple[int, list[int]]:
     """Number of seeds in both groups, and the seeds whose runs have identical results."""
-    both = a.merge(b, on="seed", suffixes=("", "_b"))
+    both = a.merge(b, on=REPLICATE, suffixes=("", "_b"))
     is_identical = (numbers(both["final_loss"]) == numbers(both["final_loss_b"])) & (
         numbers(both["epochs_run"]) == numbers(both["epochs_run_b"])
     )
-    return len(both), both["seed"][is_identical].tolist()
+    return len(both), both[REPLICATE][is_identical].tolist()

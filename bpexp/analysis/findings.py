@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpexp.analysis import permutation, statistics, survival
-from bpexp.analysis.groups import FINAL_LOSS, Group, Grouped, Measure, available_measures
+from bpexp.analysis.groups import FINAL_LOSS, REPLICATE, Group, Grouped, Measure, available_measures
 from bpexp.analysis.statistics import Interval
 from bpexp.analysis.survival import ConvergenceCurve
 from bpexp.typing import Array
@@ -242,7 +242,9 @@ def _compare(a: Group, b: Group, measure: Measure, seed: int) -> Comparison:
         # A run with the larger maximum may converge at an epoch that the other group never reaches.
         end = min(a.max_epochs, b.max_epochs)
         x, y = (np.where(scores <= end, scores, np.inf) for scores in (x, y))
-    shared, in_a, in_b = np.intersect1d(a.column("seed"), b.column("seed"), return_indices=True)
+    shared, in_a, in_b = np.intersect1d(
+        a.column(REPLICATE), b.column(REPLICATE), return_indices=True
+    )
     # With fewer pairs than this, dropping the runs without a partner loses more than it gains.
     is_paired = len(shared) > 1 and 2 * len(shared) >= max(len(a), len(b))
     if is_paired:

@@ -1,4 +1,7 @@
-"""Group finished runs by their setting: the runs of a group differ only in the seed."""
+"""Group finished runs by their setting: the runs of a group are replicates of it.
+
+Replicates differ only in the keys of ``REPLICATE_KEYS``: seed, fold and seed of the split.
+"""
 
 import json
 from collections import Counter
@@ -10,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.analysis.survival import ConvergenceTimes
+from bpexp.config.replicates import REPLICATE_KEYS, is_replicate_key
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
 from bpexp.render.axes import ascending
@@ -26,6 +30,9 @@ FINISHED = tuple(outcome.value for outcome in Outcome)
 SWEEP = "sweep"
 """Column that holds the sweep of a run when several sweeps are read together."""
 
+REPLICATE = "replicate"
+"""Column that numbers the replicates; equal numbers in two groups are a pair."""
+
 CONFIG_GROUPS = ("data", "model", "optimizer", "schedule")
 """Parts of a configuration that are selected by name."""
 
@@ -38,7 +45,8 @@ class RunTable:
 
     Attributes:
         frame: All columns.
-        numbers: The seed, the epochs and the metrics as float arrays, (n_runs,) each.
+        numbers: The seed, the epochs and the metrics as float arrays, (n_runs,) each. The column
+            ``REPLICATE`` numbers the different values of all keys of ``REPLICATE_KEYS`` together.
         outcomes: Outcome of each run, (n_runs,) of text.
     """
 
@@ -114,7 +122,8 @@ class Grouped:
             varies.
         groups: The groups, ordered by their values.
         data: Names of the data sets.
-        seeds: Number of different seeds.
+        seeds: Number of different replicates: of seeds, unless folds or splits vary, too.
+        replicate_keys: The keys that differ between replicates; ``seed`` if none does.
         repeated: Number of runs left out because another run has the same setting and seed and
             is therefore not an independent replicate.
     """
@@ -124,10 +133,18 @@ class Grouped:
     data: Sequence[str]
     seeds: int
     repeated: int
+    replicate_keys: Sequence[str] = ("seed",)
+
+    @property
+    def counted_replicates(self) -> str:
+        """The number of replicates in words, such as ``10 seeds``."""
+        noun = "seed" if tuple(self.replicate_keys) == ("seed",) else "replicate"
+        keys = "" if noun == "seed" else f" ({', '.join(self.replicate_keys)})"
+        return f"{self.seeds} {noun}{'s' * (self.seeds != 1)}{keys}"
 
 
 def group(frame: "pd.DataFrame") -> Grouped:
-    """Group a table of runs by every key of the configuration that varies, except the seed.
+    """Group a table of runs by every key that varies, except those that number replicates.
 
     Args:
         frame: One row per run, with the columns ``run_id``, ``sweep``, ``outcome`` and
@@ -139,10 +156,13 @@ def group(frame: "pd.DataFrame") -> Grouped:
     Raises:
         ConfigError: No run has finished.
     """
-    known = [key for key in keys() if key in frame and key != "seed"]
+    known = [key for key in keys() if key in frame and not is_replicate_key(key)]
     labels = frame[known].apply(_labels)
     varying = {key: levels(labels[key]) for key in _independent_keys(labels)}
-    labeled = frame.assign(**{key: labels[key] for key in varying})
+    numbered = [key for key in REPLICATE_KEYS if key in frame]
+    replicate_labels = frame[numbered].apply(_labels)
+    replicates = replicate_labels.groupby(numbered).ngroup()
+    labeled = frame.assign(**{key: labels[key] for key in varying}, **{REPLICATE: replicates})
     sweeps = frame[SWEEP].unique().tolist()
     if len(sweeps) > 1:
         # Keep the order given: `levels` would sort an id such as 273484e9 as a number.
@@ -151,7 +171,7 @@ def group(frame: "pd.DataFrame") -> Grouped:
     labeled = labeled.sort_values(["seed", "run_id"], kind="stable")
     is_finished = labeled["outcome"].isin(FINISHED)
     finished = labeled[is_finished]
-    distinct = finished.drop_duplicates([*varying, "seed"])
+    distinct = finished.drop_duplicates([*varying, REPLICATE])
     if distinct.empty:
         raise ConfigError("a report needs at least one finished run, but no run has finished.")
     unfinished = Counter(map(tuple, labeled.loc[~is_finished, list(varying)].to_numpy().tolist()))
@@ -164,8 +184,9 @@ def group(frame: "pd.DataFrame") -> Grouped:
         varying=varying,
         groups=groups,
         data=levels(labels["data.name"]),
-        seeds=distinct["seed"].nunique(),
+        seeds=distinct[REPLICATE].nunique(),
         repeated=len(finished) - len(distinct),
+        replicate_keys=[key for key in numbered if replicate_labels[key].nunique() > 1] or ["seed"],
     )
 
 
@@ -196,7 +217,7 @@ def _is_name(label: str) -> bool:
 
 
 def _run_table(frame: "pd.DataFrame") -> RunTable:
-    names = ["seed", "epochs", *(name for name in METRICS if name in frame)]
+    names = ["seed", REPLICATE, "epochs", *(name for name in METRICS if name in frame)]
     return RunTable(
         frame=frame,
         numbers={name: numbers(frame[name]) for name in names},

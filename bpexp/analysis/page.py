@@ -61,6 +61,12 @@ def remarks(report: "Report") -> list[str]:
             f"{grouped.repeated} runs repeat the settings and seed of another run and are left "
             "out: the same run twice is not a second seed."
         )
+    if {"data.fold", "data.split_seed"} & set(grouped.replicate_keys):
+        out.append(
+            "Runs on different folds and splits share training rows, and runs on the same fold "
+            "share validation rows. Tests and intervals treat them as independent, so p values "
+            "tend to be too small and intervals too narrow."
+        )
     n_unfinished = sum(summary.group.unfinished for summary in findings.summaries)
     if n_unfinished:
         out.append(f"{n_unfinished} runs failed or were interrupted; they have no result.")

@@ -23,7 +23,7 @@ def question(findings: Findings) -> str:
     """What was varied and what is compared, as a question."""
     grouped, measure = findings.grouped, findings.measure
     data = listed(grouped.data)
-    seeds = _counted(grouped.seeds, "seed")
+    seeds = grouped.counted_replicates
     if not grouped.varying:
         return f"What {measure.title} do {findings.runs} runs on {data} reach, over {seeds}?"
     over = listed([f"{key} ({few(values)})" for key, values in grouped.varying.items()])

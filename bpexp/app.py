@@ -212,6 +212,7 @@ def _execute(
             reporter.progress(len(plan.jobs), plan.objective) as on_result,
             RunWriter(open_store) as writer,
         ):
+            executor.on_epochs = reporter.on_epochs
             runner = SweepRunner(plan, executor, writer, on_result)
             with runner.resume_command_in_errors():
                 if has_stored:

@@ -4,16 +4,18 @@
 ``bpexp.cli.terminal.TerminalReporter``; Python callers get ``SilentReporter``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from bpexp.runs.objective import Objective
+    from bpexp.sweeps.job import Job
     from bpexp.sweeps.plan import Plan
     from bpexp.sweeps.row import Row
     from bpexp.sweeps.runner import FinishedSweep
     from bpexp.tracking.store import Store
+    from bpexp.typing import Array
 
 
 class Reporter(Protocol):
@@ -37,6 +39,9 @@ class Reporter(Protocol):
             A context manager that gives a function to call with the row of each finished run.
         """
 
+    def on_epochs(self, jobs: "Sequence[Job]", losses: "Array") -> None:
+        """Report further epochs of jobs, with their losses, (n_epochs, L); called by any thread."""
+
     def finished(self, result: "FinishedSweep", store: "Store") -> None:
         """Report the results."""
 
@@ -54,6 +59,9 @@ class SilentReporter:
     def progress(self, total: int, objective: "Objective") -> "Iterator[Callable[[Row], None]]":
         """Print nothing."""
         yield lambda row: None
+
+    def on_epochs(self, jobs: "Sequence[Job]", losses: "Array") -> None:
+        """Print nothing."""
 
     def finished(self, result: "FinishedSweep", store: "Store") -> None:
         """Print nothing."""

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from sweeping import clean_environment
 
+from bpexp.cli import progress
 from bpexp.cli.screen import Screen
 from bpexp.cli.tables import frame_table
 from bpexp.cli.terminal import TerminalReporter
@@ -98,6 +99,41 @@ def test_the_progress_bar_shows_finished_runs_time_left_and_the_best_loss():
         "0:01:00",
         "0.125",
     )
+
+
+def test_the_progress_bar_of_a_run_shows_its_epochs_and_its_loss(monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_UPDATES", 0.0)
+    now = 0
+    out = Screen(
+        file=io.StringIO(), force_terminal=True, width=80, record=True,
+        get_time=lambda: float(now),
+    )  # fmt: skip
+    (job,) = plan.make_plan([compose_settings({"epochs": 1000})]).jobs
+    reporter = TerminalReporter(out)
+    with reporter.progress(1, objectives()["final_loss"]):
+        for step in range(1, 5):
+            now += 1
+            reporter.on_epochs([job], np.full((100, 1), 1.0 / step))
+            out.print()
+    assert re.findall(r"400/1000 (\S+) epochs, loss (\S+)", out.export_text())[-1] == (
+        "0:00:06",
+        "0.25",
+    )
+
+
+def test_the_progress_bar_of_a_sweep_counts_unfinished_runs_by_their_epochs(monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_UPDATES", 0.0)
+    out = Screen(file=io.StringIO(), force_terminal=True, width=80, record=True)
+    jobs = plan.make_plan([compose_settings({"epochs": 100, "seed": s}) for s in range(4)]).jobs
+    reporter = TerminalReporter(out)
+    with reporter.progress(4, objectives()["final_loss"]) as on_result:
+        reporter.on_epochs(jobs, np.ones((50, 4)))
+        out.print()
+        on_result(Row(jobs[0], "completed", metrics={"final_loss": 0.5}))
+        reporter.on_epochs(jobs[1:], np.ones((40, 3)))
+        out.print()
+    shown = re.findall(r"(\d)/4", out.export_text())
+    assert shown[-1] == "3"
 
 
 @pytest.mark.usefixtures("a_store")

@@ -6,11 +6,10 @@ Colors and progress bars appear only where standard output is a terminal.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bpexp.cli.progress import ProgressBar
 from bpexp.cli.ranking import ranking_table
 from bpexp.cli.screen import console
 from bpexp.cli.tables import text_table
@@ -20,11 +19,12 @@ from bpexp.runs.objective import Objective
 from bpexp.studies.definition import Study, parse
 from bpexp.studies.sweep_results import evaluate_sweep
 from bpexp.sweeps.data_notes import notes
+from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.ranking import scores_of
 from bpexp.sweeps.row import Row, metric_names
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.tracking.store import Store
+from bpexp.typing import Array
 
 MAX_LISTED = 10
 """Maximum number of failed and of diverged runs that are printed."""
@@ -39,6 +39,7 @@ class TerminalReporter:
 
     def __init__(self, out: Console | None = None) -> None:
         self.out = out or console()
+        self._bar: ProgressBar | None = None
 
     def announce(self, plan: Plan, store: Store, where: str) -> None:
         """Print the number of runs, what varies, the workers, and where runs are tracked."""
@@ -64,25 +65,14 @@ class TerminalReporter:
     @contextmanager
     def progress(self, total: int, objective: Objective) -> Iterator[Callable[[Row], None]]:
         """Show a bar with finished runs, time left and the best value; nothing in a pipe."""
-        columns = (
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[best]}"),
-        )
-        hidden = not self.out.is_terminal
-        with Progress(*columns, console=self.out, transient=True, disable=hidden) as bar:
-            task = bar.add_task("", total=total, best="")
-            lowest = np.inf
+        with ProgressBar(self.out, total, objective) as bar:
+            self._bar = bar
+            yield bar.on_result
 
-            def advance(row: Row) -> None:
-                nonlocal lowest
-                lowest = min(lowest, float(scores_of([row], objective)[0]))
-                value = objective.as_measured(lowest)
-                best = f"best {objective.label} {value:.4g}" if np.isfinite(lowest) else ""
-                bar.update(task, advance=1, best=best)
-
-            yield advance
+    def on_epochs(self, jobs: Sequence[Job], losses: Array) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.on_epochs(jobs, losses)
 
     def finished(self, result: FinishedSweep, store: Store) -> None:
         """Print the results, the runs that went wrong, and the commands to type next."""

@@ -196,6 +196,39 @@ class Cancelled(BaseException):
     """Raised in a thread that trains runs whose results are no longer wanted."""
 
 
+class ReportingEngine:
+    """An engine that reports the epochs it trains.
+
+    Args:
+        engine: The engine that computes.
+        report: Called after each call of ``advance`` with the indices of the runs, (L,), and their
+            losses, (n_epochs, L).
+    """
+
+    def __init__(self, engine: Engine, report: Callable[[Integers, Array], None]) -> None:
+        self._engine, self._report = engine, report
+
+    def cancel(self) -> None:
+        """See ``Engine.cancel``."""
+        self._engine.cancel()
+
+    def advance(
+        self,
+        problem: Problem,
+        state: BatchState,
+        lr_factors: Array,
+        sample_orders: Integers | None,
+    ) -> Progress:
+        """See ``Engine.advance``."""
+        progress = self._engine.advance(problem, state, lr_factors, sample_orders)
+        self._report(state.run_indices, progress.losses)
+        return progress
+
+    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
+        """See ``Engine.evaluate``."""
+        return self._engine.evaluate(network, parameters, X, Y)
+
+
 class InterruptibleEngine:
     """An engine whose methods raise ``Cancelled`` once ``is_cancelled()`` is true.
 

@@ -84,12 +84,23 @@ class TrainingLoop:
         Yields:
             The index of a run in the batch, and its result, as runs end.
         """
+        for ended in self.run_steps(until_epoch):
+            yield from ended
+
+    def run_steps(
+        self, until_epoch: int | None = None
+    ) -> Iterator[Sequence[tuple[int, TrainResult]]]:
+        """Train like ``run``, one call of the engine after the other.
+
+        Yields:
+            The runs that ended in a call, often none.
+        """
         limit = self.batch.epochs if until_epoch is None else min(until_epoch, self.batch.epochs)
         while self.epochs_done < limit and self.state.n_runs:
             # Diverging runs overflow. They are reported by their outcome, not by warnings.
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 results = self._train_chunk(min(limit, self._chunk_end()))
-            yield from results
+            yield results
 
     def _chunk_end(self) -> int:
         """Epoch up to which the engine is called next."""

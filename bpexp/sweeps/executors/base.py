@@ -4,8 +4,11 @@ The executors are registered by the name of their option of the group ``backend`
 process), ``local`` (threads and processes of this machine) and ``dask`` (workers of a cluster).
 """
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from typing import NamedTuple, Self, TypeVar
 
 from bpexp.config.schema import BACKENDS, Backend, BackendConfig, RuntimeConfig, TrainConfig
@@ -13,7 +16,16 @@ from bpexp.data import Dataset
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.training import batching, loop
-from bpexp.training.engine import Engine
+from bpexp.training.engine import Engine, Integers, ReportingEngine
+from bpexp.training.run_batch import PreparedBatch
+from bpexp.typing import Array
+
+SECONDS_BETWEEN_RESULTS = 2.0
+"""Results of a batch are handed over so far apart, because a store takes many runs in about the
+time of one."""
+
+OnEpochs = Callable[[Sequence[Job], Array], None]
+"""Called with jobs and their losses in further epochs, (n_epochs, L), in any thread."""
 
 
 class Batch(NamedTuple):
@@ -32,7 +44,10 @@ class Executor(ABC):
     Attributes:
         n_workers: How many batches can be trained at the same time, at least 1.
         description: The workers as the program announces them, such as "2 workers".
+        on_epochs: Receives the progress of batches that are trained in this process; may be set.
     """
+
+    on_epochs: OnEpochs | None = None
 
     @classmethod
     @abstractmethod
@@ -80,42 +95,63 @@ Trained = list[tuple[int, TrainResult | Failure]]
 """The position of each configuration of a batch, and its result, as they ended."""
 
 
-def train_batch(jobs: Sequence[Job], engine: Engine) -> list[JobResult]:
-    """Train one batch in this thread and return errors as ``Failure`` values.
+def train_batch(
+    jobs: Sequence[Job], engine: Engine, on_epochs: OnEpochs | None = None
+) -> Iterator[list[JobResult]]:
+    """Train one batch in this thread, with errors as ``Failure`` values.
 
     Args:
         jobs: The jobs of one batch.
         engine: The engine.
+        on_epochs: Receives the progress.
 
-    Returns:
-        The result of each job, in the order in which they ended.
+    Yields:
+        The results of jobs that ended, at most every ``SECONDS_BETWEEN_RESULTS``.
     """
-    trained = train_configs([job.config for job in jobs], engine, jobs[0].dataset)
-    return [JobResult(jobs[position], result) for position, result in trained]
+    if on_epochs is not None:
+        report = partial(_report, jobs, on_epochs)
+        engine = ReportingEngine(engine, report)
+    for trained in _train_in_parts([job.config for job in jobs], engine, jobs[0].dataset):
+        yield [JobResult(jobs[position], result) for position, result in trained]
+
+
+def _report(jobs: Sequence[Job], on_epochs: OnEpochs, runs: Integers, losses: Array) -> None:
+    on_epochs([jobs[run] for run in runs], losses)
 
 
 def train_configs(configs: Sequence[TrainConfig], engine: Engine, dataset: Dataset) -> Trained:
-    """``train_batch`` for a worker, which needs no more of the jobs than their configurations.
+    """``train_batch`` for a worker, which needs no more of the jobs than their configurations."""
+    return list(chain.from_iterable(_train_in_parts(configs, engine, dataset)))
+
+
+def _train_in_parts(
+    configs: Sequence[TrainConfig], engine: Engine, dataset: Dataset
+) -> Iterator[Trained]:
+    """Train one batch; yield results at most every ``SECONDS_BETWEEN_RESULTS``.
 
     If training the batch raises an error, the runs without a result are trained one at a time, so
     that only the runs that cause an error fail.
-
-    Args:
-        configs: The configurations of one batch.
-        engine: The engine.
-        dataset: Their data set.
     """
-    done: dict[int, TrainResult | Failure] = {}
+    done: set[int] = set()
+    ended: Trained = []
+    last = time.monotonic()
     try:
-        for position, result in loop.train_batch(configs, engine, dataset):
-            done[position] = result
+        for results in loop.TrainingLoop(PreparedBatch(configs, dataset), engine).run_steps():
+            ended += results
+            if ended and time.monotonic() - last >= SECONDS_BETWEEN_RESULTS:
+                yield ended
+                done |= {position for position, _ in ended}
+                ended, last = [], time.monotonic()
     except Exception as error:
         if len(configs) == 1:
-            return [(0, Failure(f"{type(error).__name__}: {error}"))]
+            yield [(0, Failure(f"{type(error).__name__}: {error}"))]
+            return
+        done |= {position for position, _ in ended}
         for position, config in enumerate(configs):
             if position not in done:
-                done[position] = train_configs([config], engine, dataset)[0][1]
-    return list(done.items())
+                ended += [(position, r) for _, r in train_configs([config], engine, dataset)]
+    if ended:
+        yield ended
 
 
 def make_batches(jobs: Sequence[Job], engine: str, n_workers: int) -> list[Batch]:

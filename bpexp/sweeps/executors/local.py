@@ -1,4 +1,4 @@
-"""The executor ``backend=local``: joblib's threads and processes on this machine.
+"""The executor ``backend=local``: threads, and joblib's processes, on this machine.
 
 The compiled engine releases the GIL, so its batches are trained by threads, which share the data
 sets. Batches of the NumPy engine are trained by processes, which open the data sets in shared
@@ -9,7 +9,9 @@ import os
 import threading
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any, Self
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
@@ -70,29 +72,44 @@ class LocalExecutor(Executor):
         if for_threads:
             yield from self._map_threads(for_threads)
         if len(others) == 1 or self._n_workers == 1:
-            yield from (train_batch(b.jobs, load_engine(b.engine)) for b in others)
+            for batch in others:
+                yield from train_batch(batch.jobs, load_engine(batch.engine), self.on_epochs)
         elif others:
             yield from self._map_processes(others)
 
     def _map_threads(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
         engine = load_engine("compiled")
         free_slots = threading.Semaphore(BATCHES_AHEAD * self._n_workers)
+        ended: SimpleQueue[list[JobResult] | BaseException | None] = SimpleQueue()
 
-        def train(jobs: Sequence[Job]) -> list[JobResult]:
+        def train(jobs: Sequence[Job]) -> None:
+            """Put the results of a batch, and at its end None or what ended it."""
             free_slots.acquire()
-            return train_batch(jobs, engine)
+            try:
+                for results in train_batch(jobs, engine, self.on_epochs):
+                    ended.put(results)
+                ended.put(None)
+            except BaseException as error:
+                ended.put(error)
 
-        with parallel_config("threading", n_jobs=min(self._n_workers, len(batches))):
-            pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-            finished = pool(delayed(train)(batch.jobs) for batch in batches)
-            with _cancelled_at_exit(finished):
-                try:
-                    for results in finished:
-                        yield results
-                        free_slots.release()
-                finally:
-                    engine.cancel()
-                    free_slots.release(len(batches))
+        n_unfinished = len(batches)
+        pool = ThreadPoolExecutor(min(self._n_workers, n_unfinished))
+        try:
+            for batch in batches:
+                pool.submit(train, batch.jobs)
+            while n_unfinished:
+                results = ended.get()
+                if isinstance(results, BaseException):
+                    raise results
+                if results is None:
+                    n_unfinished -= 1
+                    free_slots.release()
+                else:
+                    yield results
+        finally:
+            engine.cancel()
+            free_slots.release(len(batches))
+            pool.shutdown(cancel_futures=True)
 
     def _map_processes(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
         """Train in processes. If one dies, the batches that were running are trained again.

@@ -284,3 +284,8 @@ def test_a_file_that_unpacks_to_more_than_memory_is_refused():
 def test_inputs_that_cannot_be_standardized_are_refused(tmp_path):
     np.savez(tmp_path / "t.npz", a=np.array([1e200, -1e200]), y=np.array([0.0, 1.0]))
     assert "squares add up to a finite number" in bad_table(tmp_path / "t.npz", standardize=True)
+
+
+@pytest.mark.parametrize("key", ["data.separator", "data.decimal"])
+def test_a_comma_as_a_value_gets_its_quotes(key):
+    assert f"""type '{key}=","'""" in syntax.explain([f"{key}=,"])

@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpexp.config.compose import compose_settings
+from bpexp.config.schema import parse
 from bpexp.data import load
 from bpexp.data.tabular import FileConfig, _exact_floats
 from bpexp.fields.checks import ConfigError
@@ -556,3 +558,17 @@ def test_a_parquet_column_has_the_values_of_pandas_or_is_refused(
         return
     expected = pd.read_parquet(path)["a"].map(float)
     assert data.X[:, 0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("typed", "separator"), [(r"\t", "\t"), (r"\s+", " "), ("|", "|"), ("\t", "\t")]
+)
+def test_a_separator_can_be_typed(typed, separator):
+    values = compose_settings({"data": "file", "data__path": "t.csv", "data__target": "y"})
+    values["data"]["separator"] = typed
+    assert parse(values)[0].data.separator == separator
+    values["data"]["separator"] = "::"
+    with pytest.raises(
+        ConfigError, match=r"data\.separator must be one character, or \\t for a tab"
+    ):
+        parse(values)

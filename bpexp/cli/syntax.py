@@ -183,6 +183,8 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
             opening for opening, closing in CLOSING_BRACKETS.items() if closing == unopened
         )
         yield f"{key} has a {unopened} that is not opened", f"{key}={opener}{value}"
+    if value == ",":
+        yield f"the value of {key} needs quotes", f'{key}=","'
     if ",," in value or value.endswith(",") or value.startswith(","):
         items = [item for item in value.split(",") if item.strip()]
         yield f"{key} has an empty value", f"{key}={','.join(items)}"

@@ -56,10 +56,13 @@ class TerminalReporter:
             parts = ", ".join(f"{key} ({count} values)" for key, count in counts.items())
             over = f" over {parts}" if parts else ""
             self.say(f"{len(plan.jobs)} runs{over} on {where}, {tracked}")
-        for data, dataset in plan.datasets.items():
-            if isinstance(data, FileConfig) and data.task is None:
-                self.say(_default_task(data, dataset))
-        for sentence in notes(plan):
+        tasks = [
+            _default_task(data, dataset)
+            for data, dataset in plan.datasets.items()
+            if isinstance(data, FileConfig) and data.task is None
+        ]
+        # Several splits of a file have the same task.
+        for sentence in dict.fromkeys([*tasks, *notes(plan)]):
             self.say(sentence)
 
     @contextmanager

@@ -26,6 +26,7 @@ from bpexp.fields.checks import (
     Names,
     OneOf,
     Optional,
+    Separator,
     Text,
     brief,
     is_printable,
@@ -68,7 +69,9 @@ class FileConfig(DataConfig):
     )
     drop: tuple[str, ...] | None = setting(Optional(Names()), None, "columns to leave out")
     separator: str | None = setting(
-        Optional(Text(1)), None, "between the cells of a text file; null: found in its first line"
+        Optional(Separator()),
+        None,
+        "between the cells of a text file; null: found in its first line",
     )
     decimal: str = setting(OneOf((".", ",")), ".", "decimal mark of a text file")
     header: bool = setting(

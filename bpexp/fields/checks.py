@@ -286,6 +286,22 @@ class TagValues:
 
 
 @dataclass(frozen=True)
+class Separator:
+    """A character, where a tab may be written as ``\\t`` and white space as ``\\s+``."""
+
+    def __call__(self, key: str, value: Any) -> str:
+        """See ``Rule``."""
+        value = {"\\t": "\t", "\\s+": " "}.get(value, value) if isinstance(value, str) else value
+        if not isinstance(value, str) or len(value) != 1 or value in '\r\n"' or value == "\0":
+            raise _error(key, self.describe(), value)
+        return value
+
+    def describe(self) -> str:
+        """See ``Rule``."""
+        return r"one character, or \t for a tab, or \s+ for white space"
+
+
+@dataclass(frozen=True)
 class Workers:
     """A number of worker processes, or a negative number as in joblib's ``n_jobs``."""
 

@@ -143,7 +143,7 @@ def load_runs(
     else:
         number = lookup.experiment_id(reader, experiment)
     query = Query(filter, sweep=sweep, sweeps=False)
-    return read.frame(reader.search(number, query, read.TABLE_PARTS))
+    return read.frame(reader.search(number, query, read.table_parts()))
 
 
 def report(
@@ -151,6 +151,7 @@ def report(
     uri: str | None = None,
     experiment: str = "bpexp",
     measure: str | None = None,
+    allow_test: bool = False,
     seed: int = 0,
 ) -> "Report":
     """Compare the settings of a sweep, over its seeds.
@@ -160,8 +161,8 @@ def report(
             runs of the experiment.
         uri: The store; by default MLFLOW_TRACKING_URI, or ./outputs/mlflow.db.
         experiment: The MLflow experiment.
-        measure: The metric to rank by; by default the first that the runs have of
-            epochs_to_converge, final_loss, accuracy, test_loss and test_accuracy.
+        measure: The metric to rank by; by default the objective of the sweeps.
+        allow_test: Whether it may be a metric of the test rows, which makes figures optimistic.
         seed: Seed of the bootstrap.
 
     Returns:
@@ -173,11 +174,13 @@ def report(
     """
     # Imported late: it needs SciPy and matplotlib.
     from bpexp.analysis import sources
+    from bpexp.analysis.measure_choice import MeasureChoice
 
+    choice = MeasureChoice(measure, allow_test)
     store = locate(uri, Path.cwd(), os.environ)
     if not sweeps:
-        return sources.of_experiment(open_archive(store, experiment), experiment, measure, seed)
+        return sources.of_experiment(open_archive(store, experiment), experiment, choice, seed)
     reader = open_reader(store)
     parents = [lookup.find(reader, experiment, sweep, sweeps=True)[1] for sweep in sweeps]
     archive = Archive(reader, store, parents[0].experiment_id)
-    return sources.of_sweeps(archive, parents, measure, seed)
+    return sources.of_sweeps(archive, parents, choice, seed)

@@ -25,7 +25,8 @@ from scipy.stats import wilcoxon
 from sweeping import run_to_end
 
 import bpexp as package
-from bpexp.analysis import findings, groups, page, plots, report, survival, words
+from bpexp.analysis import findings, groups, measure_choice, page, plots, report, survival, words
+from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.statistics import Interval
 from bpexp.config import schema
 from bpexp.config.compose import compose
@@ -54,11 +55,46 @@ def reader(losses, files=None):
     return SimpleNamespace(losses=losses, artifact=lambda row, name: (files or {}).get(name))
 
 
-def built(frame, **options):
+def built(frame, measure=None, allow_test=False, **options):
     def flat(some, epochs):
         return np.tile(np.linspace(1, 0.5, len(epochs)), (len(some), 1))
 
-    return report.build(frame, "a sweep", {}, reader(flat), **options)
+    return report.build(
+        frame, "a sweep", {}, reader(flat), MeasureChoice(measure, allow_test), **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("tags", "measure"),
+    [
+        ({}, "final_loss"),
+        ({"bpexp.objective": "accuracy"}, "accuracy"),
+        ({"bpexp.objective": "test_loss"}, "final_loss"),
+        ({"bpexp.objective": "test_loss", "bpexp.objective.allow_test": "true"}, "test_loss"),
+        ({"bpexp.objective": "anything"}, "final_loss"),
+        ({"bpexp.objective": "epochs_to_converge"}, "final_loss"),
+    ],
+)
+def test_a_report_ranks_by_the_objective_of_the_sweep(tags, measure):
+    frame = by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]}).assign(accuracy=0.5, test_loss=0.7)
+    choice = measure_choice.of_sweeps(MeasureChoice(), [SimpleNamespace(tags=tags)])
+    chosen = measure_choice.choose(groups.group(frame), choice)
+    assert chosen.key == measure
+    is_optimistic = "optimistic" in built(frame, measure, allow_test=True).answer
+    assert is_optimistic == (measure == "test_loss")
+
+
+def test_a_report_refuses_test_rows_unless_they_are_allowed():
+    frame = by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]}).assign(test_loss=0.7)
+    with pytest.raises(ConfigError, match=r"--measure=test_loss would choose.*add --allow-test"):
+        built(frame, "test_loss")
+
+
+def test_validation_loss_ranks_where_all_runs_have_it():
+    frame = by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]}).assign(lowest_validation_loss=[4, 3, 2, 1])
+    assert built(frame).findings.measure.key == "lowest_validation_loss"
+    frame.loc[0, "lowest_validation_loss"] = None
+    assert built(frame).findings.measure.key == "final_loss"
 
 
 def table_below(made, heading):
@@ -913,7 +949,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     note = client.get_run(run.info.run_id).data.tags["mlflow.note.content"]
     first, rest = note.split("\n\n---\n\n")
     assert first == f"**Report.** {answer}"
-    assert rest.startswith("Swept 24 runs on `xor`. Lowest final loss: **")
+    assert rest.startswith("Swept 24 runs on `xor`. Best run: **")
 
     # Again, with the answer in the store by now: the same bytes, and the note no longer.
     first = (folder / "report.html").read_bytes()

@@ -17,7 +17,7 @@ from bpexp.analysis import statistics
 from bpexp.analysis.curves import MAX_RUNS as MAX_BAND_RUNS
 from bpexp.analysis.curves import Band
 from bpexp.analysis.findings import Findings, Summary
-from bpexp.analysis.groups import FINAL_LOSS
+from bpexp.analysis.groups import Measure
 from bpexp.analysis.setting_plots import (
     displayed,
     heat_map_note,
@@ -28,13 +28,14 @@ from bpexp.analysis.setting_plots import (
 from bpexp.analysis.surface import Surface
 from bpexp.fields import Registry
 from bpexp.render.axes import COLORS, MAX_LINES, line_style, panel, plain_log_labels, shortened
+from bpexp.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MAX_STRIPS = 24
-"""Maximum number of groups in the plot of final losses."""
+"""Maximum number of groups in the plot of the distribution."""
 MAX_POINTS = 500
 """Maximum number of runs of a group that are drawn as points; of more, a random sample."""
 NAME_LENGTH = 36
@@ -150,17 +151,18 @@ def _convergence(data: PlotData) -> "Figure | None":
 
 
 def _distribution(data: PlotData) -> "Figure | None":
-    """Final loss of each run, a row of points per group, with median and quartiles."""
+    """The measure of each run, a row of points per group, with median and quartiles."""
     findings = data.findings
     if not findings.has_scores:
         return None
-    measure = FINAL_LOSS
+    measure = findings.measure
+    is_logarithmic = is_positive(measure)
     rows = _best_and_worst(findings, MAX_STRIPS)
     figure, axes = panel(height=1.6 + 0.34 * max(2, len(rows)))
     rng = np.random.default_rng(findings.seed)
     for place, summary in enumerate(rows):
-        values = measure.values(summary.group)
-        finite = values[np.isfinite(values) & (values > 0)]
+        values = displayed(measure, measure.scores(summary.group))
+        finite = values[np.isfinite(values) & ((values > 0) | (not is_logarithmic))]
         if len(finite):
             points = finite
             if len(finite) > MAX_POINTS:
@@ -170,18 +172,19 @@ def _distribution(data: PlotData) -> "Figure | None":
             quartiles = np.quantile(finite, [0.25, 0.5, 0.75])
             axes.plot(quartiles[[0, 2]], [place, place], color="black", lw=2.2)
             axes.plot(quartiles[1], place, "D", color="black", ms=5, mfc="white")
-        n_diverged = int(np.isnan(values).sum())
-        if n_diverged:
+        n_missing = int(np.isnan(values).sum())
+        if n_missing:
+            what = "did not converge" if measure.is_time else "diverged"
             axes.annotate(
-                f"{n_diverged} diverged", (1.0, place), xycoords=("axes fraction", "data"),
+                f"{n_missing} {what}", (1.0, place), xycoords=("axes fraction", "data"),
                 xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
             )  # fmt: skip
     labels = _labels(findings)
     axes.set_yticks(range(len(rows)), [labels[s.group.name] for s in rows], fontsize=8)
-    axes.set(xscale="log", xlabel="final loss per sample", ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlabel=measure.title, ylim=(len(rows) - 0.5, -0.5))
+    _scale_x(axes, measure)
     axes.spines[["top", "right"]].set_visible(False)
-    plain_log_labels(axes.xaxis)
-    axes.set_title("Final losses: each run, median and middle half")
+    axes.set_title(f"{_capitalized(measure.title)}: each run, median and middle half")
     axes.grid(axis="x", alpha=0.25)
     n_groups = len(findings.summaries)
     if len(rows) < n_groups:
@@ -190,25 +193,46 @@ def _distribution(data: PlotData) -> "Figure | None":
 
 
 def _profiles(data: PlotData) -> "Figure | None":
-    """Share of runs at or below each final loss (Agarwal et al. 2021)."""
+    """Share of runs at least as good as each value of the measure (Agarwal et al. 2021)."""
     findings = data.findings
     if not _has_replicates(findings):
         return None
-    measure = FINAL_LOSS
+    measure = findings.measure
     figure, axes = panel()
     labels = _labels(findings)
     scores = [measure.scores(summary.group) for summary in line_groups(findings)]
-    known = np.concatenate([s[np.isfinite(s) & (s > 0)] for s in scores])
-    thresholds = np.geomspace(known.min() / 1.05, known.max() * 1.05, 300) if len(known) else [1.0]
+    thresholds = _thresholds(np.concatenate(scores), measure)
     for place, (summary, part) in enumerate(zip(line_groups(findings), scores, strict=True)):
-        share = statistics.performance_profile(part, np.asarray(thresholds))
-        axes.plot(thresholds, share, **line_style(place), label=labels[summary.group.name])
-    axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="final loss per sample")
-    plain_log_labels(axes.xaxis)
-    axes.set_ylabel("share of runs at or below it")
+        share = statistics.performance_profile(part, thresholds)
+        values = displayed(measure, thresholds)
+        axes.plot(values, share, **line_style(place), label=labels[summary.group.name])
+    axes.set(ylim=(-0.02, 1.02), xlabel=measure.title)
+    _scale_x(axes, measure)
+    axes.set_ylabel(f"share of runs at or {'above' if measure.larger_is_better else 'below'} it")
     axes.set_title("Performance profiles")
     _finish(axes, findings)
     return figure
+
+
+def _thresholds(scores: Array, measure: Measure) -> Array:
+    """300 scores from the best to the worst, evenly spaced on the scale of the measure."""
+    known = scores[np.isfinite(scores)]
+    if not is_positive(measure):
+        margin = 0.02 * float(np.ptp(known)) or 0.02
+        return np.linspace(known.min() - margin, known.max() + margin, 300)
+    known = known[known > 0]
+    return np.geomspace(known.min() / 1.05, known.max() * 1.05, 300) if len(known) else np.ones(1)
+
+
+def _scale_x(axes: "Axes", measure: Measure) -> None:
+    """A logarithmic scale for losses and epochs, a linear one for accuracies."""
+    if is_positive(measure):
+        axes.set_xscale("log")
+        plain_log_labels(axes.xaxis)
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _best_of_n(data: PlotData) -> "Figure | None":
@@ -307,14 +331,13 @@ PLOTS: Registry[Plot] = Registry("plot", [
     ),
     Plot(
         "distribution",
-        f"Final losses: a point for each run (of at most {MAX_POINTS} a group), diamond: median, "
-        "bar: middle half.",
+        "What the groups are ranked by: a point for each run (of at most "
+        f"{MAX_POINTS} a group), diamond: median, bar: middle half.",
         _distribution,
     ),
     Plot(
         "profiles",
-        "Performance profiles: the share of runs that end at or below a loss. The higher line is "
-        "better.",
+        "Performance profiles: the share of runs that reach a value. The higher line is better.",
         _profiles,
     ),
     Plot("best_of_n", "Expected best of n runs drawn from those there are.", _best_of_n),

@@ -14,19 +14,17 @@ from bpexp.analysis import curves, page, plots, tables, words
 from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band
 from bpexp.analysis.findings import Findings, find
-from bpexp.analysis.groups import (
-    FINAL_LOSS,
-    SWEEP,
-    Grouped,
-    Measure,
-    available_measures,
-    group,
-    stops_on_convergence,
+from bpexp.analysis.groups import SWEEP, group
+from bpexp.analysis.measure_choice import (
+    ANY_MEASURE,
+    OPTIMISTIC,
+    MeasureChoice,
+    choose,
+    is_of_test_rows,
 )
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
 from bpexp.analysis.surface import Surface, surfaces
-from bpexp.fields.checks import ConfigError
 from bpexp.render import html, markdown
 from bpexp.render.document import Document
 from bpexp.render.plots import png
@@ -72,7 +70,8 @@ class Report:
         """The result in a few sentences with numbers."""
         if self.agreement is not None:
             return self.agreement.sentence
-        return words.answer(self.findings)
+        answer = words.answer(self.findings)
+        return f"{answer} {OPTIMISTIC}" if is_of_test_rows(self.findings.measure) else answer
 
     @property
     def table(self) -> "pd.DataFrame":
@@ -155,7 +154,7 @@ def build(
     title: str,
     environment: Mapping[str, str],
     reader: RunReader,
-    measure: str | None = None,
+    choice: MeasureChoice = ANY_MEASURE,
     seed: int = 0,
 ) -> Report:
     """Group, summarize and compare the runs of a table.
@@ -165,14 +164,14 @@ def build(
         title: The names of the sweeps or of the experiment.
         environment: Versions and machines that the runs were trained with.
         reader: Reads loss curves and files of the runs.
-        measure: Key of the measure that ranks the groups; None selects one.
+        choice: The measure that ranks the groups.
         seed: Seed of the bootstrap.
 
     Raises:
         ConfigError: No run has finished, or no run has the measure.
     """
     grouped = group(frame)
-    chosen = _measure(grouped, measure)
+    chosen = choose(grouped, choice)
     findings = find(grouped, chosen, seed)
     is_pair = len(grouped.varying.get(SWEEP, ())) == 2
     return Report(
@@ -184,16 +183,3 @@ def build(
         predictions=predictions(findings, reader.artifact),
         environment=environment,
     )
-
-
-def _measure(grouped: Grouped, key: str | None) -> Measure:
-    available = available_measures(grouped)
-    if key is None:
-        return available[0] if stops_on_convergence(grouped) else FINAL_LOSS
-    found = next((measure for measure in available if measure.key == key), None)
-    if found is None:
-        raise ConfigError(
-            f"--measure must be one of {', '.join(m.key for m in available)} for these runs, "
-            f"got {key!r}."
-        )
-    return found

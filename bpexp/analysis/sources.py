@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bpexp.analysis import measure_choice
+from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import log_artifacts, read
@@ -46,14 +48,14 @@ class RunFiles:
 
 
 def of_sweeps(
-    archive: Archive, parents: Sequence[StoredRun], measure: str | None, seed: int
+    archive: Archive, parents: Sequence[StoredRun], choice: MeasureChoice, seed: int
 ) -> Report:
     """Build the report on one or more sweeps.
 
     Args:
         archive: Reads the store; the sweeps may belong to several experiments.
         parents: Parent runs of the sweeps.
-        measure: Measure that ranks the groups; chosen by the runs if None.
+        choice: The measure that ranks the groups.
         seed: Seed of the bootstrap.
 
     Returns:
@@ -80,18 +82,17 @@ def of_sweeps(
     ]
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
-    return build(
-        pd.concat(tables), " and ".join(names), environment, files, measure, seed,
-    )  # fmt: skip
+    choice = measure_choice.of_sweeps(choice, parents)
+    return build(pd.concat(tables), " and ".join(names), environment, files, choice, seed)
 
 
-def of_experiment(archive: Archive, name: str, measure: str | None, seed: int) -> Report:
+def of_experiment(archive: Archive, name: str, choice: MeasureChoice, seed: int) -> Report:
     """Build the report on all runs of an experiment, whichever sweep they belong to.
 
     Args:
         archive: The experiment.
         name: Its name.
-        measure: Measure that ranks the groups; chosen by the runs if None.
+        choice: The measure that ranks the groups.
         seed: Seed of the bootstrap.
 
     Returns:
@@ -102,13 +103,13 @@ def of_experiment(archive: Archive, name: str, measure: str | None, seed: int) -
             measure.
     """
     # In two passes over pages of runs: all tags of all runs would need much memory.
-    runs = archive.reader.search(archive.experiment_id, Query(sweeps=False), read.TABLE_PARTS)
+    runs = archive.reader.search(archive.experiment_id, Query(sweeps=False), read.table_parts())
     frame = read.frame(runs).assign(sweep="")
     if frame.empty:
         raise ConfigError(f"The experiment {name!r} has no runs.")
     tagged = archive.reader.search(archive.experiment_id, Query(), _ONLY_TAGS)
     files, environment = RunFiles(archive), _environment(tagged)
-    return build(frame, f"experiment {name}", environment, files, measure, seed)
+    return build(frame, f"experiment {name}", environment, files, choice, seed)
 
 
 def _environment(runs: Iterable[StoredRun]) -> Mapping[str, str]:

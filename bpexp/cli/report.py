@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bpexp.analysis import tables
 from bpexp.analysis.groups import measures
+from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.page import MAX_ROWS
 from bpexp.analysis.report import FORMATS, Report
 from bpexp.analysis.sources import keep, of_experiment, of_sweeps
@@ -32,8 +33,10 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument(
         "--measure",
-        help=f"rank by {', '.join(measures())} (default: epochs_to_converge if runs converged, "
-        "otherwise final_loss)",
+        help=f"rank by {', '.join(measures())} (default: the objective of the sweep)",
+    )
+    parser.add_argument(
+        "--allow-test", action="store_true", help="let --measure be a metric of the test rows"
     )
     parser.add_argument(
         "--format", default="html", help="comma-separated: html, md, csv, json (default: html)"
@@ -53,12 +56,13 @@ def main(arguments: Sequence[str]) -> None:
     parents = [
         lookup.find(reader, options.experiment, name, sweeps=True)[1] for name in options.sweep
     ]
+    choice = MeasureChoice(options.measure, options.allow_test)
     if parents:
         archive = Archive(reader, store, parents[0].experiment_id)
-        report = of_sweeps(archive, parents, options.measure, options.seed)
+        report = of_sweeps(archive, parents, choice, options.seed)
     else:
         archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
-        report = of_experiment(archive, options.experiment, options.measure, options.seed)
+        report = of_experiment(archive, options.experiment, choice, options.seed)
     name = "-".join(run.run_id[:8] for run in parents) or _file_name(options.experiment)
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)

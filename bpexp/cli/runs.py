@@ -38,7 +38,9 @@ def main(arguments: Sequence[str]) -> None:
     else:
         experiment = experiment_id(reader, store, options.experiment)
     limit = options.n or (TABLE_ROWS if options.format == "table" else None)
-    parts = replace(read.TABLE_PARTS, params=()) if options.format == "table" else read.TABLE_PARTS
+    parts = (
+        replace(read.table_parts(), params=()) if options.format == "table" else read.table_parts()
+    )
     frame = read.frame(reader.search(experiment, query, parts, limit=limit))
     if options.format == "csv":
         frame.to_csv(sys.stdout, index=False)

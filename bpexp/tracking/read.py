@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 _THREADS = 8
 """Artifacts that are read at the same time."""
 
-TABLE_PARTS = Parts(tags=(run_tags.OUTCOME,), metrics=tuple(METRICS), data=False)
-"""What ``frame`` needs of each run."""
+
+def table_parts() -> Parts:
+    """What ``frame`` needs of each run, metrics that were registered later included."""
+    return Parts(tags=(run_tags.OUTCOME,), metrics=tuple(METRICS), data=False)
 
 
 def settings(run: StoredRun) -> dict[str, str]:
@@ -78,7 +80,7 @@ def sweep_table(archive: Archive, parent: StoredRun) -> "pd.DataFrame":
     """
     content = archive.file_if_any(parent, "results.parquet")
     if content is None:
-        return frame(archive.search(Query(sweep=parent.run_id, sweeps=False), TABLE_PARTS))
+        return frame(archive.search(Query(sweep=parent.run_id, sweeps=False), table_parts()))
     return _parse_results(content, parent)
 
 

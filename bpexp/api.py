@@ -5,21 +5,21 @@
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpexp import app
 from bpexp.config import folds
-from bpexp.config.compose import compose_settings
-from bpexp.config.schema import flatten
+from bpexp.config.compose import Composer, compose_settings, composer
+from bpexp.config.schema import SearchConfig, flatten
 from bpexp.data import memory
 from bpexp.reporter import SilentReporter
-from bpexp.sweeps import python_data, summary
+from bpexp.sweeps import python_data, search, summary
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.plan import check_different_runs, make_plan
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
-from bpexp.sweeps.samplers.python import compose_jobs
+from bpexp.sweeps.samplers.python import as_arguments, compose_jobs
 from bpexp.tracking import lookup, read
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.factory import open_reader
@@ -86,8 +86,9 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> "pd.Data
             ``"zip(lr=[0.1,0.01],hidden=[2,8])"``, ``"optimizer=adam lr=0.01 | lr=0.1,1"``.
         **settings: As in ``train``; a list, range or array is a list of values. One network with
             several hidden layers is a list in the list: ``hidden=[2, [8, 4]]``. A text may be a
-            sweep of the command line: ``lr="logspace(-3,0,7)"``. ``data=(X, y)`` and
-            ``data=table`` are written to outputs/data/, so that the runs can be reproduced.
+            sweep of the command line: ``lr="logspace(-3,0,7)"``. With ``search="tpe"`` the values
+            are searched: ``lr="tag(log,interval(1e-3,1))"``; only seeds are not. ``data=(X, y)``
+            and ``data=table`` are written to outputs/data/, so that the runs can be reproduced.
         target: Name of the target column of ``data=table``, or a list of names.
 
     Returns:
@@ -105,6 +106,11 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> "pd.Data
         settings = given.settings(python_data.save(given.frame))
         # A list in a list is one value.
         settings["data__target"] = [settings["data__target"]]
+    job_composer = composer()
+    typed = as_arguments(arguments, settings)
+    search_config = None if typed is None else search.settings_of(typed, job_composer)
+    if typed is not None and search_config is not None:
+        return _searched(typed, search_config, job_composer)
     composed = compose_jobs(arguments, settings)
     if sweep_files.may_repeat(arguments):
         composed = [composed[index] for index in sub_sweeps.distinct(composed)]
@@ -112,6 +118,19 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> "pd.Data
     plan = make_plan(composed, arguments)
     check_different_runs(plan, lambda index: flatten(composed[index]))
     finished = app.run_sweep(plan, SilentReporter())
+    return pd.DataFrame(summary.results_table(finished))
+
+
+def _searched(
+    arguments: Sequence[str], settings: SearchConfig, job_composer: Composer
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    plan = search.first_plan(
+        arguments, settings, job_composer, lambda jobs: map(job_composer.compose, jobs)
+    )
+    generations = app.Generations.of_search(plan, job_composer)
+    finished = app.run_sweep(plan, SilentReporter(), generations=generations)
     return pd.DataFrame(summary.results_table(finished))
 
 

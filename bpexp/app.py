@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bpexp.config.compose import Composer, composer
 from bpexp.config.schema import BackendConfig
 from bpexp.export.publish import publish
 from bpexp.fields.checks import ConfigError
@@ -18,12 +19,13 @@ from bpexp.reporter import Reporter
 from bpexp.runs import run_tags
 from bpexp.studies import definition
 from bpexp.studies.sweep_results import study_files
-from bpexp.sweeps import provenance, resume, summary
+from bpexp.sweeps import provenance, resume, search, summary
 from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep, SweepRunner, now
 from bpexp.sweeps.samplers.base import Sampler
+from bpexp.sweeps.samplers.search import SearchSampler, Trial
 from bpexp.tracking import durable, lookup, output_directory, recovery
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.contract import RunRecord, Tracker
@@ -41,12 +43,21 @@ class Generations:
     """Where the jobs of a sweep come from after its first generation.
 
     Attributes:
-        sampler: Proposes generations. ``ask`` has been called once, for the first generation.
+        sampler: Proposes generations. ``ask`` has been called once, for the first generation, but
+            not for a search.
         compose: Composes the configuration of a proposed job.
+        n_jobs: The maximum number of jobs, if it is known.
     """
 
     sampler: Sampler
     compose: Callable[[Any], Mapping[str, Any]]
+    n_jobs: int = 0
+
+    @classmethod
+    def of_search(cls, plan: Plan, composer: Composer) -> "Generations":
+        """The generations of the search of a plan, new or stored. Raises ConfigError."""
+        sampler = search.sampler_of(plan, composer)
+        return cls(sampler, search.compose_like(plan, composer), sampler.n_jobs)
 
     def extend(self, plan: Plan, scores: Sequence[float | None]) -> Plan | None:
         """Report the results of the last generation to the sampler and plan the next one.
@@ -153,6 +164,7 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
     store = archive.store
     resume.check_can_resume(sweep, request.ended)
     plan = resume.plan_of(sweep, archive)
+    generations = None if plan.search is None else Generations.of_search(plan, composer())
     if request.backend is not None:
         plan = replace(plan, runtime=replace(plan.runtime, backend=request.backend))
     command = store.resume_command(sweep.run_id, experiment)
@@ -173,7 +185,7 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
             replaced.extend(tracked.replaced)
         return tracked
 
-    finished = _execute(plan, store, open_store, reporter, has_stored=True)
+    finished = _execute(plan, store, open_store, reporter, generations=generations, has_stored=True)
     tracked = {row.run_id for row in finished.rows}
     with _resume_command_in_errors(command):
         unfinished = archive.search(Query(statuses=UNFINISHED, sweep=sweep.run_id), NO_PARTS)
@@ -208,8 +220,9 @@ def _execute(
         reporter.announce(plan, store, executor.description)
         if store.is_new:
             reporter.say("Preparing a new store (a few seconds) ...")
+        total = max(len(plan.jobs), generations.n_jobs if generations is not None else 0)
         with (
-            reporter.progress(len(plan.jobs), plan.objective) as on_result,
+            reporter.progress(total, plan.objective) as on_result,
             RunWriter(open_store) as writer,
         ):
             executor.on_epochs = reporter.on_epochs
@@ -220,13 +233,10 @@ def _execute(
                     for note in writer.sweep.notes:
                         reporter.say(note)
                 runner.train()
-                while generations is not None and not runner.interrupted:
-                    extended = generations.extend(runner.plan, runner.last_scores())
-                    if extended is None:
-                        break
-                    runner.extend(extended)
-                    runner.train()
-                finished = runner.finish()
+                trials: Sequence[Trial] = ()
+                if generations is not None and not runner.interrupted:
+                    trials = _train_generations(runner, generations, reporter)
+                finished = replace(runner.finish(), trials=trials)
                 if finished.parent is not None:
                     record = _parent_record(finished, runner.started)
                     writer.sweep.tracker.close_run(finished.parent, record)
@@ -234,6 +244,25 @@ def _execute(
                     finished = replace(finished, files=record.artifacts)
     reporter.finished(finished, store)
     return finished
+
+
+def _train_generations(
+    runner: SweepRunner, generations: Generations, reporter: Reporter
+) -> Sequence[Trial]:
+    """Train the generations after those of the plan; returns the trials of a search."""
+    sampler = generations.sampler
+    if isinstance(sampler, SearchSampler):
+        first = search.replay(runner.plan, sampler, generations.compose, runner.scores)
+        runner.continue_from(first)
+    while not runner.interrupted:
+        extended = generations.extend(runner.plan, runner.last_scores())
+        if isinstance(sampler, SearchSampler):
+            reporter.say(summary.search_progress(sampler.trials, runner.plan))
+        if extended is None:
+            break
+        runner.extend(extended)
+        runner.train()
+    return sampler.trials if isinstance(sampler, SearchSampler) else ()
 
 
 def _parent_record(finished: FinishedSweep, started: int) -> RunRecord:

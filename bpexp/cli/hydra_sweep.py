@@ -18,9 +18,12 @@ from bpexp.cli import errors
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config import folds, hydra_internals
 from bpexp.config.compose import Composer
+from bpexp.config.schema import SearchConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
+from bpexp.sweeps import search
 from bpexp.sweeps.plan import (
+    Plan,
     StudyRows,
     check_different_runs,
     make_plan,
@@ -56,7 +59,23 @@ class SweepCommand:
                 "hydra.sweeper.max_batch_size has no use with the launcher bpexp, which runs all "
                 f"jobs as one sweep, got {max_batch_size}; leave it out, or use another launcher."
             )
+        settings = search.settings_of(self._overrides, self._composer)
+        if settings is not None:
+            return self._run_search(settings)
         return self.run_jobs(self._grid(), may_repeat=False)
+
+    def _run_search(self, settings: SearchConfig) -> list[JobReturn]:
+        """Run the trials of a search as one sweep; exits where a run failed."""
+        plan = search.first_plan(self._overrides, settings, self._composer, self._composed_jobs)
+        generations = app.Generations.of_search(plan, self._composer)
+        finished = self._run(plan, generations)
+        return [
+            hydra_internals.completed([row.job.name], value_of(row, finished.ranking.objective))
+            for row in finished.rows
+        ]
+
+    def _composed_jobs(self, jobs: Iterable[Overrides]) -> Iterator[dict[str, Any]]:
+        return self._composed(list(jobs))
 
     def run_jobs(
         self, jobs: Sequence[Overrides], first_number: int = 0, *, may_repeat: bool = True
@@ -91,14 +110,21 @@ class SweepCommand:
             plan = make_plan(composed, self._overrides)
             if not may_repeat:
                 check_different_runs(plan, lambda index: _settings(proposals[index]))
+            if plan.runtime.search.name is not None:
+                raise ConfigError("search=NAME must be typed on the command line with -m.")
             generations = app.Generations(sampler, self._composer.compose)
-        folder = Path(self._config.hydra.sweep.dir)
-        finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)
-        self._exit_if_not_finished(finished)
+        finished = self._run(plan, generations)
         return [
             hydra_internals.completed(overrides, value_of(row, finished.ranking.objective))
             for overrides, row in zip(proposals, finished.rows, strict=True)
         ]
+
+    def _run(self, plan: Plan, generations: app.Generations | None) -> FinishedSweep:
+        """Run a sweep; exits where a run failed."""
+        folder = Path(self._config.hydra.sweep.dir)
+        finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)
+        self._exit_if_not_finished(finished)
+        return finished
 
     def launch_single_runs(
         self, launcher: Launcher, max_batch_size: int | None

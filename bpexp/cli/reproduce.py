@@ -7,7 +7,7 @@ from functools import partial
 from bpexp.cli.commands import existing_store, store_parser
 from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
-from bpexp.reproduce import report
+from bpexp.reproduce import report, trajectory
 from bpexp.tracking import lookup
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
@@ -35,7 +35,14 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("--n-jobs must be a number of workers, or -1 for all, got 0.")
     archive, runs = selected_runs("reproduce", options)
     show = partial(console().print, soft_wrap=True)
-    return report.reproduce(archive, runs, options.engine, options.n_jobs, show)
+    status = report.reproduce(archive, runs, options.engine, options.n_jobs, show)
+    for name in options.run:
+        _, sweep = lookup.find(archive.reader, options.experiment, name)
+        searched = trajectory.check(sweep, archive) if sweep.is_sweep else None
+        if searched is not None:
+            show(searched.sentence)
+            status = status or int(not searched.is_identical)
+    return status
 
 
 def selected_runs(command: str, options: Namespace) -> tuple[Archive, list[StoredRun]]:

@@ -20,7 +20,7 @@ from bpexp.studies.definition import Study, parse
 from bpexp.studies.sweep_results import evaluate_sweep
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.job import Job
-from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.plan import Plan, PlannedSearch
 from bpexp.sweeps.row import Row, metric_names
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.tracking.store import Store
@@ -46,6 +46,8 @@ class TerminalReporter:
         tracked = f"tracked as experiment {plan.runtime.tracking.experiment!r} in {store.shown}"
         if plan.study is not None:
             self.say(f"Study {_study(parse(plan.study))} on {where}, {tracked}")
+        elif plan.search is not None:
+            self.say(f"{_search(plan, plan.search)} on {where}, {tracked}")
         elif len(plan.jobs) == 1:
             self.say(f"1 run of {plan.jobs[0].config.data.name}, layers {_layers(plan)}, {tracked}")
         else:
@@ -149,6 +151,15 @@ class TerminalReporter:
     def _metrics(self, row: Row) -> None:
         text = ", ".join(f"{name} {row.metrics[name]:.8g}" for name in metric_names([row]))
         self.out.print(f"{row.outcome}: {text}")
+
+
+def _search(plan: Plan, search: PlannedSearch) -> str:
+    settings, runs = plan.runtime.search, search.n_replicates
+    each = f" of {runs} runs" if runs > 1 else ""
+    return (
+        f"Search by {settings.name} over {', '.join(search.searched)}: {settings.trials} trials"
+        f"{each}, {settings.generation} at a time"
+    )
 
 
 def _study(study: Study) -> str:

@@ -87,6 +87,9 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
     """Check the settings of the execution against each other. Raises ConfigError."""
     if runtime.export and not runtime.tracking.runs:
         raise ConfigError("export=best must go with tracking.runs=true, got false.")
+    search = runtime.search
+    if search.name is None and (search.trials, search.generation, search.seed) != (50, 10, 0):
+        raise ConfigError("search.trials, search.generation and search.seed go with search=NAME.")
 
 
 def check_data(train: "TrainConfig", dataset: Dataset) -> None:

@@ -41,6 +41,7 @@ Examples:
   Networks:    bpexp -m 'hidden=2,4,[8,4]'
   Pairs:       bpexp -m 'zip(lr=[0.1,0.01],hidden=[2,8])'
   Sub-sweeps:  bpexp -m 'optimizer=adam lr=0.01,0.1 | optimizer=momentum lr=1'
+  A search:    bpexp -m 'lr=tag(log,interval(0.01,1))' seed=1,2,3 search=tpe
   Other data:  bpexp data=parity data.bits=3 hidden=6
   Your data:   bpexp data=file data.path=my.csv data.target=y
   A study:     bpexp -m +study=fahlman_1988
@@ -94,7 +95,7 @@ def help_text(overrides: Sequence[str] = ()) -> str:
             check_option(group, name)
             chosen[group] = name
     parts = [INTRODUCTION, "\nSettings (KEY=DEFAULT):\n", *_listing(_top_entries(main))]
-    for group in ("stop", "objective", "tracking"):
+    for group in ("stop", "objective", "search", "tracking"):
         parts += ["\n", *_listing(_entries(group, schema.PARTS[group], main[group]))]
     for group in OPTION_GROUPS:
         parts.append(f"\n{group}={chosen[group]}, one of:\n")
@@ -114,7 +115,7 @@ def settings_reference() -> str:
         "This page is generated from the declarations of the settings.", "",
         *_table(_top_entries(main)),
     ]  # fmt: skip
-    for group in ("stop", "objective", "tracking"):
+    for group in ("stop", "objective", "search", "tracking"):
         lines += [f"## {group}", "", *_table(_entries(group, schema.PARTS[group], main[group]))]
     for group in OPTION_GROUPS:
         lines += [f"## {group}", ""]

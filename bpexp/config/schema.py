@@ -45,9 +45,26 @@ from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig
 from bpexp.nn.schedules import SCHEDULES, ScheduleConfig
 
 __all__ = [
-    "BACKENDS", "Backend", "BackendConfig", "DaskConfig", "ModelConfig", "ObjectiveConfig",
-    "RuntimeConfig", "StopConfig", "TrackingConfig", "TrainConfig", "flatten",
-    "keys", "parse", "parse_runtime", "parse_train", "plain", "setting_of", "unknown_key",
+    "BACKENDS",
+    "SEARCHES",
+    "Backend",
+    "BackendConfig",
+    "DaskConfig",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "RuntimeConfig",
+    "SearchConfig",
+    "StopConfig",
+    "TrackingConfig",
+    "TrainConfig",
+    "flatten",
+    "keys",
+    "parse",
+    "parse_runtime",
+    "parse_train",
+    "plain",
+    "setting_of",
+    "unknown_key",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -160,6 +177,22 @@ class ObjectiveConfig:
     )
 
 
+SEARCHES = ("random", "sobol", "tpe", "cma_es", "gp")
+"""The values of ``search``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """How a search proposes trials; ``search=NAME`` is short for ``search.name=NAME``."""
+
+    name: str | None = setting(
+        Optional(OneOf(SEARCHES)), None, "method of a search; null: all combinations are trained"
+    )
+    trials: int = setting(Integer(1, 10**6), 50, "maximum number of trials of a search")
+    generation: int = setting(Integer(1, 10**4), 10, "trials that a search proposes at once")
+    seed: int = setting(Integer(0, 2**32 - 1), 0, "random seed of a search")
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackendConfig:
     """Settings of every backend."""
@@ -218,6 +251,7 @@ class RuntimeConfig:
     backend: BackendConfig
     tracking: TrackingConfig
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
 
 
 class Option(Protocol):
@@ -235,7 +269,7 @@ GROUPS: dict[str, Mapping[str, Option]] = {
 """Groups whose settings depend on the option that ``<group>.name`` selects."""
 PARTS: dict[str, type[Any]] = {
     "model": ModelConfig, "stop": StopConfig, "tracking": TrackingConfig,
-    "objective": ObjectiveConfig,
+    "objective": ObjectiveConfig, "search": SearchConfig,
 }  # fmt: skip
 """Groups with the same settings for all options."""
 TRAIN = tuple(f.name for f in fields(TrainConfig))

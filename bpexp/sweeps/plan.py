@@ -29,6 +29,26 @@ Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class PlannedSearch:
+    """What a search that proposes the jobs of a plan needs to be continued.
+
+    Attributes:
+        arguments: The sweep arguments, from which its space is read again.
+        searched: A description of each searched setting.
+        n_replicates: Number of jobs of a trial.
+    """
+
+    arguments: tuple[str, ...]
+    searched: tuple[str, ...]
+    n_replicates: int
+
+    @property
+    def keys(self) -> list[str]:
+        """The searched settings."""
+        return [text.partition(" (")[0] for text in self.searched]
+
+
+@dataclass(frozen=True)
 class Plan:
     """The jobs of a sweep, and how they are executed.
 
@@ -39,6 +59,7 @@ class Plan:
         overrides: The overrides of the command line.
         composed: The composed configuration of the first job.
         study: The definition of the study that the jobs belong to, as plain values.
+        search: The search that proposes the jobs, if there is one.
     """
 
     jobs: tuple[Job, ...]
@@ -47,6 +68,7 @@ class Plan:
     overrides: tuple[str, ...] = ()
     composed: Values = field(default_factory=dict)
     study: Values | None = None
+    search: PlannedSearch | None = None
 
     @property
     def configs(self) -> list[TrainConfig]:
@@ -178,7 +200,10 @@ def single_run_plan(composed: Values, overrides: Sequence[str]) -> Plan:
     """
     if composed.get("study") is not None:
         raise ConfigError("+study is a sweep: add -m and use the launcher bpexp.")
-    return make_plan([composed], overrides)
+    plan = make_plan([composed], overrides)
+    if plan.runtime.search.name is not None:
+        raise ConfigError("search is a sweep: add -m and use the launcher bpexp.")
+    return plan
 
 
 def check_different_runs(plan: Plan, typed: Callable[[int], Mapping[str, Any]]) -> None:
@@ -220,8 +245,8 @@ def study_row_in_errors(rows: Sequence[str], index: int) -> Iterator[None]:
 
 def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
     return ConfigError(
-        "n_jobs, engine, reuse, export, objective.*, backend and tracking.* must be the same for "
-        f"all runs of a sweep, got {plain(one)} and {plain(other)}."
+        "n_jobs, engine, reuse, export, objective.*, search.*, backend and tracking.* must be the "
+        f"same for all runs of a sweep, got {plain(one)} and {plain(other)}."
     )
 
 

@@ -12,6 +12,7 @@ import itertools
 import json
 import zlib
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from bpexp.config.schema import TrainConfig, parse_runtime, parse_train, plain
@@ -19,7 +20,7 @@ from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSION
 from bpexp.runs import identity
-from bpexp.sweeps.plan import Plan, restore_jobs
+from bpexp.sweeps.plan import Plan, PlannedSearch, restore_jobs
 from bpexp.sweeps.samplers.grid import MAX_RUNS
 
 NAME = "plan.jsonl.gz"
@@ -39,6 +40,7 @@ def to_bytes(plan: Plan) -> bytes:
         "identities": _digest_of_identities(plan),
         "study": plan.study,
         "study_rows": [[name, sum(1 for _ in jobs)] for name, jobs in rows] if plan.study else [],
+        "search": None if plan.search is None else _search_to_plain(plan.search),
     }
     lines = [json.dumps(head), *(identity.canonical_json(config) for config in plan.configs)]
     return gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)
@@ -77,7 +79,20 @@ def _plan(head: dict[str, Any], configs: Sequence[TrainConfig]) -> Plan:
         raise ValueError(f"{len(rows)} names of rows for {len(configs)} runs")
     varying, runtime = tuple(map(str, head["varying"])), parse_runtime(head["runtime"])
     jobs = restore_jobs(configs, rows, varying)
-    return Plan(tuple(jobs), runtime, varying, study=head["study"])
+    search = _search(head.get("search"))
+    return Plan(tuple(jobs), runtime, varying, study=head["study"], search=search)
+
+
+def _search_to_plain(search: PlannedSearch) -> dict[str, Any]:
+    arguments = [passwords.mask_text(text) for text in search.arguments]
+    return asdict(replace(search, arguments=tuple(arguments)))
+
+
+def _search(values: dict[str, Any] | None) -> PlannedSearch | None:
+    if values is None:
+        return None
+    arguments, searched = (tuple(map(str, values[name])) for name in ("arguments", "searched"))
+    return PlannedSearch(arguments, searched, int(values["n_replicates"]))
 
 
 def _unpacked(content: bytes) -> bytes:

@@ -10,6 +10,7 @@ from bpexp.fields import passwords
 from bpexp.runs import environment, run_tags
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.samplers.search import version
 from bpexp.tracking import process
 
 
@@ -30,6 +31,8 @@ def sweep_tags(plan: Plan) -> dict[str, str]:
     }
     if plan.runtime.objective.allow_test:
         own[run_tags.ALLOW_TEST] = "true"
+    if plan.runtime.search.name is not None:
+        own[run_tags.SAMPLER] = version(plan.runtime.search.name)
     return {**environment.tags(), **tags(plan), **own}
 
 
@@ -59,10 +62,15 @@ def sweep_name(plan: Plan) -> str:
     runs = f"{len(plan.jobs)} runs"
     if plan.study is not None:
         return f"study {plan.study['name']}, {runs}"
+    kind = f"sweep {' x '.join(plan.varying)}".strip()
+    if plan.search is not None:
+        # The first generation may not vary all of the searched settings.
+        kind = f"{plan.runtime.search.name} {' x '.join(plan.search.keys)}"
+        runs = f"{plan.runtime.search.trials} trials"
     # What all runs share and what tells the sweep from others.
     names = (
         {config.data.name for config in plan.configs},
         {config.optimizer.name for config in plan.configs},
     )
     shared = [name for one in names if len(one) == 1 for name in one]
-    return ", ".join([f"sweep {' x '.join(plan.varying)}".strip(), *shared, runs])
+    return ", ".join([kind, *shared, runs])

@@ -130,6 +130,15 @@ def value_of(row: Row, objective: Objective) -> float:
     return objective.as_measured(float(scores_of([row], objective)[0]))
 
 
+def scores_to_tell(rows: Sequence[Row], objective: Objective) -> list[float | None]:
+    """The scores of rows as ``Sampler.tell`` receives them."""
+    scores = scores_of(rows, objective).tolist()
+    return [
+        None if not row.metrics or row.outcome == Outcome.DIVERGED else score
+        for row, score in zip(rows, scores, strict=True)
+    ]
+
+
 def _best_first(rows: Sequence[Row], scores: Array) -> list[Row]:
     losses = np.array([row.metrics.get("final_loss", np.inf) for row in rows], float)
     losses = np.where(np.isnan(losses), np.inf, losses)

@@ -54,6 +54,7 @@ class RunRecorder:
         artifacts: Artifacts that all of them share.
         started: When the sweep started, in milliseconds since the Unix epoch.
         name: The name of a single run, if the user gave one.
+        n_replicates: In a search, the number of jobs of a trial.
     """
 
     runtime: RuntimeConfig
@@ -61,6 +62,7 @@ class RunRecorder:
     artifacts: Mapping[str, bytes]
     started: int
     name: str | None = None
+    n_replicates: int | None = None
 
     def record(self, trained: JobResult, ended: int) -> RunRecord:
         """The record of one run that ended at ``ended``, in milliseconds since the Unix epoch."""
@@ -68,6 +70,8 @@ class RunRecorder:
         params, document = config_documents(job.config)
         params = params | runtime_params(self.runtime)
         tags = {**self.tags, **identity.tags(job.config, job.dataset, result)}
+        if self.n_replicates is not None:
+            tags[run_tags.TRIAL] = str(job.index // self.n_replicates)
         files = {"config.yaml": document, **self.artifacts}
         if isinstance(result, Failure):
             outcome, status = (
@@ -120,6 +124,7 @@ def runtime_params(runtime: RuntimeConfig) -> dict[str, str]:
     flat = flatten(plain(runtime))
     # They are the name and the tags of the run.
     own = [key for key in flat if key == "tracking.name" or key.startswith("tracking.tags")]
+    own += [key for key in flat if key.startswith("search.")] if runtime.search.name is None else []
     for key in own:
         del flat[key]
     return {key: passwords.mask(str(value)) for key, value in flat.items()}

@@ -9,17 +9,18 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from bpexp.runs import environment, run_tags
-from bpexp.runs.result import Failure, Outcome
+from bpexp.runs.result import Failure
 from bpexp.sweeps import plan_file, provenance
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.interrupts import interrupts_deferred
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.ranking import Ranking, final_objective, rank, scores_of
+from bpexp.sweeps.ranking import Ranking, final_objective, rank, scores_to_tell
 from bpexp.sweeps.results import SweepResults
 from bpexp.sweeps.row import Row
 from bpexp.sweeps.run_record import RunRecorder
 from bpexp.sweeps.run_writer import RunWriter
+from bpexp.sweeps.samplers.search import Trial
 from bpexp.tracking import process, spool
 from bpexp.tracking.retry import TrackingError
 from bpexp.typing import Array
@@ -39,6 +40,7 @@ class FinishedSweep:
         parent: The id of the sweep's parent run; None for a single run.
         predictions: Of the best run, (n_samples, n_outputs); None if its data set is not small.
         files: The artifacts of the parent run, by name.
+        trials: The trials of a search, in order.
     """
 
     plan: Plan
@@ -48,6 +50,7 @@ class FinishedSweep:
     parent: str | None
     predictions: Array | None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    trials: Sequence[Trial] = ()
 
     @property
     def status(self) -> str:
@@ -90,14 +93,17 @@ class SweepRunner:
         if sweep.parent is not None:
             sweep.tracker.add_files(sweep.parent, {plan_file.NAME: plan_file.to_bytes(plan)})
 
+    def continue_from(self, first: int) -> None:
+        """Let the last generation start at the job with the index ``first``."""
+        self._first_of_generation = first
+
     def last_scores(self) -> list[float | None]:
         """The score of each job of the last generation, see ``Sampler.tell``."""
-        rows = [self.results.rows[job.index] for job in self.plan.jobs[self._first_of_generation :]]
-        scores = scores_of(rows, self.plan.objective).tolist()
-        return [
-            None if not row.metrics or row.outcome == Outcome.DIVERGED else score
-            for row, score in zip(rows, scores, strict=True)
-        ]
+        return self.scores(self.plan.jobs[self._first_of_generation :])
+
+    def scores(self, jobs: Sequence[Job]) -> list[float | None]:
+        """The score of each of some trained jobs, see ``Sampler.tell``."""
+        return scores_to_tell([self.results.rows[job.index] for job in jobs], self.plan.objective)
 
     def train(self) -> None:
         """Train and track the jobs that have no result yet.
@@ -189,7 +195,10 @@ class SweepRunner:
         process_tag = {run_tags.PROCESS: process.current()}
         tags = {**environment.tags(), **tracking.tags, **process_tag}
         if parent is not None:
-            return RunRecorder(self.plan.runtime, tags | {run_tags.SWEEP: parent}, {}, self.started)
+            own = tags | {run_tags.SWEEP: parent}
+            search = self.plan.search
+            n_replicates = None if search is None else search.n_replicates
+            return RunRecorder(self.plan.runtime, own, {}, self.started, n_replicates=n_replicates)
         tags |= provenance.tags(self.plan)
         return RunRecorder(
             self.plan.runtime, tags, environment.artifacts(), self.started, tracking.name

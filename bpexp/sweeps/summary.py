@@ -15,6 +15,7 @@ from bpexp.sweeps.ranking import Ranking
 from bpexp.sweeps.results import MAX_CURVES
 from bpexp.sweeps.row import Row
 from bpexp.sweeps.runner import FinishedSweep
+from bpexp.sweeps.samplers.search import Trial, best_so_far
 from bpexp.tracking.contract import MetricPoint, RunRecord
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ def sweep_record(
         value = best.metrics.get(objective.metric, math.nan)
         if math.isfinite(value):
             points.append(MetricPoint(f"best_{objective.name}", value, 0))
+    if finished.trials:
+        points += _best_so_far_points(finished)
+        files["trials.csv"] = as_csv(trials_table(finished))
     tags = environment.tags() | {
         "mlflow.note.content": study.note if study is not None else note(finished),
         run_tags.KIND: run_tags.SWEEP_KIND,
@@ -140,6 +144,46 @@ def sweep_record(
     varying = {f"sweep.{key}": values for key, values in _varying_values(finished).items()}
     params = shared_settings(finished.plan) | varying
     return RunRecord("", finished.status, started, ended, params, tags, points, files)
+
+
+def trials_table(finished: FinishedSweep) -> Columns:
+    """The trials of a search as columns by name: settings, value and best value so far."""
+    objective, trials = finished.plan.objective, finished.trials
+    settings = [dict(text.split("=", 1) for text in trial.overrides) for trial in trials]
+    keys = list(dict.fromkeys(key for one in settings for key in one))
+    values = [objective.as_measured(trial.value) for trial in trials]
+    best = [objective.as_measured(value) for value in best_so_far(trials)]
+    return {
+        "trial": [trial.number for trial in trials],
+        **{key: [one.get(key) for one in settings] for key in keys},
+        objective.name: values,
+        "best so far": best,
+        "repeated": [trial.is_repeated for trial in trials],
+    }
+
+
+def search_progress(trials: Sequence[Trial], plan: Plan) -> str:
+    """A sentence on the trials of a search so far."""
+    best = min(trials, key=lambda trial: trial.value)
+    count = f"{len(trials)} of {plan.runtime.search.trials} trials"
+    if not math.isfinite(best.value):
+        return f"{count}: no trial has a finite {plan.objective.label} yet"
+    value = plan.objective.as_measured(best.value)
+    return (
+        f"{count}: {plan.objective.superlative} {plan.objective.label} {value:.6g} with "
+        f"{' '.join(best.overrides)}"
+    )
+
+
+def _best_so_far_points(finished: FinishedSweep) -> list[MetricPoint]:
+    """The best value so far by the number of the trial, once there is one."""
+    best = best_so_far(finished.trials)
+    as_measured = finished.plan.objective.as_measured
+    return [
+        MetricPoint("best_so_far", as_measured(value), trial)
+        for trial, value in enumerate(best)
+        if math.isfinite(value)
+    ]
 
 
 def shared_settings(plan: Plan) -> dict[str, str]:

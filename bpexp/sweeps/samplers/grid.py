@@ -78,7 +78,8 @@ def _values(key: str, override: Override) -> list[str]:
     """The values of one sweep override, as text."""
     if not override.is_discrete_sweep():
         raise ConfigError(
-            f"{key} must be a list, range(...) or choice(...), got {override.input_line!r}."
+            f"{key} must be a list, range(...) or choice(...), got {override.input_line!r}; to "
+            "search an interval add search=tpe."
         )
     sweep = override.value()
     is_shuffled = isinstance(sweep, RangeSweep | ChoiceSweep) and sweep.shuffle

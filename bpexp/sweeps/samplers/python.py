@@ -5,12 +5,14 @@
 """
 
 import itertools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bpexp.config.compose import Plain, compose_settings, composer, plain_value
 from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.samplers import grid, sweep_files
 
 Value = tuple[str, Any]
@@ -42,6 +44,40 @@ def compose_jobs(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
             named = {key: value for key, value in values if key}
             composed.append(compose_settings(named, [*overrides, *own]))
     return composed
+
+
+def as_arguments(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[str] | None:
+    """The arguments and settings as arguments of the command line; None if there is no search.
+
+    Raises:
+        ConfigError: A setting is a dictionary, which a search does not take.
+    """
+    keys = {key.replace("__", ".").partition(".")[0] for key in settings}
+    texts = [str(text).lstrip("+").partition("=")[0].partition(".")[0] for text in arguments]
+    if "search" not in {*keys, *texts}:
+        return None
+    typed = [_argument(key.replace("__", "."), plain_value(v)) for key, v in settings.items()]
+    return [*arguments, *typed]
+
+
+def _argument(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        raise ConfigError(f"{key} must be a value, a list or a text in a search, got a dictionary.")
+    if isinstance(value, list | range) and len(value) != 1:
+        return f"{key}=choice({','.join(map(_text, value))})"
+    if isinstance(value, list | range):
+        # The only value is not searched.
+        (value,) = value
+    return f"{key}={value if isinstance(value, str) and _CALL.fullmatch(value) else _text(value)}"
+
+
+def _text(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
+    if isinstance(value, str):
+        return value if re.fullmatch(r"[A-Za-z_]\w*", value) else json.dumps(value)
+    return format_setting(value) if not isinstance(value, float) else repr(value)
 
 
 def _axis(key: str, value: Any) -> list[Value]:

@@ -64,11 +64,11 @@ def jobs(arguments: Sequence[str], parse: Parse) -> list[list[str]]:
     """
     found: list[list[str]] = []
     for plain in _without_unions(list(arguments), parse):
-        axes = list(_axes(plain, parse).values())
-        count = math.prod(len(axis) for axis in axes)
+        alternatives = list(axes(plain, parse).values())
+        count = math.prod(len(axis) for axis in alternatives)
         grid.check_count(len(found) + count)
-        for alternatives in itertools.product(*axes):
-            found.append([text for overrides in alternatives for text in overrides])
+        for job in itertools.product(*alternatives):
+            found.append([text for overrides in job for text in overrides])
     return found
 
 
@@ -102,7 +102,7 @@ def _without_unions(arguments: list[str], parse: Parse) -> Iterator[list[str]]:
             inner = words(text)
             if not inner:
                 raise ConfigError(f"A sub-sweep must have settings, got {argument!r}.")
-            keys = {key for names in _axes(inner, parse) for key in names}
+            keys = {key for names in axes(inner, parse) for key in names}
             before = _without_keys(arguments[:position], keys, parse)
             after = _without_keys(arguments[position + 1 :], keys, parse)
             yield from _without_unions([*before, *inner, *after], parse)
@@ -119,9 +119,9 @@ def _without_keys(arguments: Sequence[str], keys: set[str], parse: Parse) -> lis
     ]
 
 
-def _axes(arguments: Sequence[str], parse: Parse) -> dict[tuple[str, ...], Axis]:
+def axes(arguments: Sequence[str], parse: Parse) -> dict[tuple[str, ...], Axis]:
     """The axes of a sweep without unions, by the keys that they set."""
-    axes: dict[tuple[str, ...], Axis] = {}
+    found: dict[tuple[str, ...], Axis] = {}
     for argument in arguments:
         zipped = _ZIP.fullmatch(argument.strip())
         if zipped:
@@ -130,12 +130,12 @@ def _axes(arguments: Sequence[str], parse: Parse) -> dict[tuple[str, ...], Axis]
             (override,) = parse([argument])
             keys = (override.get_key_element().lstrip("+~"),)
             axis = [(text,) for text in grid.values(override)]
-        for others in axes:
+        for others in found:
             twice = set(others) & set(keys)
             if twice and others != keys:
                 raise ConfigError(f"{min(twice)} must be set once, got it again in {argument!r}.")
-        axes[keys] = axis
-    return axes
+        found[keys] = axis
+    return found
 
 
 def _zip_axis(inside: str, argument: str, parse: Parse) -> tuple[tuple[str, ...], Axis]:

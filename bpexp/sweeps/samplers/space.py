@@ -1,0 +1,259 @@
+"""The space of a search: what the sweep arguments say about each searched setting.
+
+>>> from bpexp.config.compose import composer
+>>> arguments = ["lr=tag(log,interval(1e-3,1))", "hidden=int(interval(2,64))", "seed=range(0,2)"]
+>>> space = parse(arguments, composer().parse)
+>>> [str(dimension) for dimension in space.dimensions]
+['lr (0.001 to 1, log)', 'hidden (2 to 64)']
+>>> space.jobs([0.0123456, 7])
+[['lr=0.01235', 'hidden=7', 'seed=0'], ['lr=0.01235', 'hidden=7', 'seed=1']]
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from typing import Any
+
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+
+from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.samplers import grid, sub_sweeps
+
+DIGITS = 4
+"""Significant digits of suggested numbers."""
+MAX_LISTED = 5
+"""Maximum number of alternatives that a description lists."""
+
+
+@dataclass(frozen=True)
+class Reals:
+    """All numbers of an interval, both limits included.
+
+    Attributes:
+        key: The setting.
+        low: The lower limit.
+        high: The upper limit.
+        is_log: Whether the logarithm is searched.
+    """
+
+    key: str
+    low: float
+    high: float
+    is_log: bool
+
+    def overrides(self, value: Any) -> list[str]:
+        """The override for a suggested value, rounded to four digits within the limits."""
+        return [f"{self.key}={rounded(float(value), self.low, self.high)!r}"]
+
+    def __str__(self) -> str:
+        """The key and the limits."""
+        return f"{self.key} ({self.low:g} to {self.high:g}{', log' * self.is_log})"
+
+
+@dataclass(frozen=True)
+class Integers:
+    """All whole numbers of an interval, both limits included; see ``Reals``."""
+
+    key: str
+    low: int
+    high: int
+    is_log: bool
+
+    def overrides(self, value: Any) -> list[str]:
+        """The override for a suggested value, rounded to four digits within the limits."""
+        return [f"{self.key}={int(rounded(int(value), self.low, self.high))}"]
+
+    def __str__(self) -> str:
+        """The key and the limits."""
+        return f"{self.key} ({self.low} to {self.high}{', log' * self.is_log})"
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The values of ``range(first,end,step)``, in order; a suggested value is a position.
+
+    Attributes:
+        key: The setting.
+        alternatives: The override of each value.
+    """
+
+    key: str
+    alternatives: tuple[str, ...]
+
+    def overrides(self, value: Any) -> list[str]:
+        """The override at a position."""
+        return [self.alternatives[int(value)]]
+
+    def __str__(self) -> str:
+        """The key, the ends and the number of values."""
+        first, last = (self.alternatives[end].partition("=")[2] for end in (0, -1))
+        return f"{self.key} ({first} to {last} in {len(self.alternatives)} steps)"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Alternatives without an order; a suggested value is a position.
+
+    Attributes:
+        key: The setting, or the settings of a zip.
+        alternatives: The overrides of each alternative.
+    """
+
+    key: str
+    alternatives: tuple[tuple[str, ...], ...]
+
+    def overrides(self, value: Any) -> list[str]:
+        """The overrides at a position."""
+        return list(self.alternatives[int(value)])
+
+    def __str__(self) -> str:
+        """The key, and the alternatives or their number."""
+        if len(self.alternatives) > MAX_LISTED:
+            return f"{self.key} ({len(self.alternatives)} alternatives)"
+        texts = [" ".join(t.partition("=")[2] for t in one) for one in self.alternatives]
+        return f"{self.key} ({', '.join(texts)})"
+
+
+Dimension = Reals | Integers | Steps | Choices
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a search varies, and what it does not.
+
+    Attributes:
+        dimensions: The searched settings.
+        fixed: Overrides that all jobs share.
+        replicates: The overrides of each replicate of a trial.
+    """
+
+    dimensions: tuple[Dimension, ...]
+    fixed: tuple[str, ...]
+    replicates: tuple[tuple[str, ...], ...]
+
+    def jobs(self, values: Sequence[Any]) -> list[list[str]]:
+        """The overrides of the jobs of a trial, one for each replicate.
+
+        Args:
+            values: The suggested value of each dimension.
+        """
+        own = self.point(values)
+        return [[*self.fixed, *own, *replicate] for replicate in self.replicates]
+
+    def point(self, values: Sequence[Any]) -> tuple[str, ...]:
+        """The overrides of a trial, with rounded values."""
+        pairs = zip(self.dimensions, values, strict=True)
+        return tuple(text for dimension, value in pairs for text in dimension.overrides(value))
+
+
+def parse(
+    arguments: Sequence[str],
+    parser: Callable[[Sequence[str]], list[Override]],
+    is_replicate: Callable[[str], bool] = lambda key: key == "seed",
+) -> Space:
+    """Read the space of a search from sweep arguments.
+
+    Args:
+        arguments: Overrides and zips, without those of the search itself. A later override
+            replaces an earlier one with the same key.
+        parser: Parses overrides.
+        is_replicate: Whether a key only numbers replicates, which are not searched.
+
+    Raises:
+        ConfigError: No setting is searched, an interval is empty, or the arguments have sub-sweeps.
+        HydraException: What the parser raises.
+    """
+    if sub_sweeps.has_union(arguments):
+        raise ConfigError(
+            "A search takes no sub-sweeps separated by |; search each of them on its own."
+        )
+    dimensions: dict[str, Dimension] = {}
+    others: dict[str, list[str]] = {}
+    replicates: dict[str, list[str]] = {}
+    for argument in arguments:
+        if sub_sweeps.is_beyond_hydra(argument):
+            ((keys, axis),) = sub_sweeps.axes([argument], parser).items()
+            dimensions[" and ".join(keys)] = Choices(" and ".join(keys), tuple(axis))
+            continue
+        (override,) = parser([argument])
+        key = override.get_key_element()
+        dimensions.pop(key, None)
+        others.pop(key, None)
+        replicates.pop(key, None)
+        if not override.is_sweep_override():
+            others[key] = grid.values(override)
+        elif is_replicate(key):
+            replicates[key] = grid.values(override)
+        else:
+            dimensions[key] = _dimension(key, override)
+    if not dimensions:
+        raise ConfigError(
+            "A search needs a setting to search, such as 'lr=tag(log,interval(1e-3,1))'."
+        )
+    return Space(
+        tuple(dimensions.values()),
+        tuple(text for texts in others.values() for text in texts),
+        tuple(itertools.product(*replicates.values())),
+    )
+
+
+def rounded(value: float, low: float, high: float) -> float:
+    """A number with four significant digits within the limits.
+
+    >>> rounded(0.123456, 0, 1), rounded(0.33334, 0.33333, 1), rounded(12345, 0, 12345)
+    (0.1235, 0.3334, 12340.0)
+
+    Raises:
+        ConfigError: The limits are too close for four digits.
+    """
+    decimal = Decimal(repr(value))
+    for mode in (ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING):
+        number = float(Context(DIGITS, mode).create_decimal(decimal))
+        if low <= number <= high:
+            return number
+    raise ConfigError(f"There is no number of {DIGITS} digits from {low!r} to {high!r}.")
+
+
+def _dimension(key: str, override: Override) -> Dimension:
+    sweep: Any = override.value()
+    is_log = "log" in getattr(sweep, "tags", ())
+    unknown = set(getattr(sweep, "tags", ())) - {"log"}
+    if unknown:
+        raise ConfigError(f"{key} must have no tag other than log, got {override.input_line!r}.")
+    if isinstance(sweep, IntervalSweep):
+        return _interval(key, override, sweep, is_log=is_log)
+    alternatives = grid.values(override)
+    if not isinstance(sweep, RangeSweep):
+        if is_log:
+            raise ConfigError(f"{key} must be an interval for log, got {override.input_line!r}.")
+        return Choices(key, tuple((text,) for text in alternatives))
+    numbers = [text.partition("=")[2] for text in alternatives]
+    if not is_log:
+        return Steps(key, tuple(alternatives))
+    if sweep.step != 1 or not all(number.isdecimal() for number in numbers) or numbers[0] == "0":
+        raise ConfigError(
+            f"{key} must be a range of whole numbers above 0 with step 1 for log, "
+            f"got {override.input_line!r}."
+        )
+    return Integers(key, int(numbers[0]), int(numbers[-1]), is_log=True)
+
+
+def _interval(key: str, override: Override, sweep: IntervalSweep, *, is_log: bool) -> Dimension:
+    low, high = sweep.start, sweep.end
+    assert low is not None
+    assert high is not None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ConfigError(
+            f"{key} must be interval(low,high) with low below high, got {override.input_line!r}."
+        )
+    if is_log and low <= 0:
+        raise ConfigError(
+            f"{key} must be an interval of numbers above 0 for log, got {override.input_line!r}."
+        )
+    # int(interval(...)) has integers as limits, and interval(...) floats.
+    if isinstance(low, int) and isinstance(high, int):
+        return Integers(key, low, high, is_log)
+    rounded((low + high) / 2, low, high)
+    return Reals(key, float(low), float(high), is_log)

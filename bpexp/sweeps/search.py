@@ -1,0 +1,149 @@
+"""Searches as sweeps: from arguments to the first plan, and from a plan to its sampler.
+
+The sampler of a search is not stored. To continue a stored search, a new sampler is asked for the
+generations of the plan again, and told the stored results.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bpexp.config import folds
+from bpexp.config.compose import Composer
+from bpexp.config.replicates import is_replicate_key
+from bpexp.config.schema import (
+    RUNTIME,
+    SearchConfig,
+    TrainConfig,
+    parse_runtime,
+    parse_train,
+    plain,
+)
+from bpexp.fields.checks import ConfigError
+from bpexp.runs.objective import Objective
+from bpexp.sweeps.job import Job
+from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
+from bpexp.sweeps.samplers.search import SearchSampler
+from bpexp.sweeps.samplers.space import Space, parse
+
+Scores = Callable[[Sequence[Job]], Sequence[float | None]]
+"""The scores of jobs that have been trained, see ``Sampler.tell``."""
+
+
+class OtherProposalsError(ConfigError):
+    """A search does not propose the jobs that are stored."""
+
+
+def settings_of(arguments: Sequence[str], composer: Composer) -> SearchConfig | None:
+    """The settings of the search that the arguments ask for; None if they ask for none."""
+    own = [text for text in arguments if _key(text).partition(".")[0] == "search"]
+    if not own:
+        return None
+    composed = composer.compose(own)
+    runtime = parse_runtime({key: composed[key] for key in composed if key in RUNTIME})
+    return runtime.search if runtime.search.name is not None else None
+
+
+def first_plan(
+    arguments: Sequence[str],
+    settings: SearchConfig,
+    composer: Composer,
+    compose: Callable[[Iterable[Any]], Iterable[Mapping[str, Any]]],
+) -> Plan:
+    """Plan the first generation of a search.
+
+    Args:
+        arguments: The sweep arguments.
+        settings: The settings of the search.
+        composer: Parses the arguments.
+        compose: Composes the configurations of proposed jobs.
+
+    Raises:
+        ConfigError: The space or a proposed job breaks a rule, or a package is missing.
+    """
+    space = _space(arguments, composer)
+    plan = make_plan(compose(SearchSampler(space, settings).ask()), arguments)
+    described = tuple(map(str, space.dimensions))
+    search = PlannedSearch(tuple(arguments), described, len(space.replicates))
+    return replace(plan, search=search)
+
+
+def sampler_of(plan: Plan, composer: Composer) -> SearchSampler:
+    """A new sampler of the search of a plan. Raises ConfigError if a package is missing."""
+    assert plan.search is not None
+    space = _space(plan.search.arguments, composer)
+    # Every job of the first trial has this limit, in whatever order jobs are trained.
+    horizon = plan.jobs[0].config.epochs
+    return SearchSampler(space, plan.runtime.search, partial(_value, plan.objective, horizon))
+
+
+def compose_like(plan: Plan, composer: Composer) -> Callable[[Any], Mapping[str, Any]]:
+    """Return a function that composes proposed jobs, with the runtime settings of a plan."""
+    runtime = plain(plan.runtime)
+
+    def compose(overrides: Any) -> Mapping[str, Any]:
+        return {**composer.compose(overrides), **runtime}
+
+    return compose
+
+
+def replay(
+    plan: Plan,
+    sampler: SearchSampler,
+    compose: Callable[[Any], Mapping[str, Any]],
+    scores: Scores,
+) -> int:
+    """Ask a new sampler for the generations of a plan, and tell it all but the last one's scores.
+
+    Args:
+        plan: The plan, whose jobs are trained.
+        sampler: A new sampler.
+        compose: Composes the configuration of a proposed job.
+        scores: The scores of jobs.
+
+    Returns:
+        The index of the first job of the last generation.
+
+    Raises:
+        OtherProposalsError: The sampler proposes other jobs than the plan has.
+    """
+    first = 0
+    while True:
+        configs = [_train_config(compose(proposal)) for proposal in sampler.ask()]
+        last = first + len(configs)
+        if not configs or configs != [job.config for job in plan.jobs[first:last]]:
+            raise OtherProposalsError(
+                f"The search proposes other runs than before from run {first + 1} on: packages, "
+                "data or results have changed; start a new sweep."
+            )
+        if last == len(plan.jobs):
+            return first
+        sampler.tell(scores(plan.jobs[first:last]))
+        first = last
+
+
+def _value(objective: Objective, horizon: int, scores: Sequence[float]) -> float:
+    """The statistic by which a trial is judged, from the scores of its replicates."""
+    return objective.ranking_key(np.array(scores), horizon)[0]
+
+
+def _space(arguments: Sequence[str], composer: Composer) -> Space:
+    """The space, in which the folds of a cross-validation are replicates."""
+    space = parse(arguments, composer.parse, is_replicate_key)
+    data = [text for text in space.fixed if _key(text).partition(".")[0] == "data"]
+    numbers = folds.numbers(composer.compose(data))
+    if numbers is None or any(_key(text) == "data.fold" for text in space.replicates[0]):
+        return space
+    replicates = [(*one, f"data.fold={number}") for one in space.replicates for number in numbers]
+    return replace(space, replicates=tuple(replicates))
+
+
+def _train_config(values: Mapping[str, Any]) -> TrainConfig:
+    return parse_train({key: value for key, value in values.items() if key not in RUNTIME})
+
+
+def _key(argument: str) -> str:
+    return argument.lstrip("+~").partition("=")[0]

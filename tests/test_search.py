@@ -1,0 +1,289 @@
+"""Searches: the space, the proposals, and sweeps that are functions of their configuration."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import qmc
+
+import bpexp
+from bpexp.config.compose import compose_settings, composer
+from bpexp.config.schema import SEARCHES, SearchConfig, parse
+from bpexp.fields.checks import ConfigError
+from bpexp.sweeps import plan_file
+from bpexp.sweeps.executors.serial import SerialExecutor
+from bpexp.sweeps.samplers import space
+from bpexp.sweeps.samplers.search import SearchSampler, best_so_far
+from bpexp.tracking.archive import open_archive
+from bpexp.tracking.store import locate
+
+PARSE = composer().parse
+AXES = ["lr=tag(log,interval(1e-3,1))", "hidden=int(interval(2,64))", "epochs=range(10,100,30)"]
+
+
+def parsed(*arguments):
+    return space.parse(arguments, PARSE)
+
+
+def searched(method, arguments=AXES, *, trials=12, generation=4, seed=0, score=None):
+    """The proposals of a search, and its sampler; ``score`` gives the score of a job."""
+    config = SearchConfig(name=method, trials=trials, generation=generation, seed=seed)
+    sampler = SearchSampler(parsed(*arguments), config)
+    proposed = []
+    while jobs := sampler.ask():
+        proposed.append([" ".join(job) for job in jobs])
+        sampler.tell([(score or distance)(value_of(job)) for job in jobs])
+    return proposed, sampler
+
+
+def value_of(job):
+    return {key: float(value) for key, value in (text.split("=") for text in job)}
+
+
+def distance(values):
+    """Smallest at lr=0.03 and hidden=20."""
+    return abs(math.log10(values["lr"] / 0.03)) + abs(values["hidden"] - 20) / 40
+
+
+def test_the_space_has_what_is_searched_what_is_fixed_and_the_replicates():
+    found = parsed("data=iris", *AXES, "optimizer=adam,momentum", "seed=range(0,3)")
+    assert [str(dimension) for dimension in found.dimensions] == [
+        "lr (0.001 to 1, log)", "hidden (2 to 64)", "epochs (10 to 70 in 3 steps)",
+        "optimizer (adam, momentum)",
+    ]  # fmt: skip
+    assert found.fixed == ("data=iris",)
+    assert found.replicates == (("seed=0",), ("seed=1",), ("seed=2",))
+    assert found.jobs([0.00123456, 7, 2, 1])[1] == [
+        "data=iris", "lr=0.001235", "hidden=7", "epochs=70", "optimizer=momentum", "seed=1",
+    ]  # fmt: skip
+
+
+def test_a_zip_is_one_choice_and_a_range_excludes_its_end():
+    found = parsed("zip(lr=[0.1,1],hidden=[2,8])", "batch_size=tag(log,range(1,100))")
+    assert found.point([1, 99]) == ("lr=1", "hidden=8", "batch_size=99")
+    assert str(found.dimensions[1]) == "batch_size (1 to 99, log)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["seed=0,1"], "needs a setting to search"),
+        (["lr=interval(1,0)"], "low below high"),
+        (["lr=interval(1,1)"], "low below high"),
+        (["lr=interval(0,inf)"], "low below high"),
+        (["lr=tag(log,interval(0,1))"], "above 0 for log"),
+        (["lr=tag(log,choice(1,2))"], "must be an interval for log"),
+        (["lr=tag(log,range(1,9,2))"], "step 1 for log"),
+        (["lr=tag(lin,interval(0,1))"], "no tag other than log"),
+        (["lr=interval(0.12341,0.12342)"], "no number of 4 digits"),
+        (["lr=1 | lr=2"], "takes no sub-sweeps"),
+        (["seed=interval(0,1)", "lr=interval(0,1)"], "seed must be a list, range"),
+    ],
+)
+def test_a_wrong_space_is_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        parsed(*arguments)
+
+
+@given(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.floats(0, 1))
+def test_suggested_numbers_have_four_digits_and_stay_in_the_interval(low, high, share):
+    low, high = sorted((low, high))
+    if high < low * 1.01:
+        return
+    number = space.rounded(low + (high - low) * share, low, high)
+    assert low <= number <= high
+    assert float(f"{number:.4g}") == number
+
+
+@pytest.mark.parametrize("method", [name for name in SEARCHES if name != "gp"])
+def test_the_proposals_depend_on_settings_and_scores_only(method):
+    first, sampler = searched(method)
+    assert searched(method)[0] == first
+    assert [len(jobs) for jobs in first] == [4, 4, 4]
+    assert searched(method, seed=1)[0] != first
+    assert len(sampler.trials) == 12
+
+
+@pytest.mark.parametrize("method", ["tpe", "cma_es"])
+def test_a_search_that_learns_finds_better_values_than_random_ones(method):
+    def best(name):
+        return np.mean([best_so_far(searched(name, AXES[:2], trials=40, seed=seed)[1].trials)[-1]
+                        for seed in range(5)])  # fmt: skip
+
+    assert best(method) < best("random")
+
+
+def test_sobol_is_the_sequence_of_scipy():
+    proposed, _ = searched("sobol", ["lr=interval(0,1)", "epochs=interval(0,1)"],
+                           score=lambda values: 0.0)  # fmt: skip
+    rows = [[float(text.split("=")[1]) for text in job.split()] for g in proposed for job in g]
+    with pytest.warns(UserWarning, match="power of 2"):
+        points = qmc.Sobol(2, scramble=True, rng=0).random(12)
+    np.testing.assert_allclose(rows, points, rtol=5e-4)
+
+
+def test_a_trial_is_judged_by_the_median_over_its_replicates():
+    _, sampler = searched("random", ["lr=interval(0,1)", "seed=0,1,2"], trials=2, generation=2,
+                          score=lambda values: values["seed"] ** 2)  # fmt: skip
+    assert [trial.value for trial in sampler.trials] == [1.0, 1.0]
+
+
+def test_failed_runs_count_as_worst_and_repeated_trials_are_not_trained():
+    proposed, sampler = searched("tpe", ["optimizer.momentum=choice(0.1,0.5)"], trials=9,
+                                 score=lambda values: None)  # fmt: skip
+    assert sum(map(len, proposed)) == 2
+    assert len(sampler.trials) == 9
+    assert sum(trial.is_repeated for trial in sampler.trials) == 7
+    assert all(trial.value == math.inf for trial in sampler.trials)
+
+
+def test_methods_say_what_they_cannot_search():
+    with pytest.raises(ConfigError, match="numbers only, got choices of optimizer"):
+        searched("cma_es", ["optimizer=adam,momentum", "lr=interval(0,1)"])
+    with pytest.raises(ConfigError, match="at least two searched settings"):
+        searched("cma_es", ["lr=interval(0,1)"])
+    with pytest.raises(ConfigError, match=r"search.name must be one of"):
+        parse(compose_settings({"search": "grid"}))
+    with pytest.raises(ConfigError, match="go with search=NAME"):
+        parse(compose_settings({"search__trials": 3}))
+
+
+SEARCH = ["-m", "lr=tag(log,interval(1e-2,10))", "hidden=int(interval(2,5))", "seed=range(0,3)",
+          "search=tpe", "search.trials=6", "search.generation=2", "epochs=30"]  # fmt: skip
+
+
+def stored(folder):
+    """Trial, learning rate, width and seed of the finished runs, and the parent of the sweep."""
+    archive = open_archive(locate(None, folder, {}), "bpexp")
+    runs = archive.client.search_runs(
+        [archive.client.get_experiment_by_name("bpexp").experiment_id]
+    )
+    children = [run for run in runs if "bpexp.kind" not in run.data.tags]
+    keys = ("lr", "hidden", "seed")
+    rows = sorted(
+        (int(run.data.tags["bpexp.trial"]), *(run.data.params[key] for key in keys))
+        for run in children if run.info.status == "FINISHED"
+    )  # fmt: skip
+    (parent,) = [run for run in runs if "bpexp.kind" in run.data.tags]
+    return rows, parent, archive.client
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, put_store):
+    """A stored search of 6 trials, 2 at a time, of 3 runs, trained in one process."""
+    folder = tmp_path_factory.mktemp("search")
+    put_store(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        found = bpexp.sweep(
+            lr="tag(log,interval(1e-2,10))", hidden="int(interval(2,5))", seed=range(3),
+            search="tpe", search__trials=6, search__generation=2, epochs=30, backend="serial",
+        )  # fmt: skip
+    return folder, found
+
+
+def test_a_search_is_one_sweep_with_its_trials(uninterrupted):
+    folder, found = uninterrupted
+    rows, parent, client = stored(folder)
+    assert len(found) == len(rows) == 18
+    assert sorted({row[0] for row in rows}) == list(range(6))
+    medians = found.groupby(["lr", "hidden"], sort=False)["final_loss"].median()
+    history = client.get_metric_history(parent.info.run_id, "best_so_far")
+    points = sorted((point.step, point.value) for point in history)
+    assert [step for step, _ in points] == list(range(6))
+    np.testing.assert_allclose([v for _, v in points], np.minimum.accumulate(medians))
+    assert parent.data.tags["bpexp.sampler"].startswith("optuna ")
+    assert parent.data.tags["mlflow.runName"].startswith("tpe lr x hidden, xor, ")
+
+
+def test_two_workers_find_the_same_trials(uninterrupted, inside, a_store, tmp_path):
+    done = inside(*SEARCH)
+    assert done.stdout.startswith(
+        "Search by tpe over lr (0.01 to 10, log), hidden (2 to 5): 6 trials of 3 runs, 2 at a time"
+    ), done.stderr
+    assert "6 of 6 trials: lowest final loss" in done.stdout
+    assert stored(tmp_path)[0] == stored(uninterrupted[0])[0]
+    done = inside("reproduce", "latest")
+    assert done.stdout == "18 of 18 runs identical to the bit.\n6 of 6 trials proposed again.\n"
+
+
+@pytest.mark.parametrize("halted", [1, 2])
+def test_an_interrupted_search_is_resumed_with_the_same_trials(
+    halted, uninterrupted, inside, a_store, tmp_path, monkeypatch
+):
+    original, calls = SerialExecutor.map, []
+
+    def interrupted(executor, batches):
+        calls.append(1)
+        results = original(executor, batches)
+        if len(calls) == halted:
+            yield next(results)
+            raise KeyboardInterrupt
+        yield from results
+
+    monkeypatch.setattr(SerialExecutor, "map", interrupted)
+    assert inside(*SEARCH, "backend=serial").returncode == 130
+    assert len(stored(tmp_path)[0]) < 18
+    done = inside("resume", "latest")
+    assert done.returncode == 0, done.stderr
+    assert stored(tmp_path)[0] == stored(uninterrupted[0])[0]
+
+
+def test_a_sampler_that_proposes_other_trials_is_reported(inside, a_store, monkeypatch):
+    inside(*SEARCH, "backend=serial")
+    other = optuna.samplers.RandomSampler(seed=9)
+    monkeypatch.setattr("bpexp.sweeps.samplers.search._sampler", lambda *arguments: other)
+    monkeypatch.setattr("bpexp.reproduce.trajectory.version", lambda name: "optuna 9")
+    done = inside("reproduce", "latest")
+    assert done.returncode == 1
+    assert "proposes other runs than before from run 1 on" in done.stdout
+    assert f"(optuna {optuna.__version__} then, optuna 9 now)" in done.stdout
+
+
+def test_data_of_python_are_searched_over(tmp_path, monkeypatch, put_store):
+    monkeypatch.chdir(tmp_path)
+    put_store(tmp_path)
+    found = bpexp.sweep(
+        data=(np.array([[0.0, 1.0], [1.0, 0.0]] * 4), np.array([0.0, 1.0] * 4)), lr="interval(0,1)",
+        search="random", search__trials=2, epochs=3, data__task="regression", model="regressor",
+        tracking__runs=False, backend="serial",
+    )  # fmt: skip
+    assert len(found) == 2
+
+
+def test_the_plan_of_a_search_is_read_again(uninterrupted):
+    _, parent, client = stored(uninterrupted[0])
+    path = client.download_artifacts(parent.info.run_id, plan_file.NAME)
+    plan = plan_file.from_bytes(Path(path).read_bytes())
+    assert plan.search.n_replicates == 3
+    assert plan.runtime.search == SearchConfig(name="tpe", trials=6, generation=2)
+    assert plan_file.from_bytes(plan_file.to_bytes(plan)).search == plan.search
+
+
+def test_the_trials_are_a_table(uninterrupted):
+    _, parent, client = stored(uninterrupted[0])
+    table = pd.read_csv(client.download_artifacts(parent.info.run_id, "trials.csv"))
+    assert list(table.columns) == ["trial", "lr", "hidden", "final_loss", "best so far", "repeated"]
+    np.testing.assert_allclose(table["best so far"], table["final_loss"].cummin())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search=tpe", "lr=1"], "search is a sweep: add -m"),
+        (["-m", "search=tpe", "lr=1"], "needs a setting to search"),
+        (["-m", "search=bayes", "lr=interval(0,1)"], "search.name must be one of random"),
+        (["-m", "search.trials=0", "search=tpe", "lr=interval(0,1)"], "search.trials must be"),
+        (["-m", "lr=interval(0.1,1)"], "add search=tpe"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(inside, arguments, message):
+    done = inside(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1

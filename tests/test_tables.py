@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import parse
-from bpexp.data import load
+from bpexp.data import columns, load
 from bpexp.data.tabular import FileConfig, _exact_floats
 from bpexp.fields.checks import ConfigError
 
@@ -572,3 +572,27 @@ def test_a_separator_can_be_typed(typed, separator):
         ConfigError, match=r"data\.separator must be one character, or \\t for a tab"
     ):
         parse(values)
+
+
+def test_arrays_whose_columns_have_the_same_name_are_refused(tmp_path):
+    np.savez(tmp_path / "t.npz", x=np.eye(2), x1=np.arange(2.0), y=np.arange(2.0))
+    with pytest.raises(ConfigError, match="different columns, got 'x1' twice"):
+        load(FileConfig(name="file", path=str(tmp_path / "t.npz"), target=("y",)))
+
+
+@given(
+    st.lists(st.sampled_from(["f8", "f4", "i8", "u1", "bool"]), min_size=1, max_size=4),
+    st.integers(1, 5), st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_columns_read_together_equal_those_read_one_by_one(dtypes, n_rows, random):
+    values = [[random.choice([0, 1, 200, 2**53 + 1]) for _ in range(n_rows)] for _ in dtypes]
+    frame = pd.DataFrame({
+        f"c{place}": np.array(column).astype(dtype)
+        for place, (column, dtype) in enumerate(zip(values, dtypes, strict=True))
+    })  # fmt: skip
+    together = columns.plain_numbers(frame, list(frame))
+    one_by_one = np.column_stack([columns.numbers(frame[name]).values for name in frame])
+    assert together.tolist() == one_by_one.tolist()
+    assert together.flags["C_CONTIGUOUS"]
+    frame["c0"] = np.nan
+    assert columns.plain_numbers(frame, list(frame)) is None

@@ -83,8 +83,27 @@ def is_label(column: "pd.Series") -> bool:
     return column.dtype.kind == "O" and all(isinstance(cell, str | bool) for cell in cells)
 
 
+def plain_numbers(frame: "pd.DataFrame", names: Sequence[str]) -> Array | None:
+    """Columns as one array, (n_rows, n_columns), if all of their cells are finite numbers.
+
+    This is what ``numbers`` gives for each of them, many times faster; None for other columns.
+    """
+    for dtype in frame.dtypes[list(names)].unique():
+        if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
+            return None
+    everything = list(frame.columns)
+    first = everything.index(names[0])
+    place = slice(first, first + len(names))
+    # A slice of columns needs no copy.
+    chosen = frame.iloc[:, place] if everything[place] == list(names) else frame[list(names)]
+    values = np.ascontiguousarray(chosen.to_numpy(np.float64))
+    return values if np.isfinite(values).all() else None
+
+
 def numbers(column: "pd.Series") -> Column:
     """Convert a column to numbers. Texts are numbers only if all of the text is a number."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        return _checked(column, column.to_numpy().astype(np.float64))
     if column.dtype.kind in "biuf":
         return _checked(column, column.to_numpy(np.float64, na_value=np.nan))
     missing = column.isna().to_numpy(bool)

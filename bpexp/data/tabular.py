@@ -109,11 +109,12 @@ def load(config: FileConfig) -> Table:
         raise ConfigError(
             f"data.path must hold at least one row and one input column, got {config.path!r}."
         )
-    frame, origin = _with_test_rows(frame[[*inputs, *config.target]], config)
+    frame, origin = _with_test_rows(frame, [*inputs, *config.target], config)
     targets = frame[list(config.target)]
     is_classification = _is_classification(targets, config)
     is_label = is_classification and not _are_flags(targets)
-    columns = {name: _input(frame[name], config) for name in inputs}
+    plain = column_types.plain_numbers(frame, inputs)
+    columns = {} if plain is not None else {n: _input(frame[n], config) for n in inputs}
     for name in config.target:
         target = targets[name]
         columns[name] = (
@@ -123,8 +124,9 @@ def load(config: FileConfig) -> Table:
         )
     column_types.check(columns, origin, required=config.target, missing=config.missing)
     rows = _complete_rows(columns, config)
-    X = np.column_stack([columns[name].values[rows] for name in inputs])
-    texts = {name: tuple(map(str, columns[name].labels or ())) for name in inputs}
+    X = np.column_stack([columns[n].values for n in inputs]) if plain is None else plain
+    X = X if len(rows) == len(X) else X[rows]
+    texts = {n: tuple(map(str, columns[n].labels or ())) for n in inputs if n in columns}
     table = Table(
         X, np.empty((len(rows), 0)), inputs, config.target, is_classification,
         texts={name: found for name, found in texts.items() if found},
@@ -159,8 +161,10 @@ def read_table(path: str, config: DataConfig) -> "pd.DataFrame":
     return _frame(form, path)
 
 
-def _with_test_rows(frame: "pd.DataFrame", config: FileConfig) -> tuple["pd.DataFrame", Origin]:
-    """The columns of the file, followed by those of the test file if there is one."""
+def _with_test_rows(
+    frame: "pd.DataFrame", names: Sequence[str], config: FileConfig
+) -> tuple["pd.DataFrame", Origin]:
+    """The rows of the file, followed by those of the test file if there is one."""
     if config.test_path is None:
         return frame, Origin((config.path,), (len(frame),))
     import pandas as pd
@@ -169,7 +173,7 @@ def _with_test_rows(frame: "pd.DataFrame", config: FileConfig) -> tuple["pd.Data
         test = _frame(config, config.test_path)
     except ConfigError as error:
         raise ConfigError(str(error).replace("data.path", "data.test_path", 1)) from error
-    lacking = [str(name) for name in frame.columns if name not in test.columns]
+    lacking = [name for name in names if name not in test.columns]
     if lacking:
         raise ConfigError(
             f"data.test_path must have the columns of data.path, but {config.test_path} has no "
@@ -178,7 +182,7 @@ def _with_test_rows(frame: "pd.DataFrame", config: FileConfig) -> tuple["pd.Data
     if not len(test):
         raise ConfigError(f"data.test_path must hold at least one row, got {config.test_path!r}.")
     origin = Origin((config.path, config.test_path), (len(frame), len(test)))
-    return pd.concat([frame, test[list(frame.columns)]], ignore_index=True), origin
+    return pd.concat([part[list(names)] for part in (frame, test)], ignore_index=True), origin
 
 
 def _input(column: "pd.Series", config: FileConfig) -> Column:
@@ -369,21 +373,22 @@ def _npz(content: BinaryIO) -> "pd.DataFrame":
 
     with np.load(content, allow_pickle=False) as arrays:
         _check_size(sum(member.file_size for member in arrays.zip.infolist()))
-        columns: dict[str, Array] = {}
+        parts = []
         for name in arrays.files:
             array = arrays[name]
             if array.ndim == 1:
-                columns[name] = array
+                parts.append(pd.DataFrame({name: array}))
             elif array.ndim == 2:
-                columns |= {f"{name}{i}": array[:, i] for i in range(array.shape[1])}
+                names = [f"{name}{i}" for i in range(array.shape[1])]
+                parts.append(pd.DataFrame(array, columns=names, copy=False))
             else:
                 raise ConfigError(
                     f"data.path must hold arrays of one or two dimensions, got {name!r} "
                     f"of shape {array.shape}."
                 )
-    if len({len(column) for column in columns.values()}) > 1:
+    if len({len(part) for part in parts}) > 1:
         raise ConfigError(f"data.path must hold arrays of equal length, got {content.name!r}.")
-    return pd.DataFrame(columns)
+    return pd.concat(parts, axis=1) if parts else pd.DataFrame()
 
 
 def _check_size(n_bytes: int) -> None:

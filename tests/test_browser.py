@@ -104,7 +104,7 @@ def test_mlflows_pages_show_a_sweep_and_its_report(runs, bpexp, pages, tmp_path,
         def at(place):
             return f"{server}/#/experiments/{experiment}/{place}?workflowType=machine_learning"
 
-        check_nested_table(pages, address, parent, runs)
+        check_nested_table(pages, at("runs"), parent, runs)
         check_comparison(pages, [run.info.run_name for run in compared])
         check_charts(pages, address)
         check_groups(pages, configurations(client, experiment))
@@ -198,7 +198,7 @@ def lines_of_loss(pages):
 def check_charts(pages, address):
     """Check that the chart of the loss has a line for each run; MLflow draws ten at most."""
     with pages.timed("charts of the runs"):
-        pages.driver.get(f"{address}&compareRunsMode=CHART")
+        pages.driver.get(address)
         pages.driver.refresh()
         pages.shows("Model metrics", "final_loss", "lr=")
         pages.until(lambda driver: lines_of_loss(pages) >= 3, "a line of loss for each run")

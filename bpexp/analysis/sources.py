@@ -10,9 +10,12 @@ from bpexp.analysis import measure_choice
 from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
+from bpexp.runs import run_tags
+from bpexp.runs.metrics import METRICS
+from bpexp.sweeps import integrity
 from bpexp.tracking import log_artifacts, read
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.reading import NO_PARTS, Parts, Query, StoredRun
+from bpexp.tracking.reading import Parts, Query, StoredRun
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ ENVIRONMENT_TAGS = (
     "bpexp.python", "bpexp.platform", "bpexp.processor", "bpexp.version.", "bpexp.git.",
 )  # fmt: skip
 """Prefixes of the tags that describe the environment of a run."""
+_RESULT_FILES = {"losses.npz", "predictions.csv", "weights.npz"}
+_TO_CHECK = Parts(params=(), tags=(run_tags.RESULT,), metrics=(), data=False)
+_METRICS = Parts(params=(), tags=(), metrics=tuple(METRICS), data=False)
 _ONLY_TAGS = Parts(params=(), metrics=(), data=False)
 
 
@@ -32,19 +38,40 @@ class RunFiles:
     archive: Archive
 
     def losses(self, rows: "pd.DataFrame", epochs: Array) -> Array:
-        """Losses of runs at the given epochs, (n_runs, n_epochs); nan after the end of a run."""
-        runs = self.archive.reader.get(list(rows["run_id"]), NO_PARTS)
-        found = {run.run_id: row for run, row in zip(runs, self._losses(runs, epochs), strict=True)}
+        """Losses of runs at the given epochs, (n_runs, n_epochs); nan after the end of a run.
+
+        Raises:
+            ConfigError: The artifacts of a run are not those that were written.
+        """
+        runs = self._checked(list(rows["run_id"]))
+        losses = read.losses(self.archive, runs, epochs)
+        found = {run.run_id: row for run, row in zip(runs, losses, strict=True)}
         unknown = np.full(len(epochs), np.nan)
         return np.array([found.get(run_id, unknown) for run_id in rows["run_id"]])
 
-    def _losses(self, runs: Sequence[StoredRun], epochs: Array) -> Array:
-        return read.losses(self.archive, runs, epochs)
-
     def artifact(self, row: Any, name: str) -> bytes | None:
-        """The content of an artifact of a run; None if it does not exist."""
-        found = self.archive.reader.get([row["run_id"]], NO_PARTS)
+        """The content of an artifact of a run; None if it does not exist.
+
+        Raises:
+            ConfigError: The artifacts of the run are not those that were written.
+        """
+        found = self._checked([row["run_id"]])
         return self.archive.file_if_any(found[0], name) if found else None
+
+    def _checked(self, run_ids: Sequence[str]) -> Sequence[StoredRun]:
+        """The stored runs with some ids, after comparing their artifacts with their digests.
+
+        A run whose artifacts were all deleted is reported with its metrics.
+        """
+        runs = self.archive.reader.get(run_ids, _TO_CHECK)
+        finished = [run for run in runs if run.status == "FINISHED"]
+        kept = [run for run in finished if _RESULT_FILES & self.archive.files(run).keys()]
+        for run_id, problem in integrity.artifact_problems(kept, self.archive).items():
+            raise ConfigError(
+                f"{problem.rstrip('.')}; bpexp verify {run_id[:8]} says more, and bpexp resume "
+                "trains it again."
+            )
+        return runs
 
 
 def of_sweeps(
@@ -78,12 +105,26 @@ def of_sweeps(
     # The shortest prefix of at least 8 digits that tells the ids apart.
     digits = next(n for n in range(8, 33) if len({run_id[:n] for run_id in ids}) == len(ids))
     tables = [
-        read.sweep_table(archive, parent).assign(sweep=parent.run_id[:digits]) for parent in parents
+        _sweep_table(archive, parent).assign(sweep=parent.run_id[:digits]) for parent in parents
     ]
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
     choice = measure_choice.of_sweeps(choice, parents)
     return build(pd.concat(tables), " and ".join(names), environment, files, choice, seed)
+
+
+def _sweep_table(archive: Archive, parent: StoredRun) -> "pd.DataFrame":
+    """The runs of a sweep, after comparing its table of results with the metrics of the runs."""
+    table = read.sweep_table(archive, parent)
+    query = Query(sweep=parent.run_id, sweeps=False)
+    runs = archive.reader.search(parent.experiment_id, query, _METRICS)
+    problem = integrity.table_problem(table, {run.run_id: run for run in runs})
+    if problem:
+        raise ConfigError(
+            f"results.parquet of {parent.label} was altered: {problem}; bpexp resume "
+            f"{parent.run_id[:8]} writes it again."
+        )
+    return table
 
 
 def of_experiment(archive: Archive, name: str, choice: MeasureChoice, seed: int) -> Report:

@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 
-from bpexp.cli.commands import existing_store, store_parser
+from bpexp.cli.commands import add_runs, existing_store, store_parser
 from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce import report, trajectory
@@ -17,10 +17,7 @@ from bpexp.tracking.reading import StoredRun
 def main(arguments: Sequence[str]) -> int:
     """Return 0 if all runs are bit-identical, 1 if any is not, and 2 if any cannot be read."""
     parser = store_parser("reproduce", "Train stored runs again and compare every bit.")
-    parser.add_argument(
-        "run", metavar="RUN", nargs="*", help="runs or sweeps: ids, starts of ids, names, or latest"
-    )
-    parser.add_argument("--all", action="store_true", help="all finished runs of the experiment")
+    add_runs(parser)
     parser.add_argument(
         "--engine",
         choices=["auto", "numpy", "compiled"],

@@ -5,13 +5,22 @@ import signal
 import socket
 import subprocess
 import sys
+import webbrowser
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
+from urllib.parse import quote, urlencode
 
 from bpexp.cli.commands import existing_store, store_parser
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking.store import connect
+from bpexp.runs import run_tags
+from bpexp.tracking import lookup
+from bpexp.tracking.factory import open_reader
+from bpexp.tracking.reading import NO_PARTS, Query, RunReader, StoredRun
+
+ALL = "all"
+"""As SWEEP: all runs of the experiment."""
+SWEEPS = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND})
 
 QUIET = {"MLFLOW_LOGGING_LEVEL": "WARNING", "PYTHONWARNINGS": "ignore"}
 """Environment variables of the server that hide its log messages."""
@@ -23,17 +32,21 @@ LEAN = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 def main(arguments: Sequence[str]) -> int:
     """Serve until interrupted; return the exit status of the server."""
     parser = store_parser("ui", "Open MLflow's web interface on the store, on 127.0.0.1.")
+    parser.add_argument(
+        "sweep",
+        metavar="SWEEP",
+        nargs="?",
+        help="show the runs of this sweep first (default: the newest one; all: all runs)",
+    )
     parser.add_argument("--port", type=int, default=5000, help="the port (default: 5000)")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
     if store.uri.startswith("http"):
         raise ConfigError(f"{store.shown} is an MLflow server already; open it in a browser.")
     _check_free(options.port)
-    experiment = connect(store).get_experiment_by_name(options.experiment)
-    # A new browser shows MLflow's pages for language models, whatever the tags of the experiment
-    # say, unless the address asks for the pages for model training.
-    page = f"experiments/{experiment.experiment_id}/runs" if experiment else "experiments"
-    address = f"http://127.0.0.1:{options.port}/#/{page}?workflowType=machine_learning"
+    page = _page(open_reader(store), options.experiment, options.sweep)
+    address = f"http://127.0.0.1:{options.port}/#/{page}"
     command = [
         *(sys.executable, "-m", "mlflow", "ui"),
         *("--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"),
@@ -44,7 +57,39 @@ def main(arguments: Sequence[str]) -> int:
     print("Starting MLflow's web interface ...", flush=True)
     # Not on the command line, which every user of the machine can read with ps.
     secret = {"MLFLOW_BACKEND_STORE_URI": store.uri}
-    return _serve(command, secret, options.port, f"Open {address} (Ctrl-C ends it)")
+    return _serve(command, secret, options.port, address, in_browser=options.open)
+
+
+def _page(reader: RunReader, experiment: str, wanted: str | None) -> str:
+    """The page to open: the charts of the runs of a sweep, or the table of all runs.
+
+    Args:
+        reader: Reads the store.
+        experiment: Name of the experiment.
+        wanted: The sweep; None for the newest one, ``all`` for all runs.
+    """
+    # A new browser shows MLflow's pages for language models, whatever the tags of the experiment
+    # say, unless the address asks for the pages for model training.
+    training = {"workflowType": "machine_learning"}
+    experiments = reader.experiments()
+    if wanted in (None, ALL) and experiment not in experiments:
+        return f"experiments?{urlencode(training)}"
+    sweep: StoredRun | None = None
+    if wanted is None:
+        newest = reader.search(experiments[experiment], SWEEPS, NO_PARTS, limit=1)
+        sweep = next(iter(newest), None)
+    elif wanted != ALL:
+        _, sweep = lookup.find(reader, experiment, wanted, sweeps=True)
+        if not sweep.is_sweep:
+            raise ConfigError(f"ui takes a sweep, got {sweep.label}, which is a single run.")
+    if sweep is None:
+        return f"experiments/{experiments[experiment]}/runs?{urlencode(training)}"
+    of_sweep = {
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{sweep.run_id}'",
+        "compareRunsMode": "CHART",
+    }
+    query = urlencode(training | of_sweep, quote_via=quote)
+    return f"experiments/{sweep.experiment_id}/runs?{query}"
 
 
 def _check_free(port: int) -> None:
@@ -70,14 +115,22 @@ def _answers(server: "subprocess.Popen[bytes]", port: int) -> bool:
             return False
 
 
-def _serve(command: Sequence[str], environment: Mapping[str, str], port: int, ready: str) -> int:
+def _serve(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    port: int,
+    address: str,
+    *,
+    in_browser: bool,
+) -> int:
     """Run the server until it ends or this process is ended; then end its whole group.
 
     Args:
         command: Starts the server.
         environment: Variables for the server alone.
         port: The port on which it will answer.
-        ready: The line to print as soon as it answers.
+        address: The page to print as soon as it answers.
+        in_browser: Whether to open the page in a browser.
     """
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     server = subprocess.Popen(
@@ -88,7 +141,9 @@ def _serve(command: Sequence[str], environment: Mapping[str, str], port: int, re
     )
     try:
         if _answers(server, port):
-            print(ready, flush=True)
+            print(f"Open {address} (Ctrl-C ends it)", flush=True)
+            if in_browser and not webbrowser.open(address):
+                print("No browser was found.", file=sys.stderr)
         return server.wait()
     except KeyboardInterrupt:
         return 130

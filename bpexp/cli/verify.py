@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from bpexp.cli.commands import store_parser
+from bpexp.cli.commands import add_runs, store_parser
 from bpexp.cli.reproduce import selected_runs
 from bpexp.cli.screen import console
 from bpexp.reproduce import report
@@ -12,9 +12,6 @@ from bpexp.reproduce import report
 def main(arguments: Sequence[str]) -> int:
     """Return 0 if all runs match their digests, 1 if any does not, and 2 if any is unreadable."""
     parser = store_parser("verify", "Compare stored artifacts and metrics with their digests.")
-    parser.add_argument(
-        "run", metavar="RUN", nargs="*", help="runs or sweeps: ids, starts of ids, names, or latest"
-    )
-    parser.add_argument("--all", action="store_true", help="all finished runs of the experiment")
+    add_runs(parser)
     archive, runs = selected_runs("verify", parser.parse_args(arguments))
     return report.verify_stored(archive, runs, partial(console().print, soft_wrap=True))

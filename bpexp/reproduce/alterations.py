@@ -40,10 +40,10 @@ def alterations(run: StoredRun, archive: Archive, job: Job, result: TrainResult)
     """
     expected = result_artifacts(result, job.dataset)
     found = [integrity.config_problem(run, job.config, archive)]
-    found.append(_swapped(run, archive))
-    if not found[-1]:
-        for name, content in expected.items():
-            found.append(_file_problem(run, archive, name, content))
+    files = [_file_problem(run, archive, name, content) for name, content in expected.items()]
+    # Only altered artifacts are read a second time.
+    swapped = _swapped(run, archive) if any(files) else ""
+    found += [swapped] if swapped else files
     found += integrity.metric_problems(run, archive, result, result.metrics)
     return [sentence for sentence in found if sentence]
 

@@ -5,10 +5,12 @@
 True
 """
 
+import getpass
 import json
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -40,6 +42,11 @@ def tags() -> dict[str, str]:
             found[run_tags.VERSION + package] = version(package)
         except PackageNotFoundError:
             found[run_tags.VERSION + package] = "not installed"
+    found["mlflow.source.name"] = "bpexp"
+    found["mlflow.source.type"] = "LOCAL"
+    with suppress(KeyError, OSError, ImportError):
+        # What getpass raises for a user without a name.
+        found["mlflow.user"] = getpass.getuser()
     commit = _git_text("rev-parse", "HEAD")
     if commit:
         found["mlflow.source.git.commit"] = commit

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
+from bpexp.runs.metrics import METRICS
 from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.runs.run_tags import RESULT
 from bpexp.sweeps.run_record import config_documents
@@ -24,6 +26,9 @@ from bpexp.tracking.stored_results import StoredResult, config_of, result_of, va
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import with_metrics
 from bpexp.training.run_batch import make_network
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _REQUIRED = ("final_loss", "epochs_run")
 """Metrics that every finished run has."""
@@ -47,6 +52,27 @@ def artifact_problems(runs: Sequence[StoredRun], archive: Archive) -> dict[str, 
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(partial(artifact_problem, archive=archive), runs)
         return {run.run_id: problem for run, problem in zip(runs, found, strict=True) if problem}
+
+
+def table_problem(table: "pd.DataFrame", runs: Mapping[str, StoredRun]) -> str:
+    """How a table of results contradicts the metrics of the runs; "" if they agree.
+
+    Args:
+        table: A row per run with ``run_id`` and metrics.
+        runs: The stored runs by their id; rows of other runs are not compared.
+
+    Returns:
+        The first difference, without a full stop.
+    """
+    for name in METRICS:
+        for run_id, value in zip(table["run_id"], table[name].astype("float64"), strict=True):
+            stored = runs[run_id].metrics.get(name) if run_id in runs else None
+            if stored is not None and not _is_stored_as(stored, value):
+                return (
+                    f"{name} of {runs[run_id].label} is {value!r} in the table, and {stored!r} as "
+                    "a metric"
+                )
+    return ""
 
 
 def problems(run: StoredRun, archive: Archive) -> list[str]:

@@ -138,7 +138,7 @@ def metric_points(result: TrainResult, points: int) -> list[MetricPoint]:
         points: Maximum number of points of each loss curve.
 
     Returns:
-        Points of the training and validation loss, and the final metrics at the last epoch.
+        Points of the training and validation loss, and the final metrics at step 0.
     """
     epochs = logged_epochs(result.epochs_run, points)
     losses = result.losses[np.array(epochs, int) - 1].tolist()
@@ -149,10 +149,8 @@ def metric_points(result: TrainResult, points: int) -> list[MetricPoint]:
             MetricPoint("validation_loss", float(result.validation.losses[index]), int(epoch))
             for index, epoch in zip(chosen, result.validation.epochs[chosen], strict=True)
         ]
-    last = result.epochs_run
-    return logged + [
-        MetricPoint(name, float(value), last) for name, value in result.metrics.items()
-    ]
+    # MLflow draws a metric with a single value at step 0 as a bar, at another step as a dot.
+    return logged + [MetricPoint(name, float(value), 0) for name, value in result.metrics.items()]
 
 
 def result_artifacts(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:

@@ -25,6 +25,12 @@ _NOT_COMPARED = (run_tags.SWEEP, run_tags.PROCESS, run_tags.CONFIG, run_tags.IDE
 """Tags that differ between any two runs, or repeat what the parameters say."""
 
 
+DIGESTS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.CONFIG)
+"""Tags that mean little to a reader: digests, and the configuration as one line."""
+_PACKAGE = "package "
+"""How the details begin that are versions of packages."""
+
+
 @dataclass(frozen=True)
 class Environment:
     """What a run was made with, from the artifacts of the run or of its sweep.
@@ -74,7 +80,7 @@ def details(run: StoredRun, environment: Environment) -> dict[str, str]:
         **tags,
         **({"git.diff": f"SHA-256 {digest}"} if environment.diff else {}),
         **{f"library {name}": text for name, text in environment.libraries.items()},
-        **{f"package {name}": version for name, version in environment.packages.items()},
+        **{f"{_PACKAGE}{name}": version for name, version in environment.packages.items()},
     }
 
 
@@ -90,6 +96,11 @@ def differences(runs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     keys = dict.fromkeys(key for run in runs for key in run)
     rows = {key: [run.get(key, "-") for run in runs] for key in keys}
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
+
+
+def is_folded(key: str) -> bool:
+    """Whether a detail is shown only to those who ask for all: digests and packages."""
+    return key in DIGESTS or key.startswith(_PACKAGE)
 
 
 def _parse_environment(

@@ -11,7 +11,6 @@ from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.runs.metrics import METRICS
 from bpexp.sweeps import integrity
 from bpexp.tracking import log_artifacts, read
 from bpexp.tracking.archive import Archive
@@ -27,7 +26,7 @@ ENVIRONMENT_TAGS = (
 """Prefixes of the tags that describe the environment of a run."""
 _RESULT_FILES = {"losses.npz", "predictions.csv", "weights.npz"}
 _TO_CHECK = Parts(params=(), tags=(run_tags.RESULT,), metrics=(), data=False)
-_METRICS = Parts(params=(), tags=(), metrics=tuple(METRICS), data=False)
+_METRICS = Parts(params=(), tags=(), data=False)
 _ONLY_TAGS = Parts(params=(), metrics=(), data=False)
 
 

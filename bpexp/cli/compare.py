@@ -19,6 +19,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "run", metavar="RUN", nargs="+", help="ids, starts of ids, names, or latest"
     )
+    parser.add_argument("--all", action="store_true", help="also digests and packages")
     options = parser.parse_args(arguments)
     if len(options.run) < 2:
         raise ConfigError(f"compare needs two runs or more: bpexp compare {options.run[0]} RUN.")
@@ -33,10 +34,15 @@ def main(arguments: Sequence[str]) -> None:
         archive = Archive(reader, store, run.experiment_id)
         details = run_details.read_environment(archive, run)
         all_details.append(run_details.details(run, details))
-    for key, values in run_details.differences(all_details).items():
-        table.add_row(key, *values)
+    differences = run_details.differences(all_details)
+    folded = [] if options.all else [key for key in differences if run_details.is_folded(key)]
+    for key, values in differences.items():
+        if key not in folded:
+            table.add_row(key, *values)
     out = console()
     if table.row_count:
         out.print(table)
     else:
         out.print("No difference in configuration, metrics or environment.")
+    if folded:
+        out.print(f"{len(folded)} digests and packages differ: --all")

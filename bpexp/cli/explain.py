@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bpexp.cli import exits
-from bpexp.cli.commands import Parser
+from bpexp.cli.commands import existing_store, store_parser
 from bpexp.cli.screen import Screen
 from bpexp.config.compose import compose
-from bpexp.explain.command import explain
+from bpexp.config.schema import TrainConfig
+from bpexp.data import Dataset
+from bpexp.explain.command import explain, explain_run
 from bpexp.fields.checks import ConfigError
 from bpexp.render import html, markdown, text
+from bpexp.tracking import lookup
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.factory import open_reader
+from bpexp.tracking.stored_results import config_of
 
 FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
 
@@ -26,10 +32,16 @@ def main(arguments: Sequence[str]) -> None:
 
 def _explain(arguments: Sequence[str]) -> None:
     options = _parser().parse_intermixed_args(arguments)
-    for word in options.settings:
-        if re.fullmatch(r"latest|[0-9a-f]{8,32}", word):
-            raise ConfigError(f"explain takes settings such as lr=0.1, not a run, got {word!r}.")
-    document = explain(compose(options.settings), options.epoch, options.sample, options.digits)
+    how = (options.epoch, options.sample, options.digits)
+    runs = [word for word in options.settings if re.fullmatch(r"latest|[0-9a-f]{4,32}", word)]
+    if not runs:
+        document = explain(compose(options.settings), *how)
+    elif len(options.settings) > 1:
+        raise ConfigError(
+            f"explain takes either one run or settings such as lr=0.1, got {runs[0]!r} and more."
+        )
+    else:
+        document = explain_run(*_stored(runs[0], options), *how)
     console = Screen()
     if options.format == "text" and options.output is None and console.is_terminal:
         text.write(document, console)
@@ -46,12 +58,23 @@ def _explain(arguments: Sequence[str]) -> None:
         ) from error
 
 
+def _stored(wanted: str, options: argparse.Namespace) -> tuple[TrainConfig, Dataset]:
+    """The checked configuration and the data of a run; of a sweep, those of its best run."""
+    store = existing_store(options.uri)
+    reader = open_reader(store)
+    _, named = lookup.find(reader, options.experiment, wanted)
+    run = lookup.best_run(reader, named)
+    return config_of(run, Archive(reader, store, run.experiment_id))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="bpexp explain",
-        description="Print one training step of the configured network, number by number.",
+    parser = store_parser("explain", "Print one training step of a network, number by number.")
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="RUN | key=value",
+        help="id, start of an id, or latest; or settings, as for a run",
     )
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings, as for a run")
     parser.add_argument(
         "--epoch", type=int, default=1, metavar="N", help="explain the first step of epoch N (1)"
     )

@@ -28,6 +28,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "-n", type=positive, help=f"number of runs (default: all; {TABLE_ROWS} in a table)"
     )
+    parser.add_argument(
+        "--sort", metavar="KEY", help="by a metric, the best first, or a setting (default: newest)"
+    )
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
     reader = open_reader(store)
@@ -38,10 +41,14 @@ def main(arguments: Sequence[str]) -> None:
     else:
         experiment = experiment_id(reader, store, options.experiment)
     limit = options.n or (TABLE_ROWS if options.format == "table" else None)
-    parts = (
-        replace(read.table_parts(), params=()) if options.format == "table" else read.table_parts()
-    )
-    frame = read.frame(reader.search(experiment, query, parts, limit=limit))
+    parts = read.table_parts()
+    if options.format == "table":
+        parts = replace(parts, params=())
+    if options.sort:
+        runs = read.sorted_runs(reader, experiment, query, options.sort, parts, limit)
+    else:
+        runs = list(reader.search(experiment, query, parts, limit=limit))
+    frame = read.frame(runs)
     if options.format == "csv":
         frame.to_csv(sys.stdout, index=False)
     elif options.format == "json":

@@ -11,13 +11,16 @@ from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
 
 DIFF_LINES = 100
-"""Maximum number of printed lines of git.diff."""
+"""Maximum number of printed lines of git.diff without ``--all``."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print the configuration, metrics, environment, artifacts and note of a run."""
     parser = store_parser("show", "Print everything that is stored about one run.")
     parser.add_argument("run", metavar="RUN", help="id, start of an id, name, or latest")
+    parser.add_argument(
+        "--all", action="store_true", help="also digests, packages and all of git.diff"
+    )
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
     reader = open_reader(store)
@@ -27,6 +30,8 @@ def main(arguments: Sequence[str]) -> None:
     out = console()
     out.print(f"{run.name}  {run.run_id}  {run.status}")
     tags = {key: text for key, text in run.tags.items() if key.startswith("bpexp.")}
+    folded = [] if options.all else [key for key in tags if key in run_details.DIGESTS]
+    tags = {key: text for key, text in tags.items() if key not in folded}
     title = "configuration of the first run" if details.first_config else "configuration"
     sections: dict[str, Mapping[str, Any]] = {
         title: {**details.first_config, **run.params},
@@ -38,17 +43,20 @@ def main(arguments: Sequence[str]) -> None:
         width = max(map(len, values), default=0)
         for key, value in sorted(values.items()):
             out.print(f"  {key:<{width}}  {value}", soft_wrap=True)
-    if details.packages:
+    if details.packages and options.all:
         out.print("\npackages", style="bold")
         out.print(", ".join(f"{name} {number}" for name, number in details.packages.items()))
+    elif details.packages or folded:
+        out.print(f"  {len(details.packages)} packages and {len(folded)} digests: --all")
     out.print("\nartifacts", style="bold")
     for name, size in archive.files(run).items():
         out.print(f"  {name}/" if size is None else f"  {name}  {size} bytes")
     if details.diff:
         lines = details.diff.splitlines()
-        part = f", {DIFF_LINES} of {len(lines)} lines" if len(lines) > DIFF_LINES else ""
+        shown = lines if options.all else lines[:DIFF_LINES]
+        part = "" if len(shown) == len(lines) else f", {len(shown)} of {len(lines)} lines; --all"
         out.print(f"\nuncommitted changes (git.diff{part})", style="bold")
-        out.print("\n".join(lines[:DIFF_LINES]), soft_wrap=True)
+        out.print("\n".join(shown), soft_wrap=True)
     note = run.tags.get("mlflow.note.content")
     if note:
         out.print(f"\n{note}")

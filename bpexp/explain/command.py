@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from bpexp.config.schema import TrainConfig
+from bpexp.data import Dataset
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits
@@ -29,10 +31,22 @@ def explain(
         ConfigError: An argument is invalid, or the run ends before the epoch.
     """
     plan = make_plan([composed])
-    config, dataset = plan.jobs[0].config, plan.jobs[0].dataset
+    job = plan.jobs[0]
+    return explain_run(job.config, job.dataset, epoch, sample, n_digits, plan.runtime.engine)
+
+
+def explain_run(
+    config: TrainConfig,
+    dataset: Dataset,
+    epoch: int = 1,
+    sample: int | None = None,
+    n_digits: int = 6,
+    engine: str = "auto",
+) -> Document:
+    """``explain`` for a checked configuration and its data; ``engine`` trains until the epoch."""
     if not 1 <= epoch <= config.epochs:
         raise ConfigError(f"--epoch must be in 1..{config.epochs} (epochs), got {epoch}.")
     if not 1 <= n_digits <= 17:
         raise ConfigError(f"--digits must be in 1..17, got {n_digits}.")
-    step = take(config, epoch, plan.runtime.engine, dataset)
+    step = take(config, epoch, engine, dataset)
     return page(step, dataset, digits(n_digits), sample)

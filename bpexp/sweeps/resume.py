@@ -31,7 +31,6 @@ from bpexp.typing import Array
 NEEDED = Parts(
     params=(),
     tags=(IDENTITY, RESULT, run_tags.ARITHMETIC),
-    metrics=tuple(metrics.METRICS),
     data=False,
 )
 """What ``finished_runs`` and ``results_of`` need of each run."""

@@ -100,7 +100,7 @@ def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise ValueError(f"version {version} of the NPY format")
     shape, is_fortran, dtype = read(stream)
     if dtype.hasobject:
-        raise ValueError("Object arrays cannot be loaded")
+        raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
     return shape, is_fortran, dtype
 
 

@@ -5,6 +5,7 @@ pandas is imported inside functions: that takes longer than training a short run
 
 import io
 import json
+import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,10 +16,10 @@ import numpy as np
 from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.runs.metrics import METRICS, listed
+from bpexp.runs.metrics import METRICS, Direction, listed
 from bpexp.tracking import artifact_files, artifact_uris
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.reading import Parts, Point, Query, StoredRun
+from bpexp.tracking.reading import Parts, Point, Query, RunReader, StoredRun
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
 
@@ -59,6 +60,46 @@ def frame(runs: Iterable[StoredRun]) -> "pd.DataFrame":
             for run in rows
         ]
     ).convert_dtypes()
+
+
+def sorted_runs(
+    reader: RunReader,
+    experiment: str,
+    query: Query,
+    key: str,
+    parts: Parts,
+    limit: int | None = None,
+) -> list[StoredRun]:
+    """The runs that a query selects, by a metric, the best first, or by a setting.
+
+    Args:
+        reader: Reads the store.
+        experiment: Id of the experiment.
+        query: Selects the runs.
+        key: Name of a metric or dotted key of a setting. Settings are in ascending order, numbers
+            before texts; runs without a value are last.
+        parts: What is read of each run.
+        limit: Maximum number of runs.
+
+    Raises:
+        ConfigError: No run has such a metric or setting, or the filter is invalid.
+    """
+    only_key = Parts(params=(key,), tags=(), metrics=(key,), data=False)
+    found = list(reader.search(experiment, query, only_key))
+    if not any(key in run.metrics or key in run.params for run in found):
+        raise ConfigError(f"--sort must be a metric or a setting of these runs, got {key!r}.")
+    descending = key in METRICS and METRICS[key].direction is Direction.MAXIMIZE
+    found.sort(key=partial(_sort_key, key, descending))
+    return list(reader.get([run.run_id for run in found[:limit]], parts))
+
+
+def _sort_key(key: str, descending: bool, run: StoredRun) -> tuple[int, float, str]:
+    value = run.metrics[key] if key in run.metrics else _number_or_text(run.params.get(key, ""))
+    if isinstance(value, str):
+        return (1 if value else 2), 0.0, value
+    if math.isnan(value):
+        return 2, 0.0, ""
+    return 0, (-value if descending else value), ""
 
 
 def _number_or_text(text: str) -> Any:

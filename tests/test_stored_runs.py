@@ -1,0 +1,161 @@
+"""Commands that read stored runs select, sort and check what they show."""
+
+import io
+import json
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bpexp
+from bpexp.cli import ui
+from bpexp.tracking.archive import open_archive
+from bpexp.tracking.reading import FINISHED
+from bpexp.tracking.store import locate
+
+
+@pytest.fixture
+def archive(a_store, tmp_path, monkeypatch):
+    """A sweep of four runs in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    bpexp.sweep(lr=[0.1, 10.0], seed=range(2), epochs=4, engine="numpy")
+    return open_archive(locate(None, tmp_path, {}), "bpexp")
+
+
+@pytest.fixture
+def sweep(archive):
+    (run,) = [run for run in archive.search() if run.is_sweep]
+    return run
+
+
+@pytest.fixture
+def runs(archive):
+    return archive.search(FINISHED)
+
+
+def artifact(run, name):
+    return Path("outputs", "artifacts", run.run_id, "artifacts", name)
+
+
+def rows(done):
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_runs_are_sorted_by_a_metric_or_a_setting(inside, archive):
+    listed = ("runs", "--format", "json", "--sort")
+    losses = [row["final_loss"] for row in rows(inside(*listed, "final_loss"))]
+    assert losses[:4] == sorted(losses[:4])
+    # The parent run has no accuracy.
+    accuracy = [row["accuracy"] for row in rows(inside(*listed, "accuracy"))]
+    assert accuracy[:4] == sorted(accuracy[:4], reverse=True)
+    assert accuracy[4] is None
+    # As numbers: as text, "10.0" is less than "2".
+    learning_rates = [row["lr"] for row in rows(inside(*listed, "lr", "-n", "4"))]
+    assert learning_rates == [0.1, 0.1, 10.0, 10.0]
+    done = inside("runs", "--sort", "nonsense")
+    assert done.returncode == 2
+    assert "--sort must be a metric or a setting of these runs, got 'nonsense'." in done.stderr
+
+
+def test_a_run_has_bars_a_user_and_a_source_in_mlflow(archive, runs):
+    run = runs[0]
+    for name in ("final_loss", "epochs_run", "accuracy"):
+        ((point,),) = archive.reader.history([run.run_id], name).values()
+        assert point == (0, run.metrics[name])
+    points = archive.reader.history([run.run_id], "loss")[run.run_id]
+    assert [point.step for point in points] == [1, 2, 3, 4]
+    assert run.tags["mlflow.source.name"] == "bpexp"
+    assert run.tags["mlflow.user"]
+
+
+def test_show_and_compare_fold_packages_and_digests(inside, runs):
+    one, other = (run.run_id for run in runs[:2])
+    shown = inside("show", one).stdout
+    assert "bpexp.result" not in shown
+    assert "packages and 3 digests: --all" in shown
+    for word in ("bpexp.result", "bpexp.config", "\npackages", "pytest "):
+        assert word in inside("show", one, "--all").stdout
+    compared = inside("compare", one, other)
+    assert "bpexp.result" not in compared.stdout
+    assert "1 digests and packages differ: --all" in compared.stdout
+    assert "bpexp.result" in inside("compare", one, other, "--all").stdout
+
+
+def test_a_stored_run_is_explained_like_its_settings(inside, sweep, runs):
+    (best,) = [run for run in runs if run.run_id == sweep.tags["bpexp.best_run"]]
+    settings = [f"{key}={best.params[key]}" for key in ("lr", "seed", "epochs")]
+    expected = inside("explain", *settings).stdout
+    assert len(expected) > 1000
+    for named in (best.run_id, best.run_id[:10], sweep.run_id, "latest"):
+        assert inside("explain", named).stdout == expected
+    done = inside("explain", best.run_id, "lr=0.1")
+    assert done.returncode == 1
+    assert "explain takes either one run or settings such as lr=0.1" in done.stderr
+    with closing(sqlite3.connect("outputs/mlflow.db")) as db, db:
+        db.execute(
+            "UPDATE tags SET value = replace(value, '0.1', '0.2') WHERE key = 'bpexp.config'"
+        )
+        lr = f"replace(value, '{best.params['lr']}', '0.3')"
+        db.execute(f"UPDATE tags SET value = {lr} WHERE key = 'bpexp.config'")
+    assert "does not match the run" in inside("explain", best.run_id).stderr
+
+
+@pytest.mark.parametrize("name", ["losses.npz", "weights.npz", "predictions.csv"])
+def test_a_report_names_a_run_whose_artifacts_were_altered(inside, sweep, runs, name):
+    for run in runs:
+        file = artifact(run, name)
+        if name.endswith(".csv"):
+            file.write_bytes(file.read_bytes()[:-2] + b"15\n")
+        else:
+            with np.load(file) as stored:
+                arrays = {key: np.nextafter(stored[key], 9) for key in stored.files}
+            np.savez(file, **arrays)
+    done = inside("report", sweep.run_id)
+    assert done.returncode == 2
+    assert "bpexp verify" in done.stderr
+    assert any(run.run_id[:8] in done.stderr for run in runs)
+    assert not os.path.exists("outputs/reports")
+
+
+def test_a_report_names_a_metric_that_differs_from_the_table_of_results(inside, sweep, runs):
+    file = artifact(sweep, "results.parquet")
+    table = pd.read_parquet(io.BytesIO(file.read_bytes()))
+    table.loc[1, "final_loss"] = 0.0
+    table.to_parquet(file)
+    done = inside("report", sweep.run_id)
+    assert done.returncode == 2
+    assert "results.parquet" in done.stderr
+    assert "was altered: final_loss of" in done.stderr
+    assert inside("resume", sweep.run_id).returncode == 0
+    assert inside("report", sweep.run_id).returncode == 0
+
+
+def test_a_report_of_runs_without_artifacts_uses_their_metrics(inside, sweep, runs):
+    for run in runs:
+        shutil.rmtree(artifact(run, ""))
+    done = inside("report", sweep.run_id)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "lr=10" in done.stdout
+
+
+def test_the_page_that_opens_shows_the_runs_of_the_newest_sweep(archive, sweep, runs):
+    def page(wanted, experiment="bpexp"):
+        place = urlsplit(ui._page(archive.reader, experiment, wanted))
+        return place.path, parse_qs(place.query)
+
+    path, query = page(None)
+    assert path == f"experiments/{archive.experiment_id}/runs"
+    assert query["searchFilter"] == [f"tags.`mlflow.parentRunId` = '{sweep.run_id}'"]
+    assert query["compareRunsMode"] == ["CHART"]
+    assert page(sweep.run_id[:9]) == (path, query)
+    assert page("all") == (path, {"workflowType": ["machine_learning"]})
+    assert page(None, "absent")[0] == "experiments"
+    with pytest.raises(bpexp.ConfigError, match="ui takes a sweep"):
+        page(runs[0].run_id)

@@ -15,6 +15,7 @@ import pytest
 
 import bpexp
 from bpexp.cli import ui
+from bpexp.fields.checks import ConfigError
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.reading import FINISHED
 from bpexp.tracking.store import locate
@@ -157,5 +158,5 @@ def test_the_page_that_opens_shows_the_runs_of_the_newest_sweep(archive, sweep, 
     assert page(sweep.run_id[:9]) == (path, query)
     assert page("all") == (path, {"workflowType": ["machine_learning"]})
     assert page(None, "absent")[0] == "experiments"
-    with pytest.raises(bpexp.ConfigError, match="ui takes a sweep"):
+    with pytest.raises(ConfigError, match="ui takes a sweep"):
         page(runs[0].run_id)

@@ -61,7 +61,7 @@ SYNTAX = [
     ("lr=0.1 report", 1, ["report is a command and comes first: bpexp report."]),
     ("data.csv", 1, ["type data=file data.path=data.csv data.target=COLUMN."]),
     ("explain lr", 1, ["lr has no value; type lr=VALUE."]),
-    ("explain latest", 1, ["takes settings such as lr=0.1, not a run, got 'latest'."]),
+    ("explain latest", 1, ["No runs in ./outputs yet."]),
     ("explain lr= 1", 1, ["key=value without spaces: type lr=1."]),
 ]  # fmt: skip
 VALUES = [

@@ -85,7 +85,7 @@ def test_show_and_compare_fold_packages_and_digests(inside, runs):
         assert word in inside("show", one, "--all").stdout
     compared = inside("compare", one, other)
     assert "bpexp.result" not in compared.stdout
-    assert "1 digests and packages differ: --all" in compared.stdout
+    assert "Digests and packages that differ: 1 (--all)" in compared.stdout
     assert "bpexp.result" in inside("compare", one, other, "--all").stdout
 
 

@@ -45,4 +45,4 @@ def main(arguments: Sequence[str]) -> None:
     else:
         out.print("No difference in configuration, metrics or environment.")
     if folded:
-        out.print(f"{len(folded)} digests and packages differ: --all")
+        out.print(f"Digests and packages that differ: {len(folded)} (--all)")

@@ -14,6 +14,7 @@ from bpexp.config import folds
 from bpexp.config.compose import Composer, compose_settings, composer
 from bpexp.config.schema import SearchConfig, flatten
 from bpexp.data import memory
+from bpexp.fields.checks import ConfigError
 from bpexp.reporter import SilentReporter
 from bpexp.sweeps import python_data, search, summary
 from bpexp.sweeps.executors import make_batches
@@ -116,6 +117,8 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> "pd.Data
         composed = [composed[index] for index in sub_sweeps.distinct(composed)]
     composed = folds.expanded(composed)
     plan = make_plan(composed, arguments)
+    if plan.runtime.dry_run:
+        raise ConfigError("dry_run is for the command line: bpexp -m ... --dry-run.")
     check_different_runs(plan, lambda index: flatten(composed[index]))
     finished = app.run_sweep(plan, SilentReporter())
     return pd.DataFrame(summary.results_table(finished))

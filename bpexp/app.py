@@ -19,7 +19,7 @@ from bpexp.reporter import Reporter
 from bpexp.runs import run_tags
 from bpexp.studies import definition
 from bpexp.studies.sweep_results import study_files
-from bpexp.sweeps import provenance, resume, search, summary
+from bpexp.sweeps import forecast, provenance, resume, search, summary
 from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
@@ -128,6 +128,19 @@ def run_sweep(
         _write_results(finished, folder)
     _export_best(finished, store, reporter)
     return finished
+
+
+def dry_run(plan: Plan, reporter: Reporter) -> None:
+    """Report what running a plan would take; nothing is written.
+
+    Raises:
+        ConfigError: The store or the workers cannot be used.
+    """
+    store = locate(plan.runtime.tracking.uri, Path.cwd(), os.environ)
+    with open_executor(plan.runtime) as executor:
+        reporter.announce(plan, store, executor.description)
+        for sentence in forecast.sentences(plan, store, executor):
+            reporter.say(sentence)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
@@ -14,11 +15,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bpexp import app
-from bpexp.cli import errors
+from bpexp.cli import errors, typed
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config import folds, hydra_internals
 from bpexp.config.compose import Composer
-from bpexp.config.schema import SearchConfig
+from bpexp.config.schema import SearchConfig, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
 from bpexp.sweeps import search
@@ -68,6 +69,8 @@ class SweepCommand:
         """Run the trials of a search as one sweep; exits where a run failed."""
         plan = search.first_plan(self._overrides, settings, self._composer, self._composed_jobs)
         generations = app.Generations.of_search(plan, self._composer)
+        if self._is_shown(plan):
+            return []
         finished = self._run(plan, generations)
         return [
             hydra_internals.completed([row.job.name], value_of(row, finished.ranking.objective))
@@ -113,11 +116,26 @@ class SweepCommand:
             if plan.runtime.search.name is not None:
                 raise ConfigError("search=NAME must be typed on the command line with -m.")
             generations = app.Generations(sampler, self._composer.compose)
+        if self._is_shown(plan):
+            return []
         finished = self._run(plan, generations)
         return [
             hydra_internals.completed(overrides, value_of(row, finished.ranking.objective))
             for overrides, row in zip(proposals, finished.rows, strict=True)
         ]
+
+    def _is_shown(self, plan: Plan) -> bool:
+        """Show the configurations of the jobs, or what they would take, if that was asked for."""
+        current = typed.CURRENT.get(None)
+        if current is not None and current.shows_jobs:
+            for job in plan.jobs:
+                values = {**plain(job.config), **plain(plan.runtime)}
+                text = yaml.safe_dump(values, sort_keys=False)
+                sys.stdout.write(f"---\n# {job.name}\n{text}")
+            return True
+        if plan.runtime.dry_run:
+            app.dry_run(plan, TerminalReporter())
+        return plan.runtime.dry_run
 
     def _run(self, plan: Plan, generations: app.Generations | None) -> FinishedSweep:
         """Run a sweep; exits where a run failed."""

@@ -9,6 +9,7 @@ import shlex
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -47,8 +48,11 @@ def main(arguments: Sequence[str]) -> None:
     logging.raiseExceptions = tracebacks
     with exits.exit_on_error(arguments, FAILED):
         options = _parser(hydra.__version__, arguments).parse_args(arguments)
-        overrides = options.overrides
+        overrides = [*options.overrides, *(["dry_run=true"] if options.dry_run else [])]
+        arguments = typed.without_own_options(arguments, options)
         command_line = typed.read(arguments, overrides, is_sweep=options.multirun)
+        shows_jobs = options.multirun and options.cfg is not None
+        command_line = replace(command_line, shows_jobs=shows_jobs)
     _exit_on_empty_value(overrides)
     typed.CURRENT.set(command_line)
     own = paths.own_dir() if options.config_dir is None else None
@@ -78,6 +82,7 @@ def _parser(hydra_version: str, arguments: Sequence[str]) -> ArgumentParser:
     )
     version = f"bpexp {__version__} (Hydra {hydra_version})"
     parser.add_argument("--version", action="version", version=version)
+    parser.add_argument("--dry-run", action="store_true")
     parser.error = partial(_refuse, arguments)  # type: ignore[method-assign]
     return parser
 
@@ -162,6 +167,9 @@ def _run(config: "DictConfig") -> float | None:
     # has changed the directory.
     with contextlib.chdir(hydra.runtime.cwd):
         plan = single_run_plan(composed, hydra.overrides.task)  # type: ignore[arg-type]
+        if plan.runtime.dry_run:
+            app.dry_run(plan, TerminalReporter())
+            return None
         finished = app.run_single(plan, TerminalReporter())
     if finished.status == "FAILED" and hydra.mode is RunMode.MULTIRUN:
         raise ValueError(f"{finished.rows[0].job.name}: {finished.rows[0].reason}")

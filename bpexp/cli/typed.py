@@ -10,6 +10,7 @@ with them are taken out of what Hydra parses; the sweeper reads them here.
 """
 
 import re
+from argparse import Namespace
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -29,10 +30,12 @@ class Typed:
     Attributes:
         for_hydra: The arguments that Hydra parses.
         sweep_arguments: All settings of a sweep, in order; None if Hydra parses all of them.
+        shows_jobs: Whether the configurations of a sweep's jobs are printed (``-m --cfg job``).
     """
 
     for_hydra: list[str]
     sweep_arguments: tuple[str, ...] | None = None
+    shows_jobs: bool = False
 
 
 def read(arguments: Sequence[str], settings: Sequence[str], *, is_sweep: bool) -> Typed:
@@ -63,6 +66,23 @@ def read(arguments: Sequence[str], settings: Sequence[str], *, is_sweep: bool) -
         [text for text in arguments if text not in beyond],
         tuple(text for text in settings if not re.match(r"[+~]*hydra[./@]", text)),
     )
+
+
+def without_own_options(arguments: Sequence[str], options: Namespace) -> list[str]:
+    """The command line without what Hydra does not take: ``--dry-run``, and ``--cfg`` with ``-m``.
+
+    Raises:
+        ConfigError: ``--cfg`` of a sweep is not ``job``.
+    """
+    own = [text for text in arguments if text != "--dry-run"]
+    if options.dry_run:
+        own.append("dry_run=true")
+    if options.multirun and options.cfg is not None:
+        if options.cfg != "job":
+            raise ConfigError(f"--cfg must be job with -m, got {options.cfg!r}.")
+        text = re.sub(r"(^|\0)(?:--cfg|-c)[=\0]job(?=\0|$)", "", "\0".join(own))
+        own = [part for part in text.split("\0") if part and part != "--resolve"]
+    return own
 
 
 def _with_addition(argument: str) -> str:

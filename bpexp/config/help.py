@@ -64,7 +64,8 @@ Commands:
 Options:
   -h, --help          this text; with optimizer=adam it shows Adam's settings
   --hydra-help        the options of Hydra
-  --cfg job           print the configuration instead of training
+  --cfg job           print the configuration, with -m those of all runs
+  --dry-run           say how long training would take, and write nothing
   --version           print the version
 """
 

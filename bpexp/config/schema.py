@@ -245,6 +245,7 @@ class RuntimeConfig:
     reuse: bool = setting(
         Boolean(), False, "link runs that the experiment has instead of training them again"
     )
+    dry_run: bool = setting(Boolean(), False, "say what training would take, and write nothing")
     export: str | None = setting(
         Optional(OneOf(("best",))), None, "best: log the network of the best run as a model"
     )

@@ -1,0 +1,183 @@
+"""What a sweep would take, without running it: the sentences of ``dry_run=true``.
+
+>>> round(detectable_difference(16), 2)
+0.99
+"""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+from bpexp.fields.checks import ConfigError
+from bpexp.runs import identity
+from bpexp.runs.result import Failure
+from bpexp.runs.run_tags import IDENTITY
+from bpexp.sweeps.executors import Executor, make_batches
+from bpexp.sweeps.executors.base import Batch, train_batch
+from bpexp.sweeps.job import JobResult
+from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.run_record import RunRecorder
+from bpexp.tracking.archive import open_archive
+from bpexp.tracking.reading import FINISHED, Parts
+from bpexp.tracking.store import Store
+from bpexp.training.batching import load_engine
+
+TIMED_SECONDS = 0.2
+"""How long the last timed training of a batch takes, unless it has fewer epochs."""
+MAX_TIMED = 5
+"""Maximum number of batches that are timed."""
+ROW_BYTES = 200
+"""Bytes that a database needs for a parameter, a tag, a point of a metric or a row of results."""
+SIGNIFICANCE, POWER = 0.05, 0.8
+MAX_LISTED = 8
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A batch that was trained for a few epochs: seconds an epoch, and bytes stored of a run."""
+
+    batch: Batch
+    seconds: float
+    bytes: float
+
+
+def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
+    """Describe what running a plan would take; nothing is written.
+
+    Args:
+        plan: The plan; of a search, its first generation.
+        store: Where it would be stored.
+        executor: What would train it.
+    """
+    n_runs = len(plan.jobs)
+    if plan.search is not None:
+        n_runs = plan.runtime.search.trials * plan.search.n_replicates
+    batches = make_batches(plan.jobs, plan.runtime.engine, executor.n_workers)
+    largest = max(len(batch.jobs) for batch in batches)
+    timed = [_time(batch, plan) for batch in batches[:: -(-len(batches) // MAX_TIMED)]]
+    per_epoch = sum(one.seconds for one in timed) / sum(len(one.batch.jobs) for one in timed)
+    epochs = sum(job.config.epochs for job in plan.jobs) / len(plan.jobs)
+    workers = min(executor.n_workers, len(batches))
+    seconds = per_epoch * epochs * n_runs / workers
+    size = sum(one.bytes for one in timed) / len(timed) * n_runs
+    kind = "batch" if len(batches) == 1 else "batches"
+    return [
+        *_settings(plan),
+        f"In the store already: {_n_stored(plan, store)} of {len(plan.jobs)} runs"
+        f"{'' if plan.runtime.reuse else '; reuse=true would link them'}.",
+        f"{len(batches)} {kind} of at most {largest} runs on {executor.description}.",
+        f"Training takes at most about {_duration(seconds)}, and the files {_bytes(size)}.",
+        _power(plan),
+        "Dry run: nothing was written.",
+    ]
+
+
+def detectable_difference(n: int) -> float:
+    """The difference of two means, in standard deviations, that n runs each find.
+
+    Two-sided, with a significance of 5% and a power of 80%, by the normal approximation
+    d = (z(1 - alpha / 2) + z(power)) sqrt(2 / n); J. Cohen, Statistical Power Analysis for the
+    Behavioral Sciences, 1988, chapter 2.
+    """
+    normal = NormalDist()
+    z = normal.inv_cdf(1.0 - SIGNIFICANCE / 2.0) + normal.inv_cdf(POWER)
+    return float(z * (2.0 / n) ** 0.5)
+
+
+def _settings(plan: Plan) -> list[str]:
+    lines = []
+    for key in plan.varying:
+        values = list(dict.fromkeys(job.shown(key) for job in plan.jobs if key in job.varying))
+        more = f", ... {values[-1]} ({len(values)} values)" if len(values) > MAX_LISTED else ""
+        shown = values[: MAX_LISTED - 1] if more else values
+        lines.append(f"{key}: {', '.join(shown)}{more}")
+    return lines
+
+
+def _n_stored(plan: Plan, store: Store) -> int:
+    """The number of jobs that have a finished run in the experiment."""
+    if store.is_new:
+        return 0
+    try:
+        archive = open_archive(store, plan.runtime.tracking.experiment)
+    except ConfigError:
+        # The experiment does not exist yet.
+        return 0
+    runs = archive.search(FINISHED, Parts((), (IDENTITY,), (), data=False))
+    stored = {run.tags.get(IDENTITY) for run in runs}
+    return sum(identity.of_run(job.config, job.dataset) in stored for job in plan.jobs)
+
+
+def _time(batch: Batch, plan: Plan) -> _Timed:
+    """Train a batch for more and more epochs, until one training takes a noticeable time."""
+    limit = max(job.config.epochs for job in batch.jobs)
+    # The first training compiles.
+    _ = _train(batch, 1)
+    epochs = 1
+    while True:
+        started = time.perf_counter()
+        trained = _train(batch, epochs)
+        seconds = time.perf_counter() - started
+        if epochs == limit or seconds >= TIMED_SECONDS:
+            break
+        epochs = min(4 * epochs, limit)
+    run = max(len(one.result.losses) for one in trained if not isinstance(one.result, Failure))
+    return _Timed(batch, seconds / run, _stored_bytes(trained[0], batch, plan))
+
+
+def _train(batch: Batch, epochs: int) -> list[JobResult]:
+    """The results of a batch with at most ``epochs`` epochs. Raises ConfigError if all fail."""
+    jobs = [
+        replace(job, config=replace(job.config, epochs=min(job.config.epochs, epochs)))
+        for job in batch.jobs
+    ]
+    engine = load_engine(batch.engine)
+    results = [one for part in train_batch(jobs, engine) for one in part]
+    finished = [one for one in results if not isinstance(one.result, Failure)]
+    if not finished:
+        raise ConfigError(f"Training fails: {results[0].job.name}.")
+    return finished
+
+
+def _stored_bytes(trained: JobResult, batch: Batch, plan: Plan) -> float:
+    """The bytes of the files and rows of a run with all of its epochs."""
+    if not plan.runtime.tracking.runs:
+        return float(2 * ROW_BYTES)
+    record = RunRecorder(plan.runtime, {}, {}, 0).record(trained, 0)
+    files = sum(map(len, record.artifacts.values()))
+    rows = len(record.params) + len(record.tags) + plan.runtime.tracking.points
+    losses = 8 * (batch.jobs[0].config.epochs - trained.job.config.epochs)
+    return float(files + losses + ROW_BYTES * rows)
+
+
+def _power(plan: Plan) -> str:
+    counts = Counter(tuple(job.setting.items()) for job in plan.jobs)
+    n = min(counts.values())
+    if len(counts) < 2:
+        return f"One setting with {n} {_runs(n)}."
+    if n < 2:
+        return "One run of each setting shows no difference; repeat them: 'seed=range(0,10)'."
+    return (
+        f"{n} runs of each setting find a difference of {detectable_difference(n):.2f} standard "
+        f"deviations between two settings with probability {POWER:g} (significance "
+        f"{SIGNIFICANCE:g}, not corrected for several comparisons)."
+    )
+
+
+def _runs(n: int) -> str:
+    return "run" if n == 1 else "runs"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.2g} {unit}"
+    return f"{seconds:.2g} s"
+
+
+def _bytes(size: float) -> str:
+    for unit, length in (("GB", 1e9), ("MB", 1e6)):
+        if size >= length:
+            return f"{size / length:.2g} {unit}"
+    return f"{size / 1e3:.2g} kB"

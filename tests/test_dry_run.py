@@ -1,0 +1,69 @@
+"""What a sweep would take is said, and its configurations are shown, without writing anything."""
+
+import re
+
+import pytest
+import yaml
+from scipy.stats import norm
+
+import bpexp
+from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.forecast import detectable_difference
+
+SWEEP = ["-m", "lr=0.1,1", "seed=range(0,10)", "epochs=50"]
+
+
+@pytest.mark.parametrize("spelled", ["--dry-run", "dry_run=true"])
+def test_a_dry_run_writes_nothing(inside, tmp_path, spelled):
+    done = inside(*SWEEP, spelled)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("20 runs over lr (2 values), seed (10 values) on ")
+    assert "lr: 0.1, 1\n" in done.stdout
+    assert "In the store already: 0 of 20 runs; reuse=true would link them." in done.stdout
+    assert re.search(r"\d+ batch(es)? of at most \d+ runs on", done.stdout)
+    assert re.search(r"at most about [\d.e-]+ s, and the files [\d.e+]+ [kM]B\.", done.stdout)
+    assert "10 runs of each setting find a difference of 1.25 standard deviations" in done.stdout
+    assert done.stdout.endswith("Dry run: nothing was written.\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_that_the_store_has_are_counted(inside, a_store):
+    inside("-m", "lr=0.1", "seed=range(0,4)", "epochs=50")
+    assert "already: 4 of 20 runs;" in inside(*SWEEP, "--dry-run").stdout
+    assert "already: 4 of 20 runs.\n" in inside(*SWEEP, "reuse=true", "--dry-run").stdout
+
+
+def test_a_single_run_and_a_search_are_forecast(inside, tmp_path):
+    assert "One setting with 1 run.\n" in inside("--dry-run", "epochs=5").stdout
+    search = ["search=random", "search.trials=4", "search.generation=2", "epochs=5"]
+    done = inside("-m", "lr=interval(0.1,1)", *search, "--dry-run")
+    assert done.stdout.startswith("Search by random over lr (0.1 to 1): 4 trials")
+    assert "'seed=range(0,10)'" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_detectable_difference_has_the_power_that_is_stated():
+    for n in (2, 10, 100):
+        shift = detectable_difference(n) / (2 / n) ** 0.5
+        assert norm.sf(norm.isf(0.025) - shift) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("option", [["--cfg", "job"], ["--cfg=job"], ["-c", "job"]])
+def test_the_configurations_of_all_jobs_are_printed(inside, tmp_path, option):
+    done = inside("-m", *option, "lr=0.1,1", "data=parity")
+    shown = list(yaml.safe_load_all(done.stdout))
+    assert [one["lr"] for one in shown] == [0.1, 1.0]
+    assert all(one["data"]["name"] == "parity" for one in shown)
+    assert "# lr=0.1\n" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_configurations_of_a_sweep_are_refused(inside):
+    done = inside("-m", "--cfg", "hydra", "lr=0.1,1")
+    assert done.returncode == 1
+    assert "--cfg must be job with -m, got 'hydra'" in done.stderr
+
+
+def test_python_has_no_dry_run():
+    with pytest.raises(ConfigError, match="dry_run is for the command line"):
+        bpexp.sweep(lr=[0.1, 1], dry_run=True)

@@ -5,6 +5,7 @@
 """
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,9 @@ from bpexp.data import memory
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import SilentReporter
 from bpexp.sweeps import python_data, search, summary
+from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.executors import make_batches
-from bpexp.sweeps.plan import check_different_runs, make_plan
+from bpexp.sweeps.plan import Plan, check_different_runs, make_plan
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
 from bpexp.sweeps.samplers.python import as_arguments, compose_jobs
 from bpexp.tracking import lookup, read
@@ -74,9 +76,16 @@ def train(
 
 def _train(settings: Mapping[str, Any]) -> FittedResult:
     plan = make_plan([compose_settings(settings)])
+    _warn(plan)
     (batch,) = make_batches(plan.jobs, plan.runtime.engine, 1)
     ((_, result),) = train_batch(plan.configs, load_engine(batch.engine), plan.jobs[0].dataset)
     return fitted(result, plan.configs[0], plan.jobs[0].dataset)
+
+
+def _warn(plan: Plan) -> None:
+    """Warn of what the terminal says about the data, such as classes without a training row."""
+    for sentence in notes(plan):
+        warnings.warn(sentence, stacklevel=3)
 
 
 def sweep(*arguments: str, target: Any = None, **settings: Settings) -> "pd.DataFrame":
@@ -120,6 +129,7 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> "pd.Data
     if plan.runtime.dry_run:
         raise ConfigError("dry_run is for the command line: bpexp -m ... --dry-run.")
     check_different_runs(plan, lambda index: flatten(composed[index]))
+    _warn(plan)
     finished = app.run_sweep(plan, SilentReporter())
     return pd.DataFrame(summary.results_table(finished))
 

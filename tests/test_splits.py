@@ -235,6 +235,8 @@ def test_a_class_in_no_training_row_is_said(tmp_path):
     plan = make_plan([compose_settings(settings)])
     assert notes(plan) == ["No training row has the class y=w, so it cannot be learned."]
     assert notes(make_plan([compose_settings({**settings, "data": file})])) == []
+    with pytest.warns(UserWarning, match="No training row has the class y=w"):
+        bpexp.train(**settings, epochs=1)
 
 
 def test_a_file_is_read_once_for_all_its_splits(tmp_path, monkeypatch):

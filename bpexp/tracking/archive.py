@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,12 @@ from bpexp.tracking import artifact_uris, lookup
 from bpexp.tracking.client_reader import ClientReader
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import EVERYTHING, Parts, Query, RunReader, StoredRun
-from bpexp.tracking.retry import RetryPolicy, TrackingError
+from bpexp.tracking.retry import RetryPolicy, TrackingError, storage_errors
 from bpexp.tracking.store import Store, connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import FileInfo
 
 ALL = Query()
 
@@ -96,13 +97,12 @@ class Archive:
                 return {e.name: None if e.is_dir() else e.stat().st_size for e in entries}
         if _named_folder(run) is not None:
             return {}
-        listed = RetryPolicy().call(self.client.list_artifacts, run.run_id)
+        listed = RetryPolicy().call(_list, self.client, run.run_id)
         return {file.path: None if file.is_dir else file.file_size for file in listed}
 
     def _download(self, run: StoredRun, name: str) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
-            download = partial(self.client.download_artifacts, run.run_id, name, folder)
-            return Path(RetryPolicy().call(download)).read_bytes()
+            return RetryPolicy().call(_download, self.client, run.run_id, name, folder)
 
     def _local_folders(self, run: StoredRun) -> Iterator[Path]:
         """Where the artifacts may be on this machine; the first has precedence.
@@ -114,6 +114,16 @@ class Archive:
         named = _named_folder(run)
         if named is not None:
             yield named
+
+
+def _list(client: "MlflowClient", run_id: str) -> "list[FileInfo]":
+    with storage_errors():
+        return client.list_artifacts(run_id)
+
+
+def _download(client: "MlflowClient", run_id: str, name: str, folder: str) -> bytes:
+    with storage_errors():
+        return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
 
 
 def _named_folder(run: StoredRun) -> Path | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bpexp.tracking import durable, mlflow_internals
-from bpexp.tracking.retry import RetryPolicy, TrackingError
+from bpexp.tracking.retry import RetryPolicy, TrackingError, storage_errors
 
 
 def of_run(experiment_uri: str, run_id: str) -> str:
@@ -97,7 +97,8 @@ def remove(uris: Iterable[str]) -> None:
 def _upload(uri: str, files: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as staging:
         _write_files(Path(staging), files)
-        mlflow_internals.upload(uri, staging)
+        with storage_errors():
+            mlflow_internals.upload(uri, staging)
 
 
 def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:

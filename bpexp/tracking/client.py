@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bpexp.tracking import artifact_uris, limits
 from bpexp.tracking.contract import DatasetInput, RunRecord
-from bpexp.tracking.retry import RetryPolicy, TrackingError
+from bpexp.tracking.retry import RetryPolicy, TrackingError, storage_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -233,4 +233,5 @@ def _log_files(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) 
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        client.log_artifacts(run_id, folder)
+        with storage_errors():
+            client.log_artifacts(run_id, folder)

@@ -8,7 +8,8 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -24,6 +25,9 @@ T = TypeVar("T")
 SECONDS_VARIABLE = "BPEXP_RETRY_SECONDS"
 """Environment variable: how many seconds to wait for a store."""
 _SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
+_NO_ANSWER = {"ConnectionError", "TimeoutError", "HTTPClientError", "ServiceRequestError",
+              "ServiceResponseError", "TransportError"}  # fmt: skip
+"""Base classes, by name, of errors of Python, urllib3, boto3 (S3), Azure and Google Cloud."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0
 """Seconds between two attempts; the delay doubles each time."""
 
@@ -39,6 +43,21 @@ class TrackingError(ConfigError):
     def __init__(self, message: str, written: Sequence[str] = ()) -> None:
         super().__init__(passwords.mask_text(message))
         self.written = written
+
+
+class StorageError(OSError):
+    """An error that the library of an artifact store, such as boto3, raised; it is the cause."""
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn errors of the libraries of artifact stores, of whatever type, into StorageError."""
+    try:
+        yield
+    except _store_errors():
+        raise
+    except Exception as error:
+        raise StorageError(f"{type(error).__name__}: {error}") from error
 
 
 def _seconds_from_environment() -> float:
@@ -109,10 +128,10 @@ def _store_errors() -> tuple[type[Exception], ...]:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether another attempt may succeed after an error of MLflow or SQLAlchemy.
+    """Whether another attempt may succeed after an error of MLflow, SQLAlchemy or a storage.
 
     Transient are a locked SQLite file, a PostgreSQL server that is down or resolved a deadlock,
-    and an MLflow server that is down, overloaded or answers with a server error.
+    and an MLflow server or a storage that is down, overloaded or answers with a server error.
     """
     from requests import RequestException
     from sqlalchemy.exc import OperationalError
@@ -120,6 +139,8 @@ def is_transient(error: BaseException) -> bool:
     origin = _root_cause(error)
     if isinstance(origin, RequestException):
         return _is_transient_request(origin)
+    if isinstance(error, StorageError | ConnectionError | TimeoutError):
+        return _is_transient_storage(origin)
     if not isinstance(origin, OperationalError):
         return False
     code = getattr(origin.orig, "sqlite_errorcode", None)
@@ -142,6 +163,29 @@ def _is_transient_request(error: "RequestException") -> bool:
     transient = (exceptions.ConnectionError, exceptions.Timeout, exceptions.RetryError,
                  exceptions.ChunkedEncodingError)  # fmt: skip
     return isinstance(error, transient)
+
+
+def _is_transient_storage(error: BaseException) -> bool:
+    """Whether a storage did not answer, or answered with a server error.
+
+    Without importing the libraries: their errors are recognized by name and by status.
+    """
+    chain: BaseException | None = error
+    while chain is not None:
+        names = {kind.__name__ for kind in type(chain).__mro__}
+        if names & _NO_ANSWER or _status(chain) >= 500:
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status of an answer of a storage; 0 if there is none."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    found = getattr(error, "status_code", None) or getattr(error, "code", None)
+    return found if isinstance(found, int) else 0
 
 
 def _root_cause(error: BaseException) -> BaseException:

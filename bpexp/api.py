@@ -195,7 +195,7 @@ def report(
         experiment: The MLflow experiment.
         measure: The metric to rank by; by default the objective of the sweeps.
         allow_test: Whether it may be a metric of the test rows, which makes figures optimistic.
-        seed: Seed of the bootstrap.
+        seed: Seed for the choice of runs that are drawn in plots.
 
     Returns:
         The report: ``answer`` as text, ``table`` with a row for each group, ``figures`` by name,

@@ -197,40 +197,34 @@ def test_the_best_median_is_first_and_the_answer_has_its_numbers():
     assert table["p"][1] == 2 / 32
     assert table["best_minus_this"][1] == pytest.approx(-0.4)
     assert made.question == "Over 5 seeds on xor: which lr (0.1, 1) has the lowest final loss?"
-    assert made.answer.startswith("lr=1 has the lowest final loss: median final loss 0.3 (0.1 to")
-    # Wilson's lower bound for 5 of 5 is 1 / (1 + 1.96^2 / 5).
+    assert made.answer.startswith("lr=1 has the lowest final loss: median final loss 0.3 over 5")
+    # The exact lower bound for 5 of 5 is 0.025^(1/5).
     assert made.answer.endswith(
         "A run of the first does better than one of the second with the same seed with probability "
-        "1 (0.5655 to 1). With 5 seeds and 1 comparison no difference can reach p < 0.05; 6 seeds "
+        "1 (0.4782 to 1). With 5 seeds and 2 groups no difference can reach p < 0.05; 6 seeds "
         "could."
     )
 
 
-def resampled(values, statistic):
-    """The exact bootstrap: all resamples there are; the ends of the middle 95%."""
-    n = len(values)
-    drawn = np.sort([statistic(sorted(draw)) for draw in itertools.product(values, repeat=n)])
-    return np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")
-
-
-def test_loss_and_accuracy_have_median_iqm_and_mean_with_bootstrap_intervals():
+def test_loss_and_accuracy_have_median_iqm_and_mean_and_medians_have_intervals():
     losses, accuracies = [0.05, 0.1, 0.2, 0.3, 0.9], [1.0, 0.95, 0.8, 0.7, 0.4]
     frame = by_lr({0.1: losses, 1.0: losses[::-1]}).assign(accuracy=2 * accuracies)
-    first = built(frame).table.iloc[0]
+    made = built(frame)
+    first = made.table.iloc[0]
     # Of five values the interquartile mean cuts one at each end.
     by_hand = {
         "final_loss_median": 0.2, "final_loss_iqm": 0.6 / 3, "final_loss_mean": 1.55 / 5,
         "accuracy_median": 0.8, "accuracy_iqm": 2.45 / 3, "accuracy_mean": 3.85 / 5,
     }  # fmt: skip
     assert first[[*by_hand]].to_dict() == pytest.approx(by_hand)
-    statistics = {
-        "median": lambda draw: draw[2], "mean": lambda draw: sum(draw) / 5,
-        "iqm": lambda draw: sum(draw[1:-1]) / 3,
-    }  # fmt: skip
-    for figure, values in (("final_loss", losses), ("accuracy", accuracies)):
-        for name, statistic in statistics.items():
-            ends = first[[f"{figure}_{name}_low", f"{figure}_{name}_high"]].tolist()
-            assert ends == pytest.approx(resampled(values, statistic), abs=0.025), (figure, name)
+    # Two groups need 1 - 2 / 2^n >= 0.975 for an interval of the median.
+    assert np.isnan(first[["final_loss_median_low", "final_loss_median_high"]].astype(float)).all()
+    assert words.about_intervals(made.findings).endswith(" needs 7 runs per group.")
+    assert not [name for name in first.index if re.search("(mean|iqm)_(low|high)", name)]
+    eight = built(by_lr({lr: np.arange(1.0, 9.0) / lr for lr in (1.0, 2.0)}))
+    ends = eight.table.iloc[0][["final_loss_median_low", "final_loss_median_high"]].tolist()
+    assert ends == [0.5, 4.0]
+    assert words.about_intervals(eight.findings).endswith(" best one included.")
 
 
 def test_a_diverged_run_counts_as_accuracy_0():
@@ -249,8 +243,8 @@ def test_equal_groups_share_a_rank():
     assert made.table["lr"].tolist() == ["2", "3", "1", "4"]
     assert made.table["rank"].tolist() == [1, 1, 3, 4]
     assert made.answer == (
-        "2 groups are tied for first, lr=2, lr=3: median accuracy 1 (1 to 1) over 4 runs each. "
-        "With 4 seeds and 3 comparisons no difference can reach p < 0.05; 7 seeds could."
+        "2 groups are tied for first, lr=2, lr=3: median accuracy 1 over 4 runs each. "
+        "With 4 seeds and 4 groups no difference can reach p < 0.05; 8 seeds could."
     )
 
 
@@ -293,10 +287,12 @@ def test_paired_comparisons_have_power_where_unpaired_ones_have_none():
         found.append(findings.find(made, groups.measures()["final_loss"], 0))
     detected = [f.summaries[0].group.settings["lr"] == "0" for f in found]
     detected = [
-        first and all(c.p_holm < 0.05 for c in f.comparisons)
+        first and all(c.p_adjusted < 0.05 for c in f.comparisons)
         for first, f in zip(detected, found, strict=True)
     ]
-    any_pair = [c.p_holm < 0.05 for f in found for c in f.comparisons if c.a.settings["lr"] == "0"]
+    any_pair = [
+        c.p_adjusted < 0.05 for f in found for c in f.comparisons if c.a.settings["lr"] == "0"
+    ]
     assert np.mean(any_pair) >= 0.85
     assert np.mean(detected) >= 0.6
 
@@ -341,19 +337,20 @@ def test_the_best_group_is_compared_with_each_other_one():
     made = built(by_lr({lr: (np.arange(8) + shift) / 20 for shift, lr in enumerate((1, 2, 3))}))
     found = made.findings.comparisons
     assert [(c.a.settings["lr"], c.b.settings["lr"]) for c in found] == [("1", "2"), ("1", "3")]
-    assert [c.p_holm for c in found] == [2 * 2 / 2**8] * 2
-    assert "(p = 0.016, corrected for 2 comparisons)" in made.answer
+    # Any of the three pairs could have been the best and the second best group.
+    assert [c.p_adjusted for c in found] == [3 * 2 / 2**8] * 2
+    assert "(p = 0.023, corrected for 3 pairs of groups)" in made.answer
     assert "It is significantly better than the other one." in made.answer
 
 
 def test_too_few_seeds_for_any_significant_difference_are_reported_with_the_number_needed():
     best = np.array([1.6e-4, 1.7e-4, 1.8e-4, 1.9e-4, 2e-4])
     made = built(by_lr({lr: best * 4.4**place for place, lr in enumerate((1, 2, 3, 4, 5, 6))}))
-    assert "With 5 seeds and 5 comparisons no difference can reach p < 0.05; 8 seeds" in made.answer
+    assert "With 5 seeds and 6 groups no difference can reach p < 0.05; 10 seeds" in made.answer
     assert "distinguishable" not in made.answer
-    best = np.linspace(1.6e-4, 2e-4, 8)
+    best = np.linspace(1.6e-4, 2e-4, 10)
     made = built(by_lr({lr: best * 4.4**place for place, lr in enumerate((1, 2, 3, 4, 5, 6))}))
-    assert made.findings.comparisons[0].p_holm == 5 * 2 / 2**8
+    assert made.findings.comparisons[0].p_adjusted == 15 * 2 / 2**10
     assert made.answer.endswith("It is significantly better than each of the 4 others.")
 
 
@@ -387,7 +384,9 @@ def test_runs_that_did_not_converge_are_censored_not_dropped():
     assert table["epochs_median"].to_dict() == {"1": 20.0, "8": np.inf}
     # The diverged run stays at risk to the end of its budget, not to epoch 7.
     assert table["epochs_mean"].to_dict() == pytest.approx({"1": 130 / 3, "8": 205 / 3})
-    assert table["best_minus_this"]["8"] == pytest.approx(130 / 3 - 205 / 3)
+    assert table["best_minus_this_mean"]["8"] == pytest.approx(130 / 3 - 205 / 3)
+    # 10 - 5, 20 - 100 and 100 - 100.
+    assert table["best_minus_this"]["8"] == 0.0
     assert "convergence" in made.figures
 
 
@@ -424,7 +423,7 @@ def test_the_share_converged_is_the_cumulative_incidence_of_aalen_and_johansen()
          for seed, (outcome, end) in enumerate(zip(outcomes, epochs, strict=True))]
     )  # fmt: skip
     (group,) = groups.group(frame).groups
-    curve = survival.kaplan_meier(group.convergence_times)
+    curve = survival.cumulative_incidence(groups.EPOCHS_TO_CONVERGE.scores(group))
     ended = (outcomes == "stalled") | (outcomes == "diverged")
     expected = cumulative_incidence(epochs, outcomes == "converged", ended)
     share = dict(zip(curve.epochs, curve.share, strict=True))
@@ -449,29 +448,34 @@ def test_groups_are_compared_within_the_shorter_budget():
     assert comparison.a.settings["lr"] == "1"
     # Within 100 epochs: 50 and 60 are lower than 55 and 65, the other two pairs are level.
     assert comparison.improvement.estimate == (2 + 2 / 2) / 4
-    assert comparison.difference.estimate == (50 + 60 + 200) / 4 - (55 + 65 + 200) / 4
+    assert comparison.mean_difference == (50 + 60 + 200) / 4 - (55 + 65 + 200) / 4
+    assert comparison.difference.estimate == -2.5
 
 
 def test_a_run_that_did_not_converge_costs_its_budget():
     made = built(converging({1: 100}, {1: [10, 20, None, None]}))
     (line,) = made.figures["best_of_n"].axes[0].lines
     assert line.get_xdata().tolist() == [1, 2, 3, 4]
-    # Of pairs drawn with replacement 7 of 16 hold the 10, 5 the 20 and not the 10.
-    assert line.get_ydata()[:2].tolist() == [230 / 4, (7 * 10 + 5 * 20 + 4 * 100) / 16]
+    # Of the six pairs of runs three hold the 10, two the 20 and not the 10.
+    assert line.get_ydata()[:2] == pytest.approx([230 / 4, (3 * 10 + 2 * 20 + 1 * 100) / 6])
 
 
 def test_the_answer_on_convergence_has_counts_and_the_permutation_test():
     ends = {1: [10, 20, 30, 40, 50, 60], 2: [15, 18, 35, 45, None, None]}
     made = built(converging({1: 100, 2: 100}, ends))
-    assert made.answer.startswith("lr=1 converges soonest: median 30 (10 to ∞) epochs, 6 of 6 ")
-    assert "the next, lr=2: median 35 (15 to ∞) epochs, 4 of 6 runs converged. " in made.answer
+    assert made.answer.startswith("lr=1 converges soonest: median 30 epochs, 6 of 6 runs ")
+    assert "the next, lr=2: median 35 epochs, 4 of 6 runs converged. " in made.answer
     (comparison,) = made.findings.comparisons
     # 5, -2, 5, 5, 50 and 40: of the 64 signs, only those of the 2 or of one or two fives may
     # change: a sum of 103 or more has the signs of all but the 2, or of all.
     flips = [*itertools.product((-1, 1), repeat=6)]
     sums = np.abs(np.array(flips) @ [5, 2, 5, 5, 50, 40])
     assert comparison.p == (sums >= 103).mean() == 4 / 64
-    assert comparison.difference.estimate == pytest.approx(-103 / 6)
+    assert comparison.mean_difference == pytest.approx(-103 / 6)
+    assert (
+        "a run of the first takes on average 17.17 epochs less than one of the second with the "
+        "same seed (median difference 5 (-2 to 50)) and converges sooner with" in made.answer
+    )
     assert "not statistically distinguishable with 6 seeds (p = 0.062)" in made.answer
 
 
@@ -482,12 +486,12 @@ def test_the_mean_ranks_and_is_tested_where_curves_cross_and_the_answer_says_so(
     made = built(converging({1: 1000, 2: 1000}, {1: fast, 2: slow}))
     (comparison,) = made.findings.comparisons
     assert comparison.a.settings["lr"] == "2"
-    assert comparison.difference.estimate < 0
+    assert comparison.mean_difference < 0 < comparison.difference.estimate
     assert comparison.p < 0.01
     assert comparison.improvement.estimate == 9 / 20
     assert "lr=2 converges soonest: median 69" in made.answer
     assert "although it converges sooner only with probability 0.45 (" in made.answer
-    assert f"takes on average {-comparison.difference.estimate:.4g} (" in made.answer
+    assert f"takes on average {-comparison.mean_difference:.4g} epochs" in made.answer
     assert made.answer.endswith(
         "Their convergence curves cross: early, more runs of lr=1 have converged, later more runs "
         "of lr=2, so the better one depends on the number of epochs."
@@ -553,7 +557,7 @@ def test_the_html_page_is_self_contained_and_escapes_names():
     assert len(pictures) == len(made.figures) >= 3
     assert all(source.startswith("data:image/png;base64,") for source in pictures)
     assert not re.search(r"(?:https?:)?//\w", re.sub(r"base64,[^\"]+", "", text))
-    for word in (made.question, made.answer, "Holm", "Mann-Whitney", "Wilson"):
+    for word in (made.question, made.answer, "Shaffer", "Mann-Whitney", "Clopper"):
         assert word in page.text
 
 
@@ -776,7 +780,7 @@ def test_sweeps_keep_their_names_and_the_order_of_the_arguments(one, other):
     assert [group.name for group in made.findings.grouped.groups] == [
         f"sweep={one}", f"sweep={other}",
     ]  # fmt: skip
-    assert "a run of the first sweep is better with probability 0 (0 to 0.1611)" in made.answer
+    assert "a run of the first sweep is better with probability 0 (0 to 0.1684)" in made.answer
     first, second, *_ = table_below(made, "Groups in both sweeps").rows[0]
     assert (first, second) == (f"sweep={one}", f"sweep={other}")
 

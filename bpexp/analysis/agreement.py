@@ -55,12 +55,13 @@ class Agreement:
         largest = max(self.comparisons, key=lambda c: abs(c.improvement.estimate - 0.5))
         settings = {k: v for k, v in largest.a.settings.items() if k != SWEEP}
         name = replace(largest.a, settings=settings).name
+        corrected = f", corrected for {n} comparisons" if n > 1 else ""
         difference = (
             f"the largest difference is for {name}, where a run of the first sweep is better "
             f"with probability {interval(largest.improvement)} "
-            f"({p_value(largest.p_holm)}, Holm-corrected)."
+            f"({p_value(largest.p_adjusted)}{corrected})."
         )
-        differing = sum(c.p_holm < ALPHA for c in self.comparisons)
+        differing = sum(c.p_adjusted < ALPHA for c in self.comparisons)
         if differing:
             return f"The sweeps do not agree: {differing} of {n} shared groups differ; {difference}"
         return f"The sweeps do not differ significantly in {n} shared groups; {difference}"
@@ -75,13 +76,12 @@ class Agreement:
         )
 
 
-def compare_sweeps(grouped: Grouped, measure: Measure, seed: int) -> Agreement:
+def compare_sweeps(grouped: Grouped, measure: Measure) -> Agreement:
     """Compare two sweeps that were grouped together.
 
     Args:
         grouped: The groups; ``sweep`` is one of the keys that vary and has two values.
         measure: The measure to compare.
-        seed: Seed of the bootstrap.
 
     Returns:
         The comparison of each group that both sweeps contain.
@@ -100,7 +100,7 @@ def compare_sweeps(grouped: Grouped, measure: Measure, seed: int) -> Agreement:
         if len(rest_a) and len(rest_b):
             pairs.append((rest_a, rest_b))
     return Agreement(
-        comparisons=compare(pairs, measure, seed),
+        comparisons=compare(pairs, measure),
         shared_groups=len(shared),
         shared_runs=shared_runs,
         identical_runs=identical_runs,

@@ -1,29 +1,26 @@
 """The interval of a setting's median over its replicates, as tables and reports show it."""
 
-import numpy as np
-
 from bpexp.analysis import statistics, survival
 from bpexp.analysis.statistics import Interval
-from bpexp.analysis.survival import ConvergenceTimes
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
 
-def median(objective: Objective, scores: Array, max_epochs: Array, seed: int = 0) -> Interval:
+def median(objective: Objective, scores: Array, n_settings: int) -> Interval:
     """The median of the objective over the replicates of a setting, with its interval.
 
     Args:
         objective: What was measured.
         scores: The score of each run, (n,), see ``Objective.scores``.
-        max_epochs: The maximum number of epochs of each run, (n,). A run that did not converge
-            counts as not converged up to there.
-        seed: Seed of the bootstrap.
+        n_settings: Number of settings whose intervals hold together, so that the best setting can
+            be selected from them.
+
+    Returns:
+        The median; the bounds of its interval are nan for too few runs.
     """
-    if objective.is_time:
-        converged = np.isfinite(scores)
-        times = ConvergenceTimes(np.where(converged, scores, max_epochs), converged)
-        return survival.median(survival.kaplan_meier(times))
-    return as_measured(objective, statistics.bootstrap(scores, np.median, seed))
+    level = statistics.confidence_of_each(n_settings)
+    interval = survival.median if objective.is_time else statistics.median_interval
+    return as_measured(objective, interval(scores, level))
 
 
 def as_measured(objective: Objective, interval: Interval) -> Interval:

@@ -1,5 +1,6 @@
 """Summarize each group of runs, rank the groups and compare them with each other."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpexp.analysis import permutation, statistics, survival
-from bpexp.analysis.groups import FINAL_LOSS, REPLICATE, Group, Grouped, Measure, available_measures
+from bpexp.analysis.groups import (
+    EPOCHS_TO_CONVERGE,
+    FINAL_LOSS,
+    REPLICATE,
+    Group,
+    Grouped,
+    Measure,
+    available_measures,
+)
 from bpexp.analysis.statistics import Interval
 from bpexp.analysis.survival import ConvergenceCurve
 from bpexp.typing import Array
@@ -29,16 +38,20 @@ STATISTICS: dict[str, statistics.Statistic] = {
 class Summary:
     """The results of one group over its seeds.
 
+    The intervals of all groups hold together with ``statistics.CONFIDENCE``, so that the interval
+    of the best group is valid although it was selected by the same runs.
+
     Attributes:
         group: The runs.
         outcomes: Number of runs with each outcome.
         converged: Share of converged runs.
         convergence: Share of converged runs by epoch.
-        epochs: Median epochs to converge.
+        epochs: Median epochs to converge, see ``survival.median``.
         epochs_mean: Mean epochs to converge, restricted to the maximum number of epochs.
         epochs_sd: Standard deviation, restricted likewise.
         estimates: Estimates of each metric by statistic, as in
-            ``estimates["final_loss"]["median"]``.
+            ``estimates["final_loss"]["median"]``. Only medians have an interval: none for means
+            holds with few runs of an unknown distribution.
     """
 
     group: Group
@@ -62,6 +75,7 @@ class Comparison:
 
     If the groups share their seeds, the runs with the same seed are pairs: they start from the
     same random numbers, so their difference varies less than that of two unrelated runs.
+    Intervals of comparisons that were selected by the same runs hold together.
 
     Attributes:
         a: The first group.
@@ -71,11 +85,12 @@ class Comparison:
         improvement: Probability that a run of ``a`` is better than a run of ``b`` with the same
             seed; of ``b`` with any seed if the comparison is unpaired.
         difference: Median of the differences within pairs, or, unpaired, the difference of the
-            medians. For epochs to converge the difference of the means, restricted to the smaller
-            maximum number of epochs.
+            medians. Epochs to converge are restricted to the smaller maximum number of epochs.
+        mean_difference: Difference of the means of epochs to converge, restricted likewise; nan for
+            other measures.
         p: p-value of the permutation test (see ``permutation``): for epochs to converge of the
             restricted means, otherwise of the ranks.
-        p_holm: ``p`` with the Holm correction for all comparisons.
+        p_adjusted: ``p`` corrected for several comparisons.
     """
 
     a: Group
@@ -84,8 +99,9 @@ class Comparison:
     pairs: int
     improvement: Interval
     difference: Interval
+    mean_difference: float
     p: float
-    p_holm: float
+    p_adjusted: float
 
     @property
     def max_epochs(self) -> float:
@@ -110,7 +126,7 @@ class Findings:
         summaries: One summary per group, the best first.
         comparisons: The best group against every other one. Groups of a single run are not
             compared.
-        seed: Seed of the bootstrap.
+        seed: Seed for the choice of runs that are drawn in plots.
     """
 
     grouped: Grouped
@@ -145,7 +161,12 @@ class Findings:
     def can_be_significant(self) -> bool:
         """Whether the number of seeds allows any comparison to be significant."""
         smallest = [c.smallest_p for c in self.comparisons]
-        return bool(smallest) and len(smallest) * min(smallest) < permutation.ALPHA
+        return bool(smallest) and self.n_pairs * min(smallest) < permutation.ALPHA
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs of groups, any of which the data could have selected for a comparison."""
+        return math.comb(len(self.comparisons) + 1, 2)
 
 
 def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
@@ -154,13 +175,14 @@ def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
     Args:
         grouped: The groups.
         measure: The measure that ranks and compares them.
-        seed: Seed of the bootstrap; every interval uses a new generator with this seed.
+        seed: Seed for the choice of runs that are drawn in plots.
 
     Returns:
-        The summaries, the best first, and the comparisons.
+        The summaries, the best first, and the comparisons of the best with each other group.
     """
     metrics = [m for m in available_measures(grouped) if not m.is_time]
-    summaries = [_summarize(group, metrics, seed) for group in grouped.groups]
+    level = statistics.confidence_of_each(len(grouped.groups))
+    summaries = [_summarize(group, metrics, level) for group in grouped.groups]
     horizon = min(group.max_epochs for group in grouped.groups)
     ranked = sorted(summaries, key=lambda summary: _ranking_key(summary, measure, horizon))
     groups = [summary.group for summary in ranked]
@@ -169,34 +191,34 @@ def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
         grouped=grouped,
         measure=measure,
         summaries=ranked,
-        comparisons=compare(pairs, measure, seed),
+        comparisons=_compare_with_best(pairs, measure),
         seed=seed,
     )
 
 
-def _summarize(group: Group, metrics: Sequence[Measure], seed: int) -> Summary:
-    times = group.convergence_times
-    curve = survival.kaplan_meier(times)
-    mean, sd = survival.restricted_mean(curve, group.max_epochs)
+def _summarize(group: Group, metrics: Sequence[Measure], level: float) -> Summary:
+    times = EPOCHS_TO_CONVERGE.scores(group)
+    restricted = np.minimum(times, group.max_epochs)
     return Summary(
         group=group,
         outcomes=dict(sorted(Counter(group.outcomes.tolist()).items())),
-        converged=statistics.wilson(int(times.converged.sum()), len(times.converged)),
-        convergence=curve,
-        epochs=survival.median(curve),
-        epochs_mean=mean,
-        epochs_sd=sd,
-        estimates={metric.key: _estimates(metric, group, seed) for metric in metrics},
+        converged=statistics.share_interval(int(np.isfinite(times).sum()), len(times), level),
+        convergence=survival.cumulative_incidence(times),
+        epochs=survival.median(times, level),
+        epochs_mean=float(restricted.mean()),
+        epochs_sd=float(restricted.std(ddof=1)) if len(restricted) > 1 else math.nan,
+        estimates={metric.key: _estimates(metric, group, level) for metric in metrics},
     )
 
 
-def _estimates(metric: Measure, group: Group, seed: int) -> dict[str, Interval]:
+def _estimates(metric: Measure, group: Group, level: float) -> dict[str, Interval]:
     scores = metric.scores(group)
-    intervals = statistics.bootstrap_many(scores, [*STATISTICS.values()], seed)
-    return {
-        name: _as_measured(metric, interval)
-        for name, interval in zip(STATISTICS, intervals, strict=True)
+    found = {
+        name: Interval(float(statistic(scores)), math.nan, math.nan)
+        for name, statistic in STATISTICS.items()
     }
+    found["median"] = statistics.median_interval(scores, level)
+    return {name: _as_measured(metric, interval) for name, interval in found.items()}
 
 
 def _as_measured(measure: Measure, interval: Interval) -> Interval:
@@ -210,7 +232,7 @@ def _as_measured(measure: Measure, interval: Interval) -> Interval:
 def _ranking_key(summary: Summary, measure: Measure, horizon: float) -> tuple[float, ...]:
     if measure.is_time:
         # The quantity that is tested comes first, so that ranks and tests cannot disagree.
-        mean, _ = survival.restricted_mean(summary.convergence, horizon)
+        mean = float(np.minimum(EPOCHS_TO_CONVERGE.scores(summary.group), horizon).mean())
         return (mean, summary.epochs.estimate, -summary.converged.estimate, summary.epochs_mean)
     sign = -1.0 if measure.larger_is_better else 1.0
     estimates = summary.estimates[measure.key]
@@ -219,29 +241,38 @@ def _ranking_key(summary: Summary, measure: Measure, horizon: float) -> tuple[fl
     return (*(sign * estimates[name].estimate for name in STATISTICS), diverged)
 
 
-def compare(pairs: Sequence[tuple[Group, Group]], measure: Measure, seed: int) -> list[Comparison]:
-    """Compare pairs of groups.
+def compare(pairs: Sequence[tuple[Group, Group]], measure: Measure) -> list[Comparison]:
+    """Compare pairs of groups that were not selected by their results.
 
     Args:
-        pairs: The pairs, each group with at least two runs.
+        pairs: The pairs, each of two groups with at least one run.
         measure: The measure to compare.
-        seed: Seed of the bootstrap.
 
     Returns:
-        One comparison per pair, with p-values that are corrected for all of them.
+        One comparison per pair, with p-values that Holm's method corrects for all of them.
     """
-    compared = [_compare(a, b, measure, seed) for a, b in pairs]
-    corrected = statistics.holm([comparison.p for comparison in compared])
-    return [replace(c, p_holm=p) for c, p in zip(compared, corrected, strict=True)]
+    level = statistics.confidence_of_each(len(pairs))
+    compared = [_compare(a, b, measure, level) for a, b in pairs]
+    return _with_adjusted(compared, statistics.holm([c.p for c in compared]))
 
 
-def _compare(a: Group, b: Group, measure: Measure, seed: int) -> Comparison:
+def _compare_with_best(pairs: Sequence[tuple[Group, Group]], measure: Measure) -> list[Comparison]:
+    """Compare the best group with each other one, corrected for the choice of the best group."""
+    level = statistics.confidence_of_each(math.comb(len(pairs) + 1, 2))
+    compared = [_compare(a, b, measure, level) for a, b in pairs]
+    return _with_adjusted(compared, statistics.shaffer([c.p for c in compared]))
+
+
+def _with_adjusted(compared: Sequence[Comparison], p_values: Sequence[float]) -> list[Comparison]:
+    return [replace(c, p_adjusted=p) for c, p in zip(compared, p_values, strict=True)]
+
+
+def _compare(a: Group, b: Group, measure: Measure, level: float) -> Comparison:
     """Compare two groups, without a correction for other comparisons."""
     x, y = measure.scores(a), measure.scores(b)
-    if measure.is_time:
-        # A run with the larger maximum may converge at an epoch that the other group never reaches.
-        end = min(a.max_epochs, b.max_epochs)
-        x, y = (np.where(scores <= end, scores, np.inf) for scores in (x, y))
+    # A run with the larger maximum may converge at an epoch that the other group never reaches.
+    end = min(a.max_epochs, b.max_epochs) if measure.is_time else np.inf
+    x, y = (np.where(scores <= end, scores, np.inf) for scores in (x, y))
     shared, in_a, in_b = np.intersect1d(
         a.column(REPLICATE), b.column(REPLICATE), return_indices=True
     )
@@ -249,47 +280,42 @@ def _compare(a: Group, b: Group, measure: Measure, seed: int) -> Comparison:
     is_paired = len(shared) > 1 and 2 * len(shared) >= max(len(a), len(b))
     if is_paired:
         x, y = x[in_a], y[in_b]
-    if measure.is_time:
-        p, difference = _restricted_means(np.minimum(x, end), np.minimum(y, end), seed, is_paired)
+        improvement = statistics.paired_improvement(x, y, level)
     else:
-        p, difference = _medians(x, y, seed, is_paired)
-        difference = _as_measured(measure, difference)
+        improvement = statistics.improvement_interval(x, y, level)
+    x, y = np.minimum(x, end), np.minimum(y, end)
+    if is_paired:
+        difference = _paired_difference(x, y, level)
+    else:
+        difference = statistics.median_difference(x, y, level)
+    p = _p_value(x, y, measure, is_paired)
     return Comparison(
         a=a,
         b=b,
         shared_seeds=len(shared),
         pairs=len(shared) if is_paired else 0,
-        improvement=(
-            statistics.paired_improvement(x, y)
-            if is_paired
-            else statistics.improvement_interval(x, y, seed)
-        ),
-        difference=difference,
+        improvement=improvement,
+        difference=_as_measured(measure, difference),
+        mean_difference=float(x.mean() - y.mean()) if measure.is_time else math.nan,
         p=p,
-        p_holm=p,
+        p_adjusted=p,
     )
 
 
-def _restricted_means(x: Array, y: Array, seed: int, is_paired: bool) -> tuple[float, Interval]:
-    """p-value and difference of the means of restricted epochs to converge."""
-    if is_paired:
-        return permutation.sign_flip_test(x - y), statistics.bootstrap(x - y, np.mean, seed)
-    return permutation.mean_test(x, y), statistics.difference(x, y, np.mean, seed)
+def _paired_difference(x: Array, y: Array, level: float) -> Interval:
+    """Median of the differences within pairs; undefined if most scores of both are infinite."""
+    if np.isinf(x).sum() > len(x) / 2 and np.isinf(y).sum() > len(y) / 2:
+        return Interval(np.nan, np.nan, np.nan)
+    return statistics.median_interval(statistics.paired_differences(x, y), level)
 
 
-def _medians(x: Array, y: Array, seed: int, is_paired: bool) -> tuple[float, Interval]:
-    """p-value of the rank test, and the median difference."""
+def _p_value(x: Array, y: Array, measure: Measure, is_paired: bool) -> float:
+    """p-value of the permutation test: of means for epochs to converge, otherwise of ranks."""
+    if measure.is_time:
+        return permutation.sign_flip_test(x - y) if is_paired else permutation.mean_test(x, y)
     if is_paired:
-        differences = statistics.paired_differences(x, y)
-        undefined = bool(np.isinf(x).sum() > len(x) / 2 and np.isinf(y).sum() > len(y) / 2)
-        estimate = Interval(np.nan, np.nan, np.nan)
-        if not undefined:
-            estimate = statistics.median_interval(differences)
-        return permutation.signed_rank_test(differences), estimate
-    p = permutation.rank_sum_test(x, y)
-    if np.isinf(np.median(x)) and np.isinf(np.median(y)):
-        return p, Interval(np.nan, np.nan, np.nan)
-    return p, statistics.difference(x, y, np.median, seed)
+        return permutation.signed_rank_test(statistics.paired_differences(x, y))
+    return permutation.rank_sum_test(x, y)
 
 
 def representative_runs(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]]:

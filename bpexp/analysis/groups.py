@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bpexp.analysis.survival import ConvergenceTimes
 from bpexp.config.replicates import REPLICATE_KEYS, is_replicate_key
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
@@ -93,18 +92,6 @@ class Group:
     def name(self) -> str:
         """The setting as text, for example ``lr=0.5 hidden=2``."""
         return " ".join(f"{key}={value}" for key, value in self.settings.items()) or "all runs"
-
-    @property
-    def convergence_times(self) -> ConvergenceTimes:
-        """Epochs to converge, with runs that did not converge as censored observations.
-
-        A stalled or diverged run has ended and never converges. These are competing events: the
-        run counts as not converged up to its maximum number of epochs. Censoring it where it
-        ended would assume that it might still have converged like the other runs.
-        """
-        converged = self.outcomes == "converged"
-        epochs = np.where(converged, self.column("epochs_run"), self.column("epochs"))
-        return ConvergenceTimes(epochs, converged)
 
     @property
     def max_epochs(self) -> float:
@@ -303,7 +290,7 @@ class Measure:
     @property
     def is_time(self) -> bool:
         """Whether this is the number of epochs to converge, which can be censored."""
-        return self.key == EPOCHS_TO_CONVERGE
+        return self.key == "epochs_to_converge"
 
     @property
     def best(self) -> str:
@@ -348,7 +335,7 @@ class Measure:
         return self.column in group.table.numbers and bool(np.isfinite(self.values(group)).any())
 
 
-EPOCHS_TO_CONVERGE = "epochs_to_converge"
+EPOCHS_TO_CONVERGE = Measure("epochs_to_converge", "epochs to converge", "epochs_run")
 
 
 def measures() -> dict[str, Measure]:
@@ -357,7 +344,7 @@ def measures() -> dict[str, Measure]:
     The metric ``epochs_run`` is replaced by the epochs to converge, which treat runs that did not
     converge as censored.
     """
-    time = Measure(EPOCHS_TO_CONVERGE, "epochs to converge", "epochs_run")
+    time = EPOCHS_TO_CONVERGE
     of_metrics = [_of_metric(metric) for metric in METRICS.values() if metric.name != time.column]
     return {measure.key: measure for measure in (time, *of_metrics)}
 

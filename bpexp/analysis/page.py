@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bpexp.analysis import plots, tables
+from bpexp.analysis import plots, tables, words
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.permutation import MAX_PAIRS
-from bpexp.analysis.statistics import RESAMPLES
 from bpexp.render.document import Block, Document, Heading, Image, Paragraph, Table, strong
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
         shared = tables.comparisons(agreement.comparisons[:MAX_ROWS])
         blocks += [Heading(2, "Groups in both sweeps"), shared]
     blocks += [Heading(2, "Groups, the best first"), tables.readable_ranking(findings, MAX_ROWS)]
+    blocks += [Paragraph(words.about_intervals(findings), "note")]
     blocks += [Paragraph(remark, "note") for remark in remarks(report)]
     blocks += [Heading(2, "Figures")]
     blocks += [
@@ -77,22 +77,20 @@ def methods(findings: Findings) -> list[str]:
     """How the estimates, intervals and p values are computed, a paragraph each."""
     worst = "a diverged run counts as the worst finite one"
     paired, unpaired = "the signed-rank test (Wilcoxon 1945)", "the rank-sum test (Mann-Whitney)"
-    of = "medians of the differences within pairs, or, unpaired, differences of the medians"
     if findings.measure.is_time:
         worst = "a run that did not converge counts with its whole budget"
         paired = "a permutation test of the mean difference within pairs, which exchanges the signs"
         unpaired = "a permutation test of the difference of the means"
-        of = "differences of the means. Both are restricted to epochs within the shorter budget"
     return [
-        "A group is all runs that differ in nothing but the seed. Intervals have a confidence "
-        "level of 95%: Wilson's for shares, Greenwood's (log-log) for convergence curves, order "
-        "statistics for the median of differences within pairs (none below six pairs), and for "
-        f"everything else the percentile bootstrap with at most {RESAMPLES} resamples (seed "
-        f"{findings.seed}), which is too narrow for few runs. An interval of zero width, as in 1 "
-        "(1 to 1), means that all resamples are equal, not that the number is certain.",
-        "Runs that did not converge are censored observations of the epochs to converge. A run "
-        "that stalled or diverged can no longer converge, so it counts as not converged to the end "
-        "of its budget: the share converged is the cumulative incidence (Aalen and Johansen 1978). "
+        "A group is all runs that differ in nothing but the seed. Intervals are exact or "
+        "conservative for any number of runs and any distribution: Clopper and Pearson's for "
+        "shares, order statistics for medians. No interval is given for means, because none holds "
+        "for few runs of an unknown distribution. The intervals of all groups together hold with "
+        "95% (Bonferroni), and so do those of all comparisons; bands in figures hold with 95% at "
+        "each epoch.",
+        "A run that did not converge within its budget of epochs, stalled or diverged counts as "
+        "not converged to the end of the budget: the share converged is the cumulative incidence "
+        "(Aalen and Johansen 1978). "
         "A diverged run ranks below every finite loss and has accuracy 0. Mean ± sd of the epochs "
         "are restricted to the budget of epochs. "
         "Groups are ranked by this mean if epochs to converge are compared, within the smallest "
@@ -102,12 +100,15 @@ def methods(findings: Findings) -> list[str]:
         "least half of their seeds, they are compared within these pairs, and runs without a "
         "partner are left out; otherwise the comparison is unpaired. P(first is better) is the "
         "share of pairs in which the first group is better, or, unpaired, the Mann-Whitney "
-        f"statistic U / (n m); a tie counts half. Differences are {of}.",
+        "statistic U / (n m), with an interval for as many trials as the smaller group has runs; a "
+        "tie counts half. Differences are medians of the differences within pairs, or, unpaired, "
+        "differences of the medians.",
         f"p values are of {paired}; unpaired, of {unpaired}. They are exact for up to "
         f"{MAX_PAIRS} pairs and for two groups of up to about 30 runs, with ties taken into "
         "account, and a normal approximation beyond. The best group is compared with each other "
-        f"one, and p values are corrected by Holm's method for these {len(findings.comparisons)} "
-        "comparisons.",
-        f"Expected best of n: Dodge et al. 2019, eq. 4; {worst}. Interquartile mean and "
-        "performance profiles: Agarwal et al. 2021.",
+        "one. Because the same runs decide which group is the best, p values are corrected for all "
+        f"{findings.n_pairs} pairs of groups (Shaffer 1986): with no real difference, any "
+        "significant result has a probability of at most 5%.",
+        f"Expected best of n: the mean over all sets of n runs (Tang et al. 2020); {worst}. "
+        "Interquartile mean and performance profiles: Agarwal et al. 2021.",
     ]

@@ -115,7 +115,7 @@ def replicates_needed(n_comparisons: int, *, is_paired: bool) -> int:
     """Smallest number of replicates per group with which a difference can be significant.
 
     Args:
-        n_comparisons: Number of comparisons that the Holm correction accounts for.
+        n_comparisons: The factor by which the smallest p-value is multiplied.
         is_paired: Whether the groups share their replicates.
     """
     n = 2

@@ -128,7 +128,7 @@ def _loss_curves(data: PlotData) -> "Figure":
 
 
 def _convergence(data: PlotData) -> "Figure | None":
-    """Share of runs converged by each epoch, with Greenwood's 95% interval."""
+    """Share of runs converged by each epoch, with its exact 95% interval."""
     findings = data.findings
     if not any(summary.outcomes.get("converged") for summary in findings.summaries):
         return None
@@ -145,7 +145,7 @@ def _convergence(data: PlotData) -> "Figure | None":
     axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="epoch", ylabel="share of runs converged")
     axes.set_xlim(left=max(0.8, 0.7 * float(first)))
     plain_log_labels(axes.xaxis)
-    axes.set_title("Converged by epoch (Kaplan-Meier, 95% interval)")
+    axes.set_title("Converged by epoch, 95% interval")
     _finish(axes, findings)
     return figure
 
@@ -236,7 +236,7 @@ def _capitalized(text: str) -> str:
 
 
 def _best_of_n(data: PlotData) -> "Figure | None":
-    """Expected best of n runs (Dodge et al. 2019), of each group and of all runs."""
+    """Expected best of n runs (Tang et al. 2020), of each group and of all runs."""
     findings = data.findings
     if not _has_replicates(findings):
         return None
@@ -325,8 +325,7 @@ PLOTS: Registry[Plot] = Registry("plot", [
     ),
     Plot(
         "convergence",
-        "Share of runs converged by each epoch, as Kaplan and Meier estimate it, with its 95% "
-        "interval.",
+        "Share of runs converged by each epoch, with its 95% interval at that epoch.",
         _convergence,
     ),
     Plot(

@@ -115,7 +115,8 @@ class Report:
     def _json(self) -> dict[str, Any]:
         comparisons = [
             {"first": c.a.settings, "second": c.b.settings, "improvement": list(c.improvement),
-             "difference": list(c.difference), "pairs": c.pairs, "p": c.p, "p_holm": c.p_holm}
+             "difference": list(c.difference), "mean_difference": c.mean_difference,
+             "pairs": c.pairs, "p": c.p, "p_adjusted": c.p_adjusted}
             for c in self.findings.comparisons
         ]  # fmt: skip
         content: dict[str, Any] = _finite({
@@ -165,7 +166,7 @@ def build(
         environment: Versions and machines that the runs were trained with.
         reader: Reads loss curves and files of the runs.
         choice: The measure that ranks the groups.
-        seed: Seed of the bootstrap.
+        seed: Seed for the choice of runs that are drawn in plots.
 
     Raises:
         ConfigError: No run has finished, or no run has the measure.
@@ -177,7 +178,7 @@ def build(
     return Report(
         title=title,
         findings=findings,
-        agreement=compare_sweeps(grouped, chosen, seed) if is_pair else None,
+        agreement=compare_sweeps(grouped, chosen) if is_pair else None,
         bands=[curves.band(s.group, reader.losses, seed) for s in plots.line_groups(findings)],
         surfaces=surfaces(findings, reader.artifact),
         predictions=predictions(findings, reader.artifact),

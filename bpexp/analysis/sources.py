@@ -82,7 +82,7 @@ def of_sweeps(
         archive: Reads the store; the sweeps may belong to several experiments.
         parents: Parent runs of the sweeps.
         choice: The measure that ranks the groups.
-        seed: Seed of the bootstrap.
+        seed: Seed for the choice of runs that are drawn in plots.
 
     Returns:
         The report.
@@ -133,7 +133,7 @@ def of_experiment(archive: Archive, name: str, choice: MeasureChoice, seed: int)
         archive: The experiment.
         name: Its name.
         choice: The measure that ranks the groups.
-        seed: Seed of the bootstrap.
+        seed: Seed for the choice of runs that are drawn in plots.
 
     Returns:
         The report.

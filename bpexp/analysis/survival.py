@@ -1,52 +1,28 @@
-"""Survival analysis of the number of epochs until a run converges.
+"""The number of epochs until a run converges, and the share of runs that converge.
 
-A run that did not converge within its maximum number of epochs is a right-censored observation.
-Dropping such runs would bias the estimates towards the fastest runs of a group. The share of
-converged runs is one minus the Kaplan-Meier estimate (1958) of the survival function.
+A run that did not converge within its maximum number of epochs, stalled or diverged has the time
++inf. Dropping such runs would bias the estimates towards the fastest runs of a group.
 
-Runs that diverge or stall can no longer converge. With these runs censored at the maximum number of
-epochs, and not where they ended, the share of converged runs is the cumulative incidence function
-of Aalen and Johansen (1978) with divergence and stalling as competing events.
+All runs of a group have the same maximum number of epochs, so it is known of every run whether it
+had converged at each epoch up to then. The share of converged runs is therefore the number of
+runs that have converged, divided by the number of all. This is the cumulative incidence function of
+Aalen and Johansen (1978) with divergence and stalling as competing events, and without those one
+minus the estimate of Kaplan and Meier (1958).
 
 >>> import numpy as np
->>> epochs = np.array([10.0, 20.0, 30.0, 30.0])
->>> times = ConvergenceTimes(epochs, converged=np.array([True, True, True, False]))
->>> curve = kaplan_meier(times)
->>> median(curve).estimate
+>>> epochs = np.array([10.0, 20.0, 30.0, np.inf])
+>>> cumulative_incidence(epochs).share.tolist()
+[0.0, 0.25, 0.5, 0.75]
+>>> median(epochs).estimate
 20.0
->>> restricted_mean(curve, horizon=30.0)[0]
-22.5
 """
 
-import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from bpexp.analysis.statistics import CONFIDENCE, Interval
+from bpexp.analysis.statistics import CONFIDENCE, Interval, median_interval, share_bounds
 from bpexp.typing import Array
-
-
-@dataclass(frozen=True, eq=False)
-class ConvergenceTimes:
-    """Right-censored times to convergence.
-
-    Attributes:
-        epochs: Epochs until each run converged or was censored, (n,).
-        converged: Whether each run converged, (n,) of booleans.
-    """
-
-    epochs: Array
-    converged: Any
-
-    @property
-    def _censored_data(self) -> Any:
-        from scipy.stats import CensoredData
-
-        return CensoredData(
-            uncensored=self.epochs[self.converged], right=self.epochs[~self.converged]
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +30,9 @@ class ConvergenceCurve:
     """Share of runs that have converged by each epoch, a step function that starts at (0, 0).
 
     Attributes:
-        epochs: Epochs at which the curve may step, (k,).
+        epochs: Epochs at which the curve steps, (k,).
         share: Share of converged runs from each epoch on, (k,).
-        low: Lower bound of the log-log interval of Greenwood (1926), (k,); nan if undefined.
+        low: Lower bound of the exact interval of the share at that epoch, (k,).
         high: Upper bound, (k,).
     """
 
@@ -66,77 +42,32 @@ class ConvergenceCurve:
     high: Array
 
 
-def kaplan_meier(times: ConvergenceTimes) -> ConvergenceCurve:
-    """Estimate the share of converged runs: one minus the Kaplan-Meier survival function.
+def cumulative_incidence(epochs: Array) -> ConvergenceCurve:
+    """Share of runs that have converged by each epoch.
 
     Args:
-        times: Epochs to converge of at least one run.
-
-    Returns:
-        The curve with its confidence band; for a single run the band is undefined.
+        epochs: Epochs to converge of at least one run, (n,); +inf where it did not.
     """
-    if len(times.epochs) == 1:
-        share = np.append(0.0, times.converged)
-        unknown = np.array([0.0, np.nan])
-        return ConvergenceCurve(np.append(0.0, times.epochs), share, unknown, unknown)
-    from scipy.stats import ecdf
-
-    survival = ecdf(times._censored_data).sf
-    with warnings.catch_warnings():
-        # Greenwood's variance is 0/0 where all or no runs remain; those bounds become nan.
-        warnings.filterwarnings("ignore", "The confidence interval is undefined")
-        bounds = survival.confidence_interval(CONFIDENCE, method="log-log")
-    start = np.zeros(1)
-    return ConvergenceCurve(
-        epochs=np.concatenate([start, survival.quantiles]),
-        share=np.concatenate([start, 1.0 - survival.probabilities]),
-        low=np.concatenate([start, 1.0 - bounds.high.probabilities]),
-        high=np.concatenate([start, 1.0 - bounds.low.probabilities]),
-    )
+    n, ordered = len(epochs), np.sort(epochs)
+    steps = np.unique(np.append(0.0, ordered[np.isfinite(ordered)]))
+    converged = np.searchsorted(ordered, steps, side="right").astype(float)
+    low, high = share_bounds(converged, n)
+    return ConvergenceCurve(steps, converged / n, low, high)
 
 
-def median(curve: ConvergenceCurve) -> Interval:
-    """Median number of epochs to converge (Brookmeyer and Crowley 1982).
+def median(epochs: Array, level: float = CONFIDENCE) -> Interval:
+    """Number of epochs by which half of the runs have converged.
 
     Args:
-        curve: The share of converged runs.
+        epochs: Epochs to converge, (n,); +inf where a run did not.
+        level: Confidence level.
 
     Returns:
-        The epoch at which the curve reaches one half; inf if it never does. The interval ends
-        where the band's bounds reach one half; its lower end is nan if the bound is undefined.
+        The estimate, which is inf if fewer than half of the runs converged, with the exact
+        interval between two order statistics.
     """
-    estimate, low, high = (
-        _epoch_of_half(curve.epochs, share) for share in (curve.share, curve.high, curve.low)
-    )
-    return Interval(estimate, low if low <= estimate else np.nan, high)
-
-
-def _epoch_of_half(epochs: Array, share: Array) -> float:
-    # Rounding errors may leave a share that is exactly one half slightly below it.
-    reached = np.flatnonzero(share >= 0.5 - 1e-12)
-    return float(epochs[reached[0]]) if len(reached) else np.inf
-
-
-def restricted_mean(curve: ConvergenceCurve, horizon: float) -> tuple[float, float]:
-    """Mean and standard deviation of min(epochs to converge, ``horizon``) (Irwin 1949).
-
-    Both are areas under the survival function S(t) from 0 to the horizon: the mean is the
-    integral of S(t), the second moment is the integral of 2 t S(t). Censored data do not
-    determine the unrestricted mean.
-
-    Args:
-        curve: The share of converged runs, 1 - S(t).
-        horizon: The largest number of epochs considered.
-
-    Returns:
-        The restricted mean and standard deviation in epochs.
-    """
-    before = curve.epochs < horizon
-    edges = np.append(curve.epochs[before], horizon)
-    survival = 1.0 - curve.share[before]
-    mean = float((survival * np.diff(edges)).sum())
-    second_moment = float((survival * np.diff(edges**2)).sum())
-    return mean, float(np.sqrt(max(0.0, second_moment - mean**2)))
+    half = float(np.sort(epochs)[(len(epochs) - 1) // 2])
+    return median_interval(epochs, level)._replace(estimate=half)
 
 
 def crossing(a: ConvergenceCurve, b: ConvergenceCurve, horizon: float, lead: float) -> int:

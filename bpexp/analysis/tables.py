@@ -51,10 +51,10 @@ def short_ranking(findings: Findings, limit: int) -> Table:
 def comparisons(compared: Sequence[Comparison]) -> Table:
     """A row for each comparison of two groups."""
     columns = ["first", "second", "P(first is better)", "difference, first - second",
-               "pairs", "p", "p, Holm"]  # fmt: skip
+               "pairs", "p", "p, corrected"]  # fmt: skip
     rows: list[list[Text]] = [
         [c.a.name, c.b.name, _interval(c.improvement), _interval(c.difference),
-         str(c.pairs or "unpaired"), _p_number(c.p), _p_number(c.p_holm)]
+         str(c.pairs or "unpaired"), _p_number(c.p), _p_number(c.p_adjusted)]
         for c in compared
     ]  # fmt: skip
     return Table(columns, rows, "llrrrrr")
@@ -93,7 +93,7 @@ def _columns(findings: Findings) -> list[_Column]:
             _Column("share converged", lambda s: _interval(s.converged)),
             _Column("epochs to converge, median", lambda s: _median_epochs(s.epochs)),
             _Column("epochs, mean ± sd",
-                    lambda s: f"{number(s.epochs_mean)} ± {number(s.epochs_sd)}"),
+                    lambda s: _with_sd(s.epochs_mean, s.epochs_sd)),
         ]  # fmt: skip
     known = measures()
     columns += [
@@ -111,6 +111,10 @@ def _estimate(key: str, statistic: str) -> Callable[[Summary], Text]:
 def _median_epochs(median: Interval) -> Text:
     """The median; "not reached" if fewer than half of the runs converge."""
     return _interval(median) if math.isfinite(median.estimate) else "not reached"
+
+
+def _with_sd(mean: float, sd: float) -> Text:
+    return number(mean) if math.isnan(sd) else f"{number(mean)} ± {number(sd)}"
 
 
 def _interval(value: Interval) -> Text:
@@ -139,7 +143,8 @@ def _numbers(summary: Summary) -> dict[str, Any]:
     }
     for key, estimates in summary.estimates.items():
         for statistic, found in estimates.items():
-            row |= _three_columns(f"{key}_{statistic}", found)
+            name = f"{key}_{statistic}"
+            row |= _three_columns(name, found) if statistic == "median" else {name: found.estimate}
     return row
 
 
@@ -149,9 +154,10 @@ def _comparison_numbers(comparison: Comparison | None) -> dict[str, Any]:
     return {
         **_three_columns("best_is_better", comparison.improvement),
         **_three_columns("best_minus_this", comparison.difference),
+        "best_minus_this_mean": comparison.mean_difference,
         "pairs": comparison.pairs,
         "p": comparison.p,
-        "p_holm": comparison.p_holm,
+        "p_adjusted": comparison.p_adjusted,
     }
 
 

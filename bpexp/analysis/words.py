@@ -13,7 +13,7 @@ from bpexp.analysis import survival
 from bpexp.analysis.findings import Comparison, Findings, Summary
 from bpexp.analysis.groups import Measure
 from bpexp.analysis.permutation import ALPHA, replicates_needed
-from bpexp.analysis.statistics import Interval
+from bpexp.analysis.statistics import Interval, confidence_of_each, runs_for_median
 
 MIN_LEAD, MIN_LEAD_RUNS = 0.1, 2
 """Curves cross if each leads the other at some epoch by this share, and by this number of runs."""
@@ -94,10 +94,10 @@ def _test(findings: Findings) -> list[str]:
     crossing = _crossing(findings) if findings.measure.is_time else []
     if not findings.can_be_significant:
         return [f"{probability}.", _too_few_seeds(findings), *_unpaired(comparison), *crossing]
-    p = p_value(comparison.p_holm)
+    p = p_value(comparison.p_adjusted)
     if len(compared) > 1:
-        p += f", corrected for {len(compared)} comparisons"
-    if comparison.p_holm < ALPHA:
+        p += f", corrected for {findings.n_pairs} pairs of groups"
+    if comparison.p_adjusted < ALPHA:
         verdict = f"a statistically significant difference ({p})"
     else:
         verdict = f"not statistically distinguishable with {_seeds(comparison)} ({p})"
@@ -117,7 +117,8 @@ def _advantage(comparison: Comparison, measure: Measure) -> str:
         sooner = ", although it converges sooner only with probability"
     return (
         f"Counting at most {number(comparison.max_epochs)} epochs per run, a run of the first "
-        f"takes on average {interval(fewer)} epochs less than {partner}{sooner} {probability}"
+        f"takes on average {number(0.0 - comparison.mean_difference)} epochs less than {partner} "
+        f"(median difference {interval(fewer)}){sooner} {probability}"
     )
 
 
@@ -140,9 +141,9 @@ def _too_few_seeds(findings: Findings) -> str:
     """How many seeds a significant difference would need, if there are too few for any."""
     compared = findings.comparisons
     largest = max(compared, key=lambda c: c.pairs or len(c.a) + len(c.b))
-    needed = replicates_needed(len(compared), is_paired=bool(largest.pairs))
+    needed = replicates_needed(findings.n_pairs, is_paired=bool(largest.pairs))
     return (
-        f"With {_seeds(largest)} and {_counted(len(compared), 'comparison')} no difference can "
+        f"With {_seeds(largest)} and {_counted(len(compared) + 1, 'group')} no difference can "
         f"reach p < {ALPHA}; {needed} seeds could."
     )
 
@@ -171,7 +172,7 @@ def _others(findings: Findings, subject: str, n_named: int) -> list[str]:
         return []
     if not findings.can_be_significant:
         return [] if n_named == 2 and findings.ranks[1] > 1 else [_too_few_seeds(findings)]
-    similar = sum(c.p_holm >= ALPHA for c in others)
+    similar = sum(c.p_adjusted >= ALPHA for c in others)
     if not similar:
         which = "the other one" if len(others) == 1 else f"each of the {len(others)} others"
         return [f"{subject} is significantly better than {which}."]
@@ -182,6 +183,18 @@ def _others(findings: Findings, subject: str, n_named: int) -> list[str]:
     else:
         subject = f"Of the {len(others)} others {similar} are not"
     return [f"{subject} statistically distinguishable from the first."]
+
+
+def about_intervals(findings: Findings) -> str:
+    """What the intervals of the groups hold for, and how many runs they need if some have none."""
+    n_groups = len(findings.summaries)
+    needed = runs_for_median(confidence_of_each(n_groups))
+    said = "In parentheses: 95% confidence intervals"
+    if n_groups > 1:
+        said += f" that hold for all {n_groups} groups together, the selected best one included"
+    if all(summary.runs >= needed for summary in findings.summaries):
+        return f"{said}."
+    return f"{said}. The interval of a median needs {needed} runs per group."
 
 
 def _counted(n: int, noun: str) -> str:

@@ -77,7 +77,8 @@ def _columns_of_settings(
     if objective.is_time:
         columns["mean epochs"] = [number(found.center) for found in settings]
     columns["median" if objective.is_time else objective.name] = [m[0] for m in medians]
-    columns["95% interval"] = [m[1] for m in medians]
+    if any(interval for _, interval in medians):
+        columns["95% interval"] = [interval for _, interval in medians]
     others = [n for n in metric_names(ranking.runs) if n not in (objective.metric, "epochs_run")]
     for name in others:
         columns[name] = [_median_of(name, found.rows) for found in settings]
@@ -87,8 +88,7 @@ def _columns_of_settings(
 
 def _median(ranking: Ranking, found: SettingResult) -> tuple[str, str]:
     """The median of the objective and its interval, as text."""
-    max_epochs = np.array([row.job.config.epochs for row in found.rows], float)
-    median = estimates.median(ranking.objective, found.scores, max_epochs)
+    median = estimates.median(ranking.objective, found.scores, len(ranking.settings))
     if not np.isfinite(median.estimate):
         return "not reached" if ranking.objective.is_time else "diverged", ""
     if np.isnan(median.low) or np.isnan(median.high):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bpexp.analysis import tables
+from bpexp.analysis import tables, words
 from bpexp.analysis.groups import measures
 from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.page import MAX_ROWS
@@ -44,7 +44,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "-o", metavar="FOLDER", help="output folder (default: outputs/reports/SWEEP)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed for the runs that plots show (default: 0)"
+    )
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
     formats = options.format.split(",")
@@ -77,6 +79,7 @@ def main(arguments: Sequence[str]) -> None:
     groups = len(report.findings.summaries)
     if groups > PRINTED:
         out.print(f"{PRINTED} of {groups} groups; the report has {min(groups, MAX_ROWS)}")
+    out.print(words.about_intervals(report.findings), soft_wrap=True)
     written = ", ".join(str(folder / f"report.{name}") for name in formats)
     out.print(f"Written: {written}", soft_wrap=True)
     if len(parents) == 1 and not logged:

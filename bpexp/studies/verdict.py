@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bpexp.analysis.permutation import ALPHA
-from bpexp.analysis.statistics import CONFIDENCE, Interval, holm, wilson
+from bpexp.analysis.statistics import CONFIDENCE, Interval, holm, share_interval
 from bpexp.render import markdown
 from bpexp.render.document import (
     Block,
@@ -39,7 +39,7 @@ RESAMPLES = 10_000
 
 METHODS = (
     emphasis("Ours"),
-    " is the mean with its 95% confidence interval (Student's t; Wilson's for a share). A row is "
+    " is the mean with its 95% confidence interval (Student's t; exact for a share). A row is "
     "tested only if n and sd were published (for a share, n), by Welch's t-test of the means or a "
     "score test of the shares, at the 5% level with the Holm correction for all rows. ",
     emphasis("Holds"),
@@ -267,12 +267,12 @@ def _percentile(values: Array, score: float) -> float:
 
 
 def _mean(finite: Array, is_share: bool) -> Interval:
-    """The mean with the t interval, or a share with Wilson's interval."""
+    """The mean with the t interval, or a share with its exact interval."""
     n = len(finite)
     if n < 2:
         return Interval(np.nan, np.nan, np.nan)
     if is_share:
-        return wilson(int(finite.sum()), n)
+        return share_interval(int(finite.sum()), n)
     from scipy import stats
 
     mean = float(finite.mean())

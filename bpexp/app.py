@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bpexp.analysis import confirmation as confirmed
 from bpexp.config.compose import Composer, composer
 from bpexp.config.schema import BackendConfig
 from bpexp.export.publish import publish
@@ -19,9 +20,10 @@ from bpexp.reporter import Reporter
 from bpexp.runs import run_tags
 from bpexp.studies import definition
 from bpexp.studies.sweep_results import study_files
-from bpexp.sweeps import forecast, provenance, resume, search, summary
+from bpexp.sweeps import confirmation, forecast, provenance, resume, search, summary
 from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.ranking import scores_of
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep, SweepRunner, now
 from bpexp.sweeps.samplers.base import Sampler
@@ -127,6 +129,7 @@ def run_sweep(
     if folder is not None:
         _write_results(finished, folder)
     _export_best(finished, store, reporter)
+    _confirm(finished, store, reporter)
     return finished
 
 
@@ -207,6 +210,8 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
             superseded += replaced
         recovery.delete_runs(archive.client, superseded)
     _export_best(finished, store, reporter)
+    if run_tags.CONFIRMED_BY not in sweep.tags:
+        _confirm(finished, store, reporter)
     return finished
 
 
@@ -357,6 +362,34 @@ def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> N
     run = lookup.find_in_experiment(archive.reader, "", best.run_id)
     for sentence in publish(archive, run):
         reporter.say(sentence)
+
+
+def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
+    """Train the best settings again on fresh seeds, as a sweep of its own, if ``confirm`` is set.
+
+    Raises:
+        ConfigError, TrackingError: As ``run_sweep``.
+    """
+    n_seeds = finished.plan.runtime.confirm
+    if not n_seeds or finished.interrupted or finished.ranking.best is None:
+        return
+    assert finished.parent is not None
+    chosen = confirmation.settings_to_confirm(finished)
+    noun = "setting" if len(chosen) == 1 else "settings"
+    reporter.say(f"Training the best {len(chosen)} {noun} again on {n_seeds} fresh seeds.")
+    fresh = run_sweep(confirmation.plan_of(finished), reporter)
+    if fresh.interrupted or fresh.parent is None:
+        return
+    client = open_archive(store, finished.plan.runtime.tracking.experiment).client
+    RetryPolicy().call(client.set_tag, finished.parent, run_tags.CONFIRMED_BY, fresh.parent)
+    objective, per_setting = finished.ranking.objective, len(fresh.rows) // len(chosen)
+    sentences = []
+    for place, setting in enumerate(chosen):
+        rows = fresh.rows[place * per_setting : (place + 1) * per_setting]
+        scores = scores_of([row for row in rows if row.metrics], objective)
+        name = setting.job.setting_name
+        sentences.append(confirmed.sentence(objective, name, setting.scores, scores))
+    reporter.say(confirmed.summary(objective, sentences))
 
 
 def _check_writable(folder: Path) -> None:

@@ -221,3 +221,44 @@ def test_single_runs_are_ranked_by_the_named_objective(inside):
     refused = inside("-m", *IRIS, "lr=0.001,0.03", "objective=acuracy")
     assert refused.returncode == 1
     assert refused.stderr.endswith("got 'acuracy'; type objective=accuracy.\n")
+
+
+def test_confirm_trains_the_best_settings_on_seeds_that_chose_nothing(a_store, tmp_path, inside):
+    done = inside(
+        "-m", *IRIS, "lr=0.001,0.01,0.1,0.3", "seed=3,1", "data.validation_fraction=0.2",
+        "confirm=8", "n_jobs=1",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
+    sweeps = {r.info.run_id: r for r in runs if r.data.tags.get("bpexp.kind") == "sweep"}
+    (first,) = [run for run in sweeps.values() if "bpexp.confirmed_by" in run.data.tags]
+    fresh = first.data.tags["bpexp.confirmed_by"]
+    values = {}
+    for run in runs:
+        parent = run.data.tags.get("mlflow.parentRunId")
+        if parent is not None:
+            value = (int(run.data.params["seed"]), run.data.metrics["lowest_validation_loss"])
+            values.setdefault((parent, run.data.params["lr"]), []).append(value)
+    before = {lr: np.median([v for _, v in found])
+              for (parent, lr), found in values.items() if parent != fresh}  # fmt: skip
+    top = sorted(before, key=before.get)[:3]
+    assert sorted(lr for parent, lr in values if parent == fresh) == sorted(top)
+    report = inside("report", first.info.run_id).stdout
+    for lr in top:
+        seeds, after = zip(*sorted(values[fresh, lr]), strict=True)
+        assert seeds == tuple(range(4, 12))
+        ordered = sorted(after)
+        said = (
+            f"lr={lr} looked like {before[lr]:.4g}, is {np.median(after):.4g} "
+            f"({ordered[0]:.4g} to {ordered[-1]:.4g}) over 8 fresh runs"
+        )
+        assert said in done.stdout
+        assert said in report
+
+
+def test_a_single_run_cannot_be_confirmed(inside, tmp_path):
+    done = inside("confirm=5", "epochs=2")
+    assert done.returncode == 1
+    assert done.stderr == "bpexp: confirm needs a sweep: add -m and use the launcher bpexp.\n"
+    assert list(tmp_path.iterdir()) == []

@@ -49,6 +49,8 @@ class Report:
         surfaces: Decision surfaces of the best, the median and the worst run.
         predictions: Predictions of the same runs, a row per run and sample.
         environment: Versions and machines that the runs were trained with.
+        confirmation: What the best settings looked like and what fresh seeds show; "" if they were
+            not trained again.
     """
 
     title: str
@@ -58,6 +60,7 @@ class Report:
     surfaces: Sequence[Surface]
     predictions: "pd.DataFrame"
     environment: Mapping[str, str]
+    confirmation: str = ""
 
     @property
     def question(self) -> str:
@@ -71,7 +74,8 @@ class Report:
         if self.agreement is not None:
             return self.agreement.sentence
         answer = words.answer(self.findings)
-        return f"{answer} {OPTIMISTIC}" if is_of_test_rows(self.findings.measure) else answer
+        optimistic = OPTIMISTIC if is_of_test_rows(self.findings.measure) else ""
+        return " ".join(part for part in (answer, optimistic, self.confirmation) if part)
 
     @property
     def table(self) -> "pd.DataFrame":

@@ -1,16 +1,18 @@
 """Read runs from an MLflow store and build a report on them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bpexp.analysis import measure_choice
+from bpexp.analysis import confirmation, measure_choice
+from bpexp.analysis.groups import group
 from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
+from bpexp.runs.objective import objectives
 from bpexp.sweeps import integrity
 from bpexp.tracking import log_artifacts, read
 from bpexp.tracking.archive import Archive
@@ -109,7 +111,24 @@ def of_sweeps(
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
     choice = measure_choice.of_sweeps(choice, parents)
-    return build(pd.concat(tables), " and ".join(names), environment, files, choice, seed)
+    report = build(pd.concat(tables), " and ".join(names), environment, files, choice, seed)
+    return replace(report, confirmation=_confirmation(archive, parents, tables, report))
+
+
+def _confirmation(
+    archive: Archive, parents: Sequence[StoredRun], tables: "Sequence[pd.DataFrame]", report: Report
+) -> str:
+    """What fresh seeds show of the best settings of a sweep; "" if it was not confirmed."""
+    import pandas as pd
+
+    if len(parents) > 1 or run_tags.CONFIRMED_BY not in parents[0].tags:
+        return ""
+    fresh = archive.get(parents[0].tags[run_tags.CONFIRMED_BY])
+    if fresh is None or not fresh.is_sweep:
+        return ""  # It was deleted.
+    table = _sweep_table(archive, fresh).assign(sweep="fresh")
+    grouped = group(pd.concat([tables[0].assign(sweep="chosen"), table]))
+    return confirmation.of_groups(objectives()[report.findings.measure.key], grouped)
 
 
 def _sweep_table(archive: Archive, parent: StoredRun) -> "pd.DataFrame":

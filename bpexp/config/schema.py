@@ -249,6 +249,9 @@ class RuntimeConfig:
     export: str | None = setting(
         Optional(OneOf(("best",))), None, "best: log the network of the best run as a model"
     )
+    confirm: int = setting(
+        Integer(0, 10**6), 0, "train the best 3 settings again on so many fresh seeds; 0: none"
+    )
     backend: BackendConfig
     tracking: TrackingConfig
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

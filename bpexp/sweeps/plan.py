@@ -153,6 +153,8 @@ def make_plan(
         configs.append(replace(config, **shared))
     if runtime is None:
         raise ConfigError("A sweep needs at least one run.")
+    if study and runtime.confirm:
+        raise ConfigError(f"confirm must be 0 in a study, got {runtime.confirm}.")
     jobs, varying = _jobs(configs, loaded, rows)
     _check_data(jobs, rows)
     definition = study.definition if study else None
@@ -200,6 +202,8 @@ def single_run_plan(composed: Values, overrides: Sequence[str]) -> Plan:
     """
     if composed.get("study") is not None:
         raise ConfigError("+study is a sweep: add -m and use the launcher bpexp.")
+    if composed.get("confirm"):
+        raise ConfigError("confirm needs a sweep: add -m and use the launcher bpexp.")
     plan = make_plan([composed], overrides)
     if plan.runtime.search.name is not None:
         raise ConfigError("search is a sweep: add -m and use the launcher bpexp.")
@@ -245,8 +249,8 @@ def study_row_in_errors(rows: Sequence[str], index: int) -> Iterator[None]:
 
 def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
     return ConfigError(
-        "n_jobs, engine, reuse, export, objective.*, search.*, backend and tracking.* must be the "
-        f"same for all runs of a sweep, got {plain(one)} and {plain(other)}."
+        "n_jobs, engine, reuse, export, confirm, objective.*, search.*, backend and tracking.* must "
+        f"be the same for all runs of a sweep, got {plain(one)} and {plain(other)}."
     )
 
 

@@ -1,0 +1,69 @@
+"""Compares what settings looked like in the sweep that chose them with what fresh seeds show.
+
+>>> import numpy as np
+>>> from bpexp.runs.objective import objectives
+>>> sentence(objectives()["final_loss"], "lr=1", np.array([0.01, 0.02, 0.03]), np.arange(1.0, 10.0))
+'lr=1 looked like 0.02, is 5 (2 to 8) over 9 fresh runs'
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bpexp.analysis import statistics
+from bpexp.analysis.estimates import as_measured
+from bpexp.analysis.groups import SWEEP, Grouped
+from bpexp.analysis.words import interval, number
+from bpexp.runs.objective import Objective
+from bpexp.typing import Array
+
+
+def sentence(objective: Objective, name: str, before: Array, after: Array) -> str:
+    """What a setting looked like, and what it is on fresh seeds: medians, with an interval.
+
+    Args:
+        objective: What the settings are compared by.
+        name: The setting.
+        before: Its scores in the sweep that chose it, (n,).
+        after: Its scores on fresh seeds, (m,).
+    """
+    looked = objective.as_measured(float(np.median(before)))
+    found = as_measured(objective, statistics.median_interval(after))
+    return (
+        f"{name or 'the setting'} looked like {number(looked)}, is {interval(found)} over "
+        f"{len(after)} fresh runs"
+    )
+
+
+def summary(objective: Objective, sentences: Sequence[str]) -> str:
+    """The sentences of all settings, with what they are about."""
+    label = f"{objective.label[:1].upper()}{objective.label[1:]}"
+    return f"{label}, median, on seeds that chose nothing: {'; '.join(sentences)}."
+
+
+def of_groups(objective: Objective, grouped: Grouped) -> str:
+    """The summary for the groups of a sweep and of the sweep that confirms it.
+
+    Args:
+        objective: What the settings are compared by.
+        grouped: Groups of both sweeps; the sweep with the choice comes first.
+
+    Returns:
+        The summary; "" if the sweeps have no group in common.
+    """
+    first, second = grouped.varying[SWEEP]
+    groups = {(g.settings[SWEEP], replace(g, settings=_without_sweep(g.settings)).name): g
+              for g in grouped.groups}  # fmt: skip
+    scores = {
+        key: objective.scores(group.column(objective.metric), group.outcomes)
+        for key, group in groups.items()
+    }
+    names = [name for sweep, name in groups if sweep == second and (first, name) in groups]
+    names.sort(key=lambda name: float(np.median(scores[second, name])))
+    found = [sentence(objective, name, scores[first, name], scores[second, name]) for name in names]
+    return summary(objective, found) if found else ""
+
+
+def _without_sweep(settings: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in settings.items() if key != SWEEP}

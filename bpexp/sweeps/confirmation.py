@@ -1,0 +1,55 @@
+"""Trains the best settings of a sweep again, on seeds that chose nothing (``confirm=N``).
+
+The best of many settings is partly the luckiest, so that its result in the sweep that chose it is
+optimistic.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bpexp.config.schema import SearchConfig, plain
+from bpexp.sweeps.plan import Plan, make_plan
+from bpexp.sweeps.ranking import SettingResult
+from bpexp.sweeps.runner import FinishedSweep
+
+TOP = 3
+"""Number of settings that are trained again."""
+N_SEEDS = 2**32
+"""Number of seeds that there are."""
+
+
+def settings_to_confirm(finished: FinishedSweep) -> list[SettingResult]:
+    """The best settings of a sweep, as many as are trained again."""
+    return list(finished.ranking.settings[:TOP])
+
+
+def plan_of(finished: FinishedSweep) -> Plan:
+    """The plan that trains the best settings of a sweep on ``confirm`` fresh seeds each.
+
+    Every split and fold of a setting is trained with every fresh seed. The jobs of a setting
+    follow each other, the best setting first.
+    """
+    runtime = finished.plan.runtime
+    objective = replace(runtime.objective, name=finished.ranking.objective.name)
+    runtime = replace(
+        runtime, confirm=0, export=None, reuse=False, objective=objective, search=SearchConfig()
+    )
+    used = {job.config.seed for job in finished.plan.jobs}
+    seeds = list(itertools.islice(_fresh_seeds(used), finished.plan.runtime.confirm))
+    composed = []
+    for setting in settings_to_confirm(finished):
+        config = plain(setting.job.config)
+        for data in dict.fromkeys(row.job.config.data for row in setting.rows):
+            composed += [
+                {**plain(runtime), **config, "data": plain(data), "seed": seed} for seed in seeds
+            ]
+    return make_plan(composed, datasets=finished.plan.datasets)
+
+
+def _fresh_seeds(used: set[int]) -> Iterator[int]:
+    """Seeds after the largest used one, then from 0, without those that are used."""
+    first = max(used) + 1
+    return (
+        seed for seed in (number % N_SEEDS for number in itertools.count(first)) if seed not in used
+    )

@@ -249,8 +249,8 @@ def study_row_in_errors(rows: Sequence[str], index: int) -> Iterator[None]:
 
 def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
     return ConfigError(
-        "n_jobs, engine, reuse, export, confirm, objective.*, search.*, backend and tracking.* must "
-        f"be the same for all runs of a sweep, got {plain(one)} and {plain(other)}."
+        "n_jobs, engine, reuse, export, confirm, objective.*, search.*, backend and tracking.* "
+        f"must be the same for all runs of a sweep, got {plain(one)} and {plain(other)}."
     )
 
 

@@ -706,3 +706,9 @@ def test_ctrl_c_marks_a_single_run(launch, tmp_path):
     assert "Interrupted: 0 runs kept, 1 marked KILLED." in out.splitlines()
     (run,) = tracked(tmp_path)
     assert (run.info.status, run.data.tags["bpexp.outcome"]) == ("KILLED", "interrupted")
+
+
+def test_a_terminal_without_utf_8_shows_other_characters_as_codes(bpexp):
+    done = bpexp("explain", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u03b7" in done.stdout

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import io
 import re
 import signal
 import sys
@@ -19,6 +20,10 @@ def main() -> None:
     # A collection at exit takes as long, and the system frees the memory anyway.
     atexit.register(gc.freeze)
     interrupts.handle_termination()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without UTF-8 gets \\u03b7 for a Greek eta, not an error.
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             _dispatch(sys.argv[1:])

@@ -37,9 +37,16 @@ _THREADS = 8
 
 
 def artifact_problem(run: StoredRun, archive: Archive) -> str:
-    """Why the stored losses, predictions and weights are not those of a run; "" if they are."""
+    """Why the stored artifacts are not those of a run; "" if they are.
+
+    The digest covers losses, predictions and weights. The others must exist.
+    """
     try:
         stored = result_of(run, archive)
+        if not archive.file(run, "config.yaml"):
+            return f"config.yaml of run {run.run_id[:8]} is empty."
+        if "lowest_validation_loss" in run.metrics:
+            validation_of(run, archive)
     except TrackingError:
         raise
     except ConfigError as error:

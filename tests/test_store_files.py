@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 import bpexp
+from bpexp.cli.report import _file_name
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import store
 from bpexp.tracking.store import Store, exclusive_lock, locate, sqlite_file, sqlite_uri
@@ -111,3 +112,15 @@ def test_a_lock_that_another_process_holds_is_waited_for_in_limits(tmp_path, mon
     assert capsys.readouterr().err.startswith("Waiting for another process that holds ")
     with exclusive_lock(made):
         pass
+
+
+@pytest.mark.parametrize("run_id", ["../../x", "..", "/etc", "a/b", "."])
+def test_an_id_of_a_foreign_store_names_one_folder_of_a_report(run_id):
+    name = _file_name(run_id[:8])
+    assert Path("reports", name).resolve().parent == Path("reports").resolve()
+
+
+def test_sweeps_that_start_in_the_same_second_have_a_folder_each(a_store, inside, tmp_path):
+    for seeds in ("1,2", "3,4", "5,6"):
+        assert inside("-m", f"seed={seeds}", "epochs=1").returncode == 0
+    assert len(list(tmp_path.glob("outputs/sweeps/*/results.csv"))) == 3

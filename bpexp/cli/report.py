@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     else:
         archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
         report = of_experiment(archive, options.experiment, choice, options.seed)
-    name = "-".join(run.run_id[:8] for run in parents) or _file_name(options.experiment)
+    name = "-".join(_file_name(run.run_id[:8]) for run in parents) or _file_name(options.experiment)
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)
     logged = len(parents) == 1 and read.has_artifacts_inside(parents[0], store)
@@ -98,8 +98,8 @@ def _write(report: Report, formats: Sequence[str], folder: Path) -> None:
             ) from error
 
 
-def _file_name(experiment: str) -> str:
-    """Return a name for a folder of the experiment's report."""
-    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in experiment)[:100]
+def _file_name(text: str) -> str:
+    """Return a name for the folder of a report: a foreign store may have any ids and names."""
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:100]
     # A name that consists of dots is another folder.
     return name if name.strip(".") else "experiment"

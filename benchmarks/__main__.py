@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import page, sweeps, training
+from benchmarks import minibatch, page, sweeps, training
 from benchmarks.rounds import Table
 
 QUICK_SHARE = 0.1
@@ -36,6 +36,8 @@ def measure(part: str, rounds: int, quick: bool) -> Sequence[Table]:
             return [sweeps.compare_tools(rounds, *((200, 10) if quick else (1000, 30)))]
         case "training":
             return list(training.compare_peers(rounds, share))
+        case "minibatch":
+            return list(minibatch.compare_minibatch_peers(rounds, share))
         case "c_program":
             return list(training.compare_c_program(rounds, share))
         case "growth":

@@ -23,6 +23,7 @@ PACKAGES = (
 PARTS = {
     "sweep": "Tracked sweeps",
     "training": "Training without tracking",
+    "minibatch": "Training with mini-batches",
     "c_program": "Training compared with a C program",
     "growth": "Time and memory by number of runs",
     "latency": "Latency of commands",
@@ -32,7 +33,7 @@ PARTS = {
 WITHOUT_RATIOS = ("growth", "latency")
 """Parts whose rows are not compared with each other."""
 
-BAR_PARTS = ("sweep", "training", "c_program", "latency")
+BAR_PARTS = ("sweep", "training", "minibatch", "c_program", "latency")
 OURS, OTHERS = "#2a78b5", "#b8bec6"
 
 INTRODUCTION = (

@@ -1,6 +1,6 @@
 """The training problems of the benchmarks, as configurations and as arrays."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,10 @@ import numpy as np
 from bpexp.config.compose import compose
 from bpexp.config.schema import TrainConfig, parse
 from bpexp.data import load
+from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource
+from bpexp.data.registry import Table as DataTable
+from bpexp.fields import setting
+from bpexp.fields.checks import Integer
 from bpexp.training import run_batch
 from bpexp.typing import Array
 
@@ -37,6 +41,58 @@ PROBLEMS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class RandomConfig(DataConfig):
+    """Settings of random data, uniform in [0, 1)."""
+
+    rows: int = setting(Integer(1), 1000, "number of rows")
+    inputs: int = setting(Integer(1), 1, "number of inputs")
+    outputs: int = setting(Integer(1), 1, "number of targets")
+
+
+def _random_table(config: RandomConfig) -> DataTable:
+    rng = np.random.default_rng(0)
+    X, Y = rng.random((config.rows, config.inputs)), rng.random((config.rows, config.outputs))
+    names = [tuple(f"{kind}{i}" for i in range(A.shape[1])) for kind, A in (("x", X), ("y", Y))]
+    return DataTable(X, Y, *names, is_classification=False)
+
+
+DATA_SOURCES.register(DataSource("random", RandomConfig, _random_table))
+
+
+class MinibatchProblem(NamedTuple):
+    """A training problem with mini-batches and Adam.
+
+    Attributes:
+        data: The data set.
+        hidden: Widths of the hidden layers.
+        batch_size: Samples of a mini-batch.
+        epochs: Number of epochs of one timing.
+    """
+
+    data: DataConfig
+    hidden: tuple[int, ...]
+    batch_size: int
+    epochs: int
+
+
+_TABLE = RandomConfig(name="random", rows=20_000, inputs=20)
+_IMAGES = RandomConfig(name="random", rows=60_000, inputs=784, outputs=10)
+MINIBATCH_PROBLEMS = {
+    "iris 4-8-3, batches of 16": MinibatchProblem(
+        DataConfig(name="iris", standardize=True), (8,), 16, 200
+    ),
+    "breast_cancer 30-16-1, batches of 32": MinibatchProblem(
+        DataConfig(name="breast_cancer", standardize=True), (16,), 32, 100
+    ),
+    "digits 64-32-10, batches of 32": MinibatchProblem(DataConfig(name="digits"), (32,), 32, 20),
+    "table 20-64-64-1, batches of 32": MinibatchProblem(_TABLE, (64, 64), 32, 3),
+    "table 20-64-64-1, batches of 128": MinibatchProblem(_TABLE, (64, 64), 128, 3),
+    "784-128-10, batches of 64": MinibatchProblem(_IMAGES, (128,), 64, 1),
+    "784-128-10, batches of 128": MinibatchProblem(_IMAGES, (128,), 128, 1),
+}
+
+
 class Arrays(NamedTuple):
     """The runs of a problem with one hidden layer, as arrays.
 
@@ -63,9 +119,25 @@ class Arrays(NamedTuple):
 
 def configs(name: str, runs: int, epochs: int) -> list[TrainConfig]:
     """The configurations of a problem with the seeds 0, 1, ..."""
-    first = parse(compose(PROBLEMS[name].overrides))[0]
+    if name in MINIBATCH_PROBLEMS:
+        problem = MINIBATCH_PROBLEMS[name]
+        first = parse(
+            compose(("optimizer=adam", "lr=0.001", "model=regressor", "model.activation=sigmoid"))
+        )[0]
+        first = replace(
+            first, data=problem.data, hidden=problem.hidden, batch_size=problem.batch_size
+        )
+    else:
+        first = parse(compose(PROBLEMS[name].overrides))[0]
     first = replace(first, epochs=epochs)
     return [replace(first, seed=seed) for seed in range(runs)]
+
+
+def initial_layers(config: TrainConfig) -> list[tuple[Array, Array]]:
+    """The initial weights, (n_in, n_out), and biases, (1, n_out), of each layer of a run."""
+    network = run_batch.make_network(config, load(config.data))
+    weights, biases = network.split(run_batch.initial_parameters(config, network))
+    return list(zip(weights, biases, strict=True))
 
 
 def arrays(runs: list[TrainConfig]) -> Arrays:

@@ -1,0 +1,58 @@
+"""Training with mini-batches by PyTorch, one run per joblib task."""
+
+import torch
+from joblib import Parallel, delayed, parallel_config
+
+from benchmarks.peers import Peer
+from benchmarks.problems import initial_layers
+from bpexp.config.schema import TrainConfig
+from bpexp.data import load
+from bpexp.typing import Array
+
+
+def train(config: TrainConfig, X: Array, Y: Array) -> float:
+    """Train one run by Adam; return the last loss of a mini-batch."""
+    layers = initial_layers(config)
+    modules: list[torch.nn.Module] = []
+    for W, b in layers:
+        linear = torch.nn.Linear(*W.shape, dtype=torch.float64)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(W.T.copy()))
+            linear.bias.copy_(torch.from_numpy(b[0].copy()))
+        modules += [linear, torch.nn.Sigmoid()]
+    model = torch.nn.Sequential(*modules[:-1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr)
+    inputs, targets = torch.from_numpy(X.copy()), torch.from_numpy(Y.copy())
+    generator = torch.Generator().manual_seed(config.seed)
+    loss = torch.zeros(())
+    for _ in range(config.epochs):
+        order = torch.randperm(len(inputs), generator=generator)
+        for rows in order.split(config.batch_size or len(inputs)):
+            optimizer.zero_grad(set_to_none=True)
+            loss = 0.5 * ((model(inputs[rows]) - targets[rows]) ** 2).sum()
+            loss.backward()
+            optimizer.step()
+    return float(loss)
+
+
+class MinibatchTorch(Peer):
+    """Trains in this process, or several runs in the processes of joblib."""
+
+    def __init__(self, runs: list[TrainConfig]) -> None:
+        self.runs, self.dataset = runs, load(runs[0].data)
+
+    def train(self) -> None:
+        """See ``Peer``."""
+        X, Y = self.dataset.X, self.dataset.Y
+        if len(self.runs) == 1:
+            train(self.runs[0], X, Y)
+            return
+        with parallel_config("loky", n_jobs=-1, inner_max_num_threads=1):
+            Parallel()(delayed(train)(config, X, Y) for config in self.runs)
+
+    def results(self) -> tuple[Array, ...]:
+        """Nothing: the order of the samples is another one."""
+        return ()
+
+
+prepare = MinibatchTorch

@@ -40,6 +40,8 @@ def measure(part: str, rounds: int, quick: bool) -> Sequence[Table]:
             return list(minibatch.compare_minibatch_peers(rounds, share))
         case "c_program":
             return list(training.compare_c_program(rounds, share))
+        case "reading":
+            return sweeps.reading(rounds, [10, 100] if quick else [10, 1000, 10_000])
         case "growth":
             return [sweeps.growth(rounds, [100, 1000] if quick else [100, 1000, 10_000, 100_000])]
         case _:

@@ -26,11 +26,12 @@ PARTS = {
     "minibatch": "Training with mini-batches",
     "c_program": "Training compared with a C program",
     "growth": "Time and memory by number of runs",
+    "reading": "Commands that read sweeps, by number of runs",
     "latency": "Latency of commands",
 }
 """Titles of the parts of the page."""
 
-WITHOUT_RATIOS = ("growth", "latency")
+WITHOUT_RATIOS = ("growth", "reading", "latency")
 """Parts whose rows are not compared with each other."""
 
 BAR_PARTS = ("sweep", "training", "minibatch", "c_program", "latency")
@@ -130,7 +131,7 @@ def plot(parts: Mapping[str, Part]) -> Figure:
     """Bar charts of the comparisons and a curve of the time per run by the number of runs."""
     compared = [table for name in BAR_PARTS if name in parts for table in parts[name].tables]
     growth = list(parts["growth"].tables) if "growth" in parts else []
-    rows = -(-(len(compared) + len(growth)) // 2)
+    rows = max(1, -(-(len(compared) + len(growth)) // 2))
     figure = Figure(figsize=(12, 2.4 * rows), layout="constrained")
     panels = list(figure.subplots(rows, 2, squeeze=False).flat)
     for axes, table in zip(panels, compared, strict=False):

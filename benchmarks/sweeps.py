@@ -190,6 +190,40 @@ def growth(rounds: int, sizes: Sequence[int]) -> Table:
     )
 
 
+READERS = {
+    "runs -n 10": ["runs", "-n", "10"],
+    "show": ["show", "latest"],
+    "report": ["report", "latest"],
+    "resume of a finished sweep": ["resume", "latest"],
+    "verify": ["verify", "latest"],
+}
+"""Commands that read a sweep."""
+
+
+def reading(rounds: int, sizes: Sequence[int]) -> list[Table]:
+    """Time and memory of commands that read sweeps of several sizes.
+
+    Args:
+        rounds: Number of rounds.
+        sizes: Numbers of runs.
+
+    Returns:
+        A table of seconds for each command.
+    """
+    rows: dict[str, list[Row]] = {name: [] for name in READERS}
+    with Folders.temporary() as folders:
+        for runs in sizes:
+            folder = folders.new()
+            run_command(bpexp_command(runs, "epochs=200"), folder)
+            for name, command in READERS.items():
+                timings = [run_command(["bpexp", *command], folder) for _ in range(rounds)]
+                memory = max(memory for _, memory in timings)
+                label = f"{runs:,} runs, {memory} MiB"
+                rows[name].append(Row(label, [seconds for seconds, _ in timings]))
+    note = "Time of the whole command, and the maximum resident memory."
+    return [Table(f"Reading: {name}", "s", note, of_name) for name, of_name in rows.items()]
+
+
 def latency(rounds: int, runs: int) -> Table:
     """Time of common commands, in a store with a sweep of XOR runs of 10,000 epochs.
 

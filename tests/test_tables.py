@@ -384,7 +384,8 @@ def test_texts_are_not_standardized_and_numbers_are(table):
 
 def test_a_text_of_no_training_row_is_zero_in_all_inputs(table):
     for seed in range(20):
-        data = table(COLORS, categorical="onehot", test_fraction=0.25, split_seed=seed)
+        split = {"test_fraction": 0.25, "split_seed": seed, "stratify": False}
+        data = table(COLORS, categorical="onehot", **split)
         if data.rows.test.tolist() == [4]:
             assert data.inputs == ("color=blue", "color=red", "size")
             assert data.X_test.tolist() == [[0, 0, 4]]
@@ -430,7 +431,7 @@ def test_dates_are_no_target_by_default(refusal):
 
 
 def test_texts_that_are_nearly_all_different_are_no_classes_by_default(table, refusal):
-    content = csv_of([f"{n} kg" for n in range(40)])
+    content = csv_of([f"name {n}" for n in range(40)])
     assert "got 40 different texts in 40 rows of column 'y'" in refusal(content)
     assert len(table(content, task="classification").targets) == 40
 

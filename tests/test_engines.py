@@ -199,6 +199,8 @@ def test_engines_evaluate_the_same_losses_and_outputs(configs):
 
 PROGRAM = """
 import hashlib
+import numpy as np
+from bpexp.data.dataset import Dataset
 from bpexp.config.compose import compose_settings
 from bpexp.sweeps import plan
 from bpexp.runs.environment import cpu_features
@@ -217,10 +219,16 @@ tasks = [
 def plan_of(task):
     values = {"epochs": 300, **task}
     return plan.make_plan([compose_settings(values)]).configs
+def wide_data():
+    rng = np.random.RandomState(0)
+    X, Y = rng.rand(150, 784), rng.rand(150, 10)
+    return Dataset("random", X, Y, X[:0], Y[:0], X[:0], Y[:0], (), (), classes=False, digest="")
+work = [(plan_of(task), None) for task in tasks]
+work.append((plan_of(dict(hidden=128, batch_size=64, lr=0.001, epochs=3)), wide_data()))
 for engine in (NumpyEngine(), LlvmEngine(), LlvmEngine(group_size=8)):
     digest = hashlib.sha256()
-    for task in tasks:
-        ((_, result),) = train_batch(plan_of(task), engine)
+    for configs, dataset in work:
+        ((_, result),) = train_batch(configs, engine, dataset)
         for array in (result.losses, result.predictions, *result.weights, *result.biases):
             digest.update(array.tobytes())
     print(digest.hexdigest())
@@ -342,7 +350,7 @@ def test_the_unrolled_kernel_matches_numpy_or_leaves_the_state_unchanged(data):
 @settings(max_examples=EXAMPLES // 10)
 def test_wide_networks_match_numpy(data):
     """Cover layers around multiples of vectors and tiles, incomplete blocks, and many outputs."""
-    widths = st.sampled_from([1, 7, 8, 9, 16, 31, 32, 33, 40, 65])
+    widths = st.sampled_from([1, 7, 8, 9, 16, 31, 32, 33, 40, 65, 130, 264])
     hidden = tuple(data.draw(st.lists(widths, min_size=0, max_size=3)))
     loss = data.draw(st.sampled_from(["half_squared", "cross_entropy"]))
     units = ["sigmoid", "softmax"] if loss == "cross_entropy" else list(ACTIVATIONS)

@@ -45,11 +45,6 @@ def conf(tmp_path, monkeypatch):
     return tmp_path / "conf"
 
 
-def parents(folder):
-    archive = open_archive(locate(None, folder, {}), "bpexp")
-    return [run for run in archive.search("") if run.is_sweep]
-
-
 def test_data_of_ones_own_are_an_option_everywhere(conf, inside, a_store):
     assert "bits=3" in inside("data=mine", "--help").stdout.replace("data.", "")
     assert "Parity of three bits" in inside("--help").stdout
@@ -112,7 +107,7 @@ def test_names_and_tags_are_in_the_store(inside, a_store, tmp_path):
     inside("epochs=2", "tracking.name=one", "tracking.tags.final=true")
     inside("-m", "seed=1,2", "epochs=2", "optimizer=adam")
     archive = open_archive(locate(None, tmp_path, {}), "bpexp")
-    runs = archive.search("")
+    runs = archive.search()
     tagged = [run for run in runs if run.tags.get("team.name") == "vision"]
     assert len(tagged) == 3
     assert [run.tags["mlflow.runName"] for run in tagged if run.is_sweep] == ["rates"]

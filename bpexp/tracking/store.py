@@ -170,9 +170,8 @@ def configure_mlflow() -> None:
     try:
         Path.home()
     except RuntimeError:
-        # MLflow cannot be imported without a home. Debian gives this one, which does not exist, to
-        # users without a home.
-        os.environ["HOME"] = "/nonexistent"
+        # MLflow cannot be imported without a home. Nobody, not even root, can create this one.
+        os.environ["HOME"] = "/dev/null/home"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Otherwise MLflow prints a server's address after every run, and makes another request.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

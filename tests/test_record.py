@@ -5,16 +5,23 @@ import io
 import json
 import zipfile
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.datasets import load_iris
+from sklearn.metrics import confusion_matrix
 
+import bpexp
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import flatten, parse, plain
 from bpexp.data import load
+from bpexp.runs import predictions_file
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.sweeps import run_record
 
@@ -62,9 +69,75 @@ def test_predictions_csv_equals_what_the_csv_module_writes(predictions):
     expected = io.StringIO()
     writer = csv.writer(expected, lineterminator="\n")
     names = [*dataset.inputs, *dataset.targets]
-    writer.writerow([*names, *(f"predicted {name}" for name in dataset.targets)])
-    writer.writerows(np.hstack([dataset.X, dataset.Y, predictions]).tolist())
+    outputs = [f"predicted {name}" for name in dataset.targets]
+    writer.writerow(["row", "split", *names, "predicted label", *outputs])
+    for row, (X, Y, output) in enumerate(zip(dataset.X, dataset.Y, predictions, strict=True), 1):
+        label = float(output[0] > 0.5)
+        writer.writerow([row, "training", *map(float, (*X, *Y)), label, *map(float, output)])
     assert files["predictions.csv"].decode() == expected.getvalue()
+    stored = predictions_file.training_outputs(files["predictions.csv"], 1, "predictions.csv")
+    np.testing.assert_array_equal(stored, predictions)
+
+
+SPLIT = {"test_fraction": 0.2, "validation_fraction": 0.2}
+
+
+@pytest.mark.parametrize("limit", [10_000, 0])
+@pytest.mark.parametrize(
+    ("name", "model"), [("iris", "classifier"), ("table", "regressor"), ("bits", "sigmoid")]
+)
+def test_all_rows_are_stored_with_their_number_split_target_and_prediction(
+    tmp_path, monkeypatch, limit, name, model
+):
+    monkeypatch.setattr(predictions_file, "MAX_CSV_NUMBERS", limit)
+    random = np.random.RandomState(3)
+    table = pd.DataFrame({"a": random.rand(30).round(3), "b": random.rand(30).round(3)})
+    table["y"] = 100 * table["a"] + 5 if name == "table" else (table["a"] > 0.5).astype(int)
+    if name == "bits":
+        table["z"] = (table["b"] > 0.4).astype(int)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    targets = ["y"] if name == "table" else ["y", "z"]
+    data = {"name": "file", "path": str(tmp_path / "t.csv"), "target": targets, **SPLIT}
+    if name == "iris":
+        data = {"name": "iris", **SPLIT, "standardize": True}
+    trained = bpexp.train(data=data, model=model, hidden=3, epochs=20, lr=0.01)
+    dataset = trained.dataset
+    title, content = predictions_file.of_result(trained, dataset)
+    assert title == ("predictions.csv" if limit else "predictions.parquet")
+    reader = pd.read_csv if limit else pd.read_parquet
+    stored = reader(io.BytesIO(content)).sort_values("row").reset_index(drop=True)
+    assert stored["row"].tolist() == list(range(1, (150 if name == "iris" else 30) + 1))
+    for split in ("training", "validation", "test"):
+        rows = stored.loc[stored["split"] == split, "row"]
+        assert rows.tolist() == sorted(getattr(dataset.rows, split))
+    outputs = stored[[f"predicted {target}" for target in dataset.targets]].to_numpy()
+    others = stored["split"] != "training"
+    raw = load_iris().data if name == "iris" else table[["a", "b"]]
+    if limit:
+        shown = stored[list(dataset.inputs)].to_numpy()
+        np.testing.assert_array_equal(shown, np.asarray(raw))
+    # Other rows than those of training belong to the weights that predict new rows.
+    expected = trained.predictor.outputs(np.asarray(raw)[others])
+    np.testing.assert_array_equal(outputs[others], expected)
+    if name == "iris":
+        assert stored["class"].tolist() == load_iris().target_names[load_iris().target].tolist()
+        assert stored["predicted label"][others].tolist() == trained.predict(raw[others]).tolist()
+    elif name == "table":
+        np.testing.assert_array_equal(stored["y"], table["y"])
+        assert "predicted label" not in stored
+    else:
+        assert stored[["y", "z"]].to_numpy().tolist() == table[["y", "z"]].to_numpy().tolist()
+        labels = stored[["predicted label y", "predicted label z"]].astype(float).to_numpy()
+        np.testing.assert_array_equal(labels, outputs > 0.5)
+
+
+def test_runs_on_large_data_sets_do_not_repeat_their_inputs():
+    names = tuple(f"x{i}" for i in range(784))
+    dataset = replace(
+        load(DEFAULT.data), X=np.zeros((100, 784)), Y=np.eye(100)[:, :1], inputs=names, rows=None
+    )
+    _, content = predictions_file.of_result(result(np.ones(3), np.ones((100, 1))), dataset)
+    assert len(content) < 5000
 
 
 def test_arrays_are_stored_bit_identically_in_files_without_dates():
@@ -109,3 +182,31 @@ def test_the_schema_of_a_data_set_is_valid_json_with_as_many_columns_as_fit(n_co
         assert counts["num_columns_in_schema"] == len(names)
     else:
         assert "num_columns" not in counts
+
+
+def test_a_confusion_matrix_of_each_kind_of_rows_is_a_table_and_a_picture():
+    trained = bpexp.train(data={"name": "iris", **SPLIT, "standardize": True}, model="classifier",
+                          hidden=3, epochs=20, lr=0.01)  # fmt: skip
+    files = run_record.result_artifacts(trained, trained.dataset)
+    stored = pd.read_csv(io.BytesIO(files["confusion_matrix.csv"]))
+    table = pd.read_csv(io.BytesIO(files["predictions.csv"]))
+    assert stored["split"].drop_duplicates().tolist() == ["training", "validation", "test"]
+    for split, matrix in stored.groupby("split"):
+        rows = table[table["split"] == split]
+        expected = confusion_matrix(rows["class"], rows["predicted label"])
+        assert matrix.iloc[:, 2:].to_numpy().tolist() == expected.tolist()
+    picture = ElementTree.fromstring(files["confusion_matrix.svg"])
+    texts = [element.text for element in picture.iter() if element.tag.endswith("text")]
+    assert texts[0] == "Confusion matrix: 30 test rows"
+    counts = [int(text) for text in texts if text.isdecimal()]
+    assert counts == matrix_of(stored, "test")
+
+
+def matrix_of(stored, split):
+    return stored[stored["split"] == split].iloc[:, 2:].to_numpy().ravel().tolist()
+
+
+@pytest.mark.parametrize("settings", [{}, {"data": "encoder", "hidden": 3}])
+def test_small_data_sets_and_regressions_have_no_confusion_matrix(settings):
+    trained = bpexp.train(**settings, epochs=5)
+    assert "confusion_matrix.csv" not in run_record.result_artifacts(trained, trained.dataset)

@@ -571,7 +571,8 @@ def answering(table):
 
 
 def test_of_several_outputs_targets_and_predictions_are_lists():
-    table = b"x,a,b,predicted a,predicted b\n" + b"0.5,0.0,1.0,0.25,0.75\n" * 300
+    title = b"row,split,x,a,b,predicted label a,predicted label b,predicted a,predicted b\n"
+    table = title + b"1,training,0.5,0.0,1.0,0.0,1.0,0.25,0.75\n" * 300
     made = answering(table).predictions
     assert made["rank"].value_counts().to_dict() == {"best": 200, "worst": 200}
     assert made.iloc[201].drop("run").to_dict() == {
@@ -580,9 +581,9 @@ def test_of_several_outputs_targets_and_predictions_are_lists():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("table", [b"", b"x,y\n1,2\n", b"x,y,predicted y\n1,2,z\n", b"\xff"])
+@pytest.mark.parametrize("table", [b"", b"x,y\n1,2\n", b"row,split\n1,test,2\n", b"\xff\n"])
 def test_damaged_predictions_are_reported_in_one_sentence(table):
-    with pytest.raises(ConfigError, match=r"^predictions.csv of run 00000000 is damaged: "):
+    with pytest.raises(ConfigError, match=r"^predictions.csv of run 00000000 is (damaged|empty)"):
         answering(table)
 
 

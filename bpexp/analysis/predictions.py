@@ -1,18 +1,20 @@
 """Tabulate the predictions of the best, the median and the worst run."""
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bpexp.analysis.findings import Findings, representative_runs
 from bpexp.analysis.surface import ReadArtifact
 from bpexp.fields.checks import ConfigError
+from bpexp.runs import predictions_file
+from bpexp.runs.metrics import Split
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_SAMPLES = 200
-"""Number of samples per run in the table; the artifact predictions.csv has all of them."""
+"""Number of training rows per run in the table; the artifact of the run has all rows."""
 
 Sample = dict[str, Any]
 
@@ -26,45 +28,42 @@ def predictions(findings: Findings, read_artifact: ReadArtifact) -> "pd.DataFram
 
     Returns:
         One row per run and sample with the columns ``rank`` (best, median or worst), ``run``,
-        ``seed``, ``sample``, ``inputs`` (a list), ``target`` and ``prediction`` (numbers, or lists
-        for several outputs). A run without predictions.csv has no rows.
+        ``seed``, ``sample``, ``inputs`` (a list, empty for large data sets), ``target`` and
+        ``prediction`` (numbers, or lists for several outputs; a class is a text). A run without a
+        file of predictions has no rows.
 
     Raises:
-        ConfigError: A predictions.csv is damaged.
+        ConfigError: A file of predictions is damaged.
     """
     import pandas as pd
 
     table: list[Sample] = []
     for rank, row in representative_runs(findings):
-        content = read_artifact(row, "predictions.csv")
-        if content is not None:
-            run = {"rank": rank, "run": row["run_id"], "seed": int(row["seed"])}
-            samples = _parse(content, f"predictions.csv of run {row['run_id'][:8]}")
-            table += [run | sample for sample in samples]
+        for name in predictions_file.NAMES:
+            content = read_artifact(row, name)
+            if content is not None:
+                run = {"rank": rank, "run": row["run_id"], "seed": int(row["seed"])}
+                samples = _parse(content, f"{name} of run {row['run_id'][:8]}")
+                table += [run | sample for sample in samples]
     return pd.DataFrame(table)
 
 
 def _parse(content: bytes, name: str) -> list[Sample]:
+    columns = predictions_file.read(content, name)
     try:
-        header, *rows = csv.reader(io.StringIO(content.decode()))
-        n = _number_of_outputs(header)
-        values = [[float(cell) for cell in row] for row in rows[:MAX_SAMPLES]]
-    except (ValueError, csv.Error) as error:
+        n = predictions_file.layout(list(columns))
+    except ValueError as error:
         raise ConfigError(f"{name} is damaged: {error}.") from error
+    _, split, *values = columns.values()
+    samples = np.flatnonzero(split == Split.TRAINING.value)[:MAX_SAMPLES]
+    rows = [[column[sample] for column in values] for sample in samples.tolist()]
+    end = n.inputs + n.targets
     return [
-        {"sample": number, "inputs": row[: -2 * n], "target": _unwrap(row[-2 * n : -n]),
-         "prediction": _unwrap(row[-n:])}
-        for number, row in enumerate(values)
+        {"sample": number, "inputs": row[: n.inputs], "target": _unwrap(row[n.inputs : end]),
+         "prediction": _unwrap(row[-n.outputs :])}
+        for number, row in enumerate(rows)
     ]  # fmt: skip
 
 
-def _number_of_outputs(header: list[str]) -> int:
-    """The last columns are the n targets, then n columns named "predicted <target>"."""
-    for n in range(1, len(header) // 2 + 1):
-        if header[-n:] == [f"predicted {name}" for name in header[-2 * n : -n]]:
-            return n
-    raise ValueError("it has no columns of predictions")
-
-
-def _unwrap(values: list[float]) -> float | list[float]:
+def _unwrap(values: list[Any]) -> Any:
     return values[0] if len(values) == 1 else values

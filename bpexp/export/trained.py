@@ -24,6 +24,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network
+from bpexp.runs import predictions_file
 from bpexp.runs.result import Outcome
 from bpexp.tracking import artifact_files
 from bpexp.training import replay, run_batch
@@ -128,12 +129,12 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
     tracked = None
     # With validation rows the stored weights and predictions are those of the lowest loss.
     if has_validation or is_full_batch:
-        tracked = artifact_files.predictions(
-            _content(folder, "predictions.csv"), n_outputs, "predictions.csv"
-        )
+        names = predictions_file.NAMES
+        name = next((name for name in names if (folder / name).exists()), names[0])
+        tracked = predictions_file.training_outputs(_content(folder, name), n_outputs, name)
         if len(tracked) != n_samples:
             raise ConfigError(
-                f"predictions.csv is damaged: it has {len(tracked)} rows for {n_samples} samples."
+                f"{name} is damaged: it has {len(tracked)} rows for {n_samples} samples."
             )
     if outcome == Outcome.COMPLETED and is_full_batch and not has_validation:
         weights, biases = _before_last_update(config, dataset, network, epochs_run)

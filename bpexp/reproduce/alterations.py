@@ -4,14 +4,15 @@ Use it where the digest of the new result equals the stored one, so that the new
 original: then every artifact and metric that differs from it was altered.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce.compare import max_ulp_distance
+from bpexp.runs import predictions_file
 from bpexp.runs.result import TrainResult
 from bpexp.runs.run_tags import RESULT
 from bpexp.sweeps import integrity
@@ -78,7 +79,7 @@ def _file_problem(run: StoredRun, archive: Archive, name: str, expected: bytes) 
 
 
 def _differences(
-    name: str, stored: Mapping[str, Array], original: Mapping[str, Array]
+    name: str, stored: Mapping[str, NDArray[Any]], original: Mapping[str, NDArray[Any]]
 ) -> Iterator[str]:
     """A sentence for each array that differs, on its first different entry."""
     for key, right in original.items():
@@ -88,6 +89,13 @@ def _differences(
                 f"{name} was altered: {key} has the shape {left.shape}, but training gives "
                 f"{right.shape}."
             )
+            continue
+        if left.dtype.kind != "f" or right.dtype.kind != "f":
+            for row in np.flatnonzero(left != right)[:1].tolist():
+                yield (
+                    f"{name} was altered: {_place(name, key, [row])} is {left[row]!r}, but "
+                    f"training gives {right[row]!r}."
+                )
             continue
         bits = left.view(np.uint64) != right.view(np.uint64)
         for index in np.argwhere(bits)[:1].tolist():
@@ -103,7 +111,7 @@ def _place(name: str, key: str, index: list[int]) -> str:
     """The name of an entry of an array, as users know it."""
     if name == "losses.npz":
         return f"the loss of epoch {index[0] + 1}"
-    if name == "predictions.csv":
+    if name in predictions_file.NAMES:
         return f"{key!r} of row {index[0] + 1}"
     return f"{key}{index}"
 
@@ -113,14 +121,7 @@ def _arrays(content: bytes, name: str) -> dict[str, Array]:
     return {key: np.ascontiguousarray(array) for key, array in found.items()}
 
 
-def _columns(content: bytes, name: str) -> dict[str, Array]:
-    """All columns of predictions.csv: inputs, targets and predictions."""
-    try:
-        header = next(csv.reader(io.StringIO(content.decode())), [])
-    except (ValueError, csv.Error) as error:
-        raise ConfigError(f"{name} is not a CSV file.") from error
-    table = artifact_files.predictions(content, len(header), name)
-    return {key: np.ascontiguousarray(table[:, i]) for i, key in enumerate(header)}
-
-
-_PARSERS: dict[str, Callable[[bytes, str], dict[str, Array]]] = {"npz": _arrays, "csv": _columns}
+Parse = Callable[[bytes, str], dict[str, NDArray[Any]]]
+_PARSERS: dict[str, Parse] = {
+    "npz": _arrays, "csv": predictions_file.read, "parquet": predictions_file.read,
+}  # fmt: skip

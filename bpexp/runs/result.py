@@ -58,6 +58,9 @@ class TrainResult:
         kept_loss: Training loss per sample of the weights that were kept; None if those of the last
             epoch were kept, as without validation rows.
         metrics: Values by the names of ``bpexp.runs.metrics.METRICS``.
+        validation_predictions: Outputs of the weights on the validation rows,
+            (n_validation, n_outputs); None without validation rows, or if the run diverged.
+        test_predictions: The same on the test rows.
     """
 
     outcome: Outcome
@@ -68,6 +71,8 @@ class TrainResult:
     validation: Validation | None = None
     kept_loss: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    validation_predictions: Array | None = None
+    test_predictions: Array | None = None
 
     @property
     def lowest_validation_loss(self) -> float | None:

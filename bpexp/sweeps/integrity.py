@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
+from bpexp.runs import predictions_file
 from bpexp.runs.metrics import METRICS
 from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.runs.run_tags import RESULT
@@ -22,7 +26,13 @@ from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import NO_PARTS, Query, StoredRun, restored
 from bpexp.tracking.retry import TrackingError
-from bpexp.tracking.stored_results import StoredResult, config_of, result_of, validation_of
+from bpexp.tracking.stored_results import (
+    StoredResult,
+    config_of,
+    predictions_content,
+    result_of,
+    validation_of,
+)
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import with_metrics
 from bpexp.training.run_batch import make_network
@@ -111,7 +121,31 @@ def problems(run: StoredRun, archive: Archive) -> list[str]:
         raise
     except ConfigError as error:
         return [*found, str(error)]
+    altered = _predictions_problem(run, archive, result, dataset)
+    found += [altered] if altered else []
     return [*found, *metric_problems(run, archive, result, result.metrics)]
+
+
+def _predictions_problem(
+    run: StoredRun, archive: Archive, result: TrainResult, dataset: Dataset
+) -> str:
+    """How the stored file of predictions differs from that of the result; "" if it agrees."""
+    _, expected = predictions_file.of_result(result, dataset)
+    name, content = predictions_content(run, archive)
+    if content == expected:
+        return ""
+    stored, original = (predictions_file.read(file, name) for file in (content, expected))
+    if list(stored) != list(original):
+        return f"{name} was altered: it has {', '.join(stored)}, not {', '.join(original)}."
+    for title, column in original.items():
+        if not _is_same(stored[title], column):
+            return f"{name} was altered: its column {title!r} is not that of the run."
+    return ""
+
+
+def _is_same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    is_number = one.dtype.kind == other.dtype.kind == "f"
+    return bool(np.array_equal(one, other, equal_nan=is_number))
 
 
 def swapped(run: StoredRun, digest: str, archive: Archive) -> str:
@@ -213,7 +247,7 @@ def _train_result(
     if [array.shape for array in (*weights, *biases)] != network.shapes:
         raise ConfigError("weights.npz does not have the layers of the run's network.")
     if stored.predictions.shape != dataset.Y.shape:
-        raise ConfigError("predictions.csv does not have one row for each sample.")
+        raise ConfigError("The file of predictions does not have one row for each sample.")
     if stored.losses.ndim != 1 or not len(stored.losses):
         raise ConfigError("losses.npz does not have one loss for each epoch.")
     if stored.outcome not in set(Outcome):

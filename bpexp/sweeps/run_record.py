@@ -1,6 +1,5 @@
 """The record of a run that is tracked: parameters, tags, metrics and artifacts."""
 
-import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, plain
 from bpexp.data.dataset import Dataset
 from bpexp.fields import passwords
-from bpexp.runs import identity, run_tags
+from bpexp.runs import confusion_files, identity, predictions_file, run_tags
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import JobResult
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
@@ -162,8 +161,9 @@ def result_artifacts(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:
     files = {
         "losses.npz": _npz({"loss": result.losses}),
         "weights.npz": _npz(layers),
-        "predictions.csv": _predictions_csv(result, dataset),
     }
+    name, content = predictions_file.of_result(result, dataset)
+    files |= {name: content, **confusion_files.of_result(result, dataset)}
     if result.validation is not None:
         epochs, losses = result.validation
         files["validation.npz"] = _npz({"epoch": epochs, "loss": losses})
@@ -174,23 +174,6 @@ def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
-
-
-def _predictions_csv(result: TrainResult, dataset: Dataset) -> bytes:
-    header, rows = _dataset_csv(dataset)
-    predicted = result.predictions.tolist()
-    lines = [f"{row},{','.join(map(repr, p))}" for row, p in zip(rows, predicted, strict=True)]
-    return "\n".join([header, *lines, ""]).encode()
-
-
-@lru_cache(maxsize=16)
-def _dataset_csv(dataset: Dataset) -> tuple[str, list[str]]:
-    """The header of predictions.csv, and the inputs and targets of each row as text."""
-    buffer = io.StringIO()
-    predicted = [f"predicted {name}" for name in dataset.targets]
-    csv.writer(buffer, lineterminator="").writerow([*dataset.inputs, *dataset.targets, *predicted])
-    rows = np.hstack([dataset.X, dataset.Y]).tolist()
-    return buffer.getvalue(), [",".join(map(repr, row)) for row in rows]
 
 
 @lru_cache(maxsize=16)

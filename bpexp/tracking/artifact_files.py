@@ -5,7 +5,6 @@
 {'lr': 0.1}
 """
 
-import csv
 import io
 import math
 import os
@@ -102,31 +101,6 @@ def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if dtype.hasobject:
         raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
     return shape, is_fortran, dtype
-
-
-def predictions(content: bytes, n_outputs: int, name: str) -> Array:
-    """Parse predictions.csv.
-
-    Args:
-        content: The content of the file.
-        n_outputs: The number of outputs, whose predictions are the last columns.
-        name: What error messages call the file.
-
-    Returns:
-        Predictions, (n_samples, n_outputs).
-
-    Raises:
-        ConfigError: The file is empty or truncated, or does not contain numbers.
-    """
-    _check_not_empty(content, name)
-    if not content.endswith(b"\n"):
-        raise ConfigError(f"{name} is truncated: its last line has no end.")
-    try:
-        rows = list(csv.reader(io.StringIO(content.decode())))[1:]
-        values = [[float(value) for value in row[-n_outputs:]] for row in rows]
-        return np.array(values, np.float64).reshape(len(rows), n_outputs)
-    except (ValueError, csv.Error) as error:
-        raise ConfigError(f"{name} must contain numbers: {error}.") from error
 
 
 def _check_not_empty(content: bytes, name: str) -> None:

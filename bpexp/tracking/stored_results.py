@@ -10,11 +10,12 @@ from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset, load
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.nn import arithmetic
-from bpexp.runs import identity, run_tags
+from bpexp.runs import identity, predictions_file, run_tags
 from bpexp.runs.result import Validation
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.retry import TrackingError
 from bpexp.typing import Array
 
 _CONFIG = "The stored configuration"
@@ -105,10 +106,26 @@ def predictions_of(run: StoredRun, archive: Archive, n_outputs: int) -> Array:
     Raises:
         ConfigError: The artifact is missing or malformed.
     """
-    content = archive.file(run, "predictions.csv")
-    return artifact_files.predictions(
-        content, n_outputs, f"predictions.csv of run {run.run_id[:8]}"
-    )
+    name, content = predictions_content(run, archive)
+    label = f"{name} of run {run.run_id[:8]}"
+    return predictions_file.training_outputs(content, n_outputs, label)
+
+
+def predictions_content(run: StoredRun, archive: Archive) -> tuple[str, bytes]:
+    """The name and the content of the file with the predictions of a run.
+
+    Raises:
+        ConfigError: The artifact is missing.
+    """
+    try:
+        return predictions_file.CSV, archive.file(run, predictions_file.CSV)
+    except TrackingError:
+        raise
+    except ConfigError:
+        content = archive.file_if_any(run, predictions_file.PARQUET)
+        if content is None:
+            raise
+        return predictions_file.PARQUET, content
 
 
 def losses_of(run: StoredRun, archive: Archive) -> Array:

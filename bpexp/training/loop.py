@@ -232,7 +232,12 @@ def with_metrics(
                 dataset, network, engine, parameters, dataset.X_test, dataset.Y_test
             )
             evaluation = replace(evaluation, test_outputs=outputs, test_loss=loss)
-    return replace(result, metrics=metrics.compute(evaluation))
+    return replace(
+        result,
+        metrics=metrics.compute(evaluation),
+        validation_predictions=evaluation.validation_outputs,
+        test_predictions=evaluation.test_outputs,
+    )
 
 
 def _evaluated(

@@ -117,6 +117,8 @@ def to_plain(result: TrainResult | Failure) -> Plain:
         "biases": list(result.biases),
         "validation": result.validation and list(result.validation),
         "metrics": dict(result.metrics),
+        "validation_predictions": result.validation_predictions,
+        "test_predictions": result.test_predictions,
     }
 
 
@@ -133,4 +135,6 @@ def from_plain(values: Plain) -> TrainResult | Failure:
         biases=tuple(values["biases"]),
         validation=None if validation is None else Validation(*validation),
         metrics=values["metrics"],
+        validation_predictions=values["validation_predictions"],
+        test_predictions=values["test_predictions"],
     )

@@ -1,0 +1,279 @@
+"""The predictions of a run as a file: a line for each row of the data set.
+
+The columns are ``row``, its number in the user's table; ``split``; the inputs of a small data set
+in the user's units; the targets; the predicted labels of a classification; and the outputs. A data
+set with many rows or outputs has a Parquet file instead of a CSV file.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpexp.data.dataset import Dataset
+from bpexp.fields.checks import ConfigError
+from bpexp.runs.metrics import Split
+from bpexp.runs.result import TrainResult
+from bpexp.typing import Array
+
+CSV, PARQUET = "predictions.csv", "predictions.parquet"
+NAMES = (CSV, PARQUET)
+"""The names that the file of a run may have."""
+MAX_CSV_NUMBERS = 10_000
+"""Maximum number of predicted numbers in a CSV file: 200 kB."""
+MAX_INPUT_NUMBERS = 5_000
+"""Maximum number of inputs of a data set that each of its runs shows."""
+Columns = dict[str, NDArray[Any]]
+"""Values by column: float64, or texts."""
+
+
+def of_result(result: TrainResult, dataset: Dataset) -> tuple[str, bytes]:
+    """The name and the content of the file of a run."""
+    n_rows = len(dataset.X) + len(dataset.X_validation) + len(dataset.X_test)
+    if n_rows * len(dataset.targets) <= MAX_CSV_NUMBERS:
+        return CSV, _to_csv(result, dataset)
+    return PARQUET, _to_parquet(result, dataset)
+
+
+def parts(result: TrainResult) -> Iterator[tuple[Split, Array]]:
+    """The outputs of each kind of rows that the run has been evaluated on."""
+    yield Split.TRAINING, result.predictions
+    if result.validation_predictions is not None:
+        yield Split.VALIDATION, result.validation_predictions
+    if result.test_predictions is not None:
+        yield Split.TEST, result.test_predictions
+
+
+def _to_csv(result: TrainResult, dataset: Dataset) -> bytes:
+    lines = [_csv_header(dataset)]
+    for split, outputs in parts(result):
+        labels = _label_cells(dataset, outputs)
+        for start, label, numbers in zip(
+            _csv_rows(dataset, split), labels, outputs.tolist(), strict=True
+        ):
+            lines.append(f"{start}{label}{','.join(map(repr, numbers))}")
+    return "\n".join([*lines, ""]).encode()
+
+
+def _label_cells(dataset: Dataset, outputs: Array) -> list[str]:
+    """The cells of the predicted labels of each row, with a comma after each."""
+    if not dataset.classes:
+        return [""] * len(outputs)
+    texts = [f"{_cell(text)}," for text in label_texts(dataset)]
+    codes = dataset.class_codes(outputs).tolist()
+    if codes and isinstance(codes[0], list):
+        return ["".join(texts[code] for code in row) for row in codes]
+    return [texts[code] for code in codes]
+
+
+@lru_cache(maxsize=16)
+def label_texts(dataset: Dataset) -> tuple[str, ...]:
+    """The text of each class of ``Dataset.class_codes``."""
+    if dataset.one_hot:
+        return tuple(map(str, dataset.labels or dataset.targets))
+    Y = np.concatenate([dataset.Y, dataset.Y_validation, dataset.Y_test])
+    low, high = float(Y.min()), float(Y.max())
+    return (repr(low), repr(high)) if low < high else ("0.0", "1.0")
+
+
+@lru_cache(maxsize=16)
+def _csv_header(dataset: Dataset) -> str:
+    return ",".join(map(_cell, _titles(dataset, _shows_inputs(dataset))))
+
+
+def _titles(dataset: Dataset, with_inputs: bool) -> list[str]:
+    targets = [dataset.label_name] if dataset.one_hot else list(dataset.targets)
+    labels: list[str] = []
+    if dataset.classes:
+        several = len(targets) > 1
+        labels = [f"predicted label {t}" if several else "predicted label" for t in targets]
+    outputs = [f"predicted {name}" for name in dataset.targets]
+    inputs = dataset.inputs if with_inputs else ()
+    return ["row", "split", *inputs, *targets, *labels, *outputs]
+
+
+def _shows_inputs(dataset: Dataset) -> bool:
+    return sum(a.size for a in (dataset.X, dataset.X_validation, dataset.X_test)) <= (
+        MAX_INPUT_NUMBERS
+    )
+
+
+# Cached, because the runs of a sweep have the same rows.
+@lru_cache(maxsize=48)
+def _csv_rows(dataset: Dataset, split: Split) -> list[str]:
+    """The beginning of each line, up to the predicted labels."""
+    numbers, X, Y = _rows(dataset, split)
+    inputs: Sequence[str] = [""] * len(Y)
+    if _shows_inputs(dataset):
+        inputs = ["".join(f"{value!r}," for value in row) for row in _in_user_units(dataset, X)]
+    targets = [f"{cells}," for cells in _target_cells(dataset, Y)]
+    return [
+        f"{number},{split.value},{shown}{target}"
+        for number, shown, target in zip(numbers, inputs, targets, strict=True)
+    ]
+
+
+def _rows(dataset: Dataset, split: Split) -> tuple[list[int], Array, Array]:
+    """The numbers, inputs and targets of a kind of rows."""
+    X, Y = {
+        Split.TRAINING: (dataset.X, dataset.Y),
+        Split.VALIDATION: (dataset.X_validation, dataset.Y_validation),
+        Split.TEST: (dataset.X_test, dataset.Y_test),
+    }[split]
+    if dataset.rows is None:
+        return list(range(1, len(Y) + 1)), X, Y
+    return getattr(dataset.rows, split.value).tolist(), X, Y
+
+
+def _in_user_units(dataset: Dataset, X: Array) -> list[list[float]]:
+    """Inputs before standardization; 12 digits, which hides the rounding errors of scaling."""
+    if dataset.input_mean is None or dataset.input_scale is None:
+        return X.tolist()  # type: ignore[no-any-return]
+    raw = X * dataset.input_scale + dataset.input_mean
+    return [[float(f"{value:.12g}") for value in row] for row in raw.tolist()]
+
+
+def _target_cells(dataset: Dataset, Y: Array) -> list[str]:
+    if dataset.one_hot:
+        texts = label_texts(dataset)
+        return [_cell(texts[code]) for code in dataset.class_codes(Y).tolist()]
+    return [",".join(map(repr, row)) for row in Y.tolist()]
+
+
+def _cell(text: str) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow([text])
+    return buffer.getvalue()
+
+
+def _to_parquet(result: TrainResult, dataset: Dataset) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = [(split, *_rows(dataset, split), outputs) for split, outputs in parts(result)]
+    Y, outputs = (np.concatenate([part[place] for part in kinds]) for place in (3, 4))
+    columns: list[Any] = [
+        pa.array(np.concatenate([part[1] for part in kinds]), pa.int64()),
+        pa.array(np.repeat([part[0].value for part in kinds], [len(part[1]) for part in kinds])),
+    ]
+    texts = np.array(label_texts(dataset)) if dataset.classes else None
+    if dataset.one_hot and texts is not None:
+        columns.append(pa.array(texts[dataset.class_codes(Y)]))
+    else:
+        columns += [pa.array(column) for column in Y.T]
+    if texts is not None:
+        codes = dataset.class_codes(outputs).reshape(len(outputs), -1)
+        columns += [pa.array(texts[column]) for column in codes.T]
+    columns += [pa.array(np.ascontiguousarray(column)) for column in outputs.T]
+    buffer = io.BytesIO()
+    table = pa.table(columns, names=_titles(dataset, with_inputs=False))
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def training_outputs(content: bytes, n_outputs: int, name: str) -> Array:
+    """The outputs on the training rows, (n_samples, n_outputs), from the content of a file.
+
+    Args:
+        content: The content of the file.
+        n_outputs: The number of outputs, which are the last columns.
+        name: What error messages call the file.
+
+    Raises:
+        ConfigError: The file is empty, truncated or damaged.
+    """
+    columns = read(content, name)
+    values = list(columns.values())[-n_outputs:]
+    if len(columns) < n_outputs + 2 or any(column.dtype.kind != "f" for column in values):
+        raise ConfigError(f"{name} must contain numbers: it has no {n_outputs} columns of them.")
+    outputs = np.column_stack(values)
+    return np.ascontiguousarray(outputs[list(columns.values())[1] == Split.TRAINING.value])
+
+
+def read(content: bytes, name: str) -> Columns:
+    """All columns of a file by their titles; a title that is not unique has its position added.
+
+    Raises:
+        ConfigError: The file is empty, truncated or damaged.
+    """
+    if not content:
+        raise ConfigError(f"{name} is empty.")
+    return _read_parquet(content, name) if content[:4] == b"PAR1" else _read_csv(content, name)
+
+
+def _read_csv(content: bytes, name: str) -> Columns:
+    if not content.endswith(b"\n"):
+        raise ConfigError(f"{name} is truncated: its last line has no end.")
+    try:
+        header, *rows = csv.reader(io.StringIO(content.decode()))
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError("its lines do not have the same number of cells")
+    except (ValueError, csv.Error) as error:
+        raise ConfigError(f"{name} is damaged: {error}.") from error
+    cells = list(zip(*rows, strict=True)) or [()] * len(header)
+    return dict(zip(_unique(header), map(_typed, cells), strict=True))
+
+
+def _typed(cells: Sequence[str]) -> NDArray[Any]:
+    try:
+        return np.array([float(cell) for cell in cells], np.float64)
+    except ValueError:
+        return np.array(cells, dtype=object)
+
+
+def _read_parquet(content: bytes, name: str) -> Columns:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(io.BytesIO(content))
+        size = file.metadata.num_rows * file.metadata.num_columns * 8
+        if size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4:
+            raise ValueError(f"{size / 1e9:.1f} GB unpacked")
+        table = file.read()
+        columns = [column.to_numpy() for column in table.columns]
+    except (pa.ArrowException, ValueError, OSError) as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ConfigError(f"{name} is damaged: {reason}.") from error
+    numbers = [c.astype(np.float64) if c.dtype.kind in "iuf" else c for c in columns]
+    return dict(zip(_unique(table.column_names), numbers, strict=True))
+
+
+class Layout(NamedTuple):
+    """The numbers of columns of a file after ``row`` and ``split``, in the order of the file."""
+
+    inputs: int
+    targets: int
+    labels: int
+    outputs: int
+
+
+def layout(titles: Sequence[str]) -> Layout:
+    """Which columns a file has.
+
+    Raises:
+        ValueError: The titles are not those of a file with predictions.
+    """
+    if list(titles[:2]) == ["row", "split"]:
+        for n in range(1, len(titles) - 2):
+            before, outputs = titles[2:-n], titles[-n:]
+            names = [title.removeprefix("predicted ") for title in outputs]
+            if list(before[-n:]) == names:
+                return Layout(len(before) - n, n, 0, n)
+            if list(before[-1:]) == ["predicted label"]:
+                return Layout(len(before) - 2, 1, 1, n)
+            if list(before[-n:]) == [f"predicted label {name}" for name in names]:
+                return Layout(len(before) - 2 * n, n, n, n)
+    raise ValueError("it has no columns of predictions")
+
+
+def _unique(titles: Sequence[str]) -> list[str]:
+    return [
+        title if titles.index(title) == place else f"{title} (column {place + 1})"
+        for place, title in enumerate(titles)
+    ]

@@ -35,7 +35,8 @@ def dataset(Y, *, n_test=0, one_hot=False):
 def test_the_threshold_is_the_same_for_test_rows_of_one_class(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("x,fraud\n" + "-1,0\n" * 5 + "1,1\n" * 3 + "-1,0\n" * 2)
-    file = {"name": "file", "path": str(path), "target": "fraud", "test_fraction": 0.2}
+    file = {"name": "file", "path": str(path), "target": "fraud"}
+    file |= {"test_fraction": 0.2, "stratify": False}
     assert load(FileConfig(**{**file, "target": ("fraud",)})).Y_test.tolist() == [[0], [0]]
     result = bpexp.train(data=file, lr=1, epochs=5000)
     assert result.metrics["accuracy"] == 1.0

@@ -74,7 +74,9 @@ def test_a_run_prints_and_tracks_the_default_experiment(bpexp, tmp_path):
     shapes = {name: weights[name].shape for name in weights.files}
     assert shapes == {"W1": (2, 2), "b1": (1, 2), "W2": (2, 1), "b2": (1, 1)}
     table = pd.read_csv(f"{folder}/predictions.csv")
-    assert list(table.columns) == ["x1", "x2", "y1", "predicted y1"]
+    assert list(table.columns) == [
+        "row", "split", "x1", "x2", "y1", "predicted label", "predicted y1",
+    ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("a_store")
@@ -98,12 +100,16 @@ def test_tracked_metrics_and_predictions_follow_from_the_tracked_weights(inside,
         return exponentials / exponentials.sum(axis=1, keepdims=True)
 
     inputs, classes = load_iris(return_X_y=True)
-    order = np.random.RandomState(0).permutation(150)
-    test, training = np.sort(order[:38]), np.sort(order[38:])
+    table = pd.read_csv(f"{folder}/predictions.csv")
+    training, test = (
+        table.loc[table["split"] == split, "row"].to_numpy() - 1 for split in ("training", "test")
+    )
     scaled = (inputs - inputs[training].mean(axis=0)) / inputs[training].std(axis=0)
-    table = np.loadtxt(f"{folder}/predictions.csv", delimiter=",", skiprows=1)
-    columns = [scaled[training], np.eye(3)[classes[training]], predict(scaled[training])]
-    np.testing.assert_allclose(table, np.hstack(columns), rtol=1e-9, atol=1e-12)
+    rows = table["row"] - 1
+    np.testing.assert_array_equal(table.iloc[:, 2:6], inputs[rows])
+    assert table["class"].tolist() == load_iris().target_names[classes[rows]].tolist()
+    outputs = table.iloc[:, -3:].to_numpy()
+    np.testing.assert_allclose(outputs, predict(scaled[rows]), rtol=1e-9, atol=1e-12)
     for rows, loss, accuracy in (
         (training, "final_loss", "accuracy"), (test, "test_loss", "test_accuracy")
     ):  # fmt: skip

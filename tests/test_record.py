@@ -50,7 +50,8 @@ def test_parameters_and_yaml_equal_those_of_the_whole_configuration(seed, lr, lo
 def test_runtime_settings_are_stored_without_passwords():
     settings = {"backend": "dask", "tracking__uri": "postgresql://me:secret@host/db"}
     assert run_record.runtime_params(parse(compose_settings(settings))[1]) == {
-        "n_jobs": "-1", "engine": "auto", "reuse": "False", "export": "None",
+        "n_jobs": "-1", "engine": "auto", "reuse": "False", "export": "None", "confirm": "0",
+        "objective.name": "None", "objective.allow_test": "False",
         "backend.name": "dask", "backend.address": "None",
         "tracking.uri": "postgresql://me:***@host/db", "tracking.experiment": "bpexp",
         "tracking.points": "100", "tracking.runs": "True",

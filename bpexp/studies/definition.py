@@ -34,15 +34,25 @@ MAX_GRID_POINTS = 1000
 class Published:
     """A published result.
 
+    What was not published is None.
+
     Attributes:
         n: Number of runs.
-        mean: Mean over the runs.
-        sd: Standard deviation; None if it was not published, or for a share of runs.
+        mean: Mean over the runs, or the share of runs.
+        sd: Standard deviation.
+        median: Median.
+        min: Smallest value.
+        max: Largest value.
+        converged: Share of all runs that converged, if ``n`` and the others are of those alone.
     """
 
     n: int
     mean: float
     sd: float | None = None
+    median: float | None = None
+    min: float | None = None
+    max: float | None = None
+    converged: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,7 @@ class Study:
         rows: The rows.
         reports: Numbers of seeds for which the spread of the mean is computed.
         grid: Two axes, or none.
+        margin: Means that differ by at most this many percent agree; of shares, percentage points.
         path: The user's data folder, to which overrides may refer.
         changed: Overrides from the command line that change the published settings.
     """
@@ -116,6 +127,7 @@ class Study:
     rows: tuple[Row, ...]
     reports: tuple[int, ...] = ()
     grid: tuple[Axis, ...] = ()
+    margin: float = 10.0
     path: str | None = None
     changed: tuple[str, ...] = ()
 
@@ -156,6 +168,7 @@ def parse(values: object) -> Study:
         rows=_rows(given.get("rows"), measures),
         reports=_counts("study.reports", given.get("reports", [])),
         grid=_grid(given.get("grid", [])),
+        margin=checks.Real(above=0.0)("study.margin", given.get("margin", 10.0)),
         path=checks.Optional(checks.Text())("study.path", given.get("path")),
         changed=_overrides("study.changed", given.get("changed", [])),
     )
@@ -226,10 +239,24 @@ def _published(key: str, value: object, measures: Sequence[str]) -> dict[str, Pu
 
 def _published_result(key: str, value: object) -> Published:
     given = _mapping(key, value, Published)
+
+    def number(name: str) -> float | None:
+        value = given.get(name)
+        return None if value is None else checks.Real()(f"{key}.{name}", value)
+
+    converged = number("converged")
+    if converged is not None and not 0.0 < converged <= 1.0:
+        raise ConfigError(
+            f"{key}.converged must be a share above 0 and at most 1, got {converged:g}."
+        )
     return Published(
         n=checks.Integer(1)(f"{key}.n", given.get("n")),
         mean=checks.Real()(f"{key}.mean", given.get("mean")),
         sd=checks.Optional(checks.Real(0.0))(f"{key}.sd", given.get("sd")),
+        median=number("median"),
+        min=number("min"),
+        max=number("max"),
+        converged=converged,
     )
 
 
@@ -279,7 +306,7 @@ def _overrides(key: str, value: object) -> tuple[str, ...]:
 
 NEUTRAL_KEYS = (
     "study", "study.name", "study.source", "study.trials", "study.rows", "study.reports",
-    "study.path",
+    "study.path", "study.margin",
 )  # fmt: skip
 """Keys that may be set without changing the published settings."""
 

@@ -38,11 +38,13 @@ class Measure(NamedTuple):
         value: Computes the value of a run; nan where the run has none.
         title: What the value is.
         is_share: Whether the value is 0 or 1, so that the mean is a share of runs.
+        of_converged: Whether only runs that converged have a value.
     """
 
     value: Callable[[StudyRun], float]
     title: str
     is_share: bool = False
+    of_converged: bool = False
 
 
 def _epochs(run: StudyRun) -> float:
@@ -72,8 +74,12 @@ def _test_error(run: StudyRun) -> float:
 
 
 MEASURES: dict[str, Measure] = {
-    "epochs": Measure(_epochs, "epochs until convergence, of runs that converged"),
-    "updates": Measure(_updates, "weight updates until convergence, of runs that converged"),
+    "epochs": Measure(
+        _epochs, "epochs until convergence, of runs that converged", of_converged=True
+    ),
+    "updates": Measure(
+        _updates, "weight updates until convergence, of runs that converged", of_converged=True
+    ),
     "final_loss": Measure(_final_loss, "final training loss per sample"),
     "unconverged": Measure(_unconverged, "share of runs that did not converge", is_share=True),
     "test_squared_error": Measure(_test_squared_error, "100 times the mean squared test error"),

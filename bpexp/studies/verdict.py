@@ -1,6 +1,13 @@
 """Compare the runs of a study with the published results, row by row.
 
->>> from bpexp.studies.definition import parse
+>>> from bpexp.studies.comparison import (
+    Difference,
+    difference_of_means,
+    difference_of_shares,
+    share_converged,
+    unusual_statistics,
+)
+from bpexp.studies.definition import parse
 >>> from bpexp.studies.measures import StudyRun
 >>> study = parse({
 ...     "name": "demo", "source": "a paper", "measure": "epochs", "trials": 3,
@@ -9,7 +16,7 @@
 >>> runs = {index: StudyRun("converged", epochs) for index, epochs in enumerate([95, 99, 112])}
 >>> (verdict,) = evaluate(study, runs).verdicts
 >>> verdict.mean.estimate, verdict.text
-(102.0, 'holds')
+(102.0, 'undecided')
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +37,13 @@ from bpexp.render.document import (
     emphasis,
 )
 from bpexp.render.table_files import as_csv
+from bpexp.studies.comparison import (
+    Difference,
+    difference_of_means,
+    difference_of_shares,
+    share_converged,
+    unusual_statistics,
+)
 from bpexp.studies.definition import Published, Row, Study
 from bpexp.studies.measures import MEASURES, StudyRun
 from bpexp.typing import Array
@@ -38,12 +52,19 @@ RESAMPLES = 10_000
 """Number of samples of a few seeds drawn to estimate the spread of their mean."""
 
 METHODS = (
-    emphasis("Ours"),
-    " is the mean with its 95% confidence interval (Student's t; exact for a share). A row is "
-    "tested only if n and sd were published (for a share, n), by Welch's t-test of the means or a "
-    "score test of the shares, at the 5% level with the Holm correction for all rows. ",
-    emphasis("Holds"),
-    " means that no significant difference was found, not that there is none.",
+    emphasis("Difference"),
+    " is that of the means in percent of the published one with its 95% confidence interval, by "
+    "the bootstrap-t method, which allows for skewed values; of shares in percentage points. ",
+    emphasis("Agrees"),
+    " means that the whole interval lies within the stated margin; ",
+    emphasis("differs"),
+    ", that a difference of the means, of the spread or of the share of converged runs is "
+    "significant at the 5% level, with Holm's correction for all tests of the study; ",
+    emphasis("undecided"),
+    ", that there are too few runs, published or ours, for either. A difference as large as ",
+    emphasis("detectable"),
+    " would have been found in 80% of cases. If no standard deviation was published, it is "
+    "estimated from the published range, or else taken to be ours in relation to the mean.",
 )
 
 
@@ -56,13 +77,15 @@ class Verdict:
         measure: Name of the measure.
         n_runs: Number of runs.
         n_values: Number of runs that have a value.
-        mean: Mean with its 95% confidence interval; nan for fewer than two values.
+        mean: Mean; nan for fewer than two values. A share has its 95% confidence interval, and so
+            has a mean over the points of a grid, between seeds.
         sd: Standard deviation.
         median: Median.
         range: Smallest and largest value.
         small_sample_means: For a number of seeds, the median of the mean of that many seeds and
             an interval that contains 90% of such means.
-        p: Holm-corrected p-value; None if there was no test.
+        difference: Our mean minus the published one; None if they were not compared.
+        p_values: p-values by what they compare, corrected for all tests of the study.
         text: The verdict in words.
     """
 
@@ -75,7 +98,8 @@ class Verdict:
     median: float
     range: tuple[float, float]
     small_sample_means: Mapping[int, Interval]
-    p: float | None
+    difference: Difference | None
+    p_values: Mapping[str, float]
     text: str
 
     @property
@@ -101,8 +125,8 @@ class Evaluation:
 
     def table(self) -> list[list[str]]:
         """A table of text; the first row is the header."""
-        header = ["row", "published", "ours", "sd", "median", "range", "runs", "p (Holm)",
-                  "verdict"]  # fmt: skip
+        header = ["row", "published", "ours", "difference", "detectable", "sd", "median", "range",
+                  "runs", "verdict"]  # fmt: skip
         return [header, *([self._name(v), *_cells(v)] for v in self.verdicts)]
 
     def sentences(self) -> list[str]:
@@ -188,11 +212,10 @@ def evaluate(study: Study, runs: Mapping[int, StudyRun]) -> Evaluation:
 
 
 def judge(study: Study, values: Sequence[Sequence[Array]] | Array) -> list[Verdict]:
-    """Summarize and test the values of each row and measure.
+    """Summarize the values of each row and measure, and compare them with the published ones.
 
-    Means are compared by Welch's t-test if n and sd were published, shares by a score test if n
-    was published; the p-values are Holm-corrected. A single published run is given as a
-    percentile of our runs. If settings were changed, nothing is tested.
+    See ``METHODS``. A single published run is given as a percentile of our runs. If settings were
+    changed, nothing is compared.
 
     Args:
         study: The study.
@@ -207,53 +230,77 @@ def judge(study: Study, values: Sequence[Sequence[Array]] | Array) -> list[Verdi
         for row, of_row in zip(study.rows, values, strict=True)
         for measure, of_measure in zip(study.measures, of_row, strict=True)
     ]
-    tested = [index for index, verdict in enumerate(verdicts) if verdict.p is not None]
-    p_values = [verdict.p for verdict in verdicts if verdict.p is not None]
-    for index, p in zip(tested, holm(p_values), strict=True):
-        text = "does not hold" if p < ALPHA else "holds"
-        verdicts[index] = replace(verdicts[index], p=p, text=text)
-    return verdicts
+    tests = [(i, name) for i, verdict in enumerate(verdicts) for name in verdict.p_values]
+    corrected = holm([verdicts[i].p_values[name] for i, name in tests])
+    adjusted = dict(zip(tests, corrected, strict=True))
+    return [
+        _decided(replace(v, p_values={name: adjusted[i, name] for name in v.p_values}), study)
+        for i, v in enumerate(verdicts)
+    ]
+
+
+def _decided(verdict: Verdict, study: Study) -> Verdict:
+    """The verdict in words, given the corrected p-values."""
+    if verdict.difference is None:
+        return verdict
+    different = [name for name, p in verdict.p_values.items() if p < ALPHA]
+    agrees = verdict.difference.is_within(study.margin)
+    other = [name for name in different if name != "mean"]
+    if other:
+        return replace(verdict, text=f"differs: {', '.join(different)}")
+    if agrees:
+        text = f"agrees within {study.margin:g}{verdict.difference.unit}"
+        return replace(verdict, text=text)
+    return replace(verdict, text="differs" if different else "undecided")
 
 
 def _summarize(study: Study, row: Row, measure: str, values: Array) -> Verdict:
     finite = values[np.isfinite(values)]
     n, is_share = len(finite), MEASURES[measure].is_share
-    if n < 2:
-        p, text = None, "not tested: fewer than two values"
-    else:
-        p, text = _test(study, row.published.get(measure), is_share, values)
+    difference, p_values, text = _comparison(study, row.published.get(measure), measure, values)
     return Verdict(
         row=row,
         measure=measure,
         n_runs=len(values),
         n_values=n,
-        mean=_mean(finite, is_share),
+        mean=_mean_over_grid(values, study) if study.grid else _mean(finite, is_share),
         sd=float(finite.std(ddof=1)) if n > 1 else np.nan,
         median=float(np.median(finite)) if n else np.nan,
         range=(float(finite.min()), float(finite.max())) if n else (np.nan, np.nan),
         small_sample_means=_small_sample_means(finite, study.reports),
-        p=p,
+        difference=difference,
+        p_values=p_values,
         text=text,
     )
 
 
-def _test(
-    study: Study, published: Published | None, is_share: bool, values: Array
-) -> tuple[float | None, str]:
-    """The uncorrected p-value of a test, or None and why there is none."""
-    finite = values[np.isfinite(values)]
+def _comparison(
+    study: Study, published: Published | None, measure: str, values: Array
+) -> tuple[Difference | None, dict[str, float], str]:
+    """The difference and uncorrected p-values, or None and why nothing was compared."""
+    finite, of = values[np.isfinite(values)], MEASURES[measure]
+    if len(finite) < 2:
+        return None, {}, "not compared: fewer than two values"
     if published is None:
-        return None, "not tested: no published number"
+        return None, {}, "not compared: no published number"
     if study.changed:
-        return None, "not tested: settings were changed"
-    if is_share and published.n > 1:
-        return _score_test(finite, published), ""
-    if published.sd is not None:
-        return _welch_test(finite, published, published.sd), ""
+        return None, {}, "not compared: settings were changed"
     if published.n == 1:
-        return None, f"one published run: at the {ordinal(_percentile(values, published.mean))} " \
-            "percentile of ours"  # fmt: skip
-    return None, "not tested: no published sd"
+        place = ordinal(_percentile(values, published.mean))
+        return None, {}, f"one published run: at the {place} percentile of ours"
+    if of.is_share:
+        difference = difference_of_shares(int(finite.sum()), len(finite), published)
+        return difference, {"mean": difference.p}, ""
+    if published.mean == 0.0 or finite.mean() == 0.0:
+        return None, {}, "not compared: a mean is 0"
+    if finite.std(ddof=1) > abs(finite.mean()):
+        # The interval would cover in less than 93% of cases.
+        return None, {}, "not compared: too skewed, the sd is larger than the mean"
+    difference = difference_of_means(finite, published)
+    p_values = {"mean": difference.p, **unusual_statistics(finite, published)}
+    if of.of_converged:
+        p_values["share converged"] = share_converged(len(finite), len(values), published)
+    return difference, p_values, ""
 
 
 def _percentile(values: Array, score: float) -> float:
@@ -267,18 +314,32 @@ def _percentile(values: Array, score: float) -> float:
 
 
 def _mean(finite: Array, is_share: bool) -> Interval:
-    """The mean with the t interval, or a share with its exact interval."""
+    """The mean, or a share with its exact interval."""
     n = len(finite)
     if n < 2:
         return Interval(np.nan, np.nan, np.nan)
     if is_share:
         return share_interval(int(finite.sum()), n)
+    return Interval(float(finite.mean()), np.nan, np.nan)
+
+
+def _mean_over_grid(values: Array, study: Study) -> Interval:
+    """The mean over all points of a grid, with its interval between seeds.
+
+    The same seeds are used at every point, so that the points of a seed are not independent. The
+    interval is Student's t interval of the means of the seeds, each over many points.
+    """
     from scipy import stats
 
-    mean = float(finite.mean())
-    t = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, n - 1))
-    half_width = t * finite.std(ddof=1) / np.sqrt(n)
-    return Interval(mean, float(mean - half_width), float(mean + half_width))
+    by_seed = values.reshape(study.n_points, study.trials)
+    means = [float(np.nanmean(seed)) for seed in by_seed.T if np.isfinite(seed).any()]
+    if not means:
+        return Interval(np.nan, np.nan, np.nan)
+    mean, n = float(np.nanmean(by_seed)), len(means)
+    if n < 2:
+        return Interval(mean, np.nan, np.nan)
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, n - 1) * np.std(means, ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half)
 
 
 def _small_sample_means(finite: Array, sizes: Sequence[int]) -> dict[int, Interval]:
@@ -295,32 +356,6 @@ def _small_sample_means(finite: Array, sizes: Sequence[int]) -> dict[int, Interv
     return found
 
 
-def _welch_test(finite: Array, published: Published, sd: float) -> float:
-    """p-value of Welch's t-test of equal means (Welch 1947)."""
-    from scipy import stats
-
-    if not finite.std(ddof=1) and not sd:
-        return float(finite.mean() == published.mean)
-    test = stats.ttest_ind_from_stats(
-        finite.mean(), finite.std(ddof=1), len(finite), published.mean, sd, published.n,
-        equal_var=False,
-    )  # fmt: skip
-    return float(test.pvalue)
-
-
-def _score_test(finite: Array, published: Published) -> float:
-    """p-value of the score test of equal shares, with the pooled share as the variance."""
-    from scipy import stats
-
-    n, m = len(finite), published.n
-    ours, theirs = float(finite.mean()), published.mean
-    pooled = (n * ours + m * theirs) / (n + m)
-    variance = pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)
-    if variance <= 0.0:
-        return 1.0
-    return float(2.0 * stats.norm.sf(abs(ours - theirs) / np.sqrt(variance)))
-
-
 def ordinal(number: float) -> str:
     """A rounded number with its ordinal suffix.
 
@@ -335,24 +370,37 @@ def ordinal(number: float) -> str:
 
 def _cells(verdict: Verdict) -> list[str]:
     """The cells of a table's row, without the name."""
-    published, text = verdict.published, "-"
-    if published is not None:
-        sd = "" if published.sd is None else f"sd {published.sd:g}, "
-        text = f"{published.mean:g} ({sd}n {published.n})"
-    mean = verdict.mean
+    mean, difference = verdict.mean, verdict.difference
+    ours = _formatted("{:.4g} [{:.4g}, {:.4g}]", *mean)
     spread = [
         _formatted("{:.3g}", verdict.sd),
         _formatted("{:.4g}", verdict.median),
         _formatted("{:.4g}..{:.4g}", *verdict.range),
     ]
+    compared = ["-", "-"]
+    if difference is not None:
+        percent = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*difference.percent)
+        compared = [f"{percent}{difference.unit}", f"{difference.detectable:.1f}{difference.unit}"]
     return [
-        text,
-        _formatted("{:.4g} [{:.4g}, {:.4g}]", mean.estimate, mean.low, mean.high),
+        _published_text(verdict.published),
+        _formatted("{:.4g}", mean.estimate) if ours == "-" else ours,
+        *compared,
         *(["-"] * 3 if MEASURES[verdict.measure].is_share else spread),
         f"{verdict.n_values}/{verdict.n_runs}",
-        "-" if verdict.p is None else f"{verdict.p:.2g}",
         verdict.text,
     ]
+
+
+def _published_text(published: Published | None) -> str:
+    """The published numbers, such as "129 (sd 46, n 25)"."""
+    if published is None:
+        return "-"
+    named = {
+        "sd": published.sd, "median": published.median, "min": published.min, "max": published.max,
+        "converged": published.converged,
+    }  # fmt: skip
+    known = [f"{name} {value:g}" for name, value in named.items() if value is not None]
+    return f"{published.mean:g} ({', '.join([*known, f'n {published.n}'])})"
 
 
 def _formatted(template: str, *values: float) -> str:

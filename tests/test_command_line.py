@@ -353,8 +353,10 @@ def test_every_setting_is_tracked_as_a_parameter(inside, tmp_path, sweep):
     assert inside(*sweep, *overrides).returncode == 0
     run = next(r for r in tracked(tmp_path) if r.data.tags.get("bpexp.kind") != "sweep")
     given = {key: format_setting(value) for key, value in flatten(composed).items()}
-    # A width is tracked as a list.
+    # A width is tracked as a list. Searches, previews and names are of the sweep.
     given |= {"hidden": "2"}
+    of_sweep = ("search.", "dry_run", "tracking.name")
+    given = {key: value for key, value in given.items() if not key.startswith(of_sweep)}
     params = {key: yaml.safe_load(text) for key, text in run.data.params.items()}
     params = {key: None if value == "None" else value for key, value in params.items()}
     assert {key: format_setting(value) for key, value in params.items()} == given
@@ -420,7 +422,10 @@ def test_gitignore_is_written_only_to_an_outputs_folder_that_bpexp_made(tmp_path
     assert [(file, file.read_text()) for file in tmp_path.rglob(".gitignore")] == ours
 
 
-NAN = "data.path must hold finite numbers, got nan in column 'a', row {} of t.csv."
+NAN = (
+    "data.path must hold finite numbers, got nan in column 'a', row {} of t.csv; "
+    "add data.missing=drop"
+)
 
 
 @pytest.mark.parametrize(
@@ -435,7 +440,8 @@ def test_a_table_without_its_target_or_with_gaps_is_refused(inside, tmp_path, co
     (tmp_path / "t.csv").write_text(content)
     done = inside("data=file", "data.path=t.csv", "data.target=y")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"bpexp: {said}\n"
+    assert done.stderr.startswith(f"bpexp: {said}")
+    assert done.stderr.count("\n") == 1
     assert os.listdir(tmp_path) == ["t.csv"]
 
 
@@ -606,7 +612,9 @@ def test_two_processes_can_create_the_store_at_the_same_time(tmp_path):
     ]
     for process in both:
         out, err = process.communicate(timeout=120)
-        assert (process.returncode, err) == (0, b"")
+        assert process.returncode == 0
+        # On a slow machine, the second one says that it waits.
+        assert err == b"" or (err.startswith(b"Waiting") and err.count(b"\n") == 1)
         assert b"Best 1 of 1 setting by median final loss" in out
     assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * 10
     assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"

@@ -303,7 +303,7 @@ def test_metrics_of_test_and_validation_rows_are_verified(a_store, tmp_path, mon
     bpexp.sweep(data=data, seed=[1], epochs=20)
     assert run("verify", "--all") == (0, "1 of 1 runs match their digests.\n", "")
     assert run("reproduce", "--all")[0] == 0
-    (there,) = tracked(client(), "params.seed = '1'")
+    (there,) = tracked(client(), "metrics.epochs_run = 20")
     run_id, test_loss = there.info.run_id, there.data.metrics["test_loss"]
     with closing(sqlite3.connect("outputs/mlflow.db")) as db, db:
         db.execute("UPDATE latest_metrics SET value = 0.0 WHERE key = 'test_loss'")

@@ -147,7 +147,8 @@ class LocalExecutor(Executor):
                         batch.engine,
                         datasets.share(batch.jobs[0].dataset),
                     )
-                    for number, batch in batches.items()
+                    # A copy: joblib takes batches from it while those that ended are removed.
+                    for number, batch in list(batches.items())
                 )
             with _cancelled_at_exit(finished):
                 # Not ``yield from``, which would close the generator outside the context.

@@ -126,7 +126,7 @@ def test_a_resumed_sweep_prints_the_same_predictions_and_keeps_its_tracking_uri(
     predictions_file.write_text("x1\n1\n")
     done = inside("-m", "seed=range(0,4)", "epochs=20", f"tracking.uri={uri}", "reuse=true")
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"({best[:8]}) is trained again: The losses, predictions or weights" in done.stdout
+    assert f"({best[:8]}) is trained again: predictions.csv" in done.stdout
     assert printed_predictions(done) == predictions
 
 
@@ -462,7 +462,7 @@ def test_a_sweep_stores_overrides_and_environment(inside, tmp_path):
     )
     assert environment["packages"]["numpy"] == np.__version__
     assert {one["user_api"] for one in environment["libraries"]} >= {"blas"}
-    shown = inside("show", parent.info.run_id).stdout
+    shown = inside("show", parent.info.run_id, "--all").stdout
     assert "bpexp.overrides" in shown
     assert "bpexp.cpu_features" in shown
     assert re.search(r"^configuration of the first run\n(  .+\n)*  lr +0\.1$", shown, re.M)
@@ -473,7 +473,7 @@ def test_a_sweep_stores_overrides_and_environment(inside, tmp_path):
     assert single.data.tags["bpexp.overrides"] == "lr=0.5 epochs=5"
     assert "environment.json" in {f.path for f in api.list_artifacts(single.info.run_id)}
     api.set_tag(single.info.run_id, "bpexp.cpu_features", "another 1.0")
-    compared = inside("compare", parent.info.run_id, single.info.run_id).stdout
+    compared = inside("compare", parent.info.run_id, single.info.run_id, "--all").stdout
     assert "another 1.0" in compared
     assert re.search(r"^lr +0\.1 +0\.5 *$", compared, re.M)
 
@@ -484,7 +484,7 @@ def test_show_and_compare_print_packages_libraries_and_uncommitted_changes(insid
         assert done.returncode == 0, done.stderr
     api = client()
     one, other = (tracked(f"params.lr = '{lr}'")[0].info.run_id for lr in ("0.5", "0.7"))
-    same = inside("compare", one, other).stdout
+    same = inside("compare", one, other, "--all").stdout
     assert "package" not in same
     assert "library" not in same
     file = Path(api.download_artifacts(other, "environment.json"))
@@ -493,7 +493,7 @@ def test_show_and_compare_print_packages_libraries_and_uncommitted_changes(insid
     document["libraries"] = [{**library, "num_threads": 77} for library in document["libraries"]]
     api.log_text(other, json.dumps(document), "environment.json")
     api.log_text(other, "".join(f"+line {n}\n" for n in range(150)), "git.diff")
-    compared = inside("compare", one, other).stdout
+    compared = inside("compare", one, other, "--all").stdout
     assert re.search(rf"^package numpy +{re.escape(np.__version__)} +1\.2\.3 *$", compared, re.M)
     assert re.search(r"^package another +- +4\.5 *$", compared, re.M)
     assert re.search(r"^library openblas \(numpy\.libs\) .*77 threads *$", compared, re.M)
@@ -504,7 +504,7 @@ def test_show_and_compare_print_packages_libraries_and_uncommitted_changes(insid
     assert "+line 100\n" not in shown
     for content in ("[]", "{", '{"packages": 1, "libraries": []}', '{"packages": {}}'):
         api.log_text(other, content, "environment.json")
-        done = inside("show", other)
+        done = inside("show", other, "--all")
         assert done.returncode == 2
         assert done.stderr == (
             f"bpexp: environment.json of run {other[:8]} must hold packages and libraries, "

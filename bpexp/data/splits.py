@@ -90,7 +90,7 @@ def fold(rows: Rows, n_folds: int, number: int, seed: int, classes: Rows | None 
     """The rows of one of several folds of nearly equal size, in ascending order.
 
     >>> [fold(np.arange(5), 2, number, 0).tolist() for number in range(2)]
-    [[1, 2, 3], [0, 4]]
+    [[1, 2, 4], [0, 3]]
 
     Args:
         rows: Row numbers that are distributed to the folds.

@@ -190,7 +190,9 @@ def training_outputs(content: bytes, n_outputs: int, name: str) -> Array:
     columns = read(content, name)
     values = list(columns.values())[-n_outputs:]
     if len(columns) < n_outputs + 2 or any(column.dtype.kind != "f" for column in values):
-        raise ConfigError(f"{name} must contain numbers: it has no {n_outputs} columns of them.")
+        raise ConfigError(
+            f"{name} must contain a column of numbers for each of {n_outputs} outputs."
+        )
     outputs = np.column_stack(values)
     return np.ascontiguousarray(outputs[list(columns.values())[1] == Split.TRAINING.value])
 

@@ -1,13 +1,6 @@
 """Compare the runs of a study with the published results, row by row.
 
->>> from bpexp.studies.comparison import (
-    Difference,
-    difference_of_means,
-    difference_of_shares,
-    share_converged,
-    unusual_statistics,
-)
-from bpexp.studies.definition import parse
+>>> from bpexp.studies.definition import parse
 >>> from bpexp.studies.measures import StudyRun
 >>> study = parse({
 ...     "name": "demo", "source": "a paper", "measure": "epochs", "trials": 3,

@@ -1,6 +1,7 @@
 """Fixtures: the program, started as a user starts it, an empty store, and a temporary folder."""
 
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from bpexp.cli import main
 from bpexp.tracking.store import connect, experiment_id, locate
 
 pytest.register_assert_rewrite("contract", "reader_contract")
+
+# Shells let background processes ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Shared machines are slow at times, so examples have no deadline.
 settings.register_profile("bpexp", deadline=None)

@@ -1,6 +1,7 @@
 """The wheel is complete and works outside the checkout; every dependency is declared."""
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -123,7 +124,8 @@ def normalized(name):
 def test_every_imported_package_is_a_declared_dependency():
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    required = [*project["dependencies"], *extras["dask"], *extras["onnx"], *extras["postgresql"]]
+    names = ("dask", "onnx", "postgresql", "search")
+    required = [*project["dependencies"], *itertools.chain(*(extras[name] for name in names))]
     declared = {normalized(re.match(r"[\w.-]+", text)[0]) for text in required}
     imported = set()
     for folder in ("bpexp", "hydra_plugins"):

@@ -499,7 +499,7 @@ def test_show_and_compare_print_packages_libraries_and_uncommitted_changes(insid
     assert re.search(r"^library openblas \(numpy\.libs\) .*77 threads *$", compared, re.M)
     assert re.search(r"^git\.diff +.* SHA-256 [0-9a-f]{12} *$", compared, re.M)
     shown = inside("show", other).stdout
-    assert "(git.diff, 100 of 150 lines)\n+line 0\n" in shown
+    assert "(git.diff, 100 of 150 lines; --all)\n+line 0\n" in shown
     assert "+line 99\n" in shown
     assert "+line 100\n" not in shown
     for content in ("[]", "{", '{"packages": 1, "libraries": []}', '{"packages": {}}'):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MAX_NAME, MAX_LEVEL = 40, 14
+"""Maximum number of characters of a name in the legend, and of a value on an axis."""
 MAX_LEGEND = 12
 """More curves than this have no legend and are drawn as one artist."""
 
@@ -172,7 +174,7 @@ def _draw_curves(axes: "Axes", curves: Sequence[NamedCurve]) -> None:
         axes.autoscale_view()
         return
     for color, (name, epochs, losses) in zip(colors, worst_first, strict=True):
-        axes.plot(epochs, losses, color=color, lw=1.4, label=name)
+        axes.plot(epochs, losses, color=color, lw=1.4, label=_end_of(name, MAX_NAME))
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], fontsize=8, frameon=False)
 
@@ -184,9 +186,18 @@ def _draw_heat_map(figure: "Figure", axes: "Axes", heat_map: HeatMap) -> None:
     )  # fmt: skip
     for axis, levels in zip((axes.yaxis, axes.xaxis), heat_map.levels, strict=True):
         step = max(1, len(levels) // 10)
-        axis.set_ticks(range(0, len(levels), step), levels[::step])
+        shown = [_end_of(level, MAX_LEVEL) for level in levels[::step]]
+        axis.set_ticks(range(0, len(levels), step), shown)
     axes.set(ylabel=heat_map.keys[0], xlabel=heat_map.keys[1], title=heat_map.title)
     figure.colorbar(image, ax=axes)
+
+
+def _end_of(text: str, limit: int) -> str:
+    """The text, or its end after "…" if it is longer than ``limit`` characters.
+
+    Paths, which are long, differ at their end.
+    """
+    return text if len(text) <= limit else f"…{text[1 - limit :]}"
 
 
 def _ratio(sums: Array, counts: Array) -> Array:

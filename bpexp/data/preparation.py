@@ -107,7 +107,9 @@ def fit(
             seen[name] = tuple(int(position) for position in np.unique(known))
             features += [f"{name}={texts[name][position]}" for position in seen[name]]
         else:
-            medians[place] = np.median(known)
+            # The mean of two huge values in the middle is infinite.
+            with np.errstate(over="ignore"):
+                medians[place] = np.median(known)
             features.append(name)
     if len(set(features)) < len(features):
         twice = next(name for name in features if features.count(name) > 1)

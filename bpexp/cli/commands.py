@@ -17,7 +17,10 @@ from bpexp.cli import exits
 from bpexp.cli.command_names import COMMANDS
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking.reading import RunReader
+from bpexp.tracking import lookup
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.factory import open_reader
+from bpexp.tracking.reading import RunReader, StoredRun
 from bpexp.tracking.store import Store, locate
 
 BAD_INPUT = 2
@@ -77,6 +80,32 @@ def add_runs(parser: Parser) -> None:
         "run", metavar="RUN", nargs="*", help="runs or sweeps: ids, starts of ids, names, or latest"
     )
     parser.add_argument("--all", action="store_true", help="all finished runs of the experiment")
+
+
+def add_best_run(parser: Parser) -> None:
+    """Add the argument RUN of a command on one network, for ``best_run``."""
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="id, start of an id, name, or latest; of a sweep its best run is taken",
+    )
+
+
+def best_run(options: argparse.Namespace, wanted: str) -> tuple[StoredRun, Archive]:
+    """Return the run that a user names, of a sweep its best run, and where it is stored.
+
+    Args:
+        options: The parsed arguments ``uri`` and ``experiment``.
+        wanted: The id of a run, the start of its id, its name, or ``latest``.
+
+    Raises:
+        ConfigError: There is no such store or run, or no run of the sweep has finished.
+    """
+    store = existing_store(options.uri)
+    reader = open_reader(store)
+    _, named = lookup.find(reader, options.experiment, wanted)
+    run = lookup.best_run(reader, named)
+    return run, Archive(reader, store, run.experiment_id)
 
 
 def existing_store(uri: str | None) -> Store:

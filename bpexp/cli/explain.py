@@ -7,17 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bpexp.cli import exits
-from bpexp.cli.commands import existing_store, store_parser
+from bpexp.cli.commands import best_run, store_parser
 from bpexp.cli.screen import Screen
 from bpexp.config.compose import compose
-from bpexp.config.schema import TrainConfig
-from bpexp.data import Dataset
 from bpexp.explain.command import explain, explain_run
 from bpexp.fields.checks import ConfigError
 from bpexp.render import html, markdown, text
-from bpexp.tracking import lookup
-from bpexp.tracking.archive import Archive
-from bpexp.tracking.factory import open_reader
 from bpexp.tracking.stored_results import config_of
 
 FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
@@ -41,7 +36,7 @@ def _explain(arguments: Sequence[str]) -> None:
             f"explain takes either one run or settings such as lr=0.1, got {runs[0]!r} and more."
         )
     else:
-        document = explain_run(*_stored(runs[0], options), *how)
+        document = explain_run(*config_of(*best_run(options, runs[0])), *how)
     console = Screen()
     if options.format == "text" and options.output is None and console.is_terminal:
         text.write(document, console)
@@ -56,15 +51,6 @@ def _explain(arguments: Sequence[str]) -> None:
         raise ConfigError(
             f"-o must be a file that can be written, got {str(options.output)!r}: {error.strerror}."
         ) from error
-
-
-def _stored(wanted: str, options: argparse.Namespace) -> tuple[TrainConfig, Dataset]:
-    """The checked configuration and the data of a run; of a sweep, those of its best run."""
-    store = existing_store(options.uri)
-    reader = open_reader(store)
-    _, named = lookup.find(reader, options.experiment, wanted)
-    run = lookup.best_run(reader, named)
-    return config_of(run, Archive(reader, store, run.experiment_id))
 
 
 def _parser() -> argparse.ArgumentParser:

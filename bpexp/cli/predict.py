@@ -4,14 +4,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bpexp.cli.commands import existing_store, store_parser
+from bpexp.cli.commands import add_best_run, best_run, store_parser
 from bpexp.data.tabular import read_table
 from bpexp.export.stored_predictor import read_predictor
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import format_setting
-from bpexp.tracking import lookup
-from bpexp.tracking.archive import Archive
-from bpexp.tracking.factory import open_reader
 from bpexp.training.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -21,21 +18,13 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> None:
     """Print the predictions, or write them to a file."""
     parser = store_parser("predict", "Predict the targets of new rows with the network of a run.")
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        help="id, start of an id, name, or latest; of a sweep its best run is taken",
-    )
+    add_best_run(parser)
     parser.add_argument(
         "file", metavar="FILE", help="a table with the input columns of the training data"
     )
     parser.add_argument("--output", metavar="CSV", help="write here instead of printing")
     options = parser.parse_args(arguments)
-    store = existing_store(options.uri)
-    reader = open_reader(store)
-    _, named = lookup.find(reader, options.experiment, options.run)
-    run = lookup.best_run(reader, named)
-    predictor = read_predictor(run, Archive(reader, store, run.experiment_id))
+    predictor = read_predictor(*best_run(options, options.run))
     try:
         frame = read_table(options.file, predictor.config.data)
     except ConfigError as error:

@@ -104,6 +104,7 @@ def test_mlflows_pages_show_a_sweep_and_its_report(runs, bpexp, pages, tmp_path,
         def at(place):
             return f"{server}/#/experiments/{experiment}/{place}?workflowType=machine_learning"
 
+        check_first_page(pages, address)
         check_nested_table(pages, at("runs"), parent, runs)
         check_comparison(pages, [run.info.run_name for run in compared])
         check_charts(pages, address)
@@ -120,17 +121,27 @@ def test_mlflows_pages_show_a_sweep_and_its_report(runs, bpexp, pages, tmp_path,
     write_times(pytestconfig.getoption("pages"), runs, pages.seconds)
 
 
-def first_page_of(client, experiment):
-    """Return the child runs among the newest 100 runs, which MLflow loads first."""
-    order = ["attributes.start_time DESC", "attributes.run_id ASC"]
+def first_page_of(client, experiment, order="attributes.start_time DESC"):
+    """Return the child runs among the first 100 runs in an order, which MLflow loads first."""
+    order = [order, "attributes.run_id ASC"]
     runs = client.search_runs([experiment], order_by=order, max_results=100)
     return [run for run in runs if run.data.tags.get("bpexp.kind") != "sweep"]
 
 
 def configurations(client, experiment):
-    """Return the learning rates and hidden layers of those runs, as tracked."""
-    runs = first_page_of(client, experiment)
+    """Return the learning rates and hidden layers of the 100 best runs, as tracked."""
+    runs = first_page_of(client, experiment, "metrics.final_loss ASC")
     return {(run.data.params["lr"], run.data.params["hidden"]) for run in runs}
+
+
+def check_first_page(pages, address):
+    """Check that the address shows the runs of the sweep, and not the sweep alone, unasked."""
+    with pages.timed("first page"):
+        pages.driver.get(address)
+        pages.shows("Model metrics", "final_loss", "lr=", "Sort: final_loss")
+    pages.picture("first")
+    # MLflow keeps what was shown; the next check begins as in a new browser.
+    pages.driver.execute_script("localStorage.clear()")
 
 
 def check_nested_table(pages, address, parent, runs):

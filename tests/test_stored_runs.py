@@ -155,6 +155,8 @@ def test_the_page_that_opens_shows_the_runs_of_the_newest_sweep(archive, sweep, 
     assert path == f"experiments/{archive.experiment_id}/runs"
     assert query["searchFilter"] == [f"tags.`mlflow.parentRunId` = '{sweep.run_id}'"]
     assert query["compareRunsMode"] == ["CHART"]
+    # MLflow folds the runs below their sweep if they are sorted by date.
+    assert (query["orderByKey"], query["orderByAsc"]) == (["metrics.`final_loss`"], ["true"])
     assert page(sweep.run_id[:9]) == (path, query)
     assert page("all") == (path, {"workflowType": ["machine_learning"]})
     assert page(None, "absent")[0] == "experiments"

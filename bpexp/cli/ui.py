@@ -14,12 +14,14 @@ from urllib.parse import quote, urlencode
 from bpexp.cli.commands import existing_store, store_parser
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
+from bpexp.runs.objective import objectives
 from bpexp.tracking import lookup
 from bpexp.tracking.factory import open_reader
-from bpexp.tracking.reading import NO_PARTS, Query, RunReader, StoredRun
+from bpexp.tracking.reading import Parts, Query, RunReader, StoredRun
 
 ALL = "all"
 """As SWEEP: all runs of the experiment."""
+OBJECTIVE = Parts((), (run_tags.OBJECTIVE,), (), data=False)
 SWEEPS = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND})
 
 QUIET = {"MLFLOW_LOGGING_LEVEL": "WARNING", "PYTHONWARNINGS": "ignore"}
@@ -76,7 +78,7 @@ def _page(reader: RunReader, experiment: str, wanted: str | None) -> str:
         return f"experiments?{urlencode(training)}"
     sweep: StoredRun | None = None
     if wanted is None:
-        newest = reader.search(experiments[experiment], SWEEPS, NO_PARTS, limit=1)
+        newest = reader.search(experiments[experiment], SWEEPS, OBJECTIVE, limit=1)
         sweep = next(iter(newest), None)
     elif wanted != ALL:
         _, sweep = lookup.find(reader, experiment, wanted, sweeps=True)
@@ -84,9 +86,14 @@ def _page(reader: RunReader, experiment: str, wanted: str | None) -> str:
             raise ConfigError(f"ui takes a sweep, got {sweep.label}, which is a single run.")
     if sweep is None:
         return f"experiments/{experiments[experiment]}/runs?{urlencode(training)}"
+    known = objectives()
+    objective = known.get(sweep.tags.get(run_tags.OBJECTIVE, ""), known["final_loss"])
     of_sweep = {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{sweep.run_id}'",
         "compareRunsMode": "CHART",
+        # Sorted by date, the runs would be folded below their sweep, and its charts be drawn.
+        "orderByKey": f"metrics.`{objective.metric}`",
+        "orderByAsc": "false" if objective.is_maximized else "true",
     }
     query = urlencode(training | of_sweep, quote_via=quote)
     return f"experiments/{sweep.experiment_id}/runs?{query}"

@@ -146,6 +146,14 @@ def test_a_report_of_runs_without_artifacts_uses_their_metrics(inside, sweep, ru
     assert "lr=10" in done.stdout
 
 
+def test_a_report_of_a_sweep_without_a_table_of_results_reads_its_runs(inside, sweep):
+    with_table = inside("report", sweep.run_id).stdout
+    artifact(sweep, "results.parquet").unlink()
+    done = inside("report", sweep.run_id)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == with_table
+
+
 def test_the_page_that_opens_shows_the_runs_of_the_newest_sweep(archive, sweep, runs):
     def page(wanted, experiment="bpexp"):
         place = urlsplit(ui._page(archive.reader, experiment, wanted))

@@ -132,9 +132,15 @@ def _confirmation(
 
 
 def _sweep_table(archive: Archive, parent: StoredRun) -> "pd.DataFrame":
-    """The runs of a sweep, after comparing its table of results with the metrics of the runs."""
-    table = read.sweep_table(archive, parent)
+    """The runs of a sweep: its table of results, after comparing it with the metrics of the runs.
+
+    A sweep that did not end has no such table; its runs are read from the store.
+    """
     query = Query(sweep=parent.run_id, sweeps=False)
+    table = read.results_table(archive, parent)
+    if table is None:
+        found = archive.reader.search(parent.experiment_id, query, read.table_parts())
+        return read.frame(found)
     runs = archive.reader.search(parent.experiment_id, query, _METRICS)
     problem = integrity.table_problem(table, {run.run_id: run for run in runs})
     if problem:

@@ -110,19 +110,14 @@ def _number_or_text(text: str) -> Any:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else text
 
 
-def sweep_table(archive: Archive, parent: StoredRun) -> "pd.DataFrame":
-    """The runs of a sweep in the columns of ``frame``.
-
-    Read from the artifact results.parquet of the parent run. If there is none, the store is
-    searched for the runs.
+def results_table(archive: Archive, parent: StoredRun) -> "pd.DataFrame | None":
+    """The runs of a sweep, read from its artifact results.parquet; None if there is none.
 
     Raises:
         ConfigError: results.parquet is malformed.
     """
     content = archive.file_if_any(parent, "results.parquet")
-    if content is None:
-        return frame(archive.search(Query(sweep=parent.run_id, sweeps=False), table_parts()))
-    return _parse_results(content, parent)
+    return None if content is None else _parse_results(content, parent)
 
 
 def _parse_results(content: bytes, parent: StoredRun) -> "pd.DataFrame":

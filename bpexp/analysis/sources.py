@@ -1,7 +1,7 @@
 """Read runs from an MLflow store and build a report on them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,9 +34,10 @@ _ONLY_TAGS = Parts(params=(), metrics=(), data=False)
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Reads the losses and artifacts of runs from a store."""
+    """Reads the losses and artifacts of runs from a store; each run is checked once."""
 
     archive: Archive
+    _checked: dict[str, StoredRun] = field(default_factory=dict, init=False)
 
     def losses(self, rows: "pd.DataFrame", epochs: Array) -> Array:
         """Losses of runs at the given epochs, (n_runs, n_epochs); nan after the end of a run.
@@ -44,7 +45,7 @@ class RunFiles:
         Raises:
             ConfigError: The artifacts of a run are not those that were written.
         """
-        runs = self._checked(list(rows["run_id"]))
+        runs = self._checked_runs(list(rows["run_id"]))
         losses = read.losses(self.archive, runs, epochs)
         found = {run.run_id: row for run, row in zip(runs, losses, strict=True)}
         unknown = np.full(len(epochs), np.nan)
@@ -56,15 +57,16 @@ class RunFiles:
         Raises:
             ConfigError: The artifacts of the run are not those that were written.
         """
-        found = self._checked([row["run_id"]])
+        found = self._checked_runs([row["run_id"]])
         return self.archive.file_if_any(found[0], name) if found else None
 
-    def _checked(self, run_ids: Sequence[str]) -> Sequence[StoredRun]:
+    def _checked_runs(self, run_ids: Sequence[str]) -> Sequence[StoredRun]:
         """The stored runs with some ids, after comparing their artifacts with their digests.
 
         A run whose artifacts were all deleted is reported with its metrics.
         """
-        runs = self.archive.reader.get(run_ids, _TO_CHECK)
+        new = [run_id for run_id in run_ids if run_id not in self._checked]
+        runs = self.archive.reader.get(new, _TO_CHECK)
         finished = [run for run in runs if run.status == "FINISHED"]
         kept = [run for run in finished if _RESULT_FILES & self.archive.files(run).keys()]
         for run_id, problem in integrity.artifact_problems(kept, self.archive).items():
@@ -72,7 +74,8 @@ class RunFiles:
                 f"{problem.rstrip('.')}; bpexp verify {run_id[:8]} says more, and bpexp resume "
                 "trains it again."
             )
-        return runs
+        self._checked.update((run.run_id, run) for run in runs)
+        return [self._checked[run_id] for run_id in run_ids if run_id in self._checked]
 
 
 def of_sweeps(

@@ -80,7 +80,7 @@ def test_a_report_ranks_by_the_objective_of_the_sweep(tags, measure):
     frame = by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]}).assign(accuracy=0.5, test_loss=0.7)
     choice = measure_choice.of_sweeps(MeasureChoice(), [SimpleNamespace(tags=tags)])
     chosen = measure_choice.choose(groups.group(frame), choice)
-    assert chosen.key == measure
+    assert chosen.name == measure
     is_optimistic = "optimistic" in built(frame, measure, allow_test=True).answer
     assert is_optimistic == (measure == "test_loss")
 
@@ -93,9 +93,9 @@ def test_a_report_refuses_test_rows_unless_they_are_allowed():
 
 def test_validation_loss_ranks_where_all_runs_have_it():
     frame = by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]}).assign(lowest_validation_loss=[4, 3, 2, 1])
-    assert built(frame).findings.measure.key == "lowest_validation_loss"
+    assert built(frame).findings.measure.name == "lowest_validation_loss"
     frame.loc[0, "lowest_validation_loss"] = None
-    assert built(frame).findings.measure.key == "final_loss"
+    assert built(frame).findings.measure.name == "final_loss"
 
 
 def table_below(made, heading):
@@ -285,7 +285,7 @@ def test_paired_comparisons_have_power_where_unpaired_ones_have_none():
         losses = np.sqrt(0.8) * rng.normal(size=20) + np.sqrt(0.2) * rng.normal(size=(6, 20)) + 9
         losses[0] -= 0.75
         made = groups.group(by_lr(dict(enumerate(losses))))
-        found.append(findings.find(made, groups.measures()["final_loss"], 0))
+        found.append(findings.find(made, groups.FINAL_LOSS, 0))
     detected = [f.summaries[0].group.settings["lr"] == "0" for f in found]
     detected = [
         first and all(c.p_adjusted < 0.05 for c in f.comparisons)
@@ -378,7 +378,7 @@ def test_runs_that_did_not_converge_are_censored_not_dropped():
         ]
     )
     made = built(frame)
-    assert made.findings.measure.key == "epochs_to_converge"
+    assert made.findings.measure.name == "epochs_to_converge"
     table = made.table.set_index("lr")
     assert table["converged"].to_dict() == {"1": 2, "8": 1}
     # Of three runs two must converge for a median; without its censored runs lr=8 had 5.
@@ -424,7 +424,7 @@ def test_the_share_converged_is_the_cumulative_incidence_of_aalen_and_johansen()
          for seed, (outcome, end) in enumerate(zip(outcomes, epochs, strict=True))]
     )  # fmt: skip
     (group,) = groups.group(frame).groups
-    curve = survival.cumulative_incidence(groups.EPOCHS_TO_CONVERGE.scores(group))
+    curve = survival.cumulative_incidence(group.scores(groups.TIME_TO_CONVERGE))
     ended = (outcomes == "stalled") | (outcomes == "diverged")
     expected = cumulative_incidence(epochs, outcomes == "converged", ended)
     share = dict(zip(curve.epochs, curve.share, strict=True))
@@ -503,8 +503,8 @@ def test_the_mean_ranks_and_is_tested_where_curves_cross_and_the_answer_says_so(
 
 def test_final_loss_ranks_where_some_groups_could_not_stop_early():
     frame = rows([({"stop.loss": 0.1}, 0, "converged", 0.1, 10), ({}, 0, "completed", 0.2, 100)])
-    assert built(frame).findings.measure.key == "final_loss"
-    assert built(frame, measure="epochs_to_converge").findings.measure.key == "epochs_to_converge"
+    assert built(frame).findings.measure.name == "final_loss"
+    assert built(frame, measure="epochs_to_converge").findings.measure.name == "epochs_to_converge"
     with pytest.raises(ConfigError, match="--measure must be one of epochs_to_converge, final"):
         built(frame, measure="test_loss")
 

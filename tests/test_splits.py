@@ -274,7 +274,7 @@ def test_runs_on_other_folds_and_splits_are_replicates_and_pairs():
     assert grouped.counted_replicates == "12 replicates (data.fold, seed)"
     comparison, *_ = find(grouped, FINAL_LOSS, 0).comparisons
     assert comparison.pairs == 12
-    assert np.subtract(*(FINAL_LOSS.scores(one) for one in grouped.groups)) == pytest.approx(-0.9)
+    assert np.subtract(*(one.scores(FINAL_LOSS) for one in grouped.groups)) == pytest.approx(-0.9)
 
 
 def test_a_split_seed_is_a_replicate_and_seeds_alone_are_called_seeds():

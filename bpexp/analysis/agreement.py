@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bpexp.analysis.findings import Comparison, compare
-from bpexp.analysis.groups import REPLICATE, SWEEP, Group, Grouped, Measure, numbers
+from bpexp.analysis.groups import REPLICATE, SWEEP, Group, Grouped, numbers
 from bpexp.analysis.permutation import ALPHA
 from bpexp.analysis.words import interval, listed, p_value
+from bpexp.runs.objective import Objective
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +77,7 @@ class Agreement:
         )
 
 
-def compare_sweeps(grouped: Grouped, measure: Measure) -> Agreement:
+def compare_sweeps(grouped: Grouped, measure: Objective) -> Agreement:
     """Compare two sweeps that were grouped together.
 
     Args:

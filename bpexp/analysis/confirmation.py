@@ -55,10 +55,7 @@ def of_groups(objective: Objective, grouped: Grouped) -> str:
     first, second = grouped.varying[SWEEP]
     groups = {(g.settings[SWEEP], replace(g, settings=_without_sweep(g.settings)).name): g
               for g in grouped.groups}  # fmt: skip
-    scores = {
-        key: objective.scores(group.column(objective.metric), group.outcomes)
-        for key, group in groups.items()
-    }
+    scores = {key: group.scores(objective) for key, group in groups.items()}
     names = [name for sweep, name in groups if sweep == second and (first, name) in groups]
     names.sort(key=lambda name: float(np.median(scores[second, name])))
     found = [sentence(objective, name, scores[first, name], scores[second, name]) for name in names]

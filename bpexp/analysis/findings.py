@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpexp.analysis import permutation, statistics, survival
+from bpexp.analysis.estimates import as_measured
 from bpexp.analysis.groups import (
-    EPOCHS_TO_CONVERGE,
     FINAL_LOSS,
     REPLICATE,
+    TIME_TO_CONVERGE,
     Group,
     Grouped,
-    Measure,
-    available_measures,
+    available_objectives,
 )
 from bpexp.analysis.statistics import Interval
 from bpexp.analysis.survival import ConvergenceCurve
+from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Findings:
     """
 
     grouped: Grouped
-    measure: Measure
+    measure: Objective
     summaries: Sequence[Summary]
     comparisons: Sequence[Comparison]
     seed: int
@@ -155,7 +156,7 @@ class Findings:
     @cached_property
     def has_scores(self) -> bool:
         """Whether any run has a finite score; otherwise there is nothing to plot."""
-        return any(np.isfinite(self.measure.scores(s.group)).any() for s in self.summaries)
+        return any(np.isfinite(s.group.scores(self.measure)).any() for s in self.summaries)
 
     @property
     def can_be_significant(self) -> bool:
@@ -169,7 +170,7 @@ class Findings:
         return math.comb(len(self.comparisons) + 1, 2)
 
 
-def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
+def find(grouped: Grouped, measure: Objective, seed: int) -> Findings:
     """Summarize, rank and compare the groups.
 
     Args:
@@ -180,7 +181,7 @@ def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
     Returns:
         The summaries, the best first, and the comparisons of the best with each other group.
     """
-    metrics = [m for m in available_measures(grouped) if not m.is_time]
+    metrics = [m for m in available_objectives(grouped) if not m.is_time]
     level = statistics.confidence_of_each(len(grouped.groups))
     summaries = [_summarize(group, metrics, level) for group in grouped.groups]
     horizon = min(group.max_epochs for group in grouped.groups)
@@ -196,8 +197,8 @@ def find(grouped: Grouped, measure: Measure, seed: int) -> Findings:
     )
 
 
-def _summarize(group: Group, metrics: Sequence[Measure], level: float) -> Summary:
-    times = EPOCHS_TO_CONVERGE.scores(group)
+def _summarize(group: Group, metrics: Sequence[Objective], level: float) -> Summary:
+    times = group.scores(TIME_TO_CONVERGE)
     restricted = np.minimum(times, group.max_epochs)
     return Summary(
         group=group,
@@ -207,41 +208,33 @@ def _summarize(group: Group, metrics: Sequence[Measure], level: float) -> Summar
         epochs=survival.median(times, level),
         epochs_mean=float(restricted.mean()),
         epochs_sd=float(restricted.std(ddof=1)) if len(restricted) > 1 else math.nan,
-        estimates={metric.key: _estimates(metric, group, level) for metric in metrics},
+        estimates={metric.name: _estimates(metric, group, level) for metric in metrics},
     )
 
 
-def _estimates(metric: Measure, group: Group, level: float) -> dict[str, Interval]:
-    scores = metric.scores(group)
+def _estimates(metric: Objective, group: Group, level: float) -> dict[str, Interval]:
+    scores = group.scores(metric)
     found = {
         name: Interval(float(statistic(scores)), math.nan, math.nan)
         for name, statistic in STATISTICS.items()
     }
     found["median"] = statistics.median_interval(scores, level)
-    return {name: _as_measured(metric, interval) for name, interval in found.items()}
+    return {name: as_measured(metric, interval) for name, interval in found.items()}
 
 
-def _as_measured(measure: Measure, interval: Interval) -> Interval:
-    """Undo the negation of scores of a larger-is-better measure."""
-    if not measure.larger_is_better:
-        return interval
-    # Subtract from 0.0 to avoid a negative zero.
-    return Interval(0.0 - interval.estimate, 0.0 - interval.high, 0.0 - interval.low)
-
-
-def _ranking_key(summary: Summary, measure: Measure, horizon: float) -> tuple[float, ...]:
+def _ranking_key(summary: Summary, measure: Objective, horizon: float) -> tuple[float, ...]:
     if measure.is_time:
         # The quantity that is tested comes first, so that ranks and tests cannot disagree.
-        mean = float(np.minimum(EPOCHS_TO_CONVERGE.scores(summary.group), horizon).mean())
+        mean = float(np.minimum(summary.group.scores(TIME_TO_CONVERGE), horizon).mean())
         return (mean, summary.epochs.estimate, -summary.converged.estimate, summary.epochs_mean)
-    sign = -1.0 if measure.larger_is_better else 1.0
-    estimates = summary.estimates[measure.key]
+    sign = -1.0 if measure.is_maximized else 1.0
+    estimates = summary.estimates[measure.name]
     # If most runs of a group diverged, all its estimates are infinite.
     diverged = summary.outcomes.get("diverged", 0) / summary.runs
     return (*(sign * estimates[name].estimate for name in STATISTICS), diverged)
 
 
-def compare(pairs: Sequence[tuple[Group, Group]], measure: Measure) -> list[Comparison]:
+def compare(pairs: Sequence[tuple[Group, Group]], measure: Objective) -> list[Comparison]:
     """Compare pairs of groups that were not selected by their results.
 
     Args:
@@ -256,7 +249,9 @@ def compare(pairs: Sequence[tuple[Group, Group]], measure: Measure) -> list[Comp
     return _with_adjusted(compared, statistics.holm([c.p for c in compared]))
 
 
-def _compare_with_best(pairs: Sequence[tuple[Group, Group]], measure: Measure) -> list[Comparison]:
+def _compare_with_best(
+    pairs: Sequence[tuple[Group, Group]], measure: Objective
+) -> list[Comparison]:
     """Compare the best group with each other one, corrected for the choice of the best group."""
     level = statistics.confidence_of_each(math.comb(len(pairs) + 1, 2))
     compared = [_compare(a, b, measure, level) for a, b in pairs]
@@ -267,9 +262,9 @@ def _with_adjusted(compared: Sequence[Comparison], p_values: Sequence[float]) ->
     return [replace(c, p_adjusted=p) for c, p in zip(compared, p_values, strict=True)]
 
 
-def _compare(a: Group, b: Group, measure: Measure, level: float) -> Comparison:
+def _compare(a: Group, b: Group, measure: Objective, level: float) -> Comparison:
     """Compare two groups, without a correction for other comparisons."""
-    x, y = measure.scores(a), measure.scores(b)
+    x, y = a.scores(measure), b.scores(measure)
     # A run with the larger maximum may converge at an epoch that the other group never reaches.
     end = min(a.max_epochs, b.max_epochs) if measure.is_time else np.inf
     x, y = (np.where(scores <= end, scores, np.inf) for scores in (x, y))
@@ -295,7 +290,7 @@ def _compare(a: Group, b: Group, measure: Measure, level: float) -> Comparison:
         shared_seeds=len(shared),
         pairs=len(shared) if is_paired else 0,
         improvement=improvement,
-        difference=_as_measured(measure, difference),
+        difference=as_measured(measure, difference),
         mean_difference=float(x.mean() - y.mean()) if measure.is_time else math.nan,
         p=p,
         p_adjusted=p,
@@ -309,7 +304,7 @@ def _paired_difference(x: Array, y: Array, level: float) -> Interval:
     return statistics.median_interval(statistics.paired_differences(x, y), level)
 
 
-def _p_value(x: Array, y: Array, measure: Measure, is_paired: bool) -> float:
+def _p_value(x: Array, y: Array, measure: Objective, is_paired: bool) -> float:
     """p-value of the permutation test: of means for epochs to converge, otherwise of ranks."""
     if measure.is_time:
         return permutation.sign_flip_test(x - y) if is_paired else permutation.mean_test(x, y)
@@ -328,8 +323,8 @@ def representative_runs(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]
     groups = [summary.group for summary in findings.summaries]
     frame, measure = groups[0].table.frame, findings.measure
     row_indices = np.concatenate([group.row_indices for group in groups])
-    scores = np.concatenate([measure.scores(group) for group in groups])
-    losses = np.concatenate([FINAL_LOSS.scores(group) for group in groups])
+    scores = np.concatenate([group.scores(measure) for group in groups])
+    losses = np.concatenate([group.scores(FINAL_LOSS) for group in groups])
     order = np.lexsort((row_indices, losses, scores))
     ordered = row_indices[order][np.isfinite(losses[order])]
     last = len(ordered) - 1

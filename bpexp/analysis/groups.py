@@ -16,7 +16,8 @@ from bpexp.config.replicates import REPLICATE_KEYS, is_replicate_key
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
 from bpexp.render.axes import ascending
-from bpexp.runs.metrics import METRICS, Direction, Metric
+from bpexp.runs.metrics import METRICS
+from bpexp.runs.objective import EPOCHS_TO_CONVERGE, Objective, objectives
 from bpexp.runs.result import Outcome
 from bpexp.typing import Array
 
@@ -34,6 +35,9 @@ REPLICATE = "replicate"
 
 CONFIG_GROUPS = ("data", "model", "optimizer", "schedule")
 """Parts of a configuration that are selected by name."""
+
+TIME_TO_CONVERGE = objectives()[EPOCHS_TO_CONVERGE]
+FINAL_LOSS = objectives()["final_loss"]
 
 RowIndices = NDArray[np.intp]
 
@@ -97,6 +101,19 @@ class Group:
     def max_epochs(self) -> float:
         """Maximum number of epochs of the group's runs."""
         return float(self.column("epochs").max())
+
+    def values(self, objective: Objective) -> Array:
+        """The values of the runs, (n,), see ``Objective.values``."""
+        return objective.values(self.column(objective.metric), self.outcomes)
+
+    def scores(self, objective: Objective) -> Array:
+        """The scores of the runs, (n,): smaller is better, see ``Objective.scores``."""
+        return objective.scores(self.column(objective.metric), self.outcomes)
+
+    def costs(self, objective: Objective) -> Array:
+        """The scores, (n,), where a run that did not converge counts its maximum of epochs."""
+        scores = self.scores(objective)
+        return np.minimum(scores, self.column("epochs")) if objective.is_time else scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,97 +286,24 @@ def _label_of_text(value: str) -> str:
     return label(parsed) if isinstance(parsed, int | float) else value
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A quantity by which groups are ranked: a metric, or the number of epochs to converge.
-
-    Attributes:
-        key: Name of the measure.
-        title: Name in sentences.
-        column: Column of the table.
-        larger_is_better: Whether larger values are better.
-        if_diverged: What a diverged run counts; None is worse than any value.
-    """
-
-    key: str
-    title: str
-    column: str
-    larger_is_better: bool = False
-    if_diverged: float | None = None
-
-    @property
-    def is_time(self) -> bool:
-        """Whether this is the number of epochs to converge, which can be censored."""
-        return self.key == "epochs_to_converge"
-
-    @property
-    def best(self) -> str:
-        """The predicate of a sentence about the best group, as in "lr=1 ... "."""
-        if self.is_time:
-            return "converges soonest"
-        return f"has the {'highest' if self.larger_is_better else 'lowest'} {self.title}"
-
-    def values(self, group: Group) -> Array:
-        """The measured values, (n,); nan for a diverged run or a missing value."""
-        values = group.column(self.column)
-        missing = (group.outcomes == "diverged") | ~np.isfinite(values)
-        return np.where(missing, np.nan, values)
-
-    def scores(self, group: Group) -> Array:
-        """Smaller-is-better scores, (n,).
-
-        A metric that is larger-is-better is negated. A missing value counts as ``if_diverged``;
-        if that is None, it is +inf, as is the time of a run that did not converge.
-        """
-        values = self.values(group)
-        if self.is_time:
-            values = np.where(group.outcomes == "converged", values, np.nan)
-        if self.if_diverged is not None:
-            values = np.where(np.isnan(values), self.if_diverged, values)
-        if self.larger_is_better:
-            values = -values
-        return np.where(np.isnan(values), np.inf, values)
-
-    def costs(self, group: Group) -> Array:
-        """The scores, (n,), where a run that did not converge counts its maximum of epochs."""
-        scores = self.scores(group)
-        return np.minimum(scores, group.column("epochs")) if self.is_time else scores
-
-    def is_available(self, group: Group) -> bool:
-        """Whether the group has a value of this measure."""
-        if self.is_time:
-            return bool((group.outcomes == "converged").any())
-        if self.key == "final_loss":
-            # Groups of diverged runs only are ranked as equal.
-            return True
-        return self.column in group.table.numbers and bool(np.isfinite(self.values(group)).any())
+def available_objectives(grouped: Grouped) -> list[Objective]:
+    """The objectives of which at least one group has a value."""
+    return [
+        objective
+        for objective in objectives().values()
+        if any(_is_available(objective, group) for group in grouped.groups)
+    ]
 
 
-EPOCHS_TO_CONVERGE = Measure("epochs_to_converge", "epochs to converge", "epochs_run")
-
-
-def measures() -> dict[str, Measure]:
-    """The measures by which groups can be ranked, by key: all metrics in their present table.
-
-    The metric ``epochs_run`` is replaced by the epochs to converge, which treat runs that did not
-    converge as censored.
-    """
-    time = EPOCHS_TO_CONVERGE
-    of_metrics = [_of_metric(metric) for metric in METRICS.values() if metric.name != time.column]
-    return {measure.key: measure for measure in (time, *of_metrics)}
-
-
-def _of_metric(metric: Metric) -> Measure:
-    is_maximized = metric.direction is Direction.MAXIMIZE
-    return Measure(metric.name, metric.label, metric.name, is_maximized, metric.if_diverged)
-
-
-FINAL_LOSS = measures()["final_loss"]
-
-
-def available_measures(grouped: Grouped) -> list[Measure]:
-    """The measures of which at least one group has a value."""
-    return [m for m in measures().values() if any(map(m.is_available, grouped.groups))]
+def _is_available(objective: Objective, group: Group) -> bool:
+    """Whether the group has a value of the objective."""
+    if objective.is_time:
+        return bool((group.outcomes == Outcome.CONVERGED.value).any())
+    if objective == FINAL_LOSS:
+        # Groups of diverged runs only are ranked as equal.
+        return True
+    is_known = objective.metric in group.table.numbers
+    return is_known and bool(np.isfinite(group.values(objective)).any())
 
 
 def stops_on_convergence(grouped: Grouped) -> bool:

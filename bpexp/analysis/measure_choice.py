@@ -6,17 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bpexp.analysis.groups import (
-    Grouped,
-    Measure,
-    available_measures,
-    measures,
-    stops_on_convergence,
-)
+from bpexp.analysis.groups import Grouped, available_objectives, stops_on_convergence
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import objective, run_tags
 from bpexp.runs.metrics import Split
-from bpexp.runs.objective import objectives
+from bpexp.runs.objective import Objective, objectives
 from bpexp.runs.result import Outcome
 
 if TYPE_CHECKING:
@@ -66,7 +60,7 @@ def of_sweeps(choice: MeasureChoice, parents: Sequence["StoredRun"]) -> MeasureC
     return MeasureChoice(key if is_typed or is_allowed else None, allow_test, is_typed)
 
 
-def choose(grouped: Grouped, choice: MeasureChoice) -> Measure:
+def choose(grouped: Grouped, choice: MeasureChoice) -> Objective:
     """The measure that ranks the groups.
 
     Args:
@@ -76,7 +70,7 @@ def choose(grouped: Grouped, choice: MeasureChoice) -> Measure:
     Raises:
         ConfigError: No group has the measure, or it is of test rows and these are not allowed.
     """
-    available = {measure.key: measure for measure in available_measures(grouped)}
+    available = {found.name: found for found in available_objectives(grouped)}
     if choice.key in available:
         objective.named(choice.key, allow_test=choice.allow_test, key="--measure")
         return available[choice.key]
@@ -84,16 +78,10 @@ def choose(grouped: Grouped, choice: MeasureChoice) -> Measure:
         raise ConfigError(
             f"--measure must be one of {', '.join(available)} for these runs, got {choice.key!r}."
         )
-    found = objective.default(
+    return objective.default(
         has_validation=_all_have_validation(grouped),
         stops_at_criterion=stops_on_convergence(grouped),
     )
-    return measures()[found.name]
-
-
-def is_of_test_rows(measure: Measure) -> bool:
-    """Whether ranking by a measure uses the test rows."""
-    return objectives()[measure.key].split is Split.TEST
 
 
 def _all_have_validation(grouped: Grouped) -> bool:

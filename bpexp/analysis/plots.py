@@ -17,7 +17,6 @@ from bpexp.analysis import statistics
 from bpexp.analysis.curves import MAX_RUNS as MAX_BAND_RUNS
 from bpexp.analysis.curves import Band
 from bpexp.analysis.findings import Findings, Summary
-from bpexp.analysis.groups import Measure
 from bpexp.analysis.setting_plots import (
     displayed,
     heat_map_note,
@@ -28,6 +27,7 @@ from bpexp.analysis.setting_plots import (
 from bpexp.analysis.surface import Surface
 from bpexp.fields import Registry
 from bpexp.render.axes import COLORS, MAX_LINES, line_style, panel, plain_log_labels, shortened
+from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _distribution(data: PlotData) -> "Figure | None":
     figure, axes = panel(height=1.6 + 0.34 * max(2, len(rows)))
     rng = np.random.default_rng(findings.seed)
     for place, summary in enumerate(rows):
-        values = displayed(measure, measure.scores(summary.group))
+        values = displayed(measure, summary.group.scores(measure))
         finite = values[np.isfinite(values) & ((values > 0) | (not is_logarithmic))]
         if len(finite):
             points = finite
@@ -181,10 +181,10 @@ def _distribution(data: PlotData) -> "Figure | None":
             )  # fmt: skip
     labels = _labels(findings)
     axes.set_yticks(range(len(rows)), [labels[s.group.name] for s in rows], fontsize=8)
-    axes.set(xlabel=measure.title, ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlabel=measure.label, ylim=(len(rows) - 0.5, -0.5))
     _scale_x(axes, measure)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"{_capitalized(measure.title)}: each run, median and middle half")
+    axes.set_title(f"{_capitalized(measure.label)}: each run, median and middle half")
     axes.grid(axis="x", alpha=0.25)
     n_groups = len(findings.summaries)
     if len(rows) < n_groups:
@@ -200,21 +200,21 @@ def _profiles(data: PlotData) -> "Figure | None":
     measure = findings.measure
     figure, axes = panel()
     labels = _labels(findings)
-    scores = [measure.scores(summary.group) for summary in line_groups(findings)]
+    scores = [summary.group.scores(measure) for summary in line_groups(findings)]
     thresholds = _thresholds(np.concatenate(scores), measure)
     for place, (summary, part) in enumerate(zip(line_groups(findings), scores, strict=True)):
         share = statistics.performance_profile(part, thresholds)
         values = displayed(measure, thresholds)
         axes.plot(values, share, **line_style(place), label=labels[summary.group.name])
-    axes.set(ylim=(-0.02, 1.02), xlabel=measure.title)
+    axes.set(ylim=(-0.02, 1.02), xlabel=measure.label)
     _scale_x(axes, measure)
-    axes.set_ylabel(f"share of runs at or {'above' if measure.larger_is_better else 'below'} it")
+    axes.set_ylabel(f"share of runs at or {'above' if measure.is_maximized else 'below'} it")
     axes.set_title("Performance profiles")
     _finish(axes, findings)
     return figure
 
 
-def _thresholds(scores: Array, measure: Measure) -> Array:
+def _thresholds(scores: Array, measure: Objective) -> Array:
     """300 scores from the best to the worst, evenly spaced on the scale of the measure."""
     known = scores[np.isfinite(scores)]
     if not is_positive(measure):
@@ -224,7 +224,7 @@ def _thresholds(scores: Array, measure: Measure) -> Array:
     return np.geomspace(known.min() / 1.05, known.max() * 1.05, 300) if len(known) else np.ones(1)
 
 
-def _scale_x(axes: "Axes", measure: Measure) -> None:
+def _scale_x(axes: "Axes", measure: Objective) -> None:
     """A logarithmic scale for losses and epochs, a linear one for accuracies."""
     if is_positive(measure):
         axes.set_xscale("log")
@@ -243,13 +243,13 @@ def _best_of_n(data: PlotData) -> "Figure | None":
     figure, axes = panel()
     measure = findings.measure
     labels = _labels(findings)
-    parts = [(labels[s.group.name], measure.costs(s.group)) for s in line_groups(findings)]
+    parts = [(labels[s.group.name], s.group.costs(measure)) for s in line_groups(findings)]
     for place, (name, costs) in enumerate(parts):
         budgets = _budgets(len(costs))
         best = displayed(measure, statistics.expected_best(costs, budgets))
         axes.plot(budgets, best, **line_style(place), label=name)
     if len(findings.summaries) > 1:
-        costs = np.concatenate([measure.costs(s.group) for s in findings.summaries])
+        costs = np.concatenate([s.group.costs(measure) for s in findings.summaries])
         budgets = _budgets(len(costs))
         best = displayed(measure, statistics.expected_best(costs, budgets))
         axes.plot(budgets, best, color="0.45", lw=3.5, alpha=0.6, label="any run of the sweep")
@@ -258,7 +258,7 @@ def _best_of_n(data: PlotData) -> "Figure | None":
     plain_log_labels(axes.xaxis)
     if logarithmic == "log":
         plain_log_labels(axes.yaxis)
-    axes.set_ylabel(f"expected best {measure.title} of n")
+    axes.set_ylabel(f"expected best {measure.label} of n")
     axes.set_title("Expected best of n runs")
     _finish(axes, findings)
     return figure

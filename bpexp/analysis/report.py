@@ -15,19 +15,14 @@ from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band
 from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import SWEEP, group
-from bpexp.analysis.measure_choice import (
-    ANY_MEASURE,
-    OPTIMISTIC,
-    MeasureChoice,
-    choose,
-    is_of_test_rows,
-)
+from bpexp.analysis.measure_choice import ANY_MEASURE, OPTIMISTIC, MeasureChoice, choose
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
 from bpexp.analysis.surface import Surface, surfaces
 from bpexp.render import html, markdown
 from bpexp.render.document import Document
 from bpexp.render.plots import png
+from bpexp.runs.metrics import Split
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -74,7 +69,7 @@ class Report:
         if self.agreement is not None:
             return self.agreement.sentence
         answer = words.answer(self.findings)
-        optimistic = OPTIMISTIC if is_of_test_rows(self.findings.measure) else ""
+        optimistic = OPTIMISTIC if self.findings.measure.split is Split.TEST else ""
         return " ".join(part for part in (answer, optimistic, self.confirmation) if part)
 
     @property
@@ -125,7 +120,7 @@ class Report:
         ]  # fmt: skip
         content: dict[str, Any] = _finite({
             "title": self.title, "question": self.question, "answer": self.answer,
-            "measure": self.findings.measure.key, "seed": self.findings.seed,
+            "measure": self.findings.measure.name, "seed": self.findings.seed,
             "varying": {k: list(v) for k, v in self.findings.grouped.varying.items()},
             "groups": self.table.to_dict("records"), "comparisons": comparisons,
             "environment": dict(self.environment),

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpexp.analysis.findings import Findings
-from bpexp.analysis.groups import Measure
 from bpexp.analysis.words import number
 from bpexp.render.axes import log_norm, panel, plain_log_labels, shortened
+from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _draw_heat_map(figure: "Figure", axes: "Axes", findings: Findings, y: str, x
     for summary in findings.summaries:
         settings = summary.group.settings
         cell = ys.index(settings[y]), xs.index(settings[x])
-        cells.setdefault(cell, []).append(measure.scores(summary.group))
+        cells.setdefault(cell, []).append(summary.group.scores(measure))
     medians = np.full((len(ys), len(xs)), np.nan)
     for cell, scores in cells.items():
         medians[cell] = np.median(np.concatenate(scores))
@@ -72,7 +72,7 @@ def _draw_heat_map(figure: "Figure", axes: "Axes", findings: Findings, y: str, x
         step = -(-len(levels) // MAX_TICKS)
         ticks = [*shortened(levels, VALUE_LENGTH).values()][::step]
         axis.set_ticks(range(0, len(levels), step), ticks, fontsize=8)
-    axes.set(ylabel=y, xlabel=x, title=f"Median {measure.title}")
+    axes.set(ylabel=y, xlabel=x, title=f"Median {measure.label}")
     bar = figure.colorbar(image, ax=axes)
     if isinstance(image.norm, LogNorm):
         plain_log_labels(bar.ax.yaxis)
@@ -88,7 +88,7 @@ def _write_cell(axes: "Axes", image: Any, row: int, column: int, value: float) -
               color="black" if light else "white")  # fmt: skip
 
 
-def _norm(values: Array, measure: Measure) -> Any:
+def _norm(values: Array, measure: Objective) -> Any:
     return log_norm(values) if is_positive(measure) else None
 
 
@@ -115,7 +115,7 @@ def parallel_coordinates(findings: Findings) -> "Figure | None":
     if len(keys) < 3 or not findings.has_scores:
         return None
     figure, axes = panel(width=max(7.5, 1.7 * len(keys) + 2.0))
-    medians = [float(np.median(measure.scores(s.group))) for s in findings.summaries]
+    medians = [float(np.median(s.group.scores(measure))) for s in findings.summaries]
     values = displayed(measure, np.array(medians))
     norm = _norm(values, measure) or Normalize(np.nanmin(values), np.nanmax(values))
     rng = np.random.default_rng(findings.seed)
@@ -143,8 +143,8 @@ def parallel_coordinates(findings: Findings) -> "Figure | None":
     axes.set_xticks(range(len(keys)), keys)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    axes.set_title(f"Settings of each group, colored by its median {measure.title}")
-    bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=measure.title)
+    axes.set_title(f"Settings of each group, colored by its median {measure.label}")
+    bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=measure.label)
     if isinstance(norm, LogNorm):
         plain_log_labels(bar.ax.yaxis)
     return figure
@@ -154,12 +154,12 @@ def _height(levels: Sequence[str], level: str) -> float:
     return levels.index(level) / max(1, len(levels) - 1)
 
 
-def displayed(measure: Measure, scores: Array) -> Array:
+def displayed(measure: Objective, scores: Array) -> Array:
     """The values of the measure for smaller-is-better scores; NaN for infinite scores."""
     finite = np.where(np.isfinite(scores), scores, np.nan)
     return finite if is_positive(measure) else -finite
 
 
-def is_positive(measure: Measure) -> bool:
+def is_positive(measure: Objective) -> bool:
     """Whether the values are losses or epochs, which fit a log scale, and not accuracies."""
-    return not measure.larger_is_better
+    return not measure.is_maximized

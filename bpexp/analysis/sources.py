@@ -12,7 +12,6 @@ from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.runs.objective import objectives
 from bpexp.sweeps import integrity
 from bpexp.tracking import log_artifacts, read
 from bpexp.tracking.archive import Archive
@@ -131,7 +130,7 @@ def _confirmation(
         return ""  # It was deleted.
     table = _sweep_table(archive, fresh).assign(sweep="fresh")
     grouped = group(pd.concat([tables[0].assign(sweep="chosen"), table]))
-    return confirmation.of_groups(objectives()[report.findings.measure.key], grouped)
+    return confirmation.of_groups(report.findings.measure, grouped)
 
 
 def _sweep_table(archive: Archive, parent: StoredRun) -> "pd.DataFrame":

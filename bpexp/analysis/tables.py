@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bpexp.analysis.findings import Comparison, Findings, Summary
-from bpexp.analysis.groups import measures
 from bpexp.analysis.statistics import Interval
 from bpexp.analysis.words import interval, number, p_value
 from bpexp.render.document import Table, Text, small
+from bpexp.runs.objective import objectives
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def readable_ranking(findings: Findings, limit: int) -> Table:
 
 def short_ranking(findings: Findings, limit: int) -> Table:
     """The ``limit`` best groups for a terminal: only the median of the ranking's measure."""
-    median = f"{findings.measure.title}, median"
+    median = f"{findings.measure.label}, median"
     wanted = ["runs", "converged", "diverged", median]
     if findings.measure.is_time:
         wanted.append("epochs, mean ± sd")
@@ -95,9 +95,9 @@ def _columns(findings: Findings) -> list[_Column]:
             _Column("epochs, mean ± sd",
                     lambda s: _with_sd(s.epochs_mean, s.epochs_sd)),
         ]  # fmt: skip
-    known = measures()
+    known = objectives()
     columns += [
-        _Column(f"{known[key].title}, {title}", _estimate(key, statistic))
+        _Column(f"{known[key].label}, {title}", _estimate(key, statistic))
         for key in summaries[0].estimates
         for statistic, title in STATISTICS.items()
     ]

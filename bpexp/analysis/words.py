@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from bpexp.analysis import survival
 from bpexp.analysis.findings import Comparison, Findings, Summary
-from bpexp.analysis.groups import Measure
 from bpexp.analysis.permutation import ALPHA, replicates_needed
 from bpexp.analysis.statistics import Interval, confidence_of_each, runs_for_median
+from bpexp.runs.objective import Objective
 
 MIN_LEAD, MIN_LEAD_RUNS = 0.1, 2
 """Curves cross if each leads the other at some epoch by this share, and by this number of runs."""
@@ -25,10 +25,10 @@ def question(findings: Findings) -> str:
     data = listed(grouped.data)
     seeds = grouped.counted_replicates
     if not grouped.varying:
-        return f"What {measure.title} do {findings.runs} runs on {data} reach, over {seeds}?"
+        return f"What {measure.label} do {findings.runs} runs on {data} reach, over {seeds}?"
     over = listed([f"{key} ({few(values)})" for key, values in grouped.varying.items()])
     which = f"which {over}" if len(grouped.varying) == 1 else f"which combination of {over}"
-    return f"Over {seeds} on {data}: {which} {measure.best}?"
+    return f"Over {seeds} on {data}: {which} {_is_best(measure)}?"
 
 
 def answer(findings: Findings) -> str:
@@ -44,23 +44,30 @@ def answer(findings: Findings) -> str:
         return " ".join([_tie(findings, n_first), *_others(findings, "The first of them", n_first)])
     second = findings.summaries[1]
     first = (
-        f"{best.group.name} {measure.best}: {_result(best, measure)}; the next, "
+        f"{best.group.name} {_is_best(measure)}: {_result(best, measure)}; the next, "
         f"{second.group.name}: {_result(second, measure)}."
     )
     return " ".join([first, *_test(findings), *_others(findings, "It", 2)])
 
 
-def _result(summary: Summary, measure: Measure) -> str:
+def _is_best(measure: Objective) -> str:
+    """The predicate of a sentence about the best group, as in "lr=1 ... "."""
+    if measure.is_time:
+        return "converges soonest"
+    return f"has the {measure.superlative} {measure.label}"
+
+
+def _result(summary: Summary, measure: Objective) -> str:
     """The median of a group with its interval and the number of runs."""
     if measure.is_time:
         counts = f"{summary.outcomes.get('converged', 0)} of {summary.runs} runs converged"
         if not math.isfinite(summary.epochs.estimate):
             return f"median not reached, {counts}"
         return f"median {interval(summary.epochs)} epochs, {counts}"
-    found = summary.estimates[measure.key]["median"]
+    found = summary.estimates[measure.name]["median"]
     if math.isinf(found.estimate):
         return _diverged(summary)
-    return f"median {measure.title} {interval(found)} over {_counted(summary.runs, 'run')}"
+    return f"median {measure.label} {interval(found)} over {_counted(summary.runs, 'run')}"
 
 
 def _convergence(summary: Summary) -> str:
@@ -104,7 +111,7 @@ def _test(findings: Findings) -> list[str]:
     return [f"{probability}: {verdict}.", *_unpaired(comparison), *crossing]
 
 
-def _advantage(comparison: Comparison, measure: Measure) -> str:
+def _advantage(comparison: Comparison, measure: Objective) -> str:
     """By how much, and with which probability, the first group is better than the second."""
     partner = "one of the second with the same seed" if comparison.pairs else "one of the second"
     probability = interval(comparison.improvement)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bpexp.analysis import tables, words
-from bpexp.analysis.groups import measures
 from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.page import MAX_ROWS
 from bpexp.analysis.report import FORMATS, Report
@@ -13,6 +12,7 @@ from bpexp.cli.commands import existing_store, experiment_id, store_parser
 from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.render import text
+from bpexp.runs.objective import objectives
 from bpexp.tracking import lookup, output_directory, read
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument(
         "--measure",
-        help=f"rank by {', '.join(measures())} (default: the objective of the sweep)",
+        help=f"rank by {', '.join(objectives())} (default: the objective of the sweep)",
     )
     parser.add_argument(
         "--allow-test", action="store_true", help="let --measure be a metric of the test rows"

@@ -54,8 +54,7 @@ class Agreement:
     def _compared(self) -> str:
         n = len(self.comparisons)
         largest = max(self.comparisons, key=lambda c: abs(c.improvement.estimate - 0.5))
-        settings = {k: v for k, v in largest.a.settings.items() if k != SWEEP}
-        name = replace(largest.a, settings=settings).name
+        name = largest.a.without_sweep.name
         corrected = f", corrected for {n} comparisons" if n > 1 else ""
         difference = (
             f"the largest difference is for {name}, where a run of the first sweep is better "
@@ -89,7 +88,7 @@ def compare_sweeps(grouped: Grouped, measure: Objective) -> Agreement:
     """
     by_setting: dict[tuple[tuple[str, str], ...], list[Group]] = {}
     for group in grouped.groups:
-        setting = tuple((k, v) for k, v in group.settings.items() if k != SWEEP)
+        setting = tuple(group.without_sweep.settings.items())
         by_setting.setdefault(setting, []).append(group)
     shared = [(groups[0], groups[1]) for groups in by_setting.values() if len(groups) == 2]
     pairs, shared_runs, identical_runs, differing_runs = [], 0, 0, 0

@@ -6,8 +6,7 @@
 'lr=1 looked like 0.02, is 5 (2 to 8) over 9 fresh runs'
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -53,14 +52,9 @@ def of_groups(objective: Objective, grouped: Grouped) -> str:
         The summary; "" if the sweeps have no group in common.
     """
     first, second = grouped.varying[SWEEP]
-    groups = {(g.settings[SWEEP], replace(g, settings=_without_sweep(g.settings)).name): g
-              for g in grouped.groups}  # fmt: skip
+    groups = {(g.settings[SWEEP], g.without_sweep.name): g for g in grouped.groups}
     scores = {key: group.scores(objective) for key, group in groups.items()}
     names = [name for sweep, name in groups if sweep == second and (first, name) in groups]
     names.sort(key=lambda name: float(np.median(scores[second, name])))
     found = [sentence(objective, name, scores[first, name], scores[second, name]) for name in names]
     return summary(objective, found) if found else ""
-
-
-def _without_sweep(settings: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in settings.items() if key != SWEEP}

@@ -6,7 +6,7 @@ Replicates differ only in the keys of ``REPLICATE_KEYS``: seed, fold and seed of
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,6 +96,11 @@ class Group:
     def name(self) -> str:
         """The setting as text, for example ``lr=0.5 hidden=2``."""
         return " ".join(f"{key}={value}" for key, value in self.settings.items()) or "all runs"
+
+    @property
+    def without_sweep(self) -> "Group":
+        """The group without its sweep as a part of the setting."""
+        return replace(self, settings={k: v for k, v in self.settings.items() if k != SWEEP})
 
     @property
     def max_epochs(self) -> float:

@@ -25,7 +25,4 @@ def median(objective: Objective, scores: Array, n_settings: int) -> Interval:
 
 def as_measured(objective: Objective, interval: Interval) -> Interval:
     """The interval of the values whose scores have this one."""
-    if not objective.is_maximized:
-        return interval
-    # Subtract from 0.0 to avoid a negative zero.
-    return Interval(0.0 - interval.estimate, 0.0 - interval.high, 0.0 - interval.low)
+    return interval.negated if objective.is_maximized else interval

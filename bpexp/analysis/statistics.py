@@ -39,6 +39,12 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def negated(self) -> "Interval":
+        """The interval of the negated quantity."""
+        # Subtract from 0.0 to avoid a negative zero.
+        return Interval(0.0 - self.estimate, 0.0 - self.high, 0.0 - self.low)
+
 
 def confidence_of_each(n_intervals: int) -> float:
     """Confidence level of each of several intervals that hold together with ``CONFIDENCE``.

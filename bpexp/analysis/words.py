@@ -117,15 +117,13 @@ def _advantage(comparison: Comparison, measure: Objective) -> str:
     probability = interval(comparison.improvement)
     if not measure.is_time:
         return f"A run of the first does better than {partner} with probability {probability}"
-    found = comparison.difference
-    fewer = Interval(0.0 - found.estimate, 0.0 - found.high, 0.0 - found.low)
     sooner = " and converges sooner with probability"
     if comparison.improvement.estimate < 0.5:
         sooner = ", although it converges sooner only with probability"
     return (
         f"Counting at most {number(comparison.max_epochs)} epochs per run, a run of the first "
         f"takes on average {number(0.0 - comparison.mean_difference)} epochs less than {partner} "
-        f"(median difference {interval(fewer)}){sooner} {probability}"
+        f"(median difference {interval(comparison.difference.negated)}){sooner} {probability}"
     )
 
 

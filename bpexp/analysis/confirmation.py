@@ -37,8 +37,7 @@ def sentence(objective: Objective, name: str, before: Array, after: Array) -> st
 
 def summary(objective: Objective, sentences: Sequence[str]) -> str:
     """The sentences of all settings, with what they are about."""
-    label = f"{objective.label[:1].upper()}{objective.label[1:]}"
-    return f"{label}, median, on seeds that chose nothing: {'; '.join(sentences)}."
+    return f"{objective.title}, median, on seeds that chose nothing: {'; '.join(sentences)}."
 
 
 def of_groups(objective: Objective, grouped: Grouped) -> str:

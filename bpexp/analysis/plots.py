@@ -184,7 +184,7 @@ def _distribution(data: PlotData) -> "Figure | None":
     axes.set(xlabel=measure.label, ylim=(len(rows) - 0.5, -0.5))
     _scale_x(axes, measure)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"{_capitalized(measure.label)}: each run, median and middle half")
+    axes.set_title(f"{measure.title}: each run, median and middle half")
     axes.grid(axis="x", alpha=0.25)
     n_groups = len(findings.summaries)
     if len(rows) < n_groups:
@@ -229,10 +229,6 @@ def _scale_x(axes: "Axes", measure: Objective) -> None:
     if is_positive(measure):
         axes.set_xscale("log")
         plain_log_labels(axes.xaxis)
-
-
-def _capitalized(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _best_of_n(data: PlotData) -> "Figure | None":

@@ -42,6 +42,11 @@ class Objective:
     if_diverged: float | None = None
 
     @property
+    def title(self) -> str:
+        """The label with a capital first letter."""
+        return f"{self.label[0].upper()}{self.label[1:]}"
+
+    @property
     def is_time(self) -> bool:
         """Whether this is the number of epochs to converge, which not all runs have."""
         return self.name == EPOCHS_TO_CONVERGE

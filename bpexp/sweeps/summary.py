@@ -210,7 +210,7 @@ def plot(ranking: Ranking) -> "Figure":
     keys = list(dict.fromkeys(key for setting in settings for key in setting))
     if len(keys) == 2:
         values = [found.center for found in ranking.settings]
-        title = f"{objective.label[0].upper()}{objective.label[1:]}"
+        title = objective.title
         if ranking.is_replicated:
             title = f"{objective.statistic.capitalize()} {objective.label}"
         texts = [[setting.get(key, "") for key in keys] for setting in settings]

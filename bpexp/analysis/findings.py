@@ -223,15 +223,7 @@ def _estimates(metric: Objective, group: Group, level: float) -> dict[str, Inter
 
 
 def _ranking_key(summary: Summary, measure: Objective, horizon: float) -> tuple[float, ...]:
-    if measure.is_time:
-        # The quantity that is tested comes first, so that ranks and tests cannot disagree.
-        mean = float(np.minimum(summary.group.scores(TIME_TO_CONVERGE), horizon).mean())
-        return (mean, summary.epochs.estimate, -summary.converged.estimate, summary.epochs_mean)
-    sign = -1.0 if measure.is_maximized else 1.0
-    estimates = summary.estimates[measure.name]
-    # If most runs of a group diverged, all its estimates are infinite.
-    diverged = summary.outcomes.get("diverged", 0) / summary.runs
-    return (*(sign * estimates[name].estimate for name in STATISTICS), diverged)
+    return measure.ranking_key(summary.group.scores(measure), horizon)
 
 
 def compare(pairs: Sequence[tuple[Group, Group]], measure: Objective) -> list[Comparison]:

@@ -45,6 +45,13 @@ def rows_of(plan, values, metric="final_loss", outcomes=None):
     ]
 
 
+def stored_runs_and_sweeps(folder):
+    """All runs that a command has stored in a folder, and those of them that are sweeps."""
+    api = mlflow.MlflowClient(f"sqlite:///{folder}/outputs/mlflow.db")
+    runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
+    return runs, [run for run in runs if run.data.tags.get("bpexp.kind") == "sweep"]
+
+
 def test_a_setting_wins_by_its_median_and_not_by_one_lucky_seed():
     plan = plan_of(lr=[0.1, 1], seed=[1, 2, 3])
     ranking = rank(rows_of(plan, [0.01, 5, 6, 1.2, 1, 1.1]), plan.objective)
@@ -180,9 +187,7 @@ def test_table_note_tags_and_export_of_a_sweep_use_the_objective(inside, tmp_pat
         "export=best", "n_jobs=1",
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
-    runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
-    (parent,) = [run for run in runs if run.data.tags.get("bpexp.kind") == "sweep"]
+    runs, (parent,) = stored_runs_and_sweeps(tmp_path)
     of_lr = {
         lr: sorted(
             (run.data.metrics["lowest_validation_loss"], run.info.run_id)
@@ -229,10 +234,8 @@ def test_confirm_trains_the_best_settings_on_seeds_that_chose_nothing(a_store, t
         "confirm=8", "n_jobs=1",
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
-    runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
-    sweeps = {r.info.run_id: r for r in runs if r.data.tags.get("bpexp.kind") == "sweep"}
-    (first,) = [run for run in sweeps.values() if "bpexp.confirmed_by" in run.data.tags]
+    runs, sweeps = stored_runs_and_sweeps(tmp_path)
+    (first,) = [run for run in sweeps if "bpexp.confirmed_by" in run.data.tags]
     fresh = first.data.tags["bpexp.confirmed_by"]
     values = {}
     for run in runs:

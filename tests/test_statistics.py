@@ -254,7 +254,7 @@ def test_the_interval_of_a_median_covers_it_and_is_absent_below_six_values():
         assert np.mean([found.low <= 1.0 <= found.high for found in drawn]) >= 0.94
 
 
-def test_paired_improvement_is_a_share_of_pairs_with_the_interval_of_wilson():
+def test_paired_improvement_is_a_share_of_pairs_with_the_interval_of_a_share():
     a, b = np.array([1.0, 2.0, 3.0, np.inf]), np.array([2.0, 3.0, 1.0, np.inf])
     found = statistics.paired_improvement(a, b)
     # Two wins, a loss and a tie.

@@ -30,20 +30,20 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.n_jobs == 0:
         raise ConfigError("--n-jobs must be a number of workers, or -1 for all, got 0.")
-    archive, runs = selected_runs("reproduce", options)
+    archive, named = named_runs("reproduce", options)
+    runs = report.select_runs(archive, named)
     show = partial(console().print, soft_wrap=True)
     status = report.reproduce(archive, runs, options.engine, options.n_jobs, show)
-    for name in options.run:
-        _, sweep = lookup.find(archive.reader, options.experiment, name)
-        searched = trajectory.check(sweep, archive) if sweep.is_sweep else None
+    for run in named:
+        searched = trajectory.check(run, archive) if run.is_sweep else None
         if searched is not None:
             show(searched.sentence)
             status = status or int(not searched.is_identical)
     return status
 
 
-def selected_runs(command: str, options: Namespace) -> tuple[Archive, list[StoredRun]]:
-    """Return the archive and the finished runs that the arguments RUN or ``--all`` select.
+def named_runs(command: str, options: Namespace) -> tuple[Archive, list[StoredRun]]:
+    """Return the archive and the runs and sweeps of the arguments RUN; none for ``--all``.
 
     Args:
         command: The name of the command, for messages.
@@ -62,5 +62,4 @@ def selected_runs(command: str, options: Namespace) -> tuple[Archive, list[Store
         raise ConfigError(f"The runs must be of one experiment, got {', '.join(experiments)}.")
     runs = [run for _, run in found]
     experiment = runs[0].experiment_id if runs else lookup.experiment_id(reader, options.experiment)
-    archive = Archive(reader, store, experiment)
-    return archive, report.select_runs(archive, runs)
+    return Archive(reader, store, experiment), runs

@@ -359,7 +359,7 @@ def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> N
     if finished.parent is not None:
         reporter.say(f"Exporting {best.job.name}: {summary.why_best(finished.ranking)}.")
     archive = open_archive(store, finished.plan.runtime.tracking.experiment)
-    run = lookup.find_in_experiment(archive.reader, "", best.run_id)
+    run = lookup.with_id(archive.reader, best.run_id)
     for sentence in publish(archive, run):
         reporter.say(sentence)
 

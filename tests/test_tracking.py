@@ -189,9 +189,9 @@ def test_a_run_is_found_in_another_experiment_by_id_and_by_name(tmp_path):
         for wanted in (run_id, run_id[:8], "sweep"):
             experiment, run = lookup.find(reader, "bpexp", wanted)
             assert (experiment, run.run_id) == ("the other", run_id)
-        assert lookup.find_in_experiment(reader, "bpexp", run_id).run_id == run_id
-        with pytest.raises(ConfigError, match=r"got 'sweep'; bpexp runs lists them\.$"):
-            lookup.find_in_experiment(reader, "bpexp", "sweep")
+        assert lookup.with_id(reader, run_id).run_id == run_id
+        with pytest.raises(ConfigError, match=r"got 'absent'; bpexp runs lists them\.$"):
+            lookup.find(reader, "bpexp", "absent")
 
 
 INTERNALS = re.compile(r"\._tracking_client|^ *(from|import) mlflow\.(store|utils)\b")

@@ -24,26 +24,8 @@ def experiment_id(reader: RunReader, name: str) -> str:
     return found
 
 
-def find_in_experiment(reader: RunReader, experiment: str, wanted: str) -> StoredRun:
-    """Find a run of one experiment by its id, the start of its id, or its name.
-
-    Args:
-        reader: Reads the store.
-        experiment: Name of the experiment to search; a complete id is found in any experiment.
-        wanted: The id, the start of the id, or the name.
-
-    Raises:
-        ConfigError: Not exactly one run matches.
-    """
-    if len(wanted) == _ID_LENGTH:
-        return _with_id(reader, wanted)
-    found = _only_match(reader, experiment_id(reader, experiment), wanted)
-    if found is None:
-        raise _no_match(wanted)
-    return found
-
-
-def _with_id(reader: RunReader, run_id: str) -> StoredRun:
+def with_id(reader: RunReader, run_id: str) -> StoredRun:
+    """The run with a complete id. Raises ConfigError if the store does not have it."""
     found = reader.get([run_id])
     if not found:
         raise ConfigError(f"RUN must be a run of this store, got {run_id!r}.")
@@ -79,7 +61,7 @@ def best_run(reader: RunReader, run: StoredRun) -> StoredRun:
     best = run.tags.get(run_tags.BEST_RUN, "none")
     if best == "none":
         raise ConfigError(f"RUN must be a sweep with a run that finished, got {run.name!r}.")
-    return _with_id(reader, best)
+    return with_id(reader, best)
 
 
 def find(
@@ -103,7 +85,7 @@ def find(
         return experiment, _latest(reader, experiment, sweeps)
     experiments = reader.experiments()
     if len(wanted) == _ID_LENGTH:
-        run = _with_id(reader, wanted)
+        run = with_id(reader, wanted)
         return _name_of(run.experiment_id, experiments), run
     first = experiments.get(experiment)
     found = None if first is None else _only_match(reader, first, wanted)
@@ -129,7 +111,7 @@ def _latest(reader: RunReader, experiment: str, sweeps: bool) -> StoredRun:
     if run is None:
         kind = "sweep" if sweeps else "run"
         raise ConfigError(f"The experiment {experiment!r} has no {kind} yet.")
-    return _with_id(reader, run.parent) if run.parent else run
+    return with_id(reader, run.parent) if run.parent else run
 
 
 def _find_elsewhere(

@@ -29,7 +29,6 @@ from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import (
     StoredResult,
     config_of,
-    predictions_content,
     result_of,
     validation_of,
 )
@@ -121,17 +120,15 @@ def problems(run: StoredRun, archive: Archive) -> list[str]:
         raise
     except ConfigError as error:
         return [*found, str(error)]
-    altered = _predictions_problem(run, archive, result, dataset)
+    altered = _predictions_problem(stored, result, dataset)
     found += [altered] if altered else []
     return [*found, *metric_problems(run, archive, result, result.metrics)]
 
 
-def _predictions_problem(
-    run: StoredRun, archive: Archive, result: TrainResult, dataset: Dataset
-) -> str:
+def _predictions_problem(stored_result: StoredResult, result: TrainResult, dataset: Dataset) -> str:
     """How the stored file of predictions differs from that of the result; "" if it agrees."""
     _, expected = predictions_file.of_result(result, dataset)
-    name, content = predictions_content(run, archive)
+    name, content = stored_result.predictions_file
     if content == expected:
         return ""
     stored, original = (predictions_file.read(file, name) for file in (content, expected))

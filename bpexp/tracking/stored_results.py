@@ -30,12 +30,14 @@ class StoredResult:
         losses: Loss of each epoch, (epochs_run,).
         predictions: Outputs, (n_samples, n_outputs).
         layers: W1, (n_in, n_out), b1, (1, n_out), W2, b2, ...
+        predictions_file: Name and content of the file that has the predictions.
     """
 
     outcome: str
     losses: Array
     predictions: Array
     layers: dict[str, Array]
+    predictions_file: tuple[str, bytes]
 
     @property
     def digest(self) -> str:
@@ -95,9 +97,10 @@ def result_of(run: StoredRun, archive: Archive) -> StoredResult:
             f"weights.npz of run {run.run_id[:8]} must contain W1, b1, ..., "
             f"got {', '.join(layers)}."
         )
-    predictions = predictions_of(run, archive, layers[order[-1]].size)
+    file = _predictions_file(run, archive)
+    predictions = _training_outputs(run, file, layers[order[-1]].size)
     ordered = {name: layers[name] for name in order}
-    return StoredResult(run.tags.get(run_tags.OUTCOME, ""), losses, predictions, ordered)
+    return StoredResult(run.tags.get(run_tags.OUTCOME, ""), losses, predictions, ordered, file)
 
 
 def predictions_of(run: StoredRun, archive: Archive, n_outputs: int) -> Array:
@@ -106,12 +109,16 @@ def predictions_of(run: StoredRun, archive: Archive, n_outputs: int) -> Array:
     Raises:
         ConfigError: The artifact is missing or malformed.
     """
-    name, content = predictions_content(run, archive)
+    return _training_outputs(run, _predictions_file(run, archive), n_outputs)
+
+
+def _training_outputs(run: StoredRun, file: tuple[str, bytes], n_outputs: int) -> Array:
+    name, content = file
     label = f"{name} of run {run.run_id[:8]}"
     return predictions_file.training_outputs(content, n_outputs, label)
 
 
-def predictions_content(run: StoredRun, archive: Archive) -> tuple[str, bytes]:
+def _predictions_file(run: StoredRun, archive: Archive) -> tuple[str, bytes]:
     """The name and the content of the file with the predictions of a run.
 
     Raises:

@@ -9,7 +9,7 @@ import pytest
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
-from bpexp.tracking.factory import open_tracker
+from bpexp.tracking.factory import open_reader, open_tracker
 from bpexp.tracking.reading import FINISHED, NO_PARTS, UNFINISHED, Parts, Point, Query
 from bpexp.tracking.store import connect
 
@@ -57,6 +57,14 @@ class Written:
 def write(store):
     """The runs that the tests write to a store; written once."""
     return Written(store)
+
+
+def opened_by(kind, store):
+    """The store after ``write``, and its reader, which must be of a class."""
+    write(store)
+    reader = open_reader(store)
+    assert type(reader) is kind
+    return store, reader
 
 
 class ReaderContract:

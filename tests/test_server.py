@@ -6,14 +6,14 @@ from pathlib import Path
 import mlflow
 import pytest
 from contract import RECORD, TrackerContract
-from reader_contract import ReaderContract, write
+from reader_contract import ReaderContract, opened_by
 from servers import mlflow_server
 
 import bpexp
 from bpexp.tracking.bulk import BulkTracker
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.client_reader import ClientReader
-from bpexp.tracking.factory import open_reader, open_tracker, tracker_for
+from bpexp.tracking.factory import open_tracker, tracker_for
 from bpexp.tracking.store import connect, locate
 
 
@@ -34,10 +34,7 @@ class TestClientOverHttp(TrackerContract):
 class TestReadingOverHttp(ReaderContract):
     @pytest.fixture
     def opened(self, store):
-        write(store)
-        reader = open_reader(store)
-        assert type(reader) is ClientReader
-        return store, reader
+        return opened_by(ClientReader, store)
 
 
 def test_the_bulk_tracker_uploads_artifacts_through_mlflow(store, put_store, tmp_path):

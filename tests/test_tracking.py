@@ -11,7 +11,7 @@ from contract import TrackerContract
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
-from reader_contract import ReaderContract, write
+from reader_contract import ReaderContract, opened_by
 from servers import postgresql
 
 import bpexp
@@ -53,19 +53,13 @@ def postgresql_store(tmp_path_factory):
 class TestReadingOfSqliteTables(ReaderContract):
     @pytest.fixture
     def opened(self, sqlite_store):
-        write(sqlite_store)
-        reader = open_reader(sqlite_store)
-        assert type(reader) is SqlReader
-        return sqlite_store, reader
+        return opened_by(SqlReader, sqlite_store)
 
 
 class TestReadingOfPostgresqlTables(ReaderContract):
     @pytest.fixture
     def opened(self, postgresql_store):
-        write(postgresql_store)
-        reader = open_reader(postgresql_store)
-        assert type(reader) is SqlReader
-        return postgresql_store, reader
+        return opened_by(SqlReader, postgresql_store)
 
 
 class TestReadingBySqliteClient(ReaderContract):

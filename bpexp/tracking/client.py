@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpexp.tracking import artifact_uris, limits
+from bpexp.tracking import artifact_uris, limits, paging
 from bpexp.tracking.contract import DatasetInput, RunRecord
 from bpexp.tracking.retry import RetryPolicy, TrackingError, storage_errors
 
@@ -57,13 +57,7 @@ class ClientTracker:
         search = partial(
             self._client.search_runs, [self.experiment_id], "attributes.status = 'RUNNING'"
         )
-        found: dict[str, dict[str, str]] = {}
-        token: str | None = None
-        while token != "":
-            page = self._retry.call(search, page_token=token)
-            found |= {run.info.run_id: run.data.tags for run in page}
-            token = page.token or ""
-        return found
+        return {run.info.run_id: run.data.tags for run in paging.items(search, self._retry)}
 
     def add_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """See ``Tracker.add_files``."""

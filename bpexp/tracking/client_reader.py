@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
+from bpexp.tracking import paging
 from bpexp.tracking.reading import EVERYTHING, NO_PARTS, Parts, Point, Query, StoredRun, restored
 from bpexp.tracking.retry import RetryPolicy
 
@@ -35,13 +37,8 @@ class ClientReader:
 
     def experiments(self) -> Mapping[str, str]:
         """See ``RunReader.experiments``."""
-        found: dict[str, str] = {}
-        token: str | None = None
-        while token != "":
-            page = RetryPolicy().call(self.client.search_experiments, page_token=token)
-            found |= {experiment.name: str(experiment.experiment_id) for experiment in page}
-            token = page.token or ""
-        return found
+        found = paging.items(self.client.search_experiments, RetryPolicy())
+        return {experiment.name: str(experiment.experiment_id) for experiment in found}
 
     def get(self, run_ids: Sequence[str], parts: Parts = EVERYTHING) -> list[StoredRun]:
         """See ``RunReader.get``."""
@@ -98,14 +95,11 @@ class ClientReader:
         self, experiment: str, query: Query, clauses: Sequence[str], limit: int | None
     ) -> "Iterator[Run]":
         filter_string = " and ".join(filter(None, [query.filter_string, *clauses]))
-        token: str | None = None
-        while token != "":
-            page = RetryPolicy().call(
-                _search_page, self.client, experiment, filter_string, token,
-                query.filter_string, min(limit or _PAGE_SIZE, _PAGE_SIZE),
-            )  # fmt: skip
-            yield from page
-            token = page.token or ""
+        size = min(limit or _PAGE_SIZE, _PAGE_SIZE)
+        search = partial(
+            _search_page, self.client, experiment, filter_string, query.filter_string, size
+        )
+        return paging.items(search, RetryPolicy())
 
 
 def _clauses(query: Query) -> list[list[str]]:
@@ -126,14 +120,16 @@ def _search_page(
     client: "MlflowClient",
     experiment: str,
     filter_string: str,
-    token: str | None,
     given: str,
     size: int,
+    page_token: str | None,
 ) -> "PagedList[Run]":
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.search_runs([experiment], filter_string, max_results=size, page_token=token)
+        return client.search_runs(
+            [experiment], filter_string, max_results=size, page_token=page_token
+        )
     except MlflowException as error:
         if not given or error.error_code != "INVALID_PARAMETER_VALUE":
             raise

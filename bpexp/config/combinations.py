@@ -88,7 +88,7 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
     if runtime.export and not runtime.tracking.runs:
         raise ConfigError("export=best must go with tracking.runs=true, got false.")
     search = runtime.search
-    if search.name is None and (search.trials, search.generation, search.seed) != (50, 10, 0):
+    if search.name is None and search != type(search)():
         raise ConfigError("search.trials, search.generation and search.seed go with search=NAME.")
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import os
 import re
 import warnings
 import zipfile
@@ -31,6 +30,7 @@ from bpexp.fields.checks import (
     brief,
     is_printable,
 )
+from bpexp.fields.file_size import unpacked_limit
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -288,10 +288,11 @@ def _zipped(content: BinaryIO, config: FileConfig) -> "pd.DataFrame":
 
 
 def _unpacked(packed: "IO[bytes] | gzip.GzipFile") -> BinaryIO:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    unpacked = packed.read(memory // 8)
+    limit = unpacked_limit()
+    # Half of it, because the table is made while the text is in memory.
+    unpacked = packed.read(limit // 2)
     if packed.read(1):
-        _check_size(memory)
+        _check_size(4 * limit)
     return io.BytesIO(unpacked)
 
 
@@ -393,11 +394,11 @@ def _npz(content: BinaryIO) -> "pd.DataFrame":
 
 def _check_size(n_bytes: int) -> None:
     """Refuse a compressed file that would fill the memory."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if n_bytes > memory // 4:
+    limit = unpacked_limit()
+    if n_bytes > limit:
         raise ConfigError(
             "data.path must unpack to at most a quarter of this machine's memory, "
-            f"{memory / 4e9:.1f} GB, got {n_bytes / 1e9:.1f} GB."
+            f"{limit / 1e9:.1f} GB, got {n_bytes / 1e9:.1f} GB."
         )
 
 

@@ -7,7 +7,6 @@ set with many rows or outputs has a Parquet file instead of a CSV file.
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from bpexp.data.dataset import Dataset
 from bpexp.fields.checks import ConfigError
+from bpexp.fields.file_size import unpacked_limit
 from bpexp.runs.metrics import Split
 from bpexp.runs.result import TrainResult
 from bpexp.typing import Array
@@ -235,7 +235,7 @@ def _read_parquet(content: bytes, name: str) -> Columns:
     try:
         file = pq.ParquetFile(io.BytesIO(content))
         size = file.metadata.num_rows * file.metadata.num_columns * 8
-        if size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4:
+        if size > unpacked_limit():
             raise ValueError(f"{size / 1e9:.1f} GB unpacked")
         table = file.read()
         columns = [column.to_numpy() for column in table.columns]

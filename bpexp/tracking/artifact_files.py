@@ -7,7 +7,6 @@
 
 import io
 import math
-import os
 import zipfile
 from functools import lru_cache
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import yaml
 
 from bpexp.fields.checks import ConfigError, brief
+from bpexp.fields.file_size import unpacked_limit
 from bpexp.typing import Array
 
 
@@ -59,7 +59,7 @@ def arrays(content: bytes, name: str) -> dict[str, Array]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             unpacked = sum(member.file_size for member in file.infolist())
-            if unpacked > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4:
+            if unpacked > unpacked_limit():
                 raise ValueError(f"{unpacked / 1e9:.1f} GB unpacked")
             return {key.removesuffix(".npy"): _array(file.read(key)) for key in file.namelist()}
     except (zipfile.BadZipFile, EOFError) as error:

@@ -14,7 +14,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
 from bpexp.tracking import artifact_files
-from bpexp.training.run_batch import make_network, target_scaling
+from bpexp.training.run_batch import make_network
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def _surface(rank: str, row: "pd.Series[Any]", read_artifact: ReadArtifact) -> S
     parameters = [layers[name] for name in names]
     n_layers = len(parameters) // 2
     outputs = forward(network, points, parameters[:n_layers], parameters[n_layers:], EXACT)[0][-1]
-    scaling = target_scaling(dataset, network)
-    outputs = scaling.original(outputs) if scaling else outputs
+    outputs = dataset.scaling_for(config.model.output).original(outputs)
     Z = outputs[:, 0] if outputs.shape[1] == 1 else outputs.argmax(axis=1).astype(float)
     title = f"{rank} run, loss {float(row['final_loss']):.3g}"
     return Surface(title=title, dataset=dataset, x=x, y=y, Z=Z.reshape(GRID, GRID))

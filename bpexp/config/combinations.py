@@ -10,6 +10,7 @@ import numpy as np
 from bpexp.data import DataConfig
 from bpexp.data.dataset import Dataset
 from bpexp.data.tabular import FileConfig
+from bpexp.data.target_scaling import UNSCALED
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.losses import LOSSES
@@ -119,7 +120,7 @@ def check_data(train: "TrainConfig", dataset: Dataset) -> None:
 
 def _check_scaled_targets(train: "TrainConfig", dataset: Dataset) -> None:
     """Several scaled targets have no common unit for a tolerance or a loss."""
-    is_scaled = dataset.target_scaling is not None and train.model.output == "identity"
+    is_scaled = dataset.scaling_for(train.model.output) is not UNSCALED
     if not is_scaled or len(dataset.targets) == 1:
         return
     for key, value in (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.data.preparation import Preparation
-from bpexp.data.target_scaling import TargetScaling
+from bpexp.data.target_scaling import UNSCALED, TargetScaling
 from bpexp.typing import Array
 
 Rows = tuple[Array, Array]
@@ -90,6 +90,13 @@ class Dataset:
     def n_classes(self) -> int:
         """The number of classes of a row; 2 for a bit, and for each of several binary labels."""
         return self.Y.shape[1] if self.one_hot else 2
+
+    def scaling_for(self, output: str) -> TargetScaling:
+        """How the targets are scaled for a network with these output units.
+
+        Only linear outputs can have any mean and scale.
+        """
+        return self.target_scaling if self.target_scaling and output == "identity" else UNSCALED
 
     def class_codes(self, outputs: Array) -> NDArray[np.integer[Any]]:
         """The classes that outputs, or targets, stand for, as numbers from 0.

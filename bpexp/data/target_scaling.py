@@ -37,6 +37,10 @@ class TargetScaling:
         """Outputs of the network, (n_samples, n_outputs), in the units of the targets."""
         return outputs * self.scale + self.mean
 
+    def original_losses(self, losses: Array) -> Array:
+        """Losses of scaled targets, (n_losses,), in the units of the targets."""
+        return losses * self.loss_factor
+
     @property
     def loss_factor(self) -> float:
         """What turns a squared error of scaled targets into one in the units of the targets.
@@ -45,6 +49,23 @@ class TargetScaling:
         one of the scaled targets, in which each error is relative to the deviation of its target.
         """
         return float(self.scale[0] * self.scale[0]) if len(self.scale) == 1 else 1.0
+
+
+class _NoScaling(TargetScaling):
+    """Leaves all values as they are, also negative zeros, which a sum with 0 would change."""
+
+    def scaled(self, Y: Array) -> Array:
+        return Y
+
+    def original(self, outputs: Array) -> Array:
+        return outputs
+
+    def original_losses(self, losses: Array) -> Array:
+        return losses
+
+
+UNSCALED = _NoScaling(np.zeros(1), np.ones(1))
+"""The scaling of targets that the network is trained on as they are."""
 
 
 def fit(Y: Array) -> TargetScaling:

@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 
 from bpexp.data.dataset import Dataset
+from bpexp.data.target_scaling import UNSCALED
 from bpexp.explain.symbols import indexed
 from bpexp.explain.view import MAX_SAMPLES, MAX_UNITS, View, count, layer_input, spoken, target
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.render.document import Block, Heading, NetworkDiagram, Paragraph, Table
-from bpexp.training.run_batch import target_scaling
 from bpexp.typing import Array
 
 MAX_DIAGRAM_LAYERS = 4
@@ -97,7 +97,7 @@ def data(view: View, dataset: Dataset) -> Iterator[Block]:
     yield Paragraph(
         batch + _first_shown(X.shape[1], "input") + _first_shown(Y.shape[1], "output")
         + (" Inputs are standardized." if step.config.data.standardize else "")
-        + (_SCALED if target_scaling(dataset, view.network) else "")
+        + (_SCALED if dataset.scaling_for(step.config.model.output) is not UNSCALED else "")
     )  # fmt: skip
     n_in, n_out = min(X.shape[1], MAX_UNITS), min(Y.shape[1], MAX_UNITS)
     inputs = [indexed("x", 0, i + 1) for i in range(n_in)]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bpexp.data.target_scaling import UNSCALED
 from bpexp.export.trained import TrainedNetwork
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.activations import ACTIVATIONS
@@ -64,7 +65,7 @@ def model(trained: TrainedNetwork) -> bytes:
         values |= {f"W{i}": W, f"b{i}": trained.network.bias_input * b}
         z = node("Add", node("MatMul", a, f"W{i}"), f"b{i}")
         a = ACTIVATIONS[function].onnx(node, z)
-    if trained.scaling:
+    if trained.scaling is not UNSCALED:
         values |= {"target_mean": trained.scaling.mean, "target_scale": trained.scaling.scale}
         a = node("Add", node("Mul", a, "target_scale"), "target_mean")
     nodes = [*graph_nodes.nodes, helper.make_node("Identity", [a], ["outputs"])]
@@ -86,7 +87,7 @@ def model(trained: TrainedNetwork) -> bytes:
     onnx.checker.check_model(proto, full_check=True)
     content = bytes(proto.SerializeToString())
     difference = float(abs(run(content, trained.X) - trained.predict(trained.X)).max())
-    unit = float(trained.scaling.scale.max()) if trained.scaling else 1.0
+    unit = float(trained.scaling.scale.max())
     if not difference <= TOLERANCE * max(1.0, unit):
         raise ConfigError(
             f"The predictions of onnxruntime differ by up to {difference:.1e}, so model.onnx was "

@@ -19,7 +19,7 @@ from typing import Any
 
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset, load
-from bpexp.data.target_scaling import TargetScaling
+from bpexp.data.target_scaling import UNSCALED, TargetScaling
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
@@ -44,7 +44,7 @@ class TrainedNetwork:
         biases: Biases of each layer, (1, n_out).
         mean: Subtracted from the inputs, (n_features,); 0 without standardization.
         scale: Divides the inputs, (n_features,); 1 without standardization.
-        scaling: How the targets were scaled for training, or None.
+        scaling: How the targets were scaled for training.
         inputs: Names of the inputs.
         targets: Names of the outputs.
         X: The training rows before standardization, (n_samples, n_features).
@@ -61,13 +61,13 @@ class TrainedNetwork:
     targets: tuple[str, ...]
     X: Array
     tracked: Array | None
-    scaling: TargetScaling | None = None
+    scaling: TargetScaling = UNSCALED
 
     def predict(self, X: Array) -> Array:
         """Compute the outputs, (n_samples, n_outputs), for inputs (n_samples, n_features)."""
         scaled = (X - self.mean) / self.scale
         activations, _ = forward(self.network, scaled, self.weights, self.biases, EXACT)
-        return self.scaling.original(activations[-1]) if self.scaling else activations[-1]
+        return self.scaling.original(activations[-1])
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -76,7 +76,7 @@ class TrainedNetwork:
         for i, (W, b) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
             named |= {f"W{i}": W, f"b{i}": b}
         named |= {"mean": self.mean, "scale": self.scale}
-        if self.scaling:
+        if self.scaling is not UNSCALED:
             named |= {"target_mean": self.scaling.mean, "target_scale": self.scaling.scale}
         return named
 
@@ -151,7 +151,7 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
         targets=dataset.targets,
         X=raw,
         tracked=tracked,
-        scaling=run_batch.target_scaling(dataset, network),
+        scaling=dataset.scaling_for(config.model.output),
     )
     _check_predictions(trained)
     return trained

@@ -31,6 +31,7 @@ import numpy as np
 
 from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset, load
+from bpexp.data.target_scaling import UNSCALED
 from bpexp.nn.arithmetic import VERSION as ARITHMETIC_VERSION
 from bpexp.runs import run_tags
 from bpexp.runs.result import Failure, TrainResult
@@ -149,6 +150,6 @@ def _without_defaults(value: Any) -> Any:
 
 def _data_json(config: TrainConfig, dataset: Dataset) -> str:
     found = {"classes": dataset.classes, "digest": dataset.digest}
-    if dataset.target_scaling is not None and config.model.output == "identity":
+    if dataset.scaling_for(config.model.output) is not UNSCALED:
         found["scaled_targets"] = True
     return json.dumps(found, separators=(",", ":"))

@@ -23,7 +23,6 @@ from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.network import Network
 from bpexp.runs.result import Validation
 from bpexp.training.engine import NO_PATIENCE, Engine, Integers
-from bpexp.training.run_batch import target_scaling
 from bpexp.typing import Array
 
 
@@ -42,11 +41,9 @@ class ValidationMonitor:
     ) -> None:
         self.interval = stops[0].validation_interval
         self._network, self._engine = network, engine
-        scaling = target_scaling(dataset, network)
-        Y = dataset.Y_validation
+        self._scaling = dataset.scaling_for(network.functions[-1])
         self._X = np.ascontiguousarray(dataset.X_validation)
-        self._Y = np.ascontiguousarray(scaling.scaled(Y) if scaling else Y)
-        self._loss_factor = scaling.loss_factor if scaling else 1.0
+        self._Y = np.ascontiguousarray(self._scaling.scaled(dataset.Y_validation))
         self._patience = np.array([stop.patience or NO_PATIENCE for stop in stops])
         self._max_increase = np.array(
             [np.inf if stop.generalization is None else stop.generalization for stop in stops]
@@ -96,7 +93,8 @@ class ValidationMonitor:
     def history(self, run: int) -> Validation:
         """Return all validation losses of a run, in the units of the targets."""
         epochs, losses = zip(*self._history[run], strict=True)
-        return Validation(np.array(epochs, np.int64), np.array(losses) * self._loss_factor)
+        original = self._scaling.original_losses(np.array(losses))
+        return Validation(np.array(epochs, np.int64), original)
 
     def _stagnates(self, runs: Integers, training_losses: Array) -> NDArray[np.bool_]:
         """Apply criterion P of Proben1."""

@@ -27,7 +27,7 @@ from bpexp.runs.result import Outcome, TrainResult
 from bpexp.training.early_stopping import ValidationMonitor
 from bpexp.training.engine import Engine, Progress, RunStatus
 from bpexp.training.loss_history import LossHistory
-from bpexp.training.run_batch import PreparedBatch, target_scaling
+from bpexp.training.run_batch import PreparedBatch
 from bpexp.typing import Array
 
 OUTCOMES = {
@@ -162,9 +162,8 @@ class TrainingLoop:
         has_stopped = status is not RunStatus.RUNNING
         parameters = progress.final_parameters if has_stopped else state.parameters
         weights, biases = problem.network.split(normalize_nan(parameters[:, position].copy()))
-        losses, outputs = self._losses.of_run(run), state.outputs[:, :, position].copy()
-        if scaling := self.batch.scaling:
-            losses, outputs = losses * scaling.loss_factor, scaling.original(outputs)
+        losses = self.batch.scaling.original_losses(self._losses.of_run(run))
+        outputs = self.batch.scaling.original(state.outputs[:, :, position].copy())
         result = TrainResult(
             outcome=OUTCOMES[status],
             losses=normalize_nan(losses),
@@ -198,7 +197,7 @@ def _with_best_weights(
     outputs = evaluation.outputs[..., 0].copy()
     return replace(
         result,
-        predictions=normalize_nan(batch.scaling.original(outputs) if batch.scaling else outputs),
+        predictions=normalize_nan(batch.scaling.original(outputs)),
         weights=tuple(weights),
         biases=tuple(biases),
         validation=history._replace(losses=normalize_nan(history.losses)),
@@ -247,10 +246,7 @@ def _evaluated(
 
     Both are in the units of the targets.
     """
-    scaling = target_scaling(dataset, network)
-    if not scaling:
-        found = engine.evaluate(network, parameters, X, Y)
-        return found.outputs[..., 0], float(found.losses[0])
+    scaling = dataset.scaling_for(network.functions[-1])
     found = engine.evaluate(network, parameters, X, np.ascontiguousarray(scaling.scaled(Y)))
     return scaling.original(found.outputs[..., 0]), float(found.losses[0]) * scaling.loss_factor
 

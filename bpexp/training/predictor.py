@@ -20,7 +20,7 @@ from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
 from bpexp.runs import scores
 from bpexp.runs.result import Outcome, TrainResult
-from bpexp.training.run_batch import make_network, target_scaling
+from bpexp.training.run_batch import make_network
 from bpexp.typing import Array
 
 
@@ -60,8 +60,7 @@ class Predictor:
         rows = new_rows.inputs(X, self.dataset.preparation, fill_missing=fill_missing, name=name)
         network = make_network(self.config, self.dataset)
         activations, _ = forward(network, rows, self.weights, self.biases, EXACT)
-        scaling = target_scaling(self.dataset, network)
-        return scaling.original(activations[-1]) if scaling else activations[-1]
+        return self.dataset.scaling_for(self.config.model.output).original(activations[-1])
 
     def labels(self, outputs: Array) -> NDArray[Any]:
         """The predictions that outputs, (n_rows, n_outputs), stand for.

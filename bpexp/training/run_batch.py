@@ -13,7 +13,6 @@ import numpy as np
 
 from bpexp.config.schema import StopConfig, TrainConfig
 from bpexp.data import Dataset, load
-from bpexp.data.target_scaling import TargetScaling
 from bpexp.nn import init
 from bpexp.nn.network import Network, joined
 from bpexp.nn.optimizers import OptimizerConfig, RpropConfig
@@ -45,26 +44,15 @@ def batch_key(config: TrainConfig) -> TrainConfig:
 def make_network(config: TrainConfig, dataset: Dataset) -> Network:
     """Return the network architecture that a configuration has for these data."""
     model = config.model
-    dead_zone = model.dead_zone
-    if model.output == "identity" and dataset.target_scaling and dead_zone:
-        dead_zone /= float(dataset.target_scaling.scale[0])
     return Network(
         sizes=(dataset.X.shape[1], *config.hidden, dataset.Y.shape[1]),
         functions=(*[model.activation] * len(config.hidden), model.output),
         loss=model.loss,
         error=model.error,
-        dead_zone=dead_zone,
+        dead_zone=model.dead_zone / float(dataset.scaling_for(model.output).scale[0]),
         offset=model.derivative_offset,
         bias_input=model.bias_input,
     )
-
-
-def target_scaling(dataset: Dataset, network: Network) -> TargetScaling | None:
-    """How the targets are scaled for training; None for unscaled targets.
-
-    Only linear outputs can have any mean and scale.
-    """
-    return dataset.target_scaling if network.functions[-1] == "identity" else None
 
 
 def initial_parameters(config: TrainConfig, network: Network) -> Array:
@@ -81,7 +69,7 @@ class PreparedBatch:
         configs: Configurations of the runs, all with the same ``batch_key``.
         dataset: Their data.
         problem: What the runs share.
-        scaling: How the targets of ``problem`` are scaled, or None.
+        scaling: How the targets of ``problem`` are scaled.
         epochs: Maximum number of epochs.
         restart_interval: Number of epochs after which runs restart with new weights, or None.
     """
@@ -91,7 +79,7 @@ class PreparedBatch:
         self.configs = configs
         self.dataset = load(first.data) if dataset is None else dataset
         self.problem = make_problem(first, self.dataset)
-        self.scaling = target_scaling(self.dataset, self.problem.network)
+        self.scaling = self.dataset.scaling_for(first.model.output)
         self.epochs = first.epochs
         self.restart_interval = first.stop.restart
         n_samples = len(self.problem.X)
@@ -132,11 +120,11 @@ class PreparedBatch:
 def make_problem(config: TrainConfig, dataset: Dataset) -> Problem:
     """Return what all runs of a batch share with ``config``."""
     network, optimizer, n_samples = make_network(config, dataset), config.optimizer, len(dataset.X)
-    scaling = target_scaling(dataset, network)
+    scaling = dataset.scaling_for(config.model.output)
     return Problem(
         network=network,
         X=np.ascontiguousarray(dataset.X),
-        Y=np.ascontiguousarray(scaling.scaled(dataset.Y) if scaling else dataset.Y),
+        Y=np.ascontiguousarray(scaling.scaled(dataset.Y)),
         optimizer=optimizer.name,
         lr_divisor=network.fan_in if optimizer.by_fan_in else np.ones(network.n_parameters),
         has_weight_decay=optimizer.weight_decay > 0.0,
@@ -160,9 +148,8 @@ def _initial_batch_state(configs: Sequence[TrainConfig], batch: PreparedBatch) -
     if len(batch.dataset.X_validation):
         # Patience then counts epochs without a lower validation loss: see early_stopping.
         patience = [NO_PATIENCE] * n_runs
-    scaling = batch.scaling
     # The criteria are in the units of the targets, the training in those of scaled targets.
-    loss_factor, unit = (scaling.loss_factor, scaling.scale[0]) if scaling else (1.0, 1.0)
+    loss_factor, unit = batch.scaling.loss_factor, batch.scaling.scale[0]
     return BatchState(
         run_indices=np.arange(n_runs),
         parameters=parameters,

@@ -190,14 +190,14 @@ def _with_best_weights(
     engine: Engine,
 ) -> TrainResult:
     """Replace weights and predictions by those at the lowest validation loss."""
-    history, problem = monitor.history(run), batch.problem
+    history, dataset, network = monitor.history(run), batch.dataset, batch.problem.network
     parameters = normalize_nan(monitor.best_parameters(run))
-    weights, biases = problem.network.split(parameters)
-    evaluation = engine.evaluate(problem.network, parameters[:, None], problem.X, problem.Y)
-    outputs = evaluation.outputs[..., 0].copy()
+    weights, biases = network.split(parameters)
+    outputs, loss = _evaluated(dataset, network, engine, parameters[:, None], dataset.X, dataset.Y)
     return replace(
         result,
-        predictions=normalize_nan(batch.scaling.original(outputs)),
+        predictions=normalize_nan(outputs.copy()),
+        kept_loss=loss,
         weights=tuple(weights),
         biases=tuple(biases),
         validation=history._replace(losses=normalize_nan(history.losses)),
@@ -210,13 +210,14 @@ def with_metrics(
     """Add the metrics to a result; other rows are evaluated unless the run diverged.
 
     Args:
-        result: The result; its metrics are replaced.
+        result: The result; its metrics are replaced. A run with validation rows that was read from
+            a store has no ``kept_loss`` yet, which is added, too.
         dataset: The data set of the run.
         network: The architecture of the run.
         engine: Computes the outputs on validation and test rows.
     """
     parameters = joined(result.weights, result.biases)[:, None]
-    if result.validation is not None:
+    if result.validation is not None and result.kept_loss is None:
         _, loss = _evaluated(dataset, network, engine, parameters, dataset.X, dataset.Y)
         result = replace(result, kept_loss=loss)
     evaluation = metrics.Evaluation(result, dataset)
@@ -242,7 +243,7 @@ def with_metrics(
 def _evaluated(
     dataset: Dataset, network: Network, engine: Engine, parameters: Array, X: Array, Y: Array
 ) -> tuple[Array, float]:
-    """The outputs on other rows than those of training, (n_rows, n_outputs), and their loss.
+    """The outputs of a network on some rows, (n_rows, n_outputs), and their loss.
 
     Both are in the units of the targets.
     """

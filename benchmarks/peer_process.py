@@ -31,7 +31,7 @@ class PeerProcess:
 
         Args:
             peer: Module in ``benchmarks.peers``.
-            problem: Key of ``PROBLEMS``.
+            problem: Key of ``PROBLEMS`` or ``MINIBATCH_PROBLEMS``.
             runs: Number of runs.
             epochs: Number of epochs.
         """

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
         "--engine",
         choices=["auto", "numpy", "compiled"],
         default="auto",
-        help="the engine to train with (default: auto, compiled for exact arithmetic)",
+        help="the engine to train with (default: auto, which means compiled)",
     )
     parser.add_argument(
         "--n-jobs", type=int, default=-1, help="number of workers (default: -1, all processors)"

@@ -15,7 +15,7 @@ from bpexp.tracking import process
 
 
 def tags(plan: Plan) -> dict[str, str]:
-    """Tags of the parent run of a sweep, or of a single run: overrides, CPU features and BLAS."""
+    """Tags of the parent run of a sweep, or of a single run: overrides and CPU features."""
     overrides = shlex.join(map(passwords.mask, plan.overrides))
     tagged = {run_tags.OVERRIDES: overrides} if overrides else {}
     return {**environment.hardware_tags(), **tagged}

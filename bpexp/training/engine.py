@@ -1,8 +1,8 @@
 """The contract of a training engine, and the data that engines work on.
 
 An engine computes; it does not decide when to validate, restart or report. ``advance`` trains a
-batch of runs for some epochs, and ``evaluate`` computes losses without changing anything. All
-engines return bit-identical results. The implementations are
+batch of runs for some epochs, and ``evaluate`` computes outputs and losses without changing
+anything. All engines return bit-identical results. The implementations are
 ``numpy_engine.NumpyEngine`` (the reference) and ``llvm.engine.LlvmEngine``.
 
 >>> import numpy as np
@@ -151,8 +151,9 @@ class Evaluation(NamedTuple):
 class Engine(Protocol):
     """Computes epochs and losses for a batch of runs.
 
-    Implementations keep no state between calls, and may be called by several threads at once. Their
-    methods raise ``Cancelled`` soon after ``cancel`` was called in another thread.
+    Implementations keep no state between calls but whether they were cancelled, and may be called
+    by several threads at once. Their methods raise ``Cancelled`` soon after ``cancel`` was called
+    in another thread.
     """
 
     def cancel(self) -> None:

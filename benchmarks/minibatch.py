@@ -5,11 +5,10 @@ squared error. They draw their own sample orders, so that only times are compare
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
-from benchmarks.peer_process import PeerProcess
 from benchmarks.problems import MINIBATCH_PROBLEMS
 from benchmarks.rounds import Table, alternate
+from benchmarks.training import UNIT, Size, started
 
 PEERS = {
     "bpexp": "bpexp_local",
@@ -34,15 +33,11 @@ def compare_minibatch_peers(rounds: int, share: float) -> Iterator[Table]:
     for name, problem in MINIBATCH_PROBLEMS.items():
         epochs = max(1, int(problem.epochs * share))
         for runs in RUNS:
-            with ExitStack() as stack:
-                costs = {}
-                for label, peer in PEERS.items():
-                    process = PeerProcess(peer, name, runs, epochs)
-                    stack.callback(process.close)
-                    costs[label] = process.cost
+            sizes = {label: Size(peer, runs, epochs) for label, peer in PEERS.items()}
+            with started(name, sizes) as processes:
                 yield Table(
                     title=f"{name}, {runs} run{'s' * (runs > 1)}",
-                    unit="ns per epoch and run",
+                    unit=UNIT,
                     note="Adam in float64. Peers without batches of runs use a process per core.",
-                    rows=alternate(costs, rounds),
+                    rows=alternate({label: p.cost for label, p in processes.items()}, rounds),
                 )

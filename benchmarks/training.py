@@ -59,7 +59,7 @@ def compare_peers(rounds: int, share: float) -> Iterator[Table]:
             is_partial = peer in LOOPS and problem.runs > LOOP_SHARE
             runs = problem.runs // LOOP_SHARE if is_partial else problem.runs
             sizes[label] = Size(peer, runs, max(2, epochs // FEWER_EPOCHS.get(peer, 1)))
-        with _started(name, sizes) as processes:
+        with started(name, sizes) as processes:
             comparable = {"bpexp", *(label for label, peer in PEERS.items() if "jax" in peer)}
             _check_losses(name, {k: p for k, p in processes.items() if k in comparable})
             yield Table(
@@ -88,7 +88,7 @@ def compare_c_program(rounds: int, share: float) -> Iterator[Table]:
             "bpexp": Size("bpexp_one_core", BATCH_RUNS, epochs),
             "C, gcc -O3": Size("c_program", BATCH_RUNS, epochs),
         }
-        with _started(name, sizes) as processes:
+        with started(name, sizes) as processes:
             _check_digests(name, processes)
             yield Table(
                 title=f"{name} {problem.layers}, {BATCH_RUNS} runs on one core",
@@ -99,7 +99,7 @@ def compare_c_program(rounds: int, share: float) -> Iterator[Table]:
 
 
 @contextmanager
-def _started(problem: str, sizes: Mapping[str, Size]) -> Iterator[dict[str, PeerProcess]]:
+def started(problem: str, sizes: Mapping[str, Size]) -> Iterator[dict[str, PeerProcess]]:
     """Processes that have trained once."""
     with ExitStack() as stack:
         processes = {}

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from joblib import Parallel, delayed, parallel_config
 
-from benchmarks.peers import Peer
+from benchmarks.peers import Peer, SeparateRuns
 from benchmarks.problems import initial_layers
 from bpexp.config.schema import TrainConfig
 from bpexp.data import load
@@ -48,26 +47,7 @@ def train(config: TrainConfig, X: Array, Y: Array, layers: Sequence[tuple[Array,
     return loss / Y.size
 
 
-class MinibatchNumpy(Peer):
-    """Trains in this process, or several runs in the processes of joblib."""
-
-    def __init__(self, runs: list[TrainConfig]) -> None:
-        self.runs, self.dataset = runs, load(runs[0].data)
-        self.layers = [initial_layers(config) for config in runs]
-
-    def train(self) -> None:
-        """See ``Peer``."""
-        X, Y = self.dataset.X, self.dataset.Y
-        pairs = list(zip(self.runs, self.layers, strict=True))
-        if len(pairs) == 1:
-            self.losses = [train(config, X, Y, layers) for config, layers in pairs]
-            return
-        with parallel_config("loky", n_jobs=-1, inner_max_num_threads=1):
-            self.losses = Parallel()(delayed(train)(c, X, Y, layers) for c, layers in pairs)
-
-    def results(self) -> tuple[Array, ...]:
-        """Nothing: the order of the samples is another one."""
-        return ()
-
-
-prepare = MinibatchNumpy
+def prepare(runs: list[TrainConfig]) -> Peer:
+    """See ``benchmarks.peers``."""
+    data = load(runs[0].data)
+    return SeparateRuns(train, [(c, data.X, data.Y, initial_layers(c)) for c in runs])

@@ -1,9 +1,8 @@
 """Training with mini-batches by PyTorch, one run per joblib task."""
 
 import torch
-from joblib import Parallel, delayed, parallel_config
 
-from benchmarks.peers import Peer
+from benchmarks.peers import Peer, SeparateRuns
 from benchmarks.problems import initial_layers
 from bpexp.config.schema import TrainConfig
 from bpexp.data import load
@@ -35,24 +34,7 @@ def train(config: TrainConfig, X: Array, Y: Array) -> float:
     return float(loss)
 
 
-class MinibatchTorch(Peer):
-    """Trains in this process, or several runs in the processes of joblib."""
-
-    def __init__(self, runs: list[TrainConfig]) -> None:
-        self.runs, self.dataset = runs, load(runs[0].data)
-
-    def train(self) -> None:
-        """See ``Peer``."""
-        X, Y = self.dataset.X, self.dataset.Y
-        if len(self.runs) == 1:
-            train(self.runs[0], X, Y)
-            return
-        with parallel_config("loky", n_jobs=-1, inner_max_num_threads=1):
-            Parallel()(delayed(train)(config, X, Y) for config in self.runs)
-
-    def results(self) -> tuple[Array, ...]:
-        """Nothing: the order of the samples is another one."""
-        return ()
-
-
-prepare = MinibatchTorch
+def prepare(runs: list[TrainConfig]) -> Peer:
+    """See ``benchmarks.peers``."""
+    data = load(runs[0].data)
+    return SeparateRuns(train, [(config, data.X, data.Y) for config in runs])

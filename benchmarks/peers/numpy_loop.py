@@ -1,9 +1,8 @@
 """Training by a plain NumPy loop, one run per joblib task."""
 
 import numpy as np
-from joblib import Parallel, delayed, parallel_config
 
-from benchmarks.peers import Peer
+from benchmarks.peers import SeparateRuns
 from benchmarks.problems import arrays
 from bpexp.config.schema import TrainConfig
 from bpexp.typing import Array
@@ -25,14 +24,14 @@ def train(
     Args:
         X: Inputs, (n_samples, n_in).
         Y: Targets, (n_samples, n_out).
-        weights: Initial weights, which are updated in place.
+        weights: Initial weights.
         lr: Learning rate.
         epochs: Number of epochs.
 
     Returns:
         The loss per sample of each epoch, and the last outputs.
     """
-    W1, b1, W2, b2 = weights
+    W1, b1, W2, b2 = map(np.copy, weights)
     losses = []
     for _ in range(epochs):
         A1 = sigmoid(X @ W1 + b1)
@@ -48,25 +47,17 @@ def train(
     return losses, A2
 
 
-class NumpyLoop(Peer):
+class NumpyLoop(SeparateRuns):
     """Trains the runs in the processes of joblib, each with one BLAS thread."""
 
     def __init__(self, runs: list[TrainConfig]) -> None:
-        self.problem = arrays(runs)
-
-    def train(self) -> None:
-        """See ``Peer``."""
-        p = self.problem
-        with parallel_config("loky", n_jobs=-1, inner_max_num_threads=1):
-            tasks = (
-                delayed(train)(p.X, p.Y, tuple(map(np.copy, weights)), p.lr, p.epochs)
-                for weights in zip(p.W1, p.b1, p.W2, p.b2, strict=True)
-            )
-            self.losses = np.array([losses[-1] for losses, _ in Parallel()(tasks)])
+        p = arrays(runs)
+        initial = zip(p.W1, p.b1, p.W2, p.b2, strict=True)
+        super().__init__(train, [(p.X, p.Y, weights, p.lr, p.epochs) for weights in initial])
 
     def results(self) -> tuple[Array, ...]:
         """The final losses."""
-        return (self.losses,)
+        return (np.array([losses[-1] for losses, _ in self.trained]),)
 
 
 prepare = NumpyLoop

@@ -99,7 +99,7 @@ def check_data(train: "TrainConfig", dataset: Dataset) -> None:
     _check_scaled_targets(train, dataset)
     Y = np.vstack([dataset.Y, dataset.Y_validation, dataset.Y_test])
     output = train.model.output
-    low, high = float(Y.min()), float(Y.max())
+    low, high = dataset.target_range
     if output == "sigmoid" and (low < 0.0 or high > 1.0):
         values = np.unique(Y)
         if Y.shape[1] == 1 and 2 < len(values) <= 100 and (values == values.round()).all():

@@ -84,7 +84,20 @@ class Dataset:
     @property
     def threshold(self) -> float:
         """What separates low from high targets: the middle of their two values in all rows."""
-        return _threshold(self)
+        low, high = self.target_range
+        is_constant_bit = low == high and low in (0.0, 1.0)
+        return 0.5 if is_constant_bit else low + (high - low) / 2.0
+
+    @property
+    def target_range(self) -> tuple[float, float]:
+        """The lowest and the highest target in all rows."""
+        return _target_range(self)
+
+    @property
+    def two_values(self) -> tuple[float, float]:
+        """The low and the high value of binary targets; 0 and 1 if all targets are equal."""
+        low, high = self.target_range
+        return (low, high) if low < high else (0.0, 1.0)
 
     @property
     def n_classes(self) -> int:
@@ -117,11 +130,9 @@ class Dataset:
 
 # Cached, but not in the data set, which must not change while another thread pickles it.
 @lru_cache(maxsize=16)
-def _threshold(dataset: Dataset) -> float:
+def _target_range(dataset: Dataset) -> tuple[float, float]:
     Y = np.concatenate([dataset.Y, dataset.Y_validation, dataset.Y_test])
-    low, high = float(Y.min()), float(Y.max())
-    is_constant_bit = low == high and low in (0.0, 1.0)
-    return 0.5 if is_constant_bit else low + (high - low) / 2.0
+    return float(Y.min()), float(Y.max())
 
 
 def compute_digest(

@@ -76,9 +76,7 @@ def label_texts(dataset: Dataset) -> tuple[str, ...]:
     """The text of each class of ``Dataset.class_codes``."""
     if dataset.one_hot:
         return tuple(map(str, dataset.labels or dataset.targets))
-    Y = np.concatenate([dataset.Y, dataset.Y_validation, dataset.Y_test])
-    low, high = float(Y.min()), float(Y.max())
-    return (repr(low), repr(high)) if low < high else ("0.0", "1.0")
+    return tuple(map(repr, dataset.two_values))
 
 
 @lru_cache(maxsize=16)

@@ -99,7 +99,7 @@ class Predictor:
         data, function = self.dataset, self.config.model.output
         if data.one_hot and function == "softmax":
             return outputs
-        is_one_bit = data.classes and outputs.shape[1] == 1 and _two_values(data) == (0.0, 1.0)
+        is_one_bit = data.classes and outputs.shape[1] == 1 and data.two_values == (0.0, 1.0)
         if is_one_bit and function == "sigmoid":
             return np.hstack([1.0 - outputs, outputs])
         return None
@@ -110,7 +110,7 @@ class Predictor:
         data = self.dataset
         if not data.classes:
             return ()
-        return data.labels if data.one_hot else _two_values(data)
+        return data.labels if data.one_hot else data.two_values
 
     def score(self, X: Any, y: Any) -> float:
         """The accuracy of a classification, or R² of a regression, as in scikit-learn.
@@ -202,13 +202,6 @@ def fitted(result: TrainResult, config: TrainConfig, dataset: Dataset) -> Fitted
     """Add to a result what its predictions for new rows need."""
     values = {f.name: getattr(result, f.name) for f in fields(TrainResult)}
     return FittedResult(**values, config=config, dataset=dataset)
-
-
-def _two_values(dataset: Dataset) -> tuple[float, float]:
-    """The lower and the higher value of binary targets."""
-    Y = np.concatenate([dataset.Y, dataset.Y_validation, dataset.Y_test])
-    low, high = float(Y.min()), float(Y.max())
-    return (low, high) if low < high else (0.0, 1.0)
 
 
 def _as_array(labels: tuple[Any, ...]) -> NDArray[Any]:

@@ -186,6 +186,16 @@ def test_the_epochs_of_batches_in_this_process_are_reported(executor, engine):
         np.testing.assert_array_equal(losses[:, job.index], results[job.index].losses)
 
 
+def test_the_epochs_after_an_error_are_those_of_their_own_jobs():
+    executor, reported = SerialExecutor(), []
+    executor.on_epochs = lambda jobs, losses: reported.append((*jobs, len(losses)))
+    jobs = make_jobs(3, epochs=7)
+    object.__setattr__(jobs[0].config, "seed", -1)
+    train_all(executor, [Batch(tuple(jobs), "numpy")])
+    assert {job.index for job, _ in reported} == {1, 2}
+    assert [sum(n for job, n in reported if job is one) for one in jobs] == [0, 7, 7]
+
+
 def test_the_backend_group_names_the_executors():
     assert set(base.EXECUTORS) == {"dask", "local", "serial"}
     assert base.BACKENDS["dask"].config is DaskConfig

@@ -18,7 +18,6 @@ anything. All engines return bit-identical results. The implementations are
 array([2.5, 0. ])
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
@@ -195,74 +194,3 @@ class Engine(Protocol):
 
 class Cancelled(BaseException):
     """Raised in a thread that trains runs whose results are no longer wanted."""
-
-
-class ReportingEngine:
-    """An engine that reports the epochs it trains.
-
-    Args:
-        engine: The engine that computes.
-        report: Called after each call of ``advance`` with the indices of the runs, (L,), and their
-            losses, (n_epochs, L).
-    """
-
-    def __init__(self, engine: Engine, report: Callable[[Integers, Array], None]) -> None:
-        self._engine, self._report = engine, report
-
-    def cancel(self) -> None:
-        """See ``Engine.cancel``."""
-        self._engine.cancel()
-
-    def advance(
-        self,
-        problem: Problem,
-        state: BatchState,
-        lr_factors: Array,
-        sample_orders: Integers | None,
-    ) -> Progress:
-        """See ``Engine.advance``."""
-        progress = self._engine.advance(problem, state, lr_factors, sample_orders)
-        self._report(state.run_indices, progress.losses)
-        return progress
-
-    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
-        """See ``Engine.evaluate``."""
-        return self._engine.evaluate(network, parameters, X, Y)
-
-
-class InterruptibleEngine:
-    """An engine whose methods raise ``Cancelled`` once ``is_cancelled()`` is true.
-
-    The training loop calls them after each epoch, or more than once a second.
-
-    Args:
-        engine: The engine that computes.
-        is_cancelled: Called before each call of the engine.
-    """
-
-    def __init__(self, engine: Engine, is_cancelled: Callable[[], bool]) -> None:
-        self._engine, self._is_cancelled = engine, is_cancelled
-
-    def cancel(self) -> None:
-        """See ``Engine.cancel``."""
-        self._engine.cancel()
-
-    def advance(
-        self,
-        problem: Problem,
-        state: BatchState,
-        lr_factors: Array,
-        sample_orders: Integers | None,
-    ) -> Progress:
-        """See ``Engine.advance``."""
-        self._check()
-        return self._engine.advance(problem, state, lr_factors, sample_orders)
-
-    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
-        """See ``Engine.evaluate``."""
-        self._check()
-        return self._engine.evaluate(network, parameters, X, Y)
-
-    def _check(self) -> None:
-        if self._is_cancelled():
-            raise Cancelled

@@ -16,6 +16,7 @@ does not influence any result.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from bpexp.nn.network import Network, joined
 from bpexp.runs import metrics
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.training.early_stopping import ValidationMonitor
-from bpexp.training.engine import Engine, Progress, RunStatus
+from bpexp.training.engine import Engine, Integers, Progress, RunStatus
 from bpexp.training.loss_history import LossHistory
 from bpexp.training.run_batch import PreparedBatch
 from bpexp.typing import Array
@@ -59,6 +60,20 @@ def train_batch(
     yield from TrainingLoop(PreparedBatch(configs, dataset), engine).run()
 
 
+class Step(NamedTuple):
+    """One call of the engine.
+
+    Attributes:
+        runs: The indices in the batch of the runs that were trained, (L,).
+        losses: Their training losses in the epochs of the call, (n_epochs, L).
+        ended: The index and the result of each run that ended, often none.
+    """
+
+    runs: Integers
+    losses: Array
+    ended: Sequence[tuple[int, TrainResult]]
+
+
 class TrainingLoop:
     """Trains a batch, with the option to pause after an epoch.
 
@@ -84,23 +99,20 @@ class TrainingLoop:
         Yields:
             The index of a run in the batch, and its result, as runs end.
         """
-        for ended in self.run_steps(until_epoch):
-            yield from ended
+        for step in self.run_steps(until_epoch):
+            yield from step.ended
 
-    def run_steps(
-        self, until_epoch: int | None = None
-    ) -> Iterator[Sequence[tuple[int, TrainResult]]]:
+    def run_steps(self, until_epoch: int | None = None) -> Iterator[Step]:
         """Train like ``run``, one call of the engine after the other.
 
-        Yields:
-            The runs that ended in a call, often none.
+        The caller may stop between two steps: a step takes an epoch, or about a second.
         """
         limit = self.batch.epochs if until_epoch is None else min(until_epoch, self.batch.epochs)
         while self.epochs_done < limit and self.state.n_runs:
             # Diverging runs overflow. They are reported by their outcome, not by warnings.
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                results = self._train_chunk(min(limit, self._chunk_end()))
-            yield results
+                step = self._train_chunk(min(limit, self._chunk_end()))
+            yield step
 
     def _chunk_end(self) -> int:
         """Epoch up to which the engine is called next."""
@@ -111,8 +123,8 @@ class TrainingLoop:
         next_events = [(self.epochs_done // i + 1) * i for i in intervals if i]
         return min(self.epochs_done + length, *next_events, self.batch.epochs)
 
-    def _train_chunk(self, stop: int) -> list[tuple[int, TrainResult]]:
-        """Train up to epoch ``stop`` or the end of a run; return the results of ended runs."""
+    def _train_chunk(self, stop: int) -> Step:
+        """Train up to epoch ``stop`` or the end of a run."""
         batch, state, start = self.batch, self.state, self.epochs_done
         sample_orders = batch.sample_orders(state.run_indices, start, stop)
         progress = self._engine.advance(
@@ -132,7 +144,7 @@ class TrainingLoop:
         if interval and self.epochs_done % interval == 0 and self.state.n_runs:
             n_restarts = self.epochs_done // interval
             self.state = batch.restarted_state(self.state.run_indices, n_restarts)
-        return results
+        return Step(state.run_indices, progress.losses, results)
 
     def _validate(self, monitor: ValidationMonitor, progress: Progress) -> None:
         """Evaluate the runs that are due; change the status of those that stop to stalled."""

@@ -6,8 +6,7 @@ process), ``local`` (threads and processes of this machine) and ``dask`` (worker
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple, Self, TypeVar
 
@@ -15,8 +14,9 @@ from bpexp.config.schema import BACKENDS, Backend, BackendConfig, RuntimeConfig,
 from bpexp.data import Dataset
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult
-from bpexp.training import batching, loop
-from bpexp.training.engine import Engine, Integers, ReportingEngine
+from bpexp.training import batching
+from bpexp.training.engine import Engine
+from bpexp.training.loop import TrainingLoop
 from bpexp.training.run_batch import PreparedBatch
 from bpexp.typing import Array
 
@@ -91,6 +91,10 @@ class Executor(ABC):
         return None
 
 
+AfterStep = Callable[[Sequence[int], Array], None]
+"""Called after further epochs with the positions of the configurations that were trained, and their
+losses, (n_epochs, L); may raise ``Cancelled`` to end the training."""
+
 Trained = list[tuple[int, TrainResult | Failure]]
 """The position of each configuration of a batch, and its result, as they ended."""
 
@@ -108,48 +112,61 @@ def train_batch(
     Yields:
         The results of jobs that ended, at most every ``SECONDS_BETWEEN_RESULTS``.
     """
-    if on_epochs is not None:
-        report = partial(_report, jobs, on_epochs)
-        engine = ReportingEngine(engine, report)
-    for trained in _train_in_parts([job.config for job in jobs], engine, jobs[0].dataset):
+
+    def report(positions: Sequence[int], losses: Array) -> None:
+        if on_epochs is not None:
+            on_epochs([jobs[position] for position in positions], losses)
+
+    configs = {position: job.config for position, job in enumerate(jobs)}
+    for trained in _train_in_parts(configs, engine, jobs[0].dataset, report):
         yield [JobResult(jobs[position], result) for position, result in trained]
 
 
-def _report(jobs: Sequence[Job], on_epochs: OnEpochs, runs: Integers, losses: Array) -> None:
-    on_epochs([jobs[run] for run in runs], losses)
-
-
-def train_configs(configs: Sequence[TrainConfig], engine: Engine, dataset: Dataset) -> Trained:
+def train_configs(
+    configs: Sequence[TrainConfig],
+    engine: Engine,
+    dataset: Dataset,
+    after_step: AfterStep | None = None,
+) -> Trained:
     """``train_batch`` for a worker, which needs no more of the jobs than their configurations."""
-    return list(chain.from_iterable(_train_in_parts(configs, engine, dataset)))
+    parts = _train_in_parts(dict(enumerate(configs)), engine, dataset, after_step)
+    return list(chain.from_iterable(parts))
 
 
 def _train_in_parts(
-    configs: Sequence[TrainConfig], engine: Engine, dataset: Dataset
+    configs: Mapping[int, TrainConfig],
+    engine: Engine,
+    dataset: Dataset,
+    after_step: AfterStep | None,
 ) -> Iterator[Trained]:
-    """Train one batch; yield results at most every ``SECONDS_BETWEEN_RESULTS``.
+    """Train one batch, given by position; yield results at most every ``SECONDS_BETWEEN_RESULTS``.
 
     If training the batch raises an error, the runs without a result are trained one at a time, so
     that only the runs that cause an error fail.
     """
+    positions = list(configs)
     done: set[int] = set()
     ended: Trained = []
     last = time.monotonic()
     try:
-        for results in loop.TrainingLoop(PreparedBatch(configs, dataset), engine).run_steps():
-            ended += results
+        batch = PreparedBatch(list(configs.values()), dataset)
+        for step in TrainingLoop(batch, engine).run_steps():
+            if after_step is not None:
+                after_step([positions[run] for run in step.runs.tolist()], step.losses)
+            ended += [(positions[run], result) for run, result in step.ended]
             if ended and time.monotonic() - last >= SECONDS_BETWEEN_RESULTS:
                 yield ended
                 done |= {position for position, _ in ended}
                 ended, last = [], time.monotonic()
     except Exception as error:
         if len(configs) == 1:
-            yield [(0, Failure(f"{type(error).__name__}: {error}"))]
+            yield [(positions[0], Failure(f"{type(error).__name__}: {error}"))]
             return
         done |= {position for position, _ in ended}
-        for position, config in enumerate(configs):
+        for position, config in configs.items():
             if position not in done:
-                ended += [(position, r) for _, r in train_configs([config], engine, dataset)]
+                alone = _train_in_parts({position: config}, engine, dataset, after_step)
+                ended += chain.from_iterable(alone)
     if ended:
         yield ended
 

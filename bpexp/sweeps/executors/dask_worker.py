@@ -5,6 +5,7 @@ user's files, because data sets are sent as arrays.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from bpexp.config.schema import parse_train
@@ -14,7 +15,7 @@ from bpexp.nn import arithmetic
 from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
 from bpexp.sweeps.executors.base import Trained, train_configs
 from bpexp.training.batching import load_engine
-from bpexp.training.engine import Cancelled, InterruptibleEngine
+from bpexp.training.engine import Cancelled
 from bpexp.typing import Array
 
 Plain = Mapping[str, Any]
@@ -93,16 +94,20 @@ def _train(task: Task, arrays: Sequence[Array]) -> Trained:
         one_hot=task.one_hot,
         target_scaling=None if task.scaling is None else TargetScaling(*task.scaling),
     )  # fmt: skip
-    engine = InterruptibleEngine(load_engine(task.engine), lambda: _is_cancelled(task.key))
-    return train_configs(configs, engine, dataset)
+    end_if_cancelled = partial(_end_if_cancelled, task.key)
+    return train_configs(configs, load_engine(task.engine), dataset, end_if_cancelled)
 
 
-def _is_cancelled(key: str) -> bool:
-    """Whether a task was cancelled. Dask does not stop a running task, but changes its state."""
+def _end_if_cancelled(key: str, positions: Sequence[int], losses: Array) -> None:
+    """Raise Cancelled if a task was cancelled; an ``AfterStep``.
+
+    Dask does not stop a running task, but changes its state.
+    """
     from distributed import get_worker
 
     task = get_worker().state.tasks.get(key)
-    return task is None or task.state == "cancelled"
+    if task is None or task.state == "cancelled":
+        raise Cancelled
 
 
 def to_plain(result: TrainResult | Failure) -> Plain:

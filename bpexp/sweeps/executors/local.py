@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import Any, Self
 
@@ -133,7 +133,8 @@ class LocalExecutor(Executor):
         self, batches: Mapping[int, Batch], datasets: SharedDatasets
     ) -> Iterator[tuple[int, Trained]]:
         """Train batches, and yield the number and the results of each."""
-        with parallel_config("loky", n_jobs=self._n_workers, max_nbytes=None):
+        config = parallel_config("loky", n_jobs=self._n_workers, max_nbytes=None)
+        with config, ExitStack() as at_exit:
             pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
             added = extensions.added()
             with processes.interrupts_blocked():
@@ -150,10 +151,11 @@ class LocalExecutor(Executor):
                     # A copy: joblib takes batches from it while those that ended are removed.
                     for number, batch in list(batches.items())
                 )
-            with _cancelled_at_exit(finished):
-                # Not ``yield from``, which would close the generator outside the context.
-                for results in finished:  # noqa: UP028
-                    yield results
+                # Before interrupts are delivered again.
+                at_exit.enter_context(_cancelled_at_exit(finished))
+            # Not ``yield from``, which would close the generator outside the context.
+            for results in finished:  # noqa: UP028
+                yield results
 
 
 @contextmanager

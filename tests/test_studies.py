@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 import yaml
 from scipy import stats
+from sklearn.metrics import mean_squared_error
 
 import bpexp
-from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig
+from bpexp.config.compose import compose_settings
+from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig, parse
+from bpexp.data import load
 from bpexp.data.synthetic import BitsConfig, EncoderConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.optimizers import OptimizerConfig, QuickpropConfig
@@ -20,6 +23,7 @@ from bpexp.nn.schedules import ScheduleConfig
 from bpexp.render import plots
 from bpexp.studies import comparison, definition, verdict
 from bpexp.studies.maps import grid_maps
+from bpexp.studies.measures import MEASURES, StudyRun
 from bpexp.training.llvm.engine import LlvmEngine
 from bpexp.training.loop import train_batch
 from bpexp.training.sample_order import restart_seed
@@ -37,6 +41,18 @@ def study_of(*rows, measure="epochs", **more):
 
 def evaluation(study, values):
     return verdict.Evaluation(study, verdict.judge(study, values), np.array([]))
+
+
+@pytest.mark.parametrize("loss", ["half_squared", "cross_entropy"])
+def test_the_squared_test_error_is_one_whatever_loss_was_trained_on(loss):
+    iris = {"name": "iris", "test_fraction": 0.2, "standardize": True}
+    run = bpexp.train(data=iris, model="classifier", model__loss=loss, hidden=4, epochs=50, lr=0.01)
+    data = load(parse(compose_settings({"data": iris}))[0].data)
+    expected = 100.0 * mean_squared_error(data.Y_test, run.test_predictions)
+    as_run = StudyRun(run.outcome, run.epochs_run, run.metrics)
+    assert MEASURES["test_squared_error"].value(as_run) == pytest.approx(expected, rel=1e-12)
+    is_loss = 100.0 * run.metrics["test_loss"] == pytest.approx(expected, rel=1e-12)
+    assert is_loss == (loss == "half_squared")
 
 
 def test_a_mean_agrees_within_the_margin_differs_or_is_undecided():
@@ -438,7 +454,7 @@ def test_proben1_compares_two_errors_per_row_on_the_users_files(inside, tmp_path
         for measure in ("test_squared_error", "test_error")
     ]  # fmt: skip
     glass = results[results["study_row"] == "glass1"]
-    for index, mean in ((4, 100 * glass["test_loss"].mean()),
+    for index, mean in ((4, 100 * glass["test_squared_error"].mean()),
                         (5, 100 * (1 - glass["test_accuracy"].mean()))):  # fmt: skip
         assert float(table["ours"][index]) == pytest.approx(mean, rel=1e-3)
 

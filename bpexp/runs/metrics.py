@@ -5,11 +5,12 @@ them, and tables, rankings and reports show them. A new metric is one more recor
 ``METRICS.register`` adds.
 
 >>> [metric.name for metric in METRICS.values() if metric.split is Split.TEST][:3]
-['test_loss', 'test_accuracy', 'test_balanced_accuracy']
+['test_loss', 'test_squared_error', 'test_accuracy']
 >>> METRICS["test_accuracy"].direction
 <Direction.MAXIMIZE: 'maximize'>
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -148,6 +149,14 @@ def _test_loss(run: Evaluation) -> float | None:
     return run.test_loss
 
 
+def _test_squared_error(run: Evaluation) -> float | None:
+    """The squared error of the outputs, which is the test loss only of the loss half_squared."""
+    if run.test_outputs is None or run.result.outcome is Outcome.DIVERGED:
+        return None
+    error = scores.mean_squared_error(run.dataset.Y_test, run.test_outputs)
+    return None if math.isnan(error) else error
+
+
 def _lowest_validation_loss(run: Evaluation) -> float | None:
     return run.result.lowest_validation_loss
 
@@ -182,6 +191,10 @@ METRICS: Registry[Metric] = Registry("metric", [
     Metric("epochs_run", "epochs", Direction.MINIMIZE, Split.TRAINING, _epochs_run),
     *_of_rows(Split.TRAINING),
     Metric("test_loss", "test loss", Direction.MINIMIZE, Split.TEST, _test_loss),
+    Metric(
+        "test_squared_error", "test squared error", Direction.MINIMIZE, Split.TEST,
+        _test_squared_error, in_tables=False,
+    ),
     *_of_rows(Split.TEST),
     Metric(
         "lowest_validation_loss", "validation loss", Direction.MINIMIZE, Split.VALIDATION,

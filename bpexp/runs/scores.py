@@ -102,6 +102,18 @@ def of_numbers(targets: Array, predicted: Array) -> Scores:
     return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
+def mean_squared_error(targets: Array, outputs: Array) -> float:
+    """The mean of the squared errors over rows and outputs.
+
+    Args:
+        targets: (n_samples, n_outputs), at least one row.
+        outputs: (n_samples, n_outputs).
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        errors = outputs - targets
+        return _mean(_sum(errors * errors) / len(targets))
+
+
 def _sum(values: Array) -> Array:
     """The sum of each column, from the first row to the last."""
     total: Array = np.add.accumulate(values, axis=0)[-1]

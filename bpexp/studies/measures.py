@@ -66,7 +66,7 @@ def _unconverged(run: StudyRun) -> float:
 
 
 def _test_squared_error(run: StudyRun) -> float:
-    return 100.0 * run.metrics.get("test_loss", NAN)
+    return 100.0 * run.metrics.get("test_squared_error", NAN)
 
 
 def _test_error(run: StudyRun) -> float:

@@ -345,7 +345,8 @@ def _resume_command_in_errors(command: str) -> Iterator[None]:
     try:
         yield
     except TrackingError as error:
-        raise TrackingError(f"{str(error).rstrip('.')}; to go on: {command}") from error
+        reason = str(error).rstrip(".")
+        raise TrackingError(f"{reason}; to go on: {command}{error.resume_option}") from error
 
 
 def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
-from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.retry import DeletedError, TrackingError
 
 RECORD = RunRecord(
     name="lr=0.1 seed=3",
@@ -137,3 +137,21 @@ class TrackerContract:
         tracker, client = opened
         tags = client.get_experiment(tracker.experiment_id).tags
         assert tags["mlflow.experimentKind"] == "custom_model_development"
+
+    def test_nothing_is_written_to_a_deleted_sweep_or_experiment(self, opened):
+        tracker, client = opened
+        parent = tracker.open_run("sweep", 5, {})
+        run = replace(RECORD, name="late", metrics=())
+        client.delete_run(parent)
+        with pytest.raises(DeletedError, match=rf"^The sweep {parent[:8]} was deleted meanwhile"):
+            tracker.stage([run], parent).commit()
+        client.restore_run(parent)
+        client.delete_experiment(tracker.experiment_id)
+        try:
+            for sweep in (parent, None):
+                with pytest.raises(DeletedError, match=r"^The experiment was deleted meanwhile"):
+                    tracker.stage([run], sweep).commit()
+        finally:
+            client.restore_experiment(tracker.experiment_id)
+        assert client.search_runs([tracker.experiment_id], "run_name = 'late'") == []
+        assert len(tracker.stage([run], parent).commit()) == 1

@@ -25,6 +25,7 @@ from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.resume import recompose
 from bpexp.tracking import durable, process
+from bpexp.tracking.bulk import BulkStagedRuns
 from bpexp.tracking.process import ProcessState
 
 
@@ -336,6 +337,52 @@ def test_the_next_sweep_closes_the_runs_of_a_dead_process():
     again = client().get_run(parent.info.run_id)
     assert again.info.status == "FINISHED"
     assert "bpexp.outcome" not in again.data.tags
+
+
+def delete_run(api, run):
+    """Delete a sweep with its runs, as MLflow's page does."""
+    for child in tracked(f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"):
+        api.delete_run(child.info.run_id)
+    api.delete_run(run.info.run_id)
+
+
+def delete_experiment(api, run):
+    api.delete_experiment(run.info.experiment_id)
+
+
+@pytest.mark.parametrize("delete", [delete_run, delete_experiment])
+def test_a_sweep_that_is_deleted_meanwhile_is_restored_with_its_runs(
+    delete, inside, monkeypatch, trained, tmp_path
+):
+    def commit(staged):
+        ids = original(staged)
+        if staged.parent is not None:
+            monkeypatch.setattr(BulkStagedRuns, "commit", original)
+            (parent,) = sweeps()
+            # Otherwise the sweep would still be running, in the process of the test.
+            dead = process.current().rpartition(" ")[0] + " 1"
+            client().set_tag(parent.info.run_id, run_tags.PROCESS, dead)
+            delete(client(), parent)
+        return ids
+
+    original = BulkStagedRuns.commit
+    monkeypatch.setattr(BulkStagedRuns, "commit", commit)
+    settings = ["hidden=2,3,4", "seed=1,2", "epochs=20", "engine=numpy", "n_jobs=1"]
+    done = inside("-m", *settings)
+    assert done.returncode == 1
+    said = re.fullmatch(
+        r"bpexp: The (sweep \w{8}|experiment) was deleted meanwhile; 2 of 6 runs are tracked; "
+        r"4 wait in outputs/spool/\w+; to go on: bpexp (resume \w{8} --restore)\n",
+        done.stderr,
+    )
+    assert said, done.stderr
+    command = said[2].split()
+    assert "add --restore" in inside(*command[:-1]).stderr
+    done = inside(*command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert trained == [6, 0]
+    assert [run.info.status for run in tracked()] == ["FINISHED"] * 7
+    assert not (tmp_path / "outputs/spool").exists()
 
 
 def test_a_single_run_cannot_be_resumed(capsys):

@@ -6,9 +6,11 @@ from bpexp import app
 from bpexp.cli.commands import existing_store, store_parser
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config.schema import BackendConfig, DaskConfig
-from bpexp.tracking import lookup
+from bpexp.fields.checks import ConfigError
+from bpexp.tracking import lookup, recovery
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
+from bpexp.tracking.store import connect
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,6 +23,11 @@ def main(arguments: Sequence[str]) -> int:
         help="confirm that its process on another machine has ended",
     )
     parser.add_argument(
+        "--restore",
+        action="store_true",
+        help="restore the sweep, or its experiment, if it was deleted",
+    )
+    parser.add_argument(
         "--backend",
         metavar="WHERE",
         help="local, or the address of a Dask scheduler (default: as before)",
@@ -28,8 +35,16 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     store = existing_store(options.uri)
     backend = None if options.backend is None else _backend(options.backend)
+    if options.restore:
+        recovery.restore_sweep(connect(store), options.sweep)
     reader = open_reader(store)
-    experiment, sweep = lookup.find(reader, options.experiment, options.sweep, sweeps=True)
+    try:
+        experiment, sweep = lookup.find(reader, options.experiment, options.sweep, sweeps=True)
+    except ConfigError as error:
+        deleted = recovery.deleted_sweeps(connect(store), options.sweep)
+        if deleted:
+            raise recovery.deleted_error(deleted[0].info.run_id) from error
+        raise
     archive = Archive(reader, store, sweep.experiment_id)
     request = app.ResumeRequest(archive, experiment, sweep, options.ended, backend)
     finished = app.resume_sweep(request, TerminalReporter())

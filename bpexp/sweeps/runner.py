@@ -165,7 +165,7 @@ class SweepRunner:
                 parts.append(f"{tracked} of {len(self.plan.jobs)} runs are tracked")
             if writer.n_spooled:
                 parts.append(f"{writer.n_spooled} wait in {spool.folder(writer.sweep.parent)}")
-            parts.append(f"to go on: {writer.sweep.resume_command}")
+            parts.append(f"to go on: {writer.sweep.resume_command}{error.resume_option}")
             raise TrackingError("; ".join(parts)) from error
 
     def _record(self, trained: Sequence[JobResult]) -> None:

@@ -181,7 +181,7 @@ class BulkTracker:
         uris = [artifact_uris.of_run(self._artifact_uri, run_id) for run_id in ids]
         values = rows.of_runs(runs, ids, uris, int(self.experiment_id), parent)
         artifact_uris.write_all(uris, [run.artifacts for run in runs], self._retry)
-        return BulkStagedRuns(self, runs, ids, uris, input_ids, values)
+        return BulkStagedRuns(self, runs, parent, ids, uris, input_ids, values)
 
     def transaction(self, action: Callable[..., T], *args: object) -> T:
         """Run an action in a transaction; repeat both while the store is unavailable.
@@ -217,6 +217,7 @@ class BulkStagedRuns:
 
     tracker: BulkTracker
     runs: Sequence[RunRecord]
+    parent: str | None
     ids: list[str]
     uris: Sequence[str]
     input_ids: Sequence[str]
@@ -242,5 +243,6 @@ class BulkStagedRuns:
     def _insert(self, connection: "Connection") -> None:
         # An earlier attempt may have been committed before its connection was lost.
         if not sql.run_exists(connection, self.ids[0]):
+            sql.check_not_deleted(connection, int(self.tracker.experiment_id), self.parent)
             sql.insert(connection, self.values)
             self.tracker.insert_inputs(connection, self.runs, self.ids, self.input_ids)

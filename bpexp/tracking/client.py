@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bpexp.tracking import artifact_uris, limits, paging
 from bpexp.tracking.contract import DatasetInput, RunRecord
-from bpexp.tracking.retry import RetryPolicy, TrackingError, storage_errors
+from bpexp.tracking.retry import DeletedError, RetryPolicy, TrackingError, storage_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -94,6 +94,16 @@ class ClientTracker:
             raise
         return run_id
 
+    def check_not_deleted(self, sweep: str | None) -> None:
+        """Raise DeletedError if the experiment, or the parent run of a sweep in it, is deleted."""
+        experiment = self._retry.call(self._client.get_experiment, self.experiment_id)
+        if experiment.lifecycle_stage != "active":
+            raise DeletedError("The experiment was deleted meanwhile.")
+        if sweep is not None:
+            run = self._retry.call(self._client.get_run, sweep)
+            if run.info.lifecycle_stage != "active":
+                raise DeletedError(f"The sweep {sweep[:8]} was deleted meanwhile.")
+
     def tag_many(self, run_ids: Sequence[str], key: str, value: str) -> None:
         """See ``Tracker.tag_many``."""
         with ThreadPoolExecutor(self._threads) as pool:
@@ -107,8 +117,10 @@ class ClientTracker:
         for incomplete in tuple(self._incomplete):
             self._retry.call(self._client.delete_run, incomplete)
             self._incomplete.remove(incomplete)
-        started = self._retry.call(self._client.get_run, run_id).info.start_time
-        self._complete(run_id, replace(run, ended=max(started, run.ended)), run.tags)
+        info = self._retry.call(self._client.get_run, run_id).info
+        if info.lifecycle_stage != "active":
+            raise DeletedError(f"The store refused: run {run_id} is deleted.")
+        self._complete(run_id, replace(run, ended=max(info.start_time, run.ended)), run.tags)
 
     def _complete(self, run_id: str, run: RunRecord, tags: Mapping[str, str]) -> None:
         """Add everything to an open run, and end it."""
@@ -165,6 +177,9 @@ class ClientStagedRuns:
 
     def commit(self) -> list[str]:
         """See ``StagedRuns.commit``."""
+        if self.runs:
+            # MLflow accepts runs of a deleted parent.
+            self.tracker.check_not_deleted(self.parent)
         with ThreadPoolExecutor(self.threads) as pool:
             ids = list(pool.map(self._write, self.runs))
         if self._errors:

@@ -73,6 +73,7 @@ class StagedRuns(Protocol):
             The ids of the runs, in the order in which they were staged.
 
         Raises:
+            DeletedError: The experiment or the sweep is deleted; nothing was written.
             TrackingError: The store rejected the runs, or stayed unavailable. ``written`` has
                 the ids of those that were written.
         """
@@ -187,7 +188,8 @@ class Tracker(Protocol):
                 the earliest when it started, in case the clock was set back.
 
         Raises:
-            TrackingError: The run does not exist or is deleted, the store rejected the content,
-                or it stayed unavailable.
+            DeletedError: The run is deleted, or it does not exist in a database.
+            TrackingError: The run does not exist, the store rejected the content, or it stayed
+                unavailable.
         """
         ...

@@ -1,17 +1,20 @@
-"""Repairs runs in the store: closes those of dead processes, reopens and deletes others."""
+"""Repairs runs in the store: closes those of dead processes, reopens, deletes, restores others."""
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.tracking import process
+from bpexp.tracking import paging, process
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.process import ProcessState
 from bpexp.tracking.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _ORPHAN_TAGS = {
     run_tags.OUTCOME: "interrupted",
@@ -40,13 +43,85 @@ def close_orphaned_runs(tracker: Tracker) -> int:
 
 
 def reopen(client: "MlflowClient", run_id: str) -> None:
-    """Give the parent run of a sweep the status RUNNING, and assign it to this process."""
+    """Give the parent run of a sweep the status RUNNING, and assign it to this process.
+
+    Raises:
+        ConfigError: The sweep is deleted.
+        TrackingError: The store could not be read or written.
+    """
     retry = RetryPolicy()
+    if retry.call(client.get_run, run_id).info.lifecycle_stage != "active":
+        raise deleted_error(run_id)
     retry.call(client.set_tag, run_id, run_tags.PROCESS, process.current())
     retry.call(client.update_run, run_id, status="RUNNING")
     tags = retry.call(client.get_run, run_id).data.tags
     for key in _ORPHAN_TAGS.keys() & tags.keys():
         retry.call(client.delete_tag, run_id, key)
+
+
+def deleted_error(run_id: str) -> ConfigError:
+    """The error for a deleted sweep that is to be resumed."""
+    return ConfigError(
+        f"The sweep {run_id[:8]}, or its experiment, is deleted; add --restore to restore it."
+    )
+
+
+def deleted_sweeps(client: "MlflowClient", wanted: str) -> "list[Run]":
+    """The deleted sweeps with an id that begins with ``wanted``.
+
+    All runs of a deleted experiment are deleted, too.
+    """
+    from mlflow.entities import ViewType
+
+    experiments = paging.items(
+        partial(client.search_experiments, view_type=ViewType.ALL), RetryPolicy()
+    )
+    search = partial(
+        client.search_runs,
+        [experiment.experiment_id for experiment in experiments],
+        f"tags.`{run_tags.KIND}` = '{run_tags.SWEEP_KIND}'",
+        run_view_type=ViewType.DELETED_ONLY,
+    )
+    found = paging.items(search, RetryPolicy())
+    return [run for run in found if run.info.run_id.startswith(wanted)]
+
+
+def restore_sweep(client: "MlflowClient", wanted: str) -> None:
+    """Restore a sweep with its experiment and its finished runs, if it is deleted.
+
+    A run that was deleted because another one replaced it stays deleted.
+
+    Args:
+        client: MLflow's client on the store.
+        wanted: The beginning of the sweep's id.
+
+    Raises:
+        ConfigError: Several deleted sweeps have such an id.
+    """
+    from mlflow.entities import ViewType
+
+    deleted = deleted_sweeps(client, wanted)
+    if not deleted:
+        return
+    if len(deleted) > 1:
+        raise ConfigError(f"{wanted!r} matches {len(deleted)} deleted sweeps; type more of its id.")
+    retry = RetryPolicy()
+    experiment, run_id = deleted[0].info.experiment_id, deleted[0].info.run_id
+    if retry.call(client.get_experiment, experiment).lifecycle_stage != "active":
+        retry.call(client.restore_experiment, experiment)
+    retry.call(client.restore_run, run_id)
+
+    def children(view: int) -> "list[Run]":
+        of_sweep = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'FINISHED'"
+        search = partial(client.search_runs, [experiment], of_sweep, run_view_type=view)
+        return list(paging.items(search, retry))
+
+    present = {run.data.tags.get(run_tags.IDENTITY) for run in children(ViewType.ACTIVE_ONLY)}
+    for run in children(ViewType.DELETED_ONLY):
+        identity = run.data.tags.get(run_tags.IDENTITY)
+        if identity not in present:
+            present.add(identity)
+            retry.call(client.restore_run, run.info.run_id)
 
 
 def delete_runs(client: "MlflowClient", run_ids: Sequence[str]) -> None:

@@ -38,11 +38,20 @@ class TrackingError(ConfigError):
     Attributes:
         written: After a request with several runs, the id of each that the store has, "" for
             the others; empty if it has none.
+        resume_option: What the command that resumes the sweep needs after this error.
     """
+
+    resume_option = ""
 
     def __init__(self, message: str, written: Sequence[str] = ()) -> None:
         super().__init__(passwords.mask_text(message))
         self.written = written
+
+
+class DeletedError(TrackingError):
+    """Somebody deleted the sweep, or its experiment, while runs were written to it."""
+
+    resume_option = " --restore"
 
 
 class StorageError(OSError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from bpexp.tracking.contract import DatasetInput
-from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.retry import DeletedError
 from bpexp.tracking.rows import COLUMNS, DATASETS, LATEST, TAGS, Row, Rows
 
 if TYPE_CHECKING:
@@ -59,6 +59,25 @@ def run_exists(connection: "Connection", run_id: str) -> bool:
     return bool(_select(connection, "1 FROM runs WHERE run_uuid = :run", run=run_id))
 
 
+def check_not_deleted(connection: "Connection", experiment: int, sweep: str | None) -> None:
+    """Check that an experiment, and the parent run of a sweep in it, can be written to.
+
+    Raises:
+        DeletedError: One of them is deleted.
+    """
+    found = _select(
+        connection,
+        "lifecycle_stage FROM experiments WHERE experiment_id = :experiment",
+        experiment=experiment,
+    )
+    if found != [("active",)]:
+        raise DeletedError("The experiment was deleted meanwhile.")
+    if sweep is not None:
+        found = _select(connection, "lifecycle_stage FROM runs WHERE run_uuid = :run", run=sweep)
+        if found != [("active",)]:
+            raise DeletedError(f"The sweep {sweep[:8]} was deleted meanwhile.")
+
+
 def has_dataset(connection: "Connection", run_id: str) -> bool:
     """Whether a run has a data set."""
     query = "1 FROM inputs WHERE destination_type = 'RUN' AND destination_id = :run"
@@ -100,7 +119,7 @@ def end_run(connection: "Connection", run_id: str, status: str, ended: int) -> N
     """Set the status and the end (ms since the Unix epoch) of a run; at the earliest its start.
 
     Raises:
-        TrackingError: The run does not exist or is deleted.
+        DeletedError: The run does not exist or is deleted.
     """
     import sqlalchemy
 
@@ -111,7 +130,7 @@ def end_run(connection: "Connection", run_id: str, status: str, ended: int) -> N
     )
     values = {"status": status, "ended": ended, "run": run_id}
     if connection.execute(sqlalchemy.text(change), values).rowcount != 1:
-        raise TrackingError(f"The store refused: run {run_id} is deleted or does not exist.")
+        raise DeletedError(f"The store refused: run {run_id} is deleted or does not exist.")
 
 
 def update_statistics(connection: "Connection") -> None:

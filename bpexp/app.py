@@ -7,20 +7,21 @@ results to a ``Reporter``, so that they work from the command line and from Pyth
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bpexp.analysis import confirmation as confirmed
+from bpexp.config import combinations
 from bpexp.config.compose import Composer, composer
-from bpexp.config.schema import BackendConfig
+from bpexp.config.schema import BackendConfig, BudgetConfig
 from bpexp.export.publish import publish
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import Reporter
 from bpexp.runs import run_tags
 from bpexp.studies import definition
 from bpexp.studies.sweep_results import study_files
-from bpexp.sweeps import confirmation, forecast, provenance, resume, search, summary
+from bpexp.sweeps import budget, confirmation, forecast, provenance, resume, search, summary
 from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.ranking import scores_of
@@ -156,6 +157,7 @@ class ResumeRequest:
         sweep: Its parent run.
         ended: Whether the user confirmed that its process on another machine has ended.
         backend: The backend to train with; None for the one it was started with.
+        budget: What this command may spend; the budget that the sweep was started with is spent.
     """
 
     archive: Archive
@@ -163,6 +165,7 @@ class ResumeRequest:
     sweep: StoredRun
     ended: bool = False
     backend: BackendConfig | None = None
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
 
 
 def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
@@ -179,10 +182,8 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
     archive, experiment, sweep = request.archive, request.experiment, request.sweep
     store = archive.store
     resume.check_can_resume(sweep, request.ended)
-    plan = resume.plan_of(sweep, archive)
+    plan = _continued(resume.plan_of(sweep, archive), request)
     generations = None if plan.search is None else Generations.of_search(plan, composer())
-    if request.backend is not None:
-        plan = replace(plan, runtime=replace(plan.runtime, backend=request.backend))
     command = store.resume_command(sweep.run_id, experiment)
     replaced: list[str] = []
 
@@ -206,13 +207,22 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
     with _resume_command_in_errors(command):
         unfinished = archive.search(Query(statuses=UNFINISHED, sweep=sweep.run_id), NO_PARTS)
         superseded = [run.run_id for run in unfinished if run.run_id not in tracked]
-        if not finished.interrupted:
+        if finished.is_complete:
             superseded += replaced
         recovery.delete_runs(archive.client, superseded)
     _export_best(finished, store, reporter)
     if run_tags.CONFIRMED_BY not in sweep.tags:
         _confirm(finished, store, reporter)
     return finished
+
+
+def _continued(plan: Plan, request: ResumeRequest) -> Plan:
+    """The plan with the backend and the budget of the request. Raises ConfigError."""
+    backend = request.backend or plan.runtime.backend
+    runtime = replace(plan.runtime, backend=backend, budget=request.budget)
+    combinations.check_runtime(runtime)
+    budget.check(runtime.budget, plan.jobs)
+    return replace(plan, runtime=runtime)
 
 
 def _execute(
@@ -252,7 +262,7 @@ def _execute(
                         reporter.say(note)
                 runner.train()
                 trials: Sequence[Trial] = ()
-                if generations is not None and not runner.interrupted:
+                if generations is not None and runner.is_complete:
                     trials = _train_generations(runner, generations, reporter)
                 finished = replace(runner.finish(), trials=trials)
                 if finished.parent is not None:
@@ -272,7 +282,7 @@ def _train_generations(
     if isinstance(sampler, SearchSampler):
         first = search.replay(runner.plan, sampler, generations.compose, runner.scores)
         runner.continue_from(first)
-    while not runner.interrupted:
+    while runner.is_complete:
         extended = generations.extend(runner.plan, runner.last_scores())
         if isinstance(sampler, SearchSampler):
             reporter.say(summary.search_progress(sampler.trials, runner.plan))
@@ -351,7 +361,7 @@ def _resume_command_in_errors(command: str) -> Iterator[None]:
 
 def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
     """Log the network of the best run as a model, if ``export=best``. Raises ConfigError."""
-    if not finished.plan.runtime.export or finished.interrupted:
+    if not finished.plan.runtime.export or not finished.is_complete:
         return
     best = finished.ranking.best
     if best is None:
@@ -372,7 +382,7 @@ def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
         ConfigError, TrackingError: As ``run_sweep``.
     """
     n_seeds = finished.plan.runtime.confirm
-    if not n_seeds or finished.interrupted or finished.ranking.best is None:
+    if not n_seeds or not finished.is_complete or finished.ranking.best is None:
         return
     assert finished.parent is not None
     chosen = confirmation.settings_to_confirm(finished)

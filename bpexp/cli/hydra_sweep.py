@@ -120,8 +120,10 @@ class SweepCommand:
             return []
         finished = self._run(plan, generations)
         return [
-            hydra_internals.completed(overrides, value_of(row, finished.ranking.objective))
-            for overrides, row in zip(proposals, finished.rows, strict=True)
+            hydra_internals.completed(
+                proposals[row.job.index], value_of(row, finished.ranking.objective)
+            )
+            for row in finished.rows
         ]
 
     def _is_shown(self, plan: Plan) -> bool:

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from bpexp import app
 from bpexp.cli.commands import existing_store, store_parser
 from bpexp.cli.terminal import TerminalReporter
-from bpexp.config.schema import BackendConfig, DaskConfig
+from bpexp.config.compose import compose
+from bpexp.config.schema import (
+    RUNTIME,
+    BackendConfig,
+    BudgetConfig,
+    DaskConfig,
+    parse_runtime,
+)
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import lookup, recovery
 from bpexp.tracking.archive import Archive
@@ -32,7 +39,14 @@ def main(arguments: Sequence[str]) -> int:
         metavar="WHERE",
         help="local, or the address of a Dask scheduler (default: as before)",
     )
+    parser.add_argument(
+        "budget",
+        metavar="budget.KEY=VALUE",
+        nargs="*",
+        help="end after so many runs, epochs or seconds (default: train all missing runs)",
+    )
     options = parser.parse_args(arguments)
+    budget = budget_of(options.budget)
     store = existing_store(options.uri)
     backend = None if options.backend is None else _backend(options.backend)
     if options.restore:
@@ -46,9 +60,22 @@ def main(arguments: Sequence[str]) -> int:
             raise recovery.deleted_error(deleted[0].info.run_id) from error
         raise
     archive = Archive(reader, store, sweep.experiment_id)
-    request = app.ResumeRequest(archive, experiment, sweep, options.ended, backend)
+    request = app.ResumeRequest(archive, experiment, sweep, options.ended, backend, budget)
     finished = app.resume_sweep(request, TerminalReporter())
     return app.EXIT_STATUS[finished.status]
+
+
+def budget_of(arguments: Sequence[str]) -> BudgetConfig:
+    """The budget that arguments such as ``budget.runs=10`` set. Raises ConfigError."""
+    for argument in arguments:
+        key = argument.partition("=")[0]
+        if key not in ("budget.runs", "budget.epochs", "budget.seconds"):
+            raise ConfigError(
+                f"resume takes budget.runs, budget.epochs and budget.seconds, got {argument!r}; "
+                "bpexp extend adds runs to a sweep."
+            )
+    values = compose(arguments)
+    return parse_runtime({key: values[key] for key in values if key in RUNTIME}).budget
 
 
 def _backend(where: str) -> BackendConfig:

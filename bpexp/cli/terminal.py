@@ -96,6 +96,8 @@ class TerminalReporter:
             killed = sum(row.outcome == "interrupted" for row in result.rows)
             kept = len(result.rows) - killed
             self.say(f"Interrupted: {kept} runs kept, {killed} marked KILLED.")
+        if result.n_left_out:
+            self.say(_left_out(result))
         if result.parent is None:
             self.say(f"Run {result.rows[0].run_id}")
         else:
@@ -111,7 +113,7 @@ class TerminalReporter:
     ) -> None:
         """Print the id of a sweep, and the commands that complete it and report on it."""
         self.say(f"Sweep {parent[:8]}")
-        if result.status != "FINISHED":
+        if result.status != "FINISHED" or result.n_left_out:
             command = store.resume_command(parent, result.plan.runtime.tracking.experiment)
             self.say(f"Resume: {command}")
         # A study prints its comparison; its rows are not settings of one experiment.
@@ -160,6 +162,16 @@ def _search(plan: Plan, search: PlannedSearch) -> str:
         f"Search by {settings.name} over {', '.join(search.searched)}: {settings.trials} trials"
         f"{each}, {settings.generation} at a time"
     )
+
+
+def _left_out(result: FinishedSweep) -> str:
+    """What a sweep whose budget is spent has not trained, as a sentence."""
+    plan, search = result.plan, result.plan.search
+    spent = "The budget is spent"
+    if search is not None:
+        n_runs = plan.runtime.search.trials * search.n_replicates
+        return f"{spent}: {len(result.rows)} of at most {n_runs} runs are trained."
+    return f"{spent}: {result.n_left_out} of {len(plan.jobs)} runs are left out."
 
 
 def _study(study: Study) -> str:

@@ -88,7 +88,9 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
     """Check the settings of the execution against each other. Raises ConfigError."""
     if runtime.export and not runtime.tracking.runs:
         raise ConfigError("export=best must go with tracking.runs=true, got false.")
-    search = runtime.search
+    budget, search = runtime.budget, runtime.search
+    if budget != type(budget)() and not runtime.tracking.runs:
+        raise ConfigError("budget.* must go with tracking.runs=true, got false.")
     if search.name is None and search != type(search)():
         raise ConfigError("search.trials, search.generation and search.seed go with search=NAME.")
 

@@ -96,7 +96,7 @@ def help_text(overrides: Sequence[str] = ()) -> str:
             check_option(group, name)
             chosen[group] = name
     parts = [INTRODUCTION, "\nSettings (KEY=DEFAULT):\n", *_listing(_top_entries(main))]
-    for group in ("stop", "objective", "search", "tracking"):
+    for group in ("stop", "objective", "search", "budget", "tracking"):
         parts += ["\n", *_listing(_entries(group, schema.PARTS[group], main[group]))]
     for group in OPTION_GROUPS:
         parts.append(f"\n{group}={chosen[group]}, one of:\n")
@@ -116,7 +116,7 @@ def settings_reference() -> str:
         "This page is generated from the declarations of the settings.", "",
         *_table(_top_entries(main)),
     ]  # fmt: skip
-    for group in ("stop", "objective", "search", "tracking"):
+    for group in ("stop", "objective", "search", "budget", "tracking"):
         lines += [f"## {group}", "", *_table(_entries(group, schema.PARTS[group], main[group]))]
     for group in OPTION_GROUPS:
         lines += [f"## {group}", ""]

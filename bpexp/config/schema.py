@@ -49,6 +49,7 @@ __all__ = [
     "SEARCHES",
     "Backend",
     "BackendConfig",
+    "BudgetConfig",
     "DaskConfig",
     "ModelConfig",
     "ObjectiveConfig",
@@ -194,6 +195,21 @@ class SearchConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetConfig:
+    """When a sweep ends before all of its runs are trained; null: never."""
+
+    runs: int | None = setting(
+        Optional(Integer(1)), None, "end a sweep after so many runs; null: train all"
+    )
+    epochs: int | None = setting(
+        Optional(Integer(1)), None, "end a sweep before its runs have more epochs in total"
+    )
+    seconds: float | None = setting(
+        Optional(Real(above=0.0)), None, "end a sweep between two batches after so many seconds"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackendConfig:
     """Settings of every backend."""
 
@@ -256,6 +272,7 @@ class RuntimeConfig:
     tracking: TrackingConfig
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
 
 
 class Option(Protocol):
@@ -273,7 +290,7 @@ GROUPS: dict[str, Mapping[str, Option]] = {
 """Groups whose settings depend on the option that ``<group>.name`` selects."""
 PARTS: dict[str, type[Any]] = {
     "model": ModelConfig, "stop": StopConfig, "tracking": TrackingConfig,
-    "objective": ObjectiveConfig, "search": SearchConfig,
+    "objective": ObjectiveConfig, "search": SearchConfig, "budget": BudgetConfig,
 }  # fmt: skip
 """Groups with the same settings for all options."""
 TRAIN = tuple(f.name for f in fields(TrainConfig))

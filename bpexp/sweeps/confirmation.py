@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bpexp.config.schema import SearchConfig, plain
+from bpexp.config.schema import BudgetConfig, SearchConfig, plain
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.ranking import SettingResult
 from bpexp.sweeps.runner import FinishedSweep
@@ -33,7 +33,13 @@ def plan_of(finished: FinishedSweep) -> Plan:
     runtime = finished.plan.runtime
     objective = replace(runtime.objective, name=finished.ranking.objective.name)
     runtime = replace(
-        runtime, confirm=0, export=None, reuse=False, objective=objective, search=SearchConfig()
+        runtime,
+        confirm=0,
+        export=None,
+        reuse=False,
+        objective=objective,
+        search=SearchConfig(),
+        budget=BudgetConfig(),
     )
     used = {job.config.seed for job in finished.plan.jobs}
     seeds = list(itertools.islice(_fresh_seeds(used), finished.plan.runtime.confirm))

@@ -4,6 +4,7 @@
 0.99
 """
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -53,13 +54,16 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
     n_runs = len(plan.jobs)
     if plan.search is not None:
         n_runs = plan.runtime.search.trials * plan.search.n_replicates
+    limits = plan.runtime.budget
+    n_runs = min(n_runs, limits.runs or n_runs)
     batches = make_batches(plan.jobs, plan.runtime.engine, executor.n_workers)
     largest = max(len(batch.jobs) for batch in batches)
     timed = [_time(batch, plan) for batch in batches[:: -(-len(batches) // MAX_TIMED)]]
     per_epoch = sum(one.seconds for one in timed) / sum(len(one.batch.jobs) for one in timed)
     epochs = sum(job.config.epochs for job in plan.jobs) / len(plan.jobs)
     workers = min(executor.n_workers, len(batches))
-    seconds = per_epoch * epochs * n_runs / workers
+    n_epochs = min(epochs * n_runs, limits.epochs or math.inf)
+    seconds = min(per_epoch * n_epochs / workers, limits.seconds or math.inf)
     size = sum(one.bytes for one in timed) / len(timed) * n_runs
     kind = "batch" if len(batches) == 1 else "batches"
     return [

@@ -14,11 +14,11 @@ from typing import Any
 
 from bpexp.config import combinations
 from bpexp.config.replicates import is_replicate_key
-from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, parse, plain
+from bpexp.config.schema import BudgetConfig, RuntimeConfig, TrainConfig, flatten, parse, plain
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.objective import Objective
-from bpexp.sweeps import objective
+from bpexp.sweeps import budget, objective
 from bpexp.sweeps.job import Job, format_setting
 
 SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
@@ -155,12 +155,15 @@ def make_plan(
         raise ConfigError("A sweep needs at least one run.")
     if study and runtime.confirm:
         raise ConfigError(f"confirm must be 0 in a study, got {runtime.confirm}.")
+    if study and runtime.budget != BudgetConfig():
+        raise ConfigError("budget.* must be null in a study, which needs all of its runs.")
     jobs, varying = _jobs(configs, loaded, rows)
     _check_data(jobs, rows)
     definition = study.definition if study else None
     plan = Plan(tuple(jobs), runtime, varying, tuple(overrides), first, definition)
     # Refuse an objective that the runs do not have before anything is written.
     _ = plan.objective
+    budget.check(runtime.budget, jobs)
     return plan
 
 
@@ -207,6 +210,8 @@ def single_run_plan(composed: Values, overrides: Sequence[str]) -> Plan:
     plan = make_plan([composed], overrides)
     if plan.runtime.search.name is not None:
         raise ConfigError("search is a sweep: add -m and use the launcher bpexp.")
+    if plan.runtime.budget != BudgetConfig():
+        raise ConfigError("budget.* needs a sweep: add -m and use the launcher bpexp.")
     return plan
 
 
@@ -249,8 +254,8 @@ def study_row_in_errors(rows: Sequence[str], index: int) -> Iterator[None]:
 
 def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
     return ConfigError(
-        "n_jobs, engine, reuse, export, confirm, objective.*, search.*, backend and tracking.* "
-        f"must be the same for all runs of a sweep, got {plain(one)} and {plain(other)}."
+        "n_jobs, engine, reuse, export, confirm, objective.*, search.*, budget.*, backend and "
+        f"tracking.* must be the same for all runs of a sweep, got {plain(one)} and {plain(other)}."
     )
 
 

@@ -123,7 +123,8 @@ def runtime_params(runtime: RuntimeConfig) -> dict[str, str]:
     flat = flatten(plain(runtime))
     # They are the name and the tags of the run.
     own = [key for key in flat if key == "tracking.name" or key.startswith("tracking.tags")]
-    own.append("dry_run")
+    # They belong to a command, not to its runs.
+    own += [key for key in flat if key == "dry_run" or key.startswith("budget.")]
     own += [key for key in flat if key.startswith("search.")] if runtime.search.name is None else []
     for key in own:
         del flat[key]

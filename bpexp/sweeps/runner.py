@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from bpexp.runs import environment, run_tags
 from bpexp.runs.result import Failure
 from bpexp.sweeps import plan_file, provenance
+from bpexp.sweeps.budget import Budget
 from bpexp.sweeps.executors import Executor, make_batches
+from bpexp.sweeps.executors.base import Batch
 from bpexp.sweeps.interrupts import interrupts_deferred
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.plan import Plan
@@ -53,6 +55,16 @@ class FinishedSweep:
     trials: Sequence[Trial] = ()
 
     @property
+    def n_left_out(self) -> int:
+        """The number of jobs of the plan that the budget left out."""
+        return len(self.plan.jobs) - len(self.rows)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every job of the plan has a row that no interrupt made."""
+        return not self.interrupted and not self.n_left_out
+
+    @property
     def status(self) -> str:
         """MLflow's status: KILLED if interrupted, FAILED if a run failed, else FINISHED."""
         if self.interrupted:
@@ -78,6 +90,7 @@ class SweepRunner:
         self.started = now()
         self._executor, self._writer, self._on_result = executor, writer, on_result
         self._first_of_generation = 0
+        self._budget = Budget(plan.runtime.budget)
 
     def use_stored_results(self) -> None:
         """Use the results that are stored already; blocks until the store is open."""
@@ -105,27 +118,41 @@ class SweepRunner:
         """The score of each of some trained jobs, see ``Sampler.tell``."""
         return scores_to_tell([self.results.rows[job.index] for job in jobs], self.plan.objective)
 
+    def missing(self) -> list[Job]:
+        """The jobs that have no result yet, in order."""
+        return [job for job in self.plan.jobs if job.index not in self.results.rows]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every job of the plan has a result."""
+        return not self.interrupted and not self.missing()
+
     def train(self) -> None:
-        """Train and track the jobs that have no result yet.
+        """Train and track the jobs that have no result yet, until the budget is spent.
 
         On Ctrl-C, finished runs stay and the others are tracked as KILLED.
 
         Raises:
             TrackingError: The runs could be written neither to the store nor to the spool.
         """
-        jobs = [job for job in self.plan.jobs if job.index not in self.results.rows]
-        batches = make_batches(jobs, self.plan.runtime.engine, self._executor.n_workers)
+        n_workers = self._executor.n_workers
         try:
-            with closing(self._executor.map(batches)) as finished:
-                for trained in finished:
-                    # The store opens while the first batch is trained. Wait for it outside the
-                    # next context, so that Ctrl-C can end the wait.
-                    _ = self._writer.sweep
-                    with interrupts_deferred():
-                        self._record(trained)
+            while jobs := self._budget.next_round(self.missing(), n_workers):
+                self._train_round(make_batches(jobs, self.plan.runtime.engine, n_workers))
+                self._budget.end_round()
         except KeyboardInterrupt:
             self.interrupted = True
-            self._record_interrupted(jobs)
+            self._record_interrupted()
+
+    def _train_round(self, batches: Sequence[Batch]) -> None:
+        with closing(self._executor.map(batches)) as finished:
+            for trained in finished:
+                # The store opens while the first batch is trained. Wait for it outside the
+                # next context, so that Ctrl-C can end the wait.
+                _ = self._writer.sweep
+                with interrupts_deferred():
+                    self._record(trained)
+                    self._budget.spend(trained)
 
     def finish(self) -> FinishedSweep:
         """Wait until every run is written.
@@ -180,12 +207,12 @@ class SweepRunner:
         for row in self.results.add(trained):
             self._on_result(row)
 
-    def _record_interrupted(self, jobs: Sequence[Job]) -> None:
+    def _record_interrupted(self) -> None:
         """Track the jobs without a result as KILLED, unless runs had to be spooled."""
         self._writer.flush()
         if self._writer.n_spooled:
             raise TrackingError("Interrupted.") from None
-        unfinished = [job for job in jobs if job.index not in self.results.rows]
+        unfinished = self.missing()
         if unfinished:
             self._record([JobResult(job, INTERRUPTED) for job in unfinished])
 

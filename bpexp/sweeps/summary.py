@@ -69,7 +69,8 @@ def note(finished: FinishedSweep) -> str:
     """A note in Markdown: what was swept, the best run, and how the runs ended."""
     plan, rows, best = finished.plan, finished.rows, finished.ranking.best
     # MLflow's page of a run shows the first lines and folds the rest, so the best run is there.
-    first = f"Swept {len(plan.jobs)} runs on `{plan.jobs[0].config.data.name}`."
+    part = f"{len(rows)} of " if finished.n_left_out else ""
+    first = f"Swept {part}{len(plan.jobs)} runs on `{plan.jobs[0].config.data.name}`."
     if best is not None:
         first += f" Best run: **{best.job.name}** (`{best.run_id}`), {why_best(finished.ranking)}."
     outcomes = [row.outcome for row in rows]

@@ -189,8 +189,8 @@ def report(
     """Compare the settings of a sweep, over its seeds.
 
     Args:
-        *sweeps: Ids, starts of ids, names, or ``latest``. Two sweeps: whether they agree. None: all
-            runs of the experiment.
+        *sweeps: Ids, starts of ids, names, or ``latest``; several are compared. None: all runs of
+            the experiment.
         uri: The store; by default MLFLOW_TRACKING_URI, or ./outputs/mlflow.db.
         experiment: The MLflow experiment.
         measure: The metric to rank by; by default the objective of the sweeps.

@@ -856,9 +856,111 @@ def test_log_axes_are_labeled_with_plain_numbers():
     assert [axes.xaxis.get_major_formatter()(x) for x in (1, 10, 1000)] == ["1", "10", "1000"]
 
 
-def test_two_sweeps_without_a_common_setting_say_so():
-    made = built(two({0.1: [0.1]}, {1.0: [0.1]}))
-    assert made.answer == "The sweeps share no setting: they differ in lr (0.1, 1)."
+def test_sweeps_without_a_common_setting_are_compared_by_their_best_settings():
+    seeds = np.arange(10) / 1000
+    made = built(two({0.1: 0.3 + seeds, 1.0: 0.4 + seeds}, {3.0: 0.2 + seeds, 9.0: 0.9 + seeds}))
+    assert made.question.startswith("Which sweep is best? Over 10 seeds on xor: ")
+    assert made.answer.startswith(
+        "Best setting of each sweep by final loss: s: lr=0.1 (best of 2); t: lr=3 (best of 2). "
+        "Compared on the runs that chose them: sweep=t lr=3 has the lowest final loss: "
+    )
+    # The signs of ten differences, and any of six pairs of the four settings could be compared.
+    assert made.finals.findings.comparisons[0].p_adjusted == 6 * 2 / 2**10
+    assert "(p = 0.012, corrected for 6 pairs of groups)" in made.answer
+    # Every run of t is better than all of s, or worse; the best of all 20 is the lowest.
+    assert made.answer.endswith(
+        "Of all their runs, whatever the setting, one of s does better than one of t with "
+        "probability 0.5; of 20 runs drawn from each, the best is expected to reach a final loss "
+        "of 0.3 and 0.2."
+    )
+    table = table_below(made, "The best setting of each sweep")
+    assert [row[:5] for row in table.rows] == [
+        ["1", "t", "2", "20", "lr=3"], ["2", "s", "2", "20", "lr=0.1"],
+    ]  # fmt: skip
+
+
+def test_best_settings_chosen_by_validation_are_compared_on_test_rows():
+    seeds = np.arange(6) / 1000
+    frame = two({0.1: 0.1 + seeds, 1.0: 0.1 + seeds}, {3.0: 0.1 + seeds})
+    frame["lowest_validation_loss"] = np.repeat([0.5, 0.4, 0.3], 6) + np.tile(seeds, 3)
+    # lr=0.1 has the lowest test loss, but the worse validation loss of its sweep.
+    frame["test_loss"] = np.repeat([0.1, 0.2, 0.6], 6) + np.tile(seeds, 3)
+    made = built(frame)
+    found = made.finals.findings
+    assert found.measure.name == "test_loss"
+    assert [summary.group.name for summary in found.summaries] == ["sweep=s lr=1", "sweep=t lr=3"]
+    # The test rows chose nothing: only one pair is compared.
+    assert found.comparisons[0].p_adjusted == 2 / 2**6
+    assert "Compared on the test rows, which chose nothing: sweep=s lr=1 has the" in made.answer
+    assert made.findings.measure.name == "lowest_validation_loss"
+
+
+def test_sweeps_with_some_settings_in_common_are_compared_on_these_and_by_their_best():
+    seeds = np.arange(10) / 1000
+    made = built(two({0.1: 0.3 + seeds, 1.0: 0.4 + seeds}, {1.0: 0.4 + seeds, 3.0: 0.2 + seeds}))
+    assert made.answer.startswith("The sweeps agree on all runs that both contain. Of 10 runs")
+    assert "Best setting of each sweep by final loss: s: lr=0.1 (best of 2); t: " in made.answer
+
+
+def test_epochs_of_two_sweeps_are_drawn_within_the_shorter_budget():
+    frame = pd.concat([
+        converging({1: 100}, {1: [None, None, 90]}),
+        converging({2: 1000}, {2: [500, 500, 80]}).assign(sweep="t"),
+    ])  # fmt: skip
+    # Within 100 epochs one run of each sweep converges.
+    assert built(frame).answer.endswith("is expected to converge after 90 and 80 epochs.")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "measure", "said"),
+    [
+        ({}, {"data.name": "iris"}, None, "not on the same data.* data.name is xor in s and iris"),
+        ({"data.bits": 3}, {"data.bits": 4}, None, "not on the same data.*data.bits is 3 in s"),
+        ({"data.validation_fraction": 0.1}, {"data.validation_fraction": 0.2}, "accuracy",
+         "not on the same data.*data.validation_fraction is 0.1 in s and 0.2 in t"),
+        ({"model.loss": "half_squared"}, {"model.loss": "cross_entropy"}, None,
+         "by final loss: model.loss is half_squared in s and cross_entropy in t; use --measure "
+         "accuracy"),
+        ({"model.loss": "cross_entropy", "model.output": "softmax"},
+         {"model.loss": "cross_entropy", "model.output": "sigmoid"}, None,
+         "by final loss: model.output is softmax in s and sigmoid in t"),
+        ({"stop.loss": 0.1}, {"stop.loss": 0.01}, "epochs_to_converge",
+         "by epochs to converge: stop.loss is 0.1 in s and 0.01 in t"),
+    ],
+)  # fmt: skip
+def test_sweeps_that_cannot_be_compared_are_refused(first, second, measure, said):
+    runs = [({}, seed, "converged", 0.1, 50) for seed in range(2)]
+    frame = pd.concat(
+        [rows(runs).assign(sweep=sweep, lr=lr, accuracy=0.5, **settings)
+         for sweep, lr, settings in (("s", 1, first), ("t", 2, second))]
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=said):
+        built(frame, measure)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "measure"),
+    [({"data.standardize": True}, {"data.standardize": False}, None),
+     ({"model.loss": "half_squared"}, {"model.loss": "cross_entropy"}, "accuracy"),
+     ({"data.split_seed": 0}, {"data.split_seed": 1}, None),
+     ({"stop.loss": 0.1}, {"stop.loss": 0.01}, None)],
+)  # fmt: skip
+def test_sweeps_on_the_same_rows_by_the_same_measure_are_compared(first, second, measure):
+    runs = [({}, seed, "completed", 0.1, 50) for seed in range(2)]
+    frame = pd.concat(
+        [rows(runs).assign(sweep=sweep, lr=lr, accuracy=0.5, **settings)
+         for sweep, lr, settings in (("s", 1, first), ("t", 2, second))]
+    )  # fmt: skip
+    assert built(frame, measure).answer.startswith("Best setting of each sweep by ")
+
+
+def test_sweeps_with_different_objectives_need_a_measure():
+    parents = [
+        SimpleNamespace(tags={"bpexp.objective": name}) for name in ("accuracy", "final_loss")
+    ]
+    with pytest.raises(ConfigError, match=r"objectives, accuracy and final_loss: .* --measure"):
+        measure_choice.of_sweeps(MeasureChoice(), parents)
+    assert measure_choice.of_sweeps(MeasureChoice("accuracy"), parents).key == "accuracy"
 
 
 def test_first_and_second_are_the_sweeps_as_typed(a_store, inside):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bpexp.analysis.findings import Comparison, compare
-from bpexp.analysis.groups import REPLICATE, SWEEP, Group, Grouped, numbers
+from bpexp.analysis.groups import REPLICATE, Group, Grouped, numbers
 from bpexp.analysis.permutation import ALPHA
-from bpexp.analysis.words import interval, listed, p_value
+from bpexp.analysis.words import interval, p_value
 from bpexp.runs.objective import Objective
 
 if TYPE_CHECKING:
@@ -25,26 +25,22 @@ class Agreement:
 
     Attributes:
         comparisons: One for each shared group, first sweep against second.
-        shared_groups: Number of groups that both sweeps contain.
+        is_complete: Whether both sweeps contain every group.
         shared_runs: Number of pairs of runs with the same setting and seed.
         identical_runs: Number of those pairs with identical results.
         differing_runs: Number of runs in shared groups without an identical run in the other sweep.
-        differing_keys: The keys, with their values, in which the sweeps differ.
     """
 
     comparisons: Sequence[Comparison]
-    shared_groups: int
+    is_complete: bool
     shared_runs: int
     identical_runs: int
     differing_runs: int
-    differing_keys: Sequence[str]
 
     @property
     def sentence(self) -> str:
         """The result in one to three sentences, with the largest difference found."""
-        if not self.shared_groups:
-            return f"The sweeps share no setting: they differ in {listed(self.differing_keys)}."
-        if not self.differing_runs:
+        if not self.differing_runs and self.is_complete:
             return f"The sweeps agree: they contain the same runs. {self._identical}"
         if not self.comparisons:
             return f"The sweeps agree on all runs that both contain. {self._identical}"
@@ -76,7 +72,7 @@ class Agreement:
         )
 
 
-def compare_sweeps(grouped: Grouped, measure: Objective) -> Agreement:
+def compare_sweeps(grouped: Grouped, measure: Objective) -> Agreement | None:
     """Compare two sweeps that were grouped together.
 
     Args:
@@ -84,13 +80,15 @@ def compare_sweeps(grouped: Grouped, measure: Objective) -> Agreement:
         measure: The measure to compare.
 
     Returns:
-        The comparison of each group that both sweeps contain.
+        The comparison of each group that both sweeps contain; None if they share no group.
     """
     by_setting: dict[tuple[tuple[str, str], ...], list[Group]] = {}
     for group in grouped.groups:
         setting = tuple(group.without_sweep.settings.items())
         by_setting.setdefault(setting, []).append(group)
     shared = [(groups[0], groups[1]) for groups in by_setting.values() if len(groups) == 2]
+    if not shared:
+        return None
     pairs, shared_runs, identical_runs, differing_runs = [], 0, 0, 0
     for a, b in shared:
         n_common, identical = _identical_seeds(a.rows, b.rows)
@@ -101,15 +99,10 @@ def compare_sweeps(grouped: Grouped, measure: Objective) -> Agreement:
             pairs.append((rest_a, rest_b))
     return Agreement(
         comparisons=compare(pairs, measure),
-        shared_groups=len(shared),
+        is_complete=2 * len(shared) == len(grouped.groups),
         shared_runs=shared_runs,
         identical_runs=identical_runs,
         differing_runs=differing_runs,
-        differing_keys=[
-            f"{key} ({', '.join(values)})"
-            for key, values in grouped.varying.items()
-            if key != SWEEP
-        ],
     )
 
 

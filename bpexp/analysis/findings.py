@@ -127,6 +127,7 @@ class Findings:
         summaries: One summary per group, the best first.
         comparisons: The best group against every other one. Groups of a single run are not
             compared.
+        n_compared: Number of groups that the data could have selected for a comparison.
         seed: Seed for the choice of runs that are drawn in plots.
     """
 
@@ -134,6 +135,7 @@ class Findings:
     measure: Objective
     summaries: Sequence[Summary]
     comparisons: Sequence[Comparison]
+    n_compared: int
     seed: int
 
     @cached_property
@@ -167,7 +169,7 @@ class Findings:
     @property
     def n_pairs(self) -> int:
         """Number of pairs of groups, any of which the data could have selected for a comparison."""
-        return math.comb(len(self.comparisons) + 1, 2)
+        return math.comb(self.n_compared, 2)
 
 
 def find(grouped: Grouped, measure: Objective, seed: int) -> Findings:
@@ -193,6 +195,7 @@ def find(grouped: Grouped, measure: Objective, seed: int) -> Findings:
         measure=measure,
         summaries=ranked,
         comparisons=_compare_with_best(pairs, measure),
+        n_compared=len(pairs) + 1,
         seed=seed,
     )
 

@@ -47,12 +47,20 @@ def of_sweeps(choice: MeasureChoice, parents: Sequence["StoredRun"]) -> MeasureC
 
     Args:
         choice: What the user of the report chose.
-        parents: Parent runs of the sweeps; those with different objectives have none in common.
+        parents: Parent runs of the sweeps.
+
+    Raises:
+        ConfigError: The sweeps have different objectives, and the user chose none.
     """
     tags = [parent.tags for parent in parents]
     allow_test = choice.allow_test or all(t.get(run_tags.ALLOW_TEST) == "true" for t in tags)
-    stored = {t.get(run_tags.OBJECTIVE) for t in tags}
-    key = stored.pop() if choice.key is None and len(stored) == 1 else choice.key
+    stored = list(dict.fromkeys(filter(None, (t.get(run_tags.OBJECTIVE) for t in tags))))
+    if choice.key is None and len(stored) > 1:
+        raise ConfigError(
+            f"the sweeps have different objectives, {' and '.join(stored)}: name the one to "
+            "compare them by with --measure."
+        )
+    key = stored[0] if choice.key is None and stored else choice.key
     # A store can hold any text.
     known = objectives().get(key or "")
     is_allowed = known is not None and (allow_test or known.split is not Split.TEST)

@@ -22,7 +22,7 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
         report: The findings and their surroundings.
         images: PNG files by the name of their plot.
     """
-    findings, agreement = report.findings, report.agreement
+    findings, agreement, finals = report.findings, report.agreement, report.finals
     blocks: list[Block] = [
         Heading(1, report.title),
         Paragraph(report.question, "lead"),
@@ -31,6 +31,8 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
     if agreement is not None and agreement.comparisons:
         shared = tables.comparisons(agreement.comparisons[:MAX_ROWS])
         blocks += [Heading(2, "Groups in both sweeps"), shared]
+    if finals is not None:
+        blocks += [Heading(2, finals.heading), finals.table]
     blocks += [Heading(2, "Groups, the best first"), tables.readable_ranking(findings, MAX_ROWS)]
     blocks += [Paragraph(words.about_intervals(findings), "note")]
     blocks += [Paragraph(remark, "note") for remark in remarks(report)]

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bpexp.analysis import curves, page, plots, tables, words
+from bpexp.analysis import comparability, curves, page, plots, tables, words
 from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band
+from bpexp.analysis.finalists import Finals, compare_finalists
 from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import SWEEP, group
 from bpexp.analysis.measure_choice import ANY_MEASURE, OPTIMISTIC, MeasureChoice, choose
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
 from bpexp.analysis.surface import Surface, surfaces
+from bpexp.fields.checks import ConfigError
 from bpexp.render import html, markdown
 from bpexp.render.document import Document
 from bpexp.render.plots import png
@@ -39,7 +41,10 @@ class Report:
     Attributes:
         title: The names of the sweeps or of the experiment.
         findings: The groups, ranked and compared.
-        agreement: The comparison of two sweeps; None unless exactly two were read together.
+        agreement: The comparison of two sweeps on the settings that both have; None if they have
+            none in common, or unless exactly two were read together.
+        finals: The comparison of the best settings of several sweeps; None for one sweep, and for
+            sweeps that all have the same settings.
         bands: Loss bands of the groups that are drawn as lines.
         surfaces: Decision surfaces of the best, the median and the worst run.
         predictions: Predictions of the same runs, a row per run and sample.
@@ -51,6 +56,7 @@ class Report:
     title: str
     findings: Findings
     agreement: Agreement | None
+    finals: Finals | None
     bands: Sequence[Band]
     surfaces: Sequence[Surface]
     predictions: "pd.DataFrame"
@@ -61,16 +67,19 @@ class Report:
     def question(self) -> str:
         """What was varied and what is compared, as a question."""
         question = words.question(self.findings)
-        return question if self.agreement is None else f"Do the sweeps agree? {question}"
+        if self.agreement is not None:
+            return f"Do the sweeps agree? {question}"
+        return question if self.finals is None else f"Which {self.finals.key} is best? {question}"
 
     @property
     def answer(self) -> str:
         """The result in a few sentences with numbers."""
-        if self.agreement is not None:
-            return self.agreement.sentence
-        answer = words.answer(self.findings)
+        agreement = "" if self.agreement is None else self.agreement.sentence
+        finals = "" if self.finals is None else self.finals.sentences
+        answer = "" if agreement or finals else words.answer(self.findings)
         optimistic = OPTIMISTIC if self.findings.measure.split is Split.TEST else ""
-        return " ".join(part for part in (answer, optimistic, self.confirmation) if part)
+        parts = (agreement, finals, answer, optimistic, self.confirmation)
+        return " ".join(part for part in parts if part)
 
     @property
     def table(self) -> "pd.DataFrame":
@@ -123,6 +132,7 @@ class Report:
             "measure": self.findings.measure.name, "seed": self.findings.seed,
             "varying": {k: list(v) for k, v in self.findings.grouped.varying.items()},
             "groups": self.table.to_dict("records"), "comparisons": comparisons,
+            **({} if self.finals is None else {"best_per": self.finals.numbers}),
             "environment": dict(self.environment),
         })  # fmt: skip
         return content
@@ -173,13 +183,36 @@ def build(
     grouped = group(frame)
     chosen = choose(grouped, choice)
     findings = find(grouped, chosen, seed)
-    is_pair = len(grouped.varying.get(SWEEP, ())) == 2
+    agreement, finals = _compare_sweeps(findings) if SWEEP in grouped.varying else (None, None)
     return Report(
         title=title,
         findings=findings,
-        agreement=compare_sweeps(grouped, chosen) if is_pair else None,
+        agreement=agreement,
+        finals=finals,
         bands=[curves.band(s.group, reader.losses, seed) for s in plots.line_groups(findings)],
         surfaces=surfaces(findings, reader.artifact),
         predictions=predictions(findings, reader.artifact),
         environment=environment,
     )
+
+
+def _compare_sweeps(findings: Findings) -> tuple[Agreement | None, Finals | None]:
+    """Compare sweeps on the settings that they share, and their best settings.
+
+    Raises:
+        ConfigError: The sweeps cannot be compared.
+    """
+    grouped, table = findings.grouped, findings.grouped.groups[0].table
+    comparability.check_sweeps(table, grouped.varying[SWEEP], findings.measure)
+    is_pair = len(grouped.varying[SWEEP]) == 2
+    agreement = compare_sweeps(grouped, findings.measure) if is_pair else None
+    if agreement is not None and agreement.is_complete:
+        return agreement, None
+    if comparability.vary_in_data(table):
+        if agreement is None:
+            raise ConfigError(
+                "the best settings of sweeps on several data sets cannot be compared; give two "
+                "sweeps that have settings in common, or sweeps on one data set."
+            )
+        return agreement, None
+    return agreement, compare_finalists(findings, SWEEP)

@@ -35,8 +35,8 @@ def answer(findings: Findings) -> str:
     """The result in two or three sentences: the best groups and how certain their rank is."""
     best, measure = findings.summaries[0], findings.measure
     if len(findings.summaries) == 1:
-        result = _result(best, measure)
-        return f"{result[0].upper()}{result[1:]}. {_convergence(best)}"
+        said = result(best, measure)
+        return f"{said[0].upper()}{said[1:]}. {_convergence(best)}"
     if not findings.has_scores:
         return f"All {findings.runs} runs diverged: no group is better than another."
     n_first = findings.ranks.count(1)
@@ -44,8 +44,8 @@ def answer(findings: Findings) -> str:
         return " ".join([_tie(findings, n_first), *_others(findings, "The first of them", n_first)])
     second = findings.summaries[1]
     first = (
-        f"{best.group.name} {_is_best(measure)}: {_result(best, measure)}; the next, "
-        f"{second.group.name}: {_result(second, measure)}."
+        f"{best.group.name} {_is_best(measure)}: {result(best, measure)}; the next, "
+        f"{second.group.name}: {result(second, measure)}."
     )
     return " ".join([first, *_test(findings), *_others(findings, "It", 2)])
 
@@ -57,7 +57,7 @@ def _is_best(measure: Objective) -> str:
     return f"has the {measure.superlative} {measure.label}"
 
 
-def _result(summary: Summary, measure: Objective) -> str:
+def result(summary: Summary, measure: Objective) -> str:
     """The median of a group with its interval and the number of runs."""
     if measure.is_time:
         counts = f"{summary.outcomes.get('converged', 0)} of {summary.runs} runs converged"
@@ -67,7 +67,7 @@ def _result(summary: Summary, measure: Objective) -> str:
     found = summary.estimates[measure.name]["median"]
     if math.isinf(found.estimate):
         return _diverged(summary)
-    return f"median {measure.label} {interval(found)} over {_counted(summary.runs, 'run')}"
+    return f"median {measure.label} {interval(found)} over {counted(summary.runs, 'run')}"
 
 
 def _convergence(summary: Summary) -> str:
@@ -78,16 +78,16 @@ def _convergence(summary: Summary) -> str:
 
 def _diverged(summary: Summary) -> str:
     n_diverged = summary.outcomes.get("diverged", 0)
-    return f"{n_diverged} of {_counted(summary.runs, 'run')} diverged"
+    return f"{n_diverged} of {counted(summary.runs, 'run')} diverged"
 
 
 def _tie(findings: Findings, n_first: int) -> str:
     """The groups that share the first rank."""
-    results = {s.group.name: _result(s, findings.measure) for s in findings.summaries[:n_first]}
+    results = {s.group.name: result(s, findings.measure) for s in findings.summaries[:n_first]}
     if len(set(results.values())) == 1:
-        names, result = few(list(results), "groups"), next(iter(results.values()))
-        return f"{n_first} groups are tied for first, {names}: {result} each."
-    each = few([f"{name} ({result})" for name, result in results.items()], "groups")
+        names, each = few(list(results), "groups"), next(iter(results.values()))
+        return f"{n_first} groups are tied for first, {names}: {each} each."
+    each = few([f"{name} ({text})" for name, text in results.items()], "groups")
     return f"{n_first} groups are tied for first: {each}."
 
 
@@ -102,7 +102,7 @@ def _test(findings: Findings) -> list[str]:
     if not findings.can_be_significant:
         return [f"{probability}.", _too_few_seeds(findings), *_unpaired(comparison), *crossing]
     p = p_value(comparison.p_adjusted)
-    if len(compared) > 1:
+    if findings.n_pairs > 1:
         p += f", corrected for {findings.n_pairs} pairs of groups"
     if comparison.p_adjusted < ALPHA:
         verdict = f"a statistically significant difference ({p})"
@@ -148,7 +148,7 @@ def _too_few_seeds(findings: Findings) -> str:
     largest = max(compared, key=lambda c: c.pairs or len(c.a) + len(c.b))
     needed = replicates_needed(findings.n_pairs, is_paired=bool(largest.pairs))
     return (
-        f"With {_seeds(largest)} and {_counted(len(compared) + 1, 'group')} no difference can "
+        f"With {_seeds(largest)} and {counted(findings.n_compared, 'group')} no difference can "
         f"reach p < {ALPHA}; {needed} seeds could."
     )
 
@@ -158,7 +158,7 @@ def _unpaired(comparison: Comparison) -> list[str]:
     if comparison.pairs:
         return []
     n_shared = comparison.shared_seeds
-    shared = f"only {_counted(n_shared, 'seed')}" if n_shared else "no seeds"
+    shared = f"only {counted(n_shared, 'seed')}" if n_shared else "no seeds"
     return [f"The test is unpaired because the two groups have {shared} in common."]
 
 
@@ -202,7 +202,8 @@ def about_intervals(findings: Findings) -> str:
     return f"{said}. The interval of a median needs {needed} runs per group."
 
 
-def _counted(n: int, noun: str) -> str:
+def counted(n: int, noun: str) -> str:
+    """The number with its noun, such as "1 run" or "2 runs"."""
     return f"{n} {noun}{'s' * (n != 1)}"
 
 

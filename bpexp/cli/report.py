@@ -28,8 +28,8 @@ def main(arguments: Sequence[str]) -> None:
         "sweep",
         metavar="SWEEP",
         nargs="*",
-        help="ids, starts of ids, names, or latest; none: the whole experiment; two: whether they "
-        "agree",
+        help="ids, starts of ids, names, or latest; none: the whole experiment; several: compare "
+        "them",
     )
     parser.add_argument(
         "--measure",
@@ -75,6 +75,8 @@ def main(arguments: Sequence[str]) -> None:
     out = console()
     out.print(report.question, soft_wrap=True)
     out.print(report.answer, style="bold", soft_wrap=True)
+    if report.finals is not None:
+        out.print(text.table(report.finals.table))
     out.print(text.table(tables.short_ranking(report.findings, PRINTED)))
     groups = len(report.findings.summaries)
     if groups > PRINTED:

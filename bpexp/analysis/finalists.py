@@ -1,0 +1,225 @@
+"""The best setting within each value of a key, such as each optimizer or each of several sweeps.
+
+The objective of the report chooses these finalists. They are compared with each other on the test
+rows, which chose nothing, or, without test rows, on the same runs that chose them; p-values are
+then corrected for all pairs of settings that could have been chosen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bpexp.analysis import statistics
+from bpexp.analysis.findings import Findings, Summary, find
+from bpexp.analysis.groups import SWEEP, Group
+from bpexp.analysis.words import answer, counted, interval, number, result
+from bpexp.render.document import Table, Text
+from bpexp.runs.metrics import Split
+from bpexp.runs.objective import Objective, objectives
+from bpexp.runs.result import Outcome
+from bpexp.typing import Array
+
+_LOSSES = {"final_loss": "loss", "last_epoch_loss": "loss", "lowest_validation_loss": "loss"}
+"""The common name of the losses on different rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finalist:
+    """The best setting within one value of the key.
+
+    Attributes:
+        value: The value.
+        summary: The results of the setting.
+        groups: All settings with this value.
+        scores: The scores of all runs with this value, (n,); epochs to converge within the
+            smallest maximum of all settings.
+        expected_best: What the best of ``Finals.n_drawn`` runs with this value should reach.
+    """
+
+    value: str
+    summary: Summary
+    groups: Sequence[Group]
+    scores: Array
+    expected_best: float
+
+    def name_without(self, key: str) -> str:
+        """The setting without the key, for example ``lr=0.5 hidden=2``."""
+        settings = self.summary.group.settings.items()
+        return " ".join(f"{k}={v}" for k, v in settings if k != key) or "its only setting"
+
+
+@dataclass(frozen=True, eq=False)
+class Finals:
+    """The finalists and how they compare.
+
+    Attributes:
+        key: The key; ``sweep`` for the best setting of each of several sweeps.
+        chosen_by: The objective that chose the finalists.
+        finalists: One for each value of the key that has runs, in the order of the values.
+        findings: The finalists ranked and compared, on test rows if all of them have some.
+        n_drawn: The smallest number of runs of any value, for ``Finalist.expected_best``.
+    """
+
+    key: str
+    chosen_by: Objective
+    finalists: Sequence[Finalist]
+    findings: Findings
+    n_drawn: int
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the comparison uses rows that did not choose the finalists."""
+        return self.findings.measure != self.chosen_by
+
+    @property
+    def sentences(self) -> str:
+        """The finalists, and how they compare."""
+        which = "of each sweep" if self.key == SWEEP else f"within each {self.key}"
+        best = "; ".join(f"{f.value}: {self._chosen(f)}" for f in self.finalists)
+        compared = "on the test rows, which chose nothing"
+        if not self.is_tested:
+            compared = "on the runs that chose them"
+        return " ".join([
+            f"Best setting {which} by {self.chosen_by.label}: {best}.",
+            f"Compared {compared}: {answer(self.findings)}",
+            *self._as_a_whole,
+        ])  # fmt: skip
+
+    def _chosen(self, finalist: Finalist) -> str:
+        """The setting, of how many it is the best, and its result unless that follows anyway."""
+        n_settings = len(finalist.groups)
+        notes = [f"best of {n_settings}"] if n_settings > 1 else []
+        if self.is_tested:
+            notes.append(result(finalist.summary, self.chosen_by))
+        name = finalist.name_without(self.key)
+        return f"{name} ({', '.join(notes)})" if notes else name
+
+    @property
+    def _as_a_whole(self) -> list[str]:
+        """How all runs of two sweeps compare."""
+        if self.key != SWEEP or len(self.finalists) != 2 or not self.findings.has_scores:
+            return []
+        a, b = self.finalists
+        share = statistics.probability_of_improvement(a.scores, b.scores)
+        reached = f"{number(a.expected_best)} and {number(b.expected_best)}"
+        if self.chosen_by.is_time:
+            reached = f"converge after {reached} epochs"
+        else:
+            reached = f"reach a {self.chosen_by.label} of {reached}"
+        return [
+            f"Of all their runs, whatever the setting, one of {a.value} does better than one of "
+            f"{b.value} with probability {number(share)}; of {counted(self.n_drawn, 'run')} drawn "
+            f"from each, the best is expected to {reached}."
+        ]
+
+    @property
+    def heading(self) -> str:
+        """A heading for the table."""
+        return f"The best setting {'of each sweep' if self.key == SWEEP else f'per {self.key}'}"
+
+    @property
+    def table(self) -> Table:
+        """A row for each finalist, in the order of their ranks."""
+        of = {one.summary.group.name: one for one in self.finalists}
+        against = {c.b.name: interval(c.improvement) for c in self.findings.comparisons}
+        measure = self.findings.measure
+        columns = ["rank", self.key, "settings", "runs", "best setting", _title(self.chosen_by)]
+        if self.is_tested:
+            columns.append(_title(measure))
+        columns += ["P(best is better)", f"{self.chosen_by.label}, expected best of {self.n_drawn}"]
+        rows: list[list[Text]] = []
+        for rank, ranked in zip(self.findings.ranks, self.findings.summaries, strict=True):
+            one = of[ranked.group.name]
+            results = [_center(one.summary, self.chosen_by)]
+            if self.is_tested:
+                results.append(_center(ranked, measure))
+            rows.append([
+                str(rank), one.value, str(len(one.groups)), str(len(one.scores)),
+                one.name_without(self.key), *results, against.get(ranked.group.name, ""),
+                number(one.expected_best),
+            ])  # fmt: skip
+        return Table(columns, rows, "rlrrl" + "r" * (len(columns) - 5))
+
+    @property
+    def numbers(self) -> list[dict[str, Any]]:
+        """The finalists for programs, in the order of the values."""
+        return [
+            {"value": one.value, "setting": dict(one.summary.group.settings),
+             "settings": len(one.groups), "runs": len(one.scores),
+             f"expected_best_of_{self.n_drawn}": one.expected_best}
+            for one in self.finalists
+        ]  # fmt: skip
+
+
+def compare_finalists(findings: Findings, key: str) -> Finals:
+    """Compare the best settings within each value of a key.
+
+    Args:
+        findings: All settings, ranked by the objective.
+        key: One of the keys that vary.
+    """
+    groups = [summary.group for summary in findings.summaries]
+    of_value = {
+        value: [group for group in groups if group.settings[key] == value]
+        for value in findings.grouped.varying[key]
+    }
+    # A value whose runs all failed has no groups.
+    of_value = {value: some for value, some in of_value.items() if some}
+    n_drawn = min(sum(map(len, some)) for some in of_value.values())
+    finalists = [_finalist(findings, v, some, n_drawn) for v, some in of_value.items()]
+    return Finals(key, findings.measure, finalists, _between(findings, finalists), n_drawn)
+
+
+def _finalist(findings: Findings, value: str, groups: Sequence[Group], n_drawn: int) -> Finalist:
+    measure = findings.measure
+    best = next(summary for summary in findings.summaries if summary.group in groups)
+    scores = np.concatenate([group.scores(measure) for group in groups])
+    if measure.is_time:
+        scores = np.minimum(scores, findings.horizon)
+    expected = measure.as_measured(float(statistics.expected_best(scores, [n_drawn])[0]))
+    return Finalist(value, best, groups, scores, expected)
+
+
+def _between(findings: Findings, finalists: Sequence[Finalist]) -> Findings:
+    """The findings of the finalists alone."""
+    groups = [finalist.summary.group for finalist in finalists]
+    on_test = of_test_rows(findings.measure)
+    if on_test is not None and all(_has(group, on_test) for group in groups):
+        return find(replace(findings.grouped, groups=groups), on_test, findings.seed)
+    chosen = [summary for summary in findings.summaries if summary.group in groups]
+    return replace(
+        findings,
+        summaries=chosen,
+        comparisons=[c for c in findings.comparisons if c.b in groups],
+    )
+
+
+def of_test_rows(objective: Objective) -> Objective | None:
+    """The metric of an objective on test rows; None if it has none or is one itself.
+
+    >>> of_test_rows(objectives()["lowest_validation_loss"]).name
+    'test_loss'
+    """
+    name = _LOSSES.get(objective.name, objective.name.removeprefix("validation_"))
+    return objectives().get(f"{Split.TEST}_{name}")
+
+
+def _has(group: Group, measure: Objective) -> bool:
+    """Whether any run of a group has a value, or all of them diverged."""
+    if measure.metric not in group.table.numbers:
+        return False
+    has_diverged = group.outcomes == Outcome.DIVERGED.value
+    return bool(np.isfinite(group.values(measure)).any() or has_diverged.all())
+
+
+def _title(measure: Objective) -> str:
+    return f"{measure.label}, {measure.statistic}"
+
+
+def _center(summary: Summary, measure: Objective) -> str:
+    """The statistic that ranks a setting."""
+    if measure.is_time:
+        return number(summary.epochs_mean)
+    return interval(summary.estimates[measure.name]["median"])

@@ -12,4 +12,5 @@ COMMANDS = (
     "resume",
     "report",
     "verify",
+    "bundle",
 )

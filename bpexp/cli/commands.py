@@ -74,14 +74,6 @@ def store_parser(name: str, description: str) -> Parser:
     return parser
 
 
-def add_runs(parser: Parser) -> None:
-    """Add the arguments RUN and ``--all``, which select stored runs."""
-    parser.add_argument(
-        "run", metavar="RUN", nargs="*", help="runs or sweeps: ids, starts of ids, names, or latest"
-    )
-    parser.add_argument("--all", action="store_true", help="all finished runs of the experiment")
-
-
 def add_best_run(parser: Parser) -> None:
     """Add the argument RUN of a command on one network, for ``best_run``."""
     parser.add_argument(

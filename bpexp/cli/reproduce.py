@@ -1,15 +1,18 @@
 """``bpexp reproduce``: train stored runs again and compare the results bit by bit."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
-from bpexp.cli.commands import add_runs, existing_store, store_parser
+from bpexp.cli.commands import BAD_INPUT, Parser, existing_store, store_parser
 from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce import report, trajectory
 from bpexp.tracking import lookup
 from bpexp.tracking.archive import Archive
+from bpexp.tracking.bundle import open_bundle
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import StoredRun
 
@@ -30,28 +33,57 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.n_jobs == 0:
         raise ConfigError("--n-jobs must be a number of workers, or -1 for all, got 0.")
-    archive, named = named_runs("reproduce", options)
-    runs = report.select_runs(archive, named)
     show = partial(console().print, soft_wrap=True)
-    status = report.reproduce(archive, runs, options.engine, options.n_jobs, show)
-    for run in named:
-        searched = trajectory.check(run, archive) if run.is_sweep else None
-        if searched is not None:
-            show(searched.sentence)
-            status = status or int(not searched.is_identical)
+    with named_runs("reproduce", options) as (archive, named):
+        runs = report.select_runs(archive, named)
+        status = report.reproduce(archive, runs, options.engine, options.n_jobs, show)
+        # Without the data of a run, the plan of its sweep cannot be read either.
+        sweeps = [run for run in named if run.is_sweep] if status != BAD_INPUT else []
+        for run in sweeps:
+            searched = trajectory.check(run, archive)
+            if searched is not None:
+                show(searched.sentence)
+                status = status or int(not searched.is_identical)
     return status
 
 
-def named_runs(command: str, options: Namespace) -> tuple[Archive, list[StoredRun]]:
-    """Return the archive and the runs and sweeps of the arguments RUN; none for ``--all``.
+def add_runs(parser: Parser) -> None:
+    """Add the arguments RUN, ``--all`` and ``--data``, which select stored runs."""
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        nargs="*",
+        help="runs or sweeps: ids, starts of ids, names, or latest; or a bundle: sweep.zip",
+    )
+    parser.add_argument("--all", action="store_true", help="all finished runs of the experiment")
+    parser.add_argument(
+        "--data",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a data file of a bundle that was made without it",
+    )
+
+
+@contextmanager
+def named_runs(command: str, options: Namespace) -> Iterator[tuple[Archive, list[StoredRun]]]:
+    """Open the archive and the runs and sweeps of the arguments RUN; none for ``--all``.
 
     Args:
         command: The name of the command, for messages.
-        options: The parsed arguments ``run``, ``all``, ``uri`` and ``experiment``.
+        options: The parsed arguments of ``store_parser`` and ``add_runs``.
 
     Raises:
-        ConfigError: No run, or a run that does not exist, was named.
+        ConfigError: No run, or a run or bundle that does not exist, was named.
     """
+    if any(name.endswith(".zip") for name in options.run):
+        if len(options.run) > 1 or options.all or options.uri is not None:
+            raise ConfigError(f"{command} must be given one bundle without runs, --all or --uri.")
+        with open_bundle(Path(options.run[0]), [Path(name) for name in options.data]) as bundle:
+            yield bundle, [bundle.run]
+        return
+    if options.data:
+        raise ConfigError("--data must go with a bundle, such as sweep.zip.")
     store = existing_store(options.uri)
     if bool(options.run) == options.all:
         raise ConfigError(f"{command} must be given runs, sweeps or --all.")
@@ -62,4 +94,4 @@ def named_runs(command: str, options: Namespace) -> tuple[Archive, list[StoredRu
         raise ConfigError(f"The runs must be of one experiment, got {', '.join(experiments)}.")
     runs = [run for _, run in found]
     experiment = runs[0].experiment_id if runs else lookup.experiment_id(reader, options.experiment)
-    return Archive(reader, store, experiment), runs
+    yield Archive(reader, store, experiment), runs

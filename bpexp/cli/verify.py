@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from functools import partial
 
-from bpexp.cli.commands import add_runs, store_parser
-from bpexp.cli.reproduce import named_runs
+from bpexp.cli.commands import store_parser
+from bpexp.cli.reproduce import add_runs, named_runs
 from bpexp.cli.screen import console
 from bpexp.reproduce import report
 
@@ -13,6 +13,6 @@ def main(arguments: Sequence[str]) -> int:
     """Return 0 if all runs match their digests, 1 if any does not, and 2 if any is unreadable."""
     parser = store_parser("verify", "Compare stored artifacts and metrics with their digests.")
     add_runs(parser)
-    archive, named = named_runs("verify", parser.parse_args(arguments))
-    runs = report.select_runs(archive, named)
-    return report.verify_stored(archive, runs, partial(console().print, soft_wrap=True))
+    with named_runs("verify", parser.parse_args(arguments)) as (archive, named):
+        runs = report.select_runs(archive, named)
+        return report.verify_stored(archive, runs, partial(console().print, soft_wrap=True))

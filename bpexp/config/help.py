@@ -58,6 +58,7 @@ Commands:
   explain KEY=VALUE   show one training step, number by number
   reproduce RUN       train stored runs again and compare every bit
   verify RUN          check stored runs against their digests, without training
+  bundle SWEEP        write a sweep to a zip file that reproduce and verify read
   resume SWEEP        finish a sweep that was interrupted
   report SWEEP        compare the settings of a sweep, with statistics and plots
 

@@ -51,7 +51,7 @@ def select_runs(archive: Archive, named: Sequence[StoredRun]) -> list[StoredRun]
 def _check_tracked(archive: Archive, sweep: StoredRun) -> None:
     """Raise ConfigError if the runs of a sweep are not tracked, as those of some studies."""
     content = archive.file_if_any(sweep, plan_file.NAME)
-    if content and not plan_file.from_bytes(content).runtime.tracking.runs:
+    if content and not plan_file.from_bytes(content, archive.load_data).runtime.tracking.runs:
         raise ConfigError(
             f"The runs of {sweep.label} were not tracked one by one (tracking.runs=false), so that "
             "there is nothing to compare them with."
@@ -116,9 +116,15 @@ def _show_verdicts(
 ) -> Counter[Finding]:
     """Show the runs that are not identical; returns the number of runs with each finding."""
     counts: Counter[Finding] = Counter()
+    shown: set[str] = set()
     for verdict in verdicts:
         counts[verdict.finding] += 1
-        if verdict.finding is not Finding.IDENTICAL and counts[verdict.finding] <= MAX_LISTED:
+        # A missing data file is the same reason for all runs of a sweep.
+        is_known = verdict.finding is Finding.UNREADABLE and verdict.explanation in shown
+        if verdict.finding is Finding.IDENTICAL or is_known:
+            continue
+        if counts[verdict.finding] <= MAX_LISTED:
+            shown.add(verdict.explanation)
             for line in _describe(verdict, archive):
                 show(line)
     return counts

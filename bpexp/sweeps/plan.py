@@ -179,7 +179,10 @@ def _check_data(jobs: Sequence[Job], rows: Sequence[str]) -> None:
 
 
 def restore_jobs(
-    configs: Sequence[TrainConfig], rows: Sequence[str], varying: Sequence[str]
+    configs: Sequence[TrainConfig],
+    rows: Sequence[str],
+    varying: Sequence[str],
+    load_data: Callable[[DataConfig], Dataset],
 ) -> list[Job]:
     """Make the jobs of a plan that was read from a file, which holds no names; load their data.
 
@@ -187,11 +190,12 @@ def restore_jobs(
         configs: The configuration of each job.
         rows: The study row of each job; empty without a study.
         varying: Dotted keys of the settings that vary.
+        load_data: Loads the data sets.
 
     Raises:
         ConfigError: The data do not fit a configuration any more.
     """
-    datasets = {data: load(data) for data in dict.fromkeys(config.data for config in configs)}
+    datasets = {data: load_data(data) for data in dict.fromkeys(c.data for c in configs)}
     for config in dict.fromkeys(replace(c, seed=0, lr=1.0) for c in configs):
         combinations.check_data(config, datasets[config.data])
     return _jobs(configs, datasets, rows, varying)[0]

@@ -11,11 +11,12 @@ import io
 import itertools
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from bpexp.config.schema import TrainConfig, parse_runtime, parse_train, plain
+from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSION
@@ -46,8 +47,12 @@ def to_bytes(plan: Plan) -> bytes:
     return gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)
 
 
-def from_bytes(content: bytes) -> Plan:
+def from_bytes(content: bytes, load_data: Callable[[DataConfig], Dataset] = load) -> Plan:
     """Read a plan.
+
+    Args:
+        content: The content of the file.
+        load_data: Loads the data sets.
 
     Raises:
         ConfigError: The file is broken, or its data or the arithmetic have changed.
@@ -58,7 +63,7 @@ def from_bytes(content: bytes) -> Plan:
         if len(lines) > MAX_RUNS:
             raise ValueError(f"{len(lines)} runs")
         configs = [parse_train(json.loads(line)) for line in lines]
-        plan = _plan(head, configs)
+        plan = _plan(head, configs, load_data)
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, EOFError,
@@ -70,7 +75,11 @@ def from_bytes(content: bytes) -> Plan:
     return plan
 
 
-def _plan(head: dict[str, Any], configs: Sequence[TrainConfig]) -> Plan:
+def _plan(
+    head: dict[str, Any],
+    configs: Sequence[TrainConfig],
+    load_data: Callable[[DataConfig], Dataset],
+) -> Plan:
     """Make the plan, and load its data; a broken first line raises errors of various types."""
     if not isinstance(head["runtime"], dict) or not isinstance(head["study"], dict | None):
         raise TypeError("a mapping is expected")
@@ -78,7 +87,7 @@ def _plan(head: dict[str, Any], configs: Sequence[TrainConfig]) -> Plan:
     if rows and len(rows) != len(configs):
         raise ValueError(f"{len(rows)} names of rows for {len(configs)} runs")
     varying, runtime = tuple(map(str, head["varying"])), parse_runtime(head["runtime"])
-    jobs = restore_jobs(configs, rows, varying)
+    jobs = restore_jobs(configs, rows, varying, load_data)
     search = _search(head.get("search"))
     return Plan(tuple(jobs), runtime, varying, study=head["study"], search=search)
 

@@ -73,7 +73,7 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     content = archive.file_if_any(run, plan_file.NAME)
     # A power loss may leave an empty file.
     if content:
-        return plan_file.from_bytes(content)
+        return plan_file.from_bytes(content, archive.load_data)
     # The sweep ended between the creation of its parent run, which has the overrides, and the
     # storage of the plan.
     no_plan = ConfigError(f"{run.label} has stored no plan; start a new sweep.")

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import artifact_uris, lookup
 from bpexp.tracking.client_reader import ClientReader
@@ -99,6 +100,14 @@ class Archive:
             return {}
         listed = RetryPolicy().call(_list, self.client, run.run_id)
         return {file.path: None if file.is_dir else file.file_size for file in listed}
+
+    def load_data(self, config: DataConfig) -> Dataset:
+        """The data set of a stored run.
+
+        Raises:
+            ConfigError: The data cannot be read or do not fit the settings.
+        """
+        return load(config)
 
     def _download(self, run: StoredRun, name: str) -> bytes:
         with tempfile.TemporaryDirectory() as folder:

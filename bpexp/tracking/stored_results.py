@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bpexp.config.schema import TrainConfig, parse_train
-from bpexp.data import Dataset, load
+from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.nn import arithmetic
 from bpexp.runs import identity, predictions_file, run_tags
@@ -54,8 +54,8 @@ def config_of(run: StoredRun, archive: Archive) -> tuple[TrainConfig, Dataset]:
     Raises:
         ConfigError: The configuration is invalid, or the data are not those of the run.
     """
-    config = parse_train(_config_values(run, archive))
-    dataset = load(config.data)
+    config = stored_config(run, archive)
+    dataset = archive.load_data(config.data)
     recorded, found = run.tags.get(run_tags.IDENTITY), identity.of_run(config, dataset)
     if recorded == found or run.tags.get(run_tags.ARITHMETIC) != str(arithmetic.VERSION):
         return config, dataset
@@ -67,6 +67,15 @@ def config_of(run: StoredRun, archive: Archive) -> tuple[TrainConfig, Dataset]:
     raise ConfigError(
         f"{_CONFIG} does not match the run: its identity is {found}, that of the run {recorded}."
     )
+
+
+def stored_config(run: StoredRun, archive: Archive) -> TrainConfig:
+    """The configuration of a run, without a check of its identity.
+
+    Raises:
+        ConfigError: The configuration is invalid.
+    """
+    return parse_train(_config_values(run, archive))
 
 
 def _config_values(run: StoredRun, archive: Archive) -> dict[str, Any]:

@@ -1,0 +1,204 @@
+"""Writes the runs of a sweep to a zip file, which ``reproduce`` and ``verify`` read as a store."""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+from bpexp.data import DataConfig
+from bpexp.fields.checks import ConfigError
+from bpexp.runs import run_tags
+from bpexp.sweeps import integrity
+from bpexp.tracking import bundle
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.bundle import DataFile
+from bpexp.tracking.checked_zip import MANIFEST
+from bpexp.tracking.reading import Parts, Point, Query, StoredRun
+from bpexp.tracking.stored_results import config_of, stored_config
+
+_CHECKED = Parts(
+    params=(),
+    tags=(run_tags.IDENTITY, run_tags.RESULT, run_tags.CONFIG, run_tags.ARITHMETIC),
+    metrics=("lowest_validation_loss",),
+)
+"""What the check of a run needs."""
+_PAGE_SIZE = 1000
+_THREADS = 8
+"""Runs that are read at the same time: artifacts may be on a server."""
+
+_Files = Mapping[str, bytes]
+_Curves = Mapping[str, Sequence[Point]]
+
+
+class _Writer:
+    """Adds members to a zip file and lists them for the manifest."""
+
+    def __init__(self, file: zipfile.ZipFile) -> None:
+        self._file = file
+        self.listed: dict[str, dict[str, object]] = {}
+
+    def add(self, name: str, content: bytes) -> None:
+        """Add a member."""
+        # A fixed date: equal runs make equal files.
+        self._file.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, compresslevel=3)
+        digest = hashlib.sha256(content).hexdigest()
+        self.listed[name] = {"size": len(content), "sha256": digest}
+
+    def add_file(self, name: str, path: Path, digest: str) -> None:
+        """Add a file that need not fit into memory."""
+        self._file.write(path, name, zipfile.ZIP_DEFLATED, compresslevel=3)
+        self.listed[name] = {"size": self._file.getinfo(name).file_size, "sha256": digest}
+
+
+def write(archive: Archive, experiment: str, run: StoredRun, target: Path, *, data: bool) -> str:
+    """Write a sweep or a single run to a zip file.
+
+    Args:
+        archive: Where the run is stored.
+        experiment: The name of its experiment.
+        run: The sweep or the run, with all its parts.
+        target: The zip file.
+        data: Whether to include data files.
+
+    Returns:
+        What was written, as a sentence.
+
+    Raises:
+        ConfigError: A run is altered, a data file is missing or has changed, or the zip file
+            cannot be written.
+    """
+    children = Query(sweep=run.run_id)
+    runs = archive.search(children, _CHECKED) if run.is_sweep else [run]
+    finished = [child for child in runs if child.status == "FINISHED"]
+    if not finished:
+        raise ConfigError(f"{run.label} has no finished runs to bundle.")
+    problems = integrity.artifact_problems(finished, archive)
+    for child in finished:
+        if child.run_id in problems:
+            raise ConfigError(f"{child.label} is altered: {problems[child.run_id]}")
+    paths = _data_paths(finished, archive, check=data)
+    linking = {child.parent for child in runs} - {run.run_id, None}
+    with _atomic_zip(target) as zip_file:
+        writer = _Writer(zip_file)
+        _add_run(writer, *_content(archive, run))
+        if run.is_sweep:
+            for found in _pages(archive, children):
+                _add_run(writer, *found)
+            # The runs that were reused from other sweeps have their environment there.
+            for parent in archive.reader.get(sorted(filter(None, linking))):
+                _add_run(writer, *_content(archive, parent))
+        files = [_add_data(writer, number, path, data) for number, path in enumerate(paths)]
+        manifest = {
+            "format": bundle.FORMAT,
+            "bpexp": version("bpexp"),
+            "run": run.run_id,
+            "experiment": experiment,
+            "data": [asdict(file) for file in files],
+            "files": writer.listed,
+        }
+        zip_file.writestr(
+            zipfile.ZipInfo(MANIFEST), json.dumps(manifest, indent=1), zipfile.ZIP_DEFLATED
+        )
+    return _sentence(target, len(runs), files)
+
+
+def _data_paths(runs: Sequence[StoredRun], archive: Archive, *, check: bool) -> list[str]:
+    """The files that the settings of runs name.
+
+    Args:
+        runs: The runs.
+        archive: Where they are stored.
+        check: Whether to check that the data are those that the runs were trained on.
+
+    Raises:
+        ConfigError: A stored configuration is invalid, or the data are missing or have changed.
+    """
+    found: dict[DataConfig, None] = {}
+    for run in runs:
+        config = stored_config(run, archive)
+        if config.data not in found and check:
+            config_of(run, archive)
+        found[config.data] = None
+    paths = [getattr(data, key, None) for data in found for key in bundle.PATHS]
+    return list(dict.fromkeys(path for path in paths if path is not None))
+
+
+def _add_data(writer: _Writer, number: int, path: str, is_included: bool) -> DataFile:
+    """Describe a data file, and add it to the zip file unless the user does not want it."""
+    file = Path(path).expanduser()
+    try:
+        with open(file, "rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        if not is_included:
+            return DataFile(path, None, digest)
+        name = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in file.name)
+        member = f"data/{number}/{name.lstrip('.') or 'data'}"
+        writer.add_file(member, file, digest)
+    except OSError as error:
+        if not is_included:
+            return DataFile(path, None, None)
+        raise ConfigError(f"The data file {path} cannot be read: {error.strerror}.") from error
+    return DataFile(path, member, digest)
+
+
+def _pages(archive: Archive, query: Query) -> Iterator[tuple[StoredRun, _Files, _Curves]]:
+    """The content of the runs that a query selects; only some of them are in memory."""
+    runs = archive.reader.search(archive.experiment_id, query)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while page := list(islice(runs, _PAGE_SIZE)):
+            yield from pool.map(partial(_content, archive), page)
+
+
+def _content(archive: Archive, run: StoredRun) -> tuple[StoredRun, _Files, _Curves]:
+    """A run, its artifacts, and all logged values of its curves."""
+    names = [name for name in archive.files(run) if bundle.ARTIFACT.fullmatch(name)]
+    curves = {
+        name: archive.reader.history([run.run_id], name).get(run.run_id, ())
+        for name in bundle.CURVES
+        if name in run.metrics
+    }
+    return run, {name: archive.file(run, name) for name in names}, curves
+
+
+def _add_run(writer: _Writer, run: StoredRun, files: _Files, curves: _Curves) -> None:
+    # The place of the artifacts says nothing on another machine.
+    values = {**asdict(run), "artifact_uri": ""}
+    content = json.dumps({"run": values, "history": curves}, indent=1)
+    writer.add(bundle.run_member(run.run_id), content.encode())
+    for name, artifact in files.items():
+        writer.add(bundle.artifact_member(run.run_id, name), artifact)
+
+
+@contextmanager
+def _atomic_zip(target: Path) -> Iterator[zipfile.ZipFile]:
+    """A new zip file, which gets its name when it is complete. Raises ConfigError."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        with open(temporary, "xb") as file:
+            with zipfile.ZipFile(file, "w") as zip_file:
+                yield zip_file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise ConfigError(
+            f"-o must be a file that can be written, got {str(target)!r}: {error.strerror}."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _sentence(target: Path, n_runs: int, files: Sequence[DataFile]) -> str:
+    parts = [f"{n_runs} run{'s' * (n_runs != 1)}"]
+    for file in files:
+        parts.append(file.path if file.member else f"without {file.path}")
+    return f"Written: {target} ({', '.join(parts)})"

@@ -184,6 +184,7 @@ def test_an_unreachable_cluster_is_reported_in_one_sentence(inside, tmp_path, se
 
 def test_a_missing_dask_package_is_reported_in_one_sentence(inside, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "bpexp.sweeps.executors.dask_cluster", raising=False)
     check_refused(
         inside("-m", "seed=1,2", "backend=dask"),
         "backend=dask needs the package distributed: pip install -e '.[dask]'",

@@ -1,4 +1,7 @@
-"""Executors: where the jobs of a sweep are trained. Each module of this package registers one."""
+"""Executors: where the jobs of a sweep are trained. Each module of this package registers one.
+
+The modules whose names begin with ``dask_`` import Dask; ``open_executor`` imports them if needed.
+"""
 
 import importlib
 import pkgutil
@@ -6,6 +9,7 @@ import pkgutil
 from bpexp.sweeps.executors.base import Batch, Executor, make_batches, open_executor
 
 for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+    if not _module.name.startswith("dask_"):
+        importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = ["Batch", "Executor", "make_batches", "open_executor"]

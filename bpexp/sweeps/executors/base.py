@@ -4,6 +4,7 @@ The executors are registered by the name of their option of the group ``backend`
 process), ``local`` (threads and processes of this machine) and ``dask`` (workers of a cluster).
 """
 
+import importlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import NamedTuple, Self, TypeVar
 
 from bpexp.config.schema import BACKENDS, Backend, BackendConfig, RuntimeConfig, TrainConfig
 from bpexp.data import Dataset
+from bpexp.fields.checks import ConfigError
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.training import batching
@@ -190,6 +192,11 @@ EXECUTORS: dict[str, type[Executor]] = {}
 """Executors by the name of their option of the ``backend`` group."""
 
 
+LATE_MODULES = {"dask": "bpexp.sweeps.executors.dask_cluster"}
+"""Modules of executors that are imported when they are chosen: their libraries are optional and
+take most of a second to import."""
+
+
 def register(name: str, config: type[BackendConfig]) -> Callable[[type[E]], type[E]]:
     """Return a class decorator that makes an executor available as ``backend=name``.
 
@@ -217,4 +224,12 @@ def open_executor(runtime: RuntimeConfig) -> Executor:
     Raises:
         ConfigError: It cannot be used.
     """
-    return EXECUTORS[runtime.backend.name].from_config(runtime)
+    name = runtime.backend.name
+    if name in LATE_MODULES:
+        try:
+            importlib.import_module(LATE_MODULES[name])
+        except ImportError as error:
+            raise ConfigError(
+                f"backend={name} needs the package {error.name}: pip install -e '.[{name}]'"
+            ) from error
+    return EXECUTORS[name].from_config(runtime)

@@ -13,8 +13,14 @@ from contextlib import ExitStack, suppress
 from itertools import islice
 from math import isqrt
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import uuid4
+
+import dask
+import distributed
+from distributed import CancelledError, Client, Future, KilledWorker, Security
+from distributed.client import ClosedClientError
+from distributed.comm.core import connect
 
 from bpexp.config.schema import DaskConfig, RuntimeConfig, plain
 from bpexp.data import Dataset
@@ -24,9 +30,6 @@ from bpexp.runs.result import Failure
 from bpexp.sweeps.executors import dask_worker
 from bpexp.sweeps.executors.base import Batch, Executor, register
 from bpexp.sweeps.job import JobResult
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
 
 T = TypeVar("T")
 
@@ -58,13 +61,6 @@ class DaskExecutor(Executor):
         The address is ``backend.address`` or, if that is null, the one in Dask's configuration,
         which includes ``DASK_SCHEDULER_ADDRESS``.
         """
-        try:
-            import dask
-            import distributed  # noqa: F401
-        except ImportError as error:
-            raise ConfigError(
-                "backend=dask needs the package distributed: pip install -e '.[dask]'"
-            ) from error
         configured = runtime.backend.address if isinstance(runtime.backend, DaskConfig) else None
         address = configured or dask.config.get("scheduler-address", None)
         if not address:
@@ -83,9 +79,6 @@ class DaskExecutor(Executor):
             ConfigError: The scheduler does not answer, has no workers, or has workers whose
                 results would differ.
         """
-        import dask
-        import distributed
-
         _silence_logs()
         with ExitStack() as stack:
             # Dask warns of large objects in tasks, but each data set is sent only once.
@@ -145,9 +138,6 @@ class DaskExecutor(Executor):
         batches are divided and trained one at a time, so that in the end only the jobs that kill
         their workers fail.
         """
-        from distributed import CancelledError
-        from distributed.client import ClosedClientError
-
         unfinished = {job.index: job for batch in batches for job in batch.jobs}
         abandoned: deque[Batch] = deque()
         try:
@@ -180,8 +170,6 @@ class DaskExecutor(Executor):
         Yields:
             A batch and its results, or None if Dask abandoned it.
         """
-        from distributed.client import ClosedClientError
-
         done: SimpleQueue[Future[Any]] = SimpleQueue()
         sent: dict[Future[Any], Batch] = {}
         try:
@@ -200,7 +188,7 @@ class DaskExecutor(Executor):
             with suppress(OSError, ClosedClientError):
                 self._client.cancel(list(sent))
 
-    def _send(self, batch: Batch) -> "Future[Any]":
+    def _send(self, batch: Batch) -> Future[Any]:
         first, key = batch.jobs[0], f"bpexp-batch-{uuid4().hex}"
         scaling = first.dataset.target_scaling
         task = dask_worker.Task(
@@ -215,7 +203,7 @@ class DaskExecutor(Executor):
         arrays = self._sent_dataset(first.dataset)
         return self._client.submit(dask_worker.train, tuple(task), arrays, key=key, pure=False)
 
-    def _sent_dataset(self, dataset: Dataset) -> "Future[Any]":
+    def _sent_dataset(self, dataset: Dataset) -> Future[Any]:
         """Return the future of the arrays of a data set, which are sent to the workers once.
 
         The scheduler keeps the arguments of the task, so they outlive every worker.
@@ -227,9 +215,7 @@ class DaskExecutor(Executor):
             )
         return self._datasets[dataset]
 
-    def _received(self, future: "Future[Any]", batch: Batch) -> list[JobResult] | None:
-        from distributed import KilledWorker
-
+    def _received(self, future: Future[Any], batch: Batch) -> list[JobResult] | None:
         if future.status == "error":
             error = future.exception()
             if isinstance(error, KilledWorker):
@@ -267,8 +253,6 @@ def _check_scheduler_answers(address: str, seconds: float) -> None:
 
     Checked before a ``Client`` is created, which would log errors.
     """
-    from distributed import Security
-    from distributed.comm.core import connect
 
     async def open_connection() -> None:
         comm = await connect(address, seconds, **Security().get_connection_args("client"))

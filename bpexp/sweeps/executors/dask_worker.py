@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from distributed import get_worker
+
 from bpexp.config.schema import parse_train
 from bpexp.data import Dataset
 from bpexp.data.target_scaling import TargetScaling
@@ -103,8 +105,6 @@ def _end_if_cancelled(key: str, positions: Sequence[int], losses: Array) -> None
 
     Dask does not stop a running task, but changes its state.
     """
-    from distributed import get_worker
-
     task = get_worker().state.tasks.get(key)
     if task is None or task.state == "cancelled":
         raise Cancelled

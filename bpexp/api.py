@@ -1,5 +1,7 @@
 """The functions of the package ``bpexp``: train, sweep, load runs, and report.
 
+What ``sweep`` and ``report`` need of SciPy and matplotlib is imported when they are called.
+
 >>> train(lr=0.5, epochs=10).epochs_run
 10
 """
@@ -10,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from bpexp import app
 from bpexp.config import folds
 from bpexp.config.compose import Composer, compose_settings, composer
@@ -17,10 +21,11 @@ from bpexp.config.schema import SearchConfig, flatten
 from bpexp.data import memory
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import SilentReporter
-from bpexp.sweeps import python_data, search, summary
+from bpexp.sweeps import python_data, search
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.plan import Plan, check_different_runs, make_plan
+from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
 from bpexp.sweeps.samplers.python import as_arguments, compose_jobs
 from bpexp.tracking import lookup, read
@@ -33,8 +38,6 @@ from bpexp.training.loop import train_batch
 from bpexp.training.predictor import FittedResult, fitted
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bpexp.analysis.report import Report
 
 Settings = Any
@@ -88,7 +91,7 @@ def _warn(plan: Plan) -> None:
         warnings.warn(sentence, stacklevel=3)
 
 
-def sweep(*arguments: str, target: Any = None, **settings: Settings) -> "pd.DataFrame":
+def sweep(*arguments: str, target: Any = None, **settings: Settings) -> pd.DataFrame:
     """Run and track every combination of the values of settings.
 
     Args:
@@ -107,8 +110,6 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> "pd.Data
     Raises:
         ConfigError: A setting breaks its rule; nothing has been trained then.
     """
-    import pandas as pd
-
     if "sweep" in settings:
         arguments = (*arguments, f"sweep={settings.pop('sweep')}")
     given = python_data.take(None, None, target, settings)
@@ -131,19 +132,23 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> "pd.Data
     check_different_runs(plan, lambda index: flatten(composed[index]))
     _warn(plan)
     finished = app.run_sweep(plan, SilentReporter())
-    return pd.DataFrame(summary.results_table(finished))
+    return _table(finished)
 
 
 def _searched(
     arguments: Sequence[str], settings: SearchConfig, job_composer: Composer
-) -> "pd.DataFrame":
-    import pandas as pd
-
+) -> pd.DataFrame:
     plan = search.first_plan(
         arguments, settings, job_composer, lambda jobs: map(job_composer.compose, jobs)
     )
-    generations = app.Generations.of_search(plan, job_composer)
+    generations = search.SearchGenerations.of_plan(plan, job_composer)
     finished = app.run_sweep(plan, SilentReporter(), generations=generations)
+    return _table(finished)
+
+
+def _table(finished: FinishedSweep) -> pd.DataFrame:
+    from bpexp.sweeps import summary
+
     return pd.DataFrame(summary.results_table(finished))
 
 
@@ -153,7 +158,7 @@ def load_runs(
     uri: str | None = None,
     experiment: str = "bpexp",
     filter: str = "",
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Return tracked runs as a table, the newest first.
 
     Args:
@@ -204,7 +209,6 @@ def report(
     Raises:
         ConfigError: A sweep does not exist, or its runs cannot be compared.
     """
-    # Imported late: it needs SciPy and matplotlib.
     from bpexp.analysis import sources
     from bpexp.analysis.measure_choice import MeasureChoice
 

@@ -1,34 +1,32 @@
 """Executes a plan: opens the store, trains, tracks and summarizes.
 
 ``run_single``, ``run_sweep`` and ``resume_sweep`` are the entry points. They report progress and
-results to a ``Reporter``, so that they work from the command line and from Python.
+results to a ``Reporter``, so that they work from the command line and from Python. What only some
+sweeps do at their end, such as plots, studies and the export, is imported there: it needs SciPy,
+matplotlib and pandas, which take longer to import than many sweeps to train.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from bpexp.analysis import confirmation as confirmed
 from bpexp.config import combinations
-from bpexp.config.compose import Composer, composer
+from bpexp.config.compose import composer
 from bpexp.config.schema import BackendConfig, BudgetConfig
-from bpexp.export.publish import publish
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import Reporter
 from bpexp.runs import run_tags
 from bpexp.studies import definition
-from bpexp.studies.sweep_results import study_files
-from bpexp.sweeps import budget, confirmation, forecast, provenance, resume, search, summary
+from bpexp.sweeps import budget, confirmation, forecast, provenance, resume, search
 from bpexp.sweeps.executors import open_executor
+from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.ranking import scores_of
+from bpexp.sweeps.ranking import scores_of, why_best
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep, SweepRunner, now
-from bpexp.sweeps.samplers.base import Sampler
-from bpexp.sweeps.samplers.search import SearchSampler, Trial
+from bpexp.sweeps.samplers.trials import Trial
 from bpexp.tracking import durable, lookup, output_directory, recovery
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.contract import RunRecord, Tracker
@@ -39,45 +37,6 @@ from bpexp.tracking.store import Store, exclusive_lock, locate
 
 EXIT_STATUS = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 """The program's exit status by MLflow's status of its run or sweep."""
-
-
-@dataclass(frozen=True)
-class Generations:
-    """Where the jobs of a sweep come from after its first generation.
-
-    Attributes:
-        sampler: Proposes generations. ``ask`` has been called once, for the first generation, but
-            not for a search.
-        compose: Composes the configuration of a proposed job.
-        n_jobs: The maximum number of jobs, if it is known.
-    """
-
-    sampler: Sampler
-    compose: Callable[[Any], Mapping[str, Any]]
-    n_jobs: int = 0
-
-    @classmethod
-    def of_search(cls, plan: Plan, composer: Composer) -> "Generations":
-        """The generations of the search of a plan, new or stored. Raises ConfigError."""
-        sampler = search.sampler_of(plan, composer)
-        return cls(sampler, search.compose_like(plan, composer), sampler.n_jobs)
-
-    def extend(self, plan: Plan, scores: Sequence[float | None]) -> Plan | None:
-        """Report the results of the last generation to the sampler and plan the next one.
-
-        Args:
-            plan: The plan so far.
-            scores: The score of each job of the last generation, see ``Sampler.tell``.
-
-        Returns:
-            The plan with the next generation, or None if the sampler proposes no more jobs.
-
-        Raises:
-            ConfigError: A proposed job breaks a rule.
-        """
-        self.sampler.tell(scores)
-        proposals = self.sampler.ask()
-        return plan.extended(map(self.compose, proposals)) if proposals else None
 
 
 def run_single(plan: Plan, reporter: Reporter) -> FinishedSweep:
@@ -183,7 +142,9 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
     store = archive.store
     resume.check_can_resume(sweep, request.ended)
     plan = _continued(resume.plan_of(sweep, archive), request)
-    generations = None if plan.search is None else Generations.of_search(plan, composer())
+    generations = (
+        None if plan.search is None else search.SearchGenerations.of_plan(plan, composer())
+    )
     command = store.resume_command(sweep.run_id, experiment)
     replaced: list[str] = []
 
@@ -278,25 +239,26 @@ def _train_generations(
     runner: SweepRunner, generations: Generations, reporter: Reporter
 ) -> Sequence[Trial]:
     """Train the generations after those of the plan; returns the trials of a search."""
-    sampler = generations.sampler
-    if isinstance(sampler, SearchSampler):
-        first = search.replay(runner.plan, sampler, generations.compose, runner.scores)
-        runner.continue_from(first)
+    runner.continue_from(generations.catch_up(runner.plan, runner.scores))
     while runner.is_complete:
         extended = generations.extend(runner.plan, runner.last_scores())
-        if isinstance(sampler, SearchSampler):
-            reporter.say(summary.search_progress(sampler.trials, runner.plan))
+        for sentence in generations.progress(runner.plan):
+            reporter.say(sentence)
         if extended is None:
             break
         runner.extend(extended)
         runner.train()
-    return sampler.trials if isinstance(sampler, SearchSampler) else ()
+    return generations.trials
 
 
 def _parent_record(finished: FinishedSweep, started: int) -> RunRecord:
     """Return the final record of the parent run of a sweep, with the results of a study."""
+    from bpexp.sweeps import summary
+
     study = None
     if finished.plan.study is not None:
+        from bpexp.studies.sweep_results import study_files
+
         study = study_files(definition.parse(finished.plan.study), finished)
     return summary.sweep_record(finished, started, now(started), study)
 
@@ -368,7 +330,9 @@ def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> N
         reporter.say("No run has a network to export.")
         return
     if finished.parent is not None:
-        reporter.say(f"Exporting {best.job.name}: {summary.why_best(finished.ranking)}.")
+        reporter.say(f"Exporting {best.job.name}: {why_best(finished.ranking)}.")
+    from bpexp.export.publish import publish
+
     archive = open_archive(store, finished.plan.runtime.tracking.experiment)
     run = lookup.with_id(archive.reader, best.run_id)
     for sentence in publish(archive, run):
@@ -393,6 +357,8 @@ def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
         return
     client = open_archive(store, finished.plan.runtime.tracking.experiment).client
     RetryPolicy().call(client.set_tag, finished.parent, run_tags.CONFIRMED_BY, fresh.parent)
+    from bpexp.analysis import confirmation as confirmed
+
     objective, per_setting = finished.ranking.objective, len(fresh.rows) // len(chosen)
     sentences = []
     for place, setting in enumerate(chosen):

@@ -33,6 +33,7 @@ from bpexp.runs.metrics import METRICS, Direction, Metric, Split
 from bpexp.sweeps.executors import base
 from bpexp.sweeps.executors.base import Batch, Executor, train_batch
 from bpexp.sweeps.executors.local import LocalExecutor
+from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import make_plan
 from bpexp.tracking.archive import open_archive
@@ -352,7 +353,7 @@ def search(backend, experiment="bpexp"):
             "tracking__experiment": experiment,
         })  # fmt: skip
 
-    generations = app.Generations(sampler, compose)
+    generations = Generations(sampler, compose)
     plan = make_plan(map(compose, sampler.ask()))
     return app.run_sweep(plan, SilentReporter(), generations=generations)
 

@@ -18,7 +18,8 @@ from bpexp.fields.checks import ConfigError
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.samplers import space
-from bpexp.sweeps.samplers.search import SearchSampler, best_so_far
+from bpexp.sweeps.samplers.search import SearchSampler
+from bpexp.sweeps.samplers.trials import best_so_far
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.store import locate
 
@@ -237,7 +238,7 @@ def test_an_interrupted_search_is_resumed_with_the_same_trials(
 def test_a_sampler_that_proposes_other_trials_is_reported(inside, a_store, monkeypatch):
     inside(*SEARCH, "backend=serial")
     other = optuna.samplers.RandomSampler(seed=9)
-    monkeypatch.setattr("bpexp.sweeps.samplers.search._sampler", lambda *arguments: other)
+    monkeypatch.setattr("bpexp.sweeps.samplers.optuna_study._sampler", lambda *arguments: other)
     monkeypatch.setattr("bpexp.reproduce.trajectory.version", lambda name: "optuna 9")
     done = inside("reproduce", "latest")
     assert done.returncode == 1

@@ -23,6 +23,7 @@ from bpexp.config.schema import SearchConfig, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
 from bpexp.sweeps import search
+from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.plan import (
     Plan,
     StudyRows,
@@ -68,7 +69,7 @@ class SweepCommand:
     def _run_search(self, settings: SearchConfig) -> list[JobReturn]:
         """Run the trials of a search as one sweep; exits where a run failed."""
         plan = search.first_plan(self._overrides, settings, self._composer, self._composed_jobs)
-        generations = app.Generations.of_search(plan, self._composer)
+        generations = search.SearchGenerations.of_plan(plan, self._composer)
         if self._is_shown(plan):
             return []
         finished = self._run(plan, generations)
@@ -115,7 +116,7 @@ class SweepCommand:
                 check_different_runs(plan, lambda index: _settings(proposals[index]))
             if plan.runtime.search.name is not None:
                 raise ConfigError("search=NAME must be typed on the command line with -m.")
-            generations = app.Generations(sampler, self._composer.compose)
+            generations = Generations(sampler, self._composer.compose)
         if self._is_shown(plan):
             return []
         finished = self._run(plan, generations)
@@ -139,7 +140,7 @@ class SweepCommand:
             app.dry_run(plan, TerminalReporter())
         return plan.runtime.dry_run
 
-    def _run(self, plan: Plan, generations: app.Generations | None) -> FinishedSweep:
+    def _run(self, plan: Plan, generations: Generations | None) -> FinishedSweep:
         """Run a sweep; exits where a run failed."""
         folder = Path(self._config.hydra.sweep.dir)
         finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)

@@ -4,6 +4,7 @@ Runs that differ only in a key of ``REPLICATE_KEYS`` are replicates of one setti
 of a sweep is the best run of its best setting, so that no setting wins by one lucky seed.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -137,6 +138,21 @@ def scores_to_tell(rows: Sequence[Row], objective: Objective) -> list[float | No
         None if not row.metrics or row.outcome == Outcome.DIVERGED else score
         for row, score in zip(rows, scores, strict=True)
     ]
+
+
+def why_best(ranking: Ranking) -> str:
+    """Why the best run of a ranking is the best, with numbers."""
+    objective, best = ranking.objective, ranking.best
+    assert best is not None
+    value = best.metrics.get(objective.metric, math.nan)
+    reason = f"the run with the {objective.superlative} {objective.label}, {value:.6g}"
+    if not ranking.is_replicated:
+        return reason
+    setting = next(found for found in ranking.settings if found.best is best)
+    name = best.job.setting_name
+    which = f"of the best setting, {name}" if name else "of the only setting"
+    center = f"{objective.statistic} {setting.center:.6g}"
+    return f"{reason}, {which} ({center} over {len(setting.rows)} runs)"
 
 
 def _best_first(rows: Sequence[Row], scores: Array) -> list[Row]:

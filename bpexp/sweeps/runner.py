@@ -22,7 +22,7 @@ from bpexp.sweeps.results import SweepResults
 from bpexp.sweeps.row import Row
 from bpexp.sweeps.run_record import RunRecorder
 from bpexp.sweeps.run_writer import RunWriter
-from bpexp.sweeps.samplers.search import Trial
+from bpexp.sweeps.samplers.trials import Trial
 from bpexp.tracking import process, spool
 from bpexp.tracking.retry import TrackingError
 from bpexp.typing import Array

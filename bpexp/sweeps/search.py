@@ -4,10 +4,11 @@ The sampler of a search is not stored. To continue a stored search, a new sample
 generations of the plan again, and told the stored results.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,17 +25,41 @@ from bpexp.config.schema import (
 )
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.objective import Objective
-from bpexp.sweeps.job import Job
+from bpexp.sweeps.generations import Generations, Scores
 from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
 from bpexp.sweeps.samplers.search import SearchSampler
 from bpexp.sweeps.samplers.space import Space, parse
-
-Scores = Callable[[Sequence[Job]], Sequence[float | None]]
-"""The scores of jobs that have been trained, see ``Sampler.tell``."""
+from bpexp.sweeps.samplers.trials import Trial
 
 
 class OtherProposalsError(ConfigError):
     """A search does not propose the jobs that are stored."""
+
+
+@dataclass(frozen=True)
+class SearchGenerations(Generations):
+    """The generations of a search; ``ask`` of its sampler has not been called."""
+
+    sampler: SearchSampler
+
+    @classmethod
+    def of_plan(cls, plan: Plan, composer: Composer) -> Self:
+        """The generations of the search of a plan, new or stored. Raises ConfigError."""
+        sampler = sampler_of(plan, composer)
+        return cls(sampler, compose_like(plan, composer), sampler.n_jobs)
+
+    def catch_up(self, plan: Plan, scores: Scores) -> int:
+        """See ``Generations.catch_up``; raises OtherProposalsError."""
+        return replay(plan, self.sampler, self.compose, scores)
+
+    def progress(self, plan: Plan) -> Sequence[str]:
+        """See ``Generations.progress``."""
+        return (progress(self.trials, plan),)
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """See ``Generations.trials``."""
+        return self.sampler.trials
 
 
 def settings_of(arguments: Sequence[str], composer: Composer) -> SearchConfig | None:
@@ -123,6 +148,19 @@ def replay(
             return first
         sampler.tell(scores(plan.jobs[first:last]))
         first = last
+
+
+def progress(trials: Sequence[Trial], plan: Plan) -> str:
+    """A sentence on the trials of a search so far."""
+    best = min(trials, key=lambda trial: trial.value)
+    count = f"{len(trials)} of {plan.runtime.search.trials} trials"
+    if not math.isfinite(best.value):
+        return f"{count}: no trial has a finite {plan.objective.label} yet"
+    value = plan.objective.as_measured(best.value)
+    return (
+        f"{count}: {plan.objective.superlative} {plan.objective.label} {value:.6g} with "
+        f"{' '.join(best.overrides)}"
+    )
 
 
 def _value(objective: Objective, horizon: int, scores: Sequence[float]) -> float:

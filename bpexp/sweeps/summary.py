@@ -11,11 +11,11 @@ from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.ranking import Ranking
+from bpexp.sweeps.ranking import Ranking, why_best
 from bpexp.sweeps.results import MAX_CURVES
 from bpexp.sweeps.row import Row
 from bpexp.sweeps.runner import FinishedSweep
-from bpexp.sweeps.samplers.search import Trial, best_so_far
+from bpexp.sweeps.samplers.trials import best_so_far
 from bpexp.tracking.contract import MetricPoint, RunRecord
 
 if TYPE_CHECKING:
@@ -78,21 +78,6 @@ def note(finished: FinishedSweep) -> str:
     lines = [first, "", f"Outcomes: {', '.join(counts)}.", ""]
     lines += [f"- `{key}`: {values}" for key, values in _varying_values(finished).items()]
     return "\n".join(lines)
-
-
-def why_best(ranking: Ranking) -> str:
-    """Why the best run of a ranking is the best, with numbers."""
-    objective, best = ranking.objective, ranking.best
-    assert best is not None
-    value = best.metrics.get(objective.metric, math.nan)
-    reason = f"the run with the {objective.superlative} {objective.label}, {value:.6g}"
-    if not ranking.is_replicated:
-        return reason
-    setting = next(found for found in ranking.settings if found.best is best)
-    name = best.job.setting_name
-    which = f"of the best setting, {name}" if name else "of the only setting"
-    center = f"{objective.statistic} {setting.center:.6g}"
-    return f"{reason}, {which} ({center} over {len(setting.rows)} runs)"
 
 
 def _varying_values(finished: FinishedSweep) -> dict[str, str]:
@@ -161,19 +146,6 @@ def trials_table(finished: FinishedSweep) -> Columns:
         "best so far": best,
         "repeated": [trial.is_repeated for trial in trials],
     }
-
-
-def search_progress(trials: Sequence[Trial], plan: Plan) -> str:
-    """A sentence on the trials of a search so far."""
-    best = min(trials, key=lambda trial: trial.value)
-    count = f"{len(trials)} of {plan.runtime.search.trials} trials"
-    if not math.isfinite(best.value):
-        return f"{count}: no trial has a finite {plan.objective.label} yet"
-    value = plan.objective.as_measured(best.value)
-    return (
-        f"{count}: {plan.objective.superlative} {plan.objective.label} {value:.6g} with "
-        f"{' '.join(best.overrides)}"
-    )
 
 
 def _best_so_far_points(finished: FinishedSweep) -> list[MetricPoint]:

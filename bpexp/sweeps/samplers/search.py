@@ -3,9 +3,11 @@
 The trials are a function of the space, the settings of the search and the scores alone. They are
 proposed by generation, with earlier proposals of the generation counted as bad (constant liar), and
 scores are told in the order of the trials. The state of a sampler is never stored: to resume, the
-stored scores are told again.
+stored scores are told again. The modules of the methods are imported when they are used, because
+Optuna and SciPy take most of a second.
 
 >>> from bpexp.config.compose import composer
+>>> from bpexp.sweeps.samplers.space import parse
 >>> space = parse(["lr=tag(log,interval(1e-3,1))", "seed=0,1"], composer().parse)
 >>> sampler = SearchSampler(space, SearchConfig(name="random", trials=4, generation=2))
 >>> [len(sampler.ask())]
@@ -18,47 +20,30 @@ stored scores are told again.
 import importlib
 import math
 import statistics
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from bpexp.config.schema import SearchConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.samplers.base import Proposal
-from bpexp.sweeps.samplers.space import Choices, Dimension, Integers, Reals, Space, parse
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.samplers import BaseSampler
-
-__all__ = ["SearchSampler", "Trial", "best_so_far", "median", "parse", "version"]
+from bpexp.sweeps.samplers.space import Choices, Space
+from bpexp.sweeps.samplers.trials import Trial
 
 NEEDS = {"cma_es": "cmaes", "gp": "torch"}
 """Packages that a method needs beside Optuna."""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A trial that has been told its scores.
+class Proposer(Protocol):
+    """A method of a search: proposes values of the dimensions, and receives those of the trials."""
 
-    Attributes:
-        number: Its number, counted from 0.
-        overrides: What it sets.
-        value: The statistic of the scores of its replicates; smaller is better, inf if it failed.
-        is_repeated: Whether an earlier trial has the same overrides, so that nothing was trained.
-    """
+    def propose(self, count: int) -> list[list[Any]]:
+        """The values of the dimensions of the next ``count`` trials."""
+        ...
 
-    number: int
-    overrides: tuple[str, ...]
-    value: float
-    is_repeated: bool = False
-
-
-def median(scores: Sequence[float]) -> float:
-    """The median of the scores of a trial's replicates."""
-    return statistics.median(scores)
+    def observe(self, values: Sequence[float]) -> None:
+        """Receive the values of the trials that were proposed last, in order."""
+        ...
 
 
 class SearchSampler:
@@ -73,7 +58,7 @@ class SearchSampler:
         self,
         space: Space,
         settings: SearchConfig,
-        statistic: Callable[[Sequence[float]], float] = median,
+        statistic: Callable[[Sequence[float]], float] = statistics.median,
     ) -> None:
         """Prepare a search.
 
@@ -90,11 +75,7 @@ class SearchSampler:
         self.trials: list[Trial] = []
         self.n_jobs = settings.trials * len(space.replicates)
         self._space, self._settings, self._statistic = space, settings, statistic
-        self._proposer: _Proposer
-        if settings.name == "sobol":
-            self._proposer = _Sobol(space.dimensions, settings)
-        else:
-            self._proposer = _Optuna(space.dimensions, settings)
+        self._proposer = _proposer(space, settings)
         self._asked: list[tuple[str, ...]] = []
         self._new: list[tuple[str, ...]] = []
 
@@ -138,35 +119,10 @@ class SearchSampler:
         return next((trial.value for trial in self.trials if trial.overrides == point), None)
 
 
-def best_so_far(trials: Sequence[Trial]) -> list[float]:
-    """The smallest value of the trials up to each one; inf while all failed.
-
-    >>> best_so_far([Trial(0, (), 3.0), Trial(1, (), 5.0), Trial(2, (), 1.0)])
-    [3.0, 3.0, 1.0]
-    """
-    best: list[float] = []
-    for trial in trials:
-        best.append(min(trial.value, best[-1]) if best else trial.value)
-    return best
-
-
 def version(method: str) -> str:
     """The package that a method is from, with its version: ``optuna 5.0.0``."""
     package = "scipy" if method == "sobol" else "optuna"
     return f"{package} {metadata.version(package)}"
-
-
-def _import(method: str) -> Any:
-    """Import Optuna and what a method needs. Raises ConfigError if it is not installed."""
-    try:
-        if method in NEEDS:
-            importlib.import_module(NEEDS[method])
-        return importlib.import_module("optuna")
-    except ImportError as error:
-        extra = "'bpexp[search]'" if error.name != "torch" else "torch"
-        raise ConfigError(
-            f"search={method} needs the package {error.name}: pip install {extra}."
-        ) from error
 
 
 def _check_space(space: Space, method: str) -> None:
@@ -184,107 +140,20 @@ def _check_space(space: Space, method: str) -> None:
         )
 
 
-class _Proposer(Protocol):
-    """Proposes values of the dimensions, and receives the values of the trials."""
+def _proposer(space: Space, settings: SearchConfig) -> Proposer:
+    """The method of a search. Raises ConfigError if a package that it needs is not installed."""
+    assert settings.name is not None
+    try:
+        if settings.name == "sobol":
+            from bpexp.sweeps.samplers.sobol import SobolProposer
 
-    def propose(self, count: int) -> list[list[Any]]:
-        """The values of the dimensions of the next ``count`` trials."""
-        ...
-
-    def observe(self, values: Sequence[float]) -> None:
-        """Receive the values of the trials that were proposed last, in order."""
-        ...
-
-
-class _Sobol:
-    """A scrambled Sobol sequence; SciPy's, since Optuna's starts with a random generation."""
-
-    def __init__(self, dimensions: Sequence[Dimension], settings: SearchConfig) -> None:
-        # Imported late: it takes most of a second.
-        from scipy.stats.qmc import Sobol
-
-        self._dimensions = dimensions
-        self._points = Sobol(len(dimensions), scramble=True, rng=settings.seed)
-
-    def propose(self, count: int) -> list[list[Any]]:
-        """See ``_Proposer``."""
-        with warnings.catch_warnings():
-            # SciPy warns that the balance of the sequence needs a power of 2.
-            warnings.simplefilter("ignore", UserWarning)
-            points = self._points.random(count).tolist() if count else []
-        return [
-            [_at(dimension, u) for dimension, u in zip(self._dimensions, point, strict=True)]
-            for point in points
-        ]
-
-    def observe(self, values: Sequence[float]) -> None:
-        """Ignore the values: the sequence does not depend on them."""
-
-
-class _Optuna:
-    """A sampler of Optuna, asked by generation and told in order."""
-
-    def __init__(self, dimensions: Sequence[Dimension], settings: SearchConfig) -> None:
-        assert settings.name is not None
-        optuna = _import(settings.name)
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._distributions = {
-            str(number): _distribution(one) for number, one in enumerate(dimensions)
-        }
-        with warnings.catch_warnings():
-            # Optuna calls some of its samplers experimental.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = _sampler(settings, len(dimensions))
-        self._study = optuna.create_study(sampler=sampler, direction="minimize")
-        self._asked: list[Any] = []
-
-    def propose(self, count: int) -> list[list[Any]]:
-        """See ``_Proposer``."""
-        self._asked = [self._study.ask(self._distributions) for _ in range(count)]
-        return [[trial.params[name] for name in self._distributions] for trial in self._asked]
-
-    def observe(self, values: Sequence[float]) -> None:
-        """See ``_Proposer``."""
-        for trial, value in zip(self._asked, values, strict=True):
-            self._study.tell(trial, value)
-
-
-def _at(dimension: Dimension, share: float) -> Any:
-    """The value of a dimension at a share of its length, in [0, 1)."""
-    if isinstance(dimension, Reals | Integers):
-        # An integer stands for the interval of length 1 around it.
-        half = 0.5 if isinstance(dimension, Integers) else 0.0
-        low, high = dimension.low - half, dimension.high + half
-        value = low * (high / low) ** share if dimension.is_log else low + (high - low) * share
-        if isinstance(dimension, Integers):
-            return min(max(round(value), dimension.low), dimension.high)
-        return min(max(value, dimension.low), dimension.high)
-    return int(share * len(dimension.alternatives))
-
-
-def _sampler(settings: SearchConfig, n_dimensions: int) -> "BaseSampler":
-    """The sampler of Optuna for a method."""
-    from optuna import samplers
-
-    if settings.name == "random":
-        return samplers.RandomSampler(seed=settings.seed)
-    if settings.name == "cma_es":
-        # A generation of the search is one of the evolution strategy, which has at least 2.
-        return samplers.CmaEsSampler(seed=settings.seed, popsize=max(2, settings.generation))
-    if settings.name == "gp":
-        return samplers.GPSampler(seed=settings.seed, n_startup_trials=max(10, 2 * n_dimensions))
-    return samplers.TPESampler(seed=settings.seed, constant_liar=True)
-
-
-def _distribution(dimension: Dimension) -> "BaseDistribution":
-    """The distribution of Optuna for a dimension."""
-    from optuna import distributions
-
-    if isinstance(dimension, Reals):
-        return distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.is_log)
-    if isinstance(dimension, Integers):
-        return distributions.IntDistribution(dimension.low, dimension.high, log=dimension.is_log)
-    count = len(dimension.alternatives)
-    if isinstance(dimension, Choices):
-        return distributions.CategoricalDistribution(tuple(range(count)))
-    return distributions.IntDistribution(0, count - 1)
+            return SobolProposer(space.dimensions, settings)
+        if settings.name in NEEDS:
+            importlib.import_module(NEEDS[settings.name])
+        from bpexp.sweeps.samplers.optuna_study import OptunaProposer
+    except ImportError as error:
+        extra = "'bpexp[search]'" if error.name != "torch" else "torch"
+        raise ConfigError(
+            f"search={settings.name} needs the package {error.name}: pip install {extra}."
+        ) from error
+    return OptunaProposer(space.dimensions, settings)

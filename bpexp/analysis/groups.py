@@ -7,9 +7,10 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from bpexp.config.replicates import REPLICATE_KEYS, is_replicate_key
@@ -20,9 +21,6 @@ from bpexp.runs.metrics import METRICS
 from bpexp.runs.objective import EPOCHS_TO_CONVERGE, Objective, objectives
 from bpexp.runs.result import Outcome
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FINISHED = tuple(outcome.value for outcome in Outcome)
 """Outcomes of runs that have a result; failed and interrupted runs have none."""
@@ -53,7 +51,7 @@ class RunTable:
         outcomes: Outcome of each run, (n_runs,) of text.
     """
 
-    frame: "pd.DataFrame"
+    frame: pd.DataFrame
     numbers: Mapping[str, Array]
     outcomes: Any
 
@@ -79,7 +77,7 @@ class Group:
         return len(self.row_indices)
 
     @property
-    def rows(self) -> "pd.DataFrame":
+    def rows(self) -> pd.DataFrame:
         """The group's rows of the table."""
         return self.table.frame.iloc[self.row_indices]
 
@@ -152,7 +150,7 @@ class Grouped:
         return f"{self.seeds} {noun}{'s' * (self.seeds != 1)}{keys}"
 
 
-def group(frame: "pd.DataFrame") -> Grouped:
+def group(frame: pd.DataFrame) -> Grouped:
     """Group a table of runs by every key that varies, except those that number replicates.
 
     Args:
@@ -199,7 +197,7 @@ def group(frame: "pd.DataFrame") -> Grouped:
     )
 
 
-def _independent_keys(labels: "pd.DataFrame") -> list[str]:
+def _independent_keys(labels: pd.DataFrame) -> list[str]:
     """Keys that vary and do not follow from the choices of their part of the configuration.
 
     Grouping by these keys gives the same groups as grouping by all keys that vary.
@@ -225,7 +223,7 @@ def _is_name(label: str) -> bool:
     return label.isidentifier() and label not in ("true", "false", "null", "nan", "inf")
 
 
-def _run_table(frame: "pd.DataFrame") -> RunTable:
+def _run_table(frame: pd.DataFrame) -> RunTable:
     names = ["seed", REPLICATE, "epochs", *(name for name in METRICS if name in frame)]
     return RunTable(
         frame=frame,
@@ -235,7 +233,7 @@ def _run_table(frame: "pd.DataFrame") -> RunTable:
 
 
 def _split(
-    frame: "pd.DataFrame", varying: Mapping[str, Sequence[str]]
+    frame: pd.DataFrame, varying: Mapping[str, Sequence[str]]
 ) -> list[tuple[dict[str, str], RowIndices]]:
     """The settings that occur, in the order of their levels, with the rows of each."""
     rows_of: dict[tuple[str, ...], list[int]] = {}
@@ -260,8 +258,6 @@ def numbers(column: "pd.Series[Any]") -> Array:
 
 def _labels(column: "pd.Series[Any]") -> "pd.Series[str]":
     """``label`` of each value, computed once per distinct value."""
-    import pandas as pd
-
     # Compare as text, because True == 1 == 1.0.
     text = column.astype(str)
     first = ~text.duplicated()

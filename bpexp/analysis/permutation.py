@@ -17,6 +17,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm, rankdata
 
 from bpexp.typing import Array
 
@@ -42,8 +43,6 @@ def signed_rank_test(differences: Array) -> float:
     Returns:
         The two-sided p-value; 1 if all differences are zero.
     """
-    from scipy.stats import rankdata
-
     nonzero = differences[differences != 0.0]
     # Twice the ranks are integers, because ties have the mean of their ranks.
     return _sign_test((2.0 * rankdata(np.abs(nonzero))).astype(int), nonzero > 0.0)
@@ -77,8 +76,6 @@ def rank_sum_test(a: Array, b: Array) -> float:
     Returns:
         The two-sided p-value; 1 if all scores are equal.
     """
-    from scipy.stats import rankdata
-
     ranks = (2.0 * rankdata(np.concatenate([a, b]))).astype(int)
     return _label_test(ranks, len(a))
 
@@ -144,8 +141,6 @@ def _on_grid(values: Array, grid: int) -> Any:
 
 def _sign_test(weights: Any, is_positive: Any) -> float:
     """Two-sided p-value of the sum of positive weights, where all signs are equally likely."""
-    from scipy.stats import norm
-
     if not len(weights):
         return 1.0
     total, observed = weights.sum(), weights[is_positive].sum()
@@ -165,8 +160,6 @@ def _sign_test(weights: Any, is_positive: Any) -> float:
 
 def _label_test(values: Any, n: int) -> float:
     """Two-sided p-value of the sum of the first n values, where all subsets are equally likely."""
-    from scipy.stats import norm
-
     if not np.ptp(values):
         return 1.0
     values, N = values - values.min(), len(values)

@@ -9,9 +9,10 @@ pages, files and the Python API show what is in the table:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from bpexp.analysis import statistics
 from bpexp.analysis.curves import MAX_RUNS as MAX_BAND_RUNS
@@ -29,10 +30,6 @@ from bpexp.fields import Registry
 from bpexp.render.axes import COLORS, MAX_LINES, line_style, panel, plain_log_labels, shortened
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MAX_STRIPS = 24
 """Maximum number of groups in the plot of the distribution."""
@@ -69,11 +66,11 @@ class Plot:
 
     name: str
     caption: str
-    draw: "Callable[[PlotData], Figure | None]"
+    draw: Callable[[PlotData], Figure | None]
     note: Callable[[PlotData], str | None] = _no_note
 
 
-def draw_all(data: PlotData) -> "dict[str, Figure]":
+def draw_all(data: PlotData) -> dict[str, Figure]:
     """The figures of all plots that have something to show, by the plot's name."""
     drawn = {plot.name: plot.draw(data) for plot in PLOTS.values()}
     return {name: figure for name, figure in drawn.items() if figure is not None}
@@ -99,7 +96,7 @@ def _labels(findings: Findings) -> dict[str, str]:
     return shortened([summary.group.name for summary in findings.summaries], NAME_LENGTH)
 
 
-def _loss_curves(data: PlotData) -> "Figure":
+def _loss_curves(data: PlotData) -> Figure:
     """Median and 5-95% band of the loss by epoch, both axes logarithmic."""
     findings, bands = data.findings, data.bands
     figure, axes = panel()
@@ -127,7 +124,7 @@ def _loss_curves(data: PlotData) -> "Figure":
     return figure
 
 
-def _convergence(data: PlotData) -> "Figure | None":
+def _convergence(data: PlotData) -> Figure | None:
     """Share of runs converged by each epoch, with its exact 95% interval."""
     findings = data.findings
     if not any(summary.outcomes.get("converged") for summary in findings.summaries):
@@ -150,7 +147,7 @@ def _convergence(data: PlotData) -> "Figure | None":
     return figure
 
 
-def _distribution(data: PlotData) -> "Figure | None":
+def _distribution(data: PlotData) -> Figure | None:
     """The measure of each run, a row of points per group, with median and quartiles."""
     findings = data.findings
     if not findings.has_scores:
@@ -192,7 +189,7 @@ def _distribution(data: PlotData) -> "Figure | None":
     return figure
 
 
-def _profiles(data: PlotData) -> "Figure | None":
+def _profiles(data: PlotData) -> Figure | None:
     """Share of runs at least as good as each value of the measure (Agarwal et al. 2021)."""
     findings = data.findings
     if not _has_replicates(findings):
@@ -224,14 +221,14 @@ def _thresholds(scores: Array, measure: Objective) -> Array:
     return np.geomspace(known.min() / 1.05, known.max() * 1.05, 300) if len(known) else np.ones(1)
 
 
-def _scale_x(axes: "Axes", measure: Objective) -> None:
+def _scale_x(axes: Axes, measure: Objective) -> None:
     """A logarithmic scale for losses and epochs, a linear one for accuracies."""
     if is_positive(measure):
         axes.set_xscale("log")
         plain_log_labels(axes.xaxis)
 
 
-def _best_of_n(data: PlotData) -> "Figure | None":
+def _best_of_n(data: PlotData) -> Figure | None:
     """Expected best of n runs (Tang et al. 2020), of each group and of all runs."""
     findings = data.findings
     if not _has_replicates(findings):
@@ -270,10 +267,8 @@ def _budgets(runs: int) -> list[int]:
     return sorted({int(n) for n in np.geomspace(1, runs, 60).round()})
 
 
-def _decision_surfaces(data: PlotData) -> "Figure | None":
+def _decision_surfaces(data: PlotData) -> Figure | None:
     """Network output over the two inputs, with the training rows."""
-    from matplotlib.figure import Figure
-
     surfaces = data.surfaces
     if not surfaces or not data.findings.has_scores:
         return None
@@ -301,7 +296,7 @@ def _decision_surfaces(data: PlotData) -> "Figure | None":
     return figure
 
 
-def _finish(axes: "Axes", findings: Findings) -> None:
+def _finish(axes: Axes, findings: Findings) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if findings.grouped.varying:

@@ -1,8 +1,9 @@
 """Tabulate the predictions of the best, the median and the worst run."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bpexp.analysis.findings import Findings, representative_runs
 from bpexp.analysis.surface import ReadArtifact
@@ -10,16 +11,13 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import predictions_file
 from bpexp.runs.metrics import Split
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 MAX_SAMPLES = 200
 """Number of training rows per run in the table; the artifact of the run has all rows."""
 
 Sample = dict[str, Any]
 
 
-def predictions(findings: Findings, read_artifact: ReadArtifact) -> "pd.DataFrame":
+def predictions(findings: Findings, read_artifact: ReadArtifact) -> pd.DataFrame:
     """Read the predictions of the representative runs.
 
     Args:
@@ -35,8 +33,6 @@ def predictions(findings: Findings, read_artifact: ReadArtifact) -> "pd.DataFram
     Raises:
         ConfigError: A file of predictions is damaged.
     """
-    import pandas as pd
-
     table: list[Sample] = []
     for rank, row in representative_runs(findings):
         for name in predictions_file.NAMES:

@@ -3,19 +3,21 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
 
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.words import number
 from bpexp.render.axes import log_norm, panel, plain_log_labels, shortened
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 VALUE_LENGTH = 16
 """Maximum number of characters of a setting's value in a plot."""
@@ -27,10 +29,8 @@ MAX_CELL_TEXTS = 64
 """In heat maps with more cells than this, the cells have no numbers."""
 
 
-def heat_maps(findings: Findings) -> "Figure | None":
+def heat_maps(findings: Findings) -> Figure | None:
     """A heat map for each pair of settings: the median over the runs with those two values."""
-    from matplotlib.figure import Figure
-
     keys = list(findings.grouped.varying)
     if len(keys) < 2 or not findings.has_scores:
         return None
@@ -46,9 +46,7 @@ def heat_maps(findings: Findings) -> "Figure | None":
     return figure
 
 
-def _draw_heat_map(figure: "Figure", axes: "Axes", findings: Findings, y: str, x: str) -> None:
-    from matplotlib.colors import LogNorm
-
+def _draw_heat_map(figure: Figure, axes: Axes, findings: Findings, y: str, x: str) -> None:
     measure, varying = findings.measure, findings.grouped.varying
     ys, xs = varying[y], varying[x]
     cells: dict[tuple[int, int], list[Array]] = {}
@@ -78,7 +76,7 @@ def _draw_heat_map(figure: "Figure", axes: "Axes", findings: Findings, y: str, x
         plain_log_labels(bar.ax.yaxis)
 
 
-def _write_cell(axes: "Axes", image: Any, row: int, column: int, value: float) -> None:
+def _write_cell(axes: Axes, image: Any, row: int, column: int, value: float) -> None:
     """Write the value into its cell, in black or white, whichever has more contrast."""
     known = bool(np.isfinite(value))
     red, green, blue = image.cmap(image.norm(value))[:3] if known else (1.0, 1.0, 1.0)
@@ -103,13 +101,8 @@ def heat_map_note(findings: Findings) -> str | None:
     )
 
 
-def parallel_coordinates(findings: Findings) -> "Figure | None":
+def parallel_coordinates(findings: Findings) -> Figure | None:
     """A line per group through the values of all settings that vary, colored by the measure."""
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.collections import LineCollection
-    from matplotlib.colors import LogNorm, Normalize
-
     varying, measure = findings.grouped.varying, findings.measure
     keys = list(varying)
     if len(keys) < 3 or not findings.has_scores:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bpexp.analysis import confirmation, measure_choice
 from bpexp.analysis.groups import group
@@ -17,9 +18,6 @@ from bpexp.tracking import log_artifacts, read
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import Parts, Query, StoredRun
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ENVIRONMENT_TAGS = (
     "bpexp.python", "bpexp.platform", "bpexp.processor", "bpexp.version.", "bpexp.git.",
@@ -38,7 +36,7 @@ class RunFiles:
     archive: Archive
     _checked: dict[str, StoredRun] = field(default_factory=dict, init=False)
 
-    def losses(self, rows: "pd.DataFrame", epochs: Array) -> Array:
+    def losses(self, rows: pd.DataFrame, epochs: Array) -> Array:
         """Losses of runs at the given epochs, (n_runs, n_epochs); nan after the end of a run.
 
         Raises:
@@ -95,8 +93,6 @@ def of_sweeps(
         ConfigError: A run is not the parent of a sweep or is given twice, no run has finished, or
             the runs do not have the measure.
     """
-    import pandas as pd
-
     ids = [parent.run_id for parent in parents]
     if len(set(ids)) < len(ids):
         raise ConfigError("report compares different sweeps, but the same sweep was given twice.")
@@ -118,11 +114,9 @@ def of_sweeps(
 
 
 def _confirmation(
-    archive: Archive, parents: Sequence[StoredRun], tables: "Sequence[pd.DataFrame]", report: Report
+    archive: Archive, parents: Sequence[StoredRun], tables: Sequence[pd.DataFrame], report: Report
 ) -> str:
     """What fresh seeds show of the best settings of a sweep; "" if it was not confirmed."""
-    import pandas as pd
-
     if len(parents) > 1 or run_tags.CONFIRMED_BY not in parents[0].tags:
         return ""
     fresh = archive.get(parents[0].tags[run_tags.CONFIRMED_BY])
@@ -133,7 +127,7 @@ def _confirmation(
     return confirmation.of_groups(report.findings.measure, grouped)
 
 
-def _sweep_table(archive: Archive, parent: StoredRun) -> "pd.DataFrame":
+def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
     """The runs of a sweep: its table of results, after comparing it with the metrics of the runs.
 
     A sweep that did not end has no such table; its runs are read from the store.

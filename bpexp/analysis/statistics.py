@@ -22,6 +22,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import betaincinv
+from scipy.stats import binom, mannwhitneyu, trim_mean
 
 from bpexp.typing import Array
 
@@ -77,8 +79,6 @@ def share_bounds(successes: Array, n: int, level: float = CONFIDENCE) -> tuple[A
 
     The bounds are quantiles of beta distributions, which are defined for halves as well.
     """
-    from scipy.special import betaincinv
-
     tail = (1.0 - level) / 2.0
     # A parameter of 0 is undefined; those bounds are 0 or 1.
     low = betaincinv(np.maximum(successes, 0.5), n - successes + 1.0, tail)
@@ -98,8 +98,6 @@ def interquartile_mean(scores: Array, axis: int | None = None) -> Any:
     Returns:
         The trimmed mean, a scalar or an array without ``axis``.
     """
-    from scipy.stats import trim_mean
-
     return trim_mean(scores, 0.25, axis=axis)
 
 
@@ -116,8 +114,6 @@ def probability_of_improvement(a: Array, b: Array) -> float:
     Returns:
         A probability; 0.5 if neither group tends to score lower.
     """
-    from scipy.stats import mannwhitneyu
-
     # With the arguments in this order, U counts the pairs with b > a.
     U = mannwhitneyu(b, a, method="asymptotic").statistic
     return float(U) / (len(a) * len(b))
@@ -171,8 +167,6 @@ def median_interval(sample: Array, level: float = CONFIDENCE) -> Interval:
         The median and its interval; the bounds are nan for fewer than ``runs_for_median(level)``
         values, which cannot give an interval with this confidence.
     """
-    from scipy.stats import binom
-
     n, ordered = len(sample), np.sort(sample)
     # The k-th smallest value is above the median if fewer than k values are below it.
     k = int(binom.ppf((1.0 - level) / 2.0, n, 0.5))

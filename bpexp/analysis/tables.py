@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from bpexp.analysis.findings import Comparison, Findings, Summary
 from bpexp.analysis.statistics import Interval
@@ -10,17 +12,12 @@ from bpexp.analysis.words import interval, number, p_value
 from bpexp.render.document import Table, Text, small
 from bpexp.runs.objective import objectives
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 STATISTICS = {"median": "median", "iqm": "IQM", "mean": "mean"}
 """Titles of the estimates of each measure."""
 
 
-def ranking(findings: Findings) -> "pd.DataFrame":
+def ranking(findings: Findings) -> pd.DataFrame:
     """One row per group, best first; an interval has three columns: x, x_low, x_high."""
-    import pandas as pd
-
     against = {c.b.name: c for c in findings.comparisons}
     return pd.DataFrame(
         [

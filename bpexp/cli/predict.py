@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from bpexp.cli.commands import add_best_run, best_run, store_parser
 from bpexp.data.tabular import read_table
@@ -10,9 +12,6 @@ from bpexp.export.stored_predictor import read_predictor
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import format_setting
 from bpexp.training.predictor import Predictor
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -44,8 +43,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def predictions_table(
-    predictor: Predictor, frame: "pd.DataFrame", name: str = "the table"
-) -> "pd.DataFrame":
+    predictor: Predictor, frame: pd.DataFrame, name: str = "the table"
+) -> pd.DataFrame:
     """The predictions for a table: a line for each row, numbered from 1.
 
     A regression has a column ``predicted TARGET``. A classification has the predicted class, and
@@ -59,8 +58,6 @@ def predictions_table(
     Raises:
         ConfigError: A column is missing, or a cell is not a finite number.
     """
-    import pandas as pd
-
     data = predictor.dataset
     outputs = predictor.outputs(frame, name)
     labels = predictor.labels(outputs).reshape(len(outputs), -1)

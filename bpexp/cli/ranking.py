@@ -1,4 +1,7 @@
-"""The table at the end of a sweep: its best settings, or its best runs if nothing is replicated."""
+"""The table at the end of a sweep: its best settings, or its best runs if nothing is replicated.
+
+The intervals of replicated settings need SciPy, which is imported only for them.
+"""
 
 from collections.abc import Sequence
 
@@ -6,7 +9,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bpexp.analysis import estimates
 from bpexp.cli.tables import fitted, number
 from bpexp.config.replicates import is_replicate_key
 from bpexp.runs.metrics import METRICS
@@ -88,6 +90,8 @@ def _columns_of_settings(
 
 def _median(ranking: Ranking, found: SettingResult) -> tuple[str, str]:
     """The median of the objective and its interval, as text."""
+    from bpexp.analysis import estimates
+
     median = estimates.median(ranking.objective, found.scores, len(ranking.settings))
     if not np.isfinite(median.estimate):
         return "not reached" if ranking.objective.is_time else "diverged", ""

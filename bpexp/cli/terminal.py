@@ -1,6 +1,7 @@
 """Prints the plan, progress and results of a run or sweep to the terminal.
 
-Colors and progress bars appear only where standard output is a terminal.
+Colors and progress bars appear only where standard output is a terminal. The evaluation of a study
+is imported at its end: it needs SciPy, which takes longer to import than many sweeps to train.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,6 @@ from bpexp.data import Dataset
 from bpexp.data.tabular import FileConfig
 from bpexp.runs.objective import Objective
 from bpexp.studies.definition import Study, parse
-from bpexp.studies.sweep_results import evaluate_sweep
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, PlannedSearch
@@ -121,6 +121,8 @@ class TerminalReporter:
             self.say(f"Report: {store.report_command(parent)}")
 
     def _study_results(self, study: Study, result: FinishedSweep) -> None:
+        from bpexp.studies.sweep_results import evaluate_sweep
+
         evaluation = evaluate_sweep(study, result)
         self.out.print(text_table(evaluation.table()))
         for sentence in evaluation.sentences():

@@ -1,16 +1,14 @@
 """Rows that a trained network has not seen, as the inputs of the network."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bpexp.data import columns as column_types
 from bpexp.data.preparation import Preparation
 from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def inputs(X: Any, prepared: Preparation, *, fill_missing: bool = False, name: str = "X") -> Array:
@@ -29,8 +27,6 @@ def inputs(X: Any, prepared: Preparation, *, fill_missing: bool = False, name: s
     Raises:
         ConfigError: A column is missing, there is no row, or a cell is not a finite number.
     """
-    import pandas as pd
-
     if not isinstance(X, pd.DataFrame):
         X = _frame_of_array(X, prepared, name)
     known = {str(key): place for place, key in enumerate(X.columns)}
@@ -53,9 +49,7 @@ def inputs(X: Any, prepared: Preparation, *, fill_missing: bool = False, name: s
     return prepared.transform(np.column_stack(cells))
 
 
-def _frame_of_array(X: Any, prepared: Preparation, name: str) -> "pd.DataFrame":
-    import pandas as pd
-
+def _frame_of_array(X: Any, prepared: Preparation, name: str) -> pd.DataFrame:
     try:
         array = np.asarray(X)
     except ValueError as error:

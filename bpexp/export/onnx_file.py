@@ -1,17 +1,17 @@
 """Converts a trained network to an ONNX graph in double precision."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
+from onnx import NodeProto, helper, numpy_helper
 
 from bpexp.data.target_scaling import UNSCALED
 from bpexp.export.trained import TrainedNetwork
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    from onnx import NodeProto
 
 OPSET, IR_VERSION = 17, 8
 """ONNX versions of 2022, which most runtimes support."""
@@ -31,8 +31,6 @@ class _Nodes:
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Append a node and return the name of its output."""
-        from onnx import helper
-
         output = f"{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
         return output
@@ -49,13 +47,8 @@ def model(trained: TrainedNetwork) -> bytes:
         (n, n_outputs), both float64.
 
     Raises:
-        ConfigError: onnx or onnxruntime is not installed, or onnxruntime gives other predictions.
+        ConfigError: onnxruntime gives other predictions.
     """
-    try:
-        import onnx
-        from onnx import helper, numpy_helper
-    except ImportError as error:
-        raise _not_installed() from error
     graph_nodes = _Nodes()
     node = graph_nodes.add
     values: dict[str, Array] = {"mean": trained.mean, "scale": trained.scale}
@@ -105,21 +98,7 @@ def run(content: bytes, X: Array) -> Array:
 
     Returns:
         Outputs, (n, n_outputs).
-
-    Raises:
-        ConfigError: onnxruntime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise _not_installed() from error
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     (outputs,) = session.run(["outputs"], {"inputs": X})
     return np.asarray(outputs, np.float64)
-
-
-def _not_installed() -> ConfigError:
-    return ConfigError(
-        "--onnx needs the packages onnx and onnxruntime; install them with: "
-        "pip install 'bpexp[onnx]'"
-    )

@@ -1,18 +1,22 @@
-"""Logs the network of a run as an MLflow model of that run."""
+"""Logs the network of a run as an MLflow model of that run.
+
+``tracking.model`` is imported once the store is open, because MLflow reads its settings from the
+environment when it is imported; ``onnx_file`` only if it is needed, because ONNX is optional.
+"""
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from bpexp.export import files, trained
+from bpexp.export.trained import TrainedNetwork
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.run_tags import OUTCOME, RESULT
 from bpexp.sweeps import integrity
 from bpexp.tracking import read
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
-
-if TYPE_CHECKING:
-    from bpexp.export.trained import TrainedNetwork
 
 N_EXAMPLES = 5
 """Number of training rows that the model has as its input example."""
@@ -33,12 +37,9 @@ def publish(archive: Archive, run: StoredRun, *, onnx: bool = False) -> list[str
         ConfigError: The run has no network that gives its logged predictions, or its artifacts
             are outside the store.
     """
-    import pandas as pd
-
-    from bpexp.export import files, onnx_file, trained
+    run_id, store, client = run.run_id, archive.store, archive.client
     from bpexp.tracking import model
 
-    run_id, store, client = run.run_id, archive.store, archive.client
     if not read.has_artifacts_inside(run, store):
         raise ConfigError(
             f"The artifacts of the run are in {run.artifact_uri}, outside the folder of the "
@@ -51,7 +52,7 @@ def publish(archive: Archive, run: StoredRun, *, onnx: bool = False) -> list[str
         client.download_artifacts(run_id, "", str(folder / "run"))
         network = trained.read(folder / "run", *_training_summary(run))
         if onnx:
-            (folder / "model.onnx").write_bytes(onnx_file.model(network))
+            (folder / "model.onnx").write_bytes(_onnx_model(network))
         X = network.X[:N_EXAMPLES]
         inputs = pd.DataFrame(X, columns=list(network.inputs))
         outputs = pd.DataFrame(network.predict(X), columns=list(network.targets))
@@ -81,7 +82,19 @@ def _check_intact(run: StoredRun, archive: Archive) -> None:
         raise ConfigError(f"{run.label} is altered: {found[0]}")
 
 
-def _verification(network: "TrainedNetwork") -> str:
+def _onnx_model(network: TrainedNetwork) -> bytes:
+    """See ``onnx_file.model``. Raises ConfigError if ONNX is not installed, too."""
+    try:
+        from bpexp.export import onnx_file
+    except ImportError as error:
+        raise ConfigError(
+            "--onnx needs the packages onnx and onnxruntime; install them with: "
+            "pip install 'bpexp[onnx]'"
+        ) from error
+    return onnx_file.model(network)
+
+
+def _verification(network: TrainedNetwork) -> str:
     """How the predictions of the network were compared with those of the run, in words."""
     if network.tracked is None:
         return "it has the weights after the last mini-batch"

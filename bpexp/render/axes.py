@@ -5,16 +5,16 @@ cividis, so that they can be distinguished without color vision and in grayscale
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
 
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Colors of lines, in the order of use."""
@@ -25,7 +25,7 @@ MAX_LINES = len(COLORS)
 """Number of lines that can be distinguished in one plot."""
 
 
-def panel(width: float = 7.5, height: float = 4.4) -> "tuple[Figure, Axes]":
+def panel(width: float = 7.5, height: float = 4.4) -> tuple[Figure, Axes]:
     """Create a figure with one pair of axes.
 
     Args:
@@ -35,8 +35,6 @@ def panel(width: float = 7.5, height: float = 4.4) -> "tuple[Figure, Axes]":
     Returns:
         The figure and its axes.
     """
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
@@ -101,13 +99,11 @@ def log_norm(values: Array) -> Any:
     Returns:
         The scale; None if fewer than two different values are left.
     """
-    from matplotlib.colors import LogNorm
-
     known = values[np.isfinite(values) & (values > 0)]
     return LogNorm(known.min(), known.max()) if known.size and known.min() < known.max() else None
 
 
-def plain_log_labels(axis: "Axis") -> None:
+def plain_log_labels(axis: Axis) -> None:
     """Label a log axis with decimal numbers such as 0.02 instead of 2 x 10^-2.
 
     Ticks between the powers of ten are labeled if the axis covers few powers of ten.
@@ -115,8 +111,6 @@ def plain_log_labels(axis: "Axis") -> None:
     Args:
         axis: The x or y axis of a plot.
     """
-    from matplotlib.ticker import LogFormatterSciNotation
-
     power = LogFormatterSciNotation()
     power.set_axis(axis)
 

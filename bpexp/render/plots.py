@@ -3,16 +3,15 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 
 from bpexp.render.axes import ascending, log_norm
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MAX_NAME, MAX_LEVEL = 40, 14
 """Maximum number of characters of a name in the legend, and of a value on an axis."""
@@ -67,7 +66,7 @@ def heat_map(
     return HeatMap(title, keys, (ys, xs), grid)
 
 
-def summary(curves: Sequence[NamedCurve], by_setting: HeatMap | None) -> "Figure":
+def summary(curves: Sequence[NamedCurve], by_setting: HeatMap | None) -> Figure:
     """Draw the loss curves of the runs of a sweep, and a heat map over its settings.
 
     Args:
@@ -77,8 +76,6 @@ def summary(curves: Sequence[NamedCurve], by_setting: HeatMap | None) -> "Figure
     Returns:
         The figure.
     """
-    from matplotlib.figure import Figure
-
     if by_setting is None:
         # Fixed margins: the automatic layout would take as long as drawing.
         figure = Figure(figsize=(6.5, 4.2))
@@ -119,7 +116,7 @@ class GridMaps:
     limits: tuple[float, float] | None = None
 
 
-def study_maps(maps: GridMaps) -> "Figure":
+def study_maps(maps: GridMaps) -> Figure:
     """Draw the mean over the trials at each point of the grid.
 
     Args:
@@ -128,8 +125,6 @@ def study_maps(maps: GridMaps) -> "Figure":
     Returns:
         A figure with one map for each row of the study.
     """
-    from matplotlib.figure import Figure
-
     is_finite = [np.isfinite(values) for values in maps.values.values()]
     sums = [
         np.where(finite, values, 0.0).sum(axis=-1)
@@ -151,17 +146,14 @@ def study_maps(maps: GridMaps) -> "Figure":
     return figure
 
 
-def png(figure: "Figure") -> bytes:
+def png(figure: Figure) -> bytes:
     """Convert a figure to PNG with 200 dots per inch; equal figures give equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _draw_curves(axes: "Axes", curves: Sequence[NamedCurve]) -> None:
-    from matplotlib import colormaps
-    from matplotlib.collections import LineCollection
-
+def _draw_curves(axes: Axes, curves: Sequence[NamedCurve]) -> None:
     worst_first = [(name, *curve) for name, curve in reversed(curves)]
     colors = colormaps["viridis"](np.linspace(0.0, 0.95, len(curves))[::-1])
     axes.set(xlabel="epoch", ylabel="loss per sample", yscale="log")
@@ -179,7 +171,7 @@ def _draw_curves(axes: "Axes", curves: Sequence[NamedCurve]) -> None:
     axes.legend(handles[::-1], labels[::-1], fontsize=8, frameon=False)
 
 
-def _draw_heat_map(figure: "Figure", axes: "Axes", heat_map: HeatMap) -> None:
+def _draw_heat_map(figure: Figure, axes: Axes, heat_map: HeatMap) -> None:
     image = axes.imshow(
         heat_map.values, aspect="auto", cmap="viridis", norm=log_norm(heat_map.values),
         origin="lower",

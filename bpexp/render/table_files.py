@@ -9,13 +9,12 @@ b'lr,outcome\\n0.1,completed\\n1.0,\\n'
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Cell = str | float | None
 """A text, a number or a truth value; None if it is missing."""
@@ -50,22 +49,17 @@ def as_parquet(columns: Columns) -> bytes:
     Returns:
         The content of the file.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     file = io.BytesIO()
     arrays = [_arrow_array(column) for column in columns.values()]
     pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), file)
     return file.getvalue()
 
 
-def _arrow_array(column: Sequence[Cell]) -> "pa.Array":
+def _arrow_array(column: Sequence[Cell]) -> pa.Array:
     """Convert a column to an Arrow array.
 
     The array is built from buffers, because ``pyarrow.array`` imports pandas to convert a list.
     """
-    import pyarrow as pa
-
     present = [value for value in column if value is not None]
     if not present:
         return pa.nulls(len(column))
@@ -85,11 +79,9 @@ def _arrow_array(column: Sequence[Cell]) -> "pa.Array":
 
 
 def _from_buffers(
-    data_type: "pa.DataType", is_valid: NDArray[np.bool_], *buffers: NDArray[Any]
-) -> "pa.Array":
+    data_type: pa.DataType, is_valid: NDArray[np.bool_], *buffers: NDArray[Any]
+) -> pa.Array:
     """An Arrow array with a validity bitmap and the buffers that its data type needs."""
-    import pyarrow as pa
-
     arrow_buffers = [pa.py_buffer(buffer) for buffer in (_packed_bits(is_valid), *buffers)]
     return pa.Array.from_buffers(data_type, len(is_valid), arrow_buffers)
 

@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import fisher_exact
 
 from bpexp.analysis.statistics import CONFIDENCE, Interval, share_interval
 from bpexp.studies.definition import Published
@@ -100,8 +101,6 @@ def difference_of_shares(successes: int, n: int, published: Published) -> Differ
         n: Number of our runs.
         published: A published share of at least two runs.
     """
-    from scipy.stats import fisher_exact
-
     theirs = round(published.mean * published.n)
     a, b = share_interval(successes, n), share_interval(theirs, published.n)
     found = a.estimate - b.estimate

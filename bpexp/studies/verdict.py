@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 
 from bpexp.analysis.permutation import ALPHA
 from bpexp.analysis.statistics import CONFIDENCE, Interval, holm, share_interval
@@ -301,8 +302,6 @@ def _percentile(values: Array, score: float) -> float:
 
     A missing value counts as larger than all others, as that of a run that did not converge.
     """
-    from scipy import stats
-
     return float(stats.percentileofscore(np.nan_to_num(values, nan=np.inf), score))
 
 
@@ -322,8 +321,6 @@ def _mean_over_grid(values: Array, study: Study) -> Interval:
     The same seeds are used at every point, so that the points of a seed are not independent. The
     interval is Student's t interval of the means of the seeds, each over many points.
     """
-    from scipy import stats
-
     by_seed = values.reshape(study.n_points, study.trials)
     means = [float(np.nanmean(seed)) for seed in by_seed.T if np.isfinite(seed).any()]
     if not means:

@@ -2,12 +2,13 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import mlflow
+import pandas as pd
+from mlflow.models import Model, ModelSignature, infer_signature
+from mlflow.types.schema import AnyType, ColSpec, Schema
 
 from bpexp.tracking.reading import StoredRun
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NAME = "model"
 REQUIREMENTS = ("mlflow", "numpy", "pandas")
@@ -18,8 +19,8 @@ def log(
     run: StoredRun,
     folder: Path,
     code: Path,
-    inputs: "pd.DataFrame",
-    outputs: "pd.DataFrame",
+    inputs: pd.DataFrame,
+    outputs: pd.DataFrame,
 ) -> str:
     """Log a pyfunc model from code; the run itself, with its end time, does not change.
 
@@ -36,10 +37,6 @@ def log(
     Returns:
         The URI of the model.
     """
-    import mlflow
-    from mlflow.models import Model, ModelSignature, infer_signature
-    from mlflow.types.schema import AnyType, ColSpec, Schema
-
     # Columns of type double would refuse integers, which a CSV file may hold. The model itself
     # converts the columns.
     anything = AnyType()  # type: ignore[no-untyped-call]

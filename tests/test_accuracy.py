@@ -14,10 +14,10 @@ from bpexp.config.compose import compose_settings
 from bpexp.config.schema import parse
 from bpexp.data import load
 from bpexp.data.dataset import Dataset
+from bpexp.data.file_settings import FileConfig
 from bpexp.data.proben1 import Proben1Config
 from bpexp.data.registry import DataConfig
 from bpexp.data.synthetic import BitsConfig, EncoderConfig
-from bpexp.data.tabular import FileConfig
 from bpexp.runs.metrics import METRICS, Split, score
 from bpexp.runs.scores import confusion_matrix
 

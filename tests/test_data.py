@@ -10,6 +10,7 @@ import pytest
 
 import bpexp
 from bpexp.data import load
+from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
 from bpexp.data.synthetic import (
     BitsConfig,
@@ -18,7 +19,6 @@ from bpexp.data.synthetic import (
     SpiralsConfig,
     SymmetryConfig,
 )
-from bpexp.data.tabular import FileConfig
 from bpexp.fields.checks import ConfigError
 
 

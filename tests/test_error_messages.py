@@ -14,7 +14,7 @@ import bpexp
 from bpexp.cli import suggestions, syntax
 from bpexp.cli.screen import Screen
 from bpexp.data import load, tabular
-from bpexp.data.tabular import FileConfig
+from bpexp.data.file_settings import FileConfig
 from bpexp.fields.checks import ConfigError, Widths
 
 DEEP = f"hidden={'[' * 2000}{']' * 2000}"

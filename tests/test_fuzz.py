@@ -36,8 +36,8 @@ from bpexp.config.compose import Composer, compose
 from bpexp.config.paths import conf_dir
 from bpexp.config.schema import keys, parse
 from bpexp.data import load
+from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DATA_SOURCES
-from bpexp.data.tabular import FileConfig
 from bpexp.explain.page import page
 from bpexp.explain.step import take
 from bpexp.explain.symbols import digits

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig, parse_train
 from bpexp.data import load
+from bpexp.data.file_settings import FileConfig
 from bpexp.data.synthetic import BitsConfig, SpiralsConfig
-from bpexp.data.tabular import FileConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.optimizers import OPTIMIZERS, AdamConfig, OptimizerConfig, RpropConfig
 from bpexp.nn.schedules import SCHEDULES, ScheduleConfig, StepConfig

@@ -17,7 +17,7 @@ import pytest
 
 import bpexp
 from bpexp.cli import commands
-from bpexp.data.tabular import FileConfig
+from bpexp.data.file_settings import FileConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import identity, run_tags
 from bpexp.sweeps import plan_file

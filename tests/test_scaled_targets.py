@@ -10,7 +10,7 @@ import bpexp
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import parse
 from bpexp.data import load
-from bpexp.data.tabular import FileConfig
+from bpexp.data.file_settings import FileConfig
 from bpexp.data.target_scaling import fit
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import identity

@@ -15,8 +15,8 @@ from bpexp.analysis.groups import FINAL_LOSS, group
 from bpexp.config import folds
 from bpexp.config.compose import compose_settings
 from bpexp.data import load, splits
+from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DataConfig
-from bpexp.data.tabular import FileConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.plan import make_plan

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import parse
 from bpexp.data import columns, load
-from bpexp.data.tabular import FileConfig, _exact_floats
+from bpexp.data.file_settings import FileConfig
+from bpexp.data.tabular import _exact_floats
 from bpexp.fields.checks import ConfigError
 
 

@@ -15,7 +15,7 @@ from bpexp.cli.ranking import ranking_table
 from bpexp.cli.screen import console
 from bpexp.cli.tables import text_table
 from bpexp.data import Dataset
-from bpexp.data.tabular import FileConfig
+from bpexp.data.file_settings import FileConfig
 from bpexp.runs.objective import Objective
 from bpexp.studies.definition import Study, parse
 from bpexp.sweeps.data_notes import notes

@@ -9,7 +9,7 @@ import numpy as np
 
 from bpexp.data import DataConfig
 from bpexp.data.dataset import Dataset
-from bpexp.data.tabular import FileConfig
+from bpexp.data.file_settings import FileConfig
 from bpexp.data.target_scaling import UNSCALED
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.activations import ACTIVATIONS

@@ -6,11 +6,11 @@
 """
 
 # These modules register their data sets when they are imported.
-from bpexp.data import bundled, proben1, synthetic, tabular
+from bpexp.data import bundled, file_settings, proben1, synthetic
 from bpexp.data.dataset import Dataset
 from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table, load
 
 __all__ = [
-    "DATA_SOURCES", "DataConfig", "DataSource", "Dataset", "Table", "bundled", "load", "proben1",
-    "synthetic", "tabular",
+    "DATA_SOURCES", "DataConfig", "DataSource", "Dataset", "Table", "bundled", "file_settings",
+    "load", "proben1", "synthetic",
 ]  # fmt: skip

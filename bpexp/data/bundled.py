@@ -1,4 +1,4 @@
-"""Classification data sets that are part of scikit-learn."""
+"""Classification data sets that are part of scikit-learn, which is imported only to load them."""
 
 import numpy as np
 

@@ -14,27 +14,25 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bpexp.fields.checks import ConfigError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_tables: dict[str, "pd.DataFrame"] = {}
+_tables: dict[str, pd.DataFrame] = {}
 _users: Counter[str] = Counter()
 _lock = threading.Lock()
 
 
-def table(path: str) -> "pd.DataFrame | None":
+def table(path: str) -> pd.DataFrame | None:
     """The table with this path; None if it is not in use."""
     return _tables.get(path)
 
 
 @contextmanager
-def in_use(frame: "pd.DataFrame") -> Iterator[str]:
+def in_use(frame: pd.DataFrame) -> Iterator[str]:
     """Make a table available under a path, which depends only on its content."""
     path = f"<data {digest(frame)[:12]}>"
     with _lock:
@@ -49,7 +47,7 @@ def in_use(frame: "pd.DataFrame") -> Iterator[str]:
                 del _tables[path], _users[path]
 
 
-def digest(frame: "pd.DataFrame") -> str:
+def digest(frame: pd.DataFrame) -> str:
     """The SHA-256 of the names, types and cells of a table, in hexadecimal."""
     sha = hashlib.sha256()
     for place, name in enumerate(frame.columns):
@@ -62,7 +60,7 @@ def digest(frame: "pd.DataFrame") -> str:
     return sha.hexdigest()
 
 
-def joined(X: Any, y: Any, target: Any = None) -> "tuple[pd.DataFrame, tuple[str, ...]]":
+def joined(X: Any, y: Any, target: Any = None) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Make a table of inputs and targets.
 
     Args:
@@ -77,8 +75,6 @@ def joined(X: Any, y: Any, target: Any = None) -> "tuple[pd.DataFrame, tuple[str
     Raises:
         ConfigError: X and y do not have the same number of rows, or are no tables.
     """
-    import pandas as pd
-
     frame = _frame(X, "X", "x")
     if y is None:
         if target is None:
@@ -100,10 +96,8 @@ def joined(X: Any, y: Any, target: Any = None) -> "tuple[pd.DataFrame, tuple[str
     return pd.concat(parts, axis=1), tuple(targets.columns)
 
 
-def _frame(values: Any, name: str, column: str) -> "pd.DataFrame":
+def _frame(values: Any, name: str, column: str) -> pd.DataFrame:
     """Values as a table; columns without names are named after ``column``."""
-    import pandas as pd
-
     if isinstance(values, pd.DataFrame):
         return values.set_axis([str(key) for key in values.columns], axis=1)
     if isinstance(values, pd.Series):

@@ -7,34 +7,22 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 
 from bpexp.data import columns as column_types
 from bpexp.data import memory
 from bpexp.data.columns import Column, Origin
-from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
+from bpexp.data.file_settings import FileConfig
+from bpexp.data.registry import DataConfig, Table
 from bpexp.data.splits import Rows
-from bpexp.fields import REQUIRED, setting
-from bpexp.fields.checks import (
-    Boolean,
-    ConfigError,
-    Names,
-    OneOf,
-    Optional,
-    Separator,
-    Text,
-    brief,
-    is_printable,
-)
+from bpexp.fields.checks import ConfigError, brief, is_printable
 from bpexp.fields.file_size import unpacked_limit
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MAX_CLASSES = 4096
 """Upper limit of the classes of a target column; each class is an output."""
@@ -42,59 +30,6 @@ MAX_CLASSES = 4096
 
 MANY_LABELS = 20
 """Number of labels from which a column of mostly different texts is no target by default."""
-TASKS = ("regression", "classification")
-"""The values of ``data.task``."""
-MISSING = ("refuse", "drop", "median")
-"""The values of ``data.missing``."""
-CATEGORICAL = ("refuse", "onehot")
-"""The values of ``data.categorical``."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileConfig(DataConfig):
-    """Settings of ``file``; columns that are not targets are inputs."""
-
-    path: str = setting(
-        Text(), REQUIRED, "a .csv, .tsv, .txt, .data (also as .gz or .zip), .parquet or .npz file"
-    )
-    test_path: str | None = setting(
-        Optional(Text()), None, "a second file whose rows are the test rows"
-    )
-    target: tuple[str, ...] = setting(Names(), REQUIRED, "target column, or a list of columns")
-    task: str | None = setting(
-        Optional(OneOf(TASKS)), None, "null: classification if the target holds texts or booleans"
-    )
-    inputs: tuple[str, ...] | None = setting(
-        Optional(Names()), None, "input columns; null: all that are not targets"
-    )
-    drop: tuple[str, ...] | None = setting(Optional(Names()), None, "columns to leave out")
-    separator: str | None = setting(
-        Optional(Separator()),
-        None,
-        "between the cells of a text file; null: found in its first line",
-    )
-    decimal: str = setting(OneOf((".", ",")), ".", "decimal mark of a text file")
-    header: bool = setting(
-        Boolean(), True, "whether a text file starts with names; else they are 0, 1, 2, ..."
-    )
-    missing_values: tuple[str, ...] | None = setting(
-        Optional(Names("text")), None, "texts that mean a missing value, beside those of pandas"
-    )
-    missing: str = setting(
-        OneOf(MISSING), "refuse", "missing values: refuse; drop the row; median of training rows"
-    )
-    categorical: str = setting(
-        OneOf(CATEGORICAL), "refuse", "input columns of texts; onehot: an input for each text"
-    )
-    standardize: bool = setting(
-        Boolean(), True, "scale inputs to mean 0 and deviation 1 of the training rows"
-    )
-    stratify: bool = setting(
-        Boolean(), True, "keep the share of each class in test and validation rows"
-    )
-    scale_target: bool = setting(
-        Boolean(), True, "scale targets of regressions likewise, if model.output=identity"
-    )
 
 
 def load(config: FileConfig) -> Table:
@@ -141,10 +76,7 @@ def load(config: FileConfig) -> Table:
     return table._replace(Y=Y, is_classification=config.task != "regression" and _are_binary(Y))
 
 
-DATA_SOURCES.register(DataSource("file", FileConfig, load))
-
-
-def read_table(path: str, config: DataConfig) -> "pd.DataFrame":
+def read_table(path: str, config: DataConfig) -> pd.DataFrame:
     """Read another table as the one of a configuration was read.
 
     Args:
@@ -162,13 +94,11 @@ def read_table(path: str, config: DataConfig) -> "pd.DataFrame":
 
 
 def _with_test_rows(
-    frame: "pd.DataFrame", names: Sequence[str], config: FileConfig
-) -> tuple["pd.DataFrame", Origin]:
+    frame: pd.DataFrame, names: Sequence[str], config: FileConfig
+) -> tuple[pd.DataFrame, Origin]:
     """The rows of the file, followed by those of the test file if there is one."""
     if config.test_path is None:
         return frame, Origin((config.path,), (len(frame),))
-    import pandas as pd
-
     try:
         test = _frame(config, config.test_path)
     except ConfigError as error:
@@ -185,7 +115,7 @@ def _with_test_rows(
     return pd.concat([part[list(names)] for part in (frame, test)], ignore_index=True), origin
 
 
-def _input(column: "pd.Series", config: FileConfig) -> Column:
+def _input(column: pd.Series, config: FileConfig) -> Column:
     if config.categorical == "onehot" and column_types.are_texts(column):
         return column_types.labels(column, MAX_CLASSES, "data.categorical=onehot")
     return column_types.numbers(column)
@@ -211,7 +141,7 @@ TEXT_SETTINGS = ("separator", "decimal", "header", "missing_values")
 """Settings that only text files have."""
 
 
-def _frame(config: FileConfig, path: str) -> "pd.DataFrame":
+def _frame(config: FileConfig, path: str) -> pd.DataFrame:
     passed = memory.table(path)
     if passed is not None:
         return passed
@@ -272,7 +202,7 @@ def _gunzipped(content: BinaryIO) -> BinaryIO:
         return _unpacked(packed)
 
 
-def _zipped(content: BinaryIO, config: FileConfig) -> "pd.DataFrame":
+def _zipped(content: BinaryIO, config: FileConfig) -> pd.DataFrame:
     """The table in a zip file, which must hold one text file."""
     with zipfile.ZipFile(content) as archive:
         names = [
@@ -314,9 +244,7 @@ def _separator(content: BinaryIO, config: FileConfig, name: str) -> str:
     return r"\s+" if len(line.split()) > 1 else ","
 
 
-def _csv(content: BinaryIO, config: FileConfig, name: str) -> "pd.DataFrame":
-    import pandas as pd
-
+def _csv(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
     # utf-8-sig: without the byte order mark that Excel writes.
     form: dict[str, Any] = {
         "sep": _separator(content, config, name),
@@ -358,20 +286,15 @@ def _exact_floats(version: str) -> dict[str, Any]:
     return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
 
 
-def _parquet(content: BinaryIO) -> "pd.DataFrame":
-    import pandas as pd
-    import pyarrow.parquet as pq
-
+def _parquet(content: BinaryIO) -> pd.DataFrame:
     file = pq.ParquetFile(content)
     _check_names(file.schema_arrow.names, content.name)
     _check_size(file.metadata.num_rows * file.metadata.num_columns * 8)
     return pd.read_parquet(content)
 
 
-def _npz(content: BinaryIO) -> "pd.DataFrame":
+def _npz(content: BinaryIO) -> pd.DataFrame:
     """A one-dimensional array is a column, a two-dimensional one columns name0, name1, ..."""
-    import pandas as pd
-
     with np.load(content, allow_pickle=False) as arrays:
         _check_size(sum(member.file_size for member in arrays.zip.infolist()))
         parts = []
@@ -450,7 +373,7 @@ def _listed(names: Sequence[str]) -> str:
     return "[" + ",".join(f'"{name}"' for name in names) + "]"
 
 
-def _is_classification(targets: "pd.DataFrame", config: FileConfig) -> bool:
+def _is_classification(targets: pd.DataFrame, config: FileConfig) -> bool:
     """Whether the targets are classes: as ``data.task`` says, or by the types of the columns.
 
     Raises:
@@ -489,7 +412,7 @@ def _is_classification(targets: "pd.DataFrame", config: FileConfig) -> bool:
     return len(columns) == 1
 
 
-def _are_flags(targets: "pd.DataFrame") -> bool:
+def _are_flags(targets: pd.DataFrame) -> bool:
     """Whether the targets are several columns of two values, each of which is a label."""
     if len(targets.columns) == 1:
         return False

@@ -18,6 +18,7 @@ import bpexp
 from bpexp.cli import commands
 from bpexp.nn.arithmetic import VERSION
 from bpexp.reproduce import compare
+from bpexp.runs.ulp import max_ulp_distance
 from bpexp.sweeps.executors.local import LocalExecutor
 
 
@@ -182,22 +183,55 @@ def test_a_weight_that_was_changed_by_one_ulp_is_found(run):
 
 
 @pytest.mark.usefixtures("here")
-def test_altered_losses_and_predictions_are_named_by_epoch_and_row(run):
+def test_altered_losses_are_named_by_their_epoch(run):
     run_id = one(client(), 2).info.run_id
     with np.load(artifact(run_id, "losses.npz")) as arrays:
         losses = arrays["loss"]
     before = float(losses[16])
     losses[16], losses[40] = 2.0, 3.0
     np.savez(artifact(run_id, "losses.npz"), loss=losses)
+    status, message, _ = run("reproduce", run_id)
+    assert status == 1
+    assert f"the loss of epoch 17 is 2.0, but training gives {before!r} (" in message
+    assert "weights.npz" not in message
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("command", "source"), [("reproduce", "training gives"), ("verify", "the run has")]
+)
+def test_an_altered_input_is_named_by_its_row(run, command, source):
+    run_id = one(client(), 2).info.run_id
     file = artifact(run_id, "predictions.csv")
     lines = file.read_text().splitlines(keepends=True)
     lines[3] = lines[3].replace("1.0,0.0,", "1.0,0.5,", 1)
     file.write_text("".join(lines))
-    status, message, _ = run("reproduce", run_id)
+    status, message, _ = run(command, run_id)
     assert status == 1
-    assert f"the loss of epoch 17 is 2.0, but training gives {before!r} (" in message
-    assert "predictions.csv was altered: 'x2' of row 3 is 0.5, but training gives 0.0 (" in message
-    assert "weights.npz" not in message
+    assert f"predictions.csv was altered: 'x2' of row 3 is 0.5, but {source} 0.0 (" in message
+
+
+@pytest.mark.usefixtures("a_store")
+@pytest.mark.parametrize(
+    ("command", "source"), [("reproduce", "training gives"), ("verify", "the run has")]
+)
+def test_altered_confusion_matrices_are_named_by_their_line(
+    run, tmp_path, monkeypatch, command, source
+):
+    monkeypatch.chdir(tmp_path)
+    (run_id,) = bpexp.sweep(data="iris", model="classifier", epochs=3, engine="numpy").run_id
+    assert run(command, run_id)[0] == 0
+    file = artifact(run_id, "confusion_matrix.csv")
+    lines = file.read_text().split("\n")
+    file.write_text("\n".join([lines[0], "training,setosa,0,0,0", *lines[2:]]))
+    artifact(run_id, "confusion_matrix.svg").write_bytes(b"\xff")
+    status, message, _ = run(command, run_id)
+    assert status == 1
+    wanted = f"is 'training,setosa,0,0,0', but {source} {lines[1]!r}."
+    assert f"confusion_matrix.csv was altered: line 2 {wanted}" in message
+    assert "confusion_matrix.svg was altered: line 1 is " in message
+    artifact(run_id, "confusion_matrix.svg").unlink()
+    assert f"Run {run_id[:8]} has no artifact confusion_matrix.svg." in run(command, run_id)[1]
 
 
 @pytest.mark.usefixtures("here")
@@ -371,7 +405,7 @@ def test_the_ulp_distance_is_the_number_of_steps_between_two_numbers(start, step
         end = np.nextafter(end, np.inf)
     # -0.0 and 0.0 are one step apart, which nextafter skips.
     crossed = 1 if (start < 0 or np.signbit(start)) and end > 0 else 0
-    assert compare.max_ulp_distance([np.array([start])], [np.array([end])]) == steps + crossed
+    assert max_ulp_distance([np.array([start])], [np.array([end])]) == steps + crossed
 
 
 def test_the_first_different_epoch():
@@ -379,7 +413,7 @@ def test_the_first_different_epoch():
     assert compare.first_different_epoch(curve, curve.copy()) is None
     assert compare.first_different_epoch(curve, np.array([3.0, 2.5, np.nan])) == 2
     assert compare.first_different_epoch(curve, curve[:2]) == 3
-    assert compare.max_ulp_distance([np.zeros((2, 2))], [np.zeros((2, 3))]) is None
+    assert max_ulp_distance([np.zeros((2, 2))], [np.zeros((2, 3))]) is None
 
 
 def test_npz_files_are_read_without_unpickling(here, run):

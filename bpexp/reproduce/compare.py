@@ -2,19 +2,16 @@
 
 >>> import numpy as np
 >>> from bpexp.reproduce import compare
->>> compare.max_ulp_distance([np.array([1.0])], [np.array([np.nextafter(1.0, 2.0)])])
-1
 >>> compare.first_different_epoch(np.array([3.0, 2.0]), np.array([3.0, 2.5]))
 2
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bpexp.runs.result import TrainResult
+from bpexp.runs.ulp import max_ulp_distance, ordinals
 from bpexp.tracking.stored_results import StoredResult
 from bpexp.typing import Array
 
@@ -60,39 +57,7 @@ def first_different_epoch(a: Array, b: Array) -> int | None:
         the curves are bit-identical.
     """
     common = min(len(a), len(b))
-    different = np.flatnonzero(_ordinals(a[:common]) != _ordinals(b[:common]))
+    different = np.flatnonzero(ordinals(a[:common]) != ordinals(b[:common]))
     if len(different):
         return int(different[0]) + 1
     return None if len(a) == len(b) else common + 1
-
-
-def max_ulp_distance(a: Sequence[Array], b: Sequence[Array]) -> int | None:
-    """The largest distance in ulp between corresponding numbers; 0 for bit-identical arrays.
-
-    Args:
-        a: Arrays of float64.
-        b: Arrays of the same shapes. The lengths of the first axes may differ: the additional
-            rows are ignored.
-
-    Returns:
-        The distance, or None if the shapes differ.
-    """
-    if [array.shape[1:] for array in a] != [array.shape[1:] for array in b]:
-        return None
-    distances = [0]
-    for left, right in zip(a, b, strict=True):
-        common = min(len(left), len(right))
-        p, q = _ordinals(left[:common]), _ordinals(right[:common])
-        distances.append(int((np.maximum(p, q) - np.minimum(p, q)).max(initial=0)))
-    return max(distances)
-
-
-def _ordinals(values: Array) -> NDArray[np.uint64]:
-    """The rank of each float64 among all float64 in ascending order.
-
-    The bits of a float, read as an integer, ascend with the float if it is positive, and descend
-    if it is negative.
-    """
-    bits = np.ascontiguousarray(values, np.float64).view(np.uint64)
-    sign = np.uint64(2**63)
-    return np.where(bits & sign, ~bits, bits | sign)

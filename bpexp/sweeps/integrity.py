@@ -9,18 +9,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
-from bpexp.runs import predictions_file
+from bpexp.runs import confusion_files, predictions_file
 from bpexp.runs.metrics import METRICS
 from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.runs.run_tags import RESULT
+from bpexp.sweeps import artifact_differences
 from bpexp.sweeps.run_record import config_documents
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive
@@ -120,29 +118,27 @@ def problems(run: StoredRun, archive: Archive) -> list[str]:
         raise
     except ConfigError as error:
         return [*found, str(error)]
-    altered = _predictions_problem(stored, result, dataset)
-    found += [altered] if altered else []
+    found += _file_problems(run, archive, stored, result, dataset)
     return [*found, *metric_problems(run, archive, result, result.metrics)]
 
 
-def _predictions_problem(stored_result: StoredResult, result: TrainResult, dataset: Dataset) -> str:
-    """How the stored file of predictions differs from that of the result; "" if it agrees."""
-    _, expected = predictions_file.of_result(result, dataset)
-    name, content = stored_result.predictions_file
-    if content == expected:
-        return ""
-    stored, original = (predictions_file.read(file, name) for file in (content, expected))
-    if list(stored) != list(original):
-        return f"{name} was altered: it has {', '.join(stored)}, not {', '.join(original)}."
-    for title, column in original.items():
-        if not _is_same(stored[title], column):
-            return f"{name} was altered: its column {title!r} is not that of the run."
-    return ""
-
-
-def _is_same(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    is_number = one.dtype.kind == other.dtype.kind == "f"
-    return bool(np.array_equal(one, other, equal_nan=is_number))
+def _file_problems(
+    run: StoredRun, archive: Archive, stored: StoredResult, result: TrainResult, dataset: Dataset
+) -> list[str]:
+    """How the stored predictions and confusion matrices differ from those of the result."""
+    name, predictions = predictions_file.of_result(result, dataset)
+    expected = {name: predictions, **confusion_files.of_result(result, dataset)}
+    read = dict([stored.predictions_file])
+    found = []
+    for name, original in expected.items():
+        try:
+            content = read[name] if name in read else archive.file(run, name)
+            found.append(artifact_differences.first(name, content, original, run, "the run has"))
+        except TrackingError:
+            raise
+        except ConfigError as error:
+            found.append(str(error))
+    return [sentence for sentence in found if sentence]
 
 
 def swapped(run: StoredRun, digest: str, archive: Archive) -> str:

@@ -20,6 +20,18 @@ MAX_LISTED = 10
 """Maximum number of settings or runs in the table."""
 
 
+def ranking_title(ranking: Ranking) -> str:
+    """The title of ``ranking_table``: how many of the settings or runs it has, and their order."""
+    objective = ranking.objective
+    if not ranking.is_replicated:
+        n_runs = len(ranking.runs)
+        return f"Best {min(n_runs, MAX_LISTED)} of {n_runs} by {objective.label}"
+    n_settings = len(ranking.settings)
+    what = "setting" if n_settings == 1 else "settings"
+    shown = min(n_settings, MAX_LISTED)
+    return f"Best {shown} of {n_settings} {what} by {objective.statistic} {objective.label}"
+
+
 def ranking_table(out: Console, ranking: Ranking, varying: Sequence[str]) -> Table:
     """The best settings by their median over replicates, or the best runs.
 
@@ -28,20 +40,12 @@ def ranking_table(out: Console, ranking: Ranking, varying: Sequence[str]) -> Tab
         ranking: The ranked results; at least one run is ranked.
         varying: The keys that vary.
     """
-    objective = ranking.objective
     if ranking.is_replicated:
-        shown = ranking.settings[:MAX_LISTED]
-        columns = _columns_of_settings(ranking, shown, varying)
-        what = "setting" if len(ranking.settings) == 1 else "settings"
-        title = f"Best {len(shown)} of {len(ranking.settings)} {what} by {objective.statistic} "
+        columns = _columns_of_settings(ranking, ranking.settings[:MAX_LISTED], varying)
     else:
-        runs = ranking.runs[:MAX_LISTED]
-        columns = _columns_of_runs(ranking, runs, varying)
-        title = f"Best {len(runs)} of {len(ranking.runs)} by "
-    table = fitted(out, columns, foldable=varying, kept=(objective.metric, objective.name))
-    table.title = title + objective.label
-    table.title_justify, table.title_style = "left", "bold"
-    return table
+        columns = _columns_of_runs(ranking, ranking.runs[:MAX_LISTED], varying)
+    objective = ranking.objective
+    return fitted(out, columns, foldable=varying, kept=(objective.metric, objective.name))
 
 
 def _columns_of_runs(

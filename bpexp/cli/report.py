@@ -73,15 +73,15 @@ def main(arguments: Sequence[str]) -> None:
         keep(archive, parents[0], report)
 
     out = console()
-    out.print(report.question, soft_wrap=True)
-    out.print(report.answer, style="bold", soft_wrap=True)
+    out.print(report.question)
+    out.print(report.answer, style="bold")
     if report.finals is not None:
         out.print(text.table(report.finals.table))
     out.print(text.table(tables.short_ranking(report.findings, PRINTED)))
     groups = len(report.findings.summaries)
     if groups > PRINTED:
         out.print(f"{PRINTED} of {groups} groups; the report has {min(groups, MAX_ROWS)}")
-    out.print(words.about_intervals(report.findings), soft_wrap=True)
+    out.print(words.about_intervals(report.findings))
     written = ", ".join(str(folder / f"report.{name}") for name in formats)
     out.print(f"Written: {written}", soft_wrap=True)
     if len(parents) == 1 and not logged:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bpexp.cli.progress import ProgressBar
-from bpexp.cli.ranking import ranking_table
+from bpexp.cli.ranking import ranking_table, ranking_title
 from bpexp.cli.screen import console
 from bpexp.cli.tables import text_table
 from bpexp.data import Dataset
@@ -88,6 +88,7 @@ class TerminalReporter:
             self._predictions(result, best)
             self._metrics(best)
         elif best:
+            self._title(ranking_title(result.ranking))
             self.out.print(ranking_table(self.out, result.ranking, result.plan.varying))
             self._predictions(result, best, f"Predictions of {best.job.name}")
         for outcome in ("failed", "diverged"):
@@ -107,6 +108,10 @@ class TerminalReporter:
     def say(self, sentence: str) -> None:
         """Print a sentence on one line, however long it is."""
         self.out.print(sentence, soft_wrap=True)
+
+    def _title(self, title: str) -> None:
+        """Print the title of a table, which rich would wrap at the table's width."""
+        self.out.print(title, style="bold", soft_wrap=True)
 
     def _next_commands(
         self, result: FinishedSweep, parent: str, store: Store, *, has_results: bool
@@ -142,8 +147,7 @@ class TerminalReporter:
         if predictions is None:
             return
         if title:
-            # Not as the title of the table, which rich would wrap at the table's width.
-            self.out.print(title, style="bold", soft_wrap=True)
+            self._title(title)
         predicted = [f"predicted {target}" for target in dataset.targets]
         table = Table(box=None, pad_edge=False)
         for column in (*dataset.inputs, *dataset.targets, *predicted):

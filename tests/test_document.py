@@ -3,13 +3,17 @@
 import io
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from rich.console import Console
 
-from bpexp.render import html, latex, markdown, text
+from bpexp.fields.checks import escaped, is_printable
+from bpexp.render import confusion_svg, html, latex, markdown, plots, text
+from bpexp.render.axes import literal, panel, shortened
 from bpexp.render.document import (
     BulletList,
     Document,
@@ -81,9 +85,14 @@ def test_markdown_is_githubs():
 @pytest.mark.parametrize(
     ("plain", "escaped"),
     [
-        ("*a* _b_ c_d `e` <f>", r"\*a\* \_b\_ c_d \`e\` \<f\>"),
+        ("*a* _b_ c_d `e` <f>", r"\*a\* \_b\_ c_d \`e\` &lt;f\>"),
+        ("__init__ ~~a~~", r"\_\_init\_\_ \~\~a\~\~"),
+        ("<script>alert(1)</script>", r"&lt;script\>alert(1)&lt;/script\>"),
+        ("<img src=x onerror=alert(1)>", r"&lt;img src=x onerror=alert(1)\>"),
+        ("[x](javascript:alert(1))", r"[x\](javascript:alert(1))"),
+        ("\x1b[2J\x00 \u202etxt", r"\\x1b[2J\\x00 \\u202etxt"),
         ("[a](b) [2,3]", r"[a\](b) [2,3]"),
-        ("&lt; a & b", r"\&lt; a & b"),
+        ("&lt; a & b", r"&amp;lt; a & b"),
         ("# a", r"\# a"),
         ("- a", r"\- a"),
         ("1. a", r"1\. a"),
@@ -93,6 +102,53 @@ def test_markdown_is_githubs():
 )
 def test_markdown_escapes_what_would_be_markup(plain, escaped):
     assert markdown.render(Document([Paragraph(plain)])) == f"{escaped}\n"
+
+
+MARKUP = [
+    *"`*_<>|$~\\[](){}#+-=.!&;:/\"'ab1é \t\n\r\x00\x1b\x85\u2028\u202e^%@", "<script>", "```",
+    "<img src=x onerror=a>", "&lt;", "](javascript:a)", "--", "1. ", "- ", "\n\n", "    ",
+]  # fmt: skip
+HOSTILE = st.lists(st.sampled_from(MARKUP), min_size=1).map("".join).filter(str.strip)
+"""Texts of characters and of sequences that one of the formats interprets."""
+
+
+def shown_as(text):
+    """What a page must show of a text, without white space: control characters are escaped."""
+    return "".join(escaped(text).split())
+
+
+@given(HOSTILE, HOSTILE)
+def test_a_parser_of_markdown_finds_the_text_and_nothing_else(first, second):
+    shown = (code(first),)
+    document = Document(
+        [
+            Heading(1, first),
+            Paragraph((first, small(second), strong("s"), code(first))),
+            BulletList([first, second]),
+            Table(["a", first], [[first, (small(first), second)], [shown, "1"]], "ll", first),
+            Preformatted(first),
+        ]
+    )
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    tokens = parser.parse(markdown.render(document))
+    kinds = [token.type for token in tokens if not token.type.endswith("_close")]
+    assert kinds == [
+        "heading_open", "inline", "paragraph_open", "inline", "bullet_list_open",
+        *["list_item_open", "paragraph_open", "inline"] * 2, "paragraph_open", "inline",
+        "table_open", "thead_open", "tr_open", *["th_open", "inline"] * 2, "tbody_open",
+        *["tr_open", *["td_open", "inline"] * 2] * 2, "fence",
+    ]  # fmt: skip
+    inlines = [token for token in tokens if token.type == "inline"]
+    allowed = {"text", "text_special", "strong_open", "strong_close", "code_inline"}
+    texts = []
+    for token in inlines:
+        assert {child.type for child in token.children} <= allowed
+        texts.append("".join("".join(c.content for c in token.children).split()))
+    assert texts == [
+        shown_as(text)
+        for text in (first, f"{first}{second}s{first}", first, second, first, "a", first, first,
+                     f"{first}{second}", first, "1")
+    ]  # fmt: skip
 
 
 class Elements(HTMLParser):
@@ -105,6 +161,22 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
+
+
+@given(HOSTILE)
+def test_html_and_svg_have_no_element_of_the_text(content):
+    def page(text):
+        network = NetworkDiagram([[("x", text)], [("y", text)]], [[[(0.5, text)]]])
+        table = Table([text, "b"], [[text, (code(text),)]], "ll", text)
+        image = Image("a.png", text)
+        blocks = [Heading(1, text), Paragraph(text), table, image, Preformatted(text), network]
+        return html.render(Document(blocks))
+
+    found = page(content)
+    names = [tag for tag, _ in Elements(found).tags]
+    assert names == [tag for tag, _ in Elements(page("a")).tags]
+    assert is_printable(found.replace("\n", "").replace("\t", ""))
+    ElementTree.fromstring(confusion_svg.draw([content, "b"], [[1, 2], [3, 4]], content))
 
 
 def test_html_typesets_indices_and_minus_signs_of_a_mathematical_document():
@@ -124,6 +196,19 @@ def test_html_embeds_images_and_refers_to_nothing_outside():
     assert image["src"].startswith("data:image/png;base64,")
     assert (image["width"], image["alt"]) == ("750", 'a "curve"')
     assert ("figure", {"id": "curve"}) in page.tags
+
+
+def test_a_cell_of_a_table_of_text_has_one_line():
+    rows = [["a\nb", "1"], ["c", "2"]]
+    assert len(text.render(Document([Table(["name", "n"], rows)])).splitlines()) == 5
+
+
+def test_labels_of_plots_are_no_formulas():
+    figure, axes = panel(2.0, 2.0)
+    label = shortened(["$\\frac{"], 20)["$\\frac{"]
+    axes.set(title=literal("a$b$c"), xlabel=label, ylabel=literal("\x1b"))
+    assert plots.png(figure).startswith(b"\x89PNG")
+    assert figure.axes[0].get_title() == r"a\$b\$c"
 
 
 def test_text_shows_control_characters_and_takes_no_text_for_markup():
@@ -195,12 +280,13 @@ def test_latex_has_an_environment_for_each_block():
         assert line in page.splitlines(), line
 
 
-@given(st.text(st.characters(exclude_categories=("Cc", "Cs"))))
+@given(st.text(st.characters(exclude_categories=["Cs"])) | HOSTILE)
 def test_latex_escapes_every_special_character(content):
     page = latex.block(Paragraph(content))
     # Remove what the writer inserts: commands, escaped characters, formulas, protected brackets.
     rest = re.sub(r"\\[&%$#_{}]|\{\[\}|\{\]\}|\$[^$]*\$|\\[a-z]+\{\}", "", page)
     assert not re.search(r"[&%$#_{}~^\\<>|]", rest), page
+    assert is_printable(page)
 
 
 def test_the_title_is_the_first_heading_without_styles():

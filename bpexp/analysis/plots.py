@@ -27,7 +27,15 @@ from bpexp.analysis.setting_plots import (
 )
 from bpexp.analysis.surface import Surface
 from bpexp.fields import Registry
-from bpexp.render.axes import COLORS, MAX_LINES, line_style, panel, plain_log_labels, shortened
+from bpexp.render.axes import (
+    COLORS,
+    MAX_LINES,
+    line_style,
+    literal,
+    panel,
+    plain_log_labels,
+    shortened,
+)
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
@@ -290,7 +298,8 @@ def _decision_surfaces(data: PlotData) -> Figure | None:
             axes.scatter(*dataset.X[side].T, marker=marker, s=72, c="black", lw=0)
             axes.scatter(*dataset.X[side].T, marker=marker, s=36, c=target[side], cmap="cividis",
                          vmin=low, vmax=high, edgecolors="white", linewidths=1.2)  # fmt: skip
-        axes.set(title=surface.title, xlabel=dataset.inputs[0], ylabel=dataset.inputs[1])
+        x, y = map(literal, dataset.inputs)
+        axes.set(title=surface.title, xlabel=x, ylabel=y)
         axes.title.set_fontsize(10)
     figure.colorbar(image, ax=list(panels), label="output" if single else "largest output")
     return figure

@@ -12,6 +12,7 @@ from bpexp.analysis.groups import group
 from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
+from bpexp.render import markdown
 from bpexp.runs import run_tags
 from bpexp.sweeps import integrity
 from bpexp.tracking import log_artifacts, read
@@ -195,4 +196,6 @@ def keep(archive: Archive, parent: StoredRun, report: Report) -> None:
     tables = {"ranking.json": report.table}
     if len(report.predictions):
         tables["predictions.json"] = report.predictions
-    log_artifacts.log(archive.client, parent, files, tables, "Report", report.answer)
+    log_artifacts.log(
+        archive.client, parent, files, tables, "Report", markdown.inline(report.answer)
+    )

@@ -77,7 +77,8 @@ def fitted(
             justify: JustifyMethod = "left" if title in LEFT_ALIGNED else "right"
             table.add_column(title, justify=justify, overflow="fold", no_wrap=title not in foldable)
         for row in zip(*remaining.values(), strict=True):
-            table.add_row(*row)
+            # A line break in a name would look like another row.
+            table.add_row(*(cell.replace("\n", " ") for cell in row))
         if table.__rich_measure__(out, unlimited).maximum <= out.width:
             break
     return table

@@ -316,9 +316,15 @@ class Workers:
         return "a number of workers, or -1 for all processors"
 
 
+_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters that show the text after them in another order than it has."""
+
+
 def is_printable(text: str) -> bool:
-    """Whether a text has no control characters and no surrogates."""
-    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
+    """Whether a text has no control characters, surrogates or changes of the writing direction."""
+    return not any(
+        unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTIONS for letter in text
+    )
 
 
 def escaped(text: str) -> str:

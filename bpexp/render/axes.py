@@ -14,6 +14,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
 
+from bpexp.fields.checks import escaped
 from bpexp.typing import Array
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -67,11 +68,20 @@ def shortened(texts: Sequence[str], length: int) -> dict[str, str]:
 
     def label(number: int, text: str) -> str:
         if len(text) <= length:
-            return text
+            return literal(text)
         room = length - len(f"#{number} …")
-        return f"#{number} {text[: room - room // 2]}…{text[-(room // 2) :]}"
+        return literal(f"#{number} {text[: room - room // 2]}…{text[-(room // 2) :]}")
 
     return {text: label(number, text) for number, text in enumerate(texts, start=1)}
+
+
+def literal(text: str) -> str:
+    """The text for matplotlib, which would otherwise take what stands between $ for a formula.
+
+    >>> literal("a$b$c")
+    'a\\\\$b\\\\$c'
+    """
+    return escaped(text).replace("$", r"\$")
 
 
 def ascending(values: Iterable[str]) -> list[str]:

@@ -6,7 +6,8 @@
 """
 
 from collections.abc import Sequence
-from html import escape
+
+from bpexp.render.xml import escape
 
 CELL, CHARACTER = 46, 7.5
 """The size of a cell, and the width of a character, in pixels."""

@@ -8,7 +8,6 @@ True
 import base64
 import re
 from collections.abc import Iterable
-from html import escape
 from importlib.resources import files
 
 from bpexp.render import notation, svg
@@ -26,6 +25,7 @@ from bpexp.render.document import (
     Text,
     spans,
 )
+from bpexp.render.xml import escape
 
 _TAGS = {"strong": "strong", "emphasis": "em", "code": "code", "small": "small"}
 _PRINT_DENSITY = 2

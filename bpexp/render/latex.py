@@ -8,6 +8,7 @@
 import re
 from collections.abc import Iterable
 
+from bpexp.fields.checks import escaped
 from bpexp.render import notation
 from bpexp.render.document import (
     Block,
@@ -114,7 +115,7 @@ def block(shown: Block, math: bool = False) -> str:
             return _environment("flushleft", [grid])
         case Preformatted(text):
             # The text must not end the environment.
-            body = text.replace(r"\end{verbatim}", r"\end {verbatim}")
+            body = escaped(text).replace(r"\end{verbatim}", r"\end {verbatim}")
             return _environment("verbatim", [body])
         case NetworkDiagram():
             return ""
@@ -139,7 +140,8 @@ def _environment(name: str, lines: Iterable[str], arguments: str = "") -> str:
 
 
 def _span(span: Span, math: bool) -> str:
-    text = notation.with_minus_signs(span.text) if math else span.text
+    text = escaped(span.text)
+    text = notation.with_minus_signs(text) if math else text
     return _STYLES[span.style].format(_SPECIAL.sub(_special, text))
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from bpexp.render.axes import ascending, log_norm
+from bpexp.render.axes import ascending, literal, log_norm
 from bpexp.typing import Array
 
 MAX_NAME, MAX_LEVEL = 40, 14
@@ -140,8 +140,8 @@ def study_maps(maps: GridMaps) -> Figure:
             maps.x.values, maps.y.values, mean, cmap="cividis", vmin=low, vmax=high,
             shading="nearest", rasterized=True,
         )  # fmt: skip
-        axes.set(xlabel=maps.x.name, title=name)
-    panels[0].set(ylabel=maps.y.name)
+        axes.set(xlabel=literal(maps.x.name), title=literal(name))
+    panels[0].set(ylabel=literal(maps.y.name))
     figure.colorbar(image, ax=list(panels), label=maps.label)
     return figure
 
@@ -189,7 +189,7 @@ def _end_of(text: str, limit: int) -> str:
 
     Paths, which are long, differ at their end.
     """
-    return text if len(text) <= limit else f"…{text[1 - limit :]}"
+    return literal(text if len(text) <= limit else f"…{text[1 - limit :]}")
 
 
 def _ratio(sums: Array, counts: Array) -> Array:

@@ -1,8 +1,7 @@
 """Draws a network as SVG."""
 
-from html import escape
-
 from bpexp.render.document import NetworkDiagram
+from bpexp.render.xml import escape
 
 LAYER_DISTANCE, UNIT_DISTANCE, RADIUS = 260, 105, 27
 """Distances between layers and units, and the radius of units, in units of the view box."""

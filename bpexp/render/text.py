@@ -27,6 +27,7 @@ from bpexp.render.document import (
     NetworkDiagram,
     Paragraph,
     Preformatted,
+    Span,
     Table,
     Text,
     spans,
@@ -76,9 +77,9 @@ def table(shown: Table, box_style: box.Box | None = None) -> RichTable:
     for number, (column, side) in enumerate(zip(shown.columns, shown.sides, strict=True)):
         justify: JustifyMethod = "right" if side == "r" else "left"
         style = "cyan" if number == 0 and box_style is not None else None
-        grid.add_column(_rich(column), justify=justify, style=style)
+        grid.add_column(_one_line(column), justify=justify, style=style)
     for row in shown.rows:
-        grid.add_row(*map(_rich, row))
+        grid.add_row(*map(_one_line, row))
     return grid
 
 
@@ -123,6 +124,11 @@ def _equations(lines: Iterable[tuple[str, str]]) -> RichTable:
     for left, right in lines:
         grid.add_row(_rich(f"  {left}"), "=", _rich(right))
     return grid
+
+
+def _one_line(text: Text) -> RichText:
+    """A cell, in which a line break would look like another row."""
+    return _rich(tuple(Span(s.text.replace("\n", " "), s.style) for s in spans(text)))
 
 
 def _rich(text: Text, style: str = "") -> RichText:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bpexp.config.schema import flatten, plain
-from bpexp.render import plots
+from bpexp.render import markdown, plots
+from bpexp.render.document import BulletList, Document, Paragraph, Span, code, strong
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import format_setting
@@ -70,14 +71,16 @@ def note(finished: FinishedSweep) -> str:
     plan, rows, best = finished.plan, finished.rows, finished.ranking.best
     # MLflow's page of a run shows the first lines and folds the rest, so the best run is there.
     part = f"{len(rows)} of " if finished.n_left_out else ""
-    first = f"Swept {part}{len(plan.jobs)} runs on `{plan.jobs[0].config.data.name}`."
+    data = code(plan.jobs[0].config.data.name)
+    first: list[str | Span] = [f"Swept {part}{len(plan.jobs)} runs on ", data, "."]
     if best is not None:
-        first += f" Best run: **{best.job.name}** (`{best.run_id}`), {why_best(finished.ranking)}."
+        why = why_best(finished.ranking)
+        first += [" Best run: ", strong(best.job.name), " (", code(best.run_id), f"), {why}."]
     outcomes = [row.outcome for row in rows]
     counts = [f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes)]
-    lines = [first, "", f"Outcomes: {', '.join(counts)}.", ""]
-    lines += [f"- `{key}`: {values}" for key, values in _varying_values(finished).items()]
-    return "\n".join(lines)
+    items = [(code(key), f": {values}") for key, values in _varying_values(finished).items()]
+    blocks = [Paragraph(tuple(first)), Paragraph(f"Outcomes: {', '.join(counts)}.")]
+    return markdown.render(Document([*blocks, BulletList(items)] if items else blocks))
 
 
 def _varying_values(finished: FinishedSweep) -> dict[str, str]:

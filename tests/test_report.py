@@ -1023,8 +1023,8 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     folder = tmp_path / "outputs" / "reports" / run.info.run_id[:8]
     names = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
     figures = {f"figures/{name}.png" for name in (
-        "loss_curves", "convergence", "distribution", "profiles", "best_of_n", "heat_maps",
-        "surfaces")}  # fmt: skip
+        "loss_curves", "convergence", "distribution", "profiles", "best_of_n", "effects",
+        "heat_maps", "surfaces")}  # fmt: skip
     assert names == figures | {f"report.{name}" for name in ("html", "md", "csv", "json")}
     for name in figures:
         assert (folder / name).read_bytes().startswith(PNG)

@@ -194,7 +194,7 @@ def find(grouped: Grouped, measure: Objective, seed: int) -> Findings:
         grouped=grouped,
         measure=measure,
         summaries=ranked,
-        comparisons=_compare_with_best(pairs, measure),
+        comparisons=compare_with_best(pairs, measure),
         n_compared=len(pairs) + 1,
         seed=seed,
     )
@@ -244,10 +244,17 @@ def compare(pairs: Sequence[tuple[Group, Group]], measure: Objective) -> list[Co
     return _with_adjusted(compared, statistics.holm([c.p for c in compared]))
 
 
-def _compare_with_best(
-    pairs: Sequence[tuple[Group, Group]], measure: Objective
-) -> list[Comparison]:
-    """Compare the best group with each other one, corrected for the choice of the best group."""
+def compare_with_best(pairs: Sequence[tuple[Group, Group]], measure: Objective) -> list[Comparison]:
+    """Compare the best group with each other one, corrected for the choice of the best group.
+
+    Args:
+        pairs: The best group with each other one; groups of at least two runs.
+        measure: The measure to compare.
+
+    Returns:
+        One comparison per pair, with p-values that Shaffer's method corrects for all pairs of
+        groups.
+    """
     level = statistics.confidence_of_each(math.comb(len(pairs) + 1, 2))
     compared = [_compare(a, b, measure, level) for a, b in pairs]
     return _with_adjusted(compared, statistics.shaffer([c.p for c in compared]))

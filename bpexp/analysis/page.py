@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 from bpexp.analysis import plots, tables, words
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.permutation import MAX_PAIRS
-from bpexp.render.document import Block, Document, Heading, Image, Paragraph, Table, strong
+from bpexp.render.document import (
+    Block,
+    BulletList,
+    Document,
+    Heading,
+    Image,
+    Paragraph,
+    Table,
+    strong,
+)
 
 if TYPE_CHECKING:
     from bpexp.analysis.report import Report
@@ -36,6 +45,8 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
     blocks += [Heading(2, "Groups, the best first"), tables.readable_ranking(findings, MAX_ROWS)]
     blocks += [Paragraph(words.about_intervals(findings), "note")]
     blocks += [Paragraph(remark, "note") for remark in remarks(report)]
+    if report.effect_sentences:
+        blocks += [Heading(2, "How each setting matters"), BulletList(report.effect_sentences)]
     blocks += [Heading(2, "Figures")]
     blocks += [
         Image(f"figures/{name}.png", plots.PLOTS[name].caption, content)
@@ -111,6 +122,11 @@ def methods(findings: Findings) -> list[str]:
         "one. Because the same runs decide which group is the best, p values are corrected for all "
         f"{findings.n_pairs} pairs of groups (Shaffer 1986): with no real difference, any "
         "significant result has a probability of at most 5%.",
+        "How a setting matters: its values are compared within the same combinations of the other "
+        "settings. Each seed gives one result per value, the median over these combinations (the "
+        "mean for epochs to converge), and the best value is compared with each other one. The "
+        "p value is the smallest of these, corrected for all pairs of values (Shaffer) and for all "
+        "settings (Holm).",
         f"Expected best of n: the mean over all sets of n runs (Tang et al. 2020); {worst}. "
         "Interquartile mean and performance profiles: Agarwal et al. 2021.",
     ]

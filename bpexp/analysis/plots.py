@@ -17,9 +17,12 @@ from matplotlib.figure import Figure
 from bpexp.analysis import statistics
 from bpexp.analysis.curves import MAX_RUNS as MAX_BAND_RUNS
 from bpexp.analysis.curves import Band
+from bpexp.analysis.effects import Effect
 from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.setting_plots import (
     displayed,
+    effect_note,
+    effect_plots,
     heat_map_note,
     heat_maps,
     is_positive,
@@ -51,11 +54,13 @@ NAME_LENGTH = 36
 class PlotData:
     """What plots are drawn from.
 
+    ``effects``: how each setting that varies matters.
     ``bands``: loss bands of the groups of ``line_groups(findings)``, in that order.
     ``surfaces``: decision surfaces of selected runs; empty for data without two inputs.
     """
 
     findings: Findings
+    effects: Sequence[Effect]
     bands: Sequence[Band]
     surfaces: Sequence[Surface]
 
@@ -340,6 +345,15 @@ PLOTS: Registry[Plot] = Registry("plot", [
         _profiles,
     ),
     Plot("best_of_n", "Expected best of n runs drawn from those there are.", _best_of_n),
+    Plot(
+        "effects",
+        "How each setting matters. Black: the median over the seeds, each of which counts with its "
+        "median over all combinations of the other settings (its mean for epochs to converge), "
+        "with an interval that holds for all values of the setting together. Gray: each "
+        "combination of the other settings.",
+        lambda data: effect_plots(data.effects),
+        note=lambda data: effect_note(data.effects),
+    ),
     Plot(
         "heat_maps",
         "Median over all runs with a pair of settings.",

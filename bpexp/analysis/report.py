@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bpexp.analysis import comparability, curves, page, plots, tables, words
 from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band
+from bpexp.analysis.effects import Effect, effects
 from bpexp.analysis.finalists import Finals, compare_finalists
 from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import SWEEP, group
@@ -45,6 +46,7 @@ class Report:
             none in common, or unless exactly two were read together.
         finals: The comparison of the best settings of several sweeps; None for one sweep, and for
             sweeps that all have the same settings.
+        effects: How each setting that varies matters, over the other settings.
         bands: Loss bands of the groups that are drawn as lines.
         surfaces: Decision surfaces of the best, the median and the worst run.
         predictions: Predictions of the same runs, a row per run and sample.
@@ -57,6 +59,7 @@ class Report:
     findings: Findings
     agreement: Agreement | None
     finals: Finals | None
+    effects: Sequence[Effect]
     bands: Sequence[Band]
     surfaces: Sequence[Surface]
     predictions: "pd.DataFrame"
@@ -82,6 +85,11 @@ class Report:
         return " ".join(part for part in parts if part)
 
     @property
+    def effect_sentences(self) -> list[str]:
+        """How each setting matters; none if a single one varies, of which the answer speaks."""
+        return [e.sentence for e in self.effects] if len(self.effects) > 1 else []
+
+    @property
     def table(self) -> "pd.DataFrame":
         """One row per group, best first."""
         return tables.ranking(self.findings)
@@ -89,7 +97,7 @@ class Report:
     @property
     def plot_data(self) -> PlotData:
         """What the plots are drawn from."""
-        return PlotData(self.findings, self.bands, self.surfaces)
+        return PlotData(self.findings, self.effects, self.bands, self.surfaces)
 
     @cached_property
     def figures(self) -> "dict[str, Figure]":
@@ -133,6 +141,7 @@ class Report:
             "varying": {k: list(v) for k, v in self.findings.grouped.varying.items()},
             "groups": self.table.to_dict("records"), "comparisons": comparisons,
             **({} if self.finals is None else {"best_per": self.finals.numbers}),
+            "effects": [effect.numbers for effect in self.effects],
             "environment": dict(self.environment),
         })  # fmt: skip
         return content
@@ -189,6 +198,7 @@ def build(
         findings=findings,
         agreement=agreement,
         finals=finals,
+        effects=effects(findings),
         bands=[curves.band(s.group, reader.losses, seed) for s in plots.line_groups(findings)],
         surfaces=surfaces(findings, reader.artifact),
         predictions=predictions(findings, reader.artifact),

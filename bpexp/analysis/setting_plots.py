@@ -1,4 +1,4 @@
-"""Plots of the measure by the settings that vary: heat maps and parallel coordinates."""
+"""Plots of the measure by the settings that vary: effects, heat maps, parallel coordinates."""
 
 import itertools
 import math
@@ -13,6 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from bpexp.analysis.effects import Effect
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.words import number
 from bpexp.render.axes import log_norm, panel, plain_log_labels, shortened
@@ -27,6 +28,64 @@ MAX_TICKS = 12
 """Maximum number of values of a setting that are labeled on an axis."""
 MAX_CELL_TEXTS = 64
 """In heat maps with more cells than this, the cells have no numbers."""
+
+MAX_EFFECTS = 9
+"""Maximum number of settings whose effects are drawn."""
+MAX_COMBINATIONS = 200
+"""Maximum number of combinations of the other settings that are drawn for each setting."""
+
+
+def effect_plots(effects: Sequence[Effect]) -> "Figure | None":
+    """A panel for each setting: the measure by its values, over the other settings."""
+    from matplotlib.figure import Figure
+
+    drawn = [effect for effect in effects if effect.levels][:MAX_EFFECTS]
+    if not drawn:
+        return None
+    columns = min(3, len(drawn))
+    lines = -(-len(drawn) // columns)
+    figure = Figure(figsize=(max(7.5, 4.2 * columns), 3.6 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+    for axes, effect in zip(panels, drawn, strict=False):
+        _draw_effect(axes, effect)
+    for axes in panels[::columns]:
+        axes.set_ylabel(drawn[0].measure.label)
+    for axes in panels[len(drawn) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _draw_effect(axes: "Axes", effect: Effect) -> None:
+    places = np.arange(len(effect.levels))
+    by_combination = np.array([level.by_combination for level in effect.levels])
+    shown = displayed(effect.measure, by_combination[:, :MAX_COMBINATIONS])
+    if shown.shape[1] > 1:
+        axes.plot(places, shown, color="0.7", lw=0.8, marker="o", ms=2.5, zorder=1)
+    middle, low, high = np.array([level.interval for level in effect.levels]).T
+    is_known = np.isfinite(low) & np.isfinite(high)
+    bars = np.where(is_known, [middle - low, high - middle], 0.0)
+    axes.plot(places, np.where(np.isfinite(middle), middle, np.nan), color="black", lw=1.8)
+    axes.errorbar(places, np.where(np.isfinite(middle), middle, np.nan), bars, fmt="o",
+                  color="black", ms=6, capsize=4, lw=1.5)  # fmt: skip
+    if is_positive(effect.measure):
+        axes.set_yscale("log")
+        plain_log_labels(axes.yaxis)
+    step = -(-len(places) // MAX_TICKS)
+    ticks = [*shortened([level.value for level in effect.levels], VALUE_LENGTH).values()]
+    axes.set_xticks(places[::step], ticks[::step], fontsize=8)
+    axes.set_xlim(-0.4, len(places) - 0.6)
+    axes.set(xlabel=effect.key)
+    axes.set_title(effect.verdict, fontsize=10)
+    axes.grid(axis="y", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def effect_note(effects: Sequence[Effect]) -> str | None:
+    """A remark if some settings have no plot of their effect."""
+    n_drawn = sum(bool(effect.levels) for effect in effects)
+    if n_drawn <= MAX_EFFECTS:
+        return None
+    return f"The effects of {MAX_EFFECTS} of {n_drawn} settings are drawn."
 
 
 def heat_maps(findings: Findings) -> Figure | None:

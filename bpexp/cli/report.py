@@ -82,6 +82,8 @@ def main(arguments: Sequence[str]) -> None:
     if groups > PRINTED:
         out.print(f"{PRINTED} of {groups} groups; the report has {min(groups, MAX_ROWS)}")
     out.print(words.about_intervals(report.findings))
+    for sentence in report.effect_sentences:
+        out.print(sentence)
     written = ", ".join(str(folder / f"report.{name}") for name in formats)
     out.print(f"Written: {written}", soft_wrap=True)
     if len(parents) == 1 and not logged:

@@ -1,0 +1,139 @@
+"""The effect of each setting: compared with pandas and SciPy, and what the report says of it."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+from test_report import built, by_lr, rows
+
+from bpexp.analysis import effects, findings, groups, page
+from bpexp.render import markdown
+
+
+def crossed(values, score, seeds=8, outcome="completed"):
+    """Runs of all combinations of values of settings: score(settings, seed) is the loss."""
+    combinations = [
+        dict(zip(values, some, strict=True)) for some in itertools.product(*values.values())
+    ]
+    return rows(
+        [(s, seed, outcome, score(s, seed), 100) for s in combinations for seed in range(seeds)]
+    )
+
+
+NOISE = np.random.default_rng(1).normal(size=(40, 40))
+
+
+def noisy(settings, seed):
+    """A loss that lr changes, and hidden does not."""
+    lr, hidden = settings["lr"], settings["hidden"]
+    return 1.0 + lr + 0.05 * NOISE[seed, int(10 * lr) + hidden]
+
+
+def test_a_marginal_effect_is_the_median_over_the_other_settings_seed_by_seed():
+    frame = crossed({"lr": [0.1, 0.3, 1.0], "hidden": [2, 4, 8]}, noisy)
+    hidden, lr = built(frame).effects
+    by_seed = frame.pivot_table("final_loss", "seed", "lr", aggfunc="median")
+    assert [level.value for level in lr.levels] == ["0.1", "0.3", "1"]
+    assert [level.center for level in lr.levels] == pytest.approx(by_seed.median().tolist())
+    # Shaffer's method for three values: the smallest p is multiplied by 3, the other by 1.
+    p = [wilcoxon(by_seed[0.1], by_seed[other], method="exact").pvalue for other in (0.3, 1.0)]
+    assert [c.p for c in lr.comparisons] == pytest.approx(p)
+    # Holm's method for the two settings.
+    assert lr.p == pytest.approx(2 * 3 * min(p))
+    assert hidden.p == min(c.p_adjusted for c in hidden.comparisons)
+    assert lr.sentence.startswith("lr matters (p = 0.047): lr=0.1 is best (median final loss ")
+    assert lr.sentence.endswith("lr=0.1 is best in 3 of 3 combinations of the other settings.")
+    assert hidden.sentence.startswith("hidden has no effect that 8 seeds can show (p = ")
+
+
+def test_accuracies_are_best_where_they_are_high():
+    frame = crossed({"lr": [0.1, 1.0], "hidden": [2, 4]}, noisy)
+    frame["accuracy"] = 1 - frame["final_loss"] / 10
+    lr = built(frame, "accuracy").effects[1]
+    assert [level.value for level in lr.ranked] == ["0.1", "1"]
+    assert lr.ranked[0].center > lr.ranked[1].center > 0
+
+
+def test_epochs_to_converge_are_averaged_within_the_budget():
+    frame = crossed({"lr": [0.1, 1.0], "hidden": [2, 4]}, noisy, outcome="converged")
+    frame["stop.loss"] = 0.1
+    frame["epochs_run"] = np.where(frame["lr"] == 1.0, 10, 60)
+    frame.loc[(frame["lr"] == 0.1) & (frame["hidden"] == 2), "outcome"] = "completed"
+    lr = built(frame).effects[1]
+    # Without convergence a run counts 100 epochs.
+    assert {level.value: level.center for level in lr.levels} == {"0.1": (60 + 100) / 2, "1": 10}
+    assert "lr=1 is best (mean epochs to converge 10), lr=0.1 worst (80)" in lr.sentence
+
+
+def test_a_setting_of_one_optimizer_is_compared_within_it():
+    some = [
+        {"optimizer.name": "adam", "optimizer.momentum": None, "lr": lr} for lr in (1, 2)
+    ] + [
+        {"optimizer.name": "momentum", "optimizer.momentum": m, "lr": lr}
+        for m in (0.5, 0.9) for lr in (1, 2)
+    ]  # fmt: skip
+    frame = rows([(s, k, "completed", s["lr"] + k / 9, 1) for s in some for k in range(3)])
+    found = {effect.key: effect for effect in built(frame).effects}
+    assert [level.value for level in found["optimizer.momentum"].levels] == ["0.5", "0.9"]
+    assert [level.value for level in found["lr"].levels] == ["1", "2"]
+    assert len(found["lr"].levels[0].by_combination) == 3
+
+
+def test_only_seeds_with_all_values_count():
+    frame = crossed({"lr": [0.1, 1.0], "hidden": [2, 4]}, noisy, seeds=6)
+    lost = (frame["lr"] == 1.0) & (frame["hidden"] == 2) & (frame["seed"] == 5)
+    frame.loc[lost, "outcome"] = "failed"
+    lr = built(frame).effects[1]
+    # Of seed 5 only hidden=4 is left, for both values.
+    kept = frame[(frame["seed"] != 5) | (frame["hidden"] == 4)]
+    by_seed = kept.pivot_table("final_loss", "seed", "lr", aggfunc="median")
+    assert [level.center for level in lr.levels] == pytest.approx(by_seed.median().tolist())
+
+
+def test_settings_that_change_together_cannot_be_separated():
+    frame = rows([({"lr": v, "hidden": v}, k, "completed", v, 1) for v in (1, 2) for k in (0, 1)])
+    assert [effect.sentence for effect in built(frame).effects] == [
+        "hidden: its effect cannot be separated from that of the other settings.",
+        "lr: its effect cannot be separated from that of the other settings.",
+    ]
+    assert "effects" not in built(frame).figures
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(1, "one seed"), (5, "5 seeds")])
+def test_too_few_seeds_test_nothing(seeds, said):
+    effect = built(crossed({"lr": [0.1, 1.0], "hidden": [2, 4]}, noisy, seeds)).effects[0]
+    assert effect.sentence.startswith(f"hidden has an effect that cannot be tested with {said}: ")
+
+
+def test_a_single_setting_has_a_plot_and_no_sentence():
+    made = built(by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]}))
+    assert made.effect_sentences == []
+    assert "effects" in made.figures
+
+
+def test_effects_are_drawn_with_their_intervals():
+    made = built(crossed({"lr": [0.1, 0.3, 1.0], "hidden": [2, 4]}, noisy))
+    hidden, lr = (axes for axes in made.figures["effects"].axes if axes.get_xlabel())
+    assert (hidden.get_xlabel(), lr.get_xlabel()) == ("hidden", "lr")
+    assert [tick.get_text() for tick in lr.get_xticklabels()] == ["0.1", "0.3", "1"]
+    # One line for each number of hidden units, and the median of both.
+    assert sum(len(line.get_xdata()) == 3 for line in lr.lines) >= 3
+    text = markdown.render(page.document(made, {}))
+    assert "## How each setting matters\n\n- hidden has no effect" in text
+
+
+def test_without_an_effect_few_reports_find_one():
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(40):
+        losses = rng.lognormal(size=(10, 20))
+        frame = crossed(
+            {"lr": [0.1, 0.3], "hidden": [2, 4]},
+            lambda s, seed, losses=losses: losses[s["hidden"] + int(10 * s["lr"]) - 3, seed],
+            seeds=20,
+        )
+        ranked = findings.find(groups.group(frame), groups.FINAL_LOSS, 0)
+        found += any(effect.p < 0.05 for effect in effects.effects(ranked))
+    # 7 or more of 40 have a probability of 0.3% if each has 5%.
+    assert found < 7

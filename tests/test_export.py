@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +13,22 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+from servers import await_answer, free_port
 from sklearn.datasets import load_iris
 
 import bpexp
 from bpexp.cli import commands
 from bpexp.export import onnx_file
+from bpexp.export.publish import publish
 from bpexp.export.trained import TrainedNetwork
+from bpexp.fields.checks import ConfigError
 from bpexp.nn import init
 from bpexp.nn.activations import ACTIVATIONS, elementwise_activations
 from bpexp.nn.network import Network
+from bpexp.tracking.archive import open_archive
+from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.registration import Registration
+from bpexp.tracking.store import locate
 
 # MLflow warns about its own type hints when its model classes are imported.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
@@ -262,3 +270,69 @@ def test_a_run_with_the_artifacts_of_another_run_is_refused(store, capsys):
         f"bpexp: seed=1 ({one[:8]}) is altered: The losses, predictions and weights are those of "
         f"seed=2 ({other[:8]}).\n"
     )
+
+
+def test_a_model_is_registered_with_an_alias(store, capsys):
+    one, other = bpexp.sweep(seed=[1, 2], epochs=20).run_id
+    assert "Registered as version 1 of my net: models:/my net@champion\n" in exported(
+        capsys, one, "--register", "my net"
+    )
+    output = exported(capsys, other, "--register", "my net", "--alias", "staging")
+    assert "Registered as version 2 of my net" in output
+    assert "mlflow models serve -m 'models:/my net@staging' --env-manager local" in output
+    api = mlflow.MlflowClient(store)
+    for alias, number, run in (("champion", 1, one), ("staging", 2, other)):
+        found = api.get_model_version_by_alias("my net", alias)
+        assert (int(found.version), found.run_id) == (number, run)
+    tracked = inputs_of(other)
+    model = mlflow.pyfunc.load_model("models:/my net@staging")
+    outputs = model.predict(tracked[["x1", "x2"]])
+    np.testing.assert_array_equal(outputs["y1"], tracked["predicted y1"])
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(["--register", name], "--register must be a name") for name in ("", " ", "a/b", "a:b", "..")]
+    + [(["--register", "net", "--alias", alias], "--alias must have letters")
+       for alias in ("", "latest", "Latest", "v3", "a b", "a/b")],
+)  # fmt: skip
+def test_a_bad_name_or_alias_is_refused_before_a_model_is_logged(store, capsys, options, reason):
+    archive = open_archive(locate(store, Path(), {}), "bpexp")
+    with pytest.raises(ConfigError, match=reason):
+        publish(archive, StoredRun("0" * 32, "x", "FINISHED"), registration=named(options))
+
+
+def named(options):
+    """The registration that options of the command line stand for."""
+    return Registration(*[*options[1::2], "champion"][:2])
+
+
+@pytest.mark.long
+def test_the_printed_commands_serve_a_model_and_call_it(store, capsys, tmp_path):
+    (run,) = bpexp.sweep(data="iris", model="classifier", epochs=30).run_id
+    lines = exported(capsys, run, "--register", "iris net").splitlines()
+    serve, call = (line.partition(" with: ")[2] for line in lines[-2:])
+    port = free_port()
+    # The served model does not need bpexp.
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "bpexp.py").write_text("raise ImportError('not here')")
+    log = tmp_path / "log"
+    scripts = str(Path(sys.executable).parent)
+    with open(log, "w") as out:
+        process = subprocess.Popen(
+            f"{serve} --port {port}", shell=True, cwd=tmp_path, stdout=out, stderr=out,
+            start_new_session=True,
+            env={**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}",
+                 "PYTHONPATH": str(tmp_path / "blocked")},
+        )  # fmt: skip
+    try:
+        await_answer(f"http://127.0.0.1:{port}/ping", process, log.read_text)
+        called = call.replace(":5000/", f":{port}/")
+        done = subprocess.run(called, shell=True, capture_output=True, text=True, timeout=60)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+    assert done.returncode == 0, done.stderr
+    (answer,) = json.loads(done.stdout)["predictions"]
+    first = inputs_of(run).iloc[0]
+    assert list(answer.values()) == first.to_numpy()[-3:].tolist()

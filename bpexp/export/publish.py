@@ -4,6 +4,8 @@
 environment when it is imported; ``onnx_file`` only if it is needed, because ONNX is optional.
 """
 
+import json
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -17,26 +19,40 @@ from bpexp.sweeps import integrity
 from bpexp.tracking import read
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.registration import Registration
 
+SERVED = "http://127.0.0.1:5000"
+"""Where ``mlflow models serve`` answers."""
+MAX_CALL = 1000
+"""Longest command that is printed: rows of many columns are read from a file better."""
 N_EXAMPLES = 5
 """Number of training rows that the model has as its input example."""
 
 
-def publish(archive: Archive, run: StoredRun, *, onnx: bool = False) -> list[str]:
+def publish(
+    archive: Archive,
+    run: StoredRun,
+    *,
+    onnx: bool = False,
+    registration: Registration | None = None,
+) -> list[str]:
     """Log the network of a run as an MLflow model.
 
     Args:
         archive: Where the run is stored.
         run: A finished run.
         onnx: Whether to log model.onnx, too.
+        registration: Where to register the model; None for nowhere.
 
     Returns:
-        Messages for the user: the model's URI, how it was checked and how to serve it.
+        Messages for the user: the model's URI, how it was checked, and how to serve and call it.
 
     Raises:
-        ConfigError: The run has no network that gives its logged predictions, or its artifacts
-            are outside the store.
+        ConfigError: The run has no network that gives its logged predictions, its artifacts are
+            outside the store, or the name or alias of the registration is not allowed.
     """
+    if registration is not None:
+        registration.check()
     run_id, store, client = run.run_id, archive.store, archive.client
     from bpexp.tracking import model
 
@@ -56,15 +72,30 @@ def publish(archive: Archive, run: StoredRun, *, onnx: bool = False) -> list[str
         X = network.X[:N_EXAMPLES]
         inputs = pd.DataFrame(X, columns=list(network.inputs))
         outputs = pd.DataFrame(network.predict(X), columns=list(network.targets))
-        uri = model.log(store.uri, run, folder, files.write(network, folder), inputs, outputs)
+        logged = model.log(store.uri, run, folder, files.write(network, folder), inputs, outputs)
         if onnx:
             client.log_artifact(run_id, str(folder / "model.onnx"))
-    return [
-        f"{run.name}: {uri}; {_verification(network)}.",
-        *(["model.onnx: verified with onnxruntime."] if onnx else []),
-        f"Serve it with: MLFLOW_TRACKING_URI={store.quoted} mlflow models serve -m {uri} "
-        "--env-manager local",
-    ]
+    sentences = [f"{run.name}: {logged.uri}; {_verification(network)}."]
+    if onnx:
+        sentences.append("model.onnx: verified with onnxruntime.")
+    served = logged.uri
+    if registration is not None:
+        number = model.register(store.uri, logged, registration)
+        served = registration.uri
+        sentences.append(f"Registered as version {number} of {registration.name}: {served}")
+    sentences.append(
+        f"Serve it with: MLFLOW_TRACKING_URI={store.quoted} mlflow models serve "
+        f"-m {shlex.quote(served)} --env-manager local"
+    )
+    call = _call(inputs[:1])
+    return [*sentences, f"Then call it with: {call}"] if len(call) <= MAX_CALL else sentences
+
+
+def _call(inputs: pd.DataFrame) -> str:
+    """The command that sends rows to the served model."""
+    rows = json.dumps({"dataframe_split": inputs.to_dict(orient="split", index=False)})
+    header = "-H 'Content-Type: application/json'"
+    return f"curl {SERVED}/invocations {header} -d {shlex.quote(rows)}"
 
 
 def _training_summary(run: StoredRun) -> tuple[str, int, str]:

@@ -1,7 +1,10 @@
-"""Logs a trained network as an MLflow model of its run."""
+"""Logs a trained network as an MLflow model of its run, and registers it."""
 
+import io
+from contextlib import redirect_stderr
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 import pandas as pd
@@ -9,9 +12,22 @@ from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types.schema import AnyType, ColSpec, Schema
 
 from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.registration import Registration
 
 NAME = "model"
 REQUIREMENTS = ("mlflow", "numpy", "pandas")
+
+
+class LoggedModel(NamedTuple):
+    """A logged model.
+
+    Attributes:
+        uri: Its URI, by run and name.
+        model_id: MLflow's id of the model.
+    """
+
+    uri: str
+    model_id: str
 
 
 def log(
@@ -21,7 +37,7 @@ def log(
     code: Path,
     inputs: pd.DataFrame,
     outputs: pd.DataFrame,
-) -> str:
+) -> LoggedModel:
     """Log a pyfunc model from code; the run itself, with its end time, does not change.
 
     Sets MLflow's tracking URI and experiment for this process.
@@ -35,7 +51,7 @@ def log(
         outputs: The network's outputs for ``inputs``, from which their types are inferred.
 
     Returns:
-        The URI of the model.
+        The model.
     """
     # Columns of type double would refuse integers, which a CSV file may hold. The model itself
     # converts the columns.
@@ -44,7 +60,7 @@ def log(
     signature = ModelSignature(columns, infer_signature(inputs, outputs).outputs)
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment(experiment_id=run.experiment_id)
-    Model.log(
+    logged = Model.log(
         artifact_path=None,
         name=NAME,
         flavor=mlflow.pyfunc,
@@ -59,4 +75,26 @@ def log(
         input_example=inputs,
         pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
     )
-    return f"runs:/{run.run_id}/{NAME}"
+    return LoggedModel(f"runs:/{run.run_id}/{NAME}", str(logged.model_id))
+
+
+def register(uri: str, model: LoggedModel, registration: Registration) -> int:
+    """Register a logged model as a new version, to which the alias is set.
+
+    Sets MLflow's tracking URI for this process.
+
+    Args:
+        uri: Tracking URI of the store.
+        model: The model.
+        registration: Name and alias.
+
+    Returns:
+        The number of the version.
+    """
+    mlflow.set_tracking_uri(uri)
+    with redirect_stderr(io.StringIO()):  # MLflow prints what the caller says.
+        version = mlflow.register_model(f"models:/{model.model_id}", registration.name)
+    mlflow.MlflowClient().set_registered_model_alias(
+        registration.name, registration.alias, version.version
+    )
+    return int(version.version)

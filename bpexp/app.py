@@ -7,10 +7,12 @@ matplotlib and pandas, which take longer to import than many sweeps to train.
 """
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from bpexp.config import combinations
 from bpexp.config.compose import composer
@@ -19,7 +21,16 @@ from bpexp.fields.checks import ConfigError
 from bpexp.reporter import Reporter
 from bpexp.runs import run_tags
 from bpexp.studies import definition
-from bpexp.sweeps import budget, confirmation, forecast, provenance, resume, search
+from bpexp.sweeps import (
+    budget,
+    confirmation,
+    extension,
+    forecast,
+    plan_file,
+    provenance,
+    resume,
+    search,
+)
 from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.plan import Plan
@@ -138,10 +149,52 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
         ConfigError: It is not a sweep, is still running, or cannot be resumed.
         TrackingError: Runs cannot be written to the store; the message says how to resume.
     """
+    resume.check_can_resume(request.sweep, request.ended)
+    plan = _continued(resume.plan_of(request.sweep, request.archive), request)
+    return _train_missing(request, plan, reporter)
+
+
+def extend_sweep(
+    request: ResumeRequest, arguments: Sequence[str], reporter: Reporter
+) -> FinishedSweep:
+    """Add jobs to a stored sweep, and train its jobs that have no finished run.
+
+    Args:
+        request: The sweep.
+        arguments: What is added, see ``extension.extended``.
+        reporter: Receives progress and results.
+
+    Raises:
+        ConfigError: As ``resume_sweep`` and ``extension.extended``; nothing is written.
+        TrackingError: As ``resume_sweep``.
+    """
+    archive, sweep = request.archive, request.sweep
+    resume.check_can_resume(sweep, request.ended)
+    file = archive.file_if_any(sweep, plan_file.NAME)
+    stored = resume.plan_of(sweep, archive)
+    plan = _continued(extension.extended(stored, arguments, composer()), request)
+    n_added = len(plan.jobs) - len(stored.jobs)
+    if n_added:
+        reporter.say(f"Adding {n_added} runs to the {len(stored.jobs)} of the sweep.")
+    return _train_missing(request, plan, reporter, _StoredPlan(stored, file))
+
+
+class _StoredPlan(NamedTuple):
+    """The plan of a sweep before it is extended, and its file, if it has one."""
+
+    plan: Plan
+    file: bytes | None
+
+
+def _train_missing(
+    request: ResumeRequest,
+    plan: Plan,
+    reporter: Reporter,
+    extended: _StoredPlan | None = None,
+) -> FinishedSweep:
+    """Train the jobs of a plan that have no finished run, after storing an extended plan."""
     archive, experiment, sweep = request.archive, request.experiment, request.sweep
     store = archive.store
-    resume.check_can_resume(sweep, request.ended)
-    plan = _continued(resume.plan_of(sweep, archive), request)
     generations = (
         None if plan.search is None else search.SearchGenerations.of_plan(plan, composer())
     )
@@ -154,9 +207,14 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
         with exclusive_lock(store):
             # Checked again: another process may have resumed it meanwhile.
             resume.check_can_resume(archive.get(sweep.run_id) or sweep, request.ended)
+            if extended and archive.file_if_any(sweep, plan_file.NAME) != extended.file:
+                raise ConfigError(f"{sweep.label} was extended meanwhile; repeat the command.")
             recovery.reopen(client, sweep.run_id)
         with _resume_command_in_errors(command):
             tracker = _open_experiment(store, experiment)
+            if extended:
+                tracker.add_files(sweep.run_id, {plan_file.NAME: plan_file.to_bytes(plan)})
+                _describe_extension(archive, sweep, extended.plan, plan)
             resume.write_spooled_runs(plan, archive, tracker, sweep.run_id)
             tracked = TrackedSweep(tracker, sweep.run_id, command)
             tracked = _with_stored_results(tracked, plan, archive)
@@ -172,9 +230,23 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
             superseded += replaced
         recovery.delete_runs(archive.client, superseded)
     _export_best(finished, store, reporter)
-    if run_tags.CONFIRMED_BY not in sweep.tags:
+    if extended or run_tags.CONFIRMED_BY not in sweep.tags:
         _confirm(finished, store, reporter)
     return finished
+
+
+def _describe_extension(archive: Archive, sweep: StoredRun, before: Plan, plan: Plan) -> None:
+    """Tag and rename the parent run of a sweep that is extended."""
+    retry, client = RetryPolicy(), archive.client
+    arguments = shlex.join(plan.extensions)[: run_tags.MAX_LENGTH]
+    retry.call(client.set_tag, sweep.run_id, run_tags.EXTENSIONS, arguments)
+    # A name that the user gave stays.
+    if sweep.name == provenance.sweep_name(before):
+        name = provenance.sweep_name(plan)
+        retry.call(client.update_run, sweep.run_id, name=name)
+    if run_tags.CONFIRMED_BY in sweep.tags:
+        # Another setting may be the best now.
+        retry.call(client.delete_tag, sweep.run_id, run_tags.CONFIRMED_BY)
 
 
 def _continued(plan: Plan, request: ResumeRequest) -> Plan:

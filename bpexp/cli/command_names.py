@@ -10,6 +10,7 @@ COMMANDS = (
     "predict",
     "reproduce",
     "resume",
+    "extend",
     "report",
     "verify",
     "bundle",

@@ -1,9 +1,10 @@
 """``bpexp resume``: train the missing runs of a sweep that was interrupted or failed."""
 
+import argparse
 from collections.abc import Sequence
 
 from bpexp import app
-from bpexp.cli.commands import existing_store, store_parser
+from bpexp.cli.commands import Parser, existing_store, store_parser
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config.compose import compose
 from bpexp.config.schema import (
@@ -22,7 +23,21 @@ from bpexp.tracking.store import connect
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit status of the completed sweep."""
-    parser = store_parser("resume", "Finish a sweep that was interrupted: train its missing runs.")
+    parser = sweep_parser("resume", "Finish a sweep that was interrupted: train its missing runs.")
+    parser.add_argument(
+        "budget",
+        metavar="budget.KEY=VALUE",
+        nargs="*",
+        help="end after so many runs, epochs or seconds (default: train all missing runs)",
+    )
+    options = parser.parse_args(arguments)
+    finished = app.resume_sweep(request_of(options, budget_of(options.budget)), TerminalReporter())
+    return app.EXIT_STATUS[finished.status]
+
+
+def sweep_parser(name: str, description: str) -> Parser:
+    """Return a parser for a command that trains missing runs of a stored sweep."""
+    parser = store_parser(name, description)
     parser.add_argument("sweep", metavar="SWEEP", help="id, start of an id, name, or latest")
     parser.add_argument(
         "--ended",
@@ -39,14 +54,15 @@ def main(arguments: Sequence[str]) -> int:
         metavar="WHERE",
         help="local, or the address of a Dask scheduler (default: as before)",
     )
-    parser.add_argument(
-        "budget",
-        metavar="budget.KEY=VALUE",
-        nargs="*",
-        help="end after so many runs, epochs or seconds (default: train all missing runs)",
-    )
-    options = parser.parse_args(arguments)
-    budget = budget_of(options.budget)
+    return parser
+
+
+def request_of(options: argparse.Namespace, budget: BudgetConfig) -> app.ResumeRequest:
+    """The request of the parsed arguments of ``sweep_parser``.
+
+    Raises:
+        ConfigError: There is no such sweep, or it was deleted.
+    """
     store = existing_store(options.uri)
     backend = None if options.backend is None else _backend(options.backend)
     if options.restore:
@@ -60,9 +76,7 @@ def main(arguments: Sequence[str]) -> int:
             raise recovery.deleted_error(deleted[0].info.run_id) from error
         raise
     archive = Archive(reader, store, sweep.experiment_id)
-    request = app.ResumeRequest(archive, experiment, sweep, options.ended, backend, budget)
-    finished = app.resume_sweep(request, TerminalReporter())
-    return app.EXIT_STATUS[finished.status]
+    return app.ResumeRequest(archive, experiment, sweep, options.ended, backend, budget)
 
 
 def budget_of(arguments: Sequence[str]) -> BudgetConfig:

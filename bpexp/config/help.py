@@ -60,6 +60,7 @@ Commands:
   verify RUN          check stored runs against their digests, without training
   bundle SWEEP        write a sweep to a zip file that reproduce and verify read
   resume SWEEP        finish a sweep that was interrupted
+  extend SWEEP KEY=V  add runs to a sweep, such as further seeds
   report SWEEP        compare the settings of a sweep, with statistics and plots
 
 Options:

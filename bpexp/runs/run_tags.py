@@ -37,6 +37,8 @@ ALLOW_TEST = "bpexp.objective.allow_test"
 """On a sweep: ``true`` if the user allowed a metric of the test rows as objective."""
 OVERRIDES = "bpexp.overrides"
 """The overrides of the command line, quoted for a shell."""
+EXTENSIONS = "bpexp.extensions"
+"""On a sweep: the arguments with which runs were added to it later, quoted for a shell."""
 PROCESS = "bpexp.process"
 """The process that writes the run, see ``tracking.process``."""
 

@@ -60,6 +60,7 @@ class Plan:
         composed: The composed configuration of the first job.
         study: The definition of the study that the jobs belong to, as plain values.
         search: The search that proposes the jobs, if there is one.
+        extensions: The arguments with which jobs were added to the sweep later.
     """
 
     jobs: tuple[Job, ...]
@@ -69,6 +70,7 @@ class Plan:
     composed: Values = field(default_factory=dict)
     study: Values | None = None
     search: PlannedSearch | None = None
+    extensions: tuple[str, ...] = ()
 
     @property
     def configs(self) -> list[TrainConfig]:
@@ -99,7 +101,8 @@ class Plan:
         if added.runtime != self.runtime:
             raise _different_runtime(self.runtime, added.runtime)
         jobs, varying = _jobs([*self.configs, *added.configs], {**self.datasets, **added.datasets})
-        return replace(self, jobs=(*self.jobs, *jobs[len(self.jobs) :]), varying=varying)
+        # Those planned before get new names, too: another setting may vary now.
+        return replace(self, jobs=tuple(jobs), varying=varying)
 
 
 @dataclass(frozen=True)

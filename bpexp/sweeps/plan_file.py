@@ -41,6 +41,7 @@ def to_bytes(plan: Plan) -> bytes:
         "identities": _digest_of_identities(plan),
         "study": plan.study,
         "study_rows": [[name, sum(1 for _ in jobs)] for name, jobs in rows] if plan.study else [],
+        "extensions": plan.extensions,
         "search": None if plan.search is None else _search_to_plain(plan.search),
     }
     lines = [json.dumps(head), *(identity.canonical_json(config) for config in plan.configs)]
@@ -87,9 +88,14 @@ def _plan(
     if rows and len(rows) != len(configs):
         raise ValueError(f"{len(rows)} names of rows for {len(configs)} runs")
     varying, runtime = tuple(map(str, head["varying"])), parse_runtime(head["runtime"])
-    jobs = restore_jobs(configs, rows, varying, load_data)
-    search = _search(head.get("search"))
-    return Plan(tuple(jobs), runtime, varying, study=head["study"], search=search)
+    return Plan(
+        tuple(restore_jobs(configs, rows, varying, load_data)),
+        runtime,
+        varying,
+        study=head["study"],
+        search=_search(head.get("search")),
+        extensions=tuple(map(str, head.get("extensions", ()))),
+    )
 
 
 def _search_to_plain(search: PlannedSearch) -> dict[str, Any]:

@@ -78,7 +78,8 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     # storage of the plan.
     no_plan = ConfigError(f"{run.label} has stored no plan; start a new sweep.")
     # MLflow cuts a longer text, whose rest would be another sweep.
-    if not 0 < len(run.tags.get(run_tags.OVERRIDES, "")) < run_tags.MAX_LENGTH:
+    has_overrides = 0 < len(run.tags.get(run_tags.OVERRIDES, "")) < run_tags.MAX_LENGTH
+    if not has_overrides or run_tags.EXTENSIONS in run.tags:
         raise no_plan
     try:
         overrides = shlex.split(run.tags[run_tags.OVERRIDES])

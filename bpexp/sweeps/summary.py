@@ -130,8 +130,11 @@ def sweep_record(
         run_tags.BEST_RUN: "none" if best is None else best.run_id,
         run_tags.OBJECTIVE: objective.name,
     }
-    varying = {f"sweep.{key}": values for key, values in _varying_values(finished).items()}
-    params = shared_settings(finished.plan) | varying
+    values = _varying_values(finished)
+    params = shared_settings(finished.plan) | {f"sweep.{key}": values[key] for key in values}
+    if finished.plan.extensions:
+        # Settings that all runs shared before the sweep was extended are parameters, too.
+        params |= values
     return RunRecord("", finished.status, started, ended, params, tags, points, files)
 
 

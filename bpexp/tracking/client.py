@@ -117,10 +117,14 @@ class ClientTracker:
         for incomplete in tuple(self._incomplete):
             self._retry.call(self._client.delete_run, incomplete)
             self._incomplete.remove(incomplete)
-        info = self._retry.call(self._client.get_run, run_id).info
+        stored = self._retry.call(self._client.get_run, run_id)
+        info = stored.info
         if info.lifecycle_stage != "active":
             raise DeletedError(f"The store refused: run {run_id} is deleted.")
-        self._complete(run_id, replace(run, ended=max(info.start_time, run.ended)), run.tags)
+        # MLflow's API cannot change a parameter, as resuming or extending a sweep may.
+        params = {key: run.params[key] for key in run.params if key not in stored.data.params}
+        ended = max(info.start_time, run.ended)
+        self._complete(run_id, replace(run, params=params, ended=ended), run.tags)
 
     def _complete(self, run_id: str, run: RunRecord, tags: Mapping[str, str]) -> None:
         """Add everything to an open run, and end it."""

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from bpexp.tracking.contract import DatasetInput
 from bpexp.tracking.retry import DeletedError
-from bpexp.tracking.rows import COLUMNS, DATASETS, LATEST, TAGS, Row, Rows
+from bpexp.tracking.rows import COLUMNS, DATASETS, LATEST, PARAMS, TAGS, Row, Rows
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -20,6 +20,8 @@ _NEW_POINT = "(excluded.step, excluded.timestamp, excluded.value)"
 _OLD_POINT = "(latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)"
 _ON_CONFLICT = {
     TAGS: "(key, run_uuid) DO UPDATE SET value = excluded.value",
+    # The settings that vary, once a sweep was extended.
+    PARAMS: "(key, run_uuid) DO UPDATE SET value = excluded.value",
     LATEST: "(key, run_uuid) DO UPDATE SET value = excluded.value, step = excluded.step, "
     "timestamp = excluded.timestamp, is_nan = excluded.is_nan WHERE "
     f"{_NEW_POINT} > {_OLD_POINT}",

@@ -1,0 +1,25 @@
+"""``bpexp extend``: add runs to a stored sweep, and train them."""
+
+from collections.abc import Sequence
+
+from bpexp import app
+from bpexp.cli.resume import budget_of, request_of, sweep_parser
+from bpexp.cli.terminal import TerminalReporter
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return the exit status of the completed sweep."""
+    parser = sweep_parser(
+        "extend", "Add runs to a sweep: its settings with further values, such as seeds."
+    )
+    parser.add_argument(
+        "settings",
+        metavar="KEY=V1,V2,...",
+        nargs="+",
+        help="values to add, such as 'seed=range(10,50)', search.trials=100; and budget.runs=10",
+    )
+    options = parser.parse_args(arguments)
+    limits = [text for text in options.settings if text.startswith("budget.")]
+    added = [text for text in options.settings if text not in limits]
+    finished = app.extend_sweep(request_of(options, budget_of(limits)), added, TerminalReporter())
+    return app.EXIT_STATUS[finished.status]

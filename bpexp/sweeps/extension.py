@@ -1,0 +1,132 @@
+"""Adds runs to the plan of a stored sweep: every setting that it has, with further values.
+
+>>> from bpexp.config.compose import compose_settings, composer
+>>> from bpexp.sweeps.plan import make_plan
+>>> plan = make_plan([compose_settings({"lr": lr, "seed": 0}) for lr in (0.1, 1.0)])
+>>> [job.name for job in extended(plan, ["seed=range(0,3)"], composer()).jobs[2:]]
+['lr=0.1 seed=1', 'lr=0.1 seed=2', 'lr=1 seed=1', 'lr=1 seed=2']
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from bpexp.config import folds
+from bpexp.config.compose import Composer
+from bpexp.config.options import OPTION_GROUPS
+from bpexp.config.schema import TRAIN, TrainConfig, parse_train, plain
+from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.samplers import grid, sub_sweeps
+
+Plain = dict[str, Any]
+
+
+def extended(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
+    """The plan with further jobs, whose indices continue those it has.
+
+    Each configuration of the plan is combined with each combination of the values of the arguments,
+    which replace its own. Those that the plan has already are left out. To a search only trials
+    can be added: ``search.trials=N``.
+
+    Args:
+        plan: The plan of a stored sweep.
+        arguments: Sweep arguments that set keys on which results depend.
+        composer: Parses them and composes options.
+
+    Raises:
+        ConfigError: An argument or a new job breaks a rule, nothing is new, or the sweep is a
+            study.
+    """
+    if plan.study is not None:
+        raise ConfigError("A study has the runs that its definition lists; extend takes no study.")
+    if plan.search is not None:
+        return _with_more_trials(plan, arguments)
+    known = set(plan.configs)
+    new: list[TrainConfig] = []
+    for values in folds.expanded(_combinations(plan, arguments, composer)):
+        config = parse_train(values)
+        if config not in known:
+            known.add(config)
+            new.append(config)
+    if not new:
+        raise ConfigError(
+            f"The sweep has the runs of {' '.join(arguments)} already; bpexp resume trains those "
+            "that are missing."
+        )
+    runtime = plain(plan.runtime)
+    added = plan.extended({**plain(config), **runtime} for config in new)
+    return replace(added, extensions=(*plan.extensions, *arguments))
+
+
+def _combinations(plan: Plan, arguments: Sequence[str], composer: Composer) -> Iterator[Plain]:
+    """Each distinct configuration of the plan with each combination of the arguments."""
+    jobs = [
+        [_checked(override) for override in composer.parse(overrides)]
+        for overrides in sub_sweeps.jobs(arguments, composer.parse)
+    ]
+    configs = dict.fromkeys(plan.configs)
+    grid.check_count(len(configs) * len(jobs))
+    combined: dict[str, Plain] = {}
+    for config in configs:
+        for overrides in jobs:
+            values = plain(config)
+            for override in overrides:
+                _set(values, override, composer)
+            # Configurations that differ in the replaced values only are equal now.
+            combined.setdefault(json.dumps(values, sort_keys=True), values)
+    yield from combined.values()
+
+
+def _checked(override: Override) -> Override:
+    """Raise ConfigError for what does not set a value on which results depend."""
+    key, text = override.get_key_element(), str(override.input_line)
+    if override.is_delete() or "${" in text:
+        raise ConfigError(f"extend takes settings with values, got {text!r}.")
+    if key.lstrip("+").partition(".")[0] not in TRAIN:
+        raise ConfigError(
+            f"extend takes settings on which results depend, got {text!r}; all others stay as they "
+            "were."
+        )
+    return override
+
+
+def _set(values: Plain, override: Override, composer: Composer) -> None:
+    """Set the value of an override in a configuration."""
+    key = override.get_key_element().lstrip("+")
+    if key in OPTION_GROUPS:
+        values[key] = composer.compose([str(override.input_line)])[key]
+        return
+    *path, last = key.split(".")
+    group = values
+    for name in path:
+        group = group.get(name, {})
+        if not isinstance(group, dict):
+            raise ConfigError(f"{key} is not a setting of this sweep.")
+    group[last] = override.value()
+
+
+def _with_more_trials(plan: Plan, arguments: Sequence[str]) -> Plan:
+    """The plan of a search with more trials. Raises ConfigError for any other argument."""
+    settings, values = plan.runtime.search, _values(arguments)
+    trials = values.get("search.trials", "")
+    if list(values) != ["search.trials"] or not trials.isdecimal():
+        raise ConfigError(
+            f"A search is extended by search.trials=N alone, got {' '.join(arguments)}."
+        )
+    if int(trials) <= settings.trials:
+        raise ConfigError(f"search.trials must be above {settings.trials}, got {trials}.")
+    if settings.trials % settings.generation:
+        raise ConfigError(
+            f"A search is extended after a full generation, but its {settings.trials} trials are "
+            f"no multiple of search.generation ({settings.generation}); start a new search."
+        )
+    runtime = replace(plan.runtime, search=replace(settings, trials=int(trials)))
+    return replace(plan, runtime=runtime, extensions=(*plan.extensions, *arguments))
+
+
+def _values(arguments: Sequence[str]) -> Mapping[str, str]:
+    return {key: value for key, _, value in (text.partition("=") for text in arguments)}

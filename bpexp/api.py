@@ -190,6 +190,7 @@ def report(
     measure: str | None = None,
     allow_test: bool = False,
     seed: int = 0,
+    per: str | None = None,
 ) -> "Report":
     """Compare the settings of a sweep, over its seeds.
 
@@ -201,6 +202,8 @@ def report(
         measure: The metric to rank by; by default the objective of the sweeps.
         allow_test: Whether it may be a metric of the test rows, which makes figures optimistic.
         seed: Seed for the choice of runs that are drawn in plots.
+        per: A setting such as ``optimizer.name``: the best setting within each of its values is
+            chosen by the measure, and these are compared on test rows if there are any.
 
     Returns:
         The report: ``answer`` as text, ``table`` with a row for each group, ``figures`` by name,
@@ -215,8 +218,8 @@ def report(
     choice = MeasureChoice(measure, allow_test)
     store = locate(uri, Path.cwd(), os.environ)
     if not sweeps:
-        return sources.of_experiment(open_archive(store, experiment), experiment, choice, seed)
+        return sources.of_experiment(open_archive(store, experiment), experiment, choice, seed, per)
     reader = open_reader(store)
     parents = [lookup.find(reader, experiment, sweep, sweeps=True)[1] for sweep in sweeps]
     archive = Archive(reader, store, parents[0].experiment_id)
-    return sources.of_sweeps(archive, parents, choice, seed)
+    return sources.of_sweeps(archive, parents, choice, seed, per)

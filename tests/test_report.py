@@ -895,6 +895,71 @@ def test_best_settings_chosen_by_validation_are_compared_on_test_rows():
     assert made.findings.measure.name == "lowest_validation_loss"
 
 
+def three_optimizers():
+    """Runs of three optimizers, whose validation and test losses order them differently."""
+    names, seeds = ("adam", "momentum", "rprop"), np.arange(6) / 1000
+    settings = [{"optimizer.name": name, "lr": lr} for name in names for lr in (0.1, 1.0)]
+    frame = rows([(s, seed, "completed", 0.5, 100) for s in settings for seed in range(6)])
+    frame["lowest_validation_loss"] = np.repeat([5, 4, 3, 4, 6, 7], 6) / 10 + np.tile(seeds, 6)
+    frame["test_loss"] = np.repeat([1, 3, 4, 1, 6, 1], 6) / 10 + np.tile(seeds, 6)
+    return frame
+
+
+@pytest.mark.parametrize("key", ["optimizer", "optimizer.name"])
+def test_per_compares_the_best_setting_within_each_value_on_test_rows(key):
+    made = built(three_optimizers(), per=key)
+    assert made.question.startswith("Which optimizer.name is best? ")
+    assert made.answer.startswith(
+        "Best setting within each optimizer.name by validation loss: adam: lr=1 (best of 2, median "
+        "validation loss 0.4025 over 6 runs); momentum: lr=0.1 (best of 2, median "
+    )
+    found = made.finals.findings
+    assert [summary.group.name for summary in found.summaries] == [
+        "lr=1 optimizer.name=adam", "lr=0.1 optimizer.name=momentum",
+        "lr=0.1 optimizer.name=rprop",
+    ]  # fmt: skip
+    # Three finalists have three pairs, of which any could be compared.
+    assert [c.p_adjusted for c in found.comparisons] == [3 * 2 / 2**6] * 2
+    table = table_below(made, "The best setting per optimizer.name")
+    assert [row[1] for row in table.rows] == ["adam", "momentum", "rprop"]
+    written = json.loads(made.files(["json"])["report.json"])
+    assert [best["setting"]["lr"] for best in written["best_per"]] == ["1", "0.1", "0.1"]
+
+
+def test_per_without_test_rows_is_corrected_for_all_settings():
+    made = built(three_optimizers().drop(columns="test_loss"), per="optimizer.name")
+    assert "Compared on the runs that chose them: lr=0.1 optimizer.name=momentum has" in made.answer
+    assert "With 6 seeds and 6 groups no difference can reach p < 0.05; 10 seeds" in made.answer
+
+
+def test_per_takes_a_setting_that_follows_from_another_one():
+    frame = three_optimizers()
+    is_adam = frame["optimizer.name"] == "adam"
+    frame["optimizer.beta1"] = np.where(is_adam, 0.9, None)
+    made = built(frame, per="optimizer.beta1")
+    assert [finalist.value for finalist in made.finals.finalists] == ["0.9", "null"]
+    assert [len(finalist.groups) for finalist in made.finals.finalists] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("hidden", r"--per must be a setting that varies in these runs \(lr, opt.*, got 'hidden'"),
+     ("seed", "--per must be a setting .*, got 'seed'"),
+     ("model.loss", "the values of model.loss cannot be compared by test loss: model.loss is "
+      "cross_entropy and half_squared; use --measure validation_accuracy"),
+     ("data.name", "the values of data.name are not on the same data"),
+     ("lr", "on several data sets")],
+)  # fmt: skip
+def test_per_refuses_what_cannot_be_compared(key, said):
+    frame = three_optimizers().assign(validation_accuracy=0.5)
+    if key == "model.loss":
+        frame[key] = np.where(frame["optimizer.name"] == "adam", "half_squared", "cross_entropy")
+    if said.endswith(("same data", "data sets")):
+        frame["data.name"] = np.where(frame["optimizer.name"] == "adam", "iris", "xor")
+    with pytest.raises(ConfigError, match=said):
+        built(frame, per=key)
+
+
 def test_sweeps_with_some_settings_in_common_are_compared_on_these_and_by_their_best():
     seeds = np.arange(10) / 1000
     made = built(two({0.1: 0.3 + seeds, 1.0: 0.4 + seeds}, {1.0: 0.4 + seeds, 3.0: 0.2 + seeds}))
@@ -1100,6 +1165,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
             "RUN must be the id, its beginning, or the name of a run, got 'nope'; "
             "bpexp runs lists them.",
         ),
+        (["--per", "lr"], "--per must be a setting that varies in these runs (none), got 'lr'."),
         (["--format", "pdf"], "--format must be of html, md, csv, json, got 'pdf'."),
         (
             ["--measure", "x"],

@@ -1,11 +1,11 @@
-"""Refuses to compare sweeps whose results are not measured by the same yardstick.
+"""Refuses to compare results that are not measured by the same yardstick.
 
 Losses are comparable if they are of one kind and on the same rows. Settings that change how inputs
 are prepared are settings like any other: they leave rows and targets as they are.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bpexp.analysis.groups import SWEEP, RunTable, label, levels
 from bpexp.analysis.words import listed
@@ -34,32 +34,33 @@ def data_keys() -> list[str]:
     return [key for key in known if key not in INPUT_KEYS]
 
 
-def check_sweeps(table: RunTable, sweeps: Sequence[str], measure: Objective) -> None:
-    """Check that the runs of several sweeps can be compared.
+def check(table: RunTable, key: str, values: Sequence[str], measure: Objective) -> None:
+    """Check that the runs of several sweeps, or with several values of a setting, are comparable.
 
     Args:
-        table: The finished runs of the sweeps.
-        sweeps: The names of the sweeps, in the order of messages.
+        table: The finished runs.
+        key: ``sweep``, or a setting.
+        values: The sweeps or the values of the setting, in the order of messages.
         measure: The measure that compares them.
 
     Raises:
-        ConfigError: The sweeps are on other data, or the measure depends on a loss function or on
-            a criterion for convergence that is not the same in all sweeps.
+        ConfigError: The runs are on other data, or the measure depends on a loss function or on a
+            criterion for convergence that is not the same for all values.
     """
-    frame = table.frame
+    parts = _Parts(table.frame, key, values)
+    what = "the sweeps" if key == SWEEP else f"the values of {key}"
     # The name first: other settings of the data follow from it.
-    data = sorted(data_keys(), key=lambda key: key != "data.name")
-    key = _first_differing(frame, data)
-    if key is not None:
+    differing = parts.first_differing(sorted(data_keys(), key=lambda name: name != "data.name"))
+    if differing is not None:
         raise ConfigError(
-            "the sweeps are not on the same data, so their results cannot be compared: "
-            f"{_values_of_sweeps(frame, sweeps, key)}."
+            f"{what} are not on the same data, so their results cannot be compared: "
+            f"{parts.values_of(differing)}."
         )
-    key = _first_differing(frame, _keys_of_measure(frame, measure))
-    if key is not None:
+    differing = parts.first_differing(_keys_of_measure(table.frame, measure))
+    if differing is not None:
         raise ConfigError(
-            f"the sweeps cannot be compared by {measure.label}: "
-            f"{_values_of_sweeps(frame, sweeps, key)}{_other_measure(table, measure)}."
+            f"{what} cannot be compared by {measure.label}: {parts.values_of(differing)}"
+            f"{_other_measure(table, measure)}."
         )
 
 
@@ -82,26 +83,41 @@ def _keys_of_measure(frame: "pd.DataFrame", measure: Objective) -> list[str]:
     return of_loss if measure.metric in LOSS_METRICS else []
 
 
-def _first_differing(frame: "pd.DataFrame", wanted: Sequence[str]) -> str | None:
-    """The first key whose values are not the same in all sweeps."""
-    for key in wanted:
-        if key in frame:
-            sweeps = frame[key].map(label).groupby(frame[SWEEP])
-            if sweeps.apply(frozenset).nunique() > 1:
-                return key
-    return None
+class _Parts(NamedTuple):
+    """The runs by sweep, or by the value of a setting."""
 
+    frame: "pd.DataFrame"
+    key: str
+    values: Sequence[str]
 
-def _values_of_sweeps(frame: "pd.DataFrame", sweeps: Sequence[str], key: str) -> str:
-    labels = frame[key].map(label)
-    values = [", ".join(levels(labels[frame[SWEEP] == sweep])) for sweep in sweeps]
-    return f"{key} is {listed([f'{v} in {s}' for v, s in zip(values, sweeps, strict=True)])}"
+    def first_differing(self, wanted: Sequence[str]) -> str | None:
+        """The first setting whose values are not the same in all parts."""
+        for name in wanted:
+            if name in self.frame:
+                parts = self.frame[name].map(label).groupby(self.frame[self.key].map(label))
+                if parts.apply(frozenset).nunique() > 1:
+                    return name
+        return None
+
+    def values_of(self, name: str) -> str:
+        """The values of a setting in each part."""
+        if name == self.key:
+            return f"{name} is {listed(self.values)}"
+        labels, parts = self.frame[name].map(label), self.frame[self.key].map(label)
+        shown = [", ".join(levels(labels[parts == label(value)])) for value in self.values]
+        where = self.values
+        if self.key != SWEEP:
+            where = [f"{self.key}={value}" for value in self.values]
+        each = [f"{v} in {part}" for v, part in zip(shown, where, strict=True)]
+        return f"{name} is {listed(each)}"
 
 
 def _other_measure(table: RunTable, measure: Objective) -> str:
     """A measure that does not depend on the loss, if the runs have one."""
     if measure.is_time:
         return ""
-    name = "accuracy" if measure.split is Split.TRAINING else f"{measure.split}_accuracy"
+    # Test rows must not choose, but compare what the validation rows chose.
+    split = Split.VALIDATION if measure.split is Split.TEST else measure.split
+    name = "accuracy" if split is Split.TRAINING else f"{split}_accuracy"
     has_accuracy = name in table.numbers and bool((table.numbers[name] >= 0.0).all())
     return f"; use --measure {name}" if has_accuracy else ""

@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from bpexp.analysis import statistics
+from bpexp.analysis import comparability, statistics
 from bpexp.analysis.findings import Findings, Summary, find
-from bpexp.analysis.groups import SWEEP, Group
+from bpexp.analysis.groups import CONFIG_GROUPS, SWEEP, Group, label
 from bpexp.analysis.words import answer, counted, interval, number, result
+from bpexp.config.replicates import is_replicate_key
+from bpexp.config.schema import keys
+from bpexp.fields.checks import ConfigError
+from bpexp.render.axes import ascending
 from bpexp.render.document import Table, Text
 from bpexp.runs.metrics import Split
 from bpexp.runs.objective import Objective, objectives
@@ -153,23 +157,51 @@ class Finals:
         ]  # fmt: skip
 
 
+def full_key(findings: Findings, key: str) -> str:
+    """The key that a user names, where ``optimizer`` is short for ``optimizer.name``.
+
+    Raises:
+        ConfigError: It is no setting, or does not vary.
+    """
+    frame = findings.grouped.groups[0].table.frame
+    named = f"{key}.name" if key in CONFIG_GROUPS else key
+    if named in findings.grouped.varying:
+        return named
+    is_setting = named in keys() and named in frame and not is_replicate_key(named)
+    if is_setting and frame[named].map(label).nunique() > 1:
+        return named
+    varying = ", ".join(findings.grouped.varying) or "none"
+    raise ConfigError(
+        f"--per must be a setting that varies in these runs ({varying}), got {key!r}."
+    )
+
+
 def compare_finalists(findings: Findings, key: str) -> Finals:
     """Compare the best settings within each value of a key.
 
     Args:
         findings: All settings, ranked by the objective.
-        key: One of the keys that vary.
+        key: A key that varies, see ``full_key``.
+
+    Raises:
+        ConfigError: The values cannot be compared.
     """
     groups = [summary.group for summary in findings.summaries]
-    of_value = {
-        value: [group for group in groups if group.settings[key] == value]
-        for value in findings.grouped.varying[key]
-    }
     # A value whose runs all failed has no groups.
+    values = findings.grouped.varying.get(key) or ascending(group.value(key) for group in groups)
+    of_value = {value: [g for g in groups if g.value(key) == value] for value in values}
     of_value = {value: some for value, some in of_value.items() if some}
+    finals = _between(findings, [some[0] for some in of_value.values()])
+    table = groups[0].table
+    comparability.check(table, key, list(of_value), finals.measure)
+    if comparability.vary_in_data(table):
+        raise ConfigError(
+            "these runs are on several data sets, and the best settings of different data sets "
+            "cannot be compared."
+        )
     n_drawn = min(sum(map(len, some)) for some in of_value.values())
     finalists = [_finalist(findings, v, some, n_drawn) for v, some in of_value.items()]
-    return Finals(key, findings.measure, finalists, _between(findings, finalists), n_drawn)
+    return Finals(key, findings.measure, finalists, finals, n_drawn)
 
 
 def _finalist(findings: Findings, value: str, groups: Sequence[Group], n_drawn: int) -> Finalist:
@@ -182,9 +214,8 @@ def _finalist(findings: Findings, value: str, groups: Sequence[Group], n_drawn: 
     return Finalist(value, best, groups, scores, expected)
 
 
-def _between(findings: Findings, finalists: Sequence[Finalist]) -> Findings:
+def _between(findings: Findings, groups: Sequence[Group]) -> Findings:
     """The findings of the finalists alone."""
-    groups = [finalist.summary.group for finalist in finalists]
     on_test = of_test_rows(findings.measure)
     if on_test is not None and all(_has(group, on_test) for group in groups):
         return find(replace(findings.grouped, groups=groups), on_test, findings.seed)

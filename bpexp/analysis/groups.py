@@ -95,6 +95,10 @@ class Group:
         """The setting as text, for example ``lr=0.5 hidden=2``."""
         return " ".join(f"{key}={value}" for key, value in self.settings.items()) or "all runs"
 
+    def value(self, key: str) -> str:
+        """The value of a key as text, also of one that follows from ``settings``."""
+        return self.settings[key] if key in self.settings else label(self.rows[key].iloc[0])
+
     @property
     def without_sweep(self) -> "Group":
         """The group without its sweep as a part of the setting."""

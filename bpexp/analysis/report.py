@@ -14,14 +14,13 @@ from bpexp.analysis import comparability, curves, page, plots, tables, words
 from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band
 from bpexp.analysis.effects import Effect, effects
-from bpexp.analysis.finalists import Finals, compare_finalists
+from bpexp.analysis.finalists import Finals, compare_finalists, full_key
 from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import SWEEP, group
 from bpexp.analysis.measure_choice import ANY_MEASURE, OPTIMISTIC, MeasureChoice, choose
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
 from bpexp.analysis.surface import Surface, surfaces
-from bpexp.fields.checks import ConfigError
 from bpexp.render import html, markdown
 from bpexp.render.document import Document
 from bpexp.render.plots import png
@@ -44,8 +43,8 @@ class Report:
         findings: The groups, ranked and compared.
         agreement: The comparison of two sweeps on the settings that both have; None if they have
             none in common, or unless exactly two were read together.
-        finals: The comparison of the best settings of several sweeps; None for one sweep, and for
-            sweeps that all have the same settings.
+        finals: The comparison of the best settings within each value of a setting, if one was
+            named, or of several sweeps that do not all have the same settings.
         effects: How each setting that varies matters, over the other settings.
         bands: Loss bands of the groups that are drawn as lines.
         surfaces: Decision surfaces of the best, the median and the worst run.
@@ -175,6 +174,7 @@ def build(
     reader: RunReader,
     choice: MeasureChoice = ANY_MEASURE,
     seed: int = 0,
+    per: str | None = None,
 ) -> Report:
     """Group, summarize and compare the runs of a table.
 
@@ -185,14 +185,20 @@ def build(
         reader: Reads loss curves and files of the runs.
         choice: The measure that ranks the groups.
         seed: Seed for the choice of runs that are drawn in plots.
+        per: A setting; the answer then compares the best settings within each of its values.
 
     Raises:
-        ConfigError: No run has finished, or no run has the measure.
+        ConfigError: No run has finished, no run has the measure, or the values of ``per`` cannot
+            be compared.
     """
     grouped = group(frame)
     chosen = choose(grouped, choice)
     findings = find(grouped, chosen, seed)
-    agreement, finals = _compare_sweeps(findings) if SWEEP in grouped.varying else (None, None)
+    agreement, finals = None, None
+    if per is not None:
+        finals = compare_finalists(findings, full_key(findings, per))
+    elif SWEEP in grouped.varying:
+        agreement, finals = _compare_sweeps(findings)
     return Report(
         title=title,
         findings=findings,
@@ -212,17 +218,10 @@ def _compare_sweeps(findings: Findings) -> tuple[Agreement | None, Finals | None
     Raises:
         ConfigError: The sweeps cannot be compared.
     """
-    grouped, table = findings.grouped, findings.grouped.groups[0].table
-    comparability.check_sweeps(table, grouped.varying[SWEEP], findings.measure)
-    is_pair = len(grouped.varying[SWEEP]) == 2
-    agreement = compare_sweeps(grouped, findings.measure) if is_pair else None
-    if agreement is not None and agreement.is_complete:
-        return agreement, None
-    if comparability.vary_in_data(table):
-        if agreement is None:
-            raise ConfigError(
-                "the best settings of sweeps on several data sets cannot be compared; give two "
-                "sweeps that have settings in common, or sweeps on one data set."
-            )
-        return agreement, None
-    return agreement, compare_finalists(findings, SWEEP)
+    sweeps, table = findings.grouped.varying[SWEEP], findings.grouped.groups[0].table
+    comparability.check(table, SWEEP, sweeps, findings.measure)
+    agreement = compare_sweeps(findings.grouped, findings.measure) if len(sweeps) == 2 else None
+    has_more = agreement is None or not agreement.is_complete
+    if agreement is not None and comparability.vary_in_data(table):
+        has_more = False
+    return agreement, compare_finalists(findings, SWEEP) if has_more else None

@@ -77,7 +77,11 @@ class RunFiles:
 
 
 def of_sweeps(
-    archive: Archive, parents: Sequence[StoredRun], choice: MeasureChoice, seed: int
+    archive: Archive,
+    parents: Sequence[StoredRun],
+    choice: MeasureChoice,
+    seed: int,
+    per: str | None = None,
 ) -> Report:
     """Build the report on one or more sweeps.
 
@@ -86,6 +90,7 @@ def of_sweeps(
         parents: Parent runs of the sweeps.
         choice: The measure that ranks the groups.
         seed: Seed for the choice of runs that are drawn in plots.
+        per: See ``report.build``.
 
     Returns:
         The report.
@@ -110,7 +115,7 @@ def of_sweeps(
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
     choice = measure_choice.of_sweeps(choice, parents)
-    report = build(pd.concat(tables), " and ".join(names), environment, files, choice, seed)
+    report = build(pd.concat(tables), " and ".join(names), environment, files, choice, seed, per)
     return replace(report, confirmation=_confirmation(archive, parents, tables, report))
 
 
@@ -148,7 +153,9 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
     return table
 
 
-def of_experiment(archive: Archive, name: str, choice: MeasureChoice, seed: int) -> Report:
+def of_experiment(
+    archive: Archive, name: str, choice: MeasureChoice, seed: int, per: str | None = None
+) -> Report:
     """Build the report on all runs of an experiment, whichever sweep they belong to.
 
     Args:
@@ -156,6 +163,7 @@ def of_experiment(archive: Archive, name: str, choice: MeasureChoice, seed: int)
         name: Its name.
         choice: The measure that ranks the groups.
         seed: Seed for the choice of runs that are drawn in plots.
+        per: See ``report.build``.
 
     Returns:
         The report.
@@ -171,7 +179,7 @@ def of_experiment(archive: Archive, name: str, choice: MeasureChoice, seed: int)
         raise ConfigError(f"The experiment {name!r} has no runs.")
     tagged = archive.reader.search(archive.experiment_id, Query(), _ONLY_TAGS)
     files, environment = RunFiles(archive), _environment(tagged)
-    return build(frame, f"experiment {name}", environment, files, choice, seed)
+    return build(frame, f"experiment {name}", environment, files, choice, seed, per)
 
 
 def _environment(runs: Iterable[StoredRun]) -> Mapping[str, str]:

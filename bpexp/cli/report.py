@@ -39,6 +39,12 @@ def main(arguments: Sequence[str]) -> None:
         "--allow-test", action="store_true", help="let --measure be a metric of the test rows"
     )
     parser.add_argument(
+        "--per",
+        metavar="KEY",
+        help="compare the best setting within each value of a setting, such as optimizer.name; on "
+        "test rows, if there are any",
+    )
+    parser.add_argument(
         "--format", default="html", help="comma-separated: html, md, csv, json (default: html)"
     )
     parser.add_argument(
@@ -61,10 +67,10 @@ def main(arguments: Sequence[str]) -> None:
     choice = MeasureChoice(options.measure, options.allow_test)
     if parents:
         archive = Archive(reader, store, parents[0].experiment_id)
-        report = of_sweeps(archive, parents, choice, options.seed)
+        report = of_sweeps(archive, parents, choice, options.seed, options.per)
     else:
         archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
-        report = of_experiment(archive, options.experiment, choice, options.seed)
+        report = of_experiment(archive, options.experiment, choice, options.seed, options.per)
     name = "-".join(_file_name(run.run_id[:8]) for run in parents) or _file_name(options.experiment)
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)

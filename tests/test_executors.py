@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -137,6 +139,34 @@ def test_a_dying_worker_fails_its_own_run_only(a_store, inside, tmp_path, monkey
     assert {name: run.status for name, run in runs.items()} == {
         f"seed={seed}": "FINISHED" for seed in range(10) if seed != KILLS_ITS_WORKER
     }
+
+
+def test_without_semaphores_this_process_trains(monkeypatch, capsys):
+    monkeypatch.setattr(processes, "mp", None)
+    found = train_all(LocalExecutor(2), [Batch((job,), "numpy") for job in make_jobs(3)])
+    assert {result.outcome for result in found.values()} == {Outcome.COMPLETED}
+    assert len(found) == 3
+    assert "No worker processes can be started (JOBLIB_MULTIPROCESSING=0" in capsys.readouterr().err
+
+
+SHM = {"full": "size=4k tmpfs /dev/shm; echo > /dev/shm/file", "read-only": "ro tmpfs /dev/shm"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("state", SHM)
+def test_a_sweep_does_not_need_shared_memory(state, a_store, tmp_path):
+    mount = f"mount -t tmpfs -o {SHM[state]}"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("did NOT run: no file system can be mounted in a namespace")
+    program = f"{sys.executable} -m bpexp -m seed=1,2 hidden=2,3 epochs=20 n_jobs=2 engine=numpy"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", f"{mount}; {program}"], cwd=tmp_path, text=True,
+        capture_output=True, timeout=170,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+    assert done.stderr.startswith("No worker processes can be started (")
+    assert "/dev/shm" in done.stderr
+    assert "Best 2 of 2 settings" in done.stdout
 
 
 def test_training_pauses_while_results_are_not_consumed(monkeypatch):

@@ -6,6 +6,7 @@ import io
 import re
 import signal
 import sys
+import warnings
 
 from bpexp.cli import exits
 from bpexp.cli.command_names import COMMANDS
@@ -19,6 +20,8 @@ def main() -> None:
     gc.set_threshold(200_000)
     # A collection at exit takes as long, and the system frees the memory anyway.
     atexit.register(gc.freeze)
+    # Threads need no semaphores; where processes are needed, their executor says it.
+    warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
     interrupts.handle_termination()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

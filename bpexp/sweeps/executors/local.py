@@ -6,15 +6,16 @@ memory.
 """
 
 import os
+import sys
 import threading
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import Any, Self
 
-from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib import Parallel, delayed, parallel_config
 
 from bpexp.config.schema import BackendConfig, RuntimeConfig, TrainConfig
 from bpexp.runs.result import Failure
@@ -41,7 +42,7 @@ def count_workers(n_jobs: int) -> int:
 
     As in joblib, -1 stands for all processors, -2 for all but one, and so on.
     """
-    return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
+    return n_jobs if n_jobs > 0 else max(1, processes.cpu_count() + 1 + n_jobs)
 
 
 @register("local", BackendConfig)
@@ -72,10 +73,14 @@ class LocalExecutor(Executor):
         if for_threads:
             yield from self._map_threads(for_threads)
         if len(others) == 1 or self._n_workers == 1:
-            for batch in others:
-                yield from train_batch(batch.jobs, load_engine(batch.engine), self.on_epochs)
+            yield from self._map_serially(others)
         elif others:
             yield from self._map_processes(others)
+
+    def _map_serially(self, batches: Iterable[Batch]) -> Iterator[list[JobResult]]:
+        """Train in this thread."""
+        for batch in batches:
+            yield from train_batch(batch.jobs, load_engine(batch.engine), self.on_epochs)
 
     def _map_threads(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
         engine = load_engine("compiled")
@@ -115,6 +120,7 @@ class LocalExecutor(Executor):
         """Train in processes. If one dies, the batches that were running are trained again.
 
         Each job is then trained in a separate process, so that only the jobs that kill it fail.
+        Where no process can be started, for instance because /dev/shm is full, this one trains.
         """
         waiting = dict(enumerate(batches))
         with SharedDatasets() as datasets:
@@ -123,6 +129,14 @@ class LocalExecutor(Executor):
                     for number, trained in self._parallel(waiting, datasets):
                         jobs = waiting.pop(number).jobs
                         yield [JobResult(jobs[position], result) for position, result in trained]
+                except OSError as error:
+                    print(
+                        f"No worker processes can be started ({error}); the runs are trained in "
+                        "this process.",
+                        file=sys.stderr,
+                    )
+                    yield from self._map_serially(waiting.values())
+                    return
                 except processes.TerminatedWorkerError:
                     for number in list(waiting)[: 2 * self._n_workers]:
                         batch = waiting.pop(number)
@@ -133,6 +147,7 @@ class LocalExecutor(Executor):
         self, batches: Mapping[int, Batch], datasets: SharedDatasets
     ) -> Iterator[tuple[int, Trained]]:
         """Train batches, and yield the number and the results of each."""
+        processes.check_available()
         config = parallel_config("loky", n_jobs=self._n_workers, max_nbytes=None)
         with config, ExitStack() as at_exit:
             pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")

@@ -1,9 +1,10 @@
 """Worker processes that ignore Ctrl-C, which the main process handles, and end with it.
 
-This is the only module that uses loky, the process pool inside joblib, which joblib does not
-document as public (``joblib.externals``).
+This is the only module that uses what joblib does not document as public: loky, the process pool
+inside it (``joblib.externals``), and whether it can start processes.
 """
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -14,7 +15,8 @@ from functools import cache
 from multiprocessing import resource_tracker
 from typing import Any, Self
 
-from joblib.externals.loky import ProcessPoolExecutor
+from joblib._multiprocessing_helpers import mp
+from joblib.externals.loky import ProcessPoolExecutor, cpu_count
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -23,11 +25,27 @@ from bpexp.sweeps.interrupts import SIGNALS
 TESTED = "1.6"
 """The version of joblib whose internals this module was tested with."""
 
-__all__ = ["SingleProcess", "TerminatedWorkerError", "end_with_parent", "interrupts_blocked"]
-
+__all__ = ["SingleProcess", "TerminatedWorkerError", "check_available", "cpu_count",
+           "end_with_parent", "interrupts_blocked"]  # fmt: skip
 
 PARENT_CHECK_SECONDS = 0.5
 """How often a worker looks whether its parent is alive."""
+
+
+def check_available() -> None:
+    """Check that joblib can start processes; it would use threads of this process instead.
+
+    Raises:
+        OSError: It cannot, for instance because /dev/shm, where semaphores are, is full.
+    """
+    if mp is not None:
+        return
+    try:
+        # joblib tried the same when it was imported.
+        multiprocessing.get_context("spawn").Lock()
+    except OSError as error:
+        raise OSError(f"{error.strerror}: /dev/shm") from error
+    raise OSError("JOBLIB_MULTIPROCESSING=0, or /dev/shm could not be used at the start")
 
 
 @cache

@@ -9,6 +9,7 @@ from bpexp.config.compose import compose_settings, composer
 from bpexp.config.schema import parse_runtime, plain
 from bpexp.fields.checks import ConfigError, Tags, TagValues
 from bpexp.sweeps.samplers import sweep_files
+from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.store import locate
 
@@ -22,6 +23,10 @@ rows:
   - {name: slow, overrides: [lr=0.1]}
   - {name: fast, overrides: [lr=1], published: {n: 25, mean: 100}}
 """
+LAUGHS = 'a0: &a0 ["ha", "ha"]\n' + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
+)
+"""Aliases that stand for millions of values ("billion laughs")."""
 SWEEP = """
 common: [epochs=2, "seed=range(0,2)"]
 union:
@@ -136,3 +141,29 @@ def test_tags_that_mlflow_cannot_store_are_refused():
     for value in ({"a": "x" * 5001}, {"a": None}, {"a:b": 1}, {"": 1}, {"bpexp.kind": "sweep"}, 3):
         with pytest.raises(ConfigError):
             TagValues()("tracking.tags", value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"name: parity\n{LAUGHS}", "have at most 20000 values, each alias counted as what it st"),
+        ("name: parity\na: &a {b: *a}\n", "not contain itself, as 'a' does."),
+        ("name: parity\na: " + "[" * 1000 + "]" * 1000, "be nested at most 50 deep."),
+        ("name: parity\na: '" + "x" * 10_000_001 + "'", "have at most 10 MB."),
+    ],
+    ids=["aliases", "cycle", "deep", "large"],
+)
+def test_a_file_that_would_fill_the_memory_is_refused(text, reason, inside, tmp_path):
+    folder = tmp_path / "mine"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/large.yaml").write_text(text)
+    for arguments in (["data=large"], ["--help"]):
+        done = inside("--config-dir", str(folder), *arguments)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"bpexp: {folder}/data/large.yaml must {reason}")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_stored_configuration_that_would_fill_the_memory_is_refused():
+    with pytest.raises(ConfigError, match=r"config.yaml must have at most 1000000 values"):
+        artifact_files.mapping(LAUGHS, "config.yaml")

@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 
 from bpexp.config.schema import flatten
+from bpexp.fields import yaml_size
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.tracking import read
+from bpexp.tracking import artifact_files, read
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 
@@ -135,7 +136,9 @@ def _library(info: Mapping[str, Any]) -> tuple[str, str]:
 def _parse_config(content: bytes | None, run: StoredRun) -> dict[str, str]:
     if content is None:
         return {}
+    name = f"config.yaml of run {run.run_id[:8]}"
+    yaml_size.check(content, name, artifact_files.MAX_VALUES)
     try:
         return {str(key): str(value) for key, value in flatten(yaml.safe_load(content)).items()}
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"config.yaml of run {run.run_id[:8]} must contain settings.") from error
+        raise ConfigError(f"{name} must contain settings.") from error

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str]) -> None:
             # Imported late: only --help needs it.
             from bpexp.config.help import help_text
 
+            paths.check_own_files()
             sys.stdout.write(help_text(arguments))
         return
     arguments = expand_shorthands(arguments)
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     # --info is printed by loggers, which print a traceback for each line of a closed pipe.
     logging.raiseExceptions = tracebacks
     with exits.exit_on_error(arguments, FAILED):
+        paths.check_own_files()
         options = _parser(hydra.__version__, arguments).parse_args(arguments)
         overrides = [*options.overrides, *(["dry_run=true"] if options.dry_run else [])]
         arguments = typed.without_own_options(arguments, options)

@@ -30,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bpexp.config import grammar, hydra_internals, schema
 from bpexp.config.options import OPTION_GROUPS, SHORTHANDS, check_option, expand_shorthands
-from bpexp.config.paths import conf_dir, own_dir
+from bpexp.config.paths import check_own_files, conf_dir, own_dir
 from bpexp.fields.checks import ConfigError, brief
 
 Plain = dict[str, Any]
@@ -177,6 +177,7 @@ def hydra_loader() -> tuple[ConfigLoader, DictConfig]:
 
 @cache
 def _hydra_loader(own: Path | None) -> tuple[ConfigLoader, DictConfig]:
+    check_own_files()
     loader = hydra_internals.config_loader(conf_dir(), own)
     return loader, loader.load_configuration("config", [], RunMode.MULTIRUN)
 

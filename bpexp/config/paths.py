@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
+
+from bpexp.fields import yaml_size
 
 OWN = "conf"
 """The folder of the working directory that is used if no other is given."""
@@ -32,6 +35,20 @@ def own_dir() -> Path | None:
     folder = Path(OWN).absolute()
     is_own = folder.is_dir() and folder.resolve() != conf_dir().resolve()
     return folder if is_own else None
+
+
+def check_own_files() -> None:
+    """Check the size of all YAML files in the user's folder, before anything reads one.
+
+    Raises:
+        ConfigError: A file is too large, or its aliases stand for too many values.
+    """
+    folder = own_dir()
+    if folder is None:
+        return
+    for path in sorted(folder.rglob("*.yaml")):
+        with suppress(OSError):
+            yaml_size.check(path.read_bytes(), str(path))
 
 
 def option_files(group: str) -> dict[str, Path]:

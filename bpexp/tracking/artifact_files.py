@@ -14,9 +14,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from bpexp.fields import yaml_size
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.fields.file_size import unpacked_limit
 from bpexp.typing import Array
+
+MAX_VALUES = 1_000_000
+"""The largest number of values in a mapping: a configuration may list thousands of columns."""
 
 
 def mapping(content: bytes | str, name: str) -> dict[str, object]:
@@ -27,8 +31,9 @@ def mapping(content: bytes | str, name: str) -> dict[str, object]:
         name: What error messages call the file.
 
     Raises:
-        ConfigError: The content is not a mapping.
+        ConfigError: The content is not a mapping, or too large.
     """
+    yaml_size.check(content, name, MAX_VALUES)
     try:
         values = yaml.safe_load(content)
     except Exception as error:

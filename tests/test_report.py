@@ -53,7 +53,9 @@ def rows(runs):
 
 def reader(losses, files=None):
     """Reads losses by a function, and the same files for every run."""
-    return SimpleNamespace(losses=losses, artifact=lambda row, name: (files or {}).get(name))
+    return SimpleNamespace(
+        losses=losses, validation_losses=losses, artifact=lambda row, name: (files or {}).get(name)
+    )
 
 
 def built(frame, measure=None, allow_test=False, **options):
@@ -818,6 +820,48 @@ def test_a_band_is_the_median_run_and_from_the_5th_to_the_95th_percentile():
     assert axes.lines[0].get_ydata().tolist() == band.median.tolist()
 
 
+def test_validation_curves_are_drawn_beside_training_curves():
+    frame = by_lr({0.1: [1.0, 2.0, 3.0], 1.0: [4.0, 5.0, 6.0]}).assign(
+        lowest_validation_loss=[1, 2, 3, None, None, None], **{"stop.validation_interval": 10}
+    )
+
+    def constant(some, epochs):
+        return np.tile(some[["final_loss"]].to_numpy(), (1, len(epochs)))
+
+    found = reader(constant)
+    found.validation_losses = lambda some, epochs: 10 * constant(some, epochs)
+    made = report.build(frame, "a sweep", {}, found)
+    # Without an evaluation before epoch 10 there is nothing to draw; lr=1 has no validation rows.
+    bands = dict(
+        zip([s.group.name for s in made.findings.summaries], made.validation_bands, strict=True)
+    )
+    assert bands["lr=1"] is None
+    assert bands["lr=0.1"].epochs[0] >= 10
+    training, validation = made.figures["loss_curves"].axes
+    assert (training.get_title()[:13], validation.get_title()) == (
+        "Training loss",
+        "Validation loss",
+    )
+    assert [line.get_ydata()[-1] for line in training.lines] == [2.0, 5.0]
+    assert [line.get_ydata()[-1] for line in validation.lines] == [20.0]
+    assert validation.lines[0].get_color() == training.lines[0].get_color()
+    assert len(built(by_lr({0.1: [1.0, 2.0]})).figures["loss_curves"].axes) == 1
+
+
+def test_validation_curves_are_those_that_the_runs_logged(a_store, inside):
+    done = inside("-m", "seed=0,1,2", "data=iris", "model=classifier", "epochs=20", "n_jobs=1",
+                  "data.validation_fraction=0.2", "stop.validation_interval=5")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (band,) = package.report("latest").validation_bands
+    client, runs = mlflow.MlflowClient("sqlite:///outputs/mlflow.db"), package.load_runs()
+    logged = [client.get_metric_history(run, "validation_loss") for run in runs["run_id"]]
+    assert [point.step for point in logged[0]] == [5, 10, 15, 20]
+    medians = [sorted(points[k].value for points in logged)[1] for k in range(4)]
+    found = dict(zip(band.epochs.tolist(), band.median.tolist(), strict=True))
+    assert min(found) == 5
+    assert [found[epoch] for epoch in (5, 10, 15, 20)] == pytest.approx(medians)
+
+
 def test_the_convergence_curve_rises_at_the_epochs_of_convergence():
     made = built(converging({1: 100}, {1: [10, 20, 20, None]}))
     (line,) = made.figures["convergence"].axes[0].lines
@@ -1142,6 +1186,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     best = made.table.iloc[0]
     mine = runs[(runs["lr"] == float(best["lr"])) & (runs["hidden"] == f"[{best['hidden']}]")]
     assert best["final_loss_median"] == pytest.approx(mine["final_loss"].median())
+    assert made.surfaces[0].title.startswith("best run, epochs to converge ")
     # Decision surfaces answer as the runs do, but for the last update.
     assert [surface.title.split()[0] for surface in made.surfaces] == ["best", "median", "worst"]
     for surface in made.surfaces:

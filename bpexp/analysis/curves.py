@@ -52,16 +52,55 @@ def band(group: Group, read_losses: ReadLosses, seed: int) -> Band:
     Returns:
         The percentiles at up to ``MAX_EPOCHS`` epochs.
     """
-    rows = group.rows
-    if len(rows) > MAX_RUNS:
-        rows = rows.sample(MAX_RUNS, random_state=seed)
-    last_epoch = numbers(rows["epochs_run"])
-    epochs = np.unique(np.geomspace(1.0, last_epoch.max(), MAX_EPOCHS).round())
+    rows = _drawn(group, seed)
+    last_epoch, epochs = numbers(rows["epochs_run"]), _epochs(rows)
     losses = read_losses(rows, epochs)
+    losses = np.where(epochs > last_epoch[:, None], _last_losses(rows)[:, None], losses)
+    return _percentiles(rows, epochs, losses)
+
+
+def validation_band(group: Group, read_losses: ReadLosses, seed: int) -> Band | None:
+    """Compute the band of the validation loss of a group, see ``band``.
+
+    Args:
+        group: The runs.
+        read_losses: Reads the validation losses of runs at given epochs; after the end of a run
+            its last one.
+        seed: Seed for the choice of runs in a group of more than ``MAX_RUNS``.
+
+    Returns:
+        The percentiles from the first evaluation on; None if no run has validation rows.
+    """
+    rows = _drawn(group, seed)
+    if "lowest_validation_loss" not in rows:
+        return None
+    rows = rows[~np.isnan(numbers(rows["lowest_validation_loss"]))]
+    if rows.empty:
+        return None
+    interval = "stop.validation_interval"
+    first = float(numbers(rows[interval]).max()) if interval in rows else 1.0
+    epochs = _epochs(rows)
+    epochs = epochs[epochs >= min(first, epochs[-1])]
+    return _percentiles(rows, epochs, read_losses(rows, epochs))
+
+
+def _drawn(group: Group, seed: int) -> "pd.DataFrame":
+    """All runs of a group, or a random sample of them."""
+    rows = group.rows
+    return rows.sample(MAX_RUNS, random_state=seed) if len(rows) > MAX_RUNS else rows
+
+
+def _epochs(rows: "pd.DataFrame") -> Array:
+    """Epochs at which a band is computed, evenly spaced on a logarithmic scale."""
+    last = float(numbers(rows["epochs_run"]).max())
+    return np.unique(np.geomspace(1.0, last, MAX_EPOCHS).round())
+
+
+def _percentiles(rows: "pd.DataFrame", epochs: Array, losses: Array) -> Band:
+    """The percentiles of losses, (n_runs, n_epochs), where a diverged run ends at +inf."""
     diverged = (rows["outcome"] == "diverged").to_numpy()[:, None]
-    last_loss = np.where(diverged, np.inf, _last_losses(rows)[:, None])
-    losses = np.where(epochs > last_epoch[:, None], last_loss, losses)
-    losses = np.where(np.isnan(losses), np.inf, losses)
+    has_ended = epochs > numbers(rows["epochs_run"])[:, None]
+    losses = np.where(np.isnan(losses) | (diverged & has_ended), np.inf, losses)
     # This method never interpolates between a finite and an infinite loss.
     low, median, high = np.quantile(losses, [0.05, 0.5, 0.95], axis=0, method="inverted_cdf")
     return Band(epochs=epochs, median=median, low=low, high=high)

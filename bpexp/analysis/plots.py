@@ -56,12 +56,14 @@ class PlotData:
 
     ``effects``: how each setting that varies matters.
     ``bands``: loss bands of the groups of ``line_groups(findings)``, in that order.
+    ``validation_bands``: those of the validation loss; None without validation rows.
     ``surfaces``: decision surfaces of selected runs; empty for data without two inputs.
     """
 
     findings: Findings
     effects: Sequence[Effect]
     bands: Sequence[Band]
+    validation_bands: Sequence[Band | None]
     surfaces: Sequence[Surface]
 
 
@@ -110,16 +112,39 @@ def _labels(findings: Findings) -> dict[str, str]:
 
 
 def _loss_curves(data: PlotData) -> Figure:
-    """Median and 5-95% band of the loss by epoch, both axes logarithmic."""
-    findings, bands = data.findings, data.bands
-    figure, axes = panel()
+    """Median and 5-95% band of the training and the validation loss by epoch, axes logarithmic."""
+    findings = data.findings
+    if not any(data.validation_bands):
+        figure, axes = panel()
+        _draw_bands(axes, findings, data.bands)
+        axes.set_title("Loss by epoch: median run and 5-95% band")
+        _finish(axes, findings)
+        return figure
+    figure = Figure(figsize=(11.0, 4.4), layout="constrained")
+    training, validation = figure.subplots(1, 2, sharex=True, sharey=True)
+    _draw_bands(training, findings, data.bands)
+    _draw_bands(validation, findings, data.validation_bands)
+    training.set_title("Training loss: median run and 5-95% band")
+    validation.set_title("Validation loss")
+    validation.set_ylabel("")
+    for axes in (training, validation):
+        axes.tick_params(labelleft=True)
+    _decorate(training)
+    _finish(validation, findings)
+    return figure
+
+
+def _draw_bands(axes: Axes, findings: Findings, bands: Sequence[Band | None]) -> None:
     labels = _labels(findings)
-    alpha = 0.15 if len(bands) <= 3 else 0.09
+    known = [band for band in bands if band is not None]
+    alpha = 0.15 if len(known) <= 3 else 0.09
     # Limit the y axis, so that a diverging loss does not compress the other curves.
-    first = [float(band.high[0]) for band in bands if np.isfinite(band.high[0])]
+    first = [float(band.high[0]) for band in known if np.isfinite(band.high[0])]
     ceiling = 30.0 * max(first, default=1.0)
     reached = [0.0]
     for place, (summary, band) in enumerate(zip(line_groups(findings), bands, strict=True)):
+        if band is None:
+            continue
         low, median, high = (
             np.where(v > 0, np.minimum(v, 10.0 * ceiling), np.nan)
             for v in (band.low, band.median, band.high)
@@ -132,9 +157,6 @@ def _loss_curves(data: PlotData) -> Figure:
         axes.set_ylim(top=ceiling)
     plain_log_labels(axes.xaxis)
     plain_log_labels(axes.yaxis)
-    axes.set_title("Loss by epoch: median run and 5-95% band")
-    _finish(axes, findings)
-    return figure
 
 
 def _convergence(data: PlotData) -> Figure | None:
@@ -310,9 +332,13 @@ def _decision_surfaces(data: PlotData) -> Figure | None:
     return figure
 
 
-def _finish(axes: Axes, findings: Findings) -> None:
+def _decorate(axes: Axes) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _finish(axes: Axes, findings: Findings) -> None:
+    _decorate(axes)
     if findings.grouped.varying:
         few = len(findings.summaries) <= MAX_LINES
         part = f"{MAX_LINES - 1} best of {len(findings.summaries)} groups,\nand the worst"
@@ -325,7 +351,8 @@ PLOTS: Registry[Plot] = Registry("plot", [
         "loss_curves",
         "Loss by epoch. Lines: the median run of each group; bands: from the 5th to the 95th "
         f"percentile (of at most {MAX_BAND_RUNS} runs a group). A run that has ended stays at its "
-        "last loss; one that diverges leaves the frame.",
+        "last loss; one that diverges leaves the frame. On the right the loss of the validation "
+        "rows, if there are any.",
         _loss_curves,
     ),
     Plot(

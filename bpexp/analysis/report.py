@@ -47,6 +47,8 @@ class Report:
             named, or of several sweeps that do not all have the same settings.
         effects: How each setting that varies matters, over the other settings.
         bands: Loss bands of the groups that are drawn as lines.
+        validation_bands: Bands of the validation loss of the same groups; None where a group has no
+            validation rows.
         surfaces: Decision surfaces of the best, the median and the worst run.
         predictions: Predictions of the same runs, a row per run and sample.
         environment: Versions and machines that the runs were trained with.
@@ -60,6 +62,7 @@ class Report:
     finals: Finals | None
     effects: Sequence[Effect]
     bands: Sequence[Band]
+    validation_bands: Sequence[Band | None]
     surfaces: Sequence[Surface]
     predictions: "pd.DataFrame"
     environment: Mapping[str, str]
@@ -96,7 +99,9 @@ class Report:
     @property
     def plot_data(self) -> PlotData:
         """What the plots are drawn from."""
-        return PlotData(self.findings, self.effects, self.bands, self.surfaces)
+        return PlotData(
+            self.findings, self.effects, self.bands, self.validation_bands, self.surfaces
+        )
 
     @cached_property
     def figures(self) -> "dict[str, Figure]":
@@ -163,6 +168,9 @@ class RunReader(Protocol):
     def losses(self, rows: "pd.DataFrame", epochs: Array) -> Array:
         """Losses of runs at the given epochs, (n_runs, n_epochs); nan after the end of a run."""
 
+    def validation_losses(self, rows: "pd.DataFrame", epochs: Array) -> Array:
+        """Validation losses of runs at the given epochs, (n_runs, n_epochs)."""
+
     def artifact(self, row: Any, name: str) -> bytes | None:
         """The content of an artifact of a run; None if it does not exist."""
 
@@ -206,6 +214,10 @@ def build(
         finals=finals,
         effects=effects(findings),
         bands=[curves.band(s.group, reader.losses, seed) for s in plots.line_groups(findings)],
+        validation_bands=[
+            curves.validation_band(s.group, reader.validation_losses, seed)
+            for s in plots.line_groups(findings)
+        ],
         surfaces=surfaces(findings, reader.artifact),
         predictions=predictions(findings, reader.artifact),
         environment=environment,

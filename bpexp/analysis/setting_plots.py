@@ -35,10 +35,8 @@ MAX_COMBINATIONS = 200
 """Maximum number of combinations of the other settings that are drawn for each setting."""
 
 
-def effect_plots(effects: Sequence[Effect]) -> "Figure | None":
+def effect_plots(effects: Sequence[Effect]) -> Figure | None:
     """A panel for each setting: the measure by its values, over the other settings."""
-    from matplotlib.figure import Figure
-
     drawn = [effect for effect in effects if effect.levels][:MAX_EFFECTS]
     if not drawn:
         return None
@@ -55,7 +53,7 @@ def effect_plots(effects: Sequence[Effect]) -> "Figure | None":
     return figure
 
 
-def _draw_effect(axes: "Axes", effect: Effect) -> None:
+def _draw_effect(axes: Axes, effect: Effect) -> None:
     places = np.arange(len(effect.levels))
     by_combination = np.array([level.by_combination for level in effect.levels])
     shown = displayed(effect.measure, by_combination[:, :MAX_COMBINATIONS])

@@ -1,7 +1,9 @@
 """Read runs from an MLflow store and build a report on them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.render import markdown
 from bpexp.runs import run_tags
 from bpexp.sweeps import integrity
-from bpexp.tracking import log_artifacts, read
+from bpexp.tracking import log_artifacts, read, stored_results
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import Parts, Query, StoredRun
 from bpexp.typing import Array
@@ -24,6 +26,8 @@ ENVIRONMENT_TAGS = (
     "bpexp.python", "bpexp.platform", "bpexp.processor", "bpexp.version.", "bpexp.git.",
 )  # fmt: skip
 """Prefixes of the tags that describe the environment of a run."""
+_THREADS = 8
+"""Artifacts that are read at the same time."""
 _RESULT_FILES = {"losses.npz", "predictions.csv", "weights.npz"}
 _TO_CHECK = Parts(params=(), tags=(run_tags.RESULT,), metrics=(), data=False)
 _METRICS = Parts(params=(), tags=(), data=False)
@@ -46,6 +50,22 @@ class RunFiles:
         runs = self._checked_runs(list(rows["run_id"]))
         losses = read.losses(self.archive, runs, epochs)
         found = {run.run_id: row for run, row in zip(runs, losses, strict=True)}
+        unknown = np.full(len(epochs), np.nan)
+        return np.array([found.get(run_id, unknown) for run_id in rows["run_id"]])
+
+    def validation_losses(self, rows: pd.DataFrame, epochs: Array) -> Array:
+        """Validation losses of runs at the given epochs, (n_runs, n_epochs).
+
+        Between two evaluations they are interpolated; after the last one it stays. Those of a run
+        whose artifacts were deleted are nan.
+
+        Raises:
+            ConfigError: The artifacts of a run are not those that were written.
+        """
+        runs = self._checked_runs(list(rows["run_id"]))
+        losses_of = partial(_validation_losses, self.archive, epochs)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = dict(zip((run.run_id for run in runs), pool.map(losses_of, runs), strict=True))
         unknown = np.full(len(epochs), np.nan)
         return np.array([found.get(run_id, unknown) for run_id in rows["run_id"]])
 
@@ -74,6 +94,13 @@ class RunFiles:
             )
         self._checked.update((run.run_id, run) for run in runs)
         return [self._checked[run_id] for run_id in run_ids if run_id in self._checked]
+
+
+def _validation_losses(archive: Archive, epochs: Array, run: StoredRun) -> Array:
+    if archive.file_if_any(run, "validation.npz") is None:
+        return np.full(len(epochs), np.nan)
+    evaluated = stored_results.validation_of(run, archive)
+    return np.interp(epochs, evaluated.epochs, evaluated.losses)
 
 
 def of_sweeps(

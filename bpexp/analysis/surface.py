@@ -13,6 +13,8 @@ from bpexp.data.dataset import Dataset
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
+from bpexp.runs.objective import Objective
+from bpexp.runs.result import Outcome
 from bpexp.tracking import artifact_files
 from bpexp.training.run_batch import make_network
 from bpexp.typing import Array
@@ -32,7 +34,7 @@ class Surface:
     """The outputs of one run's network over the plane of its inputs.
 
     Attributes:
-        title: The rank of the run and its loss.
+        title: The rank of the run and what it is ranked by.
         dataset: The data the run was trained on.
         x: Values of the first input, (GRID,).
         y: Values of the second input, (GRID,).
@@ -61,11 +63,21 @@ def surfaces(findings: Findings, read_artifact: ReadArtifact) -> list[Surface]:
     Raises:
         ConfigError: A weights.npz is damaged.
     """
-    computed = [_surface(rank, row, read_artifact) for rank, row in representative_runs(findings)]
+    computed = [
+        _surface(f"{rank} run, {_result(findings.measure, row)}", row, read_artifact)
+        for rank, row in representative_runs(findings)
+    ]
     return [surface for surface in computed if surface is not None]
 
 
-def _surface(rank: str, row: "pd.Series[Any]", read_artifact: ReadArtifact) -> Surface | None:
+def _result(measure: Objective, row: "pd.Series[Any]") -> str:
+    """What the run is ranked by."""
+    if measure.is_time and row["outcome"] != Outcome.CONVERGED.value:
+        return "not converged"
+    return f"{measure.label} {float(row[measure.metric]):.3g}"
+
+
+def _surface(title: str, row: "pd.Series[Any]", read_artifact: ReadArtifact) -> Surface | None:
     content = read_artifact(row, "config.yaml")
     if content is None:
         return None
@@ -93,7 +105,6 @@ def _surface(rank: str, row: "pd.Series[Any]", read_artifact: ReadArtifact) -> S
     outputs = forward(network, points, parameters[:n_layers], parameters[n_layers:], EXACT)[0][-1]
     outputs = dataset.scaling_for(config.model.output).original(outputs)
     Z = outputs[:, 0] if outputs.shape[1] == 1 else outputs.argmax(axis=1).astype(float)
-    title = f"{rank} run, loss {float(row['final_loss']):.3g}"
     return Surface(title=title, dataset=dataset, x=x, y=y, Z=Z.reshape(GRID, GRID))
 
 

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
+from servers import dask_cluster
+from sweeping import Halted, results, run_to_end
 
 import bpexp
 from bpexp.config.compose import compose_settings, composer
@@ -264,6 +266,54 @@ def test_the_plan_of_a_search_is_read_again(uninterrupted):
     assert plan.search.n_replicates == 3
     assert plan.runtime.search == SearchConfig(name="tpe", trials=6, generation=2)
     assert plan_file.from_bytes(plan_file.to_bytes(plan)).search == plan.search
+
+
+def test_the_report_of_a_search_has_its_history_slices_and_contours(
+    put_store, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    put_store(tmp_path)
+    found = bpexp.sweep(
+        lr="tag(log,interval(0.01,9))", hidden="int(interval(2,9))", optimizer=["momentum", "adam"],
+        seed=range(3), search="random", search__trials=14, epochs=5, backend="serial",
+    )  # fmt: skip
+    keys = ["lr", "hidden", "optimizer.name"]
+    medians = found.groupby(keys, sort=False)["final_loss"].median()
+    report = bpexp.report("latest")
+    assert {"history", "slices", "contours"} <= report.figures.keys()
+    assert "heat_maps" not in report.figures
+    history = report.figures["history"].axes[0]
+    points = history.collections[0].get_offsets()
+    np.testing.assert_allclose(points, np.column_stack([range(14), medians]))
+    np.testing.assert_allclose(history.lines[0].get_ydata(), medians.cummin())
+    assert [axes.get_xlabel() for axes in report.figures["slices"].axes[:3]] == [
+        "hidden", "lr", "optimizer.name",
+    ]  # fmt: skip
+    (contour, _) = report.figures["contours"].axes
+    assert (contour.get_xlabel(), contour.get_ylabel()) == ("lr", "hidden")
+    # A search of choices is a part of a grid, whose heat map says more.
+    bpexp.sweep(lr=[0.1, 1], hidden=[2, 3], search="random", search__trials=6, epochs=5)
+    figures = bpexp.report("latest").figures
+    assert {"history", "slices", "heat_maps"} <= figures.keys()
+    assert "contours" not in figures
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("at", ["planned", "tracked"])
+def test_a_killed_search_is_resumed_with_the_same_trials(at, uninterrupted, tmp_path):
+    Halted(tmp_path, *SEARCH, at=at).kill()
+    assert run_to_end(tmp_path, "resume", "latest") == (0, "")
+    assert stored(tmp_path)[0] == stored(uninterrupted[0])[0]
+    assert results(tmp_path) == results(uninterrupted[0])
+
+
+@pytest.mark.long
+def test_a_search_on_dask_finds_the_same_trials(uninterrupted, tmp_path):
+    with dask_cluster(tmp_path) as cluster:
+        where = ["backend=dask", f"backend.address={cluster.address}"]
+        assert run_to_end(tmp_path, *SEARCH, *where) == (0, "")
+    assert stored(tmp_path)[0] == stored(uninterrupted[0])[0]
+    assert results(tmp_path) == results(uninterrupted[0])
 
 
 def test_the_trials_are_a_table(uninterrupted):

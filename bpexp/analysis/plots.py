@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bpexp.analysis import statistics
+from bpexp.analysis import search_plots, statistics
 from bpexp.analysis.curves import MAX_RUNS as MAX_BAND_RUNS
 from bpexp.analysis.curves import Band
 from bpexp.analysis.effects import Effect
@@ -58,6 +58,7 @@ class PlotData:
     ``bands``: loss bands of the groups of ``line_groups(findings)``, in that order.
     ``validation_bands``: those of the validation loss; None without validation rows.
     ``surfaces``: decision surfaces of selected runs; empty for data without two inputs.
+    ``trials``: of a search, the groups in the order of its trials; otherwise empty.
     """
 
     findings: Findings
@@ -65,6 +66,7 @@ class PlotData:
     bands: Sequence[Band]
     validation_bands: Sequence[Band | None]
     surfaces: Sequence[Surface]
+    trials: Sequence[Summary] = ()
 
 
 def _no_note(data: PlotData) -> str | None:
@@ -346,6 +348,10 @@ def _finish(axes: Axes, findings: Findings) -> None:
                     handlelength=3.2, title=None if few else part, title_fontsize=8)  # fmt: skip
 
 
+def _has_contours(data: PlotData) -> bool:
+    return search_plots.replaces_heat_maps(data.findings, data.trials)
+
+
 PLOTS: Registry[Plot] = Registry("plot", [
     Plot(
         "loss_curves",
@@ -384,13 +390,31 @@ PLOTS: Registry[Plot] = Registry("plot", [
     Plot(
         "heat_maps",
         "Median over all runs with a pair of settings.",
-        lambda data: heat_maps(data.findings),
-        note=lambda data: heat_map_note(data.findings),
+        lambda data: None if _has_contours(data) else heat_maps(data.findings),
+        note=lambda data: None if _has_contours(data) else heat_map_note(data.findings),
     ),
     Plot(
         "parallel",
         "Parallel coordinates: every group as a line through its settings.",
         lambda data: parallel_coordinates(data.findings),
+    ),
+    Plot(
+        "history",
+        "The search: the value of each trial, over its replicates, and the best value so far. "
+        "Trials that repeat an earlier one are left out.",
+        lambda data: search_plots.history(data.findings, data.trials),
+    ),
+    Plot(
+        "slices",
+        "The search: the value of each trial by each setting, colored by the number of the trial. "
+        "Star: the best trial.",
+        lambda data: search_plots.slices(data.findings, data.trials),
+    ),
+    Plot(
+        "contours",
+        "The search: the values of the trials (points) by pairs of settings, interpolated between "
+        "them. The other settings differ, too. Star: the best trial.",
+        lambda data: search_plots.contours(data.findings, data.trials),
     ),
     Plot(
         "surfaces",

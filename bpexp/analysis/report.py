@@ -15,7 +15,7 @@ from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band
 from bpexp.analysis.effects import Effect, effects
 from bpexp.analysis.finalists import Finals, compare_finalists, full_key
-from bpexp.analysis.findings import Findings, find
+from bpexp.analysis.findings import Findings, Summary, find
 from bpexp.analysis.groups import SWEEP, group
 from bpexp.analysis.measure_choice import ANY_MEASURE, OPTIMISTIC, MeasureChoice, choose
 from bpexp.analysis.plots import PlotData
@@ -54,6 +54,7 @@ class Report:
         environment: Versions and machines that the runs were trained with.
         confirmation: What the best settings looked like and what fresh seeds show; "" if they were
             not trained again.
+        trials: Of a search, the groups in the order of its trials; otherwise empty.
     """
 
     title: str
@@ -67,6 +68,7 @@ class Report:
     predictions: "pd.DataFrame"
     environment: Mapping[str, str]
     confirmation: str = ""
+    trials: Sequence[Summary] = ()
 
     @property
     def question(self) -> str:
@@ -100,7 +102,12 @@ class Report:
     def plot_data(self) -> PlotData:
         """What the plots are drawn from."""
         return PlotData(
-            self.findings, self.effects, self.bands, self.validation_bands, self.surfaces
+            self.findings,
+            self.effects,
+            self.bands,
+            self.validation_bands,
+            self.surfaces,
+            self.trials,
         )
 
     @cached_property

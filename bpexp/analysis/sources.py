@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bpexp.analysis import confirmation, measure_choice
+from bpexp.analysis.findings import Summary
 from bpexp.analysis.groups import group
 from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.report import Report, build
@@ -143,7 +144,23 @@ def of_sweeps(
     files, environment = RunFiles(archive), _environment(parents)
     choice = measure_choice.of_sweeps(choice, parents)
     report = build(pd.concat(tables), " and ".join(names), environment, files, choice, seed, per)
-    return replace(report, confirmation=_confirmation(archive, parents, tables, report))
+    return replace(
+        report,
+        confirmation=_confirmation(archive, parents, tables, report),
+        trials=_trials(archive, parents, report),
+    )
+
+
+def _trials(archive: Archive, parents: Sequence[StoredRun], report: Report) -> Sequence[Summary]:
+    """The groups of a search in the order of its trials; none if it is no search.
+
+    The table of results, whose rows are numbered in the order of the trials, tells the order.
+    """
+    (parent, *others) = parents
+    is_search = not others and run_tags.SAMPLER in parent.tags
+    if not is_search or "results.parquet" not in archive.files(parent):
+        return ()
+    return sorted(report.findings.summaries, key=lambda found: int(found.group.rows.index.min()))
 
 
 def _confirmation(

@@ -127,7 +127,7 @@ def batch_configs(draw):
     ]
 
 
-@settings(max_examples=EXAMPLES // 4)
+@settings(max_examples=EXAMPLES // 8)
 @given(batch_configs(), st.randoms())
 def test_engine_and_batch_do_not_change_results(configs, random):
     together = train_bits(configs, LlvmEngine())
@@ -184,7 +184,7 @@ def test_number_of_workers_and_order_of_runs_do_not_change_results(engine):
     assert found[1] == found[2] == found[3] == expected
 
 
-@settings(max_examples=EXAMPLES // 20)
+@settings(max_examples=EXAMPLES // 33)
 @given(batch_configs())
 def test_engines_evaluate_the_same_losses_and_outputs(configs):
     batch = run_batch.PreparedBatch(configs)
@@ -347,7 +347,7 @@ def test_the_unrolled_kernel_matches_numpy_or_leaves_the_state_unchanged(data):
 
 
 @given(data=st.data())
-@settings(max_examples=EXAMPLES // 10)
+@settings(max_examples=EXAMPLES // 20)
 def test_wide_networks_match_numpy(data):
     """Cover layers around multiples of vectors and tiles, incomplete blocks, and many outputs."""
     widths = st.sampled_from([1, 7, 8, 9, 16, 31, 32, 33, 40, 65, 130, 264])

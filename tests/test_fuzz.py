@@ -602,9 +602,9 @@ def test_names_are_escaped_in_html(fuzzed, record_property, tmp_path, monkeypatc
             "lr": [name, name, "b", "b"], "outcome": "completed", "final_loss": [1.0, 2, 3, 4],
             "epochs_run": 9, "accuracy": None, "artifacts": "nowhere",
         })  # fmt: skip
+        flat = lambda some, epochs: np.ones((len(some), len(epochs)))  # noqa: E731
         reader = SimpleNamespace(
-            losses=lambda some, epochs: np.ones((len(some), len(epochs))),
-            artifact=lambda row, file: None,
+            losses=flat, validation_losses=flat, artifact=lambda row, file: None
         )
         made = report.build(rows, name, {name: name}, reader)
         return html.render(analysis_page.document(made, {}))

@@ -649,7 +649,24 @@ def test_long_group_names_are_shortened_in_plots_only():
     ticks = [text.get_text() for text in made.figures["distribution"].axes[0].get_yticklabels()]
     assert len(set(ticks)) == 12
     assert max(map(len, ticks)) == plots.NAME_LENGTH
-    assert ticks[0].startswith("#1 data.path=/a/")
+    # Each key is named by its last part, where that is unique.
+    assert ticks[0].startswith("#1 path=/a/")
+
+
+def test_legends_name_only_what_varies_between_the_lines():
+    all_of_them = itertools.product((0.1, 1.0), ("adam", "rmsprop"), (2, 4, 6, 8))
+    some = [{"lr": lr, "optimizer.name": name, "hidden": width} for lr, name, width in all_of_them]
+    # All of the groups that are drawn, the six best and the worst, have lr=1.
+    frame = rows(
+        [(s, seed, "completed", 5 - s["lr"] + s["hidden"], 50) for s in some for seed in range(2)]
+    )
+    is_drawn = frame["lr"] == 1.0
+    frame.loc[is_drawn & (frame["hidden"] < 8), "final_loss"] -= 4
+    frame.loc[is_drawn & (frame["hidden"] == 8), "final_loss"] += 9
+    legend = built(frame).figures["profiles"].axes[0].get_legend()
+    names = {text.get_text() for text in legend.get_texts()}
+    assert len(names) == 7
+    assert {"hidden=2 optimizer=adam", "hidden=6 optimizer=rmsprop"} <= names
 
 
 def grid(settings):
@@ -889,6 +906,11 @@ def test_a_heat_map_shows_the_median_of_all_runs_with_two_settings():
         y, x = axes.get_ylabel(), axes.get_xlabel()
         expected = frame.pivot_table("final_loss", y, x, aggfunc="median").to_numpy()
         (image,) = axes.images
+        best = np.unravel_index(expected.argmin(), expected.shape)
+        for frame_of_best in axes.patches:
+            middle = np.array(frame_of_best.get_xy()) + 0.47
+            assert middle.round().tolist() == [best[1], best[0]]
+        assert len(axes.patches) == 2
         assert image.get_array().tolist() == expected.tolist()
         assert [float(text.get_text()) for text in axes.texts] == pytest.approx(
             expected.ravel().tolist(), rel=1e-3

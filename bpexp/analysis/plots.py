@@ -33,6 +33,7 @@ from bpexp.fields import Registry
 from bpexp.render.axes import (
     COLORS,
     MAX_LINES,
+    WIDTH,
     line_style,
     literal,
     panel,
@@ -109,8 +110,25 @@ def _best_and_worst(findings: Findings, limit: int) -> list[Summary]:
     return ranked if len(findings.summaries) <= limit else [*ranked[: limit - 1], ranked[-1]]
 
 
-def _labels(findings: Findings) -> dict[str, str]:
-    return shortened([summary.group.name for summary in findings.summaries], NAME_LENGTH)
+def _labels(findings: Findings, limit: int = MAX_LINES) -> dict[str, str]:
+    """Short names of the groups, with only the settings that vary between those that are drawn."""
+    drawn = [summary.group for summary in _best_and_worst(findings, limit)]
+    keys = [
+        key for key in findings.grouped.varying if len({group.settings[key] for group in drawn}) > 1
+    ]
+    names = _short_keys(keys)
+    texts = [
+        " ".join(f"{names[key]}={group.settings[key]}" for key in keys) or group.name
+        for group in drawn
+    ]
+    short = shortened(texts, NAME_LENGTH)
+    return {group.name: short[text] for group, text in zip(drawn, texts, strict=True)}
+
+
+def _short_keys(keys: Sequence[str]) -> dict[str, str]:
+    """The last part of each dotted key where it is unique; ``optimizer`` for ``optimizer.name``."""
+    ends = [key.removesuffix(".name").rpartition(".")[2] for key in keys]
+    return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
 
 
 def _loss_curves(data: PlotData) -> Figure:
@@ -213,7 +231,7 @@ def _distribution(data: PlotData) -> Figure | None:
                 f"{n_missing} {what}", (1.0, place), xycoords=("axes fraction", "data"),
                 xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
             )  # fmt: skip
-    labels = _labels(findings)
+    labels = _labels(findings, MAX_STRIPS)
     axes.set_yticks(range(len(rows)), [labels[s.group.name] for s in rows], fontsize=8)
     axes.set(xlabel=measure.label, ylim=(len(rows) - 0.5, -0.5))
     _scale_x(axes, measure)
@@ -309,7 +327,7 @@ def _decision_surfaces(data: PlotData) -> Figure | None:
     surfaces = data.surfaces
     if not surfaces or not data.findings.has_scores:
         return None
-    figure = Figure(figsize=(3.5 * len(surfaces) + 0.8, 3.7), layout="constrained")
+    figure = Figure(figsize=(max(WIDTH, 3.5 * len(surfaces) + 0.8), 3.7), layout="constrained")
     panels = figure.subplots(1, len(surfaces), squeeze=False)[0]
     for axes, surface in zip(panels, surfaces, strict=True):
         dataset, single = surface.dataset, surface.dataset.Y.shape[1] == 1
@@ -389,7 +407,8 @@ PLOTS: Registry[Plot] = Registry("plot", [
     ),
     Plot(
         "heat_maps",
-        "Median over all runs with a pair of settings.",
+        "Median (mean of epochs to converge) of all runs with a pair of settings; the best cell "
+        "has a frame.",
         lambda data: None if _has_contours(data) else heat_maps(data.findings),
         note=lambda data: None if _has_contours(data) else heat_map_note(data.findings),
     ),

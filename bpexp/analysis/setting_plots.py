@@ -12,11 +12,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from bpexp.analysis.effects import Effect
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.words import number
-from bpexp.render.axes import log_norm, panel, plain_log_labels, shortened
+from bpexp.render.axes import WIDTH, log_norm, panel, plain_log_labels, shortened
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
@@ -42,7 +43,7 @@ def effect_plots(effects: Sequence[Effect]) -> Figure | None:
         return None
     columns = min(3, len(drawn))
     lines = -(-len(drawn) // columns)
-    figure = Figure(figsize=(max(7.5, 4.2 * columns), 3.6 * lines), layout="constrained")
+    figure = Figure(figsize=(max(WIDTH, 4.2 * columns), 3.6 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     for axes, effect in zip(panels, drawn, strict=False):
         _draw_effect(axes, effect)
@@ -87,14 +88,14 @@ def effect_note(effects: Sequence[Effect]) -> str | None:
 
 
 def heat_maps(findings: Findings) -> Figure | None:
-    """A heat map for each pair of settings: the median over the runs with those two values."""
+    """A heat map for each pair of settings: the median, or mean, of the runs with both values."""
     keys = list(findings.grouped.varying)
     if len(keys) < 2 or not findings.has_scores:
         return None
     pairs = list(itertools.combinations(keys, 2))[:MAX_HEAT_MAPS]
     columns = len(pairs) if len(pairs) <= 2 else 3
     lines = -(-len(pairs) // columns)
-    figure = Figure(figsize=(4.6 * columns + 0.6, 3.8 * lines), layout="constrained")
+    figure = Figure(figsize=(max(WIDTH, 4.6 * columns), 3.8 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, (y, x) in zip(panels, pairs, strict=False):
         _draw_heat_map(figure, axes, findings, y, x)
@@ -111,26 +112,39 @@ def _draw_heat_map(figure: Figure, axes: Axes, findings: Findings, y: str, x: st
         settings = summary.group.settings
         cell = ys.index(settings[y]), xs.index(settings[x])
         cells.setdefault(cell, []).append(summary.group.scores(measure))
-    medians = np.full((len(ys), len(xs)), np.nan)
+    centers = np.full((len(ys), len(xs)), np.nan)
     for cell, scores in cells.items():
-        medians[cell] = np.median(np.concatenate(scores))
-    values = displayed(measure, medians)
+        together = np.concatenate(scores)
+        if measure.is_time:
+            # As groups are ranked, so that the best cell is that of the best group.
+            together = np.minimum(together, findings.horizon)
+        centers[cell] = np.mean(together) if measure.is_time else np.median(together)
+    values = displayed(measure, centers)
     image = axes.imshow(
         values, aspect="auto", cmap="viridis", norm=_norm(values, measure), origin="lower",
         interpolation="nearest",
     )  # fmt: skip
     axes.set_facecolor("0.85")
-    if medians.size <= MAX_CELL_TEXTS:
+    if np.isfinite(centers).any():
+        _mark(axes, *np.unravel_index(np.nanargmin(centers), centers.shape))
+    if centers.size <= MAX_CELL_TEXTS:
         for row, column in cells:
             _write_cell(axes, image, row, column, values[row, column])
     for axis, levels in ((axes.yaxis, ys), (axes.xaxis, xs)):
         step = -(-len(levels) // MAX_TICKS)
         ticks = [*shortened(levels, VALUE_LENGTH).values()][::step]
         axis.set_ticks(range(0, len(levels), step), ticks, fontsize=8)
-    axes.set(ylabel=y, xlabel=x, title=f"Median {measure.label}")
+    axes.set(ylabel=y, xlabel=x, title=f"{measure.statistic.capitalize()} {measure.label}")
     bar = figure.colorbar(image, ax=axes)
     if isinstance(image.norm, LogNorm):
         plain_log_labels(bar.ax.yaxis)
+
+
+def _mark(axes: Axes, row: Any, column: Any) -> None:
+    """Mark the best cell by a frame that is seen on any color of the scale."""
+    corner = (column - 0.47, row - 0.47)
+    for color, width in (("black", 5.0), ("white", 2.5)):
+        axes.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor=color, lw=width))
 
 
 def _write_cell(axes: Axes, image: Any, row: int, column: int, value: float) -> None:
@@ -164,7 +178,7 @@ def parallel_coordinates(findings: Findings) -> Figure | None:
     keys = list(varying)
     if len(keys) < 3 or not findings.has_scores:
         return None
-    figure, axes = panel(width=max(7.5, 1.7 * len(keys) + 2.0))
+    figure, axes = panel(width=max(WIDTH, 1.7 * len(keys) + 2.0))
     medians = [float(np.median(s.group.scores(measure))) for s in findings.summaries]
     values = displayed(measure, np.array(medians))
     norm = _norm(values, measure) or Normalize(np.nanmin(values), np.nanmax(values))

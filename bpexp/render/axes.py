@@ -26,7 +26,11 @@ MAX_LINES = len(COLORS)
 """Number of lines that can be distinguished in one plot."""
 
 
-def panel(width: float = 7.5, height: float = 4.4) -> tuple[Figure, Axes]:
+WIDTH = 9.5
+"""Width of a plot in inches: a page is this wide, so that text stays readable when projected."""
+
+
+def panel(width: float = WIDTH, height: float = 4.4) -> tuple[Figure, Axes]:
     """Create a figure with one pair of axes.
 
     Args:

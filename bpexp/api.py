@@ -24,6 +24,7 @@ from bpexp.reporter import SilentReporter
 from bpexp.sweeps import python_data, search
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.executors import make_batches
+from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan, check_different_runs, make_plan
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
@@ -191,6 +192,7 @@ def report(
     allow_test: bool = False,
     seed: int = 0,
     per: str | None = None,
+    only: Mapping[str, Any] | None = None,
 ) -> "Report":
     """Compare the settings of a sweep, over its seeds.
 
@@ -204,6 +206,7 @@ def report(
         seed: Seed for the choice of runs that are drawn in plots.
         per: A setting such as ``optimizer.name``: the best setting within each of its values is
             chosen by the measure, and these are compared on test rows if there are any.
+        only: Only the runs with these settings, such as ``{"data.name": "xor"}``.
 
     Returns:
         The report: ``answer`` as text, ``table`` with a row for each group, ``figures`` by name,
@@ -216,10 +219,13 @@ def report(
     from bpexp.analysis.measure_choice import MeasureChoice
 
     choice = MeasureChoice(measure, allow_test)
+    chosen = {key: format_setting(value) for key, value in (only or {}).items()}
     store = locate(uri, Path.cwd(), os.environ)
     if not sweeps:
-        return sources.of_experiment(open_archive(store, experiment), experiment, choice, seed, per)
+        return sources.of_experiment(
+            open_archive(store, experiment), experiment, choice, seed, per, chosen
+        )
     reader = open_reader(store)
     parents = [lookup.find(reader, experiment, sweep, sweeps=True)[1] for sweep in sweeps]
     archive = Archive(reader, store, parents[0].experiment_id)
-    return sources.of_sweeps(archive, parents, choice, seed, per)
+    return sources.of_sweeps(archive, parents, choice, seed, per, chosen)

@@ -23,6 +23,7 @@ from bpexp.runs import run_tags
 from bpexp.studies import definition
 from bpexp.sweeps import (
     budget,
+    comparable,
     confirmation,
     extension,
     forecast,
@@ -281,9 +282,11 @@ def _execute(
         reporter.announce(plan, store, executor.description)
         if store.is_new:
             reporter.say("Preparing a new store (a few seconds) ...")
+        is_ranked = not comparable.sentence(plan.jobs, plan.objective)
+        ranked_by = plan.objective if is_ranked else None
         total = max(len(plan.jobs), generations.n_jobs if generations is not None else 0)
         with (
-            reporter.progress(total, plan.objective) as on_result,
+            reporter.progress(total, ranked_by) as on_result,
             RunWriter(open_store) as writer,
         ):
             executor.on_epochs = reporter.on_epochs
@@ -398,6 +401,9 @@ def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> N
     if not finished.plan.runtime.export or not finished.is_complete:
         return
     best = finished.ranking.best
+    if finished.why_several:
+        reporter.say(f"Nothing is exported. {finished.why_several}")
+        return
     if best is None:
         reporter.say("No run has a network to export.")
         return
@@ -418,7 +424,11 @@ def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
         ConfigError, TrackingError: As ``run_sweep``.
     """
     n_seeds = finished.plan.runtime.confirm
-    if not n_seeds or not finished.is_complete or finished.ranking.best is None:
+    if not n_seeds or not finished.is_complete:
+        return
+    if finished.why_several:
+        reporter.say(f"Nothing is confirmed. {finished.why_several}")
+    if finished.ranking.best is None:
         return
     assert finished.parent is not None
     chosen = confirmation.settings_to_confirm(finished)

@@ -31,9 +31,13 @@ class Reporter(Protocol):
         """
 
     def progress(
-        self, total: int, objective: "Objective"
+        self, total: int, objective: "Objective | None"
     ) -> "AbstractContextManager[Callable[[Row], None]]":
         """Report progress while ``total`` runs are trained, which ``objective`` ranks.
+
+        Args:
+            total: Number of runs.
+            objective: What ranks them; None if they are not ranked together.
 
         Returns:
             A context manager that gives a function to call with the row of each finished run.
@@ -56,7 +60,9 @@ class SilentReporter:
         """Print nothing."""
 
     @contextmanager
-    def progress(self, total: int, objective: "Objective") -> "Iterator[Callable[[Row], None]]":
+    def progress(
+        self, total: int, objective: "Objective | None"
+    ) -> "Iterator[Callable[[Row], None]]":
         """Print nothing."""
         yield lambda row: None
 

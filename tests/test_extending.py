@@ -404,7 +404,7 @@ def test_the_command_line_finds_the_options_in_a_folder_of_yaml_files(inside, tm
     runs = bpexp.load_runs()
     assert sorted(runs["data.points"]) == [6, 8]
     assert set(runs["optimizer.name"]) == {"damped"}
-    report = inside("report", "--format", "json")
+    report = inside("report", "--format", "json", "--only", "data.points=6")
     assert report.returncode == 0, report.stderr
     (written,) = Path("outputs/reports").rglob("report.json")
     assert "hits_median" in json.loads(written.read_text())["groups"][0]

@@ -168,10 +168,10 @@ def group(frame: pd.DataFrame) -> Grouped:
         ConfigError: No run has finished.
     """
     known = [key for key in keys() if key in frame and not is_replicate_key(key)]
-    labels = frame[known].apply(_labels)
+    labels = frame[known].apply(labels_of)
     varying = {key: levels(labels[key]) for key in _independent_keys(labels)}
     numbered = [key for key in REPLICATE_KEYS if key in frame]
-    replicate_labels = frame[numbered].apply(_labels)
+    replicate_labels = frame[numbered].apply(labels_of)
     replicates = replicate_labels.groupby(numbered).ngroup()
     labeled = frame.assign(**{key: labels[key] for key in varying}, **{REPLICATE: replicates})
     sweeps = frame[SWEEP].unique().tolist()
@@ -260,7 +260,7 @@ def numbers(column: "pd.Series[Any]") -> Array:
     return column.to_numpy(np.float64, na_value=np.nan)
 
 
-def _labels(column: "pd.Series[Any]") -> "pd.Series[str]":
+def labels_of(column: "pd.Series[Any]") -> "pd.Series[str]":
     """``label`` of each value, computed once per distinct value."""
     # Compare as text, because True == 1 == 1.0.
     text = column.astype(str)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bpexp.analysis import comparability, curves, page, plots, tables, words
@@ -20,10 +21,12 @@ from bpexp.analysis.groups import SWEEP, group
 from bpexp.analysis.measure_choice import ANY_MEASURE, OPTIMISTIC, MeasureChoice, choose
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
+from bpexp.analysis.ranked_together import check_one_ranking, with_settings
 from bpexp.analysis.surface import Surface, surfaces
 from bpexp.render import html, markdown
 from bpexp.render.document import Document
 from bpexp.render.plots import png
+from bpexp.runs.comparability import Settings
 from bpexp.runs.metrics import Split
 from bpexp.typing import Array
 
@@ -190,6 +193,7 @@ def build(
     choice: MeasureChoice = ANY_MEASURE,
     seed: int = 0,
     per: str | None = None,
+    only: Settings = MappingProxyType({}),
 ) -> Report:
     """Group, summarize and compare the runs of a table.
 
@@ -201,12 +205,13 @@ def build(
         choice: The measure that ranks the groups.
         seed: Seed for the choice of runs that are drawn in plots.
         per: A setting; the answer then compares the best settings within each of its values.
+        only: Settings, as text, that the runs of the report have.
 
     Raises:
-        ConfigError: No run has finished, no run has the measure, or the values of ``per`` cannot
-            be compared.
+        ConfigError: No run has finished, has the measure or the settings in ``only``, the runs
+            cannot be ranked together, or the values of ``per`` cannot be compared.
     """
-    grouped = group(frame)
+    grouped = group(with_settings(frame, only))
     chosen = choose(grouped, choice)
     findings = find(grouped, chosen, seed)
     agreement, finals = None, None
@@ -214,6 +219,7 @@ def build(
         finals = compare_finalists(findings, full_key(findings, per))
     elif SWEEP in grouped.varying:
         agreement, finals = _compare_sweeps(findings)
+    check_one_ranking(grouped, chosen)
     return Report(
         title=title,
         findings=findings,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
 from bpexp.render import markdown
 from bpexp.runs import run_tags
+from bpexp.runs.comparability import Settings
 from bpexp.sweeps import integrity
 from bpexp.tracking import log_artifacts, read, stored_results
 from bpexp.tracking.archive import Archive
@@ -110,6 +112,7 @@ def of_sweeps(
     choice: MeasureChoice,
     seed: int,
     per: str | None = None,
+    only: Settings = MappingProxyType({}),
 ) -> Report:
     """Build the report on one or more sweeps.
 
@@ -119,13 +122,14 @@ def of_sweeps(
         choice: The measure that ranks the groups.
         seed: Seed for the choice of runs that are drawn in plots.
         per: See ``report.build``.
+        only: Settings that the runs of the report have, see ``report.build``.
 
     Returns:
         The report.
 
     Raises:
         ConfigError: A run is not the parent of a sweep or is given twice, no run has finished, or
-            the runs do not have the measure.
+            the runs do not have the measure or cannot be ranked together.
     """
     ids = [parent.run_id for parent in parents]
     if len(set(ids)) < len(ids):
@@ -143,7 +147,9 @@ def of_sweeps(
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
     choice = measure_choice.of_sweeps(choice, parents)
-    report = build(pd.concat(tables), " and ".join(names), environment, files, choice, seed, per)
+    report = build(
+        pd.concat(tables), " and ".join(names), environment, files, choice, seed, per, only
+    )
     return replace(
         report,
         confirmation=_confirmation(archive, parents, tables, report),
@@ -198,7 +204,12 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
 
 
 def of_experiment(
-    archive: Archive, name: str, choice: MeasureChoice, seed: int, per: str | None = None
+    archive: Archive,
+    name: str,
+    choice: MeasureChoice,
+    seed: int,
+    per: str | None = None,
+    only: Settings = MappingProxyType({}),
 ) -> Report:
     """Build the report on all runs of an experiment, whichever sweep they belong to.
 
@@ -208,13 +219,14 @@ def of_experiment(
         choice: The measure that ranks the groups.
         seed: Seed for the choice of runs that are drawn in plots.
         per: See ``report.build``.
+        only: Settings that the runs of the report have, see ``report.build``.
 
     Returns:
         The report.
 
     Raises:
         ConfigError: The experiment has no runs, no run has finished, or the runs do not have the
-            measure.
+            measure or cannot be ranked together.
     """
     # In two passes over pages of runs: all tags of all runs would need much memory.
     runs = archive.reader.search(archive.experiment_id, Query(sweeps=False), read.table_parts())
@@ -223,7 +235,7 @@ def of_experiment(
         raise ConfigError(f"The experiment {name!r} has no runs.")
     tagged = archive.reader.search(archive.experiment_id, Query(), _ONLY_TAGS)
     files, environment = RunFiles(archive), _environment(tagged)
-    return build(frame, f"experiment {name}", environment, files, choice, seed, per)
+    return build(frame, f"experiment {name}", environment, files, choice, seed, per, only)
 
 
 def _environment(runs: Iterable[StoredRun]) -> Mapping[str, str]:

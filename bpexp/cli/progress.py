@@ -26,7 +26,7 @@ class ProgressBar:
     objective so far. Runs that have not ended count by the share of their epochs that is done.
     """
 
-    def __init__(self, out: Console, total: int, objective: Objective) -> None:
+    def __init__(self, out: Console, total: int, objective: Objective | None) -> None:
         columns = (
             BarColumn(),
             MofNCompleteColumn(),
@@ -58,12 +58,10 @@ class ProgressBar:
             self._n_finished += 1
             self._epochs.pop(row.job.index, None)
             self._shares.pop(row.job.index, None)
-            self._lowest = min(self._lowest, float(scores_of([row], self._objective)[0]))
-            best = self._objective.as_measured(self._lowest)
-            text = f"best {self._objective.label} {best:.4g}" if np.isfinite(self._lowest) else ""
             if self._is_single:
                 self._bar.update(self._task, total=1, completed=1, text="")
             else:
+                text = self._best_so_far(row)
                 self._bar.update(self._task, completed=self._completed(), text=text)
 
     def on_epochs(self, jobs: Sequence[Job], losses: Array) -> None:
@@ -88,6 +86,16 @@ class ProgressBar:
                 )  # fmt: skip
             else:
                 self._bar.update(self._task, completed=self._completed())
+
+    def _best_so_far(self, row: Row) -> str:
+        """The best value after another run; "" if there is none, or without an objective."""
+        if self._objective is None:
+            return ""
+        self._lowest = min(self._lowest, float(scores_of([row], self._objective)[0]))
+        if not np.isfinite(self._lowest):
+            return ""
+        best = self._objective.as_measured(self._lowest)
+        return f"best {self._objective.label} {best:.4g}"
 
     def _completed(self) -> float:
         return self._n_finished + sum(self._shares.values())

@@ -23,13 +23,15 @@ MAX_LISTED = 10
 def ranking_title(ranking: Ranking) -> str:
     """The title of ``ranking_table``: how many of the settings or runs it has, and their order."""
     objective = ranking.objective
+    part = f" with {ranking.part}" if ranking.part else ""
     if not ranking.is_replicated:
         n_runs = len(ranking.runs)
-        return f"Best {min(n_runs, MAX_LISTED)} of {n_runs} by {objective.label}"
+        return f"Best {min(n_runs, MAX_LISTED)} of {n_runs}{part} by {objective.label}"
     n_settings = len(ranking.settings)
     what = "setting" if n_settings == 1 else "settings"
     shown = min(n_settings, MAX_LISTED)
-    return f"Best {shown} of {n_settings} {what} by {objective.statistic} {objective.label}"
+    by = f"{objective.statistic} {objective.label}"
+    return f"Best {shown} of {n_settings} {what}{part} by {by}"
 
 
 def ranking_table(out: Console, ranking: Ranking, varying: Sequence[str]) -> Table:

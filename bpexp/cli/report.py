@@ -45,6 +45,14 @@ def main(arguments: Sequence[str]) -> None:
         "test rows, if there are any",
     )
     parser.add_argument(
+        "--only",
+        metavar="KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="only the runs with these settings, such as data.name=xor",
+    )
+    parser.add_argument(
         "--format", default="html", help="comma-separated: html, md, csv, json (default: html)"
     )
     parser.add_argument(
@@ -60,6 +68,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"--format must be of {', '.join(FORMATS)}, got {options.format!r}.")
     if options.seed < 0:
         raise ConfigError(f"--seed must be a whole number of at least 0, got {options.seed}.")
+    only = _settings(options.only)
     reader = open_reader(store)
     parents = [
         lookup.find(reader, options.experiment, name, sweeps=True)[1] for name in options.sweep
@@ -67,14 +76,15 @@ def main(arguments: Sequence[str]) -> None:
     choice = MeasureChoice(options.measure, options.allow_test)
     if parents:
         archive = Archive(reader, store, parents[0].experiment_id)
-        report = of_sweeps(archive, parents, choice, options.seed, options.per)
+        report = of_sweeps(archive, parents, choice, options.seed, options.per, only)
     else:
         archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
-        report = of_experiment(archive, options.experiment, choice, options.seed, options.per)
-    name = "-".join(_file_name(run.run_id[:8]) for run in parents) or _file_name(options.experiment)
+        report = of_experiment(archive, options.experiment, choice, options.seed, options.per, only)
+    names = [_file_name(run.run_id[:8]) for run in parents] or [_file_name(options.experiment)]
+    name = "-".join([*names, *map(_file_name, options.only)])
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)
-    logged = len(parents) == 1 and read.has_artifacts_inside(parents[0], store)
+    logged = len(parents) == 1 and not only and read.has_artifacts_inside(parents[0], store)
     if logged:
         keep(archive, parents[0], report)
 
@@ -92,9 +102,19 @@ def main(arguments: Sequence[str]) -> None:
         out.print(sentence)
     written = ", ".join(str(folder / f"report.{name}") for name in formats)
     out.print(f"Written: {written}", soft_wrap=True)
-    if len(parents) == 1 and not logged:
+    if len(parents) == 1 and only:
+        out.print("Not logged to the sweep, because it covers only a part of its runs.")
+    elif len(parents) == 1 and not logged:
         where = parents[0].artifact_uri
         out.print(f"Not logged to the sweep, which stores its files in {where}.")
+
+
+def _settings(texts: Sequence[str]) -> dict[str, str]:
+    """The settings KEY=VALUE that were typed for ``--only``."""
+    for typed in texts:
+        if not typed.partition("=")[2]:
+            raise ConfigError(f"--only must be KEY=VALUE, such as data.name=xor, got {typed!r}.")
+    return {key: value for key, _, value in (typed.partition("=") for typed in texts)}
 
 
 def _write(report: Report, formats: Sequence[str], folder: Path) -> None:

@@ -28,6 +28,8 @@ from bpexp.typing import Array
 
 MAX_LISTED = 10
 """Maximum number of failed and of diverged runs that are printed."""
+MAX_PARTS = 5
+"""Maximum number of rankings that are printed, of runs that are not ranked together."""
 
 
 class TerminalReporter:
@@ -68,7 +70,7 @@ class TerminalReporter:
             self.say(sentence)
 
     @contextmanager
-    def progress(self, total: int, objective: Objective) -> Iterator[Callable[[Row], None]]:
+    def progress(self, total: int, objective: Objective | None) -> Iterator[Callable[[Row], None]]:
         """Show a bar with finished runs, time left and the best value; nothing in a pipe."""
         with ProgressBar(self.out, total, objective) as bar:
             self._bar = bar
@@ -87,10 +89,15 @@ class TerminalReporter:
         elif best and result.parent is None:
             self._predictions(result, best)
             self._metrics(best)
-        elif best:
-            self._title(ranking_title(result.ranking))
-            self.out.print(ranking_table(self.out, result.ranking, result.plan.varying))
-            self._predictions(result, best, f"Predictions of {best.job.name}")
+        else:
+            ranked = [ranking for ranking in result.rankings if ranking.best is not None]
+            for ranking in ranked[:MAX_PARTS]:
+                self._title(ranking_title(ranking))
+                self.out.print(ranking_table(self.out, ranking, result.plan.varying))
+            if result.why_several:
+                self.say(result.why_several)
+            if best:
+                self._predictions(result, best, f"Predictions of {best.job.name}")
         for outcome in ("failed", "diverged"):
             self._reasons([row for row in result.rows if row.outcome == outcome])
         if result.interrupted:
@@ -102,7 +109,7 @@ class TerminalReporter:
         if result.parent is None:
             self.say(f"Run {result.rows[0].run_id}")
         else:
-            self._next_commands(result, result.parent, store, has_results=best is not None)
+            self._next_commands(result, result.parent, store)
         self.say(f"Review: {store.ui_command}")
 
     def say(self, sentence: str) -> None:
@@ -113,17 +120,18 @@ class TerminalReporter:
         """Print the title of a table, which rich would wrap at the table's width."""
         self.out.print(title, style="bold", soft_wrap=True)
 
-    def _next_commands(
-        self, result: FinishedSweep, parent: str, store: Store, *, has_results: bool
-    ) -> None:
+    def _next_commands(self, result: FinishedSweep, parent: str, store: Store) -> None:
         """Print the id of a sweep, and the commands that complete it and report on it."""
         self.say(f"Sweep {parent[:8]}")
         if result.status != "FINISHED" or result.n_left_out:
             command = store.resume_command(parent, result.plan.runtime.tracking.experiment)
             self.say(f"Resume: {command}")
         # A study prints its comparison; its rows are not settings of one experiment.
-        if has_results and result.plan.study is None:
-            self.say(f"Report: {store.report_command(parent)}")
+        if result.plan.study is not None:
+            return
+        for ranking in [one for one in result.rankings if one.runs][:MAX_PARTS]:
+            only = f" --only {ranking.part}" if ranking.part else ""
+            self.say(f"Report: {store.report_command(parent)}{only}")
 
     def _study_results(self, study: Study, result: FinishedSweep) -> None:
         from bpexp.studies.sweep_results import evaluate_sweep

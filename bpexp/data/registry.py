@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,14 @@ from bpexp.typing import Array
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Settings of every data set."""
+    """Settings of every data set.
+
+    Attributes:
+        prepares: Names of settings of a data set's own that prepare the same rows. Its other ones
+            make other data, and runs on different data are not ranked together.
+    """
+
+    prepares: ClassVar[frozenset[str]] = frozenset()
 
     name: str = setting(Text(), REQUIRED, "name of the data set")
     test_fraction: float = setting(

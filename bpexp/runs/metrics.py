@@ -40,6 +40,14 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class Unit(StrEnum):
+    """What the values of a metric are measured in."""
+
+    NONE = "none"
+    LOSS = "loss"
+    TARGETS = "targets"
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What metrics are computed from: a finished run and its outputs.
@@ -119,6 +127,7 @@ class Metric:
         split: The rows that it is computed on.
         compute: Returns the value, or None where the metric does not apply to the run.
         if_diverged: What a diverged run counts in rankings; None is worse than any value.
+        unit: What its values are measured in: only values with the same unit are compared.
         in_tables: Whether the terminal shows it next to other metrics. MLflow, results.csv and
             reports have all metrics.
     """
@@ -130,6 +139,7 @@ class Metric:
     compute: Callable[[Evaluation], float | None]
     if_diverged: float | None = None
     in_tables: bool = True
+    unit: Unit = Unit.NONE
 
 
 def _final_loss(run: Evaluation) -> float | None:
@@ -173,37 +183,38 @@ def _of_rows(split: Split) -> list[Metric]:
     return [
         Metric(
             prefix + name, words + label, direction, split, partial(_score, name, split),
-            if_diverged, in_tables,
+            if_diverged, in_tables, unit,
         )
-        for name, label, direction, if_diverged, in_tables in (
-            ("accuracy", "accuracy", greatest, 0.0, True),
-            ("balanced_accuracy", "balanced accuracy", greatest, 0.0, False),
-            ("macro_f1", "macro F1", greatest, 0.0, False),
-            ("rmse", "RMSE", least, None, True),
-            ("mae", "MAE", least, None, False),
-            ("r2", "R²", greatest, None, True),
+        for name, label, direction, if_diverged, in_tables, unit in (
+            ("accuracy", "accuracy", greatest, 0.0, True, Unit.NONE),
+            ("balanced_accuracy", "balanced accuracy", greatest, 0.0, False, Unit.NONE),
+            ("macro_f1", "macro F1", greatest, 0.0, False, Unit.NONE),
+            ("rmse", "RMSE", least, None, True, Unit.TARGETS),
+            ("mae", "MAE", least, None, False, Unit.TARGETS),
+            ("r2", "R²", greatest, None, True, Unit.NONE),
         )
     ]  # fmt: skip
 
 
 METRICS: Registry[Metric] = Registry("metric", [
-    Metric("final_loss", "final loss", Direction.MINIMIZE, Split.TRAINING, _final_loss),
+    Metric("final_loss", "final loss", Direction.MINIMIZE, Split.TRAINING, _final_loss,
+           unit=Unit.LOSS),
     Metric("epochs_run", "epochs", Direction.MINIMIZE, Split.TRAINING, _epochs_run),
     *_of_rows(Split.TRAINING),
-    Metric("test_loss", "test loss", Direction.MINIMIZE, Split.TEST, _test_loss),
+    Metric("test_loss", "test loss", Direction.MINIMIZE, Split.TEST, _test_loss, unit=Unit.LOSS),
     Metric(
         "test_squared_error", "test squared error", Direction.MINIMIZE, Split.TEST,
-        _test_squared_error, in_tables=False,
+        _test_squared_error, in_tables=False, unit=Unit.TARGETS,
     ),
     *_of_rows(Split.TEST),
     Metric(
         "lowest_validation_loss", "validation loss", Direction.MINIMIZE, Split.VALIDATION,
-        _lowest_validation_loss,
+        _lowest_validation_loss, unit=Unit.LOSS,
     ),
     *_of_rows(Split.VALIDATION),
     Metric(
         "last_epoch_loss", "loss of the last epoch", Direction.MINIMIZE, Split.TRAINING,
-        _last_epoch_loss,
+        _last_epoch_loss, unit=Unit.LOSS,
     ),
 ])  # fmt: skip
 """All metrics, in the order in which tables show them."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bpexp.fields.checks import ConfigError
-from bpexp.runs.metrics import METRICS, Direction, Metric, Split
+from bpexp.runs.metrics import METRICS, Direction, Metric, Split, Unit
 from bpexp.runs.result import Outcome
 from bpexp.typing import Array
 
@@ -31,6 +31,7 @@ class Objective:
         metric: The metric that holds its values.
         direction: Whether lower or higher values are better.
         split: The rows that it is computed on.
+        unit: What its values are measured in, see ``runs.comparability``.
         if_diverged: The value that a diverged run counts; None is worse than any value.
     """
 
@@ -40,6 +41,7 @@ class Objective:
     direction: Direction
     split: Split
     if_diverged: float | None = None
+    unit: Unit = Unit.NONE
 
     @property
     def title(self) -> str:
@@ -140,8 +142,9 @@ def objectives() -> dict[str, Objective]:
 
 def _of_metric(metric: Metric) -> Objective:
     return Objective(
-        metric.name, metric.label, metric.name, metric.direction, metric.split, metric.if_diverged
-    )
+        metric.name, metric.label, metric.name, metric.direction, metric.split,
+        metric.if_diverged, metric.unit,
+    )  # fmt: skip
 
 
 def default(*, has_validation: bool, stops_at_criterion: bool) -> Objective:

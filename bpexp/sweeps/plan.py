@@ -18,7 +18,7 @@ from bpexp.config.schema import BudgetConfig, RuntimeConfig, TrainConfig, flatte
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.objective import Objective
-from bpexp.sweeps import budget, objective
+from bpexp.sweeps import budget, comparable, objective
 from bpexp.sweeps.job import Job, format_setting
 
 SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
@@ -165,7 +165,7 @@ def make_plan(
     definition = study.definition if study else None
     plan = Plan(tuple(jobs), runtime, varying, tuple(overrides), first, definition)
     # Refuse an objective that the runs do not have before anything is written.
-    _ = plan.objective
+    comparable.check(plan.jobs, plan.objective, runtime)
     budget.check(runtime.budget, jobs)
     return plan
 

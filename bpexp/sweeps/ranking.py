@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bpexp.runs import comparability
 from bpexp.runs.objective import Objective, objectives
 from bpexp.runs.result import Outcome
+from bpexp.sweeps import comparable
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.row import Row
@@ -51,11 +53,14 @@ class Ranking:
         objective: What they are ranked by.
         settings: The settings that have a run with a result, the best first.
         runs: All runs that neither failed nor diverged, the best first.
+        part: The settings that tell these runs from those that cannot be ranked together with them,
+            such as ``data.name=xor``; "" if all runs of the sweep are ranked together.
     """
 
     objective: Objective
     settings: Sequence[SettingResult]
     runs: Sequence[Row]
+    part: str = ""
 
     @property
     def is_replicated(self) -> bool:
@@ -64,8 +69,11 @@ class Ranking:
 
     @property
     def best(self) -> Row | None:
-        """The best run of the best setting; None if every run failed or diverged."""
-        if not self.runs:
+        """The best run of the best setting; None if every run failed or diverged.
+
+        None as well if the settings are not ranked together.
+        """
+        if not self.runs or not self.settings:
             return None
         return next(s.best for s in self.settings if s.best.outcome != Outcome.DIVERGED)
 
@@ -83,6 +91,22 @@ def rank(rows: Iterable[Row], objective: Objective) -> Ranking:
     """Rank the rows of a sweep and its settings."""
     rows = list(rows)
     return Ranking(objective, rank_settings(rows, objective), rank_runs(rows, objective))
+
+
+def rank_parts(rows: Iterable[Row], objective: Objective) -> list[Ranking]:
+    """Rank the rows of a sweep: all together, or those of each ``comparability`` part.
+
+    Returns:
+        At least one ranking.
+    """
+    rows = list(rows)
+    found = comparability.parts(comparable.scales([row.job for row in rows], objective))
+    if len(found) <= 1:
+        return [rank(rows, objective)]
+    return [
+        replace(rank([rows[index] for index in indices], objective), part=part)
+        for part, indices in found.items()
+    ]
 
 
 def rank_runs(rows: Iterable[Row], objective: Objective) -> list[Row]:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 from bpexp.runs import environment, run_tags
 from bpexp.runs.result import Failure
-from bpexp.sweeps import plan_file, provenance
+from bpexp.sweeps import comparable, plan_file, provenance
 from bpexp.sweeps.budget import Budget
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch
 from bpexp.sweeps.interrupts import interrupts_deferred
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.ranking import Ranking, final_objective, rank, scores_to_tell
+from bpexp.sweeps.ranking import Ranking, final_objective, rank_parts, scores_to_tell
 from bpexp.sweeps.results import SweepResults
 from bpexp.sweeps.row import Row
 from bpexp.sweeps.run_record import RunRecorder
@@ -37,7 +37,8 @@ class FinishedSweep:
     Attributes:
         plan: The plan.
         rows: The results in the order of the jobs.
-        ranking: The results, ranked by the objective of the plan.
+        rankings: The results, ranked by the objective of the plan: one ranking, or one for each
+            part of the runs that cannot be ranked together.
         interrupted: Whether the user interrupted it.
         parent: The id of the sweep's parent run; None for a single run.
         predictions: Of the best run, (n_samples, n_outputs); None if its data set is not small.
@@ -47,7 +48,7 @@ class FinishedSweep:
 
     plan: Plan
     rows: Sequence[Row]
-    ranking: Ranking
+    rankings: Sequence[Ranking]
     interrupted: bool
     parent: str | None
     predictions: Array | None
@@ -63,6 +64,21 @@ class FinishedSweep:
     def is_complete(self) -> bool:
         """Whether every job of the plan has a row that no interrupt made."""
         return not self.interrupted and not self.n_left_out
+
+    @property
+    def ranking(self) -> Ranking:
+        """The ranking; one that has no settings, and no best run, if there are several."""
+        if len(self.rankings) == 1:
+            return self.rankings[0]
+        runs = [row for ranking in self.rankings for row in ranking.runs]
+        return Ranking(self.rankings[0].objective, (), runs)
+
+    @property
+    def why_several(self) -> str:
+        """Why there are several rankings, as a sentence; "" if there is one."""
+        if len(self.rankings) == 1:
+            return ""
+        return comparable.sentence(self.plan.jobs, self.rankings[0].objective)
 
     @property
     def status(self) -> str:
@@ -163,14 +179,15 @@ class SweepRunner:
         self.results.set_run_ids(self._writer.close())
         rows = self.results.in_order(self.plan.jobs)
         objective = final_objective(self.plan, rows)
-        ranking = rank(rows, objective)
+        rankings = rank_parts(rows, objective)
+        best = rankings[0].best if len(rankings) == 1 else None
         return FinishedSweep(
             plan=self.plan,
             rows=rows,
-            ranking=ranking,
+            rankings=rankings,
             interrupted=self.interrupted,
             parent=self._writer.sweep.parent,
-            predictions=None if ranking.best is None else self.results.predictions(ranking.best),
+            predictions=None if best is None else self.results.predictions(best),
         )
 
     @contextmanager

@@ -24,7 +24,9 @@ from bpexp.config.schema import (
     plain,
 )
 from bpexp.fields.checks import ConfigError
+from bpexp.runs import comparability
 from bpexp.runs.objective import Objective
+from bpexp.sweeps import comparable
 from bpexp.sweeps.generations import Generations, Scores
 from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
 from bpexp.sweeps.samplers.search import SearchSampler
@@ -87,13 +89,29 @@ def first_plan(
         compose: Composes the configurations of proposed jobs.
 
     Raises:
-        ConfigError: The space or a proposed job breaks a rule, or a package is missing.
+        ConfigError: The space or a proposed job breaks a rule, its trials cannot be ranked
+            together, or a package is missing.
     """
     space = _space(arguments, composer)
     plan = make_plan(compose(SearchSampler(space, settings).ask()), arguments)
+    _check_one_ranking(space, plan, compose)
     described = tuple(map(str, space.dimensions))
     search = PlannedSearch(tuple(arguments), described, len(space.replicates))
     return replace(plan, search=search)
+
+
+def _check_one_ranking(
+    space: Space, plan: Plan, compose: Callable[[Iterable[Any]], Iterable[Mapping[str, Any]]]
+) -> None:
+    """Check that the trials of a search can be ranked together, before the first one is trained.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    jobs = [job for point in space.alternatives(("data", "model", "stop")) for job in point]
+    found = [comparable.scale_of(values, plan.objective) for values in compose(jobs)]
+    if comparability.differing(found):
+        raise comparable.not_together(plan.jobs, found, plan.objective, "a search")
 
 
 def sampler_of(plan: Plan, composer: Composer) -> SearchSampler:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_LISTED = 8
-"""Maximum number of values of a varying setting that are all listed."""
+"""Maximum number of values of a varying setting that are all listed, and of best runs."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,16 @@ def _cells(row: Row, metric_names: Sequence[str]) -> dict[str, Cell]:
 
 def note(finished: FinishedSweep) -> str:
     """A note in Markdown: what was swept, the best run, and how the runs ended."""
-    plan, rows, best = finished.plan, finished.rows, finished.ranking.best
+    plan, rows = finished.plan, finished.rows
     # MLflow's page of a run shows the first lines and folds the rest, so the best run is there.
     part = f"{len(rows)} of " if finished.n_left_out else ""
     data = code(plan.jobs[0].config.data.name)
     first: list[str | Span] = [f"Swept {part}{len(plan.jobs)} runs on ", data, "."]
-    if best is not None:
-        why = why_best(finished.ranking)
-        first += [" Best run: ", strong(best.job.name), " (", code(best.run_id), f"), {why}."]
+    for ranking in finished.rankings[:MAX_LISTED]:
+        if (best := ranking.best) is not None:
+            of_part = f" with {ranking.part}" if ranking.part else ""
+            first += [f" Best run{of_part}: ", strong(best.job.name), " ("]
+            first += [code(best.run_id), f"), {why_best(ranking)}."]
     outcomes = [row.outcome for row in rows]
     counts = [f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes)]
     items = [(code(key), f": {values}") for key, values in _varying_values(finished).items()]
@@ -116,8 +118,9 @@ def sweep_record(
     if study is not None:
         files |= study.files
     objective, best = ranking.objective, ranking.best
-    if best is not None:
+    if ranking.runs:
         files["summary.png"] = plots.png(plot(ranking))
+    if best is not None:
         value = best.metrics.get(objective.metric, math.nan)
         if math.isfinite(value):
             points.append(MetricPoint(f"best_{objective.name}", value, 0))
@@ -127,7 +130,7 @@ def sweep_record(
     tags = environment.tags() | {
         "mlflow.note.content": study.note if study is not None else note(finished),
         run_tags.KIND: run_tags.SWEEP_KIND,
-        run_tags.BEST_RUN: "none" if best is None else best.run_id,
+        run_tags.BEST_RUN: _best_run(finished),
         run_tags.OBJECTIVE: objective.name,
     }
     values = _varying_values(finished)
@@ -136,6 +139,13 @@ def sweep_record(
         # Settings that all runs shared before the sweep was extended are parameters, too.
         params |= values
     return RunRecord("", finished.status, started, ended, params, tags, points, files)
+
+
+def _best_run(finished: FinishedSweep) -> str:
+    """The value of the tag of the best run."""
+    if finished.why_several:
+        return run_tags.SEVERAL
+    return "none" if finished.ranking.best is None else finished.ranking.best.run_id
 
 
 def trials_table(finished: FinishedSweep) -> Columns:

@@ -142,10 +142,34 @@ class Space:
         own = self.point(values)
         return [[*self.fixed, *own, *replicate] for replicate in self.replicates]
 
+    def alternatives(self, groups: Sequence[str]) -> list[list[list[str]]]:
+        """The jobs of trials that have each alternative of the settings of some groups once.
+
+        Every other setting has its first value; of an interval, both limits are taken.
+
+        Args:
+            groups: First parts of dotted keys, such as ``data``.
+        """
+        first = [_ends_or_positions(dimension)[0] for dimension in self.dimensions]
+        points = [first]
+        for place, dimension in enumerate(self.dimensions):
+            keys = [text.partition("=")[0] for text in dimension.overrides(first[place])]
+            if any(key.partition(".")[0] in groups for key in keys):
+                others = _ends_or_positions(dimension)[1:]
+                points += [[*first[:place], value, *first[place + 1 :]] for value in others]
+        return [self.jobs(values)[:1] for values in points]
+
     def point(self, values: Sequence[Any]) -> tuple[str, ...]:
         """The overrides of a trial, with rounded values."""
         pairs = zip(self.dimensions, values, strict=True)
         return tuple(text for dimension, value in pairs for text in dimension.overrides(value))
+
+
+def _ends_or_positions(dimension: Dimension) -> Sequence[float]:
+    """The limits of an interval, or the positions of the alternatives."""
+    if isinstance(dimension, Reals | Integers):
+        return dimension.low, dimension.high
+    return range(len(dimension.alternatives))
 
 
 def parse(

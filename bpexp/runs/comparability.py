@@ -1,0 +1,166 @@
+"""Which runs can be ranked together by an objective.
+
+The results of a run on one data set say nothing about a run on another one, and values of different
+loss functions have different units. Preparing the same rows differently changes neither.
+
+>>> loss = objectives()["final_loss"]
+>>> runs = [{"data.name": "iris", "model.loss": name} for name in ("half_squared", "cross_entropy")]
+>>> parts([scale(run, loss) for run in runs])
+{'model.loss=half_squared': [0], 'model.loss=cross_entropy': [1]}
+>>> parts([scale(run, objectives()["accuracy"]) for run in runs])
+{'': [0, 1]}
+"""
+
+import shlex
+from collections.abc import Container, Mapping, Sequence
+
+from bpexp.data.registry import DATA_SOURCES, DataConfig
+from bpexp.fields.settings import settings_of
+from bpexp.nn.losses import LOSSES
+from bpexp.runs.metrics import Unit
+from bpexp.runs.objective import Objective, objectives
+
+Settings = Mapping[str, str]
+"""Values of settings, as text, by dotted key."""
+
+
+def scale(settings: Settings, objective: Objective) -> dict[str, str]:
+    """The settings that decide what the values of an objective can be compared with.
+
+    Args:
+        settings: All settings of a run.
+        objective: The objective.
+
+    Returns:
+        Those that say which data the run has and which unit its values have; runs that agree in
+        them can be ranked together.
+    """
+    keys = _data_keys(settings)
+    unit = objective.unit
+    if objective.is_time and not _stops_by_tolerance_alone(settings):
+        unit = Unit.LOSS
+    if unit is not Unit.NONE:
+        keys += _target_keys(settings)
+    if unit is Unit.LOSS:
+        keys.append("model.loss")
+        loss = LOSSES.get(settings.get("model.loss", ""))
+        # A loss that has an own formula for each output activation is several losses.
+        if loss is None or "" not in loss.per_row:
+            keys.append("model.output")
+    return {key: settings.get(key, "") for key in keys}
+
+
+def parts(scales: Sequence[Mapping[str, str]]) -> dict[str, list[int]]:
+    """The runs that can be ranked together.
+
+    Args:
+        scales: The ``scale`` of each run.
+
+    Returns:
+        The positions of the runs of each part, by the settings that tell it from the others, as a
+        user types them; the only part has the name ``""``.
+    """
+    keys = differing(scales)
+    found: dict[str, list[int]] = {}
+    for index, one in enumerate(scales):
+        name = shlex.join(f"{key}={one[key]}" for key in keys if key in one)
+        found.setdefault(name, []).append(index)
+    return found
+
+
+def differing(scales: Sequence[Mapping[str, str]]) -> list[str]:
+    """The keys that tell the scales of runs apart, without those that follow from others."""
+    keys: list[str] = []
+    n_apart = 1
+    for key in dict.fromkeys(key for one in scales for key in one):
+        n = len({tuple(one.get(k) for k in (*keys, key)) for one in scales})
+        if n > n_apart:
+            keys, n_apart = [*keys, key], n
+    return keys
+
+
+def why(scales: Sequence[Mapping[str, str]], objective: Objective) -> str:
+    """Why runs cannot be ranked together by an objective, as the start of a sentence.
+
+    Args:
+        scales: Their scales, which differ.
+        objective: The objective.
+    """
+    if is_of_data(differing(scales)):
+        of_data = [{key: one[key] for key in one if is_of_data([key])} for one in scales]
+        return f"Runs on different data are not ranked together ({listed(parts(of_data))})"
+    return f"The {objective.label} is not the same quantity for {listed(parts(scales))}"
+
+
+def is_of_data(keys: Sequence[str]) -> bool:
+    """Whether runs that differ in these keys of their scales are on different data."""
+    return any(key.startswith("data.") and key not in UNIT_KEYS for key in keys)
+
+
+def alternative(
+    scales: Sequence[Mapping[str, str]], objective: Objective, available: Container[str]
+) -> str:
+    """The name of an objective that can rank runs together whose losses are different.
+
+    Args:
+        scales: The scales of the runs, which differ.
+        objective: The objective that cannot rank them; the other one is of the same rows.
+        available: The names of the objectives that the runs have.
+
+    Returns:
+        The name; "" if there is none, or if the runs are on different data.
+    """
+    if is_of_data(differing(scales)):
+        return ""
+    names = [
+        other.name
+        for other in objectives().values()
+        if other.unit is Unit.NONE and not other.is_time and other.split is objective.split
+    ]
+    return next((name for name in names if name in available), "")
+
+
+def listed(names: Mapping[str, object] | Sequence[str]) -> str:
+    """Some names; the first three of more than four, and how many others there are.
+
+    >>> listed(["a", "b"]), listed(list("abcdef"))
+    ('a and b', 'a, b, c and 3 others')
+    """
+    texts = list(names)
+    if len(texts) > 4:
+        texts = [*texts[:3], f"{len(texts) - 3} others"]
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+GROUPS = ("data.", "model.", "stop.")
+"""How the keys of all settings begin that ``scale`` uses."""
+UNIT_KEYS = ("data.low", "data.high", "data.scale_target")
+"""Settings that change the unit of the targets, and so of errors and losses, but not the data."""
+
+
+def _data_keys(settings: Settings) -> list[str]:
+    """The keys that say which data a run has."""
+    shared = {f"data.{one.name}" for one in settings_of(DataConfig)} - {"data.name"}
+    source = DATA_SOURCES.get(settings.get("data.name", ""))
+    if source is None:
+        # Of a package that is not imported here.
+        own = [key for key in settings if key.startswith("data.")]
+        return [key for key in own if key not in shared]
+    names = [one.name for one in settings_of(source.config)]
+    own = [f"data.{name}" for name in names if name not in source.config.prepares]
+    return [key for key in own if key not in shared]
+
+
+def _stops_by_tolerance_alone(settings: Settings) -> bool:
+    """Whether a run converges by what does not depend on its loss function."""
+    loss, tolerance = (settings.get(f"stop.{key}", "null") for key in ("loss", "tolerance"))
+    return loss == "null" and tolerance != "null"
+
+
+def _target_keys(settings: Settings) -> list[str]:
+    """The keys that change the unit of the targets of a run."""
+    keys = [key for key in UNIT_KEYS[:2] if key in settings]
+    # The errors of several targets cannot be scaled back, see ``TargetScaling.loss_factor``.
+    if settings.get("data.target", "").startswith("[") and "data.scale_target" in settings:
+        keys += ["data.scale_target", "model.output"]
+    return keys

@@ -193,6 +193,7 @@ def report(
     seed: int = 0,
     per: str | None = None,
     only: Mapping[str, Any] | None = None,
+    detect: str | float | None = None,
 ) -> "Report":
     """Compare the settings of a sweep, over its seeds.
 
@@ -207,6 +208,7 @@ def report(
         per: A setting such as ``optimizer.name``: the best setting within each of its values is
             chosen by the measure, and these are compared on test rows if there are any.
         only: Only the runs with these settings, such as ``{"data.name": "xor"}``.
+        detect: Say in the answer how many seeds detect a difference, such as ``"10%"`` or 0.02.
 
     Returns:
         The report: ``answer`` as text, ``table`` with a row for each group, ``figures`` by name,
@@ -217,15 +219,20 @@ def report(
     """
     from bpexp.analysis import sources
     from bpexp.analysis.measure_choice import MeasureChoice
+    from bpexp.analysis.options import ReportOptions
+    from bpexp.analysis.planning import Difference
 
-    choice = MeasureChoice(measure, allow_test)
-    chosen = {key: format_setting(value) for key, value in (only or {}).items()}
+    options = ReportOptions(
+        choice=MeasureChoice(measure, allow_test),
+        seed=seed,
+        per=per,
+        only={key: format_setting(value) for key, value in (only or {}).items()},
+        detect=None if detect is None else Difference.parse(str(detect)),
+    )
     store = locate(uri, Path.cwd(), os.environ)
     if not sweeps:
-        return sources.of_experiment(
-            open_archive(store, experiment), experiment, choice, seed, per, chosen
-        )
+        return sources.of_experiment(open_archive(store, experiment), experiment, options)
     reader = open_reader(store)
     parents = [lookup.find(reader, experiment, sweep, sweeps=True)[1] for sweep in sweeps]
     archive = Archive(reader, store, parents[0].experiment_id)
-    return sources.of_sweeps(archive, parents, choice, seed, per, chosen)
+    return sources.of_sweeps(archive, parents, options)

@@ -28,6 +28,7 @@ from sweeping import run_to_end
 import bpexp as package
 from bpexp.analysis import findings, groups, measure_choice, page, plots, report, survival, words
 from bpexp.analysis.measure_choice import MeasureChoice
+from bpexp.analysis.options import ReportOptions
 from bpexp.analysis.statistics import Interval
 from bpexp.config import schema
 from bpexp.config.compose import compose
@@ -58,13 +59,12 @@ def reader(losses, files=None):
     )
 
 
-def built(frame, measure=None, allow_test=False, **options):
+def built(frame, measure=None, allow_test=False, **more):
     def flat(some, epochs):
         return np.tile(np.linspace(1, 0.5, len(epochs)), (len(some), 1))
 
-    return report.build(
-        frame, "a sweep", {}, reader(flat), MeasureChoice(measure, allow_test), **options
-    )
+    options = ReportOptions(choice=MeasureChoice(measure, allow_test), **more)
+    return report.build(frame, "a sweep", {}, reader(flat), options)
 
 
 @pytest.mark.parametrize(

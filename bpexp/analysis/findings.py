@@ -89,6 +89,8 @@ class Comparison:
             medians. Epochs to converge are restricted to the smaller maximum number of epochs.
         mean_difference: Difference of the means of epochs to converge, restricted likewise; nan for
             other measures.
+        sd: Standard deviation of the differences within pairs, or, unpaired, of a run in its group;
+            nan if a score is infinite.
         p: p-value of the permutation test (see ``permutation``): for epochs to converge of the
             restricted means, otherwise of the ranks.
         p_adjusted: ``p`` corrected for several comparisons.
@@ -101,6 +103,7 @@ class Comparison:
     improvement: Interval
     difference: Interval
     mean_difference: float
+    sd: float
     p: float
     p_adjusted: float
 
@@ -108,6 +111,11 @@ class Comparison:
     def max_epochs(self) -> float:
         """The smaller maximum number of epochs of the two groups."""
         return min(self.a.max_epochs, self.b.max_epochs)
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Of the standard deviation."""
+        return self.pairs - 1 if self.pairs else len(self.a) + len(self.b) - 2
 
     @property
     def smallest_p(self) -> float:
@@ -294,6 +302,7 @@ def _compare(a: Group, b: Group, measure: Objective, level: float) -> Comparison
         improvement=improvement,
         difference=as_measured(measure, difference),
         mean_difference=float(x.mean() - y.mean()) if measure.is_time else math.nan,
+        sd=_sd(x, y, is_paired),
         p=p,
         p_adjusted=p,
     )
@@ -304,6 +313,16 @@ def _paired_difference(x: Array, y: Array, level: float) -> Interval:
     if np.isinf(x).sum() > len(x) / 2 and np.isinf(y).sum() > len(y) / 2:
         return Interval(np.nan, np.nan, np.nan)
     return statistics.median_interval(statistics.paired_differences(x, y), level)
+
+
+def _sd(x: Array, y: Array, is_paired: bool) -> float:
+    """Standard deviation of the differences within pairs, or the pooled one of two groups."""
+    if not (np.isfinite(x).all() and np.isfinite(y).all()) or len(x) + len(y) < 3:
+        return math.nan
+    if is_paired:
+        return float(np.std(x - y, ddof=1))
+    squares = np.sum((x - x.mean()) ** 2) + np.sum((y - y.mean()) ** 2)
+    return float(np.sqrt(squares / (len(x) + len(y) - 2)))
 
 
 def _p_value(x: Array, y: Array, measure: Objective, is_paired: bool) -> float:

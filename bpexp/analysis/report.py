@@ -8,17 +8,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bpexp.analysis import comparability, curves, page, plots, tables, words
+from bpexp.analysis import comparability, curves, page, planning, plots, tables, words
 from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band
 from bpexp.analysis.effects import Effect, effects
 from bpexp.analysis.finalists import Finals, compare_finalists, full_key
 from bpexp.analysis.findings import Findings, Summary, find
 from bpexp.analysis.groups import SWEEP, group
-from bpexp.analysis.measure_choice import ANY_MEASURE, OPTIMISTIC, MeasureChoice, choose
+from bpexp.analysis.measure_choice import OPTIMISTIC, choose
+from bpexp.analysis.options import DEFAULTS, ReportOptions
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
 from bpexp.analysis.ranked_together import check_one_ranking, with_settings
@@ -26,7 +26,6 @@ from bpexp.analysis.surface import Surface, surfaces
 from bpexp.render import html, markdown
 from bpexp.render.document import Document
 from bpexp.render.plots import png
-from bpexp.runs.comparability import Settings
 from bpexp.runs.metrics import Split
 from bpexp.typing import Array
 
@@ -58,6 +57,7 @@ class Report:
         confirmation: What the best settings looked like and what fresh seeds show; "" if they were
             not trained again.
         trials: Of a search, the groups in the order of its trials; otherwise empty.
+        plan: How many seeds detect the difference that the user named; "" if none was.
     """
 
     title: str
@@ -72,6 +72,7 @@ class Report:
     environment: Mapping[str, str]
     confirmation: str = ""
     trials: Sequence[Summary] = ()
+    plan: str = ""
 
     @property
     def question(self) -> str:
@@ -88,7 +89,7 @@ class Report:
         finals = "" if self.finals is None else self.finals.sentences
         answer = "" if agreement or finals else words.answer(self.findings)
         optimistic = OPTIMISTIC if self.findings.measure.split is Split.TEST else ""
-        parts = (agreement, finals, answer, optimistic, self.confirmation)
+        parts = (agreement, finals, answer, optimistic, self.confirmation, self.plan)
         return " ".join(part for part in parts if part)
 
     @property
@@ -190,10 +191,7 @@ def build(
     title: str,
     environment: Mapping[str, str],
     reader: RunReader,
-    choice: MeasureChoice = ANY_MEASURE,
-    seed: int = 0,
-    per: str | None = None,
-    only: Settings = MappingProxyType({}),
+    options: ReportOptions = DEFAULTS,
 ) -> Report:
     """Group, summarize and compare the runs of a table.
 
@@ -202,24 +200,24 @@ def build(
         title: The names of the sweeps or of the experiment.
         environment: Versions and machines that the runs were trained with.
         reader: Reads loss curves and files of the runs.
-        choice: The measure that ranks the groups.
-        seed: Seed for the choice of runs that are drawn in plots.
-        per: A setting; the answer then compares the best settings within each of its values.
-        only: Settings, as text, that the runs of the report have.
+        options: What the user chose.
 
     Raises:
-        ConfigError: No run has finished, has the measure or the settings in ``only``, the runs
-            cannot be ranked together, or the values of ``per`` cannot be compared.
+        ConfigError: No run has finished, has the measure or the settings in ``options.only``, the
+            runs cannot be ranked together, the values of ``options.per`` cannot be compared, or
+            ``options.detect`` has nothing to refer to.
     """
-    grouped = group(with_settings(frame, only))
-    chosen = choose(grouped, choice)
+    grouped = group(with_settings(frame, options.only))
+    chosen, seed, per = choose(grouped, options.choice), options.seed, options.per
     findings = find(grouped, chosen, seed)
     agreement, finals = None, None
     if per is not None:
         finals = compare_finalists(findings, full_key(findings, per))
     elif SWEEP in grouped.varying:
         agreement, finals = _compare_sweeps(findings)
-    check_one_ranking(grouped, chosen)
+    if agreement is None:
+        # Two sweeps may agree on several data sets: equal settings are compared with each other.
+        check_one_ranking(grouped, chosen)
     return Report(
         title=title,
         findings=findings,
@@ -234,6 +232,7 @@ def build(
         surfaces=surfaces(findings, reader.artifact),
         predictions=predictions(findings, reader.artifact),
         environment=environment,
+        plan=planning.sentence(findings, options.detect) if options.detect else "",
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,11 @@ import pandas as pd
 from bpexp.analysis import confirmation, measure_choice
 from bpexp.analysis.findings import Summary
 from bpexp.analysis.groups import group
-from bpexp.analysis.measure_choice import MeasureChoice
+from bpexp.analysis.options import DEFAULTS, ReportOptions
 from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
 from bpexp.render import markdown
 from bpexp.runs import run_tags
-from bpexp.runs.comparability import Settings
 from bpexp.sweeps import integrity
 from bpexp.tracking import log_artifacts, read, stored_results
 from bpexp.tracking.archive import Archive
@@ -109,27 +107,21 @@ def _validation_losses(archive: Archive, epochs: Array, run: StoredRun) -> Array
 def of_sweeps(
     archive: Archive,
     parents: Sequence[StoredRun],
-    choice: MeasureChoice,
-    seed: int,
-    per: str | None = None,
-    only: Settings = MappingProxyType({}),
+    options: ReportOptions = DEFAULTS,
 ) -> Report:
     """Build the report on one or more sweeps.
 
     Args:
         archive: Reads the store; the sweeps may belong to several experiments.
         parents: Parent runs of the sweeps.
-        choice: The measure that ranks the groups.
-        seed: Seed for the choice of runs that are drawn in plots.
-        per: See ``report.build``.
-        only: Settings that the runs of the report have, see ``report.build``.
+        options: What the user chose.
 
     Returns:
         The report.
 
     Raises:
-        ConfigError: A run is not the parent of a sweep or is given twice, no run has finished, or
-            the runs do not have the measure or cannot be ranked together.
+        ConfigError: A run is not the parent of a sweep or is given twice, or as
+            ``report.build``.
     """
     ids = [parent.run_id for parent in parents]
     if len(set(ids)) < len(ids):
@@ -146,10 +138,8 @@ def of_sweeps(
     ]
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
-    choice = measure_choice.of_sweeps(choice, parents)
-    report = build(
-        pd.concat(tables), " and ".join(names), environment, files, choice, seed, per, only
-    )
+    options = replace(options, choice=measure_choice.of_sweeps(options.choice, parents))
+    report = build(pd.concat(tables), " and ".join(names), environment, files, options)
     return replace(
         report,
         confirmation=_confirmation(archive, parents, tables, report),
@@ -206,27 +196,20 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
 def of_experiment(
     archive: Archive,
     name: str,
-    choice: MeasureChoice,
-    seed: int,
-    per: str | None = None,
-    only: Settings = MappingProxyType({}),
+    options: ReportOptions = DEFAULTS,
 ) -> Report:
     """Build the report on all runs of an experiment, whichever sweep they belong to.
 
     Args:
         archive: The experiment.
         name: Its name.
-        choice: The measure that ranks the groups.
-        seed: Seed for the choice of runs that are drawn in plots.
-        per: See ``report.build``.
-        only: Settings that the runs of the report have, see ``report.build``.
+        options: What the user chose.
 
     Returns:
         The report.
 
     Raises:
-        ConfigError: The experiment has no runs, no run has finished, or the runs do not have the
-            measure or cannot be ranked together.
+        ConfigError: The experiment has no runs, or as ``report.build``.
     """
     # In two passes over pages of runs: all tags of all runs would need much memory.
     runs = archive.reader.search(archive.experiment_id, Query(sweeps=False), read.table_parts())
@@ -235,7 +218,7 @@ def of_experiment(
         raise ConfigError(f"The experiment {name!r} has no runs.")
     tagged = archive.reader.search(archive.experiment_id, Query(), _ONLY_TAGS)
     files, environment = RunFiles(archive), _environment(tagged)
-    return build(frame, f"experiment {name}", environment, files, choice, seed, per, only)
+    return build(frame, f"experiment {name}", environment, files, options)
 
 
 def _environment(runs: Iterable[StoredRun]) -> Mapping[str, str]:

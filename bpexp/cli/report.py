@@ -5,7 +5,9 @@ from pathlib import Path
 
 from bpexp.analysis import tables, words
 from bpexp.analysis.measure_choice import MeasureChoice
+from bpexp.analysis.options import ReportOptions
 from bpexp.analysis.page import MAX_ROWS
+from bpexp.analysis.planning import Difference
 from bpexp.analysis.report import FORMATS, Report
 from bpexp.analysis.sources import keep, of_experiment, of_sweeps
 from bpexp.cli.commands import existing_store, experiment_id, store_parser
@@ -53,6 +55,11 @@ def main(arguments: Sequence[str]) -> None:
         help="only the runs with these settings, such as data.name=xor",
     )
     parser.add_argument(
+        "--detect",
+        metavar="DIFFERENCE",
+        help="say how many seeds detect a difference, such as 10%% or 0.02",
+    )
+    parser.add_argument(
         "--format", default="html", help="comma-separated: html, md, csv, json (default: html)"
     )
     parser.add_argument(
@@ -68,23 +75,28 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"--format must be of {', '.join(FORMATS)}, got {options.format!r}.")
     if options.seed < 0:
         raise ConfigError(f"--seed must be a whole number of at least 0, got {options.seed}.")
-    only = _settings(options.only)
     reader = open_reader(store)
     parents = [
         lookup.find(reader, options.experiment, name, sweeps=True)[1] for name in options.sweep
     ]
-    choice = MeasureChoice(options.measure, options.allow_test)
+    chosen = ReportOptions(
+        choice=MeasureChoice(options.measure, options.allow_test),
+        seed=options.seed,
+        per=options.per,
+        only=_settings(options.only),
+        detect=Difference.parse(options.detect) if options.detect is not None else None,
+    )
     if parents:
         archive = Archive(reader, store, parents[0].experiment_id)
-        report = of_sweeps(archive, parents, choice, options.seed, options.per, only)
+        report = of_sweeps(archive, parents, chosen)
     else:
         archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
-        report = of_experiment(archive, options.experiment, choice, options.seed, options.per, only)
+        report = of_experiment(archive, options.experiment, chosen)
     names = [_file_name(run.run_id[:8]) for run in parents] or [_file_name(options.experiment)]
     name = "-".join([*names, *map(_file_name, options.only)])
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)
-    logged = len(parents) == 1 and not only and read.has_artifacts_inside(parents[0], store)
+    logged = len(parents) == 1 and not chosen.only and read.has_artifacts_inside(parents[0], store)
     if logged:
         keep(archive, parents[0], report)
 
@@ -102,7 +114,7 @@ def main(arguments: Sequence[str]) -> None:
         out.print(sentence)
     written = ", ".join(str(folder / f"report.{name}") for name in formats)
     out.print(f"Written: {written}", soft_wrap=True)
-    if len(parents) == 1 and only:
+    if len(parents) == 1 and chosen.only:
         out.print("Not logged to the sweep, because it covers only a part of its runs.")
     elif len(parents) == 1 and not logged:
         where = parents[0].artifact_uri

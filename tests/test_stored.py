@@ -4,10 +4,14 @@ import io
 import os
 import shutil
 import sqlite3
+import zipfile
 from contextlib import closing
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes
 
 import bpexp
 from bpexp.export import trained
@@ -53,6 +57,34 @@ def test_yaml_must_be_a_mapping_of_plain_values(text, tmp_path, monkeypatch):
 def test_a_file_without_arrays_is_rejected(content, reason):
     with pytest.raises(ConfigError, match=rf"^weights\.npz {reason}"):
         artifact_files.arrays(content, "weights.npz")
+
+
+@given(
+    arrays=st.dictionaries(
+        st.text("abW1é", min_size=1, max_size=4),
+        array_shapes(max_dims=2, max_side=4).flatmap(
+            lambda shape: st.builds(np.full, st.just(shape), st.floats())
+        ),
+        max_size=3,
+    ),
+    compressed=st.booleans(),
+    data=st.data(),
+)
+def test_an_npz_file_is_read_as_the_zipfile_module_reads_it(arrays, compressed, data):
+    out = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(out, **arrays)
+    content = out.getvalue()
+    found = artifact_files.arrays(content, "x.npz")
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+    position = data.draw(st.integers(0, len(content) - 1))
+    changed = bytes([content[position] ^ (1 << data.draw(st.integers(0, 7)))])
+    for damaged in (content[:position], content[:position] + changed + content[position + 1 :]):
+        members = artifact_files._stored_members(damaged)
+        if members is not None:
+            with zipfile.ZipFile(io.BytesIO(damaged)) as file:
+                assert members == {name: file.read(name) for name in file.namelist()}
 
 
 def test_weights_of_another_network_are_not_exported():

@@ -54,6 +54,8 @@ class ProgressBar:
 
     def on_result(self, row: Row) -> None:
         """Count a finished run."""
+        if self._bar.disable:
+            return
         with self._lock:
             self._n_finished += 1
             self._epochs.pop(row.job.index, None)

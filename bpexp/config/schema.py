@@ -363,11 +363,28 @@ def _build_group(group: str, values: object) -> Any:
     if group in SHORTHANDS and not isinstance(values, Mapping):
         values = {SHORTHANDS[group].rpartition(".")[2]: values}
     if group in PARTS:
-        return _build(PARTS[group], values, f"{group}.")
+        return _build_once(PARTS[group], values, f"{group}.")
     options, name = GROUPS[group], _group(values, f"{group}.").get("name")
     if not isinstance(name, str) or name not in options:
         raise ConfigError(f"{group}.name must be one of {', '.join(options)}, got {brief(name)}.")
-    return _build(options[name].config, values, f"{group}.")
+    return _build_once(options[name].config, values, f"{group}.")
+
+
+_MAX_BUILT = 1024
+_built: dict[tuple[type, str, str], Any] = {}
+"""Groups by their class, prefix and values: the runs of a sweep share most of them."""
+
+
+def _build_once(config: type[T], values: object, prefix: str) -> T:
+    """``_build``, whose result is kept; equal values give the same object."""
+    # The text distinguishes 1, 1.0 and True, which are equal.
+    key = (config, prefix, repr(values))
+    found = _built.get(key)
+    if found is None:
+        if len(_built) >= _MAX_BUILT:
+            _built.clear()
+        found = _built[key] = _build(config, values, prefix)
+    return cast(T, found)
 
 
 def _group(values: object, prefix: str) -> Mapping[str, Any]:

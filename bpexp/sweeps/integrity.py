@@ -11,6 +11,8 @@ from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
@@ -78,14 +80,15 @@ def table_problem(table: "pd.DataFrame", runs: Mapping[str, StoredRun]) -> str:
     Returns:
         The first difference, without a full stop.
     """
+    found = [runs.get(run_id) for run_id in table["run_id"]]
     for name in METRICS:
-        for run_id, value in zip(table["run_id"], table[name].astype("float64"), strict=True):
-            stored = runs[run_id].metrics.get(name) if run_id in runs else None
-            if stored is not None and not _is_stored_as(stored, value):
-                return (
-                    f"{name} of {runs[run_id].label} is {value!r} in the table, and {stored!r} as "
-                    "a metric"
-                )
+        stored = [run.metrics.get(name) if run is not None else None for run in found]
+        values = table[name].to_numpy("float64", na_value=np.nan).tolist()
+        for run, metric, value in zip(found, stored, values, strict=True):
+            # Most are equal: the comparison with a rule for each kind of value takes longer.
+            if run is None or metric is None or metric == value or _is_stored_as(metric, value):
+                continue
+            return f"{name} of {run.label} is {value!r} in the table, and {metric!r} as a metric"
     return ""
 
 

@@ -1,9 +1,10 @@
 """The parent run of a finished sweep: its table of results, plot, note, tags and metrics."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
 
 from bpexp.config.schema import flatten, plain
 from bpexp.render import markdown, plots
@@ -54,16 +55,34 @@ def results_table(finished: FinishedSweep) -> Columns:
 
 def _cells(row: Row, metric_names: Sequence[str]) -> dict[str, Cell]:
     job = row.job
-    settings = flatten(plain(job.config))
+    parts = ((f.name, getattr(job.config, f.name)) for f in fields(job.config))
     return {
         "run_id": row.run_id,
         **({"study_row": job.study_row} if job.study_row else {}),
         "name": job.name,
-        **{k: format_setting(v) if isinstance(v, list) else v for k, v in settings.items()},
+        **{key: cell for name, value in parts for key, cell in _setting_cells(name, value)},
         "outcome": row.outcome,
         "reason": row.reason,
         **{name: row.metrics.get(name) for name in metric_names},
     }
+
+
+def _setting_cells(name: str, value: object) -> Sequence[tuple[str, Cell]]:
+    """The cells of a top-level setting: several for a group."""
+    if is_dataclass(value):
+        return _cached_cells(name, cast(Hashable, value))
+    return _new_cells(name, value)
+
+
+def _new_cells(name: str, value: object) -> Sequence[tuple[str, Cell]]:
+    flat = flatten({name: plain(value)})
+    return [(k, format_setting(v) if isinstance(v, list) else v) for k, v in flat.items()]
+
+
+@lru_cache(maxsize=1024)
+def _cached_cells(name: str, value: Hashable) -> Sequence[tuple[str, Cell]]:
+    """The cells of a group, which the runs of a sweep share."""
+    return _new_cells(name, value)
 
 
 def note(finished: FinishedSweep) -> str:

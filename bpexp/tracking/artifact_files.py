@@ -7,7 +7,9 @@
 
 import io
 import math
+import struct
 import zipfile
+import zlib
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +23,12 @@ from bpexp.typing import Array
 
 MAX_VALUES = 1_000_000
 """The largest number of values in a mapping: a configuration may list thousands of columns."""
+_END = struct.Struct("<4s4H2LH")
+"""The last record of a zip file: the number of members, size and place of their directory."""
+_ENTRY = struct.Struct("<4s6H3L5H2L")
+"""An entry of the directory: compression, checksum, sizes, length of the name, place."""
+_LOCAL = struct.Struct("<4s5H3L2H")
+"""What stands before the name of each member."""
 
 
 def mapping(content: bytes | str, name: str) -> dict[str, object]:
@@ -62,6 +70,9 @@ def arrays(content: bytes, name: str) -> dict[str, Array]:
     if not content.startswith(b"PK"):
         raise ConfigError(f"{name} must contain arrays of numbers: it is not an NPZ file.")
     try:
+        stored = _stored_members(content)
+        if stored is not None:
+            return {key.removesuffix(".npy"): _array(member) for key, member in stored.items()}
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             unpacked = sum(member.file_size for member in file.infolist())
             if unpacked > unpacked_limit():
@@ -72,6 +83,41 @@ def arrays(content: bytes, name: str) -> dict[str, Array]:
     except Exception as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ConfigError(f"{name} must contain arrays of numbers: {reason}.") from error
+
+
+def _stored_members(content: bytes) -> dict[str, bytes] | None:
+    """The members of a zip file without compression, as ``np.savez`` writes it; None for others.
+
+    The zipfile module takes most of the time in which thousands of small files are checked. It
+    reads every file in which something is unusual or wrong, and says what.
+    """
+    if len(content) < _END.size:
+        return None
+    end = _END.unpack_from(content, len(content) - _END.size)
+    signature, *_, n_members, size, at, comment = end
+    if signature != b"PK\5\6" or comment or at + size + _END.size != len(content):
+        return None
+    found: dict[str, bytes] = {}
+    for _ in range(n_members):
+        if at + _ENTRY.size > len(content):
+            return None
+        entry = _ENTRY.unpack_from(content, at)
+        signature, _, _, flags, method, _, _, crc, packed, size, n_name, *rest, place = entry
+        n_extra, n_comment = rest[:2]
+        name = content[at + _ENTRY.size : at + _ENTRY.size + n_name]
+        if signature != b"PK\1\2" or flags or method or packed != size or n_extra or n_comment:
+            return None
+        start = place + _LOCAL.size
+        if start > len(content) or not name.isascii():
+            return None
+        signature, *_, n_local, n_extra = _LOCAL.unpack_from(content, place)
+        start += n_local + n_extra
+        member = content[start : start + size]
+        if signature != b"PK\3\4" or zlib.crc32(member) != crc or len(member) != size:
+            return None
+        found[name.decode()] = member
+        at += _ENTRY.size + n_name
+    return found if len(found) == n_members else None
 
 
 def _array(content: bytes) -> Array:

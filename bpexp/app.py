@@ -300,7 +300,7 @@ def _execute(
                 trials: Sequence[Trial] = ()
                 if generations is not None and runner.is_complete:
                     trials = _train_generations(runner, generations, reporter)
-                finished = replace(runner.finish(), trials=trials)
+                finished = _with_study(replace(runner.finish(), trials=trials))
                 if finished.parent is not None:
                     record = _parent_record(finished, runner.started)
                     writer.sweep.tracker.close_run(finished.parent, record)
@@ -326,16 +326,21 @@ def _train_generations(
     return generations.trials
 
 
+def _with_study(finished: FinishedSweep) -> FinishedSweep:
+    """Add the results of a study to a sweep that is one."""
+    if finished.plan.study is None:
+        return finished
+    from bpexp.studies.sweep_results import study_results
+
+    study = definition.parse(finished.plan.study)
+    return replace(finished, study=study_results(study, finished))
+
+
 def _parent_record(finished: FinishedSweep, started: int) -> RunRecord:
-    """Return the final record of the parent run of a sweep, with the results of a study."""
+    """Return the final record of the parent run of a sweep."""
     from bpexp.sweeps import summary
 
-    study = None
-    if finished.plan.study is not None:
-        from bpexp.studies.sweep_results import study_files
-
-        study = study_files(definition.parse(finished.plan.study), finished)
-    return summary.sweep_record(finished, started, now(started), study)
+    return summary.sweep_record(finished, started, now(started))
 
 
 def _open_experiment(store: Store, experiment: str) -> Tracker:

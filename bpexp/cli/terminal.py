@@ -1,7 +1,6 @@
 """Prints the plan, progress and results of a run or sweep to the terminal.
 
-Colors and progress bars appear only where standard output is a terminal. The evaluation of a study
-is imported at its end: it needs SciPy, which takes longer to import than many sweeps to train.
+Colors and progress bars appear only where standard output is a terminal.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, PlannedSearch
 from bpexp.sweeps.row import Row, metric_names
-from bpexp.sweeps.runner import FinishedSweep
+from bpexp.sweeps.runner import FinishedSweep, StudyResults
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
 
@@ -84,8 +83,8 @@ class TerminalReporter:
     def finished(self, result: FinishedSweep, store: Store) -> None:
         """Print the results, the runs that went wrong, and the commands to type next."""
         best = result.ranking.best
-        if result.plan.study is not None:
-            self._study_results(parse(result.plan.study), result)
+        if result.study is not None:
+            self._study_results(result.study)
         elif best and result.parent is None:
             self._predictions(result, best)
             self._metrics(best)
@@ -133,12 +132,9 @@ class TerminalReporter:
             only = f" --only {ranking.part}" if ranking.part else ""
             self.say(f"Report: {store.report_command(parent)}{only}")
 
-    def _study_results(self, study: Study, result: FinishedSweep) -> None:
-        from bpexp.studies.sweep_results import evaluate_sweep
-
-        evaluation = evaluate_sweep(study, result)
-        self.out.print(text_table(evaluation.table()))
-        for sentence in evaluation.sentences():
+    def _study_results(self, study: StudyResults) -> None:
+        self.out.print(text_table(study.table))
+        for sentence in study.sentences:
             self.say(sentence)
 
     def _reasons(self, rows: Sequence[Row]) -> None:

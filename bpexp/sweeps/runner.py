@@ -31,6 +31,23 @@ INTERRUPTED = Failure("interrupted before it was finished", interrupted=True)
 
 
 @dataclass(frozen=True)
+class StudyResults:
+    """The comparison of the runs of a study with what was published.
+
+    Attributes:
+        note: The comparison in Markdown, for the parent run.
+        files: The artifacts of the parent run, by name.
+        table: The comparison as rows of text; the first row is the header.
+        sentences: What the table does not show.
+    """
+
+    note: str
+    files: Mapping[str, bytes]
+    table: Sequence[Sequence[str]]
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True)
 class FinishedSweep:
     """A plan that has been executed, or interrupted.
 
@@ -44,6 +61,7 @@ class FinishedSweep:
         predictions: Of the best run, (n_samples, n_outputs); None if its data set is not small.
         files: The artifacts of the parent run, by name.
         trials: The trials of a search, in order.
+        study: The results of a study.
     """
 
     plan: Plan
@@ -54,6 +72,7 @@ class FinishedSweep:
     predictions: Array | None
     files: Mapping[str, bytes] = field(default_factory=dict)
     trials: Sequence[Trial] = ()
+    study: StudyResults | None = None
 
     @property
     def n_left_out(self) -> int:

@@ -1,8 +1,8 @@
 """The parent run of a finished sweep: its table of results, plot, note, tags and metrics."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 8
 """Maximum number of values of a varying setting that are all listed, and of best runs."""
-
-
-@dataclass(frozen=True)
-class StudyFiles:
-    """The note in Markdown and the files, by name, of the parent run of a study."""
-
-    note: str
-    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def results_table(finished: FinishedSweep) -> Columns:
@@ -119,23 +111,20 @@ def _abbreviated(values: Sequence[str]) -> str:
     return f"{', '.join(values[:3])} ... {values[-1]} ({len(values)} values)"
 
 
-def sweep_record(
-    finished: FinishedSweep, started: int, ended: int, study: StudyFiles | None = None
-) -> RunRecord:
+def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord:
     """The record that ends the parent run of a sweep.
 
     Args:
         finished: The sweep.
         started: When it started, in milliseconds since the Unix epoch.
         ended: When it ended.
-        study: The note and files of a study.
     """
     ranking = finished.ranking
     points = [MetricPoint("runs", float(len(finished.rows)), 0)]
     results = results_table(finished)
     files = {"results.csv": as_csv(results), "results.parquet": as_parquet(results)}
-    if study is not None:
-        files |= study.files
+    if finished.study is not None:
+        files |= finished.study.files
     objective, best = ranking.objective, ranking.best
     if ranking.runs:
         files["summary.png"] = plots.png(plot(ranking))
@@ -147,7 +136,7 @@ def sweep_record(
         points += _best_so_far_points(finished)
         files["trials.csv"] = as_csv(trials_table(finished))
     tags = environment.tags() | {
-        "mlflow.note.content": study.note if study is not None else note(finished),
+        "mlflow.note.content": finished.study.note if finished.study else note(finished),
         run_tags.KIND: run_tags.SWEEP_KIND,
         run_tags.BEST_RUN: _best_run(finished),
         run_tags.OBJECTIVE: objective.name,

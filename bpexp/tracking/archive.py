@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import artifact_uris, lookup
-from bpexp.tracking.client_reader import ClientReader
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import EVERYTHING, Parts, Query, RunReader, StoredRun
 from bpexp.tracking.retry import RetryPolicy, TrackingError, storage_errors
@@ -44,9 +43,7 @@ class Archive:
         Raises:
             ConfigError: The store cannot be opened.
         """
-        if isinstance(self.reader, ClientReader):
-            return self.reader.client
-        return connect(self.store)
+        return self.reader.client or connect(self.store)
 
     def get(self, run_id: str) -> StoredRun | None:
         """The run with a complete id; None if the store does not have it."""

@@ -6,8 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from weakref import finalize
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from bpexp.tracking import artifact_uris, rows, sql
 from bpexp.tracking.contract import RunRecord
@@ -17,9 +20,6 @@ from bpexp.tracking.retry import RetryPolicy, TrackingError
 from bpexp.tracking.sql import Experiment
 from bpexp.tracking.store import Store
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-
 T = TypeVar("T")
 
 DRIVERS = ("pysqlite", "psycopg")
@@ -28,7 +28,7 @@ _CACHE_KIB = 65536
 """SQLite's page cache: the pages of one transaction stay in memory until it is committed."""
 
 
-def unsupported_reason(engine: "Engine") -> str | None:
+def unsupported_reason(engine: Engine) -> str | None:
     """Why a database with MLflow's tables cannot be written in bulk; None if it can."""
     driver = engine.dialect.driver
     if driver not in DRIVERS:
@@ -40,7 +40,7 @@ def unsupported_reason(engine: "Engine") -> str | None:
     return None
 
 
-def open_engine(store: Store) -> "Engine | None":
+def open_engine(store: Store) -> Engine | None:
     """Connect to an existing database without importing MLflow, which takes more than a second.
 
     Returns:
@@ -56,13 +56,11 @@ def open_engine(store: Store) -> "Engine | None":
         return None
     if not version("mlflow").startswith(f"{TESTED_VERSION}."):
         return None
-    import sqlalchemy
-
     try:
-        engine = sqlalchemy.create_engine(store.uri, pool_pre_ping=True)
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError):
+        engine = create_engine(store.uri, pool_pre_ping=True)
+    except (SQLAlchemyError, ImportError):
         return None
-    with suppress(sqlalchemy.exc.SQLAlchemyError):
+    with suppress(SQLAlchemyError):
         if unsupported_reason(engine) is None:
             return engine
     engine.dispose()
@@ -79,8 +77,6 @@ def open_bulk_tracker(store: Store, experiment: str) -> "BulkTracker | None":
     engine = open_engine(store)
     if engine is None:
         return None
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         with engine.connect() as connection:
             found = sql.find_experiment(connection, experiment)
@@ -94,7 +90,7 @@ def open_bulk_tracker(store: Store, experiment: str) -> "BulkTracker | None":
     return tracker
 
 
-def configure(connection: "Connection", retry: RetryPolicy) -> None:
+def configure(connection: Connection, retry: RetryPolicy) -> None:
     """Set up an SQLite connection as MLflow does, except for the time to wait for a lock."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA foreign_keys = ON")
@@ -114,7 +110,7 @@ class BulkTracker:
     """
 
     def __init__(
-        self, engine: "Engine", experiment: Experiment, retry: RetryPolicy | None = None
+        self, engine: Engine, experiment: Experiment, retry: RetryPolicy | None = None
     ) -> None:
         self.experiment_id, self._artifact_uri = experiment
         self._retry = retry or RetryPolicy()
@@ -146,7 +142,7 @@ class BulkTracker:
             replace(self._retry, seconds=0).call(self._transaction_once, sql.update_statistics)
 
     def _close(
-        self, connection: "Connection", run_id: str, run: RunRecord, values: rows.Rows
+        self, connection: Connection, run_id: str, run: RunRecord, values: rows.Rows
     ) -> None:
         sql.end_run(connection, run_id, run.status, run.ended)
         sql.upsert(connection, values)
@@ -156,7 +152,7 @@ class BulkTracker:
 
     def insert_inputs(
         self,
-        connection: "Connection",
+        connection: Connection,
         runs: Sequence[RunRecord],
         ids: Sequence[str],
         input_ids: Sequence[str],
@@ -203,8 +199,6 @@ class BulkTracker:
 
     def remove_artifacts_of_missing_runs(self, ids: Sequence[str], uris: Sequence[str]) -> None:
         """Remove the artifacts of runs, unless they are in the store or it cannot be read."""
-        from sqlalchemy.exc import SQLAlchemyError
-
         with suppress(SQLAlchemyError), self._engine.connect() as connection:
             configure(connection, self._retry)
             if not sql.run_exists(connection, ids[0]):
@@ -240,7 +234,7 @@ class BulkStagedRuns:
         """See ``StagedRuns.discard``."""
         artifact_uris.remove(self.uris)
 
-    def _insert(self, connection: "Connection") -> None:
+    def _insert(self, connection: Connection) -> None:
         # An earlier attempt may have been committed before its connection was lost.
         if not sql.run_exists(connection, self.ids[0]):
             sql.check_not_deleted(connection, int(self.tracker.experiment_id), self.parent)

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from mlflow import MlflowClient, entities
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
 from bpexp.tracking import artifact_uris, limits, paging
 from bpexp.tracking.contract import DatasetInput, RunRecord
 from bpexp.tracking.retry import DeletedError, RetryPolicy, TrackingError, storage_errors
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 _MAX_METRICS, _MAX_PARAMS, _MAX_TAGS = 1000, 100, 100
 """MLflow's limits for one ``log_batch``; all together may not exceed the first."""
@@ -31,7 +31,7 @@ class ClientTracker:
 
     def __init__(
         self,
-        client: "MlflowClient",
+        client: MlflowClient,
         experiment_id: str,
         threads: int = 1,
         retry: RetryPolicy | None = None,
@@ -79,8 +79,6 @@ class ClientTracker:
         Raises:
             TrackingError: The store rejected the run, or stayed unavailable.
         """
-        from mlflow.exceptions import MlflowException
-
         # With all tags from the beginning, a run that stays RUNNING shows which process wrote it.
         tags = {**run.tags, **({"mlflow.parentRunId": parent} if parent else {})}
         run_id = self.open_run(run.name, run.started, tags)
@@ -143,8 +141,6 @@ class ClientTracker:
             artifact_uris.flush_to_disk([run.info.artifact_uri])
 
     def _log_values(self, run_id: str, run: RunRecord, given_tags: Mapping[str, str]) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-
         metrics = [Metric(m.key, m.value, run.ended, m.step) for m in run.metrics]
         params = [Param(key, value) for key, value in limits.truncate_params(run.params).items()]
         tags = [RunTag(key, value) for key, value in limits.truncate_tags(given_tags).items()]
@@ -155,8 +151,6 @@ class ClientTracker:
             metrics, params, tags = metrics[n_metrics:], params[_MAX_PARAMS:], tags[_MAX_TAGS:]
 
     def _log_dataset(self, run_id: str, data: DatasetInput) -> None:
-        from mlflow import entities
-
         dataset = entities.Dataset(
             data.name, data.digest, "local", data.source, data.schema, data.profile
         )
@@ -208,7 +202,7 @@ class ClientStagedRuns:
 class _RunCreation:
     """Creates one run, even if the response to an attempt is lost."""
 
-    client: "MlflowClient"
+    client: MlflowClient
     experiment_id: str
     opened: set[str]
     name: str
@@ -242,7 +236,7 @@ class _RunCreation:
         return None
 
 
-def _log_files(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> None:
+def _log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)

@@ -4,18 +4,26 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from bpexp.fields.checks import ConfigError
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Run
+from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
+
 from bpexp.runs import run_tags
 from bpexp.tracking import paging
-from bpexp.tracking.reading import EVERYTHING, NO_PARTS, Parts, Point, Query, StoredRun, restored
+from bpexp.tracking.reading import (
+    EVERYTHING,
+    NO_PARTS,
+    Parts,
+    Point,
+    Query,
+    StoredRun,
+    invalid_filter,
+    restored,
+)
 from bpexp.tracking.retry import RetryPolicy
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
-    from mlflow.store.entities import PagedList
 
 T = TypeVar("T")
 
@@ -32,7 +40,7 @@ class ClientReader:
     MLflow's client always reads all parts of a run, and cannot search for the beginning of an id.
     """
 
-    def __init__(self, client: "MlflowClient") -> None:
+    def __init__(self, client: MlflowClient) -> None:
         self.client = client
 
     def experiments(self) -> Mapping[str, str]:
@@ -80,7 +88,7 @@ class ClientReader:
     def history(self, run_ids: Sequence[str], metric: str) -> Mapping[str, Sequence[Point]]:
         """See ``RunReader.history``."""
 
-        def read(run_id: str) -> "list[Metric]":
+        def read(run_id: str) -> list[Metric]:
             return RetryPolicy().call(self.client.get_metric_history, run_id, metric)
 
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -93,7 +101,7 @@ class ClientReader:
 
     def _search_pages(
         self, experiment: str, query: Query, clauses: Sequence[str], limit: int | None
-    ) -> "Iterator[Run]":
+    ) -> Iterator[Run]:
         filter_string = " and ".join(filter(None, [query.filter_string, *clauses]))
         size = min(limit or _PAGE_SIZE, _PAGE_SIZE)
         search = partial(
@@ -117,15 +125,13 @@ def _clauses(query: Query) -> list[list[str]]:
 
 
 def _search_page(
-    client: "MlflowClient",
+    client: MlflowClient,
     experiment: str,
     filter_string: str,
     given: str,
     size: int,
     page_token: str | None,
-) -> "PagedList[Run]":
-    from mlflow.exceptions import MlflowException
-
+) -> PagedList[Run]:
     try:
         return client.search_runs(
             [experiment], filter_string, max_results=size, page_token=page_token
@@ -136,18 +142,7 @@ def _search_page(
         raise invalid_filter(given, error) from error
 
 
-def invalid_filter(given: str, error: Exception) -> ConfigError:
-    """The error for a filter that MLflow refused."""
-    reason = " ".join(str(error).split())
-    return ConfigError(
-        f'--filter must be an MLflow filter such as "metrics.final_loss < 0.1", '
-        f"got {given!r}: {reason}"
-    )
-
-
-def _run_if_any(client: "MlflowClient", run_id: str) -> "Run | None":
-    from mlflow.exceptions import MlflowException
-
+def _run_if_any(client: MlflowClient, run_id: str) -> Run | None:
     try:
         return client.get_run(run_id)
     except MlflowException as error:
@@ -156,11 +151,11 @@ def _run_if_any(client: "MlflowClient", run_id: str) -> "Run | None":
         return None
 
 
-def _points(points: "Sequence[Metric]") -> list[Point]:
+def _points(points: Sequence[Metric]) -> list[Point]:
     return sorted((Point(p.step, restored(p.value)) for p in points), key=lambda point: point.step)
 
 
-def _with_parts(run: "Run", parts: Parts) -> StoredRun:
+def _with_parts(run: Run, parts: Parts) -> StoredRun:
     """MLflow's run as a plain value, with some of its parts."""
     inputs = run.inputs.dataset_inputs if run.inputs and parts.data else []
     metrics = _selected(run.data.metrics, parts.metrics).items()

@@ -1,17 +1,16 @@
-"""Opens the fastest tracker and the fastest reader that a store supports."""
+"""Opens the fastest tracker and the fastest reader that a store supports.
+
+Their modules are imported here, when a store is opened: those of databases need SQLAlchemy, which
+is imported while the first runs are trained, and the others MLflow, which takes more than a second.
+"""
 
 import sys
 from typing import TYPE_CHECKING
 
-from bpexp.tracking import bulk, mlflow_internals
-from bpexp.tracking.bulk import BulkTracker
-from bpexp.tracking.client import ClientTracker
-from bpexp.tracking.client_reader import ClientReader
+from bpexp.tracking import mlflow_internals
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.reading import RunReader
 from bpexp.tracking.retry import RetryPolicy
-from bpexp.tracking.sql import Experiment
-from bpexp.tracking.sql_reader import open_sql_reader
 from bpexp.tracking.store import Store, connect, experiment_id
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ def open_tracker(store: Store, experiment: str) -> Tracker:
     Raises:
         ConfigError: The store cannot be opened, or the experiment is deleted.
     """
+    from bpexp.tracking import bulk
+
     tracker = bulk.open_bulk_tracker(store, experiment)
     if tracker is not None:
         return tracker
@@ -46,7 +47,15 @@ def open_reader(store: Store) -> RunReader:
     Raises:
         ConfigError: The store cannot be opened.
     """
-    return open_sql_reader(store) or ClientReader(connect(store))
+    from bpexp.tracking.sql_reader import open_sql_reader
+
+    reader = open_sql_reader(store)
+    if reader is not None:
+        return reader
+    client = connect(store)
+    from bpexp.tracking.client_reader import ClientReader
+
+    return ClientReader(client)
 
 
 def tracker_for(client: "MlflowClient", experiment_id: str) -> Tracker:
@@ -54,6 +63,10 @@ def tracker_for(client: "MlflowClient", experiment_id: str) -> Tracker:
 
     Prints to stderr why an SQL store does not support bulk writing.
     """
+    from bpexp.tracking import bulk
+    from bpexp.tracking.client import ClientTracker
+    from bpexp.tracking.sql import Experiment
+
     if client.tracking_uri.startswith(("http", "databricks")):
         return ClientTracker(client, experiment_id, _HTTP_THREADS)
     retry = RetryPolicy()
@@ -66,4 +79,4 @@ def tracker_for(client: "MlflowClient", experiment_id: str) -> Tracker:
         print(f"Runs are written one by one: {reason}.", file=sys.stderr)
         return ClientTracker(client, experiment_id)
     artifact_uri = retry.call(client.get_experiment, experiment_id).artifact_location
-    return BulkTracker(engine, Experiment(experiment_id, artifact_uri))
+    return bulk.BulkTracker(engine, Experiment(experiment_id, artifact_uri))

@@ -22,6 +22,8 @@ T = TypeVar("T")
 class MemoryReader:
     """See ``reading.RunReader``; without MLflow's filters."""
 
+    client = None
+
     def __init__(
         self,
         experiment: str,

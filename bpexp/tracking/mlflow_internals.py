@@ -67,27 +67,31 @@ def filtered_ids(connection: "Connection", experiment: int, filter_string: str) 
     """The ids of the active runs of an experiment that a filter selects, as ``search_runs`` does.
 
     Raises:
-        MlflowException: The filter is invalid.
+        ValueError: The filter is invalid.
     """
+    from mlflow.exceptions import MlflowException
     from mlflow.store.tracking.dbmodels.models import SqlRun
     from mlflow.store.tracking.sqlalchemy_store import _get_sqlalchemy_filter_clauses
     from mlflow.utils.search_utils import SearchUtils
     from sqlalchemy import select
     from sqlalchemy.orm import Session
 
-    parsed = SearchUtils.parse_search_filter(filter_string)  # type: ignore[no-untyped-call]
-    with Session(connection) as session:
-        of_runs, of_parts, of_datasets = _get_sqlalchemy_filter_clauses(  # type: ignore[no-untyped-call]
-            parsed, session, connection.dialect.name
-        )
-        statement: Select[tuple[str]] = select(SqlRun.run_uuid).where(
-            SqlRun.experiment_id == experiment, SqlRun.lifecycle_stage == "active", *of_runs
-        )
-        for part in of_parts:
-            statement = statement.join(part)
-        for data in of_datasets:
-            statement = statement.join(data, SqlRun.run_uuid == data.c.destination_id)
-        return set(session.scalars(statement))
+    try:
+        parsed = SearchUtils.parse_search_filter(filter_string)  # type: ignore[no-untyped-call]
+        with Session(connection) as session:
+            of_runs, of_parts, of_datasets = _get_sqlalchemy_filter_clauses(  # type: ignore[no-untyped-call]
+                parsed, session, connection.dialect.name
+            )
+            statement: Select[tuple[str]] = select(SqlRun.run_uuid).where(
+                SqlRun.experiment_id == experiment, SqlRun.lifecycle_stage == "active", *of_runs
+            )
+            for part in of_parts:
+                statement = statement.join(part)
+            for data in of_datasets:
+                statement = statement.join(data, SqlRun.run_uuid == data.c.destination_id)
+            return set(session.scalars(statement))
+    except MlflowException as error:
+        raise ValueError(str(error)) from error
 
 
 def validate_key(key: str) -> None:

@@ -4,6 +4,9 @@ A process is identified by host, machine, boot of the machine, PID namespace, PI
 The PID alone is not enough, because the operating system assigns it again. The host name alone does
 not identify a machine: virtual machines and containers often share one.
 
+psutil takes 25 ms to import. It is imported when a process is looked up, while the first runs are
+trained.
+
 >>> from bpexp.tracking import process
 >>> process.state_of(process.current())
 <ProcessState.ALIVE: 'alive'>
@@ -109,7 +112,6 @@ def _start_time(pid: int) -> float | None:
 
     None if there is no such process or it is a zombie, NaN if its start may not be read.
     """
-    # Imported here because it takes 25 ms, during which the first runs can be trained.
     import psutil
 
     try:

@@ -1,7 +1,4 @@
-"""Reads what runs contain: metrics, settings, tables of runs, and artifacts.
-
-pandas is imported inside functions: that takes longer than training a short run.
-"""
+"""Reads what runs contain: metrics, settings, tables of runs, and artifacts."""
 
 import io
 import json
@@ -9,9 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError
@@ -22,9 +20,6 @@ from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import Parts, Point, Query, RunReader, StoredRun
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _THREADS = 8
 """Artifacts that are read at the same time."""
@@ -40,10 +35,8 @@ def settings(run: StoredRun) -> dict[str, str]:
     return {k: text for k, text in run.params.items() if k.partition(".")[0] not in RUNTIME}
 
 
-def frame(runs: Iterable[StoredRun]) -> "pd.DataFrame":
+def frame(runs: Iterable[StoredRun]) -> pd.DataFrame:
     """A table with one row per run: id, name, sweep, status, outcome, settings, metrics."""
-    import pandas as pd
-
     rows = list(runs)
     names = listed(run.metrics for run in rows)
     return pd.DataFrame(
@@ -110,7 +103,7 @@ def _number_or_text(text: str) -> Any:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else text
 
 
-def results_table(archive: Archive, parent: StoredRun) -> "pd.DataFrame | None":
+def results_table(archive: Archive, parent: StoredRun) -> pd.DataFrame | None:
     """The runs of a sweep, read from its artifact results.parquet; None if there is none.
 
     Raises:
@@ -120,9 +113,7 @@ def results_table(archive: Archive, parent: StoredRun) -> "pd.DataFrame | None":
     return None if content is None else _parse_results(content, parent)
 
 
-def _parse_results(content: bytes, parent: StoredRun) -> "pd.DataFrame":
-    import pandas as pd
-
+def _parse_results(content: bytes, parent: StoredRun) -> pd.DataFrame:
     name = f"results.parquet of {parent.run_id[:8]}"
     try:
         table = pd.read_parquet(io.BytesIO(content))

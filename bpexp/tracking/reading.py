@@ -12,10 +12,14 @@ and most questions need a few of their values.
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.tracking.rows import MAX_FLOAT
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,15 @@ def restored(value: float) -> float:
     return math.copysign(math.inf, value) if is_infinite else value
 
 
+def invalid_filter(given: str, error: Exception) -> ConfigError:
+    """The error for a filter that MLflow refused."""
+    reason = " ".join(str(error).split())
+    return ConfigError(
+        f'--filter must be an MLflow filter such as "metrics.final_loss < 0.1", '
+        f"got {given!r}: {reason}"
+    )
+
+
 class RunReader(Protocol):
     """Reads the runs of one store.
 
@@ -151,6 +164,11 @@ class RunReader(Protocol):
 
     All methods raise TrackingError if the store cannot be read.
     """
+
+    @property
+    def client(self) -> "MlflowClient | None":
+        """MLflow's client on the store, if the reader uses it."""
+        ...
 
     def experiments(self) -> Mapping[str, str]:
         """The ids of the experiments that are not deleted, by name; the newest first."""

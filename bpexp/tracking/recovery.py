@@ -1,4 +1,7 @@
-"""Repairs runs in the store: closes those of dead processes, reopens, deletes, restores others."""
+"""Repairs runs in the store: closes those of dead processes, reopens, deletes, restores others.
+
+MLflow is imported only to restore runs.
+"""
 
 import time
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ from typing import Any
 
 from bpexp.tracking import limits, mlflow_internals
 from bpexp.tracking.contract import DatasetInput, RunRecord
-from bpexp.tracking.retry import rejection
+from bpexp.tracking.retry import RetryPolicy
 from bpexp.tracking.store import configure_mlflow
 
 Row = tuple[Any, ...]
@@ -171,10 +171,5 @@ def checked(key: str) -> str:
     if _ACCEPTED_KEY.fullmatch(key):
         return key
     configure_mlflow()
-    from mlflow.exceptions import MlflowException
-
-    try:
-        mlflow_internals.validate_key(key)
-    except MlflowException as error:
-        raise rejection(error) from error
+    RetryPolicy().call(mlflow_internals.validate_key, key)
     return key

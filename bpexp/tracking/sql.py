@@ -6,15 +6,15 @@ All functions raise SQLAlchemy's DBAPIError where the database reports an error.
 import sqlite3
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from bpexp.tracking.contract import DatasetInput
 from bpexp.tracking.retry import DeletedError
 from bpexp.tracking.rows import COLUMNS, DATASETS, LATEST, PARAMS, TAGS, Row, Rows
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 _NEW_POINT = "(excluded.step, excluded.timestamp, excluded.value)"
 _OLD_POINT = "(latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)"
@@ -41,7 +41,7 @@ class Experiment(NamedTuple):
     artifact_uri: str
 
 
-def find_experiment(connection: "Connection", name: str) -> Experiment | None:
+def find_experiment(connection: Connection, name: str) -> Experiment | None:
     """The active experiment with a name.
 
     None also if the database has workspaces, which MLflow must be configured for.
@@ -56,12 +56,12 @@ def find_experiment(connection: "Connection", name: str) -> Experiment | None:
     return Experiment(str(found[0][0]), found[0][1]) if found else None
 
 
-def run_exists(connection: "Connection", run_id: str) -> bool:
+def run_exists(connection: Connection, run_id: str) -> bool:
     """Whether a run is in the store."""
     return bool(_select(connection, "1 FROM runs WHERE run_uuid = :run", run=run_id))
 
 
-def check_not_deleted(connection: "Connection", experiment: int, sweep: str | None) -> None:
+def check_not_deleted(connection: Connection, experiment: int, sweep: str | None) -> None:
     """Check that an experiment, and the parent run of a sweep in it, can be written to.
 
     Raises:
@@ -80,13 +80,13 @@ def check_not_deleted(connection: "Connection", experiment: int, sweep: str | No
             raise DeletedError(f"The sweep {sweep[:8]} was deleted meanwhile.")
 
 
-def has_dataset(connection: "Connection", run_id: str) -> bool:
+def has_dataset(connection: Connection, run_id: str) -> bool:
     """Whether a run has a data set."""
     query = "1 FROM inputs WHERE destination_type = 'RUN' AND destination_id = :run"
     return bool(_select(connection, query, run=run_id))
 
 
-def running(connection: "Connection", experiment: int) -> dict[str, dict[str, str]]:
+def running(connection: Connection, experiment: int) -> dict[str, dict[str, str]]:
     """The tags of the experiment's runs with the status RUNNING, by run id."""
     found = _select(
         connection,
@@ -101,7 +101,7 @@ def running(connection: "Connection", experiment: int) -> dict[str, dict[str, st
     return tags
 
 
-def dataset_id(connection: "Connection", data: DatasetInput, experiment: int) -> str:
+def dataset_id(connection: Connection, data: DatasetInput, experiment: int) -> str:
     """The id of a data set's row, which is inserted if it does not exist.
 
     Two processes may insert the same data set at once.
@@ -117,25 +117,23 @@ def dataset_id(connection: "Connection", data: DatasetInput, experiment: int) ->
     return str(found)
 
 
-def end_run(connection: "Connection", run_id: str, status: str, ended: int) -> None:
+def end_run(connection: Connection, run_id: str, status: str, ended: int) -> None:
     """Set the status and the end (ms since the Unix epoch) of a run; at the earliest its start.
 
     Raises:
         DeletedError: The run does not exist or is deleted.
     """
-    import sqlalchemy
-
     change = (
         "UPDATE runs SET status = :status, "
         "end_time = CASE WHEN start_time > :ended THEN start_time ELSE :ended END "
         "WHERE run_uuid = :run AND lifecycle_stage = 'active'"
     )
     values = {"status": status, "ended": ended, "run": run_id}
-    if connection.execute(sqlalchemy.text(change), values).rowcount != 1:
+    if connection.execute(text(change), values).rowcount != 1:
         raise DeletedError(f"The store refused: run {run_id} is deleted or does not exist.")
 
 
-def update_statistics(connection: "Connection") -> None:
+def update_statistics(connection: Connection) -> None:
     """Let the database estimate how many rows its tables have for each key.
 
     Without the estimates, SQLite sorts MLflow's runs by a metric in a time that grows with the
@@ -148,7 +146,7 @@ def update_statistics(connection: "Connection") -> None:
         connection.exec_driver_sql(f"ANALYZE {table}")
 
 
-def insert(connection: "Connection", rows: Rows) -> None:
+def insert(connection: Connection, rows: Rows) -> None:
     """Insert rows with new keys, as plain tuples through the driver.
 
     SQLAlchemy's processing of single values takes longer than the database.
@@ -160,15 +158,13 @@ def insert(connection: "Connection", rows: Rows) -> None:
             write(connection, table, [quote(name) for name in COLUMNS[table]], values)
 
 
-def upsert(connection: "Connection", rows: Rows) -> None:
+def upsert(connection: Connection, rows: Rows) -> None:
     """Insert rows whose keys may exist, see ``_ON_CONFLICT``."""
-    import sqlalchemy
-
     quote = connection.dialect.identifier_preparer.quote
     for table, values in rows.items():
         names = COLUMNS[table]
         columns, marks = ", ".join(map(quote, names)), ", ".join(f":{name}" for name in names)
-        statement = sqlalchemy.text(
+        statement = text(
             f"INSERT INTO {table} ({columns}) VALUES ({marks}) "
             f"ON CONFLICT {_ON_CONFLICT.get(table, 'DO NOTHING')}"
         )
@@ -176,15 +172,13 @@ def upsert(connection: "Connection", rows: Rows) -> None:
             connection.execute(statement, dict(zip(names, row, strict=True)))
 
 
-def _select(connection: "Connection", query: str, **values: object) -> Sequence[Row]:
-    import sqlalchemy
-
-    found = connection.execute(sqlalchemy.text(f"SELECT {query}"), values)
+def _select(connection: Connection, query: str, **values: object) -> Sequence[Row]:
+    found = connection.execute(text(f"SELECT {query}"), values)
     return [tuple(row) for row in found]
 
 
 def _insert_values(
-    connection: "Connection", table: str, columns: list[str], values: list[Row]
+    connection: Connection, table: str, columns: list[str], values: list[Row]
 ) -> None:
     """Insert into SQLite, thousands of rows in each statement.
 
@@ -202,14 +196,12 @@ def _insert_values(
         )
 
 
-def _copy(connection: "Connection", table: str, columns: list[str], values: list[Row]) -> None:
+def _copy(connection: Connection, table: str, columns: list[str], values: list[Row]) -> None:
     """Insert into PostgreSQL with COPY, which SQLAlchemy does not support."""
-    import psycopg
-    from sqlalchemy.exc import DBAPIError
-
     statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
+    psycopg: Any = connection.dialect.loaded_dbapi
     try:
-        cursor: psycopg.Cursor = connection.connection.cursor()  # type: ignore[assignment]
+        cursor: Any = connection.connection.cursor()
         with cursor, cursor.copy(statement) as copy:
             for row in values:
                 copy.write_row(row)

@@ -5,13 +5,12 @@ All functions raise SQLAlchemy's DBAPIError where the database reports an error.
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, text
 
 from bpexp.runs import run_tags
 from bpexp.tracking.reading import Parts, Point, Query, StoredRun, restored
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 Row = tuple[Any, ...]
 
@@ -21,12 +20,12 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]+")
 """The beginning of an id."""
 
 
-def has_workspaces(connection: "Connection") -> bool:
+def has_workspaces(connection: Connection) -> bool:
     """Whether the database has workspaces, which MLflow must be configured for."""
     return bool(_select(connection, "1 FROM experiments WHERE workspace <> 'default'"))
 
 
-def experiments(connection: "Connection") -> dict[str, str]:
+def experiments(connection: Connection) -> dict[str, str]:
     """The ids of the active experiments by name, in MLflow's order: the newest first."""
     found = _select(
         connection,
@@ -37,7 +36,7 @@ def experiments(connection: "Connection") -> dict[str, str]:
 
 
 def run_ids(
-    connection: "Connection", experiment: int, query: Query, limit: int | None = None
+    connection: Connection, experiment: int, query: Query, limit: int | None = None
 ) -> list[str]:
     """The ids of the runs that a query selects, without its filter; the newest first."""
     conditions, values = _conditions(query)
@@ -50,7 +49,7 @@ def run_ids(
     return [run_id for (run_id,) in found]
 
 
-def count(connection: "Connection", experiment: int, query: Query) -> int:
+def count(connection: Connection, experiment: int, query: Query) -> int:
     """The number of runs that a query selects, without its filter."""
     conditions, values = _conditions(query)
     ((found,),) = _select(
@@ -59,7 +58,7 @@ def count(connection: "Connection", experiment: int, query: Query) -> int:
     return int(found)
 
 
-def matching_ids(connection: "Connection", experiment: int, wanted: str) -> list[str]:
+def matching_ids(connection: Connection, experiment: int, wanted: str) -> list[str]:
     """The ids of the active runs with an id that begins with ``wanted``, or with that name."""
     same = "name = :wanted"
     values = {"wanted": wanted}
@@ -76,7 +75,7 @@ def matching_ids(connection: "Connection", experiment: int, wanted: str) -> list
     return [run_id for (run_id,) in found]
 
 
-def runs(connection: "Connection", ids: Sequence[str], parts: Parts) -> list[StoredRun]:
+def runs(connection: Connection, ids: Sequence[str], parts: Parts) -> list[StoredRun]:
     """The runs with some ids, in their order; one that does not exist is left out."""
     found = _select(
         connection,
@@ -100,7 +99,7 @@ def runs(connection: "Connection", ids: Sequence[str], parts: Parts) -> list[Sto
     ]  # fmt: skip
 
 
-def history(connection: "Connection", ids: Sequence[str], metric: str) -> dict[str, list[Point]]:
+def history(connection: Connection, ids: Sequence[str], metric: str) -> dict[str, list[Point]]:
     """All logged values of a metric by run, in ascending order of their steps."""
     found = _select(
         connection,
@@ -144,7 +143,7 @@ def _tagged(condition: str) -> str:
 
 
 def _texts(
-    connection: "Connection", table: str, ids: Sequence[str], keys: Collection[str] | None
+    connection: Connection, table: str, ids: Sequence[str], keys: Collection[str] | None
 ) -> dict[str, dict[str, str]]:
     """The parameters or tags of runs, by run and key."""
     values: dict[str, dict[str, str]] = {}
@@ -154,7 +153,7 @@ def _texts(
 
 
 def _metrics(
-    connection: "Connection", ids: Sequence[str], keys: Collection[str] | None
+    connection: Connection, ids: Sequence[str], keys: Collection[str] | None
 ) -> dict[str, dict[str, float]]:
     """The last value of each metric, by run and name; text, which SQLite allows, is left out."""
     values: dict[str, dict[str, float]] = {}
@@ -166,7 +165,7 @@ def _metrics(
 
 
 def _of_keys(
-    connection: "Connection", columns: str, ids: Sequence[str], keys: Collection[str] | None
+    connection: Connection, columns: str, ids: Sequence[str], keys: Collection[str] | None
 ) -> Sequence[Row]:
     """Rows of a table with a key: the id of the run, the key, and some columns."""
     if keys is None:
@@ -179,7 +178,7 @@ def _of_keys(
     )  # fmt: skip
 
 
-def _data(connection: "Connection", ids: Sequence[str]) -> Mapping[str, str]:
+def _data(connection: Connection, ids: Sequence[str]) -> Mapping[str, str]:
     """The digest of the data set of each run that has one."""
     found = _select(
         connection,
@@ -190,10 +189,8 @@ def _data(connection: "Connection", ids: Sequence[str]) -> Mapping[str, str]:
     return dict(reversed(found))
 
 
-def _select(connection: "Connection", query: str, **values: Any) -> Sequence[Row]:
+def _select(connection: Connection, query: str, **values: Any) -> Sequence[Row]:
     """Rows; a value that is a list stands for the values of IN."""
-    from sqlalchemy import bindparam, text
-
     lists = [name for name, value in values.items() if isinstance(value, list | tuple)]
     statement = text(f"SELECT {query}").bindparams(*(bindparam(k, expanding=True) for k in lists))
     return connection.execute(statement, values).all()

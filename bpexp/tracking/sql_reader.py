@@ -1,17 +1,18 @@
-"""Reads runs from MLflow's tables in SQLite and PostgreSQL: in pages, and only what is needed."""
+"""Reads runs from MLflow's tables in SQLite and PostgreSQL: in pages, and only what is needed.
+
+MLflow is imported only to read a filter.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from weakref import finalize
 
+from sqlalchemy import Connection, Engine
+
 from bpexp.tracking import bulk, mlflow_internals, sql_queries
-from bpexp.tracking.client_reader import invalid_filter
-from bpexp.tracking.reading import EVERYTHING, Parts, Point, Query, StoredRun
+from bpexp.tracking.reading import EVERYTHING, Parts, Point, Query, StoredRun, invalid_filter
 from bpexp.tracking.retry import RetryPolicy
 from bpexp.tracking.store import Store, configure_mlflow
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
 
 T = TypeVar("T")
 
@@ -39,7 +40,9 @@ def open_sql_reader(store: Store) -> "SqlReader | None":
 class SqlReader:
     """See ``reading.RunReader``; for databases where ``bulk.unsupported_reason`` is None."""
 
-    def __init__(self, engine: "Engine", retry: RetryPolicy | None = None) -> None:
+    client = None
+
+    def __init__(self, engine: Engine, retry: RetryPolicy | None = None) -> None:
         self._engine, self._retry = engine, retry or RetryPolicy()
 
     def has_workspaces(self) -> bool:
@@ -107,12 +110,10 @@ class SqlReader:
             return action(connection, *args)
 
 
-def _filtered_ids(connection: "Connection", experiment: int, filter_string: str) -> set[str]:
+def _filtered_ids(connection: Connection, experiment: int, filter_string: str) -> set[str]:
     """The ids that a filter selects. Raises ConfigError for an invalid filter."""
     configure_mlflow()
-    from mlflow.exceptions import MlflowException
-
     try:
         return mlflow_internals.filtered_ids(connection, experiment, filter_string)
-    except MlflowException as error:
+    except ValueError as error:
         raise invalid_filter(filter_string, error) from error

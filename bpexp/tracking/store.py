@@ -1,5 +1,7 @@
 """Where runs are tracked: finds the store, opens it, and creates its experiment.
 
+MLflow takes more than a second to import; the module that needs it is imported by ``connect``.
+
 >>> from pathlib import Path
 >>> from bpexp.tracking.store import locate
 >>> locate("sqlite:////data/runs.db", Path("."), {}).uri
@@ -16,7 +18,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +26,7 @@ from urllib.parse import unquote
 
 from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import durable, mlflow_internals, output_directory
+from bpexp.tracking import output_directory
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 
 if TYPE_CHECKING:
@@ -157,8 +159,10 @@ def connect(store: Store) -> "MlflowClient":
     configure_mlflow()
     retry = RetryPolicy(seconds=0) if store.database is None else RetryPolicy()
     try:
+        from bpexp.tracking import mlflow_store
+
         with exclusive_lock(store):
-            return retry.call(_open, store)
+            return retry.call(mlflow_store.open_client, store)
     except (TrackingError, ImportError, OSError) as error:
         reason = passwords.mask_text(" ".join(str(error).split())[:300].rstrip("."))
         raise ConfigError(f"Cannot open the store {store.shown!r}: {reason}.") from error
@@ -166,7 +170,7 @@ def connect(store: Store) -> "MlflowClient":
 
 def configure_mlflow() -> None:
     """Set the environment variables that MLflow reads when it is imported, and its log level."""
-    _limit_logs()
+    limit_logs()
     try:
         Path.home()
     except RuntimeError:
@@ -181,74 +185,7 @@ def configure_mlflow() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
-def _open(store: Store) -> "MlflowClient":
-    import mlflow
-    import sqlalchemy
-
-    _limit_logs()
-    uri = store.uri
-    if store.database is not None and store.is_new:
-        _create_sqlite(store.database)
-    if not uri.startswith(("http", "databricks")):
-        # Fails at once, where MLflow would retry for minutes.
-        engine = sqlalchemy.create_engine(store.uri, poolclass=sqlalchemy.pool.NullPool)
-        with engine.connect() as connection:
-            if sqlalchemy.inspect(connection).has_table("alembic_version"):
-                query = sqlalchemy.text("SELECT version_num FROM alembic_version")
-                _check_revision(connection.scalar(query))
-    with _without_quoted_folder(uri):
-        client = mlflow.MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
-    return client
-
-
-@contextmanager
-def _without_quoted_folder(uri: str) -> Iterator[None]:
-    """Remove a folder that MLflow creates: it takes the quoted name of a folder for its name."""
-    file = sqlite_file(uri)
-    quoted = Path(uri.removeprefix("sqlite:///")).parent
-    is_created = file is not None and quoted != file.parent and not quoted.exists()
-    yield
-    if is_created:
-        with suppress(OSError):
-            os.removedirs(quoted)
-
-
-def _check_revision(found: str | None) -> None:
-    """Raises TrackingError if the installed MLflow does not work with tables of a revision."""
-    import mlflow
-
-    expected = mlflow_internals.latest_revision()
-    if found in (None, expected):
-        return
-    advice = (
-        "back it up, then run 'mlflow db upgrade'"
-        if mlflow_internals.is_older_revision(str(found))
-        else "install the newer MLflow that created it"
-    )
-    raise TrackingError(
-        f"its tables have version {found}, MLflow {mlflow.__version__} needs version {expected}; "
-        f"{advice}."
-    )
-
-
-def _create_sqlite(database: Path) -> None:
-    """Create a new SQLite store atomically: MLflow cannot repair a partly created one."""
-    import mlflow
-
-    # A name that no file of the user has: what a killed process left is removed.
-    temporary = database.with_name(f".{database.name}.bpexp-new")
-    for leftover in (temporary, temporary.with_name(f"{temporary.name}-journal")):
-        leftover.unlink(missing_ok=True)
-    with _without_quoted_folder(sqlite_uri(temporary)):
-        client = mlflow.MlflowClient(tracking_uri=sqlite_uri(temporary))
-        client.search_experiments(max_results=1)
-    mlflow_internals.close_connections(client)
-    temporary.replace(database)
-    durable.sync_names(database.parent)
-
-
-def _limit_logs() -> None:
+def limit_logs() -> None:
     """Log only errors of MLflow, unless the root logger's level is DEBUG.
 
     Database errors are not logged at all, because they are also raised as exceptions.

@@ -1,0 +1,81 @@
+"""Opens a store with MLflow's client. Import it after ``store.configure_mlflow``."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import mlflow
+import sqlalchemy
+from mlflow import MlflowClient
+
+from bpexp.tracking import durable, mlflow_internals
+from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.store import Store, limit_logs, sqlite_file, sqlite_uri
+
+
+def open_client(store: Store) -> MlflowClient:
+    """Open a store; a new SQLite store is created.
+
+    Raises:
+        TrackingError: The installed MLflow does not work with its tables.
+        MlflowException, SQLAlchemyError, OSError: The store cannot be opened.
+    """
+    # Again, because importing MLflow sets levels.
+    limit_logs()
+    uri = store.uri
+    if store.database is not None and store.is_new:
+        _create_sqlite(store.database)
+    if not uri.startswith(("http", "databricks")):
+        # Fails at once, where MLflow would retry for minutes.
+        engine = sqlalchemy.create_engine(store.uri, poolclass=sqlalchemy.pool.NullPool)
+        with engine.connect() as connection:
+            if sqlalchemy.inspect(connection).has_table("alembic_version"):
+                query = sqlalchemy.text("SELECT version_num FROM alembic_version")
+                _check_revision(connection.scalar(query))
+    with _without_quoted_folder(uri):
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def _without_quoted_folder(uri: str) -> Iterator[None]:
+    """Remove a folder that MLflow creates: it takes the quoted name of a folder for its name."""
+    file = sqlite_file(uri)
+    quoted = Path(uri.removeprefix("sqlite:///")).parent
+    is_created = file is not None and quoted != file.parent and not quoted.exists()
+    yield
+    if is_created:
+        with suppress(OSError):
+            os.removedirs(quoted)
+
+
+def _check_revision(found: str | None) -> None:
+    """Raises TrackingError if the installed MLflow does not work with tables of a revision."""
+    expected = mlflow_internals.latest_revision()
+    if found in (None, expected):
+        return
+    advice = (
+        "back it up, then run 'mlflow db upgrade'"
+        if mlflow_internals.is_older_revision(str(found))
+        else "install the newer MLflow that created it"
+    )
+    raise TrackingError(
+        f"its tables have version {found}, MLflow {mlflow.__version__} needs version {expected}; "
+        f"{advice}."
+    )
+
+
+def _create_sqlite(database: Path) -> None:
+    """Create a new SQLite store atomically: MLflow cannot repair a partly created one."""
+    # A name that no file of the user has: what a killed process left is removed.
+    temporary = database.with_name(f".{database.name}.bpexp-new")
+    for leftover in (temporary, temporary.with_name(f"{temporary.name}-journal")):
+        leftover.unlink(missing_ok=True)
+    with _without_quoted_folder(sqlite_uri(temporary)):
+        client = MlflowClient(tracking_uri=sqlite_uri(temporary))
+        client.search_experiments(max_results=1)
+    mlflow_internals.close_connections(client)
+    temporary.replace(database)
+    durable.sync_names(database.parent)

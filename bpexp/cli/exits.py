@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
+FAILED = 1
+"""Exit status of a run or sweep with bad settings."""
+
 
 def full_tracebacks() -> bool:
     """Return whether the user wants tracebacks (``HYDRA_FULL_ERROR=1``)."""

@@ -1,4 +1,7 @@
-"""The program ``bpexp``: a command such as ``bpexp runs``, or settings to train with."""
+"""The program ``bpexp``: a command such as ``bpexp runs``, or settings to train with.
+
+Each of these imports only what it needs: MLflow, Hydra and the schema take up to a second.
+"""
 
 import atexit
 import gc
@@ -10,6 +13,7 @@ import warnings
 
 from bpexp.cli import exits
 from bpexp.cli.command_names import COMMANDS
+from bpexp.config import paths
 from bpexp.sweeps import interrupts
 
 
@@ -41,7 +45,7 @@ def main() -> None:
 
 
 def _dispatch(arguments: list[str]) -> None:
-    """Import only what the command line needs: MLflow and Hydra take a second."""
+    """Run the command, print the help, or train."""
     first = arguments[0] if arguments else ""
     if first in COMMANDS:
         from bpexp.cli import commands
@@ -52,6 +56,18 @@ def _dispatch(arguments: list[str]) -> None:
 
         exits.exit_with(syntax.explain_word(arguments), 2)
     else:
-        from bpexp.cli import training
+        paths.use_config_dir(arguments)
+        if {"-h", "--help"}.isdisjoint(arguments):
+            from bpexp.cli import hydra_main
 
-        training.main(arguments)
+            hydra_main.main(arguments)
+        else:
+            _print_help(arguments)
+
+
+def _print_help(arguments: list[str]) -> None:
+    with exits.exit_on_error(arguments, exits.FAILED):
+        from bpexp.config.help import help_text
+
+        paths.check_own_files()
+        sys.stdout.write(help_text(arguments))

@@ -15,15 +15,15 @@ import shlex
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bpexp.cli.command_names import COMMANDS
+from bpexp.config.grammar import create_parser
 from bpexp.config.options import TABLES
 from bpexp.config.schema import GROUPS, PARTS, keys
 from bpexp.fields import checks
-
-if TYPE_CHECKING:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+from bpexp.sweeps.samplers.sub_sweeps import is_beyond_hydra
 
 MAX_LENGTH = 10_000
 """Maximum length of an argument for which corrections are tried."""
@@ -47,7 +47,7 @@ def explain(arguments: Sequence[str]) -> str | None:
         arguments: The command line without options.
     """
     # The errors of zips and sub-sweeps say themselves what is wrong.
-    plain = [text for text in arguments if not _is_beyond_hydra(text)]
+    plain = [text for text in arguments if not is_beyond_hydra(text)]
     problems = [problem for parts in _settings(plain) if (problem := _explain(parts))]
     return f"{'; '.join(dict.fromkeys(problems))}." if problems else None
 
@@ -226,14 +226,5 @@ def _is_valid(text: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _parser() -> "OverridesParser":
-    # Imported late: commands that read a store do not need Hydra.
-    from bpexp.config.grammar import create_parser
-
+def _parser() -> OverridesParser:
     return create_parser()
-
-
-def _is_beyond_hydra(argument: str) -> bool:
-    from bpexp.sweeps.samplers.sub_sweeps import is_beyond_hydra
-
-    return is_beyond_hydra(argument)

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from bpexp.config.grammar import SPACES
 from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.samplers.sub_sweeps import is_beyond_hydra
 
 CURRENT: ContextVar["Typed"] = ContextVar("CURRENT")
 """The command line of this process; unset if another program uses Hydra's plugins."""
@@ -95,10 +97,6 @@ def _is_beyond_hydra(argument: str) -> bool:
         return True
     if not _MAY_BE_BEYOND_HYDRA.search(argument):
         return False
-    # Imported late: few command lines need it.
-    from bpexp.config.grammar import SPACES
-    from bpexp.sweeps.samplers.sub_sweeps import is_beyond_hydra
-
     value = argument.partition("=")[2]
     has_space = bool(re.search(rf"(?<!\w)(?:{'|'.join(SPACES)})\(", value))
     return argument == "|" or has_space or is_beyond_hydra(argument)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
@@ -22,8 +24,6 @@ TESTED = "1.3"
 
 def command_line_parser() -> ArgumentParser:
     """Hydra's parser of the command line."""
-    from hydra._internal.utils import get_args_parser
-
     return get_args_parser()
 
 
@@ -33,9 +33,6 @@ def config_loader(folder: Path, own: Path | None = None) -> ConfigLoader:
     Unlike ``hydra.initialize_config_dir`` it has no global state, so that it works inside other
     Hydra applications.
     """
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.utils import create_config_search_path
-
     setup_globals()
     # Hydra needs the version whose defaults apply; another application may have set it already.
     if not hasattr(version.getbase(), "major"):

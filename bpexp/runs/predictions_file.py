@@ -2,7 +2,8 @@
 
 The columns are ``row``, its number in the user's table; ``split``; the inputs of a small data set
 in the user's units; the targets; the predicted labels of a classification; and the outputs. A data
-set with many rows or outputs has a Parquet file instead of a CSV file.
+set with many rows or outputs has a Parquet file instead of a CSV file; pyarrow is imported only for
+such files.
 """
 
 import csv

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from bpexp.config.schema import TrainConfig
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.training.engine import Engine
+from bpexp.training.llvm.engine import LlvmEngine
 from bpexp.training.llvm.lane_layout import choose_group_size
 from bpexp.training.numpy_engine import NumpyEngine
 from bpexp.training.run_batch import batch_key, make_network
@@ -88,8 +89,5 @@ def load_engine(name: str) -> Engine:
     <bound method NumpyEngine.evaluate of ...>
     """
     if name == "compiled":
-        # Importing llvmlite takes time, and workers that use NumPy do not need it.
-        from bpexp.training.llvm.engine import LlvmEngine
-
         return LlvmEngine()
     return NumpyEngine()

@@ -1,0 +1,37 @@
+"""Train a single run whose configuration Hydra has composed."""
+
+import contextlib
+import sys
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from bpexp import app
+from bpexp.cli.terminal import TerminalReporter
+from bpexp.sweeps.plan import single_run_plan
+from bpexp.sweeps.ranking import value_of
+
+
+def run(config: DictConfig) -> float | None:
+    """Train a single run: called once without -m, and per job by launchers other than bpexp's.
+
+    Returns:
+        The objective, for sweepers such as Optuna's; infinite if the run diverged.
+    """
+    composed = OmegaConf.to_container(config, resolve=True)
+    hydra = HydraConfig.get()
+    # Relative paths of data and store start from where the program was started, even if Hydra
+    # has changed the directory.
+    with contextlib.chdir(hydra.runtime.cwd):
+        plan = single_run_plan(composed, hydra.overrides.task)  # type: ignore[arg-type]
+        if plan.runtime.dry_run:
+            app.dry_run(plan, TerminalReporter())
+            return None
+        finished = app.run_single(plan, TerminalReporter())
+    if finished.status == "FAILED" and hydra.mode is RunMode.MULTIRUN:
+        raise ValueError(f"{finished.rows[0].job.name}: {finished.rows[0].reason}")
+    status = app.EXIT_STATUS[finished.status]
+    if status:
+        sys.exit(status)
+    return value_of(finished.rows[0], finished.ranking.objective)

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
 import bpexp
-from bpexp.export import trained
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.network import Network
-from bpexp.tracking import artifact_files
+from bpexp.tracking import artifact_files, stored_results
 
 
 @pytest.fixture
@@ -93,7 +92,7 @@ def test_weights_of_another_network_are_not_exported():
     network = Network((2, 2, 1), ("sigmoid", "sigmoid"))
     stored = artifact_files.arrays(out.getvalue(), "weights.npz")
     with pytest.raises(ConfigError, match="does not have the layers of the run's network: W1, b1"):
-        trained._layers(stored, network)
+        stored_results.layers_of(network, stored)
 
 
 def test_nothing_is_written_outside_the_store(sweep, inside, tmp_path):

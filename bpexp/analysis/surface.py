@@ -2,25 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bpexp.analysis.findings import Findings, representative_runs
 from bpexp.config.schema import parse_train
 from bpexp.data import load
 from bpexp.data.dataset import Dataset
 from bpexp.fields.checks import ConfigError
-from bpexp.nn.arithmetic import EXACT
-from bpexp.nn.mlp import forward
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.tracking import artifact_files
+from bpexp.tracking.stored_results import layers_of
+from bpexp.training.predictor import Predictor
 from bpexp.training.run_batch import make_network
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 GRID = 120
 """Number of grid points along each input."""
@@ -91,19 +89,15 @@ def _surface(title: str, row: "pd.Series[Any]", read_artifact: ReadArtifact) -> 
     weights = read_artifact(row, "weights.npz")
     if weights is None:
         return None
-    layers = artifact_files.arrays(weights, f"weights.npz of run {row['run_id'][:8]}")
-    network = make_network(config, dataset)
-    names = [f"{kind}{i}" for kind in "Wb" for i in range(1, len(network.sizes))]
-    shapes = dict(zip(names, network.shapes, strict=True))
-    if {name: array.shape for name, array in layers.items()} != shapes:
+    arrays = artifact_files.arrays(weights, f"weights.npz of run {row['run_id'][:8]}")
+    try:
+        layers = layers_of(make_network(config, dataset), arrays)
+    except ConfigError:
         # The data have changed since the run was trained.
         return None
     x, y = (_axis(dataset.X[:, column]) for column in (0, 1))
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    parameters = [layers[name] for name in names]
-    n_layers = len(parameters) // 2
-    outputs = forward(network, points, parameters[:n_layers], parameters[n_layers:], EXACT)[0][-1]
-    outputs = dataset.scaling_for(config.model.output).original(outputs)
+    outputs = Predictor(config, dataset, *layers).outputs_of_inputs(points)
     Z = outputs[:, 0] if outputs.shape[1] == 1 else outputs.argmax(axis=1).astype(float)
     return Surface(title=title, dataset=dataset, x=x, y=y, Z=Z.reshape(GRID, GRID))
 

@@ -1,13 +1,11 @@
 """Reads the network of a stored run, to predict for new rows."""
 
-import numpy as np
-
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.result import Outcome
 from bpexp.runs.run_tags import OUTCOME, RESULT
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
-from bpexp.tracking.stored_results import config_of, result_of
+from bpexp.tracking.stored_results import config_of, layers_of, result_of
 from bpexp.training.predictor import Predictor
 from bpexp.training.run_batch import make_network
 
@@ -32,9 +30,5 @@ def read_predictor(run: StoredRun, archive: Archive) -> Predictor:
             "digest."
         )
     config, dataset = config_of(run, archive)
-    arrays = [np.ascontiguousarray(array) for array in found.layers.values()]
-    weights, biases = tuple(arrays[::2]), tuple(arrays[1::2])
-    shapes = make_network(config, dataset).shapes
-    if [array.shape for array in (*weights, *biases)] != shapes:
-        raise ConfigError("weights.npz does not have the layers of the run's network.")
+    weights, biases = layers_of(make_network(config, dataset), found.layers)
     return Predictor(config, dataset, weights, biases)

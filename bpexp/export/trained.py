@@ -12,7 +12,6 @@
 array([[3.5]])
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,9 @@ from bpexp.nn.network import Network
 from bpexp.runs import predictions_file
 from bpexp.runs.result import Outcome
 from bpexp.tracking import artifact_files
+from bpexp.tracking.stored_results import Layers, layers_of
 from bpexp.training import replay, run_batch
 from bpexp.typing import Array
-
-Layers = tuple[tuple[Array, ...], tuple[Array, ...]]
-"""Weights and biases of each layer, (n_in, n_out) and (1, n_out)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +137,7 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
         weights, biases = _before_last_update(config, dataset, network, epochs_run)
     else:
         arrays = artifact_files.arrays(_content(folder, "weights.npz"), "weights.npz")
-        weights, biases = _layers(arrays, network)
+        weights, biases = layers_of(network, arrays)
     trained = TrainedNetwork(
         network=network,
         weights=weights,
@@ -162,18 +159,6 @@ def _content(folder: Path, name: str) -> bytes:
         return (folder / name).read_bytes()
     except OSError as error:
         raise ConfigError(f"The run has no artifact {name}, which the export needs.") from error
-
-
-def _layers(arrays: Mapping[str, Array], network: Network) -> Layers:
-    """The layers from named arrays, after a check of their shapes."""
-    layers = range(1, len(network.sizes))
-    names = [*(f"W{i}" for i in layers), *(f"b{i}" for i in layers)]
-    shapes = dict(zip(names, network.shapes, strict=True))
-    if {name: array.shape for name, array in arrays.items()} != shapes:
-        raise ConfigError(
-            f"weights.npz does not have the layers of the run's network: {', '.join(arrays)}."
-        )
-    return tuple(arrays[f"W{i}"] for i in layers), tuple(arrays[f"b{i}"] for i in layers)
 
 
 def _before_last_update(

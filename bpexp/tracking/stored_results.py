@@ -1,6 +1,7 @@
 """Reads configurations and results of stored runs, and checks that they are what bpexp wrote."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.nn import arithmetic
+from bpexp.nn.network import Network
 from bpexp.runs import identity, predictions_file, run_tags
 from bpexp.runs.result import Validation
 from bpexp.tracking import artifact_files
@@ -17,6 +19,9 @@ from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.typing import Array
+
+Layers = tuple[tuple[Array, ...], tuple[Array, ...]]
+"""Weights and biases of each layer, (n_in, n_out) and (1, n_out)."""
 
 _CONFIG = "The stored configuration"
 
@@ -110,6 +115,24 @@ def result_of(run: StoredRun, archive: Archive) -> StoredResult:
     predictions = _training_outputs(run, file, layers[order[-1]].size)
     ordered = {name: layers[name] for name in order}
     return StoredResult(run.tags.get(run_tags.OUTCOME, ""), losses, predictions, ordered, file)
+
+
+def layers_of(network: Network, arrays: Mapping[str, Array]) -> Layers:
+    """The layers of a network from the arrays of weights.npz.
+
+    Raises:
+        ConfigError: The arrays are not those of such a network.
+    """
+    numbers = range(1, len(network.sizes))
+    names = [f"{kind}{i}" for kind in "Wb" for i in numbers]
+    shapes = dict(zip(names, network.shapes, strict=True))
+    if {name: array.shape for name, array in arrays.items()} != shapes:
+        raise ConfigError(
+            f"weights.npz does not have the layers of the run's network: {', '.join(arrays)}."
+        )
+    # A file may have its numbers in another order than a trained network.
+    found = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return tuple(found[f"W{i}"] for i in numbers), tuple(found[f"b{i}"] for i in numbers)
 
 
 def predictions_of(run: StoredRun, archive: Archive, n_outputs: int) -> Array:

@@ -58,8 +58,19 @@ class Predictor:
         assert self.dataset.preparation is not None
         fill_missing = getattr(self.config.data, "missing", "") == "median"
         rows = new_rows.inputs(X, self.dataset.preparation, fill_missing=fill_missing, name=name)
+        return self.outputs_of_inputs(rows)
+
+    def outputs_of_inputs(self, inputs: Array) -> Array:
+        """The outputs for inputs of the network, in the units of the targets.
+
+        Args:
+            inputs: Encoded and standardized, (n_rows, n_features).
+
+        Returns:
+            Outputs, (n_rows, n_outputs).
+        """
         network = make_network(self.config, self.dataset)
-        activations, _ = forward(network, rows, self.weights, self.biases, EXACT)
+        activations, _ = forward(network, inputs, self.weights, self.biases, EXACT)
         return self.dataset.scaling_for(self.config.model.output).original(activations[-1])
 
     def labels(self, outputs: Array) -> NDArray[Any]:

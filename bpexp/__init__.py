@@ -7,7 +7,8 @@
 
 ``train`` trains one run without tracking it, ``sweep`` trains and tracks all combinations of
 settings, ``load_runs`` reads tracked runs, and ``report`` compares the settings of a sweep. The
-settings are those of the command line; ``bpexp --help`` lists them.
+settings are those of the command line; ``bpexp --help`` lists them. They are imported when they are
+used: workers and ``--help`` import this package, but need none of them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # Imported late, because workers and --help import this package but not the functions.
     if name in __all__:
         from bpexp import api
 

@@ -1,7 +1,7 @@
 """The settings of ``data=file``, a user's table.
 
-They are declared apart from the code that reads tables, because that needs pandas: every command
-has the settings, but few read a table.
+Every command has the settings, but few read a table. The code that reads tables needs pandas, so
+that it is imported when a table is read.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """The script of an exported MLflow model, which MLflow runs to load the model.
 
 The exported copy imports the modules of bpexp that were bundled with the model under another
-package name, so bpexp need not be installed where the model is served.
+package name, so bpexp need not be installed where the model is served. They are imported in the
+methods, because MLflow also runs the script where the model is saved and they are not importable.
 """
 
 import json
@@ -22,7 +23,6 @@ class ServedNetwork(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
         Args:
             context: MLflow's context, with the paths of the artifacts.
         """
-        # Imported here because MLflow runs this script when saving the model, too.
         from bpexp.nn.network import Network
 
         self.settings = json.loads(Path(context.artifacts["settings"]).read_text())

@@ -29,6 +29,7 @@ from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import (
     StoredResult,
     config_of,
+    layers_of,
     result_of,
     validation_of,
 )
@@ -238,10 +239,7 @@ def _train_result(
 ) -> TrainResult:
     """The stored result with its metrics. Raises ConfigError if it does not fit the network."""
     network = make_network(config, dataset)
-    arrays = list(stored.layers.values())
-    weights, biases = tuple(arrays[::2]), tuple(arrays[1::2])
-    if [array.shape for array in (*weights, *biases)] != network.shapes:
-        raise ConfigError("weights.npz does not have the layers of the run's network.")
+    weights, biases = layers_of(network, stored.layers)
     if stored.predictions.shape != dataset.Y.shape:
         raise ConfigError("The file of predictions does not have one row for each sample.")
     if stored.losses.ndim != 1 or not len(stored.losses):

@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from bpexp.analysis.findings import Comparison, compare
 from bpexp.analysis.groups import REPLICATE, Group, Grouped, numbers
 from bpexp.analysis.permutation import ALPHA
 from bpexp.analysis.words import interval, p_value
 from bpexp.runs.objective import Objective
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +108,7 @@ def _without_seeds(group: Group, seeds: list[int]) -> Group:
     return replace(group, row_indices=group.row_indices[is_kept])
 
 
-def _identical_seeds(a: "pd.DataFrame", b: "pd.DataFrame") -> tuple[int, list[int]]:
+def _identical_seeds(a: pd.DataFrame, b: pd.DataFrame) -> tuple[int, list[int]]:
     """Number of seeds in both groups, and the seeds whose runs have identical results."""
     both = a.merge(b, on=REPLICATE, suffixes=("", "_b"))
     is_identical = (numbers(both["final_loss"]) == numbers(both["final_loss_b"])) & (

@@ -2,15 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from bpexp.analysis.groups import Group, numbers
 from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MAX_RUNS = 400
 """The curves of at most this many runs per group are read, drawn at random from larger groups."""
@@ -106,7 +103,7 @@ def _percentiles(rows: "pd.DataFrame", epochs: Array, losses: Array) -> Band:
     return Band(epochs=epochs, median=median, low=low, high=high)
 
 
-def _last_losses(rows: "pd.DataFrame") -> Array:
+def _last_losses(rows: pd.DataFrame) -> Array:
     """The training loss of each run's last epoch, (n_runs,)."""
     final = numbers(rows["final_loss"])
     if "last_epoch_loss" not in rows:

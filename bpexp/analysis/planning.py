@@ -14,6 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
+from scipy.stats import chi2, norm
+
 from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.permutation import ALPHA, replicates_needed
 from bpexp.analysis.words import number
@@ -71,8 +73,6 @@ def replicates_to_detect(
         is_paired: Whether the groups share their replicates.
         is_ranked: Whether the test is of ranks.
     """
-    from scipy.stats import norm
-
     z = float(norm.isf(ALPHA / n_comparisons / 2.0))
     n = ((z + float(norm.ppf(POWER))) * sd / difference) ** 2
     if is_ranked:
@@ -87,8 +87,6 @@ def upper_limit(sd: float, degrees_of_freedom: int) -> float:
     A plan with it has the power asked for in this share of cases; with the estimate itself it would
     have it in less than half (Browne 1995, Stat. Med. 14:1933).
     """
-    from scipy.stats import chi2
-
     return sd * math.sqrt(degrees_of_freedom / float(chi2.isf(ASSURANCE, degrees_of_freedom)))
 
 

@@ -204,15 +204,17 @@ def _train_missing(
 
     def open_store() -> TrackedSweep:
         # Connected before the lock is taken, because connecting takes it, too.
-        client = archive.client
+        client, tracker = archive.client, open_tracker(store, experiment)
         with exclusive_lock(store):
             # Checked again: another process may have resumed it meanwhile.
-            resume.check_can_resume(archive.get(sweep.run_id) or sweep, request.ended)
+            found = archive.get(sweep.run_id) or sweep
+            resume.check_can_resume(found, request.ended)
             if extended and archive.file_if_any(sweep, plan_file.NAME) != extended.file:
                 raise ConfigError(f"{sweep.label} was extended meanwhile; repeat the command.")
-            recovery.reopen(client, sweep.run_id)
+            # Other stores have no lock.
+            recovery.reopen(client, tracker, found)
         with _resume_command_in_errors(command):
-            tracker = _open_experiment(store, experiment)
+            recovery.close_orphaned_runs(tracker)
             if extended:
                 tracker.add_files(sweep.run_id, {plan_file.NAME: plan_file.to_bytes(plan)})
                 _describe_extension(archive, sweep, extended.plan, plan)

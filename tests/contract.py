@@ -1,5 +1,7 @@
 """Tests that every implementation of ``contract.Tracker`` passes on every store."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +139,23 @@ class TrackerContract:
         tracker, client = opened
         tags = client.get_experiment(tracker.experiment_id).tags
         assert tags["mlflow.experimentKind"] == "custom_model_development"
+
+    def test_only_one_process_claims_a_run(self, opened):
+        tracker, client = opened
+        run_id = tracker.open_run("sweep", 5, {"process": "dead"})
+        barrier = threading.Barrier(4)
+
+        def claim(name):
+            barrier.wait(30)
+            return tracker.claim(run_id, "process", "dead", name)
+
+        names = ["a", "b", "c", "d"]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(claim, names))
+        assert len(set(found)) == 1
+        assert found[0] in names
+        assert client.get_run(run_id).data.tags["process"] == found[0]
+        assert tracker.claim(run_id, "process", found[0], "next") == "next"
 
     def test_nothing_is_written_to_a_deleted_sweep_or_experiment(self, opened):
         tracker, client = opened

@@ -380,7 +380,7 @@ def test_a_sweep_that_is_deleted_meanwhile_is_restored_with_its_runs(
     assert "add --restore" in inside(*command[:-1]).stderr
     done = inside(*command)
     assert (done.returncode, done.stderr) == (0, "")
-    assert trained == [6, 0]
+    assert sum(trained) == 6
     assert [run.info.status for run in tracked()] == ["FINISHED"] * 7
     assert not (tmp_path / "outputs/spool").exists()
 

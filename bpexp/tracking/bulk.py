@@ -136,6 +136,10 @@ class BulkTracker:
             self.add_files(run_id, run.artifacts)
         self.transaction(self._close, run_id, run, values)
 
+    def claim(self, run_id: str, key: str, seen: str, value: str) -> str:
+        """See ``Tracker.claim``."""
+        return self.transaction(sql.replace_tag, run_id, key, seen, value)
+
     def finish(self) -> None:
         """See ``Tracker.finish``."""
         with suppress(TrackingError):

@@ -1,5 +1,6 @@
 """The tracker for every store that MLflow supports, through its public client."""
 
+import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +63,23 @@ class ClientTracker:
     def add_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """See ``Tracker.add_files``."""
         self._retry.call(_log_files, self._client, run_id, files)
+
+    def claim(self, run_id: str, key: str, seen: str, value: str) -> str:
+        """See ``Tracker.claim``.
+
+        MLflow cannot compare the value of a tag before it changes it. A parameter decides, because
+        its value can be set only once.
+        """
+        param = f"{key}.after.{hashlib.sha256(seen.encode()).hexdigest()[:12]}"
+        try:
+            self._retry.call(self._client.log_param, run_id, param, value)
+        except TrackingError:
+            params = self._retry.call(self._client.get_run, run_id).data.params
+            if params.get(param, value) == value:
+                raise
+            return str(params[param])
+        self._set_tag(run_id, key, value)
+        return value
 
     def finish(self) -> None:
         """See ``Tracker.finish``."""

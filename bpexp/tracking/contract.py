@@ -172,6 +172,23 @@ class Tracker(Protocol):
         """
         ...
 
+    def claim(self, run_id: str, key: str, seen: str, value: str) -> str:
+        """Replace the value of a tag, unless another process did so since ``seen`` was read.
+
+        Args:
+            run_id: A run of the experiment.
+            key: Name of the tag.
+            seen: The value that was read.
+            value: The new value; different for each process.
+
+        Returns:
+            ``value``, or the value of the process that was faster.
+
+        Raises:
+            TrackingError: The store could not be read or written.
+        """
+        ...
+
     def finish(self) -> None:
         """Let the store prepare for reading what was written; called at the end of a sweep.
 

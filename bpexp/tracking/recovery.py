@@ -13,6 +13,7 @@ from bpexp.runs import run_tags
 from bpexp.tracking import paging, process
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.process import ProcessState
+from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -45,17 +46,26 @@ def close_orphaned_runs(tracker: Tracker) -> int:
     return len(orphaned)
 
 
-def reopen(client: "MlflowClient", run_id: str) -> None:
+def reopen(client: "MlflowClient", tracker: Tracker, sweep: StoredRun) -> None:
     """Give the parent run of a sweep the status RUNNING, and assign it to this process.
 
+    Args:
+        client: MLflow's client on the store.
+        tracker: Writes to the experiment of the sweep.
+        sweep: The parent run as it was read.
+
     Raises:
-        ConfigError: The sweep is deleted.
+        ConfigError: The sweep is deleted, or another process was faster.
         TrackingError: The store could not be read or written.
     """
-    retry = RetryPolicy()
+    retry, run_id = RetryPolicy(), sweep.run_id
     if retry.call(client.get_run, run_id).info.lifecycle_stage != "active":
         raise deleted_error(run_id)
-    retry.call(client.set_tag, run_id, run_tags.PROCESS, process.current())
+    own, seen = process.current(), sweep.tags.get(run_tags.PROCESS, "")
+    while (holder := tracker.claim(run_id, run_tags.PROCESS, seen, own)) != own:
+        if process.state_of(holder) is not ProcessState.DEAD:
+            raise ConfigError(f"{sweep.label} is being resumed by another process.")
+        seen = holder
     retry.call(client.update_run, run_id, status="RUNNING")
     tags = retry.call(client.get_run, run_id).data.tags
     for key in _ORPHAN_TAGS.keys() & tags.keys():

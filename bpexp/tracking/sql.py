@@ -133,6 +133,22 @@ def end_run(connection: Connection, run_id: str, status: str, ended: int) -> Non
         raise DeletedError(f"The store refused: run {run_id} is deleted or does not exist.")
 
 
+def replace_tag(connection: Connection, run_id: str, key: str, seen: str, value: str) -> str:
+    """Replace the value ``seen`` of a tag; returns the value that the tag then has."""
+    change = "UPDATE tags SET value = :value WHERE run_uuid = :run AND key = :key AND value = :seen"
+    values = {"value": value, "run": run_id, "key": key, "seen": seen}
+    if connection.execute(text(change), values).rowcount == 1:
+        return value
+    found = _select(
+        connection, "value FROM tags WHERE run_uuid = :run AND key = :key", run=run_id, key=key
+    )
+    if found:
+        return str(found[0][0])
+    # Fails if another process inserts it at the same time.
+    insert(connection, {TAGS: [(run_id, key, value)]})
+    return value
+
+
 def update_statistics(connection: Connection) -> None:
     """Let the database estimate how many rows its tables have for each key.
 

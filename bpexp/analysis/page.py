@@ -137,6 +137,11 @@ def methods(findings: Findings) -> list[str]:
         "mean for epochs to converge), and the best value is compared with each other one. The "
         "p value is the smallest of these, corrected for all pairs of values (Shaffer) and for all "
         "settings (Holm).",
+        "Shares of the variance, for a full grid with the same seeds in every combination of "
+        "settings: sums of squares of each setting, of what each pair adds, of more settings "
+        "together, and of the seed, corrected for what the seeds alone would give (epsilon "
+        "squared, Kelley 1935). Losses count by their logarithm, and a run without a value as the "
+        "worst one that has a value. Intervals: a jackknife over seeds, 95% each.",
         f"Expected best of n: the mean over all sets of n runs (Tang et al. 2020); {worst}. "
         "Interquartile mean and performance profiles: Agarwal et al. 2021.",
     ]

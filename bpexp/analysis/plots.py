@@ -402,8 +402,8 @@ PLOTS: Registry[Plot] = Registry("plot", [
         "median over all combinations of the other settings (its mean for epochs to converge), "
         "with an interval that holds for all values of the setting together. Gray: each "
         "combination of the other settings.",
-        lambda data: effect_plots(data.effects),
-        note=lambda data: effect_note(data.effects),
+        lambda data: None if _has_contours(data) else effect_plots(data.effects),
+        note=lambda data: None if _has_contours(data) else effect_note(data.effects),
     ),
     Plot(
         "heat_maps",

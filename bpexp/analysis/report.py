@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bpexp.analysis import comparability, curves, page, planning, plots, tables, words
+from bpexp.analysis import (
+    comparability,
+    curves,
+    page,
+    planning,
+    plots,
+    search_plots,
+    tables,
+    words,
+)
 from bpexp.analysis.agreement import Agreement, compare_sweeps
 from bpexp.analysis.curves import Band
 from bpexp.analysis.effects import Effect, effects
@@ -23,6 +32,7 @@ from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
 from bpexp.analysis.ranked_together import check_one_ranking, with_settings
 from bpexp.analysis.surface import Surface, surfaces
+from bpexp.analysis.variance import Decomposition, decompose
 from bpexp.render import html, markdown
 from bpexp.render.document import Document
 from bpexp.render.plots import png
@@ -94,8 +104,24 @@ class Report:
 
     @property
     def effect_sentences(self) -> list[str]:
-        """How each setting matters; none if a single one varies, of which the answer speaks."""
-        return [e.sentence for e in self.effects] if len(self.effects) > 1 else []
+        """How each setting matters, and the shares of the variance.
+
+        The answer speaks of a single setting that varies.
+        """
+        if self.importance:
+            return [self.importance]
+        sentences = [e.sentence for e in self.effects] if len(self.effects) > 1 else []
+        return [*sentences, *([] if self.variance is None else [self.variance.sentence])]
+
+    @cached_property
+    def variance(self) -> Decomposition | None:
+        """The shares of the settings and the seed in the variance; None if not a full grid."""
+        return None if self.trials else decompose(self.findings)
+
+    @cached_property
+    def importance(self) -> str:
+        """The importance of the settings of a search, as a sentence; "" if it is not known."""
+        return search_plots.importance(self.findings, self.trials)
 
     @property
     def table(self) -> "pd.DataFrame":
@@ -157,6 +183,7 @@ class Report:
             "groups": self.table.to_dict("records"), "comparisons": comparisons,
             **({} if self.finals is None else {"best_per": self.finals.numbers}),
             "effects": [effect.numbers for effect in self.effects],
+            "variance": [s._asdict() for s in self.variance.shares] if self.variance else [],
             "environment": dict(self.environment),
         })  # fmt: skip
         return content

@@ -13,6 +13,7 @@ from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.setting_plots import MAX_TICKS, VALUE_LENGTH, displayed, is_positive
 from bpexp.render.axes import COLORS, log_norm, panel, plain_log_labels, shortened
 from bpexp.runs.objective import Objective
+from bpexp.sweeps.samplers.importance import ped_anova
 from bpexp.typing import Array
 
 MAX_SLICES = 9
@@ -107,6 +108,18 @@ def contours(findings: Findings, trials: Sequence[Summary]) -> Figure | None:
     if norm is not None:
         plain_log_labels(bar.ax.yaxis)
     return figure
+
+
+def importance(findings: Findings, trials: Sequence[Summary]) -> str:
+    """The importance of the settings of a search, as a sentence; "" if it is not known."""
+    settings = [summary.group.settings for summary in trials]
+    found = ped_anova(settings, _scores(findings, trials).tolist()) if trials else {}
+    if not found:
+        return ""
+    listed = ", ".join(f"{key} {100.0 * share:.0f}%" for key, share in found.items())
+    return (
+        f"Importance of the settings for reaching the best tenth (PED-ANOVA of Optuna): {listed}."
+    )
 
 
 def replaces_heat_maps(findings: Findings, trials: Sequence[Summary]) -> bool:

@@ -1,0 +1,116 @@
+"""Shares of the variance of a grid, compared with least squares, and importances of a search."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import bpexp
+from bpexp.analysis.variance import HIGHER, SEED, shares
+from bpexp.sweeps.samplers.importance import MIN_TRIALS, ped_anova
+
+LEVELS, N_SEEDS = (3, 4, 2), 5
+
+
+def columns(*factors):
+    """Indicators of each combination of the levels of factors, for all runs in order."""
+    runs = list(itertools.product(*map(range, (*LEVELS, N_SEEDS))))
+    labels = [tuple(run[factor] for factor in factors) for run in runs]
+    return np.array([[label == one for one in sorted(set(labels))] for label in labels], float)
+
+
+def residual(values, *terms):
+    """The residual sum of squares of a linear model with the terms, by least squares."""
+    X = np.hstack([columns(*term) for term in terms])
+    coefficients = np.linalg.lstsq(X, values, rcond=None)[0]
+    return float(((values - X @ coefficients) ** 2).sum())
+
+
+def test_shares_are_those_of_least_squares():
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(*LEVELS, N_SEEDS)) + rng.normal(size=N_SEEDS)
+    values += 2.0 * rng.normal(size=(3, 1, 1, 1)) + rng.normal(size=(3, 4, 1, 1))
+    y = values.ravel()
+    total = residual(y, ())
+    # Settings 0, 1 and 2; factor 3 is the seed.
+    cells, with_seeds = residual(y, (0, 1, 2)), residual(y, (0, 1, 2), (3,))
+    noise = with_seeds / ((np.prod(LEVELS) - 1) * (N_SEEDS - 1))
+    expected = {}
+    for a in range(3):
+        freedom = LEVELS[a] - 1
+        expected["abc"[a]] = (total - residual(y, (a,)) - freedom * noise) / total
+    for a, b in itertools.combinations(range(3), 2):
+        freedom = (LEVELS[a] - 1) * (LEVELS[b] - 1)
+        square = residual(y, (a,), (b,)) - residual(y, (a, b))
+        expected[f"{'abc'[a]} and {'abc'[b]}"] = (square - freedom * noise) / total
+    square = residual(y, (0, 1), (0, 2), (1, 2)) - cells
+    expected[HIGHER] = (square - 2 * 3 * 1 * noise) / total
+    expected[SEED] = 1.0 - sum(expected.values())
+    found = {share.name: share.estimate for share in shares(values, ["a", "b", "c"])}
+    assert list(found) == list(expected)
+    np.testing.assert_allclose(list(found.values()), list(expected.values()), atol=1e-12)
+
+
+def test_intervals_hold_in_repeated_samples():
+    rng = np.random.default_rng(0)
+    effect, n_seeds, n_samples = np.array([-1.0, 0.0, 1.0]), 20, 150
+    # The settings have a variance of 2/3, the seeds of 1 + 1.
+    truth, n_inside = (2 / 3) / (2 / 3 + 2.0), 0
+    for _ in range(n_samples):
+        values = effect[:, None, None] + rng.normal(size=n_seeds) + rng.normal(size=(3, 2, n_seeds))
+        first, *_ = shares(values, ["a", "b"])
+        n_inside += first.low <= truth <= first.high
+    assert n_inside >= 0.9 * n_samples
+
+
+def test_a_setting_without_influence_has_no_share():
+    rng = np.random.default_rng(1)
+    found = np.mean([
+        [share.estimate for share in shares(rng.normal(size=(4, 3, 6)), ["a", "b"])]
+        for _ in range(200)
+    ], axis=0)  # fmt: skip
+    np.testing.assert_allclose(found, [0.0, 0.0, 0.0, 1.0], atol=0.02)
+
+
+@pytest.fixture
+def sweep(put_store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put_store(tmp_path)
+    return bpexp.sweep(lr=[0.1, 3], hidden=[2, 4, 6], seed=range(4), epochs=60, backend="serial")
+
+
+def test_a_report_on_a_grid_says_the_shares(sweep):
+    report = bpexp.report("latest")
+    values = np.log(sweep["final_loss"].to_numpy().reshape(2, 3, 4))
+    expected = shares(values.transpose(1, 0, 2), ["hidden", "lr"])
+    assert [share.name for share in report.variance.shares] == [
+        "hidden", "lr", "hidden and lr", "the seed",
+    ]  # fmt: skip
+    np.testing.assert_allclose([s[1:] for s in report.variance.shares], [s[1:] for s in expected])
+    sentence = report.effect_sentences[-1]
+    assert sentence.startswith("Of the variance of the logarithm of the final loss between runs: ")
+    # Not a full grid.
+    bpexp.sweep("lr=0.1 hidden=2,4 | lr=3 hidden=2", seed=range(4), epochs=5, backend="serial")
+    assert bpexp.report("latest").variance is None
+
+
+def test_a_search_has_importances_instead(put_store, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    lrs, widths = 10 ** rng.uniform(-3, 1, 60), rng.integers(2, 9, 60)
+    settings = [{"lr": f"{lr:.4g}", "hidden": str(n)} for lr, n in zip(lrs, widths, strict=True)]
+    scores = (np.log10(lrs) + 1) ** 2
+    found = ped_anova(settings, [*scores[:-1], np.inf])
+    assert list(found) == ["lr", "hidden"]
+    assert found["lr"] > 0.8
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert ped_anova(settings[: MIN_TRIALS - 1], scores[: MIN_TRIALS - 1]) == {}
+    monkeypatch.chdir(tmp_path)
+    put_store(tmp_path)
+    bpexp.sweep(
+        lr="tag(log,interval(1e-2,10))", hidden="int(interval(2,9))", search="random",
+        search__trials=25, search__generation=25, epochs=20, backend="serial",
+    )  # fmt: skip
+    report = bpexp.report("latest")
+    (sentence,) = report.effect_sentences
+    assert "PED-ANOVA of Optuna" in sentence
+    assert report.variance is None

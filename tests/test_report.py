@@ -10,6 +10,7 @@ import re
 from html.parser import HTMLParser
 from importlib.metadata import version
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import mlflow
 import numpy as np
@@ -758,6 +759,31 @@ def test_plots_are_png_files_with_200_dots_per_inch():
             assert image.size == pytest.approx(figure.get_size_inches() * 200, abs=1)
 
 
+def test_a_report_for_print_has_booktabs_captions_and_vector_figures_with_embedded_fonts():
+    made = built(by_lr({"a_b": np.arange(8) / 10, "50%": np.arange(8) / 9}))
+    files = made.files(["tex", "svg"])
+    figures = {name for name in files if name.startswith("figures/")}
+    assert figures == {f"figures/{n}.{k}" for n in made.figures for k in ("png", "pdf", "svg")}
+    text = files["report.tex"].decode()
+    for word in (r"\usepackage{booktabs}", r"\toprule", r"lr=a\_b", r"50\%", r"\caption{Settings"):
+        assert word in text
+    header = re.search(r"toprule\n(.*) \\\\\n", text)[1]
+    assert header.split(" & ") == [
+        "rank", "lr", "runs", r"\shortstack[r]{final loss, \\ median}", "p, corrected",
+    ]  # fmt: skip
+    # Every figure that the text includes exists, with its caption.
+    included = re.findall(r"includegraphics\[[^]]*\]{([^}]*)}\n\\caption{(.)", text)
+    assert [name for name, _ in included] == [f"figures/{name}.pdf" for name in made.figures]
+    assert all(name in files for name, _ in included)
+    pdf = files["figures/profiles.pdf"]
+    assert pdf.startswith(b"%PDF")
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    assert b"CreationDate" not in pdf
+    assert ElementTree.fromstring(files["figures/profiles.svg"]).tag.endswith("svg")
+    assert made.files(["pdf"])["figures/profiles.pdf"] == pdf
+
+
 @given(st.lists(st.text(), unique=True, max_size=30), st.integers(12, 40))
 def test_different_texts_stay_different_when_shortened(texts, most):
     # Group names and setting values never start with "#".
@@ -1233,7 +1259,10 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
             "bpexp runs lists them.",
         ),
         (["--per", "lr"], "--per must be a setting that varies in these runs (none), got 'lr'."),
-        (["--format", "pdf"], "--format must be of html, md, csv, json, got 'pdf'."),
+        (
+            ["--format", "docx"],
+            "--format must be of html, md, csv, json, tex, pdf, svg, got 'docx'.",
+        ),
         (
             ["--measure", "x"],
             "--measure must be one of final_loss, accuracy, balanced_accuracy, macro_f1 for",

@@ -1,6 +1,7 @@
 """The report as a document: question, answer, tables, plots and methods."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bpexp.analysis import plots, tables, words
@@ -70,6 +71,30 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
         rows = [list(item) for item in report.environment.items()]
         blocks += [Heading(2, "Environment"), Table(["", ""], rows, "lp")]
     return Document(blocks, theme="report")
+
+
+def paper(report: "Report", figures: Sequence[str]) -> Document:
+    """The report for print: tables with the columns that one would print, and captions.
+
+    Args:
+        report: The findings and their surroundings.
+        figures: Names of the plots, whose PDF files are included.
+    """
+    findings, finals = report.findings, report.finals
+    ranked = tables.printable_ranking(findings, MAX_ROWS)
+    caption = f"Settings by {findings.measure.label}. {words.about_intervals(findings)}"
+    blocks: list[Block] = [
+        Heading(1, report.title), Paragraph(report.question, "lead"), Paragraph(report.answer),
+    ]  # fmt: skip
+    if finals is not None:
+        blocks.append(replace(finals.table, caption=f"{finals.heading}."))
+    blocks.append(replace(ranked, caption=caption))
+    if report.effect_sentences:
+        blocks.append(BulletList(report.effect_sentences))
+    blocks += [Paragraph(remark, "note") for remark in remarks(report)]
+    blocks += [Image(f"figures/{name}.pdf", plots.PLOTS[name].caption) for name in figures]
+    blocks += [Heading(2, "Methods"), *(Paragraph(text, "note") for text in methods(findings))]
+    return Document(blocks, theme="report", math=True)
 
 
 def remarks(report: "Report") -> list[str]:

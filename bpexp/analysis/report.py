@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bpexp.analysis import (
     comparability,
@@ -33,9 +33,9 @@ from bpexp.analysis.predictions import predictions
 from bpexp.analysis.ranked_together import check_one_ranking, with_settings
 from bpexp.analysis.surface import Surface, surfaces
 from bpexp.analysis.variance import Decomposition, decompose
-from bpexp.render import html, markdown
+from bpexp.render import html, latex, markdown
 from bpexp.render.document import Document
-from bpexp.render.plots import png
+from bpexp.render.plots import png, vector
 from bpexp.runs.metrics import Split
 from bpexp.typing import Array
 
@@ -43,7 +43,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-FORMATS = ("html", "md", "csv", "json")
+TEXT_FORMATS = ("html", "md", "csv", "json", "tex")
+"""Formats of the report as one file."""
+FIGURE_FORMATS: tuple[Literal["pdf", "svg"], ...] = ("pdf", "svg")
+"""Formats of the figures, which are always written as PNG files, too."""
+FORMATS = (*TEXT_FORMATS, *FIGURE_FORMATS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,16 +158,27 @@ class Report:
         """The report's files by their relative path.
 
         Args:
-            formats: Which of ``FORMATS`` to write. The plots are always written as PNG files.
+            formats: Which of ``FORMATS`` to write. The plots are always written as PNG files, and
+                as PDF files for LaTeX.
         """
         write = {
             "html": lambda: html.render(self.document),
             "md": lambda: markdown.render(self.document),
             "csv": lambda: self.table.to_csv(index=False),
             "json": lambda: json.dumps(self._json(), indent=2, allow_nan=False) + "\n",
+            "tex": lambda: latex.render(page.paper(self, list(self.figures))),
         }
-        texts = {f"report.{name}": write[name]().encode() for name in formats}
-        return texts | {f"figures/{name}.png": image for name, image in self._images.items()}
+        files = {
+            f"report.{name}": write[name]().encode() for name in TEXT_FORMATS if name in formats
+        }
+        files |= {f"figures/{name}.png": image for name, image in self._images.items()}
+        for kind in FIGURE_FORMATS:
+            if kind in formats or (kind == "pdf" and "tex" in formats):
+                files |= {
+                    f"figures/{name}.{kind}": vector(figure, kind)
+                    for name, figure in self.figures.items()
+                }
+        return files
 
     @cached_property
     def _images(self) -> dict[str, bytes]:

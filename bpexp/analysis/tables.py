@@ -16,6 +16,13 @@ STATISTICS = {"median": "median", "iqm": "IQM", "mean": "mean"}
 """Titles of the estimates of each measure."""
 
 
+class _Column(NamedTuple):
+    """A column of the ranking: its title and the text of a group's cell."""
+
+    title: str
+    cell: Callable[[Summary], Text]
+
+
 def ranking(findings: Findings) -> pd.DataFrame:
     """One row per group, best first; an interval has three columns: x, x_low, x_high."""
     against = {c.b.name: c for c in findings.comparisons}
@@ -35,14 +42,25 @@ def readable_ranking(findings: Findings, limit: int) -> Table:
 
 def short_ranking(findings: Findings, limit: int) -> Table:
     """The ``limit`` best groups for a terminal: only the median of the ranking's measure."""
-    median = f"{findings.measure.label}, median"
-    wanted = ["runs", "converged", "diverged", median]
+    chances = {c.b.name: _interval(c.improvement) for c in findings.comparisons}
+    column = _Column("P(best is better)", lambda s: chances.get(s.group.name, ""))
+    return _ranking_table(findings, [*_short_columns(findings), column], limit)
+
+
+def printable_ranking(findings: Findings, limit: int) -> Table:
+    """The ``limit`` best groups for print, with corrected p-values against the best group."""
+    p_values = {c.b.name: _p_number(c.p_adjusted) for c in findings.comparisons}
+    columns = _short_columns(findings)
+    if p_values:
+        columns.append(_Column("p, corrected", lambda s: p_values.get(s.group.name, "")))
+    return _ranking_table(findings, columns, limit)
+
+
+def _short_columns(findings: Findings) -> list[_Column]:
+    wanted = ["runs", "converged", "diverged", f"{findings.measure.label}, median"]
     if findings.measure.is_time:
         wanted.append("epochs, mean ± sd")
-    columns = [column for column in _columns(findings) if column.title in wanted]
-    chances = {c.b.name: _interval(c.improvement) for c in findings.comparisons}
-    columns.append(_Column("P(best is better)", lambda s: chances.get(s.group.name, "")))
-    return _ranking_table(findings, columns, limit)
+    return [column for column in _columns(findings) if column.title in wanted]
 
 
 def comparisons(compared: Sequence[Comparison]) -> Table:
@@ -55,13 +73,6 @@ def comparisons(compared: Sequence[Comparison]) -> Table:
         for c in compared
     ]  # fmt: skip
     return Table(columns, rows, "llrrrrr")
-
-
-class _Column(NamedTuple):
-    """A column of the ranking: its title and the text of a group's cell."""
-
-    title: str
-    cell: Callable[[Summary], Text]
 
 
 def _ranking_table(findings: Findings, columns: Sequence[_Column], limit: int) -> Table:

@@ -8,7 +8,7 @@ from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.options import ReportOptions
 from bpexp.analysis.page import MAX_ROWS
 from bpexp.analysis.planning import Difference
-from bpexp.analysis.report import FORMATS, Report
+from bpexp.analysis.report import FIGURE_FORMATS, FORMATS, Report
 from bpexp.analysis.sources import keep, of_experiment, of_sweeps
 from bpexp.cli.commands import existing_store, experiment_id, store_parser
 from bpexp.cli.screen import console
@@ -60,7 +60,9 @@ def main(arguments: Sequence[str]) -> None:
         help="say how many seeds detect a difference, such as 10%% or 0.02",
     )
     parser.add_argument(
-        "--format", default="html", help="comma-separated: html, md, csv, json (default: html)"
+        "--format",
+        default="html",
+        help=f"comma-separated: {', '.join(FORMATS)} (default: html); the last two are of figures",
     )
     parser.add_argument(
         "-o", metavar="FOLDER", help="output folder (default: outputs/reports/SWEEP)"
@@ -112,7 +114,7 @@ def main(arguments: Sequence[str]) -> None:
     out.print(words.about_intervals(report.findings))
     for sentence in report.effect_sentences:
         out.print(sentence)
-    written = ", ".join(str(folder / f"report.{name}") for name in formats)
+    written = ", ".join(str(folder / _file_of(name)) for name in formats)
     out.print(f"Written: {written}", soft_wrap=True)
     if len(parents) == 1 and chosen.only:
         out.print("Not logged to the sweep, because it covers only a part of its runs.")
@@ -138,6 +140,11 @@ def _write(report: Report, formats: Sequence[str], folder: Path) -> None:
             raise ConfigError(
                 f"-o must be a folder that can be written, got {str(folder)!r}: {error.strerror}."
             ) from error
+
+
+def _file_of(name: str) -> str:
+    """The file with a format of the report, or the files of its figures."""
+    return f"figures/*.{name}" if name in FIGURE_FORMATS else f"report.{name}"
 
 
 def _file_name(text: str) -> str:

@@ -6,6 +6,7 @@
 """
 
 import re
+import textwrap
 from collections.abc import Iterable
 
 from bpexp.fields.checks import escaped
@@ -35,6 +36,10 @@ PREAMBLE = r"""\documentclass{article}
 \usepackage{graphicx}
 \begin{document}
 """
+WIDE_TABLE = 6
+"""Tables with more columns are set in a smaller font, with less space between the columns."""
+TITLE_LENGTH = 14
+"""Titles of columns with more characters are set in several lines."""
 _SECTIONS = {1: "section", 2: "subsection", 3: "subsubsection"}
 _ROLES = {
     "": "{}",
@@ -126,9 +131,21 @@ def _table(sides: str, caption: str, header: list[str], rows: list[list[str]]) -
     lines = [f"\\caption{{{caption}}} \\\\"] if caption else []
     lines.append(r"\toprule")
     if any(header):
-        lines += [_row(header), r"\midrule"]
+        lines += [_row(map(_stacked, header, sides)), r"\midrule"]
     lines += [r"\endhead", *map(_row, rows), r"\bottomrule"]
-    return _environment("longtable", lines, f"{{{columns}}}")
+    table = _environment("longtable", lines, f"{{{columns}}}")
+    if len(sides) <= WIDE_TABLE:
+        return table
+    return f"{{\\small\\setlength{{\\tabcolsep}}{{3pt}}\n{table}}}"
+
+
+def _stacked(title: str, side: str) -> str:
+    """A long title of a column in several short lines, so that a table fits on a page."""
+    lines = textwrap.wrap(title, TITLE_LENGTH, break_long_words=False, break_on_hyphens=False)
+    if len(lines) < 2 or "{" in title:
+        return title
+    stack = r" \\ ".join(lines)
+    return rf"\shortstack[{'r' if side == 'r' else 'l'}]{{{stack}}}"
 
 
 def _row(cells: Iterable[str]) -> str:

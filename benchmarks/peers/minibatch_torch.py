@@ -31,7 +31,7 @@ def train(config: TrainConfig, X: Array, Y: Array) -> float:
             loss = 0.5 * ((model(inputs[rows]) - targets[rows]) ** 2).sum()
             loss.backward()
             optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def prepare(runs: list[TrainConfig]) -> Peer:

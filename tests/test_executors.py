@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 import pytest
 from servers import dask_cluster
-from sweeping import runs_of
+from sweeping import children, command_of, runs_of
 
 from bpexp.config.schema import DaskConfig, ModelConfig, StopConfig, TrainConfig
 from bpexp.data import load
@@ -139,6 +139,13 @@ def test_a_dying_worker_fails_its_own_run_only(a_store, inside, tmp_path, monkey
     assert {name: run.status for name, run in runs.items()} == {
         f"seed={seed}": "FINISHED" for seed in range(10) if seed != KILLS_ITS_WORKER
     }
+
+
+def test_no_more_processes_are_started_than_there_are_batches():
+    batches = [Batch((job,), "numpy") for job in make_jobs(3)]
+    assert len(train_all(LocalExecutor(1000), batches)) == 3
+    workers = [pid for pid in children(os.getpid()) if "popen_loky" in command_of(pid)]
+    assert len(workers) <= 3
 
 
 def test_without_semaphores_this_process_trains(monkeypatch, capsys):

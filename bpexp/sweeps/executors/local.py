@@ -148,7 +148,9 @@ class LocalExecutor(Executor):
     ) -> Iterator[tuple[int, Trained]]:
         """Train batches, and yield the number and the results of each."""
         processes.check_available()
-        config = parallel_config("loky", n_jobs=self._n_workers, max_nbytes=None)
+        # loky starts all processes at once, also those that have nothing to train.
+        n_processes = min(self._n_workers, len(batches), processes.count_that_fit())
+        config = parallel_config("loky", n_jobs=n_processes, max_nbytes=None)
         with config, ExitStack() as at_exit:
             pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
             added = extensions.added()

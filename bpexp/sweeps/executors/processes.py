@@ -25,9 +25,11 @@ from bpexp.sweeps.interrupts import SIGNALS
 TESTED = "1.6"
 """The version of joblib whose internals this module was tested with."""
 
-__all__ = ["SingleProcess", "TerminatedWorkerError", "check_available", "cpu_count",
-           "end_with_parent", "interrupts_blocked"]  # fmt: skip
+__all__ = ["SingleProcess", "TerminatedWorkerError", "check_available", "count_that_fit",
+           "cpu_count", "end_with_parent", "interrupts_blocked"]  # fmt: skip
 
+BYTES_OF_A_WORKER = 100_000_000
+"""About what a worker process needs beside its data, which are shared."""
 PARENT_CHECK_SECONDS = 0.5
 """How often a worker looks whether its parent is alive."""
 
@@ -46,6 +48,12 @@ def check_available() -> None:
     except OSError as error:
         raise OSError(f"{error.strerror}: /dev/shm") from error
     raise OSError("JOBLIB_MULTIPROCESSING=0, or /dev/shm could not be used at the start")
+
+
+def count_that_fit() -> int:
+    """How many worker processes fit into half of this machine's memory; at least 1."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, memory // 2 // BYTES_OF_A_WORKER)
 
 
 @cache

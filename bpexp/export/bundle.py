@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from bpexp.data import DataConfig
@@ -88,13 +88,11 @@ def write(archive: Archive, experiment: str, run: StoredRun, target: Path, *, da
     linking = {child.parent for child in runs} - {run.run_id, None}
     with _atomic_zip(target) as zip_file:
         writer = _Writer(zip_file)
-        _add_run(writer, *_content(archive, run))
-        if run.is_sweep:
-            for found in _pages(archive, children):
-                _add_run(writer, *found)
-            # The runs that were reused from other sweeps have their environment there.
-            for parent in archive.reader.get(sorted(filter(None, linking))):
-                _add_run(writer, *_content(archive, parent))
+        selected = archive.reader.search(archive.experiment_id, children)
+        # The runs that were reused from other sweeps have their environment there.
+        parents = archive.reader.get(sorted(filter(None, linking)))
+        for found in _pages(archive, chain([run], selected if run.is_sweep else [], parents)):
+            _add_run(writer, *found)
         files = [_add_data(writer, number, path, data) for number, path in enumerate(paths)]
         manifest = {
             "format": bundle.FORMAT,
@@ -104,9 +102,7 @@ def write(archive: Archive, experiment: str, run: StoredRun, target: Path, *, da
             "data": [asdict(file) for file in files],
             "files": writer.listed,
         }
-        zip_file.writestr(
-            zipfile.ZipInfo(MANIFEST), json.dumps(manifest, indent=1), zipfile.ZIP_DEFLATED
-        )
+        zip_file.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(manifest), zipfile.ZIP_DEFLATED)
     return _sentence(target, len(runs), files)
 
 
@@ -149,29 +145,34 @@ def _add_data(writer: _Writer, number: int, path: str, is_included: bool) -> Dat
     return DataFile(path, member, digest)
 
 
-def _pages(archive: Archive, query: Query) -> Iterator[tuple[StoredRun, _Files, _Curves]]:
-    """The content of the runs that a query selects; only some of them are in memory."""
-    runs = archive.reader.search(archive.experiment_id, query)
+def _pages(
+    archive: Archive, runs: Iterator[StoredRun]
+) -> Iterator[tuple[StoredRun, _Files, _Curves]]:
+    """Runs, their artifacts, and all logged values of their curves; only some are in memory."""
     with ThreadPoolExecutor(_THREADS) as pool:
         while page := list(islice(runs, _PAGE_SIZE)):
-            yield from pool.map(partial(_content, archive), page)
+            ids = [run.run_id for run in page]
+            # Of all runs at once: a query takes longer than its answer.
+            histories = {name: archive.reader.history(ids, name) for name in bundle.CURVES}
+            for run, files in zip(page, pool.map(partial(_files, archive), page), strict=True):
+                curves = {
+                    name: points[run.run_id]
+                    for name, points in histories.items()
+                    if run.run_id in points
+                }
+                yield run, files, curves
 
 
-def _content(archive: Archive, run: StoredRun) -> tuple[StoredRun, _Files, _Curves]:
-    """A run, its artifacts, and all logged values of its curves."""
+def _files(archive: Archive, run: StoredRun) -> _Files:
+    """The artifacts of a run that are part of a bundle."""
     names = [name for name in archive.files(run) if bundle.ARTIFACT.fullmatch(name)]
-    curves = {
-        name: archive.reader.history([run.run_id], name).get(run.run_id, ())
-        for name in bundle.CURVES
-        if name in run.metrics
-    }
-    return run, {name: archive.file(run, name) for name in names}, curves
+    return {name: archive.file(run, name) for name in names}
 
 
 def _add_run(writer: _Writer, run: StoredRun, files: _Files, curves: _Curves) -> None:
     # The place of the artifacts says nothing on another machine.
     values = {**asdict(run), "artifact_uri": ""}
-    content = json.dumps({"run": values, "history": curves}, indent=1)
+    content = json.dumps({"run": values, "history": curves})
     writer.add(bundle.run_member(run.run_id), content.encode())
     for name, artifact in files.items():
         writer.add(bundle.artifact_member(run.run_id, name), artifact)

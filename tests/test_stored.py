@@ -36,7 +36,7 @@ def change(statement, *values):
 
 @pytest.mark.parametrize(
     "text", ["!!python/object/apply:os.mkdir [pwned]", "!!timestamp x", "!!int ''", "!!bool x",
-             "\t-", "[1]", "", "&a [*a]"]
+             "\t-", "[1]", ""]
 )  # fmt: skip
 def test_yaml_must_be_a_mapping_of_plain_values(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -46,6 +46,11 @@ def test_yaml_must_be_a_mapping_of_plain_values(text, tmp_path, monkeypatch):
     ):
         artifact_files.mapping(text.encode(), "config.yaml")
     assert os.listdir(tmp_path) == []
+
+
+def test_yaml_must_not_contain_itself():
+    with pytest.raises(ConfigError, match=r"^config\.yaml must not contain itself, as 'a' does"):
+        artifact_files.mapping(b"&a [*a]", "config.yaml")
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,16 @@ def test_loss_and_accuracy_have_median_iqm_and_mean_and_medians_have_intervals()
     assert words.about_intervals(eight.findings).endswith(" best one included.")
 
 
+def test_the_page_has_the_metrics_of_tables_and_the_measure_and_the_file_has_all():
+    frame = by_lr({0.1: [0.1, 0.2], 1.0: [0.3, 0.4]}).assign(accuracy=0.5, macro_f1=0.5, mae=1.0)
+    made = built(frame, measure="macro_f1")
+    columns = list(table_below(made, "Groups, the best first").columns)
+    assert [name for name in columns if name.endswith("median")] == [
+        "final loss, median", "accuracy, median", "macro F1, median",
+    ]  # fmt: skip
+    assert {"accuracy_median", "macro_f1_median", "mae_median"} <= set(made.table.columns)
+
+
 def test_a_diverged_run_counts_as_accuracy_0():
     frame = by_lr({0.1: [0.1, 0.2, 1e300], 1.0: [0.1, 0.2, 0.3]})
     frame["accuracy"] = [1.0, 0.5, 1.0, 0.75, 0.75, 0.75]

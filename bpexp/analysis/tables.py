@@ -10,6 +10,7 @@ from bpexp.analysis.findings import Comparison, Findings, Summary
 from bpexp.analysis.statistics import Interval
 from bpexp.analysis.words import interval, number, p_value
 from bpexp.render.document import Table, Text, small
+from bpexp.runs.metrics import METRICS
 from bpexp.runs.objective import objectives
 
 STATISTICS = {"median": "median", "iqm": "IQM", "mean": "mean"}
@@ -36,7 +37,7 @@ def ranking(findings: Findings) -> pd.DataFrame:
 
 
 def readable_ranking(findings: Findings, limit: int) -> Table:
-    """The ``limit`` best groups with all their estimates."""
+    """The ``limit`` best groups with their estimates of the metrics that tables show."""
     return _ranking_table(findings, _columns(findings), limit)
 
 
@@ -107,6 +108,7 @@ def _columns(findings: Findings) -> list[_Column]:
     columns += [
         _Column(f"{known[key].label}, {title}", _estimate(key, statistic))
         for key in summaries[0].estimates
+        if METRICS[known[key].metric].in_tables or key == findings.measure.name
         for statistic, title in STATISTICS.items()
     ]
     return columns

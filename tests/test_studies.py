@@ -73,6 +73,20 @@ def test_a_mean_agrees_within_the_margin_differs_or_is_undecided():
     assert narrow[0].text == "undecided"
 
 
+@pytest.mark.parametrize(("n_ours", "n_published"), [(10, 100), (100, 10), (20, 20)])
+def test_few_runs_have_no_interval_and_differ_only_if_the_difference_is_large(n_ours, n_published):
+    ours = np.random.default_rng(2).gamma(9.0, 10.0, n_ours)
+    same, far = (definition.Published(n_published, f * ours.mean(), 30.0) for f in (1.01, 3.0))
+    near, other = verdict.judge(study_of(row("a", same), row("b", far)), [[ours]] * 2)
+    has_interval = min(n_ours, n_published) >= 20
+    assert np.isfinite(near.difference.percent.low) == has_interval
+    assert near.text == "undecided"
+    assert other.text.startswith("differs")
+    cell = verdict.Evaluation(study_of(row("a", same)), [near], np.array([])).table()[1][3]
+    assert cell.startswith("-1.0")
+    assert ("[" in cell) == has_interval
+
+
 def test_a_paper_that_is_wrong_by_15_percent_does_not_agree():
     rng = np.random.default_rng(2)
     texts = []

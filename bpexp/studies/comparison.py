@@ -24,6 +24,9 @@ from bpexp.typing import Array
 RESAMPLES = 4000
 """Number of bootstrap samples."""
 
+MIN_RUNS_FOR_INTERVAL = 20
+"""Fewer runs, published or ours, have no bootstrap-t interval: it would cover in less than 93%."""
+
 MIN_RUNS_FOR_SPREAD, RUNS_FOR_EXTREMES = 50, 5
 """Values that a comparison of spreads needs, and, for extremes, values per published run."""
 
@@ -37,7 +40,7 @@ class Difference:
 
     Attributes:
         percent: The difference with its 95% confidence interval, in percent of the published mean,
-            or in percentage points for a share.
+            or in percentage points for a share. The bounds are nan for too few runs.
         detectable: The smallest difference that would be significant in 80% of cases.
         p: p-value of the hypothesis that there is no difference.
         unit: ``"%"``, or ``" points"`` for a share.
@@ -57,7 +60,8 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     """Compare means by the bootstrap-t interval (Efron 1981), which allows for skewed samples.
 
     The published values are not known; they are resampled as ours, scaled to the published
-    standard deviation.
+    standard deviation. With fewer than ``MIN_RUNS_FOR_INTERVAL`` runs, of which the interval would
+    cover in 85 to 93% of cases, there is none, and the p-value is doubled.
 
     Args:
         ours: Our values, at least two, (n,).
@@ -83,10 +87,13 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     above = (np.sum(t >= found / error) + 1) / (len(t) + 1)
     below = (np.sum(t <= found / error) + 1) / (len(t) + 1)
     bounds = (found - high * error) * scale, (found - low * error) * scale
+    has_few = min(n, m) < MIN_RUNS_FOR_INTERVAL
+    if has_few:
+        bounds = math.nan, math.nan
     return Difference(
         Interval(found * scale, float(bounds[0]), float(bounds[1])),
         detectable=DETECTION * error * scale,
-        p=min(1.0, 2.0 * float(min(above, below))),
+        p=min(1.0, (4.0 if has_few else 2.0) * float(min(above, below))),
     )
 
 

@@ -32,6 +32,7 @@ from bpexp.render.document import (
 )
 from bpexp.render.table_files import as_csv
 from bpexp.studies.comparison import (
+    MIN_RUNS_FOR_INTERVAL,
     Difference,
     difference_of_means,
     difference_of_shares,
@@ -48,7 +49,8 @@ RESAMPLES = 10_000
 METHODS = (
     emphasis("Difference"),
     " is that of the means in percent of the published one with its 95% confidence interval, by "
-    "the bootstrap-t method, which allows for skewed values; of shares in percentage points. ",
+    f"the bootstrap-t method, which allows for skewed values, for at least {MIN_RUNS_FOR_INTERVAL} "
+    "runs, published and ours; of shares in percentage points. ",
     emphasis("Agrees"),
     " means that the whole interval lies within the stated margin; ",
     emphasis("differs"),
@@ -369,7 +371,9 @@ def _cells(verdict: Verdict) -> list[str]:
     ]
     compared = ["-", "-"]
     if difference is not None:
-        percent = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*difference.percent)
+        percent = _formatted("{:+.1f} [{:+.1f}, {:+.1f}]", *difference.percent)
+        if percent == "-":
+            percent = f"{difference.percent.estimate:+.1f}"
         compared = [f"{percent}{difference.unit}", f"{difference.detectable:.1f}{difference.unit}"]
     return [
         _published_text(verdict.published),

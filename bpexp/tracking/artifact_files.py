@@ -29,6 +29,8 @@ _ENTRY = struct.Struct("<4s6H3L5H2L")
 """An entry of the directory: compression, checksum, sizes, length of the name, place."""
 _LOCAL = struct.Struct("<4s5H3L2H")
 """What stands before the name of each member."""
+_VERSION = 45
+"""The version of the zip format that NumPy asks for."""
 
 
 def mapping(content: bytes | str, name: str) -> dict[str, object]:
@@ -95,29 +97,35 @@ def _stored_members(content: bytes) -> dict[str, bytes] | None:
         return None
     end = _END.unpack_from(content, len(content) - _END.size)
     signature, *_, n_members, size, at, comment = end
-    if signature != b"PK\5\6" or comment or at + size + _END.size != len(content):
+    last = len(content) - _END.size
+    # A file of more than 4 GB has another record before the last one.
+    is_large = content[max(0, last - 20) : last].startswith(b"PK\6\7")
+    if signature != b"PK\5\6" or comment or is_large or at + size != last:
         return None
     found: dict[str, bytes] = {}
     for _ in range(n_members):
-        if at + _ENTRY.size > len(content):
+        if at + _ENTRY.size > last:
             return None
         entry = _ENTRY.unpack_from(content, at)
-        signature, _, _, flags, method, _, _, crc, packed, size, n_name, *rest, place = entry
+        signature, _, needed, flags, method, _, _, crc, packed, size, n_name, *rest, place = entry
         n_extra, n_comment = rest[:2]
         name = content[at + _ENTRY.size : at + _ENTRY.size + n_name]
         if signature != b"PK\1\2" or flags or method or packed != size or n_extra or n_comment:
             return None
         start = place + _LOCAL.size
-        if start > len(content) or not name.isascii():
+        if start > last or needed > _VERSION or not name.isascii() or b"\0" in name:
             return None
-        signature, *_, n_local, n_extra = _LOCAL.unpack_from(content, place)
+        signature, _, flags, method, *_, n_local, n_extra = _LOCAL.unpack_from(content, place)
+        is_same = content[start : start + n_local] == name and not flags and not method
         start += n_local + n_extra
         member = content[start : start + size]
-        if signature != b"PK\3\4" or zlib.crc32(member) != crc or len(member) != size:
+        if signature != b"PK\3\4" or not is_same or zlib.crc32(member) != crc:
+            return None
+        if len(member) != size:
             return None
         found[name.decode()] = member
         at += _ENTRY.size + n_name
-    return found if len(found) == n_members else None
+    return found if len(found) == n_members and at == last else None
 
 
 def _array(content: bytes) -> Array:

@@ -42,10 +42,10 @@ from bpexp.sweeps.samplers.trials import Trial
 from bpexp.tracking import durable, lookup, output_directory, recovery
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.contract import RunRecord, Tracker
-from bpexp.tracking.factory import open_tracker
+from bpexp.tracking.factory import open_reader, open_tracker
 from bpexp.tracking.reading import FINISHED, NO_PARTS, UNFINISHED, Query, StoredRun
 from bpexp.tracking.retry import RetryPolicy, TrackingError
-from bpexp.tracking.store import Store, exclusive_lock, locate
+from bpexp.tracking.store import Store, connect, exclusive_lock, locate
 
 EXIT_STATUS = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 """The program's exit status by MLflow's status of its run or sweep."""
@@ -418,9 +418,10 @@ def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> N
         reporter.say(f"Exporting {best.job.name}: {why_best(finished.ranking)}.")
     from bpexp.export.publish import publish
 
-    archive = open_archive(store, finished.plan.runtime.tracking.experiment)
-    run = lookup.with_id(archive.reader, best.run_id)
-    for sentence in publish(archive, run):
+    reader = open_reader(store)
+    run = lookup.with_id(reader, best.run_id)
+    # By its id: somebody may have renamed the experiment meanwhile.
+    for sentence in publish(Archive(reader, store, run.experiment_id), run):
         reporter.say(sentence)
 
 
@@ -444,7 +445,7 @@ def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
     fresh = run_sweep(confirmation.plan_of(finished), reporter)
     if fresh.interrupted or fresh.parent is None:
         return
-    client = open_archive(store, finished.plan.runtime.tracking.experiment).client
+    client = connect(store)
     RetryPolicy().call(client.set_tag, finished.parent, run_tags.CONFIRMED_BY, fresh.parent)
     from bpexp.analysis import confirmation as confirmed
 

@@ -385,6 +385,27 @@ def test_a_sweep_that_is_deleted_meanwhile_is_restored_with_its_runs(
     assert not (tmp_path / "outputs/spool").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # by MLflow
+def test_an_experiment_that_is_renamed_meanwhile_gets_all_runs(inside, monkeypatch):
+    def commit(staged):
+        ids = original(staged)
+        if staged.parent is not None:
+            monkeypatch.setattr(BulkStagedRuns, "commit", original)
+            experiment = client().get_experiment_by_name("mine").experiment_id
+            client().rename_experiment(experiment, "renamed")
+        return ids
+
+    original = BulkStagedRuns.commit
+    monkeypatch.setattr(BulkStagedRuns, "commit", commit)
+    settings = ["hidden=2,3", "epochs=20", "engine=numpy", "n_jobs=1", "tracking.experiment=mine"]
+    done = inside("-m", *settings, "export=best")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "bit-identical to those of the run" in done.stdout
+    found = client().get_experiment_by_name("renamed")
+    runs = client().search_runs([found.experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+
+
 def test_a_single_run_cannot_be_resumed(capsys):
     (run_id,) = bpexp.sweep(seed=[1], epochs=20).run_id
     assert resume(run_id) == 2

@@ -796,15 +796,16 @@ def test_a_report_for_print_has_booktabs_captions_and_vector_figures_with_embedd
 
 @given(st.lists(st.text(), unique=True, max_size=30), st.integers(12, 40))
 def test_different_texts_stay_different_when_shortened(texts, most):
-    # Group names and setting values never start with "#".
-    texts = [text for text in texts if not text.startswith("#")]
+    # Group names and setting values never start with "#"; "$" is doubled in length by escaping.
+    texts = [text.replace("$", "") for text in texts if not text.startswith("#")]
     texts += [text * 20 for text in texts if text * 20 not in texts]
     texts = list(dict.fromkeys(texts))
     short = plot_axes.shortened(texts, most)
     assert list(short) == texts
     assert len(set(short.values())) == len(texts)
     assert all(len(after) <= most for after in short.values())
-    assert all(after == text for text, after in short.items() if len(text) <= most)
+    unescaped = [text for text in texts if text.isprintable() and "\\" not in text]
+    assert all(short[text] == text for text in unescaped if len(text) <= most)
 
 
 def two(first, second):

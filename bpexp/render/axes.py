@@ -4,6 +4,7 @@ Lines have the colors of Okabe and Ito (2008) and a dash pattern each, and maps 
 cividis, so that they can be distinguished without color vision and in grayscale.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -56,8 +57,9 @@ def line_style(index: int) -> Mapping[str, Any]:
 def shortened(texts: Sequence[str], length: int) -> dict[str, str]:
     """Shorten texts for use as labels.
 
-    A label that is too long starts with the number of its text and has an ellipsis in its middle,
-    so that different texts have different labels.
+    Control characters are escaped. A label that would be too long has an ellipsis in its middle.
+    It starts with the number of its text, as does one that equals another label, so that
+    different texts have different labels.
 
     Args:
         texts: Different texts.
@@ -70,13 +72,19 @@ def shortened(texts: Sequence[str], length: int) -> dict[str, str]:
     '#2 data.p…/a.csv'
     """
 
+    shown = [escaped(text) for text in texts]
+    counts = Counter(shown)
+
     def label(number: int, text: str) -> str:
-        if len(text) <= length:
+        if len(text) <= length and counts[text] == 1:
             return literal(text)
         room = length - len(f"#{number} …")
-        return literal(f"#{number} {text[: room - room // 2]}…{text[-(room // 2) :]}")
+        if len(text) > room:
+            text = f"{text[: room - room // 2]}…{text[-(room // 2) :]}"
+        return literal(f"#{number} {text}")
 
-    return {text: label(number, text) for number, text in enumerate(texts, start=1)}
+    labels = [label(number, text) for number, text in enumerate(shown, start=1)]
+    return dict(zip(texts, labels, strict=True))
 
 
 def literal(text: str) -> str:

@@ -902,12 +902,13 @@ def test_validation_curves_are_drawn_beside_training_curves():
     assert len(built(by_lr({0.1: [1.0, 2.0]})).figures["loss_curves"].axes) == 1
 
 
-def test_validation_curves_are_those_that_the_runs_logged(a_store, inside):
+def test_validation_curves_are_those_that_the_runs_logged(a_store, inside, tmp_path):
     done = inside("-m", "seed=0,1,2", "data=iris", "model=classifier", "epochs=20", "n_jobs=1",
                   "data.validation_fraction=0.2", "stop.validation_interval=5")  # fmt: skip
     assert done.returncode == 0, done.stderr
     (band,) = package.report("latest").validation_bands
-    client, runs = mlflow.MlflowClient("sqlite:///outputs/mlflow.db"), package.load_runs()
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    runs = package.load_runs()
     logged = [client.get_metric_history(run, "validation_loss") for run in runs["run_id"]]
     assert [point.step for point in logged[0]] == [5, 10, 15, 20]
     medians = [sorted(points[k].value for points in logged)[1] for k in range(4)]
@@ -1131,11 +1132,11 @@ def test_sweeps_with_different_objectives_need_a_measure():
     assert measure_choice.of_sweeps(MeasureChoice("accuracy"), parents).key == "accuracy"
 
 
-def test_first_and_second_are_the_sweeps_as_typed(a_store, inside):
+def test_first_and_second_are_the_sweeps_as_typed(a_store, inside, tmp_path):
     for lr in ("2", "0.01"):
         done = inside("-m", "seed=range(0,3)", f"lr={lr}", "epochs=5", "n_jobs=1")
         assert done.returncode == 0, done.stderr
-    client = mlflow.MlflowClient("sqlite:///outputs/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     experiment = client.get_experiment_by_name("bpexp").experiment_id
     parents = client.search_runs([experiment], "tags.`bpexp.kind` = 'sweep'")
     ids = [run.info.run_id for run in parents]

@@ -157,7 +157,7 @@ def test_a_scheduler_that_dies_leaves_a_sweep_that_is_resumed_here(tmp_path, pre
 def test_workers_of_another_arithmetic_are_refused_before_anything_is_trained(tmp_path, preloaded):
     status, errors = run_to_end(tmp_path, *SWEEP, *on(preloaded(OTHER)))
     assert status == 1
-    assert "with the arithmetic 'exact 0' instead of 'exact" in errors
+    assert "version 0 of the arithmetic instead of" in errors
     assert errors.count("\n") == 1
     assert not (tmp_path / "outputs").exists()
 

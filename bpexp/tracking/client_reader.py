@@ -1,10 +1,9 @@
 """Reads runs from every store that MLflow supports, through its public client."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from typing import TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
@@ -21,11 +20,11 @@ from bpexp.tracking.reading import (
     Query,
     StoredRun,
     invalid_filter,
+    matching,
     restored,
+    selected,
 )
 from bpexp.tracking.retry import RetryPolicy
-
-T = TypeVar("T")
 
 _PAGE_SIZE = 5000
 """Runs of one request."""
@@ -55,11 +54,7 @@ class ClientReader:
 
     def matching(self, wanted: str, experiment: str) -> list[StoredRun]:
         """See ``RunReader.matching``."""
-        return [
-            run
-            for run in self.search(experiment, Query())
-            if run.run_id.startswith(wanted) or run.name == wanted
-        ]
+        return matching(self, wanted, experiment)
 
     def search(
         self,
@@ -158,7 +153,7 @@ def _points(points: Sequence[Metric]) -> list[Point]:
 def _with_parts(run: Run, parts: Parts) -> StoredRun:
     """MLflow's run as a plain value, with some of its parts."""
     inputs = run.inputs.dataset_inputs if run.inputs and parts.data else []
-    metrics = _selected(run.data.metrics, parts.metrics).items()
+    metrics = selected(run.data.metrics, parts.metrics).items()
     return StoredRun(
         run.info.run_id,
         run.info.run_name or "",
@@ -167,13 +162,9 @@ def _with_parts(run: Run, parts: Parts) -> StoredRun:
         run.info.start_time or 0,
         run.info.end_time,
         run.info.artifact_uri or "",
-        _selected(run.data.params, parts.params),
-        _selected(run.data.tags, parts.all_tags()),
+        selected(run.data.params, parts.params),
+        selected(run.data.tags, parts.all_tags()),
         # A column of SQLite may contain text.
         {key: restored(value) for key, value in metrics if isinstance(value, int | float)},
         inputs[0].dataset.digest if inputs else None,
     )
-
-
-def _selected(values: Mapping[str, T], keys: Collection[str] | None) -> dict[str, T]:
-    return {key: value for key, value in values.items() if keys is None or key in keys}

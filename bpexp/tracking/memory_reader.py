@@ -7,16 +7,21 @@
 ['seed=0']
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TypeVar
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.tracking.reading import EVERYTHING, Parts, Point, Query, StoredRun
-
-T = TypeVar("T")
+from bpexp.tracking.reading import (
+    EVERYTHING,
+    Parts,
+    Point,
+    Query,
+    StoredRun,
+    matching,
+    selected,
+)
 
 
 class MemoryReader:
@@ -54,11 +59,7 @@ class MemoryReader:
 
     def matching(self, wanted: str, experiment: str) -> list[StoredRun]:
         """See ``RunReader.matching``."""
-        return [
-            run
-            for run in self.search(experiment, Query())
-            if run.run_id.startswith(wanted) or run.name == wanted
-        ]
+        return matching(self, wanted, experiment)
 
     def search(
         self,
@@ -103,12 +104,8 @@ def _is_selected(run: StoredRun, query: Query) -> bool:
 def _with_parts(run: StoredRun, parts: Parts) -> StoredRun:
     return replace(
         run,
-        params=_selected(run.params, parts.params),
-        tags=_selected(run.tags, parts.all_tags()),
-        metrics=_selected(run.metrics, parts.metrics),
+        params=selected(run.params, parts.params),
+        tags=selected(run.tags, parts.all_tags()),
+        metrics=selected(run.metrics, parts.metrics),
         data=run.data if parts.data else None,
     )
-
-
-def _selected(values: Mapping[str, T], keys: Collection[str] | None) -> Mapping[str, T]:
-    return values if keys is None else {key: values[key] for key in keys if key in values}

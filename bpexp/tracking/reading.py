@@ -12,7 +12,7 @@ and most questions need a few of their values.
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
@@ -20,6 +20,8 @@ from bpexp.tracking.rows import MAX_FLOAT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,24 @@ class Point(NamedTuple):
 
     step: int
     value: float
+
+
+def selected(values: Mapping[str, T], keys: Collection[str] | None) -> dict[str, T]:
+    """The values with some keys; all values if the keys are None.
+
+    >>> selected({"lr": "1", "seed": "0"}, ["lr"])
+    {'lr': '1'}
+    """
+    return {key: value for key, value in values.items() if keys is None or key in keys}
+
+
+def matching(reader: "RunReader", wanted: str, experiment: str) -> list[StoredRun]:
+    """``RunReader.matching`` by a search through all runs, for a reader without an index."""
+    return [
+        run
+        for run in reader.search(experiment, Query())
+        if run.run_id.startswith(wanted) or run.name == wanted
+    ]
 
 
 def restored(value: float) -> float:

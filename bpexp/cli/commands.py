@@ -93,11 +93,27 @@ def best_run(options: argparse.Namespace, wanted: str) -> tuple[StoredRun, Archi
     Raises:
         ConfigError: There is no such store or run, or no run of the sweep has finished.
     """
+    _, named, archive = named_run(options, wanted)
+    return lookup.best_run(archive.reader, named), archive
+
+
+def named_run(
+    options: argparse.Namespace, wanted: str, *, sweeps: bool = False
+) -> tuple[str, StoredRun, Archive]:
+    """Return the experiment of the run that a user names, the run, and where it is stored.
+
+    Args:
+        options: The parsed arguments ``uri`` and ``experiment``.
+        wanted: The id of a run, the start of its id, its name, or ``latest``.
+        sweeps: Whether ``latest`` is the newest sweep, see ``lookup.find``.
+
+    Raises:
+        ConfigError: There is no such store or run.
+    """
     store = existing_store(options.uri)
     reader = open_reader(store)
-    _, named = lookup.find(reader, options.experiment, wanted)
-    run = lookup.best_run(reader, named)
-    return run, Archive(reader, store, run.experiment_id)
+    experiment, run = lookup.find(reader, options.experiment, wanted, sweeps=sweeps)
+    return experiment, run, Archive(reader, store, run.experiment_id)
 
 
 def existing_store(uri: str | None) -> Store:

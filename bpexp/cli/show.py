@@ -4,11 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bpexp.analysis import run_details
-from bpexp.cli.commands import existing_store, store_parser
+from bpexp.cli.commands import named_run, store_parser
 from bpexp.cli.screen import console
-from bpexp.tracking import lookup
-from bpexp.tracking.archive import Archive
-from bpexp.tracking.factory import open_reader
 
 DIFF_LINES = 100
 """Maximum number of printed lines of git.diff without ``--all``."""
@@ -22,10 +19,7 @@ def main(arguments: Sequence[str]) -> None:
         "--all", action="store_true", help="also digests, packages and all of git.diff"
     )
     options = parser.parse_args(arguments)
-    store = existing_store(options.uri)
-    reader = open_reader(store)
-    _, run = lookup.find(reader, options.experiment, options.run)
-    archive = Archive(reader, store, run.experiment_id)
+    _, run, archive = named_run(options, options.run)
     details = run_details.read_environment(archive, run)
     out = console()
     out.print(f"{run.name}  {run.run_id}  {run.status}")

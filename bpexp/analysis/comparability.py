@@ -7,12 +7,13 @@ are prepared are settings like any other: they leave rows and targets as they ar
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from bpexp.analysis.groups import SWEEP, RunTable, label, levels
+from bpexp.analysis.groups import SWEEP, RunTable, label, labels_of, levels
 from bpexp.analysis.words import listed
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
-from bpexp.runs.metrics import Split
+from bpexp.runs import comparability
+from bpexp.runs.metrics import Split, Unit
 from bpexp.runs.objective import Objective
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ INPUT_KEYS = (
     "data.input_low", "data.input_high", "data.complement",
 )  # fmt: skip
 """Settings of data sets that change the inputs of the network, but neither rows nor targets."""
-
-LOSS_METRICS = ("final_loss", "last_epoch_loss", "test_loss", "lowest_validation_loss")
-"""Metrics that are values of the loss function of the run."""
 
 
 def data_keys() -> list[str]:
@@ -67,20 +65,21 @@ def check(table: RunTable, key: str, values: Sequence[str], measure: Objective) 
 def vary_in_data(table: RunTable) -> bool:
     """Whether the runs are on more than one set of rows and targets."""
     return any(
-        table.frame[key].map(label).nunique() > 1 for key in data_keys() if key in table.frame
+        labels_of(table.frame[key]).nunique() > 1 for key in data_keys() if key in table.frame
     )
 
 
 def _keys_of_measure(frame: "pd.DataFrame", measure: Objective) -> list[str]:
     """The settings that change what the measure means."""
     of_loss = ["model.loss"]
-    if "model.loss" in frame and (frame["model.loss"] == "cross_entropy").any():
-        # That of softmax outputs is not that of sigmoid outputs.
+    if "model.loss" in frame and any(
+        comparability.depends_on_output(loss) for loss in labels_of(frame["model.loss"]).unique()
+    ):
         of_loss.append("model.output")
     if measure.is_time:
-        uses_loss = bool((frame["stop.loss"].map(label) != "null").any())
+        uses_loss = bool((labels_of(frame["stop.loss"]) != "null").any())
         return ["stop.loss", "stop.tolerance", *(of_loss if uses_loss else ())]
-    return of_loss if measure.metric in LOSS_METRICS else []
+    return of_loss if measure.unit is Unit.LOSS else []
 
 
 class _Parts(NamedTuple):
@@ -92,10 +91,11 @@ class _Parts(NamedTuple):
 
     def first_differing(self, wanted: Sequence[str]) -> str | None:
         """The first setting whose values are not the same in all parts."""
+        parts = labels_of(self.frame[self.key])
         for name in wanted:
             if name in self.frame:
-                parts = self.frame[name].map(label).groupby(self.frame[self.key].map(label))
-                if parts.apply(frozenset).nunique() > 1:
+                values = labels_of(self.frame[name]).groupby(parts)
+                if values.apply(frozenset).nunique() > 1:
                     return name
         return None
 
@@ -103,7 +103,7 @@ class _Parts(NamedTuple):
         """The values of a setting in each part."""
         if name == self.key:
             return f"{name} is {listed(self.values)}"
-        labels, parts = self.frame[name].map(label), self.frame[self.key].map(label)
+        labels, parts = labels_of(self.frame[name]), labels_of(self.frame[self.key])
         shown = [", ".join(levels(labels[parts == label(value)])) for value in self.values]
         where = self.values
         if self.key != SWEEP:

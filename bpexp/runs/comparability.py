@@ -43,11 +43,19 @@ def scale(settings: Settings, objective: Objective) -> dict[str, str]:
         keys += _target_keys(settings)
     if unit is Unit.LOSS:
         keys.append("model.loss")
-        loss = LOSSES.get(settings.get("model.loss", ""))
-        # A loss that has an own formula for each output activation is several losses.
-        if loss is None or "" not in loss.per_row:
+        if depends_on_output(settings.get("model.loss", "")):
             keys.append("model.output")
     return {key: settings.get(key, "") for key in keys}
+
+
+def depends_on_output(loss: str) -> bool:
+    """Whether a loss has a formula of its own for each output activation, so it is several losses.
+
+    >>> depends_on_output("half_squared"), depends_on_output("cross_entropy")
+    (False, True)
+    """
+    known = LOSSES.get(loss)
+    return known is None or "" not in known.per_row
 
 
 def parts(scales: Sequence[Mapping[str, str]]) -> dict[str, list[int]]:

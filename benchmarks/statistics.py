@@ -19,11 +19,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from bpexp.analysis import statistics
+from bpexp.analysis import intervals, statistics
 from bpexp.analysis.findings import Comparison, compare_with_best
 from bpexp.analysis.groups import REPLICATE, Group, RunTable
+from bpexp.analysis.intervals import Interval
 from bpexp.analysis.permutation import ALPHA
-from bpexp.analysis.statistics import Interval
 from bpexp.render.document import Table
 from bpexp.render.markdown import table as markdown_table
 from bpexp.runs.objective import objectives
@@ -135,11 +135,11 @@ def covered(interval: Interval, true: float) -> float:
 
 
 def _median(a: Array, _: Array, n: int) -> Interval:
-    return statistics.median_interval(a)
+    return intervals.median_interval(a)
 
 
 def _share(a: Array, _: Array, n: int) -> Interval:
-    return statistics.share_interval(int((a < 0.0).sum()), n)
+    return intervals.share_interval(int((a < 0.0).sum()), n)
 
 
 def _paired_share(a: Array, b: Array, n: int) -> Interval:
@@ -151,11 +151,11 @@ def _unpaired_share(a: Array, b: Array, n: int) -> Interval:
 
 
 def _paired_difference(a: Array, b: Array, n: int) -> Interval:
-    return statistics.median_interval(statistics.paired_differences(a, b))
+    return intervals.median_interval(statistics.paired_differences(a, b))
 
 
 def _unpaired_difference(a: Array, b: Array, n: int) -> Interval:
-    return statistics.median_difference(a, b)
+    return intervals.median_difference(a, b)
 
 
 def _study(a: Array, b: Array, n: int) -> Interval:

@@ -28,9 +28,9 @@ from sweeping import run_to_end
 
 import bpexp as package
 from bpexp.analysis import findings, groups, measure_choice, page, plots, report, survival, words
+from bpexp.analysis.intervals import Interval
 from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.options import ReportOptions
-from bpexp.analysis.statistics import Interval
 from bpexp.config import schema
 from bpexp.config.compose import compose
 from bpexp.fields.checks import ConfigError

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import CensoredData, binomtest, ecdf
 
-from bpexp.analysis import permutation, statistics, survival
+from bpexp.analysis import intervals, permutation, statistics, survival
 
 # Ten runs of X and eight of Y on three tasks. rliable 1.2.0 returns for these: aggregate_iqm
 # 0.528125 and 0.7875; probability_of_improvement of -X over -Y 0.78125, 0.83125, 0.49375 by
@@ -56,7 +56,7 @@ def test_probability_of_improvement_counts_ties_as_one_half(a, b):
 def test_intervals_of_shares_equal_those_of_scipy():
     for successes, n, level in ((0, 5, 0.95), (3, 3, 0.95), (15, 20, 0.95), (7, 60, 0.99)):
         exact = binomtest(successes, n).proportion_ci(level, method="exact")
-        found = statistics.share_interval(successes, n, level)
+        found = intervals.share_interval(successes, n, level)
         assert found == pytest.approx((successes / n, exact.low, exact.high))
 
 
@@ -96,8 +96,8 @@ def test_intervals_of_medians_and_their_differences_cover_in_small_samples(draw)
     median = np.median(draw(np.random.default_rng(1), 200_001))
     for n in (7, 12):
         a, b = draw(rng, (2, 400, n))
-        alone = [statistics.median_interval(x) for x in a]
-        between = [statistics.median_difference(x, 2.0 * y) for x, y in zip(a, b, strict=True)]
+        alone = [intervals.median_interval(x) for x in a]
+        between = [intervals.median_difference(x, 2.0 * y) for x, y in zip(a, b, strict=True)]
         tolerance = 0.02 * abs(median)
         for found, true in ((alone, median), (between, -median)):
             covered = [f.low - tolerance <= true <= f.high + tolerance for f in found]
@@ -105,9 +105,9 @@ def test_intervals_of_medians_and_their_differences_cover_in_small_samples(draw)
 
 
 def test_several_intervals_hold_together():
-    assert statistics.confidence_of_each(1) == 0.95
+    assert intervals.confidence_of_each(1) == 0.95
     rng = np.random.default_rng(0)
-    level = statistics.confidence_of_each(10)
+    level = intervals.confidence_of_each(10)
     covered = [
         all(one.low <= 0.0 <= one.high for one in map(median_at(level), rng.normal(size=(10, 12))))
         for _ in range(400)
@@ -116,7 +116,7 @@ def test_several_intervals_hold_together():
 
 
 def median_at(level):
-    return lambda sample: statistics.median_interval(sample, level)
+    return lambda sample: intervals.median_interval(sample, level)
 
 
 def test_the_interval_of_the_best_group_covers_although_the_group_was_selected():
@@ -125,18 +125,18 @@ def test_the_interval_of_the_best_group_covers_although_the_group_was_selected()
     best = [min(losses, key=np.median) for losses in rng.lognormal(0, 1.5, (300, 8, 12))]
 
     def covered(level):
-        found = [statistics.median_interval(losses, level) for losses in best]
+        found = [intervals.median_interval(losses, level) for losses in best]
         return np.mean([one.low <= 1.0 <= one.high for one in found])
 
     assert covered(0.95) < 0.9
-    assert covered(statistics.confidence_of_each(8)) >= 0.93
+    assert covered(intervals.confidence_of_each(8)) >= 0.93
 
 
 def test_the_number_of_runs_for_an_interval_of_the_median():
     for level in (0.95, 0.975, 0.99, 0.9975):
-        n = statistics.runs_for_median(level)
-        assert np.isfinite(statistics.median_interval(np.arange(n * 1.0), level).low)
-        assert np.isnan(statistics.median_interval(np.arange(n - 1.0), level).low)
+        n = intervals.runs_for_median(level)
+        assert np.isfinite(intervals.median_interval(np.arange(n * 1.0), level).low)
+        assert np.isnan(intervals.median_interval(np.arange(n - 1.0), level).low)
 
 
 def test_holm_adjusts_p_values_step_by_step():
@@ -193,22 +193,22 @@ def test_expected_best_replaces_infinity_by_the_worst_finite_score():
 
 def test_a_diverged_run_makes_the_upper_end_of_the_interval_infinite():
     sample = np.array([1.0, 2.0, np.inf, 3.0, 4.0, 5.0])
-    assert statistics.median_interval(sample) == (3.5, 1.0, np.inf)
+    assert intervals.median_interval(sample) == (3.5, 1.0, np.inf)
     other = np.arange(7.0)
-    found = statistics.median_difference(np.append(sample, 6.0), other)
+    found = intervals.median_difference(np.append(sample, 6.0), other)
     assert found == (1.0, -5.0, np.inf)
     assert statistics.interquartile_mean(sample) == (2.0 + 3.0 + 4.0 + 5.0) / 4
 
 
 def test_few_runs_have_an_estimate_and_no_interval():
-    found = statistics.median_interval(np.array([2.0]))
+    found = intervals.median_interval(np.array([2.0]))
     assert found.estimate == 2.0
     assert np.isnan([found.low, found.high]).all()
     assert statistics.improvement_interval(np.array([1.0]), X[:, 0]).low == 0.0
 
 
 def test_difference_is_the_first_group_minus_the_second():
-    found = statistics.median_difference(X[:, 0], Y[:, 0])
+    found = intervals.median_difference(X[:, 0], Y[:, 0])
     assert found.estimate == pytest.approx(0.75 - 0.9)
     assert found.low < found.estimate < found.high
 
@@ -244,13 +244,13 @@ def test_groups_without_converged_runs_have_no_median():
 
 
 def test_the_interval_of_a_median_covers_it_and_is_absent_below_six_values():
-    assert np.isnan(statistics.median_interval(np.arange(5.0))[1:]).all()
+    assert np.isnan(intervals.median_interval(np.arange(5.0))[1:]).all()
     # Conover (1999), table A3: for n = 6 the extremes, for n = 20 the 6th and the 15th value.
-    assert statistics.median_interval(np.arange(6.0)) == (2.5, 0.0, 5.0)
-    assert statistics.median_interval(np.arange(1.0, 21.0)) == (10.5, 6.0, 15.0)
+    assert intervals.median_interval(np.arange(6.0)) == (2.5, 0.0, 5.0)
+    assert intervals.median_interval(np.arange(1.0, 21.0)) == (10.5, 6.0, 15.0)
     rng = np.random.default_rng(5)
     for n in (6, 10, 25):
-        drawn = [statistics.median_interval(rng.lognormal(0, 2, n)) for _ in range(1500)]
+        drawn = [intervals.median_interval(rng.lognormal(0, 2, n)) for _ in range(1500)]
         assert np.mean([found.low <= 1.0 <= found.high for found in drawn]) >= 0.94
 
 
@@ -261,5 +261,5 @@ def test_paired_improvement_is_a_share_of_pairs_with_the_interval_of_a_share():
     assert found.estimate == 2.5 / 4
     won = np.arange(20.0) + np.where(np.arange(20) < 15, 1, -1)
     found = statistics.paired_improvement(np.arange(20.0), won)
-    assert found == statistics.share_interval(15, 20)
+    assert found == intervals.share_interval(15, 20)
     assert statistics.paired_differences(a, b).tolist() == [-1, -1, 2, 0]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bpexp.analysis import statistics
+from bpexp.analysis import intervals
 from bpexp.analysis.estimates import as_measured
 from bpexp.analysis.groups import SWEEP, Grouped
 from bpexp.analysis.words import interval, number
@@ -28,7 +28,7 @@ def sentence(objective: Objective, name: str, before: Array, after: Array) -> st
         after: Its scores on fresh seeds, (m,).
     """
     looked = objective.as_measured(float(np.median(before)))
-    found = as_measured(objective, statistics.median_interval(after))
+    found = as_measured(objective, intervals.median_interval(after))
     return (
         f"{name or 'the setting'} looked like {number(looked)}, is {interval(found)} over "
         f"{len(after)} fresh runs"

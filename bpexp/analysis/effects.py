@@ -14,8 +14,8 @@ import numpy as np
 from bpexp.analysis import estimates, statistics
 from bpexp.analysis.findings import Comparison, Findings, compare_with_best
 from bpexp.analysis.groups import REPLICATE, SWEEP, Group, RunTable
+from bpexp.analysis.intervals import Interval
 from bpexp.analysis.permutation import ALPHA
-from bpexp.analysis.statistics import Interval
 from bpexp.analysis.words import counted, number, p_value
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome

@@ -1,7 +1,7 @@
 """The interval of a setting's median over its replicates, as tables and reports show it."""
 
-from bpexp.analysis import statistics, survival
-from bpexp.analysis.statistics import Interval
+from bpexp.analysis import intervals, survival
+from bpexp.analysis.intervals import Interval
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
@@ -18,8 +18,8 @@ def median(objective: Objective, scores: Array, n_settings: int) -> Interval:
     Returns:
         The median; the bounds of its interval are nan for too few runs.
     """
-    level = statistics.confidence_of_each(n_settings)
-    interval = survival.median if objective.is_time else statistics.median_interval
+    level = intervals.confidence_of_each(n_settings)
+    interval = survival.median if objective.is_time else intervals.median_interval
     return as_measured(objective, interval(scores, level))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bpexp.analysis import permutation, statistics, survival
+from bpexp.analysis import intervals, permutation, statistics, survival
 from bpexp.analysis.estimates import as_measured
 from bpexp.analysis.groups import (
     FINAL_LOSS,
@@ -19,7 +19,7 @@ from bpexp.analysis.groups import (
     Grouped,
     available_objectives,
 )
-from bpexp.analysis.statistics import Interval
+from bpexp.analysis.intervals import Interval
 from bpexp.analysis.survival import ConvergenceCurve
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
@@ -39,7 +39,7 @@ STATISTICS: dict[str, statistics.Statistic] = {
 class Summary:
     """The results of one group over its seeds.
 
-    The intervals of all groups hold together with ``statistics.CONFIDENCE``, so that the interval
+    The intervals of all groups hold together with ``intervals.CONFIDENCE``, so that the interval
     of the best group is valid although it was selected by the same runs.
 
     Attributes:
@@ -192,7 +192,7 @@ def find(grouped: Grouped, measure: Objective, seed: int) -> Findings:
         The summaries, the best first, and the comparisons of the best with each other group.
     """
     metrics = [m for m in available_objectives(grouped) if not m.is_time]
-    level = statistics.confidence_of_each(len(grouped.groups))
+    level = intervals.confidence_of_each(len(grouped.groups))
     summaries = [_summarize(group, metrics, level) for group in grouped.groups]
     horizon = min(group.max_epochs for group in grouped.groups)
     ranked = sorted(summaries, key=lambda summary: _ranking_key(summary, measure, horizon))
@@ -214,7 +214,7 @@ def _summarize(group: Group, metrics: Sequence[Objective], level: float) -> Summ
     return Summary(
         group=group,
         outcomes=dict(sorted(Counter(group.outcomes.tolist()).items())),
-        converged=statistics.share_interval(int(np.isfinite(times).sum()), len(times), level),
+        converged=intervals.share_interval(int(np.isfinite(times).sum()), len(times), level),
         convergence=survival.cumulative_incidence(times),
         epochs=survival.median(times, level),
         epochs_mean=float(restricted.mean()),
@@ -229,7 +229,7 @@ def _estimates(metric: Objective, group: Group, level: float) -> dict[str, Inter
         name: Interval(float(statistic(scores)), math.nan, math.nan)
         for name, statistic in STATISTICS.items()
     }
-    found["median"] = statistics.median_interval(scores, level)
+    found["median"] = intervals.median_interval(scores, level)
     return {name: as_measured(metric, interval) for name, interval in found.items()}
 
 
@@ -247,7 +247,7 @@ def compare(pairs: Sequence[tuple[Group, Group]], measure: Objective) -> list[Co
     Returns:
         One comparison per pair, with p-values that Holm's method corrects for all of them.
     """
-    level = statistics.confidence_of_each(len(pairs))
+    level = intervals.confidence_of_each(len(pairs))
     compared = [_compare(a, b, measure, level) for a, b in pairs]
     return _with_adjusted(compared, statistics.holm([c.p for c in compared]))
 
@@ -263,7 +263,7 @@ def compare_with_best(pairs: Sequence[tuple[Group, Group]], measure: Objective) 
         One comparison per pair, with p-values that Shaffer's method corrects for all pairs of
         groups.
     """
-    level = statistics.confidence_of_each(math.comb(len(pairs) + 1, 2))
+    level = intervals.confidence_of_each(math.comb(len(pairs) + 1, 2))
     compared = [_compare(a, b, measure, level) for a, b in pairs]
     return _with_adjusted(compared, statistics.shaffer([c.p for c in compared]))
 
@@ -292,7 +292,7 @@ def _compare(a: Group, b: Group, measure: Objective, level: float) -> Comparison
     if is_paired:
         difference = _paired_difference(x, y, level)
     else:
-        difference = statistics.median_difference(x, y, level)
+        difference = intervals.median_difference(x, y, level)
     p = _p_value(x, y, measure, is_paired)
     return Comparison(
         a=a,
@@ -312,7 +312,7 @@ def _paired_difference(x: Array, y: Array, level: float) -> Interval:
     """Median of the differences within pairs; undefined if most scores of both are infinite."""
     if np.isinf(x).sum() > len(x) / 2 and np.isinf(y).sum() > len(y) / 2:
         return Interval(np.nan, np.nan, np.nan)
-    return statistics.median_interval(statistics.paired_differences(x, y), level)
+    return intervals.median_interval(statistics.paired_differences(x, y), level)
 
 
 def _sd(x: Array, y: Array, is_paired: bool) -> float:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bpexp.analysis.statistics import CONFIDENCE, Interval, median_interval, share_bounds
+from bpexp.analysis.intervals import CONFIDENCE, Interval, median_interval, share_bounds
 from bpexp.typing import Array
 
 

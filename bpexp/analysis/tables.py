@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bpexp.analysis.findings import Comparison, Findings, Summary
-from bpexp.analysis.statistics import Interval
+from bpexp.analysis.intervals import Interval
 from bpexp.analysis.words import interval, number, p_value
 from bpexp.render.document import Table, Text, small
 from bpexp.runs.metrics import METRICS

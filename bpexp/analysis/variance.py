@@ -20,7 +20,7 @@ from scipy import stats
 
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.groups import REPLICATE, SWEEP
-from bpexp.analysis.statistics import CONFIDENCE
+from bpexp.analysis.intervals import CONFIDENCE
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 

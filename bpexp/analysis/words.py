@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from bpexp.analysis import survival
 from bpexp.analysis.findings import Comparison, Findings, Summary
+from bpexp.analysis.intervals import Interval, confidence_of_each, runs_for_median
 from bpexp.analysis.permutation import ALPHA, replicates_needed
-from bpexp.analysis.statistics import Interval, confidence_of_each, runs_for_median
 from bpexp.runs.objective import Objective
 
 MIN_LEAD, MIN_LEAD_RUNS = 0.1, 2

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import fisher_exact
 
-from bpexp.analysis.statistics import CONFIDENCE, Interval, share_interval
+from bpexp.analysis.intervals import CONFIDENCE, Interval, share_interval
 from bpexp.studies.definition import Published
 from bpexp.typing import Array
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from bpexp.analysis.intervals import CONFIDENCE, Interval, share_interval
 from bpexp.analysis.permutation import ALPHA
-from bpexp.analysis.statistics import CONFIDENCE, Interval, holm, share_interval
+from bpexp.analysis.statistics import holm
 from bpexp.render import markdown
 from bpexp.render.document import (
     Block,

@@ -236,8 +236,8 @@ def latency(rounds: int, runs: int) -> Table:
     """
     with Folders.temporary() as folders:
         folder = folders.new()
-        run_command(bpexp_command(runs), folder)
-        sweep = f"sweep seed, {runs} runs"
+        sweep = "timed"
+        run_command(bpexp_command(runs, f"tracking.name={sweep}"), folder)
         commands = {
             "--help": ["bpexp", "--help"],
             "the default run": ["bpexp"],

@@ -27,6 +27,9 @@ ADDRESSES = [
     f"postgresql://me@host/db?password={SECRET}",
     f"postgresql://host/db?timeout=3&PASSWORD={SECRET}&user=me",
     f"mysql://host/db?sslpassword={SECRET}",
+    f"postgresql://me:a#b%40:{SECRET}@host/db",
+    f"https://host/path?access_token={SECRET}&x=1",
+    f"mssql+pyodbc://host/db?odbc_connect=UID%3Dme%3BPWD%3D{SECRET}%3BEncrypt%3Dyes",
 ]
 
 
@@ -70,6 +73,14 @@ def test_a_sweep_stores_no_password(address):
         f"postgresql://me@work:{SECRET}@host/db is away",
         f"PGPASSWORD='{SECRET}' psql",
         f"PASSWORD={SECRET.replace(' ', '')}",
+        f"'http://me:it's{SECRET}@host/' is away",
+        "MLFLOW_TRACKING_TOKEN=s3cretw0rd bpexp",
+        f'{{"token": "{SECRET}", "n": 1}}',
+        f"AWS_SECRET_ACCESS_KEY = '{SECRET}'",
+        "https://s3/bucket?X-Amz-Security-Token=s3cretw0rd&X-Amz-Signature=s3cretw0rd&x=1",
+        "https://account.blob/container?sv=1&sig=s3cretw0rd",
+        "Authorization: Bearer s3cretw0rd.with-dots",
+        "authorization: 'Basic s3cretw0rd=='",
     ],
 )
 def test_messages_contain_no_password(text):
@@ -80,6 +91,61 @@ def test_messages_contain_no_password(text):
         "sqlite:////a/b.db, http://host:5000 and me@host",
         "sqlite:////a/b.db, http://host:***@host",
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password: s3cret #w0rd",
+        "  - export MY_TOKEN=s3cretw0rd",
+        "api-key = s3cret, w0rd",
+        "password: 'it''s3cret w0rd'",
+        'password: "with \\" s3cret w0rd"',
+        "store: {user: me, password: s3cretw0rd}",
+        '  "secret_key": "s3cret w0rd",',
+    ],
+)
+def test_a_line_of_a_configuration_contains_no_password(line):
+    masked = passwords.mask_line(line, is_code=False)
+    assert "s3cret" not in masked
+    assert "w0rd" not in masked
+    assert masked.count('"') == line.replace('\\"', "").count('"')
+    assert passwords.mask_line(masked, is_code=False) == masked
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "monkeypatch.setenv('PGPASSWORD', 's3cretw0rd')",
+        "os.environ['MLFLOW_TRACKING_TOKEN'] = 's3cretw0rd'",
+        "token: str | None = f's3cretw0rd'",
+        r'"source": ["password = \"s3cretw0rd\"\n",',
+        "os.system('PGPASSWORD=s3cretw0rd psql')",
+        "login('ghp_s3cretw0rd0123456789s3cretw0rd')",
+    ],
+)
+def test_a_line_of_code_contains_no_password(line):
+    masked = passwords.mask_line(line, is_code=True)
+    assert "s3cret" not in masked
+    assert masked.count("'") == line.count("'")
+    assert masked.count('"') == line.count('"')
+
+
+@pytest.mark.parametrize(
+    ("line", "is_code"),
+    [
+        ("def login(token, password=password, *, secret: str) -> None:", True),
+        ("token = tokens.next()", True),
+        ('name = "" if token == "" else "x"', True),
+        ("uri: postgresql://me@host/db", False),
+        ("password: ${oc.env:PGPASSWORD}", False),
+        ("n_tokens: 5", False),
+        ("keys: [a, b]", False),
+        ("Basic backpropagation_with_momentum; the token is sk-learn-estimators-and-more", False),
+    ],
+)
+def test_what_is_no_password_stays_in_a_file(line, is_code):
+    assert passwords.mask_line(line, is_code=is_code) == line
 
 
 def test_a_wrong_address_is_refused_without_its_password(tmp_path):
@@ -109,7 +175,10 @@ def test_the_stored_changes_of_a_checkout_contain_no_password(tmp_path, monkeypa
     environment.tags.cache_clear()
     assert b"n3w" not in diff
     assert b"0ld" not in diff
-    assert b"+uri: postgresql://me@work:***@host/db\n+PGPASSWORD=***\n+letter: \xe9\n" in diff
+    # A line that holds a password is removed, so that the hunk is not part of the patch.
+    assert diff.endswith(b"# -uri: postgresql://me:***@host/db\n"
+                         b"# +uri: postgresql://me@work:***@host/db\n"
+                         b"# +PGPASSWORD=***\n# +letter: \xe9\n\n")  # fmt: skip
 
 
 def _git_in(folder):

@@ -1,31 +1,107 @@
-"""Replaces passwords in addresses of stores by ``***``, before they are shown or stored.
+"""Replaces passwords, tokens and secret keys by ``***``, before they are shown or stored.
 
 >>> mask("postgresql://me@work:secret@host/db?PASSWORD=a b&timeout=3")
 'postgresql://me@work:***@host/db?PASSWORD=***&timeout=3'
+
+A secret is found by its place in an address, by the end of the name that it is given to
+(``PGPASSWORD``, ``MLFLOW_TRACKING_TOKEN``, ``aws_secret_access_key``), or by the form in which
+services issue it. All patterns take linear time, since they search whole files.
 """
 
 import re
 
-_QUERY = r"(?i:([?&](?:\w*password|passwd|pwd|token|secret)=))"
-_ADDRESS = re.compile(r"([\w+.-]+://[^:/]*):.*@", re.DOTALL)
+_NAME = (
+    "(?:password|passwd|passphrase|pwd|token|secret|signature|credentials?"
+    "|(?:secret|access|account|api|private)[._-]?key)"
+)
+"""How a name ends whose value is secret."""
+_ADDRESS = re.compile(r"(?<![\w+.-])([\w+.-]+://[^:/]*):.*@", re.DOTALL)
 """User name and password as SQLAlchemy reads them: both may hold any characters but these. A
 password ends at the last @, although one that is meant for it must be written as %40."""
-_ADDRESS_IN_TEXT = re.compile(r"([\w+.-]+://[^:/\s'\"]*):[^\n'\"]*@")
-_VARIABLE = re.compile(r"\b([A-Z_]*(?:PASSWORD|PASSWD))=(\"[^\"\n]*\"|'[^'\n]*'|[^\s'\"&]+)")
+_SETTING = re.compile(rf"(?i:({_NAME}|(?<=[?&;])sig)(=|%3D))[^&]*")
+_ADDRESS_IN_TEXT = re.compile(
+    r"(?<![\w+.-])([\w+.-]+://[^:/\s'\"]*):"
+    r"[^\n'\"]{0,4000}(?:['\"](?![\s,;:.)\]}]|\Z)[^\n'\"]{0,4000}){0,9}@"
+)
+"""A quote belongs to the password, unless it is followed by what follows a quoted address."""
+_QUERY = re.compile(rf"(?i:((?:[?&]|%3B|%26)(?:[\w.-]{{0,60}}{_NAME}|sig)(?:=|%3D)))[^&\r\n'\"]*")
+_ISSUED = re.compile(
+    r"(?<![\w-])(gh[opsru]_|github_pat_|glpat-|hf_|xox[abp]-|dapi|sk-)(?=[\w-]{0,60}\d)[\w-]{20,}"
+    r"|(?i:(\bbearer\s+|\bauthorization[\"']?\s?[:=]\s?[\"']?\w+\s+))[\w.~+/=-]{8,}"
+)
+"""Tokens of GitHub, GitLab, Hugging Face, Slack, Databricks and OpenAI, and HTTP headers."""
+_QUOTED = (
+    r"(?P<quote>\\?[\"'])(?!\$[({]|(?P=quote))"
+    r"(?:\\.|''|[^\r\n]){1,4000}?(?P=quote)(?!(?P=quote))"
+)
+_TYPE = r"(?:\s?:\s?[\w.|\[\] ]{1,40})?"
+_QUOTED_VALUE = re.compile(
+    rf"(?i:({_NAME}(?:{_TYPE}\s{{0,9}}=\s{{0,9}}|\\?[\"']\]?\s?[:=,]\s?)[bfru]{{0,2}}))" + _QUOTED
+)
+"""``token: str = "..."``, ``"token": "..."``, ``x["TOKEN"] = "..."``, ``f("TOKEN", "...")``."""
+_PLAIN_VALUE = re.compile(rf"(?i:({_NAME}=))(?!\$[({{])[^\s'\"&]+")
+_VARIABLE = re.compile(rf"\b([A-Z0-9_]{{0,60}}{_NAME.upper()}=)(?!\$[({{])[^\s'\"&]+")
+_LINE = re.compile(
+    r"^(\W{0,200}(?:(?:export|set|env)\s+)?[\w.-]{0,60}"
+    rf"{_NAME}[\"']?\s*[:=]\s*)(?:{_QUOTED}|(?!\$[({{]|[\"'])\S[^\r]*)",
+    re.IGNORECASE,
+)
+"""A line of a configuration: ``password: a b``, ``export TOKEN=abc``."""
+_FLOW = re.compile(rf"(?i:({_NAME}:\s+))(?!\$[({{])[^\s'\",}}]+")
+"""An item of a YAML mapping in braces."""
+_HINTS = ("://", "pass", "pwd", "token", "secret", "sig", "credential", "key", "bearer",
+          "authorization", "gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "hf_",
+          "xox", "dapi", "sk-")  # fmt: skip
+"""A line without any of these has nothing to mask."""
 
 
 def mask(value: str) -> str:
-    """Mask the password of one address, or of one setting whose value is an address."""
-    value = _ADDRESS.sub(r"\1:***@", value)
-    return re.sub(_QUERY + "[^&]*", r"\1***", value)
+    """Mask the password of one address, or of one setting whose value is secret or an address.
+
+    >>> mask("tracking.uri=http://host?token=abc"), mask("env.AWS_SECRET_ACCESS_KEY=a b")
+    ('tracking.uri=http://host?token=***', 'env.AWS_SECRET_ACCESS_KEY=***')
+    """
+    return _SETTING.sub(r"\1\2***", _ADDRESS.sub(r"\1:***@", value))
 
 
 def mask_text(text: str) -> str:
-    """Mask the passwords of all addresses in a text, and the values of variables like PGPASSWORD.
+    """Mask the passwords in all addresses of a text, and the values of variables like PGPASSWORD.
 
     >>> mask_text("cannot open 'mysql://me:a b@host/db': refused; PGPASSWORD=secret was used")
     "cannot open 'mysql://me:***@host/db': refused; PGPASSWORD=*** was used"
     """
-    text = _ADDRESS_IN_TEXT.sub(r"\1:***@", text)
-    text = re.sub(_QUERY + r"[^&\n'\"]*", r"\1***", text)
-    return _VARIABLE.sub(r"\1=***", text)
+    return _PLAIN_VALUE.sub(r"\1***", _mask_everywhere(text))
+
+
+def mask_line(line: str, *, is_code: bool) -> str:
+    """Mask the passwords in a line of a file.
+
+    Args:
+        line: One line.
+        is_code: Whether a value without quotes is the name of a variable, not a text.
+
+    >>> mask_line("password: a b", is_code=False), mask_line("password: str", is_code=True)
+    ('password: ***', 'password: str')
+    >>> mask_line('token = "abc"  # mine', is_code=True)
+    'token = "***"  # mine'
+    """
+    lower = line.lower()
+    if not any(hint in lower for hint in _HINTS):
+        return line
+    if is_code:
+        return _VARIABLE.sub(r"\1***", _mask_everywhere(line))
+    return _FLOW.sub(r"\1***", _LINE.sub(_masked_value, mask_text(line)))
+
+
+def _mask_everywhere(text: str) -> str:
+    """Mask what is secret in messages and in files of any kind."""
+    if "@" in text:
+        text = _ADDRESS_IN_TEXT.sub(r"\1:***@", text)
+    text = _ISSUED.sub(r"\1\2***", _QUERY.sub(r"\1***", text))
+    return _QUOTED_VALUE.sub(_masked_value, text)
+
+
+def _masked_value(found: re.Match[str]) -> str:
+    """Keep the name and the quotes."""
+    quote = found["quote"] or ""
+    return f"{found[1]}{quote}***{quote}"

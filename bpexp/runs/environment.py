@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from bpexp.fields import passwords
-from bpexp.runs import run_tags
+from bpexp.runs import masked_patch, run_tags
 
 PACKAGES = ("bpexp", "numpy", "llvmlite", "hydra-core", "mlflow", "joblib")
 """Packages whose versions are tags of every run."""
@@ -88,12 +87,14 @@ def artifacts() -> dict[str, bytes]:
         document["untracked_files"] = untracked_files()[:MAX_UNTRACKED]
     files = {"environment.json": json.dumps(document, indent=2).encode()}
     if is_dirty:
-        # Latin-1 keeps every byte.
-        diff = passwords.mask_text(git_diff().decode("latin-1")).encode("latin-1")
+        diff = git_diff()
         # A part of a patch does not apply.
         if len(diff) > MAX_DIFF_BYTES:
-            diff = f"The changes have {len(diff)} bytes and were not stored.\n".encode()
-        files["git.diff"] = diff
+            files["git.diff"] = (
+                f"The changes have {len(diff)} bytes and were not stored.\n".encode()
+            )
+        else:
+            files["git.diff"] = masked_patch.without_passwords(diff)
     return files
 
 
@@ -148,7 +149,8 @@ def git_diff() -> bytes:
     """
     return _git(
         "-c", "core.quotePath=true", "-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false",
-        "-c", "diff.submodule=short", "-c", "diff.relative=false", "diff", "--binary",
+        "-c", "diff.submodule=short", "-c", "diff.relative=false",
+        "-c", "diff.suppressBlankEmpty=false", "diff", "--binary", "--unified=3",
         "--no-color", "--no-ext-diff", "--no-textconv",
         "--src-prefix=a/", "--dst-prefix=b/", "HEAD",
     )  # fmt: skip

@@ -34,7 +34,7 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> str:
     if isinstance(error, RecursionError):
         return "The settings are nested too deeply."
     if isinstance(error, MemoryError):
-        return f"There is not enough memory: {error}."
+        return f"There is not enough memory{f': {error}' if str(error) else ''}."
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{str(error.filename)!r} cannot be used: {error.strerror}."
     package = type(error).__module__.partition(".")[0]

@@ -21,7 +21,7 @@ from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DataConfig, Table
 from bpexp.data.splits import Rows
 from bpexp.fields.checks import ConfigError, brief, is_printable
-from bpexp.fields.file_size import unpacked_limit
+from bpexp.fields.memory_limit import content_limit
 from bpexp.typing import Array
 
 MAX_CLASSES = 4096
@@ -137,6 +137,8 @@ def _complete_rows(columns: Mapping[str, Column], config: FileConfig) -> Rows:
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
 """Endings of text files, which may be compressed: .csv.gz, .csv.zip."""
+_SAMPLE_BYTES = 2**20
+"""The beginning of a text by which its number of lines is estimated."""
 TEXT_SETTINGS = ("separator", "decimal", "header", "missing_values")
 """Settings that only text files have."""
 
@@ -176,6 +178,10 @@ def _frame(config: FileConfig, path: str) -> pd.DataFrame:
     except Exception as error:
         # The libraries raise many types of errors for a broken file.
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, MemoryError) or "out of memory" in reason:
+            raise ConfigError(
+                f"data.path must hold a table that fits into the memory, got {path!r}: {reason}"
+            ) from error
         raise ConfigError(
             f"data.path must be a readable {suffix} file, got {path!r}: {reason}"
         ) from error
@@ -218,11 +224,11 @@ def _zipped(content: BinaryIO, config: FileConfig) -> pd.DataFrame:
 
 
 def _unpacked(packed: "IO[bytes] | gzip.GzipFile") -> BinaryIO:
-    limit = unpacked_limit()
+    limit = content_limit()
     # Half of it, because the table is made while the text is in memory.
     unpacked = packed.read(limit // 2)
     if packed.read(1):
-        _check_size(4 * limit)
+        raise _too_large("more")
     return io.BytesIO(unpacked)
 
 
@@ -259,7 +265,7 @@ def _csv(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
         names = [str(place) for place in range(len(names))]
     # pandas would rename the second of two equal names.
     _check_names(names, config.path)
-    content.seek(0)
+    _check_size(_bytes_of_text(content, len(names)))
     markers = config.missing_values or ()
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -275,6 +281,16 @@ def _csv(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
         except pd.errors.ParserWarning as error:
             raise ConfigError("data.path must have rows no longer than its header.") from error
     return frame
+
+
+def _bytes_of_text(content: BinaryIO, n_columns: int) -> int:
+    """About the memory that a text and its table take, judged by the length of its first lines."""
+    content.seek(0)
+    sample = content.read(_SAMPLE_BYTES)
+    n_lines = max(1, sample.count(b"\n"))
+    size = content.seek(0, io.SEEK_END)
+    content.seek(0)
+    return size + 8 * n_columns * (size * n_lines // max(1, len(sample)))
 
 
 def _exact_floats(version: str) -> dict[str, Any]:
@@ -316,13 +332,16 @@ def _npz(content: BinaryIO) -> pd.DataFrame:
 
 
 def _check_size(n_bytes: int) -> None:
-    """Refuse a compressed file that would fill the memory."""
-    limit = unpacked_limit()
-    if n_bytes > limit:
-        raise ConfigError(
-            "data.path must unpack to at most a quarter of this machine's memory, "
-            f"{limit / 1e9:.1f} GB, got {n_bytes / 1e9:.1f} GB."
-        )
+    """Refuse a file that would fill the memory."""
+    if n_bytes > content_limit():
+        raise _too_large(f"about {n_bytes / 1e9:.1f} GB")
+
+
+def _too_large(got: str) -> ConfigError:
+    return ConfigError(
+        "data.path must hold a table that fits into a quarter of the memory that may be used, "
+        f"{content_limit() / 1e9:.1f} GB, got {got}."
+    )
 
 
 def _input_columns(names: Sequence[str], config: FileConfig) -> tuple[str, ...]:

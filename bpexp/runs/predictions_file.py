@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bpexp.data.dataset import Dataset
 from bpexp.fields.checks import ConfigError
-from bpexp.fields.file_size import unpacked_limit
+from bpexp.fields.memory_limit import content_limit
 from bpexp.runs.metrics import Split
 from bpexp.runs.result import TrainResult
 from bpexp.typing import Array
@@ -234,7 +234,7 @@ def _read_parquet(content: bytes, name: str) -> Columns:
     try:
         file = pq.ParquetFile(io.BytesIO(content))
         size = file.metadata.num_rows * file.metadata.num_columns * 8
-        if size > unpacked_limit():
+        if size > content_limit():
             raise ValueError(f"{size / 1e9:.1f} GB unpacked")
         table = file.read()
         columns = [column.to_numpy() for column in table.columns]

@@ -18,7 +18,7 @@ import yaml
 
 from bpexp.fields import yaml_size
 from bpexp.fields.checks import ConfigError, brief
-from bpexp.fields.file_size import unpacked_limit
+from bpexp.fields.memory_limit import content_limit
 from bpexp.typing import Array
 
 MAX_VALUES = 1_000_000
@@ -77,7 +77,7 @@ def arrays(content: bytes, name: str) -> dict[str, Array]:
             return {key.removesuffix(".npy"): _array(member) for key, member in stored.items()}
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             unpacked = sum(member.file_size for member in file.infolist())
-            if unpacked > unpacked_limit():
+            if unpacked > content_limit():
                 raise ValueError(f"{unpacked / 1e9:.1f} GB unpacked")
             return {key.removesuffix(".npy"): _array(file.read(key)) for key in file.namelist()}
     except (zipfile.BadZipFile, EOFError) as error:

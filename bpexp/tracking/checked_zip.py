@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bpexp.fields.checks import ConfigError
-from bpexp.fields.file_size import unpacked_limit
+from bpexp.fields.memory_limit import content_limit
 
 MANIFEST = "bundle.json"
 _CHUNK = 2**20
@@ -96,7 +96,7 @@ class CheckedZip:
             raise self._error(f"{member.filename} is not a plain file")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise self._error(f"{member.filename} has an unknown compression")
-        if member.file_size > unpacked_limit():
+        if member.file_size > content_limit():
             raise self._error(f"{member.filename} has {member.file_size / 1e9:.1f} GB unpacked")
 
     def _listed(self) -> Mapping[str, str]:

@@ -20,6 +20,7 @@ from joblib.externals.loky import ProcessPoolExecutor, cpu_count
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from bpexp.fields.memory_limit import memory_limit
 from bpexp.sweeps.interrupts import SIGNALS
 
 TESTED = "1.6"
@@ -51,9 +52,8 @@ def check_available() -> None:
 
 
 def count_that_fit() -> int:
-    """How many worker processes fit into half of this machine's memory; at least 1."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, memory // 2 // BYTES_OF_A_WORKER)
+    """How many worker processes fit into half of the memory; at least 1."""
+    return max(1, memory_limit() // 2 // BYTES_OF_A_WORKER)
 
 
 @cache

@@ -99,10 +99,12 @@ def test_a_signal_marks_unfinished_runs_as_killed(tmp_path, name, engine):
 
 
 @pytest.mark.long
-def test_workers_end_with_a_killed_parent(tmp_path):
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGQUIT", "SIGUSR1", "SIGXCPU"])
+def test_workers_end_with_a_killed_parent(tmp_path, name):
     process, workers = training(tmp_path, "engine=numpy")
-    process.kill()
-    process.communicate()
+    process.send_signal(getattr(signal, name))
+    process.communicate(timeout=60)
+    assert process.returncode == -getattr(signal, name)
     wait_until(lambda: not any(command_of(pid) for pid in workers), seconds=10)
 
 

@@ -1,10 +1,13 @@
-"""``bpexp ui`` serves on the loopback address only."""
+"""``bpexp ui`` serves on the loopback address only, and no longer than the program runs."""
 
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from servers import served
+from servers import free_port, served
+from sweeping import wait_until
 
 pytestmark = pytest.mark.long
 
@@ -23,3 +26,17 @@ def test_ui_listens_only_on_loopback(bpexp, tmp_path):
     assert bpexp("epochs=5").returncode == 0
     with served(tmp_path) as address:
         assert listeners(urlsplit(address).port) == [LOOPBACK]
+
+
+def test_no_server_outlives_a_killed_program(bpexp, tmp_path):
+    assert bpexp("epochs=5").returncode == 0
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bpexp", "ui", "--port", str(port)], cwd=tmp_path,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "Starting MLflow's web interface ...\n"
+    assert process.stdout.readline().startswith("Open ")
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not listeners(port), seconds=30)

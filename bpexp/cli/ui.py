@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     page = _page(open_reader(store), options.experiment, options.sweep)
     address = f"http://127.0.0.1:{options.port}/#/{page}"
     command = [
-        *(sys.executable, "-m", "mlflow", "ui"),
+        *(sys.executable, "-m", "bpexp.cli.mlflow_server", str(os.getpid()), "ui"),
         *("--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"),
         *("--uvicorn-opts", "--log-level warning"),
     ]

@@ -1,15 +1,20 @@
-"""Handles Ctrl-C, and the signals SIGTERM and SIGHUP, which end a program like Ctrl-C."""
+"""Handles Ctrl-C, SIGTERM and SIGHUP, which end a program alike, and the end of its parent."""
 
 import os
 import signal
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C; what schedulers and ``kill`` send; what a closing terminal sends."""
+
+
+PARENT_CHECK_SECONDS = 0.5
+"""How often a process looks whether its parent is alive."""
 
 
 def handle_termination() -> None:
@@ -59,3 +64,19 @@ def interrupts_deferred() -> Iterator[None]:
             signal.signal(number, before[number])
     if received:
         _interrupt(received[0], None)
+
+
+def call_after_parent(parent: int, end: Callable[[], object]) -> None:
+    """Call a function, in a thread, soon after the parent of this process has ended.
+
+    Args:
+        parent: The process id of the parent.
+        end: Ends this process.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK_SECONDS)
+        end()
+
+    threading.Thread(target=watch, daemon=True).start()

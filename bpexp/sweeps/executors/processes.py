@@ -7,8 +7,6 @@ inside it (``joblib.externals``), and whether it can start processes.
 import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -21,7 +19,7 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from bpexp.fields.memory_limit import memory_limit
-from bpexp.sweeps.interrupts import SIGNALS
+from bpexp.sweeps.interrupts import SIGNALS, call_after_parent
 
 TESTED = "1.6"
 """The version of joblib whose internals this module was tested with."""
@@ -31,8 +29,6 @@ __all__ = ["SingleProcess", "TerminatedWorkerError", "check_available", "count_t
 
 BYTES_OF_A_WORKER = 100_000_000
 """About what a worker process needs beside its data, which are shared."""
-PARENT_CHECK_SECONDS = 0.5
-"""How often a worker looks whether its parent is alive."""
 
 
 def check_available() -> None:
@@ -66,12 +62,7 @@ def end_with_parent(parent: int) -> None:
         parent: The process id of the parent.
     """
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_CHECK_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    call_after_parent(parent, lambda: os._exit(1))
 
 
 @contextmanager

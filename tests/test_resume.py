@@ -233,15 +233,16 @@ def test_resume_trains_runs_with_damaged_artifacts_again(trained, capsys):
 
 def test_resume_trains_runs_without_their_other_artifacts_again(trained):
     settings = {"data": "iris", "data__validation_fraction": 0.2, "epochs": 9}
-    before = bpexp.sweep(seed=range(5), **settings)
+    before = bpexp.sweep(seed=range(6), **settings)
     (parent,) = sweeps()
-    one, two, three, four, _ = before.run_id
+    one, two, three, four, five, _ = before.run_id
+    shutil.copy(artifacts(four) / "config.yaml", artifacts(five) / "config.yaml")
     (artifacts(one) / "validation.npz").unlink()
     (artifacts(two) / "validation.npz").write_bytes(b"")
     (artifacts(three) / "config.yaml").unlink()
     (artifacts(four) / "config.yaml").write_bytes(b"")
     assert resume(parent.info.run_id) == 0
-    assert trained == [5, 4]
+    assert trained == [6, 5]
     with pytest.raises(SystemExit) as ended:
         commands.main(["verify", parent.info.run_id])
     assert ended.value.code == 0

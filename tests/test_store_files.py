@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import make_url
 
 import bpexp
-from bpexp.cli.report import _file_name
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import store
+from bpexp.tracking.output_directory import file_name
 from bpexp.tracking.store import Store, exclusive_lock, locate, sqlite_file, sqlite_uri
 
 NAMES = ["a?b", "50%", "%41", "it's", 'say "x"', "a#b", "ä ö", "a&b=c", "a;b", "..."]
@@ -115,8 +115,8 @@ def test_a_lock_that_another_process_holds_is_waited_for_in_limits(tmp_path, mon
 
 
 @pytest.mark.parametrize("run_id", ["../../x", "..", "/etc", "a/b", "."])
-def test_an_id_of_a_foreign_store_names_one_folder_of_a_report(run_id):
-    name = _file_name(run_id[:8])
+def test_an_id_of_a_foreign_store_names_one_folder(run_id):
+    name = file_name(run_id[:8])
     assert Path("reports", name).resolve().parent == Path("reports").resolve()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from bpexp.cli.commands import named_run, store_parser
 from bpexp.export import bundle
 from bpexp.fields.checks import ConfigError
+from bpexp.tracking.output_directory import file_name
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
     experiment, run, archive = named_run(options, options.sweep, sweeps=True)
-    target = Path(options.o or f"{run.run_id[:8]}.zip")
+    target = Path(options.o or f"{file_name(run.run_id[:8])}.zip")
     if target.suffix != ".zip":
         raise ConfigError(f"-o must end in .zip, got {str(target)!r}.")
     print(bundle.write(archive, experiment, run, target, data=not options.without_data))

@@ -18,6 +18,7 @@ from bpexp.runs.objective import objectives
 from bpexp.tracking import lookup, output_directory, read
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
+from bpexp.tracking.output_directory import file_name
 
 PRINTED = 10
 """Maximum number of groups of the ranking that are printed; the files have more."""
@@ -94,8 +95,8 @@ def main(arguments: Sequence[str]) -> None:
     else:
         archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
         report = of_experiment(archive, options.experiment, chosen)
-    names = [_file_name(run.run_id[:8]) for run in parents] or [_file_name(options.experiment)]
-    name = "-".join([*names, *map(_file_name, options.only)])
+    names = [file_name(run.run_id[:8]) for run in parents] or [file_name(options.experiment)]
+    name = "-".join([*names, *map(file_name, options.only)])
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)
     logged = len(parents) == 1 and not chosen.only and read.has_artifacts_inside(parents[0], store)
@@ -145,10 +146,3 @@ def _write(report: Report, formats: Sequence[str], folder: Path) -> None:
 def _file_of(name: str) -> str:
     """The file with a format of the report, or the files of its figures."""
     return f"figures/*.{name}" if name in FIGURE_FORMATS else f"report.{name}"
-
-
-def _file_name(text: str) -> str:
-    """Return a name for the folder of a report: a foreign store may have any ids and names."""
-    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:100]
-    # A name that consists of dots is another folder.
-    return name if name.strip(".") else "experiment"

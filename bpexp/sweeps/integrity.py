@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +16,12 @@ import numpy as np
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
-from bpexp.runs import confusion_files, predictions_file
+from bpexp.runs import confusion_files, identity, predictions_file
 from bpexp.runs.metrics import METRICS
 from bpexp.runs.result import Outcome, TrainResult, Validation
-from bpexp.runs.run_tags import RESULT
+from bpexp.runs.run_tags import IDENTITY, RESULT
 from bpexp.sweeps import artifact_differences
+from bpexp.sweeps.job import Job
 from bpexp.sweeps.run_record import config_documents
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive
@@ -46,15 +47,23 @@ _THREADS = 8
 """Runs that are checked at the same time: artifacts may be on a server."""
 
 
-def artifact_problem(run: StoredRun, archive: Archive) -> str:
+def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -> str:
     """Why the stored artifacts are not those of a run; "" if they are.
 
     The digest covers losses, predictions and weights. The others must exist.
+
+    Args:
+        run: The run.
+        archive: Where it is stored.
+        job: The job that the run should be a result of; its configuration is then compared, too.
     """
     try:
         stored = result_of(run, archive)
-        if not archive.file(run, "config.yaml"):
+        config = archive.file(run, "config.yaml")
+        if not config:
             return f"config.yaml of run {run.run_id[:8]} is empty."
+        if job is not None and not _is_of_job(config, job):
+            return f"config.yaml of run {run.run_id[:8]} is not the configuration of the run."
         if "lowest_validation_loss" in run.metrics:
             validation_of(run, archive)
     except TrackingError:
@@ -64,10 +73,34 @@ def artifact_problem(run: StoredRun, archive: Archive) -> str:
     return "" if stored.digest == run.tags.get(RESULT) else _mismatch(run)
 
 
-def artifact_problems(runs: Sequence[StoredRun], archive: Archive) -> dict[str, str]:
-    """``artifact_problem`` of many runs: those with a problem, by id."""
+def _is_of_job(document: bytes, job: Job) -> bool:
+    """Whether a stored config.yaml has the configuration of a job, but for the place of its data.
+
+    Raises:
+        ConfigError: It is not a valid configuration.
+    """
+    if document == config_documents(job.config)[1]:
+        return True
+    stored = parse_train(artifact_files.mapping(document, "config.yaml"))
+    return identity.of_run(stored, job.dataset) == identity.of_run(job.config, job.dataset)
+
+
+def artifact_problems(
+    runs: Sequence[StoredRun], archive: Archive, jobs: Mapping[str, Job] = MappingProxyType({})
+) -> dict[str, str]:
+    """``artifact_problem`` of many runs: those with a problem, by id.
+
+    Args:
+        runs: The runs.
+        archive: Where they are stored.
+        jobs: The jobs that they should be results of, by the identity of the run.
+    """
+
+    def problem_of(run: StoredRun) -> str:
+        return artifact_problem(run, archive, jobs.get(run.tags.get(IDENTITY, "")))
+
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(partial(artifact_problem, archive=archive), runs)
+        found = pool.map(problem_of, runs)
         return {run.run_id: problem for run, problem in zip(runs, found, strict=True) if problem}
 
 

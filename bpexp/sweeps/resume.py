@@ -150,7 +150,8 @@ def finished_runs(
     candidates = [
         r for r in (*_complete(children), *_complete(others)) if r.tags[IDENTITY] in wanted
     ]
-    problems = integrity.artifact_problems(candidates, archive)
+    jobs = dict(zip(identities, plan.jobs, strict=True))
+    problems = integrity.artifact_problems(candidates, archive, jobs)
     intact = [run for run in candidates if run.run_id not in problems]
     own_ids = {run.run_id for run in children}
     own: dict[str, list[StoredRun]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Creates output directories, and makes Git ignore them.
+"""Names and creates output directories, and makes Git ignore them.
 
 >>> import tempfile
 >>> from pathlib import Path
@@ -26,3 +26,14 @@ def create(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if outputs and content <= {"sweeps"}:
         (outputs / ".gitignore").write_text("*\n")
+
+
+def file_name(text: str) -> str:
+    """A name for a file or folder: a foreign store may have any ids and names.
+
+    >>> file_name("../../70bda3"), file_name("..")
+    ('.._.._70bda3', 'experiment')
+    """
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:100]
+    # A name that consists of dots is another folder.
+    return name if name.strip(".") else "experiment"

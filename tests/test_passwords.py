@@ -15,7 +15,7 @@ from bpexp.runs import environment
 from bpexp.sweeps import plan_file, provenance
 from bpexp.sweeps.plan import make_plan
 from bpexp.tracking.retry import TrackingError
-from bpexp.tracking.store import locate
+from bpexp.tracking.store import connect, locate
 
 SECRET = "s3cret w0rd"
 ADDRESSES = [
@@ -146,6 +146,30 @@ def test_a_line_of_code_contains_no_password(line):
 )
 def test_what_is_no_password_stays_in_a_file(line, is_code):
     assert passwords.mask_line(line, is_code=is_code) == line
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://me:first%zz#second@127.0.0.1:1",
+        "http://me:first/second@127.0.0.1:1",
+        "https://me:first?second@127.0.0.1:1",
+        "postgresql://me:first@second@127.0.0.1:1/db",
+        "postgresql://me:first@second@[::1/db",
+        "postgresql://me:first:second@127.0.0.1:port/db",
+        "mysql+nothing://me:first%23second@127.0.0.1:1/db",
+    ],
+)
+def test_an_address_that_cannot_be_opened_is_named_without_its_password(
+    address, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BPEXP_RETRY_SECONDS", "0")
+    with pytest.raises(ConfigError) as refused:
+        connect(locate(address, tmp_path, {}))
+    message = str(refused.value)
+    assert message.startswith(f"Cannot open the store '{address.partition(':')[0]}://me:***@")
+    assert "first" not in message
+    assert "second" not in message
 
 
 def test_a_wrong_address_is_refused_without_its_password(tmp_path):

@@ -6,6 +6,7 @@ Each of these imports only what it needs: MLflow, Hydra and the schema take up t
 import atexit
 import gc
 import io
+import logging
 import re
 import signal
 import sys
@@ -26,6 +27,8 @@ def main() -> None:
     atexit.register(gc.freeze)
     # Threads need no semaphores; where processes are needed, their executor says it.
     warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
+    # It warns of a home that cannot be written, where it uses a temporary folder.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     interrupts.handle_termination()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

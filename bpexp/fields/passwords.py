@@ -9,6 +9,7 @@ services issue it. All patterns take linear time, since they search whole files.
 """
 
 import re
+from urllib.parse import unquote
 
 _NAME = (
     "(?:password|passwd|passphrase|pwd|token|secret|signature|credentials?"
@@ -53,6 +54,8 @@ _HINTS = ("://", "pass", "pwd", "token", "secret", "sig", "credential", "key", "
           "authorization", "gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "hf_",
           "xox", "dapi", "sk-")  # fmt: skip
 """A line without any of these has nothing to mask."""
+_MIN_PIECE = 3
+"""Shorter pieces of a password may be parts of the words of a message."""
 
 
 def mask(value: str) -> str:
@@ -71,6 +74,21 @@ def mask_text(text: str) -> str:
     "cannot open 'mysql://me:***@host/db': refused; PGPASSWORD=*** was used"
     """
     return _PLAIN_VALUE.sub(r"\1***", _mask_everywhere(text))
+
+
+def mask_pieces(text: str, address: str) -> str:
+    """Mask in an error message what its library took for another part of an address.
+
+    >>> mask_pieces("no host 'secret%zz' for 'me'", "http://me:secret%zz#x@host")
+    "no host '***' for 'me'"
+    """
+    found = _ADDRESS.match(address)
+    password = found[0][len(found[1]) + 1 : -1] if found else ""
+    pieces = {password, unquote(password), *re.split(r"[/?#@:\[\]&=]", password)}
+    for piece in sorted(pieces, key=len, reverse=True):
+        if len(piece) >= _MIN_PIECE:
+            text = text.replace(piece, "***")
+    return text
 
 
 def mask_line(line: str, *, is_code: bool) -> str:

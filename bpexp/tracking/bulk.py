@@ -58,7 +58,7 @@ def open_engine(store: Store) -> Engine | None:
         return None
     try:
         engine = create_engine(store.uri, pool_pre_ping=True)
-    except (SQLAlchemyError, ImportError):
+    except (SQLAlchemyError, ImportError, ValueError):
         return None
     with suppress(SQLAlchemyError):
         if unsupported_reason(engine) is None:

@@ -163,8 +163,9 @@ def connect(store: Store) -> "MlflowClient":
 
         with exclusive_lock(store):
             return retry.call(mlflow_store.open_client, store)
-    except (TrackingError, ImportError, OSError) as error:
-        reason = passwords.mask_text(" ".join(str(error).split())[:300].rstrip("."))
+    except (TrackingError, ImportError, OSError, ValueError) as error:
+        text = passwords.mask_pieces(" ".join(str(error).split()), store.uri)
+        reason = passwords.mask_text(text)[:300].rstrip(".")
         raise ConfigError(f"Cannot open the store {store.shown!r}: {reason}.") from error
 
 

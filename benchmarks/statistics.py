@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,19 @@ from bpexp.render.markdown import table as markdown_table
 from bpexp.runs.objective import objectives
 from bpexp.studies.comparison import difference_of_means
 from bpexp.studies.definition import Published
+from bpexp.sweeps.samplers import racing
+from bpexp.sweeps.samplers.racing import Race
 from bpexp.typing import Array
 
 CORRELATION = 0.8
 """Correlation of the replicates with the same seed, in simulations of paired groups."""
 MAX_EPOCHS, CONVERGED = 10_000, 0.7
 """Maximum number of epochs, and the share of runs that converge in censored simulations."""
+RACE_SETTINGS, RACE_EFFECTS = (2, 6, 20), (0.25, 0.5, 1.0, 2.0)
+"""Numbers of settings of races, and by how many standard deviations the first is better."""
+RACE_SEEDS, RACE_BLOCK = 200, 10
+RACES_PER_REPETITION = 10
+"""Races are simulated together, which is fast."""
 N_GROUPS, N_REPLICATES = (2, 4, 6, 20), (3, 5, 10, 20)
 LEAST_COVERAGE = 0.93
 """Coverage below which an interval of 95% is not to be printed."""
@@ -233,6 +241,94 @@ def power(n: int, effect: float, repetitions: int, rng: np.random.Generator) -> 
     return [float(share) for share in np.mean(found, axis=0)]
 
 
+def race_of(scores: Array, measure: str) -> Race:
+    """Races with these scores of all seeds, (races, k, n), which do not end before the last one."""
+    is_time, horizon = objectives()[measure].is_time, float(MAX_EPOCHS)
+
+    def centers(found: Array) -> Array:
+        if is_time:
+            return np.asarray(np.minimum(found, horizon).mean(axis=-1))
+        return np.asarray(np.median(found, axis=-1))
+
+    outcomes = partial(racing.outcomes, objectives()[measure], horizon)
+    race = racing.Race(scores.shape[1], outcomes, centers, scores.shape[:1])
+    for first in range(0, scores.shape[2], RACE_BLOCK):
+        race.add(scores[..., first : first + RACE_BLOCK])
+    return race
+
+
+def _correlated(rng: np.random.Generator, size: tuple[int, ...]) -> Array:
+    """Standard normal values, (races, k, n), with ``CORRELATION`` between those of a seed."""
+    shared = rng.normal(size=(size[0], 1, size[2])) * math.sqrt(CORRELATION)
+    return np.asarray(shared + rng.normal(size=size) * math.sqrt(1.0 - CORRELATION))
+
+
+def _censored(rng: np.random.Generator, size: tuple[int, ...]) -> Array:
+    """Epochs to converge; +inf for runs that do not."""
+    latent = _correlated(rng, size)
+    epochs = np.rint(1000.0 * np.exp(0.5 * latent))
+    return np.where(latent <= stats.norm.ppf(CONVERGED), epochs, np.inf)
+
+
+RACE_DRAWS: dict[str, tuple[str, Draw]] = {
+    "lognormal, correlated": ("final_loss", lambda rng, size: np.exp(_correlated(rng, size))),
+    "Cauchy, independent": ("final_loss", lambda rng, size: rng.standard_cauchy(size)),
+    "accuracies with ties": (
+        "accuracy", lambda rng, size: -np.round(0.9 + 0.03 * _correlated(rng, size), 2)
+    ),
+    "epochs, 30% censored": ("epochs_to_converge", _censored),
+}  # fmt: skip
+"""The measure and the scores of races, (races, k, n)."""
+
+
+def race_errors(name: str, n_settings: int, repetitions: int, rng: np.random.Generator) -> float:
+    """Share of races between equal settings in which any is stopped before the last seed."""
+    measure, draw = RACE_DRAWS[name]
+    race = race_of(draw(rng, (repetitions, n_settings, RACE_SEEDS)), measure)
+    return float(np.mean(~race.is_racing.all(axis=-1)))
+
+
+def race_savings(
+    n_settings: int, effect: float, repetitions: int, rng: np.random.Generator
+) -> list[float]:
+    """Races in which the first setting is better than all others, which are equal.
+
+    Args:
+        n_settings: Number of settings.
+        effect: By how many standard deviations of a run the first one is better.
+        repetitions: Number of races.
+        rng: Draws the scores.
+
+    Returns:
+        The share of the runs that is saved compared with all seeds of all settings; the share of
+        races that decide for the first setting; and the share in which it is stopped.
+    """
+    latent = _correlated(rng, (repetitions, n_settings, RACE_SEEDS))
+    latent[:, 0] -= effect
+    race = race_of(np.exp(latent), "final_loss")
+    n_seeds, is_decided = race.n_seeds, race.is_racing.sum(axis=-1) == 1
+    # A race that is decided ends when its last other setting stops.
+    last = np.where(race.is_racing, 0, n_seeds).max(axis=-1)
+    n_seeds = np.where(race.is_racing & is_decided[:, None], last[:, None], n_seeds)
+    saved = 1.0 - float(n_seeds.mean()) / RACE_SEEDS
+    first = race.is_racing[:, 0]
+    return [saved, float(np.mean(is_decided & first)), float(np.mean(~first))]
+
+
+def simulate_races(repetitions: int, seed: int = 0) -> dict[str, Any]:
+    """The results of the tables of races as plain values."""
+    rng, errors = np.random.default_rng(seed), {}
+    for name in RACE_DRAWS:
+        errors[name] = [race_errors(name, k, repetitions, rng) for k in RACE_SETTINGS]
+        print("race", name, errors[name], flush=True)
+    savings = {
+        f"{k} settings, {effect:g} sd": race_savings(k, effect, repetitions, rng)
+        for k in RACE_SETTINGS
+        for effect in RACE_EFFECTS
+    }
+    return {"repetitions": repetitions, "errors": errors, "savings": savings}
+
+
 def simulate(repetitions: int, seed: int = 0) -> dict[str, Any]:
     """All results of the page as plain values, by table."""
     rng = np.random.default_rng(seed)
@@ -255,6 +351,7 @@ def simulate(repetitions: int, seed: int = 0) -> dict[str, Any]:
     }
     return {
         "repetitions": repetitions, "errors": errors, "power": detected,
+        "races": simulate_races(RACES_PER_REPETITION * repetitions, seed),
         "coverage": {k: [None if math.isnan(v) else v for v in found]
                      for k, found in intervals.items()},
     }  # fmt: skip
@@ -286,6 +383,19 @@ The first of six groups is better than all others by the given number of standar
 share of simulations that find it significantly better than the second. The tests of SciPy are
 corrected for all 15 pairs.
 """
+RACE_ERRORS = """## Races of equal settings
+
+`seeds=auto` with blocks of {block} and at most {seeds} seeds, in {repetitions} simulated races: the
+share of races between equal settings that stop any setting as worse. It is to be at most 5%.
+Correlated values have a correlation of 0.8 between runs with the same seed.
+"""
+RACE_SAVINGS = """## What a race saves
+
+The first setting is better than all others, which are equal, by the given number of standard
+deviations of a run (lognormal, correlated): the share of the runs that is saved, compared with
+{seeds} seeds of each setting; the share of races that decide for the first setting; and the share
+that stop it. Intervals (`seeds.width`) do not end these races.
+"""
 
 
 def page(results: Mapping[str, Any]) -> str:
@@ -298,6 +408,14 @@ def page(results: Mapping[str, Any]) -> str:
         (COVERAGE, ["interval", *sizes], results["coverage"]),
         (POWER, ["effect", "report", "SciPy signed-rank", "SciPy Mann-Whitney"], results["power"]),
     ]
+    races = results["races"]
+    counts = {"block": RACE_BLOCK, "seeds": RACE_SEEDS, "repetitions": races["repetitions"]}
+    settings = [f"{k} settings" for k in RACE_SETTINGS]
+    tables += [
+        (RACE_ERRORS.format(**counts), ["values", *settings], races["errors"]),
+        (RACE_SAVINGS.format(**counts), ["race", "saved", "decided", "best one stopped"],
+         races["savings"]),
+    ]  # fmt: skip
     parts = [INTRODUCTION.format(repetitions=repetitions, error=error)]
     for text, header, found in tables:
         rows = [[name, *map(_percent, shares)] for name, shares in found.items()]

@@ -21,7 +21,7 @@ from bpexp.config.schema import SearchConfig, flatten
 from bpexp.data import memory
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import SilentReporter
-from bpexp.sweeps import python_data, search
+from bpexp.sweeps import python_data, race, search
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.job import format_setting
@@ -131,9 +131,13 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> pd.DataF
     if plan.runtime.dry_run:
         raise ConfigError("dry_run is for the command line: bpexp -m ... --dry-run.")
     check_different_runs(plan, lambda index: flatten(composed[index]))
+    generations = None
+    if plan.is_race:
+        race.check_no_seed([*sweep_files.jobs(arguments, job_composer), list(settings)])
+        plan = race.first_plan(plan)
+        generations = race.RaceGenerations.of_plan(plan)
     _warn(plan)
-    finished = app.run_sweep(plan, SilentReporter())
-    return _table(finished)
+    return _table(app.run_sweep(plan, SilentReporter(), generations=generations))
 
 
 def _searched(

@@ -30,11 +30,12 @@ from bpexp.sweeps import (
     plan_file,
     provenance,
     resume,
-    search,
+    stored_generations,
 )
 from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.ranking import scores_of, why_best
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep, SweepRunner, now
@@ -196,9 +197,7 @@ def _train_missing(
     """Train the jobs of a plan that have no finished run, after storing an extended plan."""
     archive, experiment, sweep = request.archive, request.experiment, request.sweep
     store = archive.store
-    generations = (
-        None if plan.search is None else search.SearchGenerations.of_plan(plan, composer())
-    )
+    generations = stored_generations.of_plan(plan)
     command = store.resume_command(sweep.run_id, experiment)
     replaced: list[str] = []
 
@@ -300,9 +299,11 @@ def _execute(
                         reporter.say(note)
                 runner.train()
                 trials: Sequence[Trial] = ()
+                race: RaceResult | None = None
                 if generations is not None and runner.is_complete:
-                    trials = _train_generations(runner, generations, reporter)
-                finished = _with_study(replace(runner.finish(), trials=trials))
+                    _train_generations(runner, generations, reporter)
+                    trials, race = generations.trials, generations.race(runner.plan)
+                finished = _with_study(replace(runner.finish(), trials=trials, race=race))
                 if finished.parent is not None:
                     record = _parent_record(finished, runner.started)
                     writer.sweep.tracker.close_run(finished.parent, record)
@@ -312,10 +313,8 @@ def _execute(
     return finished
 
 
-def _train_generations(
-    runner: SweepRunner, generations: Generations, reporter: Reporter
-) -> Sequence[Trial]:
-    """Train the generations after those of the plan; returns the trials of a search."""
+def _train_generations(runner: SweepRunner, generations: Generations, reporter: Reporter) -> None:
+    """Train the generations after those of the plan."""
     runner.continue_from(generations.catch_up(runner.plan, runner.scores))
     while runner.is_complete:
         extended = generations.extend(runner.plan, runner.last_scores())
@@ -325,7 +324,6 @@ def _train_generations(
             break
         runner.extend(extended)
         runner.train()
-    return generations.trials
 
 
 def _with_study(finished: FinishedSweep) -> FinishedSweep:

@@ -38,7 +38,7 @@ def test_the_main_file_describes_every_setting_as_the_schema_does():
         for config in (schema.TrainConfig, schema.RuntimeConfig)
         for s in settings_of(config)
     }
-    for group in ("stop", "objective", "search", "tracking"):
+    for group in ("stop", "objective", "search", "seeds", "tracking"):
         parts = settings_of(schema.PARTS[group])
         declared |= {f"{group}.{s.name}": s.description for s in parts}
     check_comments("config.yaml", "", declared)

@@ -48,3 +48,7 @@ def test_the_page_in_docs_shows_the_stored_simulations():
     for shares in stored["coverage"].values():
         known = [share for share in shares if share is not None]
         assert min(known) >= 0.93 - 3 * math.sqrt(0.93 * 0.07 / stored["repetitions"])
+    races = stored["races"]
+    error = math.sqrt(0.05 * 0.95 / races["repetitions"])
+    assert max(max(shares) for shares in races["errors"].values()) <= 0.05 + 3 * error
+    assert max(lost for _, _, lost in races["savings"].values()) <= 0.05 + 3 * error

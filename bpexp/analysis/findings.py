@@ -21,7 +21,8 @@ from bpexp.analysis.groups import (
 )
 from bpexp.analysis.intervals import Interval
 from bpexp.analysis.survival import ConvergenceCurve
-from bpexp.runs.objective import Objective
+from bpexp.runs.objective import Objective, objectives
+from bpexp.sweeps.samplers import betting
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -137,6 +138,9 @@ class Findings:
             compared.
         n_compared: Number of groups that the data could have selected for a comparison.
         seed: Seed for the choice of runs that are drawn in plots.
+        verdict: Of groups whose number of seeds follows from their results (``seeds=auto``), what
+            the tests of the race found, as sentences; there are no comparisons then, since their
+            p-values would be those of a fixed number of seeds. None for other groups.
     """
 
     grouped: Grouped
@@ -145,6 +149,7 @@ class Findings:
     comparisons: Sequence[Comparison]
     n_compared: int
     seed: int
+    verdict: str | None = None
 
     @cached_property
     def runs(self) -> int:
@@ -155,7 +160,10 @@ class Findings:
     def ranks(self) -> list[int]:
         """The rank of each summary, from 1; groups with equal estimates have the same rank."""
         first: dict[tuple[float, ...], int] = {}
-        keys = [_ranking_key(summary, self.measure, self.horizon) for summary in self.summaries]
+        keys = [
+            _ranking_key(summary, self.measure, self.horizon, is_race=self.is_race)
+            for summary in self.summaries
+        ]
         return [first.setdefault(key, rank) for rank, key in enumerate(keys, start=1)]
 
     @cached_property
@@ -169,6 +177,11 @@ class Findings:
         return any(np.isfinite(s.group.scores(self.measure)).any() for s in self.summaries)
 
     @property
+    def is_race(self) -> bool:
+        """Whether the number of seeds of a group follows from its results."""
+        return self.verdict is not None
+
+    @property
     def can_be_significant(self) -> bool:
         """Whether the number of seeds allows any comparison to be significant."""
         smallest = [c.smallest_p for c in self.comparisons]
@@ -180,24 +193,33 @@ class Findings:
         return math.comb(self.n_compared, 2)
 
 
-def find(grouped: Grouped, measure: Objective, seed: int) -> Findings:
+def find(grouped: Grouped, measure: Objective, seed: int, verdict: str | None = None) -> Findings:
     """Summarize, rank and compare the groups.
 
     Args:
         grouped: The groups.
         measure: The measure that ranks and compares them.
         seed: Seed for the choice of runs that are drawn in plots.
+        verdict: See ``Findings``. The intervals of medians then hold at every number of seeds, and
+            groups with more seeds are ranked before those that stopped.
 
     Returns:
         The summaries, the best first, and the comparisons of the best with each other group.
     """
     metrics = [m for m in available_objectives(grouped) if not m.is_time]
     level = intervals.confidence_of_each(len(grouped.groups))
+    is_race = verdict is not None
     summaries = [_summarize(group, metrics, level) for group in grouped.groups]
+    if is_race:
+        summaries = [_at_any_number(summary, len(summaries)) for summary in summaries]
     horizon = min(group.max_epochs for group in grouped.groups)
-    ranked = sorted(summaries, key=lambda summary: _ranking_key(summary, measure, horizon))
+    ranked = sorted(
+        summaries, key=lambda summary: _ranking_key(summary, measure, horizon, is_race=is_race)
+    )
     groups = [summary.group for summary in ranked]
     pairs = [(groups[0], other) for other in groups[1:] if min(len(groups[0]), len(other)) > 1]
+    if is_race:
+        pairs = []
     return Findings(
         grouped=grouped,
         measure=measure,
@@ -205,6 +227,28 @@ def find(grouped: Grouped, measure: Objective, seed: int) -> Findings:
         comparisons=compare_with_best(pairs, measure),
         n_compared=len(pairs) + 1,
         seed=seed,
+        verdict=verdict,
+    )
+
+
+def _at_any_number(summary: Summary, n_groups: int) -> Summary:
+    """The summary with intervals that hold at every number of seeds; none for shares."""
+    group = summary.group
+
+    def median(scores: Array) -> Interval:
+        return Interval(float(np.median(scores)), *betting.median_bounds(scores, n_groups))
+
+    known = objectives()
+    epochs = median(group.scores(TIME_TO_CONVERGE))
+    estimates = {
+        name: {**found, "median": as_measured(known[name], median(group.scores(known[name])))}
+        for name, found in summary.estimates.items()
+    }
+    return replace(
+        summary,
+        converged=summary.converged._replace(low=math.nan, high=math.nan),
+        epochs=epochs._replace(estimate=summary.epochs.estimate),
+        estimates=estimates,
     )
 
 
@@ -233,8 +277,11 @@ def _estimates(metric: Objective, group: Group, level: float) -> dict[str, Inter
     return {name: as_measured(metric, interval) for name, interval in found.items()}
 
 
-def _ranking_key(summary: Summary, measure: Objective, horizon: float) -> tuple[float, ...]:
-    return measure.ranking_key(summary.group.scores(measure), horizon)
+def _ranking_key(
+    summary: Summary, measure: Objective, horizon: float, *, is_race: bool
+) -> tuple[float, ...]:
+    key = measure.ranking_key(summary.group.scores(measure), horizon)
+    return (-float(summary.runs + summary.group.unfinished), *key) if is_race else key
 
 
 def compare(pairs: Sequence[tuple[Group, Group]], measure: Objective) -> list[Comparison]:

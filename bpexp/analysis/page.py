@@ -31,6 +31,20 @@ PLANNING = (
     "computed: it would only repeat the p value (Hoenig and Heisey 2001)."
 )
 """The method of ``report --detect``."""
+RACE = (
+    "A group is all runs that differ in nothing but the seed. The number of seeds of a group "
+    "follows from the results (seeds=auto): after each block of seeds, groups stop that are worse "
+    "than another one beyond doubt. The tests are by betting (Waudby-Smith and Ramdas 2024) on the "
+    "differences within pairs of runs with the same seed, and hold at every number of seeds. Any "
+    "group that no other one is better than is stopped with a probability of at most 5%, for all "
+    "groups and looks together (Holm 1979). Better means better on more seeds than not, or, for "
+    "epochs to converge, a smaller restricted mean.",
+    "No p values are given, because they would be those of a fixed number of seeds. The intervals "
+    "of medians hold at every number of seeds and for all groups together with 95% (Howard and "
+    "Ramdas 2022; Bonferroni). Bands in figures are those of fixed numbers of seeds. Groups that "
+    "got more seeds are ranked before those that stopped.",
+)
+"""The methods of a race."""
 
 
 def document(report: "Report", images: Mapping[str, bytes]) -> Document:
@@ -123,10 +137,10 @@ def remarks(report: "Report") -> list[str]:
 
 def methods(findings: Findings) -> list[str]:
     """How the estimates, intervals and p values are computed, a paragraph each."""
-    worst = "a diverged run counts as the worst finite one"
+    if findings.is_race:
+        return [*RACE, _runs_without_value(), _expected_best(findings)]
     paired, unpaired = "the signed-rank test (Wilcoxon 1945)", "the rank-sum test (Mann-Whitney)"
     if findings.measure.is_time:
-        worst = "a run that did not converge counts with its whole budget"
         paired = "a permutation test of the mean difference within pairs, which exchanges the signs"
         unpaired = "a permutation test of the difference of the means"
     return [
@@ -136,14 +150,7 @@ def methods(findings: Findings) -> list[str]:
         "for few runs of an unknown distribution. The intervals of all groups together hold with "
         "95% (Bonferroni), and so do those of all comparisons; bands in figures hold with 95% at "
         "each epoch.",
-        "A run that did not converge within its budget of epochs, stalled or diverged counts as "
-        "not converged to the end of the budget: the share converged is the cumulative incidence "
-        "(Aalen and Johansen 1978). "
-        "A diverged run ranks below every finite loss and has accuracy 0. Mean ± sd of the epochs "
-        "are restricted to the budget of epochs. "
-        "Groups are ranked by this mean if epochs to converge are compared, within the smallest "
-        "budget of all groups. "
-        "IQM is the interquartile mean: a quarter of the runs is cut at each end.",
+        _runs_without_value(),
         "Runs with the same seed start from the same random numbers. Where two groups share at "
         "least half of their seeds, they are compared within these pairs, and runs without a "
         "partner are left out; otherwise the comparison is unpaired. P(first is better) is the "
@@ -167,6 +174,28 @@ def methods(findings: Findings) -> list[str]:
         "together, and of the seed, corrected for what the seeds alone would give (epsilon "
         "squared, Kelley 1935). Losses count by their logarithm, and a run without a value as the "
         "worst one that has a value. Intervals: a jackknife over seeds, 95% each.",
-        f"Expected best of n: the mean over all sets of n runs (Tang et al. 2020); {worst}. "
-        "Interquartile mean and performance profiles: Agarwal et al. 2021.",
+        _expected_best(findings),
     ]
+
+
+def _runs_without_value() -> str:
+    return (
+        "A run that did not converge within its budget of epochs, stalled or diverged counts as "
+        "not converged to the end of the budget: the share converged is the cumulative incidence "
+        "(Aalen and Johansen 1978). "
+        "A diverged run ranks below every finite loss and has accuracy 0. Mean ± sd of the epochs "
+        "are restricted to the budget of epochs. "
+        "Groups are ranked by this mean if epochs to converge are compared, within the smallest "
+        "budget of all groups. "
+        "IQM is the interquartile mean: a quarter of the runs is cut at each end."
+    )
+
+
+def _expected_best(findings: Findings) -> str:
+    worst = "a diverged run counts as the worst finite one"
+    if findings.measure.is_time:
+        worst = "a run that did not converge counts with its whole budget"
+    return (
+        f"Expected best of n: the mean over all sets of n runs (Tang et al. 2020); {worst}. "
+        "Interquartile mean and performance profiles: Agarwal et al. 2021."
+    )

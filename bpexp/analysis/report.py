@@ -5,7 +5,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -33,10 +33,12 @@ from bpexp.analysis.predictions import predictions
 from bpexp.analysis.ranked_together import check_one_ranking, with_settings
 from bpexp.analysis.surface import Surface, surfaces
 from bpexp.analysis.variance import Decomposition, decompose
+from bpexp.fields.checks import ConfigError
 from bpexp.render import html, latex, markdown
 from bpexp.render.document import Document
 from bpexp.render.plots import png, vector
 from bpexp.runs.metrics import Split
+from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class Report:
             not trained again.
         trials: Of a search, the groups in the order of its trials; otherwise empty.
         plan: How many seeds detect the difference that the user named; "" if none was.
+        caution: Why p-values of these runs are too small; "" if they are not.
     """
 
     title: str
@@ -87,6 +90,7 @@ class Report:
     confirmation: str = ""
     trials: Sequence[Summary] = ()
     plan: str = ""
+    caution: str = ""
 
     @property
     def question(self) -> str:
@@ -103,7 +107,7 @@ class Report:
         finals = "" if self.finals is None else self.finals.sentences
         answer = "" if agreement or finals else words.answer(self.findings)
         optimistic = OPTIMISTIC if self.findings.measure.split is Split.TEST else ""
-        parts = (agreement, finals, answer, optimistic, self.confirmation, self.plan)
+        parts = (agreement, finals, answer, optimistic, self.caution, self.confirmation, self.plan)
         return " ".join(part for part in parts if part)
 
     @property
@@ -120,7 +124,7 @@ class Report:
     @cached_property
     def variance(self) -> Decomposition | None:
         """The shares of the settings and the seed in the variance; None if not a full grid."""
-        return None if self.trials else decompose(self.findings)
+        return None if self.trials or self.findings.is_race else decompose(self.findings)
 
     @cached_property
     def importance(self) -> str:
@@ -234,6 +238,7 @@ def build(
     environment: Mapping[str, str],
     reader: RunReader,
     options: ReportOptions = DEFAULTS,
+    race: Callable[[Objective], str] | None = None,
 ) -> Report:
     """Group, summarize and compare the runs of a table.
 
@@ -243,6 +248,8 @@ def build(
         environment: Versions and machines that the runs were trained with.
         reader: Reads loss curves and files of the runs.
         options: What the user chose.
+        race: Of runs whose number of seeds follows from their results, what the race says about
+            a measure.
 
     Raises:
         ConfigError: No run has finished, has the measure or the settings in ``options.only``, the
@@ -251,8 +258,13 @@ def build(
     """
     grouped = group(with_settings(frame, options.only))
     chosen, seed, per = choose(grouped, options.choice), options.seed, options.per
-    findings = find(grouped, chosen, seed)
+    findings = find(grouped, chosen, seed, race(chosen) if race else None)
     agreement, finals = None, None
+    if findings.is_race and (per is not None or options.detect is not None):
+        raise ConfigError(
+            "--per and --detect are for fixed numbers of seeds, but those of this sweep follow "
+            "from its results (seeds=auto)."
+        )
     if per is not None:
         finals = compare_finalists(findings, full_key(findings, per))
     elif SWEEP in grouped.varying:
@@ -265,7 +277,7 @@ def build(
         findings=findings,
         agreement=agreement,
         finals=finals,
-        effects=effects(findings),
+        effects=() if findings.is_race else effects(findings),
         bands=[curves.band(s.group, reader.losses, seed) for s in plots.line_groups(findings)],
         validation_bands=[
             curves.validation_band(s.group, reader.validation_losses, seed)

@@ -17,7 +17,10 @@ from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
 from bpexp.render import markdown
 from bpexp.runs import run_tags
-from bpexp.sweeps import integrity
+from bpexp.runs.objective import Objective, objectives
+from bpexp.runs.result import Outcome
+from bpexp.sweeps import integrity, resume
+from bpexp.sweeps.race import replayed
 from bpexp.tracking import log_artifacts, read, stored_results
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import Parts, Query, StoredRun
@@ -27,6 +30,8 @@ ENVIRONMENT_TAGS = (
     "bpexp.python", "bpexp.platform", "bpexp.processor", "bpexp.version.", "bpexp.git.",
 )  # fmt: skip
 """Prefixes of the tags that describe the environment of a run."""
+COMPARED = (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED)
+"""Outcomes of runs that have a score."""
 _THREADS = 8
 """Artifacts that are read at the same time."""
 _RESULT_FILES = {"losses.npz", "predictions.csv", "weights.npz"}
@@ -139,9 +144,13 @@ def of_sweeps(
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
     options = replace(options, choice=measure_choice.of_sweeps(options.choice, parents))
-    report = build(pd.concat(tables), " and ".join(names), environment, files, options)
+    race = None
+    if len(parents) == 1 and run_tags.SEEDS in parents[0].tags:
+        race = partial(_verdict, parents[0], tables[0], archive, options)
+    report = build(pd.concat(tables), " and ".join(names), environment, files, options, race)
     return replace(
         report,
+        caution=_caution(parents) if race is None else "",
         confirmation=_confirmation(archive, parents, tables, report),
         trials=_trials(archive, parents, report),
     )
@@ -157,6 +166,45 @@ def _trials(archive: Archive, parents: Sequence[StoredRun], report: Report) -> S
     if not is_search or "results.parquet" not in archive.files(parent):
         return ()
     return sorted(report.findings.summaries, key=lambda found: int(found.group.rows.index.min()))
+
+
+def _verdict(
+    parent: StoredRun,
+    table: pd.DataFrame,
+    archive: Archive,
+    options: ReportOptions,
+    measure: Objective,
+) -> str:
+    """What the race of a sweep says about a measure: how it came out, if it was about it."""
+    raced = objectives().get(parent.tags.get(run_tags.OBJECTIVE, ""))
+    if measure != raced or options.only:
+        by = "their results" if raced is None else f"the {raced.label} of all settings"
+        return (
+            f"The numbers of seeds follow from {by} (seeds=auto), so this difference is not tested."
+        )
+    try:
+        plan = resume.plan_of(parent, archive)
+    except ConfigError:
+        # Without its data, the plan cannot be read.
+        return parent.tags.get(run_tags.VERDICT, "The race cannot be repeated without its data.")
+    if len(table) < len(plan.jobs):
+        return f"The race has not ended; bpexp resume {parent.run_id[:8]} goes on."
+    measured, outcomes = table[measure.metric].to_numpy(float), table["outcome"].to_numpy(object)
+    scores = [
+        score if outcome in COMPARED else None
+        for score, outcome in zip(measure.scores(measured, outcomes), outcomes, strict=True)
+    ]
+    return replayed(plan, lambda jobs: [scores[job.index] for job in jobs]).verdict
+
+
+def _caution(runs: Iterable[StoredRun]) -> str:
+    """Why p values of runs are too small; "" if no sweep with ``seeds=auto`` is among them."""
+    if not any(run_tags.SEEDS in run.tags for run in runs):
+        return ""
+    return (
+        "Some numbers of seeds follow from the results (seeds=auto), but p values and intervals "
+        "are those of fixed numbers: they are too optimistic."
+    )
 
 
 def _confirmation(
@@ -218,7 +266,11 @@ def of_experiment(
         raise ConfigError(f"The experiment {name!r} has no runs.")
     tagged = archive.reader.search(archive.experiment_id, Query(), _ONLY_TAGS)
     files, environment = RunFiles(archive), _environment(tagged)
-    return build(frame, f"experiment {name}", environment, files, options)
+    report = build(frame, f"experiment {name}", environment, files, options)
+    races = archive.reader.search(
+        archive.experiment_id, Query(tags={run_tags.SEEDS: "auto"}), _ONLY_TAGS, limit=1
+    )
+    return replace(report, caution=_caution(races))
 
 
 def _environment(runs: Iterable[StoredRun]) -> Mapping[str, str]:

@@ -44,8 +44,10 @@ def readable_ranking(findings: Findings, limit: int) -> Table:
 def short_ranking(findings: Findings, limit: int) -> Table:
     """The ``limit`` best groups for a terminal: only the median of the ranking's measure."""
     chances = {c.b.name: _interval(c.improvement) for c in findings.comparisons}
-    column = _Column("P(best is better)", lambda s: chances.get(s.group.name, ""))
-    return _ranking_table(findings, [*_short_columns(findings), column], limit)
+    columns = _short_columns(findings)
+    if not findings.is_race:
+        columns.append(_Column("P(best is better)", lambda s: chances.get(s.group.name, "")))
+    return _ranking_table(findings, columns, limit)
 
 
 def printable_ranking(findings: Findings, limit: int) -> Table:

@@ -36,9 +36,12 @@ def answer(findings: Findings) -> str:
     best, measure = findings.summaries[0], findings.measure
     if len(findings.summaries) == 1:
         said = result(best, measure)
-        return f"{said[0].upper()}{said[1:]}. {_convergence(best)}"
+        known = f"{said[0].upper()}{said[1:]}. {_convergence(best)}"
+        return " ".join([known, findings.verdict] if findings.verdict else [known])
     if not findings.has_scores:
         return f"All {findings.runs} runs diverged: no group is better than another."
+    if findings.verdict is not None:
+        return f"{best.group.name}: {result(best, measure)}. {findings.verdict}"
     n_first = findings.ranks.count(1)
     if n_first > 1:
         return " ".join([_tie(findings, n_first), *_others(findings, "The first of them", n_first)])
@@ -197,6 +200,8 @@ def about_intervals(findings: Findings) -> str:
     said = "In parentheses: 95% confidence intervals"
     if n_groups > 1:
         said += f" that hold for all {n_groups} groups together, the selected best one included"
+    if findings.is_race:
+        return f"{said}, at every number of seeds."
     if all(summary.runs >= needed for summary in findings.summaries):
         return f"{said}."
     return f"{said}. The interval of a median needs {needed} runs per group."

@@ -22,7 +22,7 @@ from bpexp.config.compose import Composer
 from bpexp.config.schema import SearchConfig, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
-from bpexp.sweeps import search
+from bpexp.sweeps import race, search
 from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.plan import (
     Plan,
@@ -72,11 +72,7 @@ class SweepCommand:
         generations = search.SearchGenerations.of_plan(plan, self._composer)
         if self._is_shown(plan):
             return []
-        finished = self._run(plan, generations)
-        return [
-            hydra_internals.completed([row.job.name], value_of(row, finished.ranking.objective))
-            for row in finished.rows
-        ]
+        return _named_jobs(self._run(plan, generations))
 
     def _composed_jobs(self, jobs: Iterable[Overrides]) -> Iterator[dict[str, Any]]:
         return self._composed(list(jobs))
@@ -117,9 +113,15 @@ class SweepCommand:
             if plan.runtime.search.name is not None:
                 raise ConfigError("search=NAME must be typed on the command line with -m.")
             generations = Generations(sampler, self._composer.compose)
+            if plan.is_race:
+                race.check_no_seed(proposals)
+                plan = race.first_plan(plan)
+                generations = race.RaceGenerations.of_plan(plan)
         if self._is_shown(plan):
             return []
         finished = self._run(plan, generations)
+        if plan.is_race:
+            return _named_jobs(finished)
         return [
             hydra_internals.completed(
                 proposals[row.job.index], value_of(row, finished.ranking.objective)
@@ -221,6 +223,14 @@ class SweepCommand:
             assert self._context.callbacks is not None
             self._context.callbacks.on_multirun_end(config=self._config)
             sys.exit(status)
+
+
+def _named_jobs(finished: FinishedSweep) -> list[JobReturn]:
+    """What Hydra is told of runs that a sampler proposed: their names and values."""
+    return [
+        hydra_internals.completed([row.job.name], value_of(row, finished.ranking.objective))
+        for row in finished.rows
+    ]
 
 
 def _settings(overrides: Overrides) -> dict[str, str]:

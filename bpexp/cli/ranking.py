@@ -12,7 +12,9 @@ from rich.table import Table
 from bpexp.cli.tables import fitted, number
 from bpexp.config.replicates import is_replicate_key
 from bpexp.runs.metrics import METRICS
+from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
+from bpexp.sweeps.race_result import RaceResult, Standing
 from bpexp.sweeps.ranking import Ranking, SettingResult
 from bpexp.sweeps.row import Row, metric_names
 
@@ -34,16 +36,19 @@ def ranking_title(ranking: Ranking) -> str:
     return f"Best {shown} of {n_settings} {what}{part} by {by}"
 
 
-def ranking_table(out: Console, ranking: Ranking, varying: Sequence[str]) -> Table:
+def ranking_table(
+    out: Console, ranking: Ranking, varying: Sequence[str], race: RaceResult | None = None
+) -> Table:
     """The best settings by their median over replicates, or the best runs.
 
     Args:
         out: The console, whose width limits the table.
         ranking: The ranked results; at least one run is ranked.
         varying: The keys that vary.
+        race: How the settings came out, if they raced.
     """
     if ranking.is_replicated:
-        columns = _columns_of_settings(ranking, ranking.settings[:MAX_LISTED], varying)
+        columns = _columns_of_settings(ranking, ranking.settings[:MAX_LISTED], varying, race)
     else:
         columns = _columns_of_runs(ranking, ranking.runs[:MAX_LISTED], varying)
     objective = ranking.objective
@@ -64,11 +69,17 @@ def _columns_of_runs(
 
 
 def _columns_of_settings(
-    ranking: Ranking, settings: Sequence[SettingResult], varying: Sequence[str]
+    ranking: Ranking,
+    settings: Sequence[SettingResult],
+    varying: Sequence[str],
+    race: RaceResult | None,
 ) -> dict[str, list[str]]:
     """A column for each part of the settings and of their results: medians over the runs."""
     objective = ranking.objective
-    medians = [_median(ranking, found) for found in settings]
+    if race is not None and race.objective == objective:
+        medians = [_median_in_race(objective, race.of(found.job)) for found in settings]
+    else:
+        medians = [_median(ranking, found) for found in settings]
     columns = {
         "rank": [str(found.rank) for found in settings],
         **{
@@ -78,6 +89,8 @@ def _columns_of_settings(
         },
         "runs": [str(len(found.rows)) for found in settings],
     }
+    if race is not None:
+        columns["race"] = [race.state(race.of(found.job)) for found in settings]
     for outcome in (Outcome.CONVERGED, Outcome.DIVERGED):
         counts = [sum(row.outcome == outcome for row in found.rows) for found in settings]
         if any(counts):
@@ -94,16 +107,25 @@ def _columns_of_settings(
     return columns
 
 
+def _median_in_race(objective: Objective, standing: Standing) -> tuple[str, str]:
+    """The median of the objective and its interval, which holds at every number of seeds."""
+    return _with_interval(objective, standing.median, standing.low, standing.high)
+
+
 def _median(ranking: Ranking, found: SettingResult) -> tuple[str, str]:
     """The median of the objective and its interval, as text."""
     from bpexp.analysis import estimates
 
     median = estimates.median(ranking.objective, found.scores, len(ranking.settings))
-    if not np.isfinite(median.estimate):
-        return "not reached" if ranking.objective.is_time else "diverged", ""
-    if np.isnan(median.low) or np.isnan(median.high):
-        return number(median.estimate), ""
-    return number(median.estimate), f"{_end(median.low)} to {_end(median.high)}"
+    return _with_interval(ranking.objective, *median)
+
+
+def _with_interval(objective: Objective, median: float, low: float, high: float) -> tuple[str, str]:
+    if not np.isfinite(median):
+        return "not reached" if objective.is_time else "diverged", ""
+    if np.isnan(low) or np.isnan(high):
+        return number(median), ""
+    return number(median), f"{_end(low)} to {_end(high)}"
 
 
 def _end(value: float) -> str:

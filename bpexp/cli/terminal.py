@@ -13,6 +13,7 @@ from bpexp.cli.progress import ProgressBar
 from bpexp.cli.ranking import ranking_table, ranking_title
 from bpexp.cli.screen import console
 from bpexp.cli.tables import text_table
+from bpexp.config.replicates import is_replicate_key
 from bpexp.data import Dataset
 from bpexp.data.file_settings import FileConfig
 from bpexp.runs.objective import Objective
@@ -20,6 +21,7 @@ from bpexp.studies.definition import Study, parse
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, PlannedSearch
+from bpexp.sweeps.race import max_jobs
 from bpexp.sweeps.row import Row, metric_names
 from bpexp.sweeps.runner import FinishedSweep, StudyResults
 from bpexp.tracking.store import Store
@@ -49,6 +51,8 @@ class TerminalReporter:
             self.say(f"Study {_study(parse(plan.study))} on {where}, {tracked}")
         elif plan.search is not None:
             self.say(f"{_search(plan, plan.search)} on {where}, {tracked}")
+        elif plan.is_race:
+            self.say(f"{_race(plan)} on {where}, {tracked}")
         elif len(plan.jobs) == 1:
             self.say(f"1 run of {plan.jobs[0].config.data.name}, layers {_layers(plan)}, {tracked}")
         else:
@@ -92,7 +96,10 @@ class TerminalReporter:
             ranked = [ranking for ranking in result.rankings if ranking.best is not None]
             for ranking in ranked[:MAX_PARTS]:
                 self._title(ranking_title(ranking))
-                self.out.print(ranking_table(self.out, ranking, result.plan.varying))
+                table = ranking_table(self.out, ranking, result.plan.varying, result.race)
+                self.out.print(table)
+            if result.race is not None:
+                self.say(result.race.verdict)
             if result.why_several:
                 self.say(result.why_several)
             if best:
@@ -174,10 +181,26 @@ def _search(plan: Plan, search: PlannedSearch) -> str:
     )
 
 
+def _race(plan: Plan) -> str:
+    seeds, jobs = plan.runtime.seeds, plan.jobs
+    n_settings = len({tuple(job.setting.items()) for job in jobs})
+    counts = {
+        key: len({job.shown(key) for job in jobs if key in job.varying})
+        for key in plan.varying
+        if not is_replicate_key(key)
+    }
+    parts = ", ".join(f"{key} ({count} values)" for key, count in counts.items())
+    what = f"Race of {n_settings} settings" if n_settings > 1 else "1 setting"
+    over = f" over {parts}" if parts else ""
+    return f"{what}{over}: {min(seeds.block, seeds.max)} seeds at a time, at most {seeds.max},"
+
+
 def _left_out(result: FinishedSweep) -> str:
     """What a sweep whose budget is spent has not trained, as a sentence."""
     plan, search = result.plan, result.plan.search
     spent = "The budget is spent"
+    if plan.is_race:
+        return f"{spent}: {len(result.rows)} of at most {max_jobs(plan)} runs are trained."
     if search is not None:
         n_runs = plan.runtime.search.trials * search.n_replicates
         return f"{spent}: {len(result.rows)} of at most {n_runs} runs are trained."

@@ -91,6 +91,14 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
     budget, search = runtime.budget, runtime.search
     if budget != type(budget)() and not runtime.tracking.runs:
         raise ConfigError("budget.* must go with tracking.runs=true, got false.")
+    seeds = runtime.seeds
+    if seeds.name is None and seeds != type(seeds)():
+        raise ConfigError("seeds.max, seeds.width and seeds.block go with seeds=auto.")
+    if seeds.name is not None and search.name is not None:
+        raise ConfigError(
+            "seeds=auto goes with a grid; the trials of a search have the same seeds: "
+            "'seed=range(0,20)'."
+        )
     if search.name is None and search != type(search)():
         raise ConfigError("search.trials, search.generation and search.seed go with search=NAME.")
 

@@ -42,6 +42,7 @@ Examples:
   Pairs:       bpexp -m 'zip(lr=[0.1,0.01],hidden=[2,8])'
   Sub-sweeps:  bpexp -m 'optimizer=adam lr=0.01,0.1 | optimizer=momentum lr=1'
   A search:    bpexp -m 'lr=tag(log,interval(0.01,1))' seed=1,2,3 search=tpe
+  A race:      bpexp -m lr=0.01,0.1,1 seeds=auto (worse settings stop early)
   Other data:  bpexp data=parity data.bits=3 hidden=6
   Your data:   bpexp data=file data.path=my.csv data.target=y
   A study:     bpexp -m +study=fahlman_1988
@@ -98,7 +99,7 @@ def help_text(overrides: Sequence[str] = ()) -> str:
             check_option(group, name)
             chosen[group] = name
     parts = [INTRODUCTION, "\nSettings (KEY=DEFAULT):\n", *_listing(_top_entries(main))]
-    for group in ("stop", "objective", "search", "budget", "tracking"):
+    for group in ("stop", "objective", "search", "seeds", "budget", "tracking"):
         parts += ["\n", *_listing(_entries(group, schema.PARTS[group], main[group]))]
     for group in OPTION_GROUPS:
         parts.append(f"\n{group}={chosen[group]}, one of:\n")
@@ -118,7 +119,7 @@ def settings_reference() -> str:
         "This page is generated from the declarations of the settings.", "",
         *_table(_top_entries(main)),
     ]  # fmt: skip
-    for group in ("stop", "objective", "search", "budget", "tracking"):
+    for group in ("stop", "objective", "search", "seeds", "budget", "tracking"):
         lines += [f"## {group}", "", *_table(_entries(group, schema.PARTS[group], main[group]))]
     for group in OPTION_GROUPS:
         lines += [f"## {group}", ""]

@@ -195,6 +195,24 @@ class SearchConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeedsConfig:
+    """How many seeds each setting gets; ``seeds=auto`` is short for ``seeds.name=auto``."""
+
+    name: str | None = setting(
+        Optional(OneOf(("auto",))), None, "auto: as many seeds as it takes; null: those of seed"
+    )
+    max: int = setting(Integer(1, 10**6), 200, "maximum number of seeds of a setting")
+    width: float | None = setting(
+        Optional(Real(above=0.0)),
+        0.05,
+        "end at this half width of the interval of the best median, as a share of it; null: never",
+    )
+    block: int = setting(
+        Integer(1, 10**6), 10, "seeds that are trained before settings are compared again"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class BudgetConfig:
     """When a sweep ends before all of its runs are trained; null: never."""
 
@@ -272,6 +290,7 @@ class RuntimeConfig:
     tracking: TrackingConfig
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    seeds: SeedsConfig = field(default_factory=SeedsConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
 
 
@@ -290,7 +309,8 @@ GROUPS: dict[str, Mapping[str, Option]] = {
 """Groups whose settings depend on the option that ``<group>.name`` selects."""
 PARTS: dict[str, type[Any]] = {
     "model": ModelConfig, "stop": StopConfig, "tracking": TrackingConfig,
-    "objective": ObjectiveConfig, "search": SearchConfig, "budget": BudgetConfig,
+    "objective": ObjectiveConfig, "search": SearchConfig, "seeds": SeedsConfig,
+    "budget": BudgetConfig,
 }  # fmt: skip
 """Groups with the same settings for all options."""
 TRAIN = tuple(f.name for f in fields(TrainConfig))

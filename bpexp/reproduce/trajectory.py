@@ -1,10 +1,11 @@
-"""Checks that a stored search proposes its trials again, given the stored results."""
+"""Checks that a stored search or race proposes its runs again, given the stored results."""
 
 from dataclasses import dataclass, replace
 
-from bpexp.config.compose import composer
 from bpexp.runs import run_tags
-from bpexp.sweeps import resume, search
+from bpexp.sweeps import resume, stored_generations
+from bpexp.sweeps.generations import OtherProposalsError
+from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.ranking import scores_to_tell
 from bpexp.sweeps.samplers.search import version
 from bpexp.tracking.archive import Archive
@@ -13,7 +14,7 @@ from bpexp.tracking.reading import FINISHED, StoredRun
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Whether the trials of a search are proposed again.
+    """Whether the trials of a search, or the runs of a race, are proposed again.
 
     Attributes:
         is_identical: Whether they are.
@@ -25,7 +26,7 @@ class Trajectory:
 
 
 def check(sweep: StoredRun, archive: Archive) -> Trajectory | None:
-    """Propose the trials of a stored sweep again; None if it is not a search.
+    """Propose the runs of a stored sweep again; None if it is neither a search nor a race.
 
     Args:
         sweep: The parent run.
@@ -35,25 +36,34 @@ def check(sweep: StoredRun, archive: Archive) -> Trajectory | None:
         ConfigError: The plan cannot be read, or a package is missing.
     """
     plan = resume.plan_of(sweep, archive)
-    if plan.search is None or plan.runtime.search.name is None:
+    generations = stored_generations.of_plan(plan)
+    if generations is None:
         return None
-    n_trials = len(plan.jobs) // plan.search.n_replicates
+    n_proposed, noun = _proposed(plan)
     children = archive.search(replace(FINISHED, sweep=sweep.run_id), resume.NEEDED)
     found = resume.finished_runs(plan, children, [], archive).runs
     rows = resume.results_of(plan, found, archive).rows
     if len(rows) < len(plan.jobs):
         missing = len(plan.jobs) - len(rows)
-        return Trajectory(True, f"The trials were not proposed again: {missing} runs are missing.")
-    job_composer = composer()
+        return Trajectory(True, f"The {noun} were not proposed again: {missing} runs are missing.")
     try:
-        search.replay(
-            plan,
-            search.sampler_of(plan, job_composer),
-            search.compose_like(plan, job_composer),
-            lambda jobs: scores_to_tell([rows[job.index] for job in jobs], plan.objective),
+        generations.catch_up(
+            plan, lambda jobs: scores_to_tell([rows[job.index] for job in jobs], plan.objective)
         )
-    except search.OtherProposalsError as error:
-        then, now = sweep.tags.get(run_tags.SAMPLER), version(plan.runtime.search.name)
+    except OtherProposalsError as error:
+        then, now = sweep.tags.get(run_tags.SAMPLER), _sampler_version(plan)
         packages = f" ({then} then, {now} now)" if then != now else ""
         return Trajectory(False, f"{str(error).rstrip('.')}{packages}.")
-    return Trajectory(True, f"{n_trials} of {n_trials} trials proposed again.")
+    return Trajectory(True, f"{n_proposed} of {n_proposed} {noun} proposed again.")
+
+
+def _proposed(plan: Plan) -> tuple[int, str]:
+    """How many trials of a search, or runs of a race, a plan has, and what they are called."""
+    if plan.search is None:
+        return len(plan.jobs), "runs of the race"
+    return len(plan.jobs) // plan.search.n_replicates, "trials"
+
+
+def _sampler_version(plan: Plan) -> str | None:
+    """The version of the package that proposes trials; None for a race."""
+    return None if plan.runtime.search.name is None else version(plan.runtime.search.name)

@@ -47,6 +47,7 @@ def check(jobs: Sequence[Job], objective: Objective, runtime: RuntimeConfig) -> 
         ConfigError: They cannot.
     """
     wanted = "export=best" if runtime.export else "confirm" if runtime.confirm else ""
+    wanted = "seeds=auto" if runtime.seeds.name is not None else wanted
     if wanted and sentence(jobs, objective):
         raise not_together(jobs, scales(jobs, objective), objective, wanted)
 

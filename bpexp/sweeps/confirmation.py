@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bpexp.config.schema import BudgetConfig, SearchConfig, plain
+from bpexp.config.schema import BudgetConfig, SearchConfig, SeedsConfig, plain
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.ranking import SettingResult
 from bpexp.sweeps.runner import FinishedSweep
@@ -39,6 +39,7 @@ def plan_of(finished: FinishedSweep) -> Plan:
         reuse=False,
         objective=objective,
         search=SearchConfig(),
+        seeds=SeedsConfig(),
         budget=BudgetConfig(),
     )
     used = {job.config.seed for job in finished.plan.jobs}

@@ -30,7 +30,7 @@ def extended(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
 
     Each configuration of the plan is combined with each combination of the values of the arguments,
     which replace its own. Those that the plan has already are left out. To a search only trials
-    can be added: ``search.trials=N``.
+    can be added: ``search.trials=N``; to a race only seeds: ``seeds.max=N``.
 
     Args:
         plan: The plan of a stored sweep.
@@ -43,6 +43,8 @@ def extended(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
     """
     if plan.study is not None:
         raise ConfigError("A study has the runs that its definition lists; extend takes no study.")
+    if plan.is_race:
+        return _with_more_seeds(plan, arguments)
     if plan.search is not None:
         return _with_more_trials(plan, arguments)
     known = set(plan.configs)
@@ -125,6 +127,29 @@ def _with_more_trials(plan: Plan, arguments: Sequence[str]) -> Plan:
             f"no multiple of search.generation ({settings.generation}); start a new search."
         )
     runtime = replace(plan.runtime, search=replace(settings, trials=int(trials)))
+    return replace(plan, runtime=runtime, extensions=(*plan.extensions, *arguments))
+
+
+def _with_more_seeds(plan: Plan, arguments: Sequence[str]) -> Plan:
+    """The plan of a race with more seeds: its tests hold at every number of seeds.
+
+    Raises:
+        ConfigError: There is another argument, or the last block of the race was not a full one.
+    """
+    settings, values = plan.runtime.seeds, _values(arguments)
+    most = values.get("seeds.max", "")
+    if list(values) != ["seeds.max"] or not most.isdecimal():
+        raise ConfigError(
+            f"A sweep with seeds=auto is extended by seeds.max=N alone, got {' '.join(arguments)}."
+        )
+    if int(most) <= settings.max:
+        raise ConfigError(f"seeds.max must be above {settings.max}, got {most}.")
+    if settings.max % settings.block:
+        raise ConfigError(
+            f"A race is extended after a full block, but seeds.max={settings.max} is no multiple "
+            f"of seeds.block ({settings.block}); start a new sweep."
+        )
+    runtime = replace(plan.runtime, seeds=replace(settings, max=int(most)))
     return replace(plan, runtime=runtime, extensions=(*plan.extensions, *arguments))
 
 

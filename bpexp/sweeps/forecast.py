@@ -14,6 +14,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import identity
 from bpexp.runs.result import Failure
 from bpexp.runs.run_tags import IDENTITY
+from bpexp.sweeps import race
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch, train_batch
 from bpexp.sweeps.job import JobResult
@@ -47,11 +48,13 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
     """Describe what running a plan would take; nothing is written.
 
     Args:
-        plan: The plan; of a search, its first generation.
+        plan: The plan; of a search or a race, its first generation.
         store: Where it would be stored.
         executor: What would train it.
     """
     n_runs = len(plan.jobs)
+    if plan.is_race:
+        n_runs = race.max_jobs(plan)
     if plan.search is not None:
         n_runs = plan.runtime.search.trials * plan.search.n_replicates
     limits = plan.runtime.budget
@@ -72,7 +75,7 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
         f"{'' if plan.runtime.reuse else '; reuse=true would link them'}.",
         f"{len(batches)} {kind} of at most {largest} runs on {executor.description}.",
         f"Training takes at most about {_duration(seconds)}, and the files {_bytes(size)}.",
-        _power(plan),
+        _race(plan, n_runs) if plan.is_race else _power(plan),
         "Dry run: nothing was written.",
     ]
 
@@ -166,6 +169,15 @@ def _power(plan: Plan) -> str:
         f"{n} runs of each setting find a difference of {detectable_difference(n):.2f} standard "
         f"deviations between two settings with probability {POWER:g} (significance "
         f"{SIGNIFICANCE:g}, not corrected for several comparisons)."
+    )
+
+
+def _race(plan: Plan, most: int) -> str:
+    seeds = plan.runtime.seeds
+    block = min(seeds.block, seeds.max)
+    return (
+        f"{len(plan.jobs)} to {most} runs: {block} to {seeds.max} seeds of each setting, by the "
+        f"results; settings that are worse beyond doubt stop after each {block} seeds."
     )
 
 

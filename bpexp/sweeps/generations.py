@@ -1,11 +1,18 @@
-"""The generations of jobs that a sampler proposes after the first one of a sweep."""
+"""The generations of jobs that a sampler proposes after the first one of a sweep.
+
+A sampler is not stored. To continue a stored sweep, a new sampler is asked for the generations of
+the plan again, and told the stored results.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bpexp.config.schema import RUNTIME, TrainConfig, parse_train
+from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.samplers.base import Sampler
 from bpexp.sweeps.samplers.trials import Trial
 
@@ -13,11 +20,15 @@ Scores = Callable[[Sequence[Job]], Sequence[float | None]]
 """The scores of jobs that have been trained, see ``Sampler.tell``."""
 
 
+class OtherProposalsError(ConfigError):
+    """A sampler does not propose the jobs that are stored."""
+
+
 @dataclass(frozen=True)
 class Generations:
     """Where the jobs of a sweep come from after its first generation.
 
-    ``bpexp.sweeps.search`` has the generations of a search.
+    ``bpexp.sweeps.search`` has the generations of a search, ``bpexp.sweeps.race`` those of a race.
 
     Attributes:
         sampler: Proposes generations. ``ask`` has been called once, for the first generation.
@@ -65,7 +76,51 @@ class Generations:
         """Sentences on the results so far, after a generation."""
         return ()
 
+    def race(self, plan: Plan) -> RaceResult | None:
+        """How the settings of a race came out so far; None if there is no race."""
+        return None
+
     @property
     def trials(self) -> Sequence[Trial]:
         """The trials of a search so far."""
         return ()
+
+
+def replay(
+    plan: Plan,
+    sampler: Sampler,
+    compose: Callable[[Any], Mapping[str, Any]],
+    scores: Scores,
+) -> int:
+    """Ask a new sampler for the generations of a plan, and tell it all but the last one's scores.
+
+    Args:
+        plan: The plan, whose jobs are trained.
+        sampler: A new sampler.
+        compose: Composes the configuration of a proposed job.
+        scores: The scores of jobs.
+
+    Returns:
+        The index of the first job of the last generation.
+
+    Raises:
+        OtherProposalsError: The sampler proposes other jobs than the plan has.
+    """
+    first = 0
+    while True:
+        configs = [train_config(compose(proposal)) for proposal in sampler.ask()]
+        last = first + len(configs)
+        if not configs or configs != [job.config for job in plan.jobs[first:last]]:
+            raise OtherProposalsError(
+                f"The sampler proposes other runs than before from run {first + 1} on: packages, "
+                "data or results have changed; start a new sweep."
+            )
+        if last == len(plan.jobs):
+            return first
+        sampler.tell(scores(plan.jobs[first:last]))
+        first = last
+
+
+def train_config(values: Mapping[str, Any]) -> TrainConfig:
+    """What the result of a composed job depends on. Raises ConfigError."""
+    return parse_train({key: value for key, value in values.items() if key not in RUNTIME})

@@ -73,6 +73,11 @@ class Plan:
     extensions: tuple[str, ...] = ()
 
     @property
+    def is_race(self) -> bool:
+        """Whether the number of seeds depends on the results (``seeds=auto``)."""
+        return self.runtime.seeds.name is not None
+
+    @property
     def configs(self) -> list[TrainConfig]:
         """The configuration of each job."""
         return [job.config for job in self.jobs]
@@ -158,6 +163,8 @@ def make_plan(
         raise ConfigError("A sweep needs at least one run.")
     if study and runtime.confirm:
         raise ConfigError(f"confirm must be 0 in a study, got {runtime.confirm}.")
+    if study and runtime.seeds.name is not None:
+        raise ConfigError("seeds must be null in a study, which lists its trials.")
     if study and runtime.budget != BudgetConfig():
         raise ConfigError("budget.* must be null in a study, which needs all of its runs.")
     jobs, varying = _jobs(configs, loaded, rows)
@@ -217,6 +224,8 @@ def single_run_plan(composed: Values, overrides: Sequence[str]) -> Plan:
     plan = make_plan([composed], overrides)
     if plan.runtime.search.name is not None:
         raise ConfigError("search is a sweep: add -m and use the launcher bpexp.")
+    if plan.is_race:
+        raise ConfigError("seeds=auto is a sweep: add -m and use the launcher bpexp.")
     if plan.runtime.budget != BudgetConfig():
         raise ConfigError("budget.* needs a sweep: add -m and use the launcher bpexp.")
     return plan
@@ -261,8 +270,9 @@ def study_row_in_errors(rows: Sequence[str], index: int) -> Iterator[None]:
 
 def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
     return ConfigError(
-        "n_jobs, engine, reuse, export, confirm, objective.*, search.*, budget.*, backend and "
-        f"tracking.* must be the same for all runs of a sweep, got {plain(one)} and {plain(other)}."
+        "n_jobs, engine, reuse, export, confirm, objective.*, search.*, seeds.*, budget.*, backend "
+        "and tracking.* must be the same for all runs of a sweep, "
+        f"got {plain(one)} and {plain(other)}."
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from bpexp.config.replicates import is_replicate_key
 from bpexp.fields import passwords
 from bpexp.runs import environment, run_tags
 from bpexp.sweeps import plan_file
@@ -31,6 +32,8 @@ def sweep_tags(plan: Plan) -> dict[str, str]:
     }
     if plan.runtime.objective.allow_test:
         own[run_tags.ALLOW_TEST] = "true"
+    if plan.is_race:
+        own[run_tags.SEEDS] = "auto"
     if plan.runtime.search.name is not None:
         own[run_tags.SAMPLER] = version(plan.runtime.search.name)
     return {**environment.tags(), **tags(plan), **own}
@@ -67,6 +70,9 @@ def sweep_name(plan: Plan) -> str:
         # The first generation may not vary all of the searched settings.
         kind = f"{plan.runtime.search.name} {' x '.join(plan.search.keys)}"
         runs = f"{plan.runtime.search.trials} trials"
+    if plan.is_race:
+        keys = [key for key in plan.varying if not is_replicate_key(key)]
+        kind, runs = f"race {' x '.join(keys)}".strip(), f"up to {plan.runtime.seeds.max} seeds"
     # What all runs share and what tells the sweep from others.
     names = (
         {config.data.name for config in plan.configs},

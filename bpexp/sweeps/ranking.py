@@ -5,7 +5,8 @@ of a sweep is the best run of its best setting, so that no setting wins by one l
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,10 @@ from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.row import Row
 from bpexp.typing import Array
+
+Setting = tuple[tuple[str, str], ...]
+"""The values of a setting by key, as text, see ``Job.setting``."""
+Planned = Mapping[Setting, int]
 
 
 @dataclass(frozen=True)
@@ -87,14 +92,29 @@ def final_objective(plan: Plan, rows: Iterable[Row]) -> Objective:
     return plan.objective
 
 
-def rank(rows: Iterable[Row], objective: Objective) -> Ranking:
-    """Rank the rows of a sweep and its settings."""
+def planned_runs(plan: Plan) -> Planned | None:
+    """The number of planned runs of each setting of a race; None for another sweep."""
+    if not plan.is_race:
+        return None
+    return Counter(tuple(job.setting.items()) for job in plan.jobs)
+
+
+def rank(rows: Iterable[Row], objective: Objective, planned: Planned | None = None) -> Ranking:
+    """Rank the rows of a sweep and its settings, see ``rank_settings``."""
     rows = list(rows)
-    return Ranking(objective, rank_settings(rows, objective), rank_runs(rows, objective))
+    settings = rank_settings(rows, objective, planned)
+    return Ranking(objective, settings, rank_runs(rows, objective))
 
 
-def rank_parts(rows: Iterable[Row], objective: Objective) -> list[Ranking]:
+def rank_parts(
+    rows: Iterable[Row], objective: Objective, planned: Planned | None = None
+) -> list[Ranking]:
     """Rank the rows of a sweep: all together, or those of each ``comparability`` part.
+
+    Args:
+        rows: The rows.
+        objective: What ranks them.
+        planned: See ``rank_settings``.
 
     Returns:
         At least one ranking.
@@ -102,9 +122,9 @@ def rank_parts(rows: Iterable[Row], objective: Objective) -> list[Ranking]:
     rows = list(rows)
     found = comparability.parts(comparable.scales([row.job for row in rows], objective))
     if len(found) <= 1:
-        return [rank(rows, objective)]
+        return [rank(rows, objective, planned)]
     return [
-        replace(rank([rows[index] for index in indices], objective), part=part)
+        replace(rank([rows[index] for index in indices], objective, planned), part=part)
         for part, indices in found.items()
     ]
 
@@ -115,9 +135,18 @@ def rank_runs(rows: Iterable[Row], objective: Objective) -> list[Row]:
     return _best_first(ranked, scores_of(ranked, objective))
 
 
-def rank_settings(rows: Iterable[Row], objective: Objective) -> list[SettingResult]:
-    """The settings that have a result, the best first, see ``Objective.ranking_key``."""
-    by_setting: dict[tuple[tuple[str, str], ...], list[Row]] = {}
+def rank_settings(
+    rows: Iterable[Row], objective: Objective, planned: Planned | None = None
+) -> list[SettingResult]:
+    """The settings that have a result, the best first, see ``Objective.ranking_key``.
+
+    Args:
+        rows: The rows.
+        objective: What ranks them.
+        planned: Of a race, the number of planned runs of each setting: those with more come first,
+            because the others have stopped as worse, although their few runs may have been lucky.
+    """
+    by_setting: dict[Setting, list[Row]] = {}
     for row in rows:
         if row.metrics:
             by_setting.setdefault(tuple(row.job.setting.items()), []).append(row)
@@ -127,13 +156,13 @@ def rank_settings(rows: Iterable[Row], objective: Objective) -> list[SettingResu
         max(row.job.config.epochs for row in of_setting) for of_setting in by_setting.values()
     )
     unranked = []
-    for of_setting in by_setting.values():
+    for setting, of_setting in by_setting.items():
         scores = scores_of(of_setting, objective)
         best_first = _best_first(of_setting, scores)
         key = objective.ranking_key(scores, horizon)
         center = objective.as_measured(key[0])
         found = SettingResult(0, best_first[0].job, best_first, np.sort(scores), center)
-        unranked.append((key, found))
+        unranked.append(((-planned[setting], *key) if planned else key, found))
     # Stable: tied settings stay in the order of their jobs.
     ordered = sorted(unranked, key=lambda pair: pair[0])
     ranks: dict[tuple[float, ...], int] = {}

@@ -13,7 +13,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import identity, metrics, run_tags
 from bpexp.runs.result import Outcome
 from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
-from bpexp.sweeps import integrity, plan_file
+from bpexp.sweeps import integrity, plan_file, race
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.ranking import rank_runs
@@ -88,7 +88,8 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     composed = recompose(_safe_overrides(overrides))
     if composed[0].get("study") is not None:
         raise no_plan
-    return make_plan(composed, overrides)
+    plan = make_plan(composed, overrides)
+    return race.first_plan(plan) if plan.is_race else plan
 
 
 def recompose(overrides: Sequence[str]) -> list[dict[str, Any]]:

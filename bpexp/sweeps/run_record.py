@@ -126,6 +126,7 @@ def runtime_params(runtime: RuntimeConfig) -> dict[str, str]:
     # They belong to a command, not to its runs.
     own += [key for key in flat if key == "dry_run" or key.startswith("budget.")]
     own += [key for key in flat if key.startswith("search.")] if runtime.search.name is None else []
+    own += [key for key in flat if key.startswith("seeds.")] if runtime.seeds.name is None else []
     for key in own:
         del flat[key]
     return {key: passwords.mask(str(value)) for key, value in flat.items()}

@@ -17,7 +17,14 @@ from bpexp.sweeps.executors.base import Batch
 from bpexp.sweeps.interrupts import interrupts_deferred
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.ranking import Ranking, final_objective, rank_parts, scores_to_tell
+from bpexp.sweeps.race_result import RaceResult
+from bpexp.sweeps.ranking import (
+    Ranking,
+    final_objective,
+    planned_runs,
+    rank_parts,
+    scores_to_tell,
+)
 from bpexp.sweeps.results import SweepResults
 from bpexp.sweeps.row import Row
 from bpexp.sweeps.run_record import RunRecorder
@@ -61,6 +68,7 @@ class FinishedSweep:
         predictions: Of the best run, (n_samples, n_outputs); None if its data set is not small.
         files: The artifacts of the parent run, by name.
         trials: The trials of a search, in order.
+        race: How the settings of a race came out.
         study: The results of a study.
     """
 
@@ -72,6 +80,7 @@ class FinishedSweep:
     predictions: Array | None
     files: Mapping[str, bytes] = field(default_factory=dict)
     trials: Sequence[Trial] = ()
+    race: RaceResult | None = None
     study: StudyResults | None = None
 
     @property
@@ -198,7 +207,7 @@ class SweepRunner:
         self.results.set_run_ids(self._writer.close())
         rows = self.results.in_order(self.plan.jobs)
         objective = final_objective(self.plan, rows)
-        rankings = rank_parts(rows, objective)
+        rankings = rank_parts(rows, objective, planned_runs(self.plan))
         best = rankings[0].best if len(rankings) == 1 else None
         return FinishedSweep(
             plan=self.plan,

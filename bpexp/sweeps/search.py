@@ -1,8 +1,4 @@
-"""Searches as sweeps: from arguments to the first plan, and from a plan to its sampler.
-
-The sampler of a search is not stored. To continue a stored search, a new sampler is asked for the
-generations of the plan again, and told the stored results.
-"""
+"""Searches as sweeps: from arguments to the first plan, and from a plan to its sampler."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,27 +11,15 @@ import numpy as np
 from bpexp.config import folds
 from bpexp.config.compose import Composer
 from bpexp.config.replicates import is_replicate_key
-from bpexp.config.schema import (
-    RUNTIME,
-    SearchConfig,
-    TrainConfig,
-    parse_runtime,
-    parse_train,
-    plain,
-)
-from bpexp.fields.checks import ConfigError
+from bpexp.config.schema import RUNTIME, SearchConfig, parse_runtime, plain
 from bpexp.runs import comparability
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import comparable
-from bpexp.sweeps.generations import Generations, Scores
+from bpexp.sweeps.generations import Generations, Scores, replay
 from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
 from bpexp.sweeps.samplers.search import SearchSampler
 from bpexp.sweeps.samplers.space import Space, parse
 from bpexp.sweeps.samplers.trials import Trial
-
-
-class OtherProposalsError(ConfigError):
-    """A search does not propose the jobs that are stored."""
 
 
 @dataclass(frozen=True)
@@ -133,41 +117,6 @@ def compose_like(plan: Plan, composer: Composer) -> Callable[[Any], Mapping[str,
     return compose
 
 
-def replay(
-    plan: Plan,
-    sampler: SearchSampler,
-    compose: Callable[[Any], Mapping[str, Any]],
-    scores: Scores,
-) -> int:
-    """Ask a new sampler for the generations of a plan, and tell it all but the last one's scores.
-
-    Args:
-        plan: The plan, whose jobs are trained.
-        sampler: A new sampler.
-        compose: Composes the configuration of a proposed job.
-        scores: The scores of jobs.
-
-    Returns:
-        The index of the first job of the last generation.
-
-    Raises:
-        OtherProposalsError: The sampler proposes other jobs than the plan has.
-    """
-    first = 0
-    while True:
-        configs = [_train_config(compose(proposal)) for proposal in sampler.ask()]
-        last = first + len(configs)
-        if not configs or configs != [job.config for job in plan.jobs[first:last]]:
-            raise OtherProposalsError(
-                f"The search proposes other runs than before from run {first + 1} on: packages, "
-                "data or results have changed; start a new sweep."
-            )
-        if last == len(plan.jobs):
-            return first
-        sampler.tell(scores(plan.jobs[first:last]))
-        first = last
-
-
 def progress(trials: Sequence[Trial], plan: Plan) -> str:
     """A sentence on the trials of a search so far."""
     best = min(trials, key=lambda trial: trial.value)
@@ -195,10 +144,6 @@ def _space(arguments: Sequence[str], composer: Composer) -> Space:
         return space
     replicates = [(*one, f"data.fold={number}") for one in space.replicates for number in numbers]
     return replace(space, replicates=tuple(replicates))
-
-
-def _train_config(values: Mapping[str, Any]) -> TrainConfig:
-    return parse_train({key: value for key, value in values.items() if key not in RUNTIME})
 
 
 def _key(argument: str) -> str:

@@ -13,6 +13,7 @@ from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.ranking import Ranking, why_best
 from bpexp.sweeps.results import MAX_CURVES
 from bpexp.sweeps.row import Row
@@ -91,6 +92,8 @@ def note(finished: FinishedSweep) -> str:
             first += [code(best.run_id), f"), {why_best(ranking)}."]
     outcomes = [row.outcome for row in rows]
     counts = [f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes)]
+    if finished.race is not None:
+        first.append(f" {finished.race.verdict}")
     items = [(code(key), f": {values}") for key, values in _varying_values(finished).items()]
     blocks = [Paragraph(tuple(first)), Paragraph(f"Outcomes: {', '.join(counts)}.")]
     return markdown.render(Document([*blocks, BulletList(items)] if items else blocks))
@@ -132,6 +135,9 @@ def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord
         value = best.metrics.get(objective.metric, math.nan)
         if math.isfinite(value):
             points.append(MetricPoint(f"best_{objective.name}", value, 0))
+    if finished.race is not None:
+        points += [MetricPoint("settings_in_race", float(k), n) for n, k in finished.race.history]
+        files["race.csv"] = as_csv(race_table(finished.race))
     if finished.trials:
         points += _best_so_far_points(finished)
         files["trials.csv"] = as_csv(trials_table(finished))
@@ -141,6 +147,8 @@ def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord
         run_tags.BEST_RUN: _best_run(finished),
         run_tags.OBJECTIVE: objective.name,
     }
+    if finished.race is not None:
+        tags[run_tags.VERDICT] = finished.race.verdict
     values = _varying_values(finished)
     params = shared_settings(finished.plan) | {f"sweep.{key}": values[key] for key in values}
     if finished.plan.extensions:
@@ -169,6 +177,21 @@ def trials_table(finished: FinishedSweep) -> Columns:
         objective.name: values,
         "best so far": best,
         "repeated": [trial.is_repeated for trial in trials],
+    }
+
+
+def race_table(race: RaceResult) -> Columns:
+    """The settings of a race as columns by name: seeds, median with its interval, and evidence."""
+    standings, objective = race.standings, race.objective
+    keys = list(dict.fromkeys(key for one in standings for key in one.job.setting))
+    return {
+        **{key: [one.job.setting.get(key) for one in standings] for key in keys},
+        "seeds": [one.n_seeds for one in standings],
+        "state": [race.state(one) for one in standings],
+        f"{objective.name}_median": [one.median for one in standings],
+        f"{objective.name}_low": [one.low for one in standings],
+        f"{objective.name}_high": [one.high for one in standings],
+        "evidence_that_worse": [one.evidence for one in standings],
     }
 
 

@@ -1,0 +1,146 @@
+"""Races as sweeps (``seeds=auto``): from one job for each setting to blocks of seeds.
+
+A race is a function of its first plan and of the results. It is therefore not stored: it is derived
+from the jobs of the plan with the first seed.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from bpexp.config.replicates import is_replicate_key
+from bpexp.config.schema import TrainConfig, flatten, plain
+from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.generations import Generations, Scores, replay
+from bpexp.sweeps.job import Job
+from bpexp.sweeps.plan import Plan, make_plan
+from bpexp.sweeps.race_result import RaceResult, Standing
+from bpexp.sweeps.samplers import betting
+from bpexp.sweeps.samplers.grid import check_count
+from bpexp.sweeps.samplers.racing import RacingSampler
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RaceGenerations(Generations):
+    """The blocks of seeds of a race; ``ask`` of its sampler has not been called."""
+
+    sampler: RacingSampler
+
+    @classmethod
+    def of_plan(cls, plan: Plan) -> Self:
+        """The generations of the race of a plan, new or stored."""
+        runtime = plain(plan.runtime)
+        return cls(sampler_of(plan), lambda values: {**values, **runtime}, max_jobs(plan))
+
+    def catch_up(self, plan: Plan, scores: Scores) -> int:
+        """See ``Generations.catch_up``; raises OtherProposalsError."""
+        return replay(plan, self.sampler, self.compose, scores)
+
+    def progress(self, plan: Plan) -> Sequence[str]:
+        """See ``Generations.progress``."""
+        return (self.race(plan).progress,)
+
+    def race(self, plan: Plan) -> RaceResult:
+        """See ``Generations.race``."""
+        race, objective = self.sampler.race, plan.objective
+        jobs = _first_jobs(plan)
+        standings = []
+        for index, job in enumerate(jobs):
+            n_seeds = int(race.n_seeds[index])
+            scores = race.scores[index, :n_seeds]
+            ends = betting.median_bounds(scores, len(jobs))
+            low, high = sorted(map(objective.as_measured, ends))
+            standings.append(
+                Standing(
+                    job=job,
+                    n_seeds=n_seeds,
+                    is_racing=bool(race.is_racing[index]),
+                    evidence=float(race.evidence[index]),
+                    median=objective.as_measured(float(np.median(scores))),
+                    low=low,
+                    high=high,
+                )
+            )
+        return RaceResult(standings, int(race.best), race.end, objective, plan.runtime.seeds)
+
+
+def replayed(plan: Plan, scores: Scores) -> RaceResult:
+    """How a race came out whose jobs are all trained.
+
+    Raises:
+        OtherProposalsError: The scores give other numbers of seeds than the plan has.
+    """
+    generations = RaceGenerations.of_plan(plan)
+    first = generations.catch_up(plan, scores)
+    generations.sampler.tell(scores(plan.jobs[first:]))
+    return generations.race(plan)
+
+
+def check_no_seed(jobs: Iterable[Iterable[str]]) -> None:
+    """Raise ConfigError if the arguments or keys of a job set the seed."""
+    for job in jobs:
+        for text in job:
+            key, _, value = text.lstrip("+").partition("=")
+            if key == "seed":
+                raise ConfigError(
+                    f"seed must be left out with seeds=auto, which takes the seeds 0, 1, 2 and so "
+                    f"on, got seed={value}; for fixed seeds leave out seeds=auto."
+                )
+
+
+def first_plan(plan: Plan) -> Plan:
+    """The plan of the first block of seeds.
+
+    Args:
+        plan: One job for each setting; several for one with several folds or splits.
+
+    Raises:
+        ConfigError: The race could have too many runs.
+    """
+    settings = _settings(plan.configs)
+    check_count(sum(map(len, settings)) * plan.runtime.seeds.max)
+    runtime = plain(plan.runtime)
+    composed = [{**values, **runtime} for values in _sampler(plan, settings).ask()]
+    return make_plan(composed, plan.overrides, datasets=plan.datasets)
+
+
+def sampler_of(plan: Plan) -> RacingSampler:
+    """A new sampler of the race of a plan."""
+    return _sampler(plan, _settings([job.config for job in plan.jobs if job.config.seed == 0]))
+
+
+def max_jobs(plan: Plan) -> int:
+    """The number of jobs if no setting stops before the last seed."""
+    return sum(job.config.seed == 0 for job in plan.jobs) * plan.runtime.seeds.max
+
+
+def _sampler(plan: Plan, settings: Sequence[Sequence[Values]]) -> RacingSampler:
+    horizon = min(max(values["epochs"] for values in setting) for setting in settings)
+    return RacingSampler(settings, plan.runtime.seeds, plan.objective, horizon)
+
+
+def _settings(configs: Iterable[TrainConfig]) -> list[list[dict[str, Any]]]:
+    """The configurations of each setting without their seed, in order."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for config in configs:
+        values = plain(config)
+        del values["seed"]
+        flat = flatten(values)
+        setting = {key: value for key, value in flat.items() if not is_replicate_key(key)}
+        same = found.setdefault(json.dumps(setting), {})
+        same.setdefault(json.dumps(flat), values)
+    return [list(same.values()) for same in found.values()]
+
+
+def _first_jobs(plan: Plan) -> list[Job]:
+    """The first job of each setting, in order."""
+    first: dict[tuple[tuple[str, str], ...], Job] = {}
+    for job in plan.jobs:
+        if job.config.seed == 0:
+            first.setdefault(tuple(job.setting.items()), job)
+    return list(first.values())

@@ -1,0 +1,167 @@
+"""How the settings of a race came out: what tables, MLflow and reports say about it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bpexp.config.schema import SeedsConfig
+from bpexp.runs.objective import Objective
+from bpexp.sweeps.job import Job
+from bpexp.sweeps.samplers.betting import ALPHA
+from bpexp.sweeps.samplers.racing import DECIDED, NARROW
+
+MAX_NAMED = 3
+"""Maximum number of settings that a sentence names."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one setting came out.
+
+    Attributes:
+        job: Its first job.
+        n_seeds: How many seeds it got.
+        is_racing: Whether it has not been stopped.
+        evidence: The capital of the bets that it is worse, see ``samplers.racing``.
+        median: The median of the objective over its seeds, which may be infinite.
+        low: The lower end of the interval of the median, which holds for all settings and numbers
+            of seeds together; nan for too few seeds.
+        high: The upper end.
+    """
+
+    job: Job
+    n_seeds: int
+    is_racing: bool
+    evidence: float
+    median: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half of the width of the interval, as a share of the median; inf if there is none."""
+        half = (self.high - self.low) / 2.0
+        if half == 0.0:
+            return 0.0
+        return half / abs(self.median) if self.median and math.isfinite(half) else math.inf
+
+
+@dataclass(frozen=True)
+class RaceResult:
+    """How a race came out, or stands.
+
+    Attributes:
+        standings: Of all settings, in the order of the jobs.
+        best: The position of the best setting that races.
+        end: Why the race ended, see ``samplers.racing``; "" before.
+        objective: What the settings are compared by.
+        config: The settings of the race.
+    """
+
+    standings: Sequence[Standing]
+    best: int
+    end: str
+    objective: Objective
+    config: SeedsConfig
+
+    @property
+    def leader(self) -> Standing:
+        """The best setting."""
+        return self.standings[self.best]
+
+    @property
+    def n_seeds(self) -> int:
+        """The largest number of seeds."""
+        return self.leader.n_seeds
+
+    @property
+    def n_racing(self) -> int:
+        """The number of settings that race."""
+        return sum(one.is_racing for one in self.standings)
+
+    def of(self, job: Job) -> Standing:
+        """The standing of the setting of a job."""
+        return next(one for one in self.standings if one.job.setting == job.setting)
+
+    @property
+    def history(self) -> list[tuple[int, int]]:
+        """After each block: the number of seeds, and of settings that race."""
+        block, last = self.config.block, self.n_seeds
+        looks = [*range(block, last, block), last]
+        return [(n, sum(one.is_racing or one.n_seeds > n for one in self.standings)) for n in looks]
+
+    def state(self, standing: Standing) -> str:
+        """Why a setting got no more seeds, in a few words."""
+        if not standing.is_racing:
+            return f"worse beyond doubt after {standing.n_seeds} seeds"
+        if standing is self.leader:
+            return "best" if self.end == DECIDED else "leads"
+        return "not distinguishable from the first"
+
+    @property
+    def progress(self) -> str:
+        """The last block in a sentence."""
+        leader, objective = self.leader, self.objective
+        name = f" with {leader.job.setting_name}" if leader.job.setting_name else ""
+        stopped = [
+            one.job.setting_name
+            for one in self.standings
+            if not one.is_racing and one.n_seeds == self.n_seeds
+        ]
+        race = f"{self.n_racing} of {len(self.standings)} settings race"
+        text = f"{self.n_seeds} seeds: {race}, {objective.superlative} median {objective.label} "
+        value = f"{leader.median:.6g}" if math.isfinite(leader.median) else "not reached"
+        return f"{text}{value}{name}{f'; stopped as worse: {_listed(stopped)}' if stopped else ''}"
+
+    @property
+    def verdict(self) -> str:
+        """How the race came out, in a sentence."""
+        leader, objective = self.leader, self.objective
+        share = f"half of the width of the 95% interval is {leader.half_width:.2g} of the median"
+        if math.isinf(leader.half_width):
+            share = f"the median {objective.label} has no finite interval"
+        if self.end == NARROW:
+            why = f"The median {objective.label} is known well enough after {self.n_seeds} seeds"
+            why = f"{why} ({share}; seeds.width={self.config.width:g})"
+        else:
+            why = f"After {self.n_seeds} seeds"
+            why = f"{why}{', the maximum (seeds.max)' if self.end else ''}, {share}"
+        if len(self.standings) == 1:
+            return f"{why}."
+        name, n_worse = leader.job.setting_name, len(self.standings) - self.n_racing
+        errors = f"all tests together err with a probability of at most {ALPHA:.0%}"
+        if self.end == DECIDED:
+            others = f"each of the {n_worse} others is worse than another one beyond doubt"
+            if n_worse == 1:
+                (other,) = (one for one in self.standings if not one.is_racing)
+                others = f"{other.job.setting_name} is worse beyond doubt"
+            return (
+                f"{name} is the best setting: {others}, after {self._seeds_of_stopped} ({errors})."
+            )
+        similar = [
+            one.job.setting_name for one in self.standings if one.is_racing and one is not leader
+        ]
+        verb = "are" if len(similar) > 1 else "is"
+        worse = f"; {n_worse} of {len(self.standings)} settings stopped as worse ({errors})"
+        return (
+            f"{why}: {name} leads, but {_listed(similar)} {verb} not statistically "
+            f"distinguishable from it{worse if n_worse else ''}."
+        )
+
+    @property
+    def _seeds_of_stopped(self) -> str:
+        """The numbers of seeds after which settings stopped: ``10 to 30 seeds``."""
+        counts = sorted({one.n_seeds for one in self.standings if not one.is_racing})
+        ends = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+        return f"{ends} seeds"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names, of which at most ``MAX_NAMED`` are written.
+
+    >>> _listed(["a", "b"]), _listed(list("abcdef"))
+    ('a and b', 'a, b, c and 3 others')
+    """
+    if len(names) > MAX_NAMED + 1:
+        names = [*names[:MAX_NAMED], f"{len(names) - MAX_NAMED} others"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,89 @@
+"""Tests and intervals that hold at every number of seeds, however often they are looked at.
+
+A test by betting (Waudby-Smith and Ramdas 2024): a gambler bets on outcomes d in [-1, 1] and starts
+with a capital of 1. With the bet b, an outcome d multiplies the capital by 1 + b d. If no outcome
+has an expectation above 0 given the ones before it, the expected capital never grows, and the
+probability that it ever reaches c is at most 1 / c (Ville 1939). So a capital of 20 shows, at a
+level of 5%, that the outcomes have a positive expectation, whenever the gambler looks. The capital
+is divided equally between the bets ``BETS``, because the best one is not known before.
+
+Only sums, products and comparisons in a fixed order are used: every machine finds the same capital.
+
+>>> [float(total(capital_after(np.full(6, outcome))).round(2)) for outcome in (1.0, -1.0)]
+[16.72, 0.11]
+>>> median_bounds(np.arange(1.0, 22.0), n_intervals=1)
+(4.0, 18.0)
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+
+from bpexp.typing import Array
+
+ALPHA = 0.05
+"""Probability of an error, for all settings and all looks together."""
+BETS = np.arange(1, 10) / 10.0
+"""The bets: shares of the capital."""
+
+
+def capital_after(outcomes: Array, capital: Array | float = 1.0) -> Array:
+    """The capital of each bet after outcomes in [-1, 1].
+
+    Args:
+        outcomes: In their order, (..., n).
+        capital: The capital of each bet before, (..., n_bets).
+
+    Returns:
+        (..., n_bets); inf if it is too large for a number, which is more than any limit.
+    """
+    after = np.broadcast_to(capital, (*outcomes.shape[:-1], len(BETS))).copy()
+    with np.errstate(over="ignore"):
+        for index in range(outcomes.shape[-1]):
+            after *= 1.0 + outcomes[..., index, None] * BETS
+    return after
+
+
+def total(capital: Array) -> Array:
+    """The whole capital, as a multiple of the one at the start, (...)."""
+    return np.asarray(np.add.reduce(capital, axis=-1) / len(BETS))
+
+
+def median_bounds(sample: Array, n_intervals: int) -> tuple[float, float]:
+    """An interval of the median that holds at every number of seeds together (95%).
+
+    A value m is excluded if the bets that more than half of the values are above m, or those that
+    more than half are below it, win too much. The ends are order statistics. Ties and infinite
+    values are allowed. Howard and Ramdas (2022) call it a confidence sequence for quantiles.
+
+    Args:
+        sample: The values, (n,).
+        n_intervals: How many intervals hold together (Bonferroni), so that the one of the best
+            setting holds, which the same values select.
+
+    Returns:
+        Its ends; nan for too few values.
+    """
+    n, ordered = len(sample), np.sort(sample)
+    wins = _wins_needed(n, 2 * n_intervals / ALPHA)
+    if wins > n:
+        return math.nan, math.nan
+    return float(ordered[n - wins]), float(ordered[wins - 1])
+
+
+@cache
+def _wins_needed(n: int, limit: float) -> int:
+    """The smallest number of wins among n outcomes 1 and -1 that brings the capital to a limit.
+
+    It is n + 1 if n wins do not suffice.
+    """
+    low, high = 0, n + 1
+    while low < high:
+        middle = (low + high) // 2
+        outcomes = np.where(np.arange(n) < middle, 1.0, -1.0)
+        if total(capital_after(outcomes)) >= limit:
+            high = middle
+        else:
+            low = middle + 1
+    return low

@@ -1,0 +1,273 @@
+"""Racing: every setting gets blocks of seeds, until it is worse than another one beyond doubt.
+
+After each block, a setting is stopped if bets against it (``betting``) have won too much. The bets
+of a block are that the setting is worse than the setting that was the best one before the block: a
+choice that the block cannot influence, so that the bets are fair, whichever setting is chosen. In
+the first block, they are divided equally between all other settings. The best setting of a look is
+never stopped, and the best one is itself compared with the second.
+
+What "worse" means depends on the objective, which ranks settings by their median: the other setting
+has the better value on more seeds than not (ties count for neither). For epochs to converge, which
+are ranked by their mean: the mean of the other setting is smaller, where a run that does not
+converge counts the maximum number of epochs.
+
+If no other setting is better than some settings, none of these is ever stopped with a probability
+of at least 95%, for all settings and looks together. The limit for the capital is that of Holm's
+method: (k - s) / 0.05 for k settings of which s are stopped. Ranks and the rules for the end do not
+affect this, because the bets are fair at every number of seeds.
+
+>>> from bpexp.runs.objective import objectives
+>>> rng, objective = np.random.default_rng(0), objectives()["final_loss"]
+>>> sampler = RacingSampler([[{"lr": 1}], [{"lr": 2}]], SeedsConfig(name="auto"), objective, 100.0)
+>>> while jobs := sampler.ask():
+...     sampler.tell([job["lr"] + rng.normal() for job in jobs])
+>>> sampler.race.end, sampler.race.n_seeds.tolist(), sampler.race.is_racing.tolist()
+('decided', [60, 60], [True, False])
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bpexp.config.schema import SeedsConfig
+from bpexp.runs.objective import Objective
+from bpexp.sweeps.samplers import betting
+from bpexp.typing import Array
+
+DECIDED, NARROW, LAST = "decided", "narrow", "last"
+"""Why a race ended: one setting is left, its interval is narrow, or there are no more seeds."""
+
+Values = Mapping[str, Any]
+
+
+class Race:
+    """The settings that still race, and the capital of the bets against each one.
+
+    Several races with the same number of settings can be held at once, for simulations: ``...``
+    stands for their dimensions.
+
+    Attributes:
+        scores: The scores by setting and seed, (..., k, n); nan after a setting has stopped.
+        is_racing: Which settings still race, (..., k).
+        n_seeds: How many seeds each setting got, (..., k).
+        end: Why the race ended, see ``RacingSampler``; "" before.
+    """
+
+    def __init__(
+        self,
+        n_settings: int,
+        outcomes: Callable[[Array, Array], Array],
+        ranks: Callable[[Array], Array],
+        races: tuple[int, ...] = (),
+    ) -> None:
+        """Start a race.
+
+        Args:
+            n_settings: Number of settings, k.
+            outcomes: From the scores of a setting and of another one, the outcome of a bet that the
+                first is worse, in [-1, 1].
+            ranks: From scores, (..., k, n), the finite ranks of the settings, (..., k), the
+                smallest for the best.
+            races: The dimensions of several races.
+        """
+        self.scores = np.empty((*races, n_settings, 0))
+        self.is_racing = np.ones((*races, n_settings), bool)
+        self.n_seeds = np.zeros((*races, n_settings), int)
+        self.end = ""
+        self._outcomes, self._ranks = outcomes, ranks
+        self._capital = np.ones((*races, n_settings, len(betting.BETS)))
+        self._best = self._second = np.zeros(races, int)
+
+    @property
+    def best(self) -> Any:
+        """The index of the best setting that races, (...)."""
+        return self._best
+
+    @property
+    def evidence(self) -> Array:
+        """The capital of the bets against each setting, (..., k); its inverse is a p-value."""
+        return betting.total(self._capital)
+
+    def add(self, block: Array) -> None:
+        """Look at the scores of a block of seeds, (..., k, n); nan for settings that stopped."""
+        n_settings = block.shape[-2]
+        if self.scores.shape[-1]:
+            bets = betting.capital_after(self._against_best(block), self._capital)
+        elif n_settings > 1:
+            # A setting ties with itself, which leaves a capital of 1.
+            against = [
+                betting.capital_after(self._outcomes(block, block[..., [other], :]))
+                for other in range(n_settings)
+            ]
+            bets = (np.add.reduce(against, axis=0) - 1.0) / (n_settings - 1)
+        else:
+            bets = self._capital
+        self._capital = np.where(self.is_racing[..., None], bets, self._capital)
+        self.scores = np.concatenate([self.scores, block], axis=-1)
+        self.n_seeds = self.n_seeds + self.is_racing * block.shape[-1]
+        self._rank()
+        self._stop()
+        self._rank()
+
+    def _against_best(self, block: Array) -> Array:
+        """The outcomes of the bets on a block, (..., k, n)."""
+        indices = np.arange(block.shape[-2])
+        is_best = indices == self._best[..., None]
+        others = np.where(is_best, self._second[..., None], self._best[..., None])
+        return self._outcomes(block, np.take_along_axis(block, others[..., None], axis=-2))
+
+    def _rank(self) -> None:
+        """Find the best and the second of the settings that race."""
+        ranks = np.where(self.is_racing, self._ranks(self.scores), np.inf)
+        self._best = np.argmin(ranks, axis=-1)
+        np.put_along_axis(ranks, self._best[..., None], np.inf, axis=-1)
+        self._second = np.argmin(ranks, axis=-1)
+
+    def _stop(self) -> None:
+        """Stop the settings, the worst first, whose bets have reached the limit of Holm's method.
+
+        A setting that no other one is better than is stopped first at the limit for all settings
+        that are not yet stopped, among which are all of its kind.
+        """
+        n_settings = self.is_racing.shape[-1]
+        is_best = np.arange(n_settings) == self._best[..., None]
+        evidence = self.evidence
+        for _ in range(n_settings):
+            limit = self.is_racing.sum(axis=-1) / betting.ALPHA
+            candidates = np.where(self.is_racing & ~is_best, evidence, -np.inf)
+            worst = np.argmax(candidates, axis=-1)[..., None]
+            is_worse = np.take_along_axis(candidates, worst, axis=-1) >= limit[..., None]
+            if not is_worse.any():
+                break
+            kept = np.take_along_axis(self.is_racing, worst, axis=-1) & ~is_worse
+            np.put_along_axis(self.is_racing, worst, kept, axis=-1)
+
+
+class RacingSampler:
+    """Proposes blocks of seeds for the settings that race. See ``Sampler``."""
+
+    def __init__(
+        self,
+        settings: Sequence[Sequence[Values]],
+        config: SeedsConfig,
+        objective: Objective,
+        horizon: float,
+    ) -> None:
+        """Prepare a race.
+
+        Args:
+            settings: The configurations of each setting without a seed: several if it has several
+                folds or splits, whose median (or mean) is the score of a seed.
+            config: How many seeds.
+            objective: What the settings are compared by.
+            horizon: The smallest maximum number of epochs of all settings.
+        """
+        self._settings, self._config = settings, config
+        self._objective, self._horizon = objective, horizon
+        self._seeds = range(0)
+        self._asked: list[int] = []
+        self.race = Race(
+            len(settings),
+            partial(outcomes, objective, horizon),
+            partial(ranks, objective, horizon),
+        )
+
+    def ask(self) -> list[dict[str, Any]]:
+        """The next seeds of each setting that races; none after the end."""
+        if self.race.end:
+            return []
+        first = self._seeds.stop
+        self._seeds = range(first, min(first + self._config.block, self._config.max))
+        self._asked = np.flatnonzero(self.race.is_racing).tolist()
+        return [
+            {**values, "seed": seed}
+            for index in self._asked
+            for seed in self._seeds
+            for values in self._settings[index]
+        ]
+
+    def tell(self, scores: Sequence[float | None]) -> None:
+        """Receive the scores of a block, stop settings, and end the race if there is a reason."""
+        told = iter(scores)
+        block = np.full((len(self._settings), len(self._seeds)), np.nan)
+        for index in self._asked:
+            for place in range(len(self._seeds)):
+                block[index, place] = self._score([next(told) for _ in self._settings[index]])
+        self.race.add(block)
+        self.race.end = self._end()
+
+    def _score(self, told: Sequence[float | None]) -> float:
+        """The score of a seed; a failed or diverged run counts as in rankings."""
+        missing = float(self._objective.scores(np.array([np.nan]), np.array(["diverged"]))[0])
+        found = [missing if score is None else score for score in told]
+        if len(found) == 1:
+            return found[0]
+        return self._objective.ranking_key(np.array(found), self._horizon)[0]
+
+    def _end(self) -> str:
+        race, config = self.race, self._config
+        if len(self._settings) > 1 and race.is_racing.sum() == 1:
+            return DECIDED
+        width = relative_half_width(race.scores[race.best], len(self._settings))
+        if config.width is not None and width <= config.width:
+            return NARROW
+        return LAST if self._seeds.stop >= config.max else ""
+
+
+def outcomes(objective: Objective, horizon: float, scores: Array, others: Array) -> Array:
+    """The outcomes of bets that a setting is worse than another one on the same seeds.
+
+    Args:
+        objective: What the settings are compared by.
+        horizon: The smallest maximum number of epochs of all settings.
+        scores: Scores of the setting, (..., n).
+        others: Scores of the other setting, of a shape that broadcasts.
+
+    Returns:
+        In [-1, 1], positive where the setting is worse: 1, 0 or -1, or, for epochs to converge,
+        the difference as a share of the maximum number of epochs.
+    """
+    if objective.is_time:
+        difference = np.minimum(scores, horizon) - np.minimum(others, horizon)
+        return np.asarray(difference / horizon)
+    return (scores > others).astype(float) - (scores < others)
+
+
+def ranks(objective: Objective, horizon: float, scores: Array) -> Array:
+    """The ranks of settings by ``Objective.ranking_key``, from 0; ties in the order of settings.
+
+    Args:
+        objective: What the settings are compared by.
+        horizon: The smallest maximum number of epochs of all settings.
+        scores: Their scores, (k, n); nan for those that have stopped, which come last.
+    """
+    stopped = np.asarray(np.isnan(scores).any(axis=-1))
+    known = np.where(stopped[:, None], np.inf, scores)
+    keys = [objective.ranking_key(one, horizon) for one in known]
+    order = sorted(range(len(keys)), key=lambda index: (bool(stopped[index]), keys[index]))
+    found = np.empty(len(keys))
+    found[order] = np.arange(len(keys))
+    return found
+
+
+def relative_half_width(scores: Array, n_settings: int) -> float:
+    """Half of the width of the interval of a median, as a share of the median's absolute value.
+
+    Args:
+        scores: The scores of a setting, (n,).
+        n_settings: Number of settings, whose intervals hold together, see ``median_bounds``.
+
+    Returns:
+        The share; inf for too few seeds, or a median that is infinite or 0 within an interval.
+    """
+    low, high = betting.median_bounds(scores, n_settings)
+    median = float(np.median(scores))
+    if not math.isfinite(median) or math.isnan(low):
+        return math.inf
+    half = (high - low) / 2.0
+    if half == 0.0:
+        return 0.0
+    return half / abs(median) if median else math.inf

@@ -1,0 +1,399 @@
+"""Races (``seeds=auto``): sound tests, and sweeps that are functions of their configuration."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sweeping import Halted, results, run_to_end
+
+import bpexp
+from benchmarks import statistics as simulations
+from bpexp.config.compose import compose_settings
+from bpexp.config.schema import SeedsConfig
+from bpexp.fields.checks import ConfigError
+from bpexp.runs.objective import objectives
+from bpexp.sweeps import plan_file
+from bpexp.sweeps.executors.serial import SerialExecutor
+from bpexp.sweeps.plan import make_plan
+from bpexp.sweeps.race import first_plan, max_jobs, replayed
+from bpexp.sweeps.samplers import betting, racing
+from bpexp.sweeps.samplers.racing import DECIDED, LAST, NARROW, Race, RacingSampler
+from bpexp.tracking.archive import open_archive
+from bpexp.tracking.reading import Query
+from bpexp.tracking.store import locate
+
+LOSS, TIME = objectives()["final_loss"], objectives()["epochs_to_converge"]
+ACCURACY = objectives()["accuracy"]
+
+
+def crossing_probability(limit, n):
+    """The exact probability that fair bets ever reach a limit within n outcomes 1 and -1."""
+    crossed, alive = 0.0, np.array([1.0])
+    for played in range(1, n + 1):
+        reached = (np.append(alive, 0.0) + np.append(0.0, alive)) / 2.0
+        wins = np.arange(played + 1)[:, None]
+        capital = ((1 + betting.BETS) ** wins * (1 - betting.BETS) ** (played - wins)).mean(axis=1)
+        crossed += reached[capital >= limit].sum()
+        alive = np.where(capital >= limit, 0.0, reached)
+    return crossed
+
+
+@pytest.mark.parametrize("limit", [20, 100])
+def test_fair_bets_seldom_win_much_at_any_of_many_looks(limit):
+    probability = crossing_probability(limit, 120)
+    assert 0.2 / limit < probability <= 1 / limit
+
+
+def test_the_capital_does_not_depend_on_how_outcomes_are_divided_into_blocks():
+    outcomes = np.random.default_rng(0).uniform(-1, 1, (3, 40))
+    whole = betting.capital_after(outcomes)
+    in_parts = betting.capital_after(outcomes[:, 7:], betting.capital_after(outcomes[:, :7]))
+    np.testing.assert_array_equal(whole, in_parts)
+    expected = [[np.prod(1 + bet * one) for bet in betting.BETS] for one in outcomes]
+    np.testing.assert_allclose(whole, expected)
+    assert np.isinf(betting.total(betting.capital_after(np.ones(3000))))
+
+
+def test_the_interval_of_a_median_holds_at_all_numbers_of_seeds_together():
+    rng, misses = np.random.default_rng(1), 0
+    for _ in range(200):
+        sample = np.round(rng.standard_cauchy(120), 1)
+        ends = [betting.median_bounds(sample[:n], 1) for n in range(10, 121, 10)]
+        misses += any(low > 0.0 or high < 0.0 for low, high in ends)
+    assert misses <= 10
+    low, high = betting.median_bounds(sample, 1)
+    assert low <= np.median(sample) <= high
+    assert betting.median_bounds(sample, 20)[0] <= low
+    assert np.isnan(betting.median_bounds(sample[:5], 1)).all()
+
+
+def test_worse_means_worse_on_more_seeds_or_a_larger_mean_of_the_epochs():
+    scores, others = np.array([1.0, 2.0, np.inf, 5.0]), np.array([2.0, 2.0, np.inf, -np.inf])
+    found = racing.outcomes(LOSS, 100.0, scores, others)
+    np.testing.assert_array_equal(found, [-1, 0, 0, 1])
+    found = racing.outcomes(TIME, 100.0, np.array([10.0, np.inf]), np.array([30.0, 50.0]))
+    np.testing.assert_array_equal(found, [-0.2, 0.5])
+
+
+@pytest.mark.parametrize("n_settings", simulations.RACE_SETTINGS)
+@pytest.mark.parametrize("name", simulations.RACE_DRAWS)
+def test_equal_settings_are_seldom_stopped(name, n_settings):
+    n = 300 if n_settings < 20 else 100
+    share = simulations.race_errors(name, n_settings, n, np.random.default_rng(n_settings))
+    # Three standard errors above 5%.
+    assert share <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n)
+
+
+def test_a_race_saves_runs_where_settings_differ_and_keeps_the_best():
+    saved, decided, lost = simulations.race_savings(6, 1.5, 100, np.random.default_rng(3))
+    assert saved > 0.5
+    assert decided > 0.9
+    assert lost <= 0.05
+
+
+def test_the_better_mean_of_epochs_is_kept_although_it_is_slower_on_most_seeds():
+    """A setting that is faster on 80% of seeds and never converges on the others is not better."""
+    rng = np.random.default_rng(4)
+    risky = np.where(rng.random(200) < 0.8, 100.0, np.inf)
+    steady = np.full(200, 200.0)
+    scores = np.stack([risky, steady])
+    race = Race(2, partial(racing.outcomes, TIME, 1000.0), partial(racing.ranks, TIME, 1000.0))
+    for first in range(0, 200, 10):
+        race.add(scores[:, first : first + 10])
+    assert race.is_racing[1]
+
+
+def raced(score, n_settings=3, objective=LOSS, **config):
+    """The sampler of a race that has ended, and the jobs of each generation."""
+    sampler = RacingSampler(
+        [[{"lr": index}] for index in range(n_settings)],
+        SeedsConfig(name="auto", **config),
+        objective,
+        100.0,
+    )
+    generations = []
+    while jobs := sampler.ask():
+        generations.append([(job["lr"], job["seed"]) for job in jobs])
+        sampler.tell([score(job["lr"], job["seed"]) for job in jobs])
+    return sampler, generations
+
+
+def noisy(distance):
+    """Scores that differ by a distance between settings, with noise that a seed shares."""
+
+    def score(lr, seed):
+        shared, own = np.random.default_rng(seed).normal(size=2), np.random.default_rng([lr, seed])
+        return 10.0 + distance * lr + shared[0] + own.normal()
+
+    return score
+
+
+def test_clearly_worse_settings_stop_and_the_best_one_is_decided():
+    sampler, generations = raced(noisy(3.0))
+    assert sampler.race.end == DECIDED
+    assert sampler.race.is_racing.tolist() == [True, False, False]
+    assert generations[0] == [(lr, seed) for lr in range(3) for seed in range(10)]
+    assert max(seed for jobs in generations for _, seed in jobs) < 50
+
+
+def test_a_race_ends_with_a_narrow_interval_or_with_the_last_seed():
+    sampler, _ = raced(noisy(0.0), width=0.08)
+    assert sampler.race.end == NARROW
+    scores = sampler.race.scores[sampler.race.best]
+    low, high = betting.median_bounds(scores, 3)
+    assert (high - low) / 2 / np.median(scores) <= 0.08
+    sampler, generations = raced(noisy(0.0), width=None, max=25)
+    assert sampler.race.end == LAST
+    assert [len(jobs) for jobs in generations] == [30, 30, 15]
+    assert sampler.race.n_seeds.tolist() == [25, 25, 25]
+
+
+def test_equal_values_are_ties_and_failed_runs_are_the_worst():
+    sampler, _ = raced(lambda lr, seed: 0.5, width=None, max=40)
+    np.testing.assert_array_equal(sampler.race.evidence, 1.0)
+    sampler, _ = raced(lambda lr, seed: None if lr == 1 else -0.5, objective=ACCURACY, width=None)
+    assert sampler.race.is_racing.tolist() == [True, False, True]
+    # A diverged run has the accuracy 0.
+    sampler, _ = raced(lambda lr, seed: None if lr else -0.0, objective=ACCURACY, max=30)
+    assert sampler.race.is_racing.all()
+
+
+def test_one_setting_gets_seeds_until_its_interval_is_narrow():
+    sampler, _ = raced(noisy(0.0), n_settings=1, width=0.1)
+    assert sampler.race.end == NARROW
+    assert sampler.race.n_seeds[0] > 10
+
+
+def test_the_folds_of_a_seed_count_as_one():
+    folds = [{"fold": 0}, {"fold": 1}, {"fold": 2}]
+    sampler = RacingSampler([folds, folds], SeedsConfig(name="auto", block=2), LOSS, 100.0)
+    assert len(sampler.ask()) == 12
+    sampler.tell([1.0, 2.0, 9.0, 4.0, 5.0, 6.0] * 2)
+    assert sampler.race.scores.tolist() == [[2.0, 5.0], [2.0, 5.0]]
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 12), st.floats(0.0, 2.0))
+def test_a_race_is_a_function_of_its_configuration_and_scores(seed, n_settings, block, distance):
+    def score(lr, number):
+        return np.random.default_rng([seed, lr, number]).normal() + distance * lr
+
+    one, first = raced(score, n_settings, block=block, max=40)
+    two, second = raced(score, n_settings, block=block, max=40)
+    assert first == second
+    assert one.race.end == two.race.end
+    assert one.race.is_racing.any()
+    np.testing.assert_array_equal(one.race.n_seeds, two.race.n_seeds)
+    jobs = [job for generation in first for job in generation]
+    assert len(jobs) == len(set(jobs)) == one.race.n_seeds.sum()
+
+
+RACE = ["-m", "lr=0.01,4,5", "epochs=40", "seeds=auto", "seeds.width=null", "seeds.max=30",
+        "seeds.block=5"]  # fmt: skip
+
+
+def stored(folder):
+    """The parent of the only sweep, and the settings and result digests of its finished runs."""
+    archive = open_archive(locate(None, folder, {}), "bpexp")
+    (parent,) = [run for run in archive.search(Query()) if run.is_sweep]
+    runs = archive.search(Query(statuses=["FINISHED"], sweep=parent.run_id, sweeps=False))
+    found = {(run.params["lr"], int(run.params["seed"])): run.tags["bpexp.result"] for run in runs}
+    return parent, found, archive
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, put_store):
+    """A stored race of three learning rates, trained in one process, and its table."""
+    folder = tmp_path_factory.mktemp("race")
+    put_store(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        found = bpexp.sweep(
+            lr=[0.01, 4, 5], epochs=40, seeds="auto", seeds__width=None, seeds__max=30,
+            seeds__block=5, backend="serial",
+        )  # fmt: skip
+    return folder, found
+
+
+def test_a_race_is_one_sweep_whose_worse_settings_have_fewer_runs(uninterrupted):
+    folder, found = uninterrupted
+    parent, runs, archive = stored(folder)
+    counts = found.groupby("lr")["seed"].count()
+    assert len(runs) == len(found) == counts.sum() < 90
+    assert counts[0.01] < counts.max()
+    assert found.groupby("lr")["seed"].apply(lambda s: s.tolist() == list(range(len(s)))).all()
+    assert parent.name == "race lr, xor, gradient_descent, up to 30 seeds"
+    assert parent.tags["bpexp.seeds"] == "auto"
+    assert "beyond doubt" in parent.tags["bpexp.verdict"]
+    history = archive.client.get_metric_history(parent.run_id, "settings_in_race")
+    points = sorted((point.step, point.value) for point in history)
+    assert points[0][0] == 5
+    assert [value for _, value in points] == sorted((v for _, v in points), reverse=True)
+    table = pd.read_csv(archive.client.download_artifacts(parent.run_id, "race.csv"))
+    assert table.set_index("lr")["seeds"].to_dict() == counts.to_dict()
+    medians = found.groupby("lr")["final_loss"].median()
+    np.testing.assert_allclose(table["final_loss_median"], medians)
+
+
+def test_two_workers_stop_the_same_settings_and_reproduce_checks_it(
+    uninterrupted, inside, a_store, tmp_path
+):
+    done = inside(*RACE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        "Race of 3 settings over lr (3 values): 5 seeds at a time, at most 30, on "
+    )
+    assert "stopped as worse: " in done.stdout
+    assert "worse beyond doubt after" in done.stdout
+    parent, runs, _ = stored(tmp_path)
+    assert runs == stored(uninterrupted[0])[1]
+    assert parent.tags["bpexp.verdict"] in done.stdout
+    done = inside("reproduce", "latest")
+    assert done.stdout.endswith(f"{len(runs)} of {len(runs)} runs of the race proposed again.\n")
+    assert inside("verify", "latest").returncode == 0
+
+
+@pytest.mark.parametrize("halted", [1, 2])
+def test_an_interrupted_race_is_resumed_with_the_same_runs(
+    halted, uninterrupted, inside, a_store, tmp_path, monkeypatch
+):
+    original, calls = SerialExecutor.map, []
+
+    def interrupted(executor, batches):
+        calls.append(1)
+        finished = original(executor, batches)
+        if len(calls) == halted:
+            yield next(finished)
+            raise KeyboardInterrupt
+        yield from finished
+
+    monkeypatch.setattr(SerialExecutor, "map", interrupted)
+    assert inside(*RACE, "backend=serial").returncode == 130
+    done = inside("resume", "latest")
+    assert done.returncode == 0, done.stderr
+    assert stored(tmp_path)[1] == stored(uninterrupted[0])[1]
+
+
+def test_a_budget_ends_a_race_that_resume_goes_on_with(uninterrupted, inside, a_store, tmp_path):
+    done = inside(*RACE, "budget.runs=19", "backend=serial")
+    assert "The budget is spent: 19 of at most 90 runs are trained." in done.stdout
+    assert inside("resume", "latest").returncode == 0
+    assert stored(tmp_path)[1] == stored(uninterrupted[0])[1]
+
+
+def test_the_report_has_the_verdict_of_the_race_and_no_p_values(uninterrupted, monkeypatch, inside):
+    folder, found = uninterrupted
+    monkeypatch.chdir(folder)
+    parent, _, _ = stored(folder)
+    report = bpexp.report("latest")
+    assert report.answer.endswith(parent.tags["bpexp.verdict"])
+    assert "p_adjusted" not in report.table
+    assert report.table["lr"].iloc[-1] == "0.01"
+    page = report.files(["html"])["report.html"].decode()
+    assert "Waudby-Smith" in page
+    assert "p = " not in page
+    best = report.table.iloc[0]
+    scores = found.loc[found["lr"] == float(best["lr"]), "final_loss"].to_numpy()
+    ends = (best["final_loss_median_low"], best["final_loss_median_high"])
+    assert ends == betting.median_bounds(scores, 3)
+    other = bpexp.report("latest", measure="accuracy")
+    assert "follow from the final loss of all settings (seeds=auto)" in other.answer
+    with pytest.raises(ConfigError, match="are for fixed numbers of seeds"):
+        bpexp.report("latest", detect="10%")
+    assert "they are too optimistic" in bpexp.report().answer
+
+
+def test_a_race_whose_stored_results_were_changed_does_not_agree(uninterrupted):
+    parent, _, archive = stored(uninterrupted[0])
+    plan = plan_file.from_bytes(archive.file_if_any(parent, plan_file.NAME))
+    with pytest.raises(ConfigError, match="proposes other runs than before"):
+        replayed(plan, lambda jobs: [1.0] * len(jobs))
+
+
+def test_sub_sweeps_race_and_repeated_runs_are_trained_once(a_store, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    union = "optimizer=momentum optimizer.momentum=0.5,0.9 | optimizer=adam lr=0.01 | lr=0.1"
+    found = bpexp.sweep(
+        union, "zip(hidden=[2,3],epochs=[20,21])", seeds="auto", seeds__max=4, seeds__block=2,
+        seeds__width=None,
+    )  # fmt: skip
+    assert (
+        found.groupby(["optimizer.name", "optimizer.momentum", "hidden"], dropna=False)["seed"]
+        .apply(list)
+        .tolist()
+        == [[0, 1, 2, 3]] * 8
+    )
+
+
+def test_folds_are_trained_for_every_seed():
+    settings_ = {"data": "iris", "model": "classifier", "data__folds": 3, "seeds": "auto"}
+    composed = [compose_settings({**settings_, "lr": lr, "data__fold": fold, "seeds__block": 4})
+                for lr in (0.1, 0.2) for fold in range(3)]  # fmt: skip
+    plan = first_plan(make_plan(composed))
+    assert len(plan.jobs) == 2 * 4 * 3
+    assert max_jobs(plan) == 2 * 200 * 3
+    assert [job.config.seed for job in plan.jobs[:4]] == [0, 0, 0, 1]
+
+
+def test_a_dry_run_says_how_many_runs_there_can_be(inside, tmp_path):
+    done = inside(*RACE, "--dry-run")
+    assert "15 to 90 runs: 5 to 30 seeds of each setting, by the results" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["seeds=auto"], "seeds=auto is a sweep: add -m"),
+        (["-m", "lr=1,2", "seeds=auto", "seed=1,2"], "seed must be left out with seeds=auto"),
+        (["-m", "lr=1 seed=1 | lr=2", "seeds=auto"], "seed must be left out with seeds=auto"),
+        (["-m", "lr=1,2", "seeds.max=20"], "go with seeds=auto"),
+        (["-m", "lr=1,2", "seeds=3"], "seeds.name must be"),
+        (["-m", "lr=1,2", "seeds=auto", "seeds.max=0"], "seeds.max must be"),
+        (["-m", "lr=interval(0,1)", "seeds=auto", "search=tpe"], "seeds=auto goes with a grid"),
+        (["-m", "data=xor,parity", "seeds=auto"], "but seeds=auto needs one ranking"),
+        (["-m", "+study=seed_lottery", "seeds=auto"], "seeds must be null in a study"),
+        (["-m", "lr=1,2", "seeds=auto", "seeds.max=1000000"], "at most 1000000 runs"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(inside, tmp_path, arguments, message):
+    done = inside(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_python_refuses_a_seed():
+    with pytest.raises(ConfigError, match="seed must be left out with seeds=auto"):
+        bpexp.sweep(lr=[1, 2], seed=[1, 2], seeds="auto")
+
+
+def test_an_extended_race_has_the_runs_of_one_with_more_seeds_from_the_start(
+    uninterrupted, inside, a_store, tmp_path
+):
+    assert inside(*RACE[:-2], "seeds.max=10", "seeds.block=5").returncode == 0
+    for arguments, message in [
+        (["seed=50"], "is extended by seeds.max=N alone, got seed=50"),
+        (["seeds.max=10"], "seeds.max must be above 10, got 10"),
+    ]:
+        done = inside("extend", "latest", *arguments)
+        assert done.returncode == 2
+        assert message in done.stderr
+    done = inside("extend", "latest", "seeds.max=30")
+    assert done.returncode == 0, done.stderr
+    assert stored(tmp_path)[1] == stored(uninterrupted[0])[1]
+    assert inside("reproduce", "latest").stdout.endswith("runs of the race proposed again.\n")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("at", ["planned", "tracked"])
+def test_a_killed_race_is_resumed_with_the_same_runs(at, uninterrupted, tmp_path):
+    Halted(tmp_path, *RACE, at=at).kill()
+    assert run_to_end(tmp_path, "resume", "latest") == (0, "")
+    assert stored(tmp_path)[1] == stored(uninterrupted[0])[1]
+    assert results(tmp_path) == results(uninterrupted[0])

@@ -6,17 +6,18 @@
 100
 
 ``train`` trains one run without tracking it, ``sweep`` trains and tracks all combinations of
-settings, ``load_runs`` reads tracked runs, and ``report`` compares the settings of a sweep. The
-settings are those of the command line; ``bpexp --help`` lists them. They are imported when they are
-used: workers and ``--help`` import this package, but need none of them.
+settings, ``extend`` adds runs to a sweep, ``load_runs`` reads tracked runs, and ``report`` compares
+the settings of a sweep. The settings are those of the command line; ``bpexp --help`` lists them.
+They are imported when they are used: workers and ``--help`` import this package, but need none of
+them.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bpexp.api import load_runs, report, sweep, train
+    from bpexp.api import extend, load_runs, report, sweep, train
 
-__all__ = ["load_runs", "report", "sweep", "train"]
+__all__ = ["extend", "load_runs", "report", "sweep", "train"]
 __version__ = "0.1.0"
 
 

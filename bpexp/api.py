@@ -1,4 +1,4 @@
-"""The functions of the package ``bpexp``: train, sweep, load runs, and report.
+"""The functions of the package ``bpexp``: train, sweep, extend, load runs, and report.
 
 What ``sweep`` and ``report`` need of SciPy and matplotlib is imported when they are called.
 
@@ -21,14 +21,14 @@ from bpexp.config.schema import SearchConfig, flatten
 from bpexp.data import memory
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import SilentReporter
-from bpexp.sweeps import python_data, race, search
+from bpexp.sweeps import budget, python_data, race, search
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan, check_different_runs, make_plan
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
-from bpexp.sweeps.samplers.python import as_arguments, compose_jobs
+from bpexp.sweeps.samplers.python import as_arguments, compose_jobs, has_search
 from bpexp.tracking import lookup, read
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.factory import open_reader
@@ -119,10 +119,11 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> pd.DataF
         # A list in a list is one value.
         settings["data__target"] = [settings["data__target"]]
     job_composer = composer()
-    typed = as_arguments(arguments, settings)
-    search_config = None if typed is None else search.settings_of(typed, job_composer)
-    if typed is not None and search_config is not None:
-        return _searched(typed, search_config, job_composer)
+    if has_search(arguments, settings):
+        typed = as_arguments(arguments, settings)
+        search_config = search.settings_of(typed, job_composer)
+        if search_config is not None:
+            return _searched(typed, search_config, job_composer)
     composed = compose_jobs(arguments, settings)
     if sweep_files.may_repeat(arguments):
         composed = [composed[index] for index in sub_sweeps.distinct(composed)]
@@ -138,6 +139,44 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> pd.DataF
         generations = race.RaceGenerations.of_plan(plan)
     _warn(plan)
     return _table(app.run_sweep(plan, SilentReporter(), generations=generations))
+
+
+def extend(
+    sweep: str,
+    *arguments: str,
+    uri: str | None = None,
+    experiment: str = "bpexp",
+    **settings: Settings,
+) -> pd.DataFrame:
+    """Add runs to a stored sweep, and train those that it has no finished run of.
+
+    Args:
+        sweep: Its id, the start of its id, its name, or ``latest``.
+        *arguments: Settings in the syntax of the command line, as in ``sweep``.
+        uri: The store; by default MLFLOW_TRACKING_URI, or ./outputs/mlflow.db.
+        experiment: The MLflow experiment.
+        **settings: What is added: every setting of the sweep with these values in place of its own,
+            such as ``seed=range(10, 50)``; of a search, ``search__trials=100``. ``budget__runs``,
+            ``budget__epochs`` and ``budget__seconds`` limit this call.
+
+    Returns:
+        A row for each run of the extended sweep, as ``sweep``.
+
+    Raises:
+        ConfigError: The sweep does not exist or cannot be extended, nothing is new, or a setting
+            breaks its rule; nothing has been trained then.
+    """
+    limits, added = budget.split(as_arguments(arguments, settings))
+    store = locate(uri, Path.cwd(), os.environ)
+    reader = open_reader(store)
+    name, parent = lookup.find(reader, experiment, sweep, sweeps=True)
+    request = app.ResumeRequest(
+        Archive(reader, store, parent.experiment_id),
+        name,
+        parent,
+        budget=budget.of_arguments(limits),
+    )
+    return _table(app.extend_sweep(request, added, SilentReporter()))
 
 
 def _searched(

@@ -4,6 +4,7 @@ import pytest
 
 import bpexp
 from bpexp.config.compose import composer
+from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.sweeps import extension, plan_file
 from bpexp.sweeps.plan import make_plan
@@ -103,6 +104,22 @@ def test_an_extended_sweep_has_the_runs_of_one_that_was_larger_from_the_start(
     assert stored(other)[1] == runs
 
 
+def test_python_extends_a_sweep_and_returns_all_of_its_runs(sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = bpexp.extend("latest", "hidden=2,3", seed=range(1, 3), budget__runs=4)
+    assert len(table) == 8
+    rest = bpexp.extend(sweep.run_id, lr=3, seed=[0])
+    _, runs = stored(tmp_path)
+    assert len(rest) == len(runs) == 10 + 2
+    assert set(rest["lr"]) == {0.1, 1.0, 3.0}
+    with pytest.raises(ConfigError, match=r"has the runs of lr=choice\(0.1,1\) .* already"):
+        bpexp.extend("latest", lr=[0.1, 1], seed=1, hidden=2)
+    with pytest.raises(ConfigError, match="extend takes settings with values to add"):
+        bpexp.extend("latest")
+    with pytest.raises(ConfigError, match=r"budget\.runs, budget\.epochs and"):
+        bpexp.extend("latest", seed=9, budget__foo=1)
+
+
 def test_a_setting_that_all_runs_shared_may_vary(sweep, inside, tmp_path):
     assert inside("extend", "latest", "hidden=3", "--backend", "local").returncode == 0
     parent, runs = stored(tmp_path)
@@ -140,7 +157,7 @@ def test_a_search_takes_more_trials(inside, a_store, tmp_path, put_store, monkey
     other = tmp_path / "other"
     other.mkdir()
     put_store(other)
-    monkeypatch.setattr("os.getcwd", lambda: str(other)) if False else monkeypatch.chdir(other)
+    monkeypatch.chdir(other)
     assert inside(*search, "search.trials=7").returncode == 0
     assert stored(other)[1] == runs
 

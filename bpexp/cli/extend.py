@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from bpexp import app
-from bpexp.cli.resume import budget_of, request_of, sweep_parser
+from bpexp.cli.resume import request_of, sweep_parser
 from bpexp.cli.terminal import TerminalReporter
+from bpexp.sweeps import budget
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
         help="values to add, such as 'seed=range(10,50)', search.trials=100; and budget.runs=10",
     )
     options = parser.parse_args(arguments)
-    limits = [text for text in options.settings if text.startswith("budget.")]
-    added = [text for text in options.settings if text not in limits]
-    finished = app.extend_sweep(request_of(options, budget_of(limits)), added, TerminalReporter())
+    limits, added = budget.split(options.settings)
+    request = request_of(options, budget.of_arguments(limits))
+    finished = app.extend_sweep(request, added, TerminalReporter())
     return app.EXIT_STATUS[finished.status]

@@ -6,15 +6,9 @@ from collections.abc import Sequence
 from bpexp import app
 from bpexp.cli.commands import Parser, existing_store, store_parser
 from bpexp.cli.terminal import TerminalReporter
-from bpexp.config.compose import compose
-from bpexp.config.schema import (
-    RUNTIME,
-    BackendConfig,
-    BudgetConfig,
-    DaskConfig,
-    parse_runtime,
-)
+from bpexp.config.schema import BackendConfig, BudgetConfig, DaskConfig
 from bpexp.fields.checks import ConfigError
+from bpexp.sweeps import budget
 from bpexp.tracking import lookup, recovery
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
@@ -31,7 +25,8 @@ def main(arguments: Sequence[str]) -> int:
         help="end after so many runs, epochs or seconds (default: train all missing runs)",
     )
     options = parser.parse_args(arguments)
-    finished = app.resume_sweep(request_of(options, budget_of(options.budget)), TerminalReporter())
+    request = request_of(options, budget.of_arguments(options.budget))
+    finished = app.resume_sweep(request, TerminalReporter())
     return app.EXIT_STATUS[finished.status]
 
 
@@ -57,7 +52,7 @@ def sweep_parser(name: str, description: str) -> Parser:
     return parser
 
 
-def request_of(options: argparse.Namespace, budget: BudgetConfig) -> app.ResumeRequest:
+def request_of(options: argparse.Namespace, limits: BudgetConfig) -> app.ResumeRequest:
     """The request of the parsed arguments of ``sweep_parser``.
 
     Raises:
@@ -76,20 +71,7 @@ def request_of(options: argparse.Namespace, budget: BudgetConfig) -> app.ResumeR
             raise recovery.deleted_error(deleted[0].info.run_id) from error
         raise
     archive = Archive(reader, store, sweep.experiment_id)
-    return app.ResumeRequest(archive, experiment, sweep, options.ended, backend, budget)
-
-
-def budget_of(arguments: Sequence[str]) -> BudgetConfig:
-    """The budget that arguments such as ``budget.runs=10`` set. Raises ConfigError."""
-    for argument in arguments:
-        key = argument.partition("=")[0]
-        if key not in ("budget.runs", "budget.epochs", "budget.seconds"):
-            raise ConfigError(
-                f"resume takes budget.runs, budget.epochs and budget.seconds, got {argument!r}; "
-                "bpexp extend adds runs to a sweep."
-            )
-    values = compose(arguments)
-    return parse_runtime({key: values[key] for key in values if key in RUNTIME}).budget
+    return app.ResumeRequest(archive, experiment, sweep, options.ended, backend, limits)
 
 
 def _backend(where: str) -> BackendConfig:

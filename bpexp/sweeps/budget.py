@@ -14,7 +14,8 @@ runs or epochs leaves out depends on the order and the results of the jobs only,
 import time
 from collections.abc import Sequence
 
-from bpexp.config.schema import BudgetConfig
+from bpexp.config.compose import compose
+from bpexp.config.schema import RUNTIME, BudgetConfig, parse_runtime
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.result import Failure
 from bpexp.sweeps.job import Job, JobResult
@@ -71,6 +72,29 @@ class Budget:
     def _seconds_left(self) -> float:
         seconds = self._limits.seconds
         return float("inf") if seconds is None else self._started + seconds - time.monotonic()
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments that set a budget, and all others.
+
+    >>> split(["seed=1,2", "budget.runs=3"])
+    (['budget.runs=3'], ['seed=1,2'])
+    """
+    limits = [text for text in arguments if text.startswith("budget.")]
+    return limits, [text for text in arguments if text not in limits]
+
+
+def of_arguments(arguments: Sequence[str]) -> BudgetConfig:
+    """The budget that arguments such as ``budget.runs=10`` set. Raises ConfigError."""
+    for argument in arguments:
+        key = argument.partition("=")[0]
+        if key not in ("budget.runs", "budget.epochs", "budget.seconds"):
+            raise ConfigError(
+                f"resume takes budget.runs, budget.epochs and budget.seconds, got {argument!r}; "
+                "bpexp extend adds runs to a sweep."
+            )
+    values = compose(arguments)
+    return parse_runtime({key: values[key] for key in values if key in RUNTIME}).budget
 
 
 def check(limits: BudgetConfig, jobs: Sequence[Job]) -> None:

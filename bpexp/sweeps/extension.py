@@ -41,6 +41,8 @@ def extended(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
         ConfigError: An argument or a new job breaks a rule, nothing is new, or the sweep is a
             study.
     """
+    if not arguments:
+        raise ConfigError("extend takes settings with values to add, such as 'seed=range(10,50)'.")
     if plan.study is not None:
         raise ConfigError("A study has the runs that its definition lists; extend takes no study.")
     if plan.is_race:

@@ -46,23 +46,29 @@ def compose_jobs(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
     return composed
 
 
-def as_arguments(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[str] | None:
-    """The arguments and settings as arguments of the command line; None if there is no search.
-
-    Raises:
-        ConfigError: A setting is a dictionary, which a search does not take.
-    """
+def has_search(arguments: Sequence[str], settings: Mapping[str, Any]) -> bool:
+    """Whether arguments or settings ask for a search."""
     keys = {key.replace("__", ".").partition(".")[0] for key in settings}
     texts = [str(text).lstrip("+").partition("=")[0].partition(".")[0] for text in arguments]
-    if "search" not in {*keys, *texts}:
-        return None
+    return "search" in {*keys, *texts}
+
+
+def as_arguments(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """The arguments and settings as arguments of the command line.
+
+    >>> as_arguments(["lr=1"], {"data__bits": [3, 4], "seed": range(2)})
+    ['lr=1', 'data.bits=choice(3,4)', 'seed=choice(0,1)']
+
+    Raises:
+        ConfigError: A setting is a dictionary.
+    """
     typed = [_argument(key.replace("__", "."), plain_value(v)) for key, v in settings.items()]
     return [*arguments, *typed]
 
 
 def _argument(key: str, value: Any) -> str:
     if isinstance(value, Mapping):
-        raise ConfigError(f"{key} must be a value, a list or a text in a search, got a dictionary.")
+        raise ConfigError(f"{key} must be a value, a list or a text here, got a dictionary.")
     if isinstance(value, list | range) and len(value) != 1:
         return f"{key}=choice({','.join(map(_text, value))})"
     if isinstance(value, list | range):

@@ -39,7 +39,7 @@ from bpexp.training.engine import Cancelled
 from bpexp.training.llvm import jit, unrolled_kernel
 from bpexp.training.llvm.engine import LlvmEngine
 from bpexp.training.llvm.lane_layout import LANES
-from bpexp.training.loop import train_batch
+from bpexp.training.loop import TrainingLoop, train_batch
 from bpexp.training.numpy_engine import NumpyEngine
 from bpexp.training.sample_order import SampleOrders
 
@@ -139,6 +139,41 @@ def test_engine_and_batch_do_not_change_results(configs, random):
     assert [shuffled[order.index(i)] for i in range(len(configs))] == together
     chosen = random.randrange(len(configs))
     assert train_alone(configs[chosen], LlvmEngine()) == together[chosen]
+
+
+def train_in_parts(configs, engine, epochs, random):
+    """The bits of the results of runs that are paused after each of the epochs, and those there.
+
+    They go on in another order, together with other runs than before.
+    """
+    left, paused, found, pruned = list(range(len(configs))), {}, {}, {}
+    for until in [*sorted(set(epochs)), None]:
+        random.shuffle(left)
+        batch = run_batch.PreparedBatch([configs[run] for run in left])
+        loop = TrainingLoop(batch, engine, [paused[run] for run in left if paused])
+        found |= {left[k]: result_bits(result) for k, result in loop.run(until)}
+        states = {left[k]: result for k, result in loop.pause()}
+        pruned |= {(run, until): result_bits(result) for run, result in states.items()}
+        paused = {run: result.run for run, result in states.items()}
+        left = [run for run in left if run not in found]
+        if not left:
+            break
+    return [found[run] for run in range(len(configs))], pruned
+
+
+@settings(max_examples=EXAMPLES // 8)
+@given(batch_configs(), st.lists(st.integers(1, 40), min_size=1, max_size=3), st.randoms())
+def test_runs_that_are_paused_go_on_with_the_bits_of_uninterrupted_ones(configs, epochs, random):
+    whole = train_bits(configs, LlvmEngine())
+    results, pruned = train_in_parts(configs, LlvmEngine(), epochs, random)
+    assert results == whole
+    assert train_in_parts(configs, NumpyEngine(), epochs, random) == (results, pruned)
+    # A run that is stopped at an epoch has the same result whether it was stopped before or not.
+    for (run, until), bits in pruned.items():
+        assert bits[0] == "pruned"
+        assert len(bits[1]) == 8 * until
+        _, alone = train_in_parts([configs[run]], NumpyEngine(), [until], random)
+        assert alone == {(0, until): bits}
 
 
 def epochs_run(configs):

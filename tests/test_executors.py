@@ -28,6 +28,7 @@ from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.job import Job
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch as train_configs
+from bpexp.training.paused import PausedResult
 
 KILLS_ITS_WORKER = 7
 """The seed of the job that kills the worker process that trains it."""
@@ -92,6 +93,24 @@ def test_an_error_is_a_failure_of_its_own_job_alone(executor, engine):
     assert isinstance(found.pop(3), Failure)
     assert sorted(found) == [0, 1, 2, 4]
     assert all(isinstance(result, TrainResult) for result in found.values())
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_jobs_are_paused_and_go_on_with_the_same_bits(executor, engine):
+    """Where the state of a paused job is not returned, it is trained from the start again."""
+    jobs = make_jobs(5, epochs=30)
+    batches = make_batches(jobs, engine, executor.n_workers, until=10)
+    first = train_all(executor, batches)
+    assert {(r.outcome, r.epochs_run) for r in first.values()} == {(Outcome.PRUNED, 10)}
+    assert all("final_loss" in result.metrics for result in first.values())
+    states = {i: r.run for i, r in first.items() if isinstance(r, PausedResult)}
+    batches = make_batches(jobs[1:], engine, executor.n_workers, paused=states)
+    if states:
+        assert all(len(batch.stretch.paused) == len(batch.jobs) for batch in batches)
+    found = train_all(executor, batches)
+    for job in jobs[1:]:
+        ((_, alone),) = train_configs([job.config], load_engine("numpy"))
+        assert identity.of_result(found[job.index]) == identity.of_result(alone)
 
 
 def test_an_executor_has_at_least_one_worker_and_describes_it(executor):

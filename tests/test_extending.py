@@ -125,7 +125,7 @@ class BackwardsExecutor(Executor):
 
     def map(self, batches):
         for batch in reversed(batches):
-            yield from train_batch(batch.jobs, load_engine(batch.engine))
+            yield from train_batch(batch, load_engine(batch.engine))
 
 
 class OneGenerationExecutor(BackwardsExecutor):
@@ -317,7 +317,7 @@ def test_worker_processes_know_what_is_registered():
         mapped = processes.map([Batch((job,), "numpy") for job in jobs])
         trained = {job.index: result for results in mapped for job, result in results}
     for job in jobs:
-        (((_, expected),),) = train_batch([job], load_engine("compiled"))
+        (((_, expected),),) = train_batch(Batch((job,), "compiled"), load_engine("compiled"))
         assert identity.of_result(trained[job.index]) == identity.of_result(expected)
         assert trained[job.index].metrics == expected.metrics
         assert "hits" in expected.metrics

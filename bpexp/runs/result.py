@@ -25,6 +25,8 @@ class Outcome(StrEnum):
     """``stop.patience`` or a stopping criterion on the validation loss ended it."""
     DIVERGED = "diverged"
     """The loss or a weight was no longer finite."""
+    PRUNED = "pruned"
+    """It was stopped before its end, because other settings were better after as many epochs."""
 
 
 class Validation(NamedTuple):

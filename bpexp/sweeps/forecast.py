@@ -139,8 +139,8 @@ def _train(batch: Batch, epochs: int) -> list[JobResult]:
         replace(job, config=replace(job.config, epochs=min(job.config.epochs, epochs)))
         for job in batch.jobs
     ]
-    engine = load_engine(batch.engine)
-    results = [one for part in train_batch(jobs, engine) for one in part]
+    short = batch._replace(jobs=tuple(jobs))
+    results = [one for part in train_batch(short, load_engine(batch.engine)) for one in part]
     finished = [one for one in results if not isinstance(one.result, Failure)]
     if not finished:
         raise ConfigError(f"Training fails: {results[0].job.name}.")

@@ -13,6 +13,7 @@ The decisions for a run depend on its own configuration only.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,22 @@ from bpexp.nn.network import Network
 from bpexp.runs.result import Validation
 from bpexp.training.engine import NO_PATIENCE, Engine, Integers
 from bpexp.typing import Array
+
+
+class ValidationMemory(NamedTuple):
+    """What a ``ValidationMonitor`` knows of a run.
+
+    Attributes:
+        best_loss: The lowest validation loss so far.
+        best_epoch: The epoch of that loss.
+        best_parameters: The parameters after that epoch, (n_parameters,).
+        history: Epoch and validation loss of each evaluation.
+    """
+
+    best_loss: float
+    best_epoch: int
+    best_parameters: Array
+    history: tuple[tuple[int, float], ...]
 
 
 class ValidationMonitor:
@@ -85,6 +102,25 @@ class ValidationMonitor:
         )
         patience_exceeded = epoch - self._best_epoch[runs] >= self._patience[runs]
         return generalization_lost | patience_exceeded | self._stagnates(runs, training_losses)
+
+    def memory(self, run: int) -> ValidationMemory:
+        """What is known of a run so far; later evaluations do not change it."""
+        return ValidationMemory(
+            float(self._best_loss[run]),
+            int(self._best_epoch[run]),
+            self.best_parameters(run),
+            tuple(self._history[run]),
+        )
+
+    def restore(self, run: int, memory: ValidationMemory) -> None:
+        """Go on with a run from what was known of it."""
+        self._best_loss[run], self._best_epoch[run] = memory.best_loss, memory.best_epoch
+        self._best_parameters[:, run] = memory.best_parameters
+        self._history[run] = list(memory.history)
+
+    def last_epoch(self, run: int) -> int:
+        """The epoch of the last evaluation of a run; 0 if there is none."""
+        return self._history[run][-1][0] if self._history[run] else 0
 
     def best_parameters(self, run: int) -> Array:
         """Return the parameters of a run at its lowest validation loss, (n_parameters,)."""

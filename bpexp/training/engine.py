@@ -18,6 +18,7 @@ anything. All engines return bit-identical results. The implementations are
 array([2.5, 0. ])
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
@@ -108,6 +109,20 @@ class BatchState:
         return BatchState(
             *(np.ascontiguousarray(getattr(self, f.name)[..., runs]) for f in fields(self))
         )
+
+    @classmethod
+    def joined(cls, states: "Sequence[BatchState]") -> "BatchState":
+        """The runs of several states as one; their indices are 0, 1, ..., L - 1."""
+        arrays = {
+            f.name: np.concatenate([getattr(state, f.name) for state in states], axis=-1)
+            for f in fields(cls)
+        }
+        return cls(**{**arrays, "run_indices": np.arange(len(arrays["run_indices"]))})
+
+    @property
+    def size(self) -> int:
+        """Bytes of the arrays."""
+        return sum(getattr(self, f.name).nbytes for f in fields(self))
 
 
 class RunStatus(IntEnum):

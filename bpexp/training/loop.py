@@ -15,7 +15,7 @@ does not influence any result.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +26,9 @@ from bpexp.nn.network import Network, joined
 from bpexp.runs import metrics
 from bpexp.runs.result import Outcome, TrainResult
 from bpexp.training.early_stopping import ValidationMonitor
-from bpexp.training.engine import Engine, Integers, Progress, RunStatus
+from bpexp.training.engine import BatchState, Engine, Integers, Progress, RunStatus
 from bpexp.training.loss_history import LossHistory
+from bpexp.training.paused import PausedResult, PausedRun
 from bpexp.training.run_batch import PreparedBatch
 from bpexp.typing import Array
 
@@ -83,7 +84,16 @@ class TrainingLoop:
         epochs_done: Number of epochs that these runs have been trained.
     """
 
-    def __init__(self, batch: PreparedBatch, engine: Engine) -> None:
+    def __init__(
+        self, batch: PreparedBatch, engine: Engine, paused: Sequence[PausedRun] = ()
+    ) -> None:
+        """Prepare to train.
+
+        Args:
+            batch: The runs.
+            engine: The engine that computes.
+            paused: Each run as ``pause`` left it, all after the same epoch; empty to start.
+        """
         self.batch, self._engine = batch, engine
         self.state = batch.initial_state()
         self.epochs_done = 0
@@ -92,6 +102,16 @@ class TrainingLoop:
             stops = [config.stop for config in batch.configs]
             self._monitor = ValidationMonitor(batch.problem.network, batch.dataset, stops, engine)
         self._losses = LossHistory(len(batch.configs), batch.epochs, self._may_stop_early())
+        if paused:
+            self._continue_from(paused)
+
+    def _continue_from(self, paused: Sequence[PausedRun]) -> None:
+        self.epochs_done = paused[0].epochs_done
+        self.state = BatchState.joined([run.state for run in paused])
+        self._losses.append(self.state.run_indices, np.stack([run.losses for run in paused], 1))
+        for index, run in enumerate(paused):
+            if self._monitor is not None and run.validation is not None:
+                self._monitor.restore(index, run.validation)
 
     def run(self, until_epoch: int | None = None) -> Iterator[tuple[int, TrainResult]]:
         """Train until all runs have ended, or until ``until_epoch`` epochs are done.
@@ -114,6 +134,44 @@ class TrainingLoop:
                 step = self._train_chunk(min(limit, self._chunk_end()))
             yield step
 
+    def pause(self) -> list[tuple[int, PausedResult]]:
+        """End the loop before its runs have ended.
+
+        Returns:
+            The index of each run that has not ended, and its result so far. Validation rows are
+            evaluated for it, which has no influence on the rest of its training.
+        """
+        state = self.state
+        runs = [self._paused(position) for position in range(state.n_runs)]
+        if self._monitor is not None and state.n_runs:
+            due = [self._monitor.last_epoch(run) < self.epochs_done for run in state.run_indices]
+            indices, parameters = state.run_indices[due], state.parameters[:, due]
+            if len(indices):
+                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                    self._monitor.evaluate(indices, parameters, self.epochs_done, np.empty((0, 0)))
+        found = []
+        for position, run in enumerate(runs):
+            index, result = self._result(position, Outcome.PRUNED, state.parameters)
+            parts = {f.name: getattr(result, f.name) for f in fields(result)}
+            found.append((index, PausedResult(**parts, run=run)))
+        self.state = state.select(slice(0))
+        return found
+
+    def _paused(self, position: int) -> PausedRun:
+        index = int(self.state.run_indices[position])
+        return PausedRun(
+            self.epochs_done,
+            self.state.select([position]),
+            self._losses.of_run(index).copy(),
+            None if self._monitor is None else self._monitor.memory(index),
+        )
+
+    def restart_if_due(self) -> None:
+        """Initialize the runs again if the next epoch is the first after a restart."""
+        interval, epochs = self.batch.restart_interval, self.epochs_done
+        if interval and epochs and epochs % interval == 0 and self.state.n_runs:
+            self.state = self.batch.restarted_state(self.state.run_indices, epochs // interval)
+
     def _chunk_end(self) -> int:
         """Epoch up to which the engine is called next."""
         n_runs, problem = self.state.n_runs, self.batch.problem
@@ -125,6 +183,7 @@ class TrainingLoop:
 
     def _train_chunk(self, stop: int) -> Step:
         """Train up to epoch ``stop`` or the end of a run."""
+        self.restart_if_due()
         batch, state, start = self.batch, self.state, self.epochs_done
         sample_orders = batch.sample_orders(state.run_indices, start, stop)
         progress = self._engine.advance(
@@ -137,13 +196,9 @@ class TrainingLoop:
         all_positions = np.arange(state.n_runs)
         is_last = self.epochs_done == batch.epochs
         ended = all_positions if is_last else np.flatnonzero(progress.statuses)
-        results = [self._result(position, progress) for position in ended.tolist()]
+        results = [self._ended(position, progress) for position in ended.tolist()]
         if len(ended):
             self.state = state.select(np.setdiff1d(all_positions, ended))
-        interval = batch.restart_interval
-        if interval and self.epochs_done % interval == 0 and self.state.n_runs:
-            n_restarts = self.epochs_done // interval
-            self.state = batch.restarted_state(self.state.run_indices, n_restarts)
         return Step(state.run_indices, progress.losses, results)
 
     def _validate(self, monitor: ValidationMonitor, progress: Progress) -> None:
@@ -167,17 +222,24 @@ class TrainingLoop:
         stops = monitor.evaluate(runs, parameters, self.epochs_done, training_losses)
         statuses[positions[stops & (statuses[positions] == RunStatus.RUNNING)]] = RunStatus.STALLED
 
-    def _result(self, position: int, progress: Progress) -> tuple[int, TrainResult]:
-        """Return the index and result of the run at this position of the state."""
-        state, problem = self.state, self.batch.problem
-        run, status = int(state.run_indices[position]), RunStatus(progress.statuses[position])
+    def _ended(self, position: int, progress: Progress) -> tuple[int, TrainResult]:
+        """Return the index and result of a run that ended, at this position of the state."""
+        status = RunStatus(progress.statuses[position])
         has_stopped = status is not RunStatus.RUNNING
-        parameters = progress.final_parameters if has_stopped else state.parameters
+        parameters = progress.final_parameters if has_stopped else self.state.parameters
+        return self._result(position, OUTCOMES[status], parameters)
+
+    def _result(
+        self, position: int, outcome: Outcome, parameters: Array
+    ) -> tuple[int, TrainResult]:
+        """Return the index and result of the run at this position of state and parameters."""
+        state, problem = self.state, self.batch.problem
+        run = int(state.run_indices[position])
         weights, biases = problem.network.split(normalize_nan(parameters[:, position].copy()))
         losses = self.batch.scaling.original_losses(self._losses.of_run(run))
         outputs = self.batch.scaling.original(state.outputs[:, :, position].copy())
         result = TrainResult(
-            outcome=OUTCOMES[status],
+            outcome=outcome,
             losses=normalize_nan(losses),
             predictions=normalize_nan(outputs),
             weights=tuple(weights),

@@ -60,6 +60,7 @@ def state_before_epoch(
             f"epoch must be one of the run's {result.epochs_run}, got {epoch} "
             f"(the run has {result.outcome.value})."
         )
+    loop.restart_if_due()
     state = loop.state
     orders = loop.batch.sample_orders(state.run_indices, epoch - 1, epoch)
     (lr_factor,) = loop.batch.lr_factors(epoch - 1, epoch)

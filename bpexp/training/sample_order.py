@@ -30,7 +30,7 @@ class SampleOrders:
     def epochs(self, runs: Integers, start: int, stop: int) -> Integers:
         """Return the orders of epochs ``start`` to ``stop - 1``, counted from 0.
 
-        Consecutive calls may overlap, but ``start`` must not decrease.
+        Consecutive calls may overlap or leave out epochs, but ``start`` must not decrease.
 
         Args:
             runs: Indices of the runs, (L,).
@@ -52,6 +52,9 @@ class _RunOrders:
         self._orders = np.empty((0, n_samples), np.int64)
 
     def epochs(self, start: int, stop: int) -> Integers:
+        for _ in range(self._first_epoch + len(self._orders), start):
+            # A run that was paused goes on: the orders of its first epochs are left out.
+            self._rng.permutation(self._orders.shape[1])
         drawn = self._orders[start - self._first_epoch :]
         n_missing = stop - start - len(drawn)
         new = [self._rng.permutation(drawn.shape[1]) for _ in range(n_missing)]

@@ -19,6 +19,7 @@ from bpexp.sweeps.job import Job, JobResult
 from bpexp.training import batching
 from bpexp.training.engine import Engine
 from bpexp.training.loop import TrainingLoop
+from bpexp.training.paused import WHOLE, PausedRun, Stretch
 from bpexp.training.run_batch import PreparedBatch
 from bpexp.typing import Array
 
@@ -26,15 +27,31 @@ SECONDS_BETWEEN_RESULTS = 2.0
 """Results of a batch are handed over so far apart, because a store takes many runs in about the
 time of one."""
 
+NONE_PAUSED: Mapping[int, PausedRun] = {}
 OnEpochs = Callable[[Sequence[Job], Array], None]
 """Called with jobs and their losses in further epochs, (n_epochs, L), in any thread."""
 
 
 class Batch(NamedTuple):
-    """Jobs that are trained together, and the name of the engine that trains them."""
+    """Jobs that are trained together.
+
+    Attributes:
+        jobs: The jobs.
+        engine: The name of the engine that trains them.
+        stretch: From where and to where they are trained; by default from the start to their ends.
+    """
 
     jobs: tuple[Job, ...]
     engine: str
+    stretch: Stretch = WHOLE
+
+    def alone(self, position: int) -> "Batch":
+        """The batch of the job at this position alone."""
+        return self.part(position, position + 1)
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """The batch of the jobs at these positions."""
+        return Batch(self.jobs[start:stop], self.engine, self.stretch.part(start, stop))
 
 
 class Executor(ABC):
@@ -102,12 +119,12 @@ Trained = list[tuple[int, TrainResult | Failure]]
 
 
 def train_batch(
-    jobs: Sequence[Job], engine: Engine, on_epochs: OnEpochs | None = None
+    batch: Batch, engine: Engine, on_epochs: OnEpochs | None = None
 ) -> Iterator[list[JobResult]]:
     """Train one batch in this thread, with errors as ``Failure`` values.
 
     Args:
-        jobs: The jobs of one batch.
+        batch: The batch.
         engine: The engine.
         on_epochs: Receives the progress.
 
@@ -115,12 +132,14 @@ def train_batch(
         The results of jobs that ended, at most every ``SECONDS_BETWEEN_RESULTS``.
     """
 
+    jobs = batch.jobs
+
     def report(positions: Sequence[int], losses: Array) -> None:
         if on_epochs is not None:
             on_epochs([jobs[position] for position in positions], losses)
 
     configs = {position: job.config for position, job in enumerate(jobs)}
-    for trained in _train_in_parts(configs, engine, jobs[0].dataset, report):
+    for trained in _train_in_parts(configs, engine, jobs[0].dataset, batch.stretch, report):
         yield [JobResult(jobs[position], result) for position, result in trained]
 
 
@@ -128,10 +147,11 @@ def train_configs(
     configs: Sequence[TrainConfig],
     engine: Engine,
     dataset: Dataset,
+    stretch: Stretch = WHOLE,
     after_step: AfterStep | None = None,
 ) -> Trained:
     """``train_batch`` for a worker, which needs no more of the jobs than their configurations."""
-    parts = _train_in_parts(dict(enumerate(configs)), engine, dataset, after_step)
+    parts = _train_in_parts(dict(enumerate(configs)), engine, dataset, stretch, after_step)
     return list(chain.from_iterable(parts))
 
 
@@ -139,9 +159,12 @@ def _train_in_parts(
     configs: Mapping[int, TrainConfig],
     engine: Engine,
     dataset: Dataset,
+    stretch: Stretch,
     after_step: AfterStep | None,
 ) -> Iterator[Trained]:
-    """Train one batch, given by position; yield results at most every ``SECONDS_BETWEEN_RESULTS``.
+    """Train one batch, given by the positions of its runs in the stretch.
+
+    Results are yielded at most every ``SECONDS_BETWEEN_RESULTS``.
 
     If training the batch raises an error, the runs without a result are trained one at a time, so
     that only the runs that cause an error fail.
@@ -152,7 +175,9 @@ def _train_in_parts(
     last = time.monotonic()
     try:
         batch = PreparedBatch(list(configs.values()), dataset)
-        for step in TrainingLoop(batch, engine).run_steps():
+        paused = [stretch.paused[position] for position in positions if stretch.paused]
+        loop = TrainingLoop(batch, engine, paused)
+        for step in loop.run_steps(stretch.until):
             if after_step is not None:
                 after_step([positions[run] for run in step.runs.tolist()], step.losses)
             ended += [(positions[run], result) for run, result in step.ended]
@@ -160,6 +185,7 @@ def _train_in_parts(
                 yield ended
                 done |= {position for position, _ in ended}
                 ended, last = [], time.monotonic()
+        ended += [(positions[run], result) for run, result in loop.pause()]
     except Exception as error:
         if len(configs) == 1:
             yield [(positions[0], Failure(f"{type(error).__name__}: {error}"))]
@@ -167,23 +193,41 @@ def _train_in_parts(
         done |= {position for position, _ in ended}
         for position, config in configs.items():
             if position not in done:
-                alone = _train_in_parts({position: config}, engine, dataset, after_step)
+                alone = _train_in_parts({position: config}, engine, dataset, stretch, after_step)
                 ended += chain.from_iterable(alone)
     if ended:
         yield ended
 
 
-def make_batches(jobs: Sequence[Job], engine: str, n_workers: int) -> list[Batch]:
+def make_batches(
+    jobs: Sequence[Job],
+    engine: str,
+    n_workers: int,
+    until: int | None = None,
+    paused: Mapping[int, PausedRun] = NONE_PAUSED,
+) -> list[Batch]:
     """Divide jobs into batches, evenly over the workers.
 
     Args:
         jobs: The jobs to train.
         engine: The setting ``engine``.
         n_workers: How many batches are trained at the same time.
+        until: The epoch after which jobs that have not ended are paused; None for no such epoch.
+        paused: Jobs that go on from where they were paused, by index; the others start.
     """
-    datasets = {job.config.data: job.dataset for job in jobs}
-    run_batches = batching.make_batches([job.config for job in jobs], engine, n_workers, datasets)
-    return [Batch(tuple(jobs[run] for run in batch.runs), batch.engine) for batch in run_batches]
+    by_start: dict[int, list[Job]] = {}
+    for job in jobs:
+        start = paused[job.index].epochs_done if job.index in paused else 0
+        by_start.setdefault(start, []).append(job)
+    batches = []
+    for start, some in by_start.items():
+        datasets = {job.config.data: job.dataset for job in some}
+        configs = [job.config for job in some]
+        for runs, name in batching.make_batches(configs, engine, n_workers, datasets):
+            chosen = tuple(some[run] for run in runs)
+            states = tuple(paused[job.index] for job in chosen) if start else ()
+            batches.append(Batch(chosen, name, Stretch(until, states)))
+    return batches
 
 
 E = TypeVar("E", bound=Executor)

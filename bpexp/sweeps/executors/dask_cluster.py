@@ -199,6 +199,7 @@ class DaskExecutor(Executor):
             configs=[plain(job.config) for job in batch.jobs],
             engine=batch.engine,
             arithmetic=arithmetic.VERSION,
+            until=batch.stretch.until,
         )
         arrays = self._sent_dataset(first.dataset)
         return self._client.submit(dask_worker.train, tuple(task), arrays, key=key, pure=False)
@@ -282,7 +283,7 @@ def _divided(batch: Batch) -> Iterator[Batch]:
     """Divide n jobs into about sqrt(n) batches: two divisions lead to single jobs."""
     size = isqrt(len(batch.jobs))
     for start in range(0, len(batch.jobs), size):
-        yield Batch(batch.jobs[start : start + size], batch.engine)
+        yield batch.part(start, start + size)
 
 
 def _popped(batches: deque[Batch]) -> Iterator[Batch]:

@@ -18,6 +18,7 @@ from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
 from bpexp.sweeps.executors.base import Trained, train_configs
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled
+from bpexp.training.paused import Stretch
 from bpexp.typing import Array
 
 Plain = Mapping[str, Any]
@@ -36,6 +37,8 @@ class Task(NamedTuple):
         configs: The configuration of each job, as plain values.
         engine: The name of the engine.
         arithmetic: The version of the arithmetic that the worker must have.
+        until: The epoch after which runs are paused, or None. They start from the beginning: the
+            state of a paused run is not sent.
     """
 
     key: str
@@ -45,6 +48,7 @@ class Task(NamedTuple):
     configs: Sequence[Plain]
     engine: str
     arithmetic: int
+    until: int | None
 
 
 def arithmetic_version() -> int:
@@ -97,7 +101,8 @@ def _train(task: Task, arrays: Sequence[Array]) -> Trained:
         target_scaling=None if task.scaling is None else TargetScaling(*task.scaling),
     )  # fmt: skip
     end_if_cancelled = partial(_end_if_cancelled, task.key)
-    return train_configs(configs, load_engine(task.engine), dataset, end_if_cancelled)
+    stretch = Stretch(task.until)
+    return train_configs(configs, load_engine(task.engine), dataset, stretch, end_if_cancelled)
 
 
 def _end_if_cancelled(key: str, positions: Sequence[int], losses: Array) -> None:

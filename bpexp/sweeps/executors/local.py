@@ -29,8 +29,9 @@ from bpexp.sweeps.executors.base import (
     train_configs,
 )
 from bpexp.sweeps.executors.shared_data import SharedDataset, SharedDatasets, open_dataset
-from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.job import JobResult
 from bpexp.training.batching import load_engine
+from bpexp.training.paused import Stretch
 
 BATCHES_AHEAD = 2
 """Maximum number of finished batches per thread whose results have not been consumed. Results of
@@ -80,18 +81,18 @@ class LocalExecutor(Executor):
     def _map_serially(self, batches: Iterable[Batch]) -> Iterator[list[JobResult]]:
         """Train in this thread."""
         for batch in batches:
-            yield from train_batch(batch.jobs, load_engine(batch.engine), self.on_epochs)
+            yield from train_batch(batch, load_engine(batch.engine), self.on_epochs)
 
     def _map_threads(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
         engine = load_engine("compiled")
         free_slots = threading.Semaphore(BATCHES_AHEAD * self._n_workers)
         ended: SimpleQueue[list[JobResult] | BaseException | None] = SimpleQueue()
 
-        def train(jobs: Sequence[Job]) -> None:
+        def train(batch: Batch) -> None:
             """Put the results of a batch, and at its end None or what ended it."""
             free_slots.acquire()
             try:
-                for results in train_batch(jobs, engine, self.on_epochs):
+                for results in train_batch(batch, engine, self.on_epochs):
                     ended.put(results)
                 ended.put(None)
             except BaseException as error:
@@ -101,7 +102,7 @@ class LocalExecutor(Executor):
         pool = ThreadPoolExecutor(min(self._n_workers, n_unfinished))
         try:
             for batch in batches:
-                pool.submit(train, batch.jobs)
+                pool.submit(train, batch)
             while n_unfinished:
                 results = ended.get()
                 if isinstance(results, BaseException):
@@ -140,8 +141,8 @@ class LocalExecutor(Executor):
                 except processes.TerminatedWorkerError:
                     for number in list(waiting)[: 2 * self._n_workers]:
                         batch = waiting.pop(number)
-                        yield [_train_in_separate_process(j, batch.engine, datasets)
-                               for j in batch.jobs]  # fmt: skip
+                        yield [_train_in_separate_process(batch.alone(position), datasets)
+                               for position in range(len(batch.jobs))]  # fmt: skip
 
     def _parallel(
         self, batches: Mapping[int, Batch], datasets: SharedDatasets
@@ -164,6 +165,7 @@ class LocalExecutor(Executor):
                         [job.config for job in batch.jobs],
                         batch.engine,
                         datasets.share(batch.jobs[0].dataset),
+                        batch.stretch,
                     )
                     # A copy: joblib takes batches from it while those that ended are removed.
                     for number, batch in list(batches.items())
@@ -195,6 +197,7 @@ def train_in_worker(
     configs: Sequence[TrainConfig],
     engine: str,
     dataset: SharedDataset,
+    stretch: Stretch,
 ) -> tuple[int, Trained]:
     """Train the batch with this number in a worker process, which ends with its parent.
 
@@ -202,16 +205,18 @@ def train_in_worker(
     receives the data.
     """
     processes.end_with_parent(parent)
-    return number, train_configs(configs, load_engine(engine), open_dataset(dataset))
+    return number, train_configs(configs, load_engine(engine), open_dataset(dataset), stretch)
 
 
-def _train_in_separate_process(job: Job, engine: str, datasets: SharedDatasets) -> JobResult:
-    """Train one job in a process that no other job uses."""
+def _train_in_separate_process(batch: Batch, datasets: SharedDatasets) -> JobResult:
+    """Train a batch of one job in a process that no other job uses."""
+    (job,) = batch.jobs
     try:
         with processes.SingleProcess() as process:
             _, trained = process.submit(
                 extensions.call, extensions.added(), train_in_worker,
-                os.getpid(), 0, [job.config], engine, datasets.share(job.dataset),
+                os.getpid(), 0, [job.config], batch.engine, datasets.share(job.dataset),
+                batch.stretch,
             ).result()  # fmt: skip
             return JobResult(job, trained[0][1])
     except processes.TerminatedWorkerError as error:

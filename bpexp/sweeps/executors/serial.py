@@ -29,4 +29,4 @@ class SerialExecutor(Executor):
     def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
         """See ``Executor.map``."""
         for batch in batches:
-            yield from train_batch(batch.jobs, load_engine(batch.engine), self.on_epochs)
+            yield from train_batch(batch, load_engine(batch.engine), self.on_epochs)

@@ -30,6 +30,7 @@ from bpexp.sweeps import (
     plan_file,
     provenance,
     resume,
+    rungs,
     stored_generations,
 )
 from bpexp.sweeps.executors import open_executor
@@ -88,6 +89,7 @@ def run_sweep(
         ConfigError: The store, the workers or ``folder`` cannot be used.
         TrackingError: Runs cannot be written to the store; the message says how to resume.
     """
+    rungs.check(plan.jobs, plan.runtime.search)
     if folder is not None:
         _check_writable(folder)
     store = locate(plan.runtime.tracking.uri, Path.cwd(), os.environ)
@@ -112,6 +114,7 @@ def dry_run(plan: Plan, reporter: Reporter) -> None:
     Raises:
         ConfigError: The store or the workers cannot be used.
     """
+    rungs.check(plan.jobs, plan.runtime.search)
     store = locate(plan.runtime.tracking.uri, Path.cwd(), os.environ)
     with open_executor(plan.runtime) as executor:
         reporter.announce(plan, store, executor.description)
@@ -130,6 +133,7 @@ class ResumeRequest:
         ended: Whether the user confirmed that its process on another machine has ended.
         backend: The backend to train with; None for the one it was started with.
         budget: What this command may spend; the budget that the sweep was started with is spent.
+        pruned: Whether to train the jobs to their ends that ``search.halving`` stopped.
     """
 
     archive: Archive
@@ -138,6 +142,7 @@ class ResumeRequest:
     ended: bool = False
     backend: BackendConfig | None = None
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    pruned: bool = False
 
 
 def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
@@ -148,12 +153,22 @@ def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
         reporter: Receives progress and results.
 
     Raises:
-        ConfigError: It is not a sweep, is still running, or cannot be resumed.
+        ConfigError: It is not a sweep, is still running, cannot be resumed, or has no pruned jobs
+            although they are asked for.
         TrackingError: Runs cannot be written to the store; the message says how to resume.
     """
-    resume.check_can_resume(request.sweep, request.ended)
-    plan = _continued(resume.plan_of(request.sweep, request.archive), request)
-    return _train_missing(request, plan, reporter)
+    archive, sweep = request.archive, request.sweep
+    resume.check_can_resume(sweep, request.ended)
+    stored = resume.plan_of(sweep, archive)
+    plan = _continued(stored, request)
+    if not request.pruned or plan.trains_pruned:
+        return _train_missing(request, plan, reporter)
+    pruned = rungs.pruned_epochs(plan.rungs)
+    if not pruned:
+        raise ConfigError(f"{sweep.label} has no pruned runs.")
+    reporter.say(f"Training {len(pruned)} pruned runs to their ends.")
+    before = _StoredPlan(stored, archive.file_if_any(sweep, plan_file.NAME))
+    return _train_missing(request, replace(plan, trains_pruned=True), reporter, before)
 
 
 def extend_sweep(
@@ -240,8 +255,9 @@ def _train_missing(
 def _describe_extension(archive: Archive, sweep: StoredRun, before: Plan, plan: Plan) -> None:
     """Tag and rename the parent run of a sweep that is extended."""
     retry, client = RetryPolicy(), archive.client
-    arguments = shlex.join(plan.extensions)[: run_tags.MAX_LENGTH]
-    retry.call(client.set_tag, sweep.run_id, run_tags.EXTENSIONS, arguments)
+    if plan.extensions:
+        arguments = shlex.join(plan.extensions)[: run_tags.MAX_LENGTH]
+        retry.call(client.set_tag, sweep.run_id, run_tags.EXTENSIONS, arguments)
     # A name that the user gave stays.
     if sweep.name == provenance.sweep_name(before):
         name = provenance.sweep_name(plan)
@@ -292,6 +308,7 @@ def _execute(
         ):
             executor.on_epochs = reporter.on_epochs
             runner = SweepRunner(plan, executor, writer, on_result)
+            runner.say = reporter.say
             with runner.resume_command_in_errors():
                 if has_stored:
                     runner.use_stored_results()
@@ -302,7 +319,7 @@ def _execute(
                 race: RaceResult | None = None
                 if generations is not None and runner.is_complete:
                     _train_generations(runner, generations, reporter)
-                    trials, race = generations.trials, generations.race(runner.plan)
+                    trials, race = generations.trials(runner.plan), generations.race(runner.plan)
                 finished = _with_study(replace(runner.finish(), trials=trials, race=race))
                 if finished.parent is not None:
                     record = _parent_record(finished, runner.started)
@@ -387,7 +404,10 @@ def _with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) ->
         tracked,
         stored=resume.results_of(plan, found.runs, archive),
         notes=found.sentences(),
-        replaced=[run.run_id for run in damaged if run.parent == parent],
+        replaced=[
+            *(run.run_id for run in damaged if run.parent == parent),
+            *(run.run_id for run in found.superseded),
+        ],
     )
 
 

@@ -135,6 +135,7 @@ class Grouped:
         data: Names of the data sets.
         seeds: Number of different replicates: of seeds, unless folds or splits vary, too.
         replicate_keys: The keys that differ between replicates; ``seed`` if none does.
+        pruned: Number of settings left out because runs of them were stopped early.
         repeated: Number of runs left out because another run has the same setting and seed and
             is therefore not an independent replicate.
     """
@@ -145,6 +146,7 @@ class Grouped:
     seeds: int
     repeated: int
     replicate_keys: Sequence[str] = ("seed",)
+    pruned: int = 0
 
     @property
     def counted_replicates(self) -> str:
@@ -162,13 +164,14 @@ def group(frame: pd.DataFrame) -> Grouped:
             ``epochs_run``, the configuration and the metrics.
 
     Returns:
-        The groups of the finished runs.
+        The groups of the finished runs, without those of settings that were stopped early.
 
     Raises:
-        ConfigError: No run has finished.
+        ConfigError: No run has finished, or all settings were stopped early.
     """
     known = [key for key in keys() if key in frame and not is_replicate_key(key)]
     labels = frame[known].apply(labels_of)
+    frame, labels, n_pruned = _without_pruned(frame, labels)
     varying = {key: levels(labels[key]) for key in _independent_keys(labels)}
     numbered = [key for key in REPLICATE_KEYS if key in frame]
     replicate_labels = frame[numbered].apply(labels_of)
@@ -198,7 +201,31 @@ def group(frame: pd.DataFrame) -> Grouped:
         seeds=distinct[REPLICATE].nunique(),
         repeated=len(finished) - len(distinct),
         replicate_keys=[key for key in numbered if replicate_labels[key].nunique() > 1] or ["seed"],
+        pruned=n_pruned,
     )
+
+
+def _without_pruned(
+    frame: pd.DataFrame, labels: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """Leave out settings of which runs were stopped early, and count them.
+
+    Those of their runs that had ended by themselves before are left out, too: they are the fastest.
+    """
+    is_pruned = frame["outcome"] == Outcome.PRUNED.value
+    if not is_pruned.any():
+        return frame, labels, 0
+    settings = pd.Series(
+        list(zip(frame[SWEEP], *(labels[key] for key in labels), strict=True)), index=frame.index
+    )
+    pruned = set(settings[is_pruned])
+    kept = ~settings.isin(pruned)
+    if not kept.any():
+        raise ConfigError(
+            "a report needs a setting that was trained to its end, but all were stopped early; "
+            "bpexp resume SWEEP --pruned trains them."
+        )
+    return frame[kept], labels[kept], len(pruned)
 
 
 def _independent_keys(labels: pd.DataFrame) -> list[str]:

@@ -68,6 +68,11 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
     blocks += [Heading(2, "Groups, the best first"), tables.readable_ranking(findings, MAX_ROWS)]
     blocks += [Paragraph(words.about_intervals(findings), "note")]
     blocks += [Paragraph(remark, "note") for remark in remarks(report)]
+    if report.halving is not None:
+        blocks += [Heading(2, "Settings stopped early"), report.halving.table]
+        blocks += [Paragraph(sentence, "note") for sentence in report.halving.sentences]
+        if len(report.halving.stopped):
+            blocks.append(report.halving.stopped_table)
     if report.effect_sentences:
         blocks += [Heading(2, "How each setting matters"), BulletList(report.effect_sentences)]
     blocks += [Heading(2, "Figures")]
@@ -105,6 +110,9 @@ def paper(report: "Report", figures: Sequence[str]) -> Document:
     blocks.append(replace(ranked, caption=caption))
     if report.effect_sentences:
         blocks.append(BulletList(report.effect_sentences))
+    if report.halving is not None:
+        blocks.append(replace(report.halving.table, caption="Settings stopped early."))
+        blocks += [Paragraph(sentence, "note") for sentence in report.halving.sentences]
     blocks += [Paragraph(remark, "note") for remark in remarks(report)]
     blocks += [Image(f"figures/{name}.pdf", plots.PLOTS[name].caption) for name in figures]
     blocks += [Heading(2, "Methods"), *(Paragraph(text, "note") for text in methods(findings))]
@@ -129,6 +137,8 @@ def remarks(report: "Report") -> list[str]:
             "share validation rows. Tests and intervals treat them as independent, so p values "
             "tend to be too small and intervals too narrow."
         )
+    if grouped.pruned and report.halving is None:
+        out.append(f"{grouped.pruned} settings were stopped early and are left out.")
     n_unfinished = sum(summary.group.unfinished for summary in findings.summaries)
     if n_unfinished:
         out.append(f"{n_unfinished} runs failed or were interrupted; they have no result.")

@@ -19,6 +19,7 @@ from bpexp.analysis.curves import MAX_RUNS as MAX_BAND_RUNS
 from bpexp.analysis.curves import Band
 from bpexp.analysis.effects import Effect
 from bpexp.analysis.findings import Findings, Summary
+from bpexp.analysis.halving import Halving
 from bpexp.analysis.setting_plots import (
     displayed,
     effect_note,
@@ -60,6 +61,7 @@ class PlotData:
     ``validation_bands``: those of the validation loss; None without validation rows.
     ``surfaces``: decision surfaces of selected runs; empty for data without two inputs.
     ``trials``: of a search, the groups in the order of its trials; otherwise empty.
+    ``halving``: the settings that were judged at rungs; None if none were.
     """
 
     findings: Findings
@@ -68,6 +70,7 @@ class PlotData:
     validation_bands: Sequence[Band | None]
     surfaces: Sequence[Surface]
     trials: Sequence[Summary] = ()
+    halving: Halving | None = None
 
 
 def _no_note(data: PlotData) -> str | None:
@@ -366,6 +369,13 @@ def _finish(axes: Axes, findings: Findings) -> None:
                     handlelength=3.2, title=None if few else part, title_fontsize=8)  # fmt: skip
 
 
+def _rungs(data: PlotData) -> Figure | None:
+    """The values of settings at the rungs of successive halving."""
+    if data.halving is None:
+        return None
+    return data.halving.figure(is_log=is_positive(data.halving.measure))
+
+
 def _has_contours(data: PlotData) -> bool:
     return search_plots.replaces_heat_maps(data.findings, data.trials)
 
@@ -434,6 +444,12 @@ PLOTS: Registry[Plot] = Registry("plot", [
         "The search: the values of the trials (points) by pairs of settings, interpolated between "
         "them. The other settings differ, too. Star: the best trial.",
         lambda data: search_plots.contours(data.findings, data.trials),
+    ),
+    Plot(
+        "rungs",
+        "The settings of search.halving: the value of each setting where it was judged, and at its "
+        "end. Gray: settings that were stopped early.",
+        _rungs,
     ),
     Plot(
         "surfaces",

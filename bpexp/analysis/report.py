@@ -6,7 +6,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -26,6 +26,7 @@ from bpexp.analysis.effects import Effect, effects
 from bpexp.analysis.finalists import Finals, compare_finalists, full_key
 from bpexp.analysis.findings import Findings, Summary, find
 from bpexp.analysis.groups import SWEEP, group
+from bpexp.analysis.halving import Halving
 from bpexp.analysis.measure_choice import OPTIMISTIC, choose
 from bpexp.analysis.options import DEFAULTS, ReportOptions
 from bpexp.analysis.plots import PlotData
@@ -75,6 +76,8 @@ class Report:
         trials: Of a search, the groups in the order of its trials; otherwise empty.
         plan: How many seeds detect the difference that the user named; "" if none was.
         caution: Why p-values of these runs are too small; "" if they are not.
+        halving: The settings that were judged while the sweep was trained; None without
+            ``search.halving``.
     """
 
     title: str
@@ -91,6 +94,7 @@ class Report:
     trials: Sequence[Summary] = ()
     plan: str = ""
     caution: str = ""
+    halving: Halving | None = None
 
     @property
     def question(self) -> str:
@@ -146,6 +150,7 @@ class Report:
             self.validation_bands,
             self.surfaces,
             self.trials,
+            self.halving,
         )
 
     @cached_property
@@ -202,6 +207,7 @@ class Report:
             "groups": self.table.to_dict("records"), "comparisons": comparisons,
             **({} if self.finals is None else {"best_per": self.finals.numbers}),
             "effects": [effect.numbers for effect in self.effects],
+            "rungs": [] if self.halving is None else [asdict(r) for r in self.halving.rungs],
             "variance": [s._asdict() for s in self.variance.shares] if self.variance else [],
             "environment": dict(self.environment),
         })  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpexp.analysis import confirmation, measure_choice
+from bpexp.analysis import confirmation, halving, measure_choice
 from bpexp.analysis.findings import Summary
 from bpexp.analysis.groups import group
 from bpexp.analysis.options import DEFAULTS, ReportOptions
@@ -151,6 +151,7 @@ def of_sweeps(
     return replace(
         report,
         caution=_caution(parents) if race is None else "",
+        halving=halving.read(archive, parents[0]) if len(parents) == 1 else None,
         confirmation=_confirmation(archive, parents, tables, report),
         trials=_trials(archive, parents, report),
     )

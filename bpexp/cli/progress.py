@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bpexp.runs.objective import Objective
+from bpexp.runs.result import Outcome
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.ranking import scores_of
 from bpexp.sweeps.row import Row
@@ -93,7 +94,8 @@ class ProgressBar:
         """The best value after another run; "" if there is none, or without an objective."""
         if self._objective is None:
             return ""
-        self._lowest = min(self._lowest, float(scores_of([row], self._objective)[0]))
+        if row.outcome != Outcome.PRUNED:
+            self._lowest = min(self._lowest, float(scores_of([row], self._objective)[0]))
         if not np.isfinite(self._lowest):
             return ""
         best = self._objective.as_measured(self._lowest)

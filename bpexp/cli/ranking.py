@@ -95,6 +95,8 @@ def _columns_of_settings(
         counts = [sum(row.outcome == outcome for row in found.rows) for found in settings]
         if any(counts):
             columns[outcome.value] = [str(count) for count in counts]
+    if any(found.pruned_at for found in settings):
+        columns["pruned at"] = [str(found.pruned_at or "") for found in settings]
     if objective.is_time:
         columns["mean epochs"] = [number(found.center) for found in settings]
     columns["median" if objective.is_time else objective.name] = [m[0] for m in medians]

@@ -113,6 +113,8 @@ def main(arguments: Sequence[str]) -> None:
     if groups > PRINTED:
         out.print(f"{PRINTED} of {groups} groups; the report has {min(groups, MAX_ROWS)}")
     out.print(words.about_intervals(report.findings))
+    for sentence in report.halving.sentences if report.halving is not None else ():
+        out.print(sentence)
     for sentence in report.effect_sentences:
         out.print(sentence)
     written = ", ".join(str(folder / _file_of(name)) for name in formats)

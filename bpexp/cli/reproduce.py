@@ -40,10 +40,9 @@ def main(arguments: Sequence[str]) -> int:
         # Without the data of a run, the plan of its sweep cannot be read either.
         sweeps = [run for run in named if run.is_sweep] if status != BAD_INPUT else []
         for run in sweeps:
-            searched = trajectory.check(run, archive)
-            if searched is not None:
-                show(searched.sentence)
-                status = status or int(not searched.is_identical)
+            for checked in trajectory.check(run, archive, options.engine, options.n_jobs):
+                show(checked.sentence)
+                status = status or int(not checked.is_identical)
     return status
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bpexp import app
 from bpexp.cli.commands import Parser, existing_store, store_parser
@@ -24,8 +25,14 @@ def main(arguments: Sequence[str]) -> int:
         nargs="*",
         help="end after so many runs, epochs or seconds (default: train all missing runs)",
     )
+    parser.add_argument(
+        "--pruned",
+        action="store_true",
+        help="train the runs to their ends that search.halving stopped",
+    )
     options = parser.parse_args(arguments)
     request = request_of(options, budget.of_arguments(options.budget))
+    request = replace(request, pruned=options.pruned)
     finished = app.resume_sweep(request, TerminalReporter())
     return app.EXIT_STATUS[finished.status]
 

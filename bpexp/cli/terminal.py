@@ -17,6 +17,7 @@ from bpexp.config.replicates import is_replicate_key
 from bpexp.data import Dataset
 from bpexp.data.file_settings import FileConfig
 from bpexp.runs.objective import Objective
+from bpexp.runs.result import Outcome
 from bpexp.studies.definition import Study, parse
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.job import Job
@@ -132,6 +133,9 @@ class TerminalReporter:
         if result.status != "FINISHED" or result.n_left_out:
             command = store.resume_command(parent, result.plan.runtime.tracking.experiment)
             self.say(f"Resume: {command}")
+        elif n_pruned := sum(row.outcome == Outcome.PRUNED for row in result.rows):
+            command = store.resume_command(parent, result.plan.runtime.tracking.experiment)
+            self.say(f"Train the {n_pruned} pruned runs to their ends: {command} --pruned")
         # A study prints its comparison; its rows are not settings of one experiment.
         if result.plan.study is not None:
             return

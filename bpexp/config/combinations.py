@@ -99,8 +99,27 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
             "seeds=auto goes with a grid; the trials of a search have the same seeds: "
             "'seed=range(0,20)'."
         )
-    if search.name is None and search != type(search)():
+    if seeds.name is not None and search.halving is not None:
+        raise ConfigError(
+            "search.halving compares settings with the same seeds; leave out seeds=auto, and give "
+            "the seeds: 'seed=range(0,20)'."
+        )
+    defaults = type(search)()
+    own = ["trials", "generation"]
+    if search.brackets == 1:
+        # Otherwise the seed deals the settings of a grid to the brackets.
+        own.append("seed")
+    if search.name is None and any(getattr(search, k) != getattr(defaults, k) for k in own):
         raise ConfigError("search.trials, search.generation and search.seed go with search=NAME.")
+    if (search.halving is None) != (search.min_epochs is None):
+        raise ConfigError(
+            "search.halving and search.min_epochs go together, as in search.halving=3 "
+            "search.min_epochs=200."
+        )
+    if search.halving is None and search.brackets > 1:
+        raise ConfigError("search.brackets goes with search.halving and search.min_epochs.")
+    if search.halving is not None and budget != type(budget)():
+        raise ConfigError("budget.* must be null with search.halving, which limits the epochs.")
 
 
 def check_data(train: "TrainConfig", dataset: Dataset) -> None:

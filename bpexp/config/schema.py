@@ -192,6 +192,17 @@ class SearchConfig:
     trials: int = setting(Integer(1, 10**6), 50, "maximum number of trials of a search")
     generation: int = setting(Integer(1, 10**4), 10, "trials that a search proposes at once")
     seed: int = setting(Integer(0, 2**32 - 1), 0, "random seed of a search")
+    halving: int | None = setting(
+        Optional(Integer(2, 100)),
+        None,
+        "stop all settings but the best one of so many, again and again; null: stop none",
+    )
+    min_epochs: int | None = setting(
+        Optional(Integer(1)), None, "epochs after which search.halving judges for the first time"
+    )
+    brackets: int = setting(
+        Integer(1, 100), 1, "groups of settings that search.halving judges later and later"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

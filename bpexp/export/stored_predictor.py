@@ -21,7 +21,7 @@ def read_predictor(run: StoredRun, archive: Archive) -> Predictor:
             data are missing or have changed.
     """
     outcome = run.tags.get(OUTCOME, "not a run of bpexp")
-    if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED):
+    if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED, Outcome.PRUNED):
         raise ConfigError(f"The run has no trained network to predict with: it is {outcome}.")
     found = result_of(run, archive)
     if found.digest != run.tags.get(RESULT):

@@ -107,7 +107,7 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
         ConfigError: The run has no trained network, an artifact is missing or damaged, the data
             have changed, or the network does not give the logged predictions.
     """
-    if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED):
+    if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED, Outcome.PRUNED):
         raise ConfigError(f"The run has no trained network to export: it is {outcome}.")
     config = parse_train(artifact_files.mapping(_content(folder, "config.yaml"), "config.yaml"))
     dataset = load(config.data)
@@ -133,7 +133,8 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
             raise ConfigError(
                 f"{name} is damaged: it has {len(tracked)} rows for {n_samples} samples."
             )
-    if outcome == Outcome.COMPLETED and is_full_batch and not has_validation:
+    has_updated = outcome in (Outcome.COMPLETED, Outcome.PRUNED)
+    if has_updated and is_full_batch and not has_validation:
         weights, biases = _before_last_update(config, dataset, network, epochs_run)
     else:
         arrays = artifact_files.arrays(_content(folder, "weights.npz"), "weights.npz")

@@ -1,12 +1,19 @@
-"""Checks that a stored search or race proposes its runs again, given the stored results."""
+"""Checks that a stored sweep proposes and stops its runs again as before, given their results."""
 
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bpexp.runs import run_tags
-from bpexp.sweeps import resume, stored_generations
-from bpexp.sweeps.generations import OtherProposalsError
+from bpexp.sweeps import halving, resume, stored_generations
+from bpexp.sweeps.executors import Executor, make_batches
+from bpexp.sweeps.executors.local import LocalExecutor
+from bpexp.sweeps.generations import Generations, OtherProposalsError
+from bpexp.sweeps.job import Job
+from bpexp.sweeps.paused_jobs import PausedJobs
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.ranking import scores_to_tell
+from bpexp.sweeps.row import Row, row_of
+from bpexp.sweeps.rungs import Rung
 from bpexp.sweeps.samplers.search import version
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import FINISHED, StoredRun
@@ -14,10 +21,10 @@ from bpexp.tracking.reading import FINISHED, StoredRun
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Whether the trials of a search, or the runs of a race, are proposed again.
+    """Whether a sweep took the same course again.
 
     Attributes:
-        is_identical: Whether they are.
+        is_identical: Whether it did.
         sentence: What was found.
     """
 
@@ -25,31 +32,46 @@ class Trajectory:
     sentence: str
 
 
-def check(sweep: StoredRun, archive: Archive) -> Trajectory | None:
-    """Propose the runs of a stored sweep again; None if it is neither a search nor a race.
+def check(sweep: StoredRun, archive: Archive, engine: str, n_jobs: int) -> list[Trajectory]:
+    """Propose the runs of a stored search or race again, and judge the settings that were judged.
 
     Args:
         sweep: The parent run.
         archive: Where it is stored.
+        engine: The engine to train with.
+        n_jobs: Number of workers, -1 for all processors.
+
+    Returns:
+        A finding for each of both that applies to the sweep.
 
     Raises:
         ConfigError: The plan cannot be read, or a package is missing.
     """
     plan = resume.plan_of(sweep, archive)
     generations = stored_generations.of_plan(plan)
-    if generations is None:
-        return None
-    n_proposed, noun = _proposed(plan)
+    is_halved = plan.runtime.search.halving is not None
+    if generations is None and not is_halved:
+        return []
     children = archive.search(replace(FINISHED, sweep=sweep.run_id), resume.NEEDED)
     found = resume.finished_runs(plan, children, [], archive).runs
     rows = resume.results_of(plan, found, archive).rows
     if len(rows) < len(plan.jobs):
         missing = len(plan.jobs) - len(rows)
-        return Trajectory(True, f"The {noun} were not proposed again: {missing} runs are missing.")
+        what = "settings were not judged"
+        if generations is not None:
+            what = f"{_proposed(plan)[1]} were not proposed"
+        return [Trajectory(True, f"The {what} again: {missing} runs are missing.")]
+    checked = [] if generations is None else [_proposed_again(plan, generations, rows, sweep)]
+    return [*checked, _judged_again(plan, engine, n_jobs)] if is_halved else checked
+
+
+def _proposed_again(
+    plan: Plan, generations: Generations, rows: Mapping[int, Row], sweep: StoredRun
+) -> Trajectory:
+    """Whether the sampler proposes the same runs."""
+    n_proposed, noun = _proposed(plan)
     try:
-        generations.catch_up(
-            plan, lambda jobs: scores_to_tell([rows[job.index] for job in jobs], plan.objective)
-        )
+        generations.catch_up(plan, lambda jobs: halving.scores_told(jobs, rows, plan))
     except OtherProposalsError as error:
         then, now = sweep.tags.get(run_tags.SAMPLER), _sampler_version(plan)
         packages = f" ({then} then, {now} now)" if then != now else ""
@@ -67,3 +89,44 @@ def _proposed(plan: Plan) -> tuple[int, str]:
 def _sampler_version(plan: Plan) -> str | None:
     """The version of the package that proposes trials; None for a race."""
     return None if plan.runtime.search.name is None else version(plan.runtime.search.name)
+
+
+def _judged_again(plan: Plan, engine: str, n_jobs: int) -> Trajectory:
+    """Whether the same settings are stopped, when all are trained again up to each rung."""
+    found: list[Rung] = []
+    with LocalExecutor(n_jobs) as executor:
+        trainer = _Trainer(executor, engine)
+        for jobs in plan.jobs_by_generation:
+            for rungs in halving.rungs(
+                jobs, plan.runtime.search, plan.objective, trainer.rows_after
+            ):
+                found += rungs
+    if tuple(found) == plan.rungs:
+        return Trajectory(True, f"{len(found)} of {len(found)} times the same settings stopped.")
+    different = next(
+        one or other for one, other in itertools.zip_longest(found, plan.rungs) if one != other
+    )
+    return Trajectory(
+        False, f"Settings are judged differently after {different.epoch} epochs than before."
+    )
+
+
+class _Trainer:
+    """Trains jobs from rung to rung, without tracking them."""
+
+    def __init__(self, executor: Executor, engine: str) -> None:
+        self._executor, self._engine = executor, engine
+        self._paused, self._ended = PausedJobs(), dict[int, Row]()
+
+    def rows_after(self, jobs: Sequence[Job], epoch: int) -> dict[int, Row]:
+        """See ``halving.RowsAfter``."""
+        due = [job for job in jobs if job.index not in self._ended]
+        n_workers, states = self._executor.n_workers, self._paused.states()
+        batches = make_batches(due, self._engine, n_workers, epoch, states)
+        for trained in self._executor.map(batches):
+            ended = self._paused.keep(trained)
+            self._ended |= {one.job.index: row_of(one) for one in ended}
+        return {
+            job.index: row_of(self._paused[job]) if job in self._paused else self._ended[job.index]
+            for job in jobs
+        }

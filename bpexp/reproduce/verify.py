@@ -9,7 +9,7 @@ from bpexp.nn import arithmetic
 from bpexp.reproduce.alterations import alterations
 from bpexp.reproduce.compare import Difference, difference
 from bpexp.runs import environment, identity, run_tags
-from bpexp.runs.result import Failure, TrainResult
+from bpexp.runs.result import Failure, Outcome, TrainResult
 from bpexp.sweeps import integrity
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
@@ -17,7 +17,7 @@ from bpexp.sweeps.job import Job
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import Parts, StoredRun
 from bpexp.tracking.retry import TrackingError
-from bpexp.tracking.stored_results import config_of, result_of
+from bpexp.tracking.stored_results import config_of, losses_of, result_of
 
 NEEDED = Parts(
     params=(),
@@ -92,26 +92,49 @@ def verify(
     Yields:
         A verdict on each run, in the order in which they are ready.
     """
-    jobs: dict[str, Job] = {}
+    jobs: dict[tuple[str, int | None], Job] = {}
     stored: list[list[StoredRun]] = []
     for run in runs:
         try:
             config, dataset = config_of(run, archive)
+            until = _pruned_at(run, archive)
         except TrackingError:
             raise
         except ConfigError as error:
             yield Verdict(run, Finding.UNREADABLE, str(error))
         else:
-            key = identity.of_run(config, dataset)
+            key = identity.of_run(config, dataset), until
             if key not in jobs:
                 jobs[key] = Job(len(jobs), run.name, config, dataset)
                 stored.append([])
             stored[jobs[key].index].append(run)
+    by_end: dict[int | None, list[Job]] = {}
+    for (_, until), job in jobs.items():
+        by_end.setdefault(until, []).append(job)
     with LocalExecutor(n_jobs) as executor:
-        for results in executor.map(make_batches(list(jobs.values()), engine, executor.n_workers)):
+        n_workers = executor.n_workers
+        batches = [
+            batch
+            for until, some in by_end.items()
+            for batch in make_batches(some, engine, n_workers, until)
+        ]
+        for results in executor.map(batches):
             for job, result in results:
                 for run in stored[job.index]:
                     yield _judge(run, job, result, archive)
+
+
+def _pruned_at(run: StoredRun, archive: Archive) -> int | None:
+    """The epoch after which a run was stopped; None if it was trained to its end."""
+    if run.tags.get(run_tags.OUTCOME) != Outcome.PRUNED:
+        return None
+    try:
+        return max(1, losses_of(run, archive).size)
+    except TrackingError:
+        raise
+    except ConfigError:
+        # Damaged losses are reported when the run has been trained.
+        return max(1, int(run.metrics.get("epochs_run", 1)))
 
 
 def _judge(run: StoredRun, job: Job, result: TrainResult | Failure, archive: Archive) -> Verdict:

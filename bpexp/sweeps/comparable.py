@@ -46,8 +46,13 @@ def check(jobs: Sequence[Job], objective: Objective, runtime: RuntimeConfig) -> 
     Raises:
         ConfigError: They cannot.
     """
-    wanted = "export=best" if runtime.export else "confirm" if runtime.confirm else ""
-    wanted = "seeds=auto" if runtime.seeds.name is not None else wanted
+    needs = {
+        "seeds=auto": runtime.seeds.name,
+        "search.halving": runtime.search.halving,
+        "export=best": runtime.export,
+        "confirm": runtime.confirm,
+    }
+    wanted = next((name for name, is_set in needs.items() if is_set), "")
     if wanted and sentence(jobs, objective):
         raise not_together(jobs, scales(jobs, objective), objective, wanted)
 

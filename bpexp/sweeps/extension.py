@@ -49,6 +49,11 @@ def extended(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
         return _with_more_seeds(plan, arguments)
     if plan.search is not None:
         return _with_more_trials(plan, arguments)
+    if plan.runtime.search.halving is not None:
+        raise ConfigError(
+            "A sweep with search.halving has judged its settings by the runs that it has; start a "
+            "new sweep."
+        )
     known = set(plan.configs)
     new: list[TrainConfig] = []
     for values in folds.expanded(_combinations(plan, arguments, composer)):

@@ -7,14 +7,16 @@
 import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import NamedTuple
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import identity
 from bpexp.runs.result import Failure
 from bpexp.runs.run_tags import IDENTITY
-from bpexp.sweeps import race
+from bpexp.sweeps import race, rungs
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch, train_batch
 from bpexp.sweeps.job import JobResult
@@ -65,7 +67,8 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
     per_epoch = sum(one.seconds for one in timed) / sum(len(one.batch.jobs) for one in timed)
     epochs = sum(job.config.epochs for job in plan.jobs) / len(plan.jobs)
     workers = min(executor.n_workers, len(batches))
-    n_epochs = min(epochs * n_runs, limits.epochs or math.inf)
+    planned = _halving(plan)
+    n_epochs = min(epochs * n_runs * planned.share, limits.epochs or math.inf)
     seconds = min(per_epoch * n_epochs / workers, limits.seconds or math.inf)
     size = sum(one.bytes for one in timed) / len(timed) * n_runs
     kind = "batch" if len(batches) == 1 else "batches"
@@ -73,11 +76,41 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
         *_settings(plan),
         f"In the store already: {_n_stored(plan, store)} of {len(plan.jobs)} runs"
         f"{'' if plan.runtime.reuse else '; reuse=true would link them'}.",
+        *planned.sentences,
         f"{len(batches)} {kind} of at most {largest} runs on {executor.description}.",
         f"Training takes at most about {_duration(seconds)}, and the files {_bytes(size)}.",
         _race(plan, n_runs) if plan.is_race else _power(plan),
         "Dry run: nothing was written.",
     ]
+
+
+class _Halving(NamedTuple):
+    """What successive halving trains: its share of all epochs, and sentences on its rungs."""
+
+    share: float
+    sentences: Sequence[str]
+
+
+def _halving(plan: Plan) -> _Halving:
+    settings = plan.runtime.search
+    if settings.halving is None:
+        return _Halving(1.0, ())
+    n_settings, longest = len(rungs.by_setting(plan.jobs)), max(j.config.epochs for j in plan.jobs)
+    n_runs = len(plan.jobs) / n_settings
+    steps = rungs.schedule(n_settings, settings, longest)
+    # All settings of a generation are trained to its last epoch without halving.
+    trained = rungs.epochs_of(n_settings, settings, longest)
+    share = trained / (n_settings * longest)
+    to_each = ", ".join(f"{count} to {epoch}" for epoch, count in steps)
+    generation = "" if plan.search is None else " of each generation"
+    return _Halving(
+        share,
+        [
+            f"Of {n_settings} settings{generation}, by epochs: {to_each}; "
+            f"{trained * n_runs:.0f} epochs instead of {n_settings * longest * n_runs:.0f} "
+            f"({100.0 * share:.2g}%)."
+        ],
+    )
 
 
 def detectable_difference(n: int) -> float:

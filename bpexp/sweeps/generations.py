@@ -80,8 +80,7 @@ class Generations:
         """How the settings of a race came out so far; None if there is no race."""
         return None
 
-    @property
-    def trials(self) -> Sequence[Trial]:
+    def trials(self, plan: Plan) -> Sequence[Trial]:
         """The trials of a search so far."""
         return ()
 

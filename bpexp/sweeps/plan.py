@@ -14,12 +14,21 @@ from typing import Any
 
 from bpexp.config import combinations
 from bpexp.config.replicates import is_replicate_key
-from bpexp.config.schema import BudgetConfig, RuntimeConfig, TrainConfig, flatten, parse, plain
+from bpexp.config.schema import (
+    BudgetConfig,
+    RuntimeConfig,
+    SearchConfig,
+    TrainConfig,
+    flatten,
+    parse,
+    plain,
+)
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import budget, comparable, objective
 from bpexp.sweeps.job import Job, format_setting
+from bpexp.sweeps.rungs import Rung
 
 SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
 """Settings that most jobs of a sweep have in common; equal values are kept in memory once."""
@@ -61,6 +70,9 @@ class Plan:
         study: The definition of the study that the jobs belong to, as plain values.
         search: The search that proposes the jobs, if there is one.
         extensions: The arguments with which jobs were added to the sweep later.
+        generations: The index of the first job of each generation.
+        rungs: Where settings were judged so far, in order; see ``rungs``.
+        trains_pruned: Whether the user wants pruned jobs to be trained to their ends after all.
     """
 
     jobs: tuple[Job, ...]
@@ -71,6 +83,15 @@ class Plan:
     study: Values | None = None
     search: PlannedSearch | None = None
     extensions: tuple[str, ...] = ()
+    generations: tuple[int, ...] = (0,)
+    rungs: tuple[Rung, ...] = ()
+    trains_pruned: bool = False
+
+    @property
+    def jobs_by_generation(self) -> list[tuple[Job, ...]]:
+        """The jobs of each generation."""
+        ends = (*self.generations[1:], len(self.jobs))
+        return [self.jobs[a:b] for a, b in zip(self.generations, ends, strict=True)]
 
     @property
     def is_race(self) -> bool:
@@ -107,7 +128,8 @@ class Plan:
             raise _different_runtime(self.runtime, added.runtime)
         jobs, varying = _jobs([*self.configs, *added.configs], {**self.datasets, **added.datasets})
         # Those planned before get new names, too: another setting may vary now.
-        return replace(self, jobs=tuple(jobs), varying=varying)
+        generations = (*self.generations, len(self.jobs))
+        return replace(self, jobs=tuple(jobs), varying=varying, generations=generations)
 
 
 @dataclass(frozen=True)
@@ -167,6 +189,8 @@ def make_plan(
         raise ConfigError("seeds must be null in a study, which lists its trials.")
     if study and runtime.budget != BudgetConfig():
         raise ConfigError("budget.* must be null in a study, which needs all of its runs.")
+    if study and runtime.search.halving is not None:
+        raise ConfigError("search.halving must be null in a study, which needs all of its runs.")
     jobs, varying = _jobs(configs, loaded, rows)
     _check_data(jobs, rows)
     definition = study.definition if study else None
@@ -222,7 +246,7 @@ def single_run_plan(composed: Values, overrides: Sequence[str]) -> Plan:
     if composed.get("confirm"):
         raise ConfigError("confirm needs a sweep: add -m and use the launcher bpexp.")
     plan = make_plan([composed], overrides)
-    if plan.runtime.search.name is not None:
+    if plan.runtime.search != SearchConfig():
         raise ConfigError("search is a sweep: add -m and use the launcher bpexp.")
     if plan.is_race:
         raise ConfigError("seeds=auto is a sweep: add -m and use the launcher bpexp.")

@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -22,6 +23,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSION
 from bpexp.runs import identity
 from bpexp.sweeps.plan import Plan, PlannedSearch, restore_jobs
+from bpexp.sweeps.rungs import Rung
 from bpexp.sweeps.samplers.grid import MAX_RUNS
 
 NAME = "plan.jsonl.gz"
@@ -43,6 +45,9 @@ def to_bytes(plan: Plan) -> bytes:
         "study_rows": [[name, sum(1 for _ in jobs)] for name, jobs in rows] if plan.study else [],
         "extensions": plan.extensions,
         "search": None if plan.search is None else _search_to_plain(plan.search),
+        "generations": plan.generations,
+        "rungs": [_rung_to_plain(rung) for rung in plan.rungs],
+        "trains_pruned": plan.trains_pruned,
     }
     lines = [json.dumps(head), *(identity.canonical_json(config) for config in plan.configs)]
     return gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)
@@ -95,7 +100,38 @@ def _plan(
         study=head["study"],
         search=_search(head.get("search")),
         extensions=tuple(map(str, head.get("extensions", ()))),
+        generations=_generations(head.get("generations", [0]), len(configs)),
+        rungs=tuple(_rung(values, len(configs)) for values in head.get("rungs", ())),
+        trains_pruned=bool(head.get("trains_pruned", False)),
     )
+
+
+def _generations(values: Sequence[Any], n_jobs: int) -> tuple[int, ...]:
+    found = tuple(map(int, values))
+    if found[:1] != (0,) or any(a >= b for a, b in itertools.pairwise((*found, n_jobs))):
+        raise ValueError(f"generations that start at {found} of {n_jobs} runs")
+    return found
+
+
+def _rung_to_plain(rung: Rung) -> dict[str, Any]:
+    scores = [[i, score if math.isfinite(score) else None] for i, score in rung.scores.items()]
+    return {
+        "epoch": rung.epoch,
+        "scores": scores,
+        "kept": sorted(rung.kept),
+        "pruned": sorted(rung.pruned),
+    }
+
+
+def _rung(values: dict[str, Any], n_jobs: int) -> Rung:
+    scores = {
+        int(index): math.inf if score is None else float(score) for index, score in values["scores"]
+    }
+    kept, pruned = (frozenset(map(int, values[name])) for name in ("kept", "pruned"))
+    known = scores.keys() <= set(range(n_jobs)) and kept | pruned <= scores.keys()
+    if not known or kept & pruned or int(values["epoch"]) < 1:
+        raise ValueError("a rung of other runs")
+    return Rung(int(values["epoch"]), scores, kept, pruned)
 
 
 def _search_to_plain(search: PlannedSearch) -> dict[str, Any]:

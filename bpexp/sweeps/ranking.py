@@ -36,6 +36,7 @@ class SettingResult:
         scores: Their scores in ascending order, (n,): smaller is better, +inf without a value.
         center: The ``objective.statistic`` of their values, by which settings are ranked; infinite
             if most of them have none.
+        pruned_at: The epoch after which runs were stopped; None if all were trained to their ends.
     """
 
     rank: int
@@ -43,6 +44,7 @@ class SettingResult:
     rows: Sequence[Row]
     scores: Array
     center: float
+    pruned_at: int | None = None
 
     @property
     def best(self) -> Row:
@@ -56,7 +58,8 @@ class Ranking:
 
     Attributes:
         objective: What they are ranked by.
-        settings: The settings that have a run with a result, the best first.
+        settings: The settings that have a run with a result, the best first. Those of pruned runs
+            come after all others: the later they were stopped, the better.
         runs: All runs that neither failed nor diverged, the best first.
         part: The settings that tell these runs from those that cannot be ranked together with them,
             such as ``data.name=xor``; "" if all runs of the sweep are ranked together.
@@ -161,8 +164,11 @@ def rank_settings(
         best_first = _best_first(of_setting, scores)
         key = objective.ranking_key(scores, horizon)
         center = objective.as_measured(key[0])
-        found = SettingResult(0, best_first[0].job, best_first, np.sort(scores), center)
-        unranked.append(((-planned[setting], *key) if planned else key, found))
+        stopped = [pruned_at(row) for row in of_setting if is_pruned(row)]
+        epoch = max(stopped, default=None)
+        found = SettingResult(0, best_first[0].job, best_first, np.sort(scores), center, epoch)
+        seeds = (-planned[setting],) if planned else ()
+        unranked.append(((-_reached(epoch), *seeds, *key), found))
     # Stable: tied settings stay in the order of their jobs.
     ordered = sorted(unranked, key=lambda pair: pair[0])
     ranks: dict[tuple[float, ...], int] = {}
@@ -208,9 +214,26 @@ def why_best(ranking: Ranking) -> str:
     return f"{reason}, {which} ({center} over {len(setting.rows)} runs)"
 
 
+def is_pruned(row: Row) -> bool:
+    """Whether a run was stopped before its end because other settings were better."""
+    return row.outcome == Outcome.PRUNED
+
+
+def pruned_at(row: Row) -> int:
+    """The epoch after which a pruned run was stopped."""
+    return int(row.metrics["epochs_run"])
+
+
+def _reached(pruned_at: int | None) -> float:
+    """How far a run or setting came: the epoch where it was stopped, or inf."""
+    return math.inf if pruned_at is None else float(pruned_at)
+
+
 def _best_first(rows: Sequence[Row], scores: Array) -> list[Row]:
     losses = np.array([row.metrics.get("final_loss", np.inf) for row in rows], float)
     losses = np.where(np.isnan(losses), np.inf, losses)
     indices = np.array([row.job.index for row in rows], int)
     diverged = np.array([row.outcome == Outcome.DIVERGED for row in rows], bool)
-    return [rows[place] for place in np.lexsort((indices, losses, diverged, scores))]
+    reached = np.array([_reached(pruned_at(row) if is_pruned(row) else None) for row in rows])
+    keys = (indices, losses, diverged, scores, -reached)
+    return [rows[place] for place in np.lexsort(keys)]

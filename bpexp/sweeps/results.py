@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from bpexp.runs.objective import Objective
-from bpexp.runs.result import TrainResult
+from bpexp.runs.result import Outcome, TrainResult
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.ranking import rank_runs, scores_of
 from bpexp.sweeps.row import NO_CURVE, Row, row_of
@@ -25,9 +25,11 @@ class StoredPredictions(Protocol):
 
 
 class _Predictions(NamedTuple):
-    """Predictions of a run, (n_samples, n_outputs), with its score, final loss and index."""
+    """Predictions of a run, (n_samples, n_outputs), and what it is ranked by in its setting:
+    whether it was pruned, its score, final loss and index.
+    """
 
-    key: tuple[float, float, int]
+    key: tuple[bool, float, float, int]
     predictions: Array
 
 
@@ -70,7 +72,9 @@ class SweepResults:
         for score, (job, result) in zip(scores, trained, strict=True):
             if not isinstance(result, TrainResult) or not shows_predictions(job):
                 continue
-            setting, key = tuple(job.setting.items()), (score, result.final_loss, job.index)
+            pruned = result.outcome is Outcome.PRUNED
+            setting = tuple(job.setting.items())
+            key = (pruned, score, result.final_loss, job.index)
             best = self._best_of_setting.get(setting)
             if best is None or key < best.key:
                 # A copy: a view would keep the predictions of the whole batch in memory.

@@ -19,6 +19,7 @@ from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.ranking import rank_runs
 from bpexp.sweeps.results import MAX_CURVES, SweepResults
 from bpexp.sweeps.row import Row, curve_of, reason_of
+from bpexp.sweeps.rungs import pruned_epochs
 from bpexp.sweeps.samplers import sweep_files
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive
@@ -119,10 +120,12 @@ class FoundRuns(NamedTuple):
         runs: Finished and intact runs by the index of their job.
         damaged: Why finished runs are trained again, by run: their artifacts are missing,
             damaged, or not those of the run.
+        superseded: Pruned runs of the sweep whose jobs are not pruned any more.
     """
 
     runs: dict[int, StoredRun]
     damaged: list[tuple[StoredRun, str]]
+    superseded: Sequence[StoredRun] = ()
 
     def sentences(self) -> list[str]:
         """What to tell the user about the damaged runs; only some if there are many."""
@@ -155,17 +158,20 @@ def finished_runs(
     problems = integrity.artifact_problems(candidates, archive, jobs)
     intact = [run for run in candidates if run.run_id not in problems]
     own_ids = {run.run_id for run in children}
+    stopped = pruned_epochs(plan.rungs)
     own: dict[str, list[StoredRun]] = defaultdict(list)
     elsewhere: dict[str, StoredRun] = {}
     for run in intact:
         if run.run_id in own_ids:
             own[run.tags[IDENTITY]].append(run)
-        else:
+        elif not _is_pruned(run):
             elsewhere[run.tags[IDENTITY]] = run
     found: dict[int, StoredRun] = {}
     for job, job_identity in zip(plan.jobs, identities, strict=True):
-        if own[job_identity]:
-            found[job.index] = own[job_identity].pop()
+        fitting = [run for run in own[job_identity] if _fits(run, stopped.get(job.index), plan)]
+        if fitting:
+            found[job.index] = fitting[-1]
+            own[job_identity].remove(fitting[-1])
         elif job_identity in elsewhere:
             found[job.index] = elsewhere[job_identity]
     lacking = {identities[job.index] for job in plan.jobs if job.index not in found}
@@ -174,7 +180,19 @@ def finished_runs(
         for run in candidates
         if run.run_id in problems and (run.run_id in own_ids or run.tags[IDENTITY] in lacking)
     ]
-    return FoundRuns(found, damaged)
+    superseded = [run for runs in own.values() for run in runs if _is_pruned(run)]
+    return FoundRuns(found, damaged, superseded)
+
+
+def _is_pruned(run: StoredRun) -> bool:
+    return run.tags[OUTCOME] == Outcome.PRUNED
+
+
+def _fits(run: StoredRun, pruned_at: int | None, plan: Plan) -> bool:
+    """Whether a stored run of a job ended where the job does."""
+    if not _is_pruned(run):
+        return True
+    return not plan.trains_pruned and run.metrics["epochs_run"] == pruned_at
 
 
 def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: str) -> None:

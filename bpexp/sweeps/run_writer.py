@@ -22,7 +22,8 @@ class TrackedSweep:
         resume_command: The command that resumes the sweep if it is interrupted.
         stored: The results of runs that the store holds already; None if it is not searched.
         notes: What to tell the user about stored runs that are trained again.
-        replaced: The ids of damaged runs of this sweep, which are trained again.
+        replaced: The ids of damaged runs of this sweep, which are trained again, and of pruned
+            ones, which are trained to their ends.
     """
 
     tracker: Tracker

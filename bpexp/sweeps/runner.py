@@ -6,29 +6,25 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bpexp.runs import environment, run_tags
 from bpexp.runs.result import Failure
-from bpexp.sweeps import comparable, plan_file, provenance
+from bpexp.sweeps import comparable, halving, plan_file, provenance
 from bpexp.sweeps.budget import Budget
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch
 from bpexp.sweeps.interrupts import interrupts_deferred
 from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.paused_jobs import PausedJobs
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
-from bpexp.sweeps.ranking import (
-    Ranking,
-    final_objective,
-    planned_runs,
-    rank_parts,
-    scores_to_tell,
-)
+from bpexp.sweeps.ranking import Ranking, final_objective, planned_runs, rank_parts
 from bpexp.sweeps.results import SweepResults
-from bpexp.sweeps.row import Row
+from bpexp.sweeps.row import Row, row_of
 from bpexp.sweeps.run_record import RunRecorder
 from bpexp.sweeps.run_writer import RunWriter
+from bpexp.sweeps.rungs import sentence as rung_sentence
 from bpexp.sweeps.samplers.trials import Trial
 from bpexp.tracking import process, spool
 from bpexp.tracking.retry import TrackingError
@@ -124,7 +120,10 @@ class SweepRunner:
         results: The results so far.
         started: When the runner was created, in milliseconds since the Unix epoch.
         interrupted: Whether the user interrupted the training.
+        say: Called with what is decided while jobs are trained; may be set.
     """
+
+    say: Callable[[str], None] | None = None
 
     def __init__(
         self, plan: Plan, executor: Executor, writer: RunWriter, on_result: Callable[[Row], None]
@@ -135,6 +134,7 @@ class SweepRunner:
         self._executor, self._writer, self._on_result = executor, writer, on_result
         self._first_of_generation = 0
         self._budget = Budget(plan.runtime.budget)
+        self._paused = PausedJobs()
 
     def use_stored_results(self) -> None:
         """Use the results that are stored already; blocks until the store is open."""
@@ -145,8 +145,12 @@ class SweepRunner:
 
     def extend(self, plan: Plan) -> None:
         """Replace the plan by one with another generation of jobs, see ``Plan.extended``."""
-        self._first_of_generation, self.plan = len(self.plan.jobs), plan
-        sweep = self._writer.sweep
+        self._first_of_generation = len(self.plan.jobs)
+        self._replace_plan(plan)
+
+    def _replace_plan(self, plan: Plan) -> None:
+        """Use another plan, and store it."""
+        self.plan, sweep = plan, self._writer.sweep
         if sweep.parent is not None:
             sweep.tracker.add_files(sweep.parent, {plan_file.NAME: plan_file.to_bytes(plan)})
 
@@ -160,7 +164,7 @@ class SweepRunner:
 
     def scores(self, jobs: Sequence[Job]) -> list[float | None]:
         """The score of each of some trained jobs, see ``Sampler.tell``."""
-        return scores_to_tell([self.results.rows[job.index] for job in jobs], self.plan.objective)
+        return halving.scores_told(jobs, self.results.rows, self.plan)
 
     def missing(self) -> list[Job]:
         """The jobs that have no result yet, in order."""
@@ -179,14 +183,71 @@ class SweepRunner:
         Raises:
             TrackingError: The runs could be written neither to the store nor to the spool.
         """
-        n_workers = self._executor.n_workers
         try:
-            while jobs := self._budget.next_round(self.missing(), n_workers):
-                self._train_round(make_batches(jobs, self.plan.runtime.engine, n_workers))
-                self._budget.end_round()
+            if self.plan.runtime.search.halving is None:
+                self._train_jobs(self.plan.jobs)
+            else:
+                for jobs in self.plan.jobs_by_generation:
+                    self._train_by_rungs(jobs)
         except KeyboardInterrupt:
             self.interrupted = True
             self._record_interrupted()
+
+    def _train_by_rungs(self, jobs: Sequence[Job]) -> None:
+        """Train a generation; the jobs of settings that are judged to be worse are stopped."""
+        settings, objective, known = self.plan.runtime.search, self.plan.objective, self.plan.rungs
+        for rungs in halving.rungs(jobs, settings, objective, self._rows_after, known):
+            new = tuple(rung for rung in rungs if rung not in known)
+            if new:
+                self._replace_plan(replace(self.plan, rungs=(*self.plan.rungs, *new)))
+            for rung in new:
+                self._say(rung_sentence(rung, self.plan.jobs))
+            for rung in rungs:
+                self._prune([self.plan.jobs[index] for index in sorted(rung.pruned)], rung.epoch)
+        self._train_jobs(jobs)
+        self._paused.remove(jobs)
+
+    def _rows_after(self, jobs: Sequence[Job], epoch: int) -> dict[int, Row]:
+        """Train jobs for so many epochs, unless they end before; see ``halving.RowsAfter``."""
+        self._train_jobs(jobs, epoch)
+        rows = self.results.rows
+        return {
+            job.index: row_of(self._paused[job]) if job in self._paused else rows[job.index]
+            for job in jobs
+        }
+
+    def _prune(self, jobs: Sequence[Job], epoch: int) -> None:
+        """Stop jobs after an epoch, and track them; unless they are trained to their ends later."""
+        if self.plan.trains_pruned:
+            return
+        untracked = [job for job in jobs if job.index not in self.results.rows]
+        # Those of a sweep that is resumed have to be trained again.
+        self._train_jobs(untracked, epoch)
+        with interrupts_deferred():
+            self._record([self._paused[job] for job in untracked if job in self._paused])
+        self._paused.remove(jobs)
+
+    def _train_jobs(self, jobs: Sequence[Job], until: int | None = None) -> None:
+        """Train jobs that have no result yet; those that have not ended are paused at an epoch."""
+        n_workers = self._executor.n_workers
+        while chosen := self._budget.next_round(self._untrained(jobs, until), n_workers):
+            engine, paused = self.plan.runtime.engine, self._paused.states()
+            self._train_round(make_batches(chosen, engine, n_workers, until, paused))
+            self._budget.end_round()
+
+    def _untrained(self, jobs: Sequence[Job], until: int | None) -> list[Job]:
+        """The jobs of which it is not known how they end, or what they are after an epoch."""
+        rows = self.results.rows
+        if until is None:
+            return [job for job in jobs if job.index not in rows]
+        return [job for job in jobs if not self._is_known(job, until)]
+
+    def _is_known(self, job: Job, epoch: int) -> bool:
+        if job in self._paused:
+            return self._paused.is_at(job, epoch)
+        row = self.results.rows.get(job.index)
+        # A run of another sweep may be linked that was trained to its end.
+        return row is not None and row.metrics.get("epochs_run", 0) <= epoch
 
     def _train_round(self, batches: Sequence[Batch]) -> None:
         with closing(self._executor.map(batches)) as finished:
@@ -195,8 +256,13 @@ class SweepRunner:
                 # next context, so that Ctrl-C can end the wait.
                 _ = self._writer.sweep
                 with interrupts_deferred():
-                    self._record(trained)
+                    self._keep(trained)
                     self._budget.spend(trained)
+
+    def _keep(self, trained: Sequence[JobResult]) -> None:
+        """Track the jobs that have ended, and remember those that are paused."""
+        ended = self._paused.keep(trained)
+        self._record([one for one in ended if one.job.index not in self.results.rows])
 
     def finish(self) -> FinishedSweep:
         """Wait until every run is written.
@@ -240,8 +306,14 @@ class SweepRunner:
             parts.append(f"to go on: {writer.sweep.resume_command}{error.resume_option}")
             raise TrackingError("; ".join(parts)) from error
 
+    def _say(self, sentence: str) -> None:
+        if self.say is not None:
+            self.say(sentence)
+
     def _record(self, trained: Sequence[JobResult]) -> None:
         """Add results to the table and submit them to the writer."""
+        if not trained:
+            return
         sweep = self._writer.sweep
         if sweep.parent is None or self.plan.runtime.tracking.runs:
             recorder, ended = self._recorder(sweep.parent), now(self.started)

@@ -17,9 +17,10 @@ from bpexp.runs.objective import Objective
 from bpexp.sweeps import comparable
 from bpexp.sweeps.generations import Generations, Scores, replay
 from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
+from bpexp.sweeps.rungs import pruned_epochs
 from bpexp.sweeps.samplers.search import SearchSampler
 from bpexp.sweeps.samplers.space import Space, parse
-from bpexp.sweeps.samplers.trials import Trial
+from bpexp.sweeps.samplers.trials import Trial, best_of
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,11 @@ class SearchGenerations(Generations):
 
     def progress(self, plan: Plan) -> Sequence[str]:
         """See ``Generations.progress``."""
-        return (progress(self.trials, plan),)
+        return (progress(self.trials(plan), plan),)
 
-    @property
-    def trials(self) -> Sequence[Trial]:
+    def trials(self, plan: Plan) -> Sequence[Trial]:
         """See ``Generations.trials``."""
-        return self.sampler.trials
+        return with_pruned(self.sampler.trials, plan)
 
 
 def settings_of(arguments: Sequence[str], composer: Composer) -> SearchConfig | None:
@@ -117,9 +117,23 @@ def compose_like(plan: Plan, composer: Composer) -> Callable[[Any], Mapping[str,
     return compose
 
 
+def with_pruned(trials: Sequence[Trial], plan: Plan) -> list[Trial]:
+    """The trials, with the epochs after which those that were pruned were stopped."""
+    assert plan.search is not None
+    stopped = pruned_epochs(plan.rungs)
+    epochs: dict[tuple[str, ...], int] = {}
+    first = 0
+    for trial in trials:
+        if not trial.is_repeated:
+            jobs = range(first, first + plan.search.n_replicates)
+            first = jobs.stop
+            epochs[trial.overrides] = max(stopped.get(index, 0) for index in jobs)
+    return [replace(trial, pruned_at=epochs[trial.overrides] or None) for trial in trials]
+
+
 def progress(trials: Sequence[Trial], plan: Plan) -> str:
     """A sentence on the trials of a search so far."""
-    best = min(trials, key=lambda trial: trial.value)
+    best = best_of(trials)
     count = f"{len(trials)} of {plan.runtime.search.trials} trials"
     if not math.isfinite(best.value):
         return f"{count}: no trial has a finite {plan.objective.label} yet"

@@ -6,6 +6,8 @@ from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from bpexp.config.schema import flatten, plain
 from bpexp.render import markdown, plots
 from bpexp.render.document import BulletList, Document, Paragraph, Span, code, strong
@@ -14,9 +16,10 @@ from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
-from bpexp.sweeps.ranking import Ranking, why_best
+from bpexp.sweeps.ranking import Ranking, rank_settings, why_best
 from bpexp.sweeps.results import MAX_CURVES
 from bpexp.sweeps.row import Row
+from bpexp.sweeps.rungs import by_setting
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers.trials import best_so_far
 from bpexp.tracking.contract import MetricPoint, RunRecord
@@ -138,6 +141,8 @@ def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord
     if finished.race is not None:
         points += [MetricPoint("settings_in_race", float(k), n) for n, k in finished.race.history]
         files["race.csv"] = as_csv(race_table(finished.race))
+    if finished.plan.rungs:
+        files["rungs.csv"] = as_csv(rungs_table(finished))
     if finished.trials:
         points += _best_so_far_points(finished)
         files["trials.csv"] = as_csv(trials_table(finished))
@@ -171,12 +176,14 @@ def trials_table(finished: FinishedSweep) -> Columns:
     keys = list(dict.fromkeys(key for one in settings for key in one))
     values = [objective.as_measured(trial.value) for trial in trials]
     best = [objective.as_measured(value) for value in best_so_far(trials)]
+    pruned = [trial.pruned_at for trial in trials]
     return {
         "trial": [trial.number for trial in trials],
         **{key: [one.get(key) for one in settings] for key in keys},
         objective.name: values,
         "best so far": best,
         "repeated": [trial.is_repeated for trial in trials],
+        **({"pruned at epoch": pruned} if any(pruned) else {}),
     }
 
 
@@ -193,6 +200,29 @@ def race_table(race: RaceResult) -> Columns:
         f"{objective.name}_high": [one.high for one in standings],
         "evidence_that_worse": [one.evidence for one in standings],
     }
+
+
+def rungs_table(finished: FinishedSweep) -> Columns:
+    """The settings that were judged, as columns by name.
+
+    There is a row for each setting at each rung, with its value there and what was decided, and one
+    for each setting that was trained to its end.
+    """
+    plan, objective = finished.plan, finished.plan.objective
+    rows: list[tuple[str, int, float, str]] = []
+    for rung in plan.rungs:
+        for some in by_setting([plan.jobs[index] for index in sorted(rung.scores)]):
+            scores = np.array([rung.scores[job.index] for job in some])
+            value = objective.as_measured(objective.ranking_key(scores, rung.epoch)[0])
+            decision = "goes on" if some[0].index in rung.kept else "stopped"
+            rows.append((some[0].setting_name, rung.epoch, value, decision))
+    for found in rank_settings(finished.rows, objective):
+        if found.pruned_at is None:
+            epochs = max(row.job.config.epochs for row in found.rows)
+            rows.append((found.job.setting_name, epochs, found.center, "end"))
+    names = ("setting", "epoch", "value", "decision")
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    return {**columns, "objective": [objective.name] * len(rows)}
 
 
 def _best_so_far_points(finished: FinishedSweep) -> list[MetricPoint]:

@@ -1,0 +1,229 @@
+"""What successive halving has risked: whether ranks at a rung agree with later ranks.
+
+>>> table = pd.DataFrame({
+...     "setting": ["lr=1", "lr=2", "lr=3", "lr=1", "lr=2"], "epoch": [10, 10, 10, 90, 90],
+...     "value": [0.2, 0.1, 0.3, 0.02, 0.05],
+...     "decision": ["goes on", "goes on", "stopped", "end", "end"], "objective": "final_loss"})
+>>> halving = Halving.of(table)
+>>> [(rung.epoch, rung.n_judged, rung.n_kept, rung.place_of_best) for rung in halving.rungs]
+[(10, 3, 2, 2)]
+"""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from bpexp.analysis.words import counted, number
+from bpexp.fields.checks import ConfigError
+from bpexp.render.axes import COLORS, panel, plain_log_labels
+from bpexp.render.document import Table
+from bpexp.runs.objective import Objective, objectives
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import StoredRun
+
+FILE = "rungs.csv"
+"""The artifact of a sweep with the settings that were judged at each rung, and at the end."""
+COLUMNS: dict[str, type] = {
+    "setting": str, "epoch": np.int64, "value": np.float64, "decision": str, "objective": str
+}  # fmt: skip
+GOES_ON, STOPPED, END = "goes on", "stopped", "end"
+MIN_RANKED = 3
+"""Settings of which a rank correlation says anything."""
+MAX_STOPPED = 50
+"""Maximum number of stopped settings in the report."""
+
+
+class Correlation(NamedTuple):
+    """Spearman's rank correlation over ``n`` settings; nan for too few, or if all are equal."""
+
+    value: float
+    n: int
+
+    def __str__(self) -> str:
+        """The correlation and the number of settings."""
+        return f"{number(self.value, 2)} ({counted(self.n, 'setting')})" if self.n else "–"
+
+
+@dataclass(frozen=True)
+class RungRanks:
+    """The settings that were judged after an epoch.
+
+    Attributes:
+        epoch: The epoch.
+        n_judged: Number of settings.
+        n_kept: Number of them that went on.
+        next: The correlation of their ranks with those at the next rung, or at the end.
+        end: The correlation of their ranks with those at the end.
+        place_of_best: The rank, from 1, of the setting that is best at the end; None if it was not
+            judged here.
+    """
+
+    epoch: int
+    n_judged: int
+    n_kept: int
+    next: Correlation
+    end: Correlation
+    place_of_best: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Halving:
+    """The settings that a sweep judged at its rungs.
+
+    Attributes:
+        measure: What they were judged by.
+        rungs: The rungs, in order.
+        values: Values by setting (rows) and epoch (columns); nan where a setting was not judged.
+        stopped: The epoch and the value of each setting that was stopped, the best last ones first.
+    """
+
+    measure: Objective
+    rungs: Sequence[RungRanks]
+    values: pd.DataFrame
+    stopped: pd.DataFrame
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Self:
+        """Compare the ranks.
+
+        Args:
+            table: A row for each setting at each rung and at its end, with ``COLUMNS``.
+        """
+        measure = objectives()[table["objective"].iloc[0]]
+        sign = -1.0 if measure.is_maximized else 1.0
+        at_end = table[table["decision"] == END].set_index("setting")["value"]
+        judged = table[table["decision"] != END]
+        epochs = sorted(set(judged["epoch"].tolist()))
+        by_epoch = {
+            epoch: judged[judged["epoch"] == epoch].set_index("setting")["value"]
+            for epoch in epochs
+        }
+        best = str((sign * at_end).idxmin()) if len(at_end) else ""
+        rungs = []
+        for place, (epoch, values) in enumerate(by_epoch.items()):
+            later = at_end if place + 1 == len(epochs) else by_epoch[epochs[place + 1]]
+            n_kept = int(((judged["epoch"] == epoch) & (judged["decision"] == GOES_ON)).sum())
+            ranks = (sign * values).rank(method="min")
+            rungs.append(
+                RungRanks(
+                    epoch, len(values), n_kept, correlation(values, later),
+                    correlation(values, at_end), int(ranks[best]) if best in ranks else None,
+                )
+            )  # fmt: skip
+        matrix = table.pivot_table(index="setting", columns="epoch", values="value", sort=False)
+        is_out = (judged["decision"] == STOPPED) & ~judged["setting"].isin(at_end.index)
+        order = {"epoch": False, "value": not measure.is_maximized}
+        stopped = judged[is_out].sort_values(
+            list(order), ascending=list(order.values()), kind="stable"
+        )
+        return cls(measure, rungs, matrix, stopped)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What was stopped, and how far the ranks agree with those at the end."""
+        first = self.rungs[0]
+        n_stopped = len(self.stopped)
+        said = [
+            f"{n_stopped} of {counted(len(self.values), 'setting')} were stopped early "
+            "(search.halving) and are not compared: trained further, one of them could have "
+            "become the best."
+        ]
+        if not n_stopped:
+            said = ["The settings that search.halving stopped were trained to their ends later."]
+        if math.isfinite(first.end.value):
+            said.append(
+                f"The ranks after {first.epoch} epochs and at the end have the rank correlation "
+                f"{number(first.end.value, 2)} over the {first.end.n} settings trained to the end."
+            )
+        else:
+            said.append(
+                f"Only {counted(first.end.n, 'setting')} of the first rung "
+                f"{'was' if first.end.n == 1 else 'were'} trained to the end: too few to say how "
+                "well early ranks agree with the last ones; bpexp resume SWEEP --pruned trains the "
+                "others."
+            )
+        return said
+
+    @property
+    def table(self) -> Table:
+        """A row for each rung."""
+        header = ["after epochs", "settings judged", "went on", "rank correlation with the next",
+                  "with the end", "rank of the best at the end"]  # fmt: skip
+        rows = [
+            [str(r.epoch), str(r.n_judged), str(r.n_kept), str(r.next), str(r.end),
+             str(r.place_of_best or "–")]
+            for r in self.rungs
+        ]  # fmt: skip
+        return Table(header, rows, "r" * len(header))
+
+    @property
+    def stopped_table(self) -> Table:
+        """The settings that were stopped: those that came furthest first."""
+        shown = self.stopped.head(MAX_STOPPED)
+        rows = [
+            [setting, str(epoch), number(value)]
+            for setting, epoch, value in zip(
+                shown["setting"], shown["epoch"], shown["value"], strict=True
+            )
+        ]
+        return Table(["setting", "stopped after epochs", "value there"], rows, "lrr")
+
+    def figure(self, *, is_log: bool) -> Figure:
+        """The value of each setting at each rung and at its end, on a logarithmic axis or not."""
+        figure, axes = panel()
+        for setting, values in self.values.iterrows():
+            known = values[np.isfinite(values)]
+            is_out = setting in set(self.stopped["setting"])
+            axes.plot(
+                known.index, known, marker="o", ms=4, lw=1.3,
+                color="0.6" if is_out else COLORS[0], zorder=1 if is_out else 2,
+            )  # fmt: skip
+        axes.set_xscale("log")
+        plain_log_labels(axes.xaxis)
+        if is_log:
+            axes.set_yscale("log")
+            plain_log_labels(axes.yaxis)
+        label = f"{self.measure.statistic} {self.measure.label}"
+        axes.set(xlabel="epochs", ylabel=label, title="Settings at the rungs of search.halving")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        return figure
+
+
+def correlation(values: "pd.Series[float]", later: "pd.Series[float]") -> Correlation:
+    """The rank correlation of the settings that both have."""
+    shared = values.index.intersection(later.index)
+    a, b = values[shared].to_numpy(), later[shared].to_numpy()
+    if len(shared) < MIN_RANKED or (a == a[0]).all() or (b == b[0]).all():
+        return Correlation(math.nan, len(shared))
+    # By ranks: infinite values have no correlation.
+    ranks = (pd.Series(part).rank().to_numpy() for part in (a, b))
+    return Correlation(float(spearmanr(*ranks).statistic), len(shared))
+
+
+def read(archive: Archive, parent: StoredRun) -> Halving | None:
+    """The rungs of a stored sweep; None if it judged no settings.
+
+    Raises:
+        ConfigError: The file is broken.
+    """
+    content = archive.file_if_any(parent, FILE)
+    if content is None:
+        return None
+    try:
+        table = pd.read_csv(io.BytesIO(content), dtype=COLUMNS, keep_default_na=False)
+        if list(table.columns) != list(COLUMNS) or table.empty:
+            raise ValueError("other columns")
+        return Halving.of(table)
+    except (ValueError, KeyError, TypeError, pd.errors.ParserError) as error:
+        raise ConfigError(
+            f"{FILE} of {parent.label} is a broken file; bpexp resume {parent.run_id[:8]} writes "
+            "it again."
+        ) from error

@@ -1,0 +1,72 @@
+"""Jobs of a sweep that are paused at an epoch, from where they can go on."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bpexp.runs.result import Failure, Outcome
+from bpexp.sweeps.job import Job, JobResult
+from bpexp.training.paused import PausedResult, PausedRun
+
+MAX_BYTES = 2**30
+"""States of jobs that are kept in memory; the others are trained from the start when they go on."""
+
+
+class PausedJobs:
+    """The results so far of jobs that have not ended, by index. Used by one thread."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._results: dict[int, JobResult] = {}
+
+    def __contains__(self, job: Job) -> bool:
+        """Whether a job is paused."""
+        return job.index in self._results
+
+    def __getitem__(self, job: Job) -> JobResult:
+        """The result so far of a paused job."""
+        return self._results[job.index]
+
+    def keep(self, trained: Sequence[JobResult]) -> list[JobResult]:
+        """Keep the results of jobs that are paused; returns those of jobs that have ended."""
+        ended = []
+        for one in trained:
+            self._results.pop(one.job.index, None)
+            if _is_paused(one):
+                self._results[one.job.index] = one
+            else:
+                ended.append(one)
+        self._limit()
+        return ended
+
+    def remove(self, jobs: Sequence[Job]) -> None:
+        """Forget jobs."""
+        for job in jobs:
+            self._results.pop(job.index, None)
+
+    def states(self) -> dict[int, PausedRun]:
+        """From where jobs go on, by index, without those that are trained from the start again."""
+        found = {}
+        for index, (_, result) in self._results.items():
+            if isinstance(result, PausedResult) and result.run is not None:
+                found[index] = result.run
+        return found
+
+    def is_at(self, job: Job, epoch: int) -> bool:
+        """Whether a paused job has been trained for so many epochs."""
+        result = self._results[job.index].result
+        return not isinstance(result, Failure) and result.epochs_run == epoch
+
+    def _limit(self) -> None:
+        """Drop the states beyond ``MAX_BYTES``."""
+        n_bytes = 0
+        for index, run in self.states().items():
+            n_bytes += run.size
+            if n_bytes > MAX_BYTES:
+                job, result = self._results[index]
+                assert isinstance(result, PausedResult)
+                self._results[index] = JobResult(job, replace(result, run=None))
+
+
+def _is_paused(trained: JobResult) -> bool:
+    result = trained.result
+    return not isinstance(result, Failure) and result.outcome is Outcome.PRUNED

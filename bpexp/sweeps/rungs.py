@@ -1,0 +1,175 @@
+"""The rungs of successive halving: epochs after which the settings of a sweep are judged.
+
+All settings of a generation are trained for ``search.min_epochs``. The best of them, 1 of
+``search.halving`` by the median of the objective over the replicates, go on and are judged again
+after ``search.halving`` times as many epochs, and so on to the maximum number of epochs (K.
+Jamieson, A. Talwalkar, Non-stochastic best arm identification and hyperparameter optimization,
+2016). Several brackets of settings, each of which is judged for the first time one rung later than
+the one before, are Hyperband (L. Li and others, Hyperband, 2018, algorithm 1).
+
+>>> settings = SearchConfig(halving=3, min_epochs=200)
+>>> rung_epochs(settings, 10000)
+[200, 600, 1800, 5400]
+>>> schedule(27, settings, 10000)
+[(200, 27), (600, 9), (1800, 3), (10000, 1)]
+>>> bracket_sizes(20, SearchConfig(halving=3, min_epochs=200, brackets=4), 10000)
+[11, 4, 3, 2]
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bpexp.config.schema import SearchConfig
+from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.job import Job
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The settings of a bracket, judged after an epoch.
+
+    Attributes:
+        epoch: The epoch.
+        scores: The score of each of their jobs by its index: smaller is better, inf for a run
+            without a value.
+        kept: The indices of the jobs of the settings that go on.
+        pruned: The indices of the other jobs, without those that had ended by themselves.
+    """
+
+    epoch: int
+    scores: Mapping[int, float]
+    kept: frozenset[int]
+    pruned: frozenset[int]
+
+    @property
+    def key(self) -> tuple[int, frozenset[int]]:
+        """What is judged and when."""
+        return self.epoch, frozenset(self.scores)
+
+
+def rung_epochs(settings: SearchConfig, max_epochs: int) -> list[int]:
+    """The epochs after which settings are judged."""
+    assert settings.halving is not None
+    assert settings.min_epochs is not None
+    epochs, epoch = [], settings.min_epochs
+    while epoch < max_epochs:
+        epochs.append(epoch)
+        epoch *= settings.halving
+    return epochs
+
+
+def bracket_sizes(n_settings: int, settings: SearchConfig, max_epochs: int) -> list[int]:
+    """The number of settings in each bracket.
+
+    With r rungs, bracket b is judged r - b times, and its share is halving^(r - b) / (r - b + 1),
+    so that all brackets train about as many epochs. What is left by rounding down goes to the
+    latest brackets, which have the fewest settings.
+    """
+    assert settings.halving is not None
+    n_rungs = len(rung_epochs(settings, max_epochs))
+    times = [n_rungs - bracket for bracket in range(settings.brackets)]
+    weights = [settings.halving**n / (n + 1) for n in times]
+    sizes = [int(n_settings * weight / sum(weights)) for weight in weights]
+    for place in range(n_settings - sum(sizes)):
+        sizes[-1 - place % len(sizes)] += 1
+    return sizes
+
+
+def schedule(n_settings: int, settings: SearchConfig, max_epochs: int) -> list[tuple[int, int]]:
+    """The epochs to which settings of a generation are trained, and how many are, in order."""
+    epochs = rung_epochs(settings, max_epochs)
+    trained = dict.fromkeys([*epochs, max_epochs], 0)
+    for first, size in enumerate(bracket_sizes(n_settings, settings, max_epochs)):
+        left = size
+        for epoch in epochs[first:]:
+            if left > 1:
+                trained[epoch] += left
+                left = n_kept(left, settings)
+        trained[max_epochs] += left
+    return [(epoch, count) for epoch, count in trained.items() if count]
+
+
+def epochs_of(n_settings: int, settings: SearchConfig, max_epochs: int) -> int:
+    """The epochs that a run of each setting of a generation is trained, in total.
+
+    >>> epochs_of(27, SearchConfig(halving=3, min_epochs=200), 10000)
+    20800
+    """
+    total, epochs = 0, rung_epochs(settings, max_epochs)
+    for first, size in enumerate(bracket_sizes(n_settings, settings, max_epochs)):
+        left, done = size, 0
+        for epoch in epochs[first:]:
+            if left > 1:
+                total += left * (epoch - done)
+                left, done = n_kept(left, settings), epoch
+        total += left * (max_epochs - done)
+    return total
+
+
+def n_kept(n_settings: int, settings: SearchConfig) -> int:
+    """The number of settings that go on."""
+    assert settings.halving is not None
+    return max(1, n_settings // settings.halving)
+
+
+def check(jobs: Sequence[Job], settings: SearchConfig) -> None:
+    """Check the settings of successive halving against the jobs of a sweep.
+
+    Raises:
+        ConfigError: The jobs end before the first rung, or there is nothing to compare.
+    """
+    if settings.halving is None:
+        return
+    assert settings.min_epochs is not None
+    longest = max(job.config.epochs for job in jobs)
+    if settings.min_epochs >= longest:
+        raise ConfigError(
+            f"search.min_epochs must be below epochs ({longest}), got {settings.min_epochs}."
+        )
+    n_rungs = len(rung_epochs(settings, longest))
+    if settings.brackets > n_rungs + 1:
+        raise ConfigError(
+            f"search.brackets must be at most {n_rungs + 1}, one more than the epochs at which "
+            f"settings are judged, got {settings.brackets}."
+        )
+    if len(by_setting(jobs)) < 2:
+        raise ConfigError("search.halving needs several settings to choose from, got one.")
+
+
+def pruned_epochs(rungs: Sequence[Rung]) -> dict[int, int]:
+    """The epoch after which each pruned job was stopped, by the index of the job."""
+    return {index: rung.epoch for rung in rungs for index in rung.pruned}
+
+
+def sentence(rung: Rung, jobs: Sequence[Job]) -> str:
+    """How many settings go on after a rung."""
+    kept, judged = (
+        len(by_setting([jobs[index] for index in sorted(indices)]))
+        for indices in (rung.kept, rung.scores)
+    )
+    return f"After {rung.epoch} epochs: {kept} of {judged} settings go on."
+
+
+def brackets(jobs: Sequence[Job], settings: SearchConfig, max_epochs: int) -> list[list[Job]]:
+    """The jobs of each bracket; the settings are dealt at random, by the seed of the search."""
+    if settings.brackets == 1:
+        return [list(jobs)]
+    found = by_setting(jobs)
+    # The streams of RandomState are fixed for all versions of NumPy.
+    order = np.random.RandomState([settings.seed, jobs[0].index]).permutation(len(found))
+    sizes = bracket_sizes(len(found), settings, max_epochs)
+    ends = np.cumsum(sizes).tolist()
+    return [
+        [job for place in sorted(order[end - size : end].tolist()) for job in found[place]]
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+
+
+def by_setting(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs of each setting, in the order of their first jobs."""
+    found: dict[tuple[tuple[str, str], ...], list[Job]] = {}
+    for job in jobs:
+        found.setdefault(tuple(job.setting.items()), []).append(job)
+    return list(found.values())

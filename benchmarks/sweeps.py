@@ -2,6 +2,7 @@
 
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.rounds import MissingError, Row, Table, alternate
 
@@ -27,7 +29,21 @@ MAX_REPEATED = 10_000
 """Sweeps of more runs than this are timed once."""
 
 
-def run_command(command: Sequence[str], folder: Path) -> tuple[float, int]:
+class Usage(NamedTuple):
+    """What a command took.
+
+    Attributes:
+        seconds: From its start to its end.
+        mebibytes: Its maximum resident memory.
+        processor_seconds: The time of all processors, in the program and in the system.
+    """
+
+    seconds: float
+    mebibytes: int
+    processor_seconds: float
+
+
+def run_command(command: Sequence[str], folder: Path) -> Usage:
     """Run a Python module as a command.
 
     Args:
@@ -35,7 +51,7 @@ def run_command(command: Sequence[str], folder: Path) -> tuple[float, int]:
         folder: Working folder, which also holds the store.
 
     Returns:
-        Seconds from start to end, and the maximum resident memory in MiB.
+        What it took.
 
     Raises:
         MissingError: The command failed; the message is the last line of its output.
@@ -57,7 +73,7 @@ def run_command(command: Sequence[str], folder: Path) -> tuple[float, int]:
         lines = [line.strip() for line in output if line.strip()]
     if process.returncode:
         raise MissingError(_reason(lines))
-    return seconds, usage.ru_maxrss // 1024
+    return Usage(seconds, usage.ru_maxrss // 1024, usage.ru_utime + usage.ru_stime)
 
 
 def _reason(lines: Sequence[str]) -> str:
@@ -126,7 +142,7 @@ class ToolSweep:
 
     def _seconds(self, runs: int, folder: Path) -> float:
         arguments = (argument.format(runs) for argument in self.arguments)
-        return run_command([f"benchmarks.stock.{self.program}", *arguments], folder)[0]
+        return run_command([f"benchmarks.stock.{self.program}", *arguments], folder).seconds
 
 
 def compare_tools(rounds: int, runs: int, few: int) -> Table:
@@ -160,7 +176,7 @@ def compare_tools(rounds: int, runs: int, few: int) -> Table:
 
 
 def _milliseconds_per_run(runs: int, folder: Path) -> float:
-    return 1000 * run_command(bpexp_command(runs), folder)[0] / runs
+    return 1000 * run_command(bpexp_command(runs), folder).seconds / runs
 
 
 def growth(rounds: int, sizes: Sequence[int]) -> Table:
@@ -179,13 +195,16 @@ def growth(rounds: int, sizes: Sequence[int]) -> Table:
             command = bpexp_command(runs, "epochs=500", "tracking.points=10")
             repetitions = rounds if runs <= MAX_REPEATED else 1
             timings = [run_command(command, folders.new()) for _ in range(repetitions)]
-            name = f"{runs:,} runs, {max(memory for _, memory in timings)} MiB"
-            costs = [1000 * seconds / runs for seconds, _ in timings]
+            processor = 1000 * statistics.median(one.processor_seconds for one in timings) / runs
+            memory = max(one.mebibytes for one in timings)
+            name = f"{runs:,} runs, {processor:.2f} ms of processor time per run, {memory} MiB"
+            costs = [1000 * one.seconds / runs for one in timings]
             rows.append(Row(name + (", timed once" if repetitions == 1 else ""), costs))
     return Table(
         title="Growth: tracked XOR runs of 500 epochs, 10 logged losses each",
         unit="ms per run",
-        note="Time of the whole command in an empty folder, and the maximum resident memory.",
+        note="Time of the whole command in an empty folder, the processor time of all its "
+        "processes per run, and the maximum resident memory.",
         rows=rows,
     )
 
@@ -196,31 +215,35 @@ READERS = {
     "report": ["report", "latest"],
     "resume of a finished sweep": ["resume", "latest"],
     "verify": ["verify", "latest"],
+    "reproduce": ["reproduce", "latest"],
 }
 """Commands that read a sweep."""
+TRAINING, REUSE = "training and storing the sweep", "a sweep with reuse=true"
 
 
 def reading(rounds: int, sizes: Sequence[int]) -> list[Table]:
-    """Time and memory of commands that read sweeps of several sizes.
+    """Processor time and memory of commands that read sweeps of several sizes.
 
     Args:
         rounds: Number of rounds.
         sizes: Numbers of runs.
 
     Returns:
-        A table of seconds for each command.
+        A table of processor seconds for each command, and one for training the sweeps.
     """
-    rows: dict[str, list[Row]] = {name: [] for name in READERS}
+    rows: dict[str, list[Row]] = {name: [] for name in (*READERS, REUSE, TRAINING)}
     with Folders.temporary() as folders:
         for runs in sizes:
-            folder = folders.new()
-            run_command(bpexp_command(runs, "epochs=200"), folder)
+            folder, sweep = folders.new(), bpexp_command(runs, "epochs=200")
+            usages = {TRAINING: [run_command(sweep, folder)]}
             for name, command in READERS.items():
-                timings = [run_command(["bpexp", *command], folder) for _ in range(rounds)]
-                memory = max(memory for _, memory in timings)
-                label = f"{runs:,} runs, {memory} MiB"
-                rows[name].append(Row(label, [seconds for seconds, _ in timings]))
-    note = "Time of the whole command, and the maximum resident memory."
+                usages[name] = [run_command(["bpexp", *command], folder) for _ in range(rounds)]
+            # The last ones, because they store sweeps.
+            usages[REUSE] = [run_command([*sweep, "reuse=true"], folder) for _ in range(rounds)]
+            for name, used in usages.items():
+                label = f"{runs:,} runs, {max(one.mebibytes for one in used)} MiB"
+                rows[name].append(Row(label, [one.processor_seconds for one in used]))
+    note = "Processor time of the whole command, and the maximum resident memory."
     return [Table(f"Reading: {name}", "s", note, of_name) for name, of_name in rows.items()]
 
 
@@ -253,4 +276,4 @@ def latency(rounds: int, runs: int) -> Table:
 
 
 def _seconds(command: Sequence[str], folder: Path) -> float:
-    return run_command(command, folder)[0]
+    return run_command(command, folder).seconds

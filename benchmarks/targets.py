@@ -61,6 +61,9 @@ TARGETS = (
     *(Target("c_program", name, f"training time of the C program relative to bpexp, {name}",
              0.5, "C, gcc -O3") for name in ("xor", "parity", "encoder")),
     Target("growth", "Growth", "ms per run at 10,000 runs", 3, "10,000 runs", at_most=True),
+    *(Target("reading", f"Reading: {name}", f"processor seconds of {name}, 10,000 runs", 10,
+             "10,000 runs", at_most=True)
+      for name in ("report", "resume of a finished sweep", "a sweep with reuse=true")),
     Target("latency", "Latency", "seconds for --help", 0.5, "--help", at_most=True),
     Target("latency", "Latency", "seconds for the default run", 3, "the default run", at_most=True),
 )  # fmt: skip

@@ -35,6 +35,7 @@ from bpexp.sweeps import (
 )
 from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.generations import Generations
+from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.ranking import scores_of, why_best
@@ -48,6 +49,7 @@ from bpexp.tracking.factory import open_reader, open_tracker
 from bpexp.tracking.reading import FINISHED, NO_PARTS, UNFINISHED, Query, StoredRun
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 from bpexp.tracking.store import Store, connect, exclusive_lock, locate
+from bpexp.typing import Array
 
 EXIT_STATUS = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
 """The program's exit status by MLflow's status of its run or sweep."""
@@ -217,8 +219,8 @@ def _train_missing(
     replaced: list[str] = []
 
     def open_store() -> TrackedSweep:
-        # Connected before the lock is taken, because connecting takes it, too.
-        client, tracker = archive.client, open_tracker(store, experiment)
+        # Opened before the lock is taken, because MLflow's client takes it, too.
+        tracker = open_tracker(store, experiment)
         with exclusive_lock(store):
             # Checked again: another process may have resumed it meanwhile.
             found = archive.get(sweep.run_id) or sweep
@@ -226,7 +228,7 @@ def _train_missing(
             if extended and archive.file_if_any(sweep, plan_file.NAME) != extended.file:
                 raise ConfigError(f"{sweep.label} was extended meanwhile; repeat the command.")
             # Other stores have no lock.
-            recovery.reopen(client, tracker, found)
+            recovery.reopen(tracker, found)
         with _resume_command_in_errors(command):
             recovery.close_orphaned_runs(tracker)
             if extended:
@@ -245,7 +247,8 @@ def _train_missing(
         superseded = [run.run_id for run in unfinished if run.run_id not in tracked]
         if finished.is_complete:
             superseded += replaced
-        recovery.delete_runs(archive.client, superseded)
+        if superseded:
+            recovery.delete_runs(archive.client, superseded)
     _export_best(finished, store, reporter)
     if extended or run_tags.CONFIRMED_BY not in sweep.tags:
         _confirm(finished, store, reporter)
@@ -306,9 +309,14 @@ def _execute(
             reporter.progress(total, ranked_by) as on_result,
             RunWriter(open_store) as writer,
         ):
-            executor.on_epochs = reporter.on_epochs
             runner = SweepRunner(plan, executor, writer, on_result)
             runner.say = reporter.say
+
+            def on_epochs(jobs: Sequence[Job], losses: Array) -> None:
+                reporter.on_epochs(jobs, losses)
+                runner.on_epochs(jobs, losses)
+
+            executor.on_epochs = on_epochs
             with runner.resume_command_in_errors():
                 if has_stored:
                     runner.use_stored_results()

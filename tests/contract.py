@@ -1,5 +1,6 @@
 """Tests that every implementation of ``contract.Tracker`` passes on every store."""
 
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 from bpexp.tracking.retry import DeletedError, TrackingError
+from bpexp.tracking.rows import MAX_FLOAT
 
 RECORD = RunRecord(
     name="lr=0.1 seed=3",
@@ -86,13 +88,71 @@ class TrackerContract:
         content = {file.name: file.read_bytes() for file in folder.iterdir()}
         assert content == {"plan": b"3", "a b": b"2", **RECORD.artifacts}
 
-    def test_a_deleted_or_missing_run_is_not_closed(self, opened):
+    def test_values_are_added_to_a_run_that_stays_open_and_kept_once(self, opened):
+        tracker, client = opened
+        run_id = tracker.open_run("live", 5, {"k": "v"})
+        curve = [
+            MetricPoint("loss", value, step)
+            for step, value in enumerate((4.0, math.nan, math.inf, 1.0), start=1)
+        ]
+        first = RunRecord("", "RUNNING", 5, 6, {"p": "1"}, {"t": "u"}, curve[:2])
+        tracker.add_values(run_id, first)
+        tracker.add_values(run_id, RunRecord("", "RUNNING", 5, 7, metrics=curve[2:3]))
+        run = client.get_run(run_id)
+        assert (run.info.status, run.data.params) == ("RUNNING", {"p": "1"})
+        assert run.data.tags.items() >= {"k": "v", "t": "u"}.items()
+        assert [m.step for m in client.get_metric_history(run_id, "loss")] == [1, 2, 3]
+        ending = replace(RECORD, params={"p": "1"}, metrics=[*curve, MetricPoint("final", 1.0, 0)])
+        tracker.close_run(run_id, ending)
+        run = client.get_run(run_id)
+        assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0, "final": 1.0})
+        history = client.get_metric_history(run_id, "loss")
+        assert [m.step for m in history] == [1, 2, 3, 4]
+        assert [repr(m.value) for m in history] == ["4.0", "nan", repr(MAX_FLOAT), "1.0"]
+        # Values can be added to a run that has ended, as the note of a report.
+        tracker.add_values(run_id, RunRecord("", "", 0, 0, tags={"t": "w"}))
+        run = client.get_run(run_id)
+        assert (run.info.status, run.data.tags["t"]) == ("FINISHED", "w")
+
+    def test_files_are_added_to_folders_of_a_run(self, opened):
+        tracker, client = opened
+        run_id = tracker.open_run("sweep", 5, {})
+        tracker.add_files(run_id, {"figures/a.png": b"1", "b.txt": b"2"})
+        tracker.add_files(run_id, {"figures/a.png": b"3", "figures/c.png": b"4"})
+        folder = Path(client.download_artifacts(run_id, ""))
+        content = {
+            str(file.relative_to(folder)): file.read_bytes()
+            for file in folder.rglob("*")
+            if file.is_file()
+        }
+        assert content == {"figures/a.png": b"3", "b.txt": b"2", "figures/c.png": b"4"}
+
+    def test_a_run_is_reopened_without_some_tags(self, opened):
+        tracker, client = opened
+        run_id = tracker.open_run("sweep", 5, {"a": "1", "b": "2"})
+        tracker.close_run(run_id, RunRecord("", "KILLED", 5, 9, tags={"why": "dead"}))
+        tracker.reopen_run(run_id, ["why", "b", "absent"])
+        run = client.get_run(run_id)
+        assert (run.info.status, run.info.start_time) == ("RUNNING", 5)
+        assert run.data.tags["a"] == "1"
+        assert not {"why", "b"} & run.data.tags.keys()
+
+    def test_a_deleted_or_missing_run_is_not_closed_or_changed(self, opened):
         tracker, client = opened
         parent = tracker.open_run("sweep", 5, {})
+        tracker.check_not_deleted(parent)
         client.delete_run(parent)
+        ending = RunRecord("", "FINISHED", 5, 9, tags={"k": "v"})
         for run_id in (parent, "0" * 32):
-            with pytest.raises(TrackingError, match=rf"^The store refused: .*{run_id}.*\.$"):
-                tracker.close_run(run_id, RunRecord("", "FINISHED", 5, 9, tags={"k": "v"}))
+            for write in (
+                lambda run_id: tracker.close_run(run_id, ending),
+                lambda run_id: tracker.add_values(run_id, ending),
+                lambda run_id: tracker.reopen_run(run_id, []),
+            ):
+                with pytest.raises(TrackingError, match=rf"^The store refused: .*{run_id}.*\.$"):
+                    write(run_id)
+        with pytest.raises(DeletedError):
+            tracker.check_not_deleted(parent)
         run = client.get_run(parent)
         assert (run.info.status, run.data.tags.get("k")) == ("RUNNING", None)
 

@@ -214,7 +214,7 @@ def test_number_of_workers_and_order_of_runs_do_not_change_results(engine):
         batches = make_job_batches(jobs, engine, n_jobs)
         results = [one for batch in LocalExecutor(n_jobs).map(batches) for one in batch]
         assert len(results) == len(configs)
-        found[n_jobs] = {job.config: result_bits(result) for job, result in results}
+        found[n_jobs] = {one.job.config: result_bits(one.result) for one in results}
     expected = {config: train_alone(config, NumpyEngine()) for config in configs}
     assert found[1] == found[2] == found[3] == expected
 

@@ -1,5 +1,6 @@
 """One suite for every executor: results, failures, dying workers and cancellation."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from bpexp.sweeps.executors.dask_cluster import DaskExecutor
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.job import Job
+from bpexp.training import loop
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch as train_configs
 from bpexp.training.paused import PausedResult
@@ -51,7 +53,7 @@ def make_jobs(count, **settings):
 def train_all(executor, batches):
     """The results by the index of their job; each index must come once."""
     trained = [one for results in executor.map(batches) for one in results]
-    found = {job.index: result for job, result in trained}
+    found = {one.job.index: one.result for one in trained}
     assert len(found) == len(trained)
     return found
 
@@ -124,7 +126,7 @@ def test_closing_the_generator_ends_the_training(executor, engine):
     first, other = make_jobs(2)
     endless = replace(other, config=replace(other.config, epochs=10**9))
     results = executor.map([Batch((job,), engine) for job in (first, endless)])
-    ((finished, _),) = next(results)
+    ((finished, *_),) = next(results)
     assert finished == first
     results.close()
     with pytest.raises(StopIteration):
@@ -223,10 +225,33 @@ def test_runs_of_a_batch_are_yielded_as_they_end(monkeypatch, executor):
     configs = [replace(config, stop=StopConfig(loss=loss)) for loss in (1.0, None)]
     jobs = tuple(Job(i, "", config, load(config.data)) for i, config in enumerate(configs))
     results = executor.map([Batch(jobs, "compiled")])
-    ((job, result),) = next(results)
+    ((job, result, _),) = next(results)
     assert (job, result.outcome, result.epochs_run) == (jobs[0], Outcome.CONVERGED, 1)
     # The other run would take a day.
     results.close()
+
+
+def test_runs_of_a_batch_start_together_and_end_when_they_stop(monkeypatch):
+    clock = itertools.count(1000)
+    monkeypatch.setattr(base, "milliseconds", lambda: next(clock))
+    monkeypatch.setattr(loop, "MAX_CHUNK_LOSSES", 6)
+    jobs = make_jobs(3, epochs=12)
+    first = replace(jobs[0].config, stop=StopConfig(loss=1.0))
+    jobs[0] = replace(jobs[0], config=first)
+    others = [replace(job, config=replace(job.config, stop=StopConfig(loss=0.0))) for job in jobs]
+    batch = Batch((jobs[0], *others[1:]), "numpy")
+    spans = {one.job.index: one.span for part in SerialExecutor().map([batch]) for one in part}
+    assert {span.started for span in spans.values()} == {1000}
+    assert spans[0].ended == 1001
+    assert spans[1].ended == spans[2].ended > 1003
+
+
+def test_every_result_says_when_it_was_trained(executor):
+    before = base.milliseconds()
+    batches = make_batches(make_jobs(5), "numpy", executor.n_workers)
+    trained = [one for part in executor.map(batches) for one in part]
+    for one in trained:
+        assert before <= one.span.started <= one.span.ended <= base.milliseconds()
 
 
 @pytest.mark.parametrize("executor", [LocalExecutor(1), SerialExecutor()])

@@ -315,9 +315,10 @@ def test_worker_processes_know_what_is_registered():
     jobs = [Job(i, "", config, load(config.data)) for i, config in enumerate(configs)]
     with LocalExecutor(2) as processes:
         mapped = processes.map([Batch((job,), "numpy") for job in jobs])
-        trained = {job.index: result for results in mapped for job, result in results}
+        trained = {one.job.index: one.result for results in mapped for one in results}
     for job in jobs:
-        (((_, expected),),) = train_batch(Batch((job,), "compiled"), load_engine("compiled"))
+        ((one,),) = train_batch(Batch((job,), "compiled"), load_engine("compiled"))
+        expected = one.result
         assert identity.of_result(trained[job.index]) == identity.of_result(expected)
         assert trained[job.index].metrics == expected.metrics
         assert "hits" in expected.metrics

@@ -21,6 +21,7 @@ from sweeping import (
     start,
 )
 
+from bpexp.runs import run_tags
 from bpexp.tracking.store import connect, locate
 
 pytestmark = pytest.mark.long
@@ -57,8 +58,8 @@ def check_complete(expected, folder, uri=None, experiment="bpexp"):
 def check_no_run_was_trained_twice(folder, uri=None, experiment="bpexp"):
     """Assert that the first process trained all runs."""
     runs = runs_of(folder, uri, experiment)
-    started = {run.started for run in runs if not run.is_sweep}
-    assert len(started) == 1
+    processes = {run.tags[run_tags.PROCESS] for run in runs if not run.is_sweep}
+    assert len(processes) == 1
 
 
 def check_message(ended, reason, all_spooled=True):

@@ -23,8 +23,8 @@ class LocalSweep(Peer):
     def train(self) -> None:
         """See ``Peer``."""
         for results in self.executor.map(self.batches):
-            for job, result in results:
-                self.losses[job.index] = result.final_loss
+            for one in results:
+                self.losses[one.job.index] = one.result.final_loss
 
     def results(self) -> tuple[Array, ...]:
         """The final losses."""

@@ -21,8 +21,9 @@ from bpexp.runs.objective import Objective, objectives
 from bpexp.runs.result import Outcome
 from bpexp.sweeps import integrity, resume
 from bpexp.sweeps.race import replayed
-from bpexp.tracking import log_artifacts, read, stored_results
+from bpexp.tracking import log_artifacts, lookup, read, stored_results
 from bpexp.tracking.archive import Archive
+from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.reading import Parts, Query, StoredRun
 from bpexp.typing import Array
 
@@ -291,11 +292,15 @@ def keep(archive: Archive, parent: StoredRun, report: Report) -> None:
         archive: Where the sweep is stored.
         parent: Parent run of the sweep.
         report: The report.
+
+    Raises:
+        ConfigError: The sweep or its experiment was deleted.
+        TrackingError: The store rejected the report, or stayed unavailable.
     """
     files = report.files(["html"])
     tables = {"ranking.json": report.table}
     if len(report.predictions):
         tables["predictions.json"] = report.predictions
-    log_artifacts.log(
-        archive.client, parent, files, tables, "Report", markdown.inline(report.answer)
-    )
+    experiment = lookup.experiment_name(archive.reader, parent)
+    tracker = open_tracker(archive.store, experiment)
+    log_artifacts.log(tracker, parent, files, tables, "Report", markdown.inline(report.answer))

@@ -17,11 +17,12 @@ from bpexp.data import DataConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.sweeps import integrity
-from bpexp.tracking import bundle
+from bpexp.tracking import bundle, logged_curves
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.bundle import DataFile
 from bpexp.tracking.checked_zip import MANIFEST
-from bpexp.tracking.reading import Parts, Point, Query, StoredRun
+from bpexp.tracking.logged_curves import Curves
+from bpexp.tracking.reading import Parts, Query, StoredRun
 from bpexp.tracking.stored_results import config_of, stored_config
 
 _CHECKED = Parts(
@@ -35,7 +36,6 @@ _THREADS = 8
 """Runs that are read at the same time: artifacts may be on a server."""
 
 _Files = Mapping[str, bytes]
-_Curves = Mapping[str, Sequence[Point]]
 
 
 class _Writer:
@@ -147,20 +147,12 @@ def _add_data(writer: _Writer, number: int, path: str, is_included: bool) -> Dat
 
 def _pages(
     archive: Archive, runs: Iterator[StoredRun]
-) -> Iterator[tuple[StoredRun, _Files, _Curves]]:
+) -> Iterator[tuple[StoredRun, _Files, Curves]]:
     """Runs, their artifacts, and all logged values of their curves; only some are in memory."""
     with ThreadPoolExecutor(_THREADS) as pool:
         while page := list(islice(runs, _PAGE_SIZE)):
-            ids = [run.run_id for run in page]
-            # Of all runs at once: a query takes longer than its answer.
-            histories = {name: archive.reader.history(ids, name) for name in bundle.CURVES}
-            for run, files in zip(page, pool.map(partial(_files, archive), page), strict=True):
-                curves = {
-                    name: points[run.run_id]
-                    for name, points in histories.items()
-                    if run.run_id in points
-                }
-                yield run, files, curves
+            curves = logged_curves.of_runs(archive.reader, page)
+            yield from zip(page, pool.map(partial(_files, archive), page), curves, strict=True)
 
 
 def _files(archive: Archive, run: StoredRun) -> _Files:
@@ -169,7 +161,7 @@ def _files(archive: Archive, run: StoredRun) -> _Files:
     return {name: archive.file(run, name) for name in names}
 
 
-def _add_run(writer: _Writer, run: StoredRun, files: _Files, curves: _Curves) -> None:
+def _add_run(writer: _Writer, run: StoredRun, files: _Files, curves: Curves) -> None:
     # The place of the artifacts says nothing on another machine.
     values = {**asdict(run), "artifact_uri": ""}
     content = json.dumps({"run": values, "history": curves})

@@ -16,7 +16,7 @@ from bpexp.export.trained import TrainedNetwork
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.run_tags import OUTCOME, RESULT
 from bpexp.sweeps import integrity
-from bpexp.tracking import read
+from bpexp.tracking import logged_curves, read
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.registration import Registration
@@ -108,7 +108,8 @@ def _check_intact(run: StoredRun, archive: Archive) -> None:
     """Raises ConfigError where the artifacts or metrics of a finished run are not its own."""
     if RESULT not in run.tags:
         return  # A run without a result is rejected with a better message.
-    found = integrity.problems(run, archive)
+    (curves,) = logged_curves.of_runs(archive.reader, [run])
+    found = integrity.problems(run, archive, curves)
     if found:
         raise ConfigError(f"{run.label} is altered: {found[0]}")
 

@@ -11,12 +11,15 @@ from bpexp.sweeps import artifact_differences, integrity
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.run_record import result_artifacts
 from bpexp.tracking.archive import Archive
+from bpexp.tracking.logged_curves import Curves
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import result_of
 
 
-def alterations(run: StoredRun, archive: Archive, job: Job, result: TrainResult) -> list[str]:
+def alterations(
+    run: StoredRun, archive: Archive, job: Job, result: TrainResult, curves: Curves
+) -> list[str]:
     """What was altered in a stored run.
 
     Args:
@@ -24,6 +27,7 @@ def alterations(run: StoredRun, archive: Archive, job: Job, result: TrainResult)
         archive: Where it is stored.
         job: Its configuration and data.
         result: Its original result.
+        curves: Its logged curves.
 
     Returns:
         A sentence for each artifact and metric that is missing, damaged or altered; it names the
@@ -35,7 +39,7 @@ def alterations(run: StoredRun, archive: Archive, job: Job, result: TrainResult)
     # Only altered artifacts are read a second time.
     swapped = _swapped(run, archive) if any(files) else ""
     found += [swapped] if swapped else files
-    found += integrity.metric_problems(run, archive, result, result.metrics)
+    found += integrity.metric_problems(run, result, curves)
     return [sentence for sentence in found if sentence]
 
 

@@ -3,18 +3,21 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 
 from bpexp.fields.checks import ConfigError
 from bpexp.nn import arithmetic
 from bpexp.reproduce.alterations import alterations
 from bpexp.reproduce.compare import Difference, difference
 from bpexp.runs import environment, identity, run_tags
-from bpexp.runs.result import Failure, Outcome, TrainResult
+from bpexp.runs.result import Failure, Outcome
 from bpexp.sweeps import integrity
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
-from bpexp.sweeps.job import Job
+from bpexp.sweeps.job import Job, JobResult
+from bpexp.tracking import logged_curves
 from bpexp.tracking.archive import Archive
+from bpexp.tracking.logged_curves import Curves
 from bpexp.tracking.reading import Parts, StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import config_of, losses_of, result_of
@@ -66,9 +69,9 @@ def check_stored(archive: Archive, runs: Sequence[StoredRun]) -> Iterator[Verdic
     Yields:
         A verdict on each run, in their order.
     """
-    for run in runs:
+    for run, curves in chain.from_iterable(logged_curves.pages(archive.reader, runs)):
         try:
-            altered = integrity.problems(run, archive)
+            altered = integrity.problems(run, archive, curves)
         except TrackingError:
             raise
         except ConfigError as error:
@@ -119,9 +122,10 @@ def verify(
             for batch in make_batches(some, engine, n_workers, until)
         ]
         for results in executor.map(batches):
-            for job, result in results:
-                for run in stored[job.index]:
-                    yield _judge(run, job, result, archive)
+            trained = {run.run_id: one for one in results for run in stored[one.job.index]}
+            of_results = [run for one in results for run in stored[one.job.index]]
+            for run, curves in chain.from_iterable(logged_curves.pages(archive.reader, of_results)):
+                yield _judge(run, trained[run.run_id], archive, curves)
 
 
 def _pruned_at(run: StoredRun, archive: Archive) -> int | None:
@@ -137,13 +141,14 @@ def _pruned_at(run: StoredRun, archive: Archive) -> int | None:
         return max(1, int(run.metrics.get("epochs_run", 1)))
 
 
-def _judge(run: StoredRun, job: Job, result: TrainResult | Failure, archive: Archive) -> Verdict:
+def _judge(run: StoredRun, trained: JobResult, archive: Archive, curves: Curves) -> Verdict:
+    job, result = trained.job, trained.result
     if isinstance(result, Failure):
         reason = f"training failed: {result.reason}."
         return Verdict(run, Finding.DIFFERENT, reason)
     digest = identity.of_result(result)
     if run.tags.get(run_tags.RESULT) == digest:
-        altered = alterations(run, archive, job, result)
+        altered = alterations(run, archive, job, result, curves)
         finding = Finding.ALTERED if altered else Finding.IDENTICAL
         return Verdict(run, finding, " ".join(altered))
     try:

@@ -106,8 +106,17 @@ def tags(config: TrainConfig, dataset: Dataset, result: TrainResult | Failure) -
         result: Its result, or the reason why it has none.
 
     Returns:
-        Identity, configuration and version of the arithmetic; with a ``TrainResult`` also its
-        digest.
+        ``of_config``; with a ``TrainResult`` also its digest.
+    """
+    digest = {run_tags.RESULT: of_result(result)} if isinstance(result, TrainResult) else {}
+    return {**of_config(config, dataset), **digest}
+
+
+def of_config(config: TrainConfig, dataset: Dataset) -> dict[str, str]:
+    """The tags of a run that are known before it is trained.
+
+    Returns:
+        Identity, configuration and version of the arithmetic.
     """
     found = {
         run_tags.IDENTITY: of_run(config, dataset),
@@ -117,8 +126,6 @@ def tags(config: TrainConfig, dataset: Dataset, result: TrainResult | Failure) -
     if len(text) <= run_tags.MAX_LENGTH:
         # A longer configuration is only in the artifact config.yaml.
         found[run_tags.CONFIG] = text
-    if isinstance(result, TrainResult):
-        found[run_tags.RESULT] = of_result(result)
     return found
 
 

@@ -58,8 +58,8 @@ class Budget:
         """Count the results of jobs; a failed run counts all of its epochs."""
         self._n_runs += len(trained)
         self._n_epochs += sum(
-            job.config.epochs if isinstance(result, Failure) else result.epochs_run
-            for job, result in trained
+            one.job.config.epochs if isinstance(one.result, Failure) else one.result.epochs_run
+            for one in trained
         )
 
     def end_round(self) -> None:

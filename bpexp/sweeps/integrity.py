@@ -25,7 +25,8 @@ from bpexp.sweeps.job import Job
 from bpexp.sweeps.run_record import config_documents
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.reading import NO_PARTS, Query, StoredRun, restored
+from bpexp.tracking.logged_curves import Curves
+from bpexp.tracking.reading import NO_PARTS, Point, Query, StoredRun, restored
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import (
     StoredResult,
@@ -126,12 +127,13 @@ def table_problem(table: "pd.DataFrame", runs: Mapping[str, StoredRun]) -> str:
     return ""
 
 
-def problems(run: StoredRun, archive: Archive) -> list[str]:
+def problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
     """Everything in which a stored run contradicts its digests; empty if it is intact.
 
     Args:
         run: A finished run.
         archive: Where it is stored.
+        curves: Its logged curves.
 
     Returns:
         A sentence for each contradiction.
@@ -156,7 +158,7 @@ def problems(run: StoredRun, archive: Archive) -> list[str]:
     except ConfigError as error:
         return [*found, str(error)]
     found += _file_problems(run, archive, stored, result, dataset)
-    return [*found, *metric_problems(run, archive, result, result.metrics)]
+    return [*found, *metric_problems(run, result, curves)]
 
 
 def _file_problems(
@@ -202,48 +204,56 @@ def config_problem(run: StoredRun, config: TrainConfig, archive: Archive) -> str
     return different if names else ""
 
 
-def metric_problems(
-    run: StoredRun, archive: Archive, result: TrainResult, expected: Mapping[str, float]
-) -> list[str]:
+def metric_problems(run: StoredRun, result: TrainResult, curves: Curves) -> list[str]:
     """How the metrics of a run contradict its result.
 
     Args:
-        run: The run.
-        archive: Where it is stored.
-        result: Its result; the logged curves are compared with its losses.
-        expected: Values by metric name. A metric that was added later may be missing in the store.
+        run: The run. A metric that was added to bpexp later may be missing in the store.
+        result: Its result.
+        curves: Its logged curves, which are compared with the losses of the result.
     """
     found = [
         f"The metric {name} is missing." for name in _REQUIRED if name not in run.metrics
     ]  # fmt: skip
     found += [
         _altered_metric(name, run.metrics[name], value)
-        for name, value in expected.items()
+        for name, value in result.metrics.items()
         if name in run.metrics and not _is_stored_as(run.metrics[name], value)
     ]
-    curves = {"loss": dict(enumerate(result.losses.tolist(), start=1))}
+    epochs = np.arange(1, len(result.losses) + 1)
+    originals = {"loss": Validation(epochs, result.losses)}
     if result.validation is not None:
-        epochs, losses = result.validation
-        curves["validation_loss"] = dict(zip(epochs.tolist(), losses.tolist(), strict=True))
-    for name, curve in curves.items():
+        originals["validation_loss"] = result.validation
+    for name, original in originals.items():
         if name in run.metrics:
-            found += _curve_problem(run, archive, name, curve)
+            found += _curve_problem(name, run.metrics[name], curves.get(name, ()), original)
     return found
 
 
 def _curve_problem(
-    run: StoredRun, archive: Archive, name: str, curve: Mapping[int, float]
+    name: str, latest: object, points: Sequence[Point], original: Validation
 ) -> list[str]:
-    """How the logged points of a metric contradict its values by epoch; the first difference."""
-    last = curve[max(curve)]
-    if not _is_stored_as(run.metrics[name], last):
-        return [_altered_metric(name, run.metrics[name], last)]
-    for point in archive.reader.history([run.run_id], name).get(run.run_id, ()):
-        if point.step not in curve:
+    """How a logged curve contradicts the original one; the first difference.
+
+    Args:
+        name: The metric.
+        latest: Its last value in the store.
+        points: The logged points.
+        original: Epochs, in ascending order, and losses.
+    """
+    epochs, losses = original
+    if not _is_stored_as(latest, float(losses[-1])):
+        return [_altered_metric(name, latest, float(losses[-1]))]
+    # Somebody may have written text to a column of SQLite.
+    steps = [point.step if isinstance(point.step, int) else 0 for point in points]
+    places = np.minimum(np.searchsorted(epochs, steps), len(epochs) - 1)
+    expected = zip(epochs[places].tolist(), losses[places].tolist(), strict=True)
+    for point, (epoch, loss) in zip(points, expected, strict=True):
+        if point.step != epoch:
             return [f"The metric {name} has a value at step {point.step}, which the run lacks."]
-        if not _is_stored_as(point.value, curve[point.step]):
-            place = f"{name} at step {point.step}"
-            return [_altered_metric(place, point.value, curve[point.step])]
+        # Most are equal: the comparison with a rule for each kind of value takes longer.
+        if point.value != loss and not _is_stored_as(point.value, loss):
+            return [_altered_metric(f"{name} at step {epoch}", point.value, loss)]
     return []
 
 

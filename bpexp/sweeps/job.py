@@ -59,11 +59,25 @@ class Job:
         return " ".join(f"{key}={value}" for key, value in self.setting.items())
 
 
+class Span(NamedTuple):
+    """When a job was trained, in milliseconds since the Unix epoch, by the worker's clock."""
+
+    started: int
+    ended: int
+
+
 class JobResult(NamedTuple):
-    """A job that has been trained, or that failed."""
+    """A job that has been trained, or that failed.
+
+    Attributes:
+        job: The job.
+        result: Its result, or why it has none.
+        span: When it was trained; None if that is not known, as of a job whose worker died.
+    """
 
     job: Job
     result: TrainResult | Failure
+    span: Span | None = None
 
 
 def format_setting(value: object) -> str:

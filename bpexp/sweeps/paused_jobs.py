@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bpexp.runs.result import Failure, Outcome
-from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.training.paused import PausedResult, PausedRun
 
 MAX_BYTES = 2**30
@@ -29,8 +29,8 @@ class PausedJobs:
     def keep(self, trained: Sequence[JobResult]) -> list[JobResult]:
         """Keep the results of jobs that are paused; returns those of jobs that have ended."""
         ended = []
-        for one in trained:
-            self._results.pop(one.job.index, None)
+        for result in trained:
+            one = _since_first_start(result, self._results.pop(result.job.index, None))
             if _is_paused(one):
                 self._results[one.job.index] = one
             else:
@@ -46,9 +46,9 @@ class PausedJobs:
     def states(self) -> dict[int, PausedRun]:
         """From where jobs go on, by index, without those that are trained from the start again."""
         found = {}
-        for index, (_, result) in self._results.items():
-            if isinstance(result, PausedResult) and result.run is not None:
-                found[index] = result.run
+        for index, one in self._results.items():
+            if isinstance(one.result, PausedResult) and one.result.run is not None:
+                found[index] = one.result.run
         return found
 
     def is_at(self, job: Job, epoch: int) -> bool:
@@ -62,9 +62,16 @@ class PausedJobs:
         for index, run in self.states().items():
             n_bytes += run.size
             if n_bytes > MAX_BYTES:
-                job, result = self._results[index]
-                assert isinstance(result, PausedResult)
-                self._results[index] = JobResult(job, replace(result, run=None))
+                one = self._results[index]
+                assert isinstance(one.result, PausedResult)
+                self._results[index] = one._replace(result=replace(one.result, run=None))
+
+
+def _since_first_start(trained: JobResult, paused: JobResult | None) -> JobResult:
+    """A result with the start that the job had before it was paused, if it was."""
+    if paused is None or paused.span is None or trained.span is None:
+        return trained
+    return trained._replace(span=Span(paused.span.started, trained.span.ended))
 
 
 def _is_paused(trained: JobResult) -> bool:

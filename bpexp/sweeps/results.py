@@ -69,7 +69,7 @@ class SweepResults:
     def _keep_predictions(self, rows: Sequence[Row], trained: Sequence[JobResult]) -> None:
         """Keep the predictions of the best run of each setting, if its data set is small."""
         scores = scores_of(rows, self.objective).tolist()
-        for score, (job, result) in zip(scores, trained, strict=True):
+        for score, (job, result, *_) in zip(scores, trained, strict=True):
             if not isinstance(result, TrainResult) or not shows_predictions(job):
                 continue
             pruned = result.outcome is Outcome.PRUNED

@@ -42,7 +42,7 @@ class Row:
 
 def row_of(trained: JobResult) -> Row:
     """The row of a job that has been trained."""
-    job, result = trained
+    job, result = trained.job, trained.result
     if isinstance(result, Failure):
         return Row(job, "interrupted" if result.interrupted else "failed", result.reason)
     return Row(

@@ -16,7 +16,7 @@ from bpexp.data.dataset import Dataset
 from bpexp.fields import passwords
 from bpexp.runs import confusion_files, identity, predictions_file, run_tags
 from bpexp.runs.result import Failure, TrainResult
-from bpexp.sweeps.job import JobResult
+from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 from bpexp.typing import Array
 
@@ -64,8 +64,15 @@ class RunRecorder:
     n_replicates: int | None = None
 
     def record(self, trained: JobResult, ended: int) -> RunRecord:
-        """The record of one run that ended at ``ended``, in milliseconds since the Unix epoch."""
-        job, result = trained
+        """The record of one run.
+
+        Args:
+            trained: The job and its result.
+            ended: The present time in milliseconds since the Unix epoch. The record has the times
+                of the training, if they are known; the clock of another machine may differ.
+        """
+        job, result = trained.job, trained.result
+        started, ended = self._times(trained.span, ended)
         params, document = config_documents(job.config)
         params = params | runtime_params(self.runtime)
         tags = {**self.tags, **identity.tags(job.config, job.dataset, result)}
@@ -80,19 +87,38 @@ class RunRecorder:
             return RunRecord(
                 self.name or job.name,
                 status,
-                self.started,
+                started,
                 ended,
                 params,
                 tags | reason,
                 artifacts=files,
             )
         return RunRecord(
-            self.name or job.name, "FINISHED", self.started, ended, params,
+            self.name or job.name, "FINISHED", started, ended, params,
             tags | {run_tags.OUTCOME: result.outcome.value},
             metric_points(result, self.runtime.tracking.points),
             files | result_artifacts(result, job.dataset),
             dataset_input(job.dataset),
         )  # fmt: skip
+
+    def opening(self, job: Job, points: Sequence[MetricPoint], now: int) -> RunRecord:
+        """The record of a run that is being trained: what is known of it before its end.
+
+        Args:
+            job: The job.
+            points: Points of its loss so far.
+            now: The present time in milliseconds since the Unix epoch.
+        """
+        params = config_documents(job.config)[0] | runtime_params(self.runtime)
+        tags = {**self.tags, **identity.of_config(job.config, job.dataset)}
+        return RunRecord(self.name or job.name, "RUNNING", self.started, now, params, tags, points)
+
+    def _times(self, span: Span | None, now: int) -> tuple[int, int]:
+        """When a run started and ended: while the sweep ran, and not before it started."""
+        if span is None:
+            return self.started, now
+        started = min(max(self.started, span.started), now)
+        return started, min(max(started, span.ended), now)
 
 
 def config_documents(config: TrainConfig) -> tuple[dict[str, str], bytes]:

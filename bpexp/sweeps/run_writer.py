@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -54,7 +55,10 @@ class RunWriter:
     respond with every group. ``close`` tries to write the spooled runs to the store again. A
     single run is not spooled.
 
-    Use it as a context manager, in one thread.
+    A single run may be shown in the store while it is trained, see ``show``. It is then ended
+    there, instead of written anew.
+
+    Use it as a context manager, in one thread; only ``show`` may be called in another one.
 
     Attributes:
         run_ids: The ids of the runs that were written to the store, by the index of their job.
@@ -68,6 +72,8 @@ class RunWriter:
         self._error: TrackingError | None = None
         self.run_ids: dict[int, str] = {}
         self._spooled: dict[Path, list[int]] = {}
+        self._showing: Future[None] | None = None
+        self._shown_id: str | None = None
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -92,6 +98,34 @@ class RunWriter:
         """Number of runs in the spool."""
         return sum(len(indices) for indices in self._spooled.values())
 
+    def show(self, run: RunRecord) -> bool:
+        """Show in the background what is known of a single run that is being trained.
+
+        Errors of the store are ignored: the run is written at its end. Does not block.
+
+        Args:
+            run: Its record so far, with the status RUNNING. Its parameters and tags count when it
+                is shown first, its metrics are added every time.
+
+        Returns:
+            Whether the record was taken: not while the store is being opened or the previous record
+            is being written, and not if the run belongs to a sweep.
+        """
+        is_free = self._showing is None or self._showing.done()
+        if not is_free or not self.is_open or self.sweep.parent is not None:
+            return False
+        self._showing = self._thread.submit(self._show, run)
+        return True
+
+    def _show(self, run: RunRecord) -> None:
+        tracker = self.sweep.tracker
+        with suppress(TrackingError):
+            if self._shown_id is None:
+                self._shown_id = tracker.open_run(run.name, run.started, run.tags)
+                tracker.add_values(self._shown_id, replace(run, tags={}))
+            else:
+                tracker.add_values(self._shown_id, replace(run, params={}, tags={}))
+
     def submit(self, indices: Sequence[int], records: Sequence[RunRecord]) -> None:
         """Write runs in the background; blocks while the previous write is unfinished.
 
@@ -102,6 +136,13 @@ class RunWriter:
         Raises:
             TrackingError: The runs could be written neither to the store nor to the spool.
         """
+        if self._showing is not None:
+            # The tracker must not be used by two threads.
+            self._showing.result()
+        if self._shown_id is not None:
+            ending = self._thread.submit(self._end_shown, self._shown_id, *records)
+            self._pending = _PendingWrite(indices, records, ending)
+            return
         staged: StagedRuns | None = None
         if self._error is None:
             try:
@@ -115,6 +156,10 @@ class RunWriter:
         if staged is not None:
             staged.discard()
         self._spool(indices, records)
+
+    def _end_shown(self, run_id: str, record: RunRecord) -> list[str]:
+        self.sweep.tracker.close_run(run_id, record)
+        return [run_id]
 
     def close(self) -> dict[int, str]:
         """Finish writing, and try to write the spooled runs to the store.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from bpexp.runs import environment, run_tags
 from bpexp.runs.result import Failure
@@ -15,7 +16,8 @@ from bpexp.sweeps.budget import Budget
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch
 from bpexp.sweeps.interrupts import interrupts_deferred
-from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.job import Job, JobResult, Span
+from bpexp.sweeps.live_run import LiveRun
 from bpexp.sweeps.paused_jobs import PausedJobs
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
@@ -27,6 +29,7 @@ from bpexp.sweeps.run_writer import RunWriter
 from bpexp.sweeps.rungs import sentence as rung_sentence
 from bpexp.sweeps.samplers.trials import Trial
 from bpexp.tracking import process, spool
+from bpexp.tracking.contract import MetricPoint
 from bpexp.tracking.retry import TrackingError
 from bpexp.typing import Array
 
@@ -135,6 +138,22 @@ class SweepRunner:
         self._first_of_generation = 0
         self._budget = Budget(plan.runtime.budget)
         self._paused = PausedJobs()
+        self._live: LiveRun | None = None
+        if len(plan.jobs) == 1:
+            points = plan.runtime.tracking.points
+            self._live = LiveRun(plan.jobs[0].config, points, self._show)
+
+    def on_epochs(self, jobs: Sequence[Job], losses: Array) -> None:
+        """Show a single run in the store while it is trained; see ``Executor.on_epochs``."""
+        if self._live is not None:
+            self._live.add(losses[:, 0])
+
+    def _show(self, points: Sequence[MetricPoint]) -> bool:
+        """Show further points of the loss of a single run; returns whether they were taken."""
+        if not self._writer.is_open or self._writer.sweep.parent is not None:
+            return False
+        record = self._recorder.opening(self.plan.jobs[0], points, now(self.started))
+        return self._writer.show(record)
 
     def use_stored_results(self) -> None:
         """Use the results that are stored already; blocks until the store is open."""
@@ -316,9 +335,9 @@ class SweepRunner:
             return
         sweep = self._writer.sweep
         if sweep.parent is None or self.plan.runtime.tracking.runs:
-            recorder, ended = self._recorder(sweep.parent), now(self.started)
+            recorder, ended = self._recorder, now(self.started)
             self._writer.submit(
-                [job.index for job, _ in trained],
+                [one.job.index for one in trained],
                 [recorder.record(one, ended) for one in trained],
             )
         for row in self.results.add(trained):
@@ -331,10 +350,14 @@ class SweepRunner:
             raise TrackingError("Interrupted.") from None
         unfinished = self.missing()
         if unfinished:
-            self._record([JobResult(job, INTERRUPTED) for job in unfinished])
+            # Most runs of a sweep have not started.
+            span = None if self._writer.sweep.parent is None else Span(now(), now())
+            self._record([JobResult(job, INTERRUPTED, span) for job in unfinished])
 
-    def _recorder(self, parent: str | None) -> RunRecorder:
-        """Return the recorder of the runs of a sweep, or of a single run without a parent."""
+    @cached_property
+    def _recorder(self) -> RunRecorder:
+        """The recorder of the runs of a sweep, or of a single run without a parent."""
+        parent = self._writer.sweep.parent
         tracking = self.plan.runtime.tracking
         process_tag = {run_tags.PROCESS: process.current()}
         tags = {**environment.tags(), **tracking.tags, **process_tag}

@@ -58,7 +58,7 @@ def write_all(
             elif files:
                 created.append(folder.parent)
                 os.makedirs(folder)
-                _write_files(folder, files)
+                write_files(folder, files)
     except (OSError, TrackingError) as error:
         for folder in created:
             shutil.rmtree(folder, ignore_errors=True)
@@ -80,12 +80,14 @@ def add(uri: str, files: Mapping[str, bytes]) -> None:
         return
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
-        _write_files(Path(staging), files)
+        write_files(Path(staging), files)
         # Before the rename: it may reach the disk earlier than the content of the file.
         durable.sync_file_system(Path(staging))
         for name in files:
+            (folder / name).parent.mkdir(exist_ok=True, parents=True)
             os.replace(Path(staging, name), folder / name)
-    durable.sync_names(folder)
+    for parent in {(folder / name).parent for name in files} | {folder}:
+        durable.sync_names(parent)
 
 
 def remove(uris: Iterable[str]) -> None:
@@ -96,12 +98,15 @@ def remove(uris: Iterable[str]) -> None:
 
 def _upload(uri: str, files: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as staging:
-        _write_files(Path(staging), files)
+        write_files(Path(staging), files)
         with storage_errors():
             mlflow_internals.upload(uri, staging)
 
 
-def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files to a new folder, with the folders in their names."""
+    for parent in {os.path.dirname(name) for name in files} - {""}:
+        (folder / parent).mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
 

@@ -129,9 +129,21 @@ class BulkTracker:
         """See ``Tracker.add_files``."""
         self._retry.call(artifact_uris.add, artifact_uris.of_run(self._artifact_uri, run_id), files)
 
+    def add_values(self, run_id: str, run: RunRecord) -> None:
+        """See ``Tracker.add_values``."""
+        self.transaction(_add_values, run_id, rows.of_open_run(run, run_id))
+
+    def check_not_deleted(self, sweep: str | None) -> None:
+        """See ``Tracker.check_not_deleted``."""
+        self.transaction(sql.check_not_deleted, int(self.experiment_id), sweep)
+
+    def reopen_run(self, run_id: str, without: Sequence[str]) -> None:
+        """See ``Tracker.reopen_run``."""
+        self.transaction(sql.reopen_run, run_id, without)
+
     def close_run(self, run_id: str, run: RunRecord) -> None:
         """See ``Tracker.close_run``."""
-        values = rows.of_closed_run(run, run_id)
+        values = rows.of_open_run(run, run_id)
         if run.artifacts:
             self.add_files(run_id, run.artifacts)
         self.transaction(self._close, run_id, run, values)
@@ -149,7 +161,8 @@ class BulkTracker:
         self, connection: Connection, run_id: str, run: RunRecord, values: rows.Rows
     ) -> None:
         sql.end_run(connection, run_id, run.status, run.ended)
-        sql.upsert(connection, values)
+        points = sql.replace_points(connection, run_id, values[rows.METRICS])
+        sql.upsert(connection, {**values, rows.METRICS: points})
         if run.dataset is not None and not sql.has_dataset(connection, run_id):
             input_ids = list(islice(self._ids, 1))
             self.insert_inputs(connection, [run], [run_id], input_ids)
@@ -207,6 +220,11 @@ class BulkTracker:
             configure(connection, self._retry)
             if not sql.run_exists(connection, ids[0]):
                 artifact_uris.remove(uris)
+
+
+def _add_values(connection: Connection, run_id: str, values: rows.Rows) -> None:
+    sql.check_active(connection, run_id)
+    sql.upsert(connection, values)
 
 
 @dataclass(frozen=True)

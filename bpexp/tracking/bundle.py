@@ -32,8 +32,6 @@ from bpexp.tracking.store import Store
 
 FORMAT = 1
 """Version of the format; another version is refused."""
-CURVES = ("loss", "validation_loss")
-"""Metrics of which all logged values are stored."""
 PATHS = ("path", "test_path")
 """Settings of a data set that name a file."""
 ARTIFACT = re.compile(r"[\w-][\w.-]*\.(yaml|json|jsonl\.gz|npz|csv|parquet|svg|png|diff)", re.ASCII)

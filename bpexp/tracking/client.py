@@ -13,7 +13,8 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from bpexp.tracking import artifact_uris, limits, paging
-from bpexp.tracking.contract import DatasetInput, RunRecord
+from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
+from bpexp.tracking.reading import restored
 from bpexp.tracking.retry import DeletedError, RetryPolicy, TrackingError, storage_errors
 
 _MAX_METRICS, _MAX_PARAMS, _MAX_TAGS = 1000, 100, 100
@@ -64,6 +65,18 @@ class ClientTracker:
         """See ``Tracker.add_files``."""
         self._retry.call(_log_files, self._client, run_id, files)
 
+    def add_values(self, run_id: str, run: RunRecord) -> None:
+        """See ``Tracker.add_values``."""
+        self._active_run(run_id)
+        self._log_values(run_id, run, run.tags)
+
+    def reopen_run(self, run_id: str, without: Sequence[str]) -> None:
+        """See ``Tracker.reopen_run``."""
+        stored = self._active_run(run_id)
+        self._retry.call(self._client.update_run, run_id, status="RUNNING")
+        for key in stored.data.tags.keys() & set(without):
+            self._retry.call(self._client.delete_tag, run_id, key)
+
     def claim(self, run_id: str, key: str, seen: str, value: str) -> str:
         """See ``Tracker.claim``.
 
@@ -111,7 +124,7 @@ class ClientTracker:
         return run_id
 
     def check_not_deleted(self, sweep: str | None) -> None:
-        """Raise DeletedError if the experiment, or the parent run of a sweep in it, is deleted."""
+        """See ``Tracker.check_not_deleted``."""
         experiment = self._retry.call(self._client.get_experiment, self.experiment_id)
         if experiment.lifecycle_stage != "active":
             raise DeletedError("The experiment was deleted meanwhile.")
@@ -133,14 +146,33 @@ class ClientTracker:
         for incomplete in tuple(self._incomplete):
             self._retry.call(self._client.delete_run, incomplete)
             self._incomplete.remove(incomplete)
-        stored = self._retry.call(self._client.get_run, run_id)
-        info = stored.info
-        if info.lifecycle_stage != "active":
-            raise DeletedError(f"The store refused: run {run_id} is deleted.")
+        stored = self._active_run(run_id)
         # MLflow's API cannot change a parameter, as resuming or extending a sweep may.
         params = {key: run.params[key] for key in run.params if key not in stored.data.params}
-        ended = max(info.start_time, run.ended)
-        self._complete(run_id, replace(run, params=params, ended=ended), run.tags)
+        points = self._new_points(stored, run.metrics)
+        ended = max(stored.info.start_time, run.ended)
+        self._complete(run_id, replace(run, params=params, metrics=points, ended=ended), run.tags)
+
+    def _active_run(self, run_id: str) -> entities.Run:
+        """The run with an id. Raises DeletedError if it is deleted."""
+        stored = self._retry.call(self._client.get_run, run_id)
+        if stored.info.lifecycle_stage != "active":
+            raise DeletedError(f"The store refused: run {run_id} is deleted.")
+        return stored
+
+    def _new_points(self, stored: entities.Run, points: Sequence[MetricPoint]) -> list[MetricPoint]:
+        """The points that a run does not have yet."""
+        keys = {point.key for point in points} & stored.data.metrics.keys()
+        logged = {
+            (key, point.step, repr(restored(point.value)))
+            for key in keys
+            for point in self._retry.call(self._client.get_metric_history, stored.info.run_id, key)
+        }  # Texts, because NaN is not equal to itself.
+        return [
+            point
+            for point in points
+            if (point.key, point.step, repr(restored(point.value))) not in logged
+        ]
 
     def _complete(self, run_id: str, run: RunRecord, tags: Mapping[str, str]) -> None:
         """Add everything to an open run, and end it."""
@@ -256,7 +288,6 @@ class _RunCreation:
 
 def _log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
+        artifact_uris.write_files(Path(folder), files)
         with storage_errors():
             client.log_artifacts(run_id, folder)

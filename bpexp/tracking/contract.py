@@ -133,14 +133,28 @@ class Tracker(Protocol):
         ...
 
     def add_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        """Add artifacts to an open run; files of the same names are replaced.
+        """Add artifacts to a run; files of the same names are replaced.
 
         Args:
-            run_id: A run that ``open_run`` created.
-            files: Contents by file name.
+            run_id: A run of the experiment.
+            files: Contents by file name, which may have folders: ``figures/loss.png``.
 
         Raises:
             TrackingError: A file could not be written; existing files stay as they were.
+        """
+        ...
+
+    def add_values(self, run_id: str, run: RunRecord) -> None:
+        """Add parameters, tags and metrics to a run, which keeps its status.
+
+        Args:
+            run_id: A run of the experiment.
+            run: What is added. Only these three parts are used, and ``ended`` as the time of the
+                metrics.
+
+        Raises:
+            DeletedError: The run is deleted, or it does not exist in a database.
+            TrackingError: The store rejected the values, or stayed unavailable.
         """
         ...
 
@@ -189,6 +203,31 @@ class Tracker(Protocol):
         """
         ...
 
+    def check_not_deleted(self, sweep: str | None) -> None:
+        """Check that the experiment, and a sweep in it, can be written to.
+
+        Args:
+            sweep: The id of its parent run; None to check the experiment alone.
+
+        Raises:
+            DeletedError: One of them is deleted.
+            TrackingError: The store could not be read.
+        """
+        ...
+
+    def reopen_run(self, run_id: str, without: Sequence[str]) -> None:
+        """Give a run the status RUNNING again, and remove some of its tags.
+
+        Args:
+            run_id: A run of the experiment.
+            without: The keys of the tags; the run need not have them.
+
+        Raises:
+            DeletedError: The run is deleted, or it does not exist in a database.
+            TrackingError: The store could not be read or written.
+        """
+        ...
+
     def finish(self) -> None:
         """Let the store prepare for reading what was written; called at the end of a sweep.
 
@@ -198,6 +237,9 @@ class Tracker(Protocol):
 
     def close_run(self, run_id: str, run: RunRecord) -> None:
         """Add the content of a record to an open run, and end the run.
+
+        A point of a metric that the run has already is not added again. A database also removes
+        the points of these metrics at other steps; MLflow's API cannot.
 
         Args:
             run_id: The open run.

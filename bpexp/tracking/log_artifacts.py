@@ -1,23 +1,21 @@
 """Adds files, tables and a note to a run that has ended."""
 
 import json
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.reading import StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
 
 _NOTE, _TABLES = "mlflow.note.content", "mlflow.loggedArtifacts"
 _SEPARATOR = "\n\n---\n\n"
 
 
 def log(
-    client: "MlflowClient",
+    tracker: Tracker,
     run: StoredRun,
     files: Mapping[str, bytes],
     tables: Mapping[str, "pd.DataFrame"],
@@ -30,27 +28,21 @@ def log(
     append rows. The section comes first because MLflow folds all but the first lines of a note.
 
     Args:
-        client: MLflow's client on the store of the run.
+        tracker: Writes to the experiment of the run.
         run: The run.
         files: Contents of files, by path.
         tables: Tables that MLflow's pages show, by file name.
         section: Heading of the section.
         text: Text of the section, in Markdown.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            path = Path(folder) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        for name, table in tables.items():
-            (Path(folder) / name).write_text(_table_json(table))
-        client.log_artifacts(run.run_id, folder)
+    as_json = {name: _table_json(table).encode() for name, table in tables.items()}
+    tracker.add_files(run.run_id, {**files, **as_json})
     listed = json.loads(run.tags.get(_TABLES, "[]"))
     listed += [t for name in tables if (t := {"path": name, "type": "table"}) not in listed]
-    client.set_tag(run.run_id, _TABLES, json.dumps(listed))
     note, heading = run.tags.get(_NOTE, ""), f"**{section}.**"
     rest = note.partition(_SEPARATOR)[2] if note.startswith(heading) else note
-    client.set_tag(run.run_id, _NOTE, f"{heading} {text}{_SEPARATOR}{rest}")
+    tags = {_TABLES: json.dumps(listed), _NOTE: f"{heading} {text}{_SEPARATOR}{rest}"}
+    tracker.add_values(run.run_id, RunRecord(run.name, run.status, run.started, 0, tags=tags))
 
 
 def _table_json(table: "pd.DataFrame") -> str:

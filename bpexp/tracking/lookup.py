@@ -24,6 +24,14 @@ def experiment_id(reader: RunReader, name: str) -> str:
     return found
 
 
+def experiment_name(reader: RunReader, run: StoredRun) -> str:
+    """The name of the experiment of a run. Raises ConfigError if the experiment is deleted."""
+    name = _name_of(run.experiment_id, reader.experiments())
+    if not name:
+        raise ConfigError(f"The experiment of {run.label} is deleted.")
+    return name
+
+
 def with_id(reader: RunReader, run_id: str) -> StoredRun:
     """The run with a complete id. Raises ConfigError if the store does not have it."""
     found = reader.get([run_id])

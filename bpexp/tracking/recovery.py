@@ -14,7 +14,7 @@ from bpexp.tracking import paging, process
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.process import ProcessState
 from bpexp.tracking.reading import StoredRun
-from bpexp.tracking.retry import RetryPolicy
+from bpexp.tracking.retry import DeletedError, RetryPolicy
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,11 +46,10 @@ def close_orphaned_runs(tracker: Tracker) -> int:
     return len(orphaned)
 
 
-def reopen(client: "MlflowClient", tracker: Tracker, sweep: StoredRun) -> None:
+def reopen(tracker: Tracker, sweep: StoredRun) -> None:
     """Give the parent run of a sweep the status RUNNING, and assign it to this process.
 
     Args:
-        client: MLflow's client on the store.
         tracker: Writes to the experiment of the sweep.
         sweep: The parent run as it was read.
 
@@ -58,18 +57,17 @@ def reopen(client: "MlflowClient", tracker: Tracker, sweep: StoredRun) -> None:
         ConfigError: The sweep is deleted, or another process was faster.
         TrackingError: The store could not be read or written.
     """
-    retry, run_id = RetryPolicy(), sweep.run_id
-    if retry.call(client.get_run, run_id).info.lifecycle_stage != "active":
-        raise deleted_error(run_id)
+    run_id = sweep.run_id
+    try:
+        tracker.check_not_deleted(run_id)
+    except DeletedError as error:
+        raise deleted_error(run_id) from error
     own, seen = process.current(), sweep.tags.get(run_tags.PROCESS, "")
     while (holder := tracker.claim(run_id, run_tags.PROCESS, seen, own)) != own:
         if process.state_of(holder) is not ProcessState.DEAD:
             raise ConfigError(f"{sweep.label} is being resumed by another process.")
         seen = holder
-    retry.call(client.update_run, run_id, status="RUNNING")
-    tags = retry.call(client.get_run, run_id).data.tags
-    for key in _ORPHAN_TAGS.keys() & tags.keys():
-        retry.call(client.delete_tag, run_id, key)
+    tracker.reopen_run(run_id, list(_ORPHAN_TAGS))
 
 
 def deleted_error(run_id: str) -> ConfigError:

@@ -7,7 +7,7 @@ that takes longer than training and tracking a short run.
 >>> from bpexp.tracking import rows
 >>> from bpexp.tracking.contract import RunRecord
 >>> run = RunRecord("seed=1", "FINISHED", started=1000, ended=2000, params={"lr": "0.1"})
->>> rows.of_closed_run(run, "70bda3e6")["params"]
+>>> rows.of_open_run(run, "70bda3e6")["params"]
 [('70bda3e6', 'lr', '0.1')]
 """
 
@@ -96,8 +96,8 @@ def of_runs(
     return rows
 
 
-def of_closed_run(run: RunRecord, run_id: str) -> Rows:
-    """Rows that are added to an open run when it ends.
+def of_open_run(run: RunRecord, run_id: str) -> Rows:
+    """Rows that are added to a run that exists.
 
     Raises:
         TrackingError: MLflow does not accept a key.

@@ -80,6 +80,18 @@ def check_not_deleted(connection: Connection, experiment: int, sweep: str | None
             raise DeletedError(f"The sweep {sweep[:8]} was deleted meanwhile.")
 
 
+def check_active(connection: Connection, run_id: str) -> None:
+    """Raise DeletedError if a run does not exist or is deleted."""
+    found = _select(connection, "lifecycle_stage FROM runs WHERE run_uuid = :run", run=run_id)
+    if found != [("active",)]:
+        raise deleted(run_id)
+
+
+def deleted(run_id: str) -> DeletedError:
+    """The error for a run that cannot be written to."""
+    return DeletedError(f"The store refused: run {run_id} is deleted or does not exist.")
+
+
 def has_dataset(connection: Connection, run_id: str) -> bool:
     """Whether a run has a data set."""
     query = "1 FROM inputs WHERE destination_type = 'RUN' AND destination_id = :run"
@@ -130,7 +142,44 @@ def end_run(connection: Connection, run_id: str, status: str, ended: int) -> Non
     )
     values = {"status": status, "ended": ended, "run": run_id}
     if connection.execute(text(change), values).rowcount != 1:
-        raise DeletedError(f"The store refused: run {run_id} is deleted or does not exist.")
+        raise deleted(run_id)
+
+
+def reopen_run(connection: Connection, run_id: str, without: Sequence[str]) -> None:
+    """Set the status of a run to RUNNING, and delete its tags with some keys."""
+    check_active(connection, run_id)
+    connection.execute(
+        text("UPDATE runs SET status = 'RUNNING' WHERE run_uuid = :run"), {"run": run_id}
+    )
+    for key in without:
+        connection.execute(
+            text("DELETE FROM tags WHERE run_uuid = :run AND key = :key"),
+            {"run": run_id, "key": key},
+        )
+
+
+def replace_points(connection: Connection, run_id: str, points: Sequence[Row]) -> list[Row]:
+    """Delete the points of a run that its metrics do not have at their end.
+
+    Args:
+        connection: The database.
+        run_id: The run.
+        points: All points of some metrics, as rows of the table ``metrics``.
+
+    Returns:
+        Those of the points that the run does not have yet.
+    """
+    found = _select(
+        connection, "key, step, value, is_nan FROM metrics WHERE run_uuid = :run", run=run_id
+    )
+    keys, places = {row[1] for row in points}, {(row[1], row[4]) for row in points}
+    for key, step in {(key, step) for key, step, *_ in found if key in keys} - places:
+        connection.execute(
+            text("DELETE FROM metrics WHERE run_uuid = :run AND key = :key AND step = :step"),
+            {"run": run_id, "key": key, "step": step},
+        )
+    logged = {(key, step, value, bool(is_nan)) for key, step, value, is_nan in found}
+    return [row for row in points if (row[1], row[4], row[2], row[5]) not in logged]
 
 
 def replace_tag(connection: Connection, run_id: str, key: str, seen: str, value: str) -> str:

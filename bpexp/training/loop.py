@@ -66,7 +66,8 @@ class Step(NamedTuple):
 
     Attributes:
         runs: The indices in the batch of the runs that were trained, (L,).
-        losses: Their training losses in the epochs of the call, (n_epochs, L).
+        losses: Their training losses in the epochs of the call, (n_epochs, L), in the units of the
+            targets.
         ended: The index and the result of each run that ended, often none.
     """
 
@@ -199,7 +200,8 @@ class TrainingLoop:
         results = [self._ended(position, progress) for position in ended.tolist()]
         if len(ended):
             self.state = state.select(np.setdiff1d(all_positions, ended))
-        return Step(state.run_indices, progress.losses, results)
+        losses = batch.scaling.original_losses(progress.losses)
+        return Step(state.run_indices, losses, results)
 
     def _validate(self, monitor: ValidationMonitor, progress: Progress) -> None:
         """Evaluate the runs that are due; change the status of those that stop to stalled."""

@@ -15,7 +15,7 @@ from bpexp.config.schema import BACKENDS, Backend, BackendConfig, RuntimeConfig,
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.result import Failure, TrainResult
-from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.training import batching
 from bpexp.training.engine import Engine
 from bpexp.training.loop import TrainingLoop
@@ -114,8 +114,13 @@ AfterStep = Callable[[Sequence[int], Array], None]
 """Called after further epochs with the positions of the configurations that were trained, and their
 losses, (n_epochs, L); may raise ``Cancelled`` to end the training."""
 
-Trained = list[tuple[int, TrainResult | Failure]]
-"""The position of each configuration of a batch, and its result, as they ended."""
+
+class Trained(NamedTuple):
+    """The position of a configuration in its batch, its result, and when it was trained."""
+
+    position: int
+    result: TrainResult | Failure
+    span: Span
 
 
 def train_batch(
@@ -140,7 +145,7 @@ def train_batch(
 
     configs = {position: job.config for position, job in enumerate(jobs)}
     for trained in _train_in_parts(configs, engine, jobs[0].dataset, batch.stretch, report):
-        yield [JobResult(jobs[position], result) for position, result in trained]
+        yield [JobResult(jobs[one.position], one.result, one.span) for one in trained]
 
 
 def train_configs(
@@ -149,7 +154,7 @@ def train_configs(
     dataset: Dataset,
     stretch: Stretch = WHOLE,
     after_step: AfterStep | None = None,
-) -> Trained:
+) -> list[Trained]:
     """``train_batch`` for a worker, which needs no more of the jobs than their configurations."""
     parts = _train_in_parts(dict(enumerate(configs)), engine, dataset, stretch, after_step)
     return list(chain.from_iterable(parts))
@@ -161,7 +166,7 @@ def _train_in_parts(
     dataset: Dataset,
     stretch: Stretch,
     after_step: AfterStep | None,
-) -> Iterator[Trained]:
+) -> Iterator[list[Trained]]:
     """Train one batch, given by the positions of its runs in the stretch.
 
     Results are yielded at most every ``SECONDS_BETWEEN_RESULTS``.
@@ -171,8 +176,8 @@ def _train_in_parts(
     """
     positions = list(configs)
     done: set[int] = set()
-    ended: Trained = []
-    last = time.monotonic()
+    ended: list[Trained] = []
+    last, started = time.monotonic(), milliseconds()
     try:
         batch = PreparedBatch(list(configs.values()), dataset)
         paused = [stretch.paused[position] for position in positions if stretch.paused]
@@ -180,23 +185,34 @@ def _train_in_parts(
         for step in loop.run_steps(stretch.until):
             if after_step is not None:
                 after_step([positions[run] for run in step.runs.tolist()], step.losses)
-            ended += [(positions[run], result) for run, result in step.ended]
+            span = Span(started, milliseconds())
+            ended += [Trained(positions[run], result, span) for run, result in step.ended]
             if ended and time.monotonic() - last >= SECONDS_BETWEEN_RESULTS:
                 yield ended
-                done |= {position for position, _ in ended}
+                done |= {one.position for one in ended}
                 ended, last = [], time.monotonic()
-        ended += [(positions[run], result) for run, result in loop.pause()]
+        span = Span(started, milliseconds())
+        ended += [Trained(positions[run], result, span) for run, result in loop.pause()]
     except Exception as error:
         if len(configs) == 1:
-            yield [(positions[0], Failure(f"{type(error).__name__}: {error}"))]
+            failure, span = (
+                Failure(f"{type(error).__name__}: {error}"),
+                Span(started, milliseconds()),
+            )
+            yield [Trained(positions[0], failure, span)]
             return
-        done |= {position for position, _ in ended}
+        done |= {one.position for one in ended}
         for position, config in configs.items():
             if position not in done:
                 alone = _train_in_parts({position: config}, engine, dataset, stretch, after_step)
                 ended += chain.from_iterable(alone)
     if ended:
         yield ended
+
+
+def milliseconds() -> int:
+    """The present time in milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
 
 
 def make_batches(

@@ -29,7 +29,7 @@ from bpexp.nn import arithmetic
 from bpexp.runs.result import Failure
 from bpexp.sweeps.executors import dask_worker
 from bpexp.sweeps.executors.base import Batch, Executor, register
-from bpexp.sweeps.job import JobResult
+from bpexp.sweeps.job import JobResult, Span
 
 T = TypeVar("T")
 
@@ -229,7 +229,8 @@ class DaskExecutor(Executor):
             return [JobResult(job, failed) for job in batch.jobs]
         values: Any = self._wait(lambda seconds: future.result(timeout=seconds))
         return [
-            JobResult(batch.jobs[index], dask_worker.from_plain(value)) for index, value in values
+            JobResult(batch.jobs[index], dask_worker.from_plain(value), Span(*span))
+            for index, value, span in values
         ]
 
     def _wait(self, wait: Callable[[float], T]) -> T:

@@ -15,7 +15,8 @@ from bpexp.data import Dataset
 from bpexp.data.target_scaling import TargetScaling
 from bpexp.nn import arithmetic
 from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
-from bpexp.sweeps.executors.base import Trained, train_configs
+from bpexp.sweeps.executors.base import Trained, milliseconds, train_configs
+from bpexp.sweeps.job import Span
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled
 from bpexp.training.paused import Stretch
@@ -61,7 +62,7 @@ def keep_arrays(*arrays: Array) -> tuple[Array, ...]:
     return arrays
 
 
-def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Plain]]:
+def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Plain, Span]]:
     """Train a batch.
 
     Every error is returned as the failure of its job: Dask's client hangs on an exception whose
@@ -72,28 +73,31 @@ def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Pla
         arrays: The ``PARTS`` of the data set.
 
     Returns:
-        The index of each job in ``task.configs`` and its result; nothing if it was cancelled.
+        The index of each job in ``task.configs``, its result, and when it was trained; nothing if
+        it was cancelled.
     """
-    batch = Task(*task)
+    batch, started = Task(*task), milliseconds()
     try:
         results = _train(batch, arrays)
     except Cancelled:
         return []
     except Exception as error:
         if len(batch.configs) == 1:
-            return [(0, to_plain(Failure(f"{type(error).__name__}: {error}")))]
+            failure = Failure(f"{type(error).__name__}: {error}")
+            return [(0, to_plain(failure), Span(started, milliseconds()))]
         alone = [train(batch._replace(configs=[config]), arrays) for config in batch.configs]
-        return [(index, plain) for index, results in enumerate(alone) for _, plain in results]
-    return [(position, to_plain(result)) for position, result in results]
+        return [(index, *one[1:]) for index, results in enumerate(alone) for one in results]
+    return [(one.position, to_plain(one.result), one.span) for one in results]
 
 
-def _train(task: Task, arrays: Sequence[Array]) -> Trained:
+def _train(task: Task, arrays: Sequence[Array]) -> list[Trained]:
     configs = [parse_train(config) for config in task.configs]
     if task.arithmetic != arithmetic.VERSION:
         failed = Failure(
             f"its worker's arithmetic has version {arithmetic.VERSION}, not {task.arithmetic}"
         )
-        return [(position, failed) for position in range(len(configs))]
+        never = Span(now := milliseconds(), now)
+        return [Trained(position, failed, never) for position in range(len(configs))]
     parts: dict[str, Any] = dict(zip(PARTS, arrays, strict=True))
     dataset = Dataset(
         name="", **parts, inputs=(), targets=(), classes=task.classes, digest="",

@@ -129,7 +129,7 @@ class LocalExecutor(Executor):
                 try:
                     for number, trained in self._parallel(waiting, datasets):
                         jobs = waiting.pop(number).jobs
-                        yield [JobResult(jobs[position], result) for position, result in trained]
+                        yield [JobResult(jobs[one.position], *one[1:]) for one in trained]
                 except OSError as error:
                     print(
                         f"No worker processes can be started ({error}); the runs are trained in "
@@ -146,7 +146,7 @@ class LocalExecutor(Executor):
 
     def _parallel(
         self, batches: Mapping[int, Batch], datasets: SharedDatasets
-    ) -> Iterator[tuple[int, Trained]]:
+    ) -> Iterator[tuple[int, list[Trained]]]:
         """Train batches, and yield the number and the results of each."""
         processes.check_available()
         # loky starts all processes at once, also those that have nothing to train.
@@ -198,7 +198,7 @@ def train_in_worker(
     engine: str,
     dataset: SharedDataset,
     stretch: Stretch,
-) -> tuple[int, Trained]:
+) -> tuple[int, list[Trained]]:
     """Train the batch with this number in a worker process, which ends with its parent.
 
     Importing what reads data files would take a worker longer than most training, so that it
@@ -218,6 +218,6 @@ def _train_in_separate_process(batch: Batch, datasets: SharedDatasets) -> JobRes
                 os.getpid(), 0, [job.config], batch.engine, datasets.share(job.dataset),
                 batch.stretch,
             ).result()  # fmt: skip
-            return JobResult(job, trained[0][1])
+            return JobResult(job, *trained[0][1:])
     except processes.TerminatedWorkerError as error:
         return JobResult(job, Failure(f"its worker process died: {str(error).splitlines()[0]}"))

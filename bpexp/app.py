@@ -18,6 +18,7 @@ from bpexp.config import combinations
 from bpexp.config.compose import composer
 from bpexp.config.schema import BackendConfig, BudgetConfig
 from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import counted
 from bpexp.reporter import Reporter
 from bpexp.runs import run_tags
 from bpexp.studies import definition
@@ -466,8 +467,8 @@ def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
         return
     assert finished.parent is not None
     chosen = confirmation.settings_to_confirm(finished)
-    noun = "setting" if len(chosen) == 1 else "settings"
-    reporter.say(f"Training the best {len(chosen)} {noun} again on {n_seeds} fresh seeds.")
+    best, seeds = counted(len(chosen), "setting"), counted(n_seeds, "fresh seed")
+    reporter.say(f"Training the best {best} again on {seeds}.")
     fresh = run_sweep(confirmation.plan_of(finished), reporter)
     if fresh.interrupted or fresh.parent is None:
         return

@@ -76,11 +76,14 @@ def test_a_run_has_bars_a_user_and_a_source_in_mlflow(archive, runs):
     assert run.tags["mlflow.user"]
 
 
-def test_show_and_compare_fold_packages_and_digests(inside, runs):
+def test_show_and_compare_fold_packages_and_digests(inside, sweep, runs):
     one, other = (run.run_id for run in runs[:2])
     shown = inside("show", one).stdout
     assert "bpexp.result" not in shown
     assert "packages and 3 digests: --all" in shown
+    of_sweep = inside("show", sweep.run_id).stdout
+    assert "packages: --all" in of_sweep
+    assert "0 digests" not in of_sweep
     for word in ("bpexp.result", "bpexp.config", "\npackages", "pytest "):
         assert word in inside("show", one, "--all").stdout
     compared = inside("compare", one, other)

@@ -16,7 +16,8 @@ from bpexp.analysis.findings import Comparison, Findings, compare_with_best
 from bpexp.analysis.groups import REPLICATE, SWEEP, Group, RunTable
 from bpexp.analysis.intervals import Interval
 from bpexp.analysis.permutation import ALPHA
-from bpexp.analysis.words import counted, number, p_value
+from bpexp.analysis.words import number, p_value
+from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.typing import Array

@@ -14,12 +14,13 @@ import numpy as np
 from bpexp.analysis import comparability, statistics
 from bpexp.analysis.findings import Findings, Summary, find
 from bpexp.analysis.groups import CONFIG_GROUPS, SWEEP, Group, label
-from bpexp.analysis.words import answer, counted, interval, number, result
+from bpexp.analysis.words import answer, interval, number, result
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
 from bpexp.render.axes import ascending
 from bpexp.render.document import Table, Text
+from bpexp.render.wording import counted
 from bpexp.runs.metrics import Split
 from bpexp.runs.objective import Objective, objectives
 from bpexp.runs.result import Outcome

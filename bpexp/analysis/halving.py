@@ -20,10 +20,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from bpexp.analysis.words import counted, number
+from bpexp.analysis.words import number
 from bpexp.fields.checks import ConfigError
 from bpexp.render.axes import COLORS, panel, plain_log_labels
 from bpexp.render.document import Table
+from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective, objectives
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun

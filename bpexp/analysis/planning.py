@@ -20,6 +20,7 @@ from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.permutation import ALPHA, replicates_needed
 from bpexp.analysis.words import number
 from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import counted
 
 POWER = 0.8
 """Probability with which a difference as large as the named one is to be found significant."""
@@ -121,7 +122,7 @@ def sentence(findings: Findings, named: Difference) -> str:
     shown = f"{percent} in {measure.label} ({number(size)})" if named.is_percent else percent
     of = "the differences within pairs" if compared.pairs else "the runs of a group"
     method = "the t test" if measure.is_time else "the t test with the efficiency of a rank test"
-    pairs = f"{findings.n_pairs} pair{'s' * (findings.n_pairs > 1)} of groups"
+    pairs = f"{counted(findings.n_pairs, 'pair')} of groups"
     return (
         f"To find a difference of {shown} between the first two in 80% of cases, plan {n} seeds: "
         f"by the formula of {method}, corrected for {pairs}, if {of} have a standard deviation of "

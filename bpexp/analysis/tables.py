@@ -43,9 +43,9 @@ def readable_ranking(findings: Findings, limit: int) -> Table:
 
 def short_ranking(findings: Findings, limit: int) -> Table:
     """The ``limit`` best groups for a terminal: only the median of the ranking's measure."""
-    chances = {c.b.name: _interval(c.improvement) for c in findings.comparisons}
     columns = _short_columns(findings)
-    if not findings.is_race:
+    chances = {c.b.name: _interval(c.improvement) for c in findings.comparisons}
+    if chances:
         columns.append(_Column("P(best is better)", lambda s: chances.get(s.group.name, "")))
     return _ranking_table(findings, columns, limit)
 

@@ -13,6 +13,7 @@ from bpexp.analysis import survival
 from bpexp.analysis.findings import Comparison, Findings, Summary
 from bpexp.analysis.intervals import Interval, confidence_of_each, runs_for_median
 from bpexp.analysis.permutation import ALPHA, replicates_needed
+from bpexp.render.wording import counted, listed
 from bpexp.runs.objective import Objective
 
 MIN_LEAD, MIN_LEAD_RUNS = 0.1, 2
@@ -205,20 +206,6 @@ def about_intervals(findings: Findings) -> str:
     if all(summary.runs >= needed for summary in findings.summaries):
         return f"{said}."
     return f"{said}. The interval of a median needs {needed} runs per group."
-
-
-def counted(n: int, noun: str) -> str:
-    """The number with its noun, such as "1 run" or "2 runs"."""
-    return f"{n} {noun}{'s' * (n != 1)}"
-
-
-def listed(words: Sequence[str]) -> str:
-    """The words as an enumeration.
-
-    >>> listed(["a", "b", "c"])
-    'a, b and c'
-    """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def few(values: Sequence[str], noun: str = "values") -> str:

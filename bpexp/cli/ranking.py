@@ -24,16 +24,16 @@ MAX_LISTED = 10
 
 def ranking_title(ranking: Ranking) -> str:
     """The title of ``ranking_table``: how many of the settings or runs it has, and their order."""
-    objective = ranking.objective
     part = f" with {ranking.part}" if ranking.part else ""
-    if not ranking.is_replicated:
-        n_runs = len(ranking.runs)
-        return f"Best {min(n_runs, MAX_LISTED)} of {n_runs}{part} by {objective.label}"
-    n_settings = len(ranking.settings)
-    what = "setting" if n_settings == 1 else "settings"
-    shown = min(n_settings, MAX_LISTED)
-    by = f"{objective.statistic} {objective.label}"
-    return f"Best {shown} of {n_settings} {what}{part} by {by}"
+    if ranking.is_replicated:
+        n_ranked, one, several = len(ranking.settings), " setting", " settings"
+        by = f"{ranking.objective.statistic} {ranking.objective.label}"
+    else:
+        n_ranked, one, several = len(ranking.runs), " run", ""
+        by = ranking.objective.label
+    if n_ranked == 1:
+        return f"1{one}{part} by {by}"
+    return f"Best {min(n_ranked, MAX_LISTED)} of {n_ranked}{several}{part} by {by}"
 
 
 def ranking_table(

@@ -6,6 +6,7 @@ from typing import Any
 from bpexp.analysis import run_details
 from bpexp.cli.commands import named_run, store_parser
 from bpexp.cli.screen import console
+from bpexp.render.wording import counted, listed
 
 DIFF_LINES = 100
 """Maximum number of printed lines of git.diff without ``--all``."""
@@ -41,7 +42,9 @@ def main(arguments: Sequence[str]) -> None:
         out.print("\npackages", style="bold")
         out.print(", ".join(f"{name} {number}" for name, number in details.packages.items()))
     elif details.packages or folded:
-        out.print(f"  {len(details.packages)} packages and {len(folded)} digests: --all")
+        counts = {"package": len(details.packages), "digest": len(folded)}
+        hidden = [counted(n, noun) for noun, n in counts.items() if n]
+        out.print(f"  {listed(hidden)}: --all")
     out.print("\nartifacts", style="bold")
     for name, size in archive.files(run).items():
         out.print(f"  {name}/" if size is None else f"  {name}  {size} bytes")

@@ -16,6 +16,7 @@ from bpexp.cli.tables import text_table
 from bpexp.config.replicates import is_replicate_key
 from bpexp.data import Dataset
 from bpexp.data.file_settings import FileConfig
+from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.studies.definition import Study, parse
@@ -212,8 +213,7 @@ def _left_out(result: FinishedSweep) -> str:
 
 
 def _study(study: Study) -> str:
-    rows = f"{len(study.rows)} row{'s' * (len(study.rows) > 1)}"
-    trials = f"{study.trials} trial{'s' * (study.trials > 1)}"
+    rows, trials = counted(len(study.rows), "row"), counted(study.trials, "trial")
     points = f" at each of {study.n_points} points" if study.grid else ""
     return f"{study.name}: {rows} of {trials}{points}"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bpexp.data import DataConfig
 from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import counted
 from bpexp.runs import run_tags
 from bpexp.sweeps import integrity
 from bpexp.tracking import bundle, logged_curves
@@ -191,7 +192,7 @@ def _atomic_zip(target: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _sentence(target: Path, n_runs: int, files: Sequence[DataFile]) -> str:
-    parts = [f"{n_runs} run{'s' * (n_runs != 1)}"]
+    parts = [counted(n_runs, "run")]
     for file in files:
         parts.append(file.path if file.member else f"without {file.path}")
     return f"Written: {target} ({', '.join(parts)})"

@@ -32,6 +32,7 @@ from bpexp.render.document import (
     emphasis,
 )
 from bpexp.render.table_files import as_csv
+from bpexp.render.wording import counted
 from bpexp.studies.comparison import (
     MIN_RUNS_FOR_INTERVAL,
     Difference,
@@ -138,7 +139,7 @@ class Evaluation:
                 f"{high:.4g}" + (f", a factor of {high / low:.4g}." if low > 0.0 else ".")
             )
             sentences += [
-                f"{self._name(v)}: the mean of {count} seed{'s' * (count > 1)} lies between "
+                f"{self._name(v)}: the mean of {counted(count, 'seed')} lies between "
                 f"{mean.low:.4g} and {mean.high:.4g} in 90% of cases; the mean of all seeds is "
                 f"{v.mean.estimate:.4g}."
                 for count, mean in v.small_sample_means.items()

@@ -13,6 +13,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import counted
 from bpexp.runs import identity
 from bpexp.runs.result import Failure
 from bpexp.runs.run_tags import IDENTITY
@@ -195,7 +196,7 @@ def _power(plan: Plan) -> str:
     counts = Counter(tuple(job.setting.items()) for job in plan.jobs)
     n = min(counts.values())
     if len(counts) < 2:
-        return f"One setting with {n} {_runs(n)}."
+        return f"One setting with {counted(n, 'run')}."
     if n < 2:
         return "One run of each setting shows no difference; repeat them: 'seed=range(0,10)'."
     return (
@@ -212,10 +213,6 @@ def _race(plan: Plan, most: int) -> str:
         f"{len(plan.jobs)} to {most} runs: {block} to {seeds.max} seeds of each setting, by the "
         f"results; settings that are worse beyond doubt stop after each {block} seeds."
     )
-
-
-def _runs(n: int) -> str:
-    return "run" if n == 1 else "runs"
 
 
 def _duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple, Self, TypeVar
 from bpexp.config.schema import BACKENDS, Backend, BackendConfig, RuntimeConfig, TrainConfig
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import counted
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.training import batching
@@ -85,7 +86,7 @@ class Executor(ABC):
     @property
     def description(self) -> str:
         """The workers as the program announces them."""
-        return f"{self.n_workers} worker{'s' * (self.n_workers > 1)}"
+        return counted(self.n_workers, "worker")
 
     @abstractmethod
     def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:

@@ -101,6 +101,17 @@ def test_resume_trains_only_the_missing_runs(trained):
     assert trained == [12, 5]
 
 
+def test_resume_takes_the_name_of_a_backend(inside):
+    bpexp.sweep(seed=[1, 2], epochs=2)
+    mark_as_killed(sweeps()[0].info.run_id, lost=1)
+    done = inside("resume", "latest", "--backend", "seriel")
+    assert done.returncode == 2
+    assert "one of local, serial, dask, or the address of a Dask scheduler" in done.stderr
+    assert done.stderr.endswith("got 'seriel'; type --backend serial.\n")
+    done = inside("resume", "latest", "--backend", "serial")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def printed_predictions(done):
     return re.search(r"^Predictions of .*?(?=^Sweep )", done.stdout, re.M | re.S)[0]
 

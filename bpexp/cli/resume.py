@@ -7,8 +7,8 @@ from dataclasses import replace
 from bpexp import app
 from bpexp.cli.commands import Parser, existing_store, store_parser
 from bpexp.cli.terminal import TerminalReporter
-from bpexp.config.schema import BackendConfig, BudgetConfig, DaskConfig
-from bpexp.fields.checks import ConfigError
+from bpexp.config.schema import BACKENDS, BackendConfig, BudgetConfig, DaskConfig
+from bpexp.fields.checks import ConfigError, nearest
 from bpexp.sweeps import budget
 from bpexp.tracking import lookup, recovery
 from bpexp.tracking.archive import Archive
@@ -54,7 +54,7 @@ def sweep_parser(name: str, description: str) -> Parser:
     parser.add_argument(
         "--backend",
         metavar="WHERE",
-        help="local, or the address of a Dask scheduler (default: as before)",
+        help="a backend, or the address of a Dask scheduler (default: as before)",
     )
     return parser
 
@@ -82,6 +82,13 @@ def request_of(options: argparse.Namespace, limits: BudgetConfig) -> app.ResumeR
 
 
 def _backend(where: str) -> BackendConfig:
-    if where == "local":
-        return BackendConfig(name="local")
-    return DaskConfig(name="dask", address=where)
+    """The backend of a name, or of the address of a Dask scheduler. Raises ConfigError."""
+    if where in BACKENDS:
+        return BACKENDS[where].config(name=where)
+    if ":" in where:
+        return DaskConfig(name="dask", address=where)
+    near = nearest(where, list(BACKENDS))
+    raise ConfigError(
+        f"--backend must be one of {', '.join(BACKENDS)}, or the address of a Dask scheduler "
+        f"such as tcp://HOST:8786, got {where!r}" + (f"; type --backend {near}." if near else ".")
+    )

@@ -224,10 +224,11 @@ def compute(evaluation: Evaluation) -> dict[str, float]:
     """Compute every metric that applies to a run.
 
     Returns:
-        Values by metric name, in the order of the table.
+        Values by metric name, in the order of the table. Zeros are positive: a store may lose the
+        sign, and tables would differ after ``resume``.
     """
     values = ((metric.name, metric.compute(evaluation)) for metric in METRICS.values())
-    return {name: value for name, value in values if value is not None}
+    return {name: value or 0.0 for name, value in values if value is not None}
 
 
 ALWAYS_LISTED = ("final_loss", "epochs_run")

@@ -25,7 +25,7 @@ from bpexp.sweeps import budget, python_data, race, search
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.job import format_setting
-from bpexp.sweeps.plan import Plan, check_different_runs, make_plan
+from bpexp.sweeps.plan import Plan, check_different_runs, make_plan, single_run_plan
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
 from bpexp.sweeps.samplers.python import as_arguments, compose_jobs, has_search
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 Settings = Any
 """Values of settings, or lists of values in ``sweep``."""
+OF_STORED_RUNS = ("tracking", "reuse", "export", "dry_run")
+"""Settings and groups that ``train`` refuses, because it stores nothing."""
 
 
 def train(
@@ -79,7 +81,13 @@ def train(
 
 
 def _train(settings: Mapping[str, Any]) -> FittedResult:
-    plan = make_plan([compose_settings(settings)])
+    for key, value in settings.items():
+        if key.replace("__", ".").partition(".")[0] in OF_STORED_RUNS and value:
+            raise ConfigError(
+                f"{key} is for runs that are stored, which those of bpexp.train are not: leave it "
+                "out, or call bpexp.sweep."
+            )
+    plan = single_run_plan(compose_settings(settings))
     _warn(plan)
     (batch,) = make_batches(plan.jobs, plan.runtime.engine, 1)
     ((_, result),) = train_batch(plan.configs, load_engine(batch.engine), plan.jobs[0].dataset)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bpexp
+from bpexp.fields.checks import ConfigError
 from bpexp.nn import init
 from bpexp.nn.activations import elementwise_activations
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward
 from bpexp.nn.network import Network
-from bpexp.runs.result import Outcome
+from bpexp.runs import metrics
+from bpexp.runs.result import Outcome, TrainResult
 from bpexp.training.sample_order import random_stream
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -254,3 +257,35 @@ def test_a_shorter_run_equals_the_first_epochs_of_a_longer_one(seed, epochs):
         bpexp.train(seed=seed, epochs=epochs).losses,
         bpexp.train(seed=seed, epochs=epochs + 5).losses[:epochs],
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"budget__runs": 3}, "budget.* needs a sweep: add -m"),
+        ({"search": "tpe"}, "search is a sweep: add -m"),
+        ({"confirm": 2}, "confirm needs a sweep: add -m"),
+        ({"tracking__name": "mine"}, "tracking__name is for runs that are stored"),
+        ({"tracking": {"name": "mine"}}, "tracking is for runs that are stored"),
+        ({"reuse": True}, "reuse is for runs that are stored"),
+        ({"export": "best"}, "export is for runs that are stored"),
+        ({"dry_run": True}, "dry_run is for runs that are stored"),
+    ],
+)
+def test_train_refuses_settings_that_it_would_ignore(settings, said):
+    with pytest.raises(ConfigError, match=re.escape(said) + ".*bpexp.sweep"):
+        bpexp.train(epochs=2, **settings)
+
+
+def test_train_takes_settings_that_a_sweep_may_share_with_it():
+    settings = {"n_jobs": 1, "reuse": False, "export": None, "objective": "accuracy"}
+    assert bpexp.train(epochs=2, **settings).epochs_run == 2
+
+
+def test_metrics_have_no_negative_zero():
+    # SQLite stores -0.0 as 0, so that results.csv would change when a sweep is resumed.
+    dataset = bpexp.train(epochs=1).dataset
+    result = TrainResult(Outcome.COMPLETED, np.array([-0.0]), dataset.Y, (), ())
+    values = metrics.compute(metrics.Evaluation(result, dataset))
+    assert str(values["final_loss"]) == "0.0"
+    assert type(values["epochs_run"]) is int

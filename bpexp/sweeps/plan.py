@@ -38,6 +38,8 @@ Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+SWEEP_HINT = "add -m and use the launcher bpexp, or call bpexp.sweep"
+"""What to type where a setting makes sense only in a sweep."""
 class PlannedSearch:
     """What a search that proposes the jobs of a plan needs to be continued.
 
@@ -235,23 +237,23 @@ def restore_jobs(
     return _jobs(configs, datasets, rows, varying)[0]
 
 
-def single_run_plan(composed: Values, overrides: Sequence[str]) -> Plan:
+def single_run_plan(composed: Values, overrides: Sequence[str] = ()) -> Plan:
     """Make the plan of one run that is not a sweep.
 
     Raises:
         ConfigError: As ``make_plan``, and for a study, which is always a sweep.
     """
     if composed.get("study") is not None:
-        raise ConfigError("+study is a sweep: add -m and use the launcher bpexp.")
+        raise ConfigError(f"+study is a sweep: {SWEEP_HINT}.")
     if composed.get("confirm"):
-        raise ConfigError("confirm needs a sweep: add -m and use the launcher bpexp.")
+        raise ConfigError(f"confirm needs a sweep: {SWEEP_HINT}.")
     plan = make_plan([composed], overrides)
     if plan.runtime.search != SearchConfig():
-        raise ConfigError("search is a sweep: add -m and use the launcher bpexp.")
+        raise ConfigError(f"search is a sweep: {SWEEP_HINT}.")
     if plan.is_race:
-        raise ConfigError("seeds=auto is a sweep: add -m and use the launcher bpexp.")
+        raise ConfigError(f"seeds=auto is a sweep: {SWEEP_HINT}.")
     if plan.runtime.budget != BudgetConfig():
-        raise ConfigError("budget.* needs a sweep: add -m and use the launcher bpexp.")
+        raise ConfigError(f"budget.* needs a sweep: {SWEEP_HINT}.")
     return plan
 
 

@@ -10,10 +10,14 @@ import pytest
 
 import bpexp as package
 from bpexp.config.compose import compose
+from bpexp.config.schema import flatten, plain
+from bpexp.data.registry import DATA_SOURCES, DataConfig
+from bpexp.fields import settings_of
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import comparability
 from bpexp.runs.objective import objectives
 from bpexp.sweeps import comparable
+from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.ranking import rank_parts
 from bpexp.sweeps.row import Row
@@ -88,6 +92,26 @@ def test_what_makes_other_data_and_other_units(shared, axis, name, n_parts):
     assert all(re.search(r"\w=\S", part) for part in found) == (n_parts > 1)
 
 
+def test_every_setting_of_a_data_set_that_declares_what_it_changes_exists():
+    for source in DATA_SOURCES.values():
+        config, names = source.config, {one.name for one in settings_of(source.config)}
+        declared = [*config.prepares, *config.selects, *config.rescales]
+        assert set(declared) <= names
+        assert len(declared) == len(set(declared))
+        assert DataConfig.selects <= config.selects
+        assert DataConfig.prepares <= config.prepares
+
+
+@pytest.mark.parametrize("shared", [("data=xor",), IRIS[:2], TWO_TARGETS])
+def test_what_makes_other_data_is_part_of_what_a_comparison_needs(shared):
+    (job,) = jobs_of(shared, ("seed=1",))
+    settings = {key: format_setting(value) for key, value in flatten(plain(job.config)).items()}
+    scale = comparability.scale(settings, objectives()["accuracy"])
+    measured = comparability.measured_keys(settings)
+    assert {"data.name", "data.test_fraction", "data.folds", *scale} <= set(measured)
+    assert not {"data.standardize", "data.fold", "data.split_seed"} & set(measured)
+
+
 def test_each_part_has_its_own_best_setting():
     jobs = jobs_of(IRIS, LOSSES, ("lr=0.1", "lr=1"), ("seed=1", "seed=2"))
     losses = [0.1, 0.2, 0.3, 0.4, 9, 8, 2, 1]
@@ -132,7 +156,7 @@ def test_a_sweep_over_losses_prints_a_ranking_of_each_and_the_report_says_what_t
     done = inside("-m", *IRIS[:2], "model.loss=half_squared,cross_entropy", "seed=1,2", "epochs=5")
     assert (done.returncode, done.stderr) == (0, "")
     for loss in LOSSES:
-        assert f"Best 1 of 1 setting with {loss} by median final loss" in done.stdout
+        assert f"\n1 setting with {loss} by median final loss\n" in done.stdout
     assert "final loss is not the same quantity" in done.stdout
     assert "objective=accuracy ranks all of them" in done.stdout
     *_, suggested = re.findall(r"Report: bpexp (.*)", done.stdout)

@@ -1,35 +1,31 @@
-"""Refuses to compare results that are not measured by the same yardstick.
+"""Refuses to rank runs, and to compare sweeps or values of a setting, that are not comparable.
 
-Losses are comparable if they are of one kind and on the same rows. Settings that change how inputs
-are prepared are settings like any other: they leave rows and targets as they are.
+Losses are comparable if they are of one kind and on the same rows, see ``runs.comparability``.
+Settings that change how inputs are prepared are settings like any other: they leave rows and
+targets as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from bpexp.analysis.groups import SWEEP, RunTable, label, labels_of, levels
-from bpexp.analysis.words import listed
-from bpexp.config.replicates import is_replicate_key
+from bpexp.analysis.groups import (
+    SWEEP,
+    Grouped,
+    RunTable,
+    available_objectives,
+    label,
+    labels_of,
+    levels,
+)
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import listed
 from bpexp.runs import comparability
-from bpexp.runs.metrics import Split, Unit
+from bpexp.runs.metrics import Split
 from bpexp.runs.objective import Objective
 
 if TYPE_CHECKING:
     import pandas as pd
-
-INPUT_KEYS = (
-    "data.standardize", "data.scale_target", "data.inputs", "data.drop", "data.categorical",
-    "data.input_low", "data.input_high", "data.complement",
-)  # fmt: skip
-"""Settings of data sets that change the inputs of the network, but neither rows nor targets."""
-
-
-def data_keys() -> list[str]:
-    """The settings that decide which rows and targets a run is measured on."""
-    known = [key for key in keys() if key.startswith("data.") and not is_replicate_key(key)]
-    return [key for key in known if key not in INPUT_KEYS]
 
 
 def check(table: RunTable, key: str, values: Sequence[str], measure: Objective) -> None:
@@ -48,13 +44,17 @@ def check(table: RunTable, key: str, values: Sequence[str], measure: Objective) 
     parts = _Parts(table.frame, key, values)
     what = "the sweeps" if key == SWEEP else f"the values of {key}"
     # The name first: other settings of the data follow from it.
-    differing = parts.first_differing(sorted(data_keys(), key=lambda name: name != "data.name"))
+    found = _settings(table.frame)
+    measured = _union(map(comparability.measured_keys, found))
+    differing = parts.first_differing(sorted(measured, key=lambda name: name != "data.name"))
     if differing is not None:
         raise ConfigError(
             f"{what} are not on the same data, so their results cannot be compared: "
             f"{parts.values_of(differing)}."
         )
-    differing = parts.first_differing(_keys_of_measure(table.frame, measure))
+    criteria = ["stop.loss", "stop.tolerance"] if measure.is_time else []
+    scales = _union(comparability.scale(one, measure) for one in found)
+    differing = parts.first_differing([*criteria, *scales])
     if differing is not None:
         raise ConfigError(
             f"{what} cannot be compared by {measure.label}: {parts.values_of(differing)}"
@@ -64,22 +64,38 @@ def check(table: RunTable, key: str, values: Sequence[str], measure: Objective) 
 
 def vary_in_data(table: RunTable) -> bool:
     """Whether the runs are on more than one set of rows and targets."""
-    return any(
-        labels_of(table.frame[key]).nunique() > 1 for key in data_keys() if key in table.frame
-    )
+    measured = _union(map(comparability.measured_keys, _settings(table.frame)))
+    return any(labels_of(table.frame[key]).nunique() > 1 for key in measured if key in table.frame)
 
 
-def _keys_of_measure(frame: "pd.DataFrame", measure: Objective) -> list[str]:
-    """The settings that change what the measure means."""
-    of_loss = ["model.loss"]
-    if "model.loss" in frame and any(
-        comparability.depends_on_output(loss) for loss in labels_of(frame["model.loss"]).unique()
-    ):
-        of_loss.append("model.output")
-    if measure.is_time:
-        uses_loss = bool((labels_of(frame["stop.loss"]) != "null").any())
-        return ["stop.loss", "stop.tolerance", *(of_loss if uses_loss else ())]
-    return of_loss if measure.unit is Unit.LOSS else []
+def check_one_ranking(grouped: Grouped, measure: Objective) -> None:
+    """Check that all groups can be ranked together.
+
+    Raises:
+        ConfigError: They are on different data, or have losses of different kinds.
+    """
+    settings = _settings(grouped.groups[0].table.frame)
+    scales = [comparability.scale(one, measure) for one in settings]
+    found = list(comparability.parts(scales))
+    if len(found) <= 1:
+        return
+    names = [objective.name for objective in available_objectives(grouped)]
+    other = comparability.alternative(scales, measure, names)
+    advice = f"--measure {other}, or " if other else ""
+    why = comparability.why(scales, measure)
+    raise ConfigError(f"{why}; add {advice}--only {found[0]} for a part of the runs.")
+
+
+def _settings(frame: "pd.DataFrame") -> list[dict[str, str]]:
+    """The different combinations of the settings that decide what can be compared."""
+    decisive = [key for key in keys() if key in frame and key.startswith(comparability.GROUPS)]
+    rows = frame[decisive].apply(labels_of).drop_duplicates().to_numpy().tolist()
+    return [dict(zip(decisive, row, strict=True)) for row in rows]
+
+
+def _union(parts: Iterable[Iterable[str]]) -> list[str]:
+    """All keys of all parts, each once."""
+    return list(dict.fromkeys(key for part in parts for key in part))
 
 
 class _Parts(NamedTuple):

@@ -1,10 +1,17 @@
 """What the user of a report chose."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from bpexp.analysis.groups import label, labels_of
 from bpexp.analysis.measure_choice import ANY_MEASURE, MeasureChoice
 from bpexp.analysis.planning import Difference
+from bpexp.config.schema import keys
+from bpexp.fields.checks import ConfigError, nearest
 from bpexp.runs.comparability import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -27,3 +34,27 @@ class ReportOptions:
 
 
 DEFAULTS = ReportOptions()
+
+
+def with_settings(frame: "pd.DataFrame", only: Settings) -> "pd.DataFrame":
+    """The runs of a table that have some settings.
+
+    Args:
+        frame: One row per run.
+        only: The settings, as text by dotted key.
+
+    Raises:
+        ConfigError: There is no such setting, or no run has its value.
+    """
+    for key, value in only.items():
+        if key not in keys() or key not in frame:
+            near = nearest(key, [known for known in keys() if known in frame])
+            meant = f"; did you mean {near}?" if near else "."
+            raise ConfigError(f"--only must name a setting of these runs, got {key!r}{meant}")
+        values = labels_of(frame[key])
+        is_chosen = values == label(value)
+        if not is_chosen.any():
+            known = ", ".join(sorted(values.unique())[:8])
+            raise ConfigError(f"--only {key}= must be one of {known} here, got {value!r}.")
+        frame = frame[is_chosen]
+    return frame

@@ -28,10 +28,9 @@ from bpexp.analysis.findings import Findings, Summary, find
 from bpexp.analysis.groups import SWEEP, group
 from bpexp.analysis.halving import Halving
 from bpexp.analysis.measure_choice import OPTIMISTIC, choose
-from bpexp.analysis.options import DEFAULTS, ReportOptions
+from bpexp.analysis.options import DEFAULTS, ReportOptions, with_settings
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
-from bpexp.analysis.ranked_together import check_one_ranking, with_settings
 from bpexp.analysis.surface import Surface, surfaces
 from bpexp.analysis.variance import Decomposition, decompose
 from bpexp.fields.checks import ConfigError
@@ -277,7 +276,7 @@ def build(
         agreement, finals = _compare_sweeps(findings)
     if agreement is None:
         # Two sweeps may agree on several data sets: equal settings are compared with each other.
-        check_one_ranking(grouped, chosen)
+        comparability.check_one_ranking(grouped, chosen)
     return Report(
         title=title,
         findings=findings,

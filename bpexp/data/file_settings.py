@@ -22,10 +22,11 @@ CATEGORICAL = ("refuse", "onehot")
 class FileConfig(DataConfig):
     """Settings of ``file``; columns that are not targets are inputs."""
 
-    prepares = frozenset({
-        "test_path", "inputs", "drop", "separator", "decimal", "header", "missing_values",
-        "missing", "categorical", "scale_target",
-    })  # fmt: skip
+    # Errors of a scaled target are reported in the target's own unit.
+    prepares = DataConfig.prepares | {"inputs", "drop", "categorical", "scale_target"}
+    selects = DataConfig.selects | {
+        "test_path", "separator", "decimal", "header", "missing_values", "missing",
+    }  # fmt: skip
 
     path: str = setting(
         Text(), REQUIRED, "a .csv, .tsv, .txt, .data (also as .gz or .zip), .parquet or .npz file"

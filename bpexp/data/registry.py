@@ -31,12 +31,23 @@ from bpexp.typing import Array
 class DataConfig:
     """Settings of every data set.
 
+    What a setting changes decides which results can be compared, see ``runs.comparability``. The
+    settings that are not named here make other data.
+
     Attributes:
-        prepares: Names of settings of a data set's own that prepare the same rows. Its other ones
-            make other data, and runs on different data are not ranked together.
+        prepares: Names of the settings that change what the network receives of a row, but neither
+            the rows nor their targets in the units of the results.
+        selects: Names of the settings that change which rows of the same data there are, and which
+            of them are training, validation and test rows.
+        rescales: Names of the settings that change the unit of the targets, and so of errors and
+            losses.
     """
 
-    prepares: ClassVar[frozenset[str]] = frozenset()
+    prepares: ClassVar[frozenset[str]] = frozenset({"standardize"})
+    selects: ClassVar[frozenset[str]] = frozenset({
+        "test_fraction", "validation_fraction", "split_seed", "stratify", "folds", "fold",
+    })  # fmt: skip
+    rescales: ClassVar[frozenset[str]] = frozenset()
 
     name: str = setting(Text(), REQUIRED, "name of the data set")
     test_fraction: float = setting(

@@ -21,7 +21,8 @@ from bpexp.typing import Array
 class BitsConfig(DataConfig):
     """Settings of data sets whose inputs and targets are bits."""
 
-    prepares = frozenset({"low", "high", "input_low", "input_high"})
+    prepares = DataConfig.prepares | {"input_low", "input_high"}
+    rescales = frozenset({"low", "high"})
 
     low: float = setting(Real(), 0.0, "value of the bit 0 in the targets")
     high: float = setting(Real(), 1.0, "value of the bit 1 in the targets")

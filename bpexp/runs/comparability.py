@@ -1,7 +1,8 @@
-"""Which runs can be ranked together by an objective.
+"""Which runs can be ranked together by an objective, and which are measured on the same rows.
 
 The results of a run on one data set say nothing about a run on another one, and values of different
-loss functions have different units. Preparing the same rows differently changes neither.
+loss functions have different units. Preparing the same rows differently changes neither. The
+settings of a data set declare what they change, see ``data.registry.DataConfig``.
 
 >>> loss = objectives()["final_loss"]
 >>> runs = [{"data.name": "iris", "model.loss": name} for name in ("half_squared", "cross_entropy")]
@@ -12,11 +13,13 @@ loss functions have different units. Preparing the same rows differently changes
 """
 
 import shlex
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
+from bpexp.config.replicates import is_replicate_key
 from bpexp.data.registry import DATA_SOURCES, DataConfig
 from bpexp.fields.settings import settings_of
 from bpexp.nn.losses import LOSSES
+from bpexp.render.wording import listed
 from bpexp.runs.metrics import Unit
 from bpexp.runs.objective import Objective, objectives
 
@@ -96,13 +99,31 @@ def why(scales: Sequence[Mapping[str, str]], objective: Objective) -> str:
     """
     if is_of_data(differing(scales)):
         of_data = [{key: one[key] for key in one if is_of_data([key])} for one in scales]
-        return f"Runs on different data are not ranked together ({listed(parts(of_data))})"
-    return f"The {objective.label} is not the same quantity for {listed(parts(scales))}"
+        return f"Runs on different data are not ranked together ({listed_briefly(parts(of_data))})"
+    return f"The {objective.label} is not the same quantity for {listed_briefly(parts(scales))}"
+
+
+def measured_keys(settings: Settings) -> list[str]:
+    """The settings that decide which rows and targets a run is measured on.
+
+    They are more than the data keys of ``scale``: runs on several splits of the same data are
+    ranked together, but two values or two sweeps are compared on the same split only. Settings
+    that number replicates are left out.
+    """
+    source, names = _declared(settings)
+    keys = [f"data.{name}" for name in names if name not in source.prepares]
+    return [key for key in keys if not is_replicate_key(key)]
 
 
 def is_of_data(keys: Sequence[str]) -> bool:
     """Whether runs that differ in these keys of their scales are on different data."""
-    return any(key.startswith("data.") and key not in UNIT_KEYS for key in keys)
+    return any(key.startswith("data.") and key not in unit_keys() for key in keys)
+
+
+def unit_keys() -> set[str]:
+    """The settings of data that are part of a ``scale`` because they change a unit."""
+    scales = {name for source in DATA_SOURCES.values() for name in source.config.rescales}
+    return {SCALE_TARGET, *(f"data.{name}" for name in scales)}
 
 
 def alternative(
@@ -128,35 +149,37 @@ def alternative(
     return next((name for name in names if name in available), "")
 
 
-def listed(names: Mapping[str, object] | Sequence[str]) -> str:
+def listed_briefly(names: Iterable[str]) -> str:
     """Some names; the first three of more than four, and how many others there are.
 
-    >>> listed(["a", "b"]), listed(list("abcdef"))
+    >>> listed_briefly(["a", "b"]), listed_briefly(list("abcdef"))
     ('a and b', 'a, b, c and 3 others')
     """
     texts = list(names)
-    if len(texts) > 4:
-        texts = [*texts[:3], f"{len(texts) - 3} others"]
-    return f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return listed([*texts[:3], f"{len(texts) - 3} others"] if len(texts) > 4 else texts)
 
 
+SCALE_TARGET = "data.scale_target"
+"""Changes the unit of losses only where a run has several targets."""
 GROUPS = ("data.", "model.", "stop.")
-"""How the keys of all settings begin that ``scale`` uses."""
-UNIT_KEYS = ("data.low", "data.high", "data.scale_target")
-"""Settings that change the unit of the targets, and so of errors and losses, but not the data."""
+"""How the keys of all settings begin that this module uses."""
+
+
+def _declared(settings: Settings) -> tuple[type[DataConfig], list[str]]:
+    """The class that declares what the settings of a run's data change, and their names."""
+    source = DATA_SOURCES.get(settings.get("data.name", ""))
+    if source is None:
+        # Of a package that is not imported here: its own settings count as other data.
+        known = [key.removeprefix("data.") for key in settings if key.startswith("data.")]
+        return DataConfig, known
+    return source.config, [one.name for one in settings_of(source.config)]
 
 
 def _data_keys(settings: Settings) -> list[str]:
     """The keys that say which data a run has."""
-    shared = {f"data.{one.name}" for one in settings_of(DataConfig)} - {"data.name"}
-    source = DATA_SOURCES.get(settings.get("data.name", ""))
-    if source is None:
-        # Of a package that is not imported here.
-        own = [key for key in settings if key.startswith("data.")]
-        return [key for key in own if key not in shared]
-    names = [one.name for one in settings_of(source.config)]
-    own = [f"data.{name}" for name in names if name not in source.config.prepares]
-    return [key for key in own if key not in shared]
+    source, names = _declared(settings)
+    others = source.prepares | source.selects | source.rescales
+    return [f"data.{name}" for name in names if name not in others]
 
 
 def _stops_by_tolerance_alone(settings: Settings) -> bool:
@@ -167,8 +190,9 @@ def _stops_by_tolerance_alone(settings: Settings) -> bool:
 
 def _target_keys(settings: Settings) -> list[str]:
     """The keys that change the unit of the targets of a run."""
-    keys = [key for key in UNIT_KEYS[:2] if key in settings]
+    source, names = _declared(settings)
+    keys = [f"data.{name}" for name in names if name in source.rescales]
     # The errors of several targets cannot be scaled back, see ``TargetScaling.loss_factor``.
-    if settings.get("data.target", "").startswith("[") and "data.scale_target" in settings:
-        keys += ["data.scale_target", "model.output"]
+    if settings.get("data.target", "").startswith("[") and SCALE_TARGET in settings:
+        keys += [SCALE_TARGET, "model.output"]
     return keys

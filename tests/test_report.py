@@ -27,15 +27,27 @@ from scipy.stats import wilcoxon
 from sweeping import run_to_end
 
 import bpexp as package
-from bpexp.analysis import findings, groups, measure_choice, page, plots, report, survival, words
+from bpexp.analysis import (
+    findings,
+    groups,
+    measure_choice,
+    page,
+    plots,
+    report,
+    survival,
+    tables,
+    words,
+)
 from bpexp.analysis.intervals import Interval
 from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.options import ReportOptions
 from bpexp.config import schema
-from bpexp.config.compose import compose
+from bpexp.config.compose import compose, compose_settings
 from bpexp.fields.checks import ConfigError
 from bpexp.render import axes as plot_axes
 from bpexp.render.document import Heading, Table
+from bpexp.sweeps.job import format_setting
+from bpexp.sweeps.plan import make_plan
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -129,7 +141,7 @@ def test_groups_are_all_that_varies_but_the_seed():
     found = groups.group(frame)
     assert found.varying == {"hidden": ["2", "[8,4]"], "lr": ["0.1", "1"]}
     assert [group.name for group in found.groups] == [
-        "hidden=2 lr=0.1", "hidden=2 lr=1", "hidden=[8,4] lr=0.1", "hidden=[8,4] lr=1",
+        "lr=0.1 hidden=2", "lr=0.1 hidden=[8,4]", "lr=1 hidden=2", "lr=1 hidden=[8,4]",
     ]  # fmt: skip
     assert [len(group) for group in found.groups] == [3, 3, 3, 3]
 
@@ -175,7 +187,27 @@ def test_numbers_that_change_together_and_settings_of_other_parts_are_all_named(
         {"model.init_low": -1, "model.init_high": 1, "optimizer.name": "adam"},
         {"model.init_low": -2, "model.init_high": 2, "optimizer.name": "momentum"},
     )
-    assert list(found.varying) == ["model.init_high", "model.init_low", "optimizer.name"]
+    assert list(found.varying) == ["model.init_low", "model.init_high", "optimizer.name"]
+
+
+def test_a_report_lists_settings_in_the_order_in_which_the_sweep_does():
+    varied = [{"optimizer": "momentum", "optimizer__momentum": share, "lr": lr, "hidden": [hidden],
+               "data__low": low, "seed": 1}
+              for share, lr, hidden, low in ((0.5, 0.1, 2, 0), (0.9, 1, 4, -1))]  # fmt: skip
+    plan = make_plan([compose_settings(one | {"model": "regressor"}) for one in varied])
+    found = settled(*(
+        {key: format_setting(value) for key, value in schema.flatten(schema.plain(one)).items()}
+        for one in plan.configs
+    ))  # fmt: skip
+    assert list(found.varying) == list(plan.varying)
+    assert list(found.varying) == ["lr", "hidden", "data.low", "optimizer.momentum"]
+
+
+def test_groups_of_one_run_have_no_column_of_probabilities():
+    alone = tables.short_ranking(built(by_lr({0.1: [0.5], 1: [0.3]})).findings, 10)
+    assert list(alone.columns) == ["rank", "lr", "runs", "final loss, median"]
+    paired = tables.short_ranking(built(by_lr({0.1: [0.5, 0.6], 1: [0.3, 0.4]})).findings, 10)
+    assert list(paired.columns) == [*alone.columns, "P(best is better)"]
 
 
 @pytest.mark.parametrize(
@@ -653,7 +685,7 @@ def test_long_group_names_are_shortened_in_plots_only():
     assert len(set(names)) == 12
     assert min(map(len, names)) > plots.NAME_LENGTH
     ranking = table_below(made, "Groups, the best first")
-    assert [row[1] for row in ranking.rows[:4]] == [n.split()[0][10:] for n in names[:4]]
+    assert [row[2] for row in ranking.rows[:4]] == [n.split()[1][10:] for n in names[:4]]
     for name in ("loss_curves", "convergence", "distribution", "profiles", "best_of_n"):
         axes = made.figures[name].axes[0]
         assert axes.get_position().width >= 0.5, name
@@ -661,7 +693,7 @@ def test_long_group_names_are_shortened_in_plots_only():
     assert len(set(ticks)) == 12
     assert max(map(len, ticks)) == plots.NAME_LENGTH
     # Each key is named by its last part, where that is unique.
-    assert ticks[0].startswith("#1 path=/a/")
+    assert ticks[0].startswith("#1 lr=0.12 path=/a/")
 
 
 def test_legends_name_only_what_varies_between_the_lines():
@@ -1084,9 +1116,15 @@ def test_epochs_of_two_sweeps_are_drawn_within_the_shorter_budget():
     ("first", "second", "measure", "said"),
     [
         ({}, {"data.name": "iris"}, None, "not on the same data.* data.name is xor in s and iris"),
-        ({"data.bits": 3}, {"data.bits": 4}, None, "not on the same data.*data.bits is 3 in s"),
+        ({"data.name": "parity", "data.bits": 3}, {"data.name": "parity", "data.bits": 4}, None,
+         "not on the same data.*data.bits is 3 in s"),
+        ({"data.low": 0}, {"data.low": -1}, "accuracy", "not on the same data.*data.low is 0 in s"),
+        ({"data.stratify": True}, {"data.stratify": False}, "accuracy", "data.stratify is true"),
         ({"data.validation_fraction": 0.1}, {"data.validation_fraction": 0.2}, "accuracy",
          "not on the same data.*data.validation_fraction is 0.1 in s and 0.2 in t"),
+        ({"data.name": "file", "data.target": "[y,z]", "data.scale_target": True},
+         {"data.name": "file", "data.target": "[y,z]", "data.scale_target": False}, None,
+         "by final loss: data.scale_target is true in s and false in t"),
         ({"model.loss": "half_squared"}, {"model.loss": "cross_entropy"}, None,
          "by final loss: model.loss is half_squared in s and cross_entropy in t; use --measure "
          "accuracy"),
@@ -1188,7 +1226,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     client, run = parent(tmp_path)
     said = swept("report", run.info.run_id[:8], "--format", "html,md,csv,json")
     assert said.returncode == 0, said.stderr
-    assert said.stdout.startswith("Over 6 seeds on xor: which combination of hidden (2, 4) and")
+    assert said.stdout.startswith("Over 6 seeds on xor: which combination of lr (2, 8) and")
     folder = tmp_path / "outputs" / "reports" / run.info.run_id[:8]
     names = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
     figures = {f"figures/{name}.png" for name in (

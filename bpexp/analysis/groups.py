@@ -14,9 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bpexp.config.replicates import REPLICATE_KEYS, is_replicate_key
-from bpexp.config.schema import keys
+from bpexp.config.schema import train_keys
 from bpexp.fields.checks import ConfigError
 from bpexp.render.axes import ascending
+from bpexp.render.wording import counted
 from bpexp.runs.metrics import METRICS
 from bpexp.runs.objective import EPOCHS_TO_CONVERGE, Objective, objectives
 from bpexp.runs.result import Outcome
@@ -128,9 +129,9 @@ class Grouped:
     """All groups of a table of runs.
 
     Attributes:
-        varying: The values, as text, of each key that varies. Keys whose value follows from
-            another choice are left out, such as ``optimizer.momentum`` where ``optimizer.name``
-            varies.
+        varying: The values, as text, of each key that varies, in the order in which sweeps list
+            them. Keys whose value follows from another choice are left out, such as
+            ``optimizer.momentum`` where ``optimizer.name`` varies.
         groups: The groups, ordered by their values.
         data: Names of the data sets.
         seeds: Number of different replicates: of seeds, unless folds or splits vary, too.
@@ -153,7 +154,7 @@ class Grouped:
         """The number of replicates in words, such as ``10 seeds``."""
         noun = "seed" if tuple(self.replicate_keys) == ("seed",) else "replicate"
         keys = "" if noun == "seed" else f" ({', '.join(self.replicate_keys)})"
-        return f"{self.seeds} {noun}{'s' * (self.seeds != 1)}{keys}"
+        return f"{counted(self.seeds, noun)}{keys}"
 
 
 def group(frame: pd.DataFrame) -> Grouped:
@@ -169,7 +170,7 @@ def group(frame: pd.DataFrame) -> Grouped:
     Raises:
         ConfigError: No run has finished, or all settings were stopped early.
     """
-    known = [key for key in keys() if key in frame and not is_replicate_key(key)]
+    known = [key for key in train_keys() if key in frame and not is_replicate_key(key)]
     labels = frame[known].apply(labels_of)
     frame, labels, n_pruned = _without_pruned(frame, labels)
     varying = {key: levels(labels[key]) for key in _independent_keys(labels)}
@@ -237,7 +238,7 @@ def _independent_keys(labels: pd.DataFrame) -> list[str]:
     choices: dict[str, list[str]] = {part: [] for part in CONFIG_GROUPS}
     dependent = set()
     # Names come first because they determine the other keys of their part.
-    for key in sorted(varying, key=lambda key: not key.endswith(".name")):
+    for key in sorted(varying, key=lambda key: (not key.endswith(".name"), key)):
         part = key.partition(".")[0]
         if part not in choices or key == part:
             continue

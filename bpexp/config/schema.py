@@ -65,6 +65,7 @@ __all__ = [
     "parse_train",
     "plain",
     "setting_of",
+    "train_keys",
     "unknown_key",
 ]  # fmt: skip
 
@@ -430,6 +431,20 @@ def keys() -> list[str]:
     configs += PARTS.items()
     dotted = {f"{group}.{s.name}" for group, config in configs for s in settings_of(config)}
     return sorted({*TRAIN, *RUNTIME, *dotted})
+
+
+def train_keys() -> list[str]:
+    """The dotted keys on which results depend, as declared: the order in which settings are listed.
+
+    >>> train_keys()[:5], train_keys().index("data.name") < train_keys().index("model.output")
+    (['seed', 'lr', 'epochs', 'hidden', 'batch_size'], True)
+    """
+    found: list[str] = []
+    for name in TRAIN:
+        configs = [option.config for option in GROUPS.get(name, {}).values()]
+        configs += [PARTS[name]] if name in PARTS else []
+        found += [f"{name}.{s.name}" for one in configs for s in settings_of(one)] or [name]
+    return list(dict.fromkeys(found))
 
 
 def options_with(key: str) -> list[str]:

@@ -22,6 +22,7 @@ from bpexp.config.schema import (
     flatten,
     parse,
     plain,
+    train_keys,
 )
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
@@ -30,6 +31,8 @@ from bpexp.sweeps import budget, comparable, objective
 from bpexp.sweeps.job import Job, format_setting
 from bpexp.sweeps.rungs import Rung
 
+SWEEP_HINT = "add -m and use the launcher bpexp, or call bpexp.sweep"
+"""What to type where a setting makes sense only in a sweep."""
 SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
 """Settings that most jobs of a sweep have in common; equal values are kept in memory once."""
 
@@ -38,8 +41,6 @@ Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-SWEEP_HINT = "add -m and use the launcher bpexp, or call bpexp.sweep"
-"""What to type where a setting makes sense only in a sweep."""
 class PlannedSearch:
     """What a search that proposes the jobs of a plan needs to be continued.
 
@@ -343,6 +344,7 @@ def _varying_settings(
     """The dotted keys whose values differ between the jobs that have them, and these values."""
     varying: list[str] = []
     values: list[dict[str, Any]] = [{} for _ in configs]
+    order = train_keys()
     # The seed comes last in job names, as in `lr=0.1 seed=3`, because it only numbers replicates.
     names = sorted((f.name for f in fields(TrainConfig)), key=is_replicate_key)
     for name in names:
@@ -353,7 +355,7 @@ def _varying_settings(
             for key, value in one.items():
                 found.setdefault(key, set()).add(str(value))
         # The name of an option tells which of its settings a job has.
-        differ = [key for key, texts in found.items() if len(texts) > 1]
+        differ = sorted((key for key, texts in found.items() if len(texts) > 1), key=order.index)
         varying += differ
         for key in differ:
             for part, job_values in zip(parts, values, strict=True):

@@ -28,7 +28,7 @@ from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan, check_different_runs, make_plan, single_run_plan
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
-from bpexp.sweeps.samplers.python import as_arguments, compose_jobs, has_search
+from bpexp.sweeps.samplers.python_jobs import as_arguments, compose_jobs, has_search
 from bpexp.tracking import lookup, read
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.factory import open_reader

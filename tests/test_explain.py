@@ -11,7 +11,7 @@ from bpexp.cli import explain
 from bpexp.config.compose import compose
 from bpexp.data import load
 from bpexp.explain.page import page
-from bpexp.explain.step import take
+from bpexp.explain.step import compute_step
 from bpexp.explain.symbols import digits
 from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.render import markdown
@@ -109,20 +109,20 @@ def test_the_step_has_the_results_of_training_to_the_bit(optimizer):
     result = bpexp.train(
         epochs=7, optimizer=optimizer, optimizer__weight_decay=0.001, optimizer__by_fan_in=True
     )
-    step = take(configured(*settings), 7)
+    step = compute_step(configured(*settings), 7)
     weights, biases = step.problem.network.split(step.update.after)
     for ours, theirs in zip([*weights, *biases], [*result.weights, *result.biases], strict=True):
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(step.forward.activations[-1], result.predictions)
     assert step.forward.loss == result.final_loss
-    assert take(configured(*settings), 8).forward.loss == step.update.loss_after
+    assert compute_step(configured(*settings), 8).forward.loss == step.update.loss_after
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_update_lines_end_in_the_new_weight(optimizer):
     config = configured(f"optimizer={optimizer}", "lr=0.01")
     for epoch in (1, 5):
-        step = take(config, epoch)
+        step = compute_step(config, epoch)
         blocks = page(step, load(config.data), digits(17)).blocks
         place = next(
             i for i, b in enumerate(blocks) if isinstance(b, Heading) and b.text.startswith("7.")
@@ -142,7 +142,7 @@ def test_the_page_states_where_the_update_is_not_the_gradient(capsys):
 
 def test_a_step_of_a_later_epoch_starts_with_the_weights_of_the_epoch_before():
     config = configured("data=iris", "model=classifier", "batch_size=10", "epochs=9")
-    step = take(config, 4)
+    step = compute_step(config, 4)
     earlier = bpexp.train(data="iris", model="classifier", batch_size=10, epochs=3)
     weights, biases = step.problem.network.split(step.before)
     for ours, theirs in zip([*weights, *biases], [*earlier.weights, *earlier.biases], strict=True):
@@ -229,7 +229,7 @@ def test_invalid_input_is_reported_in_one_sentence(inside, tmp_path, arguments, 
 
 def test_markdown_has_code_blocks_a_diagram_and_regular_tables():
     config = configured()
-    text = markdown.render(page(take(config, 1), load(config.data), digits(6)))
+    text = markdown.render(page(compute_step(config, 1), load(config.data), digits(6)))
     assert text.count("```") % 2 == 0
     assert "```mermaid\nflowchart LR\n" in text
     for table in tables(text):

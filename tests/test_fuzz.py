@@ -39,7 +39,7 @@ from bpexp.data import load
 from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DATA_SOURCES
 from bpexp.explain.page import page
-from bpexp.explain.step import take
+from bpexp.explain.step import compute_step
 from bpexp.explain.symbols import digits
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.optimizers import OPTIMIZERS
@@ -591,7 +591,7 @@ def test_names_are_escaped_in_html(fuzzed, record_property, tmp_path, monkeypatc
         values = {**compose(["data=file"]), "epochs": 1}
         values["data"] |= {"path": "t.parquet", "target": "y"}
         made = plan.make_plan([values])
-        document = page(take(made.configs[0], 1, "numpy"), load(made.configs[0].data),
+        document = page(compute_step(made.configs[0], 1, "numpy"), load(made.configs[0].data),
                       digits(6), None)  # fmt: skip
         return html.render(document)
 

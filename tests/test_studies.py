@@ -110,7 +110,7 @@ def test_the_share_converged_and_the_spread_are_part_of_the_verdict():
     # The share is compared with Fisher's exact test: 25 of 100 runs had to be trained for 25.
     n = int(np.isfinite(ours).sum())
     fisher = stats.fisher_exact([[n, 400 - n], [25, 75]]).pvalue
-    assert comparison.share_converged(n, 400, some) == pytest.approx(fisher)
+    assert comparison.p_of_share_converged(n, 400, some) == pytest.approx(fisher)
     values = rng.gamma(9.0, 10.0, 300)
     spread = definition.Published(60, float(values.mean()), 2.0 * float(values.std()), max=900.0)
     (found,) = verdict.judge(study_of(row("a", spread)), [[values]])

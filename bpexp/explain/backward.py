@@ -4,15 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bpexp.explain.step import H, Step, central_difference
+from bpexp.explain.step import DIFFERENCE_STEP, Step, central_difference
 from bpexp.explain.symbols import indexed, plus
 from bpexp.explain.view import MAX_UNITS, View, count, more_units, spoken, target
 from bpexp.nn.activations import ACTIVATIONS
-from bpexp.nn.notation import factor
+from bpexp.nn.notation import Lines, factor
 from bpexp.render.document import Block, Equations, Heading, Paragraph, Table
+from bpexp.render.wording import listed
 from bpexp.typing import Array
-
-Lines = list[tuple[str, str]]
 
 
 def backward_pass(view: View) -> Iterator[Block]:
@@ -111,7 +110,7 @@ def gradient(view: View) -> Iterator[Block]:
     yield Paragraph(
         f"∂E/∂wᵢⱼ = Σ aᵢ δⱼ and ∂E/∂bⱼ = {bias_input}Σ δⱼ, summed over the "
         f"{count(n_samples, 'sample')}. For comparison the central difference "
-        f"(E(w + h) − E(w − h)) / 2h, h = {H:.2g}, which does not use the chain rule."
+        f"(E(w + h) − E(w − h)) / 2h, h = {DIFFERENCE_STEP:.2g}, which does not use the chain rule."
     )
     table = _gradient_table(view)
     yield table
@@ -127,7 +126,7 @@ def gradient(view: View) -> Iterator[Block]:
     ]  # fmt: skip
     if changes:
         yield Paragraph(
-            f"With {' and '.join(changes)}, the update direction is not the gradient of E: the "
+            f"With {listed(changes)}, the update direction is not the gradient of E: the "
             "two columns differ on purpose."
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset
 from bpexp.explain.page import page
-from bpexp.explain.step import take
+from bpexp.explain.step import compute_step
 from bpexp.explain.symbols import digits
 from bpexp.fields.checks import ConfigError
 from bpexp.render.document import Document
@@ -48,5 +48,5 @@ def explain_run(
         raise ConfigError(f"--epoch must be in 1..{config.epochs} (epochs), got {epoch}.")
     if not 1 <= n_digits <= 17:
         raise ConfigError(f"--digits must be in 1..17, got {n_digits}.")
-    step = take(config, epoch, engine, dataset)
+    step = compute_step(config, epoch, engine, dataset)
     return page(step, dataset, digits(n_digits), sample)

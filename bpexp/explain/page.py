@@ -1,7 +1,7 @@
 """Assembles the document that explains one training step from its seven sections."""
 
 from bpexp.data.dataset import Dataset
-from bpexp.explain import backward, forward, setup, update
+from bpexp.explain import backward, forward, network_and_data, update
 from bpexp.explain.step import Step
 from bpexp.explain.view import View, followed_row
 from bpexp.nn.notation import Show
@@ -26,8 +26,8 @@ def page(step: Step, dataset: Dataset, show: Show, sample: int | None = None) ->
     """
     view = View(step, followed_row(step, sample), show)
     blocks = [
-        *setup.network(view),
-        *setup.data(view, dataset),
+        *network_and_data.network(view),
+        *network_and_data.data(view, dataset),
         *forward.forward_pass(view),
         *forward.error(view),
         *backward.backward_pass(view),

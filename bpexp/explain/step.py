@@ -2,8 +2,9 @@
 
 >>> from bpexp.config.compose import compose_settings
 >>> from bpexp.config.schema import parse
->>> from bpexp.explain.step import take
->>> step = take(parse(compose_settings({"data": "xor", "hidden": 2}))[0], epoch=1)
+>>> from bpexp.explain.step import compute_step
+>>> config, _ = parse(compose_settings({"data": "xor", "hidden": 2}))
+>>> step = compute_step(config, epoch=1)
 >>> [a.shape for a in step.forward.activations], step.backward.gradient.shape
 ([(4, 2), (4, 2), (4, 1)], (9,))
 """
@@ -26,9 +27,9 @@ from bpexp.training.engine import Integers, Problem, RunStatus
 from bpexp.training.numpy_engine import NumpyEngine
 from bpexp.typing import Array
 
-H = 2.0**-17
-"""The h of a central difference. It is near the cube root of 2^-52, where the truncation error
-(h^2) and the rounding error (2^-52 / h) are of the same size."""
+DIFFERENCE_STEP = 2.0**-17
+"""The h of a central difference, a power of 2. It is near the cube root of 2^-52, where the
+truncation error (h^2) and the rounding error (2^-52 / h) are of the same size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +118,7 @@ class Step:
     status: RunStatus
 
 
-def take(
+def compute_step(
     config: TrainConfig, epoch: int, engine: str = "auto", dataset: Dataset | None = None
 ) -> Step:
     """Train a run until an epoch, and compute the first step of that epoch.
@@ -141,10 +142,10 @@ def take(
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         values = _forward_values(problem, before)
         backward = _backward_pass(problem, before, values)
-        factors, engine_used = np.array([lr_factor]), NumpyEngine()
-        progress = engine_used.advance(problem, state, factors, None)
+        factors, numpy_engine = np.array([lr_factor]), NumpyEngine()
+        progress = numpy_engine.advance(problem, state, factors, None)
         # A second pass, whose update is discarded, evaluates the new parameters.
-        evaluated = engine_used.advance(problem, state.select([0]), factors, None)
+        evaluated = numpy_engine.advance(problem, state.select([0]), factors, None)
         total = float(EXACT.sum(values.losses, 0)[0])
     return Step(
         config=config,
@@ -236,8 +237,8 @@ def central_difference(step: Step, index: int) -> float:
         index: The index of the parameter w.
     """
     above, below = step.before.copy(), step.before.copy()
-    above[index] += H
-    below[index] -= H
+    above[index] += DIFFERENCE_STEP
+    below[index] -= DIFFERENCE_STEP
     return (_summed_error(step, above) - _summed_error(step, below)) / float(
         above[index] - below[index]
     )

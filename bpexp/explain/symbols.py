@@ -7,9 +7,7 @@
 """
 
 from bpexp.nn.notation import Show
-
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+from bpexp.render.notation import subscript, superscript
 
 
 def digits(n: int) -> Show:
@@ -26,11 +24,9 @@ def indexed(name: str, layer: int, *units: int) -> str:
         layer: The layer, from 0.
         units: The units, from 1.
     """
-    subscripts = [str(unit).translate(_SUBSCRIPTS) for unit in units]
-    subscript = ("," if any(unit > 9 for unit in units) else "").join(subscripts)
-    if layer == 0:
-        return f"x{subscript}"
-    return f"{name}⁽{str(layer).translate(_SUPERSCRIPTS)}⁾{subscript}"
+    # Without a comma, w₁₁₁ could be w₁,₁₁ or w₁₁,₁.
+    of_units = ("," if any(unit > 9 for unit in units) else "").join(map(subscript, units))
+    return f"x{of_units}" if layer == 0 else f"{name}⁽{superscript(layer)}⁾{of_units}"
 
 
 def plus(terms: list[str], n_left_out: int) -> str:

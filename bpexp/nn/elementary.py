@@ -31,7 +31,9 @@ C3, C4, C5, C6, C7, C8, C9, C10, C11, C12 = map(float.fromhex, (
     "0x1.71dde7b1ba377p-19", "0x1.27e40bf330d54p-22", "0x1.af7a37519fdf6p-26",
     "0x1.20d163ff16b78p-29",
 ))  # fmt: skip
+# ln((1 + s) / (1 - s)) = 2 s (1 + s^2/3 + s^4/5 + ...), where Lk = 2 / (2k + 1) belongs to s^2k.
 L1, L2, L3, L4, L5, L6, L7, L8, L9, L10 = (2.0 / (2 * k + 1) for k in range(1, 11))
+# The bits of the square root of 1/2.
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 TWO_100, TWO_M100, TWO_54 = 2.0**100, 2.0**-100, 2.0**54
 TWO_PI = 6.283185307179586

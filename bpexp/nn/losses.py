@@ -24,6 +24,7 @@ from bpexp.nn.ieee import where
 from bpexp.typing import Array
 
 PerRow = Callable[[Arithmetic, Array, Array, Array], Array]
+"""See ``LossFormula.per_row``."""
 
 
 class LossFormula(NamedTuple):
@@ -72,7 +73,14 @@ def _half_squared(arithmetic: Arithmetic, Z: Array, A: Array, Y: Array) -> Array
 
 
 def binary_cross_entropy(z: Array, y: Array, log1p_of_exp: Array) -> Array:
-    """max(z, 0) - z y + ln(1 + e^-|z|), which is finite for every finite logit z."""
+    """max(z, 0) - z y + ln(1 + e^-|z|), which is finite for every finite logit z.
+
+    Args:
+        z: Logits.
+        y: Targets, of the same shape.
+        log1p_of_exp: ln(1 + e^-|z|), of the same shape.
+    """
+    # z * 0 and not 0: the loss of a logit that is NaN must be NaN.
     out: Array = where(z > 0.0, z, z * 0.0) - z * y + log1p_of_exp
     return out
 
@@ -90,6 +98,7 @@ def _categorical_cross_entropy(arithmetic: Arithmetic, Z: Array, A: Array, Y: Ar
 
 
 def _mean_square(total: Array, n_samples: int, n_outputs: int) -> Array:
+    """The mean squared error of an output, from the sum of half squared errors."""
     return 2.0 * total / (n_samples * n_outputs)
 
 
@@ -98,12 +107,12 @@ def _mean(total: Array, n_samples: int, n_outputs: int) -> Array:
 
 
 LOSSES = Registry("loss", [
-    Loss("half_squared", {"": _half_squared}, _mean_square, True),
+    Loss("half_squared", {"": _half_squared}, _mean_square, uses_error_signal=True),
     Loss(
         "cross_entropy",
         {"sigmoid": _binary_cross_entropy, "softmax": _categorical_cross_entropy},
         _mean,
-        False,
+        uses_error_signal=False,
     ),
 ])  # fmt: skip
 

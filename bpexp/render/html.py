@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from importlib.resources import files
 
-from bpexp.render import notation, svg
+from bpexp.render import network_svg, notation
 from bpexp.render.document import (
     Block,
     BulletList,
@@ -80,7 +80,7 @@ class _Writer:
             case Preformatted(text):
                 return f"<pre>{escape(text)}</pre>"
             case NetworkDiagram():
-                return svg.network(block)
+                return network_svg.draw(block)
 
     def table(self, table: Table) -> str:
         caption = f"<caption>{self.text(table.caption)}</caption>\n" if table.caption else ""
@@ -132,8 +132,8 @@ def _indices(found: re.Match[str]) -> str:
     if not layer and not unit:
         return found[0]
     symbol = f"<i>{letter}</i>" if letter else ""
-    high = f"({notation.level(layer)})" if layer else ""
-    low = notation.level(unit) if unit else ""
+    high = f"({notation.plain_indices(layer)})" if layer else ""
+    low = notation.plain_indices(unit) if unit else ""
     if high and low:
         return f'{symbol}<span class="ix"><span>{high}</span><span>{low}</span></span>'
     return symbol + (f"<sup>{high}</sup>" if high else f"<sub>{low}</sub>")

@@ -169,5 +169,5 @@ def _special(found: re.Match[str]) -> str:
         high = "".join(c for c in found["index"] if c in notation.SUPERSCRIPTS)
         low = "".join(c for c in found["index"] if c not in notation.SUPERSCRIPTS)
         marks = (("^", high), ("_", low))
-        return f"${''.join(f'{m}{{{notation.level(t)}}}' for m, t in marks if t)}$"
+        return f"${''.join(f'{m}{{{notation.plain_indices(t)}}}' for m, t in marks if t)}$"
     return _CHARACTERS[found["character"]]

@@ -140,7 +140,7 @@ def published_sd(ours: Array, published: Published, rng: np.random.Generator) ->
     return sd * abs(published.mean / ours.mean()) if ours.mean() else sd
 
 
-def unusual_statistics(ours: Array, published: Published, seed: int = 0) -> dict[str, float]:
+def p_values_of_statistics(ours: Array, published: Published, seed: int = 0) -> dict[str, float]:
     """p-values of the published sd, median, minimum and maximum, in relation to the mean.
 
     The sd and the median are compared with ours: their ratio or difference is placed among those of
@@ -186,7 +186,7 @@ def unusual_statistics(ours: Array, published: Published, seed: int = 0) -> dict
     return found
 
 
-def share_converged(n_converged: int, n_runs: int, published: Published) -> float:
+def p_of_share_converged(n_converged: int, n_runs: int, published: Published) -> float:
     """p-value of Fisher's exact test that as many runs converge as were published.
 
     A publication that states no share is taken to report runs that all converged.

@@ -38,8 +38,8 @@ from bpexp.studies.comparison import (
     Difference,
     difference_of_means,
     difference_of_shares,
-    share_converged,
-    unusual_statistics,
+    p_of_share_converged,
+    p_values_of_statistics,
 )
 from bpexp.studies.definition import Published, Row, Study
 from bpexp.studies.measures import MEASURES, StudyRun
@@ -295,9 +295,9 @@ def _comparison(
         # The interval would cover in less than 93% of cases.
         return None, {}, "not compared: too skewed, the sd is larger than the mean"
     difference = difference_of_means(finite, published)
-    p_values = {"mean": difference.p, **unusual_statistics(finite, published)}
+    p_values = {"mean": difference.p, **p_values_of_statistics(finite, published)}
     if of.of_converged:
-        p_values["share converged"] = share_converged(len(finite), len(values), published)
+        p_values["share converged"] = p_of_share_converged(len(finite), len(values), published)
     return difference, p_values, ""
 
 

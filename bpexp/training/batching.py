@@ -85,8 +85,8 @@ def _max_batch_runs(config: TrainConfig, dataset: Dataset, n_runs: int, n_worker
 def load_engine(name: str) -> Engine:
     """Return the engine with this name: ``numpy`` or ``compiled``.
 
-    >>> load_engine("numpy").evaluate
-    <bound method NumpyEngine.evaluate of ...>
+    >>> type(load_engine("numpy")).__name__
+    'NumpyEngine'
     """
     if name == "compiled":
         return LlvmEngine()

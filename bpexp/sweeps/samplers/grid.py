@@ -32,7 +32,7 @@ class GridSampler:
         jobs, self._jobs = self._jobs, []
         return jobs
 
-    def tell(self, objectives: Sequence[float | None]) -> None:
+    def tell(self, scores: Sequence[float | None]) -> None:
         """Ignore the results: a grid does not depend on them."""
 
 
@@ -109,21 +109,21 @@ def check_different(key: str, values: Sequence[Any]) -> None:
     """
     seen = set()
     for value in values:
-        plain = comparable(value)
+        plain = canonical(value)
         identity = json.dumps(plain)
         if identity in seen:
             raise ConfigError(f"{key} must have different values, got {brief(plain)} twice.")
         seen.add(identity)
 
 
-def comparable(value: Any) -> Any:
+def canonical(value: Any) -> Any:
     """A parsed value as JSON can hold it, with integers as floats if they are equal."""
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list):
-        return [comparable(item) for item in value]
+        return [canonical(item) for item in value]
     if isinstance(value, dict):
-        return {str(name): comparable(item) for name, item in value.items()}
+        return {str(name): canonical(item) for name, item in value.items()}
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return value if value is None or isinstance(value, bool | int | float) else str(value)

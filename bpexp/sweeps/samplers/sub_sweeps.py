@@ -80,7 +80,7 @@ def distinct(composed: Sequence[Mapping[str, Any]]) -> list[int]:
     """
     first: dict[str, int] = {}
     for index, values in enumerate(composed):
-        first.setdefault(json.dumps(grid.comparable(dict(values)), sort_keys=True), index)
+        first.setdefault(json.dumps(grid.canonical(dict(values)), sort_keys=True), index)
     return list(first.values())
 
 

@@ -1,4 +1,4 @@
-"""Draws a network as SVG."""
+"""Draws a network as an SVG element of an HTML page."""
 
 from bpexp.render.document import NetworkDiagram
 from bpexp.render.xml import escape
@@ -9,7 +9,7 @@ MAX_LABELS = 6
 """Maximum number of weights between two layers that are labeled with their numbers."""
 
 
-def network(diagram: NetworkDiagram) -> str:
+def draw(diagram: NetworkDiagram) -> str:
     """Draw units as circles, and weights as lines.
 
     The width of a line shows the absolute value of the weight, its color the sign.

@@ -5,6 +5,7 @@
 - ``lane_layout``: arranges the arrays of a batch for vector instructions;
 - ``vector_ir``: symbols that record the formulas of ``bpexp.nn`` as LLVM instructions;
 - ``codegen``: loops, variables and matrices in generated code;
+- ``product``: the function that computes matrix products;
 - ``kind``, ``layout``, ``forward`` and ``kernel``: the code for networks of any widths;
 - ``unrolled_kernel``: faster code for very small networks;
 - ``jit``: compiles the code, and caches it on disk;

@@ -109,57 +109,21 @@ class LlvmEngine:
         groups: RunGroups,
     ) -> Progress:
         """Train with the kernel of ``kernel.training_module``."""
-        network, group_size, n_runs = problem.network, groups.group_size, state.n_runs
+        network, n_runs = problem.network, state.n_runs
         training = Training(
             problem.optimizer,
             has_weight_decay=problem.has_weight_decay,
-            has_lr_divisor=bool((problem.lr_divisor != 1.0).any()),
+            has_lr_divisor=_has_lr_divisor(problem),
             is_shuffled=sample_orders is not None,
         )
-        layout, numbers = _layout(network, group_size)
-        parameters = groups.group_parameters(state.parameters)
-        final_parameters = np.empty_like(parameters)
-        optimizer_state = groups.group_parameters(state.optimizer_state)
-        outputs = groups.group_outputs(state.outputs)
-        stopping_rows = np.stack([getattr(state, name) for name in kernel.STOPPING])
-        stopping = groups.group_scalars(stopping_rows)
-        n_groups = len(parameters)
-        losses = aligned_empty((len(lr_factors), n_groups * group_size))
-        lr_divisor: Array = np.empty(0)
-        if training.has_lr_divisor:
-            lr_divisor = groups.group_parameters(groups.repeat(problem.lr_divisor))
-        arguments = {
-            "n_epochs": len(lr_factors),
-            "n_groups": n_groups,
-            "n_samples": len(problem.X),
-            "batch_size": problem.batch_size,
-            "layout": numbers,
-            "sample_orders": _padded_orders(sample_orders, n_groups * group_size),
-            "lr_factors": lr_factors,
-            "X": problem.X,
-            "Y": groups.group_outputs(groups.repeat(problem.Y)),
-            "lr_divisor": lr_divisor,
-            "lr": groups.group_scalars(state.lr),
-            "weight_decay": groups.group_scalars(state.weight_decay),
-            "hyperparameters": groups.group_scalars(state.hyperparameters),
-            "parameters": parameters,
-            "final_parameters": final_parameters,
-            "optimizer_state": optimizer_state,
-            "outputs": outputs,
-            "stopping": stopping,
-            "losses": losses,
-            "workspace": _workspace(layout),
-        }
+        arguments = _training_arguments(problem, state, lr_factors, sample_orders, groups)
         products = 3 * network.n_parameters * len(problem.X) * len(lr_factors) * n_runs
-        n_epochs = self._call(KernelKind(network, group_size, training), arguments, products)
-        state.parameters[:] = groups.ungroup_parameters(parameters, state.parameters)
-        state.optimizer_state[:] = groups.ungroup_parameters(optimizer_state, state.optimizer_state)
-        state.outputs[:] = groups.ungroup_outputs(outputs, state.outputs)
-        *_, best_loss, epochs_since_best = groups.ungroup_scalars(stopping, stopping_rows)
-        state.best_loss[:], state.epochs_since_best[:] = best_loss, epochs_since_best
-        losses = losses[:n_epochs, :n_runs]
+        kind = KernelKind(network, groups.group_size, training)
+        n_epochs = self._call(kind, arguments, products)
+        _copy_results(arguments, groups, state)
+        losses = arguments["losses"][:n_epochs, :n_runs]
         statuses = statuses_after_forward_pass(state, problem.Y, losses[-1])
-        final = groups.ungroup_parameters(final_parameters, state.parameters)
+        final = groups.ungroup_parameters(arguments["final_parameters"], state.parameters)
         return Progress(losses, statuses, mark_nonfinite_parameters(state, statuses, final))
 
     def _call(self, kind: KernelKind, arguments: Mapping[str, Any], products: int) -> int:
@@ -176,23 +140,7 @@ class LlvmEngine:
         Raises:
             Cancelled: Another thread called ``cancel``.
         """
-        if kind.training is None:
-            name, signature, generate = (
-                kernel.EVALUATE,
-                kernel.EVALUATE_SIGNATURE,
-                kernel.evaluation_module,
-            )
-        else:
-            name, signature, generate = kernel.TRAIN, kernel.TRAIN_SIGNATURE, kernel.training_module
-        # Widths are arguments of the kernel: they are not part of the key.
-        formulas = formulas_key(
-            kind.network.functions, None if kind.training is None else kind.training.optimizer
-        )
-        network = replace(kind.network, sizes=())
-        key = (kind._replace(network=network), len(kind.network.sizes), *formulas)
-        function = jit.load_function(
-            key, jit.FunctionType(name, ctypes.c_int64, _types(signature)), lambda: generate(kind)
-        )
+        function, signature = _load_kernel(kind)
         arguments = {**arguments, "cancelled": self._cancelled}
         values = [
             arguments[name] if name in signature.sizes else np.ascontiguousarray(arguments[name])
@@ -232,6 +180,77 @@ class LlvmEngine:
             # Not joined: Ctrl-C may have prevented the start of the thread.
             self.cancel()
             raise
+
+
+def _has_lr_divisor(problem: Problem) -> bool:
+    return bool((problem.lr_divisor != 1.0).any())
+
+
+def _training_arguments(
+    problem: Problem,
+    state: BatchState,
+    lr_factors: Array,
+    sample_orders: Integers | None,
+    groups: RunGroups,
+) -> dict[str, Any]:
+    """The arguments of the training kernel by name, see ``kernel.training_module``."""
+    layout, numbers = _layout(problem.network, groups.group_size)
+    parameters = groups.group_parameters(state.parameters)
+    n_groups = len(parameters)
+    n_lanes = n_groups * groups.group_size
+    lr_divisor: Array = np.empty(0)
+    if _has_lr_divisor(problem):
+        lr_divisor = groups.group_parameters(groups.repeat(problem.lr_divisor))
+    return {
+        "n_epochs": len(lr_factors),
+        "n_groups": n_groups,
+        "n_samples": len(problem.X),
+        "batch_size": problem.batch_size,
+        "layout": numbers,
+        "sample_orders": _padded_orders(sample_orders, n_lanes),
+        "lr_factors": lr_factors,
+        "X": problem.X,
+        "Y": groups.group_outputs(groups.repeat(problem.Y)),
+        "lr_divisor": lr_divisor,
+        "lr": groups.group_scalars(state.lr),
+        "weight_decay": groups.group_scalars(state.weight_decay),
+        "hyperparameters": groups.group_scalars(state.hyperparameters),
+        "parameters": parameters,
+        "final_parameters": np.empty_like(parameters),
+        "optimizer_state": groups.group_parameters(state.optimizer_state),
+        "outputs": groups.group_outputs(state.outputs),
+        "stopping": groups.group_scalars(_stopping_rows(state)),
+        "losses": aligned_empty((len(lr_factors), n_lanes)),
+        "workspace": _workspace(layout),
+    }
+
+
+def _stopping_rows(state: BatchState) -> Array:
+    """The rows of ``kernel.STOPPING``, (n_rows, L)."""
+    return np.stack([getattr(state, name) for name in kernel.STOPPING])
+
+
+def _copy_results(arguments: Mapping[str, Any], groups: RunGroups, state: BatchState) -> None:
+    """Copy what the training kernel has changed to the state of the batch."""
+    state.parameters[:] = groups.ungroup_parameters(arguments["parameters"], state.parameters)
+    state.optimizer_state[:] = groups.ungroup_parameters(
+        arguments["optimizer_state"], state.optimizer_state
+    )
+    state.outputs[:] = groups.ungroup_outputs(arguments["outputs"], state.outputs)
+    rows = groups.ungroup_scalars(arguments["stopping"], _stopping_rows(state))
+    *_, state.best_loss[:], state.epochs_since_best[:] = rows
+
+
+def _load_kernel(kind: KernelKind) -> tuple[Any, Signature]:
+    """The compiled kernel of a kind, and its arguments."""
+    is_training = kind.training is not None
+    wanted = kernel.TRAINING_KERNEL if is_training else kernel.EVALUATION_KERNEL
+    formulas = formulas_key(kind.network.functions, kind.training and kind.training.optimizer)
+    # Widths are arguments of the kernel: they are not part of the key.
+    network = replace(kind.network, sizes=())
+    key = (kind._replace(network=network), len(kind.network.sizes), *formulas)
+    function_type = jit.FunctionType(wanted.name, ctypes.c_int64, _types(wanted.signature))
+    return jit.load_function(key, function_type, lambda: wanted.generate(kind)), wanted.signature
 
 
 @lru_cache(maxsize=64)

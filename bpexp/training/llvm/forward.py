@@ -1,12 +1,12 @@
 """Generates the forward pass and the loss of a block of samples for one group of runs.
 
 The code works for networks with a given number of layers and given activation functions, of any
-widths. Products are computed by the function that ``codegen.define_product`` wrote; everything
+widths. Products are computed by the function that ``product.define_product`` wrote; everything
 elementwise is traced from the formulas in ``bpexp.nn``. Sums are added in index order.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 
@@ -21,42 +21,48 @@ from bpexp.training.llvm.codegen import (
     NUMBER,
     ZERO_SUM,
     Matrix,
-    ProductArguments,
     Variable,
     any_lane,
     constant,
     for_range,
-    product_name,
     to_index,
 )
 from bpexp.training.llvm.kind import KernelKind
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import Layout
+from bpexp.training.llvm.product import ProductArguments, product_name
 from bpexp.training.llvm.vector_ir import Symbol, broadcast
 
 CANCELLED = -1
 """What a kernel returns if it was cancelled."""
 
 
-class ForwardCode:
-    """Appends the code of forward pass and loss to a program.
+class Program(NamedTuple):
+    """A kernel that is being generated.
 
-    Args:
+    Attributes:
         b: Appends instructions.
         kind: What the kernel is generated for.
         arguments: LLVM values of the kernel's arguments, by name; see ``kernel``.
         layout: Layout whose numbers are LLVM values.
+    """
+
+    b: ir.IRBuilder
+    kind: KernelKind
+    arguments: Mapping[str, Any]
+    layout: Layout
+
+
+class ForwardCode:
+    """Appends the code of forward pass and loss of one group of runs to a program.
+
+    Args:
+        program: The program.
         group: Index of the group, an LLVM integer.
     """
 
-    def __init__(
-        self,
-        b: ir.IRBuilder,
-        kind: KernelKind,
-        arguments: Mapping[str, Any],
-        layout: Layout,
-        group: Any,
-    ) -> None:
+    def __init__(self, program: Program, group: Any) -> None:
+        b, kind, arguments, layout = program
         self.b, self.arguments, self.layout, self.group = b, arguments, layout, group
         self.network, self.group_size = kind.network, kind.group_size
         self.layers = range(1, len(self.network.sizes))

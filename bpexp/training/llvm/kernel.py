@@ -23,7 +23,7 @@ index order and no operations are fused or reordered, so the results are bit-ide
 True
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import reduce
 from typing import Any, NamedTuple
@@ -36,19 +36,18 @@ from bpexp.training.llvm.codegen import (
     INDEX,
     NUMBER,
     Matrix,
-    Tile,
     Variable,
     any_lane,
     constant,
-    define_product,
     for_range,
     minimum,
     tiled_loops,
 )
-from bpexp.training.llvm.forward import ForwardCode
+from bpexp.training.llvm.forward import ForwardCode, Program
 from bpexp.training.llvm.kind import KernelKind
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import Layout
+from bpexp.training.llvm.product import Tile, define_product
 from bpexp.training.llvm.vector_ir import BOOLEANS, INTEGERS, Symbol, broadcast
 from bpexp.training.update import apply_update, hyperparameter_names, initial_state
 
@@ -113,13 +112,14 @@ def training_module(kind: KernelKind) -> str:
         The program as LLVM assembly.
     """
     module = ir.Module()
-    b, arguments, layout = _begin_function(module, kind, TRAIN, TRAIN_SIGNATURE)
+    program = _begin_function(module, kind, TRAIN, TRAIN_SIGNATURE)
+    b, arguments = program.b, program.arguments
     n_runs = b.mul(arguments["n_groups"], INDEX(kind.group_size))
     losses = Matrix(b, arguments["losses"], n_runs, kind.group_size)
     with for_range(b, 0, arguments["n_epochs"]) as epoch:
         has_ended = Variable(b, Symbol(b, ir.Constant(BOOLEANS, [False] * LANES)))
         with for_range(b, 0, arguments["n_groups"]) as group:
-            code = _TrainingCode(b, kind, arguments, layout, group)
+            code = _TrainingCode(program, group)
             loss = code.train_epoch(epoch)
             losses.store_unit(loss, epoch, group)
             ended = b.or_(has_ended.get().value, code.ended_runs(loss))
@@ -140,10 +140,11 @@ def evaluation_module(kind: KernelKind) -> str:
         The program as LLVM assembly.
     """
     module = ir.Module()
-    b, arguments, layout = _begin_function(module, kind, EVALUATE, EVALUATE_SIGNATURE)
+    program = _begin_function(module, kind, EVALUATE, EVALUATE_SIGNATURE)
+    b, _, arguments, layout = program
     losses = Matrix(b, arguments["losses"], INDEX(0), kind.group_size)
     with for_range(b, 0, arguments["n_groups"]) as group:
-        code = ForwardCode(b, kind, arguments, layout, group)
+        code = ForwardCode(program, group)
         n_samples = arguments["n_samples"]
         with for_range(b, 0, n_samples, layout.block) as first:
             code.return_if_cancelled()
@@ -160,8 +161,8 @@ def evaluation_module(kind: KernelKind) -> str:
 
 def _begin_function(
     module: ir.Module, kind: KernelKind, name: str, signature: Signature
-) -> tuple[ir.IRBuilder, dict[str, Any], Layout]:
-    """Begin a kernel; return its builder, its arguments by name, and its layout."""
+) -> Program:
+    """Begin a kernel, with the functions that it calls."""
     types = [INDEX] * len(signature.sizes)
     types += [INDEX.as_pointer()] * len(signature.integer_arrays)
     types += [NUMBER.as_pointer()] * len(signature.number_arrays)
@@ -178,21 +179,33 @@ def _begin_function(
     layout = Layout.of(kind.network, kind.group_size).map_numbers(
         lambda position, _: b.load(b.gep(arguments["layout"], [INDEX(position)]))
     )
-    return b, arguments, layout
+    return Program(b, kind, arguments, layout)
+
+
+class Kernel(NamedTuple):
+    """A function that can be generated.
+
+    Attributes:
+        name: Its name in the generated code.
+        signature: Its arguments.
+        generate: From a kind to the program that defines it, as LLVM assembly.
+    """
+
+    name: str
+    signature: Signature
+    generate: Callable[[KernelKind], str]
+
+
+TRAINING_KERNEL = Kernel(TRAIN, TRAIN_SIGNATURE, training_module)
+EVALUATION_KERNEL = Kernel(EVALUATE, EVALUATE_SIGNATURE, evaluation_module)
 
 
 class _TrainingCode(ForwardCode):
     """Appends the code that trains one group of runs for one epoch."""
 
-    def __init__(
-        self,
-        b: ir.IRBuilder,
-        kind: KernelKind,
-        arguments: Mapping[str, Any],
-        layout: Layout,
-        group: Any,
-    ) -> None:
-        super().__init__(b, kind, arguments, layout, group)
+    def __init__(self, program: Program, group: Any) -> None:
+        super().__init__(program, group)
+        b, kind, arguments, layout = program
         assert kind.training is not None
         self.training, optimizer = kind.training, kind.training.optimizer
         n_parameters, size = layout.n_parameters, kind.group_size
@@ -220,6 +233,7 @@ class _TrainingCode(ForwardCode):
         self.transposed_weights = {
             i: self.workspace_matrix(layout.transposed[i], i - 1) for i in self.layers[1:]
         }
+        # How many outputs are not within the tolerance; 0, or NaN for a run that has diverged.
         self.missed, self.nonfinite = (Variable(b, constant(b, 0.0)) for _ in range(2))
 
     def train_epoch(self, epoch: Any) -> Any:

@@ -150,53 +150,73 @@ def generate_module(problem: Problem) -> str:
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), ENTRY)
     n_groups, n_epochs, stride = function.args[:3]
     arrays = Arguments(*function.args[3:])
-    n_parameters = problem.network.n_parameters
-    n_state = len(initial_state(problem.optimizer))
-    n_hyperparameters = len(hyperparameter_names(problem.optimizer))
     b = ir.IRBuilder(function.append_basic_block("entry"))
     with for_range(b, 0, n_groups) as group:
-
-        def row_addresses(array: Any, n_rows: int) -> list[Any]:
-            """Addresses of the group's rows of an array."""
-            first = b.mul(group, INDEX(n_rows * LANES))
-            addresses = [b.gep(array, [b.add(first, INDEX(k * LANES))]) for k in range(n_rows)]
-            return [b.bitcast(address, FLOATS.as_pointer()) for address in addresses]
-
-        def load(array: Any, n_rows: int) -> list[Any]:
-            return [Symbol(b, b.load(a, align=8)) for a in row_addresses(array, n_rows)]
-
-        state_addresses = row_addresses(arrays.parameters, n_parameters)
-        state_addresses += row_addresses(arrays.optimizer_state, n_state * n_parameters)
-        state = [Variable(b, Symbol(b, b.load(a, align=8))) for a in state_addresses]
-        outputs = [Variable(b, constant(b, 0.0)) for _ in range(problem.Y.size)]
-        extreme = Variable(b, constant(b, 0.0))
-        hyperparameters = load(arrays.hyperparameters, n_hyperparameters)
-        (lr,), (weight_decay,) = load(arrays.lr, 1), load(arrays.weight_decay, 1)
-        with for_range(b, 0, n_epochs) as epoch:
-            lr_factor = broadcast(b, b.load(b.gep(arrays.lr_factors, [epoch])))
-            inputs = _EpochInputs(
-                state=_array([variable.get() for variable in state], 1 + n_state, n_parameters, 1),
-                lr=_array([lr * lr_factor], 1),
-                weight_decay=_array([weight_decay], 1),
-                hyperparameters=_array(hyperparameters, n_hyperparameters, 1),
-            )
-            loss, new_outputs, new_state = _trace_epoch(problem, inputs, extreme)
-            first_row = b.mul(b.mul(group, INDEX(LANES)), stride)
-            for lane in range(LANES):
-                row = b.add(first_row, b.mul(stride, INDEX(lane)))
-                number = b.extract_element(loss.value, ir.IntType(32)(lane))
-                b.store(number, b.gep(arrays.losses, [b.add(row, epoch)]))
-            for variable, value in zip([*state, *outputs], [*new_state, *new_outputs], strict=True):
-                variable.set(value)
-        addresses = [
-            *state_addresses,
-            *row_addresses(arrays.outputs, problem.Y.size),
-            *row_addresses(arrays.extremes, 1),
-        ]
-        for variable, address in zip([*state, *outputs, extreme], addresses, strict=True):
-            b.store(variable.get().value, address, align=8)
+        _append_training(_GroupRows(b, group), problem, arrays, n_epochs, stride)
     b.ret_void()
     return str(module)
+
+
+class _GroupRows(NamedTuple):
+    """The rows of one group in arrays of (n_groups, n_rows, LANES).
+
+    Attributes:
+        b: Appends instructions.
+        group: Index of the group, an LLVM integer.
+    """
+
+    b: ir.IRBuilder
+    group: Any
+
+    def addresses(self, array: Any, n_rows: int) -> list[Any]:
+        """Return the address of each row."""
+        b = self.b
+        first = b.mul(self.group, INDEX(n_rows * LANES))
+        addresses = [b.gep(array, [b.add(first, INDEX(k * LANES))]) for k in range(n_rows)]
+        return [b.bitcast(address, FLOATS.as_pointer()) for address in addresses]
+
+    def load(self, array: Any, n_rows: int) -> list[Any]:
+        """Load the rows, as Symbols."""
+        return [Symbol(self.b, self.b.load(a, align=8)) for a in self.addresses(array, n_rows)]
+
+
+def _append_training(
+    rows: _GroupRows, problem: Problem, arrays: Arguments, n_epochs: Any, stride: Any
+) -> None:
+    """Append the training of one group: load its state, train all epochs, store the state."""
+    b, n_parameters = rows.b, problem.network.n_parameters
+    n_state = len(initial_state(problem.optimizer))
+    n_hyperparameters = len(hyperparameter_names(problem.optimizer))
+    state_addresses = rows.addresses(arrays.parameters, n_parameters)
+    state_addresses += rows.addresses(arrays.optimizer_state, n_state * n_parameters)
+    state = [Variable(b, Symbol(b, b.load(a, align=8))) for a in state_addresses]
+    outputs = [Variable(b, constant(b, 0.0)) for _ in range(problem.Y.size)]
+    extreme = Variable(b, constant(b, 0.0))
+    hyperparameters = rows.load(arrays.hyperparameters, n_hyperparameters)
+    (lr,), (weight_decay,) = rows.load(arrays.lr, 1), rows.load(arrays.weight_decay, 1)
+    with for_range(b, 0, n_epochs) as epoch:
+        lr_factor = broadcast(b, b.load(b.gep(arrays.lr_factors, [epoch])))
+        inputs = _EpochInputs(
+            state=_array([variable.get() for variable in state], 1 + n_state, n_parameters, 1),
+            lr=_array([lr * lr_factor], 1),
+            weight_decay=_array([weight_decay], 1),
+            hyperparameters=_array(hyperparameters, n_hyperparameters, 1),
+        )
+        loss, new_outputs, new_state = _trace_epoch(problem, inputs, extreme)
+        first_row = b.mul(b.mul(rows.group, INDEX(LANES)), stride)
+        for lane in range(LANES):
+            row = b.add(first_row, b.mul(stride, INDEX(lane)))
+            number = b.extract_element(loss.value, ir.IntType(32)(lane))
+            b.store(number, b.gep(arrays.losses, [b.add(row, epoch)]))
+        for variable, value in zip([*state, *outputs], [*new_state, *new_outputs], strict=True):
+            variable.set(value)
+    addresses = [
+        *state_addresses,
+        *rows.addresses(arrays.outputs, problem.Y.size),
+        *rows.addresses(arrays.extremes, 1),
+    ]
+    for variable, address in zip([*state, *outputs, extreme], addresses, strict=True):
+        b.store(variable.get().value, address, align=8)
 
 
 class _EpochInputs(NamedTuple):

@@ -1,0 +1,309 @@
+"""Generates the function that computes matrix products, blocked for registers and caches.
+
+Each sum adds its products one by one in index order, so its bits do not depend on tiles and blocks.
+``docs/compiler.md`` explains both.
+
+>>> module = ir.Module()
+>>> define_product(module, Tile(rows=2, vectors=2), left_group_size=1).name
+'add_product_1'
+"""
+
+import itertools
+from functools import reduce
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+
+from bpexp.training.llvm.codegen import (
+    BOOLEAN,
+    INDEX,
+    NUMBER,
+    ZERO_SUM,
+    Matrix,
+    Variable,
+    constant,
+    for_range,
+    minimum,
+    prefetch,
+    tiled_loops,
+)
+from bpexp.training.llvm.lane_layout import LANES
+from bpexp.training.llvm.layout import (
+    MAX_UNPACKED_TERMS,
+    MIN_BLOCKED_ROWS,
+    MIN_BLOCKED_TERMS,
+    PANEL_COLUMNS,
+    PANEL_ROWS,
+    PANEL_TERMS,
+)
+from bpexp.training.llvm.vector_ir import Symbol
+
+
+class ProductArguments(NamedTuple):
+    """Arguments of the function that ``define_product`` writes.
+
+    It adds ``left @ right`` to ``sums``, or stores it there if ``is_new``, where ``left`` is
+    (rows, terms), ``right`` is (terms, columns) and ``sums`` is (rows, columns). The strides of
+    ``left`` are free, so that it can be read transposed.
+
+    Attributes:
+        rows: Number of rows.
+        columns: Number of numbers in a row; a multiple of ``LANES``.
+        terms: Number of products in a sum.
+        left: Address of ``left``.
+        left_row_stride: Distance of two rows of ``left``, in numbers.
+        left_term_stride: Distance of two numbers in a row of ``left``.
+        right: Address of ``right``.
+        stride: Distance of two rows of ``right``, and of ``sums``.
+        sums: Address of ``sums``.
+        is_new: Whether to replace the previous ``sums``, an LLVM boolean.
+        packed_right: Memory for ``PANEL_TERMS`` times ``PANEL_COLUMNS`` numbers.
+        packed_left: Memory for ``PANEL_TERMS`` times ``PANEL_ROWS`` numbers.
+    """
+
+    rows: Any
+    columns: Any
+    terms: Any
+    left: Any
+    left_row_stride: Any
+    left_term_stride: Any
+    right: Any
+    stride: Any
+    sums: Any
+    is_new: Any
+    packed_right: Any
+    packed_left: Any
+
+
+class Tile(NamedTuple):
+    """The size of a block of sums that is kept in registers: rows, and vectors in each row."""
+
+    rows: int
+    vectors: int
+
+
+class TileIndices(NamedTuple):
+    """Where a tile is: its rows, and the first columns of its vectors, as LLVM integers."""
+
+    rows: list[Any]
+    columns: list[Any]
+
+
+def product_name(left_group_size: int) -> str:
+    """Name of the function that ``define_product`` defines."""
+    return f"add_product_{left_group_size}"
+
+
+def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Function:
+    """Define a function that computes a matrix product or adds it to a matrix.
+
+    A number that is loaded serves a whole row or column of the tile. Large products are computed by
+    ``_define_blocked_product``.
+
+    Args:
+        module: The program.
+        tile: Sums to compute at once.
+        left_group_size: ``LANES`` if each number of ``left`` is a vector, or 1 if it is a scalar
+            that is copied to all lanes.
+
+    Returns:
+        The LLVM function; its arguments are those of ``ProductArguments``.
+    """
+    blocked = _define_blocked_product(module, tile) if left_group_size == 1 else None
+    function, b, arguments = _begin_product(module, product_name(left_group_size))
+    if blocked is not None:
+        is_large = [
+            b.icmp_signed(">=", arguments.rows, INDEX(MIN_BLOCKED_ROWS)),
+            b.icmp_signed(">=", arguments.terms, INDEX(MIN_BLOCKED_TERMS)),
+            b.icmp_signed(">", arguments.columns, INDEX(tile.vectors * LANES)),
+        ]
+        with b.if_then(reduce(b.and_, is_large)):
+            b.call(blocked, arguments)
+            b.ret_void()
+    right = Matrix(b, arguments.right, arguments.stride)
+    for first_row, n_rows in tiled_loops(b, arguments.rows, [tile.rows, 1], 1):
+        with first_row as row:
+            for first_column, n_vectors in tiled_loops(
+                b, arguments.columns, _halvings(tile.vectors), LANES
+            ):
+                with first_column as column:
+                    panel = right._replace(data=right.address(0, column))
+                    place = _tile_at(b, row, column, Tile(n_rows, n_vectors))
+                    _add_tile(b, arguments, panel, place, left_group_size)
+    b.ret_void()
+    return function
+
+
+def _begin_product(
+    module: ir.Module, name: str
+) -> tuple[ir.Function, ir.IRBuilder, ProductArguments]:
+    """Begin a function whose arguments are those of ``ProductArguments``."""
+    numbers = NUMBER.as_pointer()
+    types = [INDEX, INDEX, INDEX, numbers, INDEX, INDEX, numbers, INDEX, numbers, BOOLEAN]
+    function_type = ir.FunctionType(ir.VoidType(), [*types, numbers, numbers])
+    function = ir.Function(module, function_type, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    arguments = ProductArguments(*function.args)
+    for written in (arguments.sums, arguments.packed_right, arguments.packed_left):
+        written.add_attribute("noalias")
+    return function, ir.IRBuilder(function.append_basic_block()), arguments
+
+
+def _define_blocked_product(module: ir.Module, tile: Tile) -> ir.Function:
+    """Define a function for products that exceed the caches.
+
+    The loops are those of Goto and van de Geijn (2008), "Anatomy of high-performance matrix
+    multiplication": blocks of terms, columns and rows whose numbers are copied in the order in
+    which the tiles read them.
+    """
+    function, b, arguments = _begin_product(module, "add_blocked_product")
+    with (
+        for_range(b, 0, arguments.terms, PANEL_TERMS) as first_term,
+        for_range(b, 0, arguments.columns, PANEL_COLUMNS) as first_column,
+    ):
+        n_terms = minimum(b, b.sub(arguments.terms, first_term), INDEX(PANEL_TERMS))
+        n_columns = minimum(b, b.sub(arguments.columns, first_column), INDEX(PANEL_COLUMNS))
+        left_offset = b.mul(first_term, arguments.left_term_stride)
+        right = Matrix(b, arguments.right, arguments.stride)
+        part = arguments._replace(
+            columns=n_columns,
+            terms=n_terms,
+            left=b.gep(arguments.left, [left_offset]),
+            right=right.address(first_term, first_column),
+            sums=b.gep(arguments.sums, [first_column]),
+            is_new=b.and_(arguments.is_new, b.icmp_signed("==", first_term, INDEX(0))),
+        )
+        _pack_right(b, part, tile)
+        with for_range(b, 0, part.rows, PANEL_ROWS) as first_row:
+            block = part._replace(
+                rows=minimum(b, b.sub(part.rows, first_row), INDEX(PANEL_ROWS)),
+                left=b.gep(part.left, [b.mul(first_row, part.left_row_stride)]),
+                sums=b.gep(part.sums, [b.mul(first_row, part.stride)]),
+            )
+            _add_block(b, block, tile)
+    b.ret_void()
+    return function
+
+
+def _add_block(b: ir.IRBuilder, block: ProductArguments, tile: Tile) -> None:
+    """Append code that adds the products of a block whose ``right`` has been packed."""
+    is_transposed = b.icmp_signed(">", block.left_term_stride, INDEX(1))
+    is_long = b.icmp_signed(">", block.terms, INDEX(MAX_UNPACKED_TERMS))
+    is_left_packed = b.and_(is_transposed, is_long)
+    with b.if_then(is_left_packed):
+        _pack_left(b, block)
+    for first_column, n_vectors in tiled_loops(b, block.columns, _halvings(tile.vectors), LANES):
+        with first_column as column:
+            # The panels lie one after the other.
+            data = b.gep(block.packed_right, [b.mul(column, block.terms)])
+            panel = Matrix(b, data, INDEX(n_vectors * LANES))
+            for first_row, n_rows in tiled_loops(b, block.rows, [tile.rows, 1], 1):
+                with first_row as row:
+                    left = _left_of_tile(b, block, row, is_left_packed)
+                    place = _tile_at(b, row, column, Tile(n_rows, n_vectors))
+                    _prefetch_next_tile(b, block, place)
+                    _add_tile(b, left, panel, place, left_group_size=1)
+
+
+def _tile_at(b: ir.IRBuilder, row: Any, column: Any, tile: Tile) -> TileIndices:
+    """Return the indices of a tile that begins at a row and a column."""
+    return TileIndices(
+        [b.add(row, INDEX(k)) for k in range(tile.rows)],
+        [b.add(column, INDEX(k * LANES)) for k in range(tile.vectors)],
+    )
+
+
+def _prefetch_next_tile(b: ir.IRBuilder, block: ProductArguments, place: TileIndices) -> None:
+    """Append code that loads the sums below a tile into the cache."""
+    rows, columns = place
+    sums = Matrix(b, block.sums, block.stride)
+    for row, column in itertools.product(rows, columns):
+        prefetch(b, sums.address(b.add(row, INDEX(len(rows))), column))
+
+
+def _left_of_tile(
+    b: ir.IRBuilder, block: ProductArguments, row: Any, is_left_packed: Any
+) -> ProductArguments:
+    """Return the arguments with ``left`` and its strides as the tile at ``row`` has to read it."""
+    panel_end = b.add(b.and_(row, INDEX(-LANES)), INDEX(LANES))
+    is_packed = b.and_(is_left_packed, b.icmp_signed("<=", panel_end, block.rows))
+    # Row r is number r % LANES of panel r // LANES. Tiles do not cross panels.
+    start = b.mul(b.and_(row, INDEX(-LANES)), b.sub(block.terms, INDEX(1)))
+    return block._replace(
+        left=b.select(is_packed, b.gep(block.packed_left, [start]), block.left),
+        left_row_stride=b.select(is_packed, INDEX(1), block.left_row_stride),
+        left_term_stride=b.select(is_packed, INDEX(LANES), block.left_term_stride),
+    )
+
+
+def _pack_right(b: ir.IRBuilder, part: ProductArguments, tile: Tile) -> None:
+    """Append code that copies ``right`` to ``packed_right``, one panel after the other."""
+    right = Matrix(b, part.right, part.stride)
+    with for_range(b, 0, part.terms) as term:
+        for first_column, n_vectors in tiled_loops(b, part.columns, _halvings(tile.vectors), LANES):
+            with first_column as column:
+                data = b.gep(part.packed_right, [b.mul(column, part.terms)])
+                panel = Matrix(b, data, INDEX(n_vectors * LANES))
+                for k in range(n_vectors):
+                    numbers = right.load(term, b.add(column, INDEX(k * LANES)))
+                    panel.store(numbers, term, k * LANES)
+
+
+def _pack_left(b: ir.IRBuilder, block: ProductArguments) -> None:
+    """Append code that copies ``left``, read transposed, in panels of ``LANES`` rows.
+
+    Rows that do not fill a panel are left out: reading them could exceed the array.
+    """
+    n_rows = b.and_(block.rows, INDEX(-LANES))
+    left = Matrix(b, block.left, block.left_term_stride)
+    with for_range(b, 0, block.terms) as term, for_range(b, 0, n_rows, LANES) as row:
+        panel = Matrix(b, b.gep(block.packed_left, [b.mul(row, block.terms)]), INDEX(LANES))
+        panel.store(left.load(term, row), term, 0)
+
+
+def _add_tile(
+    b: ir.IRBuilder,
+    arguments: ProductArguments,
+    panel: Matrix,
+    place: TileIndices,
+    left_group_size: int,
+) -> None:
+    """Append code that adds the products of one tile.
+
+    Args:
+        b: Appends instructions.
+        arguments: Arguments of the product, with the number of terms in the panel.
+        panel: The columns of the tile in ``right``.
+        place: Rows and columns of the tile.
+        left_group_size: Group size of ``left``.
+    """
+    rows, columns = place
+    sums = Matrix(b, arguments.sums, arguments.stride)
+    left_rows = [
+        Matrix(
+            b,
+            b.gep(arguments.left, [b.mul(row, arguments.left_row_stride)]),
+            arguments.left_term_stride,
+            left_group_size,
+        )
+        for row in rows
+    ]
+    cells = [(r, c) for r in range(len(rows)) for c in range(len(columns))]
+    totals = {}
+    for r, c in cells:
+        before = sums.load(rows[r], columns[c]).value
+        before = b.select(arguments.is_new, constant(b, ZERO_SUM).value, before)
+        totals[r, c] = Variable(b, Symbol(b, before))
+    with for_range(b, 0, arguments.terms) as term:
+        right_vectors = [panel.load(term, k * LANES) for k in range(len(columns))]
+        left_numbers = [row.load_unit(term, 0) for row in left_rows]
+        for r, c in cells:
+            totals[r, c].set(totals[r, c].get() + left_numbers[r] * right_vectors[c])
+    for r, c in cells:
+        sums.store(totals[r, c].get(), rows[r], columns[c])
+
+
+def _halvings(number: int) -> list[int]:
+    """Return number, number // 2, ..., 1."""
+    return [number, *_halvings(number // 2)] if number else []

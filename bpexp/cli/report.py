@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from bpexp.analysis import tables, words
 from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.options import ReportOptions
@@ -10,7 +12,7 @@ from bpexp.analysis.page import MAX_ROWS
 from bpexp.analysis.planning import Difference
 from bpexp.analysis.report import FIGURE_FORMATS, FORMATS, Report
 from bpexp.analysis.sources import keep, of_experiment, of_sweeps
-from bpexp.cli.commands import existing_store, experiment_id, store_parser
+from bpexp.cli.commands import Parser, existing_store, experiment_id, store_parser
 from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.render import text
@@ -19,6 +21,8 @@ from bpexp.tracking import lookup, output_directory, read
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.output_directory import file_name
+from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.store import Store
 
 PRINTED = 10
 """Maximum number of groups of the ranking that are printed; the files have more."""
@@ -26,6 +30,46 @@ PRINTED = 10
 
 def main(arguments: Sequence[str]) -> None:
     """Write the report, log it to its sweep, and print its answer."""
+    options = _parser().parse_args(arguments)
+    store = existing_store(options.uri)
+    formats = options.format.split(",")
+    if not set(formats) <= set(FORMATS):
+        raise ConfigError(f"--format must be of {', '.join(FORMATS)}, got {options.format!r}.")
+    if options.seed < 0:
+        raise ConfigError(f"--seed must be a whole number of at least 0, got {options.seed}.")
+    reader = open_reader(store)
+    parents = [
+        lookup.find(reader, options.experiment, name, sweeps=True)[1] for name in options.sweep
+    ]
+    chosen = ReportOptions(
+        choice=MeasureChoice(options.measure, options.allow_test),
+        seed=options.seed,
+        per=options.per,
+        only=_settings(options.only),
+        detect=Difference.parse(options.detect) if options.detect is not None else None,
+    )
+    if parents:
+        archive = Archive(reader, store, parents[0].experiment_id)
+        report = of_sweeps(archive, parents, chosen)
+    else:
+        archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
+        report = of_experiment(archive, options.experiment, chosen)
+    names = [file_name(run.run_id[:8]) for run in parents] or [file_name(options.experiment)]
+    name = "-".join([*names, *map(file_name, options.only)])
+    folder = Path(options.o or Path("outputs") / "reports" / name)
+    _write(report, formats, folder)
+    not_logged = _why_not_logged(parents, chosen, store)
+    if len(parents) == 1 and not not_logged:
+        keep(archive, parents[0], report)
+    out = console()
+    _print(report, out)
+    written = ", ".join(str(folder / _file_of(name)) for name in formats)
+    out.print(f"Written: {written}", soft_wrap=True)
+    if not_logged:
+        out.print(not_logged)
+
+
+def _parser() -> Parser:
     parser = store_parser("report", "Compare the settings of a sweep, with intervals and plots.")
     parser.add_argument(
         "sweep",
@@ -71,39 +115,25 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed for the runs that plots show (default: 0)"
     )
-    options = parser.parse_args(arguments)
-    store = existing_store(options.uri)
-    formats = options.format.split(",")
-    if not set(formats) <= set(FORMATS):
-        raise ConfigError(f"--format must be of {', '.join(FORMATS)}, got {options.format!r}.")
-    if options.seed < 0:
-        raise ConfigError(f"--seed must be a whole number of at least 0, got {options.seed}.")
-    reader = open_reader(store)
-    parents = [
-        lookup.find(reader, options.experiment, name, sweeps=True)[1] for name in options.sweep
-    ]
-    chosen = ReportOptions(
-        choice=MeasureChoice(options.measure, options.allow_test),
-        seed=options.seed,
-        per=options.per,
-        only=_settings(options.only),
-        detect=Difference.parse(options.detect) if options.detect is not None else None,
-    )
-    if parents:
-        archive = Archive(reader, store, parents[0].experiment_id)
-        report = of_sweeps(archive, parents, chosen)
-    else:
-        archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
-        report = of_experiment(archive, options.experiment, chosen)
-    names = [file_name(run.run_id[:8]) for run in parents] or [file_name(options.experiment)]
-    name = "-".join([*names, *map(file_name, options.only)])
-    folder = Path(options.o or Path("outputs") / "reports" / name)
-    _write(report, formats, folder)
-    logged = len(parents) == 1 and not chosen.only and read.has_artifacts_inside(parents[0], store)
-    if logged:
-        keep(archive, parents[0], report)
+    return parser
 
-    out = console()
+
+def _why_not_logged(parents: Sequence[StoredRun], chosen: ReportOptions, store: Store) -> str:
+    """Why the report on a sweep is not logged to it, as a sentence.
+
+    Empty if it is logged, and for the report on several sweeps, which belongs to none of them.
+    """
+    if len(parents) != 1:
+        return ""
+    if chosen.only:
+        return "Not logged to the sweep, because it covers only a part of its runs."
+    if not read.has_artifacts_inside(parents[0], store):
+        return f"Not logged to the sweep, which stores its files in {parents[0].artifact_uri}."
+    return ""
+
+
+def _print(report: Report, out: Console) -> None:
+    """Print the answer, the best groups, and how each setting matters."""
     out.print(report.question)
     out.print(report.answer, style="bold")
     if report.finals is not None:
@@ -117,13 +147,6 @@ def main(arguments: Sequence[str]) -> None:
         out.print(sentence)
     for sentence in report.effect_sentences:
         out.print(sentence)
-    written = ", ".join(str(folder / _file_of(name)) for name in formats)
-    out.print(f"Written: {written}", soft_wrap=True)
-    if len(parents) == 1 and chosen.only:
-        out.print("Not logged to the sweep, because it covers only a part of its runs.")
-    elif len(parents) == 1 and not logged:
-        where = parents[0].artifact_uri
-        out.print(f"Not logged to the sweep, which stores its files in {where}.")
 
 
 def _settings(texts: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Time the composition of a job's configuration: Hydra's loader and the composer of bpexp.
 
-    python benchmarks/composition.py [--jobs 2000] [--rounds 5]
+    python -m benchmarks.composition [--jobs 2000] [--rounds 5]
 
 The jobs vary the data set, the learning rate and the seed. Each round uses a new composer; Hydra
 composes a hundredth of the jobs. The last line of the Markdown table is the complete plan:

@@ -1,6 +1,6 @@
 """Time the logging of runs: MLflow's client and the bulk tracker of bpexp.
 
-    python benchmarks/tracking.py [--runs 200] [--rounds 5] [--uri postgresql://...]
+    python -m benchmarks.tracking [--runs 200] [--rounds 5] [--uri postgresql://...]
 
 Each run has 10,000 losses, of which 100 are logged as metrics, and four artifacts. The trackers
 write in turn, by default to a new SQLite file each; the client writes a twentieth of the runs.

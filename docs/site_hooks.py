@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from mkdocs.structure.files import File, Files
 from bpexp.cli.command_names import COMMANDS
 from bpexp.config.help import settings_reference
 
+TABLE_LINE = re.compile(r'<span class="go">(?=[^<\n]*\S {2,}\S)')
+"""The begin of a printed line with several columns, which two spaces or more separate."""
 ROOT = Path(__file__).resolve().parents[1]
 EXTENSION_POINTS = (
     "bpexp.runs.metrics",
@@ -39,6 +42,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))
     return files
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Mark the lines of printed tables, which must not be wrapped, for ``extra.css``."""
+    return TABLE_LINE.sub(r'<span class="go columns">', html)
 
 
 def commands() -> str:

@@ -121,7 +121,7 @@ def _onnx_model(network: TrainedNetwork) -> bytes:
     except ImportError as error:
         raise ConfigError(
             "--onnx needs the packages onnx and onnxruntime; install them with: "
-            "pip install 'bpexp[onnx]'"
+            "pip install -e '.[onnx]'"
         ) from error
     return onnx_file.model(network)
 

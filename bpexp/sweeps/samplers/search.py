@@ -152,7 +152,7 @@ def _proposer(space: Space, settings: SearchConfig) -> Proposer:
             importlib.import_module(NEEDS[settings.name])
         from bpexp.sweeps.samplers.optuna_study import OptunaProposer
     except ImportError as error:
-        extra = "'bpexp[search]'" if error.name != "torch" else "torch"
+        extra = "-e '.[search]'" if error.name != "torch" else "torch"
         raise ConfigError(
             f"search={settings.name} needs the package {error.name}: pip install {extra}."
         ) from error

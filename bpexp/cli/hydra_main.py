@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     logging.raiseExceptions = tracebacks
     with exits.exit_on_error(arguments, exits.FAILED):
         paths.check_own_files()
-        options = _parser(hydra.__version__, arguments).parse_args(arguments)
+        options = _parser(arguments).parse_args(arguments)
         overrides = [*options.overrides, *(["dry_run=true"] if options.dry_run else [])]
         arguments = typed.without_own_options(arguments, options)
         command_line = typed.read(arguments, overrides, is_sweep=options.multirun)
@@ -65,12 +65,12 @@ def main(arguments: Sequence[str]) -> None:
         )()
 
 
-def _parser(hydra_version: str, arguments: Sequence[str]) -> ArgumentParser:
+def _parser(arguments: Sequence[str]) -> ArgumentParser:
     """Return Hydra's parser, with the version of bpexp and with errors of one sentence."""
     parser = ArgumentParser(
         parents=[command_line_parser()], add_help=False, conflict_handler="resolve"
     )
-    version = f"bpexp {__version__} (Hydra {hydra_version})"
+    version = f"bpexp {__version__} (Hydra {hydra.__version__})"
     parser.add_argument("--version", action="version", version=version)
     parser.add_argument("--dry-run", action="store_true")
     parser.error = partial(_refuse, arguments)  # type: ignore[method-assign]

@@ -208,6 +208,8 @@ def test_groups_of_one_run_have_no_column_of_probabilities():
     assert list(alone.columns) == ["rank", "lr", "runs", "final loss, median"]
     paired = tables.short_ranking(built(by_lr({0.1: [0.5, 0.6], 1: [0.3, 0.4]})).findings, 10)
     assert list(paired.columns) == [*alone.columns, "P(best is better)"]
+    finals = built(three_optimizers().query("seed == 0"), per="optimizer.name").finals.table
+    assert "P(best is better)" not in finals.columns
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,9 @@ class Finals:
         columns = ["rank", self.key, "settings", "runs", "best setting", _title(self.chosen_by)]
         if self.is_tested:
             columns.append(_title(measure))
-        columns += ["P(best is better)", f"{self.chosen_by.label}, expected best of {self.n_drawn}"]
+        if against:
+            columns.append("P(best is better)")
+        columns.append(f"{self.chosen_by.label}, expected best of {self.n_drawn}")
         rows: list[list[Text]] = []
         for rank, ranked in zip(self.findings.ranks, self.findings.summaries, strict=True):
             one = of[ranked.group.name]
@@ -142,7 +144,8 @@ class Finals:
                 results.append(_center(ranked, measure))
             rows.append([
                 str(rank), one.value, str(len(one.groups)), str(len(one.scores)),
-                one.name_without(self.key), *results, against.get(ranked.group.name, ""),
+                one.name_without(self.key), *results,
+                *([against.get(ranked.group.name, "")] if against else []),
                 number(one.expected_best),
             ])  # fmt: skip
         return Table(columns, rows, "rlrrl" + "r" * (len(columns) - 5))

@@ -21,7 +21,9 @@ def test_a_dry_run_writes_nothing(inside, tmp_path, spelled):
     assert "lr: 0.1, 1\n" in done.stdout
     assert "In the store already: 0 of 20 runs; reuse=true would link them." in done.stdout
     assert re.search(r"\d+ batch(es)? of at most \d+ runs on", done.stdout)
-    assert re.search(r"at most about [\d.e-]+ s, and the files [\d.e+]+ [kM]B\.", done.stdout)
+    assert re.search(
+        r"takes about [\d.e-]+ to [\d.e-]+ s, and the files [\d.e+]+ [kM]B\.", done.stdout
+    )
     assert "10 runs of each setting find a difference of 1.25 standard deviations" in done.stdout
     assert done.stdout.endswith("Dry run: nothing was written.\n")
     assert not list(tmp_path.iterdir())

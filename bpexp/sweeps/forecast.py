@@ -30,6 +30,10 @@ from bpexp.training.batching import load_engine
 
 TIMED_SECONDS = 0.2
 """How long the last timed training of a batch takes, unless it has fewer epochs."""
+FASTEST, SLOWEST = 0.6, 2.0
+"""The limits of the expected time, as multiples of what the timed epochs give. What other programs
+on the machine do is not known; ``python -m benchmarks.forecast`` compares the time with that of
+sweeps."""
 MAX_TIMED = 5
 """Maximum number of batches that are timed."""
 ROW_BYTES = 200
@@ -62,6 +66,7 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
         n_runs = plan.runtime.search.trials * plan.search.n_replicates
     limits = plan.runtime.budget
     n_runs = min(n_runs, limits.runs or n_runs)
+    fewest = min(len(plan.jobs), n_runs) if plan.is_race else n_runs
     batches = make_batches(plan.jobs, plan.runtime.engine, executor.n_workers)
     largest = max(len(batch.jobs) for batch in batches)
     timed = [_time(batch, plan) for batch in batches[:: -(-len(batches) // MAX_TIMED)]]
@@ -69,8 +74,14 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
     epochs = sum(job.config.epochs for job in plan.jobs) / len(plan.jobs)
     workers = min(executor.n_workers, len(batches))
     planned = _halving(plan)
-    n_epochs = min(epochs * n_runs * planned.share, limits.epochs or math.inf)
-    seconds = min(per_epoch * n_epochs / workers, limits.seconds or math.inf)
+    epochs *= planned.share
+    low, high = (
+        min(
+            factor * per_epoch * min(epochs * n, limits.epochs or math.inf) / workers,
+            limits.seconds or math.inf,
+        )
+        for factor, n in ((FASTEST, fewest), (SLOWEST, n_runs))
+    )
     size = sum(one.bytes for one in timed) / len(timed) * n_runs
     kind = "batch" if len(batches) == 1 else "batches"
     return [
@@ -79,7 +90,8 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
         f"{'' if plan.runtime.reuse else '; reuse=true would link them'}.",
         *planned.sentences,
         f"{len(batches)} {kind} of at most {largest} runs on {executor.description}.",
-        f"Training takes at most about {_duration(seconds)}, and the files {_bytes(size)}.",
+        f"Training takes about {_range(low, high)}{_if_stopped(plan)}, and the files "
+        f"{'at most ' if plan.is_race else ''}{_bytes(size)}.",
         _race(plan, n_runs) if plan.is_race else _power(plan),
         "Dry run: nothing was written.",
     ]
@@ -220,6 +232,22 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.2g} {unit}"
     return f"{seconds:.2g} s"
+
+
+def _range(low: float, high: float) -> str:
+    """Two durations, with the unit once if it is the same: ``3 to 9 s``."""
+    first, last = _duration(low), _duration(high)
+    number, _, unit = first.partition(" ")
+    return f"{number if last.endswith(f' {unit}') else first} to {last}"
+
+
+def _if_stopped(plan: Plan) -> str:
+    """A remark if runs may end before their last epoch."""
+    criteria = ("loss", "tolerance", "patience", "generalization", "progress")
+    may_stop = any(
+        getattr(job.config.stop, name) is not None for job in plan.jobs for name in criteria
+    )
+    return ", less where runs stop early" if may_stop else ""
 
 
 def _bytes(size: float) -> str:

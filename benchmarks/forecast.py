@@ -1,0 +1,86 @@
+"""Compare the time that ``--dry-run`` expects with the time that three sweeps take.
+
+    python -m benchmarks.forecast [--rounds 3]
+
+In each round, the expected range of each sweep is read first, then the sweep is run with a single
+epoch, and as it is. The difference of the two is the time for the training, without the start of
+the program and the tracking of the runs. The ratio is that of this time and of what the epochs give
+that the dry run has timed, from which the range follows.
+"""
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bpexp.sweeps import forecast
+
+ROOT = Path(__file__).resolve().parents[1]
+SWEEPS = {
+    "XOR, full batches": ["lr=0.1,1", "seed=range(0,400)", "epochs=40000"],
+    "iris, mini-batches": [
+        "data=iris", "model=classifier", "lr=0.01,0.1", "seed=range(0,20)", "hidden=16",
+        "batch_size=16", "epochs=4000",
+    ],
+    "digits, full batches": [
+        "data=digits", "model=classifier", "lr=0.01,0.1", "seed=range(0,8)", "hidden=32",
+        "epochs=600",
+    ],
+}  # fmt: skip
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def run(arguments: list[str], folder: Path) -> tuple[float, str]:
+    """Run a sweep; returns the seconds that it took, and what it printed."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "bpexp", "-m", *arguments], cwd=folder, env=environment, text=True,
+        stdin=subprocess.DEVNULL, capture_output=True, check=True,
+    )  # fmt: skip
+    return time.perf_counter() - started, done.stdout
+
+
+def expected(arguments: list[str], folder: Path) -> tuple[float, float]:
+    """The range of seconds that a dry run prints."""
+    _, output = run([*arguments, "--dry-run"], folder)
+    found = re.search(r"about (\S+)(?: (\w+))? to (\S+) (\w+)", output)
+    assert found is not None, output
+    low, unit, high, last = found.groups()
+    return float(low) * UNITS[unit or last], float(high) * UNITS[last]
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.forecast",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="instead of those of the sweeps")
+    args = parser.parse_args()
+    print("| sweep | expected | training took | ratio |")
+    print("| --- | ---: | ---: | ---: |")
+    for name, sweep in SWEEPS.items():
+        rows = []
+        longer = [*sweep, f"epochs={args.epochs}"] if args.epochs else sweep
+        for _ in range(args.rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                # The store is created once, before anything is measured.
+                run(["lr=1", "epochs=1"], Path(folder))
+                low, high = expected(longer, Path(folder))
+                short, _ = run([*longer, "epochs=1"], Path(folder))
+                seconds = run(longer, Path(folder))[0] - short
+            rows.append((low, high, seconds, seconds * forecast.FASTEST / low))
+        low, high, seconds, ratio = map(statistics.median, zip(*rows, strict=True))
+        print(f"| {name} | {low:.2g} to {high:.2g} s | {seconds:.2g} s | {ratio:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -162,6 +162,24 @@ def test_a_dying_worker_fails_its_own_run_only(a_store, inside, tmp_path, monkey
     }
 
 
+@pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")
+def test_the_last_batch_is_trained_by_a_worker_too(monkeypatch):
+    """After a worker died, a single batch may be left; the main process must survive it."""
+    monkeypatch.setattr(local, "train_in_worker", kill_worker_for_one_seed)
+    jobs = make_jobs(KILLS_ITS_WORKER + 1)[-2:]
+    ((one, other),) = LocalExecutor(2)._map_processes([Batch(tuple(jobs), "numpy")])
+    assert isinstance(one.result, TrainResult)
+    assert other.result.reason.startswith("its worker process died: ")
+
+
+def test_where_one_worker_fits_the_main_process_trains(monkeypatch):
+    monkeypatch.setattr(processes, "count_that_fit", lambda: 1)
+    monkeypatch.setattr(local, "train_in_worker", kill_worker_for_one_seed)
+    jobs = make_jobs(KILLS_ITS_WORKER + 1)[-2:]
+    found = train_all(LocalExecutor(2), [Batch((job,), "numpy") for job in jobs])
+    assert all(isinstance(result, TrainResult) for result in found.values())
+
+
 def test_no_more_processes_are_started_than_there_are_batches():
     batches = [Batch((job,), "numpy") for job in make_jobs(3)]
     assert len(train_all(LocalExecutor(1000), batches)) == 3

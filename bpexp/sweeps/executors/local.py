@@ -73,7 +73,7 @@ class LocalExecutor(Executor):
         others = [batch for batch in batches if batch.engine != "compiled"]
         if for_threads:
             yield from self._map_threads(for_threads)
-        if len(others) == 1 or self._n_workers == 1:
+        if len(others) == 1 or min(self._n_workers, processes.count_that_fit()) == 1:
             yield from self._map_serially(others)
         elif others:
             yield from self._map_processes(others)
@@ -149,8 +149,9 @@ class LocalExecutor(Executor):
     ) -> Iterator[tuple[int, list[Trained]]]:
         """Train batches, and yield the number and the results of each."""
         processes.check_available()
-        # loky starts all processes at once, also those that have nothing to train.
-        n_processes = min(self._n_workers, len(batches), processes.count_that_fit())
+        # loky starts all processes at once, also those that have nothing to train. With one process
+        # joblib would train in this one, which a run that kills its process would end.
+        n_processes = min(self._n_workers, max(2, len(batches)), processes.count_that_fit())
         config = parallel_config("loky", n_jobs=n_processes, max_nbytes=None)
         with config, ExitStack() as at_exit:
             pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")

@@ -5,10 +5,10 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
+import textwrap
 
 import pytest
+from disturbances import fill, lock, small_disk, unwritable
 from servers import MlflowServer, Proxy, postgresql
 from sweeping import (
     Halted,
@@ -80,67 +80,6 @@ def check_message(ended, reason, all_spooled=True):
     tracked, spooled = int(found["tracked"]), int(found["spooled"] or 0)
     assert tracked in (FIRST, 2 * FIRST), text
     assert tracked + spooled == ALL if all_spooled else tracked + spooled < ALL, text
-
-
-@contextlib.contextmanager
-def small_disk(folder, megabytes):
-    """A file system of that size at ``folder``; skips the test if it cannot be mounted."""
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    if made.returncode:
-        pytest.skip(f"did NOT run: no file system can be mounted ({made.stderr.strip()})")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill(folder):
-    """Create a file that fills the disk."""
-    filler = folder / "filler"
-    with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as out:
-        while True:
-            out.write(bytes(4096))
-    return filler
-
-
-@contextlib.contextmanager
-def unwritable(path):
-    """Make a file or folder read-only; skips the test if that is not possible."""
-    if os.geteuid():
-        mode = path.stat().st_mode
-        path.chmod(mode & 0o555)
-        undo = ["chmod", f"{mode & 0o777:o}", path]
-    else:
-        made = subprocess.run(["chattr", "+i", path], capture_output=True, text=True)
-        if made.returncode:
-            pytest.skip(f"did NOT run: no file can be made immutable ({made.stderr.strip()})")
-        undo = ["chattr", "-i", path]
-    try:
-        yield
-    finally:
-        subprocess.run(undo, check=True)
-
-
-LOCK = """
-import sqlite3, sys, time
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("BEGIN EXCLUSIVE")
-print("locked", flush=True)
-time.sleep(float(sys.argv[2]))
-connection.execute("COMMIT")
-"""
-
-
-def lock(file, seconds):
-    """Start a process that locks an SQLite file for some seconds."""
-    command = [sys.executable, "-c", LOCK, file, str(seconds)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "locked\n"
-    return process
 
 
 def test_runs_are_spooled_on_another_disk_if_that_of_the_store_is_full(expected, tmp_path):
@@ -313,6 +252,92 @@ def test_a_damaged_spool_file_is_reported_and_its_runs_are_trained_again(expecte
     file.unlink()
     assert run_resume_command(tmp_path, message) == (0, "")
     check_complete(expected, tmp_path)
+
+
+KILLED_WHILE_SPOOLING = {
+    "partly": """
+def write_file(file, content):
+    file.with_name(f"{file.name}.new").write_bytes(content[: len(content) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+durable.write_file = write_file
+""",
+    # The content is written, and not yet under its name.
+    "unnamed": "kill_at(os, 'fsync', 1)",
+    # The file is there, its name not yet on disk.
+    "unsynced": "kill_at(os, 'fsync', 2)",
+    "second file": "kill_at(os, 'fsync', 3)",
+}
+KILLED_WHILE_STORING = {
+    # Of the two files: the artifacts of the first one are written.
+    "staged": "kill_at(bulk.BulkStagedRuns, 'commit', 1)",
+    "stored": "kill_at(spool, 'remove', 1)",
+    "stored twice": "kill_at(spool, 'remove', 2)",
+    "removed": "kill_at(spool, 'remove_empty_folders', 1)",
+}
+KILL_AT = """
+import os, signal
+from bpexp.tracking import bulk, durable, spool
+
+def kill_at(owner, name, number):
+    original, calls = getattr(owner, name), []
+
+    def counted(*arguments):
+        calls.append(name)
+        if len(calls) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments)
+
+    setattr(owner, name, counted)
+
+"""
+WHEN_SPOOLING = """
+original_write = spool.write
+
+def write(*arguments):
+    spool.write = original_write
+    start_counting()
+    return original_write(*arguments)
+
+spool.write = write
+
+def start_counting():
+"""
+
+
+@pytest.mark.parametrize("at", KILLED_WHILE_SPOOLING)
+def test_a_sweep_killed_while_it_spools_runs_is_resumed(expected, tmp_path, at):
+    before = KILL_AT + WHEN_SPOOLING + textwrap.indent(KILLED_WHILE_SPOOLING[at], "    ")
+    sweep = Halted(tmp_path, *SWEEP, before=before, BPEXP_RETRY_SECONDS="0")
+    other = lock(database(tmp_path), 3600)
+    assert sweep.continue_to_end() == (-signal.SIGKILL, "")
+    other.kill()
+    other.communicate()
+    complete = len(list(tmp_path.glob("outputs/spool/*/*.npz")))
+    assert complete == {"partly": 0, "unnamed": 0, "unsynced": 1, "second file": 1}[at]
+    (parent,) = [run for run in runs_of(tmp_path) if run.is_sweep]
+    assert run_to_end(tmp_path, "resume", parent.run_id) == (0, "")
+    check_complete(expected, tmp_path)
+    assert not (tmp_path / "outputs/spool").exists()
+
+
+@pytest.mark.parametrize("at", KILLED_WHILE_STORING)
+def test_a_resume_killed_while_it_stores_spooled_runs_is_repeated(expected, tmp_path, at):
+    sweep = Halted(tmp_path, *SWEEP, BPEXP_RETRY_SECONDS="0")
+    other = lock(database(tmp_path), 3600)
+    sweep.continue_to_end()
+    other.kill()
+    other.communicate()
+    assert len(list(tmp_path.glob("outputs/spool/*/*.npz"))) == 2
+    (parent,) = [run for run in runs_of(tmp_path) if run.is_sweep]
+    resume = ["resume", parent.run_id]
+    process = start(tmp_path, "bulk", *resume, before=KILL_AT + KILLED_WHILE_STORING[at])
+    process.communicate(timeout=170)
+    assert process.returncode == -signal.SIGKILL
+    assert run_to_end(tmp_path, *resume) == (0, "")
+    check_complete(expected, tmp_path)
+    check_no_run_was_trained_twice(tmp_path)
+    assert not (tmp_path / "outputs/spool").exists()
 
 
 def test_two_sweeps_write_to_one_store_at_the_same_time(expected, tmp_path):

@@ -23,8 +23,11 @@ from bpexp.config.compose import compose_settings
 from bpexp.render import plots
 from bpexp.runs.objective import objectives
 from bpexp.sweeps import plan, ranking, summary
-from bpexp.sweeps.job import Job
+from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.results import SweepResults
 from bpexp.sweeps.row import Row
+from bpexp.training.batching import load_engine
+from bpexp.training.loop import train_batch
 
 RUNS = pd.DataFrame(
     {
@@ -56,6 +59,9 @@ def test_the_plot_of_a_sweep_has_loss_curves_and_a_heat_map_of_two_settings():
     assert (mapped.get_ylabel(), mapped.get_xlabel()) == made.varying == ("lr", "hidden")
     assert mapped.get_title() == "Final loss"
     assert mapped.images[0].get_array().tolist() == [[0.25, 0.5], [1, 2]]
+    assert drawn.get_ylabel() == "training loss per sample"
+    # The frame of the best cell: lr=0.1 hidden=2.
+    assert {patch.get_xy() for patch in mapped.patches} == {(-0.47, -0.47)}
     (alone,) = plots.summary(named, None).axes
     assert len(alone.lines) == len(alone.get_legend().get_texts()) == 4
     # The curves of many runs are one line collection without a legend, the worst run below.
@@ -65,6 +71,29 @@ def test_the_plot_of_a_sweep_has_loss_curves_and_a_heat_map_of_two_settings():
     assert lines == [[[1, 4], [3, row.metrics["final_loss"]]] for row in rows * 4][::-1]
     low, high = many.get_ylim()
     assert low < 0.25 < 4 < high
+
+
+def test_the_plot_of_a_sweep_has_the_validation_loss_where_it_decides():
+    settings = {"data": "iris", "data__validation_fraction": 0.2, "model": "classifier"}
+    composed = [
+        compose_settings({**settings, "lr": lr, "epochs": 7, "stop__validation_interval": 2})
+        for lr in (0.01, 0.1)
+    ]
+    made = plan.make_plan(composed)
+    results = SweepResults(made.objective)
+    trained = train_batch(made.configs, load_engine("numpy"), made.jobs[0].dataset)
+    found = [JobResult(made.jobs[index], result) for index, result in trained]
+    ranked = ranking.rank(results.add(found), made.objective)
+    (axes,) = summary.plot(ranked).axes
+    assert axes.get_ylabel() == "validation loss per sample"
+    curves = {line.get_label(): line.get_xydata() for line in axes.lines}
+    for job, result in found:
+        epochs, losses = result.validation
+        assert curves[job.name].tolist() == np.column_stack([epochs, losses]).tolist()
+    # Of another metric, the title says what orders the curves.
+    by_accuracy = replace(ranked, objective=objectives()["accuracy"])
+    (axes,) = summary.plot(by_accuracy).axes
+    assert axes.get_title() == "Training loss, from best (dark) to worst (light) by accuracy"
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 10_000])

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogFormatterSciNotation
 
 from bpexp.fields.checks import escaped
@@ -123,6 +124,13 @@ def log_norm(values: Array) -> Any:
     """
     known = values[np.isfinite(values) & (values > 0)]
     return LogNorm(known.min(), known.max()) if known.size and known.min() < known.max() else None
+
+
+def mark_cell(axes: Axes, row: Any, column: Any) -> None:
+    """Mark a cell of a heat map by a frame that is seen on any color of the scale."""
+    corner = (column - 0.47, row - 0.47)
+    for color, width in (("black", 5.0), ("white", 2.5)):
+        axes.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor=color, lw=width))
 
 
 def plain_log_labels(axis: Axis) -> None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from bpexp.render.axes import ascending, literal, log_norm
+from bpexp.render.axes import ascending, literal, log_norm, mark_cell
 from bpexp.typing import Array
 
 MAX_NAME, MAX_LEVEL = 40, 14
@@ -32,12 +32,14 @@ class HeatMap:
         keys: The keys of the settings: y axis, x axis.
         levels: The values of the settings as text: y axis, x axis.
         values: The values, (n_ys, n_xs); NaN for a combination without a finite value.
+        best: Row and column of the best value; None to mark none.
     """
 
     title: str
     keys: Sequence[str]
     levels: tuple[list[str], list[str]]
     values: Array
+    best: tuple[int, int] | None = None
 
 
 def heat_map(
@@ -48,7 +50,7 @@ def heat_map(
     Args:
         title: What the values are.
         keys: The keys of the two settings: y axis, x axis.
-        settings: For each value the two settings as text.
+        settings: For each value the two settings as text, those of the best value first.
         values: The values, one for each pair.
 
     Returns:
@@ -64,15 +66,20 @@ def heat_map(
     grid = np.full((len(ys), len(xs)), np.nan)
     for (y, x), value in zip(settings, values, strict=True):
         grid[row_of[y], column_of[x]] = value if np.isfinite(value) else np.nan
-    return HeatMap(title, keys, (ys, xs), grid)
+    best = (row_of[settings[0][0]], column_of[settings[0][1]]) if np.isfinite(values[0]) else None
+    return HeatMap(title, keys, (ys, xs), grid, best)
 
 
-def summary(curves: Sequence[NamedCurve], by_setting: HeatMap | None) -> Figure:
+def summary(
+    curves: Sequence[NamedCurve], by_setting: HeatMap | None, label: str = "loss", by: str = ""
+) -> Figure:
     """Draw the loss curves of the runs of a sweep, and a heat map over its settings.
 
     Args:
         curves: The loss curves, that of the best run first.
         by_setting: Values by two settings; None for a figure without a heat map.
+        label: What the curves are, such as "validation loss".
+        by: What orders the runs, if it is not the value that the curves show.
 
     Returns:
         The figure.
@@ -81,11 +88,11 @@ def summary(curves: Sequence[NamedCurve], by_setting: HeatMap | None) -> Figure:
         # Fixed margins: the automatic layout would take as long as drawing.
         figure = Figure(figsize=(6.5, 4.2))
         figure.subplots_adjust(left=0.12, right=0.98, bottom=0.12, top=0.92)
-        _draw_curves(figure.subplots(), curves)
+        _draw_curves(figure.subplots(), curves, label, by)
         return figure
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _draw_curves(left, curves)
+    _draw_curves(left, curves, label, by)
     _draw_heat_map(figure, right, by_setting)
     return figure
 
@@ -166,11 +173,12 @@ def vector(figure: Figure, kind: Literal["pdf", "svg"]) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_curves(axes: Axes, curves: Sequence[NamedCurve]) -> None:
+def _draw_curves(axes: Axes, curves: Sequence[NamedCurve], label: str, by: str) -> None:
     worst_first = [(name, *curve) for name, curve in reversed(curves)]
     colors = colormaps["viridis"](np.linspace(0.0, 0.95, len(curves))[::-1])
-    axes.set(xlabel="epoch", ylabel="loss per sample", yscale="log")
-    axes.set_title("Loss, from best (dark) to worst (light)")
+    axes.set(xlabel="epoch", ylabel=f"{label} per sample", yscale="log")
+    order = f" by {by}" if by else ""
+    axes.set_title(f"{label.capitalize()}, from best (dark) to worst (light){order}", fontsize=11)
     axes.grid(alpha=0.25)
     if len(curves) > MAX_LEGEND:
         lines = [np.column_stack([epochs, losses]) for _, epochs, losses in worst_first]
@@ -193,6 +201,8 @@ def _draw_heat_map(figure: Figure, axes: Axes, heat_map: HeatMap) -> None:
         step = max(1, len(levels) // 10)
         shown = [_end_of(level, MAX_LEVEL) for level in levels[::step]]
         axis.set_ticks(range(0, len(levels), step), shown)
+    if heat_map.best is not None:
+        mark_cell(axes, *heat_map.best)
     axes.set(ylabel=heat_map.keys[0], xlabel=heat_map.keys[1], title=heat_map.title)
     figure.colorbar(image, ax=axes)
 

@@ -55,7 +55,7 @@ class SweepResults:
 
     def add(self, trained: Sequence[JobResult]) -> list[Row]:
         """Add the results of jobs and return their rows."""
-        rows = [row_of(one) for one in trained]
+        rows = [row_of(one, self.objective) for one in trained]
         self.rows |= {row.job.index: row for row in rows}
         self._keep_predictions(rows, trained)
         self._with_curve += rank_runs(rows, self.objective)

@@ -18,7 +18,15 @@ from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.ranking import rank_runs
 from bpexp.sweeps.results import MAX_CURVES, SweepResults
-from bpexp.sweeps.row import Row, curve_of, reason_of
+from bpexp.sweeps.row import (
+    NO_CURVE,
+    Curve,
+    Row,
+    curve_of,
+    reason_of,
+    shows_validation,
+    validation_curve,
+)
 from bpexp.sweeps.rungs import pruned_epochs
 from bpexp.sweeps.samplers import sweep_files
 from bpexp.tracking import process, spool
@@ -26,7 +34,7 @@ from bpexp.tracking.archive import Archive
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import ProcessState
 from bpexp.tracking.reading import Parts, Query, StoredRun
-from bpexp.tracking.stored_results import losses_of, predictions_of
+from bpexp.tracking.stored_results import losses_of, predictions_of, validation_of
 from bpexp.typing import Array
 
 NEEDED = Parts(
@@ -249,9 +257,17 @@ def results_of(plan: Plan, found: Mapping[int, StoredRun], archive: Archive) -> 
     """
     rows = {index: _row(plan.jobs[index], run) for index, run in found.items()}
     for row in rank_runs(rows.values(), plan.objective)[:MAX_CURVES]:
-        losses = losses_of(found[row.job.index], archive)
-        rows[row.job.index] = replace(row, curve=curve_of(losses))
+        rows[row.job.index] = replace(row, curve=_curve(row, found[row.job.index], plan, archive))
     return SweepResults(plan.objective, rows, PredictionsOfRuns(found, archive))
+
+
+def _curve(row: Row, run: StoredRun, plan: Plan, archive: Archive) -> Curve:
+    """The curve of a stored run, as ``row_of`` gives it."""
+    if not shows_validation(plan.objective):
+        return curve_of(losses_of(run, archive))
+    if "lowest_validation_loss" not in row.metrics:
+        return NO_CURVE
+    return validation_curve(validation_of(run, archive))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bpexp.runs import metrics
-from bpexp.runs.result import Failure, Outcome
+from bpexp.runs.metrics import Split
+from bpexp.runs.objective import Objective
+from bpexp.runs.result import Failure, Outcome, Validation
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.run_record import logged_epochs
 from bpexp.typing import Array
@@ -15,7 +17,7 @@ CURVE_POINTS = 100
 """Maximum number of points of a loss curve."""
 
 Curve = tuple[Sequence[int], Array]
-"""Epochs, counted from 1, and the training losses in them."""
+"""Epochs, counted from 1, and the training or validation losses in them."""
 NO_CURVE: Curve = ((), np.empty(0))
 
 
@@ -28,7 +30,8 @@ class Row:
         outcome: An ``Outcome``, or "failed" or "interrupted".
         reason: Why the run failed or diverged.
         metrics: Values by metric name; empty for a run without a result.
-        curve: Some points of the loss curve; empty if the run is not one of the best.
+        curve: Some points of the curve of the loss, on the validation rows if these are what runs
+            are compared by; empty if the run is not one of the best.
         run_id: The id of the tracked run; "" while it is not tracked.
     """
 
@@ -40,18 +43,26 @@ class Row:
     run_id: str = ""
 
 
-def row_of(trained: JobResult) -> Row:
-    """The row of a job that has been trained."""
+def row_of(trained: JobResult, objective: Objective | None = None) -> Row:
+    """The row of a job that has been trained, with the curve of the rows that decide.
+
+    Args:
+        trained: The job and its result.
+        objective: What runs are compared by; None for the curve of the training rows.
+    """
     job, result = trained.job, trained.result
     if isinstance(result, Failure):
         return Row(job, "interrupted" if result.interrupted else "failed", result.reason)
-    return Row(
-        job,
-        result.outcome.value,
-        reason_of(result.outcome, result.epochs_run),
-        result.metrics,
-        curve_of(result.losses),
-    )
+    curve = curve_of(result.losses)
+    if objective is not None and shows_validation(objective):
+        curve = NO_CURVE if result.validation is None else validation_curve(result.validation)
+    reason = reason_of(result.outcome, result.epochs_run)
+    return Row(job, result.outcome.value, reason, result.metrics, curve)
+
+
+def shows_validation(objective: Objective) -> bool:
+    """Whether rows have the curve of the validation loss: if validation rows decide."""
+    return objective.split is Split.VALIDATION
 
 
 def reason_of(outcome: str, epochs_run: float) -> str:
@@ -63,6 +74,12 @@ def curve_of(losses: Array) -> Curve:
     """At most ``CURVE_POINTS`` points of the losses of all epochs, (epochs_run,)."""
     epochs = logged_epochs(len(losses), CURVE_POINTS)
     return epochs, losses[np.subtract(epochs, 1)]
+
+
+def validation_curve(validation: Validation) -> Curve:
+    """At most ``CURVE_POINTS`` points of the validation losses of a run."""
+    chosen = np.subtract(logged_epochs(len(validation.epochs), CURVE_POINTS), 1)
+    return validation.epochs[chosen].tolist(), validation.losses[chosen]
 
 
 def metric_names(rows: Sequence[Row]) -> list[str]:

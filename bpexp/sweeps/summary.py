@@ -18,7 +18,7 @@ from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.ranking import Ranking, rank_settings, why_best
 from bpexp.sweeps.results import MAX_CURVES
-from bpexp.sweeps.row import Row
+from bpexp.sweeps.row import Row, shows_validation
 from bpexp.sweeps.rungs import by_setting
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers.trials import best_so_far
@@ -251,6 +251,8 @@ def shared_settings(plan: Plan) -> dict[str, str]:
 def plot(ranking: Ranking) -> "Figure":
     """Plot the loss curves, and a heat map of the objective if two settings vary.
 
+    The loss is that of the validation rows if the objective is a metric of these.
+
     Args:
         ranking: The runs and settings of the sweep. Keys that number replicates do not count as
             settings; the heat map shows what the settings are ranked by.
@@ -266,4 +268,6 @@ def plot(ranking: Ranking) -> "Figure":
         texts = [[setting.get(key, "") for key in keys] for setting in settings]
         heat_map = plots.heat_map(title, keys, texts, values)
     curves = [(row.job.name, row.curve) for row in ranking.runs[:MAX_CURVES]]
-    return plots.summary(curves, heat_map)
+    label = "validation loss" if shows_validation(objective) else "training loss"
+    is_drawn = objective.name in ("final_loss", "lowest_validation_loss")
+    return plots.summary(curves, heat_map, label, "" if is_drawn else objective.label)

@@ -1,14 +1,17 @@
 """The effect of each setting: compared with pandas and SciPy, and what the report says of it."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 from test_report import built, by_lr, rows
 
-from bpexp.analysis import effects, findings, groups, page
+from bpexp.analysis import effects, findings, groups, page, search_plots
+from bpexp.analysis.findings import Summary
 from bpexp.render import markdown
+from bpexp.runs.objective import objectives
 
 
 def crossed(values, score, seeds=8, outcome="completed"):
@@ -91,13 +94,45 @@ def test_only_seeds_with_all_values_count():
     assert [level.center for level in lr.levels] == pytest.approx(by_seed.median().tolist())
 
 
-def test_settings_that_change_together_cannot_be_separated():
-    frame = rows([({"lr": v, "hidden": v}, k, "completed", v, 1) for v in (1, 2) for k in (0, 1)])
-    assert [effect.sentence for effect in built(frame).effects] == [
-        "hidden: its effect cannot be separated from that of the other settings.",
-        "lr: its effect cannot be separated from that of the other settings.",
+def test_settings_that_change_together_are_compared_as_one():
+    frame = rows([
+        ({"lr": v, "hidden": 2 * v}, k, "completed", v + NOISE[k, 0] / 9, 1)
+        for v in (1, 2, 3) for k in range(9)
+    ])  # fmt: skip
+    made = built(frame)
+    (effect,) = made.effects
+    assert [level.value for level in effect.levels] == ["2, 1", "4, 2", "6, 3"]
+    assert effect.sentence == (
+        "hidden and lr, which change together, matter (p = 0.012): hidden=2 lr=1 is best (median "
+        "final loss 1.086), hidden=6 lr=3 worst (3.086); no other setting varies."
+    )
+    # The smallest p of nine pairs, corrected for three pairs of values.
+    assert effect.p == pytest.approx(3 * 2 / 2**9)
+    (axes,) = made.figures["effects"].axes
+    assert axes.get_xlabel() == "hidden, lr"
+
+
+def test_the_best_groups_describe_values_that_no_two_groups_can_be_compared_by():
+    some = [
+        *({"optimizer.name": "adam", "lr": lr} for lr in (0.01, 0.02)),
+        *({"optimizer.name": "momentum", "lr": lr} for lr in (0.1, 1)),
     ]
-    assert "effects" not in built(frame).figures
+    frame = rows([(s, k, "completed", s["lr"] + k / 1e4, 1) for s in some for k in range(6)])
+    made = built(frame)
+    found = {effect.key: effect for effect in made.effects}
+    effect = found["optimizer.name"]
+    assert effect.sentence == (
+        "optimizer.name: no two values were run with the same seeds and the same values of the "
+        "other settings, so that its own effect is not known. Of the best groups with each value "
+        "lr=0.01 optimizer.name=adam is best (median final loss 0.01025), lr=0.1 "
+        "optimizer.name=momentum worst (0.1003)."
+    )
+    assert np.isnan(effect.p)
+    assert [len(level.by_combination) for level in effect.levels] == [2, 2]
+    # lr is compared within one optimizer, and the others are named.
+    assert found["lr"].left_out
+    assert "Not compared: lr=" in found["lr"].sentence
+    assert "effects" in made.figures
 
 
 @pytest.mark.parametrize(("seeds", "said"), [(1, "one seed"), (5, "5 seeds")])
@@ -106,10 +141,22 @@ def test_too_few_seeds_test_nothing(seeds, said):
     assert effect.sentence.startswith(f"hidden has an effect that cannot be tested with {said}: ")
 
 
-def test_a_single_setting_has_a_plot_and_no_sentence():
+def test_a_single_setting_has_a_sentence_and_a_plot():
     made = built(by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]}))
-    assert made.effect_sentences == []
+    (sentence,) = made.effect_sentences
+    assert sentence == (
+        "lr has an effect that cannot be tested with 2 seeds: lr=0.1 is best (median final loss "
+        "0.15), lr=1 worst (0.35); no other setting varies."
+    )
     assert "effects" in made.figures
+
+
+def test_a_single_setting_without_common_seeds_is_described():
+    frame = by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]})
+    frame["seed"] = range(4)
+    (effect,) = built(frame).effects
+    assert not effect.is_matched
+    assert "lr=0.1 is best (median final loss 0.15), lr=1 worst (0.35)." in effect.sentence
 
 
 def test_effects_are_drawn_with_their_intervals():
@@ -137,3 +184,23 @@ def test_without_an_effect_few_reports_find_one():
         found += any(effect.p < 0.05 for effect in effects.effects(ranked))
     # 7 or more of 40 have a probability of 0.3% if each has 5%.
     assert found < 7
+
+
+def test_sentences_on_a_search_name_the_values_of_the_best_tenth_of_its_trials():
+    trials = [
+        Summary(SimpleNamespace(
+            settings={"lr": str(n), "hidden": "2", "optimizer.name": "adam" if n % 2 else "rprop"},
+            scores=lambda measure, n=n: np.array([abs(n - 7.5) if n else np.inf]),
+        ), {}, None, None, None, 0.0, 0.0, {})
+        for n in range(31)
+    ]  # fmt: skip
+    varying = {"lr": list(map(str, range(31))), "optimizer.name": ["adam", "rprop"]}
+    found = SimpleNamespace(
+        grouped=SimpleNamespace(varying=varying), measure=objectives()["final_loss"], horizon=1.0
+    )
+    assert search_plots.sentences(found, trials) == [
+        "lr: 6 to 8 in the best tenth (3 of 31 trials), 0 to 30 in all; not tested, since the "
+        "other settings differ, too.",
+        "optimizer.name: in the best tenth (3 of 31 trials) 2 of 16 with rprop, 1 of 15 with adam; "
+        "not tested, since the other settings differ, too.",
+    ]

@@ -654,6 +654,61 @@ def test_weights_that_do_not_fit_the_data_have_no_surface():
     assert report.build(by_lr({0.1: [0.1, 0.2]}), "a sweep", {}, losses).surfaces == []
 
 
+def xor_files():
+    """The configuration and the weights of a network on two inputs."""
+    file = io.BytesIO()
+    shapes = {"W1": (2, 2), "W2": (2, 1), "b1": (1, 2), "b2": (1, 1)}
+    np.savez(file, **{name: np.ones(shape) for name, shape in shapes.items()})
+    return {"config.yaml": CONFIG, "weights.npz": file.getvalue()}
+
+
+def surface_grid_of(runs, files):
+    """The grid of surfaces of runs of (settings, loss), and the report that has it."""
+    frame = rows([(settings, 0, "completed", loss, 1) for settings, loss in runs])
+    losses = reader(lambda some, epochs: np.ones((len(some), len(epochs))), files)
+    made = report.build(frame, "a sweep", {}, losses)
+    return made.surface_grid, made
+
+
+def test_a_grid_of_surfaces_has_a_panel_for_each_combination_of_two_settings():
+    values = [(lr, hidden, m) for lr in range(9) for hidden in (2, 4) for m in (0.5, 0.9)]
+    runs = [
+        ({"lr": lr, "hidden": hidden, "optimizer.momentum": m}, abs(lr - 3) + hidden + m)
+        for lr, hidden, m in values
+    ]
+    found, made = surface_grid_of(runs, xor_files())
+    # Of many values the first, the last and the best one; the third setting as in the best group.
+    assert (found.keys, found.levels) == (("hidden", "lr"), (["2", "4"], list("023568")))
+    assert (found.best, found.others) == ((0, 2), {"optimizer.momentum": "0.5"})
+    assert {place: float(s.title) for place, s in found.cells.items()} == {
+        (row, column): abs(int(lr) - 3) + hidden + 0.5
+        for row, hidden in enumerate((2, 4)) for column, lr in enumerate("023568")
+    }  # fmt: skip
+    drawn = made.figures["surface_grid"]
+    frames = [axes.spines["top"].get_linewidth() for axes in drawn.axes[:-1]]
+    # The lowest row of panels has the lowest value, as a heat map has.
+    assert [place for place, width in enumerate(frames) if width > 2] == [6 + 2]
+    assert plots.notes(made.plot_data)[-1] == (
+        "Decision surfaces over two settings are drawn of 6 of 9 values of lr, at "
+        "optimizer.momentum=0.5."
+    )
+
+
+@pytest.mark.parametrize(
+    ("runs", "files"),
+    [
+        ([({"lr": v, "hidden": v}, v) for v in (1, 2, 3)], xor_files()),
+        ([({"lr": v}, v) for v in (1, 2, 3)], xor_files()),
+        ([({"lr": v, "hidden": w}, v) for v in (1, 2) for w in (1, 2)], {}),
+    ],
+    ids=["zip", "one setting", "no weights"],
+)
+def test_without_combinations_or_weights_there_is_no_grid_of_surfaces(runs, files):
+    found, made = surface_grid_of(runs, files)
+    assert found is None
+    assert "surface_grid" not in made.figures
+
+
 def test_the_order_of_the_rows_does_not_change_the_files():
     frame = by_lr({0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]})
     first = built(frame).files(report.FORMATS)
@@ -752,7 +807,23 @@ def test_parallel_coordinates_have_a_line_per_group_colored_by_its_median():
     medians = [np.median(summary.group.column("final_loss")) for summary in ranked]
     scale = LogNorm(min(medians), max(medians))
     assert lines.get_colors()[:, :3] == pytest.approx(colormaps["viridis"](scale(medians))[:, :3])
-    assert bar.get_ylabel() == "final loss"
+    assert bar.get_ylabel() == "median final loss"
+
+
+def test_parallel_coordinates_of_epochs_have_the_mean_that_ranks_the_groups():
+    frame = grid(3).assign(outcome="completed", epochs_run=100)
+    frame["stop.loss"] = 0.1
+    frame.loc[frame["seed"] == 0, ["outcome", "epochs_run"]] = ["converged", 10]
+    made = built(frame)
+    axes, bar = made.figures["parallel"].axes
+    # Two of three runs did not converge, so that there is no median.
+    assert bar.get_ylabel() == "mean epochs to converge"
+    assert axes.get_title().endswith("colored by its mean epochs to converge")
+    known = made.findings.summaries[0].group.scores(made.findings.measure)
+    assert np.isinf(np.median(known))
+    (lines,) = axes.collections
+    grays = (lines.get_colors()[:, :3] == 0.75).all(axis=1)
+    assert not grays.any()
 
 
 def test_a_plot_is_added_to_page_files_and_figures_by_one_record(monkeypatch):
@@ -1233,7 +1304,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     names = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
     figures = {f"figures/{name}.png" for name in (
         "loss_curves", "convergence", "distribution", "profiles", "best_of_n", "effects",
-        "heat_maps", "surfaces")}  # fmt: skip
+        "heat_maps", "surfaces", "surface_grid")}  # fmt: skip
     assert names == figures | {f"report.{name}" for name in ("html", "md", "csv", "json")}
     for name in figures:
         assert (folder / name).read_bytes().startswith(PNG)
@@ -1294,6 +1365,18 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
         answers = made.predictions[made.predictions["rank"] == surface.title.split()[0]]
         points = [(x2, x1) for x1, x2 in answers["inputs"]]
         assert at(points) == pytest.approx(answers["prediction"].to_numpy(float), abs=0.03)
+    # In each cell of the grid the best run of its group, which the table at the end names, too.
+    cells = made.surface_grid
+    assert (cells.keys, cells.levels) == (("hidden", "lr"), (["2", "4"], ["2", "8"]))
+    for (row, column), surface in cells.cells.items():
+        hidden, lr = cells.levels[0][row], float(cells.levels[1][column])
+        of_cell = runs[(runs["lr"] == lr) & (runs["hidden"] == f"[{hidden}]")]
+        converged = of_cell[of_cell["outcome"] == "converged"]["epochs_run"]
+        assert float(surface.title) == pytest.approx(converged.min(), rel=0.005)
+    best = made.findings.summaries[0].group.settings
+    assert (cells.levels[0][cells.best[0]], cells.levels[1][cells.best[1]]) == (
+        best["hidden"], best["lr"],
+    )  # fmt: skip
     page = Page((folder / "report.html").read_text())
     for package_name in ("numpy", "mlflow", "bpexp"):
         assert f"version.{package_name}{version(package_name)}" in page.text.replace("\n", "")

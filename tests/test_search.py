@@ -282,6 +282,9 @@ def test_the_report_of_a_search_has_its_history_slices_and_contours(
     report = bpexp.report("latest")
     assert {"history", "slices", "contours"} <= report.figures.keys()
     assert "heat_maps" not in report.figures
+    assert report.effect_sentences == [
+        "How each setting matters cannot be said of fewer than 20 trials with a value, got 14."
+    ]
     history = report.figures["history"].axes[0]
     points = history.collections[0].get_offsets()
     np.testing.assert_allclose(points, np.column_stack([range(14), medians]))

@@ -3,6 +3,10 @@
 The values of a setting are compared within the same combinations of all other settings. Each seed
 gives one marginal result per value, the median over these combinations, so that seeds stay the
 independent units of the tests. Times to converge are averaged, as in the ranking.
+
+Settings that change together, as those of a zip, are compared as one setting. Where no two values
+occur in the same combination, as in sub-sweeps with settings of their own, the best groups with
+each value are described without a test: the other settings differ, too.
 """
 
 from collections.abc import Sequence
@@ -12,17 +16,19 @@ from typing import Any
 import numpy as np
 
 from bpexp.analysis import estimates, statistics
-from bpexp.analysis.findings import Comparison, Findings, compare_with_best
+from bpexp.analysis.findings import Comparison, Findings, Summary, compare_with_best
 from bpexp.analysis.groups import REPLICATE, SWEEP, Group, RunTable
 from bpexp.analysis.intervals import Interval
 from bpexp.analysis.permutation import ALPHA
 from bpexp.analysis.words import number, p_value
-from bpexp.render.wording import counted
+from bpexp.render.wording import counted, few, listed
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.typing import Array
 
-Cells = dict[str, dict[tuple[str, ...], dict[float, float]]]
+Value = tuple[str, ...]
+"""The values of a setting, or of settings that change together."""
+Cells = dict[Value, dict[tuple[str, ...], dict[float, float]]]
 """The score of each run by value, combination of the other settings, and replicate."""
 
 
@@ -31,13 +37,16 @@ class Level:
     """The results with one value of a setting.
 
     Attributes:
-        value: The value.
+        value: The value; of settings that change together, their values.
+        name: The value with the name of its setting, such as ``lr=1``. Where values are not
+            compared within the same combinations, the name of the best group with the value.
         center: Median, or mean of epochs to converge, over the replicates of the marginal results.
         interval: The median with an interval that holds for all values of the setting together.
         by_combination: The median or mean of each combination of the other settings.
     """
 
     value: str
+    name: str
     center: float
     interval: Interval
     by_combination: Sequence[float]
@@ -45,27 +54,38 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class Effect:
-    """How one setting matters.
+    """How one setting matters, or several settings that change together.
 
     Attributes:
-        key: The setting.
+        keys: The setting, or the settings that change together.
         measure: What was measured.
-        levels: The values, in their own order; none if no two values occur in the same combination
-            of the other settings.
+        levels: The values, in their own order.
         ranked: The same, the best first.
         comparisons: The best value with each other one, corrected for all pairs of values; none
             without replicates.
+        left_out: The values that were not run with the same seeds and other settings.
+        is_only: Whether no other setting varies.
+        is_matched: Whether the values are compared within the same combinations of the other
+            settings. Otherwise a level is the best group with a value, and nothing is tested.
         n_settings: Number of settings whose effects are tested.
         p: The smallest p-value of the comparisons, corrected for all settings; nan without any.
     """
 
-    key: str
+    keys: tuple[str, ...]
     measure: Objective
     levels: Sequence[Level]
     ranked: Sequence[Level]
     comparisons: Sequence[Comparison]
+    left_out: Sequence[str] = ()
+    is_only: bool = False
+    is_matched: bool = True
     n_settings: int = 1
     p: float = np.nan
+
+    @property
+    def key(self) -> str:
+        """The setting, or the settings that change together, separated by commas."""
+        return ", ".join(self.keys)
 
     @property
     def can_be_significant(self) -> bool:
@@ -78,21 +98,27 @@ class Effect:
 
     @property
     def sentence(self) -> str:
-        """How the setting matters, with how certain that is."""
-        if not self.levels:
-            return f"{self.key}: its effect cannot be separated from that of the other settings."
+        """How the setting matters, with how certain that is, and what was compared."""
         best, worst = self.ranked[0], self.ranked[-1]
         result = (
-            f"{self.key}={best.value} is best ({self.measure.statistic} {self.measure.label} "
-            f"{number(best.center)}), {self.key}={worst.value} worst ({number(worst.center)})"
+            f"{best.name} is best ({self.measure.statistic} {self.measure.label} "
+            f"{number(best.center)}), {worst.name} worst ({number(worst.center)})"
         )
-        return f"{self.key} {self.verdict}: {result}{self._consistency}.{self._next}"
+        if not self.is_matched:
+            return (
+                f"{self.key}: no two values were run with the same seeds and the same values of "
+                f"the other settings, so that its own effect is not known. Of the best groups with "
+                f"each value {result}."
+            )
+        subject = f"{listed(self.keys)}, which change together," if self.keys[1:] else self.key
+        sentence = f"{subject} {self.verdict}: {result}{self._consistency}."
+        return f"{sentence}{self._next}{self._others}"
 
     @property
     def numbers(self) -> dict[str, Any]:
         """The effect for programs."""
         return {
-            "key": self.key, "p": self.p,
+            "key": self.key, "p": self.p, "within_other_settings": self.is_matched,
             "values": [
                 {"value": level.value, "center": level.center, "median": list(level.interval)}
                 for level in self.levels
@@ -102,23 +128,38 @@ class Effect:
     @property
     def verdict(self) -> str:
         """Whether the setting matters, as the predicate of a sentence."""
+        if not self.is_matched:
+            return "best group with each value, not tested"
         seeds = counted(self.comparisons[0].pairs, "seed") if self.comparisons else "one seed"
+        matter, have = ("matter", "have") if self.keys[1:] else ("matters", "has")
         if not self.can_be_significant:
-            return f"has an effect that cannot be tested with {seeds}"
+            return f"{have} an effect that cannot be tested with {seeds}"
         if self.p < ALPHA:
-            return f"matters ({p_value(self.p)})"
-        return f"has no effect that {seeds} can show ({p_value(self.p)})"
+            return f"{matter} ({p_value(self.p)})"
+        return f"{have} no effect that {seeds} can show ({p_value(self.p)})"
 
     @property
     def _consistency(self) -> str:
         """In how many combinations of the other settings the best value is the best one."""
+        if self.is_only:
+            return "; no other setting varies"
         n = len(self.ranked[0].by_combination)
         if n == 1:
-            return ""
+            return "; in one combination of the other settings"
         scores = np.array([level.by_combination for level in self.ranked])
         n_best = int(np.sum(scores[0] <= scores.min(axis=0)))
-        value = f"{self.key}={self.ranked[0].value}"
-        return f"; {value} is best in {n_best} of {n} combinations of the other settings"
+        best = self.ranked[0].name
+        return f"; {best} is best in {n_best} of {n} combinations of the other settings"
+
+    @property
+    def _others(self) -> str:
+        """A remark if some values could not be compared."""
+        if not self.left_out:
+            return ""
+        return (
+            f" Not compared: {self.key}={few(self.left_out)}, without runs with the same seeds and "
+            "other settings."
+        )
 
     @property
     def _next(self) -> str:
@@ -126,8 +167,10 @@ class Effect:
         similar = [c.b.settings[self.key] for c in self.comparisons if c.p_adjusted >= ALPHA]
         if not self.can_be_significant or self.p >= ALPHA or not similar:
             return ""
-        values = ", ".join(similar)
-        return f" It is not statistically distinguishable from {self.key}={values}."
+        names = f"{self.key}={', '.join(similar)}"
+        if len(self.keys) > 1:
+            names = listed([level.name for level in self.ranked if level.value in similar])
+        return f" {self.ranked[0].name} is not statistically distinguishable from {names}."
 
 
 def effects(findings: Findings) -> list[Effect]:
@@ -138,22 +181,38 @@ def effects(findings: Findings) -> list[Effect]:
     """
     if not findings.has_scores:
         return []
-    keys = [key for key in findings.grouped.varying if key != SWEEP]
-    found = [_effect(findings, key) for key in keys]
+    units = _units(findings)
+    found = [_effect(findings, keys) for keys in units]
     tested = [effect for effect in found if effect.comparisons]
     adjusted = statistics.holm([min(c.p_adjusted for c in e.comparisons) for e in tested])
-    p_of = {effect.key: p for effect, p in zip(tested, adjusted, strict=True)}
+    p_of = {effect.keys: p for effect, p in zip(tested, adjusted, strict=True)}
     return [
-        replace(effect, n_settings=max(1, len(tested)), p=p_of.get(effect.key, np.nan))
+        replace(
+            effect, is_only=len(units) == 1, n_settings=max(1, len(tested)),
+            p=p_of.get(effect.keys, np.nan),
+        )
         for effect in found
-    ]
+    ]  # fmt: skip
 
 
-def _effect(findings: Findings, key: str) -> Effect:
+def _units(findings: Findings) -> list[tuple[str, ...]]:
+    """The settings that vary; those that change together, each value with one of the others."""
+    found: dict[tuple[int, ...], list[str]] = {}
+    for key in findings.grouped.varying:
+        if key != SWEEP:
+            places: dict[str, int] = {}
+            values = [group.settings[key] for group in findings.grouped.groups]
+            pattern = tuple(places.setdefault(value, len(places)) for value in values)
+            found.setdefault(pattern, []).append(key)
+    return [tuple(keys) for keys in found.values()]
+
+
+def _effect(findings: Findings, keys: tuple[str, ...]) -> Effect:
     measure = findings.measure
-    cells = _balanced(_cells(findings, key))
+    all_cells = _cells(findings, keys)
+    cells = _balanced(all_cells)
     if len(cells) < 2:
-        return Effect(key, measure, (), (), ())
+        return _best_groups(findings, keys)
     center = np.mean if measure.is_time else np.median
     replicates = sorted({r for by_seed in next(iter(cells.values())).values() for r in by_seed})
     marginal = {
@@ -165,7 +224,8 @@ def _effect(findings: Findings, key: str) -> Effect:
     }  # fmt: skip
     levels = [
         Level(
-            value,
+            _text(value),
+            " ".join(f"{key}={part}" for key, part in zip(keys, value, strict=True)),
             measure.as_measured(float(center(marginal[value]))),
             estimates.median(measure, marginal[value], len(cells)),
             [float(center([*by_seed.values()])) for by_seed in combinations.values()],
@@ -173,25 +233,61 @@ def _effect(findings: Findings, key: str) -> Effect:
         for value, combinations in cells.items()
     ]
     horizon = findings.horizon
-    order = sorted(levels, key=lambda level: measure.ranking_key(marginal[level.value], horizon))
+    scores = {_text(value): results for value, results in marginal.items()}
+    order = sorted(levels, key=lambda level: measure.ranking_key(scores[level.value], horizon))
+    joined = ", ".join(keys)
     groups = [
-        _group(findings, {key: level.value}, marginal[level.value], replicates) for level in order
+        _group(findings, {joined: level.value}, scores[level.value], replicates) for level in order
     ]
     pairs = [(groups[0], other) for other in groups[1:]] if len(replicates) > 1 else []
-    return Effect(key, measure, levels, order, compare_with_best(pairs, measure))
+    left_out = [_text(value) for value in all_cells if value not in cells]
+    return Effect(keys, measure, levels, order, compare_with_best(pairs, measure), left_out)
 
 
-def _cells(findings: Findings, key: str) -> Cells:
+def _text(value: Value) -> str:
+    return ", ".join(value)
+
+
+def _best_groups(findings: Findings, keys: tuple[str, ...]) -> Effect:
+    """The best group with each value, for values that no two groups can be compared by."""
+    measure, horizon = findings.measure, findings.horizon
+    with_value: dict[Value, list[Summary]] = {}
+    for summary in findings.summaries:
+        value = tuple(summary.group.settings[key] for key in keys)
+        with_value.setdefault(value, []).append(summary)
+
+    def score(summary: Summary) -> float:
+        return measure.ranking_key(summary.group.scores(measure), horizon)[0]
+
+    def level_of(value: Value) -> Level:
+        first = with_value[value][0]
+        return Level(
+            _text(value),
+            first.group.name,
+            measure.as_measured(score(first)),
+            estimates.median(measure, first.group.scores(measure), len(findings.summaries)),
+            list(map(score, with_value[value])),
+        )
+
+    ranked = {value: level_of(value) for value in with_value}
+    order = list(findings.grouped.varying[keys[0]])
+    levels = [ranked[value] for value in sorted(ranked, key=lambda value: order.index(value[0]))]
+    return Effect(keys, measure, levels, list(ranked.values()), (), is_matched=False)
+
+
+def _cells(findings: Findings, keys: tuple[str, ...]) -> Cells:
     """The scores of all runs, in the order of the values."""
     measure = findings.measure
-    cells: Cells = {value: {} for value in findings.grouped.varying[key]}
-    for group in findings.grouped.groups:
+    cells: Cells = {}
+    order = {value: place for place, value in enumerate(findings.grouped.varying[keys[0]])}
+    for group in sorted(findings.grouped.groups, key=lambda group: order[group.settings[keys[0]]]):
         scores = group.scores(measure)
         if measure.is_time:
             scores = np.minimum(scores, findings.horizon)
-        others = tuple(value for k, value in group.settings.items() if k != key)
+        value = tuple(group.settings[key] for key in keys)
+        others = tuple(part for key, part in group.settings.items() if key not in keys)
         by_replicate = zip(group.column(REPLICATE).tolist(), scores.tolist(), strict=True)
-        cells[group.settings[key]][others] = dict(by_replicate)
+        cells.setdefault(value, {})[others] = dict(by_replicate)
     return cells
 
 
@@ -201,7 +297,7 @@ def _balanced(cells: Cells) -> Cells:
     Of several parts, such as those of an optimizer that has a setting and one that has not, the
     one with the most cells is taken.
     """
-    values_of: dict[tuple[str, ...], list[str]] = {}
+    values_of: dict[tuple[str, ...], list[Value]] = {}
     for value, combinations in cells.items():
         for others in combinations:
             values_of.setdefault(others, []).append(value)
@@ -209,7 +305,7 @@ def _balanced(cells: Cells) -> Cells:
     if not parts:
         return {}
 
-    def n_cells(part: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    def n_cells(part: tuple[Value, ...]) -> tuple[int, tuple[Value, ...]]:
         return len(part) * sum(set(part) <= set(values) for values in values_of.values()), part
 
     part = max(parts, key=n_cells)

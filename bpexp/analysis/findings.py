@@ -17,6 +17,7 @@ from bpexp.analysis.groups import (
     TIME_TO_CONVERGE,
     Group,
     Grouped,
+    RowIndices,
     available_objectives,
 )
 from bpexp.analysis.intervals import Interval
@@ -381,6 +382,16 @@ def _p_value(x: Array, y: Array, measure: Objective, is_paired: bool) -> float:
     return permutation.rank_sum_test(x, y)
 
 
+def best_first(groups: Sequence[Group], measure: Objective) -> RowIndices:
+    """The rows of the runs of groups that did not diverge, the best first, (n,)."""
+    row_indices = np.concatenate([group.row_indices for group in groups])
+    scores = np.concatenate([group.scores(measure) for group in groups])
+    losses = np.concatenate([group.scores(FINAL_LOSS) for group in groups])
+    order = np.lexsort((row_indices, losses, scores))
+    found: RowIndices = row_indices[order][np.isfinite(losses[order])]
+    return found
+
+
 def representative_runs(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]]:
     """The best, the median and the worst run of all groups that did not diverge.
 
@@ -389,12 +400,7 @@ def representative_runs(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]
         table. Two runs have no median, and there may be no run at all.
     """
     groups = [summary.group for summary in findings.summaries]
-    frame, measure = groups[0].table.frame, findings.measure
-    row_indices = np.concatenate([group.row_indices for group in groups])
-    scores = np.concatenate([group.scores(measure) for group in groups])
-    losses = np.concatenate([group.scores(FINAL_LOSS) for group in groups])
-    order = np.lexsort((row_indices, losses, scores))
-    ordered = row_indices[order][np.isfinite(losses[order])]
+    frame, ordered = groups[0].table.frame, best_first(groups, findings.measure)
     last = len(ordered) - 1
     positions = {"best": 0, "median": last // 2, "worst": last}
     if last < 2:

@@ -29,14 +29,13 @@ from bpexp.analysis.setting_plots import (
     is_positive,
     parallel_coordinates,
 )
-from bpexp.analysis.surface import Surface
+from bpexp.analysis.surface import Surface, SurfaceGrid
+from bpexp.analysis.surface_plots import decision_surfaces, grid_note, grid_of_surfaces
 from bpexp.fields import Registry
 from bpexp.render.axes import (
     COLORS,
     MAX_LINES,
-    WIDTH,
     line_style,
-    literal,
     panel,
     plain_log_labels,
     shortened,
@@ -62,6 +61,7 @@ class PlotData:
     ``surfaces``: decision surfaces of selected runs; empty for data without two inputs.
     ``trials``: of a search, the groups in the order of its trials; otherwise empty.
     ``halving``: the settings that were judged at rungs; None if none were.
+    ``surface_grid``: decision surfaces over two settings; None for other data and settings.
     """
 
     findings: Findings
@@ -71,6 +71,7 @@ class PlotData:
     surfaces: Sequence[Surface]
     trials: Sequence[Summary] = ()
     halving: Halving | None = None
+    surface_grid: SurfaceGrid | None = None
 
 
 def _no_note(data: PlotData) -> str | None:
@@ -325,36 +326,6 @@ def _budgets(runs: int) -> list[int]:
     return sorted({int(n) for n in np.geomspace(1, runs, 60).round()})
 
 
-def _decision_surfaces(data: PlotData) -> Figure | None:
-    """Network output over the two inputs, with the training rows."""
-    surfaces = data.surfaces
-    if not surfaces or not data.findings.has_scores:
-        return None
-    figure = Figure(figsize=(max(WIDTH, 3.5 * len(surfaces) + 0.8), 3.7), layout="constrained")
-    panels = figure.subplots(1, len(surfaces), squeeze=False)[0]
-    for axes, surface in zip(panels, surfaces, strict=True):
-        dataset, single = surface.dataset, surface.dataset.Y.shape[1] == 1
-        target = dataset.Y[:, 0] if single else dataset.Y.argmax(axis=1)
-        low, high = float(target.min()), float(target.max())
-        image = axes.pcolormesh(
-            surface.x, surface.y, surface.Z, cmap="cividis", vmin=low, vmax=high, rasterized=True
-        )
-        middle = (low + high) / 2.0
-        if surface.Z.min() < middle < surface.Z.max():
-            axes.contour(surface.x, surface.y, surface.Z, [middle], colors="white", linewidths=1.5)
-        # Color and marker both show the class.
-        for high_side, marker in ((False, "o"), (True, "s")):
-            side = (target > middle) == high_side
-            axes.scatter(*dataset.X[side].T, marker=marker, s=72, c="black", lw=0)
-            axes.scatter(*dataset.X[side].T, marker=marker, s=36, c=target[side], cmap="cividis",
-                         vmin=low, vmax=high, edgecolors="white", linewidths=1.2)  # fmt: skip
-        x, y = map(literal, dataset.inputs)
-        axes.set(title=surface.title, xlabel=x, ylabel=y)
-        axes.title.set_fontsize(10)
-    figure.colorbar(image, ax=list(panels), label="output" if single else "largest output")
-    return figure
-
-
 def _decorate(axes: Axes) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -411,7 +382,8 @@ PLOTS: Registry[Plot] = Registry("plot", [
         "How each setting matters. Black: the median over the seeds, each of which counts with its "
         "median over all combinations of the other settings (its mean for epochs to converge), "
         "with an interval that holds for all values of the setting together. Gray: each "
-        "combination of the other settings.",
+        "combination of the other settings. Without a line: values that were not run with the same "
+        "other settings; black is the best group with each value, gray all groups.",
         lambda data: None if _has_contours(data) else effect_plots(data.effects),
         note=lambda data: None if _has_contours(data) else effect_note(data.effects),
     ),
@@ -455,7 +427,15 @@ PLOTS: Registry[Plot] = Registry("plot", [
         "surfaces",
         "Decision surface over the two inputs. Circles and squares: the rows trained on, of low "
         "and of high target; white line: half-way between.",
-        _decision_surfaces,
+        lambda data: decision_surfaces(data.surfaces) if data.findings.has_scores else None,
+    ),
+    Plot(
+        "surface_grid",
+        "Decision surfaces over two settings: in each panel that of the best run with these "
+        "values, and what it is ranked by. Other settings are as in the best group, whose panel "
+        "has a thick frame.",
+        lambda data: None if data.surface_grid is None else grid_of_surfaces(data.surface_grid),
+        note=lambda data: None if data.surface_grid is None else grid_note(data.surface_grid),
     ),
 ])  # fmt: skip
 """All plots, in the order of the report."""

@@ -31,7 +31,7 @@ from bpexp.analysis.measure_choice import OPTIMISTIC, choose
 from bpexp.analysis.options import DEFAULTS, ReportOptions, with_settings
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
-from bpexp.analysis.surface import Surface, surfaces
+from bpexp.analysis.surface import Surface, SurfaceGrid, surface_grid, surfaces
 from bpexp.analysis.variance import Decomposition, decompose
 from bpexp.fields.checks import ConfigError
 from bpexp.render import html, latex, markdown
@@ -73,6 +73,7 @@ class Report:
         confirmation: What the best settings looked like and what fresh seeds show; "" if they were
             not trained again.
         trials: Of a search, the groups in the order of its trials; otherwise empty.
+        surface_grid: Decision surfaces over two settings; None for other data and settings.
         plan: How many seeds detect the difference that the user named; "" if none was.
         caution: Why p-values of these runs are too small; "" if they are not.
         halving: The settings that were judged while the sweep was trained; None without
@@ -91,6 +92,7 @@ class Report:
     environment: Mapping[str, str]
     confirmation: str = ""
     trials: Sequence[Summary] = ()
+    surface_grid: SurfaceGrid | None = None
     plan: str = ""
     caution: str = ""
     halving: Halving | None = None
@@ -115,13 +117,11 @@ class Report:
 
     @property
     def effect_sentences(self) -> list[str]:
-        """How each setting matters, and the shares of the variance.
-
-        The answer speaks of a single setting that varies.
-        """
-        if self.importance:
-            return [self.importance]
-        sentences = [e.sentence for e in self.effects] if len(self.effects) > 1 else []
+        """How each setting matters, and the shares of the variance or the importances."""
+        if self.trials:
+            found = search_plots.sentences(self.findings, self.trials)
+            return [*found, *([self.importance] if self.importance else [])]
+        sentences = [effect.sentence for effect in self.effects]
         return [*sentences, *([] if self.variance is None else [self.variance.sentence])]
 
     @cached_property
@@ -150,6 +150,7 @@ class Report:
             self.surfaces,
             self.trials,
             self.halving,
+            self.surface_grid,
         )
 
     @cached_property
@@ -289,6 +290,7 @@ def build(
             for s in plots.line_groups(findings)
         ],
         surfaces=surfaces(findings, reader.artifact),
+        surface_grid=surface_grid(findings, reader.artifact),
         predictions=predictions(findings, reader.artifact),
         environment=environment,
         plan=planning.sentence(findings, options.detect) if options.detect else "",

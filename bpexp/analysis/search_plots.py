@@ -1,6 +1,7 @@
 """Plots of a search: the best value so far, and the values of trials by one and by two settings."""
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,9 +12,10 @@ from matplotlib.tri import LinearTriInterpolator, Triangulation
 
 from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.setting_plots import MAX_TICKS, VALUE_LENGTH, displayed, is_positive
+from bpexp.analysis.words import number
 from bpexp.render.axes import COLORS, log_norm, panel, plain_log_labels, shortened
 from bpexp.runs.objective import Objective
-from bpexp.sweeps.samplers.importance import ped_anova
+from bpexp.sweeps.samplers.importance import MIN_TRIALS, ped_anova
 from bpexp.typing import Array
 
 MAX_SLICES = 9
@@ -24,6 +26,8 @@ LOG_RATIO = 30.0
 """A setting has a logarithmic axis if its largest value is so many times the smallest one."""
 MIN_CONTOUR_TRIALS = 8
 """Fewer trials say nothing about a surface."""
+MAX_NAMED = 6
+"""Maximum number of values of a setting that a sentence names."""
 N_GRID = 120
 """Number of interpolated values along each axis of a surface."""
 
@@ -119,6 +123,46 @@ def importance(findings: Findings, trials: Sequence[Summary]) -> str:
     listed = ", ".join(f"{key} {100.0 * share:.0f}%" for key, share in found.items())
     return (
         f"Importance of the settings for reaching the best tenth (PED-ANOVA of Optuna): {listed}."
+    )
+
+
+def sentences(findings: Findings, trials: Sequence[Summary]) -> list[str]:
+    """For each setting of a search, its values in the best tenth of the trials and in all of them.
+
+    This describes where the search found good values, and is no test: the other settings differ
+    between trials, and the search chose their values.
+    """
+    scores = _scores(findings, trials)
+    known = np.flatnonzero(np.isfinite(scores))
+    if len(known) < MIN_TRIALS:
+        return [
+            f"How each setting matters cannot be said of fewer than {MIN_TRIALS} trials with a "
+            f"value, got {len(known)}."
+        ]
+    order = known[np.argsort(scores[known], kind="stable")]
+    best = [trials[place] for place in order[: len(known) // 10]]
+    return [_sentence(findings, trials, best, key) for key in findings.grouped.varying]
+
+
+def _sentence(
+    findings: Findings, trials: Sequence[Summary], best: Sequence[Summary], key: str
+) -> str:
+    tenth = f"the best tenth ({len(best)} of {len(trials)} trials)"
+    if _is_numeric(findings, key):
+        (low, high), (lowest, highest) = (
+            (float(values.min()), float(values.max()))
+            for values in (_values(best, key), _values(trials, key))
+        )
+        return (
+            f"{key}: {number(low)} to {number(high)} in {tenth}, {number(lowest)} to "
+            f"{number(highest)} in all; not tested, since the other settings differ, too."
+        )
+    counts, of_all = (
+        Counter(summary.group.settings[key] for summary in some) for some in (best, trials)
+    )
+    named = [f"{n} of {of_all[value]} with {value}" for value, n in counts.most_common(MAX_NAMED)]
+    return (
+        f"{key}: in {tenth} {', '.join(named)}; not tested, since the other settings differ, too."
     )
 
 

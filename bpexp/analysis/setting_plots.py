@@ -12,12 +12,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from bpexp.analysis.effects import Effect
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.words import number
-from bpexp.render.axes import WIDTH, log_norm, panel, plain_log_labels, shortened
+from bpexp.render.axes import WIDTH, log_norm, mark_cell, panel, plain_log_labels, shortened
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
@@ -56,14 +55,12 @@ def effect_plots(effects: Sequence[Effect]) -> Figure | None:
 
 def _draw_effect(axes: Axes, effect: Effect) -> None:
     places = np.arange(len(effect.levels))
-    by_combination = np.array([level.by_combination for level in effect.levels])
-    shown = displayed(effect.measure, by_combination[:, :MAX_COMBINATIONS])
-    if shown.shape[1] > 1:
-        axes.plot(places, shown, color="0.7", lw=0.8, marker="o", ms=2.5, zorder=1)
+    _draw_combinations(axes, effect)
     middle, low, high = np.array([level.interval for level in effect.levels]).T
     is_known = np.isfinite(low) & np.isfinite(high)
     bars = np.where(is_known, [middle - low, high - middle], 0.0)
-    axes.plot(places, np.where(np.isfinite(middle), middle, np.nan), color="black", lw=1.8)
+    if effect.is_matched:
+        axes.plot(places, np.where(np.isfinite(middle), middle, np.nan), color="black", lw=1.8)
     axes.errorbar(places, np.where(np.isfinite(middle), middle, np.nan), bars, fmt="o",
                   color="black", ms=6, capsize=4, lw=1.5)  # fmt: skip
     if is_positive(effect.measure):
@@ -77,6 +74,20 @@ def _draw_effect(axes: Axes, effect: Effect) -> None:
     axes.set_title(effect.verdict, fontsize=10)
     axes.grid(axis="y", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_combinations(axes: Axes, effect: Effect) -> None:
+    """Each combination of the other settings in gray, joined where it has all values."""
+    style: dict[str, Any] = {"color": "0.7", "marker": "o", "ms": 2.5, "zorder": 1}
+    if not effect.is_matched:
+        for place, level in enumerate(effect.levels):
+            shown = displayed(effect.measure, np.array(level.by_combination[:MAX_COMBINATIONS]))
+            axes.plot(np.full(len(shown), place), shown, ls="", **style)
+        return
+    by_combination = np.array([level.by_combination for level in effect.levels])
+    shown = displayed(effect.measure, by_combination[:, :MAX_COMBINATIONS])
+    if shown.shape[1] > 1:
+        axes.plot(np.arange(len(effect.levels)), shown, lw=0.8, **style)
 
 
 def effect_note(effects: Sequence[Effect]) -> str | None:
@@ -114,11 +125,8 @@ def _draw_heat_map(figure: Figure, axes: Axes, findings: Findings, y: str, x: st
         cells.setdefault(cell, []).append(summary.group.scores(measure))
     centers = np.full((len(ys), len(xs)), np.nan)
     for cell, scores in cells.items():
-        together = np.concatenate(scores)
-        if measure.is_time:
-            # As groups are ranked, so that the best cell is that of the best group.
-            together = np.minimum(together, findings.horizon)
-        centers[cell] = np.mean(together) if measure.is_time else np.median(together)
+        # As groups are ranked, so that the best cell is that of the best group.
+        centers[cell] = measure.ranking_key(np.concatenate(scores), findings.horizon)[0]
     values = displayed(measure, centers)
     image = axes.imshow(
         values, aspect="auto", cmap="viridis", norm=_norm(values, measure), origin="lower",
@@ -126,7 +134,7 @@ def _draw_heat_map(figure: Figure, axes: Axes, findings: Findings, y: str, x: st
     )  # fmt: skip
     axes.set_facecolor("0.85")
     if np.isfinite(centers).any():
-        _mark(axes, *np.unravel_index(np.nanargmin(centers), centers.shape))
+        mark_cell(axes, *np.unravel_index(np.nanargmin(centers), centers.shape))
     if centers.size <= MAX_CELL_TEXTS:
         for row, column in cells:
             _write_cell(axes, image, row, column, values[row, column])
@@ -138,13 +146,6 @@ def _draw_heat_map(figure: Figure, axes: Axes, findings: Findings, y: str, x: st
     bar = figure.colorbar(image, ax=axes)
     if isinstance(image.norm, LogNorm):
         plain_log_labels(bar.ax.yaxis)
-
-
-def _mark(axes: Axes, row: Any, column: Any) -> None:
-    """Mark the best cell by a frame that is seen on any color of the scale."""
-    corner = (column - 0.47, row - 0.47)
-    for color, width in (("black", 5.0), ("white", 2.5)):
-        axes.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor=color, lw=width))
 
 
 def _write_cell(axes: Axes, image: Any, row: int, column: int, value: float) -> None:
@@ -179,8 +180,12 @@ def parallel_coordinates(findings: Findings) -> Figure | None:
     if len(keys) < 3 or not findings.has_scores:
         return None
     figure, axes = panel(width=max(WIDTH, 1.7 * len(keys) + 2.0))
-    medians = [float(np.median(s.group.scores(measure))) for s in findings.summaries]
-    values = displayed(measure, np.array(medians))
+    # As groups are ranked: the median, or the mean of epochs to converge.
+    centers = [
+        measure.ranking_key(s.group.scores(measure), findings.horizon)[0]
+        for s in findings.summaries
+    ]
+    values = displayed(measure, np.array(centers))
     norm = _norm(values, measure) or Normalize(np.nanmin(values), np.nanmax(values))
     rng = np.random.default_rng(findings.seed)
     known = np.isfinite(values)
@@ -207,8 +212,9 @@ def parallel_coordinates(findings: Findings) -> Figure | None:
     axes.set_xticks(range(len(keys)), keys)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    axes.set_title(f"Settings of each group, colored by its median {measure.label}")
-    bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=measure.label)
+    label = f"{measure.statistic} {measure.label}"
+    axes.set_title(f"Settings of each group, colored by its {label}")
+    bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=label)
     if isinstance(norm, LogNorm):
         plain_log_labels(bar.ax.yaxis)
     return figure

@@ -150,6 +150,45 @@ def test_a_model_takes_integers_and_booleans_and_refuses_texts(store, capsys, tm
         model.predict(pd.DataFrame({"x1": ["a"], "x2": [0]}))
 
 
+def test_a_model_takes_the_columns_of_the_table_in_any_order(inside, store, capsys, tmp_path):
+    text = "size,color,y\n1,red,0.5\n2,blue,1.5\n,red,1\n4,,2.5\n"
+    (tmp_path / "t.csv").write_text(text)
+    settings = {"data": "file", "data__path": "t.csv", "data__target": "y", "model": "regressor"}
+    more = {"data__categorical": "onehot", "data__missing": "median", "epochs": 20}
+    run = bpexp.sweep(**settings, **more).run_id[0]
+    exported(capsys, run)
+    model = mlflow.pyfunc.load_model(f"runs:/{run}/model")
+    assert model.metadata.signature.inputs.input_names() == ["size", "color"]
+    tracked = inputs_of(run)["predicted y"].tolist()
+    table = pd.read_csv(tmp_path / "t.csv")
+    assert model.predict(table[["y", "color", "size"]])["y"].tolist() == tracked
+    # A text of no training row is 0 in all inputs, as a missing one.
+    assert model.predict(table.fillna({"color": "green"}))["y"].tolist() == tracked
+    with pytest.raises(mlflow.MlflowException, match="color"):
+        model.predict(table[["size"]])
+    assert model.input_example["color"].tolist()[:3] == ["red", "blue", "red"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([None, 1.0], "a value in every cell, got none in column 'x2', row 1"),
+        ([0.0, np.inf], "finite, got inf in column 'x2', row 2"),
+        (["a", 1], "a column of numbers, got 'x2'"),
+        (pd.to_datetime(["2020-01-01"] * 2), "a column of numbers, got 'x2' of type datetime"),
+    ],
+)
+def test_a_model_refuses_cells_that_are_no_numbers(cells, said):
+    # Imported here, where the warning of MLflow is ignored.
+    from bpexp.export import served
+
+    model = served.ServedNetwork()
+    model.settings = {"columns": ["x2"], "texts": {}, "fill_missing": False}
+    model.arrays = {}
+    with pytest.raises(mlflow.MlflowException, match=said):
+        model.predict(None, pd.DataFrame({"x2": cells}))
+
+
 def test_the_model_can_be_served_without_bpexp(store, capsys, tmp_path):
     (run,) = bpexp.sweep(epochs=200, seed=3).run_id
     exported(capsys, run)

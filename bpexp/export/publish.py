@@ -69,9 +69,9 @@ def publish(
         network = trained.read(folder / "run", *_training_summary(run))
         if onnx:
             (folder / "model.onnx").write_bytes(_onnx_model(network))
-        X = network.X[:N_EXAMPLES]
-        inputs = pd.DataFrame(X, columns=list(network.inputs))
-        outputs = pd.DataFrame(network.predict(X), columns=list(network.targets))
+        inputs = pd.DataFrame(network.table(N_EXAMPLES))
+        predicted = network.predict(network.X[:N_EXAMPLES])
+        outputs = pd.DataFrame(predicted, columns=list(network.targets))
         logged = model.log(store.uri, run, folder, files.write(network, folder), inputs, outputs)
         if onnx:
             client.log_artifact(run_id, str(folder / "model.onnx"))

@@ -37,25 +37,23 @@ class ServedNetwork(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
 
         Args:
             context: Not used.
-            model_input: Inputs before standardization, one row per sample.
+            model_input: The columns of the table that the network was trained on, before
+                standardization; one row per sample.
             params: Not used.
 
         Returns:
             Outputs, one row per sample.
 
         Raises:
-            MlflowException: A column holds something other than numbers.
+            MlflowException: A cell is no finite number, or missing.
         """
         from bpexp.nn.arithmetic import EXACT
         from bpexp.nn.mlp import forward
 
-        columns = model_input[self.settings["inputs"]]
-        try:
-            X = np.ascontiguousarray(columns, np.float64)
-        except (TypeError, ValueError) as error:
-            raise mlflow.MlflowException.invalid_parameter_value(
-                f"Every input must be a column of numbers: {error}."
-            ) from error
+        X = np.hstack([
+            self._features(model_input[name], place)
+            for place, name in enumerate(self.settings["columns"])
+        ])  # fmt: skip
         layers = range(1, len(self.network.sizes))
         activations, _ = forward(
             self.network,
@@ -68,6 +66,36 @@ class ServedNetwork(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
         if "target_scale" in self.arrays:
             outputs = outputs * self.arrays["target_scale"] + self.arrays["target_mean"]
         return pd.DataFrame(outputs, columns=self.settings["targets"])
+
+    def _features(self, column: "pd.Series[Any]", place: int) -> Any:
+        """The inputs of the network that a column of the table gives, (n_rows, n_features).
+
+        A column of texts has an input for each text of the training rows.
+        """
+        is_missing = column.isna()
+        if is_missing.any() and not self.settings["fill_missing"]:
+            row = int(np.flatnonzero(is_missing)[0]) + 1
+            raise _invalid(f"a value in every cell, got none in column {column.name!r}, row {row}")
+        texts = self.settings["texts"].get(column.name)
+        if texts is not None:
+            return np.array([[float(str(cell) == text) for text in texts] for cell in column])
+        if column.dtype.kind in "mMc":
+            raise _invalid(f"a column of numbers, got {column.name!r} of type {column.dtype}")
+        try:
+            values = column.to_numpy(np.float64, na_value=np.nan)
+        except (TypeError, ValueError) as error:
+            raise _invalid(f"a column of numbers, got {column.name!r}: {error}") from error
+        if is_missing.any():
+            values = np.where(is_missing, self.arrays["medians"][place], values)
+        if not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise _invalid(f"finite, got {values[row]} in column {column.name!r}, row {row + 1}")
+        return values[:, None]
+
+
+def _invalid(reason: str) -> mlflow.MlflowException:
+    message = f"Every input must be {reason}."
+    return mlflow.MlflowException.invalid_parameter_value(message)  # type: ignore[no-any-return]
 
 
 mlflow.models.set_model(ServedNetwork())

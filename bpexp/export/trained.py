@@ -18,6 +18,7 @@ from typing import Any
 
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset, load
+from bpexp.data.preparation import Preparation
 from bpexp.data.target_scaling import UNSCALED, TargetScaling
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
@@ -42,6 +43,9 @@ class TrainedNetwork:
         mean: Subtracted from the inputs, (n_features,); 0 without standardization.
         scale: Divides the inputs, (n_features,); 1 without standardization.
         scaling: How the targets were scaled for training.
+        preparation: How the inputs were made from the columns of a table; None if they are the
+            columns.
+        fill_missing: Whether cells of new rows may be missing, as with ``data.missing=median``.
         inputs: Names of the inputs.
         targets: Names of the outputs.
         X: The training rows before standardization, (n_samples, n_features).
@@ -59,6 +63,36 @@ class TrainedNetwork:
     X: Array
     tracked: Array | None
     scaling: TargetScaling = UNSCALED
+    preparation: Preparation | None = None
+    fill_missing: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the table that the inputs are made from."""
+        return self.inputs if self.preparation is None else self.preparation.columns
+
+    @property
+    def texts(self) -> dict[str, list[str]]:
+        """For each column of texts the texts that are inputs."""
+        made = self.preparation
+        return {} if made is None else {
+            name: [made.texts[name][position] for position in seen]
+            for name, seen in made.seen.items()
+        }  # fmt: skip
+
+    def table(self, n_rows: int) -> dict[str, list[Any]]:
+        """The first training rows by the columns of the table, with missing numbers filled."""
+        columns: dict[str, list[Any]] = {}
+        place = 0
+        for name in self.columns:
+            texts = self.texts.get(name, [])
+            features = self.X[:n_rows, place : place + max(1, len(texts))]
+            place += features.shape[1]
+            if name in self.texts:
+                columns[name] = [texts[r.argmax()] if r.any() else None for r in features]
+            else:
+                columns[name] = features[:, 0].tolist()
+        return columns
 
     def predict(self, X: Array) -> Array:
         """Compute the outputs, (n_samples, n_outputs), for inputs (n_samples, n_features)."""
@@ -68,11 +102,13 @@ class TrainedNetwork:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """All arrays by name: W1, b1, W2, b2, ..., mean, scale, and those of scaled targets."""
+        """All arrays by name: W1, b1, ..., mean, scale, medians, and those of scaled targets."""
         named: dict[str, Array] = {}
         for i, (W, b) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
             named |= {f"W{i}": W, f"b{i}": b}
         named |= {"mean": self.mean, "scale": self.scale}
+        if self.preparation is not None:
+            named["medians"] = self.preparation.medians
         if self.scaling is not UNSCALED:
             named |= {"target_mean": self.scaling.mean, "target_scale": self.scaling.scale}
         return named
@@ -82,7 +118,9 @@ class TrainedNetwork:
         """Everything but the arrays, as values that JSON can hold."""
         return {
             "network": asdict(self.network),
-            "inputs": list(self.inputs),
+            "columns": list(self.columns),
+            "texts": self.texts,
+            "fill_missing": self.fill_missing,
             "targets": list(self.targets),
         }
 
@@ -150,6 +188,8 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
         X=raw,
         tracked=tracked,
         scaling=dataset.scaling_for(config.model.output),
+        preparation=dataset.preparation,
+        fill_missing=getattr(config.data, "missing", "") == "median",
     )
     _check_predictions(trained)
     return trained

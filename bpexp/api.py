@@ -16,7 +16,7 @@ import pandas as pd
 
 from bpexp import app
 from bpexp.config import folds
-from bpexp.config.compose import Composer, compose_settings, composer
+from bpexp.config.compose import Composer, compose_settings, composer, plain_value
 from bpexp.config.schema import SearchConfig, flatten
 from bpexp.data import memory
 from bpexp.fields.checks import ConfigError
@@ -277,7 +277,7 @@ def report(
         choice=MeasureChoice(measure, allow_test),
         seed=seed,
         per=per,
-        only={key: format_setting(value) for key, value in (only or {}).items()},
+        only={key: format_setting(plain_value(value)) for key, value in (only or {}).items()},
         detect=None if detect is None else Difference.parse(str(detect)),
     )
     store = locate(uri, Path.cwd(), os.environ)

@@ -67,7 +67,7 @@ def predictions_table(
     if data.classes:
         for target in targets:
             classes = columns[f"predicted {target}"]
-            columns[f"predicted {target}"] = [format_setting(label) for label in classes]
+            columns[f"predicted {target}"] = [format_setting(label) for label in classes.tolist()]
         values, kind, names = predictor.probabilities(outputs), "probability of", predictor.classes
         if values is None:
             values, kind, names = outputs, "output", data.labels if data.one_hot else data.targets

@@ -144,7 +144,7 @@ def check_data(train: "TrainConfig", dataset: Dataset) -> None:
             f"got {low:g} to {high:g}; model=regressor has no limits."
         )
     if output == "softmax":
-        _check_softmax(train, Y)
+        _check_softmax(train, dataset, Y)
 
 
 def _check_scaled_targets(train: "TrainConfig", dataset: Dataset) -> None:
@@ -162,9 +162,13 @@ def _check_scaled_targets(train: "TrainConfig", dataset: Dataset) -> None:
             )
 
 
-def _check_softmax(train: "TrainConfig", Y: Array) -> None:
+def _check_softmax(train: "TrainConfig", dataset: Dataset, Y: Array) -> None:
     if Y.shape[1] < 2:
         data = train.data
+        if dataset.one_hot:
+            raise ConfigError(
+                f"data.target must hold at least two classes, got only {dataset.labels[0]!r}."
+            )
         if isinstance(data, FileConfig) and (Y.round() == Y).all():
             raise ConfigError(
                 "model.output=softmax needs an output for each class, but the integers in column "

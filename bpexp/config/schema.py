@@ -376,11 +376,16 @@ def _build(config: type[T], values: object, prefix: str) -> T:
             elif name not in optional:
                 raise ConfigError(f"{name} must be given.")
         # OmegaConf writes "???" for a value that must be given.
-        elif values.get(name, declared[name].default) in (REQUIRED, "???"):
+        elif _is_lacking(values.get(name, declared[name].default)):
             raise ConfigError(f"{prefix}{name} must be given.")
         elif name in values:
             checked[name] = declared[name].rule(prefix + name, values[name])
     return config(**checked)
+
+
+def _is_lacking(value: Any) -> bool:
+    # A value from Python may be one, as that of pandas, that cannot be compared.
+    return value is REQUIRED or (isinstance(value, str) and value == "???")
 
 
 @cache

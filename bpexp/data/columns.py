@@ -22,10 +22,17 @@ from bpexp.typing import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
+_NUMBERS = {
+    mark: re.compile(rf"\s*[+-]?([0-9]+{dot}?[0-9]*|{dot}[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
+    for mark, dot in ((".", r"\."), (",", ","))
+}
+"""What a number looks like, by the decimal mark."""
 _QUANTITY = re.compile(r"\s*[+-]?[0-9][0-9.,]*\s*([^\W\d_].*)")
 _LETTER = re.compile(r"[^\W\d_]")
-_DECIMAL_COMMA = re.compile(r"'[+-]?[0-9]*,[0-9]+'")
+_DECIMAL_COMMA = re.compile(r"'\s*[+-]?[0-9]*,[0-9]+\s*'")
+_THOUSANDS = re.compile(r"['\"]\s*[+-]?[0-9]{1,3}([.,'’\s][0-9]{3})+([.,][0-9]+)?\s*['\"]")
+_N = r"\s*[+-]?([0-9]+\.?[0-9]*|inf)\s*"
+_RANGE = re.compile(rf"\s*[<>≤≥]=?{_N}|{_N}\+\s*|{_N}(-|–|\.\.){_N}|\s*[(\[]{_N},{_N}[)\]]\s*")
 MAX_LISTED = 10
 """Columns with problems that a message describes one by one."""
 
@@ -65,14 +72,19 @@ class Column:
         return int(self.missing.sum())
 
 
-def is_numeric(column: "pd.Series") -> bool:
-    """Whether the type of a column, or of all its cells, is a number. Booleans are none."""
+def is_numeric(column: "pd.Series", decimal: str = ".") -> bool:
+    """Whether the type of a column, or of all its cells, is a number. Booleans are none.
+
+    Args:
+        column: The column.
+        decimal: The decimal mark of texts.
+    """
     if column.dtype.kind in "iuf":
         return True
     if column.dtype.kind != "O" or _is_categorical(column):
         return False
     cells = column[column.notna()]
-    return len(cells) > 0 and all(_is_number(c) and not isinstance(c, bool) for c in cells)
+    return len(cells) > 0 and all(_is_number(c, decimal) and not _is_boolean(c) for c in cells)
 
 
 def is_label(column: "pd.Series") -> bool:
@@ -80,7 +92,20 @@ def is_label(column: "pd.Series") -> bool:
     if column.dtype.kind == "b" or _is_categorical(column):
         return True
     cells = column[column.notna()]
-    return column.dtype.kind == "O" and all(isinstance(cell, str | bool) for cell in cells)
+    return column.dtype.kind == "O" and all(isinstance(c, str) or _is_boolean(c) for c in cells)
+
+
+def numbers_rows(column: "pd.Series") -> bool:
+    """Whether a column counts the rows: whole numbers from 0 or 1, at least three of them.
+
+    >>> import pandas as pd
+    >>> numbers_rows(pd.Series([1, 2, 3])), numbers_rows(pd.Series([1, 3, 2]))
+    (True, False)
+    """
+    if column.dtype.kind not in "iu" or len(column) < 3 or column.isna().any():
+        return False
+    values = column.to_numpy(np.float64)
+    return values[0] in (0.0, 1.0) and bool((np.diff(values) == 1.0).all())
 
 
 def plain_numbers(frame: "pd.DataFrame", names: Sequence[str]) -> Array | None:
@@ -100,12 +125,17 @@ def plain_numbers(frame: "pd.DataFrame", names: Sequence[str]) -> Array | None:
     return values if np.isfinite(values).all() else None
 
 
-def numbers(column: "pd.Series") -> Column:
-    """Convert a column to numbers. Texts are numbers only if all of the text is a number."""
+def numbers(column: "pd.Series", decimal: str = ".") -> Column:
+    """Convert a column to numbers. Texts are numbers only if all of the text is a number.
+
+    Args:
+        column: The column.
+        decimal: The decimal mark of texts; with a comma, ``1.250`` is no number.
+    """
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
-        return _checked(column, column.to_numpy().astype(np.float64))
+        return _checked(column, column.to_numpy().astype(np.float64), decimal)
     if column.dtype.kind in "biuf":
-        return _checked(column, column.to_numpy(np.float64, na_value=np.nan))
+        return _checked(column, column.to_numpy(np.float64, na_value=np.nan), decimal)
     missing = column.isna().to_numpy(bool)
     if column.dtype.kind != "O":
         # Dates and complex numbers, which NumPy would convert to meaningless numbers.
@@ -116,7 +146,8 @@ def numbers(column: "pd.Series") -> Column:
         return Column(
             values, missing, n_wrong=len(present), first_row=first, first_cell=cell, is_text=True
         )
-    return _checked(column, np.array([_value(cell) for cell in column], dtype=np.float64))
+    values = np.array([_value(cell, decimal) for cell in column], dtype=np.float64)
+    return _checked(column, values, decimal)
 
 
 def labels(column: "pd.Series", limit: int, key: str) -> Column:
@@ -151,16 +182,22 @@ def labels(column: "pd.Series", limit: int, key: str) -> Column:
 
 
 def are_texts(column: "pd.Series") -> bool:
-    """Whether a column holds texts, none of which looks like a number, and nothing else."""
+    """Whether a column holds texts, none of which looks like a number, and nothing else.
+
+    A range of numbers, such as ``30-39`` or ``<=50``, is no number.
+    """
     if column.dtype.kind != "O":
         return False
     cells = column[column.notna()]
     if not len(cells) or not all(isinstance(cell, str) for cell in cells):
         return False
-    return _is_categorical(column) or not any(map(_looks_like_number, cells.unique()))
+    return _is_categorical(column) or not any(
+        _is_number(text, ".") or (_looks_like_number(text) and not _RANGE.fullmatch(text))
+        for text in cells.unique()
+    )
 
 
-def _checked(column: "pd.Series", values: Array) -> Column:
+def _checked(column: "pd.Series", values: Array, decimal: str) -> Column:
     wrong = ~np.isfinite(values)
     if not wrong.any():
         return Column(values, wrong)
@@ -168,7 +205,7 @@ def _checked(column: "pd.Series", values: Array) -> Column:
     rows = np.flatnonzero(wrong & ~missing)
     if not rows.size:
         return Column(values, missing)
-    texts = [row for row in rows.tolist() if not _is_number(column.iloc[row])]
+    texts = [row for row in rows.tolist() if not _is_number(column.iloc[row], decimal)]
     first = texts[0] if texts else int(rows[0])
     cell = brief(column.iloc[first]) if texts else str(values[first])
     words = {str(column.iloc[row]).strip() for row in texts}
@@ -181,14 +218,24 @@ def _checked(column: "pd.Series", values: Array) -> Column:
         first_cell=cell,
         is_text=bool(texts),
         are_texts=are_texts(column),
-        marker="" if others or any(letter.isdigit() for letter in word) else word,
+        marker="" if others or not _can_be_marker(word) else word,
     )
 
 
-def _is_number(cell: Any) -> bool:
+def _can_be_marker(word: str) -> bool:
+    """Whether a text may stand for missing cells: it is no value and no comment."""
+    has_digit = any(letter.isdigit() for letter in word)
+    return not has_digit and word.lower() not in ("true", "false") and not word.startswith("#")
+
+
+def _is_number(cell: Any, decimal: str) -> bool:
     if isinstance(cell, str):
-        return _NUMBER.fullmatch(cell) is not None
+        return _NUMBERS[decimal].fullmatch(cell) is not None
     return isinstance(cell, Decimal | abstract.Real)
+
+
+def _is_boolean(cell: Any) -> bool:
+    return isinstance(cell, bool | np.bool_)
 
 
 def _looks_like_number(text: str) -> bool:
@@ -203,9 +250,11 @@ def _have_one_unit(texts: set[str]) -> bool:
     return len(texts) > 1 and all(found) and len(units) == 1
 
 
-def _value(cell: Any) -> float:
+def _value(cell: Any, decimal: str) -> float:
+    if not (_is_number(cell, decimal) or _is_boolean(cell)):
+        return np.nan
     try:
-        return float(cell) if _is_number(cell) else np.nan
+        return float(cell.replace(decimal, ".") if isinstance(cell, str) else cell)
     except OverflowError:
         return np.inf
 
@@ -214,10 +263,14 @@ def _is_categorical(column: "pd.Series") -> bool:
     return hasattr(column, "cat")
 
 
-def first_number_and_text(column: "pd.Series") -> str | None:
+def first_number_and_text(column: "pd.Series", decimal: str = ".") -> str | None:
     """The first text in a column that also has cells that look like numbers; None for labels.
 
     A column of numbers with the same unit behind all of them, as ``12 kg``, looks like numbers.
+
+    Args:
+        column: The column.
+        decimal: The decimal mark of texts.
     """
     if column.dtype.kind != "O" or _is_categorical(column):
         return None
@@ -226,7 +279,7 @@ def first_number_and_text(column: "pd.Series") -> str | None:
     for row, (cell, is_missing) in enumerate(zip(column, missing, strict=True), start=1):
         if is_missing:
             continue
-        if _is_number(cell):
+        if _is_number(cell, decimal):
             numeric += 1
         elif isinstance(cell, str):
             others.append((row, cell))
@@ -345,6 +398,8 @@ def _hint(problems: Sequence[_Problem], required: Sequence[str]) -> str:
         hints.append(f"if they stand for missing values, add 'data.missing_values=[{named}]'")
     if any(_DECIMAL_COMMA.fullmatch(p.cell) for p in problems if p.is_text):
         hints.append("""if the comma is the decimal mark, add 'data.decimal=","'""")
+    if any(_THOUSANDS.fullmatch(p.cell) for p in problems if p.is_text):
+        hints.append("if thousands are separated, write the numbers without separators")
     if any(p.is_missing for p in problems):
         fills = not any(p.is_missing and p.name in required for p in problems)
         hints.append(f"add data.missing=drop{' or data.missing=median' * fills}")

@@ -29,7 +29,9 @@ class FileConfig(DataConfig):
     }  # fmt: skip
 
     path: str = setting(
-        Text(), REQUIRED, "a .csv, .tsv, .txt, .data (also as .gz or .zip), .parquet or .npz file"
+        Text(),
+        REQUIRED,
+        "a .csv, .tsv, .txt, .data (also .gz, .bz2, .xz, .zip), .parquet or .npz file",
     )
     test_path: str | None = setting(
         Optional(Text()), None, "a second file whose rows are the test rows"

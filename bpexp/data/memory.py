@@ -14,10 +14,12 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bpexp.fields.checks import ConfigError
 
@@ -76,14 +78,17 @@ def joined(X: Any, y: Any, target: Any = None) -> tuple[pd.DataFrame, tuple[str,
         ConfigError: X and y do not have the same number of rows, or are no tables.
     """
     frame = _frame(X, "X", "x")
+    repeated = [name for name, count in Counter(frame.columns).items() if count > 1]
+    if repeated:
+        raise ConfigError(f"X must have columns of different names, got {repeated[0]!r} twice.")
     if y is None:
         if target is None:
             raise ConfigError("target must name the column to predict, or y must be given.")
-        names = (target,) if isinstance(target, str) else tuple(target)
+        names = target if isinstance(target, list | tuple) else [target]
         return frame, tuple(map(str, names))
     if target is not None:
         raise ConfigError("target must be left out if y is given.")
-    targets = _frame(y, "y", "y")
+    targets = _frame(y, "y", "target" if "y" in frame.columns else "y")
     if len(frame) != len(targets):
         raise ConfigError(
             f"X and y must have the same number of rows, got {len(frame)} and {len(targets)}."
@@ -102,12 +107,34 @@ def _frame(values: Any, name: str, column: str) -> pd.DataFrame:
         return values.set_axis([str(key) for key in values.columns], axis=1)
     if isinstance(values, pd.Series):
         return values.to_frame(column if values.name is None else str(values.name))
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ConfigError(f"{name} must have rows of equal length.") from error
+    array = as_array(values, name)
+    if array.ndim == 0:
+        kind = type(values).__name__
+        file = "; for a file use data='file' with data__path and data__target"
+        hint = file if isinstance(values, str | PathLike) else ""
+        raise ConfigError(
+            f"{name} must be a table of pandas, an array or a list, got {kind}{hint}."
+        )
     if array.ndim == 1 and name == "y":
         return pd.DataFrame({column: array})
     if array.ndim != 2:
         raise ConfigError(f"{name} must have two dimensions, got an array of shape {array.shape}.")
+    if not array.shape[1]:
+        raise ConfigError(f"{name} must have at least one column, got none.")
     return pd.DataFrame({f"{column}{i + 1}": array[:, i] for i in range(array.shape[1])})
+
+
+def as_array(values: Any, name: str) -> NDArray[Any]:
+    """Values as an array, in which masked numbers are missing.
+
+    Raises:
+        ConfigError: The rows have different lengths.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        masked: Any = values.astype(np.float64 if values.dtype.kind in "iuf" else object)
+        filled: NDArray[Any] = masked.filled(np.nan)
+        return filled
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ConfigError(f"{name} must have rows of equal length.") from error

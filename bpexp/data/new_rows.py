@@ -6,12 +6,20 @@ import numpy as np
 import pandas as pd
 
 from bpexp.data import columns as column_types
+from bpexp.data import memory
 from bpexp.data.preparation import Preparation
 from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
 
 
-def inputs(X: Any, prepared: Preparation, *, fill_missing: bool = False, name: str = "X") -> Array:
+def inputs(
+    X: Any,
+    prepared: Preparation,
+    *,
+    fill_missing: bool = False,
+    decimal: str = ".",
+    name: str = "X",
+) -> Array:
     """Prepare new rows as the training rows were prepared.
 
     Args:
@@ -19,6 +27,7 @@ def inputs(X: Any, prepared: Preparation, *, fill_missing: bool = False, name: s
             or an array (n_rows, n_columns) in their order.
         prepared: The preparation that was fitted on the training rows.
         fill_missing: Whether cells may be missing, as with ``data.missing=median``.
+        decimal: The decimal mark of texts, as ``data.decimal``.
         name: What error messages call the rows.
 
     Returns:
@@ -36,6 +45,9 @@ def inputs(X: Any, prepared: Preparation, *, fill_missing: bool = False, name: s
             f"{name} must have the columns that the network was trained on, got none named "
             f"{', '.join(map(repr, missing[:10]))}."
         )
+    repeated = [column for column in prepared.columns if [*map(str, X.columns)].count(column) > 1]
+    if repeated:
+        raise ConfigError(f"{name} must have different columns, got {repeated[0]!r} twice.")
     if not len(X):
         raise ConfigError(f"{name} must have at least one row, got none.")
     columns = {title: X.iloc[:, known[title]] for title in prepared.columns}
@@ -45,15 +57,12 @@ def inputs(X: Any, prepared: Preparation, *, fill_missing: bool = False, name: s
             raise ConfigError(
                 f"{name} must have a value in every cell, got none in column {title!r}, row {row}."
             )
-    cells = [_cells(column, title, prepared, name) for title, column in columns.items()]
+    cells = [_cells(column, title, prepared, name, decimal) for title, column in columns.items()]
     return prepared.transform(np.column_stack(cells))
 
 
 def _frame_of_array(X: Any, prepared: Preparation, name: str) -> pd.DataFrame:
-    try:
-        array = np.asarray(X)
-    except ValueError as error:
-        raise ConfigError(f"{name} must have rows of equal length.") from error
+    array = memory.as_array(X, name)
     n_columns = len(prepared.columns)
     if array.ndim != 2 or array.shape[1] != n_columns:
         raise ConfigError(
@@ -63,12 +72,14 @@ def _frame_of_array(X: Any, prepared: Preparation, name: str) -> pd.DataFrame:
     return pd.DataFrame(array, columns=list(prepared.columns)).infer_objects()
 
 
-def _cells(column: "pd.Series", title: str, prepared: Preparation, name: str) -> Array:
+def _cells(
+    column: "pd.Series", title: str, prepared: Preparation, name: str, decimal: str
+) -> Array:
     """The cells of a column as ``Preparation`` takes them."""
     if title in prepared.texts:
         places = {text: float(place) for place, text in enumerate(prepared.texts[title])}
         return np.array([places.get(str(cell), np.nan) for cell in column], np.float64)
-    found = column_types.numbers(column)
+    found = column_types.numbers(column, decimal)
     if found.n_wrong:
         raise ConfigError(
             f"{name} must hold finite numbers in column {title!r}, got {found.first_cell} in row "

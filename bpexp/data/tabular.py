@@ -1,7 +1,10 @@
 """A user's table, read from a CSV, Parquet or NPZ file."""
 
+import bz2
+import codecs
 import gzip
 import io
+import lzma
 import re
 import warnings
 import zipfile
@@ -44,6 +47,7 @@ def load(config: FileConfig) -> Table:
         raise ConfigError(
             f"data.path must hold at least one row and one input column, got {config.path!r}."
         )
+    _check_no_index(frame, inputs, config)
     frame, origin = _with_test_rows(frame, [*inputs, *config.target], config)
     targets = frame[list(config.target)]
     is_classification = _is_classification(targets, config)
@@ -55,7 +59,7 @@ def load(config: FileConfig) -> Table:
         columns[name] = (
             column_types.labels(target, MAX_CLASSES, "data.target")
             if is_label
-            else column_types.numbers(target)
+            else column_types.numbers(target, config.decimal)
         )
     column_types.check(columns, origin, required=config.target, missing=config.missing)
     rows = _complete_rows(columns, config)
@@ -118,7 +122,7 @@ def _with_test_rows(
 def _input(column: pd.Series, config: FileConfig) -> Column:
     if config.categorical == "onehot" and column_types.are_texts(column):
         return column_types.labels(column, MAX_CLASSES, "data.categorical=onehot")
-    return column_types.numbers(column)
+    return column_types.numbers(column, config.decimal)
 
 
 def _complete_rows(columns: Mapping[str, Column], config: FileConfig) -> Rows:
@@ -139,6 +143,10 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
 """Endings of text files, which may be compressed: .csv.gz, .csv.zip."""
 _SAMPLE_BYTES = 2**20
 """The beginning of a text by which its number of lines is estimated."""
+COMPRESSED: Mapping[str, Callable[[Any], Any]] = {
+    ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open,
+}  # fmt: skip
+"""What opens a compressed text file, by the ending."""
 TEXT_SETTINGS = ("separator", "decimal", "header", "missing_values")
 """Settings that only text files have."""
 
@@ -146,23 +154,26 @@ TEXT_SETTINGS = ("separator", "decimal", "header", "missing_values")
 def _frame(config: FileConfig, path: str) -> pd.DataFrame:
     passed = memory.table(path)
     if passed is not None:
+        _check_names(list(passed.columns), path)
         return passed
     file = Path(path).expanduser()
     suffix = file.suffix.lower()
     readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {
         **dict.fromkeys(TEXT_SUFFIXES, lambda content: _csv(content, config, file.name)),
-        ".gz": lambda content: _csv(_gunzipped(content), config, file.stem),
+        **dict.fromkeys(
+            COMPRESSED, lambda content: _csv(_decompressed(content, suffix), config, file.stem)
+        ),
         ".zip": lambda content: _zipped(content, config),
         ".parquet": _parquet,
         ".npz": _npz,
     }
     is_known = suffix in readers
-    if suffix == ".gz":
+    if suffix in COMPRESSED:
         is_known = Path(file.stem).suffix.lower() in TEXT_SUFFIXES
     if not is_known:
         raise ConfigError(
-            f"data.path must end in {', '.join(TEXT_SUFFIXES)}, .csv.gz, .zip, .parquet or .npz, "
-            f"got {path!r}."
+            f"data.path must end in {', '.join(TEXT_SUFFIXES)}, .csv.gz, .csv.bz2, .csv.xz, .zip, "
+            f".parquet or .npz, got {path!r}."
         )
     if suffix in (".parquet", ".npz"):
         for name in TEXT_SETTINGS:
@@ -175,6 +186,11 @@ def _frame(config: FileConfig, path: str) -> pd.DataFrame:
             frame = readers[suffix](content)
     except ConfigError:
         raise
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"data.path must be text in UTF-8 or UTF-16, got {path!r}; if it is Latin-1, convert "
+            "it with: iconv -f latin1 -t utf-8 FILE > NEW"
+        ) from error
     except Exception as error:
         # The libraries raise many types of errors for a broken file.
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -202,9 +218,9 @@ def _check_names(names: Sequence[str], path: str) -> None:
         raise ConfigError(f"data.path must have different columns, got {duplicates[0]!r} twice.")
 
 
-def _gunzipped(content: BinaryIO) -> BinaryIO:
-    """The content of a gzip file."""
-    with gzip.open(content) as packed:
+def _decompressed(content: BinaryIO, suffix: str) -> BinaryIO:
+    """The content of a compressed file."""
+    with COMPRESSED[suffix](content) as packed:
         return _unpacked(packed)
 
 
@@ -223,7 +239,7 @@ def _zipped(content: BinaryIO, config: FileConfig) -> pd.DataFrame:
             return _csv(_unpacked(packed), config, names[0])
 
 
-def _unpacked(packed: "IO[bytes] | gzip.GzipFile") -> BinaryIO:
+def _unpacked(packed: IO[bytes]) -> BinaryIO:
     limit = content_limit()
     # Half of it, because the table is made while the text is in memory.
     unpacked = packed.read(limit // 2)
@@ -251,6 +267,7 @@ def _separator(content: BinaryIO, config: FileConfig, name: str) -> str:
 
 
 def _csv(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
+    content = _in_utf8(content)
     # utf-8-sig: without the byte order mark that Excel writes.
     form: dict[str, Any] = {
         "sep": _separator(content, config, name),
@@ -293,6 +310,15 @@ def _bytes_of_text(content: BinaryIO, n_columns: int) -> int:
     return size + 8 * n_columns * (size * n_lines // max(1, len(sample)))
 
 
+def _in_utf8(content: BinaryIO) -> BinaryIO:
+    """The content of a text file; one in UTF-16, which Excel writes too, is converted."""
+    mark = content.read(2)
+    content.seek(0)
+    if mark not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return content
+    return io.BytesIO(_unpacked(content).read().decode("utf-16").encode())
+
+
 def _exact_floats(version: str) -> dict[str, Any]:
     """Arguments for which pandas reads a decimal as the nearest double.
 
@@ -306,7 +332,14 @@ def _parquet(content: BinaryIO) -> pd.DataFrame:
     file = pq.ParquetFile(content)
     _check_names(file.schema_arrow.names, content.name)
     _check_size(file.metadata.num_rows * file.metadata.num_columns * 8)
-    return pd.read_parquet(content)
+    frame = pd.read_parquet(content)
+    # Parquet keeps only categories of texts.
+    described = (file.schema_arrow.pandas_metadata or {}).get("columns", [])
+    for column in described:
+        name = column.get("name")
+        if column.get("pandas_type") == "categorical" and name in frame:
+            frame[name] = frame[name].astype("category")
+    return frame
 
 
 def _npz(content: BinaryIO) -> pd.DataFrame:
@@ -357,7 +390,7 @@ def _input_columns(names: Sequence[str], config: FileConfig) -> tuple[str, ...]:
             if name not in names:
                 raise ConfigError(
                     f"data.{key} must name columns of {config.path} ({', '.join(names)}), "
-                    f"got {name!r}{_without_header(names)}."
+                    f"got {name!r}{_hint(name, names)}"
                 )
             if key != "target" and name in config.target:
                 raise ConfigError(f"data.{key} must not name a target, got {name!r}.")
@@ -370,10 +403,41 @@ def _input_columns(names: Sequence[str], config: FileConfig) -> tuple[str, ...]:
     if unnamed:
         raise ConfigError(
             f"data.path must have a name for every input column, got {unnamed[0]!r} in "
-            f"{config.path}, which looks like an index that pandas wrote; leave it out with "
-            f"'data.drop={_listed(unnamed)}', or choose the inputs with data.inputs."
+            f"{config.path}, which looks like an index that pandas wrote, or like a separator at "
+            f"the end of lines; leave it out with 'data.drop={_listed(unnamed)}', or choose the "
+            "inputs with data.inputs."
         )
     return inputs
+
+
+INDEX_NAMES = ("index", "level_0", "id", "row", "rownames", "row.names", "row_names")
+"""Names, in lower case, under which other programs write the numbers of rows."""
+
+
+def _check_no_index(frame: pd.DataFrame, inputs: Sequence[str], config: FileConfig) -> None:
+    """Refuse an input that counts the rows by its values and its name, unless it is asked for."""
+    for name in inputs if config.inputs is None else ():
+        if name.lower() in INDEX_NAMES and column_types.numbers_rows(frame[name]):
+            raise ConfigError(
+                f"data.path must not have the numbers of its rows as an input, got {name!r} in "
+                f"{config.path}; leave it out with 'data.drop={_listed([name])}', or choose the "
+                "inputs with data.inputs."
+            )
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    """What may be meant by a name that no column has, from the first line of the file."""
+    near = [known for known in names if known.strip().lower() == name.strip().lower()]
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    first = names[0] if names else ""
+    if first.startswith("#"):
+        return "; if the first line is a comment, delete it."
+    if first.startswith("sep="):
+        return "; delete the first line, and add data.separator."
+    if len(names) == 1 and re.search(r"[^\w\s]", first):
+        return "; if a character separates the columns, add data.separator."
+    return f"{_without_header(names)}."
 
 
 def _without_header(names: Sequence[str]) -> str:
@@ -405,10 +469,10 @@ def _is_classification(targets: pd.DataFrame, config: FileConfig) -> bool:
     if config.task is not None:
         return config.task == "classification"
     columns = [targets.iloc[:, place] for place in range(len(targets.columns))]
-    if any(column_types.is_numeric(column) for column in columns):
+    if any(column_types.is_numeric(column, config.decimal) for column in columns):
         return False
     for column in columns:
-        mixed = column_types.first_number_and_text(column)
+        mixed = column_types.first_number_and_text(column, config.decimal)
         if mixed is not None:
             raise ConfigError(
                 f"data.target must hold only numbers or only labels, got {mixed} in column "
@@ -456,5 +520,11 @@ def _one_hot(
     Y = (values[:, None] == present).astype(np.float64)
     classes = tuple(labels[int(place)] for place in present)
     names = tuple(f"{config.target[0]}={label}" for label in classes)
+    for label, name in zip(classes, names, strict=True):
+        if not is_printable(name):
+            raise ConfigError(
+                f"data.target must hold labels without control characters, got {label!r} in "
+                f"{config.path}."
+            )
     _check_names(names, config.path)
     return Y, names, classes

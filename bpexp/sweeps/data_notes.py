@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import numpy as np
+
 from bpexp.data.dataset import Dataset
 from bpexp.sweeps.plan import Plan
 
@@ -22,7 +24,14 @@ def notes(plan: Plan) -> list[str]:
 
 def _untrained(dataset: Dataset) -> list[str]:
     """The names of the classes that no training row has."""
-    if not dataset.one_hot:
+    if not dataset.classes:
         return []
-    has_row = (dataset.Y.max() == dataset.Y).any(axis=0).tolist()
-    return [name for name, known in zip(dataset.targets, has_row, strict=True) if not known]
+    if dataset.one_hot:
+        has_row = (dataset.Y.max() == dataset.Y).any(axis=0).tolist()
+        return [name for name, known in zip(dataset.targets, has_row, strict=True) if not known]
+    everything = np.vstack([dataset.Y, dataset.Y_validation, dataset.Y_test])
+    return [
+        f"{name}={value:g}"
+        for place, name in enumerate(dataset.targets)
+        for value in np.setdiff1d(everything[:, place], dataset.Y[:, place])
+    ]

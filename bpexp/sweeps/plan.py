@@ -25,6 +25,7 @@ from bpexp.config.schema import (
     train_keys,
 )
 from bpexp.data import DataConfig, Dataset, load
+from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import budget, comparable, objective
@@ -296,10 +297,15 @@ def study_row_in_errors(rows: Sequence[str], index: int) -> Iterator[None]:
 
 
 def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
+    first, second = flatten(plain(one)), flatten(plain(other))
+    keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    got = [
+        passwords.mask(" ".join(f"{key}={some.get(key)}" for key in keys))
+        for some in (first, second)
+    ]
     return ConfigError(
         "n_jobs, engine, reuse, export, confirm, objective.*, search.*, seeds.*, budget.*, backend "
-        "and tracking.* must be the same for all runs of a sweep, "
-        f"got {plain(one)} and {plain(other)}."
+        f"and tracking.* must be the same for all runs of a sweep, got {got[0]} and {got[1]}."
     )
 
 

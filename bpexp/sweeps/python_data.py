@@ -1,6 +1,6 @@
 """Data that are passed to ``bpexp.train`` and ``bpexp.sweep`` as arrays or tables of pandas."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,12 @@ def take(X: Any, y: Any, target: Any, settings: Mapping[str, Any]) -> PythonData
     data = settings.get("data")
     is_pair = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], str)
     is_table = hasattr(data, "columns")
+    is_name = data is None or isinstance(data, str | Mapping) or is_pair or is_table
+    if not is_name and not _are_names(data):
+        raise ConfigError(
+            "data must be the name of a data set, a table of pandas, or a tuple (X, y), got "
+            f"{type(data).__name__}."
+        )
     if X is None and y is None and not is_pair and not is_table:
         if target is not None:
             raise ConfigError("target must go with a table of pandas; for a file use data__target.")
@@ -69,6 +75,11 @@ def take(X: Any, y: Any, target: Any, settings: Mapping[str, Any]) -> PythonData
             raise ConfigError(f"{key} must be left out for data that are passed from Python.")
     frame, targets = memory.joined(X, y, target)
     return PythonData(frame, targets, others)
+
+
+def _are_names(data: Any) -> bool:
+    """Whether the value of ``data`` is a list of data sets, which a sweep takes."""
+    return isinstance(data, Iterable) and all(isinstance(one, str | Mapping) for one in data)
 
 
 def save(frame: "pd.DataFrame") -> str:

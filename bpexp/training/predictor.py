@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.config.schema import TrainConfig
-from bpexp.data import Dataset, new_rows
+from bpexp.data import Dataset, memory, new_rows
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
@@ -57,7 +57,10 @@ class Predictor:
         """
         assert self.dataset.preparation is not None
         fill_missing = getattr(self.config.data, "missing", "") == "median"
-        rows = new_rows.inputs(X, self.dataset.preparation, fill_missing=fill_missing, name=name)
+        decimal = getattr(self.config.data, "decimal", ".")
+        rows = new_rows.inputs(
+            X, self.dataset.preparation, fill_missing=fill_missing, decimal=decimal, name=name
+        )
         return self.outputs_of_inputs(rows)
 
     def outputs_of_inputs(self, inputs: Array) -> Array:
@@ -134,7 +137,7 @@ class Predictor:
             ConfigError: y has another shape, or its values are none of the classes.
         """
         predicted = self.predict(X)
-        expected = np.asarray(y)
+        expected = memory.as_array(y, "y")
         if expected.ndim == 2 and expected.shape[1] == 1:
             expected = expected[:, 0]
         if expected.shape != predicted.shape:
@@ -154,10 +157,14 @@ class Predictor:
 
     @staticmethod
     def _r2(expected: NDArray[Any], predicted: Array) -> float:
+        if np.iscomplexobj(expected):
+            raise ConfigError("y must hold real numbers.")
         try:
             targets = np.asarray(expected, np.float64)
         except (TypeError, ValueError) as error:
             raise ConfigError("y must hold numbers.") from error
+        if not np.isfinite(targets).all():
+            raise ConfigError("y must hold finite numbers.")
         n = len(targets)
         if n < 2:
             raise ConfigError(f"R² needs at least two rows, got {n}.")

@@ -10,7 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString, RangeSweep
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Override,
+    QuotedString,
+    RangeSweep,
+    Sweep,
+)
 
 from bpexp.config.grammar import decimals, shuffled
 from bpexp.fields.checks import ConfigError, brief
@@ -87,6 +93,11 @@ def _values(key: str, override: Override) -> list[str]:
         values = _range_values(key, override)
     else:
         if isinstance(sweep, ChoiceSweep):
+            if any(isinstance(value, Sweep) for value in sweep.list):
+                raise ConfigError(
+                    f"{key} must be one range or list, or values without ranges, got "
+                    f"{override.input_line!r}."
+                )
             check_different(key, sweep.list)
             # Shuffled below, with a seed.
             sweep.shuffle = False

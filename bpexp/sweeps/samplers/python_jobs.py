@@ -7,11 +7,11 @@
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from bpexp.config.compose import Plain, compose_settings, composer, plain_value
-from bpexp.fields.checks import ConfigError
+from bpexp.fields.checks import ConfigError, brief
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.samplers import grid, sweep_files
 
@@ -34,7 +34,11 @@ def compose_jobs(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
     """
     for argument in arguments:
         if not isinstance(argument, str):
-            raise ConfigError(f"Arguments must be texts such as 'lr=0.1,1', got {argument!r}.")
+            got = " ".join(brief(argument).split())
+            raise ConfigError(
+                f"Arguments must be texts such as 'lr=0.1,1', got {got}; data are passed as "
+                "data=(X, y)."
+            )
     axes = [_axis(key, plain_value(value)) for key, value in settings.items()]
     typed = sweep_files.jobs(arguments, composer())
     composed = []
@@ -92,6 +96,10 @@ def _axis(key: str, value: Any) -> list[Value]:
     if isinstance(value, str) and _CALL.fullmatch(value):
         (override,) = composer().parse([f"{dotted}={value}"])
         return [("", text) for text in grid.values(override)]
+    if isinstance(value, Set):
+        raise ConfigError(f"{dotted} must be a list, which has an order, got a set.")
+    if isinstance(value, Iterator):
+        value = [plain_value(one) for one in value]
     if not isinstance(value, list | range):
         return [(key, value)]
     grid.check_different(dotted, value)

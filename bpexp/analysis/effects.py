@@ -20,8 +20,8 @@ from bpexp.analysis.findings import Comparison, Findings, Summary, compare_with_
 from bpexp.analysis.groups import REPLICATE, SWEEP, Group, RunTable
 from bpexp.analysis.intervals import Interval
 from bpexp.analysis.permutation import ALPHA
-from bpexp.analysis.words import number, p_value
-from bpexp.render.wording import counted, few, listed
+from bpexp.analysis.words import few, number, p_value
+from bpexp.render.wording import counted, listed
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.typing import Array

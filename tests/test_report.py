@@ -678,16 +678,16 @@ def test_a_grid_of_surfaces_has_a_panel_for_each_combination_of_two_settings():
     ]
     found, made = surface_grid_of(runs, xor_files())
     # Of many values the first, the last and the best one; the third setting as in the best group.
-    assert (found.keys, found.levels) == (("hidden", "lr"), (["2", "4"], list("023568")))
-    assert (found.best, found.others) == ((0, 2), {"optimizer.momentum": "0.5"})
+    assert (found.keys, found.levels) == (("lr", "hidden"), (list("023568"), ["2", "4"]))
+    assert (found.best, found.others) == ((2, 0), {"optimizer.momentum": "0.5"})
     assert {place: float(s.title) for place, s in found.cells.items()} == {
         (row, column): abs(int(lr) - 3) + hidden + 0.5
-        for row, hidden in enumerate((2, 4)) for column, lr in enumerate("023568")
+        for row, lr in enumerate("023568") for column, hidden in enumerate((2, 4))
     }  # fmt: skip
     drawn = made.figures["surface_grid"]
     frames = [axes.spines["top"].get_linewidth() for axes in drawn.axes[:-1]]
     # The lowest row of panels has the lowest value, as a heat map has.
-    assert [place for place, width in enumerate(frames) if width > 2] == [6 + 2]
+    assert [place for place, width in enumerate(frames) if width > 2] == [2 * 3]
     assert plots.notes(made.plot_data)[-1] == (
         "Decision surfaces over two settings are drawn of 6 of 9 values of lr, at "
         "optimizer.momentum=0.5."
@@ -1367,15 +1367,15 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
         assert at(points) == pytest.approx(answers["prediction"].to_numpy(float), abs=0.03)
     # In each cell of the grid the best run of its group, which the table at the end names, too.
     cells = made.surface_grid
-    assert (cells.keys, cells.levels) == (("hidden", "lr"), (["2", "4"], ["2", "8"]))
+    assert (cells.keys, cells.levels) == (("lr", "hidden"), (["2", "8"], ["2", "4"]))
     for (row, column), surface in cells.cells.items():
-        hidden, lr = cells.levels[0][row], float(cells.levels[1][column])
+        lr, hidden = float(cells.levels[0][row]), cells.levels[1][column]
         of_cell = runs[(runs["lr"] == lr) & (runs["hidden"] == f"[{hidden}]")]
         converged = of_cell[of_cell["outcome"] == "converged"]["epochs_run"]
         assert float(surface.title) == pytest.approx(converged.min(), rel=0.005)
     best = made.findings.summaries[0].group.settings
     assert (cells.levels[0][cells.best[0]], cells.levels[1][cells.best[1]]) == (
-        best["hidden"], best["lr"],
+        best["lr"], best["hidden"],
     )  # fmt: skip
     page = Page((folder / "report.html").read_text())
     for package_name in ("numpy", "mlflow", "bpexp"):

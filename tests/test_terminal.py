@@ -87,7 +87,7 @@ def test_the_plot_of_a_sweep_has_the_validation_loss_where_it_decides():
     (axes,) = summary.plot(ranked).axes
     assert axes.get_ylabel() == "validation loss per sample"
     curves = {line.get_label(): line.get_xydata() for line in axes.lines}
-    for job, result in found:
+    for job, result, _ in found:
         epochs, losses = result.validation
         assert curves[job.name].tolist() == np.column_stack([epochs, losses]).tolist()
     # Of another metric, the title says what orders the curves.

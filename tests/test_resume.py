@@ -107,7 +107,7 @@ def test_resume_takes_the_name_of_a_backend(inside):
     done = inside("resume", "latest", "--backend", "seriel")
     assert done.returncode == 2
     assert "one of local, serial, dask, or the address of a Dask scheduler" in done.stderr
-    assert done.stderr.endswith("got 'seriel'; type --backend serial.\n")
+    assert done.stderr.endswith("got 'seriel'; type --backend=serial.\n")
     done = inside("resume", "latest", "--backend", "serial")
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -5,6 +5,7 @@ Hydra also prints configurations, and most command lines are valid.
 """
 
 import contextlib
+import difflib
 import itertools
 import logging
 import os
@@ -29,6 +30,9 @@ from bpexp.config.hydra_internals import command_line_parser
 from bpexp.config.options import expand_shorthands
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
+
+LONG_OPTIONS = ("--help", "--version", "--multirun", "--dry-run", "--config-dir", "--cfg", "--info")
+"""The options that a misspelled one is compared with."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -102,6 +106,9 @@ def _refuse(arguments: Sequence[str], message: str) -> NoReturn:
     if option.lower() in ("-m", "-v"):
         near = {"-m": "-m", "-v": "--version"}[option.lower()]
         raise ConfigError(f"{option} is not an option; did you mean {near}?")
+    similar = difflib.get_close_matches(option, LONG_OPTIONS, n=1, cutoff=0.75)
+    if similar:
+        raise ConfigError(f"{option} is not an option; did you mean {similar[0]}?")
     following = dict(itertools.pairwise(arguments)).get(option, "")
     if not equals and not following.startswith("-") and "=" not in following:
         value = following

@@ -8,7 +8,7 @@ from bpexp import app
 from bpexp.cli.commands import Parser, existing_store, store_parser
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config.schema import BACKENDS, BackendConfig, BudgetConfig, DaskConfig
-from bpexp.fields.checks import ConfigError, nearest
+from bpexp.fields.checks import ConfigError
 from bpexp.sweeps import budget
 from bpexp.tracking import lookup, recovery
 from bpexp.tracking.archive import Archive
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         "budget",
         metavar="budget.KEY=VALUE",
         nargs="*",
+        default=[],
         help="end after so many runs, epochs or seconds (default: train all missing runs)",
     )
     parser.add_argument(
@@ -87,8 +88,7 @@ def _backend(where: str) -> BackendConfig:
         return BACKENDS[where].config(name=where)
     if ":" in where:
         return DaskConfig(name="dask", address=where)
-    near = nearest(where, list(BACKENDS))
     raise ConfigError(
         f"--backend must be one of {', '.join(BACKENDS)}, or the address of a Dask scheduler "
-        f"such as tcp://HOST:8786, got {where!r}" + (f"; type --backend {near}." if near else ".")
+        f"such as tcp://HOST:8786, got {where!r}."
     )

@@ -10,13 +10,25 @@ import re
 import shlex
 from collections.abc import Callable
 
-from bpexp.config.schema import keys
+from bpexp.config.schema import keys, setting_of
 from bpexp.fields import checks
+
+WORDS_FOR_NULL = ("none", "nil", "off", "no", "false")
+"""What people type for null."""
+TRUTH_VALUES = {
+    "yes": "true",
+    "on": "true",
+    "1": "true",
+    "no": "false",
+    "off": "false",
+    "0": "false",
+}
+"""What people type for true and false."""
 
 
 def with_suggestion(message: str) -> str:
     """Return the message, with the setting that was probably meant if that can be guessed."""
-    found = re.fullmatch(r"([\w.]+) must be (.*), got (.*)\.", message)
+    found = re.fullmatch(r"([\w.-]+) must be (.*), got (.*)\.", message)
     if not found:
         return message
     key, rule, value = found[1], found[2], found[3].strip("'")
@@ -25,6 +37,12 @@ def with_suggestion(message: str) -> str:
 
 
 def _suggestion(key: str, rule: str, value: str) -> str | None:
+    declared = setting_of(key)
+    is_optional = declared is not None and isinstance(declared.rule, checks.Optional)
+    if is_optional and value.lower() in WORDS_FOR_NULL:
+        return f"{key}=null"
+    if rule == "true or false" and value.lower() in TRUTH_VALUES:
+        return f"{key}={TRUTH_VALUES[value.lower()]}"
     if "number" in rule:
         return _number(key, value)
     if "width" in rule and re.fullmatch(r"\W*\d{1,9}(?:[ x-]\d{1,9})+\W*", value):

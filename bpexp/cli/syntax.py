@@ -21,7 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from bpexp.cli.command_names import COMMANDS
 from bpexp.config.grammar import create_parser
 from bpexp.config.options import TABLES
-from bpexp.config.schema import GROUPS, PARTS, keys
+from bpexp.config.schema import GROUPS, PARTS, keys, setting_of
 from bpexp.fields import checks
 from bpexp.sweeps.samplers.sub_sweeps import is_beyond_hydra
 
@@ -91,6 +91,7 @@ def _continues(parts: Sequence[str], text: str) -> bool:
         return False
     return (
         parts[-1].endswith((",", "="))
+        or (parts == [parts[0]] and parts[0].endswith(":") and parts[0][:-1] in keys())
         or text.startswith((",", "="))
         or (parts == [parts[0]] and parts[0] in keys())
         or ("=" in parts[0] and bool(_brackets("".join(parts))[0]))
@@ -101,8 +102,8 @@ def _joined(parts: Sequence[str]) -> str:
     """Join the parts of a setting that spaces separate, and insert a missing = or comma."""
     joined = parts[0]
     for text in parts[1:]:
-        if joined in keys() and not text.startswith("="):
-            joined += "="
+        if joined.rstrip(":") in keys() and not text.startswith("="):
+            joined = f"{joined.rstrip(':')}="
         elif not (joined.endswith((",", "=", "[", "(")) or text.startswith((",", "=", "]", ")"))):
             joined += ","
         joined += text
@@ -167,6 +168,11 @@ def _explain_word_in_list(text: str) -> str:
 
 def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
     """Yield what may be wrong, and the setting without that mistake."""
+    declared = setting_of(key)
+    items = re.split(r"\s*[,;]\s*", value.strip("(){}"))
+    is_scalar = declared is not None and not getattr(declared.rule, "accepts_lists", False)
+    if is_scalar and len(items) > 1 and all(re.fullmatch(r"[\w.+-]+", item) for item in items):
+        yield "values are separated by commas", f"{key}={','.join(items)}"
     if value.startswith("=") or key.endswith(":"):
         yield SYNTAX_RULE, f"{key.rstrip(':')}={value.lstrip('=')}"
     if value.startswith("~/"):

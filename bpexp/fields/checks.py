@@ -357,8 +357,11 @@ SYNONYMS = {
     "workers": "n_jobs", "jobs": "n_jobs", "numworkers": "n_jobs", "nworkers": "n_jobs",
     "njobs": "n_jobs", "cores": "n_jobs", "experiment": "tracking.experiment",
     "trackinguri": "tracking.uri", "uri": "tracking.uri",
+    "acc": "accuracy", "loss": "final_loss", "valloss": "lowest_validation_loss",
+    "validationloss": "lowest_validation_loss", "valacc": "validation_accuracy",
+    "valaccuracy": "validation_accuracy", "testacc": "test_accuracy", "f1": "macro_f1",
 }  # fmt: skip
-"""Other names of settings, lower-case and without ``_`` and ``-``."""
+"""Other names of settings and metrics, lower-case and without ``_``, ``-`` and dots."""
 
 
 def unknown(key: str, known: Iterable[str]) -> ConfigError:
@@ -385,7 +388,7 @@ def nearest(key: str, known: Iterable[str]) -> str | None:
     """
     known = list(known)
     plain = {_plain(name): name for name in reversed(known)}
-    meant = plain.get(_plain(key)) or SYNONYMS.get(_plain(key))
+    meant = plain.get(_plain(key)) or SYNONYMS.get(_plain(key).replace(".", ""))
     if meant in known:
         return meant
     for name in known:

@@ -101,9 +101,10 @@ def runs(connection: Connection, ids: Sequence[str], parts: Parts) -> list[Store
 
 def history(connection: Connection, ids: Sequence[str], metric: str) -> dict[str, list[Point]]:
     """All logged values of a metric by run, in ascending order of their steps."""
+    # Not an index of the keys, by which SQLite would read the points of all runs of the store.
     found = _select(
         connection,
-        "run_uuid, step, value, is_nan FROM metrics WHERE run_uuid IN :ids AND key = :key "
+        "run_uuid, step, value, is_nan FROM metrics WHERE run_uuid IN :ids AND key || '' = :key "
         "ORDER BY run_uuid, step, timestamp",
         ids=ids, key=metric,
     )  # fmt: skip
@@ -172,8 +173,10 @@ def _of_keys(
         return _select(connection, f"run_uuid, key, {columns} WHERE run_uuid IN :ids", ids=ids)
     if not keys:
         return []
+    # By an index of several keys, SQLite would read their rows of all runs of the store.
+    key = "key" if len(keys) == 1 else "key || ''"
     return _select(
-        connection, f"run_uuid, key, {columns} WHERE run_uuid IN :ids AND key IN :keys",
+        connection, f"run_uuid, key, {columns} WHERE run_uuid IN :ids AND {key} IN :keys",
         ids=ids, keys=list(keys),
     )  # fmt: skip
 

@@ -1,14 +1,21 @@
 """What a sweep would take is said, and its configurations are shown, without writing anything."""
 
 import re
+import time
 
 import pytest
 import yaml
 from scipy.stats import norm
 
 import bpexp
+from bpexp.config.compose import compose_settings
 from bpexp.fields.checks import ConfigError
+from bpexp.sweeps import forecast
+from bpexp.sweeps.executors import make_batches
+from bpexp.sweeps.executors.base import train_batch
 from bpexp.sweeps.forecast import detectable_difference
+from bpexp.sweeps.plan import make_plan
+from bpexp.training.batching import load_engine
 
 SWEEP = ["-m", "lr=0.1,1", "seed=range(0,10)", "epochs=50"]
 
@@ -48,6 +55,20 @@ def test_the_detectable_difference_has_the_power_that_is_stated():
     for n in (2, 10, 100):
         shift = detectable_difference(n) / (2 / n) ** 0.5
         assert norm.sf(norm.isf(0.025) - shift) == pytest.approx(0.8)
+
+
+def test_the_start_of_a_training_does_not_count_for_every_epoch():
+    """With mini-batches it takes longer than hundreds of epochs of a small data set."""
+    settings = {"data": "iris", "model": "classifier", "batch_size": 16, "epochs": 1000}
+    plan = make_plan([compose_settings({**settings, "seed": seed}) for seed in range(4)])
+    (batch,) = make_batches(plan.jobs, "auto", 1)
+    timed = forecast.time_batch(batch, plan)
+    engine = load_engine(batch.engine)
+    started = time.perf_counter()
+    assert len([one for part in train_batch(batch, engine) for one in part]) == 4
+    seconds = time.perf_counter() - started
+    # Other programs may take the processor meanwhile.
+    assert 0.1 < seconds / (timed.start + 1000 * timed.seconds) < 10
 
 
 @pytest.mark.parametrize("option", [["--cfg", "job"], ["--cfg=job"], ["-c", "job"]])

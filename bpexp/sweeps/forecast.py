@@ -30,7 +30,7 @@ from bpexp.training.batching import load_engine
 
 TIMED_SECONDS = 0.2
 """How long the last timed training of a batch takes, unless it has fewer epochs."""
-FASTEST, SLOWEST = 0.6, 2.0
+FASTEST, SLOWEST = 0.6, 2.5
 """The limits of the expected time, as multiples of what the timed epochs give. What other programs
 on the machine do is not known; ``python -m benchmarks.forecast`` compares the time with that of
 sweeps."""
@@ -43,10 +43,18 @@ MAX_LISTED = 8
 
 
 @dataclass(frozen=True)
-class _Timed:
-    """A batch that was trained for a few epochs: seconds an epoch, and bytes stored of a run."""
+class Timed:
+    """A batch that was trained for a few epochs.
+
+    Attributes:
+        batch: The batch.
+        start: The seconds that a training takes whatever the number of its epochs.
+        seconds: The seconds that each epoch takes.
+        bytes: The bytes that are stored of a run.
+    """
 
     batch: Batch
+    start: float
     seconds: float
     bytes: float
 
@@ -69,15 +77,17 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
     fewest = min(len(plan.jobs), n_runs) if plan.is_race else n_runs
     batches = make_batches(plan.jobs, plan.runtime.engine, executor.n_workers)
     largest = max(len(batch.jobs) for batch in batches)
-    timed = [_time(batch, plan) for batch in batches[:: -(-len(batches) // MAX_TIMED)]]
-    per_epoch = sum(one.seconds for one in timed) / sum(len(one.batch.jobs) for one in timed)
+    timed = [time_batch(batch, plan) for batch in batches[:: -(-len(batches) // MAX_TIMED)]]
+    n_timed = sum(len(one.batch.jobs) for one in timed)
+    per_epoch = sum(one.seconds for one in timed) / n_timed
+    start = sum(one.start for one in timed) / n_timed
     epochs = sum(job.config.epochs for job in plan.jobs) / len(plan.jobs)
     workers = min(executor.n_workers, len(batches))
     planned = _halving(plan)
     epochs *= planned.share
     low, high = (
         min(
-            factor * per_epoch * min(epochs * n, limits.epochs or math.inf) / workers,
+            factor * (start * n + per_epoch * min(epochs * n, limits.epochs or math.inf)) / workers,
             limits.seconds or math.inf,
         )
         for factor, n in ((FASTEST, fewest), (SLOWEST, n_runs))
@@ -162,21 +172,24 @@ def _n_stored(plan: Plan, store: Store) -> int:
     return sum(identity.of_run(job.config, job.dataset) in stored for job in plan.jobs)
 
 
-def _time(batch: Batch, plan: Plan) -> _Timed:
+def time_batch(batch: Batch, plan: Plan) -> Timed:
     """Train a batch for more and more epochs, until one training takes a noticeable time."""
     limit = max(job.config.epochs for job in batch.jobs)
     # The first training compiles.
     _ = _train(batch, 1)
+    started = time.perf_counter()
+    trained = _train(batch, 1)
+    start = seconds = time.perf_counter() - started
     epochs = 1
-    while True:
+    while epochs < limit and seconds - start < TIMED_SECONDS:
+        epochs = min(4 * epochs, limit)
         started = time.perf_counter()
         trained = _train(batch, epochs)
         seconds = time.perf_counter() - started
-        if epochs == limit or seconds >= TIMED_SECONDS:
-            break
-        epochs = min(4 * epochs, limit)
     run = max(len(one.result.losses) for one in trained if not isinstance(one.result, Failure))
-    return _Timed(batch, seconds / run, _stored_bytes(trained[0], batch, plan))
+    # The difference, because the start may take longer than many epochs.
+    per_epoch = max(0.0, seconds - start) / max(1, run - 1)
+    return Timed(batch, start, per_epoch, _stored_bytes(trained[0], batch, plan))
 
 
 def _train(batch: Batch, epochs: int) -> list[JobResult]:

@@ -1,6 +1,7 @@
 """Searches: the space, the proposals, and sweeps that are functions of their configuration."""
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,29 @@ def test_the_proposals_depend_on_settings_and_scores_only(method):
     assert [len(jobs) for jobs in first] == [4, 4, 4]
     assert searched(method, seed=1)[0] != first
     assert len(sampler.trials) == 12
+
+
+@pytest.mark.long
+def test_gp_proposes_the_same_trials_again_and_learns():
+    pytest.importorskip("torch")
+    arguments = {"arguments": AXES[:2], "trials": 16, "generation": 3}
+    first, sampler = searched("gp", **arguments)
+    assert searched("gp", **arguments)[0] == first
+    # The first 10 trials are random. Those after them are near the best values.
+    values = [trial.value for trial in sampler.trials]
+    assert np.median(values[12:]) < np.median(values[:10])
+    other, _ = searched("gp", **arguments, score=lambda values: values["lr"])
+    assert other[:3] == first[:3]
+    assert other[4:] != first[4:]
+
+
+def test_a_method_names_the_package_that_it_lacks(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ConfigError, match="search=gp needs the package torch: pip install torch"):
+        searched("gp")
+    monkeypatch.setitem(sys.modules, "cmaes", None)
+    with pytest.raises(ConfigError, match=r"package cmaes: pip install 'bpexp\[search\]'"):
+        searched("cma_es")
 
 
 @pytest.mark.parametrize("method", ["tpe", "cma_es"])

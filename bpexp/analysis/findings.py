@@ -367,10 +367,12 @@ def _sd(x: Array, y: Array, is_paired: bool) -> float:
     """Standard deviation of the differences within pairs, or the pooled one of two groups."""
     if not (np.isfinite(x).all() and np.isfinite(y).all()) or len(x) + len(y) < 3:
         return math.nan
-    if is_paired:
-        return float(np.std(x - y, ddof=1))
-    squares = np.sum((x - x.mean()) ** 2) + np.sum((y - y.mean()) ** 2)
-    return float(np.sqrt(squares / (len(x) + len(y) - 2)))
+    # The squares of losses that are nearly too large for a float overflow.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if is_paired:
+            return float(np.std(x - y, ddof=1))
+        squares = np.sum((x - x.mean()) ** 2) + np.sum((y - y.mean()) ** 2)
+        return float(np.sqrt(squares / (len(x) + len(y) - 2)))
 
 
 def _p_value(x: Array, y: Array, measure: Objective, is_paired: bool) -> float:

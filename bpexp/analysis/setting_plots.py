@@ -16,7 +16,15 @@ from matplotlib.figure import Figure
 from bpexp.analysis.effects import Effect
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.words import number
-from bpexp.render.axes import WIDTH, log_norm, mark_cell, panel, plain_log_labels, shortened
+from bpexp.render.axes import (
+    MAX_DRAWN,
+    WIDTH,
+    log_norm,
+    mark_cell,
+    panel,
+    plain_log_labels,
+    shortened,
+)
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
@@ -56,13 +64,15 @@ def effect_plots(effects: Sequence[Effect]) -> Figure | None:
 def _draw_effect(axes: Axes, effect: Effect) -> None:
     places = np.arange(len(effect.levels))
     _draw_combinations(axes, effect)
-    middle, low, high = np.array([level.interval for level in effect.levels]).T
-    is_known = np.isfinite(low) & np.isfinite(high)
+    intervals = np.array([level.interval for level in effect.levels])
+    middle, low, high = np.clip(intervals, -MAX_DRAWN, MAX_DRAWN).T
+    # An infinite median is not drawn.
+    middle = np.where(np.isfinite(intervals[:, 0]), middle, np.nan)
+    is_known = np.isfinite(intervals[:, 1:]).all(axis=1)
     bars = np.where(is_known, [middle - low, high - middle], 0.0)
     if effect.is_matched:
-        axes.plot(places, np.where(np.isfinite(middle), middle, np.nan), color="black", lw=1.8)
-    axes.errorbar(places, np.where(np.isfinite(middle), middle, np.nan), bars, fmt="o",
-                  color="black", ms=6, capsize=4, lw=1.5)  # fmt: skip
+        axes.plot(places, middle, color="black", lw=1.8)
+    axes.errorbar(places, middle, bars, fmt="o", color="black", ms=6, capsize=4, lw=1.5)
     if is_positive(effect.measure):
         axes.set_yscale("log")
         plain_log_labels(axes.yaxis)
@@ -225,8 +235,11 @@ def _height(levels: Sequence[str], level: str) -> float:
 
 
 def displayed(measure: Objective, scores: Array) -> Array:
-    """The values of the measure for smaller-is-better scores; NaN for infinite scores."""
-    finite = np.where(np.isfinite(scores), scores, np.nan)
+    """The values of the measure for smaller-is-better scores; NaN for infinite scores.
+
+    Larger losses than ``MAX_DRAWN`` have this value.
+    """
+    finite = np.where(np.isfinite(scores), np.minimum(scores, MAX_DRAWN), np.nan)
     return finite if is_positive(measure) else -finite
 
 

@@ -24,6 +24,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)),
                            (0, (3, 1)), (0, (8, 2)), (0, (1, 2)))  # fmt: skip
 """matplotlib line styles, one for each color."""
+MAX_DRAWN = 1e100
+"""Larger values are drawn at this one: matplotlib has no ticks up to the largest number."""
 MAX_LINES = len(COLORS)
 """Number of lines that can be distinguished in one plot."""
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from bpexp.render.axes import ascending, literal, log_norm, mark_cell
+from bpexp.render.axes import MAX_DRAWN, ascending, literal, log_norm, mark_cell
 from bpexp.typing import Array
 
 MAX_NAME, MAX_LEVEL = 40, 14
@@ -174,7 +174,9 @@ def vector(figure: Figure, kind: Literal["pdf", "svg"]) -> bytes:
 
 
 def _draw_curves(axes: Axes, curves: Sequence[NamedCurve], label: str, by: str) -> None:
-    worst_first = [(name, *curve) for name, curve in reversed(curves)]
+    worst_first = [
+        (name, epochs, np.minimum(losses, MAX_DRAWN)) for name, (epochs, losses) in reversed(curves)
+    ]
     colors = colormaps["viridis"](np.linspace(0.0, 0.95, len(curves))[::-1])
     axes.set(xlabel="epoch", ylabel=f"{label} per sample", yscale="log")
     order = f" by {by}" if by else ""

@@ -106,6 +106,7 @@ def run_sweep(
     )
     if folder is not None:
         _write_results(finished, folder)
+    _report_lr_range(finished, store, reporter)
     _export_best(finished, store, reporter)
     _confirm(finished, store, reporter)
     return finished
@@ -250,6 +251,7 @@ def _train_missing(
             superseded += replaced
         if superseded:
             recovery.delete_runs(archive.client, superseded)
+    _report_lr_range(finished, store, reporter)
     _export_best(finished, store, reporter)
     if extended or run_tags.CONFIRMED_BY not in sweep.tags:
         _confirm(finished, store, reporter)
@@ -428,6 +430,21 @@ def _resume_command_in_errors(command: str) -> Iterator[None]:
     except TrackingError as error:
         reason = str(error).rstrip(".")
         raise TrackingError(f"{reason}; to go on: {command}{error.resume_option}") from error
+
+
+def _report_lr_range(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
+    """Report where training diverges, and the best learning rate, after ``search=lr_range``."""
+    if finished.plan.runtime.search.name != "lr_range" or not finished.is_complete:
+        return
+    assert finished.parent is not None
+    from bpexp.analysis.sources import lr_range_of
+
+    reader = open_reader(store)
+    parent = lookup.with_id(reader, finished.parent)
+    archive = Archive(reader, store, parent.experiment_id)
+    found = lr_range_of(archive, parent, finished.ranking.objective)
+    if found is not None:
+        reporter.say(found.sentence)
 
 
 def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:

@@ -20,6 +20,7 @@ from bpexp.analysis.curves import Band
 from bpexp.analysis.effects import Effect
 from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.halving import Halving
+from bpexp.analysis.lr_range import LrRange
 from bpexp.analysis.setting_plots import (
     displayed,
     effect_note,
@@ -62,6 +63,7 @@ class PlotData:
     ``trials``: of a search, the groups in the order of its trials; otherwise empty.
     ``halving``: the settings that were judged at rungs; None if none were.
     ``surface_grid``: decision surfaces over two settings; None for other data and settings.
+    ``lr_range``: the learning rates of ``search=lr_range``; None for another sweep.
     """
 
     findings: Findings
@@ -72,6 +74,7 @@ class PlotData:
     trials: Sequence[Summary] = ()
     halving: Halving | None = None
     surface_grid: SurfaceGrid | None = None
+    lr_range: LrRange | None = None
 
 
 def _no_note(data: PlotData) -> str | None:
@@ -416,6 +419,13 @@ PLOTS: Registry[Plot] = Registry("plot", [
         "The search: the values of the trials (points) by pairs of settings, interpolated between "
         "them. The other settings differ, too. Star: the best trial.",
         lambda data: search_plots.contours(data.findings, data.trials),
+    ),
+    Plot(
+        "lr_range",
+        "The objective by the learning rate. Green: the best rate; red: from where on training "
+        "diverges; bands: 95% intervals. Gray: share of the runs that diverge, because they do not "
+        "stay finite or end with a larger loss than before training.",
+        lambda data: None if data.lr_range is None else data.lr_range.figure(),
     ),
     Plot(
         "rungs",

@@ -27,6 +27,7 @@ from bpexp.analysis.finalists import Finals, compare_finalists, full_key
 from bpexp.analysis.findings import Findings, Summary, find
 from bpexp.analysis.groups import SWEEP, group
 from bpexp.analysis.halving import Halving
+from bpexp.analysis.lr_range import LrRange
 from bpexp.analysis.measure_choice import OPTIMISTIC, choose
 from bpexp.analysis.options import DEFAULTS, ReportOptions, with_settings
 from bpexp.analysis.plots import PlotData
@@ -76,6 +77,7 @@ class Report:
         surface_grid: Decision surfaces over two settings; None for other data and settings.
         plan: How many seeds detect the difference that the user named; "" if none was.
         caution: Why p-values of these runs are too small; "" if they are not.
+        lr_range: Of a sweep of ``search=lr_range``, where training diverges and the best rate.
         halving: The settings that were judged while the sweep was trained; None without
             ``search.halving``.
     """
@@ -95,6 +97,7 @@ class Report:
     surface_grid: SurfaceGrid | None = None
     plan: str = ""
     caution: str = ""
+    lr_range: LrRange | None = None
     halving: Halving | None = None
 
     @property
@@ -112,7 +115,10 @@ class Report:
         finals = "" if self.finals is None else self.finals.sentences
         answer = "" if agreement or finals else words.answer(self.findings)
         optimistic = OPTIMISTIC if self.findings.measure.split is Split.TEST else ""
-        parts = (agreement, finals, answer, optimistic, self.caution, self.confirmation, self.plan)
+        rates = "" if self.lr_range is None else self.lr_range.sentence
+        parts = (
+            rates, agreement, finals, answer, optimistic, self.caution, self.confirmation, self.plan
+        )  # fmt: skip
         return " ".join(part for part in parts if part)
 
     @property
@@ -151,6 +157,7 @@ class Report:
             self.trials,
             self.halving,
             self.surface_grid,
+            self.lr_range,
         )
 
     @cached_property
@@ -207,6 +214,7 @@ class Report:
             "groups": self.table.to_dict("records"), "comparisons": comparisons,
             **({} if self.finals is None else {"best_per": self.finals.numbers}),
             "effects": [effect.numbers for effect in self.effects],
+            **({} if self.lr_range is None else {"lr_range": self.lr_range.numbers}),
             "rungs": [] if self.halving is None else [asdict(r) for r in self.halving.rungs],
             "variance": [s._asdict() for s in self.variance.shares] if self.variance else [],
             "environment": dict(self.environment),

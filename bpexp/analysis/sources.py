@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpexp.analysis import confirmation, halving, measure_choice
+from bpexp.analysis import confirmation, halving, lr_range, measure_choice
 from bpexp.analysis.findings import Summary
-from bpexp.analysis.groups import group
+from bpexp.analysis.groups import Grouped, group
+from bpexp.analysis.lr_range import LrRange
 from bpexp.analysis.options import DEFAULTS, ReportOptions
 from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
@@ -151,11 +152,30 @@ def of_sweeps(
     report = build(pd.concat(tables), " and ".join(names), environment, files, options, race)
     return replace(
         report,
+        lr_range=_lr_range(parents, report.findings.grouped, report.findings.measure, files),
         caution=_caution(parents) if race is None else "",
         halving=halving.read(archive, parents[0]) if len(parents) == 1 else None,
         confirmation=_confirmation(archive, parents, tables, report),
         trials=_trials(archive, parents, report),
     )
+
+
+def lr_range_of(archive: Archive, parent: StoredRun, measure: Objective) -> LrRange | None:
+    """The learning rates of a sweep of ``search=lr_range``; None if too few runs have a result."""
+    grouped = group(_sweep_table(archive, parent).assign(sweep=""))
+    return _lr_range([parent], grouped, measure, RunFiles(archive))
+
+
+def _lr_range(
+    parents: Sequence[StoredRun], grouped: Grouped, measure: Objective, files: RunFiles
+) -> LrRange | None:
+    is_one = len(parents) == 1 and _is_lr_range(parents[0])
+    return lr_range.of_groups(grouped, measure, files.losses) if is_one else None
+
+
+def _is_lr_range(parent: StoredRun) -> bool:
+    """Whether learning rates were searched by ``search=lr_range``."""
+    return parent.tags.get(run_tags.SAMPLER, "").startswith("bpexp ")
 
 
 def _trials(archive: Archive, parents: Sequence[StoredRun], report: Report) -> Sequence[Summary]:
@@ -164,7 +184,7 @@ def _trials(archive: Archive, parents: Sequence[StoredRun], report: Report) -> S
     The table of results, whose rows are numbered in the order of the trials, tells the order.
     """
     (parent, *others) = parents
-    is_search = not others and run_tags.SAMPLER in parent.tags
+    is_search = not others and run_tags.SAMPLER in parent.tags and not _is_lr_range(parent)
     if not is_search or "results.parquet" not in archive.files(parent):
         return ()
     return sorted(report.findings.summaries, key=lambda found: int(found.group.rows.index.min()))

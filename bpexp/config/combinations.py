@@ -116,6 +116,10 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
             "search.halving and search.min_epochs go together, as in search.halving=3 "
             "search.min_epochs=200."
         )
+    if search.name == "lr_range" and (search.halving or not runtime.tracking.runs):
+        rule = "must be null" if search.halving else "must be true"
+        key = "search.halving" if search.halving else "tracking.runs"
+        raise ConfigError(f"{key} {rule} with search=lr_range, which compares all runs.")
     if search.halving is None and search.brackets > 1:
         raise ConfigError("search.brackets goes with search.halving and search.min_epochs.")
     if search.halving is not None and budget != type(budget)():

@@ -179,7 +179,7 @@ class ObjectiveConfig:
     )
 
 
-SEARCHES = ("random", "sobol", "tpe", "cma_es", "gp")
+SEARCHES = ("random", "sobol", "tpe", "cma_es", "gp", "lr_range")
 """The values of ``search``."""
 
 

@@ -126,6 +126,11 @@ def _with_more_trials(plan: Plan, arguments: Sequence[str]) -> Plan:
         raise ConfigError(
             f"A search is extended by search.trials=N alone, got {' '.join(arguments)}."
         )
+    if settings.name == "lr_range":
+        raise ConfigError(
+            "The rates of search=lr_range depend on search.trials; start a new sweep, with "
+            "reuse=true."
+        )
     if int(trials) <= settings.trials:
         raise ConfigError(f"search.trials must be above {settings.trials}, got {trials}.")
     if settings.trials % settings.generation:

@@ -18,6 +18,7 @@ from bpexp.sweeps import comparable
 from bpexp.sweeps.generations import Generations, Scores, replay
 from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
 from bpexp.sweeps.rungs import pruned_epochs
+from bpexp.sweeps.samplers import lr_range
 from bpexp.sweeps.samplers.search import SearchSampler
 from bpexp.sweeps.samplers.space import Space, parse
 from bpexp.sweeps.samplers.trials import Trial, best_of
@@ -76,12 +77,20 @@ def first_plan(
         ConfigError: The space or a proposed job breaks a rule, its trials cannot be ranked
             together, or a package is missing.
     """
+    arguments = _with_default(arguments, settings)
     space = _space(arguments, composer)
     plan = make_plan(compose(SearchSampler(space, settings).ask()), arguments)
     _check_one_ranking(space, plan, compose)
     described = tuple(map(str, space.dimensions))
     search = PlannedSearch(tuple(arguments), described, len(space.replicates))
     return replace(plan, search=search)
+
+
+def _with_default(arguments: Sequence[str], settings: SearchConfig) -> Sequence[str]:
+    """The arguments, with learning rates if ``search=lr_range`` has none."""
+    if settings.name != "lr_range" or any(_key(text) == "lr" for text in arguments):
+        return arguments
+    return [*arguments, lr_range.DEFAULT]
 
 
 def _check_one_ranking(

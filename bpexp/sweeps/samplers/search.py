@@ -27,6 +27,7 @@ from typing import Any, Protocol
 from bpexp.config.schema import SearchConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.samplers.base import Proposal
+from bpexp.sweeps.samplers.lr_range import LrRangeProposer
 from bpexp.sweeps.samplers.space import Choices, Space
 from bpexp.sweeps.samplers.trials import Trial
 
@@ -121,7 +122,7 @@ class SearchSampler:
 
 def version(method: str) -> str:
     """The package that a method is from, with its version: ``optuna 5.0.0``."""
-    package = "scipy" if method == "sobol" else "optuna"
+    package = {"sobol": "scipy", "lr_range": "bpexp"}.get(method, "optuna")
     return f"{package} {metadata.version(package)}"
 
 
@@ -144,6 +145,8 @@ def _proposer(space: Space, settings: SearchConfig) -> Proposer:
     """The method of a search. Raises ConfigError if a package that it needs is not installed."""
     assert settings.name is not None
     try:
+        if settings.name == "lr_range":
+            return LrRangeProposer(space.dimensions, settings)
         if settings.name == "sobol":
             from bpexp.sweeps.samplers.sobol import SobolProposer
 

@@ -1,0 +1,265 @@
+"""What the sweep of ``search=lr_range`` says about the learning rate.
+
+A run *diverges* at a rate if its loss or weights do not stay finite, or if its loss at the end is
+above that before training. The threshold of a seed lies between the two neighboring rates that
+divide its runs best into those that do not diverge and those that do. The interval of the median
+threshold over the seeds is exact: it is made of order statistics (see ``statistics``) of the lower
+rates and of the upper ones, so that the distance of the rates is part of it.
+
+The best rate has the lowest median of the objective. Its interval is that of a bootstrap over the
+seeds: the seeds are drawn again with replacement, the same ones for all rates, and the interval has
+the middle 95% of the best rates.
+
+>>> from bpexp.runs.objective import objectives
+>>> rates, losses = np.array([0.1, 1.0, 10.0]), np.array([[0.5] * 9, [0.2] * 9, [3.0] * 9])
+>>> found = LrRange.of(rates, losses, np.ones(9), losses, objectives()["final_loss"])
+>>> found.threshold
+Interval(estimate=3.1622776601683795, low=1.0, high=10.0)
+>>> found.best
+Interval(estimate=1.0, low=1.0, high=1.0)
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bpexp.analysis.curves import ReadLosses
+from bpexp.analysis.groups import REPLICATE, Grouped
+from bpexp.analysis.intervals import CONFIDENCE, Interval, median_interval
+from bpexp.analysis.setting_plots import displayed, is_positive
+from bpexp.analysis.words import number
+from bpexp.render.axes import COLORS, panel, plain_log_labels
+from bpexp.render.wording import counted
+from bpexp.runs.objective import Objective
+from bpexp.typing import Array
+
+N_DRAWN = 2000
+"""Number of bootstrap samples."""
+SHOWN = 100.0
+"""The plot shows losses up to so many times the largest one of a rate that does not diverge."""
+
+
+@dataclass(frozen=True, eq=False)
+class LrRange:
+    """Where training diverges, and the best learning rate.
+
+    Attributes:
+        rates: The learning rates in ascending order, (n_rates,).
+        n_seeds: Number of seeds, or other replicates, of each rate.
+        diverged: Share of the runs of each rate that diverge, (n_rates,).
+        threshold: The median of the rates from which on training diverges, with its interval. Its
+            limits are 0 and inf where the smallest rate diverges, or the largest one does not, and
+            nan with too few seeds.
+        scores: The score of each rate by which the best one is chosen, (n_rates,).
+        best: The best rate with its interval.
+        measure: What it is best by.
+    """
+
+    rates: Array
+    n_seeds: int
+    diverged: Array
+    threshold: Interval
+    scores: Array
+    best: Interval
+    measure: Objective
+
+    @classmethod
+    def of(
+        cls,
+        rates: Array,
+        last_losses: Array,
+        first_losses: Array,
+        scores: Array,
+        measure: Objective,
+        horizon: float = np.inf,
+    ) -> Self:
+        """Estimate both rates.
+
+        Args:
+            rates: The learning rates in ascending order, (n_rates,).
+            last_losses: The loss of the last epoch of each run, (n_rates, n_seeds); not finite if
+                the run did not stay finite.
+            first_losses: The loss of each seed before training, (n_seeds,).
+            scores: The score of each run, (n_rates, n_seeds): smaller is better.
+            measure: The objective that gave the scores.
+            horizon: The maximum number of epochs.
+        """
+        diverges = ~(last_losses <= first_losses)
+        return cls(
+            rates=rates,
+            n_seeds=len(first_losses),
+            diverged=diverges.mean(axis=1),
+            threshold=threshold(rates, diverges),
+            scores=np.array([_center(measure, some, horizon) for some in scores]),
+            best=best_rate(rates, scores, measure, horizon),
+            measure=measure,
+        )
+
+    @property
+    def sentence(self) -> str:
+        """Both rates with their intervals."""
+        low, high = number(self.rates[0]), number(self.rates[-1])
+        over = (
+            f"Of {len(self.rates)} learning rates from {low} to {high} over "
+            f"{counted(self.n_seeds, 'seed')}"
+        )
+        return f"{over}: {self._about_threshold}; {self._about_best}."
+
+    @property
+    def _about_threshold(self) -> str:
+        if np.isinf(self.threshold.estimate):
+            return f"training diverges at none of them for most seeds{self._limits}"
+        if not self.threshold.estimate:
+            return f"training diverges at all of them for most seeds{self._limits}"
+        return f"training diverges from lr={number(self.threshold.estimate)} on{self._limits}"
+
+    @property
+    def _limits(self) -> str:
+        """The interval of the threshold in parentheses; "" if there is none."""
+        low, high = self.threshold.low, self.threshold.high
+        if np.isnan(low) or (np.isinf(self.threshold.estimate) and np.isinf(low)):
+            return ""
+        if np.isinf(high):
+            return f" (95% interval: above {number(low)})" if np.isfinite(low) else ""
+        return f" (95% interval: {number(low)} to {number(high)})"
+
+    @property
+    def _about_best(self) -> str:
+        if not np.isfinite(self.best.estimate):
+            return f"no rate has a finite {self.measure.label}"
+        interval = f"{number(self.best.low)} to {number(self.best.high)}"
+        return (
+            f"{self.measure.superlative} {self.measure.statistic} {self.measure.label} at "
+            f"lr={number(self.best.estimate)} (95% interval: {interval})"
+        )
+
+    @property
+    def numbers(self) -> dict[str, object]:
+        """Both rates for programs."""
+        return {
+            "threshold": list(self.threshold), "best": list(self.best),
+            "rates": self.rates.tolist(), "diverged": self.diverged.tolist(),
+        }  # fmt: skip
+
+    def figure(self) -> Figure:
+        """The objective by the learning rate, with both rates and their intervals."""
+        figure, axes = panel()
+        values = displayed(self.measure, self.scores)
+        stays = values[(self.diverged < 0.5) & np.isfinite(values)]
+        if is_positive(self.measure) and len(stays):
+            # Losses of rates that diverge may be anything up to the largest number.
+            values = np.where(values > SHOWN * stays.max(), np.nan, values)
+        axes.plot(self.rates, values, color=COLORS[0], marker="o", ms=4, lw=1.6)
+        axes.set_xscale("log")
+        plain_log_labels(axes.xaxis)
+        if is_positive(self.measure):
+            axes.set_yscale("log")
+            plain_log_labels(axes.yaxis)
+        if np.isfinite(self.best.estimate):
+            axes.axvspan(self.best.low, self.best.high, color=COLORS[2], alpha=0.15, lw=0)
+            axes.axvline(self.best.estimate, color=COLORS[2], lw=1.6, label="best rate")
+        if np.isfinite(self.threshold.estimate) and self.threshold.estimate:
+            low, high = self.threshold.low, min(self.threshold.high, self.rates[-1])
+            if np.isfinite(low):
+                axes.axvspan(max(low, self.rates[0]), high, color=COLORS[1], alpha=0.15, lw=0)
+            axes.axvline(
+                self.threshold.estimate,
+                color=COLORS[1],
+                lw=1.6,
+                ls="--",
+                label="diverges from here",
+            )
+        right = axes.twinx()
+        right.plot(self.rates, 100.0 * self.diverged, color="0.6", lw=1.0)
+        right.set(ylabel="runs that diverge, % (gray)", ylim=(-2, 102))
+        right.spines[["top"]].set_visible(False)
+        label = f"{self.measure.statistic} {self.measure.label}"
+        axes.set(xlabel="lr", ylabel=label, title=f"{self.measure.title} by learning rate")
+        axes.grid(alpha=0.25)
+        axes.spines[["top"]].set_visible(False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8, frameon=False)
+        return figure
+
+
+def threshold(rates: Array, diverges: NDArray[np.bool_]) -> Interval:
+    """The median over the seeds of the rate from which on training diverges.
+
+    Args:
+        rates: The learning rates in ascending order, (n_rates,).
+        diverges: Whether each run diverges, (n_rates, n_seeds).
+    """
+    n_seeds = diverges.shape[1]
+    none = np.zeros((1, n_seeds), int)
+    # If the rates from position p on diverge: those below it that do, and those above that do not.
+    below = np.vstack([none, np.cumsum(diverges, axis=0)])
+    above = np.vstack([np.cumsum(~diverges[::-1], axis=0)[::-1], none])
+    places = np.argmin(below + above, axis=0)
+    lower = median_interval(np.concatenate([[0.0], rates])[places])
+    upper = median_interval(np.concatenate([rates, [np.inf]])[places])
+    estimate = float(np.sqrt(lower.estimate * upper.estimate)) if lower.estimate else 0.0
+    return Interval(estimate, lower.low, upper.high)
+
+
+def best_rate(rates: Array, scores: Array, measure: Objective, horizon: float) -> Interval:
+    """The rate with the best scores, with a bootstrap interval over the seeds.
+
+    Args:
+        rates: The learning rates, (n_rates,).
+        scores: The score of each run, (n_rates, n_seeds).
+        measure: The objective.
+        horizon: The maximum number of epochs.
+    """
+    best = int(np.argmin([_center(measure, some, horizon) for some in scores]))
+    if not np.isfinite(_center(measure, scores[best], horizon)):
+        return Interval(np.nan, np.nan, np.nan)
+    n_seeds = scores.shape[1]
+    drawn = np.random.RandomState(0).randint(n_seeds, size=(N_DRAWN, n_seeds))
+    values = scores[:, drawn]
+    centers = (
+        np.minimum(values, horizon).mean(axis=2) if measure.is_time else np.median(values, axis=2)
+    )
+    found = np.sort(rates[np.argmin(centers, axis=0)])
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low, high = (found[round(q * (N_DRAWN - 1))] for q in (tail, 1.0 - tail))
+    return Interval(float(rates[best]), float(low), float(high))
+
+
+def of_groups(grouped: Grouped, measure: Objective, read_losses: ReadLosses) -> LrRange | None:
+    """The rates of a sweep of ``search=lr_range``.
+
+    Args:
+        grouped: A group for each rate.
+        measure: What the best rate is chosen by.
+        read_losses: Reads the losses of runs at given epochs. The loss before training is that of
+            the first epoch at the smallest rate, which has hardly changed the weights.
+
+    Returns:
+        The rates; None for fewer than two, or without seeds that all of them have.
+    """
+    groups = sorted(grouped.groups, key=lambda one: float(one.settings.get("lr", "0")))
+    shared = sorted(set.intersection(*(set(one.column(REPLICATE).tolist()) for one in groups)))
+    if len(groups) < 2 or not shared or "lr" not in groups[0].settings:
+        return None
+    by_replicate = [
+        dict(zip(one.column(REPLICATE).tolist(), one.row_indices.tolist(), strict=True))
+        for one in groups
+    ]
+    rows = np.array([[of_rate[replicate] for replicate in shared] for of_rate in by_replicate])
+    table = groups[0].table
+    # With validation rows the final loss is that of an earlier epoch.
+    last, final = table.numbers.get("last_epoch_loss"), table.numbers["final_loss"]
+    last = final if last is None else np.where(np.isnan(last), final, last)
+    scores = measure.scores(table.numbers[measure.metric], table.outcomes)
+    first = read_losses(table.frame.iloc[rows[0]], np.ones(1))[:, 0]
+    rates = np.array([float(one.settings["lr"]) for one in groups])
+    horizon = min(one.max_epochs for one in groups)
+    return LrRange.of(rates, last[rows], first, scores[rows], measure, horizon)
+
+
+def _center(measure: Objective, scores: Array, horizon: float) -> float:
+    """The statistic by which a rate is judged."""
+    return measure.ranking_key(scores, horizon)[0]

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import time
 
+import psycopg
 import pytest
 from servers import mlflow_server, postgresql
-from sweeping import children, results, runs_of, start
+from sweeping import children, results, run_to_end, runs_of, start
 
 pytestmark = pytest.mark.long
 
@@ -143,3 +144,69 @@ def test_a_killed_and_resumed_sweep_has_the_results_of_an_undisturbed_one(
     runs = location.runs()
     assert len(runs) == 25
     assert {run.status for run in runs} == {"FINISHED"}
+
+
+SMALL = ["-m", "seed=1,2", "epochs=5"]
+AT_STATEMENT = """
+import atexit, os, signal
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+statements = []
+
+@event.listens_for(Engine, "before_cursor_execute")
+def count(connection, cursor, statement, *others):
+    statements.append(statement)
+    if len(statements) == {number}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+atexit.register(lambda: print(len(statements)))
+"""
+"""Kills the program at the SQL statement with this number, or prints how many there were."""
+PARTS = 4
+"""In how many places of the creation of a store the program is killed."""
+
+
+@pytest.fixture
+def new_store(request, tmp_path, stores):
+    """Arguments for a store that does not exist yet, and the URI; by the kind of database."""
+    if request.param == "sqlite":
+        return [], None
+    name = f"new_{abs(hash(tmp_path))}"
+    with psycopg.connect(stores["postgresql"], autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    uri = stores["postgresql"].replace("/postgres?", f"/{name}?")
+    return [f"tracking.uri='{uri}'"], uri
+
+
+@pytest.fixture(scope="module")
+def statements():
+    """How many statements an undisturbed start executes, by the kind of database."""
+    return {}
+
+
+@pytest.mark.parametrize("part", range(PARTS + 1))
+@pytest.mark.parametrize("new_store", ["sqlite", "postgresql"], indirect=True)
+def test_a_start_that_is_killed_while_it_creates_the_store_is_repeated(
+    new_store, part, statements, tmp_path
+):
+    at, uri = new_store
+    kind = "sqlite" if uri is None else "postgresql"
+    number = statements.get(kind, 0) * part // PARTS - random.Random(part).randrange(5)
+    process = start(tmp_path, "bulk", *SMALL, *at, before=AT_STATEMENT.format(number=number))
+    out, _ = process.communicate(timeout=170)
+    if part == 0:
+        assert process.returncode == 0
+        statements[kind] = int(out.split()[-1])
+        assert statements[kind] > 100
+        return
+    assert process.returncode == -signal.SIGKILL
+    assert run_to_end(tmp_path, *SMALL, *at) == (0, "")
+    runs = runs_of(tmp_path, uri)
+    finished = [run for run in runs if run.status == "FINISHED"]
+    # The last kills come when the sweep is complete.
+    assert sum(run.is_sweep for run in finished) in (1, 2)
+    assert sum(not run.is_sweep for run in finished) in (2, 4)
+    # What was killed after the store was created is closed by the second start.
+    assert {run.status for run in runs} <= {"FINISHED", "KILLED"}
+    assert [path.name for path in (tmp_path / "outputs").iterdir() if "new" in path.name] == []

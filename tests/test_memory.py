@@ -7,6 +7,7 @@ import resource
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sweeping import results, run_to_end, runs_of, start
 
@@ -137,9 +138,9 @@ def test_a_run_whose_worker_takes_all_memory_fails_alone(tmp_path, expected):
         out, errors = process.communicate(timeout=170)
     assert (process.returncode, errors) == (1, "")
     (failed,) = [run for run in runs_of(tmp_path) if run.status == "FAILED" and not run.is_sweep]
-    assert failed.name == "hidden=3 seed=2 lr=1"
+    assert failed.name == "lr=1 hidden=3 seed=2"
     assert "excessive memory usage" in failed.tags["bpexp.reason"]
-    assert "failed: hidden=3 seed=2 lr=1: its worker process died: " in out
+    assert "failed: lr=1 hidden=3 seed=2: its worker process died: " in out
     command = re.search(r"^Resume: bpexp (.*)$", out, re.M)[1]
     assert len(results(tmp_path)) == 23
     assert run_to_end(tmp_path, *shlex.split(command)) == (0, "")
@@ -162,4 +163,26 @@ def test_a_sweep_that_is_killed_for_its_memory_keeps_its_finished_runs(tmp_path,
     runs = runs_of(tmp_path)
     assert {run.status for run in runs} == {"FINISHED"}
     # The finished runs were not trained again.
-    assert len({run.started for run in runs if not run.is_sweep}) == 2
+    assert len({run.tags["bpexp.process"] for run in runs if not run.is_sweep}) == 2
+
+
+@pytest.mark.long
+def test_a_table_of_200_megabytes_is_trained_in_a_limited_memory(tmp_path):
+    numbers = np.random.default_rng(0).random((10_000, 12)).round(6)
+    block = "".join(",".join(map(str, row)) + "\n" for row in numbers.tolist())
+    with open(tmp_path / "large.csv", "w") as file:
+        file.write(",".join([*(f"x{place}" for place in range(11)), "y"]) + "\n")
+        while file.tell() < 200_000_000:
+            file.write(block)
+    arguments = ["-m", "seed=1,2", "epochs=2", "lr=1e-4", "batch_size=1000", "data=file",
+                 "data.path=large.csv", "data.target=y", "data.test_fraction=0.2",
+                 "data.standardize=true", "model=regressor"]  # fmt: skip
+    process = start(tmp_path, "bulk", *arguments)
+    with process.stdin, process.stdout, process.stderr:
+        _, status, used = os.wait4(process.pid, 0)
+        assert status == 0, process.stderr.read()
+    process.returncode = 0
+    assert used.ru_maxrss < 2_000_000, "more than 2 GB"
+    runs = [run for run in runs_of(tmp_path) if not run.is_sweep]
+    assert [run.status for run in runs] == ["FINISHED"] * 2
+    assert all("test_rmse" in run.metrics for run in runs), runs[0].metrics

@@ -250,7 +250,10 @@ def _load_kernel(kind: KernelKind) -> tuple[Any, Signature]:
     network = replace(kind.network, sizes=())
     key = (kind._replace(network=network), len(kind.network.sizes), *formulas)
     function_type = jit.FunctionType(wanted.name, ctypes.c_int64, _types(wanted.signature))
-    return jit.load_function(key, function_type, lambda: wanted.generate(kind)), wanted.signature
+    function = jit.load_function(
+        key, function_type, lambda: wanted.generate(kind), kernel.libraries()
+    )
+    return function, wanted.signature
 
 
 @lru_cache(maxsize=64)

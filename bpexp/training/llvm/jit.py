@@ -46,11 +46,28 @@ class FunctionType(NamedTuple):
     arguments: Sequence[Any]
 
 
+class Library(NamedTuple):
+    """Code that several functions call. It is compiled and cached once for all of them.
+
+    Attributes:
+        key: Identifies the code: values with the same repr mean the same code.
+        generate: Generates the code as LLVM assembly; only called if it is not cached.
+    """
+
+    key: Any
+    generate: Callable[[], str]
+
+
 _lock = threading.Lock()
 _functions: dict[str, Any] = {}
 
 
-def load_function(key: Any, function_type: FunctionType, generate: Callable[[], str]) -> Any:
+def load_function(
+    key: Any,
+    function_type: FunctionType,
+    generate: Callable[[], str],
+    libraries: Sequence[Library] = (),
+) -> Any:
     """Return a compiled function, from memory, from the disk cache, or newly compiled.
 
     The function releases the GIL while it runs.
@@ -59,14 +76,23 @@ def load_function(key: Any, function_type: FunctionType, generate: Callable[[], 
         key: Identifies the generated code: values with the same repr mean the same code.
         function_type: The function to return.
         generate: Generates the code as LLVM assembly; only called if it is not cached.
+        libraries: What the code calls without defining it.
     """
-    name = f"{function_type.name} {hashlib.sha256(repr(key).encode()).hexdigest()}"
+    name = _code_name(function_type.name, key)
     # LLVM is not thread-safe.
     with _lock:
         if name not in _functions:
-            object_code = _cached_object_code(name, lambda: _optimize(generate()))
-            _functions[name] = _link(object_code, function_type)
+            object_codes = [
+                _cached_object_code(_code_name("library", library.key), library.generate)
+                for library in libraries
+            ]
+            object_codes.append(_cached_object_code(name, generate))
+            _functions[name] = _link(object_codes, function_type)
         return _functions[name]
+
+
+def _code_name(name: str, key: Any) -> str:
+    return f"{name} {hashlib.sha256(repr(key).encode()).hexdigest()}"
 
 
 @cache
@@ -109,17 +135,17 @@ def has_cpu_feature(feature: str) -> bool:
     return f"+{feature}" in _target_cpu()[1].split(",")
 
 
-def _cached_object_code(name: str, make_module: Callable[[], Any]) -> bytes:
+def _cached_object_code(name: str, generate: Callable[[], str]) -> bytes:
     """Return object code from the cache if it is undamaged; else compile it and cache it."""
     file = object_file(name)
     if file is None:
-        return bytes(_target_machine().emit_object(make_module()))
+        return _compile(generate())
     with suppress(OSError):
         content = _own_content(file)
         digest, object_code = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
         if digest_of(name, object_code) == digest:
             return object_code
-    object_code = bytes(_target_machine().emit_object(make_module()))
+    object_code = _compile(generate())
     # Write to another name first: other processes must not read an incomplete file.
     temporary = file.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
@@ -140,19 +166,20 @@ def _own_content(file: Path) -> bytes:
         return opened.read() if owner in (0, os.geteuid()) else b""
 
 
-def _optimize(assembly: str) -> Any:
-    """Return the LLVM module after the optimization passes, none of which changes a result."""
+def _compile(assembly: str) -> bytes:
+    """Return object code, after the optimization passes, none of which changes a result."""
     module = binding.parse_assembly(assembly)
     options = binding.create_pipeline_tuning_options(speed_level=3)
     builder = binding.create_pass_builder(_target_machine(), options)
     builder.getModulePassManager().run(module, builder)
-    return module
+    return bytes(_target_machine().emit_object(module))
 
 
-def _link(object_code: bytes, function_type: FunctionType) -> Any:
+def _link(object_codes: Sequence[bytes], function_type: FunctionType) -> Any:
     """Load object code into memory; return the function as a ctypes function."""
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target_machine())
-    engine.add_object_file(binding.ObjectFileRef.from_data(object_code))
+    for object_code in object_codes:
+        engine.add_object_file(binding.ObjectFileRef.from_data(object_code))
     engine.finalize_object()
     prototype = ctypes.CFUNCTYPE(function_type.result, *function_type.arguments)
     function: Any = prototype(engine.get_function_address(function_type.name))

@@ -47,7 +47,12 @@ from bpexp.training.llvm.forward import ForwardCode, Program
 from bpexp.training.llvm.kind import KernelKind
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import Layout
-from bpexp.training.llvm.product import Tile, define_product
+from bpexp.training.llvm.product import (
+    BLOCKED_PRODUCT,
+    Tile,
+    blocked_product_module,
+    define_product,
+)
 from bpexp.training.llvm.vector_ir import BOOLEANS, INTEGERS, Symbol, broadcast
 from bpexp.training.update import apply_update, hyperparameter_names, initial_state
 
@@ -159,6 +164,17 @@ def evaluation_module(kind: KernelKind) -> str:
     return str(module)
 
 
+def libraries() -> list[jit.Library]:
+    """What the kernels of all kinds call: the same code, which takes long to compile."""
+    tile = _tile()
+    return [jit.Library((BLOCKED_PRODUCT, tile), lambda: blocked_product_module(tile))]
+
+
+def _tile() -> Tile:
+    """As many sums as fit into the registers: 32 with AVX-512, 16 of half the size without."""
+    return Tile(4, 4) if jit.has_cpu_feature("avx512f") else Tile(2, 2)
+
+
 def _begin_function(
     module: ir.Module, kind: KernelKind, name: str, signature: Signature
 ) -> Program:
@@ -171,10 +187,8 @@ def _begin_function(
     for array in signature.integer_arrays + signature.number_arrays:
         if array != "cancelled":
             arguments[array].add_attribute("noalias")
-    # As many sums as fit into the registers: 32 with AVX-512, 16 of half the size without.
-    tile = Tile(4, 4) if jit.has_cpu_feature("avx512f") else Tile(2, 2)
     for left_group_size in sorted({1, kind.group_size}):
-        define_product(module, tile, left_group_size)
+        define_product(module, _tile(), left_group_size)
     b = ir.IRBuilder(function.append_basic_block())
     layout = Layout.of(kind.network, kind.group_size).map_numbers(
         lambda position, _: b.load(b.gep(arguments["layout"], [INDEX(position)]))

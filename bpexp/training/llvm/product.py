@@ -1,4 +1,4 @@
-"""Generates the function that computes matrix products, blocked for registers and caches.
+"""Generates the functions that compute matrix products, blocked for registers and caches.
 
 Each sum adds its products one by one in index order, so its bits do not depend on tiles and blocks.
 ``docs/compiler.md`` explains both.
@@ -38,9 +38,12 @@ from bpexp.training.llvm.layout import (
 )
 from bpexp.training.llvm.vector_ir import Symbol
 
+BLOCKED_PRODUCT = "bpexp_add_blocked_product"
+"""Name of the function that ``blocked_product_module`` defines."""
+
 
 class ProductArguments(NamedTuple):
-    """Arguments of the function that ``define_product`` writes.
+    """Arguments of the functions for matrix products.
 
     It adds ``left @ right`` to ``sums``, or stores it there if ``is_new``, where ``left`` is
     (rows, terms), ``right`` is (terms, columns) and ``sums`` is (rows, columns). The strides of
@@ -97,8 +100,8 @@ def product_name(left_group_size: int) -> str:
 def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Function:
     """Define a function that computes a matrix product or adds it to a matrix.
 
-    A number that is loaded serves a whole row or column of the tile. Large products are computed by
-    ``_define_blocked_product``.
+    A number that is loaded serves a whole row or column of the tile. For large products it calls the
+    function of ``blocked_product_module``.
 
     Args:
         module: The program.
@@ -109,8 +112,10 @@ def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Fu
     Returns:
         The LLVM function; its arguments are those of ``ProductArguments``.
     """
-    blocked = _define_blocked_product(module, tile) if left_group_size == 1 else None
-    function, b, arguments = _begin_product(module, product_name(left_group_size))
+    blocked = _declare_product(module, BLOCKED_PRODUCT) if left_group_size == 1 else None
+    function = _declare_product(module, product_name(left_group_size))
+    function.linkage = "internal"
+    b, arguments = _begin_product(function)
     if blocked is not None:
         is_large = [
             b.icmp_signed(">=", arguments.rows, INDEX(MIN_BLOCKED_ROWS)),
@@ -134,30 +139,40 @@ def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Fu
     return function
 
 
-def _begin_product(
-    module: ir.Module, name: str
-) -> tuple[ir.Function, ir.IRBuilder, ProductArguments]:
-    """Begin a function whose arguments are those of ``ProductArguments``."""
+def _declare_product(module: ir.Module, name: str) -> ir.Function:
+    """Declare a function whose arguments are those of ``ProductArguments``."""
     numbers = NUMBER.as_pointer()
     types = [INDEX, INDEX, INDEX, numbers, INDEX, INDEX, numbers, INDEX, numbers, BOOLEAN]
     function_type = ir.FunctionType(ir.VoidType(), [*types, numbers, numbers])
     function = ir.Function(module, function_type, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    for attribute in ("noinline", "nounwind", "argmemonly"):
+        function.attributes.add(attribute)
     arguments = ProductArguments(*function.args)
     for written in (arguments.sums, arguments.packed_right, arguments.packed_left):
         written.add_attribute("noalias")
-    return function, ir.IRBuilder(function.append_basic_block()), arguments
+    return function
 
 
-def _define_blocked_product(module: ir.Module, tile: Tile) -> ir.Function:
-    """Define a function for products that exceed the caches.
+def _begin_product(function: ir.Function) -> tuple[ir.IRBuilder, ProductArguments]:
+    """Begin the body of a declared function."""
+    return ir.IRBuilder(function.append_basic_block()), ProductArguments(*function.args)
+
+
+def blocked_product_module(tile: Tile) -> str:
+    """Generate a function for products that exceed the caches.
 
     The loops are those of Goto and van de Geijn (2008), "Anatomy of high-performance matrix
     multiplication": blocks of terms, columns and rows whose numbers are copied in the order in
-    which the tiles read them.
+    which the tiles read them. The arguments are those of ``ProductArguments``.
+
+    Args:
+        tile: Sums to compute at once.
+
+    Returns:
+        The program as LLVM assembly.
     """
-    function, b, arguments = _begin_product(module, "add_blocked_product")
+    module = ir.Module()
+    b, arguments = _begin_product(_declare_product(module, BLOCKED_PRODUCT))
     with (
         for_range(b, 0, arguments.terms, PANEL_TERMS) as first_term,
         for_range(b, 0, arguments.columns, PANEL_COLUMNS) as first_column,
@@ -183,7 +198,7 @@ def _define_blocked_product(module: ir.Module, tile: Tile) -> ir.Function:
             )
             _add_block(b, block, tile)
     b.ret_void()
-    return function
+    return str(module)
 
 
 def _add_block(b: ir.IRBuilder, block: ProductArguments, tile: Tile) -> None:

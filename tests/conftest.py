@@ -1,5 +1,7 @@
 """Fixtures: the program, started as a user starts it, an empty store, and a temporary folder."""
 
+import gc
+import io
 import shutil
 import signal
 import sqlite3
@@ -11,12 +13,16 @@ from contextlib import closing
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
+from matplotlib.figure import Figure
 from sweeping import clean_environment
+from warm import WarmServer
 
 from bpexp.cli import main
 from bpexp.tracking.store import connect, experiment_id, locate
 
 pytest.register_assert_rewrite("contract", "reader_contract")
+
+DRAW = Figure.savefig
 
 # Shells let background processes ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -60,6 +66,12 @@ def pytest_terminal_summary(terminalreporter):
     count = sum(value for name, value in properties if name == "inputs fuzzed")
     if count:
         terminalreporter.write_line(f"{count} inputs fuzzed")
+
+
+def pytest_collection_finish():
+    """Exclude the million objects of the imported packages from garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -107,15 +119,67 @@ def a_store(put_store, tmp_path):
     put_store(tmp_path)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _blank_pictures():
+    """Make all plots, but write blank PNG files: drawing takes most of the time of a report."""
+    blank = io.BytesIO()
+    DRAW(Figure(figsize=(1, 1)), blank, format="png", dpi=10)
+
+    def save(figure, file, *, format, **options):
+        if format == "png":
+            file.write(blank.getvalue())
+        else:
+            DRAW(figure, file, format=format, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save)
+        yield
+
+
 @pytest.fixture
-def bpexp(tmp_path):
+def pictures(monkeypatch):
+    """Draw the PNG files of plots in a test that looks at them."""
+    monkeypatch.setattr(Figure, "savefig", DRAW)
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Starts programs without the time that importing takes."""
+    server = WarmServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bpexp(warm, tmp_path):
+    """Runs ``bpexp ...`` in ``tmp_path`` in a process of its own; returns the completed process."""
+
+    def run(*arguments, **environment):
+        environment = clean_environment() | environment
+        program = warm.start(tmp_path, *arguments, environment=environment)
+        output, errors = program.communicate()
+        return subprocess.CompletedProcess(arguments, program.returncode, output, errors)
+
+    return run
+
+
+@pytest.fixture
+def new_process(tmp_path):
     """Runs ``python -m bpexp ...`` in ``tmp_path``; returns the completed process."""
-    return program(tmp_path)
+
+    def run(*arguments, **environment):
+        return subprocess.run(
+            [sys.executable, "-m", "bpexp", *arguments],
+            cwd=tmp_path, env=clean_environment() | environment,
+            capture_output=True, text=True, timeout=170, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    return run
 
 
 @pytest.fixture
 def inside(tmp_path, monkeypatch, capsys):
-    """Does the same as ``bpexp`` inside this process, because a new one takes seconds to start."""
+    """Does the same as ``bpexp`` inside this process, which is the fastest way."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
@@ -129,18 +193,5 @@ def inside(tmp_path, monkeypatch, capsys):
         finally:
             GlobalHydra.instance().clear()
         return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
-
-    return run
-
-
-def program(folder):
-    """Return a function that runs the program in ``folder``."""
-
-    def run(*arguments, **environment):
-        return subprocess.run(
-            [sys.executable, "-m", "bpexp", *arguments],
-            cwd=folder, env=clean_environment() | environment,
-            capture_output=True, text=True, timeout=170, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
 
     return run

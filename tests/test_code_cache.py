@@ -71,6 +71,21 @@ def test_code_under_the_name_of_other_code_is_not_run(cache, tmp_path):
     assert generated == [2, 3, 2, 3]
 
 
+def test_a_truncated_file_is_compiled_again_and_replaced(cache, tmp_path):
+    # LLVM crashes on some truncated object files.
+    generated = []
+    assert times(2, generated) == 20
+    (file,) = (tmp_path / "cache").rglob("*.o")
+    complete = file.read_bytes()
+    for length in (0, jit.DIGEST_SIZE, len(complete) // 2, len(complete) - 1):
+        file.write_bytes(complete[:length])
+        cache()
+        assert times(2, generated) == 20
+        assert file.read_bytes() == complete
+    assert generated == [2] * 5
+    assert list((tmp_path / "cache").rglob("*.*")) == [file]
+
+
 def test_code_that_another_user_wrote_is_not_run(cache, tmp_path, monkeypatch):
     generated = []
     assert times(2, generated) == 20

@@ -203,6 +203,7 @@ def test_a_cell_of_a_table_of_text_has_one_line():
     assert len(text.render(Document([Table(["name", "n"], rows)])).splitlines()) == 5
 
 
+@pytest.mark.usefixtures("pictures")
 def test_labels_of_plots_are_no_formulas():
     figure, axes = panel(2.0, 2.0)
     label = shortened(["$\\frac{"], 20)["$\\frac{"]

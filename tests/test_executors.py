@@ -32,7 +32,7 @@ from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch as train_configs
 from bpexp.training.paused import PausedResult
 
-KILLS_ITS_WORKER = 7
+KILLS_ITS_WORKER = 2
 """The seed of the job that kills the worker process that trains it."""
 
 
@@ -149,7 +149,7 @@ ORIGINAL = local.train_in_worker
 @pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")
 def test_a_dying_worker_fails_its_own_run_only(a_store, inside, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "train_in_worker", kill_worker_for_one_seed)
-    done = inside("-m", "seed=range(0,10)", "epochs=10", "engine=numpy", "n_jobs=2")
+    done = inside("-m", "seed=range(0,4)", "epochs=10", "engine=numpy", "n_jobs=2")
     assert (done.returncode, done.stderr) == (1, "")
     runs = {run.name: run for run in runs_of(tmp_path) if not run.is_sweep}
     failed = runs.pop(f"seed={KILLS_ITS_WORKER}")
@@ -158,7 +158,7 @@ def test_a_dying_worker_fails_its_own_run_only(a_store, inside, tmp_path, monkey
     assert reason.startswith("its worker process died: ")
     assert f"failed: seed={KILLS_ITS_WORKER}: {reason}" in done.stdout.splitlines()
     assert {name: run.status for name, run in runs.items()} == {
-        f"seed={seed}": "FINISHED" for seed in range(10) if seed != KILLS_ITS_WORKER
+        f"seed={seed}": "FINISHED" for seed in range(4) if seed != KILLS_ITS_WORKER
     }
 
 

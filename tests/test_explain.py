@@ -160,8 +160,8 @@ def test_the_page_of_a_wide_network_states_what_is_not_shown(capsys):
     assert f"{n_parameters - 40:,} more parameters not shown." in text
 
 
-def test_an_epoch_after_the_end_of_the_run_is_an_error(bpexp):
-    done = bpexp("explain", "stop.loss=0.2", "lr=5", "--epoch", "9000")
+def test_an_epoch_after_the_end_of_the_run_is_an_error(inside):
+    done = inside("explain", "stop.loss=0.2", "lr=5", "--epoch", "9000")
     assert done.returncode == 1
     assert done.stderr.startswith("bpexp: epoch must be one of the run's ")
     assert len(done.stderr.splitlines()) == 1
@@ -192,13 +192,13 @@ def test_column_names_are_escaped_in_html_and_markdown(capsys, tmp_path):
     assert r"&lt;script\>alert(1)&lt;/script\>\|\*a\*" in text
 
 
-def test_text_and_html_have_the_same_numbers_and_output_goes_to_a_file(bpexp, tmp_path):
-    page = bpexp("explain", "--format", "html", "-o", "page.html")
+def test_text_and_html_have_the_same_numbers_and_output_goes_to_a_file(inside, tmp_path):
+    page = inside("explain", "--format", "html", "-o", "page.html")
     assert (page.returncode, page.stdout, page.stderr) == (0, "", "")
     written = (tmp_path / "page.html").read_text()
     assert "http" not in written
     assert "0.70333" in written
-    plain = bpexp("explain", "lr=0.5")
+    plain = inside("explain", "lr=0.5")
     assert plain.returncode == 0
     assert "\x1b" not in plain.stdout
     assert "0.70333" in plain.stdout

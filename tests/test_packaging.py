@@ -21,12 +21,14 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 def installed(tmp_path_factory):
     """Run Python with bpexp from the wheel and its dependencies from this environment."""
     folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    build = ["wheel", "--no-deps", "--no-build-isolation", "-w", folder, CHECKOUT]
-    subprocess.run([*pip, *build], check=True, cwd=folder)
+    # The backend that pip calls.
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
+    subprocess.run(build, check=True, cwd=CHECKOUT, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     site = folder / "site"
-    subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True, cwd=folder)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "install"]
+    options = ["--no-deps", "--no-compile", "--target", site]
+    subprocess.run([*pip, *options, wheel], check=True, cwd=folder)
 
     def python(cwd, *arguments):
         return subprocess.run(

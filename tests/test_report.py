@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import wilcoxon
-from sweeping import run_to_end
 
 import bpexp as package
 from bpexp.analysis import (
@@ -48,6 +47,7 @@ from bpexp.render import axes as plot_axes
 from bpexp.render.document import Heading, Table
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import make_plan
+from bpexp.tracking import ids as run_ids
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -709,6 +709,7 @@ def test_without_combinations_or_weights_there_is_no_grid_of_surfaces(runs, file
     assert "surface_grid" not in made.figures
 
 
+@pytest.mark.usefixtures("pictures")
 def test_the_order_of_the_rows_does_not_change_the_files():
     frame = by_lr({0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]})
     first = built(frame).files(report.FORMATS)
@@ -725,6 +726,7 @@ def test_of_many_groups_some_are_drawn_and_100_are_listed():
     assert [text.get_text() for text in legend.get_texts()][-1] == "lr=150"
 
 
+@pytest.mark.usefixtures("pictures")
 def test_long_group_names_are_shortened_in_plots_only():
     files = [f"/a/long/folder/of/tables/{part}/with/a/long/name.csv" for part in "abc"]
     some = [
@@ -866,6 +868,7 @@ def test_line_styles_can_be_distinguished_without_color():
     assert len({str(line._unscaled_dash_pattern) for line in lines}) == plot_axes.MAX_LINES
 
 
+@pytest.mark.usefixtures("pictures")
 def test_plots_are_png_files_with_200_dots_per_inch():
     made = built(by_lr({0.1: [0.1, 0.2]}))
     for name, figure in made.figures.items():
@@ -1258,11 +1261,13 @@ def test_first_and_second_are_the_sweeps_as_typed(a_store, inside, tmp_path):
     assert varying["sweep"] == [run_id[:8] for run_id in ids[::-1]]
 
 
-def test_sweeps_with_ids_of_the_same_beginning_are_distinguished(a_store, inside, tmp_path):
-    alike = "from bpexp.tracking import ids; ids.randbelow = lambda n: 7"
+def test_sweeps_with_ids_of_the_same_beginning_are_distinguished(
+    a_store, inside, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(run_ids, "randbelow", lambda n: 7)
     for lr in ("lr=1", "lr=2"):
-        done = run_to_end(tmp_path, "-m", "seed=0,1", lr, "epochs=5", "n_jobs=1", before=alike)
-        assert done[0] == 0, done[1]
+        done = inside("-m", "seed=0,1", lr, "epochs=5", "n_jobs=1")
+        assert done.returncode == 0, done.stderr
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     experiment = client.get_experiment_by_name("bpexp").experiment_id
     parents = client.search_runs([experiment], "tags.`bpexp.kind` = 'sweep'")
@@ -1295,6 +1300,7 @@ def parent(folder):
     return client, found
 
 
+@pytest.mark.usefixtures("pictures")
 def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypatch):
     client, run = parent(tmp_path)
     said = swept("report", run.info.run_id[:8], "--format", "html,md,csv,json")

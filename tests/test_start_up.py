@@ -17,15 +17,15 @@ def imported(done):
 
 
 @pytest.mark.parametrize("arguments", [["--cfg", "job"], ["--info", "searchpath"]])
-def test_commands_that_only_print_import_neither_numpy_nor_a_heavy_package(bpexp, arguments):
-    found = imported(bpexp(*arguments, PYTHONPROFILEIMPORTTIME="1"))
+def test_commands_that_only_print_import_neither_numpy_nor_a_heavy_package(new_process, arguments):
+    found = imported(new_process(*arguments, PYTHONPROFILEIMPORTTIME="1"))
     assert {"hydra", "bpexp"} <= found
     assert found.isdisjoint({*HEAVY, "numpy"})
 
 
-def test_help_imports_neither_hydra_nor_a_heavy_package(bpexp):
+def test_help_imports_neither_hydra_nor_a_heavy_package(new_process):
     # NumPy is imported with the formulas that the settings are declared beside.
-    found = imported(bpexp("--help", PYTHONPROFILEIMPORTTIME="1"))
+    found = imported(new_process("--help", PYTHONPROFILEIMPORTTIME="1"))
     assert "bpexp" in found
     assert found.isdisjoint({*HEAVY, "hydra", "omegaconf"})
 
@@ -33,10 +33,10 @@ def test_help_imports_neither_hydra_nor_a_heavy_package(bpexp):
 @pytest.mark.usefixtures("a_store")
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])
 @pytest.mark.parametrize("kind", ["run", "sweep"])
-def test_training_with_an_existing_store_imports_only_what_it_needs(bpexp, kind, engine):
+def test_training_with_an_existing_store_imports_only_what_it_needs(new_process, kind, engine):
     package.train(epochs=5, engine=engine)
     typed = {"run": ["epochs=5"], "sweep": ["-m", "seed=1,2", "epochs=5"]}[kind]
-    done = bpexp(*typed, f"engine={engine}", PYTHONPROFILEIMPORTTIME="1")
+    done = new_process(*typed, f"engine={engine}", PYTHONPROFILEIMPORTTIME="1")
     found = imported(done)
     needed = {"run": {"numpy", "sqlalchemy"}, "sweep": {"numpy", "sqlalchemy", "pyarrow"}}[kind]
     assert needed <= found
@@ -49,8 +49,8 @@ def test_training_with_an_existing_store_imports_only_what_it_needs(bpexp, kind,
 
 
 @pytest.mark.usefixtures("a_store")
-def test_commands_on_a_store_do_not_import_hydra(bpexp):
-    assert "hydra" not in imported(bpexp("runs", PYTHONPROFILEIMPORTTIME="1"))
+def test_commands_on_a_store_do_not_import_hydra(new_process):
+    assert "hydra" not in imported(new_process("runs", PYTHONPROFILEIMPORTTIME="1"))
 
 
 def test_dir_lists_the_functions_of_the_package():

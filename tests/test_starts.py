@@ -6,10 +6,10 @@ import pytest
 pytestmark = pytest.mark.long
 
 
-def test_a_first_start_in_an_empty_folder_has_no_failed_run(start, bpexp, tmp_path):
+def test_a_first_start_in_an_empty_folder_has_no_failed_run(start, new_process, tmp_path):
     # The compiled engine uses threads, the NumPy engine processes.
     engine = ("auto", "numpy")[start % 2]
-    done = bpexp("-m", "seed=range(0,12)", "epochs=50", "n_jobs=4", f"engine={engine}")
+    done = new_process("-m", "seed=range(0,12)", "epochs=50", "n_jobs=4", f"engine={engine}")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "12 runs over seed (12 values) on 4 workers" in done.stdout

@@ -4,10 +4,10 @@ import io
 import os
 import pty
 import re
-import subprocess
-import sys
+import signal
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from threading import Timer
 
 import numpy as np
@@ -166,17 +166,16 @@ def test_the_progress_bar_of_a_sweep_counts_unfinished_runs_by_their_epochs(monk
 
 
 @pytest.mark.usefixtures("a_store")
-def test_a_sweep_in_a_terminal_shows_a_progress_bar_and_complete_ids(tmp_path):
+def test_a_sweep_in_a_terminal_shows_a_progress_bar_and_complete_ids(warm, tmp_path):
     terminal = {"COLUMNS": "80", "LINES": "40", "TERM": "xterm-256color"}
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bpexp", "-m", "seed=1,2", "lr=0.1,1", "data=parity",
-         "model.init=he,glorot", "data.test_fraction=0.3", "epochs=5"],
-        cwd=tmp_path, env=clean_environment() | terminal,
-        stdin=theirs, stdout=theirs, stderr=theirs,
+    process = warm.start(
+        tmp_path, "-m", "seed=1,2", "lr=0.1,1", "data=parity", "model.init=he,glorot",
+        "data.test_fraction=0.3", "epochs=5", environment=clean_environment() | terminal,
+        stdout=theirs, stderr=theirs,
     )  # fmt: skip
     os.close(theirs)
-    output, deadline = b"", Timer(120, process.kill)
+    output, deadline = b"", Timer(120, partial(os.kill, process.pid, signal.SIGKILL))
     deadline.start()
     # Reading fails when the program has closed its side of the terminal.
     with suppress(OSError):

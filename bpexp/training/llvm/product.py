@@ -100,8 +100,8 @@ def product_name(left_group_size: int) -> str:
 def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Function:
     """Define a function that computes a matrix product or adds it to a matrix.
 
-    A number that is loaded serves a whole row or column of the tile. For large products it calls the
-    function of ``blocked_product_module``.
+    A number that is loaded serves a whole row or column of the tile. Large products are computed by
+    the function of ``blocked_product_module``.
 
     Args:
         module: The program.

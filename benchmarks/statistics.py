@@ -83,6 +83,70 @@ class Design:
     effect: float = 0.0
 
 
+@dataclass(frozen=True)
+class Crossing:
+    """Two equal groups whose runs share splits and seeds, all combinations of both.
+
+    Which group is better depends on the split and on the seed.
+
+    Attributes:
+        n_splits: Number of splits.
+        n_seeds: Number of seeds.
+        of_split: Standard deviation of what the split changes in the difference of the groups.
+        of_seed: Likewise of the seed; that of a single run is 1.
+    """
+
+    n_splits: int
+    n_seeds: int
+    of_split: float
+    of_seed: float = 0.0
+
+
+def crossed_groups(design: Crossing, rng: np.random.Generator) -> list[Group]:
+    """Two groups with all combinations of splits and seeds."""
+    shape = design.n_splits, design.n_seeds
+    split = design.of_split * rng.normal(size=(shape[0], 1))
+    seed = design.of_seed * rng.normal(size=shape[1])
+    first = rng.normal(size=shape)
+    second = first + split + seed + rng.normal(size=shape)
+    return _two_groups(np.exp(0.1 * np.stack([first, second])).reshape(2, -1), shape)
+
+
+def _two_groups(found: Array, shape: tuple[int, int]) -> list[Group]:
+    n = found.shape[1]
+    replicates = np.arange(n)
+    table = RunTable(
+        frame=pd.DataFrame(index=range(2 * n)),
+        numbers={
+            "final_loss": found.ravel(),
+            "epochs_run": np.full(2 * n, float(MAX_EPOCHS)),
+            "epochs": np.full(2 * n, float(MAX_EPOCHS)),
+            REPLICATE: np.tile(replicates, 2).astype(float),
+        },
+        outcomes=np.full(2 * n, "completed", object),
+        levels={"split": replicates // shape[1], "seed": replicates % shape[1]},
+    )
+    return [Group({"group": str(g)}, table, np.arange(g * n, (g + 1) * n), 0) for g in range(2)]
+
+
+def crossed_positives(
+    design: Crossing, repetitions: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Share of comparisons of equal groups that are called different.
+
+    Returns:
+        By the report, and by the signed-rank test that takes all runs for independent.
+    """
+    measure, hits = objectives()["final_loss"], []
+    for _ in range(repetitions):
+        a, b = crossed_groups(design, rng)
+        (compared,) = compare_with_best([(a, b)], measure)
+        naive = stats.wilcoxon(a.scores(measure), b.scores(measure)).pvalue
+        hits.append((compared.p_adjusted < ALPHA, naive < ALPHA))
+    ours, of_runs = np.mean(hits, axis=0)
+    return float(ours), float(of_runs)
+
+
 def values(design: Design, rng: np.random.Generator) -> Array:
     """Skewed values of a measure, (n_groups, n); +inf for runs that do not converge."""
     shared = rng.normal(size=design.n) * math.sqrt(CORRELATION) if design.is_paired else 0.0

@@ -39,7 +39,7 @@ from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
-from bpexp.sweeps.ranking import scores_of, why_best
+from bpexp.sweeps.ranking import are_independent, scores_of, why_best
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep, SweepRunner, now
 from bpexp.sweeps.samplers.trials import Trial
@@ -497,9 +497,12 @@ def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
     sentences = []
     for place, setting in enumerate(chosen):
         rows = fresh.rows[place * per_setting : (place + 1) * per_setting]
-        scores = scores_of([row for row in rows if row.metrics], objective)
-        name = setting.job.setting_name
-        sentences.append(confirmed.sentence(objective, name, setting.scores, scores))
+        rows = [row for row in rows if row.metrics]
+        scores, name = scores_of(rows, objective), setting.job.setting_name
+        is_independent = are_independent(rows)
+        sentences.append(
+            confirmed.sentence(objective, name, setting.scores, scores, is_independent)
+        )
     reporter.say(confirmed.summary(objective, sentences))
 
 

@@ -446,7 +446,7 @@ def test_a_stalled_run_never_converges():
     (summary,) = built(frame).findings.summaries
     assert summary.convergence.share[-1] == pytest.approx(18 / 40)
     assert summary.epochs.estimate == np.inf
-    assert built(frame).answer.startswith("Median not reached, 18 of 40 runs converged. ")
+    assert built(frame).answer.startswith("Mean 11319 epochs, median not reached, 18 of 40 runs ")
     table = table_below(built(frame), "Groups, the best first")
     assert table.rows[0][list(table.columns).index("epochs to converge, median")] == "not reached"
 
@@ -511,8 +511,10 @@ def test_a_run_that_did_not_converge_costs_its_budget():
 def test_the_answer_on_convergence_has_counts_and_the_permutation_test():
     ends = {1: [10, 20, 30, 40, 50, 60], 2: [15, 18, 35, 45, None, None]}
     made = built(converging({1: 100, 2: 100}, ends))
-    assert made.answer.startswith("lr=1 converges soonest: median 30 epochs, 6 of 6 runs ")
-    assert "the next, lr=2: median 35 epochs, 4 of 6 runs converged. " in made.answer
+    assert made.answer.startswith(
+        "lr=1 converges soonest on average: mean 35 epochs, median 30, 6 "
+    )
+    assert "the next, lr=2: mean 52.17 epochs, median 35, 4 of 6 runs converged. " in made.answer
     (comparison,) = made.findings.comparisons
     # 5, -2, 5, 5, 50 and 40: of the 64 signs, only those of the 2 or of one or two fives may
     # change: a sum of 103 or more has the signs of all but the 2, or of all.
@@ -537,7 +539,7 @@ def test_the_mean_ranks_and_is_tested_where_curves_cross_and_the_answer_says_so(
     assert comparison.mean_difference < 0 < comparison.difference.estimate
     assert comparison.p < 0.01
     assert comparison.improvement.estimate == 9 / 20
-    assert "lr=2 converges soonest: median 69" in made.answer
+    assert "lr=2 converges soonest on average: mean 62.3 epochs, median 69" in made.answer
     assert "although it converges sooner only with probability 0.45 (" in made.answer
     assert f"takes on average {-comparison.mean_difference:.4g} epochs" in made.answer
     assert made.answer.endswith(

@@ -10,15 +10,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bpexp.analysis import intervals
-from bpexp.analysis.estimates import as_measured
+from bpexp.analysis import estimates
 from bpexp.analysis.groups import SWEEP, Grouped
 from bpexp.analysis.words import interval, number
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
 
-def sentence(objective: Objective, name: str, before: Array, after: Array) -> str:
+def sentence(
+    objective: Objective, name: str, before: Array, after: Array, is_independent: bool = True
+) -> str:
     """What a setting looked like, and what it is on fresh seeds: medians, with an interval.
 
     Args:
@@ -26,9 +27,10 @@ def sentence(objective: Objective, name: str, before: Array, after: Array) -> st
         name: The setting.
         before: Its scores in the sweep that chose it, (n,).
         after: Its scores on fresh seeds, (m,).
+        is_independent: Whether no two fresh runs share a level of a source of variation.
     """
     looked = objective.as_measured(float(np.median(before)))
-    found = as_measured(objective, intervals.median_interval(after))
+    found = estimates.median(objective, after, is_independent=is_independent)
     return (
         f"{name or 'the setting'} looked like {number(looked)}, is {interval(found)} over "
         f"{len(after)} fresh runs"
@@ -55,5 +57,14 @@ def of_groups(objective: Objective, grouped: Grouped) -> str:
     scores = {key: group.scores(objective) for key, group in groups.items()}
     names = [name for sweep, name in groups if sweep == second and (first, name) in groups]
     names.sort(key=lambda name: float(np.median(scores[second, name])))
-    found = [sentence(objective, name, scores[first, name], scores[second, name]) for name in names]
+    found = [
+        sentence(
+            objective,
+            name,
+            scores[first, name],
+            scores[second, name],
+            groups[second, name].is_independent,
+        )
+        for name in names
+    ]
     return summary(objective, found) if found else ""

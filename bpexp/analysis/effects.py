@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from bpexp.analysis import estimates, statistics
+from bpexp.analysis import estimates, intervals, statistics
 from bpexp.analysis.findings import Comparison, Findings, Summary, compare_with_best
 from bpexp.analysis.groups import REPLICATE, SWEEP, Group, RunTable
 from bpexp.analysis.intervals import Interval
 from bpexp.analysis.permutation import ALPHA
-from bpexp.analysis.words import few, number, p_value
-from bpexp.render.wording import counted, listed
+from bpexp.analysis.words import counted_units, few, number, p_value
+from bpexp.render.wording import listed
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
+from bpexp.runs.variation import are_independent
 from bpexp.typing import Array
 
 Value = tuple[str, ...]
@@ -130,10 +131,10 @@ class Effect:
         """Whether the setting matters, as the predicate of a sentence."""
         if not self.is_matched:
             return "best group with each value, not tested"
-        seeds = counted(self.comparisons[0].pairs, "seed") if self.comparisons else "one seed"
+        seeds = counted_units(self.comparisons[0]) if self.comparisons else "one seed"
         matter, have = ("matter", "have") if self.keys[1:] else ("matters", "has")
         if not self.can_be_significant:
-            return f"{have} an effect that cannot be tested with {seeds}"
+            return f"cannot be tested with {seeds}"
         if self.p < ALPHA:
             return f"{matter} ({p_value(self.p)})"
         return f"{have} no effect that {seeds} can show ({p_value(self.p)})"
@@ -222,12 +223,15 @@ def _effect(findings: Findings, keys: tuple[str, ...]) -> Effect:
         ])
         for value, combinations in cells.items()
     }  # fmt: skip
+    table = findings.grouped.groups[0].table
+    is_independent = are_independent(table.units_of(np.array(replicates)), len(replicates))
+    level_of_each = intervals.confidence_of_each(len(cells))
     levels = [
         Level(
             _text(value),
             " ".join(f"{key}={part}" for key, part in zip(keys, value, strict=True)),
             measure.as_measured(float(center(marginal[value]))),
-            estimates.median(measure, marginal[value], len(cells)),
+            estimates.median(measure, marginal[value], level_of_each, is_independent),
             [float(center([*by_seed.values()])) for by_seed in combinations.values()],
         )
         for value, combinations in cells.items()
@@ -333,5 +337,6 @@ def _group(
             "epochs": np.full(n, findings.horizon),
         },
         np.full(n, outcome.value, object),
+        findings.grouped.groups[0].table.levels,
     )
     return Group(settings, table, np.arange(n), 0)

@@ -1,26 +1,36 @@
 """The interval of a setting's median over its replicates, as tables and reports show it."""
 
+import math
+
 from bpexp.analysis import intervals, survival
-from bpexp.analysis.intervals import Interval
+from bpexp.analysis.intervals import CONFIDENCE, Interval
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
 
-def median(objective: Objective, scores: Array, n_settings: int) -> Interval:
+def median(
+    objective: Objective,
+    scores: Array,
+    level: float = CONFIDENCE,
+    is_independent: bool = True,
+) -> Interval:
     """The median of the objective over the replicates of a setting, with its interval.
 
     Args:
         objective: What was measured.
         scores: The score of each run, (n,), see ``Objective.scores``.
-        n_settings: Number of settings whose intervals hold together, so that the best setting can
-            be selected from them.
+        level: Confidence level; see ``statistics.confidence_of_each`` for several settings.
+        is_independent: Whether no two runs share a level of a source of variation.
 
     Returns:
-        The median; the bounds of its interval are nan for too few runs.
+        The median; the bounds of its interval are nan for too few runs, and for runs that are not
+        independent.
     """
-    level = intervals.confidence_of_each(n_settings)
     interval = survival.median if objective.is_time else intervals.median_interval
-    return as_measured(objective, interval(scores, level))
+    found = interval(scores, level)
+    if not is_independent:
+        found = Interval(found.estimate, math.nan, math.nan)
+    return as_measured(objective, found)
 
 
 def as_measured(objective: Objective, interval: Interval) -> Interval:

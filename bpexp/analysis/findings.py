@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bpexp.analysis import intervals, permutation, statistics, survival
+from bpexp.analysis import estimates, intervals, permutation, statistics, survival
 from bpexp.analysis.estimates import as_measured
 from bpexp.analysis.groups import (
     FINAL_LOSS,
@@ -23,6 +23,7 @@ from bpexp.analysis.groups import (
 from bpexp.analysis.intervals import Interval
 from bpexp.analysis.survival import ConvergenceCurve
 from bpexp.runs.objective import Objective, objectives
+from bpexp.runs.variation import SEED, Unit
 from bpexp.sweeps.samplers import betting
 from bpexp.typing import Array
 
@@ -80,19 +81,28 @@ class Comparison:
     same random numbers, so their difference varies less than that of two unrelated runs.
     Intervals of comparisons that were selected by the same runs hold together.
 
+    If runs share levels of a source, such as splits, the levels are compared and not the runs: see
+    ``units``. The p-value of several sources that are crossed is that of ``permutation.combined``.
+
     Attributes:
         a: The first group.
         b: The second group.
-        shared_seeds: Number of seeds that both groups contain.
-        pairs: Number of pairs with the same seed in a paired comparison; 0 if it is unpaired.
+        shared_seeds: Number of replicates that both groups contain.
+        pairs: Number of independent pairs in a paired comparison, the smallest one of all sources;
+            0 if it is unpaired.
+        units: What is independent, as noun and number: ``{"split": 5, "seed": 10}``; the smaller
+            number of both groups if the comparison is unpaired.
+        sources: What two runs of a pair share, such as seed and split.
+        n_independent: Number of independent results of each group, the smallest one of all sources.
         improvement: Probability that a run of ``a`` is better than a run of ``b`` with the same
             seed; of ``b`` with any seed if the comparison is unpaired.
         difference: Median of the differences within pairs, or, unpaired, the difference of the
-            medians. Epochs to converge are restricted to the smaller maximum number of epochs.
+            medians, without an interval if runs share levels of a source. Epochs to converge are
+            restricted to the smaller maximum number of epochs.
         mean_difference: Difference of the means of epochs to converge, restricted likewise; nan for
             other measures.
         sd: Standard deviation of the differences within pairs, or, unpaired, of a run in its group;
-            nan if a score is infinite.
+            of those of a level if runs share levels; nan if a score is infinite.
         p: p-value of the permutation test (see ``permutation``): for epochs to converge of the
             restricted means, otherwise of the ranks.
         p_adjusted: ``p`` corrected for several comparisons.
@@ -102,6 +112,9 @@ class Comparison:
     b: Group
     shared_seeds: int
     pairs: int
+    units: Mapping[str, int]
+    sources: Sequence[str]
+    n_independent: tuple[int, int]
     improvement: Interval
     difference: Interval
     mean_difference: float
@@ -117,14 +130,21 @@ class Comparison:
     @property
     def degrees_of_freedom(self) -> int:
         """Of the standard deviation."""
-        return self.pairs - 1 if self.pairs else len(self.a) + len(self.b) - 2
+        return self.pairs - 1 if self.pairs else sum(self.n_independent) - 2
 
     @property
     def smallest_p(self) -> float:
         """The smallest p-value that the test can give with these numbers of runs."""
-        if self.pairs:
-            return permutation.smallest_p(self.pairs, self.pairs, is_paired=True)
-        return permutation.smallest_p(len(self.a), len(self.b), is_paired=False)
+        if len(self.units) < 2 and not self.pairs:
+            return permutation.smallest_p(*self.n_independent, is_paired=False)
+        return permutation.combined([
+            permutation.smallest_p(n, n, is_paired=bool(self.pairs)) for n in self.units.values()
+        ])  # fmt: skip
+
+    @property
+    def scarcest(self) -> str:
+        """The noun of what is independent and has the smallest number."""
+        return min(self.units, key=lambda noun: self.units[noun])
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,9 +279,9 @@ def _summarize(group: Group, metrics: Sequence[Objective], level: float) -> Summ
     return Summary(
         group=group,
         outcomes=dict(sorted(Counter(group.outcomes.tolist()).items())),
-        converged=intervals.share_interval(int(np.isfinite(times).sum()), len(times), level),
-        convergence=survival.cumulative_incidence(times),
-        epochs=survival.median(times, level),
+        converged=_share_converged(group, level),
+        convergence=survival.cumulative_incidence(times, group.n_independent),
+        epochs=estimates.median(TIME_TO_CONVERGE, times, level, group.is_independent),
         epochs_mean=float(restricted.mean()),
         epochs_sd=float(restricted.std(ddof=1)) if len(restricted) > 1 else math.nan,
         estimates={metric.name: _estimates(metric, group, level) for metric in metrics},
@@ -274,8 +294,19 @@ def _estimates(metric: Objective, group: Group, level: float) -> dict[str, Inter
         name: Interval(float(statistic(scores)), math.nan, math.nan)
         for name, statistic in STATISTICS.items()
     }
-    found["median"] = intervals.median_interval(scores, level)
-    return {name: as_measured(metric, interval) for name, interval in found.items()}
+    found = {name: as_measured(metric, interval) for name, interval in found.items()}
+    return found | {"median": estimates.median(metric, scores, level, group.is_independent)}
+
+
+def _share_converged(group: Group, level: float) -> Interval:
+    """The share of converged runs.
+
+    If runs share levels of a source, its variance is at most that of as many independent runs as
+    the smallest number of levels: the mean over all runs is one of means over runs that share none.
+    """
+    share = float(np.isfinite(group.scores(TIME_TO_CONVERGE)).mean())
+    n = group.n_independent
+    return intervals.share_interval(share * n, n, level)
 
 
 def _ranking_key(
@@ -332,56 +363,129 @@ def _compare(a: Group, b: Group, measure: Objective, level: float) -> Comparison
     # With fewer pairs than this, dropping the runs without a partner loses more than it gains.
     is_paired = len(shared) > 1 and 2 * len(shared) >= max(len(a), len(b))
     if is_paired:
-        x, y = x[in_a], y[in_b]
-        improvement = statistics.paired_improvement(x, y, level)
+        compared = _paired(x[in_a], y[in_b], a.table.units_of(shared), measure, end, level)
     else:
-        improvement = statistics.improvement_interval(x, y, level)
-    x, y = np.minimum(x, end), np.minimum(y, end)
-    if is_paired:
-        difference = _paired_difference(x, y, level)
-    else:
-        difference = intervals.median_difference(x, y, level)
-    p = _p_value(x, y, measure, is_paired)
+        compared = _unpaired(x, y, (a.units, b.units), measure, end, level)
     return Comparison(
         a=a,
         b=b,
         shared_seeds=len(shared),
-        pairs=len(shared) if is_paired else 0,
-        improvement=improvement,
-        difference=as_measured(measure, difference),
-        mean_difference=float(x.mean() - y.mean()) if measure.is_time else math.nan,
-        sd=_sd(x, y, is_paired),
-        p=p,
-        p_adjusted=p,
+        pairs=compared.n_independent[0] if is_paired else 0,
+        units=compared.units,
+        sources=a.table.varying_sources,
+        n_independent=compared.n_independent,
+        improvement=compared.improvement,
+        difference=as_measured(measure, compared.difference),
+        mean_difference=compared.mean_difference,
+        sd=compared.sd,
+        p=compared.p,
+        p_adjusted=compared.p,
     )
 
 
-def _paired_difference(x: Array, y: Array, level: float) -> Interval:
+class _Compared(NamedTuple):
+    """The parts of a ``Comparison`` that two samples determine."""
+
+    units: Mapping[str, int]
+    n_independent: tuple[int, int]
+    improvement: Interval
+    difference: Interval
+    mean_difference: float
+    sd: float
+    p: float
+
+
+def _paired(
+    x: Array, y: Array, units: Sequence[Unit], measure: Objective, end: float, level: float
+) -> _Compared:
+    """Compare pairs of runs, (n,) each, by the differences of independent units."""
+    n = min(unit.n for unit in units)
+    wins = statistics.paired_improvement(x, y, level, n)
+    x, y = np.minimum(x, end), np.minimum(y, end)
+    differences = x - y if measure.is_time else statistics.paired_differences(x, y)
+    test = permutation.sign_flip_test if measure.is_time else permutation.signed_rank_test
+    of_units = [_by_level(differences, unit, measure) for unit in units]
+    of_scarcest = min(of_units, key=len)
+    return _Compared(
+        units={unit.noun: unit.n for unit in units},
+        n_independent=(n, n),
+        improvement=wins,
+        difference=_median_of_pairs(x, y, level, is_independent=n == len(x)),
+        mean_difference=_mean_difference(x, y, measure),
+        sd=_sd(of_scarcest) if np.isfinite([x, y]).all() else math.nan,
+        p=permutation.combined([test(of_unit) for of_unit in of_units]),
+    )
+
+
+def _unpaired(
+    x: Array,
+    y: Array,
+    units: tuple[Sequence[Unit], Sequence[Unit]],
+    measure: Objective,
+    end: float,
+    level: float,
+) -> _Compared:
+    """Compare two samples, (n,) and (m,), by the results of independent units of each."""
+    n, m = (min((unit.n for unit in of_group), default=1) for of_group in units)
+    wins = statistics.improvement_interval(x, y, level, min(n, m))
+    x, y = np.minimum(x, end), np.minimum(y, end)
+    difference = intervals.median_difference(x, y, level)
+    if (n, m) != (len(x), len(y)):
+        difference = Interval(difference.estimate, math.nan, math.nan)
+    test = permutation.mean_test if measure.is_time else permutation.rank_sum_test
+    by_noun = [{unit.noun: unit for unit in of_group} for of_group in units]
+    nouns = list(dict.fromkeys(noun for of_group in by_noun for noun in of_group)) or [SEED]
+    tested = {
+        noun: (_by_level(x, by_noun[0].get(noun), measure),
+               _by_level(y, by_noun[1].get(noun), measure))
+        for noun in nouns
+    }  # fmt: skip
+    return _Compared(
+        units={noun: min(map(len, results)) for noun, results in tested.items()},
+        n_independent=(n, m),
+        improvement=wins,
+        difference=difference,
+        mean_difference=_mean_difference(x, y, measure),
+        sd=_sd(*min(tested.values(), key=lambda results: min(map(len, results)))),
+        p=permutation.combined([test(*results) for results in tested.values()]),
+    )
+
+
+def _by_level(values: Array, unit: Unit | None, measure: Objective) -> Array:
+    """The median of the values of each level, (n_levels,), or the mean of epochs to converge.
+
+    Without a unit, all values are of the same level.
+    """
+    if unit is None:
+        unit = Unit("", np.zeros(len(values), np.intp), 1)
+    if unit.n == len(values):
+        return values
+    center = np.mean if measure.is_time else statistics.median
+    return np.array([float(center(values[unit.codes == code])) for code in range(unit.n)])
+
+
+def _mean_difference(x: Array, y: Array, measure: Objective) -> float:
+    """The difference of the means of epochs to converge; nan for other measures."""
+    return float(x.mean() - y.mean()) if measure.is_time else math.nan
+
+
+def _median_of_pairs(x: Array, y: Array, level: float, *, is_independent: bool) -> Interval:
     """Median of the differences within pairs; undefined if most scores of both are infinite."""
     if np.isinf(x).sum() > len(x) / 2 and np.isinf(y).sum() > len(y) / 2:
         return Interval(np.nan, np.nan, np.nan)
-    return intervals.median_interval(statistics.paired_differences(x, y), level)
+    found = intervals.median_interval(statistics.paired_differences(x, y), level)
+    return found if is_independent else Interval(found.estimate, math.nan, math.nan)
 
 
-def _sd(x: Array, y: Array, is_paired: bool) -> float:
-    """Standard deviation of the differences within pairs, or the pooled one of two groups."""
-    if not (np.isfinite(x).all() and np.isfinite(y).all()) or len(x) + len(y) < 3:
+def _sd(*samples: Array) -> float:
+    """The standard deviation of a sample, or the pooled one of two; nan if it is not known."""
+    n = sum(map(len, samples))
+    if not all(np.isfinite(sample).all() for sample in samples) or n <= len(samples):
         return math.nan
     # The squares of losses that are nearly too large for a float overflow.
     with np.errstate(over="ignore", invalid="ignore"):
-        if is_paired:
-            return float(np.std(x - y, ddof=1))
-        squares = np.sum((x - x.mean()) ** 2) + np.sum((y - y.mean()) ** 2)
-        return float(np.sqrt(squares / (len(x) + len(y) - 2)))
-
-
-def _p_value(x: Array, y: Array, measure: Objective, is_paired: bool) -> float:
-    """p-value of the permutation test: of means for epochs to converge, otherwise of ranks."""
-    if measure.is_time:
-        return permutation.sign_flip_test(x - y) if is_paired else permutation.mean_test(x, y)
-    if is_paired:
-        return permutation.signed_rank_test(statistics.paired_differences(x, y))
-    return permutation.rank_sum_test(x, y)
+        squares = sum(float(np.sum((sample - sample.mean()) ** 2)) for sample in samples)
+    return math.sqrt(squares / (n - len(samples)))
 
 
 def best_first(groups: Sequence[Group], measure: Objective) -> RowIndices:

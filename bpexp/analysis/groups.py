@@ -1,26 +1,29 @@
 """Group finished runs by their setting: the runs of a group are replicates of it.
 
-Replicates differ only in the keys of ``REPLICATE_KEYS``: seed, fold and seed of the split.
+Replicates differ only in the keys of ``REPLICATE_KEYS``: seeds, the fold and the seed of the split.
 """
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bpexp.config.replicates import REPLICATE_KEYS, is_replicate_key
+from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import train_keys
 from bpexp.fields.checks import ConfigError
 from bpexp.render.axes import ascending
 from bpexp.render.wording import counted
+from bpexp.runs import variation
 from bpexp.runs.metrics import METRICS
 from bpexp.runs.objective import EPOCHS_TO_CONVERGE, Objective, objectives
 from bpexp.runs.result import Outcome
+from bpexp.runs.variation import Codes, Unit
 from bpexp.typing import Array
 
 FINISHED = tuple(outcome.value for outcome in Outcome)
@@ -31,6 +34,9 @@ SWEEP = "sweep"
 
 REPLICATE = "replicate"
 """Column that numbers the replicates; equal numbers in two groups are a pair."""
+
+_DISTINCT = "distinct"
+"""Column that is equal for runs with the same random numbers."""
 
 CONFIG_GROUPS = ("data", "model", "optimizer", "schedule")
 """Parts of a configuration that are selected by name."""
@@ -48,13 +54,27 @@ class RunTable:
     Attributes:
         frame: All columns.
         numbers: The seed, the epochs and the metrics as float arrays, (n_runs,) each. The column
-            ``REPLICATE`` numbers the different values of all keys of ``REPLICATE_KEYS`` together.
+            ``REPLICATE`` numbers the different levels of all sources of variation together.
         outcomes: Outcome of each run, (n_runs,) of text.
+        levels: By source of variation, the level of each replicate, (n_replicates,); without any,
+            all replicates are independent.
     """
 
     frame: pd.DataFrame
     numbers: Mapping[str, Array]
     outcomes: Any
+    levels: Mapping[str, Codes] = field(default_factory=dict)
+
+    @property
+    def varying_sources(self) -> list[str]:
+        """The sources of variation that have several levels."""
+        return [noun for noun, codes in self.levels.items() if np.ptp(codes)]
+
+    def units_of(self, replicates: Array) -> list[Unit]:
+        """What is independent of some replicates, (n,); see ``variation.independent_units``."""
+        chosen = replicates.astype(np.intp)
+        levels = {noun: codes[chosen] for noun, codes in self.levels.items()}
+        return variation.independent_units(levels or {variation.SEED: chosen})
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +105,21 @@ class Group:
     def column(self, key: str) -> Array:
         """The values of a numeric column, (n,)."""
         return self.table.numbers[key][self.row_indices]
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """What is independent of the group's runs: seeds, splits, or each of both."""
+        return self.table.units_of(self.column(REPLICATE))
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether no two runs share a level of a source of variation, such as a split."""
+        return variation.are_independent(self.units, len(self))
+
+    @property
+    def n_independent(self) -> int:
+        """The smallest number of levels of what is independent; at most the number of runs."""
+        return min((unit.n for unit in self.units), default=1)
 
     @property
     def outcomes(self) -> Any:
@@ -137,8 +172,10 @@ class Grouped:
         seeds: Number of different replicates: of seeds, unless folds or splits vary, too.
         replicate_keys: The keys that differ between replicates; ``seed`` if none does.
         pruned: Number of settings left out because runs of them were stopped early.
-        repeated: Number of runs left out because another run has the same setting and seed and
-            is therefore not an independent replicate.
+        repeated: Number of runs left out because another run has the same setting and the same
+            random numbers and is therefore not an independent replicate.
+        only_split: The seed of the split that all runs share; "" if there are several splits, or
+            the data are not split at random.
     """
 
     varying: Mapping[str, Sequence[str]]
@@ -148,6 +185,7 @@ class Grouped:
     repeated: int
     replicate_keys: Sequence[str] = ("seed",)
     pruned: int = 0
+    only_split: str = ""
 
     @property
     def counted_replicates(self) -> str:
@@ -174,10 +212,14 @@ def group(frame: pd.DataFrame) -> Grouped:
     labels = frame[known].apply(labels_of)
     frame, labels, n_pruned = _without_pruned(frame, labels)
     varying = {key: levels(labels[key]) for key in _independent_keys(labels)}
-    numbered = [key for key in REPLICATE_KEYS if key in frame]
-    replicate_labels = frame[numbered].apply(labels_of)
-    replicates = replicate_labels.groupby(numbered).ngroup()
-    labeled = frame.assign(**{key: labels[key] for key in varying}, **{REPLICATE: replicates})
+    sources = variation.sources_of(
+        {key: labels_of(frame[key]).tolist() for key in variation.KEYS if key in frame}, len(frame)
+    )
+    replicates = variation.codes_of(list(sources.levels.values()) or [sources.distinct])
+    labeled = frame.assign(
+        **{key: labels[key] for key in varying},
+        **{REPLICATE: replicates, _DISTINCT: sources.distinct},
+    )
     sweeps = frame[SWEEP].unique().tolist()
     if len(sweeps) > 1:
         # Keep the order given: `levels` would sort an id such as 273484e9 as a number.
@@ -186,11 +228,11 @@ def group(frame: pd.DataFrame) -> Grouped:
     labeled = labeled.sort_values(["seed", "run_id"], kind="stable")
     is_finished = labeled["outcome"].isin(FINISHED)
     finished = labeled[is_finished]
-    distinct = finished.drop_duplicates([*varying, REPLICATE])
+    distinct = finished.drop_duplicates([*varying, _DISTINCT])
     if distinct.empty:
         raise ConfigError("a report needs at least one finished run, but no run has finished.")
     unfinished = Counter(map(tuple, labeled.loc[~is_finished, list(varying)].to_numpy().tolist()))
-    table = _run_table(distinct)
+    table = _run_table(distinct, _of_replicates(sources.levels, replicates))
     groups = [
         Group(settings, table, row_indices, unfinished[tuple(settings.values())])
         for settings, row_indices in _split(distinct, varying)
@@ -201,8 +243,9 @@ def group(frame: pd.DataFrame) -> Grouped:
         data=levels(labels["data.name"]),
         seeds=distinct[REPLICATE].nunique(),
         repeated=len(finished) - len(distinct),
-        replicate_keys=[key for key in numbered if replicate_labels[key].nunique() > 1] or ["seed"],
+        replicate_keys=sources.keys or ["seed"],
         pruned=n_pruned,
+        only_split=_only_split(sources.levels, frame),
     )
 
 
@@ -227,6 +270,21 @@ def _without_pruned(
             "bpexp resume SWEEP --pruned trains them."
         )
     return frame[kept], labels[kept], len(pruned)
+
+
+def _of_replicates(levels: Mapping[str, Codes], replicates: Codes) -> dict[str, Codes]:
+    """The levels of each replicate, from those of each run."""
+    _, first = np.unique(replicates, return_index=True)
+    return {noun: codes[first] for noun, codes in levels.items()}
+
+
+def _only_split(levels: Mapping[str, Codes], frame: pd.DataFrame) -> str:
+    """The seed of the split that all runs share; "" if there is none, or several."""
+    if variation.SPLIT not in levels or "data.split_seed" not in frame:
+        return ""
+    if np.ptp(levels[variation.SPLIT]):
+        return ""
+    return label(frame["data.split_seed"].iloc[0])
 
 
 def _independent_keys(labels: pd.DataFrame) -> list[str]:
@@ -255,12 +313,13 @@ def _is_name(label: str) -> bool:
     return label.isidentifier() and label not in ("true", "false", "null", "nan", "inf")
 
 
-def _run_table(frame: pd.DataFrame) -> RunTable:
+def _run_table(frame: pd.DataFrame, levels: Mapping[str, Codes]) -> RunTable:
     names = ["seed", REPLICATE, "epochs", *(name for name in METRICS if name in frame)]
     return RunTable(
         frame=frame,
         numbers={name: numbers(frame[name]) for name in names},
         outcomes=frame["outcome"].to_numpy(object),
+        levels=levels,
     )
 
 

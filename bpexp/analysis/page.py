@@ -45,6 +45,18 @@ RACE = (
     "got more seeds are ranked before those that stopped.",
 )
 """The methods of a race."""
+SHARED_LEVELS = (
+    "Runs that share a split, a seed or another source of variation are not independent. Seeds "
+    "that differ from split to split are within the splits: each split gives one result, the "
+    "median over its seeds (the mean for epochs to converge), and these are tested. If all splits "
+    "have the same seeds, the splits are tested in this way and the seeds likewise, over all "
+    "splits, and the p value is that of the sum of both variances (Cameron, Gelbach and Miller "
+    "2011). Intervals of shares and of P are those of as many trials as the smallest number of "
+    "levels, which is conservative; medians have none. Shares of the variance: means of squared "
+    "differences of runs that share the levels of some sources (Koch 1968), which gives the "
+    "estimates of an analysis of variance in a complete crossing."
+)
+"""The methods for runs that share levels of a source of variation."""
 
 
 def document(report: "Report", images: Mapping[str, bytes]) -> Document:
@@ -128,14 +140,9 @@ def remarks(report: "Report") -> list[str]:
     out += plots.notes(report.plot_data)
     if grouped.repeated:
         out.append(
-            f"{grouped.repeated} runs repeat the settings and seed of another run and are left "
-            "out: the same run twice is not a second seed."
-        )
-    if {"data.fold", "data.split_seed"} & set(grouped.replicate_keys):
-        out.append(
-            "Runs on different folds and splits share training rows, and runs on the same fold "
-            "share validation rows. Tests and intervals treat them as independent, so p values "
-            "tend to be too small and intervals too narrow."
+            f"{grouped.repeated} runs repeat the settings and seed of another run, or differ only "
+            "in a seed from which nothing is drawn, and are left out: the same run twice is not a "
+            "second seed."
         )
     if grouped.pruned and report.halving is None:
         out.append(f"{grouped.pruned} settings were stopped early and are left out.")
@@ -183,7 +190,8 @@ def methods(findings: Findings) -> list[str]:
         "settings: sums of squares of each setting, of what each pair adds, of more settings "
         "together, and of the seed, corrected for what the seeds alone would give (epsilon "
         "squared, Kelley 1935). Losses count by their logarithm, and a run without a value as the "
-        "worst one that has a value. Intervals: a jackknife over seeds, 95% each.",
+        "worst one that has a value. They have no intervals, because none holds for skewed values.",
+        *([] if all(s.group.is_independent for s in findings.summaries) else [SHARED_LEVELS]),
         _expected_best(findings),
     ]
 

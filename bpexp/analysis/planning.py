@@ -20,7 +20,8 @@ from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.permutation import ALPHA, replicates_needed
 from bpexp.analysis.words import number
 from bpexp.fields.checks import ConfigError
-from bpexp.render.wording import counted
+from bpexp.render.wording import counted, listed
+from bpexp.runs.variation import SEED
 
 POWER = 0.8
 """Probability with which a difference as large as the named one is to be found significant."""
@@ -107,6 +108,12 @@ def sentence(findings: Findings, named: Difference) -> str:
     if not findings.comparisons:
         raise ConfigError("--detect needs at least two groups, each of two runs or more.")
     compared = findings.comparisons[0]
+    if len(compared.units) > 1:
+        nouns = listed([f"{noun}s" for noun in compared.units])
+        return (
+            f"No number can be planned from runs that share {nouns}; vary these together, each run "
+            "with its own."
+        )
     if not math.isfinite(compared.sd):
         return "No number of seeds can be planned, because of the runs that diverged."
     limit = upper_limit(compared.sd, compared.degrees_of_freedom)
@@ -121,10 +128,13 @@ def sentence(findings: Findings, named: Difference) -> str:
     percent = f"{named.value:g}%" if named.is_percent else f"{named.value:g}"
     shown = f"{percent} in {measure.label} ({number(size)})" if named.is_percent else percent
     of = "the differences within pairs" if compared.pairs else "the runs of a group"
+    if compared.scarcest != SEED:
+        of += f" (one for each {compared.scarcest})"
     method = "the t test" if measure.is_time else "the t test with the efficiency of a rank test"
     pairs = f"{counted(findings.n_pairs, 'pair')} of groups"
     return (
-        f"To find a difference of {shown} between the first two in 80% of cases, plan {n} seeds: "
+        f"To find a difference of {shown} between the first two in 80% of cases, plan {n} "
+        f"{compared.scarcest}s: "
         f"by the formula of {method}, corrected for {pairs}, if {of} have a standard deviation of "
         f"{number(limit)} (80% upper limit)."
     )

@@ -59,7 +59,9 @@ def probability_of_improvement(a: Array, b: Array) -> float:
     return float(U) / (len(a) * len(b))
 
 
-def improvement_interval(a: Array, b: Array, level: float = CONFIDENCE) -> Interval:
+def improvement_interval(
+    a: Array, b: Array, level: float = CONFIDENCE, n_independent: int | None = None
+) -> Interval:
     """Estimate ``probability_of_improvement`` with a conservative interval.
 
     The variance of the estimate is at most that of a share of min(n, m) independent trials
@@ -69,8 +71,9 @@ def improvement_interval(a: Array, b: Array, level: float = CONFIDENCE) -> Inter
         a: Scores of the first group, (n,).
         b: Scores of the second group, (m,).
         level: Confidence level.
+        n_independent: Number of trials if runs are not independent, see ``paired_improvement``.
     """
-    estimate, n = probability_of_improvement(a, b), min(len(a), len(b))
+    estimate, n = probability_of_improvement(a, b), n_independent or min(len(a), len(b))
     return share_interval(estimate * n, n, level)._replace(estimate=estimate)
 
 
@@ -80,17 +83,33 @@ def paired_differences(a: Array, b: Array) -> Array:
     return np.where(both, 0.0, np.where(both, 0.0, a) - np.where(both, 0.0, b))
 
 
-def paired_improvement(a: Array, b: Array, level: float = CONFIDENCE) -> Interval:
+def paired_improvement(
+    a: Array, b: Array, level: float = CONFIDENCE, n_independent: int | None = None
+) -> Interval:
     """Share of pairs in which ``a`` scores lower; ties count one half.
 
-    Ties make the variance smaller than that of a share, so the interval is conservative.
+    Ties make the variance smaller than that of a share, so the interval is conservative. If pairs
+    share levels of a source, such as splits, so does taking as many trials as there are levels: the
+    share of a complete crossing is a mean of shares of so many pairs that have no level in common,
+    and the variance of a mean is at most the largest one of its parts.
 
     Args:
         a: Scores of the first group, (n,).
         b: Scores of the second group with the same replicates in the same order, (n,).
         level: Confidence level.
+        n_independent: Smallest number of levels of any source; None if the pairs are independent.
     """
-    return share_interval(float(np.sum((a < b) + 0.5 * (a == b))), len(a), level)
+    n = len(a) if n_independent is None else n_independent
+    return share_interval(float(np.mean((a < b) + 0.5 * (a == b))) * n, n, level)
+
+
+def median(sample: Array) -> float:
+    """The median; 0 between two infinities of different signs."""
+    ordered, n = np.sort(sample), len(sample)
+    low, high = float(ordered[(n - 1) // 2]), float(ordered[n // 2])
+    if low == high or low == -math.inf == -high:
+        return low if low == high else 0.0
+    return 0.5 * (low + high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -3,11 +3,16 @@
 For a full grid, in which every combination of settings has the same seeds, the sum of squares is
 the sum of those of each setting, of each pair, of three and more settings together, and of the
 seed: an analysis of variance, without a model of the surface. A share is corrected for what the
-seeds alone would give (epsilon squared, Kelley 1935). Its interval is a jackknife over seeds (Efron
-and Tibshirani 1993, chapter 11), because the runs of one seed are not independent.
+seeds alone would give (epsilon squared, Kelley 1935).
+
+If runs share levels of several sources, such as splits and seeds, each source has a share of its
+own, see ``components``.
+
+Shares have no intervals. A jackknife over seeds covers 95% of normal values, but only 74% of skewed
+ones, and nothing holds for a few splits.
 
 >>> values = np.add.outer([0.0, 1.0, 2.0], np.zeros(4))  # three settings, four seeds
->>> [(share.name, share.estimate) for share in shares(values, ["lr"])]
+>>> [tuple(share) for share in shares(values, ["lr"])]
 [('lr', 1.0), ('the seed', 0.0)]
 """
 
@@ -16,17 +21,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
+from bpexp.analysis import components
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.groups import REPLICATE, SWEEP
-from bpexp.analysis.intervals import CONFIDENCE
+from bpexp.render.wording import counted, listed
 from bpexp.runs.objective import Objective
+from bpexp.runs.variation import SEED
 from bpexp.typing import Array
 
-HIGHER, SEED = "three and more settings together", "the seed"
+HIGHER = "three and more settings together"
 MIN_SEEDS = 3
-"""A jackknife over fewer seeds says nothing."""
+"""With fewer seeds the shares say nothing."""
 MIN_SHOWN = 0.005
 """Smaller shares of pairs are not listed in the sentence."""
 
@@ -36,42 +42,62 @@ class Share(NamedTuple):
 
     Attributes:
         name: A setting, "lr and hidden" for what the pair adds to its settings, ``HIGHER`` or
-            ``SEED``: the seed's own effect, and how it changes those of the settings.
+            "the seed": the seed's own effect, and how it changes those of the settings.
         estimate: The share; the estimates of all shares add up to 1. A small one may be negative.
-        low: Lower limit of its interval, at least 0.
-        high: Upper limit, at most 1.
     """
 
     name: str
     estimate: float
-    low: float
-    high: float
 
 
 class Decomposition(NamedTuple):
-    """The shares of the variance in a full grid, and what varies: "log final loss"."""
+    """The shares of the variance between runs.
+
+    Attributes:
+        quantity: What varies: "logarithm of the final loss".
+        shares: The shares; that of the replicates is the last one.
+        of: What the estimates are from: "10 seeds".
+    """
 
     quantity: str
     shares: Sequence[Share]
+    of: str
 
     @property
     def sentence(self) -> str:
         """The shares, those of settings first."""
-        first = [s for s in self.shares if " and " not in s.name or s.estimate >= MIN_SHOWN]
-        listed = ", ".join(
-            f"{s.name} {_percent(s.estimate)} ({_percent(s.low)} to {_percent(s.high)})"
-            for s in first
+        is_pair = [" and " in s.name and s is not self.shares[-1] for s in self.shares]
+        first = [
+            s
+            for s, pair in zip(self.shares, is_pair, strict=True)
+            if not pair or s.estimate >= MIN_SHOWN
+        ]
+        # A small estimate may be negative; those that are shown are to add up to 100%.
+        total = sum(max(0.0, share.estimate) for share in self.shares)
+        named = ", ".join(
+            f"{share.name} {100.0 * max(0.0, share.estimate) / total:.0f}%" for share in first
         )
-        return f"Of the variance of the {self.quantity} between runs: {listed}."
+        return (
+            f"Of the variance of the {self.quantity} between runs, estimated from {self.of}: "
+            f"{named}."
+        )
 
 
 def decompose(findings: Findings) -> Decomposition | None:
-    """The shares of the settings that vary; None if they are no full grid with shared seeds.
+    """The shares of the settings that vary, or of several sources of variation.
 
     A run without a value counts as the worst one that has a value.
+
+    Returns:
+        The shares; None if the settings are no full grid with shared seeds, or if the runs do not
+        tell several sources apart.
     """
     measure, keys = findings.measure, list(findings.grouped.varying)
-    if not keys or SWEEP in keys or not findings.has_scores:
+    if SWEEP in keys or not findings.has_scores:
+        return None
+    if not all(group.is_independent for group in findings.grouped.groups):
+        return _of_sources(findings)
+    if not keys:
         return None
     places = {
         key: {level: place for place, level in enumerate(levels)}
@@ -87,34 +113,62 @@ def decompose(findings: Findings) -> Decomposition | None:
         cell = tuple(places[key][group.settings[key]] for key in keys)
         by_seed = dict(zip(group.column(REPLICATE), group.costs(measure), strict=True))
         values[cell] = [by_seed[seed] for seed in seeds]
-    known = values[np.isfinite(values)]
-    values = np.where(np.isfinite(values), values, known.max())
-    # Epochs to converge are ranked by their mean.
-    is_log = not measure.is_maximized and not measure.is_time and bool(values.min() > 0.0)
-    values = np.log(values) if is_log else values
-    return (
-        Decomposition(_quantity(measure, is_log), shares(values, keys)) if np.ptp(values) else None
+    quantity, values = _on_scale(values, measure)
+    if not np.ptp(values):
+        return None
+    noun = listed(groups[0].table.varying_sources or [SEED])
+    return Decomposition(quantity, shares(values, keys, f"the {noun}"), counted(len(seeds), noun))
+
+
+def _of_sources(findings: Findings) -> Decomposition | None:
+    """The shares of all settings together and of each source of variation."""
+    groups = findings.grouped.groups
+    replicates = np.concatenate([group.column(REPLICATE) for group in groups])
+    units = groups[0].table.units_of(replicates)
+    values = np.concatenate([group.costs(findings.measure) for group in groups])
+    quantity, values = _on_scale(values, findings.measure)
+    levels = {f"the {unit.noun}": unit.codes for unit in units}
+    if len(groups) > 1:
+        of_setting = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+        levels = {components.SETTINGS: of_setting, **levels}
+    found = components.shares(values, levels)
+    if not found:
+        return None
+    rest = "the two together" if len(units) == 2 else "several of these together"
+    if len(units) == 1:
+        within = [noun for noun in groups[0].table.varying_sources if noun != units[0].noun]
+        rest = f"the {listed(within or [SEED])} within each {units[0].noun}"
+    named = {name or rest: share for name, share in found.items()}
+    return Decomposition(
+        quantity,
+        [Share(name, share) for name, share in named.items()],
+        listed([counted(unit.n, unit.noun) for unit in units]),
     )
 
 
-def shares(values: Array, names: Sequence[str]) -> list[Share]:
+def _on_scale(values: Array, measure: Objective) -> tuple[str, Array]:
+    """What varies, and the values without infinities; positive losses by their logarithm."""
+    known = values[np.isfinite(values)]
+    values = np.where(np.isfinite(values), values, known.max())
+    # Epochs to converge are ranked by their mean.
+    if not measure.is_maximized and not measure.is_time and bool(values.min() > 0.0):
+        return f"logarithm of the {measure.label}", np.log(values)
+    return measure.label, values
+
+
+def shares(values: Array, names: Sequence[str], of_seed: str = "the seed") -> list[Share]:
     """The shares of settings, of pairs, and of the seed.
 
     Args:
         values: The value of each run, an axis for each setting and one for the seeds,
             (n_1, ..., n_k, n_seeds) with at least ``MIN_SEEDS`` seeds.
         names: The settings, k of them.
+        of_seed: The name of the seeds' share.
     """
-    n = values.shape[-1]
-    whole = _estimates(values)
-    without_one = np.array([_estimates(np.delete(values, seed, axis=-1)) for seed in range(n)])
-    error = np.sqrt((n - 1) / n * ((without_one - without_one.mean(axis=0)) ** 2).sum(axis=0))
-    half = error * stats.t.ppf(0.5 + CONFIDENCE / 2.0, n - 1)
     pairs = [f"{a} and {b}" for a, b in itertools.combinations(names, 2)]
-    all_names = [*names, *pairs, *([HIGHER] if len(names) > 2 else []), SEED]
+    all_names = [*names, *pairs, *([HIGHER] if len(names) > 2 else []), of_seed]
     return [
-        Share(name, float(share), float(max(0.0, share - h)), float(min(1.0, share + h)))
-        for name, share, h in zip(all_names, whole, half, strict=True)
+        Share(name, float(share)) for name, share in zip(all_names, _estimates(values), strict=True)
     ]
 
 
@@ -149,12 +203,3 @@ def _effect(cells: Array, axes: Sequence[int]) -> Array:
     if effect.ndim > 1:
         effect = effect - effect.mean(axis=1, keepdims=True) - effect.mean(axis=0, keepdims=True)
     return np.asarray(effect)
-
-
-def _quantity(measure: Objective, is_log: bool) -> str:
-    return f"logarithm of the {measure.label}" if is_log else measure.label
-
-
-def _percent(share: float) -> str:
-    # A corrected estimate may be a little outside of 0 to 1.
-    return f"{100.0 * min(1.0, max(0.0, share)):.0f}%"

@@ -15,9 +15,14 @@ from bpexp.analysis.intervals import Interval, confidence_of_each, runs_for_medi
 from bpexp.analysis.permutation import ALPHA, replicates_needed
 from bpexp.render.wording import counted, listed
 from bpexp.runs.objective import Objective
+from bpexp.runs.variation import FOLD, SEED, SPLIT
 
 MIN_LEAD, MIN_LEAD_RUNS = 0.1, 2
 """Curves cross if each leads the other at some epoch by this share, and by this number of runs."""
+
+MEANINGFUL = 0.75
+"""A difference matters if the probability of improvement can be as large (Bouthillier et al. 2021,
+who recommend this value)."""
 
 
 def question(findings: Findings) -> str:
@@ -33,7 +38,12 @@ def question(findings: Findings) -> str:
 
 
 def answer(findings: Findings) -> str:
-    """The result in two or three sentences: the best groups and how certain their rank is."""
+    """The result in a few sentences: the best groups, how certain their rank is, and its limits."""
+    return " ".join([_ranked(findings), *_only_split(findings)])
+
+
+def _ranked(findings: Findings) -> str:
+    """The best groups and how certain their rank is."""
     best, measure = findings.summaries[0], findings.measure
     if len(findings.summaries) == 1:
         said = result(best, measure)
@@ -54,10 +64,22 @@ def answer(findings: Findings) -> str:
     return " ".join([first, *_test(findings), *_others(findings, "It", 2)])
 
 
+def _only_split(findings: Findings) -> list[str]:
+    """What the result holds for if all runs have the same split of the data."""
+    split_seed = findings.grouped.only_split
+    if not split_seed or not findings.has_scores:
+        return []
+    return [
+        f"All runs share one split of the data (data.split_seed={split_seed}), so this holds for "
+        "that split only; to include others, vary it with the seed: "
+        "'zip(seed=range(0,20),data.split_seed=range(0,20))'."
+    ]
+
+
 def _is_best(measure: Objective) -> str:
     """The predicate of a sentence about the best group, as in "lr=1 ... "."""
     if measure.is_time:
-        return "converges soonest"
+        return "converges soonest on average"
     return f"has the {measure.superlative} {measure.label}"
 
 
@@ -65,9 +87,10 @@ def result(summary: Summary, measure: Objective) -> str:
     """The median of a group with its interval and the number of runs."""
     if measure.is_time:
         counts = f"{summary.outcomes.get('converged', 0)} of {summary.runs} runs converged"
-        if not math.isfinite(summary.epochs.estimate):
-            return f"median not reached, {counts}"
-        return f"median {interval(summary.epochs)} epochs, {counts}"
+        median = "not reached"
+        if math.isfinite(summary.epochs.estimate):
+            median = interval(summary.epochs)
+        return f"mean {number(summary.epochs_mean)} epochs, median {median}, {counts}"
     found = summary.estimates[measure.name]["median"]
     if math.isinf(found.estimate):
         return _diverged(summary)
@@ -103,21 +126,24 @@ def _test(findings: Findings) -> list[str]:
     comparison = compared[0]
     probability = _advantage(comparison, findings.measure)
     crossing = _crossing(findings) if findings.measure.is_time else []
+    remarks = [*_unpaired(comparison), *_over_splits(comparison), *crossing]
     if not findings.can_be_significant:
-        return [f"{probability}.", _too_few_seeds(findings), *_unpaired(comparison), *crossing]
+        return [f"{probability}.", _too_few_seeds(findings), *remarks]
     p = p_value(comparison.p_adjusted)
     if findings.n_pairs > 1:
         p += f", corrected for {findings.n_pairs} pairs of groups"
     if comparison.p_adjusted < ALPHA:
         verdict = f"a statistically significant difference ({p})"
     else:
-        verdict = f"not statistically distinguishable with {_seeds(comparison)} ({p})"
-    return [f"{probability}: {verdict}.", *_unpaired(comparison), *crossing]
+        verdict = f"not statistically distinguishable with {counted_units(comparison)} ({p})"
+    return [f"{probability}: {verdict}.", *remarks]
 
 
 def _advantage(comparison: Comparison, measure: Objective) -> str:
     """By how much, and with which probability, the first group is better than the second."""
-    partner = "one of the second with the same seed" if comparison.pairs else "one of the second"
+    partner = "one of the second"
+    if comparison.pairs:
+        partner += f" with the same {listed(comparison.sources or [SEED])}"
     probability = interval(comparison.improvement)
     if not measure.is_time:
         return f"A run of the first does better than {partner} with probability {probability}"
@@ -149,11 +175,14 @@ def _crossing(findings: Findings) -> list[str]:
 def _too_few_seeds(findings: Findings) -> str:
     """How many seeds a significant difference would need, if there are too few for any."""
     compared = findings.comparisons
-    largest = max(compared, key=lambda c: c.pairs or len(c.a) + len(c.b))
-    needed = replicates_needed(findings.n_pairs, is_paired=bool(largest.pairs))
+    largest = max(compared, key=lambda c: c.pairs or sum(c.n_independent))
+    needed = replicates_needed(
+        findings.n_pairs, is_paired=bool(largest.pairs), n_sources=len(largest.units)
+    )
+    enough = listed([counted(needed, noun) for noun in largest.units])
     return (
-        f"With {_seeds(largest)} and {counted(findings.n_compared, 'group')} no difference can "
-        f"reach p < {ALPHA}; {needed} seeds could."
+        f"With {counted_units(largest)} and {counted(findings.n_compared, 'group')} no difference "
+        f"can reach p < {ALPHA}; {enough} could."
     )
 
 
@@ -162,15 +191,35 @@ def _unpaired(comparison: Comparison) -> list[str]:
     if comparison.pairs:
         return []
     n_shared = comparison.shared_seeds
-    shared = f"only {counted(n_shared, 'seed')}" if n_shared else "no seeds"
+    nouns = listed(comparison.sources or [SEED])
+    shared = f"only {counted(n_shared, nouns)}" if n_shared else f"no {nouns}s"
     return [f"The test is unpaired because the two groups have {shared} in common."]
 
 
-def _seeds(comparison: Comparison) -> str:
-    if comparison.pairs:
-        return f"{comparison.pairs} seeds"
-    sizes = sorted({len(comparison.a), len(comparison.b)})
-    return f"{' and '.join(map(str, sizes))} seeds"
+def counted_units(comparison: Comparison) -> str:
+    """What is independent in a comparison, such as "10 seeds" or "5 splits and 10 seeds"."""
+    sizes = sorted(set(comparison.n_independent))
+    if comparison.pairs or len(comparison.units) > 1 or len(sizes) == 1:
+        return listed([counted(n, noun) for noun, n in comparison.units.items()])
+    return f"{' and '.join(map(str, sizes))} {comparison.scarcest}s"
+
+
+def _over_splits(comparison: Comparison) -> list[str]:
+    """Whether a comparison over several splits is decided, as Bouthillier et al. (2021) ask."""
+    noun = next((noun for noun in (SPLIT, FOLD) if noun in comparison.sources), None)
+    if noun is None:
+        return []
+    _, low, high = comparison.improvement
+    if low <= 0.5:
+        verdict = f"it starts at {number(low)}"
+    else:
+        verdict = "it does" if high >= MEANINGFUL else f"it ends at {number(high)}"
+    return [
+        "For a verdict over splits Bouthillier et al. (2021) ask for an interval of this "
+        f"probability that lies above 0.5 and reaches {MEANINGFUL}: {verdict}.",
+        f"{noun.capitalize()}s of the same data share rows, so that p values tend to be too small "
+        "and intervals too narrow (Nadeau and Bengio 2003).",
+    ]
 
 
 def _others(findings: Findings, subject: str, n_named: int) -> list[str]:
@@ -190,7 +239,7 @@ def _others(findings: Findings, subject: str, n_named: int) -> list[str]:
     if similar == len(others):
         subject = f"None of the {len(others)} others is"
     else:
-        subject = f"Of the {len(others)} others {similar} are not"
+        subject = f"Of the {len(others)} others {similar} {'is' if similar == 1 else 'are'} not"
     return [f"{subject} statistically distinguishable from the first."]
 
 
@@ -203,6 +252,9 @@ def about_intervals(findings: Findings) -> str:
         said += f" that hold for all {n_groups} groups together, the selected best one included"
     if findings.is_race:
         return f"{said}, at every number of seeds."
+    if not all(summary.group.is_independent for summary in findings.summaries):
+        nouns = listed([f"{unit.noun}s" for unit in findings.summaries[0].group.units])
+        return f"{said}. Medians have none, because runs share {nouns}."
     if all(summary.runs >= needed for summary in findings.summaries):
         return f"{said}."
     return f"{said}. The interval of a median needs {needed} runs per group."

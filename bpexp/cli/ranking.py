@@ -117,8 +117,10 @@ def _median_in_race(objective: Objective, standing: Standing) -> tuple[str, str]
 def _median(ranking: Ranking, found: SettingResult) -> tuple[str, str]:
     """The median of the objective and its interval, as text."""
     from bpexp.analysis import estimates
+    from bpexp.analysis.intervals import confidence_of_each
 
-    median = estimates.median(ranking.objective, found.scores, len(ranking.settings))
+    level = confidence_of_each(len(ranking.settings))
+    median = estimates.median(ranking.objective, found.scores, level, found.is_independent)
     return _with_interval(ranking.objective, *median)
 
 

@@ -4,7 +4,11 @@
 (True, False)
 """
 
-REPLICATE_KEYS = ("data.split_seed", "data.fold", "seed")
+OWN_SEEDS = ("model.init_seed", "order_seed", "optimizer.step_init_seed")
+"""Dotted keys that seed one source of variation each; null: ``seed`` does."""
+SPLIT_KEYS = ("data.split_seed", "data.fold")
+"""Dotted keys that choose the split of the data."""
+REPLICATE_KEYS = (*SPLIT_KEYS, *OWN_SEEDS, "seed")
 """Dotted keys. Rankings and reports take medians over their values and never choose among them."""
 
 

@@ -71,6 +71,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+MAX_SEED = 2**32 - 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -90,6 +92,9 @@ class ModelConfig:
     init: str = setting(OneOf(INITIALIZERS), "uniform", "distribution of the initial weights")
     init_low: float = setting(Real(), 0.0, "lower limit of init=uniform")
     init_high: float = setting(Real(), 1.0, "upper limit of init=uniform")
+    init_seed: int | None = setting(
+        Optional(Integer(0, MAX_SEED)), None, "seed of the initial weights alone; null: seed"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +136,9 @@ class StopConfig:
 class TrainConfig:
     """Everything that the result of a run depends on."""
 
-    seed: int = setting(Integer(0, 2**32 - 1), REQUIRED, "random seed of the initial weights")
+    seed: int = setting(
+        Integer(0, MAX_SEED), REQUIRED, "random seed of initial weights and sample order"
+    )
     lr: float = setting(Real(above=0.0), REQUIRED, "learning rate")
     epochs: int = setting(Integer(1, 10**9), REQUIRED, "maximum number of epochs")
     hidden: tuple[int, ...] = setting(
@@ -139,6 +146,9 @@ class TrainConfig:
     )
     batch_size: int | None = setting(
         Optional(Integer(1)), None, "samples per update, in random order; null: all samples"
+    )
+    order_seed: int | None = setting(
+        Optional(Integer(0, MAX_SEED)), None, "seed of the sample order alone; null: seed"
     )
     data: DataConfig
     model: ModelConfig
@@ -192,7 +202,7 @@ class SearchConfig:
     )
     trials: int = setting(Integer(1, 10**6), 50, "maximum number of trials of a search")
     generation: int = setting(Integer(1, 10**4), 10, "trials that a search proposes at once")
-    seed: int = setting(Integer(0, 2**32 - 1), 0, "random seed of a search")
+    seed: int = setting(Integer(0, MAX_SEED), 0, "random seed of a search")
     halving: int | None = setting(
         Optional(Integer(2, 100)),
         None,

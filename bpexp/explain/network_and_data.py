@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from bpexp.config.schema import TrainConfig
 from bpexp.data.dataset import Dataset
 from bpexp.data.target_scaling import UNSCALED
 from bpexp.explain.symbols import indexed
@@ -24,7 +25,8 @@ def network(view: View) -> Iterator[Block]:
     sizes = "-".join(map(str, network.sizes))
     yield Heading(1, f"One step of backpropagation: {config.data.name} on a {sizes} network")
     yield Paragraph(
-        f"Epoch {step.epoch} of {config.epochs}, seed {config.seed}, learning rate "
+        f"Epoch {step.epoch} of {config.epochs}, seed {config.seed}{_own_seeds(config)}, "
+        "learning rate "
         f"η = {show(config.lr)}, optimizer {spoken(config.optimizer.name)}. "
         "All numbers are those of the training engine, rounded only for printing."
     )
@@ -54,6 +56,12 @@ def network(view: View) -> Iterator[Block]:
     weights, biases = network.split(step.before)
     for layer, (W, b) in enumerate(zip(weights, biases, strict=True), start=1):
         yield _weights(view, layer, W, b)
+
+
+def _own_seeds(config: TrainConfig) -> str:
+    """The sources of randomness that have a seed of their own."""
+    seeds = {"initial weights": config.model.init_seed, "sample order": config.order_seed}
+    return "".join(f", seed of the {of} {seed}" for of, seed in seeds.items() if seed is not None)
 
 
 def _weights(view: View, layer: int, W: Array, b: Array) -> Table:

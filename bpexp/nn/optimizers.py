@@ -88,6 +88,9 @@ class RpropConfig(OptimizerConfig):
     step_init_high: float | None = setting(
         Optional(Real(above=0.0)), None, "draw first step sizes up to here; null: they are lr"
     )
+    step_init_seed: int | None = setting(
+        Optional(Integer(0, 2**32 - 1)), None, "seed of the first step sizes alone; null: seed"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

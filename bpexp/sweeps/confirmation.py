@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
+from bpexp.config.replicates import OWN_SEEDS
 from bpexp.config.schema import BudgetConfig, SearchConfig, SeedsConfig, plain
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.ranking import SettingResult
@@ -27,8 +28,9 @@ def settings_to_confirm(finished: FinishedSweep) -> list[SettingResult]:
 def plan_of(finished: FinishedSweep) -> Plan:
     """The plan that trains the best settings of a sweep on ``confirm`` fresh seeds each.
 
-    Every split and fold of a setting is trained with every fresh seed. The jobs of a setting
-    follow each other, the best setting first.
+    Every split and fold of a setting is trained with every fresh seed. Where a source of variation
+    had several seeds of its own, it follows the fresh seed. The jobs of a setting follow each
+    other, the best setting first.
     """
     runtime = finished.plan.runtime
     objective = replace(runtime.objective, name=finished.ranking.objective.name)
@@ -42,11 +44,19 @@ def plan_of(finished: FinishedSweep) -> Plan:
         seeds=SeedsConfig(),
         budget=BudgetConfig(),
     )
+    varied = [key for key in OWN_SEEDS if key in finished.plan.varying]
     used = {job.config.seed for job in finished.plan.jobs}
+    used |= {
+        job.varying[key] or 0 for job in finished.plan.jobs for key in varied if key in job.varying
+    }
     seeds = list(itertools.islice(_fresh_seeds(used), finished.plan.runtime.confirm))
     composed = []
     for setting in settings_to_confirm(finished):
         config = plain(setting.job.config)
+        for group, _, name in (key.rpartition(".") for key in varied):
+            part = config[group] if group else config
+            if name in part:
+                part[name] = None
         for data in dict.fromkeys(row.job.config.data for row in setting.rows):
             composed += [
                 {**plain(runtime), **config, "data": plain(data), "seed": seed} for seed in seeds

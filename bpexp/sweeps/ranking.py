@@ -8,14 +8,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from bpexp.runs import comparability
+from bpexp.runs import comparability, variation
 from bpexp.runs.objective import Objective, objectives
 from bpexp.runs.result import Outcome
 from bpexp.sweeps import comparable
-from bpexp.sweeps.job import Job
+from bpexp.sweeps.job import Job, format_setting
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.row import Row
 from bpexp.typing import Array
@@ -50,6 +51,11 @@ class SettingResult:
     def best(self) -> Row:
         """Its best run."""
         return self.rows[0]
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether no two runs share a level of a source of variation, such as a split."""
+        return are_independent(self.rows)
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,23 @@ def rank_parts(
         replace(rank([rows[index] for index in indices], objective, planned), part=part)
         for part, indices in found.items()
     ]
+
+
+def are_independent(rows: Sequence[Row]) -> bool:
+    """Whether no two runs share a level of a source of variation, such as a split."""
+    columns = {
+        key: [format_setting(_value(row, key)) for row in rows] for key in variation.KEYS
+    }  # fmt: skip
+    sources = variation.sources_of(columns, len(rows))
+    return variation.are_independent(variation.independent_units(sources.levels), len(rows))
+
+
+def _value(row: Row, key: str) -> Any:
+    """The value of a setting; None if the run does not have it."""
+    found: Any = row.job.config
+    for name in key.split("."):
+        found = getattr(found, name, None)
+    return found
 
 
 def rank_runs(rows: Iterable[Row], objective: Objective) -> list[Row]:

@@ -15,7 +15,7 @@ from bpexp.config.schema import StopConfig, TrainConfig
 from bpexp.data import Dataset, load
 from bpexp.nn import init
 from bpexp.nn.network import Network, joined
-from bpexp.nn.optimizers import OptimizerConfig, RpropConfig
+from bpexp.nn.optimizers import RpropConfig
 from bpexp.nn.schedules import factors
 from bpexp.training.engine import NO_PATIENCE, NO_THRESHOLD, BatchState, Integers, Problem
 from bpexp.training.sample_order import SampleOrders, random_stream, restart_seed
@@ -29,11 +29,14 @@ def batch_key(config: TrainConfig) -> TrainConfig:
     changes: dict[str, Any] = dict.fromkeys(hyperparameter_names(optimizer.name), 0.0)
     # See Problem.has_weight_decay.
     changes["weight_decay"] = float(optimizer.weight_decay > 0.0)
+    if isinstance(optimizer, RpropConfig):
+        changes["step_init_seed"] = None
     return replace(
         config,
         seed=0,
+        order_seed=None,
         lr=1.0,
-        model=replace(config.model, init="", init_low=0.0, init_high=0.0),
+        model=replace(config.model, init="", init_low=0.0, init_high=0.0, init_seed=None),
         optimizer=replace(optimizer, **changes),
         stop=StopConfig(
             restart=config.stop.restart, validation_interval=config.stop.validation_interval
@@ -55,11 +58,12 @@ def make_network(config: TrainConfig, dataset: Dataset) -> Network:
     )
 
 
-def initial_parameters(config: TrainConfig, network: Network) -> Array:
-    """Draw initial weights and biases with the seed of the configuration, (n_parameters,)."""
+def initial_parameters(config: TrainConfig, network: Network, n_restarts: int = 0) -> Array:
+    """Draw the weights and biases after ``n_restarts`` restarts of a run, (n_parameters,)."""
     model = config.model
+    seed = restart_seed(_or_default(model.init_seed, config.seed), n_restarts)
     low, high = model.init_low, model.init_high
-    return joined(*init.initialize(network.sizes, model.init, config.seed, low, high))
+    return joined(*init.initialize(network.sizes, model.init, seed, low, high))
 
 
 class PreparedBatch:
@@ -85,7 +89,8 @@ class PreparedBatch:
         n_samples = len(self.problem.X)
         self._sample_orders = None
         if self.problem.batch_size < n_samples:
-            self._sample_orders = SampleOrders([c.seed for c in configs], n_samples)
+            seeds = [_or_default(c.order_seed, c.seed) for c in configs]
+            self._sample_orders = SampleOrders(seeds, n_samples)
 
     def initial_state(self) -> BatchState:
         """Return the state of all runs before the first epoch."""
@@ -99,8 +104,7 @@ class PreparedBatch:
             n_restarts: Number of restarts, this one included.
         """
         configs = [self.configs[run] for run in runs]
-        configs = [replace(c, seed=restart_seed(c.seed, n_restarts)) for c in configs]
-        return replace(_initial_batch_state(configs, self), run_indices=runs)
+        return replace(_initial_batch_state(configs, self, n_restarts), run_indices=runs)
 
     def lr_factors(self, start: int, stop: int) -> Array:
         """Factors of the learning rate in epochs ``start`` to ``stop - 1``, (stop - start,)."""
@@ -132,16 +136,20 @@ def make_problem(config: TrainConfig, dataset: Dataset) -> Problem:
     )
 
 
-def _initial_batch_state(configs: Sequence[TrainConfig], batch: PreparedBatch) -> BatchState:
+def _initial_batch_state(
+    configs: Sequence[TrainConfig], batch: PreparedBatch, n_restarts: int = 0
+) -> BatchState:
+    """The state of runs before their first epoch, or before the first one after a restart."""
     problem, n_runs = batch.problem, len(configs)
-    parameters = np.stack([initial_parameters(c, problem.network) for c in configs], axis=-1)
+    drawn = [initial_parameters(c, problem.network, n_restarts) for c in configs]
+    parameters = np.stack(drawn, axis=-1)
     lr = _floats(c.lr for c in configs)
     starts = initial_state(problem.optimizer)
     optimizer_state = np.empty((len(starts), *parameters.shape))
     for values, start in zip(optimizer_state, starts, strict=True):
         values[:] = lr if start is None else start
         if start is None:
-            _draw_initial_steps(values, configs)
+            _draw_initial_steps(values, configs, n_restarts)
     names = hyperparameter_names(problem.optimizer)
     hyperparameters = [_floats(getattr(c.optimizer, name) for c in configs) for name in names]
     patience = [_or_default(c.stop.patience, NO_PATIENCE) for c in configs]
@@ -178,23 +186,20 @@ def _threshold(value: float | None, unit: float) -> float:
     return NO_THRESHOLD if value is None else value / unit
 
 
-def _draw_initial_steps(steps: Array, configs: Sequence[TrainConfig]) -> None:
+def _draw_initial_steps(steps: Array, configs: Sequence[TrainConfig], n_restarts: int) -> None:
     """Draw Rprop's initial step sizes where the configuration gives a range.
 
     Args:
         steps: (n_parameters, L); changed in place.
         configs: Configurations of the L runs.
+        n_restarts: Number of restarts of these runs so far.
     """
     for run, config in enumerate(configs):
-        bounds = _step_bounds(config.optimizer)
-        if bounds is not None:
-            low, high = bounds
-            rng = random_stream(config.seed, "first steps")
+        optimizer = config.optimizer
+        if not isinstance(optimizer, RpropConfig):
+            continue
+        low, high = optimizer.step_init_low, optimizer.step_init_high
+        if low is not None and high is not None:
+            seed = restart_seed(_or_default(optimizer.step_init_seed, config.seed), n_restarts)
+            rng = random_stream(seed, "first steps")
             steps[:, run] = low + (high - low) * rng.rand(len(steps))
-
-
-def _step_bounds(optimizer: OptimizerConfig) -> tuple[float, float] | None:
-    if not isinstance(optimizer, RpropConfig):
-        return None
-    low, high = optimizer.step_init_low, optimizer.step_init_high
-    return None if low is None or high is None else (low, high)

@@ -1,7 +1,7 @@
 """The order of the samples in each epoch, and the random streams derived from a run's seed.
 
 Training in mini-batches visits the samples in a new random order in each epoch. The order depends
-only on the seed of the run and the number of samples.
+only on the seed (``order_seed``, or else ``seed``) and the number of samples.
 
 >>> orders = SampleOrders(seeds=[1, 2], n_samples=4)
 >>> orders.epochs(np.array([0, 1]), 0, 3).shape  # (n_epochs, n_samples, n_runs)
@@ -63,7 +63,14 @@ class _RunOrders:
 
 
 def restart_seed(seed: int, n_restarts: int) -> int:
-    """Return the seed of the initial weights after the ``n_restarts``-th restart of a run."""
+    """Return the seed of what is drawn again at the ``n_restarts``-th restart of a run.
+
+    Args:
+        seed: Seed of what was drawn first.
+        n_restarts: Number of restarts; 0 gives ``seed``.
+    """
+    if not n_restarts:
+        return seed
     return int(random_stream(seed, f"restart {n_restarts}").randint(0, 2**32, dtype=np.uint32))
 
 

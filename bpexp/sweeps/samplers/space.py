@@ -195,11 +195,15 @@ def parse(
         )
     dimensions: dict[str, Dimension] = {}
     others: dict[str, list[str]] = {}
-    replicates: dict[str, list[str]] = {}
+    replicates: dict[str, Sequence[tuple[str, ...]]] = {}
     for argument in arguments:
         if sub_sweeps.is_beyond_hydra(argument):
             ((keys, axis),) = sub_sweeps.axes([argument], parser).items()
-            dimensions[" and ".join(keys)] = Choices(" and ".join(keys), tuple(axis))
+            name = " and ".join(keys)
+            if all(map(is_replicate, keys)):
+                replicates[name] = axis
+            else:
+                dimensions[name] = Choices(name, tuple(axis))
             continue
         (override,) = parser([argument])
         key = override.get_key_element()
@@ -209,7 +213,7 @@ def parse(
         if not override.is_sweep_override():
             others[key] = grid.values(override)
         elif is_replicate(key):
-            replicates[key] = grid.values(override)
+            replicates[key] = [(text,) for text in grid.values(override)]
         else:
             dimensions[key] = _dimension(key, override)
     if not dimensions:
@@ -219,7 +223,10 @@ def parse(
     return Space(
         tuple(dimensions.values()),
         tuple(text for texts in others.values() for text in texts),
-        tuple(itertools.product(*replicates.values())),
+        tuple(
+            tuple(itertools.chain.from_iterable(one))
+            for one in itertools.product(*replicates.values())
+        ),
     )
 
 

@@ -7,8 +7,9 @@ from contextlib import ExitStack
 
 import dask
 import pytest
+from disturbances import fill, lock, small_disk
 from servers import dask_cluster, free_port
-from sweeping import Halted, results, run_to_end, runs_of
+from sweeping import Halted, results, run_resume_command, run_to_end, runs_of
 
 SWEEP = ["-m", "seed=range(0,20)", "lr=0.1,1", "hidden=2,3,[3,2]", "epochs=1000", "engine=numpy"]
 DEADLY = """
@@ -131,6 +132,54 @@ def test_ctrl_c_keeps_finished_runs_and_frees_the_workers(tmp_path, cluster):
     assert "FINISHED" in {run.status for run in runs}
     # Workers that still trained those epochs would never come to these.
     assert run_to_end(tmp_path, "-m", "seed=1,2", "epochs=5", *on(cluster)) == (0, "")
+
+
+@pytest.mark.long
+def test_data_that_change_meanwhile_are_not_trained(tmp_path, cluster):
+    settings = ["-m", "seed=range(0,8)", "hidden=2,3", "data=file", "data.path=my.csv",
+                "data.target=y", "model=regressor", "epochs=200", "engine=numpy"]  # fmt: skip
+    found = []
+    for change in (None, b"a,b,y\n1,2,3\n", b""):
+        folder = tmp_path / f"after {change}"
+        folder.mkdir()
+        file = folder / "my.csv"
+        file.write_text("".join(["a,b,y\n", *(f"{i % 7},{i % 5},{i % 3}\n" for i in range(60))]))
+        sweep = Halted(folder, *settings, *on(cluster), at="planned")
+        if change is not None:
+            file.write_bytes(change)
+        assert sweep.continue_to_end() == (0, "")
+        found.append(results(folder))
+    assert len(found[0]) == 16
+    assert found == [found[0]] * 3
+
+
+@pytest.mark.long
+def test_runs_are_spooled_while_the_store_is_locked(tmp_path, cluster, local):
+    sweep = Halted(tmp_path, *SWEEP, *on(cluster), BPEXP_RETRY_SECONDS="0")
+    other = lock(tmp_path / "outputs/mlflow.db", 3600)
+    status, message = sweep.continue_to_end()
+    other.kill()
+    other.communicate()
+    assert status == 1
+    assert " wait in outputs/spool/" in message
+    assert run_resume_command(tmp_path, message) == (0, "")
+    assert results(tmp_path) == local
+    assert len({run.tags["bpexp.process"] for run in runs_of(tmp_path) if not run.is_sweep}) == 1
+
+
+@pytest.mark.long
+def test_a_full_disk_loses_no_finished_run(tmp_path, cluster, local):
+    with small_disk(tmp_path / "disk", 16) as disk:
+        sweep = Halted(disk, *SWEEP, *on(cluster))
+        tracked = len(results(disk))
+        filler = fill(disk)
+        status, message = sweep.continue_to_end()
+        filler.unlink()
+        assert status == 1
+        assert "No space left" in message or "is full" in message
+        assert len(results(disk)) >= tracked > 0
+        assert run_resume_command(disk, message) == (0, "")
+        assert results(disk) == local
 
 
 @pytest.mark.long

@@ -53,3 +53,31 @@ def test_a_sweep_needs_no_home_no_cache_no_entry_of_the_user_and_no_assertions(p
     assert (done.returncode, done.stderr) == (0, "")
     assert "Best 1 of 1 setting" in done.stdout
     assert [path.name for path in folder.iterdir()] == ["outputs"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [".", "outputs/sweeps", "outputs/artifacts"])
+def test_a_folder_that_cannot_be_written_is_reported_in_one_sentence(folder, name):
+    arguments = ["-m", "seed=1,2", "epochs=5"]
+    if name != ".":
+        assert as_user(folder, *arguments).returncode == 0
+    locked = folder / name
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    locked.chmod(0o555)
+    try:
+        done = as_user(folder, *arguments)
+        reading = as_user(folder, "runs")
+    finally:
+        locked.chmod(0o755)
+    assert done.returncode == 1
+    assert done.stderr.startswith("bpexp: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    reasons = ("Permission denied", "not a folder that can be written")
+    assert any(reason in done.stderr for reason in reasons), done.stderr
+    if name == ".":
+        assert list(folder.iterdir()) == []
+    else:
+        assert (reading.returncode, reading.stderr) == (0, "")
+    if name in (".", "outputs/sweeps"):
+        # Nothing was written before.
+        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before

@@ -30,10 +30,13 @@ from bpexp.render.document import (
 PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+\usepackage[margin=2.5cm]{geometry}
 \usepackage{textcomp}
 \usepackage{booktabs}
 \usepackage{longtable}
 \usepackage{graphicx}
+\setlength{\emergencystretch}{6em}
 \begin{document}
 """
 WIDE_TABLE = 6

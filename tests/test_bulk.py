@@ -320,7 +320,10 @@ def test_artifacts_are_removed_if_a_later_one_cannot_be_written(sqlite_store, tm
     client = connect(sqlite_store)
     experiment = client.create_experiment("half", tmp_path.as_uri())
     tracker = bulk(client, experiment)
-    runs = [replace(PLAIN, artifacts={"a": b"1"}), replace(PLAIN, artifacts={"no/folder": b"1"})]
+    runs = [
+        replace(PLAIN, artifacts={"a": b"1"}),
+        replace(PLAIN, artifacts={"b": b"1", "b/c": b"1"}),
+    ]
     with pytest.raises(TrackingError, match="An artifact could not be written"):
         tracker.stage(runs, None).commit()
     assert list(tmp_path.iterdir()) == []

@@ -351,9 +351,9 @@ def test_every_setting_is_tracked_as_a_parameter(inside, tmp_path, sweep):
     assert inside(*sweep, *overrides).returncode == 0
     run = next(r for r in tracked(tmp_path) if r.data.tags.get("bpexp.kind") != "sweep")
     given = {key: format_setting(value) for key, value in flatten(composed).items()}
-    # A width is tracked as a list. Searches, budgets, previews and names are of the sweep.
+    # A width is tracked as a list. Searches, races, budgets, previews and names are of the sweep.
     given |= {"hidden": "2"}
-    of_sweep = ("search.", "budget.", "dry_run", "tracking.name")
+    of_sweep = ("search.", "seeds.", "budget.", "dry_run", "tracking.name")
     given = {key: value for key, value in given.items() if not key.startswith(of_sweep)}
     params = {key: yaml.safe_load(text) for key, text in run.data.params.items()}
     params = {key: None if value == "None" else value for key, value in params.items()}

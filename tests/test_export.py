@@ -219,7 +219,7 @@ def test_a_model_contains_no_pickle(store, capsys, tmp_path):
     }  # fmt: skip
     (weights,) = [name for name in files if name.endswith(".npz")]
     with np.load(weights, allow_pickle=False) as arrays:
-        assert set(arrays.files) == {"W1", "b1", "W2", "b2", "mean", "scale"}
+        assert set(arrays.files) == {"W1", "b1", "W2", "b2", "mean", "scale", "medians"}
     requirements = (Path(folder) / "requirements.txt").read_text().split()
     assert [line.partition("==")[0] for line in requirements] == ["mlflow", "numpy", "pandas"]
 

@@ -126,7 +126,7 @@ def test_a_setting_that_all_runs_shared_may_vary(sweep, inside, tmp_path):
     assert len(runs) == 8
     assert parent.params["hidden"] == "2, 3"
     assert parent.params["sweep.hidden"] == "2, 3"
-    assert "which combination of hidden (2, 3) and lr" in inside("report", "latest").stdout
+    assert "which combination of lr (0.1, 1) and hidden (2, 3)" in inside("report", "latest").stdout
 
 
 def test_a_store_that_cannot_change_parameters_keeps_them(inside, a_store, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -120,25 +120,21 @@ def _set(values: Plain, override: Override, composer: Composer) -> None:
 
 def _with_more_trials(plan: Plan, arguments: Sequence[str]) -> Plan:
     """The plan of a search with more trials. Raises ConfigError for any other argument."""
-    settings, values = plan.runtime.search, _values(arguments)
-    trials = values.get("search.trials", "")
-    if list(values) != ["search.trials"] or not trials.isdecimal():
-        raise ConfigError(
-            f"A search is extended by search.trials=N alone, got {' '.join(arguments)}."
-        )
+    settings = plan.runtime.search
+    trials = _number(arguments, "search.trials", "A search")
     if settings.name == "lr_range":
         raise ConfigError(
             "The rates of search=lr_range depend on search.trials; start a new sweep, with "
             "reuse=true."
         )
-    if int(trials) <= settings.trials:
+    if trials <= settings.trials:
         raise ConfigError(f"search.trials must be above {settings.trials}, got {trials}.")
     if settings.trials % settings.generation:
         raise ConfigError(
             f"A search is extended after a full generation, but its {settings.trials} trials are "
             f"no multiple of search.generation ({settings.generation}); start a new search."
         )
-    runtime = replace(plan.runtime, search=replace(settings, trials=int(trials)))
+    runtime = replace(plan.runtime, search=replace(settings, trials=trials))
     return replace(plan, runtime=runtime, extensions=(*plan.extensions, *arguments))
 
 
@@ -148,22 +144,23 @@ def _with_more_seeds(plan: Plan, arguments: Sequence[str]) -> Plan:
     Raises:
         ConfigError: There is another argument, or the last block of the race was not a full one.
     """
-    settings, values = plan.runtime.seeds, _values(arguments)
-    most = values.get("seeds.max", "")
-    if list(values) != ["seeds.max"] or not most.isdecimal():
-        raise ConfigError(
-            f"A sweep with seeds=auto is extended by seeds.max=N alone, got {' '.join(arguments)}."
-        )
-    if int(most) <= settings.max:
+    settings = plan.runtime.seeds
+    most = _number(arguments, "seeds.max", "A sweep with seeds=auto")
+    if most <= settings.max:
         raise ConfigError(f"seeds.max must be above {settings.max}, got {most}.")
     if settings.max % settings.block:
         raise ConfigError(
             f"A race is extended after a full block, but seeds.max={settings.max} is no multiple "
             f"of seeds.block ({settings.block}); start a new sweep."
         )
-    runtime = replace(plan.runtime, seeds=replace(settings, max=int(most)))
+    runtime = replace(plan.runtime, seeds=replace(settings, max=most))
     return replace(plan, runtime=runtime, extensions=(*plan.extensions, *arguments))
 
 
-def _values(arguments: Sequence[str]) -> Mapping[str, str]:
-    return {key: value for key, _, value in (text.partition("=") for text in arguments)}
+def _number(arguments: Sequence[str], key: str, sweep: str) -> int:
+    """The number that the only argument gives to a key. Raises ConfigError for others."""
+    values = {name: value for name, _, value in (text.partition("=") for text in arguments)}
+    text = values.get(key, "")
+    if list(values) != [key] or not text.isdecimal():
+        raise ConfigError(f"{sweep} is extended by {key}=N alone, got {' '.join(arguments)}.")
+    return int(text)

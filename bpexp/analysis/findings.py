@@ -371,15 +371,9 @@ def _compare(a: Group, b: Group, measure: Objective, level: float) -> Comparison
         b=b,
         shared_seeds=len(shared),
         pairs=compared.n_independent[0] if is_paired else 0,
-        units=compared.units,
         sources=a.table.varying_sources,
-        n_independent=compared.n_independent,
-        improvement=compared.improvement,
-        difference=as_measured(measure, compared.difference),
-        mean_difference=compared.mean_difference,
-        sd=compared.sd,
-        p=compared.p,
         p_adjusted=compared.p,
+        **compared._replace(difference=as_measured(measure, compared.difference))._asdict(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Helpers for tests that start a sweep in another process, interrupt it, and check its store."""
+"""Helpers for tests that start a sweep, interrupt it, and check its store."""
 
 import os
 import shlex
@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import Query
@@ -159,3 +160,23 @@ def command_of(pid):
         return Path(f"/proc/{pid}/cmdline").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def interrupt_generation(monkeypatch, number):
+    """Press Ctrl-C in the serial executor, after the first batch of a generation or a rung.
+
+    Args:
+        monkeypatch: Undoes the change after the test.
+        number: The number of the generation, counted from 1.
+    """
+    original, calls = SerialExecutor.map, []
+
+    def interrupted(executor, batches):
+        calls.append(1)
+        finished = original(executor, batches)
+        if len(calls) == number:
+            yield next(finished)
+            raise KeyboardInterrupt
+        yield from finished
+
+    monkeypatch.setattr(SerialExecutor, "map", interrupted)

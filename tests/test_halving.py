@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
-from sweeping import Halted, run_to_end
+from sweeping import Halted, interrupt_generation, run_to_end
 
 import bpexp
 from bpexp.analysis.halving import Halving
@@ -19,7 +19,6 @@ from bpexp.config.schema import SearchConfig, parse
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.sweeps import plan_file, rungs
-from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.halving import judge
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.row import Row
@@ -129,17 +128,7 @@ def test_the_same_runs_are_stopped_on_any_workers(where, halved, inside, a_store
 def test_an_interrupted_sweep_is_resumed_with_the_same_bits(
     halted, halved, inside, a_store, tmp_path, monkeypatch
 ):
-    original, calls = SerialExecutor.map, []
-
-    def interrupted(executor, batches):
-        calls.append(1)
-        results = original(executor, batches)
-        if len(calls) == halted:
-            yield next(results)
-            raise KeyboardInterrupt
-        yield from results
-
-    monkeypatch.setattr(SerialExecutor, "map", interrupted)
+    interrupt_generation(monkeypatch, halted)
     assert inside(*GRID, *HALVING, "backend=serial").returncode == 130
     assert inside("resume", "latest").returncode == 0
     assert outcomes(tmp_path) == outcomes(halved)

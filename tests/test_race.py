@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sweeping import Halted, results, run_to_end
+from sweeping import Halted, interrupt_generation, results, run_to_end
 
 import bpexp
 from benchmarks import statistics as simulations
@@ -17,7 +17,6 @@ from bpexp.config.schema import SeedsConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.objective import objectives
 from bpexp.sweeps import plan_file
-from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.race import first_plan, max_jobs, replayed
 from bpexp.sweeps.samplers import betting, racing
@@ -261,17 +260,7 @@ def test_two_workers_stop_the_same_settings_and_reproduce_checks_it(
 def test_an_interrupted_race_is_resumed_with_the_same_runs(
     halted, uninterrupted, inside, a_store, tmp_path, monkeypatch
 ):
-    original, calls = SerialExecutor.map, []
-
-    def interrupted(executor, batches):
-        calls.append(1)
-        finished = original(executor, batches)
-        if len(calls) == halted:
-            yield next(finished)
-            raise KeyboardInterrupt
-        yield from finished
-
-    monkeypatch.setattr(SerialExecutor, "map", interrupted)
+    interrupt_generation(monkeypatch, halted)
     assert inside(*RACE, "backend=serial").returncode == 130
     done = inside("resume", "latest")
     assert done.returncode == 0, done.stderr

@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
 from servers import dask_cluster
-from sweeping import Halted, results, run_to_end
+from sweeping import Halted, interrupt_generation, results, run_to_end
 
 import bpexp
 from bpexp.config.compose import compose_settings, composer
 from bpexp.config.schema import SEARCHES, SearchConfig, parse
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps import plan_file
-from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.samplers import space
 from bpexp.sweeps.samplers.search import SearchSampler
 from bpexp.sweeps.samplers.trials import best_so_far
@@ -243,17 +242,7 @@ def test_two_workers_find_the_same_trials(uninterrupted, inside, a_store, tmp_pa
 def test_an_interrupted_search_is_resumed_with_the_same_trials(
     halted, uninterrupted, inside, a_store, tmp_path, monkeypatch
 ):
-    original, calls = SerialExecutor.map, []
-
-    def interrupted(executor, batches):
-        calls.append(1)
-        results = original(executor, batches)
-        if len(calls) == halted:
-            yield next(results)
-            raise KeyboardInterrupt
-        yield from results
-
-    monkeypatch.setattr(SerialExecutor, "map", interrupted)
+    interrupt_generation(monkeypatch, halted)
     assert inside(*SEARCH, "backend=serial").returncode == 130
     assert len(stored(tmp_path)[0]) < 18
     done = inside("resume", "latest")

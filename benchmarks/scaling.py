@@ -28,7 +28,7 @@ from bpexp.sweeps.run_record import RunRecorder
 from bpexp.tracking import process
 from bpexp.tracking.factory import tracker_for
 from bpexp.training.llvm.engine import LlvmEngine
-from bpexp.training.loop import train_batch as train_configs
+from bpexp.training.loop import train_batch
 
 EPOCHS = (500, 10_000)
 BATCH_RUNS = 128
@@ -40,7 +40,7 @@ FEW, MANY = 5_000, 50_000
 Results = Sequence[tuple[TrainConfig, TrainResult]]
 
 
-def train_batch(epochs: int) -> tuple[float, Results]:
+def time_training(epochs: int) -> tuple[float, Results]:
     """Train a batch of XOR runs on one core.
 
     Args:
@@ -53,7 +53,7 @@ def train_batch(epochs: int) -> tuple[float, Results]:
     configs = [replace(default, seed=seed) for seed in range(BATCH_RUNS)]
     start = time.perf_counter()
     with threadpool_limits(1):
-        results = dict(train_configs(configs, LlvmEngine()))
+        results = dict(train_batch(configs, LlvmEngine()))
     return time.perf_counter() - start, [(configs[i], results[i]) for i in range(BATCH_RUNS)]
 
 
@@ -158,11 +158,11 @@ def measure_training(rounds: int) -> dict[int, Results]:
     """Print the training rate; returns the results of one batch by number of epochs."""
     print("| XOR, one core | runs per second |\n| --- | ---: |")
     results = {}
-    train_batch(1)  # compiles the kernel
+    time_training(1)  # compiles the kernel
     for epochs in EPOCHS:
         timings = []
         for _ in range(rounds):
-            seconds, results[epochs] = train_batch(epochs)
+            seconds, results[epochs] = time_training(epochs)
             timings.append(seconds)
         rate = BATCH_RUNS / statistics.median(timings)
         print(f"| {epochs:,} epochs | {rate:,.0f} |", flush=True)

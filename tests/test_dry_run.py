@@ -12,7 +12,7 @@ from bpexp.config.compose import compose_settings
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps import forecast
 from bpexp.sweeps.executors import make_batches
-from bpexp.sweeps.executors.base import train_batch
+from bpexp.sweeps.executors.base import train_jobs
 from bpexp.sweeps.forecast import detectable_difference
 from bpexp.sweeps.plan import make_plan
 from bpexp.training.batching import load_engine
@@ -65,7 +65,7 @@ def test_the_start_of_a_training_does_not_count_for_every_epoch():
     timed = forecast.time_batch(batch, plan)
     engine = load_engine(batch.engine)
     started = time.perf_counter()
-    assert len([one for part in train_batch(batch, engine) for one in part]) == 4
+    assert len([one for part in train_jobs(batch, engine) for one in part]) == 4
     seconds = time.perf_counter() - started
     # Other programs may take the processor meanwhile.
     assert 0.1 < seconds / (timed.start + 1000 * timed.seconds) < 10

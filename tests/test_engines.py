@@ -30,11 +30,11 @@ from bpexp.nn.activations import ACTIVATIONS, elementwise_activations
 from bpexp.nn.losses import ERRORS, LOSSES
 from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig, RpropConfig
 from bpexp.nn.schedules import CosineConfig, ScheduleConfig, StepConfig
-from bpexp.sweeps.executors import make_batches as make_job_batches
+from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job
 from bpexp.training import run_batch
-from bpexp.training.batching import make_batches
+from bpexp.training.batching import group_runs
 from bpexp.training.engine import Cancelled
 from bpexp.training.llvm import jit, unrolled_kernel
 from bpexp.training.llvm.engine import LlvmEngine
@@ -238,7 +238,7 @@ def test_batches_contain_every_run_once(n_lr, n_seeds, n_workers):
         replace(BASE, lr=0.1 + i, seed=s, hidden=(1 + i % 3,))
         for i, s in itertools.product(range(n_lr), range(n_seeds // n_lr + 1))
     ]
-    batches = list(make_batches(configs, "compiled", n_workers))
+    batches = list(group_runs(configs, "compiled", n_workers))
     assert sorted(run for batch in batches for run in batch.runs) == list(range(len(configs)))
     for batch in batches:
         assert len({configs[run].hidden for run in batch.runs}) == 1
@@ -254,7 +254,7 @@ def test_number_of_workers_and_order_of_runs_do_not_change_results(engine):
     for n_jobs in (1, 2):
         rotated = configs[7 * n_jobs :] + configs[: 7 * n_jobs]
         jobs = [Job(i, "", config, load(config.data)) for i, config in enumerate(rotated)]
-        batches = make_job_batches(jobs, engine, n_jobs)
+        batches = make_batches(jobs, engine, n_jobs)
         results = [one for batch in LocalExecutor(n_jobs).map(batches) for one in batch]
         assert len(results) == len(configs)
         found[n_jobs] = {one.job.config: result_bits(one.result) for one in results}
@@ -484,7 +484,7 @@ def test_blocked_matrix_products_have_the_bits_of_the_reference(hidden, batch_si
 def test_engine_auto_is_the_compiled_engine_however_short_the_run():
     short = replace(BASE, epochs=1)
     for asked, used in (("auto", "compiled"), ("compiled", "compiled"), ("numpy", "numpy")):
-        assert [batch.engine for batch in make_batches([short], asked, 1)] == [used]
+        assert [batch.engine for batch in group_runs([short], asked, 1)] == [used]
 
 
 LONG = np.ones(200_000)
@@ -539,7 +539,7 @@ def test_long_runs_of_narrow_networks_are_batched_by_eight():
         replace(BASE, data=DataConfig(name="digits"), hidden=(8,), epochs=10_000, seed=seed)
         for seed in range(24)
     ]
-    assert [len(batch.runs) for batch in make_batches(runs, "compiled", 2)] == [8, 8, 8]
+    assert [len(batch.runs) for batch in group_runs(runs, "compiled", 2)] == [8, 8, 8]
 
 
 def test_long_runs_of_wide_networks_are_batched_alone_and_short_ones_evenly():
@@ -548,8 +548,8 @@ def test_long_runs_of_wide_networks_are_batched_alone_and_short_ones_evenly():
         for seed in range(20)
     ]
     short = [replace(run, epochs=2) for run in runs]
-    assert [len(batch.runs) for batch in make_batches(runs, "compiled", 2)] == [1] * 20
-    assert [len(batch.runs) for batch in make_batches(short, "compiled", 2)] == [10, 10]
+    assert [len(batch.runs) for batch in group_runs(runs, "compiled", 2)] == [1] * 20
+    assert [len(batch.runs) for batch in group_runs(short, "compiled", 2)] == [10, 10]
 
 
 def test_the_unrolled_kernel_supports_xor_but_no_large_network_or_stopping_criterion():

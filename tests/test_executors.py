@@ -22,14 +22,14 @@ from bpexp.nn.schedules import ScheduleConfig
 from bpexp.runs import identity
 from bpexp.runs.result import Failure, Outcome, TrainResult
 from bpexp.sweeps.executors import base, local, processes
-from bpexp.sweeps.executors.base import Batch, make_batches, train_batch
+from bpexp.sweeps.executors.base import Batch, make_batches, train_jobs
 from bpexp.sweeps.executors.dask_cluster import DaskExecutor
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.job import Job
 from bpexp.training import loop
 from bpexp.training.batching import load_engine
-from bpexp.training.loop import train_batch as train_configs
+from bpexp.training.loop import train_batch
 from bpexp.training.paused import PausedResult
 
 KILLS_ITS_WORKER = 2
@@ -82,7 +82,7 @@ def test_every_job_is_trained_once_with_the_bits_of_a_single_run(executor, engin
     found = train_all(executor, make_batches(jobs, engine, executor.n_workers))
     assert sorted(found) == list(range(9))
     for job in jobs:
-        ((_, alone),) = train_configs([job.config], load_engine("numpy"))
+        ((_, alone),) = train_batch([job.config], load_engine("numpy"))
         assert identity.of_result(found[job.index]) == identity.of_result(alone)
         assert found[job.index].metrics == alone.metrics
 
@@ -111,7 +111,7 @@ def test_jobs_are_paused_and_go_on_with_the_same_bits(executor, engine):
         assert all(len(batch.stretch.paused) == len(batch.jobs) for batch in batches)
     found = train_all(executor, batches)
     for job in jobs[1:]:
-        ((_, alone),) = train_configs([job.config], load_engine("numpy"))
+        ((_, alone),) = train_batch([job.config], load_engine("numpy"))
         assert identity.of_result(found[job.index]) == identity.of_result(alone)
 
 
@@ -223,9 +223,9 @@ def test_training_pauses_while_results_are_not_consumed(monkeypatch):
         with changed:
             started.append(jobs)
             changed.notify_all()
-        return train_batch(jobs, engine, on_epochs)
+        return train_jobs(jobs, engine, on_epochs)
 
-    monkeypatch.setattr(local, "train_batch", counted)
+    monkeypatch.setattr(local, "train_jobs", counted)
     with LocalExecutor(2) as executor:
         results = executor.map([Batch((job,), "compiled") for job in make_jobs(60)])
         for consumed, _ in enumerate(results):

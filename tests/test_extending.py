@@ -31,7 +31,7 @@ from bpexp.reproduce.verify import Finding, verify
 from bpexp.runs import identity
 from bpexp.runs.metrics import METRICS, Direction, Metric, Split
 from bpexp.sweeps.executors import base
-from bpexp.sweeps.executors.base import Batch, Executor, train_batch
+from bpexp.sweeps.executors.base import Batch, Executor, train_jobs
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.job import Job
@@ -125,7 +125,7 @@ class BackwardsExecutor(Executor):
 
     def map(self, batches):
         for batch in reversed(batches):
-            yield from train_batch(batch, load_engine(batch.engine))
+            yield from train_jobs(batch, load_engine(batch.engine))
 
 
 class OneGenerationExecutor(BackwardsExecutor):
@@ -317,7 +317,7 @@ def test_worker_processes_know_what_is_registered():
         mapped = processes.map([Batch((job,), "numpy") for job in jobs])
         trained = {one.job.index: one.result for results in mapped for one in results}
     for job in jobs:
-        ((one,),) = train_batch(Batch((job,), "compiled"), load_engine("compiled"))
+        ((one,),) = train_jobs(Batch((job,), "compiled"), load_engine("compiled"))
         expected = one.result
         assert identity.of_result(trained[job.index]) == identity.of_result(expected)
         assert trained[job.index].metrics == expected.metrics

@@ -19,7 +19,7 @@ from bpexp.runs.result import Failure
 from bpexp.runs.run_tags import IDENTITY
 from bpexp.sweeps import race, rungs
 from bpexp.sweeps.executors import Executor, make_batches
-from bpexp.sweeps.executors.base import Batch, train_batch
+from bpexp.sweeps.executors.base import Batch, train_jobs
 from bpexp.sweeps.job import JobResult
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_record import RunRecorder
@@ -199,7 +199,7 @@ def _train(batch: Batch, epochs: int) -> list[JobResult]:
         for job in batch.jobs
     ]
     short = batch._replace(jobs=tuple(jobs))
-    results = [one for part in train_batch(short, load_engine(batch.engine)) for one in part]
+    results = [one for part in train_jobs(short, load_engine(batch.engine)) for one in part]
     finished = [one for one in results if not isinstance(one.result, Failure)]
     if not finished:
         raise ConfigError(f"Training fails: {results[0].job.name}.")

@@ -1,6 +1,6 @@
 """Trains batches of networks: training loop, early stopping, and the two engines that compute.
 
-``loop.train_batch`` trains configurations together; ``batching.make_batches`` groups the
+``loop.train_batch`` trains configurations together; ``batching.group_runs`` groups the
 configurations of a sweep into batches. The NumPy engine is the reference; the compiled engine in
 ``llvm/`` returns bit-identical results faster.
 """

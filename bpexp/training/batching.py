@@ -7,7 +7,7 @@ These choices influence the speed only, never a result.
 >>> from bpexp.config.schema import parse
 >>> config, _ = parse(compose_settings({"seed": 1, "epochs": 9}))
 >>> configs = [config, replace(config, seed=2), replace(config, hidden=(3,))]
->>> list(make_batches(configs, "numpy", n_workers=1))
+>>> list(group_runs(configs, "numpy", n_workers=1))
 [RunBatch(runs=(0, 1), engine='numpy'), RunBatch(runs=(2,), engine='numpy')]
 """
 
@@ -43,7 +43,7 @@ class RunBatch(NamedTuple):
     engine: str
 
 
-def make_batches(
+def group_runs(
     configs: Sequence[TrainConfig],
     engine: str,
     n_workers: int,

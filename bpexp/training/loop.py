@@ -61,8 +61,8 @@ def train_batch(
     yield from TrainingLoop(PreparedBatch(configs, dataset), engine).run()
 
 
-class Step(NamedTuple):
-    """One call of the engine.
+class Chunk(NamedTuple):
+    """The epochs that one call of the engine trained.
 
     Attributes:
         runs: The indices in the batch of the runs that were trained, (L,).
@@ -120,20 +120,20 @@ class TrainingLoop:
         Yields:
             The index of a run in the batch, and its result, as runs end.
         """
-        for step in self.run_steps(until_epoch):
-            yield from step.ended
+        for chunk in self.run_chunks(until_epoch):
+            yield from chunk.ended
 
-    def run_steps(self, until_epoch: int | None = None) -> Iterator[Step]:
+    def run_chunks(self, until_epoch: int | None = None) -> Iterator[Chunk]:
         """Train like ``run``, one call of the engine after the other.
 
-        The caller may stop between two steps: a step takes an epoch, or about a second.
+        The caller may stop between two chunks: a chunk takes an epoch, or about a second.
         """
         limit = self.batch.epochs if until_epoch is None else min(until_epoch, self.batch.epochs)
         while self.epochs_done < limit and self.state.n_runs:
             # Diverging runs overflow. They are reported by their outcome, not by warnings.
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                step = self._train_chunk(min(limit, self._chunk_end()))
-            yield step
+                chunk = self._train_chunk(min(limit, self._chunk_end()))
+            yield chunk
 
     def pause(self) -> list[tuple[int, PausedResult]]:
         """End the loop before its runs have ended.
@@ -182,7 +182,7 @@ class TrainingLoop:
         next_events = [(self.epochs_done // i + 1) * i for i in intervals if i]
         return min(self.epochs_done + length, *next_events, self.batch.epochs)
 
-    def _train_chunk(self, stop: int) -> Step:
+    def _train_chunk(self, stop: int) -> Chunk:
         """Train up to epoch ``stop`` or the end of a run."""
         self.restart_if_due()
         batch, state, start = self.batch, self.state, self.epochs_done
@@ -201,7 +201,7 @@ class TrainingLoop:
         if len(ended):
             self.state = state.select(np.setdiff1d(all_positions, ended))
         losses = batch.scaling.original_losses(progress.losses)
-        return Step(state.run_indices, losses, results)
+        return Chunk(state.run_indices, losses, results)
 
     def _validate(self, monitor: ValidationMonitor, progress: Progress) -> None:
         """Evaluate the runs that are due; change the status of those that stop to stalled."""

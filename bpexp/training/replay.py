@@ -11,7 +11,7 @@ import numpy as np
 from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset, load
 from bpexp.fields.checks import ConfigError
-from bpexp.training.batching import load_engine, make_batches
+from bpexp.training.batching import group_runs, load_engine
 from bpexp.training.engine import NO_PATIENCE, NO_THRESHOLD, BatchState, Integers, Problem
 from bpexp.training.loop import TrainingLoop
 from bpexp.training.run_batch import PreparedBatch
@@ -51,7 +51,7 @@ def state_before_epoch(
         ConfigError: If the run ends before that epoch.
     """
     dataset = load(config.data) if dataset is None else dataset
-    (batch,) = make_batches([config], engine, 1, {config.data: dataset})
+    (batch,) = group_runs([config], engine, 1, {config.data: dataset})
     loop = TrainingLoop(PreparedBatch([config], dataset), load_engine(batch.engine))
     ended = list(loop.run(until_epoch=epoch - 1))
     if ended:

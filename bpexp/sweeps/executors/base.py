@@ -111,7 +111,7 @@ class Executor(ABC):
         return None
 
 
-AfterStep = Callable[[Sequence[int], Array], None]
+AfterChunk = Callable[[Sequence[int], Array], None]
 """Called after further epochs with the positions of the configurations that were trained, and their
 losses, (n_epochs, L); may raise ``Cancelled`` to end the training."""
 
@@ -124,7 +124,7 @@ class Trained(NamedTuple):
     span: Span
 
 
-def train_batch(
+def train_jobs(
     batch: Batch, engine: Engine, on_epochs: OnEpochs | None = None
 ) -> Iterator[list[JobResult]]:
     """Train one batch in this thread, with errors as ``Failure`` values.
@@ -154,10 +154,10 @@ def train_configs(
     engine: Engine,
     dataset: Dataset,
     stretch: Stretch = WHOLE,
-    after_step: AfterStep | None = None,
+    after_chunk: AfterChunk | None = None,
 ) -> list[Trained]:
-    """``train_batch`` for a worker, which needs no more of the jobs than their configurations."""
-    parts = _train_in_parts(dict(enumerate(configs)), engine, dataset, stretch, after_step)
+    """``train_jobs`` for a worker, which needs no more of the jobs than their configurations."""
+    parts = _train_in_parts(dict(enumerate(configs)), engine, dataset, stretch, after_chunk)
     return list(chain.from_iterable(parts))
 
 
@@ -166,7 +166,7 @@ def _train_in_parts(
     engine: Engine,
     dataset: Dataset,
     stretch: Stretch,
-    after_step: AfterStep | None,
+    after_chunk: AfterChunk | None,
 ) -> Iterator[list[Trained]]:
     """Train one batch, given by the positions of its runs in the stretch.
 
@@ -183,11 +183,11 @@ def _train_in_parts(
         batch = PreparedBatch(list(configs.values()), dataset)
         paused = [stretch.paused[position] for position in positions if stretch.paused]
         loop = TrainingLoop(batch, engine, paused)
-        for step in loop.run_steps(stretch.until):
-            if after_step is not None:
-                after_step([positions[run] for run in step.runs.tolist()], step.losses)
+        for chunk in loop.run_chunks(stretch.until):
+            if after_chunk is not None:
+                after_chunk([positions[run] for run in chunk.runs.tolist()], chunk.losses)
             span = Span(started, milliseconds())
-            ended += [Trained(positions[run], result, span) for run, result in step.ended]
+            ended += [Trained(positions[run], result, span) for run, result in chunk.ended]
             if ended and time.monotonic() - last >= SECONDS_BETWEEN_RESULTS:
                 yield ended
                 done |= {one.position for one in ended}
@@ -205,7 +205,7 @@ def _train_in_parts(
         done |= {one.position for one in ended}
         for position, config in configs.items():
             if position not in done:
-                alone = _train_in_parts({position: config}, engine, dataset, stretch, after_step)
+                alone = _train_in_parts({position: config}, engine, dataset, stretch, after_chunk)
                 ended += chain.from_iterable(alone)
     if ended:
         yield ended
@@ -240,7 +240,7 @@ def make_batches(
     for start, some in by_start.items():
         datasets = {job.config.data: job.dataset for job in some}
         configs = [job.config for job in some]
-        for runs, name in batching.make_batches(configs, engine, n_workers, datasets):
+        for runs, name in batching.group_runs(configs, engine, n_workers, datasets):
             chosen = tuple(some[run] for run in runs)
             states = tuple(paused[job.index] for job in chosen) if start else ()
             batches.append(Batch(chosen, name, Stretch(until, states)))

@@ -110,7 +110,7 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[Trained]:
 
 
 def _end_if_cancelled(key: str, positions: Sequence[int], losses: Array) -> None:
-    """Raise Cancelled if a task was cancelled; an ``AfterStep``.
+    """Raise Cancelled if a task was cancelled; an ``AfterChunk``.
 
     Dask does not stop a running task, but changes its state.
     """

@@ -25,8 +25,8 @@ from bpexp.sweeps.executors.base import (
     Executor,
     Trained,
     register,
-    train_batch,
     train_configs,
+    train_jobs,
 )
 from bpexp.sweeps.executors.shared_data import SharedDataset, SharedDatasets, open_dataset
 from bpexp.sweeps.job import JobResult
@@ -81,7 +81,7 @@ class LocalExecutor(Executor):
     def _map_serially(self, batches: Iterable[Batch]) -> Iterator[list[JobResult]]:
         """Train in this thread."""
         for batch in batches:
-            yield from train_batch(batch, load_engine(batch.engine), self.on_epochs)
+            yield from train_jobs(batch, load_engine(batch.engine), self.on_epochs)
 
     def _map_threads(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
         engine = load_engine("compiled")
@@ -92,7 +92,7 @@ class LocalExecutor(Executor):
             """Put the results of a batch, and at its end None or what ended it."""
             free_slots.acquire()
             try:
-                for results in train_batch(batch, engine, self.on_epochs):
+                for results in train_jobs(batch, engine, self.on_epochs):
                     ended.put(results)
                 ended.put(None)
             except BaseException as error:

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from typing import Self
 
 from bpexp.config.schema import BackendConfig, RuntimeConfig
-from bpexp.sweeps.executors.base import Batch, Executor, register, train_batch
+from bpexp.sweeps.executors.base import Batch, Executor, register, train_jobs
 from bpexp.sweeps.job import JobResult
 from bpexp.training.batching import load_engine
 
@@ -29,4 +29,4 @@ class SerialExecutor(Executor):
     def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
         """See ``Executor.map``."""
         for batch in batches:
-            yield from train_batch(batch, load_engine(batch.engine), self.on_epochs)
+            yield from train_jobs(batch, load_engine(batch.engine), self.on_epochs)

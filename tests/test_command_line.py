@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.experimental.callback import Callback
 from psutil import Process
 from sklearn.datasets import load_iris
@@ -713,3 +714,26 @@ def test_a_terminal_without_utf_8_shows_other_characters_as_codes(new_process):
     done = new_process("explain", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\u03b7" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["lr=0.1"], ["-m", "lr=0.1,1"]], ids=["run", "sweep"])
+def test_hydra_composes_the_configuration_once(inside, monkeypatch, arguments):
+    original, composed = ConfigLoaderImpl.load_configuration, []
+
+    def counted(loader, config_name, overrides, *others, **options):
+        composed.append(overrides)
+        return original(loader, config_name, overrides, *others, **options)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
+    assert inside(*arguments, "--dry-run").returncode == 0
+    assert len(composed) == 1
+
+
+@pytest.mark.parametrize("argument", ["hydra.mode=MULTIRUN", "+experiment=swept"])
+def test_a_setting_or_a_file_of_the_user_makes_a_sweep_without_m(inside, tmp_path, argument):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    text = "# @package _global_\nhydra: {mode: MULTIRUN}\n"
+    (tmp_path / "conf" / "experiment" / "swept.yaml").write_text(text)
+    done = inside(argument, "lr=0.1,1", "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("2 runs over lr (2 values)")

@@ -12,10 +12,11 @@ import os
 import re
 import shlex
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -26,7 +27,7 @@ from omegaconf import DictConfig
 from bpexp import __version__
 from bpexp.cli import exits, typed
 from bpexp.config import paths
-from bpexp.config.hydra_internals import command_line_parser
+from bpexp.config.hydra_internals import command_line_parser, without_mode
 from bpexp.config.options import expand_shorthands
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
@@ -63,7 +64,12 @@ def main(arguments: Sequence[str]) -> None:
         with exits.exit_on_error(overrides, exits.FAILED, tracebacks=tracebacks):
             return _run(config)
 
-    with exits.exit_on_error(overrides, exits.FAILED, tracebacks=tracebacks), _errors_from_hydra():
+    composed_once = contextlib.nullcontext() if _may_set_mode(options, own) else without_mode()
+    with (
+        exits.exit_on_error(overrides, exits.FAILED, tracebacks=tracebacks),
+        _errors_from_hydra(),
+        composed_once,
+    ):
         hydra.main(version_base="1.3", config_path=str(paths.conf_dir()), config_name="config")(
             task
         )()
@@ -79,6 +85,12 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     parser.add_argument("--dry-run", action="store_true")
     parser.error = partial(_refuse, arguments)  # type: ignore[method-assign]
     return parser
+
+
+def _may_set_mode(options: Namespace, own: Path | None) -> bool:
+    """Whether a setting of Hydra or a file of the user may set ``hydra.mode``."""
+    other_files = own or options.config_dir or options.config_name or options.config_path
+    return bool(other_files) or any(re.match(r"[+~]*hydra", text) for text in options.overrides)
 
 
 def _exit_on_empty_value(overrides: Sequence[str]) -> None:

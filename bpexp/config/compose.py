@@ -183,12 +183,24 @@ def _hydra_loader(own: Path | None) -> tuple[ConfigLoader, DictConfig]:
 
 
 def composer() -> Composer:
-    """Return a composer of jobs that works without Hydra's command line."""
-    return Composer(*hydra_loader())
+    """Return a composer of jobs that works without Hydra's command line.
+
+    There is one for all calls, unless the user has files of their own, which may change between
+    two calls.
+    """
+    return _packaged_composer() if own_dir() is None else Composer(*hydra_loader())
+
+
+@cache
+def _packaged_composer() -> Composer:
+    return Composer(*_hydra_loader(None))
 
 
 def compose(overrides: Sequence[str]) -> Plain:
     """Compose the configuration of one run.
+
+    Returns:
+        Nested dicts, lists and scalars. Do not change them: they are cached.
 
     Raises:
         ConfigError: An override has several values.

@@ -12,6 +12,7 @@ from typing import Any
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
@@ -42,6 +43,20 @@ def config_loader(folder: Path, own: Path | None = None) -> ConfigLoader:
         before_schema = SearchPathQuery(provider="schema")
         search_path.prepend("own", f"file://{own}", anchor=before_schema)
     return ConfigLoaderImpl(search_path)
+
+
+@contextmanager
+def without_mode() -> Iterator[None]:
+    """Let Hydra not look for ``hydra.mode``, where it is known that nothing sets it.
+
+    ``hydra.main`` composes the whole configuration for it, and again for the run or sweep.
+    """
+    original = Hydra.get_mode
+    Hydra.get_mode = lambda self, config_name, overrides: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = original  # type: ignore[method-assign]
 
 
 @contextmanager

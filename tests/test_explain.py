@@ -83,6 +83,7 @@ def test_the_page_contains_a_step_calculated_by_hand(capsys, one_sample):
         ("data=parity", "data.bits=3", "hidden=[3,2]", "model.activation=tanh"),
         ("data=iris", "model=classifier", "hidden=3", "batch_size=10"),
         ("model.loss=cross_entropy", "model.bias_input=0.5"),
+        ("data=symmetry", "model.class_weight=balanced", "model.loss=cross_entropy"),
         ("model.output=identity", "model.activation=softsign", "model.init_low=-1"),
         ("data=iris", "model=classifier", "model.loss=half_squared", "hidden=[]"),
         ("model.activation=relu", "model.output=symmetric_sigmoid", "data.low=-0.5",

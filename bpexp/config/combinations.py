@@ -14,6 +14,7 @@ from bpexp.data.target_scaling import UNSCALED
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.losses import LOSSES
+from bpexp.render.wording import listed
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ def check_data(train: "TrainConfig", dataset: Dataset) -> None:
     """Check the output layer and the stopping criteria against the data. Raises ConfigError."""
     _check_stop(train, dataset)
     _check_scaled_targets(train, dataset)
+    if train.model.class_weight != "none":
+        _check_class_weight(train.model.class_weight, dataset)
     Y = np.vstack([dataset.Y, dataset.Y_validation, dataset.Y_test])
     output = train.model.output
     low, high = dataset.target_range
@@ -164,6 +167,30 @@ def _check_scaled_targets(train: "TrainConfig", dataset: Dataset) -> None:
                 f"{key} must go with one target if targets are scaled, got {len(dataset.targets)}; "
                 "add data.scale_target=false."
             )
+
+
+def _check_class_weight(class_weight: str, dataset: Dataset) -> None:
+    """Weights of classes need one label, all of whose classes are in the training rows."""
+    setting = f"model.class_weight={class_weight}"
+    if not dataset.classes:
+        raise ConfigError(
+            f"{setting} must go with classes, but {listed(dataset.targets[:3])} "
+            f"{'is a quantity' if len(dataset.targets) == 1 else 'are quantities'}; leave it out, "
+            "or make each value a class with data.task=classification."
+        )
+    if not dataset.one_hot and len(dataset.targets) > 1:
+        raise ConfigError(
+            f"{setting} must go with one label, got {len(dataset.targets)} labels in each row."
+        )
+    names = dataset.targets if dataset.one_hot else [
+        f"{dataset.targets[0]}={value:g}" for value in dataset.two_values
+    ]  # fmt: skip
+    lacking = [name for name, n in zip(names, dataset.class_counts, strict=True) if not n]
+    if lacking:
+        raise ConfigError(
+            f"{setting} must have training rows of every class, but no training row has "
+            f"{lacking[0]}; add data.stratify=true, or leave out model.class_weight."
+        )
 
 
 def _check_softmax(train: "TrainConfig", dataset: Dataset, Y: Array) -> None:

@@ -83,6 +83,9 @@ class ModelConfig:
     )
     output: str = setting(OneOf(ACTIVATIONS), "sigmoid", "activation of the output layer")
     loss: str = setting(OneOf(LOSSES), "half_squared", "loss function")
+    class_weight: str = setting(
+        OneOf(("none", "balanced")), "none", "balanced: each class has the same share of the loss"
+    )
     error: str = setting(OneOf(ERRORS), "linear", "error signal of the loss half_squared")
     dead_zone: float = setting(Real(0.0), 0.0, "output errors below this magnitude count as 0")
     derivative_offset: float = setting(

@@ -104,6 +104,12 @@ class Dataset:
         """The number of classes of a row; 2 for a bit, and for each of several binary labels."""
         return self.Y.shape[1] if self.one_hot else 2
 
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """The number of training rows of each class of the only label."""
+        counts = np.bincount(self.class_codes(self.Y), minlength=self.n_classes)
+        return tuple(counts.tolist())
+
     def scaling_for(self, output: str) -> TargetScaling:
         """How the targets are scaled for a network with these output units.
 

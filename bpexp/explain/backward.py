@@ -65,6 +65,17 @@ def _hidden_delta(view: View, layer: int, unit: int) -> Lines:
 
 def _output_delta(view: View, unit: int) -> Lines:
     """δ of an output unit, counted from 0."""
+    *lines, result = _unweighted_output_delta(view, unit)
+    if view.weight:
+        lines = [(left, f"{'c' if left else view.weight} · ({right})") for left, right in lines]
+    if view.network.loss == "cross_entropy":
+        delta, formula = lines[0]
+        lines[0] = (delta, f"{formula}  (∂E/∂a · f′(z), in which f′ cancels)")
+    return [*lines, result]
+
+
+def _unweighted_output_delta(view: View, unit: int) -> Lines:
+    """δ of an output unit without the weight of the class, but with the result at the end."""
     step, network, show = view.step, view.network, view.show
     last, name = len(step.forward.Z), network.functions[-1]
     delta, a, y = indexed("δ", last, unit + 1), indexed("a", last, unit + 1), target(unit + 1)
@@ -73,7 +84,7 @@ def _output_delta(view: View, unit: int) -> Lines:
     result = show(step.backward.deltas[-1][view.row, unit])
     if network.loss == "cross_entropy":
         return [
-            (delta, f"{a} − {y}  (∂E/∂a · f′(z), in which f′ cancels)"),
+            (delta, f"{a} − {y}"),
             ("", f"{A} − {Y}"),
             ("", result),
         ]

@@ -58,6 +58,8 @@ def error(view: View) -> Iterator[Block]:
     step, network, show = view.step, view.network, view.show
     n_samples, n_out = len(step.forward.losses), step.problem.Y.shape[1]
     formula, with_numbers = _sample_error(view)
+    if view.weight:
+        formula, with_numbers = f"c · ({formula})", f"{view.weight} · ({with_numbers})"
     yield Heading(2, "4. Error")
     yield Equations([
         (f"E of sample {view.sample}", formula),
@@ -68,6 +70,8 @@ def error(view: View) -> Iterator[Block]:
         per_sample, name = f"2 E / ({n_samples} · {n_out})", "mean squared error"
     else:
         per_sample, name = f"E / {n_samples}", "mean cross-entropy"
+    if view.weight:
+        name = f"weighted {name}"
     parts = [show(loss) for loss in step.forward.losses[:MAX_SAMPLES]]
     yield Equations([
         ("E", f"{plus(parts, n_samples - MAX_SAMPLES)} = {show(step.forward.total)}"),
@@ -76,6 +80,12 @@ def error(view: View) -> Iterator[Block]:
     yield Paragraph(
         f"Training minimizes E, the sum over the batch; {indexed('a', len(step.forward.Z))} is the "
         "output, y the target."
+        + (
+            " c is the weight of the sample's class: the number of training samples, divided by "
+            "the number of classes and by the number of training samples of this class."
+            if view.weight
+            else ""
+        )
     )
 
 

@@ -19,8 +19,8 @@ from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import EXACT
-from bpexp.nn.losses import ERRORS, LOSSES
-from bpexp.nn.mlp import forward, output_delta
+from bpexp.nn.losses import ERRORS
+from bpexp.nn.mlp import forward, output_delta, sample_losses, sample_weights
 from bpexp.nn.network import joined
 from bpexp.training import replay
 from bpexp.training.engine import Integers, Problem, RunStatus
@@ -41,6 +41,8 @@ class ForwardPass:
         activations: The inputs, (n_samples, n_in), followed by the activations of each layer,
             (n_samples, n_units).
         losses: The error E of each sample, (n_samples,).
+        sample_weights: The factor of each sample in ``losses``, (n_samples,), by its class; None if
+            classes have no weights.
         total: The sum of ``losses``, which training minimizes.
         loss: The loss per sample that is logged.
     """
@@ -48,6 +50,7 @@ class ForwardPass:
     Z: Sequence[Array]
     activations: Sequence[Array]
     losses: Array
+    sample_weights: Array | None
     total: float
     loss: float
 
@@ -158,6 +161,7 @@ def compute_step(
             Z=_of_only_run(values.Z),
             activations=_of_only_run(values.activations),
             losses=values.losses[:, 0],
+            sample_weights=_sample_weights(problem),
             total=total,
             loss=float(progress.losses[0, 0]),
         ),
@@ -183,7 +187,6 @@ class _ForwardValues(NamedTuple):
 
 def _forward_values(problem: Problem, parameters: Array) -> _ForwardValues:
     network, arithmetic = problem.network, EXACT
-    loss = LOSSES[network.loss].on(network.functions[-1])
     weights, biases = network.split(parameters)
     X, Y = problem.X[:, :, None], problem.Y[:, :, None]
     activations, last_z = forward(network, X, weights, biases, arithmetic)
@@ -191,7 +194,13 @@ def _forward_values(problem: Problem, parameters: Array) -> _ForwardValues:
         arithmetic.matmul(a, W) + network.bias_input * b
         for a, W, b in zip(activations, weights, biases, strict=False)
     ]
-    return _ForwardValues(Z, activations, loss.per_row(arithmetic, last_z, activations[-1], Y))
+    losses = sample_losses(network, last_z, activations[-1], Y, arithmetic)
+    return _ForwardValues(Z, activations, losses)
+
+
+def _sample_weights(problem: Problem) -> Array | None:
+    class_weights = problem.network.class_weights
+    return None if class_weights is None else sample_weights(class_weights, problem.Y, EXACT)
 
 
 def _backward_pass(problem: Problem, parameters: Array, values: _ForwardValues) -> BackwardPass:
@@ -248,5 +257,5 @@ def _summed_error(step: Step, parameters: Array) -> float:
     network, arithmetic = step.problem.network, EXACT
     weights, biases = network.split(parameters)
     activations, Z = forward(network, step.problem.X, weights, biases, arithmetic)
-    loss = LOSSES[network.loss].on(network.functions[-1])
-    return float(arithmetic.sum(loss.per_row(arithmetic, Z, activations[-1], step.problem.Y), 0))
+    losses = sample_losses(network, Z, activations[-1], step.problem.Y, arithmetic)
+    return float(arithmetic.sum(losses, 0))

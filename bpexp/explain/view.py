@@ -46,6 +46,12 @@ class View:
         value = self.network.bias_input
         return "" if value == 1.0 else f"{value:g} "
 
+    @property
+    def weight(self) -> str:
+        """The weight of the sample's class in the loss; empty if classes have no weights."""
+        weights = self.step.forward.sample_weights
+        return "" if weights is None else self.show(weights[self.row])
+
     def with_offset(self, slope: str) -> str:
         """The text of a derivative plus ``model.derivative_offset``, unless that is 0."""
         offset = self.network.offset

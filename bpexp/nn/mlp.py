@@ -15,10 +15,13 @@ are samples.
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from bpexp.nn.activations import ACTIVATIONS, softmax_vjp
 from bpexp.nn.arithmetic import Arithmetic
-from bpexp.nn.losses import ERRORS
-from bpexp.nn.network import Network
+from bpexp.nn.ieee import where
+from bpexp.nn.losses import ERRORS, LOSSES
+from bpexp.nn.network import ClassWeights, Network
 from bpexp.typing import Array
 
 
@@ -86,6 +89,32 @@ def backward(
     return weight_gradients[::-1], bias_gradients[::-1]
 
 
+def sample_losses(network: Network, Z: Array, A: Array, Y: Array, arithmetic: Arithmetic) -> Array:
+    """Compute the loss of each sample, times the weight of its class if there are such weights.
+
+    Args:
+        network: The architecture, with its loss.
+        Z: Logits, (n_samples, n_outputs[, n_runs]).
+        A: Outputs, of the same shape.
+        Y: Targets, of the same shape.
+        arithmetic: The implementation of sums and elementary functions.
+
+    Returns:
+        (n_samples[, n_runs]); their sum is what training minimizes.
+    """
+    losses = LOSSES[network.loss].on(network.functions[-1]).per_row(arithmetic, Z, A, Y)
+    if network.class_weights is None:
+        return losses
+    return sample_weights(network.class_weights, Y, arithmetic) * losses
+
+
+def sample_weights(class_weights: ClassWeights, Y: Array, arithmetic: Arithmetic) -> Array:
+    """The weight of each sample in the loss, (n_samples[, n_runs]); see ``ClassWeights``."""
+    shape = (1, -1, *[1] * (Y.ndim - 2))
+    low, high = (np.array(side).reshape(shape) for side in class_weights[1:])
+    return arithmetic.sum(where(class_weights.threshold < Y, high, low), 1)
+
+
 def output_delta(network: Network, A: Array, Y: Array, arithmetic: Arithmetic) -> Array:
     """Compute dE/dz of the output layer.
 
@@ -101,6 +130,13 @@ def output_delta(network: Network, A: Array, Y: Array, arithmetic: Arithmetic) -
     Returns:
         The derivative of the summed loss with respect to the logits, of the same shape.
     """
+    delta = _unweighted_output_delta(network, A, Y, arithmetic)
+    if network.class_weights is None:
+        return delta
+    return sample_weights(network.class_weights, Y, arithmetic)[:, None] * delta
+
+
+def _unweighted_output_delta(network: Network, A: Array, Y: Array, arithmetic: Arithmetic) -> Array:
     if network.loss == "cross_entropy":
         return A - Y
     error = ERRORS[network.error](A - Y, network.dead_zone)

@@ -9,10 +9,29 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from bpexp.typing import Array
+
+
+class ClassWeights(NamedTuple):
+    """The weight of a sample in the loss, by its class.
+
+    The weight is the sum over the outputs of ``high`` where the target is above the threshold, and
+    of ``low`` elsewhere. With an output per class ``high`` holds the weights of the classes and
+    ``low`` is 0; with a single output they are the weights of the two classes.
+
+    Attributes:
+        threshold: What separates low from high targets.
+        low: (n_outputs,).
+        high: (n_outputs,).
+    """
+
+    threshold: float
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -27,6 +46,7 @@ class Network:
         dead_zone: Output errors below this magnitude count as 0.
         offset: Added to the derivative of every activation (Fahlman 1988, 3.2).
         bias_input: The value of the unit whose outgoing weights are the biases.
+        class_weights: The weights of the samples in the loss; None if all have the weight 1.
     """
 
     sizes: tuple[int, ...]
@@ -36,6 +56,7 @@ class Network:
     dead_zone: float = 0.0
     offset: float = 0.0
     bias_input: float = 1.0
+    class_weights: ClassWeights | None = None
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

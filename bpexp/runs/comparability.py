@@ -45,10 +45,10 @@ def scale(settings: Settings, objective: Objective) -> dict[str, str]:
     if unit is not Unit.NONE:
         keys += _target_keys(settings)
     if unit is Unit.LOSS:
-        keys.append("model.loss")
+        keys += ["model.loss", "model.class_weight"]
         if depends_on_output(settings.get("model.loss", "")):
             keys.append("model.output")
-    return {key: settings.get(key, "") for key in keys}
+    return {key: settings.get(key, _ADDED_LATER.get(key, "")) for key in keys}
 
 
 def depends_on_output(loss: str) -> bool:
@@ -161,6 +161,8 @@ def listed_briefly(names: Iterable[str]) -> str:
 
 SCALE_TARGET = "data.scale_target"
 """Changes the unit of losses only where a run has several targets."""
+_ADDED_LATER = {"model.class_weight": "none"}
+"""What runs had that were stored before a setting was added."""
 GROUPS = ("data.", "model.", "stop.")
 """How the keys of all settings begin that this module uses."""
 

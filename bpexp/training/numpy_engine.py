@@ -8,7 +8,7 @@ import numpy as np
 
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import LOSSES
-from bpexp.nn.mlp import backward, forward
+from bpexp.nn.mlp import backward, forward, sample_losses
 from bpexp.nn.network import Network, joined
 from bpexp.training.engine import BatchState, Cancelled, Evaluation, Integers, Problem, Progress
 from bpexp.training.stopping import (
@@ -43,7 +43,7 @@ class NumpyEngine:
         losses = np.empty((len(lr_factors), state.n_runs))
         for epoch, lr_factor in enumerate(lr_factors):
             order = None if sample_orders is None else sample_orders[epoch]
-            sample_losses: list[Array] = []
+            losses_of_batches: list[Array] = []
             for start in range(0, n_samples, problem.batch_size):
                 if self._is_cancelled:
                     raise Cancelled
@@ -52,10 +52,10 @@ class NumpyEngine:
                 # 1. forward pass
                 activations, logits = forward(network, X, weights, biases, EXACT)
                 # 2. loss
-                sample_losses.append(loss.per_row(EXACT, logits, activations[-1], Y))
+                losses_of_batches.append(sample_losses(network, logits, activations[-1], Y, EXACT))
                 _store_outputs(state.outputs, order, batch, activations[-1])
                 if batch.stop >= n_samples:
-                    total = EXACT.sum(np.concatenate(sample_losses), 0)
+                    total = EXACT.sum(np.concatenate(losses_of_batches), 0)
                     losses[epoch] = loss.reported(total, *problem.Y.shape)
                     update_best_loss(state, losses[epoch])
                     statuses = statuses_after_forward_pass(state, problem.Y, losses[epoch])
@@ -74,8 +74,8 @@ class NumpyEngine:
         loss = LOSSES[network.loss].on(network.functions[-1])
         weights, biases = network.split(parameters)
         activations, logits = forward(network, X[:, :, None], weights, biases, EXACT)
-        sample_losses = loss.per_row(EXACT, logits, activations[-1], Y[:, :, None])
-        losses = loss.reported(EXACT.sum(sample_losses, 0), *Y.shape)
+        each = sample_losses(network, logits, activations[-1], Y[:, :, None], EXACT)
+        losses = loss.reported(EXACT.sum(each, 0), *Y.shape)
         return Evaluation(losses, activations[-1])
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from bpexp.config.schema import StopConfig, TrainConfig
 from bpexp.data import Dataset, load
 from bpexp.nn import init
-from bpexp.nn.network import Network, joined
+from bpexp.nn.network import ClassWeights, Network, joined
 from bpexp.nn.optimizers import RpropConfig
 from bpexp.nn.schedules import factors
 from bpexp.training.engine import NO_PATIENCE, NO_THRESHOLD, BatchState, Integers, Problem
@@ -55,7 +55,24 @@ def make_network(config: TrainConfig, dataset: Dataset) -> Network:
         dead_zone=model.dead_zone / float(dataset.scaling_for(model.output).scale[0]),
         offset=model.derivative_offset,
         bias_input=model.bias_input,
+        class_weights=balanced_weights(dataset) if model.class_weight == "balanced" else None,
     )
+
+
+def balanced_weights(dataset: Dataset) -> ClassWeights:
+    """Weights with which each class has the same share of the loss.
+
+    A class of m of the n training rows has the weight n / (k m), where k is the number of classes,
+    as with ``class_weight="balanced"`` of scikit-learn. The mean weight of a training row is 1.
+
+    Args:
+        dataset: Data with one label, whose training rows have every class.
+    """
+    counts = dataset.class_counts
+    weights = tuple(len(dataset.Y) / (len(counts) * count) for count in counts)
+    if dataset.one_hot:
+        return ClassWeights(dataset.threshold, (0.0,) * len(weights), weights)
+    return ClassWeights(dataset.threshold, weights[:1], weights[1:])
 
 
 def initial_parameters(config: TrainConfig, network: Network, n_restarts: int = 0) -> Array:

@@ -87,6 +87,7 @@ class LlvmEngine:
             "layout": numbers,
             "X": X,
             "Y": groups.group_outputs(groups.repeat(Y)),
+            "class_weights": _class_weights(network, groups),
             "parameters": grouped_parameters,
             "outputs": grouped_outputs,
             "losses": losses,
@@ -211,6 +212,7 @@ def _training_arguments(
         "lr_factors": lr_factors,
         "X": problem.X,
         "Y": groups.group_outputs(groups.repeat(problem.Y)),
+        "class_weights": _class_weights(problem.network, groups),
         "lr_divisor": lr_divisor,
         "lr": groups.group_scalars(state.lr),
         "weight_decay": groups.group_scalars(state.weight_decay),
@@ -223,6 +225,15 @@ def _training_arguments(
         "losses": aligned_empty((len(lr_factors), n_lanes)),
         "workspace": _workspace(layout),
     }
+
+
+def _class_weights(network: Network, groups: RunGroups) -> Array:
+    """Thresholds, weights of low and of high targets, (1, 3, row length); empty without them."""
+    if network.class_weights is None:
+        return np.empty(0)
+    threshold, low, high = network.class_weights
+    rows = np.array([[threshold] * len(low), low, high])
+    return groups.group_outputs(groups.repeat(rows))
 
 
 def _stopping_rows(state: BatchState) -> Array:
@@ -246,9 +257,10 @@ def _load_kernel(kind: KernelKind) -> tuple[Any, Signature]:
     is_training = kind.training is not None
     wanted = kernel.TRAINING_KERNEL if is_training else kernel.EVALUATION_KERNEL
     formulas = formulas_key(kind.network.functions, kind.training and kind.training.optimizer)
-    # Widths are arguments of the kernel: they are not part of the key.
-    network = replace(kind.network, sizes=())
-    key = (kind._replace(network=network), len(kind.network.sizes), *formulas)
+    # Widths and class weights are arguments of the kernel: they are not part of the key.
+    network = replace(kind.network, sizes=(), class_weights=None)
+    is_weighted = kind.network.class_weights is not None
+    key = (kind._replace(network=network), len(kind.network.sizes), is_weighted, *formulas)
     function_type = jit.FunctionType(wanted.name, ctypes.c_int64, _types(wanted.signature))
     function = jit.load_function(
         key, function_type, lambda: wanted.generate(kind), kernel.libraries()

@@ -80,6 +80,10 @@ class ForwardCode:
             {i: self.workspace_matrix(offsets[i], i) for i in self.layers}
             for offsets in (layout.logits, layout.activations, layout.deltas)
         )
+        # Rows: thresholds, and the weights of low and of high targets. See ``ClassWeights``.
+        self.class_weights = Matrix(
+            b, arguments["class_weights"], self.output_length, self.group_size
+        )
         self.total_loss = Variable(b, constant(b, ZERO_SUM))
 
     def group_matrix(self, name: str, n_rows: Any, length: Any) -> Matrix:
@@ -176,6 +180,8 @@ class ForwardCode:
                 loss = self._categorical_cross_entropy(Y, r)
             else:
                 loss = self._binary_cross_entropy(Y, r)
+            if self.network.class_weights is not None:
+                loss = self._weighted(loss, Y, r)
             self.total_loss.set(self.total_loss.get() + loss)
 
     def store_outputs(self, first: Any, n_samples: Any) -> None:
@@ -273,6 +279,17 @@ class ForwardCode:
             self.deltas[self.last].store(outputs.load(r, j) - y, r, j)
             self.loss_terms.store(y * ((largest - logits.load(r, j)) + log_of_sum), 0, j)
         return self._sum_of_loss_terms()
+
+    def _weighted(self, loss: Any, Y: Matrix, r: Any) -> Any:
+        """Multiply dE/dz of a sample by the weight of its class; return its weighted loss."""
+        deltas = self.deltas[self.last]
+        with self.output_vectors() as j:
+            threshold, low, high = (self.class_weights.load(row, j) for row in range(3))
+            self.loss_terms.store(where(threshold < Y.load(r, j), high, low), 0, j)
+        weight = self._sum_of_loss_terms()
+        with self.output_vectors() as j:
+            deltas.store(weight * deltas.load(r, j), r, j)
+        return weight * loss
 
     def slope(self, function: str, a: Any) -> Any:
         """The derivative of an activation function, with the offset of the network."""

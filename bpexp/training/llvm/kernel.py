@@ -83,15 +83,15 @@ TRAIN_SIGNATURE = Signature(
     ("n_epochs", "n_groups", "n_samples", "batch_size"),
     ("layout", "sample_orders", "cancelled"),
     (
-        "lr_factors", "X", "Y", "lr_divisor", "lr", "weight_decay", "hyperparameters",
-        "parameters", "final_parameters", "optimizer_state", "outputs", "stopping", "losses",
-        "workspace",
+        "lr_factors", "X", "Y", "class_weights", "lr_divisor", "lr", "weight_decay",
+        "hyperparameters", "parameters", "final_parameters", "optimizer_state", "outputs",
+        "stopping", "losses", "workspace",
     ),
 )  # fmt: skip
 EVALUATE_SIGNATURE = Signature(
     ("n_groups", "n_samples"),
     ("layout", "cancelled"),
-    ("X", "Y", "parameters", "outputs", "losses", "workspace"),
+    ("X", "Y", "class_weights", "parameters", "outputs", "losses", "workspace"),
 )
 STOPPING = ("stop_loss", "stop_tolerance", "patience", "best_loss", "epochs_since_best")
 """The rows of the array ``stopping``: attributes of ``BatchState``."""
@@ -107,8 +107,10 @@ def training_module(kind: KernelKind) -> str:
 
     ``sample_orders``, (n_epochs, n_samples, n_groups * group_size), is only read if samples are
     shuffled, and ``lr_divisor``, laid out like the parameters of a group, only if there is one. X
-    is (n_samples, n_inputs) and Y is (n_samples, row length). ``losses`` is
-    (n_epochs, n_groups * group_size), and the other arrays are (n_groups, ..., group_size).
+    is (n_samples, n_inputs) and Y is (n_samples, row length). ``class_weights``, (3, row length),
+    is only read if there are such weights: thresholds, and the weights of low and of high targets.
+    ``losses`` is (n_epochs, n_groups * group_size), and the other arrays are
+    (n_groups, ..., group_size).
     ``final_parameters`` receives the parameters before the last update of an epoch. ``stopping``
     has the rows of ``STOPPING``; the kernel updates the last two. ``workspace`` must be 0, but 1
     at ``Layout.ones``.

@@ -30,7 +30,8 @@ class KernelKind(NamedTuple):
     """What a kernel is generated for.
 
     Attributes:
-        network: Number of layers, activations and loss; widths are not used.
+        network: Number of layers, activations and loss; widths and class weights are not used, only
+            whether there are such weights.
         group_size: Runs in a group: ``LANES`` or 1.
         training: What a training kernel does; None for an evaluation kernel.
     """

@@ -27,7 +27,7 @@ from bpexp.nn import elementary, ieee
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import LOSSES
-from bpexp.nn.mlp import backward, forward
+from bpexp.nn.mlp import backward, forward, sample_losses
 from bpexp.nn.network import Network, joined
 from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.training.engine import NO_PATIENCE, BatchState, Problem, Progress, RunStatus
@@ -269,7 +269,8 @@ def _trace_epoch(
     # 1. forward pass
     activations, logits = forward(network, X, weights, biases, arithmetic)
     # 2. loss
-    total = arithmetic.sum(loss.per_row(arithmetic, logits, activations[-1], Y), 0)
+    losses = sample_losses(network, logits, activations[-1], Y, arithmetic)
+    total = arithmetic.sum(losses, 0)
     (reported_loss,) = loss.reported(total, *problem.Y.shape)
     # 3. backward pass
     gradient = joined(*backward(network, activations, Y, weights, arithmetic))

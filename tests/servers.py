@@ -203,6 +203,10 @@ class DaskCluster:
             )  # fmt: skip
         self.processes.append(process)
 
+    def executing(self):
+        """How many tasks each worker executes, those that were cancelled included."""
+        return list(self.client.run(lambda dask_worker: dask_worker.state.executing_count).values())
+
     def kill_scheduler(self):
         """Kill the scheduler without a chance to notify workers and clients."""
         self.client.close()

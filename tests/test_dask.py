@@ -3,13 +3,22 @@
 import os
 import signal
 import sys
+import time
 from contextlib import ExitStack
 
 import dask
 import pytest
 from disturbances import fill, lock, small_disk
 from servers import dask_cluster, free_port
-from sweeping import Halted, results, run_resume_command, run_to_end, runs_of
+from sweeping import (
+    Halted,
+    results,
+    run_resume_command,
+    run_to_end,
+    runs_of,
+    start,
+    wait_until,
+)
 
 SWEEP = ["-m", "seed=range(0,20)", "lr=0.1,1", "hidden=2,3,[3,2]", "epochs=1000", "engine=numpy"]
 DEADLY = """
@@ -132,6 +141,51 @@ def test_ctrl_c_keeps_finished_runs_and_frees_the_workers(tmp_path, cluster):
     assert "FINISHED" in {run.status for run in runs}
     # Workers that still trained those epochs would never come to these.
     assert run_to_end(tmp_path, "-m", "seed=1,2", "epochs=5", *on(cluster)) == (0, "")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("settings", [[], ["data=iris", "model=classifier", "batch_size=1"]])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_a_sweep_after_one_that_was_ended_is_trained_at_once(tmp_path, cluster, name, settings):
+    # Without being interrupted, a call of the engine would take minutes.
+    long = ["-m", "seed=1,2,3,4", "epochs=400000000", "engine=numpy", *settings]
+    process = start(tmp_path, "bulk", *long, *on(cluster))
+    wait_until(lambda: all(cluster.executing()), process)
+    process.send_signal(getattr(signal, name))
+    process.communicate(timeout=60)
+    wait_until(lambda: not any(cluster.executing()), seconds=60)
+    status, errors = run_to_end(tmp_path, "-m", "seed=1,2", "epochs=5", *on(cluster))
+    assert (status, errors) == (0, "")
+
+
+@pytest.mark.long
+def test_a_sweep_says_that_it_waits_for_other_tasks(tmp_path, cluster):
+    tasks = [cluster.client.submit(time.sleep, 100 + task) for task in range(2)]
+    wait_until(lambda: all(cluster.executing()))
+    process = start(tmp_path, "bulk", "-m", "seed=1,2", "epochs=5", *on(cluster))
+    notice = process.stderr.readline()
+    assert notice == f"The workers of {cluster.address} execute other tasks; the runs wait.\n"
+    cluster.client.cancel(tasks)
+    # Nannies replace killed workers; a thread that sleeps is not ended otherwise.
+    for worker in cluster.client.run(os.getpid).values():
+        os.kill(worker, signal.SIGKILL)
+    assert process.communicate(timeout=170)[1] == ""
+    assert process.returncode == 0
+
+
+@pytest.mark.long
+def test_a_worker_that_does_not_answer_is_waited_for(tmp_path, cluster):
+    (stopped,) = list(cluster.client.run(os.getpid).values())[:1]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        limit = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}
+        process = start(tmp_path, "bulk", "-m", "seed=1,2", "epochs=5", *on(cluster), **limit)
+        notice = process.stderr.readline()
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert notice == f"Waiting for workers of {cluster.address} that do not answer ...\n"
+    assert process.communicate(timeout=170)[1] == ""
+    assert process.returncode == 0
 
 
 @pytest.mark.long

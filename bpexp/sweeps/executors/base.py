@@ -113,7 +113,7 @@ class Executor(ABC):
 
 AfterChunk = Callable[[Sequence[int], Array], None]
 """Called after further epochs with the positions of the configurations that were trained, and their
-losses, (n_epochs, L); may raise ``Cancelled`` to end the training."""
+losses, (n_epochs, L)."""
 
 
 class Trained(NamedTuple):
@@ -154,10 +154,9 @@ def train_configs(
     engine: Engine,
     dataset: Dataset,
     stretch: Stretch = WHOLE,
-    after_chunk: AfterChunk | None = None,
 ) -> list[Trained]:
     """``train_jobs`` for a worker, which needs no more of the jobs than their configurations."""
-    parts = _train_in_parts(dict(enumerate(configs)), engine, dataset, stretch, after_chunk)
+    parts = _train_in_parts(dict(enumerate(configs)), engine, dataset, stretch)
     return list(chain.from_iterable(parts))
 
 
@@ -166,7 +165,7 @@ def _train_in_parts(
     engine: Engine,
     dataset: Dataset,
     stretch: Stretch,
-    after_chunk: AfterChunk | None,
+    after_chunk: AfterChunk | None = None,
 ) -> Iterator[list[Trained]]:
     """Train one batch, given by the positions of its runs in the stretch.
 

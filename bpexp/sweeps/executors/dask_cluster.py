@@ -7,9 +7,11 @@ leave at any time.
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from itertools import islice
 from math import isqrt
 from queue import Empty, SimpleQueue
@@ -116,19 +118,39 @@ class DaskExecutor(Executor):
                 f"backend.address must be a dask scheduler with workers, got {self.address!r}, "
                 f"which had none for {self.seconds:g} s."
             ) from error
-        versions = self._client.run(dask_worker.arithmetic_version, on_error="return")
-        for worker, answer in versions.items():
+        n_free = 0
+        for worker, answer in self._ask_workers().items():
+            if isinstance(answer, OSError):
+                continue  # It left meanwhile.
             if isinstance(answer, Exception):
                 raise ConfigError(
                     f"backend.address must be a dask scheduler whose workers have bpexp "
                     f"installed, got {worker}: {type(answer).__name__}: {answer}."
                 )
-            if answer != arithmetic.VERSION:
+            state = dask_worker.WorkerState(*answer)
+            if state.arithmetic != arithmetic.VERSION:
                 raise ConfigError(
                     "backend.address must be a dask scheduler whose workers have this version "
-                    f"of bpexp, got {worker} with version {answer} of the arithmetic instead of "
-                    f"{arithmetic.VERSION}."
+                    f"of bpexp, got {worker} with version {state.arithmetic} of the arithmetic "
+                    f"instead of {arithmetic.VERSION}."
                 )
+            n_free += state.free_threads
+        if n_free <= 0:
+            self._say("The workers of {} execute other tasks; the runs wait.")
+
+    def _ask_workers(self) -> dict[str, Any]:
+        """The ``WorkerState`` of each worker as a tuple, or an error, by the worker's address."""
+        ask = partial(self._client.run, dask_worker.worker_state, on_error="return")
+        try:
+            return dict(ask(callback_timeout=self.seconds))
+        except TimeoutError:
+            # Such as one whose machine is suspended. The scheduler removes it after minutes.
+            self._say("Waiting for workers of {} that do not answer ...")
+            return dict(ask())
+
+    def _say(self, sentence: str) -> None:
+        """Print a sentence with the address of the scheduler."""
+        print(sentence.format(self.address), file=sys.stderr)
 
     def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
         """See ``Executor.map``.

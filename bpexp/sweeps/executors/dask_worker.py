@@ -4,11 +4,12 @@ It receives and returns plain values: dicts, lists, scalars and arrays. The work
 user's files, because data sets are sent as arrays.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from distributed import get_worker
+from distributed import Worker, get_worker
 
 from bpexp.config.schema import parse_train
 from bpexp.data import Dataset
@@ -18,9 +19,12 @@ from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
 from bpexp.sweeps.executors.base import Trained, milliseconds, train_configs
 from bpexp.sweeps.job import Span
 from bpexp.training.batching import load_engine
-from bpexp.training.engine import Cancelled
+from bpexp.training.engine import Cancelled, Engine
 from bpexp.training.paused import Stretch
 from bpexp.typing import Array
+
+CANCELLATION_CHECK_SECONDS = 0.5
+"""How often a worker looks whether the task that it executes was cancelled."""
 
 Plain = Mapping[str, Any]
 PARTS = ("X", "Y", "X_validation", "Y_validation", "X_test", "Y_test")
@@ -52,9 +56,27 @@ class Task(NamedTuple):
     until: int | None
 
 
-def arithmetic_version() -> int:
-    """Return the version of this worker's arithmetic."""
-    return arithmetic.VERSION
+class WorkerState(NamedTuple):
+    """What is asked of a worker before a sweep.
+
+    Attributes:
+        arithmetic: The version of its arithmetic.
+        free_threads: How many of its threads execute no task. A thread that executes a cancelled
+            task is not free, although the scheduler has forgotten that task.
+    """
+
+    arithmetic: int
+    free_threads: int
+
+
+def worker_state(dask_worker: Worker) -> tuple[int, int]:
+    """The fields of the ``WorkerState`` of this worker.
+
+    Args:
+        dask_worker: The worker; Dask fills in the argument of this name.
+    """
+    state = dask_worker.state
+    return arithmetic.VERSION, state.nthreads - state.executing_count
 
 
 def keep_arrays(*arrays: Array) -> tuple[Array, ...]:
@@ -104,19 +126,32 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[Trained]:
         one_hot=task.one_hot,
         target_scaling=None if task.scaling is None else TargetScaling(*task.scaling),
     )  # fmt: skip
-    end_if_cancelled = partial(_end_if_cancelled, task.key)
-    stretch = Stretch(task.until)
-    return train_configs(configs, load_engine(task.engine), dataset, stretch, end_if_cancelled)
+    engine = load_engine(task.engine)
+    with _cancelled_with_task(engine, get_worker(), task.key):
+        return train_configs(configs, engine, dataset, Stretch(task.until))
 
 
-def _end_if_cancelled(key: str, positions: Sequence[int], losses: Array) -> None:
-    """Raise Cancelled if a task was cancelled; an ``AfterChunk``.
+@contextmanager
+def _cancelled_with_task(engine: Engine, worker: Worker, key: str) -> Iterator[None]:
+    """Cancel the engine soon after the Dask task with this key was cancelled.
 
-    Dask does not stop a running task, but changes its state.
+    Dask does not stop a running task, but changes its state. Another thread looks at the state,
+    because a call of the engine can take minutes: that of NumPy makes up to millions of updates.
     """
-    task = get_worker().state.tasks.get(key)
-    if task is None or task.state == "cancelled":
-        raise Cancelled
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(CANCELLATION_CHECK_SECONDS):
+            task = worker.state.tasks.get(key)
+            if task is None or task.state == "cancelled":
+                engine.cancel()
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def to_plain(result: TrainResult | Failure) -> Plain:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from servers import dask_cluster
 from sweeping import Halted, interrupt_generation, run_to_end
 
 import bpexp
@@ -142,6 +143,27 @@ def test_an_interrupted_sweep_is_resumed_with_the_same_bits(
 def test_a_killed_sweep_is_resumed_with_the_same_bits(at, halved, tmp_path):
     Halted(tmp_path, *GRID, *HALVING, at=at).kill()
     assert run_to_end(tmp_path, "resume", "latest") == (0, "")
+    assert outcomes(tmp_path) == outcomes(halved)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_dask_stops_the_same_runs_which_are_finished_later(engine, whole, halved, tmp_path):
+    with dask_cluster(tmp_path) as cluster:
+        where = ["backend=dask", f"backend.address={cluster.address}", f"engine={engine}"]
+        assert run_to_end(tmp_path, *GRID, *HALVING, *where) == (0, "")
+        assert outcomes(tmp_path) == outcomes(halved)
+        assert run_to_end(tmp_path, "resume", "latest", "--pruned") == (0, "")
+    found = {name: digest for name, (_, _, digest) in outcomes(tmp_path).items()}
+    assert found == {name: digest for name, (_, digest) in whole.items()}
+
+
+@pytest.mark.long
+def test_a_sweep_that_is_killed_on_dask_is_resumed_here(halved, tmp_path):
+    with dask_cluster(tmp_path) as cluster:
+        where = ["backend=dask", f"backend.address={cluster.address}"]
+        Halted(tmp_path, *GRID, *HALVING, *where, at="tracked").kill()
+    assert run_to_end(tmp_path, "resume", "latest", "--backend", "local") == (0, "")
     assert outcomes(tmp_path) == outcomes(halved)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from servers import dask_cluster
 from sweeping import Halted, interrupt_generation, results, run_to_end
 
 import bpexp
@@ -384,5 +385,27 @@ def test_an_extended_race_has_the_runs_of_one_with_more_seeds_from_the_start(
 def test_a_killed_race_is_resumed_with_the_same_runs(at, uninterrupted, tmp_path):
     Halted(tmp_path, *RACE, at=at).kill()
     assert run_to_end(tmp_path, "resume", "latest") == (0, "")
+    assert stored(tmp_path)[1] == stored(uninterrupted[0])[1]
+    assert results(tmp_path) == results(uninterrupted[0])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_a_race_on_dask_stops_the_same_settings(engine, uninterrupted, tmp_path):
+    with dask_cluster(tmp_path) as cluster:
+        where = ["backend=dask", f"backend.address={cluster.address}", f"engine={engine}"]
+        assert run_to_end(tmp_path, *RACE, *where) == (0, "")
+    parent, runs, _ = stored(tmp_path)
+    assert runs == stored(uninterrupted[0])[1]
+    assert parent.tags["bpexp.verdict"] == stored(uninterrupted[0])[0].tags["bpexp.verdict"]
+    assert results(tmp_path) == results(uninterrupted[0])
+
+
+@pytest.mark.long
+def test_a_race_that_is_killed_on_dask_is_resumed_here(uninterrupted, tmp_path):
+    with dask_cluster(tmp_path) as cluster:
+        where = ["backend=dask", f"backend.address={cluster.address}"]
+        Halted(tmp_path, *RACE, *where, at="tracked").kill()
+    assert run_to_end(tmp_path, "resume", "latest", "--backend", "local") == (0, "")
     assert stored(tmp_path)[1] == stored(uninterrupted[0])[1]
     assert results(tmp_path) == results(uninterrupted[0])

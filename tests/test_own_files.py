@@ -44,6 +44,8 @@ def conf(tmp_path, monkeypatch):
         "study/mine.yaml": STUDY,
         "sweep/optimizers.yaml": SWEEP,
         "sweep/broken.yaml": "common: [epochs=2]\nunions: []\n",
+        "sweep/empty.yaml": "# Nothing yet.\n",
+        "sweep/word.yaml": "- lr: [0.1, 1]\n- hello\n",
     }.items():
         (tmp_path / "conf" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "conf" / path).write_text(text)
@@ -86,16 +88,41 @@ def test_a_file_of_sub_sweeps_is_run(conf, inside, a_store):
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lr: [0.1, 1]\nhidden: 3", ["lr=0.1 hidden=3", "lr=1 hidden=3"]),
+        ("- optimizer: {name: adam, beta2: [0.9, 0.99]}",
+         ["optimizer=adam optimizer.beta2=0.9", "optimizer=adam optimizer.beta2=0.99"]),
+        ("- zip: {lr: [0.1, 1], hidden: [2, [3, 2]]}", ["lr=0.1 hidden=2", "lr=1 hidden=[3,2]"]),
+        ("- zip: {lr: 'logspace(-1,0,2)', hidden: [2, 3]}", ["lr=0.1 hidden=2", "lr=1 hidden=3"]),
+        ("- zip(lr=[0.1,1],hidden=[2,3]):\n  epochs: 5",
+         ["lr=0.1 hidden=2 epochs=5", "lr=1 hidden=3 epochs=5"]),
+        ("- [lr=0.1, 'hidden=2,3']\n- lr=1", ["lr=0.1 hidden=2", "lr=0.1 hidden=3", "lr=1"]),
+        ("- stop:\n    patience: null\n  data: {name: parity, bits: 3}",
+         ["stop.patience=null data=parity data.bits=3"]),
+    ],
+)  # fmt: skip
+def test_sub_sweeps_are_written_in_several_ways(text, expected, conf):
+    (conf / "sweep" / "own.yaml").write_text(text)
+    found = sweep_files.jobs(["sweep=own"], composer())
+    assert [" ".join(job) for job in found] == expected
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-m", "sweep=nothing"], "sweep must be one of broken, optimizers, got 'nothing'"),
+        (["-m", "sweep=nothing"],
+         "sweep must be one of broken, empty, optimizers, word, got 'nothing'"),
+        (["-m", "sweep=optimizers,word"], "sweep must be one name, got optimizers,word"),
+        (["-m", "sweep=empty"], "sweep must have sub-sweeps, such as - lr=0.1,1, got an empty"),
+        (["-m", "sweep=word"], "sweep=word must have settings such as lr=0.1,1, got 'hello'"),
         (["-m", "sweep=broken"], "sweep must have the keys common and union, got ['unions']"),
         (["sweep=optimizers"], "to sweep over them add -m"),
         (["tracking.tags.mlflow.user=me"], "must have no key that starts with mlflow. or bpexp."),
         (["tracking.tags.team=[1,2]"], "tracking.tags.team must be a text"),
         (["tracking.name="], "tracking.name has no value"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_is_said_in_one_sentence(conf, inside, arguments, message):
     done = inside(*arguments)
     assert done.returncode == 1

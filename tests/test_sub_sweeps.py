@@ -130,6 +130,7 @@ def test_spaces_are_written_as_a_person_would():
     [
         ("lr=logspace(-3,0,0)", "number of values in 1..1000000 .* got 0"),
         ("lr=linspace(0,1,2.5)", "number of values"),
+        ("lr=logspace(-3,0)", r"as its third argument, such as logspace\(-3,0,7\), got None"),
         ("lr=logspace(0.001,1,4,base=-2)", "base above 0"),
         ("lr=logspace(0,400,4)", "the limits are exponents"),
         ("lr=linspace(0,inf,4)", "finite limits"),
@@ -164,6 +165,11 @@ def test_each_optimizer_has_its_own_settings(inside, a_store):
         (["zip(lr=[1,2],seed=[1,2])"], "has several values; to sweep over them add -m"),
         (["-m", "lr=1", "|", "lr=2"], "Sub-sweeps are written in one argument"),
         (["-m", "lr=1 | lr=2", "optimizer.beta1=0.5"], "setting of optimizer=adam"),
+        (["-m", "lr=range(0,1)"], "got 0, a value of range(0,1); type other limits or a step"),
+        (["-m", "hidden=linspace(0,1,2)"], "such as hidden=range(1,9,2) or hidden=linspace(2,8,4)"),
+        (["-m", "lr=linspace(0,1)"], "linspace must have a number of values"),
+        (["-m", "zip(lr=[1,2],hidden=[2,3]"], "zip must be written zip(key=[...],key=[...])"),
+        (["-m", "Zip(lr=[1,2],hidden=[2,3])"], "zip must be written zip(key=[...],key=[...])"),
     ],
 )
 def test_the_command_line_says_what_to_type(inside, arguments, message):

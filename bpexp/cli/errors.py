@@ -30,7 +30,7 @@ def describe(error: BaseException, arguments: Sequence[str] = ()) -> str:
 
 def _describe(error: BaseException, arguments: Sequence[str]) -> str:
     if isinstance(error, ConfigError):
-        return suggestions.with_suggestion(str(error))
+        return suggestions.with_suggestion(str(error), arguments)
     if isinstance(error, RecursionError):
         return "The settings are nested too deeply."
     if isinstance(error, MemoryError):

@@ -4,11 +4,15 @@
 "lr must be a finite number above 0, got '10%'; type lr=0.1."
 >>> with_suggestion("engine must be one of auto, numpy, compiled, got 'Numpy'.")
 "engine must be one of auto, numpy, compiled, got 'Numpy'; type engine=numpy."
+>>> with_suggestion("lr must be a finite number above 0, got 0.", ["lr=range(0,1)"])
+... # doctest: +NORMALIZE_WHITESPACE
+'lr must be a finite number above 0, got 0, a value of range(0,1); type other limits or a step, such
+as lr=linspace(0.1,1,10), lr=range(0.1,1.1,0.1) or lr=logspace(-3,0,4).'
 """
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bpexp.config.schema import keys, setting_of
 from bpexp.fields import checks
@@ -26,12 +30,24 @@ TRUTH_VALUES = {
 """What people type for true and false."""
 
 
-def with_suggestion(message: str) -> str:
-    """Return the message, with the setting that was probably meant if that can be guessed."""
+_SPACE = r"[+~]*{}=((?:shuffle\(|sort\()?(?:range|linspace|logspace)\(.*)"
+"""An argument that gives evenly spaced values to a key."""
+
+
+def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
+    """Return the message, with the setting that was probably meant if that can be guessed.
+
+    Args:
+        message: The message of an error.
+        arguments: The settings on the command line, if they may be the reason.
+    """
     found = re.fullmatch(r"([\w.-]+) must be (.*), got (.*)\.", message)
     if not found:
         return message
     key, rule, value = found[1], found[2], found[3].strip("'")
+    spaces = [space[1] for text in arguments if (space := re.fullmatch(_SPACE.format(key), text))]
+    if spaces:
+        return f"{message.removesuffix('.')}, a value of {spaces[-1]}; {_other_space(key, rule)}."
     typed = _suggestion(key, rule, value)
     return f"{message.removesuffix('.')}; type {typed}." if typed else message
 
@@ -54,6 +70,16 @@ def _suggestion(key: str, rule: str, value: str) -> str | None:
         settings = [name for name in keys() if name.startswith(f"{key}.")]
         return f"one of {', '.join(settings)} instead" if settings else None
     return None
+
+
+def _other_space(key: str, rule: str) -> str:
+    """What to type instead of evenly spaced values of which one breaks the rule of a key."""
+    if "finite number" not in rule:
+        return f"type other limits or a step, such as {key}=range(1,9,2) or {key}=linspace(2,8,4)"
+    return (
+        f"type other limits or a step, such as {key}=linspace(0.1,1,10), "
+        f"{key}=range(0.1,1.1,0.1) or {key}=logspace(-3,0,4)"
+    )
 
 
 def _number(key: str, value: str) -> str | None:

@@ -19,11 +19,11 @@ from pathlib import Path, PurePath
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bpexp.cli.command_names import COMMANDS
-from bpexp.config.grammar import create_parser
+from bpexp.config.grammar import SPACES, create_parser
 from bpexp.config.options import TABLES
 from bpexp.config.schema import GROUPS, PARTS, keys, setting_of
 from bpexp.fields import checks
-from bpexp.sweeps.samplers.sub_sweeps import is_beyond_hydra
+from bpexp.sweeps.samplers.sub_sweeps import ZIP_RULE, is_beyond_hydra
 
 MAX_LENGTH = 10_000
 """Maximum length of an argument for which corrections are tried."""
@@ -126,6 +126,8 @@ def _explain(parts: Sequence[str]) -> str | None:
 
 def _explain_one(text: str) -> str | None:
     key, equals, value = text.partition("=")
+    if re.match(r"zip\b", text, re.IGNORECASE):
+        return f"{ZIP_RULE}, got {text!r}"
     if not equals:
         return None if text.startswith("~") and _is_valid(text) else _explain_word_in_list(text)
     if not value and _takes_value(key):
@@ -142,7 +144,7 @@ def _explain_one(text: str) -> str | None:
     if len(parts) > 1 and all(part.partition("=")[0] in keys() for part in parts):
         return f"{text} holds {len(parts)} settings; separate them by spaces: {' '.join(parts)}"
     function = re.fullmatch(r"([A-Za-z_]\w*)\([-+\d.,e\s]*\)", value)
-    if function:
+    if function and function[1] not in SPACES:
         return (
             f"{function[1]} is not a function for {key}; use a list (1,2), choice(1,2), "
             "range(first,end,step), linspace(first,last,number) or logspace(-3,0,number)"

@@ -120,8 +120,8 @@ def _decimal(number: float) -> Decimal:
 def _evenly_spaced(name: str, start: float, stop: float, num: int) -> list[Decimal]:
     if type(num) is not int or not 1 <= num <= MAX_VALUES:
         raise ConfigError(
-            f"{name} must have a number of values in 1..{MAX_VALUES} as its third argument, "
-            f"got {num!r}."
+            f"{name} must have a number of values in 1..{MAX_VALUES} as its third argument, such "
+            f"as {name}({start},{stop},7), got {num!r}."
         )
     if not all(abs(limit) <= 1e300 for limit in (start, stop)):
         raise ConfigError(f"{name} must have finite limits, got {start!r} and {stop!r}.")
@@ -136,13 +136,13 @@ def _rounded(numbers: Sequence[Decimal]) -> list[int | float]:
 
 
 # Hydra checks arguments against the annotations, and accepts no union of types in them.
-def _linspace_sweep(start: Any, stop: Any, num: Any) -> ChoiceSweep:
+def _linspace_sweep(start: Any, stop: Any, num: Any = None) -> ChoiceSweep:
     _check_numbers("linspace", start, stop)
     values: list[Any] = list(linspace(start, stop, num))
     return ChoiceSweep(list=values)
 
 
-def _logspace_sweep(start: Any, stop: Any, num: Any, base: Any = 10) -> ChoiceSweep:
+def _logspace_sweep(start: Any, stop: Any, num: Any = None, base: Any = 10) -> ChoiceSweep:
     _check_numbers("logspace", start, stop, base)
     values: list[Any] = list(logspace(start, stop, num, base))
     return ChoiceSweep(list=values)

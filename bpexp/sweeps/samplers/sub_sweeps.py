@@ -29,6 +29,7 @@ Parse = Callable[[Sequence[str]], list[Override]]
 Axis = list[tuple[str, ...]]
 """The alternatives of an axis of a sweep; the overrides of each."""
 
+ZIP_RULE = "zip must be written zip(key=[...],key=[...])"
 _ZIP = re.compile(r"(?:[A-Za-z_]\w*=)?zip\((.*)\)", re.DOTALL)
 _SEPARATOR = re.compile(r"\|\s*(?=[+~]*[\w.@/]+=|zip\()")
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
@@ -144,7 +145,7 @@ def _zip_axis(inside: str, argument: str, parse: Parse) -> tuple[tuple[str, ...]
     for part in _split(inside, ","):
         key, equals, value = part.strip().partition("=")
         if not equals or not key:
-            raise ConfigError(f"zip must be written zip(key=[...],key=[...]), got {argument!r}.")
+            raise ConfigError(f"{ZIP_RULE}, got {argument!r}.")
         value = value.strip()
         if value.startswith("[") and value.endswith("]"):
             value = f"choice({value[1:-1]})"

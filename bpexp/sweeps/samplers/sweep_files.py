@@ -10,14 +10,24 @@ of arguments, or as values by key:
 
 >>> arguments({"common": ["seed=1"], "union": ["lr=1,2", {"lr": 3, "hidden": [4, [8, 4]]}]})
 [['seed=1', 'lr=1,2'], ['seed=1', 'lr=3', 'hidden=4,[8, 4]']]
+
+A list of sub-sweeps alone, and the values by key of a single one, are files as well. Keys may be
+nested, and zipped settings are under the key ``zip``:
+
+>>> arguments({"optimizer": {"name": "momentum", "momentum": [0.5, 0.9]}})
+[['optimizer=momentum', 'optimizer.momentum=0.5,0.9']]
+>>> arguments([{"zip": {"lr": [0.1, 1], "hidden": [2, 8]}}])
+[['zip(lr=[0.1,1],hidden=[2,8])']]
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hydra.errors import HydraException
+
 from bpexp.config.compose import Composer
-from bpexp.config.options import option_names
+from bpexp.config.options import OPTION_GROUPS, option_names
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.samplers import sub_sweeps
@@ -43,15 +53,20 @@ def jobs(typed: Sequence[str], composer: Composer) -> list[list[str]]:
 
     Raises:
         ConfigError: As ``sub_sweeps.jobs``, or the file does not exist or breaks a rule.
+        HydraException: What the parser raises for an argument outside of the file.
     """
     names = [found[1] for text in typed if (found := _TYPED.fullmatch(text))]
     if not names:
         return sub_sweeps.jobs(typed, composer.parse)
-    if len(names) > 1:
-        raise ConfigError(f"sweep must be one name, got {', '.join(names)}.")
+    if len(names) > 1 or "," in names[0]:
+        raise ConfigError(
+            f"sweep must be one name, got {', '.join(names)}; one file can have the sub-sweeps of "
+            "several."
+        )
     outside = [text for text in typed if not is_sweep_file(text)]
     listed: list[list[str]] = []
     for inside in arguments(_read(names[0], composer)):
+        _check_syntax(names[0], inside, composer)
         listed += sub_sweeps.jobs([*inside, *outside], composer.parse)
     return listed
 
@@ -60,13 +75,18 @@ def arguments(content: Any) -> list[list[str]]:
     """The arguments of each sub-sweep of a file.
 
     Args:
-        content: A list of sub-sweeps, or a mapping with the keys ``common`` and ``union``.
+        content: A list of sub-sweeps, a mapping with the keys ``common`` and ``union``, or the
+            values of one sub-sweep by key.
 
     Raises:
-        ConfigError: The content has another form.
+        ConfigError: The content has another form, or is empty.
     """
+    if not content:
+        raise ConfigError("sweep must have sub-sweeps, such as - lr=0.1,1, got an empty file.")
     if isinstance(content, list):
         content = {"union": content}
+    if isinstance(content, Mapping) and not any(key in content for key in KEYS):
+        content = {"union": [content]}
     unknown = [key for key in content if key not in KEYS] if isinstance(content, Mapping) else []
     if not isinstance(content, Mapping) or unknown:
         raise ConfigError(
@@ -91,6 +111,19 @@ def _read(name: str, composer: Composer) -> Any:
     return composer.compose([f"+sweep={name}"])["sweep"]
 
 
+def _check_syntax(name: str, inside: Sequence[str], composer: Composer) -> None:
+    """Raise ConfigError if an argument of a file is not a valid setting."""
+    for text in inside:
+        if sub_sweeps.is_beyond_hydra(text):
+            continue
+        try:
+            composer.parse([text])
+        except HydraException as error:
+            raise ConfigError(
+                f"sweep={name} must have settings such as lr=0.1,1, got {text!r}."
+            ) from error
+
+
 def _texts(key: str, value: Any) -> list[str]:
     """The arguments in a text, a list of texts, or values by key."""
     if isinstance(value, str):
@@ -98,8 +131,29 @@ def _texts(key: str, value: Any) -> list[str]:
     if isinstance(value, list) and all(isinstance(text, str) for text in value):
         return list(value)
     if isinstance(value, Mapping):
-        return [f"{name}={_value(one)}" for name, one in value.items()]
+        return [text for name, one in value.items() for text in _of_key(str(name), one)]
     raise ConfigError(f"{key} must be texts or values by key, got {brief(value)}.")
+
+
+def _of_key(key: str, value: Any) -> list[str]:
+    """The arguments for a key, whose value may be a mapping of further keys."""
+    if value is None and sub_sweeps.is_beyond_hydra(key):
+        return [key]
+    if not isinstance(value, Mapping):
+        return [f"{key}={_value(value)}"]
+    if key == "zip":
+        zipped = (f"{name}={_zipped(one)}" for name, one in value.items())
+        return [f"zip({','.join(zipped)})"]
+    found = []
+    for name, one in value.items():
+        inner = key if name == "name" and key in OPTION_GROUPS else f"{key}.{name}"
+        found += _of_key(inner, one)
+    return found
+
+
+def _zipped(values: Any) -> str:
+    """The values of one key in a zip."""
+    return f"[{_value(values)}]" if isinstance(values, list) else format_setting(values)
 
 
 def _value(value: Any) -> str:

@@ -57,7 +57,8 @@ def test_a_table_in_an_unusual_form_has_its_values(tmp_path, content, suffix, se
     assert data.inputs == ("a",)
     doubled = np.issubdtype(data.X.dtype, np.floating) and data.X[0, 0] == 3.0
     assert (data.X / 2 if doubled else data.X).tolist() == [[1.5], [2.5]]
-    assert data.Y.argmax(axis=1).tolist() == [0, 1] if data.one_hot else data.Y[:, 0].tolist()
+    classes = data.Y.argmax(axis=1) if data.one_hot else data.Y[:, 0]
+    assert classes.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,10 @@ def test_a_table_in_an_unusual_form_has_its_values(tmp_path, content, suffix, se
         ("a|y\n1|0\n", {}, "if a character separates the columns, add data.separator"),
         ('a,y\n1,"u\tv"\n2,w\n', {}, "data.target must hold labels without control characters"),
         ("id,a,y\n1,5,0\n2,6,1\n3,7,0\n", {}, "numbers of its rows.*data.drop=..id"),
+        ("a,y\n1, u\n2,v\n3,u\n", {}, "labels that look different, got ' u' and 'u' in column 'y'"),
+        ("a,y\n1,u  w\n2,v\n3,u\u00a0w\n", {}, r"got 'u  w' and 'u.xa0w' in column 'y'"),
+        ("a,y\n1,\u00e9\n2,v\n3,e\u0301\n", {}, r"got 'e.u0301' and '.xe9' in column 'y'"),
+        ("a,y\nu ,0\nu,1\n", {"categorical": "onehot"}, "onehot must hold labels that look diff"),
         ("Index,a,y\n0,5,0\n1,6,1\n2,7,0\n", {}, "numbers of its rows.*data.inputs"),
     ],
 )

@@ -85,11 +85,14 @@ def test_one_text_among_numbers_is_refused_with_its_row(refusal):
     message = refusal(csv_of(cells))
     assert "'?' in row 252 (1 of 400 cells are no numbers) in column 'y'" in message
     assert "data.task=classification" in message
+    assert """missing values, add 'data.missing_values=["?"]';""" in message
 
 
 def test_texts_that_look_like_numbers_are_refused_as_labels(refusal):
     message = refusal(csv_of(['"1,250"', '"2,100"', '"3,000"']))
     assert "'1,250' in row 1 (3 of 3 cells are no numbers)" in message
+    assert "thousands are separated" in message
+    assert """decimal mark, add 'data.decimal=","\'""" in message
 
 
 def test_a_regression_refuses_texts_and_names_the_first(refusal):

@@ -8,6 +8,7 @@
 
 import numbers as abstract
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -159,7 +160,7 @@ def labels(column: "pd.Series", limit: int, key: str) -> Column:
         key: The setting that makes it a column of labels, for messages.
 
     Raises:
-        ConfigError: There are more labels, or labels of several kinds.
+        ConfigError: There are more labels, labels of several kinds, or labels that look the same.
     """
     missing = column.isna().to_numpy(bool)
     known = column[~missing]
@@ -175,10 +176,25 @@ def labels(column: "pd.Series", limit: int, key: str) -> Column:
             f"{key} must hold at most {limit} classes, got {len(found)} in column "
             f"{str(column.name)!r}."
         )
+    _check_that_labels_look_different(found, f"{key} must hold labels that look different", column)
     position = {label: float(place) for place, label in enumerate(found)}
     values = np.full(len(column), np.nan)
     values[~missing] = [position[label] for label in known.tolist()]
     return Column(values, missing, tuple(found))
+
+
+def _check_that_labels_look_different(found: Sequence[Any], rule: str, column: "pd.Series") -> None:
+    """Raise ConfigError for texts that differ in spaces, or in how an accent is encoded, alone."""
+    seen: dict[str, str] = {}
+    for label in found:
+        if isinstance(label, str):
+            looks = " ".join(unicodedata.normalize("NFC", label).split())
+            other = seen.setdefault(looks, label)
+            if other != label:
+                raise ConfigError(
+                    f"{rule}, got {other!a} and {label!a} in column "
+                    f"{str(column.name)!r}; correct the cells."
+                )
 
 
 def are_texts(column: "pd.Series") -> bool:
@@ -293,6 +309,25 @@ def first_number_and_text(column: "pd.Series", decimal: str = ".") -> str | None
     return f"{cell!r} in row {row} ({len(others)} of {len(column)} cells are no numbers)"
 
 
+def text_hints(columns: Sequence[Column]) -> list[str]:
+    """What to type, or to do, against texts in columns of numbers, by their first such cells.
+
+    >>> import pandas as pd
+    >>> text_hints([numbers(pd.Series(["1.5", "2", "1,250"]))])
+    ['if thousands are separated, write the numbers without separators']
+    """
+    hints = []
+    markers = sorted({column.marker for column in columns if not column.are_texts})
+    named = ", ".join(f'"{marker}"' for marker in markers if marker)
+    if named:
+        hints.append(f"if they stand for missing values, add 'data.missing_values=[{named}]'")
+    if any(_DECIMAL_COMMA.fullmatch(column.first_cell) for column in columns):
+        hints.append("""if the comma is the decimal mark, add 'data.decimal=","'""")
+    if any(_THOUSANDS.fullmatch(column.first_cell) for column in columns):
+        hints.append("if thousands are separated, write the numbers without separators")
+    return hints
+
+
 @dataclass(frozen=True)
 class Origin:
     """The files that the rows of a table come from.
@@ -391,15 +426,7 @@ class _Problem:
 
 def _hint(problems: Sequence[_Problem], required: Sequence[str]) -> str:
     """The settings that would help against problems."""
-    hints = []
-    markers = sorted({p.column.marker for p in problems if p.is_text and not p.column.are_texts})
-    named = ", ".join(f'"{marker}"' for marker in markers if marker)
-    if named:
-        hints.append(f"if they stand for missing values, add 'data.missing_values=[{named}]'")
-    if any(_DECIMAL_COMMA.fullmatch(p.cell) for p in problems if p.is_text):
-        hints.append("""if the comma is the decimal mark, add 'data.decimal=","'""")
-    if any(_THOUSANDS.fullmatch(p.cell) for p in problems if p.is_text):
-        hints.append("if thousands are separated, write the numbers without separators")
+    hints = text_hints([p.column for p in problems if p.is_text])
     if any(p.is_missing for p in problems):
         fills = not any(p.is_missing and p.name in required for p in problems)
         hints.append(f"add data.missing=drop{' or data.missing=median' * fills}")

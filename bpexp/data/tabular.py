@@ -31,6 +31,7 @@ MAX_CLASSES = 4096
 """Upper limit of the classes of a target column; each class is an output."""
 
 
+AS_CLASSES = "add data.task=classification to make each value a class"
 MANY_LABELS = 20
 """Number of labels from which a column of mostly different texts is no target by default."""
 
@@ -474,23 +475,23 @@ def _is_classification(targets: pd.DataFrame, config: FileConfig) -> bool:
     for column in columns:
         mixed = column_types.first_number_and_text(column, config.decimal)
         if mixed is not None:
+            hints = column_types.text_hints([column_types.numbers(column, config.decimal)])
+            hints.append(f"correct the cells, or {AS_CLASSES}")
             raise ConfigError(
                 f"data.target must hold only numbers or only labels, got {mixed} in column "
-                f"{column.name!r} of {config.path}; correct the cells, or add "
-                "data.task=classification to make each value a class."
+                f"{column.name!r} of {config.path}; {'; '.join(hints)}."
             )
         if not column_types.is_label(column):
             raise ConfigError(
                 f"data.target must hold numbers or labels, got {brief(column.iloc[0])} in column "
-                f"{column.name!r} of {config.path}; add data.task=classification to make each "
-                "value a class."
+                f"{column.name!r} of {config.path}; {AS_CLASSES}."
             )
         n_labels = column.nunique()
         if len(columns) == 1 and n_labels > max(MANY_LABELS, len(column) // 2):
             raise ConfigError(
                 f"data.target must hold labels that occur several times, got {n_labels} different "
-                f"texts in {len(column)} rows of column {column.name!r} of {config.path}; add "
-                "data.task=classification to make each value a class."
+                f"texts in {len(column)} rows of column {column.name!r} of {config.path}; "
+                f"{AS_CLASSES}."
             )
     return len(columns) == 1
 

@@ -8,7 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from contextlib import closing
+from functools import cache
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -28,10 +30,14 @@ DRAW = Figure.savefig
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Shared machines are slow at times, so examples have no deadline.
-settings.register_profile("bpexp", deadline=None)
-# For --hypothesis-profile=thorough. Tests with expensive examples draw a fraction of the number.
+settings.register_profile("quick", deadline=None, max_examples=20)
+# For --hypothesis-profile. Tests with expensive examples draw a fraction of the number.
+settings.register_profile("full", deadline=None, max_examples=100)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
-settings.load_profile("bpexp")
+settings.load_profile("quick")
+
+DESELECTED = pytest.StashKey[Counter]()
+"""How many tests each of the markers ``slow`` and ``long`` has left out."""
 
 
 def pytest_addoption(parser):
@@ -53,14 +59,39 @@ def pytest_generate_tests(metafunc):
     if "fuzzed" in metafunc.fixturenames:
         many = metafunc.config.getoption("fuzz")
         amounts = [
-            pytest.param(150, id="few"),
+            pytest.param(30, id="quick"),
+            pytest.param(150, id="few", marks=pytest.mark.slow),
             pytest.param(many, id="many", marks=pytest.mark.long),
         ]
         metafunc.parametrize("fuzzed", amounts)
 
 
-def pytest_terminal_summary(terminalreporter):
-    """Print the number of fuzzed inputs."""
+def pytest_deselected(items):
+    """Count the tests that a marker has left out."""
+    for item in items:
+        for marker in ("slow", "long"):
+            if item.get_closest_marker(marker) is not None:
+                item.config.stash.setdefault(DESELECTED, Counter())[marker] += 1
+
+
+def pytest_sessionfinish(session):
+    """Send the counts from a worker process, which selects the tests, to the main process."""
+    if hasattr(session.config, "workeroutput"):
+        counts = session.config.stash.get(DESELECTED, Counter())
+        session.config.workeroutput["deselected"] = dict(counts)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Receive the counts from a worker process; all workers select the same tests."""
+    counts = getattr(node, "workeroutput", {}).get("deselected", {})
+    node.config.stash[DESELECTED] = Counter(counts)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print the number of fuzzed inputs, and of the tests that were left out."""
+    for marker, count in config.stash.get(DESELECTED, Counter()).items():
+        terminalreporter.write_line(f"{count} {marker} tests did not run: pytest -m {marker}")
     reports = terminalreporter.stats.get("passed", [])
     properties = [p for report in reports for p in getattr(report, "user_properties", [])]
     count = sum(value for name, value in properties if name == "inputs fuzzed")
@@ -97,7 +128,7 @@ def temporary_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def put_store(tmp_path_factory):
-    """Copies an empty store into a folder, because MLflow takes seconds to create one."""
+    """Copies an empty store into a folder, and returns it: MLflow takes seconds to create one."""
     template = locate(None, tmp_path_factory.mktemp("template"), {})
     experiment_id(connect(template), template, "bpexp")
 
@@ -109,8 +140,15 @@ def put_store(tmp_path_factory):
         with closing(sqlite3.connect(database)) as db, db:
             location = "UPDATE experiments SET artifact_location = ? WHERE name = 'bpexp'"
             db.execute(location, [store.artifacts.as_uri()])
+        return store
 
-    return put
+    from mlflow.store.db import utils
+
+    with pytest.MonkeyPatch.context() as patch:
+        # MLflow reads all its migrations whenever it opens a store.
+        revision = cache(utils._get_latest_schema_revision)
+        patch.setattr(utils, "_get_latest_schema_revision", revision)
+        yield put
 
 
 @pytest.fixture

@@ -77,8 +77,8 @@ SEARCHES = [
 
 
 @pytest.fixture(scope="module")
-def sqlite_store(tmp_path_factory):
-    return locate(None, tmp_path_factory.mktemp("sqlite"), {})
+def sqlite_store(put_store, tmp_path_factory):
+    return put_store(tmp_path_factory.mktemp("sqlite"))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,10 @@ def postgresql_store(tmp_path_factory):
         yield locate(server.uri, tmp_path_factory.mktemp("postgresql"), {})
 
 
-@pytest.fixture(scope="module", params=["sqlite_store", "postgresql_store"])
+POSTGRESQL = pytest.param("postgresql_store", marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=["sqlite_store", POSTGRESQL])
 def store(request):
     return request.getfixturevalue(request.param)
 
@@ -351,6 +354,7 @@ def test_a_committed_transaction_is_not_repeated_if_the_response_is_lost(sqlite_
     assert [run.info.run_id for run in client.search_runs([experiment])] == ids
 
 
+@pytest.mark.slow
 def test_writing_waits_for_a_restart_of_postgresql(tmp_path):
     with postgresql() as server:
         store = locate(server.uri, tmp_path, {})
@@ -367,6 +371,7 @@ def test_writing_waits_for_a_restart_of_postgresql(tmp_path):
         assert {run.info.status for run in runs} == {"FINISHED", "FAILED", "KILLED"}
 
 
+@pytest.mark.slow
 def test_a_transaction_is_repeated_after_its_connection_breaks(postgresql_store):
     client = connect(postgresql_store)
     experiment = experiment_id(client, postgresql_store, "broken")

@@ -112,6 +112,7 @@ def test_without_a_usable_cache_code_is_compiled_and_no_folder_is_left(
     assert not [n for n in set(os.listdir(tempfile.gettempdir())) - before if "bpexp" in n]
 
 
+@pytest.mark.slow
 def test_a_user_without_a_home_has_no_cache_and_can_import_mlflow(cache, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BPEXP_CACHE_DIR")

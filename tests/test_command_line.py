@@ -312,6 +312,7 @@ def eight_gigabytes():
     resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store", "eight_gigabytes")
 def test_a_failed_job_of_hydras_basic_launcher_does_not_affect_the_others(inside, tmp_path):
     done = inside(*TOO_WIDE, "hydra/launcher=basic")
@@ -399,6 +400,7 @@ def test_results_are_written_to_the_folder_of_the_sweep(inside, tmp_path):
     assert list(table.lr) == [0.1, 0.5]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_hydras_joblib_launcher_runs_the_jobs(bpexp, tmp_path):
     done = bpexp("-m", "hydra/launcher=joblib", "lr=0.1,0.5", "epochs=50")
@@ -600,6 +602,7 @@ def test_a_failed_run_is_named_and_does_not_affect_the_others(inside, tmp_path):
     assert failed.info.status == "FAILED"
 
 
+@pytest.mark.slow
 def test_two_processes_can_create_the_store_at_the_same_time(warm, tmp_path):
     arguments = ["-m", "seed=1,2,3,4", "epochs=5", "n_jobs=4"]
     both = [warm.start(tmp_path, *arguments, environment=clean_environment()) for _ in range(2)]

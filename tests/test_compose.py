@@ -21,7 +21,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.samplers.grid import expand
 
 EXAMPLES = settings.default.max_examples
-"""100, or 2,000 with --hypothesis-profile=thorough. Each example is composed by Hydra."""
+"""20; 100 or 2,000 with --hypothesis-profile=full or thorough. Hydra composes each example."""
 
 
 class Counted:

@@ -50,7 +50,7 @@ BASE = TrainConfig(
     schedule=ScheduleConfig(name="constant"), stop=StopConfig(),
 )  # fmt: skip
 EXAMPLES = settings.default.max_examples
-"""100, or 2,000 with --hypothesis-profile=thorough."""
+"""20; 100 or 2,000 with --hypothesis-profile=full or thorough."""
 IS_THOROUGH = EXAMPLES > 100
 GROUPED = [LlvmEngine(group_size=1), LlvmEngine(group_size=LANES)]
 """The compiled engine without the unrolled kernel: runs one by one, and side by side."""
@@ -244,7 +244,7 @@ def test_batches_contain_every_run_once(n_lr, n_seeds, n_workers):
         assert len({configs[run].hidden for run in batch.runs}) == 1
 
 
-@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+@pytest.mark.parametrize("engine", [pytest.param("numpy", marks=pytest.mark.slow), "compiled"])
 def test_number_of_workers_and_order_of_runs_do_not_change_results(engine):
     configs = [
         replace(BASE, seed=s, hidden=(width,), batch_size=size)

@@ -146,6 +146,7 @@ def kill_worker_for_one_seed(parent, number, configs, *others):
 ORIGINAL = local.train_in_worker
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")
 def test_a_dying_worker_fails_its_own_run_only(a_store, inside, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "train_in_worker", kill_worker_for_one_seed)

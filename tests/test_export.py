@@ -189,6 +189,7 @@ def test_a_model_refuses_cells_that_are_no_numbers(cells, said):
         model.predict(None, pd.DataFrame({"x2": cells}))
 
 
+@pytest.mark.slow
 def test_the_model_can_be_served_without_bpexp(store, capsys, tmp_path):
     (run,) = bpexp.sweep(epochs=200, seed=3).run_id
     exported(capsys, run)

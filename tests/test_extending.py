@@ -309,6 +309,7 @@ def test_an_executor_gives_the_results_of_the_built_in_ones():
     pd.testing.assert_frame_equal(backwards, serial)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("added")
 def test_worker_processes_know_what_is_registered():
     configs = make_plan([compose_settings({**SETTINGS, "seed": seed}) for seed in range(4)]).configs

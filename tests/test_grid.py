@@ -124,6 +124,6 @@ def test_a_sweep_over_files_that_define_sweeps_is_refused(inside, experiments, s
     assert done.stderr.count("\n") == 1
 
 
-def test_one_file_that_defines_a_sweep_is_swept(inside, experiments):
+def test_one_file_that_defines_a_sweep_is_swept(inside, a_store, experiments):
     done = inside("-m", "--config-dir", str(experiments), "+experiment=a")
     assert done.stdout.startswith("2 runs over lr (2 values)")

@@ -15,6 +15,7 @@ def outputs_and_text(notebook):
 
 
 # ipykernel and jupyter_client raise these warnings themselves.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
 def test_the_notebook_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("SEEDS", "12")

@@ -41,6 +41,7 @@ def installed(tmp_path_factory):
     return python
 
 
+@pytest.mark.slow
 def test_the_installed_wheel_is_imported_instead_of_the_checkout(installed, tmp_path):
     done = installed(tmp_path, "-c", "import bpexp, hydra_plugins.bpexp as p; print(bpexp, p)")
     assert done.stdout.count(str(installed.site)) == 2, done.stdout + done.stderr
@@ -61,6 +62,7 @@ def git(folder, *arguments):
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_sweep_records_the_git_commit_and_leaves_the_repository_clean(installed, tmp_path):
     git(tmp_path, "init", "-q")
     (tmp_path / "notes.txt").write_text("before\n")

@@ -108,6 +108,7 @@ def test_replicates_needed_is_the_smallest_number_that_can_be_significant():
     assert permutation.replicates_needed(1, is_paired=False) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 4, 5, 7, 10])
 def test_equal_groups_differ_significantly_in_at_most_5_percent(n):
     rng = np.random.default_rng(n)

@@ -43,7 +43,7 @@ def test_a_run_with_numpy_settings_is_that_with_python_settings():
     np.testing.assert_array_equal(one.losses, other.losses)
 
 
-def test_an_array_is_swept(tmp_path, monkeypatch):
+def test_an_array_is_swept(a_store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = bpexp.sweep(lr=np.logspace(-3, 0, 4), epochs=2, tracking__runs=False)
     assert rows["lr"].tolist() == np.logspace(-3, 0, 4).tolist()

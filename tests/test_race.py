@@ -346,7 +346,7 @@ def test_a_dry_run_says_how_many_runs_there_can_be(inside, tmp_path):
         (["-m", "lr=1,2", "seeds=auto", "seeds.max=0"], "seeds.max must be"),
         (["-m", "lr=interval(0,1)", "seeds=auto", "search=tpe"], "seeds=auto goes with a grid"),
         (["-m", "data=xor,parity", "seeds=auto"], "but seeds=auto needs one ranking"),
-        (["-m", "+study=seed_lottery", "seeds=auto"], "seeds must be null in a study"),
+        (["-m", "+study=rumelhart_1986_symmetry", "seeds=auto"], "seeds must be null in a study"),
         (["-m", "lr=1,2", "seeds=auto", "seeds.max=1000000"], "at most 1000000 runs"),
     ],
 )

@@ -324,6 +324,7 @@ def test_runs_with_the_same_seed_are_compared_as_pairs():
     assert made.answer.endswith("a statistically significant difference (p < 0.0001).")
 
 
+@pytest.mark.slow
 def test_paired_comparisons_have_power_where_unpaired_ones_have_none():
     # Six groups with correlation 0.8 between runs of the same seed; one is 0.75 sd lower.
     rng = np.random.default_rng(2)
@@ -711,6 +712,7 @@ def test_without_combinations_or_weights_there_is_no_grid_of_surfaces(runs, file
     assert "surface_grid" not in made.figures
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pictures")
 def test_the_order_of_the_rows_does_not_change_the_files():
     frame = by_lr({0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]})
@@ -728,6 +730,7 @@ def test_of_many_groups_some_are_drawn_and_100_are_listed():
     assert [text.get_text() for text in legend.get_texts()][-1] == "lr=150"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pictures")
 def test_long_group_names_are_shortened_in_plots_only():
     files = [f"/a/long/folder/of/tables/{part}/with/a/long/name.csv" for part in "abc"]
@@ -879,6 +882,7 @@ def test_plots_are_png_files_with_200_dots_per_inch():
             assert image.size == pytest.approx(figure.get_size_inches() * 200, abs=1)
 
 
+@pytest.mark.slow
 def test_a_report_for_print_has_booktabs_captions_and_vector_figures_with_embedded_fonts():
     made = built(by_lr({"a_b": np.arange(8) / 10, "50%": np.arange(8) / 9}))
     files = made.files(["tex", "svg"])
@@ -1012,6 +1016,7 @@ def test_validation_curves_are_drawn_beside_training_curves():
     assert len(built(by_lr({0.1: [1.0, 2.0]})).figures["loss_curves"].axes) == 1
 
 
+@pytest.mark.slow
 def test_validation_curves_are_those_that_the_runs_logged(a_store, inside, tmp_path):
     done = inside("-m", "seed=0,1,2", "data=iris", "model=classifier", "epochs=20", "n_jobs=1",
                   "data.validation_fraction=0.2", "stop.validation_interval=5")  # fmt: skip
@@ -1302,7 +1307,6 @@ def parent(folder):
     return client, found
 
 
-@pytest.mark.usefixtures("pictures")
 def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypatch):
     client, run = parent(tmp_path)
     said = swept("report", run.info.run_id[:8], "--format", "html,md,csv,json")

@@ -362,7 +362,7 @@ def test_the_report_names_a_different_version_of_the_arithmetic(here, run):
     assert f"  arithmetic: {now - 1} then, {now} now\n" in out
 
 
-def test_a_missing_or_changed_data_file_is_reported(tmp_path, monkeypatch, run):
+def test_a_missing_or_changed_data_file_is_reported(a_store, tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     frame = pd.DataFrame({"a": [0.0, 1.0, 0.5], "y": [0.0, 1.0, 1.0]})
     frame.to_csv("t.csv", index=False)

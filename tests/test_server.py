@@ -16,6 +16,8 @@ from bpexp.tracking.client_reader import ClientReader
 from bpexp.tracking.factory import open_tracker, tracker_for
 from bpexp.tracking.store import connect, locate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):

@@ -30,6 +30,7 @@ def test_help_imports_neither_hydra_nor_a_heavy_package(new_process):
     assert found.isdisjoint({*HEAVY, "hydra", "omegaconf"})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])
 @pytest.mark.parametrize("kind", ["run", "sweep"])

@@ -77,6 +77,7 @@ def accuracies(rng, n):
     return rng.binomial(20, 0.9, n) / 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [normal, lognormal, stuck, accuracies])
 @pytest.mark.parametrize("n", [3, 6, 10])
 def test_intervals_of_improvement_cover_in_small_samples(draw, n):
@@ -90,6 +91,7 @@ def test_intervals_of_improvement_cover_in_small_samples(draw, n):
             assert np.mean([one.low <= probability <= one.high for one in found]) >= 0.93
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [normal, lognormal, stuck, accuracies])
 def test_intervals_of_medians_and_their_differences_cover_in_small_samples(draw):
     rng = np.random.default_rng(7)
@@ -119,6 +121,7 @@ def median_at(level):
     return lambda sample: intervals.median_interval(sample, level)
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_best_group_covers_although_the_group_was_selected():
     # The best of 8 equal groups: alone, its interval fails in far more than 5%.
     rng = np.random.default_rng(8)
@@ -159,6 +162,7 @@ def test_shaffers_factors_are_the_numbers_of_pairs_that_can_be_equal():
     assert statistics.shaffer([]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [3, 6])
 def test_the_best_of_equal_groups_differs_significantly_in_at_most_5_percent(k):
     rng = np.random.default_rng(k)

@@ -450,6 +450,7 @@ def small_proben1(folder, name, rng):
     (folder / f"{name}.dt").write_text(head + lines)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_proben1_compares_two_errors_per_row_on_the_users_files(inside, tmp_path):
     folder, rng = tmp_path / "with a space", np.random.default_rng(0)

@@ -239,7 +239,7 @@ def test_a_column_has_the_values_of_pandas_or_is_refused(tmp_path_factory, cells
         ("567", ["model=regressor"], "Task: regression of y, by the values of the file; "),
     ],
 )
-def test_the_default_task_is_printed(inside, tmp_path, cells, settings, line):
+def test_the_default_task_is_printed(inside, a_store, tmp_path, cells, settings, line):
     (tmp_path / "t.csv").write_text(csv_of(cells))
     table = ("data=file", "data.path=t.csv", "data.target=y", "epochs=2")
     assert f"\n{line}data.task changes it\n" in inside(*table, *settings).stdout

@@ -165,6 +165,7 @@ def test_the_progress_bar_of_a_sweep_counts_unfinished_runs_by_their_epochs(monk
     assert shown[-1] == "3"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_a_sweep_in_a_terminal_shows_a_progress_bar_and_complete_ids(warm, tmp_path):
     terminal = {"COLUMNS": "80", "LINES": "40", "TERM": "xterm-256color"}

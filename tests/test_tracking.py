@@ -40,8 +40,8 @@ def bulk_tracker(store):
 
 
 @pytest.fixture(scope="module")
-def sqlite_store(tmp_path_factory):
-    return locate(None, tmp_path_factory.mktemp("store"), {})
+def sqlite_store(put_store, tmp_path_factory):
+    return put_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,7 @@ class TestReadingOfSqliteTables(ReaderContract):
         return opened_by(SqlReader, sqlite_store)
 
 
+@pytest.mark.slow
 class TestReadingOfPostgresqlTables(ReaderContract):
     @pytest.fixture
     def opened(self, postgresql_store):
@@ -74,6 +75,7 @@ class TestClientOnSqlite(TrackerContract):
         return client_tracker(sqlite_store)
 
 
+@pytest.mark.slow
 class TestClientOnPostgresql(TrackerContract):
     @pytest.fixture
     def opened(self, postgresql_store):
@@ -86,6 +88,7 @@ class TestBulkOnSqlite(TrackerContract):
         return bulk_tracker(sqlite_store)
 
 
+@pytest.mark.slow
 class TestBulkOnPostgresql(TrackerContract):
     @pytest.fixture
     def opened(self, postgresql_store):
@@ -133,8 +136,8 @@ def test_the_setting_precedes_the_environment_variable_and_the_default_store(tmp
         locate("mlruns", tmp_path, {})
 
 
-def test_a_deleted_experiment_is_an_error_with_the_command_to_restore_it(tmp_path):
-    store = locate(None, tmp_path, {})
+def test_a_deleted_experiment_is_an_error_with_the_command_to_restore_it(put_store, tmp_path):
+    store = put_store(tmp_path)
     client = connect(store)
     client.delete_experiment(experiment_id(client, store, "gone"))
     with pytest.raises(

@@ -365,10 +365,20 @@ def _with_study(finished: FinishedSweep) -> FinishedSweep:
 
 
 def _parent_record(finished: FinishedSweep, started: int) -> RunRecord:
-    """Return the final record of the parent run of a sweep."""
+    """Return the final record of the parent run of a sweep.
+
+    There is no plot of an interrupted sweep: the user waits for the program to end.
+    """
     from bpexp.sweeps import summary
 
-    return summary.sweep_record(finished, started, now(started))
+    record = summary.sweep_record(finished, started, now(started))
+    if finished.interrupted or not finished.ranking.runs:
+        return record
+    from bpexp.render import plots
+    from bpexp.sweeps import summary_plot
+
+    picture = plots.png(summary_plot.plot(finished.ranking))
+    return replace(record, artifacts={**record.artifacts, "summary.png": picture})
 
 
 def _open_experiment(store: Store, experiment: str) -> Tracker:

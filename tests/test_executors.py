@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from dataclasses import replace
 
 import joblib
@@ -21,6 +22,7 @@ from bpexp.nn.optimizers import OptimizerConfig
 from bpexp.nn.schedules import ScheduleConfig
 from bpexp.runs import identity
 from bpexp.runs.result import Failure, Outcome, TrainResult
+from bpexp.sweeps import interrupts
 from bpexp.sweeps.executors import base, local, processes
 from bpexp.sweeps.executors.base import Batch, make_batches, train_jobs
 from bpexp.sweeps.executors.dask_cluster import DaskExecutor
@@ -137,17 +139,16 @@ def test_no_batches_give_no_results(executor):
     assert list(executor.map([])) == []
 
 
-def kill_worker_for_one_seed(parent, number, configs, *others):
+def kill_worker_for_one_seed(parent, configs, *others):
     if any(config.seed == KILLS_ITS_WORKER for config in configs):
         os.kill(os.getpid(), signal.SIGKILL)
-    return ORIGINAL(parent, number, configs, *others)
+    return ORIGINAL(parent, configs, *others)
 
 
 ORIGINAL = local.train_in_worker
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")
 def test_a_dying_worker_fails_its_own_run_only(a_store, inside, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "train_in_worker", kill_worker_for_one_seed)
     done = inside("-m", "seed=range(0,4)", "epochs=10", "engine=numpy", "n_jobs=2")
@@ -163,14 +164,14 @@ def test_a_dying_worker_fails_its_own_run_only(a_store, inside, tmp_path, monkey
     }
 
 
-@pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")
 def test_the_last_batch_is_trained_by_a_worker_too(monkeypatch):
     """After a worker died, a single batch may be left; the main process must survive it."""
     monkeypatch.setattr(local, "train_in_worker", kill_worker_for_one_seed)
     jobs = make_jobs(KILLS_ITS_WORKER + 1)[-2:]
-    ((one, other),) = LocalExecutor(2)._map_processes([Batch(tuple(jobs), "numpy")])
-    assert isinstance(one.result, TrainResult)
-    assert other.result.reason.startswith("its worker process died: ")
+    found = list(LocalExecutor(2)._map_processes([Batch(tuple(jobs), "numpy")]))
+    one, other = (trained.result for results in found for trained in results)
+    assert isinstance(one, TrainResult)
+    assert other.reason.startswith("its worker process died: ")
 
 
 def test_where_one_worker_fits_the_main_process_trains(monkeypatch):
@@ -238,16 +239,82 @@ def test_training_pauses_while_results_are_not_consumed(monkeypatch):
 @pytest.mark.parametrize("executor", [LocalExecutor(1), LocalExecutor(2), SerialExecutor()])
 def test_runs_of_a_batch_are_yielded_as_they_end(monkeypatch, executor):
     monkeypatch.setattr(base, "SECONDS_BETWEEN_RESULTS", 0.0)
-    config = make_config(0, epochs=10**8)
-    # Without mini-batches the unrolled kernel would train many epochs in a call.
-    config = replace(config, batch_size=2, data=ParityConfig(name="parity", bits=8))
-    configs = [replace(config, stop=StopConfig(loss=loss)) for loss in (1.0, None)]
-    jobs = tuple(Job(i, "", config, load(config.data)) for i, config in enumerate(configs))
+    jobs = two_jobs()
     results = executor.map([Batch(jobs, "compiled")])
     ((job, result, _),) = next(results)
     assert (job, result.outcome, result.epochs_run) == (jobs[0], Outcome.CONVERGED, 1)
     # The other run would take a day.
     results.close()
+
+
+def two_jobs():
+    """A job that ends after an epoch, and one that would take a day, for one batch."""
+    # Without mini-batches the unrolled kernel would train many epochs in a call. Without restarts
+    # the reference engine would train many in a step.
+    config = replace(make_config(0, epochs=10**8), batch_size=2,
+                     data=ParityConfig(name="parity", bits=8))  # fmt: skip
+    stops = [StopConfig(loss=loss, restart=2) for loss in (1.0, None)]
+    configs = [replace(config, stop=stop) for stop in stops]
+    return tuple(Job(i, "", config, load(config.data)) for i, config in enumerate(configs))
+
+
+@pytest.mark.parametrize(
+    ("executor", "n_batches"), [(SerialExecutor(), 1), (LocalExecutor(1), 2), (LocalExecutor(2), 3)]
+)
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_a_cancelled_executor_yields_what_has_ended_and_nothing_else(executor, engine, n_batches):
+    """Results are collected for longer than the training takes until it is cancelled."""
+    steps = []
+
+    def cancel_after_a_step_of_the_second_job(jobs, losses):
+        steps.append(jobs)
+        if [job.index for job in jobs] == [1]:
+            executor.cancel()
+
+    executor.on_epochs = cancel_after_a_step_of_the_second_job
+    finished, endless = two_jobs()
+    batches = [Batch((finished, endless), engine), *[Batch((endless,), engine)] * (n_batches - 1)]
+    trained = [one for results in executor.map(batches) for one in results]
+    assert [(one.job, one.result.epochs_run) for one in trained] == [(finished, 1)]
+    assert steps
+    # What was cancelled is the call: the executor can be used again.
+    executor.on_epochs = None
+    assert len(train_all(executor, [Batch((job,), engine) for job in make_jobs(2)])) == 2
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_a_cancelled_executor_starts_nothing(executor, engine):
+    received = []
+
+    def interrupt_after_the_first():
+        with interrupts.interrupts_calling(executor.cancel):
+            for results in executor.map([Batch((job,), engine) for job in make_jobs(30)]):
+                received.append(results)
+                if len(received) == 1:
+                    signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_after_the_first()
+    assert len(received) < 30
+
+
+def test_processes_report_every_epoch_and_runs_as_they_end(monkeypatch):
+    monkeypatch.setattr(base, "SECONDS_BETWEEN_RESULTS", 0.0)
+    executor, counts = LocalExecutor(2), Counter()
+
+    def count(jobs, losses):
+        counts.update({job.index: len(losses) for job in jobs})
+
+    executor.on_epochs = count
+    jobs = make_jobs(4, epochs=200)
+    first = replace(jobs[0].config, stop=StopConfig(loss=1.0))
+    jobs[0] = replace(jobs[0], config=first)
+    others = [replace(job, config=replace(job.config, stop=StopConfig(loss=0.0))) for job in jobs]
+    batches = [Batch((jobs[0], others[1]), "numpy"), Batch((others[2], others[3]), "numpy")]
+    results = [[one.job.index for one in part] for part in executor.map(batches)]
+    assert [0] in results
+    assert sorted(index for part in results for index in part) == [0, 1, 2, 3]
+    assert counts == {0: 1, 1: 200, 2: 200, 3: 200}
 
 
 def test_runs_of_a_batch_start_together_and_end_when_they_stop(monkeypatch):

@@ -10,6 +10,7 @@ import termios
 import pytest
 from sweeping import children, command_of, enable_interrupts, runs_of, start, wait_until
 
+from bpexp.cli.terminal import TerminalReporter
 from bpexp.sweeps import interrupts
 
 ENDLESS = ["-m", "seed=range(0,4)", "lr=0.1,1", "epochs=100000000", "n_jobs=2"]
@@ -44,6 +45,46 @@ def test_an_interrupt_waits_for_the_end_of_a_step(handled, number):
     with pytest.raises(KeyboardInterrupt):
         step()
     assert reached == ["end"]
+
+
+def test_a_second_interrupt_does_not_wait_for_what_the_first_one_cancels(handled):
+    cancelled = []
+
+    def step():
+        with interrupts.interrupts_calling(lambda: cancelled.append(1)):
+            signal.raise_signal(signal.SIGINT)
+            with interrupts.interrupts_deferred():
+                signal.raise_signal(signal.SIGTERM)
+                cancelled.append(2)
+            cancelled.append(3)
+
+    with pytest.raises(KeyboardInterrupt):
+        step()
+    assert cancelled == [1, 2]
+
+
+@pytest.mark.parametrize("options", [["engine=compiled"], ["engine=numpy", "n_jobs=1"]])
+def test_an_interrupted_sweep_keeps_each_run_that_has_ended(
+    a_store, inside, tmp_path, monkeypatch, options
+):
+    """Also those that were not handed to the store yet, of a batch with others that go on."""
+    steps = []
+
+    def interrupt_third_step(reporter, jobs, losses):
+        steps.append(jobs)
+        if len(steps) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TerminalReporter, "on_epochs", interrupt_third_step)
+    # The first run ends after an epoch; the restarts keep the steps short.
+    arguments = ["stop.loss=1,0", "stop.restart=3", "epochs=100000000", "batch_size=2"]
+    done = inside("-m", *arguments, *options)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert "Interrupted: 1 runs kept, 1 marked KILLED." in done.stdout
+    runs = {run.name: run for run in runs_of(tmp_path) if not run.is_sweep}
+    assert runs["stop.loss=1"].status == "FINISHED"
+    assert runs["stop.loss=1"].metrics["epochs_run"] == 1
+    assert runs["stop.loss=0"].status == "KILLED"
 
 
 def test_a_signal_that_is_ignored_stays_ignored():

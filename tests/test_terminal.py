@@ -22,7 +22,7 @@ from bpexp.cli.terminal import TerminalReporter
 from bpexp.config.compose import compose_settings
 from bpexp.render import plots
 from bpexp.runs.objective import objectives
-from bpexp.sweeps import plan, ranking, summary
+from bpexp.sweeps import plan, ranking, summary_plot
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.results import SweepResults
 from bpexp.sweeps.row import Row
@@ -53,7 +53,7 @@ def test_the_plot_of_a_sweep_has_loss_curves_and_a_heat_map_of_two_settings():
         for job, curve in zip(made.jobs, curves, strict=True)
     ]
     named = [(row.job.name, row.curve) for row in rows]
-    drawn, mapped, _ = summary.plot(ranking.rank(rows, made.objective)).axes
+    drawn, mapped, _ = summary_plot.plot(ranking.rank(rows, made.objective)).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in drawn.lines}
     assert lines == {row.job.name: [[1, 4], [3, row.metrics["final_loss"]]] for row in rows}
     assert (mapped.get_ylabel(), mapped.get_xlabel()) == made.varying == ("lr", "hidden")
@@ -84,7 +84,7 @@ def test_the_plot_of_a_sweep_has_the_validation_loss_where_it_decides():
     trained = train_batch(made.configs, load_engine("numpy"), made.jobs[0].dataset)
     found = [JobResult(made.jobs[index], result) for index, result in trained]
     ranked = ranking.rank(results.add(found), made.objective)
-    (axes,) = summary.plot(ranked).axes
+    (axes,) = summary_plot.plot(ranked).axes
     assert axes.get_ylabel() == "validation loss per sample"
     curves = {line.get_label(): line.get_xydata() for line in axes.lines}
     for job, result, _ in found:
@@ -92,7 +92,7 @@ def test_the_plot_of_a_sweep_has_the_validation_loss_where_it_decides():
         assert curves[job.name].tolist() == np.column_stack([epochs, losses]).tolist()
     # Of another metric, the title says what orders the curves.
     by_accuracy = replace(ranked, objective=objectives()["accuracy"])
-    (axes,) = summary.plot(by_accuracy).axes
+    (axes,) = summary_plot.plot(by_accuracy).axes
     assert axes.get_title() == "Training loss, from best (dark) to worst (light) by accuracy"
 
 

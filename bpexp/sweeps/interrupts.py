@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C; what schedulers and ``kill`` send; what a closing terminal sends."""
-
+Handler = Callable[[int, FrameType | None], object]
 
 PARENT_CHECK_SECONDS = 0.5
 """How often a process looks whether its parent is alive."""
@@ -45,25 +46,68 @@ def _leave_terminal() -> None:
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Raise the KeyboardInterrupt of a signal at the end of the context instead of inside it.
+    """Handle a signal at the end of the context instead of inside it.
 
     Only the main thread receives signals; in other threads the context does nothing.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     received: list[int] = []
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    interrupting = [n for n in SIGNALS if before[n] in (_interrupt, signal.default_int_handler)]
-    for number in interrupting:
-        signal.signal(number, lambda number, frame: received.append(number))
-    try:
+    with _handled_by(lambda number, frame: received.append(number)) as before:
         yield
+    if received:
+        before[received[0]](received[0], None)
+
+
+@contextmanager
+def interrupts_calling(cancel: Callable[[], object]) -> Iterator[None]:
+    """Call a function on the first signal, and raise KeyboardInterrupt at the end of the context.
+
+    Further signals raise KeyboardInterrupt where they arrive. Only the main thread receives
+    signals; in other threads the context does nothing.
+
+    Args:
+        cancel: Makes the context end soon. What it raises is raised where the signal arrives.
+    """
+    handler = _Cancelling(cancel)
+    with _handled_by(handler):
+        yield
+    if handler.has_received:
+        raise KeyboardInterrupt
+
+
+class _Cancelling:
+    """The handler of ``interrupts_calling``."""
+
+    def __init__(self, cancel: Callable[[], object]) -> None:
+        self._cancel, self.has_received = cancel, False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        if self.has_received:
+            _interrupt(number, frame)
+        self.has_received = True
+        if number == signal.SIGHUP:
+            _leave_terminal()
+        self._cancel()
+
+
+@contextmanager
+def _handled_by(handler: Handler) -> Iterator[dict[int, Any]]:
+    """Let a function handle the signals that interrupt; yields the handlers that it replaces."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+    interrupting = [number for number in before if _interrupts(before[number])]
+    for number in interrupting:
+        signal.signal(number, handler)
+    try:
+        yield before
     finally:
         for number in interrupting:
             signal.signal(number, before[number])
-    if received:
-        _interrupt(received[0], None)
+
+
+def _interrupts(handler: object) -> bool:
+    return handler in (_interrupt, signal.default_int_handler) or isinstance(handler, _Cancelling)
 
 
 def call_after_parent(parent: int, end: Callable[[], object]) -> None:

@@ -15,7 +15,7 @@ from bpexp.sweeps import comparable, halving, plan_file, provenance
 from bpexp.sweeps.budget import Budget
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch
-from bpexp.sweeps.interrupts import interrupts_deferred
+from bpexp.sweeps.interrupts import interrupts_calling, interrupts_deferred
 from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.sweeps.live_run import LiveRun
 from bpexp.sweeps.paused_jobs import PausedJobs
@@ -269,10 +269,12 @@ class SweepRunner:
         return row is not None and row.metrics.get("epochs_run", 0) <= epoch
 
     def _train_round(self, batches: Sequence[Batch]) -> None:
-        with closing(self._executor.map(batches)) as finished:
+        """Train batches; Ctrl-C cancels what has not ended, and then raises KeyboardInterrupt."""
+        executor = self._executor
+        with interrupts_calling(executor.cancel), closing(executor.map(batches)) as finished:
             for trained in finished:
                 # The store opens while the first batch is trained. Wait for it outside the
-                # next context, so that Ctrl-C can end the wait.
+                # next context, so that a second Ctrl-C can end the wait.
                 _ = self._writer.sweep
                 with interrupts_deferred():
                     self._keep(trained)

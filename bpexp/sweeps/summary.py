@@ -1,31 +1,27 @@
-"""The parent run of a finished sweep: its table of results, plot, note, tags and metrics."""
+"""The parent run of a finished sweep: its table of results, note, tags and metrics."""
 
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
 from bpexp.config.schema import flatten, plain
-from bpexp.render import markdown, plots
+from bpexp.render import markdown
 from bpexp.render.document import BulletList, Document, Paragraph, Span, code, strong
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
-from bpexp.sweeps.ranking import Ranking, rank_settings, why_best
-from bpexp.sweeps.results import MAX_CURVES
-from bpexp.sweeps.row import Row, shows_validation
+from bpexp.sweeps.ranking import rank_settings, why_best
+from bpexp.sweeps.row import Row
 from bpexp.sweeps.rungs import by_setting
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers.trials import best_so_far
 from bpexp.tracking.contract import MetricPoint, RunRecord
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MAX_LISTED = 8
 """Maximum number of values of a varying setting that are all listed, and of best runs."""
@@ -132,8 +128,6 @@ def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord
     if finished.study is not None:
         files |= finished.study.files
     objective, best = ranking.objective, ranking.best
-    if ranking.runs:
-        files["summary.png"] = plots.png(plot(ranking))
     if best is not None:
         value = best.metrics.get(objective.metric, math.nan)
         if math.isfinite(value):
@@ -246,28 +240,3 @@ def shared_settings(plan: Plan) -> dict[str, str]:
         for key, value in settings.items()
         if key not in plan.varying and not key.startswith(tuple(other_options))
     }
-
-
-def plot(ranking: Ranking) -> "Figure":
-    """Plot the loss curves, and a heat map of the objective if two settings vary.
-
-    The loss is that of the validation rows if the objective is a metric of these.
-
-    Args:
-        ranking: The runs and settings of the sweep. Keys that number replicates do not count as
-            settings; the heat map shows what the settings are ranked by.
-    """
-    objective, heat_map = ranking.objective, None
-    settings = [found.job.setting for found in ranking.settings]
-    keys = list(dict.fromkeys(key for setting in settings for key in setting))
-    if len(keys) == 2:
-        values = [found.center for found in ranking.settings]
-        title = objective.title
-        if ranking.is_replicated:
-            title = f"{objective.statistic.capitalize()} {objective.label}"
-        texts = [[setting.get(key, "") for key in keys] for setting in settings]
-        heat_map = plots.heat_map(title, keys, texts, values)
-    curves = [(row.job.name, row.curve) for row in ranking.runs[:MAX_CURVES]]
-    label = "validation loss" if shows_validation(objective) else "training loss"
-    is_drawn = objective.name in ("final_loss", "lowest_validation_loss")
-    return plots.summary(curves, heat_map, label, "" if is_drawn else objective.label)

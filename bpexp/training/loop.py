@@ -15,6 +15,7 @@ does not influence any result.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from typing import NamedTuple
 
@@ -43,6 +44,9 @@ MAX_CHUNK_LOSSES = 2**18
 """Maximum number of losses (2 MiB) that one call of the engine computes."""
 MAX_CHUNK_PRODUCTS = 2**30
 """Maximum number of multiplications in one call of the engine: about a second."""
+MAX_CHUNK_SAMPLES = 2**22
+"""Maximum number of samples (32 MiB) whose order is drawn for one call, unless one epoch has more:
+about a tenth of a second, in which the training cannot be cancelled."""
 
 
 def train_batch(
@@ -62,18 +66,23 @@ def train_batch(
 
 
 class Chunk(NamedTuple):
-    """The epochs that one call of the engine trained.
+    """The epochs that one call of the engine trained, or the evaluation of a run that has ended.
 
     Attributes:
         runs: The indices in the batch of the runs that were trained, (L,).
         losses: Their training losses in the epochs of the call, (n_epochs, L), in the units of the
             targets.
-        ended: The index and the result of each run that ended, often none.
+        ended: The index and the result of a run that ended in the call before.
     """
 
-    runs: Integers
-    losses: Array
-    ended: Sequence[tuple[int, TrainResult]]
+    runs: Integers = np.empty(0, np.int64)
+    losses: Array = np.empty((0, 0))
+    ended: tuple[int, TrainResult] | None = None
+
+
+def _no_overflow_warnings() -> AbstractContextManager[object]:
+    """Diverging runs overflow. They are reported by their outcome, not by warnings."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 class TrainingLoop:
@@ -121,19 +130,30 @@ class TrainingLoop:
             The index of a run in the batch, and its result, as runs end.
         """
         for chunk in self.run_chunks(until_epoch):
-            yield from chunk.ended
+            if chunk.ended is not None:
+                yield chunk.ended
 
     def run_chunks(self, until_epoch: int | None = None) -> Iterator[Chunk]:
         """Train like ``run``, one call of the engine after the other.
 
-        The caller may stop between two chunks: a chunk takes an epoch, or about a second.
+        The caller may stop between two chunks: a chunk takes an epoch, or about a second. Runs that
+        end together are evaluated one by one, so that those that were evaluated are not lost.
         """
         limit = self.batch.epochs if until_epoch is None else min(until_epoch, self.batch.epochs)
         while self.epochs_done < limit and self.state.n_runs:
-            # Diverging runs overflow. They are reported by their outcome, not by warnings.
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                chunk = self._train_chunk(min(limit, self._chunk_end()))
-            yield chunk
+            with _no_overflow_warnings():
+                progress = self._train_chunk(min(limit, self._chunk_end()))
+            losses = self.batch.scaling.original_losses(progress.losses)
+            yield Chunk(self.state.run_indices, losses)
+            all_positions = np.arange(self.state.n_runs)
+            is_last = self.epochs_done == self.batch.epochs
+            ended = all_positions if is_last else np.flatnonzero(progress.statuses)
+            for position in ended.tolist():
+                with _no_overflow_warnings():
+                    result = self._ended(position, progress)
+                yield Chunk(ended=result)
+            if len(ended):
+                self.state = self.state.select(np.setdiff1d(all_positions, ended))
 
     def pause(self) -> list[tuple[int, PausedResult]]:
         """End the loop before its runs have ended.
@@ -148,7 +168,7 @@ class TrainingLoop:
             due = [self._monitor.last_epoch(run) < self.epochs_done for run in state.run_indices]
             indices, parameters = state.run_indices[due], state.parameters[:, due]
             if len(indices):
-                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                with _no_overflow_warnings():
                     self._monitor.evaluate(indices, parameters, self.epochs_done, np.empty((0, 0)))
         found = []
         for position, run in enumerate(runs):
@@ -177,13 +197,16 @@ class TrainingLoop:
         """Epoch up to which the engine is called next."""
         n_runs, problem = self.state.n_runs, self.batch.problem
         products = 3 * problem.network.n_parameters * len(problem.X) * n_runs
-        length = max(1, min(MAX_CHUNK_LOSSES // n_runs, MAX_CHUNK_PRODUCTS // products))
+        length = min(MAX_CHUNK_LOSSES // n_runs, MAX_CHUNK_PRODUCTS // products)
+        if self.batch.is_shuffled:
+            length = min(length, MAX_CHUNK_SAMPLES // (len(problem.X) * n_runs))
+        length = max(1, length)
         intervals = [self.batch.restart_interval, self._monitor and self._monitor.interval]
         next_events = [(self.epochs_done // i + 1) * i for i in intervals if i]
         return min(self.epochs_done + length, *next_events, self.batch.epochs)
 
-    def _train_chunk(self, stop: int) -> Chunk:
-        """Train up to epoch ``stop`` or the end of a run."""
+    def _train_chunk(self, stop: int) -> Progress:
+        """Train up to epoch ``stop`` or the end of a run; evaluate validation rows."""
         self.restart_if_due()
         batch, state, start = self.batch, self.state, self.epochs_done
         sample_orders = batch.sample_orders(state.run_indices, start, stop)
@@ -194,14 +217,7 @@ class TrainingLoop:
         self._losses.append(state.run_indices, progress.losses)
         if self._monitor is not None:
             self._validate(self._monitor, progress)
-        all_positions = np.arange(state.n_runs)
-        is_last = self.epochs_done == batch.epochs
-        ended = all_positions if is_last else np.flatnonzero(progress.statuses)
-        results = [self._ended(position, progress) for position in ended.tolist()]
-        if len(ended):
-            self.state = state.select(np.setdiff1d(all_positions, ended))
-        losses = batch.scaling.original_losses(progress.losses)
-        return Chunk(state.run_indices, losses, results)
+        return progress
 
     def _validate(self, monitor: ValidationMonitor, progress: Progress) -> None:
         """Evaluate the runs that are due; change the status of those that stop to stalled."""

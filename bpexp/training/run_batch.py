@@ -127,6 +127,11 @@ class PreparedBatch:
         """Factors of the learning rate in epochs ``start`` to ``stop - 1``, (stop - start,)."""
         return factors(self.configs[0].schedule, self.epochs, start, stop)
 
+    @property
+    def is_shuffled(self) -> bool:
+        """Whether the runs visit the samples in an order of their own."""
+        return self._sample_orders is not None
+
     def sample_orders(self, runs: Integers, start: int, stop: int) -> Integers | None:
         """Sample orders of runs in epochs ``start`` to ``stop - 1``; None for index order.
 

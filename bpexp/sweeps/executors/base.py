@@ -5,11 +5,12 @@ process), ``local`` (threads and processes of this machine) and ``dask`` (worker
 """
 
 import importlib
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from bpexp.config.schema import BACKENDS, Backend, BackendConfig, RuntimeConfig, TrainConfig
 from bpexp.data import Dataset
@@ -18,7 +19,8 @@ from bpexp.render.wording import counted
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.training import batching
-from bpexp.training.engine import Engine
+from bpexp.training.batching import load_engine
+from bpexp.training.engine import Cancelled, Engine
 from bpexp.training.loop import TrainingLoop
 from bpexp.training.paused import WHOLE, PausedRun, Stretch
 from bpexp.training.run_batch import PreparedBatch
@@ -102,6 +104,14 @@ class Executor(ABC):
         Closing the generator cancels what has not finished, without waiting for it.
         """
 
+    def cancel(self) -> None:
+        """Let ``map`` end soon, after the results of the jobs that have ended.
+
+        A signal handler calls it in the thread that uses the executor, wherever that is. This
+        implementation raises KeyboardInterrupt, which loses results that ``map`` has not yielded.
+        """
+        raise KeyboardInterrupt
+
     def __enter__(self) -> Self:
         """Start the workers."""
         return self
@@ -114,6 +124,43 @@ class Executor(ABC):
 AfterChunk = Callable[[Sequence[int], Array], None]
 """Called after further epochs with the positions of the configurations that were trained, and their
 losses, (n_epochs, L)."""
+
+
+T = TypeVar("T")
+
+
+class OwnThread:
+    """Trains batches in the thread that uses an executor, and ends when that is cancelled."""
+
+    def __init__(self) -> None:
+        self.is_cancelled = self._is_calling = False
+
+    def cancel(self) -> None:
+        """See ``Executor.cancel``: raises Cancelled if it interrupts ``call``."""
+        self.is_cancelled = True
+        if self._is_calling:
+            raise Cancelled
+
+    def train(
+        self, batches: Iterable[Batch], on_epochs: OnEpochs | None
+    ) -> Iterator[list[JobResult]]:
+        """Train batches like ``train_jobs``, until ``cancel`` is called."""
+        for batch in batches:
+            results = train_jobs(batch, load_engine(batch.engine), on_epochs)
+            while some := self.call(next, results, None):
+                yield some
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T | None:
+        """Call a function, unless it is cancelled; None if it ends by Cancelled."""
+        if self.is_cancelled:
+            return None
+        self._is_calling = True
+        try:
+            return function(*arguments)
+        except Cancelled:
+            return None
+        finally:
+            self._is_calling = False
 
 
 class Trained(NamedTuple):
@@ -136,6 +183,9 @@ def train_jobs(
 
     Yields:
         The results of jobs that ended, at most every ``SECONDS_BETWEEN_RESULTS``.
+
+    Raises:
+        Cancelled: The training was cancelled. What had ended is yielded before.
     """
 
     jobs = batch.jobs
@@ -145,7 +195,8 @@ def train_jobs(
             on_epochs([jobs[position] for position in positions], losses)
 
     configs = {position: job.config for position, job in enumerate(jobs)}
-    for trained in _train_in_parts(configs, engine, jobs[0].dataset, batch.stretch, report):
+    dataset, seconds = jobs[0].dataset, SECONDS_BETWEEN_RESULTS
+    for trained in train_in_parts(configs, engine, dataset, batch.stretch, report, seconds):
         yield [JobResult(jobs[one.position], one.result, one.span) for one in trained]
 
 
@@ -156,23 +207,25 @@ def train_configs(
     stretch: Stretch = WHOLE,
 ) -> list[Trained]:
     """``train_jobs`` for a worker, which needs no more of the jobs than their configurations."""
-    parts = _train_in_parts(dict(enumerate(configs)), engine, dataset, stretch)
+    parts = train_in_parts(dict(enumerate(configs)), engine, dataset, stretch, None, math.inf)
     return list(chain.from_iterable(parts))
 
 
-def _train_in_parts(
+def train_in_parts(
     configs: Mapping[int, TrainConfig],
     engine: Engine,
     dataset: Dataset,
     stretch: Stretch,
-    after_chunk: AfterChunk | None = None,
+    after_chunk: AfterChunk | None,
+    seconds: float,
 ) -> Iterator[list[Trained]]:
     """Train one batch, given by the positions of its runs in the stretch.
 
-    Results are yielded at most every ``SECONDS_BETWEEN_RESULTS``.
+    Results are yielded as runs end, at most every ``seconds``.
 
     If training the batch raises an error, the runs without a result are trained one at a time, so
-    that only the runs that cause an error fail.
+    that only the runs that cause an error fail. ``Cancelled`` is raised again, after the results of
+    the runs that have ended were yielded.
     """
     positions = list(configs)
     done: set[int] = set()
@@ -183,16 +236,23 @@ def _train_in_parts(
         paused = [stretch.paused[position] for position in positions if stretch.paused]
         loop = TrainingLoop(batch, engine, paused)
         for chunk in loop.run_chunks(stretch.until):
-            if after_chunk is not None:
-                after_chunk([positions[run] for run in chunk.runs.tolist()], chunk.losses)
-            span = Span(started, milliseconds())
-            ended += [Trained(positions[run], result, span) for run, result in chunk.ended]
-            if ended and time.monotonic() - last >= SECONDS_BETWEEN_RESULTS:
-                yield ended
+            if chunk.ended is None:
+                span = Span(started, milliseconds())
+                if after_chunk is not None:
+                    after_chunk([positions[run] for run in chunk.runs.tolist()], chunk.losses)
+            else:
+                run, result = chunk.ended
+                ended.append(Trained(positions[run], result, span))
+            if ended and time.monotonic() - last >= seconds:
                 done |= {one.position for one in ended}
-                ended, last = [], time.monotonic()
+                results, ended, last = ended, [], time.monotonic()
+                yield results
         span = Span(started, milliseconds())
         ended += [Trained(positions[run], result, span) for run, result in loop.pause()]
+    except Cancelled:
+        if ended:
+            yield ended
+        raise
     except Exception as error:
         if len(configs) == 1:
             failure, span = (
@@ -201,11 +261,13 @@ def _train_in_parts(
             )
             yield [Trained(positions[0], failure, span)]
             return
+        if ended:
+            yield ended
         done |= {one.position for one in ended}
-        for position, config in configs.items():
-            if position not in done:
-                alone = _train_in_parts({position: config}, engine, dataset, stretch, after_chunk)
-                ended += chain.from_iterable(alone)
+        for position in [position for position in positions if position not in done]:
+            alone = {position: configs[position]}
+            yield from train_in_parts(alone, engine, dataset, stretch, after_chunk, seconds)
+        return
     if ended:
         yield ended
 

@@ -8,31 +8,34 @@ memory.
 import os
 import sys
 import threading
-import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import closing
 from queue import SimpleQueue
-from typing import Any, Self
-
-from joblib import Parallel, delayed, parallel_config
+from typing import NamedTuple, Self
 
 from bpexp.config.schema import BackendConfig, RuntimeConfig, TrainConfig
 from bpexp.runs.result import Failure
-from bpexp.sweeps.executors import extensions, processes
+from bpexp.sweeps.executors import base, extensions, processes
 from bpexp.sweeps.executors.base import (
     Batch,
     Executor,
+    OwnThread,
     Trained,
     register,
-    train_configs,
+    train_in_parts,
     train_jobs,
 )
 from bpexp.sweeps.executors.shared_data import SharedDataset, SharedDatasets, open_dataset
 from bpexp.sweeps.job import JobResult
 from bpexp.training.batching import load_engine
+from bpexp.training.engine import Cancelled
 from bpexp.training.paused import Stretch
+from bpexp.typing import Array
 
+SECONDS_BETWEEN_REPORTS = 0.1
+"""A worker process reports the epochs that it has trained so far apart."""
 BATCHES_AHEAD = 2
 """Maximum number of finished batches per thread whose results have not been consumed. Results of
 short runs take longer to write than to train; without a limit they would fill the memory."""
@@ -56,6 +59,8 @@ class LocalExecutor(Executor):
 
     def __init__(self, n_jobs: int) -> None:
         self._n_workers = count_workers(n_jobs)
+        self._thread = OwnThread()
+        self._stop_workers: Callable[[], object] | None = None
 
     @classmethod
     def from_config(cls, runtime: RuntimeConfig) -> Self:
@@ -67,24 +72,28 @@ class LocalExecutor(Executor):
         """The number of threads or processes."""
         return self._n_workers
 
+    def cancel(self) -> None:
+        """See ``Executor.cancel``."""
+        if self._stop_workers is not None:
+            self._stop_workers()
+        self._thread.cancel()
+
     def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
         """See ``Executor.map``."""
+        self._thread = OwnThread()
         for_threads = [batch for batch in batches if batch.engine == "compiled"]
         others = [batch for batch in batches if batch.engine != "compiled"]
         if for_threads:
             yield from self._map_threads(for_threads)
+        if self._thread.is_cancelled:
+            return
         if len(others) == 1 or min(self._n_workers, processes.count_that_fit()) == 1:
-            yield from self._map_serially(others)
+            yield from self._thread.train(others, self.on_epochs)
         elif others:
             yield from self._map_processes(others)
 
-    def _map_serially(self, batches: Iterable[Batch]) -> Iterator[list[JobResult]]:
-        """Train in this thread."""
-        for batch in batches:
-            yield from train_jobs(batch, load_engine(batch.engine), self.on_epochs)
-
     def _map_threads(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
-        engine = load_engine("compiled")
+        engine, own_thread = load_engine("compiled"), self._thread
         free_slots = threading.Semaphore(BATCHES_AHEAD * self._n_workers)
         ended: SimpleQueue[list[JobResult] | BaseException | None] = SimpleQueue()
 
@@ -92,14 +101,18 @@ class LocalExecutor(Executor):
             """Put the results of a batch, and at its end None or what ended it."""
             free_slots.acquire()
             try:
-                for results in train_jobs(batch, engine, self.on_epochs):
-                    ended.put(results)
+                if not own_thread.is_cancelled:
+                    for results in train_jobs(batch, engine, self.on_epochs):
+                        ended.put(results)
+                ended.put(None)
+            except Cancelled:
                 ended.put(None)
             except BaseException as error:
                 ended.put(error)
 
         n_unfinished = len(batches)
         pool = ThreadPoolExecutor(min(self._n_workers, n_unfinished))
+        self._stop_workers = engine.cancel
         try:
             for batch in batches:
                 pool.submit(train, batch)
@@ -113,6 +126,7 @@ class LocalExecutor(Executor):
                 else:
                     yield results
         finally:
+            self._stop_workers = None
             engine.cancel()
             free_slots.release(len(batches))
             pool.shutdown(cancel_futures=True)
@@ -123,102 +137,178 @@ class LocalExecutor(Executor):
         Each job is then trained in a separate process, so that only the jobs that kill it fail.
         Where no process can be started, for instance because /dev/shm is full, this one trains.
         """
-        waiting = dict(enumerate(batches))
+        waiting = {number: _Waiting(batch) for number, batch in enumerate(batches)}
         with SharedDatasets() as datasets:
-            while waiting:
+            while waiting and not self._thread.is_cancelled:
                 try:
-                    for number, trained in self._parallel(waiting, datasets):
-                        jobs = waiting.pop(number).jobs
-                        yield [JobResult(jobs[one.position], *one[1:]) for one in trained]
+                    yield from self._train_in_pool(waiting, datasets)
                 except OSError as error:
                     print(
                         f"No worker processes can be started ({error}); the runs are trained in "
                         "this process.",
                         file=sys.stderr,
                     )
-                    yield from self._map_serially(waiting.values())
+                    remaining = [part for one in waiting.values() for part in one.remaining()]
+                    yield from self._thread.train(remaining, self.on_epochs)
                     return
                 except processes.TerminatedWorkerError:
                     for number in list(waiting)[: 2 * self._n_workers]:
-                        batch = waiting.pop(number)
-                        yield [_train_in_separate_process(batch.alone(position), datasets)
-                               for position in range(len(batch.jobs))]  # fmt: skip
+                        for job in waiting.pop(number).unfinished():
+                            done = self._thread.call(_train_in_separate_process, job, datasets)
+                            if done is not None:
+                                yield [done]
 
-    def _parallel(
-        self, batches: Mapping[int, Batch], datasets: SharedDatasets
-    ) -> Iterator[tuple[int, list[Trained]]]:
-        """Train batches, and yield the number and the results of each."""
-        processes.check_available()
+    def _train_in_pool(
+        self, waiting: "dict[int, _Waiting]", datasets: SharedDatasets
+    ) -> Iterator[list[JobResult]]:
+        """Train batches in a pool of processes; removes those that have ended from ``waiting``.
+
+        Raises:
+            OSError: No process can be started.
+            TerminatedWorkerError: A process died.
+        """
+        # A list: joblib takes tasks while batches that have ended are removed.
+        tasks = ((number, _task(one.batch, datasets)) for number, one in list(waiting.items()))
         # loky starts all processes at once, also those that have nothing to train. With one process
         # joblib would train in this one, which a run that kills its process would end.
-        n_processes = min(self._n_workers, max(2, len(batches)), processes.count_that_fit())
-        config = parallel_config("loky", n_jobs=n_processes, max_nbytes=None)
-        with config, ExitStack() as at_exit:
-            pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-            added = extensions.added()
-            with processes.interrupts_blocked():
-                finished = pool(
-                    delayed(extensions.call)(
-                        added,
-                        train_in_worker,
-                        os.getpid(),
-                        number,
-                        [job.config for job in batch.jobs],
-                        batch.engine,
-                        datasets.share(batch.jobs[0].dataset),
-                        batch.stretch,
-                    )
-                    # A copy: joblib takes batches from it while those that ended are removed.
-                    for number, batch in list(batches.items())
-                )
-                # Before interrupts are delivered again.
-                at_exit.enter_context(_cancelled_at_exit(finished))
-            # Not ``yield from``, which would close the generator outside the context.
-            for results in finished:  # noqa: UP028
-                yield results
+        n_processes = min(self._n_workers, max(2, len(waiting)), processes.count_that_fit())
+        pool = processes.Pool(n_processes)
+        self._stop_workers = pool.stop
+        try:
+            with closing(pool.run(tasks)) as messages:
+                for number, (trained, epochs) in messages:
+                    one = waiting[number]
+                    self._report(one.batch, epochs)
+                    yield from one.add(trained)
+                    if one.is_finished:
+                        del waiting[number]
+        finally:
+            self._stop_workers = None
+        for one in waiting.values():
+            yield from one.flush()
+        if pool.error is not None:
+            raise pool.error
+
+    def _report(self, batch: Batch, epochs: Sequence[tuple[Sequence[int], Array]]) -> None:
+        """Report the epochs that a worker process has trained."""
+        if self.on_epochs is not None:
+            for positions, losses in epochs:
+                self.on_epochs([batch.jobs[position] for position in positions], losses)
 
 
-@contextmanager
-def _cancelled_at_exit(finished: Any) -> Iterator[None]:
-    """Close joblib's generator at the end of the context, to cancel the remaining tasks.
+class _Waiting:
+    """A batch that processes train, with its results that have not been yielded."""
 
-    joblib's warning about cancelled tasks is suppressed.
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self._positions = set(range(len(batch.jobs)))
+        self._results: list[JobResult] = []
+        self._last = time.monotonic()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every job has a result."""
+        return not self._positions
+
+    def add(self, trained: Sequence[Trained]) -> Iterator[list[JobResult]]:
+        """Add results; yields those so far at most every ``SECONDS_BETWEEN_RESULTS``."""
+        self._positions -= {one.position for one in trained}
+        self._results += [JobResult(self.batch.jobs[one.position], *one[1:]) for one in trained]
+        is_due = time.monotonic() - self._last >= base.SECONDS_BETWEEN_RESULTS
+        if is_due or self.is_finished:
+            yield from self.flush()
+
+    def flush(self) -> Iterator[list[JobResult]]:
+        """Yield the results that have not been yielded, if there are any."""
+        if self._results:
+            results, self._results, self._last = self._results, [], time.monotonic()
+            yield results
+
+    def unfinished(self) -> list[Batch]:
+        """Each job without a result, as a batch."""
+        return [self.batch.alone(position) for position in sorted(self._positions)]
+
+    def remaining(self) -> list[Batch]:
+        """The jobs without a result: one batch if they are all."""
+        is_new = len(self._positions) == len(self.batch.jobs)
+        return [self.batch] if is_new else self.unfinished()
+
+
+class WorkerMessage(NamedTuple):
+    """What a worker process reports of a batch.
+
+    Attributes:
+        trained: Runs that have ended.
+        epochs: The epochs that were trained since the last message: the positions of the runs, and
+            their losses, (n_epochs, L).
     """
-    try:
-        yield
-    finally:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"\d+ tasks which were", UserWarning)
-            finished.close()
+
+    trained: Sequence[Trained]
+    epochs: Sequence[tuple[Sequence[int], Array]]
+
+
+class _Reports:
+    """Sends the messages of a worker; those without results from time to time."""
+
+    def __init__(self, send: Callable[[WorkerMessage], object]) -> None:
+        self._send = send
+        self._epochs: list[tuple[Sequence[int], Array]] = []
+        self._last = time.monotonic()
+
+    def after_chunk(self, positions: Sequence[int], losses: Array) -> None:
+        """See ``base.AfterChunk``."""
+        self._epochs.append((positions, losses))
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_REPORTS:
+            self.results([])
+
+    def results(self, trained: Sequence[Trained]) -> None:
+        """Send results at once."""
+        self._send(WorkerMessage(trained, self._epochs))
+        self._epochs, self._last = [], time.monotonic()
 
 
 def train_in_worker(
     parent: int,
-    number: int,
     configs: Sequence[TrainConfig],
     engine: str,
     dataset: SharedDataset,
     stretch: Stretch,
-) -> tuple[int, list[Trained]]:
-    """Train the batch with this number in a worker process, which ends with its parent.
+    send: Callable[[WorkerMessage], object],
+) -> None:
+    """Train a batch in a worker process, which ends with its parent.
 
     Importing what reads data files would take a worker longer than most training, so that it
     receives the data.
+
+    Args:
+        parent: The process id of the parent.
+        configs: The configuration of each job.
+        engine: The name of the engine.
+        dataset: The data of all jobs.
+        stretch: From where and to where they are trained.
+        send: Receives the results as jobs end, and the epochs.
     """
     processes.end_with_parent(parent)
-    return number, train_configs(configs, load_engine(engine), open_dataset(dataset), stretch)
+    reports, runs = _Reports(send), dict(enumerate(configs))
+    for trained in train_in_parts(
+        runs, load_engine(engine), open_dataset(dataset), stretch, reports.after_chunk, 0.0
+    ):
+        reports.results(trained)
+
+
+def _task(batch: Batch, datasets: SharedDatasets) -> processes.Task:
+    """The task of a worker process that trains a batch."""
+    configs, dataset = [job.config for job in batch.jobs], datasets.share(batch.jobs[0].dataset)
+    arguments = (os.getpid(), configs, batch.engine, dataset, batch.stretch)
+    return processes.Task(extensions.call, (extensions.added(), train_in_worker, *arguments))
 
 
 def _train_in_separate_process(batch: Batch, datasets: SharedDatasets) -> JobResult:
     """Train a batch of one job in a process that no other job uses."""
     (job,) = batch.jobs
     try:
-        with processes.SingleProcess() as process:
-            _, trained = process.submit(
-                extensions.call, extensions.added(), train_in_worker,
-                os.getpid(), 0, [job.config], batch.engine, datasets.share(job.dataset),
-                batch.stretch,
-            ).result()  # fmt: skip
-            return JobResult(job, *trained[0][1:])
+        messages = processes.run_alone(_task(batch, datasets))
     except processes.TerminatedWorkerError as error:
         return JobResult(job, Failure(f"its worker process died: {str(error).splitlines()[0]}"))
+    (trained,) = [one for message in messages for one in message.trained]
+    return JobResult(job, *trained[1:])

@@ -1,31 +1,35 @@
 """Worker processes that ignore Ctrl-C, which the main process handles, and end with it.
 
 This is the only module that uses what joblib does not document as public: loky, the process pool
-inside it (``joblib.externals``), and whether it can start processes.
+inside it (``joblib.externals``), whether it can start processes, and how it ends them.
 """
 
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing import resource_tracker
-from typing import Any, Self
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any, NamedTuple
 
+from joblib import Parallel, delayed
 from joblib._multiprocessing_helpers import mp
 from joblib.externals.loky import ProcessPoolExecutor, cpu_count
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from bpexp.fields.memory_limit import memory_limit
+from bpexp.sweeps.executors.inbox import Inbox, call_with_outbox
 from bpexp.sweeps.interrupts import SIGNALS, call_after_parent
 
 TESTED = "1.6"
 """The version of joblib whose internals this module was tested with."""
 
-__all__ = ["SingleProcess", "TerminatedWorkerError", "check_available", "count_that_fit",
-           "cpu_count", "end_with_parent", "interrupts_blocked"]  # fmt: skip
+__all__ = ["Pool", "Task", "TerminatedWorkerError", "check_available", "count_that_fit",
+           "cpu_count", "end_with_parent", "run_alone"]  # fmt: skip
 
 BYTES_OF_A_WORKER = 100_000_000
 """About what a worker process needs beside its data, which are shared."""
@@ -84,27 +88,135 @@ def interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class SingleProcess:
-    """A pool with one worker process, as a context manager that kills the process at its end."""
+class Task(NamedTuple):
+    """A call in a worker process, ``function(*arguments, send)``; ``send`` sends a message."""
 
-    def __enter__(self) -> Self:
-        """Create the pool; the process starts with the first call of ``submit``."""
-        self._executor = ProcessPoolExecutor(max_workers=1)
-        return self
+    function: Callable[..., None]
+    arguments: tuple[Any, ...]
 
-    def submit(self, *call: Any) -> Any:
-        """Call a function in the process.
+
+class _Stop:
+    """Put into the queue of a pool that is to end."""
+
+
+class _End(NamedTuple):
+    """Put into the queue of a pool that has ended: what ended it, if that was an error."""
+
+    error: BaseException | None
+
+
+class Pool:
+    """A pool of joblib's worker processes, for one call of ``run``.
+
+    Args:
+        n_processes: The number of processes, at least 2; those of an earlier pool are used again.
+
+    Attributes:
+        error: What ended ``run``, if not its end or ``stop``: a TerminatedWorkerError if a process
+            died, an OSError if none can be started, or what a task raised.
+    """
+
+    error: BaseException | None = None
+
+    def __init__(self, n_processes: int) -> None:
+        self._parallel = Parallel(
+            n_processes, "loky", return_as="generator_unordered", batch_size=1,
+            pre_dispatch="2*n_jobs", max_nbytes=None,
+        )  # fmt: skip
+        self._messages: SimpleQueue[Any] = SimpleQueue()
+        self._has_started = Event()
+
+    def stop(self) -> None:
+        """End ``run`` soon, after the messages that were sent; a signal handler may call it."""
+        self._messages.put(_Stop())
+
+    def run(self, tasks: Iterable[tuple[int, Task]]) -> Generator[tuple[int, Any], None, None]:
+        """Run tasks.
 
         Args:
-            *call: The function, followed by its arguments.
+            tasks: The tasks with their numbers; taken one by one as there is room for them.
 
-        Returns:
-            The future of its return value.
+        Yields:
+            The number of a task and a message that it sent.
+
+        Closing the generator kills the processes, as ``stop`` does.
         """
-        with interrupts_blocked():
-            return self._executor.submit(*call)
+        thread = Thread(target=self._run, args=(tasks,), daemon=True)
+        thread.start()
+        end: _End | None = None
+        is_stopped = False
+        try:
+            while end is None:
+                message = self._messages.get()
+                if isinstance(message, _Stop):
+                    is_stopped = True
+                    self._kill()
+                elif isinstance(message, _End):
+                    end = message
+                else:
+                    yield message
+        finally:
+            if end is None:
+                self._kill()
+            thread.join()
+        if not is_stopped:
+            self.error = end.error
 
-    def __exit__(self, *exception: object) -> None:
-        """Kill the process."""
+    def _run(self, tasks: Iterable[tuple[int, Task]]) -> None:
+        """Run tasks by joblib, in a thread, because it blocks until a task has ended."""
+        inboxes: dict[int, Inbox] = {}
+
+        def calls() -> Iterator[Any]:
+            for number, task in tasks:
+                inboxes[number] = Inbox(number, self._messages)
+                yield delayed(_run_task)(number, inboxes[number].path, task)
+
+        error = None
+        try:
+            check_available()
+            with interrupts_blocked():
+                finished = self._parallel(calls())
+                self._has_started.set()
+                for number in finished:
+                    inboxes.pop(number).close()
+        except BaseException as caught:
+            error = caught
+        finally:
+            self._has_started.set()
+            for inbox in list(inboxes.values()):
+                inbox.close()
+            self._messages.put(_End(error))
+
+    def _kill(self) -> None:
+        """Kill the processes as joblib does on Ctrl-C."""
+        self._has_started.wait()
+        # joblib has none left if all tasks have ended meanwhile.
+        with suppress(AttributeError):
+            self._parallel._abort()
+
+
+def _run_task(number: int, path: str, task: Task) -> int:
+    """Run a task in a worker, with a pipe for its messages; returns its number."""
+    call_with_outbox(path, task.function, *task.arguments)
+    return number
+
+
+def run_alone(task: Task) -> list[Any]:
+    """Run a task in a process of its own, which is killed at the end; returns its messages.
+
+    Raises:
+        TerminatedWorkerError: The process died.
+        Exception: What the task raised.
+    """
+    messages: SimpleQueue[Any] = SimpleQueue()
+    inbox = Inbox(0, messages)
+    executor = ProcessPoolExecutor(max_workers=1)
+    try:
+        with interrupts_blocked():
+            ended = executor.submit(_run_task, 0, inbox.path, task)
+        ended.result()
+    finally:
         # Without kill_workers, Ctrl-C would wait for the training to end.
-        self._executor.shutdown(kill_workers=True)
+        executor.shutdown(kill_workers=True)
+        inbox.close()
+    return [messages.get()[1] for _ in range(messages.qsize())]

@@ -7,14 +7,16 @@ from collections.abc import Generator, Sequence
 from typing import Self
 
 from bpexp.config.schema import BackendConfig, RuntimeConfig
-from bpexp.sweeps.executors.base import Batch, Executor, register, train_jobs
+from bpexp.sweeps.executors.base import Batch, Executor, OwnThread, register
 from bpexp.sweeps.job import JobResult
-from bpexp.training.batching import load_engine
 
 
 @register("serial", BackendConfig)
 class SerialExecutor(Executor):
     """Trains in the calling thread."""
+
+    def __init__(self) -> None:
+        self._thread = OwnThread()
 
     @classmethod
     def from_config(cls, runtime: RuntimeConfig) -> Self:
@@ -28,5 +30,9 @@ class SerialExecutor(Executor):
 
     def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
         """See ``Executor.map``."""
-        for batch in batches:
-            yield from train_jobs(batch, load_engine(batch.engine), self.on_epochs)
+        self._thread = OwnThread()
+        yield from self._thread.train(batches, self.on_epochs)
+
+    def cancel(self) -> None:
+        """See ``Executor.cancel``."""
+        self._thread.cancel()

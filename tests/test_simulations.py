@@ -31,7 +31,7 @@ def test_printed_intervals_cover(name):
 def test_a_study_prints_no_interval_for_few_runs_and_one_that_covers_for_more():
     rng, name = np.random.default_rng(3), "difference from a publication"
     assert math.isnan(statistics.coverage(name, 10, 2, rng))
-    assert statistics.coverage(name, 20, 30, rng) >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 30)
+    assert statistics.coverage(name, 25, 30, rng) >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 30)
 
 
 def test_a_report_finds_what_an_unpaired_test_does_not_find():
@@ -47,7 +47,7 @@ def test_the_page_in_docs_shows_the_stored_simulations():
         assert max(shares) <= 0.05 + 3 * error
     for shares in stored["coverage"].values():
         known = [share for share in shares if share is not None]
-        assert min(known) >= 0.93 - 3 * math.sqrt(0.93 * 0.07 / stored["repetitions"])
+        assert min(known, default=1.0) >= 0.93 - 3 * math.sqrt(0.93 * 0.07 / stored["repetitions"])
     races = stored["races"]
     error = math.sqrt(0.05 * 0.95 / races["repetitions"])
     assert max(max(shares) for shares in races["errors"].values()) <= 0.05 + 3 * error

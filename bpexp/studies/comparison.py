@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import fisher_exact
+from scipy.stats import fisher_exact, norm
 
 from bpexp.analysis.intervals import CONFIDENCE, Interval, share_interval
 from bpexp.studies.definition import Published
@@ -24,14 +24,25 @@ from bpexp.typing import Array
 RESAMPLES = 4000
 """Number of bootstrap samples."""
 
-MIN_RUNS_FOR_INTERVAL = 20
-"""Fewer runs, published or ours, have no bootstrap-t interval: it would cover in less than 93%."""
+NOMINAL = 0.98
+"""Nominal confidence of the bootstrap-t method where an interval is to have ``CONFIDENCE``.
+
+The interval covers less than its nominal confidence if values are skewed: one of 95% covers 91% of
+lognormal values with sigma = 1, and one of 98% covers 94%.
+"""
+
+MIN_RUNS_FOR_INTERVAL = 25
+"""Fewer runs, published or ours, have no bootstrap-t interval."""
+
+MAX_VARIATION = 2.0
+"""Values whose standard deviation is a larger multiple of their mean are not compared: the interval
+of a few values of a distribution that is as skewed would cover less than 93%."""
 
 MIN_RUNS_FOR_SPREAD, RUNS_FOR_EXTREMES = 50, 5
 """Values that a comparison of spreads needs, and, for extremes, values per published run."""
 
-DETECTION = 1.959964 + 0.841621
-"""A difference of this many standard errors is significant in 80% of cases."""
+POWER = 0.8
+"""How often a difference that is called detectable is significant, without Holm's correction."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +71,9 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     """Compare means by the bootstrap-t interval (Efron 1981), which allows for skewed samples.
 
     The published values are not known; they are resampled as ours, scaled to the published
-    standard deviation. With fewer than ``MIN_RUNS_FOR_INTERVAL`` runs, of which the interval would
-    cover in 85 to 93% of cases, there is none, and the p-value is doubled.
+    standard deviation. The interval and the p-value belong together: p is below 0.05 if the
+    interval, which is made with the confidence ``NOMINAL``, leaves out 0. With fewer than
+    ``MIN_RUNS_FOR_INTERVAL`` runs there is no interval.
 
     Args:
         ours: Our values, at least two, (n,).
@@ -83,17 +95,18 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     errors = np.sqrt(first_sd**2 / n + (ratio * second_sd) ** 2 / m)
     # A sample of equal values has no standard error; it is left out.
     t = ((first - ratio * second)[errors > 0.0]) / errors[errors > 0.0]
-    low, high = np.quantile(t, [(1.0 - CONFIDENCE) / 2.0, (1.0 + CONFIDENCE) / 2.0])
+    low, high = np.quantile(t, [(1.0 - NOMINAL) / 2.0, (1.0 + NOMINAL) / 2.0])
     above = (np.sum(t >= found / error) + 1) / (len(t) + 1)
     below = (np.sum(t <= found / error) + 1) / (len(t) + 1)
     bounds = (found - high * error) * scale, (found - low * error) * scale
-    has_few = min(n, m) < MIN_RUNS_FOR_INTERVAL
-    if has_few:
+    if min(n, m) < MIN_RUNS_FOR_INTERVAL:
         bounds = math.nan, math.nan
+    # The same factor as between the errors of both confidences: 5% instead of 2%.
+    factor = (1.0 - CONFIDENCE) / (1.0 - NOMINAL)
     return Difference(
         Interval(found * scale, float(bounds[0]), float(bounds[1])),
-        detectable=DETECTION * error * scale,
-        p=min(1.0, (4.0 if has_few else 2.0) * float(min(above, below))),
+        detectable=_detectable(NOMINAL) * error * scale,
+        p=min(1.0, factor * 2.0 * float(min(above, below))),
     )
 
 
@@ -118,7 +131,7 @@ def difference_of_shares(successes: int, n: int, published: Published) -> Differ
     error = math.sqrt(pooled * (1.0 - pooled) * (1.0 / n + 1.0 / published.n))
     return Difference(
         Interval(100.0 * found, 100.0 * low, 100.0 * high),
-        detectable=100.0 * DETECTION * error,
+        detectable=100.0 * _detectable(CONFIDENCE) * error,
         p=float(fisher_exact(table).pvalue),
         unit=" points",
     )
@@ -194,6 +207,19 @@ def p_of_share_converged(n_converged: int, n_runs: int, published: Published) ->
     share = 1.0 if published.converged is None else published.converged
     as_share = replace(published, n=max(published.n, round(published.n / share)), mean=share)
     return difference_of_shares(n_converged, n_runs, as_share).p
+
+
+def is_too_skewed(ours: Array, published: Published) -> bool:
+    """Whether ours or the published values vary too much for a comparison of their means."""
+    spreads = [(float(ours.std(ddof=1)), float(ours.mean()))]
+    if published.sd is not None:
+        spreads.append((published.sd, published.mean))
+    return any(sd > MAX_VARIATION * abs(mean) for sd, mean in spreads)
+
+
+def _detectable(confidence: float) -> float:
+    """The number of standard errors of a difference that is significant with ``POWER``."""
+    return float(norm.ppf(0.5 + confidence / 2.0) + norm.ppf(POWER))
 
 
 def _resampled(values: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -34,10 +34,14 @@ from bpexp.render.document import (
 from bpexp.render.table_files import as_csv
 from bpexp.render.wording import counted
 from bpexp.studies.comparison import (
+    MAX_VARIATION,
     MIN_RUNS_FOR_INTERVAL,
+    NOMINAL,
+    POWER,
     Difference,
     difference_of_means,
     difference_of_shares,
+    is_too_skewed,
     p_of_share_converged,
     p_values_of_statistics,
 )
@@ -50,19 +54,21 @@ RESAMPLES = 10_000
 
 METHODS = (
     emphasis("Difference"),
-    " is that of the means in percent of the published one with its 95% confidence interval, by "
-    f"the bootstrap-t method, which allows for skewed values, for at least {MIN_RUNS_FOR_INTERVAL} "
-    "runs, published and ours; of shares in percentage points. ",
+    " is that of the means in percent of the published one with its 95% confidence interval, for "
+    f"at least {MIN_RUNS_FOR_INTERVAL} runs, published and ours; of shares in percentage points. "
+    f"The method is the bootstrap-t, which allows for skewed values, with {NOMINAL:.0%} instead of "
+    "95%, because skewed values make its intervals too narrow. ",
     emphasis("Agrees"),
-    " means that the whole interval lies within the stated margin; ",
+    " means that the whole interval lies within the stated margin, and that neither the spread nor "
+    "the share of converged runs differs; ",
     emphasis("differs"),
-    ", that a difference of the means, of the spread or of the share of converged runs is "
+    ", that the difference of the means, of the spread or of the share of converged runs is "
     "significant at the 5% level, with Holm's correction for all tests of the study; ",
     emphasis("undecided"),
     ", that there are too few runs, published or ours, for either. A difference as large as ",
     emphasis("detectable"),
-    " would have been found in 80% of cases. If no standard deviation was published, it is "
-    "estimated from the published range, or else taken to be ours in relation to the mean.",
+    f" would have been found in {POWER:.0%} of cases. If no standard deviation was published, it "
+    "is estimated from the published range, or else taken to be ours in relation to the mean.",
 )
 
 
@@ -291,9 +297,8 @@ def _comparison(
         return difference, {"mean": difference.p}, ""
     if published.mean == 0.0 or finite.mean() == 0.0:
         return None, {}, "not compared: a mean is 0"
-    if finite.std(ddof=1) > abs(finite.mean()):
-        # The interval would cover in less than 93% of cases.
-        return None, {}, "not compared: too skewed, the sd is larger than the mean"
+    if is_too_skewed(finite, published):
+        return None, {}, f"not compared: too skewed, an sd is over {MAX_VARIATION:g} times its mean"
     difference = difference_of_means(finite, published)
     p_values = {"mean": difference.p, **p_values_of_statistics(finite, published)}
     if of.of_converged:

@@ -18,6 +18,12 @@ PEERS = {
     "scikit-learn MLPRegressor": "minibatch_sklearn",
 }
 RUNS = (1, 16)
+TITLES = {
+    f"{name}, {runs} run{'s' * (runs > 1)}": (name, runs)
+    for name in MINIBATCH_PROBLEMS
+    for runs in RUNS
+}
+"""The problem and the number of runs of each table, by its title."""
 
 
 def compare_minibatch_peers(rounds: int, share: float) -> Iterator[Table]:
@@ -30,14 +36,13 @@ def compare_minibatch_peers(rounds: int, share: float) -> Iterator[Table]:
     Yields:
         A table for each problem and number of runs.
     """
-    for name, problem in MINIBATCH_PROBLEMS.items():
-        epochs = max(1, int(problem.epochs * share))
-        for runs in RUNS:
-            sizes = {label: Size(peer, runs, epochs) for label, peer in PEERS.items()}
-            with started(name, sizes) as processes:
-                yield Table(
-                    title=f"{name}, {runs} run{'s' * (runs > 1)}",
-                    unit=UNIT,
-                    note="Adam in float64. Peers without batches of runs use a process per core.",
-                    rows=alternate({label: p.cost for label, p in processes.items()}, rounds),
-                )
+    for title, (name, runs) in TITLES.items():
+        epochs = max(1, int(MINIBATCH_PROBLEMS[name].epochs * share))
+        sizes = {label: Size(peer, runs, epochs) for label, peer in PEERS.items()}
+        with started(name, sizes) as processes:
+            yield Table(
+                title=title,
+                unit=UNIT,
+                note="Adam in float64. Peers without batches of runs use a process per core.",
+                rows=alternate({label: p.cost for label, p in processes.items()}, rounds),
+            )

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.minibatch import TITLES
 from benchmarks.rounds import Row, Table
 
 
@@ -60,6 +61,9 @@ TARGETS = (
              1) for name in ("xor", "parity", "encoder", "digits")),
     *(Target("c_program", name, f"training time of the C program relative to bpexp, {name}",
              0.5, "C, gcc -O3") for name in ("xor", "parity", "encoder")),
+    *(Target("minibatch", title,
+             f"training time of the fastest other tool relative to bpexp, {title}", 1)
+      for title in TITLES),
     Target("growth", "Growth", "ms per run at 10,000 runs", 3, "10,000 runs", at_most=True),
     *(Target("reading", f"Reading: {name}", f"processor seconds of {name}, 10,000 runs", 10,
              "10,000 runs", at_most=True)

@@ -27,6 +27,12 @@ def test_a_target_is_compared_with_the_median_ratio_of_the_fastest_other_candida
     assert results("training", measured) == [["at least 1", "0.5", "missed by a factor of 2"]]
 
 
+def test_mini_batches_are_compared_with_the_fastest_other_tool_for_each_number_of_runs():
+    for runs in ("1 run", "16 runs"):
+        measured = table(f"784-128-10, batches of 64, {runs}", bpexp=(2,), one=(3,), other=(5,))
+        assert results("minibatch", measured) == [["at least 1", "1.5", "reached"]]
+
+
 def test_a_target_for_growth_is_an_upper_limit():
     measured = Table("Growth: runs", "ms", "", [Row("10,000 runs, 500 MiB", [5.0, 4.5, 9.0])])
     assert results("growth", measured) == [["at most 3", "5", "missed by a factor of 1.667"]]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import termios
 
+import numpy as np
 import pytest
 from sweeping import children, command_of, enable_interrupts, runs_of, start, wait_until
 
@@ -137,6 +138,30 @@ def test_a_signal_marks_unfinished_runs_as_killed(tmp_path, name, engine):
     assert "Resume: bpexp resume " in out
     assert {run.status for run in runs_of(tmp_path)} == {"KILLED"}
     wait_until(lambda: not any(command_of(pid) for pid in workers), seconds=10)
+
+
+@pytest.mark.long
+def test_an_interrupt_of_wide_networks_does_not_wait_for_their_epochs(tmp_path):
+    """An epoch of the runs that are trained together takes seconds, the rest of them minutes."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "images.npz", X=rng.random((10_000, 784)), y=rng.integers(0, 10, 10_000))
+    process = start(
+        tmp_path, "bulk", "-m", "data=file", "data.path=images.npz", "data.target=y",
+        "data.task=classification", "model=classifier", "hidden=128", "batch_size=64",
+        "epochs=1,1000", "seed=range(0,8)",
+    )  # fmt: skip
+
+    def finished():
+        return [run for run in runs_of(tmp_path) if run.status == "FINISHED"]
+
+    wait_until(finished, process)
+    os.killpg(process.pid, signal.SIGINT)
+    # About a second on an idle machine.
+    out, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
+    kept = len(finished())
+    assert 1 <= kept <= 8
+    assert f"Interrupted: {kept} runs kept, {16 - kept} marked KILLED." in out
 
 
 @pytest.mark.long

@@ -1402,7 +1402,7 @@ def test_a_sweeps_report_is_printed_written_and_logged(swept, tmp_path, monkeypa
     [
         (
             ["nope"],
-            "RUN must be the id, its beginning, or the name of a run, got 'nope'; "
+            "SWEEP must be the id, its beginning, or the name of a sweep, got 'nope'; "
             "bpexp runs lists them.",
         ),
         (["--per", "lr"], "--per must be a setting that varies in these runs (none), got 'lr'."),

@@ -177,7 +177,8 @@ def test_a_weight_that_was_changed_by_one_ulp_is_found(run):
         1,
         (
             f"altered: seed=1 ({run_id[:8]}): The losses, predictions or weights were altered: "
-            "they do not match the result digest.\n4 of 5 runs match their digests, 1 altered.\n"
+            "they do not match the result digest (weights.npz).\n"
+            "4 of 5 runs match their digests, 1 altered.\n"
         ),
     )
 

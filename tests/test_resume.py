@@ -273,6 +273,72 @@ def test_reuse_does_not_link_runs_with_damaged_artifacts(trained):
     assert trained == [6, 5]
 
 
+def alter(run_id, what):
+    """Change one metric, tag or file of a stored run, so that it can still be read."""
+    folder = artifacts(run_id)
+    if what == "metric":
+        client().log_metric(run_id, "accuracy", 0.25)
+    elif what == "tag":
+        client().set_tag(run_id, "bpexp.outcome", "converged")
+    elif what == "confusion_matrix.csv":
+        text = (folder / what).read_text()
+        (folder / what).write_text(text.replace("test,setosa,", "test,setosa,1"))
+    elif what == "validation.npz":
+        with np.load(folder / what) as found:
+            values = dict(found)
+        values["loss"][0] = np.nextafter(values["loss"][0], 1)
+        np.savez(folder / what, **values)
+
+
+ALTERED = {
+    "metric": "The metric accuracy was altered: it is 0.25",
+    "tag": "altered",
+    "confusion_matrix.csv": "confusion_matrix.csv was altered: line",
+    "validation.npz": "The metric lowest_validation_loss was altered",
+}
+
+
+def test_no_command_uses_a_run_of_which_something_was_altered(trained, capsys):
+    settings = {"data": "iris", "data__validation_fraction": 0.2, "epochs": 1}
+    settings |= {"data__test_fraction": 0.2}
+    before = bpexp.sweep(seed=range(len(ALTERED)), **settings)
+    (parent,) = sweeps()
+    for run_id, what in zip(before.run_id, ALTERED, strict=True):
+        alter(run_id, what)
+    capsys.readouterr()
+    for command in ("report", "bundle"):
+        with pytest.raises(SystemExit) as ended:
+            commands.main([command, parent.info.run_id])
+        assert ended.value.code == 2
+        assert "altered" in capsys.readouterr().err
+    after = bpexp.sweep(seed=range(len(ALTERED)), **settings, reuse=True)
+    assert not set(after.run_id) & set(before.run_id)
+    assert list(after.accuracy) == list(before.accuracy)
+    assert resume(parent.info.run_id) == 0
+    printed = capsys.readouterr().out
+    for sentence in ALTERED.values():
+        assert sentence in printed
+    assert trained == [4, 4]
+
+
+def test_files_with_the_same_numbers_are_not_altered(trained):
+    (run_id,) = bpexp.sweep(seed=[1], epochs=5).run_id
+    with np.load(artifacts(run_id) / "weights.npz") as found:
+        values = dict(found)
+    np.savez_compressed(artifacts(run_id) / "weights.npz", **values)
+    assert list(bpexp.sweep(seed=[1], epochs=5, reuse=True).run_id) == [run_id]
+    assert trained == [1]
+
+
+def test_runs_without_digests_of_their_files_are_checked_by_their_numbers(trained):
+    run_ids = list(bpexp.sweep(seed=[1, 2], epochs=5).run_id)
+    for run_id in run_ids:
+        client().delete_tag(run_id, "bpexp.digests")
+    shutil.copy(artifacts(run_ids[1]) / "losses.npz", artifacts(run_ids[0]) / "losses.npz")
+    found = bpexp.sweep(seed=[1, 2], epochs=5, reuse=True).run_id
+    assert (found[0] == run_ids[0], found[1] == run_ids[1]) == (False, True)
+
+
 def test_a_sweep_with_an_empty_plan_is_composed_again(inside, trained):
     assert inside("-m", "seed=1,2", "epochs=5").returncode == 0
     (parent,) = sweeps()

@@ -80,7 +80,7 @@ def test_show_and_compare_fold_packages_and_digests(inside, sweep, runs):
     one, other = (run.run_id for run in runs[:2])
     shown = inside("show", one).stdout
     assert "bpexp.result" not in shown
-    assert "packages and 3 digests: --all" in shown
+    assert "packages and 4 digests: --all" in shown
     of_sweep = inside("show", sweep.run_id).stdout
     assert "packages: --all" in of_sweep
     assert "0 digests" not in of_sweep

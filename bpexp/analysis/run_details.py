@@ -22,11 +22,17 @@ from bpexp.tracking import artifact_files, read
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 
-_NOT_COMPARED = (run_tags.SWEEP, run_tags.PROCESS, run_tags.CONFIG, run_tags.IDENTITY)
+_NOT_COMPARED = (
+    run_tags.SWEEP,
+    run_tags.PROCESS,
+    run_tags.CONFIG,
+    run_tags.IDENTITY,
+    run_tags.DIGESTS,
+)
 """Tags that differ between any two runs, or repeat what the parameters say."""
 
 
-DIGESTS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.CONFIG)
+DIGESTS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.DIGESTS, run_tags.CONFIG)
 """Tags that mean little to a reader: digests, and the configuration as one line."""
 _PACKAGE = "package "
 """How the details begin that are versions of packages."""

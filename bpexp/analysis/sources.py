@@ -1,6 +1,6 @@
 """Read runs from an MLflow store and build a report on them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -37,8 +37,12 @@ COMPARED = (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED)
 _THREADS = 8
 """Artifacts that are read at the same time."""
 _RESULT_FILES = {"losses.npz", "predictions.csv", "weights.npz"}
-_TO_CHECK = Parts(params=(), tags=(run_tags.RESULT,), metrics=(), data=False)
-_METRICS = Parts(params=(), tags=(), data=False)
+_DIGESTS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.DIGESTS)
+_TO_CHECK = Parts(
+    params=(),
+    tags=(*_DIGESTS, run_tags.CONFIG, run_tags.ARITHMETIC),
+)
+_METRICS = Parts(params=(), tags=_DIGESTS, data=False)
 _ONLY_TAGS = Parts(params=(), metrics=(), data=False)
 
 
@@ -96,10 +100,7 @@ class RunFiles:
         finished = [run for run in runs if run.status == "FINISHED"]
         kept = [run for run in finished if _RESULT_FILES & self.archive.files(run).keys()]
         for run_id, problem in integrity.artifact_problems(kept, self.archive).items():
-            raise ConfigError(
-                f"{problem.rstrip('.')}; bpexp verify {run_id[:8]} says more, and bpexp resume "
-                "trains it again."
-            )
+            _refuse(run_id, problem)
         self._checked.update((run.run_id, run) for run in runs)
         return [self._checked[run_id] for run_id in run_ids if run_id in self._checked]
 
@@ -251,9 +252,9 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
     query = Query(sweep=parent.run_id, sweeps=False)
     table = read.results_table(archive, parent)
     if table is None:
-        found = archive.reader.search(parent.experiment_id, query, read.table_parts())
-        return read.frame(found)
-    runs = archive.reader.search(parent.experiment_id, query, _METRICS)
+        parts = replace(read.table_parts(), tags=_DIGESTS)
+        return read.frame(_checked(archive, parent.experiment_id, query, parts))
+    runs = _checked(archive, parent.experiment_id, query, _METRICS)
     problem = integrity.table_problem(table, {run.run_id: run for run in runs})
     if problem:
         raise ConfigError(
@@ -261,6 +262,34 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
             f"{parent.run_id[:8]} writes it again."
         )
     return table
+
+
+def _checked(archive: Archive, experiment: str, query: Query, parts: Parts) -> Iterator[StoredRun]:
+    """The runs that a query selects, after comparing their metrics with their digests.
+
+    Args:
+        archive: Reads the store.
+        experiment: Id of the experiment.
+        query: Selects the runs.
+        parts: What is read of each run; metrics and ``_DIGESTS`` must be among it.
+
+    Raises:
+        ConfigError: The metrics of a run are not those that were written.
+    """
+    for run in archive.reader.search(experiment, query, parts):
+        if run_tags.DIGESTS in run.tags and not integrity.has_recorded_metrics(run):
+            whole = archive.get(run.run_id) or run
+            _refuse(run.run_id, integrity.artifact_problem(whole, archive))
+        yield run
+
+
+def _refuse(run_id: str, problem: str) -> None:
+    """Raise ConfigError if a run has a problem."""
+    if problem:
+        raise ConfigError(
+            f"{problem.rstrip('.')}; bpexp verify {run_id[:8]} says more, and bpexp resume trains "
+            "it again."
+        )
 
 
 def of_experiment(
@@ -282,7 +311,8 @@ def of_experiment(
         ConfigError: The experiment has no runs, or as ``report.build``.
     """
     # In two passes over pages of runs: all tags of all runs would need much memory.
-    runs = archive.reader.search(archive.experiment_id, Query(sweeps=False), read.table_parts())
+    parts = replace(read.table_parts(), tags=_DIGESTS)
+    runs = _checked(archive, archive.experiment_id, Query(sweeps=False), parts)
     frame = read.frame(runs).assign(sweep="")
     if frame.empty:
         raise ConfigError(f"The experiment {name!r} has no runs.")

@@ -41,7 +41,9 @@ def main(arguments: Sequence[str]) -> int:
 def sweep_parser(name: str, description: str) -> Parser:
     """Return a parser for a command that trains missing runs of a stored sweep."""
     parser = store_parser(name, description)
-    parser.add_argument("sweep", metavar="SWEEP", help="id, start of an id, name, or latest")
+    parser.add_argument(
+        "sweep", metavar="SWEEP", help="id, start of an id, or name of a sweep, or latest"
+    )
     parser.add_argument(
         "--ended",
         action="store_true",

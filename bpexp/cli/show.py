@@ -1,4 +1,4 @@
-"""``bpexp show``: print everything that is stored about one run."""
+"""``bpexp show``: print everything that is stored about one run or sweep."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +14,12 @@ DIFF_LINES = 100
 
 def main(arguments: Sequence[str]) -> None:
     """Print the configuration, metrics, environment, artifacts and note of a run."""
-    parser = store_parser("show", "Print everything that is stored about one run.")
-    parser.add_argument("run", metavar="RUN", help="id, start of an id, name, or latest")
+    parser = store_parser("show", "Print everything that is stored about one run or sweep.")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="id, start of an id, or name of a run or sweep, or latest",
+    )
     parser.add_argument(
         "--all", action="store_true", help="also digests, packages and all of git.diff"
     )

@@ -28,8 +28,13 @@ from bpexp.tracking.stored_results import config_of, stored_config
 
 _CHECKED = Parts(
     params=(),
-    tags=(run_tags.IDENTITY, run_tags.RESULT, run_tags.CONFIG, run_tags.ARITHMETIC),
-    metrics=("lowest_validation_loss",),
+    tags=(
+        run_tags.IDENTITY,
+        run_tags.RESULT,
+        run_tags.DIGESTS,
+        run_tags.CONFIG,
+        run_tags.ARITHMETIC,
+    ),
 )
 """What the check of a run needs."""
 _PAGE_SIZE = 1000

@@ -24,7 +24,13 @@ from bpexp.tracking.stored_results import config_of, losses_of, result_of
 
 NEEDED = Parts(
     params=(),
-    tags=(run_tags.IDENTITY, run_tags.RESULT, run_tags.CONFIG, run_tags.ARITHMETIC),
+    tags=(
+        run_tags.IDENTITY,
+        run_tags.RESULT,
+        run_tags.DIGESTS,
+        run_tags.CONFIG,
+        run_tags.ARITHMETIC,
+    ),
 )
 """What ``check_stored`` and ``verify`` need of each run."""
 _ALTERED_TAG = (

@@ -1,7 +1,9 @@
 """Checks stored runs without training them: artifacts against digests, metrics against artifacts.
 
-The result digest of a run (the tag ``bpexp.result``) covers its losses, predictions and weights.
-``artifact_problem`` checks only the digest, and ``problems`` also the configuration and metrics.
+The result digest of a run (the tag ``bpexp.result``) covers its losses, predictions and weights,
+the digests of its record (``bpexp.digests``) the bytes of its files and its metrics.
+``artifact_problem`` finds out by the latter whether anything has changed, which takes no parsing.
+``problems`` compares all numbers, and says which one was altered.
 """
 
 import math
@@ -16,7 +18,8 @@ import numpy as np
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
-from bpexp.runs import confusion_files, identity, predictions_file
+from bpexp.render.wording import listed
+from bpexp.runs import confusion_files, identity, predictions_file, record_digests, run_tags
 from bpexp.runs.metrics import METRICS
 from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.runs.run_tags import IDENTITY, RESULT
@@ -44,19 +47,70 @@ if TYPE_CHECKING:
 
 _REQUIRED = ("final_loss", "epochs_run")
 """Metrics that every finished run has."""
+_RECORDED_FILES = {"config.yaml", "losses.npz", "weights.npz"}
+"""Files of which every finished run has a digest."""
 _THREADS = 8
 """Runs that are checked at the same time: artifacts may be on a server."""
 
 
 def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -> str:
-    """Why the stored artifacts are not those of a run; "" if they are.
-
-    The digest covers losses, predictions and weights. The others must exist.
+    """Why the stored artifacts and metrics are not those of a run; "" if they are.
 
     Args:
-        run: The run.
+        run: The run, with its digests and metrics.
         archive: Where it is stored.
         job: The job that the run should be a result of; its configuration is then compared, too.
+    """
+    if _is_as_recorded(run, archive):
+        return ""
+    problem = _numbers_problem(run, archive, job)
+    if problem or run_tags.DIGESTS not in run.tags:
+        return problem
+    try:
+        return " ".join(problems(run, archive, {}))
+    except TrackingError:
+        raise
+    except ConfigError as error:
+        return str(error)
+
+
+def _is_as_recorded(run: StoredRun, archive: Archive) -> bool:
+    """Whether all files and metrics of a run have the digests that it was recorded with.
+
+    The configuration is then that of the run's identity. Other files may have the same numbers, as
+    one that was compressed.
+    """
+    recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
+    if not recorded or not has_recorded_metrics(run):
+        return False
+    names = recorded.keys() - {record_digests.METRICS_KEY}
+    is_validated = "lowest_validation_loss" in run.metrics
+    required = _RECORDED_FILES | ({"validation.npz"} if is_validated else set())
+    if required - names or names.isdisjoint(predictions_file.NAMES):
+        return False
+    try:
+        files = {name: archive.file(run, name) for name in names}
+    except TrackingError:
+        raise
+    except ConfigError:
+        return False
+    return all(
+        record_digests.of_file(run.tags, name, content) == recorded[name]
+        for name, content in files.items()
+    )
+
+
+def has_recorded_metrics(run: StoredRun) -> bool:
+    """Whether the metrics of a run have the digest that they were recorded with."""
+    recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
+    found = record_digests.of_metrics(run.tags, run.metrics)
+    return recorded.get(record_digests.METRICS_KEY) == found
+
+
+def _numbers_problem(run: StoredRun, archive: Archive, job: Job | None) -> str:
+    """How losses, predictions and weights contradict the result digest; "" if they do not.
+
+    The other files must exist.
     """
     try:
         stored = result_of(run, archive)
@@ -71,7 +125,7 @@ def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -
         raise
     except ConfigError as error:
         return str(error)
-    return "" if stored.digest == run.tags.get(RESULT) else _mismatch(run)
+    return "" if stored.digest == run.tags.get(RESULT) else _mismatch(run, archive)
 
 
 def _is_of_job(document: bytes, job: Job) -> bool:
@@ -91,6 +145,9 @@ def artifact_problems(
 ) -> dict[str, str]:
     """``artifact_problem`` of many runs: those with a problem, by id.
 
+    Artifacts on a server are read in threads. Those of this machine are not, because their check
+    is mostly Python code, which runs in one thread at a time.
+
     Args:
         runs: The runs.
         archive: Where they are stored.
@@ -100,9 +157,12 @@ def artifact_problems(
     def problem_of(run: StoredRun) -> str:
         return artifact_problem(run, archive, jobs.get(run.tags.get(IDENTITY, "")))
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(problem_of, runs)
-        return {run.run_id: problem for run, problem in zip(runs, found, strict=True) if problem}
+    if all(archive.is_local(run) for run in runs):
+        found = [problem_of(run) for run in runs]
+    else:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = list(pool.map(problem_of, runs))
+    return {run.run_id: problem for run, problem in zip(runs, found, strict=True) if problem}
 
 
 def table_problem(table: "pd.DataFrame", runs: Mapping[str, StoredRun]) -> str:
@@ -148,7 +208,7 @@ def problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
     except ConfigError as error:
         return [str(error)]
     if stored.digest != run.tags.get(RESULT):
-        return [swapped(run, stored.digest, archive) or _mismatch(run)]
+        return [swapped(run, stored.digest, archive) or _mismatch(run, archive)]
     config, dataset = config_of(run, archive)
     found = [problem for problem in [config_problem(run, config, archive)] if problem]
     try:
@@ -271,10 +331,24 @@ def _is_stored_as(stored: object, value: float) -> bool:
     return restored(stored) == restored(value)
 
 
-def _mismatch(run: StoredRun) -> str:
+def _mismatch(run: StoredRun, archive: Archive) -> str:
+    """The sentence for a run whose files can be read, but do not match its result digest."""
     if RESULT not in run.tags:
         return f"The run has no result digest (tag {RESULT})."
-    return "The losses, predictions or weights were altered: they do not match the result digest."
+    recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
+    covered = [name for name in ("losses.npz", "weights.npz", *predictions_file.NAMES)
+               if name in recorded]  # fmt: skip
+    altered = [
+        name
+        for name in covered
+        if record_digests.of_file(run.tags, name, archive.file(run, name)) != recorded[name]
+    ]
+    # If the tag was altered, no file matches its digest.
+    which = f" ({listed(altered)})" if altered and len(altered) < len(covered) else ""
+    return (
+        "The losses, predictions or weights were altered: they do not match the result digest"
+        f"{which}."
+    )
 
 
 def _train_result(

@@ -39,7 +39,7 @@ from bpexp.typing import Array
 
 NEEDED = Parts(
     params=(),
-    tags=(IDENTITY, RESULT, run_tags.ARITHMETIC),
+    tags=(IDENTITY, RESULT, run_tags.DIGESTS, run_tags.CONFIG, run_tags.ARITHMETIC),
     data=False,
 )
 """What ``finished_runs`` and ``results_of`` need of each run."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, plain
 from bpexp.data.dataset import Dataset
 from bpexp.fields import passwords
-from bpexp.runs import confusion_files, identity, predictions_file, run_tags
+from bpexp.runs import confusion_files, identity, predictions_file, record_digests, run_tags
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
@@ -93,11 +93,13 @@ class RunRecorder:
                 tags | reason,
                 artifacts=files,
             )
+        own = {"config.yaml": document, **result_artifacts(result, job.dataset)}
+        tags[run_tags.OUTCOME] = result.outcome.value
+        tags[run_tags.DIGESTS] = record_digests.of_run(tags, own, result.metrics)
         return RunRecord(
-            self.name or job.name, "FINISHED", started, ended, params,
-            tags | {run_tags.OUTCOME: result.outcome.value},
+            self.name or job.name, "FINISHED", started, ended, params, tags,
             metric_points(result, self.runtime.tracking.points),
-            files | result_artifacts(result, job.dataset),
+            files | own,
             dataset_input(job.dataset),
         )  # fmt: skip
 

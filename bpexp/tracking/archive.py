@@ -57,6 +57,10 @@ class Archive:
         """
         return list(self.reader.search(self.experiment_id, query, parts))
 
+    def is_local(self, run: StoredRun) -> bool:
+        """Whether the artifacts of a run are files of this machine."""
+        return _named_folder(run) is not None
+
     def file(self, run: StoredRun, name: str) -> bytes:
         """The content of an artifact.
 
@@ -67,7 +71,8 @@ class Archive:
         missing = ConfigError(f"Run {run.run_id[:8]} has no artifact {name}.")
         try:
             for folder in self._local_folders(run):
-                with suppress(FileNotFoundError), open(os.path.join(folder, name), "rb") as file:
+                # Unbuffered: the file is read at once.
+                with suppress(FileNotFoundError), open(f"{folder}/{name}", "rb", 0) as file:
                     return file.read()
             if _named_folder(run) is not None:
                 raise missing
@@ -118,7 +123,7 @@ class Archive:
         are checked, and pathlib takes longer to make a path than the system to read a file.
         """
         if self.store.artifacts:
-            yield os.path.join(self.store.artifacts, run.run_id, "artifacts")
+            yield f"{self.store.artifacts}/{run.run_id}/artifacts"
         named = _named_folder(run)
         if named is not None:
             yield str(named)

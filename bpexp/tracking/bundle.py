@@ -102,6 +102,10 @@ class BundleArchive(Archive):
         reader = MemoryReader(experiment, number, runs.values(), self._points)
         super().__init__(reader, Store(f"bundle:{bundle.name}", None), number)
 
+    def is_local(self, run: StoredRun) -> bool:
+        """See ``Archive.is_local``."""
+        return True
+
     def file(self, run: StoredRun, name: str) -> bytes:
         """See ``Archive.file``."""
         if name not in self._files[run.run_id]:

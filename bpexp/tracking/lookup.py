@@ -51,9 +51,10 @@ def _only_match(reader: RunReader, experiment: str, wanted: str) -> StoredRun | 
     return matches[0] if matches else None
 
 
-def _no_match(wanted: str) -> ConfigError:
+def _no_match(wanted: str, *, sweeps: bool) -> ConfigError:
+    what, noun = ("SWEEP", "sweep") if sweeps else ("RUN", "run")
     return ConfigError(
-        f"RUN must be the id, its beginning, or the name of a run, got {wanted!r}; "
+        f"{what} must be the id, its beginning, or the name of a {noun}, got {wanted!r}; "
         "bpexp runs lists them."
     )
 
@@ -86,7 +87,8 @@ def find(
         reader: Reads the store.
         experiment: The experiment to search first.
         wanted: The id of a run, the start of its id, its name, or ``latest``.
-        sweeps: ``latest`` is the newest sweep, not a newer single run.
+        sweeps: Whether a sweep is wanted: ``latest`` is then the newest one, not a newer single
+            run, and messages say SWEEP.
 
     Returns:
         The name of the run's experiment, and the run.
@@ -109,7 +111,7 @@ def find(
         return elsewhere
     # Says that the experiment does not exist, if so.
     experiment_id(reader, experiment)
-    raise _no_match(wanted)
+    raise _no_match(wanted, sweeps=sweeps)
 
 
 def _name_of(experiment: str, experiments: Mapping[str, str]) -> str:

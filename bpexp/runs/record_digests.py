@@ -1,0 +1,66 @@
+"""Digests of the files and the metrics of a run, by which thousands of stored runs are checked.
+
+The result digest of a run (``identity.of_result``) covers numbers, so that checking it takes
+parsing every file. The digests here cover the bytes of each file, and all metrics together. They
+depend on the tags with the identity, the result digest and the outcome, too: where one of these
+was altered, or the files are those of another run, nothing matches.
+
+>>> from bpexp.runs import record_digests
+>>> tags = {"bpexp.identity": "a1", "bpexp.result": "53e8", "bpexp.outcome": "completed"}
+>>> record_digests.parse(record_digests.of_run(tags, {"a.npz": b"1"}, {"final_loss": 0.5}))
+{'a.npz': '6c6f3f190bb6866b', 'metrics': '089cd9fc04f5124e'}
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from bpexp.runs import run_tags
+from bpexp.runs.metrics import METRICS
+
+METRICS_KEY = "metrics"
+"""The key of the digest of the metrics, beside the names of the files."""
+_DIGITS = 16
+_TAGS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.OUTCOME)
+
+Tags = Mapping[str, str]
+
+
+def of_run(tags: Tags, files: Mapping[str, bytes], metrics: Mapping[str, float]) -> str:
+    """The digests of a run as the value of the tag ``run_tags.DIGESTS``.
+
+    Args:
+        tags: The tags of the run.
+        files: The content of each file of the run, by name.
+        metrics: The final metrics by name.
+
+    Returns:
+        JSON: hexadecimal digits by the name of the file, and for the metrics.
+    """
+    digests = {name: of_file(tags, name, files[name]) for name in sorted(files)}
+    digests[METRICS_KEY] = of_metrics(tags, metrics)
+    return json.dumps(digests, separators=(",", ":"))
+
+
+def of_file(tags: Tags, name: str, content: bytes) -> str:
+    """The digest of one file of a run, see ``of_run``."""
+    owner = " ".join([tags.get(key, "") for key in _TAGS])
+    return hashlib.sha256(f"{owner} {name}\n".encode() + content).hexdigest()[:_DIGITS]
+
+
+def of_metrics(tags: Tags, metrics: Mapping[str, float]) -> str:
+    """The digest of the final metrics of a run; others, which users may add, are left out.
+
+    Stores do not keep the sign of zero.
+    """
+    known = [f"{name} {float(metrics[name]) + 0.0!r}" for name in METRICS if name in metrics]
+    return of_file(tags, METRICS_KEY, "\n".join(sorted(known)).encode())
+
+
+def parse(value: str) -> dict[str, str]:
+    """The digests of a run by name, from the value of the tag; empty if it is malformed."""
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -372,13 +372,12 @@ def _parent_record(finished: FinishedSweep, started: int) -> RunRecord:
     from bpexp.sweeps import summary
 
     record = summary.sweep_record(finished, started, now(started))
-    if finished.interrupted or not finished.ranking.runs:
+    if finished.interrupted:
         return record
-    from bpexp.render import plots
     from bpexp.sweeps import summary_plot
 
-    picture = plots.png(summary_plot.plot(finished.ranking))
-    return replace(record, artifacts={**record.artifacts, "summary.png": picture})
+    pictures = summary_plot.pictures(finished)
+    return replace(record, artifacts={**record.artifacts, **pictures})
 
 
 def _open_experiment(store: Store, experiment: str) -> Tracker:

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -237,6 +238,8 @@ def test_a_race_is_one_sweep_whose_worse_settings_have_fewer_runs(uninterrupted)
     assert table.set_index("lr")["seeds"].to_dict() == counts.to_dict()
     medians = found.groupby("lr")["final_loss"].median()
     np.testing.assert_allclose(table["final_loss_median"], medians)
+    picture = archive.client.download_artifacts(parent.run_id, "race.png")
+    assert Path(picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_two_workers_stop_the_same_settings_and_reproduce_checks_it(
@@ -290,7 +293,18 @@ def test_the_report_has_the_verdict_of_the_race_and_no_p_values(uninterrupted, m
     scores = found.loc[found["lr"] == float(best["lr"]), "final_loss"].to_numpy()
     ends = (best["final_loss_median_low"], best["final_loss_median_high"])
     assert ends == betting.median_bounds(scores, 3)
+    axes = report.figures["race"].axes[0]
+    lines = {line.get_label().partition(":")[0]: line for line in axes.lines}
+    assert set(lines) >= {"lr=0.01", "lr=4", "lr=5"}
+    for lr, line in ((0.01, lines["lr=0.01"]), (4, lines["lr=4"])):
+        values = found.loc[found["lr"] == lr, "final_loss"].to_numpy()
+        numbers = np.round(line.get_xdata() / 5).astype(int) * 5
+        assert numbers.tolist() == list(range(5, len(values) + 1, 5))
+        np.testing.assert_allclose(line.get_ydata(), [np.median(values[:n]) for n in numbers])
+    crosses = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x"]
+    assert (found["lr"] == 0.01).sum() in np.round(crosses)
     other = bpexp.report("latest", measure="accuracy")
+    assert "race" not in other.figures
     assert "follow from the final loss of all settings (seeds=auto)" in other.answer
     with pytest.raises(ConfigError, match="are for fixed numbers of seeds"):
         bpexp.report("latest", detect="10%")

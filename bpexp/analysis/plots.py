@@ -42,6 +42,8 @@ from bpexp.render.axes import (
     shortened,
 )
 from bpexp.runs.objective import Objective
+from bpexp.sweeps.race_result import RaceResult
+from bpexp.sweeps.summary_plot import race_figure
 from bpexp.typing import Array
 
 MAX_STRIPS = 24
@@ -64,6 +66,7 @@ class PlotData:
     ``halving``: the settings that were judged at rungs; None if none were.
     ``surface_grid``: decision surfaces over two settings; None for other data and settings.
     ``lr_range``: the learning rates of ``search=lr_range``; None for another sweep.
+    ``race``: how the settings of a race came out; None for another sweep.
     """
 
     findings: Findings
@@ -75,6 +78,7 @@ class PlotData:
     halving: Halving | None = None
     surface_grid: SurfaceGrid | None = None
     lr_range: LrRange | None = None
+    race: RaceResult | None = None
 
 
 def _no_note(data: PlotData) -> str | None:
@@ -419,6 +423,13 @@ PLOTS: Registry[Plot] = Registry("plot", [
         "The search: the values of the trials (points) by pairs of settings, interpolated between "
         "them. The other settings differ, too. Star: the best trial.",
         lambda data: search_plots.contours(data.findings, data.trials),
+    ),
+    Plot(
+        "race",
+        "The race: the median of each setting by the number of seeds, with an interval that holds "
+        "for all settings and numbers of seeds together (95%). Cross: stopped, because it is worse "
+        "than another setting beyond doubt.",
+        lambda data: None if data.race is None else race_figure(data.race),
     ),
     Plot(
         "lr_range",

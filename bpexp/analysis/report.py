@@ -32,6 +32,7 @@ from bpexp.analysis.measure_choice import OPTIMISTIC, choose
 from bpexp.analysis.options import DEFAULTS, ReportOptions, with_settings
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
+from bpexp.analysis.race import RaceFinding
 from bpexp.analysis.surface import Surface, SurfaceGrid, surface_grid, surfaces
 from bpexp.analysis.variance import Decomposition, decompose
 from bpexp.fields.checks import ConfigError
@@ -40,6 +41,7 @@ from bpexp.render.document import Document
 from bpexp.render.plots import png, vector
 from bpexp.runs.metrics import Split
 from bpexp.runs.objective import Objective
+from bpexp.sweeps.race_result import RaceResult
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class Report:
         lr_range: Of a sweep of ``search=lr_range``, where training diverges and the best rate.
         halving: The settings that were judged while the sweep was trained; None without
             ``search.halving``.
+        race: How the settings of a race by the measure came out; None without one.
     """
 
     title: str
@@ -99,6 +102,7 @@ class Report:
     caution: str = ""
     lr_range: LrRange | None = None
     halving: Halving | None = None
+    race: RaceResult | None = None
 
     @property
     def question(self) -> str:
@@ -158,6 +162,7 @@ class Report:
             self.halving,
             self.surface_grid,
             self.lr_range,
+            self.race,
         )
 
     @cached_property
@@ -252,7 +257,7 @@ def build(
     environment: Mapping[str, str],
     reader: RunReader,
     options: ReportOptions = DEFAULTS,
-    race: Callable[[Objective], str] | None = None,
+    race: Callable[[Objective], RaceFinding] | None = None,
 ) -> Report:
     """Group, summarize and compare the runs of a table.
 
@@ -272,7 +277,8 @@ def build(
     """
     grouped = group(with_settings(frame, options.only))
     chosen, seed, per = choose(grouped, options.choice), options.seed, options.per
-    findings = find(grouped, chosen, seed, race(chosen) if race else None)
+    raced = race(chosen) if race else None
+    findings = find(grouped, chosen, seed, None if raced is None else raced.verdict)
     agreement, finals = None, None
     if findings.is_race and (per is not None or options.detect is not None):
         raise ConfigError(
@@ -302,6 +308,7 @@ def build(
         predictions=predictions(findings, reader.artifact),
         environment=environment,
         plan=planning.sentence(findings, options.detect) if options.detect else "",
+        race=None if raced is None else raced.result,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpexp.analysis import confirmation, halving, lr_range, measure_choice
+from bpexp.analysis import confirmation, halving, lr_range, measure_choice, race
 from bpexp.analysis.findings import Summary
 from bpexp.analysis.groups import Grouped, group
 from bpexp.analysis.lr_range import LrRange
@@ -18,10 +18,8 @@ from bpexp.analysis.report import Report, build
 from bpexp.fields.checks import ConfigError
 from bpexp.render import markdown
 from bpexp.runs import run_tags
-from bpexp.runs.objective import Objective, objectives
-from bpexp.runs.result import Outcome
-from bpexp.sweeps import integrity, resume
-from bpexp.sweeps.race import replayed
+from bpexp.runs.objective import Objective
+from bpexp.sweeps import integrity
 from bpexp.tracking import log_artifacts, lookup, read, stored_results
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_tracker
@@ -32,8 +30,6 @@ ENVIRONMENT_TAGS = (
     "bpexp.python", "bpexp.platform", "bpexp.processor", "bpexp.version.", "bpexp.git.",
 )  # fmt: skip
 """Prefixes of the tags that describe the environment of a run."""
-COMPARED = (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED)
-"""Outcomes of runs that have a score."""
 _THREADS = 8
 """Artifacts that are read at the same time."""
 _RESULT_FILES = {"losses.npz", "predictions.csv", "weights.npz"}
@@ -147,14 +143,15 @@ def of_sweeps(
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
     options = replace(options, choice=measure_choice.of_sweeps(options.choice, parents))
-    race = None
+    found = None
     if len(parents) == 1 and run_tags.SEEDS in parents[0].tags:
-        race = partial(_verdict, parents[0], tables[0], archive, options)
-    report = build(pd.concat(tables), " and ".join(names), environment, files, options, race)
+        is_part = bool(options.only)
+        found = partial(race.find, parents[0], tables[0], archive, is_part=is_part)
+    report = build(pd.concat(tables), " and ".join(names), environment, files, options, found)
     return replace(
         report,
         lr_range=_lr_range(parents, report.findings.grouped, report.findings.measure, files),
-        caution=_caution(parents) if race is None else "",
+        caution=_caution(parents) if found is None else "",
         halving=halving.read(archive, parents[0]) if len(parents) == 1 else None,
         confirmation=_confirmation(archive, parents, tables, report),
         trials=_trials(archive, parents, report),
@@ -189,35 +186,6 @@ def _trials(archive: Archive, parents: Sequence[StoredRun], report: Report) -> S
     if not is_search or "results.parquet" not in archive.files(parent):
         return ()
     return sorted(report.findings.summaries, key=lambda found: int(found.group.rows.index.min()))
-
-
-def _verdict(
-    parent: StoredRun,
-    table: pd.DataFrame,
-    archive: Archive,
-    options: ReportOptions,
-    measure: Objective,
-) -> str:
-    """What the race of a sweep says about a measure: how it came out, if it was about it."""
-    raced = objectives().get(parent.tags.get(run_tags.OBJECTIVE, ""))
-    if measure != raced or options.only:
-        by = "their results" if raced is None else f"the {raced.label} of all settings"
-        return (
-            f"The numbers of seeds follow from {by} (seeds=auto), so this difference is not tested."
-        )
-    try:
-        plan = resume.plan_of(parent, archive)
-    except ConfigError:
-        # Without its data, the plan cannot be read.
-        return parent.tags.get(run_tags.VERDICT, "The race cannot be repeated without its data.")
-    if len(table) < len(plan.jobs):
-        return f"The race has not ended; bpexp resume {parent.run_id[:8]} goes on."
-    measured, outcomes = table[measure.metric].to_numpy(float), table["outcome"].to_numpy(object)
-    scores = [
-        score if outcome in COMPARED else None
-        for score, outcome in zip(measure.scores(measured, outcomes), outcomes, strict=True)
-    ]
-    return replayed(plan, lambda jobs: [scores[job.index] for job in jobs]).verdict
 
 
 def _caution(runs: Iterable[StoredRun]) -> str:

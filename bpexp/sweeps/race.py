@@ -58,7 +58,7 @@ class RaceGenerations(Generations):
             standings.append(
                 Standing(
                     job=job,
-                    n_seeds=n_seeds,
+                    scores=scores,
                     is_racing=bool(race.is_racing[index]),
                     evidence=float(race.evidence[index]),
                     median=objective.as_measured(float(np.median(scores))),

@@ -3,24 +3,28 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from bpexp.config.schema import SeedsConfig
 from bpexp.runs.objective import Objective
 from bpexp.sweeps.job import Job
-from bpexp.sweeps.samplers.betting import ALPHA
+from bpexp.sweeps.samplers.betting import ALPHA, median_bounds
 from bpexp.sweeps.samplers.racing import DECIDED, NARROW
+from bpexp.typing import Array
 
 MAX_NAMED = 3
 """Maximum number of settings that a sentence names."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Standing:
     """How one setting came out.
 
     Attributes:
         job: Its first job.
-        n_seeds: How many seeds it got.
+        scores: The score of each of its seeds, (n_seeds,); smaller is better.
         is_racing: Whether it has not been stopped.
         evidence: The capital of the bets that it is worse, see ``samplers.racing``.
         median: The median of the objective over its seeds, which may be infinite.
@@ -30,12 +34,17 @@ class Standing:
     """
 
     job: Job
-    n_seeds: int
+    scores: Array
     is_racing: bool
     evidence: float
     median: float
     low: float
     high: float
+
+    @property
+    def n_seeds(self) -> int:
+        """How many seeds it got."""
+        return len(self.scores)
 
     @property
     def half_width(self) -> float:
@@ -44,6 +53,15 @@ class Standing:
         if half == 0.0:
             return 0.0
         return half / abs(self.median) if self.median and math.isfinite(half) else math.inf
+
+
+class MedianAt(NamedTuple):
+    """The median of the objective after so many seeds, with its interval, see ``Standing``."""
+
+    n_seeds: int
+    median: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -89,6 +107,30 @@ class RaceResult:
         block, last = self.config.block, self.n_seeds
         looks = [*range(block, last, block), last]
         return [(n, sum(one.is_racing or one.n_seeds > n for one in self.standings)) for n in looks]
+
+    @property
+    def ranked(self) -> list[Standing]:
+        """The leader, the others that race, and those that stopped, the last ones first."""
+        return sorted(
+            self.standings,
+            key=lambda one: (
+                one is not self.leader,
+                not one.is_racing,
+                -one.n_seeds,
+                float(np.median(one.scores)),
+            ),
+        )
+
+    def medians(self, standing: Standing) -> list[MedianAt]:
+        """The median of a setting after each block of seeds that it got."""
+        as_measured, found = self.objective.as_measured, []
+        for n_seeds, _ in self.history:
+            if n_seeds > standing.n_seeds:
+                break
+            scores = standing.scores[:n_seeds]
+            low, high = sorted(map(as_measured, median_bounds(scores, len(self.standings))))
+            found.append(MedianAt(n_seeds, as_measured(float(np.median(scores))), low, high))
+        return found
 
     def state(self, standing: Standing) -> str:
         """Why a setting got no more seeds, in a few words."""

@@ -1,14 +1,42 @@
-"""The plot of a finished sweep, ``summary.png``: its curves, and a heat map of two settings."""
+"""The plots of a finished sweep: its curves with a heat map of two settings, and its race."""
 
 from typing import TYPE_CHECKING
 
-from bpexp.render import plots
+import numpy as np
+
+from bpexp.render import plots, race_plot
+from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.ranking import Ranking
 from bpexp.sweeps.results import MAX_CURVES
 from bpexp.sweeps.row import shows_validation
+from bpexp.sweeps.runner import FinishedSweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def pictures(finished: FinishedSweep) -> dict[str, bytes]:
+    """The plots of a sweep as PNG, by the name of the file."""
+    figures = {}
+    if finished.ranking.runs:
+        figures["summary.png"] = plot(finished.ranking)
+    raced = None if finished.race is None else race_figure(finished.race)
+    if raced is not None:
+        figures["race.png"] = raced
+    return {name: plots.png(figure) for name, figure in figures.items()}
+
+
+def race_figure(race: RaceResult) -> "Figure | None":
+    """The median of each setting by the number of seeds; None if no median is finite."""
+    courses = []
+    for standing in race.ranked:
+        n_seeds, medians, lows, highs = map(np.array, zip(*race.medians(standing), strict=True))
+        name, state = standing.job.setting_name, race.state(standing)
+        courses.append(
+            race_plot.Course(name, state, standing.is_racing, n_seeds, medians, lows, highs)
+        )
+    label = f"median {race.objective.label}"
+    return race_plot.race(courses, label, is_log=not race.objective.is_maximized)
 
 
 def plot(ranking: Ranking) -> "Figure":

@@ -1,0 +1,61 @@
+"""What a report says about a race (``seeds=auto``): its verdict, and how the settings came out."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from bpexp.fields.checks import ConfigError
+from bpexp.runs import run_tags
+from bpexp.runs.objective import Objective, objectives
+from bpexp.runs.result import Outcome
+from bpexp.sweeps import resume
+from bpexp.sweeps.race import replayed
+from bpexp.sweeps.race_result import RaceResult
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import StoredRun
+
+COMPARED = (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED)
+"""Outcomes of runs that have a score."""
+
+
+class RaceFinding(NamedTuple):
+    """What a race says about a measure: in sentences, and its result if it was about it."""
+
+    verdict: str
+    result: RaceResult | None = None
+
+
+def find(
+    parent: StoredRun, table: pd.DataFrame, archive: Archive, measure: Objective, *, is_part: bool
+) -> RaceFinding:
+    """What the race of a sweep says about a measure.
+
+    Args:
+        parent: Parent run of the sweep.
+        table: All runs of the sweep.
+        archive: Reads the store.
+        measure: The measure.
+        is_part: Whether the report is on a part of the settings.
+    """
+    raced = objectives().get(parent.tags.get(run_tags.OBJECTIVE, ""))
+    if measure != raced or is_part:
+        by = "their results" if raced is None else f"the {raced.label} of all settings"
+        return RaceFinding(
+            f"The numbers of seeds follow from {by} (seeds=auto), so this difference is not tested."
+        )
+    try:
+        plan = resume.plan_of(parent, archive)
+    except ConfigError:
+        # Without its data, the plan cannot be read.
+        return RaceFinding(
+            parent.tags.get(run_tags.VERDICT, "The race cannot be repeated without its data.")
+        )
+    if len(table) < len(plan.jobs):
+        return RaceFinding(f"The race has not ended; bpexp resume {parent.run_id[:8]} goes on.")
+    measured, outcomes = table[measure.metric].to_numpy(float), table["outcome"].to_numpy(object)
+    scores = [
+        score if outcome in COMPARED else None
+        for score, outcome in zip(measure.scores(measured, outcomes), outcomes, strict=True)
+    ]
+    result = replayed(plan, lambda jobs: [scores[job.index] for job in jobs])
+    return RaceFinding(result.verdict, result)

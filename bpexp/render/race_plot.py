@@ -1,0 +1,89 @@
+"""The plot of a race: the interval of each setting by the number of seeds, and where it stopped."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bpexp.render.axes import MAX_LINES, line_style, literal, panel, plain_log_labels
+from bpexp.typing import Array
+
+GRAY = "0.6"
+MAX_NAME = 40
+"""Maximum number of characters of a setting in the legend."""
+APART = 0.09
+"""Distance of two settings at one number of seeds, as a share of a block of seeds."""
+
+
+class Course(NamedTuple):
+    """One setting of a race, after each block of seeds that it got.
+
+    Attributes:
+        name: The setting.
+        state: How it came out, in a few words.
+        is_racing: Whether it was not stopped.
+        n_seeds: The numbers of seeds, (n_blocks,).
+        medians: The median of the objective, (n_blocks,); may be infinite.
+        lows: The lower ends of its interval, (n_blocks,); nan for too few seeds.
+        highs: The upper ends, (n_blocks,).
+    """
+
+    name: str
+    state: str
+    is_racing: bool
+    n_seeds: Array
+    medians: Array
+    lows: Array
+    highs: Array
+
+
+def race(courses: Sequence[Course], label: str, *, is_log: bool) -> Figure | None:
+    """Draw the median of each setting with its interval, and a cross where it was stopped.
+
+    The first settings have a color, a name and an interval; the others are gray lines.
+
+    Args:
+        courses: The settings, in the order of the ranking.
+        label: What is drawn: ``"median final loss"``.
+        is_log: Whether the axis of the medians is logarithmic if all of them are positive.
+
+    Returns:
+        The figure; None if no median is finite.
+    """
+    ends = np.concatenate([np.concatenate([c.medians, c.lows, c.highs]) for c in courses])
+    known = ends[np.isfinite(ends)]
+    if not known.size:
+        return None
+    bottom, top = known.min(), known.max()
+    figure, axes = panel()
+    step = min(np.diff(courses[0].n_seeds, prepend=0))
+    for place, course in enumerate(courses):
+        is_named = place < MAX_LINES
+        style = dict(line_style(place)) if is_named else {"color": GRAY, "lw": 0.8}
+        x = np.asarray(course.n_seeds, float)
+        if is_named:
+            name = course.name if len(course.name) <= MAX_NAME else f"{course.name[:MAX_NAME]}…"
+            style["label"] = literal(f"{name}: {course.state}" if name else course.state)
+            # Beside each other, so that no interval hides another one.
+            x = x + step * APART * (place - (min(len(courses), MAX_LINES) - 1) / 2)
+            # An end that is infinite is beyond the axes.
+            low, high = (np.clip(part, bottom, top) for part in (course.lows, course.highs))
+            axes.vlines(x, low, high, color=style["color"], alpha=0.5, lw=2.5)
+        drawn = np.where(np.isfinite(course.medians), course.medians, np.nan)
+        axes.plot(x, drawn, marker="o", ms=3.5, zorder=3 if is_named else 1, **style)
+        if not course.is_racing:
+            last = np.clip(course.medians[-1], bottom, top)
+            axes.plot(x[-1], last, "x", color=style["color"], ms=10, mew=2.2, zorder=4)
+    if len(courses) > MAX_LINES:
+        axes.plot([], [], color=GRAY, lw=0.8, label=f"{len(courses) - MAX_LINES} other settings")
+    if is_log and bottom > 0.0:
+        axes.set_yscale("log")
+        plain_log_labels(axes.yaxis)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="seeds", ylabel=label, title=f"Race: {label} by the number of seeds")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    return figure

@@ -132,10 +132,13 @@ def _test(findings: Findings) -> list[str]:
     p = p_value(comparison.p_adjusted)
     if findings.n_pairs > 1:
         p += f", corrected for {findings.n_pairs} pairs of groups"
+    # The interval of the probability may exclude 0.5 although the means do not differ.
+    of_means, means = (" of the means", "the means are ") if findings.measure.is_time else ("", "")
     if comparison.p_adjusted < ALPHA:
-        verdict = f"a statistically significant difference ({p})"
+        verdict = f"a statistically significant difference{of_means} ({p})"
     else:
-        verdict = f"not statistically distinguishable with {counted_units(comparison)} ({p})"
+        units = counted_units(comparison)
+        verdict = f"{means}not statistically distinguishable with {units} ({p})"
     return [f"{probability}: {verdict}.", *remarks]
 
 

@@ -13,7 +13,7 @@ from servers import dask_cluster
 from sweeping import Halted, interrupt_generation, results, run_to_end
 
 import bpexp
-from benchmarks import statistics as simulations
+from benchmarks.simulations import races as simulations
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import SeedsConfig
 from bpexp.fields.checks import ConfigError

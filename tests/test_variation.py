@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 import bpexp
-from benchmarks import statistics as simulations
+from benchmarks.simulations import groups as simulations
 from bpexp.analysis import components, permutation
 from bpexp.analysis.findings import find
 from bpexp.analysis.groups import FINAL_LOSS, REPLICATE, group

@@ -1,0 +1,1 @@
+"""Simulations of the statistics of reports, studies and races."""

@@ -1,0 +1,73 @@
+"""Simulated studies: differences of means from a publication of the same or another mean."""
+
+import math
+
+import numpy as np
+
+from benchmarks.simulations.intervals import DISTRIBUTIONS, Draw, covered
+from bpexp.analysis.permutation import ALPHA
+from bpexp.studies.comparison import difference_of_means, is_too_skewed
+from bpexp.studies.definition import Published
+from bpexp.typing import Array
+
+STUDIES: dict[str, Draw] = {
+    "normal": lambda rng, size: 100.0 + 20.0 * rng.normal(size=size),
+    "gamma": lambda rng, size: rng.gamma(4.0, 25.0, size),
+    "exponential": lambda rng, size: rng.exponential(100.0, size),
+    "lognormal, sigma 1": lambda rng, size: rng.lognormal(0.0, 1.0, size),
+    "bimodal": DISTRIBUTIONS["bimodal"],
+}
+"""Distributions of our values and of the published ones; the sd of the last three is about 1, 1.3
+and 1.3 times the mean."""
+SIZES = ((25, 25), (100, 25), (25, 100), (100, 100))
+"""Numbers of our runs and of the published ones, that have an interval."""
+
+
+def study_coverage(
+    draw: Draw, sizes: tuple[int, int], repetitions: int, rng: np.random.Generator
+) -> float:
+    """The share of printed intervals that contain the true difference, which is 0.
+
+    Args:
+        draw: Draws our values and the published ones.
+        sizes: Number of our runs and of the published ones.
+        repetitions: Number of simulations.
+        rng: Draws the values.
+    """
+    hits = []
+    for _ in range(repetitions):
+        ours, published = _drawn(draw, sizes, rng)
+        if not is_too_skewed(ours, published):
+            hits.append(covered(difference_of_means(ours, published).percent, 0.0))
+    return float(np.mean(hits)) if hits else math.nan
+
+
+def study_positives(
+    draw: Draw, sizes: tuple[int, int], factor: float, repetitions: int, rng: np.random.Generator
+) -> float:
+    """The share of comparisons with a publication that call the means different.
+
+    Args:
+        draw: Draws our values and the published ones.
+        sizes: Number of our runs and of the published ones.
+        factor: Our values are multiplied by this.
+        repetitions: Number of simulations.
+        rng: Draws the values.
+    """
+    hits = []
+    for _ in range(repetitions):
+        ours, published = _drawn(draw, sizes, rng, factor)
+        if is_too_skewed(ours, published):
+            hits.append(False)
+        else:
+            hits.append(difference_of_means(ours, published).p < ALPHA)
+    return float(np.mean(hits))
+
+
+def _drawn(
+    draw: Draw, sizes: tuple[int, int], rng: np.random.Generator, factor: float = 1.0
+) -> tuple[Array, Published]:
+    """Our values, and a publication of others."""
+    ours, theirs = (draw(rng, (n,)) for n in sizes)
+    published = Published(sizes[1], float(theirs.mean()), float(theirs.std(ddof=1)))
+    return factor * ours, published

@@ -114,6 +114,27 @@ def test_if_store_and_spool_are_full_only_the_other_runs_are_trained_again(expec
         check_complete(expected, disk)
 
 
+@pytest.mark.parametrize("command", [SWEEP, ["epochs=5"]], ids=["sweep", "single run"])
+@pytest.mark.parametrize("blocks", [3, 100])
+def test_a_disk_that_is_full_at_the_start_is_reported_and_nothing_is_left(
+    tmp_path, blocks, command
+):
+    with small_disk(tmp_path / "disk", 16) as disk:
+        filler = fill(disk)
+        with open(filler, "r+b") as file:
+            file.truncate(filler.stat().st_size - blocks * 4096)
+        status, message = run_to_end(disk, *command)
+        assert status == 1
+        assert message.startswith("bpexp: Cannot open the store 'sqlite:///")
+        assert message.count("\n") == 1, message
+        assert "disk is full" in message or "No space left" in message
+        files = [path.name for path in disk.rglob("*") if path.is_file()]
+        assert set(files) == {"filler", ".gitignore", "mlflow.db.lock"}
+        filler.unlink()
+        assert run_to_end(disk, *command) == (0, "")
+        assert all(run.status == "FINISHED" for run in runs_of(disk))
+
+
 @pytest.mark.parametrize("tracker", ["bulk", "client"])
 def test_a_sweep_waits_for_a_store_that_is_locked_for_30_seconds(expected, tmp_path, tracker):
     sweep = Halted(tmp_path, *SWEEP, tracker=tracker)

@@ -55,14 +55,29 @@ def test_a_sweep_needs_no_home_no_cache_no_entry_of_the_user_and_no_assertions(p
     assert [path.name for path in folder.iterdir()] == ["outputs"]
 
 
+SWEEP, SINGLE = ("-m", "seed=1,2", "epochs=5"), ("epochs=5",)
+INSIDE = [
+    ("outputs", SWEEP),
+    ("outputs", SINGLE),
+    ("outputs/sweeps", SWEEP),
+    ("outputs/artifacts", SWEEP),
+    ("outputs/artifacts", SINGLE),
+]
+UNWRITABLE = [(".", SWEEP, False), (".", SINGLE, False)]
+UNWRITABLE += [(*case, exists) for case in INSIDE for exists in (False, True)]
+"""A folder, a command that writes to it, and whether there is a store."""
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("name", [".", "outputs/sweeps", "outputs/artifacts"])
-def test_a_folder_that_cannot_be_written_is_reported_in_one_sentence(folder, name):
-    arguments = ["-m", "seed=1,2", "epochs=5"]
-    if name != ".":
-        assert as_user(folder, *arguments).returncode == 0
+@pytest.mark.parametrize(("name", "arguments", "exists"), UNWRITABLE)
+def test_a_folder_that_cannot_be_written_is_reported_in_one_sentence(
+    put_store, folder, name, arguments, exists
+):
+    if exists:
+        put_store(folder)
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    before = written(folder)
     locked = folder / name
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     locked.chmod(0o555)
     try:
         done = as_user(folder, *arguments)
@@ -72,12 +87,15 @@ def test_a_folder_that_cannot_be_written_is_reported_in_one_sentence(folder, nam
     assert done.returncode == 1
     assert done.stderr.startswith("bpexp: ")
     assert done.stderr.count("\n") == 1, done.stderr
-    reasons = ("Permission denied", "not a folder that can be written")
+    reasons = ("Permission denied", "not a folder that can be written", "readonly database")
     assert any(reason in done.stderr for reason in reasons), done.stderr
-    if name == ".":
-        assert list(folder.iterdir()) == []
-    else:
+    if exists:
         assert (reading.returncode, reading.stderr) == (0, "")
-    if name in (".", "outputs/sweeps"):
+    if name != "outputs/artifacts":
         # Nothing was written before.
-        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+        assert written(folder) == before
+
+
+def written(folder):
+    """All folders, and files with the time of their last change."""
+    return {path: path.is_file() and path.stat().st_mtime_ns for path in folder.rglob("*")}

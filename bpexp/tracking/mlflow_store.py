@@ -68,14 +68,29 @@ def _check_revision(found: str | None) -> None:
 
 
 def _create_sqlite(database: Path) -> None:
-    """Create a new SQLite store atomically: MLflow cannot repair a partly created one."""
+    """Create a new SQLite store atomically: MLflow cannot repair a partly created one.
+
+    Raises:
+        OSError, MlflowException: It cannot be created; nothing of it is left.
+    """
     # A name that no file of the user has: what a killed process left is removed.
     temporary = database.with_name(f".{database.name}.bpexp-new")
-    for leftover in (temporary, temporary.with_name(f"{temporary.name}-journal")):
-        leftover.unlink(missing_ok=True)
-    with _without_quoted_folder(sqlite_uri(temporary)):
-        client = MlflowClient(tracking_uri=sqlite_uri(temporary))
-        client.search_experiments(max_results=1)
-    mlflow_internals.close_connections(client)
-    temporary.replace(database)
+    _remove_sqlite(temporary)
+    try:
+        with _without_quoted_folder(sqlite_uri(temporary)):
+            client = MlflowClient(tracking_uri=sqlite_uri(temporary))
+            client.search_experiments(max_results=1)
+        mlflow_internals.close_connections(client)
+        temporary.replace(database)
+    except BaseException:
+        # Ctrl-C, or a full disk, which gets its space back.
+        with suppress(OSError):
+            _remove_sqlite(temporary)
+        raise
     durable.sync_names(database.parent)
+
+
+def _remove_sqlite(database: Path) -> None:
+    """Remove an SQLite file, if it exists, and its journal. Raises OSError."""
+    for file in (database, database.with_name(f"{database.name}-journal")):
+        file.unlink(missing_ok=True)

@@ -11,6 +11,8 @@
 
 from pathlib import Path
 
+from bpexp.tracking import durable
+
 
 def create(folder: Path) -> None:
     """Create a directory with its parents; a new ``outputs/`` gets a ``.gitignore``.
@@ -19,13 +21,13 @@ def create(folder: Path) -> None:
     all it contains is the ``sweeps/`` that Hydra creates before bpexp starts.
 
     Raises:
-        OSError: The directory cannot be created.
+        OSError: The directory cannot be created, or the disk is full.
     """
     outputs = next((path for path in (folder, *folder.parents) if path.name == "outputs"), None)
     content = {path.name for path in outputs.iterdir()} if outputs and outputs.exists() else set()
     folder.mkdir(parents=True, exist_ok=True)
     if outputs and content <= {"sweeps"}:
-        (outputs / ".gitignore").write_text("*\n")
+        durable.write_file(outputs / ".gitignore", b"*\n")
 
 
 def file_name(text: str) -> str:

@@ -130,7 +130,8 @@ def test_a_search_with_a_budget_goes_on_with_the_trials_that_it_would_have_had(
         (["-m", "lr=1,2", "budget.epochs=5"], "budget.epochs must be at least epochs (10000)"),
         (["-m", "lr=1,2", "budget.runs=1,2"], "must be the same for all runs of a sweep"),
         (["-m", "lr=1,2", "budget.runs=1", "tracking.runs=false"], "tracking.runs=true"),
-        (["-m", "+study=seed_lottery", "tracking.runs=true", "budget.runs=1"], "null in a study"),
+        (["-m", "+study=rumelhart_1986_symmetry", "tracking.runs=true", "budget.runs=1"],
+         "null in a study"),
     ],
 )  # fmt: skip
 def test_a_wrong_budget_is_refused_before_anything_is_written(inside, arguments, message, tmp_path):

@@ -86,6 +86,7 @@ def test_a_truncated_file_is_compiled_again_and_replaced(cache, tmp_path):
     assert list((tmp_path / "cache").rglob("*.*")) == [file]
 
 
+@pytest.mark.slow
 def test_code_that_another_user_wrote_is_not_run(cache, tmp_path, monkeypatch):
     generated = []
     assert times(2, generated) == 20

@@ -149,6 +149,7 @@ def test_a_search_over_what_cannot_be_ranked_is_refused_before_it_trains(space, 
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_a_sweep_over_losses_prints_a_ranking_of_each_and_the_report_says_what_to_type(
     inside, tmp_path

@@ -10,7 +10,7 @@ block after them is their output. HTML comments before a block change this:
 
 Ids of runs, times and the number of workers may differ, and the line about a new store may be
 missing, because tests start with a store. ``...`` stands for any text. To write the
-present output into the pages: ``BPEXP_REWRITE_DOCS=1 python -m pytest tests/test_docs.py``.
+present output into the pages: ``BPEXP_REWRITE_DOCS=1 python -m pytest -m slow tests/test_docs.py``.
 """
 
 import contextlib
@@ -181,6 +181,7 @@ def run_block(shell, tmp_path, monkeypatch):
 TESTED = [page for page in PAGES if page.name not in NOT_TESTED]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*AnyType:UserWarning")  # by MLflow while it logs a model
 @pytest.mark.usefixtures("a_store")
 @pytest.mark.parametrize("page", TESTED, ids=name_of)
@@ -237,6 +238,7 @@ def test_readme_stays_short_and_links_to_files_that_exist():
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_warnings(tmp_path):
     # MkDocs warns about unknown links and about docstrings that differ from signatures. With the
     # option --quiet it would not count its warnings.

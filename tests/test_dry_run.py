@@ -57,6 +57,7 @@ def test_the_detectable_difference_has_the_power_that_is_stated():
         assert norm.sf(norm.isf(0.025) - shift) == pytest.approx(0.8)
 
 
+@pytest.mark.slow
 def test_the_start_of_a_training_does_not_count_for_every_epoch():
     """With mini-batches it takes longer than hundreds of epochs of a small data set."""
     settings = {"data": "iris", "model": "classifier", "batch_size": 16, "epochs": 1000}

@@ -170,6 +170,7 @@ def test_effects_are_drawn_with_their_intervals():
     assert "- hidden has no effect" in text
 
 
+@pytest.mark.slow
 def test_without_an_effect_few_reports_find_one():
     rng = np.random.default_rng(0)
     found = 0

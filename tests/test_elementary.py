@@ -109,7 +109,7 @@ def softmax_of(row):
     return [float(p / mpmath.fsum(powers)) for p in powers]
 
 
-@pytest.mark.parametrize("n_outputs", [2, 3, 10, 300])
+@pytest.mark.parametrize("n_outputs", [2, 3, 10, pytest.param(300, marks=pytest.mark.slow)])
 def test_the_error_of_softmax_is_at_most_three_ulps(n_outputs):
     rng = np.random.default_rng(2)
     scales = np.geomspace(1e-6, 372.0, 6000 // n_outputs)

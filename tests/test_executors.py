@@ -164,6 +164,7 @@ def test_a_dying_worker_fails_its_own_run_only(a_store, inside, tmp_path, monkey
     }
 
 
+@pytest.mark.slow
 def test_the_last_batch_is_trained_by_a_worker_too(monkeypatch):
     """After a worker died, a single batch may be left; the main process must survive it."""
     monkeypatch.setattr(local, "train_in_worker", kill_worker_for_one_seed)

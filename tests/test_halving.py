@@ -167,6 +167,7 @@ def test_a_sweep_that_is_killed_on_dask_is_resumed_here(halved, tmp_path):
     assert outcomes(tmp_path) == outcomes(halved)
 
 
+@pytest.mark.slow
 def test_pruned_runs_are_finished_later_with_the_same_bits(whole, inside, a_store, tmp_path):
     inside(*GRID, *HALVING)
     done = inside("resume", "latest", "--pruned")

@@ -24,6 +24,7 @@ def test_rates_are_ascending_and_have_equal_ratios(low, ratio, count):
     np.testing.assert_allclose(found, np.geomspace(low, low * ratio, count), rtol=0.006)
 
 
+@pytest.mark.slow
 def test_a_linear_unit_diverges_from_two_over_the_largest_curvature_on(
     tmp_path, monkeypatch, put_store
 ):

@@ -23,6 +23,7 @@ def power(n, shift, draw, n_comparisons, *, is_paired, is_ranked, rng):
     return np.mean(np.array(p) < 0.05 / n_comparisons)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_paired", [True, False])
 @pytest.mark.parametrize("is_ranked", [True, False])
 @pytest.mark.parametrize(("n_comparisons", "shift"), [(1, 1.5), (6, 1.2)])

@@ -874,6 +874,7 @@ def test_line_styles_can_be_distinguished_without_color():
     assert len({str(line._unscaled_dash_pattern) for line in lines}) == plot_axes.MAX_LINES
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pictures")
 def test_plots_are_png_files_with_200_dots_per_inch():
     made = built(by_lr({0.1: [0.1, 0.2]}))
@@ -1269,6 +1270,7 @@ def test_first_and_second_are_the_sweeps_as_typed(a_store, inside, tmp_path):
     assert varying["sweep"] == [run_id[:8] for run_id in ids[::-1]]
 
 
+@pytest.mark.slow
 def test_sweeps_with_ids_of_the_same_beginning_are_distinguished(
     a_store, inside, tmp_path, monkeypatch
 ):

@@ -135,6 +135,7 @@ def test_a_method_names_the_package_that_it_lacks(monkeypatch):
         searched("cma_es")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["tpe", "cma_es"])
 def test_a_search_that_learns_finds_better_values_than_random_ones(method):
     def best(name):
@@ -281,6 +282,7 @@ def test_the_plan_of_a_search_is_read_again(uninterrupted):
     assert plan_file.from_bytes(plan_file.to_bytes(plan)).search == plan.search
 
 
+@pytest.mark.slow
 def test_the_report_of_a_search_has_its_history_slices_and_contours(
     put_store, tmp_path, monkeypatch
 ):

@@ -96,6 +96,7 @@ def test_the_number_of_jobs_is_the_sum_of_the_products(sizes, seeds):
     assert len(found) == sum(sizes) * seeds == len(set(found))
 
 
+@pytest.mark.slow
 def test_too_many_runs_are_refused_before_they_are_listed():
     with pytest.raises(ConfigError, match="at most 1000000 runs"):
         jobs("seed=range(0,999999)", "lr=1 | lr=2")

@@ -225,6 +225,7 @@ def test_shares_of_a_complete_crossing_are_those_of_the_analysis_of_variance():
     assert found == pytest.approx({name: part / total for name, part in expected.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_nested", [False, True])
 def test_shares_recover_known_components(is_nested):
     rng, sums = np.random.default_rng(0), []
@@ -294,6 +295,7 @@ def test_a_report_on_one_split_says_that_it_holds_for_that_split():
     assert "Bouthillier" in report.answer
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store")
 def test_seeds_of_their_own_are_replicates_in_tables_and_reports():
     bpexp.sweep(

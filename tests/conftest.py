@@ -16,10 +16,12 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 from matplotlib.figure import Figure
+from omegaconf import OmegaConf
 from sweeping import clean_environment
 from warm import WarmServer
 
 from bpexp.cli import main
+from bpexp.config.paths import conf_dir
 from bpexp.tracking.store import connect, experiment_id, locate
 
 pytest.register_assert_rewrite("contract", "reader_contract")
@@ -155,6 +157,24 @@ def put_store(tmp_path_factory):
 def a_store(put_store, tmp_path):
     """Puts an empty store into the folder in which the program starts."""
     put_store(tmp_path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parsed_options():
+    """Parse each YAML file of the package once: Hydra parses them for every configuration."""
+    original, parsed = OmegaConf.load, {}
+
+    def load(file):
+        name = str(getattr(file, "name", ""))
+        if not name.startswith(f"{conf_dir()}/"):
+            return original(file)
+        if name not in parsed:
+            parsed[name] = OmegaConf.to_container(original(file))
+        return OmegaConf.create(parsed[name])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", load)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -104,6 +104,7 @@ def test_early_stopping_leaves_epochs_for_further_runs(a_store, monkeypatch, tmp
     np.testing.assert_array_equal(part["final_loss"], whole["final_loss"][: len(part)])
 
 
+@pytest.mark.slow
 def test_a_search_with_a_budget_goes_on_with_the_trials_that_it_would_have_had(
     a_store, inside, tmp_path
 ):

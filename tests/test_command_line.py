@@ -554,6 +554,7 @@ def test_the_first_run_in_a_folder_says_that_it_prepares_a_store(inside):
     assert "Preparing" not in second.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_the_review_command_names_a_store_that_is_not_the_default(inside, tmp_path, monkeypatch):
     uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
@@ -637,6 +638,7 @@ def test_divergence_is_reported_but_is_no_failure(inside, tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_only_ten_diverged_runs_are_listed(inside):
     done = inside("-m", "model=regressor", "lr=1e-3,1e200", "seed=range(0,12)", "epochs=20")
@@ -713,6 +715,7 @@ def test_ctrl_c_marks_a_single_run(launch, tmp_path):
     assert (run.info.status, run.data.tags["bpexp.outcome"]) == ("KILLED", "interrupted")
 
 
+@pytest.mark.slow
 def test_a_terminal_without_utf_8_shows_other_characters_as_codes(new_process):
     done = new_process("explain", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")

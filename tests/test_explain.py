@@ -151,6 +151,7 @@ def test_a_step_of_a_later_epoch_starts_with_the_weights_of_the_epoch_before():
     assert (len(step.rows), step.n_batches) == (10, 12)
 
 
+@pytest.mark.slow
 def test_the_page_of_a_wide_network_states_what_is_not_shown(capsys):
     text = printed(capsys, "data=digits", "model=classifier", "hidden=40", "--format", "md")
     assert len(text.splitlines()) < 400

@@ -103,6 +103,7 @@ def test_export_best_reports_that_all_runs_diverged(inside, store):
     assert done.stdout.endswith("No run has a network to export.\n")
 
 
+@pytest.mark.slow
 def test_a_resumed_sweep_exports_its_best_run(inside, store):
     assert inside("-m", "seed=1,2", "epochs=20", "export=best").returncode == 0
     api = mlflow.MlflowClient(store)
@@ -150,6 +151,7 @@ def test_a_model_takes_integers_and_booleans_and_refuses_texts(store, capsys, tm
         model.predict(pd.DataFrame({"x1": ["a"], "x2": [0]}))
 
 
+@pytest.mark.slow
 def test_a_model_takes_the_columns_of_the_table_in_any_order(inside, store, capsys, tmp_path):
     text = "size,color,y\n1,red,0.5\n2,blue,1.5\n,red,1\n4,,2.5\n"
     (tmp_path / "t.csv").write_text(text)
@@ -288,6 +290,7 @@ def test_a_run_whose_data_have_changed_is_refused(store, capsys, tmp_path):
     assert mlflow.MlflowClient(store).get_run(run).outputs.model_outputs == []
 
 
+@pytest.mark.slow
 def test_the_table_of_results_is_written_even_if_the_export_fails(store, inside, tmp_path):
     assert inside("-m", "lr=0.1,1", "epochs=5").returncode == 0
     # The experiment in the copy refers to the artifact folder of the original.
@@ -312,6 +315,7 @@ def test_a_run_with_the_artifacts_of_another_run_is_refused(store, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_model_is_registered_with_an_alias(store, capsys):
     one, other = bpexp.sweep(seed=[1, 2], epochs=20).run_id
     assert "Registered as version 1 of my net: models:/my net@champion\n" in exported(

@@ -120,6 +120,7 @@ def test_python_extends_a_sweep_and_returns_all_of_its_runs(sweep, tmp_path, mon
         bpexp.extend("latest", seed=9, budget__foo=1)
 
 
+@pytest.mark.slow
 def test_a_setting_that_all_runs_shared_may_vary(sweep, inside, tmp_path):
     assert inside("extend", "latest", "hidden=3", "--backend", "local").returncode == 0
     parent, runs = stored(tmp_path)
@@ -129,6 +130,7 @@ def test_a_setting_that_all_runs_shared_may_vary(sweep, inside, tmp_path):
     assert "which combination of lr (0.1, 1) and hidden (2, 3)" in inside("report", "latest").stdout
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_change_parameters_keeps_them(inside, a_store, tmp_path, monkeypatch):
     monkeypatch.setattr(bulk, "unsupported_reason", lambda engine: "requested by the test")
     assert inside("-m", "lr=0.1,1", "epochs=5", "n_jobs=1").returncode == 0
@@ -138,6 +140,7 @@ def test_a_store_that_cannot_change_parameters_keeps_them(inside, a_store, tmp_p
     assert parent.params["sweep.lr"] == "0.1, 1"
 
 
+@pytest.mark.slow
 def test_a_search_takes_more_trials(inside, a_store, tmp_path, put_store, monkeypatch):
     search = ["-m", "lr=tag(log,interval(0.1,10))", "seed=0,1", "epochs=20", "search=tpe",
               "search.generation=2", "n_jobs=1"]  # fmt: skip

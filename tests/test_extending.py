@@ -245,6 +245,7 @@ def test_the_formulas_of_the_records_are_computed():
         bpexp.train(**{**SETTINGS, "model__output": "half_tanh"})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("restored")
 def test_a_changed_formula_does_not_use_the_compiled_code_of_the_old_one():
     def losses(strength):

@@ -125,7 +125,7 @@ def test_the_same_runs_are_stopped_on_any_workers(where, halved, inside, a_store
     assert [at for _, _, at in ranked] == ["", "30", "10", "10", "10", "10"]
 
 
-@pytest.mark.parametrize("halted", [1, 2, 3])
+@pytest.mark.parametrize("halted", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))])
 def test_an_interrupted_sweep_is_resumed_with_the_same_bits(
     halted, halved, inside, a_store, tmp_path, monkeypatch
 ):
@@ -213,6 +213,7 @@ def test_other_decisions_are_reported(inside, a_store, tmp_path):
     assert "Settings are judged differently after 10 epochs than before" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_search_is_told_what_its_trials_were_stopped_by(inside, a_store, tmp_path):
     done = inside(
         "-m", "lr=tag(log,interval(1e-2,10))", "seed=0,1", "search=tpe", "search.trials=8",
@@ -238,6 +239,7 @@ def test_a_search_is_told_what_its_trials_were_stopped_by(inside, a_store, tmp_p
     assert "8 of 8 trials proposed again." in inside("reproduce", "latest").stdout
 
 
+@pytest.mark.slow
 def test_brackets_judge_later_and_later(inside, a_store, tmp_path):
     arguments = [*GRID, *HALVING, "search.brackets=2", "search.seed=3"]
     done = inside(*arguments)
@@ -253,6 +255,7 @@ def test_brackets_judge_later_and_later(inside, a_store, tmp_path):
     assert inside("reproduce", "latest").returncode == 0
 
 
+@pytest.mark.slow
 def test_runs_that_other_sweeps_stopped_are_not_reused(whole, halved, inside, a_store, tmp_path):
     inside(*GRID, *HALVING)
     done = inside(*GRID, "reuse=true")

@@ -86,7 +86,7 @@ def shown(monkeypatch):
 
 
 @pytest.mark.usefixtures("a_store")
-@pytest.mark.parametrize("tracker", ["bulk", "client"])
+@pytest.mark.parametrize("tracker", ["bulk", pytest.param("client", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stop", [[], ["stop.loss=0.2504"]])
 def test_a_run_that_was_shown_has_the_record_of_one_that_was_not(
     inside, shown, monkeypatch, tracker, stop
@@ -124,6 +124,7 @@ def test_a_run_that_was_shown_has_the_record_of_one_that_was_not(
     assert inside("reproduce", "--all").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_keeps_its_curve_and_can_be_repeated(put_store, tmp_path):
     put_store(tmp_path)
     archive = open_archive(locate(None, tmp_path, {}), "bpexp")

@@ -377,6 +377,7 @@ def test_python_refuses_a_seed():
         bpexp.sweep(lr=[1, 2], seed=[1, 2], seeds="auto")
 
 
+@pytest.mark.slow
 def test_an_extended_race_has_the_runs_of_one_with_more_seeds_from_the_start(
     uninterrupted, inside, a_store, tmp_path
 ):

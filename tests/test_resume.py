@@ -242,6 +242,7 @@ def test_resume_trains_runs_with_damaged_artifacts_again(trained, capsys):
     assert trained == [6, 5]
 
 
+@pytest.mark.slow
 def test_resume_trains_runs_without_their_other_artifacts_again(trained):
     settings = {"data": "iris", "data__validation_fraction": 0.2, "epochs": 9}
     before = bpexp.sweep(seed=range(6), **settings)
@@ -463,6 +464,7 @@ def test_a_sweep_that_is_deleted_meanwhile_is_restored_with_its_runs(
     assert not (tmp_path / "outputs/spool").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # by MLflow
 def test_an_experiment_that_is_renamed_meanwhile_gets_all_runs(inside, monkeypatch):
     def commit(staged):

@@ -239,7 +239,7 @@ def test_two_workers_find_the_same_trials(uninterrupted, inside, a_store, tmp_pa
     assert done.stdout == "18 of 18 runs identical to the bit.\n6 of 6 trials proposed again.\n"
 
 
-@pytest.mark.parametrize("halted", [1, 2])
+@pytest.mark.parametrize("halted", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_interrupted_search_is_resumed_with_the_same_trials(
     halted, uninterrupted, inside, a_store, tmp_path, monkeypatch
 ):
@@ -251,6 +251,7 @@ def test_an_interrupted_search_is_resumed_with_the_same_trials(
     assert stored(tmp_path)[0] == stored(uninterrupted[0])[0]
 
 
+@pytest.mark.slow
 def test_a_sampler_that_proposes_other_trials_is_reported(inside, a_store, monkeypatch):
     inside(*SEARCH, "backend=serial")
     other = optuna.samplers.RandomSampler(seed=9)

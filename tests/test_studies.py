@@ -89,6 +89,7 @@ def test_few_runs_have_no_interval_and_differ_only_if_the_difference_is_large(n_
     assert ("[" in cell) == has_interval
 
 
+@pytest.mark.slow
 def test_a_paper_that_is_wrong_by_15_percent_does_not_agree():
     rng = np.random.default_rng(2)
     texts = []

@@ -280,6 +280,7 @@ def test_a_report_says_what_the_split_contributes_and_that_two_splits_decide_not
     assert "All runs share one split" not in report.answer
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store")
 def test_a_report_on_one_split_says_that_it_holds_for_that_split():
     bpexp.sweep(lr=[0.001, 0.003], seed=range(6), data__split_seed=3, **CANCER)

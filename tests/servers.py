@@ -214,9 +214,15 @@ class DaskCluster:
         self.processes[0].wait(30)
 
     def stop(self):
-        """Kill all processes, including nannies and workers."""
+        """End all processes, including nannies and workers.
+
+        Killed nannies would leave their semaphores in /dev/shm.
+        """
         self.client.close()
-        for process in self.processes:
+        for process in reversed(self.processes):
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(15)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)

@@ -313,7 +313,7 @@ def text_hints(columns: Sequence[Column]) -> list[str]:
     """What to type, or to do, against texts in columns of numbers, by their first such cells.
 
     >>> import pandas as pd
-    >>> text_hints([numbers(pd.Series(["1.5", "2", "1,250"]))])
+    >>> text_hints([numbers(pd.Series(["1.5", "2", "1,250,000"]))])
     ['if thousands are separated, write the numbers without separators']
     """
     hints = []

@@ -777,6 +777,20 @@ def test_legends_name_only_what_varies_between_the_lines():
     assert {"hidden=2 optimizer=adam", "hidden=6 optimizer=rmsprop"} <= names
 
 
+def test_long_names_in_legends_have_several_lines_and_all_settings():
+    values = {"batch_size": ("30", "null"), "optimizer.name": ("adam", "gradient_descent"),
+              "hidden": ("[2,2]", "[4,4]")}  # fmt: skip
+    some = [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
+    frame = rows([(s, seed, "completed", 1 + k + seed / 9, 50)
+                  for k, s in enumerate(some[:7]) for seed in range(2)])  # fmt: skip
+    made = built(frame)
+    legend = made.figures["profiles"].axes[0].get_legend()
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names[2].split() == ["hidden=[2,2]", "batch_size=30", "optimizer=gradient_descent"]
+    assert len(set(names)) == 7
+    assert max(len(line) for name in names for line in name.splitlines()) <= plots.NAME_LENGTH
+
+
 def grid(settings):
     """Two seeds of each combination of so many settings of two values; losses rise with both."""
     names = ("epochs", "lr", "optimizer.momentum", "optimizer.weight_decay", "model.dead_zone")

@@ -7,6 +7,7 @@ pages, files and the Python API show what is in the table:
 ['loss_curves', 'convergence', 'distribution']
 """
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from bpexp.analysis.curves import MAX_RUNS as MAX_BAND_RUNS
 from bpexp.analysis.curves import Band
 from bpexp.analysis.effects import Effect
 from bpexp.analysis.findings import Findings, Summary
+from bpexp.analysis.groups import Group
 from bpexp.analysis.halving import Halving
 from bpexp.analysis.lr_range import LrRange
 from bpexp.analysis.setting_plots import (
@@ -51,7 +53,7 @@ MAX_STRIPS = 24
 MAX_POINTS = 500
 """Maximum number of runs of a group that are drawn as points; of more, a random sample."""
 NAME_LENGTH = 36
-"""Maximum number of characters of a group's name in a plot."""
+"""Maximum number of characters on a line of a group's name in a plot."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,19 +123,45 @@ def _best_and_worst(findings: Findings, limit: int) -> list[Summary]:
     return ranked if len(findings.summaries) <= limit else [*ranked[: limit - 1], ranked[-1]]
 
 
-def _labels(findings: Findings, limit: int = MAX_LINES) -> dict[str, str]:
-    """Short names of the groups, with only the settings that vary between those that are drawn."""
-    drawn = [summary.group for summary in _best_and_worst(findings, limit)]
-    keys = [
-        key for key in findings.grouped.varying if len({group.settings[key] for group in drawn}) > 1
-    ]
-    names = _short_keys(keys)
+def _tick_labels(findings: Findings) -> dict[str, str]:
+    """Names of the groups on one line, by what varies between those with a row of their own."""
+    drawn, names = _named(findings, MAX_STRIPS)
     texts = [
-        " ".join(f"{names[key]}={group.settings[key]}" for key in keys) or group.name
+        " ".join(f"{name}={group.settings[key]}" for key, name in names.items()) or group.name
         for group in drawn
     ]
     short = shortened(texts, NAME_LENGTH)
     return {group.name: short[text] for group, text in zip(drawn, texts, strict=True)}
+
+
+def _legend_labels(findings: Findings) -> dict[str, str]:
+    """Names of the groups by what varies between those drawn as lines, on one or more lines."""
+    drawn, names = _named(findings, MAX_LINES)
+    if not names:
+        return {group.name: shortened([group.name], NAME_LENGTH)[group.name] for group in drawn}
+    parts = {
+        key: shortened(
+            [*dict.fromkeys(f"{name}={group.settings[key]}" for group in drawn)], NAME_LENGTH
+        )
+        for key, name in names.items()
+    }
+    return {
+        group.name: textwrap.fill(
+            " ".join(parts[key][f"{name}={group.settings[key]}"] for key, name in names.items()),
+            NAME_LENGTH,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for group in drawn
+    }
+
+
+def _named(findings: Findings, limit: int) -> tuple[list[Group], dict[str, str]]:
+    """The groups that are drawn, and short names of the settings that vary between them."""
+    drawn = [summary.group for summary in _best_and_worst(findings, limit)]
+    varying = findings.grouped.varying
+    keys = [key for key in varying if len({group.settings[key] for group in drawn}) > 1]
+    return drawn, _short_keys(keys)
 
 
 def _short_keys(keys: Sequence[str]) -> dict[str, str]:
@@ -166,7 +194,7 @@ def _loss_curves(data: PlotData) -> Figure:
 
 
 def _draw_bands(axes: Axes, findings: Findings, bands: Sequence[Band | None]) -> None:
-    labels = _labels(findings)
+    labels = _legend_labels(findings)
     known = [band for band in bands if band is not None]
     alpha = 0.15 if len(known) <= 3 else 0.09
     # Limit the y axis, so that a diverging loss does not compress the other curves.
@@ -196,7 +224,7 @@ def _convergence(data: PlotData) -> Figure | None:
     if not any(summary.outcomes.get("converged") for summary in findings.summaries):
         return None
     figure, axes = panel()
-    labels = _labels(findings)
+    labels = _legend_labels(findings)
     for place, summary in enumerate(line_groups(findings)):
         curve = summary.convergence
         # The curve starts at epoch 0, which a log axis cannot show.
@@ -242,7 +270,7 @@ def _distribution(data: PlotData) -> Figure | None:
                 f"{n_missing} {what}", (1.0, place), xycoords=("axes fraction", "data"),
                 xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
             )  # fmt: skip
-    labels = _labels(findings, MAX_STRIPS)
+    labels = _tick_labels(findings)
     axes.set_yticks(range(len(rows)), [labels[s.group.name] for s in rows], fontsize=8)
     axes.set(xlabel=measure.label, ylim=(len(rows) - 0.5, -0.5))
     _scale_x(axes, measure)
@@ -262,7 +290,7 @@ def _profiles(data: PlotData) -> Figure | None:
         return None
     measure = findings.measure
     figure, axes = panel()
-    labels = _labels(findings)
+    labels = _legend_labels(findings)
     scores = [summary.group.scores(measure) for summary in line_groups(findings)]
     thresholds = _thresholds(np.concatenate(scores), measure)
     for place, (summary, part) in enumerate(zip(line_groups(findings), scores, strict=True)):
@@ -301,7 +329,7 @@ def _best_of_n(data: PlotData) -> Figure | None:
         return None
     figure, axes = panel()
     measure = findings.measure
-    labels = _labels(findings)
+    labels = _legend_labels(findings)
     parts = [(labels[s.group.name], s.group.costs(measure)) for s in line_groups(findings)]
     for place, (name, costs) in enumerate(parts):
         budgets = _budgets(len(costs))

@@ -192,6 +192,9 @@ def test_weighted_losses_are_ranked_apart_and_accuracies_together():
         assert len(comparability.parts(scales)) == n_parts
         # A run that was stored before there was such a setting has none.
         assert scales[2] == scales[0]
+    scales = [comparability.scale(one, objectives()["final_loss"]) for one in settings]
+    other = comparability.alternative(scales, objectives()["final_loss"], objectives())
+    assert other == "balanced_accuracy"
 
 
 def test_runs_without_weights_have_the_bits_of_weights_of_one():

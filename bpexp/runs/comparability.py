@@ -45,7 +45,7 @@ def scale(settings: Settings, objective: Objective) -> dict[str, str]:
     if unit is not Unit.NONE:
         keys += _target_keys(settings)
     if unit is Unit.LOSS:
-        keys += ["model.loss", "model.class_weight"]
+        keys += ["model.loss", CLASS_WEIGHT]
         if depends_on_output(settings.get("model.loss", "")):
             keys.append("model.output")
     return {key: settings.get(key, _ADDED_LATER.get(key, "")) for key in keys}
@@ -146,6 +146,9 @@ def alternative(
         for other in objectives().values()
         if other.unit is Unit.NONE and not other.is_time and other.split is objective.split
     ]
+    if CLASS_WEIGHT in differing(scales):
+        # The weights are for small classes, on which accuracy hardly depends.
+        names.sort(key=lambda name: "balanced_accuracy" not in name)
     return next((name for name in names if name in available), "")
 
 
@@ -161,7 +164,9 @@ def listed_briefly(names: Iterable[str]) -> str:
 
 SCALE_TARGET = "data.scale_target"
 """Changes the unit of losses only where a run has several targets."""
-_ADDED_LATER = {"model.class_weight": "none"}
+CLASS_WEIGHT = "model.class_weight"
+"""Changes the unit of losses."""
+_ADDED_LATER = {CLASS_WEIGHT: "none"}
 """What runs had that were stored before a setting was added."""
 GROUPS = ("data.", "model.", "stop.")
 """How the keys of all settings begin that this module uses."""

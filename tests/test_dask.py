@@ -1,15 +1,19 @@
 """Sweeps on a real Dask cluster: a scheduler and two worker processes on loopback."""
 
 import os
+import re
 import signal
+import subprocess
 import sys
 import time
 from contextlib import ExitStack
 
 import dask
 import pytest
+from distributed.cli import dask_scheduler, dask_worker
 from disturbances import fill, lock, small_disk
 from servers import dask_cluster, free_port
+from slurm_rehearsal import batch_script
 from sweeping import (
     Halted,
     results,
@@ -19,6 +23,7 @@ from sweeping import (
     start,
     wait_until,
 )
+from test_docs import ROOT
 
 SWEEP = ["-m", "seed=range(0,20)", "lr=0.1,1", "hidden=2,3,[3,2]", "epochs=1000", "engine=numpy"]
 DEADLY = """
@@ -300,3 +305,16 @@ def check_refused(done, sentence, folder):
     assert done.stderr.startswith(f"bpexp: {sentence}")
     assert done.stderr.count("\n") == 1
     assert os.listdir(folder) == []
+
+
+def test_the_batch_script_of_the_documentation_is_the_one_that_is_rehearsed(tmp_path):
+    script = batch_script()
+    assert script in (ROOT / "docs/how-to/cluster.md").read_text()
+    (tmp_path / "sweep.sbatch").write_text(script)
+    subprocess.run(["bash", "-n", tmp_path / "sweep.sbatch"], check=True)
+    # Dask's commands have these options.
+    for role, command in (("scheduler", dask_scheduler.main), ("worker", dask_worker.main)):
+        (words,) = re.findall(rf"dask {role} .*?&>", script.replace("\\\n", ""))
+        used = set(re.findall(r" (--[a-z-]+)", words))
+        assert used
+        assert used <= {name for p in command.params for name in (*p.opts, *p.secondary_opts)}

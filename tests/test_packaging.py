@@ -12,6 +12,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import version_bounds
 from sweeping import clean_environment
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -160,3 +161,37 @@ def test_every_declared_dependency_has_a_lower_bound_and_a_tested_version():
                 continue
             assert ">=" in text, (extra, text)
             assert name in tested, (extra, text)
+
+
+def numbers(text):
+    """The numbers of a version, without zeros at its end, for comparisons."""
+    found = [int(number) for number in re.match(r"[\d.]+", text)[0].strip(".").split(".")]
+    while found and found[-1] == 0:
+        found.pop()
+    return found
+
+
+def test_the_tested_versions_are_those_that_are_allowed():
+    lines = (CHECKOUT / "constraints.txt").read_text().splitlines()
+    pinned = {normalized(name): text for name, text in (line.split("==") for line in lines)}
+    page = (CHECKOUT / "docs/explanation/reliability.md").read_text()
+    rows = re.findall(r"^\| ([\w.-]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.M)
+    bounds = version_bounds.lower_bounds()
+    assert [name for name, _, _ in rows] == sorted(bounds, key=str.lower)
+    for name, oldest, newest in rows:
+        assert numbers(oldest) == numbers(bounds[name]), name
+        assert numbers(oldest) <= numbers(pinned[normalized(name)]) <= numbers(newest), name
+
+
+def test_every_dependency_of_the_package_has_a_bound_in_the_script():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    extras = [project["optional-dependencies"][name] for name in version_bounds.EXTRAS]
+    required = [*project["dependencies"], *itertools.chain(*extras)]
+    names = [re.match(r"[\w.-]+", text)[0] for text in required]
+    assert list(version_bounds.lower_bounds()) == names
+
+
+@pytest.mark.parametrize("name", version_bounds.OF_TESTED_VERSIONS)
+def test_the_tests_that_the_script_leaves_out_exist(name):
+    file, _, start = name.partition("::")
+    assert re.search(rf"^(def|class) {start}", (CHECKOUT / file).read_text(), re.M)

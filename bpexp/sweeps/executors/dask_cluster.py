@@ -5,6 +5,9 @@ died, and which only uses the workers that were connected at its start. Here, wo
 leave at any time.
 """
 
+# In older versions of Dask, Future takes no type argument when an annotation is evaluated.
+from __future__ import annotations
+
 import asyncio
 import logging
 import sys

@@ -576,6 +576,13 @@ def test_reading_a_plan_file_gives_the_same_plan():
     )
 
 
+def test_a_grid_is_composed_again_with_its_folds_and_without_repeated_runs():
+    iris = ["data=iris", "model=classifier", "data.folds=3", "epochs=3"]
+    found = recompose([*iris, "lr=0.1 | lr=0.1,1", "seed=1,2"])
+    jobs = [(job["lr"], job["seed"], job["data"]["fold"]) for job in found]
+    assert jobs == [(lr, seed, fold) for lr in (0.1, 1) for seed in (1, 2) for fold in range(3)]
+
+
 def test_reading_a_plan_file_fails_after_a_change_of_the_data(tmp_path):
     frame = pd.DataFrame({"a": [0.0, 1.0, 0.5], "y": [0.0, 1.0, 1.0]})
     frame.to_csv("t.csv", index=False)

@@ -251,6 +251,15 @@ def test_an_interrupted_search_is_resumed_with_the_same_trials(
     assert stored(tmp_path)[0] == stored(uninterrupted[0])[0]
 
 
+def test_a_search_without_its_plan_is_not_taken_for_a_grid(inside, a_store, tmp_path):
+    assert inside("-m", "lr=0.1,1", "search=random", "search.trials=2", "epochs=2").returncode == 0
+    (file,) = tmp_path.glob(f"outputs/artifacts/*/artifacts/{plan_file.NAME}")
+    file.unlink()
+    done = inside("resume", "latest")
+    assert done.returncode == 2
+    assert "has stored no plan; start a new sweep" in done.stderr
+
+
 @pytest.mark.slow
 def test_a_sampler_that_proposes_other_trials_is_reported(inside, a_store, monkeypatch):
     inside(*SEARCH, "backend=serial")

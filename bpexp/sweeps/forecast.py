@@ -94,12 +94,13 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
     )
     size = sum(one.bytes for one in timed) / len(timed) * n_runs
     kind = "batch" if len(batches) == 1 else "batches"
+    of_each = counted(largest, "run")
     return [
         *_settings(plan),
         f"In the store already: {_n_stored(plan, store)} of {len(plan.jobs)} runs"
         f"{'' if plan.runtime.reuse else '; reuse=true would link them'}.",
         *planned.sentences,
-        f"{len(batches)} {kind} of at most {largest} runs on {executor.description}.",
+        f"{len(batches)} {kind} of at most {of_each} on {executor.description}.",
         f"Training takes about {_range(low, high)}{_if_stopped(plan)}, and the files "
         f"{'at most ' if plan.is_race else ''}{_bytes(size)}.",
         _race(plan, n_runs) if plan.is_race else _power(plan),
@@ -243,8 +244,8 @@ def _race(plan: Plan, most: int) -> str:
 def _duration(seconds: float) -> str:
     for unit, length in (("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * length:
-            return f"{seconds / length:.2g} {unit}"
-    return f"{seconds:.2g} s"
+            return f"{_two_digits(seconds / length)} {unit}"
+    return f"{_two_digits(seconds)} s"
 
 
 def _range(low: float, high: float) -> str:
@@ -266,5 +267,14 @@ def _if_stopped(plan: Plan) -> str:
 def _bytes(size: float) -> str:
     for unit, length in (("GB", 1e9), ("MB", 1e6)):
         if size >= length:
-            return f"{size / length:.2g} {unit}"
-    return f"{size / 1e3:.2g} kB"
+            return f"{_two_digits(size / length)} {unit}"
+    return f"{_two_digits(size / 1e3)} kB"
+
+
+def _two_digits(number: float) -> str:
+    """A number with two significant digits, and without an exponent unless it is very small.
+
+    >>> _two_digits(219.6), _two_digits(0.0078), _two_digits(3.04)
+    ('220', '0.0078', '3')
+    """
+    return f"{float(f'{number:.2g}'):g}"

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from bpexp.config import folds
 from bpexp.config.compose import composer
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import identity, metrics, run_tags
@@ -28,7 +29,7 @@ from bpexp.sweeps.row import (
     validation_curve,
 )
 from bpexp.sweeps.rungs import pruned_epochs
-from bpexp.sweeps.samplers import sweep_files
+from bpexp.sweeps.samplers import sub_sweeps, sweep_files
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.contract import Tracker
@@ -94,6 +95,9 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
         overrides = shlex.split(run.tags[run_tags.OVERRIDES])
     except ValueError as error:
         raise ConfigError(f"{run.label} has stored unreadable overrides.") from error
+    if any(re.match(r"\+*search(?:\.name)?=(?!null$)", text) for text in overrides):
+        # The jobs of a search follow from its sampler.
+        raise no_plan
     composed = recompose(_safe_overrides(overrides))
     if composed[0].get("study") is not None:
         raise no_plan
@@ -105,7 +109,10 @@ def recompose(overrides: Sequence[str]) -> list[dict[str, Any]]:
     """Compose the configurations of all jobs of a grid from the overrides of its command line."""
     job_composer = composer()
     jobs = sweep_files.jobs(overrides, job_composer)
-    return [job_composer.compose(job, number) for number, job in enumerate(jobs)]
+    composed = folds.expanded(job_composer.compose(job, number) for number, job in enumerate(jobs))
+    if sweep_files.may_repeat(overrides):
+        return [composed[index] for index in sub_sweeps.distinct(composed)]
+    return composed
 
 
 def _safe_overrides(overrides: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bpexp
-from bpexp.analysis.variance import HIGHER, shares
+from bpexp.analysis.variance import HIGHER, Decomposition, Share, shares
 from bpexp.sweeps.samplers.importance import MIN_TRIALS, ped_anova
 
 LEVELS, N_SEEDS = (3, 4, 2), 5
@@ -83,6 +83,13 @@ def test_a_report_on_a_grid_says_the_shares(sweep):
     # Not a full grid.
     bpexp.sweep("lr=0.1 hidden=2,4 | lr=3 hidden=2", seed=range(4), epochs=5, backend="serial")
     assert bpexp.report("latest").variance is None
+
+
+def test_small_shares_are_not_printed_as_zero_or_as_all():
+    of_lr = Decomposition("final loss", [Share("lr", 0.003), Share("the seed", 0.997)], "9 seeds")
+    assert of_lr.sentence.endswith("lr less than 1%, the seed more than 99%.")
+    whole = Decomposition("final loss", [Share("lr", 1.01), Share("the seed", -0.01)], "9 seeds")
+    assert whole.sentence.endswith("lr 100%, the seed 0%.")
 
 
 def test_a_search_has_importances_instead(put_store, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from bpexp.analysis.findings import Comparison, Findings, Summary, compare_with_
 from bpexp.analysis.groups import REPLICATE, SWEEP, Group, RunTable
 from bpexp.analysis.intervals import Interval
 from bpexp.analysis.permutation import ALPHA
-from bpexp.analysis.words import counted_units, few, number, p_value
+from bpexp.analysis.words import counted_units, few, numbers, p_value
 from bpexp.render.wording import listed
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
@@ -101,9 +101,10 @@ class Effect:
     def sentence(self) -> str:
         """How the setting matters, with how certain that is, and what was compared."""
         best, worst = self.ranked[0], self.ranked[-1]
+        center, worst_center = numbers(best.center, worst.center)
         result = (
-            f"{best.name} is best ({self.measure.statistic} {self.measure.label} "
-            f"{number(best.center)}), {worst.name} worst ({number(worst.center)})"
+            f"{best.name} is best ({self.measure.statistic} {self.measure.label} {center}), "
+            f"{worst.name} worst ({worst_center})"
         )
         if not self.is_matched:
             return (

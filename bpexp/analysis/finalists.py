@@ -14,13 +14,13 @@ import numpy as np
 from bpexp.analysis import comparability, statistics
 from bpexp.analysis.findings import Findings, Summary, find
 from bpexp.analysis.groups import CONFIG_GROUPS, SWEEP, Group, label
-from bpexp.analysis.words import answer, interval, number, result
+from bpexp.analysis.words import answer, interval, number, numbers, result
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
 from bpexp.render.axes import ascending
 from bpexp.render.document import Table, Text
-from bpexp.render.wording import counted
+from bpexp.render.wording import counted, listed
 from bpexp.runs.metrics import Split
 from bpexp.runs.objective import Objective, objectives
 from bpexp.runs.result import Outcome
@@ -108,7 +108,7 @@ class Finals:
             return []
         a, b = self.finalists
         share = statistics.probability_of_improvement(a.scores, b.scores)
-        reached = f"{number(a.expected_best)} and {number(b.expected_best)}"
+        reached = listed(numbers(a.expected_best, b.expected_best))
         if self.chosen_by.is_time:
             reached = f"converge after {reached} epochs"
         else:

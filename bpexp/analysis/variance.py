@@ -75,7 +75,7 @@ class Decomposition(NamedTuple):
         # A small estimate may be negative; those that are shown are to add up to 100%.
         total = sum(max(0.0, share.estimate) for share in self.shares)
         named = ", ".join(
-            f"{share.name} {100.0 * max(0.0, share.estimate) / total:.0f}%" for share in first
+            f"{share.name} {_percent(max(0.0, share.estimate) / total)}" for share in first
         )
         return (
             f"Of the variance of the {self.quantity} between runs, estimated from {self.of}: "
@@ -116,8 +116,11 @@ def decompose(findings: Findings) -> Decomposition | None:
     quantity, values = _on_scale(values, measure)
     if not np.ptp(values):
         return None
-    noun = listed(groups[0].table.varying_sources or [SEED])
-    return Decomposition(quantity, shares(values, keys, f"the {noun}"), counted(len(seeds), noun))
+    sources = groups[0].table.varying_sources or [SEED]
+    of = counted(len(seeds), sources[0])
+    if len(sources) > 1:
+        of = f"{len(seeds)} combinations of {listed(sources)}"
+    return Decomposition(quantity, shares(values, keys, f"the {listed(sources)}"), of)
 
 
 def _of_sources(findings: Findings) -> Decomposition | None:
@@ -144,6 +147,19 @@ def _of_sources(findings: Findings) -> Decomposition | None:
         [Share(name, share) for name, share in named.items()],
         listed([counted(unit.n, unit.noun) for unit in units]),
     )
+
+
+def _percent(share: float) -> str:
+    """A share in whole per cent; 0% and 100% mean exactly that.
+
+    >>> _percent(0.0), _percent(0.003), _percent(0.42), _percent(0.998)
+    ('0%', 'less than 1%', '42%', 'more than 99%')
+    """
+    if 0.0 < share < 0.005:
+        return "less than 1%"
+    if 0.995 <= share < 1.0:
+        return "more than 99%"
+    return f"{100.0 * share:.0f}%"
 
 
 def _on_scale(values: Array, measure: Objective) -> tuple[str, Array]:

@@ -287,6 +287,16 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.0f}" if 10 ** (digits - 1) <= abs(value) < 1e6 else f"{value + 0.0:.{digits}g}"
 
 
+def numbers(a: float, b: float) -> tuple[str, str]:
+    """Two values, with more than four digits if they would otherwise look the same.
+
+    >>> numbers(0.25, 0.75), numbers(0.250123, 0.250087)
+    (('0.25', '0.75'), ('0.25012', '0.25009'))
+    """
+    digits = _digits(*sorted((a, b)))
+    return number(a, digits), number(b, digits)
+
+
 def interval(value: Interval) -> str:
     """The estimate with its interval, such as "0.12 (0.1 to 0.15)"."""
     if (math.isnan(value.low) and not math.isfinite(value.high)) or math.isinf(value.low):

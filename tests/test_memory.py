@@ -83,10 +83,10 @@ GREEDY_WORKER = """
 from bpexp.sweeps.executors import local
 original = local.train_in_worker
 
-def greedy(parent, number, configs, *others):
+def greedy(parent, configs, *others):
     if any((config.seed, config.hidden, config.lr) == (2, (3,), 1.0) for config in configs):
         fill_the_memory()
-    return original(parent, number, configs, *others)
+    return original(parent, configs, *others)
 
 local.train_in_worker = greedy
 """

@@ -57,7 +57,10 @@ def _random_table(config: RandomConfig) -> DataTable:
     return DataTable(X, Y, *names, is_classification=False)
 
 
-DATA_SOURCES.register(DataSource("random", RandomConfig, _random_table))
+def _register_random_data() -> None:
+    """Add the data source. Not on import: a test that imports this module would have it, too."""
+    if "random" not in DATA_SOURCES:
+        DATA_SOURCES.register(DataSource("random", RandomConfig, _random_table))
 
 
 class MinibatchProblem(NamedTuple):
@@ -120,6 +123,7 @@ class Arrays(NamedTuple):
 def configs(name: str, runs: int, epochs: int) -> list[TrainConfig]:
     """The configurations of a problem with the seeds 0, 1, ..."""
     if name in MINIBATCH_PROBLEMS:
+        _register_random_data()
         problem = MINIBATCH_PROBLEMS[name]
         first = parse(
             compose(("optimizer=adam", "lr=0.001", "model=regressor", "model.activation=sigmoid"))

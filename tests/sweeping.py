@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+from psutil import Process
+
 from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.factory import open_reader
@@ -150,8 +152,8 @@ def results(folder, uri=None, experiment="bpexp"):
 
 
 def children(pid):
-    """Return the child processes of a process."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Return the child processes of a process, whichever of its threads started them."""
+    return [child.pid for child in Process(pid).children()]
 
 
 def command_of(pid):

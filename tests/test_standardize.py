@@ -51,3 +51,15 @@ def test_mean_and_scale_are_those_of_scikit_learn(values):
     mean, scale = moments(column)
     np.testing.assert_allclose(mean, scaler.mean_, rtol=1e-9, atol=1e-9 * size)
     np.testing.assert_allclose(scale, scaler.scale_, rtol=1e-6)
+
+
+def test_the_terminal_shows_the_units_of_the_file(inside, put_store, tmp_path):
+    put_store(tmp_path)
+    prices = "".join(f"{x},{1000 + 250 * x}\n" for x in (3, 7, 20))
+    (tmp_path / "prices.csv").write_text(f"rooms,price\n{prices}")
+    found = inside(
+        "data=file", "data.path=prices.csv", "data.target=price", "model=regressor", "epochs=3"
+    )
+    rows = [line.split()[:2] for line in found.stdout.splitlines()]
+    at = rows.index(["rooms", "price"])
+    assert rows[at + 1 : at + 4] == [["3", "1750"], ["7", "2750"], ["20", "6000"]]

@@ -168,7 +168,8 @@ class TerminalReporter:
         table = Table(box=None, pad_edge=False)
         for column in (*dataset.inputs, *dataset.targets, *predicted):
             table.add_column(column, justify="right")
-        for x, y, a in zip(dataset.X, dataset.Y, predictions, strict=True):
+        inputs = dataset.in_user_units(dataset.X)
+        for x, y, a in zip(inputs, dataset.Y, predictions, strict=True):
             table.add_row(*(f"{v:g}" for v in (*x, *y)), *(f"{v:.8f}" for v in a))
         self.out.print(table)
 

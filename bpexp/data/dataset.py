@@ -117,6 +117,16 @@ class Dataset:
         """
         return self.target_scaling if self.target_scaling and output == "identity" else UNSCALED
 
+    def in_user_units(self, X: Array) -> list[list[float]]:
+        """Inputs before they were standardized, (n_samples, n_features).
+
+        They are rounded to 12 digits, which hides the rounding errors of scaling.
+        """
+        if self.input_mean is None or self.input_scale is None:
+            return X.tolist()  # type: ignore[no-any-return]
+        raw = X * self.input_scale + self.input_mean
+        return [[float(f"{value:.12g}") for value in row] for row in raw.tolist()]
+
     def class_codes(self, outputs: Array) -> NDArray[np.integer[Any]]:
         """The classes that outputs, or targets, stand for, as numbers from 0.
 

@@ -109,7 +109,7 @@ def _csv_rows(dataset: Dataset, split: Split) -> list[str]:
     numbers, X, Y = _rows(dataset, split)
     inputs: Sequence[str] = [""] * len(Y)
     if _shows_inputs(dataset):
-        inputs = ["".join(f"{value!r}," for value in row) for row in _in_user_units(dataset, X)]
+        inputs = ["".join(f"{value!r}," for value in row) for row in dataset.in_user_units(X)]
     targets = [f"{cells}," for cells in _target_cells(dataset, Y)]
     return [
         f"{number},{split.value},{shown}{target}"
@@ -127,14 +127,6 @@ def _rows(dataset: Dataset, split: Split) -> tuple[list[int], Array, Array]:
     if dataset.rows is None:
         return list(range(1, len(Y) + 1)), X, Y
     return getattr(dataset.rows, split.value).tolist(), X, Y
-
-
-def _in_user_units(dataset: Dataset, X: Array) -> list[list[float]]:
-    """Inputs before standardization; 12 digits, which hides the rounding errors of scaling."""
-    if dataset.input_mean is None or dataset.input_scale is None:
-        return X.tolist()  # type: ignore[no-any-return]
-    raw = X * dataset.input_scale + dataset.input_mean
-    return [[float(f"{value:.12g}") for value in row] for row in raw.tolist()]
 
 
 def _target_cells(dataset: Dataset, Y: Array) -> list[str]:

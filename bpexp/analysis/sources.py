@@ -34,10 +34,6 @@ _THREADS = 8
 """Artifacts that are read at the same time."""
 _RESULT_FILES = {"losses.npz", "predictions.csv", "weights.npz"}
 _DIGESTS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.DIGESTS)
-_TO_CHECK = Parts(
-    params=(),
-    tags=(*_DIGESTS, run_tags.CONFIG, run_tags.ARITHMETIC),
-)
 _METRICS = Parts(params=(), tags=_DIGESTS, data=False)
 _ONLY_TAGS = Parts(params=(), metrics=(), data=False)
 
@@ -92,7 +88,7 @@ class RunFiles:
         A run whose artifacts were all deleted is reported with its metrics.
         """
         new = [run_id for run_id in run_ids if run_id not in self._checked]
-        runs = self.archive.reader.get(new, _TO_CHECK)
+        runs = self.archive.reader.get(new, integrity.TO_CHECK)
         finished = [run for run in runs if run.status == "FINISHED"]
         kept = [run for run in finished if _RESULT_FILES & self.archive.files(run).keys()]
         for run_id, problem in integrity.artifact_problems(kept, self.archive).items():

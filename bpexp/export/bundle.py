@@ -16,27 +16,15 @@ from pathlib import Path
 from bpexp.data import DataConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted
-from bpexp.runs import run_tags
 from bpexp.sweeps import integrity
 from bpexp.tracking import bundle, logged_curves
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.bundle import DataFile
 from bpexp.tracking.checked_zip import MANIFEST
 from bpexp.tracking.logged_curves import Curves
-from bpexp.tracking.reading import Parts, Query, StoredRun
+from bpexp.tracking.reading import Query, StoredRun
 from bpexp.tracking.stored_results import config_of, stored_config
 
-_CHECKED = Parts(
-    params=(),
-    tags=(
-        run_tags.IDENTITY,
-        run_tags.RESULT,
-        run_tags.DIGESTS,
-        run_tags.CONFIG,
-        run_tags.ARITHMETIC,
-    ),
-)
-"""What the check of a run needs."""
 _PAGE_SIZE = 1000
 _THREADS = 8
 """Runs that are read at the same time: artifacts may be on a server."""
@@ -82,7 +70,7 @@ def write(archive: Archive, experiment: str, run: StoredRun, target: Path, *, da
             cannot be written.
     """
     children = Query(sweep=run.run_id)
-    runs = archive.search(children, _CHECKED) if run.is_sweep else [run]
+    runs = archive.search(children, integrity.TO_CHECK) if run.is_sweep else [run]
     finished = [child for child in runs if child.status == "FINISHED"]
     if not finished:
         raise ConfigError(f"{run.label} has no finished runs to bundle.")

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce.verify import (
-    NEEDED,
     Finding,
     Verdict,
     check_stored,
     environment_changes,
     verify,
 )
-from bpexp.sweeps import plan_file
+from bpexp.sweeps import integrity, plan_file
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import FINISHED, StoredRun
 
@@ -33,11 +32,11 @@ def select_runs(archive: Archive, named: Sequence[StoredRun]) -> list[StoredRun]
         ConfigError: A run has not finished.
     """
     if not named:
-        return archive.search(FINISHED, NEEDED)
+        return archive.search(FINISHED, integrity.TO_CHECK)
     runs: dict[str, StoredRun] = {}
     for run in named:
         if run.is_sweep:
-            children = archive.search(replace(FINISHED, sweep=run.run_id), NEEDED)
+            children = archive.search(replace(FINISHED, sweep=run.run_id), integrity.TO_CHECK)
             if not children:
                 _check_tracked(archive, run)
             runs |= {child.run_id: child for child in children}

@@ -18,21 +18,10 @@ from bpexp.sweeps.job import Job, JobResult
 from bpexp.tracking import logged_curves
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
-from bpexp.tracking.reading import Parts, StoredRun
+from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import config_of, losses_of, result_of
 
-NEEDED = Parts(
-    params=(),
-    tags=(
-        run_tags.IDENTITY,
-        run_tags.RESULT,
-        run_tags.DIGESTS,
-        run_tags.CONFIG,
-        run_tags.ARITHMETIC,
-    ),
-)
-"""What ``check_stored`` and ``verify`` need of each run."""
 _ALTERED_TAG = (
     f"The tag {run_tags.RESULT} was altered: the artifacts equal the new result, the tag does not."
 )

@@ -29,7 +29,7 @@ from bpexp.sweeps.run_record import config_documents
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
-from bpexp.tracking.reading import NO_PARTS, Point, Query, StoredRun, restored
+from bpexp.tracking.reading import NO_PARTS, Parts, Point, Query, StoredRun, restored
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import (
     StoredResult,
@@ -45,6 +45,11 @@ from bpexp.training.run_batch import make_network
 if TYPE_CHECKING:
     import pandas as pd
 
+TO_CHECK = Parts(
+    params=(),
+    tags=(IDENTITY, RESULT, run_tags.DIGESTS, run_tags.CONFIG, run_tags.ARITHMETIC),
+)
+"""What the checks of this module need of each run."""
 _REQUIRED = ("final_loss", "epochs_run")
 """Metrics that every finished run has."""
 _RECORDED_FILES = {"config.yaml", "losses.npz", "weights.npz"}

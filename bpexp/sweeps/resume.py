@@ -34,15 +34,11 @@ from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import ProcessState
-from bpexp.tracking.reading import Parts, Query, StoredRun
+from bpexp.tracking.reading import Query, StoredRun
 from bpexp.tracking.stored_results import losses_of, predictions_of, validation_of
 from bpexp.typing import Array
 
-NEEDED = Parts(
-    params=(),
-    tags=(IDENTITY, RESULT, run_tags.DIGESTS, run_tags.CONFIG, run_tags.ARITHMETIC),
-    data=False,
-)
+NEEDED = replace(integrity.TO_CHECK, data=False)
 """What ``finished_runs`` and ``results_of`` need of each run."""
 MAX_DAMAGED_SHOWN = 10
 """Damaged runs that are named to the user; the others are only counted."""

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from finite_differences import assert_gradients
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
@@ -116,16 +117,7 @@ def test_gradients_equal_central_finite_differences(output, loss):
     plain_losses = LOSSES[loss].on(output).per_row(EXACT, Z, activations[-1], targets)
     assert total() == pytest.approx((plain_losses * [0.5, 3.0, 1.25, 0.5, 3.0]).sum(), rel=1e-14)
     by_weights, by_biases = backward(network, activations, targets, weights, EXACT)
-    step = 1e-6
-    for parameter, gradient in zip([*weights, *biases], [*by_weights, *by_biases], strict=True):
-        for at in np.ndindex(*parameter.shape):
-            kept = parameter[at]
-            parameter[at] = kept + step
-            above = total()
-            parameter[at] = kept - step
-            below = total()
-            parameter[at] = kept
-            assert gradient[at] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-8)
+    assert_gradients(total, [*weights, *biases], [*by_weights, *by_biases])
 
 
 @pytest.mark.usefixtures("kinds_file")

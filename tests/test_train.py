@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from finite_differences import assert_gradients
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,16 +122,7 @@ def test_gradients_equal_central_finite_differences(hidden, output, loss, widths
 
     activations, _ = forward(network, inputs, weights, biases, EXACT)
     by_weights, by_biases = backward(network, activations, targets, weights, EXACT)
-    step = 1e-6
-    for parameter, gradient in zip([*weights, *biases], [*by_weights, *by_biases], strict=True):
-        for at in np.ndindex(*parameter.shape):
-            kept = parameter[at]
-            parameter[at] = kept + step
-            above = total()
-            parameter[at] = kept - step
-            below = total()
-            parameter[at] = kept
-            assert gradient[at] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-8)
+    assert_gradients(total, [*weights, *biases], [*by_weights, *by_biases])
 
 
 @given(st.floats(-1e3, 1e3), st.sampled_from([0.0, 1.0]))

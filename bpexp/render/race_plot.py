@@ -7,7 +7,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bpexp.render.axes import MAX_LINES, line_style, literal, panel, plain_log_labels
+from bpexp.render.axes import (
+    MAX_LINES,
+    line_style,
+    literal,
+    panel,
+    plain_log_labels,
+    shortened,
+)
 from bpexp.typing import Array
 
 GRAY = "0.6"
@@ -58,14 +65,15 @@ def race(courses: Sequence[Course], label: str, *, is_log: bool) -> Figure | Non
         return None
     bottom, top = known.min(), known.max()
     figure, axes = panel()
+    names = shortened([course.name for course in courses[:MAX_LINES]], MAX_NAME)
     step = min(np.diff(courses[0].n_seeds, prepend=0))
     for place, course in enumerate(courses):
         is_named = place < MAX_LINES
         style = dict(line_style(place)) if is_named else {"color": GRAY, "lw": 0.8}
         x = np.asarray(course.n_seeds, float)
         if is_named:
-            name = course.name if len(course.name) <= MAX_NAME else f"{course.name[:MAX_NAME]}…"
-            style["label"] = literal(f"{name}: {course.state}" if name else course.state)
+            name, state = names[course.name], literal(course.state)
+            style["label"] = f"{name}: {state}" if name else state
             # Beside each other, so that no interval hides another one.
             x = x + step * APART * (place - (min(len(courses), MAX_LINES) - 1) / 2)
             # An end that is infinite is beyond the axes.

@@ -28,8 +28,8 @@ from bpexp.sweeps.interrupts import SIGNALS, call_after_parent
 TESTED = "1.6"
 """The version of joblib whose internals this module was tested with."""
 
-__all__ = ["Pool", "Task", "TerminatedWorkerError", "check_available", "count_that_fit",
-           "cpu_count", "end_with_parent", "run_alone"]  # fmt: skip
+__all__ = ["Pool", "Task", "TerminatedWorkerError", "count_that_fit", "cpu_count",
+           "end_with_parent", "run_alone"]  # fmt: skip
 
 BYTES_OF_A_WORKER = 100_000_000
 """About what a worker process needs beside its data, which are shared."""

@@ -274,7 +274,9 @@ def test_a_cancelled_executor_yields_what_has_ended_and_nothing_else(executor, e
 
     executor.on_epochs = cancel_after_a_step_of_the_second_job
     finished, endless = two_jobs()
-    batches = [Batch((finished, endless), engine), *[Batch((endless,), engine)] * (n_batches - 1)]
+    # The others have other numbers: they may train before the first job has ended.
+    others = [replace(endless, index=2 + number) for number in range(n_batches - 1)]
+    batches = [Batch((finished, endless), engine), *[Batch((job,), engine) for job in others]]
     trained = [one for results in executor.map(batches) for one in results]
     assert [(one.job, one.result.epochs_run) for one in trained] == [(finished, 1)]
     assert steps

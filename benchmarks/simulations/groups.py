@@ -1,7 +1,7 @@
 """Simulated groups of runs: false positives of reports, and differences that they find."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from bpexp.analysis.findings import Comparison, compare_with_best
 from bpexp.analysis.groups import REPLICATE, Group, RunTable
 from bpexp.analysis.permutation import ALPHA
 from bpexp.runs.objective import objectives
+from bpexp.runs.variation import Codes
 from bpexp.typing import Array
 
 CORRELATION = 0.8
@@ -66,24 +67,12 @@ def crossed_groups(design: Crossing, rng: np.random.Generator) -> list[Group]:
     seed = design.of_seed * rng.normal(size=shape[1])
     first = rng.normal(size=shape)
     second = first + split + seed + rng.normal(size=shape)
-    return _two_groups(np.exp(0.1 * np.stack([first, second])).reshape(2, -1), shape)
-
-
-def _two_groups(found: Array, shape: tuple[int, int]) -> list[Group]:
-    n = found.shape[1]
-    replicates = np.arange(n)
-    table = RunTable(
-        frame=pd.DataFrame(index=range(2 * n)),
-        numbers={
-            "final_loss": found.ravel(),
-            "epochs_run": np.full(2 * n, float(MAX_EPOCHS)),
-            "epochs": np.full(2 * n, float(MAX_EPOCHS)),
-            REPLICATE: np.tile(replicates, 2).astype(float),
-        },
-        outcomes=np.full(2 * n, "completed", object),
-        levels={"split": replicates // shape[1], "seed": replicates % shape[1]},
+    replicates = np.arange(first.size)
+    return groups_of(
+        np.exp(0.1 * np.stack([first, second])).reshape(2, -1),
+        Design(2, first.size, is_paired=True),
+        {"split": replicates // shape[1], "seed": replicates % shape[1]},
     )
-    return [Group({"group": str(g)}, table, np.arange(g * n, (g + 1) * n), 0) for g in range(2)]
 
 
 def crossed_positives(
@@ -117,8 +106,16 @@ def values(design: Design, rng: np.random.Generator) -> Array:
     return found
 
 
-def groups_of(found: Array, design: Design) -> list[Group]:
-    """The groups of a report with these values, (n_groups, n)."""
+def groups_of(
+    found: Array, design: Design, levels: Mapping[str, Codes] | None = None
+) -> list[Group]:
+    """The groups of a report with these values, (n_groups, n).
+
+    Args:
+        found: The values.
+        design: How they were drawn.
+        levels: The split, seed or so on of each replicate, (n,), if several sources vary.
+    """
     k, n = found.shape
     converged = np.isfinite(found).ravel()
     replicates = np.arange(n) if design.is_paired else np.arange(k * n).reshape(k, n)
@@ -131,6 +128,7 @@ def groups_of(found: Array, design: Design) -> list[Group]:
             REPLICATE: np.broadcast_to(replicates, (k, n)).ravel().astype(float),
         },
         outcomes=np.where(converged & design.is_time, "converged", "completed").astype(object),
+        levels=levels or {},
     )
     return [Group({"group": str(g)}, table, np.arange(g * n, (g + 1) * n), 0) for g in range(k)]
 

@@ -15,6 +15,7 @@ import pytest
 from servers import dask_cluster
 from sweeping import children, command_of, runs_of
 
+from bpexp import interrupts
 from bpexp.config.schema import DaskConfig, ModelConfig, StopConfig, TrainConfig
 from bpexp.data import load
 from bpexp.data.synthetic import BitsConfig, ParityConfig
@@ -22,7 +23,6 @@ from bpexp.nn.optimizers import OptimizerConfig
 from bpexp.nn.schedules import ScheduleConfig
 from bpexp.runs import identity
 from bpexp.runs.result import Failure, Outcome, TrainResult
-from bpexp.sweeps import interrupts
 from bpexp.sweeps.executors import base, local, processes
 from bpexp.sweeps.executors.base import Batch, make_batches, train_jobs
 from bpexp.sweeps.executors.dask_cluster import DaskExecutor

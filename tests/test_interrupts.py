@@ -2,17 +2,23 @@
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
 import termios
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
 from sweeping import children, command_of, enable_interrupts, runs_of, start, wait_until
 
+from bpexp import interrupts
 from bpexp.cli.terminal import TerminalReporter
-from bpexp.sweeps import interrupts
 
 ENDLESS = ["-m", "seed=range(0,4)", "lr=0.1,1", "epochs=100000000", "n_jobs=2"]
 
@@ -64,6 +70,52 @@ def test_a_second_interrupt_does_not_wait_for_what_the_first_one_cancels(handled
     assert cancelled == [1, 2]
 
 
+def wait_until_idle(thread):
+    """Wait until a thread of this process, given by its native id, waits for 20 milliseconds."""
+    status = Path(f"/proc/self/task/{thread}/status")
+
+    def switches():
+        return re.findall(r"ctxt_switches:\s+(\d+)", status.read_text())
+
+    deadline = time.monotonic() + 60
+    before = None
+    while before != (before := switches()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def wait_for_item(release):
+    items = SimpleQueue()
+    threading.Thread(target=lambda: items.put(release.wait(60)), daemon=True).start()
+    return interrupts.next_item(items)
+
+
+def wait_for_result(release):
+    with ThreadPoolExecutor(1) as pool:
+        return interrupts.result_of(pool.submit(release.wait, 60))
+
+
+@pytest.mark.parametrize("wait", [wait_for_item, wait_for_result])
+def test_a_signal_that_does_not_wake_the_main_thread_is_handled_soon(handled, wait):
+    """Such as one that arrives between Python's last look for signals and the wait."""
+    release = threading.Event()
+
+    def receive():
+        wait_until_idle(main_thread)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        os.kill(os.getpid(), signal.SIGINT)
+
+    main_thread = threading.get_native_id()
+    signal.signal(signal.SIGINT, lambda number, frame: release.set())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        # The system delivers the signal to the thread that does not block it.
+        threading.Thread(target=receive).start()
+        assert wait(release), "handled at the end of the wait"
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @pytest.mark.parametrize("options", [["engine=compiled"], ["engine=numpy", "n_jobs=1"]])
 def test_an_interrupted_sweep_keeps_each_run_that_has_ended(
     a_store, inside, tmp_path, monkeypatch, options
@@ -90,7 +142,7 @@ def test_an_interrupted_sweep_keeps_each_run_that_has_ended(
 
 def test_a_signal_that_is_ignored_stays_ignored():
     program = (
-        "import signal; from bpexp.sweeps import interrupts\n"
+        "import signal; from bpexp import interrupts\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN); interrupts.handle_termination()\n"
         "signal.raise_signal(signal.SIGHUP); print('alive')"
     )

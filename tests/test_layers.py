@@ -28,7 +28,7 @@ LAYERS = (
     {"nn"},
     {"render"},
     {"fields"},
-    {"typing", "__init__"},
+    {"interrupts", "typing", "__init__"},
 )
 """From top to bottom; a package imports itself and the packages below."""
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}

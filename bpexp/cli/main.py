@@ -12,10 +12,10 @@ import signal
 import sys
 import warnings
 
+from bpexp import interrupts
 from bpexp.cli import exits
 from bpexp.cli.command_names import COMMANDS
 from bpexp.config import paths
-from bpexp.sweeps import interrupts
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import runpy
 import signal
 import sys
 
-from bpexp.sweeps.interrupts import call_after_parent
+from bpexp.interrupts import call_after_parent
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from bpexp.interrupts import result_of
 from bpexp.sweeps.results import SweepResults
 from bpexp.tracking import spool
 from bpexp.tracking.contract import RunRecord, StagedRuns, Tracker
@@ -86,7 +87,7 @@ class RunWriter:
     @property
     def sweep(self) -> TrackedSweep:
         """The open store. Blocks until it is open; raises the error if opening it failed."""
-        return self._opening.result()
+        return result_of(self._opening)
 
     @property
     def is_open(self) -> bool:
@@ -138,7 +139,7 @@ class RunWriter:
         """
         if self._showing is not None:
             # The tracker must not be used by two threads.
-            self._showing.result()
+            result_of(self._showing)
         if self._shown_id is not None:
             ending = self._thread.submit(self._end_shown, self._shown_id, *records)
             self._pending = _PendingWrite(indices, records, ending)
@@ -184,7 +185,7 @@ class RunWriter:
         if write is None:
             return
         try:
-            run_ids = write.run_ids.result()
+            run_ids = result_of(write.run_ids)
         except TrackingError as error:
             self._error = error
             # A tracker without transactions may have written some of the runs.

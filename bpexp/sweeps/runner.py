@@ -9,13 +9,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from bpexp.interrupts import interrupts_calling, interrupts_deferred
 from bpexp.runs import environment, run_tags
 from bpexp.runs.result import Failure
 from bpexp.sweeps import comparable, halving, plan_file, provenance
 from bpexp.sweeps.budget import Budget
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch
-from bpexp.sweeps.interrupts import interrupts_calling, interrupts_deferred
 from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.sweeps.live_run import LiveRun
 from bpexp.sweeps.paused_jobs import PausedJobs

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import NamedTuple, Self
 
 from bpexp.config.schema import BackendConfig, RuntimeConfig, TrainConfig
+from bpexp.interrupts import next_item
 from bpexp.runs.result import Failure
 from bpexp.sweeps.executors import base, extensions, processes
 from bpexp.sweeps.executors.base import (
@@ -117,7 +118,7 @@ class LocalExecutor(Executor):
             for batch in batches:
                 pool.submit(train, batch)
             while n_unfinished:
-                results = ended.get()
+                results = next_item(ended)
                 if isinstance(results, BaseException):
                     raise results
                 if results is None:

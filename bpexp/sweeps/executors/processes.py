@@ -22,8 +22,8 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from bpexp.fields.memory_limit import memory_limit
+from bpexp.interrupts import SIGNALS, call_after_parent, next_item, result_of
 from bpexp.sweeps.executors.inbox import Inbox, call_with_outbox
-from bpexp.sweeps.interrupts import SIGNALS, call_after_parent
 
 TESTED = "1.6"
 """The version of joblib whose internals this module was tested with."""
@@ -147,7 +147,7 @@ class Pool:
         is_stopped = False
         try:
             while end is None:
-                message = self._messages.get()
+                message = next_item(self._messages)
                 if isinstance(message, _Stop):
                     is_stopped = True
                     self._kill()
@@ -214,7 +214,7 @@ def run_alone(task: Task) -> list[Any]:
     try:
         with interrupts_blocked():
             ended = executor.submit(_run_task, 0, inbox.path, task)
-        ended.result()
+        result_of(ended)
     finally:
         # Without kill_workers, Ctrl-C would wait for the training to end.
         executor.shutdown(kill_workers=True)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from bpexp.interrupts import result_of
 from bpexp.nn.network import Network
 from bpexp.training.engine import BatchState, Cancelled, Evaluation, Integers, Problem, Progress
 from bpexp.training.llvm import jit, kernel, unrolled_kernel
@@ -176,7 +177,7 @@ class LlvmEngine:
 
         try:
             Thread(target=run, daemon=True).start()
-            return future.result()
+            return result_of(future)
         except BaseException:
             # Not joined: Ctrl-C may have prevented the start of the thread.
             self.cancel()

@@ -1,4 +1,15 @@
-"""Handles Ctrl-C, SIGTERM and SIGHUP, which end a program alike, and the end of its parent."""
+"""Handles Ctrl-C, SIGTERM and SIGHUP, which end a program alike, and the end of its parent.
+
+Python handles a signal between two instructions of the main thread. A signal that arrives after the
+last instruction before a wait does not end the wait, nor does one that the system delivers to
+another thread. The main thread therefore waits with ``next_item`` and ``result_of``, which look for
+signals from time to time, wherever it may wait for long.
+
+>>> items: SimpleQueue[int] = SimpleQueue()
+>>> items.put(3)
+>>> next_item(items)
+3
+"""
 
 import os
 import signal
@@ -6,9 +17,11 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C; what schedulers and ``kill`` send; what a closing terminal sends."""
@@ -16,6 +29,10 @@ Handler = Callable[[int, FrameType | None], object]
 
 PARENT_CHECK_SECONDS = 0.5
 """How often a process looks whether its parent is alive."""
+SIGNAL_CHECK_SECONDS = 0.2
+"""How often the main thread looks for signals while it waits."""
+
+T = TypeVar("T")
 
 
 def handle_termination() -> None:
@@ -108,6 +125,20 @@ def _handled_by(handler: Handler) -> Iterator[dict[int, Any]]:
 
 def _interrupts(handler: object) -> bool:
     return handler in (_interrupt, signal.default_int_handler) or isinstance(handler, _Cancelling)
+
+
+def next_item(queue: SimpleQueue[T]) -> T:
+    """Wait for the next item of a queue, and handle the signals that arrive."""
+    while True:
+        with suppress(Empty):
+            return queue.get(timeout=SIGNAL_CHECK_SECONDS)
+
+
+def result_of(future: futures.Future[T]) -> T:
+    """Wait for the result of a future, and handle the signals that arrive; raises its error."""
+    while not future.done():
+        futures.wait([future], SIGNAL_CHECK_SECONDS)
+    return future.result()
 
 
 def call_after_parent(parent: int, end: Callable[[], object]) -> None:

@@ -5,7 +5,9 @@ packages debootstrap and qemu-user-static:
 
     python tests/emulated_aarch64.py FOLDER
 
-FOLDER receives Debian for arm64 and the Python packages for it, unless it has them: 1.3 GB.
+FOLDER receives Debian for arm64 and the Python packages for it, unless it has them: 1.3 GB. The
+digests of the emulated processor are kept in FOLDER/digests.jsonl, and a further call continues
+there: delete the file after a change of the engines.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,8 @@ WIDE: dict[str, dict[str, Any]] = {
 """Large matrix products are computed in blocks."""
 
 
-def digests() -> Iterator[tuple[str, str]]:
-    """Train all runs on the present processor; yields the name and the digest of each.
+def digests(known: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Train all runs but those that are known; yields the name and the digest of each.
 
     The modules are imported here, when the emulated process knows where its packages are.
     """
@@ -56,8 +58,10 @@ def digests() -> Iterator[tuple[str, str]]:
     for name, settings in {**CONFIGURATIONS, **WIDE}.items():
         for seed in SEEDS:
             for engine in ENGINES:
-                result = bpexp.train(**{**settings, "seed": seed, "engine": engine})
-                yield f"{name}, seed {seed}, {engine}", identity.of_result(result)
+                run_name = f"{name}, seed {seed}, {engine}"
+                if run_name not in known:
+                    result = bpexp.train(**{**settings, "seed": seed, "engine": engine})
+                    yield run_name, identity.of_result(result)
 
 
 def install(folder: Path) -> None:
@@ -88,15 +92,28 @@ def run(*command: object) -> None:
     subprocess.run([str(part) for part in command], check=True)
 
 
+def kept(folder: Path) -> dict[str, str]:
+    """The digests of the emulated processor that earlier calls have kept."""
+    file = folder / "digests.jsonl"
+    if not file.exists():
+        return {}
+    return dict(json.loads(line) for line in file.read_text().splitlines())
+
+
 def emulated(folder: Path) -> Iterator[tuple[str, str]]:
-    """``digests`` on the emulated processor."""
+    """``digests`` on the emulated processor: those that are kept, then the others."""
+    yield from kept(folder).items()
     command = ["qemu-aarch64-static", "-L", str(folder / "root"),
                str(folder / f"root/usr/bin/python{PYTHON[0]}"), "-S", str(HERE), str(folder),
                "--emulated"]  # fmt: skip
     environment = {"PATH": os.environ["PATH"], "BPEXP_CACHE_DIR": str(folder / "cache")}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with (
+        open(folder / "digests.jsonl", "a") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
+            print(line, end="", file=file, flush=True)
             name, digest = json.loads(line)
             yield name, digest
     if process.returncode:
@@ -112,11 +129,12 @@ def main(arguments: Sequence[str]) -> None:
     if options.emulated:
         sys.path[:0] = [str(options.folder / "packages"), str(HERE.parents[1]), str(HERE.parent)]
         assert platform.machine() == "aarch64"
-        for pair in digests():
+        for pair in digests(kept(options.folder)):
             print(json.dumps(pair), flush=True)
         return
     folder = options.folder.absolute()
     install(folder)
+    n_kept = len(kept(folder))
     started = time.monotonic()
     expected = dict(digests())
     here = time.monotonic() - started
@@ -131,7 +149,7 @@ def main(arguments: Sequence[str]) -> None:
     seconds = time.monotonic() - started - here
     print(
         f"{len(expected) - n_different} of {len(expected)} runs have the same bits on aarch64 "
-        f"({here:.0f} s on {platform.machine()}, {seconds:.0f} s emulated)"
+        f"({here:.0f} s on {platform.machine()}; {len(found) - n_kept} emulated in {seconds:.0f} s)"
     )
     sys.exit(bool(n_different))
 

@@ -347,6 +347,28 @@ def test_results_are_the_same_on_all_processors(tmp_path, record_property):
     print(f"the same results on {len(PROCESSORS)} emulated processors, with three engines each")
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("hidden", "size"), [("128", 64), ("512,256", 256)])
+def test_runs_of_wide_networks_are_reproduced_on_another_processor(tmp_path, hidden, size):
+    rng = np.random.RandomState(0)
+    np.savez(tmp_path / "images.npz", x=rng.rand(600, 784), y=rng.randint(0, 10, 600))
+
+    def bpexp(processor, *arguments):
+        features = {**PROCESSORS[processor], "BPEXP_CACHE_DIR": str(tmp_path / processor)}
+        return subprocess.run(
+            [sys.executable, "-m", "bpexp", *arguments], env=os.environ | features, cwd=tmp_path,
+            capture_output=True, text=True, timeout=300, check=True,
+        ).stdout  # fmt: skip
+
+    bpexp(
+        "without AVX", "data=file", "data.path=images.npz", "data.target=y", "model=classifier",
+        "data.task=classification", f"hidden=[{hidden}]", f"batch_size={size}", "optimizer=adam",
+        "lr=0.001", "epochs=2",
+    )  # fmt: skip
+    found = bpexp("without AVX-512", "reproduce", "latest")
+    assert found.startswith("1 of 1 runs identical to the bit")
+
+
 def test_threads_can_compile_at_the_same_time(monkeypatch):
     """LLVM is not thread-safe: without a lock the process would crash."""
     monkeypatch.setattr(jit, "object_file", lambda name: None)

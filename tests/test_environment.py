@@ -30,7 +30,9 @@ def checkout(tmp_path, monkeypatch):
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "first")
     monkeypatch.setattr(environment, "__file__", str(folder / "module.py"))
-    return folder
+    environment.repository_filters.cache_clear()
+    yield folder
+    environment.repository_filters.cache_clear()
 
 
 def files(folder):
@@ -75,16 +77,33 @@ def change_encoding(folder):
     (folder / "latin.txt").write_bytes(b"caf\xe9 \xff\n")
 
 
+def change_names(folder):
+    """Names that git quotes in a patch."""
+    for name in (b"a\tb.txt", b'"quoted".txt', b" space ", b"a\nb.txt", b"lat\xe9.txt"):
+        (folder / os.fsdecode(name)).write_text("new\n")
+    git(folder, "add", "--intent-to-add", ".")
+
+
+def replace_by_link(folder):
+    (folder / "text.txt").unlink()
+    (folder / "text.txt").symlink_to("crlf.txt")
+
+
 def delete(folder):
     (folder / "deleted.txt").unlink()
 
 
 CHANGES = [change_text, change_binary, change_mode, rename, remove_last_newline,
-           change_file_without_newline, change_line_ends, change_encoding, delete]  # fmt: skip
+           change_file_without_newline, change_line_ends, change_encoding, change_names,
+           replace_by_link, delete]  # fmt: skip
 SETTINGS = {
     "color.ui": "always",
+    "core.quotePath": "false",
+    "diff.context": "0",
     "diff.external": "false",
+    "diff.mnemonicPrefix": "true",
     "diff.noprefix": "true",
+    "diff.orderFile": "none",
     "diff.renames": "copies",
 }
 
@@ -111,16 +130,90 @@ def test_untracked_files_are_listed(checkout):
     assert environment.untracked_files() == ["folder/other.py", "new file.py"]
 
 
-def test_git_does_not_start_the_file_system_monitor_of_a_repository(checkout):
-    monitor = checkout / ".git" / "monitor.sh"
-    monitor.write_text(f"#!/bin/sh\ntouch {checkout}/.git/started\n")
-    monitor.chmod(0o755)
-    git(checkout, "config", "core.fsmonitor", str(monitor))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GIT_DIR", "other"),
+        ("GIT_WORK_TREE", "other"),
+        ("GIT_INDEX_FILE", "other"),
+        ("GIT_OBJECT_DIRECTORY", "other"),
+        ("GIT_DIFF_OPTS", "--unified=0"),
+        ("GIT_EXTERNAL_DIFF", "false"),
+    ],
+)
+def test_variables_that_git_sets_for_hooks_do_not_change_what_is_stored(
+    checkout, monkeypatch, name, value
+):
     change_text(checkout)
+    expected = environment.git_diff()
+    monkeypatch.setenv(name, value)
+    assert environment.git_diff() == expected
+    assert environment._git_text("status", "--porcelain") == "M text.txt"
+
+
+def program(checkout, path):
+    """A program that leaves a file as a trace, and copies its input."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\ntouch {checkout}/.git/started\ncat\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def monitor(checkout):
+    found = program(checkout, checkout / ".git" / "monitor.sh")
+    git(checkout, "config", "core.fsmonitor", found)
+
+
+def hook(checkout):
+    program(checkout, checkout / ".git" / "hooks" / "post-index-change")
+
+
+def clean_filter(checkout):
+    (checkout / ".git" / "info").mkdir(exist_ok=True)
+    (checkout / ".git" / "info" / "attributes").write_text("*.txt filter=trace.it\n")
+    git(checkout, "config", "filter.trace.it.required", "true")
+    found = program(checkout, checkout / ".git" / "filter.sh")
+    git(checkout, "config", "filter.trace.it.clean", found)
+
+
+def filter_of_a_submodule(checkout):
+    clean_filter(checkout)
+    outer = checkout.parent / "outer"
+    outer.mkdir()
+    git(outer, "init", "-q")
+    checkout.rename(outer / "checkout")
+    git(outer, "submodule", "--quiet", "add", "./checkout")
+    git(outer, "commit", "-qm", "first")
+    outer.rename(checkout)
+    # The trace of the inner repository is that of the outer one.
+    inner = checkout / "checkout" / ".git"
+    (inner / "started").unlink(missing_ok=True)
+    (inner / "filter.sh").write_text(f"#!/bin/sh\ntouch {checkout}/.git/started\ncat\n")
+    git(checkout / "checkout", "config", "filter.trace.it.clean", str(inner / "filter.sh"))
+    (checkout / "checkout" / "text.txt").write_text("changed\n")
+
+
+@pytest.mark.parametrize(
+    "prepare", [monitor, hook, clean_filter, filter_of_a_submodule], ids=lambda f: f.__name__
+)
+def test_git_starts_no_program_that_a_repository_names(checkout, prepare):
+    prepare(checkout)
+    changed = checkout / ("checkout/" * (prepare is filter_of_a_submodule)) / "text.txt"
+    changed.write_text("one\n2\n")
+    os.utime(changed.with_name("crlf.txt"), (1, 1))
     assert environment.git_diff()
     assert environment.untracked_files() == []
-    assert environment._git_text("status", "--porcelain") == "M text.txt"
+    assert environment._git_text("status", "--porcelain").startswith("M ")
+    stored = environment._stored_diff().decode()
     assert not (checkout / ".git" / "started").exists()
+    if "filter" in prepare.__name__:
+        assert stored.endswith(
+            "which were not started (trace.it). Those of the user's configuration "
+            "(git config --global) are started.\n"
+        )
+    else:
+        assert "\n+2\n" in stored
     # The repository would start it otherwise.
+    os.utime(changed.with_name("crlf.txt"), (2, 2))
     git(checkout, "status", "--porcelain")
     assert (checkout / ".git" / "started").exists()

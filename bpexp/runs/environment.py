@@ -7,6 +7,7 @@ True
 
 import getpass
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -26,6 +27,11 @@ MAX_DIFF_BYTES = 2**24
 """Larger changes are not stored as ``git.diff``."""
 MAX_UNTRACKED = 1000
 """Untracked files that ``environment.json`` lists."""
+_GIT_OPTIONS = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+"""A repository may name a file system monitor and have hooks, programs that git would start."""
+_GIT_VARIABLES = ("GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH")
+"""Variables that are passed to git, apart from those of the user's configuration. Others, which git
+sets for hooks, name another repository or index, or change the form of a patch."""
 
 
 @cache
@@ -87,15 +93,25 @@ def artifacts() -> dict[str, bytes]:
         document["untracked_files"] = untracked_files()[:MAX_UNTRACKED]
     files = {"environment.json": json.dumps(document, indent=2).encode()}
     if is_dirty:
-        diff = git_diff()
-        # A part of a patch does not apply.
-        if len(diff) > MAX_DIFF_BYTES:
-            files["git.diff"] = (
-                f"The changes have {len(diff)} bytes and were not stored.\n".encode()
-            )
-        else:
-            files["git.diff"] = masked_patch.without_passwords(diff)
+        files["git.diff"] = _stored_diff()
     return files
+
+
+def _stored_diff() -> bytes:
+    """The uncommitted changes without passwords, or a sentence that says why they are missing."""
+    filters = repository_filters()
+    if filters:
+        names = ", ".join(filters)
+        return (
+            "The changes were not stored: they depend on programs in the configuration of the "
+            f"repository, which were not started ({names}). Those of the user's configuration "
+            "(git config --global) are started.\n"
+        ).encode()
+    diff = git_diff()
+    # A part of a patch does not apply.
+    if len(diff) > MAX_DIFF_BYTES:
+        return f"The changes have {len(diff)} bytes and were not stored.\n".encode()
+    return masked_patch.without_passwords(diff)
 
 
 def _packages() -> dict[str, str]:
@@ -125,14 +141,43 @@ def _git_text(*arguments: str) -> str:
 def _git(*arguments: str) -> bytes:
     """The output of git in this package's repository, or else in that of the working directory.
 
-    Empty if neither is a repository or git is not installed. A repository may name a program as
-    its file system monitor, which git would start.
+    Empty if neither is a repository or git is not installed. No program is started that the
+    repository itself names, and nothing is fetched from another one.
     """
+    off = [f"filter.{name}.{key}=" for name in repository_filters() for key in ("clean", "process")]
+    off += [f"filter.{name}.required=false" for name in repository_filters()]
+    return _run_git(*(part for option in off for part in ("-c", option)), *arguments)
+
+
+@cache
+def repository_filters() -> tuple[str, ...]:
+    """Names of the filters in the configuration of the repository and of its submodules.
+
+    Git starts a filter that ``.gitattributes`` assigns to a file to compare the file with the
+    commit.
+    """
+    listing = ("config", "--show-scope", "--name-only", "--get-regexp", r"^filter\.")
+    listed = _run_git(*listing)
+    top = _run_git("rev-parse", "--show-toplevel").removesuffix(b"\n")
+    if os.path.exists(os.path.join(os.fsdecode(top), ".gitmodules")):
+        command = f"git {' '.join(listing[:-1])} '{listing[-1]}' || :"
+        listed += _run_git("submodule", "--quiet", "foreach", "--recursive", command)
+    scoped = [line.split("\t") for line in os.fsdecode(listed).splitlines()]
+    names = (key for scope, key in scoped if scope in ("local", "worktree"))
+    return tuple(sorted({name.removeprefix("filter.").rpartition(".")[0] for name in names}))
+
+
+def _run_git(*arguments: str) -> bytes:
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name.startswith("GIT_CONFIG_") or name in _GIT_VARIABLES
+    } | {"GIT_OPTIONAL_LOCKS": "0", "GIT_ALLOW_PROTOCOL": "none"}
     for folder in (Path(__file__).parent, Path.cwd()):
         try:
             done = subprocess.run(
-                ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments],
-                capture_output=True, timeout=10, stdin=subprocess.DEVNULL,
+                ["git", *_GIT_OPTIONS, "-C", str(folder), *arguments],
+                capture_output=True, timeout=10, stdin=subprocess.DEVNULL, env=variables,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired):
             return b""
@@ -151,7 +196,7 @@ def git_diff() -> bytes:
         "-c", "core.quotePath=true", "-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false",
         "-c", "diff.submodule=short", "-c", "diff.relative=false",
         "-c", "diff.suppressBlankEmpty=false", "diff", "--binary", "--unified=3",
-        "--no-color", "--no-ext-diff", "--no-textconv",
+        "--no-color", "--no-ext-diff", "--no-textconv", f"-O{os.devnull}",
         "--src-prefix=a/", "--dst-prefix=b/", "HEAD",
     )  # fmt: skip
 

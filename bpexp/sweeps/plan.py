@@ -6,10 +6,12 @@
 (2, ('lr',))
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from bpexp.config import combinations
@@ -110,12 +112,15 @@ class Plan:
     @property
     def datasets(self) -> dict[DataConfig, Dataset]:
         """The data set of each data configuration."""
-        return {job.config.data: job.dataset for job in self.jobs}
+        # Most jobs share the object, which is compared faster than its settings are hashed.
+        jobs = {id(job.config.data): job for job in self.jobs}.values()
+        return {job.config.data: job.dataset for job in jobs}
 
     @cached_property
     def objective(self) -> Objective:
         """What the jobs are compared by. Raises ConfigError if the runs do not have it."""
-        stops = dict.fromkeys(job.config.stop for job in self.jobs)
+        jobs = {id(job.config.stop): job for job in self.jobs}.values()
+        stops = dict.fromkeys(job.config.stop for job in jobs)
         return objective.choose(self.datasets, stops, self.runtime.objective)
 
     def extended(self, composed: Iterable[Values]) -> "Plan":
@@ -130,10 +135,16 @@ class Plan:
         added = make_plan(composed, datasets=self.datasets)
         if added.runtime != self.runtime:
             raise _different_runtime(self.runtime, added.runtime)
-        jobs, varying = _jobs([*self.configs, *added.configs], {**self.datasets, **added.datasets})
-        # Those planned before get new names, too: another setting may vary now.
-        generations = (*self.generations, len(self.jobs))
-        return replace(self, jobs=tuple(jobs), varying=varying, generations=generations)
+        compared = [*_one_of_each_kind(self.jobs), *added.configs]
+        varying = _in_order({*self.varying, *_varying_keys(compared)})
+        known = self.jobs
+        if varying != self.varying:
+            # Those planned before get new names.
+            known = tuple(_jobs(self.configs, self.datasets, varying))
+        datasets = {**self.datasets, **added.datasets}
+        new = _jobs(added.configs, datasets, varying, first=len(known))
+        generations = (*self.generations, len(known))
+        return replace(self, jobs=(*known, *new), varying=varying, generations=generations)
 
 
 @dataclass(frozen=True)
@@ -195,7 +206,8 @@ def make_plan(
         raise ConfigError("budget.* must be null in a study, which needs all of its runs.")
     if study and runtime.search.halving is not None:
         raise ConfigError("search.halving must be null in a study, which needs all of its runs.")
-    jobs, varying = _jobs(configs, loaded, rows)
+    varying = _varying_keys(configs)
+    jobs = _jobs(configs, loaded, varying, rows)
     _check_data(jobs, rows)
     definition = study.definition if study else None
     plan = Plan(tuple(jobs), runtime, varying, tuple(overrides), first, definition)
@@ -236,7 +248,7 @@ def restore_jobs(
     datasets = {data: load_data(data) for data in dict.fromkeys(c.data for c in configs)}
     for config in dict.fromkeys(replace(c, seed=0, lr=1.0) for c in configs):
         combinations.check_data(config, datasets[config.data])
-    return _jobs(configs, datasets, rows, varying)[0]
+    return _jobs(configs, datasets, varying, rows)
 
 
 def single_run_plan(composed: Values, overrides: Sequence[str] = ()) -> Plan:
@@ -312,62 +324,79 @@ def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
 def _jobs(
     configs: Sequence[TrainConfig],
     datasets: Mapping[DataConfig, Dataset],
+    varying: Sequence[str],
     rows: Sequence[str] = (),
-    known: Sequence[str] | None = None,
-) -> tuple[list[Job], tuple[str, ...]]:
-    """Make the jobs with their names, and find the settings that vary.
+    first: int = 0,
+) -> list[Job]:
+    """Make jobs with their names.
 
     Args:
         configs: The configuration of each job.
         datasets: The data set of each data configuration.
+        varying: Dotted keys of the settings that vary in the sweep.
         rows: The study row of each job; empty without a study.
-        known: Dotted keys of the settings that vary, if they are known already.
-
-    Returns:
-        The jobs, and the dotted keys of the settings that vary.
+        first: The index of the first job.
     """
-    varying, values = _varying_settings(configs)
-    if known is not None:
-        varying = tuple(known)
-        values = [{key: v[key] for key in known if key in v} for v in values]
-    jobs = [
+    return [
         Job(
-            index=index,
+            index=first + position,
             name=_job_name(config, job_values),
             config=config,
             dataset=datasets[config.data],
             varying=job_values,
-            study_row=rows[index] if rows else "",
+            study_row=rows[position] if rows else "",
         )
-        for index, (config, job_values) in enumerate(zip(configs, values, strict=True))
+        for position, (config, job_values) in enumerate(
+            zip(configs, _values(configs, varying), strict=True)
+        )
     ]
-    return jobs, varying
 
 
-def _varying_settings(
-    configs: Sequence[TrainConfig],
-) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    """The dotted keys whose values differ between the jobs that have them, and these values."""
-    varying: list[str] = []
-    values: list[dict[str, Any]] = [{} for _ in configs]
-    order = train_keys()
-    # The seed comes last in job names, as in `lr=0.1 seed=3`, because it only numbers replicates.
-    names = sorted((f.name for f in fields(TrainConfig)), key=is_replicate_key)
-    for name in names:
-        parts = [getattr(config, name) for config in configs]
-        flat = {part: flatten({name: plain(part)}) for part in dict.fromkeys(parts)}
+def _varying_keys(configs: Sequence[TrainConfig]) -> tuple[str, ...]:
+    """The dotted keys whose values differ between the configurations that have them."""
+    varying: set[str] = set()
+    for name in (f.name for f in fields(TrainConfig)):
         found: dict[str, set[str]] = {}
-        for one in flat.values():
-            for key, value in one.items():
+        for part in dict.fromkeys(getattr(config, name) for config in configs):
+            for key, value in flatten({name: plain(part)}).items():
                 found.setdefault(key, set()).add(str(value))
         # The name of an option tells which of its settings a job has.
-        differ = sorted((key for key, texts in found.items() if len(texts) > 1), key=order.index)
-        varying += differ
-        for key in differ:
-            for part, job_values in zip(parts, values, strict=True):
-                if key in flat[part]:
-                    job_values[key] = flat[part][key]
-    return tuple(varying), values
+        varying |= {key for key, texts in found.items() if len(texts) > 1}
+    return _in_order(varying)
+
+
+def _in_order(keys: Iterable[str]) -> tuple[str, ...]:
+    """Dotted keys in the order in which they are shown.
+
+    The seed comes last in job names, as in `lr=0.1 seed=3`, because it only numbers replicates.
+    """
+    groups, order = [f.name for f in fields(TrainConfig)], train_keys()
+
+    def position(key: str) -> tuple[bool, int, int]:
+        group = key.partition(".")[0]
+        return is_replicate_key(group), groups.index(group), order.index(key)
+
+    return tuple(sorted(keys, key=position))
+
+
+def _one_of_each_kind(jobs: Sequence[Job]) -> list[TrainConfig]:
+    """A configuration for each combination of options, which determine the settings that it has."""
+    options = attrgetter(*SHARED)
+    return list({tuple(map(type, options(job.config))): job.config for job in jobs}.values())
+
+
+def _values(configs: Sequence[TrainConfig], varying: Sequence[str]) -> list[dict[str, Any]]:
+    """The values of the settings that vary and that each configuration has, by dotted key."""
+    values: list[dict[str, Any]] = [{} for _ in configs]
+    for name, keys in itertools.groupby(varying, key=lambda key: key.partition(".")[0]):
+        own = list(keys)
+        flat: dict[Any, dict[str, Any]] = {}
+        for config, job_values in zip(configs, values, strict=True):
+            part = getattr(config, name)
+            if part not in flat:
+                flat[part] = flatten({name: plain(part)})
+            job_values |= {key: flat[part][key] for key in own if key in flat[part]}
+    return values
 
 
 def _job_name(config: TrainConfig, varying: Values) -> str:

@@ -2,7 +2,8 @@
 
 The file is gzipped lines of JSON. The first line holds the runtime settings, the keys that vary,
 the study, the version of the arithmetic and a digest of the identities of all runs; each further
-line holds the configuration of one job, as ``identity.canonical_json`` writes it.
+line holds the configuration of one job, as ``identity.canonical_json`` writes it. The first line
+and the lines of each generation are separate members of the gzip file, which read as one text.
 """
 
 import gzip
@@ -22,6 +23,7 @@ from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import VERSION
 from bpexp.runs import identity
+from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, PlannedSearch, restore_jobs
 from bpexp.sweeps.rungs import Rung
 from bpexp.sweeps.samplers.grid import MAX_RUNS
@@ -31,8 +33,33 @@ MAX_BYTES = 10**9
 """Maximum size after decompression: a thousand bytes for each of a million runs."""
 
 
+class PlanEncoder:
+    """Writes the plans of one sweep, each of which continues the one before.
+
+    Only the jobs of new generations are encoded, so that a generation costs what it adds.
+    """
+
+    def __init__(self) -> None:
+        """No generation is encoded yet."""
+        self._generations: list[bytes] = []
+        self._identities = hashlib.sha256()
+
+    def to_bytes(self, plan: Plan) -> bytes:
+        """Return the content of the file; the password in the store's address is masked."""
+        for jobs in plan.jobs_by_generation[len(self._generations) :]:
+            lines = "".join(f"\n{identity.canonical_json(job.config)}" for job in jobs)
+            self._generations.append(_packed(lines))
+            _add_identities(jobs, self._identities)
+        return b"".join([_packed(_head(plan, self._identities.hexdigest())), *self._generations])
+
+
 def to_bytes(plan: Plan) -> bytes:
     """Return the content of the file; the password in the store's address is masked."""
+    return PlanEncoder().to_bytes(plan)
+
+
+def _head(plan: Plan, identities: str) -> str:
+    """The first line of the file."""
     runtime = plain(plan.runtime)
     runtime["tracking"]["uri"] = passwords.mask(runtime["tracking"]["uri"] or "") or None
     rows = itertools.groupby(job.study_row for job in plan.jobs)
@@ -40,7 +67,7 @@ def to_bytes(plan: Plan) -> bytes:
         "runtime": runtime,
         "varying": plan.varying,
         "arithmetic": VERSION,
-        "identities": _digest_of_identities(plan),
+        "identities": identities,
         "study": plan.study,
         "study_rows": [[name, sum(1 for _ in jobs)] for name, jobs in rows] if plan.study else [],
         "extensions": plan.extensions,
@@ -49,8 +76,11 @@ def to_bytes(plan: Plan) -> bytes:
         "rungs": [_rung_to_plain(rung) for rung in plan.rungs],
         "trains_pruned": plan.trains_pruned,
     }
-    lines = [json.dumps(head), *(identity.canonical_json(config) for config in plan.configs)]
-    return gzip.compress("\n".join(lines).encode(), compresslevel=3, mtime=0)
+    return json.dumps(head)
+
+
+def _packed(text: str) -> bytes:
+    return gzip.compress(text.encode(), compresslevel=3, mtime=0)
 
 
 def from_bytes(content: bytes, load_data: Callable[[DataConfig], Dataset] = load) -> Plan:
@@ -156,6 +186,10 @@ def _unpacked(content: bytes) -> bytes:
 
 def _digest_of_identities(plan: Plan) -> str:
     sha = hashlib.sha256()
-    for job in plan.jobs:
-        sha.update(identity.of_run(job.config, job.dataset).encode())
+    _add_identities(plan.jobs, sha)
     return sha.hexdigest()
+
+
+def _add_identities(jobs: Sequence[Job], sha: "hashlib._Hash") -> None:
+    for job in jobs:
+        sha.update(identity.of_run(job.config, job.dataset).encode())

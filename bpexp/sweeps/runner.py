@@ -138,6 +138,7 @@ class SweepRunner:
         self._first_of_generation = 0
         self._budget = Budget(plan.runtime.budget)
         self._paused = PausedJobs()
+        self._plan_encoder = plan_file.PlanEncoder()
         self._live: LiveRun | None = None
         if len(plan.jobs) == 1:
             points = plan.runtime.tracking.points
@@ -171,7 +172,8 @@ class SweepRunner:
         """Use another plan, and store it."""
         self.plan, sweep = plan, self._writer.sweep
         if sweep.parent is not None:
-            sweep.tracker.add_files(sweep.parent, {plan_file.NAME: plan_file.to_bytes(plan)})
+            content = self._plan_encoder.to_bytes(plan)
+            sweep.tracker.add_files(sweep.parent, {plan_file.NAME: content})
 
     def continue_from(self, first: int) -> None:
         """Let the last generation start at the job with the index ``first``."""

@@ -30,7 +30,7 @@ from benchmarks.simulations.races import (
     RACE_DRAWS,
     RACE_EFFECTS,
     RACE_SEEDS,
-    RACE_SETTINGS,
+    RACE_SIZES,
     race_errors,
     race_savings,
 )
@@ -110,14 +110,14 @@ def _few(repetitions: int, rng: np.random.Generator) -> Shares:
 
 def _races(repetitions: int, rng: np.random.Generator) -> Shares:
     return {
-        name: [race_errors(name, k, repetitions, rng) for k in RACE_SETTINGS] for name in RACE_DRAWS
+        name: [race_errors(name, k, repetitions, rng) for k in RACE_SIZES] for name in RACE_DRAWS
     }
 
 
 def _savings(repetitions: int, rng: np.random.Generator) -> Shares:
     return {
-        f"{k} settings, {effect:g} sd": list(race_savings(k, effect, repetitions, rng))
-        for k in RACE_SETTINGS
+        f"{k} combinations, {effect:g} sd": list(race_savings(k, effect, repetitions, rng))
+        for k in RACE_SIZES
         for effect in RACE_EFFECTS
     }
 
@@ -175,10 +175,10 @@ Two equal unpaired groups: the share of simulations that call them different, to
 """
 CROSSED = """## Splits and seeds
 
-Two settings that are equal on average, on all combinations of splits and seeds. Which one is better
-depends on the split, or on split and seed, with the standard deviation of a run. The share of
-simulations that call the settings different, by the report and by a signed-rank test that takes all
-runs for independent:
+Two combinations of settings that are equal on average, on all pairs of splits and seeds. Which
+one is better depends on the split, or on split and seed, with the standard deviation of a run. The
+share of simulations that call the combinations different, by the report and by a signed-rank test
+that takes all runs for independent:
 """
 STUDIES_COVERAGE = """## Differences from a publication
 
@@ -190,18 +190,18 @@ FEW_RUNS = """With fewer than 25 runs, published or ours, a study prints no inte
 made in the same way. The share of simulations in which means of as many published runs as ours are
 called different; if they are equal, it is to be at most 5%.
 """
-RACE_ERRORS = """## Races of equal settings
+RACE_ERRORS = """## Races of equal combinations
 
 `seeds=auto` with blocks of {block} and at most {seeds} seeds: the share of
-races between equal settings that stop any setting as worse. It is to be at most 5%.
+races between equal combinations that stop any combination as worse. It is to be at most 5%.
 Correlated values have a correlation of 0.8 between runs with the same seed.
 """
 RACE_SAVINGS = """## What a race saves
 
-The first setting is better than all others, which are equal, by the given number of standard
+The first combination is better than all others, which are equal, by the given number of standard
 deviations of a run (lognormal, correlated): the share of the runs that is saved, compared with
-{seeds} seeds of each setting; the share of races that decide for the first setting; and the share
-that stop it. Intervals (`seeds.width`) do not end these races.
+{seeds} seeds of each combination; the share of races that decide for the first combination; and the
+share that stop it. Intervals (`seeds.width`) do not end these races.
 """
 
 
@@ -209,7 +209,7 @@ def page(results: Mapping[str, Any]) -> str:
     """The page in Markdown."""
     sizes = [f"{n} replicates" for n in N_REPLICATES]
     runs = [f"{n} ours, {m} published" for n, m in SIZES]
-    settings = [f"{k} settings" for k in RACE_SETTINGS]
+    combinations = [f"{k} combinations" for k in RACE_SIZES]
     counts = {"block": RACE_BLOCK, "seeds": RACE_SEEDS}
     peers = ["SciPy signed-rank", "SciPy Mann-Whitney", "rliable"]
     tables = {
@@ -220,7 +220,7 @@ def page(results: Mapping[str, Any]) -> str:
         "crossed": (CROSSED, ["design", "report", "all runs as independent"]),
         "studies": (STUDIES_COVERAGE, ["values", *runs]),
         "few": (FEW_RUNS, ["means", *(f"{n} runs" for n in N_REPLICATES)]),
-        "races": (RACE_ERRORS.format(**counts), ["values", *settings]),
+        "races": (RACE_ERRORS.format(**counts), ["values", *combinations]),
         "savings": (
             RACE_SAVINGS.format(**counts), ["race", "saved", "decided", "best one stopped"]
         ),

@@ -163,9 +163,9 @@ def extend(
         *arguments: Settings in the syntax of the command line, as in ``sweep``.
         uri: The store; by default MLFLOW_TRACKING_URI, or ./outputs/mlflow.db.
         experiment: The MLflow experiment.
-        **settings: What is added: every setting of the sweep with these values in place of its own,
-            such as ``seed=range(10, 50)``; of a search, ``search__trials=100``. ``budget__runs``,
-            ``budget__epochs`` and ``budget__seconds`` limit this call.
+        **settings: What is added: every combination of the sweep with these values in place of its
+            own, such as ``seed=range(10, 50)``; of a search, ``search__trials=100``.
+            ``budget__runs``, ``budget__epochs`` and ``budget__seconds`` limit this call.
 
     Returns:
         A row for each run of the extended sweep, as ``sweep``.
@@ -246,7 +246,7 @@ def report(
     only: Mapping[str, Any] | None = None,
     detect: str | float | None = None,
 ) -> "Report":
-    """Compare the settings of a sweep, over its seeds.
+    """Compare the combinations of a sweep, over its seeds.
 
     Args:
         *sweeps: Ids, starts of ids, names, or ``latest``; several are compared. None: all runs of

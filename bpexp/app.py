@@ -269,7 +269,7 @@ def _describe_extension(archive: Archive, sweep: StoredRun, before: Plan, plan: 
         name = provenance.sweep_name(plan)
         retry.call(client.update_run, sweep.run_id, name=name)
     if run_tags.CONFIRMED_BY in sweep.tags:
-        # Another setting may be the best now.
+        # Another combination may be the best now.
         retry.call(client.delete_tag, sweep.run_id, run_tags.CONFIRMED_BY)
 
 
@@ -479,7 +479,8 @@ def _export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> N
 
 
 def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
-    """Train the best settings again on fresh seeds, as a sweep of its own, if ``confirm`` is set.
+    """Train the best combinations again on fresh seeds, as a sweep of its own, if ``confirm`` is
+    set.
 
     Raises:
         ConfigError, TrackingError: As ``run_sweep``.
@@ -492,8 +493,8 @@ def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
     if finished.ranking.best is None:
         return
     assert finished.parent is not None
-    chosen = confirmation.settings_to_confirm(finished)
-    best, seeds = counted(len(chosen), "setting"), counted(n_seeds, "fresh seed")
+    chosen = confirmation.combinations_to_confirm(finished)
+    best, seeds = counted(len(chosen), "combination"), counted(n_seeds, "fresh seed")
     reporter.say(f"Training the best {best} again on {seeds}.")
     fresh = run_sweep(confirmation.plan_of(finished), reporter)
     if fresh.interrupted or fresh.parent is None:
@@ -504,13 +505,13 @@ def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
 
     objective, per_setting = finished.ranking.objective, len(fresh.rows) // len(chosen)
     sentences = []
-    for place, setting in enumerate(chosen):
+    for place, combination in enumerate(chosen):
         rows = fresh.rows[place * per_setting : (place + 1) * per_setting]
         rows = [row for row in rows if row.metrics]
-        scores, name = scores_of(rows, objective), setting.job.setting_name
+        scores, name = scores_of(rows, objective), combination.job.combination_name
         is_independent = are_independent(rows)
         sentences.append(
-            confirmed.sentence(objective, name, setting.scores, scores, is_independent)
+            confirmed.sentence(objective, name, combination.scores, scores, is_independent)
         )
     reporter.say(confirmed.summary(objective, sentences))
 

@@ -612,7 +612,7 @@ def test_two_processes_can_create_the_store_at_the_same_time(warm, tmp_path):
         assert process.returncode == 0
         # On a slow machine, the second one says that it waits.
         assert err == "" or (err.startswith("Waiting") and err.count("\n") == 1)
-        assert "1 setting by median final loss" in out
+        assert "1 combination by median final loss" in out
     assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * 10
     assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
 
@@ -646,7 +646,7 @@ def test_only_ten_diverged_runs_are_listed(inside):
     lines = done.stdout.splitlines()
     assert sum(line.startswith("diverged: lr=1e+200 seed=") for line in lines) == 10
     assert "diverged: 2 more (results.csv has them all)" in lines
-    assert "Best 2 of 2 settings by median final loss" in [line.strip() for line in lines]
+    assert "Best 2 of 2 combinations by median final loss" in [line.strip() for line in lines]
 
 
 @pytest.fixture

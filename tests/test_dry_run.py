@@ -31,7 +31,9 @@ def test_a_dry_run_writes_nothing(inside, tmp_path, spelled):
     assert re.search(
         r"takes about [\d.e-]+ to [\d.e-]+ s, and the files [\d.e+]+ [kM]B\.", done.stdout
     )
-    assert "10 runs of each setting find a difference of 1.25 standard deviations" in done.stdout
+    assert (
+        "10 runs of each combination find a difference of 1.25 standard deviations" in done.stdout
+    )
     assert done.stdout.endswith("Dry run: nothing was written.\n")
     assert not list(tmp_path.iterdir())
 
@@ -43,7 +45,7 @@ def test_runs_that_the_store_has_are_counted(inside, a_store):
 
 
 def test_a_single_run_and_a_search_are_forecast(inside, tmp_path):
-    assert "One setting with 1 run.\n" in inside("--dry-run", "epochs=5").stdout
+    assert "One combination with 1 run.\n" in inside("--dry-run", "epochs=5").stdout
     search = ["search=random", "search.trials=4", "search.generation=2", "epochs=5"]
     done = inside("-m", "lr=interval(0.1,1)", *search, "--dry-run")
     assert done.stdout.startswith("Search by random over lr (0.1 to 1): 4 trials")

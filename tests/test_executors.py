@@ -215,7 +215,7 @@ def test_a_sweep_does_not_need_shared_memory(state, a_store, tmp_path):
     assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
     assert done.stderr.startswith("No worker processes can be started (")
     assert "/dev/shm" in done.stderr
-    assert "Best 2 of 2 settings" in done.stdout
+    assert "Best 2 of 2 combinations" in done.stdout
 
 
 def test_training_pauses_while_results_are_not_consumed(monkeypatch):

@@ -117,8 +117,8 @@ def test_the_same_runs_are_stopped_on_any_workers(where, halved, inside, a_store
     done = inside(*GRID, *HALVING, *where)
     assert done.returncode == 0, done.stderr
     assert outcomes(tmp_path) == outcomes(halved)
-    assert "After 10 epochs: 2 of 6 settings go on." in done.stdout
-    assert "After 30 epochs: 1 of 2 settings go on." in done.stdout
+    assert "After 10 epochs: 2 of 6 combinations go on." in done.stdout
+    assert "After 30 epochs: 1 of 2 combinations go on." in done.stdout
     assert re.search(r"Train the 15 pruned runs to their ends: bpexp resume \w{8} --pruned",
                      done.stdout)  # fmt: skip
     ranked = re.findall(r"^ +(\d) +(\S+) +3 +(10|30)? ", done.stdout, re.MULTILINE)
@@ -134,7 +134,7 @@ def test_an_interrupted_sweep_is_resumed_with_the_same_bits(
     assert inside("resume", "latest").returncode == 0
     assert outcomes(tmp_path) == outcomes(halved)
     assert inside("reproduce", "latest").stdout == (
-        "18 of 18 runs identical to the bit.\n2 of 2 times the same settings stopped.\n"
+        "18 of 18 runs identical to the bit.\n2 of 2 times the same combinations stopped.\n"
     )
 
 
@@ -179,7 +179,7 @@ def test_pruned_runs_are_finished_later_with_the_same_bits(whole, inside, a_stor
         name: digest for name, (_, digest) in whole.items()
     }
     # What was decided stays known, and is judged again; the correlations are those of all settings.
-    assert "2 of 2 times the same settings stopped." in inside("reproduce", "latest").stdout
+    assert "2 of 2 times the same combinations stopped." in inside("reproduce", "latest").stdout
     halving = bpexp.report("latest").halving
     medians = {
         epoch: [np.median([whole[f"lr={lr:g} seed={s}"][0][epoch - 1] for s in range(3)])
@@ -210,7 +210,7 @@ def test_other_decisions_are_reported(inside, a_store, tmp_path):
     path.write_bytes(plan_file.to_bytes(replace(plan, rungs=(altered, second))))
     done = inside("reproduce", "latest")
     assert done.returncode == 1
-    assert "Settings are judged differently after 10 epochs than before" in done.stdout
+    assert "Combinations are judged differently after 10 epochs than before" in done.stdout
 
 
 @pytest.mark.slow
@@ -231,7 +231,7 @@ def test_a_search_is_told_what_its_trials_were_stopped_by(inside, a_store, tmp_p
     assert complete.sum() == 2
     assert trials["best so far"].iloc[-1] == trials["final_loss"][complete].min()
     assert inside("reproduce", "latest").stdout.splitlines()[1:] == [
-        "8 of 8 trials proposed again.", "4 of 4 times the same settings stopped.",
+        "8 of 8 trials proposed again.", "4 of 4 times the same combinations stopped.",
     ]  # fmt: skip
     # The sampler is told the same after pruned trials were finished.
     assert inside("resume", "latest", "--pruned").returncode == 0
@@ -265,7 +265,7 @@ def test_runs_that_other_sweeps_stopped_are_not_reused(whole, halved, inside, a_
     assert len(linked) == 18
     # Complete runs that are linked change no decision.
     done = inside(*GRID, *HALVING, "reuse=true")
-    assert "After 10 epochs: 2 of 6 settings go on." in done.stdout
+    assert "After 10 epochs: 2 of 6 combinations go on." in done.stdout
     archive, parent, _ = stored(tmp_path)
     plan = plan_file.from_bytes(archive.file(parent, plan_file.NAME))
     archive, parent, _ = stored(halved)
@@ -277,7 +277,7 @@ def test_the_report_compares_what_was_trained_to_the_end(halved, monkeypatch):
     report = bpexp.report("latest")
     assert len(report.findings.summaries) == 1
     assert report.findings.grouped.pruned == 5
-    assert "5 of 6 settings were stopped early" in report.halving.sentences[0]
+    assert "5 of 6 combinations were stopped early" in report.halving.sentences[0]
     assert "rungs" in report.figures
     text = report.files(["md"])["report.md"].decode()
     assert "| 10 | 6 | 2 |" in text
@@ -285,7 +285,7 @@ def test_the_report_compares_what_was_trained_to_the_end(halved, monkeypatch):
 
 def test_dry_run_says_what_is_trained_to_which_epoch(inside, a_store):
     done = inside(*GRID, *HALVING, "--dry-run")
-    sentence = "Of 6 settings, by epochs: 6 to 10, 2 to 30, 1 to 90; 480 epochs instead of 1620"
+    sentence = "Of 6 combinations, by epochs: 6 to 10, 2 to 30, 1 to 90; 480 epochs instead of 1620"
     assert f"{sentence} (30%)." in done.stdout
 
 
@@ -299,7 +299,7 @@ def test_dry_run_says_what_is_trained_to_which_epoch(inside, a_store):
         (["search.brackets=2"], "search.brackets goes with search.halving"),
         ([*HALVING, "search.brackets=9"], "search.brackets must be at most 3"),
         ([*HALVING, "budget.runs=4"], "budget.* must be null with search.halving"),
-        ([*HALVING, "lr=1"], "needs several settings to choose from"),
+        ([*HALVING, "lr=1"], "needs several combinations to choose from"),
         ([*HALVING, "data=xor,iris", "model=regressor"], "search.halving needs one ranking"),
     ],
 )

@@ -55,9 +55,9 @@ def stored_runs_and_sweeps(folder):
 def test_a_setting_wins_by_its_median_and_not_by_one_lucky_seed():
     plan = plan_of(lr=[0.1, 1], seed=[1, 2, 3])
     ranking = rank(rows_of(plan, [0.01, 5, 6, 1.2, 1, 1.1]), plan.objective)
-    assert [found.job.setting for found in ranking.settings] == [{"lr": "1"}, {"lr": "0.1"}]
-    assert [found.center for found in ranking.settings] == [1.1, 5]
-    assert [found.rank for found in ranking.settings] == [1, 2]
+    assert [found.job.combination for found in ranking.combinations] == [{"lr": "1"}, {"lr": "0.1"}]
+    assert [found.center for found in ranking.combinations] == [1.1, 5]
+    assert [found.rank for found in ranking.combinations] == [1, 2]
     assert ranking.best.job.name == "lr=1 seed=2"
     assert ranking.runs[0].job.name == "lr=0.1 seed=1"
 
@@ -67,14 +67,14 @@ def test_diverged_runs_count_as_the_worst_and_failed_runs_do_not_count():
     values = [3, 3, np.nan, 1, 1, 1]
     outcomes = ["completed"] * 4 + ["diverged"] * 2
     ranking = rank(rows_of(plan, values, outcomes=outcomes), plan.objective)
-    assert [found.job.setting["lr"] for found in ranking.settings] == ["0.1", "1"]
-    assert [len(found.rows) for found in ranking.settings] == [2, 3]
-    assert ranking.settings[1].center == np.inf
+    assert [found.job.combination["lr"] for found in ranking.combinations] == ["0.1", "1"]
+    assert [len(found.rows) for found in ranking.combinations] == [2, 3]
+    assert ranking.combinations[1].center == np.inf
     # Of accuracy, a diverged run has 0.
     accuracy = objectives()["accuracy"]
     rows = rows_of(plan, [0.2, 0.3, 0.4, 0.9, 0.9, 0.9], "accuracy", outcomes)
     ranking = rank(rows, accuracy)
-    assert [found.center for found in ranking.settings] == [0.3, 0]
+    assert [found.center for found in ranking.combinations] == [0.3, 0]
 
 
 @given(
@@ -97,7 +97,7 @@ def test_epochs_to_converge_count_the_maximum_for_runs_that_did_not_converge():
     assert plan.objective.name == "epochs_to_converge"
     outcomes = ["converged", "completed", "converged", "converged"]
     ranking = rank(rows_of(plan, [10, 100, 50, 52], "epochs_run", outcomes), plan.objective)
-    assert [found.center for found in ranking.settings] == [51, 55]
+    assert [found.center for found in ranking.combinations] == [51, 55]
     assert ranking.best.job.name == "lr=1 seed=1"
     outcomes = ["completed", "stalled", "diverged", "completed"]
     rows = rows_of(plan, [100, 80, 50, 100], "epochs_run", outcomes)
@@ -198,12 +198,13 @@ def test_table_note_tags_and_export_of_a_sweep_use_the_objective(inside, tmp_pat
     }
     best_lr = min(of_lr, key=lambda lr: of_lr[lr][1])
     (value, best), (median, _), _ = of_lr[best_lr]
-    assert "Best 2 of 2 settings by median validation loss" in done.stdout
+    assert "Best 2 of 2 combinations by median validation loss" in done.stdout
     first = next(line.split() for line in done.stdout.splitlines() if re.match(" +1 ", line))
     assert first[:4] == ["1", best_lr, "3", f"{median:.6g}"]
     assert first[-1] == best[:8]
     reason = (
-        f"the run with the lowest validation loss, {value:.6g}, of the best setting, lr={best_lr} "
+        f"the run with the lowest validation loss, {value:.6g}, of the best combination, "
+        f"lr={best_lr} "
         f"(median {median:.6g} over 3 runs)"
     )
     assert reason in parent.data.tags["mlflow.note.content"]

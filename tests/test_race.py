@@ -80,11 +80,11 @@ def test_worse_means_worse_on_more_seeds_or_a_larger_mean_of_the_epochs():
     np.testing.assert_array_equal(found, [-0.2, 0.5])
 
 
-@pytest.mark.parametrize("n_settings", simulations.RACE_SETTINGS)
+@pytest.mark.parametrize("n_combinations", simulations.RACE_SIZES)
 @pytest.mark.parametrize("name", simulations.RACE_DRAWS)
-def test_equal_settings_are_seldom_stopped(name, n_settings):
-    n = 300 if n_settings < 20 else 100
-    share = simulations.race_errors(name, n_settings, n, np.random.default_rng(n_settings))
+def test_equal_settings_are_seldom_stopped(name, n_combinations):
+    n = 300 if n_combinations < 20 else 100
+    share = simulations.race_errors(name, n_combinations, n, np.random.default_rng(n_combinations))
     # Three standard errors above 5%.
     assert share <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n)
 
@@ -108,10 +108,10 @@ def test_the_better_mean_of_epochs_is_kept_although_it_is_slower_on_most_seeds()
     assert race.is_racing[1]
 
 
-def raced(score, n_settings=3, objective=LOSS, **config):
+def raced(score, n_combinations=3, objective=LOSS, **config):
     """The sampler of a race that has ended, and the jobs of each generation."""
     sampler = RacingSampler(
-        [[{"lr": index}] for index in range(n_settings)],
+        [[{"lr": index}] for index in range(n_combinations)],
         SeedsConfig(name="auto", **config),
         objective,
         100.0,
@@ -164,7 +164,7 @@ def test_equal_values_are_ties_and_failed_runs_are_the_worst():
 
 
 def test_one_setting_gets_seeds_until_its_interval_is_narrow():
-    sampler, _ = raced(noisy(0.0), n_settings=1, width=0.1)
+    sampler, _ = raced(noisy(0.0), n_combinations=1, width=0.1)
     assert sampler.race.end == NARROW
     assert sampler.race.n_seeds[0] > 10
 
@@ -179,12 +179,14 @@ def test_the_folds_of_a_seed_count_as_one():
 
 @settings(max_examples=10)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 12), st.floats(0.0, 2.0))
-def test_a_race_is_a_function_of_its_configuration_and_scores(seed, n_settings, block, distance):
+def test_a_race_is_a_function_of_its_configuration_and_scores(
+    seed, n_combinations, block, distance
+):
     def score(lr, number):
         return np.random.default_rng([seed, lr, number]).normal() + distance * lr
 
-    one, first = raced(score, n_settings, block=block, max=40)
-    two, second = raced(score, n_settings, block=block, max=40)
+    one, first = raced(score, n_combinations, block=block, max=40)
+    two, second = raced(score, n_combinations, block=block, max=40)
     assert first == second
     assert one.race.end == two.race.end
     assert one.race.is_racing.any()
@@ -248,7 +250,7 @@ def test_two_workers_stop_the_same_settings_and_reproduce_checks_it(
     done = inside(*RACE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(
-        "Race of 3 settings over lr (3 values): 5 seeds at a time, at most 30, on "
+        "Race of 3 combinations over lr (3 values): 5 seeds at a time, at most 30, on "
     )
     assert "stopped as worse: " in done.stdout
     assert "worse beyond doubt after" in done.stdout
@@ -305,7 +307,7 @@ def test_the_report_has_the_verdict_of_the_race_and_no_p_values(uninterrupted, m
     assert (found["lr"] == 0.01).sum() in np.round(crosses)
     other = bpexp.report("latest", measure="accuracy")
     assert "race" not in other.figures
-    assert "follow from the final loss of all settings (seeds=auto)" in other.answer
+    assert "follow from the final loss of all combinations (seeds=auto)" in other.answer
     with pytest.raises(ConfigError, match="are for fixed numbers of seeds"):
         bpexp.report("latest", detect="10%")
     assert "they are too optimistic" in bpexp.report().answer
@@ -345,7 +347,7 @@ def test_folds_are_trained_for_every_seed():
 
 def test_a_dry_run_says_how_many_runs_there_can_be(inside, tmp_path):
     done = inside(*RACE, "--dry-run")
-    assert "15 to 90 runs: 5 to 30 seeds of each setting, by the results" in done.stdout
+    assert "15 to 90 runs: 5 to 30 seeds of each combination, by the results" in done.stdout
     assert not list(tmp_path.iterdir())
 
 

@@ -905,7 +905,13 @@ def test_a_report_for_print_has_booktabs_captions_and_vector_figures_with_embedd
     figures = {name for name in files if name.startswith("figures/")}
     assert figures == {f"figures/{n}.{k}" for n in made.figures for k in ("png", "pdf", "svg")}
     text = files["report.tex"].decode()
-    for word in (r"\usepackage{booktabs}", r"\toprule", r"lr=a\_b", r"50\%", r"\caption{Settings"):
+    for word in (
+        r"\usepackage{booktabs}",
+        r"\toprule",
+        r"lr=a\_b",
+        r"50\%",
+        r"\caption{Combinations",
+    ):
         assert word in text
     header = re.search(r"toprule\n(.*) \\\\\n", text)[1]
     assert header.split(" & ") == [
@@ -946,8 +952,8 @@ def test_two_sweeps_of_the_same_runs_agree():
     losses = {0.1: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2, 0.3]}
     made = built(two(losses, losses))
     assert made.answer == (
-        "The sweeps agree: they contain the same runs. Of 6 runs with the same setting and seed, 6 "
-        "have bit-identical losses and the same number of epochs."
+        "The sweeps agree: they contain the same runs. Of 6 runs with the same combination and "
+        "seed, 6 have bit-identical losses and the same number of epochs."
     )
 
 
@@ -956,7 +962,7 @@ def test_two_sweeps_that_differ_say_where():
     made = built(two({0.1: low, 1.0: low}, {0.1: low[::-1], 1.0: high}))
     assert made.answer.startswith("The sweeps do not agree: 1 of 2 shared groups differ; the")
     assert "for lr=1, where a run of the first sweep is better with probability 1" in made.answer
-    assert "Of 40 runs with the same setting and seed, 0 have bit-identical" in made.answer
+    assert "Of 40 runs with the same combination and seed, 0 have bit-identical" in made.answer
 
 
 @pytest.mark.parametrize(("one", "other"), [("273484e9", "00012345"), ("00012345", "273484e9")])
@@ -1096,7 +1102,7 @@ def test_sweeps_without_a_common_setting_are_compared_by_their_best_settings():
     made = built(two({0.1: 0.3 + seeds, 1.0: 0.4 + seeds}, {3.0: 0.2 + seeds, 9.0: 0.9 + seeds}))
     assert made.question.startswith("Which sweep is best? Over 10 seeds on xor: ")
     assert made.answer.startswith(
-        "Best setting of each sweep by final loss: s: lr=0.1 (best of 2); t: lr=3 (best of 2). "
+        "Best combination of each sweep by final loss: s: lr=0.1 (best of 2); t: lr=3 (best of 2). "
         "Compared on the runs that chose them: sweep=t lr=3 has the lowest final loss: "
     )
     # The signs of ten differences, and any of six pairs of the four settings could be compared.
@@ -1104,11 +1110,11 @@ def test_sweeps_without_a_common_setting_are_compared_by_their_best_settings():
     assert "(p = 0.012, corrected for 6 pairs of groups)" in made.answer
     # Every run of t is better than all of s, or worse; the best of all 20 is the lowest.
     assert made.answer.endswith(
-        "Of all their runs, whatever the setting, one of s does better than one of t with "
+        "Of all their runs, whatever the combination, one of s does better than one of t with "
         "probability 0.5; of 20 runs drawn from each, the best is expected to reach a final loss "
         "of 0.3 and 0.2."
     )
-    table = table_below(made, "The best setting of each sweep")
+    table = table_below(made, "The best combination of each sweep")
     assert [row[:5] for row in table.rows] == [
         ["1", "t", "2", "20", "lr=3"], ["2", "s", "2", "20", "lr=0.1"],
     ]  # fmt: skip
@@ -1145,8 +1151,8 @@ def test_per_compares_the_best_setting_within_each_value_on_test_rows(key):
     made = built(three_optimizers(), per=key)
     assert made.question.startswith("Which optimizer.name is best? ")
     assert made.answer.startswith(
-        "Best setting within each optimizer.name by validation loss: adam: lr=1 (best of 2, median "
-        "validation loss 0.4025 over 6 runs); momentum: lr=0.1 (best of 2, median "
+        "Best combination within each optimizer.name by validation loss: adam: lr=1 (best of 2, "
+        "median validation loss 0.4025 over 6 runs); momentum: lr=0.1 (best of 2, median "
     )
     found = made.finals.findings
     assert [summary.group.name for summary in found.summaries] == [
@@ -1155,7 +1161,7 @@ def test_per_compares_the_best_setting_within_each_value_on_test_rows(key):
     ]  # fmt: skip
     # Three finalists have three pairs, of which any could be compared.
     assert [c.p_adjusted for c in found.comparisons] == [3 * 2 / 2**6] * 2
-    table = table_below(made, "The best setting per optimizer.name")
+    table = table_below(made, "The best combination per optimizer.name")
     assert [row[1] for row in table.rows] == ["adam", "momentum", "rprop"]
     written = json.loads(made.files(["json"])["report.json"])
     assert [best["setting"]["lr"] for best in written["best_per"]] == ["1", "0.1", "0.1"]
@@ -1199,7 +1205,7 @@ def test_sweeps_with_some_settings_in_common_are_compared_on_these_and_by_their_
     seeds = np.arange(10) / 1000
     made = built(two({0.1: 0.3 + seeds, 1.0: 0.4 + seeds}, {1.0: 0.4 + seeds, 3.0: 0.2 + seeds}))
     assert made.answer.startswith("The sweeps agree on all runs that both contain. Of 10 runs")
-    assert "Best setting of each sweep by final loss: s: lr=0.1 (best of 2); t: " in made.answer
+    assert "Best combination of each sweep by final loss: s: lr=0.1 (best of 2); t: " in made.answer
 
 
 def test_epochs_of_two_sweeps_are_drawn_within_the_shorter_budget():
@@ -1257,7 +1263,7 @@ def test_sweeps_on_the_same_rows_by_the_same_measure_are_compared(first, second,
         [rows(runs).assign(sweep=sweep, lr=lr, accuracy=0.5, **settings)
          for sweep, lr, settings in (("s", 1, first), ("t", 2, second))]
     )  # fmt: skip
-    assert built(frame, measure).answer.startswith("Best setting of each sweep by ")
+    assert built(frame, measure).answer.startswith("Best combination of each sweep by ")
 
 
 def test_sweeps_with_different_objectives_need_a_measure():

@@ -51,7 +51,7 @@ def test_a_sweep_needs_no_home_no_cache_no_entry_of_the_user_and_no_assertions(p
     done = as_user(folder, "-m", "seed=1,2", "epochs=5", options=["-O"],
                    **UNUSABLE | {"HOME": None})  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 setting by median final loss" in done.stdout
+    assert "1 combination by median final loss" in done.stdout
     assert [path.name for path in folder.iterdir()] == ["outputs"]
 
 

@@ -190,6 +190,6 @@ def test_a_sweep_in_a_terminal_shows_a_progress_bar_and_complete_ids(warm, tmp_p
     assert "best final loss" in text
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
     assert "\u2026" not in plain
-    ranked = plain[plain.index("Best 4 of 4 settings by median final loss") :].splitlines()[2:6]
+    ranked = plain[plain.index("Best 4 of 4 combinations by median final loss") :].splitlines()[2:6]
     assert [int(line.split()[0]) for line in ranked] == list(range(1, 5))
     assert all(re.search(r" [0-9a-f]{8}$", line) for line in ranked)

@@ -1,4 +1,4 @@
-"""Simulated races: how often they stop a setting that is not worse, and what they save."""
+"""Simulated races: how often they stop a combination that is not worse, and what they save."""
 
 import math
 from functools import partial
@@ -13,8 +13,8 @@ from bpexp.sweeps.samplers import racing
 from bpexp.sweeps.samplers.racing import Race
 from bpexp.typing import Array
 
-RACE_SETTINGS, RACE_EFFECTS = (2, 6, 20), (0.25, 0.5, 1.0, 2.0)
-"""Numbers of settings of races, and by how many standard deviations the first is better."""
+RACE_SIZES, RACE_EFFECTS = (2, 6, 20), (0.25, 0.5, 1.0, 2.0)
+"""Numbers of combinations of races, and by how many standard deviations the first is better."""
 RACE_SEEDS, RACE_BLOCK = 200, 10
 
 
@@ -58,33 +58,35 @@ RACE_DRAWS: dict[str, tuple[str, Draw]] = {
 """The measure and the scores of races, (races, k, n)."""
 
 
-def race_errors(name: str, n_settings: int, repetitions: int, rng: np.random.Generator) -> float:
-    """Share of races between equal settings in which any is stopped before the last seed."""
+def race_errors(
+    name: str, n_combinations: int, repetitions: int, rng: np.random.Generator
+) -> float:
+    """Share of races between equal combinations in which any is stopped before the last seed."""
     measure, draw = RACE_DRAWS[name]
-    race = race_of(draw(rng, (repetitions, n_settings, RACE_SEEDS)), measure)
+    race = race_of(draw(rng, (repetitions, n_combinations, RACE_SEEDS)), measure)
     return float(np.mean(~race.is_racing.all(axis=-1)))
 
 
 def race_savings(
-    n_settings: int, effect: float, repetitions: int, rng: np.random.Generator
+    n_combinations: int, effect: float, repetitions: int, rng: np.random.Generator
 ) -> list[float]:
-    """Races in which the first setting is better than all others, which are equal.
+    """Races in which the first combination is better than all others, which are equal.
 
     Args:
-        n_settings: Number of settings.
+        n_combinations: Number of combinations.
         effect: By how many standard deviations of a run the first one is better.
         repetitions: Number of races.
         rng: Draws the scores.
 
     Returns:
-        The share of the runs that is saved compared with all seeds of all settings; the share of
-        races that decide for the first setting; and the share in which it is stopped.
+        The share of the runs that is saved compared with all seeds of all combinations; the share
+        of races that decide for the first combination; and the share in which it is stopped.
     """
-    latent = _correlated(rng, (repetitions, n_settings, RACE_SEEDS))
+    latent = _correlated(rng, (repetitions, n_combinations, RACE_SEEDS))
     latent[:, 0] -= effect
     race = race_of(np.exp(latent), "final_loss")
     n_seeds, is_decided = race.n_seeds, race.is_racing.sum(axis=-1) == 1
-    # A race that is decided ends when its last other setting stops.
+    # A race that is decided ends when its last other combination stops.
     last = np.where(race.is_racing, 0, n_seeds).max(axis=-1)
     n_seeds = np.where(race.is_racing & is_decided[:, None], last[:, None], n_seeds)
     saved = 1.0 - float(n_seeds.mean()) / RACE_SEEDS

@@ -1,4 +1,4 @@
-"""Compare two sweeps on the settings that both contain."""
+"""Compare two sweeps on the combinations that both contain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ from bpexp.runs.objective import Objective
 class Agreement:
     """The comparison of two sweeps.
 
-    Runs with the same setting and seed that have equal results are not independent samples,
+    Runs with the same combination and seed that have equal results are not independent samples,
     so the comparisons leave them out.
 
     Attributes:
         comparisons: One for each shared group, first sweep against second.
         is_complete: Whether both sweeps contain every group.
-        shared_runs: Number of pairs of runs with the same setting and seed.
+        shared_runs: Number of pairs of runs with the same combination and seed.
         identical_runs: Number of those pairs with identical results.
         differing_runs: Number of runs in shared groups without an identical run in the other sweep.
     """
@@ -64,7 +64,7 @@ class Agreement:
         if not self.shared_runs:
             return ""
         return (
-            f"Of {self.shared_runs} runs with the same setting and seed, {self.identical_runs} "
+            f"Of {self.shared_runs} runs with the same combination and seed, {self.identical_runs} "
             "have bit-identical losses and the same number of epochs."
         )
 
@@ -79,11 +79,11 @@ def compare_sweeps(grouped: Grouped, measure: Objective) -> Agreement | None:
     Returns:
         The comparison of each group that both sweeps contain; None if they share no group.
     """
-    by_setting: dict[tuple[tuple[str, str], ...], list[Group]] = {}
+    by_combination: dict[tuple[tuple[str, str], ...], list[Group]] = {}
     for group in grouped.groups:
-        setting = tuple(group.without_sweep.settings.items())
-        by_setting.setdefault(setting, []).append(group)
-    shared = [(groups[0], groups[1]) for groups in by_setting.values() if len(groups) == 2]
+        combination = tuple(group.without_sweep.settings.items())
+        by_combination.setdefault(combination, []).append(group)
+    shared = [(groups[0], groups[1]) for groups in by_combination.values() if len(groups) == 2]
     if not shared:
         return None
     pairs, shared_runs, identical_runs, differing_runs = [], 0, 0, 0

@@ -1,4 +1,4 @@
-"""Compares what settings looked like in the sweep that chose them with what fresh seeds show.
+"""Compares what combinations looked like in the sweep that chose them with what fresh seeds show.
 
 >>> import numpy as np
 >>> from bpexp.runs.objective import objectives
@@ -20,11 +20,11 @@ from bpexp.typing import Array
 def sentence(
     objective: Objective, name: str, before: Array, after: Array, is_independent: bool = True
 ) -> str:
-    """What a setting looked like, and what it is on fresh seeds: medians, with an interval.
+    """What a combination looked like, and what it is on fresh seeds: medians, with an interval.
 
     Args:
-        objective: What the settings are compared by.
-        name: The setting.
+        objective: What the combinations are compared by.
+        name: The combination.
         before: Its scores in the sweep that chose it, (n,).
         after: Its scores on fresh seeds, (m,).
         is_independent: Whether no two fresh runs share a level of a source of variation.
@@ -32,13 +32,13 @@ def sentence(
     looked = objective.as_measured(float(np.median(before)))
     found = estimates.median(objective, after, is_independent=is_independent)
     return (
-        f"{name or 'the setting'} looked like {number(looked)}, is {interval(found)} over "
+        f"{name or 'the combination'} looked like {number(looked)}, is {interval(found)} over "
         f"{len(after)} fresh runs"
     )
 
 
 def summary(objective: Objective, sentences: Sequence[str]) -> str:
-    """The sentences of all settings, with what they are about."""
+    """The sentences of all combinations, with what they are about."""
     return f"{objective.title}, median, on seeds that chose nothing: {'; '.join(sentences)}."
 
 
@@ -46,7 +46,7 @@ def of_groups(objective: Objective, grouped: Grouped) -> str:
     """The summary for the groups of a sweep and of the sweep that confirms it.
 
     Args:
-        objective: What the settings are compared by.
+        objective: What the combinations are compared by.
         grouped: Groups of both sweeps; the sweep with the choice comes first.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The interval of a setting's median over its replicates, as tables and reports show it."""
+"""The interval of a combination's median over its replicates, as tables and reports show it."""
 
 import math
 
@@ -14,12 +14,12 @@ def median(
     level: float = CONFIDENCE,
     is_independent: bool = True,
 ) -> Interval:
-    """The median of the objective over the replicates of a setting, with its interval.
+    """The median of the objective over the replicates of a combination, with its interval.
 
     Args:
         objective: What was measured.
         scores: The score of each run, (n,), see ``Objective.scores``.
-        level: Confidence level; see ``statistics.confidence_of_each`` for several settings.
+        level: Confidence level; see ``statistics.confidence_of_each`` for several combinations.
         is_independent: Whether no two runs share a level of a source of variation.
 
     Returns:

@@ -1,8 +1,9 @@
-"""The best setting within each value of a key, such as each optimizer or each of several sweeps.
+"""The best combination within each value of a key, such as each optimizer or each of several
+sweeps.
 
 The objective of the report chooses these finalists. They are compared with each other on the test
 rows, which chose nothing, or, without test rows, on the same runs that chose them; p-values are
-then corrected for all pairs of settings that could have been chosen.
+then corrected for all pairs of combinations that could have been chosen.
 """
 
 from collections.abc import Sequence
@@ -32,14 +33,14 @@ _LOSSES = {"final_loss": "loss", "last_epoch_loss": "loss", "lowest_validation_l
 
 @dataclass(frozen=True, eq=False)
 class Finalist:
-    """The best setting within one value of the key.
+    """The best combination within one value of the key.
 
     Attributes:
         value: The value.
-        summary: The results of the setting.
-        groups: All settings with this value.
+        summary: The results of the combination.
+        groups: All combinations with this value.
         scores: The scores of all runs with this value, (n,); epochs to converge within the
-            smallest maximum of all settings.
+            smallest maximum of all combinations.
         expected_best: What the best of ``Finals.n_drawn`` runs with this value should reach.
     """
 
@@ -50,9 +51,9 @@ class Finalist:
     expected_best: float
 
     def name_without(self, key: str) -> str:
-        """The setting without the key, for example ``lr=0.5 hidden=2``."""
+        """The combination without the key, for example ``lr=0.5 hidden=2``."""
         settings = self.summary.group.settings.items()
-        return " ".join(f"{k}={v}" for k, v in settings if k != key) or "its only setting"
+        return " ".join(f"{k}={v}" for k, v in settings if k != key) or "its only combination"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ class Finals:
     """The finalists and how they compare.
 
     Attributes:
-        key: The key; ``sweep`` for the best setting of each of several sweeps.
+        key: The key; ``sweep`` for the best combination of each of several sweeps.
         chosen_by: The objective that chose the finalists.
         finalists: One for each value of the key that has runs, in the order of the values.
         findings: The finalists ranked and compared, on test rows if all of them have some.
@@ -87,15 +88,15 @@ class Finals:
         if not self.is_tested:
             compared = "on the runs that chose them"
         return " ".join([
-            f"Best setting {which} by {self.chosen_by.label}: {best}.",
+            f"Best combination {which} by {self.chosen_by.label}: {best}.",
             f"Compared {compared}: {answer(self.findings)}",
             *self._as_a_whole,
         ])  # fmt: skip
 
     def _chosen(self, finalist: Finalist) -> str:
-        """The setting, of how many it is the best, and its result unless that follows anyway."""
-        n_settings = len(finalist.groups)
-        notes = [f"best of {n_settings}"] if n_settings > 1 else []
+        """The combination, of how many it is the best, and its result unless that is clear."""
+        n_combinations = len(finalist.groups)
+        notes = [f"best of {n_combinations}"] if n_combinations > 1 else []
         if self.is_tested:
             notes.append(result(finalist.summary, self.chosen_by))
         name = finalist.name_without(self.key)
@@ -114,15 +115,15 @@ class Finals:
         else:
             reached = f"reach a {self.chosen_by.label} of {reached}"
         return [
-            f"Of all their runs, whatever the setting, one of {a.value} does better than one of "
-            f"{b.value} with probability {number(share)}; of {counted(self.n_drawn, 'run')} drawn "
-            f"from each, the best is expected to {reached}."
+            f"Of all their runs, whatever the combination, one of {a.value} does better than one "
+            f"of {b.value} with probability {number(share)}; of {counted(self.n_drawn, 'run')} "
+            f"drawn from each, the best is expected to {reached}."
         ]
 
     @property
     def heading(self) -> str:
         """A heading for the table."""
-        return f"The best setting {'of each sweep' if self.key == SWEEP else f'per {self.key}'}"
+        return f"The best combination {'of each sweep' if self.key == SWEEP else f'per {self.key}'}"
 
     @property
     def table(self) -> Table:
@@ -130,7 +131,14 @@ class Finals:
         of = {one.summary.group.name: one for one in self.finalists}
         against = {c.b.name: interval(c.improvement) for c in self.findings.comparisons}
         measure = self.findings.measure
-        columns = ["rank", self.key, "settings", "runs", "best setting", _title(self.chosen_by)]
+        columns = [
+            "rank",
+            self.key,
+            "combinations",
+            "runs",
+            "best combination",
+            _title(self.chosen_by),
+        ]
         if self.is_tested:
             columns.append(_title(measure))
         if against:
@@ -181,10 +189,10 @@ def full_key(findings: Findings, key: str) -> str:
 
 
 def compare_finalists(findings: Findings, key: str) -> Finals:
-    """Compare the best settings within each value of a key.
+    """Compare the best combinations within each value of a key.
 
     Args:
-        findings: All settings, ranked by the objective.
+        findings: All combinations, ranked by the objective.
         key: A key that varies, see ``full_key``.
 
     Raises:
@@ -200,7 +208,7 @@ def compare_finalists(findings: Findings, key: str) -> Finals:
     comparability.check(table, key, list(of_value), finals.measure)
     if comparability.vary_in_data(table):
         raise ConfigError(
-            "these runs are on several data sets, and the best settings of different data sets "
+            "these runs are on several data sets, and the best combinations of different data sets "
             "cannot be compared."
         )
     n_drawn = min(sum(map(len, some)) for some in of_value.values())
@@ -254,7 +262,7 @@ def _title(measure: Objective) -> str:
 
 
 def _center(summary: Summary, measure: Objective) -> str:
-    """The statistic that ranks a setting."""
+    """The statistic that ranks a combination."""
     if measure.is_time:
         return number(summary.epochs_mean)
     return interval(summary.estimates[measure.name]["median"])

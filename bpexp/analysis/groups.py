@@ -1,4 +1,4 @@
-"""Group finished runs by their setting: the runs of a group are replicates of it.
+"""Group finished runs by their combination: the runs of a group are replicates of it.
 
 Replicates differ only in the keys of ``REPLICATE_KEYS``: seeds, the fold and the seed of the split.
 """
@@ -79,13 +79,14 @@ class RunTable:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The replicates of one setting.
+    """The replicates of one combination.
 
     Attributes:
         settings: The values, as text, of the keys that vary between groups.
         table: The table that holds the runs.
         row_indices: Rows of the group's runs in ``table``, (n,).
-        unfinished: Number of runs with this setting that have no result; they are not in ``table``.
+        unfinished: Number of runs with this combination that have no result; they are not in
+            ``table``.
     """
 
     settings: Mapping[str, str]
@@ -128,7 +129,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        """The setting as text, for example ``lr=0.5 hidden=2``."""
+        """The combination as text, for example ``lr=0.5 hidden=2``."""
         return " ".join(f"{key}={value}" for key, value in self.settings.items()) or "all runs"
 
     def value(self, key: str) -> str:
@@ -137,7 +138,7 @@ class Group:
 
     @property
     def without_sweep(self) -> "Group":
-        """The group without its sweep as a part of the setting."""
+        """The group without its sweep as a part of the combination."""
         return replace(self, settings={k: v for k, v in self.settings.items() if k != SWEEP})
 
     @property
@@ -171,8 +172,8 @@ class Grouped:
         data: Names of the data sets.
         seeds: Number of different replicates: of seeds, unless folds or splits vary, too.
         replicate_keys: The keys that differ between replicates; ``seed`` if none does.
-        pruned: Number of settings left out because runs of them were stopped early.
-        repeated: Number of runs left out because another run has the same setting and the same
+        pruned: Number of combinations left out because runs of them were stopped early.
+        repeated: Number of runs left out because another run has the same combination and the same
             random numbers and is therefore not an independent replicate.
         only_split: The seed of the split that all runs share; "" if there are several splits, or
             the data are not split at random.
@@ -203,10 +204,10 @@ def group(frame: pd.DataFrame) -> Grouped:
             ``epochs_run``, the configuration and the metrics.
 
     Returns:
-        The groups of the finished runs, without those of settings that were stopped early.
+        The groups of the finished runs, without those of combinations that were stopped early.
 
     Raises:
-        ConfigError: No run has finished, or all settings were stopped early.
+        ConfigError: No run has finished, or all combinations were stopped early.
     """
     known = [key for key in train_keys() if key in frame and not is_replicate_key(key)]
     labels = frame[known].apply(labels_of)
@@ -252,7 +253,7 @@ def group(frame: pd.DataFrame) -> Grouped:
 def _without_pruned(
     frame: pd.DataFrame, labels: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, int]:
-    """Leave out settings of which runs were stopped early, and count them.
+    """Leave out combinations of which runs were stopped early, and count them.
 
     Those of their runs that had ended by themselves before are left out, too: they are the fastest.
     """
@@ -266,7 +267,7 @@ def _without_pruned(
     kept = ~settings.isin(pruned)
     if not kept.any():
         raise ConfigError(
-            "a report needs a setting that was trained to its end, but all were stopped early; "
+            "a report needs a combination that was trained to its end, but all were stopped early; "
             "bpexp resume SWEEP --pruned trains them."
         )
     return frame[kept], labels[kept], len(pruned)

@@ -30,40 +30,40 @@ from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 
 FILE = "rungs.csv"
-"""The artifact of a sweep with the settings that were judged at each rung, and at the end."""
+"""The artifact of a sweep with the combinations that were judged at each rung, and at the end."""
 COLUMNS: dict[str, type] = {
     "setting": str, "epoch": np.int64, "value": np.float64, "decision": str, "objective": str
 }  # fmt: skip
 GOES_ON, STOPPED, END = "goes on", "stopped", "end"
 MIN_RANKED = 3
-"""Settings of which a rank correlation says anything."""
+"""Combinations of which a rank correlation says anything."""
 MAX_STOPPED = 50
-"""Maximum number of stopped settings in the report."""
+"""Maximum number of stopped combinations in the report."""
 
 
 class Correlation(NamedTuple):
-    """Spearman's rank correlation over ``n`` settings; nan for too few, or if all are equal."""
+    """Spearman's rank correlation over ``n`` combinations; nan for too few, or if all are equal."""
 
     value: float
     n: int
 
     def __str__(self) -> str:
-        """The correlation and the number of settings."""
-        return f"{number(self.value, 2)} ({counted(self.n, 'setting')})" if self.n else "–"
+        """The correlation and the number of combinations."""
+        return f"{number(self.value, 2)} ({counted(self.n, 'combination')})" if self.n else "–"
 
 
 @dataclass(frozen=True)
 class RungRanks:
-    """The settings that were judged after an epoch.
+    """The combinations that were judged after an epoch.
 
     Attributes:
         epoch: The epoch.
-        n_judged: Number of settings.
+        n_judged: Number of combinations.
         n_kept: Number of them that went on.
         next: The correlation of their ranks with those at the next rung, or at the end.
         end: The correlation of their ranks with those at the end.
-        place_of_best: The rank, from 1, of the setting that is best at the end; None if it was not
-            judged here.
+        place_of_best: The rank, from 1, of the combination that is best at the end; None if it was
+            not judged here.
     """
 
     epoch: int
@@ -76,13 +76,15 @@ class RungRanks:
 
 @dataclass(frozen=True, eq=False)
 class Halving:
-    """The settings that a sweep judged at its rungs.
+    """The combinations that a sweep judged at its rungs.
 
     Attributes:
         measure: What they were judged by.
         rungs: The rungs, in order.
-        values: Values by setting (rows) and epoch (columns); nan where a setting was not judged.
-        stopped: The epoch and the value of each setting that was stopped, the best last ones first.
+        values: Values by combination (rows) and epoch (columns); nan where a combination was not
+            judged.
+        stopped: The epoch and the value of each combination that was stopped, the best last ones
+            first.
     """
 
     measure: Objective
@@ -95,7 +97,7 @@ class Halving:
         """Compare the ranks.
 
         Args:
-            table: A row for each setting at each rung and at its end, with ``COLUMNS``.
+            table: A row for each combination at each rung and at its end, with ``COLUMNS``.
         """
         measure = objectives()[table["objective"].iloc[0]]
         sign = -1.0 if measure.is_maximized else 1.0
@@ -132,20 +134,23 @@ class Halving:
         first = self.rungs[0]
         n_stopped = len(self.stopped)
         said = [
-            f"{n_stopped} of {counted(len(self.values), 'setting')} were stopped early "
+            f"{n_stopped} of {counted(len(self.values), 'combination')} were stopped early "
             "(search.halving) and are not compared: trained further, one of them could have "
             "become the best."
         ]
         if not n_stopped:
-            said = ["The settings that search.halving stopped were trained to their ends later."]
+            said = [
+                "The combinations that search.halving stopped were trained to their ends later."
+            ]
         if math.isfinite(first.end.value):
             said.append(
                 f"The ranks after {first.epoch} epochs and at the end have the rank correlation "
-                f"{number(first.end.value, 2)} over the {first.end.n} settings trained to the end."
+                f"{number(first.end.value, 2)} over the {first.end.n} combinations trained to the "
+                "end."
             )
         else:
             said.append(
-                f"Only {counted(first.end.n, 'setting')} of the first rung "
+                f"Only {counted(first.end.n, 'combination')} of the first rung "
                 f"{'was' if first.end.n == 1 else 'were'} trained to the end: too few to say how "
                 "well early ranks agree with the last ones; bpexp resume SWEEP --pruned trains the "
                 "others."
@@ -155,7 +160,8 @@ class Halving:
     @property
     def table(self) -> Table:
         """A row for each rung."""
-        header = ["after epochs", "settings judged", "went on", "rank correlation with the next",
+        header = ["after epochs", "combinations judged", "went on",
+                  "rank correlation with the next",
                   "with the end", "rank of the best at the end"]  # fmt: skip
         rows = [
             [str(r.epoch), str(r.n_judged), str(r.n_kept), str(r.next), str(r.end),
@@ -166,22 +172,22 @@ class Halving:
 
     @property
     def stopped_table(self) -> Table:
-        """The settings that were stopped: those that came furthest first."""
+        """The combinations that were stopped: those that came furthest first."""
         shown = self.stopped.head(MAX_STOPPED)
         rows = [
-            [setting, str(epoch), number(value)]
-            for setting, epoch, value in zip(
+            [combination, str(epoch), number(value)]
+            for combination, epoch, value in zip(
                 shown["setting"], shown["epoch"], shown["value"], strict=True
             )
         ]
-        return Table(["setting", "stopped after epochs", "value there"], rows, "lrr")
+        return Table(["combination", "stopped after epochs", "value there"], rows, "lrr")
 
     def figure(self, *, is_log: bool) -> Figure:
-        """The value of each setting at each rung and at its end, on a logarithmic axis or not."""
+        """The value of each combination at each rung and at its end."""
         figure, axes = panel()
-        for setting, values in self.values.iterrows():
+        for combination, values in self.values.iterrows():
             known = values[np.isfinite(values)]
-            is_out = setting in set(self.stopped["setting"])
+            is_out = combination in set(self.stopped["setting"])
             axes.plot(
                 known.index, known, marker="o", ms=4, lw=1.3,
                 color="0.6" if is_out else COLORS[0], zorder=1 if is_out else 2,
@@ -192,14 +198,14 @@ class Halving:
             axes.set_yscale("log")
             plain_log_labels(axes.yaxis)
         label = f"{self.measure.statistic} {self.measure.label}"
-        axes.set(xlabel="epochs", ylabel=label, title="Settings at the rungs of search.halving")
+        axes.set(xlabel="epochs", ylabel=label, title="Combinations at the rungs of search.halving")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         return figure
 
 
 def correlation(values: "pd.Series[float]", later: "pd.Series[float]") -> Correlation:
-    """The rank correlation of the settings that both have."""
+    """The rank correlation of the combinations that both have."""
     shared = values.index.intersection(later.index)
     a, b = values[shared].to_numpy(), later[shared].to_numpy()
     if len(shared) < MIN_RANKED or (a == a[0]).all() or (b == b[0]).all():
@@ -210,7 +216,7 @@ def correlation(values: "pd.Series[float]", later: "pd.Series[float]") -> Correl
 
 
 def read(archive: Archive, parent: StoredRun) -> Halving | None:
-    """The rungs of a stored sweep; None if it judged no settings.
+    """The rungs of a stored sweep; None if it judged no combinations.
 
     Raises:
         ConfigError: The file is broken.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from bpexp.tracking.reading import StoredRun
 
 OPTIMISTIC = (
-    "These figures are optimistic: the settings are ranked by test rows, on which the best of "
-    "several settings is partly luck."
+    "These figures are optimistic: the combinations are ranked by test rows, on which the best of "
+    "several combinations is partly luck."
 )
 """What a report says that ranks by a metric of test rows."""
 

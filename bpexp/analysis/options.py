@@ -21,7 +21,7 @@ class ReportOptions:
     Attributes:
         choice: The measure that ranks the groups.
         seed: Seed for the choice of runs that are drawn in plots.
-        per: A setting; the answer then compares the best settings within each of its values.
+        per: A setting; the answer then compares the best combinations within each of its values.
         only: Settings, as text, that the runs of the report have.
         detect: A difference; the report says how many seeds detect it.
     """

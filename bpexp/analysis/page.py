@@ -81,7 +81,7 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
     blocks += [Paragraph(words.about_intervals(findings), "note")]
     blocks += [Paragraph(remark, "note") for remark in remarks(report)]
     if report.halving is not None:
-        blocks += [Heading(2, "Settings stopped early"), report.halving.table]
+        blocks += [Heading(2, "Combinations stopped early"), report.halving.table]
         blocks += [Paragraph(sentence, "note") for sentence in report.halving.sentences]
         if len(report.halving.stopped):
             blocks.append(report.halving.stopped_table)
@@ -113,7 +113,7 @@ def paper(report: "Report", figures: Sequence[str]) -> Document:
     """
     findings, finals = report.findings, report.finals
     ranked = tables.printable_ranking(findings, MAX_ROWS)
-    caption = f"Settings by {findings.measure.label}. {words.about_intervals(findings)}"
+    caption = f"Combinations by {findings.measure.label}. {words.about_intervals(findings)}"
     blocks: list[Block] = [
         Heading(1, report.title), Paragraph(report.question, "lead"), Paragraph(report.answer),
     ]  # fmt: skip
@@ -123,7 +123,7 @@ def paper(report: "Report", figures: Sequence[str]) -> Document:
     if report.effect_sentences:
         blocks.append(BulletList(report.effect_sentences))
     if report.halving is not None:
-        blocks.append(replace(report.halving.table, caption="Settings stopped early."))
+        blocks.append(replace(report.halving.table, caption="Combinations stopped early."))
         blocks += [Paragraph(sentence, "note") for sentence in report.halving.sentences]
     blocks += [Paragraph(remark, "note") for remark in remarks(report)]
     blocks += [Image(f"figures/{name}.pdf", plots.PLOTS[name].caption) for name in figures]
@@ -145,7 +145,7 @@ def remarks(report: "Report") -> list[str]:
             "second seed."
         )
     if grouped.pruned and report.halving is None:
-        out.append(f"{grouped.pruned} settings were stopped early and are left out.")
+        out.append(f"{grouped.pruned} combinations were stopped early and are left out.")
     n_unfinished = sum(summary.group.unfinished for summary in findings.summaries)
     if n_unfinished:
         out.append(f"{n_unfinished} runs failed or were interrupted; they have no result.")

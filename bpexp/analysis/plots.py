@@ -65,10 +65,10 @@ class PlotData:
     ``validation_bands``: those of the validation loss; None without validation rows.
     ``surfaces``: decision surfaces of selected runs; empty for data without two inputs.
     ``trials``: of a search, the groups in the order of its trials; otherwise empty.
-    ``halving``: the settings that were judged at rungs; None if none were.
+    ``halving``: the combinations that were judged at rungs; None if none were.
     ``surface_grid``: decision surfaces over two settings; None for other data and settings.
     ``lr_range``: the learning rates of ``search=lr_range``; None for another sweep.
-    ``race``: how the settings of a race came out; None for another sweep.
+    ``race``: how the combinations of a race came out; None for another sweep.
     """
 
     findings: Findings
@@ -376,7 +376,7 @@ def _finish(axes: Axes, findings: Findings) -> None:
 
 
 def _rungs(data: PlotData) -> Figure | None:
-    """The values of settings at the rungs of successive halving."""
+    """The values of combinations at the rungs of successive halving."""
     if data.halving is None:
         return None
     return data.halving.figure(is_log=is_positive(data.halving.measure))
@@ -454,9 +454,9 @@ PLOTS: Registry[Plot] = Registry("plot", [
     ),
     Plot(
         "race",
-        "The race: the median of each setting by the number of seeds, with an interval that holds "
-        "for all settings and numbers of seeds together (95%). Cross: stopped, because it is worse "
-        "than another setting beyond doubt.",
+        "The race: the median of each combination by the number of seeds, with an interval that "
+        "holds for all combinations and numbers of seeds together (95%). Cross: stopped, because "
+        "it is worse than another combination beyond doubt.",
         lambda data: None if data.race is None else race_figure(data.race),
     ),
     Plot(
@@ -468,8 +468,8 @@ PLOTS: Registry[Plot] = Registry("plot", [
     ),
     Plot(
         "rungs",
-        "The settings of search.halving: the value of each setting where it was judged, and at its "
-        "end. Gray: settings that were stopped early.",
+        "The combinations of search.halving: the value of each one where it was judged, and at its "
+        "end. Gray: combinations that were stopped early.",
         _rungs,
     ),
     Plot(

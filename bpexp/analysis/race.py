@@ -1,4 +1,4 @@
-"""What a report says about a race (``seeds=auto``): its verdict, and how the settings came out."""
+"""What a report says about a race (``seeds=auto``): its verdict and its results."""
 
 from typing import NamedTuple
 
@@ -35,11 +35,11 @@ def find(
         table: All runs of the sweep.
         archive: Reads the store.
         measure: The measure.
-        is_part: Whether the report is on a part of the settings.
+        is_part: Whether the report is on a part of the combinations.
     """
     raced = objectives().get(parent.tags.get(run_tags.OBJECTIVE, ""))
     if measure != raced or is_part:
-        by = "their results" if raced is None else f"the {raced.label} of all settings"
+        by = "their results" if raced is None else f"the {raced.label} of all combinations"
         return RaceFinding(
             f"The numbers of seeds follow from {by} (seeds=auto), so this difference is not tested."
         )

@@ -62,10 +62,10 @@ class Report:
     Attributes:
         title: The names of the sweeps or of the experiment.
         findings: The groups, ranked and compared.
-        agreement: The comparison of two sweeps on the settings that both have; None if they have
-            none in common, or unless exactly two were read together.
-        finals: The comparison of the best settings within each value of a setting, if one was
-            named, or of several sweeps that do not all have the same settings.
+        agreement: The comparison of two sweeps on the combinations that both have; None if they
+            have none in common, or unless exactly two were read together.
+        finals: The comparison of the best combinations within each value of a setting, if one was
+            named, or of several sweeps that do not all have the same combinations.
         effects: How each setting that varies matters, over the other settings.
         bands: Loss bands of the groups that are drawn as lines.
         validation_bands: Bands of the validation loss of the same groups; None where a group has no
@@ -73,16 +73,16 @@ class Report:
         surfaces: Decision surfaces of the best, the median and the worst run.
         predictions: Predictions of the same runs, a row per run and sample.
         environment: Versions and machines that the runs were trained with.
-        confirmation: What the best settings looked like and what fresh seeds show; "" if they were
-            not trained again.
+        confirmation: What the best combinations looked like and what fresh seeds show; "" if they
+            were not trained again.
         trials: Of a search, the groups in the order of its trials; otherwise empty.
         surface_grid: Decision surfaces over two settings; None for other data and settings.
         plan: How many seeds detect the difference that the user named; "" if none was.
         caution: Why p-values of these runs are too small; "" if they are not.
         lr_range: Of a sweep of ``search=lr_range``, where training diverges and the best rate.
-        halving: The settings that were judged while the sweep was trained; None without
+        halving: The combinations that were judged while the sweep was trained; None without
             ``search.halving``.
-        race: How the settings of a race by the measure came out; None without one.
+        race: How the combinations of a race by the measure came out; None without one.
     """
 
     title: str
@@ -313,7 +313,7 @@ def build(
 
 
 def _compare_sweeps(findings: Findings) -> tuple[Agreement | None, Finals | None]:
-    """Compare sweeps on the settings that they share, and their best settings.
+    """Compare sweeps on the combinations that they share, and their best combinations.
 
     Raises:
         ConfigError: The sweeps cannot be compared.

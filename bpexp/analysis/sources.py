@@ -197,7 +197,7 @@ def _caution(runs: Iterable[StoredRun]) -> str:
 def _confirmation(
     archive: Archive, parents: Sequence[StoredRun], tables: Sequence[pd.DataFrame], report: Report
 ) -> str:
-    """What fresh seeds show of the best settings of a sweep; "" if it was not confirmed."""
+    """What fresh seeds show of the best combinations of a sweep; "" if it was not confirmed."""
     if len(parents) > 1 or run_tags.CONFIRMED_BY not in parents[0].tags:
         return ""
     fresh = archive.get(parents[0].tags[run_tags.CONFIRMED_BY])

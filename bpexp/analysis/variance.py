@@ -132,8 +132,8 @@ def _of_sources(findings: Findings) -> Decomposition | None:
     quantity, values = _on_scale(values, findings.measure)
     levels = {f"the {unit.noun}": unit.codes for unit in units}
     if len(groups) > 1:
-        of_setting = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-        levels = {components.SETTINGS: of_setting, **levels}
+        of_combination = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+        levels = {components.SETTINGS: of_combination, **levels}
     found = components.shares(values, levels)
     if not found:
         return None

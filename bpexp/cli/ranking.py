@@ -1,6 +1,7 @@
-"""The table at the end of a sweep: its best settings, or its best runs if nothing is replicated.
+"""The table at the end of a sweep: its best combinations, or its best runs if nothing is
+replicated.
 
-The intervals of replicated settings need SciPy, which is imported only for them.
+The intervals of replicated combinations need SciPy, which is imported only for them.
 """
 
 from collections.abc import Sequence
@@ -15,18 +16,18 @@ from bpexp.runs.metrics import METRICS
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.sweeps.race_result import RaceResult, Standing
-from bpexp.sweeps.ranking import Ranking, SettingResult
+from bpexp.sweeps.ranking import RankedCombination, Ranking
 from bpexp.sweeps.row import Row, metric_names
 
 MAX_LISTED = 10
-"""Maximum number of settings or runs in the table."""
+"""Maximum number of combinations or runs in the table."""
 
 
 def ranking_title(ranking: Ranking) -> str:
-    """The title of ``ranking_table``: how many of the settings or runs it has, and their order."""
+    """The title of ``ranking_table``: how many combinations or runs it has, and their order."""
     part = f" with {ranking.part}" if ranking.part else ""
     if ranking.is_replicated:
-        n_ranked, one, several = len(ranking.settings), " setting", " settings"
+        n_ranked, one, several = len(ranking.combinations), " combination", " combinations"
         by = f"{ranking.objective.statistic} {ranking.objective.label}"
     else:
         n_ranked, one, several = len(ranking.runs), " run", ""
@@ -39,16 +40,18 @@ def ranking_title(ranking: Ranking) -> str:
 def ranking_table(
     out: Console, ranking: Ranking, varying: Sequence[str], race: RaceResult | None = None
 ) -> Table:
-    """The best settings by their median over replicates, or the best runs.
+    """The best combinations by their median over replicates, or the best runs.
 
     Args:
         out: The console, whose width limits the table.
         ranking: The ranked results; at least one run is ranked.
         varying: The keys that vary.
-        race: How the settings came out, if they raced.
+        race: How the combinations came out, if they raced.
     """
     if ranking.is_replicated:
-        columns = _columns_of_settings(ranking, ranking.settings[:MAX_LISTED], varying, race)
+        columns = _columns_of_combinations(
+            ranking, ranking.combinations[:MAX_LISTED], varying, race
+        )
     else:
         columns = _columns_of_runs(ranking, ranking.runs[:MAX_LISTED], varying)
     objective = ranking.objective
@@ -68,44 +71,44 @@ def _columns_of_runs(
     }
 
 
-def _columns_of_settings(
+def _columns_of_combinations(
     ranking: Ranking,
-    settings: Sequence[SettingResult],
+    combinations: Sequence[RankedCombination],
     varying: Sequence[str],
     race: RaceResult | None,
 ) -> dict[str, list[str]]:
-    """A column for each part of the settings and of their results: medians over the runs."""
+    """A column for each part of the combinations and of their results: medians over the runs."""
     objective = ranking.objective
     if race is not None and race.objective == objective:
-        medians = [_median_in_race(objective, race.of(found.job)) for found in settings]
+        medians = [_median_in_race(objective, race.of(found.job)) for found in combinations]
     else:
-        medians = [_median(ranking, found) for found in settings]
+        medians = [_median(ranking, found) for found in combinations]
     columns = {
-        "rank": [str(found.rank) for found in settings],
+        "rank": [str(found.rank) for found in combinations],
         **{
-            key: [found.job.shown(key) for found in settings]
+            key: [found.job.shown(key) for found in combinations]
             for key in varying
             if not is_replicate_key(key)
         },
-        "runs": [str(len(found.rows)) for found in settings],
+        "runs": [str(len(found.rows)) for found in combinations],
     }
     if race is not None:
-        columns["race"] = [race.state(race.of(found.job)) for found in settings]
+        columns["race"] = [race.state(race.of(found.job)) for found in combinations]
     for outcome in (Outcome.CONVERGED, Outcome.DIVERGED):
-        counts = [sum(row.outcome == outcome for row in found.rows) for found in settings]
+        counts = [sum(row.outcome == outcome for row in found.rows) for found in combinations]
         if any(counts):
             columns[outcome.value] = [str(count) for count in counts]
-    if any(found.pruned_at for found in settings):
-        columns["pruned at"] = [str(found.pruned_at or "") for found in settings]
+    if any(found.pruned_at for found in combinations):
+        columns["pruned at"] = [str(found.pruned_at or "") for found in combinations]
     if objective.is_time:
-        columns["mean epochs"] = [number(found.center) for found in settings]
+        columns["mean epochs"] = [number(found.center) for found in combinations]
     columns["median" if objective.is_time else objective.name] = [m[0] for m in medians]
     if any(interval for _, interval in medians):
         columns["95% interval"] = [interval for _, interval in medians]
     others = [n for n in metric_names(ranking.runs) if n not in (objective.metric, "epochs_run")]
     for name in others:
-        columns[name] = [_median_of(name, found.rows) for found in settings]
-    columns["best run"] = [found.best.run_id[:8] for found in settings]
+        columns[name] = [_median_of(name, found.rows) for found in combinations]
+    columns["best run"] = [found.best.run_id[:8] for found in combinations]
     return columns
 
 
@@ -114,12 +117,12 @@ def _median_in_race(objective: Objective, standing: Standing) -> tuple[str, str]
     return _with_interval(objective, standing.median, standing.low, standing.high)
 
 
-def _median(ranking: Ranking, found: SettingResult) -> tuple[str, str]:
+def _median(ranking: Ranking, found: RankedCombination) -> tuple[str, str]:
     """The median of the objective and its interval, as text."""
     from bpexp.analysis import estimates
     from bpexp.analysis.intervals import confidence_of_each
 
-    level = confidence_of_each(len(ranking.settings))
+    level = confidence_of_each(len(ranking.combinations))
     median = estimates.median(ranking.objective, found.scores, level, found.is_independent)
     return _with_interval(ranking.objective, *median)
 

@@ -1,4 +1,4 @@
-"""``bpexp report``: compare the settings of a sweep, with intervals and plots."""
+"""``bpexp report``: compare the combinations of settings of a sweep, with intervals and plots."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +70,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parser() -> Parser:
-    parser = store_parser("report", "Compare the settings of a sweep, with intervals and plots.")
+    parser = store_parser(
+        "report", "Compare the combinations of settings of a sweep, with intervals and plots."
+    )
     parser.add_argument(
         "sweep",
         metavar="SWEEP",
@@ -88,8 +90,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--per",
         metavar="KEY",
-        help="compare the best setting within each value of a setting, such as optimizer.name; on "
-        "test rows, if there are any",
+        help="compare the best combination within each value of a setting, such as optimizer.name; "
+        "on test rows, if there are any",
     )
     parser.add_argument(
         "--only",

@@ -137,7 +137,7 @@ class TerminalReporter:
         elif n_pruned := sum(row.outcome == Outcome.PRUNED for row in result.rows):
             command = store.resume_command(parent, result.plan.runtime.tracking.experiment)
             self.say(f"Train the {n_pruned} pruned runs to their ends: {command} --pruned")
-        # A study prints its comparison; its rows are not settings of one experiment.
+        # A study prints its comparison; its rows are not combinations of one experiment.
         if result.plan.study is not None:
             return
         for ranking in [one for one in result.rankings if one.runs][:MAX_PARTS]:
@@ -189,14 +189,14 @@ def _search(plan: Plan, search: PlannedSearch) -> str:
 
 def _race(plan: Plan) -> str:
     seeds, jobs = plan.runtime.seeds, plan.jobs
-    n_settings = len({tuple(job.setting.items()) for job in jobs})
+    n_combinations = len({tuple(job.combination.items()) for job in jobs})
     counts = {
         key: len({job.shown(key) for job in jobs if key in job.varying})
         for key in plan.varying
         if not is_replicate_key(key)
     }
     parts = ", ".join(f"{key} ({count} values)" for key, count in counts.items())
-    what = f"Race of {n_settings} settings" if n_settings > 1 else "1 setting"
+    what = f"Race of {n_combinations} combinations" if n_combinations > 1 else "1 combination"
     over = f" over {parts}" if parts else ""
     return f"{what}{over}: {min(seeds.block, seeds.max)} seeds at a time, at most {seeds.max},"
 

@@ -102,13 +102,13 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
         )
     if seeds.name is not None and search.halving is not None:
         raise ConfigError(
-            "search.halving compares settings with the same seeds; leave out seeds=auto, and give "
-            "the seeds: 'seed=range(0,20)'."
+            "search.halving compares combinations with the same seeds; leave out seeds=auto, and "
+            "give the seeds: 'seed=range(0,20)'."
         )
     defaults = type(search)()
     own = ["trials", "generation"]
     if search.brackets == 1:
-        # Otherwise the seed deals the settings of a grid to the brackets.
+        # Otherwise the seed deals the combinations of a grid to the brackets.
         own.append("seed")
     if search.name is None and any(getattr(search, k) != getattr(defaults, k) for k in own):
         raise ConfigError("search.trials, search.generation and search.seed go with search=NAME.")

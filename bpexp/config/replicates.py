@@ -1,4 +1,4 @@
-"""The settings that only number replicates: runs that differ in nothing else are one setting.
+"""The settings that only number replicates: runs that differ in nothing else are one combination.
 
 >>> is_replicate_key("seed"), is_replicate_key("lr")
 (True, False)

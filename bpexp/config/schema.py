@@ -180,12 +180,12 @@ class TrackingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
-    """What settings are compared by; ``objective=NAME`` is short for ``objective.name=NAME``."""
+    """What runs are compared by; ``objective=NAME`` is short for ``objective.name=NAME``."""
 
     name: str | None = setting(
         Optional(Text(100)),
         None,
-        "metric to compare settings by; null: validation loss, epochs to converge or final loss",
+        "metric to compare runs by; null: validation loss, epochs to converge or final loss",
     )
     allow_test: bool = setting(
         Boolean(), False, "true: the objective may be a metric of the test rows"
@@ -209,31 +209,31 @@ class SearchConfig:
     halving: int | None = setting(
         Optional(Integer(2, 100)),
         None,
-        "stop all settings but the best one of so many, again and again; null: stop none",
+        "stop all combinations but the best one of so many, again and again; null: stop none",
     )
     min_epochs: int | None = setting(
         Optional(Integer(1)), None, "epochs after which search.halving judges for the first time"
     )
     brackets: int = setting(
-        Integer(1, 100), 1, "groups of settings that search.halving judges later and later"
+        Integer(1, 100), 1, "groups of combinations that search.halving judges later and later"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedsConfig:
-    """How many seeds each setting gets; ``seeds=auto`` is short for ``seeds.name=auto``."""
+    """How many seeds each combination gets; ``seeds=auto`` is short for ``seeds.name=auto``."""
 
     name: str | None = setting(
         Optional(OneOf(("auto",))), None, "auto: as many seeds as it takes; null: those of seed"
     )
-    max: int = setting(Integer(1, 10**6), 200, "maximum number of seeds of a setting")
+    max: int = setting(Integer(1, 10**6), 200, "maximum number of seeds of a combination")
     width: float | None = setting(
         Optional(Real(above=0.0)),
         0.05,
         "end at this half width of the interval of the best median, as a share of it; null: never",
     )
     block: int = setting(
-        Integer(1, 10**6), 10, "seeds that are trained before settings are compared again"
+        Integer(1, 10**6), 10, "seeds that are trained before combinations are compared again"
     )
 
 
@@ -309,7 +309,7 @@ class RuntimeConfig:
         Optional(OneOf(("best",))), None, "best: log the network of the best run as a model"
     )
     confirm: int = setting(
-        Integer(0, 10**6), 0, "train the best 3 settings again on so many fresh seeds; 0: none"
+        Integer(0, 10**6), 0, "train the best 3 combinations again on so many fresh seeds; 0: none"
     )
     backend: BackendConfig
     tracking: TrackingConfig

@@ -1,4 +1,4 @@
-"""The plot of a race: the interval of each setting by the number of seeds, and where it stopped."""
+"""The plot of a race: the interval of each combination by the number of seeds."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,16 +19,16 @@ from bpexp.typing import Array
 
 GRAY = "0.6"
 MAX_NAME = 40
-"""Maximum number of characters of a setting in the legend."""
+"""Maximum number of characters of a combination in the legend."""
 APART = 0.09
-"""Distance of two settings at one number of seeds, as a share of a block of seeds."""
+"""Distance of two combinations at one number of seeds, as a share of a block of seeds."""
 
 
 class Course(NamedTuple):
-    """One setting of a race, after each block of seeds that it got.
+    """One combination of a race, after each block of seeds that it got.
 
     Attributes:
-        name: The setting.
+        name: The combination.
         state: How it came out, in a few words.
         is_racing: Whether it was not stopped.
         n_seeds: The numbers of seeds, (n_blocks,).
@@ -47,12 +47,12 @@ class Course(NamedTuple):
 
 
 def race(courses: Sequence[Course], label: str, *, is_log: bool) -> Figure | None:
-    """Draw the median of each setting with its interval, and a cross where it was stopped.
+    """Draw the median of each combination with its interval, and a cross where it was stopped.
 
-    The first settings have a color, a name and an interval; the others are gray lines.
+    The first combinations have a color, a name and an interval; the others are gray lines.
 
     Args:
-        courses: The settings, in the order of the ranking.
+        courses: The combinations, in the order of the ranking.
         label: What is drawn: ``"median final loss"``.
         is_log: Whether the axis of the medians is logarithmic if all of them are positive.
 
@@ -85,7 +85,9 @@ def race(courses: Sequence[Course], label: str, *, is_log: bool) -> Figure | Non
             last = np.clip(course.medians[-1], bottom, top)
             axes.plot(x[-1], last, "x", color=style["color"], ms=10, mew=2.2, zorder=4)
     if len(courses) > MAX_LINES:
-        axes.plot([], [], color=GRAY, lw=0.8, label=f"{len(courses) - MAX_LINES} other settings")
+        axes.plot(
+            [], [], color=GRAY, lw=0.8, label=f"{len(courses) - MAX_LINES} other combinations"
+        )
     if is_log and bottom > 0.0:
         axes.set_yscale("log")
         plain_log_labels(axes.yaxis)

@@ -33,7 +33,8 @@ class Trajectory:
 
 
 def check(sweep: StoredRun, archive: Archive, engine: str, n_jobs: int) -> list[Trajectory]:
-    """Propose the runs of a stored search or race again, and judge the settings that were judged.
+    """Propose the runs of a stored search or race again, and judge the combinations that were
+    judged.
 
     Args:
         sweep: The parent run.
@@ -57,7 +58,7 @@ def check(sweep: StoredRun, archive: Archive, engine: str, n_jobs: int) -> list[
     rows = resume.results_of(plan, found, archive).rows
     if len(rows) < len(plan.jobs):
         missing = len(plan.jobs) - len(rows)
-        what = "settings were not judged"
+        what = "combinations were not judged"
         if generations is not None:
             what = f"{_proposed(plan)[1]} were not proposed"
         return [Trajectory(True, f"The {what} again: {missing} runs are missing.")]
@@ -92,7 +93,7 @@ def _sampler_version(plan: Plan) -> str | None:
 
 
 def _judged_again(plan: Plan, engine: str, n_jobs: int) -> Trajectory:
-    """Whether the same settings are stopped, when all are trained again up to each rung."""
+    """Whether the same combinations are stopped, when all are trained again up to each rung."""
     found: list[Rung] = []
     with LocalExecutor(n_jobs) as executor:
         trainer = _Trainer(executor, engine)
@@ -102,12 +103,14 @@ def _judged_again(plan: Plan, engine: str, n_jobs: int) -> Trajectory:
             ):
                 found += rungs
     if tuple(found) == plan.rungs:
-        return Trajectory(True, f"{len(found)} of {len(found)} times the same settings stopped.")
+        return Trajectory(
+            True, f"{len(found)} of {len(found)} times the same combinations stopped."
+        )
     different = next(
         one or other for one, other in itertools.zip_longest(found, plan.rungs) if one != other
     )
     return Trajectory(
-        False, f"Settings are judged differently after {different.epoch} epochs than before."
+        False, f"Combinations are judged differently after {different.epoch} epochs than before."
     )
 
 

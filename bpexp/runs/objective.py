@@ -1,4 +1,4 @@
-"""The objective: the metric and direction by which the settings of a sweep are compared.
+"""The objective: the metric and direction by which the combinations of a sweep are compared.
 
 The table at the end of a sweep, ``export=best``, MLflow's note, searches and reports use it.
 
@@ -65,7 +65,7 @@ class Objective:
 
     @property
     def statistic(self) -> str:
-        """The statistic over replicates that ranks settings, the first in ``ranking_key``."""
+        """The statistic over replicates that ranks combinations, the first in ``ranking_key``."""
         return "mean" if self.is_time else "median"
 
     def values(self, measured: Array, outcomes: Any) -> Array:
@@ -103,16 +103,16 @@ class Objective:
         return 0.0 - score if self.is_maximized else score
 
     def ranking_key(self, scores: Array, horizon: float) -> tuple[float, ...]:
-        """A key that orders settings, the best first; equal keys are ties.
+        """A key that orders combinations, the best first; equal keys are ties.
 
-        Settings are ranked by the median over their replicates, then by the interquartile mean
+        Combinations are ranked by the median over their replicates, then by the interquartile mean
         and the mean. For epochs to converge the mean comes first, in which a run that did not
         converge counts ``horizon`` epochs: it is what the report tests, and unlike the median it
         exists where fewer than half of the runs converge.
 
         Args:
-            scores: The scores of a setting's runs, (n,) with n > 0.
-            horizon: The smallest maximum number of epochs of all settings.
+            scores: The scores of a combination's runs, (n,) with n > 0.
+            horizon: The smallest maximum number of epochs of all combinations.
         """
         # Sorted, so that the order of the runs does not change the rounding of the sums.
         ordered = np.sort(scores)
@@ -178,6 +178,6 @@ def named(name: str, *, allow_test: bool, key: str = "objective") -> Objective:
         allow = "objective.allow_test=true" if key == "objective" else "--allow-test"
         raise ConfigError(
             f"{key}={name} would choose by the test rows, which makes the figures of the chosen "
-            f"setting optimistic; use data.validation_fraction=0.2, or add {allow}."
+            f"combination optimistic; use data.validation_fraction=0.2, or add {allow}."
         )
     return found

@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     DIVERGED = "diverged"
     """The loss or a weight was no longer finite."""
     PRUNED = "pruned"
-    """It was stopped before its end, because other settings were better after as many epochs."""
+    """It was stopped before its end, because other combinations were better by then."""
 
 
 class Validation(NamedTuple):

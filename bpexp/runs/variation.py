@@ -1,4 +1,4 @@
-"""Sources of variation: what makes the runs of one setting differ.
+"""Sources of variation: what makes the runs of one combination differ.
 
 Each source draws random numbers from a seed: the split of the data from ``data.split_seed``, with
 the fold, all others from ``seed`` unless they have a seed of their own. A source acts only if

@@ -1,7 +1,7 @@
-"""Trains the best settings of a sweep again, on seeds that chose nothing (``confirm=N``).
+"""Trains the best combinations of a sweep again, on seeds that chose nothing (``confirm=N``).
 
-The best of many settings is partly the luckiest, so that its result in the sweep that chose it is
-optimistic.
+The best of many combinations is partly the luckiest, so that its result in the sweep that chose it
+is optimistic.
 """
 
 import itertools
@@ -11,26 +11,26 @@ from dataclasses import replace
 from bpexp.config.replicates import OWN_SEEDS
 from bpexp.config.schema import BudgetConfig, SearchConfig, SeedsConfig, plain
 from bpexp.sweeps.plan import Plan, make_plan
-from bpexp.sweeps.ranking import SettingResult
+from bpexp.sweeps.ranking import RankedCombination
 from bpexp.sweeps.runner import FinishedSweep
 
 TOP = 3
-"""Number of settings that are trained again."""
+"""Number of combinations that are trained again."""
 N_SEEDS = 2**32
 """Number of seeds that there are."""
 
 
-def settings_to_confirm(finished: FinishedSweep) -> list[SettingResult]:
-    """The best settings of a sweep, as many as are trained again."""
-    return list(finished.ranking.settings[:TOP])
+def combinations_to_confirm(finished: FinishedSweep) -> list[RankedCombination]:
+    """The best combinations of a sweep, as many as are trained again."""
+    return list(finished.ranking.combinations[:TOP])
 
 
 def plan_of(finished: FinishedSweep) -> Plan:
-    """The plan that trains the best settings of a sweep on ``confirm`` fresh seeds each.
+    """The plan that trains the best combinations of a sweep on ``confirm`` fresh seeds each.
 
-    Every split and fold of a setting is trained with every fresh seed. Where a source of variation
-    had several seeds of its own, it follows the fresh seed. The jobs of a setting follow each
-    other, the best setting first.
+    Every split and fold of a combination is trained with every fresh seed. Where a source of
+    variation had several seeds of its own, it follows the fresh seed. The jobs of a combination
+    follow each other, the best combination first.
     """
     runtime = finished.plan.runtime
     objective = replace(runtime.objective, name=finished.ranking.objective.name)
@@ -51,13 +51,13 @@ def plan_of(finished: FinishedSweep) -> Plan:
     }
     seeds = list(itertools.islice(_fresh_seeds(used), finished.plan.runtime.confirm))
     composed = []
-    for setting in settings_to_confirm(finished):
-        config = plain(setting.job.config)
+    for combination in combinations_to_confirm(finished):
+        config = plain(combination.job.config)
         for group, _, name in (key.rpartition(".") for key in varied):
             part = config[group] if group else config
             if name in part:
                 part[name] = None
-        for data in dict.fromkeys(row.job.config.data for row in setting.rows):
+        for data in dict.fromkeys(row.job.config.data for row in combination.rows):
             composed += [
                 {**plain(runtime), **config, "data": plain(data), "seed": seed} for seed in seeds
             ]

@@ -1,4 +1,4 @@
-"""Adds runs to the plan of a stored sweep: every setting that it has, with further values.
+"""Adds runs to the plan of a stored sweep: every combination that it has, with further values.
 
 >>> from bpexp.config.compose import compose_settings, composer
 >>> from bpexp.sweeps.plan import make_plan
@@ -51,8 +51,8 @@ def extended(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
         return _with_more_trials(plan, arguments)
     if plan.runtime.search.halving is not None:
         raise ConfigError(
-            "A sweep with search.halving has judged its settings by the runs that it has; start a "
-            "new sweep."
+            "A sweep with search.halving has judged its combinations by the runs that it has; "
+            "start a new sweep."
         )
     known = set(plan.configs)
     new: list[TrainConfig] = []

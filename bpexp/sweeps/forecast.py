@@ -119,19 +119,22 @@ def _halving(plan: Plan) -> _Halving:
     settings = plan.runtime.search
     if settings.halving is None:
         return _Halving(1.0, ())
-    n_settings, longest = len(rungs.by_setting(plan.jobs)), max(j.config.epochs for j in plan.jobs)
-    n_runs = len(plan.jobs) / n_settings
-    steps = rungs.schedule(n_settings, settings, longest)
-    # All settings of a generation are trained to its last epoch without halving.
-    trained = rungs.epochs_of(n_settings, settings, longest)
-    share = trained / (n_settings * longest)
+    n_combinations, longest = (
+        len(rungs.by_combination(plan.jobs)),
+        max(j.config.epochs for j in plan.jobs),
+    )
+    n_runs = len(plan.jobs) / n_combinations
+    steps = rungs.schedule(n_combinations, settings, longest)
+    # All combinations of a generation are trained to its last epoch without halving.
+    trained = rungs.epochs_of(n_combinations, settings, longest)
+    share = trained / (n_combinations * longest)
     to_each = ", ".join(f"{count} to {epoch}" for epoch, count in steps)
     generation = "" if plan.search is None else " of each generation"
     return _Halving(
         share,
         [
-            f"Of {n_settings} settings{generation}, by epochs: {to_each}; "
-            f"{trained * n_runs:.0f} epochs instead of {n_settings * longest * n_runs:.0f} "
+            f"Of {n_combinations} combinations{generation}, by epochs: {to_each}; "
+            f"{trained * n_runs:.0f} epochs instead of {n_combinations * longest * n_runs:.0f} "
             f"({100.0 * share:.2g}%)."
         ],
     )
@@ -219,15 +222,15 @@ def _stored_bytes(trained: JobResult, batch: Batch, plan: Plan) -> float:
 
 
 def _power(plan: Plan) -> str:
-    counts = Counter(tuple(job.setting.items()) for job in plan.jobs)
+    counts = Counter(tuple(job.combination.items()) for job in plan.jobs)
     n = min(counts.values())
     if len(counts) < 2:
-        return f"One setting with {counted(n, 'run')}."
+        return f"One combination with {counted(n, 'run')}."
     if n < 2:
-        return "One run of each setting shows no difference; repeat them: 'seed=range(0,10)'."
+        return "One run of each combination shows no difference; repeat them: 'seed=range(0,10)'."
     return (
-        f"{n} runs of each setting find a difference of {detectable_difference(n):.2f} standard "
-        f"deviations between two settings with probability {POWER:g} (significance "
+        f"{n} runs of each combination find a difference of {detectable_difference(n):.2f} "
+        f"standard deviations between two combinations with probability {POWER:g} (significance "
         f"{SIGNIFICANCE:g}, not corrected for several comparisons)."
     )
 
@@ -236,8 +239,8 @@ def _race(plan: Plan, most: int) -> str:
     seeds = plan.runtime.seeds
     block = min(seeds.block, seeds.max)
     return (
-        f"{len(plan.jobs)} to {most} runs: {block} to {seeds.max} seeds of each setting, by the "
-        f"results; settings that are worse beyond doubt stop after each {block} seeds."
+        f"{len(plan.jobs)} to {most} runs: {block} to {seeds.max} seeds of each combination, by "
+        f"the results; combinations that are worse beyond doubt stop after each {block} seeds."
     )
 
 

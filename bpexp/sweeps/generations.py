@@ -77,7 +77,7 @@ class Generations:
         return ()
 
     def race(self, plan: Plan) -> RaceResult | None:
-        """How the settings of a race came out so far; None if there is no race."""
+        """How the combinations of a race came out so far; None if there is no race."""
         return None
 
     def trials(self, plan: Plan) -> Sequence[Trial]:

@@ -1,4 +1,4 @@
-"""Successive halving: chooses the settings of a generation that are trained further."""
+"""Successive halving: chooses the combinations of a generation that are trained further."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.ranking import scores_of, scores_to_tell
 from bpexp.sweeps.row import Row
-from bpexp.sweeps.rungs import Rung, brackets, by_setting, n_kept, rung_epochs
+from bpexp.sweeps.rungs import Rung, brackets, by_combination, n_kept, rung_epochs
 
 RowsAfter = Callable[[Sequence[Job], int], Mapping[int, Row]]
 """Trains jobs for so many epochs, unless they end before, and returns their rows by index."""
@@ -25,12 +25,12 @@ def rungs(
     rows_after: RowsAfter,
     known: Sequence[Rung] = (),
 ) -> Iterator[Sequence[Rung]]:
-    """Judge the settings of a generation.
+    """Judge the combinations of a generation.
 
     Args:
         jobs: All jobs of the generation.
         settings: The settings of successive halving.
-        objective: What settings are judged by.
+        objective: What combinations are judged by.
         rows_after: Trains jobs that are to be judged.
         known: Rungs that are not judged again.
 
@@ -41,7 +41,7 @@ def rungs(
     done = {rung.key: rung for rung in known}
     left = brackets(jobs, settings, longest)
     for number, epoch in enumerate(rung_epochs(settings, longest)):
-        judged = [some for some in left[: number + 1] if len(by_setting(some)) > 1]
+        judged = [some for some in left[: number + 1] if len(by_combination(some)) > 1]
         if not judged:
             continue
         keys = [(epoch, frozenset(job.index for job in some)) for some in judged]
@@ -80,14 +80,14 @@ def judge(
     objective: Objective,
     settings: SearchConfig,
 ) -> Rung:
-    """Choose the settings that go on.
+    """Choose the combinations that go on.
 
     Args:
-        jobs: The jobs of the settings.
+        jobs: The jobs of the combinations.
         rows: Their rows after ``epoch`` epochs.
         epoch: The epoch.
-        objective: Ranks the settings, see ``Objective.ranking_key``. Equal ones, as before any run
-            has converged, are ranked by their final losses.
+        objective: Ranks the combinations, see ``Objective.ranking_key``. Equal ones, as before any
+            run has converged, are ranked by their final losses.
         settings: The settings of successive halving.
     """
     told = scores_to_tell([rows[job.index] for job in jobs], objective)
@@ -103,7 +103,7 @@ def judge(
         )
         return *objective.ranking_key(values, epoch), float(np.median(ties))
 
-    ranked = sorted(by_setting(jobs), key=key)
+    ranked = sorted(by_combination(jobs), key=key)
     best = ranked[: n_kept(len(ranked), settings)]
     kept = frozenset(job.index for some in best for job in some)
     unfinished = {index for index, row in rows.items() if row.outcome == Outcome.PRUNED}

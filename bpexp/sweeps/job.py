@@ -45,8 +45,12 @@ class Job:
         return format_setting(self.varying[key]) if key in self.varying else ""
 
     @property
-    def setting(self) -> dict[str, str]:
-        """The values, as text, of the settings that vary; without those that number replicates."""
+    def combination(self) -> dict[str, str]:
+        """The combination of settings that is compared with those of other jobs.
+
+        These are the values, as text, of the settings that vary, without those that number
+        replicates: jobs that differ only in their seed have the same combination.
+        """
         return {
             key: format_setting(value)
             for key, value in self.varying.items()
@@ -54,9 +58,9 @@ class Job:
         }
 
     @property
-    def setting_name(self) -> str:
-        """The setting as a user would type it: ``lr=0.1 hidden=4``; "" if none varies."""
-        return " ".join(f"{key}={value}" for key, value in self.setting.items())
+    def combination_name(self) -> str:
+        """The combination as a user would type it: ``lr=0.1 hidden=4``; "" if none varies."""
+        return " ".join(f"{key}={value}" for key, value in self.combination.items())
 
 
 class Span(NamedTuple):

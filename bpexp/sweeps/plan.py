@@ -77,7 +77,7 @@ class Plan:
         search: The search that proposes the jobs, if there is one.
         extensions: The arguments with which jobs were added to the sweep later.
         generations: The index of the first job of each generation.
-        rungs: Where settings were judged so far, in order; see ``rungs``.
+        rungs: Where combinations were judged so far, in order; see ``rungs``.
         trains_pruned: Whether the user wants pruned jobs to be trained to their ends after all.
     """
 

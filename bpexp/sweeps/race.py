@@ -1,4 +1,4 @@
-"""Races as sweeps (``seeds=auto``): from one job for each setting to blocks of seeds.
+"""Races as sweeps (``seeds=auto``): from one job for each combination to blocks of seeds.
 
 A race is a function of its first plan and of the results. It is therefore not stored: it is derived
 from the jobs of the plan with the first seed.
@@ -97,50 +97,50 @@ def first_plan(plan: Plan) -> Plan:
     """The plan of the first block of seeds.
 
     Args:
-        plan: One job for each setting; several for one with several folds or splits.
+        plan: One job for each combination; several for one with several folds or splits.
 
     Raises:
         ConfigError: The race could have too many runs.
     """
-    settings = _settings(plan.configs)
-    check_count(sum(map(len, settings)) * plan.runtime.seeds.max)
+    combinations = _combinations(plan.configs)
+    check_count(sum(map(len, combinations)) * plan.runtime.seeds.max)
     runtime = plain(plan.runtime)
-    composed = [{**values, **runtime} for values in _sampler(plan, settings).ask()]
+    composed = [{**values, **runtime} for values in _sampler(plan, combinations).ask()]
     return make_plan(composed, plan.overrides, datasets=plan.datasets)
 
 
 def sampler_of(plan: Plan) -> RacingSampler:
     """A new sampler of the race of a plan."""
-    return _sampler(plan, _settings([job.config for job in plan.jobs if job.config.seed == 0]))
+    return _sampler(plan, _combinations([job.config for job in plan.jobs if job.config.seed == 0]))
 
 
 def max_jobs(plan: Plan) -> int:
-    """The number of jobs if no setting stops before the last seed."""
+    """The number of jobs if no combination stops before the last seed."""
     return sum(job.config.seed == 0 for job in plan.jobs) * plan.runtime.seeds.max
 
 
-def _sampler(plan: Plan, settings: Sequence[Sequence[Values]]) -> RacingSampler:
-    horizon = min(max(values["epochs"] for values in setting) for setting in settings)
-    return RacingSampler(settings, plan.runtime.seeds, plan.objective, horizon)
+def _sampler(plan: Plan, combinations: Sequence[Sequence[Values]]) -> RacingSampler:
+    horizon = min(max(values["epochs"] for values in combination) for combination in combinations)
+    return RacingSampler(combinations, plan.runtime.seeds, plan.objective, horizon)
 
 
-def _settings(configs: Iterable[TrainConfig]) -> list[list[dict[str, Any]]]:
-    """The configurations of each setting without their seed, in order."""
+def _combinations(configs: Iterable[TrainConfig]) -> list[list[dict[str, Any]]]:
+    """The configurations of each combination without their seed, in order."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for config in configs:
         values = plain(config)
         del values["seed"]
         flat = flatten(values)
-        setting = {key: value for key, value in flat.items() if not is_replicate_key(key)}
-        same = found.setdefault(json.dumps(setting), {})
+        combination = {key: value for key, value in flat.items() if not is_replicate_key(key)}
+        same = found.setdefault(json.dumps(combination), {})
         same.setdefault(json.dumps(flat), values)
     return [list(same.values()) for same in found.values()]
 
 
 def _first_jobs(plan: Plan) -> list[Job]:
-    """The first job of each setting, in order."""
+    """The first job of each combination, in order."""
     first: dict[tuple[tuple[str, str], ...], Job] = {}
     for job in plan.jobs:
         if job.config.seed == 0:
-            first.setdefault(tuple(job.setting.items()), job)
+            first.setdefault(tuple(job.combination.items()), job)
     return list(first.values())

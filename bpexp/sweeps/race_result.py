@@ -1,4 +1,4 @@
-"""How the settings of a race came out: what tables, MLflow and reports say about it."""
+"""How the combinations of a race came out: what tables, MLflow and reports say about it."""
 
 import math
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from bpexp.sweeps.samplers.racing import DECIDED, NARROW
 from bpexp.typing import Array
 
 MAX_NAMED = 3
-"""Maximum number of settings that a sentence names."""
+"""Maximum number of combinations that a sentence names."""
 
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """How one setting came out.
+    """How one combination came out.
 
     Attributes:
         job: Its first job.
@@ -28,8 +28,8 @@ class Standing:
         is_racing: Whether it has not been stopped.
         evidence: The capital of the bets that it is worse, see ``samplers.racing``.
         median: The median of the objective over its seeds, which may be infinite.
-        low: The lower end of the interval of the median, which holds for all settings and numbers
-            of seeds together; nan for too few seeds.
+        low: The lower end of the interval of the median, which holds for all combinations and
+            numbers of seeds together; nan for too few seeds.
         high: The upper end.
     """
 
@@ -69,10 +69,10 @@ class RaceResult:
     """How a race came out, or stands.
 
     Attributes:
-        standings: Of all settings, in the order of the jobs.
-        best: The position of the best setting that races.
+        standings: Of all combinations, in the order of the jobs.
+        best: The position of the best combination that races.
         end: Why the race ended, see ``samplers.racing``; "" before.
-        objective: What the settings are compared by.
+        objective: What the combinations are compared by.
         config: The settings of the race.
     """
 
@@ -84,7 +84,7 @@ class RaceResult:
 
     @property
     def leader(self) -> Standing:
-        """The best setting."""
+        """The best combination."""
         return self.standings[self.best]
 
     @property
@@ -94,16 +94,16 @@ class RaceResult:
 
     @property
     def n_racing(self) -> int:
-        """The number of settings that race."""
+        """The number of combinations that race."""
         return sum(one.is_racing for one in self.standings)
 
     def of(self, job: Job) -> Standing:
-        """The standing of the setting of a job."""
-        return next(one for one in self.standings if one.job.setting == job.setting)
+        """The standing of the combination of a job."""
+        return next(one for one in self.standings if one.job.combination == job.combination)
 
     @property
     def history(self) -> list[tuple[int, int]]:
-        """After each block: the number of seeds, and of settings that race."""
+        """After each block: the number of seeds, and of combinations that race."""
         block, last = self.config.block, self.n_seeds
         looks = [*range(block, last, block), last]
         return [(n, sum(one.is_racing or one.n_seeds > n for one in self.standings)) for n in looks]
@@ -122,7 +122,7 @@ class RaceResult:
         )
 
     def medians(self, standing: Standing) -> list[MedianAt]:
-        """The median of a setting after each block of seeds that it got."""
+        """The median of a combination after each block of seeds that it got."""
         as_measured, found = self.objective.as_measured, []
         for n_seeds, _ in self.history:
             if n_seeds > standing.n_seeds:
@@ -133,7 +133,7 @@ class RaceResult:
         return found
 
     def state(self, standing: Standing) -> str:
-        """Why a setting got no more seeds, in a few words."""
+        """Why a combination got no more seeds, in a few words."""
         if not standing.is_racing:
             return f"worse beyond doubt after {standing.n_seeds} seeds"
         if standing is self.leader:
@@ -144,13 +144,13 @@ class RaceResult:
     def progress(self) -> str:
         """The last block in a sentence."""
         leader, objective = self.leader, self.objective
-        name = f" with {leader.job.setting_name}" if leader.job.setting_name else ""
+        name = f" with {leader.job.combination_name}" if leader.job.combination_name else ""
         stopped = [
-            one.job.setting_name
+            one.job.combination_name
             for one in self.standings
             if not one.is_racing and one.n_seeds == self.n_seeds
         ]
-        race = f"{self.n_racing} of {len(self.standings)} settings race"
+        race = f"{self.n_racing} of {len(self.standings)} combinations race"
         text = f"{self.n_seeds} seeds: {race}, {objective.superlative} median {objective.label} "
         value = f"{leader.median:.6g}" if math.isfinite(leader.median) else "not reached"
         return f"{text}{value}{name}{f'; stopped as worse: {_listed(stopped)}' if stopped else ''}"
@@ -170,21 +170,22 @@ class RaceResult:
             why = f"{why}{', the maximum (seeds.max)' if self.end else ''}, {share}"
         if len(self.standings) == 1:
             return f"{why}."
-        name, n_worse = leader.job.setting_name, len(self.standings) - self.n_racing
+        name, n_worse = leader.job.combination_name, len(self.standings) - self.n_racing
         errors = f"all tests together err with a probability of at most {ALPHA:.0%}"
         if self.end == DECIDED:
             others = f"each of the {n_worse} others is worse than another one beyond doubt"
             if n_worse == 1:
                 (other,) = (one for one in self.standings if not one.is_racing)
-                others = f"{other.job.setting_name} is worse beyond doubt"
-            return (
-                f"{name} is the best setting: {others}, after {self._seeds_of_stopped} ({errors})."
-            )
+                others = f"{other.job.combination_name} is worse beyond doubt"
+            seeds = self._seeds_of_stopped
+            return f"{name} is the best combination: {others}, after {seeds} ({errors})."
         similar = [
-            one.job.setting_name for one in self.standings if one.is_racing and one is not leader
+            one.job.combination_name
+            for one in self.standings
+            if one.is_racing and one is not leader
         ]
         verb = "are" if len(similar) > 1 else "is"
-        worse = f"; {n_worse} of {len(self.standings)} settings stopped as worse ({errors})"
+        worse = f"; {n_worse} of {len(self.standings)} combinations stopped as worse ({errors})"
         return (
             f"{why}: {name} leads, but {_listed(similar)} {verb} not statistically "
             f"distinguishable from it{worse if n_worse else ''}."
@@ -192,7 +193,7 @@ class RaceResult:
 
     @property
     def _seeds_of_stopped(self) -> str:
-        """The numbers of seeds after which settings stopped: ``10 to 30 seeds``."""
+        """The numbers of seeds after which combinations stopped: ``10 to 30 seeds``."""
         counts = sorted({one.n_seeds for one in self.standings if not one.is_racing})
         ends = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
         return f"{ends} seeds"

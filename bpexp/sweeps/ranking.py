@@ -1,7 +1,7 @@
-"""Ranks the runs of a sweep by its objective, and its settings by the median over replicates.
+"""Ranks the runs of a sweep by its objective, and its combinations by the median over replicates.
 
-Runs that differ only in a key of ``REPLICATE_KEYS`` are replicates of one setting. The best run
-of a sweep is the best run of its best setting, so that no setting wins by one lucky seed.
+Runs that differ only in a key of ``REPLICATE_KEYS`` are replicates of one combination. The best run
+of a sweep is the best run of its best combination, so that no combination wins by one lucky seed.
 """
 
 import math
@@ -21,22 +21,22 @@ from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.row import Row
 from bpexp.typing import Array
 
-Setting = tuple[tuple[str, str], ...]
-"""The values of a setting by key, as text, see ``Job.setting``."""
-Planned = Mapping[Setting, int]
+Combination = tuple[tuple[str, str], ...]
+"""The values of a combination by key, as text, see ``Job.combination``."""
+Planned = Mapping[Combination, int]
 
 
 @dataclass(frozen=True)
-class SettingResult:
-    """The results of one setting over its replicates.
+class RankedCombination:
+    """The results of one combination over its replicates.
 
     Attributes:
-        rank: Its rank, from 1; settings with equal results have the same rank.
+        rank: Its rank, from 1; combinations with equal results have the same rank.
         job: The job of its best run.
         rows: Its runs that have a result, the best first.
         scores: Their scores in ascending order, (n,): smaller is better, +inf without a value.
-        center: The ``objective.statistic`` of their values, by which settings are ranked; infinite
-            if most of them have none.
+        center: The ``objective.statistic`` of their values, by which combinations are ranked;
+            infinite if most of them have none.
         pruned_at: The epoch after which runs were stopped; None if all were trained to their ends.
     """
 
@@ -64,32 +64,32 @@ class Ranking:
 
     Attributes:
         objective: What they are ranked by.
-        settings: The settings that have a run with a result, the best first. Those of pruned runs
-            come after all others: the later they were stopped, the better.
+        combinations: The combinations that have a run with a result, the best first. Those of
+            pruned runs come after all others: the later they were stopped, the better.
         runs: All runs that neither failed nor diverged, the best first.
         part: The settings that tell these runs from those that cannot be ranked together with them,
             such as ``data.name=xor``; "" if all runs of the sweep are ranked together.
     """
 
     objective: Objective
-    settings: Sequence[SettingResult]
+    combinations: Sequence[RankedCombination]
     runs: Sequence[Row]
     part: str = ""
 
     @property
     def is_replicated(self) -> bool:
-        """Whether any setting has several runs."""
-        return any(len(setting.rows) > 1 for setting in self.settings)
+        """Whether any combination has several runs."""
+        return any(len(combination.rows) > 1 for combination in self.combinations)
 
     @property
     def best(self) -> Row | None:
-        """The best run of the best setting; None if every run failed or diverged.
+        """The best run of the best combination; None if every run failed or diverged.
 
-        None as well if the settings are not ranked together.
+        None as well if the combinations are not ranked together.
         """
-        if not self.runs or not self.settings:
+        if not self.runs or not self.combinations:
             return None
-        return next(s.best for s in self.settings if s.best.outcome != Outcome.DIVERGED)
+        return next(s.best for s in self.combinations if s.best.outcome != Outcome.DIVERGED)
 
 
 def final_objective(plan: Plan, rows: Iterable[Row]) -> Objective:
@@ -102,17 +102,17 @@ def final_objective(plan: Plan, rows: Iterable[Row]) -> Objective:
 
 
 def planned_runs(plan: Plan) -> Planned | None:
-    """The number of planned runs of each setting of a race; None for another sweep."""
+    """The number of planned runs of each combination of a race; None for another sweep."""
     if not plan.is_race:
         return None
-    return Counter(tuple(job.setting.items()) for job in plan.jobs)
+    return Counter(tuple(job.combination.items()) for job in plan.jobs)
 
 
 def rank(rows: Iterable[Row], objective: Objective, planned: Planned | None = None) -> Ranking:
-    """Rank the rows of a sweep and its settings, see ``rank_settings``."""
+    """Rank the rows of a sweep and its combinations, see ``rank_combinations``."""
     rows = list(rows)
-    settings = rank_settings(rows, objective, planned)
-    return Ranking(objective, settings, rank_runs(rows, objective))
+    combinations = rank_combinations(rows, objective, planned)
+    return Ranking(objective, combinations, rank_runs(rows, objective))
 
 
 def rank_parts(
@@ -123,7 +123,7 @@ def rank_parts(
     Args:
         rows: The rows.
         objective: What ranks them.
-        planned: See ``rank_settings``.
+        planned: See ``rank_combinations``.
 
     Returns:
         At least one ranking.
@@ -161,38 +161,40 @@ def rank_runs(rows: Iterable[Row], objective: Objective) -> list[Row]:
     return _best_first(ranked, scores_of(ranked, objective))
 
 
-def rank_settings(
+def rank_combinations(
     rows: Iterable[Row], objective: Objective, planned: Planned | None = None
-) -> list[SettingResult]:
-    """The settings that have a result, the best first, see ``Objective.ranking_key``.
+) -> list[RankedCombination]:
+    """The combinations that have a result, the best first, see ``Objective.ranking_key``.
 
     Args:
         rows: The rows.
         objective: What ranks them.
-        planned: Of a race, the number of planned runs of each setting: those with more come first,
-            because the others have stopped as worse, although their few runs may have been lucky.
+        planned: Of a race, the number of planned runs of each combination: those with more come
+            first, because the others have stopped as worse, although their few runs may have been
+            lucky.
     """
-    by_setting: dict[Setting, list[Row]] = {}
+    by_combination: dict[Combination, list[Row]] = {}
     for row in rows:
         if row.metrics:
-            by_setting.setdefault(tuple(row.job.setting.items()), []).append(row)
-    if not by_setting:
+            by_combination.setdefault(tuple(row.job.combination.items()), []).append(row)
+    if not by_combination:
         return []
     horizon = min(
-        max(row.job.config.epochs for row in of_setting) for of_setting in by_setting.values()
+        max(row.job.config.epochs for row in of_combination)
+        for of_combination in by_combination.values()
     )
     unranked = []
-    for setting, of_setting in by_setting.items():
-        scores = scores_of(of_setting, objective)
-        best_first = _best_first(of_setting, scores)
+    for combination, of_combination in by_combination.items():
+        scores = scores_of(of_combination, objective)
+        best_first = _best_first(of_combination, scores)
         key = objective.ranking_key(scores, horizon)
         center = objective.as_measured(key[0])
-        stopped = [pruned_at(row) for row in of_setting if is_pruned(row)]
+        stopped = [pruned_at(row) for row in of_combination if is_pruned(row)]
         epoch = max(stopped, default=None)
-        found = SettingResult(0, best_first[0].job, best_first, np.sort(scores), center, epoch)
-        seeds = (-planned[setting],) if planned else ()
+        found = RankedCombination(0, best_first[0].job, best_first, np.sort(scores), center, epoch)
+        seeds = (-planned[combination],) if planned else ()
         unranked.append(((-_reached(epoch), *seeds, *key), found))
-    # Stable: tied settings stay in the order of their jobs.
+    # Stable: tied combinations stay in the order of their jobs.
     ordered = sorted(unranked, key=lambda pair: pair[0])
     ranks: dict[tuple[float, ...], int] = {}
     return [
@@ -230,15 +232,15 @@ def why_best(ranking: Ranking) -> str:
     reason = f"the run with the {objective.superlative} {objective.label}, {value:.6g}"
     if not ranking.is_replicated:
         return reason
-    setting = next(found for found in ranking.settings if found.best is best)
-    name = best.job.setting_name
-    which = f"of the best setting, {name}" if name else "of the only setting"
-    center = f"{objective.statistic} {setting.center:.6g}"
-    return f"{reason}, {which} ({center} over {len(setting.rows)} runs)"
+    combination = next(found for found in ranking.combinations if found.best is best)
+    name = best.job.combination_name
+    which = f"of the best combination, {name}" if name else "of the only combination"
+    center = f"{objective.statistic} {combination.center:.6g}"
+    return f"{reason}, {which} ({center} over {len(combination.rows)} runs)"
 
 
 def is_pruned(row: Row) -> bool:
-    """Whether a run was stopped before its end because other settings were better."""
+    """Whether a run was stopped before its end because other combinations were better."""
     return row.outcome == Outcome.PRUNED
 
 
@@ -248,7 +250,7 @@ def pruned_at(row: Row) -> int:
 
 
 def _reached(pruned_at: int | None) -> float:
-    """How far a run or setting came: the epoch where it was stopped, or inf."""
+    """How far a run or combination came: the epoch where it was stopped, or inf."""
     return math.inf if pruned_at is None else float(pruned_at)
 
 

@@ -25,7 +25,7 @@ class StoredPredictions(Protocol):
 
 
 class _Predictions(NamedTuple):
-    """Predictions of a run, (n_samples, n_outputs), and what it is ranked by in its setting:
+    """Predictions of a run, (n_samples, n_outputs), and what it is ranked by in its combination:
     whether it was pruned, its score, final loss and index.
     """
 
@@ -50,8 +50,8 @@ class SweepResults:
         """Start with the rows of runs that are stored already, and what reads their predictions."""
         self.objective, self.rows, self._stored = objective, dict(rows or {}), stored
         self._with_curve: list[Row] = []
-        # The best setting is known only at the end: one run of each setting is kept.
-        self._best_of_setting: dict[tuple[tuple[str, str], ...], _Predictions] = {}
+        # The best combination is known only at the end: one run of each combination is kept.
+        self._best_of_combination: dict[tuple[tuple[str, str], ...], _Predictions] = {}
 
     def add(self, trained: Sequence[JobResult]) -> list[Row]:
         """Add the results of jobs and return their rows."""
@@ -67,27 +67,29 @@ class SweepResults:
         return rows
 
     def _keep_predictions(self, rows: Sequence[Row], trained: Sequence[JobResult]) -> None:
-        """Keep the predictions of the best run of each setting, if its data set is small."""
+        """Keep the predictions of the best run of each combination, if its data set is small."""
         scores = scores_of(rows, self.objective).tolist()
         for score, (job, result, *_) in zip(scores, trained, strict=True):
             if not isinstance(result, TrainResult) or not shows_predictions(job):
                 continue
             pruned = result.outcome is Outcome.PRUNED
-            setting = tuple(job.setting.items())
+            combination = tuple(job.combination.items())
             key = (pruned, score, result.final_loss, job.index)
-            best = self._best_of_setting.get(setting)
+            best = self._best_of_combination.get(combination)
             if best is None or key < best.key:
                 # A copy: a view would keep the predictions of the whole batch in memory.
-                self._best_of_setting[setting] = _Predictions(key, result.predictions.copy())
+                self._best_of_combination[combination] = _Predictions(
+                    key, result.predictions.copy()
+                )
 
     def predictions(self, row: Row) -> Array | None:
-        """The predictions of the best run of a setting, (n_samples, n_outputs).
+        """The predictions of the best run of a combination, (n_samples, n_outputs).
 
         None if its data set is too large to be printed, or if they cannot be read.
         """
         if not shows_predictions(row.job):
             return None
-        for best in self._best_of_setting.values():
+        for best in self._best_of_combination.values():
             if best.key[-1] == row.job.index:
                 return best.predictions
         return None if self._stored is None else self._stored.predictions(row.job)

@@ -1,11 +1,11 @@
-"""The rungs of successive halving: epochs after which the settings of a sweep are judged.
+"""The rungs of successive halving: epochs after which the combinations of a sweep are judged.
 
-All settings of a generation are trained for ``search.min_epochs``. The best of them, 1 of
+All combinations of a generation are trained for ``search.min_epochs``. The best of them, 1 of
 ``search.halving`` by the median of the objective over the replicates, go on and are judged again
 after ``search.halving`` times as many epochs, and so on to the maximum number of epochs (K.
 Jamieson, A. Talwalkar, Non-stochastic best arm identification and hyperparameter optimization,
-2016). Several brackets of settings, each of which is judged for the first time one rung later than
-the one before, are Hyperband (L. Li and others, Hyperband, 2018, algorithm 1).
+2016). Several brackets of combinations, each of which is judged for the first time one rung later
+than the one before, are Hyperband (L. Li and others, Hyperband, 2018, algorithm 1).
 
 >>> settings = SearchConfig(halving=3, min_epochs=200)
 >>> rung_epochs(settings, 10000)
@@ -28,13 +28,13 @@ from bpexp.sweeps.job import Job
 
 @dataclass(frozen=True)
 class Rung:
-    """The settings of a bracket, judged after an epoch.
+    """The combinations of a bracket, judged after an epoch.
 
     Attributes:
         epoch: The epoch.
         scores: The score of each of their jobs by its index: smaller is better, inf for a run
             without a value.
-        kept: The indices of the jobs of the settings that go on.
+        kept: The indices of the jobs of the combinations that go on.
         pruned: The indices of the other jobs, without those that had ended by themselves.
     """
 
@@ -50,7 +50,7 @@ class Rung:
 
 
 def rung_epochs(settings: SearchConfig, max_epochs: int) -> list[int]:
-    """The epochs after which settings are judged."""
+    """The epochs after which combinations are judged."""
     assert settings.halving is not None
     assert settings.min_epochs is not None
     epochs, epoch = [], settings.min_epochs
@@ -60,28 +60,28 @@ def rung_epochs(settings: SearchConfig, max_epochs: int) -> list[int]:
     return epochs
 
 
-def bracket_sizes(n_settings: int, settings: SearchConfig, max_epochs: int) -> list[int]:
-    """The number of settings in each bracket.
+def bracket_sizes(n_combinations: int, settings: SearchConfig, max_epochs: int) -> list[int]:
+    """The number of combinations in each bracket.
 
     With r rungs, bracket b is judged r - b times, and its share is halving^(r - b) / (r - b + 1),
     so that all brackets train about as many epochs. What is left by rounding down goes to the
-    latest brackets, which have the fewest settings.
+    latest brackets, which have the fewest combinations.
     """
     assert settings.halving is not None
     n_rungs = len(rung_epochs(settings, max_epochs))
     times = [n_rungs - bracket for bracket in range(settings.brackets)]
     weights = [settings.halving**n / (n + 1) for n in times]
-    sizes = [int(n_settings * weight / sum(weights)) for weight in weights]
-    for place in range(n_settings - sum(sizes)):
+    sizes = [int(n_combinations * weight / sum(weights)) for weight in weights]
+    for place in range(n_combinations - sum(sizes)):
         sizes[-1 - place % len(sizes)] += 1
     return sizes
 
 
-def schedule(n_settings: int, settings: SearchConfig, max_epochs: int) -> list[tuple[int, int]]:
-    """The epochs to which settings of a generation are trained, and how many are, in order."""
+def schedule(n_combinations: int, settings: SearchConfig, max_epochs: int) -> list[tuple[int, int]]:
+    """The epochs to which combinations of a generation are trained, and how many are, in order."""
     epochs = rung_epochs(settings, max_epochs)
     trained = dict.fromkeys([*epochs, max_epochs], 0)
-    for first, size in enumerate(bracket_sizes(n_settings, settings, max_epochs)):
+    for first, size in enumerate(bracket_sizes(n_combinations, settings, max_epochs)):
         left = size
         for epoch in epochs[first:]:
             if left > 1:
@@ -91,14 +91,14 @@ def schedule(n_settings: int, settings: SearchConfig, max_epochs: int) -> list[t
     return [(epoch, count) for epoch, count in trained.items() if count]
 
 
-def epochs_of(n_settings: int, settings: SearchConfig, max_epochs: int) -> int:
-    """The epochs that a run of each setting of a generation is trained, in total.
+def epochs_of(n_combinations: int, settings: SearchConfig, max_epochs: int) -> int:
+    """The epochs that a run of each combination of a generation is trained, in total.
 
     >>> epochs_of(27, SearchConfig(halving=3, min_epochs=200), 10000)
     20800
     """
     total, epochs = 0, rung_epochs(settings, max_epochs)
-    for first, size in enumerate(bracket_sizes(n_settings, settings, max_epochs)):
+    for first, size in enumerate(bracket_sizes(n_combinations, settings, max_epochs)):
         left, done = size, 0
         for epoch in epochs[first:]:
             if left > 1:
@@ -108,10 +108,10 @@ def epochs_of(n_settings: int, settings: SearchConfig, max_epochs: int) -> int:
     return total
 
 
-def n_kept(n_settings: int, settings: SearchConfig) -> int:
-    """The number of settings that go on."""
+def n_kept(n_combinations: int, settings: SearchConfig) -> int:
+    """The number of combinations that go on."""
     assert settings.halving is not None
-    return max(1, n_settings // settings.halving)
+    return max(1, n_combinations // settings.halving)
 
 
 def check(jobs: Sequence[Job], settings: SearchConfig) -> None:
@@ -132,10 +132,10 @@ def check(jobs: Sequence[Job], settings: SearchConfig) -> None:
     if settings.brackets > n_rungs + 1:
         raise ConfigError(
             f"search.brackets must be at most {n_rungs + 1}, one more than the epochs at which "
-            f"settings are judged, got {settings.brackets}."
+            f"combinations are judged, got {settings.brackets}."
         )
-    if len(by_setting(jobs)) < 2:
-        raise ConfigError("search.halving needs several settings to choose from, got one.")
+    if len(by_combination(jobs)) < 2:
+        raise ConfigError("search.halving needs several combinations to choose from, got one.")
 
 
 def pruned_epochs(rungs: Sequence[Rung]) -> dict[int, int]:
@@ -144,19 +144,19 @@ def pruned_epochs(rungs: Sequence[Rung]) -> dict[int, int]:
 
 
 def sentence(rung: Rung, jobs: Sequence[Job]) -> str:
-    """How many settings go on after a rung."""
+    """How many combinations go on after a rung."""
     kept, judged = (
-        len(by_setting([jobs[index] for index in sorted(indices)]))
+        len(by_combination([jobs[index] for index in sorted(indices)]))
         for indices in (rung.kept, rung.scores)
     )
-    return f"After {rung.epoch} epochs: {kept} of {judged} settings go on."
+    return f"After {rung.epoch} epochs: {kept} of {judged} combinations go on."
 
 
 def brackets(jobs: Sequence[Job], settings: SearchConfig, max_epochs: int) -> list[list[Job]]:
-    """The jobs of each bracket; the settings are dealt at random, by the seed of the search."""
+    """The jobs of each bracket; the combinations are dealt at random, by the seed of the search."""
     if settings.brackets == 1:
         return [list(jobs)]
-    found = by_setting(jobs)
+    found = by_combination(jobs)
     # The streams of RandomState are fixed for all versions of NumPy.
     order = np.random.RandomState([settings.seed, jobs[0].index]).permutation(len(found))
     sizes = bracket_sizes(len(found), settings, max_epochs)
@@ -167,9 +167,9 @@ def brackets(jobs: Sequence[Job], settings: SearchConfig, max_epochs: int) -> li
     ]
 
 
-def by_setting(jobs: Sequence[Job]) -> list[list[Job]]:
-    """The jobs of each setting, in the order of their first jobs."""
+def by_combination(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs of each combination, in the order of their first jobs."""
     found: dict[tuple[tuple[str, str], ...], list[Job]] = {}
     for job in jobs:
-        found.setdefault(tuple(job.setting.items()), []).append(job)
+        found.setdefault(tuple(job.combination.items()), []).append(job)
     return list(found.values())

@@ -67,7 +67,7 @@ class FinishedSweep:
         predictions: Of the best run, (n_samples, n_outputs); None if its data set is not small.
         files: The artifacts of the parent run, by name.
         trials: The trials of a search, in order.
-        race: How the settings of a race came out.
+        race: How the combinations of a race came out.
         study: The results of a study.
     """
 
@@ -94,7 +94,7 @@ class FinishedSweep:
 
     @property
     def ranking(self) -> Ranking:
-        """The ranking; one that has no settings, and no best run, if there are several."""
+        """The ranking; one that has no combinations, and no best run, if there are several."""
         if len(self.rankings) == 1:
             return self.rankings[0]
         runs = [row for ranking in self.rankings for row in ranking.runs]
@@ -215,7 +215,7 @@ class SweepRunner:
             self._record_interrupted()
 
     def _train_by_rungs(self, jobs: Sequence[Job]) -> None:
-        """Train a generation; the jobs of settings that are judged to be worse are stopped."""
+        """Train a generation; the jobs of combinations that are judged to be worse are stopped."""
         settings, objective, known = self.plan.runtime.search, self.plan.objective, self.plan.rungs
         for rungs in halving.rungs(jobs, settings, objective, self._rows_after, known):
             new = tuple(rung for rung in rungs if rung not in known)

@@ -16,9 +16,9 @@ from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
-from bpexp.sweeps.ranking import rank_settings, why_best
+from bpexp.sweeps.ranking import rank_combinations, why_best
 from bpexp.sweeps.row import Row
-from bpexp.sweeps.rungs import by_setting
+from bpexp.sweeps.rungs import by_combination
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers.trials import best_so_far
 from bpexp.tracking.contract import MetricPoint, RunRecord
@@ -182,11 +182,11 @@ def trials_table(finished: FinishedSweep) -> Columns:
 
 
 def race_table(race: RaceResult) -> Columns:
-    """The settings of a race as columns by name: seeds, median with its interval, and evidence."""
+    """The combinations of a race as columns: seeds, median with its interval, and evidence."""
     standings, objective = race.standings, race.objective
-    keys = list(dict.fromkeys(key for one in standings for key in one.job.setting))
+    keys = list(dict.fromkeys(key for one in standings for key in one.job.combination))
     return {
-        **{key: [one.job.setting.get(key) for one in standings] for key in keys},
+        **{key: [one.job.combination.get(key) for one in standings] for key in keys},
         "seeds": [one.n_seeds for one in standings],
         "state": [race.state(one) for one in standings],
         f"{objective.name}_median": [one.median for one in standings],
@@ -197,23 +197,23 @@ def race_table(race: RaceResult) -> Columns:
 
 
 def rungs_table(finished: FinishedSweep) -> Columns:
-    """The settings that were judged, as columns by name.
+    """The combinations that were judged, as columns by name.
 
-    There is a row for each setting at each rung, with its value there and what was decided, and one
-    for each setting that was trained to its end.
+    There is a row for each combination at each rung, with its value there and what was decided, and
+    one for each combination that was trained to its end.
     """
     plan, objective = finished.plan, finished.plan.objective
     rows: list[tuple[str, int, float, str]] = []
     for rung in plan.rungs:
-        for some in by_setting([plan.jobs[index] for index in sorted(rung.scores)]):
+        for some in by_combination([plan.jobs[index] for index in sorted(rung.scores)]):
             scores = np.array([rung.scores[job.index] for job in some])
             value = objective.as_measured(objective.ranking_key(scores, rung.epoch)[0])
             decision = "goes on" if some[0].index in rung.kept else "stopped"
-            rows.append((some[0].setting_name, rung.epoch, value, decision))
-    for found in rank_settings(finished.rows, objective):
+            rows.append((some[0].combination_name, rung.epoch, value, decision))
+    for found in rank_combinations(finished.rows, objective):
         if found.pruned_at is None:
             epochs = max(row.job.config.epochs for row in found.rows)
-            rows.append((found.job.setting_name, epochs, found.center, "end"))
+            rows.append((found.job.combination_name, epochs, found.center, "end"))
     names = ("setting", "epoch", "value", "decision")
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     return {**columns, "objective": [objective.name] * len(rows)}

@@ -27,11 +27,11 @@ def pictures(finished: FinishedSweep) -> dict[str, bytes]:
 
 
 def race_figure(race: RaceResult) -> "Figure | None":
-    """The median of each setting by the number of seeds; None if no median is finite."""
+    """The median of each combination by the number of seeds; None if no median is finite."""
     courses = []
     for standing in race.ranked:
         n_seeds, medians, lows, highs = map(np.array, zip(*race.medians(standing), strict=True))
-        name, state = standing.job.setting_name, race.state(standing)
+        name, state = standing.job.combination_name, race.state(standing)
         courses.append(
             race_plot.Course(name, state, standing.is_racing, n_seeds, medians, lows, highs)
         )
@@ -45,14 +45,14 @@ def plot(ranking: Ranking) -> "Figure":
     The loss is that of the validation rows if the objective is a metric of these.
 
     Args:
-        ranking: The runs and settings of the sweep. Keys that number replicates do not count as
+        ranking: The runs and combinations of the sweep. Keys that number replicates do not count as
             settings; the heat map shows what the settings are ranked by.
     """
     objective, heat_map = ranking.objective, None
-    settings = [found.job.setting for found in ranking.settings]
+    settings = [found.job.combination for found in ranking.combinations]
     keys = list(dict.fromkeys(key for setting in settings for key in setting))
     if len(keys) == 2:
-        values = [found.center for found in ranking.settings]
+        values = [found.center for found in ranking.combinations]
         title = objective.title
         if ranking.is_replicated:
             title = f"{objective.statistic.capitalize()} {objective.label}"

@@ -23,7 +23,7 @@ import numpy as np
 from bpexp.typing import Array
 
 ALPHA = 0.05
-"""Probability of an error, for all settings and all looks together."""
+"""Probability of an error, for all combinations and all looks together."""
 BETS = np.arange(1, 10) / 10.0
 """The bets: shares of the capital."""
 
@@ -60,7 +60,7 @@ def median_bounds(sample: Array, n_intervals: int) -> tuple[float, float]:
     Args:
         sample: The values, (n,).
         n_intervals: How many intervals hold together (Bonferroni), so that the one of the best
-            setting holds, which the same values select.
+            combination holds, which the same values select.
 
     Returns:
         Its ends; nan for too few values.

@@ -1,19 +1,22 @@
-"""Racing: every setting gets blocks of seeds, until it is worse than another one beyond doubt.
+"""Racing: every combination gets blocks of seeds, until it is worse than another one beyond doubt.
 
-After each block, a setting is stopped if bets against it (``betting``) have won too much. The bets
-of a block are that the setting is worse than the setting that was the best one before the block: a
-choice that the block cannot influence, so that the bets are fair, whichever setting is chosen. In
-the first block, they are divided equally between all other settings. The best setting of a look is
-never stopped, and the best one is itself compared with the second.
+After each block, a combination is stopped if bets against it (``betting``) have won too much. The
+bets of a block are that the combination is worse than the combination that was the best one before
+the block: a choice that the block cannot influence, so that the bets are fair, whichever
+combination is chosen. In the first block, they are divided equally between all other combinations.
+The best combination of a look is never stopped, and the best one is itself compared with the
+second.
 
-What "worse" means depends on the objective, which ranks settings by their median: the other setting
-has the better value on more seeds than not (ties count for neither). For epochs to converge, which
-are ranked by their mean: the mean of the other setting is smaller, where a run that does not
-converge counts the maximum number of epochs.
+What "worse" means depends on the objective, which ranks combinations by their median: the other
+combination has the better value on more seeds than not (ties count for neither). For epochs to
+converge, which are ranked by their mean: the mean of the other combination is smaller, where a run
+that does not converge counts the maximum number of epochs.
 
-If no other setting is better than some settings, none of these is ever stopped with a probability
-of at least 95%, for all settings and looks together. The limit for the capital is that of Holm's
-method: (k - s) / 0.05 for k settings of which s are stopped. Ranks and the rules for the end do not
+If no other combination is better than some combinations, none of these is ever stopped with a
+probability of at least 95%, for all combinations and looks together. The limit for the capital is
+that of Holm's
+method: (k - s) / 0.05 for k combinations of which s are stopped. Ranks and the rules for the end do
+    not
 affect this, because the bets are fair at every number of seeds.
 
 >>> from bpexp.runs.objective import objectives
@@ -38,27 +41,28 @@ from bpexp.sweeps.samplers import betting
 from bpexp.typing import Array
 
 DECIDED, NARROW, LAST = "decided", "narrow", "last"
-"""Why a race ended: one setting is left, its interval is narrow, or there are no more seeds."""
+"""Why a race ended: one combination is left, its interval is narrow, or there are no more seeds."""
 
 Values = Mapping[str, Any]
 
 
 class Race:
-    """The settings that still race, and the capital of the bets against each one.
+    """The combinations that still race, and the capital of the bets against each one.
 
-    Several races with the same number of settings can be held at once, for simulations: ``...``
+    Several races with the same number of combinations can be held at once, for simulations: ``...``
     stands for their dimensions.
 
     Attributes:
-        scores: The scores by setting and seed, (..., k, n); nan after a setting has stopped.
-        is_racing: Which settings still race, (..., k).
-        n_seeds: How many seeds each setting got, (..., k).
+        scores: The scores by combination and seed, (..., k, n); nan after a combination has
+            stopped.
+        is_racing: Which combinations still race, (..., k).
+        n_seeds: How many seeds each combination got, (..., k).
         end: Why the race ended, see ``RacingSampler``; "" before.
     """
 
     def __init__(
         self,
-        n_settings: int,
+        n_combinations: int,
         outcomes: Callable[[Array, Array], Array],
         ranks: Callable[[Array], Array],
         races: tuple[int, ...] = (),
@@ -66,43 +70,43 @@ class Race:
         """Start a race.
 
         Args:
-            n_settings: Number of settings, k.
-            outcomes: From the scores of a setting and of another one, the outcome of a bet that the
-                first is worse, in [-1, 1].
-            ranks: From scores, (..., k, n), the finite ranks of the settings, (..., k), the
+            n_combinations: Number of combinations, k.
+            outcomes: From the scores of a combination and of another one, the outcome of a bet that
+                the first is worse, in [-1, 1].
+            ranks: From scores, (..., k, n), the finite ranks of the combinations, (..., k), the
                 smallest for the best.
             races: The dimensions of several races.
         """
-        self.scores = np.empty((*races, n_settings, 0))
-        self.is_racing = np.ones((*races, n_settings), bool)
-        self.n_seeds = np.zeros((*races, n_settings), int)
+        self.scores = np.empty((*races, n_combinations, 0))
+        self.is_racing = np.ones((*races, n_combinations), bool)
+        self.n_seeds = np.zeros((*races, n_combinations), int)
         self.end = ""
         self._outcomes, self._ranks = outcomes, ranks
-        self._capital = np.ones((*races, n_settings, len(betting.BETS)))
+        self._capital = np.ones((*races, n_combinations, len(betting.BETS)))
         self._best = self._second = np.zeros(races, int)
 
     @property
     def best(self) -> Any:
-        """The index of the best setting that races, (...)."""
+        """The index of the best combination that races, (...)."""
         return self._best
 
     @property
     def evidence(self) -> Array:
-        """The capital of the bets against each setting, (..., k); its inverse is a p-value."""
+        """The capital of the bets against each combination, (..., k); its inverse is a p-value."""
         return betting.total(self._capital)
 
     def add(self, block: Array) -> None:
-        """Look at the scores of a block of seeds, (..., k, n); nan for settings that stopped."""
-        n_settings = block.shape[-2]
+        """Take the scores of a block of seeds, (..., k, n); nan for combinations that stopped."""
+        n_combinations = block.shape[-2]
         if self.scores.shape[-1]:
             bets = betting.capital_after(self._against_best(block), self._capital)
-        elif n_settings > 1:
-            # A setting ties with itself, which leaves a capital of 1.
+        elif n_combinations > 1:
+            # A combination ties with itself, which leaves a capital of 1.
             against = [
                 betting.capital_after(self._outcomes(block, block[..., [other], :]))
-                for other in range(n_settings)
+                for other in range(n_combinations)
             ]
-            bets = (np.add.reduce(against, axis=0) - 1.0) / (n_settings - 1)
+            bets = (np.add.reduce(against, axis=0) - 1.0) / (n_combinations - 1)
         else:
             bets = self._capital
         self._capital = np.where(self.is_racing[..., None], bets, self._capital)
@@ -120,22 +124,23 @@ class Race:
         return self._outcomes(block, np.take_along_axis(block, others[..., None], axis=-2))
 
     def _rank(self) -> None:
-        """Find the best and the second of the settings that race."""
+        """Find the best and the second of the combinations that race."""
         ranks = np.where(self.is_racing, self._ranks(self.scores), np.inf)
         self._best = np.argmin(ranks, axis=-1)
         np.put_along_axis(ranks, self._best[..., None], np.inf, axis=-1)
         self._second = np.argmin(ranks, axis=-1)
 
     def _stop(self) -> None:
-        """Stop the settings, the worst first, whose bets have reached the limit of Holm's method.
+        """Stop the combinations, the worst first, whose bets have reached the limit of Holm's
+        method.
 
-        A setting that no other one is better than is stopped first at the limit for all settings
-        that are not yet stopped, among which are all of its kind.
+        A combination that no other one is better than is stopped first at the limit for all
+        combinations that are not yet stopped, among which are all of its kind.
         """
-        n_settings = self.is_racing.shape[-1]
-        is_best = np.arange(n_settings) == self._best[..., None]
+        n_combinations = self.is_racing.shape[-1]
+        is_best = np.arange(n_combinations) == self._best[..., None]
         evidence = self.evidence
-        for _ in range(n_settings):
+        for _ in range(n_combinations):
             limit = self.is_racing.sum(axis=-1) / betting.ALPHA
             candidates = np.where(self.is_racing & ~is_best, evidence, -np.inf)
             worst = np.argmax(candidates, axis=-1)[..., None]
@@ -147,11 +152,11 @@ class Race:
 
 
 class RacingSampler:
-    """Proposes blocks of seeds for the settings that race. See ``Sampler``."""
+    """Proposes blocks of seeds for the combinations that race. See ``Sampler``."""
 
     def __init__(
         self,
-        settings: Sequence[Sequence[Values]],
+        combinations: Sequence[Sequence[Values]],
         config: SeedsConfig,
         objective: Objective,
         horizon: float,
@@ -159,24 +164,24 @@ class RacingSampler:
         """Prepare a race.
 
         Args:
-            settings: The configurations of each setting without a seed: several if it has several
-                folds or splits, whose median (or mean) is the score of a seed.
+            combinations: The configurations of each combination without a seed: several if it has
+                several folds or splits, whose median (or mean) is the score of a seed.
             config: How many seeds.
-            objective: What the settings are compared by.
-            horizon: The smallest maximum number of epochs of all settings.
+            objective: What the combinations are compared by.
+            horizon: The smallest maximum number of epochs of all combinations.
         """
-        self._settings, self._config = settings, config
+        self._combinations, self._config = combinations, config
         self._objective, self._horizon = objective, horizon
         self._seeds = range(0)
         self._asked: list[int] = []
         self.race = Race(
-            len(settings),
+            len(combinations),
             partial(outcomes, objective, horizon),
             partial(ranks, objective, horizon),
         )
 
     def ask(self) -> list[dict[str, Any]]:
-        """The next seeds of each setting that races; none after the end."""
+        """The next seeds of each combination that races; none after the end."""
         if self.race.end:
             return []
         first = self._seeds.stop
@@ -186,16 +191,16 @@ class RacingSampler:
             {**values, "seed": seed}
             for index in self._asked
             for seed in self._seeds
-            for values in self._settings[index]
+            for values in self._combinations[index]
         ]
 
     def tell(self, scores: Sequence[float | None]) -> None:
-        """Receive the scores of a block, stop settings, and end the race if there is a reason."""
+        """Receive the scores of a block, stop combinations, and end the race if it is decided."""
         told = iter(scores)
-        block = np.full((len(self._settings), len(self._seeds)), np.nan)
+        block = np.full((len(self._combinations), len(self._seeds)), np.nan)
         for index in self._asked:
             for place in range(len(self._seeds)):
-                block[index, place] = self._score([next(told) for _ in self._settings[index]])
+                block[index, place] = self._score([next(told) for _ in self._combinations[index]])
         self.race.add(block)
         self.race.end = self._end()
 
@@ -209,25 +214,25 @@ class RacingSampler:
 
     def _end(self) -> str:
         race, config = self.race, self._config
-        if len(self._settings) > 1 and race.is_racing.sum() == 1:
+        if len(self._combinations) > 1 and race.is_racing.sum() == 1:
             return DECIDED
-        width = relative_half_width(race.scores[race.best], len(self._settings))
+        width = relative_half_width(race.scores[race.best], len(self._combinations))
         if config.width is not None and width <= config.width:
             return NARROW
         return LAST if self._seeds.stop >= config.max else ""
 
 
 def outcomes(objective: Objective, horizon: float, scores: Array, others: Array) -> Array:
-    """The outcomes of bets that a setting is worse than another one on the same seeds.
+    """The outcomes of bets that a combination is worse than another one on the same seeds.
 
     Args:
-        objective: What the settings are compared by.
-        horizon: The smallest maximum number of epochs of all settings.
-        scores: Scores of the setting, (..., n).
-        others: Scores of the other setting, of a shape that broadcasts.
+        objective: What the combinations are compared by.
+        horizon: The smallest maximum number of epochs of all combinations.
+        scores: Scores of the combination, (..., n).
+        others: Scores of the other combination, of a shape that broadcasts.
 
     Returns:
-        In [-1, 1], positive where the setting is worse: 1, 0 or -1, or, for epochs to converge,
+        In [-1, 1], positive where the combination is worse: 1, 0 or -1, or, for epochs to converge,
         the difference as a share of the maximum number of epochs.
     """
     if objective.is_time:
@@ -237,11 +242,12 @@ def outcomes(objective: Objective, horizon: float, scores: Array, others: Array)
 
 
 def ranks(objective: Objective, horizon: float, scores: Array) -> Array:
-    """The ranks of settings by ``Objective.ranking_key``, from 0; ties in the order of settings.
+    """The ranks of combinations by ``Objective.ranking_key``, from 0; ties in the order of
+    combinations.
 
     Args:
-        objective: What the settings are compared by.
-        horizon: The smallest maximum number of epochs of all settings.
+        objective: What the combinations are compared by.
+        horizon: The smallest maximum number of epochs of all combinations.
         scores: Their scores, (k, n); nan for those that have stopped, which come last.
     """
     stopped = np.asarray(np.isnan(scores).any(axis=-1))
@@ -253,17 +259,18 @@ def ranks(objective: Objective, horizon: float, scores: Array) -> Array:
     return found
 
 
-def relative_half_width(scores: Array, n_settings: int) -> float:
+def relative_half_width(scores: Array, n_combinations: int) -> float:
     """Half of the width of the interval of a median, as a share of the median's absolute value.
 
     Args:
-        scores: The scores of a setting, (n,).
-        n_settings: Number of settings, whose intervals hold together, see ``median_bounds``.
+        scores: The scores of a combination, (n,).
+        n_combinations: Number of combinations, whose intervals hold together, see
+            ``median_bounds``.
 
     Returns:
         The share; inf for too few seeds, or a median that is infinite or 0 within an interval.
     """
-    low, high = betting.median_bounds(scores, n_settings)
+    low, high = betting.median_bounds(scores, n_combinations)
     median = float(np.median(scores))
     if not math.isfinite(median) or math.isnan(low):
         return math.inf

@@ -109,6 +109,23 @@ def test_a_renamed_file_is_renamed_although_its_changes_are_left_out(checkout):
     assert files == {"new.yaml": LINES * 3 + URI}
 
 
+def test_a_private_key_is_masked(checkout):
+    def key(secret):
+        first, last = (f"-----{word} RSA PRIVATE KEY-----\n" for word in ("BEGIN", "END"))
+        return f"{first}{secret}\nMIIE\n{secret}\n{last}"
+
+    made = checkout({"old.pem": LINES + key("MIIF") + LINES})
+    made.write({
+        "old.pem": LINES + key(SECRET) + LINES, "new.pem": key(SECRET) + "after\n",
+        "key.bin": b"\0" + key(SECRET).encode(),
+    })  # fmt: skip
+    patch, files = made.applied()
+    assert "MIIF" not in patch
+    assert files["old.pem"] == LINES + key("MIIF") + LINES
+    assert files["new.pem"] == key("***").replace("MIIE", "***") + "after\n"
+    assert "key.bin" not in files
+
+
 def test_a_binary_file_with_a_password_is_left_out(checkout):
     data = bytes(range(256)) * 9
     made = checkout({"a.bin": data, "b.bin": data, "c.bin": data})

@@ -29,6 +29,9 @@ ADDRESSES = [
     f"mysql://host/db?sslpassword={SECRET}",
     f"postgresql://me:a#b%40:{SECRET}@host/db",
     f"https://host/path?access_token={SECRET}&x=1",
+    f"https://{SECRET.replace(' ', '')}@host/path",
+    "http://s3cret%20w0rd@host:5000",
+    f"postgresql://me:{SECRET.replace(' ', '%20')}%40@host/db",
     f"mssql+pyodbc://host/db?odbc_connect=UID%3Dme%3BPWD%3D{SECRET}%3BEncrypt%3Dyes",
 ]
 
@@ -81,6 +84,11 @@ def test_a_sweep_stores_no_password(address):
         "https://account.blob/container?sv=1&sig=s3cretw0rd",
         "Authorization: Bearer s3cretw0rd.with-dots",
         "authorization: 'Basic s3cretw0rd=='",
+        "cannot clone git+https://s3cretw0rd@host/x.git",
+        "connection failed: host=h port=5432 user=me password=s3cretw0rd dbname=d",
+        "Driver={x};Server=h;User ID=me;Pwd=s3cretw0rd;Encrypt=yes",
+        "machine host login me password s3cretw0rd",
+        "the token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.s3cretw0rd is not valid",
     ],
 )
 def test_messages_contain_no_password(text):
@@ -103,6 +111,9 @@ def test_messages_contain_no_password(text):
         'password: "with \\" s3cret w0rd"',
         "store: {user: me, password: s3cretw0rd}",
         '  "secret_key": "s3cret w0rd",',
+        "  password s3cretw0rd",
+        "machine host login me password s3cretw0rd",
+        "mlflow server --db-password s3cretw0rd --port 5000",
     ],
 )
 def test_a_line_of_a_configuration_contains_no_password(line):
@@ -122,6 +133,8 @@ def test_a_line_of_a_configuration_contains_no_password(line):
         r'"source": ["password = \"s3cretw0rd\"\n",',
         "os.system('PGPASSWORD=s3cretw0rd psql')",
         "login('ghp_s3cretw0rd0123456789s3cretw0rd')",
+        "connect('host=h user=me password=s3cretw0rd')",
+        "clone('https://s3cretw0rd@host/x.git')",
     ],
 )
 def test_a_line_of_code_contains_no_password(line):
@@ -140,6 +153,10 @@ def test_a_line_of_code_contains_no_password(line):
         ("uri: postgresql://me@host/db", False),
         ("password: ${oc.env:PGPASSWORD}", False),
         ("n_tokens: 5", False),
+        ("connect(host=host, password=password)", True),
+        ('connect(f"host={host} password={password}")', True),
+        ("usage: run --token TOKEN --secret <secret> --password $PASSWORD", False),
+        ("FATAL: password authentication failed for user me", False),
         ("keys: [a, b]", False),
         ("Basic backpropagation_with_momentum; the token is sk-learn-estimators-and-more", False),
     ],

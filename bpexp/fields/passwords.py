@@ -9,6 +9,7 @@ services issue it. All patterns take linear time, since they search whole files.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
 _NAME = (
@@ -19,6 +20,10 @@ _NAME = (
 _ADDRESS = re.compile(r"(?<![\w+.-])([\w+.-]+://[^:/]*):.*@", re.DOTALL)
 """User name and password as SQLAlchemy reads them: both may hold any characters but these. A
 password ends at the last @, although one that is meant for it must be written as %40."""
+_USER_OF_HTTP = re.compile(
+    r"(?<![\w.-])((?:\w{1,9}\+)?https?://)[^\s/?#@:'\"*]+(?=@)", re.IGNORECASE
+)
+"""The part before @ without a colon, which is the place of a token in an address of HTTP."""
 _SETTING = re.compile(rf"(?i:({_NAME}|(?<=[?&;])sig)(=|%3D))[^&]*")
 _ADDRESS_IN_TEXT = re.compile(
     r"(?<![\w+.-])([\w+.-]+://[^:/\s'\"]*):"
@@ -27,10 +32,26 @@ _ADDRESS_IN_TEXT = re.compile(
 """A quote belongs to the password, unless it is followed by what follows a quoted address."""
 _QUERY = re.compile(rf"(?i:((?:[?&]|%3B|%26)(?:[\w.-]{{0,60}}{_NAME}|sig)(?:=|%3D)))[^&\r\n'\"]*")
 _ISSUED = re.compile(
-    r"(?<![\w-])(gh[opsru]_|github_pat_|glpat-|hf_|xox[abp]-|dapi|sk-)(?=[\w-]{0,60}\d)[\w-]{20,}"
+    r"(?<![\w-])(gh[opsru]_|github_pat_|glpat-|hf_|xox[abp]-|dapi|sk-|npm_|pypi-|AIza)"
+    r"(?=[\w-]{0,60}\d)[\w-]{20,}"
+    r"|(?<![\w-])(eyJ)[\w-]{9,}\.eyJ[\w-]{9,}\.[\w-]+"
     r"|(?i:(\bbearer\s+|\bauthorization[\"']?\s?[:=]\s?[\"']?\w+\s+))[\w.~+/=-]{8,}"
 )
-"""Tokens of GitHub, GitLab, Hugging Face, Slack, Databricks and OpenAI, and HTTP headers."""
+"""Tokens of GitHub, GitLab, Hugging Face, Slack, Databricks, OpenAI, npm, PyPI and Google, JSON web
+tokens, and HTTP headers."""
+_CONNECTION = re.compile(
+    r"(?i:(\b(?:host|hostaddr|server|port|user|uid|dbname|database)=[^\s;,'\"=]{1,100}[\s;]{1,9}"
+    r"(?:\w{1,15}(?: \w{1,15})?=[^\s;,'\"=]{0,100}[\s;]{1,9}){0,9}(?:password|pwd)=)"
+    r"|(\b(?:machine|login) [^\s'\"]{1,100} (?:login [^\s'\"]{1,100} )?password ))"
+    r"(?![${%])[^\s;'\"]+"
+)
+"""Settings of a connection in one text: ``host=a password=b``, ``Server=a;Pwd=b``; a line of a
+``.netrc`` file: ``machine a login b password c``."""
+_OPTION = re.compile(rf"(?i:((?<![\w-])--[\w-]{{0,60}}{_NAME}\s))(?!\$|[-<\[]|[A-Z_]+\b)[^\s'\"]+")
+"""An option of a command line, ``--token abc``; not ``--token TOKEN``, a description."""
+_NETRC = re.compile(r"^(\W{0,200}password )[^\s'\"=]+\s*$")
+"""A line of a ``.netrc`` file that has nothing else: ``password abc``."""
+_PRIVATE_KEY = re.compile(r"-----(BEGIN|END)[A-Z ]{0,40} PRIVATE KEY-----")
 _QUOTED = (
     r"(?P<quote>\\?[\"'])(?!\$[({]|(?P=quote))"
     r"(?:\\.|''|[^\r\n]){1,4000}?(?P=quote)(?!(?P=quote))"
@@ -52,7 +73,7 @@ _FLOW = re.compile(rf"(?i:({_NAME}:\s+))(?!\$[({{])[^\s'\",}}]+")
 """An item of a YAML mapping in braces."""
 _HINTS = ("://", "pass", "pwd", "token", "secret", "sig", "credential", "key", "bearer",
           "authorization", "gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "hf_",
-          "xox", "dapi", "sk-")  # fmt: skip
+          "xox", "dapi", "sk-", "npm_", "pypi-", "aiza", "eyj")  # fmt: skip
 """A line without any of these has nothing to mask."""
 _MIN_PIECE = 3
 """Shorter pieces of a password may be parts of the words of a message."""
@@ -64,7 +85,8 @@ def mask(value: str) -> str:
     >>> mask("tracking.uri=http://host?token=abc"), mask("env.AWS_SECRET_ACCESS_KEY=a b")
     ('tracking.uri=http://host?token=***', 'env.AWS_SECRET_ACCESS_KEY=***')
     """
-    return _SETTING.sub(r"\1\2***", _ADDRESS.sub(r"\1:***@", value))
+    masked = _SETTING.sub(r"\1\2***", _ADDRESS.sub(r"\1:***@", value))
+    return _USER_OF_HTTP.sub(r"\1***", masked)
 
 
 def mask_text(text: str) -> str:
@@ -108,14 +130,33 @@ def mask_line(line: str, *, is_code: bool) -> str:
         return line
     if is_code:
         return _VARIABLE.sub(r"\1***", _mask_everywhere(line))
-    return _FLOW.sub(r"\1***", _LINE.sub(_masked_value, mask_text(line)))
+    masked = _OPTION.sub(r"\1***", _NETRC.sub(r"\1***", mask_text(line)))
+    return _FLOW.sub(r"\1***", _LINE.sub(_masked_value, masked))
+
+
+def mask_private_keys(lines: Iterable[str]) -> Iterator[str]:
+    """Mask the lines between those that begin and end a private key, which may be cut off.
+
+    >>> key = ["-----BEGIN PRIVATE KEY-----", "MIIE", "-----END PRIVATE KEY-----", "x"]
+    >>> list(mask_private_keys(key))[1:]
+    ['***', '-----END PRIVATE KEY-----', 'x']
+    """
+    lines = list(lines)
+    markers = [_PRIVATE_KEY.search(line) for line in lines]
+    first = next((marker for marker in markers if marker is not None), None)
+    is_inside = first is not None and first[1] == "END"
+    for line, marker in zip(lines, markers, strict=True):
+        if marker is not None:
+            is_inside = marker[1] == "BEGIN"
+        yield "***" if is_inside and marker is None else line
 
 
 def _mask_everywhere(text: str) -> str:
     """Mask what is secret in messages and in files of any kind."""
     if "@" in text:
-        text = _ADDRESS_IN_TEXT.sub(r"\1:***@", text)
-    text = _ISSUED.sub(r"\1\2***", _QUERY.sub(r"\1***", text))
+        text = _USER_OF_HTTP.sub(r"\1***", _ADDRESS_IN_TEXT.sub(r"\1:***@", text))
+    text = _ISSUED.sub(r"\1\2\3***", _QUERY.sub(r"\1***", text))
+    text = _CONNECTION.sub(r"\1\2***", text)
     return _QUOTED_VALUE.sub(_masked_value, text)
 
 

@@ -133,7 +133,11 @@ def _parsed(text: str) -> _Hunk:
 
 
 def _masked(hunk: _Hunk, *, is_code: bool) -> _Hunk:
-    lines = [line[:1] + passwords.mask_line(line[1:], is_code=is_code) for line in hunk.lines]
+    contents = passwords.mask_private_keys(line[1:] for line in hunk.lines)
+    lines = [
+        line[:1] + passwords.mask_line(content, is_code=is_code)
+        for line, content in zip(hunk.lines, contents, strict=True)
+    ]
     heading = passwords.mask_line(hunk.heading, is_code=is_code)
     return replace(hunk, heading=heading, lines=tuple(lines))
 
@@ -162,7 +166,10 @@ def _applicable(original: _Hunk, masked: _Hunk) -> _Hunk | None:
 def _has_password(content: bytes) -> bool:
     # UTF-16 has a zero byte after each character of ASCII.
     lines = content.replace(b"\0", b"").decode("latin-1").split("\n")
-    return any(passwords.mask_line(line, is_code=True) != line for line in lines)
+    without_keys = list(passwords.mask_private_keys(lines))
+    return without_keys != lines or any(
+        passwords.mask_line(line, is_code=True) != line for line in lines
+    )
 
 
 def _binary_contents(section: str) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import sqlite3
+import subprocess
 from contextlib import ExitStack, closing, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -656,9 +657,7 @@ def launch(warm, a_store, tmp_path):
 
         def begin(*arguments):
             process = warm.start(tmp_path, *arguments, environment=clean_environment())
-            cleanup.callback(
-                lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL)
-            )
+            cleanup.callback(process.kill)
             return process
 
         yield begin
@@ -713,6 +712,15 @@ def test_ctrl_c_marks_a_single_run(launch, tmp_path):
     assert "Interrupted: 0 runs kept, 1 marked KILLED." in out.splitlines()
     (run,) = tracked(tmp_path)
     assert (run.info.status, run.data.tags["bpexp.outcome"]) == ("KILLED", "interrupted")
+
+
+def test_a_program_that_a_test_waits_for_in_vain_is_killed_and_leaves_nothing_open(launch):
+    process = launch("epochs=400000000")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.communicate(timeout=0.01)
+    assert process.returncode == -signal.SIGKILL
+    assert process.stdout.closed
+    assert process.stderr.closed
 
 
 @pytest.mark.slow

@@ -40,7 +40,17 @@ class WarmProgram:
         self.stdout, self.stderr = (
             end and os.fdopen(end, encoding="utf-8") for end in (stdout, stderr)
         )
-        self.pid = int(self._receive(SECONDS))
+        try:
+            self.pid = int(self._receive(SECONDS))
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self):
+        """Close the connection and the pipes: an open one would be reported in another test."""
+        for end in (self._connection, self.stdout, self.stderr):
+            if end is not None:
+                end.close()
 
     def _receive(self, seconds):
         """The next number that the server sends; TimeoutExpired if there is none in time."""
@@ -61,8 +71,26 @@ class WarmProgram:
             self._connection.close()
         return self.returncode
 
+    def kill(self):
+        """End it and the processes of its session by SIGKILL, unless it has ended."""
+        try:
+            if self.poll() is None:
+                self._kill()
+        finally:
+            self._close()
+
+    def _kill(self):
+        # At its very beginning it has no process group of its own yet.
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError):
+                kill(self.pid, signal.SIGKILL)
+        self.wait()
+
     def communicate(self, timeout=SECONDS):
-        """Read everything it writes and wait for its end; return standard output and error."""
+        """Read everything it writes and wait for its end; return standard output and error.
+
+        It is killed if it does not end in time.
+        """
         found, ends = {}, [end for end in (self.stdout, self.stderr) if end is not None]
         readers = [
             threading.Thread(target=lambda end=end: found.update({end: end.read()}), daemon=True)
@@ -70,11 +98,16 @@ class WarmProgram:
         ]
         for reader in readers:
             reader.start()
-        self.wait(timeout)
-        for reader in readers:
-            reader.join(timeout)
-        for end in ends:
-            end.close()
+        try:
+            self.wait(timeout)
+        except subprocess.TimeoutExpired:
+            # Ends the readers, too: a pipe that a thread reads cannot be closed.
+            self._kill()
+            raise
+        finally:
+            for reader in readers:
+                reader.join(SECONDS)
+            self._close()
         return found.get(self.stdout), found.get(self.stderr)
 
 

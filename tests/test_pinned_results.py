@@ -132,9 +132,24 @@ DIGESTS = {
     "validation, progress": "ea8d9ad27f192ca7",
 }
 
+COMPILED = {
+    "default", "two hidden layers", "mini-batches of iris", "validation", "fan-in",
+    "rprop with drawn steps", "optimizer nesterov", "optimizer rmsprop",
+}  # fmt: skip
+"""Configurations that the quick tests compile, which takes some tenths of a second each."""
+CASES = [
+    *(pytest.param(name, "numpy", id=f"{name}-numpy") for name in CONFIGURATIONS),
+    *(
+        pytest.param(
+            name, "compiled", id=f"{name}-compiled",
+            marks=() if name in COMPILED else pytest.mark.slow,
+        )
+        for name in CONFIGURATIONS
+    ),
+]  # fmt: skip
 
-@pytest.mark.parametrize("engine", ["numpy", "compiled"])
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+
+@pytest.mark.parametrize(("name", "engine"), CASES)
 def test_result_has_the_pinned_digest(name: str, engine: str) -> None:
     result = bpexp.train(**CONFIGURATIONS[name], engine=engine)
     assert identity.of_result(result)[:16] == DIGESTS[name]

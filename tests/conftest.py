@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
-from sweeping import clean_environment
+from sweeping import clean_environment, end_programs
 from warm import WarmServer
 
 from bpexp.cli import main
@@ -157,6 +157,13 @@ def put_store(tmp_path_factory):
 def a_store(put_store, tmp_path):
     """Puts an empty store into the folder in which the program starts."""
     put_store(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _ended_programs():
+    """No program trains on after a failed test."""
+    yield
+    end_programs()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -71,15 +71,30 @@ def clean_environment():
     return {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
 
 
+STARTED = []
+"""The programs of ``start``; each is killed at the end of its test, if it runs that long."""
+
+
 def start(folder, tracker, *arguments, before="", **environment):
     """Start the program in a session; ``before`` is Python code to run first."""
     code = "\n".join([before, TRACKERS[tracker], MAIN])
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=folder, env=clean_environment() | environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, preexec_fn=enable_interrupts,
     )  # fmt: skip
+    STARTED.append(process)
+    return process
+
+
+def end_programs():
+    """Kill the programs that still run, which would train on after a failed test."""
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 class Halted:

@@ -67,6 +67,24 @@ def test_an_address_without_a_file_is_refused(address, tmp_path):
         locate(address, tmp_path, {})
 
 
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("sqlite:///a.db?mode=ro", "no option but"),
+        ("sqlite:///a.db?mode=memory&uri=true", "no option but"),
+        ("sqlite:///file:a.db?uri=true&timeout=1", "no option but"),
+        ("sqlite:///a.db?timeout=soon", "no option but"),
+        ("sqlite:///loop.db", "must name a file"),
+        ("sqlite:///a%00b.db", "must name a file"),
+    ],
+)
+def test_an_address_that_names_another_file_than_sqlite_opens_is_refused(address, words, tmp_path):
+    (tmp_path / "loop.db").symlink_to("loop.db")
+    with pytest.raises(ConfigError, match=f"tracking.uri .*{words}"):
+        locate(address, tmp_path, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["loop.db"]
+
+
 @pytest.mark.parametrize("name", ["runs.lock", "poetry.db", "runs.db.new"])
 def test_the_lock_changes_no_file(name, tmp_path):
     """Neither a database whose name ends in .lock, nor a lock of another program beside it."""

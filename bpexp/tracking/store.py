@@ -119,7 +119,19 @@ def locate(uri: str | None, folder: Path, environment: Mapping[str, str]) -> Sto
         file = sqlite_file(uri)
         if file is None or str(file) in (".", ":memory:") or driver not in SQLITE_DRIVERS:
             raise ConfigError(f"tracking.uri must name a file, as sqlite:///file.db, got {uri!r}.")
-        database, options = (folder / file).resolve(), uri.partition("?")[2]
+        options = uri.partition("?")[2]
+        if options and not re.fullmatch(r"timeout=\d+(\.\d+)?", options):
+            # SQLAlchemy ignores others, or opens another file (uri=true).
+            raise ConfigError(
+                "tracking.uri must have no option but a number of seconds, as ?timeout=9, "
+                f"got {uri!r}."
+            )
+        try:
+            database = (folder / file).resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"tracking.uri must name a file, as sqlite:///file.db, got {uri!r}: {error}."
+            ) from error
         return Store(
             sqlite_uri(database) + ("?" + options if options else ""),
             database.parent / "artifacts",

@@ -76,10 +76,11 @@ def test_a_zip_is_one_choice_and_a_range_excludes_its_end():
     ("arguments", "message"),
     [
         (["seed=0,1"], "needs a setting to search"),
-        (["lr=interval(1,0)"], "low below high"),
+        (["lr=interval(1,0)"], r"low below high, .*; type 'lr=interval\(0,1\)'"),
+        (["hidden=interval(2,8)"], r"whole numbers, .*; type 'hidden=int\(interval\(2,8\)\)'"),
         (["lr=interval(1,1)"], "low below high"),
         (["lr=interval(0,inf)"], "low below high"),
-        (["lr=tag(log,interval(0,1))"], "above 0 for log"),
+        (["lr=tag(log,interval(0,1))"], r"above 0 for log, .*; type .*interval\(0.001,1\)\)'"),
         (["lr=tag(log,choice(1,2))"], "must be an interval for log"),
         (["lr=tag(log,range(1,9,2))"], "step 1 for log"),
         (["lr=tag(lin,interval(0,1))"], "no tag other than log"),

@@ -131,9 +131,15 @@ def test_spaces_are_written_as_a_person_would():
     [
         ("lr=logspace(-3,0,0)", "number of values in 1..1000000 .* got 0"),
         ("lr=linspace(0,1,2.5)", "number of values"),
-        ("lr=logspace(-3,0)", r"as its third argument, such as logspace\(-3,0,7\), got None"),
+        ("lr=logspace(-3,0)", r"as its third argument, such as logspace\(-3,0,7\), got none"),
         ("lr=logspace(0.001,1,4,base=-2)", "base above 0"),
         ("lr=logspace(0,400,4)", "the limits are exponents"),
+        ("lr=logspace(1e-3,1,7)", r"for 0.001 to 1 type logspace\(-3,0,7\); .*,base=10\)"),
+        ("lr=logspace(1,1e-3)", r"for 1 to 0.001 type logspace\(0,-3,7\);"),
+        ("hidden=logspace(1,256,3)", r"for 1 to 256 type logspace\(0,2.40824,3\);"),
+        ("lr=range(0.1,1)", r"one value .* type a step, such as range\(0.1,1,0.1\)"),
+        ("lr=range(0.5,1.5)", r"such as range\(0.5,1.5,0.1\)"),
+        ("seed=range(10,0)", r"at least one value, .*; type range\(10,0,-1\)"),
         ("lr=linspace(0,inf,4)", "finite limits"),
         ("lr=linspace(a,1,4)", "numbers as arguments, got 'a'"),
         ("lr=logspace(1,1,4)", "lr must have different values, got 10 twice"),
@@ -147,6 +153,12 @@ def test_a_wrong_space_is_refused(argument, message):
 def test_runs_that_two_sub_sweeps_have_in_common_are_trained_once(inside, a_store):
     done = inside("-m", "lr=0.1,1 | lr=1.0,2", "epochs=2")
     assert done.stdout.startswith("3 runs over lr (3 values)")
+
+
+def test_limits_that_may_be_exponents_are_exponents():
+    assert jobs("lr=logspace(0.3,1,2)") == ["lr=1.99526", "lr=10"]
+    assert jobs("lr=logspace(0.001,1,2,base=10)") == ["lr=1.00231", "lr=10"]
+    assert jobs("lr=logspace(0.001,1,2,base=2)") == ["lr=1.00069", "lr=2"]
 
 
 def test_each_optimizer_has_its_own_settings(inside, a_store):
@@ -170,6 +182,20 @@ def test_each_optimizer_has_its_own_settings(inside, a_store):
         (["-m", "hidden=linspace(0,1,2)"], "such as hidden=range(1,9,2) or hidden=linspace(2,8,4)"),
         (["-m", "lr=linspace(0,1)"], "linspace must have a number of values"),
         (["-m", "zip(lr=[1,2],hidden=[2,3]"], "zip must be written zip(key=[...],key=[...])"),
+        (
+            ["-m", "optimizer=adam,momentum", "optimizer.momentum=0.5", "optimizer.beta2=0.9"],
+            "'optimizer=adam optimizer.beta2=0.9 | optimizer=momentum optimizer.momentum=0.5'",
+        ),
+        (
+            ["-m", "optimizer=adam lr=1 | optimizer=momentum", "optimizer.momentum=0.5"],
+            "'optimizer=adam lr=1 | optimizer=momentum optimizer.momentum=0.5'",
+        ),
+        (
+            ["-m", "search=random", "optimizer=adam,momentum", "optimizer.momentum=0.5"],
+            "add optimizer=momentum",
+        ),
+        (["-m", "search=random", "lr=loguniform(0.1,1)"], "'lr=tag(log,interval(0.1,1))'"),
+        (["-m", "search=random", "lr=log(interval(0.1,1))"], "'lr=tag(log,interval(0.1,1))'"),
         (["-m", "Zip(lr=[1,2],hidden=[2,3])"], "zip must be written zip(key=[...],key=[...])"),
     ],
 )

@@ -30,7 +30,8 @@ def describe(error: BaseException, arguments: Sequence[str] = ()) -> str:
 
 def _describe(error: BaseException, arguments: Sequence[str]) -> str:
     if isinstance(error, ConfigError):
-        return suggestions.with_suggestion(str(error), arguments)
+        message = suggestions.with_sub_sweeps(str(error), arguments)
+        return suggestions.with_suggestion(message, arguments)
     if isinstance(error, RecursionError):
         return "The settings are nested too deeply."
     if isinstance(error, MemoryError):
@@ -42,7 +43,7 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> str:
         return sentence
     sentence = _study(error, arguments) or hydra_errors.describe(error) or _group(error, arguments)
     if sentence:
-        return sentence
+        return suggestions.with_sub_sweeps(sentence, arguments)
     text = str(error).strip()
     if package in ("hydra", "omegaconf"):
         # The rest of Hydra's message is the search path, and a link to its manual.

@@ -14,8 +14,9 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 
-from bpexp.config.schema import keys, setting_of
+from bpexp.config.schema import keys, options_with, setting_of
 from bpexp.fields import checks
+from bpexp.sweeps.samplers import sub_sweeps
 
 WORDS_FOR_NULL = ("none", "nil", "off", "no", "false")
 """What people type for null."""
@@ -50,6 +51,52 @@ def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
         return f"{message.removesuffix('.')}, a value of {spaces[-1]}; {_other_space(key, rule)}."
     typed = _suggestion(key, rule, value)
     return f"{message.removesuffix('.')}; type {typed}." if typed else message
+
+
+def with_sub_sweeps(message: str, arguments: Sequence[str]) -> str:
+    """Return the message, with sub-sweeps if a setting is not one of each option that is swept.
+
+    Args:
+        message: The message of an error.
+        arguments: The settings on the command line.
+    """
+    found = re.fullmatch(r"(([\w.]+) is a setting of (\w+)=.*); add \3=\w+\.", message)
+    union = _sub_sweeps(found[2], found[3], arguments) if found else None
+    if found is None or union is None:
+        return message
+    return f"{found[1]}; give each {found[3]} its own settings: {union}."
+
+
+def _sub_sweeps(key: str, group: str, arguments: Sequence[str]) -> str | None:
+    """The sub-sweeps, one for each option of a group, that set a key only where an option has it.
+
+    Args:
+        key: A key of only some options.
+        group: Its group, of which the arguments list several options.
+        arguments: The settings on the command line.
+
+    >>> _sub_sweeps("optimizer.momentum", "optimizer",
+    ...             ["optimizer=adam,momentum", "lr=1", "optimizer.momentum=0.5,0.9"])
+    "'optimizer=adam | optimizer=momentum optimizer.momentum=0.5,0.9'"
+    """
+    if any(re.match(r"search(?:\.name)?=", text) for text in arguments):
+        # A search takes no sub-sweeps.
+        return None
+    listed = [text.partition("=")[2] for text in arguments if text.startswith(f"{group}=")]
+    swept = re.fullmatch(r"(?:choice\()?(\w+(?:,\w+)+)\)?", listed[-1]) if listed else None
+    parts = [f"{group}={option}" for option in swept[1].split(",")] if swept else []
+    unions = [text for text in arguments if sub_sweeps.has_union([text])]
+    if unions and not parts:
+        parts = sub_sweeps.parts(unions[-1])
+    found = [re.search(rf"(?:^|\s){group}=(\w+)", part) for part in parts]
+    options = [name[1] if name else "" for name in found]
+    known = {text: options_with(text.partition("=")[0]) for text in arguments}
+    complete = [
+        " ".join([part, *(text for text, names in known.items() if option in names)])
+        for option, part in zip(options, parts, strict=True)
+    ]
+    is_typed = any(text.startswith(f"{key}=") for text in arguments)
+    return shlex.quote(" | ".join(complete)) if is_typed and complete != parts else None
 
 
 def _suggestion(key: str, rule: str, value: str) -> str | None:

@@ -124,6 +124,14 @@ def _explain(parts: Sequence[str]) -> str | None:
     return f"{' '.join(parts)!r} has a space in it; write lists without spaces: {typed}"
 
 
+_SWEEPS_OF_OTHERS = (
+    (r"log\((interval\([^()]*\))\)", r"tag(log,\1)"),
+    (r"log_?uniform\(([^()]*)\)", r"tag(log,interval(\1))"),
+    (r"uniform\(([^()]*)\)", r"interval(\1)"),
+)
+"""Notations of other programs for a searched interval, and that of Hydra."""
+
+
 def _explain_one(text: str) -> str | None:
     key, equals, value = text.partition("=")
     if re.match(r"zip\b", text, re.IGNORECASE):
@@ -175,6 +183,10 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
     is_scalar = declared is not None and not getattr(declared.rule, "accepts_lists", False)
     if is_scalar and len(items) > 1 and all(re.fullmatch(r"[\w.+-]+", item) for item in items):
         yield "values are separated by commas", f"{key}={','.join(items)}"
+    for pattern, sweep in _SWEEPS_OF_OTHERS:
+        if re.fullmatch(pattern, value):
+            name = value.partition("(")[0]
+            yield f"{name} is not a function here", f"{key}={re.sub(pattern, sweep, value)}"
     if value.startswith("=") or key.endswith(":"):
         yield SYNTAX_RULE, f"{key.rstrip(':')}={value.lstrip('=')}"
     if value.startswith("~/"):

@@ -25,6 +25,8 @@ SPACES = ("linspace", "logspace")
 """Functions that Hydra's grammar does not have."""
 MAX_VALUES = 1_000_000
 """Maximum number of values of ``linspace`` and ``logspace``."""
+MAX_ROOT, MIN_POWER = 0.1, 16
+"""A positive limit of ``logspace`` up to the first, or from the second on, is no exponent of 10."""
 DIGITS = 6
 """Significant digits of the values of ``linspace`` and ``logspace``."""
 
@@ -121,7 +123,7 @@ def _evenly_spaced(name: str, start: float, stop: float, num: int) -> list[Decim
     if type(num) is not int or not 1 <= num <= MAX_VALUES:
         raise ConfigError(
             f"{name} must have a number of values in 1..{MAX_VALUES} as its third argument, such "
-            f"as {name}({start},{stop},7), got {num!r}."
+            f"as {name}({start},{stop},7), got {'none' if num is None else repr(num)}."
         )
     if not all(abs(limit) <= 1e300 for limit in (start, stop)):
         raise ConfigError(f"{name} must have finite limits, got {start!r} and {stop!r}.")
@@ -142,10 +144,30 @@ def _linspace_sweep(start: Any, stop: Any, num: Any = None) -> ChoiceSweep:
     return ChoiceSweep(list=values)
 
 
-def _logspace_sweep(start: Any, stop: Any, num: Any = None, base: Any = 10) -> ChoiceSweep:
-    _check_numbers("logspace", start, stop, base)
-    values: list[Any] = list(logspace(start, stop, num, base))
+def _logspace_sweep(start: Any, stop: Any, num: Any = None, base: Any = None) -> ChoiceSweep:
+    _check_numbers("logspace", start, stop, 10 if base is None else base)
+    if base is None:
+        _check_exponents(start, stop, num)
+    values: list[Any] = list(logspace(start, stop, num, 10 if base is None else base))
     return ChoiceSweep(list=values)
+
+
+def _check_exponents(start: float, stop: float, num: Any) -> None:
+    """Refuse limits of ``logspace`` that are values rather than exponents of 10.
+
+    ``logspace(0.001,1,7)`` would be numbers from 1.002 to 10, and ``logspace(16,256,5)`` numbers up
+    to 1e+256. Who means such exponents gives ``base=10``.
+    """
+    low, high = min(start, stop), max(start, stop)
+    if not 0 < low < high < math.inf or (low > MAX_ROOT and high < MIN_POWER):
+        return
+    first, last = (f"{math.log10(limit):.6g}" for limit in (start, stop))
+    count = num if type(num) is int else 7
+    raise ConfigError(
+        f"logspace takes the exponents of its limits: for {start:g} to {stop:g} type "
+        f"logspace({first},{last},{count}); if {start:g} and {stop:g} are exponents of 10, type "
+        f"logspace({start:g},{stop:g},{count},base=10)."
+    )
 
 
 def _check_numbers(name: str, *values: Any) -> None:

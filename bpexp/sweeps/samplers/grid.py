@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from hydra.core.override_parser.types import (
@@ -103,8 +104,19 @@ def _values(key: str, override: Override) -> list[str]:
             sweep.shuffle = False
         values = list(override.sweep_string_iterator())
     if not values:
-        raise ConfigError(f"{key} must have at least one value, got {override.input_line!r}.")
+        raise ConfigError(
+            f"{key} must have at least one value, got {override.input_line!r}"
+            f"{_other_direction(sweep)}."
+        )
     return shuffled(values, str(override.input_line)) if is_shuffled else values
+
+
+def _other_direction(sweep: Any) -> str:
+    """What to type for a range that ends before it starts; "" for anything else."""
+    if not isinstance(sweep, RangeSweep):
+        return ""
+    start, stop, step = decimals(sweep)
+    return "" if start == stop else f"; type range({start},{stop},{-step})"
 
 
 def check_different(key: str, values: Sequence[Any]) -> None:
@@ -165,4 +177,11 @@ def _range_values(key: str, override: Override) -> list[str]:
         return [str(number) for number in typed_range.range()]
     start, stop, step = decimals(typed_range)
     count = max(0, math.ceil((stop - start) / step))
+    if count == 1 and step == 1:
+        finer = Decimal(10) ** (stop - start).adjusted()
+        finer = finer if finer < stop - start else finer / 10
+        raise ConfigError(
+            f"{key} has one value in {override.input_line!r}, whose step is 1; type a step, such "
+            f"as range({start},{stop},{finer})."
+        )
     return [repr(float(start + index * step)) for index in range(count)]

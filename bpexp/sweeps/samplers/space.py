@@ -11,6 +11,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
@@ -18,7 +19,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from bpexp.fields.checks import ConfigError
+from bpexp.config.schema import setting_of
+from bpexp.fields.checks import ConfigError, Integer, Optional, Widths
 from bpexp.sweeps.samplers import grid, sub_sweeps
 
 DIGITS = 4
@@ -271,20 +273,36 @@ def _dimension(key: str, override: Override) -> Dimension:
     return Integers(key, int(numbers[0]), int(numbers[-1]), is_log=True)
 
 
+def _takes_integers(key: str) -> bool:
+    declared = setting_of(key)
+    rule = None if declared is None else declared.rule
+    return isinstance(rule.rule if isinstance(rule, Optional) else rule, Integer | Widths)
+
+
 def _interval(key: str, override: Override, sweep: IntervalSweep, *, is_log: bool) -> Dimension:
     low, high = sweep.start, sweep.end
     assert low is not None
     assert high is not None
+    typed = repr(override.input_line)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        exchanged = re.sub(r"interval\(\s*([^(),]+),\s*([^(),]+)\)", r"interval(\2,\1)", typed)
+        hint = f"; type {exchanged}" if high < low else ""
         raise ConfigError(
-            f"{key} must be interval(low,high) with low below high, got {override.input_line!r}."
-        )
-    if is_log and low <= 0:
-        raise ConfigError(
-            f"{key} must be an interval of numbers above 0 for log, got {override.input_line!r}."
+            f"{key} must be interval(low,high) with low below high, got {typed}{hint}."
         )
     # int(interval(...)) has integers as limits, and interval(...) floats.
-    if isinstance(low, int) and isinstance(high, int):
-        return Integers(key, low, high, is_log)
+    is_integer = isinstance(low, int) and isinstance(high, int)
+    if is_log and low <= 0:
+        above = 1 if is_integer else high / 1000
+        higher = re.sub(r"interval\([^,]*,", f"interval({above:g},", typed)
+        hint = f"; type {higher}" if above < high else ""
+        raise ConfigError(
+            f"{key} must be an interval of numbers above 0 for log, got {typed}{hint}."
+        )
+    if is_integer:
+        return Integers(key, int(low), int(high), is_log)
+    if _takes_integers(key):
+        whole = re.sub(r"interval\([^()]*\)", r"int(\g<0>)", typed)
+        raise ConfigError(f"{key} must be whole numbers, got {typed}; type {whole}.")
     rounded((low + high) / 2, low, high)
     return Reals(key, float(low), float(high), is_log)

@@ -91,7 +91,7 @@ def has_union(arguments: Sequence[str]) -> bool:
 
 
 def _is_union(argument: str) -> bool:
-    return "|" in argument and len(_sub_sweeps(argument)) > 1
+    return "|" in argument and len(parts(argument)) > 1
 
 
 def _without_unions(arguments: list[str], parse: Parse) -> Iterator[list[str]]:
@@ -99,7 +99,7 @@ def _without_unions(arguments: list[str], parse: Parse) -> Iterator[list[str]]:
     for position, argument in enumerate(arguments):
         if not _is_union(argument):
             continue
-        for text in _sub_sweeps(argument):
+        for text in parts(argument):
             inner = words(text)
             if not inner:
                 raise ConfigError(f"A sub-sweep must have settings, got {argument!r}.")
@@ -168,7 +168,7 @@ def _zip_axis(inside: str, argument: str, parse: Parse) -> tuple[tuple[str, ...]
     return tuple(columns), list(zip(*columns.values(), strict=True))
 
 
-def _sub_sweeps(argument: str) -> list[str]:
+def parts(argument: str) -> list[str]:
     """The texts between ``|`` outside of quotes and brackets, if an override or zip follows."""
     starts = [
         match.start()

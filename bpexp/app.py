@@ -47,7 +47,7 @@ from bpexp.tracking import durable, lookup, output_directory, recovery
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import open_reader, open_tracker
-from bpexp.tracking.reading import FINISHED, NO_PARTS, UNFINISHED, Query, StoredRun
+from bpexp.tracking.reading import NO_PARTS, UNFINISHED, Query, StoredRun
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 from bpexp.tracking.store import Store, connect, exclusive_lock, locate
 from bpexp.typing import Array
@@ -409,10 +409,7 @@ def _with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) ->
     parent = tracked.parent
     assert parent is not None
     link = run_tags.linked_sweep(parent)
-    runs = archive.search(FINISHED, resume.NEEDED)
-    children = [run for run in runs if run.parent == parent]
-    others = [run for run in runs if run.parent != parent]
-    found = resume.finished_runs(plan, children, others, archive)
+    found = resume.finished_runs(plan, parent, archive)
     has_link = {run.run_id for run in archive.search(Query(tags={link: "linked"}), NO_PARTS)}
     linked = {run.run_id for run in found.runs.values() if run.parent != parent} - has_link
     tracked.tracker.tag_many(sorted(linked), link, "linked")

@@ -50,7 +50,7 @@ LATE = {
     "export/served.py", "runs/predictions_file.py", "sweeps/samplers/importance.py",
     "sweeps/samplers/search.py",
     "tracking/factory.py", "tracking/mlflow_internals.py", "tracking/process.py",
-    "tracking/recovery.py", "tracking/retry.py", "tracking/store.py",
+    "tracking/recovery.py", "tracking/retry.py", "tracking/store.py", "training/batching.py",
 }  # fmt: skip
 """The modules that import in functions. The docstring of each says why."""
 

@@ -17,7 +17,7 @@ import bpexp
 from bpexp.cli import ui
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking.archive import open_archive
-from bpexp.tracking.reading import FINISHED
+from bpexp.tracking.reading import FINISHED, Query
 from bpexp.tracking.store import locate
 
 
@@ -155,6 +155,30 @@ def test_a_report_of_a_sweep_without_a_table_of_results_reads_its_runs(inside, s
     done = inside("report", sweep.run_id)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == with_table
+
+
+def test_a_resumed_sweep_keeps_its_links_and_gets_no_second_run_of_a_job(inside, archive):
+    for seeds, reuse in ((range(4), True), (range(2), False)):
+        bpexp.sweep(lr=[0.1, 10.0], seed=seeds, epochs=4, engine="numpy", reuse=reuse)
+    _, sweep, _ = [run for run in archive.search() if run.is_sweep]
+
+    def children():
+        return {run.run_id: run.parent for run in archive.search(Query(sweep=sweep.run_id))}
+
+    before = children()
+    assert sum(parent != sweep.run_id for parent in before.values()) == 4
+    (lost, *_), linked = (
+        [run_id for run_id, parent in before.items() if (parent == sweep.run_id) == is_own]
+        for is_own in (True, False)
+    )
+    Path("outputs", "artifacts", lost, "artifacts", "losses.npz").unlink()
+    done = inside("resume", sweep.run_id)
+    assert done.returncode == 0, done.stderr
+    assert "is trained again: Run" in done.stdout + done.stderr
+    after = children()
+    assert lost not in after
+    assert len(after) == len(before) == 8
+    assert set(linked) <= set(after)
 
 
 def test_the_page_that_opens_shows_the_runs_of_the_newest_sweep(archive, sweep, runs):

@@ -8,7 +8,7 @@ pages, files and the Python API show what is in the table:
 """
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,10 +101,12 @@ class Plot:
     note: Callable[[PlotData], str | None] = _no_note
 
 
-def draw_all(data: PlotData) -> dict[str, Figure]:
-    """The figures of all plots that have something to show, by the plot's name."""
-    drawn = {plot.name: plot.draw(data) for plot in PLOTS.values()}
-    return {name: figure for name, figure in drawn.items() if figure is not None}
+def draw(data: PlotData) -> Iterator[tuple[str, Figure]]:
+    """Draw the plots that have something to show; yields the name and the figure of each."""
+    for plot in PLOTS.values():
+        figure = plot.draw(data)
+        if figure is not None:
+            yield plot.name, figure
 
 
 def notes(data: PlotData) -> list[str]:

@@ -168,7 +168,7 @@ class Report:
     @cached_property
     def figures(self) -> "dict[str, Figure]":
         """The plots as matplotlib figures, by name."""
-        return plots.draw_all(self.plot_data)
+        return dict(plots.draw(self.plot_data))
 
     @cached_property
     def document(self) -> Document:
@@ -182,6 +182,9 @@ class Report:
             formats: Which of ``FORMATS`` to write. The plots are always written as PNG files, and
                 as PDF files for LaTeX.
         """
+        if {"tex", *FIGURE_FORMATS} & set(formats):
+            # Drawn once: the PNG files are then made from these figures.
+            _ = self.figures
         write = {
             "html": lambda: html.render(self.document),
             "md": lambda: markdown.render(self.document),
@@ -203,7 +206,10 @@ class Report:
 
     @cached_property
     def _images(self) -> dict[str, bytes]:
-        return {name: png(figure) for name, figure in self.figures.items()}
+        """The plots as PNG files; a figure takes several MB, and is kept no longer than needed."""
+        has_figures = "figures" in self.__dict__
+        figures = self.figures.items() if has_figures else plots.draw(self.plot_data)
+        return {name: png(figure) for name, figure in figures}
 
     def _json(self) -> dict[str, Any]:
         comparisons = [

@@ -219,7 +219,7 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
         parts = replace(read.table_parts(), tags=_DIGESTS)
         return read.frame(_checked(archive, parent.experiment_id, query, parts))
     runs = _checked(archive, parent.experiment_id, query, _METRICS)
-    problem = integrity.table_problem(table, {run.run_id: run for run in runs})
+    problem = integrity.table_problem(table, runs)
     if problem:
         raise ConfigError(
             f"results.parquet of {parent.label} was altered: {problem}; bpexp resume "

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bpexp.runs import run_tags
 from bpexp.sweeps import halving, resume, stored_generations
@@ -16,7 +16,7 @@ from bpexp.sweeps.row import Row, row_of
 from bpexp.sweeps.rungs import Rung
 from bpexp.sweeps.samplers.search import version
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.reading import FINISHED, StoredRun
+from bpexp.tracking.reading import StoredRun
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def check(sweep: StoredRun, archive: Archive, engine: str, n_jobs: int) -> list[
     is_halved = plan.runtime.search.halving is not None
     if generations is None and not is_halved:
         return []
-    children = archive.search(replace(FINISHED, sweep=sweep.run_id), resume.NEEDED)
-    found = resume.finished_runs(plan, children, [], archive).runs
+    found = resume.finished_runs(plan, sweep.run_id, archive, others=False).runs
     rows = resume.results_of(plan, found, archive).rows
     if len(rows) < len(plan.jobs):
         missing = len(plan.jobs) - len(rows)

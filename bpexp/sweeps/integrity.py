@@ -7,7 +7,7 @@ the digests of its record (``bpexp.digests``) the bytes of its files and its met
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from types import MappingProxyType
@@ -170,25 +170,32 @@ def artifact_problems(
     return {run.run_id: problem for run, problem in zip(runs, found, strict=True) if problem}
 
 
-def table_problem(table: "pd.DataFrame", runs: Mapping[str, StoredRun]) -> str:
+def table_problem(table: "pd.DataFrame", runs: Iterable[StoredRun]) -> str:
     """How a table of results contradicts the metrics of the runs; "" if they agree.
 
     Args:
         table: A row per run with ``run_id`` and metrics.
-        runs: The stored runs by their id; rows of other runs are not compared.
+        runs: The stored runs, each of which is kept no longer than it is compared; rows of other
+            runs are not compared.
 
     Returns:
         The first difference, without a full stop.
     """
-    found = [runs.get(run_id) for run_id in table["run_id"]]
-    for name in METRICS:
-        stored = [run.metrics.get(name) if run is not None else None for run in found]
-        values = table[name].to_numpy("float64", na_value=np.nan).tolist()
-        for run, metric, value in zip(found, stored, values, strict=True):
-            # Most are equal: the comparison with a rule for each kind of value takes longer.
-            if run is None or metric is None or metric == value or _is_stored_as(metric, value):
+    rows = {run_id: row for row, run_id in enumerate(table["run_id"])}
+    columns = {name: table[name].to_numpy("float64", na_value=np.nan) for name in METRICS}
+    for run in runs:
+        row = rows.get(run.run_id)
+        if row is None:
+            continue
+        for name, metric in run.metrics.items():
+            if name not in columns:
                 continue
-            return f"{name} of {run.label} is {value!r} in the table, and {metric!r} as a metric"
+            value = float(columns[name][row])
+            # Most are equal: the comparison with a rule for each kind of value takes longer.
+            if metric != value and not _is_stored_as(metric, value):
+                return (
+                    f"{name} of {run.label} is {value!r} in the table, and {metric!r} as a metric"
+                )
     return ""
 
 

@@ -3,9 +3,10 @@
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 from bpexp.config import folds
@@ -34,12 +35,16 @@ from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import ProcessState
-from bpexp.tracking.reading import Query, StoredRun
+from bpexp.tracking.reading import FINISHED, Query, StoredRun
 from bpexp.tracking.stored_results import losses_of, predictions_of, validation_of
 from bpexp.typing import Array
 
 NEEDED = replace(integrity.TO_CHECK, data=False)
 """What ``finished_runs`` and ``results_of`` need of each run."""
+_USED = ("mlflow.parentRunId", IDENTITY, OUTCOME)
+"""Tags of a run that are used after its check."""
+_PAGE_SIZE = 1000
+"""Runs that are checked together."""
 MAX_DAMAGED_SHOWN = 10
 """Damaged runs that are named to the user; the others are only counted."""
 
@@ -146,34 +151,73 @@ class FoundRuns(NamedTuple):
         return found[:MAX_DAMAGED_SHOWN] + tail
 
 
-def finished_runs(
-    plan: Plan, children: Sequence[StoredRun], others: Sequence[StoredRun], archive: Archive
-) -> FoundRuns:
+class _CheckedRun(NamedTuple):
+    """A stored run and why its artifacts are not those of the run; "" if they are."""
+
+    run: StoredRun
+    problem: str
+
+
+def finished_runs(plan: Plan, sweep: str, archive: Archive, *, others: bool = True) -> FoundRuns:
     """Find the stored run of each job that is finished, and check its artifacts.
 
     Args:
         plan: The plan.
-        children: Runs of this sweep; each is the run of one job.
-        others: Runs of other sweeps; each may be reused for several jobs of the same identity.
+        sweep: The id of its sweep. Each of the sweep's runs is the run of one job; a run of
+            another sweep may be reused for several jobs of the same identity.
         archive: Where they are stored.
+        others: Whether to look for runs that the sweep has no link to, if any are missing.
 
     Raises:
         TrackingError: The store does not answer.
     """
     identities = [identity.of_run(job.config, job.dataset) for job in plan.jobs]
-    wanted = set(identities)
-    candidates = [
-        r for r in (*_complete(children), *_complete(others)) if r.tags[IDENTITY] in wanted
-    ]
     jobs = dict(zip(identities, plan.jobs, strict=True))
-    problems = integrity.artifact_problems(candidates, archive, jobs)
-    intact = [run for run in candidates if run.run_id not in problems]
-    own_ids = {run.run_id for run in children}
+    reader, experiment = archive.reader, archive.experiment_id
+    of_sweep = reader.search(experiment, replace(FINISHED, sweep=sweep), NEEDED)
+    checked = _checked(of_sweep, jobs, archive)
+    found = _assigned(plan, identities, sweep, checked)
+    if len(found.runs) == len(plan.jobs) or not others:
+        return found
+    known = {one.run.run_id for one in checked}
+    everywhere = reader.search(experiment, FINISHED, NEEDED)
+    elsewhere = _checked((run for run in everywhere if run.run_id not in known), jobs, archive)
+    # Those that the sweep has a link to come last, and keep their jobs.
+    return _assigned(plan, identities, sweep, [*elsewhere, *checked])
+
+
+def _checked(
+    runs: Iterable[StoredRun], jobs: Mapping[str, Job], archive: Archive
+) -> list[_CheckedRun]:
+    """Check the complete runs of some jobs, given by their identity.
+
+    A page of runs is read, checked and reduced to what is used later: all tags of all runs of a
+    large sweep would need much memory.
+    """
+    candidates = (run for run in _complete(runs) if run.tags[IDENTITY] in jobs)
+    found: list[_CheckedRun] = []
+    while page := list(islice(candidates, _PAGE_SIZE)):
+        problems = integrity.artifact_problems(page, archive, jobs)
+        found += [_CheckedRun(_reduced(run), problems.get(run.run_id, "")) for run in page]
+    return found
+
+
+def _reduced(run: StoredRun) -> StoredRun:
+    """A run without the tags that only its check needs."""
+    return replace(run, tags={key: run.tags[key] for key in _USED if key in run.tags})
+
+
+def _assigned(
+    plan: Plan, identities: Sequence[str], sweep: str, checked: Sequence[_CheckedRun]
+) -> FoundRuns:
+    """Find the stored run of each job among those that were checked."""
     stopped = pruned_epochs(plan.rungs)
     own: dict[str, list[StoredRun]] = defaultdict(list)
     elsewhere: dict[str, StoredRun] = {}
-    for run in intact:
-        if run.run_id in own_ids:
+    for run, problem in checked:
+        if problem:
+            continue
+        if run.parent == sweep:
             own[run.tags[IDENTITY]].append(run)
         elif not _is_pruned(run):
             elsewhere[run.tags[IDENTITY]] = run
@@ -187,9 +231,9 @@ def finished_runs(
             found[job.index] = elsewhere[job_identity]
     lacking = {identities[job.index] for job in plan.jobs if job.index not in found}
     damaged = [
-        (run, problems[run.run_id])
-        for run in candidates
-        if run.run_id in problems and (run.run_id in own_ids or run.tags[IDENTITY] in lacking)
+        (run, problem)
+        for run, problem in checked
+        if problem and (run.parent == sweep or run.tags[IDENTITY] in lacking)
     ]
     superseded = [run for runs in own.values() for run in runs if _is_pruned(run)]
     return FoundRuns(found, damaged, superseded)
@@ -238,7 +282,7 @@ def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: s
         spool.remove(file)
 
 
-def _complete(runs: Sequence[StoredRun]) -> Iterator[StoredRun]:
+def _complete(runs: Iterable[StoredRun]) -> Iterator[StoredRun]:
     """Select the finished runs that have both digests and the metrics of a row of results."""
     for run in runs:
         tagged = {IDENTITY, RESULT, OUTCOME} <= run.tags.keys()

@@ -90,8 +90,14 @@ def open_bulk_tracker(store: Store, experiment: str) -> "BulkTracker | None":
     return tracker
 
 
-def configure(connection: Connection, retry: RetryPolicy) -> None:
-    """Set up an SQLite connection as MLflow does, except for the time to wait for a lock."""
+def configure(connection: Connection, retry: RetryPolicy, cache_kib: int = _CACHE_KIB) -> None:
+    """Set up an SQLite connection as MLflow does, except for the time to wait for a lock.
+
+    Args:
+        connection: The connection.
+        retry: How long to wait for a lock.
+        cache_kib: The largest size of SQLite's page cache in KiB.
+    """
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA foreign_keys = ON")
         # The default leaves the rollback journal in the folder for a while after a commit:
@@ -99,7 +105,7 @@ def configure(connection: Connection, retry: RetryPolicy) -> None:
         connection.exec_driver_sql("PRAGMA synchronous = EXTRA")
         timeout = min(retry.busy_timeout_ms, round(1000 * retry.seconds))
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout}")
-        connection.exec_driver_sql(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.exec_driver_sql(f"PRAGMA cache_size = -{cache_kib}")
 
 
 class BulkTracker:

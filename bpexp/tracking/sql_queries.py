@@ -4,6 +4,7 @@ All functions raise SQLAlchemy's DBAPIError where the database reports an error.
 """
 
 import re
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -146,10 +147,10 @@ def _tagged(condition: str) -> str:
 def _texts(
     connection: Connection, table: str, ids: Sequence[str], keys: Collection[str] | None
 ) -> dict[str, dict[str, str]]:
-    """The parameters or tags of runs, by run and key."""
+    """The parameters or tags of runs, by run and key; thousands of runs share a text for a key."""
     values: dict[str, dict[str, str]] = {}
     for run_id, key, value in _of_keys(connection, f"value FROM {table}", ids, keys):
-        values.setdefault(run_id, {})[key] = value
+        values.setdefault(run_id, {})[sys.intern(key)] = value
     return values
 
 
@@ -161,7 +162,8 @@ def _metrics(
     columns = "value, is_nan FROM latest_metrics"
     for run_id, key, value, is_nan in _of_keys(connection, columns, ids, keys):
         if isinstance(value, int | float):
-            values.setdefault(run_id, {})[key] = float("nan") if is_nan else restored(value)
+            number = float("nan") if is_nan else restored(value)
+            values.setdefault(run_id, {})[sys.intern(key)] = number
     return values
 
 

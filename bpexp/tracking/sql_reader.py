@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 _PAGE_SIZE = 1000
 """Runs of one query: the database parses a statement with as many ids in a millisecond."""
+_CACHE_KIB = 8192
+"""SQLite's page cache: most pages are read once, and those of a large store would fill any."""
 
 
 def open_sql_reader(store: Store) -> "SqlReader | None":
@@ -106,7 +108,7 @@ class SqlReader:
 
     def _read_once(self, action: Callable[..., T], *args: object) -> T:
         with self._engine.connect() as connection:
-            bulk.configure(connection, self._retry)
+            bulk.configure(connection, self._retry, _CACHE_KIB)
             return action(connection, *args)
 
 

@@ -1,6 +1,7 @@
 """Chooses the engine and groups the runs of a sweep into batches.
 
-These choices influence the speed only, never a result.
+These choices influence the speed only, never a result. The compiled engine is imported when it is
+needed: LLVM takes 40 MB of memory, and commands that read stored runs do not train.
 
 >>> from dataclasses import replace
 >>> from bpexp.config.compose import compose_settings
@@ -17,7 +18,6 @@ from typing import NamedTuple
 from bpexp.config.schema import TrainConfig
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.training.engine import Engine
-from bpexp.training.llvm.engine import LlvmEngine
 from bpexp.training.llvm.lane_layout import choose_group_size
 from bpexp.training.numpy_engine import NumpyEngine
 from bpexp.training.run_batch import batch_key, make_network
@@ -89,5 +89,7 @@ def load_engine(name: str) -> Engine:
     'NumpyEngine'
     """
     if name == "compiled":
+        from bpexp.training.llvm.engine import LlvmEngine
+
         return LlvmEngine()
     return NumpyEngine()

@@ -111,6 +111,77 @@ def test_a_stored_run_is_explained_like_its_settings(inside, sweep, runs):
     assert "does not match the run" in inside("explain", best.run_id).stderr
 
 
+def _one_ulp(run, other):
+    with np.load(artifact(run, "weights.npz")) as stored:
+        arrays = dict(stored)
+    arrays["W1"][0, 0] = np.nextafter(arrays["W1"][0, 0], 9)
+    np.savez(artifact(run, "weights.npz"), **arrays)
+
+
+def _swapped(run, other):
+    shutil.rmtree(artifact(run, ""))
+    shutil.copytree(artifact(other, ""), artifact(run, ""))
+
+
+def _another_configuration(run, other):
+    file = artifact(run, "config.yaml")
+    file.write_text(file.read_text().replace("epochs: 4", "epochs: 5"))
+
+
+def _truncated(run, other):
+    file = artifact(run, "losses.npz")
+    file.write_bytes(file.read_bytes()[:-30])
+
+
+def _empty(run, other):
+    artifact(run, "weights.npz").write_bytes(b"")
+
+
+def _missing(run, other):
+    artifact(run, "predictions.csv").unlink()
+
+
+def _all_missing(run, other):
+    shutil.rmtree(artifact(run, ""))
+
+
+def _sql(statement):
+    def change(run, other):
+        with closing(sqlite3.connect("outputs/mlflow.db")) as db, db:
+            assert db.execute(f"{statement} AND run_uuid = ?", (run.run_id,)).rowcount == 1
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("alter", "said"),
+    [
+        (_one_ulp, "do not match the result digest (weights.npz)"),
+        (_swapped, "The losses, predictions and weights are those of lr="),
+        (_another_configuration, "config.yaml was altered: it has another value of epochs"),
+        (_truncated, "losses.npz of run {} is truncated or damaged"),
+        (_empty, "weights.npz of run {} is empty"),
+        (_missing, "Run {} has no artifact predictions.csv"),
+        (_all_missing, "Run {} has no artifact losses.npz"),
+        (_sql("UPDATE latest_metrics SET value = 0.125 WHERE key = 'final_loss'"),
+         "The metric final_loss was altered: it is 0.125"),
+        (_sql("UPDATE tags SET value = 'converged' WHERE key = 'bpexp.outcome'"), "result digest"),
+        (_sql("DELETE FROM tags WHERE key = 'bpexp.result'"), "The run has no result digest"),
+    ],
+)  # fmt: skip
+def test_an_altered_run_is_neither_explained_nor_predicted_with(inside, runs, alter, said):
+    run, other = runs[:2]
+    Path("rows.csv").write_text("x1,x2\n0,1\n")
+    alter(run, other)
+    for command, status in ((["explain", run.run_id], 1), (["predict", run.run_id, "rows.csv"], 2)):
+        done = inside(*command)
+        assert (done.returncode, done.stdout) == (status, "")
+        assert said.format(run.run_id[:8]) in done.stderr
+        assert f"{run.name} ({run.run_id[:8]}) is altered" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert inside(*[other.run_id if word == run.run_id else word for word in command]).stdout
+
+
 @pytest.mark.parametrize("name", ["losses.npz", "weights.npz", "predictions.csv"])
 def test_a_report_names_a_run_whose_artifacts_were_altered(inside, sweep, runs, name):
     for run in runs:

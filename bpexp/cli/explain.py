@@ -13,6 +13,7 @@ from bpexp.config.compose import compose
 from bpexp.explain.command import explain, explain_run
 from bpexp.fields.checks import ConfigError
 from bpexp.render import html, markdown, text
+from bpexp.sweeps import integrity
 from bpexp.tracking.stored_results import config_of
 
 FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
@@ -36,7 +37,9 @@ def _explain(arguments: Sequence[str]) -> None:
             f"explain takes either one run or settings such as lr=0.1, got {runs[0]!r} and more."
         )
     else:
-        document = explain_run(*config_of(*best_run(options, runs[0])), *how)
+        run, archive = best_run(options, runs[0])
+        integrity.check_intact(run, archive)
+        document = explain_run(*config_of(run, archive), *how)
     console = Screen()
     if options.format == "text" and options.output is None and console.is_terminal:
         text.write(document, console)

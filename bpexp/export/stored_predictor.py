@@ -2,7 +2,8 @@
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.result import Outcome
-from bpexp.runs.run_tags import OUTCOME, RESULT
+from bpexp.runs.run_tags import OUTCOME
+from bpexp.sweeps import integrity
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.stored_results import config_of, layers_of, result_of
@@ -23,12 +24,8 @@ def read_predictor(run: StoredRun, archive: Archive) -> Predictor:
     outcome = run.tags.get(OUTCOME, "not a run of bpexp")
     if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED, Outcome.PRUNED):
         raise ConfigError(f"The run has no trained network to predict with: it is {outcome}.")
+    integrity.check_intact(run, archive)
     found = result_of(run, archive)
-    if found.digest != run.tags.get(RESULT):
-        raise ConfigError(
-            f"{run.label} is altered: its losses, predictions or weights do not match the result "
-            "digest."
-        )
     config, dataset = config_of(run, archive)
     weights, biases = layers_of(make_network(config, dataset), found.layers)
     return Predictor(config, dataset, weights, biases)

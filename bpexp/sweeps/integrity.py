@@ -79,6 +79,31 @@ def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -
         return str(error)
 
 
+def check_intact(run: StoredRun, archive: Archive) -> None:
+    """Check that the artifacts and metrics of a run are those that were written.
+
+    A run that has not finished has nothing to compare.
+
+    Raises:
+        ConfigError: They are not; the message says which one was altered.
+    """
+    has_result = run.status == "FINISHED" and not run.tags.keys().isdisjoint((IDENTITY, RESULT))
+    problem = artifact_problem(run, archive) if has_result else ""
+    if not problem:
+        return
+    try:
+        # Says whose artifacts they are, too, for which the whole store is searched.
+        problem = next(iter(problems(run, archive, {})), problem)
+    except TrackingError:
+        raise
+    except ConfigError as error:
+        problem = str(error)
+    raise ConfigError(
+        f"{run.label} is altered: {problem.rstrip('.')}; bpexp verify {run.run_id[:8]} says more, "
+        "and bpexp reproduce trains it again."
+    )
+
+
 def _is_as_recorded(run: StoredRun, archive: Archive) -> bool:
     """Whether all files and metrics of a run have the digests that it was recorded with.
 

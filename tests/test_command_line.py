@@ -161,6 +161,7 @@ def test_the_first_sweep_of_the_readme_prints_what_the_readme_shows(inside, tmp_
         return [re.sub(r"[0-9a-f]{8}$|/+\S*/outputs", "", line.rstrip()) for line in lines]
 
     assert comparable(done) == comparable(shown)
+    assert "Preparing" not in inside("epochs=5").stdout
 
 
 @pytest.mark.usefixtures("a_store")
@@ -272,7 +273,7 @@ def test_a_job_of_another_launcher_returns_its_final_loss(inside):
 
 
 @pytest.mark.usefixtures("a_store")
-@pytest.mark.parametrize("launcher", ["bpexp", "basic"])
+@pytest.mark.parametrize("launcher", ["bpexp", pytest.param("basic", marks=pytest.mark.slow)])
 def test_the_number_of_a_job_is_known_in_every_launcher(inside, launcher):
     jobs = ("lr=0.1,0.2", "seed=${hydra:job.num}", "epochs=5")
     done = inside("-m", *jobs, f"hydra/launcher={launcher}")
@@ -370,11 +371,15 @@ def test_every_setting_is_tracked_as_a_parameter(inside, tmp_path, sweep):
 @pytest.mark.parametrize(
     ("arguments", "runs"),
     [
-        (["hydra.run.dir=elsewhere"], 1),
-        (["-m", "seed=1,2", "hydra.sweep.dir=elsewhere"], 3),
-        (["-m", "seed=1,2", "hydra.sweep.dir=elsewhere", "hydra/launcher=basic"], 2),
+        pytest.param(["hydra.run.dir=elsewhere"], 1, id="run"),
+        pytest.param(["-m", "seed=1,2", "hydra.sweep.dir=elsewhere"], 3, id="sweep"),
+        pytest.param(
+            ["-m", "seed=1,2", "hydra.sweep.dir=elsewhere", "hydra/launcher=basic"],
+            2,
+            id="basic",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["run", "sweep", "basic"],
 )
 @pytest.mark.usefixtures("a_store")
 def test_hydras_folders_do_not_move_the_store_or_the_data(inside, tmp_path, arguments, runs):
@@ -488,8 +493,9 @@ def test_the_version_is_that_of_bpexp(inside):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--help"], ["--version"], ["--cfg", "job"], ["--info"], ["runs", "--help"],
-        ["runs", "--format", "csv"], ["explain"], ["-m", "lr=0.1,1", "epochs=5"],
+        ["--help"], ["--info"], ["runs", "--format", "csv"], ["-m", "lr=0.1,1", "epochs=5"],
+        *(pytest.param(rarer, marks=pytest.mark.slow)
+          for rarer in (["--version"], ["--cfg", "job"], ["runs", "--help"], ["explain"])),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -549,6 +555,7 @@ def test_latest_is_the_newest_sweep_or_single_run(inside):
     assert sorted(package.load_runs("latest")["name"]) == ["lr=0.1", "lr=1"]
 
 
+@pytest.mark.slow
 def test_the_first_run_in_a_folder_says_that_it_prepares_a_store(inside):
     first, second = inside("epochs=5"), inside("epochs=5")
     assert first.stdout.splitlines()[1] == "Preparing a new store (a few seconds) ..."

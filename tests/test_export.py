@@ -118,7 +118,7 @@ def test_a_resumed_sweep_exports_its_best_run(inside, store):
     "settings",
     [
         {"stop__loss": 0.2, "lr": 5},
-        {"data": "iris", "model": "classifier"},
+        pytest.param({"data": "iris", "model": "classifier"}, marks=pytest.mark.slow),
         {"data": "iris", "model": "classifier", "optimizer": "adam", "schedule": "cosine"},
     ],
 )

@@ -262,7 +262,7 @@ def test_two_workers_stop_the_same_settings_and_reproduce_checks_it(
     assert inside("verify", "latest").returncode == 0
 
 
-@pytest.mark.parametrize("halted", [1, 2])
+@pytest.mark.parametrize("halted", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_interrupted_race_is_resumed_with_the_same_runs(
     halted, uninterrupted, inside, a_store, tmp_path, monkeypatch
 ):

@@ -801,7 +801,8 @@ def grid(settings):
 
 @pytest.mark.parametrize(
     ("settings", "maps", "note"),
-    [(2, 1, None), (3, 3, None), (4, 6, None),
+    [(2, 1, None), (3, 3, None),
+     pytest.param(4, 6, None, marks=pytest.mark.slow),
      (5, 6, "6 of 10 pairs of settings have a heat map; the parallel coordinates show all "
             "settings.")],
 )  # fmt: skip

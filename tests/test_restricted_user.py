@@ -46,6 +46,7 @@ UNUSABLE = {"HOME": "/proc/none", "TMPDIR": "/proc/none", "XDG_CACHE_HOME": "/pr
             "BPEXP_CACHE_DIR": "/proc/none"}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_sweep_needs_no_home_no_cache_no_entry_of_the_user_and_no_assertions(put_store, folder):
     put_store(folder)
     done = as_user(folder, "-m", "seed=1,2", "epochs=5", options=["-O"],

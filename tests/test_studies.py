@@ -276,6 +276,7 @@ def test_an_invalid_study_raises_an_error_that_names_the_key(change, message):
         definition.parse(valid | change)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_a_study_prints_and_stores_its_table(inside, tmp_path):
     done = inside("-m", "+study=fahlman_1988", "study.trials=20")
@@ -411,6 +412,7 @@ def test_a_study_in_a_folder_of_the_user_is_compared_with_all_published_numbers(
     assert "4/4  undecided" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_rows_can_be_defined_on_the_command_line(inside, tmp_path):
     settings = ["data=encoder", "data.size=6", "data.complement=true", "hidden=4", "lr=0.5",

@@ -411,5 +411,5 @@ def test_an_unknown_schema_is_written_by_the_client_tracker_with_one_message(sql
     assert type(tracker) is ClientTracker
     assert capsys.readouterr().err == (
         "Runs are written one by one: the schema version abc is not one that was tested "
-        "(dc11669786a5).\n"
+        "(1b5f0d9ad7c1, dc11669786a5).\n"
     )

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bpexp.tracking import artifact_uris, rows, sql
 from bpexp.tracking.contract import RunRecord
 from bpexp.tracking.ids import ascending
-from bpexp.tracking.mlflow_internals import TESTED_SCHEMA, TESTED_VERSION
+from bpexp.tracking.mlflow_internals import TESTED_SCHEMAS
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 from bpexp.tracking.sql import Experiment
 from bpexp.tracking.store import Store
@@ -35,8 +35,9 @@ def unsupported_reason(engine: Engine) -> str | None:
         return f"the driver {driver} is not one of {', '.join(DRIVERS)}"
     with engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    if found != TESTED_SCHEMA:
-        return f"the schema version {found} is not one that was tested ({TESTED_SCHEMA})"
+    if found not in TESTED_SCHEMAS.values():
+        tested = ", ".join(TESTED_SCHEMAS.values())
+        return f"the schema version {found} is not one that was tested ({tested})"
     return None
 
 
@@ -44,8 +45,8 @@ def open_engine(store: Store) -> Engine | None:
     """Connect to an existing database without importing MLflow, which takes more than a second.
 
     Returns:
-        None unless the store is a database, and the installed MLflow and the tables are of the
-        tested version. MLflow must then open the store.
+        None unless the store is a database, the installed MLflow is of a tested version, and the
+        tables are those of a tested version. MLflow must then open the store.
     """
     if (
         not store.uri.startswith(("sqlite", "postgresql"))
@@ -54,7 +55,7 @@ def open_engine(store: Store) -> Engine | None:
         return None
     if store.is_new:
         return None
-    if not version("mlflow").startswith(f"{TESTED_VERSION}."):
+    if version("mlflow").rpartition(".")[0] not in TESTED_SCHEMAS:
         return None
     try:
         engine = create_engine(store.uri, pool_pre_ping=True)

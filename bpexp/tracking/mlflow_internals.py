@@ -1,7 +1,7 @@
 """All uses of MLflow's undocumented interface.
 
 ``rows`` also writes MLflow's tables directly. A new version of MLflow may change both:
-tests/test_tracking.py names the version that was tested. The functions import MLflow, which takes
+``TESTED_SCHEMAS`` names the versions that were tested. The functions import MLflow, which takes
 more than a second, when they are called.
 """
 
@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sqlalchemy import Connection, Engine, Select
 
-TESTED_VERSION = "3.17"
-TESTED_SCHEMA = "dc11669786a5"
-"""Alembic revision of the tables of ``TESTED_VERSION``."""
+TESTED_SCHEMAS = {"3.10": "1b5f0d9ad7c1", "3.17": "dc11669786a5"}
+"""The versions of MLflow that were tested, and the Alembic revision of the tables of each."""
 
 
 def sql_engine(client: "MlflowClient") -> "Engine | None":

@@ -5,6 +5,7 @@ import io
 import math
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -43,6 +44,11 @@ def test_parquet_files_have_the_same_types_nulls_and_values_as_those_of_pandas(c
     frame.to_parquet(by_pandas, index=False)
     ours = pq.read_table(io.BytesIO(as_parquet(columns)))
     theirs = pq.read_table(by_pandas).replace_schema_metadata()
+    # pandas 2 writes texts as another type, with offsets of 32 bits.
+    texts = [i for i, field in enumerate(theirs.schema) if field.type == pa.string()]
+    for i in texts:
+        column = theirs.column(i).cast(pa.large_string())
+        theirs = theirs.set_column(i, theirs.schema.field(i).name, column)
     assert ours.schema == theirs.schema
     for name in columns:
         assert list(map(repr, ours[name].to_pylist())) == list(map(repr, theirs[name].to_pylist()))

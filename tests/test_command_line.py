@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from exact_csv import read_csv
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.experimental.callback import Callback
 from psutil import Process
@@ -73,7 +74,7 @@ def test_a_run_prints_and_tracks_the_default_experiment(new_process, tmp_path):
     weights = np.load(f"{folder}/weights.npz", allow_pickle=False)
     shapes = {name: weights[name].shape for name in weights.files}
     assert shapes == {"W1": (2, 2), "b1": (1, 2), "W2": (2, 1), "b2": (1, 1)}
-    table = pd.read_csv(f"{folder}/predictions.csv")
+    table = read_csv(f"{folder}/predictions.csv")
     assert list(table.columns) == [
         "row", "split", "x1", "x2", "y1", "predicted label", "predicted y1",
     ]  # fmt: skip
@@ -100,7 +101,7 @@ def test_tracked_metrics_and_predictions_follow_from_the_tracked_weights(inside,
         return exponentials / exponentials.sum(axis=1, keepdims=True)
 
     inputs, classes = load_iris(return_X_y=True)
-    table = pd.read_csv(f"{folder}/predictions.csv")
+    table = read_csv(f"{folder}/predictions.csv")
     training, test = (
         table.loc[table["split"] == split, "row"].to_numpy() - 1 for split in ("training", "test")
     )
@@ -179,7 +180,7 @@ def test_a_sweep_on_few_samples_prints_the_predictions_of_its_best_run(inside, t
     best = parent.data.tags["bpexp.best_run"]
     # MLflow copies single artifacts to a temporary folder that stays; it returns this one as it is.
     folder = client(tmp_path).download_artifacts(best, "")
-    table = pd.read_csv(f"{folder}/predictions.csv")
+    table = read_csv(f"{folder}/predictions.csv")
     predicted = [f"{value:.8f}" for value in table["predicted y1"]]
     at = lines.index(f"Predictions of {client(tmp_path).get_run(best).info.run_name}")
     assert [line.split()[-1] for line in lines[at + 2 : at + 6]] == predicted
@@ -398,7 +399,7 @@ def test_results_are_written_to_the_folder_of_the_sweep(inside, tmp_path):
     done = inside("-m", "lr=choice(0.1,0.5)", "epochs=5", "hydra.sweep.dir=somewhere")
     assert done.returncode == 0, done.stderr
     assert os.listdir(tmp_path / "somewhere") == ["results.csv"]
-    table = pd.read_csv(tmp_path / "somewhere" / "results.csv")
+    table = read_csv(tmp_path / "somewhere" / "results.csv")
     children = [r for r in tracked(tmp_path) if r.data.tags.get("bpexp.kind") != "sweep"]
     assert {r.info.run_id: float(r.data.params["lr"]) for r in children} == dict(
         zip(table.run_id, table.lr, strict=True)

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+from exact_csv import read_csv
 from servers import await_answer, free_port
 from sklearn.datasets import load_iris
 
@@ -48,7 +49,8 @@ def exported(capsys, run, *options):
 
 
 def inputs_of(run):
-    table = pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{run}/predictions.csv"))
+    file = mlflow.artifacts.download_artifacts(f"runs:/{run}/predictions.csv")
+    table = read_csv(file)
     return table[table["split"] == "training"]
 
 

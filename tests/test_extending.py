@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from exact_csv import read_csv
 from matplotlib.figure import Figure
 
 import bpexp
@@ -274,7 +275,7 @@ def test_a_sweep_is_tracked_reported_and_reproduced(inside):
     assert set(runs["optimizer.strength"]) == {0.25}
     assert set(runs["data.points"]) == {7}
     (parent,) = [run for run in archive().search() if run.is_sweep]
-    stored = pd.read_csv(next(Path("outputs/artifacts").glob("*/artifacts/results.csv")))
+    stored = read_csv(next(Path("outputs/artifacts").glob("*/artifacts/results.csv")))
     assert stored["hits"].tolist() == results["hits"].tolist()
 
     report = bpexp.report(measure="hits")

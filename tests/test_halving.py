@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from exact_csv import read_csv
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
@@ -224,9 +225,7 @@ def test_a_search_is_told_what_its_trials_were_stopped_by(inside, a_store, tmp_p
     counts = sorted(int(run.metrics["epochs_run"]) for run in runs)
     # In each of 2 generations: 2 settings until 5, 1 until 10, 1 to the end.
     assert counts == [5] * 8 + [10] * 4 + [40] * 4
-    trials = pd.read_csv(
-        tmp_path / "outputs/artifacts" / parent.run_id / "artifacts" / "trials.csv"
-    )
+    trials = read_csv(tmp_path / "outputs/artifacts" / parent.run_id / "artifacts" / "trials.csv")
     complete = trials["pruned at epoch"].isna()
     assert complete.sum() == 2
     assert trials["best so far"].iloc[-1] == trials["final_loss"][complete].min()

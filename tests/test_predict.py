@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from exact_csv import read_csv
 from sklearn import datasets, metrics
 from sklearn.preprocessing import StandardScaler
 
@@ -144,7 +145,7 @@ def test_sweeps_take_data_from_python_and_keep_them(inside, iris):
     assert inside("reproduce", "latest").stdout.startswith("2 of 2 runs identical")
     pd.DataFrame(IRIS, columns=["x1", "x2", "x3", "x4"]).to_csv("new.csv", index=False)
     done = inside("predict", table["run_id"][0], "new.csv")
-    printed = pd.read_csv(io.StringIO(done.stdout))
+    printed = read_csv(io.StringIO(done.stdout))
     assert printed["row"].tolist() == list(range(1, 151))
     assert printed["predicted y"].tolist() == iris.predict(IRIS).tolist()
     probabilities = printed[[f"probability of {label}" for label in range(3)]]

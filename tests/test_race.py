@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from exact_csv import read_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import dask_cluster
@@ -236,7 +236,7 @@ def test_a_race_is_one_sweep_whose_worse_settings_have_fewer_runs(uninterrupted)
     points = sorted((point.step, point.value) for point in history)
     assert points[0][0] == 5
     assert [value for _, value in points] == sorted((v for _, v in points), reverse=True)
-    table = pd.read_csv(archive.client.download_artifacts(parent.run_id, "race.csv"))
+    table = read_csv(archive.client.download_artifacts(parent.run_id, "race.csv"))
     assert table.set_index("lr")["seeds"].to_dict() == counts.to_dict()
     medians = found.groupby("lr")["final_loss"].median()
     np.testing.assert_allclose(table["final_loss_median"], medians)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from exact_csv import read_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -189,8 +190,8 @@ def test_a_confusion_matrix_of_each_kind_of_rows_is_a_table_and_a_picture():
     trained = bpexp.train(data={"name": "iris", **SPLIT, "standardize": True}, model="classifier",
                           hidden=3, epochs=20, lr=0.01)  # fmt: skip
     files = run_record.result_artifacts(trained, trained.dataset)
-    stored = pd.read_csv(io.BytesIO(files["confusion_matrix.csv"]))
-    table = pd.read_csv(io.BytesIO(files["predictions.csv"]))
+    stored = read_csv(io.BytesIO(files["confusion_matrix.csv"]))
+    table = read_csv(io.BytesIO(files["predictions.csv"]))
     assert stored["split"].drop_duplicates().tolist() == ["training", "validation", "test"]
     for split, matrix in stored.groupby("split"):
         rows = table[table["split"] == split]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-import pandas as pd
 import pytest
+from exact_csv import read_csv
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
@@ -347,7 +347,7 @@ def test_a_search_on_dask_finds_the_same_trials(uninterrupted, tmp_path):
 
 def test_the_trials_are_a_table(uninterrupted):
     _, parent, client = stored(uninterrupted[0])
-    table = pd.read_csv(client.download_artifacts(parent.info.run_id, "trials.csv"))
+    table = read_csv(client.download_artifacts(parent.info.run_id, "trials.csv"))
     assert list(table.columns) == ["trial", "lr", "hidden", "final_loss", "best so far", "repeated"]
     np.testing.assert_allclose(table["best so far"], table["final_loss"].cummin())
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
+from exact_csv import read_csv
 from scipy import stats
 from sklearn.metrics import mean_squared_error
 
@@ -430,7 +430,7 @@ def test_rows_can_be_defined_on_the_command_line(inside, tmp_path):
     api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
     (study,) = [r for r in runs if r.info.run_name.startswith("study")]
-    table = pd.read_csv(api.download_artifacts(study.info.run_id, "results.csv", str(tmp_path)))
+    table = read_csv(api.download_artifacts(study.info.run_id, "results.csv", str(tmp_path)))
     alone = {r.data.params["seed"]: r.data.metrics["epochs_run"] for r in runs
              if "seed" in r.data.params}  # fmt: skip
     assert alone == dict(zip(table.seed.astype(str), table.epochs_run, strict=True))
@@ -448,7 +448,7 @@ def test_a_study_with_a_grid_stores_a_plot_and_all_results(inside, tmp_path):
     files = {f.path for f in api.list_artifacts(parent.info.run_id)}
     assert {"study.md", "study.csv", "study.png", "results.csv"} <= files
     assert "not compared: no published number" in parent.data.tags["mlflow.note.content"]
-    table = pd.read_csv(api.download_artifacts(parent.info.run_id, "results.csv", str(tmp_path)))
+    table = read_csv(api.download_artifacts(parent.info.run_id, "results.csv", str(tmp_path)))
     assert table.groupby(["study_row", "lr", "model.init_high"]).size().tolist() == [2] * 12
 
 
@@ -488,7 +488,7 @@ def test_proben1_compares_two_errors_per_row_on_the_users_files(inside, tmp_path
     runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
     parent = next(run for run in runs if run.data.tags.get("bpexp.kind") == "sweep")
     get = lambda name: api.download_artifacts(parent.info.run_id, name, str(tmp_path))  # noqa: E731
-    table, results = pd.read_csv(get("study.csv")), pd.read_csv(get("results.csv"))
+    table, results = read_csv(get("study.csv")), read_csv(get("results.csv"))
     assert table["row"].tolist() == [
         f"{name} {measure}" for name in ("cancer1", "diabetes1", "glass1")
         for measure in ("test_squared_error", "test_error")

@@ -225,10 +225,11 @@ def read(archive: Archive, parent: StoredRun) -> Halving | None:
     if content is None:
         return None
     try:
-        table = pd.read_csv(io.BytesIO(content), dtype=COLUMNS, keep_default_na=False)
+        # Converted afterwards: by default pandas 2 reads other bits of numbers.
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
         if list(table.columns) != list(COLUMNS) or table.empty:
             raise ValueError("other columns")
-        return Halving.of(table)
+        return Halving.of(table.astype(COLUMNS))
     except (ValueError, KeyError, TypeError, pd.errors.ParserError) as error:
         raise ConfigError(
             f"{FILE} of {parent.label} is a broken file; bpexp resume {parent.run_id[:8]} writes "

@@ -371,5 +371,5 @@ def test_the_backend_group_names_the_executors():
     assert base.BACKENDS["dask"].config is DaskConfig
 
 
-def test_the_internals_of_joblib_are_those_of_the_tested_version():
-    assert joblib.__version__.startswith(f"{processes.TESTED}.")
+def test_the_internals_of_joblib_are_those_of_a_tested_version():
+    assert joblib.__version__.rpartition(".")[0] in processes.TESTED

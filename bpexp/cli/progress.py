@@ -51,7 +51,9 @@ class ProgressBar:
 
     def __exit__(self, *exception: object) -> None:
         """Remove the bar."""
-        self._bar.stop()
+        # Old versions of rich print an empty line for a disabled bar.
+        if not self._bar.disable:
+            self._bar.stop()
 
     def on_result(self, row: Row) -> None:
         """Count a finished run."""

@@ -25,8 +25,8 @@ from bpexp.fields.memory_limit import memory_limit
 from bpexp.interrupts import SIGNALS, call_after_parent, next_item, result_of
 from bpexp.sweeps.executors.inbox import Inbox, call_with_outbox
 
-TESTED = "1.6"
-"""The version of joblib whose internals this module was tested with."""
+TESTED = ("1.4", "1.6")
+"""The versions of joblib whose internals this module was tested with."""
 
 __all__ = ["Pool", "Task", "TerminatedWorkerError", "count_that_fit", "cpu_count",
            "end_with_parent", "run_alone"]  # fmt: skip

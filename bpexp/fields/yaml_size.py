@@ -7,6 +7,9 @@ Traceback (most recent call last):
 bpexp.fields.checks.ConfigError: conf/data/mine.yaml must not contain itself, as 'a' does.
 """
 
+from contextlib import suppress
+from typing import Any
+
 import yaml
 
 from bpexp.fields.checks import ConfigError
@@ -30,16 +33,15 @@ def check(content: bytes | str, name: str, max_values: int = MAX_VALUES) -> None
     """
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{name} must have at most {MAX_BYTES // 10**6} MB.")
-    try:
-        _count(content, name, max_values)
-    except yaml.YAMLError:
-        return
+    # The C parser of PyYAML 6.0.4 refuses deep nesting before it returns an event.
+    for loader in (getattr(yaml, "CSafeLoader", yaml.SafeLoader), yaml.SafeLoader):
+        with suppress(yaml.YAMLError):
+            return _count(content, name, max_values, loader)
 
 
-def _count(content: bytes | str, name: str, max_values: int) -> None:
+def _count(content: bytes | str, name: str, max_values: int, loader: Any) -> None:
     sizes: dict[str, int] = {}
     total, opened = 0, list[tuple[str | None, int]]()
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     for event in yaml.parse(content, Loader=loader):
         if isinstance(event, yaml.AliasEvent):
             if any(event.anchor == anchor for anchor, _ in opened):

@@ -192,7 +192,8 @@ def test_every_dependency_of_the_package_has_a_bound_in_the_script():
     assert list(version_bounds.lower_bounds()) == names
 
 
-@pytest.mark.parametrize("name", version_bounds.OF_TESTED_VERSIONS)
+@pytest.mark.parametrize("name", version_bounds.LEFT_OUT)
 def test_the_tests_that_the_script_leaves_out_exist(name):
-    file, _, start = name.partition("::")
+    file, _, test = name.partition("::")
+    start = test.partition("[")[0]
     assert re.search(rf"^(def|class) {start}", (CHECKOUT / file).read_text(), re.M)

@@ -1,18 +1,24 @@
 """Runs the tests with the oldest and the newest versions that pyproject.toml allows; by hand.
 
-    python tests/version_bounds.py                       # both, the whole quick suite
+    python tests/version_bounds.py                                # both, the quick tests
     python tests/version_bounds.py oldest tests/test_engines.py tests/test_data.py
+    python tests/version_bounds.py newest -m "slow and not long" -n 2
+    python3.13 tests/version_bounds.py newest                     # with another Python
 
-Makes a virtual environment, installs bpexp there with all that its tests need, and runs each test
-file in a process of its own. In the oldest environment every dependency of bpexp and of its extras
-(``EXTRAS``) has exactly the lower bound of pyproject.toml. Needs pip, and most of an hour.
+Makes a virtual environment of the Python that runs the script, installs bpexp there with all that
+its tests need, and runs pytest. In the oldest environment every dependency of bpexp and of its
+extras (``EXTRAS``) has exactly the lower bound of pyproject.toml. Other arguments are given to
+pytest. ``--environments FOLDER`` keeps the environments there and uses those that it finds. Needs
+pip, and for each environment three minutes of processor time to install and ten for the tests.
 """
 
 import argparse
+import platform
 import re
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 import venv
 from collections.abc import Sequence
@@ -21,27 +27,12 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXTRAS = ("dask", "onnx", "postgresql", "search")
 """The extras that bpexp itself imports. The versions of all other tools are not limited."""
-OF_TESTED_VERSIONS = {
-    "tests/test_executors.py::test_the_internals_of_joblib_are_those": "names the tested joblib",
-    "tests/test_executors.py::test_a_dying_worker_fails_its_own_run_only":
-        "with another MLflow a line says that runs are written one by one",
-    "tests/test_tracking.py::TestBulk": "only the tested MLflow is written in bulk",
-    "tests/test_tracking.py::TestReadingOfSqliteTables": "only its tables are read directly",
-    "tests/test_tracking.py::TestReadingOfPostgresqlTables": "only its tables are read directly",
-    "tests/test_tracking.py::test_an_untested_store_is_not_opened": "begins with a tested store",
-    "tests/test_tracking.py::test_internals_work_with_the_installed": "names the tested MLflow",
-    "tests/test_bulk.py::test_runs_with_equal_start_are_listed_in_the_order_of_writing":
-        "MLflow's client chooses the ids of runs",
-    "tests/test_bulk.py::test_an_unknown_schema_is_written_by_the_client":
-        "begins with a tested store",
-    "tests/test_bulk.py::test_searches_return_equal_runs_in_the_same_order":
+LEFT_OUT = {
+    "tests/test_bulk.py::test_searches_return_equal_runs_in_the_same_order"
+    "[postgresql_store-attributes.start_time":
         "MLflow 3.10 compares times as texts, which psycopg 3 refuses",
-    "tests/test_report.py::test_sweeps_with_ids_of_the_same_beginning":
-        "MLflow's client chooses the ids of runs",
-    "tests/test_columns.py::test_parquet_files_have_the_same_types":
-        "pandas 2 writes texts as another type than pandas 3",
 }  # fmt: skip
-"""Tests that are left out, by the beginning of their name, and what they take for granted."""
+"""Tests that are left out with the oldest versions, by the beginning of their name, and why."""
 
 
 def lower_bounds() -> dict[str, str]:
@@ -54,9 +45,12 @@ def lower_bounds() -> dict[str, str]:
 
 
 def make_environment(which: str, folder: Path) -> Path:
-    """Make the environment ``oldest`` or ``newest`` and return its Python."""
-    venv.create(folder, with_pip=True)
+    """Make the environment ``oldest`` or ``newest``, unless it is there; return its Python."""
     python = folder / "bin/python"
+    finished = folder / "finished"
+    if finished.exists():
+        return python
+    venv.create(folder, with_pip=True, clear=True)
     bounds = folder / "bounds.txt"
     bounds.write_text(
         "".join(f"{name}=={version}\n" for name, version in lower_bounds().items())
@@ -65,21 +59,44 @@ def make_environment(which: str, folder: Path) -> Path:
     )
     install = [python, "-m", "pip", "install", "-q", "-c", bounds, "-e", f"{REPOSITORY}[test]"]
     subprocess.run(install, check=True)
-    subprocess.run([python, "-m", "pip", "list", "--format=freeze"], check=True)
+    finished.touch()
     return python
 
 
-def failures(python: Path, files: Sequence[str]) -> list[str]:
-    """Run test files; return those that fail."""
-    # Old packages use what newer ones, which they do not limit, call deprecated.
-    options = ["-q", "-p", "no:cacheprovider", "-W", "default"]
-    options += [f"--deselect={name}" for name in OF_TESTED_VERSIONS]
-    failed = []
-    for file in files:
-        done = subprocess.run([python, "-m", "pytest", *options, file], cwd=REPOSITORY)
-        if done.returncode not in (0, 5):  # 5: all tests of the file are left out
-            failed.append(file)
-    return failed
+def versions(python: Path) -> str:
+    """The installed versions of the packages that have a lower bound, on one line."""
+    code = """if True:
+        import sys
+        from importlib.metadata import version
+        print(", ".join(f"{name} {version(name)}" for name in sys.argv[1:]))"""
+    command = [python, "-c", code, *lower_bounds()]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def passes(which: str, python: Path, arguments: Sequence[str]) -> bool:
+    """Run pytest; return whether all tests passed."""
+    options = ["-p", "no:cacheprovider"]
+    if which == "oldest":
+        # Old packages use what newer ones, which they do not limit, call deprecated.
+        options += ["-W", "default", "--disable-warnings"]
+        options += [f"--deselect={name}" for name in LEFT_OUT]
+    done = subprocess.run([python, "-m", "pytest", *options, *arguments], cwd=REPOSITORY)
+    return done.returncode == 0
+
+
+def test(which: str, folder: Path, arguments: Sequence[str]) -> tuple[bool, str]:
+    """Test one environment; return whether it passed, and a line that says what was tested."""
+    started = time.monotonic()
+    python = make_environment(which, folder)
+    installed = time.monotonic()
+    print(f"{which}, Python {platform.python_version()}: {versions(python)}", flush=True)
+    passed = passes(which, python, arguments)
+    minutes = (installed - started) / 60, (time.monotonic() - installed) / 60
+    return passed, (
+        f"{which}, Python {platform.python_version()}: {'passed' if passed else 'FAILED'}; "
+        f"{minutes[0]:.1f} min to install, {minutes[1]:.1f} min for pytest "
+        f"{' '.join(arguments) or 'of all quick tests'}"
+    )
 
 
 def main() -> None:
@@ -88,16 +105,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("which", nargs="?", choices=["oldest", "newest", "both"], default="both")
-    parser.add_argument("files", nargs="*", help="test files (default: all)")
-    args = parser.parse_args()
-    files = args.files or sorted(f"tests/{f.name}" for f in REPOSITORY.glob("tests/test_*.py"))
-    failed = {}
-    for which in ["oldest", "newest"] if args.which == "both" else [args.which]:
-        with tempfile.TemporaryDirectory() as folder:
-            failed[which] = failures(make_environment(which, Path(folder)), files)
-    for which, names in failed.items():
-        print(f"{which}: {'FAILED: ' + ' '.join(names) if names else 'passed'}")
-    sys.exit(1 if any(failed.values()) else 0)
+    parser.add_argument("--environments", type=Path, metavar="FOLDER",
+                        help="keep the environments there (default: remove them)")  # fmt: skip
+    args, arguments = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.environments or Path(temporary)
+        results = [
+            test(which, (folder / which).resolve(), arguments)
+            for which in (["oldest", "newest"] if args.which == "both" else [args.which])
+        ]
+    for _, line in results:
+        print(line)
+    sys.exit(0 if all(passed for passed, _ in results) else 1)
 
 
 if __name__ == "__main__":

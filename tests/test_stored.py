@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import zipfile
 from contextlib import closing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ import bpexp
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.network import Network
 from bpexp.tracking import artifact_files, stored_results
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.store import Store
 
 
 @pytest.fixture
@@ -150,3 +153,53 @@ def test_a_metric_that_is_text_is_left_out(sweep, inside):
         done = inside(*verb)
         assert done.returncode == 0, done.stderr
         assert "final_loss" not in done.stdout
+
+
+def folder(path):
+    path.mkdir()
+
+
+def endless_device(path):
+    path.symlink_to("/dev/zero")
+
+
+def large_file(path):
+    path.touch()
+    os.truncate(path, 2**42)
+
+
+def link_to_nothing(path):
+    path.symlink_to("nothing")
+
+
+def link_to_itself(path):
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize(
+    ("put", "reason"),
+    [
+        (folder, "cannot be read: it is a folder."),
+        (os.mkfifo, "cannot be read: it is not a regular file."),
+        (endless_device, "cannot be read: it is not a regular file."),
+        (large_file, "which is too much."),
+        (link_to_itself, "cannot be read: "),
+        (link_to_nothing, "has no artifact losses.npz."),
+    ],
+    ids=lambda value: getattr(value, "__name__", "reason"),
+)
+def test_an_artifact_that_is_not_a_readable_file_is_refused(tmp_path, put, reason):
+    """And neither waited for, as a named pipe, nor read until the memory is full."""
+    artifacts = tmp_path / ("a" * 32) / "artifacts"
+    artifacts.mkdir(parents=True)
+    run = SimpleNamespace(run_id="a" * 32, artifact_uri=artifacts.as_uri())
+    archive = Archive(None, Store("sqlite:///runs.db", tmp_path), "1")
+    put(artifacts / "losses.npz")
+    with pytest.raises(ConfigError) as refused:
+        archive.file(run, "losses.npz")
+    assert reason in str(refused.value)
+    assert list(archive.files(run)) == ["losses.npz"]
+    shutil.rmtree(artifacts)
+    artifacts.write_text("not a folder")
+    with pytest.raises(ConfigError, match="has no artifact"):
+        archive.file(run, "losses.npz")

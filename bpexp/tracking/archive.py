@@ -1,6 +1,8 @@
 """Reads the runs and artifacts of one experiment, also from a copy of an SQLite store."""
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
+from bpexp.fields.memory_limit import content_limit
 from bpexp.tracking import artifact_uris, lookup
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import EVERYTHING, Parts, Query, RunReader, StoredRun
@@ -65,14 +68,18 @@ class Archive:
         """The content of an artifact.
 
         Raises:
-            ConfigError: The run does not have the artifact, or a local file cannot be read.
+            ConfigError: The run does not have the artifact, or a local one cannot be read, is not a
+                regular file or is larger than a quarter of the memory.
             TrackingError: The store does not answer.
         """
         missing = ConfigError(f"Run {run.run_id[:8]} has no artifact {name}.")
         try:
             for folder in self._local_folders(run):
                 # Unbuffered: the file is read at once.
-                with suppress(FileNotFoundError), open(f"{folder}/{name}", "rb", 0) as file:
+                with (
+                    suppress(FileNotFoundError),
+                    open(f"{folder}/{name}", "rb", 0, opener=_open_regular) as file,
+                ):
                     return file.read()
             if _named_folder(run) is not None:
                 raise missing
@@ -81,8 +88,12 @@ class Archive:
             if name in self.files(run):
                 raise
             raise missing from None
-        except OSError as error:
+        except NotADirectoryError as error:
             raise missing from error
+        except OSError as error:
+            raise ConfigError(
+                f"{name} of run {run.run_id[:8]} cannot be read: {error.strerror}."
+            ) from error
 
     def file_if_any(self, run: StoredRun, name: str) -> bytes | None:
         """The content of an artifact, or None if the run does not have it."""
@@ -93,12 +104,21 @@ class Archive:
         return self.file(run, name)
 
     def files(self, run: StoredRun) -> Mapping[str, int | None]:
-        """The size in bytes of each artifact of a run by its name; None for a folder."""
+        """The size in bytes of each artifact of a run by its name; None for a folder.
+
+        Raises:
+            ConfigError: A local folder cannot be read.
+            TrackingError: The store does not answer.
+        """
         for folder in self._local_folders(run):
             if os.path.isdir(folder):
-                with os.scandir(folder) as found:
-                    entries = sorted(found, key=lambda entry: entry.name)
-                return {e.name: None if e.is_dir() else e.stat().st_size for e in entries}
+                try:
+                    names = sorted(os.listdir(folder))
+                except OSError as error:
+                    raise ConfigError(
+                        f"The artifacts of run {run.run_id[:8]} cannot be read: {error.strerror}."
+                    ) from error
+                return {name: _size(os.path.join(folder, name)) for name in names}
         if _named_folder(run) is not None:
             return {}
         listed = RetryPolicy().call(_list, self.client, run.run_id)
@@ -127,6 +147,34 @@ class Archive:
         named = _named_folder(run)
         if named is not None:
             yield str(named)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a file that ends: not a FIFO, which would be waited for, or a device such as /dev/zero.
+
+    Raises:
+        OSError: It is not a regular file, or larger than a quarter of the memory.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    found = os.fstat(descriptor)
+    is_regular, is_small = stat.S_ISREG(found.st_mode), found.st_size <= content_limit()
+    if is_regular and is_small:
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not is_regular:
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    raise OSError(errno.EFBIG, f"it has {found.st_size / 1e9:.1f} GB, which is too much")
+
+
+def _size(path: str) -> int | None:
+    """The size of a file; None for a folder. That of the link if it leads nowhere."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        found = os.lstat(path)
+    return None if stat.S_ISDIR(found.st_mode) else found.st_size
 
 
 def _list(client: "MlflowClient", run_id: str) -> "list[FileInfo]":

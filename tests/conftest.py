@@ -1,7 +1,9 @@
 """Fixtures: the program, started as a user starts it, an empty store, and a temporary folder."""
 
+import fcntl
 import gc
 import io
+import os
 import shutil
 import signal
 import sqlite3
@@ -131,8 +133,14 @@ def temporary_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def put_store(tmp_path_factory):
     """Copies an empty store into a folder, and returns it: MLflow takes seconds to create one."""
-    template = locate(None, tmp_path_factory.mktemp("template"), {})
-    experiment_id(connect(template), template, "bpexp")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # That of the main process: the first worker process creates the store for all.
+        folder = folder.parent
+    template = locate(None, folder / "template", {})
+    with open(folder / "template.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        experiment_id(connect(template), template, "bpexp")
 
     def put(folder):
         store = locate(None, folder, {})

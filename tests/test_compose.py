@@ -168,6 +168,7 @@ def test_jobs_equal_those_of_hydra(hydra, jobs):
     check(hydra, jobs)
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES // 10, suppress_health_check=list(HealthCheck))
 @given(typed=typed | overrides, swept=st.sampled_from(["seed=1,2", "data=xor,parity"]))
 def test_jobs_of_command_lines_equal_those_of_hydra(hydra, typed, swept):

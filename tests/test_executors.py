@@ -183,6 +183,7 @@ def test_where_one_worker_fits_the_main_process_trains(monkeypatch):
     assert all(isinstance(result, TrainResult) for result in found.values())
 
 
+@pytest.mark.slow
 def test_no_more_processes_are_started_than_there_are_batches():
     batches = [Batch((job,), "numpy") for job in make_jobs(3)]
     assert len(train_all(LocalExecutor(1000), batches)) == 3
@@ -260,9 +261,16 @@ def two_jobs():
 
 
 @pytest.mark.parametrize(
-    ("executor", "n_batches"), [(SerialExecutor(), 1), (LocalExecutor(1), 2), (LocalExecutor(2), 3)]
+    ("executor", "n_batches", "engine"),
+    [
+        (SerialExecutor(), 1, "numpy"),
+        (SerialExecutor(), 1, "compiled"),
+        pytest.param(LocalExecutor(1), 2, "numpy", marks=pytest.mark.slow),
+        pytest.param(LocalExecutor(1), 2, "compiled", marks=pytest.mark.slow),
+        (LocalExecutor(2), 3, "numpy"),
+        (LocalExecutor(2), 3, "compiled"),
+    ],
 )
-@pytest.mark.parametrize("engine", ["numpy", "compiled"])
 def test_a_cancelled_executor_yields_what_has_ended_and_nothing_else(executor, engine, n_batches):
     """Results are collected for longer than the training takes until it is cancelled."""
     steps = []

@@ -74,7 +74,7 @@ def test_a_study_of_ones_own_is_run(conf, inside, a_store):
 
 
 def test_a_file_of_sub_sweeps_is_run(conf, inside, a_store):
-    done = inside("-m", "sweep=optimizers", "engine=numpy")
+    done = inside("-m", "sweep=optimizers", "engine=numpy", "n_jobs=1")
     assert done.stdout.startswith("8 runs over"), done.stderr
     jobs = sweep_files.jobs(["sweep=optimizers", "seed=7"], composer())
     assert [" ".join(job) for job in jobs] == [
@@ -83,7 +83,7 @@ def test_a_file_of_sub_sweeps_is_run(conf, inside, a_store):
         "epochs=2 seed=7 optimizer=adam lr=0.001 hidden=[8,4]",
         "epochs=2 seed=7 optimizer=adam lr=0.01 hidden=[8,4]",
     ]
-    rows = bpexp.sweep(sweep="optimizers", engine="numpy", tracking__runs=False)
+    rows = bpexp.sweep(sweep="optimizers", engine="numpy", n_jobs=1, tracking__runs=False)
     assert len(rows) == 8
 
 

@@ -674,6 +674,7 @@ def surface_grid_of(runs, files):
     return made.surface_grid, made
 
 
+@pytest.mark.slow
 def test_a_grid_of_surfaces_has_a_panel_for_each_combination_of_two_settings():
     values = [(lr, hidden, m) for lr in range(9) for hidden in (2, 4) for m in (0.5, 0.9)]
     runs = [

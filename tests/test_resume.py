@@ -116,6 +116,7 @@ def printed_predictions(done):
     return re.search(r"^Predictions of .*?(?=^Sweep )", done.stdout, re.M | re.S)[0]
 
 
+@pytest.mark.slow
 def test_a_resumed_sweep_prints_the_same_predictions_and_keeps_its_tracking_uri(inside, tmp_path):
     uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
     done = inside("-m", "seed=range(0,4)", "epochs=20", f"tracking.uri={uri}")

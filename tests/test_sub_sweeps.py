@@ -163,7 +163,7 @@ def test_limits_that_may_be_exponents_are_exponents():
 
 def test_each_optimizer_has_its_own_settings(inside, a_store):
     own = "optimizer=momentum optimizer.momentum=0.5,0.9 | optimizer=adam optimizer.beta2=0.9,0.99"
-    done = inside("-m", own, "epochs=2", "lr=0.1,1")
+    done = inside("-m", own, "epochs=2", "lr=0.1,1", "engine=numpy", "n_jobs=1")
     assert done.stdout.startswith(
         "8 runs over lr (2 values), optimizer.name (2 values), optimizer.momentum (2 values), "
         "optimizer.beta2 (2 values) on"

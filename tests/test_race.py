@@ -20,7 +20,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs.objective import objectives
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.plan import make_plan
-from bpexp.sweeps.race import first_plan, max_jobs, replayed
+from bpexp.sweeps.race import first_plan, replayed
 from bpexp.sweeps.samplers import betting, racing
 from bpexp.sweeps.samplers.racing import DECIDED, LAST, NARROW, Race, RacingSampler
 from bpexp.tracking.archive import open_archive
@@ -341,7 +341,7 @@ def test_folds_are_trained_for_every_seed():
                 for lr in (0.1, 0.2) for fold in range(3)]  # fmt: skip
     plan = first_plan(make_plan(composed))
     assert len(plan.jobs) == 2 * 4 * 3
-    assert max_jobs(plan) == 2 * 200 * 3
+    assert plan.max_jobs == 2 * 200 * 3
     assert [job.config.seed for job in plan.jobs[:4]] == [0, 0, 0, 1]
 
 

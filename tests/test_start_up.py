@@ -44,6 +44,8 @@ def test_training_with_an_existing_store_imports_only_what_it_needs(new_process,
     unneeded = {"mlflow", "pandas", "sklearn", "distributed", "dask"}
     if kind == "run":
         unneeded.add("matplotlib")
+        of_sweeps = r"bpexp\.(app\.(sweep|resuming)|sweeps\.(search|race|resume|forecast))\b"
+        assert not re.search(of_sweeps, done.stderr)
     assert found.isdisjoint(unneeded)
     # The medians at the end of a sweep have intervals, which need another part of SciPy.
     assert "scipy.stats" not in done.stderr

@@ -12,6 +12,8 @@ from typing import NoReturn
 
 FAILED = 1
 """Exit status of a run or sweep with bad settings."""
+EXIT_STATUS = {"FINISHED": 0, "FAILED": 1, "KILLED": 130}
+"""The exit status by MLflow's status of the run or sweep."""
 
 
 def full_tracebacks() -> bool:

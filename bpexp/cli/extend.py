@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bpexp import app
+from bpexp.cli import exits
 from bpexp.cli.resume import request_of, sweep_parser
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.sweeps import budget
@@ -23,4 +24,4 @@ def main(arguments: Sequence[str]) -> int:
     limits, added = budget.split(options.settings)
     request = request_of(options, budget.of_arguments(limits))
     finished = app.extend_sweep(request, added, TerminalReporter())
-    return app.EXIT_STATUS[finished.status]
+    return exits.EXIT_STATUS[finished.status]

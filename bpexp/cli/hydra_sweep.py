@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bpexp import app
-from bpexp.cli import errors, typed
+from bpexp.cli import errors, exits, typed
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config import folds, hydra_internals
 from bpexp.config.compose import Composer
@@ -218,7 +218,7 @@ class SweepCommand:
 
     def _exit_if_not_finished(self, finished: FinishedSweep) -> None:
         """Exit where a run failed, after the user's callbacks have seen the end of the sweep."""
-        status = app.EXIT_STATUS[finished.status]
+        status = exits.EXIT_STATUS[finished.status]
         if status:
             assert self._context.callbacks is not None
             self._context.callbacks.on_multirun_end(config=self._config)

@@ -5,6 +5,7 @@ The intervals of replicated combinations need SciPy, which is imported only for 
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -15,9 +16,11 @@ from bpexp.config.replicates import is_replicate_key
 from bpexp.runs.metrics import METRICS
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
-from bpexp.sweeps.race_result import RaceResult, Standing
 from bpexp.sweeps.ranking import RankedCombination, Ranking
 from bpexp.sweeps.row import Row, metric_names
+
+if TYPE_CHECKING:
+    from bpexp.sweeps.race_result import RaceResult, Standing
 
 MAX_LISTED = 10
 """Maximum number of combinations or runs in the table."""
@@ -38,7 +41,7 @@ def ranking_title(ranking: Ranking) -> str:
 
 
 def ranking_table(
-    out: Console, ranking: Ranking, varying: Sequence[str], race: RaceResult | None = None
+    out: Console, ranking: Ranking, varying: Sequence[str], race: "RaceResult | None" = None
 ) -> Table:
     """The best combinations by their median over replicates, or the best runs.
 
@@ -75,7 +78,7 @@ def _columns_of_combinations(
     ranking: Ranking,
     combinations: Sequence[RankedCombination],
     varying: Sequence[str],
-    race: RaceResult | None,
+    race: "RaceResult | None",
 ) -> dict[str, list[str]]:
     """A column for each part of the combinations and of their results: medians over the runs."""
     objective = ranking.objective
@@ -112,7 +115,7 @@ def _columns_of_combinations(
     return columns
 
 
-def _median_in_race(objective: Objective, standing: Standing) -> tuple[str, str]:
+def _median_in_race(objective: Objective, standing: "Standing") -> tuple[str, str]:
     """The median of the objective and its interval, which holds at every number of seeds."""
     return _with_interval(objective, standing.median, standing.low, standing.high)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bpexp import app
+from bpexp.cli import exits
 from bpexp.cli.commands import Parser, existing_store, store_parser
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config.schema import BACKENDS, BackendConfig, BudgetConfig, DaskConfig
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     request = request_of(options, budget.of_arguments(options.budget))
     request = replace(request, pruned=options.pruned)
     finished = app.resume_sweep(request, TerminalReporter())
-    return app.EXIT_STATUS[finished.status]
+    return exits.EXIT_STATUS[finished.status]
 
 
 def sweep_parser(name: str, description: str) -> Parser:

@@ -8,6 +8,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from bpexp import app
+from bpexp.cli import exits
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.sweeps.plan import single_run_plan
 from bpexp.sweeps.ranking import value_of
@@ -31,7 +32,7 @@ def run(config: DictConfig) -> float | None:
         finished = app.run_single(plan, TerminalReporter())
     if finished.status == "FAILED" and hydra.mode is RunMode.MULTIRUN:
         raise ValueError(f"{finished.rows[0].job.name}: {finished.rows[0].reason}")
-    status = app.EXIT_STATUS[finished.status]
+    status = exits.EXIT_STATUS[finished.status]
     if status:
         sys.exit(status)
     return value_of(finished.rows[0], finished.ranking.objective)

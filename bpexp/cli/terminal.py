@@ -23,7 +23,6 @@ from bpexp.studies.definition import Study, parse
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, PlannedSearch
-from bpexp.sweeps.race import max_jobs
 from bpexp.sweeps.row import Row, metric_names
 from bpexp.sweeps.runner import FinishedSweep, StudyResults
 from bpexp.tracking.store import Store
@@ -206,7 +205,7 @@ def _left_out(result: FinishedSweep) -> str:
     plan, search = result.plan, result.plan.search
     spent = "The budget is spent"
     if plan.is_race:
-        return f"{spent}: {len(result.rows)} of at most {max_jobs(plan)} runs are trained."
+        return f"{spent}: {len(result.rows)} of at most {plan.max_jobs} runs are trained."
     if search is not None:
         n_runs = plan.runtime.search.trials * search.n_replicates
         return f"{spent}: {len(result.rows)} of at most {n_runs} runs are trained."

@@ -14,7 +14,7 @@ from bpexp.sweeps.paused_jobs import PausedJobs
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.row import Row, row_of
 from bpexp.sweeps.rungs import Rung
-from bpexp.sweeps.samplers.search import version
+from bpexp.sweeps.samplers.packages import version
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 

@@ -17,7 +17,7 @@ from bpexp.render.wording import counted
 from bpexp.runs import identity
 from bpexp.runs.result import Failure
 from bpexp.runs.run_tags import IDENTITY
-from bpexp.sweeps import race, rungs
+from bpexp.sweeps import rungs
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch, train_jobs
 from bpexp.sweeps.job import JobResult
@@ -67,11 +67,7 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
         store: Where it would be stored.
         executor: What would train it.
     """
-    n_runs = len(plan.jobs)
-    if plan.is_race:
-        n_runs = race.max_jobs(plan)
-    if plan.search is not None:
-        n_runs = plan.runtime.search.trials * plan.search.n_replicates
+    n_runs = plan.max_jobs
     limits = plan.runtime.budget
     n_runs = min(n_runs, limits.runs or n_runs)
     fewest = min(len(plan.jobs), n_runs) if plan.is_race else n_runs

@@ -6,15 +6,17 @@ the plan again, and told the stored results.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpexp.config.schema import RUNTIME, TrainConfig, parse_train
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.samplers.base import Sampler
 from bpexp.sweeps.samplers.trials import Trial
+
+if TYPE_CHECKING:
+    from bpexp.sweeps.race_result import RaceResult
 
 Scores = Callable[[Sequence[Job]], Sequence[float | None]]
 """The scores of jobs that have been trained, see ``Sampler.tell``."""
@@ -33,12 +35,10 @@ class Generations:
     Attributes:
         sampler: Proposes generations. ``ask`` has been called once, for the first generation.
         compose: Composes the configuration of a proposed job.
-        n_jobs: The maximum number of jobs; 0 if it is not known.
     """
 
     sampler: Sampler
     compose: Callable[[Any], Mapping[str, Any]]
-    n_jobs: int = 0
 
     def catch_up(self, plan: Plan, scores: Scores) -> int:
         """Bring the sampler to the last generation of a plan, whose jobs are trained.
@@ -76,7 +76,7 @@ class Generations:
         """Sentences on the results so far, after a generation."""
         return ()
 
-    def race(self, plan: Plan) -> RaceResult | None:
+    def race(self, plan: Plan) -> "RaceResult | None":
         """How the combinations of a race came out so far; None if there is no race."""
         return None
 

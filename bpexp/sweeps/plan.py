@@ -105,6 +105,15 @@ class Plan:
         return self.runtime.seeds.name is not None
 
     @property
+    def max_jobs(self) -> int:
+        """The number of jobs if a search has all trials, and a race all seeds."""
+        if self.search is not None:
+            return self.runtime.search.trials * self.search.n_replicates
+        if self.is_race:
+            return sum(job.config.seed == 0 for job in self.jobs) * self.runtime.seeds.max
+        return len(self.jobs)
+
+    @property
     def configs(self) -> list[TrainConfig]:
         """The configuration of each job."""
         return [job.config for job in self.jobs]

@@ -11,7 +11,7 @@ from bpexp.fields import passwords
 from bpexp.runs import environment, run_tags
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.samplers.search import version
+from bpexp.sweeps.samplers.packages import version
 from bpexp.tracking import process
 
 

@@ -35,7 +35,7 @@ class RaceGenerations(Generations):
     def of_plan(cls, plan: Plan) -> Self:
         """The generations of the race of a plan, new or stored."""
         runtime = plain(plan.runtime)
-        return cls(sampler_of(plan), lambda values: {**values, **runtime}, max_jobs(plan))
+        return cls(sampler_of(plan), lambda values: {**values, **runtime})
 
     def catch_up(self, plan: Plan, scores: Scores) -> int:
         """See ``Generations.catch_up``; raises OtherProposalsError."""
@@ -112,11 +112,6 @@ def first_plan(plan: Plan) -> Plan:
 def sampler_of(plan: Plan) -> RacingSampler:
     """A new sampler of the race of a plan."""
     return _sampler(plan, _combinations([job.config for job in plan.jobs if job.config.seed == 0]))
-
-
-def max_jobs(plan: Plan) -> int:
-    """The number of jobs if no combination stops before the last seed."""
-    return sum(job.config.seed == 0 for job in plan.jobs) * plan.runtime.seeds.max
 
 
 def _sampler(plan: Plan, combinations: Sequence[Sequence[Values]]) -> RacingSampler:

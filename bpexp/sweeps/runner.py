@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 from bpexp.interrupts import interrupts_calling, interrupts_deferred
 from bpexp.runs import environment, run_tags
@@ -20,7 +21,6 @@ from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.sweeps.live_run import LiveRun
 from bpexp.sweeps.paused_jobs import PausedJobs
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.ranking import Ranking, final_objective, planned_runs, rank_parts
 from bpexp.sweeps.results import SweepResults
 from bpexp.sweeps.row import Row, row_of
@@ -32,6 +32,9 @@ from bpexp.tracking import process, spool
 from bpexp.tracking.contract import MetricPoint
 from bpexp.tracking.retry import TrackingError
 from bpexp.typing import Array
+
+if TYPE_CHECKING:
+    from bpexp.sweeps.race_result import RaceResult
 
 INTERRUPTED = Failure("interrupted before it was finished", interrupted=True)
 
@@ -69,6 +72,7 @@ class FinishedSweep:
         trials: The trials of a search, in order.
         race: How the combinations of a race came out.
         study: The results of a study.
+        replaced: The ids of stored runs of the sweep in whose place others were trained.
     """
 
     plan: Plan
@@ -79,8 +83,9 @@ class FinishedSweep:
     predictions: Array | None
     files: Mapping[str, bytes] = field(default_factory=dict)
     trials: Sequence[Trial] = ()
-    race: RaceResult | None = None
+    race: "RaceResult | None" = None
     study: StudyResults | None = None
+    replaced: Sequence[str] = ()
 
     @property
     def n_left_out(self) -> int:
@@ -115,6 +120,16 @@ class FinishedSweep:
         return "FAILED" if any(row.outcome == "failed" for row in self.rows) else "FINISHED"
 
 
+class Listener(Protocol):
+    """Hears of the training of jobs while it goes on; a ``bpexp.reporter.Reporter`` is one."""
+
+    def on_epochs(self, jobs: Sequence[Job], losses: Array) -> None:
+        """Hear of further epochs of jobs, with their losses, (n_epochs, L); from any thread."""
+
+    def say(self, sentence: str) -> None:
+        """Hear of any other event, as one sentence."""
+
+
 class SweepRunner:
     """Trains the jobs of a plan with an executor and hands the results to a writer.
 
@@ -123,18 +138,29 @@ class SweepRunner:
         results: The results so far.
         started: When the runner was created, in milliseconds since the Unix epoch.
         interrupted: Whether the user interrupted the training.
-        say: Called with what is decided while jobs are trained; may be set.
     """
 
-    say: Callable[[str], None] | None = None
-
     def __init__(
-        self, plan: Plan, executor: Executor, writer: RunWriter, on_result: Callable[[Row], None]
+        self,
+        plan: Plan,
+        executor: Executor,
+        writer: RunWriter,
+        listener: Listener,
+        on_result: Callable[[Row], None],
     ) -> None:
-        """Prepare to train; ``on_result`` is called with the row of every finished job."""
+        """Prepare to train.
+
+        Args:
+            plan: The first generation of jobs.
+            executor: Trains them.
+            writer: Writes their results.
+            listener: Hears of the training.
+            on_result: Called with the row of every finished job.
+        """
         self.plan, self.results, self.interrupted = plan, SweepResults(plan.objective), False
         self.started = now()
-        self._executor, self._writer, self._on_result = executor, writer, on_result
+        self._executor, self._writer = executor, writer
+        self._listener, self._on_result = listener, on_result
         self._first_of_generation = 0
         self._budget = Budget(plan.runtime.budget)
         self._paused = PausedJobs()
@@ -144,8 +170,11 @@ class SweepRunner:
             points = plan.runtime.tracking.points
             self._live = LiveRun(plan.jobs[0].config, points, self._show)
 
-    def on_epochs(self, jobs: Sequence[Job], losses: Array) -> None:
-        """Show a single run in the store while it is trained; see ``Executor.on_epochs``."""
+        executor.on_epochs = self._on_epochs
+
+    def _on_epochs(self, jobs: Sequence[Job], losses: Array) -> None:
+        """Report epochs, and show a single run in the store; see ``Executor.on_epochs``."""
+        self._listener.on_epochs(jobs, losses)
         if self._live is not None:
             self._live.add(losses[:, 0])
 
@@ -162,6 +191,8 @@ class SweepRunner:
             self.results = self._writer.sweep.stored
         for row in self.results.in_order(self.plan.jobs):
             self._on_result(row)
+        for note in self._writer.sweep.notes:
+            self._listener.say(note)
 
     def extend(self, plan: Plan) -> None:
         """Replace the plan by one with another generation of jobs, see ``Plan.extended``."""
@@ -222,7 +253,7 @@ class SweepRunner:
             if new:
                 self._replace_plan(replace(self.plan, rungs=(*self.plan.rungs, *new)))
             for rung in new:
-                self._say(rung_sentence(rung, self.plan.jobs))
+                self._listener.say(rung_sentence(rung, self.plan.jobs))
             for rung in rungs:
                 self._prune([self.plan.jobs[index] for index in sorted(rung.pruned)], rung.epoch)
         self._train_jobs(jobs)
@@ -305,6 +336,7 @@ class SweepRunner:
             interrupted=self.interrupted,
             parent=self._writer.sweep.parent,
             predictions=None if best is None else self.results.predictions(best),
+            replaced=self._writer.sweep.replaced,
         )
 
     @contextmanager
@@ -328,10 +360,6 @@ class SweepRunner:
                 parts.append(f"{writer.n_spooled} wait in {spool.folder(writer.sweep.parent)}")
             parts.append(f"to go on: {writer.sweep.resume_command}{error.resume_option}")
             raise TrackingError("; ".join(parts)) from error
-
-    def _say(self, sentence: str) -> None:
-        if self.say is not None:
-            self.say(sentence)
 
     def _record(self, trained: Sequence[JobResult]) -> None:
         """Add results to the table and submit them to the writer."""

@@ -33,8 +33,7 @@ class SearchGenerations(Generations):
     @classmethod
     def of_plan(cls, plan: Plan, composer: Composer) -> Self:
         """The generations of the search of a plan, new or stored. Raises ConfigError."""
-        sampler = sampler_of(plan, composer)
-        return cls(sampler, compose_like(plan, composer), sampler.n_jobs)
+        return cls(sampler_of(plan, composer), compose_like(plan, composer))
 
     def catch_up(self, plan: Plan, scores: Scores) -> int:
         """See ``Generations.catch_up``; raises OtherProposalsError."""

@@ -21,18 +21,15 @@ import importlib
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from typing import Any, Protocol
 
 from bpexp.config.schema import SearchConfig
 from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.samplers import packages
 from bpexp.sweeps.samplers.base import Proposal
 from bpexp.sweeps.samplers.lr_range import LrRangeProposer
 from bpexp.sweeps.samplers.space import Choices, Space
 from bpexp.sweeps.samplers.trials import Trial
-
-NEEDS = {"cma_es": "cmaes", "gp": "torch"}
-"""Packages that a method needs beside Optuna."""
 
 
 class Proposer(Protocol):
@@ -52,7 +49,6 @@ class SearchSampler:
 
     Attributes:
         trials: The trials whose scores were told.
-        n_jobs: The maximum number of jobs of the search.
     """
 
     def __init__(
@@ -74,7 +70,6 @@ class SearchSampler:
         assert settings.name is not None
         _check_space(space, settings.name)
         self.trials: list[Trial] = []
-        self.n_jobs = settings.trials * len(space.replicates)
         self._space, self._settings, self._statistic = space, settings, statistic
         self._proposer = _proposer(space, settings)
         self._asked: list[tuple[str, ...]] = []
@@ -120,12 +115,6 @@ class SearchSampler:
         return next((trial.value for trial in self.trials if trial.overrides == point), None)
 
 
-def version(method: str) -> str:
-    """The package that a method is from, with its version: ``optuna 5.0.0``."""
-    package = {"sobol": "scipy", "lr_range": "bpexp"}.get(method, "optuna")
-    return f"{package} {metadata.version(package)}"
-
-
 def _check_space(space: Space, method: str) -> None:
     """Raise ConfigError if a method cannot search a space."""
     choices = [one.key for one in space.dimensions if isinstance(one, Choices)]
@@ -151,8 +140,8 @@ def _proposer(space: Space, settings: SearchConfig) -> Proposer:
             from bpexp.sweeps.samplers.sobol import SobolProposer
 
             return SobolProposer(space.dimensions, settings)
-        if settings.name in NEEDS:
-            importlib.import_module(NEEDS[settings.name])
+        if settings.name in packages.NEEDS:
+            importlib.import_module(packages.NEEDS[settings.name])
         from bpexp.sweeps.samplers.optuna_study import OptunaProposer
     except ImportError as error:
         extra = "-e '.[search]'" if error.name != "torch" else "torch"

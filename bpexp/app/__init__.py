@@ -1,0 +1,38 @@
+"""Executes plans: opens the store, trains, tracks and summarizes.
+
+The functions report progress and results to a ``Reporter``, so that they work from the command line
+and from Python. Each is imported when it is used: a single run needs nothing that resumes sweeps.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bpexp.app.preview import dry_run
+    from bpexp.app.resuming import ResumeRequest, extend_sweep, resume_sweep
+    from bpexp.app.single import run_single
+    from bpexp.app.sweep import run_sweep
+
+__all__ = [
+    "ResumeRequest",
+    "dry_run",
+    "extend_sweep",
+    "resume_sweep",
+    "run_single",
+    "run_sweep",
+]
+
+_MODULES = {
+    "ResumeRequest": "resuming",
+    "dry_run": "preview",
+    "extend_sweep": "resuming",
+    "resume_sweep": "resuming",
+    "run_single": "single",
+    "run_sweep": "sweep",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,46 @@
+"""Trains the best combinations of a finished sweep again on fresh seeds (``confirm=N``)."""
+
+from functools import partial
+
+from bpexp.app import final_steps
+from bpexp.app.execution import execute
+from bpexp.app.starting import start_sweep
+from bpexp.render.wording import counted
+from bpexp.reporter import Reporter
+from bpexp.runs import run_tags
+from bpexp.sweeps import confirmation
+from bpexp.sweeps.runner import FinishedSweep, now
+from bpexp.tracking.retry import RetryPolicy
+from bpexp.tracking.store import Store, connect
+
+
+def confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
+    """Train the best combinations again, as a sweep of its own, if ``confirm`` is set.
+
+    Args:
+        finished: The sweep that chose them.
+        store: Where it is stored, and the other sweep will be.
+        reporter: Receives progress and results.
+
+    Raises:
+        ConfigError: The store or the workers cannot be used.
+        TrackingError: Runs cannot be written to the store; the message says how to resume.
+    """
+    n_seeds = finished.plan.runtime.confirm
+    if not n_seeds or not finished.is_complete:
+        return
+    if finished.why_several:
+        reporter.say(f"Nothing is confirmed. {finished.why_several}")
+    if finished.ranking.best is None:
+        return
+    assert finished.parent is not None
+    chosen = confirmation.combinations_to_confirm(finished)
+    best, seeds = counted(len(chosen), "combination"), counted(n_seeds, "fresh seed")
+    reporter.say(f"Training the best {best} again on {seeds}.")
+    plan = confirmation.plan_of(finished)
+    fresh = execute(plan, store, partial(start_sweep, store, plan, now()), reporter)
+    if fresh.interrupted or fresh.parent is None:
+        return
+    client = connect(store)
+    RetryPolicy().call(client.set_tag, finished.parent, run_tags.CONFIRMED_BY, fresh.parent)
+    final_steps.report_confirmation(chosen, finished.ranking.objective, fresh, reporter)

@@ -1,0 +1,90 @@
+"""Trains and tracks the jobs of a plan: the part that single runs and all sweeps have in common."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from bpexp.app import final_steps
+from bpexp.reporter import Reporter
+from bpexp.sweeps import comparable
+from bpexp.sweeps.executors import open_executor
+from bpexp.sweeps.generations import Generations
+from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
+from bpexp.sweeps.runner import FinishedSweep, SweepRunner
+from bpexp.tracking.contract import Tracker
+from bpexp.tracking.store import Store
+
+
+def execute(
+    plan: Plan,
+    store: Store,
+    open_store: Callable[[], TrackedSweep],
+    reporter: Reporter,
+    *,
+    generations: Generations | None = None,
+    has_stored: bool = False,
+) -> FinishedSweep:
+    """Train and track the jobs of a plan, and close the parent run of a sweep.
+
+    Args:
+        plan: The first generation of jobs.
+        store: The store, for messages.
+        open_store: Opens the store; called in the thread of the ``RunWriter``.
+        reporter: Receives progress and results.
+        generations: Further generations.
+        has_stored: Whether the store may hold results of the jobs already.
+
+    Raises:
+        ConfigError: The store or the workers cannot be used.
+        TrackingError: Runs cannot be written to the store; the message says how to resume a sweep.
+    """
+    with open_executor(plan.runtime) as executor:
+        reporter.announce(plan, store, executor.description)
+        if store.is_new:
+            reporter.say("Preparing a new store (a few seconds) ...")
+        is_ranked = not comparable.sentence(plan.jobs, plan.objective)
+        ranked_by = plan.objective if is_ranked else None
+        with (
+            reporter.progress(plan.max_jobs, ranked_by) as on_result,
+            RunWriter(open_store) as writer,
+        ):
+            runner = SweepRunner(plan, executor, writer, reporter, on_result)
+            with runner.resume_command_in_errors():
+                if has_stored:
+                    runner.use_stored_results()
+                runner.train()
+                if generations is None or not runner.is_complete:
+                    finished = runner.finish()
+                else:
+                    finished = _train_generations(runner, generations, reporter)
+                finished = final_steps.with_study(finished)
+                if finished.parent is not None:
+                    finished = _close_parent(finished, runner.started, writer.sweep.tracker)
+    reporter.finished(finished, store)
+    return finished
+
+
+def _train_generations(
+    runner: SweepRunner, generations: Generations, reporter: Reporter
+) -> FinishedSweep:
+    """Train the generations after those of the plan."""
+    runner.continue_from(generations.catch_up(runner.plan, runner.scores))
+    while runner.is_complete:
+        extended = generations.extend(runner.plan, runner.last_scores())
+        for sentence in generations.progress(runner.plan):
+            reporter.say(sentence)
+        if extended is None:
+            break
+        runner.extend(extended)
+        runner.train()
+    trials, race = generations.trials(runner.plan), generations.race(runner.plan)
+    return replace(runner.finish(), trials=trials, race=race)
+
+
+def _close_parent(finished: FinishedSweep, started: int, tracker: Tracker) -> FinishedSweep:
+    """Close the parent run of a sweep, and add its artifacts to the result."""
+    assert finished.parent is not None
+    record = final_steps.parent_record(finished, started)
+    tracker.close_run(finished.parent, record)
+    tracker.finish()
+    return replace(finished, files=record.artifacts)

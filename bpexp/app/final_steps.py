@@ -1,0 +1,114 @@
+"""What only some runs and sweeps do at their end: plots, studies, sentences, the export.
+
+What a step needs is imported when it is taken: SciPy, matplotlib and pandas take longer to import
+than many sweeps to train, and a single run reads nothing back from its store.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bpexp.reporter import Reporter
+from bpexp.runs.objective import Objective
+from bpexp.sweeps.ranking import RankedCombination, are_independent, scores_of, why_best
+from bpexp.sweeps.runner import FinishedSweep, now
+from bpexp.tracking.contract import RunRecord
+from bpexp.tracking.factory import open_reader
+from bpexp.tracking.store import Store
+
+
+def with_study(finished: FinishedSweep) -> FinishedSweep:
+    """Add the results of a study to a sweep that is one."""
+    if finished.plan.study is None:
+        return finished
+    from bpexp.studies.sweep_results import study_results
+
+    return replace(finished, study=study_results(finished.plan.study, finished))
+
+
+def parent_record(finished: FinishedSweep, started: int) -> RunRecord:
+    """Return the final record of the parent run of a sweep.
+
+    There is no plot of an interrupted sweep: the user waits for the program to end.
+
+    Args:
+        finished: The sweep.
+        started: When it was started, in milliseconds since the Unix epoch.
+    """
+    from bpexp.sweeps import summary
+
+    record = summary.sweep_record(finished, started, now(started))
+    if finished.interrupted:
+        return record
+    from bpexp.sweeps import summary_plot
+
+    pictures = summary_plot.pictures(finished)
+    return replace(record, artifacts={**record.artifacts, **pictures})
+
+
+def report_lr_range(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
+    """Report where training diverges, and the best learning rate, after ``search=lr_range``.
+
+    The sentence is that of a report on the sweep. It needs losses of the first epoch, which are in
+    the store only.
+    """
+    if finished.plan.runtime.search.name != "lr_range" or not finished.is_complete:
+        return
+    assert finished.parent is not None
+    from bpexp.analysis.sources import lr_range_of
+    from bpexp.tracking import archive, lookup
+
+    reader = open_reader(store)
+    parent = lookup.with_id(reader, finished.parent)
+    opened = archive.Archive(reader, store, parent.experiment_id)
+    found = lr_range_of(opened, parent, finished.ranking.objective)
+    if found is not None:
+        reporter.say(found.sentence)
+
+
+def export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
+    """Log the network of the best run as a model, if ``export=best``. Raises ConfigError."""
+    if not finished.plan.runtime.export or not finished.is_complete:
+        return
+    best = finished.ranking.best
+    if finished.why_several:
+        reporter.say(f"Nothing is exported. {finished.why_several}")
+        return
+    if best is None:
+        reporter.say("No run has a network to export.")
+        return
+    if finished.parent is not None:
+        reporter.say(f"Exporting {best.job.name}: {why_best(finished.ranking)}.")
+    from bpexp.export.publish import publish
+    from bpexp.tracking import archive, lookup
+
+    reader = open_reader(store)
+    run = lookup.with_id(reader, best.run_id)
+    # By its id: somebody may have renamed the experiment meanwhile.
+    for sentence in publish(archive.Archive(reader, store, run.experiment_id), run):
+        reporter.say(sentence)
+
+
+def report_confirmation(
+    chosen: Sequence[RankedCombination],
+    objective: Objective,
+    fresh: FinishedSweep,
+    reporter: Reporter,
+) -> None:
+    """Report what fresh seeds show of the best combinations of a sweep.
+
+    Args:
+        chosen: The combinations, with their results in the sweep that chose them.
+        objective: What they are compared by.
+        fresh: The sweep that trained them again, as many jobs for each in the same order.
+        reporter: Receives the sentence.
+    """
+    from bpexp.analysis import confirmation
+
+    n_jobs = len(fresh.rows) // len(chosen)
+    sentences = []
+    for place, combination in enumerate(chosen):
+        rows = [row for row in fresh.rows[place * n_jobs : (place + 1) * n_jobs] if row.metrics]
+        name, before = combination.job.combination_name, combination.scores
+        after, is_independent = scores_of(rows, objective), are_independent(rows)
+        sentences.append(confirmation.sentence(objective, name, before, after, is_independent))
+    reporter.say(confirmation.summary(objective, sentences))

@@ -1,0 +1,212 @@
+"""Resumes and extends stored sweeps."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from bpexp.app import final_steps
+from bpexp.app.confirming import confirm
+from bpexp.app.execution import execute
+from bpexp.app.opening import resume_command_in_errors
+from bpexp.app.starting import with_stored_results
+from bpexp.config import combinations
+from bpexp.config.compose import composer
+from bpexp.config.schema import BackendConfig, BudgetConfig
+from bpexp.fields.checks import ConfigError
+from bpexp.reporter import Reporter
+from bpexp.runs import run_tags
+from bpexp.sweeps import (
+    budget,
+    extension,
+    plan_file,
+    provenance,
+    resume,
+    rungs,
+    stored_generations,
+)
+from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.run_writer import TrackedSweep
+from bpexp.sweeps.runner import FinishedSweep
+from bpexp.tracking import recovery
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.factory import open_tracker
+from bpexp.tracking.reading import NO_PARTS, UNFINISHED, Query, StoredRun
+from bpexp.tracking.retry import RetryPolicy
+from bpexp.tracking.store import exclusive_lock
+
+
+@dataclass(frozen=True)
+class ResumeRequest:
+    """The sweep that is to be resumed.
+
+    Attributes:
+        archive: Its experiment in the store that holds it.
+        experiment: The name of its experiment.
+        sweep: Its parent run.
+        ended: Whether the user confirmed that its process on another machine has ended.
+        backend: The backend to train with; None for the one it was started with.
+        budget: What this command may spend; the budget that the sweep was started with is spent.
+        pruned: Whether to train the jobs to their ends that ``search.halving`` stopped.
+    """
+
+    archive: Archive
+    experiment: str
+    sweep: StoredRun
+    ended: bool = False
+    backend: BackendConfig | None = None
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    pruned: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command that resumes the sweep."""
+        return self.archive.store.resume_command(self.sweep.run_id, self.experiment)
+
+
+@dataclass(frozen=True)
+class _StoredPlan:
+    """The plan of a sweep before it is extended, and its file, if it has one."""
+
+    plan: Plan
+    file: bytes | None
+
+
+def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
+    """Train the jobs of a stored sweep that have no finished run.
+
+    Args:
+        request: The sweep.
+        reporter: Receives progress and results.
+
+    Raises:
+        ConfigError: It is not a sweep, is still running, cannot be resumed, or has no pruned jobs
+            although they are asked for.
+        TrackingError: Runs cannot be written to the store; the message says how to resume.
+    """
+    archive, sweep = request.archive, request.sweep
+    resume.check_can_resume(sweep, request.ended)
+    stored = resume.plan_of(sweep, archive)
+    plan = _with_backend_and_budget(stored, request)
+    if not request.pruned or plan.trains_pruned:
+        return _train_missing(request, plan, reporter)
+    pruned = rungs.pruned_epochs(plan.rungs)
+    if not pruned:
+        raise ConfigError(f"{sweep.label} has no pruned runs.")
+    reporter.say(f"Training {len(pruned)} pruned runs to their ends.")
+    before = _StoredPlan(stored, archive.file_if_any(sweep, plan_file.NAME))
+    return _train_missing(request, replace(plan, trains_pruned=True), reporter, before)
+
+
+def extend_sweep(
+    request: ResumeRequest, arguments: Sequence[str], reporter: Reporter
+) -> FinishedSweep:
+    """Add jobs to a stored sweep, and train its jobs that have no finished run.
+
+    Args:
+        request: The sweep.
+        arguments: What is added, see ``extension.extended``.
+        reporter: Receives progress and results.
+
+    Raises:
+        ConfigError: As ``resume_sweep`` and ``extension.extended``; nothing is written.
+        TrackingError: As ``resume_sweep``.
+    """
+    archive, sweep = request.archive, request.sweep
+    resume.check_can_resume(sweep, request.ended)
+    file = archive.file_if_any(sweep, plan_file.NAME)
+    stored = resume.plan_of(sweep, archive)
+    extended = extension.extended(stored, arguments, composer())
+    plan = _with_backend_and_budget(extended, request)
+    n_added = len(plan.jobs) - len(stored.jobs)
+    if n_added:
+        reporter.say(f"Adding {n_added} runs to the {len(stored.jobs)} of the sweep.")
+    return _train_missing(request, plan, reporter, _StoredPlan(stored, file))
+
+
+def _with_backend_and_budget(plan: Plan, request: ResumeRequest) -> Plan:
+    """The plan with the backend and the budget of the request. Raises ConfigError."""
+    backend = request.backend or plan.runtime.backend
+    runtime = replace(plan.runtime, backend=backend, budget=request.budget)
+    combinations.check_runtime(runtime)
+    budget.check(runtime.budget, plan.jobs)
+    return replace(plan, runtime=runtime)
+
+
+def _train_missing(
+    request: ResumeRequest, plan: Plan, reporter: Reporter, before: _StoredPlan | None = None
+) -> FinishedSweep:
+    """Train the jobs of a plan that have no finished run.
+
+    Args:
+        request: The sweep.
+        plan: Its plan.
+        reporter: Receives progress and results.
+        before: The stored plan, if ``plan`` extends it and is to be stored in its place.
+    """
+    store = request.archive.store
+    finished = execute(
+        plan,
+        store,
+        partial(_reopen, request, plan, before),
+        reporter,
+        generations=stored_generations.of_plan(plan),
+        has_stored=True,
+    )
+    with resume_command_in_errors(request.command):
+        _delete_replaced(request, finished)
+    final_steps.report_lr_range(finished, store, reporter)
+    final_steps.export_best(finished, store, reporter)
+    if before or run_tags.CONFIRMED_BY not in request.sweep.tags:
+        confirm(finished, store, reporter)
+    return finished
+
+
+def _reopen(request: ResumeRequest, plan: Plan, before: _StoredPlan | None) -> TrackedSweep:
+    """Reopen the parent run of a sweep, store its plan if it is extended, and read its results."""
+    archive, sweep = request.archive, request.sweep
+    # Opened before the lock is taken, because MLflow's client takes it, too.
+    tracker = open_tracker(archive.store, request.experiment)
+    with exclusive_lock(archive.store):
+        # Checked again: another process may have resumed it meanwhile.
+        found = archive.get(sweep.run_id) or sweep
+        resume.check_can_resume(found, request.ended)
+        if before and archive.file_if_any(sweep, plan_file.NAME) != before.file:
+            raise ConfigError(f"{sweep.label} was extended meanwhile; repeat the command.")
+        # Other stores have no lock.
+        recovery.reopen(tracker, found)
+    with resume_command_in_errors(request.command):
+        recovery.close_orphaned_runs(tracker)
+        if before:
+            tracker.add_files(sweep.run_id, {plan_file.NAME: plan_file.to_bytes(plan)})
+            _describe_extension(request, before.plan, plan)
+        resume.write_spooled_runs(plan, archive, tracker, sweep.run_id)
+        tracked = TrackedSweep(tracker, sweep.run_id, request.command)
+        return with_stored_results(tracked, plan, archive)
+
+
+def _describe_extension(request: ResumeRequest, before: Plan, plan: Plan) -> None:
+    """Tag and rename the parent run of a sweep that is extended."""
+    retry, client, sweep = RetryPolicy(), request.archive.client, request.sweep
+    if plan.extensions:
+        arguments = shlex.join(plan.extensions)[: run_tags.MAX_LENGTH]
+        retry.call(client.set_tag, sweep.run_id, run_tags.EXTENSIONS, arguments)
+    # A name that the user gave stays.
+    if sweep.name == provenance.sweep_name(before):
+        name = provenance.sweep_name(plan)
+        retry.call(client.update_run, sweep.run_id, name=name)
+    if run_tags.CONFIRMED_BY in sweep.tags:
+        # Another combination may be the best now.
+        retry.call(client.delete_tag, sweep.run_id, run_tags.CONFIRMED_BY)
+
+
+def _delete_replaced(request: ResumeRequest, finished: FinishedSweep) -> None:
+    """Delete the unfinished runs of a sweep, and if it is complete those that were replaced."""
+    archive, sweep = request.archive, request.sweep
+    tracked = {row.run_id for row in finished.rows}
+    unfinished = archive.search(Query(statuses=UNFINISHED, sweep=sweep.run_id), NO_PARTS)
+    superseded = [run.run_id for run in unfinished if run.run_id not in tracked]
+    if finished.is_complete:
+        superseded += finished.replaced
+    if superseded:
+        recovery.delete_runs(archive.client, superseded)

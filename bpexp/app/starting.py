@@ -1,0 +1,60 @@
+"""Starts a sweep in a store: its parent run, and the stored runs that it does not train again."""
+
+from dataclasses import replace
+
+from bpexp.app.opening import open_experiment, resume_command_in_errors
+from bpexp.runs import run_tags
+from bpexp.sweeps import provenance, resume
+from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.run_writer import TrackedSweep
+from bpexp.tracking.archive import Archive, open_archive
+from bpexp.tracking.reading import NO_PARTS, Query
+from bpexp.tracking.retry import RetryPolicy
+from bpexp.tracking.store import Store
+
+
+def start_sweep(store: Store, plan: Plan, started: int) -> TrackedSweep:
+    """Create the parent run of a sweep, with the tags and files that resuming it needs.
+
+    Args:
+        store: The store.
+        plan: The sweep.
+        started: When it was started, in milliseconds since the Unix epoch.
+    """
+    experiment = plan.runtime.tracking.experiment
+    tracker = open_experiment(store, experiment)
+    archive = open_archive(store, experiment) if plan.runtime.reuse else None
+    tags = provenance.sweep_tags(plan)
+    parent = tracker.open_run(provenance.sweep_name(plan), started, tags)
+    command = store.resume_command(parent, experiment)
+    with resume_command_in_errors(command):
+        tracker.add_files(parent, provenance.sweep_files(plan))
+        tracked = TrackedSweep(tracker, parent, command)
+        return tracked if archive is None else with_stored_results(tracked, plan, archive)
+
+
+def with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) -> TrackedSweep:
+    """Add the results of jobs that are stored already; runs of other sweeps are linked to this one.
+
+    Runs whose artifacts do not match their digest count as not trained.
+    """
+    parent = tracked.parent
+    assert parent is not None
+    link = run_tags.linked_sweep(parent)
+    found = resume.finished_runs(plan, parent, archive)
+    has_link = {run.run_id for run in archive.search(Query(tags={link: "linked"}), NO_PARTS)}
+    linked = {run.run_id for run in found.runs.values() if run.parent != parent} - has_link
+    tracked.tracker.tag_many(sorted(linked), link, "linked")
+    damaged = [run for run, _ in found.damaged]
+    for run in damaged:
+        if run.run_id in has_link:
+            RetryPolicy().call(archive.client.delete_tag, run.run_id, link)
+    return replace(
+        tracked,
+        stored=resume.results_of(plan, found.runs, archive),
+        notes=found.sentences(),
+        replaced=[
+            *(run.run_id for run in damaged if run.parent == parent),
+            *(run.run_id for run in found.superseded),
+        ],
+    )

@@ -1,0 +1,78 @@
+"""Trains and tracks a sweep."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+from bpexp.app import final_steps, opening
+from bpexp.app.confirming import confirm
+from bpexp.app.execution import execute
+from bpexp.app.starting import start_sweep
+from bpexp.fields.checks import ConfigError
+from bpexp.reporter import Reporter
+from bpexp.sweeps import rungs
+from bpexp.sweeps.generations import Generations
+from bpexp.sweeps.plan import Plan
+from bpexp.sweeps.runner import FinishedSweep, now
+from bpexp.tracking import durable, output_directory
+
+
+def run_sweep(
+    plan: Plan,
+    reporter: Reporter,
+    *,
+    generations: Generations | None = None,
+    folder: Path | None = None,
+) -> FinishedSweep:
+    """Train and track a sweep.
+
+    Args:
+        plan: Its first generation of jobs.
+        reporter: Receives progress and results.
+        generations: Further generations, if there are any.
+        folder: Folder in which the table of results is written as well; None for no such file.
+
+    Raises:
+        ConfigError: The store, the workers or ``folder`` cannot be used.
+        TrackingError: Runs cannot be written to the store; the message says how to resume.
+    """
+    rungs.check(plan.jobs, plan.runtime.search)
+    if folder is not None:
+        _check_writable(folder)
+    store = opening.store_of(plan)
+    finished = execute(
+        plan,
+        store,
+        partial(start_sweep, store, plan, now()),
+        reporter,
+        generations=generations,
+        has_stored=plan.runtime.reuse,
+    )
+    if folder is not None:
+        _write_results(finished, folder)
+    final_steps.report_lr_range(finished, store, reporter)
+    final_steps.export_best(finished, store, reporter)
+    confirm(finished, store, reporter)
+    return finished
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise ConfigError if ``folder`` cannot be created."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise _not_writable(folder, f"{existing} is not a folder that can be written")
+
+
+def _write_results(finished: FinishedSweep, folder: Path) -> None:
+    """Write the table of results to ``folder``. Raises ConfigError."""
+    try:
+        output_directory.create(folder)
+        durable.write_file(folder / "results.csv", finished.files["results.csv"])
+    except OSError as error:
+        raise _not_writable(folder, f"{error.strerror}; the sweep is tracked") from error
+
+
+def _not_writable(folder: Path, reason: str) -> ConfigError:
+    return ConfigError(
+        f"hydra.sweep.dir must be a folder that can be written, got {str(folder)!r}: {reason}."
+    )

@@ -45,6 +45,10 @@ def halt(owner, name):
         return value
 
     setattr(owner, name, halting)
+
+from bpexp.sweeps.executors import base
+# However slow the machine is, the runs of a batch are recorded together.
+base.SECONDS_BETWEEN_RESULTS = float("inf")
 """
 MAIN = "from bpexp.cli.main import main; main()"
 SECONDS = 170
@@ -62,8 +66,10 @@ def wait_until(condition, process=None, seconds=SECONDS):
 
 
 def enable_interrupts():
-    """Undo, in a new process, that shells let background processes ignore Ctrl-C."""
+    """Undo, in a new process, that shells and nohup let background processes ignore signals."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def clean_environment():

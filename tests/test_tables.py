@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import parse
-from bpexp.data import columns, load
+from bpexp.data import columns, load, preparation, tabular, tiles
 from bpexp.data.file_settings import FileConfig
 from bpexp.data.tabular import _exact_floats
 from bpexp.fields.checks import ConfigError
@@ -601,3 +601,43 @@ def test_columns_read_together_equal_those_read_one_by_one(dtypes, n_rows, rando
     assert together.flags["C_CONTIGUOUS"]
     frame["c0"] = np.nan
     assert columns.plain_numbers(frame, list(frame)) is None
+
+
+MANY = 100_000
+"""Rows that pandas reads in more than one chunk."""
+TEXTS_IN_CHUNKS = {
+    "whole numbers": ["1"] * 2 * MANY,
+    "whole numbers, then decimals": ["7"] * MANY + ["0.5"] * MANY,
+    "a negative zero, then decimals": ["-0"] * MANY + ["0.5"] * MANY,
+    "whole numbers, then texts": ["1"] * MANY + ["a"] * MANY,
+    "texts, then missing cells": ["a"] * MANY + ["NA"] * MANY,
+    "truth values, then texts": ["True", "NA"] * (MANY // 2) + ["a"] * MANY,
+    "truth values, then numbers": ["True"] * MANY + ["2"] * MANY,
+}
+
+
+@pytest.mark.parametrize("name", TEXTS_IN_CHUNKS)
+def test_a_text_that_is_read_in_chunks_gives_the_values_of_one_read_at_once(name, monkeypatch):
+    text = "\n".join(["x,y", *(f"{cell},{cell}" for cell in TEXTS_IN_CHUNKS[name])]).encode()
+    together = pd.read_csv(io.BytesIO(text), low_memory=False)
+    monkeypatch.setattr(tabular, "SMALL_TEXT", 0)
+    found = tabular._rows(io.BytesIO(text))
+    pd.testing.assert_frame_equal(found, together, check_exact=True)
+    if found["x"].dtype == float:
+        assert found["x"].to_numpy().tobytes() == together["x"].to_numpy().tobytes()
+
+
+@given(st.integers(1, 1100), st.integers(1, 70), st.randoms(use_true_random=False))
+def test_tables_are_copied_in_tiles_to_columns_and_back(n_rows, n_columns, random):
+    X = np.random.RandomState(random.randrange(2**32)).rand(n_rows, n_columns)
+    rows = np.array(sorted(random.sample(range(n_rows), random.randint(1, n_rows))))
+    columns_of_rows = list(tiles.columns_of(X, rows))
+    assert all(column.flags.c_contiguous for column in columns_of_rows)
+    np.testing.assert_array_equal(tiles.from_columns(columns_of_rows), X[rows])
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1))
+def test_missing_numbers_become_the_median_of_the_column(values):
+    X = np.array(values)[:, None]
+    made = preparation.fit(X, ("x",), {}, np.arange(len(X)))
+    assert made.medians.tolist() == [np.median(X)]

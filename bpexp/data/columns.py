@@ -9,6 +9,7 @@
 import numbers as abstract
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bpexp.data.tiles import from_columns
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.typing import Array
 
@@ -122,8 +124,17 @@ def plain_numbers(frame: "pd.DataFrame", names: Sequence[str]) -> Array | None:
     place = slice(first, first + len(names))
     # A slice of columns needs no copy.
     chosen = frame.iloc[:, place] if everything[place] == list(names) else frame[list(names)]
-    values = np.ascontiguousarray(chosen.to_numpy(np.float64))
+    values = _by_rows(chosen)
     return values if np.isfinite(values).all() else None
+
+
+def _by_rows(frame: "pd.DataFrame") -> Array:
+    """Columns of numbers as one array whose rows are contiguous."""
+    first = frame.iloc[:, 0].to_numpy()
+    if first.strides != (first.itemsize,):
+        # The table was made of an array, whose rows may be contiguous already.
+        return np.ascontiguousarray(frame.to_numpy(np.float64))
+    return from_columns([column.to_numpy() for _, column in frame.items()])
 
 
 def numbers(column: "pd.Series", decimal: str = ".") -> Column:
@@ -290,23 +301,21 @@ def first_number_and_text(column: "pd.Series", decimal: str = ".") -> str | None
     """
     if column.dtype.kind != "O" or _is_categorical(column):
         return None
-    numeric, others = 0, []
-    missing = column.isna()
-    for row, (cell, is_missing) in enumerate(zip(column, missing, strict=True), start=1):
-        if is_missing:
-            continue
-        if _is_number(cell, decimal):
-            numeric += 1
-        elif isinstance(cell, str):
-            others.append((row, cell))
-            if _looks_like_number(cell):
-                numeric += 1
-    if not numeric and _have_one_unit({cell for _, cell in others}):
-        numeric = len(others)
-    if not numeric or not others:
+    cells = column[column.notna()].tolist()
+    # A column of labels has few different ones.
+    texts = Counter(cell for cell in cells if isinstance(cell, str))
+    others = {text: count for text, count in texts.items() if not _is_number(text, decimal)}
+    has_numbers = (
+        len(others) < len(texts)
+        or any(_is_number(cell, decimal) for cell in cells if not isinstance(cell, str))
+        or any(_looks_like_number(text) for text in others)
+        or _have_one_unit(set(others))
+    )
+    if not has_numbers or not others:
         return None
-    row, cell = others[0]
-    return f"{cell!r} in row {row} ({len(others)} of {len(column)} cells are no numbers)"
+    first, count = next(iter(others)), sum(others.values())
+    row = column.tolist().index(first) + 1
+    return f"{first!r} in row {row} ({count} of {len(column)} cells are no numbers)"
 
 
 def text_hints(columns: Sequence[Column]) -> list[str]:

@@ -168,5 +168,6 @@ def compute_digest(
     sha = hashlib.sha256()
     for array in (*train, *test, *(validation if len(validation[0]) else ()), *scaling):
         sha.update(np.asarray(array.shape, "<i8").tobytes())
-        sha.update(np.ascontiguousarray(array, "<f8").tobytes())
+        # Not its bytes, which would be a copy.
+        sha.update(np.ascontiguousarray(array, "<f8").reshape(-1).data)
     return sha.hexdigest()

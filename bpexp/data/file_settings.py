@@ -4,6 +4,7 @@ Every command has the settings, but few read a table. The code that reads tables
 that it is imported when a table is read.
 """
 
+import ctypes
 from dataclasses import dataclass
 
 from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
@@ -16,6 +17,8 @@ MISSING = ("refuse", "drop", "median")
 """The values of ``data.missing``."""
 CATEGORICAL = ("refuse", "onehot")
 """The values of ``data.categorical``."""
+LARGE_TABLE = 2**24
+"""Bytes of inputs above which reading them leaves much free memory in this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,20 @@ class FileConfig(DataConfig):
 def _load(config: FileConfig) -> Table:
     from bpexp.data import tabular
 
-    return tabular.load(config)
+    table = tabular.load(config)
+    if table.X.nbytes > LARGE_TABLE:
+        _return_free_memory()
+    return table
+
+
+def _return_free_memory() -> None:
+    """Let the C library return freed memory: pandas leaves as much as the table takes.
+
+    Only glibc keeps so much, and has the function.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 DATA_SOURCES.register(DataSource("file", FileConfig, _load))

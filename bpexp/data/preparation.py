@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bpexp.data.splits import Rows, moments
+from bpexp.data.splits import Rows, moments, rows_of
+from bpexp.data.tiles import columns_of
 from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
 
@@ -70,7 +71,9 @@ class Preparation:
     def _standardized(self, features: Array) -> Array:
         if not (self.mean.any() or (self.scale != 1.0).any()):
             return features
-        return (features - self.mean) / self.scale
+        standardized = features - self.mean
+        standardized /= self.scale
+        return standardized
 
 
 def fit(
@@ -95,8 +98,7 @@ def fit(
     """
     medians, features = np.zeros(len(columns)), []
     seen: dict[str, tuple[int, ...]] = {}
-    for place, name in enumerate(columns):
-        cells = X[train, place]
+    for place, (name, cells) in enumerate(zip(columns, columns_of(X, train), strict=True)):
         known = cells[~np.isnan(cells)]
         if not known.size:
             raise ConfigError(
@@ -109,7 +111,7 @@ def fit(
         else:
             # The mean of two huge values in the middle is infinite.
             with np.errstate(over="ignore"):
-                medians[place] = np.median(known)
+                medians[place] = _median(known)
             features.append(name)
     if len(set(features)) < len(features):
         twice = next(name for name in features if features.count(name) > 1)
@@ -124,7 +126,13 @@ def fit(
         np.zeros(n_features),
         np.ones(n_features),
     )
-    return _with_moments(made, X[train]) if standardize else made
+    return _with_moments(made, rows_of(X, train)) if standardize else made
+
+
+def _median(values: Array) -> float:
+    """Median; 0.0 for -0.0. NumPy sorts several times as fast as its ``median`` partitions."""
+    middle = slice((len(values) - 1) // 2, len(values) // 2 + 1)
+    return float(np.sort(values)[middle].mean() + 0.0)
 
 
 def _with_moments(made: Preparation, X: Array) -> Preparation:

@@ -162,11 +162,6 @@ def _table(config: DataConfig, source: DataSource, file_version: tuple[int, ...]
     return source.load(config)
 
 
-def _of_rows(values: Array, rows: splits.Rows) -> Array:
-    """Some rows of an array, in ascending order; the array itself if these are all of its rows."""
-    return values if len(rows) == len(values) else values[rows]
-
-
 def _split(table: Table, config: DataConfig) -> tuple[splits.Rows, splits.Rows, splits.Rows]:
     """The positions of training, validation and test rows. Raises ConfigError."""
     n_rows = len(table.X)
@@ -204,8 +199,10 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
     X, Y = table.X, table.Y
     split = _split(table, config)
     made = preparation.fit(X, table.inputs, table.texts, split[0], standardize=config.standardize)
-    X = made.transform(X)
-    training, validation, test = ((_of_rows(X, part), _of_rows(Y, part)) for part in split)
+    # Each part is transformed alone: all of them at once would be one more copy of the table.
+    training, validation, test = (
+        (made.transform(splits.rows_of(X, part)), splits.rows_of(Y, part)) for part in split
+    )
     for array in (array for part in (training, validation, test) for array in part):
         # All runs of a sweep share the data set, and the digest is not computed again.
         array.setflags(write=False)

@@ -110,6 +110,11 @@ def fold(rows: Rows, n_folds: int, number: int, seed: int, classes: Rows | None 
     return np.sort(order[number::n_folds])
 
 
+def rows_of(values: Array, rows: Rows) -> Array:
+    """Some rows of an array, in ascending order; the array itself if these are all of its rows."""
+    return values if len(rows) == len(values) else values[rows]
+
+
 def moments(X: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of each column, summed in order to be bit-identical everywhere.
 
@@ -123,7 +128,9 @@ def moments(X: Array) -> tuple[Array, Array]:
     n, epsilon = len(X), np.finfo(np.float64).eps
     with np.errstate(over="ignore", invalid="ignore"):
         mean = EXACT.sum(X, 0) / n
-        variance = EXACT.sum((X - mean) * (X - mean), 0) / n
+        deviations = X - mean
+        deviations *= deviations
+        variance = EXACT.sum(deviations, 0) / n
         is_constant = variance <= n * epsilon * variance + (n * mean * epsilon) ** 2
     scale = np.sqrt(variance)
     scale[is_constant & np.isfinite(scale)] = 1.0

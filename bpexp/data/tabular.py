@@ -10,12 +10,14 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from pandas.api.types import infer_dtype
 
 from bpexp.data import columns as column_types
 from bpexp.data import memory
@@ -142,6 +144,9 @@ def _complete_rows(columns: Mapping[str, Column], config: FileConfig) -> Rows:
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
 """Endings of text files, which may be compressed: .csv.gz, .csv.zip."""
+SMALL_TEXT = 2**20
+"""Bytes up to which a text is read at once."""
+_WHOLE_NEGATIVE_ZERO = re.compile(rb"-0+(?![0-9.eE])")
 _SAMPLE_BYTES = 2**20
 """The beginning of a text by which its number of lines is estimated."""
 COMPRESSED: Mapping[str, Callable[[Any], Any]] = {
@@ -269,12 +274,11 @@ def _separator(content: BinaryIO, config: FileConfig, name: str) -> str:
 
 def _csv(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
     content = _in_utf8(content)
-    # utf-8-sig: without the byte order mark that Excel writes.
-    form: dict[str, Any] = {
-        "sep": _separator(content, config, name),
-        "encoding": "utf-8-sig",
-    }
-    header = pd.read_csv(content, header=None, nrows=1, dtype=str, keep_default_na=False, **form)
+    # pandas skips the byte order mark that Excel writes.
+    separator = _separator(content, config, name)
+    header = pd.read_csv(
+        content, header=None, nrows=1, dtype=str, keep_default_na=False, sep=separator
+    )
     names = [
         str(name) if str(name).strip() else f"Unnamed: {place}"
         for place, name in enumerate(header.iloc[0])
@@ -289,16 +293,59 @@ def _csv(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             # Without index_col=False pandas would use the first values of rows that are longer
-            # than the header as row names. low_memory=False: one type for all of a column.
-            frame: pd.DataFrame = pd.read_csv(
+            # than the header as row names.
+            return _rows(
                 content, header=0 if config.header else None, names=names, index_col=False,
-                low_memory=False, decimal=config.decimal, **form,
+                sep=separator, decimal=config.decimal,
                 na_values=[*markers, *(f" {marker}" for marker in markers)],
                 **_exact_floats(pd.__version__),
             )  # fmt: skip
         except pd.errors.ParserWarning as error:
             raise ConfigError("data.path must have rows no longer than its header.") from error
+
+
+def _rows(content: BinaryIO, **form: Any) -> pd.DataFrame:
+    """The rows of a text, with one type for all cells of a column.
+
+    With ``low_memory``, pandas decides the types in chunks of rows. It then takes half the memory
+    and less time. The whole text is read at once if that might give other values.
+
+    Args:
+        content: The text.
+        form: Arguments of ``pandas.read_csv``.
+    """
+    if content.seek(0, io.SEEK_END) > SMALL_TEXT:
+        content.seek(0)
+        with warnings.catch_warnings(), suppress(pd.errors.DtypeWarning):
+            # A column has numbers in one chunk and texts in another.
+            warnings.simplefilter("error", pd.errors.DtypeWarning)
+            frame: pd.DataFrame = pd.read_csv(content, low_memory=True, **form)
+            if _have_one_type(frame) and not _has_whole_negative_zero(content):
+                return frame
+    content.seek(0)
+    frame = pd.read_csv(content, low_memory=False, **form)
     return frame
+
+
+def _have_one_type(frame: pd.DataFrame) -> bool:
+    """Whether no column mixes texts with other values."""
+    return all(
+        infer_dtype(column, skipna=True) == "string"
+        for _, column in frame.items()
+        if column.dtype == object
+    )
+
+
+def _has_whole_negative_zero(content: BinaryIO) -> bool:
+    """Whether a text may hold -0 without a decimal point.
+
+    It is the integer 0 in a chunk of integers, and -0.0 in a column of other numbers.
+    """
+    content.seek(0)
+    while some := content.read(2**20):
+        if _WHOLE_NEGATIVE_ZERO.search(some + content.readline()):
+            return True
+    return False
 
 
 def _bytes_of_text(content: BinaryIO, n_columns: int) -> int:

@@ -268,3 +268,31 @@ def test_the_page_that_opens_shows_the_runs_of_the_newest_sweep(archive, sweep, 
     assert page(None, "absent")[0] == "experiments"
     with pytest.raises(ConfigError, match="ui takes a sweep"):
         page(runs[0].run_id)
+
+
+@pytest.mark.usefixtures("a_store")
+def test_reuse_links_the_runs_of_all_generations(inside, tmp_path):
+    seeds = ("seeds=auto", "seeds.max=20", "seeds.block=2", "seeds.width=null")
+    race = ("-m", "lr=0.1,1", "epochs=4", *seeds)
+    first = inside(*race)
+    assert first.returncode == 0, first.stderr
+    archive = open_archive(locate(None, tmp_path, {}), "bpexp")
+    trained = {run.run_id for run in archive.search(FINISHED)}
+    damaged = max(archive.search(FINISHED), key=lambda run: int(run.params["seed"]))
+    # Of the third generation or a later one.
+    assert int(damaged.params["seed"]) >= 4
+    artifact(damaged, "losses.npz").unlink()
+    second = inside(*race, "reuse=true")
+    assert second.returncode == 0, second.stderr
+    new = [run for run in archive.search(FINISHED) if run.run_id not in trained]
+    assert [run.name for run in new] == [damaged.name]
+    said = second.stdout + second.stderr
+    assert f"{damaged.label} is trained again: Run {damaged.run_id[:8]} has no artifact" in said
+    sweep = next(run for run in archive.search() if run.is_sweep)
+    assert len(archive.search(Query(sweep=sweep.run_id))) == len(trained)
+    assert inside("reproduce", sweep.run_id).returncode == 0
+    # The same table and answer.
+    ranked = [
+        done.stdout[done.stdout.index("rank") :].split("Sweep")[0] for done in (first, second)
+    ]
+    assert ranked[0] == ranked[1]

@@ -49,8 +49,10 @@ def with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) -> 
     for run in damaged:
         if run.run_id in has_link:
             RetryPolicy().call(archive.client.delete_tag, run.run_id, link)
+    is_reusing = plan.runtime.reuse
     return replace(
         tracked,
+        reusable=resume.ReusableRuns(archive, tracked.tracker, parent) if is_reusing else None,
         stored=resume.results_of(plan, found.runs, archive),
         notes=found.sentences(),
         replaced=[

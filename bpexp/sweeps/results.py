@@ -48,7 +48,8 @@ class SweepResults:
         stored: StoredPredictions | None = None,
     ) -> None:
         """Start with the rows of runs that are stored already, and what reads their predictions."""
-        self.objective, self.rows, self._stored = objective, dict(rows or {}), stored
+        self.objective, self.rows = objective, dict(rows or {})
+        self._stored = [] if stored is None else [stored]
         self._with_curve: list[Row] = []
         # The best combination is known only at the end: one run of each combination is kept.
         self._best_of_combination: dict[tuple[tuple[str, str], ...], _Predictions] = {}
@@ -65,6 +66,11 @@ class SweepResults:
             self.rows |= {row.job.index: replace(row, curve=NO_CURVE) for row in dropped}
             self._with_curve = best_first[:MAX_CURVES]
         return rows
+
+    def add_stored(self, results: "SweepResults") -> None:
+        """Add the results of further jobs whose runs are stored already."""
+        self.rows |= results.rows
+        self._stored += results._stored
 
     def _keep_predictions(self, rows: Sequence[Row], trained: Sequence[JobResult]) -> None:
         """Keep the predictions of the best run of each combination, if its data set is small."""
@@ -92,7 +98,8 @@ class SweepResults:
         for best in self._best_of_combination.values():
             if best.key[-1] == row.job.index:
                 return best.predictions
-        return None if self._stored is None else self._stored.predictions(row.job)
+        found = (stored.predictions(row.job) for stored in self._stored)
+        return next((predictions for predictions in found if predictions is not None), None)
 
     def set_run_ids(self, run_ids: Mapping[int, str]) -> None:
         """Set the ids of tracked runs, which are given by the index of their job."""

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import ProcessState
-from bpexp.tracking.reading import FINISHED, Query, StoredRun
+from bpexp.tracking.reading import FINISHED, Parts, Query, StoredRun
 from bpexp.tracking.stored_results import losses_of, predictions_of, validation_of
 from bpexp.typing import Array
 
@@ -250,6 +251,61 @@ def _fits(run: StoredRun, pruned_at: int | None, plan: Plan) -> bool:
     return not plan.trains_pruned and run.metrics["epochs_run"] == pruned_at
 
 
+@dataclass(frozen=True)
+class ReusableRuns:
+    """Links runs of other sweeps to jobs that are proposed while a sweep is trained.
+
+    The runs of the experiment are listed once, when jobs are proposed first.
+
+    Attributes:
+        archive: Where the runs are stored.
+        tracker: Writes to the store.
+        sweep: The id of the sweep.
+    """
+
+    archive: Archive
+    tracker: Tracker
+    sweep: str
+
+    @cached_property
+    def _ids(self) -> dict[str, str]:
+        """The id of a finished run of another sweep, by its identity."""
+        only = Parts(params=(), tags=(IDENTITY,), metrics=(), data=False)
+        runs = self.archive.reader.search(self.archive.experiment_id, FINISHED, only)
+        return {
+            run.tags[IDENTITY]: run.run_id
+            for run in runs
+            if IDENTITY in run.tags and run.parent != self.sweep and run.outcome != Outcome.PRUNED
+        }
+
+    def link(self, plan: Plan, jobs: Sequence[Job]) -> tuple[SweepResults, Sequence[str]]:
+        """Link the stored runs of some jobs to the sweep, after checking their artifacts.
+
+        Args:
+            plan: The plan of the sweep.
+            jobs: The last jobs of the plan, which have no runs yet.
+
+        Returns:
+            The results of the jobs that have a run, and what to tell the user about damaged runs.
+
+        Raises:
+            TrackingError: The store does not answer.
+        """
+        by_identity = {identity.of_run(job.config, job.dataset): job for job in jobs}
+        link = run_tags.linked_sweep(self.sweep)
+        parts = replace(NEEDED, tags=(*(NEEDED.tags or ()), link))
+        ids = [self._ids[one] for one in by_identity if one in self._ids]
+        stored = self.archive.reader.get(ids, parts)
+        checked = _checked(stored, by_identity, self.archive)
+        intact = {run.tags[IDENTITY]: run for run, problem in checked if not problem}
+        has_link = {run.run_id for run in stored if link in run.tags}
+        new = {run.run_id for run in intact.values()} - has_link
+        self.tracker.tag_many(sorted(new), link, "linked")
+        found = {by_identity[one].index: run for one, run in intact.items()}
+        damaged = [(run, problem) for run, problem in checked if problem]
+        return results_of(plan, found, self.archive), FoundRuns(found, damaged).sentences()
+
+
 def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: str) -> None:
     """Write the spooled runs of a sweep to the store, except those that it has already.
 
@@ -326,6 +382,8 @@ class PredictionsOfRuns:
 
     def predictions(self, job: Job) -> Array | None:
         """The predictions of a job's run, (n_samples, n_outputs); None if they cannot be read."""
+        if job.index not in self.found:
+            return None
         dataset = job.dataset
         # Predictions that cannot be read must not stop the sweep: they are only printed.
         with suppress(ConfigError):

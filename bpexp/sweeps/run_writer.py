@@ -5,13 +5,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from bpexp.interrupts import result_of
 from bpexp.sweeps.results import SweepResults
 from bpexp.tracking import spool
 from bpexp.tracking.contract import RunRecord, StagedRuns, Tracker
 from bpexp.tracking.retry import TrackingError
+
+if TYPE_CHECKING:
+    from bpexp.sweeps.resume import ReusableRuns
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class TrackedSweep:
         notes: What to tell the user about stored runs that are trained again.
         replaced: The ids of damaged runs of this sweep, which are trained again, and of pruned
             ones, which are trained to their ends.
+        reusable: Links runs of other sweeps to jobs of further generations; None without
+            ``reuse=true``.
     """
 
     tracker: Tracker
@@ -34,6 +39,7 @@ class TrackedSweep:
     stored: SweepResults | None = None
     notes: Sequence[str] = ()
     replaced: Sequence[str] = ()
+    reusable: "ReusableRuns | None" = None
 
 
 @dataclass(frozen=True)

@@ -195,9 +195,21 @@ class SweepRunner:
             self._listener.say(note)
 
     def extend(self, plan: Plan) -> None:
-        """Replace the plan by one with another generation of jobs, see ``Plan.extended``."""
-        self._first_of_generation = len(self.plan.jobs)
+        """Replace the plan by one with another generation of jobs, see ``Plan.extended``.
+
+        With ``reuse=true``, jobs of which the store has a run get its result.
+        """
+        self._first_of_generation = first = len(self.plan.jobs)
         self._replace_plan(plan)
+        reusable = self._writer.sweep.reusable
+        if reusable is None:
+            return
+        stored, notes = reusable.link(plan, plan.jobs[first:])
+        self.results.add_stored(stored)
+        for row in stored.in_order(plan.jobs):
+            self._on_result(row)
+        for note in notes:
+            self._say(note)
 
     def _replace_plan(self, plan: Plan) -> None:
         """Use another plan, and store it."""

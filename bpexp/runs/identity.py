@@ -60,7 +60,7 @@ def of_run(config: TrainConfig, dataset: Dataset | None = None) -> str:
     """
     settings = _json_object(config, [name for name in _NAMES if name != "data"])
     dataset = load(config.data) if dataset is None else dataset
-    arithmetic, data = ARITHMETIC_VERSION, _data_json(config, dataset)
+    arithmetic, data = ARITHMETIC_VERSION, _data_json(dataset, config.model.output)
     text = f'{{"arithmetic":{arithmetic},"config":{settings},"data":{data},"version":{VERSION}}}'
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -155,8 +155,10 @@ def _without_defaults(value: Any) -> Any:
     return {f.name: given[f.name] for f in fields(value) if given[f.name] != f.default}
 
 
-def _data_json(config: TrainConfig, dataset: Dataset) -> str:
+@lru_cache(maxsize=128)
+def _data_json(dataset: Dataset, output: str) -> str:
+    """The data as JSON; cached, since the runs of a sweep share it."""
     found = {"classes": dataset.classes, "digest": dataset.digest}
-    if dataset.scaling_for(config.model.output) is not UNSCALED:
+    if dataset.scaling_for(output) is not UNSCALED:
         found["scaled_targets"] = True
     return json.dumps(found, separators=(",", ":"))

@@ -5,8 +5,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +61,10 @@ class Archive:
 
     def is_local(self, run: StoredRun) -> bool:
         """Whether the artifacts of a run are files of this machine."""
-        return _named_folder(run) is not None
+        # Most are below one folder, which is found out once: to parse an address takes longer than
+        # to read a file.
+        above, _, _ = run.artifact_uri.partition(run.run_id)
+        return _is_local(above or run.artifact_uri)
 
     def file(self, run: StoredRun, name: str) -> bytes:
         """The content of an artifact.
@@ -72,24 +74,23 @@ class Archive:
                 regular file or is larger than a quarter of the memory.
             TrackingError: The store does not answer.
         """
-        missing = ConfigError(f"Run {run.run_id[:8]} has no artifact {name}.")
         try:
             for folder in self._local_folders(run):
-                # Unbuffered: the file is read at once.
-                with (
-                    suppress(FileNotFoundError),
-                    open(f"{folder}/{name}", "rb", 0, opener=_open_regular) as file,
-                ):
-                    return file.read()
+                try:
+                    # Unbuffered: the file is read at once.
+                    with open(f"{folder}/{name}", "rb", 0, opener=_open_regular) as file:
+                        return file.read()
+                except FileNotFoundError:
+                    continue
             if _named_folder(run) is not None:
-                raise missing
+                raise _missing(run, name)
             return self._download(run, name)
         except TrackingError:
             if name in self.files(run):
                 raise
-            raise missing from None
+            raise _missing(run, name) from None
         except NotADirectoryError as error:
-            raise missing from error
+            raise _missing(run, name) from error
         except OSError as error:
             raise ConfigError(
                 f"{name} of run {run.run_id[:8]} cannot be read: {error.strerror}."
@@ -175,6 +176,16 @@ def _size(path: str) -> int | None:
     except OSError:
         found = os.lstat(path)
     return None if stat.S_ISDIR(found.st_mode) else found.st_size
+
+
+def _missing(run: StoredRun, name: str) -> ConfigError:
+    return ConfigError(f"Run {run.run_id[:8]} has no artifact {name}.")
+
+
+@lru_cache(maxsize=1024)
+def _is_local(uri: str) -> bool:
+    """Whether a URI denotes a folder of this machine."""
+    return bool(uri) and artifact_uris.local_folder(uri) is not None
 
 
 def _list(client: "MlflowClient", run_id: str) -> "list[FileInfo]":

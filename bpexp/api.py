@@ -256,7 +256,7 @@ def report(
         measure: The metric to rank by; by default the objective of the sweeps.
         allow_test: Whether it may be a metric of the test rows, which makes figures optimistic.
         seed: Seed for the choice of runs that are drawn in plots.
-        per: A setting such as ``optimizer.name``: the best setting within each of its values is
+        per: A setting such as ``optimizer.name``: the best combination within each of its values is
             chosen by the measure, and these are compared on test rows if there are any.
         only: Only the runs with these settings, such as ``{"data.name": "xor"}``.
         detect: Say in the answer how many seeds detect a difference, such as ``"10%"`` or 0.02.

@@ -52,7 +52,7 @@ def stored_runs_and_sweeps(folder):
     return runs, [run for run in runs if run.data.tags.get("bpexp.kind") == "sweep"]
 
 
-def test_a_setting_wins_by_its_median_and_not_by_one_lucky_seed():
+def test_a_combination_wins_by_its_median_and_not_by_one_lucky_seed():
     plan = plan_of(lr=[0.1, 1], seed=[1, 2, 3])
     ranking = rank(rows_of(plan, [0.01, 5, 6, 1.2, 1, 1.1]), plan.objective)
     assert [found.job.combination for found in ranking.combinations] == [{"lr": "1"}, {"lr": "0.1"}]
@@ -259,6 +259,22 @@ def test_confirm_trains_the_best_settings_on_seeds_that_chose_nothing(a_store, t
         )
         assert said in done.stdout
         assert said in report
+
+
+@pytest.mark.usefixtures("a_store")
+def test_a_sweep_that_is_resumed_elsewhere_is_confirmed_in_its_store(tmp_path, inside, monkeypatch):
+    sweep = ["-m", "lr=0.1,1", "seed=0,1", "epochs=3", "backend=serial", "confirm=2"]
+    assert "Training the best" not in inside(*sweep, "budget.runs=3").stdout
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    done = inside("resume", "latest", "--uri", uri)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Training the best 2 combinations again on 2 fresh seeds.\n" in done.stdout
+    assert not (tmp_path / "elsewhere" / "outputs" / "mlflow.db").exists()
+    _, sweeps = stored_runs_and_sweeps(tmp_path)
+    assert sum("bpexp.confirmed_by" in found.data.tags for found in sweeps) == 1
+    assert len(sweeps) == 2
 
 
 def test_a_single_run_cannot_be_confirmed(inside, tmp_path):

@@ -1,6 +1,7 @@
 """Races (``seeds=auto``): sound tests, and sweeps that are functions of their configuration."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from bpexp.runs.objective import objectives
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.race import first_plan, replayed
+from bpexp.sweeps.race_result import RaceResult, Standing
 from bpexp.sweeps.samplers import betting, racing
 from bpexp.sweeps.samplers.racing import DECIDED, LAST, NARROW, Race, RacingSampler
 from bpexp.tracking.archive import open_archive
@@ -121,6 +123,24 @@ def raced(score, n_combinations=3, objective=LOSS, **config):
         generations.append([(job["lr"], job["seed"]) for job in jobs])
         sampler.tell([score(job["lr"], job["seed"]) for job in jobs])
     return sampler, generations
+
+
+def test_the_course_of_a_race_by_epochs_shows_the_means_that_rank_it():
+    """The steady setting has the better mean, the other one the better median."""
+    plan = make_plan([compose_settings({"lr": lr, "stop__loss": 0.1, "epochs": 1000})
+                      for lr in (1, 2)])  # fmt: skip
+    scores = [np.array([100.0] * 12 + [np.inf] * 8), np.full(20, 200.0)]
+    standings = [
+        Standing(job, of_job, True, 1.0, float(np.median(of_job)), math.nan, math.nan)
+        for job, of_job in zip(plan.jobs, scores, strict=True)
+    ]
+    race = RaceResult(standings, 1, LAST, TIME, SeedsConfig(name="auto", block=10))
+    (_, first), (_, second) = (race.course(standing) for standing in standings)
+    assert (first.center, second.center) == (460.0, 200.0)
+    assert np.isnan([first.low, first.high]).all()
+    race = replace(race, objective=LOSS)
+    assert race.course(standings[0])[-1].center == 100.0
+    assert race.course(standings[0])[-1].low == 100.0
 
 
 def noisy(distance):

@@ -17,6 +17,9 @@ from bpexp.config.compose import compose_settings, composer
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import parse
 from bpexp.runs import identity, variation
+from bpexp.sweeps.plan import make_plan
+from bpexp.sweeps.ranking import rank
+from bpexp.sweeps.row import Row
 from bpexp.sweeps.samplers import space
 from bpexp.training.run_batch import PreparedBatch
 from bpexp.training.sample_order import restart_seed
@@ -309,6 +312,25 @@ def test_seeds_of_their_own_are_replicates_in_tables_and_reports():
     # Fresh seeds are not fixed by the seeds of their own that the sweep had.
     assert fresh["params.seed" if "params.seed" in fresh else "seed"].nunique() == 2
     assert fresh["final_loss"].nunique() == len(fresh)
+
+
+@pytest.mark.parametrize(("batch_size", "counts", "repeated"), [(None, [1, 1], 6), (2, [4, 4], 0)])
+def test_the_table_of_a_sweep_counts_the_replicates_of_its_report(batch_size, counts, repeated):
+    """Nothing is drawn from the seed of the sample order where there are no batches."""
+    settings = [
+        {"lr": lr, "order_seed": seed, "batch_size": batch_size}
+        for lr, seed in itertools.product((0.5, 1.0), range(4))
+    ]
+    plan = make_plan([compose_settings(one) for one in settings])
+    ranking = rank(
+        [Row(job, "completed", "", {"final_loss": 0.5}) for job in plan.jobs], FINAL_LOSS
+    )
+    assert [len(found.rows) for found in ranking.combinations] == counts
+    assert ranking.repeated == repeated
+    columns = {key.replace("__", "."): [one[key] for one in settings] for key in settings[0]}
+    grouped = group(frame(final_loss=[0.5] * 8, **columns))
+    assert [len(one) for one in grouped.groups] == counts
+    assert grouped.repeated == repeated
 
 
 def test_column_of_replicates_is_equal_for_runs_with_equal_random_numbers():

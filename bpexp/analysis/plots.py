@@ -10,6 +10,7 @@ pages, files and the Python API show what is in the table:
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -132,7 +133,10 @@ def _tick_labels(findings: Findings) -> dict[str, str]:
         " ".join(f"{name}={group.settings[key]}" for key, name in names.items()) or group.name
         for group in drawn
     ]
-    short = shortened(texts, NAME_LENGTH)
+    places = [place for place, _ in enumerate(drawn, start=1)]
+    # Behind the best groups stands the worst of all.
+    places[-1] = len(findings.summaries)
+    short = shortened(texts, NAME_LENGTH, places)
     return {group.name: short[text] for group, text in zip(drawn, texts, strict=True)}
 
 
@@ -262,9 +266,12 @@ def _distribution(data: PlotData) -> Figure | None:
                 points = rng.choice(finite, MAX_POINTS, replace=False)
             jitter = rng.uniform(-0.22, 0.22, len(points)) if len(points) > 1 else 0.0
             axes.scatter(points, place + jitter, s=9, color=COLORS[0], alpha=0.45, lw=0)
-            quartiles = np.quantile(finite, [0.25, 0.5, 0.75])
-            axes.plot(quartiles[[0, 2]], [place, place], color="black", lw=2.2)
-            axes.plot(quartiles[1], place, "D", color="black", ms=5, mfc="white")
+            low, middle, high = _quartiles(measure, summary.group.scores(measure))
+            # Where more than a quarter of the runs have no value, the bar ends at the last one.
+            ends = np.clip([low, high], finite.min(), finite.max())
+            axes.plot(ends, [place, place], color="black", lw=2.2)
+            if np.isfinite(middle):
+                axes.plot(middle, place, "D", color="black", ms=5, mfc="white")
         n_missing = int(np.isnan(values).sum())
         if n_missing:
             what = "did not converge" if measure.is_time else "diverged"
@@ -283,6 +290,17 @@ def _distribution(data: PlotData) -> Figure | None:
     if len(rows) < n_groups:
         axes.set_ylabel(f"the {MAX_STRIPS - 1} best of {n_groups} groups, and the worst")
     return figure
+
+
+def _quartiles(measure: Objective, scores: Array) -> Array:
+    """The quartiles of all runs, (3,), in which a run without a value counts as the worst.
+
+    Then they are values of runs, as the median of epochs to converge is.
+    """
+    has_all = bool(np.isfinite(scores).all()) and not measure.is_time
+    method: Literal["linear", "inverted_cdf"] = "linear" if has_all else "inverted_cdf"
+    found = np.quantile(scores, [0.25, 0.5, 0.75], method=method)
+    return np.array([measure.as_measured(float(value)) for value in found])
 
 
 def _profiles(data: PlotData) -> Figure | None:
@@ -404,8 +422,9 @@ PLOTS: Registry[Plot] = Registry("plot", [
     ),
     Plot(
         "distribution",
-        "What the groups are ranked by: a point for each run (of at most "
-        f"{MAX_POINTS} a group), diamond: median, bar: middle half.",
+        "What the groups are compared by: a point for each run (of at most "
+        f"{MAX_POINTS} a group), diamond: median, bar: middle half. Runs without a value count as "
+        "the worst: the median may not exist, and the bar ends at the last value.",
         _distribution,
     ),
     Plot(
@@ -417,8 +436,8 @@ PLOTS: Registry[Plot] = Registry("plot", [
     Plot(
         "effects",
         "How each setting matters. Black: the median over the seeds, each of which counts with its "
-        "median over all combinations of the other settings (its mean for epochs to converge), "
-        "with an interval that holds for all values of the setting together. Gray: each "
+        "median over all combinations of the other settings, with an interval that holds for all "
+        "values of the setting together; of epochs to converge the mean. Gray: each "
         "combination of the other settings. Without a line: values that were not run with the same "
         "other settings; black is the best group with each value, gray all groups.",
         lambda data: None if _has_contours(data) else effect_plots(data.effects),
@@ -457,8 +476,9 @@ PLOTS: Registry[Plot] = Registry("plot", [
     Plot(
         "race",
         "The race: the median of each combination by the number of seeds, with an interval that "
-        "holds for all combinations and numbers of seeds together (95%). Cross: stopped, because "
-        "it is worse than another combination beyond doubt.",
+        "holds for all combinations and numbers of seeds together (95%); of epochs to converge the "
+        "mean, which has no interval. Cross: stopped, because it is worse than another combination "
+        "beyond doubt.",
         lambda data: None if data.race is None else race_figure(data.race),
     ),
     Plot(

@@ -65,6 +65,9 @@ def _draw_effect(axes: Axes, effect: Effect) -> None:
     places = np.arange(len(effect.levels))
     _draw_combinations(axes, effect)
     intervals = np.array([level.interval for level in effect.levels])
+    if effect.measure.is_time:
+        # What ranks the values: a mean, which has no interval.
+        intervals = np.array([(level.center, np.nan, np.nan) for level in effect.levels])
     middle, low, high = np.clip(intervals, -MAX_DRAWN, MAX_DRAWN).T
     # An infinite median is not drawn.
     middle = np.where(np.isfinite(intervals[:, 0]), middle, np.nan)

@@ -17,6 +17,7 @@ from bpexp.config.replicates import is_replicate_key
 from bpexp.data import Dataset
 from bpexp.data.file_settings import FileConfig
 from bpexp.render.wording import counted
+from bpexp.runs import variation
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.studies.definition import Study, parse
@@ -99,6 +100,8 @@ class TerminalReporter:
                 self._title(ranking_title(ranking))
                 table = ranking_table(self.out, ranking, result.plan.varying, result.race)
                 self.out.print(table)
+            if repeated := sum(ranking.repeated for ranking in ranked):
+                self.say(variation.about_repeated(repeated))
             if result.race is not None:
                 self.say(result.race.verdict)
             if result.why_several:

@@ -57,7 +57,9 @@ def line_style(index: int) -> Mapping[str, Any]:
     return {"color": COLORS[index], "linestyle": DASHES[index], "lw": 1.8}
 
 
-def shortened(texts: Sequence[str], length: int) -> dict[str, str]:
+def shortened(
+    texts: Sequence[str], length: int, numbers: Sequence[int] | None = None
+) -> dict[str, str]:
     """Shorten texts for use as labels.
 
     Control characters are escaped. A label that would be too long has an ellipsis in its middle.
@@ -67,6 +69,7 @@ def shortened(texts: Sequence[str], length: int) -> dict[str, str]:
     Args:
         texts: Different texts.
         length: Maximum number of characters of a label.
+        numbers: The number of each text; by default its place, from 1.
 
     Returns:
         The label of each text.
@@ -86,7 +89,8 @@ def shortened(texts: Sequence[str], length: int) -> dict[str, str]:
             text = f"{text[: room - room // 2]}…{text[-(room // 2) :]}"
         return literal(f"#{number} {text}")
 
-    labels = [label(number, text) for number, text in enumerate(shown, start=1)]
+    places = range(1, len(texts) + 1) if numbers is None else numbers
+    labels = [label(number, text) for number, text in zip(places, shown, strict=True)]
     return dict(zip(texts, labels, strict=True))
 
 

@@ -32,8 +32,8 @@ class Course(NamedTuple):
         state: How it came out, in a few words.
         is_racing: Whether it was not stopped.
         n_seeds: The numbers of seeds, (n_blocks,).
-        medians: The median of the objective, (n_blocks,); may be infinite.
-        lows: The lower ends of its interval, (n_blocks,); nan for too few seeds.
+        centers: What settings are ranked by, such as the median, (n_blocks,); may be infinite.
+        lows: The lower ends of its interval, (n_blocks,); nan if it has none.
         highs: The upper ends, (n_blocks,).
     """
 
@@ -41,25 +41,25 @@ class Course(NamedTuple):
     state: str
     is_racing: bool
     n_seeds: Array
-    medians: Array
+    centers: Array
     lows: Array
     highs: Array
 
 
 def race(courses: Sequence[Course], label: str, *, is_log: bool) -> Figure | None:
-    """Draw the median of each combination with its interval, and a cross where it was stopped.
+    """Draw the center of each combination with its interval, and a cross where it was stopped.
 
     The first combinations have a color, a name and an interval; the others are gray lines.
 
     Args:
         courses: The combinations, in the order of the ranking.
         label: What is drawn: ``"median final loss"``.
-        is_log: Whether the axis of the medians is logarithmic if all of them are positive.
+        is_log: Whether the axis of the centers is logarithmic if all of them are positive.
 
     Returns:
-        The figure; None if no median is finite.
+        The figure; None if no center is finite.
     """
-    ends = np.concatenate([np.concatenate([c.medians, c.lows, c.highs]) for c in courses])
+    ends = np.concatenate([np.concatenate([c.centers, c.lows, c.highs]) for c in courses])
     known = ends[np.isfinite(ends)]
     if not known.size:
         return None
@@ -79,10 +79,10 @@ def race(courses: Sequence[Course], label: str, *, is_log: bool) -> Figure | Non
             # An end that is infinite is beyond the axes.
             low, high = (np.clip(part, bottom, top) for part in (course.lows, course.highs))
             axes.vlines(x, low, high, color=style["color"], alpha=0.5, lw=2.5)
-        drawn = np.where(np.isfinite(course.medians), course.medians, np.nan)
+        drawn = np.where(np.isfinite(course.centers), course.centers, np.nan)
         axes.plot(x, drawn, marker="o", ms=3.5, zorder=3 if is_named else 1, **style)
         if not course.is_racing:
-            last = np.clip(course.medians[-1], bottom, top)
+            last = np.clip(course.centers[-1], bottom, top)
             axes.plot(x[-1], last, "x", color=style["color"], ms=10, mew=2.2, zorder=4)
     if len(courses) > MAX_LINES:
         axes.plot(

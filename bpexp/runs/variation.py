@@ -135,6 +135,15 @@ def are_independent(units: Sequence[Unit], n_runs: int) -> bool:
     return n_runs < 2 or (len(units) == 1 and units[0].n == n_runs)
 
 
+def about_repeated(n_runs: int) -> str:
+    """Why some runs, at least one, do not count as replicates, as a sentence."""
+    repeat = "run repeats" if n_runs == 1 else "runs repeat"
+    return (
+        f"{n_runs} {repeat} the settings and seed of another run, or differ from it only in a seed "
+        "from which nothing is drawn. The same run twice counts as one replicate."
+    )
+
+
 def codes_of(columns: Sequence[Any]) -> Codes:
     """A number for each combination of the values of several arrays, (n,)."""
     found = np.zeros(len(columns[0]), np.intp)

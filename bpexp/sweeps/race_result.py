@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from bpexp.config.schema import SeedsConfig
 from bpexp.runs.objective import Objective
 from bpexp.sweeps.job import Job
@@ -55,11 +53,11 @@ class Standing:
         return half / abs(self.median) if self.median and math.isfinite(half) else math.inf
 
 
-class MedianAt(NamedTuple):
-    """The median of the objective after so many seeds, with its interval, see ``Standing``."""
+class CenterAt(NamedTuple):
+    """What settings are ranked by after so many seeds, with its interval: nan where it has none."""
 
     n_seeds: int
-    median: float
+    center: float
     low: float
     high: float
 
@@ -117,19 +115,31 @@ class RaceResult:
                 one is not self.leader,
                 not one.is_racing,
                 -one.n_seeds,
-                float(np.median(one.scores)),
+                self.objective.ranking_key(one.scores, self.horizon),
             ),
         )
 
-    def medians(self, standing: Standing) -> list[MedianAt]:
-        """The median of a combination after each block of seeds that it got."""
+    @property
+    def horizon(self) -> float:
+        """The smallest maximum number of epochs of all combinations."""
+        return float(min(one.job.config.epochs for one in self.standings))
+
+    def course(self, standing: Standing) -> list[CenterAt]:
+        """What ranks a combination after each block of seeds that it got.
+
+        It is the median of the objective with the interval of ``Standing``; for epochs to converge
+        it is the restricted mean, which has no interval.
+        """
         as_measured, found = self.objective.as_measured, []
         for n_seeds, _ in self.history:
             if n_seeds > standing.n_seeds:
                 break
             scores = standing.scores[:n_seeds]
             low, high = sorted(map(as_measured, median_bounds(scores, len(self.standings))))
-            found.append(MedianAt(n_seeds, as_measured(float(np.median(scores))), low, high))
+            if self.objective.is_time:
+                low = high = math.nan
+            center = self.objective.ranking_key(scores, self.horizon)[0]
+            found.append(CenterAt(n_seeds, as_measured(center), low, high))
         return found
 
     def state(self, standing: Standing) -> str:

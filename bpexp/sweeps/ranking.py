@@ -33,7 +33,8 @@ class RankedCombination:
     Attributes:
         rank: Its rank, from 1; combinations with equal results have the same rank.
         job: The job of its best run.
-        rows: Its runs that have a result, the best first.
+        rows: Its runs that have a result, the best first; one of those with the same random
+            numbers, which are the same run.
         scores: Their scores in ascending order, (n,): smaller is better, +inf without a value.
         center: The ``objective.statistic`` of their values, by which combinations are ranked;
             infinite if most of them have none.
@@ -69,12 +70,15 @@ class Ranking:
         runs: All runs that neither failed nor diverged, the best first.
         part: The settings that tell these runs from those that cannot be ranked together with them,
             such as ``data.name=xor``; "" if all runs of the sweep are ranked together.
+        repeated: Number of runs with a result that are left out of ``combinations``, because they
+            have the combination and the random numbers of another run.
     """
 
     objective: Objective
     combinations: Sequence[RankedCombination]
     runs: Sequence[Row]
     part: str = ""
+    repeated: int = 0
 
     @property
     def is_replicated(self) -> bool:
@@ -112,7 +116,8 @@ def rank(rows: Iterable[Row], objective: Objective, planned: Planned | None = No
     """Rank the rows of a sweep and its combinations, see ``rank_combinations``."""
     rows = list(rows)
     combinations = rank_combinations(rows, objective, planned)
-    return Ranking(objective, combinations, rank_runs(rows, objective))
+    repeated = sum(bool(row.metrics) for row in rows) - sum(len(one.rows) for one in combinations)
+    return Ranking(objective, combinations, rank_runs(rows, objective), repeated=repeated)
 
 
 def rank_parts(
@@ -140,11 +145,16 @@ def rank_parts(
 
 def are_independent(rows: Sequence[Row]) -> bool:
     """Whether no two runs share a level of a source of variation, such as a split."""
+    units = variation.independent_units(_sources(rows).levels)
+    return variation.are_independent(units, len(rows))
+
+
+def _sources(rows: Sequence[Row]) -> variation.Sources:
+    """The sources of variation of rows."""
     columns = {
         key: [format_setting(_value(row, key)) for row in rows] for key in variation.KEYS
     }  # fmt: skip
-    sources = variation.sources_of(columns, len(rows))
-    return variation.are_independent(variation.independent_units(sources.levels), len(rows))
+    return variation.sources_of(columns, len(rows))
 
 
 def _value(row: Row, key: str) -> Any:
@@ -173,18 +183,19 @@ def rank_combinations(
             first, because the others have stopped as worse, although their few runs may have been
             lucky.
     """
-    by_combination: dict[Combination, list[Row]] = {}
-    for row in rows:
-        if row.metrics:
-            by_combination.setdefault(tuple(row.job.combination.items()), []).append(row)
-    if not by_combination:
+    with_result = [row for row in rows if row.metrics]
+    if not with_result:
         return []
+    by_combination: dict[Combination, dict[int, Row]] = {}
+    for row, drawn in zip(with_result, _sources(with_result).distinct.tolist(), strict=True):
+        by_combination.setdefault(tuple(row.job.combination.items()), {}).setdefault(drawn, row)
     horizon = min(
-        max(row.job.config.epochs for row in of_combination)
-        for of_combination in by_combination.values()
+        max(row.job.config.epochs for row in different.values())
+        for different in by_combination.values()
     )
     unranked = []
-    for combination, of_combination in by_combination.items():
+    for combination, different in by_combination.items():
+        of_combination = list(different.values())
         scores = scores_of(of_combination, objective)
         best_first = _best_first(of_combination, scores)
         key = objective.ranking_key(scores, horizon)

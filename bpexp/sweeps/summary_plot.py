@@ -27,15 +27,15 @@ def pictures(finished: FinishedSweep) -> dict[str, bytes]:
 
 
 def race_figure(race: RaceResult) -> "Figure | None":
-    """The median of each combination by the number of seeds; None if no median is finite."""
+    """What ranks each combination by the number of seeds; None if nothing is finite."""
     courses = []
     for standing in race.ranked:
-        n_seeds, medians, lows, highs = map(np.array, zip(*race.medians(standing), strict=True))
+        n_seeds, centers, lows, highs = map(np.array, zip(*race.course(standing), strict=True))
         name, state = standing.job.combination_name, race.state(standing)
         courses.append(
-            race_plot.Course(name, state, standing.is_racing, n_seeds, medians, lows, highs)
+            race_plot.Course(name, state, standing.is_racing, n_seeds, centers, lows, highs)
         )
-    label = f"median {race.objective.label}"
+    label = f"{race.objective.statistic} {race.objective.label}"
     return race_plot.race(courses, label, is_log=not race.objective.is_maximized)
 
 

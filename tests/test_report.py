@@ -354,7 +354,8 @@ def test_groups_without_common_seeds_are_compared_unpaired_and_the_answer_says_w
     assert (comparison.pairs, comparison.shared_seeds) == (0, 1)
     assert comparison.p == pytest.approx(2 / 70)
     assert made.answer.endswith(
-        "a statistically significant difference (p = 0.029). The test is unpaired because the two "
+        "a statistically significant difference (p = 0.029). The interval of the probability holds "
+        "for any distribution and is wider than a test needs. The test is unpaired because the two "
         "groups have only 1 seed in common."
     )
     frame.loc[frame["lr"] == 1.0, "seed"] += 1
@@ -569,8 +570,8 @@ def test_failed_runs_are_counted_and_repeated_ones_are_not_a_second_seed():
     (row,) = made.table.to_dict("records")
     assert (row["runs"], row["without_result"]) == (2, 1)
     text = made.files(["md"])["report.md"].decode()
-    assert "1 runs repeat the settings and seed" in text
-    assert "1 runs failed or were interrupted" in text
+    assert "1 run repeats the settings and seed" in text
+    assert "1 run failed or was interrupted" in text
     with pytest.raises(ConfigError, match="at least one finished run"):
         built(frame[frame["outcome"] == "failed"])
 
@@ -963,7 +964,9 @@ def test_two_sweeps_that_differ_say_where():
     low, high = np.arange(20) / 100, 1 + np.arange(20) / 100
     made = built(two({0.1: low, 1.0: low}, {0.1: low[::-1], 1.0: high}))
     assert made.answer.startswith("The sweeps do not agree: 1 of 2 shared groups differ; the")
-    assert "for lr=1, where a run of the first sweep is better with probability 1" in made.answer
+    assert (
+        "for lr=1, where a run of the first sweep is better than one of the second" in made.answer
+    )
     assert "Of 40 runs with the same combination and seed, 0 have bit-identical" in made.answer
 
 
@@ -976,7 +979,7 @@ def test_sweeps_keep_their_names_and_the_order_of_the_arguments(one, other):
     assert [group.name for group in made.findings.grouped.groups] == [
         f"sweep={one}", f"sweep={other}",
     ]  # fmt: skip
-    assert "a run of the first sweep is better with probability 0 (0 to 0.1684)" in made.answer
+    assert "than one of the second with the same seed with probability 0 (0 to" in made.answer
     first, second, *_ = table_below(made, "Groups in both sweeps").rows[0]
     assert (first, second) == (f"sweep={one}", f"sweep={other}")
 
@@ -1462,3 +1465,76 @@ def one_sweep(tmp_path_factory, put_store):
     with contextlib.chdir(folder):
         package.sweep(seed=[1, 2], epochs=5)
     return folder
+
+
+def test_a_test_that_favors_the_second_group_is_not_said_to_favor_the_first():
+    """Most runs of the first are slightly better, the others much worse."""
+    n = 61
+    first = [0.001] * 32 + [0.25] * 29
+    made = built(by_lr({0.1: first, 1: [0.0011] * n, 2: [0.5] * n}))
+    differences = np.array(first) - 0.0011
+    assert wilcoxon(differences).pvalue < 0.01
+    (to_second, to_third) = made.findings.comparisons
+    assert (to_second.is_worse, to_second.is_better) == (True, False)
+    assert to_third.is_better
+    assert "but in favor of the second." in made.answer
+    assert "It is significantly better than the other one." in made.answer
+    assert "it is significantly worse than lr=1, although not by the median" in " ".join(
+        made.effect_sentences
+    )
+    made = built(by_lr({0.1: first, 0.2: [0.00105] * n, 1: [0.0011] * n}))
+    assert "The other one is significantly better than the first by what is tested" in made.answer
+
+
+def test_ranking_probability_and_test_are_reconciled_in_words():
+    """Eleven of twenty pairs are won by much, nine lost by little."""
+    losses = np.linspace(0.2, 0.3, 20)
+    won = np.where(np.arange(20) < 11, 0.1, -1e-4)
+    made = built(by_lr({0.1: losses - won, 1: losses}))
+    (compared,) = made.findings.comparisons
+    assert compared.is_better
+    assert compared.improvement.low < 0.5
+    assert "The test counts how large the differences are" in made.answer
+
+
+def test_the_worst_of_many_groups_has_the_number_of_its_rank():
+    paths = [f"/a/folder/with/a/long/name/of/tables/number/{place}.csv" for place in range(30)]
+    frame = rows([({"data.path": path}, 0, "completed", 0.1 + place, 50)
+                  for place, path in enumerate(paths)])  # fmt: skip
+    labels = list(plots._tick_labels(built(frame).findings).values())
+    assert labels[0].startswith("#1 ")
+    assert labels[-2].startswith("#23 ")
+    assert labels[-1].startswith("#30 ")
+
+
+def test_two_sweeps_with_too_few_seeds_are_said_to_be_so():
+    runs = [({"lr": 1, "sweep": sweep}, seed, "completed", 0.1 + seed + (sweep == "b"), 100)
+            for sweep in "ab" for seed in range(3)]  # fmt: skip
+    answer = built(rows(runs)).answer
+    assert (
+        "With 3 seeds and 1 shared group no difference can reach p < 0.05; 6 seeds could" in answer
+    )
+    assert (
+        "better than one of the second with the same seed with probability 1 (0.2924 to 1)"
+        in answer
+    )
+
+
+def test_the_page_on_methods_has_every_source_that_a_report_names():
+    path = pathlib.Path(__file__).resolve().parents[1] / "docs" / "explanation" / "statistics.md"
+    text, _, sources = path.read_text().partition("## Sources")
+    made = built(by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]}))
+    said = [text, *page.methods(made.findings), *page.RACE, page.PLANNING, page.SHARED_LEVELS]
+    named = set(re.findall(r"([A-Z][a-z]+)(?: et al\.)?,? \(?((?:19|20)\d\d)\b", " ".join(said)))
+    assert len(named) > 15
+    for name, year in named:
+        assert re.search(rf"^- .*\b{name}\b.*\({year}\)", sources.replace("\n  ", " "), re.M), name
+
+
+def test_the_median_that_is_drawn_counts_runs_that_did_not_converge():
+    measure = groups.TIME_TO_CONVERGE
+    low, middle, high = plots._quartiles(measure, np.array([3.0, 1.0, 2.0, np.inf, np.inf, np.inf]))
+    assert (low, middle, high) == (2.0, 3.0, np.inf)
+    assert np.isinf(plots._quartiles(measure, np.array([1.0, 2.0, np.inf, np.inf, np.inf]))[1])
+    found = plots._quartiles(groups.FINAL_LOSS, np.array([1.0, 2.0, 3.0, 4.0]))
+    assert found.tolist() == [1.75, 2.5, 3.25]

@@ -183,6 +183,29 @@ def test_the_interval_over_a_grid_is_between_seeds():
     assert found.mean == pytest.approx((0.75, 0.75 - half, 0.75 + half))
 
 
+def test_the_interval_over_a_grid_covers_with_the_five_seeds_of_initial_weights():
+    """Seeds are easier or harder at all points; an interval that counts cells is far too narrow."""
+    definitions = yaml.safe_load((CONF / "initial_weights.yaml").read_text())
+    assert definitions["trials"] == 5
+    axes = (definition.Axis("rate", ("lr=@",), 0.1, 0.3, 15),
+            definition.Axis("range", ("model.init_high=@",), 1.0, 2.0, 10))  # fmt: skip
+    study = replace(
+        study_of(row("a", None, "unconverged"), measure="unconverged", grid=axes), trials=5
+    )
+    thresholds, rng, hits, of_cells = np.linspace(-2.0, 2.5, 150), np.random.default_rng(0), [], []
+    share = float(stats.norm.sf(thresholds).mean())
+    for _ in range(200):
+        difficulty = math.sqrt(0.8) * rng.normal(size=5)
+        luck = math.sqrt(0.2) * rng.normal(size=(150, 5))
+        values = (difficulty + luck > thresholds[:, None]).astype(float)
+        mean, low, high = verdict._mean_over_grid(values.ravel(), study)
+        hits.append(low <= share <= high)
+        of_cells.append(abs(mean - share) <= 1.96 * values.std() / math.sqrt(values.size))
+    # Three standard errors below 95%.
+    assert np.mean(hits) >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
+    assert np.mean(of_cells) < 0.4
+
+
 def test_one_published_run_is_located_as_a_percentile_and_a_row_without_any_is_not_tested():
     ours = np.array([10.0, 12.0, 14.0, np.nan])
     one, none = verdict.judge(

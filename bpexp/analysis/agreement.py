@@ -9,7 +9,8 @@ import pandas as pd
 from bpexp.analysis.findings import Comparison, compare
 from bpexp.analysis.groups import REPLICATE, Group, Grouped, numbers
 from bpexp.analysis.permutation import ALPHA
-from bpexp.analysis.words import interval, p_value
+from bpexp.analysis.words import interval, p_value, too_few, with_the_same
+from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective
 
 
@@ -51,10 +52,13 @@ class Agreement:
         corrected = f", corrected for {n} comparisons" if n > 1 else ""
         difference = (
             f"the largest difference is for {name}, where a run of the first sweep is better "
-            f"with probability {interval(largest.improvement)} "
-            f"({p_value(largest.p_adjusted)}{corrected})."
+            f"than one of the second{with_the_same(largest)} with probability "
+            f"{interval(largest.improvement)} ({p_value(largest.p_adjusted)}{corrected})."
         )
-        differing = sum(c.p_adjusted < ALPHA for c in self.comparisons)
+        if n * min(c.smallest_p for c in self.comparisons) >= ALPHA:
+            few = too_few(self.comparisons, n, counted(n, "shared group"))
+            return f"The sweeps cannot be told apart. {few} {difference[0].upper()}{difference[1:]}"
+        differing = sum(c.is_significant for c in self.comparisons)
         if differing:
             return f"The sweeps do not agree: {differing} of {n} shared groups differ; {difference}"
         return f"The sweeps do not differ significantly in {n} shared groups; {difference}"

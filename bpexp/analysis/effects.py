@@ -114,7 +114,7 @@ class Effect:
             )
         subject = f"{listed(self.keys)}, which change together," if self.keys[1:] else self.key
         sentence = f"{subject} {self.verdict}: {result}{self._consistency}."
-        return f"{sentence}{self._next}{self._others}"
+        return f"{sentence}{self._next}{self._reverse}{self._others}"
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -166,13 +166,28 @@ class Effect:
     @property
     def _next(self) -> str:
         """A remark if the setting matters, but its best value may not be the best one."""
-        similar = [c.b.settings[self.key] for c in self.comparisons if c.p_adjusted >= ALPHA]
+        similar = [c.b.settings[self.key] for c in self.comparisons if not c.is_significant]
         if not self.can_be_significant or self.p >= ALPHA or not similar:
             return ""
-        names = f"{self.key}={', '.join(similar)}"
-        if len(self.keys) > 1:
-            names = listed([level.name for level in self.ranked if level.value in similar])
+        names = self._named(similar)
         return f" {self.ranked[0].name} is not statistically distinguishable from {names}."
+
+    @property
+    def _reverse(self) -> str:
+        """A remark if the test favors a value that the ranking does not."""
+        better = [c.b.settings[self.key] for c in self.comparisons if c.is_worse]
+        if self.p >= ALPHA or not better:
+            return ""
+        return (
+            f" By the ranks, which are tested, it is significantly worse than "
+            f"{self._named(better)}, although not by the {self.measure.statistic}."
+        )
+
+    def _named(self, values: Sequence[str]) -> str:
+        """Some values with the name of the setting, in the order of the ranking."""
+        if len(self.keys) == 1:
+            return f"{self.key}={', '.join(values)}"
+        return listed([level.name for level in self.ranked if level.value in values])
 
 
 def effects(findings: Findings) -> list[Effect]:
@@ -256,6 +271,7 @@ def _text(value: Value) -> str:
 def _best_groups(findings: Findings, keys: tuple[str, ...]) -> Effect:
     """The best group with each value, for values that no two groups can be compared by."""
     measure, horizon = findings.measure, findings.horizon
+    level_of_each = intervals.confidence_of_each(len(findings.summaries))
     with_value: dict[Value, list[Summary]] = {}
     for summary in findings.summaries:
         value = tuple(summary.group.settings[key] for key in keys)
@@ -266,11 +282,12 @@ def _best_groups(findings: Findings, keys: tuple[str, ...]) -> Effect:
 
     def level_of(value: Value) -> Level:
         first = with_value[value][0]
+        scores, is_independent = first.group.scores(measure), first.group.is_independent
         return Level(
             _text(value),
             first.group.name,
             measure.as_measured(score(first)),
-            estimates.median(measure, first.group.scores(measure), len(findings.summaries)),
+            estimates.median(measure, scores, level_of_each, is_independent),
             list(map(score, with_value[value])),
         )
 

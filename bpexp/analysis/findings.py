@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 
 from bpexp.analysis import estimates, intervals, permutation, statistics, survival
 from bpexp.analysis.estimates import as_measured
@@ -105,6 +106,9 @@ class Comparison:
             of those of a level if runs share levels; nan if a score is infinite.
         p: p-value of the permutation test (see ``permutation``): for epochs to converge of the
             restricted means, otherwise of the ranks.
+        direction: 1 if the test statistic is in favor of ``a``, -1 if it is in favor of ``b``. The
+            ranks may favor the group that has the worse median. 0 if it favors neither, or if the
+            statistics of several sources contradict each other, which is no evidence (p = 1).
         p_adjusted: ``p`` corrected for several comparisons.
     """
 
@@ -120,7 +124,23 @@ class Comparison:
     mean_difference: float
     sd: float
     p: float
+    direction: int
     p_adjusted: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the groups differ significantly, in whichever direction."""
+        return self.p_adjusted < permutation.ALPHA
+
+    @property
+    def is_better(self) -> bool:
+        """Whether ``a`` is significantly better than ``b``."""
+        return self.is_significant and self.direction > 0
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether ``a`` is significantly worse than ``b``, by what is tested."""
+        return self.is_significant and self.direction < 0
 
     @property
     def max_epochs(self) -> float:
@@ -387,6 +407,7 @@ class _Compared(NamedTuple):
     mean_difference: float
     sd: float
     p: float
+    direction: int
 
 
 def _paired(
@@ -397,9 +418,12 @@ def _paired(
     wins = statistics.paired_improvement(x, y, level, n)
     x, y = np.minimum(x, end), np.minimum(y, end)
     differences = x - y if measure.is_time else statistics.paired_differences(x, y)
-    test = permutation.sign_flip_test if measure.is_time else permutation.signed_rank_test
+    test, center = permutation.signed_rank_test, permutation.signed_rank_sum
+    if measure.is_time:
+        test, center = permutation.sign_flip_test, np.mean
     of_units = [_by_level(differences, unit, measure) for unit in units]
     of_scarcest = min(of_units, key=len)
+    direction = _direction([-float(center(of_unit)) for of_unit in of_units])
     return _Compared(
         units={unit.noun: unit.n for unit in units},
         n_independent=(n, n),
@@ -407,7 +431,8 @@ def _paired(
         difference=_median_of_pairs(x, y, level, is_independent=n == len(x)),
         mean_difference=_mean_difference(x, y, measure),
         sd=_sd(of_scarcest) if np.isfinite([x, y]).all() else math.nan,
-        p=permutation.combined([test(of_unit) for of_unit in of_units]),
+        p=permutation.combined([test(of_unit) for of_unit in of_units]) if direction else 1.0,
+        direction=direction,
     )
 
 
@@ -434,6 +459,7 @@ def _unpaired(
                _by_level(y, by_noun[1].get(noun), measure))
         for noun in nouns
     }  # fmt: skip
+    direction = _direction([_lead(*results, measure) for results in tested.values()])
     return _Compared(
         units={noun: min(map(len, results)) for noun, results in tested.items()},
         n_independent=(n, m),
@@ -441,8 +467,25 @@ def _unpaired(
         difference=difference,
         mean_difference=_mean_difference(x, y, measure),
         sd=_sd(*min(tested.values(), key=lambda results: min(map(len, results)))),
-        p=permutation.combined([test(*results) for results in tested.values()]),
+        p=permutation.combined([test(*results) for results in tested.values()])
+        if direction
+        else 1.0,
+        direction=direction,
     )
+
+
+def _lead(x: Array, y: Array, measure: Objective) -> float:
+    """Above 0 if the test of two samples, (n,) and (m,), favors the first."""
+    if measure.is_time:
+        return float(y.mean() - x.mean())
+    ranks = rankdata(np.concatenate([x, y]))
+    return float(ranks.mean() - ranks[: len(x)].mean())
+
+
+def _direction(leads: Sequence[float]) -> int:
+    """1 or -1 if all test statistics are in favor of the same group, otherwise 0."""
+    signs = set(np.sign(leads).tolist())
+    return int(signs.pop()) if len(signs) == 1 else 0
 
 
 def _by_level(values: Array, unit: Unit | None, measure: Objective) -> Array:

@@ -17,6 +17,7 @@ from bpexp.render.document import (
     Table,
     strong,
 )
+from bpexp.runs import variation
 
 if TYPE_CHECKING:
     from bpexp.analysis.report import Report
@@ -139,16 +140,17 @@ def remarks(report: "Report") -> list[str]:
         out.append(f"The first {MAX_ROWS} of {len(findings.summaries)} groups are shown.")
     out += plots.notes(report.plot_data)
     if grouped.repeated:
-        out.append(
-            f"{grouped.repeated} runs repeat the settings and seed of another run, or differ only "
-            "in a seed from which nothing is drawn, and are left out: the same run twice is not a "
-            "second seed."
-        )
+        out.append(variation.about_repeated(grouped.repeated))
     if grouped.pruned and report.halving is None:
         out.append(f"{grouped.pruned} combinations were stopped early and are left out.")
     n_unfinished = sum(summary.group.unfinished for summary in findings.summaries)
     if n_unfinished:
-        out.append(f"{n_unfinished} runs failed or were interrupted; they have no result.")
+        have = (
+            "run failed or was interrupted; it has"
+            if n_unfinished == 1
+            else ("runs failed or were interrupted; they have")
+        )
+        out.append(f"{n_unfinished} {have} no result.")
     return out
 
 
@@ -178,9 +180,7 @@ def methods(findings: Findings) -> list[str]:
         f"p values are of {paired}; unpaired, of {unpaired}. They are exact for up to "
         f"{MAX_PAIRS} pairs and for two groups of up to about 30 runs, with ties taken into "
         "account, and a normal approximation beyond. The best group is compared with each other "
-        "one. Because the same runs decide which group is the best, p values are corrected for all "
-        f"{findings.n_pairs} pairs of groups (Shaffer 1986): with no real difference, any "
-        "significant result has a probability of at most 5%.",
+        f"one. {_correction(findings)}",
         "How a setting matters: its values are compared within the same combinations of the other "
         "settings. Each seed gives one result per value, the median over these combinations (the "
         "mean for epochs to converge), and the best value is compared with each other one. The "
@@ -194,6 +194,17 @@ def methods(findings: Findings) -> list[str]:
         *([] if all(s.group.is_independent for s in findings.summaries) else [SHARED_LEVELS]),
         _expected_best(findings),
     ]
+
+
+def _correction(findings: Findings) -> str:
+    """How p values are corrected for several comparisons."""
+    if findings.n_pairs < 2:
+        return "There is only one pair of groups, so that p values need no correction."
+    return (
+        "Because the same runs decide which group is the best, p values are corrected for all "
+        f"{findings.n_pairs} pairs of groups (Shaffer 1986): with no real difference, any "
+        "significant result has a probability of at most 5%."
+    )
 
 
 def _runs_without_value() -> str:

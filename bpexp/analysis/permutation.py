@@ -49,6 +49,12 @@ def signed_rank_test(differences: Array) -> float:
     return _sign_test((2.0 * rankdata(np.abs(nonzero))).astype(int), nonzero > 0.0)
 
 
+def signed_rank_sum(differences: Array) -> float:
+    """The sum of the ranks of the sizes of differences, with their signs, (n,) of them."""
+    nonzero = differences[differences != 0.0]
+    return float(np.sign(nonzero) @ rankdata(np.abs(nonzero)))
+
+
 def sign_flip_test(differences: Array) -> float:
     """Permutation test of the hypothesis that differences have the mean 0 (Fisher 1935).
 

@@ -126,7 +126,10 @@ def _test(findings: Findings) -> list[str]:
     comparison = compared[0]
     probability = _advantage(comparison, findings.measure)
     crossing = _crossing(findings) if findings.measure.is_time else []
-    remarks = [*_unpaired(comparison), *_over_splits(comparison), *crossing]
+    remarks = [
+        *_contradiction(comparison, findings.measure), *_unpaired(comparison),
+        *_over_splits(comparison), *crossing,
+    ]  # fmt: skip
     if not findings.can_be_significant:
         return [f"{probability}.", _too_few_seeds(findings), *remarks]
     p = p_value(comparison.p_adjusted)
@@ -134,8 +137,10 @@ def _test(findings: Findings) -> list[str]:
         p += f", corrected for {findings.n_pairs} pairs of groups"
     # The interval of the probability may exclude 0.5 although the means do not differ.
     of_means, means = (" of the means", "the means are ") if findings.measure.is_time else ("", "")
-    if comparison.p_adjusted < ALPHA:
+    if comparison.is_significant:
         verdict = f"a statistically significant difference{of_means} ({p})"
+        if comparison.is_worse:
+            verdict += ", but in favor of the second"
     else:
         units = counted_units(comparison)
         verdict = f"{means}not statistically distinguishable with {units} ({p})"
@@ -144,9 +149,7 @@ def _test(findings: Findings) -> list[str]:
 
 def _advantage(comparison: Comparison, measure: Objective) -> str:
     """By how much, and with which probability, the first group is better than the second."""
-    partner = "one of the second"
-    if comparison.pairs:
-        partner += f" with the same {listed(comparison.sources or [SEED])}"
+    partner = f"one of the second{with_the_same(comparison)}"
     probability = interval(comparison.improvement)
     if not measure.is_time:
         return f"A run of the first does better than {partner} with probability {probability}"
@@ -158,6 +161,30 @@ def _advantage(comparison: Comparison, measure: Objective) -> str:
         f"takes on average {number(0.0 - comparison.mean_difference)} epochs less than {partner} "
         f"(median difference {interval(comparison.difference.negated)}){sooner} {probability}"
     )
+
+
+def with_the_same(comparison: Comparison) -> str:
+    """What the two runs of a pair share, such as " with the same seed"; "" without pairs."""
+    return f" with the same {listed(comparison.sources or [SEED])}" if comparison.pairs else ""
+
+
+def _contradiction(comparison: Comparison, measure: Objective) -> list[str]:
+    """A remark if the ranking, the test and the interval of the probability seem to disagree."""
+    if comparison.is_worse and measure.is_time:
+        return ["The ranking is by the means of all runs up to the smallest maximum of epochs."]
+    if comparison.is_worse:
+        return [
+            f"The ranking is by the {measure.statistic}, which tells nothing of the other runs; "
+            "the test is by the ranks of all."
+        ]
+    _, low, high = comparison.improvement
+    if measure.is_time or comparison.is_significant == (not low <= 0.5 <= high):
+        return []
+    if comparison.pairs:
+        return ["The test counts how large the differences are, the probability only their signs."]
+    return [
+        "The interval of the probability holds for any distribution and is wider than a test needs."
+    ]
 
 
 def _crossing(findings: Findings) -> list[str]:
@@ -177,15 +204,26 @@ def _crossing(findings: Findings) -> list[str]:
 
 def _too_few_seeds(findings: Findings) -> str:
     """How many seeds a significant difference would need, if there are too few for any."""
-    compared = findings.comparisons
+    among = counted(findings.n_compared, "group")
+    return too_few(findings.comparisons, findings.n_pairs, among)
+
+
+def too_few(compared: Sequence[Comparison], n_comparisons: int, among: str) -> str:
+    """That no comparison can be significant, and how many seeds could make one so.
+
+    Args:
+        compared: The comparisons, at least one.
+        n_comparisons: The factor by which the smallest p-value is multiplied.
+        among: What is compared, such as "3 groups".
+    """
     largest = max(compared, key=lambda c: c.pairs or sum(c.n_independent))
     needed = replicates_needed(
-        findings.n_pairs, is_paired=bool(largest.pairs), n_sources=len(largest.units)
+        n_comparisons, is_paired=bool(largest.pairs), n_sources=len(largest.units)
     )
     enough = listed([counted(needed, noun) for noun in largest.units])
     return (
-        f"With {counted_units(largest)} and {counted(findings.n_compared, 'group')} no difference "
-        f"can reach p < {ALPHA}; {enough} could."
+        f"With {counted_units(largest)} and {among} no difference can reach p < {ALPHA}; "
+        f"{enough} could."
     )
 
 
@@ -233,17 +271,35 @@ def _others(findings: Findings, subject: str, n_named: int) -> list[str]:
         return []
     if not findings.can_be_significant:
         return [] if n_named == 2 and findings.ranks[1] > 1 else [_too_few_seeds(findings)]
-    similar = sum(c.p_adjusted >= ALPHA for c in others)
-    if not similar:
-        which = "the other one" if len(others) == 1 else f"each of the {len(others)} others"
-        return [f"{subject} is significantly better than {which}."]
-    if len(others) == 1:
-        return ["The other one is not statistically distinguishable from the first."]
-    if similar == len(others):
-        subject = f"None of the {len(others)} others is"
-    else:
-        subject = f"Of the {len(others)} others {similar} {'is' if similar == 1 else 'are'} not"
-    return [f"{subject} statistically distinguishable from the first."]
+    similar, n_worse = sum(not c.is_significant for c in others), sum(c.is_worse for c in others)
+    n_better = len(others) - similar - n_worse
+    said = []
+    if n_better == len(others):
+        which = "the other one" if n_better == 1 else f"each of the {n_better} others"
+        said = [f"{subject} is significantly better than {which}."]
+    elif similar == len(others) == 1:
+        said = ["The other one is not statistically distinguishable from the first."]
+    elif similar == len(others):
+        said = [f"None of the {similar} others is statistically distinguishable from the first."]
+    elif similar:
+        are = "is" if similar == 1 else "are"
+        said = [
+            f"Of the {len(others)} others {similar} {are} not statistically distinguishable from "
+            "the first."
+        ]
+    if n_worse:
+        which = "The other one" if len(others) == 1 else f"Of the {len(others)} others {n_worse}"
+        are = "is" if n_worse == 1 else "are"
+        said.append(
+            f"{which} {are} significantly better than the first by what is tested, "
+            f"{_tested(findings.measure)}, although not by the {findings.measure.statistic}."
+        )
+    return said
+
+
+def _tested(measure: Objective) -> str:
+    """What the test compares."""
+    return "the means of each pair of groups" if measure.is_time else "the ranks of all runs"
 
 
 def about_intervals(findings: Findings) -> str:
@@ -252,7 +308,8 @@ def about_intervals(findings: Findings) -> str:
     needed = runs_for_median(confidence_of_each(n_groups))
     said = "In parentheses: 95% confidence intervals"
     if n_groups > 1:
-        said += f" that hold for all {n_groups} groups together, the selected best one included"
+        groups = "both groups" if n_groups == 2 else f"all {n_groups} groups"
+        said += f" that hold for {groups} together, the selected best one included"
     if findings.is_race:
         return f"{said}, at every number of seeds."
     if not all(summary.group.is_independent for summary in findings.summaries):

@@ -7,6 +7,7 @@ how often an interval contains the true value, and different groups how often it
 """
 
 import argparse
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -157,9 +158,10 @@ at most 5%. Values are skewed (lognormal); paired replicates have a correlation 
 """
 COVERAGE = """## Intervals
 
-How often the interval of 95% contains the true value: the lowest share over a normal, a lognormal
-and a bimodal distribution, the last like losses of XOR; the lowest of several shares is below the
-true one by chance. A dash: no interval is printed for so few runs.
+How often the interval of 95% contains the true value: of medians, their differences and P = 0.5 the
+lowest share over a normal, a lognormal and a bimodal distribution, the last like losses of XOR; the
+lowest of several shares is below the true one by chance. Many intervals are wider than necessary,
+because they hold for any distribution. A dash: no interval is printed for so few runs.
 """
 POWER = """## Differences that are found
 
@@ -230,10 +232,15 @@ def page(results: Mapping[str, Any]) -> str:
         found = results[name]
         rows = [[title, *map(_percent, shares)] for title, shares in found["rows"].items()]
         table = Table(header, rows, "l" + "r" * (len(header) - 1))
-        parts.append(
-            f"{text}\n{markdown_table(table).strip()}\n\n{found['repetitions']} simulations each.\n"
-        )
+        parts.append(f"{text}\n{markdown_table(table).strip()}\n\n{_simulations(found)}\n")
     return "\n".join(parts)
+
+
+def _simulations(found: Mapping[str, Any]) -> str:
+    """The number of simulations of a table; ``fewer`` has rows that were simulated less often."""
+    fewer = found.get("fewer", {})
+    rows = "; ".join(f"{n} each of {name}" for name, n in fewer.items())
+    return f"{found['repetitions']} simulations each{f', but {rows}' if rows else ''}."
 
 
 def _percent(share: float | None) -> str:
@@ -242,18 +249,19 @@ def _percent(share: float | None) -> str:
 
 def plot(results: Mapping[str, Any]) -> Figure:
     """The false positives and the coverage by the number of replicates."""
-    figure = Figure(figsize=(9.0, 4.0), layout="constrained")
+    figure = Figure(figsize=(11.0, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for shares in results["errors"]["rows"].values():
         left.plot(N_REPLICATES, [100 * share for share in shares], "o-", color="#2a78b5", alpha=0.5)
     left.axhline(5.0, color="black", linestyle="--")
     left.set(title="False positives of equal groups", ylabel="% of reports", ylim=(0.0, 12.0))
+    markers = itertools.cycle("os^")
     for name, shares in results["coverage"]["rows"].items():
         known = [math.nan if share is None else 100 * share for share in shares]
-        right.plot(N_REPLICATES, known, "o-", label=name)
+        right.plot(N_REPLICATES, known, f"{next(markers)}-", ms=4, lw=1.0, label=name)
     right.axhline(100 * LEAST_COVERAGE, color="black", linestyle="--")
     right.set(title="Intervals that contain the true value", ylabel="%", ylim=(85.0, 101.0))
-    right.legend(fontsize=7, loc="lower left")
+    figure.legend(fontsize=7, loc="outside right upper", frameon=False)
     for axes in (left, right):
         axes.set(xscale="log", xlabel="replicates per group")
         axes.set_xticks(N_REPLICATES, [str(n) for n in N_REPLICATES], minor=False)

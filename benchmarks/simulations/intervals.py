@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
-from bpexp.analysis import intervals, statistics
+from bpexp.analysis import intervals, statistics, survival
 from bpexp.analysis.intervals import Interval
+from bpexp.studies.comparison import difference_of_shares
+from bpexp.studies.definition import Published
 from bpexp.typing import Array
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
@@ -35,28 +38,44 @@ def covered(interval: Interval, true: float) -> float:
     return float(interval.low <= true <= interval.high)
 
 
-def _median(a: Array, _: Array, n: int) -> Interval:
-    return intervals.median_interval(a)
+def _median(samples: Array) -> Interval:
+    return intervals.median_interval(samples[0])
 
 
-def _share(a: Array, _: Array, n: int) -> Interval:
-    return intervals.share_interval(int((a < 0.0).sum()), n)
+def _median_of_best(samples: Array) -> Interval:
+    """The interval of the group that looks best, as in a report."""
+    best = min(samples, key=lambda sample: float(np.median(sample)))
+    return intervals.median_interval(best, intervals.confidence_of_each(len(samples)))
 
 
-def _paired_share(a: Array, b: Array, n: int) -> Interval:
-    return statistics.paired_improvement(a, b)
+def _median_epochs(samples: Array) -> Interval:
+    return survival.median(samples[0])
 
 
-def _unpaired_share(a: Array, b: Array, n: int) -> Interval:
-    return statistics.improvement_interval(a, b)
+def _share(samples: Array) -> Interval:
+    return intervals.share_interval(int((samples[0] < 0.0).sum()), samples.shape[1])
 
 
-def _paired_difference(a: Array, b: Array, n: int) -> Interval:
-    return intervals.median_interval(statistics.paired_differences(a, b))
+def _paired_share(samples: Array) -> Interval:
+    return statistics.paired_improvement(*samples)
 
 
-def _unpaired_difference(a: Array, b: Array, n: int) -> Interval:
-    return intervals.median_difference(a, b)
+def _unpaired_share(samples: Array) -> Interval:
+    return statistics.improvement_interval(*samples)
+
+
+def _paired_difference(samples: Array) -> Interval:
+    return intervals.median_interval(statistics.paired_differences(*samples))
+
+
+def _unpaired_difference(samples: Array) -> Interval:
+    return intervals.median_difference(*samples)
+
+
+def _difference_of_shares(samples: Array) -> Interval:
+    ours, theirs = (samples < 0.0).sum(axis=1).tolist()
+    n = samples.shape[1]
+    return difference_of_shares(ours, n, Published(n, theirs / n)).percent
 
 
 @dataclass(frozen=True)
@@ -64,27 +83,51 @@ class Case:
     """An interval that is printed.
 
     Attributes:
-        interval: Of two samples, (n,) each, and n.
+        interval: Of samples of n values, (n_samples, n).
         true: The true value; None for the median of the distribution.
         draws: The distributions; all where it assumes nothing about them.
+        n_samples: Number of samples.
     """
 
-    interval: Callable[[Array, Array, int], Interval]
+    interval: Callable[[Array], Interval]
     true: float | None
     draws: Mapping[str, Draw]
+    n_samples: int = 2
 
 
-def _centered(rng: np.random.Generator, size: tuple[int, ...]) -> Array:
-    return rng.normal(-1.2815515655446004, 1.0, size)
+def _below_zero(share: float) -> Mapping[str, Draw]:
+    """Normal values of which a share is negative."""
+    return {"normal": lambda rng, size: rng.normal(-norm.ppf(share), 1.0, size)}
+
+
+def _first_is_better(share: float) -> Mapping[str, Draw]:
+    """Two normal samples of which the first is smaller with a probability."""
+    shift = np.array([[0.0], [math.sqrt(2.0) * float(norm.ppf(share))]])
+    return {"normal": lambda rng, size: rng.normal(size=size) + shift}
+
+
+def _censored(rng: np.random.Generator, size: tuple[int, ...]) -> Array:
+    """Epochs to converge, of which the largest 30% are not reached."""
+    drawn = rng.lognormal(0.0, 0.5, size)
+    return np.where(drawn <= math.exp(0.5 * float(norm.ppf(0.7))), drawn, np.inf)
 
 
 INTERVALS = {
     "median": Case(_median, None, DISTRIBUTIONS),
-    "share of runs, 90%": Case(_share, 0.9, {"normal": _centered}),
-    "P(first is better), paired": Case(_paired_share, 0.5, DISTRIBUTIONS),
-    "P(first is better), unpaired": Case(_unpaired_share, 0.5, DISTRIBUTIONS),
+    "median of the best of 6 equal groups": Case(_median_of_best, None, DISTRIBUTIONS, 6),
+    "median of the best of 20 equal groups": Case(_median_of_best, None, DISTRIBUTIONS, 20),
+    "median epochs, 30% censored": Case(_median_epochs, None, {"censored": _censored}),
+    "share of runs, 90%": Case(_share, 0.9, _below_zero(0.9)),
+    "share of runs, 99%": Case(_share, 0.99, _below_zero(0.99)),
+    "P(first is better) = 0.5, paired": Case(_paired_share, 0.5, DISTRIBUTIONS),
+    "P(first is better) = 0.9, paired": Case(_paired_share, 0.9, _first_is_better(0.9)),
+    "P(first is better) = 0.99, paired": Case(_paired_share, 0.99, _first_is_better(0.99)),
+    "P(first is better) = 0.5, unpaired": Case(_unpaired_share, 0.5, DISTRIBUTIONS),
+    "P(first is better) = 0.9, unpaired": Case(_unpaired_share, 0.9, _first_is_better(0.9)),
+    "P(first is better) = 0.99, unpaired": Case(_unpaired_share, 0.99, _first_is_better(0.99)),
     "median difference, paired": Case(_paired_difference, 0.0, DISTRIBUTIONS),
     "difference of medians, unpaired": Case(_unpaired_difference, 0.0, DISTRIBUTIONS),
+    "difference of shares in a study, 90%": Case(_difference_of_shares, 0.0, _below_zero(0.9)),
 }
 
 
@@ -95,6 +138,7 @@ def coverage(name: str, n: int, repetitions: int, rng: np.random.Generator) -> f
         true = case.true
         if true is None:
             true = float(np.median(draw(np.random.default_rng(0), (1_000_001,))))
-        hits = [covered(case.interval(*draw(rng, (2, n)), n), true) for _ in range(repetitions)]
+        samples = (draw(rng, (case.n_samples, n)) for _ in range(repetitions))
+        hits = [covered(case.interval(of_one), true) for of_one in samples]
         lowest = float(np.fmin(lowest, np.mean(hits)))
     return lowest

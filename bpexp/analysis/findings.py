@@ -418,9 +418,8 @@ def _paired(
     wins = statistics.paired_improvement(x, y, level, n)
     x, y = np.minimum(x, end), np.minimum(y, end)
     differences = x - y if measure.is_time else statistics.paired_differences(x, y)
-    test, center = permutation.signed_rank_test, permutation.signed_rank_sum
-    if measure.is_time:
-        test, center = permutation.sign_flip_test, np.mean
+    test = permutation.sign_flip_test if measure.is_time else permutation.signed_rank_test
+    center = np.mean if measure.is_time else permutation.signed_rank_sum
     of_units = [_by_level(differences, unit, measure) for unit in units]
     of_scarcest = min(of_units, key=len)
     direction = _direction([-float(center(of_unit)) for of_unit in of_units])

@@ -209,7 +209,7 @@ class SweepRunner:
         for row in stored.in_order(plan.jobs):
             self._on_result(row)
         for note in notes:
-            self._say(note)
+            self._listener.say(note)
 
     def _replace_plan(self, plan: Plan) -> None:
         """Use another plan, and store it."""

@@ -20,7 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig
+from bpexp.config.compose import compose_settings
+from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig, parse
 from bpexp.data import load
 from bpexp.data.dataset import Dataset
 from bpexp.data.registry import DataConfig
@@ -381,6 +382,21 @@ def test_threads_can_compile_at_the_same_time(monkeypatch):
         found = list(pool.map(partial(train_alone, engine=LlvmEngine()), configs))
     assert found == [train_alone(config, NumpyEngine()) for config in configs]
     assert len(jit._functions) == len(configs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fewest", "most"),
+    [
+        ({}, 500, 5000),
+        ({"data": "digits", "model": "classifier", "batch_size": 32}, 5, 50),
+        ({"data": "digits", "model": "classifier", "hidden": [512, 256]}, 0.1, 3),
+    ],
+    ids=["small", "many updates", "wide"],
+)
+def test_calls_of_the_numpy_engine_end_soon(changes, fewest, most):
+    config, _ = parse(compose_settings(changes))
+    problem = run_batch.PreparedBatch([config]).problem
+    assert fewest < NumpyEngine().epochs_per_second(problem, 1) < most
 
 
 class RecordingEngine(NumpyEngine):

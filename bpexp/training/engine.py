@@ -60,6 +60,10 @@ class Problem:
     has_weight_decay: bool
     batch_size: int
 
+    def n_products(self, n_runs: int) -> int:
+        """Multiplications in an epoch: forward pass, deltas and gradients."""
+        return 3 * self.network.n_parameters * len(self.X) * n_runs
+
 
 @dataclass(eq=False)
 class BatchState:
@@ -192,6 +196,13 @@ class Engine(Protocol):
 
         Returns:
             The losses and the status of each run.
+        """
+        ...
+
+    def epochs_per_second(self, problem: Problem, n_runs: int) -> float:
+        """Estimate, within a factor of some, how many epochs ``advance`` trains in a second.
+
+        The progress of a run is shown, and its training ended, between calls of about a second.
         """
         ...
 

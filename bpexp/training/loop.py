@@ -42,8 +42,6 @@ OUTCOMES = {
 
 MAX_CHUNK_LOSSES = 2**18
 """Maximum number of losses (2 MiB) that one call of the engine computes."""
-MAX_CHUNK_PRODUCTS = 2**30
-"""Maximum number of multiplications in one call of the engine: about a second."""
 MAX_CHUNK_SAMPLES = 2**22
 """Maximum number of samples (32 MiB) whose order is drawn for one call, unless one epoch has more:
 about a tenth of a second, in which the training cannot be cancelled."""
@@ -196,8 +194,8 @@ class TrainingLoop:
     def _chunk_end(self) -> int:
         """Epoch up to which the engine is called next."""
         n_runs, problem = self.state.n_runs, self.batch.problem
-        products = 3 * problem.network.n_parameters * len(problem.X) * n_runs
-        length = min(MAX_CHUNK_LOSSES // n_runs, MAX_CHUNK_PRODUCTS // products)
+        per_second = self._engine.epochs_per_second(problem, n_runs)
+        length = min(MAX_CHUNK_LOSSES // n_runs, int(per_second))
         if self.batch.is_shuffled:
             length = min(length, MAX_CHUNK_SAMPLES // (len(problem.X) * n_runs))
         length = max(1, length)

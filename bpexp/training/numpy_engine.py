@@ -4,6 +4,8 @@ Every epoch consists of the forward pass, the loss, the backward pass and the up
 mini-batch after the other. The runs of a batch are computed together along the last axis.
 """
 
+import math
+
 import numpy as np
 
 from bpexp.nn.arithmetic import EXACT
@@ -18,6 +20,9 @@ from bpexp.training.stopping import (
 )
 from bpexp.training.update import apply_update
 from bpexp.typing import Array
+
+SECONDS_PER_UPDATE, SECONDS_PER_PRODUCT = 5e-4, 2e-9
+"""Roughly what the calls of NumPy for a mini-batch take, and each multiplication."""
 
 
 class NumpyEngine:
@@ -68,6 +73,12 @@ class NumpyEngine:
             if statuses.any():
                 return Progress(losses[: epoch + 1], statuses, final)
         return Progress(losses, statuses, state.parameters)
+
+    def epochs_per_second(self, problem: Problem, n_runs: int) -> float:
+        """See ``Engine.epochs_per_second``."""
+        n_updates = math.ceil(len(problem.X) / problem.batch_size)
+        products = problem.n_products(n_runs)
+        return 1.0 / (SECONDS_PER_UPDATE * n_updates + SECONDS_PER_PRODUCT * products)
 
     def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
         """See ``Engine.evaluate``."""

@@ -37,6 +37,7 @@ from bpexp.training.llvm.layout import Layout
 from bpexp.training.stopping import mark_nonfinite_parameters, statuses_after_forward_pass
 from bpexp.typing import Array
 
+PRODUCTS_PER_SECOND = 2**30
 MAX_UNINTERRUPTIBLE = 2**27
 """Multiplications of a call in the main thread that Ctrl-C need not end: some 20 milliseconds."""
 
@@ -73,6 +74,10 @@ class LlvmEngine:
                 return progress
         groups = self._run_groups(problem.network, state.n_runs)
         return self._advance(problem, state, lr_factors, sample_orders, groups)
+
+    def epochs_per_second(self, problem: Problem, n_runs: int) -> float:
+        """See ``Engine.epochs_per_second``."""
+        return PRODUCTS_PER_SECOND / problem.n_products(n_runs)
 
     def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
         """See ``Engine.evaluate``."""

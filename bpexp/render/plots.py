@@ -185,7 +185,10 @@ def _draw_curves(axes: Axes, curves: Sequence[NamedCurve], label: str, by: str) 
     if len(curves) > MAX_LEGEND:
         lines = [np.column_stack([epochs, losses]) for _, epochs, losses in worst_first]
         # One artist for all lines: hundreds of artists are slow to lay out and draw.
-        axes.add_collection(LineCollection(lines, colors=colors, linewidths=0.5))
+        collection = LineCollection(lines, colors=colors, linewidths=0.5)
+        # Old versions of matplotlib compute wrong limits of collections on logarithmic axes.
+        axes.add_collection(collection, autolim=False)
+        axes.update_datalim(np.concatenate(lines))
         axes.autoscale_view()
         return
     for color, (name, epochs, losses) in zip(colors, worst_first, strict=True):

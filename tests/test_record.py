@@ -106,7 +106,7 @@ def test_all_rows_are_stored_with_their_number_split_target_and_prediction(
     dataset = trained.dataset
     title, content = predictions_file.of_result(trained, dataset)
     assert title == ("predictions.csv" if limit else "predictions.parquet")
-    reader = pd.read_csv if limit else pd.read_parquet
+    reader = read_csv if limit else pd.read_parquet
     stored = reader(io.BytesIO(content)).sort_values("row").reset_index(drop=True)
     assert stored["row"].tolist() == list(range(1, (150 if name == "iris" else 30) + 1))
     for split in ("training", "validation", "test"):

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from exact_csv import read_csv
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -226,7 +227,7 @@ def test_a_column_has_the_values_of_pandas_or_is_refused(tmp_path_factory, cells
         data = load(FileConfig(name="file", path=str(path), target=("y",), standardize=False))
     except ConfigError:
         return
-    expected = pd.to_numeric(pd.read_csv(path, low_memory=False)["a"])
+    expected = pd.to_numeric(read_csv(path, low_memory=False)["a"])
     assert data.X[:, 0].tolist() == expected.astype(float).tolist()
     assert np.isfinite(data.X).all()
 
@@ -520,7 +521,7 @@ def test_a_table_has_the_values_of_pandas_or_is_refused(tmp_path_factory, drawn)
         data = load(config)
     except ConfigError:
         return
-    frame = pd.read_csv(path, low_memory=False, **theirs)
+    frame = read_csv(path, low_memory=False, **theirs)
     if missing == "drop":
         frame = frame.dropna()
     assert data.Y[:, 0].tolist() == frame["y"].tolist()

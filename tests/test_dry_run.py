@@ -59,6 +59,20 @@ def test_the_detectable_difference_has_the_power_that_is_stated():
         assert norm.sf(norm.isf(0.025) - shift) == pytest.approx(0.8)
 
 
+def test_waiting_for_other_programs_does_not_count(monkeypatch):
+    train = forecast._train
+
+    def delayed(batch, epochs):
+        time.sleep(0.25 if epochs == 4 else 0.0)
+        return train(batch, epochs)
+
+    monkeypatch.setattr(forecast, "_train", delayed)
+    plan = make_plan([compose_settings({"epochs": 300})])
+    (batch,) = make_batches(plan.jobs, "auto", 1)
+    # The delay alone would be 0.08 s for each of three epochs.
+    assert forecast.time_batch(batch, plan).seconds < 0.005
+
+
 @pytest.mark.slow
 def test_the_start_of_a_training_does_not_count_for_every_epoch():
     """With mini-batches it takes longer than hundreds of epochs of a small data set."""

@@ -168,7 +168,7 @@ def test_the_first_sweep_of_the_readme_prints_what_the_readme_shows(inside, tmp_
 @pytest.mark.usefixtures("a_store")
 def test_a_sweep_on_few_samples_prints_the_predictions_of_its_best_run(inside, tmp_path):
     many = inside("-m", "seed=1,2", "data=iris", "model=classifier", "epochs=20")
-    assert "\n1 setting by median final loss\n" in many.stdout
+    assert "\n1 combination by median final loss\n" in many.stdout
     assert "Predictions" not in many.stdout
     done = inside("-m", "seed=range(0,40)", "epochs=20")
     lines = done.stdout.splitlines()

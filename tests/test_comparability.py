@@ -112,7 +112,7 @@ def test_what_makes_other_data_is_part_of_what_a_comparison_needs(shared):
     assert not {"data.standardize", "data.fold", "data.split_seed"} & set(measured)
 
 
-def test_each_part_has_its_own_best_setting():
+def test_each_part_has_its_own_best_combination():
     jobs = jobs_of(IRIS, LOSSES, ("lr=0.1", "lr=1"), ("seed=1", "seed=2"))
     losses = [0.1, 0.2, 0.3, 0.4, 9, 8, 2, 1]
     rows = [Row(job, "completed", metrics={"final_loss": loss})
@@ -121,7 +121,7 @@ def test_each_part_has_its_own_best_setting():
     assert (squared.part, entropy.part) == LOSSES
     assert squared.best.job.name == "lr=0.1 model.loss=half_squared seed=1"
     assert entropy.best.job.name == "lr=1 model.loss=cross_entropy seed=2"
-    assert [found.rank for found in entropy.settings] == [1, 2]
+    assert [found.rank for found in entropy.combinations] == [1, 2]
 
 
 @pytest.mark.parametrize("wanted", ["export=best", "confirm=3"])

@@ -147,7 +147,7 @@ def test_a_search_that_learns_finds_better_values_than_random_ones(method):
 
 
 def test_sobol_is_the_sequence_of_scipy():
-    proposed, _ = searched("sobol", ["lr=interval(0,1)", "epochs=interval(0,1)"],
+    proposed, _ = searched("sobol", ["lr=interval(0,1)", "optimizer.weight_decay=interval(0,1)"],
                            score=lambda values: 0.0)  # fmt: skip
     rows = [[float(text.split("=")[1]) for text in job.split()] for g in proposed for job in g]
     with pytest.warns(UserWarning, match="power of 2"):

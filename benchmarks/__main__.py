@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import minibatch, page, sweeps, training
+from benchmarks import minibatch, page, search, sweeps, training
 from benchmarks.rounds import Table
 
 QUICK_SHARE = 0.1
@@ -34,6 +34,9 @@ def measure(part: str, rounds: int, quick: bool) -> Sequence[Table]:
     match part:
         case "sweep":
             return [sweeps.compare_tools(rounds, *((200, 10) if quick else (1000, 30)))]
+        case "search":
+            sizes = (2, 2, 3) if quick else (200, 20, 6)
+            return search.compare_trials(rounds, *sizes)
         case "training":
             return list(training.compare_peers(rounds, share))
         case "minibatch":

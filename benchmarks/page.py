@@ -22,6 +22,7 @@ PACKAGES = (
 )  # fmt: skip
 PARTS = {
     "sweep": "Tracked sweeps",
+    "search": "Searches",
     "training": "Training without tracking",
     "minibatch": "Training with mini-batches",
     "c_program": "Training compared with a C program",

@@ -7,21 +7,28 @@ value of a trial is the median final loss over its seeds, whose initial weights 
 each round both run once, in an order that alternates. The target of a round is the worse of the two
 best values at the end, so that both reach it; the time is that until a trial reaches it. The
 sampler's share is the time that it takes alone, for as many trials, of the time of bpexp's search.
+
+A search of 200 trials takes Optuna an hour or so. ``python -m benchmarks search`` compares the time
+of a trial instead, from few trials of Optuna.
 """
 
 import argparse
 import json
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.rounds import MissingError, Row, Table, alternate
 from bpexp.config.compose import composer
 from bpexp.config.schema import SearchConfig
 from bpexp.sweeps.samplers.search import SearchSampler
@@ -34,8 +41,10 @@ PROBLEMS = {
     "digits": (["data=digits"], 0.0001, 0.01),
 }
 """Overrides of the default configuration, and the limits of the learning rate."""
+EPOCHS = {"parity": 2000, "digits": 150}
 History = list[tuple[float, float]]
 """Seconds since the start, and the best value then."""
+WHY_NOT_HYDRA = "hydra-optuna-sweeper 1.3.0 needs a version of Optuna before 3"
 
 
 class Search(NamedTuple):
@@ -97,6 +106,61 @@ def run_optuna(problem: str, trials: int, seeds: int, epochs: int, folder: Path)
     return Search(seconds, history)
 
 
+def compare_trials(rounds: int, trials: int, seeds: int, few: int) -> list[Table]:
+    """Compare the processor time that a trial takes, a table for each problem.
+
+    Args:
+        rounds: Number of rounds.
+        trials: Number of trials of bpexp, whose whole command is measured.
+        seeds: Number of seeds of a trial.
+        few: Number of trials of Optuna, of which the time of two is subtracted.
+    """
+    tables = []
+    for problem, epochs in EPOCHS.items():
+        ours = partial(_processor_seconds, run_bpexp, problem, trials, seeds, epochs)
+        theirs = partial(_processor_seconds, run_optuna, problem, few, seeds, epochs)
+        start = partial(_processor_seconds, run_optuna, problem, 2, seeds, epochs)
+        rows = alternate(
+            {
+                "bpexp": lambda ours=ours: ours() / trials,
+                "Optuna + joblib + MLflow": lambda theirs=theirs, start=start: (
+                    (theirs() - start()) / (few - 2)
+                ),
+            },
+            rounds,
+        )
+        rows.append(Row("Hydra's Optuna sweeper", missing=WHY_NOT_HYDRA))
+        tables.append(
+            Table(
+                f"Search: trials of {seeds} seeds on {problem}",
+                "processor s per trial",
+                f"TPE over learning rate and hidden units, {epochs:,} epochs. bpexp: the whole "
+                f"command with {trials} trials and a new store. Optuna: {few} trials minus 2 "
+                f"trials, divided by {few - 2}, so its start is not counted.",
+                rows,
+            )
+        )
+    return tables
+
+
+def _processor_seconds(
+    run: Callable[[str, int, int, int, Path], Search],
+    problem: str,
+    trials: int,
+    seeds: int,
+    epochs: int,
+) -> float:
+    """The processor time of a search, that of its worker processes included."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run(problem, trials, seeds, epochs, Path(folder))
+        except RuntimeError as error:
+            raise MissingError(str(error)) from error
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def sampler_seconds(problem: str, trials: int, seeds: int) -> float:
     """The time that the sampler of bpexp takes alone, with values that only depend on the trial."""
     _, low, high = PROBLEMS[problem]
@@ -132,7 +196,7 @@ def main() -> None:
     )
     arguments.add_argument("--trials", type=int, default=200)
     arguments.add_argument("--seeds", type=int, default=20)
-    arguments.add_argument("--epochs", type=int, nargs=2, default=[2000, 150])
+    arguments.add_argument("--epochs", type=int, nargs=2, default=[*EPOCHS.values()])
     arguments.add_argument("--rounds", type=int, default=3)
     args = arguments.parse_args()
     searches = {"bpexp": run_bpexp, "optuna": run_optuna}

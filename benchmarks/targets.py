@@ -55,6 +55,10 @@ def _ratio(row: Row, first: Row) -> float:
 TARGETS = (
     Target("sweep", "Sweep", "time per run of Hydra, joblib launcher and MLflow, relative to bpexp",
            200, "Hydra + joblib launcher + MLflow"),
+    *(Target("search", f"Search: trials of 20 seeds on {problem}",
+             f"processor time per trial of Optuna + joblib + MLflow, relative to bpexp, {problem}",
+             goal, "Optuna + joblib + MLflow")
+      for problem, goal in (("parity", 100), ("digits", 20))),
     Target("training", "xor", "training time of JAX relative to bpexp, xor",
            3, "JAX, jit(vmap(scan))"),
     *(Target("training", name, f"training time of the fastest other tool relative to bpexp, {name}",

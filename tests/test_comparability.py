@@ -157,7 +157,7 @@ def test_a_sweep_over_losses_prints_a_ranking_of_each_and_the_report_says_what_t
     done = inside("-m", *IRIS[:2], "model.loss=half_squared,cross_entropy", "seed=1,2", "epochs=5")
     assert (done.returncode, done.stderr) == (0, "")
     for loss in LOSSES:
-        assert f"\n1 setting with {loss} by median final loss\n" in done.stdout
+        assert f"\n1 combination with {loss} by median final loss\n" in done.stdout
     assert "final loss is not the same quantity" in done.stdout
     assert "objective=accuracy ranks all of them" in done.stdout
     *_, suggested = re.findall(r"Report: bpexp (.*)", done.stdout)

@@ -1,8 +1,9 @@
-"""Reads CSV files with the numbers that were written; by default pandas 2 reads other bits."""
+"""Reads CSV files with the numbers that were written; before 3.1 pandas reads others by default."""
 
 from functools import partial
 
 import pandas as pd
 
-IS_EXACT = int(pd.__version__.partition(".")[0]) >= 3
-read_csv = pd.read_csv if IS_EXACT else partial(pd.read_csv, float_precision="round_trip")
+from bpexp.data.tabular import _exact_floats
+
+read_csv = partial(pd.read_csv, **_exact_floats(pd.__version__))

@@ -225,7 +225,7 @@ def read(archive: Archive, parent: StoredRun) -> Halving | None:
     if content is None:
         return None
     try:
-        # Converted afterwards: by default pandas 2 reads other bits of numbers.
+        # Converted afterwards: before 3.1 pandas reads other bits of numbers by default.
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
         if list(table.columns) != list(COLUMNS) or table.empty:
             raise ValueError("other columns")

@@ -30,8 +30,13 @@ def checkout(tmp_path, monkeypatch):
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "first")
     monkeypatch.setattr(environment, "__file__", str(folder / "module.py"))
-    environment.repository_filters.cache_clear()
+    forget_repository()
     yield folder
+    forget_repository()
+
+
+def forget_repository():
+    environment.repository.cache_clear()
     environment.repository_filters.cache_clear()
 
 
@@ -217,3 +222,17 @@ def test_git_starts_no_program_that_a_repository_names(checkout, prepare):
     os.utime(changed.with_name("crlf.txt"), (2, 2))
     git(checkout, "status", "--porcelain")
     assert (checkout / ".git" / "started").exists()
+
+
+def test_the_filters_are_those_of_the_repository_that_is_read(checkout, tmp_path, monkeypatch):
+    """The package is outside of a repository, and the user's configuration has a filter, too."""
+    clean_filter(checkout)
+    (checkout / "text.txt").write_text("one\n2\n")
+    user = tmp_path / "user.config"
+    user.write_text('[filter "lfs"]\n    clean = cat\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(user))
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "module.py"))
+    monkeypatch.chdir(checkout)
+    assert environment.repository_filters() == ("trace.it",)
+    assert environment._git_text("status", "--porcelain") == "M text.txt"
+    assert not (checkout / ".git" / "started").exists()

@@ -51,9 +51,11 @@ def checkout(tmp_path, monkeypatch):
     def make(files):
         made = Checkout(tmp_path, files)
         monkeypatch.setattr(environment, "__file__", str(made.folder / "module.py"))
+        environment.repository.cache_clear()
         return made
 
-    return make
+    yield make
+    environment.repository.cache_clear()
 
 
 LINES = "".join(f"line {n}\n" for n in range(9))

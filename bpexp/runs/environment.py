@@ -139,14 +139,28 @@ def _git_text(*arguments: str) -> str:
 
 
 def _git(*arguments: str) -> bytes:
-    """The output of git in this package's repository, or else in that of the working directory.
+    """The output of git in the repository; empty without one, or if git reports an error.
 
-    Empty if neither is a repository or git is not installed. No program is started that the
-    repository itself names, and nothing is fetched from another one.
+    No program is started that the repository itself names, and nothing is fetched from another one.
     """
+    if not repository():
+        return b""
     off = [f"filter.{name}.{key}=" for name in repository_filters() for key in ("clean", "process")]
     off += [f"filter.{name}.required=false" for name in repository_filters()]
-    return _run_git(*(part for option in off for part in ("-c", option)), *arguments)
+    return _git_in(repository(), *(part for option in off for part in ("-c", option)), *arguments)
+
+
+@cache
+def repository() -> str:
+    """The top folder of this package's repository, or else of that of the working directory.
+
+    Empty if neither is in a repository or git is not installed.
+    """
+    for folder in (Path(__file__).parent, Path.cwd()):
+        top = _git_in(str(folder), "rev-parse", "--show-toplevel").removesuffix(b"\n")
+        if top:
+            return os.fsdecode(top)
+    return ""
 
 
 @cache
@@ -157,33 +171,29 @@ def repository_filters() -> tuple[str, ...]:
     commit.
     """
     listing = ("config", "--show-scope", "--name-only", "--get-regexp", r"^filter\.")
-    listed = _run_git(*listing)
-    top = _run_git("rev-parse", "--show-toplevel").removesuffix(b"\n")
-    if os.path.exists(os.path.join(os.fsdecode(top), ".gitmodules")):
+    listed = _git_in(repository(), *listing)
+    if os.path.exists(os.path.join(repository(), ".gitmodules")):
         command = f"git {' '.join(listing[:-1])} '{listing[-1]}' || :"
-        listed += _run_git("submodule", "--quiet", "foreach", "--recursive", command)
+        listed += _git_in(repository(), "submodule", "--quiet", "foreach", "--recursive", command)
     scoped = [line.split("\t") for line in os.fsdecode(listed).splitlines()]
     names = (key for scope, key in scoped if scope in ("local", "worktree"))
     return tuple(sorted({name.removeprefix("filter.").rpartition(".")[0] for name in names}))
 
 
-def _run_git(*arguments: str) -> bytes:
+def _git_in(folder: str, *arguments: str) -> bytes:
     variables = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("GIT_") or name.startswith("GIT_CONFIG_") or name in _GIT_VARIABLES
     } | {"GIT_OPTIONAL_LOCKS": "0", "GIT_ALLOW_PROTOCOL": "none"}
-    for folder in (Path(__file__).parent, Path.cwd()):
-        try:
-            done = subprocess.run(
-                ["git", *_GIT_OPTIONS, "-C", str(folder), *arguments],
-                capture_output=True, timeout=10, stdin=subprocess.DEVNULL, env=variables,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired):
-            return b""
-        if done.returncode == 0:
-            return done.stdout
-    return b""
+    try:
+        done = subprocess.run(
+            ["git", *_GIT_OPTIONS, "-C", folder, *arguments],
+            capture_output=True, timeout=10, stdin=subprocess.DEVNULL, env=variables,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return b""
+    return done.stdout if done.returncode == 0 else b""
 
 
 def git_diff() -> bytes:

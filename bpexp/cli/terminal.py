@@ -22,7 +22,7 @@ from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.studies.definition import Study, parse
 from bpexp.sweeps.data_notes import notes
-from bpexp.sweeps.job import Job
+from bpexp.sweeps.job import Job, by_combination
 from bpexp.sweeps.plan import Plan, PlannedSearch
 from bpexp.sweeps.row import Row, metric_names
 from bpexp.sweeps.runner import FinishedSweep, StudyResults
@@ -191,7 +191,7 @@ def _search(plan: Plan, search: PlannedSearch) -> str:
 
 def _race(plan: Plan) -> str:
     seeds, jobs = plan.runtime.seeds, plan.jobs
-    n_combinations = len({tuple(job.combination.items()) for job in jobs})
+    n_combinations = len(by_combination(jobs))
     counts = {
         key: len({job.shown(key) for job in jobs if key in job.varying})
         for key in plan.varying

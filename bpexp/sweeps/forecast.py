@@ -6,7 +6,6 @@
 
 import math
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
@@ -20,7 +19,7 @@ from bpexp.runs.run_tags import IDENTITY
 from bpexp.sweeps import rungs
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch, train_jobs
-from bpexp.sweeps.job import JobResult
+from bpexp.sweeps.job import JobResult, by_combination
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_record import RunRecorder
 from bpexp.tracking.archive import open_archive
@@ -116,10 +115,8 @@ def _halving(plan: Plan) -> _Halving:
     settings = plan.runtime.search
     if settings.halving is None:
         return _Halving(1.0, ())
-    n_combinations, longest = (
-        len(rungs.by_combination(plan.jobs)),
-        max(j.config.epochs for j in plan.jobs),
-    )
+    n_combinations = len(by_combination(plan.jobs))
+    longest = max(job.config.epochs for job in plan.jobs)
     n_runs = len(plan.jobs) / n_combinations
     steps = rungs.schedule(n_combinations, settings, longest)
     # All combinations of a generation are trained to its last epoch without halving.
@@ -223,8 +220,8 @@ def _stored_bytes(trained: JobResult, batch: Batch, plan: Plan) -> float:
 
 
 def _power(plan: Plan) -> str:
-    counts = Counter(tuple(job.combination.items()) for job in plan.jobs)
-    n = min(counts.values())
+    counts = [len(jobs) for jobs in by_combination(plan.jobs)]
+    n = min(counts)
     if len(counts) < 2:
         return f"One combination with {counted(n, 'run')}."
     if n < 2:

@@ -8,11 +8,11 @@ import numpy as np
 from bpexp.config.schema import SearchConfig
 from bpexp.runs.objective import Objective, objectives
 from bpexp.runs.result import Outcome
-from bpexp.sweeps.job import Job
+from bpexp.sweeps.job import Job, by_combination
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.ranking import scores_of, scores_to_tell
 from bpexp.sweeps.row import Row
-from bpexp.sweeps.rungs import Rung, brackets, by_combination, n_kept, rung_epochs
+from bpexp.sweeps.rungs import Rung, brackets, n_kept, rung_epochs
 
 RowsAfter = Callable[[Sequence[Job], int], Mapping[int, Row]]
 """Trains jobs for so many epochs, unless they end before, and returns their rows by index."""

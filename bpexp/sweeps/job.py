@@ -9,7 +9,7 @@ The same ``Job`` object is planned, batched, trained, recorded and ranked.
 [(0, 'lr=0.1'), (1, 'lr=1')]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,6 +17,9 @@ from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset
 from bpexp.runs.result import Failure, TrainResult
+
+Combination = tuple[tuple[str, str], ...]
+"""A combination of settings as keys and values, which can be the key of a dictionary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ class Job:
         }
 
     @property
+    def combination_key(self) -> Combination:
+        """The combination as the key of a dictionary."""
+        return tuple(self.combination.items())
+
+    @property
     def combination_name(self) -> str:
         """The combination as a user would type it: ``lr=0.1 hidden=4``; "" if none varies."""
         return " ".join(f"{key}={value}" for key, value in self.combination.items())
@@ -82,6 +90,14 @@ class JobResult(NamedTuple):
     job: Job
     result: TrainResult | Failure
     span: Span | None = None
+
+
+def by_combination(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs of each combination, in the order of their first jobs."""
+    found: dict[Combination, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(job.combination_key, []).append(job)
+    return list(found.values())
 
 
 def format_setting(value: object) -> str:

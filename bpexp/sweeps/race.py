@@ -15,7 +15,7 @@ from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.generations import Generations, Scores, replay
-from bpexp.sweeps.job import Job
+from bpexp.sweeps.job import Job, by_combination
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.race_result import RaceResult, Standing
 from bpexp.sweeps.samplers import betting
@@ -134,8 +134,5 @@ def _combinations(configs: Iterable[TrainConfig]) -> list[list[dict[str, Any]]]:
 
 def _first_jobs(plan: Plan) -> list[Job]:
     """The first job of each combination, in order."""
-    first: dict[tuple[tuple[str, str], ...], Job] = {}
-    for job in plan.jobs:
-        if job.config.seed == 0:
-            first.setdefault(tuple(job.combination.items()), job)
-    return list(first.values())
+    with_first_seed = [job for job in plan.jobs if job.config.seed == 0]
+    return [jobs[0] for jobs in by_combination(with_first_seed)]

@@ -16,13 +16,11 @@ from bpexp.runs import comparability, variation
 from bpexp.runs.objective import Objective, objectives
 from bpexp.runs.result import Outcome
 from bpexp.sweeps import comparable
-from bpexp.sweeps.job import Job, format_setting
+from bpexp.sweeps.job import Combination, Job, format_setting
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.row import Row
 from bpexp.typing import Array
 
-Combination = tuple[tuple[str, str], ...]
-"""The values of a combination by key, as text, see ``Job.combination``."""
 Planned = Mapping[Combination, int]
 
 
@@ -109,7 +107,7 @@ def planned_runs(plan: Plan) -> Planned | None:
     """The number of planned runs of each combination of a race; None for another sweep."""
     if not plan.is_race:
         return None
-    return Counter(tuple(job.combination.items()) for job in plan.jobs)
+    return Counter(job.combination_key for job in plan.jobs)
 
 
 def rank(rows: Iterable[Row], objective: Objective, planned: Planned | None = None) -> Ranking:
@@ -188,7 +186,7 @@ def rank_combinations(
         return []
     by_combination: dict[Combination, dict[int, Row]] = {}
     for row, drawn in zip(with_result, _sources(with_result).distinct.tolist(), strict=True):
-        by_combination.setdefault(tuple(row.job.combination.items()), {}).setdefault(drawn, row)
+        by_combination.setdefault(row.job.combination_key, {}).setdefault(drawn, row)
     horizon = min(
         max(row.job.config.epochs for row in different.values())
         for different in by_combination.values()

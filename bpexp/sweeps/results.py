@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome, TrainResult
-from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.job import Combination, Job, JobResult
 from bpexp.sweeps.ranking import rank_runs, scores_of
 from bpexp.sweeps.row import NO_CURVE, Row, row_of
 from bpexp.typing import Array
@@ -52,7 +52,7 @@ class SweepResults:
         self._stored = [] if stored is None else [stored]
         self._with_curve: list[Row] = []
         # The best combination is known only at the end: one run of each combination is kept.
-        self._best_of_combination: dict[tuple[tuple[str, str], ...], _Predictions] = {}
+        self._best_of_combination: dict[Combination, _Predictions] = {}
 
     def add(self, trained: Sequence[JobResult]) -> list[Row]:
         """Add the results of jobs and return their rows."""
@@ -79,7 +79,7 @@ class SweepResults:
             if not isinstance(result, TrainResult) or not shows_predictions(job):
                 continue
             pruned = result.outcome is Outcome.PRUNED
-            combination = tuple(job.combination.items())
+            combination = job.combination_key
             key = (pruned, score, result.final_loss, job.index)
             best = self._best_of_combination.get(combination)
             if best is None or key < best.key:

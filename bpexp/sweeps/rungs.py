@@ -23,7 +23,7 @@ import numpy as np
 
 from bpexp.config.schema import SearchConfig
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.job import Job
+from bpexp.sweeps.job import Job, by_combination
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,3 @@ def brackets(jobs: Sequence[Job], settings: SearchConfig, max_epochs: int) -> li
         [job for place in sorted(order[end - size : end].tolist()) for job in found[place]]
         for size, end in zip(sizes, ends, strict=True)
     ]
-
-
-def by_combination(jobs: Sequence[Job]) -> list[list[Job]]:
-    """The jobs of each combination, in the order of their first jobs."""
-    found: dict[tuple[tuple[str, str], ...], list[Job]] = {}
-    for job in jobs:
-        found.setdefault(tuple(job.combination.items()), []).append(job)
-    return list(found.values())

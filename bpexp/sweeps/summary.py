@@ -13,12 +13,11 @@ from bpexp.render import markdown
 from bpexp.render.document import BulletList, Document, Paragraph, Span, code, strong
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.runs import environment, metrics, run_tags
-from bpexp.sweeps.job import format_setting
+from bpexp.sweeps.job import by_combination, format_setting
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.ranking import rank_combinations, why_best
 from bpexp.sweeps.row import Row
-from bpexp.sweeps.rungs import by_combination
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers.trials import best_so_far
 from bpexp.tracking.contract import MetricPoint, RunRecord

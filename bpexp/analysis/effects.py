@@ -225,16 +225,15 @@ def _units(findings: Findings) -> list[tuple[str, ...]]:
 
 
 def _effect(findings: Findings, keys: tuple[str, ...]) -> Effect:
-    measure = findings.measure
+    measure, horizon = findings.measure, findings.horizon
     all_cells = _cells(findings, keys)
     cells = _balanced(all_cells)
     if len(cells) < 2:
         return _best_groups(findings, keys)
-    center = np.mean if measure.is_time else np.median
     replicates = sorted({r for by_seed in next(iter(cells.values())).values() for r in by_seed})
     marginal = {
         value: np.array([
-            center([by_seed[r] for by_seed in combinations.values() if r in by_seed])
+            measure.center([of[r] for of in combinations.values() if r in of], horizon)
             for r in replicates
         ])
         for value, combinations in cells.items()
@@ -246,13 +245,12 @@ def _effect(findings: Findings, keys: tuple[str, ...]) -> Effect:
         Level(
             _text(value),
             " ".join(f"{key}={part}" for key, part in zip(keys, value, strict=True)),
-            measure.as_measured(float(center(marginal[value]))),
+            measure.as_measured(measure.center(marginal[value], horizon)),
             estimates.median(measure, marginal[value], level_of_each, is_independent),
-            [float(center([*by_seed.values()])) for by_seed in combinations.values()],
+            [measure.center([*by_seed.values()], horizon) for by_seed in combinations.values()],
         )
         for value, combinations in cells.items()
     ]
-    horizon = findings.horizon
     scores = {_text(value): results for value, results in marginal.items()}
     order = sorted(levels, key=lambda level: measure.ranking_key(scores[level.value], horizon))
     joined = ", ".join(keys)
@@ -278,7 +276,7 @@ def _best_groups(findings: Findings, keys: tuple[str, ...]) -> Effect:
         with_value.setdefault(value, []).append(summary)
 
     def score(summary: Summary) -> float:
-        return measure.ranking_key(summary.group.scores(measure), horizon)[0]
+        return measure.center(summary.group.scores(measure), horizon)
 
     def level_of(value: Value) -> Level:
         first = with_value[value][0]
@@ -304,8 +302,6 @@ def _cells(findings: Findings, keys: tuple[str, ...]) -> Cells:
     order = {value: place for place, value in enumerate(findings.grouped.varying[keys[0]])}
     for group in sorted(findings.grouped.groups, key=lambda group: order[group.settings[keys[0]]]):
         scores = group.scores(measure)
-        if measure.is_time:
-            scores = np.minimum(scores, findings.horizon)
         value = tuple(group.settings[key] for key in keys)
         others = tuple(part for key, part in group.settings.items() if key not in keys)
         by_replicate = zip(group.column(REPLICATE).tolist(), scores.tolist(), strict=True)

@@ -93,7 +93,7 @@ class LrRange:
             n_seeds=len(first_losses),
             diverged=diverges.mean(axis=1),
             threshold=threshold(rates, diverges),
-            scores=np.array([_center(measure, some, horizon) for some in scores]),
+            scores=np.array([measure.center(some, horizon) for some in scores]),
             best=best_rate(rates, scores, measure, horizon),
             measure=measure,
         )
@@ -213,8 +213,8 @@ def best_rate(rates: Array, scores: Array, measure: Objective, horizon: float) -
         measure: The objective.
         horizon: The maximum number of epochs.
     """
-    best = int(np.argmin([_center(measure, some, horizon) for some in scores]))
-    if not np.isfinite(_center(measure, scores[best], horizon)):
+    best = int(np.argmin([measure.center(some, horizon) for some in scores]))
+    if not np.isfinite(measure.center(scores[best], horizon)):
         return Interval(np.nan, np.nan, np.nan)
     n_seeds = scores.shape[1]
     drawn = np.random.RandomState(0).randint(n_seeds, size=(N_DRAWN, n_seeds))
@@ -258,8 +258,3 @@ def of_groups(grouped: Grouped, measure: Objective, read_losses: ReadLosses) -> 
     rates = np.array([float(one.settings["lr"]) for one in groups])
     horizon = min(one.max_epochs for one in groups)
     return LrRange.of(rates, last[rows], first, scores[rows], measure, horizon)
-
-
-def _center(measure: Objective, scores: Array, horizon: float) -> float:
-    """The statistic by which a rate is judged."""
-    return measure.ranking_key(scores, horizon)[0]

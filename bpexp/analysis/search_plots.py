@@ -175,7 +175,7 @@ def replaces_heat_maps(findings: Findings, trials: Sequence[Summary]) -> bool:
 def _scores(findings: Findings, trials: Sequence[Summary]) -> Array:
     """What trials are judged by, (n_trials,): smaller is better, inf without a value."""
     measure, horizon = findings.measure, findings.horizon
-    return np.array([measure.ranking_key(s.group.scores(measure), horizon)[0] for s in trials])
+    return np.array([measure.center(s.group.scores(measure), horizon) for s in trials])
 
 
 def _label(measure: Objective) -> str:

@@ -139,7 +139,7 @@ def _draw_heat_map(figure: Figure, axes: Axes, findings: Findings, y: str, x: st
     centers = np.full((len(ys), len(xs)), np.nan)
     for cell, scores in cells.items():
         # As groups are ranked, so that the best cell is that of the best group.
-        centers[cell] = measure.ranking_key(np.concatenate(scores), findings.horizon)[0]
+        centers[cell] = measure.center(np.concatenate(scores), findings.horizon)
     values = displayed(measure, centers)
     image = axes.imshow(
         values, aspect="auto", cmap="viridis", norm=_norm(values, measure), origin="lower",
@@ -195,8 +195,7 @@ def parallel_coordinates(findings: Findings) -> Figure | None:
     figure, axes = panel(width=max(WIDTH, 1.7 * len(keys) + 2.0))
     # As groups are ranked: the median, or the mean of epochs to converge.
     centers = [
-        measure.ranking_key(s.group.scores(measure), findings.horizon)[0]
-        for s in findings.summaries
+        measure.center(s.group.scores(measure), findings.horizon) for s in findings.summaries
     ]
     values = displayed(measure, np.array(centers))
     norm = _norm(values, measure) or Normalize(np.nanmin(values), np.nanmax(values))

@@ -32,7 +32,7 @@ class Course(NamedTuple):
         state: How it came out, in a few words.
         is_racing: Whether it was not stopped.
         n_seeds: The numbers of seeds, (n_blocks,).
-        centers: What settings are ranked by, such as the median, (n_blocks,); may be infinite.
+        centers: What ranks combinations, such as the median, (n_blocks,); may be infinite.
         lows: The lower ends of its interval, (n_blocks,); nan if it has none.
         highs: The upper ends, (n_blocks,).
     """

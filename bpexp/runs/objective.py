@@ -8,6 +8,7 @@ The table at the end of a sweep, ``export=best``, MLflow's note, searches and re
 'epochs to converge'
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,13 +103,25 @@ class Objective:
         # Subtract from 0.0 to avoid a negative zero.
         return 0.0 - score if self.is_maximized else score
 
+    def center(self, scores: Array | Sequence[float], horizon: float) -> float:
+        """The ``statistic`` of scores: their median, or the restricted mean of epochs to converge.
+
+        Args:
+            scores: The scores of a combination's runs, (n,) with n > 0.
+            horizon: The smallest maximum number of epochs of all combinations, which a run that did
+                not converge counts.
+        """
+        # Sorted, so that the order of the runs does not change the rounding of the sum.
+        ordered = np.sort(scores)
+        return float(np.minimum(ordered, horizon).mean() if self.is_time else np.median(ordered))
+
     def ranking_key(self, scores: Array, horizon: float) -> tuple[float, ...]:
         """A key that orders combinations, the best first; equal keys are ties.
 
         Combinations are ranked by the median over their replicates, then by the interquartile mean
         and the mean. For epochs to converge the mean comes first, in which a run that did not
         converge counts ``horizon`` epochs: it is what the report tests, and unlike the median it
-        exists where fewer than half of the runs converge.
+        exists where fewer than half of the runs converge. The first part is ``center``.
 
         Args:
             scores: The scores of a combination's runs, (n,) with n > 0.
@@ -116,14 +129,13 @@ class Objective:
         """
         # Sorted, so that the order of the runs does not change the rounding of the sums.
         ordered = np.sort(scores)
-        median = float(np.median(ordered))
+        center = self.center(ordered, horizon)
         if self.is_time:
-            restricted = float(np.minimum(ordered, horizon).mean())
-            return restricted, median, -float(np.isfinite(ordered).mean())
+            return center, float(np.median(ordered)), -float(np.isfinite(ordered).mean())
         quarter = len(ordered) // 4
         middle = ordered[quarter : len(ordered) - quarter]
         failed = float(np.isinf(ordered).mean())
-        return median, float(middle.mean()), float(ordered.mean()), failed
+        return center, float(middle.mean()), float(ordered.mean()), failed
 
 
 def objectives() -> dict[str, Objective]:

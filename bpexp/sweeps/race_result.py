@@ -54,7 +54,7 @@ class Standing:
 
 
 class CenterAt(NamedTuple):
-    """What settings are ranked by after so many seeds, with its interval: nan where it has none."""
+    """What ranks combinations after so many seeds, with its interval: nan where it has none."""
 
     n_seeds: int
     center: float
@@ -135,11 +135,11 @@ class RaceResult:
             if n_seeds > standing.n_seeds:
                 break
             scores = standing.scores[:n_seeds]
-            low, high = sorted(map(as_measured, median_bounds(scores, len(self.standings))))
-            if self.objective.is_time:
-                low = high = math.nan
-            center = self.objective.ranking_key(scores, self.horizon)[0]
-            found.append(CenterAt(n_seeds, as_measured(center), low, high))
+            low = high = math.nan
+            if not self.objective.is_time:
+                low, high = sorted(map(as_measured, median_bounds(scores, len(self.standings))))
+            center = as_measured(self.objective.center(scores, self.horizon))
+            found.append(CenterAt(n_seeds, center, low, high))
         return found
 
     def state(self, standing: Standing) -> str:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
-import numpy as np
-
 from bpexp.config import folds
 from bpexp.config.compose import Composer
 from bpexp.config.replicates import is_replicate_key
@@ -154,7 +152,7 @@ def progress(trials: Sequence[Trial], plan: Plan) -> str:
 
 def _value(objective: Objective, horizon: int, scores: Sequence[float]) -> float:
     """The statistic by which a trial is judged, from the scores of its replicates."""
-    return objective.ranking_key(np.array(scores), horizon)[0]
+    return objective.center(scores, horizon)
 
 
 def _space(arguments: Sequence[str], composer: Composer) -> Space:

@@ -206,7 +206,7 @@ def rungs_table(finished: FinishedSweep) -> Columns:
     for rung in plan.rungs:
         for some in by_combination([plan.jobs[index] for index in sorted(rung.scores)]):
             scores = np.array([rung.scores[job.index] for job in some])
-            value = objective.as_measured(objective.ranking_key(scores, rung.epoch)[0])
+            value = objective.as_measured(objective.center(scores, rung.epoch))
             decision = "goes on" if some[0].index in rung.kept else "stopped"
             rows.append((some[0].combination_name, rung.epoch, value, decision))
     for found in rank_combinations(finished.rows, objective):

@@ -210,7 +210,7 @@ class RacingSampler:
         found = [missing if score is None else score for score in told]
         if len(found) == 1:
             return found[0]
-        return self._objective.ranking_key(np.array(found), self._horizon)[0]
+        return self._objective.center(found, self._horizon)
 
     def _end(self) -> str:
         race, config = self.race, self._config

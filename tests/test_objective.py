@@ -10,15 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import trim_mean
 
+from bpexp.app import final_steps
 from bpexp.config.compose import compose, compose_settings
 from bpexp.fields.checks import ConfigError
+from bpexp.reporter import SilentReporter
 from bpexp.runs import identity
 from bpexp.runs.metrics import METRICS
 from bpexp.runs.objective import objectives
-from bpexp.sweeps import plan_file
+from bpexp.sweeps import confirmation, plan_file
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.ranking import final_objective, rank
 from bpexp.sweeps.row import Row
+from bpexp.sweeps.runner import FinishedSweep
 
 IRIS = ("data=iris", "model=classifier", "epochs=60")
 # MLflow warns about its own type hints when its model classes are imported.
@@ -43,6 +46,24 @@ def rows_of(plan, values, metric="final_loss", outcomes=None):
         )
         for job, value, outcome in zip(plan.jobs, values, outcomes, strict=True)
     ]
+
+
+def finished(plan, losses):
+    """A sweep whose jobs have these final losses, and its ranked combinations."""
+    rows = rows_of(plan, losses)
+    ranking = rank(rows, plan.objective)
+    sweep = FinishedSweep(plan, rows, [ranking], interrupted=False, parent="0", predictions=None)
+    return sweep, ranking.combinations
+
+
+class Sentences(SilentReporter):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, sentence):
+        self.said.append(sentence)
 
 
 def stored_runs_and_sweeps(folder):
@@ -259,6 +280,19 @@ def test_confirm_trains_the_best_settings_on_seeds_that_chose_nothing(a_store, t
         )
         assert said in done.stdout
         assert said in report
+
+
+def test_a_combination_with_more_splits_than_another_is_confirmed_by_its_own_runs():
+    own = [{"lr": 0.1, "data__split_seed": 1}, {"lr": 0.1, "data__split_seed": 2}, {"lr": 1}]
+    shared = {"data": "iris", "model": "classifier", "objective": "final_loss", "confirm": 2}
+    plan = make_plan([compose_settings({**shared, **one}) for one in own])
+    first, chosen = finished(plan, [0.2, 0.2, 0.3])
+    fresh, _ = finished(confirmation.plan_of(first), [0.4, 0.4, 0.4, 0.4, 0.5, 0.5])
+    reporter = Sentences()
+    final_steps.report_confirmation(chosen, plan.objective, fresh, reporter)
+    (said,) = reporter.said
+    assert re.search(r"lr=0.1 looked like 0.2, is 0.4 .*over 4 fresh runs; lr=1 looked", said)
+    assert re.search(r"lr=1 looked like 0.3, is 0.5 .*over 2 fresh runs", said)
 
 
 @pytest.mark.usefixtures("a_store")

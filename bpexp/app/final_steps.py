@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from bpexp.reporter import Reporter
 from bpexp.runs.objective import Objective
+from bpexp.sweeps.job import by_combination
 from bpexp.sweeps.ranking import RankedCombination, are_independent, scores_of, why_best
 from bpexp.sweeps.runner import FinishedSweep, now
 from bpexp.tracking.contract import RunRecord
@@ -99,15 +100,15 @@ def report_confirmation(
     Args:
         chosen: The combinations, with their results in the sweep that chose them.
         objective: What they are compared by.
-        fresh: The sweep that trained them again, as many jobs for each in the same order.
+        fresh: The complete sweep that trained them again, in the same order.
         reporter: Receives the sentence.
     """
     from bpexp.analysis import confirmation
 
-    n_jobs = len(fresh.rows) // len(chosen)
     sentences = []
-    for place, combination in enumerate(chosen):
-        rows = [row for row in fresh.rows[place * n_jobs : (place + 1) * n_jobs] if row.metrics]
+    for combination, jobs in zip(chosen, by_combination(fresh.plan.jobs), strict=True):
+        # One that had more splits than another in its sweep has more jobs here, too.
+        rows = [row for row in (fresh.rows[job.index] for job in jobs) if row.metrics]
         name, before = combination.job.combination_name, combination.scores
         after, is_independent = scores_of(rows, objective), are_independent(rows)
         sentences.append(confirmation.sentence(objective, name, before, after, is_independent))

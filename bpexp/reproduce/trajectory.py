@@ -33,8 +33,7 @@ class Trajectory:
 
 
 def check(sweep: StoredRun, archive: Archive, engine: str, n_jobs: int) -> list[Trajectory]:
-    """Propose the runs of a stored search or race again, and judge the combinations that were
-    judged.
+    """Propose the runs of a stored search or race, and judge those of halving, once more.
 
     Args:
         sweep: The parent run.

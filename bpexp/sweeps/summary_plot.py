@@ -46,17 +46,17 @@ def plot(ranking: Ranking) -> "Figure":
 
     Args:
         ranking: The runs and combinations of the sweep. Keys that number replicates do not count as
-            settings; the heat map shows what the settings are ranked by.
+            settings; the heat map shows what the combinations are ranked by.
     """
     objective, heat_map = ranking.objective, None
-    settings = [found.job.combination for found in ranking.combinations]
-    keys = list(dict.fromkeys(key for setting in settings for key in setting))
+    combinations = [found.job.combination for found in ranking.combinations]
+    keys = list(dict.fromkeys(key for one in combinations for key in one))
     if len(keys) == 2:
         values = [found.center for found in ranking.combinations]
         title = objective.title
         if ranking.is_replicated:
             title = f"{objective.statistic.capitalize()} {objective.label}"
-        texts = [[setting.get(key, "") for key in keys] for setting in settings]
+        texts = [[one.get(key, "") for key in keys] for one in combinations]
         heat_map = plots.heat_map(title, keys, texts, values)
     curves = [(row.job.name, row.curve) for row in ranking.runs[:MAX_CURVES]]
     label = "validation loss" if shows_validation(objective) else "training loss"

@@ -14,10 +14,8 @@ that does not converge counts the maximum number of epochs.
 
 If no other combination is better than some combinations, none of these is ever stopped with a
 probability of at least 95%, for all combinations and looks together. The limit for the capital is
-that of Holm's
-method: (k - s) / 0.05 for k combinations of which s are stopped. Ranks and the rules for the end do
-    not
-affect this, because the bets are fair at every number of seeds.
+that of Holm's method: (k - s) / 0.05 for k combinations of which s are stopped. Ranks and the rules
+for the end do not affect this, because the bets are fair at every number of seeds.
 
 >>> from bpexp.runs.objective import objectives
 >>> rng, objective = np.random.default_rng(0), objectives()["final_loss"]
@@ -131,11 +129,10 @@ class Race:
         self._second = np.argmin(ranks, axis=-1)
 
     def _stop(self) -> None:
-        """Stop the combinations, the worst first, whose bets have reached the limit of Holm's
-        method.
+        """Stop the combinations whose bets have reached the limit of Holm's method.
 
-        A combination that no other one is better than is stopped first at the limit for all
-        combinations that are not yet stopped, among which are all of its kind.
+        The worst one goes first. One that no other combination is better than is stopped first at
+        the limit for all combinations that are not yet stopped, among which are all of its kind.
         """
         n_combinations = self.is_racing.shape[-1]
         is_best = np.arange(n_combinations) == self._best[..., None]
@@ -242,8 +239,7 @@ def outcomes(objective: Objective, horizon: float, scores: Array, others: Array)
 
 
 def ranks(objective: Objective, horizon: float, scores: Array) -> Array:
-    """The ranks of combinations by ``Objective.ranking_key``, from 0; ties in the order of
-    combinations.
+    """The ranks of combinations by ``Objective.ranking_key``, from 0; ties in their order.
 
     Args:
         objective: What the combinations are compared by.

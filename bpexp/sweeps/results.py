@@ -68,7 +68,7 @@ class SweepResults:
         return rows
 
     def add_stored(self, results: "SweepResults") -> None:
-        """Add the results of further jobs whose runs are stored already."""
+        """Add the results of jobs whose runs are stored already."""
         self.rows |= results.rows
         self._stored += results._stored
 

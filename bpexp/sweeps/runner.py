@@ -187,12 +187,9 @@ class SweepRunner:
 
     def use_stored_results(self) -> None:
         """Use the results that are stored already; blocks until the store is open."""
-        if self._writer.sweep.stored is not None:
-            self.results = self._writer.sweep.stored
-        for row in self.results.in_order(self.plan.jobs):
-            self._on_result(row)
-        for note in self._writer.sweep.notes:
-            self._listener.say(note)
+        sweep = self._writer.sweep
+        if sweep.stored is not None:
+            self._add_stored(sweep.stored, sweep.notes)
 
     def extend(self, plan: Plan) -> None:
         """Replace the plan by one with another generation of jobs, see ``Plan.extended``.
@@ -202,11 +199,13 @@ class SweepRunner:
         self._first_of_generation = first = len(self.plan.jobs)
         self._replace_plan(plan)
         reusable = self._writer.sweep.reusable
-        if reusable is None:
-            return
-        stored, notes = reusable.link(plan, plan.jobs[first:])
+        if reusable is not None:
+            self._add_stored(*reusable.link(plan, plan.jobs[first:]))
+
+    def _add_stored(self, stored: SweepResults, notes: Sequence[str]) -> None:
+        """Use results that are stored already, and report them; ``notes`` are on damaged runs."""
         self.results.add_stored(stored)
-        for row in stored.in_order(plan.jobs):
+        for row in stored.in_order(self.plan.jobs):
             self._on_result(row)
         for note in notes:
             self._listener.say(note)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from sweeping import start_in_session
 
 
 @contextlib.contextmanager
@@ -64,6 +65,6 @@ connection.execute("COMMIT")
 def lock(file, seconds):
     """Start a process that locks an SQLite file for some seconds."""
     command = [sys.executable, "-c", LOCK, file, str(seconds)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = start_in_session(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "locked\n"
     return process

@@ -78,29 +78,33 @@ def clean_environment():
 
 
 STARTED = []
-"""The programs of ``start``; each is killed at the end of its test, if it runs that long."""
+"""The programs of ``start_in_session``."""
+
+
+def start_in_session(command, **options):
+    """Start a program in a session; it is killed at the end of the test, if it runs that long."""
+    process = subprocess.Popen(command, start_new_session=True, **options)
+    STARTED.append(process)
+    return process
 
 
 def start(folder, tracker, *arguments, before="", **environment):
     """Start the program in a session; ``before`` is Python code to run first."""
     code = "\n".join([before, TRACKERS[tracker], MAIN])
-    process = subprocess.Popen(
+    return start_in_session(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=folder, env=clean_environment() | environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, preexec_fn=enable_interrupts,
+        preexec_fn=enable_interrupts,
     )  # fmt: skip
-    STARTED.append(process)
-    return process
 
 
 def end_programs():
-    """Kill the programs that still run, which would train on after a failed test."""
+    """Kill the programs that a failed test left running, and close what it did not read."""
     while STARTED:
-        process = STARTED.pop()
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        with STARTED.pop() as process:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 class Halted:
@@ -137,12 +141,7 @@ class Halted:
 def run_to_end(folder, *arguments, tracker="bulk", **environment):
     """Run the program to its end; return its exit status and standard error."""
     process = start(folder, tracker, *arguments, **environment)
-    try:
-        _, err = process.communicate(timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise
+    _, err = process.communicate(timeout=SECONDS)
     return process.returncode, err
 
 

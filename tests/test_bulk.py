@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy
 from mlflow.store.tracking.dbmodels import models
 from servers import postgresql
+from sweeping import start_in_session
 
 from bpexp.tracking.bulk import BulkTracker
 from bpexp.tracking.client import ClientTracker
@@ -248,7 +249,7 @@ class Locked:
 
     def __init__(self, store):
         file = store.uri.removeprefix("sqlite:///")
-        self.process = subprocess.Popen(
+        self.process = start_in_session(
             [sys.executable, "-c", LOCK, file],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip

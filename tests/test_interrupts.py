@@ -15,7 +15,15 @@ from queue import SimpleQueue
 
 import numpy as np
 import pytest
-from sweeping import children, command_of, enable_interrupts, runs_of, start, wait_until
+from sweeping import (
+    children,
+    command_of,
+    enable_interrupts,
+    runs_of,
+    start,
+    start_in_session,
+    wait_until,
+)
 
 from bpexp import interrupts
 from bpexp.cli.terminal import TerminalReporter
@@ -229,10 +237,9 @@ def test_workers_end_with_a_killed_parent(tmp_path, name):
 @pytest.mark.long
 def test_a_sweep_whose_terminal_is_closed_keeps_its_runs(tmp_path):
     terminal, side = os.openpty()
-    process = subprocess.Popen(
+    process = start_in_session(
         [sys.executable, "-m", "bpexp", *ENDLESS, "engine=numpy"], cwd=tmp_path,
-        stdin=side, stdout=side, stderr=side, start_new_session=True,
-        preexec_fn=control_terminal,
+        stdin=side, stdout=side, stderr=side, preexec_fn=control_terminal,
     )  # fmt: skip
     os.close(side)
     wait_for_training(process)

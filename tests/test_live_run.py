@@ -135,11 +135,9 @@ def test_a_run_that_was_killed_keeps_its_curve_and_can_be_repeated(put_store, tm
     def curve():
         return [point for run in archive.search() for point in points_of(archive, run.run_id)]
 
-    try:
-        wait_until(lambda: len(curve()) > 3, process)
-    finally:
-        process.kill()
-        process.communicate()
+    wait_until(lambda: len(curve()) > 3, process)
+    process.kill()
+    process.communicate()
     (run,) = archive.search()
     assert run.status == "RUNNING"
     before = points_of(archive, run.run_id)

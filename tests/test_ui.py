@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from servers import free_port, served
-from sweeping import wait_until
+from sweeping import start_in_session, wait_until
 
 pytestmark = pytest.mark.long
 
@@ -31,7 +31,7 @@ def test_ui_listens_only_on_loopback(bpexp, tmp_path):
 def test_no_server_outlives_a_killed_program(bpexp, tmp_path):
     assert bpexp("epochs=5").returncode == 0
     port = free_port()
-    process = subprocess.Popen(
+    process = start_in_session(
         [sys.executable, "-m", "bpexp", "ui", "--port", str(port)], cwd=tmp_path,
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip

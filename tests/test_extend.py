@@ -27,7 +27,7 @@ def added(plan, *arguments):
 
 
 def stored(folder):
-    """The parent of the only sweep, and the result digest of its finished runs by setting."""
+    """The parent of the only sweep, and the result digest of its finished runs by job."""
     archive = open_archive(locate(None, folder, {}), "bpexp")
     (parent,) = [run for run in archive.search(Query()) if run.is_sweep]
     runs = archive.search(Query(statuses=["FINISHED"], sweep=parent.run_id, sweeps=False))
@@ -74,7 +74,7 @@ def test_jobs_planned_before_are_named_by_what_varies_now():
 
 @pytest.fixture
 def sweep(a_store, inside, tmp_path):
-    """Two settings of two seeds, tracked in ``tmp_path``."""
+    """Two combinations with two seeds, tracked in ``tmp_path``."""
     assert inside("-m", "lr=0.1,1", "seed=0,1", "epochs=20", "n_jobs=1").returncode == 0
     return stored(tmp_path)[0]
 

@@ -1,4 +1,4 @@
-"""Successive halving: which settings are stopped when, with the bits of uninterrupted runs."""
+"""Successive halving: which combinations are stopped when, with the bits of uninterrupted runs."""
 
 import math
 import re
@@ -84,7 +84,7 @@ def kept_after(whole, epoch, rates, count):
     )[:count]
 
 
-def test_the_settings_with_the_best_medians_go_on_and_the_others_stop_there(whole, halved):
+def test_the_combinations_with_the_best_medians_go_on_and_the_others_stop_there(whole, halved):
     second = kept_after(whole, 10, RATES, 2)
     third = kept_after(whole, 30, second, 1)
     archive, _, runs = stored(halved)
@@ -102,7 +102,7 @@ def test_the_settings_with_the_best_medians_go_on_and_the_others_stop_there(whol
         assert (run.tags[run_tags.RESULT] == digest) == (epochs == 90)
 
 
-def test_the_best_setting_is_one_that_was_trained_to_its_end(whole, halved):
+def test_the_best_combination_is_one_that_was_trained_to_its_end(whole, halved):
     archive, parent, runs = stored(halved)
     best = next(run for run in runs if run.run_id == parent.tags[run_tags.BEST_RUN])
     assert best.outcome == "completed"
@@ -179,7 +179,7 @@ def test_pruned_runs_are_finished_later_with_the_same_bits(whole, inside, a_stor
     assert {name: digest for name, (_, _, digest) in found.items()} == {
         name: digest for name, (_, digest) in whole.items()
     }
-    # What was decided stays known, and is judged again; the correlations are those of all settings.
+    # What was decided stays known, and is judged again; the correlations are those of all.
     assert "2 of 2 times the same combinations stopped." in inside("reproduce", "latest").stdout
     halving = bpexp.report("latest").halving
     medians = {
@@ -223,7 +223,7 @@ def test_a_search_is_told_what_its_trials_were_stopped_by(inside, a_store, tmp_p
     assert done.returncode == 0, done.stderr
     _, parent, runs = stored(tmp_path)
     counts = sorted(int(run.metrics["epochs_run"]) for run in runs)
-    # In each of 2 generations: 2 settings until 5, 1 until 10, 1 to the end.
+    # In each of 2 generations: 2 combinations until 5, 1 until 10, 1 to the end.
     assert counts == [5] * 8 + [10] * 4 + [40] * 4
     trials = read_csv(tmp_path / "outputs/artifacts" / parent.run_id / "artifacts" / "trials.csv")
     complete = trials["pruned at epoch"].isna()
@@ -321,7 +321,9 @@ def test_a_halved_sweep_is_not_extended(inside, a_store):
     st.integers(1, 200), st.integers(2, 5), st.integers(1, 50), st.integers(1, 4),
     st.integers(51, 5000),
 )  # fmt: skip
-def test_the_brackets_have_all_settings_and_the_epochs_add_up(n, halving, first, brackets, last):
+def test_the_brackets_have_all_combinations_and_the_epochs_add_up(
+    n, halving, first, brackets, last
+):
     settings = SearchConfig(halving=halving, min_epochs=first, brackets=brackets)
     n_rungs = len(rungs.rung_epochs(settings, last))
     if brackets > n_rungs + 1:
@@ -330,7 +332,7 @@ def test_the_brackets_have_all_settings_and_the_epochs_add_up(n, halving, first,
     assert sum(sizes) == n
     assert len(sizes) == brackets
     total = rungs.epochs_of(n, settings, last)
-    # Epoch by epoch: how many settings are trained in it.
+    # Epoch by epoch: how many combinations are trained in it.
     by_epoch = np.zeros(last)
     for start, size in enumerate(sizes):
         left, done = size, 0

@@ -1,4 +1,4 @@
-"""The objective ranks the settings of a sweep by their replicates, and is the same everywhere."""
+"""The objective ranks the combinations of a sweep by their replicates, alike everywhere."""
 
 import itertools
 import re
@@ -102,7 +102,7 @@ def test_diverged_runs_count_as_the_worst_and_failed_runs_do_not_count():
     st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12),
     st.sampled_from(["accuracy", "final_loss"]),
 )
-def test_settings_are_ordered_by_median_then_interquartile_mean_then_mean(values, name):
+def test_combinations_are_ordered_by_median_then_interquartile_mean_then_mean(values, name):
     objective, values = objectives()[name], np.array(values)
     sign = -1.0 if name == "accuracy" else 1.0
     outcomes = np.full(len(values), "completed", object)
@@ -250,7 +250,9 @@ def test_single_runs_are_ranked_by_the_named_objective(inside):
     assert refused.stderr.endswith("got 'acuracy'; type objective=accuracy.\n")
 
 
-def test_confirm_trains_the_best_settings_on_seeds_that_chose_nothing(a_store, tmp_path, inside):
+def test_confirm_trains_the_best_combinations_on_seeds_that_chose_nothing(
+    a_store, tmp_path, inside
+):
     done = inside(
         "-m", *IRIS, "lr=0.001,0.01,0.1,0.3", "seed=3,1", "data.validation_fraction=0.2",
         "confirm=8", "n_jobs=1",

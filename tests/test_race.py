@@ -84,14 +84,14 @@ def test_worse_means_worse_on_more_seeds_or_a_larger_mean_of_the_epochs():
 
 @pytest.mark.parametrize("n_combinations", simulations.RACE_SIZES)
 @pytest.mark.parametrize("name", simulations.RACE_DRAWS)
-def test_equal_settings_are_seldom_stopped(name, n_combinations):
+def test_equal_combinations_are_seldom_stopped(name, n_combinations):
     n = 300 if n_combinations < 20 else 100
     share = simulations.race_errors(name, n_combinations, n, np.random.default_rng(n_combinations))
     # Three standard errors above 5%.
     assert share <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n)
 
 
-def test_a_race_saves_runs_where_settings_differ_and_keeps_the_best():
+def test_a_race_saves_runs_where_combinations_differ_and_keeps_the_best():
     saved, decided, lost = simulations.race_savings(6, 1.5, 100, np.random.default_rng(3))
     assert saved > 0.5
     assert decided > 0.9
@@ -99,7 +99,7 @@ def test_a_race_saves_runs_where_settings_differ_and_keeps_the_best():
 
 
 def test_the_better_mean_of_epochs_is_kept_although_it_is_slower_on_most_seeds():
-    """A setting that is faster on 80% of seeds and never converges on the others is not better."""
+    """Faster on 80% of the seeds and without convergence on the others is not better."""
     rng = np.random.default_rng(4)
     risky = np.where(rng.random(200) < 0.8, 100.0, np.inf)
     steady = np.full(200, 200.0)
@@ -126,7 +126,7 @@ def raced(score, n_combinations=3, objective=LOSS, **config):
 
 
 def test_the_course_of_a_race_by_epochs_shows_the_means_that_rank_it():
-    """The steady setting has the better mean, the other one the better median."""
+    """The steady combination has the better mean, the other one the better median."""
     plan = make_plan([compose_settings({"lr": lr, "stop__loss": 0.1, "epochs": 1000})
                       for lr in (1, 2)])  # fmt: skip
     scores = [np.array([100.0] * 12 + [np.inf] * 8), np.full(20, 200.0)]
@@ -144,7 +144,7 @@ def test_the_course_of_a_race_by_epochs_shows_the_means_that_rank_it():
 
 
 def noisy(distance):
-    """Scores that differ by a distance between settings, with noise that a seed shares."""
+    """Scores that differ by a distance between combinations, with noise that a seed shares."""
 
     def score(lr, seed):
         shared, own = np.random.default_rng(seed).normal(size=2), np.random.default_rng([lr, seed])
@@ -153,7 +153,7 @@ def noisy(distance):
     return score
 
 
-def test_clearly_worse_settings_stop_and_the_best_one_is_decided():
+def test_clearly_worse_combinations_stop_and_the_best_one_is_decided():
     sampler, generations = raced(noisy(3.0))
     assert sampler.race.end == DECIDED
     assert sampler.race.is_racing.tolist() == [True, False, False]
@@ -183,7 +183,7 @@ def test_equal_values_are_ties_and_failed_runs_are_the_worst():
     assert sampler.race.is_racing.all()
 
 
-def test_one_setting_gets_seeds_until_its_interval_is_narrow():
+def test_one_combination_gets_seeds_until_its_interval_is_narrow():
     sampler, _ = raced(noisy(0.0), n_combinations=1, width=0.1)
     assert sampler.race.end == NARROW
     assert sampler.race.n_seeds[0] > 10
@@ -242,7 +242,7 @@ def uninterrupted(tmp_path_factory, put_store):
     return folder, found
 
 
-def test_a_race_is_one_sweep_whose_worse_settings_have_fewer_runs(uninterrupted):
+def test_a_race_is_one_sweep_whose_worse_combinations_have_fewer_runs(uninterrupted):
     folder, found = uninterrupted
     parent, runs, archive = stored(folder)
     counts = found.groupby("lr")["seed"].count()
@@ -264,7 +264,7 @@ def test_a_race_is_one_sweep_whose_worse_settings_have_fewer_runs(uninterrupted)
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
 
 
-def test_two_workers_stop_the_same_settings_and_reproduce_checks_it(
+def test_two_workers_stop_the_same_combinations_and_reproduce_checks_it(
     uninterrupted, inside, a_store, tmp_path
 ):
     done = inside(*RACE)
@@ -428,7 +428,7 @@ def test_a_killed_race_is_resumed_with_the_same_runs(at, uninterrupted, tmp_path
 
 @pytest.mark.long
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])
-def test_a_race_on_dask_stops_the_same_settings(engine, uninterrupted, tmp_path):
+def test_a_race_on_dask_stops_the_same_combinations(engine, uninterrupted, tmp_path):
     with dask_cluster(tmp_path) as cluster:
         where = ["backend=dask", f"backend.address={cluster.address}", f"engine={engine}"]
         assert run_to_end(tmp_path, *RACE, *where) == (0, "")

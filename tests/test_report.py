@@ -1106,7 +1106,7 @@ def test_log_axes_are_labeled_with_plain_numbers():
     assert [axes.xaxis.get_major_formatter()(x) for x in (1, 10, 1000)] == ["1", "10", "1000"]
 
 
-def test_sweeps_without_a_common_setting_are_compared_by_their_best_settings():
+def test_sweeps_without_a_common_combination_are_compared_by_their_best_ones():
     seeds = np.arange(10) / 1000
     made = built(two({0.1: 0.3 + seeds, 1.0: 0.4 + seeds}, {3.0: 0.2 + seeds, 9.0: 0.9 + seeds}))
     assert made.question.startswith("Which sweep is best? Over 10 seeds on xor: ")
@@ -1114,7 +1114,7 @@ def test_sweeps_without_a_common_setting_are_compared_by_their_best_settings():
         "Best combination of each sweep by final loss: s: lr=0.1 (best of 2); t: lr=3 (best of 2). "
         "Compared on the runs that chose them: sweep=t lr=3 has the lowest final loss: "
     )
-    # The signs of ten differences, and any of six pairs of the four settings could be compared.
+    # The signs of ten differences, and any of six pairs of the four combinations could be compared.
     assert made.finals.findings.comparisons[0].p_adjusted == 6 * 2 / 2**10
     assert "(p = 0.012, corrected for 6 pairs of groups)" in made.answer
     # Every run of t is better than all of s, or worse; the best of all 20 is the lowest.
@@ -1129,7 +1129,7 @@ def test_sweeps_without_a_common_setting_are_compared_by_their_best_settings():
     ]  # fmt: skip
 
 
-def test_best_settings_chosen_by_validation_are_compared_on_test_rows():
+def test_best_combinations_chosen_by_validation_are_compared_on_test_rows():
     seeds = np.arange(6) / 1000
     frame = two({0.1: 0.1 + seeds, 1.0: 0.1 + seeds}, {3.0: 0.1 + seeds})
     frame["lowest_validation_loss"] = np.repeat([0.5, 0.4, 0.3], 6) + np.tile(seeds, 3)
@@ -1156,7 +1156,7 @@ def three_optimizers():
 
 
 @pytest.mark.parametrize("key", ["optimizer", "optimizer.name"])
-def test_per_compares_the_best_setting_within_each_value_on_test_rows(key):
+def test_per_compares_the_best_combination_within_each_value_on_test_rows(key):
     made = built(three_optimizers(), per=key)
     assert made.question.startswith("Which optimizer.name is best? ")
     assert made.answer.startswith(
@@ -1176,7 +1176,7 @@ def test_per_compares_the_best_setting_within_each_value_on_test_rows(key):
     assert [best["setting"]["lr"] for best in written["best_per"]] == ["1", "0.1", "0.1"]
 
 
-def test_per_without_test_rows_is_corrected_for_all_settings():
+def test_per_without_test_rows_is_corrected_for_all_combinations():
     made = built(three_optimizers().drop(columns="test_loss"), per="optimizer.name")
     assert "Compared on the runs that chose them: lr=0.1 optimizer.name=momentum has" in made.answer
     assert "With 6 seeds and 6 groups no difference can reach p < 0.05; 10 seeds" in made.answer
@@ -1210,7 +1210,7 @@ def test_per_refuses_what_cannot_be_compared(key, said):
         built(frame, per=key)
 
 
-def test_sweeps_with_some_settings_in_common_are_compared_on_these_and_by_their_best():
+def test_sweeps_with_some_combinations_in_common_are_compared_on_these_and_by_their_best():
     seeds = np.arange(10) / 1000
     made = built(two({0.1: 0.3 + seeds, 1.0: 0.4 + seeds}, {1.0: 0.4 + seeds, 3.0: 0.2 + seeds}))
     assert made.answer.startswith("The sweeps agree on all runs that both contain. Of 10 runs")

@@ -35,5 +35,4 @@ def resume_command_in_errors(command: str) -> Iterator[None]:
     try:
         yield
     except TrackingError as error:
-        reason = str(error).rstrip(".")
-        raise TrackingError(f"{reason}; to go on: {command}{error.resume_option}") from error
+        raise error.with_command(command) from error

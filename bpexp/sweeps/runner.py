@@ -362,15 +362,14 @@ class SweepRunner:
             writer = self._writer
             if not writer.is_open or writer.sweep.parent is None:
                 raise
-            parts = [str(error).rstrip(".")]
+            facts = []
             if self.plan.runtime.tracking.runs:
                 stored = {index for index, row in self.results.rows.items() if row.run_id}
                 tracked = len(stored | writer.run_ids.keys())
-                parts.append(f"{tracked} of {len(self.plan.jobs)} runs are tracked")
+                facts.append(f"{tracked} of {len(self.plan.jobs)} runs are tracked")
             if writer.n_spooled:
-                parts.append(f"{writer.n_spooled} wait in {spool.folder(writer.sweep.parent)}")
-            parts.append(f"to go on: {writer.sweep.resume_command}{error.resume_option}")
-            raise TrackingError("; ".join(parts)) from error
+                facts.append(f"{writer.n_spooled} wait in {spool.folder(writer.sweep.parent)}")
+            raise error.with_command(writer.sweep.resume_command, *facts) from error
 
     def _record(self, trained: Sequence[JobResult]) -> None:
         """Add results to the table and submit them to the writer."""

@@ -42,6 +42,18 @@ class TrackingError(ConfigError):
         super().__init__(passwords.mask_text(message))
         self.written = written
 
+    def with_command(self, command: str, *facts: str) -> "TrackingError":
+        """Return the error with the command that resumes the sweep.
+
+        Args:
+            command: The command.
+            *facts: What else is known, between the message and the command.
+        """
+        reason = str(self).rstrip(".")
+        return TrackingError(
+            "; ".join([reason, *facts, f"to go on: {command}{self.resume_option}"])
+        )
+
 
 class DeletedError(TrackingError):
     """Somebody deleted the sweep, or its experiment, while runs were written to it."""

@@ -205,13 +205,9 @@ def _race(plan: Plan) -> str:
 
 def _left_out(result: FinishedSweep) -> str:
     """What a sweep whose budget is spent has not trained, as a sentence."""
-    plan, search = result.plan, result.plan.search
-    spent = "The budget is spent"
-    if plan.is_race:
+    plan, spent = result.plan, "The budget is spent"
+    if plan.is_race or plan.search is not None:
         return f"{spent}: {len(result.rows)} of at most {plan.max_jobs} runs are trained."
-    if search is not None:
-        n_runs = plan.runtime.search.trials * search.n_replicates
-        return f"{spent}: {len(result.rows)} of at most {n_runs} runs are trained."
     return f"{spent}: {result.n_left_out} of {len(plan.jobs)} runs are left out."
 
 

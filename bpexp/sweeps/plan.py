@@ -141,7 +141,8 @@ class Plan:
         Raises:
             ConfigError: As ``make_plan``.
         """
-        added = make_plan(composed, datasets=self.datasets)
+        datasets = self.datasets
+        added = make_plan(composed, datasets=datasets)
         if added.runtime != self.runtime:
             raise _different_runtime(self.runtime, added.runtime)
         compared = [*_one_of_each_kind(self.jobs), *added.configs]
@@ -149,9 +150,8 @@ class Plan:
         known = self.jobs
         if varying != self.varying:
             # Those planned before get new names.
-            known = tuple(_jobs(self.configs, self.datasets, varying))
-        datasets = {**self.datasets, **added.datasets}
-        new = _jobs(added.configs, datasets, varying, first=len(known))
+            known = tuple(_jobs(self.configs, datasets, varying))
+        new = _jobs(added.configs, added.datasets, varying, first=len(known))
         generations = (*self.generations, len(known))
         return replace(self, jobs=(*known, *new), varying=varying, generations=generations)
 

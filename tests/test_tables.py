@@ -452,6 +452,14 @@ def test_numbers_with_a_unit_are_refused_as_labels(refusal, cells):
     assert f"{cells[0]!r} in row 1 (2 of 2 cells are no numbers)" in refusal(csv_of(cells))
 
 
+def test_the_first_text_after_a_missing_cell_of_pandas_is_named(tmp_path):
+    path = tmp_path / "t.parquet"
+    cells = pd.Series([pd.NA, "1", "?", "2"], dtype="string")
+    pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "y": cells}).to_parquet(path)
+    with pytest.raises(ConfigError, match=r"'\?' in row 3 \(1 of 4 cells are no numbers\)"):
+        load(FileConfig(name="file", path=str(path), target=("y",)))
+
+
 def test_numbered_labels_are_labels(table):
     assert table(csv_of(["1st", "2nd", "1st"])).targets == ("y=1st", "y=2nd")
     assert table(csv_of(["class 1", "class 2"])).targets == ("y=class 1", "y=class 2")

@@ -314,7 +314,8 @@ def first_number_and_text(column: "pd.Series", decimal: str = ".") -> str | None
     if not has_numbers or not others:
         return None
     first, count = next(iter(others)), sum(others.values())
-    row = column.tolist().index(first) + 1
+    # A comparison with pandas.NA is an error.
+    row = next(row for row, cell in enumerate(column, 1) if isinstance(cell, str) and cell == first)
     return f"{first!r} in row {row} ({count} of {len(column)} cells are no numbers)"
 
 

@@ -328,11 +328,15 @@ def _rows(content: BinaryIO, **form: Any) -> pd.DataFrame:
 
 
 def _have_one_type(frame: pd.DataFrame) -> bool:
-    """Whether no column mixes texts with other values."""
+    """Whether no column mixes texts with other values, or integers from 2**63 with other chunks.
+
+    Such integers are unsigned in their chunk, which pandas joins with others as float64.
+    """
     return all(
         infer_dtype(column, skipna=True) == "string"
-        for _, column in frame.items()
         if column.dtype == object
+        else column.dtype.kind != "f" or not column.max() >= 2**63
+        for _, column in frame.items()
     )
 
 

@@ -9,7 +9,7 @@ services issue it. All patterns take linear time, since they search whole files.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
 _NAME = (
@@ -134,21 +134,28 @@ def mask_line(line: str, *, is_code: bool) -> str:
     return _FLOW.sub(r"\1***", _LINE.sub(_masked_value, masked))
 
 
-def mask_private_keys(lines: Iterable[str]) -> Iterator[str]:
-    """Mask the lines between those that begin and end a private key, which may be cut off.
+def mask_lines(lines: Sequence[str], *, is_code: bool) -> Iterator[str]:
+    """Mask the passwords in neighboring lines of a file.
 
-    >>> key = ["-----BEGIN PRIVATE KEY-----", "MIIE", "-----END PRIVATE KEY-----", "x"]
-    >>> list(mask_private_keys(key))[1:]
-    ['***', '-----END PRIVATE KEY-----', 'x']
+    The lines between those that begin and end a private key, which may be cut off, are masked
+    whole.
+
+    Args:
+        lines: The lines.
+        is_code: See ``mask_line``.
+
+    >>> key = ["-----BEGIN PRIVATE KEY-----", "MIIE", "-----END PRIVATE KEY-----", "pwd: x"]
+    >>> list(mask_lines(key, is_code=False))[1:]
+    ['***', '-----END PRIVATE KEY-----', 'pwd: ***']
     """
-    lines = list(lines)
     markers = [_PRIVATE_KEY.search(line) for line in lines]
     first = next((marker for marker in markers if marker is not None), None)
     is_inside = first is not None and first[1] == "END"
     for line, marker in zip(lines, markers, strict=True):
         if marker is not None:
             is_inside = marker[1] == "BEGIN"
-        yield "***" if is_inside and marker is None else line
+        is_key = is_inside and marker is None
+        yield "***" if is_key else mask_line(line, is_code=is_code)
 
 
 def _mask_everywhere(text: str) -> str:

@@ -133,11 +133,8 @@ def _parsed(text: str) -> _Hunk:
 
 
 def _masked(hunk: _Hunk, *, is_code: bool) -> _Hunk:
-    contents = passwords.mask_private_keys(line[1:] for line in hunk.lines)
-    lines = [
-        line[:1] + passwords.mask_line(content, is_code=is_code)
-        for line, content in zip(hunk.lines, contents, strict=True)
-    ]
+    masked = passwords.mask_lines([line[1:] for line in hunk.lines], is_code=is_code)
+    lines = [line[:1] + content for line, content in zip(hunk.lines, masked, strict=True)]
     heading = passwords.mask_line(hunk.heading, is_code=is_code)
     return replace(hunk, heading=heading, lines=tuple(lines))
 
@@ -166,10 +163,8 @@ def _applicable(original: _Hunk, masked: _Hunk) -> _Hunk | None:
 def _has_password(content: bytes) -> bool:
     # UTF-16 has a zero byte after each character of ASCII.
     lines = content.replace(b"\0", b"").decode("latin-1").split("\n")
-    without_keys = list(passwords.mask_private_keys(lines))
-    return without_keys != lines or any(
-        passwords.mask_line(line, is_code=True) != line for line in lines
-    )
+    masked = passwords.mask_lines(lines, is_code=True)
+    return any(old != new for old, new in zip(lines, masked, strict=True))
 
 
 def _binary_contents(section: str) -> Iterator[bytes]:

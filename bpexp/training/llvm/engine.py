@@ -124,7 +124,7 @@ class LlvmEngine:
             is_shuffled=sample_orders is not None,
         )
         arguments = _training_arguments(problem, state, lr_factors, sample_orders, groups)
-        products = 3 * network.n_parameters * len(problem.X) * len(lr_factors) * n_runs
+        products = problem.n_products(n_runs) * len(lr_factors)
         kind = KernelKind(network, groups.group_size, training)
         n_epochs = self._call(kind, arguments, products)
         _copy_results(arguments, groups, state)

@@ -60,7 +60,8 @@ def of_run(config: TrainConfig, dataset: Dataset | None = None) -> str:
     """
     settings = _json_object(config, [name for name in _NAMES if name != "data"])
     dataset = load(config.data) if dataset is None else dataset
-    arithmetic, data = ARITHMETIC_VERSION, _data_json(dataset, config.model.output)
+    is_scaled = dataset.scaling_for(config.model.output) is not UNSCALED
+    arithmetic, data = ARITHMETIC_VERSION, _data_json(dataset.classes, dataset.digest, is_scaled)
     text = f'{{"arithmetic":{arithmetic},"config":{settings},"data":{data},"version":{VERSION}}}'
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -156,9 +157,9 @@ def _without_defaults(value: Any) -> Any:
 
 
 @lru_cache(maxsize=128)
-def _data_json(dataset: Dataset, output: str) -> str:
+def _data_json(classes: bool, digest: str, is_scaled: bool) -> str:
     """The data as JSON; cached, since the runs of a sweep share it."""
-    found = {"classes": dataset.classes, "digest": dataset.digest}
-    if dataset.scaling_for(output) is not UNSCALED:
+    found: dict[str, object] = {"classes": classes, "digest": digest}
+    if is_scaled:
         found["scaled_targets"] = True
     return json.dumps(found, separators=(",", ":"))

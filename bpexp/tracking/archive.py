@@ -83,14 +83,14 @@ class Archive:
                 except FileNotFoundError:
                     continue
             if _named_folder(run) is not None:
-                raise _missing(run, name)
+                raise missing(run, name)
             return self._download(run, name)
         except TrackingError:
             if name in self.files(run):
                 raise
-            raise _missing(run, name) from None
+            raise missing(run, name) from None
         except NotADirectoryError as error:
-            raise _missing(run, name) from error
+            raise missing(run, name) from error
         except OSError as error:
             raise ConfigError(
                 f"{name} of run {run.run_id[:8]} cannot be read: {error.strerror}."
@@ -178,7 +178,8 @@ def _size(path: str) -> int | None:
     return None if stat.S_ISDIR(found.st_mode) else found.st_size
 
 
-def _missing(run: StoredRun, name: str) -> ConfigError:
+def missing(run: StoredRun, name: str) -> ConfigError:
+    """The error about an artifact that a run does not have."""
     return ConfigError(f"Run {run.run_id[:8]} has no artifact {name}.")
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import checked_zip
-from bpexp.tracking.archive import Archive
+from bpexp.tracking.archive import Archive, missing
 from bpexp.tracking.checked_zip import CheckedZip
 from bpexp.tracking.memory_reader import MemoryReader
 from bpexp.tracking.reading import Point, StoredRun
@@ -109,7 +109,7 @@ class BundleArchive(Archive):
     def file(self, run: StoredRun, name: str) -> bytes:
         """See ``Archive.file``."""
         if name not in self._files[run.run_id]:
-            raise ConfigError(f"Run {run.run_id[:8]} has no artifact {name}.")
+            raise missing(run, name)
         return self._bundle.read(artifact_member(run.run_id, name))
 
     def file_if_any(self, run: StoredRun, name: str) -> bytes | None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import trim_mean
 
+from bpexp.analysis.confirmation import sentence
 from bpexp.app import final_steps
 from bpexp.config.compose import compose, compose_settings
 from bpexp.fields.checks import ConfigError
@@ -248,6 +249,12 @@ def test_single_runs_are_ranked_by_the_named_objective(inside):
     refused = inside("-m", *IRIS, "lr=0.001,0.03", "objective=acuracy")
     assert refused.returncode == 1
     assert refused.stderr.endswith("got 'acuracy'; type objective=accuracy.\n")
+
+
+def test_confirm_names_the_median_epochs_to_converge_of_the_tables():
+    epochs = np.array([30.0, 10.0, np.inf, np.inf])
+    said = sentence(objectives()["epochs_to_converge"], "lr=1", epochs, epochs)
+    assert said == "lr=1 looked like 30, is 30 over 4 fresh runs"
 
 
 def test_confirm_trains_the_best_combinations_on_seeds_that_chose_nothing(

@@ -29,7 +29,7 @@ def sentence(
         after: Its scores on fresh seeds, (m,).
         is_independent: Whether no two fresh runs share a level of a source of variation.
     """
-    looked = objective.as_measured(float(np.median(before)))
+    looked = estimates.median(objective, before).estimate
     found = estimates.median(objective, after, is_independent=is_independent)
     return (
         f"{name or 'the combination'} looked like {number(looked)}, is {interval(found)} over "

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bpexp.analysis import search_plots, statistics
+from bpexp.analysis import estimates, search_plots, statistics
 from bpexp.analysis.curves import MAX_RUNS as MAX_BAND_RUNS
 from bpexp.analysis.curves import Band
 from bpexp.analysis.effects import Effect
@@ -295,12 +295,14 @@ def _distribution(data: PlotData) -> Figure | None:
 def _quartiles(measure: Objective, scores: Array) -> Array:
     """The quartiles of all runs, (3,), in which a run without a value counts as the worst.
 
-    Then they are values of runs, as the median of epochs to converge is.
+    Then the ends are values of runs. The median is that of the tables, which is infinite if exactly
+    half of the losses are.
     """
     has_all = bool(np.isfinite(scores).all()) and not measure.is_time
     method: Literal["linear", "inverted_cdf"] = "linear" if has_all else "inverted_cdf"
-    found = np.quantile(scores, [0.25, 0.5, 0.75], method=method)
-    return np.array([measure.as_measured(float(value)) for value in found])
+    low, high = np.quantile(scores, [0.25, 0.75], method=method).tolist()
+    middle = estimates.median(measure, scores).estimate
+    return np.array([measure.as_measured(low), middle, measure.as_measured(high)])
 
 
 def _profiles(data: PlotData) -> Figure | None:

@@ -265,6 +265,16 @@ def test_loss_and_accuracy_have_median_iqm_and_mean_and_medians_have_intervals()
     assert words.about_intervals(eight.findings).endswith(" best one included.")
 
 
+def test_a_report_says_that_there_is_no_interval_and_how_many_runs_one_needs():
+    few = built(by_lr({0.1: [0.1, 0.2, 0.3]}))
+    said = "No estimate has an interval. The interval of a median needs 6 runs per group."
+    assert words.about_intervals(few.findings) == said
+    single = built(by_lr({0.1: [0.1], 1.0: [0.3]}))
+    assert words.about_intervals(single.findings).startswith("No estimate has an interval. ")
+    one_converged = built(converging({1: 100}, {1: [10]}))
+    assert words.about_intervals(one_converged.findings).startswith("In parentheses: ")
+
+
 def test_the_page_has_the_metrics_of_tables_and_the_measure_and_the_file_has_all():
     frame = by_lr({0.1: [0.1, 0.2], 1.0: [0.3, 0.4]}).assign(accuracy=0.5, macro_f1=0.5, mae=1.0)
     made = built(frame, measure="macro_f1")

@@ -310,14 +310,27 @@ def about_intervals(findings: Findings) -> str:
     if n_groups > 1:
         groups = "both groups" if n_groups == 2 else f"all {n_groups} groups"
         said += f" that hold for {groups} together, the selected best one included"
+    has_intervals = _has_intervals(findings)
+    if not has_intervals:
+        said = "No estimate has an interval"
     if findings.is_race:
-        return f"{said}, at every number of seeds."
+        return f"{said}, at every number of seeds." if has_intervals else f"{said}."
     if not all(summary.group.is_independent for summary in findings.summaries):
         nouns = listed([f"{unit.noun}s" for unit in findings.summaries[0].group.units])
         return f"{said}. Medians have none, because runs share {nouns}."
     if all(summary.runs >= needed for summary in findings.summaries):
         return f"{said}."
     return f"{said}. The interval of a median needs {needed} runs per group."
+
+
+def _has_intervals(findings: Findings) -> bool:
+    """Whether any number of the report is printed with an interval."""
+    shown = [c.improvement for c in findings.comparisons]
+    for summary in findings.summaries:
+        shown += [found["median"] for found in summary.estimates.values()]
+        if summary.outcomes.get("converged"):
+            shown.append(summary.converged)
+    return any("(" in interval(found) for found in shown)
 
 
 def few(values: Sequence[str], noun: str = "values") -> str:

@@ -296,7 +296,7 @@ def build(
     elif SWEEP in grouped.varying:
         agreement, finals = _compare_sweeps(findings)
     if agreement is None:
-        # Two sweeps may agree on several data sets: equal settings are compared with each other.
+        # Two sweeps may agree on several data sets: equal combinations are compared.
         comparability.check_one_ranking(grouped, chosen)
     return Report(
         title=title,

@@ -18,7 +18,7 @@ MAX_SHOWN_INPUTS = 64
 
 
 class StoredPredictions(Protocol):
-    """Reads the predictions of runs that were stored before the sweep was resumed."""
+    """Reads the predictions of runs that were not trained now, but stored already."""
 
     def predictions(self, job: Job) -> Array | None:
         """The predictions of a job's run, (n_samples, n_outputs); None if it has none."""

@@ -16,19 +16,19 @@ import argparse
 import json
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.rounds import MissingError, Row, Table, alternate
+from benchmarks.rounds import Row, Table, alternate
+from benchmarks.sweeps import run_command
 from bpexp.config.compose import composer
 from bpexp.config.schema import SearchConfig
 from bpexp.sweeps.samplers.search import SearchSampler
@@ -63,14 +63,28 @@ class Search(NamedTuple):
         return next(seconds for seconds, value in self.history if value <= target)
 
 
-def run_bpexp(problem: str, trials: int, seeds: int, epochs: int, folder: Path) -> Search:
-    """Run the search of bpexp; a generation counts when its sentence is printed."""
+def bpexp_command(problem: str, trials: int, seeds: int, epochs: int) -> list[str]:
+    """The command of bpexp's search."""
     overrides, low, high = PROBLEMS[problem]
-    command = [
+    return [
         "bpexp", "-m", *overrides, f"epochs={epochs}", f"lr=tag(log,interval({low},{high}))",
         "hidden=int(interval(2,16))", f"seed=range(0,{seeds})", "search=tpe",
         f"search.trials={trials}", f"search.generation={min(GENERATION, trials)}",
     ]  # fmt: skip
+
+
+def optuna_command(problem: str, trials: int, seeds: int, epochs: int) -> list[str]:
+    """The command of Optuna's search."""
+    overrides, low, high = PROBLEMS[problem]
+    return [
+        "benchmarks.stock.optuna_search", str(trials), str(seeds), str(low), str(high),
+        *overrides, f"epochs={epochs}",
+    ]  # fmt: skip
+
+
+def run_bpexp(problem: str, trials: int, seeds: int, epochs: int, folder: Path) -> Search:
+    """Run the search of bpexp; a generation counts when its sentence is printed."""
+    command = bpexp_command(problem, trials, seeds, epochs)
     history: History = []
     started = time.perf_counter()
     with _started(command, folder) as process:
@@ -86,11 +100,7 @@ def run_bpexp(problem: str, trials: int, seeds: int, epochs: int, folder: Path) 
 
 def run_optuna(problem: str, trials: int, seeds: int, epochs: int, folder: Path) -> Search:
     """Run the search of Optuna; a trial counts when it is complete."""
-    overrides, low, high = PROBLEMS[problem]
-    command = [
-        "benchmarks.stock.optuna_search", str(trials), str(seeds), str(low), str(high),
-        *overrides, f"epochs={epochs}",
-    ]  # fmt: skip
+    command = optuna_command(problem, trials, seeds, epochs)
     started = time.perf_counter()
     with _started(command, folder) as process:
         output, _ = process.communicate()
@@ -117,15 +127,13 @@ def compare_trials(rounds: int, trials: int, seeds: int, few: int) -> list[Table
     """
     tables = []
     for problem, epochs in EPOCHS.items():
-        ours = partial(_processor_seconds, run_bpexp, problem, trials, seeds, epochs)
-        theirs = partial(_processor_seconds, run_optuna, problem, few, seeds, epochs)
-        start = partial(_processor_seconds, run_optuna, problem, 2, seeds, epochs)
+        ours = bpexp_command(problem, trials, seeds, epochs)
+        start = optuna_command(problem, 2, seeds, epochs)
+        theirs = optuna_command(problem, few, seeds, epochs)
         rows = alternate(
             {
-                "bpexp": lambda ours=ours: ours() / trials,
-                "Optuna + joblib + MLflow": lambda theirs=theirs, start=start: (
-                    (theirs() - start()) / (few - 2)
-                ),
+                "bpexp": partial(_processor_seconds, ours, trials),
+                "Optuna + joblib + MLflow": partial(_more_seconds, start, theirs, few - 2),
             },
             rounds,
         )
@@ -143,22 +151,15 @@ def compare_trials(rounds: int, trials: int, seeds: int, few: int) -> list[Table
     return tables
 
 
-def _processor_seconds(
-    run: Callable[[str, int, int, int, Path], Search],
-    problem: str,
-    trials: int,
-    seeds: int,
-    epochs: int,
-) -> float:
-    """The processor time of a search, that of its worker processes included."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def _processor_seconds(command: Sequence[str], trials: int = 1) -> float:
+    """The processor time of a command per trial, that of its worker processes included."""
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            run(problem, trials, seeds, epochs, Path(folder))
-        except RuntimeError as error:
-            raise MissingError(str(error)) from error
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return run_command(command, Path(folder)).processor_seconds / trials
+
+
+def _more_seconds(start: Sequence[str], command: Sequence[str], trials: int) -> float:
+    """The processor time per trial that a command takes more than another one."""
+    return (_processor_seconds(command) - _processor_seconds(start)) / trials
 
 
 def sampler_seconds(problem: str, trials: int, seeds: int) -> float:

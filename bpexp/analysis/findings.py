@@ -422,7 +422,9 @@ def _paired(
     center = np.mean if measure.is_time else permutation.signed_rank_sum
     of_units = [_by_level(differences, unit, measure) for unit in units]
     of_scarcest = min(of_units, key=len)
-    direction = _direction([-float(center(of_unit)) for of_unit in of_units])
+    p, direction = _of_all_sources(
+        [test(of_unit) for of_unit in of_units], [-float(center(of_unit)) for of_unit in of_units]
+    )
     return _Compared(
         units={unit.noun: unit.n for unit in units},
         n_independent=(n, n),
@@ -430,7 +432,7 @@ def _paired(
         difference=_median_of_pairs(x, y, level, is_independent=n == len(x)),
         mean_difference=_mean_difference(x, y, measure),
         sd=_sd(of_scarcest) if np.isfinite([x, y]).all() else math.nan,
-        p=permutation.combined([test(of_unit) for of_unit in of_units]) if direction else 1.0,
+        p=p,
         direction=direction,
     )
 
@@ -458,7 +460,10 @@ def _unpaired(
                _by_level(y, by_noun[1].get(noun), measure))
         for noun in nouns
     }  # fmt: skip
-    direction = _direction([_lead(*results, measure) for results in tested.values()])
+    p, direction = _of_all_sources(
+        [test(*results) for results in tested.values()],
+        [_lead(*results, measure) for results in tested.values()],
+    )
     return _Compared(
         units={noun: min(map(len, results)) for noun, results in tested.items()},
         n_independent=(n, m),
@@ -466,9 +471,7 @@ def _unpaired(
         difference=difference,
         mean_difference=_mean_difference(x, y, measure),
         sd=_sd(*min(tested.values(), key=lambda results: min(map(len, results)))),
-        p=permutation.combined([test(*results) for results in tested.values()])
-        if direction
-        else 1.0,
+        p=p,
         direction=direction,
     )
 
@@ -481,10 +484,16 @@ def _lead(x: Array, y: Array, measure: Objective) -> float:
     return float(ranks.mean() - ranks[: len(x)].mean())
 
 
-def _direction(leads: Sequence[float]) -> int:
-    """1 or -1 if all test statistics are in favor of the same group, otherwise 0."""
+def _of_all_sources(p_values: Sequence[float], leads: Sequence[float]) -> tuple[float, int]:
+    """The p-value and the direction of a comparison, see ``Comparison``.
+
+    Args:
+        p_values: The p-value of each source.
+        leads: The test statistic of each source, above 0 if it is in favor of the first group.
+    """
     signs = set(np.sign(leads).tolist())
-    return int(signs.pop()) if len(signs) == 1 else 0
+    direction = int(signs.pop()) if len(signs) == 1 else 0
+    return permutation.combined(p_values) if direction else 1.0, direction
 
 
 def _by_level(values: Array, unit: Unit | None, measure: Objective) -> Array:

@@ -271,9 +271,8 @@ def _others(findings: Findings, subject: str, n_named: int) -> list[str]:
         return []
     if not findings.can_be_significant:
         return [] if n_named == 2 and findings.ranks[1] > 1 else [_too_few_seeds(findings)]
-    similar, n_worse = sum(not c.is_significant for c in others), sum(c.is_worse for c in others)
-    n_better = len(others) - similar - n_worse
-    said = []
+    similar, said = sum(not c.is_significant for c in others), []
+    n_better, n_worse = sum(c.is_better for c in others), sum(c.is_worse for c in others)
     if n_better == len(others):
         which = "the other one" if n_better == 1 else f"each of the {n_better} others"
         said = [f"{subject} is significantly better than {which}."]

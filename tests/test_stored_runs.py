@@ -153,9 +153,22 @@ def _sql(statement):
     return change
 
 
+def _one_ulp_of_an_unfinished_run(run, other):
+    _one_ulp(run, other)
+    _sql("UPDATE runs SET status = 'KILLED' WHERE 1")(run, other)
+
+
+def _one_ulp_without_digests(run, other):
+    _one_ulp(run, other)
+    for tag in ("result", "identity"):
+        _sql(f"DELETE FROM tags WHERE key = 'bpexp.{tag}'")(run, other)
+
+
 @pytest.mark.parametrize(
     ("alter", "said"),
     [
+        (_one_ulp_of_an_unfinished_run, "do not match the result digest (weights.npz)"),
+        (_one_ulp_without_digests, "The run has no result digest"),
         (_one_ulp, "do not match the result digest (weights.npz)"),
         (_swapped, "The losses, predictions and weights are those of lr="),
         (_another_configuration, "config.yaml was altered: it has another value of epochs"),

@@ -82,12 +82,13 @@ def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -
 def check_intact(run: StoredRun, archive: Archive) -> None:
     """Check that the artifacts and metrics of a run are those that were written.
 
-    A run that has not finished has nothing to compare.
+    A run without a result has nothing to compare: it failed, or its training has not ended.
 
     Raises:
         ConfigError: They are not; the message says which one was altered.
     """
-    has_result = run.status == "FINISHED" and not run.tags.keys().isdisjoint((IDENTITY, RESULT))
+    is_finished = run.status == "FINISHED" and not run.tags.keys().isdisjoint((IDENTITY, RESULT))
+    has_result = is_finished or run.outcome in set(Outcome)
     problem = artifact_problem(run, archive) if has_result else ""
     if not problem:
         return

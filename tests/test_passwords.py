@@ -113,6 +113,8 @@ def test_messages_contain_no_password(text):
         '  "secret_key": "s3cret w0rd",',
         "  password s3cretw0rd",
         "machine host login me password s3cretw0rd",
+        "machine host  login me\tpassword\ts3cretw0rd",
+        "\tpassword  s3cretw0rd",
         "mlflow server --db-password s3cretw0rd --port 5000",
     ],
 )

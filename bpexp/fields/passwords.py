@@ -42,14 +42,15 @@ tokens, and HTTP headers."""
 _CONNECTION = re.compile(
     r"(?i:(\b(?:host|hostaddr|server|port|user|uid|dbname|database)=[^\s;,'\"=]{1,100}[\s;]{1,9}"
     r"(?:\w{1,15}(?: \w{1,15})?=[^\s;,'\"=]{0,100}[\s;]{1,9}){0,9}(?:password|pwd)=)"
-    r"|(\b(?:machine|login) [^\s'\"]{1,100} (?:login [^\s'\"]{1,100} )?password ))"
+    r"|(\b(?:machine|login)[ \t]{1,9}[^\s'\"]{1,100}[ \t]{1,9}"
+    r"(?:login[ \t]{1,9}[^\s'\"]{1,100}[ \t]{1,9})?password[ \t]{1,9}))"
     r"(?![${%])[^\s;'\"]+"
 )
 """Settings of a connection in one text: ``host=a password=b``, ``Server=a;Pwd=b``; a line of a
 ``.netrc`` file: ``machine a login b password c``."""
 _OPTION = re.compile(rf"(?i:((?<![\w-])--[\w-]{{0,60}}{_NAME}\s))(?!\$|[-<\[]|[A-Z_]+\b)[^\s'\"]+")
 """An option of a command line, ``--token abc``; not ``--token TOKEN``, a description."""
-_NETRC = re.compile(r"^(\W{0,200}password )[^\s'\"=]+\s*$")
+_NETRC = re.compile(r"^(\W{0,200}password[ \t]{1,9})[^\s'\"=]+\s*$")
 """A line of a ``.netrc`` file that has nothing else: ``password abc``."""
 _PRIVATE_KEY = re.compile(r"-----(BEGIN|END)[A-Z ]{0,40} PRIVATE KEY-----")
 _QUOTED = (

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.stats import norm
@@ -131,13 +132,17 @@ INTERVALS = {
 }
 
 
+@cache
+def median_of(draw: Draw) -> float:
+    """The median of a distribution, of a million values."""
+    return float(np.median(draw(np.random.default_rng(0), (1_000_001,))))
+
+
 def coverage(name: str, n: int, repetitions: int, rng: np.random.Generator) -> float:
     """The lowest coverage of an interval over its distributions; nan if it is not printed."""
     case, lowest = INTERVALS[name], math.nan
     for draw in case.draws.values():
-        true = case.true
-        if true is None:
-            true = float(np.median(draw(np.random.default_rng(0), (1_000_001,))))
+        true = median_of(draw) if case.true is None else case.true
         samples = (draw(rng, (case.n_samples, n)) for _ in range(repetitions))
         hits = [covered(case.interval(of_one), true) for of_one in samples]
         lowest = float(np.fmin(lowest, np.mean(hits)))

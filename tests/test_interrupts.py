@@ -8,7 +8,6 @@ import subprocess
 import sys
 import termios
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -79,17 +78,15 @@ def test_a_second_interrupt_does_not_wait_for_what_the_first_one_cancels(handled
 
 
 def wait_until_idle(thread):
-    """Wait until a thread of this process, given by its native id, waits for 20 milliseconds."""
+    """Wait until a thread of this process, given by its native id, waits for a while."""
     status = Path(f"/proc/self/task/{thread}/status")
+    switches = [None]
 
-    def switches():
-        return re.findall(r"ctxt_switches:\s+(\d+)", status.read_text())
+    def is_idle():
+        switches.append(re.findall(r"ctxt_switches:\s+(\d+)", status.read_text()))
+        return switches[-1] == switches[-2]
 
-    deadline = time.monotonic() + 60
-    before = None
-    while before != (before := switches()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(is_idle, seconds=60)
 
 
 def wait_for_item(release):

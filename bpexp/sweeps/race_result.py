@@ -161,9 +161,11 @@ class RaceResult:
             if not one.is_racing and one.n_seeds == self.n_seeds
         ]
         race = f"{self.n_racing} of {len(self.standings)} combinations race"
-        text = f"{self.n_seeds} seeds: {race}, {objective.superlative} median {objective.label} "
-        value = f"{leader.median:.6g}" if math.isfinite(leader.median) else "not reached"
-        return f"{text}{value}{name}{f'; stopped as worse: {_listed(stopped)}' if stopped else ''}"
+        best = f"{objective.superlative} {objective.statistic} {objective.label}"
+        center = objective.as_measured(objective.center(leader.scores, self.horizon))
+        value = f"{center:.6g}" if math.isfinite(center) else "not reached"
+        text = f"{self.n_seeds} seeds: {race}, {best} {value}{name}"
+        return f"{text}{f'; stopped as worse: {_listed(stopped)}' if stopped else ''}"
 
     @property
     def verdict(self) -> str:

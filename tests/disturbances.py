@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from sweeping import start_in_session
+from sweeping import next_line, start_in_session
 
 
 @contextlib.contextmanager
@@ -66,5 +66,5 @@ def lock(file, seconds):
     """Start a process that locks an SQLite file for some seconds."""
     command = [sys.executable, "-c", LOCK, file, str(seconds)]
     process = start_in_session(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "locked\n"
+    assert next_line(process, process.stdout) == "locked\n"
     return process

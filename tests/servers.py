@@ -19,6 +19,7 @@ from pathlib import Path
 
 import distributed
 import pytest
+from sweeping import next_line
 
 DEBIAN = "/usr/lib/postgresql/*/bin"
 
@@ -247,8 +248,9 @@ def served(folder):
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
-            assert process.stdout.readline() == "Starting MLflow's web interface ...\n"
-            ready = re.fullmatch(r"Open (\S+) \(Ctrl-C ends it\)\n", process.stdout.readline())
+            assert next_line(process, process.stdout) == "Starting MLflow's web interface ...\n"
+            opened = next_line(process, process.stdout)
+            ready = re.fullmatch(r"Open (\S+) \(Ctrl-C ends it\)\n", opened)
             assert ready, process.stderr.read()
             address = ready[1]
             assert address.partition("/#/")[0] == f"http://127.0.0.1:{port}"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from psutil import Process
@@ -107,18 +108,31 @@ def end_programs():
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+@contextmanager
+def time_limit(process):
+    """Kill a program that is still waited for at the end of the limit, which ends its output."""
+    deadline = threading.Timer(SECONDS, process.kill)
+    deadline.start()
+    try:
+        yield
+    finally:
+        deadline.cancel()
+
+
+def next_line(process, stream):
+    """The next line that a program writes to one of its streams; "" if it ends before."""
+    with time_limit(process):
+        return stream.readline()
+
+
 class Halted:
     """A sweep that stops at one of the points in ``HALTS`` until it may continue."""
 
     def __init__(self, folder, *arguments, tracker="bulk", at="tracked", before="", **environment):
         before = "\n".join([before, HALT, HALTS[at]])
         self.process = start(folder, tracker, *arguments, before=before, **environment)
-        deadline = threading.Timer(SECONDS, self.process.kill)
-        deadline.start()
-        try:
+        with time_limit(self.process):
             halted = any(line == "halted\n" for line in self.process.stdout)
-        finally:
-            deadline.cancel()
         if not halted:
             raise AssertionError(self.process.communicate()[1])
 

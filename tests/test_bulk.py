@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy
 from mlflow.store.tracking.dbmodels import models
 from servers import postgresql
-from sweeping import start_in_session
+from sweeping import next_line, start_in_session
 
 from bpexp.tracking.bulk import BulkTracker
 from bpexp.tracking.client import ClientTracker
@@ -253,7 +253,7 @@ class Locked:
             [sys.executable, "-c", LOCK, file],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        assert self.process.stdout.readline() == "locked\n"
+        assert next_line(self.process, self.process.stdout) == "locked\n"
 
     def release(self):
         self.process.communicate("\n", timeout=30)

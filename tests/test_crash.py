@@ -10,7 +10,7 @@ import time
 import psycopg
 import pytest
 from servers import mlflow_server, postgresql
-from sweeping import children, results, run_to_end, runs_of, start
+from sweeping import children, next_line, results, run_to_end, runs_of, start
 
 pytestmark = pytest.mark.long
 
@@ -94,7 +94,7 @@ def undisturbed(tmp_path_factory, stores):
             f"undisturbed-{combination[1]}",
         )
         process = location.sweep()
-        process.stdout.readline()
+        next_line(process, process.stdout)
         first_line = time.monotonic()
         location.await_plan(process)
         planned = time.monotonic()
@@ -115,7 +115,7 @@ def test_a_killed_and_resumed_sweep_has_the_results_of_an_undisturbed_one(
     location = SweepLocation(stores, combination, tmp_path, f"kill-{kill}")
     rng = random.Random(kill)
     process = location.sweep()
-    process.stdout.readline()  # the configuration is parsed
+    next_line(process, process.stdout)  # the configuration is parsed
     before, after = seconds[combination]
     if kill % 5:
         location.await_plan(process)

@@ -16,6 +16,7 @@ from servers import dask_cluster, free_port
 from slurm_rehearsal import batch_script
 from sweeping import (
     Halted,
+    next_line,
     results,
     run_resume_command,
     run_to_end,
@@ -168,7 +169,7 @@ def test_a_sweep_says_that_it_waits_for_other_tasks(tmp_path, cluster):
     tasks = [cluster.client.submit(time.sleep, 100 + task) for task in range(2)]
     wait_until(lambda: all(cluster.executing()))
     process = start(tmp_path, "bulk", "-m", "seed=1,2", "epochs=5", *on(cluster))
-    notice = process.stderr.readline()
+    notice = next_line(process, process.stderr)
     assert notice == f"The workers of {cluster.address} execute other tasks; the runs wait.\n"
     cluster.client.cancel(tasks)
     # Nannies replace killed workers; a thread that sleeps is not ended otherwise.
@@ -185,7 +186,7 @@ def test_a_worker_that_does_not_answer_is_waited_for(tmp_path, cluster):
     try:
         limit = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}
         process = start(tmp_path, "bulk", "-m", "seed=1,2", "epochs=5", *on(cluster), **limit)
-        notice = process.stderr.readline()
+        notice = next_line(process, process.stderr)
     finally:
         os.kill(stopped, signal.SIGCONT)
     assert notice == f"Waiting for workers of {cluster.address} that do not answer ...\n"

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from servers import free_port, served
-from sweeping import start_in_session, wait_until
+from sweeping import next_line, start_in_session, wait_until
 
 pytestmark = pytest.mark.long
 
@@ -35,8 +35,8 @@ def test_no_server_outlives_a_killed_program(bpexp, tmp_path):
         [sys.executable, "-m", "bpexp", "ui", "--port", str(port)], cwd=tmp_path,
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.stdout.readline() == "Starting MLflow's web interface ...\n"
-    assert process.stdout.readline().startswith("Open ")
+    assert next_line(process, process.stdout) == "Starting MLflow's web interface ...\n"
+    assert next_line(process, process.stdout).startswith("Open ")
     process.kill()
     process.communicate()
     wait_until(lambda: not listeners(port), seconds=30)

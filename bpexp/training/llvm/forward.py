@@ -56,6 +56,10 @@ class Program(NamedTuple):
 class ForwardCode:
     """Appends the code of forward pass and loss of one group of runs to a program.
 
+    The attributes are matrices of the group, see ``Layout``: parameters and outputs are arguments
+    of the kernel, ``logits``, ``activations`` and ``deltas`` (by layer) and ``loss_terms`` are in
+    the workspace.
+
     Args:
         program: The program.
         group: Index of the group, an LLVM integer.
@@ -165,7 +169,7 @@ class ForwardCode:
                 self.activations[layer].store(activate(self.network.functions[layer - 1], z), r, j)
 
     def loss(self, Y: Matrix, n_samples: Any) -> None:
-        """Compute the outputs and their dE/dz; add the losses of the samples to the total."""
+        """Compute the outputs and dE/dz of the last layer; add the losses to the total."""
         b, function = self.b, self.network.functions[-1]
         outputs, logits = self.activations[self.last], self.logits[self.last]
         with for_range(b, 0, n_samples) as r:
@@ -239,6 +243,7 @@ class ForwardCode:
         """Compute the sum of the squared errors of a sample, and dE/dz of half of it."""
         network, outputs, deltas = self.network, self.activations[self.last], self.deltas[self.last]
         function = network.functions[-1]
+        # The errors stay in the place of dE/dz until that is computed from them.
         with self.output_vectors() as j:
             error = outputs.load(r, j) - Y.load(r, j)
             deltas.store(error, r, j)

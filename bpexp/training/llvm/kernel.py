@@ -100,20 +100,28 @@ STOPPING = ("stop_loss", "stop_tolerance", "patience", "best_loss", "epochs_sinc
 def training_module(kind: KernelKind) -> str:
     """Generate a training kernel.
 
-    Its arguments are those of ``TRAIN_SIGNATURE``, and it returns the number of epochs done. It
-    returns early after an epoch that ends a run, or leaves a parameter that is not finite. It
-    returns ``CANCELLED`` soon after another thread sets the number at ``cancelled``, from 0; all
-    results are then without meaning.
+    The kernel returns the number of epochs done. It returns early after an epoch that ends a run,
+    or leaves a parameter that is not finite. It returns ``CANCELLED`` soon after another thread
+    changes the number at ``cancelled`` from 0; all results are then without meaning.
 
-    ``sample_orders``, (n_epochs, n_samples, n_groups * group_size), is only read if samples are
-    shuffled, and ``lr_divisor``, laid out like the parameters of a group, only if there is one. X
-    is (n_samples, n_inputs) and Y is (n_samples, row length). ``class_weights``, (3, row length),
-    is only read if there are such weights: thresholds, and the weights of low and of high targets.
-    ``losses`` is (n_epochs, n_groups * group_size), and the other arrays are
-    (n_groups, ..., group_size).
-    ``final_parameters`` receives the parameters before the last update of an epoch. ``stopping``
-    has the rows of ``STOPPING``; the kernel updates the last two. ``workspace`` must be 0, but 1
-    at ``Layout.ones``.
+    The arguments of the kernel are those of ``TRAIN_SIGNATURE``:
+
+    - ``layout``: the numbers of a ``Layout``, as ``Layout.to_list`` returns them;
+    - ``X``, (n_samples, n_inputs), and ``Y``, (n_samples, row length): inputs and targets;
+    - ``lr_factors``, (n_epochs,);
+    - ``sample_orders``, (n_epochs, n_samples, n_groups * group_size): only read if samples are
+      shuffled;
+    - ``class_weights``, (3, row length): thresholds, and the weights of low and of high targets;
+      only read if there are such weights;
+    - ``lr_divisor``, laid out like the parameters of a group: only read if there is one;
+    - ``losses``, (n_epochs, n_groups * group_size): receives the training losses;
+    - ``final_parameters``: receives the parameters before the last update of an epoch;
+    - ``stopping``: has the rows of ``STOPPING``, of which the kernel updates the last two;
+    - ``workspace``: holds 0, but 1 at ``Layout.ones``;
+    - all other arrays are those of a ``BatchState`` by name, (n_groups, ..., group_size).
+
+    Args:
+        kind: What the kernel is generated for; it has ``training``.
 
     Returns:
         The program as LLVM assembly.
@@ -142,6 +150,9 @@ def evaluation_module(kind: KernelKind) -> str:
 
     Its arguments are those of ``EVALUATE_SIGNATURE``, with shapes as in ``training_module``, but
     ``losses`` is (n_groups * group_size,). It returns 0 or ``CANCELLED``.
+
+    Args:
+        kind: What the kernel is generated for; its ``training`` is not used.
 
     Returns:
         The program as LLVM assembly.
@@ -187,6 +198,7 @@ def _begin_function(
     function = ir.Function(module, ir.FunctionType(INDEX, types), name)
     arguments = dict(zip(signature.names, function.args, strict=True))
     for array in signature.integer_arrays + signature.number_arrays:
+        # Another thread writes to this one.
         if array != "cancelled":
             arguments[array].add_attribute("noalias")
     for left_group_size in sorted({1, kind.group_size}):
@@ -217,7 +229,12 @@ EVALUATION_KERNEL = Kernel(EVALUATE, EVALUATE_SIGNATURE, evaluation_module)
 
 
 class _TrainingCode(ForwardCode):
-    """Appends the code that trains one group of runs for one epoch."""
+    """Appends the code that trains one group of runs for one epoch.
+
+    Args:
+        program: The program, of a kind with ``training``.
+        group: Index of the group, an LLVM integer.
+    """
 
     def __init__(self, program: Program, group: Any) -> None:
         super().__init__(program, group)
@@ -241,7 +258,7 @@ class _TrainingCode(ForwardCode):
             {i: self.layer_matrix(self.gradient.data, offsets[i], i) for i in self.layers}
             for offsets in (layout.weights, layout.biases)
         )
-        # Samples, and what belongs to them.
+        # Blocks of samples; the product with ones sums dE/dz to the gradient of the biases.
         shuffled_length = b.mul(layout.widths[0], INDEX(size))
         self.shuffled_X = Matrix(b, b.gep(workspace, [layout.X]), shuffled_length, size)
         self.shuffled_Y = self.workspace_matrix(layout.Y, self.last)
@@ -293,6 +310,7 @@ class _TrainingCode(ForwardCode):
         self.stopping.store_unit(best_loss, STOPPING.index("best_loss"), 0)
         self.stopping.store_unit(epochs_since_best, STOPPING.index("epochs_since_best"), 0)
         missed = where(stop_tolerance > 0.0, self.missed.get(), 1.0)
+        # An infinite or undefined number times 0 is NaN, which equals nothing.
         is_finite = loss * 0.0 + self.nonfinite.get() == 0.0
         ends = [loss <= stop_loss, epochs_since_best >= patience, missed == 0.0]
         return reduce(self.b.or_, [end.value for end in ends], self.b.not_(is_finite.value))
@@ -461,5 +479,5 @@ class _TrainingCode(ForwardCode):
                 ):
                     is_unit = lanes < broadcast(b, b.sub(n_out, column))
                     check.set(check.get() + where(is_unit, matrix.load(row, column) * 0.0, 0.0))
-        each = [b.extract_element(check.get().value, INDEX(lane)) for lane in range(LANES)]
-        self.nonfinite.set(broadcast(b, reduce(b.fadd, each)))
+        of_lanes = [b.extract_element(check.get().value, INDEX(lane)) for lane in range(LANES)]
+        self.nonfinite.set(broadcast(b, reduce(b.fadd, of_lanes)))

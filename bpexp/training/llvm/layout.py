@@ -93,14 +93,15 @@ class Layout:
         parameters = _Allocator()
         weights = {i: parameters.allocate(widths[i - 1] * row_lengths[i]) for i in layers}
         biases = {i: parameters.allocate(row_lengths[i]) for i in layers}
-        workspace = _Allocator()
         n_wide = parameters.size if group_size == 1 else 0
         block = max(size for least, size in BLOCKS.items() if n_wide >= least)
+        workspace = _Allocator()
         longest_row = max(row_lengths.values())
 
         def blocks() -> dict[int, int]:
             return {i: workspace.allocate(block * row_lengths[i]) for i in layers}
 
+        # Arguments are evaluated in this order: workspace.size comes after all parts.
         return cls(
             block=block,
             widths=widths,

@@ -100,8 +100,8 @@ def product_name(left_group_size: int) -> str:
 def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Function:
     """Define a function that computes a matrix product or adds it to a matrix.
 
-    A number that is loaded serves a whole row or column of the tile. Large products are computed by
-    the function of ``blocked_product_module``.
+    The sums are computed tile by tile: each number that is loaded is used for a whole row or column
+    of a tile. Large products are computed by the function of ``blocked_product_module``.
 
     Args:
         module: The program.
@@ -112,6 +112,7 @@ def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Fu
     Returns:
         The LLVM function; its arguments are those of ``ProductArguments``.
     """
+    # It reads single numbers of ``left``: wide layers, for which it is faster, have group size 1.
     blocked = _declare_product(module, BLOCKED_PRODUCT) if left_group_size == 1 else None
     function = _declare_product(module, product_name(left_group_size))
     function.linkage = "internal"
@@ -145,6 +146,7 @@ def _declare_product(module: ir.Module, name: str) -> ir.Function:
     types = [INDEX, INDEX, INDEX, numbers, INDEX, INDEX, numbers, INDEX, numbers, BOOLEAN]
     function_type = ir.FunctionType(ir.VoidType(), [*types, numbers, numbers])
     function = ir.Function(module, function_type, name)
+    # A kernel calls it several times for each layer: inlined, its code would become large.
     for attribute in ("noinline", "nounwind", "argmemonly"):
         function.attributes.add(attribute)
     arguments = ProductArguments(*function.args)
@@ -240,11 +242,16 @@ def _prefetch_next_tile(b: ir.IRBuilder, block: ProductArguments, place: TileInd
 def _left_of_tile(
     b: ir.IRBuilder, block: ProductArguments, row: Any, is_left_packed: Any
 ) -> ProductArguments:
-    """Return the arguments with ``left`` and its strides as the tile at ``row`` has to read it."""
-    panel_end = b.add(b.and_(row, INDEX(-LANES)), INDEX(LANES))
+    """Return the arguments with ``left`` and its strides as the tile at ``row`` has to read it.
+
+    Panel p of the packed matrix has the rows p * LANES to (p + 1) * LANES - 1 and begins at number
+    p * LANES * terms. Tiles do not cross panels. Rows after the last whole panel are not packed.
+    """
+    panel_row = b.and_(row, INDEX(-LANES))
+    panel_end = b.add(panel_row, INDEX(LANES))
     is_packed = b.and_(is_left_packed, b.icmp_signed("<=", panel_end, block.rows))
-    # Row r is number r % LANES of panel r // LANES. Tiles do not cross panels.
-    start = b.mul(b.and_(row, INDEX(-LANES)), b.sub(block.terms, INDEX(1)))
+    # ``_add_tile`` adds the row, counted from the first panel, to this address.
+    start = b.mul(panel_row, b.sub(block.terms, INDEX(1)))
     return block._replace(
         left=b.select(is_packed, b.gep(block.packed_left, [start]), block.left),
         left_row_stride=b.select(is_packed, INDEX(1), block.left_row_stride),
@@ -320,5 +327,9 @@ def _add_tile(
 
 
 def _halvings(number: int) -> list[int]:
-    """Return number, number // 2, ..., 1."""
+    """Return number, number // 2, ..., 1.
+
+    >>> _halvings(4)
+    [4, 2, 1]
+    """
     return [number, *_halvings(number // 2)] if number else []

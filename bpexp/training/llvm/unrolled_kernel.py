@@ -83,7 +83,7 @@ def advance(problem: Problem, state: BatchState, lr_factors: Array) -> Progress 
     changed = [state.parameters, state.optimizer_state, state.outputs]
     parameters, optimizer_state, outputs = groups = [to_lane_groups(a, LANES) for a in changed]
     n_groups = len(parameters)
-    # The distance of the rows is not a power of 2, so that they do not share cache sets.
+    # A cache line longer than needed: rows of 1024 or 4096 losses would share their cache sets.
     stride = -(-n_epochs // 8) * 8 + 8
     losses = aligned_empty((n_groups * LANES, stride))
     extremes = aligned_empty((n_groups, LANES))

@@ -103,7 +103,7 @@ class Effect:
         best, worst = self.ranked[0], self.ranked[-1]
         center, worst_center = numbers(best.center, worst.center)
         result = (
-            f"{best.name} is best ({self.measure.statistic} {self.measure.label} {center}), "
+            f"{best.name} is best ({self.measure.center_label} {center}), "
             f"{worst.name} worst ({worst_center})"
         )
         if not self.is_matched:
@@ -198,22 +198,22 @@ def effects(findings: Findings) -> list[Effect]:
     """
     if not findings.has_scores:
         return []
-    units = _units(findings)
-    found = [_effect(findings, keys) for keys in units]
+    settings = _settings_that_vary(findings)
+    found = [_effect(findings, keys) for keys in settings]
     tested = [effect for effect in found if effect.comparisons]
     adjusted = statistics.holm([min(c.p_adjusted for c in e.comparisons) for e in tested])
     p_of = {effect.keys: p for effect, p in zip(tested, adjusted, strict=True)}
     return [
         replace(
-            effect, is_only=len(units) == 1, n_settings=max(1, len(tested)),
+            effect, is_only=len(settings) == 1, n_settings=max(1, len(tested)),
             p=p_of.get(effect.keys, np.nan),
         )
         for effect in found
     ]  # fmt: skip
 
 
-def _units(findings: Findings) -> list[tuple[str, ...]]:
-    """The settings that vary; those that change together, each value with one of the others."""
+def _settings_that_vary(findings: Findings) -> list[tuple[str, ...]]:
+    """The keys of each setting: several if they change together, as in a zip."""
     found: dict[tuple[int, ...], list[str]] = {}
     for key in findings.grouped.varying:
         if key != SWEEP:

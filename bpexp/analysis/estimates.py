@@ -19,7 +19,7 @@ def median(
     Args:
         objective: What was measured.
         scores: The score of each run, (n,), see ``Objective.scores``.
-        level: Confidence level; see ``statistics.confidence_of_each`` for several combinations.
+        level: Confidence level; see ``intervals.confidence_of_each`` for several combinations.
         is_independent: Whether no two runs share a level of a source of variation.
 
     Returns:

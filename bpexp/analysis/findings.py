@@ -252,7 +252,7 @@ def find(grouped: Grouped, measure: Objective, seed: int, verdict: str | None = 
     is_race = verdict is not None
     summaries = [_summarize(group, metrics, level) for group in grouped.groups]
     if is_race:
-        summaries = [_at_any_number(summary, len(summaries)) for summary in summaries]
+        summaries = [_with_anytime_intervals(summary, len(summaries)) for summary in summaries]
     horizon = min(group.max_epochs for group in grouped.groups)
     ranked = sorted(
         summaries, key=lambda summary: _ranking_key(summary, measure, horizon, is_race=is_race)
@@ -272,8 +272,8 @@ def find(grouped: Grouped, measure: Objective, seed: int, verdict: str | None = 
     )
 
 
-def _at_any_number(summary: Summary, n_groups: int) -> Summary:
-    """The summary with intervals that hold at every number of seeds; none for shares."""
+def _with_anytime_intervals(summary: Summary, n_groups: int) -> Summary:
+    """Replace the intervals by those that hold at every number of seeds; shares have none."""
     group = summary.group
 
     def median(scores: Array) -> Interval:
@@ -413,7 +413,16 @@ class _Compared(NamedTuple):
 def _paired(
     x: Array, y: Array, units: Sequence[Unit], measure: Objective, end: float, level: float
 ) -> _Compared:
-    """Compare pairs of runs, (n,) each, by the differences of independent units."""
+    """Compare pairs of runs by the differences of independent units.
+
+    Args:
+        x: Scores of the first group, (n,).
+        y: Scores of its partners in the second group, (n,).
+        units: The independent units of the pairs.
+        measure: The measure to compare.
+        end: The largest number of epochs to converge that counts; infinity for other measures.
+        level: Confidence level of the intervals.
+    """
     n = min(unit.n for unit in units)
     wins = statistics.paired_improvement(x, y, level, n)
     x, y = np.minimum(x, end), np.minimum(y, end)
@@ -445,7 +454,10 @@ def _unpaired(
     end: float,
     level: float,
 ) -> _Compared:
-    """Compare two samples, (n,) and (m,), by the results of independent units of each."""
+    """Compare two samples, (n,) and (m,), by the results of independent units of each.
+
+    The arguments are those of ``_paired``, with the units of each group.
+    """
     n, m = (min((unit.n for unit in of_group), default=1) for of_group in units)
     wins = statistics.improvement_interval(x, y, level, min(n, m))
     x, y = np.minimum(x, end), np.minimum(y, end)

@@ -71,7 +71,7 @@ class RunTable:
         return [noun for noun, codes in self.levels.items() if np.ptp(codes)]
 
     def units_of(self, replicates: Array) -> list[Unit]:
-        """What is independent of some replicates, (n,); see ``variation.independent_units``."""
+        """The independent levels among some replicates, (n,): ``variation.independent_units``."""
         chosen = replicates.astype(np.intp)
         levels = {noun: codes[chosen] for noun, codes in self.levels.items()}
         return variation.independent_units(levels or {variation.SEED: chosen})
@@ -109,7 +109,7 @@ class Group:
 
     @cached_property
     def units(self) -> list[Unit]:
-        """What is independent of the group's runs: seeds, splits, or each of both."""
+        """What the group has independent levels of: seeds, splits, or each of both."""
         return self.table.units_of(self.column(REPLICATE))
 
     @property
@@ -119,7 +119,7 @@ class Group:
 
     @property
     def n_independent(self) -> int:
-        """The smallest number of levels of what is independent; at most the number of runs."""
+        """The smallest number of independent levels in ``units``; at most the number of runs."""
         return min((unit.n for unit in self.units), default=1)
 
     @property

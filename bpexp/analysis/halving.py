@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
+from bpexp.analysis.setting_plots import is_positive
 from bpexp.analysis.words import number
 from bpexp.fields.checks import ConfigError
 from bpexp.render.axes import COLORS, panel, plain_log_labels
@@ -182,7 +183,7 @@ class Halving:
         ]
         return Table(["combination", "stopped after epochs", "value there"], rows, "lrr")
 
-    def figure(self, *, is_log: bool) -> Figure:
+    def figure(self) -> Figure:
         """The value of each combination at each rung and at its end."""
         figure, axes = panel()
         for combination, values in self.values.iterrows():
@@ -194,10 +195,10 @@ class Halving:
             )  # fmt: skip
         axes.set_xscale("log")
         plain_log_labels(axes.xaxis)
-        if is_log:
+        if is_positive(self.measure):
             axes.set_yscale("log")
             plain_log_labels(axes.yaxis)
-        label = f"{self.measure.statistic} {self.measure.label}"
+        label = self.measure.center_label
         axes.set(xlabel="epochs", ylabel=label, title="Combinations at the rungs of search.halving")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

@@ -3,7 +3,7 @@
 A run *diverges* at a rate if its loss or weights do not stay finite, or if its loss at the end is
 above that before training. The threshold of a seed lies between the two neighboring rates that
 divide its runs best into those that do not diverge and those that do. The interval of the median
-threshold over the seeds is exact: it is made of order statistics (see ``statistics``) of the lower
+threshold over the seeds is exact: it is made of order statistics (see ``intervals``) of the lower
 rates and of the upper ones, so that the distance of the rates is part of it.
 
 The best rate has the lowest median of the objective. Its interval is that of a bootstrap over the
@@ -132,7 +132,7 @@ class LrRange:
             return f"no rate has a finite {self.measure.label}"
         interval = f"{number(self.best.low)} to {number(self.best.high)}"
         return (
-            f"{self.measure.superlative} {self.measure.statistic} {self.measure.label} at "
+            f"{self.measure.superlative} {self.measure.center_label} at "
             f"lr={number(self.best.estimate)} (95% interval: {interval})"
         )
 
@@ -176,7 +176,7 @@ class LrRange:
         right.plot(self.rates, 100.0 * self.diverged, color="0.6", lw=1.0)
         right.set(ylabel="runs that diverge, % (gray)", ylim=(-2, 102))
         right.spines[["top"]].set_visible(False)
-        label = f"{self.measure.statistic} {self.measure.label}"
+        label = self.measure.center_label
         axes.set(xlabel="lr", ylabel=label, title=f"{self.measure.title} by learning rate")
         axes.grid(alpha=0.25)
         axes.spines[["top"]].set_visible(False)

@@ -61,15 +61,17 @@ NAME_LENGTH = 36
 class PlotData:
     """What plots are drawn from.
 
-    ``effects``: how each setting that varies matters.
-    ``bands``: loss bands of the groups of ``line_groups(findings)``, in that order.
-    ``validation_bands``: those of the validation loss; None without validation rows.
-    ``surfaces``: decision surfaces of selected runs; empty for data without two inputs.
-    ``trials``: of a search, the groups in the order of its trials; otherwise empty.
-    ``halving``: the combinations that were judged at rungs; None if none were.
-    ``surface_grid``: decision surfaces over two settings; None for other data and settings.
-    ``lr_range``: the learning rates of ``search=lr_range``; None for another sweep.
-    ``race``: how the combinations of a race came out; None for another sweep.
+    Attributes:
+        findings: The groups, ranked and compared.
+        effects: How each setting that varies matters.
+        bands: Loss bands of the groups of ``line_groups(findings)``, in that order.
+        validation_bands: Those of the validation loss; None without validation rows.
+        surfaces: Decision surfaces of selected runs; empty for data without two inputs.
+        trials: Of a search, the groups in the order of its trials; otherwise empty.
+        halving: The combinations that were judged at rungs; None if none were.
+        surface_grid: Decision surfaces over two settings; None for other data and settings.
+        lr_range: The learning rates of ``search=lr_range``; None for another sweep.
+        race: How the combinations of a race came out; None for another sweep.
     """
 
     findings: Findings
@@ -92,8 +94,11 @@ def _no_note(data: PlotData) -> str | None:
 class Plot:
     """One plot of the report.
 
-    ``draw`` returns None where the data have nothing to show in this plot. ``note`` returns a
-    remark on what the plot leaves out, or None.
+    Attributes:
+        name: Name of its files.
+        caption: What it shows, for the report.
+        draw: Draws it; None where the data have nothing to show in this plot.
+        note: A remark on what the plot leaves out, or None.
     """
 
     name: str
@@ -397,13 +402,6 @@ def _finish(axes: Axes, findings: Findings) -> None:
                     handlelength=3.2, title=None if few else part, title_fontsize=8)  # fmt: skip
 
 
-def _rungs(data: PlotData) -> Figure | None:
-    """The values of combinations at the rungs of successive halving."""
-    if data.halving is None:
-        return None
-    return data.halving.figure(is_log=is_positive(data.halving.measure))
-
-
 def _has_contours(data: PlotData) -> bool:
     return search_plots.replaces_heat_maps(data.findings, data.trials)
 
@@ -494,7 +492,7 @@ PLOTS: Registry[Plot] = Registry("plot", [
         "rungs",
         "The combinations of search.halving: the value of each one where it was judged, and at its "
         "end. Gray: combinations that were stopped early.",
-        _rungs,
+        lambda data: None if data.halving is None else data.halving.figure(),
     ),
     Plot(
         "surfaces",

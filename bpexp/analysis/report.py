@@ -6,7 +6,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -152,18 +152,7 @@ class Report:
     @property
     def plot_data(self) -> PlotData:
         """What the plots are drawn from."""
-        return PlotData(
-            self.findings,
-            self.effects,
-            self.bands,
-            self.validation_bands,
-            self.surfaces,
-            self.trials,
-            self.halving,
-            self.surface_grid,
-            self.lr_range,
-            self.race,
-        )
+        return PlotData(**{f.name: getattr(self, f.name) for f in fields(PlotData)})
 
     @cached_property
     def figures(self) -> "dict[str, Figure]":

@@ -44,7 +44,7 @@ def history(findings: Findings, trials: Sequence[Summary]) -> Figure | None:
     axes.step(numbers, best, where="post", color=COLORS[1], lw=1.8, label="best so far")
     n_missing = int(np.isnan(values).sum())
     title = f"{measure.title} by trial"
-    axes.set(xlabel="trial", ylabel=_label(measure), title=title)
+    axes.set(xlabel="trial", ylabel=measure.center_label, title=title)
     if n_missing:
         axes.set_title(f"{title}; {n_missing} trials have no value", fontsize=10)
     _scale(axes, measure)
@@ -70,7 +70,7 @@ def slices(findings: Findings, trials: Sequence[Summary]) -> Figure | None:
         axes.set(xlabel=key)
         _scale(axes, measure)
     for axes in panels[::columns]:
-        axes.set_ylabel(_label(measure))
+        axes.set_ylabel(measure.center_label)
     for axes in panels[len(keys) :]:
         axes.set_axis_off()
     figure.colorbar(image, ax=list(panels), label="trial")
@@ -108,7 +108,7 @@ def contours(findings: Findings, trials: Sequence[Summary]) -> Figure | None:
             plain_log_labels(axes.yaxis)
     for axes in panels[len(pairs) :]:
         axes.set_axis_off()
-    bar = figure.colorbar(image, ax=list(panels), label=_label(measure))
+    bar = figure.colorbar(image, ax=list(panels), label=measure.center_label)
     if norm is not None:
         plain_log_labels(bar.ax.yaxis)
     return figure
@@ -176,10 +176,6 @@ def _scores(findings: Findings, trials: Sequence[Summary]) -> Array:
     """What trials are judged by, (n_trials,): smaller is better, inf without a value."""
     measure, horizon = findings.measure, findings.horizon
     return np.array([measure.center(s.group.scores(measure), horizon) for s in trials])
-
-
-def _label(measure: Objective) -> str:
-    return f"{measure.statistic} {measure.label}"
 
 
 def _scale(axes: Axes, measure: Objective) -> None:

@@ -224,7 +224,7 @@ def parallel_coordinates(findings: Findings) -> Figure | None:
     axes.set_xticks(range(len(keys)), keys)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    label = f"{measure.statistic} {measure.label}"
+    label = measure.center_label
     axes.set_title(f"Settings of each group, colored by its {label}")
     bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=label)
     if isinstance(norm, LogNorm):

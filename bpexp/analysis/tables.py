@@ -13,8 +13,8 @@ from bpexp.render.document import Table, Text, small
 from bpexp.runs.metrics import METRICS
 from bpexp.runs.objective import objectives
 
-STATISTICS = {"median": "median", "iqm": "IQM", "mean": "mean"}
-"""Titles of the estimates of each measure."""
+STATISTIC_TITLES = {"median": "median", "iqm": "IQM", "mean": "mean"}
+"""Titles of ``findings.STATISTICS``."""
 
 
 class _Column(NamedTuple):
@@ -111,7 +111,7 @@ def _columns(findings: Findings) -> list[_Column]:
         _Column(f"{known[key].label}, {title}", _estimate(key, statistic))
         for key in summaries[0].estimates
         if METRICS[known[key].metric].in_tables or key == findings.measure.name
-        for statistic, title in STATISTICS.items()
+        for statistic, title in STATISTIC_TITLES.items()
     ]
     return columns
 

@@ -31,7 +31,7 @@ def ranking_title(ranking: Ranking) -> str:
     part = f" with {ranking.part}" if ranking.part else ""
     if ranking.is_replicated:
         n_ranked, one, several = len(ranking.combinations), " combination", " combinations"
-        by = f"{ranking.objective.statistic} {ranking.objective.label}"
+        by = ranking.objective.center_label
     else:
         n_ranked, one, several = len(ranking.runs), " run", ""
         by = ranking.objective.label

@@ -1,6 +1,8 @@
 """The objective: the metric and direction by which the combinations of a sweep are compared.
 
-The table at the end of a sweep, ``export=best``, MLflow's note, searches and reports use it.
+The table at the end of a sweep, ``export=best``, MLflow's note, searches and reports use it. In
+reports the variables that hold one are called ``measure``, after ``report --measure``: a report may
+compare runs by another objective than that of their sweep.
 
 >>> objectives()["accuracy"].direction
 <Direction.MAXIMIZE: 'maximize'>
@@ -68,6 +70,11 @@ class Objective:
     def statistic(self) -> str:
         """The statistic over replicates that ranks combinations, the first in ``ranking_key``."""
         return "mean" if self.is_time else "median"
+
+    @property
+    def center_label(self) -> str:
+        """What ``center`` computes, such as ``median final loss``."""
+        return f"{self.statistic} {self.label}"
 
     def values(self, measured: Array, outcomes: Any) -> Array:
         """The values of runs, (n,); NaN where a run diverged or has no finite value.

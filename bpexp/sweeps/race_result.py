@@ -161,7 +161,7 @@ class RaceResult:
             if not one.is_racing and one.n_seeds == self.n_seeds
         ]
         race = f"{self.n_racing} of {len(self.standings)} combinations race"
-        best = f"{objective.superlative} {objective.statistic} {objective.label}"
+        best = f"{objective.superlative} {objective.center_label}"
         center = objective.as_measured(objective.center(leader.scores, self.horizon))
         value = f"{center:.6g}" if math.isfinite(center) else "not reached"
         text = f"{self.n_seeds} seeds: {race}, {best} {value}{name}"

@@ -35,7 +35,7 @@ def race_figure(race: RaceResult) -> "Figure | None":
         courses.append(
             race_plot.Course(name, state, standing.is_racing, n_seeds, centers, lows, highs)
         )
-    label = f"{race.objective.statistic} {race.objective.label}"
+    label = race.objective.center_label
     return race_plot.race(courses, label, is_log=not race.objective.is_maximized)
 
 

@@ -15,7 +15,7 @@ from mlflow.store.tracking.dbmodels import models
 from servers import postgresql
 from sweeping import next_line, start_in_session
 
-from bpexp.tracking.bulk import BulkTracker
+from bpexp.tracking.bulk import BulkTracker, open_bulk_tracker
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 from bpexp.tracking.factory import tracker_for
@@ -180,6 +180,21 @@ def test_a_finished_sweep_has_statistics_of_its_tables(store):
     with sql(client).engine.connect() as connection:
         text = query[connection.dialect.name]
         assert connection.exec_driver_sql(text).scalar() > 0
+
+
+def test_the_statistics_of_a_store_are_written_in_one_transaction(put_store, tmp_path):
+    store = put_store(tmp_path)
+    database = tmp_path / "outputs" / "mlflow.db"
+    tracker = open_bulk_tracker(store, "bpexp")
+    tracker.stage(RECORDS, None).commit()
+
+    def changes():
+        """SQLite's file change counter, which every transaction increments."""
+        return int.from_bytes(database.read_bytes()[24:28], "big")
+
+    before = changes()
+    tracker.finish()
+    assert changes() == before + 1
 
 
 def test_both_trackers_write_equal_rows(both):

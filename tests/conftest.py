@@ -1,5 +1,6 @@
 """Fixtures: the program, started as a user starts it, an empty store, and a temporary folder."""
 
+import copy
 import fcntl
 import gc
 import io
@@ -20,6 +21,7 @@ from hypothesis import settings
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from sweeping import clean_environment, end_programs
+from unsynced import leave_writes_to_the_system
 from warm import WarmServer
 
 from bpexp.cli import main
@@ -27,6 +29,8 @@ from bpexp.config.paths import conf_dir
 from bpexp.tracking.store import connect, experiment_id, locate
 
 pytest.register_assert_rewrite("contract", "reader_contract")
+
+leave_writes_to_the_system()
 
 DRAW = Figure.savefig
 
@@ -184,8 +188,8 @@ def _parsed_options():
         if not name.startswith(f"{conf_dir()}/"):
             return original(file)
         if name not in parsed:
-            parsed[name] = OmegaConf.to_container(original(file))
-        return OmegaConf.create(parsed[name])
+            parsed[name] = original(file)
+        return copy.deepcopy(parsed[name])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConf, "load", load)

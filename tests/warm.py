@@ -19,6 +19,8 @@ import subprocess
 import sys
 import threading
 
+from unsynced import leave_writes_to_the_system
+
 SKIPPED = ("__main__", "_cluster", "_worker", "onnx_file", "optuna_study")
 """Ends of names of modules that are not imported: they import large packages that few programs
 need, and onnxruntime starts threads, for which the forks would wait at their end."""
@@ -218,6 +220,7 @@ def run(request):
 
 if __name__ == "__main__":
     import_everything()
+    leave_writes_to_the_system()
     # Children would copy all memory if they collected it.
     gc.freeze()
     # Children that end are not waited for.

@@ -265,9 +265,9 @@ def test_a_mini_batch_run_is_exported_with_its_final_weights(store, capsys):
     assert got["y1"].item() == pytest.approx(expected.item(), rel=1e-14)
 
 
-def refused(capsys, run):
+def refused(capsys, run, *options):
     with pytest.raises(SystemExit) as exit_info:
-        commands.main(["export", run])
+        commands.main(["export", run, *options])
     assert exit_info.value.code == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
@@ -313,7 +313,8 @@ def test_a_run_with_the_artifacts_of_another_run_is_refused(store, capsys):
     (folder / "swap").rename(folder / other)
     assert refused(capsys, one) == (
         f"bpexp: seed=1 ({one[:8]}) is altered: The losses, predictions and weights are those of "
-        f"seed=2 ({other[:8]}).\n"
+        f"seed=2 ({other[:8]}); bpexp verify {one[:8]} says more, and bpexp reproduce trains it "
+        "again.\n"
     )
 
 
@@ -346,6 +347,12 @@ def test_a_bad_name_or_alias_is_refused_before_a_model_is_logged(store, capsys, 
     archive = open_archive(locate(store, Path(), {}), "bpexp")
     with pytest.raises(ConfigError, match=reason):
         publish(archive, StoredRun("0" * 32, "x", "FINISHED"), registration=named(options))
+
+
+def test_an_alias_without_a_registered_model_is_refused(store, capsys):
+    assert refused(capsys, "latest", "--alias", "staging") == (
+        "bpexp: --alias is of a registered model; add --register NAME.\n"
+    )
 
 
 def named(options):

@@ -14,9 +14,7 @@ import pandas as pd
 from bpexp.export import files, trained
 from bpexp.export.trained import TrainedNetwork
 from bpexp.fields.checks import ConfigError
-from bpexp.runs.run_tags import OUTCOME, RESULT
-from bpexp.sweeps import integrity
-from bpexp.tracking import logged_curves, read
+from bpexp.tracking import read
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.registration import Registration
@@ -53,7 +51,7 @@ def publish(
     """
     if registration is not None:
         registration.check()
-    run_id, store, client = run.run_id, archive.store, archive.client
+    store, client = archive.store, archive.client
     from bpexp.tracking import model
 
     if not read.has_artifacts_inside(run, store):
@@ -61,12 +59,9 @@ def publish(
             f"The artifacts of the run are in {run.artifact_uri}, outside the folder of the "
             "store, and are not read."
         )
-    _check_intact(run, archive)
+    network = trained.read(run, archive)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "run").mkdir()
-        client.download_artifacts(run_id, "", str(folder / "run"))
-        network = trained.read(folder / "run", *_training_summary(run))
         if onnx:
             (folder / "model.onnx").write_bytes(_onnx_model(network))
         inputs = pd.DataFrame(network.table(N_EXAMPLES))
@@ -74,7 +69,7 @@ def publish(
         outputs = pd.DataFrame(predicted, columns=list(network.targets))
         logged = model.log(store.uri, run, folder, files.write(network, folder), inputs, outputs)
         if onnx:
-            client.log_artifact(run_id, str(folder / "model.onnx"))
+            client.log_artifact(run.run_id, str(folder / "model.onnx"))
     sentences = [f"{run.name}: {logged.uri}; {_verification(network)}."]
     if onnx:
         sentences.append("model.onnx: verified with onnxruntime.")
@@ -96,22 +91,6 @@ def _call(inputs: pd.DataFrame) -> str:
     rows = json.dumps({"dataframe_split": inputs.to_dict(orient="split", index=False)})
     header = "-H 'Content-Type: application/json'"
     return f"curl {SERVED}/invocations {header} -d {shlex.quote(rows)}"
-
-
-def _training_summary(run: StoredRun) -> tuple[str, int, str]:
-    """The outcome, the number of epochs, and the digest of the data set ("" if it has none)."""
-    outcome = run.tags.get(OUTCOME, "not a run of bpexp")
-    return outcome, int(run.metrics.get("epochs_run", 0)), run.data or ""
-
-
-def _check_intact(run: StoredRun, archive: Archive) -> None:
-    """Raises ConfigError where the artifacts or metrics of a finished run are not its own."""
-    if RESULT not in run.tags:
-        return  # A run without a result is rejected with a better message.
-    (curves,) = logged_curves.of_runs(archive.reader, [run])
-    found = integrity.problems(run, archive, curves)
-    if found:
-        raise ConfigError(f"{run.label} is altered: {found[0]}")
 
 
 def _onnx_model(network: TrainedNetwork) -> bytes:

@@ -13,21 +13,22 @@ array([[3.5]])
 """
 
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from bpexp.config.schema import TrainConfig, parse_train
-from bpexp.data import Dataset, load
+from bpexp.config.schema import TrainConfig
+from bpexp.data import Dataset
 from bpexp.data.preparation import Preparation
 from bpexp.data.target_scaling import UNSCALED, TargetScaling
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network
-from bpexp.runs import predictions_file
 from bpexp.runs.result import Outcome
-from bpexp.tracking import artifact_files
-from bpexp.tracking.stored_results import Layers, layers_of
+from bpexp.runs.run_tags import OUTCOME
+from bpexp.sweeps import integrity
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.stored_results import Layers, config_of, layers_of, result_of
 from bpexp.training import replay, run_batch
 from bpexp.typing import Array
 
@@ -125,7 +126,7 @@ class TrainedNetwork:
         }
 
 
-def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNetwork:
+def read(run: StoredRun, archive: Archive) -> TrainedNetwork:
     """Load the network of a run and check that it gives the logged predictions.
 
     The stored weights of a run that used all its epochs include the update of the last epoch,
@@ -133,50 +134,33 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
     its last forward pass.
 
     Args:
-        folder: Folder with the artifacts of the run.
-        outcome: How the run ended.
-        epochs_run: Number of epochs it ran.
-        digest: Beginning of the digest of the data that it was trained on.
+        run: A finished run.
+        archive: Where it is stored.
 
     Returns:
         The network.
 
     Raises:
-        ConfigError: The run has no trained network, an artifact is missing or damaged, the data
-            have changed, or the network does not give the logged predictions.
+        ConfigError: The run has no trained network, its artifacts are not those that it wrote, the
+            data have changed, or the network does not give the logged predictions.
     """
+    outcome = run.tags.get(OUTCOME, "not a run of bpexp")
     if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED, Outcome.PRUNED):
         raise ConfigError(f"The run has no trained network to export: it is {outcome}.")
-    config = parse_train(artifact_files.mapping(_content(folder, "config.yaml"), "config.yaml"))
-    dataset = load(config.data)
-    if not dataset.digest.startswith(digest):
-        raise ConfigError(
-            f"The data have changed since this run: their digest is {dataset.digest[:32]}, "
-            f"the run was trained on {digest}."
-        )
+    integrity.check_intact(run, archive)
+    config, dataset = config_of(run, archive)
+    stored = result_of(run, archive)
     assert dataset.preparation is not None
     mean, scale = dataset.preparation.mean, dataset.preparation.scale
-    raw = load(replace(config.data, standardize=False)).X
+    raw = archive.load_data(replace(config.data, standardize=False)).X
     network = run_batch.make_network(config, dataset)
-    n_samples, n_outputs = dataset.Y.shape
     has_validation = len(dataset.X_validation) > 0
-    is_full_batch = (config.batch_size or n_samples) >= n_samples
-    tracked = None
-    # With validation rows the stored weights and predictions are those of the lowest loss.
-    if has_validation or is_full_batch:
-        names = predictions_file.NAMES
-        name = next((name for name in names if (folder / name).exists()), names[0])
-        tracked = predictions_file.training_outputs(_content(folder, name), n_outputs, name)
-        if len(tracked) != n_samples:
-            raise ConfigError(
-                f"{name} is damaged: it has {len(tracked)} rows for {n_samples} samples."
-            )
+    is_full_batch = (config.batch_size or len(dataset.Y)) >= len(dataset.Y)
     has_updated = outcome in (Outcome.COMPLETED, Outcome.PRUNED)
     if has_updated and is_full_batch and not has_validation:
-        weights, biases = _before_last_update(config, dataset, network, epochs_run)
+        weights, biases = _before_last_update(config, dataset, network, len(stored.losses))
     else:
-        arrays = artifact_files.arrays(_content(folder, "weights.npz"), "weights.npz")
-        weights, biases = layers_of(network, arrays)
+        weights, biases = layers_of(network, stored.layers)
     trained = TrainedNetwork(
         network=network,
         weights=weights,
@@ -186,20 +170,14 @@ def read(folder: Path, outcome: str, epochs_run: int, digest: str) -> TrainedNet
         inputs=dataset.inputs,
         targets=dataset.targets,
         X=raw,
-        tracked=tracked,
+        # With validation rows the stored weights and predictions are those of the lowest loss.
+        tracked=stored.predictions if has_validation or is_full_batch else None,
         scaling=dataset.scaling_for(config.model.output),
         preparation=dataset.preparation,
         fill_missing=getattr(config.data, "missing", "") == "median",
     )
     _check_predictions(trained)
     return trained
-
-
-def _content(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"The run has no artifact {name}, which the export needs.") from error
 
 
 def _before_last_update(

@@ -8,7 +8,7 @@ import pickle
 import shutil
 import stat
 import zipfile
-from contextlib import chdir
+from contextlib import chdir, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +50,14 @@ def made(tmp_path_factory, put_store):
             lr=[0.1, 1.0], seed=range(2), epochs=6,
         )  # fmt: skip
         assert call("bundle", "latest", "-o", "sweep.zip") == 0
-        assert call("bundle", "latest", "-o", "small.zip", "--without-data") == 0
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            assert call("bundle", "latest", "-o", "small.zip", "--without-data") == 0
+        assert printed.getvalue().splitlines() == [
+            "Written: small.zip (4 runs, without t.csv)",
+            "Check: bpexp verify small.zip --data t.csv",
+            "Train again: bpexp reproduce small.zip --data t.csv",
+        ]
         assert sorted(os.listdir()) == ["outputs", "small.zip", "sweep.zip", "t.csv"]
     return folder
 

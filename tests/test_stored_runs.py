@@ -63,6 +63,13 @@ def test_runs_are_sorted_by_a_metric_or_a_setting(inside, archive):
     done = inside("runs", "--sort", "nonsense")
     assert done.returncode == 2
     assert "--sort must be a metric or a setting of these runs, got 'nonsense'." in done.stderr
+    for mistyped, meant in (("final_los", "final_loss"), ("learning_rate", "lr")):
+        done = inside("runs", "--sort", mistyped)
+        assert (done.returncode, done.stderr) == (
+            2,
+            "bpexp: --sort must be a metric or a setting of these runs, got "
+            f"{mistyped!r}; did you mean {meant}?\n",
+        )
 
 
 def test_a_run_has_bars_a_user_and_a_source_in_mlflow(archive, runs):
@@ -102,6 +109,12 @@ def test_a_stored_run_is_explained_like_its_settings(inside, sweep, runs):
     done = inside("explain", best.run_id, "lr=0.1")
     assert done.returncode == 1
     assert "explain takes either one run or settings such as lr=0.1" in done.stderr
+    done = inside("explain", "lattest")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "bpexp: explain takes a run (the first digits of its id, or latest) or settings such as "
+        "lr=0.1, got 'lattest'.\n",
+    )
     with closing(sqlite3.connect("outputs/mlflow.db")) as db, db:
         db.execute(
             "UPDATE tags SET value = replace(value, '0.1', '0.2') WHERE key = 'bpexp.config'"

@@ -1,6 +1,5 @@
 """``bpexp bundle``: write a sweep to a zip file that can be checked without its store."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +26,4 @@ def main(arguments: Sequence[str]) -> None:
     target = Path(options.o or f"{file_name(run.run_id[:8])}.zip")
     if target.suffix != ".zip":
         raise ConfigError(f"-o must end in .zip, got {str(target)!r}.")
-    print(bundle.write(archive, experiment, run, target, data=not options.without_data))
-    print(f"Check: bpexp verify {shlex.quote(str(target))}")
-    print(f"Train again: bpexp reproduce {shlex.quote(str(target))}")
+    print("\n".join(bundle.write(archive, experiment, run, target, data=not options.without_data)))

@@ -31,6 +31,7 @@ def _explain(arguments: Sequence[str]) -> None:
     how = (options.epoch, options.sample, options.digits)
     runs = [word for word in options.settings if re.fullmatch(r"latest|[0-9a-f]{4,32}", word)]
     if not runs:
+        _check_not_run(options.settings)
         document = explain(compose(options.settings), *how)
     elif len(options.settings) > 1:
         raise ConfigError(
@@ -54,6 +55,15 @@ def _explain(arguments: Sequence[str]) -> None:
         raise ConfigError(
             f"-o must be a file that can be written, got {str(options.output)!r}: {error.strerror}."
         ) from error
+
+
+def _check_not_run(words: Sequence[str]) -> None:
+    """Raise ConfigError for a single word that is neither a run nor a setting."""
+    if len(words) == 1 and re.fullmatch(r"[\w.-]+", words[0]):
+        raise ConfigError(
+            "explain takes a run (the first digits of its id, or latest) or settings such as "
+            f"lr=0.1, got {words[0]!r}."
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,7 +53,9 @@ class _Writer:
         self.listed[name] = {"size": self._file.getinfo(name).file_size, "sha256": digest}
 
 
-def write(archive: Archive, experiment: str, run: StoredRun, target: Path, *, data: bool) -> str:
+def write(
+    archive: Archive, experiment: str, run: StoredRun, target: Path, *, data: bool
+) -> list[str]:
     """Write a sweep or a single run to a zip file.
 
     Args:
@@ -63,7 +66,7 @@ def write(archive: Archive, experiment: str, run: StoredRun, target: Path, *, da
         data: Whether to include data files.
 
     Returns:
-        What was written, as a sentence.
+        Messages for the user: what was written, and how to check it.
 
     Raises:
         ConfigError: A run is altered, a data file is missing or has changed, or the zip file
@@ -97,7 +100,13 @@ def write(archive: Archive, experiment: str, run: StoredRun, target: Path, *, da
             "files": writer.listed,
         }
         zip_file.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(manifest), zipfile.ZIP_DEFLATED)
-    return _sentence(target, len(runs), files)
+    name = shlex.quote(str(target))
+    lacking = "".join(f" --data {shlex.quote(file.path)}" for file in files if not file.member)
+    return [
+        _sentence(target, len(runs), files),
+        f"Check: bpexp verify {name}{lacking}",
+        f"Train again: bpexp reproduce {name}{lacking}",
+    ]
 
 
 def _data_paths(runs: Sequence[StoredRun], archive: Archive, *, check: bool) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bpexp.config.schema import RUNTIME
-from bpexp.fields.checks import ConfigError
+from bpexp.fields.checks import ConfigError, nearest
 from bpexp.runs import run_tags
 from bpexp.runs.metrics import METRICS, Direction, listed
 from bpexp.tracking import artifact_files, artifact_uris
@@ -80,10 +80,18 @@ def sorted_runs(
     only_key = Parts(params=(key,), tags=(), metrics=(key,), data=False)
     found = list(reader.search(experiment, query, only_key))
     if not any(key in run.metrics or key in run.params for run in found):
-        raise ConfigError(f"--sort must be a metric or a setting of these runs, got {key!r}.")
+        raise _no_such_key(reader, [run.run_id for run in found[:1]], key)
     descending = key in METRICS and METRICS[key].direction is Direction.MAXIMIZE
     found.sort(key=partial(_sort_key, key, descending))
     return list(reader.get([run.run_id for run in found[:limit]], parts))
+
+
+def _no_such_key(reader: RunReader, run_ids: Sequence[str], key: str) -> ConfigError:
+    """The error for a key of no run, with the key of the given runs that was probably meant."""
+    known = [k for run in reader.get(run_ids) for k in (*run.metrics, *settings(run))]
+    near = nearest(key, [*known, *METRICS])
+    hint = f"; did you mean {near}?" if near else "."
+    return ConfigError(f"--sort must be a metric or a setting of these runs, got {key!r}{hint}")
 
 
 def _sort_key(key: str, descending: bool, run: StoredRun) -> tuple[int, float, str]:

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 import bpexp
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import store
+from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.output_directory import file_name
 from bpexp.tracking.store import Store, exclusive_lock, locate, sqlite_file, sqlite_uri
 
@@ -83,6 +84,28 @@ def test_an_address_that_names_another_file_than_sqlite_opens_is_refused(address
     with pytest.raises(ConfigError, match=f"tracking.uri .*{words}"):
         locate(address, tmp_path, {})
     assert [file.name for file in tmp_path.iterdir()] == ["loop.db"]
+
+
+def test_a_tilde_in_an_address_means_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    found = locate("sqlite:///~/runs.db?timeout=9", tmp_path, {})
+    assert found.database == tmp_path / "home" / "runs.db"
+    assert found.uri == f"sqlite:///{tmp_path}/home/runs.db?timeout=9"
+
+
+@pytest.mark.parametrize(
+    ("create", "words"),
+    [
+        (lambda file: file.write_text("a,b\n1,2\n"), "is not an SQLite database"),
+        (Path.mkdir, "is not a regular file"),
+        (os.mkfifo, "is not a regular file"),
+    ],
+)
+def test_a_start_on_another_file_than_a_database_leaves_nothing(create, words, tmp_path):
+    create(tmp_path / "runs.csv")
+    with pytest.raises(ConfigError, match=rf"Cannot open the store .*runs.csv': it {words}\.$"):
+        open_tracker(locate("sqlite:///runs.csv", tmp_path, {}), "bpexp")
+    assert [file.name for file in tmp_path.iterdir()] == ["runs.csv"]
 
 
 @pytest.mark.parametrize("name", ["runs.lock", "poetry.db", "runs.db.new"])

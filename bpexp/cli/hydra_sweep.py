@@ -144,7 +144,7 @@ class SweepCommand:
 
     def _run(self, plan: Plan, generations: Generations | None) -> FinishedSweep:
         """Run a sweep; exits where a run failed."""
-        folder = Path(self._config.hydra.sweep.dir)
+        folder = Path(os.path.expanduser(self._config.hydra.sweep.dir))
         finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)
         self._exit_if_not_finished(finished)
         return finished

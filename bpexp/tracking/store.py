@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SQLITE_DRIVERS = ("sqlite", "sqlite+pysqlite")
 LOCK_NOTICE_SECONDS = 5.0
 """After how many seconds the user learns that another process is waited for."""
+_SQLITE_HEADER = b"SQLite format 3\0"
+"""How the file of a database begins, see https://www.sqlite.org/fileformat.html."""
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
 
@@ -153,11 +155,13 @@ def sqlite_uri(database: Path) -> str:
 def sqlite_file(uri: str) -> Path | None:
     """The file that the URI of an SQLite store names, as SQLAlchemy reads it; None for others.
 
+    Unlike in SQLAlchemy, ``~`` means the user's home: a shell does not replace it in an address.
+
     >>> sqlite_file("sqlite+pysqlite:////data/100%25.db?timeout=1")
     PosixPath('/data/100%.db')
     """
     found = re.match(r"sqlite(?:\+\w+)?:///([^?]*)", uri)
-    return Path(unquote(found[1])) if found else None
+    return Path(os.path.expanduser(unquote(found[1]))) if found else None
 
 
 def connect(store: Store) -> "MlflowClient":
@@ -173,12 +177,30 @@ def connect(store: Store) -> "MlflowClient":
     try:
         from bpexp.tracking import mlflow_store
 
+        _check_database(store.database)
         with exclusive_lock(store):
             return retry.call(mlflow_store.open_client, store)
     except (TrackingError, ImportError, OSError, ValueError) as error:
         text = passwords.mask_pieces(" ".join(str(error).split()), store.uri)
         reason = passwords.mask_text(text)[:300].rstrip(".")
         raise ConfigError(f"Cannot open the store {store.shown!r}: {reason}.") from error
+
+
+def _check_database(database: Path | None) -> None:
+    """Check that a file is an SQLite database, before anything is written beside it.
+
+    Raises:
+        ValueError: It is another file.
+        OSError: It cannot be read.
+    """
+    if database is None or not database.exists():
+        return
+    if not database.is_file():
+        raise ValueError("it is not a regular file")
+    with open(database, "rb") as file:
+        # SQLite makes a database of an empty file.
+        if file.read(len(_SQLITE_HEADER)) not in (b"", _SQLITE_HEADER):
+            raise ValueError("it is not an SQLite database")
 
 
 def configure_mlflow() -> None:

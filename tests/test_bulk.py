@@ -425,6 +425,11 @@ def test_an_unknown_schema_is_written_by_the_client_tracker_with_one_message(sql
         connection.exec_driver_sql(change.format(version))
         connection.commit()
     assert type(tracker) is ClientTracker
+    # A command that writes no runs has nothing to say.
+    tracker.open_run("sweep", 1, {})
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        tracker.stage([RECORDS[0]], None).discard()
     assert capsys.readouterr().err == (
         "Runs are written one by one: the schema version abc is not one that was tested "
         "(1b5f0d9ad7c1, dc11669786a5).\n"

@@ -139,7 +139,9 @@ def test_a_killed_and_resumed_sweep_has_the_results_of_an_undisturbed_one(
     # If it was killed before the sweep was stored, it is started again.
     again = location.resume(sweeps[0].run_id) if sweeps else location.sweep()
     out, errors = again.communicate(timeout=170)
-    assert (again.returncode, errors) == (0, location.message), out
+    # Where all runs were stored, nothing is written one by one.
+    assert again.returncode == 0, errors
+    assert errors in ("", location.message), out
     assert location.results() == expected
     runs = location.runs()
     assert len(runs) == 25

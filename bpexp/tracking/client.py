@@ -1,6 +1,7 @@
 """The tracker for every store that MLflow supports, through its public client."""
 
 import hashlib
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ class ClientTracker:
         experiment_id: The experiment to write to.
         threads: How many runs are written at the same time. An SQLite file supports only one.
         retry: How long to wait for the store.
+        notice: What is printed to stderr before the first runs are written; "" for nothing.
     """
 
     def __init__(
@@ -37,8 +39,9 @@ class ClientTracker:
         experiment_id: str,
         threads: int = 1,
         retry: RetryPolicy | None = None,
+        notice: str = "",
     ) -> None:
-        self._client, self.experiment_id = client, experiment_id
+        self._client, self.experiment_id, self._notice = client, experiment_id, notice
         self._threads = threads
         self._retry = retry or RetryPolicy()
         self._opened: set[str] = set()
@@ -99,6 +102,9 @@ class ClientTracker:
 
     def stage(self, runs: Sequence[RunRecord], parent: str | None) -> "ClientStagedRuns":
         """See ``Tracker.stage``."""
+        if runs and self._notice:
+            print(self._notice, file=sys.stderr)
+            self._notice = ""
         return ClientStagedRuns(self, runs, parent, self._threads)
 
     def write(self, run: RunRecord, parent: str | None) -> str:

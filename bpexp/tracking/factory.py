@@ -4,7 +4,6 @@ Their modules are imported here, when a store is opened: those of databases need
 is imported while the first runs are trained, and the others MLflow, which takes more than a second.
 """
 
-import sys
 from typing import TYPE_CHECKING
 
 from bpexp.tracking import mlflow_internals
@@ -61,7 +60,7 @@ def open_reader(store: Store) -> RunReader:
 def tracker_for(client: "MlflowClient", experiment_id: str) -> Tracker:
     """The bulk tracker for an SQL store that supports it, otherwise the client tracker.
 
-    Prints to stderr why an SQL store does not support bulk writing.
+    Before the latter writes its first runs to an SQL store, it says why they take so long.
     """
     from bpexp.tracking import bulk
     from bpexp.tracking.client import ClientTracker
@@ -76,7 +75,7 @@ def tracker_for(client: "MlflowClient", experiment_id: str) -> Tracker:
     else:
         reason = retry.call(bulk.unsupported_reason, engine)
     if engine is None or reason is not None:
-        print(f"Runs are written one by one: {reason}.", file=sys.stderr)
-        return ClientTracker(client, experiment_id)
+        notice = f"Runs are written one by one: {reason}."
+        return ClientTracker(client, experiment_id, notice=notice)
     artifact_uri = retry.call(client.get_experiment, experiment_id).artifact_location
     return bulk.BulkTracker(engine, Experiment(experiment_id, artifact_uri))

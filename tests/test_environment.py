@@ -1,6 +1,8 @@
 """The stored changes of a checkout reproduce its files."""
 
+import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -36,8 +38,8 @@ def checkout(tmp_path, monkeypatch):
 
 
 def forget_repository():
-    environment.repository.cache_clear()
-    environment.repository_filters.cache_clear()
+    for cached in (environment.tags, environment.repository, environment.repository_filters):
+        cached.cache_clear()
 
 
 def files(folder):
@@ -236,3 +238,70 @@ def test_the_filters_are_those_of_the_repository_that_is_read(checkout, tmp_path
     assert environment.repository_filters() == ("trace.it",)
     assert environment._git_text("status", "--porcelain") == "M text.txt"
     assert not (checkout / ".git" / "started").exists()
+
+
+def old_git(checkout, monkeypatch):
+    """Git before version 2.26 ends with 129 at an option that it does not know."""
+    real, fake = shutil.which("git"), checkout / ".git" / "bin" / "git"
+    program(checkout, fake)
+    fake.write_text(
+        f'#!/bin/sh\ncase "$*" in *--show-scope*)\n'
+        f'echo "error: unknown option \'show-scope\'" >&2; exit 129;; esac\nexec {real} "$@"\n'
+    )
+    monkeypatch.setenv("PATH", f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def broken_configuration(checkout, monkeypatch):
+    with open(checkout / ".git" / "config", "a") as file:
+        file.write("[filter\n")
+
+
+def name_that_no_option_can_switch_off(checkout, monkeypatch):
+    with open(checkout / ".git" / "config", "a") as file:
+        file.write(f'[filter "a=b"]\nclean = {checkout}/.git/filter.sh\n')
+    (checkout / ".git" / "info" / "attributes").write_text("*.txt filter=a=b\n")
+
+
+def slow_git(checkout, monkeypatch):
+    monkeypatch.setattr(environment, "GIT_SECONDS", 0)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason"),
+    [
+        (old_git, "'git config --show-scope' failed (error: unknown option 'show-scope')"),
+        (broken_configuration, "'git rev-parse --show-toplevel' failed (fatal: bad config line "),
+        (name_that_no_option_can_switch_off, "has '=' in its name"),
+        (slow_git, "'git rev-parse --show-toplevel' took more than 0 s"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_without_the_filters_of_a_repository_no_changes_are_read(
+    checkout, monkeypatch, prepare, reason
+):
+    clean_filter(checkout)
+    (checkout / "text.txt").write_text("changed\n")
+    prepare(checkout, monkeypatch)
+    stored = environment.artifacts()
+    assert not (checkout / ".git" / "started").exists()
+    assert list(stored) == ["environment.json"]
+    document = json.loads(stored["environment.json"])
+    assert document["git_error"].startswith(
+        "Uncommitted changes, if there are any, were not stored: "
+    )
+    assert reason in document["git_error"]
+    assert document["git_error"].count(".\n") == 0
+    assert document["git_error"].endswith(".")
+    assert "bpexp.git.dirty" not in document
+    assert "untracked_files" not in document
+
+
+def test_a_folder_without_a_repository_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "module.py"))
+    monkeypatch.chdir(tmp_path)
+    forget_repository()
+    assert "git_error" not in json.loads(environment.artifacts()["environment.json"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    forget_repository()
+    assert "git_error" not in json.loads(environment.artifacts()["environment.json"])
+    forget_repository()

@@ -37,7 +37,7 @@ class Checkout:
     def applied(self):
         """Apply the stored changes to the copy; return them, and the file contents there."""
         git(self.folder, "add", "--intent-to-add", ".")
-        patch = masked_patch.without_passwords(environment.git_diff())
+        patch = environment.artifacts()["git.diff"]
         assert SECRET.encode() not in patch
         if b"\ndiff --git " in b"\n" + patch:
             (self.copy.parent / "git.diff").write_bytes(patch)
@@ -51,11 +51,16 @@ def checkout(tmp_path, monkeypatch):
     def make(files):
         made = Checkout(tmp_path, files)
         monkeypatch.setattr(environment, "__file__", str(made.folder / "module.py"))
-        environment.repository.cache_clear()
+        forget()
         return made
 
     yield make
-    environment.repository.cache_clear()
+    forget()
+
+
+def forget():
+    for cached in (environment.tags, environment.repository, environment.repository_filters):
+        cached.cache_clear()
 
 
 LINES = "".join(f"line {n}\n" for n in range(9))
@@ -126,6 +131,33 @@ def test_a_private_key_is_masked(checkout):
     assert files["old.pem"] == LINES + key("MIIF") + LINES
     assert files["new.pem"] == key("***").replace("MIIE", "***") + "after\n"
     assert "key.bin" not in files
+
+
+@pytest.mark.parametrize("word", ["RSA PRIVATE KEY", "PGP PRIVATE KEY BLOCK"])
+@pytest.mark.parametrize("name", ["key.pem", '\u00e4 "key".py'])
+def test_a_change_in_the_middle_of_a_private_key_is_masked(checkout, word, name):
+    """The patch shows neither where the key begins nor where it ends, but its heading does."""
+    body = [f"k3y{n}s" for n in range(40)]
+    key = [f"-----BEGIN {word}-----", *body, f"-----END {word}-----"]
+    lines = [f"line {n}" for n in range(20)]
+    text = "\n".join([*lines, *key, *lines, ""])
+    made = checkout({name: text})
+    made.write({name: text.replace("k3y20s", SECRET).replace("k3y22s\n", "").replace("19", "18")})
+    patch, files = made.applied()
+    assert "k3y" not in patch
+    assert " line 18\n-line 19\n+line 18\n" in patch
+    assert files[name].count("line 18") == 4
+    assert "k3y20s" in files[name]
+
+
+def test_a_key_whose_beginning_is_not_known_is_found_by_the_form_of_its_lines(checkout):
+    """In a file that is not in the commit, and in a message."""
+    line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
+    assert passwords.mask_text(f"bad key:\n{line}\nMzEfYyjiWA4=\nend") == "bad key:\n***\n***\nend"
+    certificate = ["-----BEGIN CERTIFICATE-----", line, "-----END CERTIFICATE-----"]
+    assert list(passwords.mask_lines(certificate, is_code=False)) == certificate
+    digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    assert passwords.mask_text(digest) == digest
 
 
 def test_a_binary_file_with_a_password_is_left_out(checkout):

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 import sqlalchemy
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,20 @@ def test_a_sweep_stores_no_password(address):
     for part in SECRET.split():
         assert part not in stored
         assert part not in restored
+
+
+def test_a_setting_whose_name_is_secret_is_not_stored():
+    tags = {"db_password": "s3cret", "smtp_pass": 1234, "note": "mysql -ps3cret", "other": "a: b"}
+    plan = make_plan([compose_settings({"tracking": {"tags": tags}})], ["tracking.tags.pwd=s3cret"])
+    stored = yaml.safe_load(provenance.sweep_files(plan)["config.yaml"])["tracking"]["tags"]
+    assert stored == {
+        "db_password": "***",
+        "smtp_pass": "***",
+        "note": "mysql -p***",
+        "other": "a: b",
+    }
+    assert provenance.own_tags(plan) == stored
+    assert provenance.tags(plan)["bpexp.overrides"] == "'tracking.tags.pwd=***'"
 
 
 @pytest.mark.parametrize(
@@ -168,6 +183,87 @@ def test_what_is_no_password_stays_in_a_file(line, is_code):
 
 
 @pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("mysqldump -u root -ps3cret db", "mysqldump -u root -p*** db"),
+        ("mysql -h host -p's3 cret' db", "mysql -h host -p'***' db"),
+        ("run(['mysql', '-ps3cret', 'db'])", "run(['mysql', '-p***', 'db'])"),
+        ("mongodump --port 27017 -ps3cret --out x", "mongodump --port 27017 -p*** --out x"),
+        ("sshpass -p s3cret ssh -p 22 me@host", "sshpass -p *** ssh -p 22 me@host"),
+        ('["sshpass", "-p", "s3cret"]', '["sshpass", "-p", "***"]'),
+        ("OPTIONS='-uroot -ps3cret'", "OPTIONS='-uroot -p***'"),
+        ("docker login -u me -p s3cret host", "docker login -u me -p *** host"),
+        ("sqlcmd -U sa -P s3cret -S host", "sqlcmd -U sa -P *** -S host"),
+        ("ldapsearch -D cn=me -w s3cret", "ldapsearch -D cn=me -w ***"),
+        ("redis-cli -a s3cret ping", "redis-cli -a *** ping"),
+        ("curl -u me:s3cret http://host", "curl -u me:*** http://host"),
+        ("sqlplus me/s3cret@host", "sqlplus me/***"),
+        ("openssl rsa -passin pass:s3cret", "openssl rsa -passin pass:***"),
+        ("me:s3cret@tcp(host:3306)/db?x=1", "me:***@tcp(host:3306)/db?x=1"),
+        ("dsn = 'me:s@3 cret@unix(/a.sock)/db'", "dsn = 'me:***@unix(/a.sock)/db'"),
+        ("proxy me:s3cret@host:3128 is away", "proxy me:***@host:3128 is away"),
+        ("host.org:5432:db:me:s3cret", "host.org:5432:db:me:***"),
+        (r"*:*:*:me:s3\:cret", "*:*:*:me:***"),
+    ],
+)
+def test_a_password_is_masked_alike_in_messages_commands_and_files(text, masked):
+    assert passwords.mask_text(text) == masked
+    assert passwords.mask(f"tracking.tags.note={text}") == f"tracking.tags.note={masked}"
+    for is_code in (True, False):
+        assert passwords.mask_line(text, is_code=is_code) == masked
+    assert passwords.mask_text(masked) == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("cannot log in; password: s3cret, user: me", "cannot log in; password: ***, user: me"),
+        ("password: correct horse\nuser: me", "password: ***\nuser: me"),
+        ("{user: me, password: 's3 cret'}", "{user: me, password: '***'}"),
+        ("DB_PASS=s3cret smtp_pass: s3cret", "DB_PASS=*** smtp_pass: ***"),
+        ('tool --password "s3 cret" --n 3', 'tool --password "***" --n 3'),
+        ("tool --api-key s3cret", "tool --api-key ***"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE\nb", "-----BEGIN PRIVATE KEY-----\n***\n***"),
+        ("-----BEGIN PRIVATE KEY-----MIIE-----END PRIVATE KEY-----, 'a'",
+         "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----, 'a'"),
+        ("no -----BEGIN PRIVATE KEY-----\nis in it.", "no -----BEGIN PRIVATE KEY-----\nis in it."),
+    ],
+)  # fmt: skip
+def test_a_password_is_masked_in_a_message(text, masked):
+    assert passwords.mask_text(text) == masked
+    assert passwords.mask_text(masked) == masked
+
+
+ORDINARY = """
+lr=0.1 -p -pedantic -p8080:80 -u --port 5432 mkdir -pv docker run ssh -p22 user: key: host pass
+pass=3 forward_pass=2 two_pass: bypass: keys=[a,b] token tokens: secretary 12:30:45 x:y@z me@host
+it's mailto:me@host.org git@github.com:a/b.git image:1.2@sha256:0123abcd a.py:12:5:E501:
+2001:db8:1:2:3:4:5:6 http://host/a?b=c p://me@/db sqlite:////a/b.db ${oc.env:PASSWORD} and the (a|b)
+curl -U @property net a.py:12:f:g:h is range(0,10) a.py::test_b[c] "quoted" 'text' mysql mongo zip
+"""
+
+
+@given(
+    st.lists(st.sampled_from(ORDINARY.split()), max_size=8),
+    st.sampled_from(["- ", "# ", "", "\t"]),
+)
+def test_text_without_a_password_stays_as_it_is(words, indent):
+    if any(word.startswith("-p") for word in words):
+        # Together they are a user and a password of MySQL.
+        words = [word for word in words if word not in ("mysql", "mongo", "-u")]
+    text = indent + " ".join(words)
+    assert passwords.mask_text(text) == text
+    assert passwords.mask(text) == text
+    for is_code in (True, False):
+        assert passwords.mask_line(text, is_code=is_code) == text
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters=":=@-"), max_size=60))
+def test_text_without_separators_stays_as_it_is(text):
+    assert passwords.mask_text(text) == text
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "http://me:first%zz#second@127.0.0.1:1",
@@ -212,22 +308,15 @@ def test_the_stored_changes_of_a_checkout_contain_no_password(tmp_path, monkeypa
     git("commit", "-m", "one")
     changed = "uri: postgresql://me@work:n3w@host/db\nPGPASSWORD=n3w\nletter: é\n"
     (tmp_path / "store.yaml").write_bytes(changed.encode("latin-1"))
-    monkeypatch.setattr(environment, "_git", _git_in(tmp_path))
-    environment.tags.cache_clear()
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "module.py"))
+    for cached in (environment.tags, environment.repository, environment.repository_filters):
+        cached.cache_clear()
     diff = environment.artifacts()["git.diff"]
-    environment.tags.cache_clear()
+    for cached in (environment.tags, environment.repository, environment.repository_filters):
+        cached.cache_clear()
     assert b"n3w" not in diff
     assert b"0ld" not in diff
     # A line that holds a password is removed, so that the hunk is not part of the patch.
     assert diff.endswith(b"# -uri: postgresql://me:***@host/db\n"
                          b"# +uri: postgresql://me@work:***@host/db\n"
                          b"# +PGPASSWORD=***\n# +letter: \xe9\n\n")  # fmt: skip
-
-
-def _git_in(folder):
-    def run(*arguments):
-        return subprocess.run(
-            ["git", "-C", folder, *arguments], capture_output=True, check=True
-        ).stdout
-
-    return run

@@ -9,6 +9,7 @@ import getpass
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from bpexp.fields import passwords
 from bpexp.runs import masked_patch, run_tags
 
 PACKAGES = ("bpexp", "numpy", "llvmlite", "hydra-core", "mlflow", "joblib")
@@ -27,11 +29,17 @@ MAX_DIFF_BYTES = 2**24
 """Larger changes are not stored as ``git.diff``."""
 MAX_UNTRACKED = 1000
 """Untracked files that ``environment.json`` lists."""
+GIT_SECONDS = 10
+"""A command of git that takes longer is stopped."""
 _GIT_OPTIONS = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 """A repository may name a file system monitor and have hooks, programs that git would start."""
 _GIT_VARIABLES = ("GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH")
 """Variables that are passed to git, apart from those of the user's configuration. Others, which git
 sets for hooks, name another repository or index, or change the form of a patch."""
+
+
+class GitError(Exception):
+    """Git did not do what it was asked for; the message is a part of a sentence that says why."""
 
 
 @cache
@@ -52,11 +60,13 @@ def tags() -> dict[str, str]:
     with suppress(KeyError, OSError, ImportError):
         # What getpass raises for a user without a name.
         found["mlflow.user"] = getpass.getuser()
-    commit = _git_text("rev-parse", "HEAD")
-    if commit:
-        found["mlflow.source.git.commit"] = commit
-        found[run_tags.GIT_COMMIT] = commit
-        found[run_tags.GIT_DIRTY] = "true" if _git_text("status", "--porcelain") else "false"
+    with suppress(GitError):
+        # Nothing of a repository that Git cannot read is known.
+        commit = _git_text("rev-parse", "--quiet", "--verify", "HEAD")
+        if commit:
+            found["mlflow.source.git.commit"] = commit
+            found[run_tags.GIT_COMMIT] = commit
+            found[run_tags.GIT_DIRTY] = "true" if _git_text("status", "--porcelain") else "false"
     return found
 
 
@@ -88,13 +98,15 @@ def artifacts() -> dict[str, bytes]:
         "packages": _packages(),
         "libraries": _libraries(),
     }
-    is_dirty = tags().get(run_tags.GIT_DIRTY) == "true"
-    if is_dirty:
-        document["untracked_files"] = untracked_files()[:MAX_UNTRACKED]
-    files = {"environment.json": json.dumps(document, indent=2).encode()}
-    if is_dirty:
-        files["git.diff"] = _stored_diff()
-    return files
+    files = {}
+    try:
+        repository_filters()
+        if tags().get(run_tags.GIT_DIRTY) == "true":
+            document["untracked_files"] = untracked_files()[:MAX_UNTRACKED]
+            files["git.diff"] = _stored_diff()
+    except GitError as error:
+        document["git_error"] = f"Uncommitted changes, if there are any, were not stored: {error}."
+    return {"environment.json": json.dumps(document, indent=2).encode(), **files}
 
 
 def _stored_diff() -> bytes:
@@ -111,7 +123,7 @@ def _stored_diff() -> bytes:
     # A part of a patch does not apply.
     if len(diff) > MAX_DIFF_BYTES:
         return f"The changes have {len(diff)} bytes and were not stored.\n".encode()
-    return masked_patch.without_passwords(diff)
+    return masked_patch.without_passwords(diff, key_markers())
 
 
 def _packages() -> dict[str, str]:
@@ -139,9 +151,12 @@ def _git_text(*arguments: str) -> str:
 
 
 def _git(*arguments: str) -> bytes:
-    """The output of git in the repository; empty without one, or if git reports an error.
+    """The output of git in the repository; empty without one, or if what is asked for is not there.
 
     No program is started that the repository itself names, and nothing is fetched from another one.
+
+    Raises:
+        GitError: Git failed, or it is not known which programs the repository names.
     """
     if not repository():
         return b""
@@ -155,9 +170,17 @@ def repository() -> str:
     """The top folder of this package's repository, or else of that of the working directory.
 
     Empty if neither is in a repository or git is not installed.
+
+    Raises:
+        GitError: There is a repository that Git refuses to read.
     """
     for folder in (Path(__file__).parent, Path.cwd()):
-        top = _git_in(str(folder), "rev-parse", "--show-toplevel").removesuffix(b"\n")
+        try:
+            top = _git_in(str(folder), "rev-parse", "--show-toplevel").removesuffix(b"\n")
+        except GitError as error:
+            if "not a git repository" in str(error) or isinstance(error.__cause__, OSError):
+                continue
+            raise
         if top:
             return os.fsdecode(top)
     return ""
@@ -169,30 +192,49 @@ def repository_filters() -> tuple[str, ...]:
 
     Git starts a filter that ``.gitattributes`` assigns to a file to compare the file with the
     commit.
+
+    Raises:
+        GitError: The filters are not known, or cannot be switched off. Before version 2.26 Git does
+            not tell the configuration of a repository from that of the user.
     """
+    if not repository():
+        return ()
     listing = ("config", "--show-scope", "--name-only", "--get-regexp", r"^filter\.")
     listed = _git_in(repository(), *listing)
     if os.path.exists(os.path.join(repository(), ".gitmodules")):
-        command = f"git {' '.join(listing[:-1])} '{listing[-1]}' || :"
+        # Git ends with 1 if nothing was found.
+        command = f"git {' '.join(listing[:-1])} '{listing[-1]}' || test $? -eq 1"
         listed += _git_in(repository(), "submodule", "--quiet", "foreach", "--recursive", command)
-    scoped = [line.split("\t") for line in os.fsdecode(listed).splitlines()]
-    names = (key for scope, key in scoped if scope in ("local", "worktree"))
-    return tuple(sorted({name.removeprefix("filter.").rpartition(".")[0] for name in names}))
+    scoped = [line.partition("\t") for line in os.fsdecode(listed).splitlines()]
+    keys = (key for scope, _, key in scoped if scope in ("local", "worktree"))
+    names = {key.removeprefix("filter.").rpartition(".")[0] for key in keys}
+    if any("=" in name for name in names):
+        raise GitError("a filter in the configuration of the repository has '=' in its name")
+    return tuple(sorted(names))
 
 
 def _git_in(folder: str, *arguments: str) -> bytes:
+    """The output of git in a folder; empty if it ends with 1, for what was not found."""
     variables = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("GIT_") or name.startswith("GIT_CONFIG_") or name in _GIT_VARIABLES
-    } | {"GIT_OPTIONAL_LOCKS": "0", "GIT_ALLOW_PROTOCOL": "none"}
+    } | {"GIT_OPTIONAL_LOCKS": "0", "GIT_ALLOW_PROTOCOL": "none", "LC_ALL": "C"}
+    options = [option for option in arguments if option != "-c" and "=" not in option]
+    command = " ".join(["git", *options[:2]])
     try:
         done = subprocess.run(
             ["git", *_GIT_OPTIONS, "-C", folder, *arguments],
-            capture_output=True, timeout=10, stdin=subprocess.DEVNULL, env=variables,
+            capture_output=True, timeout=GIT_SECONDS, stdin=subprocess.DEVNULL, env=variables,
         )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return b""
+    except OSError as error:
+        raise GitError(f"git cannot be started ({error.strerror})") from error
+    except subprocess.TimeoutExpired as error:
+        raise GitError(f"{command!r} took more than {GIT_SECONDS} s") from error
+    if done.returncode not in (0, 1):
+        lines = done.stderr.decode(errors="replace").splitlines()
+        reason = passwords.mask_text(lines[0]) if lines else f"exit code {done.returncode}"
+        raise GitError(f"{command!r} failed ({reason})")
     return done.stdout if done.returncode == 0 else b""
 
 
@@ -216,3 +258,21 @@ def untracked_files() -> list[str]:
     listed = _git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
     entries = listed.decode(errors="replace").split("\0")
     return [entry[3:] for entry in entries if entry.startswith("?? ")]
+
+
+def key_markers() -> dict[str, dict[int, bool]]:
+    """Where private keys begin (True) and end (False) in the files of the commit.
+
+    Returns:
+        For each file with a private key, the numbers of these lines.
+    """
+    found: dict[str, dict[int, bool]] = {}
+    listed = _git(
+        "-c", "core.quotePath=true", "grep", "-z", "-a", "-n", "-F", "--no-color", "--full-name",
+        "--no-recurse-submodules", "-e", "PRIVATE", "HEAD", "--",
+    )  # fmt: skip
+    for name, number, line in re.findall(rb"HEAD:([^\0]*)\0(\d+)\0([^\n]*)\n", listed):
+        marker = passwords.key_marker(line.decode("latin-1"))
+        if marker is not None:
+            found.setdefault(name.decode("latin-1"), {})[int(number)] = marker
+    return found

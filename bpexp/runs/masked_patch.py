@@ -15,10 +15,11 @@ diff --git a/run.ini b/run.ini
 +password=***
 """
 
+import ast
 import base64
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bpexp.fields import passwords
@@ -35,8 +36,15 @@ _MAX_BINARY_BYTES = 2**26
 """Of a larger binary file, the beginning is searched for passwords."""
 
 
-def without_passwords(patch: bytes) -> bytes:
+def without_passwords(
+    patch: bytes, key_markers: Mapping[str, Mapping[int, bool]] | None = None
+) -> bytes:
     """Mask the passwords in the output of ``git diff --binary``.
+
+    Args:
+        patch: What Git wrote.
+        key_markers: For each old file with private keys, the numbers of the lines at which one
+            begins (True) or ends (False). A change in the middle of a key does not show them.
 
     Returns:
         A patch that can be applied to the same files. What had to be left out stands before it
@@ -46,7 +54,7 @@ def without_passwords(patch: bytes) -> bytes:
     sections = re.split(r"^(?=diff --git )", patch.decode("latin-1"), flags=re.MULTILINE)
     kept, left_out = [], []
     for section in sections:
-        part, comment = _of_file(section)
+        part, comment = _of_file(section, key_markers or {})
         kept.append(part)
         left_out += comment
     if left_out:
@@ -87,7 +95,7 @@ class _Hunk:
         return sum(line.startswith(kind) for line in self.lines)
 
 
-def _of_file(section: str) -> tuple[str, list[str]]:
+def _of_file(section: str, key_markers: Mapping[str, Mapping[int, bool]]) -> tuple[str, list[str]]:
     """The changes of one file, and the lines of a comment on what is left out of them."""
     first, *hunks = re.split(r"^(?=@@ )", section, flags=re.MULTILINE)
     header = first.removesuffix("\n").split("\n")
@@ -97,7 +105,15 @@ def _of_file(section: str) -> tuple[str, list[str]]:
         return section, []
     is_code = header[0].rstrip('"').endswith(_CODE)
     original = [_parsed(hunk) for hunk in hunks]
-    masked = [_masked(hunk, is_code=is_code) for hunk in original]
+    markers = key_markers.get(_old_name(header), {})
+    starts_in_key = _starts_in_key(original, markers)
+    masked = [
+        _masked(
+            hunk, is_code=is_code, is_in_key=is_in_key,
+            is_after_key=any(line < hunk.old_start for line in markers),
+        )
+        for hunk, is_in_key in zip(original, starts_in_key, strict=True)
+    ]  # fmt: skip
     if masked == original:
         return section, []
     applied: list[_Hunk] = []
@@ -132,11 +148,43 @@ def _parsed(text: str) -> _Hunk:
     return _Hunk(int(found[1]), int(found[2]), found[3], tuple(lines))
 
 
-def _masked(hunk: _Hunk, *, is_code: bool) -> _Hunk:
-    masked = passwords.mask_lines([line[1:] for line in hunk.lines], is_code=is_code)
-    lines = [line[:1] + content for line, content in zip(hunk.lines, masked, strict=True)]
-    heading = passwords.mask_line(hunk.heading, is_code=is_code)
-    return replace(hunk, heading=heading, lines=tuple(lines))
+def _old_name(header: Sequence[str]) -> str:
+    """The name of the old file in the header of a patch, without the quotes of Git."""
+    name = next((line[4:] for line in header if line.startswith("--- ")), "")
+    if name.startswith('"'):
+        # Git escapes as C does, with octal numbers for what is not ASCII.
+        name = ast.literal_eval("b" + name.rstrip("\t")).decode("latin-1")
+    return name.rstrip("\t").removeprefix("a/")
+
+
+def _starts_in_key(hunks: Sequence[_Hunk], markers: Mapping[int, bool]) -> list[bool]:
+    """Whether each hunk begins within a private key, of the old file or of the new one."""
+    starts, is_in_key, previous_end = [], False, 0
+    for hunk in hunks:
+        skipped = [line for line in markers if previous_end <= line < hunk.old_start]
+        if skipped:
+            is_in_key = markers[max(skipped)]
+        starts.append(is_in_key)
+        for line in hunk.lines:
+            marker = passwords.key_marker(line)
+            is_in_key = is_in_key if marker is None else marker
+        previous_end = hunk.old_start + sum(not line.startswith("+") for line in hunk.lines)
+    return starts
+
+
+def _masked(hunk: _Hunk, *, is_code: bool, is_in_key: bool, is_after_key: bool) -> _Hunk:
+    contents = [line[1:] for line in hunk.lines]
+    masked = passwords.mask_lines(contents, is_code=is_code, is_in_key=is_in_key)
+    lines = [
+        # "\\ No newline at end of file" is not a line of the file.
+        line if line.startswith("\\") else line[:1] + content
+        for line, content in zip(hunk.lines, masked, strict=True)
+    ]
+    # The heading is a line before the hunk, after a space, perhaps of a key that ends before it.
+    heading = passwords.mask_lines(
+        [hunk.heading[1:]], is_code=is_code, is_in_key=is_in_key or is_after_key
+    )
+    return replace(hunk, heading=hunk.heading[:1] + next(heading), lines=tuple(lines))
 
 
 def _applicable(original: _Hunk, masked: _Hunk) -> _Hunk | None:

@@ -22,10 +22,16 @@ def tags(plan: Plan) -> dict[str, str]:
     return {**environment.hardware_tags(), **tagged}
 
 
+def own_tags(plan: Plan) -> dict[str, str]:
+    """The tags that the user names, with passwords masked."""
+    tags = plan.runtime.tracking.tags
+    return {name: passwords.mask_value(name, value) for name, value in tags.items()}
+
+
 def sweep_tags(plan: Plan) -> dict[str, str]:
     """The tags of the parent run of a sweep at its start, the user's own included."""
     own = {
-        **plan.runtime.tracking.tags,
+        **own_tags(plan),
         run_tags.KIND: run_tags.SWEEP_KIND,
         run_tags.PROCESS: process.current(),
         run_tags.OBJECTIVE: plan.objective.name,
@@ -49,13 +55,16 @@ def sweep_files(plan: Plan) -> dict[str, bytes]:
     }
 
 
-def _without_passwords(value: Any) -> Any:
-    """Nested values with the passwords in their texts masked."""
+def _without_passwords(value: Any, name: str = "") -> Any:
+    """Nested values with passwords masked: those in texts, and those that their name shows."""
     if isinstance(value, Mapping):
-        return {key: _without_passwords(item) for key, item in value.items()}
+        return {key: _without_passwords(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_passwords(item) for item in value]
-    return passwords.mask(value) if isinstance(value, str) else value
+        return [_without_passwords(item, name) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    masked = passwords.mask_value(name, str(value))
+    return value if masked == str(value) else masked
 
 
 def sweep_name(plan: Plan) -> str:

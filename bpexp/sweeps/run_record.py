@@ -157,7 +157,7 @@ def runtime_params(runtime: RuntimeConfig) -> dict[str, str]:
     own += [key for key in flat if key.startswith("seeds.")] if runtime.seeds.name is None else []
     for key in own:
         del flat[key]
-    return {key: passwords.mask(str(value)) for key, value in flat.items()}
+    return {key: passwords.mask_value(key, str(value)) for key, value in flat.items()}
 
 
 def metric_points(result: TrainResult, points: int) -> list[MetricPoint]:

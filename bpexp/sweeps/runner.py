@@ -400,18 +400,16 @@ class SweepRunner:
     def _recorder(self) -> RunRecorder:
         """The recorder of the runs of a sweep, or of a single run without a parent."""
         parent = self._writer.sweep.parent
-        tracking = self.plan.runtime.tracking
         process_tag = {run_tags.PROCESS: process.current()}
-        tags = {**environment.tags(), **tracking.tags, **process_tag}
+        tags = {**environment.tags(), **provenance.own_tags(self.plan), **process_tag}
         if parent is not None:
             own = tags | {run_tags.SWEEP: parent}
             search = self.plan.search
             n_replicates = None if search is None else search.n_replicates
             return RunRecorder(self.plan.runtime, own, {}, self.started, n_replicates=n_replicates)
         tags |= provenance.tags(self.plan)
-        return RunRecorder(
-            self.plan.runtime, tags, environment.artifacts(), self.started, tracking.name
-        )
+        name = self.plan.runtime.tracking.name
+        return RunRecorder(self.plan.runtime, tags, environment.artifacts(), self.started, name)
 
 
 def now(earliest: int = 0) -> int:

@@ -75,14 +75,29 @@ def _parser() -> argparse.ArgumentParser:
         help="id, start of an id, or latest; or settings, as for a run",
     )
     parser.add_argument(
-        "--epoch", type=int, default=1, metavar="N", help="explain the first step of epoch N (1)"
+        "--epoch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="show the first step of epoch N (default: 1)",
     )
     parser.add_argument(
-        "--sample", type=int, metavar="K", help="sample to follow (the one with the largest loss)"
+        "--sample",
+        type=int,
+        metavar="K",
+        help="the sample to follow (default: the one with the largest loss)",
     )
     parser.add_argument(
-        "--digits", type=int, default=6, metavar="D", help="significant digits of numbers (6)"
+        "--digits",
+        type=int,
+        default=6,
+        metavar="D",
+        help="significant digits of numbers (default: 6)",
     )
-    parser.add_argument("--format", choices=list(FORMATS), default="text")
-    parser.add_argument("-o", dest="output", type=Path, metavar="FILE", help="write to a file")
+    parser.add_argument(
+        "--format", choices=list(FORMATS), default="text", help="of the page (default: text)"
+    )
+    parser.add_argument(
+        "-o", dest="output", type=Path, metavar="FILE", help="write here instead of printing"
+    )
     return parser

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--pruned",
         action="store_true",
-        help="train the runs to their ends that search.halving stopped",
+        help="train the runs that search.halving stopped to their ends",
     )
     options = parser.parse_args(arguments)
     request = request_of(options, budget.of_arguments(options.budget))

@@ -24,7 +24,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--filter", default="", help='an MLflow filter, such as "metrics.final_loss < 0.1"'
     )
-    parser.add_argument("--format", choices=["table", "csv", "json"], default="table")
+    parser.add_argument(
+        "--format",
+        choices=["table", "csv", "json"],
+        default="table",
+        help="of the list (default: table)",
+    )
     parser.add_argument(
         "-n", type=positive, help=f"number of runs (default: all; {TABLE_ROWS} in a table)"
     )

@@ -209,7 +209,7 @@ class SearchConfig:
     halving: int | None = setting(
         Optional(Integer(2, 100)),
         None,
-        "stop all combinations but the best one of so many, again and again; null: stop none",
+        "keep the best 1 of so many combinations, again and again; null: keep all",
     )
     min_epochs: int | None = setting(
         Optional(Integer(1)), None, "epochs after which search.halving judges for the first time"

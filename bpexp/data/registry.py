@@ -63,7 +63,9 @@ class DataConfig:
         Boolean(), False, "keep the share of each class in test and validation rows"
     )
     folds: int | None = setting(
-        Optional(Integer(2)), None, "cross-validation: a run for each fold, its validation rows"
+        Optional(Integer(2)),
+        None,
+        "number of folds of a cross-validation; each run validates on one",
     )
     fold: int | None = setting(
         Optional(Integer(0)), None, "the fold of a run, from 0; null: all folds in a sweep"

@@ -74,6 +74,25 @@ def test_the_interval_of_a_median_holds_at_all_numbers_of_seeds_together():
     assert np.isnan(betting.median_bounds(sample[:5], 1)).all()
 
 
+def test_the_interval_of_a_mean_holds_at_all_numbers_of_seeds_together():
+    rng, misses, horizon = np.random.default_rng(5), 0, 1000.0
+    for _ in range(200):
+        sample = np.where(rng.random(120) < 0.1, horizon, rng.uniform(100.0, 300.0, 120))
+        ends = [betting.mean_bounds(sample[:n], horizon, 1) for n in range(10, 121, 10)]
+        misses += any(low > 280.0 or high < 280.0 for low, high in ends)
+    assert misses <= 10
+    low, high = betting.mean_bounds(sample, horizon, 1)
+    assert 0.0 < low <= sample.mean() <= high < horizon
+    wide_low, wide_high = betting.mean_bounds(sample, horizon, 20)
+    assert wide_low < low < high < wide_high
+    # Excluded exactly where the bets win the limit: 2 / 5% for one interval.
+    win = betting.total(betting.capital_after(sample / low - 1.0))
+    assert float(win) == pytest.approx(40.0, rel=1e-6)
+    win = betting.total(betting.capital_after((high - sample) / (horizon - high)))
+    assert float(win) == pytest.approx(40.0, rel=1e-6)
+    assert betting.mean_bounds(np.full(30, horizon), horizon, 1)[1] == horizon
+
+
 def test_worse_means_worse_on_more_seeds_or_a_larger_mean_of_the_epochs():
     scores, others = np.array([1.0, 2.0, np.inf, 5.0]), np.array([2.0, 2.0, np.inf, -np.inf])
     found = racing.outcomes(LOSS, 100.0, scores, others)
@@ -131,18 +150,26 @@ def test_the_course_of_a_race_by_epochs_shows_the_means_that_rank_it():
                       for lr in (1, 2)])  # fmt: skip
     scores = [np.array([100.0] * 12 + [np.inf] * 8), np.full(20, 200.0)]
     standings = [
-        Standing(job, of_job, True, 1.0, float(np.median(of_job)), math.nan, math.nan)
+        Standing(job, of_job, True, 1.0, racing.center_of(TIME, 1000.0, of_job, 2))
         for job, of_job in zip(plan.jobs, scores, strict=True)
     ]
     race = RaceResult(standings, 1, LAST, TIME, SeedsConfig(name="auto", block=10))
-    (_, first), (_, second) = (race.course(standing) for standing in standings)
-    assert (first.center, second.center) == (460.0, 200.0)
-    assert np.isnan([first.low, first.high]).all()
+    first, second = (race.course(standing) for standing in standings)
+    assert list(first) == list(second) == [10, 20]
+    assert (first[20].value, second[20].value) == (460.0, 200.0)
+    restricted = np.minimum(scores[0], 1000.0)
+    assert first[20][1:] == betting.mean_bounds(restricted, 1000.0, n_intervals=2)
     said = "20 seeds: 2 of 2 combinations race, fewest mean epochs to converge 200 with lr=2"
     assert race.progress == said
-    race = replace(race, objective=LOSS)
-    assert race.course(standings[0])[-1].center == 100.0
-    assert race.course(standings[0])[-1].low == 100.0
+    leader = standings[1].center
+    width = leader.relative_half_width
+    assert width == (leader.high - leader.low) / 2 / 200.0
+    assert race.verdict.startswith(
+        "After 20 seeds, the maximum (seeds.max), half of the width of the 95% interval, "
+        f"{leader.low:.4g} to {leader.high:.4g}, is {width:.2g} of the mean: lr=2 leads, but lr=1"
+    )
+    of_loss = replace(race, objective=LOSS).course(standings[0])[20]
+    assert (of_loss.value, of_loss.low) == (100.0, 100.0)
 
 
 def noisy(distance):
@@ -183,6 +210,17 @@ def test_equal_values_are_ties_and_failed_runs_are_the_worst():
     # A diverged run has the accuracy 0.
     sampler, _ = raced(lambda lr, seed: None if lr else -0.0, objective=ACCURACY, max=30)
     assert sampler.race.is_racing.all()
+
+
+def test_a_race_by_epochs_ends_with_a_narrow_interval_of_the_mean():
+    sampler, _ = raced(lambda lr, seed: 50.0 + seed % 9, 2, TIME, width=0.1)
+    assert sampler.race.end == NARROW
+    scores = sampler.race.scores[sampler.race.best]
+    low, high = betting.mean_bounds(scores, 100.0, n_intervals=2)
+    assert 0.05 < (high - low) / 2 / scores.mean() <= 0.1
+    # The median is known exactly, but the mean is not, because of the runs that never converge.
+    sampler, _ = raced(lambda lr, seed: np.inf if seed % 4 == 3 else 20.0, 2, TIME, max=60)
+    assert sampler.race.end == LAST
 
 
 def test_one_combination_gets_seeds_until_its_interval_is_narrow():

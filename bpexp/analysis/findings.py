@@ -277,7 +277,10 @@ def _with_anytime_intervals(summary: Summary, n_groups: int) -> Summary:
     group = summary.group
 
     def median(scores: Array) -> Interval:
-        return Interval(float(np.median(scores)), *betting.median_bounds(scores, n_groups))
+        ends = math.nan, math.nan
+        if group.is_independent:
+            ends = betting.median_bounds(scores, n_groups)
+        return Interval(float(np.median(scores)), *ends)
 
     known = objectives()
     epochs = median(group.scores(TIME_TO_CONVERGE))

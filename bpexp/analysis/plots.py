@@ -475,9 +475,9 @@ PLOTS: Registry[Plot] = Registry("plot", [
     ),
     Plot(
         "race",
-        "The race: the median of each combination by the number of seeds, with an interval that "
-        "holds for all combinations and numbers of seeds together (95%); of epochs to converge the "
-        "mean, which has no interval. Cross: stopped, because it is worse than another combination "
+        "The race: the median of each combination by the number of seeds (of epochs to converge "
+        "the mean), with an interval that holds for all combinations and numbers of seeds together "
+        "(95%). Cross: stopped, because it is worse than another combination "
         "beyond doubt.",
         lambda data: None if data.race is None else race_figure(data.race),
     ),

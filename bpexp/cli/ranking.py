@@ -20,7 +20,7 @@ from bpexp.sweeps.ranking import RankedCombination, Ranking
 from bpexp.sweeps.row import Row, metric_names
 
 if TYPE_CHECKING:
-    from bpexp.sweeps.race_result import RaceResult, Standing
+    from bpexp.sweeps.race_result import RaceResult
 
 MAX_LISTED = 10
 """Maximum number of combinations or runs in the table."""
@@ -81,11 +81,6 @@ def _columns_of_combinations(
     race: "RaceResult | None",
 ) -> dict[str, list[str]]:
     """A column for each part of the combinations and of their results: medians over the runs."""
-    objective = ranking.objective
-    if race is not None and race.objective == objective:
-        medians = [_median_in_race(objective, race.of(found.job)) for found in combinations]
-    else:
-        medians = [_median(ranking, found) for found in combinations]
     columns = {
         "rank": [str(found.rank) for found in combinations],
         **{
@@ -103,11 +98,8 @@ def _columns_of_combinations(
             columns[outcome.value] = [str(count) for count in counts]
     if any(found.pruned_at for found in combinations):
         columns["pruned at"] = [str(found.pruned_at or "") for found in combinations]
-    if objective.is_time:
-        columns["mean epochs"] = [number(found.center) for found in combinations]
-    columns["median" if objective.is_time else objective.name] = [m[0] for m in medians]
-    if any(interval for _, interval in medians):
-        columns["95% interval"] = [interval for _, interval in medians]
+    columns |= _estimates(ranking, combinations, race)
+    objective = ranking.objective
     others = [n for n in metric_names(ranking.runs) if n not in (objective.metric, "epochs_run")]
     for name in others:
         columns[name] = [_median_of(name, found.rows) for found in combinations]
@@ -115,9 +107,28 @@ def _columns_of_combinations(
     return columns
 
 
-def _median_in_race(objective: Objective, standing: "Standing") -> tuple[str, str]:
-    """The median of the objective and its interval, which holds at every number of seeds."""
-    return _with_interval(objective, standing.median, standing.low, standing.high)
+def _estimates(
+    ranking: Ranking, combinations: Sequence[RankedCombination], race: "RaceResult | None"
+) -> dict[str, list[str]]:
+    """The columns of what ranks the combinations, with an interval of the number before it.
+
+    The interval of a race holds at every number of seeds. It is that of the median, or, of epochs
+    to converge, of the mean.
+    """
+    objective = ranking.objective
+    medians = [_median(ranking, found) for found in combinations]
+    intervals = [interval for _, interval in medians]
+    is_raced = race is not None and race.objective == objective
+    if race is not None and is_raced:
+        centers = [_with_interval(objective, *race.of(found.job).center) for found in combinations]
+        intervals = [interval for _, interval in centers]
+        medians = medians if objective.is_time else centers
+    of_medians = {"median" if objective.is_time else objective.name: [text for text, _ in medians]}
+    of_intervals = {"95% interval": intervals} if any(intervals) else {}
+    if not objective.is_time:
+        return of_medians | of_intervals
+    means = {"mean epochs": [number(found.center) for found in combinations]}
+    return means | (of_intervals | of_medians if is_raced else of_medians | of_intervals)
 
 
 def _median(ranking: Ranking, found: RankedCombination) -> tuple[str, str]:

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.fields.checks import ConfigError
@@ -18,9 +16,8 @@ from bpexp.sweeps.generations import Generations, Scores, replay
 from bpexp.sweeps.job import Job, by_combination
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.race_result import RaceResult, Standing
-from bpexp.sweeps.samplers import betting
 from bpexp.sweeps.samplers.grid import check_count
-from bpexp.sweeps.samplers.racing import RacingSampler
+from bpexp.sweeps.samplers.racing import RacingSampler, center_of
 
 Values = Mapping[str, Any]
 
@@ -48,22 +45,18 @@ class RaceGenerations(Generations):
     def race(self, plan: Plan) -> RaceResult:
         """See ``Generations.race``."""
         race, objective = self.sampler.race, plan.objective
-        jobs = _first_jobs(plan)
+        jobs, horizon = _first_jobs(plan), self.sampler.horizon
         standings = []
         for index, job in enumerate(jobs):
             n_seeds = int(race.n_seeds[index])
             scores = race.scores[index, :n_seeds]
-            ends = betting.median_bounds(scores, len(jobs))
-            low, high = sorted(map(objective.as_measured, ends))
             standings.append(
                 Standing(
                     job=job,
                     scores=scores,
                     is_racing=bool(race.is_racing[index]),
                     evidence=float(race.evidence[index]),
-                    median=objective.as_measured(float(np.median(scores))),
-                    low=low,
-                    high=high,
+                    center=center_of(objective, horizon, scores, len(jobs)),
                 )
             )
         return RaceResult(standings, int(race.best), race.end, objective, plan.runtime.seeds)

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from bpexp.config.schema import SeedsConfig
 from bpexp.runs.objective import Objective
 from bpexp.sweeps.job import Job
-from bpexp.sweeps.samplers.betting import ALPHA, median_bounds
-from bpexp.sweeps.samplers.racing import DECIDED, NARROW
+from bpexp.sweeps.samplers.betting import ALPHA
+from bpexp.sweeps.samplers.racing import DECIDED, NARROW, Center, center_of
 from bpexp.typing import Array
 
 MAX_NAMED = 3
@@ -25,41 +24,19 @@ class Standing:
         scores: The score of each of its seeds, (n_seeds,); smaller is better.
         is_racing: Whether it has not been stopped.
         evidence: The capital of the bets that it is worse, see ``samplers.racing``.
-        median: The median of the objective over its seeds, which may be infinite.
-        low: The lower end of the interval of the median, which holds for all combinations and
-            numbers of seeds together; nan for too few seeds.
-        high: The upper end.
+        center: What ranks it, with its interval.
     """
 
     job: Job
     scores: Array
     is_racing: bool
     evidence: float
-    median: float
-    low: float
-    high: float
+    center: Center
 
     @property
     def n_seeds(self) -> int:
         """How many seeds it got."""
         return len(self.scores)
-
-    @property
-    def half_width(self) -> float:
-        """Half of the width of the interval, as a share of the median; inf if there is none."""
-        half = (self.high - self.low) / 2.0
-        if half == 0.0:
-            return 0.0
-        return half / abs(self.median) if self.median and math.isfinite(half) else math.inf
-
-
-class CenterAt(NamedTuple):
-    """What ranks combinations after so many seeds, with its interval: nan where it has none."""
-
-    n_seeds: int
-    center: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -124,23 +101,14 @@ class RaceResult:
         """The smallest maximum number of epochs of all combinations."""
         return float(min(one.job.config.epochs for one in self.standings))
 
-    def course(self, standing: Standing) -> list[CenterAt]:
-        """What ranks a combination after each block of seeds that it got.
-
-        It is the median of the objective with the interval of ``Standing``; for epochs to converge
-        it is the restricted mean, which has no interval.
-        """
-        as_measured, found = self.objective.as_measured, []
-        for n_seeds, _ in self.history:
-            if n_seeds > standing.n_seeds:
-                break
-            scores = standing.scores[:n_seeds]
-            low = high = math.nan
-            if not self.objective.is_time:
-                low, high = sorted(map(as_measured, median_bounds(scores, len(self.standings))))
-            center = as_measured(self.objective.center(scores, self.horizon))
-            found.append(CenterAt(n_seeds, center, low, high))
-        return found
+    def course(self, standing: Standing) -> dict[int, Center]:
+        """What ranks a combination after each block that it got, by the number of seeds."""
+        n_combinations = len(self.standings)
+        return {
+            n: center_of(self.objective, self.horizon, standing.scores[:n], n_combinations)
+            for n, _ in self.history
+            if n <= standing.n_seeds
+        }
 
     def state(self, standing: Standing) -> str:
         """Why a combination got no more seeds, in a few words."""
@@ -162,7 +130,7 @@ class RaceResult:
         ]
         race = f"{self.n_racing} of {len(self.standings)} combinations race"
         best = f"{objective.superlative} {objective.center_label}"
-        center = objective.as_measured(objective.center(leader.scores, self.horizon))
+        center = leader.center.value
         value = f"{center:.6g}" if math.isfinite(center) else "not reached"
         text = f"{self.n_seeds} seeds: {race}, {best} {value}{name}"
         return f"{text}{f'; stopped as worse: {_listed(stopped)}' if stopped else ''}"
@@ -171,11 +139,16 @@ class RaceResult:
     def verdict(self) -> str:
         """How the race came out, in a sentence."""
         leader, objective = self.leader, self.objective
-        share = f"half of the width of the 95% interval is {leader.half_width:.2g} of the median"
-        if math.isinf(leader.half_width):
-            share = f"the median {objective.label} has no finite interval"
+        quantity = objective.center_label
+        _, low, high = leader.center
+        share = f"the {quantity} has no finite interval"
+        if math.isfinite(leader.center.relative_half_width):
+            share = (
+                f"half of the width of the 95% interval, {low:.4g} to {high:.4g}, is "
+                f"{leader.center.relative_half_width:.2g} of the {objective.statistic}"
+            )
         if self.end == NARROW:
-            why = f"The median {objective.label} is known well enough after {self.n_seeds} seeds"
+            why = f"The {quantity} is known well enough after {self.n_seeds} seeds"
             why = f"{why} ({share}; seeds.width={self.config.width:g})"
         else:
             why = f"After {self.n_seeds} seeds"

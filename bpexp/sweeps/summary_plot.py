@@ -30,7 +30,9 @@ def race_figure(race: RaceResult) -> "Figure | None":
     """What ranks each combination by the number of seeds; None if nothing is finite."""
     courses = []
     for standing in race.ranked:
-        n_seeds, centers, lows, highs = map(np.array, zip(*race.course(standing), strict=True))
+        course = race.course(standing)
+        centers, lows, highs = map(np.array, zip(*course.values(), strict=True))
+        n_seeds = np.array(list(course))
         name, state = standing.job.combination_name, race.state(standing)
         courses.append(
             race_plot.Course(name, state, standing.is_racing, n_seeds, centers, lows, highs)

@@ -13,6 +13,8 @@ Only sums, products and comparisons in a fixed order are used: every machine fin
 [16.72, 0.11]
 >>> median_bounds(np.arange(1.0, 22.0), n_intervals=1)
 (4.0, 18.0)
+>>> [round(end, 1) for end in mean_bounds(np.full(100, 30.0), largest=100.0, n_intervals=1)]
+[28.4, 33.8]
 """
 
 import math
@@ -26,6 +28,8 @@ ALPHA = 0.05
 """Probability of an error, for all combinations and all looks together."""
 BETS = np.arange(1, 10) / 10.0
 """The bets: shares of the capital."""
+HALVINGS = 50
+"""How often the range that holds an end of an interval is halved."""
 
 
 def capital_after(outcomes: Array, capital: Array | float = 1.0) -> Array:
@@ -70,6 +74,42 @@ def median_bounds(sample: Array, n_intervals: int) -> tuple[float, float]:
     if wins > n:
         return math.nan, math.nan
     return float(ordered[n - wins]), float(ordered[wins - 1])
+
+
+def mean_bounds(sample: Array, largest: float, n_intervals: int) -> tuple[float, float]:
+    """An interval of a mean of bounded values that holds at every number of seeds together (95%).
+
+    A mean m is excluded if the bets that the true one is larger, or those that it is smaller, win
+    too much. The outcomes of the bets are x / m - 1 and (m - x) / (largest - m), which are at least
+    -1 and have the expectation 0 if m is the mean (Waudby-Smith and Ramdas 2024).
+
+    Args:
+        sample: The values, from 0 to ``largest``, (n,) with n > 0.
+        largest: The largest possible value.
+        n_intervals: See ``median_bounds``.
+
+    Returns:
+        Its ends. The upper one is never far below ``largest`` for few values, because rare large
+        values may be missing among them.
+    """
+    limit, outcomes = 2 * n_intervals / ALPHA, np.empty((len(sample), 1))
+
+    def excludes(mean: float, *, is_low: bool) -> bool:
+        scale = mean if is_low else mean - largest
+        outcomes[:, 0] = (sample - mean) / scale
+        with np.errstate(over="ignore"):
+            capital = np.multiply.reduce(1.0 + outcomes * BETS, axis=0)
+        return bool(total(capital) >= limit)
+
+    low, inside = 0.0, largest
+    for _ in range(HALVINGS):
+        middle = (low + inside) / 2.0
+        low, inside = (middle, inside) if excludes(middle, is_low=True) else (low, middle)
+    high, inside = largest, 0.0
+    for _ in range(HALVINGS):
+        middle = (high + inside) / 2.0
+        high, inside = (middle, inside) if excludes(middle, is_low=False) else (high, middle)
+    return low, high
 
 
 @cache

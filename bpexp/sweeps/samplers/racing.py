@@ -29,7 +29,7 @@ for the end do not affect this, because the bets are fair at every number of see
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,31 @@ DECIDED, NARROW, LAST = "decided", "narrow", "last"
 """Why a race ended: one combination is left, its interval is narrow, or there are no more seeds."""
 
 Values = Mapping[str, Any]
+
+
+class Center(NamedTuple):
+    """What ranks a combination: the median of its scores, or the mean of its epochs to converge.
+
+    Attributes:
+        value: The estimate, which may be infinite.
+        low: The lower end of its interval, which holds for all combinations and numbers of seeds
+            together; nan for too few seeds.
+        high: The upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def relative_half_width(self) -> float:
+        """Half of the width of the interval, as a share of the estimate; inf if there is none."""
+        half = (self.high - self.low) / 2.0
+        if not math.isfinite(self.value) or not math.isfinite(half):
+            return math.inf
+        if half == 0.0:
+            return 0.0
+        return half / abs(self.value) if self.value else math.inf
 
 
 class Race:
@@ -149,7 +174,12 @@ class Race:
 
 
 class RacingSampler:
-    """Proposes blocks of seeds for the combinations that race. See ``Sampler``."""
+    """Proposes blocks of seeds for the combinations that race. See ``Sampler``.
+
+    Attributes:
+        race: How the race stands.
+        horizon: The smallest maximum number of epochs of all combinations.
+    """
 
     def __init__(
         self,
@@ -168,7 +198,7 @@ class RacingSampler:
             horizon: The smallest maximum number of epochs of all combinations.
         """
         self._combinations, self._config = combinations, config
-        self._objective, self._horizon = objective, horizon
+        self._objective, self.horizon = objective, horizon
         self._seeds = range(0)
         self._asked: list[int] = []
         self.race = Race(
@@ -207,14 +237,15 @@ class RacingSampler:
         found = [missing if score is None else score for score in told]
         if len(found) == 1:
             return found[0]
-        return self._objective.center(found, self._horizon)
+        return self._objective.center(found, self.horizon)
 
     def _end(self) -> str:
         race, config = self.race, self._config
         if len(self._combinations) > 1 and race.is_racing.sum() == 1:
             return DECIDED
-        width = relative_half_width(race.scores[race.best], len(self._combinations))
-        if config.width is not None and width <= config.width:
+        best, n_combinations = race.scores[race.best], len(self._combinations)
+        center = center_of(self._objective, self.horizon, best, n_combinations)
+        if config.width is not None and center.relative_half_width <= config.width:
             return NARROW
         return LAST if self._seeds.stop >= config.max else ""
 
@@ -255,22 +286,18 @@ def ranks(objective: Objective, horizon: float, scores: Array) -> Array:
     return found
 
 
-def relative_half_width(scores: Array, n_combinations: int) -> float:
-    """Half of the width of the interval of a median, as a share of the median's absolute value.
+def center_of(objective: Objective, horizon: float, scores: Array, n_combinations: int) -> Center:
+    """What ranks a combination, with its interval, as measured.
 
     Args:
-        scores: The scores of a combination, (n,).
-        n_combinations: Number of combinations, whose intervals hold together, see
-            ``median_bounds``.
-
-    Returns:
-        The share; inf for too few seeds, or a median that is infinite or 0 within an interval.
+        objective: What the combinations are compared by.
+        horizon: The smallest maximum number of epochs of all combinations.
+        scores: The scores of a combination, (n,) with n > 0.
+        n_combinations: Number of combinations, whose intervals hold together.
     """
-    low, high = betting.median_bounds(scores, n_combinations)
-    median = float(np.median(scores))
-    if not math.isfinite(median) or math.isnan(low):
-        return math.inf
-    half = (high - low) / 2.0
-    if half == 0.0:
-        return 0.0
-    return half / abs(median) if median else math.inf
+    if objective.is_time:
+        ends = betting.mean_bounds(np.minimum(scores, horizon), horizon, n_combinations)
+    else:
+        ends = betting.median_bounds(scores, n_combinations)
+    low, high = sorted(map(objective.as_measured, ends))
+    return Center(objective.as_measured(objective.center(scores, horizon)), low, high)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import trim_mean
 
-from bpexp.analysis.confirmation import sentence
+from bpexp.analysis.confirmation import Confirmed, summary
 from bpexp.app import final_steps
 from bpexp.config.compose import compose, compose_settings
 from bpexp.fields.checks import ConfigError
@@ -251,10 +251,33 @@ def test_single_runs_are_ranked_by_the_named_objective(inside):
     assert refused.stderr.endswith("got 'acuracy'; type objective=accuracy.\n")
 
 
-def test_confirm_names_the_median_epochs_to_converge_of_the_tables():
+def test_confirm_names_the_mean_of_the_epochs_that_ranks_and_their_median():
     epochs = np.array([30.0, 10.0, np.inf, np.inf])
-    said = sentence(objectives()["epochs_to_converge"], "lr=1", epochs, epochs)
-    assert said == "lr=1 looked like 30, is 30 over 4 fresh runs"
+    slow = Confirmed("lr=1", epochs, epochs, max_epochs=100)
+    fast = Confirmed("lr=2", epochs, np.arange(10.0, 20.0), max_epochs=100)
+    assert summary(objectives()["epochs_to_converge"], [slow, fast]) == (
+        "Epochs to converge, mean, on seeds that chose nothing: "
+        "lr=2 looked like 60, is 14.5 over 10 fresh runs (median 14 (11 to 18)); "
+        "lr=1 looked like 60, is 60 over 4 fresh runs (median 30). "
+        "In parentheses: 95% confidence intervals that hold for both together."
+    )
+
+
+def test_the_intervals_of_confirmed_combinations_hold_together():
+    rng, objective, n_hits = np.random.default_rng(0), objectives()["accuracy"], 0
+    for _ in range(300):
+        fresh = -np.round(rng.normal(0.9, 0.05, (3, 20)), 4)
+        said = summary(
+            objective,
+            [Confirmed(name, row, row, 10) for name, row in zip("abc", fresh, strict=True)],
+        )
+        ends = re.findall(r"\(([.\d]+) to ([.\d]+)\)", said)
+        assert len(ends) == 3
+        n_hits += all(float(low) <= 0.9 <= float(high) for low, high in ends)
+        medians = [float(text) for text in re.findall(r"is ([.\d]+) \(", said)]
+        assert medians == sorted(medians, reverse=True)
+    # Two standard errors below 95%; with 95% for each interval it would be 86%.
+    assert n_hits / 300 >= 0.925
 
 
 def test_confirm_trains_the_best_combinations_on_seeds_that_chose_nothing(

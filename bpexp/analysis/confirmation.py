@@ -2,44 +2,83 @@
 
 >>> import numpy as np
 >>> from bpexp.runs.objective import objectives
->>> sentence(objectives()["final_loss"], "lr=1", np.array([0.01, 0.02, 0.03]), np.arange(1.0, 10.0))
-'lr=1 looked like 0.02, is 5 (2 to 8) over 9 fresh runs'
+>>> lr_1 = Confirmed("lr=1", np.array([0.01, 0.02, 0.03]), np.arange(1.0, 10.0), max_epochs=100)
+>>> summary(objectives()["final_loss"], [lr_1])
+'Final loss, median, on seeds that chose nothing: lr=1 looked like 0.02, is 5 (2 to 8) over 9 fresh
+runs. In parentheses: the 95% confidence interval.'
 """
 
+import math
 from collections.abc import Sequence
-
-import numpy as np
+from dataclasses import dataclass
 
 from bpexp.analysis import estimates
 from bpexp.analysis.groups import SWEEP, Grouped
+from bpexp.analysis.intervals import confidence_of_each
 from bpexp.analysis.words import interval, number
+from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
 
-def sentence(
-    objective: Objective, name: str, before: Array, after: Array, is_independent: bool = True
-) -> str:
-    """What a combination looked like, and what it is on fresh seeds: medians, with an interval.
+@dataclass(frozen=True, eq=False)
+class Confirmed:
+    """A combination that was trained again.
 
-    Args:
-        objective: What the combinations are compared by.
+    Attributes:
         name: The combination.
         before: Its scores in the sweep that chose it, (n,).
         after: Its scores on fresh seeds, (m,).
+        max_epochs: Its maximum number of epochs.
         is_independent: Whether no two fresh runs share a level of a source of variation.
     """
-    looked = estimates.median(objective, before).estimate
-    found = estimates.median(objective, after, is_independent=is_independent)
-    return (
-        f"{name or 'the combination'} looked like {number(looked)}, is {interval(found)} over "
-        f"{len(after)} fresh runs"
-    )
+
+    name: str
+    before: Array
+    after: Array
+    max_epochs: float
+    is_independent: bool = True
 
 
-def summary(objective: Objective, sentences: Sequence[str]) -> str:
-    """The sentences of all combinations, with what they are about."""
-    return f"{objective.title}, median, on seeds that chose nothing: {'; '.join(sentences)}."
+def summary(objective: Objective, confirmed: Sequence[Confirmed]) -> str:
+    """What combinations looked like and what they are on fresh seeds, the best of these first.
+
+    The intervals of all medians hold together (Bonferroni), so that the one of the combination that
+    is best on the fresh seeds holds, too.
+
+    Args:
+        objective: What the combinations are compared by.
+        confirmed: The combinations; those without a fresh run that has a result are left out.
+    """
+    known = [one for one in confirmed if len(one.after)]
+    if not known:
+        return "No fresh run has a result."
+    horizon, level = min(one.max_epochs for one in known), confidence_of_each(len(known))
+    ranked = sorted(known, key=lambda one: (objective.ranking_key(one.after, horizon), one.name))
+    sentences, has_interval = [], False
+    for one in ranked:
+        median = estimates.median(objective, one.after, level, one.is_independent)
+        before, after = (
+            number(objective.as_measured(objective.center(scores, horizon)))
+            for scores in (one.before, one.after)
+        )
+        runs = counted(len(one.after), "fresh run")
+        shown = interval(median)
+        has_interval = has_interval or "(" in shown
+        if objective.is_time:
+            shown = shown if math.isfinite(median.estimate) else "not reached"
+            found = f"{after} over {runs} (median {shown})"
+        else:
+            found = f"{shown} over {runs}"
+        sentences.append(f"{one.name or 'the combination'} looked like {before}, is {found}")
+    listed = "; ".join(sentences)
+    said = f"{objective.title}, {objective.statistic}, on seeds that chose nothing: {listed}."
+    if not has_interval:
+        return said
+    if len(known) == 1:
+        return f"{said} In parentheses: the 95% confidence interval."
+    which = "both" if len(known) == 2 else f"all {len(known)}"
+    return f"{said} In parentheses: 95% confidence intervals that hold for {which} together."
 
 
 def of_groups(objective: Objective, grouped: Grouped) -> str:
@@ -54,17 +93,15 @@ def of_groups(objective: Objective, grouped: Grouped) -> str:
     """
     first, second = grouped.varying[SWEEP]
     groups = {(g.settings[SWEEP], g.without_sweep.name): g for g in grouped.groups}
-    scores = {key: group.scores(objective) for key, group in groups.items()}
-    names = [name for sweep, name in groups if sweep == second and (first, name) in groups]
-    names.sort(key=lambda name: float(np.median(scores[second, name])))
-    found = [
-        sentence(
-            objective,
-            name,
-            scores[first, name],
-            scores[second, name],
-            groups[second, name].is_independent,
+    confirmed = [
+        Confirmed(
+            name=name,
+            before=groups[first, name].scores(objective),
+            after=group.scores(objective),
+            max_epochs=group.max_epochs,
+            is_independent=group.is_independent,
         )
-        for name in names
+        for (sweep, name), group in groups.items()
+        if sweep == second and (first, name) in groups
     ]
-    return summary(objective, found) if found else ""
+    return summary(objective, confirmed) if confirmed else ""

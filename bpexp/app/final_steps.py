@@ -105,11 +105,17 @@ def report_confirmation(
     """
     from bpexp.analysis import confirmation
 
-    sentences = []
+    found = []
     for combination, jobs in zip(chosen, by_combination(fresh.plan.jobs), strict=True):
         # One that had more splits than another in its sweep has more jobs here, too.
         rows = [row for row in (fresh.rows[job.index] for job in jobs) if row.metrics]
-        name, before = combination.job.combination_name, combination.scores
-        after, is_independent = scores_of(rows, objective), are_independent(rows)
-        sentences.append(confirmation.sentence(objective, name, before, after, is_independent))
-    reporter.say(confirmation.summary(objective, sentences))
+        found.append(
+            confirmation.Confirmed(
+                name=combination.job.combination_name,
+                before=combination.scores,
+                after=scores_of(rows, objective),
+                max_epochs=max(job.config.epochs for job in jobs),
+                is_independent=are_independent(rows),
+            )
+        )
+    reporter.say(confirmation.summary(objective, found))

@@ -262,7 +262,9 @@ def test_loss_and_accuracy_have_median_iqm_and_mean_and_medians_have_intervals()
     eight = built(by_lr({lr: np.arange(1.0, 9.0) / lr for lr in (1.0, 2.0)}))
     ends = eight.table.iloc[0][["final_loss_median_low", "final_loss_median_high"]].tolist()
     assert ends == [0.5, 4.0]
-    assert words.about_intervals(eight.findings).endswith(" best one included.")
+    assert words.about_intervals(eight.findings).endswith(
+        " best one included, and likewise for the comparison."
+    )
 
 
 def test_a_report_says_that_there_is_no_interval_and_how_many_runs_one_needs():
@@ -271,6 +273,12 @@ def test_a_report_says_that_there_is_no_interval_and_how_many_runs_one_needs():
     assert words.about_intervals(few.findings) == said
     single = built(by_lr({0.1: [0.1], 1.0: [0.3]}))
     assert words.about_intervals(single.findings).startswith("No estimate has an interval. ")
+    compared = built(by_lr({lr: lr * np.arange(1.0, 4.0) for lr in (1.0, 2.0, 3.0)}))
+    of_comparisons = (
+        "In parentheses: 95% confidence intervals that hold for all comparisons together. The "
+        "interval of a median needs 7 runs per group."
+    )
+    assert words.about_intervals(compared.findings) == of_comparisons
     one_converged = built(converging({1: 100}, {1: [10]}))
     assert words.about_intervals(one_converged.findings).startswith("In parentheses: ")
 

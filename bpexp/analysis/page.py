@@ -42,8 +42,9 @@ RACE = (
     "epochs to converge, a smaller restricted mean.",
     "No p values are given, because they would be those of a fixed number of seeds. The intervals "
     "of medians hold at every number of seeds and for all groups together with 95% (Howard and "
-    "Ramdas 2022; Bonferroni). Bands in figures are those of fixed numbers of seeds. Groups that "
-    "got more seeds are ranked before those that stopped.",
+    "Ramdas 2022; Bonferroni), and so does the interval of the mean epochs in the verdict "
+    "(Waudby-Smith and Ramdas 2024). Bands in figures are those of fixed numbers of seeds. Groups "
+    "that got more seeds are ranked before those that stopped.",
 )
 """The methods of a race."""
 SHARED_LEVELS = (
@@ -114,7 +115,8 @@ def paper(report: "Report", figures: Sequence[str]) -> Document:
     """
     findings, finals = report.findings, report.finals
     ranked = tables.printable_ranking(findings, MAX_ROWS)
-    caption = f"Combinations by {findings.measure.label}. {words.about_intervals(findings)}"
+    about = words.about_intervals(findings, is_short=True)
+    caption = f"Combinations by {findings.measure.label}. {about}"
     blocks: list[Block] = [
         Heading(1, report.title), Paragraph(report.question, "lead"), Paragraph(report.answer),
     ]  # fmt: skip

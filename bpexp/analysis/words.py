@@ -301,19 +301,20 @@ def _tested(measure: Objective) -> str:
     return "the means of each pair of groups" if measure.is_time else "the ranks of all runs"
 
 
-def about_intervals(findings: Findings) -> str:
-    """What the intervals of the groups hold for, and how many runs they need if some have none."""
-    n_groups = len(findings.summaries)
-    needed = runs_for_median(confidence_of_each(n_groups))
-    said = "In parentheses: 95% confidence intervals"
-    if n_groups > 1:
-        groups = "both groups" if n_groups == 2 else f"all {n_groups} groups"
-        said += f" that hold for {groups} together, the selected best one included"
-    has_intervals = _has_intervals(findings)
-    if not has_intervals:
+def about_intervals(findings: Findings, *, is_short: bool = False) -> str:
+    """What the intervals of the groups hold for, and how many runs they need if some have none.
+
+    Args:
+        findings: The groups and their comparisons.
+        is_short: Whether only the estimates of the measure are shown, as in a terminal.
+    """
+    needed = runs_for_median(confidence_of_each(len(findings.summaries)))
+    held = _what_intervals_hold_for(findings, is_short=is_short)
+    said = f"In parentheses: 95% confidence intervals{held}"
+    if held is None:
         said = "No estimate has an interval"
     if findings.is_race:
-        return f"{said}, at every number of seeds." if has_intervals else f"{said}."
+        return f"{said}." if held is None else f"{said}, at every number of seeds."
     if not all(summary.group.is_independent for summary in findings.summaries):
         nouns = listed([f"{unit.noun}s" for unit in findings.summaries[0].group.units])
         return f"{said}. Medians have none, because runs share {nouns}."
@@ -322,12 +323,28 @@ def about_intervals(findings: Findings) -> str:
     return f"{said}. The interval of a median needs {needed} runs per group."
 
 
-def _has_intervals(findings: Findings) -> bool:
-    """Whether any number of the report is printed with an interval."""
-    shown = [c.improvement for c in findings.comparisons]
+def _what_intervals_hold_for(findings: Findings, *, is_short: bool) -> str | None:
+    """For what the intervals that are shown hold together; None if none is shown."""
+    n_groups, n_compared = len(findings.summaries), len(findings.comparisons)
+    compared = "all comparisons together" if n_compared > 1 else "the comparison"
+    if not _have_intervals(findings, is_short=is_short):
+        return f" that hold for {compared}" if n_compared else None
+    if n_groups == 1:
+        return ""
+    groups = "both groups" if n_groups == 2 else f"all {n_groups} groups"
+    held = f" that hold for {groups} together, the selected best one included"
+    return f"{held}, and likewise for {compared.removesuffix(' together')}" if n_compared else held
+
+
+def _have_intervals(findings: Findings, *, is_short: bool) -> bool:
+    """Whether any estimate of a group is shown with an interval."""
+    shown = []
     for summary in findings.summaries:
-        shown += [found["median"] for found in summary.estimates.values()]
-        if summary.outcomes.get("converged"):
+        of_measure = summary.estimates.get(findings.measure.name, {"median": summary.epochs})
+        medians = [of_measure] if is_short else [of_measure, *summary.estimates.values()]
+        shown += [found["median"] for found in medians]
+        # The answer for a single group has its share of converged runs.
+        if summary.outcomes.get("converged") and not (is_short and len(findings.summaries) > 1):
             shown.append(summary.converged)
     return any("(" in interval(found) for found in shown)
 

@@ -144,7 +144,7 @@ def _print(report: Report, out: Console) -> None:
     groups = len(report.findings.summaries)
     if groups > PRINTED:
         out.print(f"{PRINTED} of {groups} groups; the report has {min(groups, MAX_ROWS)}")
-    out.print(words.about_intervals(report.findings))
+    out.print(words.about_intervals(report.findings, is_short=True))
     for sentence in report.halving.sentences if report.halving is not None else ():
         out.print(sentence)
     for sentence in report.effect_sentences:

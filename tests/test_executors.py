@@ -110,7 +110,7 @@ def test_jobs_are_paused_and_go_on_with_the_same_bits(executor, engine):
     states = {i: r.run for i, r in first.items() if isinstance(r, PausedResult)}
     batches = make_batches(jobs[1:], engine, executor.n_workers, paused=states)
     if states:
-        assert all(len(batch.stretch.paused) == len(batch.jobs) for batch in batches)
+        assert all(len(batch.epoch_range.paused) == len(batch.jobs) for batch in batches)
     found = train_all(executor, batches)
     for job in jobs[1:]:
         ((_, alone),) = train_batch([job.config], load_engine("numpy"))

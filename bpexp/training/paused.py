@@ -1,7 +1,7 @@
 """Runs that were stopped at an epoch, with the exact state from which their training goes on.
 
->>> Stretch()
-Stretch(until=None, paused=())
+>>> EpochRange()
+EpochRange(until=None, paused=())
 """
 
 from dataclasses import dataclass
@@ -41,14 +41,14 @@ class PausedResult(TrainResult):
     """The result so far of a run that has not ended, whose outcome is ``pruned``.
 
     Attributes:
-        run: From which its training goes on; None to train it from the start again.
+        run: What its training continues from; None to train it from the start again.
     """
 
     run: PausedRun | None = None
 
 
-class Stretch(NamedTuple):
-    """From where and to where the runs of a batch are trained.
+class EpochRange(NamedTuple):
+    """The epochs that the runs of a batch are trained: from which state on, and how long.
 
     Attributes:
         until: The epoch after which runs that have not ended are paused; None for no such epoch.
@@ -59,10 +59,10 @@ class Stretch(NamedTuple):
     until: int | None = None
     paused: tuple[PausedRun, ...] = ()
 
-    def part(self, start: int, stop: int) -> "Stretch":
-        """The stretch of the runs at these positions of the batch."""
-        return Stretch(self.until, self.paused[start:stop])
+    def part(self, start: int, stop: int) -> "EpochRange":
+        """The range of the runs at these positions of the batch."""
+        return EpochRange(self.until, self.paused[start:stop])
 
 
-WHOLE = Stretch()
+ALL_EPOCHS = EpochRange()
 """From the start to the end of each run."""

@@ -22,7 +22,7 @@ from bpexp.training import batching
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled, Engine
 from bpexp.training.loop import TrainingLoop
-from bpexp.training.paused import WHOLE, PausedRun, Stretch
+from bpexp.training.paused import ALL_EPOCHS, EpochRange, PausedRun
 from bpexp.training.run_batch import PreparedBatch
 from bpexp.typing import Array
 
@@ -41,12 +41,12 @@ class Batch(NamedTuple):
     Attributes:
         jobs: The jobs.
         engine: The name of the engine that trains them.
-        stretch: From where and to where they are trained; by default from the start to their ends.
+        epoch_range: Their epochs to train; by default all.
     """
 
     jobs: tuple[Job, ...]
     engine: str
-    stretch: Stretch = WHOLE
+    epoch_range: EpochRange = ALL_EPOCHS
 
     def alone(self, position: int) -> "Batch":
         """The batch of the job at this position alone."""
@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 
     def part(self, start: int, stop: int) -> "Batch":
         """The batch of the jobs at these positions."""
-        return Batch(self.jobs[start:stop], self.engine, self.stretch.part(start, stop))
+        return Batch(self.jobs[start:stop], self.engine, self.epoch_range.part(start, stop))
 
 
 class Executor(ABC):
@@ -196,7 +196,7 @@ def train_jobs(
 
     configs = {position: job.config for position, job in enumerate(jobs)}
     dataset, seconds = jobs[0].dataset, SECONDS_BETWEEN_RESULTS
-    for trained in train_in_parts(configs, engine, dataset, batch.stretch, report, seconds):
+    for trained in train_in_parts(configs, engine, dataset, batch.epoch_range, report, seconds):
         yield [JobResult(jobs[one.position], one.result, one.span) for one in trained]
 
 
@@ -204,10 +204,10 @@ def train_configs(
     configs: Sequence[TrainConfig],
     engine: Engine,
     dataset: Dataset,
-    stretch: Stretch = WHOLE,
+    epoch_range: EpochRange = ALL_EPOCHS,
 ) -> list[Trained]:
     """``train_jobs`` for a worker, which needs no more of the jobs than their configurations."""
-    parts = train_in_parts(dict(enumerate(configs)), engine, dataset, stretch, None, math.inf)
+    parts = train_in_parts(dict(enumerate(configs)), engine, dataset, epoch_range, None, math.inf)
     return list(chain.from_iterable(parts))
 
 
@@ -215,11 +215,11 @@ def train_in_parts(
     configs: Mapping[int, TrainConfig],
     engine: Engine,
     dataset: Dataset,
-    stretch: Stretch,
+    epoch_range: EpochRange,
     after_chunk: AfterChunk | None,
     seconds: float,
 ) -> Iterator[list[Trained]]:
-    """Train one batch, given by the positions of its runs in the stretch.
+    """Train one batch, given by the positions of its runs in ``epoch_range.paused``.
 
     Results are yielded as runs end, at most every ``seconds``.
 
@@ -233,9 +233,9 @@ def train_in_parts(
     last, started = time.monotonic(), milliseconds()
     try:
         batch = PreparedBatch(list(configs.values()), dataset)
-        paused = [stretch.paused[position] for position in positions if stretch.paused]
+        paused = [epoch_range.paused[position] for position in positions if epoch_range.paused]
         loop = TrainingLoop(batch, engine, paused)
-        for chunk in loop.run_chunks(stretch.until):
+        for chunk in loop.run_chunks(epoch_range.until):
             if chunk.ended is None:
                 span = Span(started, milliseconds())
                 if after_chunk is not None:
@@ -266,7 +266,7 @@ def train_in_parts(
         done |= {one.position for one in ended}
         for position in [position for position in positions if position not in done]:
             alone = {position: configs[position]}
-            yield from train_in_parts(alone, engine, dataset, stretch, after_chunk, seconds)
+            yield from train_in_parts(alone, engine, dataset, epoch_range, after_chunk, seconds)
         return
     if ended:
         yield ended
@@ -304,7 +304,7 @@ def make_batches(
         for runs, name in batching.group_runs(configs, engine, n_workers, datasets):
             chosen = tuple(some[run] for run in runs)
             states = tuple(paused[job.index] for job in chosen) if start else ()
-            batches.append(Batch(chosen, name, Stretch(until, states)))
+            batches.append(Batch(chosen, name, EpochRange(until, states)))
     return batches
 
 

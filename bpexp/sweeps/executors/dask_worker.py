@@ -20,7 +20,7 @@ from bpexp.sweeps.executors.base import Trained, milliseconds, train_configs
 from bpexp.sweeps.job import Span
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled, Engine
-from bpexp.training.paused import Stretch
+from bpexp.training.paused import EpochRange
 from bpexp.typing import Array
 
 CANCELLATION_CHECK_SECONDS = 0.5
@@ -128,7 +128,7 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[Trained]:
     )  # fmt: skip
     engine = load_engine(task.engine)
     with _cancelled_with_task(engine, get_worker(), task.key):
-        return train_configs(configs, engine, dataset, Stretch(task.until))
+        return train_configs(configs, engine, dataset, EpochRange(task.until))
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from bpexp.sweeps.executors.shared_data import SharedDataset, SharedDatasets, op
 from bpexp.sweeps.job import JobResult
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled
-from bpexp.training.paused import Stretch
+from bpexp.training.paused import EpochRange
 from bpexp.typing import Array
 
 SECONDS_BETWEEN_REPORTS = 0.1
@@ -273,7 +273,7 @@ def train_in_worker(
     configs: Sequence[TrainConfig],
     engine: str,
     dataset: SharedDataset,
-    stretch: Stretch,
+    epoch_range: EpochRange,
     send: Callable[[WorkerMessage], object],
 ) -> None:
     """Train a batch in a worker process, which ends with its parent.
@@ -286,13 +286,13 @@ def train_in_worker(
         configs: The configuration of each job.
         engine: The name of the engine.
         dataset: The data of all jobs.
-        stretch: From where and to where they are trained.
+        epoch_range: Their epochs to train.
         send: Receives the results as jobs end, and the epochs.
     """
     processes.end_with_parent(parent)
     reports, runs = _Reports(send), dict(enumerate(configs))
     for trained in train_in_parts(
-        runs, load_engine(engine), open_dataset(dataset), stretch, reports.after_chunk, 0.0
+        runs, load_engine(engine), open_dataset(dataset), epoch_range, reports.after_chunk, 0.0
     ):
         reports.results(trained)
 
@@ -300,7 +300,7 @@ def train_in_worker(
 def _task(batch: Batch, datasets: SharedDatasets) -> processes.Task:
     """The task of a worker process that trains a batch."""
     configs, dataset = [job.config for job in batch.jobs], datasets.share(batch.jobs[0].dataset)
-    arguments = (os.getpid(), configs, batch.engine, dataset, batch.stretch)
+    arguments = (os.getpid(), configs, batch.engine, dataset, batch.epoch_range)
     return processes.Task(extensions.call, (extensions.added(), train_in_worker, *arguments))
 
 

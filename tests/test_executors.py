@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 import pytest
 from servers import dask_cluster
-from sweeping import children, command_of, runs_of
+from sweeping import children, command_of, runs_of, wait_until
 
 from bpexp import interrupts
 from bpexp.config.schema import DaskConfig, ModelConfig, StopConfig, TrainConfig
@@ -291,6 +291,41 @@ def test_a_cancelled_executor_yields_what_has_ended_and_nothing_else(executor, e
     # What was cancelled is the call: the executor can be used again.
     executor.on_epochs = None
     assert len(train_all(executor, [Batch((job,), engine) for job in make_jobs(2)])) == 2
+
+
+def unfinished_batches(executor):
+    """The keys of the batches that a cluster has not finished."""
+    states = executor._client.futures
+    return [key for key, state in states.items() if "batch" in key and state.status == "pending"]
+
+
+@pytest.mark.long
+def test_an_interrupted_cluster_yields_the_batches_that_have_ended(address):
+    """Once while their results wait to be yielded, and once while the cluster is waited for."""
+    endless = replace(two_jobs()[1], index=3)
+    batches = [Batch((job,), "compiled") for job in (*make_jobs(3), endless)]
+    with DaskExecutor(address, 30.0) as executor:
+        results = executor.map(batches)
+        received = [one.job.index for one in next(results)]
+        wait_until(lambda: len(unfinished_batches(executor)) == 1)
+        executor.cancel()
+        received += [one.job.index for some in results for one in some]
+        assert sorted(received) == [0, 1, 2]
+
+        def interrupt():
+            wait_until(lambda: len(received) == 3 and executor._is_waiting)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        def receive():
+            with interrupts.interrupts_calling(executor.cancel):
+                for some in executor.map(batches):
+                    received.extend(one.job.index for one in some)
+
+        received.clear()
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            receive()
+        assert sorted(received) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])

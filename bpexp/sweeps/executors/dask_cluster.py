@@ -35,11 +35,14 @@ from bpexp.runs.result import Failure
 from bpexp.sweeps.executors import dask_worker
 from bpexp.sweeps.executors.base import Batch, Executor, register
 from bpexp.sweeps.job import JobResult, Span
+from bpexp.training.engine import Cancelled
 
 T = TypeVar("T")
 
 BATCHES_PER_THREAD = 2
 """Batches that are sent per thread of the cluster: one that is trained and one in the queue."""
+SECONDS_AFTER_CANCELLATION = 1.0
+"""How long to wait for the results of a batch that had ended when the executor was cancelled."""
 WORKER_DIED = Failure("its worker process died repeatedly")
 
 
@@ -55,6 +58,7 @@ class DaskExecutor(Executor):
 
     def __init__(self, address: str, seconds: float) -> None:
         self.address, self.seconds = address, seconds
+        self._is_cancelled = self._is_waiting = False
         self._datasets: dict[Dataset, Future[Any]] = {}
         self._client: Client
         self._stack = ExitStack()
@@ -155,6 +159,12 @@ class DaskExecutor(Executor):
         """Print a sentence with the address of the scheduler."""
         print(sentence.format(self.address), file=sys.stderr)
 
+    def cancel(self) -> None:
+        """See ``Executor.cancel``: raises Cancelled if it interrupts a wait for the cluster."""
+        self._is_cancelled = True
+        if self._is_waiting:
+            raise Cancelled
+
     def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
         """See ``Executor.map``.
 
@@ -163,6 +173,7 @@ class DaskExecutor(Executor):
         batches are divided and trained one at a time, so that in the end only the jobs that kill
         their workers fail.
         """
+        self._is_cancelled = False
         unfinished = {job.index: job for batch in batches for job in batch.jobs}
         abandoned: deque[Batch] = deque()
         try:
@@ -187,6 +198,8 @@ class DaskExecutor(Executor):
     ) -> Iterator[tuple[Batch, list[JobResult] | None]]:
         """Send batches to the cluster and yield their results.
 
+        When the executor is cancelled, those of the batches that have ended.
+
         Args:
             waiting: The batches.
             per_thread: Maximum number of batches in the cluster per thread, which limits the
@@ -198,17 +211,22 @@ class DaskExecutor(Executor):
         done: SimpleQueue[Future[Any]] = SimpleQueue()
         sent: dict[Future[Any], Batch] = {}
         try:
-            while True:
-                room = max(1, per_thread * self.n_workers) - len(sent)
-                for batch in islice(waiting, max(0, room)):
-                    future = self._send(batch)
-                    sent[future] = batch
-                    future.add_done_callback(done.put)
-                if not sent:
-                    return
-                future = self._wait(lambda seconds: done.get(timeout=seconds))
-                results = self._received(future, sent[future])
-                yield sent.pop(future), results
+            with suppress(Cancelled):
+                while not self._is_cancelled:
+                    room = max(1, per_thread * self.n_workers) - len(sent)
+                    for batch in islice(waiting, max(0, room)):
+                        future = self._send(batch)
+                        sent[future] = batch
+                        future.add_done_callback(done.put)
+                    if not sent:
+                        return
+                    future = self._wait(lambda seconds: done.get(timeout=seconds))
+                    results = self._received(future, sent[future])
+                    yield sent.pop(future), results
+            with suppress(Cancelled):
+                for future in [future for future in sent if future.done()]:
+                    results = self._received(future, sent[future])
+                    yield sent.pop(future), results
         finally:
             with suppress(OSError, ClosedClientError):
                 self._client.cancel(list(sent))
@@ -259,12 +277,26 @@ class DaskExecutor(Executor):
         ]
 
     def _wait(self, wait: Callable[[float], T]) -> T:
-        """Call ``wait(seconds)`` until it returns; raises TimeoutError if no worker is left."""
-        while True:
+        """Call ``wait(seconds)`` until it returns.
+
+        Raises:
+            TimeoutError: No worker is left.
+            Cancelled: The executor was cancelled; what has ended is waited for, but not for long.
+        """
+        if self._is_cancelled:
             try:
-                return wait(self.seconds)
-            except (Empty, TimeoutError):
-                self._client.wait_for_workers(1, timeout=self.seconds)
+                return wait(SECONDS_AFTER_CANCELLATION)
+            except TimeoutError as error:
+                raise Cancelled from error
+        self._is_waiting = True
+        try:
+            while True:
+                try:
+                    return wait(self.seconds)
+                except (Empty, TimeoutError):
+                    self._client.wait_for_workers(1, timeout=self.seconds)
+        finally:
+            self._is_waiting = False
 
 
 def _silence_logs() -> None:

@@ -17,7 +17,10 @@ PEERS = {
     "NumPy loop": "minibatch_numpy",
     "scikit-learn MLPRegressor": "minibatch_sklearn",
 }
+LOOPS = ("minibatch_torch", "minibatch_numpy", "minibatch_sklearn")
+"""Peers that train one run after the other on each core; their time is proportional to the runs."""
 RUNS = (1, 16)
+MAX_LOOP_RUNS = 4
 TITLES = {
     f"{name}, {runs} run{'s' * (runs > 1)}": (name, runs)
     for name in MINIBATCH_PROBLEMS
@@ -38,11 +41,15 @@ def compare_minibatch_peers(rounds: int, share: float) -> Iterator[Table]:
     """
     for title, (name, runs) in TITLES.items():
         epochs = max(1, int(MINIBATCH_PROBLEMS[name].epochs * share))
-        sizes = {label: Size(peer, runs, epochs) for label, peer in PEERS.items()}
+        sizes = {
+            label: Size(peer, min(runs, MAX_LOOP_RUNS) if peer in LOOPS else runs, epochs)
+            for label, peer in PEERS.items()
+        }
         with started(name, sizes) as processes:
             yield Table(
                 title=title,
                 unit=UNIT,
-                note="Adam in float64. Peers without batches of runs use a process per core.",
+                note="Adam in float64. Peers without batches of runs use a process per core, and "
+                f"train {MAX_LOOP_RUNS} of 16 runs.",
                 rows=alternate({label: p.cost for label, p in processes.items()}, rounds),
             )

@@ -1,11 +1,14 @@
 """Standardization: means and scales are those of scikit-learn's StandardScaler."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
+from bpexp.data import load
+from bpexp.data.file_settings import FileConfig
 from bpexp.data.preparation import fit
 from bpexp.data.splits import moments
 
@@ -51,6 +54,22 @@ def test_mean_and_scale_are_those_of_scikit_learn(values):
     mean, scale = moments(column)
     np.testing.assert_allclose(mean, scaler.mean_, rtol=1e-9, atol=1e-9 * size)
     np.testing.assert_allclose(scale, scaler.scale_, rtol=1e-6)
+
+
+def test_a_table_of_many_rows_is_prepared_as_by_scikit_learn(tmp_path):
+    """It is computed in blocks of rows; no cell is missing, but new rows may have missing cells."""
+    X = np.random.default_rng(0).normal(3.0, 2.0, (1001, 3))
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(y=0.5)
+    frame.to_parquet(tmp_path / "t.parquet")
+    config = FileConfig(
+        name="file", path=str(tmp_path / "t.parquet"), target=("y",), test_fraction=0.3
+    )
+    dataset = load(config)
+    train, test = (numbers - 1 for numbers in (dataset.rows.training, dataset.rows.test))
+    scaler = StandardScaler().fit(X[train])
+    np.testing.assert_allclose(dataset.X, scaler.transform(X[train]), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(dataset.X_test, scaler.transform(X[test]), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(dataset.preparation.medians, np.median(X[train], axis=0))
 
 
 def test_the_terminal_shows_the_units_of_the_file(inside, put_store, tmp_path):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bpexp.data.splits import Rows, moments, rows_of
+from bpexp.data.splits import BLOCK_ROWS, Rows, moments, rows_of
 from bpexp.data.tiles import columns_of
 from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
@@ -71,8 +71,11 @@ class Preparation:
     def _standardized(self, features: Array) -> Array:
         if not (self.mean.any() or (self.scale != 1.0).any()):
             return features
-        standardized = features - self.mean
-        standardized /= self.scale
+        standardized = np.empty_like(features)
+        for top in range(0, len(features), BLOCK_ROWS):
+            rows = standardized[top : top + BLOCK_ROWS]
+            np.subtract(features[top : top + BLOCK_ROWS], self.mean, out=rows)
+            rows /= self.scale
         return standardized
 
 
@@ -96,23 +99,41 @@ def fit(
     Raises:
         ConfigError: A column has no value in the training rows, or a deviation is not finite.
     """
-    medians, features = np.zeros(len(columns)), []
+    made = fit_features(X, columns, texts, train, standardize=standardize)
+    return with_medians(made, X, train)
+
+
+def fit_features(
+    X: Array,
+    columns: tuple[str, ...],
+    texts: Mapping[str, tuple[str, ...]],
+    train: Rows,
+    *,
+    standardize: bool = False,
+) -> Preparation:
+    """``fit`` without what the table does not need: NaN for medians where no cell is missing.
+
+    They take half of the time, and can be computed while something else is done with the table.
+    """
+    is_complete = not texts and bool(np.isfinite(X).all())
+    medians, features = np.full(len(columns), np.nan), list(columns)
     seen: dict[str, tuple[int, ...]] = {}
-    for place, (name, cells) in enumerate(zip(columns, columns_of(X, train), strict=True)):
-        known = cells[~np.isnan(cells)]
-        if not known.size:
-            raise ConfigError(
-                "data.missing must leave a value in every input column, but all cells of column "
-                f"{name!r} are missing in the training rows; leave it out with data.drop."
-            )
-        if name in texts:
-            seen[name] = tuple(int(position) for position in np.unique(known))
-            features += [f"{name}={texts[name][position]}" for position in seen[name]]
-        else:
-            # The mean of two huge values in the middle is infinite.
-            with np.errstate(over="ignore"):
+    if not is_complete:
+        medians, features = np.zeros(len(columns)), []
+        for place, (name, cells) in enumerate(zip(columns, columns_of(X, train), strict=True)):
+            known = cells[~np.isnan(cells)]
+            if not known.size:
+                raise ConfigError(
+                    "data.missing must leave a value in every input column, but all cells of "
+                    f"column {name!r} are missing in the training rows; leave it out with "
+                    "data.drop."
+                )
+            if name in texts:
+                seen[name] = tuple(int(position) for position in np.unique(known))
+                features += [f"{name}={texts[name][position]}" for position in seen[name]]
+            else:
                 medians[place] = _median(known)
-            features.append(name)
+                features.append(name)
     if len(set(features)) < len(features):
         twice = next(name for name in features if features.count(name) > 1)
         raise ConfigError(f"data.path must give different inputs, got {twice!r} twice.")
@@ -129,10 +150,19 @@ def fit(
     return _with_moments(made, rows_of(X, train)) if standardize else made
 
 
+def with_medians(made: Preparation, X: Array, train: Rows) -> Preparation:
+    """The result of ``fit`` for that of ``fit_features``, with the same table and rows."""
+    if not np.isnan(made.medians).any():
+        return made
+    return replace(made, medians=np.array([_median(cells) for cells in columns_of(X, train)]))
+
+
 def _median(values: Array) -> float:
     """Median; 0.0 for -0.0. NumPy sorts several times as fast as its ``median`` partitions."""
     middle = slice((len(values) - 1) // 2, len(values) // 2 + 1)
-    return float(np.sort(values)[middle].mean() + 0.0)
+    # The mean of two huge values in the middle is infinite.
+    with np.errstate(over="ignore"):
+        return float(np.sort(values)[middle].mean() + 0.0)
 
 
 def _with_moments(made: Preparation, X: Array) -> Preparation:

@@ -12,6 +12,7 @@ A new data set is a function from its settings to a ``Table``, registered under 
 
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -200,7 +201,9 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
     table = _table(replace(config, **SPLIT_SETTINGS), source, file_version)
     X, Y = table.X, table.Y
     split = _split(table, config)
-    made = preparation.fit(X, table.inputs, table.texts, split[0], standardize=config.standardize)
+    made = preparation.fit_features(
+        X, table.inputs, table.texts, split[0], standardize=config.standardize
+    )
     # Each part is transformed alone: all of them at once would be one more copy of the table.
     training, validation, test = (
         (made.transform(splits.rows_of(X, part)), splits.rows_of(Y, part)) for part in split
@@ -211,7 +214,11 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
     # Files only: their tables can change, and identities of other data sets stay as they were.
     is_scaled_file = config.standardize and hasattr(config, "path")
     scaling = (made.mean, made.scale) if is_scaled_file else ()
-    digest = compute_digest(training, validation, test, scaling)
+    # The digest takes a second for 400 MB, and releases the GIL.
+    with ThreadPoolExecutor(1) as other_thread:
+        hashing = other_thread.submit(compute_digest, training, validation, test, scaling)
+        made = preparation.with_medians(made, X, split[0])
+        digest = hashing.result()
     scaling_of_targets = None
     if not table.is_classification and getattr(config, "scale_target", False):
         scaling_of_targets = target_scaling.fit(training[1])

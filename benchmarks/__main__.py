@@ -7,19 +7,19 @@ installed are listed as missing. Parts that are not measured keep their previous
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import minibatch, page, search, sweeps, training
+from benchmarks import loading, minibatch, page, search, sweeps, training
 from benchmarks.rounds import Table
 
 QUICK_SHARE = 0.1
 """Share of the epochs that --quick trains."""
 
 
-def measure(part: str, rounds: int, quick: bool) -> Sequence[Table]:
+def measure(part: str, rounds: int, quick: bool) -> Iterable[Table]:
     """Measure one part.
 
     Args:
@@ -28,7 +28,7 @@ def measure(part: str, rounds: int, quick: bool) -> Sequence[Table]:
         quick: Whether to use small sizes, to test the benchmarks themselves.
 
     Returns:
-        The tables of the part.
+        The tables of the part, each as soon as it is measured.
     """
     share = QUICK_SHARE if quick else 1.0
     match part:
@@ -38,11 +38,13 @@ def measure(part: str, rounds: int, quick: bool) -> Sequence[Table]:
             sizes = (2, 2, 3) if quick else (200, 20, 6)
             return search.compare_trials(rounds, *sizes)
         case "training":
-            return list(training.compare_peers(rounds, share))
+            return training.compare_peers(rounds, share)
         case "minibatch":
-            return list(minibatch.compare_minibatch_peers(rounds, share))
+            return minibatch.compare_minibatch_peers(rounds, share)
         case "c_program":
-            return list(training.compare_c_program(rounds, share))
+            return training.compare_c_program(rounds, share)
+        case "loading":
+            return loading.compare_readers(rounds, 2000 if quick else 60_000)
         case "reading":
             return sweeps.reading(rounds, [10, 100] if quick else [10, 1000, 10_000])
         case "growth":
@@ -74,12 +76,14 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     for part in args.parts or page.PARTS:
         start = time.perf_counter()
-        tables = measure(part, rounds, args.quick)
         date, repeated = time.strftime("%Y-%m-%d"), f"{rounds} round{'s' * (rounds > 1)}"
         environment = f"{date}, {repeated}, {page.machine()}."
-        results[part] = {"environment": environment, "tables": [asdict(table) for table in tables]}
-        print(f"{part}: measured in {time.perf_counter() - start:.0f} s", flush=True)
-        stored.write_text(json.dumps(results, indent=1) + "\n")
+        results[part] = {"environment": environment, "tables": []}
+        for table in measure(part, rounds, args.quick):
+            results[part]["tables"].append(asdict(table))
+            seconds = time.perf_counter() - start
+            print(f"{part}: {table.title}: measured after {seconds:.0f} s", flush=True)
+            stored.write_text(json.dumps(results, indent=1) + "\n")
     text = page.markdown(page.load(results))
     (args.output / "benchmarks.md").write_text(text)
     figure = page.plot(page.load(results))

@@ -25,6 +25,7 @@ PARTS = {
     "search": "Searches",
     "training": "Training without tracking",
     "minibatch": "Training with mini-batches",
+    "loading": "Loading large tables",
     "c_program": "Training compared with a C program",
     "growth": "Time and memory by number of runs",
     "reading": "Commands that read sweeps, by number of runs",

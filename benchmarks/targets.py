@@ -68,6 +68,8 @@ TARGETS = (
     *(Target("minibatch", title,
              f"training time of the fastest other tool relative to bpexp, {title}", 1)
       for title in TITLES),
+    *(Target("loading", title, f"time of pyarrow.csv relative to bpexp, {title}", 0.667)
+      for title in ("CSV of integers", "CSV of decimals")),
     Target("growth", "Growth", "ms per run at 10,000 runs", 3, "10,000 runs", at_most=True),
     *(Target("reading", f"Reading: {name}", f"processor seconds of {name}, 10,000 runs", 10,
              "10,000 runs", at_most=True)

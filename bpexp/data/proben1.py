@@ -6,10 +6,10 @@ validation, the rest for testing.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from bpexp.data import regular_file
 from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
 from bpexp.fields import REQUIRED, setting
 from bpexp.fields.checks import ConfigError, Text
@@ -85,10 +85,10 @@ def _header(lines: tuple[str, ...], path: str) -> dict[str, int]:
 
 
 def _lines(path: str) -> tuple[str, ...]:
-    if not Path(path).is_file():
-        raise ConfigError(f"data.path must be an existing file, got {path!r}.")
+    file = regular_file.check(path)
+    regular_file.check_size(file.stat().st_size)
     try:
-        text = Path(path).read_text(encoding="ascii")
+        text = file.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"data.path must be a readable text file, got {path!r}.") from error
     return tuple(line.strip() for line in text.splitlines() if line.strip())

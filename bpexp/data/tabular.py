@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pandas.api.types import infer_dtype
 
 from bpexp.data import columns as column_types
-from bpexp.data import memory
+from bpexp.data import memory, regular_file
 from bpexp.data.columns import Column, Origin
 from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DataConfig, Table
@@ -162,7 +162,7 @@ def _frame(config: FileConfig, path: str) -> pd.DataFrame:
     if passed is not None:
         _check_names(list(passed.columns), path)
         return passed
-    file = Path(path).expanduser()
+    file = Path(path)
     suffix = file.suffix.lower()
     readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {
         **dict.fromkeys(TEXT_SUFFIXES, lambda content: _csv(content, config, file.name)),
@@ -185,8 +185,7 @@ def _frame(config: FileConfig, path: str) -> pd.DataFrame:
         for name in TEXT_SETTINGS:
             if getattr(config, name) != getattr(FileConfig, name):
                 raise ConfigError(f"data.{name} must go with a text file, got {path!r}.")
-    if not file.is_file():
-        raise ConfigError(f"data.path must be an existing file, got {path!r}.")
+    file = regular_file.check(path)
     try:
         with file.open("rb") as content:
             frame = readers[suffix](content)
@@ -246,12 +245,38 @@ def _zipped(content: BinaryIO, config: FileConfig) -> pd.DataFrame:
 
 
 def _unpacked(packed: IO[bytes]) -> BinaryIO:
-    limit = content_limit()
     # Half of it, because the table is made while the text is in memory.
-    unpacked = packed.read(limit // 2)
-    if packed.read(1):
-        raise _too_large("more")
-    return io.BytesIO(unpacked)
+    limit = content_limit() // 2
+    unpacked = io.BytesIO()
+    while some := packed.read(_SAMPLE_BYTES):
+        if not unpacked.tell():
+            _check_no_zero_byte(some)
+        unpacked.write(some)
+        if unpacked.tell() > limit:
+            raise regular_file.too_large("more")
+    unpacked.seek(0)
+    return unpacked
+
+
+def _check_text(content: BinaryIO) -> None:
+    """Refuse what is too large, or is no text, before a library reads all of it.
+
+    Files with holes, such as images of disks, have zero bytes there.
+    """
+    regular_file.check_size(content.seek(0, io.SEEK_END))
+    content.seek(0)
+    while some := content.read(_SAMPLE_BYTES):
+        _check_no_zero_byte(some)
+    content.seek(0)
+
+
+def _check_no_zero_byte(some: bytes) -> None:
+    is_utf16 = some.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if b"\0" in some and not is_utf16:
+        raise ConfigError(
+            "data.path must be text, got a file with zero bytes; if it is UTF-16 without a byte "
+            "order mark, convert it with: iconv -f utf-16le -t utf-8 FILE > NEW"
+        )
 
 
 def _separator(content: BinaryIO, config: FileConfig, name: str) -> str:
@@ -274,6 +299,7 @@ def _separator(content: BinaryIO, config: FileConfig, name: str) -> str:
 
 def _csv(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
     content = _in_utf8(content)
+    _check_text(content)
     # pandas skips the byte order mark that Excel writes.
     separator = _separator(content, config, name)
     header = pd.read_csv(
@@ -287,7 +313,7 @@ def _csv(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
         names = [str(place) for place in range(len(names))]
     # pandas would rename the second of two equal names.
     _check_names(names, config.path)
-    _check_size(_bytes_of_text(content, len(names)))
+    regular_file.check_size(_bytes_of_text(content, len(names)))
     markers = config.missing_values or ()
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -368,6 +394,8 @@ def _in_utf8(content: BinaryIO) -> BinaryIO:
     content.seek(0)
     if mark not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return content
+    regular_file.check_size(content.seek(0, io.SEEK_END))
+    content.seek(0)
     return io.BytesIO(_unpacked(content).read().decode("utf-16").encode())
 
 
@@ -383,7 +411,7 @@ def _exact_floats(version: str) -> dict[str, Any]:
 def _parquet(content: BinaryIO) -> pd.DataFrame:
     file = pq.ParquetFile(content)
     _check_names(file.schema_arrow.names, content.name)
-    _check_size(file.metadata.num_rows * file.metadata.num_columns * 8)
+    regular_file.check_size(file.metadata.num_rows * file.metadata.num_columns * 8)
     frame = pd.read_parquet(content)
     # Parquet keeps only categories of texts.
     described = (file.schema_arrow.pandas_metadata or {}).get("columns", [])
@@ -396,8 +424,11 @@ def _parquet(content: BinaryIO) -> pd.DataFrame:
 
 def _npz(content: BinaryIO) -> pd.DataFrame:
     """A one-dimensional array is a column, a two-dimensional one columns name0, name1, ..."""
+    if not zipfile.is_zipfile(content):
+        raise zipfile.BadZipFile("it is not a zip file")
+    content.seek(0)
     with np.load(content, allow_pickle=False) as arrays:
-        _check_size(sum(member.file_size for member in arrays.zip.infolist()))
+        regular_file.check_size(sum(member.file_size for member in arrays.zip.infolist()))
         parts = []
         for name in arrays.files:
             array = arrays[name]
@@ -414,19 +445,6 @@ def _npz(content: BinaryIO) -> pd.DataFrame:
     if len({len(part) for part in parts}) > 1:
         raise ConfigError(f"data.path must hold arrays of equal length, got {content.name!r}.")
     return pd.concat(parts, axis=1) if parts else pd.DataFrame()
-
-
-def _check_size(n_bytes: int) -> None:
-    """Refuse a file that would fill the memory."""
-    if n_bytes > content_limit():
-        raise _too_large(f"about {n_bytes / 1e9:.1f} GB")
-
-
-def _too_large(got: str) -> ConfigError:
-    return ConfigError(
-        "data.path must hold a table that fits into a quarter of the memory that may be used, "
-        f"{content_limit() / 1e9:.1f} GB, got {got}."
-    )
 
 
 def _input_columns(names: Sequence[str], config: FileConfig) -> tuple[str, ...]:

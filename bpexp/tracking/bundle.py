@@ -207,6 +207,9 @@ def _local_files(bundle: CheckedZip, given: Sequence[Path], folder: Path) -> dic
 def _meant(path: Path, files: Sequence[DataFile]) -> list[DataFile]:
     """The data files that a file of the user stands for."""
     try:
+        # A pipe or a device may have no end.
+        if not path.is_file():
+            raise FileNotFoundError(path)
         with open(path, "rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:

@@ -1,0 +1,52 @@
+"""Refuses paths of data files that cannot be read to an end: folders, pipes, devices.
+
+>>> check("/dev/zero")
+Traceback (most recent call last):
+    ...
+bpexp.fields.checks.ConfigError: data.path must be an existing file, got '/dev/zero', a device.
+"""
+
+import stat
+from pathlib import Path
+
+from bpexp.fields.checks import ConfigError
+from bpexp.fields.memory_limit import content_limit
+
+_KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+}  # fmt: skip
+
+
+def check(path: str) -> Path:
+    """Return the path of a regular file, with the home folder in place of ``~``.
+
+    Raises:
+        ConfigError: It is none, or cannot be looked at.
+    """
+    file = Path(path).expanduser()
+    try:
+        kind = stat.S_IFMT(file.stat().st_mode)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        ending = "" if is_missing else f": {reason}"
+        raise ConfigError(f"data.path must be an existing file, got {path!r}{ending}.") from error
+    if kind != stat.S_IFREG:
+        described = _KINDS.get(kind, "something else")
+        raise ConfigError(f"data.path must be an existing file, got {path!r}, {described}.")
+    return file
+
+
+def check_size(n_bytes: int) -> None:
+    """Refuse a file whose content would fill the memory."""
+    if n_bytes > content_limit():
+        raise too_large(f"about {n_bytes / 1e9:.1f} GB")
+
+
+def too_large(got: str) -> ConfigError:
+    """The error for a file whose content would fill the memory."""
+    return ConfigError(
+        "data.path must hold a table that fits into a quarter of the memory that may be used, "
+        f"{content_limit() / 1e9:.1f} GB, got {got}."
+    )

@@ -134,6 +134,20 @@ def next_item(queue: SimpleQueue[T]) -> T:
             return queue.get(timeout=SIGNAL_CHECK_SECONDS)
 
 
+def in_daemon_thread(function: Callable[[], T]) -> futures.Future[T]:
+    """Call a function in a thread that does not keep the program from ending."""
+    future: futures.Future[T] = futures.Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
 def result_of(future: futures.Future[T]) -> T:
     """Wait for the result of a future, and handle the signals that arrive; raises its error."""
     while not future.done():

@@ -25,7 +25,9 @@ from sweeping import (
 )
 
 from bpexp import interrupts
+from bpexp.app import opening
 from bpexp.cli.terminal import TerminalReporter
+from bpexp.tracking.factory import open_tracker
 
 ENDLESS = ["-m", "seed=range(0,4)", "lr=0.1,1", "epochs=100000000", "n_jobs=2"]
 
@@ -145,6 +147,32 @@ def test_an_interrupted_sweep_keeps_each_run_that_has_ended(
     assert runs["stop.loss=0"].status == "KILLED"
 
 
+def test_an_interrupt_does_not_wait_for_a_store_that_is_being_opened(
+    a_store, inside, tmp_path, monkeypatch
+):
+    """Creating one takes MLflow seconds. From Python, the program goes on, and the store opens."""
+    release, steps = threading.Event(), []
+
+    def open_late(*arguments):
+        release.wait(60)
+        return open_tracker(*arguments)
+
+    def interrupt_first_step(reporter, jobs, losses):
+        steps.append(jobs)
+        if len(steps) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(opening, "open_tracker", open_late)
+    monkeypatch.setattr(TerminalReporter, "on_epochs", interrupt_first_step)
+    try:
+        done = inside("-m", "lr=0.1,1", "epochs=100000000")
+        assert (done.returncode, done.stderr) == (130, "bpexp: Interrupted.\n")
+        assert "Nothing is recorded: the store was not open yet." in done.stdout
+    finally:
+        release.set()
+    wait_until(lambda: [run.status for run in runs_of(tmp_path)] == ["KILLED"])
+
+
 def test_a_signal_that_is_ignored_stays_ignored():
     program = (
         "import signal; from bpexp import interrupts\n"
@@ -174,6 +202,11 @@ def wait_for_training(process):
     return workers
 
 
+def wait_for_plan(folder, process):
+    """Wait until a sweep is in the store."""
+    wait_until(lambda: list(folder.glob("outputs/artifacts/*/*/plan.jsonl.gz")), process)
+
+
 def processor_seconds(pid):
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
@@ -188,7 +221,7 @@ def test_a_signal_marks_unfinished_runs_as_killed(tmp_path, name, engine):
         process, workers = training(tmp_path, "engine=numpy")
     else:
         process, workers = start(tmp_path, "bulk", *ENDLESS, "engine=compiled"), []
-        wait_until(lambda: list(tmp_path.glob("outputs/artifacts/*/*/plan.jsonl.gz")), process)
+    wait_for_plan(tmp_path, process)
     os.killpg(process.pid, getattr(signal, name))
     out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, ""), out
@@ -240,6 +273,7 @@ def test_a_sweep_whose_terminal_is_closed_keeps_its_runs(tmp_path):
     )  # fmt: skip
     os.close(side)
     wait_for_training(process)
+    wait_for_plan(tmp_path, process)
     os.close(terminal)
     assert process.wait(60) == 130
     assert {run.status for run in runs_of(tmp_path)} == {"KILLED"}

@@ -1,13 +1,14 @@
 """Writes finished runs to the tracking store in the background, and spools them if that fails."""
 
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from bpexp.interrupts import result_of
+from bpexp.interrupts import in_daemon_thread, result_of
 from bpexp.sweeps.results import SweepResults
 from bpexp.tracking import spool
 from bpexp.tracking.contract import RunRecord, StagedRuns, Tracker
@@ -15,6 +16,9 @@ from bpexp.tracking.retry import TrackingError
 
 if TYPE_CHECKING:
     from bpexp.sweeps.resume import ReusableRuns
+
+SECONDS_TO_OPEN = 0.5
+"""How long Ctrl-C waits for a store that is being opened; MLflow takes longer to create one."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class _PendingWrite:
 class RunWriter:
     """Writes the runs of one sweep, or a single run, in a background thread.
 
-    The thread opens the store first, so that training can start meanwhile. While one group of runs
+    Another one opens the store first, so that training can start meanwhile. While one group of runs
     is written, the artifacts of the next group are prepared.
 
     After a write has failed, all further runs are spooled, that is, written to files in
@@ -72,9 +76,10 @@ class RunWriter:
     """
 
     def __init__(self, open_store: Callable[[], TrackedSweep]) -> None:
-        """Call ``open_store`` in the background thread."""
+        """Call ``open_store`` in a thread that the program does not wait for at its end."""
         self._thread = ThreadPoolExecutor(1)
-        self._opening = self._thread.submit(open_store)
+        self._is_left = False
+        self._opening = in_daemon_thread(lambda: self._open(open_store))
         self._pending: _PendingWrite | None = None
         self._error: TrackingError | None = None
         self.run_ids: dict[int, str] = {}
@@ -86,9 +91,20 @@ class RunWriter:
         """Return itself."""
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        """Wait for the thread to end."""
+    def __exit__(self, kind: object, *exception: object) -> None:
+        """Wait until everything is written, but on Ctrl-C not until the store is open."""
+        self._is_left = kind is KeyboardInterrupt
+        if not self._is_left:
+            wait([self._opening])
         self._thread.shutdown()
+
+    def _open(self, open_store: Callable[[], TrackedSweep]) -> TrackedSweep:
+        sweep = open_store()
+        if self._is_left and sweep.parent is not None:
+            # This process goes on, with a user of Python.
+            now = time.time_ns() // 1_000_000
+            sweep.tracker.close_run(sweep.parent, RunRecord("", "KILLED", now, now))
+        return sweep
 
     @property
     def sweep(self) -> TrackedSweep:
@@ -99,6 +115,10 @@ class RunWriter:
     def is_open(self) -> bool:
         """Whether the store has been opened. Does not block."""
         return self._opening.done() and self._opening.exception() is None
+
+    def wait_until_open(self) -> bool:
+        """Wait for the store, but not for long; returns whether it is open or cannot be opened."""
+        return bool(wait([self._opening], SECONDS_TO_OPEN).done)
 
     @property
     def n_spooled(self) -> int:

@@ -244,6 +244,7 @@ class SweepRunner:
         On Ctrl-C, finished runs stay and the others are tracked as KILLED.
 
         Raises:
+            KeyboardInterrupt: On Ctrl-C before the store is open, if no run has ended.
             TrackingError: The runs could be written neither to the store nor to the spool.
         """
         try:
@@ -253,6 +254,9 @@ class SweepRunner:
                 for jobs in self.plan.jobs_by_generation:
                     self._train_by_rungs(jobs)
         except KeyboardInterrupt:
+            if not self.results.rows and not self._writer.wait_until_open():
+                self._listener.say("Nothing is recorded: the store was not open yet.")
+                raise
             self.interrupted = True
             self._record_interrupted()
 

@@ -16,15 +16,14 @@ array([2.5, 0. ])
 
 import ctypes
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import lru_cache
-from threading import Thread, current_thread, main_thread
+from threading import current_thread, main_thread
 from typing import Any
 
 import numpy as np
 
-from bpexp.interrupts import result_of
+from bpexp.interrupts import in_daemon_thread, result_of
 from bpexp.nn.network import Network
 from bpexp.training.engine import BatchState, Cancelled, Evaluation, Integers, Problem, Progress
 from bpexp.training.llvm import jit, kernel, unrolled_kernel
@@ -172,17 +171,8 @@ class LlvmEngine:
 
         Python handles signals in the main thread, but not before a compiled function returns.
         """
-        future: Future[int] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
-
         try:
-            Thread(target=run, daemon=True).start()
-            return result_of(future)
+            return result_of(in_daemon_thread(call))
         except BaseException:
             # Not joined: Ctrl-C may have prevented the start of the thread.
             self.cancel()

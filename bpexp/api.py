@@ -1,6 +1,7 @@
 """The functions of the package ``bpexp``: train, sweep, extend, load runs, and report.
 
-What ``sweep`` and ``report`` need of SciPy and matplotlib is imported when they are called.
+What ``sweep`` and ``report`` need of SciPy and matplotlib is imported when they are called, what
+describes errors when there is one.
 
 >>> train(lr=0.5, epochs=10).epochs_run
 10
@@ -8,11 +9,14 @@ What ``sweep`` and ``report`` need of SciPy and matplotlib is imported when they
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from bpexp import app
 from bpexp.config import folds
@@ -28,7 +32,12 @@ from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan, check_different_runs, make_plan, single_run_plan
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
-from bpexp.sweeps.samplers.python_jobs import as_arguments, compose_jobs, has_search
+from bpexp.sweeps.samplers.python_jobs import (
+    as_arguments,
+    compose_jobs,
+    has_search,
+    typed_arguments,
+)
 from bpexp.tracking import lookup, read
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.factory import open_reader
@@ -73,11 +82,26 @@ def train(
     >>> result.outcome, len(result.losses)
     (<Outcome.COMPLETED: 'completed'>, 100)
     """
-    given = python_data.take(X, y, target, settings)
-    if given is None:
-        return _train(settings)
-    with memory.in_use(given.frame) as path:
-        return _train(given.settings(path))
+    with _sentences((), settings):
+        given = python_data.take(X, y, target, settings)
+        if given is None:
+            return _train(settings)
+        with memory.in_use(given.frame) as path:
+            return _train(given.settings(path))
+
+
+@contextmanager
+def _sentences(arguments: Sequence[str], settings: Mapping[str, Any]) -> Iterator[None]:
+    """Raise errors in settings with the sentences that the command line prints."""
+    try:
+        yield
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+        from bpexp.errors import sentences
+
+        described = sentences.describe(error, typed_arguments(arguments, settings))
+        if isinstance(error, ConfigError) and described == str(error):
+            raise
+        raise ConfigError(described) from error
 
 
 def _train(settings: Mapping[str, Any]) -> FittedResult:
@@ -119,6 +143,11 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> pd.DataF
     Raises:
         ConfigError: A setting breaks its rule; nothing has been trained then.
     """
+    with _sentences(arguments, settings):
+        return _sweep(arguments, target, settings)
+
+
+def _sweep(arguments: Sequence[str], target: Any, settings: dict[str, Settings]) -> pd.DataFrame:
     if "sweep" in settings:
         arguments = (*arguments, f"sweep={settings.pop('sweep')}")
     given = python_data.take(None, None, target, settings)
@@ -174,7 +203,12 @@ def extend(
         ConfigError: The sweep does not exist or cannot be extended, nothing is new, or a setting
             breaks its rule; nothing has been trained then.
     """
-    limits, added = budget.split(as_arguments(arguments, settings))
+    with _sentences(arguments, settings):
+        return _extend(sweep, uri, experiment, as_arguments(arguments, settings))
+
+
+def _extend(sweep: str, uri: str | None, experiment: str, arguments: Sequence[str]) -> pd.DataFrame:
+    limits, added = budget.split(arguments)
     store = locate(uri, Path.cwd(), os.environ)
     reader = open_reader(store)
     name, parent = lookup.find(reader, experiment, sweep, sweeps=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from bpexp.cli.command_names import COMMANDS
 from bpexp.config.help import settings_reference
+from bpexp.errors.command_names import COMMANDS
 
 TABLE_LINE = re.compile(r'<span class="go">(?=[^<\n]*\S {2,}\S)')
 """The begin of a printed line with several columns, which two spaces or more separate."""

@@ -29,8 +29,8 @@ from sklearn.datasets import load_iris
 from sweeping import children, clean_environment, command_of, wait_until
 
 import bpexp as package
-from bpexp.cli.command_names import COMMANDS
 from bpexp.config.schema import flatten
+from bpexp.errors.command_names import COMMANDS
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import format_setting
 from bpexp.tracking import output_directory

@@ -11,11 +11,13 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import bpexp
-from bpexp.cli import suggestions, syntax
 from bpexp.cli.screen import Screen
+from bpexp.config.grammar import create_parser
 from bpexp.data import load, regular_file
 from bpexp.data.file_settings import FileConfig
+from bpexp.errors import suggestions, syntax
 from bpexp.fields.checks import ConfigError, Widths
+from bpexp.sweeps.samplers.sub_sweeps import is_beyond_hydra
 
 DEEP = f"hidden={'[' * 2000}{']' * 2000}"
 SYNTAX = [
@@ -52,7 +54,24 @@ SYNTAX = [
     ("-m 'seed=range(0,10'", 1, ["seed has a ( that is not closed: type 'seed=range(0,10)'."]),
     ("-m 'seed=range(0;3)'", 1, ["values are separated by commas: type 'seed=range(0,3)'."]),
     ("-m 'seed=range(0,' '10)'", 1, ["has a space in it", "without spaces: 'seed=range(0,10)'."]),
-    ("-m 'lr=geomspace(1,8,4)'", 1, ["geomspace is not a function", "range(first,end,step)"]),
+    ("-m 'lr=fourier(1,8,4)'", 1, ["fourier is not a function", "range(first,end,step)"]),
+    ("-m 'lr=geomspace(0.001,1,4)'", 1, ["type 'lr=logspace(-3,0,4)'."]),
+    ("-m 'lr=np.linspace(0.1,1,4)'", 1, ["type 'lr=linspace(0.1,1,4)'."]),
+    ("-m 'lr=logSpace(-3,0,7)'", 1, ["logSpace is not a function", "type 'lr=logspace(-3,0,7)'."]),
+    ("-m 'lr=logspace[-3,0,7]'", 1, ["written with parentheses: type 'lr=logspace(-3,0,7)'."]),
+    ("-m 'hidden=arange(2,8)'", 1, ["type 'hidden=range(2,8)'."]),
+    ("-m 'lr=LogUniform(1e-3,1)'", 1, ["type 'lr=tag(log,interval(1e-3,1))'."]),
+    ("-m 'lr=interval(1e-3,1,log)'", 1, ["type 'lr=tag(log,interval(1e-3,1))'."]),
+    ("-m 'lr=tag(interval(1,2), log)'", 1, ["type 'lr=tag(log,interval(1,2))'."]),
+    ("-m 'hidden=randint(2,8)'", 1, ["type 'hidden=int(interval(2,8))'."]),
+    ("-m 'hidden=int(uniform(2,8))'", 1, ["uniform is not", "type 'hidden=int(interval(2,8))'."]),
+    ("-m 'hidden=interval(2,8,2)'", 1, ["takes two limits: type 'hidden=range(2,8,2)'."]),
+    ("-m 'lr=0.1,1 hidden=2'", 1, ["holds 2 settings; each is an argument: lr=0.1,1 hidden=2."]),
+    ("-m 'lr=1 hidden=2 / lr=2'", 1, ["separated by |: type 'lr=1 hidden=2 | lr=2'."]),
+    ("-m 'optimizer=adam, lr=1 | lr=2'", 1, ["optimizer has an empty value"]),
+    ("-m 'optimizer=adam; lr=1 | lr=2'", 1, ["separated by spaces: type optimizer=adam."]),
+    ("-m 'lr=1 | seed=range(0 3) lr=2'", 1, ["values are separated by commas"]),
+    ("-m 'lr=1 hidden=2 |'", 1, ["Sub-sweeps are written in one argument as settings | settings"]),
     ("data.path=run=1/d.csv", 1, ["data.path needs quotes: type 'data.path=\"run=1/d.csv\"'."]),
     ("'data.target=petal width (cm)'", 1, ["type 'data.target=\"petal width (cm)\"'."]),
     ("'data.target=width(cm)'", 1, ["type 'data.target=\"width(cm)\"'."]),
@@ -73,6 +92,10 @@ VALUES = [
                      "bpexp -m lr=0.1,1, for a list lr=[0.1,1]."]),
     ("'seed=range(0,3)'", 1, ["to sweep over them type bpexp -m 'seed=range(0,3)'."]),
     ("-m 'lr=[0.1,1]'", 1, ["got [0.1, 1]; type -m lr=0.1,1."]),
+    ("-m 'lr=0.1|1'", 1, ["got '0.1|1'; type -m lr=0.1,1."]),
+    ("-m lr=1,2 seeds=10", 1, ["seeds must be auto, got 10; type 'seed=range(0,10)'."]),
+    ("-m lr=1,2 seeds=auto 'seed=range(0,3)'", 1, ["for fixed seeds leave out seeds=auto."]),
+    ("-m lr=1,2 budget.seconds=1.5h", 1, ["got '1.5h'; type budget.seconds=5400."]),
     ("stop.patience=none", 1, ["got 'none'; type stop.patience=null."]),
     ("reuse=yes", 1, ["got 'yes'; type reuse=true."]),
     ("dry_run=1", 1, ["got 1; type dry_run=true."]),
@@ -171,7 +194,8 @@ def test_what_a_syntax_error_suggests_is_valid(typed, words):
     for suggestion in said.split("; "):
         _, marker, command = suggestion.rstrip(".").rpartition("type ")
         if marker and "VALUE" not in command and "COLUMN" not in command:
-            assert OverridesParser.create().parse_overrides(shlex.split(command))
+            for text in shlex.split(command):
+                assert is_beyond_hydra(text) or create_parser().parse_override(text)
 
 
 QUOTED = ["run=1/d.csv", 'a "b" [c].csv', "it's.csv", "a\\b (1).csv", "é&ü"]
@@ -207,6 +231,28 @@ def test_nothing_is_suggested_where_nothing_can_be_guessed(message):
 def test_python_raises_the_same_sentences(settings, words):
     with pytest.raises(ConfigError, match=f"^{words}") as error:
         bpexp.train(**settings)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "words"),
+    [
+        (["lr=loguniform(1e-3,1)"], {"search": "tpe"}, r"type 'lr=tag\(log,interval\(1e-3,1\)\)'"),
+        ([], {"search": "tpe", "lr": "LogUniform(1e-3,1)"}, r"type 'lr=tag\(log,interval"),
+        ([], {"lr": "logspace[-3,0,7]"}, r"type 'lr=logspace\(-3,0,7\)'"),
+        ([], {"lr": "0.1,1"}, r"lr must be a list of values, got '0.1,1'; type lr=\[0.1,1\]"),
+        (["optimizer=adam,momentum", "optimizer.momentum=0.5,0.9"], {}, "=adam | optimizer"),
+        ([], {"optimizer": ["adam", "momentum"], "optimizer__momentum": 0.5}, "=adam | optim"),
+        (["lr=1", "|", "lr=2"], {}, "Sub-sweeps are written in one argument"),
+        (["lr=0.1, hidden=2 | lr=1"], {}, "lr has an empty value: type lr=0.1"),
+        (["lr=0.1,1 hidden=2"], {}, "holds 2 settings"),
+        ([], {"lr": "linspace(0,1,5)"}, r"got 0, a value of linspace\(0,1,5\); type other limits"),
+        ([], {"search": "tp", "lr": "interval(1,2)"}, "search must be one of .* type search=tpe"),
+    ],
+)  # fmt: skip
+def test_a_sweep_from_python_gets_the_hints_of_the_command_line(arguments, settings, words):
+    with pytest.raises(ConfigError, match=words) as error:
+        bpexp.sweep(*arguments, **settings)
     assert "\n" not in str(error.value)
 
 

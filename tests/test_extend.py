@@ -168,7 +168,7 @@ def test_a_search_takes_more_trials(inside, a_store, tmp_path, put_store, monkey
 REFUSED = [
     (["seed=0,1"], "The sweep has the runs of seed=0,1 already; bpexp resume trains"),
     (["n_jobs=1"], "extend takes settings on which results depend, got 'n_jobs=1'"),
-    (["sed=3"], "got 'sed=3'"),
+    (["sed=3"], "did you mean seed?"),
     (["~seed"], "extend takes settings with values, got '~seed'"),
     (["lr=-1"], "lr must be a finite number above 0, got -1"),
     (["optimizer.momentum=0.5"], "optimizer.momentum is a setting of optimizer=momentum"),

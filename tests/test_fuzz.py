@@ -31,13 +31,14 @@ from hypothesis import strategies as st
 import bpexp
 from bpexp.analysis import page as analysis_page
 from bpexp.analysis import report
-from bpexp.cli import commands, errors
+from bpexp.cli import commands
 from bpexp.config.compose import Composer, compose
 from bpexp.config.paths import conf_dir
 from bpexp.config.schema import keys, parse
 from bpexp.data import load
 from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DATA_SOURCES
+from bpexp.errors import sentences
 from bpexp.explain.page import page
 from bpexp.explain.step import compute_step
 from bpexp.explain.symbols import digits
@@ -72,7 +73,7 @@ def fuzz(strategy, check, amount, record_property, examples=()):
 
 
 def check_sentence(error, typed=()):
-    sentence = errors.describe(error, typed)
+    sentence = sentences.describe(error, typed)
     assert 0 < len(sentence) < 20_000
     assert "\n" not in sentence
     assert "\x1b" not in sentence

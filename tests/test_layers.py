@@ -16,6 +16,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"api"},
+    {"errors"},
     {"app"},
     {"reporter"},
     {"studies"},
@@ -41,7 +42,14 @@ LIBRARIES = {
     "llvmlite": ("bpexp/training/llvm/",),
     "mlflow": ("bpexp/tracking/", "bpexp/cli/commands.py", "bpexp/export/served.py"),
     "matplotlib": ("bpexp/render/", "bpexp/analysis/"),
-    "hydra": ("bpexp/config/", "bpexp/cli/", "bpexp/sweeps/", "bpexp/studies/", "bpexp/api.py"),
+    "hydra": (
+        "bpexp/config/",
+        "bpexp/cli/",
+        "bpexp/sweeps/",
+        "bpexp/studies/",
+        "bpexp/errors/",
+        "bpexp/api.py",
+    ),
 }
 """The beginnings of the files that may import a library."""
 

@@ -1,6 +1,7 @@
 """A folder of the user's own configurations, studies and sweeps, and names and tags of runs."""
 
 import re
+import unicodedata
 
 import pytest
 
@@ -87,6 +88,14 @@ def test_a_file_of_sub_sweeps_is_run(conf, inside, a_store):
     assert len(rows) == 8
 
 
+@pytest.mark.parametrize("name", ["größe", "gro\u0308ße", "my sweep", "a.b", "it's", "日本"])
+def test_a_file_of_sub_sweeps_may_have_any_name(name, conf):
+    (conf / "sweep" / f"{name}.yaml").write_text("lr: [0.1, 1]")
+    composed = unicodedata.normalize("NFC", name)
+    for typed in (name, composed, f'"{composed}"'):
+        assert sweep_files.jobs([f"sweep={typed}"], composer()) == [["lr=0.1"], ["lr=1"]]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -117,6 +126,7 @@ def test_sub_sweeps_are_written_in_several_ways(text, expected, conf):
         (["-m", "sweep=empty"], "sweep must have sub-sweeps, such as - lr=0.1,1, got an empty"),
         (["-m", "sweep=word"], "sweep=word must have settings such as lr=0.1,1, got 'hello'"),
         (["-m", "sweep=broken"], "sweep must have the keys common and union, got ['unions']"),
+        (["-m", "sweep=conf/sweep/optimizers.yaml"], "type sweep=optimizers."),
         (["sweep=optimizers"], "to sweep over them add -m"),
         (["tracking.tags.mlflow.user=me"], "must have no key that starts with mlflow. or bpexp."),
         (["tracking.tags.team=[1,2]"], "tracking.tags.team must be a text"),

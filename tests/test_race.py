@@ -418,7 +418,7 @@ def test_a_dry_run_says_how_many_runs_there_can_be(inside, tmp_path):
         (["-m", "lr=1,2", "seeds=auto", "seed=1,2"], "seed must be left out with seeds=auto"),
         (["-m", "lr=1 seed=1 | lr=2", "seeds=auto"], "seed must be left out with seeds=auto"),
         (["-m", "lr=1,2", "seeds.max=20"], "go with seeds=auto"),
-        (["-m", "lr=1,2", "seeds=3"], "seeds.name must be"),
+        (["-m", "lr=1,2", "seeds=3"], "seeds must be"),
         (["-m", "lr=1,2", "seeds=auto", "seeds.max=0"], "seeds.max must be"),
         (["-m", "lr=interval(0,1)", "seeds=auto", "search=tpe"], "seeds=auto goes with a grid"),
         (["-m", "data=xor,parity", "seeds=auto"], "but seeds=auto needs one ranking"),

@@ -86,7 +86,7 @@ def test_a_zip_is_one_choice_and_a_range_excludes_its_end():
         (["lr=tag(lin,interval(0,1))"], "no tag other than log"),
         (["lr=interval(0.12341,0.12342)"], "no number of 4 digits"),
         (["lr=1 | lr=2"], "takes no sub-sweeps"),
-        (["seed=interval(0,1)", "lr=interval(0,1)"], "seed must be a list, range"),
+        (["seed=interval(0,1)", "lr=interval(0,1)"], "seed must be a list or range"),
     ],
 )
 def test_a_wrong_space_is_refused(arguments, message):
@@ -277,9 +277,9 @@ def test_data_of_python_are_searched_over(tmp_path, monkeypatch, put_store):
     monkeypatch.chdir(tmp_path)
     put_store(tmp_path)
     found = bpexp.sweep(
-        data=(np.array([[0.0, 1.0], [1.0, 0.0]] * 4), np.array([0.0, 1.0] * 4)), lr="interval(0,1)",
-        search="random", search__trials=2, epochs=3, data__task="regression", model="regressor",
-        tracking__runs=False, backend="serial",
+        data=(np.array([[0.0, 1.0], [1.0, 0.0]] * 4), np.array([0.0, 1.0] * 4)),
+        lr="interval(0.1,1)", search="random", search__trials=2, epochs=3,
+        data__task="regression", model="regressor", tracking__runs=False, backend="serial",
     )  # fmt: skip
     assert len(found) == 2
 
@@ -357,7 +357,22 @@ def test_the_trials_are_a_table(uninterrupted):
     [
         (["search=tpe", "lr=1"], "search is a sweep: add -m"),
         (["-m", "search=tpe", "lr=1"], "needs a setting to search"),
-        (["-m", "search=bayes", "lr=interval(0,1)"], "search.name must be one of random"),
+        (["-m", "search=bayes", "lr=interval(0,1)"], "search must be one of random"),
+        (
+            ["-m", "search=tpe", "lr=interval(0,1)"],
+            "above 0, got 0.0, a value of",
+        ),
+        (["-m", "search=tpe", "hidden=int(interval(-1,9))"], "hidden must be a width"),
+        (
+            [
+                "-m",
+                "search=tpe",
+                "lr=1,2",
+                "optimizer.momentum=interval(0,2)",
+                "optimizer=momentum",
+            ],
+            "optimizer.momentum must be",
+        ),
         (["-m", "search.trials=0", "search=tpe", "lr=interval(0,1)"], "search.trials must be"),
         (["-m", "lr=interval(0.1,1)"], "add search=tpe"),
     ],

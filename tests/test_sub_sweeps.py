@@ -42,7 +42,6 @@ def test_a_zip_takes_any_finite_sweep_and_lists_as_values():
         ("zip(lr=[1,2],hidden=[1,2,3])", "same number of values for each key, got 2 of lr, 3 of"),
         ("zip(lr=[1,2])", "at least two settings"),
         ("zip(lr=[1,2],lr=[3,4])", "lr must be in zip once"),
-        ("zip(lr=[1,1],seed=[3,4])", "lr must have different values, got 1 twice"),
         ("zip(lr=[],seed=[])", "zip must have a list of values for lr"),
         ("zip(lr=interval(0,1),seed=[1])", "lr must be a list, range"),
         ("zip(lr,seed)", r"must be written zip\(key="),
@@ -52,6 +51,20 @@ def test_a_zip_takes_any_finite_sweep_and_lists_as_values():
 def test_a_wrong_zip_is_refused(argument, message):
     with pytest.raises(ConfigError, match=message):
         jobs(argument)
+
+
+def test_a_value_may_repeat_in_a_zip_but_not_a_run():
+    assert jobs("zip(lr=[1,1,2],hidden=[2,4,2])") == [
+        "lr=1 hidden=2", "lr=1 hidden=4", "lr=2 hidden=2",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"must be different, got .*lr=1 hidden=2.* twice"):
+        bpexp.sweep("zip(lr=[1,1],hidden=[2,2])")
+
+
+@pytest.mark.parametrize("argument", ["lr=1 || lr=2", "| lr=1", "|", " | "])
+def test_a_sub_sweep_without_settings_is_refused(argument):
+    with pytest.raises(ConfigError, match=r"sub-sweep must have settings|^Sub-sweeps are written"):
+        jobs("seed=1", argument)
 
 
 def test_a_setting_is_not_set_inside_and_outside_of_a_zip():

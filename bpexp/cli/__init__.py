@@ -1,1 +1,1 @@
-"""The command line: arguments, commands, terminal output and error messages."""
+"""The command line: arguments, commands and terminal output."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bpexp.cli import exits
-from bpexp.cli.command_names import COMMANDS
+from bpexp.errors.command_names import COMMANDS
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import lookup
@@ -53,7 +53,8 @@ def main(arguments: Sequence[str]) -> None:
     """
     name, *rest = arguments
     assert name in COMMANDS
-    with exits.exit_on_error((), BAD_INPUT):
+    settings = [text for text in rest if re.match(r"[+~]*[\w.@/]+=|zip\(", text)]
+    with exits.exit_on_error(settings, BAD_INPUT):
         # Importing the modules of all commands would take longer than most commands run.
         command: Callable[[list[str]], int | None]
         command = importlib.import_module(f"bpexp.cli.{name}").main

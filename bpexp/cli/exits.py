@@ -1,6 +1,6 @@
 """End the program with one sentence on standard error and an exit status.
 
-The sentences come from ``bpexp.cli.errors``, which is imported only when there is an error to
+The sentences come from ``bpexp.errors``, which is imported only when there is an error to
 describe: it needs the schema, and thereby NumPy.
 """
 
@@ -45,9 +45,9 @@ def exit_on_error(
     except Exception as error:
         if raises:
             raise
-        from bpexp.cli import errors
+        from bpexp.errors import sentences
 
-        exit_with(errors.describe(error, arguments), status)
+        exit_with(sentences.describe(error, arguments), status)
 
 
 def exit_with(message: str, status: int) -> NoReturn:

@@ -97,7 +97,7 @@ def _exit_on_empty_value(overrides: Sequence[str]) -> None:
     """End the program if a setting has no value, which Hydra would read as an empty text."""
     if not any(text.endswith("=") for text in overrides):
         return
-    from bpexp.cli import syntax
+    from bpexp.errors import syntax
 
     if syntax.has_empty_value(overrides):
         exits.exit_with(syntax.explain(overrides) or "", exits.FAILED)

@@ -15,11 +15,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bpexp import app
-from bpexp.cli import errors, exits, typed
+from bpexp.cli import exits, typed
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config import folds, hydra_internals
 from bpexp.config.compose import Composer
 from bpexp.config.schema import SearchConfig, plain
+from bpexp.errors import sentences
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
 from bpexp.sweeps import race, search
@@ -199,7 +200,7 @@ class SweepCommand:
                 values = self._composer.compose(overrides, first_number + index)
             except (HydraException, OmegaConfBaseException) as error:
                 with study_row_in_errors(rows, index):
-                    raise ConfigError(errors.describe(error, overrides)) from error
+                    raise ConfigError(sentences.describe(error, overrides)) from error
             yield values
 
     def _check_single_run(self, overrides: Overrides, n_jobs: int) -> None:

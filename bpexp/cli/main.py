@@ -14,8 +14,8 @@ import warnings
 
 from bpexp import interrupts
 from bpexp.cli import exits
-from bpexp.cli.command_names import COMMANDS
 from bpexp.config import paths
+from bpexp.errors.command_names import COMMANDS
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def _dispatch(arguments: list[str]) -> None:
 
         commands.main(arguments)
     elif re.fullmatch(r"[A-Za-z_]+", first):
-        from bpexp.cli import syntax
+        from bpexp.errors import syntax
 
         exits.exit_with(syntax.explain_word(arguments), 2)
     else:

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 
 from bpexp.config.grammar import SPACES
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.samplers.sub_sweeps import is_beyond_hydra
+from bpexp.sweeps.samplers.sub_sweeps import check_separators, is_beyond_hydra
 
 CURRENT: ContextVar["Typed"] = ContextVar("CURRENT")
 """The command line of this process; unset if another program uses Hydra's plugins."""
 
+_DRY_RUN = ["--dry-run"[:length] for length in range(len("--d"), len("--dry-run") + 1)]
 _MAY_BE_BEYOND_HYDRA = re.compile(r"\||zip\(|linspace\(|logspace\(")
 
 
@@ -58,12 +59,7 @@ def read(arguments: Sequence[str], settings: Sequence[str], *, is_sweep: bool) -
         return Typed(list(arguments))
     if not is_sweep:
         raise ConfigError(f"{beyond[0]!r} has several values; to sweep over them add -m.")
-    if "|" in beyond:
-        raise ConfigError(
-            "Sub-sweeps are written in one argument, and what is common to all of them outside of "
-            "it: bpexp -m 'seed=range(0,10)' 'optimizer=adam lr=0.01,0.1 | optimizer=momentum "
-            "lr=0.1,1'."
-        )
+    check_separators(beyond)
     return Typed(
         [text for text in arguments if text not in beyond],
         tuple(text for text in settings if not re.match(r"[+~]*hydra[./@]", text)),
@@ -76,7 +72,8 @@ def without_own_options(arguments: Sequence[str], options: Namespace) -> list[st
     Raises:
         ConfigError: ``--cfg`` of a sweep is not ``job``.
     """
-    own = [text for text in arguments if text != "--dry-run"]
+    # argparse accepts the beginning of an option.
+    own = [text for text in arguments if text not in _DRY_RUN]
     if options.dry_run:
         own.append("dry_run=true")
     if options.multirun and options.cfg is not None:
@@ -99,4 +96,4 @@ def _is_beyond_hydra(argument: str) -> bool:
         return False
     value = argument.partition("=")[2]
     has_space = bool(re.search(rf"(?<!\w)(?:{'|'.join(SPACES)})\(", value))
-    return argument == "|" or has_space or is_beyond_hydra(argument)
+    return argument.strip() == "|" or has_space or is_beyond_hydra(argument)

@@ -30,6 +30,7 @@ from bpexp.fields.checks import (
     OneOf,
     Optional,
     Real,
+    Rule,
     Tags,
     TagValues,
     Text,
@@ -483,6 +484,13 @@ def setting_of(key: str) -> Setting | None:
         configs = [option.config for option in GROUPS.get(group, {}).values()]
         configs += [PARTS[group]] if group in PARTS else []
     return next((s for config in configs for s in settings_of(config) if s.name == name), None)
+
+
+def rule_of(key: str) -> Rule | None:
+    """The rule of a setting for values other than null; None for groups and unknown keys."""
+    declared = setting_of(key)
+    rule = None if declared is None else declared.rule
+    return rule.rule if isinstance(rule, Optional) else rule
 
 
 def unknown_key(key: str) -> ConfigError:

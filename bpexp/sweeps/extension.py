@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from bpexp.config import folds
 from bpexp.config.compose import Composer
 from bpexp.config.options import OPTION_GROUPS
-from bpexp.config.schema import TRAIN, TrainConfig, parse_train, plain
+from bpexp.config.schema import TRAIN, TrainConfig, parse_train, plain, setting_of, unknown_key
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.samplers import grid, sub_sweeps
@@ -95,7 +95,10 @@ def _checked(override: Override) -> Override:
     key, text = override.get_key_element(), str(override.input_line)
     if override.is_delete() or "${" in text:
         raise ConfigError(f"extend takes settings with values, got {text!r}.")
-    if key.lstrip("+").partition(".")[0] not in TRAIN:
+    name = key.lstrip("+")
+    if setting_of(name) is None and name not in OPTION_GROUPS:
+        raise unknown_key(name)
+    if name.partition(".")[0] not in TRAIN:
         raise ConfigError(
             f"extend takes settings on which results depend, got {text!r}; all others stay as they "
             "were."

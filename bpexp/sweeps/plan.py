@@ -296,6 +296,11 @@ def check_different_runs(plan: Plan, typed: Callable[[int], Mapping[str, Any]]) 
         if first != job.index:
             one, other = typed(first), typed(job.index)
             keys = [key for key in other if str(one.get(key)) != str(other[key])]
+            if not keys:
+                raise ConfigError(
+                    f"The runs of a sweep must be different, got {job.name} twice; leave one of "
+                    "them out."
+                )
             first_text, second_text = (
                 " ".join(f"{key}={settings[key]}" for key in keys if key in settings)
                 for settings in (one, other)

@@ -13,7 +13,7 @@ from bpexp.config.schema import RUNTIME, SearchConfig, parse_runtime, plain
 from bpexp.runs import comparability
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import comparable
-from bpexp.sweeps.generations import Generations, Scores, replay
+from bpexp.sweeps.generations import Generations, Scores, replay, train_config
 from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
 from bpexp.sweeps.rungs import pruned_epochs
 from bpexp.sweeps.samplers import lr_range
@@ -71,12 +71,14 @@ def first_plan(
         compose: Composes the configurations of proposed jobs.
 
     Raises:
-        ConfigError: The space or a proposed job breaks a rule, its trials cannot be ranked
-            together, or a package is missing.
+        ConfigError: A proposed job, or one at a limit of the space, breaks a rule; its trials
+            cannot be ranked together; or a package is missing.
     """
     arguments = _with_default(arguments, settings)
     space = _space(arguments, composer)
     plan = make_plan(compose(SearchSampler(space, settings).ask()), arguments)
+    for values in compose(job for jobs in space.alternatives() for job in jobs):
+        train_config(values)
     _check_one_ranking(space, plan, compose)
     described = tuple(map(str, space.dimensions))
     search = PlannedSearch(tuple(arguments), described, len(space.replicates))

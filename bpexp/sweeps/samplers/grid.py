@@ -68,20 +68,24 @@ def check_count(runs: int) -> None:
         raise ConfigError(f"A sweep has at most {MAX_RUNS} runs, got {runs} combinations.")
 
 
-def values(override: Override) -> list[str]:
+def values(override: Override, *, may_repeat: bool = False) -> list[str]:
     """The overrides, one for each value, that a sweep override stands for.
+
+    Args:
+        override: The override.
+        may_repeat: Whether a value may be listed twice, as in a zip.
 
     Raises:
         ConfigError: As ``expand``.
     """
     key = override.get_key_element()
     if override.is_sweep_override():
-        return [f"{key}={value}" for value in _values(key, override)]
+        return [f"{key}={value}" for value in _values(key, override, may_repeat)]
     value = override.get_value_element_as_str()
     return [key if override.is_delete() else f"{key}={value}"]
 
 
-def _values(key: str, override: Override) -> list[str]:
+def _values(key: str, override: Override, may_repeat: bool) -> list[str]:
     """The values of one sweep override, as text."""
     if not override.is_discrete_sweep():
         raise ConfigError(
@@ -99,7 +103,8 @@ def _values(key: str, override: Override) -> list[str]:
                     f"{key} must be one range or list, or values without ranges, got "
                     f"{override.input_line!r}."
                 )
-            check_different(key, sweep.list)
+            if not may_repeat:
+                check_different(key, sweep.list)
             # Shuffled below, with a seed.
             sweep.shuffle = False
         values = list(override.sweep_string_iterator())

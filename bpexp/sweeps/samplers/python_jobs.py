@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from bpexp.config.compose import Plain, compose_settings, composer, plain_value
-from bpexp.fields.checks import ConfigError, brief
+from bpexp.config.schema import rule_of
+from bpexp.fields.checks import ConfigError, Integer, Real, Widths, brief
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.samplers import grid, sweep_files
 
@@ -19,6 +20,8 @@ Value = tuple[str, Any]
 """A key and its value; the key "" stands for an override of the command line."""
 
 _CALL = re.compile(r"[a-z_]+\(.*\)", re.DOTALL)
+_ANY_CALL = re.compile(r"[A-Za-z_][\w.]*[(\[].*[)\]]", re.DOTALL)
+_NUMBERS = re.compile(r"[-+.\deE]+(?:,\s*[-+.\deE]+)+")
 
 
 def compose_jobs(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[Plain]:
@@ -70,6 +73,18 @@ def as_arguments(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
     return [*arguments, *typed]
 
 
+def typed_arguments(arguments: Sequence[Any], settings: Mapping[str, Any]) -> list[str]:
+    """The arguments and settings as they would be typed, as far as they can; for messages."""
+    typed = [text for text in arguments if isinstance(text, str)]
+    for key, value in settings.items():
+        plain = list(value) if isinstance(value, range | tuple | set) else value
+        items = plain if isinstance(plain, list) else [plain]
+        if all(isinstance(one, str | int | float | None) for one in items):
+            shown = ",".join(map(format_setting, items))
+            typed.append(f"{key.replace('__', '.')}={shown}")
+    return typed
+
+
 def _argument(key: str, value: Any) -> str:
     if isinstance(value, Mapping):
         raise ConfigError(f"{key} must be a value, a list or a text here, got a dictionary.")
@@ -78,7 +93,20 @@ def _argument(key: str, value: Any) -> str:
     if isinstance(value, list | range):
         # The only value is not searched.
         (value,) = value
-    return f"{key}={value if isinstance(value, str) and _CALL.fullmatch(value) else _text(value)}"
+    return f"{key}={value if _is_call(key, value) else _text(value)}"
+
+
+def _is_call(key: str, value: Any) -> bool:
+    """Whether a value is a sweep of the command line, such as ``range(0,3)``.
+
+    For a number, that is every text with parentheses: what is no function is refused as such.
+    """
+    calls = _ANY_CALL if _takes_numbers(key) else _CALL
+    return isinstance(value, str) and calls.fullmatch(value) is not None
+
+
+def _takes_numbers(key: str) -> bool:
+    return isinstance(rule_of(key), Integer | Real | Widths)
 
 
 def _text(value: Any) -> str:
@@ -93,11 +121,15 @@ def _text(value: Any) -> str:
 def _axis(key: str, value: Any) -> list[Value]:
     """The values that a setting takes."""
     dotted = key.replace("__", ".")
-    if isinstance(value, str) and _CALL.fullmatch(value):
+    if _is_call(dotted, value):
         (override,) = composer().parse([f"{dotted}={value}"])
         return [("", text) for text in grid.values(override)]
     if isinstance(value, Set):
         raise ConfigError(f"{dotted} must be a list, which has an order, got a set.")
+    if isinstance(value, str) and _NUMBERS.fullmatch(value) and _takes_numbers(dotted):
+        raise ConfigError(
+            f"{dotted} must be a list of values, got {value!r}; type {dotted}=[{value}]."
+        )
     if isinstance(value, Iterator):
         value = [plain_value(one) for one in value]
     if not isinstance(value, list | range):

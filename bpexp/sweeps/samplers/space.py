@@ -19,8 +19,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from bpexp.config.schema import setting_of
-from bpexp.fields.checks import ConfigError, Integer, Optional, Widths
+from bpexp.config.schema import rule_of
+from bpexp.fields.checks import ConfigError, Integer, Widths
 from bpexp.sweeps.samplers import grid, sub_sweeps
 
 DIGITS = 4
@@ -144,19 +144,19 @@ class Space:
         own = self.point(values)
         return [[*self.fixed, *own, *replicate] for replicate in self.replicates]
 
-    def alternatives(self, groups: Sequence[str]) -> list[list[list[str]]]:
+    def alternatives(self, groups: Sequence[str] | None = None) -> list[list[list[str]]]:
         """The jobs of trials that have each alternative of the settings of some groups once.
 
-        Every other setting has its first value; of an interval, both limits are taken.
+        Every other setting has its first value; of an interval or a range, both ends are taken.
 
         Args:
-            groups: First parts of dotted keys, such as ``data``.
+            groups: First parts of dotted keys, such as ``data``; None for all settings.
         """
         first = [_ends_or_positions(dimension)[0] for dimension in self.dimensions]
         points = [first]
         for place, dimension in enumerate(self.dimensions):
             keys = [text.partition("=")[0] for text in dimension.overrides(first[place])]
-            if any(key.partition(".")[0] in groups for key in keys):
+            if groups is None or any(key.partition(".")[0] in groups for key in keys):
                 others = _ends_or_positions(dimension)[1:]
                 points += [[*first[:place], value, *first[place + 1 :]] for value in others]
         return [self.jobs(values)[:1] for values in points]
@@ -168,9 +168,11 @@ class Space:
 
 
 def _ends_or_positions(dimension: Dimension) -> Sequence[float]:
-    """The limits of an interval, or the positions of the alternatives."""
+    """The limits of an interval, or the positions of the alternatives; of a range, of its ends."""
     if isinstance(dimension, Reals | Integers):
         return dimension.low, dimension.high
+    if isinstance(dimension, Steps):
+        return 0, len(dimension.alternatives) - 1
     return range(len(dimension.alternatives))
 
 
@@ -215,6 +217,11 @@ def parse(
         if not override.is_sweep_override():
             others[key] = grid.values(override)
         elif is_replicate(key):
+            if isinstance(override.value(), IntervalSweep):
+                raise ConfigError(
+                    f"{key} must be a list or range(...), because seeds are repeated and not "
+                    f"searched, got {override.input_line!r}; type '{key}=range(0,10)'."
+                )
             replicates[key] = [(text,) for text in grid.values(override)]
         else:
             dimensions[key] = _dimension(key, override)
@@ -274,9 +281,7 @@ def _dimension(key: str, override: Override) -> Dimension:
 
 
 def _takes_integers(key: str) -> bool:
-    declared = setting_of(key)
-    rule = None if declared is None else declared.rule
-    return isinstance(rule.rule if isinstance(rule, Optional) else rule, Integer | Widths)
+    return isinstance(rule_of(key), Integer | Widths)
 
 
 def _interval(key: str, override: Override, sweep: IntervalSweep, *, is_log: bool) -> Dimension:

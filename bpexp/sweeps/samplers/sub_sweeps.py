@@ -30,6 +30,11 @@ Axis = list[tuple[str, ...]]
 """The alternatives of an axis of a sweep; the overrides of each."""
 
 ZIP_RULE = "zip must be written zip(key=[...],key=[...])"
+RULE = (
+    "Sub-sweeps are written in one argument as settings | settings, and what is common to all of "
+    "them outside of it: 'seed=range(0,10)' 'optimizer=adam lr=0.01,0.1 | optimizer=momentum "
+    "lr=0.1,1'"
+)
 _ZIP = re.compile(r"(?:[A-Za-z_]\w*=)?zip\((.*)\)", re.DOTALL)
 _SEPARATOR = re.compile(r"\|\s*(?=[+~]*[\w.@/]+=|zip\()")
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
@@ -63,6 +68,7 @@ def jobs(arguments: Sequence[str], parse: Parse) -> list[list[str]]:
             numbers of values, a key is set twice, or there are more than ``grid.MAX_RUNS`` jobs.
         HydraException: What the parser raises.
     """
+    check_separators(arguments)
     found: list[list[str]] = []
     for plain in _without_unions(list(arguments), parse):
         alternatives = list(axes(plain, parse).values())
@@ -83,6 +89,15 @@ def distinct(composed: Sequence[Mapping[str, Any]]) -> list[int]:
     for index, values in enumerate(composed):
         first.setdefault(json.dumps(grid.canonical(dict(values)), sort_keys=True), index)
     return list(first.values())
+
+
+def check_separators(arguments: Sequence[str]) -> None:
+    """Raise ConfigError if a ``|`` does not stand between settings."""
+    for argument in arguments:
+        if argument.strip() == "|":
+            raise ConfigError(f"{RULE}.")
+        if _is_union(argument) and any("|" in words(part) for part in parts(argument)):
+            raise ConfigError(f"A sub-sweep must have settings, got {argument!r}.")
 
 
 def has_union(arguments: Sequence[str]) -> bool:
@@ -158,7 +173,8 @@ def _zip_axis(inside: str, argument: str, parse: Parse) -> tuple[tuple[str, ...]
         name = override.get_key_element()
         if name in columns:
             raise ConfigError(f"{name} must be in zip once, got {argument!r}.")
-        columns[name] = grid.values(override)
+        # A value may repeat: only two equal runs are a mistake, which is found later.
+        columns[name] = grid.values(override, may_repeat=True)
     if len(columns) < 2:
         raise ConfigError(f"zip must have at least two settings, got {argument!r}.")
     counts = {key: len(values) for key, values in columns.items()}

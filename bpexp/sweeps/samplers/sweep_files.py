@@ -21,7 +21,9 @@ nested, and zipped settings are under the key ``zip``:
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from hydra.errors import HydraException
@@ -55,7 +57,7 @@ def jobs(typed: Sequence[str], composer: Composer) -> list[list[str]]:
         ConfigError: As ``sub_sweeps.jobs``, or the file does not exist or breaks a rule.
         HydraException: What the parser raises for an argument outside of the file.
     """
-    names = [found[1] for text in typed if (found := _TYPED.fullmatch(text))]
+    names = [_unquoted(found[1]) for text in typed if (found := _TYPED.fullmatch(text))]
     if not names:
         return sub_sweeps.jobs(typed, composer.parse)
     if len(names) > 1 or "," in names[0]:
@@ -99,16 +101,26 @@ def arguments(content: Any) -> list[list[str]]:
     return [[*common, *_texts("sweep.union", one)] for one in union]
 
 
+def _unquoted(name: str) -> str:
+    """A name without the quotes that settings of Hydra need around letters such as umlauts."""
+    quoted = re.fullmatch(r"""(["'])(.*)\1""", name)
+    return unicodedata.normalize("NFC", quoted[2] if quoted else name)
+
+
 def _read(name: str, composer: Composer) -> Any:
-    names = option_names("sweep")
+    # Some systems store accents of file names as letters of their own.
+    names = {unicodedata.normalize("NFC", one): one for one in option_names("sweep")}
     if name not in names:
+        meant = PurePath(name).name.removesuffix(".yaml").removesuffix(".yml")
+        hint = f"; type sweep={meant}" if meant in names else ""
         raise ConfigError(
-            f"sweep must be one of {', '.join(names)}, got {name!r}."
+            f"sweep must be one of {', '.join(names)}, got {name!r}{hint}."
             if names
             else f"sweep={name} needs the file conf/sweep/{name}.yaml in this folder, or another "
             "folder with --config-dir."
         )
-    return composer.compose([f"+sweep={name}"])["sweep"]
+    quoted = names[name].replace("\\", "\\\\").replace('"', '\\"')
+    return composer.compose([f'+sweep="{quoted}"'])["sweep"]
 
 
 def _check_syntax(name: str, inside: Sequence[str], composer: Composer) -> None:

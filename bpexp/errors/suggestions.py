@@ -31,8 +31,8 @@ TRUTH_VALUES = {
 """What people type for true and false."""
 
 
-_SPACE = r"[+~]*{}=((?:shuffle\(|sort\()?(?:range|linspace|logspace)\(.*)"
-"""An argument that gives evenly spaced values to a key."""
+_SPACE = r"[+~]*{}=((?:shuffle\(|sort\(|int\(|tag\(log,)*(?:range|linspace|logspace|interval)\(.*)"
+"""An argument that gives evenly spaced values, or an interval, to a key."""
 
 
 def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
@@ -42,13 +42,15 @@ def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
         message: The message of an error.
         arguments: The settings on the command line, if they may be the reason.
     """
-    found = re.fullmatch(r"([\w.-]+) must be (.*), got (.*)\.", message)
+    # A message with a semicolon after the value says already what to type.
+    found = re.fullmatch(r"""([\w.-]+) must be (.*), got ('[^']*'|"[^"]*"|[^;]*)\.""", message)
     if not found:
         return message
     key, rule, value = found[1], found[2], found[3].strip("'")
     spaces = [space[1] for text in arguments if (space := re.fullmatch(_SPACE.format(key), text))]
     if spaces:
-        return f"{message.removesuffix('.')}, a value of {spaces[-1]}; {_other_space(key, rule)}."
+        other = _other_space(key, rule, spaces[-1])
+        return f"{message.removesuffix('.')}, a value of {spaces[-1]}; {other}."
     typed = _suggestion(key, rule, value)
     return f"{message.removesuffix('.')}; type {typed}." if typed else message
 
@@ -110,6 +112,8 @@ def _suggestion(key: str, rule: str, value: str) -> str | None:
         return _number(key, value)
     if "width" in rule and re.fullmatch(r"\W*\d{1,9}(?:[ x-]\d{1,9})+\W*", value):
         return shlex.quote(f"{key}=[{','.join(re.findall('[0-9]+', value))}]")
+    if key == "seeds" and re.fullmatch(r"[1-9]\d{0,8}", value):
+        return f"'seed=range(0,{value})'"
     if rule.startswith("one of "):
         near = checks.nearest(value.lower(), rule.removeprefix("one of ").split(", "))
         return near and f"{key}={near}"
@@ -119,8 +123,10 @@ def _suggestion(key: str, rule: str, value: str) -> str | None:
     return None
 
 
-def _other_space(key: str, rule: str) -> str:
-    """What to type instead of evenly spaced values of which one breaks the rule of a key."""
+def _other_space(key: str, rule: str, space: str) -> str:
+    """What to type instead of values, of which one breaks the rule of a key."""
+    if "interval(" in space:
+        return "type an interval whose limits are allowed, too"
     if "finite number" not in rule:
         return f"type other limits or a step, such as {key}=range(1,9,2) or {key}=linspace(2,8,4)"
     return (
@@ -130,6 +136,12 @@ def _other_space(key: str, rule: str) -> str:
 
 
 def _number(key: str, value: str) -> str | None:
+    duration = re.fullmatch(rf"{_DECIMAL}\s*([A-Za-z]+)", value)
+    if duration and key.endswith("seconds") and duration[2].lower() in _SECONDS:
+        return f"{key}={float(duration[1]) * _SECONDS[duration[2].lower()]:.12g}"
+    sides = re.split(r"\s*\|\s*", value)
+    if len(sides) > 1 and all(re.fullmatch(_DECIMAL, side) for side in sides):
+        return f"-m {key}={','.join(sides)}"
     for pattern, number in _NUMBERS:
         found = re.fullmatch(pattern, value)
         if found:
@@ -167,3 +179,10 @@ _NUMBERS: tuple[tuple[str, Callable[..., str]], ...] = (
     (r"(\d{1,15})\.0", _unchanged),
 )
 """Pattern of a text, and the function that makes the number that was probably meant."""
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+}
+"""Units of time in seconds."""

@@ -1,14 +1,16 @@
-"""Describe errors in one sentence that says what is wrong and what to type.
+"""Describe any error in one sentence that says what is wrong and what to type.
 
 >>> describe(ConfigError("lr must be a finite number above 0, got '0.1s'."))
 "lr must be a finite number above 0, got '0.1s'; type lr=0.1."
 """
 
+import re
 import traceback
 from collections.abc import Sequence
 
-from bpexp.cli import suggestions, syntax
 from bpexp.config import hydra_errors, schema
+from bpexp.config.options import SHORTHANDS
+from bpexp.errors import suggestions, syntax
 from bpexp.fields import checks, passwords
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
@@ -30,7 +32,7 @@ def describe(error: BaseException, arguments: Sequence[str] = ()) -> str:
 
 def _describe(error: BaseException, arguments: Sequence[str]) -> str:
     if isinstance(error, ConfigError):
-        message = suggestions.with_sub_sweeps(str(error), arguments)
+        message = suggestions.with_sub_sweeps(_as_typed(str(error)), arguments)
         return suggestions.with_suggestion(message, arguments)
     if isinstance(error, RecursionError):
         return "The settings are nested too deeply."
@@ -55,6 +57,17 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> str:
         # Hydra does not foresee every value, such as data=[0], and raises errors of any type.
         return f"The settings cannot be composed ({type(error).__name__}: {text})."
     return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)."
+
+
+def _as_typed(message: str) -> str:
+    """The message with groups as they are typed: ``search`` where it says ``search.name``.
+
+    >>> _as_typed("search.name must be one of tpe, got 'tp'.")
+    "search must be one of tpe, got 'tp'."
+    """
+    for typed, key in SHORTHANDS.items():
+        message = re.sub(rf"^{re.escape(key)} must be ", f"{typed} must be ", message)
+    return message
 
 
 def _raised_in(error: BaseException) -> str:

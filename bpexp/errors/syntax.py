@@ -18,12 +18,13 @@ from pathlib import Path, PurePath
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from bpexp.cli.command_names import COMMANDS
 from bpexp.config.grammar import SPACES, create_parser
 from bpexp.config.options import TABLES
 from bpexp.config.schema import GROUPS, PARTS, keys, setting_of
+from bpexp.errors import other_notations
+from bpexp.errors.command_names import COMMANDS
 from bpexp.fields import checks
-from bpexp.sweeps.samplers.sub_sweeps import ZIP_RULE, is_beyond_hydra
+from bpexp.sweeps.samplers import sub_sweeps
 
 MAX_LENGTH = 10_000
 """Maximum length of an argument for which corrections are tried."""
@@ -46,10 +47,22 @@ def explain(arguments: Sequence[str]) -> str | None:
     Args:
         arguments: The command line without options.
     """
-    # The errors of zips and sub-sweeps say themselves what is wrong.
-    plain = [text for text in arguments if not is_beyond_hydra(text)]
+    plain = [text for argument in arguments for text in _plain_settings(argument)]
     problems = [problem for parts in _settings(plain) if (problem := _explain(parts))]
     return f"{'; '.join(dict.fromkeys(problems))}." if problems else None
+
+
+def _plain_settings(argument: str) -> Sequence[str]:
+    """The settings in an argument that Hydra's parser reads: in sub-sweeps those between ``|``.
+
+    The errors of zips say themselves what is wrong.
+    """
+    if not sub_sweeps.is_beyond_hydra(argument):
+        return [argument]
+    if not sub_sweeps.has_union([argument]):
+        return []
+    inner = [word for part in sub_sweeps.parts(argument) for word in sub_sweeps.words(part)]
+    return [text for word in inner for text in _plain_settings(word)]
 
 
 def explain_word(arguments: Sequence[str]) -> str:
@@ -124,24 +137,19 @@ def _explain(parts: Sequence[str]) -> str | None:
     return f"{' '.join(parts)!r} has a space in it; write lists without spaces: {typed}"
 
 
-_SWEEPS_OF_OTHERS = (
-    (r"log\((interval\([^()]*\))\)", r"tag(log,\1)"),
-    (r"log_?uniform\(([^()]*)\)", r"tag(log,interval(\1))"),
-    (r"uniform\(([^()]*)\)", r"interval(\1)"),
-)
-"""Notations of other programs for a searched interval, and that of Hydra."""
-
-
 def _explain_one(text: str) -> str | None:
     key, equals, value = text.partition("=")
     if re.match(r"zip\b", text, re.IGNORECASE):
-        return f"{ZIP_RULE}, got {text!r}"
+        return f"{sub_sweeps.ZIP_RULE}, got {text!r}"
     if not equals:
         return None if text.startswith("~") and _is_valid(text) else _explain_word_in_list(text)
     if not value and _takes_value(key):
         return f"{key} has no value; type {key}=VALUE"
     if _is_valid(text):
         return None
+    several = _several_settings(text)
+    if several is not None:
+        return several
     quoted = f'{key}="{_escaped(value)}"'
     if key in TEXTS and not value.startswith(tuple("[\"'=~,")) and _is_valid(quoted):
         return f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
@@ -155,11 +163,29 @@ def _explain_one(text: str) -> str | None:
     if function and function[1] not in SPACES:
         return (
             f"{function[1]} is not a function for {key}; use a list (1,2), choice(1,2), "
-            "range(first,end,step), linspace(first,last,number) or logspace(-3,0,number)"
+            "range(first,end,step), linspace(first,last,number) or logspace(-3,0,number), and "
+            "with search=tpe interval(low,high) or tag(log,interval(low,high))"
         )
     if key in keys() and _is_valid(quoted):
         return f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
     return f"{text!r} is not a valid setting; {SYNTAX_RULE}, such as lr=0.1"
+
+
+def _several_settings(text: str) -> str | None:
+    """Explain an argument that holds several settings; None if it does not."""
+    words = sub_sweeps.words(text)
+    known = [word for word in words if word.partition("=")[0] in keys() and "=" in word]
+    if len(words) < 2 or known[:1] != words[:1]:
+        return None
+    if "|" in words:
+        return f"{sub_sweeps.RULE}, got {text!r}"
+    separators = [word for word in words if re.fullmatch(r"[/;,&+]|and|or", word, re.IGNORECASE)]
+    if len(known) < 2 or len(known) + len(separators) < len(words):
+        return None
+    if separators:
+        union = " ".join("|" if word in separators else word for word in words)
+        return f"sub-sweeps are separated by |: type {shlex.quote(union)}"
+    return f"{text!r} holds {len(known)} settings; each is an argument: {shlex.join(known)}"
 
 
 def _explain_word_in_list(text: str) -> str:
@@ -183,10 +209,10 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
     is_scalar = declared is not None and not getattr(declared.rule, "accepts_lists", False)
     if is_scalar and len(items) > 1 and all(re.fullmatch(r"[\w.+-]+", item) for item in items):
         yield "values are separated by commas", f"{key}={','.join(items)}"
-    for pattern, sweep in _SWEEPS_OF_OTHERS:
-        if re.fullmatch(pattern, value):
-            name = value.partition("(")[0]
-            yield f"{name} is not a function here", f"{key}={re.sub(pattern, sweep, value)}"
+    for problem, sweep in other_notations.corrections(value):
+        yield problem, f"{key}={sweep}"
+    if value.endswith(";"):
+        yield "settings are separated by spaces", f"{key}={value.rstrip('; ')}"
     if value.startswith("=") or key.endswith(":"):
         yield SYNTAX_RULE, f"{key.rstrip(':')}={value.lstrip('=')}"
     if value.startswith("~/"):

@@ -1,0 +1,1 @@
+"""One sentence for each error, with what to type; from the command line and from Python."""

@@ -10,6 +10,7 @@ from bpexp.cli import exits
 from bpexp.cli.commands import best_run, store_parser
 from bpexp.cli.screen import Screen
 from bpexp.config.compose import compose
+from bpexp.config.schema import keys
 from bpexp.explain.command import explain, explain_run
 from bpexp.fields.checks import ConfigError
 from bpexp.render import html, markdown, text
@@ -59,7 +60,7 @@ def _explain(arguments: Sequence[str]) -> None:
 
 def _check_not_run(words: Sequence[str]) -> None:
     """Raise ConfigError for a single word that is neither a run nor a setting."""
-    if len(words) == 1 and re.fullmatch(r"[\w.-]+", words[0]):
+    if len(words) == 1 and re.fullmatch(r"[\w.-]+", words[0]) and words[0] not in keys():
         raise ConfigError(
             "explain takes a run (the first digits of its id, or latest) or settings such as "
             f"lr=0.1, got {words[0]!r}."

@@ -272,3 +272,16 @@ def inside(tmp_path, monkeypatch, capsys):
         return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def refused(inside):
+    """Runs a program that has to refuse its arguments in one sentence; returns the sentence."""
+
+    def run(*arguments):
+        done = inside(*arguments)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        return done.stderr
+
+    return run

@@ -6,8 +6,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import mlflow
 import pytest
+from read_back import client_of
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.by import By
@@ -89,7 +89,7 @@ def pages(tmp_path):
 @pytest.mark.parametrize("runs", SWEEPS)
 def test_mlflows_pages_show_a_sweep_and_its_report(runs, bpexp, pages, tmp_path, pytestconfig):
     assert bpexp("-m", *SWEEPS[runs]).returncode == 0
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    client = client_of(tmp_path)
     experiment = client.get_experiment_by_name("bpexp").experiment_id
     (parent,) = client.search_runs([experiment], "tags.`bpexp.kind` = 'sweep'")
     compared = first_page_of(client, experiment)[:3]

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import matplotlib.pyplot as plt
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +24,7 @@ from exact_csv import read_csv
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.experimental.callback import Callback
 from psutil import Process
+from read_back import client_of, tracked
 from sklearn.datasets import load_iris
 from sweeping import children, clean_environment, command_of, wait_until
 
@@ -36,16 +36,6 @@ from bpexp.sweeps.job import format_setting
 from bpexp.tracking import output_directory
 
 
-def client(folder):
-    return mlflow.MlflowClient(f"sqlite:///{folder}/outputs/mlflow.db")
-
-
-def tracked(folder):
-    api = client(folder)
-    found = api.get_experiment_by_name("bpexp")
-    return api.search_runs([found.experiment_id], max_results=1000)
-
-
 @pytest.mark.usefixtures("a_store")
 def test_a_run_prints_and_tracks_the_default_experiment(new_process, tmp_path):
     done = new_process()
@@ -55,13 +45,13 @@ def test_a_run_prints_and_tracks_the_default_experiment(new_process, tmp_path):
         assert digits in done.stdout
     assert "\x1b" not in done.stdout
     assert done.stdout.rstrip().endswith("Review: bpexp ui")
-    (run,) = tracked(tmp_path)
+    (run,) = tracked(folder=tmp_path)
     assert run.info.status == "FINISHED"
     assert run.data.params["lr"] == "0.1"
     assert run.data.params["model.loss"] == "half_squared"
     assert run.data.metrics["epochs_run"] == 10_000
     assert run.data.tags["bpexp.outcome"] == "completed"
-    api = client(tmp_path)
+    api = client_of(tmp_path)
     history = api.get_metric_history(run.info.run_id, "loss")
     steps = [point.step for point in history]
     assert len(steps) == 100
@@ -85,10 +75,10 @@ def test_tracked_metrics_and_predictions_follow_from_the_tracked_weights(inside,
     """Computes all of them again from weights.npz and scikit-learn's copy of the data."""
     done = inside("data=iris", "model=classifier", "hidden=[8,4]", "lr=0.01", "stop.loss=0.4")
     assert done.returncode == 0, done.stderr
-    (run,) = tracked(tmp_path)
+    (run,) = tracked(folder=tmp_path)
     # The epoch that meets the criterion makes no update, so the predictions use these weights.
     assert run.data.tags["bpexp.outcome"] == "converged"
-    folder = client(tmp_path).download_artifacts(run.info.run_id, "")
+    folder = client_of(tmp_path).download_artifacts(run.info.run_id, "")
     weights = np.load(f"{folder}/weights.npz", allow_pickle=False)
     assert {name: weights[name].shape for name in weights.files} == {
         "W1": (4, 8), "b1": (1, 8), "W2": (8, 4), "b2": (1, 4), "W3": (4, 3), "b3": (1, 3),
@@ -129,7 +119,7 @@ def test_a_sweep_is_a_parent_run_with_child_runs(bpexp, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "6 runs over lr (2 values), seed (3 values) on 2 workers" in done.stdout
-    runs = tracked(tmp_path)
+    runs = tracked(folder=tmp_path)
     (parent,) = [r for r in runs if r.data.tags.get("bpexp.kind") == "sweep"]
     children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert len(children) == 6
@@ -139,7 +129,7 @@ def test_a_sweep_is_a_parent_run_with_child_runs(bpexp, tmp_path):
     assert {r.data.tags["bpexp.sweep"] for r in children} == {parent.info.run_id}
     best = min(children, key=lambda r: r.data.metrics["final_loss"])
     assert best.info.run_name in parent.data.tags["mlflow.note.content"]
-    folder = client(tmp_path).download_artifacts(parent.info.run_id, "")
+    folder = client_of(tmp_path).download_artifacts(parent.info.run_id, "")
     # A checkout with uncommitted changes also has a git.diff.
     assert set(os.listdir(folder)) - {"git.diff"} == {
         "results.csv", "results.parquet", "summary.png", "config.yaml", "plan.jsonl.gz",
@@ -174,15 +164,15 @@ def test_a_sweep_on_few_samples_prints_the_predictions_of_its_best_run(inside, t
     lines = done.stdout.splitlines()
     (parent,) = [
         r
-        for r in tracked(tmp_path)
+        for r in tracked(folder=tmp_path)
         if r.info.run_name == "sweep seed, xor, gradient_descent, 40 runs"
     ]
     best = parent.data.tags["bpexp.best_run"]
     # MLflow copies single artifacts to a temporary folder that stays; it returns this one as it is.
-    folder = client(tmp_path).download_artifacts(best, "")
+    folder = client_of(tmp_path).download_artifacts(best, "")
     table = read_csv(f"{folder}/predictions.csv")
     predicted = [f"{value:.8f}" for value in table["predicted y1"]]
-    at = lines.index(f"Predictions of {client(tmp_path).get_run(best).info.run_name}")
+    at = lines.index(f"Predictions of {client_of(tmp_path).get_run(best).info.run_name}")
     assert [line.split()[-1] for line in lines[at + 2 : at + 6]] == predicted
 
 
@@ -319,7 +309,7 @@ def eight_gigabytes():
 @pytest.mark.usefixtures("a_store", "eight_gigabytes")
 def test_a_failed_job_of_hydras_basic_launcher_does_not_affect_the_others(inside, tmp_path):
     done = inside(*TOO_WIDE, "hydra/launcher=basic")
-    by_hidden = {r.data.params["hidden"]: r for r in tracked(tmp_path)}
+    by_hidden = {r.data.params["hidden"]: r for r in tracked(folder=tmp_path)}
     assert {key: run.info.status for key, run in by_hidden.items()} == {
         "[2]": "FINISHED", "[200000, 200000]": "FAILED", "[3]": "FINISHED",
     }  # fmt: skip
@@ -354,7 +344,7 @@ def test_every_setting_is_tracked_as_a_parameter(inside, tmp_path, sweep):
     overrides = ["data=parity", "optimizer=adam", "epochs=5", "n_jobs=2", "tracking.points=7"]
     composed = yaml.safe_load(inside("--cfg", "job", *overrides).stdout)
     assert inside(*sweep, *overrides).returncode == 0
-    run = next(r for r in tracked(tmp_path) if r.data.tags.get("bpexp.kind") != "sweep")
+    run = next(r for r in tracked(folder=tmp_path) if r.data.tags.get("bpexp.kind") != "sweep")
     given = {key: format_setting(value) for key, value in flatten(composed).items()}
     # A width is tracked as a list. Searches, races, budgets, previews and names are of the sweep.
     given |= {"hidden": "2"}
@@ -389,8 +379,8 @@ def test_hydras_folders_do_not_move_the_store_or_the_data(inside, tmp_path, argu
     done = inside(*arguments, *table, "epochs=5", "hydra.job.chdir=true")
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith("Review: bpexp ui")
-    assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * runs
-    assert {r.data.params.get("data.path", "t.csv") for r in tracked(tmp_path)} == {"t.csv"}
+    assert [r.info.status for r in tracked(folder=tmp_path)] == ["FINISHED"] * runs
+    assert {r.data.params.get("data.path", "t.csv") for r in tracked(folder=tmp_path)} == {"t.csv"}
     assert [p.relative_to(tmp_path).parts[0] for p in tmp_path.rglob("mlflow.db")] == ["outputs"]
 
 
@@ -400,7 +390,7 @@ def test_results_are_written_to_the_folder_of_the_sweep(inside, tmp_path):
     assert done.returncode == 0, done.stderr
     assert os.listdir(tmp_path / "somewhere") == ["results.csv"]
     table = read_csv(tmp_path / "somewhere" / "results.csv")
-    children = [r for r in tracked(tmp_path) if r.data.tags.get("bpexp.kind") != "sweep"]
+    children = [r for r in tracked(folder=tmp_path) if r.data.tags.get("bpexp.kind") != "sweep"]
     assert {r.info.run_id: float(r.data.params["lr"]) for r in children} == dict(
         zip(table.run_id, table.lr, strict=True)
     )
@@ -412,7 +402,7 @@ def test_results_are_written_to_the_folder_of_the_sweep(inside, tmp_path):
 def test_hydras_joblib_launcher_runs_the_jobs(bpexp, tmp_path):
     done = bpexp("-m", "hydra/launcher=joblib", "lr=0.1,0.5", "epochs=50")
     assert done.returncode == 0, done.stderr
-    runs = tracked(tmp_path)
+    runs = tracked(folder=tmp_path)
     assert [r.info.status for r in runs] == ["FINISHED"] * 2
     assert {r.data.params["lr"] for r in runs} == {"0.1", "0.5"}
 
@@ -510,7 +500,7 @@ def test_a_broken_pipe_prints_no_error(warm, tmp_path, arguments):
     assert program.returncode in (0, 141)
     # A sweep continues without a reader.
     wanted = ["FINISHED"] * 3 if "-m" in arguments else []
-    assert [r.info.status for r in tracked(tmp_path)] == wanted
+    assert [r.info.status for r in tracked(folder=tmp_path)] == wanted
 
 
 @pytest.mark.usefixtures("a_store")
@@ -593,7 +583,7 @@ def test_python_sweeps_return_a_table_and_runs_are_read_back(tmp_path, monkeypat
     assert runs.final_loss[table.run_id[3]] == alone.final_loss
     with pytest.raises(ConfigError, match=r"^lr must be a finite number above 0, got -1\.$"):
         package.sweep(lr=[1, -1], epochs=5)
-    assert len(tracked(tmp_path)) == 5
+    assert len(tracked(folder=tmp_path)) == 5
     assert capsys.readouterr() == ("", "")
 
 
@@ -603,7 +593,7 @@ def test_a_failed_run_is_named_and_does_not_affect_the_others(inside, tmp_path):
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     (reported,) = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]
-    runs = tracked(tmp_path)
+    runs = tracked(folder=tmp_path)
     (failed,) = [r for r in runs if r.data.tags.get("bpexp.outcome") == "failed"]
     assert failed.info.run_name.startswith("hidden=[200000,200000]")
     assert reported == f"failed: {failed.info.run_name}: {failed.data.tags['bpexp.reason']}"
@@ -622,7 +612,7 @@ def test_two_processes_can_create_the_store_at_the_same_time(warm, tmp_path):
         # On a slow machine, the second one says that it waits.
         assert err == "" or (err.startswith("Waiting") and err.count("\n") == 1)
         assert "1 combination by median final loss" in out
-    assert [r.info.status for r in tracked(tmp_path)] == ["FINISHED"] * 10
+    assert [r.info.status for r in tracked(folder=tmp_path)] == ["FINISHED"] * 10
     assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
 
 
@@ -639,7 +629,7 @@ def test_logs_are_printed_only_if_verbose(bpexp):
 def test_divergence_is_reported_but_is_no_failure(inside, tmp_path):
     done = inside("model=regressor", "lr=1e200", "epochs=50")
     assert done.returncode == 0, done.stderr
-    (run,) = tracked(tmp_path)
+    (run,) = tracked(folder=tmp_path)
     assert run.data.tags["bpexp.outcome"] == "diverged"
     assert done.stdout.splitlines()[1:3] == [
         f"diverged: {run.info.run_name}: not finite at epoch 2",
@@ -684,7 +674,7 @@ def test_ctrl_c_keeps_finished_runs_and_marks_the_others_as_killed(launch, tmp_p
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    statuses = [r.info.status for r in tracked(tmp_path)]
+    statuses = [r.info.status for r in tracked(folder=tmp_path)]
     assert "RUNNING" not in statuses
     assert statuses.count("KILLED") + statuses.count("FINISHED") == 7
     assert statuses.count("FINISHED") >= 1
@@ -718,7 +708,7 @@ def test_ctrl_c_marks_a_single_run(launch, tmp_path):
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "")
     assert "Interrupted: 0 runs kept, 1 marked KILLED." in out.splitlines()
-    (run,) = tracked(tmp_path)
+    (run,) = tracked(folder=tmp_path)
     assert (run.info.status, run.data.tags["bpexp.outcome"]) == ("KILLED", "interrupted")
 
 

@@ -4,9 +4,9 @@ import itertools
 import re
 import shlex
 
-import mlflow
 import numpy as np
 import pytest
+from read_back import client_of
 
 import bpexp as package
 from bpexp.config.compose import compose
@@ -161,7 +161,7 @@ def test_a_sweep_over_losses_prints_a_ranking_of_each_and_the_report_says_what_t
     assert "final loss is not the same quantity" in done.stdout
     assert "objective=accuracy ranks all of them" in done.stdout
     *_, suggested = re.findall(r"Report: bpexp (.*)", done.stdout)
-    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    api = client_of(tmp_path)
     runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
     (sweep,) = (run for run in runs if run.data.tags.get("bpexp.kind") == "sweep")
     assert sweep.data.tags["bpexp.best_run"] == "several"

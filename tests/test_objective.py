@@ -3,11 +3,11 @@
 import itertools
 import re
 
-import mlflow
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from read_back import client_of
 from scipy.stats import trim_mean
 
 from bpexp.analysis.confirmation import Confirmed, summary
@@ -69,7 +69,7 @@ class Sentences(SilentReporter):
 
 def stored_runs_and_sweeps(folder):
     """All runs that a command has stored in a folder, and those of them that are sweeps."""
-    api = mlflow.MlflowClient(f"sqlite:///{folder}/outputs/mlflow.db")
+    api = client_of(folder)
     runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
     return runs, [run for run in runs if run.data.tags.get("bpexp.kind") == "sweep"]
 
@@ -343,9 +343,7 @@ def test_a_sweep_that_is_resumed_elsewhere_is_confirmed_in_its_store(tmp_path, i
     assert len(sweeps) == 2
 
 
-def test_a_single_run_cannot_be_confirmed(inside, tmp_path):
-    done = inside("confirm=5", "epochs=2")
-    assert done.returncode == 1
-    assert done.stderr.startswith("bpexp: confirm needs a sweep: add -m and use the launcher bpexp")
-    assert done.stderr.count("\n") == 1
+def test_a_single_run_cannot_be_confirmed(refused, tmp_path):
+    said = refused("confirm=5", "epochs=2")
+    assert said.startswith("bpexp: confirm needs a sweep: add -m and use the launcher bpexp")
     assert list(tmp_path.iterdir()) == []

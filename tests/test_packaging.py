@@ -10,9 +10,9 @@ from email.parser import Parser
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
-import mlflow
 import pytest
 import version_bounds
+from read_back import client_of
 from sweeping import clean_environment
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -77,7 +77,7 @@ def test_a_sweep_records_the_git_commit_and_leaves_the_repository_clean(installe
     (tmp_path / "notes.txt").write_text("after\n")
     assert installed(tmp_path, "-m", "bpexp", "epochs=5").returncode == 0
 
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    client = client_of(tmp_path)
     found = client.get_experiment_by_name("bpexp")
     changed, *clean = client.search_runs([found.experiment_id])
     assert len(clean) == 3

@@ -22,6 +22,7 @@ from matplotlib import colormaps
 from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
+from read_back import client_of
 from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import wilcoxon
 
@@ -1071,7 +1072,7 @@ def test_validation_curves_are_those_that_the_runs_logged(a_store, inside, tmp_p
                   "data.validation_fraction=0.2", "stop.validation_interval=5")  # fmt: skip
     assert done.returncode == 0, done.stderr
     (band,) = package.report("latest").validation_bands
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    client = client_of(tmp_path)
     runs = package.load_runs()
     logged = [client.get_metric_history(run, "validation_loss") for run in runs["run_id"]]
     assert [point.step for point in logged[0]] == [5, 10, 15, 20]
@@ -1306,7 +1307,7 @@ def test_first_and_second_are_the_sweeps_as_typed(a_store, inside, tmp_path):
     for lr in ("2", "0.01"):
         done = inside("-m", "seed=range(0,3)", f"lr={lr}", "epochs=5", "n_jobs=1")
         assert done.returncode == 0, done.stderr
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    client = client_of(tmp_path)
     experiment = client.get_experiment_by_name("bpexp").experiment_id
     parents = client.search_runs([experiment], "tags.`bpexp.kind` = 'sweep'")
     ids = [run.info.run_id for run in parents]
@@ -1325,7 +1326,7 @@ def test_sweeps_with_ids_of_the_same_beginning_are_distinguished(
     for lr in ("lr=1", "lr=2"):
         done = inside("-m", "seed=0,1", lr, "epochs=5", "n_jobs=1")
         assert done.returncode == 0, done.stderr
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    client = client_of(tmp_path)
     experiment = client.get_experiment_by_name("bpexp").experiment_id
     parents = client.search_runs([experiment], "tags.`bpexp.kind` = 'sweep'")
     typed = [run.info.run_id for run in parents]
@@ -1351,7 +1352,7 @@ def swept(a_store, inside):
 
 
 def parent(folder):
-    client = mlflow.MlflowClient(f"sqlite:///{folder}/outputs/mlflow.db")
+    client = client_of(folder)
     experiment = client.get_experiment_by_name("bpexp").experiment_id
     (found,) = client.search_runs([experiment], "tags.`bpexp.kind` = 'sweep'")
     return client, found

@@ -7,12 +7,12 @@ import sqlite3
 from contextlib import chdir, closing
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from read_back import client_of, tracked
 
 import bpexp
 from bpexp.cli import commands
@@ -57,31 +57,23 @@ def run(capsys):
     return call
 
 
-def client():
-    return mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/outputs/mlflow.db")
-
-
-def tracked(api, filter_string=""):
-    (experiment,) = [e for e in api.search_experiments() if e.name == "bpexp"]
-    return api.search_runs([experiment.experiment_id], filter_string)
-
-
-def one(api, seed):
-    (found,) = tracked(api, f"params.seed = '{seed}'")
+def one(seed):
+    """The tracked run with a seed."""
+    (found,) = tracked(f"params.seed = '{seed}'")
     return found
 
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("engine", ["auto", "numpy", "compiled"])
 def test_runs_of_a_copied_store_are_reproduced(run, engine):
-    names = [r.info.run_id for r in tracked(client(), "metrics.epochs_run > 0")]
+    names = [r.info.run_id for r in tracked("metrics.epochs_run > 0")]
     status, message, _ = run("reproduce", *names, "--engine", engine)
     assert (status, message) == (0, "5 of 5 runs identical to the bit.\n")
 
 
 def test_the_report_names_the_first_different_epoch_and_the_distance(here, run):
-    api = client()
-    there = one(api, 2)
+    api = client_of()
+    there = one(2)
     folder = here / "outputs/artifacts" / there.info.run_id / "artifacts"
     with np.load(folder / "losses.npz", allow_pickle=False) as arrays:
         losses = arrays["loss"]
@@ -122,8 +114,8 @@ def test_the_report_names_the_first_different_epoch_and_the_distance(here, run):
     ],
 )
 def test_a_stored_configuration_is_validated(run, stored, message):
-    api = client()
-    run_id = one(api, 1).info.run_id
+    api = client_of()
+    run_id = one(1).info.run_id
     api.set_tag(run_id, "bpexp.config", stored)
     status, out, err = run("reproduce", run_id)
     assert (status, err) == (2, "")
@@ -132,8 +124,8 @@ def test_a_stored_configuration_is_validated(run, stored, message):
 
 
 def test_yaml_with_python_objects_is_rejected_and_not_executed(here, run):
-    api = client()
-    run_id = one(api, 1).info.run_id
+    api = client_of()
+    run_id = one(1).info.run_id
     file = here / "outputs/artifacts" / run_id / "artifacts/config.yaml"
     api.delete_tag(run_id, "bpexp.config")
     status, out, _ = run("reproduce", run_id)
@@ -162,7 +154,7 @@ def change_weight(run_id):
 
 @pytest.mark.usefixtures("here")
 def test_a_weight_that_was_changed_by_one_ulp_is_found(run):
-    run_id = one(client(), 1).info.run_id
+    run_id = one(1).info.run_id
     before, after = change_weight(run_id)
     status, message, _ = run("reproduce", run_id)
     assert (status, message) == (
@@ -185,7 +177,7 @@ def test_a_weight_that_was_changed_by_one_ulp_is_found(run):
 
 @pytest.mark.usefixtures("here")
 def test_altered_losses_are_named_by_their_epoch(run):
-    run_id = one(client(), 2).info.run_id
+    run_id = one(2).info.run_id
     with np.load(artifact(run_id, "losses.npz")) as arrays:
         losses = arrays["loss"]
     before = float(losses[16])
@@ -202,7 +194,7 @@ def test_altered_losses_are_named_by_their_epoch(run):
     ("command", "source"), [("reproduce", "training gives"), ("verify", "the run has")]
 )
 def test_an_altered_input_is_named_by_its_row(run, command, source):
-    run_id = one(client(), 2).info.run_id
+    run_id = one(2).info.run_id
     file = artifact(run_id, "predictions.csv")
     lines = file.read_text().splitlines(keepends=True)
     lines[3] = lines[3].replace("1.0,0.0,", "1.0,0.5,", 1)
@@ -238,7 +230,7 @@ def test_altered_confusion_matrices_are_named_by_their_line(
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("command", ["reproduce", "verify"])
 def test_swapped_artifacts_are_recognized_as_those_of_the_other_run(run, command):
-    one_id, other_id = (one(client(), seed).info.run_id for seed in (0, 3))
+    one_id, other_id = (one(seed).info.run_id for seed in (0, 3))
     Path("outputs/artifacts", one_id).rename("outputs/artifacts/swap")
     Path("outputs/artifacts", other_id).rename(Path("outputs/artifacts", one_id))
     Path("outputs/artifacts/swap").rename(Path("outputs/artifacts", other_id))
@@ -253,7 +245,7 @@ def test_swapped_artifacts_are_recognized_as_those_of_the_other_run(run, command
 @pytest.mark.parametrize("command", ["reproduce", "verify"])
 @pytest.mark.parametrize("name", ["losses.npz", "weights.npz", "predictions.csv"])
 def test_missing_empty_and_truncated_artifacts_have_their_own_sentences(run, command, name):
-    run_id = one(client(), 0).info.run_id
+    run_id = one(0).info.run_id
     file = artifact(run_id, name)
     content = file.read_bytes()
     file.unlink()
@@ -273,7 +265,7 @@ def test_missing_empty_and_truncated_artifacts_have_their_own_sentences(run, com
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("command", ["reproduce", "verify"])
 def test_altered_metrics_are_named_with_the_value_of_the_result(run, command):
-    run_id = one(client(), 1).info.run_id
+    run_id = one(1).info.run_id
     with np.load(artifact(run_id, "losses.npz")) as arrays:
         losses = arrays["loss"].tolist()
     with closing(sqlite3.connect("outputs/mlflow.db")) as db, db:
@@ -301,7 +293,7 @@ def test_altered_metrics_are_named_with_the_value_of_the_result(run, command):
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("command", ["reproduce", "verify"])
 def test_an_altered_configuration_file_is_found(run, command):
-    run_id = one(client(), 1).info.run_id
+    run_id = one(1).info.run_id
     file = artifact(run_id, "config.yaml")
     file.write_text(file.read_text().replace("lr: 0.1", "lr: 0.5").replace("seed: 1", "seed: 2"))
     status, message, _ = run(command, run_id)
@@ -311,8 +303,8 @@ def test_an_altered_configuration_file_is_found(run, command):
 
 @pytest.mark.usefixtures("here")
 def test_an_altered_result_digest_is_distinguished_from_a_different_result(run):
-    run_id = one(client(), 1).info.run_id
-    client().set_tag(run_id, "bpexp.result", "0" * 64)
+    run_id = one(1).info.run_id
+    client_of().set_tag(run_id, "bpexp.result", "0" * 64)
     status, message, _ = run("reproduce", run_id)
     assert (status, message.splitlines()[0]) == (
         1,
@@ -327,7 +319,7 @@ def test_an_altered_result_digest_is_distinguished_from_a_different_result(run):
 def test_intact_runs_are_verified_without_training(run, monkeypatch):
     monkeypatch.setattr(LocalExecutor, "map", None)
     assert run("verify", "--all") == (0, "5 of 5 runs match their digests.\n", "")
-    sweep = one(client(), 1).data.tags["mlflow.parentRunId"]
+    sweep = one(1).data.tags["mlflow.parentRunId"]
     assert run("verify", sweep) == (0, "4 of 4 runs match their digests.\n", "")
     assert run("verify") == (2, "", "bpexp: verify must be given runs, sweeps or --all.\n")
 
@@ -338,7 +330,7 @@ def test_metrics_of_test_and_validation_rows_are_verified(a_store, tmp_path, mon
     bpexp.sweep(data=data, seed=[1], epochs=20)
     assert run("verify", "--all") == (0, "1 of 1 runs match their digests.\n", "")
     assert run("reproduce", "--all")[0] == 0
-    (there,) = tracked(client(), "metrics.epochs_run = 20")
+    (there,) = tracked("metrics.epochs_run = 20")
     run_id, test_loss = there.info.run_id, there.data.metrics["test_loss"]
     with closing(sqlite3.connect("outputs/mlflow.db")) as db, db:
         db.execute("UPDATE latest_metrics SET value = 0.0 WHERE key = 'test_loss'")
@@ -353,8 +345,8 @@ def test_metrics_of_test_and_validation_rows_are_verified(a_store, tmp_path, mon
 
 
 def test_the_report_names_a_different_version_of_the_arithmetic(here, run):
-    api = client()
-    run_id, now = one(api, 3).info.run_id, VERSION
+    api = client_of()
+    run_id, now = one(3).info.run_id, VERSION
     api.set_tag(run_id, "bpexp.arithmetic", str(now - 1))
     api.set_tag(run_id, "bpexp.identity", "1" * 64)
     api.set_tag(run_id, "bpexp.result", "2" * 64)
@@ -418,8 +410,8 @@ def test_the_first_different_epoch():
 
 
 def test_npz_files_are_read_without_unpickling(here, run):
-    api = client()
-    run_id = one(api, 0).info.run_id
+    api = client_of()
+    run_id = one(0).info.run_id
     buffer = io.BytesIO()
     np.savez(buffer, loss=np.array([{"a": 1}], dtype=object))
     (here / "outputs/artifacts" / run_id / "artifacts/losses.npz").write_bytes(buffer.getvalue())

@@ -10,10 +10,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from read_back import client_of, tracked
 
 import bpexp
 from bpexp.cli import commands
@@ -47,16 +47,6 @@ def trained(monkeypatch):
     return counts
 
 
-def client():
-    return mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/outputs/mlflow.db")
-
-
-def tracked(filter_string=""):
-    api = client()
-    experiment = api.get_experiment_by_name("bpexp").experiment_id
-    return api.search_runs([experiment], filter_string, max_results=5000)
-
-
 def sweeps():
     """Parents, the newest first."""
     return tracked("tags.`bpexp.kind` = 'sweep'")
@@ -69,12 +59,12 @@ def resume(wanted, *more):
 
 
 def results(parent):
-    return pd.read_csv(client().download_artifacts(parent, "results.csv")).drop(columns="run_id")
+    return pd.read_csv(client_of().download_artifacts(parent, "results.csv")).drop(columns="run_id")
 
 
 def mark_as_killed(parent, lost):
     """Change a finished sweep in the store as if its process had been killed."""
-    api = client()
+    api = client_of()
     children = tracked(f"tags.`mlflow.parentRunId` = '{parent}'")
     for run in children[:lost]:
         api.delete_run(run.info.run_id)
@@ -126,7 +116,7 @@ def test_a_resumed_sweep_prints_the_same_predictions_and_keeps_its_tracking_uri(
     best = parent.data.tags["bpexp.best_run"]
     others = [run.info.run_id for run in tracked("params.seed LIKE '%'")]
     for run_id in {*others} - {best}:
-        client().delete_run(run_id)
+        client_of().delete_run(run_id)
     done = inside("resume", parent.info.run_id)
     assert done.returncode == 0, done.stderr
     assert printed_predictions(done) == predictions
@@ -170,7 +160,7 @@ def test_resume_trains_a_failed_run_again_and_replaces_it(trained):
     bpexp.sweep(seed=range(3), epochs=20)
     (parent,) = sweeps()
     (run,) = tracked("params.seed = '1'")
-    client().set_terminated(run.info.run_id, "FAILED")
+    client_of().set_terminated(run.info.run_id, "FAILED")
     assert resume(parent.info.run_name) == 0
     assert trained == [3, 1]
     (new,) = tracked("params.seed = '1'")
@@ -235,7 +225,7 @@ def test_resume_trains_runs_with_damaged_artifacts_again(trained, capsys):
     assert sorted(run.info.run_name for run in children) == [f"seed={n}" for n in range(6)]
     assert before.run_id[5] in {run.info.run_id for run in children}
     assert not set(before.run_id[:5]) & {run.info.run_id for run in children}
-    assert client().get_run(parent.info.run_id).info.status == "FINISHED"
+    assert client_of().get_run(parent.info.run_id).info.status == "FINISHED"
     with pytest.raises(SystemExit) as ended:
         commands.main(["verify", parent.info.run_id])
     assert ended.value.code == 0
@@ -279,9 +269,9 @@ def alter(run_id, what):
     """Change one metric, tag or file of a stored run, so that it can still be read."""
     folder = artifacts(run_id)
     if what == "metric":
-        client().log_metric(run_id, "accuracy", 0.25)
+        client_of().log_metric(run_id, "accuracy", 0.25)
     elif what == "tag":
-        client().set_tag(run_id, "bpexp.outcome", "converged")
+        client_of().set_tag(run_id, "bpexp.outcome", "converged")
     elif what == "confusion_matrix.csv":
         text = (folder / what).read_text()
         (folder / what).write_text(text.replace("test,setosa,", "test,setosa,1"))
@@ -335,7 +325,7 @@ def test_files_with_the_same_numbers_are_not_altered(trained):
 def test_runs_without_digests_of_their_files_are_checked_by_their_numbers(trained):
     run_ids = list(bpexp.sweep(seed=[1, 2], epochs=5).run_id)
     for run_id in run_ids:
-        client().delete_tag(run_id, "bpexp.digests")
+        client_of().delete_tag(run_id, "bpexp.digests")
     shutil.copy(artifacts(run_ids[1]) / "losses.npz", artifacts(run_ids[0]) / "losses.npz")
     found = bpexp.sweep(seed=[1, 2], epochs=5, reuse=True).run_id
     assert (found[0] == run_ids[0], found[1] == run_ids[1]) == (False, True)
@@ -386,23 +376,23 @@ def test_a_running_sweep_cannot_be_resumed_until_its_process_has_ended(capsys):
     bpexp.sweep(seed=range(2), epochs=20)
     (parent,) = sweeps()
     run_id = parent.info.run_id
-    client().update_run(run_id, status="RUNNING")
+    client_of().update_run(run_id, status="RUNNING")
     assert resume(run_id) == 2
     said = f"is still running, in process {os.getpid()}.\n"
     assert capsys.readouterr().err.endswith(said)
     bpexp.sweep(seed=[5], epochs=20)
-    assert client().get_run(run_id).info.status == "RUNNING"
+    assert client_of().get_run(run_id).info.status == "RUNNING"
     other = " ".join(["elsewhere", *process.current().split(" ")[1:]])
-    client().set_tag(run_id, run_tags.PROCESS, other)
+    client_of().set_tag(run_id, run_tags.PROCESS, other)
     bpexp.sweep(seed=[6], epochs=20)
-    assert client().get_run(run_id).info.status == "RUNNING"
+    assert client_of().get_run(run_id).info.status == "RUNNING"
     assert resume(run_id) == 2
     assert (
         "on the host elsewhere and may still run there; if it has ended, add --ended."
         in capsys.readouterr().err
     )
     assert resume(run_id, "--ended") == 0
-    assert client().get_run(run_id).info.status == "FINISHED"
+    assert client_of().get_run(run_id).info.status == "FINISHED"
 
 
 def test_the_next_sweep_closes_the_runs_of_a_dead_process():
@@ -410,11 +400,11 @@ def test_the_next_sweep_closes_the_runs_of_a_dead_process():
     (parent,) = sweeps()
     mark_as_killed(parent.info.run_id, lost=0)
     bpexp.sweep(seed=[5], epochs=20)
-    closed = client().get_run(parent.info.run_id)
+    closed = client_of().get_run(parent.info.run_id)
     assert closed.info.status == "KILLED"
     assert closed.data.tags["bpexp.outcome"] == "interrupted"
     assert resume(parent.info.run_id) == 0
-    again = client().get_run(parent.info.run_id)
+    again = client_of().get_run(parent.info.run_id)
     assert again.info.status == "FINISHED"
     assert "bpexp.outcome" not in again.data.tags
 
@@ -441,8 +431,8 @@ def test_a_sweep_that_is_deleted_meanwhile_is_restored_with_its_runs(
             (parent,) = sweeps()
             # Otherwise the sweep would still be running, in the process of the test.
             dead = process.current().rpartition(" ")[0] + " 1"
-            client().set_tag(parent.info.run_id, run_tags.PROCESS, dead)
-            delete(client(), parent)
+            client_of().set_tag(parent.info.run_id, run_tags.PROCESS, dead)
+            delete(client_of(), parent)
         return ids
 
     original = BulkStagedRuns.commit
@@ -472,8 +462,8 @@ def test_an_experiment_that_is_renamed_meanwhile_gets_all_runs(inside, monkeypat
         ids = original(staged)
         if staged.parent is not None:
             monkeypatch.setattr(BulkStagedRuns, "commit", original)
-            experiment = client().get_experiment_by_name("mine").experiment_id
-            client().rename_experiment(experiment, "renamed")
+            experiment = client_of().get_experiment_by_name("mine").experiment_id
+            client_of().rename_experiment(experiment, "renamed")
         return ids
 
     original = BulkStagedRuns.commit
@@ -482,8 +472,8 @@ def test_an_experiment_that_is_renamed_meanwhile_gets_all_runs(inside, monkeypat
     done = inside("-m", *settings, "export=best")
     assert (done.returncode, done.stderr) == (0, "")
     assert "bit-identical to those of the run" in done.stdout
-    found = client().get_experiment_by_name("renamed")
-    runs = client().search_runs([found.experiment_id])
+    found = client_of().get_experiment_by_name("renamed")
+    runs = client_of().search_runs([found.experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"] * 3
 
 
@@ -553,14 +543,14 @@ def test_a_sweep_of_a_machine_with_the_same_host_name_stays_open(machine_id):
     machine_id("b" * 32)
     tag = process.current().split(" ")
     tag[2] = "another-boot"
-    client().set_tag(run_id, run_tags.PROCESS, " ".join(tag))
-    client().update_run(run_id, status="RUNNING")
+    client_of().set_tag(run_id, run_tags.PROCESS, " ".join(tag))
+    client_of().update_run(run_id, status="RUNNING")
     machine_id("a" * 32)
     bpexp.sweep(seed=[5], epochs=20)
-    assert client().get_run(run_id).info.status == "RUNNING"
+    assert client_of().get_run(run_id).info.status == "RUNNING"
     machine_id("b" * 32)
     bpexp.sweep(seed=[6], epochs=20)
-    assert client().get_run(run_id).info.status == "KILLED"
+    assert client_of().get_run(run_id).info.status == "KILLED"
 
 
 OVERRIDES = ["seed=range(0,3)", "lr=0.1,1", "hidden=2,[4,3]", "optimizer=adam,momentum", "epochs=7"]
@@ -610,7 +600,7 @@ def test_a_sweep_stores_overrides_and_environment(inside, tmp_path):
     done = inside("-m", "lr=0.1,1", "epochs=5", f"tracking.uri={uri}")
     assert done.returncode == 0, done.stderr
     (parent,) = sweeps()
-    tags, api = parent.data.tags, client()
+    tags, api = parent.data.tags, client_of()
     assert tags["bpexp.overrides"] == f"lr=0.1,1 epochs=5 tracking.uri={uri}"
     assert {"bpexp.cpu_features", "bpexp.processor"} <= set(tags)
     environment = json.loads(
@@ -638,7 +628,7 @@ def test_show_and_compare_print_packages_libraries_and_uncommitted_changes(insid
     for lr in ("0.5", "0.7"):
         done = inside(f"lr={lr}", "epochs=5")
         assert done.returncode == 0, done.stderr
-    api = client()
+    api = client_of()
     one, other = (tracked(f"params.lr = '{lr}'")[0].info.run_id for lr in ("0.5", "0.7"))
     same = inside("compare", one, other, "--all").stdout
     assert "package" not in same
@@ -685,7 +675,7 @@ def test_stored_overrides_cannot_import_code(tmp_path, monkeypatch, inside):
     overrides = (
         "seed=1,2 epochs=5 hydra.searchpath=[pkg://evil] +hydra.callbacks.x._target_=os.getcwd"
     )
-    sweep = sweep_without_plan(client(), overrides)
+    sweep = sweep_without_plan(client_of(), overrides)
     monkeypatch.syspath_prepend(tmp_path)
     done = inside("resume", sweep)
     assert done.returncode == 0, done.stderr
@@ -702,7 +692,7 @@ def test_stored_overrides_cannot_import_code(tmp_path, monkeypatch, inside):
     ],
 )
 def test_overrides_that_cannot_be_composed_are_an_error_of_one_sentence(inside, overrides, message):
-    done = inside("resume", sweep_without_plan(client(), overrides))
+    done = inside("resume", sweep_without_plan(client_of(), overrides))
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -1,7 +1,7 @@
 """No run fails in the first sweep in an empty folder, with several workers."""
 
-import mlflow
 import pytest
+from read_back import client_of
 
 pytestmark = pytest.mark.long
 
@@ -13,7 +13,7 @@ def test_a_first_start_in_an_empty_folder_has_no_failed_run(start, new_process, 
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "12 runs over seed (12 values) on 4 workers" in done.stdout
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    client = client_of(tmp_path)
     (experiment,) = [e for e in client.search_experiments() if e.name == "bpexp"]
     runs = client.search_runs([experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"] * 13

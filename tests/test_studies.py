@@ -4,11 +4,11 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 import yaml
 from exact_csv import read_csv
+from read_back import client_of
 from scipy import stats
 from sklearn.metrics import mean_squared_error
 
@@ -308,7 +308,7 @@ def test_a_study_prints_and_stores_its_table(inside, tmp_path):
     assert "11 rows of 20 trials" in done.stdout
     for line in ("bp-1  129 (sd 46, n 25)", "xor  24.22 (sd 16.3, n 100)"):
         assert " ".join(line.split()) in " ".join(done.stdout.split())
-    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    api = client_of(tmp_path)
     experiment = api.get_experiment_by_name("bpexp").experiment_id
     (parent,) = api.search_runs([experiment])
     assert parent.info.run_name == "study fahlman_1988, 220 runs"
@@ -450,7 +450,7 @@ def test_rows_can_be_defined_on_the_command_line(inside, tmp_path):
     assert "not compared: no published number" in done.stdout
     common = ["stop.tolerance=0.4", "epochs=5000", "model=sigmoid"]
     assert inside("-m", *common, *settings, "seed=0,1,2").returncode == 0
-    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    api = client_of(tmp_path)
     runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
     (study,) = [r for r in runs if r.info.run_name.startswith("study")]
     table = read_csv(api.download_artifacts(study.info.run_id, "results.csv", str(tmp_path)))
@@ -466,7 +466,7 @@ def test_a_study_with_a_grid_stores_a_plot_and_all_results(inside, tmp_path):
     done = inside("-m", "+study=initial_weights", small, "study.trials=2", "epochs=300")
     assert done.returncode == 0, done.stderr
     assert "2 rows of 2 trials at each of 6 points" in done.stdout
-    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    api = client_of(tmp_path)
     (parent,) = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
     files = {f.path for f in api.list_artifacts(parent.info.run_id)}
     assert {"study.md", "study.csv", "study.png", "results.csv"} <= files
@@ -507,7 +507,7 @@ def test_proben1_compares_two_errors_per_row_on_the_users_files(inside, tmp_path
         small_proben1(folder, name, rng)
     done = inside("-m", "+study=proben1", f"study.path='{folder}'", "study.trials=3")
     assert done.returncode == 0, done.stderr
-    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    api = client_of(tmp_path)
     runs = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
     parent = next(run for run in runs if run.data.tags.get("bpexp.kind") == "sweep")
     get = lambda name: api.download_artifacts(parent.info.run_id, name, str(tmp_path))  # noqa: E731

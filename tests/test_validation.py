@@ -2,11 +2,11 @@
 
 import math
 
-import mlflow
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from read_back import client_of
 
 import bpexp
 from bpexp.data import load
@@ -180,7 +180,7 @@ def test_validation_losses_are_tracked_and_reproduced(inside, tmp_path):
     done = inside("-m", "data=proben1", f"data.path={path}", "seed=1,2", "epochs=40",
                  "stop.validation_interval=5", "stop.generalization=5", "lr=3.0")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    api = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    api = client_of(tmp_path)
     experiment = api.get_experiment_by_name("bpexp").experiment_id
     run = next(r for r in api.search_runs([experiment]) if "sweep" not in r.info.run_name)
     history = api.get_metric_history(run.info.run_id, "validation_loss")

@@ -23,7 +23,12 @@ from scipy.stats import spearmanr
 from bpexp.analysis.setting_plots import is_positive
 from bpexp.analysis.words import number
 from bpexp.fields.checks import ConfigError
-from bpexp.render.axes import COLORS, panel, plain_log_labels
+from bpexp.render.axes import (
+    COLORS,
+    light_grid,
+    log_scale,
+    panel,
+)
 from bpexp.render.document import Table
 from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective, objectives
@@ -193,15 +198,12 @@ class Halving:
                 known.index, known, marker="o", ms=4, lw=1.3,
                 color="0.6" if is_out else COLORS[0], zorder=1 if is_out else 2,
             )  # fmt: skip
-        axes.set_xscale("log")
-        plain_log_labels(axes.xaxis)
+        log_scale(axes.xaxis)
         if is_positive(self.measure):
-            axes.set_yscale("log")
-            plain_log_labels(axes.yaxis)
+            log_scale(axes.yaxis)
         label = self.measure.center_label
         axes.set(xlabel="epochs", ylabel=label, title="Combinations at the rungs of search.halving")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        light_grid(axes)
         return figure
 
 

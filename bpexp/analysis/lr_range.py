@@ -31,7 +31,11 @@ from bpexp.analysis.groups import REPLICATE, Grouped
 from bpexp.analysis.intervals import CONFIDENCE, Interval, median_interval
 from bpexp.analysis.setting_plots import displayed, is_positive
 from bpexp.analysis.words import number
-from bpexp.render.axes import COLORS, panel, plain_log_labels
+from bpexp.render.axes import (
+    COLORS,
+    log_scale,
+    panel,
+)
 from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
@@ -153,11 +157,9 @@ class LrRange:
             # Losses of rates that diverge may be anything up to the largest number.
             values = np.where(values > SHOWN * stays.max(), np.nan, values)
         axes.plot(self.rates, values, color=COLORS[0], marker="o", ms=4, lw=1.6)
-        axes.set_xscale("log")
-        plain_log_labels(axes.xaxis)
+        log_scale(axes.xaxis)
         if is_positive(self.measure):
-            axes.set_yscale("log")
-            plain_log_labels(axes.yaxis)
+            log_scale(axes.yaxis)
         if np.isfinite(self.best.estimate):
             axes.axvspan(self.best.low, self.best.high, color=COLORS[2], alpha=0.15, lw=0)
             axes.axvline(self.best.estimate, color=COLORS[2], lw=1.6, label="best rate")

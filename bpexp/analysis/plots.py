@@ -39,7 +39,9 @@ from bpexp.fields import Registry
 from bpexp.render.axes import (
     COLORS,
     MAX_LINES,
+    light_grid,
     line_style,
+    log_scale,
     panel,
     plain_log_labels,
     shortened,
@@ -199,7 +201,7 @@ def _loss_curves(data: PlotData) -> Figure:
     validation.set_ylabel("")
     for axes in (training, validation):
         axes.tick_params(labelleft=True)
-    _decorate(training)
+    light_grid(training)
     _finish(validation, findings)
     return figure
 
@@ -345,8 +347,7 @@ def _thresholds(scores: Array, measure: Objective) -> Array:
 def _scale_x(axes: Axes, measure: Objective) -> None:
     """A logarithmic scale for losses and epochs, a linear one for accuracies."""
     if is_positive(measure):
-        axes.set_xscale("log")
-        plain_log_labels(axes.xaxis)
+        log_scale(axes.xaxis)
 
 
 def _best_of_n(data: PlotData) -> Figure | None:
@@ -388,13 +389,8 @@ def _budgets(runs: int) -> list[int]:
     return sorted({int(n) for n in np.geomspace(1, runs, 60).round()})
 
 
-def _decorate(axes: Axes) -> None:
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
 def _finish(axes: Axes, findings: Findings) -> None:
-    _decorate(axes)
+    light_grid(axes)
     if findings.grouped.varying:
         few = len(findings.summaries) <= MAX_LINES
         part = f"{MAX_LINES - 1} best of {len(findings.summaries)} groups,\nand the worst"

@@ -13,7 +13,15 @@ from matplotlib.tri import LinearTriInterpolator, Triangulation
 from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.setting_plots import MAX_TICKS, VALUE_LENGTH, displayed, is_positive
 from bpexp.analysis.words import number
-from bpexp.render.axes import COLORS, log_norm, panel, plain_log_labels, shortened
+from bpexp.render.axes import (
+    COLORS,
+    light_grid,
+    log_norm,
+    log_scale,
+    panel,
+    plain_log_labels,
+    shortened,
+)
 from bpexp.runs.objective import Objective
 from bpexp.sweeps.samplers.importance import MIN_TRIALS, ped_anova
 from bpexp.typing import Array
@@ -101,11 +109,9 @@ def contours(findings: Findings, trials: Sequence[Summary]) -> Figure | None:
         axes.plot(x[best], y[best], "*", color=COLORS[1], ms=14, mec="white", zorder=3)
         axes.set(xlabel=x_key, ylabel=y_key)
         if _is_log(x):
-            axes.set_xscale("log")
-            plain_log_labels(axes.xaxis)
+            log_scale(axes.xaxis)
         if _is_log(y):
-            axes.set_yscale("log")
-            plain_log_labels(axes.yaxis)
+            log_scale(axes.yaxis)
     for axes in panels[len(pairs) :]:
         axes.set_axis_off()
     bar = figure.colorbar(image, ax=list(panels), label=measure.center_label)
@@ -180,10 +186,8 @@ def _scores(findings: Findings, trials: Sequence[Summary]) -> Array:
 
 def _scale(axes: Axes, measure: Objective) -> None:
     if is_positive(measure):
-        axes.set_yscale("log")
-        plain_log_labels(axes.yaxis)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+        log_scale(axes.yaxis)
+    light_grid(axes)
 
 
 def _place_values(axes: Axes, findings: Findings, trials: Sequence[Summary], key: str) -> Array:
@@ -191,8 +195,7 @@ def _place_values(axes: Axes, findings: Findings, trials: Sequence[Summary], key
     if _is_numeric(findings, key):
         x = _values(trials, key)
         if _is_log(x):
-            axes.set_xscale("log")
-            plain_log_labels(axes.xaxis)
+            log_scale(axes.xaxis)
         return x
     levels = list(findings.grouped.varying[key])
     step = -(-len(levels) // MAX_TICKS)

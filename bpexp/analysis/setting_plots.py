@@ -19,7 +19,9 @@ from bpexp.analysis.words import number
 from bpexp.render.axes import (
     MAX_DRAWN,
     WIDTH,
+    light_grid,
     log_norm,
+    log_scale,
     mark_cell,
     panel,
     plain_log_labels,
@@ -77,16 +79,14 @@ def _draw_effect(axes: Axes, effect: Effect) -> None:
         axes.plot(places, middle, color="black", lw=1.8)
     axes.errorbar(places, middle, bars, fmt="o", color="black", ms=6, capsize=4, lw=1.5)
     if is_positive(effect.measure):
-        axes.set_yscale("log")
-        plain_log_labels(axes.yaxis)
+        log_scale(axes.yaxis)
     step = -(-len(places) // MAX_TICKS)
     ticks = [*shortened([level.value for level in effect.levels], VALUE_LENGTH).values()]
     axes.set_xticks(places[::step], ticks[::step], fontsize=8)
     axes.set_xlim(-0.4, len(places) - 0.6)
     axes.set(xlabel=effect.key)
     axes.set_title(effect.verdict, fontsize=10)
-    axes.grid(axis="y", alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    light_grid(axes, "y")
 
 
 def _draw_combinations(axes: Axes, effect: Effect) -> None:

@@ -6,11 +6,11 @@ cividis, so that they can be distinguished without color vision and in grayscale
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -137,6 +137,26 @@ def mark_cell(axes: Axes, row: Any, column: Any) -> None:
     corner = (column - 0.47, row - 0.47)
     for color, width in (("black", 5.0), ("white", 2.5)):
         axes.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor=color, lw=width))
+
+
+def light_grid(axes: Axes, which: Literal["both", "x", "y"] = "both") -> None:
+    """Draw a light grid, and no frame at the top and on the right.
+
+    Args:
+        axes: The plot.
+        which: The axes at whose ticks there are lines.
+    """
+    axes.grid(axis=which, alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def log_scale(axis: Axis) -> None:
+    """Make the x or y axis of a plot logarithmic, with labels as by ``plain_log_labels``."""
+    if isinstance(axis, XAxis):
+        axis.axes.set_xscale("log")
+    else:
+        axis.axes.set_yscale("log")
+    plain_log_labels(axis)
 
 
 def plain_log_labels(axis: Axis) -> None:

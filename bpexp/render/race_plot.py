@@ -9,10 +9,11 @@ from matplotlib.ticker import MaxNLocator
 
 from bpexp.render.axes import (
     MAX_LINES,
+    light_grid,
     line_style,
     literal,
+    log_scale,
     panel,
-    plain_log_labels,
     shortened,
 )
 from bpexp.typing import Array
@@ -89,11 +90,9 @@ def race(courses: Sequence[Course], label: str, *, is_log: bool) -> Figure | Non
             [], [], color=GRAY, lw=0.8, label=f"{len(courses) - MAX_LINES} other combinations"
         )
     if is_log and bottom > 0.0:
-        axes.set_yscale("log")
-        plain_log_labels(axes.yaxis)
+        log_scale(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="seeds", ylabel=label, title=f"Race: {label} by the number of seeds")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    light_grid(axes)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     return figure

@@ -46,6 +46,7 @@ class Agreement:
 
     @property
     def _compared(self) -> str:
+        """How many groups differ, with the largest difference."""
         n = len(self.comparisons)
         largest = max(self.comparisons, key=lambda c: abs(c.improvement.estimate - 0.5))
         name = largest.a.without_sweep.name

@@ -225,6 +225,11 @@ def _settings_that_vary(findings: Findings) -> list[tuple[str, ...]]:
 
 
 def _effect(findings: Findings, keys: tuple[str, ...]) -> Effect:
+    """The effect of a setting, or of settings that change together; not yet corrected for others.
+
+    Each replicate has one marginal result per value: the center over the combinations of the other
+    settings. The values are compared by these results.
+    """
     measure, horizon = findings.measure, findings.horizon
     all_cells = _cells(findings, keys)
     cells = _balanced(all_cells)

@@ -207,6 +207,7 @@ def _loss_curves(data: PlotData) -> Figure:
 
 
 def _draw_bands(axes: Axes, findings: Findings, bands: Sequence[Band | None]) -> None:
+    """Draw the median and the band of the loss of each group in ``line_groups``, log-log."""
     labels = _legend_labels(findings)
     known = [band for band in bands if band is not None]
     alpha = 0.15 if len(known) <= 3 else 0.09

@@ -45,6 +45,7 @@ def predictions(findings: Findings, read_artifact: ReadArtifact) -> pd.DataFrame
 
 
 def _parse(content: bytes, name: str) -> list[Sample]:
+    """The first training rows of a file of predictions; ``name`` is for the error message."""
     columns = predictions_file.read(content, name)
     try:
         n = predictions_file.layout(list(columns))

@@ -153,6 +153,7 @@ def sentences(findings: Findings, trials: Sequence[Summary]) -> list[str]:
 def _sentence(
     findings: Findings, trials: Sequence[Summary], best: Sequence[Summary], key: str
 ) -> str:
+    """The values of a setting in the best trials, and in all of them."""
     tenth = f"the best tenth ({len(best)} of {len(trials)} trials)"
     if _is_numeric(findings, key):
         (low, high), (lowest, highest) = (

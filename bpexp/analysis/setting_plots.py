@@ -64,6 +64,7 @@ def effect_plots(effects: Sequence[Effect]) -> Figure | None:
 
 
 def _draw_effect(axes: Axes, effect: Effect) -> None:
+    """Draw what ranks each value with its interval, over the combinations of other settings."""
     places = np.arange(len(effect.levels))
     _draw_combinations(axes, effect)
     intervals = np.array([level.interval for level in effect.levels])
@@ -129,6 +130,15 @@ def heat_maps(findings: Findings) -> Figure | None:
 
 
 def _draw_heat_map(figure: Figure, axes: Axes, findings: Findings, y: str, x: str) -> None:
+    """Draw the center of all runs by the values of two settings, and mark the best cell.
+
+    Args:
+        figure: Gets a color bar.
+        axes: Where to draw.
+        findings: The groups.
+        y: The setting along the vertical axis.
+        x: The setting along the horizontal axis.
+    """
     measure, varying = findings.measure, findings.grouped.varying
     ys, xs = varying[y], varying[x]
     cells: dict[tuple[int, int], list[Array]] = {}

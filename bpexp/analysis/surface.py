@@ -194,6 +194,20 @@ def _result(measure: Objective, row: "pd.Series[Any]") -> str:
 def _surface(
     title: str, row: "pd.Series[Any]", read_artifact: ReadArtifact, n_points: int
 ) -> Surface | None:
+    """Compute the surface of one run.
+
+    Args:
+        title: Its title.
+        row: The row of the run in the table.
+        read_artifact: Reads an artifact of the run.
+        n_points: Number of grid points along each input.
+
+    Returns:
+        The surface; None as in ``surfaces``.
+
+    Raises:
+        ConfigError: The weights.npz is damaged.
+    """
     content = read_artifact(row, "config.yaml")
     if content is None:
         return None

@@ -43,7 +43,16 @@ def explain_run(
     n_digits: int = 6,
     engine: str = "auto",
 ) -> Document:
-    """``explain`` for a checked configuration and its data; ``engine`` trains until the epoch."""
+    """``explain`` for a checked configuration and its data.
+
+    Args:
+        config: The configuration of the run.
+        dataset: Its data.
+        epoch: See ``explain``, as ``sample`` and ``n_digits``.
+        sample: See ``explain``.
+        n_digits: See ``explain``.
+        engine: Name of the engine that trains up to the epoch.
+    """
     if not 1 <= epoch <= config.epochs:
         raise ConfigError(f"--epoch must be in 1..{config.epochs} (epochs), got {epoch}.")
     if not 1 <= n_digits <= 17:

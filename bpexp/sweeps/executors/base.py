@@ -219,9 +219,15 @@ def train_in_parts(
     after_chunk: AfterChunk | None,
     seconds: float,
 ) -> Iterator[list[Trained]]:
-    """Train one batch, given by the positions of its runs in ``epoch_range.paused``.
+    """Train one batch, and yield results as its runs end.
 
-    Results are yielded as runs end, at most every ``seconds``.
+    Args:
+        configs: The configuration of each run, by its position in ``epoch_range.paused``.
+        engine: Trains them.
+        dataset: Their data.
+        epoch_range: The epochs to train.
+        after_chunk: Called after further epochs; None for no calls.
+        seconds: The least time between two lists of results, unless all runs have ended.
 
     If training the batch raises an error, the runs without a result are trained one at a time, so
     that only the runs that cause an error fail. ``Cancelled`` is raised again, after the results of

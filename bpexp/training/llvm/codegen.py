@@ -177,6 +177,12 @@ def tiled_loops(
 ) -> Iterator[tuple[Any, int]]:
     """Cover 0, ..., stop - 1 with loops of decreasing step: large tiles first, then the rest.
 
+    Args:
+        b: Appends instructions.
+        stop: End of the indices, exclusive, an LLVM integer; a multiple of ``unit``.
+        tile_sizes: Sizes of the tiles in units, decreasing; the last one is 1.
+        unit: Indices in a unit.
+
     Yields:
         A loop to enter with ``with``, and the tile size of its steps, in units.
     """

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -236,6 +237,42 @@ def test_training_pauses_while_results_are_not_consumed(monkeypatch):
             with changed:
                 assert len(started) <= consumed + 2 * local.BATCHES_AHEAD
     assert consumed == len(started) - 1 == 59
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "description"),
+    [
+        (3, "3 workers"),
+        (8, "8 workers"),
+        (1000, "8 workers (n_jobs=1000, but at most 4 per processor)"),
+        (-1, "2 workers"),
+        (-5, "1 worker"),
+    ],
+)
+def test_the_number_of_workers_is_limited_by_the_processors(monkeypatch, n_jobs, description):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    executor = LocalExecutor(n_jobs)
+    assert executor.description == description
+    assert executor.n_workers == int(description.split()[0])
+
+
+@pytest.mark.parametrize("engine", [pytest.param("numpy", marks=pytest.mark.slow), "compiled"])
+def test_many_workers_train_all_runs_with_few_files_and_threads(engine):
+    executor, most = LocalExecutor(1000), Counter()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, used + 100), hard))
+    try:
+        jobs = make_jobs(20)
+        for results in executor.map(make_batches(jobs, engine, executor.n_workers)):
+            most["threads"] = max(most["threads"], threading.active_count())
+            most["runs"] += len(results)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert most["runs"] == len(jobs)
+    assert most["threads"] < executor.n_workers + 20
 
 
 @pytest.mark.parametrize("executor", [LocalExecutor(1), LocalExecutor(2), SerialExecutor()])

@@ -381,7 +381,9 @@ def test_a_missing_or_changed_data_file_is_reported(a_store, tmp_path, monkeypat
         (["nonsense"], "bpexp: RUN must be the id, its beginning, or the name of a run, "
                        "got 'nonsense'; bpexp runs lists them.\n"),
         (["--all", "--n-jobs", "0"], "bpexp: --n-jobs must be a number of workers, or -1 for "
-                                     "all, got 0.\n"),
+                                     "all processors, at most 1024, got 0.\n"),
+        (["--all", "--n-jobs", "1025"], "bpexp: --n-jobs must be a number of workers, or -1 for "
+                                        "all processors, at most 1024, got 1025.\n"),
     ],
 )  # fmt: skip
 def test_invalid_arguments_are_reported_in_one_sentence(run, arguments, message):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bpexp.cli.commands import BAD_INPUT, Parser, existing_store, store_parser
 from bpexp.cli.screen import console
-from bpexp.fields.checks import ConfigError
+from bpexp.fields.checks import ConfigError, Workers
 from bpexp.reproduce import report, trajectory
 from bpexp.tracking import lookup
 from bpexp.tracking.archive import Archive
@@ -31,8 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         "--n-jobs", type=int, default=-1, help="number of workers (default: -1, all processors)"
     )
     options = parser.parse_args(arguments)
-    if options.n_jobs == 0:
-        raise ConfigError("--n-jobs must be a number of workers, or -1 for all, got 0.")
+    Workers()("--n-jobs", options.n_jobs)
     show = partial(console().print, soft_wrap=True)
     with named_runs("reproduce", options) as (archive, named):
         runs = report.select_runs(archive, named)

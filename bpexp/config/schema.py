@@ -296,7 +296,9 @@ BACKENDS = Registry(
 class RuntimeConfig:
     """How runs are executed and tracked; no setting changes a result."""
 
-    n_jobs: int = setting(Workers(), -1, "worker processes of backend=local; -1: all processors")
+    n_jobs: int = setting(
+        Workers(), -1, "workers of backend=local, at most four per processor; -1: all processors"
+    )
     engine: str = setting(
         OneOf(("auto", "numpy", "compiled")),
         "auto",

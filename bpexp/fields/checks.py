@@ -313,7 +313,7 @@ class Workers:
 
     def describe(self) -> str:
         """See ``Rule``."""
-        return "a number of workers, or -1 for all processors"
+        return f"a number of workers, or -1 for all processors, at most {MAX_WORKERS}"
 
 
 _DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

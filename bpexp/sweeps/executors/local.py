@@ -42,12 +42,20 @@ BATCHES_AHEAD = 2
 short runs take longer to write than to train; without a limit they would fill the memory."""
 
 
+MAX_PER_PROCESSOR = 4
+"""More workers than that would train no sooner, each with its memory, files and start-up time, and
+smaller batches take longer."""
+
+
 def count_workers(n_jobs: int) -> int:
     """Return the number of workers for a value of the setting ``n_jobs``.
 
-    As in joblib, -1 stands for all processors, -2 for all but one, and so on.
+    As in joblib, -1 stands for all processors, -2 for all but one, and so on, and at least 1.
     """
-    return n_jobs if n_jobs > 0 else max(1, processes.cpu_count() + 1 + n_jobs)
+    n_processors: int = processes.cpu_count()
+    if n_jobs < 0:
+        return max(1, n_processors + 1 + n_jobs)
+    return min(n_jobs, MAX_PER_PROCESSOR * n_processors)
 
 
 @register("local", BackendConfig)
@@ -59,6 +67,7 @@ class LocalExecutor(Executor):
     """
 
     def __init__(self, n_jobs: int) -> None:
+        self._n_jobs = n_jobs
         self._n_workers = count_workers(n_jobs)
         self._thread = OwnThread()
         self._stop_workers: Callable[[], object] | None = None
@@ -72,6 +81,14 @@ class LocalExecutor(Executor):
     def n_workers(self) -> int:
         """The number of threads or processes."""
         return self._n_workers
+
+    @property
+    def description(self) -> str:
+        """See ``Executor.description``."""
+        if self._n_jobs <= self._n_workers:
+            return super().description
+        limit = f"n_jobs={self._n_jobs}, but at most {MAX_PER_PROCESSOR} per processor"
+        return f"{super().description} ({limit})"
 
     def cancel(self) -> None:
         """See ``Executor.cancel``."""

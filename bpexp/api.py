@@ -148,6 +148,7 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> pd.DataF
 
 
 def _sweep(arguments: Sequence[str], target: Any, settings: dict[str, Settings]) -> pd.DataFrame:
+    """Train a search, a race or a grid; see ``sweep``."""
     if "sweep" in settings:
         arguments = (*arguments, f"sweep={settings.pop('sweep')}")
     given = python_data.take(None, None, target, settings)

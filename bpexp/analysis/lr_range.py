@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -160,6 +161,21 @@ class LrRange:
         log_scale(axes.xaxis)
         if is_positive(self.measure):
             log_scale(axes.yaxis)
+        self._mark_rates(axes)
+        self._draw_shares(axes.twinx())
+        axes.set(
+            xlabel="lr",
+            ylabel=self.measure.center_label,
+            title=f"{self.measure.title} by learning rate",
+        )
+        axes.grid(alpha=0.25)
+        axes.spines[["top"]].set_visible(False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8, frameon=False)
+        return figure
+
+    def _mark_rates(self, axes: Axes) -> None:
+        """Mark the best rate and the one from which on training diverges, with their intervals."""
         if np.isfinite(self.best.estimate):
             axes.axvspan(self.best.low, self.best.high, color=COLORS[2], alpha=0.15, lw=0)
             axes.axvline(self.best.estimate, color=COLORS[2], lw=1.6, label="best rate")
@@ -174,17 +190,12 @@ class LrRange:
                 ls="--",
                 label="diverges from here",
             )
-        right = axes.twinx()
+
+    def _draw_shares(self, right: Axes) -> None:
+        """Draw the share of runs that diverge, along an axis on the right."""
         right.plot(self.rates, 100.0 * self.diverged, color="0.6", lw=1.0)
         right.set(ylabel="runs that diverge, % (gray)", ylim=(-2, 102))
         right.spines[["top"]].set_visible(False)
-        label = self.measure.center_label
-        axes.set(xlabel="lr", ylabel=label, title=f"{self.measure.title} by learning rate")
-        axes.grid(alpha=0.25)
-        axes.spines[["top"]].set_visible(False)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8, frameon=False)
-        return figure
 
 
 def threshold(rates: Array, diverges: NDArray[np.bool_]) -> Interval:

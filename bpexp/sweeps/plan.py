@@ -207,14 +207,8 @@ def make_plan(
         configs.append(replace(config, **shared))
     if runtime is None:
         raise ConfigError("A sweep needs at least one run.")
-    if study and runtime.confirm:
-        raise ConfigError(f"confirm must be 0 in a study, got {runtime.confirm}.")
-    if study and runtime.seeds.name is not None:
-        raise ConfigError("seeds must be null in a study, which lists its trials.")
-    if study and runtime.budget != BudgetConfig():
-        raise ConfigError("budget.* must be null in a study, which needs all of its runs.")
-    if study and runtime.search.halving is not None:
-        raise ConfigError("search.halving must be null in a study, which needs all of its runs.")
+    if study:
+        _check_runtime_of_study(runtime)
     varying = _varying_keys(configs)
     jobs = _jobs(configs, loaded, varying, rows)
     _check_data(jobs, rows)
@@ -224,6 +218,18 @@ def make_plan(
     comparable.check(plan.jobs, plan.objective, runtime)
     budget.check(runtime.budget, jobs)
     return plan
+
+
+def _check_runtime_of_study(runtime: RuntimeConfig) -> None:
+    """Check that all trials of a study are trained, and no others. Raises ConfigError."""
+    if runtime.confirm:
+        raise ConfigError(f"confirm must be 0 in a study, got {runtime.confirm}.")
+    if runtime.seeds.name is not None:
+        raise ConfigError("seeds must be null in a study, which lists its trials.")
+    if runtime.budget != BudgetConfig():
+        raise ConfigError("budget.* must be null in a study, which needs all of its runs.")
+    if runtime.search.halving is not None:
+        raise ConfigError("search.halving must be null in a study, which needs all of its runs.")
 
 
 def _check_data(jobs: Sequence[Job], rows: Sequence[str]) -> None:

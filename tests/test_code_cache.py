@@ -11,7 +11,8 @@ import pytest
 from sweeping import clean_environment
 
 from bpexp.tracking.store import configure_mlflow
-from bpexp.training.llvm import jit
+from bpexp.training.engine import Cancelled
+from bpexp.training.llvm import compiler, jit
 
 HOMELESS = """
 import pwd
@@ -49,6 +50,33 @@ def times(factor, generated):
 
     function = jit.FunctionType("times", ctypes.c_int64, [ctypes.c_int64])
     return jit.load_function(factor, function, generate)(10)
+
+
+TWICE = "define i64 @twice(i64 %x) { %y = add i64 %x, %x  ret i64 %y }"
+
+
+def test_a_process_that_compiles_long_code_gives_the_same_code(monkeypatch):
+    monkeypatch.setattr(compiler, "LONG_ASSEMBLY", 0)
+    monkeypatch.setattr(compiler, "object_code_of", None)
+    made = compiler.compile_assembly(TWICE, lambda: False)
+    monkeypatch.undo()
+    assert made == compiler.compile_assembly(TWICE, lambda: False)
+
+
+def test_compiling_long_code_is_given_up_and_leaves_nothing(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler, "LONG_ASSEMBLY", 0)
+    function = jit.FunctionType("twice", ctypes.c_int64, [ctypes.c_int64])
+    with pytest.raises(Cancelled):
+        jit.load_function("twice", function, lambda: TWICE, is_cancelled=lambda: True)
+    assert not list(tmp_path.rglob("*.o"))
+    monkeypatch.setattr(compiler, "LONG_ASSEMBLY", 10**6)
+    assert jit.load_function("twice", function, lambda: TWICE)(4) == 8
+
+
+def test_long_code_is_compiled_here_where_no_process_can_be_started(monkeypatch):
+    monkeypatch.setattr(compiler, "LONG_ASSEMBLY", 0)
+    monkeypatch.setattr(sys, "executable", "/missing/python")
+    assert compiler.compile_assembly(TWICE, lambda: False) == compiler.object_code_of(TWICE)
 
 
 def test_code_is_compiled_once(cache, tmp_path):

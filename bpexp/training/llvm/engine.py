@@ -146,7 +146,7 @@ class LlvmEngine:
         Raises:
             Cancelled: Another thread called ``cancel``.
         """
-        function, signature = _load_kernel(kind)
+        function, signature = _load_kernel(kind, lambda: bool(self._cancelled[0]))
         arguments = {**arguments, "cancelled": self._cancelled}
         values = [
             arguments[name] if name in signature.sizes else np.ascontiguousarray(arguments[name])
@@ -248,8 +248,8 @@ def _copy_results(arguments: Mapping[str, Any], groups: RunGroups, state: BatchS
     *_, state.best_loss[:], state.epochs_since_best[:] = rows
 
 
-def _load_kernel(kind: KernelKind) -> tuple[Any, Signature]:
-    """The compiled kernel of a kind, and its arguments."""
+def _load_kernel(kind: KernelKind, is_cancelled: Callable[[], bool]) -> tuple[Any, Signature]:
+    """The compiled kernel of a kind, and its arguments. Raises Cancelled."""
     is_training = kind.training is not None
     wanted = kernel.TRAINING_KERNEL if is_training else kernel.EVALUATION_KERNEL
     formulas = formulas_key(kind.network.functions, kind.training and kind.training.optimizer)
@@ -259,7 +259,7 @@ def _load_kernel(kind: KernelKind) -> tuple[Any, Signature]:
     key = (kind._replace(network=network), len(kind.network.sizes), is_weighted, *formulas)
     function_type = jit.FunctionType(wanted.name, ctypes.c_int64, _types(wanted.signature))
     function = jit.load_function(
-        key, function_type, lambda: wanted.generate(kind), kernel.libraries()
+        key, function_type, lambda: wanted.generate(kind), kernel.libraries(), is_cancelled
     )
     return function, wanted.signature
 

@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 import platformdirs
 from llvmlite import binding
 
+from bpexp.training.llvm.compiler import compile_assembly, target_cpu, target_machine
+
 DIGEST_SIZE = 32
 """Bytes of the SHA-256 digest before the object code. It covers the object code, because LLVM
 crashes on some damaged files, and what the code is for, because a file may have been renamed."""
@@ -67,6 +69,7 @@ def load_function(
     function_type: FunctionType,
     generate: Callable[[], str],
     libraries: Sequence[Library] = (),
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Any:
     """Return a compiled function, from memory, from the disk cache, or newly compiled.
 
@@ -77,16 +80,22 @@ def load_function(
         function_type: The function to return.
         generate: Generates the code as LLVM assembly; only called if it is not cached.
         libraries: What the code calls without defining it.
+        is_cancelled: Whether to give up a compilation that takes seconds.
+
+    Raises:
+        Cancelled: It was given up.
     """
     name = _code_name(function_type.name, key)
     # LLVM is not thread-safe.
     with _lock:
         if name not in _functions:
             object_codes = [
-                _cached_object_code(_code_name("library", library.key), library.generate)
+                _cached_object_code(
+                    _code_name("library", library.key), library.generate, is_cancelled
+                )
                 for library in libraries
             ]
-            object_codes.append(_cached_object_code(name, generate))
+            object_codes.append(_cached_object_code(name, generate, is_cancelled))
             _functions[name] = _link(object_codes, function_type)
         return _functions[name]
 
@@ -126,26 +135,28 @@ def object_file(name: str) -> Path | None:
 
 def _code_key(name: str) -> bytes:
     """The digest of the name of code, the processor it is compiled for, and the LLVM version."""
-    key = (name, *_target_cpu(), version("llvmlite"))
+    key = (name, *target_cpu(), version("llvmlite"))
     return hashlib.sha256(repr(key).encode()).digest()
 
 
 def has_cpu_feature(feature: str) -> bool:
     """Return whether the processor that code is compiled for has a feature."""
-    return f"+{feature}" in _target_cpu()[1].split(",")
+    return f"+{feature}" in target_cpu()[1].split(",")
 
 
-def _cached_object_code(name: str, generate: Callable[[], str]) -> bytes:
+def _cached_object_code(
+    name: str, generate: Callable[[], str], is_cancelled: Callable[[], bool]
+) -> bytes:
     """Return object code from the cache if it is undamaged; else compile it and cache it."""
     file = object_file(name)
     if file is None:
-        return _compile(generate())
+        return compile_assembly(generate(), is_cancelled)
     with suppress(OSError):
         content = _own_content(file)
         digest, object_code = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
         if digest_of(name, object_code) == digest:
             return object_code
-    object_code = _compile(generate())
+    object_code = compile_assembly(generate(), is_cancelled)
     # Write to another name first: other processes must not read an incomplete file.
     temporary = file.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
@@ -166,18 +177,9 @@ def _own_content(file: Path) -> bytes:
         return opened.read() if owner in (0, os.geteuid()) else b""
 
 
-def _compile(assembly: str) -> bytes:
-    """Return object code, after the optimization passes, none of which changes a result."""
-    module = binding.parse_assembly(assembly)
-    options = binding.create_pipeline_tuning_options(speed_level=3)
-    builder = binding.create_pass_builder(_target_machine(), options)
-    builder.getModulePassManager().run(module, builder)
-    return bytes(_target_machine().emit_object(module))
-
-
 def _link(object_codes: Sequence[bytes], function_type: FunctionType) -> Any:
     """Load object code into memory; return the function as a ctypes function."""
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target_machine())
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target_machine())
     for object_code in object_codes:
         engine.add_object_file(binding.ObjectFileRef.from_data(object_code))
     engine.finalize_object()
@@ -186,20 +188,3 @@ def _link(object_codes: Sequence[bytes], function_type: FunctionType) -> Any:
     # The engine owns the machine code, so it must live as long as the function.
     function.engine = engine
     return function
-
-
-def _target_cpu() -> tuple[str, str]:
-    """Name and features of the processor to compile for."""
-    name = os.environ.get("BPEXP_CPU")
-    features = "" if name else binding.get_host_cpu_features().flatten()
-    return name or binding.get_host_cpu_name(), os.environ.get("BPEXP_CPU_FEATURES", features)
-
-
-def _target_machine() -> Any:
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    name, features = _target_cpu()
-    target = binding.Target.from_default_triple()
-    return target.create_target_machine(
-        cpu=name, features=features, opt=3, reloc="default", codemodel="jitdefault"
-    )

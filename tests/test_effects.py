@@ -123,7 +123,7 @@ def test_the_best_groups_describe_values_that_no_two_groups_can_be_compared_by()
     effect = found["optimizer.name"]
     assert effect.sentence == (
         "optimizer.name: no two values were run with the same seeds and the same values of the "
-        "other settings, so that its own effect is not known. Of the best groups with each value "
+        "other settings, so that its own effect is not tested. Of the best groups with each value "
         "lr=0.01 optimizer.name=adam is best (median final loss 0.01025), lr=0.1 "
         "optimizer.name=momentum worst (0.1003)."
     )
@@ -133,6 +133,19 @@ def test_the_best_groups_describe_values_that_no_two_groups_can_be_compared_by()
     assert found["lr"].left_out
     assert "Not compared: lr=" in found["lr"].sentence
     assert "effects" in made.figures
+
+
+def test_the_only_setting_with_other_seeds_for_each_value_is_that_of_the_groups():
+    runs = [({"lr": lr}, seed, "completed", lr + seed / 1e4, 1)
+            for lr, first in ((0.1, 0), (1.0, 10)) for seed in range(first, first + 8)]  # fmt: skip
+    made = built(rows(runs))
+    assert [effect.sentence for effect in made.effects] == [
+        "lr: no two values were run with the same seeds, and no other setting varies, so that its "
+        "effect is the difference of the groups above: lr=0.1 is best (median final loss 0.1003), "
+        "lr=1 worst (1.001)."
+    ]
+    assert "a statistically significant difference (p = 0.00016). The test is" in made.answer
+    assert made.figures["effects"] is not None
 
 
 @pytest.mark.parametrize(("seeds", "said"), [(1, "one seed"), (5, "5 seeds")])

@@ -988,6 +988,16 @@ def test_two_sweeps_that_differ_say_where():
         "seed with probability 1 (0.8032 to 1)" in made.answer
     )
     assert "Of 40 runs with the same combination and seed, 0 have bit-identical" in made.answer
+    assert "left out" not in made.answer
+    some = built(two({0.1: low}, {0.1: [*low[:8], *high[8:]]}))
+    assert made.agreement.comparisons[0].pairs == 20
+    assert some.agreement.comparisons[0].pairs == 12
+    assert some.answer.endswith(
+        "Of 20 runs with the same combination and seed, 8 have bit-identical losses and the same "
+        "number of epochs. These are left out of the comparison."
+    )
+    single = built(two({0.1: low}, {1.0: high}))
+    assert "Compared on all runs: sweep=s lr=0.1 has the lowest final loss" in single.answer
 
 
 @pytest.mark.parametrize(("one", "other"), [("273484e9", "00012345"), ("00012345", "273484e9")])

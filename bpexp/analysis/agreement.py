@@ -42,7 +42,10 @@ class Agreement:
             return f"The sweeps agree: they contain the same runs. {self._identical}"
         if not self.comparisons:
             return f"The sweeps agree on all runs that both contain. {self._identical}"
-        return " ".join(part for part in (self._compared, self._identical) if part)
+        parts = [self._compared, self._identical]
+        if self.identical_runs:
+            parts.append("These are left out of the comparison.")
+        return " ".join(filter(None, parts))
 
     @property
     def _compared(self) -> str:

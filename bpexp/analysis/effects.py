@@ -106,11 +106,16 @@ class Effect:
             f"{best.name} is best ({self.measure.center_label} {center}), "
             f"{worst.name} worst ({worst_center})"
         )
+        if not self.is_matched and self.is_only:
+            return (
+                f"{self.key}: no two values were run with the same seeds, and no other setting "
+                f"varies, so that its effect is the difference of the groups above: {result}."
+            )
         if not self.is_matched:
             return (
                 f"{self.key}: no two values were run with the same seeds and the same values of "
-                f"the other settings, so that its own effect is not known. Of the best groups with "
-                f"each value {result}."
+                f"the other settings, so that its own effect is not tested. Of the best groups "
+                f"with each value {result}."
             )
         subject = f"{listed(self.keys)}, which change together," if self.keys[1:] else self.key
         sentence = f"{subject} {self.verdict}: {result}{self._consistency}."
@@ -131,7 +136,7 @@ class Effect:
     def verdict(self) -> str:
         """Whether the setting matters, as the predicate of a sentence."""
         if not self.is_matched:
-            return "best group with each value, not tested"
+            return "see the groups" if self.is_only else "best group with each value, not tested"
         seeds = counted_units(self.comparisons[0]) if self.comparisons else "one seed"
         matter, have = ("matter", "have") if self.keys[1:] else ("matters", "has")
         if not self.can_be_significant:

@@ -86,7 +86,8 @@ class Finals:
         best = "; ".join(f"{f.value}: {self._chosen(f)}" for f in self.finalists)
         compared = "on the test rows, which chose nothing"
         if not self.is_tested:
-            compared = "on the runs that chose them"
+            has_chosen = any(len(finalist.groups) > 1 for finalist in self.finalists)
+            compared = "on the runs that chose them" if has_chosen else "on all runs"
         return " ".join([
             f"Best combination {which} by {self.chosen_by.label}: {best}.",
             f"Compared {compared}: {answer(self.findings)}",

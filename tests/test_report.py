@@ -323,7 +323,8 @@ def test_groups_that_mostly_diverged_are_ranked_by_the_number_of_diverged_runs()
     assert made.table["lr"].tolist() == ["2", "1"]
     assert made.table["rank"].tolist() == [1, 2]
     assert made.answer.startswith(
-        "lr=2 has the lowest final loss: 6 of 10 runs diverged; the next, lr=1: 10 of 10 runs"
+        "lr=2 is first by final loss: 6 of 10 runs diverged; the next, lr=1: 10 of 10 runs "
+        "diverged. Most runs of both diverged; the share of diverged runs decides the rank. "
     )
 
 
@@ -394,6 +395,26 @@ def test_a_difference_that_is_not_significant_is_reported_as_such():
     (comparison,) = made.findings.comparisons
     assert comparison.improvement.estimate == pytest.approx(4 / 6)
     assert f"not statistically distinguishable with 6 seeds (p = {comparison.p:.2g})" in made.answer
+
+
+def test_equal_medians_are_no_lowest_one():
+    made = built(by_lr({1: [0.1] * 5 + [0.4] * 3, 2: [0.1] * 5 + [0.2] * 3}))
+    assert made.answer.startswith("lr=2 is first by final loss: median final loss 0.1 (0.1 to 0.2)")
+    assert ". Their medians are equal; the interquartile mean decides the rank. A" in made.answer
+    (sentence,) = made.effect_sentences[:1]
+    assert sentence.endswith(
+        ": the median final loss is 0.1 with all values; no other setting varies."
+    )
+
+
+def test_a_single_run_is_not_compared_with_a_group_and_the_answer_says_so():
+    frame = by_lr({1: [0.1], 2: np.arange(1.0, 9.0), 3: np.arange(3.0, 11.0)})
+    made = built(frame)
+    assert (
+        "over 8 runs. Their difference cannot be tested, because lr=1 has a single" in made.answer
+    )
+    sentence = made.effect_sentences[0]
+    assert sentence.endswith(" 14 runs with seeds that not all values have are left out.")
 
 
 def test_nothing_is_tested_with_one_seed_per_group():

@@ -21,7 +21,7 @@ from bpexp.analysis.groups import REPLICATE, SWEEP, Group, RunTable
 from bpexp.analysis.intervals import Interval
 from bpexp.analysis.permutation import ALPHA
 from bpexp.analysis.words import counted_units, few, numbers, p_value
-from bpexp.render.wording import listed
+from bpexp.render.wording import counted, listed
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.runs.variation import are_independent
@@ -70,6 +70,8 @@ class Effect:
             settings. Otherwise a level is the best group with a value, and nothing is tested.
         n_settings: Number of settings whose effects are tested.
         p: The smallest p-value of the comparisons, corrected for all settings; nan without any.
+        n_unpaired: Number of runs with the compared values and other settings that are left out,
+            because not all values were run with their seeds.
     """
 
     keys: tuple[str, ...]
@@ -82,6 +84,7 @@ class Effect:
     is_matched: bool = True
     n_settings: int = 1
     p: float = np.nan
+    n_unpaired: int = 0
 
     @property
     def key(self) -> str:
@@ -106,6 +109,8 @@ class Effect:
             f"{best.name} is best ({self.measure.center_label} {center}), "
             f"{worst.name} worst ({worst_center})"
         )
+        if best.center == worst.center:
+            result = f"the {self.measure.center_label} is {center} with all values"
         if not self.is_matched and self.is_only:
             return (
                 f"{self.key}: no two values were run with the same seeds, and no other setting "
@@ -119,7 +124,7 @@ class Effect:
             )
         subject = f"{listed(self.keys)}, which change together," if self.keys[1:] else self.key
         sentence = f"{subject} {self.verdict}: {result}{self._consistency}."
-        return f"{sentence}{self._next}{self._reverse}{self._others}"
+        return f"{sentence}{self._next}{self._reverse}{self._others}{self._shared}"
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -151,6 +156,8 @@ class Effect:
         if self.is_only:
             return "; no other setting varies"
         n = len(self.ranked[0].by_combination)
+        if self.ranked[0].center == self.ranked[-1].center:
+            return ""
         if n == 1:
             return "; in one combination of the other settings"
         scores = np.array([level.by_combination for level in self.ranked])
@@ -167,6 +174,15 @@ class Effect:
             f" Not compared: {self.key}={few(self.left_out)}, without runs with the same seeds and "
             "other settings."
         )
+
+    @property
+    def _shared(self) -> str:
+        """A remark if runs do not count because other values were not run with their seeds."""
+        if not self.n_unpaired:
+            return ""
+        are = "is" if self.n_unpaired == 1 else "are"
+        runs = counted(self.n_unpaired, "run")
+        return f" {runs} with seeds that not all values have {are} left out."
 
     @property
     def _next(self) -> str:
@@ -269,7 +285,15 @@ def _effect(findings: Findings, keys: tuple[str, ...]) -> Effect:
     ]
     pairs = [(groups[0], other) for other in groups[1:]] if len(replicates) > 1 else []
     left_out = [_text(value) for value in all_cells if value not in cells]
-    return Effect(keys, measure, levels, order, compare_with_best(pairs, measure), left_out)
+    n_unpaired = sum(
+        len(all_cells[value][others]) - len(by_seed)
+        for value, combinations in cells.items()
+        for others, by_seed in combinations.items()
+    )
+    return Effect(
+        keys, measure, levels, order, compare_with_best(pairs, measure), left_out,
+        n_unpaired=n_unpaired,
+    )  # fmt: skip
 
 
 def _text(value: Value) -> str:

@@ -207,6 +207,24 @@ class Findings:
         ]
         return [first.setdefault(key, rank) for rank, key in enumerate(keys, start=1)]
 
+    @property
+    def what_decides(self) -> str:
+        """What tells the first two groups apart if their centers are equal; "" otherwise.
+
+        It is the first part of ``Objective.ranking_key`` that differs.
+        """
+        first, second = (
+            self.measure.ranking_key(summary.group.scores(self.measure), self.horizon)
+            for summary in self.summaries[:2]
+        )
+        names = ("median", "share of converged runs") if self.measure.is_time else (
+            "interquartile mean", "mean", "share of diverged runs"
+        )  # fmt: skip
+        if first[0] != second[0] or first == second:
+            return ""
+        parts = zip(names, first[1:], second[1:], strict=True)
+        return next(name for name, a, b in parts if a != b)
+
     @cached_property
     def horizon(self) -> float:
         """The smallest maximum number of epochs of all groups."""

@@ -31,7 +31,8 @@ def question(findings: Findings) -> str:
     data = listed(grouped.data)
     seeds = grouped.counted_replicates
     if not grouped.varying:
-        return f"What {measure.label} do {findings.runs} runs on {data} reach, over {seeds}?"
+        do, runs = "does" if findings.runs == 1 else "do", counted(findings.runs, "run")
+        return f"What {measure.label} {do} {runs} on {data} reach, over {seeds}?"
     over = listed([f"{key} ({few(values)})" for key, values in grouped.varying.items()])
     which = f"which {over}" if len(grouped.varying) == 1 else f"which combination of {over}"
     return f"Over {seeds} on {data}: {which} {_is_best(measure)}?"
@@ -57,10 +58,18 @@ def _ranked(findings: Findings) -> str:
     if n_first > 1:
         return " ".join([_tie(findings, n_first), *_others(findings, "The first of them", n_first)])
     second = findings.summaries[1]
+    decides = findings.what_decides
+    is_best = f"is first by {measure.label}" if decides else _is_best(measure)
     first = (
-        f"{best.group.name} {_is_best(measure)}: {result(best, measure)}; the next, "
+        f"{best.group.name} {is_best}: {result(best, measure)}; the next, "
         f"{second.group.name}: {result(second, measure)}."
     )
+    if decides:
+        is_known = math.isfinite(measure.center(best.group.scores(measure), findings.horizon))
+        equal = (
+            f"Their {measure.statistic}s are equal" if is_known else "Most runs of both diverged"
+        )
+        first += f" {equal}; the {decides} decides the rank."
     return " ".join([first, *_test(findings), *_others(findings, "It", 2)])
 
 
@@ -122,7 +131,7 @@ def _test(findings: Findings) -> list[str]:
     """Whether the first group differs significantly from the second."""
     compared = findings.comparisons
     if not compared or compared[0].b is not findings.summaries[1].group:
-        return ["With one seed per group no difference can be tested."]
+        return [_untested(findings)]
     comparison = compared[0]
     probability = _advantage(comparison, findings.measure)
     crossing = _crossing(findings) if findings.measure.is_time else []
@@ -145,6 +154,14 @@ def _test(findings: Findings) -> list[str]:
         units = counted_units(comparison)
         verdict = f"{means}not statistically distinguishable with {units} ({p})"
     return [f"{probability}: {verdict}.", *remarks]
+
+
+def _untested(findings: Findings) -> str:
+    """Why the first two groups are not compared."""
+    if all(summary.runs == 1 for summary in findings.summaries):
+        return "With one seed per group no difference can be tested."
+    single = next(s.group.name for s in findings.summaries[:2] if s.runs == 1)
+    return f"Their difference cannot be tested, because {single} has a single run."
 
 
 def _advantage(comparison: Comparison, measure: Objective) -> str:
@@ -222,7 +239,7 @@ def too_few(compared: Sequence[Comparison], n_comparisons: int, among: str) -> s
     )
     enough = listed([counted(needed, noun) for noun in largest.units])
     return (
-        f"With {counted_units(largest)} and {among} no difference can reach p < {ALPHA}; "
+        f"With {listed([*_units(largest), among])} no difference can reach p < {ALPHA}; "
         f"{enough} could."
     )
 
@@ -239,10 +256,14 @@ def _unpaired(comparison: Comparison) -> list[str]:
 
 def counted_units(comparison: Comparison) -> str:
     """What is independent in a comparison, such as "10 seeds" or "5 splits and 10 seeds"."""
+    return listed(_units(comparison))
+
+
+def _units(comparison: Comparison) -> list[str]:
     sizes = sorted(set(comparison.n_independent))
     if comparison.pairs or len(comparison.units) > 1 or len(sizes) == 1:
-        return listed([counted(n, noun) for noun, n in comparison.units.items()])
-    return f"{' and '.join(map(str, sizes))} {comparison.scarcest}s"
+        return [counted(n, noun) for noun, n in comparison.units.items()]
+    return [f"{' and '.join(map(str, sizes))} {comparison.scarcest}s"]
 
 
 def _over_splits(comparison: Comparison) -> list[str]:

@@ -47,6 +47,8 @@ def measure(part: str, rounds: int, quick: bool) -> Iterable[Table]:
             return loading.compare_readers(rounds, 2000 if quick else 60_000)
         case "reading":
             return sweeps.reading(rounds, [10, 100] if quick else [10, 1000, 10_000])
+        case "medium":
+            return [sweeps.medium_runs(rounds, 500 if quick else 10_000)]
         case "growth":
             return [sweeps.growth(rounds, [100, 1000] if quick else [100, 1000, 10_000, 100_000])]
         case _:

@@ -26,6 +26,7 @@ PARTS = {
     "training": "Training without tracking",
     "minibatch": "Training with mini-batches",
     "loading": "Loading large tables",
+    "medium": "Tracked runs of medium size",
     "c_program": "Training compared with a C program",
     "growth": "Time and memory by number of runs",
     "reading": "Commands that read sweeps, by number of runs",

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from benchmarks.rounds import MissingError, Row, Table, alternate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -210,13 +212,16 @@ def growth(rounds: int, sizes: Sequence[int]) -> Table:
 
 
 READERS = {
-    "runs -n 10": ["runs", "-n", "10"],
-    "show": ["show", "latest"],
-    "report": ["report", "latest"],
-    "resume of a finished sweep": ["resume", "latest"],
-    "verify": ["verify", "latest"],
-    "reproduce": ["reproduce", "latest"],
-}
+    "runs -n 10": ["bpexp", "runs", "-n", "10"],
+    "show": ["bpexp", "show", "latest"],
+    "report": ["bpexp", "report", "latest"],
+    "resume of a finished sweep": ["bpexp", "resume", "latest"],
+    "verify": ["bpexp", "verify", "latest"],
+    "reproduce": ["bpexp", "reproduce", "latest"],
+    "MLflow, runs sorted by a metric": [
+        "benchmarks.stock.sorted_runs", "sqlite:///outputs/mlflow.db",
+    ],
+}  # fmt: skip
 """Commands that read a sweep."""
 TRAINING, REUSE = "training and storing the sweep", "a sweep with reuse=true"
 
@@ -237,7 +242,7 @@ def reading(rounds: int, sizes: Sequence[int]) -> list[Table]:
             folder, sweep = folders.new(), bpexp_command(runs, "epochs=200")
             usages = {TRAINING: [run_command(sweep, folder)]}
             for name, command in READERS.items():
-                usages[name] = [run_command(["bpexp", *command], folder) for _ in range(rounds)]
+                usages[name] = [run_command(command, folder) for _ in range(rounds)]
             # The last ones, because they store sweeps.
             usages[REUSE] = [run_command([*sweep, "reuse=true"], folder) for _ in range(rounds)]
             for name, used in usages.items():
@@ -245,6 +250,50 @@ def reading(rounds: int, sizes: Sequence[int]) -> list[Table]:
                 rows[name].append(Row(label, [one.processor_seconds for one in used]))
     note = "Processor time of the whole command, and the maximum resident memory."
     return [Table(f"Reading: {name}", "s", note, of_name) for name, of_name in rows.items()]
+
+
+def medium_runs(rounds: int, n_rows: int) -> Table:
+    """Time and memory of ten tracked runs on a table of 784 columns, by one and by two workers.
+
+    Args:
+        rounds: Number of rounds.
+        n_rows: Number of rows of the table.
+
+    Returns:
+        Seconds.
+    """
+    counts = (1, 2)
+    with Folders.temporary() as folders:
+        folder = folders.new()
+        rng = np.random.default_rng(0)
+        images = {"x": rng.random((n_rows, 784)), "y": rng.integers(0, 10, n_rows)}
+        np.savez(folder / "images.npz", **images)
+        sweep = bpexp_command(
+            10, "data=file", "data.path=images.npz", "data.target=y", "data.task=classification",
+            "model=classifier", "hidden=128", "batch_size=64", "optimizer=adam", "epochs=5",
+        )  # fmt: skip
+        run_command([*sweep, "epochs=1"], folder)
+        used = [
+            [run_command([*sweep, f"n_jobs={count}"], folder) for count in counts]
+            for _ in range(rounds)
+        ]
+        files = list(folder.rglob("predictions.*"))
+        stored = sum(file.stat().st_size for file in files) / max(1, len(files))
+    rows = [
+        Row(
+            f"{count} worker{'s' * (count > 1)}, {max(one.mebibytes for one in usages)} MiB",
+            [one.seconds for one in usages],
+        )
+        for count, usages in zip(counts, zip(*used, strict=True), strict=True)
+    ]
+    return Table(
+        title=f"Ten runs of 784-128-10 on {n_rows:,} rows, 5 epochs",
+        unit="s",
+        note="Time of the whole command, and the maximum resident memory. The inputs take "
+        f"{n_rows * 784 * 8 / 2**20:.0f} MiB, the stored predictions of a run "
+        f"{stored / 2**10:.0f} KiB.",
+        rows=rows,
+    )
 
 
 def latency(rounds: int, runs: int) -> Table:

@@ -96,7 +96,10 @@ def _parser() -> argparse.ArgumentParser:
         help="significant digits of numbers (default: 6)",
     )
     parser.add_argument(
-        "--format", choices=list(FORMATS), default="text", help="of the page (default: text)"
+        "--format",
+        choices=list(FORMATS),
+        default="text",
+        help="how the step is written (default: text)",
     )
     parser.add_argument(
         "-o", dest="output", type=Path, metavar="FILE", help="write here instead of printing"

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
         "--format",
         choices=["table", "csv", "json"],
         default="table",
-        help="of the list (default: table)",
+        help="how the list is written (default: table)",
     )
     parser.add_argument(
         "-n", type=positive, help=f"number of runs (default: all; {TABLE_ROWS} in a table)"

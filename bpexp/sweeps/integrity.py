@@ -3,7 +3,8 @@
 The result digest of a run (the tag ``bpexp.result``) covers its losses, predictions and weights,
 the digests of its record (``bpexp.digests``) the bytes of its files and its metrics.
 ``artifact_problem`` finds out by the latter whether anything has changed, which takes no parsing.
-``problems`` compares all numbers, and says which one was altered.
+``problems`` compares all numbers, and says which one was altered; ``all_problems`` does so where
+anything has changed.
 """
 
 import math
@@ -35,12 +36,14 @@ from bpexp.tracking.stored_results import (
     StoredResult,
     config_of,
     layers_of,
+    losses_of,
     result_of,
     validation_of,
 )
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import with_metrics
 from bpexp.training.run_batch import make_network
+from bpexp.typing import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,6 +228,25 @@ def table_problem(table: "pd.DataFrame", runs: Iterable[StoredRun]) -> str:
     return ""
 
 
+def all_problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
+    """``problems`` of a run, which parses and computes most numbers only if there are any.
+
+    Files and metrics that have the digests of the record are those that the run was recorded with.
+    The digests of the record do not cover the configuration among the tags, which is compared with
+    the identity of the run, and the logged curves, which are compared with its losses.
+
+    Raises:
+        ConfigError: The stored configuration is invalid, or its data are missing or have changed.
+    """
+    if not _is_as_recorded(run, archive):
+        return problems(run, archive, curves)
+    config_of(run, archive)
+    losses = losses_of(run, archive)
+    has_validation = "validation_loss" in run.metrics
+    validation = validation_of(run, archive) if has_validation else None
+    return _curve_problems(run, losses, validation, curves)
+
+
 def problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
     """Everything in which a stored run contradicts its digests; empty if it is intact.
 
@@ -318,14 +340,22 @@ def metric_problems(run: StoredRun, result: TrainResult, curves: Curves) -> list
         for name, value in result.metrics.items()
         if name in run.metrics and not _is_stored_as(run.metrics[name], value)
     ]
-    epochs = np.arange(1, len(result.losses) + 1)
-    originals = {"loss": Validation(epochs, result.losses)}
-    if result.validation is not None:
-        originals["validation_loss"] = result.validation
-    for name, original in originals.items():
-        if name in run.metrics:
-            found += _curve_problem(name, run.metrics[name], curves.get(name, ()), original)
-    return found
+    return [*found, *_curve_problems(run, result.losses, result.validation, curves)]
+
+
+def _curve_problems(
+    run: StoredRun, losses: Array, validation: Validation | None, curves: Curves
+) -> list[str]:
+    """How the logged curves of a run contradict its losses."""
+    originals = {"loss": Validation(np.arange(1, len(losses) + 1), losses)}
+    if validation is not None:
+        originals["validation_loss"] = validation
+    return [
+        sentence
+        for name, original in originals.items()
+        if name in run.metrics
+        for sentence in _curve_problem(name, run.metrics[name], curves.get(name, ()), original)
+    ]
 
 
 def _curve_problem(

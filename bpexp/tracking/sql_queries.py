@@ -3,9 +3,12 @@
 All functions raise SQLAlchemy's DBAPIError where the database reports an error.
 """
 
+import math
 import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
@@ -109,11 +112,12 @@ def history(connection: Connection, ids: Sequence[str], metric: str) -> dict[str
         "ORDER BY run_uuid, step, timestamp",
         ids=ids, key=metric,
     )  # fmt: skip
-    points: dict[str, list[Point]] = {}
-    for run_id, step, value, is_nan in found:
-        number = float("nan") if is_nan else restored(value)
-        points.setdefault(run_id, []).append(Point(step, number))
-    return points
+    return {
+        run_id: [
+            Point(step, math.nan if is_nan else restored(value)) for _, step, value, is_nan in rows
+        ]
+        for run_id, rows in groupby(found, key=itemgetter(0))
+    }
 
 
 def _conditions(query: Query) -> tuple[str, dict[str, Any]]:

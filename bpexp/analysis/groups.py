@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_integer_dtype
 
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import train_keys
@@ -350,11 +351,19 @@ def numbers(column: "pd.Series[Any]") -> Array:
 
 def labels_of(column: "pd.Series[Any]") -> "pd.Series[str]":
     """``label`` of each value, computed once per distinct value."""
-    # Compare as text, because True == 1 == 1.0.
-    text = column.astype(str)
-    first = ~text.duplicated()
-    known = {key: label(value) for key, value in zip(text[first], column[first], strict=True)}
-    return pd.Series([known[key] for key in text], index=column.index, dtype=object)
+    values = column
+    if not is_integer_dtype(column) and not _is_one_object(column):
+        # Compare as text, because True == 1 == 1.0, and 0.0 == -0.0.
+        values = column.astype(str)
+    codes, _ = pd.factorize(values, use_na_sentinel=False)
+    _, first = np.unique(codes, return_index=True)
+    labels = np.array([label(value) for value in column.iloc[first]], dtype=object)
+    return pd.Series(labels[codes], index=column.index, dtype=object)
+
+
+def _is_one_object(column: "pd.Series[Any]") -> bool:
+    """Whether all values are the same object, such as None: most settings of a sweep are alike."""
+    return column.dtype == object and len(set(map(id, column))) == 1
 
 
 def label(value: Any) -> str:

@@ -32,23 +32,31 @@ def free_port():
 
 
 class MlflowServer:
-    """An MLflow server on a free port of 127.0.0.1, with its store in ``folder``."""
+    """An MLflow server on a free port of 127.0.0.1, with its store in ``folder``.
 
-    def __init__(self, folder):
+    It answers below ``path``. ``options`` are added to its command line, ``settings`` to its
+    environment.
+    """
+
+    def __init__(self, folder, *options, path="", **settings):
         self.port = free_port()
-        self.folder, self.url = folder, f"http://127.0.0.1:{self.port}"
+        self.folder, self.url = folder, f"http://127.0.0.1:{self.port}{path}"
+        self.options, self.settings = options, settings
+        if path:
+            self.options += ("--static-prefix", path)
 
     def start(self):
         """Start the server and wait until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{self.folder}/m.db"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        command += ["--artifacts-destination", str(self.folder / "artifacts"), *self.options]
         log_file = self.folder / "log"
         # MLflow's eight job runners are only for language models and slow to start.
         settings = {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            **self.settings,
         }
         with open(log_file, "a") as log:
             self.process = subprocess.Popen(
@@ -65,22 +73,28 @@ class MlflowServer:
 @contextlib.contextmanager
 def mlflow_server(folder):
     """The URL of a running ``MlflowServer``."""
-    server = MlflowServer(folder)
-    server.start()
-    try:
+    with running(MlflowServer(folder)) as server:
         yield server.url
+
+
+@contextlib.contextmanager
+def running(server):
+    """An ``MlflowServer`` while it runs."""
+    try:
+        server.start()
+        yield server
     finally:
         server.stop()
 
 
 class Proxy:
-    """An HTTP proxy that can fail.
+    """An HTTP proxy that can fail; with ``tls``, a context of a server, it is one for HTTPS.
 
     The next ``failing`` requests are answered with ``status``. Of the next ``losing`` requests,
     the response of the server is replaced by an error. ``failed`` counts both.
     """
 
-    def __init__(self, port):
+    def __init__(self, port, tls=None):
         self.failing, self.losing, self.status, self.failed = 0, 0, 500, 0
         proxy, counting = self, threading.Lock()
 
@@ -120,6 +134,13 @@ class Proxy:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+        if tls is not None:
+            self.url = self.url.replace("http:", "https:")
+            # The thread of a request shakes hands, and clients that refuse are no errors.
+            self.server.socket = tls.wrap_socket(
+                self.server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self.server.handle_error = lambda *_: None
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):

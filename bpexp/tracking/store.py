@@ -17,6 +17,7 @@ import re
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -216,6 +217,8 @@ def configure_mlflow() -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # MLflow's progress bars would mix with the output of bpexp if tqdm is installed.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Who sets MLFLOW_TRACKING_INSECURE_TLS knows it; urllib3 would say it at every request.
+    warnings.filterwarnings("ignore", "Unverified HTTPS request")
     # RetryPolicy retries; MLflow's own retries would add minutes to every request.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 

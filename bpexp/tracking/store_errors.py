@@ -3,6 +3,7 @@
 from requests import RequestException, exceptions
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from bpexp.tracking import server_errors
 from bpexp.tracking.retry import StorageError
 
 _SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
@@ -80,9 +81,11 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def reason(error: BaseException) -> str:
-    """The message of the root cause, on one line."""
+    """The message of the root cause, on one line; or what a user of the server can do about it."""
     error = _root_cause(error)
     # The message of a failed request is long; its reason is for example "Connection refused".
     reason = getattr(error.args[0], "reason", None) if error.args else None
-    text = " ".join(str(getattr(error, "orig", None) or reason or error).split())
-    return text[:300].rstrip(".?")
+    text = server_errors.without_markup(str(getattr(error, "orig", None) or reason or error))
+    is_of_client = type(error).__module__.startswith(("mlflow.", "requests."))
+    advice = server_errors.advice(text) if is_of_client else ""
+    return advice or text[:300].rstrip(".?")

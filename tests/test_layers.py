@@ -64,13 +64,19 @@ LATE = {
 """The modules that import in functions. The docstring of each says why."""
 
 
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """The statements inside a node at any depth, without those that only type checkers read."""
+    is_for_hints = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    for part in ("body", "handlers", "cases", "orelse", "finalbody"):
+        if part != "body" or not is_for_hints:
+            for child in getattr(node, part, []):
+                yield child
+                yield from statements(child)
+
+
 def imported(file: Path) -> Iterator[str]:
     """The modules that a file imports, at its top or in a function; not for type hints alone."""
-    tree = ast.parse(file.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            node.body = []
-    for node in ast.walk(tree):
+    for node in statements(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -1,6 +1,7 @@
 """``bpexp runs``: list the tracked runs as a table, CSV or JSON."""
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,26 +18,7 @@ TABLE_ROWS = 50
 
 def main(arguments: Sequence[str]) -> None:
     """Print the runs of an experiment."""
-    parser = store_parser("runs", "List the runs, newest first.")
-    parser.add_argument(
-        "--sweep", help="only the runs of this sweep (id, start of an id, name, or latest)"
-    )
-    parser.add_argument(
-        "--filter", default="", help='an MLflow filter, such as "metrics.final_loss < 0.1"'
-    )
-    parser.add_argument(
-        "--format",
-        choices=["table", "csv", "json"],
-        default="table",
-        help="how the list is written (default: table)",
-    )
-    parser.add_argument(
-        "-n", type=positive, help=f"number of runs (default: all; {TABLE_ROWS} in a table)"
-    )
-    parser.add_argument(
-        "--sort", metavar="KEY", help="by a metric, the best first, or a setting (default: newest)"
-    )
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     store = existing_store(options.uri)
     reader = open_reader(store)
     query = Query(options.filter)
@@ -64,3 +46,26 @@ def main(arguments: Sequence[str]) -> None:
         total = reader.count(experiment, query)
         more = "; -n for more" if total > len(frame) else ""
         out.print(f"{len(frame)} of {total} runs{more}")
+
+
+def _parser() -> ArgumentParser:
+    parser = store_parser("runs", "List the runs, newest first.")
+    parser.add_argument(
+        "--sweep", help="only the runs of this sweep (id, start of an id, name, or latest)"
+    )
+    parser.add_argument(
+        "--filter", default="", help='an MLflow filter, such as "metrics.final_loss < 0.1"'
+    )
+    parser.add_argument(
+        "--format",
+        choices=["table", "csv", "json"],
+        default="table",
+        help="how the list is written (default: table)",
+    )
+    parser.add_argument(
+        "-n", type=positive, help=f"number of runs (default: all; {TABLE_ROWS} in a table)"
+    )
+    parser.add_argument(
+        "--sort", metavar="KEY", help="by a metric, the best first, or a setting (default: newest)"
+    )
+    return parser

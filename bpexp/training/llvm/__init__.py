@@ -8,6 +8,7 @@
 - ``product``: the function that computes matrix products;
 - ``kind``, ``layout``, ``forward`` and ``kernel``: the code for networks of any widths;
 - ``unrolled_kernel``: faster code for very small networks;
-- ``jit``: compiles the code, and caches it on disk;
+- ``formulas``: tells apart the code of formulas that other packages register;
+- ``compiler`` and ``jit``: compile the code, and cache it on disk;
 - ``engine``: the engine that calls the compiled code.
 """

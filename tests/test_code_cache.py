@@ -114,6 +114,30 @@ def test_a_truncated_file_is_compiled_again_and_replaced(cache, tmp_path):
     assert list((tmp_path / "cache").rglob("*.*")) == [file]
 
 
+def zero_device(file):
+    file.symlink_to("/dev/zero")
+
+
+def huge_file(file):
+    file.touch()
+    os.truncate(file, 2**42)
+
+
+@pytest.mark.parametrize("replace", [os.mkfifo, zero_device, huge_file], ids=lambda f: f.__name__)
+def test_what_is_no_file_of_code_is_replaced(cache, tmp_path, replace):
+    generated = []
+    assert times(2, generated) == 20
+    (file,) = (tmp_path / "cache").glob("*/*.o")
+    file.unlink()
+    replace(file)
+    for _ in range(2):
+        cache()
+        assert times(2, generated) == 20
+    assert generated == [2, 2]
+    assert file.is_file()
+    assert file.stat().st_size < 2**20
+
+
 @pytest.mark.slow
 def test_code_that_another_user_wrote_is_not_run(cache, tmp_path, monkeypatch):
     generated = []

@@ -16,6 +16,7 @@ features as LLVM spells them, such as ``haswell`` and ``+avx2,-fma``).
 import ctypes
 import hashlib
 import os
+import stat
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -60,6 +61,8 @@ class Library(NamedTuple):
     generate: Callable[[], str]
 
 
+MAX_CODE_BYTES = 2**28
+"""A larger cache file is not read."""
 _lock = threading.Lock()
 _functions: dict[str, Any] = {}
 
@@ -171,10 +174,17 @@ def digest_of(name: str, object_code: bytes) -> bytes:
 
 
 def _own_content(file: Path) -> bytes:
-    """Read a cache file; empty if another user, who could have written any code, owns it."""
-    with open(file, "rb") as opened:
-        owner = os.fstat(opened.fileno()).st_uid
-        return opened.read() if owner in (0, os.geteuid()) else b""
+    """Read a cache file; empty if another user, who could have written any code, owns it.
+
+    Empty, too, if it is a pipe or a device, or larger than code is: it is replaced.
+    """
+    # Opening a pipe would wait for who writes to it.
+    with open(
+        file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+    ) as opened:
+        found = os.fstat(opened.fileno())
+        is_code = stat.S_ISREG(found.st_mode) and found.st_size <= MAX_CODE_BYTES
+        return opened.read() if is_code and found.st_uid in (0, os.geteuid()) else b""
 
 
 def _link(object_codes: Sequence[bytes], function_type: FunctionType) -> Any:

@@ -1,5 +1,6 @@
 """A folder of the user's own configurations, studies and sweeps, and names and tags of runs."""
 
+import os
 import re
 import unicodedata
 
@@ -196,6 +197,18 @@ def test_a_file_that_would_fill_the_memory_is_refused(text, reason, inside, tmp_
         assert done.returncode == 1
         assert done.stderr.startswith(f"bpexp: {folder}/data/large.yaml must {reason}")
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_file_without_an_end_is_refused(make, inside, tmp_path):
+    folder = tmp_path / "mine"
+    (folder / "data").mkdir(parents=True)
+    make(folder / "data" / "endless.yaml")
+    done = inside("--config-dir", str(folder), "data=endless")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"bpexp: {folder}/data/endless.yaml cannot be read: it is not a regular file.\n"
+    )
 
 
 def test_a_stored_configuration_that_would_fill_the_memory_is_refused():

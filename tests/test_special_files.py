@@ -96,3 +96,13 @@ def test_the_data_file_of_a_bundle_is_not_read_from_a_pipe(tmp_path):
     pipe(tmp_path / "a.csv")
     with pytest.raises(ConfigError, match="--data must be an existing file"):
         bundle._meant(tmp_path / "a.csv", [])
+
+
+@pytest.mark.parametrize("make", [pipe, link_to("/dev/zero"), folder])
+def test_a_bundle_without_an_end_is_refused(tmp_path, make):
+    make(tmp_path / "sweep.zip")
+    with (
+        pytest.raises(ConfigError, match=r"sweep\.zip is damaged, or not a zip file: .* it is "),
+        bundle.open_bundle(tmp_path / "sweep.zip"),
+    ):
+        pass

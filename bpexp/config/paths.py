@@ -1,12 +1,13 @@
 """The folders of the YAML files that Hydra composes: the package's, and the user's own."""
 
+import errno
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-from bpexp.fields import yaml_size
+from bpexp.fields import regular_file, yaml_size
+from bpexp.fields.checks import ConfigError
 
 OWN = "conf"
 """The folder of the working directory that is used if no other is given."""
@@ -41,14 +42,19 @@ def check_own_files() -> None:
     """Check the size of all YAML files in the user's folder, before anything reads one.
 
     Raises:
-        ConfigError: A file is too large, or its aliases stand for too many values.
+        ConfigError: A file is too large, no regular file, or has too many values by aliases.
     """
     folder = own_dir()
     if folder is None:
         return
     for path in sorted(folder.rglob("*.yaml")):
-        with suppress(OSError):
-            yaml_size.check(path.read_bytes(), str(path))
+        try:
+            with open(path, "rb", opener=regular_file.regular_that_fits) as file:
+                yaml_size.check(file.read(), str(path))
+        except OSError as error:
+            # Hydra reports what it cannot open, but would wait for a pipe.
+            if error.errno in (errno.EINVAL, errno.EFBIG):
+                raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def option_files(group: str) -> dict[str, Path]:

@@ -1,6 +1,5 @@
 """Reads the runs and artifacts of one experiment, also from a copy of an SQLite store."""
 
-import errno
 import os
 import stat
 import tempfile
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpexp.data import DataConfig, Dataset, load
+from bpexp.fields import regular_file
 from bpexp.fields.checks import ConfigError
-from bpexp.fields.memory_limit import content_limit
 from bpexp.tracking import artifact_uris, lookup
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import EVERYTHING, Parts, Query, RunReader, StoredRun
@@ -78,7 +77,9 @@ class Archive:
             for folder in self._local_folders(run):
                 try:
                     # Unbuffered: the file is read at once.
-                    with open(f"{folder}/{name}", "rb", 0, opener=_open_regular) as file:
+                    with open(
+                        f"{folder}/{name}", "rb", 0, opener=regular_file.regular_that_fits
+                    ) as file:
                         return file.read()
                 except FileNotFoundError:
                     continue
@@ -148,25 +149,6 @@ class Archive:
         named = _named_folder(run)
         if named is not None:
             yield str(named)
-
-
-def _open_regular(path: str, flags: int) -> int:
-    """Open a file that ends: not a FIFO, which would be waited for, or a device such as /dev/zero.
-
-    Raises:
-        OSError: It is not a regular file, or larger than a quarter of the memory.
-    """
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
-    found = os.fstat(descriptor)
-    is_regular, is_small = stat.S_ISREG(found.st_mode), found.st_size <= content_limit()
-    if is_regular and is_small:
-        return descriptor
-    os.close(descriptor)
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    if not is_regular:
-        raise OSError(errno.EINVAL, "it is not a regular file")
-    raise OSError(errno.EFBIG, f"it has {found.st_size / 1e9:.1f} GB, which is too much")
 
 
 def _size(path: str) -> int | None:

@@ -10,10 +10,11 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from bpexp.fields import regular_file
 from bpexp.fields.checks import ConfigError
 from bpexp.fields.memory_limit import content_limit
 
@@ -146,11 +147,13 @@ def opened(path: Path, allowed: re.Pattern[str]) -> Iterator[CheckedZip]:
     Raises:
         ConfigError: The file does not exist, is not a zip file, or fails a check.
     """
-    try:
-        file = zipfile.ZipFile(path)
-    except FileNotFoundError as error:
-        raise ConfigError(f"RUN must be a run or an existing bundle, got {str(path)!r}.") from error
-    except (*_BROKEN, ValueError) as error:
-        raise ConfigError(f"{path.name} is damaged, or not a zip file: {error}.") from error
-    with file:
+    with ExitStack() as opened_files:
+        try:
+            content = opened_files.enter_context(open(path, "rb", opener=regular_file.regular))
+            file = opened_files.enter_context(zipfile.ZipFile(content))
+        except FileNotFoundError as error:
+            sentence = f"RUN must be a run or an existing bundle, got {str(path)!r}."
+            raise ConfigError(sentence) from error
+        except (*_BROKEN, ValueError) as error:
+            raise ConfigError(f"{path.name} is damaged, or not a zip file: {error}.") from error
         yield CheckedZip(file, path.name, allowed)

@@ -16,7 +16,6 @@ features as LLVM spells them, such as ``haswell`` and ``+avx2,-fma``).
 import ctypes
 import hashlib
 import os
-import stat
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -28,6 +27,7 @@ from typing import Any, NamedTuple
 import platformdirs
 from llvmlite import binding
 
+from bpexp.fields import regular_file
 from bpexp.training.llvm.compiler import compile_assembly, target_cpu, target_machine
 
 DIGEST_SIZE = 32
@@ -176,15 +176,15 @@ def digest_of(name: str, object_code: bytes) -> bytes:
 def _own_content(file: Path) -> bytes:
     """Read a cache file; empty if another user, who could have written any code, owns it.
 
-    Empty, too, if it is a pipe or a device, or larger than code is: it is replaced.
+    Empty, too, if it is larger than code is.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe or a device.
     """
-    # Opening a pipe would wait for who writes to it.
-    with open(
-        file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
-    ) as opened:
+    with open(file, "rb", opener=regular_file.regular) as opened:
         found = os.fstat(opened.fileno())
-        is_code = stat.S_ISREG(found.st_mode) and found.st_size <= MAX_CODE_BYTES
-        return opened.read() if is_code and found.st_uid in (0, os.geteuid()) else b""
+        is_own = found.st_uid in (0, os.geteuid())
+        return opened.read() if is_own and found.st_size <= MAX_CODE_BYTES else b""
 
 
 def _link(object_codes: Sequence[bytes], function_type: FunctionType) -> Any:

@@ -3,24 +3,24 @@
     python -m benchmarks.forecast [--rounds 3]
 
 In each round, the expected range of each sweep is read first, then the sweep is run with a single
-epoch, and as it is. The difference of the two is the time for the training, without the start of
-the program and the tracking of the runs. The ratio is that of this time and of what the epochs give
-that the dry run has timed, from which the range follows.
+epoch, and as it is. The difference of the processor time of the two, divided by the number of
+workers, is the time for the training, without the start of the program and the tracking of the
+runs. Before anything is measured, the sweep with a single epoch is run once: its batches may be
+larger, so that it may need other code, whose compilation would count as negative training.
+
+The ratio is that of this time and of what the epochs give that the dry run has timed, from which
+the range follows.
 """
 
 import argparse
-import os
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
+from benchmarks.sweeps import run_command
 from bpexp.sweeps import forecast
 
-ROOT = Path(__file__).resolve().parents[1]
 SWEEPS = {
     "XOR, full batches": ["lr=0.1,1", "seed=range(0,400)", "epochs=40000"],
     "iris, mini-batches": [
@@ -36,14 +36,12 @@ UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 def run(arguments: list[str], folder: Path) -> tuple[float, str]:
-    """Run a sweep; returns the seconds that it took, and what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "bpexp", "-m", *arguments], cwd=folder, env=environment, text=True,
-        stdin=subprocess.DEVNULL, capture_output=True, check=True,
-    )  # fmt: skip
-    return time.perf_counter() - started, done.stdout
+    """Run a sweep; returns the processor seconds of each worker, and what it printed."""
+    usage = run_command(["bpexp", "-m", *arguments], folder)
+    output = (folder / "output.txt").read_text()
+    workers = re.search(r" on (\d+) worker", output)
+    assert workers is not None, output
+    return usage.processor_seconds / int(workers[1]), output
 
 
 def expected(arguments: list[str], folder: Path) -> tuple[float, float]:
@@ -72,8 +70,8 @@ def main() -> None:
         longer = [*sweep, f"epochs={args.epochs}"] if args.epochs else sweep
         for _ in range(args.rounds):
             with tempfile.TemporaryDirectory() as folder:
-                # The store is created once, before anything is measured.
-                run(["lr=1", "epochs=1"], Path(folder))
+                # Creates the store, and compiles what the sweep with a single epoch needs.
+                run([*longer, "epochs=1"], Path(folder))
                 low, high = expected(longer, Path(folder))
                 short, _ = run([*longer, "epochs=1"], Path(folder))
                 seconds = run(longer, Path(folder))[0] - short

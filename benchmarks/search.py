@@ -107,7 +107,7 @@ def run_optuna(problem: str, trials: int, seeds: int, epochs: int, folder: Path)
     if process.returncode:
         raise RuntimeError(f"Optuna's search ended with exit status {process.returncode}")
     seconds = time.perf_counter() - started
-    trained = json.loads(output.splitlines()[-1])
+    trained = json.loads(output.splitlines()[-1])["history"]
     # The program's clock starts after its imports, which count as well.
     history, best = [], float("inf")
     for since, value in trained:
@@ -123,17 +123,16 @@ def compare_trials(rounds: int, trials: int, seeds: int, few: int) -> list[Table
         rounds: Number of rounds.
         trials: Number of trials of bpexp, whose whole command is measured.
         seeds: Number of seeds of a trial.
-        few: Number of trials of Optuna, of which the time of two is subtracted.
+        few: Number of trials of Optuna; the first one of each of its processes does not count.
     """
     tables = []
     for problem, epochs in EPOCHS.items():
         ours = bpexp_command(problem, trials, seeds, epochs)
-        start = optuna_command(problem, 2, seeds, epochs)
         theirs = optuna_command(problem, few, seeds, epochs)
         rows = alternate(
             {
                 "bpexp": partial(_processor_seconds, ours, trials),
-                "Optuna + joblib + MLflow": partial(_more_seconds, start, theirs, few - 2),
+                "Optuna + joblib + MLflow": partial(_optuna_seconds, theirs),
             },
             rounds,
         )
@@ -143,23 +142,27 @@ def compare_trials(rounds: int, trials: int, seeds: int, few: int) -> list[Table
                 f"Search: trials of {seeds} seeds on {problem}",
                 "processor s per trial",
                 f"TPE over learning rate and hidden units, {epochs:,} epochs. bpexp: the whole "
-                f"command with {trials} trials and a new store. Optuna: {few} trials minus 2 "
-                f"trials, divided by {few - 2}, so its start is not counted.",
+                f"command with {trials} trials and a new store. Optuna: {few} trials without "
+                f"the first one of each process, so its start is not counted.",
                 rows,
             )
         )
     return tables
 
 
-def _processor_seconds(command: Sequence[str], trials: int = 1) -> float:
+def _processor_seconds(command: Sequence[str], trials: int) -> float:
     """The processor time of a command per trial, that of its worker processes included."""
     with tempfile.TemporaryDirectory() as folder:
         return run_command(command, Path(folder)).processor_seconds / trials
 
 
-def _more_seconds(start: Sequence[str], command: Sequence[str], trials: int) -> float:
-    """The processor time per trial that a command takes more than another one."""
-    return (_processor_seconds(command) - _processor_seconds(start)) / trials
+def _optuna_seconds(command: Sequence[str]) -> float:
+    """The processor time of a trial that Optuna's search has measured itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_command(command, Path(folder))
+        lines = (Path(folder) / "output.txt").read_text().splitlines()
+    found = [json.loads(line) for line in lines if line.startswith('{"history"')]
+    return float(found[-1]["processor_seconds"])
 
 
 def sampler_seconds(problem: str, trials: int, seeds: int) -> float:

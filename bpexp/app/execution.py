@@ -12,6 +12,7 @@ from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep, SweepRunner
 from bpexp.tracking.contract import Tracker
+from bpexp.tracking.retry import resume_command_in_errors
 from bpexp.tracking.store import Store
 
 
@@ -49,7 +50,7 @@ def execute(
             RunWriter(open_store) as writer,
         ):
             runner = SweepRunner(plan, executor, writer, reporter, on_result)
-            with runner.resume_command_in_errors():
+            with resume_command_in_errors(runner.how_to_resume):
                 if has_stored:
                     runner.use_stored_results()
                 runner.train()

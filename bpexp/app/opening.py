@@ -1,15 +1,12 @@
-"""Opens the store of a run or sweep, and says how to resume a sweep if that fails."""
+"""Opens the store of a run or sweep."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bpexp.sweeps.plan import Plan
 from bpexp.tracking import recovery
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.factory import open_tracker
-from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.store import Store, locate
 
 
@@ -27,12 +24,3 @@ def open_experiment(store: Store, experiment: str) -> Tracker:
     tracker = open_tracker(store, experiment)
     recovery.close_orphaned_runs(tracker)
     return tracker
-
-
-@contextmanager
-def resume_command_in_errors(command: str) -> Iterator[None]:
-    """Add the command that resumes the sweep to a TrackingError."""
-    try:
-        yield
-    except TrackingError as error:
-        raise error.with_command(command) from error

@@ -8,7 +8,6 @@ from functools import partial
 from bpexp.app import final_steps
 from bpexp.app.confirming import confirm
 from bpexp.app.execution import execute
-from bpexp.app.opening import resume_command_in_errors
 from bpexp.app.starting import with_stored_results
 from bpexp.config import combinations
 from bpexp.config.compose import composer
@@ -32,7 +31,7 @@ from bpexp.tracking import recovery
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.reading import NO_PARTS, UNFINISHED, Query, StoredRun
-from bpexp.tracking.retry import RetryPolicy
+from bpexp.tracking.retry import RetryPolicy, resume_command_in_errors
 from bpexp.tracking.store import exclusive_lock
 
 
@@ -153,7 +152,7 @@ def _train_missing(
         generations=stored_generations.of_plan(plan),
         has_stored=True,
     )
-    with resume_command_in_errors(request.command):
+    with resume_command_in_errors(lambda: [request.command]):
         _delete_replaced(request, finished)
     final_steps.report_lr_range(finished, store, reporter)
     final_steps.export_best(finished, store, reporter)
@@ -175,7 +174,7 @@ def _reopen(request: ResumeRequest, plan: Plan, before: _StoredPlan | None) -> T
             raise ConfigError(f"{sweep.label} was extended meanwhile; repeat the command.")
         # Other stores have no lock.
         recovery.reopen(tracker, found)
-    with resume_command_in_errors(request.command):
+    with resume_command_in_errors(lambda: [request.command]):
         recovery.close_orphaned_runs(tracker)
         if before:
             tracker.add_files(sweep.run_id, {plan_file.NAME: plan_file.to_bytes(plan)})

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from bpexp.app.opening import open_experiment, resume_command_in_errors
+from bpexp.app.opening import open_experiment
 from bpexp.runs import run_tags
 from bpexp.sweeps import provenance, resume
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import TrackedSweep
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.reading import NO_PARTS, Query
-from bpexp.tracking.retry import RetryPolicy
+from bpexp.tracking.retry import RetryPolicy, resume_command_in_errors
 from bpexp.tracking.store import Store
 
 
@@ -27,7 +27,7 @@ def start_sweep(store: Store, plan: Plan, started: int) -> TrackedSweep:
     tags = provenance.sweep_tags(plan)
     parent = tracker.open_run(provenance.sweep_name(plan), started, tags)
     command = store.resume_command(parent, experiment)
-    with resume_command_in_errors(command):
+    with resume_command_in_errors(lambda: [command]):
         tracker.add_files(parent, provenance.sweep_files(plan))
         tracked = TrackedSweep(tracker, parent, command)
         return tracked if archive is None else with_stored_results(tracked, plan, archive)

@@ -4,8 +4,8 @@
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -354,26 +354,22 @@ class SweepRunner:
             replaced=self._writer.sweep.replaced,
         )
 
-    @contextmanager
-    def resume_command_in_errors(self) -> Iterator[None]:
-        """Add to a TrackingError how many runs are tracked, and the command that resumes.
+    def how_to_resume(self) -> list[str]:
+        """The command that resumes the sweep after an error, and how many runs are tracked.
 
-        The error of a single run, and one from opening the store, stay as they are.
+        Nothing for a single run, and where the store could not be opened.
         """
-        try:
-            yield
-        except TrackingError as error:
-            writer = self._writer
-            if not writer.is_open or writer.sweep.parent is None:
-                raise
-            facts = []
-            if self.plan.runtime.tracking.runs:
-                stored = {index for index, row in self.results.rows.items() if row.run_id}
-                tracked = len(stored | writer.run_ids.keys())
-                facts.append(f"{tracked} of {len(self.plan.jobs)} runs are tracked")
-            if writer.n_spooled:
-                facts.append(f"{writer.n_spooled} wait in {spool.folder(writer.sweep.parent)}")
-            raise error.with_command(writer.sweep.resume_command, *facts) from error
+        writer = self._writer
+        if not writer.is_open or writer.sweep.parent is None:
+            return []
+        found = [writer.sweep.resume_command]
+        if self.plan.runtime.tracking.runs:
+            stored = {index for index, row in self.results.rows.items() if row.run_id}
+            tracked = len(stored | writer.run_ids.keys())
+            found.append(f"{tracked} of {len(self.plan.jobs)} runs are tracked")
+        if writer.n_spooled:
+            found.append(f"{writer.n_spooled} wait in {spool.folder(writer.sweep.parent)}")
+        return found
 
     def _record(self, trained: Sequence[JobResult]) -> None:
         """Add results to the table and submit them to the writer."""

@@ -61,6 +61,23 @@ class DeletedError(TrackingError):
     resume_option = " --restore"
 
 
+@contextmanager
+def resume_command_in_errors(how: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Add to a TrackingError how the sweep is resumed.
+
+    Args:
+        how: Called after an error; returns the command and further facts, see
+            ``TrackingError.with_command``. If it returns nothing, the error stays as it is.
+    """
+    try:
+        yield
+    except TrackingError as error:
+        command = how()
+        if not command:
+            raise
+        raise error.with_command(*command) from error
+
+
 class StorageError(OSError):
     """An error that the library of an artifact store, such as boto3, raised; it is the cause."""
 

@@ -50,6 +50,8 @@ def test_a_single_run_and_a_search_are_forecast(inside, tmp_path):
     done = inside("-m", "lr=interval(0.1,1)", *search, "--dry-run")
     assert done.stdout.startswith("Search by random over lr (0.1 to 1): 4 trials")
     assert "'seed=range(0,10)'" in done.stdout
+    assert re.search("^first generation, lr: 0", done.stdout, re.MULTILINE)
+    assert "0 of 2 runs of the first generation" in done.stdout
     assert not list(tmp_path.iterdir())
 
 

@@ -170,6 +170,12 @@ def test_failed_runs_count_as_worst_and_repeated_trials_are_not_trained():
     assert all(trial.value == math.inf for trial in sampler.trials)
 
 
+@pytest.mark.parametrize("generation", [1, 2, 3])
+def test_small_generations_of_cma_es_give_no_warnings(generation):
+    _, sampler = searched("cma_es", AXES[:2], trials=6, generation=generation)
+    assert len(sampler.trials) == 6
+
+
 def test_methods_say_what_they_cannot_search():
     with pytest.raises(ConfigError, match="numbers only, got choices of optimizer"):
         searched("cma_es", ["optimizer=adam,momentum", "lr=interval(0,1)"])

@@ -94,6 +94,7 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
     return [
         *_settings(plan),
         f"In the store already: {_n_stored(plan, store)} of {len(plan.jobs)} runs"
+        f"{' of the first generation' if plan.search is not None else ''}"
         f"{'' if plan.runtime.reuse else '; reuse=true would link them'}.",
         *planned.sentences,
         f"{len(batches)} {kind} of at most {of_each} on {executor.description}.",
@@ -148,11 +149,12 @@ def detectable_difference(n: int) -> float:
 
 def _settings(plan: Plan) -> list[str]:
     lines = []
+    first = "" if plan.search is None else "first generation, "
     for key in plan.varying:
         values = list(dict.fromkeys(job.shown(key) for job in plan.jobs if key in job.varying))
         more = f", ... {values[-1]} ({len(values)} values)" if len(values) > MAX_LISTED else ""
         shown = values[: MAX_LISTED - 1] if more else values
-        lines.append(f"{key}: {', '.join(shown)}{more}")
+        lines.append(f"{first}{key}: {', '.join(shown)}{more}")
     return lines
 
 

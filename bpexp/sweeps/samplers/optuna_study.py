@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna import distributions, samplers
 from optuna.distributions import BaseDistribution
@@ -30,7 +31,9 @@ class OptunaProposer:
 
     def propose(self, count: int) -> list[list[Any]]:
         """See ``Proposer.propose``."""
-        self._asked = [self._study.ask(self._distributions) for _ in range(count)]
+        # CMA-ES divides by a weight that is 0 in generations of fewer than four trials.
+        with np.errstate(divide="ignore"):
+            self._asked = [self._study.ask(self._distributions) for _ in range(count)]
         return [[trial.params[name] for name in self._distributions] for trial in self._asked]
 
     def observe(self, values: Sequence[float]) -> None:

@@ -99,7 +99,7 @@ FILES: dict[str, tuple[str, Callable[[Path, int], None], str]] = {
 """Name, writer and other reader of the files, by title."""
 
 
-def _loader(reader: str, file: str) -> Callable[[], object]:
+def loader(reader: str, file: str) -> Callable[[], object]:
     """A function that loads a file, after the imports that it needs."""
     match reader:
         case "bpexp":
@@ -133,7 +133,7 @@ def _resident_bytes() -> int:
 
 def main(reader: str, file: str) -> None:
     """Load a file; print the seconds, and the bytes of memory that it took."""
-    load_file = _loader(reader, file)
+    load_file = loader(reader, file)
     before, start = _resident_bytes(), time.perf_counter()
     table = load_file()
     seconds = time.perf_counter() - start

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from benchmarks import page, targets
+import pytest
+
+from benchmarks import loading, page, targets
 from benchmarks.page import Part
 from benchmarks.rounds import Row, Table
 
@@ -31,6 +33,24 @@ def test_mini_batches_are_compared_with_the_fastest_other_tool_for_each_number_o
     for runs in ("1 run", "16 runs"):
         measured = table(f"784-128-10, batches of 64, {runs}", bpexp=(2,), one=(3,), other=(5,))
         assert results("minibatch", measured) == [["at least 1", "1.5", "reached"]]
+
+
+def test_loading_is_compared_with_a_library_that_only_reads():
+    peer = {"pyarrow.csv.read_csv": (2.0, 3.0, 2.1)}
+    measured = table("CSV of integers, 9 rows", bpexp=(4.0, 3.0, 3.0), **peer)
+    assert results("loading", measured) == [["at least 0.667", "0.7", "reached"]]
+
+
+@pytest.mark.parametrize("title", loading.FILES)
+def test_both_readers_load_the_whole_table_that_is_timed(title, tmp_path):
+    name, write, peer = loading.FILES[title]
+    write(tmp_path / name, 20)
+    dataset = loading.loader("bpexp", str(tmp_path / name))()
+    assert dataset.X.shape == (20, loading.COLUMNS)
+    read = loading.loader(peer, str(tmp_path / name))()
+    shape = read[0].shape if isinstance(read, list) else read.shape
+    assert shape[0] == 20
+    assert shape[1] in (loading.COLUMNS, loading.COLUMNS + 1)
 
 
 def test_a_target_for_growth_is_an_upper_limit():

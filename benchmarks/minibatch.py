@@ -20,7 +20,8 @@ PEERS = {
 LOOPS = ("minibatch_torch", "minibatch_numpy", "minibatch_sklearn")
 """Peers that train one run after the other on each core; their time is proportional to the runs."""
 RUNS = (1, 16)
-MAX_LOOP_RUNS = 4
+MAX_LOOP_RUNS, LOOP_EPOCHS = 2, 10
+"""Loops train so many of 16 runs, and the number of epochs divided by this."""
 TITLES = {
     f"{name}, {runs} run{'s' * (runs > 1)}": (name, runs)
     for name in MINIBATCH_PROBLEMS
@@ -41,8 +42,9 @@ def compare_minibatch_peers(rounds: int, share: float) -> Iterator[Table]:
     """
     for title, (name, runs) in TITLES.items():
         epochs = max(1, int(MINIBATCH_PROBLEMS[name].epochs * share))
+        loop = min(runs, MAX_LOOP_RUNS), max(1, epochs // LOOP_EPOCHS)
         sizes = {
-            label: Size(peer, min(runs, MAX_LOOP_RUNS) if peer in LOOPS else runs, epochs)
+            label: Size(peer, *(loop if peer in LOOPS else (runs, epochs)))
             for label, peer in PEERS.items()
         }
         with started(name, sizes) as processes:
@@ -50,6 +52,6 @@ def compare_minibatch_peers(rounds: int, share: float) -> Iterator[Table]:
                 title=title,
                 unit=UNIT,
                 note="Adam in float64. Peers without batches of runs use a process per core, and "
-                f"train {MAX_LOOP_RUNS} of 16 runs.",
+                "train a part of the runs and epochs.",
                 rows=alternate({label: p.cost for label, p in processes.items()}, rounds),
             )

@@ -41,7 +41,8 @@ def compile_assembly(assembly: str, is_cancelled: Callable[[], bool]) -> bytes:
 
 def _compiled_by_process(assembly: str, is_cancelled: Callable[[], bool]) -> bytes:
     """Object code; none if the process failed."""
-    command = [sys.executable, "-m", "bpexp.training.llvm.compiler"]
+    # -P: a module in the working folder must not take the place of one of Python's.
+    command = [sys.executable or "", "-P", "-m", "bpexp.training.llvm.compiler"]
     content: bytes | None = assembly.encode()
     # In a session of its own, so that Ctrl-C ends it through this process only.
     with subprocess.Popen(

@@ -10,6 +10,7 @@ import resource
 import signal
 import sqlite3
 import subprocess
+import sys
 from contextlib import ExitStack, closing, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -479,6 +480,31 @@ def test_the_version_is_that_of_bpexp(inside):
     done = inside("--version")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"bpexp {version('bpexp')} (Hydra {version('hydra-core')})\n"
+
+
+@pytest.mark.parametrize(
+    ("streams", "words"),
+    [
+        (">&-", ""),
+        ("2>&- <&-", "epochs: 3"),
+        (">/dev/full", "bpexp: The output, or a file, cannot be read or written: No space left"),
+        ("rmdir", "bpexp: The working directory was deleted; change to another"),
+    ],
+)
+def test_closed_streams_and_a_deleted_folder_are_no_fault_of_the_program(tmp_path, streams, words):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    script = f'"$0" -m bpexp --cfg job epochs=3 {streams}'
+    if streams == "rmdir":
+        script = 'rmdir "$PWD"; "$0" -m bpexp epochs=3'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable], cwd=folder, env=clean_environment(),
+        capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert (done.returncode == 0) == (not words.startswith("bpexp"))
+    assert words in done.stdout or words in done.stderr
+    assert done.stderr.count("\n") <= 1
 
 
 @pytest.mark.parametrize(

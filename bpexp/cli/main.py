@@ -7,6 +7,7 @@ import atexit
 import gc
 import io
 import logging
+import os
 import re
 import signal
 import sys
@@ -30,6 +31,7 @@ def main() -> None:
     # It warns of a home that cannot be written, where it uses a temporary folder.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     interrupts.handle_termination()
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal without UTF-8 gets \\u03b7 for a Greek eta, not an error.
@@ -45,6 +47,21 @@ def main() -> None:
 
         discard_output()
         sys.exit(128 + signal.SIGPIPE)
+
+
+def _open_closed_streams() -> None:
+    """Use the null device where the caller has closed a standard stream.
+
+    The next file that is opened, such as the database, would take its place and get the output.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is taken.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def _dispatch(arguments: list[str]) -> None:

@@ -4,6 +4,7 @@
 "lr must be a finite number above 0, got '0.1s'; type lr=0.1."
 """
 
+import os
 import re
 import traceback
 from collections.abc import Sequence
@@ -40,6 +41,10 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> str:
         return f"There is not enough memory{f': {error}' if str(error) else ''}."
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{str(error.filename)!r} cannot be used: {error.strerror}."
+    if isinstance(error, FileNotFoundError) and not _has_working_directory():
+        return "The working directory was deleted; change to another one with cd."
+    if isinstance(error, OSError) and error.strerror:
+        return f"The output, or a file, cannot be read or written: {error.strerror}."
     package = type(error).__module__.partition(".")[0]
     if package == "hydra" and (sentence := syntax.explain(arguments)):
         return sentence
@@ -68,6 +73,14 @@ def _as_typed(message: str) -> str:
     for typed, key in SHORTHANDS.items():
         message = re.sub(rf"^{re.escape(key)} must be ", f"{typed} must be ", message)
     return message
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _raised_in(error: BaseException) -> str:

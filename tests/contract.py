@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +137,28 @@ class TrackerContract:
         assert (run.info.status, run.info.start_time) == ("RUNNING", 5)
         assert run.data.tags["a"] == "1"
         assert not {"why", "b"} & run.data.tags.keys()
+
+    def test_runs_are_deleted_and_can_be_restored(self, opened):
+        tracker, client = opened
+        runs = [
+            replace(RECORD, name=name, metrics=(), tags={}) for name in ("kept", "gone", "gone")
+        ]
+        kept, *gone = tracker.stage(runs, None).commit()
+        tracker.delete_runs([])
+        before = time.time_ns() // 1_000_000
+        tracker.delete_runs(gone)
+        stages = [client.get_run(run_id).info.lifecycle_stage for run_id in (kept, *gone)]
+        assert stages == ["active", "deleted", "deleted"]
+        assert client.search_runs([tracker.experiment_id], "run_name = 'gone'") == []
+        client.restore_run(gone[0])
+        (restored,) = client.search_runs([tracker.experiment_id], "run_name = 'gone'")
+        assert restored.info.run_id == gone[0]
+        store = client._tracking_client.store
+        if hasattr(store, "_get_deleted_runs"):
+            # What mlflow gc removes; it can be limited to runs that were deleted long ago.
+            age = time.time_ns() // 1_000_000 - before + 60_000
+            assert gone[1] in store._get_deleted_runs()
+            assert gone[1] not in store._get_deleted_runs(older_than=age)
 
     def test_a_deleted_or_missing_run_is_not_closed_or_changed(self, opened):
         tracker, client = opened

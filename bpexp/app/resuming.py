@@ -208,4 +208,5 @@ def _delete_replaced(request: ResumeRequest, finished: FinishedSweep) -> None:
     if finished.is_complete:
         superseded += finished.replaced
     if superseded:
-        recovery.delete_runs(archive.client, superseded)
+        # A sweep that was interrupted early has thousands.
+        open_tracker(archive.store, request.experiment).delete_runs(superseded)

@@ -159,6 +159,10 @@ class BulkTracker:
         """See ``Tracker.claim``."""
         return self.transaction(sql.replace_tag, run_id, key, seen, value)
 
+    def delete_runs(self, run_ids: Sequence[str]) -> None:
+        """See ``Tracker.delete_runs``."""
+        self.transaction(sql.delete_runs, run_ids)
+
     def finish(self) -> None:
         """See ``Tracker.finish``."""
         with suppress(TrackingError):

@@ -97,6 +97,11 @@ class ClientTracker:
         self._set_tag(run_id, key, value)
         return value
 
+    def delete_runs(self, run_ids: Sequence[str]) -> None:
+        """See ``Tracker.delete_runs``."""
+        with ThreadPoolExecutor(self._threads) as pool:
+            list(pool.map(partial(self._retry.call, self._client.delete_run), run_ids))
+
     def finish(self) -> None:
         """See ``Tracker.finish``."""
 

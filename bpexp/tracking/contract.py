@@ -228,6 +228,17 @@ class Tracker(Protocol):
         """
         ...
 
+    def delete_runs(self, run_ids: Sequence[str]) -> None:
+        """Mark runs as deleted; ``mlflow gc`` removes them, ``mlflow runs restore`` restores them.
+
+        Args:
+            run_ids: Runs of the experiment.
+
+        Raises:
+            TrackingError: The store rejected the deletion, or stayed unavailable.
+        """
+        ...
+
     def finish(self) -> None:
         """Let the store prepare for reading what was written; called at the end of a sweep.
 

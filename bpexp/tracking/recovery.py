@@ -1,10 +1,9 @@
-"""Repairs runs in the store: closes those of dead processes, reopens, deletes, restores others.
+"""Repairs runs in the store: closes those of dead processes, reopens and restores others.
 
 MLflow is imported only to restore runs.
 """
 
 import time
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -133,9 +132,3 @@ def restore_sweep(client: "MlflowClient", wanted: str) -> None:
         if identity not in present:
             present.add(identity)
             retry.call(client.restore_run, run.info.run_id)
-
-
-def delete_runs(client: "MlflowClient", run_ids: Sequence[str]) -> None:
-    """Mark runs as deleted; ``mlflow gc`` removes them, ``mlflow runs restore`` restores them."""
-    for run_id in run_ids:
-        RetryPolicy().call(client.delete_run, run_id)

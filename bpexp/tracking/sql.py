@@ -4,6 +4,7 @@ All functions raise SQLAlchemy's DBAPIError where the database reports an error.
 """
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -155,6 +156,18 @@ def reopen_run(connection: Connection, run_id: str, without: Sequence[str]) -> N
         connection.execute(
             text("DELETE FROM tags WHERE run_uuid = :run AND key = :key"),
             {"run": run_id, "key": key},
+        )
+
+
+def delete_runs(connection: Connection, run_ids: Sequence[str]) -> None:
+    """Mark runs as deleted, as MLflow does."""
+    if run_ids:
+        connection.execute(
+            text(
+                "UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = :now "
+                "WHERE run_uuid = :run"
+            ),
+            [{"run": run_id, "now": time.time_ns() // 1_000_000} for run_id in run_ids],
         )
 
 

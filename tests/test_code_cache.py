@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,11 @@ TWICE = "define i64 @twice(i64 %x) { %y = add i64 %x, %x  ret i64 %y }"
 def test_a_process_that_compiles_long_code_gives_the_same_code(monkeypatch):
     monkeypatch.setattr(compiler, "LONG_ASSEMBLY", 0)
     monkeypatch.setattr(compiler, "object_code_of", None)
-    made = compiler.compile_assembly(TWICE, lambda: False)
+    # Several checks pass before the process has read the code, which is more than a pipe holds.
+    monkeypatch.setattr(compiler, "SECONDS_BETWEEN_CHECKS", 0.01)
+    deadline = time.monotonic() + 60
+    longer = "; a comment\n" * 50_000 + TWICE
+    made = compiler.compile_assembly(longer, lambda: time.monotonic() > deadline)
     monkeypatch.undo()
     assert made == compiler.compile_assembly(TWICE, lambda: False)
 

@@ -7,6 +7,7 @@ can be ended. ``python -m bpexp.training.llvm.compiler`` compiles standard input
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -43,21 +44,23 @@ def _compiled_by_process(assembly: str, is_cancelled: Callable[[], bool]) -> byt
     """Object code; none if the process failed."""
     # -P: a module in the working folder must not take the place of one of Python's.
     command = [sys.executable or "", "-P", "-m", "bpexp.training.llvm.compiler"]
-    content: bytes | None = assembly.encode()
-    # In a session of its own, so that Ctrl-C ends it through this process only.
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:  # fmt: skip
-        try:
-            while not is_cancelled():
-                with suppress(subprocess.TimeoutExpired):
-                    output, _ = process.communicate(content, SECONDS_BETWEEN_CHECKS)
-                    return output if process.returncode == 0 else b""
-                content = None
-            raise Cancelled
-        finally:
-            process.kill()
+    # A file: after a timeout, Python 3.11 does not write what is left of the input to a pipe.
+    with tempfile.TemporaryFile() as file:
+        file.write(assembly.encode())
+        file.seek(0)
+        # In a session of its own, so that Ctrl-C ends it through this process only.
+        with subprocess.Popen(
+            command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:  # fmt: skip
+            try:
+                while not is_cancelled():
+                    with suppress(subprocess.TimeoutExpired):
+                        output, _ = process.communicate(timeout=SECONDS_BETWEEN_CHECKS)
+                        return output if process.returncode == 0 else b""
+                raise Cancelled
+            finally:
+                process.kill()
 
 
 def object_code_of(assembly: str) -> bytes:

@@ -169,8 +169,8 @@ def methods(findings: Findings) -> list[str]:
         "conservative for any number of runs and any distribution: Clopper and Pearson's for "
         "shares, order statistics for medians. No interval is given for means, because none holds "
         "for few runs of an unknown distribution. The intervals of all groups together hold with "
-        "95% (Bonferroni), and so do those of all comparisons; bands in figures hold with 95% at "
-        "each epoch.",
+        "95% for each measure (Bonferroni), and so do those of all comparisons; bands in figures "
+        "hold with 95% at each epoch.",
         _runs_without_value(),
         "Runs with the same seed start from the same random numbers. Where two groups share at "
         "least half of their seeds, they are compared within these pairs, and runs without a "

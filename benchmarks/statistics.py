@@ -10,7 +10,8 @@ import argparse
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,13 @@ from benchmarks.simulations.races import (
     race_errors,
     race_savings,
 )
-from benchmarks.simulations.studies import SIZES, STUDIES, study_coverage, study_positives
+from benchmarks.simulations.studies import (
+    FEW_SIZES,
+    SIZES,
+    STUDIES,
+    study_coverage,
+    study_positives,
+)
 from bpexp.render.document import Table
 from bpexp.render.markdown import table as markdown_table
 
@@ -45,45 +52,47 @@ LEAST_COVERAGE = 0.93
 RACES_PER_REPETITION = 10
 """Races are simulated together, which is fast."""
 
-Shares = dict[str, list[float | None]]
-"""The rows of a table by name; None where nothing is printed or a tool is not installed."""
+Shares = list[float | None]
+"""The numbers of a row; None where nothing is printed or a tool is not installed."""
+Simulation = Callable[[int, np.random.Generator], Shares]
+"""Simulates a row of a table as often as is asked."""
+Rows = dict[str, Simulation]
+Results = dict[str, dict[str, Any]]
+"""By section: the shares of each row (``rows``), and how often each was simulated
+(``repetitions``)."""
 
 
-def _errors(repetitions: int, rng: np.random.Generator) -> Shares:
-    found: Shares = {}
-    for is_time in (False, True):
-        for is_paired in (True, False):
-            for k in N_GROUPS:
-                designs = [Design(k, n, is_paired, is_time) for n in N_REPLICATES]
-                measure = "epochs, 30% censored" if is_time else "loss"
-                name = f"{measure}, {'paired' if is_paired else 'unpaired'}, {k} groups"
-                found[name] = [false_positives(d, repetitions, rng) for d in designs]
+def _errors() -> Rows:
+    found: Rows = {}
+    for is_time, is_paired in itertools.product((False, True), (True, False)):
+        measure = "epochs, 30% censored" if is_time else "loss"
+        for k in N_GROUPS:
+            designs = [Design(k, n, is_paired, is_time) for n in N_REPLICATES]
+            name = f"{measure}, {'paired' if is_paired else 'unpaired'}, {k} groups"
+            found[name] = _for_each(false_positives, designs)
     return found
 
 
-def _coverage(repetitions: int, rng: np.random.Generator) -> Shares:
-    found = {
-        name: [coverage(name, n, repetitions, rng) for n in N_REPLICATES] for name in INTERVALS
-    }
-    return {name: [None if math.isnan(v) else v for v in row] for name, row in found.items()}
+def _coverage() -> Rows:
+    return {name: _for_each(partial(coverage, name), N_REPLICATES) for name in INTERVALS}
 
 
-def _power(repetitions: int, rng: np.random.Generator) -> Shares:
+def _power() -> Rows:
     return {
-        f"{effect:g} sd, {n} seeds": power(n, effect, repetitions, rng)
+        f"{effect:g} sd, {n} seeds": partial(power, n, effect)
         for effect in (0.75, 1.5)
         for n in (10, 20)
     }
 
 
-def _errors_of_two(repetitions: int, rng: np.random.Generator) -> Shares:
-    return {f"{n} replicates": errors_of_two(n, repetitions, rng) for n in N_REPLICATES}
+def _errors_of_two() -> Rows:
+    return {f"{n} replicates": partial(errors_of_two, n) for n in N_REPLICATES}
 
 
-def _crossed(repetitions: int, rng: np.random.Generator) -> Shares:
+def _crossed() -> Rows:
     return {
-        f"{n} splits, {m} seeds, {name}": list(
-            crossed_positives(Crossing(n, m, of_split, of_seed), repetitions, rng)
+        f"{n} splits, {m} seeds, {name}": partial(
+            crossed_positives, Crossing(n, m, of_split, of_seed)
         )
         for n, m in ((6, 20), (10, 10), (20, 5))
         for name, of_split, of_seed in (
@@ -92,54 +101,91 @@ def _crossed(repetitions: int, rng: np.random.Generator) -> Shares:
     }  # fmt: skip
 
 
-def _studies(repetitions: int, rng: np.random.Generator) -> Shares:
+def _studies() -> Rows:
+    return {name: _for_each(partial(study_coverage, draw), SIZES) for name, draw in STUDIES.items()}
+
+
+def _few() -> Rows:
     return {
-        name: [study_coverage(draw, sizes, repetitions, rng) for sizes in SIZES]
+        f"{name}, {said}": _for_each(partial(study_positives, draw, factor), FEW_SIZES)
+        for factor, said in ((1.0, "equal"), (1.3, "ours are 30% higher"))
         for name, draw in STUDIES.items()
     }
 
 
-def _few(repetitions: int, rng: np.random.Generator) -> Shares:
+def _races() -> Rows:
+    return {name: _for_each(partial(race_errors, name), RACE_SIZES) for name in RACE_DRAWS}
+
+
+def _savings() -> Rows:
     return {
-        f"{name}, {said}": [
-            study_positives(STUDIES[name], (n, n), factor, repetitions, rng) for n in N_REPLICATES
-        ]
-        for factor, said in ((1.0, "equal"), (1.3, "ours are 30% higher"))
-        for name in STUDIES
-    }
-
-
-def _races(repetitions: int, rng: np.random.Generator) -> Shares:
-    return {
-        name: [race_errors(name, k, repetitions, rng) for k in RACE_SIZES] for name in RACE_DRAWS
-    }
-
-
-def _savings(repetitions: int, rng: np.random.Generator) -> Shares:
-    return {
-        f"{k} combinations, {effect:g} sd": list(race_savings(k, effect, repetitions, rng))
+        f"{k} combinations, {effect:g} sd": partial(race_savings, k, effect)
         for k in RACE_SIZES
         for effect in RACE_EFFECTS
     }
 
 
-SECTIONS: dict[str, Callable[[int, np.random.Generator], Shares]] = {
+def _for_each(simulate: Callable[..., float], cases: Iterable[Any]) -> Simulation:
+    """A row with a number for each case: ``simulate(case, repetitions, rng)``; nan is None."""
+
+    def row(repetitions: int, rng: np.random.Generator) -> Shares:
+        found = [simulate(case, repetitions, rng) for case in cases]
+        return [None if math.isnan(share) else share for share in found]
+
+    return row
+
+
+SECTIONS: dict[str, Callable[[], Rows]] = {
     "errors": _errors, "coverage": _coverage, "power": _power, "errors_of_two": _errors_of_two,
     "crossed": _crossed, "studies": _studies, "few": _few, "races": _races, "savings": _savings,
 }  # fmt: skip
-"""The tables of the page; each is simulated with random numbers of its own."""
+"""The tables of the page."""
 
 
-def simulate(repetitions: int, names: Iterable[str] = SECTIONS, seed: int = 0) -> dict[str, Any]:
-    """The results of some sections of the page as plain values: repetitions and rows of each."""
-    found: dict[str, Any] = {}
-    for place, (name, section) in enumerate(SECTIONS.items()):
-        if name in names:
-            n = repetitions * (RACES_PER_REPETITION if name in ("races", "savings") else 1)
-            rows = section(n, np.random.default_rng([seed, place]))
-            found[name] = {"repetitions": n, "rows": rows}
-            print(name, found[name], flush=True)
-    return found
+def simulate(
+    repetitions: int,
+    sections: Iterable[str] = SECTIONS,
+    part_of_name: str = "",
+    known: Results | None = None,
+    seed: int = 0,
+) -> Iterator[Results]:
+    """Simulate rows of the page, each with random numbers of its own.
+
+    Args:
+        repetitions: Number of simulations of a row.
+        sections: Names of sections.
+        part_of_name: Only the rows whose names contain this are simulated.
+        known: Results to start from; the other rows are taken from them.
+        seed: Seed of the random numbers.
+
+    Yields:
+        The results after each row: only those of the page, in its order.
+    """
+    sections, known = set(sections), known or {}
+    found: dict[str, dict[str, tuple[int, Shares]]] = {
+        name: {
+            row: (known[name]["repetitions"][row], known[name]["rows"][row])
+            for row in rows_of()
+            if row in known.get(name, {}).get("rows", {})
+        }
+        for name, rows_of in SECTIONS.items()
+    }
+    for place, (section, rows_of) in enumerate(SECTIONS.items()):
+        n = repetitions * (RACES_PER_REPETITION if section in ("races", "savings") else 1)
+        for number, (row, simulation) in enumerate(rows_of().items()):
+            if section in sections and part_of_name in row:
+                rng = np.random.default_rng([seed, place, number])
+                found[section][row] = n, simulation(n, rng)
+                yield {name: _table(rows, list(SECTIONS[name]())) for name, rows in found.items()}
+
+
+def _table(rows: Mapping[str, tuple[int, Shares]], order: Sequence[str]) -> dict[str, Any]:
+    """The results of a section, with its rows in an order."""
+    known = [row for row in order if row in rows]
+    return {
+        "repetitions": {row: rows[row][0] for row in known},
+        "rows": {row: rows[row][1] for row in known},
+    }
 
 
 INTRODUCTION = """# Do the statistics hold?
@@ -185,12 +231,14 @@ that takes all runs for independent:
 STUDIES_COVERAGE = """## Differences from a publication
 
 How often the interval of the difference of means in a study contains the true one, for numbers of
-our runs and of the published ones. Values whose standard deviation is more than twice the mean have
-no interval and are left out.
+our runs and of the published ones. It is to be at least 93%. Very skewed values have no interval:
+those with an L-skewness above 0.5, or a standard deviation of more than twice the mean. They are
+left out; a dash: fewer than 10% of the simulations have an interval.
 """
-FEW_RUNS = """With fewer than 25 runs, published or ours, a study prints no interval; its p value is
-made in the same way. The share of simulations in which means of as many published runs as ours are
-called different; if they are equal, it is to be at most 5%.
+FEW_RUNS = """With fewer than 100 runs of ours or 25 published ones, a study has no interval. The p
+value is made in the same way, but doubled for fewer than 20 runs, and not given for fewer than 10
+or for very skewed values. The share of simulations in which means are called different; if they
+are equal, it is to be at most 5%.
 """
 RACE_ERRORS = """## Races of equal combinations
 
@@ -211,6 +259,7 @@ def page(results: Mapping[str, Any]) -> str:
     """The page in Markdown."""
     sizes = [f"{n} replicates" for n in N_REPLICATES]
     runs = [f"{n} ours, {m} published" for n, m in SIZES]
+    few = [f"{n} ours, {m} published" for n, m in FEW_SIZES]
     combinations = [f"{k} combinations" for k in RACE_SIZES]
     counts = {"block": RACE_BLOCK, "seeds": RACE_SEEDS}
     peers = ["SciPy signed-rank", "SciPy Mann-Whitney", "rliable"]
@@ -221,7 +270,7 @@ def page(results: Mapping[str, Any]) -> str:
         "errors_of_two": (ERRORS_OF_TWO, ["equal groups", "report", "rliable"]),
         "crossed": (CROSSED, ["design", "report", "all runs as independent"]),
         "studies": (STUDIES_COVERAGE, ["values", *runs]),
-        "few": (FEW_RUNS, ["means", *(f"{n} runs" for n in N_REPLICATES)]),
+        "few": (FEW_RUNS, ["means", *few]),
         "races": (RACE_ERRORS.format(**counts), ["values", *combinations]),
         "savings": (
             RACE_SAVINGS.format(**counts), ["race", "saved", "decided", "best one stopped"]
@@ -237,10 +286,13 @@ def page(results: Mapping[str, Any]) -> str:
 
 
 def _simulations(found: Mapping[str, Any]) -> str:
-    """The number of simulations of a table; ``fewer`` has rows that were simulated less often."""
-    fewer = found.get("fewer", {})
-    rows = "; ".join(f"{n} each of {name}" for name, n in fewer.items())
-    return f"{found['repetitions']} simulations each{f', but {rows}' if rows else ''}."
+    """The number of simulations of each row of a table."""
+    rows_of: dict[int, list[str]] = {}
+    for name, n in found["repetitions"].items():
+        rows_of.setdefault(n, []).append(name)
+    most = max(rows_of, key=lambda n: len(rows_of[n]))
+    others = [f"{n} each of {', of '.join(rows)}" for n, rows in rows_of.items() if n != most]
+    return f"{most} simulations each{', but ' if others else ''}{'; '.join(others)}."
 
 
 def _percent(share: float | None) -> str:
@@ -282,14 +334,24 @@ def main() -> None:
         "--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), metavar="SECTION",
         help=f"simulate these again and keep the others: {', '.join(SECTIONS)}",
     )  # fmt: skip
+    parser.add_argument(
+        "--rows", default="", metavar="TEXT",
+        help="of these, only the rows whose names contain TEXT",
+    )  # fmt: skip
     args = parser.parse_args()
     if args.repetitions < 2:
         parser.error(f"--repetitions must be at least 2, got {args.repetitions}")
     stored = args.output / "simulations.json"
-    kept = json.loads(stored.read_text()) if len(args.only) < len(SECTIONS) else {}
-    results = kept | simulate(args.repetitions, args.only)
     args.output.mkdir(parents=True, exist_ok=True)
-    stored.write_text(json.dumps(results, indent=1) + "\n")
+    known = json.loads(stored.read_text()) if stored.exists() else {}
+    results: Results = {}
+    for results in simulate(args.repetitions, args.only, args.rows, known):
+        stored.write_text(json.dumps(results, indent=1) + "\n")
+        print(f"{stored} is renewed", flush=True)
+    if not results:
+        parser.error(f"--rows must be a part of the name of a row, got {args.rows!r}")
+    if missing := [name for name in SECTIONS if not results[name]["rows"]]:
+        parser.error(f"the page also needs {', '.join(missing)}: simulate these, too")
     (args.output / "simulations.md").write_text(page(results))
     figure = plot(results)
     figure.savefig(args.output / "simulations.png", dpi=110, metadata={"Software": None})

@@ -33,10 +33,16 @@ def test_printed_intervals_cover(name):
 def test_a_study_prints_no_interval_for_few_runs_and_one_that_covers_for_more():
     rng, draw = np.random.default_rng(3), studies.STUDIES["exponential"]
     assert math.isnan(studies.study_coverage(draw, (10, 30), 2, rng))
-    covered = studies.study_coverage(draw, (25, 30), 30, rng)
+    covered = studies.study_coverage(draw, (100, 30), 30, rng)
     assert covered >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 30)
-    assert studies.study_positives(draw, (10, 10), 1.0, 30, rng) <= 0.17
-    assert studies.study_positives(draw, (10, 10), 20.0, 10, rng) >= 0.5
+    assert studies.study_positives(draw, 1.0, (10, 10), 30, rng) <= 0.17
+    assert studies.study_positives(draw, 20.0, (10, 10), 10, rng) >= 0.5
+
+
+def test_a_study_prints_no_interval_of_very_skewed_values():
+    rng, skewed = np.random.default_rng(3), studies.STUDIES["lognormal, sigma 2"]
+    assert math.isnan(studies.study_coverage(skewed, (100, 30), 20, rng))
+    assert studies.study_positives(skewed, 1.0, (10, 100), 10, rng) == 0.0
 
 
 def test_a_report_finds_what_an_unpaired_test_does_not_find():
@@ -49,19 +55,30 @@ def test_the_page_in_docs_shows_the_stored_simulations():
     stored = json.loads((DOCS / "simulations.json").read_text())
     assert (DOCS / "simulations.md").read_text() == statistics.page(stored)
     for name, limit in (("errors", 0.05), ("races", 0.05), ("few", 0.05), ("crossed", 0.05)):
-        error = math.sqrt(0.05 * 0.95 / stored[name]["repetitions"])
         for title, shares in stored[name]["rows"].items():
+            error = math.sqrt(0.05 * 0.95 / stored[name]["repetitions"][title])
             if "higher" not in title:
                 # The last column of "crossed" is that of a test that does not hold.
                 assert max(shares[:1] if name == "crossed" else shares) <= limit + 3 * error
     for name in ("coverage", "studies"):
-        error = math.sqrt(0.93 * 0.07 / stored[name]["repetitions"])
-        for shares in stored[name]["rows"].values():
-            known = [share for share in shares if share is not None]
-            assert min(known) >= 0.93 - 3 * error
-    error = math.sqrt(0.05 * 0.95 / stored["savings"]["repetitions"])
-    assert max(lost for _, _, lost in stored["savings"]["rows"].values()) <= 0.05 + 3 * error
+        for title, shares in stored[name]["rows"].items():
+            error = math.sqrt(0.93 * 0.07 / stored[name]["repetitions"][title])
+            assert all(share is None or share >= 0.93 - 3 * error for share in shares)
+    for title, (_, _, lost) in stored["savings"]["rows"].items():
+        error = math.sqrt(0.05 * 0.95 / stored["savings"]["repetitions"][title])
+        assert lost <= 0.05 + 3 * error
     designs = {(measure, kind, k) for measure in ("loss", "epochs, 30% censored")
                for kind in ("paired", "unpaired") for k in statistics.N_GROUPS}  # fmt: skip
     shown = {f"{measure}, {kind}, {k} groups" for measure, kind, k in designs}
     assert shown == set(stored["errors"]["rows"])
+
+
+def test_rows_that_are_simulated_again_say_how_often_and_leave_the_others_as_they_were():
+    stored, row = json.loads((DOCS / "simulations.json").read_text()), "loss, paired, 2 groups"
+    (renewed,) = statistics.simulate(3, ["errors"], row, stored)
+    assert f"3 each of {row}" in statistics.page(renewed)
+    assert renewed["errors"]["repetitions"][row] == 3
+    assert list(statistics.simulate(3, ["errors"], row, renewed)) == [renewed]
+    for part in ("repetitions", "rows"):
+        renewed["errors"][part][row] = stored["errors"][part][row]
+    assert renewed == stored

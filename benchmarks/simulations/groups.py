@@ -77,7 +77,7 @@ def crossed_groups(design: Crossing, rng: np.random.Generator) -> list[Group]:
 
 def crossed_positives(
     design: Crossing, repetitions: int, rng: np.random.Generator
-) -> tuple[float, float]:
+) -> list[float | None]:
     """Share of comparisons of equal groups that are called different.
 
     Returns:
@@ -90,7 +90,7 @@ def crossed_positives(
         naive = stats.wilcoxon(a.scores(measure), b.scores(measure)).pvalue
         hits.append((compared.p_adjusted < ALPHA, naive < ALPHA))
     ours, of_runs = np.mean(hits, axis=0)
-    return float(ours), float(of_runs)
+    return [float(ours), float(of_runs)]
 
 
 def values(design: Design, rng: np.random.Generator) -> Array:

@@ -69,7 +69,7 @@ def race_errors(
 
 def race_savings(
     n_combinations: int, effect: float, repetitions: int, rng: np.random.Generator
-) -> list[float]:
+) -> list[float | None]:
     """Races in which the first combination is better than all others, which are equal.
 
     Args:

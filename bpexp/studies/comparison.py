@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import fisher_exact, norm
+from scipy.stats import fisher_exact, lmoment, norm
 
 from bpexp.analysis.intervals import CONFIDENCE, Interval, share_interval
 from bpexp.studies.definition import Published
@@ -31,12 +31,24 @@ The interval covers less than its nominal confidence if values are skewed: one o
 lognormal values with sigma = 1, and one of 98% covers 94%.
 """
 
-MIN_RUNS_FOR_INTERVAL = 25
-"""Fewer runs, published or ours, have no bootstrap-t interval."""
+MIN_RUNS, MIN_PUBLISHED_RUNS = 100, 25
+"""Fewer runs of ours, or fewer published ones, have no bootstrap-t interval."""
+
+MIN_RUNS_TO_TEST, FEW_RUNS = 10, 20
+"""With fewer runs, ours or published, means are not tested; with few, their p-value is doubled: it
+would be below 5% in up to 15% of cases with equal means and 3 against 100 runs, in 8% with 10."""
+
+MAX_L_SKEWNESS = 0.5
+"""The means of values that are more skewed are not tested, and have no interval: it would cover
+less than 93%.
+
+The L-skewness (Hosking 1990) lies between -1 and 1. It is estimated well from ``MIN_RUNS`` values,
+unlike the skewness by moments, which misses the tail of a few values. That of a normal distribution
+is 0, of an exponential one 0.33, of a lognormal one with sigma = 1 0.46, with sigma = 1.5 0.65.
+"""
 
 MAX_VARIATION = 2.0
-"""Values whose standard deviation is a larger multiple of their mean are not compared: the interval
-of a few values of a distribution that is as skewed would cover less than 93%."""
+"""Values whose standard deviation is a larger multiple of their mean are not compared."""
 
 MIN_RUNS_FOR_SPREAD, RUNS_FOR_EXTREMES = 50, 5
 """Values that a comparison of spreads needs, and, for extremes, values per published run."""
@@ -53,7 +65,7 @@ class Difference:
         percent: The difference with its 95% confidence interval, in percent of the published mean,
             or in percentage points for a share. The bounds are nan for too few runs.
         detectable: The smallest difference that would be significant in 80% of cases.
-        p: p-value of the hypothesis that there is no difference.
+        p: p-value of the hypothesis that there is no difference; nan if that is not tested.
         unit: ``"%"``, or ``" points"`` for a share.
     """
 
@@ -72,8 +84,8 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
 
     The published values are not known; they are resampled as ours, scaled to the published
     standard deviation. The interval and the p-value belong together: p is below 0.05 if the
-    interval, which is made with the confidence ``NOMINAL``, leaves out 0. With fewer than
-    ``MIN_RUNS_FOR_INTERVAL`` runs there is no interval.
+    interval, which is made with the confidence ``NOMINAL``, leaves out 0. For few runs, and for
+    very skewed ones, there is no interval and no p-value.
 
     Args:
         ours: Our values, at least two, (n,).
@@ -81,17 +93,20 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
         seed: Seed of the resampling.
     """
     n, m = len(ours), published.n
-    mean, sd = float(ours.mean()), float(ours.std(ddof=1))
+    mean, sd = float(ours.mean()), _sd(ours)
     rng = np.random.default_rng(seed)
     other_sd = published_sd(ours, published, rng)
     error = math.sqrt(sd**2 / n + other_sd**2 / m)
     found, scale = mean - published.mean, 100.0 / abs(published.mean)
     if error == 0.0:
         exact = found * scale
-        return Difference(Interval(exact, exact, exact), 0.0, float(found == 0.0))
-    first, first_sd = _resampled(ours - mean, n, rng)
-    second, second_sd = _resampled(ours - mean, m, rng)
-    ratio = other_sd / sd if sd else 0.0
+        is_equal = math.isclose(mean, published.mean, rel_tol=1e-12)
+        return Difference(Interval(exact, exact, exact), 0.0, float(is_equal))
+    # The shape of the published values is unknown if ours are equal; a normal one is assumed.
+    shape = ours - mean if sd else norm.ppf((np.arange(1000) + 0.5) / 1000)
+    first, first_sd = _resampled(ours - mean if sd else np.zeros(n), n, rng)
+    second, second_sd = _resampled(shape, m, rng)
+    ratio = other_sd / (sd or float(shape.std(ddof=1)))
     errors = np.sqrt(first_sd**2 / n + (ratio * second_sd) ** 2 / m)
     # A sample of equal values has no standard error; it is left out.
     t = ((first - ratio * second)[errors > 0.0]) / errors[errors > 0.0]
@@ -99,14 +114,18 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     above = (np.sum(t >= found / error) + 1) / (len(t) + 1)
     below = (np.sum(t <= found / error) + 1) / (len(t) + 1)
     bounds = (found - high * error) * scale, (found - low * error) * scale
-    if min(n, m) < MIN_RUNS_FOR_INTERVAL:
+    if is_skewed(ours) or not has_enough_runs(n, published):
         bounds = math.nan, math.nan
     # The same factor as between the errors of both confidences: 5% instead of 2%.
     factor = (1.0 - CONFIDENCE) / (1.0 - NOMINAL)
+    if min(n, m) < FEW_RUNS:
+        factor *= 2.0
+    if is_skewed(ours) or min(n, m) < MIN_RUNS_TO_TEST:
+        factor = math.nan
     return Difference(
         Interval(found * scale, float(bounds[0]), float(bounds[1])),
         detectable=_detectable(NOMINAL) * error * scale,
-        p=min(1.0, factor * 2.0 * float(min(above, below))),
+        p=float(np.minimum(1.0, factor * 2.0 * min(above, below))),
     )
 
 
@@ -143,7 +162,7 @@ def published_sd(ours: Array, published: Published, rng: np.random.Generator) ->
     If only the range was published, it is compared with the range of as many of our values. If no
     spread was published, it is assumed to be ours in relation to the mean.
     """
-    sd = float(ours.std(ddof=1))
+    sd = _sd(ours)
     if published.sd is not None:
         return published.sd
     if published.min is not None and published.max is not None:
@@ -174,12 +193,13 @@ def p_values_of_statistics(ours: Array, published: Published, seed: int = 0) -> 
     if n < MIN_RUNS_FOR_SPREAD or published.mean == 0.0:
         return {}
     rng = np.random.default_rng(seed)
-    scaled = ours / ours.mean()
+    # Exactly 1 if all values are equal, so that their spread is exactly 0.
+    scaled = ours / (ours.mean() if np.ptp(ours) else ours[0])
     resamples = min(RESAMPLES, 2**23 // max(n, m))
     theirs, others = (scaled[rng.integers(0, n, (resamples, size))] for size in (m, n))
     extreme = n >= RUNS_FOR_EXTREMES * m
     expected = {
-        "sd": (theirs.std(axis=1, ddof=1) / others.std(axis=1, ddof=1), None),
+        "sd": (_ratio(theirs.std(axis=1, ddof=1), others.std(axis=1, ddof=1)), None),
         "median": (np.median(theirs, axis=1) - np.median(others, axis=1), np.median(scaled)),
         "min": (theirs.min(axis=1) if extreme else None, 0.0),
         "max": (theirs.max(axis=1) if extreme else None, 0.0),
@@ -188,7 +208,7 @@ def p_values_of_statistics(ours: Array, published: Published, seed: int = 0) -> 
     for name, (values, center) in expected.items():
         given = getattr(published, name)
         if given is not None and values is not None:
-            observed = given / abs(published.mean) / scaled.std(ddof=1)
+            observed = _ratio(np.array(given / abs(published.mean)), np.array(_sd(scaled)))
             if center is not None:
                 observed = given / published.mean - center
             fewer = min(np.sum(values <= observed), np.sum(values >= observed))
@@ -211,15 +231,38 @@ def p_of_share_converged(n_converged: int, n_runs: int, published: Published) ->
 
 def is_too_skewed(ours: Array, published: Published) -> bool:
     """Whether ours or the published values vary too much for a comparison of their means."""
-    spreads = [(float(ours.std(ddof=1)), float(ours.mean()))]
+    spreads = [(_sd(ours), float(ours.mean()))]
     if published.sd is not None:
         spreads.append((published.sd, published.mean))
     return any(sd > MAX_VARIATION * abs(mean) for sd, mean in spreads)
 
 
+def has_enough_runs(n: int, published: Published) -> bool:
+    """Whether n runs of ours and the published ones are enough for an interval of means."""
+    return n >= MIN_RUNS and published.n >= MIN_PUBLISHED_RUNS
+
+
+def is_skewed(ours: Array) -> bool:
+    """Whether our values are too skewed for a test of means, which needs some runs in any case."""
+    if len(ours) < MIN_RUNS_TO_TEST or np.ptp(ours) == 0.0:
+        return False
+    return bool(abs(lmoment(ours, 3)) > MAX_L_SKEWNESS)
+
+
 def _detectable(confidence: float) -> float:
     """The number of standard errors of a difference that is significant with ``POWER``."""
     return float(norm.ppf(0.5 + confidence / 2.0) + norm.ppf(POWER))
+
+
+def _sd(values: Array) -> float:
+    """The standard deviation, which is exactly 0 if all values are equal."""
+    return float(values.std(ddof=1)) if np.ptp(values) else 0.0
+
+
+def _ratio(a: Array, b: Array) -> Array:
+    """Ratios of standard deviations; 1 if both are 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(a == b, 1.0, a / b))
 
 
 def _resampled(values: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -34,13 +34,18 @@ from bpexp.render.document import (
 from bpexp.render.table_files import as_csv
 from bpexp.render.wording import counted
 from bpexp.studies.comparison import (
+    FEW_RUNS,
+    MAX_L_SKEWNESS,
     MAX_VARIATION,
-    MIN_RUNS_FOR_INTERVAL,
+    MIN_PUBLISHED_RUNS,
+    MIN_RUNS,
+    MIN_RUNS_TO_TEST,
     NOMINAL,
     POWER,
     Difference,
     difference_of_means,
     difference_of_shares,
+    is_skewed,
     is_too_skewed,
     p_of_share_converged,
     p_values_of_statistics,
@@ -49,15 +54,22 @@ from bpexp.studies.definition import Published, Row, Study
 from bpexp.studies.measures import MEASURES, StudyRun
 from bpexp.typing import Array
 
+MIN_SEEDS_OF_GRID = 10
+"""With fewer seeds, a mean over a grid has no interval: that of five would cover 89% where most
+seeds are either easy or hard."""
+
 RESAMPLES = 10_000
 """Number of samples of a few seeds drawn to estimate the spread of their mean."""
 
 METHODS = (
     emphasis("Difference"),
     " is that of the means in percent of the published one with its 95% confidence interval, for "
-    f"at least {MIN_RUNS_FOR_INTERVAL} runs, published and ours; of shares in percentage points. "
+    f"at least {MIN_RUNS} runs of ours and {MIN_PUBLISHED_RUNS} published ones, unless ours are "
+    f"too skewed (L-skewness above {MAX_L_SKEWNESS:g}); of shares in percentage points. "
     f"The method is the bootstrap-t, which allows for skewed values, with {NOMINAL:.0%} instead of "
-    "95%, because skewed values make its intervals too narrow. ",
+    f"95%, because skewed values make its intervals too narrow. With fewer than {MIN_RUNS_TO_TEST} "
+    f"runs, and if ours are too skewed, the means are not tested; with fewer than {FEW_RUNS} their "
+    "p value is doubled. ",
     emphasis("Agrees"),
     " means that the whole interval lies within the stated margin, and that neither the spread nor "
     "the share of converged runs differs; ",
@@ -65,7 +77,8 @@ METHODS = (
     ", that the difference of the means, of the spread or of the share of converged runs is "
     "significant at the 5% level, with Holm's correction for all tests of the study; ",
     emphasis("undecided"),
-    ", that there are too few runs, published or ours, for either. A difference as large as ",
+    ", that there are too few runs, published or ours, for either, or that ours are too skewed. "
+    "A difference as large as ",
     emphasis("detectable"),
     f" would have been found in {POWER:.0%} of cases. If no standard deviation was published, it "
     "is estimated from the published range, or else taken to be ours in relation to the mean.",
@@ -91,6 +104,7 @@ class Verdict:
         difference: Our mean minus the published one; None if they were not compared.
         p_values: p-values by what they compare, corrected for all tests of the study.
         text: The verdict in words.
+        is_skewed: Whether the values are too skewed for a comparison of means.
     """
 
     row: Row
@@ -105,6 +119,7 @@ class Verdict:
     difference: Difference | None
     p_values: Mapping[str, float]
     text: str
+    is_skewed: bool = False
 
     @property
     def published(self) -> Published | None:
@@ -255,7 +270,10 @@ def _decided(verdict: Verdict, study: Study) -> Verdict:
     if agrees:
         text = f"agrees within {study.margin:g}{verdict.difference.unit}"
         return replace(verdict, text=text)
-    return replace(verdict, text="differs" if different else "undecided")
+    if different:
+        return replace(verdict, text="differs")
+    why = ": too skewed to compare means" if verdict.is_skewed else ""
+    return replace(verdict, text=f"undecided{why}")
 
 
 def _summarize(study: Study, row: Row, measure: str, values: Array) -> Verdict:
@@ -275,6 +293,7 @@ def _summarize(study: Study, row: Row, measure: str, values: Array) -> Verdict:
         difference=difference,
         p_values=p_values,
         text=text,
+        is_skewed=not is_share and is_skewed(finite),
     )
 
 
@@ -300,7 +319,8 @@ def _comparison(
     if is_too_skewed(finite, published):
         return None, {}, f"not compared: too skewed, an sd is over {MAX_VARIATION:g} times its mean"
     difference = difference_of_means(finite, published)
-    p_values = {"mean": difference.p, **p_values_of_statistics(finite, published)}
+    p_values = {"mean": difference.p} if not np.isnan(difference.p) else {}
+    p_values |= p_values_of_statistics(finite, published)
     if of.of_converged:
         p_values["share converged"] = p_of_share_converged(len(finite), len(values), published)
     return difference, p_values, ""
@@ -328,14 +348,15 @@ def _mean_over_grid(values: Array, study: Study) -> Interval:
     """The mean over all points of a grid, with its interval between seeds.
 
     The same seeds are used at every point, so that the points of a seed are not independent. The
-    interval is Student's t interval of the means of the seeds, each over many points.
+    interval is Student's t interval of the means of the seeds, each over many points; fewer than
+    ``MIN_SEEDS_OF_GRID`` have none.
     """
     by_seed = values.reshape(study.n_points, study.trials)
     means = [float(np.nanmean(seed)) for seed in by_seed.T if np.isfinite(seed).any()]
     if not means:
         return Interval(np.nan, np.nan, np.nan)
     mean, n = float(np.nanmean(by_seed)), len(means)
-    if n < 2:
+    if n < MIN_SEEDS_OF_GRID:
         return Interval(mean, np.nan, np.nan)
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, n - 1) * np.std(means, ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half)

@@ -128,6 +128,7 @@ def test_sub_sweeps_are_written_in_several_ways(text, expected, conf):
         (["-m", "sweep=word"], "sweep=word must have settings such as lr=0.1,1, got 'hello'"),
         (["-m", "sweep=broken"], "sweep must have the keys common and union, got ['unions']"),
         (["-m", "sweep=conf/sweep/optimizers.yaml"], "type sweep=optimizers."),
+        (["-m", "sweep=optimizers", "search=random", "lr=interval(1,2)"], "no file of sub-sweeps"),
         (["sweep=optimizers"], "to sweep over them add -m"),
         (["tracking.tags.mlflow.user=me"], "must have no key that starts with mlflow. or bpexp."),
         (["tracking.tags.team=[1,2]"], "tracking.tags.team must be a text"),

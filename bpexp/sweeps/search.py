@@ -10,13 +10,14 @@ from bpexp.config import folds
 from bpexp.config.compose import Composer
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import RUNTIME, SearchConfig, parse_runtime, plain
+from bpexp.fields.checks import ConfigError
 from bpexp.runs import comparability
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import comparable
 from bpexp.sweeps.generations import Generations, Scores, replay, train_config
 from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
 from bpexp.sweeps.rungs import pruned_epochs
-from bpexp.sweeps.samplers import lr_range
+from bpexp.sweeps.samplers import lr_range, sweep_files
 from bpexp.sweeps.samplers.search import SearchSampler
 from bpexp.sweeps.samplers.space import Space, parse
 from bpexp.sweeps.samplers.trials import Trial, best_of
@@ -74,6 +75,8 @@ def first_plan(
         ConfigError: A proposed job, or one at a limit of the space, breaks a rule; its trials
             cannot be ranked together; or a package is missing.
     """
+    if any(map(sweep_files.is_sweep_file, arguments)):
+        raise ConfigError("A search takes no file of sub-sweeps; type what is searched instead.")
     arguments = _with_default(arguments, settings)
     space = _space(arguments, composer)
     plan = make_plan(compose(SearchSampler(space, settings).ask()), arguments)

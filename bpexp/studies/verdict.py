@@ -104,7 +104,8 @@ class Verdict:
         difference: Our mean minus the published one; None if they were not compared.
         p_values: p-values by what they compare, corrected for all tests of the study.
         text: The verdict in words.
-        is_skewed: Whether the values are too skewed for a comparison of means.
+        is_skewed: Whether the values are too skewed for a comparison of means, although there are
+            enough of them.
     """
 
     row: Row
@@ -293,7 +294,7 @@ def _summarize(study: Study, row: Row, measure: str, values: Array) -> Verdict:
         difference=difference,
         p_values=p_values,
         text=text,
-        is_skewed=not is_share and is_skewed(finite),
+        is_skewed=not is_share and n >= MIN_RUNS and is_skewed(finite),
     )
 
 

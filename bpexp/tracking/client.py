@@ -100,7 +100,7 @@ class ClientTracker:
     def delete_runs(self, run_ids: Sequence[str]) -> None:
         """See ``Tracker.delete_runs``."""
         with ThreadPoolExecutor(self._threads) as pool:
-            list(pool.map(partial(self._retry.call, self._client.delete_run), run_ids))
+            list(pool.map(lambda run: self._retry.call(self._client.delete_run, run), run_ids))
 
     def finish(self) -> None:
         """See ``Tracker.finish``."""

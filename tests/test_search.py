@@ -1,6 +1,7 @@
 """Searches: the space, the proposals, and sweeps that are functions of their configuration."""
 
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -265,6 +266,12 @@ def test_a_search_without_its_plan_is_not_taken_for_a_grid(inside, a_store, tmp_
     done = inside("resume", "latest")
     assert done.returncode == 2
     assert "has stored no plan; start a new sweep" in done.stderr
+    file.write_bytes(b"no plan")
+    done = inside("reproduce", "latest")
+    assert (done.returncode, done.stderr) == (2, "")
+    first, second = done.stdout.splitlines()
+    assert first == "2 of 2 runs identical to the bit."
+    assert re.match("unreadable: random lr, .*plan is a broken file", second), second
 
 
 @pytest.mark.slow

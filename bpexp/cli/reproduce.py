@@ -10,6 +10,7 @@ from bpexp.cli.commands import BAD_INPUT, Parser, existing_store, store_parser
 from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError, Workers
 from bpexp.reproduce import report, trajectory
+from bpexp.reproduce.verify import Finding
 from bpexp.tracking import lookup
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.bundle import open_bundle
@@ -39,7 +40,14 @@ def main(arguments: Sequence[str]) -> int:
         # Without the data of a run, the plan of its sweep cannot be read either.
         sweeps = [run for run in named if run.is_sweep] if status != BAD_INPUT else []
         for run in sweeps:
-            for checked in trajectory.check(run, archive, options.engine, options.n_jobs):
+            try:
+                found = trajectory.check(run, archive, options.engine, options.n_jobs)
+            except ConfigError as error:
+                # The verdicts on its runs are shown already, and other sweeps may follow.
+                show(f"{Finding.UNREADABLE}: {run.label}: {error}")
+                status = status or BAD_INPUT
+                continue
+            for checked in found:
                 show(checked.sentence)
                 status = status or int(not checked.is_identical)
     return status

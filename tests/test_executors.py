@@ -13,6 +13,7 @@ from dataclasses import replace
 import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky import process_executor
 from servers import dask_cluster
 from sweeping import children, command_of, runs_of, wait_until
 
@@ -379,6 +380,36 @@ def test_a_cancelled_executor_starts_nothing(executor, engine):
     with pytest.raises(KeyboardInterrupt):
         interrupt_after_the_first()
     assert len(received) < 30
+
+
+def end_if_first(number, send):
+    """A task that ends if it is the first one, and else with its worker."""
+    send(None)
+    if number > 0:
+        threading.Event().wait()
+
+
+def test_a_task_that_is_queued_when_a_pool_is_stopped_is_forgotten(monkeypatch):
+    manager = process_executor._ExecutorManagerThread
+    give = manager.add_call_item_to_queue
+
+    def give_when_idle_or_stopped(self):
+        if self.executor_flags.shutdown or not self.running_work_items:
+            give(self)
+
+    monkeypatch.setattr(manager, "add_call_item_to_queue", give_when_idle_or_stopped)
+    errors = []
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    pool = processes.Pool(2)
+    ended = pool.run((i, processes.Task(end_if_first, (i,))) for i in range(20))
+    next(ended)
+    workers = pool._parallel._backend._workers
+    thread = workers._executor_manager_thread
+    wait_until(workers._work_ids.qsize)
+    ended.close()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert errors == []
 
 
 def test_processes_report_every_epoch_and_runs_as_they_end(monkeypatch):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing import resource_tracker
-from queue import SimpleQueue
+from queue import Queue, SimpleQueue
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
@@ -191,6 +191,9 @@ class Pool:
         """Kill the processes as joblib does on Ctrl-C."""
         self._has_started.wait()
         # joblib has none left if all tasks have ended meanwhile.
+        with suppress(AttributeError):
+            # loky's thread raises KeyError for a task that is queued when the pool is shut down.
+            self._parallel._backend._workers._executor_manager_thread.work_ids_queue = Queue()
         with suppress(AttributeError):
             self._parallel._abort()
 

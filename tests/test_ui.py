@@ -6,8 +6,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from psutil import Process
 from servers import free_port, served
-from sweeping import next_line, start_in_session, wait_until
+from sweeping import command_of, next_line, start_in_session, wait_until
 
 pytestmark = pytest.mark.long
 
@@ -40,3 +41,21 @@ def test_no_server_outlives_a_killed_program(bpexp, tmp_path):
     process.kill()
     process.communicate()
     wait_until(lambda: not listeners(port), seconds=30)
+
+
+def test_no_command_line_shows_the_address_of_the_store(bpexp, tmp_path, monkeypatch):
+    # Every user of the machine can read command lines, and the address may hold a password.
+    uri = f"sqlite:///{tmp_path}/hunter2.db"
+    assert bpexp("epochs=5", f"tracking.uri={uri}").returncode == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    process = start_in_session(
+        [sys.executable, "-m", "bpexp", "ui", "--port", str(free_port())], cwd=tmp_path,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    next_line(process, process.stdout)
+    assert next_line(process, process.stdout).startswith("Open ")
+    servers = Process(process.pid).children(recursive=True)
+    assert servers
+    assert not [one for one in servers if "hunter2" in command_of(one.pid)]
+    process.terminate()
+    process.communicate()

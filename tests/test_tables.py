@@ -651,5 +651,6 @@ def test_tables_are_copied_in_tiles_to_columns_and_back(n_rows, n_columns, rando
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1))
 def test_missing_numbers_become_the_median_of_the_column(values):
     X = np.array(values)[:, None]
-    made = preparation.fit(X, ("x",), {}, np.arange(len(X)))
+    rows = np.arange(len(X))
+    made = preparation.with_medians(preparation.fit(X, ("x",), {}, rows), X, rows)
     assert made.medians.tolist() == [np.median(X)]

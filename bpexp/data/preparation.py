@@ -89,6 +89,9 @@ def fit(
 ) -> Preparation:
     """Fit the transformation to the training rows of a table.
 
+    If no cell is missing, the table does not need the medians, which take half of the time: they
+    are NaN until ``with_medians`` adds them, while something else is done with the table.
+
     Args:
         X: Cells of the table, (n_rows, n_columns); see ``Preparation``.
         columns: Names of the columns.
@@ -98,22 +101,6 @@ def fit(
 
     Raises:
         ConfigError: A column has no value in the training rows, or a deviation is not finite.
-    """
-    made = fit_features(X, columns, texts, train, standardize=standardize)
-    return with_medians(made, X, train)
-
-
-def fit_features(
-    X: Array,
-    columns: tuple[str, ...],
-    texts: Mapping[str, tuple[str, ...]],
-    train: Rows,
-    *,
-    standardize: bool = False,
-) -> Preparation:
-    """``fit`` without what the table does not need: NaN for medians where no cell is missing.
-
-    They take half of the time, and can be computed while something else is done with the table.
     """
     is_complete = not texts and bool(np.isfinite(X).all())
     medians, features = np.full(len(columns), np.nan), list(columns)
@@ -151,7 +138,7 @@ def fit_features(
 
 
 def with_medians(made: Preparation, X: Array, train: Rows) -> Preparation:
-    """The result of ``fit`` for that of ``fit_features``, with the same table and rows."""
+    """The result of ``fit`` with all medians, of the same table and rows."""
     if not np.isnan(made.medians).any():
         return made
     return replace(made, medians=np.array([_median(cells) for cells in columns_of(X, train)]))

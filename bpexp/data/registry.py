@@ -201,9 +201,7 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
     table = _table(replace(config, **SPLIT_SETTINGS), source, file_version)
     X, Y = table.X, table.Y
     split = _split(table, config)
-    made = preparation.fit_features(
-        X, table.inputs, table.texts, split[0], standardize=config.standardize
-    )
+    made = preparation.fit(X, table.inputs, table.texts, split[0], standardize=config.standardize)
     # Each part is transformed alone: all of them at once would be one more copy of the table.
     training, validation, test = (
         (made.transform(splits.rows_of(X, part)), splits.rows_of(Y, part)) for part in split

@@ -181,6 +181,11 @@ def _milliseconds_per_run(runs: int, folder: Path) -> float:
     return 1000 * run_command(bpexp_command(runs), folder).seconds / runs
 
 
+def _with_memory(label: str, usages: Sequence[Usage]) -> str:
+    """A label of a row, with the greatest memory of some commands."""
+    return f"{label}, {max(one.mebibytes for one in usages)} MiB"
+
+
 def growth(rounds: int, sizes: Sequence[int]) -> Table:
     """Time per run and memory of sweeps of several sizes, each in an empty folder.
 
@@ -198,8 +203,8 @@ def growth(rounds: int, sizes: Sequence[int]) -> Table:
             repetitions = rounds if runs <= MAX_REPEATED else 1
             timings = [run_command(command, folders.new()) for _ in range(repetitions)]
             processor = 1000 * statistics.median(one.processor_seconds for one in timings) / runs
-            memory = max(one.mebibytes for one in timings)
-            name = f"{runs:,} runs, {processor:.2f} ms of processor time per run, {memory} MiB"
+            label = f"{runs:,} runs, {processor:.2f} ms of processor time per run"
+            name = _with_memory(label, timings)
             costs = [1000 * one.seconds / runs for one in timings]
             rows.append(Row(name + (", timed once" if repetitions == 1 else ""), costs))
     return Table(
@@ -246,7 +251,7 @@ def reading(rounds: int, sizes: Sequence[int]) -> list[Table]:
             # The last ones, because they store sweeps.
             usages[REUSE] = [run_command([*sweep, "reuse=true"], folder) for _ in range(rounds)]
             for name, used in usages.items():
-                label = f"{runs:,} runs, {max(one.mebibytes for one in used)} MiB"
+                label = _with_memory(f"{runs:,} runs", used)
                 rows[name].append(Row(label, [one.processor_seconds for one in used]))
     note = "Processor time of the whole command, and the maximum resident memory."
     return [Table(f"Reading: {name}", "s", note, of_name) for name, of_name in rows.items()]
@@ -281,7 +286,7 @@ def medium_runs(rounds: int, n_rows: int) -> Table:
         stored = sum(file.stat().st_size for file in files) / max(1, len(files))
     rows = [
         Row(
-            f"{count} worker{'s' * (count > 1)}, {max(one.mebibytes for one in usages)} MiB",
+            _with_memory(f"{count} worker{'s' * (count > 1)}", usages),
             [one.seconds for one in usages],
         )
         for count, usages in zip(counts, zip(*used, strict=True), strict=True)

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 import bpexp
 from bpexp.cli.screen import Screen
 from bpexp.config.grammar import create_parser
-from bpexp.data import load, regular_file
+from bpexp.data import data_file, load
 from bpexp.data.file_settings import FileConfig
 from bpexp.errors import suggestions, syntax
 from bpexp.fields.checks import ConfigError, Widths
@@ -335,7 +335,7 @@ def test_too_many_classes_are_refused(tmp_path):
 
 def test_a_file_that_unpacks_to_more_than_memory_is_refused():
     with pytest.raises(ConfigError, match=r"a quarter of the memory .*got about 1000000\.0 GB"):
-        regular_file.check_size(10**15)
+        data_file.check_size(10**15)
 
 
 def test_inputs_that_cannot_be_standardized_are_refused(tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bpexp.data import regular_file
+from bpexp.data import data_file
 from bpexp.data.registry import DATA_SOURCES, DataConfig, DataSource, Table
 from bpexp.fields import REQUIRED, setting
 from bpexp.fields.checks import ConfigError, Text
@@ -85,8 +85,8 @@ def _header(lines: tuple[str, ...], path: str) -> dict[str, int]:
 
 
 def _lines(path: str) -> tuple[str, ...]:
-    file = regular_file.check(path)
-    regular_file.check_size(file.stat().st_size)
+    file = data_file.check(path)
+    data_file.check_size(file.stat().st_size)
     try:
         text = file.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:

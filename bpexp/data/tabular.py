@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pandas.api.types import infer_dtype
 
 from bpexp.data import columns as column_types
-from bpexp.data import memory, regular_file
+from bpexp.data import data_file, memory
 from bpexp.data.columns import Column, Origin
 from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DataConfig, Table
@@ -185,7 +185,7 @@ def _frame(config: FileConfig, path: str) -> pd.DataFrame:
         for name in TEXT_SETTINGS:
             if getattr(config, name) != getattr(FileConfig, name):
                 raise ConfigError(f"data.{name} must go with a text file, got {path!r}.")
-    file = regular_file.check(path)
+    file = data_file.check(path)
     try:
         with file.open("rb") as content:
             frame = readers[suffix](content)
@@ -253,7 +253,7 @@ def _unpacked(packed: IO[bytes]) -> BinaryIO:
             _check_no_zero_byte(some)
         unpacked.write(some)
         if unpacked.tell() > limit:
-            raise regular_file.too_large("more")
+            raise data_file.too_large("more")
     unpacked.seek(0)
     return unpacked
 
@@ -263,7 +263,7 @@ def _check_text(content: BinaryIO) -> None:
 
     Files with holes, such as images of disks, have zero bytes there.
     """
-    regular_file.check_size(content.seek(0, io.SEEK_END))
+    data_file.check_size(content.seek(0, io.SEEK_END))
     content.seek(0)
     while some := content.read(_SAMPLE_BYTES):
         _check_no_zero_byte(some)
@@ -313,7 +313,7 @@ def _csv(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
         names = [str(place) for place in range(len(names))]
     # pandas would rename the second of two equal names.
     _check_names(names, config.path)
-    regular_file.check_size(_bytes_of_text(content, len(names)))
+    data_file.check_size(_bytes_of_text(content, len(names)))
     markers = config.missing_values or ()
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -394,7 +394,7 @@ def _in_utf8(content: BinaryIO) -> BinaryIO:
     content.seek(0)
     if mark not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return content
-    regular_file.check_size(content.seek(0, io.SEEK_END))
+    data_file.check_size(content.seek(0, io.SEEK_END))
     content.seek(0)
     return io.BytesIO(_unpacked(content).read().decode("utf-16").encode())
 
@@ -411,7 +411,7 @@ def _exact_floats(version: str) -> dict[str, Any]:
 def _parquet(content: BinaryIO) -> pd.DataFrame:
     file = pq.ParquetFile(content)
     _check_names(file.schema_arrow.names, content.name)
-    regular_file.check_size(file.metadata.num_rows * file.metadata.num_columns * 8)
+    data_file.check_size(file.metadata.num_rows * file.metadata.num_columns * 8)
     frame = pd.read_parquet(content)
     # Parquet keeps only categories of texts.
     described = (file.schema_arrow.pandas_metadata or {}).get("columns", [])
@@ -428,7 +428,7 @@ def _npz(content: BinaryIO) -> pd.DataFrame:
         raise zipfile.BadZipFile("it is not a zip file")
     content.seek(0)
     with np.load(content, allow_pickle=False) as arrays:
-        regular_file.check_size(sum(member.file_size for member in arrays.zip.infolist()))
+        data_file.check_size(sum(member.file_size for member in arrays.zip.infolist()))
         parts = []
         for name in arrays.files:
             array = arrays[name]

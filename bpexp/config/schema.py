@@ -500,6 +500,12 @@ def unknown_key(key: str) -> ConfigError:
     known = keys()
     if key not in known:
         return unknown(key, known)
+    if key in (*GROUPS, *PARTS):
+        name = f"{key}=NAME " if key in GROUPS else ""
+        return ConfigError(
+            f"{key}={{...}} has a setting that {key} does not have; type them one by one: "
+            f"{name}{key}.SETTING=VALUE."
+        )
     group, options = key.partition(".")[0], options_with(key)
     if not options:
         return ConfigError(f"{key} must be left out here: no result depends on it.")

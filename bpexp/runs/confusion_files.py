@@ -33,14 +33,14 @@ def of_result(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["split", "class", *(f"predicted {label}" for label in labels)])
-    picture = ""
+    rows, title = [], ""
     for split, outputs in parts(result):
         predicted = dataset.class_codes(outputs)
         counts = confusion_matrix(class_codes(dataset, split), predicted, dataset.n_classes)
-        rows = counts.tolist()
+        rows, title = counts.tolist(), f"{len(outputs)} {split} rows"
         writer.writerows(
             [split.value, label, *row] for label, row in zip(labels, rows, strict=True)
         )
-        # The last kind of rows is the one that the weights were least fitted to.
-        picture = confusion_svg.draw(labels, rows, f"{len(outputs)} {split} rows")
+    # The last kind of rows is the one that the weights were least fitted to.
+    picture = confusion_svg.draw(labels, rows, title)
     return {TABLE: buffer.getvalue().encode(), PICTURE: picture.encode()}

@@ -161,9 +161,12 @@ def _to_parquet(result: TrainResult, dataset: Dataset) -> bytes:
         codes = dataset.class_codes(outputs).reshape(len(outputs), -1)
         columns += [pa.array(texts[column]) for column in codes.T]
     columns += [pa.array(np.ascontiguousarray(column)) for column in outputs.T]
-    buffer = io.BytesIO()
-    table = pa.table(columns, names=_titles(dataset, with_inputs=False))
-    pq.write_table(table, buffer, compression="zstd")
+    buffer, titles = io.BytesIO(), _titles(dataset, with_inputs=False)
+    # Outputs hardly ever repeat: a dictionary of them takes more time and space than they do.
+    repeating = titles[: -outputs.shape[1]]
+    pq.write_table(
+        pa.table(columns, names=titles), buffer, compression="zstd", use_dictionary=repeating
+    )
     return buffer.getvalue()
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from llvmlite import binding
@@ -75,8 +76,16 @@ def object_code_of(assembly: str) -> bytes:
 def target_cpu() -> tuple[str, str]:
     """Name and features of the processor to compile for."""
     name = os.environ.get("BPEXP_CPU")
-    features = "" if name else binding.get_host_cpu_features().flatten()
-    return name or binding.get_host_cpu_name(), os.environ.get("BPEXP_CPU_FEATURES", features)
+    host_name, host_features = _host_cpu()
+    features = os.environ.get("BPEXP_CPU_FEATURES", "" if name else host_features)
+    return name or host_name, features
+
+
+# Every call of a kernel asks for it, and LLVM takes most of a millisecond.
+@cache
+def _host_cpu() -> tuple[str, str]:
+    """Name and features of this processor."""
+    return binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
 
 
 def target_machine() -> Any:

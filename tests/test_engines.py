@@ -590,6 +590,17 @@ def test_long_runs_of_wide_networks_are_batched_alone_and_short_ones_evenly():
     assert [len(batch.runs) for batch in group_runs(short, "compiled", 2)] == [10, 10]
 
 
+def test_batches_fill_the_vectors_of_the_compiled_engine():
+    """20 runs take three groups of eight lanes, not two for each of two workers."""
+    runs = [replace(BASE, data=DataConfig(name="digits"), seed=seed) for seed in range(20)]
+    batches = [batch.runs for batch in group_runs(runs, "compiled", 2)]
+    assert [len(batch) for batch in batches] == [16, 4]
+    assert batches[1][0] < 5
+    assert batches[1][-1] > 15
+    assert [len(batch.runs) for batch in group_runs(runs[:6], "compiled", 2)] == [3, 3]
+    assert [len(batch.runs) for batch in group_runs(runs, "numpy", 2)] == [10, 10]
+
+
 def test_the_unrolled_kernel_supports_xor_but_no_large_network_or_stopping_criterion():
     def supports(**changes):
         batch = run_batch.PreparedBatch([replace(BASE, **changes)])

@@ -121,7 +121,7 @@ VALUES = [
     ("data=./my.csv", 1, ["data=file data.path=my.csv data.target=COLUMN."]),
     ("data=3", 1, ["data must be the name of a configuration (--help lists them), got '3'."]),
     ("data.bits=3", 1, ["data.bits is a setting of data=parity or symmetry; add data=parity."]),
-    ("'optimizer={name:adam,beta1:0.8}'", 1, ["one by one: optimizer=NAME optimizer.SETTING=VALUE"]),
+    ("'optimizer={name:adam,beta1:0.8}'", 1, ["one by one: optimizer=NAME optimizer.SETTING="]),
     ("-m 'zip(stop=[{tol:1},{tol:2}],lr=[1,2])'", 1, ["one by one: stop.SETTING=VALUE"]),
     ("learning_rate=3", 1, ["learning_rate is not a key of the configuration; did you mean lr?"]),
     ("LR=3", 1, ["LR is not a key of the configuration; did you mean lr?"]),

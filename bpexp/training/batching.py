@@ -18,7 +18,7 @@ from typing import NamedTuple
 from bpexp.config.schema import TrainConfig
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.training.engine import Engine
-from bpexp.training.llvm.lane_layout import choose_group_size
+from bpexp.training.llvm.lane_layout import MAX_FEW_RUNS, choose_group_size
 from bpexp.training.numpy_engine import NumpyEngine
 from bpexp.training.run_batch import batch_key, make_network
 
@@ -67,19 +67,59 @@ def group_runs(
     for runs in groups.values():
         first = configs[runs[0]]
         dataset = load(first.data) if datasets is None else datasets[first.data]
-        n_batches = -(-len(runs) // _max_batch_runs(first, dataset, len(runs), n_workers))
-        # Interleave: each batch then has some runs of every setting. No batch is much slower than
-        # the others, and the first stored runs represent the whole sweep.
-        yield from (RunBatch(tuple(runs[k::n_batches]), engine_name) for k in range(n_batches))
+        group_size = choose_group_size(make_network(first, dataset), MAX_RUNS)
+        limit = _max_batch_runs(first, dataset, group_size)
+        unit = 1 if engine_name == "numpy" else group_size
+        sizes = _batch_sizes(len(runs), unit, limit, n_workers)
+        yield from (RunBatch(batch, engine_name) for batch in _interleaved(runs, sizes))
 
 
-def _max_batch_runs(config: TrainConfig, dataset: Dataset, n_runs: int, n_workers: int) -> int:
+def _max_batch_runs(config: TrainConfig, dataset: Dataset, group_size: int) -> int:
     """Maximum number of runs like ``config`` in a batch."""
-    limit = min(MAX_RUNS, -(-n_runs // n_workers), MAX_LOSSES // config.epochs)
-    network = make_network(config, dataset)
-    group_size = choose_group_size(network, MAX_RUNS)
-    products = 3 * group_size * network.n_parameters * len(dataset.X) * config.epochs
-    return max(1, min(limit, group_size * max(1, MAX_PRODUCTS // products)))
+    n_parameters = make_network(config, dataset).n_parameters
+    products = 3 * group_size * n_parameters * len(dataset.X) * config.epochs
+    limit = group_size * max(1, MAX_PRODUCTS // products)
+    return max(1, min(MAX_RUNS, MAX_LOSSES // config.epochs, limit))
+
+
+def _batch_sizes(n_runs: int, unit: int, limit: int, n_workers: int) -> list[int]:
+    """The sizes of the batches that runs are divided into.
+
+    The compiled engine computes ``unit`` runs at once, and fewer take as long: all batches but the
+    last one are made of whole units, unless batches have so few runs that it takes one at a time.
+
+    >>> _batch_sizes(20, unit=8, limit=128, n_workers=2)
+    [16, 4]
+    >>> _batch_sizes(5, unit=8, limit=128, n_workers=2)
+    [3, 2]
+    """
+    share = -(-n_runs // n_workers)
+    if share <= MAX_FEW_RUNS or limit < unit:
+        unit = 1
+    n_units = -(-n_runs // unit)
+    n_batches = -(-n_units // min(limit // unit, -(-share // unit)))
+    units = [len(range(k, n_units, n_batches)) for k in range(n_batches)]
+    sizes = [unit * count for count in units]
+    sizes[-1] -= unit * n_units - n_runs
+    return sizes
+
+
+def _interleaved(runs: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Divide runs into batches of these sizes.
+
+    Each batch then has some runs of every setting. No batch is much slower than the others, and the
+    first stored runs represent the whole sweep.
+
+    >>> _interleaved(range(9), [6, 3])
+    [(0, 2, 3, 5, 6, 8), (1, 4, 7)]
+    """
+    places = sorted(
+        ((place + 0.5) / size, batch) for batch, size in enumerate(sizes) for place in range(size)
+    )
+    batches: list[list[int]] = [[] for _ in sizes]
+    for run, (_, batch) in zip(runs, places, strict=True):
+        batches[batch].append(run)
+    return [tuple(batch) for batch in batches]
 
 
 def load_engine(name: str) -> Engine:

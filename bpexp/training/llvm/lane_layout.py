@@ -36,7 +36,7 @@ LANES = 8
 """Numbers in a vector: eight float64 fill the widest registers (AVX-512)."""
 CACHE_LINE = 8
 """Numbers of 8 bytes in a cache line."""
-MAX_FEW_RUNS = 3
+MAX_FEW_RUNS = 4
 """Number of runs up to which group size 1 is faster."""
 MIN_WIDE_LAYER = 32
 """Units of the narrowest hidden layer from which group size 1 is faster."""

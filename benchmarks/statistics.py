@@ -10,6 +10,7 @@ import argparse
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -154,7 +155,8 @@ def simulate(
     Args:
         repetitions: Number of simulations of a row.
         sections: Names of sections.
-        part_of_name: Only the rows whose names contain this are simulated.
+        part_of_name: Only the rows with this name or, in a section without such a row, with names
+            that contain it as whole words are simulated; "sigma 1" is no part of "sigma 1.5".
         known: Results to start from; the other rows are taken from them.
         seed: Seed of the random numbers.
 
@@ -172,11 +174,23 @@ def simulate(
     }
     for place, (section, rows_of) in enumerate(SECTIONS.items()):
         n = repetitions * (RACES_PER_REPETITION if section in ("races", "savings") else 1)
-        for number, (row, simulation) in enumerate(rows_of().items()):
-            if section in sections and part_of_name in row:
+        rows = rows_of()
+        wanted = _matching(rows, part_of_name) if section in sections else []
+        for number, (row, simulation) in enumerate(rows.items()):
+            if row in wanted:
                 rng = np.random.default_rng([seed, place, number])
                 found[section][row] = n, simulation(n, rng)
-                yield {name: _table(rows, list(SECTIONS[name]())) for name, rows in found.items()}
+                yield {name: _table(of, list(SECTIONS[name]())) for name, of in found.items()}
+
+
+def _matching(rows: Iterable[str], text: str) -> list[str]:
+    """The row with this name; without such a row, those that contain it as whole words."""
+    if not text:
+        return list(rows)
+    if text in rows:
+        return [text]
+    part = re.compile(rf"(?<![\w.]){re.escape(text)}(?![\w.])")
+    return [row for row in rows if part.search(row)]
 
 
 def _table(rows: Mapping[str, tuple[int, Shares]], order: Sequence[str]) -> dict[str, Any]:
@@ -336,7 +350,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument(
         "--rows", default="", metavar="TEXT",
-        help="of these, only the rows whose names contain TEXT",
+        help="of these, only the row TEXT, or the rows whose names contain these words",
     )  # fmt: skip
     args = parser.parse_args()
     if args.repetitions < 2:
@@ -349,7 +363,7 @@ def main() -> None:
         stored.write_text(json.dumps(results, indent=1) + "\n")
         print(f"{stored} is renewed", flush=True)
     if not results:
-        parser.error(f"--rows must be a part of the name of a row, got {args.rows!r}")
+        parser.error(f"--rows must be the name of a row or words of it, got {args.rows!r}")
     if missing := [name for name in SECTIONS if not results[name]["rows"]]:
         parser.error(f"the page also needs {', '.join(missing)}: simulate these, too")
     (args.output / "simulations.md").write_text(page(results))

@@ -382,6 +382,20 @@ def test_groups_without_common_seeds_are_compared_unpaired_and_the_answer_says_w
     assert built(frame).answer.endswith("because the two groups have no seeds in common.")
 
 
+def test_the_unpaired_difference_of_epochs_is_that_of_the_medians_in_the_answer():
+    frame = converging({1: 500, 2: 500}, {1: [10, 20, 40, 90], 2: [200, 300, 400, None]})
+    frame.loc[frame["lr"] == 2, "seed"] += 10
+    made = built(frame)
+    (comparison,) = made.findings.comparisons
+    first, second = made.findings.summaries
+    assert (first.epochs.estimate, second.epochs.estimate) == (20.0, 300.0)
+    assert (comparison.pairs, comparison.difference.estimate) == (0, 20.0 - 300.0)
+    assert "(difference of the medians: 280 less) and" in made.answer
+    html = made.files(["html"])["report.html"].decode()
+    # The mean difference is what the p value is of.
+    assert f">{comparison.mean_difference:.4g}<" in html
+
+
 def test_runs_without_a_partner_are_left_out_of_pairs():
     frame = by_lr({0.1: [0.1, 0.3, 0.5, 0.7], 1.0: [1.2, 1.4, 1.6, 1.8]})
     frame.loc[(frame["lr"] == 1.0) & (frame["seed"] == 0), "outcome"] = "failed"
@@ -566,7 +580,8 @@ def test_the_answer_on_convergence_has_counts_and_the_permutation_test():
     assert comparison.mean_difference == pytest.approx(-103 / 6)
     assert (
         "a run of the first takes on average 17.17 epochs less than one of the second with the "
-        "same seed (median difference 5 (-2 to 50)) and converges sooner with" in made.answer
+        "same seed (median difference: 5 less (50 less to 2 more)) and converges sooner with"
+        in made.answer
     )
     verdict = "the means are not statistically distinguishable with 6 seeds (p = 0.062)"
     assert verdict in made.answer
@@ -584,7 +599,9 @@ def test_the_mean_ranks_and_is_tested_where_curves_cross_and_the_answer_says_so(
     assert comparison.improvement.estimate == 9 / 20
     assert "lr=2 converges soonest on average: mean 62.3 epochs, median 69" in made.answer
     assert "although it converges sooner only with probability 0.45 (" in made.answer
-    assert f"takes on average {-comparison.mean_difference:.4g} epochs" in made.answer
+    assert f"takes on average {-comparison.mean_difference:.4g} epochs less" in made.answer
+    # The median goes the other way, which no sign has to tell.
+    assert "(median difference: 30.5 more (" in made.answer
     assert made.answer.endswith(
         "Their convergence curves cross: early, more runs of lr=1 have converged, later more runs "
         "of lr=2, so the better one depends on the number of epochs."

@@ -73,6 +73,23 @@ def test_the_page_in_docs_shows_the_stored_simulations():
     assert shown == set(stored["errors"]["rows"])
 
 
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("median", ["median"]),
+        ("P(first is better) = 0.9, paired", ["P(first is better) = 0.9, paired"]),
+        ("= 0.9", ["P(first is better) = 0.9, paired", "P(first is better) = 0.9, unpaired"]),
+        ("", list(intervals.INTERVALS)),
+        ("med", []),
+    ],
+)
+def test_rows_are_selected_by_their_name_or_by_whole_words(monkeypatch, text, rows):
+    every = {name: lambda n, rng: [1.0] for name in intervals.INTERVALS}
+    monkeypatch.setitem(statistics.SECTIONS, "coverage", lambda: every)
+    renewed = [*statistics.simulate(2, ["coverage"], text)]
+    assert list(renewed[-1]["coverage"]["rows"] if renewed else {}) == rows
+
+
 def test_rows_that_are_simulated_again_say_how_often_and_leave_the_others_as_they_were():
     stored, row = json.loads((DOCS / "simulations.json").read_text()), "loss, paired, 2 groups"
     (renewed,) = statistics.simulate(3, ["errors"], row, stored)

@@ -483,6 +483,10 @@ def _unpaired(
     wins = statistics.improvement_interval(x, y, level, min(n, m))
     x, y = np.minimum(x, end), np.minimum(y, end)
     difference = intervals.median_difference(x, y, level)
+    if measure.is_time:
+        # Of the medians that the groups are said to have, see ``survival.median``.
+        medians = (survival.median(scores).estimate for scores in (x, y))
+        difference = difference._replace(estimate=next(medians) - next(medians))
     if (n, m) != (len(x), len(y)):
         difference = Interval(difference.estimate, math.nan, math.nan)
     test = permutation.mean_test if measure.is_time else permutation.rank_sum_test

@@ -87,6 +87,9 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
         blocks += [Paragraph(sentence, "note") for sentence in report.halving.sentences]
         if len(report.halving.stopped):
             blocks.append(report.halving.stopped_table)
+    if findings.comparisons:
+        compared = tables.comparisons(findings.comparisons[:MAX_ROWS])
+        blocks += [Heading(2, "Comparisons"), compared]
     if report.effect_sentences:
         blocks += [Heading(2, "How each setting matters"), BulletList(report.effect_sentences)]
     blocks += [Heading(2, "Figures")]
@@ -94,9 +97,6 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
         Image(f"figures/{name}.png", plots.PLOTS[name].caption, content)
         for name, content in images.items()
     ]
-    if findings.comparisons:
-        compared = tables.comparisons(findings.comparisons[:MAX_ROWS])
-        blocks += [Heading(2, "Comparisons"), compared]
     blocks += [Heading(2, "Methods"), *(Paragraph(text, "note") for text in methods(findings))]
     if report.plan:
         blocks.append(Paragraph(PLANNING, "note"))
@@ -177,8 +177,8 @@ def methods(findings: Findings) -> list[str]:
         "partner are left out; otherwise the comparison is unpaired. P(first is better) is the "
         "share of pairs in which the first group is better, or, unpaired, the Mann-Whitney "
         "statistic U / (n m), with an interval for as many trials as the smaller group has runs; a "
-        "tie counts half. Differences are medians of the differences within pairs, or, unpaired, "
-        "differences of the medians.",
+        "tie counts half. Median differences are medians of the differences within pairs, or, "
+        "unpaired, differences of the medians.",
         f"p values are of {paired}; unpaired, of {unpaired}. They are exact for up to "
         f"{MAX_PAIRS} pairs and for two groups of up to about 30 runs, with ties taken into "
         "account, and a normal approximation beyond. The best group is compared with each other "

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.tri import LinearTriInterpolator, Triangulation
 
 from bpexp.analysis.findings import Findings, Summary
@@ -53,6 +54,7 @@ def history(findings: Findings, trials: Sequence[Summary]) -> Figure | None:
     n_missing = int(np.isnan(values).sum())
     title = f"{measure.title} by trial"
     axes.set(xlabel="trial", ylabel=measure.center_label, title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if n_missing:
         axes.set_title(f"{title}; {n_missing} trials have no value", fontsize=10)
     _scale(axes, measure)
@@ -81,7 +83,7 @@ def slices(findings: Findings, trials: Sequence[Summary]) -> Figure | None:
         axes.set_ylabel(measure.center_label)
     for axes in panels[len(keys) :]:
         axes.set_axis_off()
-    figure.colorbar(image, ax=list(panels), label="trial")
+    figure.colorbar(image, ax=list(panels), label="trial", ticks=MaxNLocator(integer=True))
     return figure
 
 

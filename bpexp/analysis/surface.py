@@ -10,6 +10,7 @@ import pandas as pd
 
 from bpexp.analysis.findings import Findings, Summary, best_first, representative_runs
 from bpexp.analysis.groups import SWEEP
+from bpexp.analysis.words import number
 from bpexp.config.schema import parse_train
 from bpexp.data import load
 from bpexp.data.dataset import Dataset
@@ -182,7 +183,7 @@ def _value(measure: Objective, row: "pd.Series[Any]") -> str:
     """The value that the run is ranked by."""
     if measure.is_time and row["outcome"] != Outcome.CONVERGED.value:
         return "not converged"
-    return f"{float(row[measure.metric]):.3g}"
+    return number(float(row[measure.metric]))
 
 
 def _result(measure: Objective, row: "pd.Series[Any]") -> str:

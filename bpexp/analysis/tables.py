@@ -68,14 +68,20 @@ def _short_columns(findings: Findings) -> list[_Column]:
 
 def comparisons(compared: Sequence[Comparison]) -> Table:
     """A row for each comparison of two groups."""
-    columns = ["first", "second", "P(first is better)", "difference, first - second",
-               "pairs", "p", "p, corrected"]  # fmt: skip
-    rows: list[list[Text]] = [
-        [c.a.name, c.b.name, _interval(c.improvement), _interval(c.difference),
-         str(c.pairs or "unpaired"), _p_number(c.p), _p_number(c.p_adjusted)]
-        for c in compared
-    ]  # fmt: skip
-    return Table(columns, rows, "llrrrrr")
+    columns: dict[str, Callable[[Comparison], Text]] = {
+        "first": lambda c: c.a.name,
+        "second": lambda c: c.b.name,
+        "P(first is better)": lambda c: _interval(c.improvement),
+        "median difference, first - second": lambda c: _interval(c.difference),
+        "mean difference": lambda c: number(c.mean_difference),
+        "pairs": lambda c: str(c.pairs or "unpaired"),
+        "p": lambda c: _p_number(c.p),
+        "p, corrected": lambda c: _p_number(c.p_adjusted),
+    }
+    if all(math.isnan(c.mean_difference) for c in compared):
+        del columns["mean difference"]
+    rows = [[cell(c) for cell in columns.values()] for c in compared]
+    return Table(list(columns), rows, "ll" + "r" * (len(columns) - 2))
 
 
 def _ranking_table(findings: Findings, columns: Sequence[_Column], limit: int) -> Table:

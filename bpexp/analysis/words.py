@@ -173,11 +173,39 @@ def _advantage(comparison: Comparison, measure: Objective) -> str:
     sooner = " and converges sooner with probability"
     if comparison.improvement.estimate < 0.5:
         sooner = ", although it converges sooner only with probability"
+    mean = more_or_less(Interval(comparison.mean_difference, math.nan, math.nan), "epochs")
+    takes = f"{mean} than" if comparison.mean_difference else "as many epochs as"
+    of_medians = "median difference" if comparison.pairs else "difference of the medians"
     return (
         f"Counting at most {number(comparison.max_epochs)} epochs per run, a run of the first "
-        f"takes on average {number(0.0 - comparison.mean_difference)} epochs less than {partner} "
-        f"(median difference {interval(comparison.difference.negated)}){sooner} {probability}"
+        f"takes on average {takes} {partner} "
+        f"({of_medians}: {more_or_less(comparison.difference)}){sooner} {probability}"
     )
+
+
+def more_or_less(difference: Interval, unit: str = "") -> str:
+    """A difference with its interval, in words instead of signs.
+
+    >>> more_or_less(Interval(-30.5, -60.0, -8.0), "epochs")
+    '30.5 (8 to 60) epochs less'
+    >>> more_or_less(Interval(30.5, -8.0, 60.0)), more_or_less(Interval(0.0, 0.0, 0.0))
+    ('30.5 more (8 less to 60 more)', '0 (0 to 0)')
+    """
+    estimate, low, high = difference
+    unit = f" {unit}" if unit else ""
+
+    def sized(value: float) -> str:
+        return f"{number(abs(value))}{unit}{_direction(value)}"
+
+    if low < 0.0 < high:
+        return f"{sized(estimate)} ({sized(low)} to {sized(high)})"
+    sizes = Interval(abs(estimate), *sorted((abs(low), abs(high))))
+    return f"{interval(sizes)}{unit}{_direction(estimate or low or high)}"
+
+
+def _direction(difference: float) -> str:
+    """Whether a difference is below or above 0; "" for neither."""
+    return " less" if difference < 0.0 else " more" if difference > 0.0 else ""
 
 
 def with_the_same(comparison: Comparison) -> str:

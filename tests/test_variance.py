@@ -1,9 +1,12 @@
 """Shares of the variance of a grid, compared with least squares, and importances of a search."""
 
 import itertools
+import warnings
 
 import numpy as np
+import optuna
 import pytest
+from read_back import tracked
 
 import bpexp
 from bpexp.analysis.variance import HIGHER, Decomposition, Share, shares
@@ -110,5 +113,32 @@ def test_a_search_has_importances_instead(put_store, tmp_path, monkeypatch):
     )  # fmt: skip
     report = bpexp.report("latest")
     *_, sentence = report.effect_sentences
-    assert "PED-ANOVA of Optuna" in sentence
     assert report.variance is None
+    shares = {key: f"{100.0 * share:.0f}%" for key, share in importances_by_hand().items()}
+    assert sentence.endswith(
+        f"(PED-ANOVA of Optuna): {', '.join(' '.join(one) for one in shares.items())}."
+    )
+
+
+def importances_by_hand():
+    """Importances of the stored trials of the test above, with Optuna alone."""
+    runs = tracked("attributes.status = 'FINISHED' and tags.`bpexp.trial` != ''")
+    values = [
+        ({"lr": float(run.data.params["lr"]), "hidden": int(run.data.params["hidden"].strip("[]"))},
+         run.data.metrics["final_loss"])
+        for run in runs
+    ]  # fmt: skip
+    assert len(values) == 25
+    lrs = [one["lr"] for one, _ in values]
+    space = {
+        "lr": optuna.distributions.FloatDistribution(min(lrs), max(lrs), log=True),
+        "hidden": optuna.distributions.IntDistribution(2, 9),
+    }
+    study = optuna.create_study()
+    for one, value in values:
+        study.add_trial(optuna.create_trial(params=one, distributions=space, value=value))
+    with warnings.catch_warnings():
+        # Experimental in some versions.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)

@@ -6,6 +6,7 @@ depends on where the search has looked. Optuna is imported when it is used, beca
 a second and may not be installed.
 """
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,7 +63,10 @@ def _distribution(distributions: Any, texts: Sequence[str]) -> Any:
     except ValueError:
         return distributions.CategoricalDistribution(different)
     low, high = min(values), max(values)
-    return distributions.FloatDistribution(low, high, log=low > 0.0 and high >= LOG_RATIO * low)
+    is_log = low > 0.0 and high >= LOG_RATIO * low
+    if all(re.fullmatch(r"-?\d+", text) for text in different):
+        return distributions.IntDistribution(int(low), int(high), log=is_log)
+    return distributions.FloatDistribution(low, high, log=is_log)
 
 
 def _value(distribution: Any, text: str) -> Any:

@@ -119,7 +119,7 @@ def test_the_same_runs_are_stopped_on_any_workers(where, halved, inside, a_store
     assert done.returncode == 0, done.stderr
     assert outcomes(tmp_path) == outcomes(halved)
     assert "After 10 epochs: 2 of 6 combinations go on." in done.stdout
-    assert "After 30 epochs: 1 of 2 combinations go on." in done.stdout
+    assert "After 30 epochs: 1 of 2 combinations goes on." in done.stdout
     assert re.search(r"Train the 15 pruned runs to their ends: bpexp resume \w{8} --pruned",
                      done.stdout)  # fmt: skip
     ranked = re.findall(r"^ +(\d) +(\S+) +3 +(10|30)? ", done.stdout, re.MULTILINE)

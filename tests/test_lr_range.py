@@ -93,6 +93,14 @@ def test_a_threshold_outside_of_the_rates_is_open():
     assert "no rate has a finite final loss" in every.sentence
 
 
+def test_a_best_rate_at_an_end_is_said_to_be_there():
+    grid = np.array([0.1, 1.0, 10.0])
+    for best, end in enumerate([", the smallest rate that was tried.", ").", ", the largest rate"]):
+        losses = np.where(np.arange(3) == best, 0.1, 0.2)[:, None] * np.ones(9)
+        found = LrRange.of(grid, losses, np.ones(9), losses, LOSS)
+        assert end in found.sentence.rpartition("lowest")[2]
+
+
 def test_the_program_ends_with_both_rates(inside, a_store):
     done = inside("-m", "search=lr_range", "search.trials=6", "seed=range(0,6)", "epochs=20")
     assert done.returncode == 0, done.stderr

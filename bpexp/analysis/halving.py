@@ -198,7 +198,9 @@ class Halving:
                 known.index, known, marker="o", ms=4, lw=1.3,
                 color="0.6" if is_out else COLORS[0], zorder=1 if is_out else 2,
             )  # fmt: skip
-        log_scale(axes.xaxis)
+        axes.set_xscale("log")
+        axes.set_xticks(self.values.columns, [str(epoch) for epoch in self.values.columns])
+        axes.minorticks_off()
         if is_positive(self.measure):
             log_scale(axes.yaxis)
         label = self.measure.center_label

@@ -32,11 +32,7 @@ from bpexp.analysis.groups import REPLICATE, Grouped
 from bpexp.analysis.intervals import CONFIDENCE, Interval, median_interval
 from bpexp.analysis.setting_plots import displayed, is_positive
 from bpexp.analysis.words import number
-from bpexp.render.axes import (
-    COLORS,
-    log_scale,
-    panel,
-)
+from bpexp.render.axes import COLORS, log_scale, panel
 from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
@@ -136,9 +132,12 @@ class LrRange:
         if not np.isfinite(self.best.estimate):
             return f"no rate has a finite {self.measure.label}"
         interval = f"{number(self.best.low)} to {number(self.best.high)}"
+        ends = {self.rates[0]: "the smallest", self.rates[-1]: "the largest"}
+        end = ends.get(self.best.estimate)
         return (
             f"{self.measure.superlative} {self.measure.center_label} at "
             f"lr={number(self.best.estimate)} (95% interval: {interval})"
+            f"{f', {end} rate that was tried' if end else ''}"
         )
 
     @property
@@ -163,15 +162,15 @@ class LrRange:
             log_scale(axes.yaxis)
         self._mark_rates(axes)
         self._draw_shares(axes.twinx())
-        axes.set(
-            xlabel="lr",
-            ylabel=self.measure.center_label,
-            title=f"{self.measure.title} by learning rate",
-        )
+        axes.set(xlabel="lr", ylabel=self.measure.center_label)
+        axes.set_title(f"{self.measure.title} by learning rate", loc="left")
         axes.grid(alpha=0.25)
         axes.spines[["top"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8, frameon=False)
+            # Above the axes: lines may be anywhere inside.
+            axes.legend(
+                fontsize=8, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0)
+            )
         return figure
 
     def _mark_rates(self, axes: Axes) -> None:

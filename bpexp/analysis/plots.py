@@ -4,7 +4,7 @@ To add a plot, write a function from ``PlotData`` to a matplotlib figure and reg
 pages, files and the Python API show what is in the table:
 
 >>> list(PLOTS)[:3]
-['loss_curves', 'convergence', 'distribution']
+['history', 'slices', 'contours']
 """
 
 import textwrap
@@ -405,6 +405,45 @@ def _has_contours(data: PlotData) -> bool:
 
 PLOTS: Registry[Plot] = Registry("plot", [
     Plot(
+        "history",
+        "The search: the value of each trial, over its replicates, and the best value so far. "
+        "Trials that repeat an earlier one are left out.",
+        lambda data: search_plots.history(data.findings, data.trials),
+    ),
+    Plot(
+        "slices",
+        "The search: the value of each trial by each setting, colored by the number of the trial. "
+        "Star: the best trial.",
+        lambda data: search_plots.slices(data.findings, data.trials),
+    ),
+    Plot(
+        "contours",
+        "The search: the values of the trials (points) by pairs of settings, interpolated between "
+        "them. The other settings differ, too. Star: the best trial.",
+        lambda data: search_plots.contours(data.findings, data.trials),
+    ),
+    Plot(
+        "race",
+        "The race: the median of each combination by the number of seeds (of epochs to converge "
+        "the mean), with an interval that holds for all combinations and numbers of seeds together "
+        "(95%). Cross: stopped, because it is worse than another combination "
+        "beyond doubt.",
+        lambda data: None if data.race is None else race_figure(data.race),
+    ),
+    Plot(
+        "lr_range",
+        "The objective by the learning rate. Green: the best rate; orange: from where on training "
+        "diverges; bands: 95% intervals. Gray: share of the runs that diverge, because they do not "
+        "stay finite or end with a larger loss than before training.",
+        lambda data: None if data.lr_range is None else data.lr_range.figure(),
+    ),
+    Plot(
+        "rungs",
+        "The combinations of search.halving: the value of each one where it was judged, and at its "
+        "end. Gray: combinations that were stopped early.",
+        lambda data: None if data.halving is None else data.halving.figure(),
+    ),
+    Plot(
         "loss_curves",
         "Loss by epoch. Lines: the median run of each group; bands: from the 5th to the 95th "
         f"percentile (of at most {MAX_BAND_RUNS} runs a group). A run that has ended stays at its "
@@ -453,45 +492,6 @@ PLOTS: Registry[Plot] = Registry("plot", [
         lambda data: parallel_coordinates(data.findings),
     ),
     Plot(
-        "history",
-        "The search: the value of each trial, over its replicates, and the best value so far. "
-        "Trials that repeat an earlier one are left out.",
-        lambda data: search_plots.history(data.findings, data.trials),
-    ),
-    Plot(
-        "slices",
-        "The search: the value of each trial by each setting, colored by the number of the trial. "
-        "Star: the best trial.",
-        lambda data: search_plots.slices(data.findings, data.trials),
-    ),
-    Plot(
-        "contours",
-        "The search: the values of the trials (points) by pairs of settings, interpolated between "
-        "them. The other settings differ, too. Star: the best trial.",
-        lambda data: search_plots.contours(data.findings, data.trials),
-    ),
-    Plot(
-        "race",
-        "The race: the median of each combination by the number of seeds (of epochs to converge "
-        "the mean), with an interval that holds for all combinations and numbers of seeds together "
-        "(95%). Cross: stopped, because it is worse than another combination "
-        "beyond doubt.",
-        lambda data: None if data.race is None else race_figure(data.race),
-    ),
-    Plot(
-        "lr_range",
-        "The objective by the learning rate. Green: the best rate; red: from where on training "
-        "diverges; bands: 95% intervals. Gray: share of the runs that diverge, because they do not "
-        "stay finite or end with a larger loss than before training.",
-        lambda data: None if data.lr_range is None else data.lr_range.figure(),
-    ),
-    Plot(
-        "rungs",
-        "The combinations of search.halving: the value of each one where it was judged, and at its "
-        "end. Gray: combinations that were stopped early.",
-        lambda data: None if data.halving is None else data.halving.figure(),
-    ),
-    Plot(
         "surfaces",
         "Decision surface over the two inputs. Circles and squares: the rows trained on, of low "
         "and of high target; white line: half-way between.",
@@ -506,4 +506,4 @@ PLOTS: Registry[Plot] = Registry("plot", [
         note=lambda data: None if data.surface_grid is None else grid_note(data.surface_grid),
     ),
 ])  # fmt: skip
-"""All plots, in the order of the report."""
+"""All plots, in the order of the report: first what only searches and races have."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator
 
 from bpexp.render.axes import (
     MAX_LINES,
@@ -16,11 +16,14 @@ from bpexp.render.axes import (
     panel,
     shortened,
 )
+from bpexp.render.wording import counted
 from bpexp.typing import Array
 
 GRAY = "0.6"
 MAX_NAME = 40
 """Maximum number of characters of a combination in the legend."""
+MAX_TICKS = 12
+"""Maximum number of numbers of seeds along the axis."""
 APART = 0.09
 """Distance of two combinations at one number of seeds, as a share of a block of seeds."""
 
@@ -86,12 +89,12 @@ def race(courses: Sequence[Course], label: str, *, is_log: bool) -> Figure | Non
             last = np.clip(course.centers[-1], bottom, top)
             axes.plot(x[-1], last, "x", color=style["color"], ms=10, mew=2.2, zorder=4)
     if len(courses) > MAX_LINES:
-        axes.plot(
-            [], [], color=GRAY, lw=0.8, label=f"{len(courses) - MAX_LINES} other combinations"
-        )
+        others = counted(len(courses) - MAX_LINES, "other combination")
+        axes.plot([], [], color=GRAY, lw=0.8, label=others)
     if is_log and bottom > 0.0:
         log_scale(axes.yaxis)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    looks = np.unique(np.concatenate([course.n_seeds for course in courses]))
+    axes.xaxis.set_major_locator(FixedLocator(looks, nbins=MAX_TICKS))
     axes.set(xlabel="seeds", ylabel=label, title=f"Race: {label} by the number of seeds")
     light_grid(axes)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)

@@ -149,7 +149,8 @@ def sentence(rung: Rung, jobs: Sequence[Job]) -> str:
         len(by_combination([jobs[index] for index in sorted(indices)]))
         for indices in (rung.kept, rung.scores)
     )
-    return f"After {rung.epoch} epochs: {kept} of {judged} combinations go on."
+    verb = "goes" if kept == 1 else "go"
+    return f"After {rung.epoch} epochs: {kept} of {judged} combinations {verb} on."
 
 
 def brackets(jobs: Sequence[Job], settings: SearchConfig, max_epochs: int) -> list[list[Job]]:

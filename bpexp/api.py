@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from bpexp import app
 from bpexp.config import folds
@@ -95,7 +96,7 @@ def _sentences(arguments: Sequence[str], settings: Mapping[str, Any]) -> Iterato
     """Raise errors in settings with the sentences that the command line prints."""
     try:
         yield
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+    except (ConfigError, HydraException, OmegaConfBaseException, YAMLError) as error:
         from bpexp.errors import sentences
 
         described = sentences.describe(error, typed_arguments(arguments, settings))

@@ -107,6 +107,7 @@ def test_a_file_of_sub_sweeps_may_have_any_name(name, conf):
         ("- zip: {lr: 'logspace(-1,0,2)', hidden: [2, 3]}", ["lr=0.1 hidden=2", "lr=1 hidden=3"]),
         ("- zip(lr=[0.1,1],hidden=[2,3]):\n  epochs: 5",
          ["lr=0.1 hidden=2 epochs=5", "lr=1 hidden=3 epochs=5"]),
+        ("lr=0.1,1 hidden=3", ["lr=0.1 hidden=3", "lr=1 hidden=3"]),
         ("- [lr=0.1, 'hidden=2,3']\n- lr=1", ["lr=0.1 hidden=2", "lr=0.1 hidden=3", "lr=1"]),
         ("- stop:\n    patience: null\n  data: {name: parity, bits: 3}",
          ["stop.patience=null data=parity data.bits=3"]),
@@ -119,6 +120,41 @@ def test_sub_sweeps_are_written_in_several_ways(text, expected, conf):
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("common: [data=xor\nunion: [lr=1]", "line 2: the [ of line 1 is not closed"),
+        ("- {lr: 1\n- lr=2", "line 2: the { of line 1 is not closed"),
+        ("- lr=1\n- 'hidden=2\n", "the quote of line 2 is not closed"),
+        ("common: [lr=1]\n\tunion: [seed=1]", "line 2: indent with spaces instead of tabs"),
+        ("- lr: 0.1 hidden: 2", "line 1: type one key: value on a line"),
+        ("common: [lr=1]\nunion:[seed=1]", "type key: value, with a space after the colon"),
+        ("- lr=1\nunion: 2", "indent the lines of a list, or of the same keys, alike"),
+        ("- @lr", "line 1: type quotes around the value"),
+        ("common: [lr=1, seed=range(0,3)]", "type quotes around a setting that contains commas"),
+        ("comon: [lr=1]\nunion: [seed=1]", "did you mean common?"),
+    ],
+)
+def test_a_mistake_in_a_file_is_answered_by_what_to_change(text, message, conf, refused):
+    (conf / "sweep" / "own.yaml").write_text(text)
+    said = refused("-m", "sweep=own")
+    assert message in said
+    assert "own" in said or "sweep must have the keys" in said
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        bpexp.sweep("sweep=own")
+
+
+@pytest.mark.parametrize("typed", ["mine", "mine.yml", "mine.yaml"])
+def test_a_file_with_another_ending_is_to_be_renamed(typed, tmp_path, monkeypatch, refused):
+    monkeypatch.chdir(tmp_path)
+    for group in ("sweep", "data", "study"):
+        (tmp_path / "conf" / group).mkdir(parents=True)
+        (tmp_path / "conf" / group / "mine.yml").write_text("lr: [0.1, 1]")
+        plus = "+" if group == "study" else ""
+        said = refused("-m", f"{plus}{group}={typed}")
+        assert f"conf/{group}/mine.yml to mine.yaml." in said
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["-m", "sweep=nothing"],
@@ -126,7 +162,7 @@ def test_sub_sweeps_are_written_in_several_ways(text, expected, conf):
         (["-m", "sweep=optimizers,word"], "sweep must be one name, got optimizers,word"),
         (["-m", "sweep=empty"], "sweep must have sub-sweeps, such as - lr=0.1,1, got an empty"),
         (["-m", "sweep=word"], "sweep=word must have settings such as lr=0.1,1, got 'hello'"),
-        (["-m", "sweep=broken"], "sweep must have the keys common and union, got ['unions']"),
+        (["-m", "sweep=broken"], "must have the keys common and union, got 'unions'; did you mean"),
         (["-m", "sweep=conf/sweep/optimizers.yaml"], "type sweep=optimizers."),
         (["-m", "sweep=optimizers", "search=random", "lr=interval(1,2)"], "no file of sub-sweeps"),
         (["sweep=optimizers"], "to sweep over them add -m"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
-from bpexp.config.paths import option_files
+from bpexp.config.paths import misnamed_file, option_files
 from bpexp.fields.checks import ConfigError, nearest
 
 OTHER_NAMES = {"sgd": "gradient_descent", "gd": "gradient_descent", "backprop": "gradient_descent"}
@@ -33,6 +33,12 @@ def unknown_option(group: str, name: str, names: Sequence[str]) -> ConfigError:
     >>> str(unknown_option("optimizer", "Adam", ["adam", "rprop"]))
     "optimizer must be one of adam, rprop, got 'Adam'; did you mean optimizer=adam?"
     """
+    misnamed = misnamed_file(group, name)
+    if misnamed is not None:
+        return ConfigError(
+            f"{group}={name} must be a file that ends in .yaml; rename {misnamed} to "
+            f"{misnamed.stem}.yaml."
+        )
     rule = f"{group} must be one of {', '.join(names)}, got {name!r}"
     near = OTHER_NAMES.get(name.lower()) or nearest(name, names)
     is_path = PurePath(name).suffix in TABLES or "/" in name

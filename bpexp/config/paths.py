@@ -11,6 +11,8 @@ from bpexp.fields.checks import ConfigError
 
 OWN = "conf"
 """The folder of the working directory that is used if no other is given."""
+ENDINGS = (".yml", ".yaml")
+"""Endings of YAML files, in lower case; Hydra reads files that end in ``.yaml``."""
 _GIVEN: ContextVar[Path | None] = ContextVar("_GIVEN", default=None)
 
 
@@ -63,3 +65,12 @@ def option_files(group: str) -> dict[str, Path]:
     folders = [conf_dir() / group, *([own / group] if own is not None else [])]
     files = [path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))]
     return {path.stem: path for path in files}
+
+
+def misnamed_file(group: str, name: str) -> Path | None:
+    """The user's file that would be an option if its name ended in ``.yaml``; None without one."""
+    own, stem = own_dir(), re.sub(r"\.ya?ml$", "", name, flags=re.IGNORECASE)
+    if own is None:
+        return None
+    others = (path for path in sorted((own / group).glob("*")) if path.suffix != ".yaml")
+    return next((p for p in others if p.stem == stem and p.suffix.lower() in ENDINGS), None)

@@ -9,9 +9,11 @@ import re
 import traceback
 from collections.abc import Sequence
 
+import yaml
+
 from bpexp.config import hydra_errors, schema
 from bpexp.config.options import SHORTHANDS
-from bpexp.errors import suggestions, syntax
+from bpexp.errors import suggestions, syntax, yaml_errors
 from bpexp.fields import checks, passwords
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
@@ -45,6 +47,8 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> str:
         return "The working directory was deleted; change to another one with cd."
     if isinstance(error, OSError) and error.strerror:
         return f"The output, or a file, cannot be read or written: {error.strerror}."
+    if isinstance(error, yaml.MarkedYAMLError):
+        return yaml_errors.describe(error)
     package = type(error).__module__.partition(".")[0]
     if package == "hydra" and (sentence := syntax.explain(arguments)):
         return sentence

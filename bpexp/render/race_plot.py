@@ -94,7 +94,7 @@ def race(courses: Sequence[Course], label: str, *, is_log: bool) -> Figure | Non
     if is_log and bottom > 0.0:
         log_scale(axes.yaxis)
     looks = np.unique(np.concatenate([course.n_seeds for course in courses]))
-    axes.xaxis.set_major_locator(FixedLocator(looks, nbins=MAX_TICKS))
+    axes.xaxis.set_major_locator(FixedLocator(looks.tolist(), nbins=MAX_TICKS))
     axes.set(xlabel="seeds", ylabel=label, title=f"Race: {label} by the number of seeds")
     light_grid(axes)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)

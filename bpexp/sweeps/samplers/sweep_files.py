@@ -29,8 +29,9 @@ from typing import Any
 from hydra.errors import HydraException
 
 from bpexp.config.compose import Composer
-from bpexp.config.options import OPTION_GROUPS, option_names
-from bpexp.fields.checks import ConfigError, brief
+from bpexp.config.options import OPTION_GROUPS, option_names, unknown_option
+from bpexp.config.paths import misnamed_file
+from bpexp.fields.checks import ConfigError, brief, nearest
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.samplers import sub_sweeps
 
@@ -89,11 +90,13 @@ def arguments(content: Any) -> list[list[str]]:
         content = {"union": content}
     if isinstance(content, Mapping) and not any(key in content for key in KEYS):
         content = {"union": [content]}
-    unknown = [key for key in content if key not in KEYS] if isinstance(content, Mapping) else []
-    if not isinstance(content, Mapping) or unknown:
-        raise ConfigError(
-            f"sweep must have the keys common and union, got {brief(unknown or content)}."
-        )
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"sweep must have the keys common and union, got {brief(content)}.")
+    for key in content:
+        if key not in KEYS:
+            near = nearest(str(key), KEYS)
+            hint = f"; did you mean {near}?" if near else "."
+            raise ConfigError(f"sweep must have the keys common and union, got {key!r}{hint}")
     union = content.get("union") or [[]]
     if not isinstance(union, list):
         raise ConfigError(f"sweep.union must be a list of sub-sweeps, got {brief(union)}.")
@@ -110,6 +113,8 @@ def _unquoted(name: str) -> str:
 def _read(name: str, composer: Composer) -> Any:
     # Some systems store accents of file names as letters of their own.
     names = {unicodedata.normalize("NFC", one): one for one in option_names("sweep")}
+    if name not in names and misnamed_file("sweep", name) is not None:
+        raise unknown_option("sweep", name, [*names])
     if name not in names:
         meant = PurePath(name).name.removesuffix(".yaml").removesuffix(".yml")
         hint = f"; type sweep={meant}" if meant in names else ""
@@ -131,8 +136,10 @@ def _check_syntax(name: str, inside: Sequence[str], composer: Composer) -> None:
         try:
             composer.parse([text])
         except HydraException as error:
+            is_part = text.count("(") != text.count(")") or text.count("[") != text.count("]")
+            hint = "; type quotes around a setting that contains commas" if is_part else ""
             raise ConfigError(
-                f"sweep={name} must have settings such as lr=0.1,1, got {text!r}."
+                f"sweep={name} must have settings such as lr=0.1,1, got {text!r}{hint}."
             ) from error
 
 
@@ -151,6 +158,9 @@ def _of_key(key: str, value: Any) -> list[str]:
     """The arguments for a key, whose value may be a mapping of further keys."""
     if value is None and sub_sweeps.is_beyond_hydra(key):
         return [key]
+    if value is None and "=" in key:
+        # The whole file is a text.
+        return sub_sweeps.words(key)
     if not isinstance(value, Mapping):
         return [f"{key}={_value(value)}"]
     if key == "zip":

@@ -1,6 +1,7 @@
 """Stored runs are trained again with bit-identical results, and differences are reported."""
 
 import io
+import json
 import os
 import shutil
 import sqlite3
@@ -16,8 +17,10 @@ from read_back import client_of, tracked
 
 import bpexp
 from bpexp.cli import commands
+from bpexp.config.schema import parse_train
 from bpexp.nn.arithmetic import VERSION
 from bpexp.reproduce import compare
+from bpexp.runs import identity, record_digests
 from bpexp.runs.ulp import max_ulp_distance
 from bpexp.sweeps.executors.local import LocalExecutor
 
@@ -290,6 +293,50 @@ def test_altered_metrics_are_named_with_the_value_of_the_result(run, command):
     )
 
 
+def change(statement, run_id):
+    with closing(sqlite3.connect("outputs/mlflow.db")) as db, db:
+        assert db.execute(f"{statement} AND run_uuid = ?", [run_id]).rowcount == 1
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE latest_metrics SET value = 0.25 WHERE key = 'final_loss'",
+         "The metric final_loss was altered: it is 0.25, but the result has 0."),
+        ("UPDATE latest_metrics SET value = 7 WHERE key = 'epochs_run'",
+         "The metric epochs_run was altered: it is 7.0, but the result has 60."),
+        ("DELETE FROM latest_metrics WHERE key = 'final_loss'",
+         "The metric final_loss is missing."),
+    ],
+)  # fmt: skip
+def test_an_altered_metric_with_a_new_digest_is_found(run, statement, said):
+    run_id = one(1).info.run_id
+    change(statement, run_id)
+    altered = client_of().get_run(run_id).data
+    digests = record_digests.parse(altered.tags["bpexp.digests"])
+    digests["metrics"] = record_digests.of_metrics(altered.tags, altered.metrics)
+    client_of().set_tag(run_id, "bpexp.digests", json.dumps(digests))
+    for arguments in (["verify", run_id], ["verify", "--all"], ["reproduce", run_id]):
+        status, message, _ = run(*arguments)
+        assert status == 1
+        assert said in message
+
+
+@pytest.mark.usefixtures("here")
+def test_an_altered_parameter_is_found(run):
+    found = one(1)
+    run_id, sweep = found.info.run_id, found.data.tags["mlflow.parentRunId"]
+    change("UPDATE params SET value = '0.7' WHERE key = 'lr'", run_id)
+    sentence = "The parameter lr was altered: it is '0.7', but the configuration has '0.1'."
+    for arguments in (["verify", run_id], ["verify", sweep], ["reproduce", run_id]):
+        status, message, _ = run(*arguments)
+        assert status == 1
+        assert sentence in message
+    change("DELETE FROM params WHERE key = 'lr'", run_id)
+    assert "The parameter lr was altered: it is None" in run("verify", run_id)[1]
+
+
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("command", ["reproduce", "verify"])
 def test_an_altered_configuration_file_is_found(run, command):
@@ -348,7 +395,8 @@ def test_the_report_names_a_different_version_of_the_arithmetic(here, run):
     api = client_of()
     run_id, now = one(3).info.run_id, VERSION
     api.set_tag(run_id, "bpexp.arithmetic", str(now - 1))
-    api.set_tag(run_id, "bpexp.identity", "1" * 64)
+    config = parse_train(json.loads(one(3).data.tags["bpexp.config"]))
+    api.set_tag(run_id, "bpexp.identity", identity.of_run(config, arithmetic=now - 1))
     api.set_tag(run_id, "bpexp.result", "2" * 64)
     status, out, _ = run("reproduce", run_id)
     assert status == 1

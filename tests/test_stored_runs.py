@@ -191,6 +191,8 @@ def _one_ulp_without_digests(run, other):
         (_all_missing, "Run {} has no artifact losses.npz"),
         (_sql("UPDATE latest_metrics SET value = 0.125 WHERE key = 'final_loss'"),
          "The metric final_loss was altered: it is 0.125"),
+        (_sql("UPDATE params SET value = '7' WHERE key = 'epochs'"),
+         "The parameter epochs was altered: it is '7', but the configuration has '4'"),
         (_sql("UPDATE tags SET value = 'converged' WHERE key = 'bpexp.outcome'"), "result digest"),
         (_sql("DELETE FROM tags WHERE key = 'bpexp.result'"), "The run has no result digest"),
     ],
@@ -236,6 +238,22 @@ def test_a_report_names_a_metric_that_differs_from_the_table_of_results(inside, 
     assert "was altered: final_loss of" in done.stderr
     assert inside("resume", sweep.run_id).returncode == 0
     assert inside("report", sweep.run_id).returncode == 0
+
+
+def test_altered_files_of_a_sweep_are_found(inside, sweep):
+    file = artifact(sweep, "results.parquet")
+    table = pd.read_parquet(io.BytesIO(file.read_bytes()))
+    table.loc[1, "lr"] = 0.5
+    table.to_parquet(file)
+    for wanted in (sweep.run_id, "--all"):
+        done = inside("verify", wanted)
+        assert done.returncode == 1
+        assert "results.parquet was altered: it does not match its digest." in done.stdout
+    assert "results.parquet" in inside("report", sweep.run_id).stderr
+    assert inside("resume", sweep.run_id).returncode == 0
+    assert inside("verify", sweep.run_id).stdout == "4 of 4 runs match their digests.\n"
+    artifact(sweep, "results.csv").unlink()
+    assert "has no artifact results.csv." in inside("verify", sweep.run_id).stdout
 
 
 def test_a_report_of_runs_without_artifacts_uses_their_metrics(inside, sweep, runs):

@@ -220,6 +220,8 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
         return read.frame(_checked(archive, parent.experiment_id, query, parts))
     runs = _checked(archive, parent.experiment_id, query, _METRICS)
     problem = integrity.table_problem(table, runs)
+    if not problem and integrity.sweep_problems(parent, archive, "results.parquet"):
+        problem = "it does not match its digest"
     if problem:
         raise ConfigError(
             f"results.parquet of {parent.label} was altered: {problem}; bpexp resume "

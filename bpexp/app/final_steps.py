@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bpexp.reporter import Reporter
+from bpexp.runs import record_digests, run_tags
 from bpexp.runs.objective import Objective
 from bpexp.sweeps.job import by_combination
 from bpexp.sweeps.ranking import RankedCombination, are_independent, scores_of, why_best
@@ -38,12 +39,13 @@ def parent_record(finished: FinishedSweep, started: int) -> RunRecord:
     from bpexp.sweeps import summary
 
     record = summary.sweep_record(finished, started, now(started))
-    if finished.interrupted:
-        return record
-    from bpexp.sweeps import summary_plot
+    files = record.artifacts
+    if not finished.interrupted:
+        from bpexp.sweeps import summary_plot
 
-    pictures = summary_plot.pictures(finished)
-    return replace(record, artifacts={**record.artifacts, **pictures})
+        files = {**files, **summary_plot.pictures(finished)}
+    tags = {**record.tags, run_tags.DIGESTS: record_digests.of_run(record.tags, files, {})}
+    return replace(record, tags=tags, artifacts=files)
 
 
 def report_lr_range(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:

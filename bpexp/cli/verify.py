@@ -14,5 +14,4 @@ def main(arguments: Sequence[str]) -> int:
     parser = store_parser("verify", "Compare stored artifacts and metrics with their digests.")
     add_runs(parser)
     with named_runs("verify", parser.parse_args(arguments)) as (archive, named):
-        runs = report.select_runs(archive, named)
-        return report.verify_stored(archive, runs, partial(console().print, soft_wrap=True))
+        return report.verify_stored(archive, named, partial(console().print, soft_wrap=True))

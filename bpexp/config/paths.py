@@ -51,8 +51,7 @@ def check_own_files() -> None:
         return
     for path in sorted(folder.rglob("*.yaml")):
         try:
-            with open(path, "rb", opener=regular_file.regular_that_fits) as file:
-                yaml_size.check(file.read(), str(path))
+            yaml_size.check(regular_file.content(path), str(path))
         except OSError as error:
             # Hydra reports what it cannot open, but would wait for a pipe.
             if error.errno in (errno.EINVAL, errno.EFBIG):

@@ -6,9 +6,8 @@ import os
 import shlex
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from importlib.metadata import version
 from itertools import chain, islice
@@ -26,9 +25,10 @@ from bpexp.tracking.logged_curves import Curves
 from bpexp.tracking.reading import Query, StoredRun
 from bpexp.tracking.stored_results import config_of, stored_config
 
-_PAGE_SIZE = 1000
-_THREADS = 8
-"""Runs that are read at the same time: artifacts may be on a server."""
+_PAGE_SIZE = 100
+"""Runs that are read together: all their artifacts are in memory."""
+_MIN_COMPRESSED = 2048
+"""Bytes of the smallest file that is compressed: of smaller ones there are many."""
 
 _Files = Mapping[str, bytes]
 
@@ -42,8 +42,10 @@ class _Writer:
 
     def add(self, name: str, content: bytes) -> None:
         """Add a member."""
+        is_small = len(content) < _MIN_COMPRESSED
+        method = zipfile.ZIP_STORED if is_small else zipfile.ZIP_DEFLATED
         # A fixed date: equal runs make equal files.
-        self._file.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, compresslevel=3)
+        self._file.writestr(zipfile.ZipInfo(name), content, method, compresslevel=3)
         digest = hashlib.sha256(content).hexdigest()
         self.listed[name] = {"size": len(content), "sha256": digest}
 
@@ -152,10 +154,10 @@ def _pages(
     archive: Archive, runs: Iterator[StoredRun]
 ) -> Iterator[tuple[StoredRun, _Files, Curves]]:
     """Runs, their artifacts, and all logged values of their curves; only some are in memory."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        while page := list(islice(runs, _PAGE_SIZE)):
-            curves = logged_curves.of_runs(archive.reader, page)
-            yield from zip(page, pool.map(partial(_files, archive), page), curves, strict=True)
+    while page := list(islice(runs, _PAGE_SIZE)):
+        curves = logged_curves.of_runs(archive.reader, page)
+        files = archive.for_each(page, partial(_files, archive))
+        yield from zip(page, files, curves, strict=True)
 
 
 def _files(archive: Archive, run: StoredRun) -> _Files:
@@ -165,8 +167,9 @@ def _files(archive: Archive, run: StoredRun) -> _Files:
 
 
 def _add_run(writer: _Writer, run: StoredRun, files: _Files, curves: Curves) -> None:
+    values = {field.name: getattr(run, field.name) for field in fields(run)}
     # The place of the artifacts says nothing on another machine.
-    values = {**asdict(run), "artifact_uri": ""}
+    values["artifact_uri"] = ""
     content = json.dumps({"run": values, "history": curves})
     writer.add(bundle.run_member(run.run_id), content.encode())
     for name, artifact in files.items():

@@ -1,50 +1,63 @@
 """Selects the runs to reproduce, reports the findings, and chooses the exit status."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 
 from bpexp.fields.checks import ConfigError
 from bpexp.reproduce.verify import (
     Finding,
     Verdict,
     check_stored,
+    check_sweeps,
     environment_changes,
     verify,
 )
+from bpexp.runs import run_tags
 from bpexp.sweeps import integrity, plan_file
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.reading import FINISHED, StoredRun
+from bpexp.tracking.reading import FINISHED, Parts, Query, StoredRun
 
+_TO_VERIFY = replace(integrity.TO_CHECK, params=None)
+"""What ``verify_stored`` needs of each run."""
+_SWEEPS = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND})
 MAX_LISTED = 20
 """Runs of each finding that are described; the others are only counted."""
 
 
-def select_runs(archive: Archive, named: Sequence[StoredRun]) -> list[StoredRun]:
-    """The finished runs that a user means.
+def select_runs(
+    archive: Archive, named: Sequence[StoredRun], parts: Parts = integrity.TO_CHECK
+) -> Iterator[StoredRun]:
+    """The finished runs that a user means; they are read page by page.
 
     Args:
         archive: The experiment.
         named: Runs of it; a sweep stands for its finished runs. Empty for all finished runs of the
             experiment.
+        parts: What is read of the runs of a sweep.
 
     Raises:
         ConfigError: A run has not finished.
     """
-    if not named:
-        return archive.search(FINISHED, integrity.TO_CHECK)
-    runs: dict[str, StoredRun] = {}
     for run in named:
-        if run.is_sweep:
-            children = archive.search(replace(FINISHED, sweep=run.run_id), integrity.TO_CHECK)
-            if not children:
-                _check_tracked(archive, run)
-            runs |= {child.run_id: child for child in children}
-        elif run.status == "FINISHED":
-            runs[run.run_id] = run
-        else:
+        if not run.is_sweep and run.status != "FINISHED":
             raise ConfigError(f"RUN must have finished, got {run.label}, which is {run.status}.")
-    return list(runs.values())
+    search = partial(archive.reader.search, archive.experiment_id, parts=parts)
+    if not named:
+        yield from search(FINISHED)
+    seen: set[str] = set()
+    for run in named:
+        children = search(replace(FINISHED, sweep=run.run_id)) if run.is_sweep else [run]
+        is_empty = True
+        for child in children:
+            is_empty = False
+            if child.run_id not in seen:
+                seen.add(child.run_id)
+                yield child
+        if is_empty:
+            _check_tracked(archive, run)
 
 
 def _check_tracked(archive: Archive, sweep: StoredRun) -> None:
@@ -59,7 +72,7 @@ def _check_tracked(archive: Archive, sweep: StoredRun) -> None:
 
 def reproduce(
     archive: Archive,
-    runs: Sequence[StoredRun],
+    runs: Iterable[StoredRun],
     engine: str,
     n_jobs: int,
     show: Callable[[str], object],
@@ -80,6 +93,7 @@ def reproduce(
     Raises:
         ConfigError: There are no runs.
     """
+    runs = list(runs)
     if not runs:
         raise ConfigError("There are no finished runs to reproduce.")
     counts = _show_verdicts(verify(archive, runs, engine, n_jobs), archive, show)
@@ -88,13 +102,13 @@ def reproduce(
 
 
 def verify_stored(
-    archive: Archive, runs: Sequence[StoredRun], show: Callable[[str], object]
+    archive: Archive, named: Sequence[StoredRun], show: Callable[[str], object]
 ) -> int:
     """Check runs against their digests without training, and report what was found.
 
     Args:
-        archive: Where the runs are stored.
-        runs: Finished runs.
+        archive: The experiment.
+        named: Runs and sweeps of it, see ``select_runs``.
         show: Called with each line of the report.
 
     Returns:
@@ -103,9 +117,16 @@ def verify_stored(
     Raises:
         ConfigError: There are no runs.
     """
-    if not runs:
+    sweeps = (
+        [run for run in named if run.is_sweep]
+        if named
+        else archive.search(_SWEEPS, integrity.TO_CHECK)
+    )
+    runs = select_runs(archive, named, _TO_VERIFY)
+    verdicts = chain(check_stored(archive, runs), check_sweeps(archive, sweeps))
+    counts = _show_verdicts(verdicts, archive, show)
+    if not counts:
         raise ConfigError("There are no finished runs to verify.")
-    counts = _show_verdicts(check_stored(archive, runs), archive, show)
     show(_summary(counts, "match their digests"))
     return _exit_status(counts)
 

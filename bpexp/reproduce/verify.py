@@ -1,6 +1,6 @@
 """Checks stored runs against their digests, or by training them again and comparing every bit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
@@ -54,7 +54,7 @@ class Verdict:
     explanation: str = ""
 
 
-def check_stored(archive: Archive, runs: Sequence[StoredRun]) -> Iterator[Verdict]:
+def check_stored(archive: Archive, runs: Iterable[StoredRun]) -> Iterator[Verdict]:
     """Check runs against their digests without training them.
 
     Args:
@@ -74,6 +74,14 @@ def check_stored(archive: Archive, runs: Sequence[StoredRun]) -> Iterator[Verdic
         else:
             finding = Finding.ALTERED if altered else Finding.IDENTICAL
             yield Verdict(run, finding, " ".join(altered))
+
+
+def check_sweeps(archive: Archive, sweeps: Sequence[StoredRun]) -> Iterator[Verdict]:
+    """Check the files of the parent runs of sweeps; yields a verdict on each altered one."""
+    for sweep in sweeps:
+        altered = integrity.sweep_problems(sweep, archive)
+        if altered:
+            yield Verdict(sweep, Finding.ALTERED, " ".join(altered))
 
 
 def verify(

@@ -45,12 +45,14 @@ _NAMES = sorted(f.name for f in fields(TrainConfig))
 _DEFAULTS = {f.name: f.default for f in fields(TrainConfig) if f.default is not MISSING}
 
 
-def of_run(config: TrainConfig, dataset: Dataset | None = None) -> str:
+def of_run(config: TrainConfig, dataset: Dataset | None = None, arithmetic: object = None) -> str:
     """The identity of a run.
 
     Args:
         config: The configuration.
         dataset: The data of the run; None to load them.
+        arithmetic: The version of the arithmetic that the run was trained with; None for the
+            present one.
 
     Returns:
         64 hexadecimal digits.
@@ -61,7 +63,8 @@ def of_run(config: TrainConfig, dataset: Dataset | None = None) -> str:
     settings = _json_object(config, [name for name in _NAMES if name != "data"])
     dataset = load(config.data) if dataset is None else dataset
     is_scaled = dataset.scaling_for(config.model.output) is not UNSCALED
-    arithmetic, data = ARITHMETIC_VERSION, _data_json(dataset.classes, dataset.digest, is_scaled)
+    data = _data_json(dataset.classes, dataset.digest, is_scaled)
+    arithmetic = ARITHMETIC_VERSION if arithmetic is None else arithmetic
     text = f'{{"arithmetic":{arithmetic},"config":{settings},"data":{data},"version":{VERSION}}}'
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -9,7 +9,6 @@ anything has changed.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -36,8 +35,10 @@ from bpexp.tracking.stored_results import (
     StoredResult,
     config_of,
     layers_of,
-    losses_of,
+    losses_in,
     result_of,
+    stored_config,
+    validation_in,
     validation_of,
 )
 from bpexp.training.batching import load_engine
@@ -52,13 +53,11 @@ TO_CHECK = Parts(
     params=(),
     tags=(IDENTITY, RESULT, run_tags.DIGESTS, run_tags.CONFIG, run_tags.ARITHMETIC),
 )
-"""What the checks of this module need of each run."""
+"""What the checks of this module need of each run, but for that of its parameters."""
 _REQUIRED = ("final_loss", "epochs_run")
 """Metrics that every finished run has."""
 _RECORDED_FILES = {"config.yaml", "losses.npz", "weights.npz"}
 """Files of which every finished run has a digest."""
-_THREADS = 8
-"""Runs that are checked at the same time: artifacts may be on a server."""
 
 
 def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -> str:
@@ -69,7 +68,7 @@ def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -
         archive: Where it is stored.
         job: The job that the run should be a result of; its configuration is then compared, too.
     """
-    if _is_as_recorded(run, archive):
+    if _recorded_files(run, archive) is not None:
         return ""
     problem = _numbers_problem(run, archive, job)
     if problem or run_tags.DIGESTS not in run.tags:
@@ -92,7 +91,12 @@ def check_intact(run: StoredRun, archive: Archive) -> None:
     """
     is_finished = run.status == "FINISHED" and not run.tags.keys().isdisjoint((IDENTITY, RESULT))
     has_result = is_finished or run.outcome in set(Outcome)
-    problem = artifact_problem(run, archive) if has_result else ""
+    if not has_result:
+        return
+    problem = artifact_problem(run, archive)
+    if not problem:
+        config = stored_config(run, archive)
+        problem = next(iter(param_problems(run, config)), "")
     if not problem:
         return
     try:
@@ -108,30 +112,31 @@ def check_intact(run: StoredRun, archive: Archive) -> None:
     )
 
 
-def _is_as_recorded(run: StoredRun, archive: Archive) -> bool:
-    """Whether all files and metrics of a run have the digests that it was recorded with.
+def _recorded_files(run: StoredRun, archive: Archive) -> dict[str, bytes] | None:
+    """The files of a run, if all of them and its metrics have the digests of its record; else None.
 
     The configuration is then that of the run's identity. Other files may have the same numbers, as
     one that was compressed.
     """
     recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
     if not recorded or not has_recorded_metrics(run):
-        return False
+        return None
     names = recorded.keys() - {record_digests.METRICS_KEY}
     is_validated = "lowest_validation_loss" in run.metrics
     required = _RECORDED_FILES | ({"validation.npz"} if is_validated else set())
     if required - names or names.isdisjoint(predictions_file.NAMES):
-        return False
+        return None
     try:
         files = {name: archive.file(run, name) for name in names}
     except TrackingError:
         raise
     except ConfigError:
-        return False
-    return all(
+        return None
+    is_recorded = all(
         record_digests.of_file(run.tags, name, content) == recorded[name]
         for name, content in files.items()
     )
+    return files if is_recorded else None
 
 
 def has_recorded_metrics(run: StoredRun) -> bool:
@@ -179,9 +184,6 @@ def artifact_problems(
 ) -> dict[str, str]:
     """``artifact_problem`` of many runs: those with a problem, by id.
 
-    Artifacts on a server are read in threads. Those of this machine are not, because their check
-    is mostly Python code, which runs in one thread at a time.
-
     Args:
         runs: The runs.
         archive: Where they are stored.
@@ -191,11 +193,7 @@ def artifact_problems(
     def problem_of(run: StoredRun) -> str:
         return artifact_problem(run, archive, jobs.get(run.tags.get(IDENTITY, "")))
 
-    if all(archive.is_local(run) for run in runs):
-        found = [problem_of(run) for run in runs]
-    else:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(problem_of, runs))
+    found = archive.for_each(runs, problem_of)
     return {run.run_id: problem for run, problem in zip(runs, found, strict=True) if problem}
 
 
@@ -228,23 +226,66 @@ def table_problem(table: "pd.DataFrame", runs: Iterable[StoredRun]) -> str:
     return ""
 
 
+def sweep_problems(sweep: StoredRun, archive: Archive, name: str = "") -> list[str]:
+    """How files of the parent run of a sweep, such as its tables, contradict their digests.
+
+    Args:
+        sweep: The parent run; it has digests once the sweep has ended.
+        archive: Where it is stored.
+        name: Only the file with this name.
+
+    Returns:
+        A sentence for each file that is missing or was altered.
+    """
+    recorded = record_digests.parse(sweep.tags.get(run_tags.DIGESTS, ""))
+    names = [key for key in recorded if key != record_digests.METRICS_KEY and name in (key, "")]
+    found = []
+    for key in names:
+        try:
+            content = archive.file(sweep, key)
+        except TrackingError:
+            raise
+        except ConfigError as error:
+            found.append(str(error))
+        else:
+            if record_digests.of_file(sweep.tags, key, content) != recorded[key]:
+                found.append(f"{key} was altered: it does not match its digest.")
+    return found
+
+
 def all_problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
     """``problems`` of a run, which parses and computes most numbers only if there are any.
 
-    Files and metrics that have the digests of the record are those that the run was recorded with.
+    Files and metrics that have the digests of the record are those that the run was recorded with,
+    unless somebody made new digests: metrics that are losses are compared with the losses, too.
     The digests of the record do not cover the configuration among the tags, which is compared with
-    the identity of the run, and the logged curves, which are compared with its losses.
+    the identity of the run, the parameters, which are compared with the configuration, and the
+    logged curves, which are compared with the losses.
 
     Raises:
         ConfigError: The stored configuration is invalid, or its data are missing or have changed.
     """
-    if not _is_as_recorded(run, archive):
+    files = _recorded_files(run, archive)
+    if files is None:
         return problems(run, archive, curves)
-    config_of(run, archive)
-    losses = losses_of(run, archive)
-    has_validation = "validation_loss" in run.metrics
-    validation = validation_of(run, archive) if has_validation else None
-    return _curve_problems(run, losses, validation, curves)
+    config, _ = config_of(run, archive)
+    validation = None
+    try:
+        losses = losses_in(files["losses.npz"], run)
+        if "validation.npz" in files:
+            validation = validation_in(files["validation.npz"], run)
+    except ConfigError as error:
+        return [str(error)]
+    # With validation rows, the weights of another epoch may have been kept.
+    last = "last_epoch_loss" if "last_epoch_loss" in run.metrics else "final_loss"
+    expected = {"epochs_run": len(losses), last: float(losses[-1])}
+    if validation is not None:
+        expected["lowest_validation_loss"] = float(np.fmin.reduce(validation.losses))
+    return [
+        *param_problems(run, config),
+        *_altered_metrics(run, expected),
+        *_curve_problems(run, losses, validation, curves),
+    ]
 
 
 def problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
@@ -271,6 +312,7 @@ def problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
         return [swapped(run, stored.digest, archive) or _mismatch(run, archive)]
     config, dataset = config_of(run, archive)
     found = [problem for problem in [config_problem(run, config, archive)] if problem]
+    found += param_problems(run, config)
     try:
         result = _train_result(run, config, dataset, stored, archive)
     except TrackingError:
@@ -324,6 +366,21 @@ def config_problem(run: StoredRun, config: TrainConfig, archive: Archive) -> str
     return different if names else ""
 
 
+def param_problems(run: StoredRun, config: TrainConfig) -> list[str]:
+    """How the parameters of a run contradict its configuration, if they were read."""
+    if not run.params:
+        return []
+    expected = config_documents(config)[0]
+    if expected.items() <= run.params.items():
+        return []
+    return [
+        f"The parameter {key} was altered: it is {run.params.get(key)!r}, but the configuration "
+        f"has {value!r}."
+        for key, value in expected.items()
+        if run.params.get(key) != value
+    ]
+
+
 def metric_problems(run: StoredRun, result: TrainResult, curves: Curves) -> list[str]:
     """How the metrics of a run contradict its result.
 
@@ -332,15 +389,10 @@ def metric_problems(run: StoredRun, result: TrainResult, curves: Curves) -> list
         result: Its result.
         curves: Its logged curves, which are compared with the losses of the result.
     """
-    found = [
-        f"The metric {name} is missing." for name in _REQUIRED if name not in run.metrics
-    ]  # fmt: skip
-    found += [
-        _altered_metric(name, run.metrics[name], value)
-        for name, value in result.metrics.items()
-        if name in run.metrics and not _is_stored_as(run.metrics[name], value)
+    return [
+        *_altered_metrics(run, result.metrics),
+        *_curve_problems(run, result.losses, result.validation, curves),
     ]
-    return [*found, *_curve_problems(run, result.losses, result.validation, curves)]
 
 
 def _curve_problems(
@@ -385,6 +437,16 @@ def _curve_problem(
     return []
 
 
+def _altered_metrics(run: StoredRun, expected: Mapping[str, float]) -> list[str]:
+    """A sentence for each metric that is required and missing, or has not the expected value."""
+    missing = [name for name in _REQUIRED if name not in run.metrics]
+    return [f"The metric {name} is missing." for name in missing] + [
+        _altered_metric(name, run.metrics[name], value)
+        for name, value in expected.items()
+        if name in run.metrics and not _is_stored_as(run.metrics[name], value)
+    ]
+
+
 def _altered_metric(name: str, stored: object, expected: float) -> str:
     return f"The metric {name} was altered: it is {stored!r}, but the result has {expected!r}."
 
@@ -427,15 +489,11 @@ def _train_result(
     weights, biases = layers_of(network, stored.layers)
     if stored.predictions.shape != dataset.Y.shape:
         raise ConfigError("The file of predictions does not have one row for each sample.")
-    if stored.losses.ndim != 1 or not len(stored.losses):
-        raise ConfigError("losses.npz does not have one loss for each epoch.")
     if stored.outcome not in set(Outcome):
         raise ConfigError(f"The outcome must be one of {', '.join(Outcome)}.")
     outcome = Outcome(stored.outcome)
     validation: Validation | None = None
     if len(dataset.X_validation) and outcome is not Outcome.DIVERGED:
         validation = validation_of(run, archive)
-        if not len(validation.epochs):
-            raise ConfigError("validation.npz has no losses.")
     result = TrainResult(outcome, stored.losses, stored.predictions, weights, biases, validation)
     return with_metrics(result, dataset, network, load_engine("compiled"))

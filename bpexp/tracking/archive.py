@@ -3,10 +3,11 @@
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields import regular_file
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import FileInfo
 
+T = TypeVar("T")
+
 ALL = Query()
+_THREADS = 8
+"""Runs whose artifacts are read from a server at the same time."""
 
 
 class Archive:
@@ -65,6 +70,17 @@ class Archive:
         above, _, _ = run.artifact_uri.partition(run.run_id)
         return _is_local(above or run.artifact_uri)
 
+    def for_each(self, runs: Sequence[StoredRun], action: Callable[[StoredRun], T]) -> list[T]:
+        """The results of an action that reads artifacts of a run, for each of some runs.
+
+        Artifacts on a server are read in threads. Those of this machine are not, because an action
+        is then mostly Python code, which runs in one thread at a time.
+        """
+        if all(self.is_local(run) for run in runs):
+            return [action(run) for run in runs]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(action, runs))
+
     def file(self, run: StoredRun, name: str) -> bytes:
         """The content of an artifact.
 
@@ -76,11 +92,7 @@ class Archive:
         try:
             for folder in self._local_folders(run):
                 try:
-                    # Unbuffered: the file is read at once.
-                    with open(
-                        f"{folder}/{name}", "rb", 0, opener=regular_file.regular_that_fits
-                    ) as file:
-                        return file.read()
+                    return regular_file.content(f"{folder}/{name}")
                 except FileNotFoundError:
                     continue
             if _named_folder(run) is not None:

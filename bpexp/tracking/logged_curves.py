@@ -3,7 +3,8 @@
 A query takes longer than its answer, so that a page of runs is read with one query per curve.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from bpexp.tracking.reading import Point, RunReader, StoredRun
 
@@ -33,8 +34,8 @@ def of_runs(reader: RunReader, runs: Sequence[StoredRun]) -> list[Curves]:
     ]
 
 
-def pages(reader: RunReader, runs: Sequence[StoredRun]) -> Iterator[list[tuple[StoredRun, Curves]]]:
+def pages(reader: RunReader, runs: Iterable[StoredRun]) -> Iterator[list[tuple[StoredRun, Curves]]]:
     """Runs with their curves, page by page; only one page is in memory."""
-    for start in range(0, len(runs), PAGE_SIZE):
-        page = runs[start : start + PAGE_SIZE]
+    remaining = iter(runs)
+    while page := list(islice(remaining, PAGE_SIZE)):
         yield list(zip(page, of_runs(reader, page), strict=True))

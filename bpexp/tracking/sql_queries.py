@@ -3,6 +3,7 @@
 All functions raise SQLAlchemy's DBAPIError where the database reports an error.
 """
 
+import json
 import math
 import re
 import sys
@@ -20,6 +21,12 @@ Row = tuple[Any, ...]
 
 _NEWEST_FIRST = "ORDER BY start_time DESC, run_uuid"
 """MLflow's order of runs."""
+_JSON_OBJECT = {
+    # Somebody may have written another type to a column of SQLite.
+    "sqlite": "json_group_object(key, CAST(value AS TEXT))",
+    "postgresql": "CAST(json_object_agg(key, value) AS TEXT)",
+}
+"""An aggregate by database: the values of some rows by key, as JSON."""
 _HEXADECIMAL = re.compile(r"[0-9a-f]+")
 """The beginning of an id."""
 
@@ -151,11 +158,15 @@ def _tagged(condition: str) -> str:
 def _texts(
     connection: Connection, table: str, ids: Sequence[str], keys: Collection[str] | None
 ) -> dict[str, dict[str, str]]:
-    """The parameters or tags of runs, by run and key; thousands of runs share a text for a key."""
-    values: dict[str, dict[str, str]] = {}
-    for run_id, key, value in _of_keys(connection, f"value FROM {table}", ids, keys):
-        values.setdefault(run_id, {})[sys.intern(key)] = value
-    return values
+    """The parameters or tags of runs, by run and key.
+
+    The database returns a JSON object for each run, which takes a third of the time of a row for
+    each text. They are parsed together, so that runs share the texts of their keys.
+    """
+    texts = _JSON_OBJECT[connection.dialect.name]
+    found = _of_keys(connection, f"{texts} FROM {table}", ids, keys, "GROUP BY run_uuid")
+    values = json.loads(f"[{','.join(value for _, value in found)}]")
+    return dict(zip((run_id for run_id, _ in found), values, strict=True))
 
 
 def _metrics(
@@ -163,7 +174,7 @@ def _metrics(
 ) -> dict[str, dict[str, float]]:
     """The last value of each metric, by run and name; text, which SQLite allows, is left out."""
     values: dict[str, dict[str, float]] = {}
-    columns = "value, is_nan FROM latest_metrics"
+    columns = "key, value, is_nan FROM latest_metrics"
     for run_id, key, value, is_nan in _of_keys(connection, columns, ids, keys):
         if isinstance(value, int | float):
             number = float("nan") if is_nan else restored(value)
@@ -172,17 +183,21 @@ def _metrics(
 
 
 def _of_keys(
-    connection: Connection, columns: str, ids: Sequence[str], keys: Collection[str] | None
+    connection: Connection,
+    columns: str,
+    ids: Sequence[str],
+    keys: Collection[str] | None,
+    end: str = "",
 ) -> Sequence[Row]:
-    """Rows of a table with a key: the id of the run, the key, and some columns."""
+    """Rows of a table with a key: the id of the run, and some columns."""
     if keys is None:
-        return _select(connection, f"run_uuid, key, {columns} WHERE run_uuid IN :ids", ids=ids)
+        return _select(connection, f"run_uuid, {columns} WHERE run_uuid IN :ids {end}", ids=ids)
     if not keys:
         return []
     # By an index of several keys, SQLite would read their rows of all runs of the store.
     key = "key" if len(keys) == 1 else "key || ''"
     return _select(
-        connection, f"run_uuid, key, {columns} WHERE run_uuid IN :ids AND {key} IN :keys",
+        connection, f"run_uuid, {columns} WHERE run_uuid IN :ids AND {key} IN :keys {end}",
         ids=ids, keys=list(keys),
     )  # fmt: skip
 

@@ -10,7 +10,6 @@ import numpy as np
 from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError, brief
-from bpexp.nn import arithmetic
 from bpexp.nn.network import Network
 from bpexp.runs import identity, predictions_file, run_tags
 from bpexp.runs.result import Validation
@@ -54,15 +53,14 @@ class StoredResult:
 def config_of(run: StoredRun, archive: Archive) -> tuple[TrainConfig, Dataset]:
     """The configuration and the data of a run, after checking both against its identity.
 
-    A run of another arithmetic has another identity, and is returned unchecked.
-
     Raises:
         ConfigError: The configuration is invalid, or the data are not those of the run.
     """
     config = stored_config(run, archive)
     dataset = archive.load_data(config.data)
-    recorded, found = run.tags.get(run_tags.IDENTITY), identity.of_run(config, dataset)
-    if recorded == found or run.tags.get(run_tags.ARITHMETIC) != str(arithmetic.VERSION):
+    version = run.tags.get(run_tags.ARITHMETIC)
+    recorded, found = run.tags.get(run_tags.IDENTITY), identity.of_run(config, dataset, version)
+    if recorded == found:
         return config, dataset
     if run.data is not None and not dataset.digest.startswith(run.data):
         raise ConfigError(
@@ -173,12 +171,20 @@ def losses_of(run: StoredRun, archive: Archive) -> Array:
     Raises:
         ConfigError: The artifact is missing or malformed.
     """
-    arrays = _arrays(run, archive, "losses.npz")
+    return losses_in(archive.file(run, "losses.npz"), run)
+
+
+def losses_in(content: bytes, run: StoredRun) -> Array:
+    """The losses in losses.npz of a run, see ``losses_of``."""
+    arrays = artifact_files.arrays(content, f"losses.npz of run {run.run_id[:8]}")
     if set(arrays) != {"loss"}:
         raise ConfigError(
             f"losses.npz of run {run.run_id[:8]} must contain loss, got {', '.join(arrays)}."
         )
-    return arrays["loss"]
+    losses = arrays["loss"]
+    if losses.ndim != 1 or not len(losses):
+        raise ConfigError(f"losses.npz of run {run.run_id[:8]} must contain a loss of each epoch.")
+    return losses
 
 
 def validation_of(run: StoredRun, archive: Archive) -> Validation:
@@ -187,8 +193,14 @@ def validation_of(run: StoredRun, archive: Archive) -> Validation:
     Raises:
         ConfigError: The artifact is missing or malformed.
     """
-    arrays = _arrays(run, archive, "validation.npz")
-    if set(arrays) != {"epoch", "loss"} or arrays["epoch"].shape != arrays["loss"].shape:
+    return validation_in(archive.file(run, "validation.npz"), run)
+
+
+def validation_in(content: bytes, run: StoredRun) -> Validation:
+    """The evaluations in validation.npz of a run, see ``validation_of``."""
+    arrays = artifact_files.arrays(content, f"validation.npz of run {run.run_id[:8]}")
+    shapes = {array.shape for array in arrays.values()}
+    if set(arrays) != {"epoch", "loss"} or len(shapes) > 1 or (0,) in shapes:
         raise ConfigError(
             f"validation.npz of run {run.run_id[:8]} must contain an epoch for each loss, "
             f"got {', '.join(arrays)}."

@@ -10,8 +10,8 @@ IDENTITY = "bpexp.identity"
 RESULT = "bpexp.result"
 """SHA-256 of the result, see ``identity.of_result``; only of a run that has one."""
 DIGESTS = "bpexp.digests"
-"""Digests, see ``record_digests``: of a run with a result those of its files and metrics, of a sweep
-that has ended those of its files."""
+"""Digests, see ``record_digests``: those of the files and metrics of a run with a result, and those
+of the files of a sweep that has ended."""
 CONFIG = "bpexp.config"
 """The configuration as canonical JSON; absent if longer than ``MAX_LENGTH``."""
 ARITHMETIC = "bpexp.arithmetic"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bpexp.app.preview import dry_run
     from bpexp.app.resuming import ResumeRequest, extend_sweep, resume_sweep
-    from bpexp.app.single import run_single
+    from bpexp.app.single import run_single, store_spooled_run
     from bpexp.app.sweep import run_sweep
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "resume_sweep",
     "run_single",
     "run_sweep",
+    "store_spooled_run",
 ]
 
 _MODULES = {
@@ -29,6 +30,7 @@ _MODULES = {
     "resume_sweep": "resuming",
     "run_single": "single",
     "run_sweep": "sweep",
+    "store_spooled_run": "single",
 }
 
 

@@ -180,7 +180,7 @@ def _reopen(request: ResumeRequest, plan: Plan, before: _StoredPlan | None) -> T
             tracker.add_files(sweep.run_id, {plan_file.NAME: plan_file.to_bytes(plan)})
             _describe_extension(request, before.plan, plan)
         resume.write_spooled_runs(plan, archive, tracker, sweep.run_id)
-        tracked = TrackedSweep(tracker, sweep.run_id, request.command)
+        tracked = TrackedSweep(tracker, archive.store, request.experiment, sweep.run_id)
         return with_stored_results(tracked, plan, archive)
 
 

@@ -29,7 +29,7 @@ def start_sweep(store: Store, plan: Plan, started: int) -> TrackedSweep:
     command = store.resume_command(parent, experiment)
     with resume_command_in_errors(lambda: [command]):
         tracker.add_files(parent, provenance.sweep_files(plan))
-        tracked = TrackedSweep(tracker, parent, command)
+        tracked = TrackedSweep(tracker, store, experiment, parent)
         return tracked if archive is None else with_stored_results(tracked, plan, archive)
 
 

@@ -1,4 +1,7 @@
-"""``bpexp resume``: train the missing runs of a sweep that was interrupted or failed."""
+"""``bpexp resume``: train the missing runs of a sweep that was interrupted or failed.
+
+A single run that could not be stored is stored.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -11,7 +14,7 @@ from bpexp.cli.terminal import TerminalReporter
 from bpexp.config.schema import BACKENDS, BackendConfig, BudgetConfig, DaskConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps import budget
-from bpexp.tracking import lookup, recovery
+from bpexp.tracking import lookup, recovery, spool
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.store import connect
@@ -33,6 +36,10 @@ def main(arguments: Sequence[str]) -> int:
         help="train the runs that search.halving stopped to their ends",
     )
     options = parser.parse_args(arguments)
+    if spool.holds_single_run(options.sweep):
+        store = existing_store(options.uri)
+        app.store_spooled_run(store, options.experiment, options.sweep, TerminalReporter())
+        return exits.EXIT_STATUS["FINISHED"]
     request = request_of(options, budget.of_arguments(options.budget))
     request = replace(request, pruned=options.pruned)
     finished = app.resume_sweep(request, TerminalReporter())

@@ -12,7 +12,9 @@ from bpexp.interrupts import in_daemon_thread, result_of
 from bpexp.sweeps.results import SweepResults
 from bpexp.tracking import spool
 from bpexp.tracking.contract import RunRecord, StagedRuns, Tracker
+from bpexp.tracking.ids import ascending
 from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.store import Store
 
 if TYPE_CHECKING:
     from bpexp.sweeps.resume import ReusableRuns
@@ -28,7 +30,8 @@ class TrackedSweep:
     Attributes:
         tracker: Writes to the store.
         parent: The id of the sweep's parent run; None for a single run.
-        resume_command: The command that resumes the sweep if it is interrupted.
+        store: The store.
+        experiment: The name of the experiment.
         stored: The results of runs that the store holds already; None if it is not searched.
         notes: What to tell the user about stored runs that are trained again.
         replaced: The ids of damaged runs of this sweep, which are trained again, and of pruned
@@ -38,12 +41,21 @@ class TrackedSweep:
     """
 
     tracker: Tracker
+    store: Store
+    experiment: str
     parent: str | None = None
-    resume_command: str = ""
     stored: SweepResults | None = None
     notes: Sequence[str] = ()
     replaced: Sequence[str] = ()
     reusable: "ReusableRuns | None" = None
+
+    def resume_command(self, key: str) -> str:
+        """The command that resumes the sweep, or stores a single run that was spooled.
+
+        Args:
+            key: The id of the sweep, or the name of the run's folder in the spool.
+        """
+        return self.store.resume_command(key, self.experiment)
 
 
 @dataclass(frozen=True)
@@ -63,8 +75,7 @@ class RunWriter:
 
     After a write has failed, all further runs are spooled, that is, written to files in
     ``outputs/spool``, so that training does not wait for the timeout of a store that does not
-    respond with every group. ``close`` tries to write the spooled runs to the store again. A
-    single run is not spooled.
+    respond with every group. ``close`` tries to write the spooled runs to the store again.
 
     A single run may be shown in the store while it is trained, see ``show``. It is then ended
     there, instead of written anew.
@@ -86,6 +97,7 @@ class RunWriter:
         self._spooled: dict[Path, list[int]] = {}
         self._showing: Future[None] | None = None
         self._shown_id: str | None = None
+        self._single_key = next(ascending())[: spool.KEY_LENGTH]
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -116,6 +128,11 @@ class RunWriter:
         """Whether the store has been opened. Does not block."""
         return self._opening.done() and self._opening.exception() is None
 
+    @property
+    def cannot_open(self) -> bool:
+        """Whether opening the store has failed. Does not block."""
+        return self._opening.done() and self._opening.exception() is not None
+
     def wait_until_open(self) -> bool:
         """Wait for the store, but not for long; returns whether it is open or cannot be opened."""
         return bool(wait([self._opening], SECONDS_TO_OPEN).done)
@@ -124,6 +141,11 @@ class RunWriter:
     def n_spooled(self) -> int:
         """Number of runs in the spool."""
         return sum(len(indices) for indices in self._spooled.values())
+
+    @property
+    def spool_key(self) -> str:
+        """The folder of the runs in the spool: the id of the sweep, or a name for a single run."""
+        return self.sweep.parent or self._single_key
 
     def show(self, run: RunRecord) -> bool:
         """Show in the background what is known of a single run that is being trained.
@@ -198,6 +220,10 @@ class RunWriter:
             TrackingError: Some runs could not be written to the store; they stay in the spool.
         """
         self.flush()
+        if self._spooled and self.sweep.parent is None:
+            # Nothing else was written meanwhile: it would fail again.
+            assert self._error is not None
+            raise self._error
         for file, indices in list(self._spooled.items()):
             staged = self.sweep.tracker.stage(spool.read(file), self.sweep.parent)
             self.run_ids.update(zip(indices, staged.commit(), strict=True))
@@ -227,16 +253,13 @@ class RunWriter:
             self._spool([index for index, _ in unwritten], [record for _, record in unwritten])
 
     def _spool(self, indices: Sequence[int], records: Sequence[RunRecord]) -> None:
-        """Write runs to a spool file. Raises TrackingError if that fails, or for a single run."""
+        """Write runs to a spool file. Raises TrackingError if that fails."""
         assert self._error is not None
-        parent = self.sweep.parent
-        if parent is None:
-            raise self._error
         try:
-            file = spool.write(parent, records)
+            file = spool.write(self.spool_key, records)
         except OSError as error:
-            reason = str(self._error).rstrip(".")
+            reason, folder = str(self._error).rstrip("."), spool.folder(self.spool_key)
             raise TrackingError(
-                f"{reason}; the spool in {spool.folder(parent)} cannot be written either ({error})."
+                f"{reason}; the spool in {folder} cannot be written either ({error})."
             ) from error
         self._spooled[file] = list(indices)

@@ -173,7 +173,12 @@ class SweepRunner:
         executor.on_epochs = self._on_epochs
 
     def _on_epochs(self, jobs: Sequence[Job], losses: Array) -> None:
-        """Report epochs, and show a single run in the store; see ``Executor.on_epochs``."""
+        """Report epochs, and show a single run in the store; see ``Executor.on_epochs``.
+
+        Ends the training if the store cannot be opened: the first results may be hours away.
+        """
+        if self._writer.cannot_open:
+            self._executor.cancel()
         self._listener.on_epochs(jobs, losses)
         if self._live is not None:
             self._live.add(losses[:, 0])
@@ -327,6 +332,8 @@ class SweepRunner:
                 with interrupts_deferred():
                     self._keep(trained)
                     self._budget.spend(trained)
+        # Raises the error of a store that cannot be opened.
+        _ = self._writer.sweep
 
     def _keep(self, trained: Sequence[JobResult]) -> None:
         """Track the jobs that have ended, and remember those that are paused."""
@@ -357,12 +364,14 @@ class SweepRunner:
     def how_to_resume(self) -> list[str]:
         """The command that resumes the sweep after an error, and how many runs are tracked.
 
-        Nothing for a single run, and where the store could not be opened.
+        Nothing where the store could not be opened, and for a single run that is not in the spool.
         """
         writer = self._writer
-        if not writer.is_open or writer.sweep.parent is None:
+        if not writer.is_open or (writer.sweep.parent is None and not writer.n_spooled):
             return []
-        found = [writer.sweep.resume_command]
+        found = [writer.sweep.resume_command(writer.spool_key)]
+        if writer.sweep.parent is None:
+            return [*found, f"the run waits in {spool.folder(writer.spool_key)}"]
         if self.plan.runtime.tracking.runs:
             stored = {index for index, row in self.results.rows.items() if row.run_id}
             tracked = len(stored | writer.run_ids.keys())

@@ -52,10 +52,12 @@ def write_all(
     created: list[Path] = []
     try:
         for uri, files in zip(uris, contents, strict=True):
+            if not files:
+                continue
             folder = local_folder(uri)
             if folder is None:
                 retry.call(_upload, uri, files)
-            elif files:
+            else:
                 created.append(folder.parent)
                 os.makedirs(folder)
                 write_files(folder, files)

@@ -27,6 +27,8 @@ from bpexp.fields.checks import ConfigError
 from bpexp.tracking import durable, output_directory
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 
+KEY_LENGTH = 8
+"""Digits in the name of the folder of a single run."""
 _CONVERTED = ("metrics", "artifacts", "dataset")
 _PLAIN = [f.name for f in fields(RunRecord) if f.name not in _CONVERTED]
 """Fields that are stored in JSON as they are."""
@@ -37,7 +39,7 @@ _MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticErro
 
 
 def folder(sweep: str) -> Path:
-    """The folder of a sweep's files, relative to the working directory.
+    """The folder of the files of a sweep, or a single run, relative to the working directory.
 
     Raises:
         ConfigError: The id of the sweep could be a path.
@@ -45,6 +47,14 @@ def folder(sweep: str) -> Path:
     if not sweep.isalnum():
         raise ConfigError(f"SWEEP must have an id of letters and digits, got {sweep!r}.")
     return Path("outputs") / "spool" / sweep
+
+
+def holds_single_run(key: str) -> bool:
+    """Whether a key is the name of the folder of a single run that waits.
+
+    Such a name has as many digits as the program prints of an id; the folder of a sweep has all.
+    """
+    return key.isalnum() and len(key) == KEY_LENGTH and bool(files(key))
 
 
 def files(sweep: str) -> list[Path]:

@@ -266,10 +266,12 @@ def test_a_run_of_another_experiment_is_found(inside, tmp_path):
         shown = inside("show", wanted)
         assert shown.stdout.splitlines()[0].split()[-2] == run, shown.stderr
     assert "1 of 1 runs identical" in inside("reproduce", run[:8]).stdout
-    missing = inside("runs", "--experiment", "othr")
-    assert (missing.returncode, missing.stdout) == (2, "")
-    assert "--experiment must be an experiment of this store, got 'othr'; it has" in missing.stderr
-    assert "'other'" in missing.stderr
+    for command in (["runs"], ["show", "x"], ["ui", "x"], ["verify", "--all"], ["report", "x"]):
+        missing = inside(*command, "--experiment", "othr")
+        assert (missing.returncode, missing.stdout) == (2, "")
+        sentence = "--experiment must be an experiment of this store, got 'othr'; it has"
+        assert sentence in missing.stderr
+        assert "'other'" in missing.stderr
 
 
 @pytest.mark.usefixtures("a_store")

@@ -72,6 +72,12 @@ def test_runs_are_sorted_by_a_metric_or_a_setting(inside, archive):
         )
 
 
+def test_a_single_run_has_no_runs_to_list(inside, runs):
+    done = inside("runs", "--sweep", runs[0].run_id)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"--sweep takes a sweep, got {runs[0].label}, which is a single run." in done.stderr
+
+
 def test_a_run_has_bars_a_user_and_a_source_in_mlflow(archive, runs):
     run = runs[0]
     for name in ("final_loss", "epochs_run", "accuracy"):

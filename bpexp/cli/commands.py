@@ -130,20 +130,11 @@ def existing_store(uri: str | None) -> Store:
 
 
 def experiment_id(reader: RunReader, store: Store, name: str) -> str:
-    """Return the id of an experiment.
-
-    Raises:
-        ConfigError: The store has no such experiment; the message lists its experiments.
-    """
+    """Return the id of an experiment; see ``lookup.experiment_id``, but names an empty store."""
     found = reader.experiments()
-    if name in found:
-        return found[name]
-    if found.keys() <= {"Default"}:
+    if name not in found and found.keys() <= {"Default"}:
         raise no_runs_error(store)
-    raise ConfigError(
-        f"--experiment must be an experiment of this store, got {name!r}; it has "
-        f"{', '.join(map(repr, found))}."
-    )
+    return lookup.experiment_id(reader, name)
 
 
 def no_runs_error(store: Store) -> ConfigError:

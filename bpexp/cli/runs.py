@@ -8,6 +8,7 @@ from dataclasses import replace
 from bpexp.cli.commands import existing_store, experiment_id, positive, store_parser
 from bpexp.cli.screen import console
 from bpexp.cli.tables import frame_table
+from bpexp.fields.checks import ConfigError
 from bpexp.tracking import lookup, read
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import Query
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str]) -> None:
     query = Query(options.filter)
     if options.sweep:
         _, sweep = lookup.find(reader, options.experiment, options.sweep, sweeps=True)
+        if not sweep.is_sweep:
+            raise ConfigError(f"--sweep takes a sweep, got {sweep.label}, which is a single run.")
         experiment, query = sweep.experiment_id, replace(query, sweep=sweep.run_id)
     else:
         experiment = experiment_id(reader, store, options.experiment)

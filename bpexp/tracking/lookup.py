@@ -16,12 +16,17 @@ def experiment_id(reader: RunReader, name: str) -> str:
     """The id of an experiment.
 
     Raises:
-        ConfigError: The experiment does not exist.
+        ConfigError: The experiment does not exist; the message lists those of the store.
     """
-    found = reader.experiments().get(name)
-    if found is None:
-        raise ConfigError(f"--experiment must be an experiment of this store, got {name!r}.")
-    return found
+    found = reader.experiments()
+    if name in found:
+        return found[name]
+    if found.keys() <= {"Default"}:
+        raise ConfigError("The store has no runs yet. Start with: bpexp lr=0.1")
+    raise ConfigError(
+        f"--experiment must be an experiment of this store, got {name!r}; it has "
+        f"{', '.join(map(repr, found))}."
+    )
 
 
 def experiment_name(reader: RunReader, run: StoredRun) -> str:

@@ -9,10 +9,11 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmarks import loading, minibatch, page, search, sweeps, training
+from benchmarks import loading, minibatch, page, search, sweeps, threads, training
 from benchmarks.rounds import Table
 
 QUICK_SHARE = 0.1
@@ -48,7 +49,8 @@ def measure(part: str, rounds: int, quick: bool) -> Iterable[Table]:
         case "reading":
             return sweeps.reading(rounds, [10, 100] if quick else [10, 1000, 10_000])
         case "medium":
-            return [sweeps.medium_runs(rounds, 500 if quick else 10_000)]
+            runs = sweeps.medium_runs(rounds, 500 if quick else 10_000)
+            return chain([runs], threads.one_run(rounds, share))
         case "growth":
             return [sweeps.growth(rounds, [100, 1000] if quick else [100, 1000, 10_000, 100_000])]
         case _:

@@ -26,17 +26,19 @@ from bpexp.data import load
 from bpexp.data.dataset import Dataset
 from bpexp.data.registry import DataConfig
 from bpexp.data.synthetic import BitsConfig, EncoderConfig, ParityConfig
+from bpexp.interrupts import in_daemon_thread
 from bpexp.nn import schedules
 from bpexp.nn.activations import ACTIVATIONS, elementwise_activations
 from bpexp.nn.losses import ERRORS, LOSSES
 from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig, RpropConfig
 from bpexp.nn.schedules import CosineConfig, ScheduleConfig, StepConfig
-from bpexp.sweeps.executors import make_batches
+from bpexp.sweeps.executors import local, make_batches, processes
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job
 from bpexp.training import run_batch
 from bpexp.training.batching import group_runs
 from bpexp.training.engine import Cancelled
+from bpexp.training.llvm import engine as engine_module
 from bpexp.training.llvm import jit, unrolled_kernel
 from bpexp.training.llvm.engine import LlvmEngine
 from bpexp.training.llvm.lane_layout import LANES
@@ -64,9 +66,9 @@ def result_bits(result):
     return [result.outcome.value, *(array.tobytes() for array in arrays)]
 
 
-def train_bits(configs, engine):
+def train_bits(configs, engine, dataset=None):
     """The bits of the results, in the order of the configurations."""
-    results = dict(train_batch(configs, engine))
+    results = dict(train_batch(configs, engine, dataset))
     return [result_bits(results[run]) for run in range(len(configs))]
 
 
@@ -519,6 +521,125 @@ def test_blocked_matrix_products_have_the_bits_of_the_reference(hidden, batch_si
     assert bits[0] == bits[1] == bits[2]
 
 
+def random_classes(rng, n_rows, n_outputs):
+    """Rows with training, validation and test rows, and one-hot classes, or one output of bits."""
+    X, codes = rng.standard_normal((n_rows, 7)), rng.integers(0, max(2, n_outputs), n_rows)
+    Y = np.eye(n_outputs)[codes] if n_outputs > 1 else codes[:, None].astype(float)
+    parts = [part for k in (0, n_rows // 5) for part in (X[k::2], Y[k::2])]
+    return Dataset(
+        "random", X, Y, *parts, (), (), classes=True, digest="", one_hot=n_outputs > 1
+    )  # fmt: skip
+
+
+@settings(max_examples=EXAMPLES // 4)
+@given(data=st.data())
+def test_the_number_of_threads_does_not_change_results(data):
+    drawn = data.draw(kinds())
+    n_rows = data.draw(st.sampled_from([9, 33, 70, 300]))
+    n_outputs = 3 if drawn.model.output == "softmax" else data.draw(st.sampled_from([1, 9]))
+    dataset = random_classes(np.random.default_rng(n_rows), n_rows, n_outputs)
+    widths = st.sampled_from([1, 8, 17, 33, 140])
+    model = replace(drawn.model, init="glorot")
+    if model.loss == "cross_entropy":
+        model = replace(model, class_weight="balanced")
+    shared = replace(
+        drawn, hidden=tuple(data.draw(widths) for _ in drawn.hidden), model=model,
+        epochs=data.draw(st.integers(1, 5)),
+        batch_size=drawn.batch_size and data.draw(st.sampled_from([4, 17, 64])),
+    )  # fmt: skip
+    stops = st.builds(
+        StopConfig, loss=st.sampled_from([None, 0.2]), tolerance=st.sampled_from([None, 0.6]),
+        patience=st.sampled_from([None, 2]), validation_interval=st.just(2),
+    )  # fmt: skip
+    each = st.tuples(st.sampled_from([0.001, 0.1, 2.0, 1e200]), stops)
+    configs = [
+        replace(shared, lr=lr, stop=stop, seed=seed)
+        for seed, (lr, stop) in enumerate(data.draw(st.lists(each, min_size=1, max_size=10)))
+    ]
+    group_size = data.draw(st.sampled_from([1, LANES]))
+    expected = train_bits(configs, NumpyEngine(), dataset)
+    for n_threads in (1, 2, 3, 5):
+        assert train_bits(configs, LlvmEngine(group_size, n_threads), dataset) == expected
+
+
+def large_run():
+    """A configuration of one epoch, and data."""
+    dataset = random_classes(np.random.default_rng(3), 300, 3)
+    return replace(KINDS[1], hidden=(33, 20, 9), batch_size=64, epochs=1), dataset
+
+
+def test_threads_that_share_one_processor_take_turns():
+    config, dataset = large_run()
+    expected = train_bits([config], LlvmEngine(n_threads=1), dataset)
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        # The threads of the call inherit the affinity of this one.
+        assert train_bits([config], LlvmEngine(n_threads=3), dataset) == expected
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize("n_allowed", [0, 1, 2])
+def test_the_threads_that_the_system_allows_share_the_work(monkeypatch, n_allowed):
+    config, dataset = large_run()
+    expected = train_bits([config], LlvmEngine(n_threads=1), dataset)
+    left = iter(range(n_allowed))
+
+    def limited(function):
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        return in_daemon_thread(function)
+
+    monkeypatch.setattr(engine_module, "in_daemon_thread", limited)
+    assert train_bits([config], LlvmEngine(n_threads=3), dataset) == expected
+
+
+def test_threads_without_a_processor_each_are_not_used_for_a_while(monkeypatch):
+    config, dataset = large_run()
+    batch = run_batch.PreparedBatch([replace(config, batch_size=None)], dataset)
+    problem, state = batch.problem, batch.initial_state()
+    used = []
+    load_function = jit.load_function
+
+    def recorded(*arguments):
+        function = load_function(*arguments)
+        return lambda *values: (used.append(values[5]), function(*values))[1]
+
+    monkeypatch.setattr(jit, "load_function", recorded)
+    for least in ("MIN_PRODUCTS_PER_THREAD", "MIN_ROWS_PER_THREAD"):
+        monkeypatch.setattr(engine_module, least, 1)
+    for share, expected in ((0.0, {2}), (1e9, {1})):
+        monkeypatch.setattr(engine_module, "MIN_PROCESSOR_SHARE", share)
+        engine = LlvmEngine()
+        engine.max_threads = 2
+        for _ in range(2):
+            used.clear()
+            engine.advance(problem, state, LONG[:1], None)
+        assert set(used) == expected
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "n_batches", "n_threads"), [(-1, 1, 4), (3, 1, 3), (-1, 2, 2), (9, 1, 4), (1, 1, 1)]
+)
+def test_idle_workers_are_threads_of_the_batches(monkeypatch, n_jobs, n_batches, n_threads):
+    used = []
+
+    class Recording(LlvmEngine):
+        def advance(self, *arguments):
+            used.append(self.max_threads)
+            return super().advance(*arguments)
+
+    monkeypatch.setattr(processes, "cpu_count", lambda: 4)
+    monkeypatch.setattr(local, "load_engine", lambda name: Recording())
+    configs = [replace(BASE, hidden=(2 + k,)) for k in range(n_batches)]
+    jobs = [Job(k, "", config, load(config.data)) for k, config in enumerate(configs)]
+    executor = LocalExecutor(n_jobs)
+    batches = make_batches(jobs, "compiled", executor.n_workers)
+    assert sum(len(some) for some in executor.map(batches)) == len(batches) == n_batches
+    assert used[0] == n_threads
+
+
 def test_engine_auto_is_the_compiled_engine_however_short_the_run():
     short = replace(BASE, epochs=1)
     for asked, used in (("auto", "compiled"), ("compiled", "compiled"), ("numpy", "numpy")):
@@ -550,20 +671,28 @@ def called_back(monkeypatch, before):
     monkeypatch.setattr(jit, "load_function", loaded)
 
 
-def test_ctrl_c_ends_a_call_of_the_compiled_engine(monkeypatch, long_training):
-    called_back(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGINT))
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_ctrl_c_ends_a_call_of_the_compiled_engine(monkeypatch, long_training, n_threads):
+    called = itertools.count(1)
+
+    def interrupt_last():
+        if next(called) == n_threads:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    called_back(monkeypatch, interrupt_last)
     with pytest.raises(KeyboardInterrupt):
-        LlvmEngine().advance(*long_training, LONG, None)
+        LlvmEngine(n_threads=n_threads).advance(*long_training, LONG, None)
 
 
-def test_calls_of_a_cancelled_engine_end_in_all_threads(monkeypatch, long_training):
-    engine, started = LlvmEngine(), threading.Semaphore(0)
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_calls_of_a_cancelled_engine_end_in_all_threads(monkeypatch, long_training, n_threads):
+    engine, started = LlvmEngine(n_threads=n_threads), threading.Semaphore(0)
     called_back(monkeypatch, started.release)
     problem, state = long_training
     states = [state.select([0]) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         calls = [pool.submit(engine.advance, problem, one, LONG, None) for one in states]
-        assert all(started.acquire(timeout=60) for _ in calls)
+        assert all(started.acquire(timeout=60) for _ in range(n_threads * len(calls)))
         engine.cancel()
         for call in calls:
             with pytest.raises(Cancelled):

@@ -297,7 +297,10 @@ class RuntimeConfig:
     """How runs are executed and tracked; no setting changes a result."""
 
     n_jobs: int = setting(
-        Workers(), -1, "workers of backend=local, at most four per processor; -1: all processors"
+        Workers(),
+        -1,
+        "workers of backend=local, at most four per processor; a large run uses idle ones; "
+        "-1: all processors",
     )
     engine: str = setting(
         OneOf(("auto", "numpy", "compiled")),

@@ -169,10 +169,16 @@ class Evaluation(NamedTuple):
 class Engine(Protocol):
     """Computes epochs and losses for a batch of runs.
 
-    Implementations keep no state between calls but whether they were cancelled, and may be called
-    by several threads at once. Their methods raise ``Cancelled`` soon after ``cancel`` was called
+    Implementations keep no state between calls that changes a result, and may be called by several
+    threads at once. Their methods raise ``Cancelled`` soon after ``cancel`` was called
     in another thread.
+
+    Attributes:
+        max_threads: How many processors a call may use, 1 at first; may be set at any time. The
+            NumPy engine uses one.
     """
+
+    max_threads: int
 
     def cancel(self) -> None:
         """End the present calls in all threads, and refuse further calls."""

@@ -28,6 +28,7 @@ SECONDS_PER_UPDATE, SECONDS_PER_PRODUCT = 5e-4, 2e-9
 class NumpyEngine:
     """Implements ``bpexp.training.engine.Engine`` by NumPy."""
 
+    max_threads = 1
     _is_cancelled = False
 
     def cancel(self) -> None:

@@ -129,6 +129,7 @@ class LocalExecutor(Executor):
                 ended.put(error)
 
         n_unfinished = len(batches)
+        engine.max_threads = self._threads_per_batch(n_unfinished)
         pool = ThreadPoolExecutor(min(self._n_workers, n_unfinished))
         self._stop_workers = engine.cancel
         try:
@@ -140,6 +141,7 @@ class LocalExecutor(Executor):
                     raise results
                 if results is None:
                     n_unfinished -= 1
+                    engine.max_threads = self._threads_per_batch(n_unfinished)
                     free_slots.release()
                 else:
                     yield results
@@ -148,6 +150,11 @@ class LocalExecutor(Executor):
             engine.cancel()
             free_slots.release(len(batches))
             pool.shutdown(cancel_futures=True)
+
+    def _threads_per_batch(self, n_batches: int) -> int:
+        """How many threads train a batch if there are so many: one, unless workers are idle."""
+        n_processors: int = min(self._n_workers, processes.cpu_count())
+        return max(1, n_processors // max(1, n_batches))
 
     def _map_processes(self, batches: Sequence[Batch]) -> Iterator[list[JobResult]]:
         """Train in processes. If one dies, the batches that were running are trained again.

@@ -65,6 +65,11 @@ def minimum(b: ir.IRBuilder, x: Any, y: Any) -> Any:
     return b.select(b.icmp_signed("<", x, y), x, y)
 
 
+def maximum(b: ir.IRBuilder, x: Any, y: Any) -> Any:
+    """Return the larger of two LLVM integers."""
+    return b.select(b.icmp_signed(">", x, y), x, y)
+
+
 def constant(b: ir.IRBuilder, value: float) -> Any:
     """Return a vector with the same known number in every lane, a Symbol."""
     return Symbol(b, ir.Constant(FLOATS, [value] * LANES))
@@ -173,20 +178,21 @@ class Matrix(NamedTuple):
 
 
 def tiled_loops(
-    b: ir.IRBuilder, stop: Any, tile_sizes: Sequence[int], unit: int
+    b: ir.IRBuilder, stop: Any, tile_sizes: Sequence[int], unit: int, start: Any = 0
 ) -> Iterator[tuple[Any, int]]:
-    """Cover 0, ..., stop - 1 with loops of decreasing step: large tiles first, then the rest.
+    """Cover start, ..., stop - 1 with loops of decreasing step: large tiles first, then the rest.
 
     Args:
         b: Appends instructions.
-        stop: End of the indices, exclusive, an LLVM integer; a multiple of ``unit``.
+        stop: End of the indices, exclusive, an LLVM integer.
         tile_sizes: Sizes of the tiles in units, decreasing; the last one is 1.
-        unit: Indices in a unit.
+        unit: Indices in a unit; the number of indices is a multiple of it.
+        start: First index, an int or an LLVM integer.
 
     Yields:
         A loop to enter with ``with``, and the tile size of its steps, in units.
     """
-    start: Any = INDEX(0)
+    start = to_index(start)
     for tile_size in tile_sizes:
         step = INDEX(tile_size * unit)
         end = b.add(start, b.mul(b.sdiv(b.sub(stop, start), step), step))

@@ -15,9 +15,12 @@ array([2.5, 0. ])
 """
 
 import ctypes
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import current_thread, main_thread
 from typing import Any
 
@@ -28,15 +31,23 @@ from bpexp.nn.network import Network
 from bpexp.training.engine import BatchState, Cancelled, Evaluation, Integers, Problem, Progress
 from bpexp.training.llvm import jit, kernel, unrolled_kernel
 from bpexp.training.llvm.formulas import formulas_key
-from bpexp.training.llvm.forward import CANCELLED
 from bpexp.training.llvm.kernel import Signature
 from bpexp.training.llvm.kind import KernelKind, Training
 from bpexp.training.llvm.lane_layout import RunGroups, aligned_empty, choose_group_size
 from bpexp.training.llvm.layout import Layout
+from bpexp.training.llvm.team import CANCELLED, TEAM_SIZE
 from bpexp.training.stopping import mark_nonfinite_parameters, statuses_after_forward_pass
 from bpexp.typing import Array
 
 PRODUCTS_PER_SECOND = 2**30
+MIN_PRODUCTS_PER_THREAD, MIN_ROWS_PER_THREAD = 2**21, 32
+"""Multiplications of the forward pass of a block, and its samples, for each thread of a call, at
+least. With fewer samples, copying the weights between processors takes as long as computing."""
+MIN_PROCESSOR_SHARE = 0.9
+"""A thread that had less of a processor had to share it with other programs. Threads that wait for
+each other are then slower than a single one."""
+PAUSE = 10.0
+"""Calls use one thread for so many times the time of a call whose threads had no processor each."""
 MAX_UNINTERRUPTIBLE = 2**27
 """Multiplications of a call in the main thread that Ctrl-C need not end: some 20 milliseconds."""
 
@@ -47,11 +58,17 @@ class LlvmEngine:
     Args:
         group_size: Use always this group size (see ``lane_layout``) and never the unrolled
             kernel; None chooses what is fastest.
+        n_threads: Use always so many threads; None chooses what is fastest, up to ``max_threads``.
+
+    Attributes:
+        max_threads: See ``Engine``.
     """
 
-    def __init__(self, group_size: int | None = None) -> None:
-        self._group_size = group_size
+    def __init__(self, group_size: int | None = None, n_threads: int | None = None) -> None:
+        self.max_threads = 1
+        self._group_size, self._n_threads = group_size, n_threads
         self._cancelled = np.zeros(1, np.int64)
+        self._alone_until = 0.0
 
     def cancel(self) -> None:
         """See ``Engine.cancel``."""
@@ -83,6 +100,7 @@ class LlvmEngine:
         n_runs = parameters.shape[-1]
         groups = self._run_groups(network, n_runs)
         layout, numbers = _layout(network, groups.group_size)
+        n_threads = self._count_threads(network, groups, min(len(X), layout.block))
         grouped_parameters = groups.group_parameters(parameters)
         grouped_outputs = groups.empty_outputs(len(grouped_parameters), len(X))
         losses = np.empty(len(grouped_parameters) * groups.group_size)
@@ -96,15 +114,25 @@ class LlvmEngine:
             "parameters": grouped_parameters,
             "outputs": grouped_outputs,
             "losses": losses,
-            "workspace": _workspace(layout),
+            "workspace": _workspace(layout, n_threads),
         }
         products = network.n_parameters * len(X) * n_runs
-        self._call(KernelKind(network, groups.group_size), arguments, products)
+        self._call(KernelKind(network, groups.group_size), arguments, products, n_threads)
         outputs = groups.ungroup_outputs(grouped_outputs, np.empty((*Y.shape, n_runs)))
         return Evaluation(losses[:n_runs], outputs)
 
     def _run_groups(self, network: Network, n_runs: int) -> RunGroups:
         return RunGroups(network, self._group_size or choose_group_size(network, n_runs))
+
+    def _count_threads(self, network: Network, groups: RunGroups, n_samples: int) -> int:
+        """How many threads share the products of so many samples of a group."""
+        if self._n_threads is not None:
+            return self._n_threads
+        if time.monotonic() < self._alone_until:
+            return 1
+        products = network.n_parameters * groups.group_size * n_samples
+        n_worthwhile = min(products // MIN_PRODUCTS_PER_THREAD, n_samples // MIN_ROWS_PER_THREAD)
+        return max(1, min(self.max_threads, n_worthwhile))
 
     def _advance(
         self,
@@ -122,23 +150,29 @@ class LlvmEngine:
             has_lr_divisor=_has_lr_divisor(problem),
             is_shuffled=sample_orders is not None,
         )
+        layout, numbers = _layout(network, groups.group_size)
+        n_threads = self._count_threads(network, groups, min(problem.batch_size, layout.block))
         arguments = _training_arguments(problem, state, lr_factors, sample_orders, groups)
+        arguments |= {"layout": numbers, "workspace": _workspace(layout, n_threads)}
         products = problem.n_products(n_runs) * len(lr_factors)
         kind = KernelKind(network, groups.group_size, training)
-        n_epochs = self._call(kind, arguments, products)
+        n_epochs = self._call(kind, arguments, products, n_threads)
         _copy_results(arguments, groups, state)
         losses = arguments["losses"][:n_epochs, :n_runs]
         statuses = statuses_after_forward_pass(state, problem.Y, losses[-1])
         final = groups.ungroup_parameters(arguments["final_parameters"], state.parameters)
         return Progress(losses, statuses, mark_nonfinite_parameters(state, statuses, final))
 
-    def _call(self, kind: KernelKind, arguments: Mapping[str, Any], products: int) -> int:
+    def _call(
+        self, kind: KernelKind, arguments: Mapping[str, Any], products: int, n_threads: int
+    ) -> int:
         """Call the kernel of this kind.
 
         Args:
             kind: The kind.
-            arguments: Arguments by name, without ``cancelled``.
+            arguments: Arguments by name, without those that tell threads apart and ``cancelled``.
             products: Number of multiplications, to estimate the time.
+            n_threads: Number of threads that call it together.
 
         Returns:
             The result of the kernel.
@@ -147,35 +181,68 @@ class LlvmEngine:
             Cancelled: Another thread called ``cancel``.
         """
         function, signature = _load_kernel(kind, lambda: bool(self._cancelled[0]))
-        arguments = {**arguments, "cancelled": self._cancelled}
-        values = [
-            arguments[name] if name in signature.sizes else np.ascontiguousarray(arguments[name])
-            for name in signature.names
-        ]
+        shared = {
+            **arguments, "cancelled": self._cancelled, "team": np.zeros(TEAM_SIZE, np.int64),
+        }  # fmt: skip
+        values = {
+            name: value if name in signature.sizes else np.ascontiguousarray(value)
+            for name, value in shared.items()
+        }
 
-        def call() -> int:
+        def call(thread: int, n_threads: int) -> int:
             # Refers to the values, and so keeps contiguous copies alive during the call.
+            of_thread = {**values, "thread": thread, "n_threads": n_threads}
+            ordered = [of_thread[name] for name in signature.names]
             result: int = function(
-                *(value.ctypes.data if isinstance(value, np.ndarray) else value for value in values)
+                *(
+                    value.ctypes.data if isinstance(value, np.ndarray) else value
+                    for value in ordered
+                )
             )
             return result
 
         is_long = products > MAX_UNINTERRUPTIBLE and current_thread() is main_thread()
-        result = self._call_interruptibly(call) if is_long else call()
-        if result == CANCELLED:
+        is_here = n_threads == 1 and not is_long
+        results = [call(0, 1)] if is_here else self._call_in_threads(call, n_threads)
+        if CANCELLED in results:
             raise Cancelled
-        return result
+        return results[0]
 
-    def _call_interruptibly(self, call: Callable[[], int]) -> int:
-        """Call a function in another thread, and cancel it on Ctrl-C.
+    def _call_in_threads(self, call: Callable[[int, int], int], n_threads: int) -> list[int]:
+        """Call a function in other threads, and cancel them on Ctrl-C.
 
         Python handles signals in the main thread, but not before a compiled function returns.
+
+        Args:
+            call: The function, of the index of a thread and their number.
+            n_threads: How many threads to start.
+
+        Returns:
+            The results of the threads.
         """
+        n_started: Future[int] = Future()
+
+        def share(thread: int) -> int:
+            n_threads = n_started.result()
+            wall, processor = time.monotonic(), time.thread_time()
+            result = call(thread, n_threads)
+            seconds = time.monotonic() - wall
+            if n_threads > 1 and time.thread_time() - processor < MIN_PROCESSOR_SHARE * seconds:
+                self._alone_until = time.monotonic() + PAUSE * seconds
+            return result
+
         try:
-            return result_of(in_daemon_thread(call))
+            started: list[Future[int]] = []
+            # Where the system allows no more threads, those that were started share the work.
+            with suppress(RuntimeError):
+                for k in range(n_threads):
+                    started.append(in_daemon_thread(partial(share, k)))
+            n_started.set_result(len(started))
+            return [result_of(one) for one in started] or [call(0, 1)]
         except BaseException:
-            # Not joined: Ctrl-C may have prevented the start of the thread.
+            # Not joined: Ctrl-C may have prevented the start of a thread.
             self.cancel()
+            n_started.cancel()
             raise
 
 
@@ -190,8 +257,7 @@ def _training_arguments(
     sample_orders: Integers | None,
     groups: RunGroups,
 ) -> dict[str, Any]:
-    """The arguments of the training kernel by name, see ``kernel.training_module``."""
-    layout, numbers = _layout(problem.network, groups.group_size)
+    """The arguments of ``kernel.training_module`` by name, except those for the threads."""
     parameters = groups.group_parameters(state.parameters)
     n_groups = len(parameters)
     n_lanes = n_groups * groups.group_size
@@ -203,7 +269,6 @@ def _training_arguments(
         "n_groups": n_groups,
         "n_samples": len(problem.X),
         "batch_size": problem.batch_size,
-        "layout": numbers,
         "sample_orders": _padded_orders(sample_orders, n_lanes),
         "lr_factors": lr_factors,
         "X": problem.X,
@@ -219,7 +284,6 @@ def _training_arguments(
         "outputs": groups.group_outputs(state.outputs),
         "stopping": groups.group_scalars(_stopping_rows(state)),
         "losses": aligned_empty((len(lr_factors), n_lanes)),
-        "workspace": _workspace(layout),
     }
 
 
@@ -279,8 +343,8 @@ def _padded_orders(sample_orders: Integers | None, n_lanes: int) -> Integers:
     return np.concatenate([sample_orders, *[sample_orders[..., :1]] * n_unused], axis=-1)
 
 
-def _workspace(layout: Layout) -> Array:
-    workspace: Array = aligned_empty((layout.workspace_size,))
+def _workspace(layout: Layout, n_threads: int) -> Array:
+    workspace: Array = aligned_empty((layout.size_for(n_threads),))
     workspace[:] = 0.0
     workspace[layout.ones : layout.ones + layout.block] = 1.0
     return workspace

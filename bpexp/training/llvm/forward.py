@@ -31,10 +31,11 @@ from bpexp.training.llvm.kind import KernelKind
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import Layout
 from bpexp.training.llvm.product import ProductArguments, product_name
+from bpexp.training.llvm.team import Team
 from bpexp.training.llvm.vector_ir import Symbol, broadcast
 
-CANCELLED = -1
-"""What a kernel returns if it was cancelled."""
+Rows = tuple[Any, Any]
+"""First row and end of rows, LLVM integers."""
 
 
 class Program(NamedTuple):
@@ -45,20 +46,22 @@ class Program(NamedTuple):
         kind: What the kernel is generated for.
         arguments: LLVM values of the kernel's arguments, by name; see ``kernel``.
         layout: Layout whose numbers are LLVM values.
+        team: The threads that call the kernel together.
     """
 
     b: ir.IRBuilder
     kind: KernelKind
     arguments: Mapping[str, Any]
     layout: Layout
+    team: Team
 
 
 class ForwardCode:
     """Appends the code of forward pass and loss of one group of runs to a program.
 
     The attributes are matrices of the group, see ``Layout``: parameters and outputs are arguments
-    of the kernel, ``logits``, ``activations`` and ``deltas`` (by layer) and ``loss_terms`` are in
-    the workspace.
+    of the kernel, ``logits``, ``activations`` and ``deltas`` (by layer), ``sample_losses`` and
+    ``loss_terms`` are in the workspace.
 
     Args:
         program: The program.
@@ -66,7 +69,7 @@ class ForwardCode:
     """
 
     def __init__(self, program: Program, group: Any) -> None:
-        b, kind, arguments, layout = program
+        b, kind, arguments, layout, self.team = program
         self.b, self.arguments, self.layout, self.group = b, arguments, layout, group
         self.network, self.group_size = kind.network, kind.group_size
         self.layers = range(1, len(self.network.sizes))
@@ -79,7 +82,15 @@ class ForwardCode:
             for offsets in (layout.weights, layout.biases)
         )
         self.outputs = self.group_matrix("outputs", arguments["n_samples"], self.output_length)
-        self.loss_terms = self.workspace_matrix(layout.loss_terms, self.last)
+        self.loss_terms = self.layer_matrix(
+            self._own_workspace(layout.loss_terms), INDEX(0), self.last
+        )
+        self.sample_losses = Matrix(
+            b,
+            b.gep(arguments["workspace"], [layout.sample_losses]),
+            INDEX(self.group_size),
+            self.group_size,
+        )
         self.logits, self.activations, self.deltas = (
             {i: self.workspace_matrix(offsets[i], i) for i in self.layers}
             for offsets in (layout.logits, layout.activations, layout.deltas)
@@ -104,6 +115,11 @@ class ForwardCode:
     def workspace_matrix(self, offset: Any, layer: int) -> Matrix:
         """A matrix in the workspace, whose rows hold the units of a layer."""
         return self.layer_matrix(self.arguments["workspace"], offset, layer)
+
+    def _own_workspace(self, offset: Any) -> Any:
+        """Address of this thread's copy of a part of the workspace."""
+        own = self.b.mul(self.team.thread, self.layout.thread_size)
+        return self.b.gep(self.arguments["workspace"], [self.b.add(offset, own)])
 
     def block_in_index_order(self, first: Any) -> tuple[Matrix, Matrix]:
         """Inputs and targets of the samples from ``first`` on, in index order."""
@@ -142,37 +158,37 @@ class ForwardCode:
             right.stride,
             sums.data,
             BOOLEAN(True) if is_new is None else is_new,
-            self.b.gep(self.arguments["workspace"], [self.layout.packed_right]),
-            self.b.gep(self.arguments["workspace"], [self.layout.packed_left]),
+            self._own_workspace(self.layout.packed_right),
+            self._own_workspace(self.layout.packed_left),
         )
         self.b.call(self.b.module.globals[product_name(left.group_size)], arguments)
 
-    def return_if_cancelled(self) -> None:
-        """Return from the kernel if another thread has set the number at ``cancelled``."""
-        # An atomic load is not moved out of loops.
-        flag = self.b.load_atomic(self.arguments["cancelled"], "monotonic", 8)
-        with self.b.if_then(self.b.icmp_signed("!=", flag, INDEX(0)), likely=False):
-            self.b.ret(INDEX(CANCELLED))
+    def compute_rows(
+        self, rows: Rows, n_terms: Any, left: Matrix, right: Matrix, sums: Matrix
+    ) -> None:
+        """Store some rows of ``left @ right`` in ``sums``; see ``compute_product``."""
+        start, stop = rows
+        shape = (self.b.sub(stop, start), right.stride, n_terms)
+        self.compute_product(shape, left.starting_at(start), right, sums.starting_at(start))
 
-    def forward(self, layer: int, X: Matrix, n_samples: Any) -> None:
+    def forward(self, layer: int, X: Matrix, rows: Rows) -> None:
         """Compute the logits of a layer, and the activations of a hidden layer."""
         b, logits = self.b, self.logits[layer]
         below = self.activations[layer - 1] if layer > 1 else X
         length = self.layout.row_lengths[layer]
-        shape = (n_samples, length, self.layout.widths[layer - 1])
-        self.compute_product(shape, below, self.weights[layer], logits)
-        with for_range(b, 0, n_samples) as r, for_range(b, 0, length, LANES) as j:
+        self.compute_rows(rows, self.layout.widths[layer - 1], below, self.weights[layer], logits)
+        with for_range(b, *rows) as r, for_range(b, 0, length, LANES) as j:
             bias = self.biases[layer].load(0, j)
             z = logits.load(r, j) + self.network.bias_input * bias
             logits.store(z, r, j)
             if layer < self.last:
                 self.activations[layer].store(activate(self.network.functions[layer - 1], z), r, j)
 
-    def loss(self, Y: Matrix, n_samples: Any) -> None:
-        """Compute the outputs and dE/dz of the last layer; add the losses to the total."""
+    def loss(self, Y: Matrix, rows: Rows) -> None:
+        """Compute the outputs and dE/dz of the last layer, and the loss of each sample."""
         b, function = self.b, self.network.functions[-1]
         outputs, logits = self.activations[self.last], self.logits[self.last]
-        with for_range(b, 0, n_samples) as r:
+        with for_range(b, *rows) as r:
             if function == "softmax":
                 self._softmax(r)
             else:
@@ -186,12 +202,17 @@ class ForwardCode:
                 loss = self._binary_cross_entropy(Y, r)
             if self.network.class_weights is not None:
                 loss = self._weighted(loss, Y, r)
-            self.total_loss.set(self.total_loss.get() + loss)
+            self.sample_losses.store_unit(loss, r, 0)
 
-    def store_outputs(self, first: Any, n_samples: Any) -> None:
+    def add_losses(self, n_samples: Any) -> None:
+        """Add the losses of the samples of a block to the total."""
+        with for_range(self.b, 0, n_samples) as r:
+            self.total_loss.set(self.total_loss.get() + self.sample_losses.load_unit(r, 0))
+
+    def store_outputs(self, first: Any, rows: Rows) -> None:
         """Copy the outputs of a block to the rows from ``first`` on."""
         block = self.activations[self.last]
-        with for_range(self.b, 0, n_samples) as r, self.output_vectors() as j:
+        with for_range(self.b, *rows) as r, self.output_vectors() as j:
             self.outputs.store(block.load(r, j), self.b.add(first, r), j)
 
     def reported_loss(self) -> Any:

@@ -14,6 +14,7 @@ optimizer) and works for all widths and data. The training kernel consists of th
 
 A block is small enough for its activations to stay in the L1 and L2 caches. Sums are added in
 index order and no operations are fused or reordered, so the results are bit-identical to NumPy's.
+Several threads can share the work, see ``team``.
 
 >>> from bpexp.nn.network import Network
 >>> from bpexp.training.llvm.kind import Training
@@ -40,10 +41,11 @@ from bpexp.training.llvm.codegen import (
     any_lane,
     constant,
     for_range,
+    maximum,
     minimum,
     tiled_loops,
 )
-from bpexp.training.llvm.forward import ForwardCode, Program
+from bpexp.training.llvm.forward import ForwardCode, Program, Rows
 from bpexp.training.llvm.kind import KernelKind
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import Layout
@@ -53,6 +55,7 @@ from bpexp.training.llvm.product import (
     blocked_product_module,
     define_product,
 )
+from bpexp.training.llvm.team import Team
 from bpexp.training.llvm.vector_ir import BOOLEANS, INTEGERS, Symbol, broadcast
 from bpexp.training.update import apply_update, hyperparameter_names, initial_state
 
@@ -80,8 +83,8 @@ class Signature(NamedTuple):
 
 
 TRAIN_SIGNATURE = Signature(
-    ("n_epochs", "n_groups", "n_samples", "batch_size"),
-    ("layout", "sample_orders", "cancelled"),
+    ("n_epochs", "n_groups", "n_samples", "batch_size", "thread", "n_threads"),
+    ("layout", "sample_orders", "team", "cancelled"),
     (
         "lr_factors", "X", "Y", "class_weights", "lr_divisor", "lr", "weight_decay",
         "hyperparameters", "parameters", "final_parameters", "optimizer_state", "outputs",
@@ -89,10 +92,15 @@ TRAIN_SIGNATURE = Signature(
     ),
 )  # fmt: skip
 EVALUATE_SIGNATURE = Signature(
-    ("n_groups", "n_samples"),
-    ("layout", "cancelled"),
+    ("n_groups", "n_samples", "thread", "n_threads"),
+    ("layout", "team", "cancelled"),
     ("X", "Y", "class_weights", "parameters", "outputs", "losses", "workspace"),
 )
+WRITTEN_BY_THREADS = {
+    "parameters", "final_parameters", "optimizer_state", "outputs", "stopping", "losses",
+    "workspace", "team", "cancelled",
+}  # fmt: skip
+"""Arrays that other threads may change while a kernel runs."""
 STOPPING = ("stop_loss", "stop_tolerance", "patience", "best_loss", "epochs_since_best")
 """The rows of the array ``stopping``: attributes of ``BatchState``."""
 
@@ -106,6 +114,8 @@ def training_module(kind: KernelKind) -> str:
 
     The arguments of the kernel are those of ``TRAIN_SIGNATURE``:
 
+    - ``thread``, ``n_threads`` and ``team``, see ``team``: all other arguments are the same in all
+      threads, which return the same number unless they are cancelled;
     - ``layout``: the numbers of a ``Layout``, as ``Layout.to_list`` returns them;
     - ``X``, (n_samples, n_inputs), and ``Y``, (n_samples, row length): inputs and targets;
     - ``lr_factors``, (n_epochs,);
@@ -117,7 +127,7 @@ def training_module(kind: KernelKind) -> str:
     - ``losses``, (n_epochs, n_groups * group_size): receives the training losses;
     - ``final_parameters``: receives the parameters before the last update of an epoch;
     - ``stopping``: has the rows of ``STOPPING``, of which the kernel updates the last two;
-    - ``workspace``: holds 0, but 1 at ``Layout.ones``;
+    - ``workspace``: holds 0, but 1 at ``Layout.ones``; of ``Layout.size_for`` the threads;
     - all other arrays are those of a ``BatchState`` by name, (n_groups, ..., group_size).
 
     Args:
@@ -135,11 +145,13 @@ def training_module(kind: KernelKind) -> str:
         has_ended = Variable(b, Symbol(b, ir.Constant(BOOLEANS, [False] * LANES)))
         with for_range(b, 0, arguments["n_groups"]) as group:
             code = _TrainingCode(program, group)
-            loss = code.train_epoch(epoch)
-            losses.store_unit(loss, epoch, group)
-            ended = b.or_(has_ended.get().value, code.ended_runs(loss))
-            has_ended.set(Symbol(b, ended))
-        with b.if_then(any_lane(has_ended.get())):
+            code.train_epoch(epoch)
+            with b.if_then(program.team.is_first):
+                loss = code.reported_loss()
+                losses.store_unit(loss, epoch, group)
+                ended = b.or_(has_ended.get().value, code.ended_runs(loss))
+                has_ended.set(Symbol(b, ended))
+        with b.if_then(program.team.decision(any_lane(has_ended.get()))):
             b.ret(b.add(epoch, INDEX(1)))
     b.ret(arguments["n_epochs"])
     return str(module)
@@ -159,20 +171,26 @@ def evaluation_module(kind: KernelKind) -> str:
     """
     module = ir.Module()
     program = _begin_function(module, kind, EVALUATE, EVALUATE_SIGNATURE)
-    b, _, arguments, layout = program
+    b, _, arguments, layout, team = program
     losses = Matrix(b, arguments["losses"], INDEX(0), kind.group_size)
     with for_range(b, 0, arguments["n_groups"]) as group:
         code = ForwardCode(program, group)
         n_samples = arguments["n_samples"]
         with for_range(b, 0, n_samples, layout.block) as first:
-            code.return_if_cancelled()
+            team.return_if_cancelled()
             count = minimum(b, b.sub(n_samples, first), layout.block)
             X, Y = code.block_in_index_order(first)
+            rows = team.share(count)
             for layer in code.layers:
-                code.forward(layer, X, count)
-            code.loss(Y, count)
-            code.store_outputs(first, count)
-        losses.store_unit(code.reported_loss(), 0, group)
+                code.forward(layer, X, rows)
+            code.loss(Y, rows)
+            code.store_outputs(first, rows)
+            team.barrier()
+            with b.if_then(team.is_first):
+                code.add_losses(count)
+            team.barrier()
+        with b.if_then(team.is_first):
+            losses.store_unit(code.reported_loss(), 0, group)
     b.ret(INDEX(0))
     return str(module)
 
@@ -198,8 +216,7 @@ def _begin_function(
     function = ir.Function(module, ir.FunctionType(INDEX, types), name)
     arguments = dict(zip(signature.names, function.args, strict=True))
     for array in signature.integer_arrays + signature.number_arrays:
-        # Another thread writes to this one.
-        if array != "cancelled":
+        if array not in WRITTEN_BY_THREADS:
             arguments[array].add_attribute("noalias")
     for left_group_size in sorted({1, kind.group_size}):
         define_product(module, _tile(), left_group_size)
@@ -207,7 +224,7 @@ def _begin_function(
     layout = Layout.of(kind.network, kind.group_size).map_numbers(
         lambda position, _: b.load(b.gep(arguments["layout"], [INDEX(position)]))
     )
-    return Program(b, kind, arguments, layout)
+    return Program(b, kind, arguments, layout, Team(b, arguments))
 
 
 class Kernel(NamedTuple):
@@ -238,7 +255,7 @@ class _TrainingCode(ForwardCode):
 
     def __init__(self, program: Program, group: Any) -> None:
         super().__init__(program, group)
-        b, kind, arguments, layout = program
+        b, kind, arguments, layout, _ = program
         assert kind.training is not None
         self.training, optimizer = kind.training, kind.training.optimizer
         n_parameters, size = layout.n_parameters, kind.group_size
@@ -269,8 +286,8 @@ class _TrainingCode(ForwardCode):
         # How many outputs are not within the tolerance; 0, or NaN for a run that has diverged.
         self.missed, self.nonfinite = (Variable(b, constant(b, 0.0)) for _ in range(2))
 
-    def train_epoch(self, epoch: Any) -> Any:
-        """Append an epoch of a group; return its training loss, a Symbol."""
+    def train_epoch(self, epoch: Any) -> None:
+        """Append an epoch of a group."""
         b, arguments = self.b, self.arguments
         n_samples, batch_size = arguments["n_samples"], arguments["batch_size"]
         n_batches = b.sdiv(b.add(n_samples, b.sub(batch_size, INDEX(1))), batch_size)
@@ -280,21 +297,20 @@ class _TrainingCode(ForwardCode):
             start = b.mul(batch, batch_size)
             stop = minimum(b, b.add(start, batch_size), n_samples)
             self._transpose_weights()
+            self.team.barrier()
             with for_range(b, start, stop, self.layout.block) as first:
-                self.return_if_cancelled()
+                self.team.return_if_cancelled()
                 count = minimum(b, b.sub(stop, first), self.layout.block)
                 self._train_block(epoch, first, count, is_first=b.icmp_signed("==", first, start))
-            is_last = b.icmp_signed("==", stop, n_samples)
-            with (
-                b.if_then(is_last),
-                for_range(b, 0, self.layout.n_parameters, LANES) as column,
-            ):
-                self.final_parameters.store(self.parameters.load(0, column), 0, column)
             # 4. update
-            self._update(lr)
-            with b.if_then(is_last):
+            is_last = b.icmp_signed("==", stop, n_samples)
+            columns = self.team.share(self.layout.n_parameters)
+            with b.if_then(is_last), for_range(b, *columns, LANES) as column:
+                self.final_parameters.store(self.parameters.load(0, column), 0, column)
+            self._update(lr, columns)
+            self.team.barrier()
+            with b.if_then(b.and_(is_last, self.team.is_first)):
                 self._check_parameters()
-        return self.reported_loss()
 
     def ended_runs(self, loss: Any) -> Any:
         """For which runs this was the last epoch, an LLVM vector of booleans.
@@ -320,29 +336,35 @@ class _TrainingCode(ForwardCode):
 
         ``is_first`` is whether they are the first of a mini-batch, an LLVM boolean.
         """
+        rows = self.team.share(count)
         if self.training.is_shuffled:
-            X, Y = self._shuffled_block(epoch, first, count)
+            X, Y = self._shuffled_block(epoch, first, rows)
         else:
             X, Y = self.block_in_index_order(first)
         # 1. forward pass
         for layer in self.layers:
-            self.forward(layer, X, count)
+            self.forward(layer, X, rows)
         # 2. loss
-        self.loss(Y, count)
-        self._count_missed(Y, count)
-        self._store_block_outputs(epoch, first, count)
+        self.loss(Y, rows)
+        self._store_block_outputs(epoch, first, rows)
         # 3. backward pass
+        for layer in reversed(self.layers[1:]):
+            self._propagate_deltas(layer, rows)
+        self.team.barrier()
+        with self.b.if_then(self.team.is_first):
+            self.add_losses(count)
+            self._count_missed(Y, count)
         for layer in reversed(self.layers):
             self._add_gradient(layer, X, count, is_first)
-            if layer > 1:
-                self._propagate_deltas(layer, count)
+        self.team.barrier()
 
     def _transpose_weights(self) -> None:
         """Transpose the weights, so that the backward pass reads them row by row."""
         for layer, transposed in self.transposed_weights.items():
             n_in, n_out = self.layout.widths[layer - 1], self.layout.widths[layer]
             # With group size 1, collect whole vectors: storing single numbers far apart is slow.
-            for rows, n_rows in tiled_loops(self.b, n_in, [LANES, 1], 1):
+            start, stop = self.team.share(n_in)
+            for rows, n_rows in tiled_loops(self.b, stop, [LANES, 1], 1, start):
                 with rows as k, for_range(self.b, 0, n_out) as j:
                     if n_rows == LANES and self.group_size == 1:
                         transposed.store(self.weights[layer].load_column(k, j), j, k)
@@ -350,33 +372,33 @@ class _TrainingCode(ForwardCode):
                     for row in (self.b.add(k, INDEX(i)) for i in range(n_rows)):
                         transposed.store_unit(self.weights[layer].load_unit(row, j), j, row)
 
-    def _shuffled_block(self, epoch: Any, first: Any, count: Any) -> tuple[Matrix, Matrix]:
+    def _shuffled_block(self, epoch: Any, first: Any, rows: Rows) -> tuple[Matrix, Matrix]:
         """Copy inputs and targets of a block in each run's own order."""
         X, Y = self.block_in_index_order(INDEX(0))
-        with self._shuffled_samples(epoch, first, count) as (row, lane, sample):
+        with self._shuffled_samples(epoch, first, rows) as (row, lane, sample):
             n_inputs = self.layout.widths[0]
             self._copy_units(n_inputs, (X, sample, INDEX(0)), (self.shuffled_X, row, lane))
             self._copy_units(self.n_outputs, (Y, sample, lane), (self.shuffled_Y, row, lane))
         return self.shuffled_X, self.shuffled_Y
 
-    def _store_block_outputs(self, epoch: Any, first: Any, count: Any) -> None:
+    def _store_block_outputs(self, epoch: Any, first: Any, rows: Rows) -> None:
         """Copy the outputs of a block to the rows of their samples."""
         if not self.training.is_shuffled:
-            self.store_outputs(first, count)
+            self.store_outputs(first, rows)
             return
         block = self.activations[self.last]
-        with self._shuffled_samples(epoch, first, count) as (row, lane, sample):
+        with self._shuffled_samples(epoch, first, rows) as (row, lane, sample):
             self._copy_units(self.n_outputs, (block, row, lane), (self.outputs, sample, lane))
 
     @contextmanager
     def _shuffled_samples(
-        self, epoch: Any, first: Any, count: Any
+        self, epoch: Any, first: Any, rows: Rows
     ) -> Iterator[tuple[Any, Any, Any]]:
-        """Loop over the rows of a block and the lanes; yield (row, lane, index of the sample)."""
+        """Loop over rows of a block and the lanes; yield (row, lane, index of the sample)."""
         b, group_size = self.b, INDEX(self.group_size)
         n_runs = b.mul(self.arguments["n_groups"], group_size)
         orders = Matrix(b, self.arguments["sample_orders"], n_runs)
-        with for_range(b, 0, count) as row, for_range(b, 0, group_size) as lane:
+        with for_range(b, *rows) as row, for_range(b, 0, group_size) as lane:
             position = b.mul(epoch, self.arguments["n_samples"])
             position = b.add(position, b.add(first, row))
             run = b.add(b.mul(self.group, group_size), lane)
@@ -412,44 +434,43 @@ class _TrainingCode(ForwardCode):
         """Add the gradient of a block to the gradient of the mini-batch."""
         below = self.activations[layer - 1] if layer > 1 else X
         deltas, length = self.deltas[layer], self.layout.row_lengths[layer]
-        shape = (self.layout.widths[layer - 1], length, count)
-        self.compute_product(
-            shape, below, deltas, self.weight_gradients[layer], transpose_left=True, is_new=is_first
+        start, stop = self.team.share(self.layout.widths[layer - 1])
+        shape = (self.b.sub(stop, start), length, count)
+        left = below._replace(data=below.address(0, self.b.mul(start, INDEX(below.group_size))))
+        sums = self.weight_gradients[layer].starting_at(start)
+        self.compute_product(shape, left, deltas, sums, transpose_left=True, is_new=is_first)
+        start, stop = self.team.share(length)
+        shape = (INDEX(1), self.b.sub(stop, start), count)
+        right, sums = (
+            matrix._replace(data=matrix.address(0, start))
+            for matrix in (deltas, self.bias_gradients[layer])
         )
-        shape = (INDEX(1), length, count)
-        self.compute_product(
-            shape,
-            self.ones,
-            deltas,
-            self.bias_gradients[layer],
-            transpose_left=True,
-            is_new=is_first,
-        )
+        self.compute_product(shape, self.ones, right, sums, transpose_left=True, is_new=is_first)
 
-    def _propagate_deltas(self, layer: int, count: Any) -> None:
+    def _propagate_deltas(self, layer: int, rows: Rows) -> None:
         """Compute the deltas of the layer below."""
         b, deltas, function = self.b, self.deltas[layer - 1], self.network.functions[layer - 2]
         length = self.layout.row_lengths[layer - 1]
-        shape = (count, length, self.layout.widths[layer])
-        self.compute_product(shape, self.deltas[layer], self.transposed_weights[layer], deltas)
-        with for_range(b, 0, count) as r, for_range(b, 0, length, LANES) as k:
+        above, weights = self.deltas[layer], self.transposed_weights[layer]
+        self.compute_rows(rows, self.layout.widths[layer], above, weights, deltas)
+        with for_range(b, *rows) as r, for_range(b, 0, length, LANES) as k:
             slope = self.slope(function, self.activations[layer - 1].load(r, k))
             deltas.store(deltas.load(r, k) * slope, r, k)
 
-    def _update(self, lr: Any) -> None:
-        """Update the parameters and the optimizer state."""
+    def _update(self, lr: Any, columns: tuple[Any, Any]) -> None:
+        """Update some parameters and their optimizer state: their first column, and their end."""
         b, training, gradient = self.b, self.training, self.gradient
-        n_parameters = self.layout.n_parameters
+        start, stop = columns
         lr_divisor = Matrix(b, self.arguments["lr_divisor"], INDEX(0))
         weight_decay = self.weight_decay.load_unit(0, 0)
         hyperparameters = [
             self.hyperparameters.load_unit(row, 0) for row in range(self.n_hyperparameters)
         ]
         if self.network.bias_input != 1.0:
-            with for_range(b, self.layout.biases[1], n_parameters, LANES) as column:
+            with for_range(b, maximum(b, start, self.layout.biases[1]), stop, LANES) as column:
                 g = self.network.bias_input * gradient.load(0, column)
                 gradient.store(g, 0, column)
-        with for_range(b, 0, n_parameters, LANES) as column:
+        with for_range(b, start, stop, LANES) as column:
             w, g = self.parameters.load(0, column), gradient.load(0, column)
             if training.has_weight_decay:
                 g = g + weight_decay * w

@@ -53,16 +53,19 @@ class Layout:
         n_parameters: Numbers in the parameters, padding included.
         gradient: Offset of the gradient in the workspace; it is laid out like the parameters.
         ones: Offset of ``block`` ones.
-        loss_terms: Offset of a row of the terms of a sample's loss.
+        sample_losses: Offset of the loss of each sample of a block.
         X: Offset of a block of inputs in each run's own order.
         Y: Offset of a block of targets in each run's own order.
         logits: Offset of a block of each layer's logits.
         activations: Offset of a block of each layer's activations.
         deltas: Offset of a block of each layer's deltas, dE/dz.
         transposed: Offset of the transposed weights into each layer but the first.
+        loss_terms: Offset of a row of the terms of a sample's loss.
         packed_right: Offset of copied panels of the right matrix of a product.
         packed_left: Offset of copied panels of the left matrix of a product.
-        workspace_size: Numbers in the workspace.
+        workspace_size: Numbers in the workspace of one thread.
+        thread_size: Numbers at the end of the workspace, from ``loss_terms`` on, of which each
+            further thread has a copy after it.
     """
 
     block: Any
@@ -73,16 +76,22 @@ class Layout:
     n_parameters: Any
     gradient: Any
     ones: Any
-    loss_terms: Any
+    sample_losses: Any
     X: Any
     Y: Any
     logits: Mapping[int, Any]
     activations: Mapping[int, Any]
     deltas: Mapping[int, Any]
     transposed: Mapping[int, Any]
+    loss_terms: Any
     packed_right: Any
     packed_left: Any
     workspace_size: Any
+    thread_size: Any
+
+    def size_for(self, n_threads: int) -> int:
+        """Numbers in the workspace of several threads."""
+        return int(self.workspace_size + (n_threads - 1) * self.thread_size)
 
     @classmethod
     def of(cls, network: Network, group_size: int) -> "Layout":
@@ -111,16 +120,18 @@ class Layout:
             n_parameters=parameters.size,
             gradient=workspace.allocate(parameters.size),
             ones=workspace.allocate(block),
-            loss_terms=workspace.allocate(row_lengths[layers[-1]]),
+            sample_losses=workspace.allocate(block * group_size),
             X=workspace.allocate(block * row_length(widths[0], LANES)),
             Y=workspace.allocate(block * row_lengths[layers[-1]]),
             logits=blocks(),
             activations=blocks(),
             deltas=blocks(),
             transposed={i: workspace.allocate(widths[i] * row_lengths[i - 1]) for i in layers[1:]},
+            loss_terms=(loss_terms := workspace.allocate(row_lengths[layers[-1]])),
             packed_right=workspace.allocate(PANEL_TERMS * min(PANEL_COLUMNS, longest_row)),
             packed_left=workspace.allocate(PANEL_TERMS * min(PANEL_ROWS, longest_row)),
             workspace_size=workspace.size,
+            thread_size=workspace.size - loss_terms,
         )
 
     def to_list(self) -> list[Any]:

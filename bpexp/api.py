@@ -38,6 +38,7 @@ from bpexp.sweeps.samplers.python_jobs import (
     compose_jobs,
     has_search,
     typed_arguments,
+    zip_argument,
 )
 from bpexp.tracking import lookup, read
 from bpexp.tracking.archive import Archive, open_archive
@@ -133,9 +134,11 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> pd.DataF
             ``"zip(lr=[0.1,0.01],hidden=[2,8])"``, ``"optimizer=adam lr=0.01 | lr=0.1,1"``.
         **settings: As in ``train``; a list, range or array is a list of values. One network with
             several hidden layers is a list in the list: ``hidden=[2, [8, 4]]``. A text may be a
-            sweep of the command line: ``lr="logspace(-3,0,7)"``. With ``search="tpe"`` the values
-            are searched: ``lr="tag(log,interval(1e-3,1))"``; only seeds are not. ``data=(X, y)``
-            and ``data=table`` are written to outputs/data/, so that the runs can be reproduced.
+            sweep of the command line: ``lr="logspace(-3,0,7)"``. The lists of a dictionary
+            ``zip={"lr": [0.1, 0.01], "hidden": [2, 8]}`` change together. With ``search="tpe"`` the
+            values are searched: ``lr="tag(log,interval(1e-3,1))"``; only seeds are not.
+            ``data=(X, y)`` and ``data=table`` are written to outputs/data/, so that the runs can be
+            reproduced.
         target: Name of the target column of ``data=table``, or a list of names.
 
     Returns:
@@ -152,6 +155,8 @@ def _sweep(arguments: Sequence[str], target: Any, settings: dict[str, Settings])
     """Train a search, a race or a grid; see ``sweep``."""
     if "sweep" in settings:
         arguments = (*arguments, f"sweep={settings.pop('sweep')}")
+    if "zip" in settings:
+        arguments = (*arguments, zip_argument(settings.pop("zip")))
     given = python_data.take(None, None, target, settings)
     if given is not None:
         settings = given.settings(python_data.save(given.frame))

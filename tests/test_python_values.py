@@ -49,6 +49,44 @@ def test_an_array_is_swept(a_store, tmp_path, monkeypatch):
     assert rows["lr"].tolist() == np.logspace(-3, 0, 4).tolist()
 
 
+def test_a_zip_takes_arrays_lists_and_settings_in_braces(a_store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lrs = np.logspace(-2, 0, 3)
+    settings = {"epochs": 2, "tracking__runs": False}
+    rows = bpexp.sweep(zip={"lr": lrs, "hidden": [2, [4, 2], 3], "data__bits": range(2, 5)},
+                       data="parity", seed=range(2), **settings)  # fmt: skip
+    found = {(row.lr, row.hidden, row["data.bits"]) for _, row in rows.iterrows()}
+    assert found == {(lrs[0], "2", 2), (lrs[1], "[4,2]", 3), (lrs[2], "3", 4)}
+    assert len(rows) == 6
+    searched = bpexp.sweep(zip={"lr": [0.1, 1], "hidden": [2, 3]}, seed=range(2), search="random",
+                           search__trials=8, search__generation=8, **settings)  # fmt: skip
+    assert {(row.lr, row.hidden) for row in searched.itertuples()} == {(0.1, "2"), (1, "3")}
+    braces = bpexp.sweep(
+        zip={"stop": [{"tolerance": 0.3}, {"loss": 0.1}], "lr": [1, 2]}, **settings
+    )
+    assert braces["stop.tolerance"].dropna().tolist() == [0.3]
+    assert braces["stop.loss"].dropna().tolist() == [0.1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"zip": {"lr": [0.1, 1], "hidden": [2]}}, "same number of values for each key"),
+        ({"zip": [1, 2]}, r"zip must be a dictionary, such as \{'lr': \[0.1, 1\], "),
+        ({"zip": {"lr": 0.1, "hidden": [2]}}, "zip must have lists, such as .*, got 0.1 of lr"),
+        ({"zip": {"lr": [0.1, 1], "hidden": [2, 3]}, "lr": [1, 2]}, "lr must be set once"),
+        ({"lr": []}, "lr must have at least one value"),
+        ({"hidden": np.array([2.0, 4.0])}, "got 2.0; type hidden=2"),
+        ({"lr": np.linspace(0, 1, 3)}, r"lr must be a finite number above 0, got 0.0\.$"),
+    ],
+)
+def test_lists_that_cannot_be_swept_are_refused(settings, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        bpexp.sweep(**settings)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_array_where_one_value_is_needed_is_refused():
     with pytest.raises(ConfigError, match=r"lr must be one value .* call bpexp.sweep\(lr=\[0.1, "):
         compose_settings({"lr": np.array([0.1, 0.2])})

@@ -14,7 +14,7 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 
-from bpexp.config.schema import keys, options_with, setting_of
+from bpexp.config.schema import keys, options_with, rule_of, setting_of
 from bpexp.fields import checks
 from bpexp.sweeps.samplers import sub_sweeps
 
@@ -110,6 +110,8 @@ def _suggestion(key: str, rule: str, value: str) -> str | None:
         return f"{key}={TRUTH_VALUES[value.lower()]}"
     if "number" in rule:
         return _number(key, value)
+    if "width" in rule and re.fullmatch(r"[1-9]\d{0,5}\.0", value):
+        return f"{key}={value.removesuffix('.0')}"
     if "width" in rule and re.fullmatch(r"\W*\d{1,9}(?:[ x-]\d{1,9})+\W*", value):
         return shlex.quote(f"{key}=[{','.join(re.findall('[0-9]+', value))}]")
     if key == "seeds" and re.fullmatch(r"[1-9]\d{0,8}", value):
@@ -144,7 +146,7 @@ def _number(key: str, value: str) -> str | None:
         return f"-m {key}={','.join(sides)}"
     for pattern, number in _NUMBERS:
         found = re.fullmatch(pattern, value)
-        if found:
+        if found and _is_allowed(key, number(*found.groups())):
             return f"{key}={number(*found.groups())}"
     if re.fullmatch(r"\[[^\[\]]+\]", value):
         return f"-m {key}={value[1:-1].replace(' ', '')}"
@@ -152,6 +154,15 @@ def _number(key: str, value: str) -> str | None:
     if span:
         return f"-m '{key}=range({span[1]},{int(span[2]) + 1})'"
     return None
+
+
+def _is_allowed(key: str, number: str) -> bool:
+    rule = rule_of(key)
+    try:
+        _ = rule and rule(key, float(number) if "." in number else int(number))
+    except checks.ConfigError:
+        return False
+    return True
 
 
 def _percent(number: str) -> str:

@@ -14,11 +14,12 @@ from bpexp.config.compose import Plain, compose_settings, composer, plain_value
 from bpexp.config.schema import rule_of
 from bpexp.fields.checks import ConfigError, Integer, Real, Widths, brief
 from bpexp.sweeps.job import format_setting
-from bpexp.sweeps.samplers import grid, sweep_files
+from bpexp.sweeps.samplers import grid, sub_sweeps, sweep_files
 
 Value = tuple[str, Any]
 """A key and its value; the key "" stands for an override of the command line."""
 
+_ZIP_EXAMPLE = "{'lr': [0.1, 1], 'hidden': [2, 8]}"
 _CALL = re.compile(r"[a-z_]+\(.*\)", re.DOTALL)
 _ANY_CALL = re.compile(r"[A-Za-z_][\w.]*[(\[].*[)\]]", re.DOTALL)
 _NUMBERS = re.compile(r"[-+.\deE]+(?:,\s*[-+.\deE]+)+")
@@ -44,6 +45,7 @@ def compose_jobs(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
             )
     axes = [_axis(key, plain_value(value)) for key, value in settings.items()]
     typed = sweep_files.jobs(arguments, composer())
+    _check_zips(arguments, settings)
     composed = []
     for overrides in typed:
         for values in itertools.product(*axes):
@@ -51,6 +53,15 @@ def compose_jobs(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
             named = {key: value for key, value in values if key}
             composed.append(compose_settings(named, [*overrides, *own]))
     return composed
+
+
+def _check_zips(arguments: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a setting is in a zip, too: it would replace that part of the zip."""
+    zips = [text for text in arguments if sub_sweeps.is_zip(text)]
+    zipped = {key for keys in sub_sweeps.axes(zips, composer().parse) for key in keys}
+    for key in settings:
+        if key.replace("__", ".") in zipped:
+            raise ConfigError(f"{key.replace('__', '.')} must be set once, got it in a zip, too.")
 
 
 def has_search(arguments: Sequence[str], settings: Mapping[str, Any]) -> bool:
@@ -71,6 +82,31 @@ def as_arguments(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
     """
     typed = [_argument(key.replace("__", "."), plain_value(v)) for key, v in settings.items()]
     return [*arguments, *typed]
+
+
+def zip_argument(lists: Any) -> str:
+    """The argument of the command line for settings that change together.
+
+    >>> zip_argument({"lr": [0.1, 1], "data__bits": range(3, 5)})
+    'zip(lr=[0.1,1],data.bits=[3,4])'
+
+    Raises:
+        ConfigError: The settings are no dictionary of lists.
+    """
+    if not isinstance(lists, Mapping):
+        got = brief(lists)
+        raise ConfigError(f"zip must be a dictionary, such as {_ZIP_EXAMPLE}, got {got}.")
+    parts = []
+    for key, value in lists.items():
+        plain, dotted = plain_value(value), str(key).replace("__", ".")
+        if _is_call(dotted, plain):
+            parts.append(f"{dotted}={plain}")
+        elif isinstance(plain, list | range):
+            parts.append(f"{dotted}=[{','.join(map(_text, plain))}]")
+        else:
+            got = f"{brief(plain)} of {dotted}"
+            raise ConfigError(f"zip must have lists, such as {_ZIP_EXAMPLE}, got {got}.")
+    return f"zip({','.join(parts)})"
 
 
 def typed_arguments(arguments: Sequence[Any], settings: Mapping[str, Any]) -> list[str]:
@@ -113,6 +149,9 @@ def _text(value: Any) -> str:
     """A value in Hydra's grammar."""
     if isinstance(value, list):
         return f"[{','.join(map(_text, value))}]"
+    if isinstance(value, Mapping):
+        inner = (f"{name}:{_text(one)}" for name, one in value.items())
+        return f"{{{','.join(inner)}}}"
     if isinstance(value, str):
         return value if re.fullmatch(r"[A-Za-z_]\w*", value) else json.dumps(value)
     return format_setting(value) if not isinstance(value, float) else repr(value)
@@ -134,5 +173,7 @@ def _axis(key: str, value: Any) -> list[Value]:
         value = [plain_value(one) for one in value]
     if not isinstance(value, list | range):
         return [(key, value)]
+    if not len(value):
+        raise ConfigError(f"{dotted} must have at least one value, got {brief(value)}.")
     grid.check_different(dotted, value)
     return [(key, one) for one in value]

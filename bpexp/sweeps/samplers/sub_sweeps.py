@@ -46,7 +46,12 @@ def is_beyond_hydra(argument: str) -> bool:
     >>> [is_beyond_hydra(text) for text in ("lr=1,2", "data.target=a|b", "lr=1 | lr=2")]
     [False, False, True]
     """
-    return bool(_ZIP.fullmatch(argument.strip())) or _is_union(argument)
+    return is_zip(argument) or _is_union(argument)
+
+
+def is_zip(argument: str) -> bool:
+    """Whether an argument has settings that change together."""
+    return _ZIP.fullmatch(argument.strip()) is not None
 
 
 def jobs(arguments: Sequence[str], parse: Parse) -> list[list[str]]:

@@ -502,7 +502,8 @@ def unknown_key(key: str) -> ConfigError:
     """The error for a key that the composed configuration does not have."""
     known = keys()
     if key not in known:
-        return unknown(key, known)
+        # Files of sub-sweeps are no part of a configuration.
+        return unknown(key, [*known, "sweep"])
     if key in (*GROUPS, *PARTS):
         name = f"{key}=NAME " if key in GROUPS else ""
         return ConfigError(

@@ -6,11 +6,14 @@
 [('np.geomspace is not a function here', 'logspace(-3,0,4)')]
 >>> list(corrections("logspace[-3,0,7]"))
 [('logspace is written with parentheses', 'logspace(-3,0,7)')]
+>>> list(corrections("int(intervl(2,8))"))
+[('intervl is not a function here', 'int(interval(2,8))')]
 """
 
 import math
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from bpexp.config.grammar import SPACES
 
@@ -67,6 +70,11 @@ def corrections(value: str) -> Iterator[tuple[str, str]]:
         yield f"{function} is written with parentheses", f"{function}({rest[1:-1]})"
     elif function and function != name:
         yield problem, f"{function}{rest}"
+    for unknown_name in re.findall(r"([A-Za-z_]\w*)\(", value):
+        near = get_close_matches(unknown_name.lower(), FUNCTIONS, 1, 0.75)
+        if unknown_name not in FUNCTIONS and near:
+            corrected = re.sub(rf"\b{unknown_name}\(", f"{near[0]}(", value)
+            yield f"{unknown_name} is not a function here", corrected
 
 
 def _exponents(first: str, last: str) -> str | None:

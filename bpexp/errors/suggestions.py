@@ -108,6 +108,8 @@ def _suggestion(key: str, rule: str, value: str) -> str | None:
         return f"{key}=null"
     if rule == "true or false" and value.lower() in TRUTH_VALUES:
         return f"{key}={TRUTH_VALUES[value.lower()]}"
+    if key == "seed" and value == "auto":
+        return "seeds=auto"
     if "number" in rule:
         return _number(key, value)
     if "width" in rule and re.fullmatch(r"[1-9]\d{0,5}\.0", value):

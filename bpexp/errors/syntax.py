@@ -141,6 +141,9 @@ def _explain_one(text: str) -> str | None:
     key, equals, value = text.partition("=")
     if re.match(r"zip\b", text, re.IGNORECASE):
         return f"{sub_sweeps.ZIP_RULE}, got {text!r}"
+    call = re.fullmatch(r"(\w+)\(([\w.]+=.*)\)", text)
+    if call and sub_sweeps.is_zip(f"zip({call[2]})"):
+        return f"{call[1]} is not a function here: type {shlex.quote(f'zip({call[2]})')}"
     if not equals:
         return None if text.startswith("~") and _is_valid(text) else _explain_word_in_list(text)
     if not value and _takes_value(key):

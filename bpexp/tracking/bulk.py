@@ -36,8 +36,8 @@ def unsupported_reason(engine: Engine) -> str | None:
     with engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     if found not in TESTED_SCHEMAS.values():
-        tested = ", ".join(TESTED_SCHEMAS.values())
-        return f"the schema version {found} is not one that was tested ({tested})"
+        first, *_, last = TESTED_SCHEMAS
+        return f"the schema version {found} is not that of MLflow {first} to {last}"
     return None
 
 

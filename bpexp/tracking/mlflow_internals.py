@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sqlalchemy import Connection, Engine, Select
 
-TESTED_SCHEMAS = {"3.10": "1b5f0d9ad7c1", "3.17": "dc11669786a5"}
+TESTED_SCHEMAS = {
+    "3.10": "1b5f0d9ad7c1",
+    "3.11": "c3d6457b6d8a",
+    "3.12": "7d34483879f0",
+    "3.13": "da6fb0208061",
+    "3.14": "b7e4c1a90f23",
+    "3.15": "6f8d9c3b2a1e",
+    "3.16": "b7e2c1a4d9f3",
+    "3.17": "dc11669786a5",
+}
 """The versions of MLflow that were tested, and the Alembic revision of the tables of each."""
 
 

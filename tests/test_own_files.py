@@ -175,8 +175,11 @@ def test_what_is_wrong_is_said_in_one_sentence(conf, refused, arguments, message
     assert message in refused(*arguments)
 
 
-def test_without_a_file_of_sub_sweeps_the_user_is_told_where_it_is_searched(inside):
+def test_without_a_file_of_sub_sweeps_the_user_is_told_where_it_is_searched(inside, tmp_path):
     assert "needs the file conf/sweep/mine.yaml" in inside("-m", "sweep=mine").stderr
+    (tmp_path / "other").mkdir()
+    said = inside("--config-dir", "other", "-m", "sweep=mine").stderr
+    assert f"needs the file {tmp_path}/other/sweep/mine.yaml" in said
 
 
 def test_names_and_tags_are_in_the_store(inside, a_store, tmp_path):

@@ -30,7 +30,7 @@ from hydra.errors import HydraException
 
 from bpexp.config.compose import Composer
 from bpexp.config.options import OPTION_GROUPS, option_names, unknown_option
-from bpexp.config.paths import misnamed_file
+from bpexp.config.paths import OWN, misnamed_file, own_dir
 from bpexp.fields.checks import ConfigError, brief, nearest
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.samplers import sub_sweeps
@@ -121,7 +121,7 @@ def _read(name: str, composer: Composer) -> Any:
         raise ConfigError(
             f"sweep must be one of {', '.join(names)}, got {name!r}{hint}."
             if names
-            else f"sweep={name} needs the file conf/sweep/{name}.yaml in this folder, or another "
+            else f"sweep={name} needs the file {own_dir() or OWN}/sweep/{name}.yaml, or another "
             "folder with --config-dir."
         )
     quoted = names[name].replace("\\", "\\\\").replace('"', '\\"')

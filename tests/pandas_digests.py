@@ -3,8 +3,8 @@
     python tests/pandas_digests.py "pandas<3" "pandas>=3"
 
 For each argument bpexp is installed with that requirement into a virtual environment in a temporary
-folder, which takes minutes. In each, it reads a CSV file of 100,000 random decimals, and the digests
-of the bits are compared with those that Python's own ``float`` gives.
+folder, which takes minutes. In each, it reads a CSV file of 100,000 random decimals, and the
+digests of the bits are compared with those that Python's own ``float`` gives.
 """
 
 import hashlib

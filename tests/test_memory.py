@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sweeping import results, run_to_end, runs_of, start
+from sweeping import results, run_to_end, runs_of, start, wait_until
 
 from bpexp.data import load
 from bpexp.data.file_settings import FileConfig
@@ -119,6 +119,8 @@ def limited_memory(megabytes):
         (group / "memory.limit_in_bytes").write_text(str(megabytes * 10**6))
         yield f"import os; open({str(group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))"
     finally:
+        # Processes that were killed leave the group a moment later.
+        wait_until(lambda: not (group / "cgroup.procs").read_text())
         group.rmdir()
 
 

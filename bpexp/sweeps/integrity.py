@@ -25,7 +25,7 @@ from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.runs.run_tags import IDENTITY, RESULT
 from bpexp.sweeps import artifact_differences
 from bpexp.sweeps.job import Job
-from bpexp.sweeps.run_record import config_documents
+from bpexp.sweeps.run_record import config_documents, config_params
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
@@ -370,7 +370,7 @@ def param_problems(run: StoredRun, config: TrainConfig) -> list[str]:
     """How the parameters of a run contradict its configuration, if they were read."""
     if not run.params:
         return []
-    expected = config_documents(config)[0]
+    expected = config_params(config)
     if expected.items() <= run.params.items():
         return []
     return [

@@ -111,7 +111,7 @@ class RunRecorder:
             points: Points of its loss so far.
             now: The present time in milliseconds since the Unix epoch.
         """
-        params = config_documents(job.config)[0] | runtime_params(self.runtime)
+        params = config_params(job.config) | runtime_params(self.runtime)
         tags = {**self.tags, **identity.of_config(job.config, job.dataset)}
         return RunRecord(self.name or job.name, "RUNNING", self.started, now, params, tags, points)
 
@@ -125,24 +125,42 @@ class RunRecorder:
 
 def config_documents(config: TrainConfig) -> tuple[dict[str, str], bytes]:
     """A configuration as MLflow parameters, and as a YAML document."""
-    parts = [
-        # Equal values may have different text (0.0 and -0.0), so the text is part of the cache key.
-        _setting_documents(field.name, value, repr(value))
-        for field in fields(config)
-        for value in [getattr(config, field.name)]
-    ]
-    params = {key: text for flat, _ in parts for key, text in flat.items()}
-    return params, b"".join(document for _, document in parts)
+    settings = _settings(config)
+    return _params(settings), b"".join(_setting_document(*setting) for setting in settings)
+
+
+def config_params(config: TrainConfig) -> dict[str, str]:
+    """A configuration as MLflow parameters, without its document, which takes longer."""
+    return _params(_settings(config))
+
+
+_Setting = tuple[str, Any, str]
+
+
+def _params(settings: Sequence[_Setting]) -> dict[str, str]:
+    parts = [_setting_params(*setting) for setting in settings]
+    return {key: text for part in parts for key, text in part.items()}
+
+
+def _settings(config: TrainConfig) -> list[_Setting]:
+    """The name, the value and the text of each top-level key."""
+    values = [(field.name, getattr(config, field.name)) for field in fields(config)]
+    # Equal values may have different text (0.0 and -0.0), so the text is part of the cache key.
+    return [(name, value, repr(value)) for name, value in values]
 
 
 @lru_cache(maxsize=1024)
-def _setting_documents(name: str, value: object, text: str) -> tuple[dict[str, str], bytes]:
-    """The documents of one top-level key; cached, since the runs of a sweep share most of them."""
-    nested = {name: plain(value)}
+def _setting_params(name: str, value: object, text: str) -> dict[str, str]:
+    """The parameters of a top-level key; cached, since the runs of a sweep share most of them."""
+    return {key: str(leaf) for key, leaf in flatten({name: plain(value)}).items()}
+
+
+@lru_cache(maxsize=1024)
+def _setting_document(name: str, value: object, text: str) -> bytes:
+    """The document of a top-level key; cached, since the runs of a sweep share most of them."""
     # The C emitter writes the same text many times faster; not every build of PyYAML has it.
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    document = yaml.dump(nested, Dumper=dumper, sort_keys=False).encode()
-    return {key: str(leaf) for key, leaf in flatten(nested).items()}, document
+    return yaml.dump({name: plain(value)}, Dumper=dumper, sort_keys=False).encode()
 
 
 @lru_cache(maxsize=16)

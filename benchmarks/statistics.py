@@ -39,8 +39,13 @@ from benchmarks.simulations.races import (
 )
 from benchmarks.simulations.studies import (
     FEW_SIZES,
+    PARTLY,
+    PARTLY_SIZES,
     SIZES,
+    SPREAD_SIZE,
+    SPREADS,
     STUDIES,
+    spread_positives,
     study_coverage,
     study_positives,
 )
@@ -106,6 +111,17 @@ def _studies() -> Rows:
     return {name: _for_each(partial(study_coverage, draw), SIZES) for name, draw in STUDIES.items()}
 
 
+def _partly() -> Rows:
+    return {
+        name: _for_each(partial(study_coverage, draw, kept=kept), PARTLY_SIZES)
+        for name, (draw, kept) in PARTLY.items()
+    }
+
+
+def _spreads() -> Rows:
+    return {name: partial(spread_positives, draw) for name, draw in STUDIES.items()}
+
+
 def _few() -> Rows:
     return {
         f"{name}, {said}": _for_each(partial(study_positives, draw, factor), FEW_SIZES)
@@ -139,8 +155,9 @@ def _for_each(simulate: Callable[..., float], cases: Iterable[Any]) -> Simulatio
 SECTIONS: dict[str, Callable[[], Rows]] = {
     "errors": _errors, "coverage": _coverage, "power": _power, "errors_of_two": _errors_of_two,
     "crossed": _crossed, "studies": _studies, "few": _few, "races": _races, "savings": _savings,
+    "partly": _partly, "spreads": _spreads,
 }  # fmt: skip
-"""The tables of the page."""
+"""The tables of the page; the place of each one determines its random numbers."""
 
 
 def simulate(
@@ -249,10 +266,18 @@ our runs and of the published ones. It is to be at least 93%. Very skewed values
 those with an L-skewness above 0.5, or a standard deviation of more than twice the mean. They are
 left out; a dash: fewer than 10% of the simulations have an interval.
 """
+PARTLY_KNOWN = """The same without a published standard deviation. The range tells it, too. If only
+the mean is published, values have an interval only with an L-skewness of at most 0.3, because our
+own runs alone tell how much the published values vary.
+"""
 FEW_RUNS = """With fewer than 100 runs of ours or 25 published ones, a study has no interval. The p
-value is made in the same way, but doubled for fewer than 20 runs, and not given for fewer than 10
-or for very skewed values. The share of simulations in which means are called different; if they
-are equal, it is to be at most 5%.
+value counts the larger one of both standard deviations, in relation to the means. It is not given
+for fewer than 10 runs or for very skewed values. The share of simulations in which means are called
+different; if they are equal, it is to be at most 5%.
+"""
+SPREAD_ERRORS = """The other published numbers of equal samples, {} of ours and {} published: the
+share that is called different, to be at most 5%. The standard deviations of values with an
+L-skewness above 0.4 are not compared.
 """
 RACE_ERRORS = """## Races of equal combinations
 
@@ -284,7 +309,9 @@ def page(results: Mapping[str, Any]) -> str:
         "errors_of_two": (ERRORS_OF_TWO, ["equal groups", "report", "rliable"]),
         "crossed": (CROSSED, ["design", "report", "all runs as independent"]),
         "studies": (STUDIES_COVERAGE, ["values", *runs]),
+        "partly": (PARTLY_KNOWN, ["values", *runs[: len(PARTLY_SIZES)]]),
         "few": (FEW_RUNS, ["means", *few]),
+        "spreads": (SPREAD_ERRORS.format(*SPREAD_SIZE), ["values", *SPREADS]),
         "races": (RACE_ERRORS.format(**counts), ["values", *combinations]),
         "savings": (
             RACE_SAVINGS.format(**counts), ["race", "saved", "decided", "best one stopped"]

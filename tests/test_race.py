@@ -18,6 +18,7 @@ from benchmarks.simulations import races as simulations
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import SeedsConfig
 from bpexp.fields.checks import ConfigError
+from bpexp.render import race_plot
 from bpexp.runs.objective import objectives
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.plan import make_plan
@@ -170,6 +171,15 @@ def test_the_course_of_a_race_by_epochs_shows_the_means_that_rank_it():
     )
     of_loss = replace(race, objective=LOSS).course(standings[0])[20]
     assert (of_loss.value, of_loss.low) == (100.0, 100.0)
+
+
+def test_a_race_of_one_block_has_whole_numbers_of_seeds():
+    seeds, ends = np.array([10]), map(np.array, ([0.2], [0.1], [0.3]))
+    center, low, high = ends
+    courses = [race_plot.Course(name, "", True, seeds, center, low, high) for name in "abc"]
+    drawn = race_plot.race(courses, "median", is_log=False)
+    assert drawn is not None
+    assert [tick for tick in drawn.axes[0].get_xticks() if 9 < tick < 11] == [10.0]
 
 
 def noisy(distance):

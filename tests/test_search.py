@@ -325,6 +325,7 @@ def test_the_report_of_a_search_has_its_history_slices_and_contours(
         "How each setting matters cannot be said of fewer than 20 trials with a value, got 14."
     ]
     history = report.figures["history"].axes[0]
+    assert all(float(tick).is_integer() for tick in history.get_xticks())
     points = history.collections[0].get_offsets()
     np.testing.assert_allclose(points, np.column_stack([range(14), medians]))
     np.testing.assert_allclose(history.lines[0].get_ydata(), medians.cummin())

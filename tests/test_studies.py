@@ -1,5 +1,6 @@
 """Studies repeat published experiments and compare the results row by row."""
 
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from scipy import stats
 from sklearn.metrics import mean_squared_error
 
 import bpexp
+from benchmarks.simulations.studies import STUDIES
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import ModelConfig, StopConfig, TrainConfig, parse
 from bpexp.data import load
@@ -114,10 +116,44 @@ def test_the_share_converged_and_the_spread_are_part_of_the_verdict():
     n = int(np.isfinite(ours).sum())
     fisher = stats.fisher_exact([[n, 400 - n], [25, 75]]).pvalue
     assert comparison.p_of_share_converged(n, 400, some) == pytest.approx(fisher)
-    values = rng.gamma(9.0, 10.0, 300)
-    spread = definition.Published(60, float(values.mean()), 2.0 * float(values.std()), max=900.0)
+    values = rng.gamma(9.0, 10.0, 4000)
+    spread = definition.Published(25, float(values.mean()), 2.0 * float(values.std()), max=900.0)
     (found,) = verdict.judge(study_of(row("a", spread)), [[values]])
     assert found.text == "differs: sd, max"
+
+
+def test_runs_that_never_converge_differ_from_published_ones_that_did():
+    published = definition.Published(60, 90.0, 30.0)
+    for n_converged in (0, 1):
+        ours = np.full(400, np.nan)
+        ours[:n_converged] = 90.0
+        (found,) = verdict.judge(study_of(row("a", published)), [[ours]])
+        assert found.text == "differs: share converged"
+    (few,) = verdict.judge(study_of(row("a", replace(published, converged=0.5))), [[ours[:2]]])
+    assert few.text == "not compared: fewer than two values"
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "m"), [(0, 400, 50), (30, 100, 60), (390, 400, 100), (3, 3, 3)]
+)
+def test_the_detectable_difference_of_shares_has_the_power_that_is_stated(successes, n, m):
+    found = comparison.detectable_share(successes, n, m)
+    if m == 3:
+        assert np.isnan(found)
+        return
+    # Nearer to one half.
+    theirs = successes / n + (found if 2 * successes < n else -found)
+    drawn = np.random.default_rng(0).binomial(m, theirs, 2000)
+    p_of = {b: stats.fisher_exact([[successes, n - successes], [b, m - b]]).pvalue for b in drawn}
+    assert np.mean([p_of[b] < 0.05 for b in drawn]) == pytest.approx(0.8, abs=0.03)
+
+
+def test_what_is_not_tested_has_no_detectable_difference():
+    ours = np.random.default_rng(2).gamma(9.0, 10.0, 5)
+    published = definition.Published(50, 90.0, 30.0)
+    found = verdict.judge(study_of(row("a", published)), [[ours]])
+    cells = verdict.Evaluation(study_of(row("a", published)), found, np.array([])).table()
+    assert dict(zip(*cells, strict=True))["detectable"] == "-"
 
 
 def of_range(values):
@@ -180,19 +216,66 @@ def test_very_skewed_values_have_no_interval_and_the_verdict_says_why():
     assert far.text == expected
 
 
-def test_the_means_of_very_few_runs_are_not_tested_and_those_of_few_with_a_doubled_p():
+def test_the_means_of_very_few_runs_are_not_tested_and_without_a_spread_none_of_few():
     ours = np.random.default_rng(2).gamma(9.0, 10.0, 200)
-    found = {}
-    for n, m in ((9, 100), (100, 9), (10, 100), (19, 100), (20, 100)):
-        published = definition.Published(m, 3.0 * ours.mean())
-        (found[n, m],) = verdict.judge(study_of(row("a", published)), [[ours[:n]]])
-    texts = [one.text for one in found.values()]
-    assert texts[:2] == ["undecided"] * 2
-    assert texts[2:] == ["differs"] * 3
-    assert np.isnan(found[9, 100].difference.p)
-    # The smallest p-value, of 4000 samples: 2.5 for the nominal confidence, and both sides.
-    assert found[20, 100].difference.p == pytest.approx(5.0 / 4001)
-    assert found[19, 100].difference.p == pytest.approx(10.0 / 4001)
+    mean, tested = 3.0 * float(ours.mean()), {}
+    for n, m in ((9, 100), (100, 9), (10, 100), (100, 10), (99, 100), (100, 100)):
+        alone = definition.Published(m, mean)
+        for name, published in {
+            "mean": alone, "sd": replace(alone, sd=90.0), "max": replace(alone, max=400.0),
+            "range": replace(alone, min=100.0, max=400.0),
+        }.items():  # fmt: skip
+            (found,) = verdict.judge(study_of(row("a", published)), [[ours[:n]]])
+            tested[n, m, name] = bool(np.isfinite(found.difference.p))
+            assert tested[n, m, name] == (found.p_values.get("mean", 1.0) < 0.05)
+    without = {(100, 10), (100, 100)}
+    assert {key for key, is_tested in tested.items() if is_tested} == {
+        (n, m, name)
+        for n, m, name in tested
+        if min(n, m) >= 10 and (name in ("sd", "range") or (n, m) in without)
+    }
+
+
+def test_the_larger_relative_spread_counts_for_few_runs():
+    ours = np.array([90.0, 95.0, 98.0, 100.0, 101.0, 102.0, 103.0, 105.0, 106.0, 100.0])
+    narrow, wide = (definition.Published(100, 120.0, sd) for sd in (6.0, 60.0))
+    alike, wider = (comparison.difference_of_means(ours, one) for one in (narrow, wide))
+    assert alike.p < 0.05 < wider.p
+    # A coefficient of variation of 0.5 for ours, too: 0.5 times 100 / sqrt(10) and 120 / 10.
+    expected = 3.168 * 0.5 * math.hypot(100.0 / math.sqrt(10), 12.0) / 1.2
+    assert wider.detectable == pytest.approx(expected, rel=0.001)
+
+
+@pytest.mark.parametrize(("n", "m"), [(5, 2), (4, 4), (6, 1)])
+def test_the_p_value_of_an_extreme_is_that_of_all_orders(n, m):
+    """Each choice of which values are the published ones is equally likely."""
+    values = set(range(n + m))
+    p_values = []
+    for theirs in itertools.combinations(values, m):
+        ours = np.array(sorted(values - set(theirs)), float)
+        p_values.append(comparison.p_of_extreme(ours, float(max(theirs)), m))
+    # Exact: the share of p-values up to each one is at most that one.
+    assert all(np.mean(np.array(p_values) <= p + 1e-12) <= p + 1e-12 for p in p_values)
+    assert min(p_values) == pytest.approx(min(1.0, 2.0 / math.comb(n + m, m)))
+    # Ties with the largest value are no evidence.
+    assert comparison.p_of_extreme(np.ones(1000), 1.0, m) == 1.0
+
+
+@pytest.mark.parametrize("name", ["bimodal", "lognormal, sigma 1", "normal"])
+def test_equal_spreads_are_seldom_called_different(monkeypatch, name):
+    monkeypatch.setattr(comparison, "RESAMPLES", 200)
+    rng, draw, hits = np.random.default_rng(7), STUDIES[name], []
+    for _ in range(100):
+        ours, theirs = draw(rng, (100,)), draw(rng, (25,))
+        published = definition.Published(
+            25, float(theirs.mean()), float(theirs.std(ddof=1)), float(np.median(theirs)),
+            float(theirs.min()), float(theirs.max()),
+        )  # fmt: skip
+        found = comparison.p_values_of_statistics(ours, published)
+        assert "sd" in found or stats.lmoment(ours, 3) > 0.4
+        hits.append([found.get(name, 1.0) < 0.05 for name in ("sd", "median", "min", "max")])
+    # Three standard errors above 5%; in relation to the mean alone, up to 94% in bimodal values.
+    assert np.mean(hits, axis=0).max() <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 100)
 
 
 def test_equal_values_have_an_interval_that_follows_from_the_published_spread():
@@ -281,7 +364,7 @@ def test_sample_sizes_are_smaller_than_the_number_of_runs_and_one_run_has_no_int
     one = evaluation(study, [[np.array([4.0])]])
     assert one.verdicts[0].small_sample_means == {}
     assert one.table()[1] == [
-        "a", "-", "-", "-", "-", "-", "4", "4..4", "1/1", "not compared: fewer than two values",
+        "a", "-", "-", "-", "-", "-", "4", "4..4", "1/1", "not compared: no published number",
     ]  # fmt: skip
 
 

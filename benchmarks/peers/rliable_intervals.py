@@ -1,7 +1,7 @@
 """The probability of improvement of rliable (Agarwal et al. 2021), which is optional here.
 
-rliable 1.2 needs arch below 8, which cannot be imported with pandas 3. Simulate with it in an
-environment of its own: ``pip install -e . rliable 'pandas<3'``.
+rliable 1.2 works with arch below 7.2, which cannot be imported with pandas 3. Simulate with it in
+an environment of its own: ``pip install -e . rliable 'arch<7.2' 'pandas<3'``.
 
 Its metric calls SciPy's Mann-Whitney test for each of thousands of bootstrap samples. The same
 number is computed here without a test, and its bootstrap is left as it is.

@@ -105,6 +105,8 @@ class Effect:
         """How the setting matters, with how certain that is, and what was compared."""
         best, worst = self.ranked[0], self.ranked[-1]
         center, worst_center = numbers(best.center, worst.center)
+        if np.isinf(worst.center):
+            worst_center = "most results are of diverged runs"
         result = (
             f"{best.name} is best ({self.measure.center_label} {center}), "
             f"{worst.name} worst ({worst_center})"

@@ -54,7 +54,7 @@ def history(findings: Findings, trials: Sequence[Summary]) -> Figure | None:
     n_missing = int(np.isnan(values).sum())
     title = f"{measure.title} by trial"
     axes.set(xlabel="trial", ylabel=measure.center_label, title=title)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if n_missing:
         axes.set_title(f"{title}; {n_missing} trials have no value", fontsize=10)
     _scale(axes, measure)
@@ -83,7 +83,9 @@ def slices(findings: Findings, trials: Sequence[Summary]) -> Figure | None:
         axes.set_ylabel(measure.center_label)
     for axes in panels[len(keys) :]:
         axes.set_axis_off()
-    figure.colorbar(image, ax=list(panels), label="trial", ticks=MaxNLocator(integer=True))
+    figure.colorbar(
+        image, ax=list(panels), label="trial", ticks=MaxNLocator(integer=True, min_n_ticks=1)
+    )
     return figure
 
 

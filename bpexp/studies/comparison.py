@@ -12,12 +12,17 @@ False
 """
 
 import math
+from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
-from scipy.stats import fisher_exact, lmoment, norm
+from scipy.special import betaincinv
+from scipy.stats import betabinom, fisher_exact, lmoment, norm
 
 from bpexp.analysis.intervals import CONFIDENCE, Interval, share_interval
+from bpexp.analysis.permutation import ALPHA
 from bpexp.studies.definition import Published
 from bpexp.typing import Array
 
@@ -34,9 +39,9 @@ lognormal values with sigma = 1, and one of 98% covers 94%.
 MIN_RUNS, MIN_PUBLISHED_RUNS = 100, 25
 """Fewer runs of ours, or fewer published ones, have no bootstrap-t interval."""
 
-MIN_RUNS_TO_TEST, FEW_RUNS = 10, 20
-"""With fewer runs, ours or published, means are not tested; with few, their p-value is doubled: it
-would be below 5% in up to 15% of cases with equal means and 3 against 100 runs, in 8% with 10."""
+MIN_RUNS_TO_TEST = 10
+"""With fewer runs, ours or published, means are not tested: p-values would be below 5% in up to 15%
+of cases with equal means and 3 against 100 runs."""
 
 MAX_L_SKEWNESS = 0.5
 """The means of values that are more skewed are not tested, and have no interval: it would cover
@@ -47,11 +52,18 @@ unlike the skewness by moments, which misses the tail of a few values. That of a
 is 0, of an exponential one 0.33, of a lognormal one with sigma = 1 0.46, with sigma = 1.5 0.65.
 """
 
+MAX_L_SKEWNESS_ALONE = 0.3
+"""The same if neither a standard deviation nor a range was published, so that our runs alone tell
+how much the published values vary. Those of a skewed distribution that look least skewed have too
+small a mean and too small a spread: with the limit 0.5, the interval would cover 80 to 91%."""
+
+MAX_L_SKEWNESS_OF_SD = 0.4
+"""The standard deviations of values that are more skewed are not compared: rare values make it, and
+equal ones would be called different in 8% of cases for a lognormal distribution with sigma = 1, and
+in 16% for a Pareto distribution with exponent 2.5."""
+
 MAX_VARIATION = 2.0
 """Values whose standard deviation is a larger multiple of their mean are not compared."""
-
-MIN_RUNS_FOR_SPREAD, RUNS_FOR_EXTREMES = 50, 5
-"""Values that a comparison of spreads needs, and, for extremes, values per published run."""
 
 POWER = 0.8
 """How often a difference that is called detectable is significant, without Holm's correction."""
@@ -64,7 +76,8 @@ class Difference:
     Attributes:
         percent: The difference with its 95% confidence interval, in percent of the published mean,
             or in percentage points for a share. The bounds are nan for too few runs.
-        detectable: The smallest difference that would be significant in 80% of cases.
+        detectable: The smallest difference that would be significant in 80% of cases; nan if that
+            is not tested.
         p: p-value of the hypothesis that there is no difference; nan if that is not tested.
         unit: ``"%"``, or ``" points"`` for a share.
     """
@@ -84,8 +97,13 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
 
     The published values are not known; they are resampled as ours, scaled to the published
     standard deviation. The interval and the p-value belong together: p is below 0.05 if the
-    interval, which is made with the confidence ``NOMINAL``, leaves out 0. For few runs, and for
-    very skewed ones, there is no interval and no p-value.
+    interval, which is made with the confidence ``NOMINAL``, leaves out 0. For very skewed runs
+    there is neither.
+
+    Too few runs for an interval often miss the tail of a skewed distribution. Their mean and their
+    spread are then too small, so that the difference looks certain. The larger one of both
+    standard deviations, in relation to the means, therefore counts for the p-value, and there is
+    none for very few runs, or without any published spread.
 
     Args:
         ours: Our values, at least two, (n,).
@@ -96,11 +114,16 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     mean, sd = float(ours.mean()), _sd(ours)
     rng = np.random.default_rng(seed)
     other_sd = published_sd(ours, published, rng)
-    error = math.sqrt(sd**2 / n + other_sd**2 / m)
+    error = math.hypot(sd / math.sqrt(n), other_sd / math.sqrt(m))
+    has_interval = has_enough_runs(n, published)
+    if not has_interval and mean:
+        variation = max(sd / abs(mean), other_sd / abs(published.mean))
+        error = variation * math.hypot(mean / math.sqrt(n), published.mean / math.sqrt(m))
     found, scale = mean - published.mean, 100.0 / abs(published.mean)
     if error == 0.0:
-        exact = found * scale
-        is_equal = math.isclose(mean, published.mean, rel_tol=1e-12)
+        exact, is_equal = found * scale, math.isclose(mean, published.mean, rel_tol=1e-12)
+        if not can_be_tested(n, published):
+            return Difference(Interval(exact, math.nan, math.nan), math.nan, math.nan)
         return Difference(Interval(exact, exact, exact), 0.0, float(is_equal))
     # The shape of the published values is unknown if ours are equal; a normal one is assumed.
     shape = ours - mean if sd else norm.ppf((np.arange(1000) + 0.5) / 1000)
@@ -114,19 +137,18 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     above = (np.sum(t >= found / error) + 1) / (len(t) + 1)
     below = (np.sum(t <= found / error) + 1) / (len(t) + 1)
     bounds = (found - high * error) * scale, (found - low * error) * scale
-    if is_skewed(ours) or not has_enough_runs(n, published):
-        bounds = math.nan, math.nan
     # The same factor as between the errors of both confidences: 5% instead of 2%.
     factor = (1.0 - CONFIDENCE) / (1.0 - NOMINAL)
-    if min(n, m) < FEW_RUNS:
-        factor *= 2.0
-    if is_skewed(ours) or min(n, m) < MIN_RUNS_TO_TEST:
-        factor = math.nan
-    return Difference(
+    if is_skewed(ours, published) or not has_interval:
+        bounds = math.nan, math.nan
+    difference = Difference(
         Interval(found * scale, float(bounds[0]), float(bounds[1])),
-        detectable=_detectable(NOMINAL) * error * scale,
+        detectable=float(norm.ppf(0.5 + NOMINAL / 2.0) + norm.ppf(POWER)) * error * scale,
         p=float(np.minimum(1.0, factor * 2.0 * min(above, below))),
     )
+    if is_skewed(ours, published) or not can_be_tested(n, published):
+        return replace(difference, detectable=math.nan, p=math.nan)
+    return difference
 
 
 def difference_of_shares(successes: int, n: int, published: Published) -> Difference:
@@ -145,15 +167,37 @@ def difference_of_shares(successes: int, n: int, published: Published) -> Differ
     found = a.estimate - b.estimate
     low = found - math.hypot(a.estimate - a.low, b.high - b.estimate)
     high = found + math.hypot(a.high - a.estimate, b.estimate - b.low)
-    table = [[successes, n - successes], [theirs, published.n - theirs]]
-    pooled = (successes + theirs) / (n + published.n)
-    error = math.sqrt(pooled * (1.0 - pooled) * (1.0 / n + 1.0 / published.n))
     return Difference(
         Interval(100.0 * found, 100.0 * low, 100.0 * high),
-        detectable=100.0 * _detectable(CONFIDENCE) * error,
-        p=float(fisher_exact(table).pvalue),
+        detectable=100.0 * detectable_share(successes, n, published.n),
+        p=_fisher(successes, n, theirs, published.n),
         unit=" points",
     )
+
+
+def detectable_share(successes: int, n: int, m: int) -> float:
+    """The smallest difference from our share that m published runs show with ``POWER``.
+
+    It is that of a share nearer to one half, which is harder to find. nan if no number of
+    successes in m runs would be significant.
+
+    Args:
+        successes: Our successes.
+        n: Number of our runs.
+        m: Number of published runs.
+    """
+    fewer = min(successes, n - successes)
+    more = range(math.floor(fewer / n * m) + 1, m + 1)
+    first = bisect_left(more, True, key=lambda x: _fisher(fewer, n, x, m) < ALPHA)
+    if first == len(more):
+        return math.nan
+    # The share with which so many successes, or more, have the probability POWER.
+    return float(betaincinv(more[first], m - more[first] + 1, POWER)) - fewer / n
+
+
+def _fisher(a: int, n: int, b: int, m: int) -> float:
+    """Two-sided p-value of Fisher's exact test of a successes in n runs and b in m."""
+    return float(fisher_exact([[a, n - a], [b, m - b]]).pvalue)
 
 
 def published_sd(ours: Array, published: Published, rng: np.random.Generator) -> float:
@@ -173,12 +217,16 @@ def published_sd(ours: Array, published: Published, rng: np.random.Generator) ->
 
 
 def p_values_of_statistics(ours: Array, published: Published, seed: int = 0) -> dict[str, float]:
-    """p-values of the published sd, median, minimum and maximum, in relation to the mean.
+    """p-values of the published sd, median, minimum and maximum.
+
+    Each is compared as it stands and in relation to the mean of its own sample, and the larger
+    p-value counts: the first comparison holds for the same distribution, and the second one finds
+    no difference where only the means differ, which have a test of their own.
 
     The sd and the median are compared with ours: their ratio or difference is placed among those of
     two samples of our values with the sizes of both groups, so that the uncertainty of both counts.
-    The minimum and the maximum are placed among those of samples of the published size, which
-    needs several times as many values.
+    The minimum and the maximum are compared by ``p_of_extreme``, and in relation to the mean placed
+    among those of samples of the published size.
 
     Args:
         ours: Our values, (n,), with a mean that is not zero.
@@ -187,36 +235,60 @@ def p_values_of_statistics(ours: Array, published: Published, seed: int = 0) -> 
 
     Returns:
         Two-sided p-values by name, without those that were not published, and none for fewer than
-        ``MIN_RUNS_FOR_SPREAD`` values.
+        ``MIN_RUNS`` values; none of the sd if ours are too skewed.
     """
     n, m = len(ours), published.n
-    if n < MIN_RUNS_FOR_SPREAD or published.mean == 0.0:
+    if n < MIN_RUNS or published.mean == 0.0:
         return {}
     rng = np.random.default_rng(seed)
     # Exactly 1 if all values are equal, so that their spread is exactly 0.
-    scaled = ours / (ours.mean() if np.ptp(ours) else ours[0])
+    unit = float(ours.mean() if np.ptp(ours) else ours[0])
+    scaled = ours / unit
     resamples = min(RESAMPLES, 2**23 // max(n, m))
-    theirs, others = (scaled[rng.integers(0, n, (resamples, size))] for size in (m, n))
-    extreme = n >= RUNS_FOR_EXTREMES * m
-    expected = {
-        "sd": (_ratio(theirs.std(axis=1, ddof=1), others.std(axis=1, ddof=1)), None),
-        "median": (np.median(theirs, axis=1) - np.median(others, axis=1), np.median(scaled)),
-        "min": (theirs.min(axis=1) if extreme else None, 0.0),
-        "max": (theirs.max(axis=1) if extreme else None, 0.0),
-    }
-    found = {}
-    for name, (values, center) in expected.items():
+    theirs, others = (
+        _Statistics.of(scaled[rng.integers(0, n, (resamples, size))]) for size in (m, n)
+    )
+    known, found = _Statistics.of(scaled[None]), {}
+    is_sd_known = np.ptp(ours) == 0.0 or abs(lmoment(ours, 3)) <= MAX_L_SKEWNESS_OF_SD
+    for name in ("sd", "median") if is_sd_known else ("median",):
         given = getattr(published, name)
-        if given is not None and values is not None:
-            observed = _ratio(np.array(given / abs(published.mean)), np.array(_sd(scaled)))
-            if center is not None:
-                observed = given / published.mean - center
-            fewer = min(np.sum(values <= observed), np.sum(values >= observed))
-            found[name] = min(1.0, 2.0 * float(fewer + 1) / (resamples + 1))
+        if given is not None:
+            compare = _ratio if name == "sd" else np.subtract
+            found[name] = max(
+                _two_sided(
+                    compare(theirs.values[kind, name], others.values[kind, name]),
+                    compare(np.array([given / center]), known.values[kind, name]),
+                )
+                for kind, center in (("as it is", unit), ("by mean", published.mean))
+            )
+    for name in ("min", "max"):
+        given = getattr(published, name)
+        if given is not None:
+            expected, relative = theirs.values["by mean", name], given / published.mean
+            of_rank = p_of_extreme(
+                ours if name == "max" else -ours, given if name == "max" else -given, m
+            )
+            found[name] = max(of_rank, _two_sided(expected, np.array([relative])))
     if "sd" in found:
         # Resampled standard deviations vary too little: 5% would be up to 9%.
         found["sd"] = min(1.0, 2.0 * found["sd"])
     return found
+
+
+def p_of_extreme(ours: Array, published: float, n: int) -> float:
+    """p-value of the hypothesis that a published maximum is that of n values distributed as ours.
+
+    Exact for any distribution: all orders of our values and the published ones are equally likely,
+    so that the number of ours above the maximum of n others has a beta-binomial distribution. Equal
+    values count in favor of the hypothesis.
+
+    >>> round(p_of_extreme(np.arange(9.0), 20.0, n=1), 12)
+    0.2
+    """
+    above = betabinom(len(ours), 1, n)
+    few = above.cdf(np.sum(ours >= published))
+    many = above.sf(np.sum(ours > published) - 1)
+    return float(min(1.0, 2.0 * min(few, many)))
 
 
 def p_of_share_converged(n_converged: int, n_runs: int, published: Published) -> float:
@@ -242,16 +314,44 @@ def has_enough_runs(n: int, published: Published) -> bool:
     return n >= MIN_RUNS and published.n >= MIN_PUBLISHED_RUNS
 
 
-def is_skewed(ours: Array) -> bool:
+def can_be_tested(n: int, published: Published) -> bool:
+    """Whether n runs of ours and the published ones are enough for a test of means."""
+    if not published.has_spread and n < MIN_RUNS:
+        return False
+    return min(n, published.n) >= MIN_RUNS_TO_TEST
+
+
+def is_skewed(ours: Array, published: Published) -> bool:
     """Whether our values are too skewed for a test of means, which needs some runs in any case."""
     if len(ours) < MIN_RUNS_TO_TEST or np.ptp(ours) == 0.0:
         return False
-    return bool(abs(lmoment(ours, 3)) > MAX_L_SKEWNESS)
+    limit = MAX_L_SKEWNESS if published.has_spread else MAX_L_SKEWNESS_ALONE
+    return bool(abs(lmoment(ours, 3)) > limit)
 
 
-def _detectable(confidence: float) -> float:
-    """The number of standard errors of a difference that is significant with ``POWER``."""
-    return float(norm.ppf(0.5 + confidence / 2.0) + norm.ppf(POWER))
+@dataclass(frozen=True)
+class _Statistics:
+    """Statistics of samples, (k,) each, as they are and divided by the mean of each sample."""
+
+    values: Mapping[tuple[str, str], Array]
+
+    @classmethod
+    def of(cls, samples: Array) -> Self:
+        """The statistics of samples, (k, n); nan in relation to a mean of 0."""
+        found = {
+            "sd": samples.std(axis=1, ddof=1), "median": np.median(samples, axis=1),
+            "min": samples.min(axis=1), "max": samples.max(axis=1),
+        }  # fmt: skip
+        means = samples.mean(axis=1)
+        means[means == 0.0] = np.nan
+        as_is = {("as it is", name): values for name, values in found.items()}
+        return cls(as_is | {("by mean", name): v / means for name, v in found.items()})
+
+
+def _two_sided(expected: Array, observed: Array) -> float:
+    """Two-sided p-value of a value, (1,), among those of samples, (k,); nan is on no side of it."""
+    fewer = min(np.sum(~(expected > observed)), np.sum(~(expected < observed)))
+    return min(1.0, 2.0 * float(fewer + 1) / (len(expected) + 1))
 
 
 def _sd(values: Array) -> float:

@@ -54,6 +54,11 @@ class Published:
     max: float | None = None
     converged: float | None = None
 
+    @property
+    def has_spread(self) -> bool:
+        """Whether the standard deviation was published, or the range, which tells it."""
+        return self.sd is not None or None not in (self.min, self.max)
+
 
 @dataclass(frozen=True)
 class Row:

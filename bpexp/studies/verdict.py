@@ -34,8 +34,9 @@ from bpexp.render.document import (
 from bpexp.render.table_files import as_csv
 from bpexp.render.wording import counted
 from bpexp.studies.comparison import (
-    FEW_RUNS,
     MAX_L_SKEWNESS,
+    MAX_L_SKEWNESS_ALONE,
+    MAX_L_SKEWNESS_OF_SD,
     MAX_VARIATION,
     MIN_PUBLISHED_RUNS,
     MIN_RUNS,
@@ -65,11 +66,13 @@ METHODS = (
     emphasis("Difference"),
     " is that of the means in percent of the published one with its 95% confidence interval, for "
     f"at least {MIN_RUNS} runs of ours and {MIN_PUBLISHED_RUNS} published ones, unless ours are "
-    f"too skewed (L-skewness above {MAX_L_SKEWNESS:g}); of shares in percentage points. "
+    f"too skewed (L-skewness above {MAX_L_SKEWNESS:g}, or above {MAX_L_SKEWNESS_ALONE:g} if "
+    "neither a standard deviation nor a range was published); of shares in percentage points. "
     f"The method is the bootstrap-t, which allows for skewed values, with {NOMINAL:.0%} instead of "
-    f"95%, because skewed values make its intervals too narrow. With fewer than {MIN_RUNS_TO_TEST} "
-    f"runs, and if ours are too skewed, the means are not tested; with fewer than {FEW_RUNS} their "
-    "p value is doubled. ",
+    "95%, because skewed values make its intervals too narrow. Fewer runs are tested with the "
+    "larger one of both standard deviations, in relation to the means. The means of fewer than "
+    f"{MIN_RUNS_TO_TEST} runs are not tested, nor those of fewer than {MIN_RUNS} if no spread was "
+    "published, nor those of too skewed ones. ",
     emphasis("Agrees"),
     " means that the whole interval lies within the stated margin, and that neither the spread nor "
     "the share of converged runs differs; ",
@@ -78,7 +81,10 @@ METHODS = (
     "significant at the 5% level, with Holm's correction for all tests of the study; ",
     emphasis("undecided"),
     ", that there are too few runs, published or ours, for either, or that ours are too skewed. "
-    "A difference as large as ",
+    "The spread is the standard deviation, the median, the minimum and the maximum, each compared "
+    f"as it stands and in relation to the mean; the larger p value counts, and at least {MIN_RUNS} "
+    "runs of ours are needed, for the standard deviation with an L-skewness of at most "
+    f"{MAX_L_SKEWNESS_OF_SD:g}. A difference as large as ",
     emphasis("detectable"),
     f" would have been found in {POWER:.0%} of cases. If no standard deviation was published, it "
     "is estimated from the published range, or else taken to be ours in relation to the mean.",
@@ -261,14 +267,12 @@ def judge(study: Study, values: Sequence[Sequence[Array]] | Array) -> list[Verdi
 
 def _decided(verdict: Verdict, study: Study) -> Verdict:
     """The verdict in words, given the corrected p-values."""
+    different = [name for name, p in verdict.p_values.items() if p < ALPHA]
+    if any(name != "mean" for name in different):
+        return replace(verdict, text=f"differs: {', '.join(different)}")
     if verdict.difference is None:
         return verdict
-    different = [name for name, p in verdict.p_values.items() if p < ALPHA]
-    agrees = verdict.difference.is_within(study.margin)
-    other = [name for name in different if name != "mean"]
-    if other:
-        return replace(verdict, text=f"differs: {', '.join(different)}")
-    if agrees:
+    if verdict.difference.is_within(study.margin):
         text = f"agrees within {study.margin:g}{verdict.difference.unit}"
         return replace(verdict, text=text)
     if different:
@@ -280,7 +284,8 @@ def _decided(verdict: Verdict, study: Study) -> Verdict:
 def _summarize(study: Study, row: Row, measure: str, values: Array) -> Verdict:
     finite = values[np.isfinite(values)]
     n, is_share = len(finite), MEASURES[measure].is_share
-    difference, p_values, text = _comparison(study, row.published.get(measure), measure, values)
+    published = row.published.get(measure)
+    difference, p_values, text = _comparison(study, published, measure, values)
     return Verdict(
         row=row,
         measure=measure,
@@ -294,37 +299,44 @@ def _summarize(study: Study, row: Row, measure: str, values: Array) -> Verdict:
         difference=difference,
         p_values=p_values,
         text=text,
-        is_skewed=not is_share and n >= MIN_RUNS and is_skewed(finite),
+        is_skewed=published is not None
+        and not is_share
+        and n >= MIN_RUNS
+        and is_skewed(finite, published),
     )
 
 
 def _comparison(
     study: Study, published: Published | None, measure: str, values: Array
 ) -> tuple[Difference | None, dict[str, float], str]:
-    """The difference and uncorrected p-values, or None and why nothing was compared."""
+    """The difference of the means, or None and why it was not compared, and uncorrected p-values.
+
+    The share of converged runs is compared in any case, even if no run of ours converged.
+    """
     finite, of = values[np.isfinite(values)], MEASURES[measure]
-    if len(finite) < 2:
-        return None, {}, "not compared: fewer than two values"
+    p_values: dict[str, float] = {}
     if published is None:
-        return None, {}, "not compared: no published number"
+        return None, p_values, "not compared: no published number"
     if study.changed:
-        return None, {}, "not compared: settings were changed"
+        return None, p_values, "not compared: settings were changed"
+    if of.of_converged and published.n > 1:
+        p_values["share converged"] = p_of_share_converged(len(finite), len(values), published)
+    if len(finite) < 2:
+        return None, p_values, "not compared: fewer than two values"
     if published.n == 1:
         place = ordinal(_percentile(values, published.mean))
-        return None, {}, f"one published run: at the {place} percentile of ours"
+        return None, p_values, f"one published run: at the {place} percentile of ours"
     if of.is_share:
         difference = difference_of_shares(int(finite.sum()), len(finite), published)
         return difference, {"mean": difference.p}, ""
     if published.mean == 0.0 or finite.mean() == 0.0:
-        return None, {}, "not compared: a mean is 0"
+        return None, p_values, "not compared: a mean is 0"
     if is_too_skewed(finite, published):
-        return None, {}, f"not compared: too skewed, an sd is over {MAX_VARIATION:g} times its mean"
+        why = f"too skewed, an sd is over {MAX_VARIATION:g} times its mean"
+        return None, p_values, f"not compared: {why}"
     difference = difference_of_means(finite, published)
-    p_values = {"mean": difference.p} if not np.isnan(difference.p) else {}
-    p_values |= p_values_of_statistics(finite, published)
-    if of.of_converged:
-        p_values["share converged"] = p_of_share_converged(len(finite), len(values), published)
-    return difference, p_values, ""
+    of_mean = {} if np.isnan(difference.p) else {"mean": difference.p}
+    return difference, of_mean | p_values_of_statistics(finite, published) | p_values, ""
 
 
 def _percentile(values: Array, score: float) -> float:
@@ -403,7 +415,11 @@ def _cells(verdict: Verdict) -> list[str]:
         percent = _formatted("{:+.1f} [{:+.1f}, {:+.1f}]", *difference.percent)
         if percent == "-":
             percent = f"{difference.percent.estimate:+.1f}"
-        compared = [f"{percent}{difference.unit}", f"{difference.detectable:.1f}{difference.unit}"]
+        detectable = _formatted("{:.1f}", difference.detectable)
+        compared = [
+            f"{percent}{difference.unit}",
+            detectable if detectable == "-" else f"{detectable}{difference.unit}",
+        ]
     return [
         _published_text(verdict.published),
         _formatted("{:.4g}", mean.estimate) if ours == "-" else ours,

@@ -29,8 +29,6 @@ def _option_not_found(value: str, group: str, options: str) -> str:
 
 
 def _unknown_key(key: str) -> str:
-    if schema.setting_of(key) and not schema.options_with(key):
-        return f"{key} cannot be set here."
     return str(schema.unknown_key(key))
 
 

@@ -368,6 +368,9 @@ def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, RuntimeConfig]:
 
 def parse_train(values: Mapping[str, Any]) -> TrainConfig:
     """Check and convert the settings that a result depends on. Raises ConfigError."""
+    for key in values:
+        if key in RUNTIME:
+            raise ConfigError(f"{key} must be left out here: no result depends on it.")
     train = _build(TrainConfig, values, "")
     combinations.check_train(train)
     return train
@@ -512,7 +515,7 @@ def unknown_key(key: str) -> ConfigError:
         )
     group, options = key.partition(".")[0], options_with(key)
     if not options:
-        return ConfigError(f"{key} must be left out here: no result depends on it.")
+        return ConfigError(f"{key} cannot be set here.")
     return ConfigError(
         f"{key} is a setting of {group}={' or '.join(options)}; add {group}={options[0]}."
     )

@@ -22,7 +22,11 @@ from bpexp.tracking.store import connect
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit status of the completed sweep."""
-    parser = sweep_parser("resume", "Finish a sweep that was interrupted: train its missing runs.")
+    parser = sweep_parser(
+        "resume",
+        "Finish a sweep that was interrupted: train its missing runs. Of a single run "
+        "that could not be stored, type the name of its folder in outputs/spool.",
+    )
     parser.add_argument(
         "budget",
         metavar="budget.KEY=VALUE",

@@ -26,10 +26,9 @@ def start_sweep(store: Store, plan: Plan, started: int) -> TrackedSweep:
     archive = open_archive(store, experiment) if plan.runtime.reuse else None
     tags = provenance.sweep_tags(plan)
     parent = tracker.open_run(provenance.sweep_name(plan), started, tags)
-    command = store.resume_command(parent, experiment)
-    with resume_command_in_errors(lambda: [command]):
+    tracked = TrackedSweep(tracker, store, experiment, parent)
+    with resume_command_in_errors(lambda: [tracked.resume_command(parent)]):
         tracker.add_files(parent, provenance.sweep_files(plan))
-        tracked = TrackedSweep(tracker, store, experiment, parent)
         return tracked if archive is None else with_stored_results(tracked, plan, archive)
 
 

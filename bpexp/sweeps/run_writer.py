@@ -29,9 +29,9 @@ class TrackedSweep:
 
     Attributes:
         tracker: Writes to the store.
-        parent: The id of the sweep's parent run; None for a single run.
         store: The store.
         experiment: The name of the experiment.
+        parent: The id of the sweep's parent run; None for a single run.
         stored: The results of runs that the store holds already; None if it is not searched.
         notes: What to tell the user about stored runs that are trained again.
         replaced: The ids of damaged runs of this sweep, which are trained again, and of pruned

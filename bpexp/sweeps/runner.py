@@ -367,17 +367,19 @@ class SweepRunner:
         Nothing where the store could not be opened, and for a single run that is not in the spool.
         """
         writer = self._writer
-        if not writer.is_open or (writer.sweep.parent is None and not writer.n_spooled):
+        if not writer.is_open:
             return []
-        found = [writer.sweep.resume_command(writer.spool_key)]
+        command = writer.sweep.resume_command(writer.spool_key)
+        folder = spool.folder(writer.spool_key)
         if writer.sweep.parent is None:
-            return [*found, f"the run waits in {spool.folder(writer.spool_key)}"]
+            return [command, f"the run waits in {folder}"] if writer.n_spooled else []
+        found = [command]
         if self.plan.runtime.tracking.runs:
             stored = {index for index, row in self.results.rows.items() if row.run_id}
             tracked = len(stored | writer.run_ids.keys())
             found.append(f"{tracked} of {len(self.plan.jobs)} runs are tracked")
         if writer.n_spooled:
-            found.append(f"{writer.n_spooled} wait in {spool.folder(writer.sweep.parent)}")
+            found.append(f"{writer.n_spooled} wait in {folder}")
         return found
 
     def _record(self, trained: Sequence[JobResult]) -> None:

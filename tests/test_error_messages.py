@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from servers import free_port
 
 import bpexp
 from bpexp.cli.screen import Screen
@@ -272,7 +273,9 @@ def test_a_run_of_another_experiment_is_found(inside, tmp_path):
         shown = inside("show", wanted)
         assert shown.stdout.splitlines()[0].split()[-2] == run, shown.stderr
     assert "1 of 1 runs identical" in inside("reproduce", run[:8]).stdout
-    for command in (["runs"], ["show", "x"], ["ui", "x"], ["verify", "--all"], ["report", "x"]):
+    # The default port may be in use.
+    ui = ["ui", "x", "--port", str(free_port())]
+    for command in (["runs"], ["show", "x"], ui, ["verify", "--all"], ["report", "x"]):
         missing = inside(*command, "--experiment", "othr")
         assert (missing.returncode, missing.stdout) == (2, "")
         sentence = "--experiment must be an experiment of this store, got 'othr'; it has"

@@ -51,7 +51,11 @@ def on_page_content(html: str, **_: object) -> str:
 
 def commands() -> str:
     """Print the help text of every command."""
-    parts = ["# Commands", "`bpexp key=value ...` trains; these commands work with stored runs."]
+    parts = [
+        "# Commands",
+        "`bpexp key=value ...` trains; these commands work with stored runs."
+        " Bad input, such as a run that does not exist, ends them with exit status 2.",
+    ]
     for command in COMMANDS:
         text = subprocess.run(
             [sys.executable, "-m", "bpexp", command, "--help"],

@@ -164,7 +164,7 @@ def test_the_page_of_a_wide_network_states_what_is_not_shown(capsys):
 
 def test_an_epoch_after_the_end_of_the_run_is_an_error(inside):
     done = inside("explain", "stop.loss=0.2", "lr=5", "--epoch", "9000")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("bpexp: epoch must be one of the run's ")
     assert len(done.stderr.splitlines()) == 1
 
@@ -222,7 +222,7 @@ def test_text_and_html_have_the_same_numbers_and_output_goes_to_a_file(inside, t
 )
 def test_invalid_input_is_reported_in_one_sentence(inside, tmp_path, arguments, message):
     done = inside("explain", *arguments)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""

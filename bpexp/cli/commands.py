@@ -131,10 +131,10 @@ def existing_store(uri: str | None) -> Store:
 
 def experiment_id(reader: RunReader, store: Store, name: str) -> str:
     """Return the id of an experiment; see ``lookup.experiment_id``, but names an empty store."""
-    found = reader.experiments()
-    if name not in found and found.keys() <= {"Default"}:
-        raise no_runs_error(store)
-    return lookup.experiment_id(reader, name)
+    try:
+        return lookup.experiment_id(reader, name)
+    except lookup.NoRunsError as error:
+        raise no_runs_error(store) from error
 
 
 def no_runs_error(store: Store) -> ConfigError:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bpexp.cli import exits
-from bpexp.cli.commands import best_run, store_parser
+from bpexp.cli.commands import BAD_INPUT, best_run, store_parser
 from bpexp.cli.screen import Screen
 from bpexp.config.compose import compose
 from bpexp.config.schema import keys
@@ -22,8 +22,9 @@ FORMATS = {"text": text.render, "md": markdown.render, "html": html.render}
 
 def main(arguments: Sequence[str]) -> None:
     """Print the document or write it to a file; end the program on bad input."""
-    # Status 1, as for a run with the same settings.
-    with exits.exit_on_error([word for word in arguments if not word.startswith("-")], 1):
+    # All words: one that is no setting may be a part of a list that was written with spaces.
+    words = [word for word in arguments if not word.startswith("-")]
+    with exits.exit_on_error(words, BAD_INPUT):
         _explain(arguments)
 
 

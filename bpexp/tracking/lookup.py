@@ -12,17 +12,22 @@ _ID_LENGTH = 32
 """Characters of a complete run id."""
 
 
+class NoRunsError(ConfigError):
+    """No run was stored yet, so that an experiment was not created."""
+
+
 def experiment_id(reader: RunReader, name: str) -> str:
     """The id of an experiment.
 
     Raises:
+        NoRunsError: The store has no experiment but MLflow's own.
         ConfigError: The experiment does not exist; the message lists those of the store.
     """
     found = reader.experiments()
     if name in found:
         return found[name]
     if found.keys() <= {"Default"}:
-        raise ConfigError("The store has no runs yet. Start with: bpexp lr=0.1")
+        raise NoRunsError("The store has no runs yet. Start with: bpexp lr=0.1")
     raise ConfigError(
         f"--experiment must be an experiment of this store, got {name!r}; it has "
         f"{', '.join(map(repr, found))}."

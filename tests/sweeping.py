@@ -21,8 +21,8 @@ from bpexp.tracking.stored_results import result_of
 
 TRACKERS = {
     "bulk": "",
-    "client": "from bpexp.tracking import bulk\n"
-    "bulk.unsupported_reason = lambda engine: 'requested by the test'",
+    "client": "from bpexp.tracking import database\n"
+    "database.unsupported_reason = lambda engine: 'requested by the test'",
 }
 HALTS = {
     # When the plan is stored, before the first run is trained.

@@ -15,9 +15,10 @@ from mlflow.store.tracking.dbmodels import models
 from servers import postgresql
 from sweeping import next_line, start_in_session
 
-from bpexp.tracking.bulk import BulkTracker, open_bulk_tracker
+from bpexp.tracking.bulk import CACHE_KIB, BulkTracker, open_bulk_tracker
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
+from bpexp.tracking.database import Database
 from bpexp.tracking.factory import tracker_for
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 from bpexp.tracking.sql import Experiment
@@ -117,7 +118,8 @@ def sql(client):
 
 def bulk(client, experiment, retry=None):
     location = client.get_experiment(experiment).artifact_location
-    return BulkTracker(sql(client).engine, Experiment(experiment, location), retry)
+    database = Database(sql(client).engine, CACHE_KIB, retry)
+    return BulkTracker(database, Experiment(experiment, location))
 
 
 def read(client, run, names):

@@ -9,7 +9,7 @@ from bpexp.runs import run_tags
 from bpexp.sweeps import extension, plan_file
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.resume import recompose
-from bpexp.tracking import bulk
+from bpexp.tracking import database
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.reading import Query
 from bpexp.tracking.store import locate
@@ -132,7 +132,7 @@ def test_a_setting_that_all_runs_shared_may_vary(sweep, inside, tmp_path):
 
 @pytest.mark.slow
 def test_a_store_that_cannot_change_parameters_keeps_them(inside, a_store, tmp_path, monkeypatch):
-    monkeypatch.setattr(bulk, "unsupported_reason", lambda engine: "requested by the test")
+    monkeypatch.setattr(database, "unsupported_reason", lambda engine: "requested by the test")
     assert inside("-m", "lr=0.1,1", "epochs=5", "n_jobs=1").returncode == 0
     assert inside("extend", "latest", "lr=3").returncode == 0
     parent, runs = stored(tmp_path)

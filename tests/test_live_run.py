@@ -17,7 +17,7 @@ from bpexp.sweeps.job import Span
 from bpexp.sweeps.live_run import LiveRun, shown_epochs
 from bpexp.sweeps.run_record import RunRecorder, logged_epochs
 from bpexp.sweeps.runner import SweepRunner
-from bpexp.tracking import bulk
+from bpexp.tracking import database
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.reading import Query
 from bpexp.tracking.store import connect, locate
@@ -92,7 +92,7 @@ def test_a_run_that_was_shown_has_the_record_of_one_that_was_not(
     inside, shown, monkeypatch, tracker, stop
 ):
     if tracker == "client":
-        monkeypatch.setattr(bulk, "unsupported_reason", lambda engine: "requested by the test")
+        monkeypatch.setattr(database, "unsupported_reason", lambda engine: "requested by the test")
     typed = ["lr=1", "epochs=60", "tracking.points=7", *stop]
     assert inside(*typed).returncode == 0
     during = list(shown)
@@ -160,7 +160,7 @@ def test_runs_of_a_sweep_have_their_own_times_author_and_source(
     inside, monkeypatch, tmp_path, tracker
 ):
     if tracker == "client":
-        monkeypatch.setattr(bulk, "unsupported_reason", lambda engine: "requested by the test")
+        monkeypatch.setattr(database, "unsupported_reason", lambda engine: "requested by the test")
     typed = ["-m", "hidden=2,3,4", "seed=1,2", "epochs=200", "backend=serial", "engine=numpy"]
     assert inside(*typed).returncode == 0
     client = connect(locate(None, tmp_path, {}))

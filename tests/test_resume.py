@@ -24,7 +24,7 @@ from bpexp.sweeps import plan_file
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.resume import recompose
-from bpexp.tracking import bulk, durable, process
+from bpexp.tracking import database, durable, process
 from bpexp.tracking.bulk import BulkStagedRuns
 from bpexp.tracking.client import ClientStagedRuns
 from bpexp.tracking.process import ProcessState
@@ -448,7 +448,7 @@ def test_a_sweep_that_is_deleted_meanwhile_is_restored_with_its_runs(
         return ids
 
     if notice:
-        monkeypatch.setattr(bulk, "unsupported_reason", lambda engine: "requested by the test")
+        monkeypatch.setattr(database, "unsupported_reason", lambda engine: "requested by the test")
     original = staged_runs.commit
     monkeypatch.setattr(staged_runs, "commit", commit)
     settings = ["hidden=2,3,4", "seed=1,2", "epochs=20", "engine=numpy", "n_jobs=1"]

@@ -17,12 +17,13 @@ from servers import postgresql
 import bpexp
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.run_record import logged_epochs
-from bpexp.tracking import bulk, lookup, mlflow_internals
+from bpexp.tracking import database, lookup, mlflow_internals
 from bpexp.tracking.bulk import BulkTracker, open_bulk_tracker
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.client_reader import ClientReader
+from bpexp.tracking.database import Database
 from bpexp.tracking.factory import open_reader, open_tracker
-from bpexp.tracking.sql_reader import SqlReader, open_sql_reader
+from bpexp.tracking.sql_reader import SqlReader
 from bpexp.tracking.store import connect, experiment_id, locate
 
 
@@ -107,7 +108,7 @@ def test_an_untested_store_is_not_opened_without_mlflow(put_store, tmp_path, mon
     put_store(tmp_path)
     store, name = locate(None, tmp_path, {}), "bpexp"
     assert open_bulk_tracker(store, name) is not None
-    assert open_sql_reader(store) is not None
+    assert Database.open(store) is not None
     with closing(sqlite3.connect(tmp_path / "outputs" / "mlflow.db")) as db, db:
         if unknown == "schema":
             db.execute("UPDATE alembic_version SET version_num = 'abc'")
@@ -120,11 +121,11 @@ def test_an_untested_store_is_not_opened_without_mlflow(put_store, tmp_path, mon
     if unknown == "workspaces":
         monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
     elif unknown == "mlflow":
-        monkeypatch.setattr(bulk, "version", lambda package: "3.170.0")
+        monkeypatch.setattr(database, "version", lambda package: "3.170.0")
     assert open_bulk_tracker(store, name) is None
     # Readers need no experiment, and read artifacts from wherever they are.
     is_readable = unknown in ("experiment", "artifacts")
-    assert (open_sql_reader(store) is not None) == is_readable
+    assert (Database.open(store) is not None) == is_readable
 
 
 def test_the_setting_precedes_the_environment_variable_and_the_default_store(tmp_path):

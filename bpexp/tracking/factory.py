@@ -46,11 +46,13 @@ def open_reader(store: Store) -> RunReader:
     Raises:
         ConfigError: The store cannot be opened.
     """
-    from bpexp.tracking.sql_reader import open_sql_reader
+    from bpexp.tracking.database import Database
 
-    reader = open_sql_reader(store)
-    if reader is not None:
-        return reader
+    database = Database.open(store)
+    if database is not None:
+        from bpexp.tracking.sql_reader import SqlReader
+
+        return SqlReader(database)
     client = connect(store)
     from bpexp.tracking.client_reader import ClientReader
 
@@ -62,7 +64,7 @@ def tracker_for(client: "MlflowClient", experiment_id: str) -> Tracker:
 
     Before the latter writes its first runs to an SQL store, it says why they take so long.
     """
-    from bpexp.tracking import bulk
+    from bpexp.tracking import bulk, database
     from bpexp.tracking.client import ClientTracker
     from bpexp.tracking.sql import Experiment
 
@@ -73,9 +75,10 @@ def tracker_for(client: "MlflowClient", experiment_id: str) -> Tracker:
     if engine is None:
         reason: str | None = f"a {mlflow_internals.store_type(client)} is not a plain SQL store"
     else:
-        reason = retry.call(bulk.unsupported_reason, engine)
+        reason = retry.call(database.unsupported_reason, engine)
     if engine is None or reason is not None:
         notice = f"Runs are written one by one: {reason}."
         return ClientTracker(client, experiment_id, notice=notice)
     artifact_uri = retry.call(client.get_experiment, experiment_id).artifact_location
-    return bulk.BulkTracker(engine, Experiment(experiment_id, artifact_uri))
+    opened = database.Database(engine, bulk.CACHE_KIB)
+    return bulk.BulkTracker(opened, Experiment(experiment_id, artifact_uri))

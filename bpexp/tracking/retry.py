@@ -60,6 +60,21 @@ class DeletedError(TrackingError):
 
     resume_option = " --restore"
 
+    @classmethod
+    def of_experiment(cls) -> "DeletedError":
+        """The error for a deleted experiment."""
+        return cls("The experiment was deleted meanwhile.")
+
+    @classmethod
+    def of_sweep(cls, sweep: str) -> "DeletedError":
+        """The error for a sweep with a deleted parent run, of which ``sweep`` is the id."""
+        return cls(f"The sweep {sweep[:8]} was deleted meanwhile.")
+
+    @classmethod
+    def of_run(cls, run_id: str) -> "DeletedError":
+        """The error for a run that cannot be written to."""
+        return cls(f"The store refused: run {run_id} is deleted or does not exist.")
+
 
 @contextmanager
 def resume_command_in_errors(how: Callable[[], Sequence[str]]) -> Iterator[None]:

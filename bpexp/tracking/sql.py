@@ -1,6 +1,6 @@
-"""Statements on MLflow's tables, for SQLite and PostgreSQL; the caller commits.
+"""Statements on MLflow's tables by which ``bulk`` writes runs, for SQLite and PostgreSQL.
 
-All functions raise SQLAlchemy's DBAPIError where the database reports an error.
+The caller commits. All functions raise SQLAlchemy's DBAPIError where the database reports an error.
 """
 
 import sqlite3
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from bpexp.tracking.contract import DatasetInput
+from bpexp.tracking.database import select
 from bpexp.tracking.retry import DeletedError
 from bpexp.tracking.rows import COLUMNS, DATASETS, LATEST, PARAMS, TAGS, Row, Rows
 
@@ -43,15 +44,11 @@ class Experiment(NamedTuple):
 
 
 def find_experiment(connection: Connection, name: str) -> Experiment | None:
-    """The active experiment with a name.
-
-    None also if the database has workspaces, which MLflow must be configured for.
-    """
-    found = _select(
+    """The active experiment with a name; None if there is none."""
+    found = select(
         connection,
         "experiment_id, artifact_location FROM experiments "
-        "WHERE name = :name AND lifecycle_stage = 'active' "
-        "AND NOT EXISTS (SELECT 1 FROM experiments WHERE workspace <> 'default')",
+        "WHERE name = :name AND lifecycle_stage = 'active'",
         name=name,
     )
     return Experiment(str(found[0][0]), found[0][1]) if found else None
@@ -59,7 +56,7 @@ def find_experiment(connection: Connection, name: str) -> Experiment | None:
 
 def run_exists(connection: Connection, run_id: str) -> bool:
     """Whether a run is in the store."""
-    return bool(_select(connection, "1 FROM runs WHERE run_uuid = :run", run=run_id))
+    return bool(select(connection, "1 FROM runs WHERE run_uuid = :run", run=run_id))
 
 
 def check_not_deleted(connection: Connection, experiment: int, sweep: str | None) -> None:
@@ -68,40 +65,33 @@ def check_not_deleted(connection: Connection, experiment: int, sweep: str | None
     Raises:
         DeletedError: One of them is deleted.
     """
-    found = _select(
-        connection,
-        "lifecycle_stage FROM experiments WHERE experiment_id = :experiment",
-        experiment=experiment,
-    )
-    if found != [("active",)]:
-        raise DeletedError("The experiment was deleted meanwhile.")
-    if sweep is not None:
-        found = _select(connection, "lifecycle_stage FROM runs WHERE run_uuid = :run", run=sweep)
-        if found != [("active",)]:
-            raise DeletedError(f"The sweep {sweep[:8]} was deleted meanwhile.")
+    active = "1 FROM experiments WHERE experiment_id = :id AND lifecycle_stage = 'active'"
+    if not select(connection, active, id=experiment):
+        raise DeletedError.of_experiment()
+    if sweep is not None and not _is_active(connection, sweep):
+        raise DeletedError.of_sweep(sweep)
 
 
 def check_active(connection: Connection, run_id: str) -> None:
     """Raise DeletedError if a run does not exist or is deleted."""
-    found = _select(connection, "lifecycle_stage FROM runs WHERE run_uuid = :run", run=run_id)
-    if found != [("active",)]:
-        raise deleted(run_id)
+    if not _is_active(connection, run_id):
+        raise DeletedError.of_run(run_id)
 
 
-def deleted(run_id: str) -> DeletedError:
-    """The error for a run that cannot be written to."""
-    return DeletedError(f"The store refused: run {run_id} is deleted or does not exist.")
+def _is_active(connection: Connection, run_id: str) -> bool:
+    active = "1 FROM runs WHERE run_uuid = :run AND lifecycle_stage = 'active'"
+    return bool(select(connection, active, run=run_id))
 
 
 def has_dataset(connection: Connection, run_id: str) -> bool:
     """Whether a run has a data set."""
     query = "1 FROM inputs WHERE destination_type = 'RUN' AND destination_id = :run"
-    return bool(_select(connection, query, run=run_id))
+    return bool(select(connection, query, run=run_id))
 
 
 def running(connection: Connection, experiment: int) -> dict[str, dict[str, str]]:
     """The tags of the experiment's runs with the status RUNNING, by run id."""
-    found = _select(
+    found = select(
         connection,
         "runs.run_uuid, tags.key, tags.value "
         "FROM runs LEFT JOIN tags ON tags.run_uuid = runs.run_uuid "
@@ -121,7 +111,7 @@ def dataset_id(connection: Connection, data: DatasetInput, experiment: int) -> s
     """
     row = (uuid4().hex, experiment, data.name, data.digest, "local", *data[2:])
     upsert(connection, {DATASETS: [row]})
-    ((found,),) = _select(
+    ((found,),) = select(
         connection,
         "dataset_uuid FROM datasets "
         "WHERE experiment_id = :experiment AND name = :name AND digest = :digest",
@@ -143,7 +133,7 @@ def end_run(connection: Connection, run_id: str, status: str, ended: int) -> Non
     )
     values = {"status": status, "ended": ended, "run": run_id}
     if connection.execute(text(change), values).rowcount != 1:
-        raise deleted(run_id)
+        raise DeletedError.of_run(run_id)
 
 
 def reopen_run(connection: Connection, run_id: str, without: Sequence[str]) -> None:
@@ -182,7 +172,7 @@ def replace_points(connection: Connection, run_id: str, points: Sequence[Row]) -
     Returns:
         Those of the points that the run does not have yet.
     """
-    found = _select(
+    found = select(
         connection, "key, step, value, is_nan FROM metrics WHERE run_uuid = :run", run=run_id
     )
     keys, places = {row[1] for row in points}, {(row[1], row[4]) for row in points}
@@ -201,7 +191,7 @@ def replace_tag(connection: Connection, run_id: str, key: str, seen: str, value:
     values = {"value": value, "run": run_id, "key": key, "seen": seen}
     if connection.execute(text(change), values).rowcount == 1:
         return value
-    found = _select(
+    found = select(
         connection, "value FROM tags WHERE run_uuid = :run AND key = :key", run=run_id, key=key
     )
     if found:
@@ -250,11 +240,6 @@ def upsert(connection: Connection, rows: Rows) -> None:
         )
         for row in values:
             connection.execute(statement, dict(zip(names, row, strict=True)))
-
-
-def _select(connection: Connection, query: str, **values: object) -> Sequence[Row]:
-    found = connection.execute(text(f"SELECT {query}"), values)
-    return [tuple(row) for row in found]
 
 
 def _insert_values(

@@ -1,4 +1,4 @@
-"""Queries on MLflow's tables of runs, for SQLite and PostgreSQL.
+"""Queries on MLflow's tables by which ``sql_reader`` reads runs, for SQLite and PostgreSQL.
 
 All functions raise SQLAlchemy's DBAPIError where the database reports an error.
 """
@@ -12,12 +12,12 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection
 
 from bpexp.runs import run_tags
+from bpexp.tracking.database import select
 from bpexp.tracking.reading import Parts, Point, Query, StoredRun, restored
-
-Row = tuple[Any, ...]
+from bpexp.tracking.rows import Row
 
 _NEWEST_FIRST = "ORDER BY start_time DESC, run_uuid"
 """MLflow's order of runs."""
@@ -31,14 +31,9 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]+")
 """The beginning of an id."""
 
 
-def has_workspaces(connection: Connection) -> bool:
-    """Whether the database has workspaces, which MLflow must be configured for."""
-    return bool(_select(connection, "1 FROM experiments WHERE workspace <> 'default'"))
-
-
 def experiments(connection: Connection) -> dict[str, str]:
     """The ids of the active experiments by name, in MLflow's order: the newest first."""
-    found = _select(
+    found = select(
         connection,
         "name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' "
         "ORDER BY creation_time DESC, experiment_id",
@@ -52,7 +47,7 @@ def run_ids(
     """The ids of the runs that a query selects, without its filter; the newest first."""
     conditions, values = _conditions(query)
     end = "" if limit is None else f" LIMIT {limit}"
-    found = _select(
+    found = select(
         connection,
         f"run_uuid FROM runs WHERE {conditions} {_NEWEST_FIRST}{end}",
         experiment=experiment, **values,
@@ -63,7 +58,7 @@ def run_ids(
 def count(connection: Connection, experiment: int, query: Query) -> int:
     """The number of runs that a query selects, without its filter."""
     conditions, values = _conditions(query)
-    ((found,),) = _select(
+    ((found,),) = select(
         connection, f"count(*) FROM runs WHERE {conditions}", experiment=experiment, **values
     )
     return int(found)
@@ -77,7 +72,7 @@ def matching_ids(connection: Connection, experiment: int, wanted: str) -> list[s
         # A range, which both databases find through the index of the ids.
         same = f"({same} OR run_uuid BETWEEN :wanted AND :last)"
         values["last"] = f"{wanted}g"
-    found = _select(
+    found = select(
         connection,
         f"run_uuid FROM runs WHERE {same} AND experiment_id = :experiment "
         f"AND lifecycle_stage = 'active' {_NEWEST_FIRST}",
@@ -88,7 +83,7 @@ def matching_ids(connection: Connection, experiment: int, wanted: str) -> list[s
 
 def runs(connection: Connection, ids: Sequence[str], parts: Parts) -> list[StoredRun]:
     """The runs with some ids, in their order; one that does not exist is left out."""
-    found = _select(
+    found = select(
         connection,
         "run_uuid, name, status, experiment_id, start_time, end_time, artifact_uri "
         "FROM runs WHERE run_uuid IN :ids",
@@ -113,7 +108,7 @@ def runs(connection: Connection, ids: Sequence[str], parts: Parts) -> list[Store
 def history(connection: Connection, ids: Sequence[str], metric: str) -> dict[str, list[Point]]:
     """All logged values of a metric by run, in ascending order of their steps."""
     # Not an index of the keys, by which SQLite would read the points of all runs of the store.
-    found = _select(
+    found = select(
         connection,
         "run_uuid, step, value, is_nan FROM metrics WHERE run_uuid IN :ids AND key || '' = :key "
         "ORDER BY run_uuid, step, timestamp",
@@ -191,12 +186,12 @@ def _of_keys(
 ) -> Sequence[Row]:
     """Rows of a table with a key: the id of the run, and some columns."""
     if keys is None:
-        return _select(connection, f"run_uuid, {columns} WHERE run_uuid IN :ids {end}", ids=ids)
+        return select(connection, f"run_uuid, {columns} WHERE run_uuid IN :ids {end}", ids=ids)
     if not keys:
         return []
     # By an index of several keys, SQLite would read their rows of all runs of the store.
     key = "key" if len(keys) == 1 else "key || ''"
-    return _select(
+    return select(
         connection, f"run_uuid, {columns} WHERE run_uuid IN :ids AND {key} IN :keys {end}",
         ids=ids, keys=list(keys),
     )  # fmt: skip
@@ -204,17 +199,10 @@ def _of_keys(
 
 def _data(connection: Connection, ids: Sequence[str]) -> Mapping[str, str]:
     """The digest of the data set of each run that has one."""
-    found = _select(
+    found = select(
         connection,
         "destination_id, digest FROM inputs JOIN datasets ON dataset_uuid = source_id "
         "WHERE destination_type = 'RUN' AND source_type = 'DATASET' AND destination_id IN :ids",
         ids=ids,
     )
     return dict(reversed(found))
-
-
-def _select(connection: Connection, query: str, **values: Any) -> Sequence[Row]:
-    """Rows; a value that is a list stands for the values of IN."""
-    lists = [name for name, value in values.items() if isinstance(value, list | tuple)]
-    statement = text(f"SELECT {query}").bindparams(*(bindparam(k, expanding=True) for k in lists))
-    return connection.execute(statement, values).all()

@@ -29,7 +29,7 @@ from bpexp.sweeps.run_record import RunRecorder
 from bpexp.tracking.client import ClientTracker
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import tracker_for
-from bpexp.tracking.store import connect, experiment_id, locate
+from bpexp.tracking.store import connect, get_or_create_experiment, locate
 
 CLIENT_SHARE = 20
 """MLflow's client writes one run in this many."""
@@ -79,7 +79,7 @@ def open_experiment(uri: str | None, folder: Path, name: str) -> tuple[MlflowCli
     """MLflow's client of a store, and the id of a new experiment in it."""
     store = locate(uri, folder, {})
     client = connect(store)
-    return client, experiment_id(client, store, f"benchmark of {name}")
+    return client, get_or_create_experiment(client, store, f"benchmark of {name}")
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from warm import WarmServer
 
 from bpexp.cli import main
 from bpexp.config.paths import conf_dir
-from bpexp.tracking.store import connect, experiment_id, locate
+from bpexp.tracking.store import connect, get_or_create_experiment, locate
 
 pytest.register_assert_rewrite("contract", "reader_contract")
 
@@ -144,7 +144,7 @@ def put_store(tmp_path_factory):
     template = locate(None, folder / "template", {})
     with open(folder / "template.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        experiment_id(connect(template), template, "bpexp")
+        get_or_create_experiment(connect(template), template, "bpexp")
 
     def put(folder):
         store = locate(None, folder, {})

@@ -22,7 +22,7 @@ from bpexp.tracking.database import Database
 from bpexp.tracking.factory import tracker_for
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 from bpexp.tracking.sql import Experiment
-from bpexp.tracking.store import connect, experiment_id, locate
+from bpexp.tracking.store import connect, get_or_create_experiment, locate
 
 XOR = DatasetInput("xor", "0" * 32, '{"uri": "xor"}', "{}", '{"num_rows": 4}')
 PARITY = DatasetInput("parité", "1" * 32, '{"uri": "parity"}', "{}", '{"num_rows": 16}')
@@ -102,8 +102,8 @@ def both(store):
     """One sweep, written by both trackers into two experiments of a store."""
     client = connect(store)
     trackers = [
-        bulk(client, experiment_id(client, store, "bulk")),
-        ClientTracker(client, experiment_id(client, store, "client")),
+        bulk(client, get_or_create_experiment(client, store, "bulk")),
+        ClientTracker(client, get_or_create_experiment(client, store, "client")),
     ]
     for tracker in trackers:
         parent = tracker.open_run("sweep", 999, {"k": "v"})
@@ -172,7 +172,7 @@ def test_searches_return_equal_runs_in_the_same_order(both, filter_string, order
 
 def test_a_finished_sweep_has_statistics_of_its_tables(store):
     client = connect(store)
-    tracker = bulk(client, experiment_id(client, store, "statistics"))
+    tracker = bulk(client, get_or_create_experiment(client, store, "statistics"))
     tracker.stage(RECORDS, None).commit()
     tracker.finish()
     query = {
@@ -244,7 +244,7 @@ def tables(connection, experiment):
 
 def test_runs_with_equal_start_are_listed_in_the_order_of_writing(sqlite_store):
     client = connect(sqlite_store)
-    tracker = tracker_for(client, experiment_id(client, sqlite_store, "order"))
+    tracker = tracker_for(client, get_or_create_experiment(client, sqlite_store, "order"))
     runs = [replace(PLAIN, name=f"run {i}") for i in range(50)]
     tracker.stage(runs, None).commit()
     listed = [run.info.run_name for run in client.search_runs([tracker.experiment_id])]
@@ -279,7 +279,7 @@ class Locked:
 
 def test_writing_waits_for_a_locked_store(sqlite_store):
     client = connect(sqlite_store)
-    experiment = experiment_id(client, sqlite_store, "locked")
+    experiment = get_or_create_experiment(client, sqlite_store, "locked")
     pauses = []
 
     def sleep(seconds):
@@ -298,7 +298,7 @@ def test_writing_waits_for_a_locked_store(sqlite_store):
 
 def test_a_store_that_stays_locked_is_an_error_and_no_run_is_written(sqlite_store):
     client = connect(sqlite_store)
-    experiment = experiment_id(client, sqlite_store, "stays locked")
+    experiment = get_or_create_experiment(client, sqlite_store, "stays locked")
     tracker = bulk(client, experiment, RetryPolicy(seconds=0, busy_timeout_ms=1))
     lock = Locked(sqlite_store)
     message = r"^The store could not be used: database is locked\.$"
@@ -321,7 +321,7 @@ def test_no_run_is_visible_if_an_artifact_cannot_be_written(sqlite_store, tmp_pa
 
 def test_a_failed_write_keeps_the_existing_file(sqlite_store):
     client = connect(sqlite_store)
-    tracker = bulk(client, experiment_id(client, sqlite_store, "does not fit"))
+    tracker = bulk(client, get_or_create_experiment(client, sqlite_store, "does not fit"))
     parent = tracker.open_run("sweep", 1, {})
     tracker.add_files(parent, {"plan": b"complete"})
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -352,7 +352,7 @@ def test_artifacts_are_removed_if_a_later_one_cannot_be_written(sqlite_store, tm
 
 def test_a_committed_transaction_is_not_repeated_if_the_response_is_lost(sqlite_store, monkeypatch):
     client = connect(sqlite_store)
-    experiment = experiment_id(client, sqlite_store, "unheard")
+    experiment = get_or_create_experiment(client, sqlite_store, "unheard")
     tracker = bulk(client, experiment, RetryPolicy(sleep=lambda seconds: None))
     engine, lost = sql(client).engine, []
 
@@ -377,7 +377,7 @@ def test_writing_waits_for_a_restart_of_postgresql(tmp_path):
     with postgresql() as server:
         store = locate(server.uri, tmp_path, {})
         client = connect(store)
-        experiment = experiment_id(client, store, "restart")
+        experiment = get_or_create_experiment(client, store, "restart")
         tracker = bulk(client, experiment, RetryPolicy(sleep=lambda seconds: server.start()))
         parent = tracker.open_run("sweep", 1, {})
         server.stop()
@@ -392,7 +392,7 @@ def test_writing_waits_for_a_restart_of_postgresql(tmp_path):
 @pytest.mark.slow
 def test_a_transaction_is_repeated_after_its_connection_breaks(postgresql_store):
     client = connect(postgresql_store)
-    experiment = experiment_id(client, postgresql_store, "broken")
+    experiment = get_or_create_experiment(client, postgresql_store, "broken")
     pauses = []
     tracker = bulk(client, experiment, RetryPolicy(sleep=pauses.append))
     engine, other = sql(client).engine, sqlalchemy.create_engine(postgresql_store.uri)
@@ -415,7 +415,7 @@ def test_a_transaction_is_repeated_after_its_connection_breaks(postgresql_store)
 
 def test_an_unknown_schema_is_written_by_the_client_tracker_with_one_message(sqlite_store, capsys):
     client = connect(sqlite_store)
-    experiment = experiment_id(client, sqlite_store, "other schema")
+    experiment = get_or_create_experiment(client, sqlite_store, "other schema")
     assert type(tracker_for(client, experiment)) is BulkTracker
     assert capsys.readouterr().err == ""
     with sql(client).engine.connect() as connection:

@@ -40,7 +40,7 @@ LIBRARIES = {
     "dask": ("bpexp/sweeps/executors/dask_",),
     "distributed": ("bpexp/sweeps/executors/dask_",),
     "llvmlite": ("bpexp/training/llvm/",),
-    "mlflow": ("bpexp/tracking/", "bpexp/cli/commands.py", "bpexp/export/served.py"),
+    "mlflow": ("bpexp/tracking/", "bpexp/export/served.py"),
     "matplotlib": ("bpexp/render/", "bpexp/analysis/"),
     "hydra": (
         "bpexp/config/",

@@ -11,10 +11,10 @@ from sqlalchemy import make_url
 
 import bpexp
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import store
+from bpexp.tracking import store_lock
 from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.output_directory import file_name
-from bpexp.tracking.store import Store, exclusive_lock, locate, sqlite_file, sqlite_uri
+from bpexp.tracking.store import locate, sqlite_file, sqlite_uri
 
 NAMES = ["a?b", "50%", "%41", "it's", 'say "x"', "a#b", "ä ö", "a&b=c", "a;b", "..."]
 
@@ -119,7 +119,7 @@ def test_the_lock_changes_no_file(name, tmp_path):
         with contextlib.closing(sqlite3.connect(database)) as connection:
             connection.execute("CREATE TABLE t (x)")
     before = database.read_bytes()
-    with exclusive_lock(locate(f"sqlite:///{name}", tmp_path, {})):
+    with store_lock.exclusive(database):
         assert (tmp_path / f"{name}.lock").exists()
     assert database.read_bytes() == before
     assert {other: (tmp_path / other).read_text() for other in others} == others
@@ -130,7 +130,7 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path):
     (tmp_path / "runs.db.lock").symlink_to("theirs")
     with (
         pytest.raises(OSError, match="symbolic links"),
-        exclusive_lock(locate("sqlite:///runs.db", tmp_path, {})),
+        store_lock.exclusive(tmp_path / "runs.db"),
     ):
         pass
     assert (tmp_path / "theirs").read_text() == "content"
@@ -138,20 +138,20 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path):
 
 def test_a_lock_that_another_process_holds_is_waited_for_in_limits(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BPEXP_RETRY_SECONDS", "0.2")
-    monkeypatch.setattr(store, "LOCK_NOTICE_SECONDS", 0.0)
-    made: Store = locate("sqlite:///runs.db", tmp_path, {})
+    monkeypatch.setattr(store_lock, "NOTICE_SECONDS", 0.0)
+    database = tmp_path / "runs.db"
     held = os.open(tmp_path / "runs.db.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(held, fcntl.LOCK_EX)
         with (
             pytest.raises(ConfigError, match=r"Another process holds the lock .*runs.db.lock"),
-            exclusive_lock(made),
+            store_lock.exclusive(database),
         ):
             pass
     finally:
         os.close(held)
     assert capsys.readouterr().err.startswith("Waiting for another process that holds ")
-    with exclusive_lock(made):
+    with store_lock.exclusive(database):
         pass
 
 

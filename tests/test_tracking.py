@@ -24,17 +24,18 @@ from bpexp.tracking.client_reader import ClientReader
 from bpexp.tracking.database import Database
 from bpexp.tracking.factory import open_reader, open_tracker
 from bpexp.tracking.sql_reader import SqlReader
-from bpexp.tracking.store import connect, experiment_id, locate
+from bpexp.tracking.store import connect, get_or_create_experiment, locate
 
 
 def client_tracker(store):
     client = connect(store)
-    return ClientTracker(client, experiment_id(client, store, "by client"), threads=4), client
+    experiment = get_or_create_experiment(client, store, "by client")
+    return ClientTracker(client, experiment, threads=4), client
 
 
 def bulk_tracker(store):
     client = connect(store)
-    experiment_id(client, store, "bulk")
+    get_or_create_experiment(client, store, "bulk")
     tracker = open_tracker(store, "bulk")
     assert type(tracker) is BulkTracker
     return tracker, client
@@ -140,11 +141,11 @@ def test_the_setting_precedes_the_environment_variable_and_the_default_store(tmp
 def test_a_deleted_experiment_is_an_error_with_the_command_to_restore_it(put_store, tmp_path):
     store = put_store(tmp_path)
     client = connect(store)
-    client.delete_experiment(experiment_id(client, store, "gone"))
+    client.delete_experiment(get_or_create_experiment(client, store, "gone"))
     with pytest.raises(
         ConfigError, match=r"'gone' is deleted; .* mlflow experiments restore --exp"
     ):
-        experiment_id(client, store, "gone")
+        get_or_create_experiment(client, store, "gone")
 
 
 @given(st.integers(1, 10**6), st.integers(2, 500))
@@ -181,7 +182,7 @@ def test_internals_work_with_the_installed_mlflow_which_is_a_tested_one(tmp_path
 def test_a_run_is_found_in_another_experiment_by_id_and_by_name(tmp_path):
     store = locate(None, tmp_path, {})
     client = connect(store)
-    other = ClientTracker(client, experiment_id(client, store, "the other"))
+    other = ClientTracker(client, get_or_create_experiment(client, store, "the other"))
     run_id = other.open_run("sweep", 5, {})
     for reader in (open_reader(store), ClientReader(client)):
         for wanted in (run_id, run_id[:8], "sweep"):

@@ -27,12 +27,11 @@ from bpexp.sweeps import (
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep
-from bpexp.tracking import recovery
+from bpexp.tracking import recovery, store_lock
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.reading import NO_PARTS, UNFINISHED, Query, StoredRun
 from bpexp.tracking.retry import RetryPolicy, resume_command_in_errors
-from bpexp.tracking.store import exclusive_lock
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def _reopen(request: ResumeRequest, plan: Plan, before: _StoredPlan | None) -> T
     archive, sweep = request.archive, request.sweep
     # Opened before the lock is taken, because MLflow's client takes it, too.
     tracker = open_tracker(archive.store, request.experiment)
-    with exclusive_lock(archive.store):
+    with store_lock.exclusive(archive.store.database):
         # Checked again: another process may have resumed it meanwhile.
         found = archive.get(sweep.run_id) or sweep
         resume.check_can_resume(found, request.ended)

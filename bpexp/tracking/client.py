@@ -17,6 +17,7 @@ from bpexp.tracking import artifact_uris, limits, paging
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 from bpexp.tracking.reading import restored
 from bpexp.tracking.retry import DeletedError, RetryPolicy, TrackingError, storage_errors
+from bpexp.tracking.store import is_server
 
 _MAX_METRICS, _MAX_PARAMS, _MAX_TAGS = 1000, 100, 100
 """MLflow's limits for one ``log_batch``; all together may not exceed the first."""
@@ -42,9 +43,10 @@ class ClientTracker:
         notice: str = "",
     ) -> None:
         self._client, self.experiment_id, self._notice = client, experiment_id, notice
-        self._threads = threads
+        self.threads = threads
         self._retry = retry or RetryPolicy()
         self._opened: set[str] = set()
+        # Runs that could not be deleted after an error; deleted when the sweep is closed.
         self._incomplete: list[str] = []
 
     def open_run(self, name: str, started: int, tags: Mapping[str, str]) -> str:
@@ -71,7 +73,7 @@ class ClientTracker:
     def add_values(self, run_id: str, run: RunRecord) -> None:
         """See ``Tracker.add_values``."""
         self._active_run(run_id)
-        self._log_values(run_id, run, run.tags)
+        self._log_values(run_id, run)
 
     def reopen_run(self, run_id: str, without: Sequence[str]) -> None:
         """See ``Tracker.reopen_run``."""
@@ -99,7 +101,7 @@ class ClientTracker:
 
     def delete_runs(self, run_ids: Sequence[str]) -> None:
         """See ``Tracker.delete_runs``."""
-        with ThreadPoolExecutor(self._threads) as pool:
+        with ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(lambda run: self._retry.call(self._client.delete_run, run), run_ids))
 
     def finish(self) -> None:
@@ -110,7 +112,7 @@ class ClientTracker:
         if runs and self._notice:
             print(self._notice, file=sys.stderr)
             self._notice = ""
-        return ClientStagedRuns(self, runs, parent, self._threads)
+        return ClientStagedRuns(self, runs, parent)
 
     def write(self, run: RunRecord, parent: str | None) -> str:
         """Write one finished run; if that fails, delete the incomplete run.
@@ -125,7 +127,7 @@ class ClientTracker:
         tags = {**run.tags, **({"mlflow.parentRunId": parent} if parent else {})}
         run_id = self.open_run(run.name, run.started, tags)
         try:
-            self._complete(run_id, run, {})
+            self._complete(run_id, replace(run, tags={}))
         except TrackingError:
             try:
                 self._client.delete_run(run_id)
@@ -138,15 +140,15 @@ class ClientTracker:
         """See ``Tracker.check_not_deleted``."""
         experiment = self._retry.call(self._client.get_experiment, self.experiment_id)
         if experiment.lifecycle_stage != "active":
-            raise DeletedError("The experiment was deleted meanwhile.")
+            raise DeletedError.of_experiment()
         if sweep is not None:
             run = self._retry.call(self._client.get_run, sweep)
             if run.info.lifecycle_stage != "active":
-                raise DeletedError(f"The sweep {sweep[:8]} was deleted meanwhile.")
+                raise DeletedError.of_sweep(sweep)
 
     def tag_many(self, run_ids: Sequence[str], key: str, value: str) -> None:
         """See ``Tracker.tag_many``."""
-        with ThreadPoolExecutor(self._threads) as pool:
+        with ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(partial(self._set_tag, key=key, value=value), run_ids))
 
     def _set_tag(self, run_id: str, key: str, value: str) -> None:
@@ -162,13 +164,13 @@ class ClientTracker:
         params = {key: run.params[key] for key in run.params if key not in stored.data.params}
         points = self._new_points(stored, run.metrics)
         ended = max(stored.info.start_time, run.ended)
-        self._complete(run_id, replace(run, params=params, metrics=points, ended=ended), run.tags)
+        self._complete(run_id, replace(run, params=params, metrics=points, ended=ended))
 
     def _active_run(self, run_id: str) -> entities.Run:
         """The run with an id. Raises DeletedError if it is deleted."""
         stored = self._retry.call(self._client.get_run, run_id)
         if stored.info.lifecycle_stage != "active":
-            raise DeletedError(f"The store refused: run {run_id} is deleted.")
+            raise DeletedError.of_run(run_id)
         return stored
 
     def _new_points(self, stored: entities.Run, points: Sequence[MetricPoint]) -> list[MetricPoint]:
@@ -185,26 +187,27 @@ class ClientTracker:
             if (point.key, point.step, repr(restored(point.value))) not in logged
         ]
 
-    def _complete(self, run_id: str, run: RunRecord, tags: Mapping[str, str]) -> None:
-        """Add everything to an open run, and end it."""
+    def _complete(self, run_id: str, run: RunRecord) -> None:
+        """Add the content of a record to an open run, and end the run."""
         if run.artifacts:
             self.add_files(run_id, run.artifacts)
             self._flush_to_disk(run_id)
-        self._log_values(run_id, run, tags)
+        self._log_values(run_id, run)
         if run.dataset is not None:
             self._log_dataset(run_id, run.dataset)
         self._retry.call(self._client.set_terminated, run_id, run.status, run.ended)
 
     def _flush_to_disk(self, run_id: str) -> None:
         """Wait until local artifacts are on disk, before the run has an end in a local store."""
-        if not self._client.tracking_uri.startswith(("http", "databricks")):
+        if not is_server(self._client.tracking_uri):
             run = self._retry.call(self._client.get_run, run_id)
             artifact_uris.flush_to_disk([run.info.artifact_uri])
 
-    def _log_values(self, run_id: str, run: RunRecord, given_tags: Mapping[str, str]) -> None:
+    def _log_values(self, run_id: str, run: RunRecord) -> None:
+        """Add parameters, tags and metrics to an open run."""
         metrics = [Metric(m.key, m.value, run.ended, m.step) for m in run.metrics]
         params = [Param(key, value) for key, value in limits.truncate_params(run.params).items()]
-        tags = [RunTag(key, value) for key, value in limits.truncate_tags(given_tags).items()]
+        tags = [RunTag(key, value) for key, value in limits.truncate_tags(run.tags).items()]
         while metrics or params or tags:
             n_metrics = _MAX_METRICS - len(params[:_MAX_PARAMS]) - len(tags[:_MAX_TAGS])
             batch = metrics[:n_metrics], params[:_MAX_PARAMS], tags[:_MAX_TAGS]
@@ -231,7 +234,6 @@ class ClientStagedRuns:
     tracker: ClientTracker
     runs: Sequence[RunRecord]
     parent: str | None
-    threads: int
     _errors: list[TrackingError] = field(default_factory=list)
 
     def commit(self) -> list[str]:
@@ -239,7 +241,7 @@ class ClientStagedRuns:
         if self.runs:
             # MLflow accepts runs of a deleted parent.
             self.tracker.check_not_deleted(self.parent)
-        with ThreadPoolExecutor(self.threads) as pool:
+        with ThreadPoolExecutor(self.tracker.threads) as pool:
             ids = list(pool.map(self._write, self.runs))
         if self._errors:
             raise TrackingError(str(self._errors[0]), ids) from self._errors[0]

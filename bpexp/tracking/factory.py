@@ -10,7 +10,7 @@ from bpexp.tracking import mlflow_internals
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.reading import RunReader
 from bpexp.tracking.retry import RetryPolicy
-from bpexp.tracking.store import Store, connect, experiment_id
+from bpexp.tracking.store import Store, connect, get_or_create_experiment, is_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,7 +37,7 @@ def open_tracker(store: Store, experiment: str) -> Tracker:
     if tracker is not None:
         return tracker
     client = connect(store)
-    return tracker_for(client, experiment_id(client, store, experiment))
+    return tracker_for(client, get_or_create_experiment(client, store, experiment))
 
 
 def open_reader(store: Store) -> RunReader:
@@ -68,7 +68,7 @@ def tracker_for(client: "MlflowClient", experiment_id: str) -> Tracker:
     from bpexp.tracking.client import ClientTracker
     from bpexp.tracking.sql import Experiment
 
-    if client.tracking_uri.startswith(("http", "databricks")):
+    if is_server(client.tracking_uri):
         return ClientTracker(client, experiment_id, _HTTP_THREADS)
     retry = RetryPolicy()
     engine = retry.call(mlflow_internals.sql_engine, client)

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from bpexp.tracking import durable, mlflow_internals
 from bpexp.tracking.retry import TrackingError
-from bpexp.tracking.store import Store, limit_logs, sqlite_file, sqlite_uri
+from bpexp.tracking.store import Store, is_server, limit_logs, sqlite_file, sqlite_uri
 
 
 def open_client(store: Store) -> MlflowClient:
@@ -26,7 +26,7 @@ def open_client(store: Store) -> MlflowClient:
     uri = store.uri
     if store.database is not None and store.is_new:
         _create_sqlite(store.database)
-    if not uri.startswith(("http", "databricks")):
+    if not is_server(uri):
         # Fails at once, where MLflow would retry for minutes.
         engine = sqlalchemy.create_engine(store.uri, poolclass=sqlalchemy.pool.NullPool)
         with engine.connect() as connection:

@@ -8,18 +8,12 @@ MLflow takes more than a second to import; the module that needs it is imported 
 'sqlite:////data/runs.db'
 """
 
-import errno
-import fcntl
 import logging
-import math
 import os
 import re
 import shlex
-import sys
-import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,18 +21,18 @@ from urllib.parse import unquote
 
 from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import output_directory
+from bpexp.tracking import output_directory, store_lock
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE_DRIVERS = ("sqlite", "sqlite+pysqlite")
-LOCK_NOTICE_SECONDS = 5.0
-"""After how many seconds the user learns that another process is waited for."""
 _SQLITE_HEADER = b"SQLite format 3\0"
 """How the file of a database begins, see https://www.sqlite.org/fileformat.html."""
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
+_SERVERS = ("http", "databricks")
+"""How the URIs of servers begin."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +133,12 @@ def locate(uri: str | None, folder: Path, environment: Mapping[str, str]) -> Sto
             sqlite_uri(database) + ("?" + options if options else ""),
             database.parent / "artifacts",
         )
-    return Store(
-        uri, None if scheme in ("http", "https", "databricks") else folder / "outputs/artifacts"
-    )
+    return Store(uri, None if is_server(uri) else folder / "outputs/artifacts")
+
+
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI is that of a server, which chooses the place of artifacts."""
+    return uri.startswith(_SERVERS)
 
 
 def sqlite_uri(database: Path) -> str:
@@ -179,7 +176,7 @@ def connect(store: Store) -> "MlflowClient":
         from bpexp.tracking import mlflow_store
 
         _check_database(store.database)
-        with exclusive_lock(store):
+        with store_lock.exclusive(store.database):
             return retry.call(mlflow_store.open_client, store)
     except (TrackingError, ImportError, OSError, ValueError) as error:
         text = passwords.mask_pieces(" ".join(str(error).split()), store.uri)
@@ -234,7 +231,7 @@ def limit_logs() -> None:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
-def experiment_id(client: "MlflowClient", store: Store, name: str) -> str:
+def get_or_create_experiment(client: "MlflowClient", store: Store, name: str) -> str:
     """The id of an experiment, which is created if it does not exist.
 
     Raises:
@@ -264,73 +261,3 @@ def experiment_id(client: "MlflowClient", store: Store, name: str) -> str:
             f"it with: mlflow experiments restore --experiment-id {experiment.experiment_id}"
         )
     return str(experiment.experiment_id)
-
-
-@contextmanager
-def exclusive_lock(store: Store) -> Iterator[None]:
-    """Exclude other processes of this machine, if the store is an SQLite file.
-
-    MLflow's migrations fail if two processes run them at the same time, and only one process
-    may resume a sweep.
-
-    Raises:
-        ConfigError: Another process holds the lock for longer than the retry time.
-        OSError: The folder of a new store cannot be written, or the lock is a symbolic link.
-    """
-    if store.database is None:
-        yield
-        return
-    output_directory.create(store.database.parent)
-    with ExitStack() as stack:
-        descriptor = _open_lock(store.database)
-        if descriptor is not None:
-            stack.callback(os.close, descriptor)
-            _wait_for_lock(descriptor, _lock_file(store.database), RetryPolicy().seconds)
-        yield
-
-
-def _lock_file(database: Path) -> Path:
-    """The lock beside a database; it has the whole name, because runs.lock may be a database."""
-    return database.with_name(f"{database.name}.lock")
-
-
-def _open_lock(database: Path) -> int | None:
-    """Open or create the lock, without changing the content of a file that has its name.
-
-    Returns:
-        A file descriptor; None for a store that can only be read, such as one on a DVD.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(_lock_file(database), flags, 0o666)
-    except OSError as error:
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and database.exists():
-            return None
-        raise
-
-
-def _wait_for_lock(descriptor: int, file: Path, seconds: float) -> None:
-    """Lock an open file; say that it is waited for, and for how long at most.
-
-    Raises:
-        ConfigError: Another process holds the lock all the time.
-    """
-    deadline, notice = time.monotonic() + seconds, time.monotonic() + LOCK_NOTICE_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            now = time.monotonic()
-            if now >= deadline:
-                raise ConfigError(
-                    f"Another process holds the lock {file}; try again when it has ended."
-                ) from None
-            if now >= notice:
-                notice = math.inf
-                print(f"Waiting for another process that holds {file} ...", file=sys.stderr)
-            time.sleep(0.05)
-        except OSError:
-            # Some network file systems have no locks.
-            return
-        else:
-            return

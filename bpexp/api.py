@@ -40,7 +40,7 @@ from bpexp.sweeps.samplers.python_jobs import (
     typed_arguments,
     zip_argument,
 )
-from bpexp.tracking import lookup, read
+from bpexp.tracking import lookup, run_tables
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import Query
@@ -273,7 +273,7 @@ def load_runs(
     else:
         number = lookup.experiment_id(reader, experiment)
     query = Query(filter, sweep=sweep, sweeps=False)
-    return read.frame(reader.search(number, query, read.table_parts()))
+    return run_tables.frame(reader.search(number, query, run_tables.table_parts()))
 
 
 def report(

@@ -18,7 +18,7 @@ from bpexp.config.schema import flatten
 from bpexp.fields import yaml_size
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.tracking import artifact_files, read
+from bpexp.tracking import artifact_files, run_tables
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 
@@ -82,7 +82,7 @@ def details(run: StoredRun, environment: Environment) -> dict[str, str]:
     return {
         "name": run.name,
         **environment.first_config,
-        **dict(sorted(read.settings(run).items())),
+        **dict(sorted(run_tables.settings(run).items())),
         **{key: f"{value:.12g}" for key, value in sorted(run.metrics.items())},
         **tags,
         **({"git.diff": f"SHA-256 {digest}"} if environment.diff else {}),

@@ -1,7 +1,6 @@
 """Read runs from an MLflow store and build a report on them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -20,7 +19,7 @@ from bpexp.render import markdown
 from bpexp.runs import run_tags
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import integrity
-from bpexp.tracking import log_artifacts, lookup, read, stored_results
+from bpexp.tracking import log_artifacts, lookup, run_tables, stored_results
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.reading import Parts, Query, StoredRun
@@ -30,12 +29,13 @@ ENVIRONMENT_TAGS = (
     "bpexp.python", "bpexp.platform", "bpexp.processor", "bpexp.version.", "bpexp.git.",
 )  # fmt: skip
 """Prefixes of the tags that describe the environment of a run."""
-_THREADS = 8
-"""Artifacts that are read at the same time."""
 _RESULT_FILES = {"losses.npz", "predictions.csv", "weights.npz"}
 _DIGESTS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.DIGESTS)
 _METRICS = Parts(params=(), tags=_DIGESTS, data=False)
 _ONLY_TAGS = Parts(params=(), metrics=(), data=False)
+
+LossesAt = Callable[[Array, StoredRun, Archive], Array]
+"""Reads the losses of a run at some epochs, as ``stored_results.losses_at``."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,7 @@ class RunFiles:
         Raises:
             ConfigError: The artifacts of a run are not those that were written.
         """
-        runs = self._checked_runs(list(rows["run_id"]))
-        losses = read.losses(self.archive, runs, epochs)
-        found = {run.run_id: row for run, row in zip(runs, losses, strict=True)}
-        unknown = np.full(len(epochs), np.nan)
-        return np.array([found.get(run_id, unknown) for run_id in rows["run_id"]])
+        return self._of_each(rows, epochs, stored_results.losses_at)
 
     def validation_losses(self, rows: pd.DataFrame, epochs: Array) -> Array:
         """Validation losses of runs at the given epochs, (n_runs, n_epochs).
@@ -66,12 +62,7 @@ class RunFiles:
         Raises:
             ConfigError: The artifacts of a run are not those that were written.
         """
-        runs = self._checked_runs(list(rows["run_id"]))
-        losses_of = partial(_validation_losses, self.archive, epochs)
-        with ThreadPoolExecutor(_THREADS) as pool:
-            found = dict(zip((run.run_id for run in runs), pool.map(losses_of, runs), strict=True))
-        unknown = np.full(len(epochs), np.nan)
-        return np.array([found.get(run_id, unknown) for run_id in rows["run_id"]])
+        return self._of_each(rows, epochs, _validation_losses)
 
     def artifact(self, row: Any, name: str) -> bytes | None:
         """The content of an artifact of a run; None if it does not exist.
@@ -81,6 +72,14 @@ class RunFiles:
         """
         found = self._checked_runs([row["run_id"]])
         return self.archive.file_if_any(found[0], name) if found else None
+
+    def _of_each(self, rows: pd.DataFrame, epochs: Array, losses_at: LossesAt) -> Array:
+        """Losses of runs at the given epochs; nan for a run that is not in the store."""
+        runs = self._checked_runs(list(rows["run_id"]))
+        losses = self.archive.for_each(runs, lambda run: losses_at(epochs, run, self.archive))
+        found = dict(zip((run.run_id for run in runs), losses, strict=True))
+        unknown = np.full(len(epochs), np.nan)
+        return np.array([found.get(run_id, unknown) for run_id in rows["run_id"]])
 
     def _checked_runs(self, run_ids: Sequence[str]) -> Sequence[StoredRun]:
         """The stored runs with some ids, after comparing their artifacts with their digests.
@@ -97,7 +96,7 @@ class RunFiles:
         return [self._checked[run_id] for run_id in run_ids if run_id in self._checked]
 
 
-def _validation_losses(archive: Archive, epochs: Array, run: StoredRun) -> Array:
+def _validation_losses(epochs: Array, run: StoredRun, archive: Archive) -> Array:
     if archive.file_if_any(run, "validation.npz") is None:
         return np.full(len(epochs), np.nan)
     evaluated = stored_results.validation_of(run, archive)
@@ -214,10 +213,10 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
     A sweep that did not end has no such table; its runs are read from the store.
     """
     query = Query(sweep=parent.run_id, sweeps=False)
-    table = read.results_table(archive, parent)
+    table = run_tables.results_table(archive, parent)
     if table is None:
-        parts = replace(read.table_parts(), tags=_DIGESTS)
-        return read.frame(_checked(archive, parent.experiment_id, query, parts))
+        parts = replace(run_tables.table_parts(), tags=_DIGESTS)
+        return run_tables.frame(_checked(archive, parent.experiment_id, query, parts))
     runs = _checked(archive, parent.experiment_id, query, _METRICS)
     problem = integrity.table_problem(table, runs)
     if not problem and integrity.sweep_problems(parent, archive, "results.parquet"):
@@ -277,9 +276,9 @@ def of_experiment(
         ConfigError: The experiment has no runs, or as ``report.build``.
     """
     # In two passes over pages of runs: all tags of all runs would need much memory.
-    parts = replace(read.table_parts(), tags=_DIGESTS)
+    parts = replace(run_tables.table_parts(), tags=_DIGESTS)
     runs = _checked(archive, archive.experiment_id, Query(sweeps=False), parts)
-    frame = read.frame(runs).assign(sweep="")
+    frame = run_tables.frame(runs).assign(sweep="")
     if frame.empty:
         raise ConfigError(f"The experiment {name!r} has no runs.")
     tagged = archive.reader.search(archive.experiment_id, Query(), _ONLY_TAGS)

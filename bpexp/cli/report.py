@@ -17,12 +17,11 @@ from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
 from bpexp.render import text
 from bpexp.runs.objective import objectives
-from bpexp.tracking import lookup, output_directory, read
+from bpexp.tracking import lookup, output_directory
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.output_directory import file_name
 from bpexp.tracking.reading import StoredRun
-from bpexp.tracking.store import Store
 
 PRINTED = 10
 """Maximum number of groups of the ranking that are printed; the files have more."""
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     name = "-".join([*names, *map(file_name, options.only)])
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)
-    not_logged = _why_not_logged(parents, chosen, store)
+    not_logged = _why_not_logged(parents, chosen, archive)
     if len(parents) == 1 and not not_logged:
         keep(archive, parents[0], report)
     out = console()
@@ -120,7 +119,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _why_not_logged(parents: Sequence[StoredRun], chosen: ReportOptions, store: Store) -> str:
+def _why_not_logged(parents: Sequence[StoredRun], chosen: ReportOptions, archive: Archive) -> str:
     """Why the report on a sweep is not logged to it, as a sentence.
 
     Empty if it is logged, and for the report on several sweeps, which belongs to none of them.
@@ -129,7 +128,7 @@ def _why_not_logged(parents: Sequence[StoredRun], chosen: ReportOptions, store: 
         return ""
     if chosen.only:
         return "Not logged to the sweep, because it covers only a part of its runs."
-    if not read.has_artifacts_inside(parents[0], store):
+    if not archive.contains_artifacts(parents[0]):
         return f"Not logged to the sweep, which stores its files in {parents[0].artifact_uri}."
     return ""
 

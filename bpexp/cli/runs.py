@@ -9,7 +9,7 @@ from bpexp.cli.commands import existing_store, experiment_id, positive, store_pa
 from bpexp.cli.screen import console
 from bpexp.cli.tables import frame_table
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import lookup, read
+from bpexp.tracking import lookup, run_tables
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import Query
 
@@ -31,14 +31,14 @@ def main(arguments: Sequence[str]) -> None:
     else:
         experiment = experiment_id(reader, store, options.experiment)
     limit = options.n or (TABLE_ROWS if options.format == "table" else None)
-    parts = read.table_parts()
+    parts = run_tables.table_parts()
     if options.format == "table":
         parts = replace(parts, params=())
     if options.sort:
-        runs = read.sorted_runs(reader, experiment, query, options.sort, parts, limit)
+        runs = run_tables.sorted_runs(reader, experiment, query, options.sort, parts, limit)
     else:
         runs = list(reader.search(experiment, query, parts, limit=limit))
-    frame = read.frame(runs)
+    frame = run_tables.frame(runs)
     if options.format == "csv":
         frame.to_csv(sys.stdout, index=False)
     elif options.format == "json":

@@ -40,7 +40,7 @@ def frame_table(out: Console, frame: "pd.DataFrame") -> Table:
 
     Args:
         out: The console, whose width limits the table.
-        frame: One row per run, from ``bpexp.tracking.read.frame``.
+        frame: One row per run, from ``bpexp.tracking.run_tables.frame``.
     """
     keys = ["run_id", "name", "status", "outcome"]
     shown = [key for key, metric in METRICS.items() if metric.in_tables]

@@ -14,7 +14,6 @@ import pandas as pd
 from bpexp.export import files, trained
 from bpexp.export.trained import TrainedNetwork
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import read
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.registration import Registration
@@ -54,7 +53,7 @@ def publish(
     store, client = archive.store, archive.client
     from bpexp.tracking import model
 
-    if not read.has_artifacts_inside(run, store):
+    if not archive.contains_artifacts(run):
         raise ConfigError(
             f"The artifacts of the run are in {run.artifact_uri}, outside the folder of the "
             "store, and are not read."

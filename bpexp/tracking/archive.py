@@ -70,6 +70,17 @@ class Archive:
         above, _, _ = run.artifact_uri.partition(run.run_id)
         return _is_local(above or run.artifact_uri)
 
+    def contains_artifacts(self, run: StoredRun) -> bool:
+        """Whether a run's artifacts are in the folder of the SQLite store; true for other stores.
+
+        The database of a copied or foreign store may name any folder of this machine, in which
+        nothing must be written.
+        """
+        named = artifact_uris.local_folder(run.artifact_uri)
+        if self.store.database is None or named is None:
+            return True
+        return named.resolve().is_relative_to(self.store.database.resolve().parent)
+
     def for_each(self, runs: Sequence[StoredRun], action: Callable[[StoredRun], T]) -> list[T]:
         """The results of an action that reads artifacts of a run, for each of some runs.
 

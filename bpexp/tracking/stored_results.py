@@ -15,7 +15,7 @@ from bpexp.runs import identity, predictions_file, run_tags
 from bpexp.runs.result import Validation
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.reading import Point, StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.typing import Array
 
@@ -185,6 +185,24 @@ def losses_in(content: bytes, run: StoredRun) -> Array:
     if losses.ndim != 1 or not len(losses):
         raise ConfigError(f"losses.npz of run {run.run_id[:8]} must contain a loss of each epoch.")
     return losses
+
+
+def losses_at(epochs: Array, run: StoredRun, archive: Archive) -> Array:
+    """The losses of a run at some epochs, counted from 1, (n_epochs,); NaN after its end.
+
+    Those of a run without losses.npz are interpolated between the logged points of its loss.
+
+    Raises:
+        ConfigError: losses.npz is malformed.
+    """
+    content = archive.file_if_any(run, "losses.npz")
+    if content is not None:
+        values = losses_in(content, run)
+        steps = np.arange(1, len(values) + 1)
+    else:
+        points = archive.reader.history([run.run_id], "loss").get(run.run_id)
+        steps, values = np.array(points or [Point(0, np.nan)]).T
+    return np.where(epochs <= steps[-1], np.interp(epochs, steps, values), np.nan)
 
 
 def validation_of(run: StoredRun, archive: Archive) -> Validation:

@@ -1,10 +1,15 @@
-"""Reads what runs contain: metrics, settings, tables of runs, and artifacts."""
+"""Tables of stored runs: a row for each run, and the order of the rows.
+
+>>> from bpexp.tracking.reading import StoredRun
+>>> run = StoredRun("70bda3e6", "seed=1", "FINISHED", params={"lr": "0.1"})
+>>> frame([run])[["name", "lr"]].to_dict("records")
+[{'name': 'seed=1', 'lr': 0.1}]
+"""
 
 import io
 import json
 import math
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -15,14 +20,8 @@ from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError, nearest
 from bpexp.runs import run_tags
 from bpexp.runs.metrics import METRICS, Direction, listed
-from bpexp.tracking import artifact_files, artifact_uris
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.reading import Parts, Point, Query, RunReader, StoredRun
-from bpexp.tracking.store import Store
-from bpexp.typing import Array
-
-_THREADS = 8
-"""Artifacts that are read at the same time."""
+from bpexp.tracking.reading import Parts, Query, RunReader, StoredRun
 
 
 def table_parts() -> Parts:
@@ -144,53 +143,3 @@ def _parse_results(content: bytes, parent: StoredRun) -> pd.DataFrame:
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{name} must contain numbers in the column {key}.") from error
     return table.astype(dict.fromkeys(text_columns, "str"))
-
-
-def has_artifacts_inside(run: StoredRun, store: Store) -> bool:
-    """Whether a run's artifacts are in the folder of its SQLite store; true for other stores.
-
-    The database of a copied or foreign store may name any folder of this machine, in which
-    nothing must be written.
-    """
-    named = artifact_uris.local_folder(run.artifact_uri)
-    if store.database is None or named is None:
-        return True
-    return named.resolve().is_relative_to(store.database.resolve().parent)
-
-
-def losses(archive: Archive, runs: Sequence[StoredRun], epochs: Array) -> Array:
-    """The losses of runs at some epochs.
-
-    Args:
-        archive: Where the runs are stored.
-        runs: The runs.
-        epochs: Epochs, counted from 1, (n_epochs,).
-
-    Returns:
-        Losses, (n_runs, n_epochs); NaN after the end of a run. Those of a run without losses.npz
-        are interpolated between the logged points of its loss.
-
-    Raises:
-        ConfigError: A losses.npz is malformed.
-    """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return np.array(list(pool.map(partial(_losses_at, archive, epochs), runs)))
-
-
-def _losses_at(archive: Archive, epochs: Array, run: StoredRun) -> Array:
-    content = archive.file_if_any(run, "losses.npz")
-    if content is not None:
-        values = _parse_losses(content, run.run_id)
-        steps = np.arange(1, len(values) + 1)
-    else:
-        points = archive.reader.history([run.run_id], "loss").get(run.run_id)
-        steps, values = np.array(points or [Point(0, np.nan)]).T
-    return np.where(epochs <= steps[-1], np.interp(epochs, steps, values), np.nan)
-
-
-def _parse_losses(content: bytes, run_id: str) -> Array:
-    name = f"losses.npz of run {run_id[:8]}"
-    found = artifact_files.arrays(content, name).get("loss")
-    if found is None or found.ndim != 1 or not len(found):
-        raise ConfigError(f"{name} must contain one loss for each epoch.")
-    return found

@@ -91,7 +91,7 @@ def test_an_npz_file_is_read_as_the_zipfile_module_reads_it(arrays, compressed, 
     position = data.draw(st.integers(0, len(content) - 1))
     changed = bytes([content[position] ^ (1 << data.draw(st.integers(0, 7)))])
     for damaged in (content[:position], content[:position] + changed + content[position + 1 :]):
-        members = artifact_files._stored_members(damaged)
+        members = stored_zip.members(damaged)
         if members is not None:
             with zipfile.ZipFile(io.BytesIO(damaged)) as file:
                 assert members == {name: file.read(name) for name in file.namelist()}

@@ -7,9 +7,7 @@
 
 import io
 import math
-import struct
 import zipfile
-import zlib
 from functools import lru_cache
 from typing import Any
 
@@ -19,18 +17,11 @@ import yaml
 from bpexp.fields import yaml_size
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.fields.memory_limit import content_limit
+from bpexp.tracking import stored_zip
 from bpexp.typing import Array
 
 MAX_VALUES = 1_000_000
 """The largest number of values in a mapping: a configuration may list thousands of columns."""
-_END = struct.Struct("<4s4H2LH")
-"""The last record of a zip file: the number of members, size and place of their directory."""
-_ENTRY = struct.Struct("<4s6H3L5H2L")
-"""An entry of the directory: compression, checksum, sizes, length of the name, place."""
-_LOCAL = struct.Struct("<4s5H3L2H")
-"""What stands before the name of each member."""
-_VERSION = 45
-"""The version of the zip format that NumPy asks for."""
 
 
 def mapping(content: bytes | str, name: str) -> dict[str, object]:
@@ -68,11 +59,12 @@ def arrays(content: bytes, name: str) -> dict[str, Array]:
         ConfigError: The file is empty, truncated or malformed, or larger than a quarter of the
             memory.
     """
-    _check_not_empty(content, name)
+    if not content:
+        raise ConfigError(f"{name} is empty.")
     if not content.startswith(b"PK"):
         raise ConfigError(f"{name} must contain arrays of numbers: it is not an NPZ file.")
     try:
-        stored = _stored_members(content)
+        stored = stored_zip.members(content)
         if stored is not None:
             return {key.removesuffix(".npy"): _array(member) for key, member in stored.items()}
         with zipfile.ZipFile(io.BytesIO(content)) as file:
@@ -85,47 +77,6 @@ def arrays(content: bytes, name: str) -> dict[str, Array]:
     except Exception as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ConfigError(f"{name} must contain arrays of numbers: {reason}.") from error
-
-
-def _stored_members(content: bytes) -> dict[str, bytes] | None:
-    """The members of a zip file without compression, as ``np.savez`` writes it; None for others.
-
-    The zipfile module takes most of the time in which thousands of small files are checked. It
-    reads every file in which something is unusual or wrong, and says what.
-    """
-    if len(content) < _END.size:
-        return None
-    end = _END.unpack_from(content, len(content) - _END.size)
-    signature, *_, n_members, size, at, comment = end
-    last = len(content) - _END.size
-    # A file of more than 4 GB has another record before the last one.
-    is_large = content[max(0, last - 20) : last].startswith(b"PK\6\7")
-    if signature != b"PK\5\6" or comment or is_large or at + size != last:
-        return None
-    found: dict[str, bytes] = {}
-    for _ in range(n_members):
-        if at + _ENTRY.size > last:
-            return None
-        entry = _ENTRY.unpack_from(content, at)
-        signature, _, needed, flags, method, _, _, crc, packed, size, n_name, *rest, place = entry
-        n_extra, n_comment = rest[:2]
-        name = content[at + _ENTRY.size : at + _ENTRY.size + n_name]
-        if signature != b"PK\1\2" or flags or method or packed != size or n_extra or n_comment:
-            return None
-        start = place + _LOCAL.size
-        if start > last or needed > _VERSION or not name.isascii() or b"\0" in name:
-            return None
-        signature, _, flags, method, *_, n_local, n_extra = _LOCAL.unpack_from(content, place)
-        is_same = content[start : start + n_local] == name and not flags and not method
-        start += n_local + n_extra
-        member = content[start : start + size]
-        if signature != b"PK\3\4" or not is_same or zlib.crc32(member) != crc:
-            return None
-        if len(member) != size:
-            return None
-        found[name.decode()] = member
-        at += _ENTRY.size + n_name
-    return found if len(found) == n_members and at == last else None
 
 
 def _array(content: bytes) -> Array:
@@ -160,8 +111,3 @@ def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if dtype.hasobject:
         raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
     return shape, is_fortran, dtype
-
-
-def _check_not_empty(content: bytes, name: str) -> None:
-    if not content:
-        raise ConfigError(f"{name} is empty.")

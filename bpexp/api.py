@@ -218,7 +218,7 @@ def _extend(sweep: str, uri: str | None, experiment: str, arguments: Sequence[st
     limits, added = budget.split(arguments)
     store = locate(uri, Path.cwd(), os.environ)
     reader = open_reader(store)
-    name, parent = lookup.find(reader, experiment, sweep, sweeps=True)
+    name, parent = lookup.find(reader, experiment, sweep, is_sweep=True)
     request = app.ResumeRequest(
         Archive(reader, store, parent.experiment_id),
         name,
@@ -268,11 +268,11 @@ def load_runs(
     """
     reader = open_reader(locate(uri, Path.cwd(), os.environ))
     if sweep:
-        _, parent = lookup.find(reader, experiment, sweep, sweeps=True)
+        parent = lookup.find(reader, experiment, sweep, is_sweep=True).run
         number, sweep = parent.experiment_id, parent.run_id
     else:
         number = lookup.experiment_id(reader, experiment)
-    query = Query(filter, sweep=sweep, sweeps=False)
+    query = Query(filter, sweep=sweep, with_parents=False)
     return run_tables.frame(reader.search(number, query, run_tables.table_parts()))
 
 
@@ -325,6 +325,6 @@ def report(
     if not sweeps:
         return sources.of_experiment(open_archive(store, experiment), experiment, options)
     reader = open_reader(store)
-    parents = [lookup.find(reader, experiment, sweep, sweeps=True)[1] for sweep in sweeps]
+    parents = [lookup.find(reader, experiment, sweep, is_sweep=True).run for sweep in sweeps]
     archive = Archive(reader, store, parents[0].experiment_id)
     return sources.of_sweeps(archive, parents, options)

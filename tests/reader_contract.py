@@ -122,7 +122,7 @@ class ReaderContract:
         active = ["failed", "% _ ' ü", "lr=0.2", "lr=0.1", "sweep", "linked"]
         assert names(Query()) == active
         assert names(Query(), limit=2) == active[:2]
-        assert names(Query(sweeps=False)) == [name for name in active if name != "sweep"]
+        assert names(Query(with_parents=False)) == [name for name in active if name != "sweep"]
 
     def test_runs_are_selected_by_status_tag_and_sweep(self, written, names):
         assert names(FINISHED) == ["% _ ' ü", "lr=0.2", "lr=0.1", "linked"]

@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import array_shapes
 import bpexp
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.network import Network
-from bpexp.tracking import artifact_files, stored_results
+from bpexp.tracking import artifact_files, stored_results, stored_zip
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.store import Store
 

@@ -212,7 +212,7 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
 
     A sweep that did not end has no such table; its runs are read from the store.
     """
-    query = Query(sweep=parent.run_id, sweeps=False)
+    query = Query(sweep=parent.run_id, with_parents=False)
     table = run_tables.results_table(archive, parent)
     if table is None:
         parts = replace(run_tables.table_parts(), tags=_DIGESTS)
@@ -277,7 +277,7 @@ def of_experiment(
     """
     # In two passes over pages of runs: all tags of all runs would need much memory.
     parts = replace(run_tables.table_parts(), tags=_DIGESTS)
-    runs = _checked(archive, archive.experiment_id, Query(sweeps=False), parts)
+    runs = _checked(archive, archive.experiment_id, Query(with_parents=False), parts)
     frame = run_tables.frame(runs).assign(sweep="")
     if frame.empty:
         raise ConfigError(f"The experiment {name!r} has no runs.")

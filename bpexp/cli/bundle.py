@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> None:
         "--without-data", action="store_true", help="leave out the data files of data=file"
     )
     options = parser.parse_args(arguments)
-    experiment, run, archive = named_run(options, options.sweep, sweeps=True)
+    experiment, run, archive = named_run(options, options.sweep, is_sweep=True)
     target = Path(options.o or f"{file_name(run.run_id[:8])}.zip")
     if target.suffix != ".zip":
         raise ConfigError(f"-o must end in .zip, got {str(target)!r}.")

@@ -99,21 +99,21 @@ def best_run(options: argparse.Namespace, wanted: str) -> tuple[StoredRun, Archi
 
 
 def named_run(
-    options: argparse.Namespace, wanted: str, *, sweeps: bool = False
+    options: argparse.Namespace, wanted: str, *, is_sweep: bool = False
 ) -> tuple[str, StoredRun, Archive]:
     """Return the experiment of the run that a user names, the run, and where it is stored.
 
     Args:
         options: The parsed arguments ``uri`` and ``experiment``.
         wanted: The id of a run, the start of its id, its name, or ``latest``.
-        sweeps: Whether ``latest`` is the newest sweep, see ``lookup.find``.
+        is_sweep: Whether ``latest`` is the newest sweep, see ``lookup.find``.
 
     Raises:
         ConfigError: There is no such store or run.
     """
     store = existing_store(options.uri)
     reader = open_reader(store)
-    experiment, run = lookup.find(reader, options.experiment, wanted, sweeps=sweeps)
+    experiment, run = lookup.find(reader, options.experiment, wanted, is_sweep=is_sweep)
     return experiment, run, Archive(reader, store, run.experiment_id)
 
 

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     table.add_column("")
     all_details = []
     for name in options.run:
-        _, run = lookup.find(reader, options.experiment, name)
+        run = lookup.find(reader, options.experiment, name).run
         table.add_column(run.run_id[:8])
         archive = Archive(reader, store, run.experiment_id)
         details = run_details.read_environment(archive, run)

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"--seed must be a whole number of at least 0, got {options.seed}.")
     reader = open_reader(store)
     parents = [
-        lookup.find(reader, options.experiment, name, sweeps=True)[1] for name in options.sweep
+        lookup.find(reader, options.experiment, name, is_sweep=True).run for name in options.sweep
     ]
     chosen = ReportOptions(
         choice=MeasureChoice(options.measure, options.allow_test),

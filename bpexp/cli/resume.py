@@ -86,7 +86,7 @@ def request_of(options: argparse.Namespace, limits: BudgetConfig) -> app.ResumeR
         recovery.restore_sweep(connect(store), options.sweep)
     reader = open_reader(store)
     try:
-        experiment, sweep = lookup.find(reader, options.experiment, options.sweep, sweeps=True)
+        experiment, sweep = lookup.find(reader, options.experiment, options.sweep, is_sweep=True)
     except ConfigError as error:
         deleted = recovery.deleted_sweeps(connect(store), options.sweep)
         if deleted:

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     reader = open_reader(store)
     query = Query(options.filter)
     if options.sweep:
-        _, sweep = lookup.find(reader, options.experiment, options.sweep, sweeps=True)
+        sweep = lookup.find(reader, options.experiment, options.sweep, is_sweep=True).run
         if not sweep.is_sweep:
             raise ConfigError(f"--sweep takes a sweep, got {sweep.label}, which is a single run.")
         experiment, query = sweep.experiment_id, replace(query, sweep=sweep.run_id)

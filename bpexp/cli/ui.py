@@ -81,7 +81,7 @@ def _page(reader: RunReader, experiment: str, wanted: str | None) -> str:
         newest = reader.search(experiments[experiment], SWEEPS, OBJECTIVE, limit=1)
         sweep = next(iter(newest), None)
     elif wanted != ALL:
-        _, sweep = lookup.find(reader, experiment, wanted, sweeps=True)
+        sweep = lookup.find(reader, experiment, wanted, is_sweep=True).run
         if not sweep.is_sweep:
             raise ConfigError(f"ui takes a sweep, got {sweep.label}, which is a single run.")
     if sweep is None:

@@ -70,7 +70,7 @@ class ClientReader:
             for clauses in _clauses(query)
             for run in self._search_pages(experiment, query, clauses, limit)
             if not (query.statuses and run.info.status not in query.statuses)
-            if query.sweeps or run.data.tags.get(run_tags.KIND) != run_tags.SWEEP_KIND
+            if query.with_parents or run.data.tags.get(run_tags.KIND) != run_tags.SWEEP_KIND
         )
         if query.sweep is not None:
             found = sorted(found, key=lambda run: (-run.started, run.run_id))

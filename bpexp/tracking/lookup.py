@@ -1,6 +1,7 @@
 """Finds the run that a user names: by its id, the start of its id, its name, or ``latest``."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
@@ -10,6 +11,13 @@ LATEST = "latest"
 """Stands for the newest sweep or run of an experiment."""
 _ID_LENGTH = 32
 """Characters of a complete run id."""
+
+
+class FoundRun(NamedTuple):
+    """A run, and the name of its experiment."""
+
+    experiment: str
+    run: StoredRun
 
 
 class NoRunsError(ConfigError):
@@ -61,8 +69,8 @@ def _only_match(reader: RunReader, experiment: str, wanted: str) -> StoredRun | 
     return matches[0] if matches else None
 
 
-def _no_match(wanted: str, *, sweeps: bool) -> ConfigError:
-    what, noun = ("SWEEP", "sweep") if sweeps else ("RUN", "run")
+def _no_match(wanted: str, *, is_sweep: bool) -> ConfigError:
+    what, noun = ("SWEEP", "sweep") if is_sweep else ("RUN", "run")
     return ConfigError(
         f"{what} must be the id, its beginning, or the name of a {noun}, got {wanted!r}; "
         "bpexp runs lists them."
@@ -88,63 +96,58 @@ def best_run(reader: RunReader, run: StoredRun) -> StoredRun:
     return with_id(reader, best)
 
 
-def find(
-    reader: RunReader, experiment: str, wanted: str, *, sweeps: bool = False
-) -> tuple[str, StoredRun]:
+def find(reader: RunReader, experiment: str, wanted: str, *, is_sweep: bool = False) -> FoundRun:
     """Find a run, first in one experiment, then in all others.
 
     Args:
         reader: Reads the store.
         experiment: The experiment to search first.
         wanted: The id of a run, the start of its id, its name, or ``latest``.
-        sweeps: Whether a sweep is wanted: ``latest`` is then the newest one, not a newer single
+        is_sweep: Whether a sweep is wanted: ``latest`` is then the newest one, not a newer single
             run, and messages say SWEEP.
-
-    Returns:
-        The name of the run's experiment, and the run.
 
     Raises:
         ConfigError: No run matches, or several do.
     """
     if wanted == LATEST:
-        return experiment, _latest(reader, experiment, sweeps)
+        return FoundRun(experiment, _latest(reader, experiment, is_sweep=is_sweep))
     experiments = reader.experiments()
     if len(wanted) == _ID_LENGTH:
         run = with_id(reader, wanted)
-        return _name_of(run.experiment_id, experiments), run
+        return FoundRun(_name_of(run.experiment_id, experiments), run)
     first = experiments.get(experiment)
     found = None if first is None else _only_match(reader, first, wanted)
     if found is not None:
-        return experiment, found
+        return FoundRun(experiment, found)
     elsewhere = _find_elsewhere(reader, experiments, experiment, wanted) if wanted else None
     if elsewhere is not None:
         return elsewhere
     # Says that the experiment does not exist, if so.
     experiment_id(reader, experiment)
-    raise _no_match(wanted, sweeps=sweeps)
+    raise _no_match(wanted, is_sweep=is_sweep)
 
 
 def _name_of(experiment: str, experiments: Mapping[str, str]) -> str:
     return next((name for name, number in experiments.items() if number == experiment), "")
 
 
-def _latest(reader: RunReader, experiment: str, sweeps: bool) -> StoredRun:
-    """Return the newest sweep, or the newest run if it is not part of a sweep."""
+def _latest(reader: RunReader, experiment: str, *, is_sweep: bool) -> StoredRun:
+    """The newest sweep, or the newest run if it is not part of a sweep."""
     number = experiment_id(reader, experiment)
-    query = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND}) if sweeps else Query()
+    query = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND}) if is_sweep else Query()
     run = next(iter(reader.search(number, query, limit=1)), None)
     if run is None:
-        kind = "sweep" if sweeps else "run"
+        kind = "sweep" if is_sweep else "run"
         raise ConfigError(f"The experiment {experiment!r} has no {kind} yet.")
     return with_id(reader, run.parent) if run.parent else run
 
 
 def _find_elsewhere(
     reader: RunReader, experiments: Mapping[str, str], experiment: str, wanted: str
-) -> tuple[str, StoredRun] | None:
-    """The only matching run outside of ``experiment``, with the name of its experiment."""
+) -> FoundRun | None:
+    """The only matching run outside of ``experiment``."""
     found = [
-        (name, run)
+        FoundRun(name, run)
         for name, number in experiments.items()
         if name != experiment
         for run in reader.matching(wanted, number)

@@ -88,17 +88,17 @@ class Query:
         statuses: Only runs with one of these statuses; empty for all.
         tags: Only runs that have all these tags with these values.
         sweep: Only runs of the sweep with this id, including those that it reuses from others.
-        sweeps: Whether parent runs of sweeps are read, too.
+        with_parents: Whether parent runs of sweeps are read, too.
     """
 
     filter_string: str = ""
     statuses: Collection[str] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     sweep: str | None = None
-    sweeps: bool = True
+    with_parents: bool = True
 
 
-FINISHED = Query(statuses=["FINISHED"], sweeps=False)
+FINISHED = Query(statuses=["FINISHED"], with_parents=False)
 """All finished runs that are not sweeps."""
 
 

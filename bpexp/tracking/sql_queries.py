@@ -140,7 +140,7 @@ def _conditions(query: Query) -> tuple[str, dict[str, Any]]:
             )
         )
         values |= {"sweep": query.sweep, "link": run_tags.linked_sweep(query.sweep)}
-    if not query.sweeps:
+    if not query.with_parents:
         kind = f"key = '{run_tags.KIND}' AND value = '{run_tags.SWEEP_KIND}'"
         conditions.append(f"NOT {_tagged(kind)}")
     return " AND ".join(conditions), values

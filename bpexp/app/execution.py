@@ -50,7 +50,7 @@ def execute(
             RunWriter(open_store) as writer,
         ):
             runner = SweepRunner(plan, executor, writer, reporter, on_result)
-            with resume_command_in_errors(runner.how_to_resume):
+            with resume_command_in_errors(runner.resume_advice):
                 if has_stored:
                     runner.use_stored_results()
                 runner.train()

@@ -31,7 +31,7 @@ from bpexp.tracking import recovery, store_lock
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.reading import NO_PARTS, UNFINISHED, Query, StoredRun
-from bpexp.tracking.retry import RetryPolicy, resume_command_in_errors
+from bpexp.tracking.retry import ResumeAdvice, RetryPolicy, resume_command_in_errors
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _train_missing(
         generations=stored_generations.of_plan(plan),
         has_stored=True,
     )
-    with resume_command_in_errors(lambda: [request.command]):
+    with resume_command_in_errors(lambda: ResumeAdvice(request.command)):
         _delete_replaced(request, finished)
     final_steps.report_lr_range(finished, store, reporter)
     final_steps.export_best(finished, store, reporter)
@@ -173,7 +173,7 @@ def _reopen(request: ResumeRequest, plan: Plan, before: _StoredPlan | None) -> T
             raise ConfigError(f"{sweep.label} was extended meanwhile; repeat the command.")
         # Other stores have no lock.
         recovery.reopen(tracker, found)
-    with resume_command_in_errors(lambda: [request.command]):
+    with resume_command_in_errors(lambda: ResumeAdvice(request.command)):
         recovery.close_orphaned_runs(tracker)
         if before:
             tracker.add_files(sweep.run_id, {plan_file.NAME: plan_file.to_bytes(plan)})

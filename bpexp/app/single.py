@@ -14,7 +14,7 @@ from bpexp.tracking.archive import Archive
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
-from bpexp.tracking.retry import resume_command_in_errors
+from bpexp.tracking.retry import ResumeAdvice, resume_command_in_errors
 from bpexp.tracking.store import Store
 
 
@@ -49,10 +49,11 @@ def store_spooled_run(store: Store, experiment: str, key: str, reporter: Reporte
     tracker = opening.open_experiment(store, experiment)
     reader = open_reader(store)
     archive = Archive(reader, store, lookup.experiment_id(reader, experiment))
+    command = store.resume_command(key, experiment)
     for file in spool.files(key):
         for record in spool.read(file):
             stored = _same_run(archive, record)
-            with resume_command_in_errors(lambda: [store.resume_command(key, experiment)]):
+            with resume_command_in_errors(lambda: ResumeAdvice(command)):
                 run_id = _store(record, stored, tracker)
             reporter.say(f"The run is stored. Show it: bpexp show {run_id[:8]}")
         spool.remove(file)

@@ -9,7 +9,7 @@ from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import TrackedSweep
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.reading import NO_PARTS, Query
-from bpexp.tracking.retry import RetryPolicy, resume_command_in_errors
+from bpexp.tracking.retry import ResumeAdvice, RetryPolicy, resume_command_in_errors
 from bpexp.tracking.store import Store
 
 
@@ -27,7 +27,7 @@ def start_sweep(store: Store, plan: Plan, started: int) -> TrackedSweep:
     tags = provenance.sweep_tags(plan)
     parent = tracker.open_run(provenance.sweep_name(plan), started, tags)
     tracked = TrackedSweep(tracker, store, experiment, parent)
-    with resume_command_in_errors(lambda: [tracked.resume_command(parent)]):
+    with resume_command_in_errors(lambda: ResumeAdvice(tracked.resume_command(parent))):
         tracker.add_files(parent, provenance.sweep_files(plan))
         return tracked if archive is None else with_stored_results(tracked, plan, archive)
 

@@ -30,7 +30,7 @@ from bpexp.sweeps.rungs import sentence as rung_sentence
 from bpexp.sweeps.samplers.trials import Trial
 from bpexp.tracking import process, spool
 from bpexp.tracking.contract import MetricPoint
-from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.retry import ResumeAdvice, TrackingError
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -361,26 +361,27 @@ class SweepRunner:
             replaced=self._writer.sweep.replaced,
         )
 
-    def how_to_resume(self) -> list[str]:
+    def resume_advice(self) -> ResumeAdvice | None:
         """The command that resumes the sweep after an error, and how many runs are tracked.
 
-        Nothing where the store could not be opened, and for a single run that is not in the spool.
+        None where the store could not be opened, and for a single run that is not in the spool.
         """
         writer = self._writer
         if not writer.is_open:
-            return []
+            return None
         command = writer.sweep.resume_command(writer.spool_key)
         folder = spool.folder(writer.spool_key)
         if writer.sweep.parent is None:
-            return [command, f"the run waits in {folder}"] if writer.n_spooled else []
-        found = [command]
+            waits = f"the run waits in {folder}"
+            return ResumeAdvice(command, [waits]) if writer.n_spooled else None
+        facts = []
         if self.plan.runtime.tracking.runs:
             stored = {index for index, row in self.results.rows.items() if row.run_id}
             tracked = len(stored | writer.run_ids.keys())
-            found.append(f"{tracked} of {len(self.plan.jobs)} runs are tracked")
+            facts.append(f"{tracked} of {len(self.plan.jobs)} runs are tracked")
         if writer.n_spooled:
-            found.append(f"{writer.n_spooled} wait in {folder}")
-        return found
+            facts.append(f"{writer.n_spooled} wait in {folder}")
+        return ResumeAdvice(command, facts)
 
     def _record(self, trained: Sequence[JobResult]) -> None:
         """Add results to the table and submit them to the writer."""

@@ -42,17 +42,11 @@ class TrackingError(ConfigError):
         super().__init__(passwords.mask_text(message))
         self.written = written
 
-    def with_command(self, command: str, *facts: str) -> "TrackingError":
-        """Return the error with the command that resumes the sweep.
-
-        Args:
-            command: The command.
-            *facts: What else is known, between the message and the command.
-        """
+    def with_advice(self, advice: "ResumeAdvice") -> "TrackingError":
+        """The error with the command that resumes the sweep."""
         reason = str(self).rstrip(".")
-        return TrackingError(
-            "; ".join([reason, *facts, f"to go on: {command}{self.resume_option}"])
-        )
+        command = f"to go on: {advice.command}{self.resume_option}"
+        return TrackingError("; ".join([reason, *advice.facts, command]))
 
 
 class DeletedError(TrackingError):
@@ -76,21 +70,33 @@ class DeletedError(TrackingError):
         return cls(f"The store refused: run {run_id} is deleted or does not exist.")
 
 
+@dataclass(frozen=True)
+class ResumeAdvice:
+    """What a user needs to know after an error that ended a sweep.
+
+    Attributes:
+        command: The command that resumes the sweep.
+        facts: What else is known, for the sentence before the command.
+    """
+
+    command: str
+    facts: Sequence[str] = ()
+
+
 @contextmanager
-def resume_command_in_errors(how: Callable[[], Sequence[str]]) -> Iterator[None]:
+def resume_command_in_errors(advice: Callable[[], ResumeAdvice | None]) -> Iterator[None]:
     """Add to a TrackingError how the sweep is resumed.
 
     Args:
-        how: Called after an error; returns the command and further facts, see
-            ``TrackingError.with_command``. If it returns nothing, the error stays as it is.
+        advice: Called after an error; if it returns None, the error stays as it is.
     """
     try:
         yield
     except TrackingError as error:
-        command = how()
-        if not command:
+        found = advice()
+        if found is None:
             raise
-        raise error.with_command(*command) from error
+        raise error.with_advice(found) from error
 
 
 class StorageError(OSError):

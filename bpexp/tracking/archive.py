@@ -110,6 +110,7 @@ class Archive:
                 raise missing(run, name)
             return self._download(run, name)
         except TrackingError:
+            # Each storage has another error for an artifact that does not exist.
             if name in self.files(run):
                 raise
             raise missing(run, name) from None

@@ -8,8 +8,9 @@ import pytest
 from scipy.stats import wilcoxon
 from test_report import built, by_lr, rows
 
-from bpexp.analysis import effects, findings, groups, page, search_plots
+from bpexp.analysis import effects, findings, groups, page
 from bpexp.analysis.findings import Summary
+from bpexp.analysis.trials import Trials
 from bpexp.render import markdown
 from bpexp.runs.objective import objectives
 
@@ -212,7 +213,7 @@ def test_sentences_on_a_search_name_the_values_of_the_best_tenth_of_its_trials()
     found = SimpleNamespace(
         grouped=SimpleNamespace(varying=varying), measure=objectives()["final_loss"], horizon=1.0
     )
-    assert search_plots.sentences(found, trials) == [
+    assert Trials(found, trials).sentences == [
         "lr: 6 to 8 in the best tenth (3 of 31 trials), 0 to 30 in all; not tested, since the "
         "other settings differ, too.",
         "optimizer.name: in the best tenth (3 of 31 trials) 2 of 16 with rprop, 1 of 15 with adam; "

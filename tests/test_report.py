@@ -29,6 +29,8 @@ from scipy.stats import wilcoxon
 import bpexp as package
 from bpexp.analysis import (
     findings,
+    group_labels,
+    group_plots,
     groups,
     measure_choice,
     page,
@@ -751,7 +753,7 @@ def test_a_grid_of_surfaces_has_a_panel_for_each_combination_of_two_settings():
     frames = [axes.spines["top"].get_linewidth() for axes in drawn.axes[:-1]]
     # The lowest row of panels has the lowest value, as a heat map has.
     assert [place for place, width in enumerate(frames) if width > 2] == [2 * 3]
-    assert plots.notes(made.plot_data)[-1] == (
+    assert plots.notes(made)[-1] == (
         "Decision surfaces over two settings are drawn of 6 of 9 values of lr, at "
         "optimizer.momentum=0.5."
     )
@@ -1076,7 +1078,8 @@ def test_a_band_is_the_median_run_and_from_the_5th_to_the_95th_percentile():
         return np.where(epochs <= last, some["final_loss"].to_numpy()[:, None], np.nan)
 
     made = report.build(frame, "a sweep", {}, reader(constant))
-    (band,) = made.bands
+    (bands,) = made.curves.values()
+    band = bands.training
     # Of 21 runs with losses 1 to 21 the 2nd, 11th and 20th; the worst one diverges after epoch 10.
     assert {*band.low.tolist()} == {2.0}
     assert {*band.median.tolist()} == {11.0}
@@ -1098,11 +1101,8 @@ def test_validation_curves_are_drawn_beside_training_curves():
     found.validation_losses = lambda some, epochs: 10 * constant(some, epochs)
     made = report.build(frame, "a sweep", {}, found)
     # Without an evaluation before epoch 10 there is nothing to draw; lr=1 has no validation rows.
-    bands = dict(
-        zip([s.group.name for s in made.findings.summaries], made.validation_bands, strict=True)
-    )
-    assert bands["lr=1"] is None
-    assert bands["lr=0.1"].epochs[0] >= 10
+    assert made.curves["lr=1"].validation is None
+    assert made.curves["lr=0.1"].validation.epochs[0] >= 10
     training, validation = made.figures["loss_curves"].axes
     assert (training.get_title()[:13], validation.get_title()) == (
         "Training loss",
@@ -1119,7 +1119,8 @@ def test_validation_curves_are_those_that_the_runs_logged(a_store, inside, tmp_p
     done = inside("-m", "seed=0,1,2", "data=iris", "model=classifier", "epochs=20", "n_jobs=1",
                   "data.validation_fraction=0.2", "stop.validation_interval=5")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    (band,) = package.report("latest").validation_bands
+    (bands,) = package.report("latest").curves.values()
+    band = bands.validation
     client = client_of(tmp_path)
     runs = package.load_runs()
     logged = [client.get_metric_history(run, "validation_loss") for run in runs["run_id"]]
@@ -1572,7 +1573,7 @@ def test_the_worst_of_many_groups_has_the_number_of_its_rank():
     paths = [f"/a/folder/with/a/long/name/of/tables/number/{place}.csv" for place in range(30)]
     frame = rows([({"data.path": path}, 0, "completed", 0.1 + place, 50)
                   for place, path in enumerate(paths)])  # fmt: skip
-    labels = list(plots._tick_labels(built(frame).findings).values())
+    labels = list(group_labels.of_rows(built(frame).findings).values())
     assert labels[0].startswith("#1 ")
     assert labels[-2].startswith("#23 ")
     assert labels[-1].startswith("#30 ")
@@ -1604,11 +1605,18 @@ def test_the_page_on_methods_has_every_source_that_a_report_names():
 
 def test_the_median_that_is_drawn_counts_runs_that_did_not_converge():
     measure = groups.TIME_TO_CONVERGE
-    low, middle, high = plots._quartiles(measure, np.array([3.0, 1.0, 2.0, np.inf, np.inf, np.inf]))
+    low, middle, high = group_plots._quartiles(
+        measure, np.array([3.0, 1.0, 2.0, np.inf, np.inf, np.inf])
+    )
     assert (low, middle, high) == (2.0, 3.0, np.inf)
-    assert np.isinf(plots._quartiles(measure, np.array([1.0, 2.0, np.inf, np.inf, np.inf]))[1])
-    found = plots._quartiles(groups.FINAL_LOSS, np.array([1.0, 2.0, 3.0, 4.0]))
+    assert np.isinf(
+        group_plots._quartiles(measure, np.array([1.0, 2.0, np.inf, np.inf, np.inf]))[1]
+    )
+    found = group_plots._quartiles(groups.FINAL_LOSS, np.array([1.0, 2.0, 3.0, 4.0]))
     assert found.tolist() == [1.75, 2.5, 3.25]
     # As in the tables: half of four epochs to converge is reached at the second, of losses never.
     half = np.array([1.0, 2.0, np.inf, np.inf])
-    assert [plots._quartiles(m, half)[1] for m in (measure, groups.FINAL_LOSS)] == [2.0, np.inf]
+    assert [group_plots._quartiles(m, half)[1] for m in (measure, groups.FINAL_LOSS)] == [
+        2.0,
+        np.inf,
+    ]

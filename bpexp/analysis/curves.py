@@ -36,6 +36,19 @@ class Band:
     high: Array
 
 
+@dataclass(frozen=True, eq=False)
+class LossBands:
+    """The bands of a group.
+
+    Attributes:
+        training: Of the training loss.
+        validation: Of the validation loss; None without validation rows.
+    """
+
+    training: Band
+    validation: Band | None
+
+
 def band(group: Group, read_losses: ReadLosses, seed: int) -> Band:
     """Compute the band of a group at epochs spaced evenly on a logarithmic scale.
 

@@ -20,13 +20,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from bpexp.analysis.setting_plots import is_positive
+from bpexp.analysis import measure_axes
 from bpexp.analysis.words import number
 from bpexp.fields.checks import ConfigError
 from bpexp.render.axes import (
     COLORS,
     light_grid,
-    log_scale,
     panel,
 )
 from bpexp.render.document import Table
@@ -201,8 +200,7 @@ class Halving:
         axes.set_xscale("log")
         axes.set_xticks(self.values.columns, [str(epoch) for epoch in self.values.columns])
         axes.minorticks_off()
-        if is_positive(self.measure):
-            log_scale(axes.yaxis)
+        measure_axes.scale(axes.yaxis, self.measure)
         label = self.measure.center_label
         axes.set(xlabel="epochs", ylabel=label, title="Combinations at the rungs of search.halving")
         light_grid(axes)

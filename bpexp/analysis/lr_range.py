@@ -27,10 +27,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bpexp.analysis import measure_axes
 from bpexp.analysis.curves import ReadLosses
 from bpexp.analysis.groups import REPLICATE, Grouped
 from bpexp.analysis.intervals import CONFIDENCE, Interval, median_interval
-from bpexp.analysis.setting_plots import displayed, is_positive
 from bpexp.analysis.words import number
 from bpexp.render.axes import COLORS, log_scale, panel
 from bpexp.render.wording import counted
@@ -151,15 +151,14 @@ class LrRange:
     def figure(self) -> Figure:
         """The objective by the learning rate, with both rates and their intervals."""
         figure, axes = panel()
-        values = displayed(self.measure, self.scores)
+        values = measure_axes.displayed(self.measure, self.scores)
         stays = values[(self.diverged < 0.5) & np.isfinite(values)]
-        if is_positive(self.measure) and len(stays):
+        if self.measure.is_positive and len(stays):
             # Losses of rates that diverge may be anything up to the largest number.
             values = np.where(values > SHOWN * stays.max(), np.nan, values)
         axes.plot(self.rates, values, color=COLORS[0], marker="o", ms=4, lw=1.6)
         log_scale(axes.xaxis)
-        if is_positive(self.measure):
-            log_scale(axes.yaxis)
+        measure_axes.scale(axes.yaxis, self.measure)
         self._mark_rates(axes)
         self._draw_shares(axes.twinx())
         axes.set(xlabel="lr", ylabel=self.measure.center_label)

@@ -140,7 +140,7 @@ def remarks(report: "Report") -> list[str]:
     out = []
     if len(findings.summaries) > MAX_ROWS:
         out.append(f"The first {MAX_ROWS} of {len(findings.summaries)} groups are shown.")
-    out += plots.notes(report.plot_data)
+    out += plots.notes(report)
     if grouped.repeated:
         out.append(variation.about_repeated(grouped.repeated))
     if grouped.pruned and report.halving is None:

@@ -6,34 +6,32 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bpexp.analysis import (
     comparability,
     curves,
+    group_labels,
     page,
     planning,
     plots,
-    search_plots,
     tables,
     words,
 )
 from bpexp.analysis.agreement import Agreement, compare_sweeps
-from bpexp.analysis.curves import Band
-from bpexp.analysis.effects import Effect, effects
+from bpexp.analysis.curves import LossBands
+from bpexp.analysis.effects import effects
 from bpexp.analysis.finalists import Finals, compare_finalists, full_key
-from bpexp.analysis.findings import Findings, Summary, find
+from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import SWEEP, group
-from bpexp.analysis.halving import Halving
-from bpexp.analysis.lr_range import LrRange
 from bpexp.analysis.measure_choice import OPTIMISTIC, choose
 from bpexp.analysis.options import DEFAULTS, ReportOptions, with_settings
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
 from bpexp.analysis.race import RaceFinding
-from bpexp.analysis.surface import Surface, SurfaceGrid, surface_grid, surfaces
+from bpexp.analysis.surface import surface_grid, surfaces
 from bpexp.analysis.variance import Decomposition, decompose
 from bpexp.fields.checks import ConfigError
 from bpexp.render import html, latex, markdown
@@ -41,7 +39,6 @@ from bpexp.render.document import Document
 from bpexp.render.plots import png, vector
 from bpexp.runs.metrics import Split
 from bpexp.runs.objective import Objective
-from bpexp.sweeps.race_result import RaceResult
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -55,54 +52,33 @@ FIGURE_FORMATS: tuple[Literal["pdf", "svg"], ...] = ("pdf", "svg")
 FORMATS = (*TEXT_FORMATS, *FIGURE_FORMATS)
 
 
-@dataclass(frozen=True, eq=False)
-class Report:
-    """Findings, with what is needed to draw and describe them.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Report(PlotData):
+    """What the plots are drawn from, with what else is said about the runs.
 
     Attributes:
         title: The names of the sweeps or of the experiment.
-        findings: The groups, ranked and compared.
         agreement: The comparison of two sweeps on the combinations that both have; None if they
             have none in common, or unless exactly two were read together.
         finals: The comparison of the best combinations within each value of a setting, if one was
             named, or of several sweeps that do not all have the same combinations.
-        effects: How each setting that varies matters, over the other settings.
-        bands: Loss bands of the groups that are drawn as lines.
-        validation_bands: Bands of the validation loss of the same groups; None where a group has no
-            validation rows.
-        surfaces: Decision surfaces of the best, the median and the worst run.
-        predictions: Predictions of the same runs, a row per run and sample.
+        predictions: Predictions of the best, the median and the worst run, a row per run and
+            sample.
         environment: Versions and machines that the runs were trained with.
         confirmation: What the best combinations looked like and what fresh seeds show; "" if they
             were not trained again.
-        trials: Of a search, the groups in the order of its trials; otherwise empty.
-        surface_grid: Decision surfaces over two settings; None for other data and settings.
         plan: How many seeds detect the difference that the user named; "" if none was.
         caution: Why p-values of these runs are too small; "" if they are not.
-        lr_range: Of a sweep of ``search=lr_range``, where training diverges and the best rate.
-        halving: The combinations that were judged while the sweep was trained; None without
-            ``search.halving``.
-        race: How the combinations of a race by the measure came out; None without one.
     """
 
     title: str
-    findings: Findings
     agreement: Agreement | None
     finals: Finals | None
-    effects: Sequence[Effect]
-    bands: Sequence[Band]
-    validation_bands: Sequence[Band | None]
-    surfaces: Sequence[Surface]
     predictions: "pd.DataFrame"
     environment: Mapping[str, str]
     confirmation: str = ""
-    trials: Sequence[Summary] = ()
-    surface_grid: SurfaceGrid | None = None
     plan: str = ""
     caution: str = ""
-    lr_range: LrRange | None = None
-    halving: Halving | None = None
-    race: RaceResult | None = None
 
     @property
     def question(self) -> str:
@@ -128,36 +104,27 @@ class Report:
     @property
     def effect_sentences(self) -> list[str]:
         """How each setting matters, and the shares of the variance or the importances."""
-        if self.trials:
-            found = search_plots.sentences(self.findings, self.trials)
-            return [*found, *([self.importance] if self.importance else [])]
+        if self.trials is not None:
+            importance = self.trials.importance
+            return [*self.trials.sentences, *([importance] if importance else [])]
         sentences = [effect.sentence for effect in self.effects]
         return [*sentences, *([] if self.variance is None else [self.variance.sentence])]
 
     @cached_property
     def variance(self) -> Decomposition | None:
         """The shares of the settings and the seed in the variance; None if not a full grid."""
-        return None if self.trials or self.findings.is_race else decompose(self.findings)
-
-    @cached_property
-    def importance(self) -> str:
-        """The importance of the settings of a search, as a sentence; "" if it is not known."""
-        return search_plots.importance(self.findings, self.trials)
+        has_no_grid = self.trials is not None or self.findings.is_race
+        return None if has_no_grid else decompose(self.findings)
 
     @property
     def table(self) -> "pd.DataFrame":
         """One row per group, best first."""
         return tables.ranking(self.findings)
 
-    @property
-    def plot_data(self) -> PlotData:
-        """What the plots are drawn from."""
-        return PlotData(**{f.name: getattr(self, f.name) for f in fields(PlotData)})
-
     @cached_property
     def figures(self) -> "dict[str, Figure]":
         """The plots as matplotlib figures, by name."""
-        return dict(plots.draw(self.plot_data))
+        return dict(plots.draw(self))
 
     @cached_property
     def document(self) -> Document:
@@ -197,7 +164,7 @@ class Report:
     def _images(self) -> dict[str, bytes]:
         """The plots as PNG files; a figure takes several MB, and is kept no longer than needed."""
         has_figures = "figures" in self.__dict__
-        figures = self.figures.items() if has_figures else plots.draw(self.plot_data)
+        figures = self.figures.items() if has_figures else plots.draw(self)
         return {name: png(figure) for name, figure in figures}
 
     def _json(self) -> dict[str, Any]:
@@ -293,11 +260,7 @@ def build(
         agreement=agreement,
         finals=finals,
         effects=() if findings.is_race else effects(findings),
-        bands=[curves.band(s.group, reader.losses, seed) for s in plots.line_groups(findings)],
-        validation_bands=[
-            curves.validation_band(s.group, reader.validation_losses, seed)
-            for s in plots.line_groups(findings)
-        ],
+        curves=_curves(findings, reader, seed),
         surfaces=surfaces(findings, reader.artifact),
         surface_grid=surface_grid(findings, reader.artifact),
         predictions=predictions(findings, reader.artifact),
@@ -305,6 +268,17 @@ def build(
         plan=planning.sentence(findings, options.detect) if options.detect else "",
         race=None if raced is None else raced.result,
     )
+
+
+def _curves(findings: Findings, reader: RunReader, seed: int) -> dict[str, LossBands]:
+    """The loss bands of the groups that are drawn as lines, by name."""
+    return {
+        s.group.name: LossBands(
+            curves.band(s.group, reader.losses, seed),
+            curves.validation_band(s.group, reader.validation_losses, seed),
+        )
+        for s in group_labels.as_lines(findings)
+    }
 
 
 def _compare_sweeps(findings: Findings) -> tuple[Agreement | None, Finals | None]:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,32 +13,31 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from bpexp.analysis import measure_axes
 from bpexp.analysis.effects import Effect
 from bpexp.analysis.findings import Findings
+from bpexp.analysis.measure_axes import color_norm, displayed
 from bpexp.analysis.words import number
 from bpexp.render.axes import (
+    MAX_COLUMNS,
     MAX_DRAWN,
+    MAX_TICKS,
+    VALUE_LENGTH,
     WIDTH,
+    label_levels,
     light_grid,
-    log_norm,
-    log_scale,
     mark_cell,
     panel,
+    panel_grid,
     plain_log_labels,
     shortened,
 )
-from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
-VALUE_LENGTH = 16
-"""Maximum number of characters of a setting's value in a plot."""
 MAX_HEAT_MAPS = 6
 """Maximum number of pairs of settings that have a heat map."""
-MAX_TICKS = 12
-"""Maximum number of values of a setting that are labeled on an axis."""
 MAX_CELL_TEXTS = 64
 """In heat maps with more cells than this, the cells have no numbers."""
-
 MAX_EFFECTS = 9
 """Maximum number of settings whose effects are drawn."""
 MAX_COMBINATIONS = 200
@@ -50,16 +49,11 @@ def effect_plots(effects: Sequence[Effect]) -> Figure | None:
     drawn = [effect for effect in effects if effect.levels][:MAX_EFFECTS]
     if not drawn:
         return None
-    columns = min(3, len(drawn))
-    lines = -(-len(drawn) // columns)
-    figure = Figure(figsize=(max(WIDTH, 4.2 * columns), 3.6 * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
-    for axes, effect in zip(panels, drawn, strict=False):
+    figure, panels = panel_grid(len(drawn), (4.2, 3.6), share_y=True)
+    for axes, effect in zip(panels, drawn, strict=True):
         _draw_effect(axes, effect)
-    for axes in panels[::columns]:
+    for axes in panels[::MAX_COLUMNS]:
         axes.set_ylabel(drawn[0].measure.label)
-    for axes in panels[len(drawn) :]:
-        axes.set_axis_off()
     return figure
 
 
@@ -79,11 +73,8 @@ def _draw_effect(axes: Axes, effect: Effect) -> None:
     if effect.is_matched:
         axes.plot(places, middle, color="black", lw=1.8)
     axes.errorbar(places, middle, bars, fmt="o", color="black", ms=6, capsize=4, lw=1.5)
-    if is_positive(effect.measure):
-        log_scale(axes.yaxis)
-    step = -(-len(places) // MAX_TICKS)
-    ticks = [*shortened([level.value for level in effect.levels], VALUE_LENGTH).values()]
-    axes.set_xticks(places[::step], ticks[::step], fontsize=8)
+    measure_axes.scale(axes.yaxis, effect.measure)
+    label_levels(axes.xaxis, [level.value for level in effect.levels])
     axes.set_xlim(-0.4, len(places) - 0.6)
     axes.set(xlabel=effect.key)
     axes.set_title(effect.verdict, fontsize=10)
@@ -118,14 +109,9 @@ def heat_maps(findings: Findings) -> Figure | None:
     if len(keys) < 2 or not findings.has_scores:
         return None
     pairs = list(itertools.combinations(keys, 2))[:MAX_HEAT_MAPS]
-    columns = len(pairs) if len(pairs) <= 2 else 3
-    lines = -(-len(pairs) // columns)
-    figure = Figure(figsize=(max(WIDTH, 4.6 * columns), 3.8 * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes, (y, x) in zip(panels, pairs, strict=False):
+    figure, panels = panel_grid(len(pairs), (4.6, 3.8))
+    for axes, (y, x) in zip(panels, pairs, strict=True):
         _draw_heat_map(figure, axes, findings, y, x)
-    for axes in panels[len(pairs) :]:
-        axes.set_axis_off()
     return figure
 
 
@@ -152,7 +138,7 @@ def _draw_heat_map(figure: Figure, axes: Axes, findings: Findings, y: str, x: st
         centers[cell] = measure.center(np.concatenate(scores), findings.horizon)
     values = displayed(measure, centers)
     image = axes.imshow(
-        values, aspect="auto", cmap="viridis", norm=_norm(values, measure), origin="lower",
+        values, aspect="auto", cmap="viridis", norm=color_norm(values, measure), origin="lower",
         interpolation="nearest",
     )  # fmt: skip
     axes.set_facecolor("0.85")
@@ -161,10 +147,8 @@ def _draw_heat_map(figure: Figure, axes: Axes, findings: Findings, y: str, x: st
     if centers.size <= MAX_CELL_TEXTS:
         for row, column in cells:
             _write_cell(axes, image, row, column, values[row, column])
-    for axis, levels in ((axes.yaxis, ys), (axes.xaxis, xs)):
-        step = -(-len(levels) // MAX_TICKS)
-        ticks = [*shortened(levels, VALUE_LENGTH).values()][::step]
-        axis.set_ticks(range(0, len(levels), step), ticks, fontsize=8)
+    label_levels(axes.yaxis, ys)
+    label_levels(axes.xaxis, xs)
     axes.set(ylabel=y, xlabel=x, title=f"{measure.statistic.capitalize()} {measure.label}")
     bar = figure.colorbar(image, ax=axes)
     if isinstance(image.norm, LogNorm):
@@ -179,10 +163,6 @@ def _write_cell(axes: Axes, image: Any, row: int, column: int, value: float) -> 
     text = number(value) if known else "not\nreached"
     axes.text(column, row, text, ha="center", va="center", fontsize=8,
               color="black" if light else "white")  # fmt: skip
-
-
-def _norm(values: Array, measure: Objective) -> Any:
-    return log_norm(values) if is_positive(measure) else None
 
 
 def heat_map_note(findings: Findings) -> str | None:
@@ -208,7 +188,7 @@ def parallel_coordinates(findings: Findings) -> Figure | None:
         measure.center(s.group.scores(measure), findings.horizon) for s in findings.summaries
     ]
     values = displayed(measure, np.array(centers))
-    norm = _norm(values, measure) or Normalize(np.nanmin(values), np.nanmax(values))
+    norm = color_norm(values, measure) or Normalize(np.nanmin(values), np.nanmax(values))
     rng = np.random.default_rng(findings.seed)
     known = np.isfinite(values)
     heights = np.array(
@@ -221,19 +201,7 @@ def parallel_coordinates(findings: Findings) -> Figure | None:
     style = {"lw": 1.6, "alpha": 0.85} if len(lines) <= 200 else {"lw": 0.5, "alpha": 0.5}
     axes.add_collection(LineCollection(list(lines[::-1]), colors=list(colors[::-1]), **style))
     axes.set(xlim=(-0.1, len(keys) - 0.7), ylim=(-0.06, 1.06))
-    for place, key in enumerate(keys):
-        axes.axvline(place, color="0.3", lw=0.8)
-        step = -(-len(varying[key]) // MAX_TICKS)
-        ticks = shortened(varying[key], VALUE_LENGTH)
-        for level in varying[key][::step]:
-            axes.annotate(
-                ticks[level], (place, _height(varying[key], level)), xytext=(4, 4),
-                textcoords="offset points", fontsize=8,
-                bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.8},
-            )  # fmt: skip
-    axes.set_xticks(range(len(keys)), keys)
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
+    _draw_setting_axes(axes, varying)
     label = measure.center_label
     axes.set_title(f"Settings of each group, colored by its {label}")
     bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=label)
@@ -242,19 +210,22 @@ def parallel_coordinates(findings: Findings) -> Figure | None:
     return figure
 
 
+def _draw_setting_axes(axes: Axes, varying: Mapping[str, Sequence[str]]) -> None:
+    """Draw a vertical line for each setting, labeled with its values."""
+    for place, levels in enumerate(varying.values()):
+        axes.axvline(place, color="0.3", lw=0.8)
+        step = -(-len(levels) // MAX_TICKS)
+        labels = shortened(levels, VALUE_LENGTH)
+        for level in levels[::step]:
+            axes.annotate(
+                labels[level], (place, _height(levels, level)), xytext=(4, 4),
+                textcoords="offset points", fontsize=8,
+                bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.8},
+            )  # fmt: skip
+    axes.set_xticks(range(len(varying)), list(varying))
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
 def _height(levels: Sequence[str], level: str) -> float:
     return levels.index(level) / max(1, len(levels) - 1)
-
-
-def displayed(measure: Objective, scores: Array) -> Array:
-    """The values of the measure for smaller-is-better scores; NaN for infinite scores.
-
-    Larger losses than ``MAX_DRAWN`` have this value.
-    """
-    finite = np.where(np.isfinite(scores), np.minimum(scores, MAX_DRAWN), np.nan)
-    return finite if is_positive(measure) else -finite
-
-
-def is_positive(measure: Objective) -> bool:
-    """Whether the values are losses or epochs, which fit a log scale, and not accuracies."""
-    return not measure.is_maximized

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from bpexp.analysis import confirmation, halving, lr_range, measure_choice, race
-from bpexp.analysis.findings import Summary
+from bpexp.analysis.findings import Findings
 from bpexp.analysis.groups import Grouped, group
 from bpexp.analysis.lr_range import LrRange
 from bpexp.analysis.options import DEFAULTS, ReportOptions
 from bpexp.analysis.report import Report, build
+from bpexp.analysis.trials import Trials
 from bpexp.fields.checks import ConfigError
 from bpexp.render import markdown
 from bpexp.runs import run_tags
@@ -149,7 +150,7 @@ def of_sweeps(
         caution=_caution(parents) if found is None else "",
         halving=halving.read(archive, parents[0]) if len(parents) == 1 else None,
         confirmation=_confirmation(archive, parents, tables, report),
-        trials=_trials(archive, parents, report),
+        trials=_trials(archive, parents, report.findings),
     )
 
 
@@ -171,16 +172,17 @@ def _is_lr_range(parent: StoredRun) -> bool:
     return parent.tags.get(run_tags.SAMPLER, "").startswith("bpexp ")
 
 
-def _trials(archive: Archive, parents: Sequence[StoredRun], report: Report) -> Sequence[Summary]:
-    """The groups of a search in the order of its trials; none if it is no search.
+def _trials(archive: Archive, parents: Sequence[StoredRun], findings: Findings) -> Trials | None:
+    """The groups of a search in the order of its trials; None if it is no search.
 
     The table of results, whose rows are numbered in the order of the trials, tells the order.
     """
     (parent, *others) = parents
     is_search = not others and run_tags.SAMPLER in parent.tags and not _is_lr_range(parent)
     if not is_search or "results.parquet" not in archive.files(parent):
-        return ()
-    return sorted(report.findings.summaries, key=lambda found: int(found.group.rows.index.min()))
+        return None
+    in_order = sorted(findings.summaries, key=lambda found: int(found.group.rows.index.min()))
+    return Trials(findings, in_order)
 
 
 def _caution(runs: Iterable[StoredRun]) -> str:

@@ -8,11 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bpexp.analysis.surface import Surface, SurfaceGrid
-from bpexp.render.axes import COLORS, WIDTH, literal, shortened
+from bpexp.render.axes import COLORS, VALUE_LENGTH, WIDTH, literal, shortened
 from bpexp.typing import Array
-
-VALUE_LENGTH = 16
-"""Maximum number of characters of a setting's value beside a grid."""
 
 
 def decision_surfaces(surfaces: Sequence[Surface]) -> Figure | None:

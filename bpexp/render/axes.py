@@ -28,10 +28,14 @@ MAX_DRAWN = 1e100
 """Larger values are drawn at this one: matplotlib has no ticks up to the largest number."""
 MAX_LINES = len(COLORS)
 """Number of lines that can be distinguished in one plot."""
-
-
 WIDTH = 9.5
 """Width of a plot in inches: a page is this wide, so that text stays readable when projected."""
+MAX_COLUMNS = 3
+"""Maximum number of panels beside each other."""
+VALUE_LENGTH = 16
+"""Maximum number of characters of a setting's value in a plot."""
+MAX_TICKS = 12
+"""Maximum number of values of a setting that are labeled on an axis."""
 
 
 def panel(width: float = WIDTH, height: float = 4.4) -> tuple[Figure, Axes]:
@@ -46,6 +50,36 @@ def panel(width: float = WIDTH, height: float = 4.4) -> tuple[Figure, Axes]:
     """
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
+
+
+def panel_grid(
+    n: int,
+    size: tuple[float, float],
+    *,
+    extra: tuple[float, float] = (0.0, 0.0),
+    min_width: float = WIDTH,
+    share_y: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """Create a figure with several panels in up to ``MAX_COLUMNS`` columns.
+
+    Args:
+        n: Number of panels.
+        size: Width and height of a panel in inches.
+        extra: Width and height that are added for a color bar.
+        min_width: Minimum width of the figure in inches.
+        share_y: Whether the panels have one vertical scale.
+
+    Returns:
+        The figure and its panels, row by row.
+    """
+    columns = min(MAX_COLUMNS, n)
+    lines = -(-n // columns)
+    width, height = size[0] * columns + extra[0], size[1] * lines + extra[1]
+    figure = Figure(figsize=(max(min_width, width), height), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False, sharey=share_y).ravel()
+    for axes in panels[n:]:
+        axes.set_axis_off()
+    return figure, list(panels[:n])
 
 
 def line_style(index: int) -> Mapping[str, Any]:
@@ -101,6 +135,13 @@ def literal(text: str) -> str:
     'a\\\\$b\\\\$c'
     """
     return escaped(text).replace("$", r"\$")
+
+
+def label_levels(axis: Axis, levels: Sequence[str]) -> None:
+    """Label the places 0, 1, ... of an axis with values of a setting; of many only some."""
+    step = -(-len(levels) // MAX_TICKS)
+    labels = [*shortened(levels, VALUE_LENGTH).values()]
+    axis.set_ticks(range(0, len(levels), step), labels[::step], fontsize=8)
 
 
 def ascending(values: Iterable[str]) -> list[str]:

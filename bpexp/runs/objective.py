@@ -62,6 +62,11 @@ class Objective:
         return self.direction is Direction.MAXIMIZE
 
     @property
+    def is_positive(self) -> bool:
+        """Whether its values are losses or epochs, which fit a log scale, and not accuracies."""
+        return not self.is_maximized
+
+    @property
     def superlative(self) -> str:
         """What the best value is: ``lowest``, ``highest`` or, of epochs to converge, ``fewest``."""
         return "fewest" if self.is_time else "highest" if self.is_maximized else "lowest"

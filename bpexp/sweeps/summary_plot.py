@@ -38,7 +38,7 @@ def race_figure(race: RaceResult) -> "Figure | None":
             race_plot.Course(name, state, standing.is_racing, n_seeds, centers, lows, highs)
         )
     label = race.objective.center_label
-    return race_plot.race(courses, label, is_log=not race.objective.is_maximized)
+    return race_plot.race(courses, label, is_log=race.objective.is_positive)
 
 
 def plot(ranking: Ranking) -> "Figure":

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from bpexp.fields.checks import escaped, is_printable
-from bpexp.render import confusion_svg, html, latex, markdown, plots, text
+from bpexp.render import confusion_svg, figure_files, html, latex, markdown, text
 from bpexp.render.axes import literal, panel, shortened
 from bpexp.render.document import (
     BulletList,
@@ -208,7 +208,7 @@ def test_labels_of_plots_are_no_formulas():
     figure, axes = panel(2.0, 2.0)
     label = shortened(["$\\frac{"], 20)["$\\frac{"]
     axes.set(title=literal("a$b$c"), xlabel=label, ylabel=literal("\x1b"))
-    assert plots.png(figure).startswith(b"\x89PNG")
+    assert figure_files.png(figure).startswith(b"\x89PNG")
     assert figure.axes[0].get_title() == r"a\$b\$c"
 
 

@@ -22,7 +22,7 @@ from bpexp.data.synthetic import BitsConfig, EncoderConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.optimizers import OptimizerConfig, QuickpropConfig
 from bpexp.nn.schedules import ScheduleConfig
-from bpexp.render import plots
+from bpexp.render.study_maps import study_maps
 from bpexp.studies import comparison, definition, verdict
 from bpexp.studies.maps import grid_maps
 from bpexp.studies.measures import MEASURES, StudyRun
@@ -614,7 +614,7 @@ def test_the_map_shows_the_mean_of_each_point():
         study_of(row("a", None, "unconverged"), measure="unconverged", grid=axes), trials=2
     )
     values = np.array([[0, 0, 0, 1, 1, 1, np.nan, 1, 0, 0, np.nan, np.nan]])
-    figure = plots.study_maps(grid_maps(study, values))
+    figure = study_maps(grid_maps(study, values))
     (mesh,) = figure.axes[0].collections
     shown = mesh.get_array().reshape(2, 3)
     np.testing.assert_array_equal(shown.filled(np.nan), [[0.0, 0.5, 1.0], [1.0, 0.0, np.nan]])

@@ -20,7 +20,7 @@ from bpexp.cli.screen import Screen
 from bpexp.cli.tables import frame_table
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config.compose import compose_settings
-from bpexp.render import plots
+from bpexp.render import sweep_plot
 from bpexp.runs.objective import objectives
 from bpexp.sweeps import plan, ranking, summary_plot
 from bpexp.sweeps.job import Job, JobResult
@@ -62,10 +62,10 @@ def test_the_plot_of_a_sweep_has_loss_curves_and_a_heat_map_of_two_settings():
     assert drawn.get_ylabel() == "training loss per sample"
     # The frame of the best cell: lr=0.1 hidden=2.
     assert {patch.get_xy() for patch in mapped.patches} == {(-0.47, -0.47)}
-    (alone,) = plots.summary(named, None).axes
+    (alone,) = sweep_plot.summary(named, None).axes
     assert len(alone.lines) == len(alone.get_legend().get_texts()) == 4
     # The curves of many runs are one line collection without a legend, the worst run below.
-    (many,) = plots.summary(named * 4, None).axes
+    (many,) = sweep_plot.summary(named * 4, None).axes
     assert many.get_legend() is None
     lines = [line.tolist() for line in many.collections[0].get_segments()]
     assert lines == [[[1, 4], [3, row.metrics["final_loss"]]] for row in rows * 4][::-1]

@@ -36,7 +36,7 @@ from bpexp.analysis.variance import Decomposition, decompose
 from bpexp.fields.checks import ConfigError
 from bpexp.render import html, latex, markdown
 from bpexp.render.document import Document
-from bpexp.render.plots import png, vector
+from bpexp.render.figure_files import png, vector
 from bpexp.runs.metrics import Split
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array

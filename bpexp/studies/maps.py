@@ -1,6 +1,6 @@
 """The measurements of a study on a grid, as maps to be drawn."""
 
-from bpexp.render.plots import GridAxis, GridMaps
+from bpexp.render.study_maps import GridAxis, GridMaps
 from bpexp.studies.definition import Study
 from bpexp.studies.measures import MEASURES
 from bpexp.typing import Array

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bpexp.render import plots
+from bpexp.render.figure_files import png
+from bpexp.render.study_maps import study_maps
 from bpexp.studies.definition import parse
 from bpexp.studies.maps import grid_maps
 from bpexp.studies.measures import StudyRun
@@ -30,5 +31,5 @@ def study_results(definition: Mapping[str, Any], finished: FinishedSweep) -> Stu
     files = evaluation.files()
     note = files["study.md"].decode()
     if study.grid:
-        files["study.png"] = plots.png(plots.study_maps(grid_maps(study, evaluation.values[0])))
+        files["study.png"] = png(study_maps(grid_maps(study, evaluation.values[0])))
     return StudyResults(note, files, evaluation.table(), evaluation.sentences())

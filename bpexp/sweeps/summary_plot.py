@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bpexp.render import plots, race_plot
+from bpexp.render import race_plot, sweep_plot
+from bpexp.render.figure_files import png
 from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.ranking import Ranking
 from bpexp.sweeps.results import MAX_CURVES
@@ -23,7 +24,7 @@ def pictures(finished: FinishedSweep) -> dict[str, bytes]:
     raced = None if finished.race is None else race_figure(finished.race)
     if raced is not None:
         figures["race.png"] = raced
-    return {name: plots.png(figure) for name, figure in figures.items()}
+    return {name: png(figure) for name, figure in figures.items()}
 
 
 def race_figure(race: RaceResult) -> "Figure | None":
@@ -59,8 +60,8 @@ def plot(ranking: Ranking) -> "Figure":
         if ranking.is_replicated:
             title = f"{objective.statistic.capitalize()} {objective.label}"
         texts = [[one.get(key, "") for key in keys] for one in combinations]
-        heat_map = plots.heat_map(title, keys, texts, values)
+        heat_map = sweep_plot.heat_map(title, keys, texts, values)
     curves = [(row.job.name, row.curve) for row in ranking.runs[:MAX_CURVES]]
     label = "validation loss" if shows_validation(objective) else "training loss"
     is_drawn = objective.name in ("final_loss", "lowest_validation_loss")
-    return plots.summary(curves, heat_map, label, "" if is_drawn else objective.label)
+    return sweep_plot.summary(curves, heat_map, label, "" if is_drawn else objective.label)

@@ -1,12 +1,10 @@
-"""Plots that are stored with a sweep: loss curves, heat maps, maps of a study; PNG files."""
+"""The plot that is stored with a sweep: loss curves, and a heat map over two settings."""
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -97,82 +95,6 @@ def summary(
     return figure
 
 
-@dataclass(frozen=True)
-class GridAxis:
-    """One axis of a grid of settings: its name and its values in ascending order."""
-
-    name: str
-    values: Sequence[float]
-
-
-@dataclass(frozen=True)
-class GridMaps:
-    """Repeated measurements at each point of a grid, for several rows of a study.
-
-    Attributes:
-        y: The vertical axis.
-        x: The horizontal axis.
-        values: For each row's name the values, (n_y, n_x, n_trials); NaN if a run has no value.
-        label: Label of the color scale.
-        limits: Ends of the color scale; None for the smallest and the largest mean.
-    """
-
-    y: GridAxis
-    x: GridAxis
-    values: Mapping[str, Array]
-    label: str
-    limits: tuple[float, float] | None = None
-
-
-def study_maps(maps: GridMaps) -> Figure:
-    """Draw the mean over the trials at each point of the grid.
-
-    Args:
-        maps: The measurements.
-
-    Returns:
-        A figure with one map for each row of the study.
-    """
-    is_finite = [np.isfinite(values) for values in maps.values.values()]
-    sums = [
-        np.where(finite, values, 0.0).sum(axis=-1)
-        for finite, values in zip(is_finite, maps.values.values(), strict=True)
-    ]
-    means = _ratio(np.stack(sums), np.stack([finite.sum(axis=-1) for finite in is_finite]))
-    low, high = maps.limits or (np.nanmin(means), np.nanmax(means))
-    n_maps = len(means)
-    figure = Figure(figsize=(1.2 + 4.0 * n_maps, 4.2), layout="constrained")
-    panels = figure.subplots(1, n_maps, squeeze=False, sharey=True)[0]
-    for axes, name, mean in zip(panels, maps.values, means, strict=True):
-        image = axes.pcolormesh(
-            maps.x.values, maps.y.values, mean, cmap="cividis", vmin=low, vmax=high,
-            shading="nearest", rasterized=True,
-        )  # fmt: skip
-        axes.set(xlabel=literal(maps.x.name), title=literal(name))
-    panels[0].set(ylabel=literal(maps.y.name))
-    figure.colorbar(image, ax=list(panels), label=maps.label)
-    return figure
-
-
-def png(figure: Figure) -> bytes:
-    """Convert a figure to PNG with 200 dots per inch; equal figures give equal bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def vector(figure: Figure, kind: Literal["pdf", "svg"]) -> bytes:
-    """Convert a figure to PDF or SVG; equal figures give equal bytes.
-
-    PDF files embed their fonts as TrueType, as publishers ask for, and not as Type 3.
-    """
-    date = {"pdf": "CreationDate", "svg": "Date"}[kind]
-    buffer = io.BytesIO()
-    with rc_context({"pdf.fonttype": 42, "svg.hashsalt": "bpexp"}):
-        figure.savefig(buffer, format=kind, dpi=200, metadata={date: None})
-    return buffer.getvalue()
-
-
 def _draw_curves(axes: Axes, curves: Sequence[NamedCurve], label: str, by: str) -> None:
     worst_first = [
         (name, epochs, np.minimum(losses, MAX_DRAWN)) for name, (epochs, losses) in reversed(curves)
@@ -218,10 +140,3 @@ def _end_of(text: str, limit: int) -> str:
     Paths, which are long, differ at their end.
     """
     return literal(text if len(text) <= limit else f"…{text[1 - limit :]}")
-
-
-def _ratio(sums: Array, counts: Array) -> Array:
-    """sums / counts, NaN where the count is 0."""
-    out: Array = np.full(sums.shape, np.nan)
-    np.divide(sums, counts, out=out, where=counts > 0)
-    return out

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.words import number
@@ -84,7 +85,7 @@ class Trials:
         best = order[: len(known) // 10]
         return [self._sentence(key, best) for key in self.findings.grouped.varying]
 
-    def _sentence(self, key: str, best: Array) -> str:
+    def _sentence(self, key: str, best: NDArray[np.intp]) -> str:
         """The values of a setting in the trials with some indices, and in all of them."""
         tenth = f"the best tenth ({len(best)} of {len(self.groups)} trials)"
         if self.is_numeric(key):

@@ -52,7 +52,7 @@ def test_the_plot_of_a_sweep_has_loss_curves_and_a_heat_map_of_two_settings():
         Row(job, "completed", metrics={"final_loss": curve[1][-1]}, curve=curve)
         for job, curve in zip(made.jobs, curves, strict=True)
     ]
-    named = [(row.job.name, row.curve) for row in rows]
+    named = [sweep_plot.NamedCurve(row.job.name, *row.curve) for row in rows]
     drawn, mapped, _ = summary_plot.plot(ranking.rank(rows, made.objective)).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in drawn.lines}
     assert lines == {row.job.name: [[1, 4], [3, row.metrics["final_loss"]]] for row in rows}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 from matplotlib import colormaps
@@ -17,8 +18,13 @@ MAX_NAME, MAX_LEVEL = 40, 14
 MAX_LEGEND = 12
 """More curves than this have no legend and are drawn as one artist."""
 
-NamedCurve = tuple[str, tuple[Sequence[int], Array]]
-"""The name of a run, and its epochs and losses, (n_points,) each."""
+
+class NamedCurve(NamedTuple):
+    """The loss curve of a run: the run's name, and epochs and losses, (n_points,) each."""
+
+    name: str
+    epochs: Sequence[int]
+    losses: Array
 
 
 @dataclass(frozen=True)
@@ -39,69 +45,76 @@ class HeatMap:
     values: Array
     best: tuple[int, int] | None = None
 
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        keys: Sequence[str],
+        settings: Sequence[Sequence[str]],
+        values: Sequence[float],
+    ) -> Self:
+        """Arrange the values of pairs of settings.
 
-def heat_map(
-    title: str, keys: Sequence[str], settings: Sequence[Sequence[str]], values: Sequence[float]
-) -> HeatMap:
-    """Arrange the values of pairs of settings.
+        Args:
+            title: What the values are.
+            keys: The keys of the two settings: y axis, x axis.
+            settings: For each value the two settings as text, those of the best value first.
+            values: The values, one for each pair.
 
-    Args:
-        title: What the values are.
-        keys: The keys of the two settings: y axis, x axis.
-        settings: For each value the two settings as text, those of the best value first.
-        values: The values, one for each pair.
+        Returns:
+            The heat map. Numbers on an axis ascend and precede other text.
 
-    Returns:
-        The heat map. Numbers on an axis ascend and precede other text.
-
-    >>> pairs = [["0.1", "2"], ["0.1", "4"], ["1", "2"]]
-    >>> heat_map("loss", ["lr", "hidden"], pairs, [3.0, 4.0, 5.0]).values
-    array([[ 3.,  4.],
-           [ 5., nan]])
-    """
-    ys, xs = (ascending([setting[axis] for setting in settings]) for axis in (0, 1))
-    row_of, column_of = ({level: i for i, level in enumerate(levels)} for levels in (ys, xs))
-    grid = np.full((len(ys), len(xs)), np.nan)
-    for (y, x), value in zip(settings, values, strict=True):
-        grid[row_of[y], column_of[x]] = value if np.isfinite(value) else np.nan
-    best = (row_of[settings[0][0]], column_of[settings[0][1]]) if np.isfinite(values[0]) else None
-    return HeatMap(title, keys, (ys, xs), grid, best)
+        >>> pairs = [["0.1", "2"], ["0.1", "4"], ["1", "2"]]
+        >>> HeatMap.of("loss", ["lr", "hidden"], pairs, [3.0, 4.0, 5.0]).values
+        array([[ 3.,  4.],
+               [ 5., nan]])
+        """
+        ys, xs = (ascending([setting[axis] for setting in settings]) for axis in (0, 1))
+        row_of, column_of = ({level: i for i, level in enumerate(levels)} for levels in (ys, xs))
+        cells = [(row_of[y], column_of[x]) for y, x in settings]
+        grid = np.full((len(ys), len(xs)), np.nan)
+        for cell, value in zip(cells, values, strict=True):
+            grid[cell] = value if np.isfinite(value) else np.nan
+        return cls(title, keys, (ys, xs), grid, cells[0] if np.isfinite(values[0]) else None)
 
 
 def summary(
-    curves: Sequence[NamedCurve], by_setting: HeatMap | None, label: str = "loss", by: str = ""
+    curves: Sequence[NamedCurve],
+    heat_map: HeatMap | None,
+    label: str = "loss",
+    ordered_by: str = "",
 ) -> Figure:
     """Draw the loss curves of the runs of a sweep, and a heat map over its settings.
 
     Args:
         curves: The loss curves, that of the best run first.
-        by_setting: Values by two settings; None for a figure without a heat map.
+        heat_map: Values by two settings; None for a figure without a heat map.
         label: What the curves are, such as "validation loss".
-        by: What orders the runs, if it is not the value that the curves show.
+        ordered_by: What orders the runs, if it is not the value that the curves show.
 
     Returns:
         The figure.
     """
-    if by_setting is None:
+    if heat_map is None:
         # Fixed margins: the automatic layout would take as long as drawing.
         figure = Figure(figsize=(6.5, 4.2))
         figure.subplots_adjust(left=0.12, right=0.98, bottom=0.12, top=0.92)
-        _draw_curves(figure.subplots(), curves, label, by)
+        _draw_curves(figure.subplots(), curves, label, ordered_by)
         return figure
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _draw_curves(left, curves, label, by)
-    _draw_heat_map(figure, right, by_setting)
+    _draw_curves(left, curves, label, ordered_by)
+    _draw_heat_map(figure, right, heat_map)
     return figure
 
 
-def _draw_curves(axes: Axes, curves: Sequence[NamedCurve], label: str, by: str) -> None:
+def _draw_curves(axes: Axes, curves: Sequence[NamedCurve], label: str, ordered_by: str) -> None:
     worst_first = [
-        (name, epochs, np.minimum(losses, MAX_DRAWN)) for name, (epochs, losses) in reversed(curves)
+        (name, epochs, np.minimum(losses, MAX_DRAWN)) for name, epochs, losses in reversed(curves)
     ]
     colors = colormaps["viridis"](np.linspace(0.0, 0.95, len(curves))[::-1])
     axes.set(xlabel="epoch", ylabel=f"{label} per sample", yscale="log")
-    order = f" by {by}" if by else ""
+    order = f" by {ordered_by}" if ordered_by else ""
     axes.set_title(f"{label.capitalize()}, from best (dark) to worst (light){order}", fontsize=11)
     axes.grid(alpha=0.25)
     if len(curves) > MAX_LEGEND:

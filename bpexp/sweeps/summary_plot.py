@@ -6,6 +6,7 @@ import numpy as np
 
 from bpexp.render import race_plot, sweep_plot
 from bpexp.render.figure_files import png
+from bpexp.render.sweep_plot import NamedCurve
 from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.ranking import Ranking
 from bpexp.sweeps.results import MAX_CURVES
@@ -60,8 +61,8 @@ def plot(ranking: Ranking) -> "Figure":
         if ranking.is_replicated:
             title = f"{objective.statistic.capitalize()} {objective.label}"
         texts = [[one.get(key, "") for key in keys] for one in combinations]
-        heat_map = sweep_plot.heat_map(title, keys, texts, values)
-    curves = [(row.job.name, row.curve) for row in ranking.runs[:MAX_CURVES]]
+        heat_map = sweep_plot.HeatMap.of(title, keys, texts, values)
+    curves = [NamedCurve(row.job.name, *row.curve) for row in ranking.runs[:MAX_CURVES]]
     label = "validation loss" if shows_validation(objective) else "training loss"
     is_drawn = objective.name in ("final_loss", "lowest_validation_loss")
     return sweep_plot.summary(curves, heat_map, label, "" if is_drawn else objective.label)

@@ -200,7 +200,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-class RunReader(Protocol):
+class ArtifactReader(Protocol):
     """Reads what a table of runs does not contain."""
 
     def losses(self, rows: "pd.DataFrame", epochs: Array) -> Array:
@@ -217,7 +217,7 @@ def build(
     frame: "pd.DataFrame",
     title: str,
     environment: Mapping[str, str],
-    reader: RunReader,
+    reader: ArtifactReader,
     options: ReportOptions = DEFAULTS,
     race: Callable[[Objective], RaceFinding] | None = None,
 ) -> Report:
@@ -270,7 +270,7 @@ def build(
     )
 
 
-def _curves(findings: Findings, reader: RunReader, seed: int) -> dict[str, LossBands]:
+def _curves(findings: Findings, reader: ArtifactReader, seed: int) -> dict[str, LossBands]:
     """The loss bands of the groups that are drawn as lines, by name."""
     return {
         s.group.name: LossBands(

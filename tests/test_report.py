@@ -809,7 +809,7 @@ def test_long_group_names_are_shortened_in_plots_only():
     made.files(["html"])
     names = [summary.group.name for summary in made.findings.summaries]
     assert len(set(names)) == 12
-    assert min(map(len, names)) > plots.NAME_LENGTH
+    assert min(map(len, names)) > group_labels.NAME_LENGTH
     ranking = table_below(made, "Groups, the best first")
     assert [row[2] for row in ranking.rows[:4]] == [n.split()[1][10:] for n in names[:4]]
     for name in ("loss_curves", "convergence", "distribution", "profiles", "best_of_n"):
@@ -817,7 +817,7 @@ def test_long_group_names_are_shortened_in_plots_only():
         assert axes.get_position().width >= 0.5, name
     ticks = [text.get_text() for text in made.figures["distribution"].axes[0].get_yticklabels()]
     assert len(set(ticks)) == 12
-    assert max(map(len, ticks)) == plots.NAME_LENGTH
+    assert max(map(len, ticks)) == group_labels.NAME_LENGTH
     # Each key is named by its last part, where that is unique.
     assert ticks[0].startswith("#1 lr=0.12 path=/a/")
 
@@ -849,7 +849,9 @@ def test_long_names_in_legends_have_several_lines_and_all_settings():
     names = [text.get_text() for text in legend.get_texts()]
     assert names[2].split() == ["hidden=[2,2]", "batch_size=30", "optimizer=gradient_descent"]
     assert len(set(names)) == 7
-    assert max(len(line) for name in names for line in name.splitlines()) <= plots.NAME_LENGTH
+    assert (
+        max(len(line) for name in names for line in name.splitlines()) <= group_labels.NAME_LENGTH
+    )
 
 
 def grid(settings):

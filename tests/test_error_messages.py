@@ -88,9 +88,9 @@ SYNTAX = [
     ),
     ("lr=0.1 report", 1, ["report is a command and comes first: bpexp report."]),
     ("data.csv", 1, ["type data=file data.path=data.csv data.target=COLUMN."]),
-    ("explain lr", 1, ["lr has no value; type lr=VALUE."]),
-    ("explain latest", 1, ["No runs in ./outputs yet."]),
-    ("explain lr= 1", 1, ["key=value without spaces: type lr=1."]),
+    ("explain lr", 2, ["lr has no value; type lr=VALUE."]),
+    ("explain latest", 2, ["No runs in ./outputs yet."]),
+    ("explain lr= 1", 2, ["key=value without spaces: type lr=1."]),
 ]  # fmt: skip
 VALUES = [
     ("lr=0.1,1", 1, ["lr must be one value for a single run, got '0.1,1'; to sweep over it type "
@@ -150,7 +150,7 @@ VALUES = [
     ("batch_size=100000000000000000000", 1, ["batch_size must be a whole number of at most 1000"]),
     ("hydra.run.dir=/proc/x", 1, ["'/proc/x' cannot be used: No such file or directory."]),
     ("-m hydra.sweep.dir=/etc/hostname/x", 1, ["hydra.sweep.dir", "/etc/hostname is not a folder"]),
-    ("explain lr=1,2", 1, ["lr must be one value, got 'lr=1,2'."]),
+    ("explain lr=1,2", 2, ["lr must be one value, got 'lr=1,2'."]),
 ]  # fmt: skip
 OPTIONS = [
     ("--lr 0.1", 1, ["--lr is not an option; settings have no dashes", "(lr=0.1), --help lists"]),
@@ -164,7 +164,7 @@ OPTIONS = [
     ("lr=1 -m seed=1,2", 1, ["Options come before all settings: bpexp -m lr=1 seed=1,2."]),
     ("--cfg foo", 1, ["argument --cfg/-c: invalid choice: 'foo'"]),
     ("--config-name=foo", 1, ["Cannot find primary config 'foo'."]),
-    ("explain --epochs 3", 1, ["bpexp explain does not take --epochs; did you mean --epoch?"]),
+    ("explain --epochs 3", 2, ["bpexp explain does not take --epochs; did you mean --epoch?"]),
     ("runs --sweeps x", 2, ["bpexp runs does not take --sweeps; did you mean --sweep?"]),
     ("runs lr=0.1", 2, ["to filter type --filter 'params.lr = \"0.1\"'."]),
     ("runs -n -3", 2, ["argument -n: must be a whole number of at least 1, got '-3'"]),

@@ -74,25 +74,29 @@ def write(
         ConfigError: A run is altered, a data file is missing or has changed, or the zip file
             cannot be written.
     """
-    children = Query(sweep=run.run_id)
-    runs = archive.search(children, integrity.TO_CHECK) if run.is_sweep else [run]
-    finished = [child for child in runs if child.status == "FINISHED"]
-    if not finished:
-        raise ConfigError(f"{run.label} has no finished runs to bundle.")
-    problems = integrity.artifact_problems(finished, archive)
-    for child in finished:
-        if child.run_id in problems:
-            raise ConfigError(f"{child.label} is altered: {problems[child.run_id]}")
-    paths = _data_paths(finished, archive, check=data)
-    linking = {child.parent for child in runs} - {run.run_id, None}
+    reader, children = archive.reader, Query(sweep=run.run_id)
+    selected = reader.search(archive.experiment_id, children) if run.is_sweep else ()
+    named = _NamedFiles(archive, check=data)
+    n_runs = n_finished = 0
+    linking: set[str | None] = set()
     with _atomic_zip(target) as zip_file:
         writer = _Writer(zip_file)
-        selected = archive.reader.search(archive.experiment_id, children)
+        for stored, artifacts, curves in _pages(archive, chain([run], selected)):
+            if not stored.is_sweep:
+                n_runs += 1
+                linking.add(stored.parent)
+            if not stored.is_sweep and stored.status == "FINISHED":
+                n_finished += 1
+                named.add(stored)
+                _check_intact(stored, artifacts, archive)
+            _add_run(writer, stored, artifacts, curves)
+        if not n_finished:
+            raise ConfigError(f"{run.label} has no finished runs to bundle.")
         # The runs that were reused from other sweeps have their environment there.
-        parents = archive.reader.get(sorted(filter(None, linking)))
-        for found in _pages(archive, chain([run], selected if run.is_sweep else [], parents)):
-            _add_run(writer, *found)
-        files = [_add_data(writer, number, path, data) for number, path in enumerate(paths)]
+        parents = reader.get(sorted(filter(None, linking - {run.run_id})))
+        for stored, artifacts, curves in _pages(archive, iter(parents)):
+            _add_run(writer, stored, artifacts, curves)
+        files = [_add_data(writer, number, path, data) for number, path in enumerate(named.paths)]
         manifest = {
             "format": bundle.FORMAT,
             "bpexp": version("bpexp"),
@@ -105,31 +109,55 @@ def write(
     name = shlex.quote(str(target))
     lacking = "".join(f" --data {shlex.quote(file.path)}" for file in files if not file.member)
     return [
-        _sentence(target, len(runs), files),
+        _sentence(target, n_runs, files),
         f"Check: bpexp verify {name}{lacking}",
         f"Train again: bpexp reproduce {name}{lacking}",
     ]
 
 
-def _data_paths(runs: Sequence[StoredRun], archive: Archive, *, check: bool) -> list[str]:
-    """The files that the settings of runs name.
+class _NamedFiles:
+    """The data files that the settings of runs name.
 
     Args:
-        runs: The runs.
-        archive: Where they are stored.
+        archive: Where the runs are stored.
         check: Whether to check that the data are those that the runs were trained on.
-
-    Raises:
-        ConfigError: A stored configuration is invalid, or the data are missing or have changed.
     """
-    found: dict[DataConfig, None] = {}
-    for run in runs:
-        config = stored_config(run, archive)
-        if config.data not in found and check:
-            config_of(run, archive)
-        found[config.data] = None
-    paths = [getattr(data, key, None) for data in found for key in bundle.PATHS]
-    return list(dict.fromkeys(path for path in paths if path is not None))
+
+    def __init__(self, archive: Archive, *, check: bool) -> None:
+        self._archive, self._check = archive, check
+        self._known: set[DataConfig] = set()
+        self.paths: dict[str, None] = {}
+
+    def add(self, run: StoredRun) -> None:
+        """Add the files of a run.
+
+        Raises:
+            ConfigError: The stored configuration is invalid, or the data are missing or have
+                changed.
+        """
+        data = stored_config(run, self._archive).data
+        if data in self._known:
+            return
+        if self._check:
+            config_of(run, self._archive)
+        self._known.add(data)
+        paths = [getattr(data, key, None) for key in bundle.PATHS]
+        self.paths |= dict.fromkeys(path for path in paths if path is not None)
+
+
+def _check_intact(run: StoredRun, files: _Files, archive: Archive) -> None:
+    """Raise ConfigError if a run is not as it was recorded.
+
+    Args:
+        run: The finished run.
+        files: Its artifacts, which are read again only if one of them was altered.
+        archive: Where it is stored.
+    """
+    if integrity.has_recorded_files(run, files):
+        return
+    problem = integrity.artifact_problem(run, archive)
+    if problem:
+        raise ConfigError(f"{run.label} is altered: {problem}")
 
 
 def _add_data(writer: _Writer, number: int, path: str, is_included: bool) -> DataFile:

@@ -18,10 +18,8 @@ from bpexp.reproduce.verify import (
 from bpexp.runs import run_tags
 from bpexp.sweeps import integrity, plan_file
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.reading import FINISHED, Parts, Query, StoredRun
+from bpexp.tracking.reading import FINISHED, NO_PARTS, Parts, Query, StoredRun
 
-_TO_VERIFY = replace(integrity.TO_CHECK, params=None)
-"""What ``verify_stored`` needs of each run."""
 _SWEEPS = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND})
 MAX_LISTED = 20
 """Runs of each finding that are described; the others are only counted."""
@@ -122,8 +120,8 @@ def verify_stored(
         if named
         else archive.search(_SWEEPS, integrity.TO_CHECK)
     )
-    runs = select_runs(archive, named, _TO_VERIFY)
-    verdicts = chain(check_stored(archive, runs), check_sweeps(archive, sweeps))
+    run_ids = [run.run_id for run in select_runs(archive, named, NO_PARTS)]
+    verdicts = chain(check_stored(archive, run_ids), check_sweeps(archive, sweeps))
     counts = _show_verdicts(verdicts, archive, show)
     if not counts:
         raise ConfigError("There are no finished runs to verify.")

@@ -1,7 +1,7 @@
 """Checks stored runs against their digests, or by training them again and comparing every bit."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain
 
@@ -15,6 +15,7 @@ from bpexp.sweeps import integrity
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.stored_pages import map_pages
 from bpexp.tracking import logged_curves
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
@@ -22,6 +23,8 @@ from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import config_of, losses_of, result_of
 
+_TO_CHECK = replace(integrity.TO_CHECK, params=None)
+"""What ``check_stored`` needs of each run."""
 _ALTERED_TAG = (
     f"The tag {run_tags.RESULT} was altered: the artifacts equal the new result, the tag does not."
 )
@@ -54,26 +57,38 @@ class Verdict:
     explanation: str = ""
 
 
-def check_stored(archive: Archive, runs: Iterable[StoredRun]) -> Iterator[Verdict]:
-    """Check runs against their digests without training them.
+def check_stored(archive: Archive, run_ids: Sequence[str]) -> Iterator[Verdict]:
+    """Check runs against their digests without training them; many by several processes.
 
     Args:
         archive: Where the runs are stored.
-        runs: Finished runs.
+        run_ids: Ids of finished runs.
 
     Yields:
         A verdict on each run, in their order.
     """
-    for run, curves in chain.from_iterable(logged_curves.pages(archive.reader, runs)):
-        try:
-            altered = integrity.all_problems(run, archive, curves)
-        except TrackingError:
-            raise
-        except ConfigError as error:
-            yield Verdict(run, Finding.UNREADABLE, str(error))
-        else:
-            finding = Finding.ALTERED if altered else Finding.IDENTICAL
-            yield Verdict(run, finding, " ".join(altered))
+    return map_pages(_check_page, archive, run_ids)
+
+
+def _check_page(archive: Archive, run_ids: Sequence[str]) -> list[Verdict]:
+    """``check_stored`` for the runs that are read together."""
+    runs = archive.reader.get(run_ids, _TO_CHECK)
+    return [
+        _check(run, curves, archive)
+        for run, curves in chain.from_iterable(logged_curves.pages(archive.reader, runs))
+    ]
+
+
+def _check(run: StoredRun, curves: Curves, archive: Archive) -> Verdict:
+    # Other parts of the run are not needed any more, and would be sent between processes.
+    named = StoredRun(run.run_id, run.name, run.status)
+    try:
+        altered = integrity.all_problems(run, archive, curves)
+    except TrackingError:
+        raise
+    except ConfigError as error:
+        return Verdict(named, Finding.UNREADABLE, str(error))
+    return Verdict(named, Finding.ALTERED if altered else Finding.IDENTICAL, " ".join(altered))
 
 
 def check_sweeps(archive: Archive, sweeps: Sequence[StoredRun]) -> Iterator[Verdict]:

@@ -64,3 +64,8 @@ def parse(value: str) -> dict[str, str]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def file_names(digests: Mapping[str, str]) -> list[str]:
+    """The names of the files that have a digest, from the result of ``parse``."""
+    return [name for name in digests if name != METRICS_KEY]

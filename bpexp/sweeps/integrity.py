@@ -10,7 +10,7 @@ anything has changed.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from types import MappingProxyType
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,7 +68,7 @@ def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -
         archive: Where it is stored.
         job: The job that the run should be a result of; its configuration is then compared, too.
     """
-    if _recorded_files(run, archive) is not None:
+    if is_as_recorded(run, archive):
         return ""
     problem = _numbers_problem(run, archive, job)
     if problem or run_tags.DIGESTS not in run.tags:
@@ -79,6 +79,14 @@ def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -
         raise
     except ConfigError as error:
         return str(error)
+
+
+def is_as_recorded(run: StoredRun, archive: Archive) -> bool:
+    """Whether the files and metrics of a run are those that it was recorded with.
+
+    If not, its numbers may still be the same, see ``artifact_problem``.
+    """
+    return _recorded_files(run, archive) is not None
 
 
 def check_intact(run: StoredRun, archive: Archive) -> None:
@@ -119,24 +127,32 @@ def _recorded_files(run: StoredRun, archive: Archive) -> dict[str, bytes] | None
     one that was compressed.
     """
     recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
-    if not recorded or not has_recorded_metrics(run):
-        return None
-    names = recorded.keys() - {record_digests.METRICS_KEY}
-    is_validated = "lowest_validation_loss" in run.metrics
-    required = _RECORDED_FILES | ({"validation.npz"} if is_validated else set())
-    if required - names or names.isdisjoint(predictions_file.NAMES):
-        return None
     try:
-        files = {name: archive.file(run, name) for name in names}
+        files = {name: archive.file(run, name) for name in record_digests.file_names(recorded)}
     except TrackingError:
         raise
     except ConfigError:
         return None
-    is_recorded = all(
-        record_digests.of_file(run.tags, name, content) == recorded[name]
-        for name, content in files.items()
+    return files if has_recorded_files(run, files) else None
+
+
+def has_recorded_files(run: StoredRun, files: Mapping[str, bytes]) -> bool:
+    """Whether the files and the metrics of a run have the digests that they were recorded with.
+
+    Args:
+        run: The run, with its digests and metrics.
+        files: The content of its files by name; files without a digest are not looked at.
+    """
+    recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
+    names = record_digests.file_names(recorded)
+    is_validated = "lowest_validation_loss" in run.metrics
+    required = _RECORDED_FILES | ({"validation.npz"} if is_validated else set())
+    if not required.issubset(names) or set(names).isdisjoint(predictions_file.NAMES):
+        return False
+    return has_recorded_metrics(run) and all(
+        name in files and record_digests.of_file(run.tags, name, files[name]) == recorded[name]
+        for name in names
     )
-    return files if is_recorded else None
 
 
 def has_recorded_metrics(run: StoredRun) -> bool:
@@ -179,21 +195,9 @@ def _is_of_job(document: bytes, job: Job) -> bool:
     return identity.of_run(stored, job.dataset) == identity.of_run(job.config, job.dataset)
 
 
-def artifact_problems(
-    runs: Sequence[StoredRun], archive: Archive, jobs: Mapping[str, Job] = MappingProxyType({})
-) -> dict[str, str]:
-    """``artifact_problem`` of many runs: those with a problem, by id.
-
-    Args:
-        runs: The runs.
-        archive: Where they are stored.
-        jobs: The jobs that they should be results of, by the identity of the run.
-    """
-
-    def problem_of(run: StoredRun) -> str:
-        return artifact_problem(run, archive, jobs.get(run.tags.get(IDENTITY, "")))
-
-    found = archive.for_each(runs, problem_of)
+def artifact_problems(runs: Sequence[StoredRun], archive: Archive) -> dict[str, str]:
+    """``artifact_problem`` of some runs: those with a problem, by id."""
+    found = archive.for_each(runs, partial(artifact_problem, archive=archive))
     return {run.run_id: problem for run, problem in zip(runs, found, strict=True) if problem}
 
 
@@ -238,7 +242,7 @@ def sweep_problems(sweep: StoredRun, archive: Archive, name: str = "") -> list[s
         A sentence for each file that is missing or was altered.
     """
     recorded = record_digests.parse(sweep.tags.get(run_tags.DIGESTS, ""))
-    names = [key for key in recorded if key != record_digests.METRICS_KEY and name in (key, "")]
+    names = [key for key in record_digests.file_names(recorded) if name in (key, "")]
     found = []
     for key in names:
         try:

@@ -6,8 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import islice
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from bpexp.config import folds
@@ -32,11 +31,12 @@ from bpexp.sweeps.row import (
 )
 from bpexp.sweeps.rungs import pruned_epochs
 from bpexp.sweeps.samplers import sub_sweeps, sweep_files
+from bpexp.sweeps.stored_pages import map_pages
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import ProcessState
-from bpexp.tracking.reading import FINISHED, Parts, Query, StoredRun
+from bpexp.tracking.reading import FINISHED, NO_PARTS, Parts, Query, StoredRun
 from bpexp.tracking.stored_results import losses_of, predictions_of, validation_of
 from bpexp.typing import Array
 
@@ -44,8 +44,7 @@ NEEDED = replace(integrity.TO_CHECK, data=False)
 """What ``finished_runs`` and ``results_of`` need of each run."""
 _USED = ("mlflow.parentRunId", IDENTITY, OUTCOME)
 """Tags of a run that are used after its check."""
-_PAGE_SIZE = 1000
-"""Runs that are checked together."""
+_ONLY_IDENTITY = Parts(params=(), tags=(IDENTITY,), metrics=(), data=False)
 MAX_DAMAGED_SHOWN = 10
 """Damaged runs that are named to the user; the others are only counted."""
 
@@ -174,33 +173,53 @@ def finished_runs(plan: Plan, sweep: str, archive: Archive, *, others: bool = Tr
     """
     identities = [identity.of_run(job.config, job.dataset) for job in plan.jobs]
     jobs = dict(zip(identities, plan.jobs, strict=True))
-    reader, experiment = archive.reader, archive.experiment_id
-    of_sweep = reader.search(experiment, replace(FINISHED, sweep=sweep), NEEDED)
-    checked = _checked(of_sweep, jobs, archive)
+    ids = _ids_of(jobs, replace(FINISHED, sweep=sweep), archive)
+    checked = _checked(ids, jobs, archive)
     found = _assigned(plan, identities, sweep, checked)
     if len(found.runs) == len(plan.jobs) or not others:
         return found
-    known = {one.run.run_id for one in checked}
-    everywhere = reader.search(experiment, FINISHED, NEEDED)
-    elsewhere = _checked((run for run in everywhere if run.run_id not in known), jobs, archive)
+    known = set(ids)
+    everywhere = _ids_of(jobs, FINISHED, archive)
+    elsewhere = _checked([run_id for run_id in everywhere if run_id not in known], jobs, archive)
     # Those that the sweep has a link to come last, and keep their jobs.
     return _assigned(plan, identities, sweep, [*elsewhere, *checked])
 
 
-def _checked(
-    runs: Iterable[StoredRun], jobs: Mapping[str, Job], archive: Archive
-) -> list[_CheckedRun]:
-    """Check the complete runs of some jobs, given by their identity.
+def _ids_of(jobs: Mapping[str, Job], query: Query, archive: Archive) -> list[str]:
+    """The ids of the stored runs of some jobs, which are given by their identity."""
+    runs = archive.reader.search(archive.experiment_id, query, _ONLY_IDENTITY)
+    return [run.run_id for run in runs if run.tags.get(IDENTITY) in jobs]
 
-    A page of runs is read, checked and reduced to what is used later: all tags of all runs of a
-    large sweep would need much memory.
+
+def _checked(
+    run_ids: Sequence[str], jobs: Mapping[str, Job], archive: Archive
+) -> list[_CheckedRun]:
+    """Check the complete ones of some runs, many by several processes.
+
+    Args:
+        run_ids: Ids of runs.
+        jobs: Their jobs, by the identity of the run.
+        archive: Where the runs are stored.
     """
-    candidates = (run for run in _complete(runs) if run.tags[IDENTITY] in jobs)
     found: list[_CheckedRun] = []
-    while page := list(islice(candidates, _PAGE_SIZE)):
-        problems = integrity.artifact_problems(page, archive, jobs)
-        found += [_CheckedRun(_reduced(run), problems.get(run.run_id, "")) for run in page]
+    for run, is_as_recorded in map_pages(_check_page, archive, run_ids):
+        job = jobs[run.tags[IDENTITY]]
+        problem = "" if is_as_recorded else integrity.artifact_problem(run, archive, job)
+        found.append(_CheckedRun(_reduced(run), problem))
     return found
+
+
+def _check_page(archive: Archive, run_ids: Sequence[str]) -> list[tuple[StoredRun, bool]]:
+    """The complete ones of some runs, and whether each is as it was recorded.
+
+    Those that are have only what is used later: all tags of a large sweep need much memory.
+    """
+    runs = list(_complete(archive.reader.get(run_ids, NEEDED)))
+    found = archive.for_each(runs, partial(integrity.is_as_recorded, archive=archive))
+    return [
+        (_reduced(run) if is_as_recorded else run, is_as_recorded)
+        for run, is_as_recorded in zip(runs, found, strict=True)
+    ]
 
 
 def _reduced(run: StoredRun) -> StoredRun:
@@ -270,8 +289,7 @@ class ReusableRuns:
     @cached_property
     def _ids(self) -> dict[str, str]:
         """The id of a finished run of another sweep, by its identity."""
-        only = Parts(params=(), tags=(IDENTITY,), metrics=(), data=False)
-        runs = self.archive.reader.search(self.archive.experiment_id, FINISHED, only)
+        runs = self.archive.reader.search(self.archive.experiment_id, FINISHED, _ONLY_IDENTITY)
         return {
             run.tags[IDENTITY]: run.run_id
             for run in runs
@@ -293,13 +311,13 @@ class ReusableRuns:
         """
         by_identity = {identity.of_run(job.config, job.dataset): job for job in jobs}
         link = run_tags.linked_sweep(self.sweep)
-        parts = replace(NEEDED, tags=(*(NEEDED.tags or ()), link))
         ids = [self._ids[one] for one in by_identity if one in self._ids]
-        stored = self.archive.reader.get(ids, parts)
-        checked = _checked(stored, by_identity, self.archive)
+        checked = _checked(ids, by_identity, self.archive)
         intact = {run.tags[IDENTITY]: run for run, problem in checked if not problem}
-        has_link = {run.run_id for run in stored if link in run.tags}
-        new = {run.run_id for run in intact.values()} - has_link
+        linked = self.archive.reader.get(
+            [run.run_id for run in intact.values()], replace(NO_PARTS, tags=(link,))
+        )
+        new = {run.run_id for run in linked if link not in run.tags}
         self.tracker.tag_many(sorted(new), link, "linked")
         found = {by_identity[one].index: run for one, run in intact.items()}
         damaged = [(run, problem) for run, problem in checked if problem]

@@ -63,6 +63,11 @@ class Archive:
         """
         return list(self.reader.search(self.experiment_id, query, parts))
 
+    @property
+    def can_be_opened_again(self) -> bool:
+        """Whether another process can open the archive by its store without importing MLflow."""
+        return self.reader.client is None
+
     def is_local(self, run: StoredRun) -> bool:
         """Whether the artifacts of a run are files of this machine."""
         # Most are below one folder, which is found out once: to parse an address takes longer than

@@ -102,6 +102,11 @@ class BundleArchive(Archive):
         reader = MemoryReader(experiment, number, runs.values(), self._points)
         super().__init__(reader, Store(f"bundle:{bundle.name}", None), number)
 
+    @property
+    def can_be_opened_again(self) -> bool:
+        """See ``Archive.can_be_opened_again``; its data files are in a temporary folder."""
+        return False
+
     def is_local(self, run: StoredRun) -> bool:
         """See ``Archive.is_local``."""
         return True

@@ -1,0 +1,74 @@
+"""``stored_pages.map_pages`` gives the same results in this process and in worker processes."""
+
+import os
+
+import pytest
+
+import bpexp
+from bpexp.sweeps import stored_pages
+from bpexp.sweeps.stored_pages import map_pages
+from bpexp.tracking.archive import open_archive
+from bpexp.tracking.reading import FINISHED
+from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.store import locate
+
+PARENT = os.getpid()
+
+
+@pytest.fixture(scope="module")
+def archive(put_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    uri = put_store(folder).uri
+    bpexp.sweep(seed=[0, 1, 2, 3, 4], epochs=2, engine="numpy", tracking={"uri": uri})
+    return open_archive(locate(uri, folder, {}), "bpexp")
+
+
+@pytest.fixture
+def ids(archive):
+    return [run.run_id for run in archive.search(FINISHED)]
+
+
+@pytest.fixture
+def in_processes(monkeypatch):
+    monkeypatch.setattr(stored_pages, "PAGE_SIZE", 2)
+    monkeypatch.setattr(stored_pages, "MIN_RUNS", 1)
+    monkeypatch.setattr(stored_pages, "count_workers", lambda n_jobs: 2)
+
+
+def names(archive, run_ids):
+    return [(run.run_id, run.params["seed"]) for run in archive.reader.get(run_ids)]
+
+
+def processes(archive, run_ids):
+    return [os.getpid()]
+
+
+def refuse_the_last_run(archive, run_ids):
+    if archive.search(FINISHED)[-1].run_id in run_ids:
+        raise TrackingError("The store does not answer.")
+    return run_ids
+
+
+def end_the_worker(archive, run_ids):
+    if os.getpid() != PARENT:
+        os._exit(1)
+    return run_ids
+
+
+def test_worker_processes_give_the_results_in_the_order_of_the_runs(archive, ids, in_processes):
+    assert list(map_pages(names, archive, ids)) == names(archive, ids)
+    assert len(ids) == 5
+    assert PARENT not in set(map_pages(processes, archive, ids))
+
+
+def test_few_runs_are_read_in_this_process(archive, ids):
+    assert list(map_pages(processes, archive, ids)) == [PARENT]
+
+
+def test_an_error_in_a_worker_ends_the_iteration(archive, ids, in_processes):
+    with pytest.raises(TrackingError, match="does not answer"):
+        list(map_pages(refuse_the_last_run, archive, ids))
+
+
+def test_pages_of_a_worker_that_died_are_read_in_this_process(archive, ids, in_processes):
+    assert list(map_pages(end_the_worker, archive, ids)) == ids

@@ -138,6 +138,19 @@ class TrackerContract:
         assert run.data.tags["a"] == "1"
         assert not {"why", "b"} & run.data.tags.keys()
 
+    def test_tags_and_the_name_of_a_run_are_changed(self, opened):
+        tracker, client = opened
+        run_id = tracker.open_run("sweep", 5, {"a": "1", "b": "2"})
+        tracker.update_run(run_id, {"a": "3", "b": None, "absent": None, "new": "4"})
+        tags = client.get_run(run_id).data.tags
+        assert (tags["a"], tags["new"], tags["mlflow.runName"]) == ("3", "4", "sweep")
+        assert not {"b", "absent"} & tags.keys()
+        tracker.update_run(run_id, {}, "another name")
+        run = client.get_run(run_id)
+        assert run.info.run_name == run.data.tags["mlflow.runName"] == "another name"
+        assert run.data.tags["a"] == "3"
+        assert client.search_runs([run.info.experiment_id], "run_name = 'another name'")
+
     def test_runs_are_deleted_and_can_be_restored(self, opened):
         tracker, client = opened
         runs = [
@@ -171,6 +184,7 @@ class TrackerContract:
                 lambda run_id: tracker.close_run(run_id, ending),
                 lambda run_id: tracker.add_values(run_id, ending),
                 lambda run_id: tracker.reopen_run(run_id, []),
+                lambda run_id: tracker.update_run(run_id, {"a": "1"}),
             ):
                 with pytest.raises(TrackingError, match=rf"^The store refused: .*{run_id}.*\.$"):
                     write(run_id)

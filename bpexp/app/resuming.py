@@ -29,9 +29,10 @@ from bpexp.sweeps.run_writer import TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.tracking import recovery, store_lock
 from bpexp.tracking.archive import Archive
+from bpexp.tracking.contract import Tracker
 from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.reading import NO_PARTS, UNFINISHED, Query, StoredRun
-from bpexp.tracking.retry import ResumeAdvice, RetryPolicy, resume_command_in_errors
+from bpexp.tracking.retry import ResumeAdvice, resume_command_in_errors
 
 
 @dataclass(frozen=True)
@@ -177,25 +178,21 @@ def _reopen(request: ResumeRequest, plan: Plan, before: _StoredPlan | None) -> T
         recovery.close_orphaned_runs(tracker)
         if before:
             tracker.add_files(sweep.run_id, {plan_file.NAME: plan_file.to_bytes(plan)})
-            _describe_extension(request, before.plan, plan)
+            _describe_extension(tracker, sweep, before.plan, plan)
         resume.write_spooled_runs(plan, archive, tracker, sweep.run_id)
         tracked = TrackedSweep(tracker, archive.store, request.experiment, sweep.run_id)
         return with_stored_results(tracked, plan, archive)
 
 
-def _describe_extension(request: ResumeRequest, before: Plan, plan: Plan) -> None:
+def _describe_extension(tracker: Tracker, sweep: StoredRun, before: Plan, plan: Plan) -> None:
     """Tag and rename the parent run of a sweep that is extended."""
-    retry, client, sweep = RetryPolicy(), request.archive.client, request.sweep
+    # Another combination may be the best now.
+    tags: dict[str, str | None] = {run_tags.CONFIRMED_BY: None}
     if plan.extensions:
-        arguments = shlex.join(plan.extensions)[: run_tags.MAX_LENGTH]
-        retry.call(client.set_tag, sweep.run_id, run_tags.EXTENSIONS, arguments)
+        tags[run_tags.EXTENSIONS] = shlex.join(plan.extensions)[: run_tags.MAX_LENGTH]
     # A name that the user gave stays.
-    if sweep.name == provenance.sweep_name(before):
-        name = provenance.sweep_name(plan)
-        retry.call(client.update_run, sweep.run_id, name=name)
-    if run_tags.CONFIRMED_BY in sweep.tags:
-        # Another combination may be the best now.
-        retry.call(client.delete_tag, sweep.run_id, run_tags.CONFIRMED_BY)
+    is_generated = sweep.name == provenance.sweep_name(before)
+    tracker.update_run(sweep.run_id, tags, provenance.sweep_name(plan) if is_generated else None)
 
 
 def _delete_replaced(request: ResumeRequest, finished: FinishedSweep) -> None:

@@ -9,7 +9,7 @@ from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import TrackedSweep
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.reading import NO_PARTS, Query
-from bpexp.tracking.retry import ResumeAdvice, RetryPolicy, resume_command_in_errors
+from bpexp.tracking.retry import ResumeAdvice, resume_command_in_errors
 from bpexp.tracking.store import Store
 
 
@@ -47,7 +47,7 @@ def with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) -> 
     damaged = [run for run, _ in found.damaged]
     for run in damaged:
         if run.run_id in has_link:
-            RetryPolicy().call(archive.client.delete_tag, run.run_id, link)
+            tracked.tracker.update_run(run.run_id, {link: None})
     is_reusing = plan.runtime.reuse
     return replace(
         tracked,

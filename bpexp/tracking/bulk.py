@@ -106,6 +106,14 @@ class BulkTracker:
         with suppress(TrackingError):
             self._database.without_retry().transaction(sql.update_statistics)
 
+    def update_run(
+        self, run_id: str, tags: Mapping[str, str | None], name: str | None = None
+    ) -> None:
+        """See ``Tracker.update_run``."""
+        named = {} if name is None else {"mlflow.runName": name}
+        values = {rows.checked(key): value for key, value in {**tags, **named}.items()}
+        self.transaction(sql.update_run, run_id, values, name)
+
     def close_run(self, run_id: str, run: RunRecord) -> None:
         """See ``Tracker.close_run``."""
         values = rows.of_open_run(run, run_id)

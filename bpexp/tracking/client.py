@@ -82,6 +82,19 @@ class ClientTracker:
         for key in stored.data.tags.keys() & set(without):
             self._retry.call(self._client.delete_tag, run_id, key)
 
+    def update_run(
+        self, run_id: str, tags: Mapping[str, str | None], name: str | None = None
+    ) -> None:
+        """See ``Tracker.update_run``."""
+        stored = self._active_run(run_id)
+        if name is not None:
+            self._retry.call(self._client.update_run, run_id, name=name)
+        for key, value in tags.items():
+            if value is not None:
+                self._set_tag(run_id, key, value)
+            elif key in stored.data.tags:
+                self._retry.call(self._client.delete_tag, run_id, key)
+
     def claim(self, run_id: str, key: str, seen: str, value: str) -> str:
         """See ``Tracker.claim``.
 

@@ -186,6 +186,22 @@ class Tracker(Protocol):
         """
         ...
 
+    def update_run(
+        self, run_id: str, tags: Mapping[str, str | None], name: str | None = None
+    ) -> None:
+        """Set or remove tags of a run, and change its name.
+
+        Args:
+            run_id: A run of the experiment.
+            tags: New values by key; None removes a tag, which the run need not have.
+            name: The new name; None leaves it as it is.
+
+        Raises:
+            DeletedError: The run is deleted, or it does not exist in a database.
+            TrackingError: The store rejected a value, or stayed unavailable.
+        """
+        ...
+
     def claim(self, run_id: str, key: str, seen: str, value: str) -> str:
         """Replace the value of a tag, unless another process did so since ``seen`` was read.
 

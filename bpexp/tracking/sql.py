@@ -5,7 +5,7 @@ The caller commits. All functions raise SQLAlchemy's DBAPIError where the databa
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -142,7 +142,26 @@ def reopen_run(connection: Connection, run_id: str, without: Sequence[str]) -> N
     connection.execute(
         text("UPDATE runs SET status = 'RUNNING' WHERE run_uuid = :run"), {"run": run_id}
     )
-    for key in without:
+    _delete_tags(connection, run_id, without)
+
+
+def update_run(
+    connection: Connection, run_id: str, tags: Mapping[str, str | None], name: str | None
+) -> None:
+    """Set tags of a run, delete those that are None, and change its name unless that is None."""
+    check_active(connection, run_id)
+    if name is not None:
+        connection.execute(
+            text("UPDATE runs SET name = :name WHERE run_uuid = :run"),
+            {"run": run_id, "name": name},
+        )
+    _delete_tags(connection, run_id, tags)
+    values = [(run_id, key, value) for key, value in tags.items() if value is not None]
+    insert(connection, {TAGS: values})
+
+
+def _delete_tags(connection: Connection, run_id: str, keys: Iterable[str]) -> None:
+    for key in keys:
         connection.execute(
             text("DELETE FROM tags WHERE run_uuid = :run AND key = :key"),
             {"run": run_id, "key": key},

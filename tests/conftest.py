@@ -1,10 +1,10 @@
 """Fixtures: the program, started as a user starts it, an empty store, and a temporary folder."""
 
-import copy
 import fcntl
 import gc
 import io
 import os
+import pickle
 import shutil
 import signal
 import sqlite3
@@ -180,7 +180,10 @@ def _ended_programs():
 
 @pytest.fixture(scope="session", autouse=True)
 def _parsed_options():
-    """Parse each YAML file of the package once: Hydra parses them for every configuration."""
+    """Parse each YAML file of the package once: Hydra parses them for every configuration.
+
+    They are copied by pickling, which takes a quarter of the time of ``copy.deepcopy``.
+    """
     original, parsed = OmegaConf.load, {}
 
     def load(file):
@@ -188,8 +191,8 @@ def _parsed_options():
         if not name.startswith(f"{conf_dir()}/"):
             return original(file)
         if name not in parsed:
-            parsed[name] = original(file)
-        return copy.deepcopy(parsed[name])
+            parsed[name] = pickle.dumps(original(file))
+        return pickle.loads(parsed[name])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConf, "load", load)

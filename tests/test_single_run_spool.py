@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from sweeping import run_to_end
 
 from bpexp.sweeps import live_run
 from bpexp.sweeps.runner import SweepRunner
@@ -101,10 +100,8 @@ def test_a_run_that_was_shown_is_ended_where_it_was_shown(inside, failing, monke
 
 
 @pytest.mark.parametrize("arguments", [["backend=serial"], [], ["-m", "seed=1,2"]])
-def test_training_ends_when_the_store_cannot_be_opened(tmp_path, arguments):
+def test_training_ends_when_the_store_cannot_be_opened(bpexp, arguments):
     typed = [*arguments, "epochs=1000000000", "stop.loss=0"]
-    status, message = run_to_end(
-        tmp_path, *typed, "tracking.uri=http://127.0.0.1:9", BPEXP_RETRY_SECONDS="0"
-    )
-    assert status == 1
-    assert "Cannot open the store" in message
+    done = bpexp(*typed, "tracking.uri=http://127.0.0.1:9", BPEXP_RETRY_SECONDS="0")
+    assert done.returncode == 1
+    assert "Cannot open the store" in done.stderr

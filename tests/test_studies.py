@@ -144,7 +144,9 @@ def test_the_detectable_difference_of_shares_has_the_power_that_is_stated(succes
     # Nearer to one half.
     theirs = successes / n + (found if 2 * successes < n else -found)
     drawn = np.random.default_rng(0).binomial(m, theirs, 2000)
-    p_of = {b: stats.fisher_exact([[successes, n - successes], [b, m - b]]).pvalue for b in drawn}
+    p_of = {
+        b: stats.fisher_exact([[successes, n - successes], [b, m - b]]).pvalue for b in {*drawn}
+    }
     assert np.mean([p_of[b] < 0.05 for b in drawn]) == pytest.approx(0.8, abs=0.03)
 
 

@@ -97,6 +97,14 @@ class BulkTracker:
         """See ``Tracker.reopen_run``."""
         self._database.transaction(sql.reopen_run, run_id, without)
 
+    def update_run(
+        self, run_id: str, tags: Mapping[str, str | None], name: str | None = None
+    ) -> None:
+        """See ``Tracker.update_run``."""
+        named = {} if name is None else {"mlflow.runName": name}
+        values = {rows.checked(key): value for key, value in {**tags, **named}.items()}
+        self._database.transaction(sql.update_run, run_id, values, name)
+
     def delete_runs(self, run_ids: Sequence[str]) -> None:
         """See ``Tracker.delete_runs``."""
         self._database.transaction(sql.delete_runs, run_ids)
@@ -105,14 +113,6 @@ class BulkTracker:
         """See ``Tracker.finish``."""
         with suppress(TrackingError):
             self._database.without_retry().transaction(sql.update_statistics)
-
-    def update_run(
-        self, run_id: str, tags: Mapping[str, str | None], name: str | None = None
-    ) -> None:
-        """See ``Tracker.update_run``."""
-        named = {} if name is None else {"mlflow.runName": name}
-        values = {rows.checked(key): value for key, value in {**tags, **named}.items()}
-        self.transaction(sql.update_run, run_id, values, name)
 
     def close_run(self, run_id: str, run: RunRecord) -> None:
         """See ``Tracker.close_run``."""

@@ -5,6 +5,7 @@ import gc
 import io
 import os
 import pickle
+import resource
 import shutil
 import signal
 import sqlite3
@@ -14,6 +15,7 @@ import tempfile
 from collections import Counter
 from contextlib import closing
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -275,6 +277,16 @@ def inside(tmp_path, monkeypatch, capsys):
         return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def eight_gigabytes():
+    """Limits the memory of this process, and of those it starts, to 8 GB more than it has."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 30), limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 @pytest.fixture

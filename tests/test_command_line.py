@@ -6,7 +6,6 @@ import json
 import math
 import os
 import re
-import resource
 import signal
 import sqlite3
 import subprocess
@@ -294,16 +293,6 @@ def test_a_sweep_with_the_same_run_twice_is_refused(inside):
 
 # The weights between the two wide layers would need 298 GB.
 TOO_WIDE = ["-m", "hidden=2,[200000,200000],3", "epochs=5"]
-
-
-@pytest.fixture
-def eight_gigabytes():
-    """Limits the memory of this process, and of those it starts, to 8 GB more than it has."""
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 30), limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ RUN_ID = re.compile(r"(?<![\w.])(?=[0-9a-f]*[0-9])[0-9a-f]{8}(?:[0-9a-f]{24})?(?
 VARYING = (
     (re.compile(r"on \d+ workers?"), "on 2 workers"),
     (re.compile(r"^Preparing a new store .*\n", re.M), ""),
-    (re.compile(r"\d{4}-\d\d-\d\d[_ T]\d\d[-:]\d\d[-:]\d\d"), "2026-01-01_12-00-00"),
+    (re.compile(r"\d{4}-\d\d-\d\d[_ T]\d\d[-:]\d\d[-:]\d\d(?:\.\d{6})?"), "2026-01-01_12-00-00"),
 )
 HOME = "/home/me"
 """What the pages show in place of the temporary folder."""

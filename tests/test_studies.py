@@ -1,14 +1,18 @@
 """Studies repeat published experiments and compare the results row by row."""
 
+import base64
+import csv
 import itertools
 import math
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from exact_csv import read_csv
+from html_page import Page
 from read_back import client_of
 from scipy import stats
 from sklearn.metrics import mean_squared_error
@@ -22,8 +26,10 @@ from bpexp.data.synthetic import BitsConfig, EncoderConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.optimizers import OptimizerConfig, QuickpropConfig
 from bpexp.nn.schedules import ScheduleConfig
+from bpexp.render import html, markdown
+from bpexp.render.document import unstyled
 from bpexp.render.study_maps import study_maps
-from bpexp.studies import comparison, definition, verdict
+from bpexp.studies import comparison, definition, page, verdict
 from bpexp.studies.maps import grid_maps
 from bpexp.studies.measures import MEASURES, StudyRun
 from bpexp.training.llvm.engine import LlvmEngine
@@ -43,6 +49,13 @@ def study_of(*rows, measure="epochs", **more):
 
 def evaluation(study, values):
     return verdict.Evaluation(study, verdict.judge(study, values), np.array([]))
+
+
+def cells_of(evaluation):
+    """The table of the verdicts as text, a dictionary per row."""
+    columns, *rows = [[unstyled(cell) for cell in row]
+                      for row in (evaluation.table.columns, *evaluation.table.rows)]  # fmt: skip
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 @pytest.mark.parametrize("loss", ["half_squared", "cross_entropy"])
@@ -86,9 +99,9 @@ def test_few_runs_have_no_interval_and_differ_only_if_the_difference_is_large(n_
     assert np.isfinite(near.difference.percent.low) == has_interval
     assert near.text == "undecided"
     assert other.text.startswith("differs")
-    cell = verdict.Evaluation(study_of(row("a", same)), [near], np.array([])).table()[1][3]
-    assert cell.startswith("-1.0")
-    assert ("[" in cell) == has_interval
+    (cells,) = cells_of(evaluation(study_of(row("a", same)), [[ours]]))
+    assert cells["difference"].startswith("-1.0")
+    assert ("[" in cells["difference"]) == has_interval
 
 
 @pytest.mark.slow
@@ -133,6 +146,61 @@ def test_runs_that_never_converge_differ_from_published_ones_that_did():
     assert few.text == "not compared: fewer than two values"
 
 
+def of_outcomes(study, outcomes):
+    """The evaluation of a study of one row whose run with each seed ended in this way."""
+    runs = {
+        seed: StudyRun(outcome, 60.0 + seed) if outcome in ("converged", "completed")
+        else StudyRun(outcome)
+        for seed, outcome in enumerate(outcomes)
+    }  # fmt: skip
+    return verdict.evaluate(replace(study, trials=len(outcomes)), runs)
+
+
+@pytest.mark.parametrize("lost", ["failed", "interrupted"])
+def test_failed_runs_are_no_evidence_about_convergence(lost):
+    published = definition.Published(60, 90.0, 20.0)
+    study = study_of(row("a", published))
+    with_lost = of_outcomes(study, ["converged"] * 60 + [lost] * 40)
+    alone = of_outcomes(study, ["converged"] * 60)
+    # 60 of 100 would differ from 60 of 60.
+    assert stats.fisher_exact([[60, 40], [60, 0]]).pvalue < 1e-6
+    (found,), (expected,) = with_lost.verdicts, alone.verdicts
+    assert (found.n_runs, found.n_unfinished, expected.n_unfinished) == (60, 40, 0)
+    assert replace(found, n_unfinished=0) == expected
+    assert not found.text.startswith("differs")
+    # Those that ended without having converged are evidence.
+    (stuck,) = of_outcomes(study, ["converged"] * 60 + ["completed"] * 40).verdicts
+    assert stuck.text == "differs: share converged"
+
+
+def test_a_study_says_how_many_runs_failed():
+    study = study_of(row("a", definition.Published(60, 90.0, 20.0)))
+    found = of_outcomes(study, ["converged"] * 12 + ["completed"] * 3 + ["failed"] * 2)
+    (cells,) = cells_of(found)
+    assert (cells["runs"], cells["without result"]) == ("12/15", "2")
+    text = Page(html.render(page.document(found, []))).text
+    for said in (found.sentences()[0], markdown.render(page.document(found, [])), text):
+        assert "2 runs failed or were interrupted" in said
+    none = of_outcomes(study, ["converged"] * 12)
+    assert "without result" not in cells_of(none)[0]
+    assert none.sentences() == []
+
+
+def test_a_row_whose_runs_all_failed_has_no_verdict():
+    for published in (definition.Published(60, 90.0, 20.0), definition.Published(1, 90.0)):
+        (found,) = of_outcomes(study_of(row("a", published)), ["failed"] * 20).verdicts
+        assert found.text == "not compared: no run has a result"
+        assert (found.p_values, found.difference) == ({}, None)
+
+
+def test_failed_runs_do_not_move_the_percentile_of_a_single_published_run():
+    study = study_of(row("a", definition.Published(1, 69.5)))
+    # 60 to 69 converge before, 70 to 79 after it.
+    texts = [of_outcomes(study, ["converged"] * 20 + ["failed"] * n).verdicts[0].text
+             for n in (0, 80)]  # fmt: skip
+    assert texts == ["one published run: at the 50th percentile of ours"] * 2
+
+
 @pytest.mark.parametrize(
     ("successes", "n", "m"), [(0, 400, 50), (30, 100, 60), (390, 400, 100), (3, 3, 3)]
 )
@@ -153,9 +221,8 @@ def test_the_detectable_difference_of_shares_has_the_power_that_is_stated(succes
 def test_what_is_not_tested_has_no_detectable_difference():
     ours = np.random.default_rng(2).gamma(9.0, 10.0, 5)
     published = definition.Published(50, 90.0, 30.0)
-    found = verdict.judge(study_of(row("a", published)), [[ours]])
-    cells = verdict.Evaluation(study_of(row("a", published)), found, np.array([])).table()
-    assert dict(zip(*cells, strict=True))["detectable"] == "-"
+    (cells,) = cells_of(evaluation(study_of(row("a", published)), [[ours]]))
+    assert cells["detectable"] == "-"
 
 
 def of_range(values):
@@ -365,7 +432,7 @@ def test_sample_sizes_are_smaller_than_the_number_of_runs_and_one_run_has_no_int
     assert list(two.small_sample_means) == [1]
     one = evaluation(study, [[np.array([4.0])]])
     assert one.verdicts[0].small_sample_means == {}
-    assert one.table()[1] == [
+    assert list(cells_of(one)[0].values()) == [
         "a", "-", "-", "-", "-", "-", "4", "4..4", "1/1", "not compared: no published number",
     ]  # fmt: skip
 
@@ -395,7 +462,8 @@ def test_rows_with_changed_settings_are_not_tested():
     assert [(v.text, v.difference) for v in changed.verdicts] == [
         ("not compared: settings were changed", None), ("not compared: no published number", None),
     ]  # fmt: skip
-    assert "Changed on the command line: lr=3, optimizer=adam." in changed.markdown()
+    said = markdown.render(page.document(changed, []))
+    assert "Changed on the command line: lr=3, optimizer=adam." in said
     assert definition.parse(definition.to_plain(other)) == other
     assert definition.from_command_line(group, ["study.common=[lr=3]"]).changed == (
         "study.common=[lr=3]",
@@ -455,17 +523,20 @@ def test_a_study_prints_and_stores_its_table(inside, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("a_store")
-def test_no_row_of_fahlmans_table_differs_and_the_page_shows_the_same_numbers(inside):
+def test_one_row_of_fahlmans_table_differs_and_the_page_shows_the_same_numbers(inside):
     done = inside("-m", "+study=fahlman_1988")
     assert done.returncode == 0, done.stderr
     rows = [" ".join(line.split()) for line in done.stdout.splitlines()[2:13]]
     assert all(" 1000/1000 " in line for line in rows)
     verdicts = [line.partition(" 1000/1000 ")[2] for line in rows]
     assert verdicts.count("agrees within 10%") == 4
-    assert verdicts.count("undecided") == 7
+    assert verdicts.count("undecided") == 6
+    # A published standard deviation of 8.9, and of 5.97 here.
+    assert verdicts[4] == "differs: sd"
     page = (CONF.parents[1] / "docs" / "how-to" / "studies.md").read_text()
     shown = {" ".join(line.split()) for line in page.splitlines()}
-    assert {line.split()[0] for line in shown & set(rows)} == {"bp-1", "tight-8", "width-4"}
+    names = {line.split()[0] for line in shown & set(rows)}
+    assert names == {"bp-1", "qp-linear", "tight-8", "width-4"}
 
 
 @pytest.mark.long
@@ -569,6 +640,30 @@ def test_a_study_in_a_folder_of_the_user_is_compared_with_all_published_numbers(
     assert "4/4  undecided" in done.stdout
 
 
+@pytest.mark.usefixtures("a_store", "eight_gigabytes")
+def test_a_study_with_failed_runs_says_so_and_judges_the_others(inside, tmp_path):
+    (tmp_path / "study").mkdir()
+    published = {"n": 20, "mean": 480, "sd": 90}
+    rows = [
+        {"name": name, "overrides": [f"hidden={hidden}"], "published": published}
+        for name, hidden in (("small", "4"), ("too wide", "[200000,200000]"))
+    ]
+    common = ["data=xor", "lr=1", "stop.tolerance=0.4", "tracking.runs=false"]
+    study = {"name": "s", "source": "a table", "measure": "epochs", "trials": 2,
+             "common": common, "rows": rows}  # fmt: skip
+    (tmp_path / "study" / "s.yaml").write_text(yaml.safe_dump(study))
+    done = inside("--config-dir", str(tmp_path), "-m", "+study=s")
+    assert done.returncode == 1
+    assert "2 runs failed or were interrupted; they have no result." in done.stdout.splitlines()
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    table = read_csv(folder / "study.csv").set_index("row")
+    assert table["runs"].to_dict() == {"small": "2/2", "too wide": "0/0"}
+    assert table["without result"].to_dict() == {"small": 0, "too wide": 2}
+    assert table["verdict"].to_dict() == {
+        "small": "undecided", "too wide": "not compared: no run has a result",
+    }  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_rows_can_be_defined_on_the_command_line(inside, tmp_path):
@@ -603,10 +698,52 @@ def test_a_study_with_a_grid_stores_a_plot_and_all_results(inside, tmp_path):
     api = client_of(tmp_path)
     (parent,) = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
     files = {f.path for f in api.list_artifacts(parent.info.run_id)}
-    assert {"study.md", "study.csv", "study.png", "results.csv"} <= files
+    of_study = {"study.md", "study.html", "study.tex", "study.csv", "study.png"}
+    assert {*of_study, "results.csv"} <= files
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    for name in of_study:
+        stored = Path(api.download_artifacts(parent.info.run_id, name, str(tmp_path)))
+        assert stored.read_bytes() == (folder / name).read_bytes()
+    assert done.stdout.splitlines()[-1] == f"Written: {folder.relative_to(tmp_path)}/study.html"
     assert "not compared: no published number" in parent.data.tags["mlflow.note.content"]
     table = read_csv(api.download_artifacts(parent.info.run_id, "results.csv", str(tmp_path)))
     assert table.groupby(["study_row", "lr", "model.init_high"]).size().tolist() == [2] * 12
+
+
+@pytest.mark.usefixtures("a_store")
+def test_the_page_of_a_study_has_its_table_and_picture_and_needs_no_other_file(inside, tmp_path):
+    small = "study.grid=[{name: rate, overrides: ['lr=@'], low: 1, high: 5, count: 2}, " \
+        "{name: range, overrides: ['model.init_high=@'], low: 1, high: 2, count: 2}]"  # fmt: skip
+    rows = "study.rows=[{name: '<i>a</i> & b_1', assumed: 'x<y'}]"
+    done = inside("-m", "+study=initial_weights", small, rows, "study.trials=2", "epochs=30")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    shown = Page((folder / "study.html").read_text())
+    assert shown.is_self_contained
+    (picture,) = shown.pictures
+    content = base64.b64decode(picture.partition("base64,")[2])
+    assert content == (folder / "study.png").read_bytes()
+    with open(folder / "study.csv", newline="") as file:
+        assert shown.rows == list(csv.reader(file))
+    assert shown.rows[1][0] == "<i>a</i> & b_1"
+    for said in (
+        "Study initial_weights", "Complex Systems 4", "Seeds 0 to 1", "not compared (1)",
+        "Changed on the command line", "Assumptions", "x<y", "Methods",
+    ):  # fmt: skip
+        assert said in shown.text, said
+    # The look is that of a report.
+    style = files("bpexp.render").joinpath("report.css").read_text()
+    assert style in shown.source
+    text = (folder / "study.md").read_text()
+    assert "](study.png)" in text
+    api = client_of(tmp_path)
+    (parent,) = api.search_runs([api.get_experiment_by_name("bpexp").experiment_id])
+    note = parent.data.tags["mlflow.note.content"]
+    # The note has the table, and no picture, which MLflow would not find.
+    assert "b_1" in note
+    assert "study.png" not in note
+    for said in (r"\textless{}i\textgreater{}a", r"\& b\_1", "{study.png}"):
+        assert said in (folder / "study.tex").read_text()
 
 
 def test_the_map_shows_the_mean_of_each_point():

@@ -18,6 +18,7 @@ from bpexp.render.document import (
     strong,
 )
 from bpexp.runs import variation
+from bpexp.runs.result import about_unfinished
 
 if TYPE_CHECKING:
     from bpexp.analysis.report import Report
@@ -147,12 +148,7 @@ def remarks(report: "Report") -> list[str]:
         out.append(f"{grouped.pruned} combinations were stopped early and are left out.")
     n_unfinished = sum(summary.group.unfinished for summary in findings.summaries)
     if n_unfinished:
-        have = (
-            "run failed or was interrupted; it has"
-            if n_unfinished == 1
-            else ("runs failed or were interrupted; they have")
-        )
-        out.append(f"{n_unfinished} {have} no result.")
+        out.append(about_unfinished(n_unfinished))
     return out
 
 

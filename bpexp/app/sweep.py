@@ -30,7 +30,8 @@ def run_sweep(
         plan: Its first generation of jobs.
         reporter: Receives progress and results.
         generations: Further generations, if there are any.
-        folder: Folder in which the table of results is written as well; None for no such file.
+        folder: Folder in which the table of results is written as well, and the page of a study;
+            None for no such files.
 
     Raises:
         ConfigError: The store, the workers or ``folder`` cannot be used.
@@ -50,6 +51,8 @@ def run_sweep(
     )
     if folder is not None:
         _write_results(finished, folder)
+        if finished.study is not None:
+            reporter.say(f"Written: {folder / 'study.html'}")
     final_steps.report_lr_range(finished, store, reporter)
     final_steps.export_best(finished, store, reporter)
     confirm(finished, store, reporter)
@@ -64,10 +67,14 @@ def _check_writable(folder: Path) -> None:
 
 
 def _write_results(finished: FinishedSweep, folder: Path) -> None:
-    """Write the table of results to ``folder``. Raises ConfigError."""
+    """Write the table of results, and the files of a study, to ``folder``. Raises ConfigError."""
+    files = {"results.csv": finished.files["results.csv"]}
+    if finished.study is not None:
+        files |= finished.study.files
     try:
         output_directory.create(folder)
-        durable.write_file(folder / "results.csv", finished.files["results.csv"])
+        for name, content in files.items():
+            durable.write_file(folder / name, content)
     except OSError as error:
         raise _not_writable(folder, f"{error.strerror}; the sweep is tracked") from error
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from bpexp.render import document, text
 from bpexp.runs.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -23,16 +22,6 @@ OPTIONAL = (
 )
 """Columns that a narrow terminal leaves out, the first one first; then all other metrics."""
 LEFT_ALIGNED = ("run_id", "name", "status", "outcome", "run", "best run")
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table of text.
-
-    Args:
-        rows: The header, followed by the rows.
-    """
-    header, *body = rows
-    return text.table(document.Table(header, body, "r" * len(header)))
 
 
 def frame_table(out: Console, frame: "pd.DataFrame") -> Table:

@@ -12,10 +12,10 @@ from rich.table import Table
 from bpexp.cli.progress import ProgressBar
 from bpexp.cli.ranking import ranking_table, ranking_title
 from bpexp.cli.screen import console
-from bpexp.cli.tables import text_table
 from bpexp.config.replicates import is_replicate_key
 from bpexp.data import Dataset
 from bpexp.data.file_settings import FileConfig
+from bpexp.render import text
 from bpexp.render.wording import counted
 from bpexp.runs import variation
 from bpexp.runs.objective import Objective
@@ -147,7 +147,7 @@ class TerminalReporter:
             self.say(f"Report: {store.report_command(parent)}{only}")
 
     def _study_results(self, study: StudyResults) -> None:
-        self.out.print(text_table(study.table))
+        self.out.print(text.table(study.table))
         for sentence in study.sentences:
             self.say(sentence)
 
@@ -176,8 +176,8 @@ class TerminalReporter:
         self.out.print(table)
 
     def _metrics(self, row: Row) -> None:
-        text = ", ".join(f"{name} {row.metrics[name]:.8g}" for name in metric_names([row]))
-        self.out.print(f"{row.outcome}: {text}")
+        values = ", ".join(f"{name} {row.metrics[name]:.8g}" for name in metric_names([row]))
+        self.out.print(f"{row.outcome}: {values}")
 
 
 def _search(plan: Plan, search: PlannedSearch) -> str:

@@ -108,3 +108,10 @@ class Failure:
 
     reason: str
     interrupted: bool = False
+
+
+def about_unfinished(n_runs: int) -> str:
+    """That runs, at least one, failed or were interrupted and have no result, as a sentence."""
+    if n_runs == 1:
+        return "1 run failed or was interrupted; it has no result."
+    return f"{n_runs} runs failed or were interrupted; they have no result."

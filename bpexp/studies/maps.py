@@ -1,6 +1,9 @@
-"""The measurements of a study on a grid, as maps to be drawn."""
+"""The measurements of a study on a grid, as maps."""
 
-from bpexp.render.study_maps import GridAxis, GridMaps
+from bpexp.render.document import Image
+from bpexp.render.figure_files import png
+from bpexp.render.study_maps import GridAxis, GridMaps, study_maps
+from bpexp.render.wording import counted
 from bpexp.studies.definition import Study
 from bpexp.studies.measures import MEASURES
 from bpexp.typing import Array
@@ -21,3 +24,13 @@ def grid_maps(study: Study, values: Array) -> GridMaps:
         {row.name: cell for row, cell in zip(study.rows, cells, strict=True)},
         measure.title, (0.0, 1.0) if measure.is_share else None,
     )  # fmt: skip
+
+
+def picture(study: Study, values: Array) -> Image:
+    """Draw the maps of ``grid_maps``, with a caption for the page of the study."""
+    maps = grid_maps(study, values)
+    caption = (
+        f"{maps.label.capitalize()}, by {maps.x.name} and {maps.y.name}: the mean over "
+        f"{counted(study.trials, 'seed')} at each point."
+    )
+    return Image("study.png", caption, png(study_maps(maps)))

@@ -30,6 +30,11 @@ class StudyRun:
     epochs_run: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def has_result(self) -> bool:
+        """Whether the run ended by itself; one that failed or was interrupted has no result."""
+        return self.epochs_run is not None
+
 
 class Measure(NamedTuple):
     """A quantity that a study measures.
@@ -62,7 +67,7 @@ def _final_loss(run: StudyRun) -> float:
 
 
 def _unconverged(run: StudyRun) -> float:
-    return NAN if run.epochs_run is None else float(run.outcome != Outcome.CONVERGED)
+    return float(run.outcome != Outcome.CONVERGED) if run.has_result else NAN
 
 
 def _test_squared_error(run: StudyRun) -> float:

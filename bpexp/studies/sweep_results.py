@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bpexp.render.figure_files import png
-from bpexp.render.study_maps import study_maps
+from bpexp.render import markdown
+from bpexp.studies import maps, page
 from bpexp.studies.definition import parse
-from bpexp.studies.maps import grid_maps
 from bpexp.studies.measures import StudyRun
 from bpexp.studies.verdict import evaluate
 from bpexp.sweeps.runner import FinishedSweep, StudyResults
@@ -15,8 +14,8 @@ from bpexp.sweeps.runner import FinishedSweep, StudyResults
 def study_results(definition: Mapping[str, Any], finished: FinishedSweep) -> StudyResults:
     """Compare the runs of a study's sweep with the published results.
 
-    The files are the comparison in Markdown and CSV, and a map of the first measure if there is a
-    grid.
+    The files are the page in Markdown, HTML and LaTeX, its table as CSV, and a map of the first
+    measure if there is a grid. The note, beside which no picture can be stored, has none.
 
     Args:
         definition: The definition of the study as plain values, see ``Plan.study``.
@@ -28,8 +27,10 @@ def study_results(definition: Mapping[str, Any], finished: FinishedSweep) -> Stu
         for row in finished.rows
     }
     evaluation = evaluate(study, runs)
-    files = evaluation.files()
-    note = files["study.md"].decode()
-    if study.grid:
-        files["study.png"] = png(study_maps(grid_maps(study, evaluation.values[0])))
-    return StudyResults(note, files, evaluation.table(), evaluation.sentences())
+    images = [maps.picture(study, evaluation.values[0])] if study.grid else []
+    return StudyResults(
+        note=markdown.render(page.document(evaluation, [])),
+        files=page.files(evaluation, images),
+        table=evaluation.table,
+        sentences=evaluation.sentences(),
+    )

@@ -16,33 +16,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from bpexp.analysis.intervals import CONFIDENCE, Interval, share_interval
 from bpexp.analysis.permutation import ALPHA
 from bpexp.analysis.statistics import holm
-from bpexp.render import markdown
-from bpexp.render.document import (
-    Block,
-    BulletList,
-    Document,
-    Paragraph,
-    Table,
-    code,
-    emphasis,
-)
-from bpexp.render.table_files import as_csv
+from bpexp.render.document import Table, Text, small
 from bpexp.render.wording import counted
+from bpexp.runs.result import about_unfinished
 from bpexp.studies.comparison import (
-    MAX_L_SKEWNESS,
-    MAX_L_SKEWNESS_ALONE,
-    MAX_L_SKEWNESS_OF_SD,
     MAX_VARIATION,
-    MIN_PUBLISHED_RUNS,
     MIN_RUNS,
-    MIN_RUNS_TO_TEST,
-    NOMINAL,
-    POWER,
     Difference,
     difference_of_means,
     difference_of_shares,
@@ -59,36 +44,15 @@ MIN_SEEDS_OF_GRID = 10
 """With fewer seeds, a mean over a grid has no interval: that of five would cover 89% where most
 seeds are either easy or hard."""
 
+UNFINISHED = "without result"
+COLUMNS = (
+    "row", "published", "ours", "difference", "detectable", "sd", "median", "range", "runs",
+    UNFINISHED, "verdict",
+)  # fmt: skip
+"""The columns of the table of verdicts."""
+
 RESAMPLES = 10_000
 """Number of samples of a few seeds drawn to estimate the spread of their mean."""
-
-METHODS = (
-    emphasis("Difference"),
-    " is that of the means in percent of the published one with its 95% confidence interval, for "
-    f"at least {MIN_RUNS} runs of ours and {MIN_PUBLISHED_RUNS} published ones, unless ours are "
-    f"too skewed (L-skewness above {MAX_L_SKEWNESS:g}, or above {MAX_L_SKEWNESS_ALONE:g} if "
-    "neither a standard deviation nor a range was published); of shares in percentage points. "
-    f"The method is the bootstrap-t, which allows for skewed values, with {NOMINAL:.0%} instead of "
-    "95%, because skewed values make its intervals too narrow. Fewer runs are tested with the "
-    "larger one of both standard deviations, in relation to the means. The means of fewer than "
-    f"{MIN_RUNS_TO_TEST} runs are not tested, nor those of fewer than {MIN_RUNS} if no spread was "
-    "published, nor those of too skewed ones. ",
-    emphasis("Agrees"),
-    " means that the whole interval lies within the stated margin, and that neither the spread nor "
-    "the share of converged runs differs; ",
-    emphasis("differs"),
-    ", that the difference of the means, of the spread or of the share of converged runs is "
-    "significant at the 5% level, with Holm's correction for all tests of the study; ",
-    emphasis("undecided"),
-    ", that there are too few runs, published or ours, for either, or that ours are too skewed. "
-    "The spread is the standard deviation, the median, the minimum and the maximum, each compared "
-    f"as it stands and in relation to the mean; the larger p value counts, and at least {MIN_RUNS} "
-    "runs of ours are needed, for the standard deviation with an L-skewness of at most "
-    f"{MAX_L_SKEWNESS_OF_SD:g}. A difference as large as ",
-    emphasis("detectable"),
-    f" would have been found in {POWER:.0%} of cases. If no standard deviation was published, it "
-    "is estimated from the published range, or else taken to be ours in relation to the mean.",
-)
 
 
 @dataclass(frozen=True)
@@ -98,7 +62,8 @@ class Verdict:
     Attributes:
         row: The row.
         measure: Name of the measure.
-        n_runs: Number of runs.
+        n_runs: Number of runs that have a result.
+        n_unfinished: Number of runs that failed or were interrupted. They are left out.
         n_values: Number of runs that have a value.
         mean: Mean; nan for fewer than two values. A share has its 95% confidence interval, and so
             has a mean over the points of a grid, between seeds.
@@ -117,6 +82,7 @@ class Verdict:
     row: Row
     measure: str
     n_runs: int
+    n_unfinished: int
     n_values: int
     mean: Interval
     sd: float
@@ -136,7 +102,7 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The verdicts of a study and the files that describe them.
+    """The verdicts of a study.
 
     Attributes:
         study: The study.
@@ -149,15 +115,26 @@ class Evaluation:
     verdicts: Sequence[Verdict]
     values: Array
 
-    def table(self) -> list[list[str]]:
-        """A table of text; the first row is the header."""
-        header = ["row", "published", "ours", "difference", "detectable", "sd", "median", "range",
-                  "runs", "verdict"]  # fmt: skip
-        return [header, *([self._name(v), *_cells(v)] for v in self.verdicts)]
+    @property
+    def n_unfinished(self) -> int:
+        """Number of runs that failed or were interrupted."""
+        by_row = {verdict.row.name: verdict.n_unfinished for verdict in self.verdicts}
+        return sum(by_row.values())
+
+    @property
+    def table(self) -> Table:
+        """A row for each verdict; runs without a result have a column if there are any."""
+        columns = [column for column in COLUMNS if column != UNFINISHED or self.n_unfinished]
+        cells = [_cells(verdict) | {"row": self._name(verdict)} for verdict in self.verdicts]
+        rows = [[cell[column] for column in columns] for cell in cells]
+        return Table(columns, rows, f"l{'r' * (len(columns) - 2)}p")
 
     def sentences(self) -> list[str]:
-        """How far the values of different seeds are apart, where ``study.reports`` is given."""
-        sentences = []
+        """How many runs have no result, and what ``study.reports`` asks for.
+
+        The latter is how far the values of different seeds are apart.
+        """
+        sentences = [about_unfinished(self.n_unfinished)] if self.n_unfinished else []
         for v in self.verdicts:
             if not v.small_sample_means:
                 continue
@@ -173,42 +150,6 @@ class Evaluation:
                 for count, mean in v.small_sample_means.items()
             ]
         return sentences
-
-    def document(self) -> Document:
-        """The source, the table, the methods and the assumptions."""
-        study = self.study
-        titles = "; ".join(MEASURES[name].title for name in study.measures)
-        axes = [f"{axis.name} {axis.low:g} to {axis.high:g} ({axis.count})" for axis in study.grid]
-        grid = f" at each point of {' by '.join(axes)}" if axes else ""
-        header, *rows = self.table()
-        blocks: list[Block] = [
-            Paragraph(("Study ", code(study.name), f": {study.source}")),
-            Paragraph(f"Measured: {titles}. Seeds 0 to {study.trials - 1}{grid}."),
-            Table(header, rows, "l" * len(header)),
-        ]
-        if study.changed:
-            blocks.append(Paragraph(f"Changed on the command line: {', '.join(study.changed)}."))
-        blocks.append(Paragraph(METHODS))
-        if sentences := self.sentences():
-            blocks.append(BulletList(sentences))
-        rows_of: dict[str, list[str]] = {}
-        for row in study.rows:
-            if row.assumed:
-                rows_of.setdefault(row.assumed, []).append(row.name)
-        if rows_of:
-            assumed = [f"{', '.join(rows)}: {text}" for text, rows in rows_of.items()]
-            blocks += [Paragraph("Assumed:"), BulletList(assumed)]
-        return Document(blocks)
-
-    def markdown(self) -> str:
-        """The document as Markdown."""
-        return markdown.render(self.document())
-
-    def files(self) -> dict[str, bytes]:
-        """``study.md`` and ``study.csv``."""
-        header, *rows = self.table()
-        columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-        return {"study.md": self.markdown().encode(), "study.csv": as_csv(columns)}
 
     def _name(self, verdict: Verdict) -> str:
         """The name of the row, with the measure if there are several."""
@@ -231,31 +172,41 @@ def evaluate(study: Study, runs: Mapping[int, StudyRun]) -> Evaluation:
     n_measures, n_rows = len(study.measures), len(study.rows)
     n_runs = study.n_points * study.trials
     by_job = np.full((n_measures, n_rows * n_runs), np.nan)
+    has_result = np.zeros(n_rows * n_runs, bool)
     for index, run in runs.items():
         by_job[:, index] = [MEASURES[name].value(run) for name in study.measures]
+        has_result[index] = run.has_result
     values = by_job.reshape(n_measures, n_rows, n_runs)
-    return Evaluation(study, judge(study, values.swapaxes(0, 1)), values)
+    verdicts = judge(study, values.swapaxes(0, 1), has_result.reshape(n_rows, n_runs))
+    return Evaluation(study, verdicts, values)
 
 
-def judge(study: Study, values: Sequence[Sequence[Array]] | Array) -> list[Verdict]:
+def judge(
+    study: Study,
+    values: Sequence[Sequence[Array]] | Array,
+    has_result: NDArray[np.bool_] | None = None,
+) -> list[Verdict]:
     """Summarize the values of each row and measure, and compare them with the published ones.
 
-    See ``METHODS``. A single published run is given as a percentile of our runs. If settings were
-    changed, nothing is compared.
+    See ``page.METHODS``. A single published run is given as a percentile of our runs. If settings
+    were changed, nothing is compared.
 
     Args:
         study: The study.
         values: For each row and each measure the values of the runs, (n_runs,), nan where a run
             has none.
+        has_result: Which runs of each row have a result, (n_rows, n_runs). The others, which failed
+            or were interrupted, are left out. None if all runs have one.
 
     Returns:
         One verdict per row and measure, row by row.
     """
-    verdicts = [
-        _summarize(study, row, measure, np.asarray(of_measure))
-        for row, of_row in zip(study.rows, values, strict=True)
-        for measure, of_measure in zip(study.measures, of_row, strict=True)
-    ]
+    verdicts = []
+    for number, (row, of_row) in enumerate(zip(study.rows, values, strict=True)):
+        for measure, of_measure in zip(study.measures, of_row, strict=True):
+            given = np.asarray(of_measure)
+            finished = np.ones(len(given), bool) if has_result is None else has_result[number]
+            verdicts.append(_summarize(study, row, measure, given, finished))
     tests = [(i, name) for i, verdict in enumerate(verdicts) for name in verdict.p_values]
     corrected = holm([verdicts[i].p_values[name] for i, name in tests])
     adjusted = dict(zip(tests, corrected, strict=True))
@@ -281,15 +232,18 @@ def _decided(verdict: Verdict, study: Study) -> Verdict:
     return replace(verdict, text=f"undecided{why}")
 
 
-def _summarize(study: Study, row: Row, measure: str, values: Array) -> Verdict:
-    finite = values[np.isfinite(values)]
+def _summarize(
+    study: Study, row: Row, measure: str, values: Array, has_result: NDArray[np.bool_]
+) -> Verdict:
+    finished, finite = values[has_result], values[np.isfinite(values)]
     n, is_share = len(finite), MEASURES[measure].is_share
     published = row.published.get(measure)
-    difference, p_values, text = _comparison(study, published, measure, values)
+    difference, p_values, text = _comparison(study, published, measure, finished)
     return Verdict(
         row=row,
         measure=measure,
-        n_runs=len(values),
+        n_runs=len(finished),
+        n_unfinished=len(values) - len(finished),
         n_values=n,
         mean=_mean_over_grid(values, study) if study.grid else _mean(finite, is_share),
         sd=float(finite.std(ddof=1)) if n > 1 else np.nan,
@@ -312,6 +266,12 @@ def _comparison(
     """The difference of the means, or None and why it was not compared, and uncorrected p-values.
 
     The share of converged runs is compared in any case, even if no run of ours converged.
+
+    Args:
+        study: The study.
+        published: The published result of the row, if there is one.
+        measure: Name of the measure.
+        values: The values of the runs that have a result, nan where a run has no value.
     """
     finite, of = values[np.isfinite(values)], MEASURES[measure]
     p_values: dict[str, float] = {}
@@ -319,6 +279,8 @@ def _comparison(
         return None, p_values, "not compared: no published number"
     if study.changed:
         return None, p_values, "not compared: settings were changed"
+    if not len(values):
+        return None, p_values, "not compared: no run has a result"
     if of.of_converged and published.n > 1:
         p_values["share converged"] = p_of_share_converged(len(finite), len(values), published)
     if len(finite) < 2:
@@ -401,36 +363,33 @@ def ordinal(number: float) -> str:
     return f"{rounded}{suffix}"
 
 
-def _cells(verdict: Verdict) -> list[str]:
-    """The cells of a table's row, without the name."""
+def _cells(verdict: Verdict) -> dict[str, Text]:
+    """The cells of a table's row by the name of their column, without the row's name."""
     mean, difference = verdict.mean, verdict.difference
-    ours = _formatted("{:.4g} [{:.4g}, {:.4g}]", *mean)
-    spread = [
-        _formatted("{:.3g}", verdict.sd),
-        _formatted("{:.4g}", verdict.median),
-        _formatted("{:.4g}..{:.4g}", *verdict.range),
-    ]
-    compared = ["-", "-"]
+    cells: dict[str, Text] = dict.fromkeys(COLUMNS, "-")
+    cells |= {
+        "published": _published_text(verdict.published),
+        "ours": _with_interval("{:.4g}", mean),
+        "runs": f"{verdict.n_values}/{verdict.n_runs}",
+        UNFINISHED: str(verdict.n_unfinished),
+        "verdict": verdict.text,
+    }
     if difference is not None:
-        percent = _formatted("{:+.1f} [{:+.1f}, {:+.1f}]", *difference.percent)
-        if percent == "-":
-            percent = f"{difference.percent.estimate:+.1f}"
         detectable = _formatted("{:.1f}", difference.detectable)
-        compared = [
-            f"{percent}{difference.unit}",
-            detectable if detectable == "-" else f"{detectable}{difference.unit}",
-        ]
-    return [
-        _published_text(verdict.published),
-        _formatted("{:.4g}", mean.estimate) if ours == "-" else ours,
-        *compared,
-        *(["-"] * 3 if MEASURES[verdict.measure].is_share else spread),
-        f"{verdict.n_values}/{verdict.n_runs}",
-        verdict.text,
-    ]
+        cells |= {
+            "difference": _with_interval("{:+.1f}", difference.percent, difference.unit),
+            "detectable": detectable if detectable == "-" else f"{detectable}{difference.unit}",
+        }
+    if not MEASURES[verdict.measure].is_share:
+        cells |= {
+            "sd": _formatted("{:.3g}", verdict.sd),
+            "median": _formatted("{:.4g}", verdict.median),
+            "range": _formatted("{:.4g}..{:.4g}", *verdict.range),
+        }
+    return cells
 
 
-def _published_text(published: Published | None) -> str:
+def _published_text(published: Published | None) -> Text:
     """The published numbers, such as "129 (sd 46, n 25)"."""
     if published is None:
         return "-"
@@ -439,7 +398,16 @@ def _published_text(published: Published | None) -> str:
         "converged": published.converged,
     }  # fmt: skip
     known = [f"{name} {value:g}" for name, value in named.items() if value is not None]
-    return f"{published.mean:g} ({', '.join([*known, f'n {published.n}'])})"
+    return f"{published.mean:g} ", small(f"({', '.join([*known, f'n {published.n}'])})")
+
+
+def _with_interval(template: str, value: Interval, unit: str = "") -> Text:
+    """The estimate with its interval, if it has one, such as "+4.2 [-20.1, +18.2]%"."""
+    estimate = _formatted(template, value.estimate)
+    ends = _formatted(f"[{template}, {template}]", value.low, value.high)
+    if ends == "-":
+        return estimate if estimate == "-" else f"{estimate}{unit}"
+    return f"{estimate} ", small(f"{ends}{unit}")
 
 
 def _formatted(template: str, *values: float) -> str:

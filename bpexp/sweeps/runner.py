@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from bpexp.interrupts import interrupts_calling, interrupts_deferred
+from bpexp.render.document import Table
 from bpexp.runs import environment, run_tags
 from bpexp.runs.result import Failure
 from bpexp.sweeps import comparable, halving, plan_file, provenance
@@ -46,13 +47,13 @@ class StudyResults:
     Attributes:
         note: The comparison in Markdown, for the parent run.
         files: The artifacts of the parent run, by name.
-        table: The comparison as rows of text; the first row is the header.
+        table: The comparison.
         sentences: What the table does not show.
     """
 
     note: str
     files: Mapping[str, bytes]
-    table: Sequence[Sequence[str]]
+    table: Table
     sentences: Sequence[str]
 
 

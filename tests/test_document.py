@@ -2,10 +2,11 @@
 
 import io
 import re
-from html.parser import HTMLParser
+import unicodedata
 from xml.etree import ElementTree
 
 import pytest
+from html_page import Page
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -151,18 +152,6 @@ def test_a_parser_of_markdown_finds_the_text_and_nothing_else(first, second):
     ]  # fmt: skip
 
 
-class Elements(HTMLParser):
-    """The start tags of a page with their attributes."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags = []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-
 @given(HOSTILE)
 def test_html_and_svg_have_no_element_of_the_text(content):
     def page(text):
@@ -173,8 +162,8 @@ def test_html_and_svg_have_no_element_of_the_text(content):
         return html.render(Document(blocks))
 
     found = page(content)
-    names = [tag for tag, _ in Elements(found).tags]
-    assert names == [tag for tag, _ in Elements(page("a")).tags]
+    names = [tag for tag, _ in Page(found).tags]
+    assert names == [tag for tag, _ in Page(page("a")).tags]
     assert is_printable(found.replace("\n", "").replace("\t", ""))
     ElementTree.fromstring(confusion_svg.draw([content, "b"], [[1, 2], [3, 4]], content))
 
@@ -191,7 +180,7 @@ def test_html_typesets_indices_and_minus_signs_of_a_mathematical_document():
 
 def test_html_embeds_images_and_refers_to_nothing_outside():
     png = b"\x89PNG\r\n\x1a\n" + bytes(8) + (1500).to_bytes(4, "big") + bytes(4)
-    page = Elements(html.render(Document([Image("figures/curve.png", 'a "curve"', png)])))
+    page = Page(html.render(Document([Image("figures/curve.png", 'a "curve"', png)])))
     (image,) = [attributes for tag, attributes in page.tags if tag == "img"]
     assert image["src"].startswith("data:image/png;base64,")
     assert (image["width"], image["alt"]) == ("750", 'a "curve"')
@@ -284,10 +273,51 @@ def test_latex_has_an_environment_for_each_block():
 @given(st.text(st.characters(exclude_categories=["Cs"])) | HOSTILE)
 def test_latex_escapes_every_special_character(content):
     page = latex.block(Paragraph(content))
-    # Remove what the writer inserts: commands, escaped characters, formulas, protected brackets.
-    rest = re.sub(r"\\[&%$#_{}]|\{\[\}|\{\]\}|\$[^$]*\$|\\[a-z]+\{\}", "", page)
-    assert not re.search(r"[&%$#_{}~^\\<>|]", rest), page
+    # Remove what the writer inserts: commands, escaped characters, formulas, and braces around what
+    # would be an argument or between what would be a ligature.
+    inserted = r"\\[&%$#_{}]|\{[\[\]*]\}|\$[^$]*\$|\\[a-z]+\{\}|(?<=[-,'`?!])\{\}(?=[-,'`])"
+    rest = re.sub(inserted, "", page)
+    assert not re.search(r"[&%$#_{}~^\\<>|*]|--|,,|''|[`?!]`", re.sub(inserted, " ", page)), page
+    assert not re.search(r"[{}]", rest), page
     assert is_printable(page)
+    # Other characters stop pdfLaTeX.
+    assert all(is_typeset(c) for c in page), page
+
+
+UNDECLARED = "ĦħĸĿŀŉŦŧſ"
+"""Latin letters below U+0180 that the input encoding of LaTeX does not declare (utf8ienc.dtx)."""
+DECLARED = "¡¢£¤¥¦§¨©«¬®¯°´¶¸¹»¼¾¿×÷µˆˇ˘˙˛˜˝–—‘’‚“”„†‡•…‰‹›€"
+"""Other characters that it declares for the fonts that the preamble loads."""
+
+
+def is_typeset(character):
+    if character.isascii() or character in DECLARED:
+        return True
+    is_letter = unicodedata.name(character).startswith(("LATIN", "FEMININE", "MASCULINE"))
+    return is_letter and character not in UNDECLARED and character < "\u0220"
+
+
+@pytest.mark.parametrize(
+    ("content", "written"),
+    [
+        ("naïve Größe, Łódź, țară", "naïve Größe, Łódź, țară"),
+        ("e\u0301t\u00e9", "été"),
+        ("η = 5%, θ ≤ 1", r"$\eta$ = 5\%, $\theta$ $\leq$ 1"),
+        ("损失", "U+635FU+5931"),
+        ("x\u0302", r"$\hat{x}$"),
+        ("report --per 'a'", "report -{}-per 'a'"),
+        ("* 2", "{*} 2"),
+        ("a\u2009b", "a b"),
+    ],
+)
+def test_latex_has_letters_with_accents_greek_ones_and_numbers_of_others(content, written):
+    assert latex.block(Paragraph(content)) == written
+
+
+def test_a_column_of_text_is_narrow_in_latex_beside_many_others():
+    few, many = (Table(["a"] * n, [["x"] * n], "l" * (n - 1) + "p") for n in (3, 5))
+    assert r"{llp{0.6\linewidth}}" in latex.block(few)
+    assert r"{llllp{0.25\linewidth}}" in latex.block(many)
 
 
 def test_the_title_is_the_first_heading_without_styles():

@@ -7,6 +7,7 @@
 
 import re
 import textwrap
+import unicodedata
 from collections.abc import Iterable
 
 from bpexp.fields.checks import escaped
@@ -41,6 +42,9 @@ PREAMBLE = r"""\documentclass{article}
 """
 WIDE_TABLE = 6
 """Tables with more columns are set in a smaller font, with less space between the columns."""
+WIDTH_OF_TEXT, NARROW_WIDTH_OF_TEXT, FEW_COLUMNS = 0.6, 0.25, 3
+"""Width of a column of long text in relation to the line: in a table with at most so many columns,
+and in one with more."""
 TITLE_LENGTH = 14
 """Titles of columns with more characters are set in several lines."""
 _SECTIONS = {1: "section", 2: "subsection", 3: "subsubsection"}
@@ -60,16 +64,29 @@ _STYLES = {
 _CHARACTERS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    # After the end of a row these would be arguments of it.
+    "[": "{[}", "]": "{]}", "*": "{*}",
     "−": "$-$", "·": r"$\cdot$", "±": r"$\pm$", "½": r"$\frac{1}{2}$", "′": "$'$",
     "²": "$^{2}$", "Σ": r"$\sum$", "√": r"$\surd$", "∂": r"$\partial$", "∞": r"$\infty$",
-    "→": r"$\rightarrow$", "←": r"$\leftarrow$", "…": r"\ldots{}", "–": "--",
-    "α": r"$\alpha$", "β": r"$\beta$", "δ": r"$\delta$", "ε": r"$\varepsilon$",
-    "η": r"$\eta$", "μ": r"$\mu$", "ρ": r"$\rho$", "σ": r"$\sigma$", "Δ": r"$\Delta$",
+    "→": r"$\rightarrow$", "←": r"$\leftarrow$", "…": r"\ldots{}", "–": r"\textendash{}",
+    "™": r"$^\mathrm{TM}$", "≤": r"$\leq$", "≥": r"$\geq$", "≠": r"$\neq$", "≈": r"$\approx$",
+    "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$",
+    "ε": r"$\varepsilon$", "ζ": r"$\zeta$", "η": r"$\eta$", "θ": r"$\theta$",
+    "ι": r"$\iota$", "κ": r"$\kappa$", "λ": r"$\lambda$", "μ": r"$\mu$", "ν": r"$\nu$",
+    "ξ": r"$\xi$", "π": r"$\pi$", "ρ": r"$\rho$", "σ": r"$\sigma$", "τ": r"$\tau$",
+    "φ": r"$\varphi$", "χ": r"$\chi$", "ψ": r"$\psi$", "ω": r"$\omega$", "Γ": r"$\Gamma$",
+    "Δ": r"$\Delta$", "Θ": r"$\Theta$", "Λ": r"$\Lambda$", "Ξ": r"$\Xi$", "Π": r"$\Pi$",
+    "Φ": r"$\Phi$", "Ψ": r"$\Psi$", "Ω": r"$\Omega$",
 }  # fmt: skip
+TYPESET = ("cp1250", "cp1252", "cp1254", "cp1257", "iso8859_16")
+"""Character sets that pdfLaTeX typesets with the packages of ``PREAMBLE``: Latin alphabets with
+their accents and punctuation. Other characters stop it with an error."""
 _SPECIAL = re.compile(
     rf"(?P<hat>[a-z])\u0302|(?P<index>[{notation.SUPERSCRIPTS}{notation.SUBSCRIPTS}]+"
     rf"(?:,[{notation.SUBSCRIPTS}]+)?)|(?P<character>[{re.escape(''.join(_CHARACTERS))}])"
+    r"|(?P<ligature>(?P<first>[-,'`])(?=(?P=first))|[?!](?=`))"
+    r"|(?P<other>[^\x00-\x7f][\u0300-\u036f]*|[A-Za-z][\u0300-\u036f]+)"
 )
 
 
@@ -78,6 +95,7 @@ def render(document: Document) -> str:
 
     Args:
         document: The document. Images are included from their paths; network diagrams are omitted.
+            Characters that pdfLaTeX cannot typeset are written as their numbers, such as U+4E2D.
 
     Returns:
         The content of the LaTeX file.
@@ -130,7 +148,8 @@ def block(shown: Block, math: bool = False) -> str:
 
 
 def _table(sides: str, caption: str, header: list[str], rows: list[list[str]]) -> str:
-    columns = "".join(r"p{0.6\linewidth}" if side == "p" else side for side in sides)
+    width = WIDTH_OF_TEXT if len(sides) <= FEW_COLUMNS else NARROW_WIDTH_OF_TEXT
+    columns = "".join(rf"p{{{width}\linewidth}}" if side == "p" else side for side in sides)
     lines = [f"\\caption{{{caption}}} \\\\"] if caption else []
     lines.append(r"\toprule")
     if any(header):
@@ -173,4 +192,21 @@ def _special(found: re.Match[str]) -> str:
         low = "".join(c for c in found["index"] if c not in notation.SUPERSCRIPTS)
         marks = (("^", high), ("_", low))
         return f"${''.join(f'{m}{{{notation.plain_indices(t)}}}' for m, t in marks if t)}$"
+    if found["ligature"]:
+        return f"{found['ligature']}{{}}"
+    if found["other"]:
+        return "".join(map(_typeset, unicodedata.normalize("NFC", found["other"])))
     return _CHARACTERS[found["character"]]
+
+
+def _typeset(character: str) -> str:
+    """The character; its number, such as U+4E2D, if pdfLaTeX cannot typeset it."""
+    if character.isspace():
+        return " "
+    for name in TYPESET:
+        try:
+            character.encode(name)
+        except UnicodeEncodeError:
+            continue
+        return character
+    return f"U+{ord(character):04X}"

@@ -176,6 +176,14 @@ def test_a_sweep_on_few_samples_prints_the_predictions_of_its_best_run(inside, t
     assert [line.split()[-1] for line in lines[at + 2 : at + 6]] == predicted
 
 
+@pytest.mark.parametrize("arguments", [["backend=serial"], [], ["-m", "seed=1,2"]])
+def test_training_ends_when_the_store_cannot_be_opened(bpexp, arguments):
+    typed = [*arguments, "epochs=1000000000", "stop.loss=0"]
+    done = bpexp(*typed, "tracking.uri=http://127.0.0.1:9", BPEXP_RETRY_SECONDS="0")
+    assert done.returncode == 1
+    assert "Cannot open the store" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "value"), [(["lr=-1"], "-1"), (["-m", "lr=0.1,abc", "seed=1,2"], "'abc'")]
 )

@@ -97,11 +97,3 @@ def test_a_run_that_was_shown_is_ended_where_it_was_shown(inside, failing, monke
     assert shown.tags["bpexp.process"] == process.current()
     ARTIFACTS.unlink()
     assert check_stored(inside, command).run_id == shown.run_id
-
-
-@pytest.mark.parametrize("arguments", [["backend=serial"], [], ["-m", "seed=1,2"]])
-def test_training_ends_when_the_store_cannot_be_opened(bpexp, arguments):
-    typed = [*arguments, "epochs=1000000000", "stop.loss=0"]
-    done = bpexp(*typed, "tracking.uri=http://127.0.0.1:9", BPEXP_RETRY_SECONDS="0")
-    assert done.returncode == 1
-    assert "Cannot open the store" in done.stderr

@@ -1,7 +1,9 @@
 """Logs a trained network as an MLflow model of its run, and registers it."""
 
 import io
-from contextlib import redirect_stderr
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -60,22 +62,34 @@ def log(
     signature = ModelSignature(columns, infer_signature(inputs, outputs).outputs)
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment(experiment_id=run.experiment_id)
-    logged = Model.log(
-        artifact_path=None,
-        name=NAME,
-        flavor=mlflow.pyfunc,
-        run_id=run.run_id,
-        python_model=str(folder / "served.py"),
-        code_paths=[str(code)],
-        artifacts={
-            "weights": str(folder / "weights.npz"),
-            "settings": str(folder / "settings.json"),
-        },
-        signature=signature,
-        input_example=inputs,
-        pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
-    )
+    with _without_bytecode():
+        logged = Model.log(
+            artifact_path=None,
+            name=NAME,
+            flavor=mlflow.pyfunc,
+            run_id=run.run_id,
+            python_model=str(folder / "served.py"),
+            code_paths=[str(code)],
+            artifacts={
+                "weights": str(folder / "weights.npz"),
+                "settings": str(folder / "settings.json"),
+            },
+            signature=signature,
+            input_example=inputs,
+            pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
+        )
     return LoggedModel(f"runs:/{run.run_id}/{NAME}", str(logged.model_id))
+
+
+@contextmanager
+def _without_bytecode() -> Iterator[None]:
+    """Let this process write no bytecode: MLflow imports the model's code where it is logged."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def register(uri: str, model: LoggedModel, registration: Registration) -> int:

@@ -136,6 +136,24 @@ def test_without_digests_of_files_all_numbers_are_compared(runs, verify, uri, di
     assert verify()[0] == 1
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = :run",
+        "UPDATE tags SET value = '5c1d' WHERE key = 'mlflow.parentRunId' AND run_uuid = :run",
+    ],
+)
+def test_a_run_that_is_deleted_or_moved_is_named(runs, verify, uri, statement):
+    executed(uri, statement, run=runs[0].run_id)
+    status, printed = verify()
+    assert status == 1
+    assert "altered: sweep" in printed
+    assert "1 run of results.parquet is" in printed
+    assert runs[0].label in printed
+    assert runs[1].label not in printed
+    assert "1 of 2 runs match their digests, 1 altered." in printed
+
+
 def test_another_file_of_a_user_is_no_alteration(runs, verify):
     artifact(runs[0], "notes.txt").write_text("mine")
     assert verify() == (0, "2 of 2 runs match their digests.\n")

@@ -7,6 +7,7 @@ from itertools import chain
 
 from bpexp.fields.checks import ConfigError
 from bpexp.nn import arithmetic
+from bpexp.render.wording import counted, listed
 from bpexp.reproduce.alterations import alterations
 from bpexp.reproduce.compare import Difference, difference
 from bpexp.runs import environment, identity, run_tags
@@ -16,15 +17,19 @@ from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.stored_pages import map_pages
-from bpexp.tracking import logged_curves
+from bpexp.tracking import logged_curves, run_tables
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
-from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import config_of, losses_of, result_of
 
 _TO_CHECK = replace(integrity.TO_CHECK, params=None)
 """What ``check_stored`` needs of each run."""
+_ID_LENGTH = 32
+"""Characters of MLflow's id of a run."""
+_MAX_NAMED = 5
+"""Missing runs that are named."""
 _ALTERED_TAG = (
     f"The tag {run_tags.RESULT} was altered: the artifacts equal the new result, the tag does not."
 )
@@ -92,11 +97,37 @@ def _check(run: StoredRun, curves: Curves, archive: Archive) -> Verdict:
 
 
 def check_sweeps(archive: Archive, sweeps: Sequence[StoredRun]) -> Iterator[Verdict]:
-    """Check the files of the parent runs of sweeps; yields a verdict on each altered one."""
+    """Check the files of the parent runs of sweeps, and that no run of their tables is missing.
+
+    Yields:
+        A verdict on each altered sweep.
+    """
     for sweep in sweeps:
         altered = integrity.sweep_problems(sweep, archive)
+        if not altered and sweep.status == "FINISHED":
+            altered = _missing_runs(sweep, archive)
         if altered:
             yield Verdict(sweep, Finding.ALTERED, " ".join(altered))
+
+
+def _missing_runs(sweep: StoredRun, archive: Archive) -> list[str]:
+    """A sentence on the runs of the table of a sweep that the sweep has no more; none if it has."""
+    table = run_tables.results_table(archive, sweep)
+    if table is None:
+        return []
+    query = Query(sweep=sweep.run_id, with_parents=False)
+    stored = {run.run_id for run in archive.reader.search(archive.experiment_id, query, NO_PARTS)}
+    tracked = zip(table["run_id"], table["name"], strict=True)
+    # Runs that are not tracked have no id.
+    missing = [f"{name} ({run_id[:8]})" for run_id, name in tracked
+               if len(run_id) == _ID_LENGTH and run_id not in stored]  # fmt: skip
+    if not missing:
+        return []
+    named = [*missing[:_MAX_NAMED], *(["others"] if len(missing) > _MAX_NAMED else [])]
+    return [
+        f"{counted(len(missing), 'run')} of results.parquet {'is' if len(missing) == 1 else 'are'} "
+        f"deleted, or moved to another sweep: {listed(named)}."
+    ]
 
 
 def verify(

@@ -223,8 +223,8 @@ INTRODUCTION = """# Do the statistics hold?
 
 `python -m benchmarks.statistics` simulates the [statistics](explanation/statistics.md) of reports
 and studies, and writes this page. Each number is a share of simulations, whose number stands below
-the table. If the true share is 5%, two standard errors of the simulated one are 4.4 percentage
-points for 100 simulations and 2.2 for 400.
+the table. If the true share is 5%, two standard errors of the simulated one are 2.2 percentage
+points for 400 simulations and 0.7 for 4,000.
 
 ![The share of false positives and of intervals that contain the true value](simulations.png)
 """

@@ -523,7 +523,7 @@ def test_blocked_matrix_products_have_the_bits_of_the_reference(hidden, batch_si
 
 def random_classes(rng, n_rows, n_outputs):
     """Rows with training, validation and test rows, and one-hot classes, or one output of bits."""
-    X, codes = rng.standard_normal((n_rows, 7)), rng.integers(0, max(2, n_outputs), n_rows)
+    X, codes = rng.standard_normal((n_rows, 7)), rng.permutation(n_rows) % max(2, n_outputs)
     Y = np.eye(n_outputs)[codes] if n_outputs > 1 else codes[:, None].astype(float)
     parts = [part for k in (0, n_rows // 5) for part in (X[k::2], Y[k::2])]
     return Dataset(

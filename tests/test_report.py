@@ -242,7 +242,7 @@ def test_the_best_median_is_first_and_the_answer_has_its_numbers():
     # The exact lower bound for 5 of 5 is 0.025^(1/5).
     assert made.answer.endswith(
         "A run of the first does better than one of the second with the same seed with probability "
-        "1 (0.4782 to 1). With 5 seeds and 2 groups no difference can reach p < 0.05; 6 seeds "
+        "1 (0.4782 to 1). With 5 seeds and 2 groups no pair of groups can reach p < 0.05; 6 seeds "
         "could."
     )
 
@@ -313,7 +313,7 @@ def test_equal_groups_share_a_rank():
     assert made.table["rank"].tolist() == [1, 1, 3, 4]
     assert made.answer == (
         "2 groups are tied for first, lr=2, lr=3: median accuracy 1 over 4 runs each. "
-        "With 4 seeds and 4 groups no difference can reach p < 0.05; 8 seeds could."
+        "With 4 seeds and 4 groups no pair of groups can reach p < 0.05; 8 seeds could."
     )
 
 
@@ -377,8 +377,8 @@ def test_groups_without_common_seeds_are_compared_unpaired_and_the_answer_says_w
     assert comparison.p == pytest.approx(2 / 70)
     assert made.answer.endswith(
         "a statistically significant difference (p = 0.029). The interval of the probability holds "
-        "for any distribution and is wider than a test needs. The test is unpaired because the two "
-        "groups have only 1 seed in common."
+        "for any distribution; the test is that both groups have the same one. The test is "
+        "unpaired because the two groups have only 1 seed in common."
     )
     frame.loc[frame["lr"] == 1.0, "seed"] += 1
     assert built(frame).answer.endswith("because the two groups have no seeds in common.")
@@ -452,7 +452,7 @@ def test_the_best_group_is_compared_with_each_other_one():
 def test_too_few_seeds_for_any_significant_difference_are_reported_with_the_number_needed():
     best = np.array([1.6e-4, 1.7e-4, 1.8e-4, 1.9e-4, 2e-4])
     made = built(by_lr({lr: best * 4.4**place for place, lr in enumerate((1, 2, 3, 4, 5, 6))}))
-    assert "With 5 seeds and 6 groups no difference can reach p < 0.05; 10 seeds" in made.answer
+    assert "With 5 seeds and 6 groups no pair of groups can reach p < 0.05; 10 seeds" in made.answer
     assert "distinguishable" not in made.answer
     best = np.linspace(1.6e-4, 2e-4, 10)
     made = built(by_lr({lr: best * 4.4**place for place, lr in enumerate((1, 2, 3, 4, 5, 6))}))
@@ -1231,7 +1231,7 @@ def test_per_compares_the_best_combination_within_each_value_on_test_rows(key):
 def test_per_without_test_rows_is_corrected_for_all_combinations():
     made = built(three_optimizers().drop(columns="test_loss"), per="optimizer.name")
     assert "Compared on the runs that chose them: lr=0.1 optimizer.name=momentum has" in made.answer
-    assert "With 6 seeds and 6 groups no difference can reach p < 0.05; 10 seeds" in made.answer
+    assert "With 6 seeds and 6 groups no pair of groups can reach p < 0.05; 10 seeds" in made.answer
 
 
 def test_per_takes_a_setting_that_follows_from_another_one():
@@ -1568,7 +1568,8 @@ def test_two_sweeps_with_too_few_seeds_are_said_to_be_so():
             for sweep in "ab" for seed in range(3)]  # fmt: skip
     answer = built(rows(runs)).answer
     assert (
-        "With 3 seeds and 1 shared group no difference can reach p < 0.05; 6 seeds could" in answer
+        "With 3 seeds and 1 shared group no pair of groups can reach p < 0.05; 6 seeds could"
+        in answer
     )
     assert (
         "better than one of the second with the same seed with probability 1 (0.2924 to 1)"

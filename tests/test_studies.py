@@ -105,6 +105,16 @@ def test_few_runs_have_no_interval_and_differ_only_if_the_difference_is_large(n_
 
 
 @pytest.mark.slow
+def test_large_differences_are_significant_however_many_rows_a_study_has():
+    ours = np.random.default_rng(8).normal(300.0, 20.0, 100)
+    published = definition.Published(100, 100.0, 60.0, median=100.0, min=40.0, max=160.0)
+    rows = [row(f"r{i}", published) for i in range(12)]
+    # Of 60 tests, the smallest p-value must be below 0.0008.
+    found = verdict.judge(study_of(*rows), [[ours]] * len(rows))
+    assert {one.text for one in found} == {"differs: mean, sd, max"}
+
+
+@pytest.mark.slow
 def test_a_paper_that_is_wrong_by_15_percent_does_not_agree():
     rng = np.random.default_rng(2)
     texts = []
@@ -246,6 +256,7 @@ def test_a_row_without_a_published_sd_is_compared_by_its_range():
 @pytest.mark.parametrize("name", ["geometric", "lognormal"])
 def test_the_interval_of_the_difference_covers_for_skewed_values(monkeypatch, name):
     monkeypatch.setattr(comparison, "RESAMPLES", 300)
+    monkeypatch.setattr(comparison, "MORE_RESAMPLES", 300)
     rng = np.random.default_rng(5)
     draw = {
         "geometric": lambda n: 10.0 + rng.geometric(0.1, n),
@@ -333,6 +344,7 @@ def test_the_p_value_of_an_extreme_is_that_of_all_orders(n, m):
 @pytest.mark.parametrize("name", ["bimodal", "lognormal, sigma 1", "normal"])
 def test_equal_spreads_are_seldom_called_different(monkeypatch, name):
     monkeypatch.setattr(comparison, "RESAMPLES", 200)
+    monkeypatch.setattr(comparison, "MORE_RESAMPLES", 200)
     rng, draw, hits = np.random.default_rng(7), STUDIES[name], []
     for _ in range(100):
         ours, theirs = draw(rng, (100,)), draw(rng, (25,))

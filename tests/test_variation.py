@@ -278,7 +278,7 @@ def test_a_report_says_what_the_split_contributes_and_that_two_splits_decide_not
     found = {share.name: share.estimate for share in report.variance.shares}
     ratio = np.mean([part["b"] for part in parts]) / within
     assert found["the split"] / (1 - found["the settings"]) == pytest.approx(ratio)
-    assert "no difference can reach p < 0.05; 9 seeds and 9 splits could" in report.answer
+    assert "no pair of groups can reach p < 0.05; 9 seeds and 9 splits could" in report.answer
     assert "Bouthillier et al. (2021)" in report.answer
     assert "All runs share one split" not in report.answer
 

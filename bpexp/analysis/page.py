@@ -55,9 +55,9 @@ SHARED_LEVELS = (
     "have the same seeds, the splits are tested in this way and the seeds likewise, over all "
     "splits, and the p value is that of the sum of both variances (Cameron, Gelbach and Miller "
     "2011). Intervals of shares and of P are those of as many trials as the smallest number of "
-    "levels, which is conservative; medians have none. Shares of the variance: means of squared "
-    "differences of runs that share the levels of some sources (Koch 1968), which gives the "
-    "estimates of an analysis of variance in a complete crossing."
+    "levels, conservative if each has as many runs; medians have none. Shares of the variance: "
+    "means of squared differences of runs that share the levels of some sources (Koch 1968), which "
+    "gives the estimates of an analysis of variance in a complete crossing."
 )
 """The methods for runs that share levels of a source of variation."""
 
@@ -164,7 +164,9 @@ def methods(findings: Findings) -> list[str]:
         "A group is all runs that differ in nothing but the seed. Intervals are exact or "
         "conservative for any number of runs and any distribution: Clopper and Pearson's for "
         "shares, order statistics for medians. No interval is given for means, because none holds "
-        "for few runs of an unknown distribution. The intervals of all groups together hold with "
+        "for few runs of an unknown distribution. Tests ask whether both groups have the same "
+        "distribution: groups with equal means or medians can differ significantly if one of them "
+        "spreads more or has a longer tail. The intervals of all groups together hold with "
         "95% for each measure (Bonferroni), and so do those of all comparisons; bands in figures "
         "hold with 95% at each epoch.",
         _runs_without_value(),

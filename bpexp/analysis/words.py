@@ -145,7 +145,9 @@ def _test(findings: Findings) -> list[str]:
     if findings.n_pairs > 1:
         p += f", corrected for {findings.n_pairs} pairs of groups"
     # The interval of the probability may exclude 0.5 although the means do not differ.
-    of_means, means = (" of the means", "the means are ") if findings.measure.is_time else ("", "")
+    of_means, means = "", ""
+    if findings.measure.is_time:
+        of_means, means = " by a test of the means", "the means are "
     if comparison.is_significant:
         verdict = f"a statistically significant difference{of_means} ({p})"
         if comparison.is_worse:
@@ -228,7 +230,8 @@ def _contradiction(comparison: Comparison, measure: Objective) -> list[str]:
     if comparison.pairs:
         return ["The test counts how large the differences are, the probability only their signs."]
     return [
-        "The interval of the probability holds for any distribution and is wider than a test needs."
+        "The interval of the probability holds for any distribution; the test is that both groups "
+        "have the same one."
     ]
 
 
@@ -267,7 +270,7 @@ def too_few(compared: Sequence[Comparison], n_comparisons: int, among: str) -> s
     )
     enough = listed([counted(needed, noun) for noun in largest.units])
     return (
-        f"With {listed([*_units(largest), among])} no difference can reach p < {ALPHA}; "
+        f"With {listed([*_units(largest), among])} no pair of groups can reach p < {ALPHA}; "
         f"{enough} could."
     )
 

@@ -51,9 +51,9 @@ METHODS: tuple[Text, ...] = (
         f"nor those of fewer than {MIN_RUNS} if no spread was published, nor those of too skewed "
         "ones. A difference as large as ",
         emphasis("detectable"),
-        f" would have been found in {POWER:.0%} of cases. If no standard deviation was published, "
-        "it is estimated from the published range, or else taken to be ours in relation to the "
-        "mean.",
+        f" would have been found in {POWER:.0%} of cases if it were the only test of the study. If "
+        "no standard deviation was published, it is estimated from the published range, or else "
+        "taken to be ours in relation to the mean.",
     ),
     (
         emphasis("Agrees"),

@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 import bpexp
 from benchmarks.simulations import groups as simulations
-from bpexp.analysis import components, permutation
+from bpexp.analysis import components, permutation, statistics
 from bpexp.analysis.findings import find
 from bpexp.analysis.groups import FINAL_LOSS, REPLICATE, group
 from bpexp.config.compose import compose_settings, composer
@@ -337,5 +337,21 @@ def test_column_of_replicates_is_equal_for_runs_with_equal_random_numbers():
     found = crossed(2, 3, lambda lr, split, seed: lr + split + seed)
     a, b = found.groups
     np.testing.assert_array_equal(a.column(REPLICATE), b.column(REPLICATE))
-    assert a.n_independent == 2
+    assert a.n_trials == 2
     assert not a.is_independent
+
+
+@pytest.mark.parametrize(
+    ("counts", "n_trials"), [([5] * 10, 10), ([46] + [6] * 9, 4), ([100] + [2] * 9, 1)]
+)
+def test_intervals_of_shares_hold_if_some_splits_have_more_runs(counts, n_trials):
+    codes = np.repeat(np.arange(10), counts)
+    assert variation.Unit("split", codes, 10).n_trials == n_trials
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(400):
+        # All runs of a split are better, or none is.
+        wins = (rng.random(10) < 0.5)[codes]
+        found = statistics.paired_improvement(0.0 * wins, 2.0 * wins - 1.0, n_trials=n_trials)
+        covered.append(found.low <= 0.5 <= found.high)
+    assert np.mean(covered) >= 0.93

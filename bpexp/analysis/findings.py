@@ -321,7 +321,7 @@ def _summarize(group: Group, metrics: Sequence[Objective], level: float) -> Summ
         group=group,
         outcomes=dict(sorted(Counter(group.outcomes.tolist()).items())),
         converged=_share_converged(group, level),
-        convergence=survival.cumulative_incidence(times, group.n_independent),
+        convergence=survival.cumulative_incidence(times, group.n_trials),
         epochs=estimates.median(TIME_TO_CONVERGE, times, level, group.is_independent),
         epochs_mean=float(restricted.mean()),
         epochs_sd=float(restricted.std(ddof=1)) if len(restricted) > 1 else math.nan,
@@ -340,13 +340,9 @@ def _estimates(metric: Objective, group: Group, level: float) -> dict[str, Inter
 
 
 def _share_converged(group: Group, level: float) -> Interval:
-    """The share of converged runs.
-
-    If runs share levels of a source, its variance is at most that of as many independent runs as
-    the smallest number of levels: the mean over all runs is one of means over runs that share none.
-    """
+    """The share of converged runs, see ``Group.n_trials``."""
     share = float(np.isfinite(group.scores(TIME_TO_CONVERGE)).mean())
-    n = group.n_independent
+    n = group.n_trials
     return intervals.share_interval(share * n, n, level)
 
 
@@ -445,7 +441,8 @@ def _paired(
         level: Confidence level of the intervals.
     """
     n = min(unit.n for unit in units)
-    wins = statistics.paired_improvement(x, y, level, n)
+    n_trials = min(unit.n_trials for unit in units)
+    wins = statistics.paired_improvement(x, y, level, n_trials)
     x, y = np.minimum(x, end), np.minimum(y, end)
     differences = x - y if measure.is_time else statistics.paired_differences(x, y)
     test = permutation.sign_flip_test if measure.is_time else permutation.signed_rank_test
@@ -480,7 +477,8 @@ def _unpaired(
     The arguments are those of ``_paired``, with the units of each group.
     """
     n, m = (min((unit.n for unit in of_group), default=1) for of_group in units)
-    wins = statistics.improvement_interval(x, y, level, min(n, m))
+    n_trials = min((unit.n_trials for unit in (*units[0], *units[1])), default=1)
+    wins = statistics.improvement_interval(x, y, level, n_trials)
     x, y = np.minimum(x, end), np.minimum(y, end)
     difference = intervals.median_difference(x, y, level)
     if measure.is_time:

@@ -119,9 +119,13 @@ class Group:
         return variation.are_independent(self.units, len(self))
 
     @property
-    def n_independent(self) -> int:
-        """The smallest number of independent levels in ``units``; at most the number of runs."""
-        return min((unit.n for unit in self.units), default=1)
+    def n_trials(self) -> int:
+        """The number of independent trials that a share of the runs is worth, at most their number.
+
+        It is the smallest one of ``units``: for any of them, the mean over all runs is one of means
+        over runs that share no level of the others.
+        """
+        return min((unit.n_trials for unit in self.units), default=1)
 
     @property
     def outcomes(self) -> Any:

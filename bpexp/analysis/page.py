@@ -55,9 +55,10 @@ SHARED_LEVELS = (
     "have the same seeds, the splits are tested in this way and the seeds likewise, over all "
     "splits, and the p value is that of the sum of both variances (Cameron, Gelbach and Miller "
     "2011). Intervals of shares and of P are those of as many trials as the smallest number of "
-    "levels, conservative if each has as many runs; medians have none. Shares of the variance: "
-    "means of squared differences of runs that share the levels of some sources (Koch 1968), which "
-    "gives the estimates of an analysis of variance in a complete crossing."
+    "levels, or of fewer if some levels have more runs than others (Kish 1965); medians have none. "
+    "Shares of the variance: means of squared differences of runs that share the levels of some "
+    "sources (Koch 1968), which gives the estimates of an analysis of variance in a complete "
+    "crossing."
 )
 """The methods for runs that share levels of a source of variation."""
 

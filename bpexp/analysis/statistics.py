@@ -60,7 +60,7 @@ def probability_of_improvement(a: Array, b: Array) -> float:
 
 
 def improvement_interval(
-    a: Array, b: Array, level: float = CONFIDENCE, n_independent: int | None = None
+    a: Array, b: Array, level: float = CONFIDENCE, n_trials: int | None = None
 ) -> Interval:
     """Estimate ``probability_of_improvement`` with a conservative interval.
 
@@ -71,9 +71,9 @@ def improvement_interval(
         a: Scores of the first group, (n,).
         b: Scores of the second group, (m,).
         level: Confidence level.
-        n_independent: Number of trials if runs are not independent, see ``paired_improvement``.
+        n_trials: Number of trials if runs are not independent, see ``paired_improvement``.
     """
-    estimate, n = probability_of_improvement(a, b), n_independent or min(len(a), len(b))
+    estimate, n = probability_of_improvement(a, b), n_trials or min(len(a), len(b))
     return share_interval(estimate * n, n, level)._replace(estimate=estimate)
 
 
@@ -84,22 +84,23 @@ def paired_differences(a: Array, b: Array) -> Array:
 
 
 def paired_improvement(
-    a: Array, b: Array, level: float = CONFIDENCE, n_independent: int | None = None
+    a: Array, b: Array, level: float = CONFIDENCE, n_trials: int | None = None
 ) -> Interval:
     """Share of pairs in which ``a`` scores lower; ties count one half.
 
     Ties make the variance smaller than that of a share, so the interval is conservative. If pairs
-    share levels of a source, such as splits, so does taking as many trials as there are levels: the
-    share of a complete crossing is a mean of shares of so many pairs that have no level in common,
-    and the variance of a mean is at most the largest one of its parts.
+    share levels of a source, such as splits, so does taking as many trials as there are levels with
+    equally many pairs: the share of a complete crossing is a mean of shares of so many pairs that
+    have no level in common, and the variance of a mean is at most the largest one of its parts.
 
     Args:
         a: Scores of the first group, (n,).
         b: Scores of the second group with the same replicates in the same order, (n,).
         level: Confidence level.
-        n_independent: Smallest number of levels of any source; None if the pairs are independent.
+        n_trials: The smallest ``variation.Unit.n_trials`` of any source; None if the pairs are
+            independent.
     """
-    n = len(a) if n_independent is None else n_independent
+    n = len(a) if n_trials is None else n_trials
     return share_interval(float(np.mean((a < b) + 0.5 * (a == b))) * n, n, level)
 
 

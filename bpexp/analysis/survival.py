@@ -42,18 +42,18 @@ class ConvergenceCurve:
     high: Array
 
 
-def cumulative_incidence(epochs: Array, n_independent: int | None = None) -> ConvergenceCurve:
+def cumulative_incidence(epochs: Array, n_trials: int | None = None) -> ConvergenceCurve:
     """Share of runs that have converged by each epoch.
 
     Args:
         epochs: Epochs to converge of at least one run, (n,); +inf where it did not.
-        n_independent: Number of independent runs, see ``statistics.paired_improvement``; by default
-            all of them.
+        n_trials: Number of independent trials, see ``statistics.paired_improvement``; by default
+            that of the runs.
     """
     n, ordered = len(epochs), np.sort(epochs)
     steps = np.unique(np.append(0.0, ordered[np.isfinite(ordered)]))
     converged = np.searchsorted(ordered, steps, side="right").astype(float)
-    n_trials = n_independent or n
+    n_trials = n_trials or n
     low, high = share_bounds(converged * n_trials / n, n_trials)
     return ConvergenceCurve(steps, converged / n, low, high)
 

@@ -71,6 +71,17 @@ class Unit:
     codes: Codes
     n: int
 
+    @property
+    def n_trials(self) -> int:
+        """The number of independent trials that a share of the runs is worth.
+
+        If the runs of a level all have the same outcome, the variance of the share is that of n²
+        divided by the sum of the squared numbers of runs of the levels (Kish 1965): the number of
+        levels, if all have as many runs. Rounded down.
+        """
+        counts = np.bincount(self.codes)
+        return max(1, len(self.codes) ** 2 // max(1, int(np.sum(counts**2))))
+
 
 def sources_of(columns: Mapping[str, Sequence[str]], n: int) -> Sources:
     """The sources of variation of several runs.

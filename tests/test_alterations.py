@@ -148,7 +148,7 @@ def test_a_run_that_is_deleted_or_moved_is_named(runs, verify, uri, statement):
     status, printed = verify()
     assert status == 1
     assert "altered: sweep" in printed
-    assert "1 run of results.parquet is" in printed
+    assert "1 run of results.csv is" in printed
     assert runs[0].label in printed
     assert runs[1].label not in printed
     assert "1 of 2 runs match their digests, 1 altered." in printed

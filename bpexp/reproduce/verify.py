@@ -1,5 +1,7 @@
 """Checks stored runs against their digests, or by training them again and comparing every bit."""
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -17,7 +19,7 @@ from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.stored_pages import map_pages
-from bpexp.tracking import logged_curves, run_tables
+from bpexp.tracking import logged_curves
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
 from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
@@ -26,8 +28,6 @@ from bpexp.tracking.stored_results import config_of, losses_of, result_of
 
 _TO_CHECK = replace(integrity.TO_CHECK, params=None)
 """What ``check_stored`` needs of each run."""
-_ID_LENGTH = 32
-"""Characters of MLflow's id of a run."""
 _MAX_NAMED = 5
 """Missing runs that are named."""
 _ALTERED_TAG = (
@@ -112,20 +112,24 @@ def check_sweeps(archive: Archive, sweeps: Sequence[StoredRun]) -> Iterator[Verd
 
 def _missing_runs(sweep: StoredRun, archive: Archive) -> list[str]:
     """A sentence on the runs of the table of a sweep that the sweep has no more; none if it has."""
-    table = run_tables.results_table(archive, sweep)
-    if table is None:
+    # Not the Parquet file: pandas takes longer to import than the runs of a small sweep to check.
+    content = archive.file_if_any(sweep, "results.csv")
+    if content is None:
         return []
     query = Query(sweep=sweep.run_id, with_parents=False)
     stored = {run.run_id for run in archive.reader.search(archive.experiment_id, query, NO_PARTS)}
-    tracked = zip(table["run_id"], table["name"], strict=True)
+    rows = csv.DictReader(io.StringIO(content.decode(errors="replace")))
     # Runs that are not tracked have no id.
-    missing = [f"{name} ({run_id[:8]})" for run_id, name in tracked
-               if len(run_id) == _ID_LENGTH and run_id not in stored]  # fmt: skip
+    missing = [
+        f"{row.get('name')} ({row['run_id'][:8]})"
+        for row in rows
+        if row.get("run_id") and row["run_id"] not in stored
+    ]
     if not missing:
         return []
     named = [*missing[:_MAX_NAMED], *(["others"] if len(missing) > _MAX_NAMED else [])]
     return [
-        f"{counted(len(missing), 'run')} of results.parquet {'is' if len(missing) == 1 else 'are'} "
+        f"{counted(len(missing), 'run')} of results.csv {'is' if len(missing) == 1 else 'are'} "
         f"deleted, or moved to another sweep: {listed(named)}."
     ]
 

@@ -85,10 +85,10 @@ def write(
             if not stored.is_sweep:
                 n_runs += 1
                 linking.add(stored.parent)
-            if not stored.is_sweep and stored.status == "FINISHED":
-                n_finished += 1
-                named.add(stored)
-                _check_intact(stored, artifacts, archive)
+                if stored.status == "FINISHED":
+                    n_finished += 1
+                    named.add(stored)
+                    _check_intact(stored, artifacts, archive)
             _add_run(writer, stored, artifacts, curves)
         if not n_finished:
             raise ConfigError(f"{run.label} has no finished runs to bundle.")

@@ -13,7 +13,7 @@ False
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -136,10 +136,10 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     )  # fmt: skip
     t = samples.t_values(RESAMPLES, rng)
     low, high = np.quantile(t, [(1.0 - NOMINAL) / 2.0, (1.0 + NOMINAL) / 2.0])
-    if _fewer_side(t, found / error) < MIN_BEYOND:
+    observed = np.array([found / error])
+    if _needs_more(_two_sided(t, observed)):
         more = samples.t_values(MORE_RESAMPLES - RESAMPLES, rng)
         t = np.concatenate([t, more])
-    beyond = (_fewer_side(t, found / error) + 1) / (len(t) + 1)
     bounds = (found - high * error) * scale, (found - low * error) * scale
     # The same factor as between the errors of both confidences: 5% instead of 2%.
     factor = (1.0 - CONFIDENCE) / (1.0 - NOMINAL)
@@ -148,7 +148,7 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     difference = Difference(
         Interval(found * scale, float(bounds[0]), float(bounds[1])),
         detectable=float(norm.ppf(0.5 + NOMINAL / 2.0) + norm.ppf(POWER)) * error * scale,
-        p=min(1.0, factor * 2.0 * beyond),
+        p=min(1.0, factor * _two_sided(t, observed)),
     )
     if is_skewed(ours, published) or not can_be_tested(n, published):
         return replace(difference, detectable=math.nan, p=math.nan)
@@ -214,8 +214,8 @@ def published_sd(ours: Array, published: Published, rng: np.random.Generator) ->
     if published.sd is not None:
         return published.sd
     if published.min is not None and published.max is not None:
-        drawn = ours[rng.integers(0, len(ours), (RESAMPLES, published.n))]
-        range_of_ours = float(np.ptp(drawn, axis=1).mean())
+        drawn = _drawn(ours, published.n, RESAMPLES, rng)
+        range_of_ours = float(np.concatenate([np.ptp(part, axis=1) for part in drawn]).mean())
         return sd * (published.max - published.min) / range_of_ours if range_of_ours else 0.0
     return sd * abs(published.mean / ours.mean()) if ours.mean() else sd
 
@@ -244,7 +244,7 @@ def p_values_of_statistics(ours: Array, published: Published, seed: int = 0) -> 
     if len(ours) < MIN_RUNS or published.mean == 0.0:
         return {}
     found = _p_values(ours, published, RESAMPLES, seed)
-    if min(found.values(), default=1.0) < 2.0 * MIN_BEYOND / RESAMPLES:
+    if _needs_more(min(found.values(), default=1.0)):
         return _p_values(ours, published, MORE_RESAMPLES, seed)
     return found
 
@@ -360,12 +360,8 @@ class _Statistics:
     def of_resampled(
         cls, values: Array, size: int, resamples: int, rng: np.random.Generator
     ) -> Self:
-        """The statistics of samples with a size that are drawn from values; some at a time."""
-        step = max(1, 2**23 // size)
-        parts = [
-            cls.of(values[rng.integers(0, len(values), (min(step, resamples - start), size))])
-            for start in range(0, resamples, step)
-        ]
+        """The statistics of samples with a size that are drawn from values."""
+        parts = [cls.of(samples) for samples in _drawn(values, size, resamples, rng)]
         return cls(
             {key: np.concatenate([part.values[key] for part in parts]) for key in parts[0].values}
         )
@@ -401,15 +397,15 @@ class _PairedSamples:
         return np.asarray((first - self.ratio * second)[has_error] / errors[has_error])
 
 
-def _fewer_side(expected: Array, observed: float) -> int:
-    """How many values are not below an observed one, or not above it; the smaller number."""
-    return int(min(np.sum(expected >= observed), np.sum(expected <= observed)))
-
-
 def _two_sided(expected: Array, observed: Array) -> float:
     """Two-sided p-value of a value, (1,), among those of samples, (k,); nan is on no side of it."""
     fewer = min(np.sum(~(expected > observed)), np.sum(~(expected < observed)))
     return min(1.0, 2.0 * float(fewer + 1) / (len(expected) + 1))
+
+
+def _needs_more(p: float) -> bool:
+    """Whether a p-value by ``RESAMPLES`` samples is that of fewer than ``MIN_BEYOND`` of them."""
+    return p < 2.0 * MIN_BEYOND / RESAMPLES
 
 
 def _sd(values: Array) -> float:
@@ -425,10 +421,15 @@ def _ratio(a: Array, b: Array) -> Array:
 
 def _resampled(values: Array, n: int, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Means and standard deviations of samples of n values, (count,) each."""
-    means, sds = np.empty(count), np.empty(count)
-    step = max(1, 2**21 // n)
-    for start in range(0, count, step):
-        part = slice(start, min(start + step, count))
-        drawn = values[rng.integers(0, len(values), (part.stop - start, n))]
-        means[part], sds[part] = drawn.mean(axis=1), drawn.std(axis=1, ddof=1)
+    means, sds, end = np.empty(count), np.empty(count), 0
+    for samples in _drawn(values, n, count, rng):
+        part = slice(end, end := end + len(samples))
+        means[part], sds[part] = samples.mean(axis=1), samples.std(axis=1, ddof=1)
     return means, sds
+
+
+def _drawn(values: Array, size: int, count: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Samples with replacement, (count, size) together; some at a time, to save memory."""
+    step = max(1, 2**21 // size)
+    for start in range(0, count, step):
+        yield values[rng.integers(0, len(values), (min(step, count - start), size))]

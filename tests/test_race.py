@@ -10,6 +10,7 @@ import pytest
 from exact_csv import read_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from servers import dask_cluster
 from sweeping import Halted, interrupt_generation, results, run_to_end
 
@@ -183,6 +184,99 @@ def test_the_course_of_a_race_by_epochs_shows_the_means_that_rank_it():
     )
     of_loss = replace(race, objective=LOSS).course(standings[0])[20]
     assert (of_loss.value, of_loss.low) == (100.0, 100.0)
+
+
+def result_of(sampler, objective=LOSS):
+    """How a race of the learning rates 1, 2, ... came out."""
+    race, k = sampler.race, len(sampler.race.n_seeds)
+    plan = make_plan([compose_settings({"lr": lr + 1.0}) for lr in range(k)])
+    scores = [race.scores[index, : race.n_seeds[index]] for index in range(k)]
+    standings = [
+        Standing(job, of_job, bool(racing_), float(evidence),
+                 racing.center_of(objective, 100.0, of_job, k))
+        for job, of_job, racing_, evidence in zip(
+            plan.jobs, scores, race.is_racing, race.evidence, strict=True
+        )
+    ]  # fmt: skip
+    return RaceResult(
+        standings, int(race.best), race.end, objective, SeedsConfig(name="auto", width=None)
+    )
+
+
+def test_the_leader_by_the_median_that_is_worse_on_more_seeds_is_not_called_the_best():
+    """The second combination is lower on two of three seeds, but has the higher median."""
+    scores = np.array([[1.0, 2.0, 3.0], [0.0, 2.5, 2.7]])
+    sampler, _ = raced(lambda lr, seed: scores[lr, seed % 3], 2, width=None)
+    race = result_of(sampler)
+    wins = int(np.sum(sampler.race.scores[1] < sampler.race.scores[0]))
+    assert wins == sum(seed % 3 != 1 for seed in range(200))
+    # By the exact test, the second one is better beyond doubt.
+    assert stats.binomtest(wins, 200, alternative="greater").pvalue < 1e-5
+    assert np.median(sampler.race.scores, axis=1).tolist() == [2.0, 2.5]
+    assert (race.end, race.is_contradicted, race.is_best) == (LAST, True, False)
+    assert [race.state(one) for one in race.standings] == ["best median only", "not worse"]
+    assert "lr=1 has the lowest median final loss, but has a higher final loss" in race.verdict
+    assert "none is called the best" in race.verdict
+    assert f"lr=2 has a lower final loss than the first on {wins} of 200 seeds." in race.verdict
+    for wrong in ("is the best", "not statistically distinguishable", "ranking by the median"):
+        assert wrong not in race.verdict
+
+
+def test_a_race_says_where_the_ranking_by_the_median_differs():
+    """The first one stops against the second, which later stops against the third."""
+
+    def score(lr, seed):
+        if lr == 2:
+            return 0.5 if seed >= 20 or seed in range(2, 20, 2) else 2.0
+        return 1.1 if lr == 0 else 1.0 if seed < 20 else 3.0
+
+    sampler, _ = raced(score, width=None)
+    race = result_of(sampler)
+    assert (race.end, race.best, race.is_best) == (DECIDED, 2, False)
+    assert race.standings[0].n_seeds == 10
+    assert race.state(race.leader) == "the only one left"
+    assert "lr=3 is the only combination left: each of the 2 others has a higher" in race.verdict
+    assert (
+        "differs: lr=1 has a lower median final loss over the same 10 seeds (1.1 against 2)."
+        in (race.verdict)
+    )
+    assert "lr=1 has a lower final loss than the first on 6 of 10 seeds." in race.verdict
+    leader = replace(race.leader, evidence=betting.ALPHA**-1)
+    cycle = replace(race, standings=[*race.standings[:2], leader])
+    assert "than another one on more seeds than not beyond doubt, too." in cycle.verdict
+
+
+def test_a_median_of_fewer_seeds_that_looks_better_is_explained():
+    """The first seeds are easy, so that the one that stopped early has the lowest median."""
+    easy = [0.0, 0.5, 5.0]
+    sampler, _ = raced(lambda lr, seed: easy[lr] + (seed >= 20) * (3.0 + (lr == 1)), 2, width=None)
+    early = replace(result_of(sampler).standings[1], scores=np.full(20, 1.0), is_racing=False)
+    leader = replace(result_of(sampler).standings[0], scores=np.array([0.5] * 20 + [3.0] * 30))
+    race = replace(result_of(sampler), standings=[leader, early], best=0, end=DECIDED)
+    assert race.is_best
+    assert "lr=1 is the best combination: lr=2 has a higher final loss than it" in race.verdict
+    assert "lr=2 has a lower median final loss over its 20 seeds than the first over 50 " in (
+        race.verdict
+    )
+    assert "(1 against 3), but not over the same seeds." in race.verdict
+
+
+@pytest.mark.parametrize(
+    ("objective", "worse"),
+    [(LOSS, "higher final loss"), (ACCURACY, "lower accuracy"), (TIME, "more epochs on average")],
+)
+def test_the_best_combination_is_best_in_every_respect(objective, worse):
+    sampler, _ = raced(noisy(3.0), objective=objective, width=None)
+    race = result_of(sampler, objective)
+    assert race.is_best
+    assert race.state(race.standings[0]) == "best"
+    assert "lr=1 is the best combination" in race.verdict
+    assert worse in race.verdict
+    for standing in race.standings[1:]:
+        on_same = race.leader.scores[: standing.n_seeds]
+        center = np.mean if objective is TIME else np.median
+        assert center(on_same) < center(standing.scores)
+        assert np.mean(on_same < standing.scores) > 0.5
 
 
 def test_a_race_of_one_block_has_whole_numbers_of_seeds():

@@ -4,7 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bpexp.config.schema import SeedsConfig
+from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.samplers.betting import ALPHA
@@ -114,9 +117,72 @@ class RaceResult:
         """Why a combination got no more seeds, in a few words."""
         if not standing.is_racing:
             return f"worse beyond doubt after {standing.n_seeds} seeds"
-        if standing is self.leader:
-            return "best" if self.end == DECIDED else "leads"
-        return "not distinguishable from the first"
+        is_leader = standing is self.leader
+        if self.end == DECIDED:
+            return "best" if self.is_best else "the only one left"
+        if self.is_contradicted:
+            return f"best {self.objective.statistic} only" if is_leader else "not worse"
+        return "leads" if is_leader else "not distinguishable from the first"
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether the leader, which is the best one by what ranks it, is worse by the tests.
+
+        More than half of the seeds can favor the combination with the worse median.
+        """
+        return len(self.standings) > 1 and self.leader.evidence >= self.n_racing / ALPHA
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the leader is left alone, and better than each other one in every respect."""
+        better = self._better_by_center or self._better_on_more_seeds
+        return self.end == DECIDED and not better and not self.is_contradicted
+
+    @property
+    def _others(self) -> list[Standing]:
+        return [one for one in self.standings if one is not self.leader]
+
+    def _of_leader(self, other: Standing) -> Array:
+        """The scores of the leader on the seeds that another combination got, too."""
+        return self.leader.scores[: other.n_seeds]
+
+    def _center(self, scores: Array) -> float:
+        return self.objective.center(scores, self.horizon)
+
+    @property
+    def _better_by_center(self) -> list[Standing]:
+        """The combinations with a better median (or mean) than the leader over the same seeds."""
+        return [
+            one
+            for one in self._others
+            if self._center(one.scores) < self._center(self._of_leader(one))
+        ]
+
+    @property
+    def _better_by_fewer_seeds(self) -> list[Standing]:
+        """The others with a better median (or mean) than the leader has over more seeds."""
+        center, better = self._center(self.leader.scores), self._better_by_center
+        return [
+            one for one in self._others if self._center(one.scores) < center and one not in better
+        ]
+
+    def _seeds_won(self, other: Standing) -> int:
+        """The number of seeds on which another combination is better than the leader."""
+        return int(np.sum(other.scores < self._of_leader(other)))
+
+    @property
+    def _better_on_more_seeds(self) -> list[Standing]:
+        """The combinations that are better than the leader on more seeds than not.
+
+        Epochs to converge are not compared in this way, but by their mean.
+        """
+        if self.objective.is_time:
+            return []
+        return [
+            one
+            for one in self._others
+            if self._seeds_won(one) > np.sum(one.scores > self._of_leader(one))
+        ]
 
     @property
     def progress(self) -> str:
@@ -155,26 +221,81 @@ class RaceResult:
             why = f"{why}{', the maximum (seeds.max)' if self.end else ''}, {share}"
         if len(self.standings) == 1:
             return f"{why}."
-        name, n_worse = leader.job.combination_name, len(self.standings) - self.n_racing
+        return " ".join([self._outcome(why), *self._disagreements])
+
+    def _outcome(self, why: str) -> str:
+        """Which combinations are left, after the reason why there are no more seeds."""
+        name, n_worse = self.leader.job.combination_name, len(self.standings) - self.n_racing
         errors = f"all tests together err with a probability of at most {ALPHA:.0%}"
         if self.end == DECIDED:
-            others = f"each of the {n_worse} others is worse than another one beyond doubt"
+            first = "best combination" if self.is_best else "only combination left"
+            others = f"each of the {n_worse} others {self._worse('another one')}"
             if n_worse == 1:
-                (other,) = (one for one in self.standings if not one.is_racing)
-                others = f"{other.job.combination_name} is worse beyond doubt"
+                others = f"{self._others[0].job.combination_name} {self._worse('it')}"
             seeds = self._seeds_of_stopped
-            return f"{name} is the best combination: {others}, after {seeds} ({errors})."
-        similar = [
-            one.job.combination_name
-            for one in self.standings
-            if one.is_racing and one is not leader
-        ]
+            text = f"{name} is the {first}: {others} beyond doubt, after {seeds} ({errors})."
+            if self.is_contradicted:
+                return f"{text} It {self._worse('another one')} beyond doubt, too."
+            if not self.is_best:
+                return text
+            wins = "" if self.objective.is_time else ", or is better on more of them"
+            center = f"a {self._better} {self.objective.statistic} over the same seeds"
+            return f"{text} No other has {center}{wins}."
+        worse = f"; {n_worse} of {len(self.standings)} combinations stopped as worse"
+        if self.is_contradicted:
+            center = f"{self.objective.superlative} {self.objective.center_label}"
+            return (
+                f"{why}: {name} has the {center}, but {self._worse('another one')} beyond doubt "
+                f"({errors}), so that none is called the best{worse if n_worse else ''}."
+            )
+        similar = [one.job.combination_name for one in self._others if one.is_racing]
         verb = "are" if len(similar) > 1 else "is"
-        worse = f"; {n_worse} of {len(self.standings)} combinations stopped as worse ({errors})"
         return (
             f"{why}: {name} leads, but {_listed(similar)} {verb} not statistically "
-            f"distinguishable from it{worse if n_worse else ''}."
+            f"distinguishable from it{f'{worse} ({errors})' if n_worse else ''}."
         )
+
+    def _worse(self, than: str) -> str:
+        """What the tests show of a combination that is worse than another one."""
+        if self.objective.is_time:
+            return f"takes more epochs on average than {than}"
+        worse = "lower" if self.objective.is_maximized else "higher"
+        return f"has a {worse} {self.objective.label} than {than} on more seeds than not"
+
+    @property
+    def _better(self) -> str:
+        return "higher" if self.objective.is_maximized else "lower"
+
+    @property
+    def _disagreements(self) -> list[str]:
+        """Where the tests do not agree with what ranks the combinations, each with an example."""
+        statistic, n, sentences = self.objective.center_label, self.n_seeds, []
+        if found := self._better_by_center:
+            one, others = found[0], _and_others(found)
+            values = self._values(one.scores, self._of_leader(one))
+            sentences.append(
+                f"The ranking by the {self.objective.statistic} differs: {others} has a "
+                f"{self._better} {statistic} over the same {one.n_seeds} seeds ({values})."
+            )
+        if found := self._better_by_fewer_seeds:
+            one, others = found[0], _and_others(found)
+            values = self._values(one.scores, self.leader.scores)
+            sentences.append(
+                f"{others} has a {self._better} {statistic} over its {one.n_seeds} seeds than the "
+                f"first over {n} ({values}), but not over the same seeds."
+            )
+        if found := self._better_on_more_seeds:
+            one, others = found[0], _and_others(found)
+            sentences.append(
+                f"{others} has a {self._better} {self.objective.label} than the first on "
+                f"{self._seeds_won(one)} of {one.n_seeds} seeds."
+            )
+        return sentences
+
+    def _values(self, scores: Array, others: Array) -> str:
+        """The statistic of two samples of scores, such as ``0.1 against 0.12``."""
+        values = [self.objective.as_measured(self._center(one)) for one in (scores, others)]
+        return " against ".join(f"{value:.6g}" for value in values)
 
     @property
     def _seeds_of_stopped(self) -> str:
@@ -193,3 +314,9 @@ def _listed(names: Sequence[str]) -> str:
     if len(names) > MAX_NAMED + 1:
         names = [*names[:MAX_NAMED], f"{len(names) - MAX_NAMED} others"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _and_others(found: Sequence[Standing]) -> str:
+    """The name of the first combination, and how many more there are."""
+    name = found[0].job.combination_name
+    return name if len(found) == 1 else f"{name} (like {counted(len(found) - 1, 'other')})"

@@ -225,7 +225,8 @@ def _extend(sweep: str, uri: str | None, experiment: str, arguments: Sequence[st
         parent,
         budget=budget.of_arguments(limits),
     )
-    return _table(app.extend_sweep(request, added, SilentReporter()))
+    reporter = SilentReporter()
+    return _table(app.extended(request, added, reporter).train(reporter))
 
 
 def _searched(

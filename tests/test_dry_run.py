@@ -55,6 +55,54 @@ def test_a_single_run_and_a_search_are_forecast(inside, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_resuming_and_extending_a_sweep_are_forecast(inside, a_store, tmp_path):
+    assert inside(*SWEEP, "budget.runs=12", "n_jobs=1").returncode == 0
+
+    def contents():
+        return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    before = contents()
+    resumed = inside("resume", "latest", "--dry-run").stdout
+    assert resumed.startswith("20 runs over lr (2 values), seed (10 values) on ")
+    assert "In the store already: 12 of 20 runs.\n" in resumed
+    assert "1 batch of at most 8 runs on" in resumed
+    assert resumed.endswith("Dry run: nothing was written.\n")
+    assert inside("resume", "latest", "budget.runs=2", "--dry-run").returncode == 0
+    extended = inside("extend", "latest", "lr=3", "seed=0", "--dry-run").stdout
+    assert extended.startswith("Adding 1 run to the 20 of the sweep.\n21 runs over lr (3 values)")
+    assert "lr: 0.1, 1, 3\n" in extended
+    assert "In the store already: 12 of 21 runs.\n" in extended
+    assert "1 batch of at most 9 runs on" in extended
+    refused = inside("resume", "latest", "--restore", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--restore must go without it" in refused.stderr
+    assert contents() == before
+    assert inside("resume", "latest").returncode == 0
+    assert "No run is missing.\n" in inside("resume", "latest", "--dry-run").stdout
+
+
+@pytest.mark.slow
+def test_more_trials_more_seeds_and_pruned_runs_are_forecast(inside, a_store):
+    search = ["-m", "lr=interval(0.1,10)", "search=random", "search.trials=4",
+              "search.generation=2", "epochs=5", "n_jobs=1"]  # fmt: skip
+    assert inside(*search).returncode == 0
+    said = inside("extend", "latest", "search.trials=10", "--dry-run").stdout
+    assert "Search by random over lr (0.1 to 10): 10 trials" in said
+    assert "already: 4 of 4 runs of the generations so far.\n" in said
+    assert re.search("^generations so far, lr: ", said, re.MULTILINE)
+    race = ["seeds=auto", "seeds.max=4", "seeds.block=2", "seeds.width=null"]
+    assert inside("-m", "lr=0.1,0.11", "epochs=4", "n_jobs=1", *race).returncode == 0
+    said = inside("extend", "latest", "seeds.max=8", "--dry-run").stdout
+    assert "8 to 16 runs: 4 to 8 seeds of each combination" in said
+    halving = ["search.halving=3", "search.min_epochs=10", "n_jobs=1"]
+    assert inside("-m", "lr=logspace(-2,0,9)", "epochs=100", *halving).returncode == 0
+    assert "No run is missing." in inside("resume", "latest", "--dry-run").stdout
+    said = inside("resume", "latest", "--pruned", "--dry-run").stdout
+    assert said.startswith("Training 8 pruned runs to their ends.\n")
+    assert "already: 1 of 9 runs.\n" in said
+    assert "1 batch of at most 8 runs on" in said
+
+
 def test_the_detectable_difference_has_the_power_that_is_stated():
     for n in (2, 10, 100):
         shift = detectable_difference(n) / (2 / n) ** 0.5

@@ -85,7 +85,7 @@ def test_an_extended_sweep_has_the_runs_of_one_that_was_larger_from_the_start(
     done = inside("extend", sweep.run_id, "seed=range(1,4)", "budget.runs=3")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Adding 4 runs to the 4 of the sweep.\n8 runs over lr (2 values)")
-    assert "The budget is spent: 1 of 8 runs are left out." in done.stdout
+    assert "The budget is spent: 1 of 8 runs is left out." in done.stdout
     assert inside("resume", "latest").returncode == 0
     parent, runs = stored(tmp_path)
     assert parent.run_id == sweep.run_id

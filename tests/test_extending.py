@@ -381,7 +381,7 @@ def test_a_sampler_proposes_a_second_generation_and_the_sweep_can_be_resumed(ins
     request = app.ResumeRequest(
         archive(), "bpexp", parent, backend=BackwardsConfig(name="backwards")
     )
-    resumed = app.resume_sweep(request, SilentReporter())
+    resumed = app.resumed(request, SilentReporter()).train(SilentReporter())
     assert [row.job.config.lr for row in resumed.rows] == list(by_lr)
     assert [row.metrics["final_loss"] for row in resumed.rows] == list(by_lr.values())
     assert len(digests("bpexp")) == 5

@@ -27,6 +27,7 @@ from sweeping import (
 from bpexp import interrupts
 from bpexp.app import opening
 from bpexp.cli.terminal import TerminalReporter
+from bpexp.render.wording import counted
 from bpexp.tracking.factory import open_tracker
 
 ENDLESS = ["-m", "seed=range(0,4)", "lr=0.1,1", "epochs=100000000", "n_jobs=2"]
@@ -140,7 +141,7 @@ def test_an_interrupted_sweep_keeps_each_run_that_has_ended(
     arguments = ["stop.loss=1,0", "stop.restart=3", "epochs=100000000", "batch_size=2"]
     done = inside("-m", *arguments, *options)
     assert (done.returncode, done.stderr) == (130, "")
-    assert "Interrupted: 1 runs kept, 1 marked KILLED." in done.stdout
+    assert "Interrupted: 1 run kept, 1 marked KILLED." in done.stdout
     runs = {run.name: run for run in runs_of(tmp_path) if not run.is_sweep}
     assert runs["stop.loss=1"].status == "FINISHED"
     assert runs["stop.loss=1"].metrics["epochs_run"] == 1
@@ -251,7 +252,7 @@ def test_an_interrupt_of_wide_networks_does_not_wait_for_their_epochs(tmp_path):
     assert (process.returncode, errors) == (130, "")
     kept = len(finished())
     assert 1 <= kept <= 8
-    assert f"Interrupted: {kept} runs kept, {16 - kept} marked KILLED." in out
+    assert f"Interrupted: {counted(kept, 'run')} kept, {16 - kept} marked KILLED." in out
 
 
 @pytest.mark.long

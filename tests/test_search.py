@@ -374,7 +374,7 @@ def test_the_trials_are_a_table(uninterrupted):
         (["-m", "search=bayes", "lr=interval(0,1)"], "search must be one of random"),
         (
             ["-m", "search=tpe", "lr=interval(0,1)"],
-            "above 0, got 0.0, a value of",
+            "above 0, got 0, a value of",
         ),
         (["-m", "search=tpe", "hidden=int(interval(-1,9))"], "hidden must be a width"),
         (

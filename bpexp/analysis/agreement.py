@@ -72,8 +72,8 @@ class Agreement:
         if not self.shared_runs:
             return ""
         return (
-            f"Of {self.shared_runs} runs with the same combination and seed, {self.identical_runs} "
-            "have bit-identical losses and the same number of epochs."
+            f"Of {counted(self.shared_runs, 'run')} with the same combination and seed, "
+            f"{self.identical_runs} have bit-identical losses and the same number of epochs."
         )
 
 

@@ -149,9 +149,9 @@ class Halving:
             ]
         if math.isfinite(first.end.value):
             said.append(
-                f"The ranks after {first.epoch} epochs and at the end have the rank correlation "
-                f"{number(first.end.value, 2)} over the {first.end.n} combinations trained to the "
-                "end."
+                f"The ranks after {counted(first.epoch, 'epoch')} and at the end have the rank "
+                f"correlation {number(first.end.value, 2)} over the {first.end.n} combinations "
+                "trained to the end."
             )
         else:
             said.append(

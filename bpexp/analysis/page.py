@@ -17,6 +17,7 @@ from bpexp.render.document import (
     Table,
     strong,
 )
+from bpexp.render.wording import counted
 from bpexp.runs import variation
 from bpexp.runs.result import about_unfinished
 
@@ -147,7 +148,8 @@ def remarks(report: "Report") -> list[str]:
     if grouped.repeated:
         out.append(variation.about_repeated(grouped.repeated))
     if grouped.pruned and report.halving is None:
-        out.append(f"{grouped.pruned} combinations were stopped early and are left out.")
+        stopped = counted(grouped.pruned, "combination")
+        out.append(f"Left out, because they were stopped early: {stopped}.")
     n_unfinished = sum(summary.group.unfinished for summary in findings.summaries)
     if n_unfinished:
         out.append(about_unfinished(n_unfinished))

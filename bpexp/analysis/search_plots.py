@@ -21,6 +21,7 @@ from bpexp.render.axes import (
     panel_grid,
     plain_log_labels,
 )
+from bpexp.render.wording import counted
 from bpexp.typing import Array
 
 MAX_SLICES = 9
@@ -50,7 +51,7 @@ def history(trials: Trials) -> Figure | None:
     axes.set(xlabel="trial", ylabel=measure.center_label, title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if n_missing:
-        axes.set_title(f"{title}; {n_missing} trials have no value", fontsize=10)
+        axes.set_title(f"{title}; {counted(n_missing, 'trial')} without a value", fontsize=10)
     scale(axes.yaxis, measure)
     light_grid(axes)
     axes.legend(fontsize=8, frameon=False)

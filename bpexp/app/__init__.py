@@ -9,25 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bpexp.app.preview import dry_run
-    from bpexp.app.resuming import ResumeRequest, extend_sweep, resume_sweep
+    from bpexp.app.resuming import Continuation, ResumeRequest, extended, resumed
     from bpexp.app.single import run_single, store_spooled_run
     from bpexp.app.sweep import run_sweep
 
 __all__ = [
+    "Continuation",
     "ResumeRequest",
     "dry_run",
-    "extend_sweep",
-    "resume_sweep",
+    "extended",
+    "resumed",
     "run_single",
     "run_sweep",
     "store_spooled_run",
 ]
 
 _MODULES = {
+    "Continuation": "resuming",
     "ResumeRequest": "resuming",
     "dry_run": "preview",
-    "extend_sweep": "resuming",
-    "resume_sweep": "resuming",
+    "extended": "resuming",
+    "resumed": "resuming",
     "run_single": "single",
     "run_sweep": "sweep",
     "store_spooled_run": "single",

@@ -1,21 +1,54 @@
 """Says what a run or sweep would take, without running it."""
 
+from collections.abc import Collection
+
 from bpexp.app.opening import store_of
+from bpexp.fields.checks import ConfigError
 from bpexp.reporter import Reporter
-from bpexp.sweeps import forecast, rungs
+from bpexp.sweeps import forecast, resume, rungs
 from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.plan import Plan
+from bpexp.tracking.archive import Archive, open_archive
+from bpexp.tracking.store import Store
 
 
 def dry_run(plan: Plan, reporter: Reporter) -> None:
-    """Report what running a plan would take; nothing is written.
+    """Report what running the plan of a new sweep would take; nothing is written.
 
     Raises:
         ConfigError: The store or the workers cannot be used.
     """
     rungs.check(plan.jobs, plan.runtime.search)
     store = store_of(plan)
+    try:
+        archive = None if store.is_new else open_archive(store, plan.runtime.tracking.experiment)
+    except ConfigError:
+        # The experiment does not exist yet.
+        archive = None
+    stored = () if archive is None else resume.stored_jobs(plan, "", archive)
+    _report(plan, store, reporter, stored, are_kept=plan.runtime.reuse)
+
+
+def dry_run_of_stored(plan: Plan, archive: Archive, sweep: str, reporter: Reporter) -> None:
+    """Report what training the missing runs of a stored sweep would take; nothing is written.
+
+    Args:
+        plan: The plan of the sweep.
+        archive: Where it is stored.
+        sweep: Its id.
+        reporter: Receives the sentences.
+
+    Raises:
+        ConfigError: The workers cannot be used.
+    """
+    stored = resume.stored_jobs(plan, sweep, archive)
+    _report(plan, archive.store, reporter, stored, are_kept=True)
+
+
+def _report(
+    plan: Plan, store: Store, reporter: Reporter, stored: Collection[int], *, are_kept: bool
+) -> None:
     with open_executor(plan.runtime) as executor:
         reporter.announce(plan, store, executor.description)
-        for sentence in forecast.sentences(plan, store, executor):
+        for sentence in forecast.sentences(plan, executor, stored, are_kept=are_kept):
             reporter.say(sentence)

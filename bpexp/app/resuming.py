@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from bpexp.app import final_steps
+from bpexp.app import final_steps, preview
 from bpexp.app.confirming import confirm
 from bpexp.app.execution import execute
 from bpexp.app.starting import with_stored_results
@@ -13,6 +13,7 @@ from bpexp.config import combinations
 from bpexp.config.compose import composer
 from bpexp.config.schema import BackendConfig, BudgetConfig
 from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import counted
 from bpexp.reporter import Reporter
 from bpexp.runs import run_tags
 from bpexp.sweeps import (
@@ -27,7 +28,7 @@ from bpexp.sweeps import (
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep
-from bpexp.tracking import recovery, store_lock
+from bpexp.tracking import recovery, spool, store_lock
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.factory import open_tracker
@@ -71,56 +72,106 @@ class _StoredPlan:
     file: bytes | None
 
 
-def resume_sweep(request: ResumeRequest, reporter: Reporter) -> FinishedSweep:
-    """Train the jobs of a stored sweep that have no finished run.
+@dataclass(frozen=True)
+class Continuation:
+    """A stored sweep, and the plan by which it goes on.
+
+    Attributes:
+        request: The sweep.
+        plan: The plan.
+        before: The stored plan, if the other one extends it and is to be stored in its place.
+    """
+
+    request: ResumeRequest
+    plan: Plan
+    before: _StoredPlan | None = None
+
+    def dry_run(self, reporter: Reporter) -> None:
+        """Report what ``train`` would take; nothing is written.
+
+        Raises:
+            ConfigError: The workers cannot be used.
+        """
+        run_id = self.request.sweep.run_id
+        if spool.files(run_id):
+            reporter.say(f"Runs that wait in {spool.folder(run_id)} are not counted as stored.")
+        preview.dry_run_of_stored(self.plan, self.request.archive, run_id, reporter)
+
+    def train(self, reporter: Reporter) -> FinishedSweep:
+        """Train the jobs of the plan that have no finished run.
+
+        Args:
+            reporter: Receives progress and results.
+
+        Raises:
+            TrackingError: Runs cannot be written to the store; the message says how to resume.
+        """
+        request, store = self.request, self.request.archive.store
+        finished = execute(
+            self.plan,
+            store,
+            partial(_reopen, self),
+            reporter,
+            generations=stored_generations.of_plan(self.plan),
+            has_stored=True,
+        )
+        with resume_command_in_errors(lambda: ResumeAdvice(request.command)):
+            _delete_replaced(request, finished)
+        final_steps.report_lr_range(finished, store, reporter)
+        final_steps.export_best(finished, store, reporter)
+        if self.before or run_tags.CONFIRMED_BY not in request.sweep.tags:
+            confirm(finished, store, reporter)
+        return finished
+
+
+def resumed(request: ResumeRequest, reporter: Reporter) -> Continuation:
+    """Plan to train the jobs of a stored sweep that have no finished run.
 
     Args:
         request: The sweep.
-        reporter: Receives progress and results.
+        reporter: Receives a sentence on what is done.
 
     Raises:
         ConfigError: It is not a sweep, is still running, cannot be resumed, or has no pruned jobs
             although they are asked for.
-        TrackingError: Runs cannot be written to the store; the message says how to resume.
     """
     archive, sweep = request.archive, request.sweep
     resume.check_can_resume(sweep, request.ended)
     stored = resume.plan_of(sweep, archive)
     plan = _with_backend_and_budget(stored, request)
     if not request.pruned or plan.trains_pruned:
-        return _train_missing(request, plan, reporter)
+        return Continuation(request, plan)
     pruned = rungs.pruned_epochs(plan.rungs)
     if not pruned:
         raise ConfigError(f"{sweep.label} has no pruned runs.")
-    reporter.say(f"Training {len(pruned)} pruned runs to their ends.")
+    its_ends = "its end" if len(pruned) == 1 else "their ends"
+    reporter.say(f"Training {counted(len(pruned), 'pruned run')} to {its_ends}.")
     before = _StoredPlan(stored, archive.file_if_any(sweep, plan_file.NAME))
-    return _train_missing(request, replace(plan, trains_pruned=True), reporter, before)
+    return Continuation(request, replace(plan, trains_pruned=True), before)
 
 
-def extend_sweep(
-    request: ResumeRequest, arguments: Sequence[str], reporter: Reporter
-) -> FinishedSweep:
-    """Add jobs to a stored sweep, and train its jobs that have no finished run.
+def extended(request: ResumeRequest, arguments: Sequence[str], reporter: Reporter) -> Continuation:
+    """Plan to add jobs to a stored sweep, and to train its jobs that have no finished run.
 
     Args:
         request: The sweep.
         arguments: What is added, see ``extension.extended``.
-        reporter: Receives progress and results.
+        reporter: Receives a sentence on what is done.
 
     Raises:
-        ConfigError: As ``resume_sweep`` and ``extension.extended``; nothing is written.
-        TrackingError: As ``resume_sweep``.
+        ConfigError: As ``resumed`` and ``extension.extended``.
     """
     archive, sweep = request.archive, request.sweep
     resume.check_can_resume(sweep, request.ended)
     file = archive.file_if_any(sweep, plan_file.NAME)
     stored = resume.plan_of(sweep, archive)
-    extended = extension.extended(stored, arguments, composer())
-    plan = _with_backend_and_budget(extended, request)
+    plan = extension.extended(stored, arguments, composer())
+    plan = _with_backend_and_budget(plan, request)
     n_added = len(plan.jobs) - len(stored.jobs)
     if n_added:
-        reporter.say(f"Adding {n_added} runs to the {len(stored.jobs)} of the sweep.")
-    return _train_missing(request, plan, reporter, _StoredPlan(stored, file))
+        added = counted(n_added, "run")
+        reporter.say(f"Adding {added} to the {len(stored.jobs)} of the sweep.")
+    return Continuation(request, plan, _StoredPlan(stored, file))
 
 
 def _with_backend_and_budget(plan: Plan, request: ResumeRequest) -> Plan:
@@ -132,37 +183,9 @@ def _with_backend_and_budget(plan: Plan, request: ResumeRequest) -> Plan:
     return replace(plan, runtime=runtime)
 
 
-def _train_missing(
-    request: ResumeRequest, plan: Plan, reporter: Reporter, before: _StoredPlan | None = None
-) -> FinishedSweep:
-    """Train the jobs of a plan that have no finished run.
-
-    Args:
-        request: The sweep.
-        plan: Its plan.
-        reporter: Receives progress and results.
-        before: The stored plan, if ``plan`` extends it and is to be stored in its place.
-    """
-    store = request.archive.store
-    finished = execute(
-        plan,
-        store,
-        partial(_reopen, request, plan, before),
-        reporter,
-        generations=stored_generations.of_plan(plan),
-        has_stored=True,
-    )
-    with resume_command_in_errors(lambda: ResumeAdvice(request.command)):
-        _delete_replaced(request, finished)
-    final_steps.report_lr_range(finished, store, reporter)
-    final_steps.export_best(finished, store, reporter)
-    if before or run_tags.CONFIRMED_BY not in request.sweep.tags:
-        confirm(finished, store, reporter)
-    return finished
-
-
-def _reopen(request: ResumeRequest, plan: Plan, before: _StoredPlan | None) -> TrackedSweep:
+def _reopen(continued: Continuation) -> TrackedSweep:
     """Reopen the parent run of a sweep, store its plan if it is extended, and read its results."""
+    request, plan, before = continued.request, continued.plan, continued.before
     archive, sweep = request.archive, request.sweep
     # Opened before the lock is taken, because MLflow's client takes it, too.
     tracker = open_tracker(archive.store, request.experiment)

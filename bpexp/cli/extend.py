@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from bpexp import app
-from bpexp.cli import exits
-from bpexp.cli.resume import request_of, sweep_parser
+from bpexp.cli.resume import carry_out, request_of, sweep_parser
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.sweeps import budget
 
@@ -23,5 +22,5 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     limits, added = budget.split(options.settings)
     request = request_of(options, budget.of_arguments(limits))
-    finished = app.extend_sweep(request, added, TerminalReporter())
-    return exits.EXIT_STATUS[finished.status]
+    reporter = TerminalReporter()
+    return carry_out(app.extended(request, added, reporter), options, reporter)

@@ -10,6 +10,7 @@ from bpexp.cli.commands import add_best_run, best_run, store_parser
 from bpexp.data.tabular import read_table
 from bpexp.export.stored_predictor import read_predictor
 from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import counted
 from bpexp.sweeps.job import format_setting
 from bpexp.training.predictor import Predictor
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
             f"--output must be a file that can be written, got {options.output!r}: "
             f"{error.strerror}."
         ) from error
-    print(f"Written: {options.output} ({len(table)} rows)")
+    print(f"Written: {options.output} ({counted(len(table), 'row')})")
 
 
 def predictions_table(

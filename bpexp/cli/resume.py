@@ -41,13 +41,32 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
     if spool.holds_single_run(options.sweep):
+        if options.dry_run:
+            raise ConfigError(
+                f"--dry-run takes a sweep; {options.sweep} is a single run, which is stored and "
+                "not trained again."
+            )
         store = existing_store(options.uri)
         app.store_spooled_run(store, options.experiment, options.sweep, TerminalReporter())
         return exits.EXIT_STATUS["FINISHED"]
     request = request_of(options, budget.of_arguments(options.budget))
     request = replace(request, pruned=options.pruned)
-    finished = app.resume_sweep(request, TerminalReporter())
-    return exits.EXIT_STATUS[finished.status]
+    reporter = TerminalReporter()
+    return carry_out(app.resumed(request, reporter), options, reporter)
+
+
+def carry_out(
+    continued: app.Continuation, options: argparse.Namespace, reporter: TerminalReporter
+) -> int:
+    """Train the missing runs of a sweep, or with ``--dry-run`` say what that takes.
+
+    Returns:
+        The exit status.
+    """
+    if options.dry_run:
+        continued.dry_run(reporter)
+        return exits.EXIT_STATUS["FINISHED"]
+    return exits.EXIT_STATUS[continued.train(reporter).status]
 
 
 def sweep_parser(name: str, description: str) -> Parser:
@@ -71,6 +90,11 @@ def sweep_parser(name: str, description: str) -> Parser:
         metavar="WHERE",
         help="a backend, or the address of a Dask scheduler (default: as before)",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what training would take, and write nothing",
+    )
     return parser
 
 
@@ -82,6 +106,8 @@ def request_of(options: argparse.Namespace, limits: BudgetConfig) -> app.ResumeR
     """
     store = existing_store(options.uri)
     backend = None if options.backend is None else _backend(options.backend)
+    if options.restore and options.dry_run:
+        raise ConfigError("--dry-run writes nothing; --restore must go without it.")
     if options.restore:
         recovery.restore_sweep(connect(store), options.sweep)
     reader = open_reader(store)

@@ -113,7 +113,7 @@ class TerminalReporter:
         if result.interrupted:
             killed = sum(row.outcome == "interrupted" for row in result.rows)
             kept = len(result.rows) - killed
-            self.say(f"Interrupted: {kept} runs kept, {killed} marked KILLED.")
+            self.say(f"Interrupted: {counted(kept, 'run')} kept, {killed} marked KILLED.")
         if result.n_left_out:
             self.say(_left_out(result))
         if result.parent is None:
@@ -138,7 +138,10 @@ class TerminalReporter:
             self.say(f"Resume: {command}")
         elif n_pruned := sum(row.outcome == Outcome.PRUNED for row in result.rows):
             command = store.resume_command(parent, result.plan.runtime.tracking.experiment)
-            self.say(f"Train the {n_pruned} pruned runs to their ends: {command} --pruned")
+            which = "the pruned run to its end"
+            if n_pruned > 1:
+                which = f"the {n_pruned} pruned runs to their ends"
+            self.say(f"Train {which}: {command} --pruned")
         # A study prints its comparison; its rows are not combinations of one experiment.
         if result.plan.study is not None:
             return
@@ -184,8 +187,8 @@ def _search(plan: Plan, search: PlannedSearch) -> str:
     settings, runs = plan.runtime.search, search.n_replicates
     each = f" of {runs} runs" if runs > 1 else ""
     return (
-        f"Search by {settings.name} over {', '.join(search.searched)}: {settings.trials} trials"
-        f"{each}, {settings.generation} at a time"
+        f"Search by {settings.name} over {', '.join(search.searched)}: "
+        f"{counted(settings.trials, 'trial')}{each}, {settings.generation} at a time"
     )
 
 
@@ -200,7 +203,8 @@ def _race(plan: Plan) -> str:
     parts = ", ".join(f"{key} ({count} values)" for key, count in counts.items())
     what = f"Race of {n_combinations} combinations" if n_combinations > 1 else "1 combination"
     over = f" over {parts}" if parts else ""
-    return f"{what}{over}: {min(seeds.block, seeds.max)} seeds at a time, at most {seeds.max},"
+    block = counted(min(seeds.block, seeds.max), "seed")
+    return f"{what}{over}: {block} at a time, at most {seeds.max},"
 
 
 def _left_out(result: FinishedSweep) -> str:
@@ -208,7 +212,8 @@ def _left_out(result: FinishedSweep) -> str:
     plan, spent = result.plan, "The budget is spent"
     if plan.is_race or plan.search is not None:
         return f"{spent}: {len(result.rows)} of at most {plan.max_jobs} runs are trained."
-    return f"{spent}: {result.n_left_out} of {len(plan.jobs)} runs are left out."
+    are = "is" if result.n_left_out == 1 else "are"
+    return f"{spent}: {result.n_left_out} of {len(plan.jobs)} runs {are} left out."
 
 
 def _study(study: Study) -> str:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bpexp.render.wording import counted
 from bpexp.runs import run_tags
 from bpexp.sweeps import halving, resume, stored_generations
 from bpexp.sweeps.executors import Executor, make_batches
@@ -59,7 +60,7 @@ def check(sweep: StoredRun, archive: Archive, engine: str, n_jobs: int) -> list[
         what = "combinations were not judged"
         if generations is not None:
             what = f"{_proposed(plan)[1]} were not proposed"
-        return [Trajectory(True, f"The {what} again: {missing} runs are missing.")]
+        return [Trajectory(True, f"The {what} again: {counted(missing, 'run')} missing.")]
     checked = [] if generations is None else [_proposed_again(plan, generations, rows, sweep)]
     return [*checked, _judged_again(plan, engine, n_jobs)] if is_halved else checked
 
@@ -108,7 +109,9 @@ def _judged_again(plan: Plan, engine: str, n_jobs: int) -> Trajectory:
         one or other for one, other in itertools.zip_longest(found, plan.rungs) if one != other
     )
     return Trajectory(
-        False, f"Combinations are judged differently after {different.epoch} epochs than before."
+        False,
+        f"Combinations are judged differently after {counted(different.epoch, 'epoch')} than "
+        "before.",
     )
 
 

@@ -5,6 +5,7 @@ import io
 
 from bpexp.data.dataset import Dataset
 from bpexp.render import confusion_svg
+from bpexp.render.wording import counted
 from bpexp.runs.metrics import class_codes
 from bpexp.runs.predictions_file import label_texts, parts
 from bpexp.runs.result import Outcome, TrainResult
@@ -37,7 +38,7 @@ def of_result(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:
     for split, outputs in parts(result):
         predicted = dataset.class_codes(outputs)
         counts = confusion_matrix(class_codes(dataset, split), predicted, dataset.n_classes)
-        rows, title = counts.tolist(), f"{len(outputs)} {split} rows"
+        rows, title = counts.tolist(), counted(len(outputs), f"{split} row")
         writer.writerows(
             [split.value, label, *row] for label, row in zip(labels, rows, strict=True)
         )

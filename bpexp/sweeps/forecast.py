@@ -6,25 +6,20 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import NamedTuple
 
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted
-from bpexp.runs import identity
 from bpexp.runs.result import Failure
-from bpexp.runs.run_tags import IDENTITY
 from bpexp.sweeps import rungs
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch, train_jobs
-from bpexp.sweeps.job import JobResult, by_combination
+from bpexp.sweeps.job import Job, JobResult, by_combination
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_record import RunRecorder
-from bpexp.tracking.archive import open_archive
-from bpexp.tracking.reading import FINISHED, Parts
-from bpexp.tracking.store import Store
 from bpexp.training.batching import load_engine
 
 TIMED_SECONDS = 0.2
@@ -59,25 +54,50 @@ class Timed:
     bytes: float
 
 
-def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
+def sentences(
+    plan: Plan, executor: Executor, stored: Collection[int], *, are_kept: bool
+) -> list[str]:
     """Describe what running a plan would take; nothing is written.
 
     Args:
-        plan: The plan; of a search or a race, its first generation.
-        store: Where it would be stored.
+        plan: The plan; of a search or a race, the generations so far.
         executor: What would train it.
+        stored: The indices of the jobs that have a finished run in the store.
+        are_kept: Whether these runs are kept, and not trained again.
     """
-    n_runs = plan.max_jobs
+    missing = [job for job in plan.jobs if not (are_kept and job.index in stored)]
+    n_runs = plan.max_jobs - (len(plan.jobs) - len(missing))
+    of_part = f" of the {_part(plan)}" if _part(plan) else ""
+    lines = [
+        *_settings(plan),
+        f"In the store already: {len(stored)} of {len(plan.jobs)} runs{of_part}"
+        f"{'' if are_kept else '; reuse=true would link them'}.",
+    ]
+    lines += _training(plan, executor, missing, n_runs) if n_runs else ["No run is missing."]
+    return [*lines, "Dry run: nothing was written."]
+
+
+def _training(plan: Plan, executor: Executor, missing: Sequence[Job], n_runs: int) -> list[str]:
+    """What training takes, and what it shows.
+
+    Args:
+        plan: The plan.
+        executor: What would train it.
+        missing: The jobs of the plan that would be trained.
+        n_runs: How many would be trained at most, with those of further generations.
+    """
     limits = plan.runtime.budget
     n_runs = min(n_runs, limits.runs or n_runs)
-    fewest = min(len(plan.jobs), n_runs) if plan.is_race else n_runs
-    batches = make_batches(plan.jobs, plan.runtime.engine, executor.n_workers)
+    fewest = min(len(missing), n_runs) if plan.is_race else n_runs
+    # Further generations have other jobs, of the same kind.
+    jobs = missing or plan.jobs
+    batches = make_batches(jobs, plan.runtime.engine, executor.n_workers)
     largest = max(len(batch.jobs) for batch in batches)
     timed = [time_batch(batch, plan) for batch in batches[:: -(-len(batches) // MAX_TIMED)]]
     n_timed = sum(len(one.batch.jobs) for one in timed)
     per_epoch = sum(one.seconds for one in timed) / n_timed
     start = sum(one.start for one in timed) / n_timed
-    epochs = sum(job.config.epochs for job in plan.jobs) / len(plan.jobs)
+    epochs = sum(job.config.epochs for job in jobs) / len(jobs)
     workers = min(executor.n_workers, len(batches))
     planned = _halving(plan)
     epochs *= planned.share
@@ -92,16 +112,11 @@ def sentences(plan: Plan, store: Store, executor: Executor) -> list[str]:
     kind = "batch" if len(batches) == 1 else "batches"
     of_each = counted(largest, "run")
     return [
-        *_settings(plan),
-        f"In the store already: {_n_stored(plan, store)} of {len(plan.jobs)} runs"
-        f"{' of the first generation' if plan.search is not None else ''}"
-        f"{'' if plan.runtime.reuse else '; reuse=true would link them'}.",
         *planned.sentences,
         f"{len(batches)} {kind} of at most {of_each} on {executor.description}.",
         f"Training takes about {_range(low, high)}{_if_stopped(plan)}, and the files "
         f"{'at most ' if plan.is_race else ''}{_bytes(size)}.",
-        _race(plan, n_runs) if plan.is_race else _power(plan),
-        "Dry run: nothing was written.",
+        _race(plan, len(plan.jobs) - len(missing) + n_runs) if plan.is_race else _power(plan),
     ]
 
 
@@ -114,11 +129,12 @@ class _Halving(NamedTuple):
 
 def _halving(plan: Plan) -> _Halving:
     settings = plan.runtime.search
-    if settings.halving is None:
+    if settings.halving is None or plan.trains_pruned:
         return _Halving(1.0, ())
-    n_combinations = len(by_combination(plan.jobs))
-    longest = max(job.config.epochs for job in plan.jobs)
-    n_runs = len(plan.jobs) / n_combinations
+    jobs = plan.jobs_by_generation[0]
+    n_combinations = len(by_combination(jobs))
+    longest = max(job.config.epochs for job in jobs)
+    n_runs = len(jobs) / n_combinations
     steps = rungs.schedule(n_combinations, settings, longest)
     # All combinations of a generation are trained to its last epoch without halving.
     trained = rungs.epochs_of(n_combinations, settings, longest)
@@ -147,29 +163,22 @@ def detectable_difference(n: int) -> float:
     return float(z * (2.0 / n) ** 0.5)
 
 
+def _part(plan: Plan) -> str:
+    """Which part of a search the jobs of its plan are; "" if all jobs are known."""
+    if plan.search is None:
+        return ""
+    return "first generation" if len(plan.generations) == 1 else "generations so far"
+
+
 def _settings(plan: Plan) -> list[str]:
     lines = []
-    first = "" if plan.search is None else "first generation, "
+    first = f"{_part(plan)}, " if _part(plan) else ""
     for key in plan.varying:
         values = list(dict.fromkeys(job.shown(key) for job in plan.jobs if key in job.varying))
         more = f", ... {values[-1]} ({len(values)} values)" if len(values) > MAX_LISTED else ""
         shown = values[: MAX_LISTED - 1] if more else values
         lines.append(f"{first}{key}: {', '.join(shown)}{more}")
     return lines
-
-
-def _n_stored(plan: Plan, store: Store) -> int:
-    """The number of jobs that have a finished run in the experiment."""
-    if store.is_new:
-        return 0
-    try:
-        archive = open_archive(store, plan.runtime.tracking.experiment)
-    except ConfigError:
-        # The experiment does not exist yet.
-        return 0
-    runs = archive.search(FINISHED, Parts((), (IDENTITY,), (), data=False))
-    stored = {run.tags.get(IDENTITY) for run in runs}
-    return sum(identity.of_run(job.config, job.dataset) in stored for job in plan.jobs)
 
 
 def time_batch(batch: Batch, plan: Plan) -> Timed:
@@ -237,10 +246,12 @@ def _power(plan: Plan) -> str:
 
 def _race(plan: Plan, most: int) -> str:
     seeds = plan.runtime.seeds
-    block = min(seeds.block, seeds.max)
+    fewest = 1 + max(job.config.seed for job in plan.jobs)
+    block = counted(min(seeds.block, seeds.max), "seed")
     return (
-        f"{len(plan.jobs)} to {most} runs: {block} to {seeds.max} seeds of each combination, by "
-        f"the results; combinations that are worse beyond doubt stop after each {block} seeds."
+        f"{len(plan.jobs)} to {counted(most, 'run')}: {fewest} to {counted(seeds.max, 'seed')} of "
+        f"each combination, by the results; combinations that are worse beyond doubt stop after "
+        f"each {block}."
     )
 
 

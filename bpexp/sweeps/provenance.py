@@ -8,6 +8,7 @@ import yaml
 
 from bpexp.config.replicates import is_replicate_key
 from bpexp.fields import passwords
+from bpexp.render.wording import counted
 from bpexp.runs import environment, run_tags
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.plan import Plan
@@ -71,17 +72,18 @@ def sweep_name(plan: Plan) -> str:
     """The name of the parent run: the user's own, or "sweep lr x seed, xor, momentum, 30 runs"."""
     if plan.runtime.tracking.name is not None:
         return plan.runtime.tracking.name
-    runs = f"{len(plan.jobs)} runs"
+    runs = counted(len(plan.jobs), "run")
     if plan.study is not None:
         return f"study {plan.study['name']}, {runs}"
     kind = f"sweep {' x '.join(plan.varying)}".strip()
     if plan.search is not None:
         # The first generation may not vary all of the searched settings.
         kind = f"{plan.runtime.search.name} {' x '.join(plan.search.keys)}"
-        runs = f"{plan.runtime.search.trials} trials"
+        runs = counted(plan.runtime.search.trials, "trial")
     if plan.is_race:
         keys = [key for key in plan.varying if not is_replicate_key(key)]
-        kind, runs = f"race {' x '.join(keys)}".strip(), f"up to {plan.runtime.seeds.max} seeds"
+        kind = f"race {' x '.join(keys)}".strip()
+        runs = f"up to {counted(plan.runtime.seeds.max, 'seed')}"
     # What all runs share and what tells the sweep from others.
     names = (
         {config.data.name for config in plan.configs},

@@ -116,7 +116,7 @@ class RaceResult:
     def state(self, standing: Standing) -> str:
         """Why a combination got no more seeds, in a few words."""
         if not standing.is_racing:
-            return f"worse beyond doubt after {standing.n_seeds} seeds"
+            return f"worse beyond doubt after {counted(standing.n_seeds, 'seed')}"
         is_leader = standing is self.leader
         if self.end == DECIDED:
             return "best" if self.is_best else "the only one left"
@@ -198,7 +198,7 @@ class RaceResult:
         best = f"{objective.superlative} {objective.center_label}"
         center = leader.center.value
         value = f"{center:.6g}" if math.isfinite(center) else "not reached"
-        text = f"{self.n_seeds} seeds: {race}, {best} {value}{name}"
+        text = f"{counted(self.n_seeds, 'seed')}: {race}, {best} {value}{name}"
         return f"{text}{f'; stopped as worse: {_listed(stopped)}' if stopped else ''}"
 
     @property
@@ -213,11 +213,12 @@ class RaceResult:
                 f"half of the width of the 95% interval, {low:.4g} to {high:.4g}, is "
                 f"{leader.center.relative_half_width:.2g} of the {objective.statistic}"
             )
+        n_seeds = counted(self.n_seeds, "seed")
         if self.end == NARROW:
-            why = f"The {quantity} is known well enough after {self.n_seeds} seeds"
+            why = f"The {quantity} is known well enough after {n_seeds}"
             why = f"{why} ({share}; seeds.width={self.config.width:g})"
         else:
-            why = f"After {self.n_seeds} seeds"
+            why = f"After {n_seeds}"
             why = f"{why}{', the maximum (seeds.max)' if self.end else ''}, {share}"
         if len(self.standings) == 1:
             return f"{why}."

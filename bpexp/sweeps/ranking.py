@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bpexp.render.wording import counted
 from bpexp.runs import comparability, variation
 from bpexp.runs.objective import Objective, objectives
 from bpexp.runs.result import Outcome
@@ -245,7 +246,7 @@ def why_best(ranking: Ranking) -> str:
     name = best.job.combination_name
     which = f"of the best combination, {name}" if name else "of the only combination"
     center = f"{objective.statistic} {combination.center:.6g}"
-    return f"{reason}, {which} ({center} over {len(combination.rows)} runs)"
+    return f"{reason}, {which} ({center} over {counted(len(combination.rows), 'run')})"
 
 
 def is_pruned(row: Row) -> bool:

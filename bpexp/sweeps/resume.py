@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -45,6 +45,9 @@ NEEDED = replace(integrity.TO_CHECK, data=False)
 _USED = ("mlflow.parentRunId", IDENTITY, OUTCOME)
 """Tags of a run that are used after its check."""
 _ONLY_IDENTITY = Parts(params=(), tags=(IDENTITY,), metrics=(), data=False)
+_ONLY_OUTCOME = Parts(
+    params=(), tags=(IDENTITY, RESULT), metrics=("epochs_run", "final_loss"), data=False
+)
 MAX_DAMAGED_SHOWN = 10
 """Damaged runs that are named to the user; the others are only counted."""
 
@@ -183,6 +186,19 @@ def finished_runs(plan: Plan, sweep: str, archive: Archive, *, others: bool = Tr
     elsewhere = _checked([run_id for run_id in everywhere if run_id not in known], jobs, archive)
     # Those that the sweep has a link to come last, and keep their jobs.
     return _assigned(plan, identities, sweep, [*elsewhere, *checked])
+
+
+def stored_jobs(plan: Plan, sweep: str, archive: Archive) -> Collection[int]:
+    """The indices of the jobs with a run that ``finished_runs`` finds, if all artifacts are intact.
+
+    Args:
+        plan: The plan.
+        sweep: The id of its sweep; "" for one that has not started.
+        archive: Where the runs are stored.
+    """
+    identities = [identity.of_run(job.config, job.dataset) for job in plan.jobs]
+    complete = _complete(archive.search(FINISHED, _ONLY_OUTCOME))
+    return _assigned(plan, identities, sweep, [_CheckedRun(run, "") for run in complete]).runs
 
 
 def _ids_of(jobs: Mapping[str, Job], query: Query, archive: Archive) -> list[str]:

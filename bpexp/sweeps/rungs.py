@@ -23,6 +23,7 @@ import numpy as np
 
 from bpexp.config.schema import SearchConfig
 from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import counted
 from bpexp.sweeps.job import Job, by_combination
 
 
@@ -150,7 +151,7 @@ def sentence(rung: Rung, jobs: Sequence[Job]) -> str:
         for indices in (rung.kept, rung.scores)
     )
     verb = "goes" if kept == 1 else "go"
-    return f"After {rung.epoch} epochs: {kept} of {judged} combinations {verb} on."
+    return f"After {counted(rung.epoch, 'epoch')}: {kept} of {judged} combinations {verb} on."
 
 
 def brackets(jobs: Sequence[Job], settings: SearchConfig, max_epochs: int) -> list[list[Job]]:

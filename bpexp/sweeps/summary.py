@@ -12,6 +12,7 @@ from bpexp.config.schema import flatten, plain
 from bpexp.render import markdown
 from bpexp.render.document import BulletList, Document, Paragraph, Span, code, strong
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
+from bpexp.render.wording import counted
 from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import by_combination, format_setting
 from bpexp.sweeps.plan import Plan
@@ -82,7 +83,7 @@ def note(finished: FinishedSweep) -> str:
     # MLflow's page of a run shows the first lines and folds the rest, so the best run is there.
     part = f"{len(rows)} of " if finished.n_left_out else ""
     data = code(plan.jobs[0].config.data.name)
-    first: list[str | Span] = [f"Swept {part}{len(plan.jobs)} runs on ", data, "."]
+    first: list[str | Span] = [f"Swept {part}{counted(len(plan.jobs), 'run')} on ", data, "."]
     for ranking in finished.rankings[:MAX_LISTED]:
         if (best := ranking.best) is not None:
             of_part = f" with {ranking.part}" if ranking.part else ""

@@ -7,6 +7,8 @@
 ['lr (0.001 to 1, log)', 'hidden (2 to 64)']
 >>> space.jobs([0.0123456, 7])
 [['lr=0.01235', 'hidden=7', 'seed=0'], ['lr=0.01235', 'hidden=7', 'seed=1']]
+>>> space.point([1.0, 64])
+('lr=1', 'hidden=64')
 """
 
 import itertools
@@ -21,6 +23,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from bpexp.config.schema import rule_of
 from bpexp.fields.checks import ConfigError, Integer, Widths
+from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.samplers import grid, sub_sweeps
 
 DIGITS = 4
@@ -47,7 +50,7 @@ class Reals:
 
     def overrides(self, value: Any) -> list[str]:
         """The override for a suggested value, rounded to four digits within the limits."""
-        return [f"{self.key}={rounded(float(value), self.low, self.high)!r}"]
+        return [f"{self.key}={format_setting(rounded(float(value), self.low, self.high))}"]
 
     def __str__(self) -> str:
         """The key and the limits."""

@@ -266,6 +266,30 @@ def test_altered_files_of_a_sweep_are_found(inside, sweep):
     assert "has no artifact results.csv." in inside("verify", sweep.run_id).stdout
 
 
+@pytest.mark.usefixtures("a_store")
+def test_the_files_of_a_sweep_without_tracked_runs_are_verified(inside, tmp_path):
+    Path("t.csv").write_text("a,y\n0,1\n1,0\n2,1\n")
+    settings = ["data=file", "data.path=t.csv", "data.target=y", "lr=0.1,1", "epochs=4"]
+    assert inside("-m", *settings, "tracking.runs=false", "n_jobs=1").returncode == 0
+    (sweep,) = open_archive(locate(None, tmp_path, {}), "bpexp").search()
+    for wanted in (sweep.run_id, "--all"):
+        done = inside("verify", wanted)
+        assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+        assert done.stdout.startswith(f"not tracked: {sweep.label}: ")
+        assert "cannot be checked" in done.stdout
+    refused = inside("reproduce", sweep.run_id)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"bpexp verify {sweep.run_id[:8]} checks its tables" in refused.stderr
+    Path("t.csv").write_text("a,y\n0,1\n1,0\n2,0\n")
+    done = inside("verify", sweep.run_id)
+    assert (done.returncode, done.stdout.startswith("unreadable: ")) == (2, True)
+    file = artifact(sweep, "results.csv")
+    file.write_bytes(file.read_bytes().replace(b"completed", b"converged"))
+    done = inside("verify", sweep.run_id)
+    assert done.returncode == 1
+    assert "results.csv was altered: it does not match its digest." in done.stdout
+
+
 def test_a_report_of_runs_without_artifacts_uses_their_metrics(inside, sweep, runs):
     for run in runs:
         shutil.rmtree(artifact(run, ""))

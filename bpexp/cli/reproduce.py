@@ -35,8 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     Workers()("--n-jobs", options.n_jobs)
     show = partial(console().print, soft_wrap=True)
     with named_runs("reproduce", options) as (archive, named):
-        runs = report.select_runs(archive, named)
-        status = report.reproduce(archive, runs, options.engine, options.n_jobs, show)
+        status = report.reproduce(archive, named, options.engine, options.n_jobs, show)
         # Without the data of a run, the plan of its sweep cannot be read either.
         sweeps = [run for run in named if run.is_sweep] if status != BAD_INPUT else []
         for run in sweeps:

@@ -16,7 +16,7 @@ from bpexp.reproduce.verify import (
     verify,
 )
 from bpexp.runs import run_tags
-from bpexp.sweeps import integrity, plan_file
+from bpexp.sweeps import integrity, sweep_integrity
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import FINISHED, NO_PARTS, Parts, Query, StoredRun
 
@@ -47,30 +47,15 @@ def select_runs(
         yield from search(FINISHED)
     seen: set[str] = set()
     for run in named:
-        children = search(replace(FINISHED, sweep=run.run_id)) if run.is_sweep else [run]
-        is_empty = True
-        for child in children:
-            is_empty = False
+        for child in search(replace(FINISHED, sweep=run.run_id)) if run.is_sweep else [run]:
             if child.run_id not in seen:
                 seen.add(child.run_id)
                 yield child
-        if is_empty:
-            _check_tracked(archive, run)
-
-
-def _check_tracked(archive: Archive, sweep: StoredRun) -> None:
-    """Raise ConfigError if the runs of a sweep are not tracked, as those of some studies."""
-    content = archive.file_if_any(sweep, plan_file.NAME)
-    if content and not plan_file.from_bytes(content, archive.load_data).runtime.tracking.runs:
-        raise ConfigError(
-            f"The runs of {sweep.label} were not tracked one by one (tracking.runs=false), so that "
-            "there is nothing to compare them with."
-        )
 
 
 def reproduce(
     archive: Archive,
-    runs: Iterable[StoredRun],
+    named: Sequence[StoredRun],
     engine: str,
     n_jobs: int,
     show: Callable[[str], object],
@@ -78,8 +63,8 @@ def reproduce(
     """Verify runs and report what was found.
 
     Args:
-        archive: Where the runs are stored.
-        runs: Finished runs.
+        archive: The experiment.
+        named: Runs and sweeps of it, see ``select_runs``.
         engine: Engine to train with; ``auto`` chooses the fastest.
         n_jobs: Number of workers, -1 for all processors.
         show: Called with each line of the report.
@@ -89,9 +74,16 @@ def reproduce(
         unreadable.
 
     Raises:
-        ConfigError: There are no runs.
+        ConfigError: There are no runs, or a sweep has stored none.
     """
-    runs = list(runs)
+    for sweep in [run for run in named if run.is_sweep]:
+        if sweep_integrity.are_untracked(sweep_integrity.table_rows(sweep, archive)):
+            raise ConfigError(
+                f"The runs of {sweep.label} were not tracked one by one (tracking.runs=false), so "
+                f"that there is nothing to compare them with; bpexp verify {sweep.run_id[:8]} "
+                "checks its tables."
+            )
+    runs = list(select_runs(archive, named))
     if not runs:
         raise ConfigError("There are no finished runs to reproduce.")
     counts = _show_verdicts(verify(archive, runs, engine, n_jobs), archive, show)
@@ -113,7 +105,7 @@ def verify_stored(
         The exit status: 0 if all runs are intact, 1 if one was altered, 2 if one is unreadable.
 
     Raises:
-        ConfigError: There are no runs.
+        ConfigError: There are no runs, and no sweeps that have stored none.
     """
     sweeps = (
         [run for run in named if run.is_sweep]
@@ -123,9 +115,11 @@ def verify_stored(
     run_ids = [run.run_id for run in select_runs(archive, named, NO_PARTS)]
     verdicts = chain(check_stored(archive, run_ids), check_sweeps(archive, sweeps))
     counts = _show_verdicts(verdicts, archive, show)
-    if not counts:
+    n_untracked = counts.pop(Finding.UNTRACKED, 0)
+    if counts:
+        show(_summary(counts, "match their digests"))
+    elif not n_untracked:
         raise ConfigError("There are no finished runs to verify.")
-    show(_summary(counts, "match their digests"))
     return _exit_status(counts)
 
 

@@ -1,7 +1,5 @@
 """Checks stored runs against their digests, or by training them again and comparing every bit."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -9,12 +7,11 @@ from itertools import chain
 
 from bpexp.fields.checks import ConfigError
 from bpexp.nn import arithmetic
-from bpexp.render.wording import counted, listed
 from bpexp.reproduce.alterations import alterations
 from bpexp.reproduce.compare import Difference, difference
 from bpexp.runs import environment, identity, run_tags
 from bpexp.runs.result import Failure, Outcome
-from bpexp.sweeps import integrity
+from bpexp.sweeps import integrity, resume, sweep_integrity
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.job import Job, JobResult
@@ -22,14 +19,17 @@ from bpexp.sweeps.stored_pages import map_pages
 from bpexp.tracking import logged_curves
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
-from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
+from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import config_of, losses_of, result_of
 
 _TO_CHECK = replace(integrity.TO_CHECK, params=None)
 """What ``check_stored`` needs of each run."""
-_MAX_NAMED = 5
-"""Missing runs that are named."""
+_UNTRACKED = (
+    "The tables and pictures match their digests, and the plan its data. The results in the tables "
+    "cannot be checked: the losses, predictions and weights of the runs are not stored "
+    "(tracking.runs=false)."
+)
 _ALTERED_TAG = (
     f"The tag {run_tags.RESULT} was altered: the artifacts equal the new result, the tag does not."
 )
@@ -45,6 +45,8 @@ class Finding(StrEnum):
     """artifacts or metrics in the store are missing, damaged, or not those of the run"""
     UNREADABLE = "unreadable"
     """the stored configuration is invalid, or its data are missing or have changed"""
+    UNTRACKED = "not tracked"
+    """the runs of a sweep are in its tables only, which match their digests"""
 
 
 @dataclass(frozen=True)
@@ -100,38 +102,31 @@ def check_sweeps(archive: Archive, sweeps: Sequence[StoredRun]) -> Iterator[Verd
     """Check the files of the parent runs of sweeps, and that no run of their tables is missing.
 
     Yields:
-        A verdict on each altered sweep.
+        A verdict on each sweep that is altered or unreadable, or has stored no runs.
     """
     for sweep in sweeps:
-        altered = integrity.sweep_problems(sweep, archive)
-        if not altered and sweep.status == "FINISHED":
-            altered = _missing_runs(sweep, archive)
+        altered = sweep_integrity.file_problems(sweep, archive)
         if altered:
             yield Verdict(sweep, Finding.ALTERED, " ".join(altered))
+            continue
+        rows = sweep_integrity.table_rows(sweep, archive)
+        if sweep_integrity.are_untracked(rows):
+            yield _check_untracked(sweep, archive)
+        elif sweep.status == "FINISHED":
+            missing = sweep_integrity.missing_runs(sweep, rows, archive)
+            if missing:
+                yield Verdict(sweep, Finding.ALTERED, missing)
 
 
-def _missing_runs(sweep: StoredRun, archive: Archive) -> list[str]:
-    """A sentence on the runs of the table of a sweep that the sweep has no more; none if it has."""
-    # Not the Parquet file: pandas takes longer to import than the runs of a small sweep to check.
-    content = archive.file_if_any(sweep, "results.csv")
-    if content is None:
-        return []
-    query = Query(sweep=sweep.run_id, with_parents=False)
-    stored = {run.run_id for run in archive.reader.search(archive.experiment_id, query, NO_PARTS)}
-    rows = csv.DictReader(io.StringIO(content.decode(errors="replace")))
-    # Runs that are not tracked have no id.
-    missing = [
-        f"{row.get('name')} ({row['run_id'][:8]})"
-        for row in rows
-        if row.get("run_id") and row["run_id"] not in stored
-    ]
-    if not missing:
-        return []
-    named = [*missing[:_MAX_NAMED], *(["others"] if len(missing) > _MAX_NAMED else [])]
-    return [
-        f"{counted(len(missing), 'run')} of results.csv {'is' if len(missing) == 1 else 'are'} "
-        f"deleted, or moved to another sweep: {listed(named)}."
-    ]
+def _check_untracked(sweep: StoredRun, archive: Archive) -> Verdict:
+    """Check the plan of a sweep whose files match their digests, and that has stored no runs."""
+    try:
+        resume.plan_of(sweep, archive)
+    except TrackingError:
+        raise
+    except ConfigError as error:
+        return Verdict(sweep, Finding.UNREADABLE, str(error))
+    return Verdict(sweep, Finding.UNTRACKED, _UNTRACKED)
 
 
 def verify(

@@ -230,33 +230,6 @@ def table_problem(table: "pd.DataFrame", runs: Iterable[StoredRun]) -> str:
     return ""
 
 
-def sweep_problems(sweep: StoredRun, archive: Archive, name: str = "") -> list[str]:
-    """How files of the parent run of a sweep, such as its tables, contradict their digests.
-
-    Args:
-        sweep: The parent run; it has digests once the sweep has ended.
-        archive: Where it is stored.
-        name: Only the file with this name.
-
-    Returns:
-        A sentence for each file that is missing or was altered.
-    """
-    recorded = record_digests.parse(sweep.tags.get(run_tags.DIGESTS, ""))
-    names = [key for key in record_digests.file_names(recorded) if name in (key, "")]
-    found = []
-    for key in names:
-        try:
-            content = archive.file(sweep, key)
-        except TrackingError:
-            raise
-        except ConfigError as error:
-            found.append(str(error))
-        else:
-            if record_digests.of_file(sweep.tags, key, content) != recorded[key]:
-                found.append(f"{key} was altered: it does not match its digest.")
-    return found
-
-
 def all_problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
     """``problems`` of a run, which parses and computes most numbers only if there are any.
 

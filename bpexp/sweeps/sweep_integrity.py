@@ -1,0 +1,72 @@
+"""Checks what the parent run of a sweep has stored: files by digests, its runs by its table."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import counted, listed
+from bpexp.runs import record_digests, run_tags
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
+from bpexp.tracking.retry import TrackingError
+
+_MAX_NAMED = 5
+"""Missing runs that are named."""
+
+
+def file_problems(sweep: StoredRun, archive: Archive, name: str = "") -> list[str]:
+    """How files of the parent run of a sweep, such as its tables, contradict their digests.
+
+    Args:
+        sweep: The parent run; it has digests once the sweep has ended.
+        archive: Where it is stored.
+        name: Only the file with this name.
+
+    Returns:
+        A sentence for each file that is missing or was altered.
+    """
+    recorded = record_digests.parse(sweep.tags.get(run_tags.DIGESTS, ""))
+    names = [key for key in record_digests.file_names(recorded) if name in (key, "")]
+    found = []
+    for key in names:
+        try:
+            content = archive.file(sweep, key)
+        except TrackingError:
+            raise
+        except ConfigError as error:
+            found.append(str(error))
+        else:
+            if record_digests.of_file(sweep.tags, key, content) != recorded[key]:
+                found.append(f"{key} was altered: it does not match its digest.")
+    return found
+
+
+def table_rows(sweep: StoredRun, archive: Archive) -> list[tuple[str, str]]:
+    """The name and the id of each run in the table of a sweep; the id is "" if it is not tracked.
+
+    Without a table, as of a sweep that has not ended, there are none.
+    """
+    # Not the Parquet file: pandas takes longer to import than the runs of a small sweep to check.
+    content = archive.file_if_any(sweep, "results.csv") or b""
+    table = csv.DictReader(io.StringIO(content.decode(errors="replace")))
+    return [(row.get("name") or "", row.get("run_id") or "") for row in table]
+
+
+def are_untracked(rows: Sequence[tuple[str, str]]) -> bool:
+    """Whether the runs of a sweep are in its table only (``tracking.runs=false``)."""
+    return bool(rows) and not any(run_id for _, run_id in rows)
+
+
+def missing_runs(sweep: StoredRun, rows: Sequence[tuple[str, str]], archive: Archive) -> str:
+    """A sentence on the runs of the table of a sweep that it has no more; "" if it has them."""
+    query = Query(sweep=sweep.run_id, with_parents=False)
+    stored = {run.run_id for run in archive.reader.search(archive.experiment_id, query, NO_PARTS)}
+    missing = [f"{name} ({run_id[:8]})" for name, run_id in rows if run_id and run_id not in stored]
+    if not missing:
+        return ""
+    named = [*missing[:_MAX_NAMED], *(["others"] if len(missing) > _MAX_NAMED else [])]
+    return (
+        f"{counted(len(missing), 'run')} of results.csv {'is' if len(missing) == 1 else 'are'} "
+        f"deleted, or moved to another sweep: {listed(named)}."
+    )

@@ -4,6 +4,6 @@ from functools import partial
 
 import pandas as pd
 
-from bpexp.data.tabular import _exact_floats
+from bpexp.data.text_files import _exact_floats
 
 read_csv = partial(pd.read_csv, **_exact_floats(pd.__version__))

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import parse
-from bpexp.data import columns, load, preparation, tabular, tiles
+from bpexp.data import columns, load, preparation, text_files, tiles
 from bpexp.data.file_settings import FileConfig
-from bpexp.data.tabular import _exact_floats
+from bpexp.data.text_files import _exact_floats
 from bpexp.fields.checks import ConfigError
 
 
@@ -632,8 +632,8 @@ def test_a_text_that_is_read_in_chunks_gives_the_values_of_one_read_at_once(name
     rows = [",".join([cell] * COLUMNS) for cell in TEXTS_IN_CHUNKS[name]]
     text = "\n".join([names, *rows]).encode()
     together = pd.read_csv(io.BytesIO(text), low_memory=False)
-    monkeypatch.setattr(tabular, "SMALL_TEXT", 0)
-    found = tabular._rows(io.BytesIO(text))
+    monkeypatch.setattr(text_files, "SMALL_TEXT", 0)
+    found = text_files._rows(io.BytesIO(text))
     pd.testing.assert_frame_equal(found, together, check_exact=True)
     if found["x0"].dtype == float:
         assert found["x0"].to_numpy().tobytes() == together["x0"].to_numpy().tobytes()

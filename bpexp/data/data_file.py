@@ -1,4 +1,4 @@
-"""Refuses paths of data files that cannot be read to an end: folders, pipes, devices.
+"""Refuses data files that cannot be read to an end, fill the memory, or have unclear names.
 
 >>> check("/dev/zero")
 Traceback (most recent call last):
@@ -7,9 +7,11 @@ bpexp.fields.checks.ConfigError: data.path must be an existing file, got '/dev/z
 """
 
 import stat
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from bpexp.fields.checks import ConfigError
+from bpexp.fields.checks import ConfigError, is_printable
 from bpexp.fields.memory_limit import content_limit
 
 _KINDS = {
@@ -50,3 +52,16 @@ def too_large(got: str) -> ConfigError:
         "data.path must hold a table that fits into a quarter of the memory that may be used, "
         f"{content_limit() / 1e9:.1f} GB, got {got}."
     )
+
+
+def check_names(names: Sequence[str], path: str) -> None:
+    """Refuse names of columns that cannot be shown, or that occur twice. Raises ConfigError."""
+    for name in names:
+        if not is_printable(name):
+            raise ConfigError(
+                f"data.path must have column names without control characters, got {name!r} "
+                f"in {path}."
+            )
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates:
+        raise ConfigError(f"data.path must have different columns, got {duplicates[0]!r} twice.")

@@ -1,32 +1,31 @@
 """A user's table, read from a CSV, Parquet or NPZ file."""
 
-import bz2
-import codecs
-import gzip
-import io
-import lzma
 import re
-import warnings
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from pandas.api.types import infer_dtype
 
 from bpexp.data import columns as column_types
 from bpexp.data import data_file, memory
 from bpexp.data.columns import Column, Origin
+from bpexp.data.data_file import check_names
 from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DataConfig, Table
 from bpexp.data.splits import Rows
+from bpexp.data.text_files import (
+    COMPRESSED,
+    SETTINGS,
+    SUFFIXES,
+    decompressed,
+    read_text,
+    read_zip,
+)
 from bpexp.fields.checks import ConfigError, brief, is_printable
-from bpexp.fields.memory_limit import content_limit
 from bpexp.typing import Array
 
 MAX_CLASSES = 4096
@@ -95,7 +94,7 @@ def read_table(path: str, config: DataConfig) -> pd.DataFrame:
         ConfigError: The file cannot be read.
     """
     is_text = Path(path).suffix not in (".parquet", ".npz")
-    given = {name: getattr(config, name) for name in TEXT_SETTINGS if hasattr(config, name)}
+    given = {name: getattr(config, name) for name in SETTINGS if hasattr(config, name)}
     form = FileConfig(name="file", path=path, target=("",), **(given if is_text else {}))
     return _frame(form, path)
 
@@ -142,47 +141,32 @@ def _complete_rows(columns: Mapping[str, Column], config: FileConfig) -> Rows:
     return rows
 
 
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
-"""Endings of text files, which may be compressed: .csv.gz, .csv.zip."""
-SMALL_TEXT = 2**20
-"""Bytes up to which a text is read at once."""
-_WHOLE_NEGATIVE_ZERO = re.compile(rb"-0+(?![0-9.eE])")
-_SAMPLE_BYTES = 2**20
-"""The beginning of a text by which its number of lines is estimated."""
-COMPRESSED: Mapping[str, Callable[[Any], Any]] = {
-    ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open,
-}  # fmt: skip
-"""What opens a compressed text file, by the ending."""
-TEXT_SETTINGS = ("separator", "decimal", "header", "missing_values")
-"""Settings that only text files have."""
-
-
 def _frame(config: FileConfig, path: str) -> pd.DataFrame:
     passed = memory.table(path)
     if passed is not None:
-        _check_names(list(passed.columns), path)
+        check_names(list(passed.columns), path)
         return passed
     file = Path(path)
     suffix = file.suffix.lower()
     readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {
-        **dict.fromkeys(TEXT_SUFFIXES, lambda content: _csv(content, config, file.name)),
+        **dict.fromkeys(SUFFIXES, lambda content: read_text(content, config, file.name)),
         **dict.fromkeys(
-            COMPRESSED, lambda content: _csv(_decompressed(content, suffix), config, file.stem)
+            COMPRESSED, lambda content: read_text(decompressed(content, suffix), config, file.stem)
         ),
-        ".zip": lambda content: _zipped(content, config),
+        ".zip": lambda content: read_zip(content, config),
         ".parquet": _parquet,
         ".npz": _npz,
     }
     is_known = suffix in readers
     if suffix in COMPRESSED:
-        is_known = Path(file.stem).suffix.lower() in TEXT_SUFFIXES
+        is_known = Path(file.stem).suffix.lower() in SUFFIXES
     if not is_known:
         raise ConfigError(
-            f"data.path must end in {', '.join(TEXT_SUFFIXES)}, .csv.gz, .csv.bz2, .csv.xz, .zip, "
+            f"data.path must end in {', '.join(SUFFIXES)}, .csv.gz, .csv.bz2, .csv.xz, .zip, "
             f".parquet or .npz, got {path!r}."
         )
     if suffix in (".parquet", ".npz"):
-        for name in TEXT_SETTINGS:
+        for name in SETTINGS:
             if getattr(config, name) != getattr(FileConfig, name):
                 raise ConfigError(f"data.{name} must go with a text file, got {path!r}.")
     file = data_file.check(path)
@@ -206,211 +190,14 @@ def _frame(config: FileConfig, path: str) -> pd.DataFrame:
         raise ConfigError(
             f"data.path must be a readable {suffix} file, got {path!r}: {reason}"
         ) from error
-    _check_names([str(name) for name in frame.columns], path)
+    check_names([str(name) for name in frame.columns], path)
     frame.columns = frame.columns.map(str)
     return frame
 
 
-def _check_names(names: Sequence[str], path: str) -> None:
-    for name in names:
-        if not is_printable(name):
-            raise ConfigError(
-                f"data.path must have column names without control characters, got {name!r} "
-                f"in {path}."
-            )
-    duplicates = [name for name, count in Counter(names).items() if count > 1]
-    if duplicates:
-        raise ConfigError(f"data.path must have different columns, got {duplicates[0]!r} twice.")
-
-
-def _decompressed(content: BinaryIO, suffix: str) -> BinaryIO:
-    """The content of a compressed file."""
-    with COMPRESSED[suffix](content) as packed:
-        return _unpacked(packed)
-
-
-def _zipped(content: BinaryIO, config: FileConfig) -> pd.DataFrame:
-    """The table in a zip file, which must hold one text file."""
-    with zipfile.ZipFile(content) as archive:
-        names = [
-            name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name
-        ]
-        if len(names) != 1 or Path(names[0]).suffix.lower() not in TEXT_SUFFIXES:
-            raise ConfigError(
-                f"data.path must be a zip file of one text file ({', '.join(TEXT_SUFFIXES)}), got "
-                f"{', '.join(map(brief, names[:5])) or 'none'} in {config.path!r}."
-            )
-        with archive.open(names[0]) as packed:
-            return _csv(_unpacked(packed), config, names[0])
-
-
-def _unpacked(packed: IO[bytes]) -> BinaryIO:
-    # Half of it, because the table is made while the text is in memory.
-    limit = content_limit() // 2
-    unpacked = io.BytesIO()
-    while some := packed.read(_SAMPLE_BYTES):
-        if not unpacked.tell():
-            _check_no_zero_byte(some)
-        unpacked.write(some)
-        if unpacked.tell() > limit:
-            raise data_file.too_large("more")
-    unpacked.seek(0)
-    return unpacked
-
-
-def _check_text(content: BinaryIO) -> None:
-    """Refuse what is too large, or is no text, before a library reads all of it.
-
-    Files with holes, such as images of disks, have zero bytes there.
-    """
-    data_file.check_size(content.seek(0, io.SEEK_END))
-    content.seek(0)
-    while some := content.read(_SAMPLE_BYTES):
-        _check_no_zero_byte(some)
-    content.seek(0)
-
-
-def _check_no_zero_byte(some: bytes) -> None:
-    is_utf16 = some.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if b"\0" in some and not is_utf16:
-        raise ConfigError(
-            "data.path must be text, got a file with zero bytes; if it is UTF-16 without a byte "
-            "order mark, convert it with: iconv -f utf-16le -t utf-8 FILE > NEW"
-        )
-
-
-def _separator(content: BinaryIO, config: FileConfig, name: str) -> str:
-    """The given separator, or the first of , ; tab and white space that the first line has.
-
-    A comma comes last where it is the decimal mark.
-    """
-    line = next((line for line in content if line.strip()), b"")
-    content.seek(0)
-    if config.separator is not None:
-        return r"\s+" if config.separator == " " else config.separator
-    if Path(name).suffix.lower() == ".tsv":
-        return "\t"
-    line = re.sub(rb'"[^"]*"', b'""', line.strip())
-    for separator in (",", ";", "\t") if config.decimal == "." else (";", "\t", ","):
-        if separator.encode() in line:
-            return separator
-    return r"\s+" if len(line.split()) > 1 else ","
-
-
-def _csv(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
-    content = _in_utf8(content)
-    _check_text(content)
-    # pandas skips the byte order mark that Excel writes.
-    separator = _separator(content, config, name)
-    header = pd.read_csv(
-        content, header=None, nrows=1, dtype=str, keep_default_na=False, sep=separator
-    )
-    names = [
-        str(name) if str(name).strip() else f"Unnamed: {place}"
-        for place, name in enumerate(header.iloc[0])
-    ]
-    if not config.header:
-        names = [str(place) for place in range(len(names))]
-    # pandas would rename the second of two equal names.
-    _check_names(names, config.path)
-    data_file.check_size(_bytes_of_text(content, len(names)))
-    markers = config.missing_values or ()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            # Without index_col=False pandas would use the first values of rows that are longer
-            # than the header as row names.
-            return _rows(
-                content, header=0 if config.header else None, names=names, index_col=False,
-                sep=separator, decimal=config.decimal,
-                na_values=[*markers, *(f" {marker}" for marker in markers)],
-                **_exact_floats(pd.__version__),
-            )  # fmt: skip
-        except pd.errors.ParserWarning as error:
-            raise ConfigError("data.path must have rows no longer than its header.") from error
-
-
-def _rows(content: BinaryIO, **form: Any) -> pd.DataFrame:
-    """The rows of a text, with one type for all cells of a column.
-
-    With ``low_memory``, pandas decides the types in chunks of rows. It then takes half the memory
-    and less time. The whole text is read at once if that might give other values.
-
-    Args:
-        content: The text.
-        form: Arguments of ``pandas.read_csv``.
-    """
-    if content.seek(0, io.SEEK_END) > SMALL_TEXT:
-        content.seek(0)
-        with warnings.catch_warnings(), suppress(pd.errors.DtypeWarning):
-            # A column has numbers in one chunk and texts in another.
-            warnings.simplefilter("error", pd.errors.DtypeWarning)
-            frame: pd.DataFrame = pd.read_csv(content, low_memory=True, **form)
-            if _have_one_type(frame) and not _has_whole_negative_zero(content):
-                return frame
-    content.seek(0)
-    frame = pd.read_csv(content, low_memory=False, **form)
-    return frame
-
-
-def _have_one_type(frame: pd.DataFrame) -> bool:
-    """Whether no column mixes texts with other values, or integers from 2**63 with other chunks.
-
-    Such integers are unsigned in their chunk, which pandas joins with others as float64.
-    """
-    return all(
-        infer_dtype(column, skipna=True) == "string"
-        if column.dtype == object
-        else column.dtype.kind != "f" or not column.max() >= 2**63
-        for _, column in frame.items()
-    )
-
-
-def _has_whole_negative_zero(content: BinaryIO) -> bool:
-    """Whether a text may hold -0 without a decimal point.
-
-    It is the integer 0 in a chunk of integers, and -0.0 in a column of other numbers.
-    """
-    content.seek(0)
-    while some := content.read(2**20):
-        if _WHOLE_NEGATIVE_ZERO.search(some + content.readline()):
-            return True
-    return False
-
-
-def _bytes_of_text(content: BinaryIO, n_columns: int) -> int:
-    """About the memory that a text and its table take, judged by the length of its first lines."""
-    content.seek(0)
-    sample = content.read(_SAMPLE_BYTES)
-    n_lines = max(1, sample.count(b"\n"))
-    size = content.seek(0, io.SEEK_END)
-    content.seek(0)
-    return size + 8 * n_columns * (size * n_lines // max(1, len(sample)))
-
-
-def _in_utf8(content: BinaryIO) -> BinaryIO:
-    """The content of a text file; one in UTF-16, which Excel writes too, is converted."""
-    mark = content.read(2)
-    content.seek(0)
-    if mark not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return content
-    data_file.check_size(content.seek(0, io.SEEK_END))
-    content.seek(0)
-    return io.BytesIO(_unpacked(content).read().decode("utf-16").encode())
-
-
-def _exact_floats(version: str) -> dict[str, Any]:
-    """Arguments for which pandas reads a decimal as the nearest double.
-
-    It does so by default since 3.1, which deprecates the argument.
-    """
-    major, minor = (int(part) for part in version.split(".")[:2])
-    return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
-
-
 def _parquet(content: BinaryIO) -> pd.DataFrame:
     file = pq.ParquetFile(content)
-    _check_names(file.schema_arrow.names, content.name)
+    check_names(file.schema_arrow.names, content.name)
     data_file.check_size(file.metadata.num_rows * file.metadata.num_columns * 8)
     frame = pd.read_parquet(content)
     # Parquet keeps only categories of texts.
@@ -596,5 +383,5 @@ def _one_hot(
                 f"data.target must hold labels without control characters, got {label!r} in "
                 f"{config.path}."
             )
-    _check_names(names, config.path)
+    check_names(names, config.path)
     return Y, names, classes

@@ -22,8 +22,11 @@ def main(arguments: Sequence[str]) -> None:
         "--without-data", action="store_true", help="leave out the data files of data=file"
     )
     options = parser.parse_args(arguments)
-    experiment, run, archive = named_run(options, options.sweep, is_sweep=True)
-    target = Path(options.o or f"{file_name(run.run_id[:8])}.zip")
+    named = named_run(options, options.sweep, is_sweep=True)
+    target = Path(options.o or f"{file_name(named.run.run_id[:8])}.zip")
     if target.suffix != ".zip":
         raise ConfigError(f"-o must end in .zip, got {str(target)!r}.")
-    print("\n".join(bundle.write(archive, experiment, run, target, data=not options.without_data)))
+    sentences = bundle.write(
+        named.archive, named.experiment, named.run, target, data=not options.without_data
+    )
+    print("\n".join(sentences))

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from bpexp.cli import exits
 from bpexp.errors.command_names import COMMANDS
@@ -94,14 +94,26 @@ def best_run(options: argparse.Namespace, wanted: str) -> tuple[StoredRun, Archi
     Raises:
         ConfigError: There is no such store or run, or no run of the sweep has finished.
     """
-    _, named, archive = named_run(options, wanted)
-    return lookup.best_run(archive.reader, named), archive
+    named = named_run(options, wanted)
+    return lookup.best_run(named.archive.reader, named.run), named.archive
 
 
-def named_run(
-    options: argparse.Namespace, wanted: str, *, is_sweep: bool = False
-) -> tuple[str, StoredRun, Archive]:
-    """Return the experiment of the run that a user names, the run, and where it is stored.
+class NamedRun(NamedTuple):
+    """A stored run that a user named.
+
+    Attributes:
+        run: The run.
+        experiment: The name of its experiment.
+        archive: Where it is stored.
+    """
+
+    run: StoredRun
+    experiment: str
+    archive: Archive
+
+
+def named_run(options: argparse.Namespace, wanted: str, *, is_sweep: bool = False) -> NamedRun:
+    """Return the run that a user names.
 
     Args:
         options: The parsed arguments ``uri`` and ``experiment``.
@@ -114,7 +126,7 @@ def named_run(
     store = existing_store(options.uri)
     reader = open_reader(store)
     experiment, run = lookup.find(reader, options.experiment, wanted, is_sweep=is_sweep)
-    return experiment, run, Archive(reader, store, run.experiment_id)
+    return NamedRun(run, experiment, Archive(reader, store, run.experiment_id))
 
 
 def existing_store(uri: str | None) -> Store:

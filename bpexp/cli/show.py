@@ -24,7 +24,8 @@ def main(arguments: Sequence[str]) -> None:
         "--all", action="store_true", help="also digests, packages and all of git.diff"
     )
     options = parser.parse_args(arguments)
-    _, run, archive = named_run(options, options.run)
+    named = named_run(options, options.run)
+    run, archive = named.run, named.archive
     details = run_details.read_environment(archive, run)
     out = console()
     out.print(f"{run.name}  {run.run_id}  {run.status}")

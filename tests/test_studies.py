@@ -203,6 +203,53 @@ def test_a_row_whose_runs_all_failed_has_no_verdict():
         assert (found.p_values, found.difference) == ({}, None)
 
 
+def test_diverged_runs_have_no_value_and_the_study_says_so_and_compares_their_share():
+    published = definition.Published(60, 0.1, 0.02)
+    study = replace(study_of(row("a", published, "final_loss"), measure="final_loss"), trials=160)
+    losses = np.random.default_rng(4).normal(0.1, 0.02, 160)
+    for n_diverged, differs in ((40, True), (2, False), (0, False)):
+        runs = {
+            seed: StudyRun(
+                "diverged" if seed < n_diverged else "completed", 50.0, {"final_loss": x}
+            )
+            for seed, x in enumerate(losses)
+        }
+        found = verdict.evaluate(study, runs)
+        (one,) = found.verdicts
+        p = stats.fisher_exact([[160 - n_diverged, n_diverged], [60, 0]]).pvalue
+        assert (p < 0.05 / 3) == differs
+        assert (one.text == "differs: share with a value") == differs
+        assert one.mean.estimate == pytest.approx(losses[n_diverged:].mean())
+        (cells,) = cells_of(found)
+        assert cells["runs"] == f"{160 - n_diverged}/160"
+        said = f"a: {n_diverged} of 160 runs diverged or have no value"
+        assert any(sentence.startswith(said) for sentence in found.sentences()) == (n_diverged > 0)
+
+
+def test_the_difference_has_no_interval_if_the_spread_differs():
+    """The bootstrap draws the published values as ours, which have another spread or shape."""
+    rng = np.random.default_rng(5)
+    ours = rng.gamma(4.0, 25.0, 200)
+    theirs = {"same": rng.gamma(4.0, 25.0, 100), "other": rng.exponential(100.0, 100)}
+    # Levene's test tells the same.
+    assert stats.levene(ours, theirs["same"]).pvalue > 0.2
+    assert stats.levene(ours, theirs["other"]).pvalue < 1e-4
+    rows = [
+        row(name, definition.Published(100, float(x.mean()), float(x.std(ddof=1))))
+        for name, x in theirs.items()
+    ]
+    same, other = verdict.judge(study_of(*rows), [[ours]] * 2)
+    assert same.text == "undecided"
+    assert np.isfinite(same.difference.percent).all()
+    assert other.text.startswith("differs: ")
+    assert "sd" in other.text
+    estimate, *ends = other.difference.percent
+    assert estimate == pytest.approx(100.0 * (ours.mean() / theirs["other"].mean() - 1.0))
+    assert np.isnan(ends).all()
+    _, cells = cells_of(evaluation(study_of(*rows), [[ours]] * 2))
+    assert "[" not in cells["difference"]
+
+
 def test_failed_runs_do_not_move_the_percentile_of_a_single_published_run():
     study = study_of(row("a", definition.Published(1, 69.5)))
     # 60 to 69 converge before, 70 to 79 after it.
@@ -365,7 +412,8 @@ def test_equal_values_have_an_interval_that_follows_from_the_published_spread():
     same, other = verdict.judge(rows, [[np.full(120, 10.1)]] * 2)
     assert same.text == "agrees within 10%"
     assert other.text == "differs: sd"
-    low, high = other.difference.percent[1:]
+    assert np.isnan(other.difference.percent.low)
+    low, high = comparison.difference_of_means(np.full(120, 10.1), spread).percent[1:]
     # The published mean alone is uncertain, by 2 / 10 of 10%, with a t distribution of 98%.
     assert (low, high) == pytest.approx((1.0 - 2.0 * 2.36, 1.0 + 2.0 * 2.36), abs=0.3)
 

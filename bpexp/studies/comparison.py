@@ -94,6 +94,11 @@ class Difference:
         """Whether the interval is within the margin: an equivalence test (Schuirmann 1987)."""
         return -margin <= self.percent.low and self.percent.high <= margin
 
+    @property
+    def without_interval(self) -> Self:
+        """The difference alone."""
+        return replace(self, percent=Interval(self.percent.estimate, math.nan, math.nan))
+
 
 def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Difference:
     """Compare means by the bootstrap-t interval (Efron 1981), which allows for skewed samples.
@@ -303,7 +308,8 @@ def p_of_extreme(ours: Array, published: float, n: int) -> float:
 def p_of_share_converged(n_converged: int, n_runs: int, published: Published) -> float:
     """p-value of Fisher's exact test that as many runs converge as were published.
 
-    A publication that states no share is taken to report runs that all converged.
+    A publication that states no share is taken to report runs that all converged; likewise the runs
+    that have a value of another measure, which diverged ones have not.
     """
     share = 1.0 if published.converged is None else published.converged
     as_share = replace(published, n=max(published.n, round(published.n / share)), mean=share)

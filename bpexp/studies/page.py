@@ -43,13 +43,14 @@ METHODS: tuple[Text, ...] = (
         " is that of the means in percent of the published one with its 95% confidence interval, "
         f"for at least {MIN_RUNS} runs of ours and {MIN_PUBLISHED_RUNS} published ones, unless "
         f"ours are too skewed (L-skewness above {MAX_L_SKEWNESS:g}, or above "
-        f"{MAX_L_SKEWNESS_ALONE:g} if neither a standard deviation nor a range was published); of "
-        "shares in percentage points. The method is the bootstrap-t, which allows for skewed "
-        f"values, with {NOMINAL:.0%} instead of 95%, because skewed values make its intervals too "
-        "narrow. Fewer runs are tested with the larger one of both standard deviations, in "
-        f"relation to the means. The means of fewer than {MIN_RUNS_TO_TEST} runs are not tested, "
-        f"nor those of fewer than {MIN_RUNS} if no spread was published, nor those of too skewed "
-        "ones. A difference as large as ",
+        f"{MAX_L_SKEWNESS_ALONE:g} if neither a standard deviation nor a range was published), or "
+        "the spread differs, because the interval takes the published values to have the shape of "
+        "ours; of shares in percentage points. The method is the bootstrap-t, which allows for "
+        f"skewed values, with {NOMINAL:.0%} instead of 95%, because skewed values make its "
+        "intervals too narrow. Fewer runs are tested with the larger one of both standard "
+        "deviations, in relation to the means. The means of fewer than "
+        f"{MIN_RUNS_TO_TEST} runs are not tested, nor those of fewer than {MIN_RUNS} if no spread "
+        "was published, nor those of too skewed ones. A difference as large as ",
         emphasis("detectable"),
         f" would have been found in {POWER:.0%} of cases if it were the only test of the study. If "
         "no standard deviation was published, it is estimated from the published range, or else "
@@ -73,7 +74,9 @@ METHODS: tuple[Text, ...] = (
         emphasis("Runs"),
         " are those that have a value, out of those that have a result. A run that failed or was "
         "interrupted has no result: it is left out everywhere, and does not count as one that did "
-        "not converge.",
+        "not converge. A run that diverged has a result, but no value: it is left out of means, "
+        "and the share of runs with a value is compared like that of converged runs. A report, "
+        "which compares combinations and not with a publication, ranks diverged runs last.",
     ),
 )
 """How the numbers and the verdicts are computed, a paragraph each."""

@@ -44,6 +44,9 @@ MIN_SEEDS_OF_GRID = 10
 """With fewer seeds, a mean over a grid has no interval: that of five would cover 89% where most
 seeds are either easy or hard."""
 
+SPREAD = ("sd", "median", "min", "max")
+"""What is compared besides the means and the share of runs that have a value."""
+
 UNFINISHED = "without result"
 COLUMNS = (
     "row", "published", "ours", "difference", "detectable", "sd", "median", "range", "runs",
@@ -130,11 +133,18 @@ class Evaluation:
         return Table(columns, rows, f"l{'r' * (len(columns) - 2)}p")
 
     def sentences(self) -> list[str]:
-        """How many runs have no result, and what ``study.reports`` asks for.
+        """How many runs have no result or no value, and what ``study.reports`` asks for.
 
         The latter is how far the values of different seeds are apart.
         """
         sentences = [about_unfinished(self.n_unfinished)] if self.n_unfinished else []
+        sentences += [
+            f"{self._name(v)}: {v.n_runs - v.n_values} of {counted(v.n_runs, 'run')} diverged or "
+            "have no value: they are left out of the mean, whereas a report ranks diverged runs "
+            "last."
+            for v in self.verdicts
+            if v.n_values < v.n_runs and not MEASURES[v.measure].of_converged
+        ]
         for v in self.verdicts:
             if not v.small_sample_means:
                 continue
@@ -219,6 +229,10 @@ def judge(
 def _decided(verdict: Verdict, study: Study) -> Verdict:
     """The verdict in words, given the corrected p-values."""
     different = [name for name, p in verdict.p_values.items() if p < ALPHA]
+    difference = verdict.difference
+    if difference is not None and set(SPREAD) & set(different):
+        # The interval takes the published values to have the shape of ours.
+        verdict = replace(verdict, difference=difference.without_interval)
     if any(name != "mean" for name in different):
         return replace(verdict, text=f"differs: {', '.join(different)}")
     if verdict.difference is None:
@@ -265,7 +279,8 @@ def _comparison(
 ) -> tuple[Difference | None, dict[str, float], str]:
     """The difference of the means, or None and why it was not compared, and uncorrected p-values.
 
-    The share of converged runs is compared in any case, even if no run of ours converged.
+    The share of converged runs is compared in any case, even if no run of ours converged; and that
+    of runs with a value, if some have none because they diverged.
 
     Args:
         study: The study.
@@ -283,6 +298,8 @@ def _comparison(
         return None, p_values, "not compared: no run has a result"
     if of.of_converged and published.n > 1:
         p_values["share converged"] = p_of_share_converged(len(finite), len(values), published)
+    elif 0 < len(finite) < len(values) and published.n > 1:
+        p_values["share with a value"] = p_of_share_converged(len(finite), len(values), published)
     if len(finite) < 2:
         return None, p_values, "not compared: fewer than two values"
     if published.n == 1:

@@ -107,7 +107,7 @@ def test_the_best_combination_is_one_that_was_trained_to_its_end(whole, halved):
     best = next(run for run in runs if run.run_id == parent.tags[run_tags.BEST_RUN])
     assert best.outcome == "completed"
     content = archive.file(parent, "rungs.csv").decode().splitlines()
-    assert content[0] == "setting,epoch,value,decision,objective"
+    assert content[0] == "combination,epoch,value,decision,objective"
     assert sum(",goes on," in line for line in content) == 3
     assert sum(",stopped," in line for line in content) == 5
     assert sum(",end," in line for line in content) == 1
@@ -379,7 +379,7 @@ def test_the_settings_of_halving_are_read():
 
 def test_infinite_values_have_ranks():
     table = pd.DataFrame({
-        "setting": ["a", "b", "c", "d"] * 2, "epoch": [5] * 4 + [9] * 4,
+        "combination": ["a", "b", "c", "d"] * 2, "epoch": [5] * 4 + [9] * 4,
         "value": [1.0, 2.0, 3.0, math.inf, 1.0, 2.0, math.inf, math.inf],
         "decision": ["goes on"] * 4 + ["end"] * 4, "objective": "final_loss",
     })  # fmt: skip

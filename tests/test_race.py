@@ -408,7 +408,7 @@ def test_a_race_is_one_sweep_whose_worse_combinations_have_fewer_runs(uninterrup
     assert parent.name == "race lr, xor, gradient_descent, up to 30 seeds"
     assert parent.tags["bpexp.seeds"] == "auto"
     assert "beyond doubt" in parent.tags["bpexp.verdict"]
-    history = archive.client.get_metric_history(parent.run_id, "settings_in_race")
+    history = archive.client.get_metric_history(parent.run_id, "combinations_in_race")
     points = sorted((point.step, point.value) for point in history)
     assert points[0][0] == 5
     assert [value for _, value in points] == sorted((v for _, v in points), reverse=True)

@@ -1225,7 +1225,8 @@ def test_per_compares_the_best_combination_within_each_value_on_test_rows(key):
     table = table_below(made, "The best combination per optimizer.name")
     assert [row[1] for row in table.rows] == ["adam", "momentum", "rprop"]
     written = json.loads(made.files(["json"])["report.json"])
-    assert [best["setting"]["lr"] for best in written["best_per"]] == ["1", "0.1", "0.1"]
+    assert [best["combination"]["lr"] for best in written["best_per"]] == ["1", "0.1", "0.1"]
+    assert [best["combinations"] for best in written["best_per"]] == [2, 2, 2]
 
 
 def test_per_without_test_rows_is_corrected_for_all_combinations():

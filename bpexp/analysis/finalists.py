@@ -163,8 +163,8 @@ class Finals:
     def numbers(self) -> list[dict[str, Any]]:
         """The finalists for programs, in the order of the values."""
         return [
-            {"value": one.value, "setting": dict(one.summary.group.settings),
-             "settings": len(one.groups), "runs": len(one.scores),
+            {"value": one.value, "combination": dict(one.summary.group.settings),
+             "combinations": len(one.groups), "runs": len(one.scores),
              f"expected_best_of_{self.n_drawn}": one.expected_best}
             for one in self.finalists
         ]  # fmt: skip

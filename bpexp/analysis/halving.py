@@ -1,7 +1,7 @@
 """What successive halving has risked: whether ranks at a rung agree with later ranks.
 
 >>> table = pd.DataFrame({
-...     "setting": ["lr=1", "lr=2", "lr=3", "lr=1", "lr=2"], "epoch": [10, 10, 10, 90, 90],
+...     "combination": ["lr=1", "lr=2", "lr=3", "lr=1", "lr=2"], "epoch": [10, 10, 10, 90, 90],
 ...     "value": [0.2, 0.1, 0.3, 0.02, 0.05],
 ...     "decision": ["goes on", "goes on", "stopped", "end", "end"], "objective": "final_loss"})
 >>> halving = Halving.of(table)
@@ -37,7 +37,7 @@ from bpexp.tracking.reading import StoredRun
 FILE = "rungs.csv"
 """The artifact of a sweep with the combinations that were judged at each rung, and at the end."""
 COLUMNS: dict[str, type] = {
-    "setting": str, "epoch": np.int64, "value": np.float64, "decision": str, "objective": str
+    "combination": str, "epoch": np.int64, "value": np.float64, "decision": str, "objective": str
 }  # fmt: skip
 GOES_ON, STOPPED, END = "goes on", "stopped", "end"
 MIN_RANKED = 3
@@ -106,11 +106,11 @@ class Halving:
         """
         measure = objectives()[table["objective"].iloc[0]]
         sign = -1.0 if measure.is_maximized else 1.0
-        at_end = table[table["decision"] == END].set_index("setting")["value"]
+        at_end = table[table["decision"] == END].set_index("combination")["value"]
         judged = table[table["decision"] != END]
         epochs = sorted(set(judged["epoch"].tolist()))
         by_epoch = {
-            epoch: judged[judged["epoch"] == epoch].set_index("setting")["value"]
+            epoch: judged[judged["epoch"] == epoch].set_index("combination")["value"]
             for epoch in epochs
         }
         best = str((sign * at_end).idxmin()) if len(at_end) else ""
@@ -125,8 +125,8 @@ class Halving:
                     correlation(values, at_end), int(ranks[best]) if best in ranks else None,
                 )
             )  # fmt: skip
-        matrix = table.pivot_table(index="setting", columns="epoch", values="value", sort=False)
-        is_out = (judged["decision"] == STOPPED) & ~judged["setting"].isin(at_end.index)
+        matrix = table.pivot_table(index="combination", columns="epoch", values="value", sort=False)
+        is_out = (judged["decision"] == STOPPED) & ~judged["combination"].isin(at_end.index)
         order = {"epoch": False, "value": not measure.is_maximized}
         stopped = judged[is_out].sort_values(
             list(order), ascending=list(order.values()), kind="stable"
@@ -182,7 +182,7 @@ class Halving:
         rows = [
             [combination, str(epoch), number(value)]
             for combination, epoch, value in zip(
-                shown["setting"], shown["epoch"], shown["value"], strict=True
+                shown["combination"], shown["epoch"], shown["value"], strict=True
             )
         ]
         return Table(["combination", "stopped after epochs", "value there"], rows, "lrr")
@@ -192,7 +192,7 @@ class Halving:
         figure, axes = panel()
         for combination, values in self.values.iterrows():
             known = values[np.isfinite(values)]
-            is_out = combination in set(self.stopped["setting"])
+            is_out = combination in set(self.stopped["combination"])
             axes.plot(
                 known.index, known, marker="o", ms=4, lw=1.3,
                 color="0.6" if is_out else COLORS[0], zorder=1 if is_out else 2,

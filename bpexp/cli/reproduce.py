@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
                 continue
             for checked in found:
                 show(checked.sentence)
-                status = status or int(not checked.is_identical)
+                status = status or int(checked.is_identical is False)
     return status
 
 

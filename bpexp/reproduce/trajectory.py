@@ -25,11 +25,11 @@ class Trajectory:
     """Whether a sweep took the same course again.
 
     Attributes:
-        is_identical: Whether it did.
+        is_identical: Whether it did; None if that could not be checked.
         sentence: What was found.
     """
 
-    is_identical: bool
+    is_identical: bool | None
     sentence: str
 
 
@@ -60,7 +60,7 @@ def check(sweep: StoredRun, archive: Archive, engine: str, n_jobs: int) -> list[
         what = "combinations were not judged"
         if generations is not None:
             what = f"{_proposed(plan)[1]} were not proposed"
-        return [Trajectory(True, f"The {what} again: {counted(missing, 'run')} missing.")]
+        return [Trajectory(None, f"The {what} again: {counted(missing, 'run')} missing.")]
     checked = [] if generations is None else [_proposed_again(plan, generations, rows, sweep)]
     return [*checked, _judged_again(plan, engine, n_jobs)] if is_halved else checked
 

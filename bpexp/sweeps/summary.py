@@ -133,7 +133,9 @@ def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord
         if math.isfinite(value):
             points.append(MetricPoint(f"best_{objective.name}", value, 0))
     if finished.race is not None:
-        points += [MetricPoint("settings_in_race", float(k), n) for n, k in finished.race.history]
+        points += [
+            MetricPoint("combinations_in_race", float(k), n) for n, k in finished.race.history
+        ]
         files["race.csv"] = as_csv(race_table(finished.race))
     if finished.plan.rungs:
         files["rungs.csv"] = as_csv(rungs_table(finished))
@@ -214,7 +216,7 @@ def rungs_table(finished: FinishedSweep) -> Columns:
         if found.pruned_at is None:
             epochs = max(row.job.config.epochs for row in found.rows)
             rows.append((found.job.combination_name, epochs, found.center, "end"))
-    names = ("setting", "epoch", "value", "decision")
+    names = ("combination", "epoch", "value", "decision")
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     return {**columns, "objective": [objective.name] * len(rows)}
 

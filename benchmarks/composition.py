@@ -14,11 +14,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
 from bpexp.config.compose import Composer, hydra_loader
 from bpexp.sweeps import plan
-from bpexp.sweeps.samplers.grid import expand
+from bpexp.sweeps.samplers import sub_sweeps
 
 HYDRA_SHARE = 100
 """Hydra composes one job in this many."""
@@ -44,10 +42,10 @@ def compose_with_composer(loader: Any, primary: Any, jobs: Sequence[list[str]]) 
         composer.compose(job)
 
 
-def make_plan(loader: Any, primary: Any, parser: OverridesParser, overrides: list[str]) -> None:
+def make_plan(loader: Any, primary: Any, overrides: list[str]) -> None:
     """Expand, compose and check all jobs."""
     composer = Composer(loader, primary)
-    jobs = expand(parser.parse_overrides(overrides))
+    jobs = sub_sweeps.jobs(overrides, composer.parse)
     _ = plan.make_plan((composer.compose(job) for job in jobs), overrides).jobs
 
 
@@ -61,8 +59,7 @@ def main() -> None:
     args = arguments.parse_args()
     overrides = ["data=xor,parity", "lr=0.1,0.5", f"seed=range(0,{args.jobs // 4})"]
     loader, primary = hydra_loader()
-    parser = OverridesParser.create(config_loader=loader)
-    jobs = expand(parser.parse_overrides(overrides))
+    jobs = sub_sweeps.jobs(overrides, Composer(loader, primary).parse)
     few = jobs[:: max(1, len(jobs) // max(4, args.jobs // HYDRA_SHARE))]
     methods: dict[str, tuple[Callable[[], None], int]] = {
         "Hydra's load_sweep_config": (
@@ -71,7 +68,7 @@ def main() -> None:
         "composer of bpexp": (
             partial(compose_with_composer, loader, primary, jobs), len(jobs)
         ),
-        "complete plan": (partial(make_plan, loader, primary, parser, overrides), len(jobs)),
+        "complete plan": (partial(make_plan, loader, primary, overrides), len(jobs)),
     }  # fmt: skip
     timings: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(args.rounds):

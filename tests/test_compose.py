@@ -18,7 +18,7 @@ from bpexp.config import hydra_internals
 from bpexp.config.compose import Composer, compose, compose_settings
 from bpexp.config.paths import conf_dir
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.samplers.grid import expand
+from bpexp.sweeps.samplers import sub_sweeps
 
 EXAMPLES = settings.default.max_examples
 """20; 100 or 2,000 with --hypothesis-profile=full or thorough. Hydra composes each example."""
@@ -47,7 +47,7 @@ class Hydra:
         self.parser = OverridesParser.create(config_loader=self.loader)
 
     def jobs(self, *typed):
-        return expand(self.parser.parse_overrides(list(typed)))
+        return sub_sweeps.jobs(typed, self.parser.parse_overrides)
 
 
 class OneMoment(datetime):

@@ -31,6 +31,7 @@ from bpexp.sweeps.executors.dask_cluster import DaskExecutor
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.job import Job
+from bpexp.tracking.clock import now
 from bpexp.training import loop
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch
@@ -433,7 +434,7 @@ def test_processes_report_every_epoch_and_runs_as_they_end(monkeypatch):
 
 def test_runs_of_a_batch_start_together_and_end_when_they_stop(monkeypatch):
     clock = itertools.count(1000)
-    monkeypatch.setattr(base, "milliseconds", lambda: next(clock))
+    monkeypatch.setattr(base, "now", lambda: next(clock))
     monkeypatch.setattr(loop, "MAX_CHUNK_LOSSES", 6)
     jobs = make_jobs(3, epochs=12)
     first = replace(jobs[0].config, stop=StopConfig(loss=1.0))
@@ -447,11 +448,11 @@ def test_runs_of_a_batch_start_together_and_end_when_they_stop(monkeypatch):
 
 
 def test_every_result_says_when_it_was_trained(executor):
-    before = base.milliseconds()
+    before = now()
     batches = make_batches(make_jobs(5), "numpy", executor.n_workers)
     trained = [one for part in executor.map(batches) for one in part]
     for one in trained:
-        assert before <= one.span.started <= one.span.ended <= base.milliseconds()
+        assert before <= one.span.started <= one.span.ended <= now()
 
 
 @pytest.mark.parametrize("executor", [LocalExecutor(1), SerialExecutor()])

@@ -47,7 +47,7 @@ from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.nn.schedules import SCHEDULES
 from bpexp.render import html
 from bpexp.sweeps import plan
-from bpexp.sweeps.samplers.grid import expand
+from bpexp.sweeps.samplers import sub_sweeps
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch
 
@@ -161,7 +161,7 @@ def test_override_lists(fuzzed, composer, record_property):
 
     def check(typed):
         try:
-            jobs = expand(parser.parse_overrides(typed))
+            jobs = sub_sweeps.jobs(typed, parser.parse_overrides)
             made = plan.make_plan([composer.compose(job) for job in jobs[:3]], typed)
         except Exception as error:
             # Hydra raises errors of other types than HydraException, too.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bpexp.config.compose import composer
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.samplers.grid import expand
+from bpexp.sweeps.samplers import sub_sweeps
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def values():
     one = composer()
 
     def listed(text):
-        return [job[0].partition("=")[2] for job in expand(one.parse([text]))]
+        return [job[0].partition("=")[2] for job in sub_sweeps.jobs([text], one.parse)]
 
     return listed
 
@@ -65,9 +65,9 @@ SHUFFLED = (
 def test_shuffle_gives_the_same_order_in_another_process(values):
     code = (
         "from bpexp.config.compose import composer\n"
-        "from bpexp.sweeps.samplers.grid import expand\n"
+        "from bpexp.sweeps.samplers.sub_sweeps import jobs\n"
         f"for text in {SHUFFLED!r}:\n"
-        "    print([j[0].partition('=')[2] for j in expand(composer().parse([text]))])\n"
+        "    print([j[0].partition('=')[2] for j in jobs([text], composer().parse)])\n"
     )
     other = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True

@@ -235,6 +235,6 @@ def read(archive: Archive, parent: StoredRun) -> Halving | None:
         return Halving.of(table.astype(COLUMNS))
     except (ValueError, KeyError, TypeError, pd.errors.ParserError) as error:
         raise ConfigError(
-            f"{FILE} of {parent.label} is a broken file; bpexp resume {parent.run_id[:8]} writes "
+            f"{FILE} of {parent.label} is a broken file; bpexp resume {parent.short_id} writes "
             "it again."
         ) from error

@@ -10,6 +10,7 @@ from bpexp.analysis.surface import ReadArtifact
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import predictions_file
 from bpexp.runs.metrics import Split
+from bpexp.tracking.ids import short
 
 MAX_SAMPLES = 200
 """Number of training rows per run in the table; the artifact of the run has all rows."""
@@ -39,7 +40,7 @@ def predictions(findings: Findings, read_artifact: ReadArtifact) -> pd.DataFrame
             content = read_artifact(row, name)
             if content is not None:
                 run = {"rank": rank, "run": row["run_id"], "seed": int(row["seed"])}
-                samples = _parse(content, f"{name} of run {row['run_id'][:8]}")
+                samples = _parse(content, f"{name} of run {short(row['run_id'])}")
                 table += [run | sample for sample in samples]
     return pd.DataFrame(table)
 

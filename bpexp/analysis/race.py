@@ -51,7 +51,7 @@ def find(
             parent.tags.get(run_tags.VERDICT, "The race cannot be repeated without its data.")
         )
     if len(table) < len(plan.jobs):
-        return RaceFinding(f"The race has not ended; bpexp resume {parent.run_id[:8]} goes on.")
+        return RaceFinding(f"The race has not ended; bpexp resume {parent.short_id} goes on.")
     measured, outcomes = table[measure.metric].to_numpy(float), table["outcome"].to_numpy(object)
     scores = [
         score if outcome in COMPARED else None

@@ -122,8 +122,7 @@ def _parse_environment(
         libraries = [dict(one) for one in document["libraries"]]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(
-            f"environment.json of run {run.run_id[:8]} must hold packages and libraries, "
-            "got others."
+            f"environment.json of run {run.short_id} must hold packages and libraries, got others."
         ) from error
     return {name: str(number) for name, number in packages}, dict(map(_library, libraries))
 
@@ -142,7 +141,7 @@ def _library(info: Mapping[str, Any]) -> tuple[str, str]:
 def _parse_config(content: bytes | None, run: StoredRun) -> dict[str, str]:
     if content is None:
         return {}
-    name = f"config.yaml of run {run.run_id[:8]}"
+    name = f"config.yaml of run {run.short_id}"
     yaml_size.check(content, name, artifact_files.MAX_VALUES)
     try:
         return {str(key): str(value) for key, value in flatten(yaml.safe_load(content)).items()}

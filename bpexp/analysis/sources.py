@@ -23,6 +23,7 @@ from bpexp.sweeps import integrity, sweep_integrity
 from bpexp.tracking import log_artifacts, lookup, run_tables, stored_results
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_tracker
+from bpexp.tracking.ids import short
 from bpexp.tracking.reading import Parts, Query, StoredRun
 from bpexp.typing import Array
 
@@ -226,7 +227,7 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
     if problem:
         raise ConfigError(
             f"results.parquet of {parent.label} was altered: {problem}; bpexp resume "
-            f"{parent.run_id[:8]} writes it again."
+            f"{parent.short_id} writes it again."
         )
     return table
 
@@ -254,8 +255,8 @@ def _refuse(run_id: str, problem: str) -> None:
     """Raise ConfigError if a run has a problem."""
     if problem:
         raise ConfigError(
-            f"{problem.rstrip('.')}; bpexp verify {run_id[:8]} says more, and bpexp resume trains "
-            "it again."
+            f"{problem.rstrip('.')}; bpexp verify {short(run_id)} says more, and bpexp resume "
+            "trains it again."
         )
 
 

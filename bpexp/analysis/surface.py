@@ -18,6 +18,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.tracking import artifact_files
+from bpexp.tracking.ids import short
 from bpexp.tracking.stored_results import layers_of
 from bpexp.training.predictor import Predictor
 from bpexp.training.run_batch import make_network
@@ -222,7 +223,7 @@ def _surface(
     weights = read_artifact(row, "weights.npz")
     if weights is None:
         return None
-    arrays = artifact_files.arrays(weights, f"weights.npz of run {row['run_id'][:8]}")
+    arrays = artifact_files.arrays(weights, f"weights.npz of run {short(row['run_id'])}")
     try:
         layers = layers_of(make_network(config, dataset), arrays)
     except ConfigError:

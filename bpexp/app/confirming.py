@@ -9,7 +9,8 @@ from bpexp.render.wording import counted
 from bpexp.reporter import Reporter
 from bpexp.runs import run_tags
 from bpexp.sweeps import confirmation
-from bpexp.sweeps.runner import FinishedSweep, now
+from bpexp.sweeps.runner import FinishedSweep
+from bpexp.tracking.clock import now
 from bpexp.tracking.retry import RetryPolicy
 from bpexp.tracking.store import Store, connect
 

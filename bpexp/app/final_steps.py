@@ -12,7 +12,8 @@ from bpexp.runs import record_digests, run_tags
 from bpexp.runs.objective import Objective
 from bpexp.sweeps.job import by_combination
 from bpexp.sweeps.ranking import RankedCombination, are_independent, scores_of, why_best
-from bpexp.sweeps.runner import FinishedSweep, now
+from bpexp.sweeps.runner import FinishedSweep
+from bpexp.tracking.clock import now
 from bpexp.tracking.contract import RunRecord
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.store import Store

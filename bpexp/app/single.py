@@ -13,6 +13,7 @@ from bpexp.tracking import lookup, spool
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import open_reader
+from bpexp.tracking.ids import short
 from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
 from bpexp.tracking.retry import ResumeAdvice, resume_command_in_errors
 from bpexp.tracking.store import Store
@@ -55,7 +56,7 @@ def store_spooled_run(store: Store, experiment: str, key: str, reporter: Reporte
             stored = _same_run(archive, record)
             with resume_command_in_errors(lambda: ResumeAdvice(command)):
                 run_id = _store(record, stored, tracker)
-            reporter.say(f"The run is stored. Show it: bpexp show {run_id[:8]}")
+            reporter.say(f"The run is stored. Show it: bpexp show {short(run_id)}")
         spool.remove(file)
 
 

@@ -13,8 +13,9 @@ from bpexp.reporter import Reporter
 from bpexp.sweeps import rungs
 from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.runner import FinishedSweep, now
+from bpexp.sweeps.runner import FinishedSweep
 from bpexp.tracking import durable, output_directory
+from bpexp.tracking.clock import now
 
 
 def run_sweep(

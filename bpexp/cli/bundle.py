@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
     named = named_run(options, options.sweep, is_sweep=True)
-    target = Path(options.o or f"{file_name(named.run.run_id[:8])}.zip")
+    target = Path(options.o or f"{file_name(named.run.short_id)}.zip")
     if target.suffix != ".zip":
         raise ConfigError(f"-o must end in .zip, got {str(target)!r}.")
     sentences = bundle.write(

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     all_details = []
     for name in options.run:
         run = lookup.find(reader, options.experiment, name).run
-        table.add_column(run.run_id[:8])
+        table.add_column(run.short_id)
         archive = Archive(reader, store, run.experiment_id)
         details = run_details.read_environment(archive, run)
         all_details.append(run_details.details(run, details))

@@ -18,6 +18,7 @@ from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.sweeps.ranking import RankedCombination, Ranking
 from bpexp.sweeps.row import Row, metric_names
+from bpexp.tracking.ids import short
 
 if TYPE_CHECKING:
     from bpexp.sweeps.race_result import RaceResult
@@ -70,7 +71,7 @@ def _columns_of_runs(
         **{key: [row.job.shown(key) for row in runs] for key in varying},
         **{name: [number(row.metrics.get(name)) for row in runs] for name in metrics},
         "outcome": [row.outcome for row in runs],
-        "run": [row.run_id[:8] for row in runs],
+        "run": [short(row.run_id) for row in runs],
     }
 
 
@@ -103,7 +104,7 @@ def _columns_of_combinations(
     others = [n for n in metric_names(ranking.runs) if n not in (objective.metric, "epochs_run")]
     for name in others:
         columns[name] = [_median_of(name, found.rows) for found in combinations]
-    columns["best run"] = [found.best.run_id[:8] for found in combinations]
+    columns["best run"] = [short(found.best.run_id) for found in combinations]
     return columns
 
 

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     else:
         archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
         report = of_experiment(archive, options.experiment, chosen)
-    names = [file_name(run.run_id[:8]) for run in parents] or [file_name(options.experiment)]
+    names = [file_name(run.short_id) for run in parents] or [file_name(options.experiment)]
     name = "-".join([*names, *map(file_name, options.only)])
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)

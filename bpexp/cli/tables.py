@@ -7,6 +7,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from bpexp.runs.metrics import METRICS
+from bpexp.tracking.ids import short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ def frame_table(out: Console, frame: "pd.DataFrame") -> Table:
     columns = {
         key: [number(row[key]) if key in METRICS else str(row[key]) for row in rows] for key in keys
     }
-    columns["run_id"] = [run_id[:8] for run_id in columns["run_id"]]
+    columns["run_id"] = [short(run_id) for run_id in columns["run_id"]]
     return fitted(out, columns, foldable=("name",))
 
 

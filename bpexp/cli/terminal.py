@@ -26,6 +26,7 @@ from bpexp.sweeps.job import Job, by_combination
 from bpexp.sweeps.plan import Plan, PlannedSearch
 from bpexp.sweeps.row import Row, metric_names
 from bpexp.sweeps.runner import FinishedSweep, StudyResults
+from bpexp.tracking.ids import short
 from bpexp.tracking.store import Store
 from bpexp.typing import Array
 
@@ -58,12 +59,7 @@ class TerminalReporter:
         elif len(plan.jobs) == 1:
             self.say(f"1 run of {plan.jobs[0].config.data.name}, layers {_layers(plan)}, {tracked}")
         else:
-            counts = {
-                key: len({job.shown(key) for job in plan.jobs if key in job.varying})
-                for key in plan.varying
-            }
-            parts = ", ".join(f"{key} ({count} values)" for key, count in counts.items())
-            over = f" over {parts}" if parts else ""
+            over = _over(plan, plan.varying)
             self.say(f"{len(plan.jobs)} runs{over} on {where}, {tracked}")
         tasks = [
             _default_task(data, dataset)
@@ -132,7 +128,7 @@ class TerminalReporter:
 
     def _next_commands(self, result: FinishedSweep, parent: str, store: Store) -> None:
         """Print the id of a sweep, and the commands that complete it and report on it."""
-        self.say(f"Sweep {parent[:8]}")
+        self.say(f"Sweep {short(parent)}")
         if result.status != "FINISHED" or result.n_left_out:
             command = store.resume_command(parent, result.plan.runtime.tracking.experiment)
             self.say(f"Resume: {command}")
@@ -193,18 +189,18 @@ def _search(plan: Plan, search: PlannedSearch) -> str:
 
 
 def _race(plan: Plan) -> str:
-    seeds, jobs = plan.runtime.seeds, plan.jobs
-    n_combinations = len(by_combination(jobs))
-    counts = {
-        key: len({job.shown(key) for job in jobs if key in job.varying})
-        for key in plan.varying
-        if not is_replicate_key(key)
-    }
-    parts = ", ".join(f"{key} ({count} values)" for key, count in counts.items())
+    seeds = plan.runtime.seeds
+    n_combinations = len(by_combination(plan.jobs))
     what = f"Race of {n_combinations} combinations" if n_combinations > 1 else "1 combination"
-    over = f" over {parts}" if parts else ""
+    over = _over(plan, [key for key in plan.varying if not is_replicate_key(key)])
     block = counted(min(seeds.block, seeds.max), "seed")
     return f"{what}{over}: {block} at a time, at most {seeds.max},"
+
+
+def _over(plan: Plan, keys: Sequence[str]) -> str:
+    """The settings that vary, with their numbers of values; "" if there are none."""
+    parts = ", ".join(f"{key} ({len(plan.values_of(key))} values)" for key in keys)
+    return f" over {parts}" if parts else ""
 
 
 def _left_out(result: FinishedSweep) -> str:

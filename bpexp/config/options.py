@@ -15,6 +15,24 @@ SHORTHANDS = {"objective": "objective.name", "search": "search.name", "seeds": "
 """Groups that may be typed as one value, ``objective=accuracy``, and the setting that is meant."""
 
 
+def key_of(override: str) -> str:
+    """The key of an override, which may add it (``+``) or delete it (``~``).
+
+    >>> key_of("+data.bits=3"), key_of("~seed")
+    ('data.bits', 'seed')
+    """
+    return override.lstrip("+~").partition("=")[0]
+
+
+def group_of(override: str) -> str:
+    """The first part of the key of an override.
+
+    >>> group_of("data.bits=3"), group_of("lr=0.1")
+    ('data', 'lr')
+    """
+    return key_of(override).partition(".")[0]
+
+
 def option_names(group: str) -> list[str]:
     """The options of a group, sorted."""
     return sorted(option_files(group))

@@ -82,6 +82,11 @@ class Dataset:
     target_scaling: TargetScaling | None = None
 
     @property
+    def n_rows(self) -> int:
+        """The number of all rows: training, validation and test rows."""
+        return len(self.X) + len(self.X_validation) + len(self.X_test)
+
+    @property
     def threshold(self) -> float:
         """What separates low from high targets: the middle of their two values in all rows."""
         low, high = self.target_range

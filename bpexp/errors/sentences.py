@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import yaml
 
 from bpexp.config import hydra_errors, schema
-from bpexp.config.options import SHORTHANDS
+from bpexp.config.options import SHORTHANDS, key_of
 from bpexp.errors import suggestions, syntax, yaml_errors
 from bpexp.fields import checks, passwords
 from bpexp.fields.checks import ConfigError
@@ -108,7 +108,7 @@ def _group(error: BaseException, arguments: Sequence[str]) -> str | None:
     if not str(error).startswith("Config group override"):
         return None
     for text in arguments:
-        key, _, value = text.lstrip("+~").partition("=")
+        key, value = key_of(text), text.partition("=")[2]
         if key in (*schema.GROUPS, *schema.PARTS, "study", "hydra") or "/" in key:
             return f"{key} must be the name of a configuration (--help lists them), got {value!r}."
     return "A configuration group must be the name of a configuration (--help lists them)."

@@ -2,13 +2,29 @@
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.result import Outcome
-from bpexp.runs.run_tags import OUTCOME
 from bpexp.sweeps import integrity
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.stored_results import config_of, layers_of, result_of
 from bpexp.training.predictor import Predictor
 from bpexp.training.run_batch import make_network
+
+
+def check_has_network(run: StoredRun, archive: Archive, purpose: str) -> None:
+    """Check that a run has a trained network, and that its artifacts are intact.
+
+    Args:
+        run: The run.
+        archive: Where it is stored.
+        purpose: What the network is for, for the message, such as "export".
+
+    Raises:
+        ConfigError: It has none, or its artifacts are not those that it wrote.
+    """
+    outcome = run.outcome or "not a run of bpexp"
+    if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED, Outcome.PRUNED):
+        raise ConfigError(f"The run has no trained network to {purpose}: it is {outcome}.")
+    integrity.check_intact(run, archive)
 
 
 def read_predictor(run: StoredRun, archive: Archive) -> Predictor:
@@ -21,10 +37,7 @@ def read_predictor(run: StoredRun, archive: Archive) -> Predictor:
         ConfigError: The run has no network, its artifacts are not those that it wrote, or its
             data are missing or have changed.
     """
-    outcome = run.tags.get(OUTCOME, "not a run of bpexp")
-    if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED, Outcome.PRUNED):
-        raise ConfigError(f"The run has no trained network to predict with: it is {outcome}.")
-    integrity.check_intact(run, archive)
+    check_has_network(run, archive, "predict with")
     found = result_of(run, archive)
     config, dataset = config_of(run, archive)
     weights, biases = layers_of(make_network(config, dataset), found.layers)

@@ -19,13 +19,12 @@ from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset
 from bpexp.data.preparation import Preparation
 from bpexp.data.target_scaling import UNSCALED, TargetScaling
+from bpexp.export.stored_predictor import check_has_network
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network
 from bpexp.runs.result import Outcome
-from bpexp.runs.run_tags import OUTCOME
-from bpexp.sweeps import integrity
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.stored_results import Layers, config_of, layers_of, result_of
@@ -144,10 +143,7 @@ def read(run: StoredRun, archive: Archive) -> TrainedNetwork:
         ConfigError: The run has no trained network, its artifacts are not those that it wrote, the
             data have changed, or the network does not give the logged predictions.
     """
-    outcome = run.tags.get(OUTCOME, "not a run of bpexp")
-    if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED, Outcome.PRUNED):
-        raise ConfigError(f"The run has no trained network to export: it is {outcome}.")
-    integrity.check_intact(run, archive)
+    check_has_network(run, archive, "export")
     config, dataset = config_of(run, archive)
     stored = result_of(run, archive)
     assert dataset.preparation is not None
@@ -156,7 +152,7 @@ def read(run: StoredRun, archive: Archive) -> TrainedNetwork:
     network = run_batch.make_network(config, dataset)
     has_validation = len(dataset.X_validation) > 0
     is_full_batch = (config.batch_size or len(dataset.Y)) >= len(dataset.Y)
-    has_updated = outcome in (Outcome.COMPLETED, Outcome.PRUNED)
+    has_updated = run.outcome in (Outcome.COMPLETED, Outcome.PRUNED)
     if has_updated and is_full_batch and not has_validation:
         weights, biases = _before_last_update(config, dataset, network, len(stored.losses))
     else:

@@ -80,7 +80,7 @@ def reproduce(
         if sweep_integrity.are_untracked(sweep_integrity.table_rows(sweep, archive)):
             raise ConfigError(
                 f"The runs of {sweep.label} were not tracked one by one (tracking.runs=false), so "
-                f"that there is nothing to compare them with; bpexp verify {sweep.run_id[:8]} "
+                f"that there is nothing to compare them with; bpexp verify {sweep.short_id} "
                 "checks its tables."
             )
     runs = list(select_runs(archive, named))

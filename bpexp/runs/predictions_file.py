@@ -35,8 +35,7 @@ Columns = dict[str, NDArray[Any]]
 
 def of_result(result: TrainResult, dataset: Dataset) -> tuple[str, bytes]:
     """The name and the content of the file of a run."""
-    n_rows = len(dataset.X) + len(dataset.X_validation) + len(dataset.X_test)
-    if n_rows * len(dataset.targets) <= MAX_CSV_NUMBERS:
+    if dataset.n_rows * len(dataset.targets) <= MAX_CSV_NUMBERS:
         return CSV, _to_csv(result, dataset)
     return PARQUET, _to_parquet(result, dataset)
 

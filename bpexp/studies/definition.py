@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from bpexp.config.options import group_of, key_of
 from bpexp.config.schema import RUNTIME
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
@@ -329,14 +330,14 @@ def from_command_line(values: object, typed: Sequence[str]) -> Study:
     Raises:
         ConfigError: A value breaks a rule, or the seed is set.
     """
-    keys = {text: text.lstrip("+~").partition("=")[0] for text in typed}
+    keys = {text: key_of(text) for text in typed}
     for text, key in keys.items():
         if key == "seed":
             raise ConfigError(f"A study sets the seeds of its trials (0, 1, ...); remove {text}.")
     changed = (
         text
         for text, key in keys.items()
-        if key not in NEUTRAL_KEYS and key.partition(".")[0] not in RUNTIME
+        if key not in NEUTRAL_KEYS and group_of(text) not in RUNTIME
     )
     return replace(parse(values), changed=tuple(changed))
 
@@ -351,7 +352,7 @@ def overrides_of_jobs(study: Study, typed: Sequence[str]) -> list[list[str]]:
     Returns:
         One list of overrides per job, ordered by row, then by point of the grid, then by seed.
     """
-    others = [text for text in typed if not text.lstrip("+").startswith(("study=", "study."))]
+    others = [text for text in typed if group_of(text) != "study"]
     axes = ([axis.overrides_at(value) for value in axis.values] for axis in study.grid)
     points = list(itertools.product(*axes))
     return [

@@ -32,7 +32,7 @@ def first(name: str, content: bytes, expected: bytes, run: StoredRun, source: st
     parse = _parser(name)
     if parse is None:
         return _different_line(name, content, expected, source)
-    stored = parse(content, f"{name} of run {run.run_id[:8]}")
+    stored = parse(content, f"{name} of run {run.short_id}")
     original = parse(expected, name)
     if list(stored) != list(original):
         return f"{name} was altered: it has {', '.join(stored)}, not {', '.join(original)}."

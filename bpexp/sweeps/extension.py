@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 
 from bpexp.config import folds
 from bpexp.config.compose import Composer
-from bpexp.config.options import OPTION_GROUPS
+from bpexp.config.options import OPTION_GROUPS, key_of
 from bpexp.config.schema import TRAIN, TrainConfig, parse_train, plain, setting_of, unknown_key
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.plan import Plan
@@ -95,7 +95,7 @@ def _checked(override: Override) -> Override:
     key, text = override.get_key_element(), str(override.input_line)
     if override.is_delete() or "${" in text:
         raise ConfigError(f"extend takes settings with values, got {text!r}.")
-    name = key.lstrip("+")
+    name = key_of(key)
     if setting_of(name) is None and name not in OPTION_GROUPS:
         raise unknown_key(name)
     if name.partition(".")[0] not in TRAIN:
@@ -108,7 +108,7 @@ def _checked(override: Override) -> Override:
 
 def _set(values: Plain, override: Override, composer: Composer) -> None:
     """Set the value of an override in a configuration."""
-    key = override.get_key_element().lstrip("+")
+    key = key_of(override.get_key_element())
     if key in OPTION_GROUPS:
         values[key] = composer.compose([str(override.input_line)])[key]
         return

@@ -12,7 +12,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from bpexp.fields.checks import ConfigError
-from bpexp.render.wording import counted
+from bpexp.render.wording import abbreviated, counted
 from bpexp.runs.result import Failure
 from bpexp.sweeps import rungs
 from bpexp.sweeps.executors import Executor, make_batches
@@ -34,7 +34,6 @@ ROW_BYTES = 300
 """Bytes that a database needs for a parameter, a tag, a point of a metric or a row of results, with
 their indices; measured with SQLite."""
 SIGNIFICANCE, POWER = 0.05, 0.8
-MAX_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -171,14 +170,8 @@ def _part(plan: Plan) -> str:
 
 
 def _settings(plan: Plan) -> list[str]:
-    lines = []
     first = f"{_part(plan)}, " if _part(plan) else ""
-    for key in plan.varying:
-        values = list(dict.fromkeys(job.shown(key) for job in plan.jobs if key in job.varying))
-        more = f", ... {values[-1]} ({len(values)} values)" if len(values) > MAX_LISTED else ""
-        shown = values[: MAX_LISTED - 1] if more else values
-        lines.append(f"{first}{key}: {', '.join(shown)}{more}")
-    return lines
+    return [f"{first}{key}: {abbreviated(plan.values_of(key))}" for key in plan.varying]
 
 
 def time_batch(batch: Batch, plan: Plan) -> Timed:

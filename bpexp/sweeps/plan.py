@@ -113,6 +113,10 @@ class Plan:
             return sum(job.config.seed == 0 for job in self.jobs) * self.runtime.seeds.max
         return len(self.jobs)
 
+    def values_of(self, key: str) -> list[str]:
+        """The different values of a setting that varies, as text, in the order of the jobs."""
+        return list(dict.fromkeys(job.shown(key) for job in self.jobs if key in job.varying))
+
     @property
     def configs(self) -> list[TrainConfig]:
         """The configuration of each job."""

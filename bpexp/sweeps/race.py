@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from bpexp.config.options import key_of
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.fields.checks import ConfigError
@@ -78,11 +79,10 @@ def check_no_seed(jobs: Iterable[Iterable[str]]) -> None:
     """Raise ConfigError if the arguments or keys of a job set the seed."""
     for job in jobs:
         for text in job:
-            key, _, value = text.lstrip("+").partition("=")
-            if key == "seed":
+            if key_of(text) == "seed":
                 raise ConfigError(
                     f"seed must be left out with seeds=auto, which takes the seeds 0, 1, 2 and so "
-                    f"on, got seed={value}; for fixed seeds leave out seeds=auto."
+                    f"on, got {text}; for fixed seeds leave out seeds=auto."
                 )
 
 

@@ -8,14 +8,12 @@ import numpy as np
 
 from bpexp.config.schema import SeedsConfig
 from bpexp.render.wording import counted
+from bpexp.runs.comparability import listed_briefly
 from bpexp.runs.objective import Objective
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.samplers.betting import ALPHA
 from bpexp.sweeps.samplers.racing import DECIDED, NARROW, Center, center_of
 from bpexp.typing import Array
-
-MAX_NAMED = 3
-"""Maximum number of combinations that a sentence names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +197,7 @@ class RaceResult:
         center = leader.center.value
         value = f"{center:.6g}" if math.isfinite(center) else "not reached"
         text = f"{counted(self.n_seeds, 'seed')}: {race}, {best} {value}{name}"
-        return f"{text}{f'; stopped as worse: {_listed(stopped)}' if stopped else ''}"
+        return f"{text}{f'; stopped as worse: {listed_briefly(stopped)}' if stopped else ''}"
 
     @property
     def verdict(self) -> str:
@@ -252,7 +250,7 @@ class RaceResult:
         similar = [one.job.combination_name for one in self._others if one.is_racing]
         verb = "are" if len(similar) > 1 else "is"
         return (
-            f"{why}: {name} leads, but {_listed(similar)} {verb} not statistically "
+            f"{why}: {name} leads, but {listed_briefly(similar)} {verb} not statistically "
             f"distinguishable from it{f'{worse} ({errors})' if n_worse else ''}."
         )
 
@@ -304,17 +302,6 @@ class RaceResult:
         counts = sorted({one.n_seeds for one in self.standings if not one.is_racing})
         ends = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
         return f"{ends} seeds"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The names, of which at most ``MAX_NAMED`` are written.
-
-    >>> _listed(["a", "b"]), _listed(list("abcdef"))
-    ('a and b', 'a, b, c and 3 others')
-    """
-    if len(names) > MAX_NAMED + 1:
-        names = [*names[:MAX_NAMED], f"{len(names) - MAX_NAMED} others"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _and_others(found: Sequence[Standing]) -> str:

@@ -1,6 +1,5 @@
 """Writes finished runs to the tracking store in the background, and spools them if that fails."""
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from bpexp.interrupts import in_daemon_thread, result_of
 from bpexp.sweeps.results import SweepResults
 from bpexp.tracking import spool
+from bpexp.tracking.clock import now
 from bpexp.tracking.contract import RunRecord, StagedRuns, Tracker
 from bpexp.tracking.ids import ascending
 from bpexp.tracking.retry import TrackingError
@@ -114,8 +114,8 @@ class RunWriter:
         sweep = open_store()
         if self._is_left and sweep.parent is not None:
             # This process goes on, with a user of Python.
-            now = time.time_ns() // 1_000_000
-            sweep.tracker.close_run(sweep.parent, RunRecord("", "KILLED", now, now))
+            ended = now()
+            sweep.tracker.close_run(sweep.parent, RunRecord("", "KILLED", ended, ended))
         return sweep
 
     @property

@@ -16,8 +16,9 @@ than the one before, are Hyperband (L. Li and others, Hyperband, 2018, algorithm
 [11, 4, 3, 2]
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -80,15 +81,9 @@ def bracket_sizes(n_combinations: int, settings: SearchConfig, max_epochs: int) 
 
 def schedule(n_combinations: int, settings: SearchConfig, max_epochs: int) -> list[tuple[int, int]]:
     """The epochs to which combinations of a generation are trained, and how many are, in order."""
-    epochs = rung_epochs(settings, max_epochs)
-    trained = dict.fromkeys([*epochs, max_epochs], 0)
-    for first, size in enumerate(bracket_sizes(n_combinations, settings, max_epochs)):
-        left = size
-        for epoch in epochs[first:]:
-            if left > 1:
-                trained[epoch] += left
-                left = n_kept(left, settings)
-        trained[max_epochs] += left
+    trained = dict.fromkeys([*rung_epochs(settings, max_epochs), max_epochs], 0)
+    for step in _steps(n_combinations, settings, max_epochs):
+        trained[step.until] += step.n_combinations
     return [(epoch, count) for epoch, count in trained.items() if count]
 
 
@@ -98,15 +93,28 @@ def epochs_of(n_combinations: int, settings: SearchConfig, max_epochs: int) -> i
     >>> epochs_of(27, SearchConfig(halving=3, min_epochs=200), 10000)
     20800
     """
-    total, epochs = 0, rung_epochs(settings, max_epochs)
+    steps = _steps(n_combinations, settings, max_epochs)
+    return sum(step.n_combinations * (step.until - step.start) for step in steps)
+
+
+class _Step(NamedTuple):
+    """How many combinations of a bracket are trained from one epoch to another."""
+
+    start: int
+    until: int
+    n_combinations: int
+
+
+def _steps(n_combinations: int, settings: SearchConfig, max_epochs: int) -> Iterator[_Step]:
+    """The steps of all brackets: from rung to rung while there are several, then to the end."""
+    epochs = rung_epochs(settings, max_epochs)
     for first, size in enumerate(bracket_sizes(n_combinations, settings, max_epochs)):
         left, done = size, 0
         for epoch in epochs[first:]:
             if left > 1:
-                total += left * (epoch - done)
+                yield _Step(done, epoch, left)
                 left, done = n_kept(left, settings), epoch
-        total += left * (max_epochs - done)
-    return total
+        yield _Step(done, max_epochs, left)
 
 
 def n_kept(n_combinations: int, settings: SearchConfig) -> int:

@@ -3,7 +3,6 @@
 ``SweepRunner.train`` is the main loop of every run and sweep.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from bpexp.sweeps.run_writer import RunWriter
 from bpexp.sweeps.rungs import sentence as rung_sentence
 from bpexp.sweeps.samplers.trials import Trial
 from bpexp.tracking import process, spool
+from bpexp.tracking.clock import now
 from bpexp.tracking.contract import MetricPoint
 from bpexp.tracking.retry import ResumeAdvice, TrackingError
 from bpexp.typing import Array
@@ -423,8 +423,3 @@ class SweepRunner:
         tags |= provenance.tags(self.plan)
         name = self.plan.runtime.tracking.name
         return RunRecorder(self.plan.runtime, tags, environment.artifacts(), self.started, name)
-
-
-def now(earliest: int = 0) -> int:
-    """Milliseconds since the Unix epoch, at least ``earliest`` in case the clock was set back."""
-    return max(earliest, time.time_ns() // 1_000_000)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from bpexp.config import folds
 from bpexp.config.compose import Composer
+from bpexp.config.options import group_of, key_of
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import RUNTIME, SearchConfig, parse_runtime, plain
 from bpexp.fields.checks import ConfigError
@@ -49,7 +50,7 @@ class SearchGenerations(Generations):
 
 def settings_of(arguments: Sequence[str], composer: Composer) -> SearchConfig | None:
     """The settings of the search that the arguments ask for; None if they ask for none."""
-    own = [text for text in arguments if _key(text).partition(".")[0] == "search"]
+    own = [text for text in arguments if group_of(text) == "search"]
     if not own:
         return None
     composed = composer.compose(own)
@@ -90,7 +91,7 @@ def first_plan(
 
 def _with_default(arguments: Sequence[str], settings: SearchConfig) -> Sequence[str]:
     """The arguments, with learning rates if ``search=lr_range`` has none."""
-    if settings.name != "lr_range" or any(_key(text) == "lr" for text in arguments):
+    if settings.name != "lr_range" or any(key_of(text) == "lr" for text in arguments):
         return arguments
     return [*arguments, lr_range.DEFAULT]
 
@@ -163,13 +164,9 @@ def _value(objective: Objective, horizon: int, scores: Sequence[float]) -> float
 def _space(arguments: Sequence[str], composer: Composer) -> Space:
     """The space, in which the folds of a cross-validation are replicates."""
     space = parse(arguments, composer.parse, is_replicate_key)
-    data = [text for text in space.fixed if _key(text).partition(".")[0] == "data"]
+    data = [text for text in space.fixed if group_of(text) == "data"]
     numbers = folds.numbers(composer.compose(data))
-    if numbers is None or any(_key(text) == "data.fold" for text in space.replicates[0]):
+    if numbers is None or any(key_of(text) == "data.fold" for text in space.replicates[0]):
         return space
     replicates = [(*one, f"data.fold={number}") for one in space.replicates for number in numbers]
     return replace(space, replicates=tuple(replicates))
-
-
-def _key(argument: str) -> str:
-    return argument.lstrip("+~").partition("=")[0]

@@ -12,7 +12,7 @@ from bpexp.config.schema import flatten, plain
 from bpexp.render import markdown
 from bpexp.render.document import BulletList, Document, Paragraph, Span, code, strong
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
-from bpexp.render.wording import counted
+from bpexp.render.wording import abbreviated, counted
 from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import by_combination, format_setting
 from bpexp.sweeps.plan import Plan
@@ -24,7 +24,7 @@ from bpexp.sweeps.samplers.trials import best_so_far
 from bpexp.tracking.contract import MetricPoint, RunRecord
 
 MAX_LISTED = 8
-"""Maximum number of values of a varying setting that are all listed, and of best runs."""
+"""Maximum number of best runs in the note."""
 
 
 def results_table(finished: FinishedSweep) -> Columns:
@@ -100,17 +100,8 @@ def note(finished: FinishedSweep) -> str:
 
 def _varying_values(finished: FinishedSweep) -> dict[str, str]:
     """The values of each setting that varies, as text."""
-    jobs = finished.plan.jobs
-    return {
-        key: _abbreviated(list(dict.fromkeys(j.shown(key) for j in jobs if key in j.varying)))
-        for key in finished.plan.varying
-    }
-
-
-def _abbreviated(values: Sequence[str]) -> str:
-    if len(values) <= MAX_LISTED:
-        return ", ".join(values)
-    return f"{', '.join(values[:3])} ... {values[-1]} ({len(values)} values)"
+    plan = finished.plan
+    return {key: abbreviated(plan.values_of(key)) for key in plan.varying}
 
 
 def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord:

@@ -8,6 +8,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted, listed
 from bpexp.runs import record_digests, run_tags
 from bpexp.tracking.archive import Archive
+from bpexp.tracking.ids import short
 from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
 from bpexp.tracking.retry import TrackingError
 
@@ -62,7 +63,9 @@ def missing_runs(sweep: StoredRun, rows: Sequence[tuple[str, str]], archive: Arc
     """A sentence on the runs of the table of a sweep that it has no more; "" if it has them."""
     query = Query(sweep=sweep.run_id, with_parents=False)
     stored = {run.run_id for run in archive.reader.search(archive.experiment_id, query, NO_PARTS)}
-    missing = [f"{name} ({run_id[:8]})" for name, run_id in rows if run_id and run_id not in stored]
+    missing = [
+        f"{name} ({short(run_id)})" for name, run_id in rows if run_id and run_id not in stored
+    ]
     if not missing:
         return ""
     named = [*missing[:_MAX_NAMED], *(["others"] if len(missing) > _MAX_NAMED else [])]

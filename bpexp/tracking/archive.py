@@ -123,7 +123,7 @@ class Archive:
             raise missing(run, name) from error
         except OSError as error:
             raise ConfigError(
-                f"{name} of run {run.run_id[:8]} cannot be read: {error.strerror}."
+                f"{name} of run {run.short_id} cannot be read: {error.strerror}."
             ) from error
 
     def file_if_any(self, run: StoredRun, name: str) -> bytes | None:
@@ -147,7 +147,7 @@ class Archive:
                     names = sorted(os.listdir(folder))
                 except OSError as error:
                     raise ConfigError(
-                        f"The artifacts of run {run.run_id[:8]} cannot be read: {error.strerror}."
+                        f"The artifacts of run {run.short_id} cannot be read: {error.strerror}."
                     ) from error
                 return {name: _size(os.path.join(folder, name)) for name in names}
         if _named_folder(run) is not None:
@@ -191,7 +191,7 @@ def _size(path: str) -> int | None:
 
 def missing(run: StoredRun, name: str) -> ConfigError:
     """The error about an artifact that a run does not have."""
-    return ConfigError(f"Run {run.run_id[:8]} has no artifact {name}.")
+    return ConfigError(f"Run {run.short_id} has no artifact {name}.")
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,8 @@
-"""Ids of new rows in MLflow's tables.
+"""Ids of runs: as they are shown, and new ones for rows of MLflow's tables.
 
->>> from bpexp.tracking.ids import ascending
+>>> from bpexp.tracking.ids import ascending, short
+>>> short("248e5d285ad24a3f9d7c1b6a0e3f4c21")
+'248e5d28'
 >>> ids = ascending()
 >>> next(ids) < next(ids)
 True
@@ -9,7 +11,13 @@ True
 from collections.abc import Iterator
 from secrets import randbelow, token_hex
 
+_SHORT_LENGTH = 8
 _MAX_STEP = 2**17
+
+
+def short(run_id: str) -> str:
+    """The first digits of an id, which messages and tables show, and which users type."""
+    return run_id[:_SHORT_LENGTH]
 
 
 def ascending() -> Iterator[str]:

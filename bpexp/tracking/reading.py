@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
+from bpexp.tracking.ids import short
 from bpexp.tracking.rows import MAX_FLOAT
 
 if TYPE_CHECKING:
@@ -72,7 +73,12 @@ class StoredRun:
     @property
     def label(self) -> str:
         """The name and the first digits of the id, for messages."""
-        return f"{self.name} ({self.run_id[:8]})"
+        return f"{self.name} ({self.short_id})"
+
+    @property
+    def short_id(self) -> str:
+        """The first digits of the id."""
+        return short(self.run_id)
 
 
 UNFINISHED = ("RUNNING", "SCHEDULED", "FAILED", "KILLED")

@@ -3,14 +3,15 @@
 MLflow is imported only to restore runs.
 """
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.tracking import paging, process
+from bpexp.tracking.clock import now
 from bpexp.tracking.contract import RunRecord, Tracker
+from bpexp.tracking.ids import short
 from bpexp.tracking.process import ProcessState
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.retry import DeletedError, RetryPolicy
@@ -40,8 +41,8 @@ def close_orphaned_runs(tracker: Tracker) -> int:
         if process.state_of(tags.get(run_tags.PROCESS, "")) is ProcessState.DEAD
     ]
     for run_id in orphaned:
-        now = time.time_ns() // 1_000_000
-        tracker.close_run(run_id, RunRecord("", "KILLED", now, now, tags=_ORPHAN_TAGS))
+        ended = now()
+        tracker.close_run(run_id, RunRecord("", "KILLED", ended, ended, tags=_ORPHAN_TAGS))
     return len(orphaned)
 
 
@@ -72,7 +73,7 @@ def reopen(tracker: Tracker, sweep: StoredRun) -> None:
 def deleted_error(run_id: str) -> ConfigError:
     """The error for a deleted sweep that is to be resumed."""
     return ConfigError(
-        f"The sweep {run_id[:8]}, or its experiment, is deleted; add --restore to restore it."
+        f"The sweep {short(run_id)}, or its experiment, is deleted; add --restore to restore it."
     )
 
 

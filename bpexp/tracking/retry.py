@@ -17,6 +17,7 @@ from typing import ParamSpec, TypeVar
 
 from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
+from bpexp.tracking.ids import short
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class DeletedError(TrackingError):
     @classmethod
     def of_sweep(cls, sweep: str) -> "DeletedError":
         """The error for a sweep with a deleted parent run, of which ``sweep`` is the id."""
-        return cls(f"The sweep {sweep[:8]} was deleted meanwhile.")
+        return cls(f"The sweep {short(sweep)} was deleted meanwhile.")
 
     @classmethod
     def of_run(cls, run_id: str) -> "DeletedError":

@@ -121,7 +121,7 @@ def results_table(archive: Archive, parent: StoredRun) -> pd.DataFrame | None:
 
 
 def _parse_results(content: bytes, parent: StoredRun) -> pd.DataFrame:
-    name = f"results.parquet of {parent.run_id[:8]}"
+    name = f"results.parquet of {parent.short_id}"
     try:
         table = pd.read_parquet(io.BytesIO(content))
     except Exception as error:

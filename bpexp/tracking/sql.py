@@ -4,7 +4,6 @@ The caller commits. All functions raise SQLAlchemy's DBAPIError where the databa
 """
 
 import sqlite3
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from bpexp.tracking.clock import now
 from bpexp.tracking.contract import DatasetInput
 from bpexp.tracking.database import select
 from bpexp.tracking.retry import DeletedError
@@ -176,7 +176,7 @@ def delete_runs(connection: Connection, run_ids: Sequence[str]) -> None:
                 "UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = :now "
                 "WHERE run_uuid = :run"
             ),
-            [{"run": run_id, "now": time.time_ns() // 1_000_000} for run_id in run_ids],
+            [{"run": run_id, "now": now()} for run_id in run_ids],
         )
 
 

@@ -22,6 +22,7 @@ from urllib.parse import unquote
 from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import output_directory, store_lock
+from bpexp.tracking.ids import short
 from bpexp.tracking.retry import RetryPolicy, TrackingError
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ class Store:
     def resume_command(self, sweep: str, experiment: str) -> str:
         """The command that resumes a sweep."""
         option = "" if experiment == "bpexp" else f" --experiment {shlex.quote(experiment)}"
-        return f"bpexp resume {sweep[:8]}{option}{self._uri_option}"
+        return f"bpexp resume {short(sweep)}{option}{self._uri_option}"
 
     def report_command(self, sweep: str) -> str:
         """The command that writes the report of a sweep."""
-        return f"bpexp report {sweep[:8]}{self._uri_option}"
+        return f"bpexp report {short(sweep)}{self._uri_option}"
 
     @property
     def database(self) -> Path | None:

@@ -106,8 +106,7 @@ def result_of(run: StoredRun, archive: Archive) -> StoredResult:
     order = [f"{kind}{i}" for i in range(1, len(layers) // 2 + 1) for kind in "Wb"]
     if not layers or set(layers) != set(order):
         raise ConfigError(
-            f"weights.npz of run {run.run_id[:8]} must contain W1, b1, ..., "
-            f"got {', '.join(layers)}."
+            f"weights.npz of run {run.short_id} must contain W1, b1, ..., got {', '.join(layers)}."
         )
     file = _predictions_file(run, archive)
     predictions = _training_outputs(run, file, layers[order[-1]].size)
@@ -144,7 +143,7 @@ def predictions_of(run: StoredRun, archive: Archive, n_outputs: int) -> Array:
 
 def _training_outputs(run: StoredRun, file: tuple[str, bytes], n_outputs: int) -> Array:
     name, content = file
-    label = f"{name} of run {run.run_id[:8]}"
+    label = f"{name} of run {run.short_id}"
     return predictions_file.training_outputs(content, n_outputs, label)
 
 
@@ -176,14 +175,14 @@ def losses_of(run: StoredRun, archive: Archive) -> Array:
 
 def losses_in(content: bytes, run: StoredRun) -> Array:
     """The losses in losses.npz of a run, see ``losses_of``."""
-    arrays = artifact_files.arrays(content, f"losses.npz of run {run.run_id[:8]}")
+    arrays = artifact_files.arrays(content, f"losses.npz of run {run.short_id}")
     if set(arrays) != {"loss"}:
         raise ConfigError(
-            f"losses.npz of run {run.run_id[:8]} must contain loss, got {', '.join(arrays)}."
+            f"losses.npz of run {run.short_id} must contain loss, got {', '.join(arrays)}."
         )
     losses = arrays["loss"]
     if losses.ndim != 1 or not len(losses):
-        raise ConfigError(f"losses.npz of run {run.run_id[:8]} must contain a loss of each epoch.")
+        raise ConfigError(f"losses.npz of run {run.short_id} must contain a loss of each epoch.")
     return losses
 
 
@@ -216,15 +215,15 @@ def validation_of(run: StoredRun, archive: Archive) -> Validation:
 
 def validation_in(content: bytes, run: StoredRun) -> Validation:
     """The evaluations in validation.npz of a run, see ``validation_of``."""
-    arrays = artifact_files.arrays(content, f"validation.npz of run {run.run_id[:8]}")
+    arrays = artifact_files.arrays(content, f"validation.npz of run {run.short_id}")
     shapes = {array.shape for array in arrays.values()}
     if set(arrays) != {"epoch", "loss"} or len(shapes) > 1 or (0,) in shapes:
         raise ConfigError(
-            f"validation.npz of run {run.run_id[:8]} must contain an epoch for each loss, "
+            f"validation.npz of run {run.short_id} must contain an epoch for each loss, "
             f"got {', '.join(arrays)}."
         )
     return Validation(arrays["epoch"].astype(np.int64), arrays["loss"])
 
 
 def _arrays(run: StoredRun, archive: Archive, name: str) -> dict[str, Array]:
-    return artifact_files.arrays(archive.file(run, name), f"{name} of run {run.run_id[:8]}")
+    return artifact_files.arrays(archive.file(run, name), f"{name} of run {run.short_id}")

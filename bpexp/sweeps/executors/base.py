@@ -18,6 +18,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult, Span
+from bpexp.tracking.clock import now
 from bpexp.training import batching
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled, Engine
@@ -236,14 +237,14 @@ def train_in_parts(
     positions = list(configs)
     done: set[int] = set()
     ended: list[Trained] = []
-    last, started = time.monotonic(), milliseconds()
+    last, started = time.monotonic(), now()
     try:
         batch = PreparedBatch(list(configs.values()), dataset)
         paused = [epoch_range.paused[position] for position in positions if epoch_range.paused]
         loop = TrainingLoop(batch, engine, paused)
         for chunk in loop.run_chunks(epoch_range.until):
             if chunk.ended is None:
-                span = Span(started, milliseconds())
+                span = Span(started, now())
                 if after_chunk is not None:
                     after_chunk([positions[run] for run in chunk.runs.tolist()], chunk.losses)
             else:
@@ -253,7 +254,7 @@ def train_in_parts(
                 done |= {one.position for one in ended}
                 results, ended, last = ended, [], time.monotonic()
                 yield results
-        span = Span(started, milliseconds())
+        span = Span(started, now())
         ended += [Trained(positions[run], result, span) for run, result in loop.pause()]
     except Cancelled:
         if ended:
@@ -263,7 +264,7 @@ def train_in_parts(
         if len(configs) == 1:
             failure, span = (
                 Failure(f"{type(error).__name__}: {error}"),
-                Span(started, milliseconds()),
+                Span(started, now()),
             )
             yield [Trained(positions[0], failure, span)]
             return
@@ -276,11 +277,6 @@ def train_in_parts(
         return
     if ended:
         yield ended
-
-
-def milliseconds() -> int:
-    """The present time in milliseconds since the Unix epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def make_batches(

@@ -16,8 +16,9 @@ from bpexp.data import Dataset
 from bpexp.data.target_scaling import TargetScaling
 from bpexp.nn import arithmetic
 from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
-from bpexp.sweeps.executors.base import Trained, milliseconds, train_configs
+from bpexp.sweeps.executors.base import Trained, train_configs
 from bpexp.sweeps.job import Span
+from bpexp.tracking.clock import now
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled, Engine
 from bpexp.training.paused import EpochRange
@@ -98,7 +99,7 @@ def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Pla
         The index of each job in ``task.configs``, its result, and when it was trained; nothing if
         it was cancelled.
     """
-    batch, started = Task(*task), milliseconds()
+    batch, started = Task(*task), now()
     try:
         results = _train(batch, arrays)
     except Cancelled:
@@ -106,7 +107,7 @@ def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Pla
     except Exception as error:
         if len(batch.configs) == 1:
             failure = Failure(f"{type(error).__name__}: {error}")
-            return [(0, to_plain(failure), Span(started, milliseconds()))]
+            return [(0, to_plain(failure), Span(started, now()))]
         alone = [train(batch._replace(configs=[config]), arrays) for config in batch.configs]
         return [(index, *one[1:]) for index, results in enumerate(alone) for one in results]
     return [(one.position, to_plain(one.result), one.span) for one in results]
@@ -118,7 +119,7 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[Trained]:
         failed = Failure(
             f"its worker's arithmetic has version {arithmetic.VERSION}, not {task.arithmetic}"
         )
-        never = Span(now := milliseconds(), now)
+        never = Span(started := now(), started)
         return [Trained(position, failed, never) for position in range(len(configs))]
     parts: dict[str, Any] = dict(zip(PARTS, arrays, strict=True))
     dataset = Dataset(

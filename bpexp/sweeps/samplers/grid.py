@@ -4,7 +4,6 @@
 [['lr=0.1', 'seed=1'], ['lr=0.1', 'seed=2']]
 """
 
-import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -43,25 +42,6 @@ class GridSampler:
         """Ignore the results: a grid does not depend on them."""
 
 
-def expand(overrides: Sequence[Override]) -> list[list[str]]:
-    """List every combination of the values of the overrides, the last one varying fastest.
-
-    A later override of the same key replaces an earlier one.
-
-    Returns:
-        The overrides of each job.
-
-    Raises:
-        ConfigError: An override names no finite set of values, as ``interval`` does; a list of
-            values is empty or has a value twice; or there are more than ``MAX_RUNS`` combinations.
-    """
-    choices: dict[str, list[str]] = {}
-    for override in overrides:
-        choices[override.get_key_element()] = values(override)
-    check_count(math.prod(len(of_key) for of_key in choices.values()))
-    return [list(job) for job in itertools.product(*choices.values())]
-
-
 def check_count(runs: int) -> None:
     """Raise ConfigError if a sweep has more than ``MAX_RUNS`` runs."""
     if runs > MAX_RUNS:
@@ -76,7 +56,8 @@ def values(override: Override, *, may_repeat: bool = False) -> list[str]:
         may_repeat: Whether a value may be listed twice, as in a zip.
 
     Raises:
-        ConfigError: As ``expand``.
+        ConfigError: The override names no finite set of values, as ``interval`` does, or its list
+            of values is empty or has a value twice.
     """
     key = override.get_key_element()
     if override.is_sweep_override():

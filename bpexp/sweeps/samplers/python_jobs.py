@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from bpexp.config.compose import Plain, compose_settings, composer, plain_value
+from bpexp.config.options import group_of
 from bpexp.config.schema import rule_of
 from bpexp.fields.checks import ConfigError, Integer, Real, Widths, brief
 from bpexp.sweeps.job import format_setting
@@ -66,9 +67,8 @@ def _check_zips(arguments: Sequence[str], settings: Mapping[str, Any]) -> None:
 
 def has_search(arguments: Sequence[str], settings: Mapping[str, Any]) -> bool:
     """Whether arguments or settings ask for a search."""
-    keys = {key.replace("__", ".").partition(".")[0] for key in settings}
-    texts = [str(text).lstrip("+").partition("=")[0].partition(".")[0] for text in arguments]
-    return "search" in {*keys, *texts}
+    keys = [key.replace("__", ".") for key in settings]
+    return any(group_of(str(text)) == "search" for text in (*keys, *arguments))
 
 
 def as_arguments(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from bpexp.config.options import key_of
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.samplers import grid
 
@@ -136,7 +137,7 @@ def _without_keys(arguments: Sequence[str], keys: set[str], parse: Parse) -> lis
     return [
         text
         for text in arguments
-        if is_beyond_hydra(text) or parse([text])[0].get_key_element().lstrip("+~") not in keys
+        if is_beyond_hydra(text) or key_of(parse([text])[0].get_key_element()) not in keys
     ]
 
 
@@ -149,7 +150,7 @@ def axes(arguments: Sequence[str], parse: Parse) -> dict[tuple[str, ...], Axis]:
             keys, axis = _zip_axis(zipped[1], argument, parse)
         else:
             (override,) = parse([argument])
-            keys = (override.get_key_element().lstrip("+~"),)
+            keys = (key_of(override.get_key_element()),)
             axis = [(text,) for text in grid.values(override)]
         for others in found:
             twice = set(others) & set(keys)

@@ -26,8 +26,9 @@ from bpexp.training.llvm.engine import LlvmEngine
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.run_batch import PreparedBatch
 
-N_CHAINS = 20
-"""Independent sums of the loop, more than the latencies of the operations need."""
+N_CHAINS = 20 if jit.has_cpu_feature("avx512f") else 6
+"""Independent sums of the loop: as many as the latencies of the operations need, and no more than
+the registers hold."""
 ITERATIONS = 2_000_000
 """Iterations of the loop in one timing, some 20 milliseconds."""
 WORK = 8e9

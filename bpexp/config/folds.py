@@ -9,6 +9,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+MAX_FOLDS = 10**6
+"""Maximum number of folds that become jobs. Loading the data refuses more folds than rows."""
+
 
 def numbers(composed: Mapping[str, Any]) -> range | None:
     """The folds that a composed configuration stands for; None for a single run."""
@@ -16,12 +19,8 @@ def numbers(composed: Mapping[str, Any]) -> range | None:
     if not isinstance(data, Mapping) or data.get("fold") is not None:
         return None
     folds = data.get("folds")
-    # Other values break the rule of the setting, which is checked later.
+    # Wrong values are reported later, when the rule of the setting is checked.
     return range(folds) if type(folds) is int and 2 <= folds <= MAX_FOLDS else None
-
-
-MAX_FOLDS = 10**6
-"""More folds than any table has rows that fit into a sweep."""
 
 
 def expanded(composed: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -108,6 +108,15 @@ class BatchState:
         """Number of runs, L."""
         return len(self.run_indices)
 
+    @property
+    def has_stopping_criterion(self) -> bool:
+        """Whether any run may stop by its training losses or outputs before its last epoch.
+
+        No output is closer than 0 to its target, so a tolerance of 0 is none.
+        """
+        by_threshold = (self.stop_loss >= 0.0) | (self.stop_tolerance > 0.0)
+        return bool((by_threshold | (self.patience < NO_PATIENCE)).any())
+
     def select(self, runs: Any) -> "BatchState":
         """Copy the state of the runs at these positions of the last axis."""
         return BatchState(
@@ -206,9 +215,10 @@ class Engine(Protocol):
         ...
 
     def epochs_per_second(self, problem: Problem, n_runs: int) -> float:
-        """Estimate, within a factor of some, how many epochs ``advance`` trains in a second.
+        """Estimate, to within a factor of a few, how many epochs ``advance`` trains in a second.
 
-        The progress of a run is shown, and its training ended, between calls of about a second.
+        The training loop chooses calls of about a second: only between two calls can it show the
+        progress of a run, or be stopped.
         """
         ...
 

@@ -109,7 +109,8 @@ class TrainingLoop:
         if len(batch.dataset.X_validation):
             stops = [config.stop for config in batch.configs]
             self._monitor = ValidationMonitor(batch.problem.network, batch.dataset, stops, engine)
-        self._losses = LossHistory(len(batch.configs), batch.epochs, self._may_stop_early())
+        may_stop_early = self._monitor is not None or self.state.has_stopping_criterion
+        self._losses = LossHistory(len(batch.configs), batch.epochs, may_stop_early)
         if paused:
             self._continue_from(paused)
 
@@ -264,12 +265,6 @@ class TrainingLoop:
         if self._monitor is not None and result.outcome is not Outcome.DIVERGED:
             result = _with_best_weights(result, run, self._monitor, self.batch, self._engine)
         return run, with_metrics(result, self.batch.dataset, problem.network, self._engine)
-
-    def _may_stop_early(self) -> bool:
-        state = self.state
-        criteria = (state.stop_loss >= 0.0) | (state.stop_tolerance >= 0.0)
-        criteria |= state.patience < self.batch.epochs
-        return self._monitor is not None or bool(criteria.any())
 
 
 def _with_best_weights(

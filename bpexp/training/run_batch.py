@@ -1,8 +1,9 @@
 """Prepares the training of a run batch: from configurations to arrays.
 
-The runs of a batch share the network architecture, the data, the optimizer, the schedule and the
-kinds of stopping criteria. Seeds, learning rates, hyperparameters and the thresholds of the
-stopping criteria may differ between the runs. ``batch_key`` decides which runs can share a batch.
+``batch_key`` decides which runs can share a batch. They share the data, the network architecture
+and its loss, the optimizer, the schedule, the batch size, the number of epochs, ``stop.restart``
+and ``stop.validation_interval``. Seeds, initializers, learning rates, hyperparameters of the
+optimizer and all other stopping criteria may differ between them.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,8 @@
 """Stopping criteria on the training data: target loss, tolerance, patience, and divergence.
 
-Both engines use these functions. Stopping on validation rows is in ``early_stopping``.
+The NumPy engine uses these functions. The compiled kernel decides in the same way after which epoch
+a run ends, and its engine finds out by these functions why. Stopping on validation rows is in
+``early_stopping``.
 """
 
 from typing import Any

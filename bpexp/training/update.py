@@ -1,8 +1,8 @@
 """Calls the update formulas in ``bpexp.nn.optimizers``.
 
-Both engines and the preparation of a run batch use an optimizer only through this module. The
-optimizer state and the hyperparameters are plain sequences here, in the order of the optimizer's
-record, so that the engines can store them in arrays.
+Both engines compute updates through this module. The optimizer state and the hyperparameters are
+plain sequences here, in the order of the optimizer's record, so that the engines can store them in
+arrays.
 
 >>> hyperparameter_names("adam")
 ('beta1', 'beta2', 'epsilon')

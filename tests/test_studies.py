@@ -700,6 +700,38 @@ def test_a_study_in_a_folder_of_the_user_is_compared_with_all_published_numbers(
     assert "4/4  undecided" in done.stdout
 
 
+@pytest.mark.usefixtures("a_store")
+def test_a_report_on_the_sweep_of_a_study_has_the_verdicts_of_the_study(
+    inside, tmp_path, monkeypatch
+):
+    (tmp_path / "study").mkdir()
+    published = {"n": 20, "mean": 480, "sd": 90}
+    rows = [{"name": name, "overrides": [f"lr={lr}"], "published": published if lr == 1 else None}
+            for name, lr in (("one", 1), ("other", 2))]  # fmt: skip
+    study = {"name": "s", "source": "a table", "measure": "epochs", "trials": 2,
+             "common": ["data=xor", "stop.tolerance=0.4", "hidden=4"], "rows": rows}  # fmt: skip
+    path = tmp_path / "study" / "s.yaml"
+    path.write_text(yaml.safe_dump(study))
+    start = ("--config-dir", str(tmp_path), "-m", "+study=s")
+    assert inside(*start).returncode == 0
+    monkeypatch.chdir(tmp_path)
+    answer = bpexp.report("latest").answer
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    table = read_csv(folder / "study.csv")
+    assert list(table["verdict"]) == ["undecided", "not compared: no published number"]
+    stated = "; ".join(f"{row}: {text}" for row, text in zip(table.row, table.verdict, strict=True))
+    assert f"the sweep: {stated}." in answer
+    # The ranking follows.
+    assert "converges soonest on average" in answer
+    rows[1]["overrides"] = ["data=parity"]
+    path.write_text(yaml.safe_dump(study))
+    assert inside(*start).returncode == 0
+    with pytest.raises(ConfigError, match=r"not ranked together .* the sweep: one: undecided"):
+        bpexp.report("latest")
+    bpexp.sweep(lr=[1, 2], epochs=5, backend="serial")
+    assert "study" not in bpexp.report("latest").answer
+
+
 @pytest.mark.usefixtures("a_store", "eight_gigabytes")
 def test_a_study_with_failed_runs_says_so_and_judges_the_others(inside, tmp_path):
     (tmp_path / "study").mkdir()

@@ -69,6 +69,7 @@ class Report(PlotData):
             were not trained again.
         plan: How many seeds detect the difference that the user named; "" if none was.
         caution: Why p-values of these runs are too small; "" if they are not.
+        study: The verdicts of the sweep of a study; "" for other runs.
     """
 
     title: str
@@ -79,6 +80,7 @@ class Report(PlotData):
     confirmation: str = ""
     plan: str = ""
     caution: str = ""
+    study: str = ""
 
     @property
     def question(self) -> str:
@@ -97,7 +99,8 @@ class Report(PlotData):
         optimistic = OPTIMISTIC if self.findings.measure.split is Split.TEST else ""
         rates = "" if self.lr_range is None else self.lr_range.sentence
         parts = (
-            rates, agreement, finals, answer, optimistic, self.caution, self.confirmation, self.plan
+            self.study, rates, agreement, finals, answer, optimistic, self.caution,
+            self.confirmation, self.plan,
         )  # fmt: skip
         return " ".join(part for part in parts if part)
 

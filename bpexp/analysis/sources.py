@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpexp.analysis import confirmation, halving, lr_range, measure_choice, race
+from bpexp.analysis import (
+    confirmation,
+    halving,
+    lr_range,
+    measure_choice,
+    race,
+    study_verdicts,
+)
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.groups import Grouped, group
 from bpexp.analysis.lr_range import LrRange
@@ -144,9 +151,14 @@ def of_sweeps(
     if len(parents) == 1 and run_tags.SEEDS in parents[0].tags:
         is_part = bool(options.only)
         found = partial(race.find, parents[0], tables[0], archive, is_part=is_part)
-    report = build(pd.concat(tables), " and ".join(names), environment, files, options, found)
+    study = study_verdicts.sentence(archive, parents[0]) if len(parents) == 1 else ""
+    try:
+        report = build(pd.concat(tables), " and ".join(names), environment, files, options, found)
+    except ConfigError as error:
+        raise ConfigError(f"{error} {study}".rstrip()) from error
     return replace(
         report,
+        study=study,
         lr_range=_lr_range(parents, report.findings.grouped, report.findings.measure, files),
         caution=_caution(parents) if found is None else "",
         halving=halving.read(archive, parents[0]) if len(parents) == 1 else None,

@@ -13,6 +13,8 @@ import pytest
 import yaml
 from exact_csv import read_csv
 from html_page import Page
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 from read_back import client_of
 from scipy import stats
 from sklearn.metrics import mean_squared_error
@@ -26,8 +28,8 @@ from bpexp.data.synthetic import BitsConfig, EncoderConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.nn.optimizers import OptimizerConfig, QuickpropConfig
 from bpexp.nn.schedules import ScheduleConfig
-from bpexp.render import html, markdown
-from bpexp.render.document import unstyled
+from bpexp.render import html, latex, markdown
+from bpexp.render.document import Table, unstyled
 from bpexp.render.study_maps import study_maps
 from bpexp.studies import comparison, definition, page, verdict
 from bpexp.studies.maps import grid_maps
@@ -754,6 +756,40 @@ def test_a_study_with_failed_runs_says_so_and_judges_the_others(inside, tmp_path
     assert table["verdict"].to_dict() == {
         "small": "undecided", "too wide": "not compared: no run has a result",
     }  # fmt: skip
+
+
+def test_the_printed_tables_of_proben1_are_as_wide_as_the_lines():
+    definitions = yaml.safe_load((CONF / "proben1.yaml").read_text()) | {"path": "folder"}
+    study = definition.parse(definitions)
+    rng = np.random.default_rng(0)
+    values = [
+        [rng.normal(one.published[m].mean, one.published[m].sd, 100) for m in study.measures]
+        for one in study.rows
+    ]
+    tables = [b for b in page.paper(evaluation(study, values), []).blocks if isinstance(b, Table)]
+    font = FontProperties(family="cmr10")
+
+    def width(text, size):
+        return (
+            TextPath((0, 0), unstyled(text).replace("%", "o"), size=size, prop=font)
+            .get_extents()
+            .width
+        )
+
+    # A letter with margins of 2.5 cm, in points; the texts in the last column are a quarter wide.
+    line = (21.59 - 5.0) / 2.54 * 72.27
+    for shown in tables:
+        assert r"\small\setlength{\tabcolsep}{3pt}" in latex.block(shown, math=True)
+        cells = list(zip(shown.columns, *shown.rows, strict=True))
+        narrow = [column for column, side in zip(cells, shown.sides, strict=True) if side != "p"]
+        rest = 0.25 * line if "p" in shown.sides else 0.0
+        widths = {size: sum(max(width(t, size) for t in column) for column in narrow)
+                  for size in (9.0, 10.0)}  # fmt: skip
+        assert widths[9.0] + rest + 3.0 * 2 * len(cells) < line
+    # In the normal size the first one would not fit.
+    rest = 0.25 * line + 6.0 * 2 * len(tables[0].columns)
+    cells = list(zip(tables[0].columns, *tables[0].rows, strict=True))[:-1]
+    assert sum(max(width(text, 10.0) for text in column) for column in cells) + rest > line
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ PREAMBLE = r"""\documentclass{article}
 \setlength{\emergencystretch}{6em}
 \begin{document}
 """
-WIDE_TABLE = 6
+WIDE_TABLE = 4
 """Tables with more columns are set in a smaller font, with less space between the columns."""
 WIDTH_OF_TEXT, NARROW_WIDTH_OF_TEXT, FEW_COLUMNS = 0.6, 0.25, 3
 """Width of a column of long text in relation to the line: in a table with at most so many columns,

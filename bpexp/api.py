@@ -20,7 +20,6 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from bpexp import app
-from bpexp.config import folds
 from bpexp.config.compose import Composer, compose_settings, composer, plain_value
 from bpexp.config.schema import SearchConfig, flatten
 from bpexp.data import memory
@@ -29,10 +28,11 @@ from bpexp.reporter import SilentReporter
 from bpexp.sweeps import budget, python_data, race, search
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.executors import make_batches
+from bpexp.sweeps.grid_plan import plan_grid
 from bpexp.sweeps.job import format_setting
-from bpexp.sweeps.plan import Plan, check_different_runs, make_plan, single_run_plan
+from bpexp.sweeps.plan import Plan, single_run_plan
 from bpexp.sweeps.runner import FinishedSweep
-from bpexp.sweeps.samplers import sub_sweeps, sweep_files
+from bpexp.sweeps.samplers import sweep_files
 from bpexp.sweeps.samplers.python_jobs import (
     as_arguments,
     compose_jobs,
@@ -169,17 +169,12 @@ def _sweep(arguments: Sequence[str], target: Any, settings: dict[str, Settings])
         if search_config is not None:
             return _searched(typed, search_config, job_composer)
     composed = compose_jobs(arguments, settings)
-    if sweep_files.may_repeat(arguments):
-        composed = [composed[index] for index in sub_sweeps.distinct(composed)]
-    composed = folds.expanded(composed)
-    plan = make_plan(composed, arguments)
+    plan, _ = plan_grid(composed, arguments, lambda index: flatten(composed[index]))
     if plan.runtime.dry_run:
         raise ConfigError("dry_run is for the command line: bpexp -m ... --dry-run.")
-    check_different_runs(plan, lambda index: flatten(composed[index]))
     generations = None
     if plan.is_race:
         race.check_no_seed([*sweep_files.jobs(arguments, job_composer), list(settings)])
-        plan = race.first_plan(plan)
         generations = race.RaceGenerations.of_plan(plan)
     _warn(plan)
     return _table(app.run_sweep(plan, SilentReporter(), generations=generations))

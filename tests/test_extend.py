@@ -7,7 +7,7 @@ from bpexp.config.compose import composer
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.sweeps import extension, plan_file
-from bpexp.sweeps.plan import make_plan
+from bpexp.sweeps.grid_plan import plan_grid
 from bpexp.sweeps.resume import recompose
 from bpexp.tracking import database
 from bpexp.tracking.archive import open_archive
@@ -16,7 +16,7 @@ from bpexp.tracking.store import locate
 
 
 def planned(*arguments):
-    return make_plan(recompose(arguments), arguments)
+    return plan_grid(recompose(arguments), arguments).plan
 
 
 def added(plan, *arguments):

@@ -22,6 +22,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import identity, run_tags
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.executors.local import LocalExecutor
+from bpexp.sweeps.grid_plan import plan_grid
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.resume import recompose
 from bpexp.tracking import database, durable, process
@@ -583,8 +584,9 @@ def test_reading_a_plan_file_gives_the_same_plan():
 
 def test_a_grid_is_composed_again_with_its_folds_and_without_repeated_runs():
     iris = ["data=iris", "model=classifier", "data.folds=3", "epochs=3"]
-    found = recompose([*iris, "lr=0.1 | lr=0.1,1", "seed=1,2"])
-    jobs = [(job["lr"], job["seed"], job["data"]["fold"]) for job in found]
+    overrides = [*iris, "lr=0.1 | lr=0.1,1", "seed=1,2"]
+    configs = plan_grid(recompose(overrides), overrides).plan.configs
+    jobs = [(config.lr, config.seed, config.data.fold) for config in configs]
     assert jobs == [(lr, seed, fold) for lr in (0.1, 1) for seed in (1, 2) for fold in range(3)]
 
 

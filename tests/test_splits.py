@@ -224,6 +224,15 @@ def test_folds_are_expanded_on_the_command_line_and_in_python(inside):
     assert "start a sweep (with -m" in alone.stderr
 
 
+@pytest.mark.usefixtures("a_store")
+def test_folds_that_sub_sweeps_have_in_common_are_trained_once(inside):
+    arguments = ["data=iris", "model=classifier", "epochs=3", "data.folds=3",
+                 "lr=0.1 | lr=0.1 data.fold=1"]  # fmt: skip
+    assert bpexp.sweep(*arguments)["data.fold"].tolist() == [0, 1, 2]
+    done = inside("-m", *arguments)
+    assert done.stdout.startswith("3 runs over data.fold (3 values)"), done.stderr
+
+
 # Classes without a training row.
 
 

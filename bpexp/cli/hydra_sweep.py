@@ -25,17 +25,17 @@ from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
 from bpexp.sweeps import race, search
 from bpexp.sweeps.generations import Generations
+from bpexp.sweeps.grid_plan import plan_grid
 from bpexp.sweeps.plan import (
     Plan,
     StudyRows,
-    check_different_runs,
     make_plan,
     single_run_plan,
     study_row_in_errors,
 )
 from bpexp.sweeps.ranking import value_of
 from bpexp.sweeps.runner import FinishedSweep
-from bpexp.sweeps.samplers import sub_sweeps, sweep_files
+from bpexp.sweeps.samplers import sweep_files
 from bpexp.sweeps.samplers.grid import GridSampler
 from bpexp.tracking.store import locate
 
@@ -65,7 +65,7 @@ class SweepCommand:
         settings = search.settings_of(self._overrides, self._composer)
         if settings is not None:
             return self._run_search(settings)
-        return self.run_jobs(self._grid(), may_repeat=False)
+        return self.run_jobs(self._grid(), allow_equal_runs=False)
 
     def _run_search(self, settings: SearchConfig) -> list[JobReturn]:
         """Run the trials of a search as one sweep; exits where a run failed."""
@@ -79,14 +79,14 @@ class SweepCommand:
         return self._composed(list(jobs))
 
     def run_jobs(
-        self, jobs: Sequence[Overrides], first_number: int = 0, *, may_repeat: bool = True
+        self, jobs: Sequence[Overrides], first_number: int = 0, *, allow_equal_runs: bool = True
     ) -> list[JobReturn]:
         """Run jobs as one sweep; exits where a run failed.
 
         Args:
             jobs: The overrides of each job.
             first_number: Hydra's number of the first job.
-            may_repeat: Whether two jobs may be the same run, as a sampler may propose.
+            allow_equal_runs: Whether two jobs may be the same run, as a sampler may propose.
         """
         study = self._study(jobs)
         if study is not None:
@@ -98,25 +98,17 @@ class SweepCommand:
             plan = make_plan(self._composed(proposals, rows.rows), self._overrides, rows)
             generations = None
         else:
-            proposals = [list(job) for job in jobs]
-            composed: Iterable[dict[str, Any]] = self._composed(proposals, (), first_number)
-            if sweep_files.may_repeat(self._overrides):
-                # Sub-sweeps may have runs in common, which are trained once.
-                everything = list(composed)
-                kept = sub_sweeps.distinct(everything)
-                proposals = [proposals[index] for index in kept]
-                composed = (everything[index] for index in kept)
+            composed = self._composed(jobs, (), first_number)
+            typed = None if allow_equal_runs else (lambda index: _settings(jobs[index]))
+            plan, origins = plan_grid(composed, self._overrides, typed)
+            proposals = [list(jobs[index]) for index in origins]
             sampler = GridSampler(proposals)
             sampler.ask()
-            plan = make_plan(composed, self._overrides)
-            if not may_repeat:
-                check_different_runs(plan, lambda index: _settings(proposals[index]))
             if plan.runtime.search.name is not None:
                 raise ConfigError("search=NAME must be typed on the command line with -m.")
             generations = Generations(sampler, self._composer.compose)
             if plan.is_race:
                 race.check_no_seed(proposals)
-                plan = race.first_plan(plan)
                 generations = race.RaceGenerations.of_plan(plan)
         if self._is_shown(plan):
             return []

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-from bpexp.config import folds
 from bpexp.config.compose import composer
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import identity, metrics, run_tags
 from bpexp.runs.result import Outcome
 from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
-from bpexp.sweeps import integrity, plan_file, race
+from bpexp.sweeps import integrity, plan_file
+from bpexp.sweeps.grid_plan import plan_grid
 from bpexp.sweeps.job import Job
-from bpexp.sweeps.plan import Plan, make_plan
+from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.ranking import rank_runs
 from bpexp.sweeps.results import MAX_CURVES, SweepResults
 from bpexp.sweeps.row import (
@@ -30,7 +30,7 @@ from bpexp.sweeps.row import (
     validation_curve,
 )
 from bpexp.sweeps.rungs import pruned_epochs
-from bpexp.sweeps.samplers import sub_sweeps, sweep_files
+from bpexp.sweeps.samplers import sweep_files
 from bpexp.sweeps.stored_pages import map_pages
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive
@@ -105,18 +105,14 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     composed = recompose(_safe_overrides(overrides))
     if composed[0].get("study") is not None:
         raise no_plan
-    plan = make_plan(composed, overrides)
-    return race.first_plan(plan) if plan.is_race else plan
+    return plan_grid(composed, overrides).plan
 
 
 def recompose(overrides: Sequence[str]) -> list[dict[str, Any]]:
-    """Compose the configurations of all jobs of a grid from the overrides of its command line."""
+    """Compose the configurations of a grid from the overrides of its command line."""
     job_composer = composer()
     jobs = sweep_files.jobs(overrides, job_composer)
-    composed = folds.expanded(job_composer.compose(job, number) for number, job in enumerate(jobs))
-    if sweep_files.may_repeat(overrides):
-        return [composed[index] for index in sub_sweeps.distinct(composed)]
-    return composed
+    return [job_composer.compose(job, number) for number, job in enumerate(jobs)]
 
 
 def _safe_overrides(overrides: Sequence[str]) -> list[str]:

@@ -48,12 +48,12 @@ def check_count(runs: int) -> None:
         raise ConfigError(f"A sweep has at most {MAX_RUNS} runs, got {runs} combinations.")
 
 
-def values(override: Override, *, may_repeat: bool = False) -> list[str]:
+def values(override: Override, *, allow_equal_values: bool = False) -> list[str]:
     """The overrides, one for each value, that a sweep override stands for.
 
     Args:
         override: The override.
-        may_repeat: Whether a value may be listed twice, as in a zip.
+        allow_equal_values: Whether a value may be listed twice, as in a zip.
 
     Raises:
         ConfigError: The override names no finite set of values, as ``interval`` does, or its list
@@ -61,12 +61,12 @@ def values(override: Override, *, may_repeat: bool = False) -> list[str]:
     """
     key = override.get_key_element()
     if override.is_sweep_override():
-        return [f"{key}={value}" for value in _values(key, override, may_repeat)]
+        return [f"{key}={value}" for value in _values(key, override, allow_equal_values)]
     value = override.get_value_element_as_str()
     return [key if override.is_delete() else f"{key}={value}"]
 
 
-def _values(key: str, override: Override, may_repeat: bool) -> list[str]:
+def _values(key: str, override: Override, allow_equal_values: bool) -> list[str]:
     """The values of one sweep override, as text."""
     if not override.is_discrete_sweep():
         raise ConfigError(
@@ -84,7 +84,7 @@ def _values(key: str, override: Override, may_repeat: bool) -> list[str]:
                     f"{key} must be one range or list, or values without ranges, got "
                     f"{override.input_line!r}."
                 )
-            if not may_repeat:
+            if not allow_equal_values:
                 check_different(key, sweep.list)
             # Shuffled below, with a seed.
             sweep.shuffle = False

@@ -12,11 +12,9 @@
 """
 
 import itertools
-import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -83,18 +81,6 @@ def jobs(arguments: Sequence[str], parse: Parse) -> list[list[str]]:
         for job in itertools.product(*alternatives):
             found.append([text for overrides in job for text in overrides])
     return found
-
-
-def distinct(composed: Sequence[Mapping[str, Any]]) -> list[int]:
-    """The indices of the first of equal configurations.
-
-    >>> distinct([{"lr": 1}, {"lr": 0.1}, {"lr": 1.0}])
-    [0, 1]
-    """
-    first: dict[str, int] = {}
-    for index, values in enumerate(composed):
-        first.setdefault(json.dumps(grid.canonical(dict(values)), sort_keys=True), index)
-    return list(first.values())
 
 
 def check_separators(arguments: Sequence[str]) -> None:
@@ -180,7 +166,7 @@ def _zip_axis(inside: str, argument: str, parse: Parse) -> tuple[tuple[str, ...]
         if name in columns:
             raise ConfigError(f"{name} must be in zip once, got {argument!r}.")
         # A value may repeat: only two equal runs are a mistake, which is found later.
-        columns[name] = grid.values(override, may_repeat=True)
+        columns[name] = grid.values(override, allow_equal_values=True)
     if len(columns) < 2:
         raise ConfigError(f"zip must have at least two settings, got {argument!r}.")
     counts = {key: len(values) for key, values in columns.items()}

@@ -44,8 +44,8 @@ def is_sweep_file(argument: str) -> bool:
     return _TYPED.fullmatch(argument) is not None
 
 
-def may_repeat(typed: Sequence[str]) -> bool:
-    """Whether the jobs of a sweep may be equal, as those of sub-sweeps may."""
+def has_sub_sweeps(typed: Sequence[str]) -> bool:
+    """Whether a sweep has sub-sweeps, which may have jobs in common."""
     return sub_sweeps.has_union(typed) or any(map(is_sweep_file, typed))
 
 

@@ -145,7 +145,7 @@ def test_the_only_setting_with_other_seeds_for_each_value_is_that_of_the_groups(
         "effect is the difference of the groups above: lr=0.1 is best (median final loss 0.1003), "
         "lr=1 worst (1.001)."
     ]
-    assert "a statistically significant difference (p = 0.00016). The test is" in made.answer
+    assert "The difference is statistically significant (p = 0.00016). The test is" in made.answer
     assert made.figures["effects"] is not None
 
 

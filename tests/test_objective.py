@@ -256,9 +256,9 @@ def test_confirm_names_the_mean_of_the_epochs_that_ranks_and_their_median():
     slow = Confirmed("lr=1", epochs, epochs, max_epochs=100)
     fast = Confirmed("lr=2", epochs, np.arange(10.0, 20.0), max_epochs=100)
     assert summary(objectives()["epochs_to_converge"], [slow, fast]) == (
-        "Epochs to converge, mean, on seeds that chose nothing: "
-        "lr=2 looked like 60, is 14.5 over 10 fresh runs (median 14 (11 to 18)); "
-        "lr=1 looked like 60, is 60 over 4 fresh runs (median 30). "
+        "Epochs to converge, mean, in the sweep and on fresh seeds: "
+        "lr=2: 60 in the sweep, 14.5 over 10 fresh runs (median 14 (11 to 18)); "
+        "lr=1: 60 in the sweep, 60 over 4 fresh runs (median 30). "
         "In parentheses: 95% confidence intervals that hold for both together."
     )
 
@@ -307,7 +307,7 @@ def test_confirm_trains_the_best_combinations_on_seeds_that_chose_nothing(
         assert seeds == tuple(range(4, 12))
         ordered = sorted(after)
         said = (
-            f"lr={lr} looked like {before[lr]:.4g}, is {np.median(after):.4g} "
+            f"lr={lr}: {before[lr]:.4g} in the sweep, {np.median(after):.4g} "
             f"({ordered[0]:.4g} to {ordered[-1]:.4g}) over 8 fresh runs"
         )
         assert said in done.stdout
@@ -323,8 +323,8 @@ def test_a_combination_with_more_splits_than_another_is_confirmed_by_its_own_run
     reporter = Sentences()
     final_steps.report_confirmation(chosen, plan.objective, fresh, reporter)
     (said,) = reporter.said
-    assert re.search(r"lr=0.1 looked like 0.2, is 0.4 .*over 4 fresh runs; lr=1 looked", said)
-    assert re.search(r"lr=1 looked like 0.3, is 0.5 .*over 2 fresh runs", said)
+    assert re.search(r"lr=0.1: 0.2 in the sweep, 0.4 .*over 4 fresh runs; lr=1: ", said)
+    assert re.search(r"lr=1: 0.3 in the sweep, 0.5 .*over 2 fresh runs", said)
 
 
 @pytest.mark.usefixtures("a_store")

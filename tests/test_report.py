@@ -241,8 +241,8 @@ def test_the_best_median_is_first_and_the_answer_has_its_numbers():
     assert made.answer.startswith("lr=1 has the lowest final loss: median final loss 0.3 over 5")
     # The exact lower bound for 5 of 5 is 0.025^(1/5).
     assert made.answer.endswith(
-        "A run of the first does better than one of the second with the same seed with probability "
-        "1 (0.4782 to 1). With 5 seeds and 2 groups no pair of groups can reach p < 0.05; 6 seeds "
+        "With the same seed, the first does better than the second with probability 1 (0.4782 to "
+        "1). With 5 seeds and 2 groups no pair of groups can reach p < 0.05; 6 seeds "
         "could."
     )
 
@@ -343,7 +343,7 @@ def test_runs_with_the_same_seed_are_compared_as_pairs():
     # The 6th and the 15th of 20 values enclose the median with a confidence of 95.9%.
     ordered = np.sort(-0.02 * seeds)
     assert comparison.difference[1:] == pytest.approx((ordered[5], ordered[14]))
-    assert made.answer.endswith("a statistically significant difference (p < 0.0001).")
+    assert made.answer.endswith("The difference is statistically significant (p < 0.0001).")
 
 
 @pytest.mark.slow
@@ -376,8 +376,8 @@ def test_groups_without_common_seeds_are_compared_unpaired_and_the_answer_says_w
     assert (comparison.pairs, comparison.shared_seeds) == (0, 1)
     assert comparison.p == pytest.approx(2 / 70)
     assert made.answer.endswith(
-        "a statistically significant difference (p = 0.029). The interval of the probability holds "
-        "for any distribution; the test is that both groups have the same one. The test is "
+        "The difference is statistically significant (p = 0.029). The interval of the probability "
+        "holds for any distribution; the test is that both groups have the same one. The test is "
         "unpaired because the two groups have only 1 seed in common."
     )
     frame.loc[frame["lr"] == 1.0, "seed"] += 1
@@ -392,7 +392,7 @@ def test_the_unpaired_difference_of_epochs_is_that_of_the_medians_in_the_answer(
     first, second = made.findings.summaries
     assert (first.epochs.estimate, second.epochs.estimate) == (20.0, 300.0)
     assert (comparison.pairs, comparison.difference.estimate) == (0, 20.0 - 300.0)
-    assert "(difference of the medians: 280 less) and" in made.answer
+    assert "the difference of the medians is 280 less. It" in made.answer
     html = made.files(["html"])["report.html"].decode()
     # The mean difference is what the p value is of.
     assert f">{comparison.mean_difference:.4g}<" in html
@@ -416,7 +416,7 @@ def test_a_difference_that_is_not_significant_is_reported_as_such():
 def test_equal_medians_are_no_lowest_one():
     made = built(by_lr({1: [0.1] * 5 + [0.4] * 3, 2: [0.1] * 5 + [0.2] * 3}))
     assert made.answer.startswith("lr=2 is first by final loss: median final loss 0.1 (0.1 to 0.2)")
-    assert ". Their medians are equal; the interquartile mean decides the rank. A" in made.answer
+    assert ". Their medians are equal; the interquartile mean decides the rank. W" in made.answer
     (sentence,) = made.effect_sentences[:1]
     assert sentence.endswith(
         ": the median final loss is 0.1 with all values; no other setting varies."
@@ -446,7 +446,7 @@ def test_the_best_group_is_compared_with_each_other_one():
     # Any of the three pairs could have been the best and the second best group.
     assert [c.p_adjusted for c in found] == [3 * 2 / 2**8] * 2
     assert "(p = 0.023, corrected for 3 pairs of groups)" in made.answer
-    assert "It is significantly better than the other one." in made.answer
+    assert "The first is significantly better than the other one." in made.answer
 
 
 def test_too_few_seeds_for_any_significant_difference_are_reported_with_the_number_needed():
@@ -457,7 +457,7 @@ def test_too_few_seeds_for_any_significant_difference_are_reported_with_the_numb
     best = np.linspace(1.6e-4, 2e-4, 10)
     made = built(by_lr({lr: best * 4.4**place for place, lr in enumerate((1, 2, 3, 4, 5, 6))}))
     assert made.findings.comparisons[0].p_adjusted == 15 * 2 / 2**10
-    assert made.answer.endswith("It is significantly better than each of the 4 others.")
+    assert made.answer.endswith("The first is significantly better than each of the 4 others.")
 
 
 def test_a_diverged_run_is_worse_than_any_loss_and_is_counted():
@@ -581,11 +581,11 @@ def test_the_answer_on_convergence_has_counts_and_the_permutation_test():
     assert comparison.p == (sums >= 103).mean() == 4 / 64
     assert comparison.mean_difference == pytest.approx(-103 / 6)
     assert (
-        "a run of the first takes on average 17.17 epochs less than one of the second with the "
-        "same seed (median difference: 5 less (50 less to 2 more)) and converges sooner with"
+        "With the same seed, the first takes 17.17 epochs less than the second on average, "
+        "counting at most 100 epochs per run; the median difference is 5 less (50 less to 2 more)."
         in made.answer
     )
-    verdict = "the means are not statistically distinguishable with 6 seeds (p = 0.062)"
+    verdict = "The means are not statistically distinguishable with 6 seeds (p = 0.062)"
     assert verdict in made.answer
 
 
@@ -600,10 +600,10 @@ def test_the_mean_ranks_and_is_tested_where_curves_cross_and_the_answer_says_so(
     assert comparison.p < 0.01
     assert comparison.improvement.estimate == 9 / 20
     assert "lr=2 converges soonest on average: mean 62.3 epochs, median 69" in made.answer
-    assert "although it converges sooner only with probability 0.45 (" in made.answer
-    assert f"takes on average {-comparison.mean_difference:.4g} epochs less" in made.answer
+    assert "It converges sooner only with probability 0.45 (" in made.answer
+    assert f"takes {-comparison.mean_difference:.4g} epochs less" in made.answer
     # The median goes the other way, which no sign has to tell.
-    assert "(median difference: 30.5 more (" in made.answer
+    assert "the median difference is 30.5 more (" in made.answer
     assert made.answer.endswith(
         "Their convergence curves cross: early, more runs of lr=1 have converged, later more runs "
         "of lr=2, so the better one depends on the number of epochs."
@@ -1191,9 +1191,12 @@ def test_best_combinations_chosen_by_validation_are_compared_on_test_rows():
     found = made.finals.findings
     assert found.measure.name == "test_loss"
     assert [summary.group.name for summary in found.summaries] == ["sweep=s lr=1", "sweep=t lr=3"]
-    # The test rows chose nothing: only one pair is compared.
+    # The test rows were not used to choose: only one pair is compared.
     assert found.comparisons[0].p_adjusted == 2 / 2**6
-    assert "Compared on the test rows, which chose nothing: sweep=s lr=1 has the" in made.answer
+    assert (
+        "Compared on the test rows, which were not used to choose: sweep=s lr=1 has the"
+        in made.answer
+    )
     assert made.findings.measure.name == "lowest_validation_loss"
 
 
@@ -1535,7 +1538,7 @@ def test_a_test_that_favors_the_second_group_is_not_said_to_favor_the_first():
     assert (to_second.is_worse, to_second.is_better) == (True, False)
     assert to_third.is_better
     assert "but in favor of the second." in made.answer
-    assert "It is significantly better than the other one." in made.answer
+    assert "The first is significantly better than the other one." in made.answer
     assert "it is significantly worse than lr=1, although not by the median" in " ".join(
         made.effect_sentences
     )

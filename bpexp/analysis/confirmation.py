@@ -1,11 +1,11 @@
-"""Compares what combinations looked like in the sweep that chose them with what fresh seeds show.
+"""Compares results in the sweep that chose combinations with results on fresh seeds.
 
 >>> import numpy as np
 >>> from bpexp.runs.objective import objectives
 >>> lr_1 = Confirmed("lr=1", np.array([0.01, 0.02, 0.03]), np.arange(1.0, 10.0), max_epochs=100)
 >>> summary(objectives()["final_loss"], [lr_1])
-'Final loss, median, on seeds that chose nothing: lr=1 looked like 0.02, is 5 (2 to 8) over 9 fresh
-runs. In parentheses: the 95% confidence interval.'
+'Final loss, median, in the sweep and on fresh seeds: lr=1: 0.02 in the sweep, 5 (2 to 8) over 9
+fresh runs. In parentheses: the 95% confidence interval.'
 """
 
 import math
@@ -41,7 +41,7 @@ class Confirmed:
 
 
 def summary(objective: Objective, confirmed: Sequence[Confirmed]) -> str:
-    """What combinations looked like and what they are on fresh seeds, the best of these first.
+    """The results of combinations in the sweep and on fresh seeds, the best on these first.
 
     The intervals of all medians hold together (Bonferroni), so that the one of the combination that
     is best on the fresh seeds holds, too.
@@ -70,9 +70,9 @@ def summary(objective: Objective, confirmed: Sequence[Confirmed]) -> str:
             found = f"{after} over {runs} (median {shown})"
         else:
             found = f"{shown} over {runs}"
-        sentences.append(f"{one.name or 'the combination'} looked like {before}, is {found}")
+        sentences.append(f"{one.name or 'the combination'}: {before} in the sweep, {found}")
     listed = "; ".join(sentences)
-    said = f"{objective.title}, {objective.statistic}, on seeds that chose nothing: {listed}."
+    said = f"{objective.title}, {objective.statistic}, in the sweep and on fresh seeds: {listed}."
     if not has_interval:
         return said
     if len(known) == 1:

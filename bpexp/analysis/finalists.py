@@ -84,7 +84,7 @@ class Finals:
         """The finalists, and how they compare."""
         which = "of each sweep" if self.key == SWEEP else f"within each {self.key}"
         best = "; ".join(f"{f.value}: {self._chosen(f)}" for f in self.finalists)
-        compared = "on the test rows, which chose nothing"
+        compared = "on the test rows, which were not used to choose"
         if not self.is_tested:
             has_chosen = any(len(finalist.groups) > 1 for finalist in self.finalists)
             compared = "on the runs that chose them" if has_chosen else "on all runs"

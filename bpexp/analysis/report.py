@@ -65,8 +65,8 @@ class Report(PlotData):
         predictions: Predictions of the best, the median and the worst run, a row per run and
             sample.
         environment: Versions and machines that the runs were trained with.
-        confirmation: What the best combinations looked like and what fresh seeds show; "" if they
-            were not trained again.
+        confirmation: The results of the best combinations in the sweep and on fresh seeds; "" if
+            they were not trained again.
         plan: How many seeds detect the difference that the user named; "" if none was.
         caution: Why p-values of these runs are too small; "" if they are not.
         study: The verdicts of the sweep of a study; "" for other runs.

@@ -70,7 +70,7 @@ def _ranked(findings: Findings) -> str:
             f"Their {measure.statistic}s are equal" if is_known else "Most runs of both diverged"
         )
         first += f" {equal}; the {decides} decides the rank."
-    return " ".join([first, *_test(findings), *_others(findings, "It", 2)])
+    return " ".join([first, *_test(findings), *_others(findings, "The first", 2)])
 
 
 def _only_split(findings: Findings) -> list[str]:
@@ -133,29 +133,30 @@ def _test(findings: Findings) -> list[str]:
     if not compared or compared[0].b is not findings.summaries[1].group:
         return [_untested(findings)]
     comparison = compared[0]
-    probability = _advantage(comparison, findings.measure)
     crossing = _crossing(findings) if findings.measure.is_time else []
     remarks = [
         *_contradiction(comparison, findings.measure), *_unpaired(comparison),
         *_over_splits(comparison), *crossing,
     ]  # fmt: skip
-    if not findings.can_be_significant:
-        return [f"{probability}.", _too_few_seeds(findings), *remarks]
+    tested = _too_few_seeds(findings)
+    if findings.can_be_significant:
+        tested = _significance(comparison, findings)
+    return [*_advantage(comparison, findings.measure), tested, *remarks]
+
+
+def _significance(comparison: Comparison, findings: Findings) -> str:
+    """Whether the difference of the first two groups is significant."""
     p = p_value(comparison.p_adjusted)
     if findings.n_pairs > 1:
         p += f", corrected for {findings.n_pairs} pairs of groups"
     # The interval of the probability may exclude 0.5 although the means do not differ.
-    of_means, means = "", ""
-    if findings.measure.is_time:
-        of_means, means = " by a test of the means", "the means are "
+    is_time = findings.measure.is_time
     if comparison.is_significant:
-        verdict = f"a statistically significant difference{of_means} ({p})"
-        if comparison.is_worse:
-            verdict += ", but in favor of the second"
-    else:
-        units = counted_units(comparison)
-        verdict = f"{means}not statistically distinguishable with {units} ({p})"
-    return [f"{probability}: {verdict}.", *remarks]
+        what = "difference of the means" if is_time else "difference"
+        worse = ", but in favor of the second" if comparison.is_worse else ""
+        return f"The {what} is statistically significant ({p}){worse}."
+    what, units = "The means" if is_time else "They", counted_units(comparison)
+    return f"{what} are not statistically distinguishable with {units} ({p})."
 
 
 def _untested(findings: Findings) -> str:
@@ -166,23 +167,22 @@ def _untested(findings: Findings) -> str:
     return f"Their difference cannot be tested, because {single} has a single run."
 
 
-def _advantage(comparison: Comparison, measure: Objective) -> str:
+def _advantage(comparison: Comparison, measure: Objective) -> list[str]:
     """By how much, and with which probability, the first group is better than the second."""
-    partner = f"one of the second{with_the_same(comparison)}"
-    probability = interval(comparison.improvement)
+    same, probability = with_the_same(comparison), interval(comparison.improvement)
+    first = f"{same[1:].capitalize()}, the first" if same else "The first"
     if not measure.is_time:
-        return f"A run of the first does better than {partner} with probability {probability}"
-    sooner = " and converges sooner with probability"
-    if comparison.improvement.estimate < 0.5:
-        sooner = ", although it converges sooner only with probability"
+        return [f"{first} does better than the second with probability {probability}."]
     mean = more_or_less(Interval(comparison.mean_difference, math.nan, math.nan), "epochs")
     takes = f"{mean} than" if comparison.mean_difference else "as many epochs as"
     of_medians = "median difference" if comparison.pairs else "difference of the medians"
-    return (
-        f"Counting at most {number(comparison.max_epochs)} epochs per run, a run of the first "
-        f"takes on average {takes} {partner} "
-        f"({of_medians}: {more_or_less(comparison.difference)}){sooner} {probability}"
-    )
+    only = "only " if comparison.improvement.estimate < 0.5 else ""
+    return [
+        f"{first} takes {takes} the second on average, counting at most "
+        f"{number(comparison.max_epochs)} epochs per run; the {of_medians} is "
+        f"{more_or_less(comparison.difference)}.",
+        f"It converges sooner {only}with probability {probability}.",
+    ]
 
 
 def more_or_less(difference: Interval, unit: str = "") -> str:

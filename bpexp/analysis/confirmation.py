@@ -64,7 +64,7 @@ def summary(objective: Objective, confirmed: Sequence[Confirmed]) -> str:
         )
         runs = counted(len(one.after), "fresh run")
         shown = interval(median)
-        has_interval = has_interval or "(" in shown
+        has_interval = has_interval or median.has_bounds
         if objective.is_time:
             shown = shown if math.isfinite(median.estimate) else "not reached"
             found = f"{after} over {runs} (median {shown})"

@@ -1,7 +1,5 @@
 """The interval of a combination's median over its replicates, as tables and reports show it."""
 
-import math
-
 from bpexp.analysis import intervals, survival
 from bpexp.analysis.intervals import CONFIDENCE, Interval
 from bpexp.runs.objective import Objective
@@ -29,7 +27,7 @@ def median(
     interval = survival.median if objective.is_time else intervals.median_interval
     found = interval(scores, level)
     if not is_independent:
-        found = Interval(found.estimate, math.nan, math.nan)
+        found = Interval.without_bounds(found.estimate)
     return as_measured(objective, found)
 
 

@@ -332,7 +332,7 @@ def _summarize(group: Group, metrics: Sequence[Objective], level: float) -> Summ
 def _estimates(metric: Objective, group: Group, level: float) -> dict[str, Interval]:
     scores = group.scores(metric)
     found = {
-        name: Interval(float(statistic(scores)), math.nan, math.nan)
+        name: Interval.without_bounds(float(statistic(scores)))
         for name, statistic in STATISTICS.items()
     }
     found = {name: as_measured(metric, interval) for name, interval in found.items()}
@@ -486,7 +486,7 @@ def _unpaired(
         medians = (survival.median(scores).estimate for scores in (x, y))
         difference = difference._replace(estimate=next(medians) - next(medians))
     if (n, m) != (len(x), len(y)):
-        difference = Interval(difference.estimate, math.nan, math.nan)
+        difference = Interval.without_bounds(difference.estimate)
     test = permutation.mean_test if measure.is_time else permutation.rank_sum_test
     by_noun = [{unit.noun: unit for unit in of_group} for of_group in units]
     nouns = list(dict.fromkeys(noun for of_group in by_noun for noun in of_group)) or [SEED]
@@ -552,9 +552,9 @@ def _mean_difference(x: Array, y: Array, measure: Objective) -> float:
 def _median_of_pairs(x: Array, y: Array, level: float, *, is_independent: bool) -> Interval:
     """Median of the differences within pairs; undefined if most scores of both are infinite."""
     if np.isinf(x).sum() > len(x) / 2 and np.isinf(y).sum() > len(y) / 2:
-        return Interval(np.nan, np.nan, np.nan)
+        return Interval.without_bounds(np.nan)
     found = intervals.median_interval(statistics.paired_differences(x, y), level)
-    return found if is_independent else Interval(found.estimate, math.nan, math.nan)
+    return found if is_independent else Interval.without_bounds(found.estimate)
 
 
 def _sd(*samples: Array) -> float:

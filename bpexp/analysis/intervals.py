@@ -33,6 +33,16 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @classmethod
+    def without_bounds(cls, estimate: float) -> "Interval":
+        """An estimate for which no interval holds."""
+        return cls(estimate, math.nan, math.nan)
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether there is an interval to show; its upper bound may be infinite."""
+        return math.isfinite(self.low) or (math.isnan(self.low) and math.isfinite(self.high))
+
     @property
     def negated(self) -> "Interval":
         """The interval of the negated quantity."""
@@ -123,7 +133,7 @@ def median_difference(a: Array, b: Array, level: float = CONFIDENCE) -> Interval
     """
     x, y = (median_interval(scores, math.sqrt(level)) for scores in (a, b))
     if math.isinf(x.estimate) and math.isinf(y.estimate):
-        return Interval(np.nan, np.nan, np.nan)
+        return Interval.without_bounds(np.nan)
     with np.errstate(invalid="ignore"):
         low, high = np.subtract(x.low, y.high), np.subtract(x.high, y.low)
     return Interval(

@@ -226,7 +226,7 @@ def best_rate(rates: Array, scores: Array, measure: Objective, horizon: float) -
     """
     best = int(np.argmin([measure.center(some, horizon) for some in scores]))
     if not np.isfinite(measure.center(scores[best], horizon)):
-        return Interval(np.nan, np.nan, np.nan)
+        return Interval.without_bounds(np.nan)
     n_seeds = scores.shape[1]
     drawn = np.random.RandomState(0).randint(n_seeds, size=(N_DRAWN, n_seeds))
     values = scores[:, drawn]

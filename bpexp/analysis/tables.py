@@ -8,7 +8,7 @@ import pandas as pd
 
 from bpexp.analysis.findings import Comparison, Findings, Summary
 from bpexp.analysis.intervals import Interval
-from bpexp.analysis.words import interval, number, p_value
+from bpexp.analysis.words import interval, number, p_number
 from bpexp.render.document import Table, Text, small
 from bpexp.runs.metrics import METRICS
 from bpexp.runs.objective import objectives
@@ -52,7 +52,7 @@ def short_ranking(findings: Findings, limit: int) -> Table:
 
 def printable_ranking(findings: Findings, limit: int) -> Table:
     """The ``limit`` best groups for print, with corrected p-values against the best group."""
-    p_values = {c.b.name: _p_number(c.p_adjusted) for c in findings.comparisons}
+    p_values = {c.b.name: p_number(c.p_adjusted) for c in findings.comparisons}
     columns = _short_columns(findings)
     if p_values:
         columns.append(_Column("p, corrected", lambda s: p_values.get(s.group.name, "")))
@@ -75,8 +75,8 @@ def comparisons(compared: Sequence[Comparison]) -> Table:
         "median difference, first - second": lambda c: _interval(c.difference),
         "mean difference": lambda c: number(c.mean_difference),
         "pairs": lambda c: str(c.pairs or "unpaired"),
-        "p": lambda c: _p_number(c.p),
-        "p, corrected": lambda c: _p_number(c.p_adjusted),
+        "p": lambda c: p_number(c.p),
+        "p, corrected": lambda c: p_number(c.p_adjusted),
     }
     if all(math.isnan(c.mean_difference) for c in compared):
         del columns["mean difference"]
@@ -139,11 +139,6 @@ def _interval(value: Interval) -> Text:
     """The estimate with its interval in small type."""
     estimate, opened, ends = interval(value).partition("(")
     return (estimate, small(opened + ends)) if opened else estimate
-
-
-def _p_number(p: float) -> str:
-    """0.012 or < 0.0001."""
-    return p_value(p).removeprefix("p ").removeprefix("= ")
 
 
 def _numbers(summary: Summary) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def _advantage(comparison: Comparison, measure: Objective) -> list[str]:
     first = f"{same[1:].capitalize()}, the first" if same else "The first"
     if not measure.is_time:
         return [f"{first} does better than the second with probability {probability}."]
-    mean = more_or_less(Interval(comparison.mean_difference, math.nan, math.nan), "epochs")
+    mean = more_or_less(Interval.without_bounds(comparison.mean_difference), "epochs")
     takes = f"{mean} than" if comparison.mean_difference else "as many epochs as"
     of_medians = "median difference" if comparison.pairs else "difference of the medians"
     only = "only " if comparison.improvement.estimate < 0.5 else ""
@@ -398,7 +398,7 @@ def _have_intervals(findings: Findings, *, is_short: bool) -> bool:
         # The answer for a single group has its share of converged runs.
         if summary.outcomes.get("converged") and not (is_short and len(findings.summaries) > 1):
             shown.append(summary.converged)
-    return any("(" in interval(found) for found in shown)
+    return any(found.has_bounds for found in shown)
 
 
 def few(values: Sequence[str], noun: str = "values") -> str:
@@ -437,7 +437,7 @@ def numbers(a: float, b: float) -> tuple[str, str]:
 
 def interval(value: Interval) -> str:
     """The estimate with its interval, such as "0.12 (0.1 to 0.15)"."""
-    if (math.isnan(value.low) and not math.isfinite(value.high)) or math.isinf(value.low):
+    if not value.has_bounds:
         return number(value.estimate)
     digits = _digits(value.low, value.high)
     estimate, low, high = (number(v, digits) for v in value)
@@ -454,4 +454,10 @@ def _digits(low: float, high: float) -> int:
 
 def p_value(p: float) -> str:
     """The p value with two digits, such as "p = 0.012" or "p < 0.0001"."""
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+    found = p_number(p)
+    return f"p {found}" if found.startswith("<") else f"p = {found}"
+
+
+def p_number(p: float) -> str:
+    """The p value in a column: "0.012" or "< 0.0001"."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"

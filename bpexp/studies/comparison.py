@@ -131,7 +131,7 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     if error == 0.0:
         exact, is_equal = found * scale, math.isclose(mean, published.mean, rel_tol=1e-12)
         if not can_be_tested(n, published):
-            return Difference(Interval(exact, math.nan, math.nan), math.nan, math.nan)
+            return Difference(Interval.without_bounds(exact), math.nan, math.nan)
         return Difference(Interval(exact, exact, exact), 0.0, float(is_equal))
     # The shape of the published values is unknown if ours are equal; a normal one is assumed.
     shape = ours - mean if sd else norm.ppf((np.arange(1000) + 0.5) / 1000)

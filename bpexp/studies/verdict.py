@@ -330,10 +330,10 @@ def _mean(finite: Array, is_share: bool) -> Interval:
     """The mean, or a share with its exact interval."""
     n = len(finite)
     if n < 2:
-        return Interval(np.nan, np.nan, np.nan)
+        return Interval.without_bounds(np.nan)
     if is_share:
         return share_interval(int(finite.sum()), n)
-    return Interval(float(finite.mean()), np.nan, np.nan)
+    return Interval.without_bounds(float(finite.mean()))
 
 
 def _mean_over_grid(values: Array, study: Study) -> Interval:
@@ -346,10 +346,10 @@ def _mean_over_grid(values: Array, study: Study) -> Interval:
     by_seed = values.reshape(study.n_points, study.trials)
     means = [float(np.nanmean(seed)) for seed in by_seed.T if np.isfinite(seed).any()]
     if not means:
-        return Interval(np.nan, np.nan, np.nan)
+        return Interval.without_bounds(np.nan)
     mean, n = float(np.nanmean(by_seed)), len(means)
     if n < MIN_SEEDS_OF_GRID:
-        return Interval(mean, np.nan, np.nan)
+        return Interval.without_bounds(mean)
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, n - 1) * np.std(means, ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half)
 

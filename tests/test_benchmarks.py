@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import loading, page, targets
+from benchmarks import accuracy, loading, page, targets
 from benchmarks.page import Part
 from benchmarks.rounds import Row, Table
 
@@ -69,3 +69,9 @@ def test_missing_candidates_are_listed_as_missing():
 def test_the_page_in_docs_shows_the_stored_measurements():
     stored = json.loads((DOCS / "benchmarks.json").read_text())
     assert (DOCS / "benchmarks.md").read_text() == page.markdown(page.load(stored))
+
+
+def test_the_page_about_accuracy_is_of_the_present_program():
+    introduction = accuracy.INTRODUCTION.format(seeds=20)
+    text = (DOCS / "accuracy.md").read_text()
+    assert text.startswith(f"{introduction}\n| {next(iter(accuracy.PROBLEMS))} |")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import bpexp
 from bpexp.cli import commands
+from bpexp.export.zip_writer import ZipWriter, packed
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.tracking.archive import open_archive
@@ -325,6 +326,44 @@ def test_only_intact_runs_with_their_data_are_bundled(made, run, tmp_path, monke
     status, _, err = run("bundle", "latest", "-o", "a.zip")
     assert (status, "is altered: weights.npz of run" in err) == (2, True)
     assert sorted(os.listdir()) == ["outputs", "t.csv"]
+
+
+def test_a_bundle_may_have_more_files_than_zip_had_at_first():
+    file, names = io.BytesIO(), [f"runs/{number}" for number in range(70_000)]
+    large = b"bpexp" * 10_000
+    with zipfile.ZipFile(file, "w") as zip_file:
+        writer = ZipWriter(zip_file)
+        for start in range(0, len(names), 10_000):
+            writer.append(packed({name: name.encode() for name in names[start : start + 10_000]}))
+        writer.append(packed({"large": large}))
+    with zipfile.ZipFile(file) as zip_file:
+        assert zip_file.namelist() == [*names, "large"]
+        assert [zip_file.read(name) for name in names[::1000]] == [
+            n.encode() for n in names[::1000]
+        ]
+        assert zip_file.read("large") == large
+        assert zip_file.getinfo("large").compress_size < 1000
+    assert writer.listed["large"]["sha256"] == hashlib.sha256(large).hexdigest()
+
+
+@pytest.mark.usefixtures("a_store")
+def test_a_bundle_says_which_runs_it_lacks(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bpexp.sweep(seed=range(3), epochs=3)
+    archive = open_archive(locate(None, tmp_path, {}), "bpexp")
+    lost = archive.search(FINISHED)[0]
+    archive.client.delete_run(lost.run_id)
+    said = f"1 run of results.csv is deleted, or moved to another sweep: {lost.label}."
+    status, out, _ = run("bundle", "latest", "-o", "s.zip")
+    assert (status, out.splitlines()[:2]) == (0, ["Written: s.zip (2 runs)", said])
+    for wanted in ("latest", "s.zip"):
+        status, out, _ = run("verify", wanted)
+        assert (status, said in out) == (1, True)
+    (table,) = Path("outputs/artifacts").glob("*/artifacts/results.csv")
+    table.write_bytes(table.read_bytes() + b"1")
+    status, _, err = run("bundle", "latest", "-o", "t.zip")
+    assert (status, "is altered: results.csv was altered" in err) == (2, True)
+    assert not Path("t.zip").exists()
 
 
 @pytest.mark.usefixtures("a_store")

@@ -1,11 +1,13 @@
 """``stored_pages.map_pages`` gives the same results in this process and in worker processes."""
 
 import os
+from contextlib import closing
 
 import pytest
 
 import bpexp
 from bpexp.sweeps import stored_pages
+from bpexp.sweeps.executors import processes as worker_processes
 from bpexp.sweeps.stored_pages import map_pages
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.reading import FINISHED
@@ -59,6 +61,27 @@ def test_worker_processes_give_the_results_in_the_order_of_the_runs(archive, ids
     assert list(map_pages(names, archive, ids)) == names(archive, ids)
     assert len(ids) == 5
     assert PARENT not in set(map_pages(processes, archive, ids))
+
+
+def doubled(number):
+    return 2 * number
+
+
+def test_results_that_wait_are_few():
+    """Calls that are far ahead of the consumer would fill the memory with results."""
+    taken = []
+
+    def numbers():
+        for number in range(30):
+            taken.append(number)
+            yield number
+
+    n_ahead = 2 * worker_processes.CALLS_AHEAD
+    with closing(worker_processes.map_in_order(doubled, numbers(), 2)) as results:
+        for number, result in enumerate(results):
+            assert result == 2 * number
+            assert len(taken) <= number + n_ahead
+    assert len(taken) == 30
 
 
 def test_few_runs_are_read_in_this_process(archive, ids):

@@ -10,49 +10,40 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from functools import partial
 from importlib.metadata import version
-from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from bpexp.data import DataConfig
+from bpexp.export.zip_writer import Packed, ZipWriter, packed
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted
-from bpexp.sweeps import integrity
+from bpexp.sweeps import integrity, sweep_integrity
+from bpexp.sweeps.stored_pages import map_pages
 from bpexp.tracking import bundle, logged_curves
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.bundle import DataFile
 from bpexp.tracking.checked_zip import MANIFEST
 from bpexp.tracking.logged_curves import Curves
-from bpexp.tracking.reading import Query, StoredRun
+from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
 from bpexp.tracking.stored_results import config_of, stored_config
-
-_PAGE_SIZE = 100
-"""Runs that are read together: all their artifacts are in memory."""
-_MIN_COMPRESSED = 2048
-"""Bytes of the smallest file that is compressed: of smaller ones there are many."""
 
 _Files = Mapping[str, bytes]
 
 
-class _Writer:
-    """Adds members to a zip file and lists them for the manifest."""
+class _Page(NamedTuple):
+    """Runs that were checked and packed.
 
-    def __init__(self, file: zipfile.ZipFile) -> None:
-        self._file = file
-        self.listed: dict[str, dict[str, object]] = {}
+    Attributes:
+        members: Their members of the bundle.
+        finished: A finished run for each configuration of data.
+        n_runs: How many runs there are, apart from sweeps.
+        parents: The ids of their sweeps.
+    """
 
-    def add(self, name: str, content: bytes) -> None:
-        """Add a member."""
-        is_small = len(content) < _MIN_COMPRESSED
-        method = zipfile.ZIP_STORED if is_small else zipfile.ZIP_DEFLATED
-        # A fixed date: equal runs make equal files.
-        self._file.writestr(zipfile.ZipInfo(name), content, method, compresslevel=3)
-        digest = hashlib.sha256(content).hexdigest()
-        self.listed[name] = {"size": len(content), "sha256": digest}
-
-    def add_file(self, name: str, path: Path, digest: str) -> None:
-        """Add a file that need not fit into memory."""
-        self._file.write(path, name, zipfile.ZIP_DEFLATED, compresslevel=3)
-        self.listed[name] = {"size": self._file.getinfo(name).file_size, "sha256": digest}
+    members: Packed
+    finished: dict[DataConfig, StoredRun]
+    n_runs: int
+    parents: set[str | None]
 
 
 def write(
@@ -74,28 +65,27 @@ def write(
         ConfigError: A run is altered, a data file is missing or has changed, or the zip file
             cannot be written.
     """
+    altered = sweep_integrity.file_problems(run, archive) if run.is_sweep else []
+    if altered:
+        raise ConfigError(f"{run.label} is altered: {' '.join(altered)}")
     reader, children = archive.reader, Query(sweep=run.run_id)
-    selected = reader.search(archive.experiment_id, children) if run.is_sweep else ()
+    selected = reader.search(archive.experiment_id, children, NO_PARTS) if run.is_sweep else ()
+    run_ids = [run.run_id, *(child.run_id for child in selected)]
     named = _NamedFiles(archive, check=data)
-    n_runs = n_finished = 0
-    linking: set[str | None] = set()
+    n_runs = 0
+    parents: set[str | None] = set()
     with _atomic_zip(target) as zip_file:
-        writer = _Writer(zip_file)
-        for stored, artifacts, curves in _pages(archive, chain([run], selected)):
-            if not stored.is_sweep:
-                n_runs += 1
-                linking.add(stored.parent)
-                if stored.status == "FINISHED":
-                    n_finished += 1
-                    named.add(stored)
-                    _check_intact(stored, artifacts, archive)
-            _add_run(writer, stored, artifacts, curves)
-        if not n_finished:
+        writer = ZipWriter(zip_file)
+        for page in map_pages(_pack_page, archive, run_ids):
+            writer.append(page.members)
+            named.add(page.finished)
+            n_runs += page.n_runs
+            parents |= page.parents
+        if not named.known:
             raise ConfigError(f"{run.label} has no finished runs to bundle.")
         # The runs that were reused from other sweeps have their environment there.
-        parents = reader.get(sorted(filter(None, linking - {run.run_id})))
-        for stored, artifacts, curves in _pages(archive, iter(parents)):
-            _add_run(writer, stored, artifacts, curves)
+        others = reader.get(sorted(filter(None, parents - {run.run_id})))
+        writer.append(_pack(archive, others).members)
         files = [_add_data(writer, number, path, data) for number, path in enumerate(named.paths)]
         manifest = {
             "format": bundle.FORMAT,
@@ -105,11 +95,14 @@ def write(
             "data": [asdict(file) for file in files],
             "files": writer.listed,
         }
-        zip_file.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(manifest), zipfile.ZIP_DEFLATED)
+        writer.append(packed({MANIFEST: json.dumps(manifest).encode()}))
     name = shlex.quote(str(target))
     lacking = "".join(f" --data {shlex.quote(file.path)}" for file in files if not file.member)
+    rows = sweep_integrity.table_rows(run, archive) if run.is_sweep else ()
+    missing = sweep_integrity.missing_runs(rows, set(run_ids))
     return [
         _sentence(target, n_runs, files),
+        *([missing] if missing else []),
         f"Check: bpexp verify {name}{lacking}",
         f"Train again: bpexp reproduce {name}{lacking}",
     ]
@@ -125,24 +118,21 @@ class _NamedFiles:
 
     def __init__(self, archive: Archive, *, check: bool) -> None:
         self._archive, self._check = archive, check
-        self._known: set[DataConfig] = set()
+        self.known: set[DataConfig] = set()
         self.paths: dict[str, None] = {}
 
-    def add(self, run: StoredRun) -> None:
-        """Add the files of a run.
+    def add(self, runs: Mapping[DataConfig, StoredRun]) -> None:
+        """Add the files of runs, given by their configuration of the data.
 
         Raises:
-            ConfigError: The stored configuration is invalid, or the data are missing or have
-                changed.
+            ConfigError: The data are missing or have changed.
         """
-        data = stored_config(run, self._archive).data
-        if data in self._known:
-            return
-        if self._check:
-            config_of(run, self._archive)
-        self._known.add(data)
-        paths = [getattr(data, key, None) for key in bundle.PATHS]
-        self.paths |= dict.fromkeys(path for path in paths if path is not None)
+        for data in [data for data in runs if data not in self.known]:
+            if self._check:
+                config_of(runs[data], self._archive)
+            self.known.add(data)
+            paths = [getattr(data, key, None) for key in bundle.PATHS]
+            self.paths |= dict.fromkeys(path for path in paths if path is not None)
 
 
 def _check_intact(run: StoredRun, files: _Files, archive: Archive) -> None:
@@ -160,7 +150,7 @@ def _check_intact(run: StoredRun, files: _Files, archive: Archive) -> None:
         raise ConfigError(f"{run.label} is altered: {problem}")
 
 
-def _add_data(writer: _Writer, number: int, path: str, is_included: bool) -> DataFile:
+def _add_data(writer: ZipWriter, number: int, path: str, is_included: bool) -> DataFile:
     """Describe a data file, and add it to the zip file unless the user does not want it."""
     file = Path(path).expanduser()
     try:
@@ -178,14 +168,27 @@ def _add_data(writer: _Writer, number: int, path: str, is_included: bool) -> Dat
     return DataFile(path, member, digest)
 
 
-def _pages(
-    archive: Archive, runs: Iterator[StoredRun]
-) -> Iterator[tuple[StoredRun, _Files, Curves]]:
-    """Runs, their artifacts, and all logged values of their curves; only some are in memory."""
-    while page := list(islice(runs, _PAGE_SIZE)):
-        curves = logged_curves.of_runs(archive.reader, page)
-        files = archive.for_each(page, partial(_files, archive))
-        yield from zip(page, files, curves, strict=True)
+def _pack_page(archive: Archive, run_ids: Sequence[str]) -> list[_Page]:
+    """Check and pack some runs, given by their ids. Raises ConfigError if one is altered."""
+    return [_pack(archive, archive.reader.get(run_ids))]
+
+
+def _pack(archive: Archive, runs: Sequence[StoredRun]) -> _Page:
+    """Check and pack some runs. Raises ConfigError if one is altered."""
+    members: dict[str, bytes] = {}
+    finished: dict[DataConfig, StoredRun] = {}
+    parents: set[str | None] = set()
+    for page in logged_curves.pages(archive.reader, runs):
+        found = archive.for_each([run for run, _ in page], partial(_files, archive))
+        for (run, curves), files in zip(page, found, strict=True):
+            if not run.is_sweep:
+                parents.add(run.parent)
+                if run.status == "FINISHED":
+                    _check_intact(run, files, archive)
+                    finished.setdefault(stored_config(run, archive).data, run)
+            members |= _members(run, files, curves)
+    n_runs = sum(not run.is_sweep for run in runs)
+    return _Page(packed(members), finished, n_runs, parents)
 
 
 def _files(archive: Archive, run: StoredRun) -> _Files:
@@ -194,14 +197,14 @@ def _files(archive: Archive, run: StoredRun) -> _Files:
     return {name: archive.file(run, name) for name in names}
 
 
-def _add_run(writer: _Writer, run: StoredRun, files: _Files, curves: Curves) -> None:
+def _members(run: StoredRun, files: _Files, curves: Curves) -> dict[str, bytes]:
+    """The members of a bundle with a run and its artifacts, by name."""
     values = {field.name: getattr(run, field.name) for field in fields(run)}
     # The place of the artifacts says nothing on another machine.
     values["artifact_uri"] = ""
-    content = json.dumps({"run": values, "history": curves})
-    writer.add(bundle.run_member(run.run_id), content.encode())
-    for name, artifact in files.items():
-        writer.add(bundle.artifact_member(run.run_id, name), artifact)
+    content = json.dumps({"run": values, "history": curves}).encode()
+    named = {bundle.artifact_member(run.run_id, name): file for name, file in files.items()}
+    return {bundle.run_member(run.run_id): content, **named}
 
 
 @contextmanager

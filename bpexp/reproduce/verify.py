@@ -19,7 +19,7 @@ from bpexp.sweeps.stored_pages import map_pages
 from bpexp.tracking import logged_curves
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
-from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import config_of, losses_of, result_of
 
@@ -113,7 +113,9 @@ def check_sweeps(archive: Archive, sweeps: Sequence[StoredRun]) -> Iterator[Verd
         if sweep_integrity.are_untracked(rows):
             yield _check_untracked(sweep, archive)
         elif sweep.status == "FINISHED":
-            missing = sweep_integrity.missing_runs(sweep, rows, archive)
+            query = Query(sweep=sweep.run_id, with_parents=False)
+            stored = {run.run_id for run in archive.search(query, NO_PARTS)}
+            missing = sweep_integrity.missing_runs(rows, stored)
             if missing:
                 yield Verdict(sweep, Finding.ALTERED, missing)
 

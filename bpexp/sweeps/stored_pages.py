@@ -1,13 +1,12 @@
 """Calls a function for many stored runs, page by page, in worker processes if there are many."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from bpexp.sweeps.executors import processes
 from bpexp.sweeps.executors.local import count_workers
-from bpexp.sweeps.executors.processes import Task
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.store import Store
@@ -17,7 +16,7 @@ T = TypeVar("T")
 Ids = Sequence[str]
 """Complete ids of runs."""
 
-PAGE_SIZE = 500
+PAGE_SIZE = 200
 """Runs of one call."""
 MIN_RUNS = 20_000
 """Fewer runs are not worth the two seconds of processor time that each process takes to start."""
@@ -42,47 +41,30 @@ def map_pages(
     n_processes = min(count_workers(-1), processes.count_that_fit())
     n_done = 0
     if len(run_ids) >= MIN_RUNS and n_processes > 1 and archive.can_be_opened_again:
-        for found in _in_processes(function, archive, pages, n_processes):
-            n_done += 1
-            yield from found
+        calls = (_Call(function, archive.store, archive.experiment_id, page) for page in pages)
+        # Without processes, or if one dies, this process goes on.
+        with (
+            suppress(processes.TerminatedWorkerError, OSError),
+            closing(processes.map_in_order(_results, calls, n_processes)) as results,
+        ):
+            for found in results:
+                n_done += 1
+                yield from found
     for page in pages[n_done:]:
         yield from function(archive, page)
 
 
-def _in_processes(
-    function: Callable[[Archive, Ids], list[T]],
-    archive: Archive,
-    pages: Sequence[Ids],
-    n_processes: int,
-) -> Iterator[list[T]]:
-    """The results for each page, in their order; ends early if processes cannot run or die."""
-    pool = processes.Pool(n_processes)
-    tasks = enumerate(
-        Task(_send_results, (function, archive.store, archive.experiment_id, page))
-        for page in pages
-    )
-    waiting: dict[int, list[T]] = {}
-    n_yielded = 0
-    with closing(pool.run(tasks)) as messages:
-        for number, found in messages:
-            waiting[number] = found
-            while n_yielded in waiting:
-                yield waiting.pop(n_yielded)
-                n_yielded += 1
-    if pool.error is not None and not isinstance(
-        pool.error, processes.TerminatedWorkerError | OSError
-    ):
-        raise pool.error
+class _Call(NamedTuple, Generic[T]):
+    """The call of a function in a process that opens the archive again."""
+
+    function: Callable[[Archive, Ids], list[T]]
+    store: Store
+    experiment_id: str
+    page: Ids
 
 
-def _send_results(
-    function: Callable[[Archive, Ids], list[T]],
-    store: Store,
-    experiment_id: str,
-    page: Ids,
-    send: Callable[[list[T]], None],
-) -> None:
-    send(function(_opened(store, experiment_id), page))
+def _results(call: _Call[T]) -> list[T]:
+    return call.function(_opened(call.store, call.experiment_id), call.page)
 
 
 @lru_cache(maxsize=1)

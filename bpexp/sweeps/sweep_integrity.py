@@ -2,14 +2,14 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted, listed
 from bpexp.runs import record_digests, run_tags
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.ids import short
-from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
+from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.retry import TrackingError
 
 _MAX_NAMED = 5
@@ -59,10 +59,13 @@ def are_untracked(rows: Sequence[tuple[str, str]]) -> bool:
     return bool(rows) and not any(run_id for _, run_id in rows)
 
 
-def missing_runs(sweep: StoredRun, rows: Sequence[tuple[str, str]], archive: Archive) -> str:
-    """A sentence on the runs of the table of a sweep that it has no more; "" if it has them."""
-    query = Query(sweep=sweep.run_id, with_parents=False)
-    stored = {run.run_id for run in archive.reader.search(archive.experiment_id, query, NO_PARTS)}
+def missing_runs(rows: Sequence[tuple[str, str]], stored: Collection[str]) -> str:
+    """A sentence on the runs of the table of a sweep that it has no more; "" if it has them.
+
+    Args:
+        rows: The result of ``table_rows``.
+        stored: The ids of the runs of the sweep.
+    """
     missing = [
         f"{name} ({short(run_id)})" for name, run_id in rows if run_id and run_id not in stored
     ]

@@ -7,13 +7,16 @@ inside it (``joblib.externals``), whether it can start processes, and how it end
 import multiprocessing
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import islice
 from multiprocessing import resource_tracker
 from queue import Queue, SimpleQueue
 from threading import Event, Thread
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from joblib import Parallel, delayed
 from joblib._multiprocessing_helpers import mp
@@ -29,8 +32,14 @@ TESTED = ("1.4", "1.6")
 """The versions of joblib whose internals this module was tested with."""
 
 __all__ = ["Pool", "Task", "TerminatedWorkerError", "count_that_fit", "cpu_count",
-           "end_with_parent", "run_alone"]  # fmt: skip
+           "end_with_parent", "map_in_order", "run_alone"]  # fmt: skip
 
+A = TypeVar("A")
+R = TypeVar("R")
+
+CALLS_AHEAD = 2
+"""Maximum number of calls per process whose results have not been consumed: without a limit they
+would fill the memory where the caller takes longer than the processes."""
 BYTES_OF_A_WORKER = 100_000_000
 """About what a worker process needs beside its data, which are shared."""
 
@@ -202,6 +211,48 @@ def _run_task(number: int, path: str, task: Task) -> int:
     """Run a task in a worker, with a pipe for its messages; returns its number."""
     call_with_outbox(path, task.function, *task.arguments)
     return number
+
+
+def map_in_order(
+    function: Callable[[A], R], arguments: Iterable[A], n_processes: int
+) -> Generator[R, None, None]:
+    """The results of calls in new worker processes, in the order of the arguments.
+
+    Args:
+        function: A module must define it, because processes import it from there.
+        arguments: An argument of each call; taken one by one as there is room for them.
+        n_processes: The number of processes.
+
+    Closing the generator kills the processes.
+
+    Raises:
+        TerminatedWorkerError: A process died.
+        OSError: No process can be started.
+        Exception: What a call raised.
+    """
+    check_available()
+    remaining = iter(arguments)
+    waiting: deque[Future[R]] = deque()
+    executor = ProcessPoolExecutor(n_processes)
+    try:
+        while True:
+            n_free = CALLS_AHEAD * n_processes - len(waiting)
+            with interrupts_blocked():
+                waiting.extend(
+                    executor.submit(_call, os.getpid(), function, argument)
+                    for argument in islice(remaining, n_free)
+                )
+            if not waiting:
+                return
+            yield result_of(waiting.popleft())
+    finally:
+        executor.shutdown(kill_workers=True)
+
+
+def _call(parent: int, function: Callable[[A], R], argument: A) -> R:
+    """Call a function in a worker process, which ends with its parent."""
+    end_with_parent(parent)
+    return function(argument)
 
 
 def run_alone(task: Task) -> list[Any]:

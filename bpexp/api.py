@@ -305,7 +305,7 @@ def report(
     Raises:
         ConfigError: A sweep does not exist, or its runs cannot be compared.
     """
-    from bpexp.analysis import sources
+    from bpexp.analysis import stored_report
     from bpexp.analysis.measure_choice import MeasureChoice
     from bpexp.analysis.options import ReportOptions
     from bpexp.analysis.planning import Difference
@@ -319,8 +319,8 @@ def report(
     )
     store = locate(uri, Path.cwd(), os.environ)
     if not sweeps:
-        return sources.of_experiment(open_archive(store, experiment), experiment, options)
+        return stored_report.of_experiment(open_archive(store, experiment), experiment, options)
     reader = open_reader(store)
     parents = [lookup.find(reader, experiment, sweep, is_sweep=True).run for sweep in sweeps]
     archive = Archive(reader, store, parents[0].experiment_id)
-    return sources.of_sweeps(archive, parents, options)
+    return stored_report.of_sweeps(archive, parents, options)

@@ -74,4 +74,5 @@ def test_the_page_in_docs_shows_the_stored_measurements():
 def test_the_page_about_accuracy_is_of_the_present_program():
     introduction = accuracy.INTRODUCTION.format(seeds=20)
     text = (DOCS / "accuracy.md").read_text()
+    assert "Of 300 seeds" in text
     assert text.startswith(f"{introduction}\n| {next(iter(accuracy.PROBLEMS))} |")

@@ -96,7 +96,7 @@ def built(frame, measure=None, allow_test=False, **more):
 )
 def test_a_report_ranks_by_the_objective_of_the_sweep(tags, measure):
     frame = by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]}).assign(accuracy=0.5, test_loss=0.7)
-    choice = measure_choice.of_sweeps(MeasureChoice(), [SimpleNamespace(tags=tags)])
+    choice = measure_choice.with_objective_of(MeasureChoice(), [SimpleNamespace(tags=tags)])
     chosen = measure_choice.choose(groups.group(frame), choice)
     assert chosen.name == measure
     is_optimistic = "optimistic" in built(frame, measure, allow_test=True).answer
@@ -211,8 +211,8 @@ def test_groups_of_one_run_have_no_column_of_probabilities():
     assert list(alone.columns) == ["rank", "lr", "runs", "final loss, median"]
     paired = tables.short_ranking(built(by_lr({0.1: [0.5, 0.6], 1: [0.3, 0.4]})).findings, 10)
     assert list(paired.columns) == [*alone.columns, "P(best is better)"]
-    finals = built(three_optimizers().query("seed == 0"), per="optimizer.name").finals.table
-    assert "P(best is better)" not in finals.columns
+    best_per = built(three_optimizers().query("seed == 0"), per="optimizer.name").best_per.table
+    assert "P(best is better)" not in best_per.columns
 
 
 @pytest.mark.parametrize(
@@ -1167,7 +1167,7 @@ def test_sweeps_without_a_common_combination_are_compared_by_their_best_ones():
         "Compared on the runs that chose them: sweep=t lr=3 has the lowest final loss: "
     )
     # The signs of ten differences, and any of six pairs of the four combinations could be compared.
-    assert made.finals.findings.comparisons[0].p_adjusted == 6 * 2 / 2**10
+    assert made.best_per.findings.comparisons[0].p_adjusted == 6 * 2 / 2**10
     assert "(p = 0.012, corrected for 6 pairs of groups)" in made.answer
     # Every run of t is better than all of s, or worse; the best of all 20 is the lowest.
     assert made.answer.endswith(
@@ -1188,7 +1188,7 @@ def test_best_combinations_chosen_by_validation_are_compared_on_test_rows():
     # lr=0.1 has the lowest test loss, but the worse validation loss of its sweep.
     frame["test_loss"] = np.repeat([0.1, 0.2, 0.6], 6) + np.tile(seeds, 3)
     made = built(frame)
-    found = made.finals.findings
+    found = made.best_per.findings
     assert found.measure.name == "test_loss"
     assert [summary.group.name for summary in found.summaries] == ["sweep=s lr=1", "sweep=t lr=3"]
     # The test rows were not used to choose: only one pair is compared.
@@ -1218,12 +1218,12 @@ def test_per_compares_the_best_combination_within_each_value_on_test_rows(key):
         "Best combination within each optimizer.name by validation loss: adam: lr=1 (best of 2, "
         "median validation loss 0.4025 over 6 runs); momentum: lr=0.1 (best of 2, median "
     )
-    found = made.finals.findings
+    found = made.best_per.findings
     assert [summary.group.name for summary in found.summaries] == [
         "lr=1 optimizer.name=adam", "lr=0.1 optimizer.name=momentum",
         "lr=0.1 optimizer.name=rprop",
     ]  # fmt: skip
-    # Three finalists have three pairs, of which any could be compared.
+    # Three values have three pairs, of which any could be compared.
     assert [c.p_adjusted for c in found.comparisons] == [3 * 2 / 2**6] * 2
     table = table_below(made, "The best combination per optimizer.name")
     assert [row[1] for row in table.rows] == ["adam", "momentum", "rprop"]
@@ -1243,8 +1243,8 @@ def test_per_takes_a_setting_that_follows_from_another_one():
     is_adam = frame["optimizer.name"] == "adam"
     frame["optimizer.beta1"] = np.where(is_adam, 0.9, None)
     made = built(frame, per="optimizer.beta1")
-    assert [finalist.value for finalist in made.finals.finalists] == ["0.9", "null"]
-    assert [len(finalist.groups) for finalist in made.finals.finalists] == [2, 4]
+    assert [best.value for best in made.best_per.of_values] == ["0.9", "null"]
+    assert [len(best.groups) for best in made.best_per.of_values] == [2, 4]
 
 
 @pytest.mark.parametrize(
@@ -1336,8 +1336,8 @@ def test_sweeps_with_different_objectives_need_a_measure():
         SimpleNamespace(tags={"bpexp.objective": name}) for name in ("accuracy", "final_loss")
     ]
     with pytest.raises(ConfigError, match=r"objectives, accuracy and final_loss: .* --measure"):
-        measure_choice.of_sweeps(MeasureChoice(), parents)
-    assert measure_choice.of_sweeps(MeasureChoice("accuracy"), parents).key == "accuracy"
+        measure_choice.with_objective_of(MeasureChoice(), parents)
+    assert measure_choice.with_objective_of(MeasureChoice("accuracy"), parents).key == "accuracy"
 
 
 def test_first_and_second_are_the_sweeps_as_typed(a_store, inside, tmp_path):
@@ -1561,7 +1561,7 @@ def test_the_worst_of_many_groups_has_the_number_of_its_rank():
     paths = [f"/a/folder/with/a/long/name/of/tables/number/{place}.csv" for place in range(30)]
     frame = rows([({"data.path": path}, 0, "completed", 0.1 + place, 50)
                   for place, path in enumerate(paths)])  # fmt: skip
-    labels = list(group_labels.of_rows(built(frame).findings).values())
+    labels = list(group_labels.labels_of_rows(built(frame).findings).values())
     assert labels[0].startswith("#1 ")
     assert labels[-2].startswith("#23 ")
     assert labels[-1].startswith("#30 ")

@@ -81,7 +81,7 @@ def summary(objective: Objective, confirmed: Sequence[Confirmed]) -> str:
     return f"{said} In parentheses: 95% confidence intervals that hold for {which} together."
 
 
-def of_groups(objective: Objective, grouped: Grouped) -> str:
+def summary_of_groups(objective: Objective, grouped: Grouped) -> str:
     """The summary for the groups of a sweep and of the sweep that confirms it.
 
     Args:

@@ -13,19 +13,19 @@ NAME_LENGTH = 36
 """Maximum number of characters on a line of a group's name in a plot."""
 
 
-def as_lines(findings: Findings) -> list[Summary]:
+def summaries_as_lines(findings: Findings) -> list[Summary]:
     """The groups drawn as lines: all if they are few, otherwise the best ones and the worst."""
     return _best_and_worst(findings, MAX_LINES)
 
 
-def as_rows(findings: Findings) -> list[Summary]:
+def summaries_as_rows(findings: Findings) -> list[Summary]:
     """The groups with a row of their own: all if they are few, or the best ones and the worst."""
     return _best_and_worst(findings, MAX_ROWS)
 
 
-def of_rows(findings: Findings) -> dict[str, str]:
+def labels_of_rows(findings: Findings) -> dict[str, str]:
     """Names of the groups on one line, by what varies between those with a row of their own."""
-    drawn = [summary.group for summary in as_rows(findings)]
+    drawn = [summary.group for summary in summaries_as_rows(findings)]
     names = _varying_names(findings, drawn)
     texts = [
         " ".join(f"{name}={group.settings[key]}" for key, name in names.items()) or group.name
@@ -38,9 +38,9 @@ def of_rows(findings: Findings) -> dict[str, str]:
     return {group.name: short[text] for group, text in zip(drawn, texts, strict=True)}
 
 
-def of_lines(findings: Findings) -> dict[str, str]:
+def labels_of_lines(findings: Findings) -> dict[str, str]:
     """Names of the groups by what varies between those drawn as lines, on one or more lines."""
-    drawn = [summary.group for summary in as_lines(findings)]
+    drawn = [summary.group for summary in summaries_as_lines(findings)]
     names = _varying_names(findings, drawn)
     if not names:
         return {group.name: shortened([group.name], NAME_LENGTH)[group.name] for group in drawn}

@@ -34,8 +34,8 @@ class _Line(NamedTuple):
 
 
 def _lines(findings: Findings) -> Iterator[_Line]:
-    labels = group_labels.of_lines(findings)
-    for place, summary in enumerate(group_labels.as_lines(findings)):
+    labels = group_labels.labels_of_lines(findings)
+    for place, summary in enumerate(group_labels.summaries_as_lines(findings)):
         yield _Line(summary, {**line_style(place), "label": labels[summary.group.name]})
 
 
@@ -130,12 +130,12 @@ def distribution(findings: Findings) -> Figure | None:
     """The measure of each run, a row of points per group, with median and quartiles."""
     if not findings.has_scores:
         return None
-    measure, rows = findings.measure, group_labels.as_rows(findings)
+    measure, rows = findings.measure, group_labels.summaries_as_rows(findings)
     figure, axes = panel(height=1.6 + 0.34 * max(2, len(rows)))
     rng = np.random.default_rng(findings.seed)
     for place, summary in enumerate(rows):
         _draw_runs(axes, place, summary, measure, rng)
-    labels = group_labels.of_rows(findings)
+    labels = group_labels.labels_of_rows(findings)
     axes.set_yticks(range(len(rows)), [labels[s.group.name] for s in rows], fontsize=8)
     axes.set(xlabel=measure.label, ylim=(len(rows) - 0.5, -0.5))
     scale(axes.xaxis, measure)

@@ -239,7 +239,7 @@ def best_rate(rates: Array, scores: Array, measure: Objective, horizon: float) -
     return Interval(float(rates[best]), float(low), float(high))
 
 
-def of_groups(grouped: Grouped, measure: Objective, read_losses: ReadLosses) -> LrRange | None:
+def estimate(grouped: Grouped, measure: Objective, read_losses: ReadLosses) -> LrRange | None:
     """The rates of a sweep of ``search=lr_range``.
 
     Args:

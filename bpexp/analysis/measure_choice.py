@@ -42,7 +42,7 @@ class MeasureChoice:
 ANY_MEASURE = MeasureChoice()
 
 
-def of_sweeps(choice: MeasureChoice, parents: Sequence["StoredRun"]) -> MeasureChoice:
+def with_objective_of(choice: MeasureChoice, parents: Sequence["StoredRun"]) -> MeasureChoice:
     """The choice, in which the objective of the sweeps takes the place of None.
 
     Args:

@@ -72,7 +72,7 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
         report: The findings and their surroundings.
         images: PNG files by the name of their plot.
     """
-    findings, agreement, finals = report.findings, report.agreement, report.finals
+    findings, agreement, best_per = report.findings, report.agreement, report.best_per
     blocks: list[Block] = [
         Heading(1, report.title),
         Paragraph(report.question, "lead"),
@@ -81,8 +81,8 @@ def document(report: "Report", images: Mapping[str, bytes]) -> Document:
     if agreement is not None and agreement.comparisons:
         shared = tables.comparisons(agreement.comparisons[:MAX_ROWS])
         blocks += [Heading(2, "Groups in both sweeps"), shared]
-    if finals is not None:
-        blocks += [Heading(2, finals.heading), finals.table]
+    if best_per is not None:
+        blocks += [Heading(2, best_per.heading), best_per.table]
     blocks += [Heading(2, "Groups, the best first"), tables.readable_ranking(findings, MAX_ROWS)]
     blocks += [Paragraph(words.about_intervals(findings), "note")]
     blocks += [Paragraph(remark, "note") for remark in remarks(report)]
@@ -117,15 +117,15 @@ def paper(report: "Report", figures: Sequence[str]) -> Document:
         report: The findings and their surroundings.
         figures: Names of the plots, whose PDF files are included.
     """
-    findings, finals = report.findings, report.finals
+    findings, best_per = report.findings, report.best_per
     ranked = tables.printable_ranking(findings, MAX_ROWS)
     about = words.about_intervals(findings, is_short=True)
     caption = f"Combinations by {findings.measure.label}. {about}"
     blocks: list[Block] = [
         Heading(1, report.title), Paragraph(report.question, "lead"), Paragraph(report.answer),
     ]  # fmt: skip
-    if finals is not None:
-        blocks.append(replace(finals.table, caption=f"{finals.heading}."))
+    if best_per is not None:
+        blocks.append(replace(best_per.table, caption=f"{best_per.heading}."))
     blocks.append(replace(ranked, caption=caption))
     if report.effect_sentences:
         blocks.append(BulletList(report.effect_sentences))

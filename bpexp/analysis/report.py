@@ -21,9 +21,9 @@ from bpexp.analysis import (
     words,
 )
 from bpexp.analysis.agreement import Agreement, compare_sweeps
+from bpexp.analysis.best_per_value import BestPerValue, compare_best, full_key
 from bpexp.analysis.curves import LossBands
 from bpexp.analysis.effects import effects
-from bpexp.analysis.finalists import Finals, compare_finalists, full_key
 from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import SWEEP, group
 from bpexp.analysis.measure_choice import OPTIMISTIC, choose
@@ -60,7 +60,7 @@ class Report(PlotData):
         title: The names of the sweeps or of the experiment.
         agreement: The comparison of two sweeps on the combinations that both have; None if they
             have none in common, or unless exactly two were read together.
-        finals: The comparison of the best combinations within each value of a setting, if one was
+        best_per: The comparison of the best combinations within each value of a setting, if one was
             named, or of several sweeps that do not all have the same combinations.
         predictions: Predictions of the best, the median and the worst run, a row per run and
             sample.
@@ -74,7 +74,7 @@ class Report(PlotData):
 
     title: str
     agreement: Agreement | None
-    finals: Finals | None
+    best_per: BestPerValue | None
     predictions: "pd.DataFrame"
     environment: Mapping[str, str]
     confirmation: str = ""
@@ -88,18 +88,20 @@ class Report(PlotData):
         question = words.question(self.findings)
         if self.agreement is not None:
             return f"Do the sweeps agree? {question}"
-        return question if self.finals is None else f"Which {self.finals.key} is best? {question}"
+        return (
+            question if self.best_per is None else f"Which {self.best_per.key} is best? {question}"
+        )
 
     @property
     def answer(self) -> str:
         """The result in a few sentences with numbers."""
         agreement = "" if self.agreement is None else self.agreement.sentence
-        finals = "" if self.finals is None else self.finals.sentences
-        answer = "" if agreement or finals else words.answer(self.findings)
+        best_per = "" if self.best_per is None else self.best_per.sentences
+        answer = "" if agreement or best_per else words.answer(self.findings)
         optimistic = OPTIMISTIC if self.findings.measure.split is Split.TEST else ""
         rates = "" if self.lr_range is None else self.lr_range.sentence
         parts = (
-            self.study, rates, agreement, finals, answer, optimistic, self.caution,
+            self.study, rates, agreement, best_per, answer, optimistic, self.caution,
             self.confirmation, self.plan,
         )  # fmt: skip
         return " ".join(part for part in parts if part)
@@ -182,7 +184,7 @@ class Report(PlotData):
             "measure": self.findings.measure.name, "seed": self.findings.seed,
             "varying": {k: list(v) for k, v in self.findings.grouped.varying.items()},
             "groups": self.table.to_dict("records"), "comparisons": comparisons,
-            **({} if self.finals is None else {"best_per": self.finals.numbers}),
+            **({} if self.best_per is None else {"best_per": self.best_per.numbers}),
             "effects": [effect.numbers for effect in self.effects],
             **({} if self.lr_range is None else {"lr_range": self.lr_range.numbers}),
             "rungs": [] if self.halving is None else [asdict(r) for r in self.halving.rungs],
@@ -244,16 +246,16 @@ def build(
     chosen, seed, per = choose(grouped, options.choice), options.seed, options.per
     raced = race(chosen) if race else None
     findings = find(grouped, chosen, seed, None if raced is None else raced.verdict)
-    agreement, finals = None, None
+    agreement, best_per = None, None
     if findings.is_race and (per is not None or options.detect is not None):
         raise ConfigError(
             "--per and --detect are for fixed numbers of seeds, but those of this sweep follow "
             "from its results (seeds=auto)."
         )
     if per is not None:
-        finals = compare_finalists(findings, full_key(findings, per))
+        best_per = compare_best(findings, full_key(findings, per))
     elif SWEEP in grouped.varying:
-        agreement, finals = _compare_sweeps(findings)
+        agreement, best_per = _compare_sweeps(findings)
     if agreement is None:
         # Two sweeps may agree on several data sets: equal combinations are compared.
         comparability.check_one_ranking(grouped, chosen)
@@ -261,7 +263,7 @@ def build(
         title=title,
         findings=findings,
         agreement=agreement,
-        finals=finals,
+        best_per=best_per,
         effects=() if findings.is_race else effects(findings),
         curves=_curves(findings, reader, seed),
         surfaces=surfaces(findings, reader.artifact),
@@ -280,11 +282,11 @@ def _curves(findings: Findings, reader: ArtifactReader, seed: int) -> dict[str, 
             curves.band(s.group, reader.losses, seed),
             curves.validation_band(s.group, reader.validation_losses, seed),
         )
-        for s in group_labels.as_lines(findings)
+        for s in group_labels.summaries_as_lines(findings)
     }
 
 
-def _compare_sweeps(findings: Findings) -> tuple[Agreement | None, Finals | None]:
+def _compare_sweeps(findings: Findings) -> tuple[Agreement | None, BestPerValue | None]:
     """Compare sweeps on the combinations that they share, and their best combinations.
 
     Raises:
@@ -296,4 +298,4 @@ def _compare_sweeps(findings: Findings) -> tuple[Agreement | None, Finals | None
     has_more = agreement is None or not agreement.is_complete
     if agreement is not None and comparability.vary_in_data(table):
         has_more = False
-    return agreement, compare_finalists(findings, SWEEP) if has_more else None
+    return agreement, compare_best(findings, SWEEP) if has_more else None

@@ -58,7 +58,7 @@ def report_lr_range(finished: FinishedSweep, store: Store, reporter: Reporter) -
     if finished.plan.runtime.search.name != "lr_range" or not finished.is_complete:
         return
     assert finished.parent is not None
-    from bpexp.analysis.sources import lr_range_of
+    from bpexp.analysis.stored_report import lr_range_of
     from bpexp.tracking import archive, lookup
 
     reader = open_reader(store)

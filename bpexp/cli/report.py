@@ -5,13 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bpexp.analysis import tables, words
+from bpexp.analysis import stored_report, tables, words
 from bpexp.analysis.measure_choice import MeasureChoice
 from bpexp.analysis.options import ReportOptions
 from bpexp.analysis.page import MAX_ROWS
 from bpexp.analysis.planning import Difference
 from bpexp.analysis.report import FIGURE_FORMATS, FORMATS, Report
-from bpexp.analysis.sources import keep, of_experiment, of_sweeps
 from bpexp.cli.commands import Parser, existing_store, experiment_id, store_parser
 from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError
@@ -49,17 +48,17 @@ def main(arguments: Sequence[str]) -> None:
     )
     if parents:
         archive = Archive(reader, store, parents[0].experiment_id)
-        report = of_sweeps(archive, parents, chosen)
+        report = stored_report.of_sweeps(archive, parents, chosen)
     else:
         archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
-        report = of_experiment(archive, options.experiment, chosen)
+        report = stored_report.of_experiment(archive, options.experiment, chosen)
     names = [file_name(run.short_id) for run in parents] or [file_name(options.experiment)]
     name = "-".join([*names, *map(file_name, options.only)])
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)
     not_logged = _why_not_logged(parents, chosen, archive)
     if len(parents) == 1 and not not_logged:
-        keep(archive, parents[0], report)
+        stored_report.keep(archive, parents[0], report)
     out = console()
     _print(report, out)
     written = ", ".join(str(folder / _file_of(name)) for name in formats)
@@ -137,8 +136,8 @@ def _print(report: Report, out: Console) -> None:
     """Print the answer, the best groups, and how each setting matters."""
     out.print(report.question)
     out.print(report.answer, style="bold")
-    if report.finals is not None:
-        out.print(text.table(report.finals.table))
+    if report.best_per is not None:
+        out.print(text.table(report.best_per.table))
     out.print(text.table(tables.short_ranking(report.findings, PRINTED)))
     groups = len(report.findings.summaries)
     if groups > PRINTED:

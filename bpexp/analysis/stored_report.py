@@ -1,4 +1,4 @@
-"""Read runs from an MLflow store and build a report on them."""
+"""Build a report on runs of an MLflow store."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -146,7 +146,7 @@ def of_sweeps(
     ]
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
-    options = replace(options, choice=measure_choice.of_sweeps(options.choice, parents))
+    options = replace(options, choice=measure_choice.with_objective_of(options.choice, parents))
     found = None
     if len(parents) == 1 and run_tags.SEEDS in parents[0].tags:
         is_part = bool(options.only)
@@ -177,7 +177,7 @@ def _lr_range(
     parents: Sequence[StoredRun], grouped: Grouped, measure: Objective, files: RunFiles
 ) -> LrRange | None:
     is_one = len(parents) == 1 and _is_lr_range(parents[0])
-    return lr_range.of_groups(grouped, measure, files.losses) if is_one else None
+    return lr_range.estimate(grouped, measure, files.losses) if is_one else None
 
 
 def _is_lr_range(parent: StoredRun) -> bool:
@@ -219,7 +219,7 @@ def _confirmation(
         return ""  # It was deleted.
     table = _sweep_table(archive, fresh).assign(sweep="fresh")
     grouped = group(pd.concat([tables[0].assign(sweep="chosen"), table]))
-    return confirmation.of_groups(report.findings.measure, grouped)
+    return confirmation.summary_of_groups(report.findings.measure, grouped)
 
 
 def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:

@@ -1,9 +1,9 @@
 """The best combination within each value of a key, such as each optimizer or each of several
 sweeps.
 
-The objective of the report chooses these finalists. They are compared with each other on the test
-rows, which chose nothing, or, without test rows, on the same runs that chose them; p-values are
-then corrected for all pairs of combinations that could have been chosen.
+The objective of the report chooses these combinations. They are compared with each other on the
+test rows, which were not used to choose them, or, without test rows, on the same runs that chose
+them; p-values are then corrected for all pairs of combinations that could have been chosen.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ _LOSSES = {"final_loss": "loss", "last_epoch_loss": "loss", "lowest_validation_l
 
 
 @dataclass(frozen=True, eq=False)
-class Finalist:
+class BestOfValue:
     """The best combination within one value of the key.
 
     Attributes:
@@ -41,7 +41,7 @@ class Finalist:
         groups: All combinations with this value.
         scores: The scores of all runs with this value, (n,); epochs to converge within the
             smallest maximum of all combinations.
-        expected_best: What the best of ``Finals.n_drawn`` runs with this value should reach.
+        expected_best: What the best of ``BestPerValue.n_drawn`` runs with this value should reach.
     """
 
     value: str
@@ -57,36 +57,36 @@ class Finalist:
 
 
 @dataclass(frozen=True, eq=False)
-class Finals:
-    """The finalists and how they compare.
+class BestPerValue:
+    """The best combination of each value, and how they compare.
 
     Attributes:
         key: The key; ``sweep`` for the best combination of each of several sweeps.
-        chosen_by: The objective that chose the finalists.
-        finalists: One for each value of the key that has runs, in the order of the values.
-        findings: The finalists ranked and compared, on test rows if all of them have some.
-        n_drawn: The smallest number of runs of any value, for ``Finalist.expected_best``.
+        chosen_by: The objective that chose the combinations.
+        of_values: One for each value of the key that has runs, in the order of the values.
+        findings: The combinations ranked and compared, on test rows if all of them have some.
+        n_drawn: The smallest number of runs of any value, for ``BestOfValue.expected_best``.
     """
 
     key: str
     chosen_by: Objective
-    finalists: Sequence[Finalist]
+    of_values: Sequence[BestOfValue]
     findings: Findings
     n_drawn: int
 
     @property
     def is_tested(self) -> bool:
-        """Whether the comparison uses rows that did not choose the finalists."""
+        """Whether the comparison uses rows that did not choose the combinations."""
         return self.findings.measure != self.chosen_by
 
     @property
     def sentences(self) -> str:
-        """The finalists, and how they compare."""
+        """The best combination of each value, and how they compare."""
         which = "of each sweep" if self.key == SWEEP else f"within each {self.key}"
-        best = "; ".join(f"{f.value}: {self._chosen(f)}" for f in self.finalists)
+        best = "; ".join(f"{one.value}: {self._chosen(one)}" for one in self.of_values)
         compared = "on the test rows, which were not used to choose"
         if not self.is_tested:
-            has_chosen = any(len(finalist.groups) > 1 for finalist in self.finalists)
+            has_chosen = any(len(best.groups) > 1 for best in self.of_values)
             compared = "on the runs that chose them" if has_chosen else "on all runs"
         return " ".join([
             f"Best combination {which} by {self.chosen_by.label}: {best}.",
@@ -94,21 +94,21 @@ class Finals:
             *self._as_a_whole,
         ])  # fmt: skip
 
-    def _chosen(self, finalist: Finalist) -> str:
+    def _chosen(self, best: BestOfValue) -> str:
         """The combination, of how many it is the best, and its result unless that is clear."""
-        n_combinations = len(finalist.groups)
+        n_combinations = len(best.groups)
         notes = [f"best of {n_combinations}"] if n_combinations > 1 else []
         if self.is_tested:
-            notes.append(result(finalist.summary, self.chosen_by))
-        name = finalist.name_without(self.key)
+            notes.append(result(best.summary, self.chosen_by))
+        name = best.name_without(self.key)
         return f"{name} ({', '.join(notes)})" if notes else name
 
     @property
     def _as_a_whole(self) -> list[str]:
         """How all runs of two sweeps compare."""
-        if self.key != SWEEP or len(self.finalists) != 2 or not self.findings.has_scores:
+        if self.key != SWEEP or len(self.of_values) != 2 or not self.findings.has_scores:
             return []
-        a, b = self.finalists
+        a, b = self.of_values
         share = statistics.probability_of_improvement(a.scores, b.scores)
         reached = listed(numbers(a.expected_best, b.expected_best))
         if self.chosen_by.is_time:
@@ -128,8 +128,8 @@ class Finals:
 
     @property
     def table(self) -> Table:
-        """A row for each finalist, in the order of their ranks."""
-        of = {one.summary.group.name: one for one in self.finalists}
+        """A row for each value, in the order of the ranks."""
+        of = {one.summary.group.name: one for one in self.of_values}
         against = {c.b.name: interval(c.improvement) for c in self.findings.comparisons}
         measure = self.findings.measure
         columns = [
@@ -161,12 +161,12 @@ class Finals:
 
     @property
     def numbers(self) -> list[dict[str, Any]]:
-        """The finalists for programs, in the order of the values."""
+        """The best combinations for programs, in the order of the values."""
         return [
             {"value": one.value, "combination": dict(one.summary.group.settings),
              "combinations": len(one.groups), "runs": len(one.scores),
              f"expected_best_of_{self.n_drawn}": one.expected_best}
-            for one in self.finalists
+            for one in self.of_values
         ]  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def full_key(findings: Findings, key: str) -> str:
     )
 
 
-def compare_finalists(findings: Findings, key: str) -> Finals:
+def compare_best(findings: Findings, key: str) -> BestPerValue:
     """Compare the best combinations within each value of a key.
 
     Args:
@@ -204,31 +204,33 @@ def compare_finalists(findings: Findings, key: str) -> Finals:
     values = findings.grouped.varying.get(key) or ascending(group.value(key) for group in groups)
     of_value = {value: [g for g in groups if g.value(key) == value] for value in values}
     of_value = {value: some for value, some in of_value.items() if some}
-    finals = _between(findings, [some[0] for some in of_value.values()])
+    between = _between(findings, [some[0] for some in of_value.values()])
     table = groups[0].table
-    comparability.check(table, key, list(of_value), finals.measure)
+    comparability.check(table, key, list(of_value), between.measure)
     if comparability.vary_in_data(table):
         raise ConfigError(
             "these runs are on several data sets, and the best combinations of different data sets "
             "cannot be compared."
         )
     n_drawn = min(sum(map(len, some)) for some in of_value.values())
-    finalists = [_finalist(findings, v, some, n_drawn) for v, some in of_value.items()]
-    return Finals(key, findings.measure, finalists, finals, n_drawn)
+    of_values = [_best_of_value(findings, v, some, n_drawn) for v, some in of_value.items()]
+    return BestPerValue(key, findings.measure, of_values, between, n_drawn)
 
 
-def _finalist(findings: Findings, value: str, groups: Sequence[Group], n_drawn: int) -> Finalist:
+def _best_of_value(
+    findings: Findings, value: str, groups: Sequence[Group], n_drawn: int
+) -> BestOfValue:
     measure = findings.measure
     best = next(summary for summary in findings.summaries if summary.group in groups)
     scores = np.concatenate([group.scores(measure) for group in groups])
     if measure.is_time:
         scores = np.minimum(scores, findings.horizon)
     expected = measure.as_measured(float(statistics.expected_best(scores, [n_drawn])[0]))
-    return Finalist(value, best, groups, scores, expected)
+    return BestOfValue(value, best, groups, scores, expected)
 
 
 def _between(findings: Findings, groups: Sequence[Group]) -> Findings:
-    """The findings of the finalists alone."""
+    """The findings of the chosen combinations alone."""
     on_test = of_test_rows(findings.measure)
     if on_test is not None and all(_has(group, on_test) for group in groups):
         return find(replace(findings.grouped, groups=groups), on_test, findings.seed)

@@ -32,11 +32,11 @@ import os, signal
 from bpexp.sweeps.executors import base, dask_worker
 
 def deadly(configs, *others):
-    if any((c.seed, c.lr, c.hidden) == (13, 1.0, (2,)) for c in configs):
+    if any((c.seed, c.lr, c.hidden) == (13, 1.0, (2,)) for c in configs.values()):
         os.kill(os.getpid(), signal.SIGKILL)
-    return base.train_configs(configs, *others)
+    return base.train_runs(configs, *others)
 
-dask_worker.train_configs = deadly
+dask_worker.train_runs = deadly
 """
 OTHER = """
 from bpexp.nn import arithmetic

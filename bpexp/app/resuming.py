@@ -136,7 +136,7 @@ def resumed(request: ResumeRequest, reporter: Reporter) -> Continuation:
             although they are asked for.
     """
     archive, sweep = request.archive, request.sweep
-    resume.check_can_resume(sweep, request.ended)
+    resume.check_can_resume(sweep, has_ended=request.ended)
     stored = resume.plan_of(sweep, archive)
     plan = _with_backend_and_budget(stored, request)
     if not request.pruned or plan.trains_pruned:
@@ -162,7 +162,7 @@ def extended(request: ResumeRequest, arguments: Sequence[str], reporter: Reporte
         ConfigError: As ``resumed`` and ``extension.extended``.
     """
     archive, sweep = request.archive, request.sweep
-    resume.check_can_resume(sweep, request.ended)
+    resume.check_can_resume(sweep, has_ended=request.ended)
     file = archive.file_if_any(sweep, plan_file.NAME)
     stored = resume.plan_of(sweep, archive)
     plan = extension.extended(stored, arguments, composer())
@@ -192,7 +192,7 @@ def _reopen(continued: Continuation) -> TrackedSweep:
     with store_lock.exclusive(archive.store.database):
         # Checked again: another process may have resumed it meanwhile.
         found = archive.get(sweep.run_id) or sweep
-        resume.check_can_resume(found, request.ended)
+        resume.check_can_resume(found, has_ended=request.ended)
         if before and archive.file_if_any(sweep, plan_file.NAME) != before.file:
             raise ConfigError(f"{sweep.label} was extended meanwhile; repeat the command.")
         # Other stores have no lock.

@@ -75,5 +75,6 @@ def _since_first_start(trained: JobResult, paused: JobResult | None) -> JobResul
 
 
 def _is_paused(trained: JobResult) -> bool:
+    # Until a run is stopped for good, PRUNED says that it has not ended by itself.
     result = trained.result
     return not isinstance(result, Failure) and result.outcome is Outcome.PRUNED

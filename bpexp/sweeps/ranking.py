@@ -185,31 +185,38 @@ def rank_combinations(
     with_result = [row for row in rows if row.metrics]
     if not with_result:
         return []
-    by_combination: dict[Combination, dict[int, Row]] = {}
+    # Of runs with the same random numbers, the first one counts.
+    different: dict[Combination, dict[int, Row]] = {}
     for row, drawn in zip(with_result, _sources(with_result).distinct.tolist(), strict=True):
-        by_combination.setdefault(row.job.combination_key, {}).setdefault(drawn, row)
-    horizon = min(
-        max(row.job.config.epochs for row in different.values())
-        for different in by_combination.values()
-    )
-    unranked = []
-    for combination, different in by_combination.items():
-        of_combination = list(different.values())
-        scores = scores_of(of_combination, objective)
-        best_first = _best_first(of_combination, scores)
-        key = objective.ranking_key(scores, horizon)
-        center = objective.as_measured(key[0])
-        stopped = [pruned_at(row) for row in of_combination if is_pruned(row)]
-        epoch = max(stopped, default=None)
-        found = RankedCombination(0, best_first[0].job, best_first, np.sort(scores), center, epoch)
-        seeds = (-planned[combination],) if planned else ()
-        unranked.append(((-_reached(epoch), *seeds, *key), found))
+        different.setdefault(row.job.combination_key, {}).setdefault(drawn, row)
+    runs_of = {combination: list(runs.values()) for combination, runs in different.items()}
+    horizon = min(max(run.job.config.epochs for run in runs) for runs in runs_of.values())
+    unranked: list[tuple[tuple[float, ...], RankedCombination]] = []
+    for combination, runs in runs_of.items():
+        scores = scores_of(runs, objective)
+        best_first = _best_first(runs, scores)
+        ranking_key = objective.ranking_key(scores, horizon)
+        epoch = max((pruned_at(run) for run in runs if is_pruned(run)), default=None)
+        n_planned = (-planned[combination],) if planned else ()
+        unranked.append(
+            (
+                (-_reached(epoch), *n_planned, *ranking_key),
+                RankedCombination(
+                    rank=0,
+                    job=best_first[0].job,
+                    rows=best_first,
+                    scores=np.sort(scores),
+                    center=objective.as_measured(ranking_key[0]),
+                    pruned_at=epoch,
+                ),
+            )
+        )
     # Stable: tied combinations stay in the order of their jobs.
     ordered = sorted(unranked, key=lambda pair: pair[0])
     ranks: dict[tuple[float, ...], int] = {}
     return [
-        replace(found, rank=ranks.setdefault(key, place))
-        for place, (key, found) in enumerate(ordered, start=1)
+        replace(found, rank=ranks.setdefault(sort_key, place))
+        for place, (sort_key, found) in enumerate(ordered, start=1)
     ]
 
 

@@ -52,12 +52,12 @@ MAX_DAMAGED_SHOWN = 10
 """Damaged runs that are named to the user; the others are only counted."""
 
 
-def check_can_resume(run: StoredRun, ended: bool) -> None:
+def check_can_resume(run: StoredRun, *, has_ended: bool) -> None:
     """Check that a run is a sweep that no process is working on.
 
     Args:
         run: The run that the user named.
-        ended: Whether the user confirmed that a process on another machine has ended.
+        has_ended: Whether the user confirmed that a process on another machine has ended.
 
     Raises:
         ConfigError: The run is not a sweep, or may still be running.
@@ -70,7 +70,7 @@ def check_can_resume(run: StoredRun, ended: bool) -> None:
     state = process.state_of(tag)
     if state is ProcessState.ALIVE:
         raise ConfigError(f"{run.label} is still running, in process {tag.split(' ')[4]}.")
-    if state is ProcessState.UNKNOWN and not ended:
+    if state is ProcessState.UNKNOWN and not has_ended:
         host = tag.split(" ")[0] or "unknown"
         raise ConfigError(
             f"{run.label} was started on the host {host} and may still run there; if it has "

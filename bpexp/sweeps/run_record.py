@@ -63,16 +63,16 @@ class RunRecorder:
     name: str | None = None
     n_replicates: int | None = None
 
-    def record(self, trained: JobResult, ended: int) -> RunRecord:
+    def record(self, trained: JobResult, now: int) -> RunRecord:
         """The record of one run.
 
         Args:
             trained: The job and its result.
-            ended: The present time in milliseconds since the Unix epoch. The record has the times
+            now: The present time in milliseconds since the Unix epoch. The record has the times
                 of the training, if they are known; the clock of another machine may differ.
         """
         job, result = trained.job, trained.result
-        started, ended = self._times(trained.span, ended)
+        started, ended = self._times(trained.span, now)
         params, document = config_documents(job.config)
         params = params | runtime_params(self.runtime)
         tags = {**self.tags, **identity.tags(job.config, job.dataset, result)}
@@ -85,23 +85,28 @@ class RunRecorder:
             )
             reason = {run_tags.OUTCOME: outcome, run_tags.REASON: result.reason[:MAX_REASON]}
             return RunRecord(
-                self.name or job.name,
-                status,
-                started,
-                ended,
-                params,
-                tags | reason,
+                name=self.name or job.name,
+                status=status,
+                started=started,
+                ended=ended,
+                params=params,
+                tags=tags | reason,
                 artifacts=files,
             )
         own = {"config.yaml": document, **result_artifacts(result, job.dataset)}
         tags[run_tags.OUTCOME] = result.outcome.value
         tags[run_tags.DIGESTS] = record_digests.of_run(tags, own, result.metrics)
         return RunRecord(
-            self.name or job.name, "FINISHED", started, ended, params, tags,
-            metric_points(result, self.runtime.tracking.points),
-            files | own,
-            dataset_input(job.dataset),
-        )  # fmt: skip
+            name=self.name or job.name,
+            status="FINISHED",
+            started=started,
+            ended=ended,
+            params=params,
+            tags=tags,
+            metrics=metric_points(result, self.runtime.tracking.points),
+            artifacts=files | own,
+            dataset=dataset_input(job.dataset),
+        )
 
     def opening(self, job: Job, points: Sequence[MetricPoint], now: int) -> RunRecord:
         """The record of a run that is being trained: what is known of it before its end.

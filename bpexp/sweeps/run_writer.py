@@ -89,7 +89,7 @@ class RunWriter:
     def __init__(self, open_store: Callable[[], TrackedSweep]) -> None:
         """Call ``open_store`` in a thread that the program does not wait for at its end."""
         self._thread = ThreadPoolExecutor(1)
-        self._is_left = False
+        self._was_interrupted = False
         self._opening = in_daemon_thread(lambda: self._open(open_store))
         self._pending: _PendingWrite | None = None
         self._error: TrackingError | None = None
@@ -105,15 +105,16 @@ class RunWriter:
 
     def __exit__(self, kind: object, *exception: object) -> None:
         """Wait until everything is written, but on Ctrl-C not until the store is open."""
-        self._is_left = kind is KeyboardInterrupt
-        if not self._is_left:
+        self._was_interrupted = kind is KeyboardInterrupt
+        if not self._was_interrupted:
             wait([self._opening])
         self._thread.shutdown()
 
     def _open(self, open_store: Callable[[], TrackedSweep]) -> TrackedSweep:
         sweep = open_store()
-        if self._is_left and sweep.parent is not None:
-            # This process goes on, with a user of Python.
+        if self._was_interrupted and sweep.parent is not None:
+            # The sweep ended while its parent run was created. In Python the process goes on, so
+            # that no later command would find the run orphaned.
             ended = now()
             sweep.tracker.close_run(sweep.parent, RunRecord("", "KILLED", ended, ended))
         return sweep
@@ -132,6 +133,10 @@ class RunWriter:
     def cannot_open(self) -> bool:
         """Whether opening the store has failed. Does not block."""
         return self._opening.done() and self._opening.exception() is not None
+
+    def wait_for_store(self) -> None:
+        """Wait until the store is open; raises the error if opening it failed."""
+        result_of(self._opening)
 
     def wait_until_open(self) -> bool:
         """Wait for the store, but not for long; returns whether it is open or cannot be opened."""

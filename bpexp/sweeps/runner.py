@@ -329,12 +329,12 @@ class SweepRunner:
             for trained in finished:
                 # The store opens while the first batch is trained. Wait for it outside the
                 # next context, so that a second Ctrl-C can end the wait.
-                _ = self._writer.sweep
+                self._writer.wait_for_store()
                 with interrupts_deferred():
                     self._keep(trained)
                     self._budget.spend(trained)
         # Raises the error of a store that cannot be opened.
-        _ = self._writer.sweep
+        self._writer.wait_for_store()
 
     def _keep(self, trained: Sequence[JobResult]) -> None:
         """Track the jobs that have ended, and remember those that are paused."""
@@ -390,10 +390,10 @@ class SweepRunner:
             return
         sweep = self._writer.sweep
         if sweep.parent is None or self.plan.runtime.tracking.runs:
-            recorder, ended = self._recorder, now(self.started)
+            recorded = now(self.started)
             self._writer.submit(
                 [one.job.index for one in trained],
-                [recorder.record(one, ended) for one in trained],
+                [self._recorder.record(one, recorded) for one in trained],
             )
         for row in self.results.add(trained):
             self._on_result(row)

@@ -5,11 +5,9 @@ process), ``local`` (threads and processes of this machine) and ``dask`` (worker
 """
 
 import importlib
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, NamedTuple, Self, TypeVar
 
 from bpexp.config.schema import BACKENDS, Backend, BackendConfig, RuntimeConfig, TrainConfig
@@ -175,7 +173,7 @@ class Trained(NamedTuple):
 def train_jobs(
     batch: Batch, engine: Engine, on_epochs: OnEpochs | None = None
 ) -> Iterator[list[JobResult]]:
-    """Train one batch in this thread, with errors as ``Failure`` values.
+    """Train one batch in this thread like ``train_runs``, and yield results from time to time.
 
     Args:
         batch: The batch.
@@ -196,31 +194,22 @@ def train_jobs(
             on_epochs([jobs[position] for position in positions], losses)
 
     configs = {position: job.config for position, job in enumerate(jobs)}
-    dataset, seconds = jobs[0].dataset, SECONDS_BETWEEN_RESULTS
-    for trained in train_in_parts(configs, engine, dataset, batch.epoch_range, report, seconds):
-        yield [JobResult(jobs[one.position], one.result, one.span) for one in trained]
+    ended = train_runs(configs, engine, jobs[0].dataset, batch.epoch_range, report)
+    for some in _collected(ended):
+        yield [JobResult(jobs[one.position], one.result, one.span) for one in some]
 
 
-def train_configs(
-    configs: Sequence[TrainConfig],
-    engine: Engine,
-    dataset: Dataset,
-    epoch_range: EpochRange = ALL_EPOCHS,
-) -> list[Trained]:
-    """``train_jobs`` for a worker, which needs no more of the jobs than their configurations."""
-    parts = train_in_parts(dict(enumerate(configs)), engine, dataset, epoch_range, None, math.inf)
-    return list(chain.from_iterable(parts))
-
-
-def train_in_parts(
+def train_runs(
     configs: Mapping[int, TrainConfig],
     engine: Engine,
     dataset: Dataset,
-    epoch_range: EpochRange,
-    after_chunk: AfterChunk | None,
-    seconds: float,
+    epoch_range: EpochRange = ALL_EPOCHS,
+    after_chunk: AfterChunk | None = None,
 ) -> Iterator[list[Trained]]:
-    """Train one batch, and yield results as its runs end.
+    """Train the runs of one batch in this thread, with errors as ``Failure`` values.
+
+    If training them together raises an error, those without a result are trained one at a time, so
+    that only the runs that cause an error fail.
 
     Args:
         configs: The configuration of each run, by its position in ``epoch_range.paused``.
@@ -228,55 +217,75 @@ def train_in_parts(
         dataset: Their data.
         epoch_range: The epochs to train.
         after_chunk: Called after further epochs; None for no calls.
-        seconds: The least time between two lists of results, unless all runs have ended.
 
-    If training the batch raises an error, the runs without a result are trained one at a time, so
-    that only the runs that cause an error fail. ``Cancelled`` is raised again, after the results of
-    the runs that have ended were yielded.
+    Yields:
+        Time and again the runs that have ended since the last time, of which there may be none.
+
+    Raises:
+        Cancelled: The training was cancelled.
     """
-    positions = list(configs)
-    done: set[int] = set()
-    ended: list[Trained] = []
-    last, started = time.monotonic(), now()
+    started, left = now(), dict(configs)
     try:
-        batch = PreparedBatch(list(configs.values()), dataset)
-        paused = [epoch_range.paused[position] for position in positions if epoch_range.paused]
-        loop = TrainingLoop(batch, engine, paused)
-        for chunk in loop.run_chunks(epoch_range.until):
-            if chunk.ended is None:
-                span = Span(started, now())
-                if after_chunk is not None:
-                    after_chunk([positions[run] for run in chunk.runs.tolist()], chunk.losses)
-            else:
-                run, result = chunk.ended
-                ended.append(Trained(positions[run], result, span))
-            if ended and time.monotonic() - last >= seconds:
-                done |= {one.position for one in ended}
+        for ended in _train_together(configs, engine, dataset, epoch_range, after_chunk, started):
+            for one in ended:
+                del left[one.position]
+            yield ended
+        return
+    except Exception as error:
+        failure = Failure(f"{type(error).__name__}: {error}")
+    if len(configs) == 1:
+        yield [Trained(position, failure, Span(started, now())) for position in left]
+        return
+    for position, config in left.items():
+        yield from train_runs({position: config}, engine, dataset, epoch_range, after_chunk)
+
+
+def _train_together(
+    configs: Mapping[int, TrainConfig],
+    engine: Engine,
+    dataset: Dataset,
+    epoch_range: EpochRange,
+    after_chunk: AfterChunk | None,
+    started: int,
+) -> Iterator[list[Trained]]:
+    """``train_runs`` without the treatment of errors; the training started at ``started``."""
+    positions = list(configs)
+    batch = PreparedBatch(list(configs.values()), dataset)
+    paused = [epoch_range.paused[position] for position in positions if epoch_range.paused]
+    loop = TrainingLoop(batch, engine, paused)
+    for chunk in loop.run_chunks(epoch_range.until):
+        if chunk.ended is None:
+            span = Span(started, now())
+            if after_chunk is not None:
+                after_chunk([positions[run] for run in chunk.runs.tolist()], chunk.losses)
+            yield []
+        else:
+            run, result = chunk.ended
+            yield [Trained(positions[run], result, span)]
+    span = Span(started, now())
+    yield [Trained(positions[run], result, span) for run, result in loop.pause()]
+
+
+def _collected(parts: Iterable[Sequence[Trained]]) -> Iterator[list[Trained]]:
+    """Collect results, and yield them at most every ``SECONDS_BETWEEN_RESULTS``, and at the end.
+
+    Raises:
+        Cancelled: ``parts`` raised it. What had ended is yielded before.
+    """
+    ended: list[Trained] = []
+    last, cancelled = time.monotonic(), None
+    try:
+        for part in parts:
+            ended += part
+            if ended and time.monotonic() - last >= SECONDS_BETWEEN_RESULTS:
                 results, ended, last = ended, [], time.monotonic()
                 yield results
-        span = Span(started, now())
-        ended += [Trained(positions[run], result, span) for run, result in loop.pause()]
-    except Cancelled:
-        if ended:
-            yield ended
-        raise
-    except Exception as error:
-        if len(configs) == 1:
-            failure, span = (
-                Failure(f"{type(error).__name__}: {error}"),
-                Span(started, now()),
-            )
-            yield [Trained(positions[0], failure, span)]
-            return
-        if ended:
-            yield ended
-        done |= {one.position for one in ended}
-        for position in [position for position in positions if position not in done]:
-            alone = {position: configs[position]}
-            yield from train_in_parts(alone, engine, dataset, epoch_range, after_chunk, seconds)
-        return
+    except Cancelled as error:
+        cancelled = error
     if ended:
         yield ended
+    if cancelled is not None:
+        raise cancelled
 
 
 def make_batches(

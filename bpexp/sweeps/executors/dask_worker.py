@@ -7,6 +7,7 @@ user's files, because data sets are sent as arrays.
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, NamedTuple
 
 from distributed import Worker, get_worker
@@ -16,7 +17,7 @@ from bpexp.data import Dataset
 from bpexp.data.target_scaling import TargetScaling
 from bpexp.nn import arithmetic
 from bpexp.runs.result import Failure, Outcome, TrainResult, Validation
-from bpexp.sweeps.executors.base import Trained, train_configs
+from bpexp.sweeps.executors.base import Trained, train_runs
 from bpexp.sweeps.job import Span
 from bpexp.tracking.clock import now
 from bpexp.training.batching import load_engine
@@ -129,7 +130,9 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[Trained]:
     )  # fmt: skip
     engine = load_engine(task.engine)
     with _cancelled_with_task(engine, get_worker(), task.key):
-        return train_configs(configs, engine, dataset, EpochRange(task.until))
+        runs = dict(enumerate(configs))
+        ended = train_runs(runs, engine, dataset, EpochRange(task.until))
+        return list(chain.from_iterable(ended))
 
 
 @contextmanager

@@ -25,8 +25,8 @@ from bpexp.sweeps.executors.base import (
     OwnThread,
     Trained,
     register,
-    train_in_parts,
     train_jobs,
+    train_runs,
 )
 from bpexp.sweeps.executors.shared_data import SharedDataset, SharedDatasets, open_dataset
 from bpexp.sweeps.job import JobResult
@@ -177,7 +177,9 @@ class LocalExecutor(Executor):
                     yield from self._thread.train(remaining, self.on_epochs)
                     return
                 except processes.TerminatedWorkerError:
-                    for number in list(waiting)[: 2 * self._n_workers]:
+                    # One of the tasks that the pool had taken killed the process.
+                    n_taken = processes.TASKS_PER_PROCESS * self._n_workers
+                    for number in list(waiting)[:n_taken]:
                         for job in waiting.pop(number).unfinished():
                             done = self._thread.call(_train_in_separate_process, job, datasets)
                             if done is not None:
@@ -315,10 +317,11 @@ def train_in_worker(
     """
     processes.end_with_parent(parent)
     reports, runs = _Reports(send), dict(enumerate(configs))
-    for trained in train_in_parts(
-        runs, load_engine(engine), open_dataset(dataset), epoch_range, reports.after_chunk, 0.0
+    for trained in train_runs(
+        runs, load_engine(engine), open_dataset(dataset), epoch_range, reports.after_chunk
     ):
-        reports.results(trained)
+        if trained:
+            reports.results(trained)
 
 
 def _task(batch: Batch, datasets: SharedDatasets) -> processes.Task:

@@ -40,6 +40,8 @@ R = TypeVar("R")
 CALLS_AHEAD = 2
 """Maximum number of calls per process whose results have not been consumed: without a limit they
 would fill the memory where the caller takes longer than the processes."""
+TASKS_PER_PROCESS = 2
+"""How many tasks a pool takes at once for each of its processes: the next one is ready."""
 BYTES_OF_A_WORKER = 100_000_000
 """About what a worker process needs beside its data, which are shared."""
 
@@ -130,7 +132,7 @@ class Pool:
     def __init__(self, n_processes: int) -> None:
         self._parallel = Parallel(
             n_processes, "loky", return_as="generator_unordered", batch_size=1,
-            pre_dispatch="2*n_jobs", max_nbytes=None,
+            pre_dispatch=TASKS_PER_PROCESS * n_processes, max_nbytes=None,
         )  # fmt: skip
         self._messages: SimpleQueue[Any] = SimpleQueue()
         self._has_started = Event()

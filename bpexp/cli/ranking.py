@@ -5,7 +5,7 @@ The intervals of replicated combinations need SciPy, which is imported only for 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -108,6 +108,13 @@ def _columns_of_combinations(
     return columns
 
 
+class _Estimate(NamedTuple):
+    """A number and its interval, as text; "" without an interval."""
+
+    value: str
+    interval: str
+
+
 def _estimates(
     ranking: Ranking, combinations: Sequence[RankedCombination], race: "RaceResult | None"
 ) -> dict[str, list[str]]:
@@ -117,37 +124,45 @@ def _estimates(
     to converge, of the mean.
     """
     objective = ranking.objective
-    medians = [_median(ranking, found) for found in combinations]
-    intervals = [interval for _, interval in medians]
-    is_raced = race is not None and race.objective == objective
-    if race is not None and is_raced:
-        centers = [_with_interval(objective, *race.of(found.job).center) for found in combinations]
-        intervals = [interval for _, interval in centers]
-        medians = medians if objective.is_time else centers
-    of_medians = {"median" if objective.is_time else objective.name: [text for text, _ in medians]}
-    of_intervals = {"95% interval": intervals} if any(intervals) else {}
+    raced: list[_Estimate] | None = None
+    if race is not None and race.objective == objective:
+        raced = [_estimate(objective, *race.of(found.job).center) for found in combinations]
     if not objective.is_time:
-        return of_medians | of_intervals
+        estimates = raced or [_median(ranking, found) for found in combinations]
+        return {objective.name: _values(estimates), **_interval_column(estimates)}
     means = {"mean epochs": [number(found.center) for found in combinations]}
-    return means | (of_intervals | of_medians if is_raced else of_medians | of_intervals)
+    medians = [_median(ranking, found) for found in combinations]
+    if raced is not None:
+        return {**means, **_interval_column(raced), "median": _values(medians)}
+    return {**means, "median": _values(medians), **_interval_column(medians)}
 
 
-def _median(ranking: Ranking, found: RankedCombination) -> tuple[str, str]:
-    """The median of the objective and its interval, as text."""
+def _values(estimates: Sequence[_Estimate]) -> list[str]:
+    return [one.value for one in estimates]
+
+
+def _interval_column(estimates: Sequence[_Estimate]) -> dict[str, list[str]]:
+    """The column of the intervals; none if no estimate has one."""
+    intervals = [one.interval for one in estimates]
+    return {"95% interval": intervals} if any(intervals) else {}
+
+
+def _median(ranking: Ranking, found: RankedCombination) -> _Estimate:
+    """The median of the objective."""
     from bpexp.analysis import estimates
     from bpexp.analysis.intervals import confidence_of_each
 
     level = confidence_of_each(len(ranking.combinations))
     median = estimates.median(ranking.objective, found.scores, level, found.is_independent)
-    return _with_interval(ranking.objective, *median)
+    return _estimate(ranking.objective, *median)
 
 
-def _with_interval(objective: Objective, median: float, low: float, high: float) -> tuple[str, str]:
-    if not np.isfinite(median):
-        return "not reached" if objective.is_time else "diverged", ""
+def _estimate(objective: Objective, value: float, low: float, high: float) -> _Estimate:
+    if not np.isfinite(value):
+        return _Estimate("not reached" if objective.is_time else "diverged", "")
     if np.isnan(low) or np.isnan(high):
-        return number(median), ""
-    return number(median), f"{_end(low)} to {_end(high)}"
+        return _Estimate(number(value), "")
+    return _Estimate(number(value), f"{_end(low)} to {_end(high)}")
 
 
 def _end(value: float) -> str:

@@ -101,8 +101,10 @@ def sources_of(columns: Mapping[str, Sequence[str]], n: int) -> Sources:
         is_own = values[key] != "null"
         drawn = np.where(is_own, values[key], values["seed"])
         distinct.append(np.where(acts, drawn, ""))
-        keys += [key] if is_own.any() else []
-        keys += [] if is_own.all() else ["seed"]
+        if is_own.any():
+            keys.append(key)
+        if not is_own.all():
+            keys.append("seed")
         levels[noun if is_own.any() else SEED] = drawn
     acts = _splits(values, is_known=any(key in columns for key in _HAS_SPLIT))
     if acts.any():
@@ -133,7 +135,7 @@ def independent_units(levels: Mapping[str, Codes]) -> list[Unit]:
     for noun, level in levels.items():
         _, codes = np.unique(level, return_inverse=True)
         unit = Unit(noun, codes, int(codes.max(initial=-1)) + 1)
-        place = next((i for i, u in enumerate(units) if _is_within(u, unit, of_equal=True)), None)
+        place = next((i for i, u in enumerate(units) if _are_equal(u, unit)), None)
         if place is not None:
             units[place] = replace(units[place], noun=REPLICATE)
         elif unit.n > 1:
@@ -164,10 +166,15 @@ def codes_of(columns: Sequence[Any]) -> Codes:
     return found
 
 
-def _is_within(unit: Unit, other: Unit, *, of_equal: bool = False) -> bool:
-    """Whether each level of a unit lies within one level of another one; or both are the same."""
+def _is_within(unit: Unit, other: Unit) -> bool:
+    """Whether each level of a unit lies within one level of another one."""
     n_joint = int(codes_of([unit.codes, other.codes]).max(initial=-1)) + 1
-    return n_joint == unit.n and (unit.n == other.n or not of_equal)
+    return n_joint == unit.n
+
+
+def _are_equal(unit: Unit, other: Unit) -> bool:
+    """Whether two units have the same levels."""
+    return unit.n == other.n and _is_within(unit, other)
 
 
 def _acts(key: str, values: Mapping[str, Any]) -> Any:

@@ -91,32 +91,61 @@ def _training(plan: Plan, executor: Executor, missing: Sequence[Job], n_runs: in
     # Further generations have other jobs, of the same kind.
     jobs = missing or plan.jobs
     batches = make_batches(jobs, plan.runtime.engine, executor.n_workers)
-    largest = max(len(batch.jobs) for batch in batches)
-    timed = [time_batch(batch, plan) for batch in batches[:: -(-len(batches) // MAX_TIMED)]]
-    n_timed = sum(len(one.batch.jobs) for one in timed)
-    per_epoch = sum(one.seconds for one in timed) / n_timed
-    start = sum(one.start for one in timed) / n_timed
-    epochs = sum(job.config.epochs for job in jobs) / len(jobs)
+    costs = _costs(batches, plan)
+    halving = _halving(plan)
+    epochs = halving.share * sum(job.config.epochs for job in jobs) / len(jobs)
     workers = min(executor.n_workers, len(batches))
-    planned = _halving(plan)
-    epochs *= planned.share
-    low, high = (
-        min(
-            factor * (start * n + per_epoch * min(epochs * n, limits.epochs or math.inf)) / workers,
-            limits.seconds or math.inf,
-        )
-        for factor, n in ((FASTEST, fewest), (SLOWEST, n_runs))
+    least, most = (
+        _processor_seconds(costs, n, epochs, limits.epochs) / workers for n in (fewest, n_runs)
     )
-    size = sum(one.bytes for one in timed) / len(timed) * n_runs
+    longest = limits.seconds or math.inf
+    time_range = _range(min(FASTEST * least, longest), min(SLOWEST * most, longest))
     kind = "batch" if len(batches) == 1 else "batches"
-    of_each = counted(largest, "run")
+    of_each = counted(max(len(batch.jobs) for batch in batches), "run")
     return [
-        *planned.sentences,
+        *halving.sentences,
         f"{len(batches)} {kind} of at most {of_each} on {executor.description}.",
-        f"Training takes about {_range(low, high)}{_if_stopped(plan)}, and the files "
-        f"{'at most ' if plan.is_race else ''}{_bytes(size)}.",
+        f"Training takes about {time_range}{_if_stopped(plan)}, and the files "
+        f"{'at most ' if plan.is_race else ''}{_bytes(costs.bytes * n_runs)}.",
         _race(plan, len(plan.jobs) - len(missing) + n_runs) if plan.is_race else _power(plan),
     ]
+
+
+class _Costs(NamedTuple):
+    """What a run takes, on average over the runs of the batches that were timed.
+
+    Attributes:
+        start: Processor seconds, whatever the number of its epochs.
+        epoch: Processor seconds for each epoch.
+        bytes: Bytes that are stored of it.
+    """
+
+    start: float
+    epoch: float
+    bytes: float
+
+
+def _costs(batches: Sequence[Batch], plan: Plan) -> _Costs:
+    """Time some of the batches, evenly spaced."""
+    timed = [time_batch(batch, plan) for batch in batches[:: -(-len(batches) // MAX_TIMED)]]
+    n_runs = sum(len(one.batch.jobs) for one in timed)
+    return _Costs(
+        start=sum(one.start for one in timed) / n_runs,
+        epoch=sum(one.seconds for one in timed) / n_runs,
+        bytes=sum(one.bytes for one in timed) / len(timed),
+    )
+
+
+def _processor_seconds(costs: _Costs, n_runs: int, epochs: float, limit: float | None) -> float:
+    """The processor seconds of some runs: start · n + epoch · min(epochs · n, limit).
+
+    Args:
+        costs: What a run takes.
+        n_runs: Number of runs, n.
+        epochs: How many epochs each of them is trained on average.
+        limit: The number of epochs that all of them have together at most (``budget.epochs``).
+    """
+    return costs.start * n_runs + costs.epoch * min(epochs * n_runs, limit or math.inf)
 
 
 class _Halving(NamedTuple):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -179,20 +180,20 @@ def _of_rows(split: Split) -> list[Metric]:
     """The metrics of the outputs on one kind of rows."""
     prefix = "" if split is Split.TRAINING else f"{split}_"
     words = prefix.replace("_", " ")
+
+    def metric(name: str, label: str, direction: Direction, **others: Any) -> Metric:
+        compute = partial(_score, name, split)
+        return Metric(prefix + name, words + label, direction, split, compute, **others)
+
     least, greatest = Direction.MINIMIZE, Direction.MAXIMIZE
     return [
-        Metric(
-            prefix + name, words + label, direction, split, partial(_score, name, split),
-            if_diverged, in_tables, unit,
-        )
-        for name, label, direction, if_diverged, in_tables, unit in (
-            ("accuracy", "accuracy", greatest, 0.0, True, Unit.NONE),
-            ("balanced_accuracy", "balanced accuracy", greatest, 0.0, False, Unit.NONE),
-            ("macro_f1", "macro F1", greatest, 0.0, False, Unit.NONE),
-            ("rmse", "RMSE", least, None, True, Unit.TARGETS),
-            ("mae", "MAE", least, None, False, Unit.TARGETS),
-            ("r2", "R²", greatest, None, True, Unit.NONE),
-        )
+        metric("accuracy", "accuracy", greatest, if_diverged=0.0),
+        metric("balanced_accuracy", "balanced accuracy", greatest, if_diverged=0.0,
+               in_tables=False),
+        metric("macro_f1", "macro F1", greatest, if_diverged=0.0, in_tables=False),
+        metric("rmse", "RMSE", least, unit=Unit.TARGETS),
+        metric("mae", "MAE", least, in_tables=False, unit=Unit.TARGETS),
+        metric("r2", "R²", greatest),
     ]  # fmt: skip
 
 

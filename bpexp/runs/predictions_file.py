@@ -116,16 +116,23 @@ def _csv_rows(dataset: Dataset, split: Split) -> list[str]:
     ]
 
 
-def _rows(dataset: Dataset, split: Split) -> tuple[list[int], Array, Array]:
+class _Rows(NamedTuple):
     """The numbers, inputs and targets of a kind of rows."""
+
+    numbers: list[int]
+    X: Array
+    Y: Array
+
+
+def _rows(dataset: Dataset, split: Split) -> _Rows:
     X, Y = {
         Split.TRAINING: (dataset.X, dataset.Y),
         Split.VALIDATION: (dataset.X_validation, dataset.Y_validation),
         Split.TEST: (dataset.X_test, dataset.Y_test),
     }[split]
     if dataset.rows is None:
-        return list(range(1, len(Y) + 1)), X, Y
-    return getattr(dataset.rows, split.value).tolist(), X, Y
+        return _Rows(list(range(1, len(Y) + 1)), X, Y)
+    return _Rows(getattr(dataset.rows, split.value).tolist(), X, Y)
 
 
 def _target_cells(dataset: Dataset, Y: Array) -> list[str]:
@@ -145,11 +152,14 @@ def _to_parquet(result: TrainResult, dataset: Dataset) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = [(split, *_rows(dataset, split), outputs) for split, outputs in parts(result)]
-    Y, outputs = (np.concatenate([part[place] for part in kinds]) for place in (3, 4))
+    outputs_of = dict(parts(result))
+    rows_of = {split: _rows(dataset, split) for split in outputs_of}
+    outputs = np.concatenate(list(outputs_of.values()))
+    Y = np.concatenate([rows.Y for rows in rows_of.values()])
+    splits = np.repeat([split.value for split in rows_of], [len(r.Y) for r in rows_of.values()])
     columns: list[Any] = [
-        pa.array(np.concatenate([part[1] for part in kinds]), pa.int64()),
-        pa.array(np.repeat([part[0].value for part in kinds], [len(part[1]) for part in kinds])),
+        pa.array(np.concatenate([rows.numbers for rows in rows_of.values()]), pa.int64()),
+        pa.array(splits),
     ]
     texts = np.array(label_texts(dataset)) if dataset.classes else None
     if dataset.one_hot and texts is not None:

@@ -368,10 +368,10 @@ def _jobs(
             config=config,
             dataset=datasets[config.data],
             varying=job_values,
-            study_row=rows[position] if rows else "",
+            study_row=row,
         )
-        for position, (config, job_values) in enumerate(
-            zip(configs, _values(configs, varying), strict=True)
+        for position, (config, job_values, row) in enumerate(
+            zip(configs, _values(configs, varying), rows or [""] * len(configs), strict=True)
         )
     ]
 

@@ -24,12 +24,19 @@ class StoredPredictions(Protocol):
         """The predictions of a job's run, (n_samples, n_outputs); None if it has none."""
 
 
-class _Predictions(NamedTuple):
-    """Predictions of a run, (n_samples, n_outputs), and what it is ranked by in its combination:
-    whether it was pruned, its score, final loss and index.
-    """
+class _Order(NamedTuple):
+    """What a run is ranked by in its combination: the smallest one is the best."""
 
-    key: tuple[bool, float, float, int]
+    is_pruned: bool
+    score: float
+    final_loss: float
+    job_index: int
+
+
+class _Predictions(NamedTuple):
+    """Predictions of a run, (n_samples, n_outputs), and what it is ranked by."""
+
+    order: _Order
     predictions: Array
 
 
@@ -78,15 +85,13 @@ class SweepResults:
         for score, (job, result, *_) in zip(scores, trained, strict=True):
             if not isinstance(result, TrainResult) or not shows_predictions(job):
                 continue
-            pruned = result.outcome is Outcome.PRUNED
-            combination = job.combination_key
-            key = (pruned, score, result.final_loss, job.index)
-            best = self._best_of_combination.get(combination)
-            if best is None or key < best.key:
+            is_pruned = result.outcome is Outcome.PRUNED
+            order = _Order(is_pruned, score, result.final_loss, job.index)
+            best = self._best_of_combination.get(job.combination_key)
+            if best is None or order < best.order:
                 # A copy: a view would keep the predictions of the whole batch in memory.
-                self._best_of_combination[combination] = _Predictions(
-                    key, result.predictions.copy()
-                )
+                kept = _Predictions(order, result.predictions.copy())
+                self._best_of_combination[job.combination_key] = kept
 
     def predictions(self, row: Row) -> Array | None:
         """The predictions of the best run of a combination, (n_samples, n_outputs).
@@ -96,7 +101,7 @@ class SweepResults:
         if not shows_predictions(row.job):
             return None
         for best in self._best_of_combination.values():
-            if best.key[-1] == row.job.index:
+            if best.order.job_index == row.job.index:
                 return best.predictions
         found = (stored.predictions(row.job) for stored in self._stored)
         return next((predictions for predictions in found if predictions is not None), None)

@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bpexp.interrupts import in_daemon_thread, result_of
 from bpexp.sweeps.results import SweepResults
@@ -58,12 +58,17 @@ class TrackedSweep:
         return self.store.resume_command(key, self.experiment)
 
 
-@dataclass(frozen=True)
-class _PendingWrite:
-    """A write in progress: the indices and records of its runs, and the future of their ids."""
+class JobRecord(NamedTuple):
+    """The record of the run of a job, with the index of the job."""
 
-    indices: Sequence[int]
-    records: Sequence[RunRecord]
+    job_index: int
+    record: RunRecord
+
+
+class _PendingWrite(NamedTuple):
+    """A write in progress: its runs, and the future of their ids."""
+
+    runs: Sequence[JobRecord]
     run_ids: Future[list[str]]
 
 
@@ -180,12 +185,8 @@ class RunWriter:
             else:
                 tracker.add_values(self._shown_id, replace(run, params={}, tags={}))
 
-    def submit(self, indices: Sequence[int], records: Sequence[RunRecord]) -> None:
+    def submit(self, runs: Sequence[JobRecord]) -> None:
         """Write runs in the background; blocks while the previous write is unfinished.
-
-        Args:
-            indices: The indices of the jobs.
-            records: Their records, in the same order.
 
         Raises:
             TrackingError: The runs could be written neither to the store nor to the spool.
@@ -194,22 +195,23 @@ class RunWriter:
             # The tracker must not be used by two threads.
             result_of(self._showing)
         if self._shown_id is not None:
-            ending = self._thread.submit(self._end_shown, self._shown_id, *records)
-            self._pending = _PendingWrite(indices, records, ending)
+            (run,) = runs
+            ending = self._thread.submit(self._end_shown, self._shown_id, run.record)
+            self._pending = _PendingWrite(runs, ending)
             return
         staged: StagedRuns | None = None
         if self._error is None:
             try:
-                staged = self.sweep.tracker.stage(records, self.sweep.parent)
+                staged = self.sweep.tracker.stage([run.record for run in runs], self.sweep.parent)
             except TrackingError as error:
                 self._error = error
         self.flush()
         if staged is not None and self._error is None:
-            self._pending = _PendingWrite(indices, records, self._thread.submit(staged.commit))
+            self._pending = _PendingWrite(runs, self._thread.submit(staged.commit))
             return
         if staged is not None:
             staged.discard()
-        self._spool(indices, records)
+        self._spool(runs)
 
     def _end_shown(self, run_id: str, record: RunRecord) -> list[str]:
         self.sweep.tracker.close_run(run_id, record)
@@ -246,25 +248,24 @@ class RunWriter:
         except TrackingError as error:
             self._error = error
             # A tracker without transactions may have written some of the runs.
-            run_ids = list(error.written) or [""] * len(write.records)
-        pairs = list(zip(write.indices, run_ids, strict=True))
-        self.run_ids |= {index: run_id for index, run_id in pairs if run_id}
-        unwritten = [
-            (index, record)
-            for (index, run_id), record in zip(pairs, write.records, strict=True)
-            if not run_id
-        ]
+            run_ids = list(error.written) or [""] * len(write.runs)
+        unwritten = []
+        for run, run_id in zip(write.runs, run_ids, strict=True):
+            if run_id:
+                self.run_ids[run.job_index] = run_id
+            else:
+                unwritten.append(run)
         if unwritten:
-            self._spool([index for index, _ in unwritten], [record for _, record in unwritten])
+            self._spool(unwritten)
 
-    def _spool(self, indices: Sequence[int], records: Sequence[RunRecord]) -> None:
+    def _spool(self, runs: Sequence[JobRecord]) -> None:
         """Write runs to a spool file. Raises TrackingError if that fails."""
         assert self._error is not None
         try:
-            file = spool.write(self.spool_key, records)
+            file = spool.write(self.spool_key, [run.record for run in runs])
         except OSError as error:
             reason, folder = str(self._error).rstrip("."), spool.folder(self.spool_key)
             raise TrackingError(
                 f"{reason}; the spool in {folder} cannot be written either ({error})."
             ) from error
-        self._spooled[file] = list(indices)
+        self._spooled[file] = [run.job_index for run in runs]

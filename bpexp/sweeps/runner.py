@@ -25,7 +25,7 @@ from bpexp.sweeps.ranking import Ranking, final_objective, planned_runs, rank_pa
 from bpexp.sweeps.results import SweepResults
 from bpexp.sweeps.row import Row, row_of
 from bpexp.sweeps.run_record import RunRecorder
-from bpexp.sweeps.run_writer import RunWriter
+from bpexp.sweeps.run_writer import JobRecord, RunWriter
 from bpexp.sweeps.rungs import sentence as rung_sentence
 from bpexp.sweeps.samplers.trials import Trial
 from bpexp.tracking import process, spool
@@ -392,8 +392,7 @@ class SweepRunner:
         if sweep.parent is None or self.plan.runtime.tracking.runs:
             recorded = now(self.started)
             self._writer.submit(
-                [one.job.index for one in trained],
-                [self._recorder.record(one, recorded) for one in trained],
+                [JobRecord(one.job.index, self._recorder.record(one, recorded)) for one in trained]
             )
         for row in self.results.add(trained):
             self._on_result(row)

@@ -12,6 +12,7 @@ from bpexp.tracking.contract import RunRecord
 from bpexp.tracking.database import Database
 from bpexp.tracking.ids import ascending
 from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.rows import NewRun
 from bpexp.tracking.sql import Experiment
 from bpexp.tracking.store import Store
 
@@ -71,14 +72,17 @@ class BulkTracker:
         """See ``Tracker.stage``."""
         # MLflow lists runs with the same start in the order of their ids.
         ids = list(islice(self._ids, len(runs)))
-        input_ids = list(islice(self._ids, len(runs)))
-        uris = [artifact_uris.of_run(self._artifact_uri, run_id) for run_id in ids]
+        input_ids = islice(self._ids, len(runs))
+        new = [self._new(*run) for run in zip(runs, ids, input_ids, strict=True)]
         experiment = int(self.experiment_id)
-        values = rows.of_runs(runs, ids, uris, experiment, parent)
-        artifact_uris.write_all(uris, [run.artifacts for run in runs], self._database.retry)
-        return BulkStagedRuns(
-            self._database, experiment, runs, parent, ids, uris, input_ids, values
-        )
+        values = rows.of_runs(new, experiment, parent)
+        files = [run.artifacts for run in runs]
+        artifact_uris.write_all([run.artifact_uri for run in new], files, self._database.retry)
+        return BulkStagedRuns(self._database, experiment, parent, new, values)
+
+    def _new(self, record: RunRecord, run_id: str, input_id: str) -> NewRun:
+        uri = artifact_uris.of_run(self._artifact_uri, run_id)
+        return NewRun(record, run_id, uri, input_id)
 
     def tag_many(self, run_ids: Sequence[str], key: str, value: str) -> None:
         """See ``Tracker.tag_many``."""
@@ -128,8 +132,8 @@ class BulkTracker:
         points = sql.replace_points(connection, run_id, values[rows.METRICS])
         sql.upsert(connection, {**values, rows.METRICS: points})
         if run.dataset is not None and not sql.has_dataset(connection, run_id):
-            input_ids = list(islice(self._ids, 1))
-            _insert_inputs(connection, int(self.experiment_id), [run], [run_id], input_ids)
+            new = self._new(run, run_id, next(self._ids))
+            _insert_inputs(connection, int(self.experiment_id), [new])
 
 
 def _add_values(connection: Connection, run_id: str, values: rows.Rows) -> None:
@@ -137,17 +141,11 @@ def _add_values(connection: Connection, run_id: str, values: rows.Rows) -> None:
     sql.upsert(connection, values)
 
 
-def _insert_inputs(
-    connection: Connection,
-    experiment: int,
-    runs: Sequence[RunRecord],
-    ids: Sequence[str],
-    input_ids: Sequence[str],
-) -> None:
+def _insert_inputs(connection: Connection, experiment: int, runs: Sequence[NewRun]) -> None:
     """Insert the data sets of runs that have none in the database."""
-    datasets = {run.dataset for run in runs if run.dataset is not None}
+    datasets = {run.record.dataset for run in runs if run.record.dataset is not None}
     known = {data: sql.dataset_id(connection, data, experiment) for data in datasets}
-    sql.insert(connection, rows.of_inputs(runs, ids, input_ids, known))
+    sql.insert(connection, rows.of_inputs(runs, known))
 
 
 @dataclass(frozen=True)
@@ -156,39 +154,36 @@ class BulkStagedRuns:
 
     database: Database
     experiment: int
-    runs: Sequence[RunRecord]
     parent: str | None
-    ids: list[str]
-    uris: Sequence[str]
-    input_ids: Sequence[str]
+    runs: Sequence[NewRun]
     values: rows.Rows
 
     def commit(self) -> list[str]:
         """See ``StagedRuns.commit``."""
         try:
-            if self.ids:
+            if self.runs:
                 # A power loss must not leave runs without their artifacts.
-                with_files = zip(self.uris, self.runs, strict=True)
-                artifact_uris.flush_to_disk(uri for uri, run in with_files if run.artifacts)
+                with_files = [run for run in self.runs if run.record.artifacts]
+                artifact_uris.flush_to_disk(run.artifact_uri for run in with_files)
                 self.database.transaction(self._insert)
         except TrackingError:
             self._remove_artifacts_of_missing_runs()
             raise
-        return self.ids
+        return [run.run_id for run in self.runs]
 
     def discard(self) -> None:
         """See ``StagedRuns.discard``."""
-        artifact_uris.remove(self.uris)
+        artifact_uris.remove([run.artifact_uri for run in self.runs])
 
     def _insert(self, connection: Connection) -> None:
         # An earlier attempt may have been committed before its connection was lost.
-        if not sql.run_exists(connection, self.ids[0]):
+        if not sql.run_exists(connection, self.runs[0].run_id):
             sql.check_not_deleted(connection, self.experiment, self.parent)
             sql.insert(connection, self.values)
-            _insert_inputs(connection, self.experiment, self.runs, self.ids, self.input_ids)
+            _insert_inputs(connection, self.experiment, self.runs)
 
     def _remove_artifacts_of_missing_runs(self) -> None:
         """Remove the artifacts, unless the runs are in the store or it cannot be read."""
         with suppress(TrackingError):
-            if not self.database.without_retry().read(sql.run_exists, self.ids[0]):
-                artifact_uris.remove(self.uris)
+            if not self.database.without_retry().read(sql.run_exists, self.runs[0].run_id):
+                self.discard()

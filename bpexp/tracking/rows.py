@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from bpexp.tracking import limits, mlflow_internals
 from bpexp.tracking.contract import DatasetInput, RunRecord
@@ -32,7 +32,18 @@ MAX_FLOAT = 1.7976931348623157e308
 RUNS, PARAMS, TAGS, METRICS, LATEST = "runs", "params", "tags", "metrics", "latest_metrics"
 DATASETS, INPUTS, INPUT_TAGS = "datasets", "inputs", "input_tags"
 
-_METRIC = ("run_uuid", "key", "value", "timestamp", "step", "is_nan")
+
+class MetricRow(NamedTuple):
+    """A row of the tables of metrics, by its columns."""
+
+    run_uuid: str
+    key: str
+    value: float
+    timestamp: int
+    step: int
+    is_nan: bool
+
+
 COLUMNS: dict[str, tuple[str, ...]] = {
     RUNS: (
         "run_uuid", "name", "artifact_uri", "experiment_id", "user_id", "status", "start_time",
@@ -41,8 +52,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     PARAMS: ("run_uuid", "key", "value"),
     TAGS: ("run_uuid", "key", "value"),
-    METRICS: _METRIC,
-    LATEST: _METRIC,
+    METRICS: MetricRow._fields,
+    LATEST: MetricRow._fields,
     INPUTS: (
         "input_uuid", "source_type", "source_id", "destination_type", "destination_id", "step",
     ),
@@ -57,19 +68,27 @@ _ACCEPTED_KEY = re.compile(r"\w[\w.\-]{0,199}")
 """Keys that MLflow accepts; it accepts some others, too."""
 
 
-def of_runs(
-    runs: Sequence[RunRecord],
-    ids: Sequence[str],
-    artifact_uris: Sequence[str],
-    experiment: int,
-    parent: str | None,
-) -> Rows:
+class NewRun(NamedTuple):
+    """A run that is written to the store.
+
+    Attributes:
+        record: What is tracked of it; with the status RUNNING it gets no end.
+        run_id: Its id.
+        artifact_uri: Where its artifacts are.
+        input_id: The id of the row that connects it with its data set.
+    """
+
+    record: RunRecord
+    run_id: str
+    artifact_uri: str
+    input_id: str
+
+
+def of_runs(runs: Sequence[NewRun], experiment: int, parent: str | None) -> Rows:
     """Rows of new runs, without their data sets.
 
     Args:
-        runs: The runs; one with the status RUNNING gets no end.
-        ids: The id of each run.
-        artifact_uris: The artifact URI of each run.
+        runs: The runs.
         experiment: Id of the experiment.
         parent: Id of the sweep that the runs belong to.
 
@@ -80,7 +99,7 @@ def of_runs(
         TrackingError: MLflow does not accept a key.
     """
     rows: Rows = {table: [] for table in (RUNS, PARAMS, TAGS, METRICS, LATEST)}
-    for run, run_id, uri in zip(runs, ids, artifact_uris, strict=True):
+    for run, run_id, uri, _ in runs:
         name, tags = limits.truncate_name(run.name), limits.truncate_tags(run.tags)
         if parent:
             tags["mlflow.parentRunId"] = parent
@@ -105,26 +124,19 @@ def of_open_run(run: RunRecord, run_id: str) -> Rows:
     return _values(run, limits.truncate_tags(run.tags), run_id)
 
 
-def of_inputs(
-    runs: Sequence[RunRecord],
-    ids: Sequence[str],
-    input_ids: Sequence[str],
-    dataset_ids: Mapping[DatasetInput, str],
-) -> Rows:
+def of_inputs(runs: Sequence[NewRun], dataset_ids: Mapping[DatasetInput, str]) -> Rows:
     """Rows that connect runs with their data sets.
 
     Args:
         runs: The runs; those without a data set are skipped.
-        ids: The id of each run.
-        input_ids: The id of each new row.
         dataset_ids: The row of each data set.
     """
     rows: Rows = {INPUTS: [], INPUT_TAGS: []}
-    for run, run_id, input_id in zip(runs, ids, input_ids, strict=True):
-        if run.dataset is not None:
-            data_id = dataset_ids[run.dataset]
-            rows[INPUTS].append((input_id, "DATASET", data_id, "RUN", run_id, 0))
-            rows[INPUT_TAGS].append((input_id, "mlflow.data.context", "training"))
+    for run in runs:
+        if run.record.dataset is not None:
+            data_id = dataset_ids[run.record.dataset]
+            rows[INPUTS].append((run.input_id, "DATASET", data_id, "RUN", run.run_id, 0))
+            rows[INPUT_TAGS].append((run.input_id, "mlflow.data.context", "training"))
     return rows
 
 
@@ -147,6 +159,7 @@ def _metrics(run: RunRecord, run_id: str) -> tuple[list[Row], list[Row]]:
     """
     points: dict[Row, None] = {}
     latest: dict[str, Row] = {}
+    order: dict[str, tuple[int, float]] = {}
     for key, value, step in run.metrics:
         is_nan = math.isnan(value)
         if is_nan:
@@ -155,9 +168,8 @@ def _metrics(run: RunRecord, run_id: str) -> tuple[list[Row], list[Row]]:
             value = math.copysign(MAX_FLOAT, value)
         row = (run_id, checked(key), value, run.ended, step, is_nan)
         points[row] = None
-        last = latest.get(key)
-        if last is None or (step, value) > (last[4], last[2]):
-            latest[key] = row
+        if key not in latest or (step, value) > order[key]:
+            latest[key], order[key] = row, (step, value)
     return list(points), list(latest.values())
 
 

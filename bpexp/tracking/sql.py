@@ -16,7 +16,7 @@ from bpexp.tracking.clock import now
 from bpexp.tracking.contract import DatasetInput
 from bpexp.tracking.database import select
 from bpexp.tracking.retry import DeletedError
-from bpexp.tracking.rows import COLUMNS, DATASETS, LATEST, PARAMS, TAGS, Row, Rows
+from bpexp.tracking.rows import COLUMNS, DATASETS, LATEST, PARAMS, TAGS, MetricRow, Row, Rows
 
 _NEW_POINT = "(excluded.step, excluded.timestamp, excluded.value)"
 _OLD_POINT = "(latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)"
@@ -194,14 +194,15 @@ def replace_points(connection: Connection, run_id: str, points: Sequence[Row]) -
     found = select(
         connection, "key, step, value, is_nan FROM metrics WHERE run_uuid = :run", run=run_id
     )
-    keys, places = {row[1] for row in points}, {(row[1], row[4]) for row in points}
+    new = [MetricRow(*point) for point in points]
+    keys, places = {point.key for point in new}, {(point.key, point.step) for point in new}
     for key, step in {(key, step) for key, step, *_ in found if key in keys} - places:
         connection.execute(
             text("DELETE FROM metrics WHERE run_uuid = :run AND key = :key AND step = :step"),
             {"run": run_id, "key": key, "step": step},
         )
     logged = {(key, step, value, bool(is_nan)) for key, step, value, is_nan in found}
-    return [row for row in points if (row[1], row[4], row[2], row[5]) not in logged]
+    return [p for p in new if (p.key, p.step, p.value, p.is_nan) not in logged]
 
 
 def replace_tag(connection: Connection, run_id: str, key: str, seen: str, value: str) -> str:

@@ -24,9 +24,9 @@ from bpexp.runs.objective import objectives
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.race import first_plan, replayed
-from bpexp.sweeps.race_result import RaceResult, Standing
+from bpexp.sweeps.race_result import RacedCombination, RaceResult
 from bpexp.sweeps.samplers import betting, racing
-from bpexp.sweeps.samplers.racing import DECIDED, LAST, NARROW, Race, RacingSampler
+from bpexp.sweeps.samplers.racing import Race, RaceEnd, RacingSampler
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.reading import Query
 from bpexp.tracking.store import locate
@@ -158,31 +158,33 @@ def raced(score, n_combinations=3, objective=LOSS, **config):
     return sampler, generations
 
 
-def test_the_course_of_a_race_by_epochs_shows_the_means_that_rank_it():
+def test_the_centers_of_a_race_by_epochs_are_the_means_that_rank_it():
     """The steady combination has the better mean, the other one the better median."""
     plan = make_plan([compose_settings({"lr": lr, "stop__loss": 0.1, "epochs": 1000})
                       for lr in (1, 2)])  # fmt: skip
     scores = [np.array([100.0] * 12 + [np.inf] * 8), np.full(20, 200.0)]
-    standings = [
-        Standing(job, of_job, True, 1.0, racing.center_of(TIME, 1000.0, of_job, 2))
+    combinations = [
+        RacedCombination(job, of_job, True, 1.0, racing.center_of(TIME, 1000.0, of_job, 2))
         for job, of_job in zip(plan.jobs, scores, strict=True)
     ]
-    race = RaceResult(standings, 1, LAST, TIME, SeedsConfig(name="auto", block=10))
-    first, second = (race.course(standing) for standing in standings)
+    race = RaceResult(
+        combinations, 1, RaceEnd.NO_MORE_SEEDS, TIME, SeedsConfig(name="auto", block=10)
+    )
+    first, second = (race.centers_by_seeds(combination) for combination in combinations)
     assert list(first) == list(second) == [10, 20]
     assert (first[20].value, second[20].value) == (460.0, 200.0)
     restricted = np.minimum(scores[0], 1000.0)
     assert first[20][1:] == betting.mean_bounds(restricted, 1000.0, n_intervals=2)
     said = "20 seeds: 2 of 2 combinations race, fewest mean epochs to converge 200 with lr=2"
     assert race.progress == said
-    leader = standings[1].center
+    leader = combinations[1].center
     width = leader.relative_half_width
     assert width == (leader.high - leader.low) / 2 / 200.0
     assert race.verdict.startswith(
         "After 20 seeds, the maximum (seeds.max), half of the width of the 95% interval, "
         f"{leader.low:.4g} to {leader.high:.4g}, is {width:.2g} of the mean: lr=2 leads, but lr=1"
     )
-    of_loss = replace(race, objective=LOSS).course(standings[0])[20]
+    of_loss = replace(race, objective=LOSS).centers_by_seeds(combinations[0])[20]
     assert (of_loss.value, of_loss.low) == (100.0, 100.0)
 
 
@@ -191,15 +193,15 @@ def result_of(sampler, objective=LOSS):
     race, k = sampler.race, len(sampler.race.n_seeds)
     plan = make_plan([compose_settings({"lr": lr + 1.0}) for lr in range(k)])
     scores = [race.scores[index, : race.n_seeds[index]] for index in range(k)]
-    standings = [
-        Standing(job, of_job, bool(racing_), float(evidence),
+    combinations = [
+        RacedCombination(job, of_job, bool(racing_), float(evidence),
                  racing.center_of(objective, 100.0, of_job, k))
         for job, of_job, racing_, evidence in zip(
             plan.jobs, scores, race.is_racing, race.evidence, strict=True
         )
     ]  # fmt: skip
     return RaceResult(
-        standings, int(race.best), race.end, objective, SeedsConfig(name="auto", width=None)
+        combinations, int(race.best), race.end, objective, SeedsConfig(name="auto", width=None)
     )
 
 
@@ -213,8 +215,8 @@ def test_the_leader_by_the_median_that_is_worse_on_more_seeds_is_not_called_the_
     # By the exact test, the second one is better beyond doubt.
     assert stats.binomtest(wins, 200, alternative="greater").pvalue < 1e-5
     assert np.median(sampler.race.scores, axis=1).tolist() == [2.0, 2.5]
-    assert (race.end, race.is_contradicted, race.is_best) == (LAST, True, False)
-    assert [race.state(one) for one in race.standings] == ["best median only", "not worse"]
+    assert (race.end, race.is_contradicted, race.is_best) == (RaceEnd.NO_MORE_SEEDS, True, False)
+    assert [race.state(one) for one in race.combinations] == ["best median only", "not worse"]
     assert "lr=1 has the lowest median final loss, but has a higher final loss" in race.verdict
     assert "none is called the best" in race.verdict
     assert f"lr=2 has a lower final loss than the first on {wins} of 200 seeds." in race.verdict
@@ -232,8 +234,8 @@ def test_a_race_says_where_the_ranking_by_the_median_differs():
 
     sampler, _ = raced(score, width=None)
     race = result_of(sampler)
-    assert (race.end, race.best, race.is_best) == (DECIDED, 2, False)
-    assert race.standings[0].n_seeds == 10
+    assert (race.end, race.best, race.is_best) == (RaceEnd.DECIDED, 2, False)
+    assert race.combinations[0].n_seeds == 10
     assert race.state(race.leader) == "the only one left"
     assert "lr=3 is the only combination left: each of the 2 others has a higher" in race.verdict
     assert (
@@ -242,7 +244,7 @@ def test_a_race_says_where_the_ranking_by_the_median_differs():
     )
     assert "lr=1 has a lower final loss than the first on 6 of 10 seeds." in race.verdict
     leader = replace(race.leader, evidence=betting.ALPHA**-1)
-    cycle = replace(race, standings=[*race.standings[:2], leader])
+    cycle = replace(race, combinations=[*race.combinations[:2], leader])
     assert "than another one on more seeds than not beyond doubt, too." in cycle.verdict
 
 
@@ -250,9 +252,9 @@ def test_a_median_of_fewer_seeds_that_looks_better_is_explained():
     """The first seeds are easy, so that the one that stopped early has the lowest median."""
     easy = [0.0, 0.5, 5.0]
     sampler, _ = raced(lambda lr, seed: easy[lr] + (seed >= 20) * (3.0 + (lr == 1)), 2, width=None)
-    early = replace(result_of(sampler).standings[1], scores=np.full(20, 1.0), is_racing=False)
-    leader = replace(result_of(sampler).standings[0], scores=np.array([0.5] * 20 + [3.0] * 30))
-    race = replace(result_of(sampler), standings=[leader, early], best=0, end=DECIDED)
+    early = replace(result_of(sampler).combinations[1], scores=np.full(20, 1.0), is_racing=False)
+    leader = replace(result_of(sampler).combinations[0], scores=np.array([0.5] * 20 + [3.0] * 30))
+    race = replace(result_of(sampler), combinations=[leader, early], best=0, end=RaceEnd.DECIDED)
     assert race.is_best
     assert "lr=1 is the best combination: lr=2 has a higher final loss than it" in race.verdict
     assert "lr=2 has a lower median final loss over its 20 seeds than the first over 50 " in (
@@ -269,21 +271,21 @@ def test_the_best_combination_is_best_in_every_respect(objective, worse):
     sampler, _ = raced(noisy(3.0), objective=objective, width=None)
     race = result_of(sampler, objective)
     assert race.is_best
-    assert race.state(race.standings[0]) == "best"
+    assert race.state(race.combinations[0]) == "best"
     assert "lr=1 is the best combination" in race.verdict
     assert worse in race.verdict
-    for standing in race.standings[1:]:
-        on_same = race.leader.scores[: standing.n_seeds]
+    for combination in race.combinations[1:]:
+        on_same = race.leader.scores[: combination.n_seeds]
         center = np.mean if objective is TIME else np.median
-        assert center(on_same) < center(standing.scores)
-        assert np.mean(on_same < standing.scores) > 0.5
+        assert center(on_same) < center(combination.scores)
+        assert np.mean(on_same < combination.scores) > 0.5
 
 
 def test_a_race_of_one_block_has_whole_numbers_of_seeds():
     seeds, ends = np.array([10]), map(np.array, ([0.2], [0.1], [0.3]))
     center, low, high = ends
-    courses = [race_plot.Course(name, "", True, seeds, center, low, high) for name in "abc"]
-    drawn = race_plot.race(courses, "median", is_log=False)
+    lines = [race_plot.RacedLine(name, "", True, seeds, center, low, high) for name in "abc"]
+    drawn = race_plot.race(lines, "median", is_log=False)
     assert drawn is not None
     assert [tick for tick in drawn.axes[0].get_xticks() if 9 < tick < 11] == [10.0]
 
@@ -300,7 +302,7 @@ def noisy(distance):
 
 def test_clearly_worse_combinations_stop_and_the_best_one_is_decided():
     sampler, generations = raced(noisy(3.0))
-    assert sampler.race.end == DECIDED
+    assert sampler.race.end == RaceEnd.DECIDED
     assert sampler.race.is_racing.tolist() == [True, False, False]
     assert generations[0] == [(lr, seed) for lr in range(3) for seed in range(10)]
     assert max(seed for jobs in generations for _, seed in jobs) < 50
@@ -308,12 +310,12 @@ def test_clearly_worse_combinations_stop_and_the_best_one_is_decided():
 
 def test_a_race_ends_with_a_narrow_interval_or_with_the_last_seed():
     sampler, _ = raced(noisy(0.0), width=0.08)
-    assert sampler.race.end == NARROW
+    assert sampler.race.end == RaceEnd.NARROW
     scores = sampler.race.scores[sampler.race.best]
     low, high = betting.median_bounds(scores, 3)
     assert (high - low) / 2 / np.median(scores) <= 0.08
     sampler, generations = raced(noisy(0.0), width=None, max=25)
-    assert sampler.race.end == LAST
+    assert sampler.race.end == RaceEnd.NO_MORE_SEEDS
     assert [len(jobs) for jobs in generations] == [30, 30, 15]
     assert sampler.race.n_seeds.tolist() == [25, 25, 25]
 
@@ -330,18 +332,18 @@ def test_equal_values_are_ties_and_failed_runs_are_the_worst():
 
 def test_a_race_by_epochs_ends_with_a_narrow_interval_of_the_mean():
     sampler, _ = raced(lambda lr, seed: 50.0 + seed % 9, 2, TIME, width=0.1)
-    assert sampler.race.end == NARROW
+    assert sampler.race.end == RaceEnd.NARROW
     scores = sampler.race.scores[sampler.race.best]
     low, high = betting.mean_bounds(scores, 100.0, n_intervals=2)
     assert 0.05 < (high - low) / 2 / scores.mean() <= 0.1
     # The median is known exactly, but the mean is not, because of the runs that never converge.
     sampler, _ = raced(lambda lr, seed: np.inf if seed % 4 == 3 else 20.0, 2, TIME, max=60)
-    assert sampler.race.end == LAST
+    assert sampler.race.end == RaceEnd.NO_MORE_SEEDS
 
 
 def test_one_combination_gets_seeds_until_its_interval_is_narrow():
     sampler, _ = raced(noisy(0.0), n_combinations=1, width=0.1)
-    assert sampler.race.end == NARROW
+    assert sampler.race.end == RaceEnd.NARROW
     assert sampler.race.n_seeds[0] > 10
 
 

@@ -16,7 +16,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.generations import Generations, Scores, replay
 from bpexp.sweeps.job import Job, by_combination
 from bpexp.sweeps.plan import Plan, make_plan
-from bpexp.sweeps.race_result import RaceResult, Standing
+from bpexp.sweeps.race_result import RacedCombination, RaceResult
 from bpexp.sweeps.samplers.grid import check_count
 from bpexp.sweeps.samplers.racing import RacingSampler, center_of
 
@@ -47,12 +47,12 @@ class RaceGenerations(Generations):
         """See ``Generations.race``."""
         race, objective = self.sampler.race, plan.objective
         jobs, horizon = _first_jobs(plan), self.sampler.horizon
-        standings = []
+        combinations = []
         for index, job in enumerate(jobs):
             n_seeds = int(race.n_seeds[index])
             scores = race.scores[index, :n_seeds]
-            standings.append(
-                Standing(
+            combinations.append(
+                RacedCombination(
                     job=job,
                     scores=scores,
                     is_racing=bool(race.is_racing[index]),
@@ -60,7 +60,7 @@ class RaceGenerations(Generations):
                     center=center_of(objective, horizon, scores, len(jobs)),
                 )
             )
-        return RaceResult(standings, int(race.best), race.end, objective, plan.runtime.seeds)
+        return RaceResult(combinations, int(race.best), race.end, objective, plan.runtime.seeds)
 
 
 def replayed(plan: Plan, scores: Scores) -> RaceResult:

@@ -12,12 +12,15 @@ from bpexp.runs.comparability import listed_briefly
 from bpexp.runs.objective import Objective
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.samplers.betting import ALPHA
-from bpexp.sweeps.samplers.racing import DECIDED, NARROW, Center, center_of
+from bpexp.sweeps.samplers.racing import Center, RaceEnd, center_of
 from bpexp.typing import Array
+
+ERRORS = f"all tests together err with a probability of at most {ALPHA:.0%}"
+"""What holds for the sentences with "beyond doubt"."""
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
+class RacedCombination:
     """How one combination came out.
 
     Attributes:
@@ -45,23 +48,23 @@ class RaceResult:
     """How a race came out, or stands.
 
     Attributes:
-        standings: Of all combinations, in the order of the jobs.
+        combinations: Of all combinations, in the order of the jobs.
         best: The position of the best combination that races.
-        end: Why the race ended, see ``samplers.racing``; "" before.
+        end: Why the race ended; None before.
         objective: What the combinations are compared by.
         config: The settings of the race.
     """
 
-    standings: Sequence[Standing]
+    combinations: Sequence[RacedCombination]
     best: int
-    end: str
+    end: RaceEnd | None
     objective: Objective
     config: SeedsConfig
 
     @property
-    def leader(self) -> Standing:
+    def leader(self) -> RacedCombination:
         """The best combination."""
-        return self.standings[self.best]
+        return self.combinations[self.best]
 
     @property
     def n_seeds(self) -> int:
@@ -71,24 +74,26 @@ class RaceResult:
     @property
     def n_racing(self) -> int:
         """The number of combinations that race."""
-        return sum(one.is_racing for one in self.standings)
+        return sum(one.is_racing for one in self.combinations)
 
-    def of(self, job: Job) -> Standing:
-        """The standing of the combination of a job."""
-        return next(one for one in self.standings if one.job.combination == job.combination)
+    def of(self, job: Job) -> RacedCombination:
+        """The combination of a job."""
+        return next(one for one in self.combinations if one.job.combination == job.combination)
 
     @property
     def history(self) -> list[tuple[int, int]]:
         """After each block: the number of seeds, and of combinations that race."""
         block, last = self.config.block, self.n_seeds
         looks = [*range(block, last, block), last]
-        return [(n, sum(one.is_racing or one.n_seeds > n for one in self.standings)) for n in looks]
+        return [
+            (n, sum(one.is_racing or one.n_seeds > n for one in self.combinations)) for n in looks
+        ]
 
     @property
-    def ranked(self) -> list[Standing]:
+    def ranked(self) -> list[RacedCombination]:
         """The leader, the others that race, and those that stopped, the last ones first."""
         return sorted(
-            self.standings,
+            self.combinations,
             key=lambda one: (
                 one is not self.leader,
                 not one.is_racing,
@@ -100,23 +105,23 @@ class RaceResult:
     @property
     def horizon(self) -> float:
         """The smallest maximum number of epochs of all combinations."""
-        return float(min(one.job.config.epochs for one in self.standings))
+        return float(min(one.job.config.epochs for one in self.combinations))
 
-    def course(self, standing: Standing) -> dict[int, Center]:
+    def centers_by_seeds(self, combination: RacedCombination) -> dict[int, Center]:
         """What ranks a combination after each block that it got, by the number of seeds."""
-        n_combinations = len(self.standings)
+        n_combinations = len(self.combinations)
         return {
-            n: center_of(self.objective, self.horizon, standing.scores[:n], n_combinations)
+            n: center_of(self.objective, self.horizon, combination.scores[:n], n_combinations)
             for n, _ in self.history
-            if n <= standing.n_seeds
+            if n <= combination.n_seeds
         }
 
-    def state(self, standing: Standing) -> str:
+    def state(self, combination: RacedCombination) -> str:
         """Why a combination got no more seeds, in a few words."""
-        if not standing.is_racing:
-            return f"worse beyond doubt after {counted(standing.n_seeds, 'seed')}"
-        is_leader = standing is self.leader
-        if self.end == DECIDED:
+        if not combination.is_racing:
+            return f"worse beyond doubt after {counted(combination.n_seeds, 'seed')}"
+        is_leader = combination is self.leader
+        if self.end is RaceEnd.DECIDED:
             return "best" if self.is_best else "the only one left"
         if self.is_contradicted:
             return f"best {self.objective.statistic} only" if is_leader else "not worse"
@@ -128,19 +133,19 @@ class RaceResult:
 
         More than half of the seeds can favor the combination with the worse median.
         """
-        return len(self.standings) > 1 and self.leader.evidence >= self.n_racing / ALPHA
+        return len(self.combinations) > 1 and self.leader.evidence >= self.n_racing / ALPHA
 
     @property
     def is_best(self) -> bool:
         """Whether the leader is left alone, and better than each other one in every respect."""
         better = self._better_by_center or self._better_on_more_seeds
-        return self.end == DECIDED and not better and not self.is_contradicted
+        return self.end is RaceEnd.DECIDED and not better and not self.is_contradicted
 
     @property
-    def _others(self) -> list[Standing]:
-        return [one for one in self.standings if one is not self.leader]
+    def _others(self) -> list[RacedCombination]:
+        return [one for one in self.combinations if one is not self.leader]
 
-    def _of_leader(self, other: Standing) -> Array:
+    def _of_leader(self, other: RacedCombination) -> Array:
         """The scores of the leader on the seeds that another combination got, too."""
         return self.leader.scores[: other.n_seeds]
 
@@ -148,7 +153,7 @@ class RaceResult:
         return self.objective.center(scores, self.horizon)
 
     @property
-    def _better_by_center(self) -> list[Standing]:
+    def _better_by_center(self) -> list[RacedCombination]:
         """The combinations with a better median (or mean) than the leader over the same seeds."""
         return [
             one
@@ -157,19 +162,19 @@ class RaceResult:
         ]
 
     @property
-    def _better_by_fewer_seeds(self) -> list[Standing]:
+    def _better_by_fewer_seeds(self) -> list[RacedCombination]:
         """The others with a better median (or mean) than the leader has over more seeds."""
         center, better = self._center(self.leader.scores), self._better_by_center
         return [
             one for one in self._others if self._center(one.scores) < center and one not in better
         ]
 
-    def _seeds_won(self, other: Standing) -> int:
+    def _seeds_won(self, other: RacedCombination) -> int:
         """The number of seeds on which another combination is better than the leader."""
         return int(np.sum(other.scores < self._of_leader(other)))
 
     @property
-    def _better_on_more_seeds(self) -> list[Standing]:
+    def _better_on_more_seeds(self) -> list[RacedCombination]:
         """The combinations that are better than the leader on more seeds than not.
 
         Epochs to converge are not compared in this way, but by their mean.
@@ -189,10 +194,10 @@ class RaceResult:
         name = f" with {leader.job.combination_name}" if leader.job.combination_name else ""
         stopped = [
             one.job.combination_name
-            for one in self.standings
+            for one in self.combinations
             if not one.is_racing and one.n_seeds == self.n_seeds
         ]
-        race = f"{self.n_racing} of {len(self.standings)} combinations race"
+        race = f"{self.n_racing} of {len(self.combinations)} combinations race"
         best = f"{objective.superlative} {objective.center_label}"
         center = leader.center.value
         value = f"{center:.6g}" if math.isfinite(center) else "not reached"
@@ -201,57 +206,69 @@ class RaceResult:
 
     @property
     def verdict(self) -> str:
-        """How the race came out, in a sentence."""
-        leader, objective = self.leader, self.objective
-        quantity = objective.center_label
-        _, low, high = leader.center
-        share = f"the {quantity} has no finite interval"
-        if math.isfinite(leader.center.relative_half_width):
-            share = (
-                f"half of the width of the 95% interval, {low:.4g} to {high:.4g}, is "
-                f"{leader.center.relative_half_width:.2g} of the {objective.statistic}"
-            )
-        n_seeds = counted(self.n_seeds, "seed")
-        if self.end == NARROW:
-            why = f"The {quantity} is known well enough after {n_seeds}"
-            why = f"{why} ({share}; seeds.width={self.config.width:g})"
-        else:
-            why = f"After {n_seeds}"
-            why = f"{why}{', the maximum (seeds.max)' if self.end else ''}, {share}"
-        if len(self.standings) == 1:
-            return f"{why}."
-        return " ".join([self._outcome(why), *self._disagreements])
+        """How the race came out, in sentences."""
+        if len(self.combinations) == 1:
+            return f"{self._reason}."
+        outcome = self._decision if self.end is RaceEnd.DECIDED else self._undecided
+        return " ".join([outcome, *self._disagreements])
 
-    def _outcome(self, why: str) -> str:
-        """Which combinations are left, after the reason why there are no more seeds."""
-        name, n_worse = self.leader.job.combination_name, len(self.standings) - self.n_racing
-        errors = f"all tests together err with a probability of at most {ALPHA:.0%}"
-        if self.end == DECIDED:
-            first = "best combination" if self.is_best else "only combination left"
-            others = f"each of the {n_worse} others {self._worse('another one')}"
-            if n_worse == 1:
-                others = f"{self._others[0].job.combination_name} {self._worse('it')}"
-            seeds = self._seeds_of_stopped
-            text = f"{name} is the {first}: {others} beyond doubt, after {seeds} ({errors})."
-            if self.is_contradicted:
-                return f"{text} It {self._worse('another one')} beyond doubt, too."
-            if not self.is_best:
-                return text
-            wins = "" if self.objective.is_time else ", or is better on more of them"
-            center = f"a {self._better} {self.objective.statistic} over the same seeds"
-            return f"{text} No other has {center}{wins}."
-        worse = f"; {n_worse} of {len(self.standings)} combinations stopped as worse"
+    @property
+    def _reason(self) -> str:
+        """Why there are no more seeds although the race is not decided, without a full stop."""
+        n_seeds = counted(self.n_seeds, "seed")
+        if self.end is RaceEnd.NARROW:
+            known = f"The {self.objective.center_label} is known well enough after {n_seeds}"
+            return f"{known} ({self._precision}; seeds.width={self.config.width:g})"
+        limit = "" if self.end is None else ", the maximum (seeds.max)"
+        return f"After {n_seeds}{limit}, {self._precision}"
+
+    @property
+    def _precision(self) -> str:
+        """How well the median (or mean) of the leader is known."""
+        objective, center = self.objective, self.leader.center
+        if not math.isfinite(center.relative_half_width):
+            return f"the {objective.center_label} has no finite interval"
+        return (
+            f"half of the width of the 95% interval, {center.low:.4g} to {center.high:.4g}, is "
+            f"{center.relative_half_width:.2g} of the {objective.statistic}"
+        )
+
+    @property
+    def _decision(self) -> str:
+        """The combination that is left alone, and what was found of the others."""
+        stopped = self._others
+        first = "best combination" if self.is_best else "only combination left"
+        others = f"each of the {len(stopped)} others {self._worse('another one')}"
+        if len(stopped) == 1:
+            others = f"{stopped[0].job.combination_name} {self._worse('it')}"
+        text = (
+            f"{self.leader.job.combination_name} is the {first}: {others} beyond doubt, after "
+            f"{self._seeds_of_stopped} ({ERRORS})."
+        )
+        if self.is_contradicted:
+            return f"{text} It {self._worse('another one')} beyond doubt, too."
+        if not self.is_best:
+            return text
+        wins = "" if self.objective.is_time else ", or is better on more of them"
+        center = f"a {self._better} {self.objective.statistic} over the same seeds"
+        return f"{text} No other has {center}{wins}."
+
+    @property
+    def _undecided(self) -> str:
+        """Why there are no more seeds, and which combinations are left."""
+        name, n_worse = self.leader.job.combination_name, len(self.combinations) - self.n_racing
+        worse = f"; {n_worse} of {len(self.combinations)} combinations stopped as worse"
         if self.is_contradicted:
             center = f"{self.objective.superlative} {self.objective.center_label}"
             return (
-                f"{why}: {name} has the {center}, but {self._worse('another one')} beyond doubt "
-                f"({errors}), so that none is called the best{worse if n_worse else ''}."
+                f"{self._reason}: {name} has the {center}, but {self._worse('another one')} beyond "
+                f"doubt ({ERRORS}), so that none is called the best{worse if n_worse else ''}."
             )
         similar = [one.job.combination_name for one in self._others if one.is_racing]
         verb = "are" if len(similar) > 1 else "is"
         return (
-            f"{why}: {name} leads, but {listed_briefly(similar)} {verb} not statistically "
-            f"distinguishable from it{f'{worse} ({errors})' if n_worse else ''}."
+            f"{self._reason}: {name} leads, but {listed_briefly(similar)} {verb} not statistically "
+            f"distinguishable from it{f'{worse} ({ERRORS})' if n_worse else ''}."
         )
 
     def _worse(self, than: str) -> str:
@@ -299,12 +316,12 @@ class RaceResult:
     @property
     def _seeds_of_stopped(self) -> str:
         """The numbers of seeds after which combinations stopped: ``10 to 30 seeds``."""
-        counts = sorted({one.n_seeds for one in self.standings if not one.is_racing})
+        counts = sorted({one.n_seeds for one in self.combinations if not one.is_racing})
         ends = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
         return f"{ends} seeds"
 
 
-def _and_others(found: Sequence[Standing]) -> str:
+def _and_others(found: Sequence[RacedCombination]) -> str:
     """The name of the first combination, and how many more there are."""
     name = found[0].job.combination_name
     return name if len(found) == 1 else f"{name} (like {counted(len(found) - 1, 'other')})"

@@ -176,16 +176,16 @@ def trials_table(finished: FinishedSweep) -> Columns:
 
 def race_table(race: RaceResult) -> Columns:
     """The combinations of a race as columns: seeds, median or mean, evidence."""
-    standings, objective = race.standings, race.objective
-    keys = list(dict.fromkeys(key for one in standings for key in one.job.combination))
+    combinations, objective = race.combinations, race.objective
+    keys = list(dict.fromkeys(key for one in combinations for key in one.job.combination))
     return {
-        **{key: [one.job.combination.get(key) for one in standings] for key in keys},
-        "seeds": [one.n_seeds for one in standings],
-        "state": [race.state(one) for one in standings],
-        f"{objective.name}_{objective.statistic}": [one.center.value for one in standings],
-        f"{objective.name}_low": [one.center.low for one in standings],
-        f"{objective.name}_high": [one.center.high for one in standings],
-        "evidence_that_worse": [one.evidence for one in standings],
+        **{key: [one.job.combination.get(key) for one in combinations] for key in keys},
+        "seeds": [one.n_seeds for one in combinations],
+        "state": [race.state(one) for one in combinations],
+        f"{objective.name}_{objective.statistic}": [one.center.value for one in combinations],
+        f"{objective.name}_low": [one.center.low for one in combinations],
+        f"{objective.name}_high": [one.center.high for one in combinations],
+        "evidence_that_worse": [one.evidence for one in combinations],
     }
 
 

@@ -30,17 +30,17 @@ def pictures(finished: FinishedSweep) -> dict[str, bytes]:
 
 def race_figure(race: RaceResult) -> "Figure | None":
     """What ranks each combination by the number of seeds; None if nothing is finite."""
-    courses = []
-    for standing in race.ranked:
-        course = race.course(standing)
-        centers, lows, highs = map(np.array, zip(*course.values(), strict=True))
-        n_seeds = np.array(list(course))
-        name, state = standing.job.combination_name, race.state(standing)
-        courses.append(
-            race_plot.Course(name, state, standing.is_racing, n_seeds, centers, lows, highs)
+    lines = []
+    for combination in race.ranked:
+        by_seeds = race.centers_by_seeds(combination)
+        centers, lows, highs = map(np.array, zip(*by_seeds.values(), strict=True))
+        n_seeds = np.array(list(by_seeds))
+        name, state = combination.job.combination_name, race.state(combination)
+        lines.append(
+            race_plot.RacedLine(name, state, combination.is_racing, n_seeds, centers, lows, highs)
         )
     label = race.objective.center_label
-    return race_plot.race(courses, label, is_log=race.objective.is_positive)
+    return race_plot.race(lines, label, is_log=race.objective.is_positive)
 
 
 def plot(ranking: Ranking) -> "Figure":

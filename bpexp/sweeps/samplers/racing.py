@@ -23,11 +23,12 @@ for the end do not affect this, because the bets are fair at every number of see
 >>> while jobs := sampler.ask():
 ...     sampler.tell([job["lr"] + rng.normal() for job in jobs])
 >>> sampler.race.end, sampler.race.n_seeds.tolist(), sampler.race.is_racing.tolist()
-('decided', [60, 60], [True, False])
+(<RaceEnd.DECIDED: 'decided'>, [60, 60], [True, False])
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,10 +39,18 @@ from bpexp.runs.objective import Objective
 from bpexp.sweeps.samplers import betting
 from bpexp.typing import Array
 
-DECIDED, NARROW, LAST = "decided", "narrow", "last"
-"""Why a race ended: one combination is left, its interval is narrow, or there are no more seeds."""
-
 Values = Mapping[str, Any]
+
+
+class RaceEnd(StrEnum):
+    """Why a race ended."""
+
+    DECIDED = "decided"
+    """One combination is left."""
+    NARROW = "narrow"
+    """The interval of the best one is as narrow as ``seeds.width`` asks for."""
+    NO_MORE_SEEDS = "no more seeds"
+    """The best one has ``seeds.max`` seeds."""
 
 
 class Center(NamedTuple):
@@ -80,7 +89,7 @@ class Race:
             stopped.
         is_racing: Which combinations still race, (..., k).
         n_seeds: How many seeds each combination got, (..., k).
-        end: Why the race ended, see ``RacingSampler``; "" before.
+        end: Why the race ended; None before. ``RacingSampler`` sets it.
     """
 
     def __init__(
@@ -103,7 +112,7 @@ class Race:
         self.scores = np.empty((*races, n_combinations, 0))
         self.is_racing = np.ones((*races, n_combinations), bool)
         self.n_seeds = np.zeros((*races, n_combinations), int)
-        self.end = ""
+        self.end: RaceEnd | None = None
         self._outcomes, self._ranks = outcomes, ranks
         self._capital = np.ones((*races, n_combinations, len(betting.BETS)))
         self._best = self._second = np.zeros(races, int)
@@ -209,7 +218,7 @@ class RacingSampler:
 
     def ask(self) -> list[dict[str, Any]]:
         """The next seeds of each combination that races; none after the end."""
-        if self.race.end:
+        if self.race.end is not None:
             return []
         first = self._seeds.stop
         self._seeds = range(first, min(first + self._config.block, self._config.max))
@@ -239,15 +248,15 @@ class RacingSampler:
             return found[0]
         return self._objective.center(found, self.horizon)
 
-    def _end(self) -> str:
+    def _end(self) -> RaceEnd | None:
         race, config = self.race, self._config
         if len(self._combinations) > 1 and race.is_racing.sum() == 1:
-            return DECIDED
+            return RaceEnd.DECIDED
         best, n_combinations = race.scores[race.best], len(self._combinations)
         center = center_of(self._objective, self.horizon, best, n_combinations)
         if config.width is not None and center.relative_half_width <= config.width:
-            return NARROW
-        return LAST if self._seeds.stop >= config.max else ""
+            return RaceEnd.NARROW
+        return RaceEnd.NO_MORE_SEEDS if self._seeds.stop >= config.max else None
 
 
 def outcomes(objective: Objective, horizon: float, scores: Array, others: Array) -> Array:

@@ -52,6 +52,13 @@ def test_each_setting_is_combined_with_the_new_values():
     assert names[0] == "lr=0.1 optimizer.name=momentum seed=0"
 
 
+def test_values_are_added_once_to_a_sweep_over_many_values():
+    """Not once for each value that they replace, which are too many together."""
+    plan = planned("seed=range(0,1001)", "epochs=5")
+    names = added(plan, "seed=range(1001,2001)")
+    assert names == [f"seed={seed}" for seed in range(1001, 2001)]
+
+
 def test_sub_sweeps_keep_the_settings_of_their_optimizers():
     union = "optimizer=momentum optimizer.momentum=0.5,0.9 | optimizer=adam lr=0.01"
     plan = planned(union, "seed=0", "epochs=5")

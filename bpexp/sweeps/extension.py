@@ -77,17 +77,41 @@ def _combinations(plan: Plan, arguments: Sequence[str], composer: Composer) -> I
         [_checked(override) for override in composer.parse(overrides)]
         for overrides in sub_sweeps.jobs(arguments, composer.parse)
     ]
+    by_keys: dict[tuple[str, ...], list[list[Override]]] = {}
+    for overrides in jobs:
+        keys = tuple(override.get_key_element() for override in overrides)
+        by_keys.setdefault(keys, []).append(overrides)
     configs = dict.fromkeys(plan.configs)
-    grid.check_count(len(configs) * len(jobs))
+    # Of the configurations that differ in replaced values only, one is combined with all others:
+    # a sweep over thousands of seeds gets ten more, not ten for each seed.
+    chosen: dict[tuple[str, ...], set[TrainConfig]] = {}
+    for keys, some in by_keys.items():
+        first: dict[str, TrainConfig] = {}
+        for config in configs:
+            first.setdefault(_key(_replaced(config, some[0], composer)), config)
+        chosen[keys] = set(first.values())
+    grid.check_count(sum(len(chosen[keys]) * len(some) for keys, some in by_keys.items()))
     combined: dict[str, Plain] = {}
     for config in configs:
-        for overrides in jobs:
-            values = plain(config)
-            for override in overrides:
-                _set(values, override, composer)
-            # Configurations that differ in the replaced values only are equal now.
-            combined.setdefault(json.dumps(values, sort_keys=True), values)
+        for keys, some in by_keys.items():
+            if config in chosen[keys]:
+                for overrides in some:
+                    values = _replaced(config, overrides, composer)
+                    combined.setdefault(_key(values), values)
     yield from combined.values()
+
+
+def _replaced(config: TrainConfig, overrides: Sequence[Override], composer: Composer) -> Plain:
+    """The values of a configuration, with those of overrides in place of its own."""
+    values: Plain = plain(config)
+    for override in overrides:
+        _set(values, override, composer)
+    return values
+
+
+def _key(values: Plain) -> str:
+    """A text that is the same for equal values."""
+    return json.dumps(values, sort_keys=True)
 
 
 def _checked(override: Override) -> Override:

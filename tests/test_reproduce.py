@@ -314,7 +314,7 @@ def test_an_altered_metric_with_a_new_digest_is_found(run, statement, said):
     run_id = one(1).info.run_id
     change(statement, run_id)
     altered = client_of().get_run(run_id).data
-    digests = record_digests.parse(altered.tags["bpexp.digests"])
+    digests = dict(record_digests.parse(altered.tags["bpexp.digests"]))
     digests["metrics"] = record_digests.of_metrics(altered.tags, altered.metrics)
     client_of().set_tag(run_id, "bpexp.digests", json.dumps(digests))
     for arguments in (["verify", run_id], ["verify", "--all"], ["reproduce", run_id]):

@@ -14,6 +14,7 @@ was altered, or the files are those of another run, nothing matches.
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 
 from bpexp.runs import run_tags
 from bpexp.runs.metrics import METRICS
@@ -57,8 +58,12 @@ def of_metrics(tags: Tags, metrics: Mapping[str, float]) -> str:
     return of_file(tags, METRICS_KEY, "\n".join(sorted(known)).encode())
 
 
-def parse(value: str) -> dict[str, str]:
-    """The digests of a run by name, from the value of the tag; empty if it is malformed."""
+@lru_cache(maxsize=1)
+def parse(value: str) -> Mapping[str, str]:
+    """The digests of a run by name, from the value of the tag; empty if it is malformed.
+
+    Several checks of a run ask for them in turn.
+    """
     try:
         found = json.loads(value)
     except (ValueError, RecursionError):

@@ -5,7 +5,6 @@ Hydra also prints configurations, and most command lines are valid.
 """
 
 import contextlib
-import difflib
 import itertools
 import logging
 import os
@@ -118,9 +117,9 @@ def _refuse(arguments: Sequence[str], message: str) -> NoReturn:
     if option.lower() in ("-m", "-v"):
         near = {"-m": "-m", "-v": "--version"}[option.lower()]
         raise ConfigError(f"{option} is not an option; did you mean {near}?")
-    similar = difflib.get_close_matches(option, LONG_OPTIONS, n=1, cutoff=0.75)
+    similar = checks.nearest(option, LONG_OPTIONS, 0.75)
     if similar:
-        raise ConfigError(f"{option} is not an option; did you mean {similar[0]}?")
+        raise ConfigError(f"{option} is not an option; did you mean {similar}?")
     following = dict(itertools.pairwise(arguments)).get(option, "")
     if not equals and not following.startswith("-") and "=" not in following:
         value = following

@@ -13,9 +13,9 @@
 import math
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from bpexp.config.grammar import SPACES
+from bpexp.fields import checks
 
 FUNCTIONS = ("range", "choice", "interval", "shuffle", "sort", "tag", "int", *SPACES)
 """The functions of sweeps."""
@@ -71,9 +71,9 @@ def corrections(value: str) -> Iterator[tuple[str, str]]:
     elif function and function != name:
         yield problem, f"{function}{rest}"
     for unknown_name in re.findall(r"([A-Za-z_]\w*)\(", value):
-        near = get_close_matches(unknown_name.lower(), FUNCTIONS, 1, 0.75)
+        near = checks.nearest(unknown_name.lower(), FUNCTIONS, 0.75)
         if unknown_name not in FUNCTIONS and near:
-            corrected = re.sub(rf"\b{unknown_name}\(", f"{near[0]}(", value)
+            corrected = re.sub(rf"\b{unknown_name}\(", f"{near}(", value)
             yield f"{unknown_name} is not a function here", corrected
 
 

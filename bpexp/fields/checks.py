@@ -377,11 +377,16 @@ def unknown(key: str, known: Iterable[str]) -> ConfigError:
     return ConfigError(f"{key} is not a key of the configuration; {hint}")
 
 
-def nearest(key: str, known: Iterable[str]) -> str | None:
+def nearest(key: str, known: Iterable[str], similarity: float = 0.6) -> str | None:
     """The known key that was probably meant, or None.
 
     Tries, in this order: the spelling without case and separators, common synonyms, the last part
     of dotted keys, and the similarity of the letters.
+
+    Args:
+        key: What was typed.
+        known: The keys.
+        similarity: The least share of equal letters, see ``difflib.get_close_matches``.
 
     >>> nearest("LearningRate", ["lr", "seed"]), nearest("bits", ["data.bits", "data.low"])
     ('lr', 'data.bits')
@@ -394,7 +399,7 @@ def nearest(key: str, known: Iterable[str]) -> str | None:
     for name in known:
         if "." in name and _plain(name.rpartition(".")[2]) == _plain(key):
             return name
-    close = difflib.get_close_matches(key, known, n=1)
+    close = difflib.get_close_matches(key, known, 1, similarity)
     return close[0] if close else None
 
 

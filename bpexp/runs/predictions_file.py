@@ -81,10 +81,10 @@ def label_texts(dataset: Dataset) -> tuple[str, ...]:
 
 @lru_cache(maxsize=16)
 def _csv_header(dataset: Dataset) -> str:
-    return ",".join(map(_cell, _titles(dataset, _shows_inputs(dataset))))
+    return ",".join(map(_cell, _titles(dataset, with_inputs=_shows_inputs(dataset))))
 
 
-def _titles(dataset: Dataset, with_inputs: bool) -> list[str]:
+def _titles(dataset: Dataset, *, with_inputs: bool) -> list[str]:
     targets = [dataset.label_name] if dataset.one_hot else list(dataset.targets)
     labels: list[str] = []
     if dataset.classes:

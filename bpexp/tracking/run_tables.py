@@ -81,7 +81,7 @@ def sorted_runs(
     if not any(key in run.metrics or key in run.params for run in found):
         raise _no_such_key(reader, [run.run_id for run in found[:1]], key)
     descending = key in METRICS and METRICS[key].direction is Direction.MAXIMIZE
-    found.sort(key=partial(_sort_key, key, descending))
+    found.sort(key=partial(_sort_key, key, descending=descending))
     return list(reader.get([run.run_id for run in found[:limit]], parts))
 
 
@@ -93,7 +93,7 @@ def _no_such_key(reader: RunReader, run_ids: Sequence[str], key: str) -> ConfigE
     return ConfigError(f"--sort must be a metric or a setting of these runs, got {key!r}{hint}")
 
 
-def _sort_key(key: str, descending: bool, run: StoredRun) -> tuple[int, float, str]:
+def _sort_key(key: str, run: StoredRun, *, descending: bool) -> tuple[int, float, str]:
     value = run.metrics[key] if key in run.metrics else _number_or_text(run.params.get(key, ""))
     if isinstance(value, str):
         return (1 if value else 2), 0.0, value

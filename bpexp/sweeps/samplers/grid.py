@@ -61,12 +61,15 @@ def values(override: Override, *, allow_equal_values: bool = False) -> list[str]
     """
     key = override.get_key_element()
     if override.is_sweep_override():
-        return [f"{key}={value}" for value in _values(key, override, allow_equal_values)]
+        return [
+            f"{key}={value}"
+            for value in _values(key, override, allow_equal_values=allow_equal_values)
+        ]
     value = override.get_value_element_as_str()
     return [key if override.is_delete() else f"{key}={value}"]
 
 
-def _values(key: str, override: Override, allow_equal_values: bool) -> list[str]:
+def _values(key: str, override: Override, *, allow_equal_values: bool) -> list[str]:
     """The values of one sweep override, as text."""
     if not override.is_discrete_sweep():
         raise ConfigError(

@@ -9,9 +9,9 @@ from benchmarks.simulations.intervals import DISTRIBUTIONS, Draw, covered
 from bpexp.analysis.permutation import ALPHA
 from bpexp.studies.comparison import (
     difference_of_means,
-    is_skewed,
-    is_too_skewed,
+    exceeds_skewness_limit,
     p_values_of_statistics,
+    varies_too_much,
 )
 from bpexp.studies.definition import Published
 from bpexp.typing import Array
@@ -71,7 +71,7 @@ def study_coverage(
             published = replace(published, sd=None)
         if kept == "only the mean":
             published = replace(published, min=None, max=None)
-        if not is_too_skewed(ours, published) and not is_skewed(ours, published):
+        if not varies_too_much(ours, published) and not exceeds_skewness_limit(ours, published):
             hits.append(covered(difference_of_means(ours, published).percent, 0.0))
     return float(np.mean(hits)) if len(hits) >= LEAST_PRINTED * repetitions else math.nan
 
@@ -87,7 +87,7 @@ def spread_positives(draw: Draw, repetitions: int, rng: np.random.Generator) -> 
     hits = []
     for _ in range(repetitions):
         ours, published = _drawn(draw, SPREAD_SIZE, rng)
-        found = {} if is_too_skewed(ours, published) else p_values_of_statistics(ours, published)
+        found = {} if varies_too_much(ours, published) else p_values_of_statistics(ours, published)
         hits.append([found.get(name, 1.0) < ALPHA for name in SPREADS])
     return [float(share) for share in np.mean(hits, axis=0)]
 
@@ -107,7 +107,7 @@ def study_positives(
     hits = []
     for _ in range(repetitions):
         ours, published = _drawn(draw, sizes, rng, factor)
-        if is_too_skewed(ours, published):
+        if varies_too_much(ours, published):
             hits.append(False)
         else:
             hits.append(difference_of_means(ours, published).p < ALPHA)

@@ -148,14 +148,14 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     bounds = (found - high * error) * scale, (found - low * error) * scale
     # The same factor as between the errors of both confidences: 5% instead of 2%.
     factor = (1.0 - CONFIDENCE) / (1.0 - NOMINAL)
-    if is_skewed(ours, published) or not has_interval:
+    if exceeds_skewness_limit(ours, published) or not has_interval:
         bounds = math.nan, math.nan
     difference = Difference(
         Interval(found * scale, float(bounds[0]), float(bounds[1])),
         detectable=float(norm.ppf(0.5 + NOMINAL / 2.0) + norm.ppf(POWER)) * error * scale,
         p=min(1.0, factor * _two_sided(t, observed)),
     )
-    if is_skewed(ours, published) or not can_be_tested(n, published):
+    if exceeds_skewness_limit(ours, published) or not can_be_tested(n, published):
         return replace(difference, detectable=math.nan, p=math.nan)
     return difference
 
@@ -316,8 +316,11 @@ def p_of_share_converged(n_converged: int, n_runs: int, published: Published) ->
     return difference_of_shares(n_converged, n_runs, as_share).p
 
 
-def is_too_skewed(ours: Array, published: Published) -> bool:
-    """Whether ours or the published values vary too much for a comparison of their means."""
+def varies_too_much(ours: Array, published: Published) -> bool:
+    """Whether the sd of ours or of the published values is too large to compare means.
+
+    It is if it exceeds ``MAX_VARIATION`` times the mean.
+    """
     spreads = [(_sd(ours), float(ours.mean()))]
     if published.sd is not None:
         spreads.append((published.sd, published.mean))
@@ -336,8 +339,8 @@ def can_be_tested(n: int, published: Published) -> bool:
     return min(n, published.n) >= MIN_RUNS_TO_TEST
 
 
-def is_skewed(ours: Array, published: Published) -> bool:
-    """Whether our values are too skewed for a test of means, which needs some runs in any case."""
+def exceeds_skewness_limit(ours: Array, published: Published) -> bool:
+    """Whether the L-skewness of enough values of ours is too large for a test of means."""
     if len(ours) < MIN_RUNS_TO_TEST or np.ptp(ours) == 0.0:
         return False
     limit = MAX_L_SKEWNESS if published.has_spread else MAX_L_SKEWNESS_ALONE

@@ -152,7 +152,7 @@ def _introduction(evaluation: Evaluation) -> list[Block]:
     grid = f" at each point of {' by '.join(axes)}" if axes else ""
     titles = "; ".join(MEASURES[name].title for name in study.measures)
     changed = f" Changed on the command line: {', '.join(study.changed)}." if study.changed else ""
-    counts = Counter(verdict.text.partition(":")[0] for verdict in evaluation.verdicts)
+    counts = Counter(verdict.decision for verdict in evaluation.verdicts)
     verdicts = ", ".join(f"{text} ({n})" for text, n in counts.most_common())
     return [
         Heading(1, f"Study {study.name}"),

@@ -14,6 +14,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,10 @@ from bpexp.studies.comparison import (
     Difference,
     difference_of_means,
     difference_of_shares,
-    is_skewed,
-    is_too_skewed,
+    exceeds_skewness_limit,
     p_of_share_converged,
     p_values_of_statistics,
+    varies_too_much,
 )
 from bpexp.studies.definition import Published, Row, Study
 from bpexp.studies.measures import MEASURES, StudyRun
@@ -77,7 +78,8 @@ class Verdict:
             an interval that contains 90% of such means.
         difference: Our mean minus the published one; None if they were not compared.
         p_values: p-values by what they compare, corrected for all tests of the study.
-        text: The verdict in words.
+        decision: "agrees within 10%", "differs", "undecided", "not compared", "one published run".
+        reason: What differs, or why the decision is not another one; "" where nothing is to add.
         is_skewed: Whether the values are too skewed for a comparison of means, although there are
             enough of them.
     """
@@ -94,8 +96,14 @@ class Verdict:
     small_sample_means: Mapping[int, Interval]
     difference: Difference | None
     p_values: Mapping[str, float]
-    text: str
+    decision: str
+    reason: str = ""
     is_skewed: bool = False
+
+    @property
+    def text(self) -> str:
+        """The verdict in words."""
+        return f"{self.decision}: {self.reason}" if self.reason else self.decision
 
     @property
     def published(self) -> Published | None:
@@ -234,16 +242,16 @@ def _decided(verdict: Verdict, study: Study) -> Verdict:
         # The interval takes the published values to have the shape of ours.
         verdict = replace(verdict, difference=difference.without_interval)
     if any(name != "mean" for name in different):
-        return replace(verdict, text=f"differs: {', '.join(different)}")
+        return replace(verdict, decision="differs", reason=", ".join(different))
     if verdict.difference is None:
         return verdict
     if verdict.difference.is_within(study.margin):
-        text = f"agrees within {study.margin:g}{verdict.difference.unit}"
-        return replace(verdict, text=text)
+        margin = f"{study.margin:g}{verdict.difference.unit}"
+        return replace(verdict, decision=f"agrees within {margin}")
     if different:
-        return replace(verdict, text="differs")
-    why = ": too skewed to compare means" if verdict.is_skewed else ""
-    return replace(verdict, text=f"undecided{why}")
+        return replace(verdict, decision="differs")
+    reason = "too skewed to compare means" if verdict.is_skewed else ""
+    return replace(verdict, decision="undecided", reason=reason)
 
 
 def _summarize(
@@ -252,7 +260,7 @@ def _summarize(
     finished, finite = values[has_result], values[np.isfinite(values)]
     n, is_share = len(finite), MEASURES[measure].is_share
     published = row.published.get(measure)
-    difference, p_values, text = _comparison(study, published, measure, finished)
+    compared = _compare(study, published, measure, finished)
     return Verdict(
         row=row,
         measure=measure,
@@ -264,20 +272,31 @@ def _summarize(
         median=float(np.median(finite)) if n else np.nan,
         range=(float(finite.min()), float(finite.max())) if n else (np.nan, np.nan),
         small_sample_means=_small_sample_means(finite, study.reports),
-        difference=difference,
-        p_values=p_values,
-        text=text,
+        difference=compared.difference,
+        p_values=compared.p_values,
+        decision=compared.decision,
+        reason=compared.reason,
         is_skewed=published is not None
         and not is_share
         and n >= MIN_RUNS
-        and is_skewed(finite, published),
+        and exceeds_skewness_limit(finite, published),
     )
 
 
-def _comparison(
-    study: Study, published: Published | None, measure: str, values: Array
-) -> tuple[Difference | None, dict[str, float], str]:
-    """The difference of the means, or None and why it was not compared, and uncorrected p-values.
+class _Comparison(NamedTuple):
+    """The difference of the means, if they are compared, and the uncorrected p-values.
+
+    ``decision`` and ``reason`` are those of a verdict that needs no corrected p-value.
+    """
+
+    difference: Difference | None
+    p_values: Mapping[str, float]
+    decision: str = "undecided"
+    reason: str = ""
+
+
+def _compare(study: Study, published: Published | None, measure: str, values: Array) -> _Comparison:
+    """Compare the runs of a row with its published result by one measure.
 
     The share of converged runs is compared in any case, even if no run of ours converged; and that
     of runs with a value, if some have none because they diverged.
@@ -291,31 +310,34 @@ def _comparison(
     finite, of = values[np.isfinite(values)], MEASURES[measure]
     p_values: dict[str, float] = {}
     if published is None:
-        return None, p_values, "not compared: no published number"
+        return _Comparison(None, p_values, "not compared", "no published number")
     if study.changed:
-        return None, p_values, "not compared: settings were changed"
+        return _Comparison(None, p_values, "not compared", "settings were changed")
     if not len(values):
-        return None, p_values, "not compared: no run has a result"
+        return _Comparison(None, p_values, "not compared", "no run has a result")
     if of.of_converged and published.n > 1:
         p_values["share converged"] = p_of_share_converged(len(finite), len(values), published)
     elif 0 < len(finite) < len(values) and published.n > 1:
         p_values["share with a value"] = p_of_share_converged(len(finite), len(values), published)
     if len(finite) < 2:
-        return None, p_values, "not compared: fewer than two values"
+        return _Comparison(None, p_values, "not compared", "fewer than two values")
     if published.n == 1:
         place = ordinal(_percentile(values, published.mean))
-        return None, p_values, f"one published run: at the {place} percentile of ours"
+        return _Comparison(
+            None, p_values, "one published run", f"at the {place} percentile of ours"
+        )
     if of.is_share:
         difference = difference_of_shares(int(finite.sum()), len(finite), published)
-        return difference, {"mean": difference.p}, ""
+        return _Comparison(difference, {"mean": difference.p})
     if published.mean == 0.0 or finite.mean() == 0.0:
-        return None, p_values, "not compared: a mean is 0"
-    if is_too_skewed(finite, published):
-        why = f"too skewed, an sd is over {MAX_VARIATION:g} times its mean"
-        return None, p_values, f"not compared: {why}"
+        return _Comparison(None, p_values, "not compared", "a mean is 0")
+    if varies_too_much(finite, published):
+        reason = f"an sd is over {MAX_VARIATION:g} times its mean"
+        return _Comparison(None, p_values, "not compared", reason)
     difference = difference_of_means(finite, published)
     of_mean = {} if np.isnan(difference.p) else {"mean": difference.p}
-    return difference, of_mean | p_values_of_statistics(finite, published) | p_values, ""
+    of_statistics = p_values_of_statistics(finite, published)
+    return _Comparison(difference, of_mean | of_statistics | p_values)
 
 
 def _percentile(values: Array, score: float) -> float:

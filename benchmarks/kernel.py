@@ -98,7 +98,9 @@ def make_dataset(sizes: tuple[int, ...], n_samples: int) -> Dataset:
     """Random data with the numbers of inputs and outputs of a network."""
     rng = np.random.default_rng(0)
     X, Y = rng.random((n_samples, sizes[0])), rng.random((n_samples, sizes[-1]))
-    return Dataset("random", X, Y, X[:0], Y[:0], X[:0], Y[:0], (), (), classes=False, digest="")
+    return Dataset(
+        "random", X, Y, X[:0], Y[:0], X[:0], Y[:0], (), (), is_classification=False, digest=""
+    )
 
 
 def kernel_timing(sizes: tuple[int, ...], batch_size: int) -> Callable[[], float]:

@@ -58,7 +58,7 @@ def test_two_target_columns_of_a_file_are_not_one_hot(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("x,a,b\n0,1,0\n1,0,1\n2,1,0\n")
     data = load(FileConfig(name="file", path=str(path), target=("a", "b")))
-    assert data.classes
+    assert data.is_classification
     outputs = np.array([[0.9, 0.6], [0.1, 0.9], [0.9, 0.1]])
     assert score(data, Split.TRAINING, outputs)["accuracy"] == 2 / 3
 
@@ -67,7 +67,7 @@ def test_targets_of_minus_one_and_one_have_the_threshold_zero(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("x,y\n0,-1\n1,1\n2,-1\n3,1\n")
     data = load(FileConfig(name="file", path=str(path), target=("y",), test_fraction=0.25))
-    assert data.classes
+    assert data.is_classification
     assert data.threshold == 0.0
     assert data.class_codes(np.array([[0.1], [-0.1]])).tolist() == [1, 0]
 
@@ -83,9 +83,9 @@ def test_the_settings_low_and_high_define_the_threshold():
 
 
 def test_built_in_data_sets_with_a_class_per_output_are_one_hot():
-    assert load(DataConfig(name="iris")).one_hot
-    assert load(EncoderConfig(name="encoder")).one_hot
-    assert not load(BitsConfig(name="xor")).one_hot
+    assert load(DataConfig(name="iris")).is_one_hot
+    assert load(EncoderConfig(name="encoder")).is_one_hot
+    assert not load(BitsConfig(name="xor")).is_one_hot
 
 
 @pytest.mark.parametrize(("last", "one_hot"), [("0 1", True), ("1 1", False)])
@@ -96,7 +96,7 @@ def test_proben1_targets_are_one_hot_if_all_rows_are(tmp_path, last, one_hot):
     )
     path = tmp_path / "t.dt"
     path.write_text(f"{header}0 1 0\n1 0 1\n2 {last}\n")
-    assert load(Proben1Config(name="proben1", path=str(path))).one_hot is one_hot
+    assert load(Proben1Config(name="proben1", path=str(path))).is_one_hot is one_hot
 
 
 OUTPUTS = st.floats(-2, 2, allow_nan=False)
@@ -172,7 +172,7 @@ NUMBERS = st.integers(-4000, 4000).map(lambda number: number / 8.0)
 )))  # fmt: skip
 def test_regressions_have_the_scores_of_scikit_learn(rows):
     Y, outputs = (np.array([row[part] for row in rows]) for part in (0, 1))
-    data = replace(dataset(Y), classes=False)
+    data = replace(dataset(Y), is_classification=False)
     expected = {
         "rmse": sklearn_metrics.root_mean_squared_error(Y, outputs),
         "mae": sklearn_metrics.mean_absolute_error(Y, outputs),
@@ -184,7 +184,7 @@ def test_regressions_have_the_scores_of_scikit_learn(rows):
 
 def test_a_constant_target_has_r2_1_if_it_is_predicted_and_else_0():
     # scikit-learn gives -1.7e31 for the second: the mean of three times 0.1 is rounded.
-    data = replace(dataset([[0.1]] * 3), classes=False)
+    data = replace(dataset([[0.1]] * 3), is_classification=False)
     for outputs, expected in (([0.1] * 3, 1.0), ([0.1, 0.1, 0.2], 0.0)):
         assert score(data, Split.TRAINING, np.array(outputs)[:, None])["r2"] == expected
 

@@ -303,7 +303,8 @@ def plan_of(task):
 def wide_data():
     rng = np.random.RandomState(0)
     X, Y = rng.rand(150, 784), rng.rand(150, 10)
-    return Dataset("random", X, Y, X[:0], Y[:0], X[:0], Y[:0], (), (), classes=False, digest="")
+    none = X[:0], Y[:0]
+    return Dataset("random", X, Y, *none, *none, (), (), is_classification=False, digest="")
 work = [(plan_of(task), None) for task in tasks]
 work.append((plan_of(dict(hidden=128, batch_size=64, lr=0.001, epochs=3)), wide_data()))
 for engine in (NumpyEngine(), LlvmEngine(), LlvmEngine(group_size=8)):
@@ -509,7 +510,9 @@ def test_blocked_matrix_products_have_the_bits_of_the_reference(hidden, batch_si
     # More rows, columns and terms than a block holds, and no multiples of the tile.
     rng = np.random.default_rng(3)
     X, Y = rng.standard_normal((150, 270)), rng.random((150, 3))
-    dataset = Dataset("random", X, Y, X[:0], Y[:0], X[:0], Y[:0], (), (), classes=False, digest="")
+    dataset = Dataset(
+        "random", X, Y, X[:0], Y[:0], X[:0], Y[:0], (), (), is_classification=False, digest=""
+    )
     config = replace(
         kind_like(len(hidden), batch_size is not None),
         hidden=hidden, batch_size=batch_size, epochs=2, lr=0.01,
@@ -527,7 +530,7 @@ def random_classes(rng, n_rows, n_outputs):
     Y = np.eye(n_outputs)[codes] if n_outputs > 1 else codes[:, None].astype(float)
     parts = [part for k in (0, n_rows // 5) for part in (X[k::2], Y[k::2])]
     return Dataset(
-        "random", X, Y, *parts, (), (), classes=True, digest="", one_hot=n_outputs > 1
+        "random", X, Y, *parts, (), (), is_classification=True, digest="", is_one_hot=n_outputs > 1
     )  # fmt: skip
 
 
@@ -655,7 +658,9 @@ def long_training():
     """A training problem of some minutes, and its initial state."""
     rng = np.random.default_rng(3)
     X, Y = rng.random((1000, 64)), rng.random((1000, 3))
-    dataset = Dataset("random", X, Y, X[:0], Y[:0], X[:0], Y[:0], (), (), classes=False, digest="")
+    dataset = Dataset(
+        "random", X, Y, X[:0], Y[:0], X[:0], Y[:0], (), (), is_classification=False, digest=""
+    )
     batch = run_batch.PreparedBatch([replace(BASE, hidden=(40,), lr=1e-6)], dataset)
     return batch.problem, batch.initial_state()
 

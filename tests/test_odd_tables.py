@@ -57,7 +57,7 @@ def test_a_table_in_an_unusual_form_has_its_values(tmp_path, content, suffix, se
     assert data.inputs == ("a",)
     doubled = np.issubdtype(data.X.dtype, np.floating) and data.X[0, 0] == 3.0
     assert (data.X / 2 if doubled else data.X).tolist() == [[1.5], [2.5]]
-    classes = data.Y.argmax(axis=1) if data.one_hot else data.Y[:, 0]
+    classes = data.Y.argmax(axis=1) if data.is_one_hot else data.Y[:, 0]
     assert classes.tolist() == [0, 1]
 
 

@@ -67,7 +67,7 @@ def test_a_target_of_any_numeric_type_is_one_output(table, dtype):
     data = table(pa.Table.from_pandas(frame).to_pydict() | {"y": pa.array(frame["y"])})
     assert data.targets == ("y",)
     assert data.Y.tolist() == [[10], [20], [30]]
-    assert not data.classes
+    assert not data.is_classification
 
 
 def test_decimal_numbers_in_parquet_are_one_output(table):
@@ -105,7 +105,7 @@ def test_a_regression_refuses_texts_and_names_the_first(refusal):
 def test_a_classification_makes_each_number_a_class(table):
     data = table(csv_of(["3", "1", "3"]), task="classification")
     assert data.targets == ("y=1", "y=3")
-    assert data.one_hot
+    assert data.is_one_hot
 
 
 def test_a_classification_keeps_mixed_texts_as_labels(table):
@@ -114,14 +114,14 @@ def test_a_classification_keeps_mixed_texts_as_labels(table):
 
 
 def test_a_regression_of_zeros_and_ones_has_no_accuracy(table):
-    assert table(csv_of(["0", "1"])).classes
-    assert not table(csv_of(["0", "1"]), task="regression").classes
+    assert table(csv_of(["0", "1"])).is_classification
+    assert not table(csv_of(["0", "1"]), task="regression").is_classification
 
 
 def test_several_binary_targets_are_a_classification_without_one_hot(table):
     data = table("a,y,z\n1,1,0\n2,0,0\n", ("y", "z"), task="classification")
     assert data.targets == ("y", "z")
-    assert (data.classes, data.one_hot) == (True, False)
+    assert (data.is_classification, data.is_one_hot) == (True, False)
 
 
 # Inputs.

@@ -153,7 +153,7 @@ def test_a_proben1_file_defines_training_validation_and_test_rows(tmp_path):
     assert data.X.tolist() == [[0, 0.1], [1, 0.2], [0, 0.3]]
     assert data.Y_validation.tolist() == [[0, 1], [1, 0]]
     assert data.X_test.tolist() == [[1, 0.6]]
-    assert data.classes
+    assert data.is_classification
 
 
 @pytest.mark.parametrize(

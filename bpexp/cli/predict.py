@@ -62,15 +62,16 @@ def predictions_table(
     data = predictor.dataset
     outputs = predictor.outputs(frame, name)
     labels = predictor.labels(outputs).reshape(len(outputs), -1)
-    targets = (data.label_name,) if data.one_hot else data.targets
+    targets = (data.label_name,) if data.is_one_hot else data.targets
     columns: dict[str, Any] = {"row": range(1, len(outputs) + 1)}
     columns |= {f"predicted {target}": labels[:, i] for i, target in enumerate(targets)}
-    if data.classes:
+    if data.is_classification:
         for target in targets:
             classes = columns[f"predicted {target}"]
             columns[f"predicted {target}"] = [format_setting(label) for label in classes.tolist()]
         values, kind, names = predictor.probabilities(outputs), "probability of", predictor.classes
         if values is None:
-            values, kind, names = outputs, "output", data.labels if data.one_hot else data.targets
+            names = data.labels if data.is_one_hot else data.targets
+            values, kind = outputs, "output"
         columns |= {f"{kind} {format_setting(n)}": values[:, i] for i, n in enumerate(names)}
     return pd.DataFrame(columns)

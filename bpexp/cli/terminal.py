@@ -221,9 +221,9 @@ def _study(study: Study) -> str:
 def _default_task(data: FileConfig, dataset: Dataset) -> str:
     """The task that the types of the target columns decide, as a line."""
     targets = ", ".join(data.target)
-    if dataset.one_hot:
+    if dataset.is_one_hot:
         task = f"classification of {targets} into {len(dataset.targets)} classes"
-    elif dataset.classes:
+    elif dataset.is_classification:
         task = f"classification of {targets} by two numbers"
     else:
         task = f"regression of {targets}"

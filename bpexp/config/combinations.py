@@ -172,17 +172,17 @@ def _check_scaled_targets(train: "TrainConfig", dataset: Dataset) -> None:
 def _check_class_weight(class_weight: str, dataset: Dataset) -> None:
     """Weights of classes need one label, all of whose classes are in the training rows."""
     setting = f"model.class_weight={class_weight}"
-    if not dataset.classes:
+    if not dataset.is_classification:
         raise ConfigError(
             f"{setting} must go with classes, but {listed(dataset.targets[:3])} "
             f"{'is a quantity' if len(dataset.targets) == 1 else 'are quantities'}; leave it out, "
             "or make each value a class with data.task=classification."
         )
-    if not dataset.one_hot and len(dataset.targets) > 1:
+    if not dataset.is_one_hot and len(dataset.targets) > 1:
         raise ConfigError(
             f"{setting} must go with one label, got {len(dataset.targets)} labels in each row."
         )
-    names = dataset.targets if dataset.one_hot else [
+    names = dataset.targets if dataset.is_one_hot else [
         f"{dataset.targets[0]}={value:g}" for value in dataset.two_values
     ]  # fmt: skip
     lacking = [name for name, n in zip(names, dataset.class_counts, strict=True) if not n]
@@ -196,7 +196,7 @@ def _check_class_weight(class_weight: str, dataset: Dataset) -> None:
 def _check_softmax(train: "TrainConfig", dataset: Dataset, Y: Array) -> None:
     if Y.shape[1] < 2:
         data = train.data
-        if dataset.one_hot:
+        if dataset.is_one_hot:
             raise ConfigError(
                 f"data.target must hold at least two classes, got only {dataset.labels[0]!r}."
             )

@@ -12,8 +12,17 @@ from bpexp.data.preparation import Preparation
 from bpexp.data.target_scaling import UNSCALED, TargetScaling
 from bpexp.typing import Array
 
-Rows = tuple[Array, Array]
-"""Inputs and targets of some rows."""
+
+class Samples(NamedTuple):
+    """Inputs and targets of some rows.
+
+    Attributes:
+        X: Inputs, (n_rows, n_features).
+        Y: Targets, (n_rows, n_outputs).
+    """
+
+    X: Array
+    Y: Array
 
 
 class RowNumbers(NamedTuple):
@@ -44,9 +53,9 @@ class Dataset:
         Y_test: Targets of the test rows.
         inputs: Names of the columns of X.
         targets: Names of the columns of Y.
-        classes: Whether targets are classes or bits, so that accuracy applies.
-        one_hot: Whether the outputs are the classes of one label, exactly one of which is high in
-            each row. Otherwise each output is a label of its own.
+        is_classification: Whether targets are classes or bits, so that accuracy applies.
+        is_one_hot: Whether the outputs are the classes of one label, exactly one of which is high
+            in each row. Otherwise each output is a label of its own.
         digest: Result of ``compute_digest``. It is a field and not computed when needed: threads
             share the data set while another thread pickles it.
         label_name: Name of the column that one-hot targets were made of.
@@ -70,9 +79,9 @@ class Dataset:
     Y_test: Array
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
-    classes: bool
+    is_classification: bool
     digest: str
-    one_hot: bool = False
+    is_one_hot: bool = False
     label_name: str = ""
     labels: tuple[Any, ...] = ()
     rows: RowNumbers | None = None
@@ -107,7 +116,7 @@ class Dataset:
     @property
     def n_classes(self) -> int:
         """The number of classes of a row; 2 for a bit, and for each of several binary labels."""
-        return self.Y.shape[1] if self.one_hot else 2
+        return self.Y.shape[1] if self.is_one_hot else 2
 
     @property
     def class_counts(self) -> tuple[int, ...]:
@@ -142,7 +151,7 @@ class Dataset:
             The class of each row, (n_samples,), or 0 or 1 for each of several binary labels,
             (n_samples, n_outputs).
         """
-        if self.one_hot:
+        if self.is_one_hot:
             largest: NDArray[np.integer[Any]] = outputs.argmax(axis=1)
             return largest
         codes = (outputs > self.threshold).astype(np.intp)
@@ -157,7 +166,7 @@ def _target_range(dataset: Dataset) -> tuple[float, float]:
 
 
 def compute_digest(
-    train: Rows, validation: Rows, test: Rows, scaling: tuple[Array, ...] = ()
+    train: Samples, validation: Samples, test: Samples, scaling: tuple[Array, ...] = ()
 ) -> str:
     """Compute the SHA-256 of shapes (int64) and values (float64), little-endian, in hexadecimal.
 
@@ -171,7 +180,7 @@ def compute_digest(
             tables can have equal values after standardization.
     """
     sha = hashlib.sha256()
-    for array in (*train, *test, *(validation if len(validation[0]) else ()), *scaling):
+    for array in (*train, *test, *(validation if len(validation.X) else ()), *scaling):
         sha.update(np.asarray(array.shape, "<i8").tobytes())
         # Not its bytes, which would be a copy.
         sha.update(np.ascontiguousarray(array, "<f8").reshape(-1).data)

@@ -5,10 +5,10 @@ feature for each text (one-hot). Then the features are standardized.
 
 >>> import numpy as np
 >>> X = np.array([[1.0, 0.0], [3.0, 1.0], [np.nan, 2.0]])
->>> made = fit(X, ("size", "color"), {"color": ("blue", "red", "teal")}, np.arange(2))
->>> made.features
+>>> fitted = fit(X, ("size", "color"), {"color": ("blue", "red", "teal")}, np.arange(2))
+>>> fitted.features
 ('size', 'color=blue', 'color=red')
->>> made.transform(X).tolist()
+>>> fitted.transform(X).tolist()
 [[1.0, 1.0, 0.0], [3.0, 0.0, 1.0], [2.0, 0.0, 0.0]]
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bpexp.data.splits import BLOCK_ROWS, Rows, moments, rows_of
+from bpexp.data.splits import BLOCK_ROWS, Positions, moments, rows_of
 from bpexp.data.tiles import columns_of
 from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
@@ -31,7 +31,8 @@ class Preparation:
         columns: Names of the columns of the table.
         texts: The texts of each column of texts. A cell of the table is the position of its text.
         seen: The positions of those texts that a training row has; each is a feature.
-        medians: What replaces a missing number, (n_columns,).
+        medians: What replaces a missing number, (n_columns,); None between ``fit`` and
+            ``with_medians``, which every loaded data set has seen.
         features: Names of the inputs of the network.
         mean: Subtracted from the features, (n_features,); 0 without standardization.
         scale: Divides the features, (n_features,); 1 without standardization.
@@ -40,7 +41,7 @@ class Preparation:
     columns: tuple[str, ...]
     texts: Mapping[str, tuple[str, ...]]
     seen: Mapping[str, tuple[int, ...]]
-    medians: Array
+    medians: Array | None
     features: tuple[str, ...]
     mean: Array
     scale: Array
@@ -61,6 +62,7 @@ class Preparation:
             if name in self.texts:
                 parts.append((column == np.array(self.seen[name])).astype(np.float64))
             else:
+                assert self.medians is not None
                 parts.append(np.where(np.isnan(column), self.medians[place], column))
         return np.hstack(parts)
 
@@ -83,14 +85,14 @@ def fit(
     X: Array,
     columns: tuple[str, ...],
     texts: Mapping[str, tuple[str, ...]],
-    train: Rows,
+    train: Positions,
     *,
     standardize: bool = False,
 ) -> Preparation:
     """Fit the transformation to the training rows of a table.
 
-    If no cell is missing, the table does not need the medians, which take half of the time: they
-    are NaN until ``with_medians`` adds them, while something else is done with the table.
+    If no cell is missing, only new rows will need the medians, which take half of the time. They
+    are then left to ``with_medians``, which can run while other things are done with the table.
 
     Args:
         X: Cells of the table, (n_rows, n_columns); see ``Preparation``.
@@ -103,7 +105,7 @@ def fit(
         ConfigError: A column has no value in the training rows, or a deviation is not finite.
     """
     is_complete = not texts and bool(np.isfinite(X).all())
-    medians, features = np.full(len(columns), np.nan), list(columns)
+    medians, features = None, list(columns)
     seen: dict[str, tuple[int, ...]] = {}
     if not is_complete:
         medians, features = np.zeros(len(columns)), []
@@ -125,7 +127,7 @@ def fit(
         twice = next(name for name in features if features.count(name) > 1)
         raise ConfigError(f"data.path must give different inputs, got {twice!r} twice.")
     n_features = len(features)
-    made = Preparation(
+    fitted = Preparation(
         columns,
         dict(texts),
         seen,
@@ -134,14 +136,14 @@ def fit(
         np.zeros(n_features),
         np.ones(n_features),
     )
-    return _with_moments(made, rows_of(X, train)) if standardize else made
+    return _with_moments(fitted, rows_of(X, train)) if standardize else fitted
 
 
-def with_medians(made: Preparation, X: Array, train: Rows) -> Preparation:
-    """The result of ``fit`` with all medians, of the same table and rows."""
-    if not np.isnan(made.medians).any():
-        return made
-    return replace(made, medians=np.array([_median(cells) for cells in columns_of(X, train)]))
+def with_medians(fitted: Preparation, X: Array, train: Positions) -> Preparation:
+    """The result of ``fit`` with its medians, of the same table and rows."""
+    if fitted.medians is not None:
+        return fitted
+    return replace(fitted, medians=np.array([_median(cells) for cells in columns_of(X, train)]))
 
 
 def _median(values: Array) -> float:
@@ -152,9 +154,9 @@ def _median(values: Array) -> float:
         return float(np.sort(values)[middle].mean() + 0.0)
 
 
-def _with_moments(made: Preparation, X: Array) -> Preparation:
+def _with_moments(fitted: Preparation, X: Array) -> Preparation:
     """The preparation with the moments of its features of numbers, not of texts."""
-    features = made.encode(X)
+    features = fitted.encode(X)
     mean, scale = moments(features)
     if not np.isfinite(scale).all():
         raise ConfigError(
@@ -162,6 +164,10 @@ def _with_moments(made: Preparation, X: Array) -> Preparation:
             f"got up to {float(abs(features).max()):g}."
         )
     is_number = np.concatenate(
-        [[False] * len(made.seen[name]) if name in made.seen else [True] for name in made.columns]
+        [
+            [False] * len(fitted.seen[name]) if name in fitted.seen else [True]
+            for name in fitted.columns
+        ]
     )
-    return replace(made, mean=np.where(is_number, mean, 0.0), scale=np.where(is_number, scale, 1.0))
+    mean, scale = np.where(is_number, mean, 0.0), np.where(is_number, scale, 1.0)
+    return replace(fitted, mean=mean, scale=scale)

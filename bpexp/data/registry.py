@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.data import preparation, splits, target_scaling
-from bpexp.data.dataset import Dataset, RowNumbers, compute_digest
-from bpexp.fields import REQUIRED, Registry, setting
+from bpexp.data.dataset import Dataset, RowNumbers, Samples, compute_digest
+from bpexp.fields import REQUIRED, Registry, setting, settings_of
 from bpexp.fields.checks import Boolean, ConfigError, Integer, Optional, Real, Text
 from bpexp.typing import Array
 
@@ -152,27 +152,23 @@ def _file_version(config: DataConfig) -> tuple[int, ...]:
     return version
 
 
-SPLIT_SETTINGS: Mapping[str, Any] = {
-    "test_fraction": 0.0, "validation_fraction": 0.0, "split_seed": 0, "stratify": False,
-    "folds": None, "fold": None, "standardize": False,
-}  # fmt: skip
-"""Settings on which the table does not depend, with a common value."""
+COMMON_DEFAULTS = {s.name: s.default for s in settings_of(DataConfig) if s.name != "name"}
+"""The settings that every data set has, on which its table does not depend."""
 
 
 @lru_cache(maxsize=4)
 def _table(config: DataConfig, source: DataSource, file_version: tuple[int, ...]) -> Table:
-    """The table, for a configuration with ``SPLIT_SETTINGS``: many splits read a file once."""
+    """The table, for a configuration with ``COMMON_DEFAULTS``: many splits read a file once."""
     return source.load(config)
 
 
-def _split(table: Table, config: DataConfig) -> tuple[splits.Rows, splits.Rows, splits.Rows]:
-    """The positions of training, validation and test rows. Raises ConfigError."""
+def _split(table: Table, config: DataConfig) -> splits.RowSplit:
+    """Training, validation and test rows. Raises ConfigError."""
     n_rows = len(table.X)
     if table.parts is not None:
-        first, second, last = np.split(np.arange(n_rows), np.cumsum(table.parts)[:2])
-        return first, second, last
+        return splits.RowSplit(*np.split(np.arange(n_rows), np.cumsum(table.parts)[:2]))
     n_known, classes = n_rows - table.n_test, _classes(table)
-    train, validation, test = splits.random(
+    split = splits.random(
         n_known, config.test_fraction, config.validation_fraction, config.split_seed,
         classes if config.stratify else None,
     )  # fmt: skip
@@ -182,12 +178,13 @@ def _split(table: Table, config: DataConfig) -> tuple[splits.Rows, splits.Rows, 
                 f"data.folds={config.folds} makes a run for each fold: start a sweep (with -m, or "
                 "bpexp.sweep), or choose a fold with data.fold=0."
             )
-        validation = splits.fold(train, config.folds, config.fold, config.split_seed, classes)
-        train = np.setdiff1d(train, validation)
-    return train, validation, np.concatenate([test, np.arange(n_known, n_rows)])
+        seed, training = config.split_seed, split.training
+        validation = splits.fold(training, config.folds, config.fold, seed, classes)
+        split = split._replace(training=np.setdiff1d(training, validation), validation=validation)
+    return split._replace(test=np.concatenate([split.test, np.arange(n_known, n_rows)]))
 
 
-def _classes(table: Table) -> splits.Rows | None:
+def _classes(table: Table) -> splits.ClassCodes | None:
     """The class of each row, (n_rows,); None for a regression or several labels in a row."""
     if not table.is_classification or not (table.is_one_hot or table.Y.shape[1] == 1):
         return None
@@ -198,36 +195,43 @@ def _classes(table: Table) -> splits.Rows | None:
 
 @lru_cache(maxsize=64)
 def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...]) -> Dataset:
-    table = _table(replace(config, **SPLIT_SETTINGS), source, file_version)
+    table = _table(replace(config, **COMMON_DEFAULTS), source, file_version)
     X, Y = table.X, table.Y
     split = _split(table, config)
-    made = preparation.fit(X, table.inputs, table.texts, split[0], standardize=config.standardize)
+    fitted = preparation.fit(
+        X, table.inputs, table.texts, split.training, standardize=config.standardize
+    )
     # Each part is transformed alone: all of them at once would be one more copy of the table.
     training, validation, test = (
-        (made.transform(splits.rows_of(X, part)), splits.rows_of(Y, part)) for part in split
+        Samples(fitted.transform(splits.rows_of(X, part)), splits.rows_of(Y, part))
+        for part in split
     )
     for array in (array for part in (training, validation, test) for array in part):
         # All runs of a sweep share the data set, and the digest is not computed again.
         array.setflags(write=False)
     # Files only: their tables can change, and identities of other data sets stay as they were.
     is_scaled_file = config.standardize and hasattr(config, "path")
-    scaling = (made.mean, made.scale) if is_scaled_file else ()
+    scaling = (fitted.mean, fitted.scale) if is_scaled_file else ()
     # The digest takes a second for 400 MB, and releases the GIL.
     with ThreadPoolExecutor(1) as other_thread:
         hashing = other_thread.submit(compute_digest, training, validation, test, scaling)
-        made = preparation.with_medians(made, X, split[0])
+        fitted = preparation.with_medians(fitted, X, split.training)
         digest = hashing.result()
     scaling_of_targets = None
     if not table.is_classification and getattr(config, "scale_target", False):
-        scaling_of_targets = target_scaling.fit(training[1])
+        scaling_of_targets = target_scaling.fit(training.Y)
     numbers = np.arange(1, len(X) + 1) if table.rows is None else table.rows
     return Dataset(
-        config.name, *training, *validation, *test, made.features, table.targets,
-        table.is_classification, digest, table.is_one_hot,
+        name=config.name,
+        X=training.X, Y=training.Y,
+        X_validation=validation.X, Y_validation=validation.Y,
+        X_test=test.X, Y_test=test.Y,
+        inputs=fitted.features, targets=table.targets, digest=digest,
+        is_classification=table.is_classification, is_one_hot=table.is_one_hot,
         label_name=table.label_name if table.is_one_hot else "",
         labels=(table.labels or table.targets) if table.is_one_hot else (),
         rows=RowNumbers(*(numbers[part] for part in split)),
-        input_mean=made.mean if config.standardize else None,
-        input_scale=made.scale if config.standardize else None,
-        preparation=made, target_scaling=scaling_of_targets,
+        input_mean=fitted.mean if config.standardize else None,
+        input_scale=fitted.scale if config.standardize else None,
+        preparation=fitted, target_scaling=scaling_of_targets,
     )  # fmt: skip

@@ -7,7 +7,7 @@
 
 from collections.abc import Iterator
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,20 @@ from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
 from bpexp.typing import Array
 
-Rows = NDArray[np.integer[Any]]
+Positions = NDArray[np.integer[Any]]
+"""Positions of rows in a table, counted from 0."""
+ClassCodes = NDArray[np.integer[Any]]
+"""The class of each row of a table, as a number."""
 BLOCK_ROWS = 128
 """Rows of a table that are computed at once: 800 KB of 784 columns."""
+
+
+class RowSplit(NamedTuple):
+    """The positions of the training, validation and test rows, each in ascending order."""
+
+    training: Positions
+    validation: Positions
+    test: Positions
 
 
 def random(
@@ -26,8 +37,8 @@ def random(
     test_fraction: float,
     validation_fraction: float,
     seed: int,
-    classes: Rows | None = None,
-) -> tuple[Rows, Rows, Rows]:
+    classes: ClassCodes | None = None,
+) -> RowSplit:
     """Split rows at random.
 
     The test rows do not depend on ``validation_fraction``.
@@ -39,9 +50,6 @@ def random(
         seed: Seed of the permutation of the rows.
         classes: The class of each row, (n_rows,), for a stratified split; None for an
             unstratified one.
-
-    Returns:
-        The row numbers for training, validation and testing, each in ascending order.
 
     Raises:
         ConfigError: No training row is left.
@@ -58,17 +66,17 @@ def random(
             f"{validation_fraction:g} of {n_rows} rows, {n_test} of which are test rows."
         )
     if not n_test + n_validation:
-        return np.arange(n_rows), np.arange(0), np.arange(0)
-    order: Rows = np.random.RandomState(seed).permutation(n_rows)
+        return RowSplit(np.arange(n_rows), np.arange(0), np.arange(0))
+    order: Positions = np.random.RandomState(seed).permutation(n_rows)
     if classes is not None:
         test, order = _stratified(order, classes, n_test)
         validation, train = _stratified(order, classes, n_validation)
     else:
         test, validation, train = np.split(order, [n_test, n_test + n_validation])
-    return np.sort(train), np.sort(validation), np.sort(test)
+    return RowSplit(np.sort(train), np.sort(validation), np.sort(test))
 
 
-def _stratified(order: Rows, classes: Rows, n_drawn: int) -> tuple[Rows, Rows]:
+def _stratified(order: Positions, classes: ClassCodes, n_drawn: int) -> tuple[Positions, Positions]:
     """Draw rows in proportion to the sizes of the classes.
 
     A class keeps at least one row that is not drawn, as long as others have rows left to draw.
@@ -90,7 +98,9 @@ def _stratified(order: Rows, classes: Rows, n_drawn: int) -> tuple[Rows, Rows]:
     return order[is_drawn], order[~is_drawn]
 
 
-def fold(rows: Rows, n_folds: int, number: int, seed: int, classes: Rows | None = None) -> Rows:
+def fold(
+    rows: Positions, n_folds: int, number: int, seed: int, classes: ClassCodes | None = None
+) -> Positions:
     """The rows of one of several folds of nearly equal size, in ascending order.
 
     >>> [fold(np.arange(5), 2, number, 0).tolist() for number in range(2)]
@@ -114,7 +124,7 @@ def fold(rows: Rows, n_folds: int, number: int, seed: int, classes: Rows | None 
     return np.sort(order[number::n_folds])
 
 
-def rows_of(values: Array, rows: Rows) -> Array:
+def rows_of(values: Array, rows: Positions) -> Array:
     """Some rows of an array, in ascending order; the array itself if these are all of its rows."""
     return values if len(rows) == len(values) else values[rows]
 

@@ -16,7 +16,7 @@ from bpexp.data.columns import Column, Origin
 from bpexp.data.data_file import check_names
 from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DataConfig, Table
-from bpexp.data.splits import Rows
+from bpexp.data.splits import Positions
 from bpexp.data.text_files import (
     COMPRESSED,
     SETTINGS,
@@ -127,7 +127,7 @@ def _input(column: pd.Series, config: FileConfig) -> Column:
     return column_types.numbers(column, config.decimal)
 
 
-def _complete_rows(columns: Mapping[str, Column], config: FileConfig) -> Rows:
+def _complete_rows(columns: Mapping[str, Column], config: FileConfig) -> Positions:
     """The positions of the rows to use: with ``data.missing=drop`` those without missing cells."""
     n_rows = len(columns[config.target[0]].values)
     if config.missing != "drop":
@@ -369,7 +369,7 @@ def _are_binary(Y: Array) -> bool:
 
 
 def _one_hot(
-    column: Column, rows: Rows, config: FileConfig
+    column: Column, rows: Positions, config: FileConfig
 ) -> tuple[Array, tuple[str, ...], tuple[Any, ...]]:
     """The one-hot targets, their names, and the class that each of them stands for."""
     values, labels = column.values[rows], column.labels or ()

@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bpexp.data.splits import Rows
+from bpexp.data.splits import Positions
 from bpexp.typing import Array
 
 ROWS, COLUMNS = 512, 64
 """Size of a tile: 256 KiB."""
 
 
-def columns_of(X: Array, rows: Rows) -> Iterator[Array]:
+def columns_of(X: Array, rows: Positions) -> Iterator[Array]:
     """Yield the columns of some rows of a table, (n_columns, n_cells), as contiguous arrays."""
     for left in range(0, X.shape[1], COLUMNS):
         tile = X[:, left : left + COLUMNS]

@@ -108,6 +108,7 @@ class TrainedNetwork:
             named |= {f"W{i}": W, f"b{i}": b}
         named |= {"mean": self.mean, "scale": self.scale}
         if self.preparation is not None:
+            assert self.preparation.medians is not None
             named["medians"] = self.preparation.medians
         if self.scaling is not UNSCALED:
             named |= {"target_mean": self.scaling.mean, "target_scale": self.scaling.scale}

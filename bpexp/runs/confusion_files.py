@@ -24,8 +24,8 @@ def of_result(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:
     The table has the matrix of each kind of rows. The picture shows that of the test rows, or if
     there are none, of the validation or else the training rows.
     """
-    is_single = dataset.one_hot or len(dataset.targets) == 1
-    if not dataset.classes or not is_single or result.outcome is Outcome.DIVERGED:
+    is_single = dataset.is_one_hot or len(dataset.targets) == 1
+    if not dataset.is_classification or not is_single or result.outcome is Outcome.DIVERGED:
         return {}
     if dataset.n_rows < MIN_ROWS or dataset.n_classes > MAX_CLASSES:
         return {}

@@ -63,7 +63,7 @@ def of_run(config: TrainConfig, dataset: Dataset | None = None, arithmetic: obje
     settings = _json_object(config, [name for name in _NAMES if name != "data"])
     dataset = load(config.data) if dataset is None else dataset
     is_scaled = dataset.scaling_for(config.model.output) is not UNSCALED
-    data = _data_json(dataset.classes, dataset.digest, is_scaled)
+    data = _data_json(dataset.is_classification, dataset.digest, is_scaled)
     arithmetic = ARITHMETIC_VERSION if arithmetic is None else arithmetic
     text = f'{{"arithmetic":{arithmetic},"config":{settings},"data":{data},"version":{VERSION}}}'
     return hashlib.sha256(text.encode()).hexdigest()

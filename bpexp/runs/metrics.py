@@ -95,7 +95,7 @@ def score(dataset: Dataset, split: Split, outputs: Array) -> Mapping[str, float]
         split: The rows, at least one.
         outputs: The outputs on these rows, (n_rows, n_outputs).
     """
-    if not dataset.classes:
+    if not dataset.is_classification:
         return scores.of_numbers(_targets(dataset, split), outputs)
     targets, predicted = class_codes(dataset, split), dataset.class_codes(outputs)
     if predicted.ndim == 2:

@@ -62,7 +62,7 @@ def _to_csv(result: TrainResult, dataset: Dataset) -> bytes:
 
 def _label_cells(dataset: Dataset, outputs: Array) -> list[str]:
     """The cells of the predicted labels of each row, with a comma after each."""
-    if not dataset.classes:
+    if not dataset.is_classification:
         return [""] * len(outputs)
     texts = [f"{_cell(text)}," for text in label_texts(dataset)]
     codes = dataset.class_codes(outputs).tolist()
@@ -74,7 +74,7 @@ def _label_cells(dataset: Dataset, outputs: Array) -> list[str]:
 @lru_cache(maxsize=16)
 def label_texts(dataset: Dataset) -> tuple[str, ...]:
     """The text of each class of ``Dataset.class_codes``."""
-    if dataset.one_hot:
+    if dataset.is_one_hot:
         return tuple(map(str, dataset.labels or dataset.targets))
     return tuple(map(repr, dataset.two_values))
 
@@ -85,9 +85,9 @@ def _csv_header(dataset: Dataset) -> str:
 
 
 def _titles(dataset: Dataset, *, with_inputs: bool) -> list[str]:
-    targets = [dataset.label_name] if dataset.one_hot else list(dataset.targets)
+    targets = [dataset.label_name] if dataset.is_one_hot else list(dataset.targets)
     labels: list[str] = []
-    if dataset.classes:
+    if dataset.is_classification:
         several = len(targets) > 1
         labels = [f"predicted label {t}" if several else "predicted label" for t in targets]
     outputs = [f"predicted {name}" for name in dataset.targets]
@@ -136,7 +136,7 @@ def _rows(dataset: Dataset, split: Split) -> _Rows:
 
 
 def _target_cells(dataset: Dataset, Y: Array) -> list[str]:
-    if dataset.one_hot:
+    if dataset.is_one_hot:
         texts = label_texts(dataset)
         return [_cell(texts[code]) for code in dataset.class_codes(Y).tolist()]
     return [",".join(map(repr, row)) for row in Y.tolist()]
@@ -161,8 +161,8 @@ def _to_parquet(result: TrainResult, dataset: Dataset) -> bytes:
         pa.array(np.concatenate([rows.numbers for rows in rows_of.values()]), pa.int64()),
         pa.array(splits),
     ]
-    texts = np.array(label_texts(dataset)) if dataset.classes else None
-    if dataset.one_hot and texts is not None:
+    texts = np.array(label_texts(dataset)) if dataset.is_classification else None
+    if dataset.is_one_hot and texts is not None:
         columns.append(pa.array(texts[dataset.class_codes(Y)]))
     else:
         columns += [pa.array(column) for column in Y.T]

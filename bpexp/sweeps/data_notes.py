@@ -24,9 +24,9 @@ def notes(plan: Plan) -> list[str]:
 
 def _untrained(dataset: Dataset) -> list[str]:
     """The names of the classes that no training row has."""
-    if not dataset.classes:
+    if not dataset.is_classification:
         return []
-    if dataset.one_hot:
+    if dataset.is_one_hot:
         has_row = (dataset.Y.max() == dataset.Y).any(axis=0).tolist()
         return [name for name, known in zip(dataset.targets, has_row, strict=True) if not known]
     everything = np.vstack([dataset.Y, dataset.Y_validation, dataset.Y_test])

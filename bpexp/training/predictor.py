@@ -85,7 +85,7 @@ class Predictor:
             is (n_rows,) for one target, else (n_rows, n_targets).
         """
         data = self.dataset
-        if not data.classes:
+        if not data.is_classification:
             return outputs[:, 0] if outputs.shape[1] == 1 else outputs
         found: NDArray[Any] = _as_array(self.classes)[data.class_codes(outputs)]
         return found
@@ -111,10 +111,10 @@ class Predictor:
     def probabilities(self, outputs: Array) -> Array | None:
         """The probability of each class from outputs; None if they are no probabilities."""
         data, function = self.dataset, self.config.model.output
-        if data.one_hot and function == "softmax":
+        if data.is_one_hot and function == "softmax":
             return outputs
-        is_one_bit = data.classes and outputs.shape[1] == 1 and data.two_values == (0.0, 1.0)
-        if is_one_bit and function == "sigmoid":
+        is_one_bit = outputs.shape[1] == 1 and data.two_values == (0.0, 1.0)
+        if data.is_classification and is_one_bit and function == "sigmoid":
             return np.hstack([1.0 - outputs, outputs])
         return None
 
@@ -122,9 +122,9 @@ class Predictor:
     def classes(self) -> tuple[Any, ...]:
         """The classes of a classification, in the order of their probabilities."""
         data = self.dataset
-        if not data.classes:
+        if not data.is_classification:
             return ()
-        return data.labels if data.one_hot else data.two_values
+        return data.labels if data.is_one_hot else data.two_values
 
     def score(self, X: Any, y: Any) -> float:
         """The accuracy of a classification, or R² of a regression, as in scikit-learn.
@@ -144,7 +144,7 @@ class Predictor:
             raise ConfigError(
                 f"y must have the shape {predicted.shape} of the predictions, got {expected.shape}."
             )
-        if not self.dataset.classes:
+        if not self.dataset.is_classification:
             return self._r2(expected, predicted)
         known = set(self.classes)
         values = expected.ravel().tolist()

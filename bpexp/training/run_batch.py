@@ -71,7 +71,7 @@ def balanced_weights(dataset: Dataset) -> ClassWeights:
     """
     counts = dataset.class_counts
     weights = tuple(len(dataset.Y) / (len(counts) * count) for count in counts)
-    if dataset.one_hot:
+    if dataset.is_one_hot:
         return ClassWeights(dataset.threshold, (0.0,) * len(weights), weights)
     return ClassWeights(dataset.threshold, weights[:1], weights[1:])
 

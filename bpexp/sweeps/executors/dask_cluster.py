@@ -236,8 +236,8 @@ class DaskExecutor(Executor):
         scaling = first.dataset.target_scaling
         task = dask_worker.Task(
             key=key,
-            classes=first.dataset.classes,
-            one_hot=first.dataset.one_hot,
+            is_classification=first.dataset.is_classification,
+            is_one_hot=first.dataset.is_one_hot,
             scaling=(scaling.mean, scaling.scale) if scaling else None,
             configs=[plain(job.config) for job in batch.jobs],
             engine=batch.engine,

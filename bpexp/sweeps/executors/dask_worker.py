@@ -38,8 +38,8 @@ class Task(NamedTuple):
 
     Attributes:
         key: The key of the Dask task, which identifies it in Dask's state.
-        classes: Whether the targets of the data set are classes.
-        one_hot: Whether they are one-hot.
+        is_classification: Whether the targets of the data set are classes.
+        is_one_hot: Whether they are one-hot.
         scaling: Mean and deviation of scaled targets, or None.
         configs: The configuration of each job, as plain values.
         engine: The name of the engine.
@@ -49,8 +49,8 @@ class Task(NamedTuple):
     """
 
     key: str
-    classes: bool
-    one_hot: bool
+    is_classification: bool
+    is_one_hot: bool
     scaling: tuple[Array, Array] | None
     configs: Sequence[Plain]
     engine: str
@@ -124,8 +124,8 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[Trained]:
         return [Trained(position, failed, never) for position in range(len(configs))]
     parts: dict[str, Any] = dict(zip(PARTS, arrays, strict=True))
     dataset = Dataset(
-        name="", **parts, inputs=(), targets=(), classes=task.classes, digest="",
-        one_hot=task.one_hot,
+        name="", **parts, inputs=(), targets=(), digest="",
+        is_classification=task.is_classification, is_one_hot=task.is_one_hot,
         target_scaling=None if task.scaling is None else TargetScaling(*task.scaling),
     )  # fmt: skip
     engine = load_engine(task.engine)

@@ -22,7 +22,7 @@ from yaml import YAMLError
 from bpexp import app
 from bpexp.config.compose import Composer, compose_settings, composer, plain_value
 from bpexp.config.schema import SearchConfig, flatten
-from bpexp.data import memory
+from bpexp.data import python_tables
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import SilentReporter
 from bpexp.sweeps import budget, python_data, race, search
@@ -88,7 +88,7 @@ def train(
         given = python_data.take(X, y, target, settings)
         if given is None:
             return _train(settings)
-        with memory.in_use(given.frame) as path:
+        with python_tables.in_use(given.frame) as path:
             return _train(given.settings(path))
 
 

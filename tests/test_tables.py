@@ -605,7 +605,7 @@ def test_columns_read_together_equal_those_read_one_by_one(dtypes, n_rows, rando
         for place, (column, dtype) in enumerate(zip(values, dtypes, strict=True))
     })  # fmt: skip
     together = columns.plain_numbers(frame, list(frame))
-    one_by_one = np.column_stack([columns.numbers(frame[name]).values for name in frame])
+    one_by_one = np.column_stack([columns.to_numbers(frame[name]).values for name in frame])
     assert together.tolist() == one_by_one.tolist()
     assert together.flags["C_CONTIGUOUS"]
     frame["c0"] = np.nan

@@ -1,12 +1,12 @@
 """Columns of a user's table as numbers, and one message about all cells that are none.
 
 >>> import pandas as pd
->>> found = numbers(pd.Series(["1.5", "2", "?"], name="a"))
+>>> found = to_numbers(pd.Series(["1.5", "2", "?"], name="a"))
 >>> found.n_wrong, found.first_row, found.first_cell
 (1, 2, "'?'")
 """
 
-import numbers as abstract
+import numbers
 import re
 import unicodedata
 from collections import Counter
@@ -54,8 +54,8 @@ class Column:
         n_wrong: The number of cells that are neither finite numbers nor missing.
         first_row: The position of the first of them, counted from 0.
         first_cell: Its value as a message shows it.
-        is_text: Whether a wrong cell is something other than a number that is infinite.
-        are_texts: Whether the column holds texts that do not look like numbers, and no numbers.
+        has_text_cell: Whether a wrong cell is something other than a number that is infinite.
+        is_text_column: Whether the column holds only texts that do not look like numbers.
         marker: A text that stands for missing cells, as it seems; "" if none does.
     """
 
@@ -65,8 +65,8 @@ class Column:
     n_wrong: int = 0
     first_row: int = 0
     first_cell: str = ""
-    is_text: bool = False
-    are_texts: bool = False
+    has_text_cell: bool = False
+    is_text_column: bool = False
     marker: str = ""
 
     @property
@@ -98,11 +98,11 @@ def is_label(column: "pd.Series") -> bool:
     return column.dtype.kind == "O" and all(isinstance(c, str) or _is_boolean(c) for c in cells)
 
 
-def numbers_rows(column: "pd.Series") -> bool:
+def counts_rows(column: "pd.Series") -> bool:
     """Whether a column counts the rows: whole numbers from 0 or 1, at least three of them.
 
     >>> import pandas as pd
-    >>> numbers_rows(pd.Series([1, 2, 3])), numbers_rows(pd.Series([1, 3, 2]))
+    >>> counts_rows(pd.Series([1, 2, 3])), counts_rows(pd.Series([1, 3, 2]))
     (True, False)
     """
     if column.dtype.kind not in "iu" or len(column) < 3 or column.isna().any():
@@ -114,7 +114,7 @@ def numbers_rows(column: "pd.Series") -> bool:
 def plain_numbers(frame: "pd.DataFrame", names: Sequence[str]) -> Array | None:
     """Columns as one array, (n_rows, n_columns), if all of their cells are finite numbers.
 
-    This is what ``numbers`` gives for each of them, many times faster; None for other columns.
+    This is what ``to_numbers`` gives for each of them, many times faster; None for other columns.
     """
     for dtype in frame.dtypes[list(names)].unique():
         if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
@@ -137,7 +137,7 @@ def _by_rows(frame: "pd.DataFrame") -> Array:
     return from_columns([column.to_numpy() for _, column in frame.items()])
 
 
-def numbers(column: "pd.Series", decimal: str = ".") -> Column:
+def to_numbers(column: "pd.Series", decimal: str = ".") -> Column:
     """Convert a column to numbers. Texts are numbers only if all of the text is a number.
 
     Args:
@@ -156,13 +156,18 @@ def numbers(column: "pd.Series", decimal: str = ".") -> Column:
         cell = brief(column.iloc[first]) if len(column) else ""
         values = np.full(len(column), np.nan)
         return Column(
-            values, missing, n_wrong=len(present), first_row=first, first_cell=cell, is_text=True
+            values,
+            missing,
+            n_wrong=len(present),
+            first_row=first,
+            first_cell=cell,
+            has_text_cell=True,
         )
     values = np.array([_value(cell, decimal) for cell in column], dtype=np.float64)
     return _checked(column, values, decimal)
 
 
-def labels(column: "pd.Series", limit: int, key: str) -> Column:
+def to_label_codes(column: "pd.Series", limit: int, key: str) -> Column:
     """Convert a column of labels to their positions among the sorted labels.
 
     Args:
@@ -208,7 +213,7 @@ def _check_that_labels_look_different(found: Sequence[Any], rule: str, column: "
                 )
 
 
-def are_texts(column: "pd.Series") -> bool:
+def is_text_column(column: "pd.Series") -> bool:
     """Whether a column holds texts, none of which looks like a number, and nothing else.
 
     A range of numbers, such as ``30-39`` or ``<=50``, is no number.
@@ -243,8 +248,8 @@ def _checked(column: "pd.Series", values: Array, decimal: str) -> Column:
         n_wrong=len(rows),
         first_row=first,
         first_cell=cell,
-        is_text=bool(texts),
-        are_texts=are_texts(column),
+        has_text_cell=bool(texts),
+        is_text_column=is_text_column(column),
         marker="" if others or not _can_be_marker(word) else word,
     )
 
@@ -258,7 +263,7 @@ def _can_be_marker(word: str) -> bool:
 def _is_number(cell: Any, decimal: str) -> bool:
     if isinstance(cell, str):
         return _NUMBERS[decimal].fullmatch(cell) is not None
-    return isinstance(cell, Decimal | abstract.Real)
+    return isinstance(cell, Decimal | numbers.Real)
 
 
 def _is_boolean(cell: Any) -> bool:
@@ -323,11 +328,11 @@ def text_hints(columns: Sequence[Column]) -> list[str]:
     """What to type, or to do, against texts in columns of numbers, by their first such cells.
 
     >>> import pandas as pd
-    >>> text_hints([numbers(pd.Series(["1.5", "2", "1,250,000"]))])
+    >>> text_hints([to_numbers(pd.Series(["1.5", "2", "1,250,000"]))])
     ['if thousands are separated, write the numbers without separators']
     """
     hints = []
-    markers = sorted({column.marker for column in columns if not column.are_texts})
+    markers = sorted({column.marker for column in columns if not column.is_text_column})
     named = ", ".join(f'"{marker}"' for marker in markers if marker)
     if named:
         hints.append(f"if they stand for missing values, add 'data.missing_values=[{named}]'")
@@ -368,7 +373,7 @@ class Origin:
         raise IndexError(row)
 
 
-def check(
+def check_cells(
     columns: Mapping[str, Column],
     origin: Origin,
     *,
@@ -397,11 +402,11 @@ def check(
             found.append(_Problem(name, column.n_missing, row, "nan", column, is_missing=True))
     if not found:
         return
-    first, *others = sorted(found, key=lambda problem: not problem.is_text)
+    first, *others = sorted(found, key=lambda problem: not problem.has_text_cell)
     name, place = first.name, origin.place(first.row)
     if first.column.labels is not None:
         message = f"data.path must hold labels in column {name!r}, got none in {place}"
-    elif first.is_text:
+    elif first.has_text_cell:
         message = f"data.path must hold numbers in column {name!r}, got {first.cell} in {place}"
     else:
         message = (
@@ -430,16 +435,18 @@ class _Problem:
     is_missing: bool = False
 
     @property
-    def is_text(self) -> bool:
-        return not self.is_missing and self.column.is_text
+    def has_text_cell(self) -> bool:
+        return not self.is_missing and self.column.has_text_cell
 
 
 def _hint(problems: Sequence[_Problem], required: Sequence[str]) -> str:
     """The settings that would help against problems."""
-    hints = text_hints([p.column for p in problems if p.is_text])
+    hints = text_hints([p.column for p in problems if p.has_text_cell])
     if any(p.is_missing for p in problems):
-        fills = not any(p.is_missing and p.name in required for p in problems)
-        hints.append(f"add data.missing=drop{' or data.missing=median' * fills}")
-    if any(p.is_text and p.column.are_texts and p.name not in required for p in problems):
+        can_fill = not any(p.is_missing and p.name in required for p in problems)
+        hints.append(f"add data.missing=drop{' or data.missing=median' if can_fill else ''}")
+    if any(
+        p.has_text_cell and p.column.is_text_column and p.name not in required for p in problems
+    ):
         hints.append("add data.categorical=onehot for columns of texts")
     return "; ".join([*hints, "correct the cells, or leave columns out with data.drop"])

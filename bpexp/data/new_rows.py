@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bpexp.data import columns as column_types
-from bpexp.data import memory
+from bpexp.data import python_tables
 from bpexp.data.preparation import Preparation
 from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
@@ -62,7 +62,7 @@ def inputs(
 
 
 def _frame_of_array(X: Any, prepared: Preparation, name: str) -> pd.DataFrame:
-    array = memory.as_array(X, name)
+    array = python_tables.as_array(X, name)
     n_columns = len(prepared.columns)
     if array.ndim != 2 or array.shape[1] != n_columns:
         raise ConfigError(
@@ -79,7 +79,7 @@ def _cells(
     if title in prepared.texts:
         places = {text: float(place) for place, text in enumerate(prepared.texts[title])}
         return np.array([places.get(str(cell), np.nan) for cell in column], np.float64)
-    found = column_types.numbers(column, decimal)
+    found = column_types.to_numbers(column, decimal)
     if found.n_wrong:
         raise ConfigError(
             f"{name} must hold finite numbers in column {title!r}, got {found.first_cell} in row "

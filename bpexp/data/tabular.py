@@ -2,21 +2,22 @@
 
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from bpexp.data import columns as column_types
-from bpexp.data import data_file, memory
+from bpexp.data import data_file, python_tables
 from bpexp.data.columns import Column, Origin
 from bpexp.data.data_file import check_names
 from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DataConfig, Table
-from bpexp.data.splits import Positions
+from bpexp.data.splits import Positions, rows_of
 from bpexp.data.text_files import (
     COMPRESSED,
     SETTINGS,
@@ -44,42 +45,33 @@ def load(config: FileConfig) -> Table:
         ConfigError: The file, a column or a value cannot be used.
     """
     frame = _frame(config, config.path)
-    inputs = _input_columns([str(name) for name in frame.columns], config)
-    if not len(frame) or not inputs:
+    names = _input_columns([str(name) for name in frame.columns], config)
+    if not len(frame) or not names:
         raise ConfigError(
             f"data.path must hold at least one row and one input column, got {config.path!r}."
         )
-    _check_no_index(frame, inputs, config)
-    frame, origin = _with_test_rows(frame, [*inputs, *config.target], config)
-    targets = frame[list(config.target)]
-    is_classification = _is_classification(targets, config)
-    is_label = is_classification and not _are_flags(targets)
-    plain = column_types.plain_numbers(frame, inputs)
-    columns = {} if plain is not None else {n: _input(frame[n], config) for n in inputs}
-    for name in config.target:
-        target = targets[name]
-        columns[name] = (
-            column_types.labels(target, MAX_CLASSES, "data.target")
-            if is_label
-            else column_types.numbers(target, config.decimal)
-        )
-    column_types.check(columns, origin, required=config.target, missing=config.missing)
+    _check_no_index(frame, names, config)
+    frame, origin = _with_test_rows(frame, [*names, *config.target], config)
+    target_frame = frame[list(config.target)]
+    is_label = _is_classification(target_frame, config) and not _are_flags(target_frame)
+    inputs = _read_inputs(frame, names, config)
+    targets = {name: _target(frame[name], config, is_label=is_label) for name in config.target}
+    columns = {**inputs.columns, **targets}
+    column_types.check_cells(columns, origin, required=config.target, missing=config.missing)
     rows = _complete_rows(columns, config)
-    X = np.column_stack([columns[n].values for n in inputs]) if plain is None else plain
-    X = X if len(rows) == len(X) else X[rows]
-    texts = {n: tuple(map(str, columns[n].labels or ())) for n in inputs if n in columns}
-    table = Table(
-        X, np.empty((len(rows), 0)), inputs, config.target, is_classification,
-        texts={name: found for name, found in texts.items() if found},
+    if is_label:
+        outputs = _one_hot(targets[config.target[0]], rows, config)
+    else:
+        Y = np.column_stack([targets[name].values[rows] for name in config.target])
+        outputs = _Outputs(Y, config.target)
+    is_bits = not is_label and config.task != "regression" and _are_binary(outputs.Y)
+    return Table(
+        rows_of(inputs.X, rows), outputs.Y, names, outputs.names,
+        is_classification=is_label or is_bits, is_one_hot=is_label,
+        label_name=config.target[0], labels=outputs.labels,
+        texts={n: tuple(map(str, c.labels)) for n, c in inputs.columns.items() if c.labels},
         rows=origin.numbers[rows], n_test=int((rows >= origin.counts[0]).sum()),
     )  # fmt: skip
-    if is_label:
-        Y, names, labels = _one_hot(columns[config.target[0]], rows, config)
-        return table._replace(
-            Y=Y, targets=names, is_one_hot=True, label_name=config.target[0], labels=labels
-        )
-    Y = np.column_stack([columns[name].values[rows] for name in config.target])
-    return table._replace(Y=Y, is_classification=config.task != "regression" and _are_binary(Y))
 
 
 def read_table(path: str, config: DataConfig) -> pd.DataFrame:
@@ -121,10 +113,50 @@ def _with_test_rows(
     return pd.concat([part[list(names)] for part in (frame, test)], ignore_index=True), origin
 
 
+class _Inputs(NamedTuple):
+    """The inputs of all rows.
+
+    Attributes:
+        X: (n_rows, n_columns).
+        columns: The columns by name; none if all of their cells are known to be finite numbers.
+    """
+
+    X: Array
+    columns: Mapping[str, Column]
+
+
+class _Outputs(NamedTuple):
+    """The targets of the rows to use.
+
+    Attributes:
+        Y: (n_rows, n_outputs).
+        names: Names of the columns of Y.
+        labels: The class that each column of one-hot targets stands for.
+    """
+
+    Y: Array
+    names: tuple[str, ...]
+    labels: tuple[Any, ...] = ()
+
+
+def _read_inputs(frame: pd.DataFrame, names: Sequence[str], config: FileConfig) -> _Inputs:
+    plain = column_types.plain_numbers(frame, names)
+    if plain is not None:
+        return _Inputs(plain, {})
+    columns = {name: _input(frame[name], config) for name in names}
+    return _Inputs(np.column_stack([column.values for column in columns.values()]), columns)
+
+
+def _target(column: pd.Series, config: FileConfig, *, is_label: bool) -> Column:
+    if is_label:
+        return column_types.to_label_codes(column, MAX_CLASSES, "data.target")
+    return column_types.to_numbers(column, config.decimal)
+
+
 def _input(column: pd.Series, config: FileConfig) -> Column:
-    if config.categorical == "onehot" and column_types.are_texts(column):
-        return column_types.labels(column, MAX_CLASSES, "data.categorical=onehot")
-    return column_types.numbers(column, config.decimal)
+    if config.categorical == "onehot" and column_types.is_text_column(column):
+        return column_types.to_label_codes(column, MAX_CLASSES, "data.categorical=onehot")
+    return column_types.to_numbers(column, config.decimal)
 
 
 def _complete_rows(columns: Mapping[str, Column], config: FileConfig) -> Positions:
@@ -142,10 +174,26 @@ def _complete_rows(columns: Mapping[str, Column], config: FileConfig) -> Positio
 
 
 def _frame(config: FileConfig, path: str) -> pd.DataFrame:
-    passed = memory.table(path)
+    """The table of a file, or one that was passed from Python. Raises ConfigError."""
+    passed = python_tables.table(path)
     if passed is not None:
         check_names(list(passed.columns), path)
         return passed
+    read = _reader(config, path)
+    file = data_file.check(path)
+    with _errors_of_libraries(path), file.open("rb") as content:
+        frame = read(content)
+    check_names([str(name) for name in frame.columns], path)
+    frame.columns = frame.columns.map(str)
+    return frame
+
+
+def _reader(config: FileConfig, path: str) -> Callable[[BinaryIO], pd.DataFrame]:
+    """What reads a file with this ending.
+
+    Raises:
+        ConfigError: The ending is unknown, or settings of text files are given for another file.
+    """
     file = Path(path)
     suffix = file.suffix.lower()
     readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {
@@ -169,10 +217,14 @@ def _frame(config: FileConfig, path: str) -> pd.DataFrame:
         for name in SETTINGS:
             if getattr(config, name) != getattr(FileConfig, name):
                 raise ConfigError(f"data.{name} must go with a text file, got {path!r}.")
-    file = data_file.check(path)
+    return readers[suffix]
+
+
+@contextmanager
+def _errors_of_libraries(path: str) -> Iterator[None]:
+    """Turn the errors of the libraries that read a file into a ConfigError."""
     try:
-        with file.open("rb") as content:
-            frame = readers[suffix](content)
+        yield
     except ConfigError:
         raise
     except UnicodeDecodeError as error:
@@ -188,11 +240,8 @@ def _frame(config: FileConfig, path: str) -> pd.DataFrame:
                 f"data.path must hold a table that fits into the memory, got {path!r}: {reason}"
             ) from error
         raise ConfigError(
-            f"data.path must be a readable {suffix} file, got {path!r}: {reason}"
+            f"data.path must be a readable {Path(path).suffix.lower()} file, got {path!r}: {reason}"
         ) from error
-    check_names([str(name) for name in frame.columns], path)
-    frame.columns = frame.columns.map(str)
-    return frame
 
 
 def _parquet(content: BinaryIO) -> pd.DataFrame:
@@ -274,7 +323,7 @@ INDEX_NAMES = ("index", "level_0", "id", "row", "rownames", "row.names", "row_na
 def _check_no_index(frame: pd.DataFrame, inputs: Sequence[str], config: FileConfig) -> None:
     """Refuse an input that counts the rows by its values and its name, unless it is asked for."""
     for name in inputs if config.inputs is None else ():
-        if name.lower() in INDEX_NAMES and column_types.numbers_rows(frame[name]):
+        if name.lower() in INDEX_NAMES and column_types.counts_rows(frame[name]):
             raise ConfigError(
                 f"data.path must not have the numbers of its rows as an input, got {name!r} in "
                 f"{config.path}; leave it out with 'data.drop={_listed([name])}', or choose the "
@@ -331,7 +380,7 @@ def _is_classification(targets: pd.DataFrame, config: FileConfig) -> bool:
     for column in columns:
         mixed = column_types.first_number_and_text(column, config.decimal)
         if mixed is not None:
-            hints = column_types.text_hints([column_types.numbers(column, config.decimal)])
+            hints = column_types.text_hints([column_types.to_numbers(column, config.decimal)])
             hints.append(f"correct the cells, or {AS_CLASSES}")
             raise ConfigError(
                 f"data.target must hold only numbers or only labels, got {mixed} in column "
@@ -356,7 +405,7 @@ def _are_flags(targets: pd.DataFrame) -> bool:
     """Whether the targets are several columns of two values, each of which is a label."""
     if len(targets.columns) == 1:
         return False
-    found = [column_types.numbers(targets[name]) for name in targets.columns]
+    found = [column_types.to_numbers(targets[name]) for name in targets.columns]
     return all(c.n_wrong == 0 for c in found) and _are_binary(
         np.concatenate([c.values[~c.missing] for c in found])
     )
@@ -368,10 +417,7 @@ def _are_binary(Y: Array) -> bool:
     return values <= {0.0, 1.0} or values == {-1.0, 1.0}
 
 
-def _one_hot(
-    column: Column, rows: Positions, config: FileConfig
-) -> tuple[Array, tuple[str, ...], tuple[Any, ...]]:
-    """The one-hot targets, their names, and the class that each of them stands for."""
+def _one_hot(column: Column, rows: Positions, config: FileConfig) -> _Outputs:
     values, labels = column.values[rows], column.labels or ()
     present = np.unique(values)
     Y = (values[:, None] == present).astype(np.float64)
@@ -384,4 +430,4 @@ def _one_hot(
                 f"{config.path}."
             )
     check_names(names, config.path)
-    return Y, names, classes
+    return _Outputs(Y, names, classes)

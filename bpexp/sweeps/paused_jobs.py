@@ -60,7 +60,7 @@ class PausedJobs:
         """Drop the states beyond ``MAX_BYTES``."""
         n_bytes = 0
         for index, run in self.states().items():
-            n_bytes += run.size
+            n_bytes += run.nbytes
             if n_bytes > MAX_BYTES:
                 one = self._results[index]
                 assert isinstance(one.result, PausedResult)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpexp.data import memory
+from bpexp.data import python_tables
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking import output_directory
 
@@ -73,7 +73,7 @@ def take(X: Any, y: Any, target: Any, settings: Mapping[str, Any]) -> PythonData
     for key in ("data__path", "data__target"):
         if key in others:
             raise ConfigError(f"{key} must be left out for data that are passed from Python.")
-    frame, targets = memory.joined(X, y, target)
+    frame, targets = python_tables.joined(X, y, target)
     return PythonData(frame, targets, others)
 
 
@@ -88,7 +88,7 @@ def save(frame: "pd.DataFrame") -> str:
     Raises:
         ConfigError: A column mixes types, or the file cannot be written.
     """
-    path = FOLDER / f"{memory.digest(frame)[:12]}.parquet"
+    path = FOLDER / f"{python_tables.digest(frame)[:12]}.parquet"
     try:
         output_directory.create(FOLDER)
         frame.to_parquet(path, index=False)

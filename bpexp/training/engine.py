@@ -133,7 +133,7 @@ class BatchState:
         return cls(**{**arrays, "run_indices": np.arange(len(arrays["run_indices"]))})
 
     @property
-    def size(self) -> int:
+    def nbytes(self) -> int:
         """Bytes of the arrays."""
         return sum(getattr(self, f.name).nbytes for f in fields(self))
 

@@ -30,10 +30,10 @@ class PausedRun:
     validation: ValidationMemory | None
 
     @property
-    def size(self) -> int:
+    def nbytes(self) -> int:
         """Bytes of its arrays."""
         best = 0 if self.validation is None else self.validation.best_parameters.nbytes
-        return self.state.size + self.losses.nbytes + best
+        return self.state.nbytes + self.losses.nbytes + best
 
 
 @dataclass(frozen=True, eq=False)

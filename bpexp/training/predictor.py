@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.config.schema import TrainConfig
-from bpexp.data import Dataset, memory, new_rows
+from bpexp.data import Dataset, new_rows, python_tables
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
@@ -137,7 +137,7 @@ class Predictor:
             ConfigError: y has another shape, or its values are none of the classes.
         """
         predicted = self.predict(X)
-        expected = memory.as_array(y, "y")
+        expected = python_tables.as_array(y, "y")
         if expected.ndim == 2 and expected.shape[1] == 1:
             expected = expected[:, 0]
         if expected.shape != predicted.shape:

@@ -39,7 +39,7 @@ def test_the_main_file_describes_every_setting_as_the_schema_does():
         for s in settings_of(config)
     }
     for group in ("stop", "objective", "search", "seeds", "tracking"):
-        parts = settings_of(schema.PARTS[group])
+        parts = settings_of(schema.FIXED_GROUPS[group])
         declared |= {f"{group}.{s.name}": s.description for s in parts}
     check_comments("config.yaml", "", declared)
 
@@ -48,8 +48,8 @@ def test_the_main_file_describes_every_setting_as_the_schema_does():
 def test_the_file_of_an_option_describes_every_setting_as_the_schema_does(group, name):
     path = f"{group}/{name}.yaml"
     values = yaml.safe_load((conf_dir() / path).read_text())
-    is_part = group in schema.PARTS
-    config = schema.PARTS[group] if is_part else schema.GROUPS[group][name].config
+    is_fixed = group in schema.FIXED_GROUPS
+    config = schema.FIXED_GROUPS[group] if is_fixed else schema.NAMED_GROUPS[group][name].config
     declared = {s.name: s.description for s in settings_of(config) if s.name != "name"}
     if name == "proben1":
         # Its files define the split.
@@ -62,7 +62,7 @@ def test_the_file_of_an_option_describes_every_setting_as_the_schema_does(group,
 
 
 def test_every_registered_option_has_a_file():
-    for group, options in schema.GROUPS.items():
+    for group, options in schema.NAMED_GROUPS.items():
         assert set(options) == set(option_names(group))
 
 
@@ -75,8 +75,8 @@ def shown(*overrides):
 def test_the_help_has_key_default_meaning_and_allowed_values(group, name):
     text = shown(f"{group}={name}")
     values = yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text())
-    is_part = group in schema.PARTS
-    config = schema.PARTS[group] if is_part else schema.GROUPS[group][name].config
+    is_fixed = group in schema.FIXED_GROUPS
+    config = schema.FIXED_GROUPS[group] if is_fixed else schema.NAMED_GROUPS[group][name].config
     for s in settings_of(config):
         if s.name in values and s.name != "name":
             assert f" {group}.{s.name}=" in text
@@ -92,11 +92,11 @@ def test_the_help_fits_into_80_columns():
 def test_the_reference_has_every_key_with_its_meaning_and_allowed_values():
     lines = help.settings_reference().splitlines()
     documented = {line.split("`")[1] for line in lines if line.startswith("| `")}
-    names = {f"{group}.name" for group in schema.GROUPS}
-    assert documented == set(schema.keys()) - names - {*schema.GROUPS, *schema.PARTS}
+    names = {f"{group}.name" for group in schema.NAMED_GROUPS}
+    assert documented == set(schema.keys()) - names - {*schema.NAMED_GROUPS, *schema.FIXED_GROUPS}
     for group, name in GROUPS:
-        is_part = group in schema.PARTS
-        config = schema.PARTS[group] if is_part else schema.GROUPS[group][name].config
+        is_fixed = group in schema.FIXED_GROUPS
+        config = schema.FIXED_GROUPS[group] if is_fixed else schema.NAMED_GROUPS[group][name].config
         for s in settings_of(config):
             end = f" | {s.description} | {s.rule.describe()} |"
             found = [r for r in lines if r.startswith(f"| `{group}.{s.name}`") and r.endswith(end)]

@@ -79,6 +79,7 @@ def without_own_options(arguments: Sequence[str], options: Namespace) -> list[st
     if options.multirun and options.cfg is not None:
         if options.cfg != "job":
             raise ConfigError(f"--cfg must be job with -m, got {options.cfg!r}.")
+        # argparse does not say which arguments an option was made of: one, or two.
         text = re.sub(r"(^|\0)(?:--cfg|-c)[=\0]job(?=\0|$)", "", "\0".join(own))
         own = [part for part in text.split("\0") if part and part != "--resolve"]
     return own

@@ -3,7 +3,7 @@
 Rules about single settings are declared with them; every other rule is here.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,28 +20,44 @@ from bpexp.typing import Array
 if TYPE_CHECKING:
     from bpexp.config.schema import RuntimeConfig, TrainConfig
 
-BOUNDS = (
-    ("model", "init_low", "init_high", False),
-    ("optimizer", "step_min", "step_max", False),
-    ("optimizer", "step_init_low", "step_init_high", False),
-    ("data", "low", "high", True),
-    ("data", "input_low", "input_high", True),
+
+class Limits(NamedTuple):
+    """Two settings of a group that are the limits of a range.
+
+    Attributes:
+        group: The group. Not all of its options have the settings.
+        low: The setting of the lower limit.
+        high: The setting of the upper limit.
+        must_differ: Whether the limits must not be equal.
+    """
+
+    group: str
+    low: str
+    high: str
+    must_differ: bool = False
+
+
+LIMITS = (
+    Limits("model", "init_low", "init_high"),
+    Limits("optimizer", "step_min", "step_max"),
+    Limits("optimizer", "step_init_low", "step_init_high"),
+    Limits("data", "low", "high", must_differ=True),
+    Limits("data", "input_low", "input_high", must_differ=True),
 )
-"""(group, lower limit, upper limit, whether they must differ), where the group has them."""
 
 
 def check_train(train: "TrainConfig") -> None:
     """Check the settings of a run against each other. Raises ConfigError."""
     _check_loss(train)
-    for group, low_name, high_name, must_differ in BOUNDS:
-        low = getattr(getattr(train, group), low_name, None)
-        high = getattr(getattr(train, group), high_name, None)
-        low_key, high_key = f"{group}.{low_name}", f"{group}.{high_name}"
+    for limits in LIMITS:
+        group = getattr(train, limits.group)
+        low, high = getattr(group, limits.low, None), getattr(group, limits.high, None)
+        low_key, high_key = f"{limits.group}.{limits.low}", f"{limits.group}.{limits.high}"
         if (low is None) != (high is None):
             raise ConfigError(f"{low_key} and {high_key} must be given together.")
         if low is None or high is None:
             continue
-        if must_differ and low >= high:
+        if limits.must_differ and low >= high:
             raise ConfigError(f"{low_key} must be below {high_key} ({high:g}), got {low:g}.")
         if low > high:
             raise ConfigError(f"{low_key} must be at most {high_key} ({high:g}), got {low:g}.")

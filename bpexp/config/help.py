@@ -99,8 +99,8 @@ def help_text(overrides: Sequence[str] = ()) -> str:
             check_option(group, name)
             chosen[group] = name
     parts = [INTRODUCTION, "\nSettings (KEY=DEFAULT):\n", *_listing(_top_entries(main))]
-    for group in ("stop", "objective", "search", "seeds", "budget", "tracking"):
-        parts += ["\n", *_listing(_entries(group, schema.PARTS[group], main[group]))]
+    for group, config in _groups_without_options():
+        parts += ["\n", *_listing(_entries(group, config, main[group]))]
     for group in OPTION_GROUPS:
         parts.append(f"\n{group}={chosen[group]}, one of:\n")
         for name in option_names(group):
@@ -119,8 +119,8 @@ def settings_reference() -> str:
         "This page is generated from the declarations of the settings.", "",
         *_table(_top_entries(main)),
     ]  # fmt: skip
-    for group in ("stop", "objective", "search", "seeds", "budget", "tracking"):
-        lines += [f"## {group}", "", *_table(_entries(group, schema.PARTS[group], main[group]))]
+    for group, config in _groups_without_options():
+        lines += [f"## {group}", "", *_table(_entries(group, config, main[group]))]
     for group in OPTION_GROUPS:
         lines += [f"## {group}", ""]
         for name in option_names(group):
@@ -152,12 +152,22 @@ def _top_entries(main: Mapping[str, Any]) -> list[Entry]:
     ]  # fmt: skip
 
 
+def _groups_without_options() -> list[tuple[str, type[Any]]]:
+    """The groups of the main YAML file, with the dataclasses of their settings."""
+    groups = schema.FIXED_GROUPS.items()
+    return [(group, config) for group, config in groups if group not in OPTION_GROUPS]
+
+
 def _option_entries(group: str, name: str) -> list[Entry]:
     values = yaml.safe_load(option_files(group)[name].read_text(encoding="utf-8")) or {}
-    is_part = group in schema.PARTS
-    if not is_part and values.get("name") not in schema.GROUPS[group]:
+    is_fixed = group in schema.FIXED_GROUPS
+    if not is_fixed and values.get("name") not in schema.NAMED_GROUPS[group]:
         return []
-    config = schema.PARTS[group] if is_part else schema.GROUPS[group][values["name"]].config
+    config = (
+        schema.FIXED_GROUPS[group]
+        if is_fixed
+        else schema.NAMED_GROUPS[group][values["name"]].config
+    )
     return _entries(group, config, values)
 
 
@@ -168,7 +178,7 @@ def _entries(group: str, config: type, values: Mapping[str, Any]) -> list[Entry]
         Entry(prefix + name, _text(value), declared[name].description,
               declared[name].rule.describe())
         for name, value in values.items()
-        if name in declared and (name != "name" or group not in schema.GROUPS)
+        if name in declared and (name != "name" or group not in schema.NAMED_GROUPS)
     ]  # fmt: skip
 
 

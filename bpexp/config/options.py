@@ -11,6 +11,7 @@ OTHER_NAMES = {"sgd": "gradient_descent", "gd": "gradient_descent", "backprop": 
 TABLES = (".csv", ".parquet", ".npz", ".tsv", ".xlsx", ".txt", ".json")
 """Endings of file names that people type as ``data``; not all of them can be read."""
 OPTION_GROUPS = ("data", "model", "optimizer", "schedule", "backend")
+"""Groups with a folder of YAML files, each of which is an option."""
 SHORTHANDS = {"objective": "objective.name", "search": "search.name", "seeds": "seeds.name"}
 """Groups that may be typed as one value, ``objective=accuracy``, and the setting that is meant."""
 

@@ -24,7 +24,12 @@ def conf_dir() -> Path:
 
 
 def use_config_dir(arguments: Sequence[str]) -> None:
-    """Use the folder of the option ``--config-dir`` in this process, if it is given."""
+    """Use the folder of the option ``--config-dir`` in this process, if it is given.
+
+    Hydra's parser is not used: --help, which needs the folder, too, starts without Hydra. argparse
+    alone would take ``-c`` for the beginning of ``-cd``.
+    """
+    # No argument holds a zero byte.
     text = "\0".join(arguments)
     found = re.search(r"(?:^|\0)(?:--config-dir|-cd)[=\0]([^\0]+)", text)
     _GIVEN.set(Path(found[1]).absolute() if found else None)

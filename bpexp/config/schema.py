@@ -17,7 +17,7 @@ bpexp.fields.checks.ConfigError: lr must be a finite number above 0, got -1.
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from bpexp.config import combinations
 from bpexp.config.options import SHORTHANDS
@@ -44,31 +44,6 @@ from bpexp.nn.init import INITIALIZERS
 from bpexp.nn.losses import ERRORS, LOSSES
 from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig
 from bpexp.nn.schedules import SCHEDULES, ScheduleConfig
-
-__all__ = [
-    "BACKENDS",
-    "SEARCHES",
-    "Backend",
-    "BackendConfig",
-    "BudgetConfig",
-    "DaskConfig",
-    "ModelConfig",
-    "ObjectiveConfig",
-    "RuntimeConfig",
-    "SearchConfig",
-    "StopConfig",
-    "TrackingConfig",
-    "TrainConfig",
-    "flatten",
-    "keys",
-    "parse",
-    "parse_runtime",
-    "parse_train",
-    "plain",
-    "setting_of",
-    "train_keys",
-    "unknown_key",
-]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -334,16 +309,16 @@ class Option(Protocol):
         ...
 
 
-GROUPS: dict[str, Mapping[str, Option]] = {
+NAMED_GROUPS: dict[str, Mapping[str, Option]] = {
     "data": DATA_SOURCES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "backend": BACKENDS,
 }  # fmt: skip
-"""Groups whose settings depend on the option that ``<group>.name`` selects."""
-PARTS: dict[str, type[Any]] = {
-    "model": ModelConfig, "stop": StopConfig, "tracking": TrackingConfig,
-    "objective": ObjectiveConfig, "search": SearchConfig, "seeds": SeedsConfig,
-    "budget": BudgetConfig,
+"""Groups whose settings depend on their ``name``, with the record of each name."""
+FIXED_GROUPS: dict[str, type[Any]] = {
+    "model": ModelConfig, "stop": StopConfig, "objective": ObjectiveConfig,
+    "search": SearchConfig, "seeds": SeedsConfig, "budget": BudgetConfig,
+    "tracking": TrackingConfig,
 }  # fmt: skip
-"""Groups with the same settings for all options."""
+"""Groups that always have the same settings, with their dataclass, in the order of the help."""
 TRAIN = tuple(f.name for f in fields(TrainConfig))
 """The top-level keys on which results depend."""
 RUNTIME = tuple(f.name for f in fields(RuntimeConfig))
@@ -386,22 +361,23 @@ def parse_runtime(values: Mapping[str, Any]) -> RuntimeConfig:
 def _build(config: type[T], values: object, prefix: str) -> T:
     """Check the values of a dataclass's settings and of its groups."""
     values = _group(values, prefix)
-    declared, names, optional = _declared(cast(Any, config))
+    declared = _declared(cast(Any, config))
     for key in values:
-        if key not in names:
+        if key not in declared.names:
             raise unknown_key(f"{prefix}{key}")
     checked: dict[str, Any] = {}
-    for name in names:
-        if name not in declared:
+    for name in declared.names:
+        one = declared.settings.get(name)
+        if one is None:
             if name in values:
                 checked[name] = _build_group(name, values[name])
-            elif name not in optional:
+            elif name not in declared.optional_groups:
                 raise ConfigError(f"{name} must be given.")
         # OmegaConf writes "???" for a value that must be given.
-        elif _is_lacking(values.get(name, declared[name].default)):
+        elif _is_lacking(values.get(name, one.default)):
             raise ConfigError(f"{prefix}{name} must be given.")
         elif name in values:
-            checked[name] = declared[name].rule(prefix + name, values[name])
+            checked[name] = one.rule(prefix + name, values[name])
     return config(**checked)
 
 
@@ -410,20 +386,35 @@ def _is_lacking(value: Any) -> bool:
     return value is REQUIRED or (isinstance(value, str) and value == "???")
 
 
+class _Declared(NamedTuple):
+    """What a dataclass declares.
+
+    Attributes:
+        names: The names of its settings and of its groups.
+        settings: The settings by name.
+        optional_groups: The names of groups that need not be given.
+    """
+
+    names: tuple[str, ...]
+    settings: Mapping[str, Setting]
+    optional_groups: frozenset[str]
+
+
 @cache
-def _declared(config: Any) -> tuple[dict[str, Setting], tuple[str, ...], frozenset[str]]:
-    """The settings of a dataclass by name, the names of all its fields, and its optional groups."""
-    names = tuple(f.name for f in fields(config))
-    optional = frozenset(f.name for f in fields(config) if f.default_factory is not MISSING)
-    return {s.name: s for s in settings_of(config)}, names, optional
+def _declared(config: Any) -> _Declared:
+    return _Declared(
+        tuple(f.name for f in fields(config)),
+        {s.name: s for s in settings_of(config)},
+        frozenset(f.name for f in fields(config) if f.default_factory is not MISSING),
+    )
 
 
 def _build_group(group: str, values: object) -> Any:
     if group in SHORTHANDS and not isinstance(values, Mapping):
         values = {SHORTHANDS[group].rpartition(".")[2]: values}
-    if group in PARTS:
-        return _build_once(PARTS[group], values, f"{group}.")
-    options, name = GROUPS[group], _group(values, f"{group}.").get("name")
+    if group in FIXED_GROUPS:
+        return _build_once(FIXED_GROUPS[group], values, f"{group}.")
+    options, name = NAMED_GROUPS[group], _group(values, f"{group}.").get("name")
     if not isinstance(name, str) or name not in options:
         raise ConfigError(f"{group}.name must be one of {', '.join(options)}, got {brief(name)}.")
     return _build_once(options[name].config, values, f"{group}.")
@@ -454,8 +445,10 @@ def _group(values: object, prefix: str) -> Mapping[str, Any]:
 
 def keys() -> list[str]:
     """All keys of the configuration, with dots, sorted."""
-    configs = [(group, option.config) for group, all_ in GROUPS.items() for option in all_.values()]
-    configs += PARTS.items()
+    configs = [
+        (group, option.config) for group, all_ in NAMED_GROUPS.items() for option in all_.values()
+    ]
+    configs += FIXED_GROUPS.items()
     dotted = {f"{group}.{s.name}" for group, config in configs for s in settings_of(config)}
     return sorted({*TRAIN, *RUNTIME, *dotted})
 
@@ -468,8 +461,8 @@ def train_keys() -> list[str]:
     """
     found: list[str] = []
     for name in TRAIN:
-        configs = [option.config for option in GROUPS.get(name, {}).values()]
-        configs += [PARTS[name]] if name in PARTS else []
+        configs = [option.config for option in NAMED_GROUPS.get(name, {}).values()]
+        configs += [FIXED_GROUPS[name]] if name in FIXED_GROUPS else []
         found += [f"{name}.{s.name}" for one in configs for s in settings_of(one)] or [name]
     return list(dict.fromkeys(found))
 
@@ -479,7 +472,7 @@ def options_with(key: str) -> list[str]:
     group, _, name = key.partition(".")
     return [
         option
-        for option, record in GROUPS.get(group, {}).items()
+        for option, record in NAMED_GROUPS.get(group, {}).items()
         if any(s.name == name for s in settings_of(record.config))
     ]
 
@@ -489,8 +482,8 @@ def setting_of(key: str) -> Setting | None:
     group, _, name = key.rpartition(".")
     configs: list[type] = [TrainConfig, RuntimeConfig]
     if group:
-        configs = [option.config for option in GROUPS.get(group, {}).values()]
-        configs += [PARTS[group]] if group in PARTS else []
+        configs = [option.config for option in NAMED_GROUPS.get(group, {}).values()]
+        configs += [FIXED_GROUPS[group]] if group in FIXED_GROUPS else []
     return next((s for config in configs for s in settings_of(config) if s.name == name), None)
 
 
@@ -507,8 +500,8 @@ def unknown_key(key: str) -> ConfigError:
     if key not in known:
         # Files of sub-sweeps are no part of a configuration.
         return unknown(key, [*known, "sweep"])
-    if key in (*GROUPS, *PARTS):
-        name = f"{key}=NAME " if key in GROUPS else ""
+    if key in (*NAMED_GROUPS, *FIXED_GROUPS):
+        name = f"{key}=NAME " if key in NAMED_GROUPS else ""
         return ConfigError(
             f"{key}={{...}} has a setting that {key} does not have; type them one by one: "
             f"{name}{key}.SETTING=VALUE."

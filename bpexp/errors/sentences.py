@@ -109,6 +109,6 @@ def _group(error: BaseException, arguments: Sequence[str]) -> str | None:
         return None
     for text in arguments:
         key, value = key_of(text), text.partition("=")[2]
-        if key in (*schema.GROUPS, *schema.PARTS, "study", "hydra") or "/" in key:
+        if key in (*schema.NAMED_GROUPS, *schema.FIXED_GROUPS, "study", "hydra") or "/" in key:
             return f"{key} must be the name of a configuration (--help lists them), got {value!r}."
     return "A configuration group must be the name of a configuration (--help lists them)."

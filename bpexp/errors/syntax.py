@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bpexp.config.grammar import SPACES, create_parser
 from bpexp.config.options import TABLES
-from bpexp.config.schema import GROUPS, PARTS, keys, setting_of
+from bpexp.config.schema import FIXED_GROUPS, NAMED_GROUPS, keys, setting_of
 from bpexp.errors import other_notations
 from bpexp.errors.command_names import COMMANDS
 from bpexp.fields import checks
@@ -262,7 +262,7 @@ def _escaped(value: str) -> str:
 
 def _takes_value(key: str) -> bool:
     """Return whether ``key`` is a setting, and not a group of settings."""
-    return key in keys() and key not in (*GROUPS, *PARTS)
+    return key in keys() and key not in (*NAMED_GROUPS, *FIXED_GROUPS)
 
 
 def _is_valid(text: str) -> bool:

@@ -1,5 +1,6 @@
 """The results as a Markdown page, and the plot that the README shows."""
 
+import math
 import platform
 import re
 import statistics
@@ -134,7 +135,7 @@ def plot(parts: Mapping[str, Part]) -> Figure:
     """Bar charts of the comparisons and a curve of the time per run by the number of runs."""
     compared = [table for name in BAR_PARTS if name in parts for table in parts[name].tables]
     growth = list(parts["growth"].tables) if "growth" in parts else []
-    rows = max(1, -(-(len(compared) + len(growth)) // 2))
+    rows = max(1, math.ceil((len(compared) + len(growth)) / 2))
     figure = Figure(figsize=(12, 2.4 * rows), layout="constrained")
     panels = list(figure.subplots(rows, 2, squeeze=False).flat)
     for axes, table in zip(panels, compared, strict=False):

@@ -148,7 +148,7 @@ def test_a_step_of_a_later_epoch_starts_with_the_weights_of_the_epoch_before():
     weights, biases = step.problem.network.split(step.before)
     for ours, theirs in zip([*weights, *biases], [*earlier.weights, *earlier.biases], strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert (len(step.rows), step.n_batches) == (10, 12)
+    assert (len(step.rows), step.n_mini_batches) == (10, 12)
 
 
 @pytest.mark.slow

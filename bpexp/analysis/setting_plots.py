@@ -214,7 +214,7 @@ def _draw_setting_axes(axes: Axes, varying: Mapping[str, Sequence[str]]) -> None
     """Draw a vertical line for each setting, labeled with its values."""
     for place, levels in enumerate(varying.values()):
         axes.axvline(place, color="0.3", lw=0.8)
-        step = -(-len(levels) // MAX_TICKS)
+        step = math.ceil(len(levels) / MAX_TICKS)
         labels = shortened(levels, VALUE_LENGTH)
         for level in levels[::step]:
             axes.annotate(

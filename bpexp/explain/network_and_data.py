@@ -95,9 +95,9 @@ def data(view: View, dataset: Dataset) -> Iterator[Block]:
     step, show = view.step, view.show
     X, Y, A = step.problem.X, step.problem.Y, step.forward.activations[-1]
     yield Heading(2, "2. The data")
-    if step.n_batches > 1:
+    if step.n_mini_batches > 1:
         batch = (
-            f"The first of {step.n_batches} batches of this epoch: "
+            f"The first of {step.n_mini_batches} batches of this epoch: "
             f"{len(X)} of {len(dataset.X)} samples, in the epoch's seeded order."
         )
     else:

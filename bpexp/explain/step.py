@@ -9,6 +9,7 @@
 ([(4, 2), (4, 2), (4, 1)], (9,))
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -99,9 +100,9 @@ class Step:
     Attributes:
         config: The configuration of the run.
         epoch: The epoch, counted from 1.
-        problem: The network and the samples of the batch.
+        problem: The network and the samples of the mini-batch.
         rows: The row numbers of these samples in the data set, (n_samples,).
-        n_batches: The number of batches in the epoch.
+        n_mini_batches: The number of mini-batches in the epoch.
         before: The parameters before the step, (n_parameters,).
         forward: The forward pass.
         backward: The backward pass.
@@ -113,7 +114,7 @@ class Step:
     epoch: int
     problem: Problem
     rows: Integers
-    n_batches: int
+    n_mini_batches: int
     before: Array
     forward: ForwardPass
     backward: BackwardPass
@@ -139,8 +140,8 @@ def compute_step(
         ConfigError: The run ends before this epoch.
     """
     snapshot = replay.state_before_epoch(config, epoch, engine, dataset)
-    n_batches = -(-len(snapshot.problem.X) // snapshot.problem.batch_size)
-    (problem, state, lr_factor, _), rows = replay.first_batch(snapshot)
+    n_mini_batches = math.ceil(len(snapshot.problem.X) / snapshot.problem.batch_size)
+    (problem, state, lr_factor, _), rows = replay.first_mini_batch(snapshot)
     before, state_before = state.parameters.copy(), state.optimizer_state.copy()
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         values = _forward_values(problem, before)
@@ -155,7 +156,7 @@ def compute_step(
         epoch=epoch,
         problem=problem,
         rows=rows,
-        n_batches=n_batches,
+        n_mini_batches=n_mini_batches,
         before=before[:, 0],
         forward=ForwardPass(
             Z=_of_only_run(values.Z),

@@ -37,7 +37,7 @@ def weight_update(view: View) -> Iterator[Block]:
             f"In the run itself {_END_REASONS[step.status]} at this forward pass: the run ends "
             "here and this update is not made."
         )
-    loss = "loss" if step.n_batches == 1 else "loss of this batch"
+    loss = "loss" if step.n_mini_batches == 1 else "loss of this batch"
     direction = "down" if step.update.loss_after < step.forward.loss else "up"
     yield Paragraph(
         f"With the new weights the {loss} goes {direction} from {show(step.forward.loss)} to "

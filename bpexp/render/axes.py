@@ -4,6 +4,7 @@ Lines have the colors of Okabe and Ito (2008) and a dash pattern each, and maps 
 cividis, so that they can be distinguished without color vision and in grayscale.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -73,7 +74,7 @@ def panel_grid(
         The figure and its panels, row by row.
     """
     columns = min(MAX_COLUMNS, n)
-    lines = -(-n // columns)
+    lines = math.ceil(n / columns)
     width, height = size[0] * columns + extra[0], size[1] * lines + extra[1]
     figure = Figure(figsize=(max(min_width, width), height), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharey=share_y).ravel()
@@ -139,7 +140,7 @@ def literal(text: str) -> str:
 
 def label_levels(axis: Axis, levels: Sequence[str]) -> None:
     """Label the places 0, 1, ... of an axis with values of a setting; of many only some."""
-    step = -(-len(levels) // MAX_TICKS)
+    step = math.ceil(len(levels) / MAX_TICKS)
     labels = [*shortened(levels, VALUE_LENGTH).values()]
     axis.set_ticks(range(0, len(levels), step), labels[::step], fontsize=8)
 

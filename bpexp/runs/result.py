@@ -4,9 +4,9 @@ A training that produced no result is a ``Failure`` instead.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,21 @@ class TrainResult:
     def last_epoch_loss(self) -> float:
         """Training loss per sample of the last forward pass."""
         return float(self.losses[-1])
+
+
+Extended = TypeVar("Extended", bound=TrainResult)
+
+
+def extended(result: TrainResult, subclass: type[Extended], **more: Any) -> Extended:
+    """Convert a result to a subclass of ``TrainResult``.
+
+    Args:
+        result: The result.
+        subclass: The class of the new result.
+        more: The fields that the subclass adds.
+    """
+    shared = {f.name: getattr(result, f.name) for f in fields(TrainResult)}
+    return subclass(**shared, **more)
 
 
 @dataclass(frozen=True)

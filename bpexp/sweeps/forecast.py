@@ -127,7 +127,7 @@ class _Costs(NamedTuple):
 
 def _costs(batches: Sequence[Batch], plan: Plan) -> _Costs:
     """Time some of the batches, evenly spaced."""
-    timed = [time_batch(batch, plan) for batch in batches[:: -(-len(batches) // MAX_TIMED)]]
+    timed = [time_batch(batch, plan) for batch in batches[:: math.ceil(len(batches) / MAX_TIMED)]]
     n_runs = sum(len(one.batch.jobs) for one in timed)
     return _Costs(
         start=sum(one.start for one in timed) / n_runs,

@@ -12,6 +12,7 @@ needed: LLVM takes 40 MB of memory, and commands that read stored runs do not tr
 [RunBatch(runs=(0, 1), engine='numpy'), RunBatch(runs=(2,), engine='numpy')]
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -27,8 +28,8 @@ MAX_RUNS = 128
 MAX_LOSSES = 2**23
 """Maximum number of losses (64 MiB) that a batch of several runs produces."""
 MAX_PRODUCTS = 2**34
-"""Maximum number of multiplications in a batch of several groups of runs: some seconds. The groups
-are computed in turn, epoch by epoch, so that more of them would only end later, all at once."""
+"""Maximum number of multiplications in a batch of more runs than are computed at once: some
+seconds. They take turns, epoch by epoch, so that more of them would only end later, all at once."""
 
 
 class RunBatch(NamedTuple):
@@ -60,47 +61,54 @@ def group_runs(
     Yields:
         Batches that contain each run once.
     """
-    groups: dict[TrainConfig, list[int]] = {}
+    compatible: dict[TrainConfig, list[int]] = {}
     for index, config in enumerate(configs):
-        groups.setdefault(batch_key(config), []).append(index)
+        compatible.setdefault(batch_key(config), []).append(index)
     engine_name = "compiled" if engine == "auto" else engine
-    for runs in groups.values():
+    for runs in compatible.values():
         first = configs[runs[0]]
         dataset = load(first.data) if datasets is None else datasets[first.data]
-        group_size = choose_group_size(make_network(first, dataset), MAX_RUNS)
-        limit = _max_batch_runs(first, dataset, group_size)
-        unit = 1 if engine_name == "numpy" else group_size
-        sizes = _batch_sizes(len(runs), unit, limit, n_workers)
+        vector_size = choose_group_size(make_network(first, dataset), MAX_RUNS)
+        max_size = _max_batch_size(first, dataset, vector_size)
+        if engine_name == "numpy":
+            vector_size = 1
+        sizes = _batch_sizes(len(runs), vector_size, max_size, n_workers)
         yield from (RunBatch(batch, engine_name) for batch in _interleaved(runs, sizes))
 
 
-def _max_batch_runs(config: TrainConfig, dataset: Dataset, group_size: int) -> int:
-    """Maximum number of runs like ``config`` in a batch."""
+def _max_batch_size(config: TrainConfig, dataset: Dataset, vector_size: int) -> int:
+    """Maximum number of runs like ``config`` in a batch; see ``_batch_sizes``."""
     n_parameters = make_network(config, dataset).n_parameters
-    products = 3 * group_size * n_parameters * len(dataset.X) * config.epochs
-    limit = group_size * max(1, MAX_PRODUCTS // products)
+    products = 3 * vector_size * n_parameters * len(dataset.X) * config.epochs
+    limit = vector_size * max(1, MAX_PRODUCTS // products)
     return max(1, min(MAX_RUNS, MAX_LOSSES // config.epochs, limit))
 
 
-def _batch_sizes(n_runs: int, unit: int, limit: int, n_workers: int) -> list[int]:
-    """The sizes of the batches that runs are divided into.
+def _batch_sizes(n_runs: int, vector_size: int, max_size: int, n_workers: int) -> list[int]:
+    """The numbers of runs in the batches that runs are divided into.
 
-    The compiled engine computes ``unit`` runs at once, and fewer take as long: all batches but the
-    last one are made of whole units, unless batches have so few runs that it takes one at a time.
+    Args:
+        n_runs: Number of runs.
+        vector_size: Number of runs that the engine computes at once, as one vector. Fewer take as
+            long, so that all batches but the last one have whole vectors, unless batches have so
+            few runs that the engine computes one at a time.
+        max_size: Maximum number of runs in a batch.
+        n_workers: Number of batches that can be trained at the same time.
 
-    >>> _batch_sizes(20, unit=8, limit=128, n_workers=2)
+    >>> _batch_sizes(20, vector_size=8, max_size=128, n_workers=2)
     [16, 4]
-    >>> _batch_sizes(5, unit=8, limit=128, n_workers=2)
+    >>> _batch_sizes(5, vector_size=8, max_size=128, n_workers=2)
     [3, 2]
     """
-    share = -(-n_runs // n_workers)
-    if share <= MAX_FEW_RUNS or limit < unit:
-        unit = 1
-    n_units = -(-n_runs // unit)
-    n_batches = -(-n_units // min(limit // unit, -(-share // unit)))
-    units = [len(range(k, n_units, n_batches)) for k in range(n_batches)]
-    sizes = [unit * count for count in units]
-    sizes[-1] -= unit * n_units - n_runs
+    share = math.ceil(n_runs / n_workers)
+    if share <= MAX_FEW_RUNS or max_size < vector_size:
+        vector_size = 1
+    n_vectors = math.ceil(n_runs / vector_size)
+    max_vectors = min(max_size // vector_size, math.ceil(share / vector_size))
+    n_batches = math.ceil(n_vectors / max_vectors)
+    vectors = [len(range(k, n_vectors, n_batches)) for k in range(n_batches)]
+    sizes = [vector_size * count for count in vectors]
+    sizes[-1] -= vector_size * n_vectors - n_runs
     return sizes
 
 

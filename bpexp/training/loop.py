@@ -16,7 +16,7 @@ does not influence any result.
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset
 from bpexp.nn.network import Network, joined
 from bpexp.runs import metrics
-from bpexp.runs.result import Outcome, TrainResult
+from bpexp.runs.result import Outcome, TrainResult, extended
 from bpexp.training.early_stopping import ValidationMonitor
 from bpexp.training.engine import BatchState, Engine, Integers, Progress, RunStatus
 from bpexp.training.loss_history import LossHistory
@@ -64,18 +64,27 @@ def train_batch(
 
 
 class Chunk(NamedTuple):
-    """The epochs that one call of the engine trained, or the evaluation of a run that has ended.
+    """The epochs that one call of the engine trained.
 
     Attributes:
         runs: The indices in the batch of the runs that were trained, (L,).
-        losses: Their training losses in the epochs of the call, (n_epochs, L), in the units of the
-            targets.
-        ended: The index and the result of a run that ended in the call before.
+        losses: Their training losses in these epochs, (n_epochs, L), in the units of the targets.
     """
 
-    runs: Integers = np.empty(0, np.int64)
-    losses: Array = np.empty((0, 0))
-    ended: tuple[int, TrainResult] | None = None
+    runs: Integers
+    losses: Array
+
+
+class EndedRun(NamedTuple):
+    """A run that ended in the last chunk.
+
+    Attributes:
+        run: Its index in the batch.
+        result: Its result.
+    """
+
+    run: int
+    result: TrainResult
 
 
 def _no_overflow_warnings() -> AbstractContextManager[object]:
@@ -116,11 +125,11 @@ class TrainingLoop:
 
     def _continue_from(self, paused: Sequence[PausedRun]) -> None:
         self.epochs_done = paused[0].epochs_done
-        self.state = BatchState.joined([run.state for run in paused])
-        self._losses.append(self.state.run_indices, np.stack([run.losses for run in paused], 1))
-        for index, run in enumerate(paused):
-            if self._monitor is not None and run.validation is not None:
-                self._monitor.restore(index, run.validation)
+        self.state = BatchState.joined([one.state for one in paused])
+        self._losses.append(self.state.run_indices, np.stack([one.losses for one in paused], 1))
+        for run, paused_run in enumerate(paused):
+            if self._monitor is not None and paused_run.validation is not None:
+                self._monitor.restore(run, paused_run.validation)
 
     def run(self, until_epoch: int | None = None) -> Iterator[tuple[int, TrainResult]]:
         """Train until all runs have ended, or until ``until_epoch`` epochs are done.
@@ -128,15 +137,18 @@ class TrainingLoop:
         Yields:
             The index of a run in the batch, and its result, as runs end.
         """
-        for chunk in self.run_chunks(until_epoch):
-            if chunk.ended is not None:
-                yield chunk.ended
+        for event in self.run_chunks(until_epoch):
+            if isinstance(event, EndedRun):
+                yield event
 
-    def run_chunks(self, until_epoch: int | None = None) -> Iterator[Chunk]:
+    def run_chunks(self, until_epoch: int | None = None) -> Iterator[Chunk | EndedRun]:
         """Train like ``run``, one call of the engine after the other.
 
         The caller may stop between two chunks: a chunk takes an epoch, or about a second. Runs that
         end together are evaluated one by one, so that those that were evaluated are not lost.
+
+        Yields:
+            Each chunk, and after it the runs that ended in it.
         """
         limit = self.batch.epochs if until_epoch is None else min(until_epoch, self.batch.epochs)
         while self.epochs_done < limit and self.state.n_runs:
@@ -149,8 +161,8 @@ class TrainingLoop:
             ended = all_positions if is_last else np.flatnonzero(progress.statuses)
             for position in ended.tolist():
                 with _no_overflow_warnings():
-                    result = self._ended(position, progress)
-                yield Chunk(ended=result)
+                    ended_run = self._ended(position, progress)
+                yield ended_run
             if len(ended):
                 self.state = self.state.select(np.setdiff1d(all_positions, ended))
 
@@ -162,7 +174,7 @@ class TrainingLoop:
             evaluated for it, which has no influence on the rest of its training.
         """
         state = self.state
-        runs = [self._paused(position) for position in range(state.n_runs)]
+        paused_runs = [self._paused(position) for position in range(state.n_runs)]
         if self._monitor is not None and state.n_runs:
             due = [self._monitor.last_epoch(run) < self.epochs_done for run in state.run_indices]
             indices, parameters = state.run_indices[due], state.parameters[:, due]
@@ -170,20 +182,19 @@ class TrainingLoop:
                 with _no_overflow_warnings():
                     self._monitor.evaluate(indices, parameters, self.epochs_done, np.empty((0, 0)))
         found = []
-        for position, run in enumerate(runs):
-            index, result = self._result(position, Outcome.PRUNED, state.parameters)
-            parts = {f.name: getattr(result, f.name) for f in fields(result)}
-            found.append((index, PausedResult(**parts, run=run)))
+        for position, paused_run in enumerate(paused_runs):
+            run, result = self._result(position, Outcome.PRUNED, state.parameters)
+            found.append((run, extended(result, PausedResult, run=paused_run)))
         self.state = state.select(slice(0))
         return found
 
     def _paused(self, position: int) -> PausedRun:
-        index = int(self.state.run_indices[position])
+        run = int(self.state.run_indices[position])
         return PausedRun(
             self.epochs_done,
             self.state.select([position]),
-            self._losses.of_run(index).copy(),
-            None if self._monitor is None else self._monitor.memory(index),
+            self._losses.of_run(run).copy(),
+            None if self._monitor is None else self._monitor.memory(run),
         )
 
     def restart_if_due(self) -> None:
@@ -239,12 +250,12 @@ class TrainingLoop:
         stops = monitor.evaluate(runs, parameters, self.epochs_done, training_losses)
         statuses[positions[stops & (statuses[positions] == RunStatus.RUNNING)]] = RunStatus.STALLED
 
-    def _ended(self, position: int, progress: Progress) -> tuple[int, TrainResult]:
-        """Return the index and result of a run that ended, at this position of the state."""
+    def _ended(self, position: int, progress: Progress) -> EndedRun:
+        """Return the run that ended at this position of the state."""
         status = RunStatus(progress.statuses[position])
         has_stopped = status is not RunStatus.RUNNING
         parameters = progress.final_parameters if has_stopped else self.state.parameters
-        return self._result(position, OUTCOMES[status], parameters)
+        return EndedRun(*self._result(position, OUTCOMES[status], parameters))
 
     def _result(
         self, position: int, outcome: Outcome, parameters: Array

@@ -49,19 +49,19 @@ class NumpyEngine:
         losses = np.empty((len(lr_factors), state.n_runs))
         for epoch, lr_factor in enumerate(lr_factors):
             order = None if sample_orders is None else sample_orders[epoch]
-            losses_of_batches: list[Array] = []
+            losses_so_far: list[Array] = []
             for start in range(0, n_samples, problem.batch_size):
                 if self._is_cancelled:
                     raise Cancelled
-                batch = slice(start, start + problem.batch_size)
-                X, Y = _samples(problem, order, batch)
+                samples = slice(start, start + problem.batch_size)
+                X, Y = _samples(problem, order, samples)
                 # 1. forward pass
                 activations, logits = forward(network, X, weights, biases, EXACT)
                 # 2. loss
-                losses_of_batches.append(sample_losses(network, logits, activations[-1], Y, EXACT))
-                _store_outputs(state.outputs, order, batch, activations[-1])
-                if batch.stop >= n_samples:
-                    total = EXACT.sum(np.concatenate(losses_of_batches), 0)
+                losses_so_far.append(sample_losses(network, logits, activations[-1], Y, EXACT))
+                _store_outputs(state.outputs, order, samples, activations[-1])
+                if samples.stop >= n_samples:
+                    total = EXACT.sum(np.concatenate(losses_so_far), 0)
                     losses[epoch] = loss.reported(total, *problem.Y.shape)
                     update_best_loss(state, losses[epoch])
                     statuses = statuses_after_forward_pass(state, problem.Y, losses[epoch])
@@ -91,19 +91,19 @@ class NumpyEngine:
         return Evaluation(losses, activations[-1])
 
 
-def _samples(problem: Problem, order: Integers | None, batch: slice) -> tuple[Array, Array]:
+def _samples(problem: Problem, order: Integers | None, samples: slice) -> tuple[Array, Array]:
     """Inputs and targets of a mini-batch, (batch_size, n_units, L or 1)."""
     if order is None:
-        return problem.X[batch, :, None], problem.Y[batch, :, None]
-    samples = order[batch]
-    return problem.X[samples].swapaxes(1, 2), problem.Y[samples].swapaxes(1, 2)
+        return problem.X[samples, :, None], problem.Y[samples, :, None]
+    rows = order[samples]
+    return problem.X[rows].swapaxes(1, 2), problem.Y[rows].swapaxes(1, 2)
 
 
-def _store_outputs(outputs: Array, order: Integers | None, batch: slice, A: Array) -> None:
+def _store_outputs(outputs: Array, order: Integers | None, samples: slice, A: Array) -> None:
     if order is None:
-        outputs[batch] = A
+        outputs[samples] = A
     else:
-        np.put_along_axis(outputs, order[batch][:, None, :], A, axis=0)
+        np.put_along_axis(outputs, order[samples][:, None, :], A, axis=0)
 
 
 def _update(problem: Problem, state: BatchState, gradient: Array, lr_factor: float) -> None:

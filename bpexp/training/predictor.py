@@ -7,7 +7,7 @@
 ['yes', 'no']
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from bpexp.fields.checks import ConfigError, brief
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
 from bpexp.runs import scores
-from bpexp.runs.result import Outcome, TrainResult
+from bpexp.runs.result import Outcome, TrainResult, extended
 from bpexp.training.run_batch import make_network
 from bpexp.typing import Array
 
@@ -218,8 +218,7 @@ class FittedResult(TrainResult):
 
 def fitted(result: TrainResult, config: TrainConfig, dataset: Dataset) -> FittedResult:
     """Add to a result what its predictions for new rows need."""
-    values = {f.name: getattr(result, f.name) for f in fields(TrainResult)}
-    return FittedResult(**values, config=config, dataset=dataset)
+    return extended(result, FittedResult, config=config, dataset=dataset)
 
 
 def _as_array(labels: tuple[Any, ...]) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """Trains a run again up to one of its epochs and returns its state there.
 
-The result is what the first batch of that epoch starts from; ``explain`` shows its computation.
+The first mini-batch of that epoch starts from this state; ``explain`` shows its computation.
 """
 
 from dataclasses import replace
@@ -68,14 +68,14 @@ def state_before_epoch(
     return Snapshot(loop.batch.problem, state, float(lr_factor), sample_order)
 
 
-def first_batch(snapshot: Snapshot) -> tuple[Snapshot, Integers]:
+def first_mini_batch(snapshot: Snapshot) -> tuple[Snapshot, Integers]:
     """Reduce a snapshot to the first mini-batch of its epoch.
 
-    If the batch is not the whole epoch, the stopping criteria are removed, because they apply to
+    If it is not the whole epoch, the stopping criteria are removed, because they apply to
     whole epochs.
 
     Returns:
-        A snapshot whose problem has only the samples of the batch, and their indices,
+        A snapshot whose problem has only the samples of the mini-batch, and their indices,
         (batch_size,).
     """
     problem, state = snapshot.problem, snapshot.state

@@ -20,7 +20,7 @@ from bpexp.tracking.clock import now
 from bpexp.training import batching
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled, Engine
-from bpexp.training.loop import TrainingLoop
+from bpexp.training.loop import Chunk, TrainingLoop
 from bpexp.training.paused import ALL_EPOCHS, EpochRange, PausedRun
 from bpexp.training.run_batch import PreparedBatch
 from bpexp.typing import Array
@@ -253,15 +253,14 @@ def _train_together(
     batch = PreparedBatch(list(configs.values()), dataset)
     paused = [epoch_range.paused[position] for position in positions if epoch_range.paused]
     loop = TrainingLoop(batch, engine, paused)
-    for chunk in loop.run_chunks(epoch_range.until):
-        if chunk.ended is None:
+    for event in loop.run_chunks(epoch_range.until):
+        if isinstance(event, Chunk):
             span = Span(started, now())
             if after_chunk is not None:
-                after_chunk([positions[run] for run in chunk.runs.tolist()], chunk.losses)
+                after_chunk([positions[run] for run in event.runs.tolist()], event.losses)
             yield []
         else:
-            run, result = chunk.ended
-            yield [Trained(positions[run], result, span)]
+            yield [Trained(positions[event.run], event.result, span)]
     span = Span(started, now())
     yield [Trained(positions[run], result, span) for run, result in loop.pause()]
 

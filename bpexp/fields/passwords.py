@@ -11,6 +11,7 @@ take linear time, since they search whole files.
 
 import re
 from collections.abc import Iterator, Sequence
+from enum import Enum, auto
 from urllib.parse import unquote
 
 _OWNERS = (
@@ -243,47 +244,86 @@ def mask_lines(lines: Sequence[str], *, is_code: bool, is_in_key: bool = False) 
         yield line if line == "***" else mask_line(line, is_code=is_code)
 
 
-def key_marker(line: str) -> bool | None:
-    """Whether a private key begins (True) or ends (False) in a line; None in other lines.
+class KeyMarker(Enum):
+    """What the line before or after a private key says."""
+
+    BEGIN = "BEGIN"
+    END = "END"
+
+
+def key_marker(line: str) -> KeyMarker | None:
+    """Whether a private key begins or ends in a line; None in other lines.
 
     >>> key_marker("-----BEGIN RSA PRIVATE KEY-----"), key_marker("-----END PRIVATE KEY-----")
-    (True, False)
+    (<KeyMarker.BEGIN: 'BEGIN'>, <KeyMarker.END: 'END'>)
     """
     found = [word for word, kind in _PEM.findall(line) if "PRIVATE" in kind]
-    return found[-1] == "BEGIN" if found else None
+    return KeyMarker(found[-1]) if found else None
+
+
+class _Block(Enum):
+    """What the next line belongs to, by the marker before it: BEGIN or END of a key or certificate.
+
+    ::
+
+        BEGIN of a private key, an END follows     -> KEY
+        BEGIN of a private key, no END follows     -> PERHAPS_KEY
+        BEGIN of something else                    -> OTHER
+        END of anything                            -> NONE
+        a line with words in PERHAPS_KEY           -> NONE
+    """
+
+    NONE = auto()
+    """No block. Lines in base64 are masked, because it is not known what they belong to."""
+    KEY = auto()
+    """A private key, all of which is masked."""
+    PERHAPS_KEY = auto()
+    """A key that is cut off, which is masked, or a text about keys."""
+    OTHER = auto()
+    """A certificate or public key, which is not masked."""
+
+
+def _first_block(first_marker: tuple[str, str] | None, *, is_in_key: bool) -> _Block:
+    """The block of the first line, by the first marker after it."""
+    if is_in_key:
+        return _Block.KEY
+    if first_marker is None or first_marker[0] == "BEGIN":
+        return _Block.NONE
+    return _Block.KEY if "PRIVATE" in first_marker[1] else _Block.OTHER
+
+
+def _block_after(marker: tuple[str, str], *, has_end: bool) -> _Block:
+    word, kind = marker
+    if word == "END":
+        return _Block.NONE
+    if "PRIVATE" not in kind:
+        return _Block.OTHER
+    return _Block.KEY if has_end else _Block.PERHAPS_KEY
 
 
 def _without_keys(lines: Sequence[str], *, is_in_key: bool = False) -> Iterator[str]:
-    """Mask the lines of private keys, also of those that begin before the first line.
-
-    If it is not known what lines in base64 belong to, they are masked, too.
-    """
+    """Mask the lines of private keys, also of those that begin before the first line."""
     markers = [found[-1] if (found := _PEM.findall(line)) else None for line in lines]
     ends = [i for i, marker in enumerate(markers) if marker is not None and marker[0] == "END"]
     last_end = ends[-1] if ends else -1
-    first = next((marker for marker in markers if marker is not None), None)
-    is_certain = is_in_key
-    is_other = False
-    if first is not None and first[0] == "END":
-        is_in_key = is_certain = is_in_key or "PRIVATE" in first[1]
-        is_other = not is_in_key
+    first_marker = next((marker for marker in markers if marker is not None), None)
+    block = _first_block(first_marker, is_in_key=is_in_key)
     is_after_key_line = False
     for i, (line, marker) in enumerate(zip(lines, markers, strict=True)):
         if marker is not None:
-            word, kind = marker
-            is_in_key = word == "BEGIN" and "PRIVATE" in kind
-            is_other = word == "BEGIN" and not is_in_key
-            # Without its end it is a key that is cut off, or a text about keys.
-            is_certain = is_in_key and i < last_end
+            block = _block_after(marker, has_end=i < last_end)
             is_after_key_line = False
             yield _KEY_IN_LINE.sub(r"\1***", line)
             continue
-        if is_in_key and not is_certain and _TEXT.search(line):
-            is_in_key = False
+        if block is _Block.PERHAPS_KEY and _TEXT.search(line):
+            block = _Block.NONE
         is_key_line = _KEY_LINE.fullmatch(line) is not None
         is_last = is_after_key_line and _LAST_KEY_LINE.fullmatch(line) is not None
         is_after_key_line = is_key_line
-        yield "***" if is_in_key or (not is_other and (is_key_line or is_last)) else line
+        is_masked = block in (_Block.KEY, _Block.PERHAPS_KEY) or (
+            block is _Block.NONE and (is_key_line or is_last)
+        )
+        yield "***" if is_masked else line
 
 
 def _mask_plain(text: str) -> str:
@@ -294,6 +334,8 @@ def _mask_plain(text: str) -> str:
 
 def _mask_everywhere(text: str) -> str:
     """Mask what is secret in messages and in files of any kind."""
+    # Addresses come first: a password in one may look like a setting, as in me:a?token=b@host, and
+    # if that is masked up to the end of the text, the address is no longer recognized.
     if "@" in text:
         text = _USER_OF_HTTP.sub(r"\1***", _ADDRESS_IN_TEXT.sub(r"\1:***@", text))
         text = _DSN.sub(r"\1***", text)

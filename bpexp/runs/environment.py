@@ -260,13 +260,13 @@ def untracked_files() -> list[str]:
     return [entry[3:] for entry in entries if entry.startswith("?? ")]
 
 
-def key_markers() -> dict[str, dict[int, bool]]:
-    """Where private keys begin (True) and end (False) in the files of the commit.
+def key_markers() -> dict[str, dict[int, passwords.KeyMarker]]:
+    """Where private keys begin and end in the files of the commit.
 
     Returns:
         For each file with a private key, the numbers of these lines.
     """
-    found: dict[str, dict[int, bool]] = {}
+    found: dict[str, dict[int, passwords.KeyMarker]] = {}
     listed = _git(
         "-c", "core.quotePath=true", "grep", "-z", "-a", "-n", "-F", "--no-color", "--full-name",
         "--no-recurse-submodules", "-e", "PRIVATE", "HEAD", "--",

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bpexp.fields import passwords
+from bpexp.fields.passwords import KeyMarker
 
 _CODE = (".py", ".pyi", ".ipynb", ".md", ".rst", ".tex")
 """Files in which ``token = x`` or ``token: x`` without quotes is rarely a secret."""
@@ -37,14 +38,14 @@ _MAX_BINARY_BYTES = 2**26
 
 
 def without_passwords(
-    patch: bytes, key_markers: Mapping[str, Mapping[int, bool]] | None = None
+    patch: bytes, key_markers: Mapping[str, Mapping[int, KeyMarker]] | None = None
 ) -> bytes:
     """Mask the passwords in the output of ``git diff --binary``.
 
     Args:
         patch: What Git wrote.
         key_markers: For each old file with private keys, the numbers of the lines at which one
-            begins (True) or ends (False). A change in the middle of a key does not show them.
+            begins or ends. A change in the middle of a key does not show them.
 
     Returns:
         A patch that can be applied to the same files. What had to be left out stands before it
@@ -95,7 +96,9 @@ class _Hunk:
         return sum(line.startswith(kind) for line in self.lines)
 
 
-def _of_file(section: str, key_markers: Mapping[str, Mapping[int, bool]]) -> tuple[str, list[str]]:
+def _of_file(
+    section: str, key_markers: Mapping[str, Mapping[int, KeyMarker]]
+) -> tuple[str, list[str]]:
     """The changes of one file, and the lines of a comment on what is left out of them."""
     first, *hunks = re.split(r"^(?=@@ )", section, flags=re.MULTILINE)
     header = first.removesuffix("\n").split("\n")
@@ -157,17 +160,18 @@ def _old_name(header: Sequence[str]) -> str:
     return name.rstrip("\t").removeprefix("a/")
 
 
-def _starts_in_key(hunks: Sequence[_Hunk], markers: Mapping[int, bool]) -> list[bool]:
+def _starts_in_key(hunks: Sequence[_Hunk], markers: Mapping[int, KeyMarker]) -> list[bool]:
     """Whether each hunk begins within a private key, of the old file or of the new one."""
     starts, is_in_key, previous_end = [], False, 0
     for hunk in hunks:
         skipped = [line for line in markers if previous_end <= line < hunk.old_start]
         if skipped:
-            is_in_key = markers[max(skipped)]
+            is_in_key = markers[max(skipped)] is KeyMarker.BEGIN
         starts.append(is_in_key)
         for line in hunk.lines:
             marker = passwords.key_marker(line)
-            is_in_key = is_in_key if marker is None else marker
+            if marker is not None:
+                is_in_key = marker is KeyMarker.BEGIN
         previous_end = hunk.old_start + sum(not line.startswith("+") for line in hunk.lines)
     return starts
 

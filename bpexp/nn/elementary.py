@@ -36,7 +36,6 @@ L1, L2, L3, L4, L5, L6, L7, L8, L9, L10 = (2.0 / (2 * k + 1) for k in range(1, 1
 # The bits of the square root of 1/2.
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 TWO_100, TWO_M100, TWO_54 = 2.0**100, 2.0**-100, 2.0**54
-TWO_PI = 6.283185307179586
 # For |z| up to this limit e^-z neither overflows nor is subnormal.
 MODERATE = 700.0
 
@@ -61,7 +60,7 @@ def _odd(square: Any) -> Any:
     return p * square + C3
 
 
-def _series(x: Any, n: Any) -> Any:
+def _expm1_reduced(x: Any, n: Any) -> Any:
     """exp(x - n ln 2) - 1 for |x - n ln 2| <= ln(2)/2."""
     high = x - n * LN2_HIGH
     low = n * LN2_LOW
@@ -75,7 +74,7 @@ def exp(x: Any) -> Any:
     """e^x; 0 below about -745.13, infinity above about 709.78."""
     bounded = where(x < -746.0, -746.0, where(x > 710.0, 710.0, x))
     moved = bounded * LOG2_E + ROUND
-    y = 1.0 + _series(bounded, moved - ROUND)
+    y = 1.0 + _expm1_reduced(bounded, moved - ROUND)
     # The exponent is set to n +- 100 first and corrected by a multiplication, so that only the
     # last multiplication can overflow or round to a subnormal number.
     up = where(x < 0.0, 100, -100)
@@ -87,7 +86,7 @@ def exp_of_negative(x: Any) -> Any:
     """e^x for x <= 0, bit-identical to ``exp``."""
     bounded = where(x < -746.0, -746.0, x)
     moved = bounded * LOG2_E + ROUND
-    y = 1.0 + _series(bounded, moved - ROUND)
+    y = 1.0 + _expm1_reduced(bounded, moved - ROUND)
     return where(x == x, from_bits(to_bits(y) + ((to_bits(moved) + 100) << 52)) * TWO_M100, x)
 
 
@@ -115,7 +114,8 @@ def sum_error(a: Any, b: Any, s: Any) -> Any:
 def log(x: Any) -> Any:
     """ln x; -infinity at 0, NaN below.
 
-    x = 2^k m with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh((m-1)/(m+1)).
+    x = 2^k m with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh((m-1)/(m+1)). The parts are added as
+    in e_log.c of fdlibm (Sun Microsystems 1993).
     """
     scaled = where(x < TINY, x * TWO_54, x)
     bits = to_bits(scaled)
@@ -168,10 +168,11 @@ def sigmoid_of_moderate(z: Any) -> Any:
 def tanh(z: Any) -> Any:
     """(1 - e^-2z) / (1 + e^-2z), computed from e^-2|z| - 1 to be accurate for small z."""
     y = -2.0 * abs(z)
+    # At e^-60 the result has long been 1 after rounding; for smaller y, 2^n might be subnormal.
     bounded = where(y < -60.0, -60.0, y)
     moved = bounded * LOG2_E + ROUND
     power = from_bits((to_bits(moved) + 1023) << 52)
-    less = power * _series(bounded, moved - ROUND) + (power - 1.0)
+    less = power * _expm1_reduced(bounded, moved - ROUND) + (power - 1.0)
     t = (0.0 - less) / (less + 2.0)
     return where(z == z, where(z < 0.0, -t, t), z)
 
@@ -187,7 +188,7 @@ def sin_of_turns(f: Any) -> Any:
     halves = f * 2.0
     n = (halves + ROUND) - ROUND
     odd = n - 2.0 * ((0.5 * n + ROUND) - ROUND)
-    a = (halves - n) * (0.5 * TWO_PI)
+    a = (halves - n) * math.pi
     square = a * a
     term, total = a, a
     for k in range(1, 11):

@@ -45,26 +45,26 @@ class Loss:
 
     Attributes:
         name: The value of ``model.loss``.
-        per_row: ``LossFormula.per_row`` by the name of the output activation; the key ``""``
-            stands for all activations.
+        per_row_by_output: ``LossFormula.per_row`` by the name of the output activation; the key
+            ``""`` stands for all activations.
         reported: See ``LossFormula``.
         uses_error_signal: Whether ``model.error`` and ``model.dead_zone`` apply.
     """
 
     name: str
-    per_row: Mapping[str, PerRow]
+    per_row_by_output: Mapping[str, PerRow]
     reported: Callable[[Array, int, int], Array]
     uses_error_signal: bool
 
     def on(self, output: str) -> LossFormula:
         """The formula for the output activation ``output``."""
-        per_row = self.per_row[""] if "" in self.per_row else self.per_row[output]
-        return LossFormula(per_row, self.reported)
+        formulas = self.per_row_by_output
+        return LossFormula(formulas[""] if "" in formulas else formulas[output], self.reported)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """The output activations with which the loss can be used."""
-        return tuple(ACTIVATIONS) if "" in self.per_row else tuple(self.per_row)
+        return tuple(ACTIVATIONS if "" in self.per_row_by_output else self.per_row_by_output)
 
 
 def _half_squared(arithmetic: Arithmetic, Z: Array, A: Array, Y: Array) -> Array:

@@ -260,9 +260,11 @@ def quickprop(w: Any, g: Any, state: QuickpropState, lr: Any, h: Any) -> tuple[A
     descent = lr * slope
     parabola = state.step * slope / (state.slope - slope)
     longest = h.mu * state.step
-    forward = where(slope > 0.0, descent, 0.0) + where(slope > shrunk, longest, parabola)
-    backward = where(slope < 0.0, descent, 0.0) + where(slope < shrunk, longest, parabola)
-    step = where(state.step > 0.0, forward, where(state.step < 0.0, backward, descent))
+    if_last_step_up = where(slope > 0.0, descent, 0.0) + where(slope > shrunk, longest, parabola)
+    if_last_step_down = where(slope < 0.0, descent, 0.0) + where(slope < shrunk, longest, parabola)
+    step = where(
+        state.step > 0.0, if_last_step_up, where(state.step < 0.0, if_last_step_down, descent)
+    )
     return w + step, QuickpropState(step, slope)
 
 

@@ -58,7 +58,7 @@ def depends_on_output(loss: str) -> bool:
     (False, True)
     """
     known = LOSSES.get(loss)
-    return known is None or "" not in known.per_row
+    return known is None or "" not in known.per_row_by_output
 
 
 def parts(scales: Sequence[Mapping[str, str]]) -> dict[str, list[int]]:

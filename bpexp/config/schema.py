@@ -335,7 +335,7 @@ def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, RuntimeConfig]:
         ConfigError: One sentence about the first rule that is broken.
     """
     for key in values:
-        if key not in (*TRAIN, *RUNTIME):
+        if key not in TRAIN and key not in RUNTIME:
             raise unknown_key(str(key))
     train = parse_train({key: value for key, value in values.items() if key not in RUNTIME})
     return train, parse_runtime({key: v for key, v in values.items() if key in RUNTIME})
@@ -353,7 +353,8 @@ def parse_train(values: Mapping[str, Any]) -> TrainConfig:
 
 def parse_runtime(values: Mapping[str, Any]) -> RuntimeConfig:
     """Check and convert the settings that no result depends on. Raises ConfigError."""
-    runtime = _build(RuntimeConfig, values, "")
+    # All runs of a sweep have the same ones.
+    runtime = _build_once(RuntimeConfig, values, "")
     combinations.check_runtime(runtime)
     return runtime
 

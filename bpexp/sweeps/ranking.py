@@ -150,18 +150,22 @@ def are_independent(rows: Sequence[Row]) -> bool:
 
 def _sources(rows: Sequence[Row]) -> variation.Sources:
     """The sources of variation of rows."""
-    columns = {
-        key: [format_setting(_value(row, key)) for row in rows] for key in variation.KEYS
-    }  # fmt: skip
+    columns = {key: _texts(rows, key) for key in variation.KEYS}
     return variation.sources_of(columns, len(rows))
 
 
-def _value(row: Row, key: str) -> Any:
-    """The value of a setting; None if the run does not have it."""
-    found: Any = row.job.config
-    for name in key.split("."):
-        found = getattr(found, name, None)
-    return found
+def _texts(rows: Sequence[Row], key: str) -> list[str]:
+    """The values of a setting, "null" for a run that does not have it."""
+    group, *names = key.split(".")
+    parts = [getattr(row.job.config, group, None) for row in rows]
+    # Most runs of a sweep share the objects of their groups of settings.
+    of_part: dict[int, str] = {}
+    for part in {id(part): part for part in parts}.values():
+        value: Any = part
+        for name in names:
+            value = getattr(value, name, None)
+        of_part[id(part)] = format_setting(value)
+    return [of_part[id(part)] for part in parts]
 
 
 def rank_runs(rows: Iterable[Row], objective: Objective) -> list[Row]:

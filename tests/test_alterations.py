@@ -154,6 +154,21 @@ def test_a_run_that_is_deleted_or_moved_is_named(runs, verify, uri, statement):
     assert "1 of 2 runs match their digests, 1 altered." in printed
 
 
+def test_a_linked_run_that_is_deleted_is_named(runs, uri, tmp_path, capsys):
+    seeds = [int(run.params["seed"]) for run in runs]
+    bpexp.sweep(seed=seeds, epochs=6, engine="numpy", tracking={"uri": uri}, reuse=True)
+    for stage, status, said in (
+        ("active", 0, "2 of 2 runs match their digests.\n"),
+        ("deleted", 1, f"moved to another sweep: {runs[0].label}"),
+    ):
+        statement = "UPDATE runs SET lifecycle_stage = :stage WHERE run_uuid = :run"
+        executed(uri, statement, stage=stage, run=runs[0].run_id)
+        with pytest.raises(SystemExit) as ended:
+            commands.main(["verify", "latest", "--uri", uri])
+        assert ended.value.code == status
+        assert said in capsys.readouterr().out
+
+
 def test_another_file_of_a_user_is_no_alteration(runs, verify):
     artifact(runs[0], "notes.txt").write_text("mine")
     assert verify() == (0, "2 of 2 runs match their digests.\n")

@@ -1,6 +1,6 @@
 """Selects the runs to reproduce, reports the findings, and chooses the exit status."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -112,8 +112,12 @@ def verify_stored(
         if named
         else archive.search(_SWEEPS, integrity.TO_CHECK)
     )
-    run_ids = [run.run_id for run in select_runs(archive, named, NO_PARTS)]
-    verdicts = chain(check_stored(archive, run_ids), check_sweeps(archive, sweeps))
+    finished: defaultdict[str | None, set[str]] = defaultdict(set)
+    run_ids = []
+    for run in select_runs(archive, named, NO_PARTS):
+        finished[run.parent].add(run.run_id)
+        run_ids.append(run.run_id)
+    verdicts = chain(check_stored(archive, run_ids), check_sweeps(archive, sweeps, finished))
     counts = _show_verdicts(verdicts, archive, show)
     n_untracked = counts.pop(Finding.UNTRACKED, 0)
     if counts:

@@ -1,6 +1,6 @@
 """Checks stored runs against their digests, or by training them again and comparing every bit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain
@@ -98,8 +98,15 @@ def _check(run: StoredRun, curves: Curves, archive: Archive) -> Verdict:
     return Verdict(named, Finding.ALTERED if altered else Finding.IDENTICAL, " ".join(altered))
 
 
-def check_sweeps(archive: Archive, sweeps: Sequence[StoredRun]) -> Iterator[Verdict]:
+def check_sweeps(
+    archive: Archive, sweeps: Sequence[StoredRun], finished: Mapping[str | None, set[str]]
+) -> Iterator[Verdict]:
     """Check the files of the parent runs of sweeps, and that no run of their tables is missing.
+
+    Args:
+        archive: Where the sweeps are stored.
+        sweeps: The parent runs.
+        finished: The ids of the finished runs that each sweep trained, by its id.
 
     Yields:
         A verdict on each sweep that is altered or unreadable, or has stored no runs.
@@ -113,9 +120,11 @@ def check_sweeps(archive: Archive, sweeps: Sequence[StoredRun]) -> Iterator[Verd
         if sweep_integrity.are_untracked(rows):
             yield _check_untracked(sweep, archive)
         elif sweep.status == "FINISHED":
+            # Such as failed runs, and those that are linked to the sweep.
+            others = [row for row in rows if row[1] not in finished[sweep.run_id]]
             query = Query(sweep=sweep.run_id, with_parents=False)
-            stored = {run.run_id for run in archive.search(query, NO_PARTS)}
-            missing = sweep_integrity.missing_runs(rows, stored)
+            stored = {run.run_id for run in archive.search(query, NO_PARTS)} if others else ()
+            missing = sweep_integrity.missing_runs(others, stored)
             if missing:
                 yield Verdict(sweep, Finding.ALTERED, missing)
 

@@ -100,7 +100,7 @@ def units(n=None, **columns):
     named = {key.replace("__", "."): list(map(str, values)) for key, values in columns.items()}
     n = len(next(iter(named.values())))
     found = variation.sources_of(named, n)
-    return {u.noun: u.n for u in variation.independent_units(found.levels)}, found
+    return {u.name: u.n for u in variation.independent_units(found.levels)}, found
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def shares(values: Array, levels: Mapping[str, Codes]) -> dict[str, float]:
         up to 1, and a small one may be negative. Empty if the runs do not tell them apart.
     """
     fixed = [SETTINGS] if SETTINGS in levels else []
-    apart = {noun: _half_square(values, levels, [*fixed, noun]) for noun in levels}
+    apart = {name: _half_square(values, levels, [*fixed, name]) for name in levels}
     within = _half_square(values, levels, fixed)
     between = 0.0
     if fixed:
@@ -45,7 +45,7 @@ def shares(values: Array, levels: Mapping[str, Codes]) -> dict[str, float]:
     total = within + between
     if not total > 0.0 or not np.isfinite([total, *apart.values()]).all():
         return {}
-    found = {noun: (within - apart[noun]) / total for noun in levels}
+    found = {name: (within - apart[name]) / total for name in levels}
     found |= {SETTINGS: between / total} if fixed else {}
     return found | {REST: 1.0 - sum(found.values())}
 
@@ -56,12 +56,12 @@ def _half_square(values: Array, levels: Mapping[str, Codes], shared: Iterable[st
     Nan if there are no such runs.
     """
     shared = list(dict.fromkeys(shared))
-    others = [noun for noun in levels if noun not in shared]
+    others = [name for name in levels if name not in shared]
     squares, pairs = 0.0, 0.0
     # Inclusion and exclusion of the pairs that share further levels.
     for n_more in range(len(others) + 1):
         for more in itertools.combinations(others, n_more):
-            of_pairs = _pairs(values, [levels[noun] for noun in (*shared, *more)])
+            of_pairs = _pairs(values, [levels[name] for name in (*shared, *more)])
             squares += (-1) ** n_more * of_pairs[0]
             pairs += (-1) ** n_more * of_pairs[1]
     return 0.5 * squares / pairs if pairs > 0.5 else np.nan

@@ -91,8 +91,8 @@ class Comparison:
         shared_seeds: Number of replicates that both groups contain.
         pairs: Number of independent pairs in a paired comparison, the smallest one of all sources;
             0 if it is unpaired.
-        units: What is independent, as noun and number: ``{"split": 5, "seed": 10}``; the smaller
-            number of both groups if the comparison is unpaired.
+        units: How many independent splits, seeds or others there are: ``{"split": 5, "seed": 10}``;
+            the smaller number of both groups if the comparison is unpaired.
         sources: What two runs of a pair share, such as seed and split.
         n_independent: Number of independent results of each group, the smallest one of all sources.
         improvement: Probability that a run of ``a`` is better than a run of ``b`` with the same
@@ -162,9 +162,9 @@ class Comparison:
         ])  # fmt: skip
 
     @property
-    def scarcest(self) -> str:
-        """The noun of what is independent and has the smallest number."""
-        return min(self.units, key=lambda noun: self.units[noun])
+    def smallest_unit(self) -> str:
+        """What is independent and has the smallest number, such as "split"."""
+        return min(self.units, key=lambda name: self.units[name])
 
 
 @dataclass(frozen=True, eq=False)
@@ -448,17 +448,17 @@ def _paired(
     test = permutation.sign_flip_test if measure.is_time else permutation.signed_rank_test
     center = np.mean if measure.is_time else permutation.signed_rank_sum
     of_units = [_by_level(differences, unit, measure) for unit in units]
-    of_scarcest = min(of_units, key=len)
+    of_smallest_unit = min(of_units, key=len)
     p, direction = _of_all_sources(
         [test(of_unit) for of_unit in of_units], [-float(center(of_unit)) for of_unit in of_units]
     )
     return _Compared(
-        units={unit.noun: unit.n for unit in units},
+        units={unit.name: unit.n for unit in units},
         n_independent=(n, n),
         improvement=wins,
         difference=_median_of_pairs(x, y, level, is_independent=n == len(x)),
         mean_difference=_mean_difference(x, y, measure),
-        sd=_sd(of_scarcest) if np.isfinite([x, y]).all() else math.nan,
+        sd=_sd(of_smallest_unit) if np.isfinite([x, y]).all() else math.nan,
         p=p,
         direction=direction,
     )
@@ -488,19 +488,19 @@ def _unpaired(
     if (n, m) != (len(x), len(y)):
         difference = Interval.without_bounds(difference.estimate)
     test = permutation.mean_test if measure.is_time else permutation.rank_sum_test
-    by_noun = [{unit.noun: unit for unit in of_group} for of_group in units]
-    nouns = list(dict.fromkeys(noun for of_group in by_noun for noun in of_group)) or [SEED]
+    by_name = [{unit.name: unit for unit in of_group} for of_group in units]
+    names = list(dict.fromkeys(name for of_group in by_name for name in of_group)) or [SEED]
     tested = {
-        noun: (_by_level(x, by_noun[0].get(noun), measure),
-               _by_level(y, by_noun[1].get(noun), measure))
-        for noun in nouns
+        name: (_by_level(x, by_name[0].get(name), measure),
+               _by_level(y, by_name[1].get(name), measure))
+        for name in names
     }  # fmt: skip
     p, direction = _of_all_sources(
         [test(*results) for results in tested.values()],
         [_lead(*results, measure) for results in tested.values()],
     )
     return _Compared(
-        units={noun: min(map(len, results)) for noun, results in tested.items()},
+        units={name: min(map(len, results)) for name, results in tested.items()},
         n_independent=(n, m),
         improvement=wins,
         difference=difference,

@@ -251,9 +251,9 @@ def _draw_expected_best(
     axes: Axes, measure: Objective, costs: Array, style: Mapping[str, Any]
 ) -> None:
     """Draw the expected best of up to 60 numbers of runs, evenly spaced on a log scale."""
-    budgets = sorted({int(n) for n in np.geomspace(1, len(costs), 60).round()})
-    best = displayed(measure, statistics.expected_best(costs, budgets))
-    axes.plot(budgets, best, **style)
+    n_drawn = sorted({int(n) for n in np.geomspace(1, len(costs), 60).round()})
+    best = displayed(measure, statistics.expected_best(costs, n_drawn))
+    axes.plot(n_drawn, best, **style)
 
 
 def _has_replicates(findings: Findings) -> bool:

@@ -120,10 +120,10 @@ class Group:
 
     @property
     def n_trials(self) -> int:
-        """The number of independent trials that a share of the runs is worth, at most their number.
+        """The number of binomial trials that an interval of a share counts, at most that of runs.
 
-        It is the smallest one of ``units``: for any of them, the mean over all runs is one of means
-        over runs that share no level of the others.
+        It is the effective sample size (Kish 1965) of the source with the fewest levels, such as
+        splits: see ``Unit.n_trials``.
         """
         return min((unit.n_trials for unit in self.units), default=1)
 

@@ -213,13 +213,13 @@ def _correction(findings: Findings) -> str:
 
 def _runs_without_value() -> str:
     return (
-        "A run that did not converge within its budget of epochs, stalled or diverged counts as "
-        "not converged to the end of the budget: the share converged is the cumulative incidence "
-        "(Aalen and Johansen 1978). "
+        "A run that did not converge within its maximum number of epochs, stalled or diverged "
+        "counts as not converged up to that number: the share converged is the cumulative "
+        "incidence (Aalen and Johansen 1978). "
         "A diverged run ranks below every finite loss and has accuracy 0. Mean ± sd of the epochs "
-        "are restricted to the budget of epochs. "
+        "are restricted to the maximum number of epochs. "
         "Groups are ranked by this mean if epochs to converge are compared, within the smallest "
-        "budget of all groups. "
+        "maximum of all groups. "
         "IQM is the interquartile mean: a quarter of the runs is cut at each end."
     )
 
@@ -227,7 +227,7 @@ def _runs_without_value() -> str:
 def _expected_best(findings: Findings) -> str:
     worst = "a diverged run counts as the worst finite one"
     if findings.measure.is_time:
-        worst = "a run that did not converge counts with its whole budget"
+        worst = "a run that did not converge counts its maximum number of epochs"
     return (
         f"Expected best of n: the mean over all sets of n runs (Tang et al. 2020); {worst}. "
         "Interquartile mean and performance profiles: Agarwal et al. 2021."

@@ -128,13 +128,13 @@ def sentence(findings: Findings, named: Difference) -> str:
     percent = f"{named.value:g}%" if named.is_percent else f"{named.value:g}"
     shown = f"{percent} in {measure.label} ({number(size)})" if named.is_percent else percent
     of = "the differences within pairs" if compared.pairs else "the runs of a group"
-    if compared.scarcest != SEED:
-        of += f" (one for each {compared.scarcest})"
+    if compared.smallest_unit != SEED:
+        of += f" (one for each {compared.smallest_unit})"
     method = "the t test" if measure.is_time else "the t test with the efficiency of a rank test"
     pairs = f"{counted(findings.n_pairs, 'pair')} of groups"
     return (
         f"To find a difference of {shown} between the first two in 80% of cases, plan {n} "
-        f"{compared.scarcest}s: "
+        f"{compared.smallest_unit}s: "
         f"by the formula of {method}, corrected for {pairs}, if {of} have a standard deviation of "
         f"{number(limit)} (80% upper limit)."
     )

@@ -158,7 +158,7 @@ def _step_down(p_values: Sequence[float], factors: Any) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def expected_best(scores: Array, budgets: Sequence[int]) -> Array:
+def expected_best(scores: Array, n_drawn: Sequence[int]) -> Array:
     """Expected lowest score of n runs, for each n, without bias.
 
     The mean of the lowest score over all sets of n of the N runs: the i-th score in ascending
@@ -169,16 +169,16 @@ def expected_best(scores: Array, budgets: Sequence[int]) -> Array:
 
     Args:
         scores: Scores of the runs, (N,).
-        budgets: The numbers of runs n, from 1 to N.
+        n_drawn: The numbers of runs n, from 1 to N.
 
     Returns:
-        The expectations, (len(budgets),); inf if no score is finite.
+        The expectations, (len(n_drawn),); inf if no score is finite.
     """
     finite = scores[np.isfinite(scores)]
     if not len(finite):
-        return np.full(len(budgets), np.inf)
+        return np.full(len(n_drawn), np.inf)
     ordered = np.sort(np.minimum(scores, finite.max()))
-    N, n = len(ordered), np.asarray(budgets)[:, None]
+    N, n = len(ordered), np.asarray(n_drawn)[:, None]
     # Probability that the i-th score is the lowest, given that none of the lower ones is drawn.
     left = N - np.arange(N)
     lowest = np.minimum(1.0, n / left)

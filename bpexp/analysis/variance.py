@@ -130,7 +130,7 @@ def _of_sources(findings: Findings) -> Decomposition | None:
     units = groups[0].table.units_of(replicates)
     values = np.concatenate([group.costs(findings.measure) for group in groups])
     quantity, values = _on_scale(values, findings.measure)
-    levels = {f"the {unit.noun}": unit.codes for unit in units}
+    levels = {f"the {unit.name}": unit.codes for unit in units}
     if len(groups) > 1:
         of_combination = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
         levels = {components.SETTINGS: of_combination, **levels}
@@ -139,13 +139,13 @@ def _of_sources(findings: Findings) -> Decomposition | None:
         return None
     rest = "the two together" if len(units) == 2 else "several of these together"
     if len(units) == 1:
-        within = [noun for noun in groups[0].table.varying_sources if noun != units[0].noun]
-        rest = f"the {listed(within or [SEED])} within each {units[0].noun}"
+        within = [noun for noun in groups[0].table.varying_sources if noun != units[0].name]
+        rest = f"the {listed(within or [SEED])} within each {units[0].name}"
     named = {name or rest: share for name, share in found.items()}
     return Decomposition(
         quantity,
         [Share(name, share) for name, share in named.items()],
-        listed([counted(unit.n, unit.noun) for unit in units]),
+        listed([counted(unit.n, unit.name) for unit in units]),
     )
 
 

@@ -294,7 +294,7 @@ def _units(comparison: Comparison) -> list[str]:
     sizes = sorted(set(comparison.n_independent))
     if comparison.pairs or len(comparison.units) > 1 or len(sizes) == 1:
         return [counted(n, noun) for noun, n in comparison.units.items()]
-    return [f"{' and '.join(map(str, sizes))} {comparison.scarcest}s"]
+    return [f"{' and '.join(map(str, sizes))} {comparison.smallest_unit}s"]
 
 
 def _over_splits(comparison: Comparison) -> list[str]:
@@ -368,7 +368,7 @@ def about_intervals(findings: Findings, *, is_short: bool = False) -> str:
     if findings.is_race:
         return f"{said}." if held is None else f"{said}, at every number of seeds."
     if not all(summary.group.is_independent for summary in findings.summaries):
-        nouns = listed([f"{unit.noun}s" for unit in findings.summaries[0].group.units])
+        nouns = listed([f"{unit.name}s" for unit in findings.summaries[0].group.units])
         return f"{said}. Medians have none, because runs share {nouns}."
     if all(summary.runs >= needed for summary in findings.summaries):
         return f"{said}."

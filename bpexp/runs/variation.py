@@ -9,10 +9,10 @@ Runs that share a level of a source, such as a split, are not independent of eac
 independent are the levels:
 
 >>> columns = {"seed": ["0", "1", "0", "1"], "data.split_seed": ["0", "0", "1", "1"]}
->>> [(unit.noun, unit.n) for unit in independent_units(sources_of(columns, 4).levels)]
+>>> [(unit.name, unit.n) for unit in independent_units(sources_of(columns, 4).levels)]
 [('seed', 2), ('split', 2)]
 >>> columns = {"seed": ["0", "1", "2", "3"], "data.split_seed": ["0", "0", "1", "1"]}
->>> [(unit.noun, unit.n) for unit in independent_units(sources_of(columns, 4).levels)]
+>>> [(unit.name, unit.n) for unit in independent_units(sources_of(columns, 4).levels)]
 [('split', 2)]
 """
 
@@ -29,7 +29,7 @@ Codes = NDArray[np.intp]
 """A number for each run; runs with equal numbers share a level of a source."""
 
 SPLIT, FOLD, SEED, REPLICATE = "split", "fold", "seed", "replicate"
-_NOUNS = dict(
+_NAMES = dict(
     zip(OWN_SEEDS, ("initialization", "sample order", "draw of first steps"), strict=True)
 )
 """What a seed of its own draws, by its key."""
@@ -62,18 +62,18 @@ class Unit:
     """What is independent: the levels of a source, with the runs of each.
 
     Attributes:
-        noun: What a level is, such as "split"; "replicate" if several sources change together.
+        name: What a level is, such as "split"; "replicate" if several sources change together.
         codes: The level of each run, from 0, (n_runs,).
         n: Number of levels.
     """
 
-    noun: str
+    name: str
     codes: Codes
     n: int
 
     @property
     def n_trials(self) -> int:
-        """The number of independent trials that a share of the runs is worth.
+        """The number of binomial trials that an interval of a share counts.
 
         If the runs of a level all have the same outcome, the variance of the share is that of n²
         divided by the sum of the squared numbers of runs of the levels (Kish 1965): the number of
@@ -94,7 +94,7 @@ def sources_of(columns: Mapping[str, Sequence[str]], n: int) -> Sources:
     values = {key: np.array(columns[key], str) if key in columns else null for key in KEYS}
     levels: dict[str, Any] = {}
     distinct, keys = [], []
-    for key, noun in _NOUNS.items():
+    for key, name in _NAMES.items():
         acts = _acts(key, values)
         if not acts.any():
             continue
@@ -105,7 +105,7 @@ def sources_of(columns: Mapping[str, Sequence[str]], n: int) -> Sources:
             keys.append(key)
         if not is_own.all():
             keys.append("seed")
-        levels[noun if is_own.any() else SEED] = drawn
+        levels[name if is_own.any() else SEED] = drawn
     acts = _splits(values, is_known=any(key in columns for key in _HAS_SPLIT))
     if acts.any():
         split_seed, fold = (values[key] for key in SPLIT_KEYS)
@@ -115,7 +115,7 @@ def sources_of(columns: Mapping[str, Sequence[str]], n: int) -> Sources:
         keys += SPLIT_KEYS
         levels[FOLD if only_folds else SPLIT] = split
     return Sources(
-        {noun: codes_of([level]) for noun, level in levels.items()},
+        {name: codes_of([level]) for name, level in levels.items()},
         codes_of(distinct) if distinct else np.zeros(n, np.intp),
         [key for key in REPLICATE_KEYS if key in keys and len(set(values[key])) > 1],
     )
@@ -132,12 +132,12 @@ def independent_units(levels: Mapping[str, Codes]) -> list[Unit]:
         levels: The level of each run by source, (n_runs,).
     """
     units: list[Unit] = []
-    for noun, level in levels.items():
+    for name, level in levels.items():
         _, codes = np.unique(level, return_inverse=True)
-        unit = Unit(noun, codes, int(codes.max(initial=-1)) + 1)
+        unit = Unit(name, codes, int(codes.max(initial=-1)) + 1)
         place = next((i for i, u in enumerate(units) if _are_equal(u, unit)), None)
         if place is not None:
-            units[place] = replace(units[place], noun=REPLICATE)
+            units[place] = replace(units[place], name=REPLICATE)
         elif unit.n > 1:
             units.append(unit)
     return [u for u in units if not any(_is_within(u, other) for other in units if other is not u)]

@@ -29,7 +29,7 @@ from bpexp.data.synthetic import BitsConfig, EncoderConfig, ParityConfig
 from bpexp.interrupts import in_daemon_thread
 from bpexp.nn import schedules
 from bpexp.nn.activations import ACTIVATIONS, elementwise_activations
-from bpexp.nn.losses import ERRORS, LOSSES
+from bpexp.nn.losses import ERROR_SIGNALS, LOSSES
 from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig, RpropConfig
 from bpexp.nn.schedules import CosineConfig, ScheduleConfig, StepConfig
 from bpexp.sweeps.executors import local, make_batches, processes
@@ -109,7 +109,7 @@ def test_the_kinds_of_the_property_tests_have_every_activation_loss_and_optimize
     assert {model.activation for model in models} == set(elementwise_activations())
     assert {model.output for model in models} == set(ACTIVATIONS)
     assert {model.loss for model in models} == set(LOSSES)
-    assert {model.error for model in models} == set(ERRORS)
+    assert {model.error for model in models} == set(ERROR_SIGNALS)
     assert {one.optimizer.name for one in KINDS} == set(OPTIMIZERS)
 
 

@@ -41,7 +41,7 @@ from bpexp.fields.checks import (
 )
 from bpexp.nn.activations import ACTIVATIONS, elementwise_activations
 from bpexp.nn.init import INITIALIZERS
-from bpexp.nn.losses import ERRORS, LOSSES
+from bpexp.nn.losses import ERROR_SIGNALS, LOSSES
 from bpexp.nn.optimizers import OPTIMIZERS, OptimizerConfig
 from bpexp.nn.schedules import SCHEDULES, ScheduleConfig
 
@@ -62,7 +62,7 @@ class ModelConfig:
     class_weight: str = setting(
         OneOf(("none", "balanced")), "none", "balanced: each class has the same share of the loss"
     )
-    error: str = setting(OneOf(ERRORS), "linear", "error signal of the loss half_squared")
+    error: str = setting(OneOf(ERROR_SIGNALS), "linear", "error signal of the loss half_squared")
     dead_zone: float = setting(Real(0.0), 0.0, "output errors below this magnitude count as 0")
     derivative_offset: float = setting(
         Real(0.0), 0.0, "added to the derivative of every activation"

@@ -17,10 +17,10 @@ from bpexp.typing import Array
 def backward_pass(view: View) -> Iterator[Block]:
     """Section 5: the δ of each unit, from the last layer to the first."""
     network = view.network
-    last = len(network.functions)
+    last = len(network.activation_names)
     yield Heading(2, f"5. Backward pass of sample {view.sample}")
     yield Paragraph("δ = ∂E/∂z of a unit: by the chain rule, ∂E/∂a times ∂a/∂z = f′(z).")
-    if network.error == "arctanh":
+    if network.error_signal == "arctanh":
         yield Paragraph("∂E/∂a = d is replaced by e(d) = ln((1 + d) / (1 − d)), within ±17.")
     if network.dead_zone:
         yield Paragraph(f"e(d) is 0 where |d| < {network.dead_zone:g}.")
@@ -32,7 +32,7 @@ def backward_pass(view: View) -> Iterator[Block]:
         n_units = network.sizes[layer]
         for unit in range(min(n_units, MAX_UNITS)):
             yield Equations(_hidden_delta(view, layer, unit))
-        name = network.functions[layer - 1]
+        name = network.activation_names[layer - 1]
         slope = f"f′ of {spoken(name)} by its activation: {ACTIVATIONS[name].notation.derivative}."
         yield Paragraph(f"{slope} {more_units(n_units)}".strip())
 
@@ -51,7 +51,7 @@ def _hidden_delta(view: View, layer: int, unit: int) -> Lines:
     values = [f"{factor(show(W[k]))} · {factor(show(above[k]))}" for k in outputs]
     slope_symbol = view.with_offset(f"f′({indexed('z', layer, unit + 1)})")
     slope_formula = view.with_offset(
-        ACTIVATIONS[view.network.functions[layer - 1]].notation.evaluated(a)
+        ACTIVATIONS[view.network.activation_names[layer - 1]].notation.evaluated(a)
     )
     slope = view.with_offset(show(step.backward.slopes[layer - 1][view.row, unit]))
     error = factor(show(step.backward.errors[layer - 1][view.row, unit]))
@@ -77,7 +77,7 @@ def _output_delta(view: View, unit: int) -> Lines:
 def _unweighted_output_delta(view: View, unit: int) -> Lines:
     """δ of an output unit without the weight of the class, but with the result at the end."""
     step, network, show = view.step, view.network, view.show
-    last, name = len(step.forward.Z), network.functions[-1]
+    last, name = len(step.forward.Z), network.activation_names[-1]
     delta, a, y = indexed("δ", last, unit + 1), indexed("a", last, unit + 1), target(unit + 1)
     outputs = step.forward.activations[-1][view.row]
     A, Y = show(outputs[unit]), factor(show(step.problem.Y[view.row, unit]))
@@ -89,7 +89,7 @@ def _unweighted_output_delta(view: View, unit: int) -> Lines:
             ("", result),
         ]
     errors = step.backward.errors[-1][view.row]
-    function = "" if network.error == "linear" and not network.dead_zone else "e"
+    function = "" if network.error_signal == "linear" and not network.dead_zone else "e"
     signal, with_numbers = f"{function}({a} − {y})", f"{function}({A} − {Y})"
     if name == "softmax":
         terms = [
@@ -130,8 +130,8 @@ def gradient(view: View) -> Iterator[Block]:
         yield Paragraph(f"{count(n_hidden, 'more parameter')} not shown.")
     changes = [
         text for is_used, text in (
-            (network.offset, f"the derivative offset {network.offset:g}"),
-            (network.error != "linear", f"the {network.error} error"),
+            (network.derivative_offset, f"the derivative offset {network.derivative_offset:g}"),
+            (network.error_signal != "linear", f"the {network.error_signal} error"),
             (network.dead_zone, f"the dead zone {network.dead_zone:g}"),
         ) if is_used
     ]  # fmt: skip

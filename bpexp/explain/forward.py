@@ -13,7 +13,7 @@ def forward_pass(view: View) -> Iterator[Block]:
     """Section 3: the weighted input and the activation of each unit."""
     network = view.network
     yield Heading(2, f"3. Forward pass of sample {view.sample}")
-    for layer, name in enumerate(network.functions, start=1):
+    for layer, name in enumerate(network.activation_names, start=1):
         yield Heading(
             3,
             f"Layer {layer}: z = Wᵀ {layer_input(layer)} + {view.bias_factor}b, "
@@ -32,7 +32,7 @@ def _unit(view: View, layer: int, unit: int) -> Equations:
     weights, biases = network.split(step.before)
     W, b = weights[layer - 1][:, unit], biases[layer - 1][0, unit]
     below, Z = step.forward.activations[layer - 1][view.row], step.forward.Z[layer - 1][view.row]
-    name, n_in = network.functions[layer - 1], len(W)
+    name, n_in = network.activation_names[layer - 1], len(W)
     bias, z, a = (indexed(symbol, layer, unit + 1) for symbol in "bza")
     inputs = range(min(n_in, MAX_UNITS))
     symbols = [
@@ -99,7 +99,7 @@ def _sample_error(view: View) -> tuple[str, str]:
         squares = [f"({show(A[k])} − {factor(show(Y[k]))})²" for k in outputs]
         summed = plus(squares, n_out - MAX_UNITS)
         return ("½ Σ (a − y)²", f"½ ({summed})") if n_out > 1 else ("½ (a − y)²", f"½ {summed}")
-    if network.functions[-1] == "softmax":
+    if network.activation_names[-1] == "softmax":
         logs = [f"{show(Y[k])} · ln {show(A[k])}" for k in outputs if Y[k] != 0.0]
         return "−Σ y ln a", f"−({plus(logs, 0)})" if logs else "−(… of units not shown)"
     logs = [

@@ -39,7 +39,7 @@ def network(view: View) -> Iterator[Block]:
             ACTIVATIONS[name].notation.formula,
         )
         for layer, ((_, n_out), name) in enumerate(
-            zip(pairwise(network.sizes), network.functions, strict=True), start=1
+            zip(pairwise(network.sizes), network.activation_names, strict=True), start=1
         )
     ])  # fmt: skip
     is_wide = max(network.sizes) > MAX_UNITS
@@ -80,7 +80,7 @@ def _weights(view: View, layer: int, W: Array, b: Array) -> Table:
 def _diagram(view: View) -> NetworkDiagram:
     network = view.network
     weights, _ = network.split(view.step.before)
-    names = ("input", *map(spoken, network.functions))
+    names = ("input", *map(spoken, network.activation_names))
     return NetworkDiagram(
         [
             [(indexed("a", layer, i + 1), name) for i in range(n)]

@@ -20,7 +20,7 @@ from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import EXACT
-from bpexp.nn.losses import ERRORS
+from bpexp.nn.losses import ERROR_SIGNALS
 from bpexp.nn.mlp import forward, output_delta, sample_losses, sample_weights
 from bpexp.nn.network import joined
 from bpexp.training import replay
@@ -210,15 +210,17 @@ def _backward_pass(problem: Problem, parameters: Array, values: _ForwardValues) 
     weights, _ = network.split(parameters)
     activations, Y = values.activations, problem.Y[:, :, None]
     slopes = [
-        ACTIVATIONS[f].slope(a) for f, a in zip(network.functions, activations[1:], strict=True)
+        ACTIVATIONS[f].slope(a)
+        for f, a in zip(network.activation_names, activations[1:], strict=True)
     ]
     difference = activations[-1] - Y
     is_squared = network.loss == "half_squared"
-    errors = [ERRORS[network.error](difference, network.dead_zone) if is_squared else difference]
+    error_signal = ERROR_SIGNALS[network.error_signal]
+    errors = [error_signal(difference, network.dead_zone) if is_squared else difference]
     deltas = [output_delta(network, activations[-1], Y, arithmetic)]
     for layer in reversed(range(1, len(weights))):
         errors.insert(0, arithmetic.matmul(deltas[0], weights[layer].swapaxes(0, 1)))
-        deltas.insert(0, errors[0] * (slopes[layer - 1] + network.offset))
+        deltas.insert(0, errors[0] * (slopes[layer - 1] + network.derivative_offset))
     gradient = joined(
         [
             arithmetic.matmul(a.swapaxes(0, 1), delta)

@@ -54,7 +54,7 @@ class View:
 
     def with_offset(self, slope: str) -> str:
         """The text of a derivative plus ``model.derivative_offset``, unless that is 0."""
-        offset = self.network.offset
+        offset = self.network.derivative_offset
         return f"({slope} + {offset:g})" if offset else slope
 
 

@@ -53,7 +53,7 @@ def model(trained: TrainedNetwork) -> bytes:
     node = graph_nodes.add
     values: dict[str, Array] = {"mean": trained.mean, "scale": trained.scale}
     a = node("Div", node("Sub", "inputs", "mean"), "scale")
-    layers = zip(trained.weights, trained.biases, trained.network.functions, strict=True)
+    layers = zip(trained.weights, trained.biases, trained.network.activation_names, strict=True)
     for i, (W, b, function) in enumerate(layers, start=1):
         values |= {f"W{i}": W, f"b{i}": trained.network.bias_input * b}
         z = node("Add", node("MatMul", a, f"W{i}"), f"b{i}")

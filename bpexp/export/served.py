@@ -27,7 +27,7 @@ class ServedNetwork(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
 
         self.settings = json.loads(Path(context.artifacts["settings"]).read_text())
         fields: dict[str, Any] = self.settings["network"]
-        tuples = {name: tuple(fields[name]) for name in ("sizes", "functions")}
+        tuples = {name: tuple(fields[name]) for name in ("sizes", "activation_names")}
         self.network = Network(**{**fields, **tuples})
         with np.load(context.artifacts["weights"], allow_pickle=False) as arrays:
             self.arrays = dict(arrays)

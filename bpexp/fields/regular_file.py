@@ -1,6 +1,6 @@
 """Opens and reads files that end: no pipes, and no devices.
 
->>> open("/dev/zero", opener=regular)
+>>> open("/dev/zero", opener=open_regular)
 Traceback (most recent call last):
     ...
 OSError: [Errno 22] it is not a regular file
@@ -13,8 +13,8 @@ import stat
 from bpexp.fields.memory_limit import content_limit
 
 
-def regular(path: str | os.PathLike[str], flags: int) -> int:
-    """Opens a regular file for ``open``; a pipe would be waited for, and a device has no end.
+def open_regular(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a regular file for ``open``; a pipe would be waited for, and a device has no end.
 
     Raises:
         OSError: It is something else.
@@ -35,7 +35,7 @@ def content(path: str | os.PathLike[str]) -> bytes:
     Raises:
         OSError: It is something else, or larger than a quarter of the memory.
     """
-    descriptor = regular(path, os.O_RDONLY)
+    descriptor = open_regular(path, os.O_RDONLY)
     try:
         size = os.fstat(descriptor).st_size
         if size > content_limit():

@@ -149,6 +149,6 @@ def arctanh_error(e: Array, dead_zone: float) -> Array:
     return out
 
 
-ERRORS = Registry("error signal", [
+ERROR_SIGNALS = Registry("error signal", [
     ErrorSignal("linear", linear_error), ErrorSignal("arctanh", arctanh_error)
 ])  # fmt: skip

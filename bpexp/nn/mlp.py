@@ -20,7 +20,7 @@ import numpy as np
 from bpexp.nn.activations import ACTIVATIONS, softmax_vjp
 from bpexp.nn.arithmetic import Arithmetic
 from bpexp.nn.ieee import where
-from bpexp.nn.losses import ERRORS, LOSSES
+from bpexp.nn.losses import ERROR_SIGNALS, LOSSES
 from bpexp.nn.network import ClassWeights, Network
 from bpexp.typing import Array
 
@@ -45,7 +45,7 @@ def forward(
         The activations [X, a_1, ..., a_L] and the logits z_L of the last layer.
     """
     activations, Z = [X], X
-    for W, b, name in zip(weights, biases, network.functions, strict=True):
+    for W, b, name in zip(weights, biases, network.activation_names, strict=True):
         Z = arithmetic.matmul(activations[-1], W)
         Z += network.bias_input * b
         activations.append(ACTIVATIONS[name].function(arithmetic, Z))
@@ -83,8 +83,8 @@ def backward(
         bias_gradients.append(network.bias_input * arithmetic.sum(delta, 0)[None])
         if layer:
             delta = arithmetic.matmul(delta, weights[layer].swapaxes(0, 1))
-            slope = ACTIVATIONS[network.functions[layer - 1]].slope(below)
-            slope += network.offset
+            slope = ACTIVATIONS[network.activation_names[layer - 1]].slope(below)
+            slope += network.derivative_offset
             delta *= slope
     return weight_gradients[::-1], bias_gradients[::-1]
 
@@ -102,7 +102,7 @@ def sample_losses(network: Network, Z: Array, A: Array, Y: Array, arithmetic: Ar
     Returns:
         (n_samples[, n_runs]); their sum is what training minimizes.
     """
-    losses = LOSSES[network.loss].on(network.functions[-1]).per_row(arithmetic, Z, A, Y)
+    losses = LOSSES[network.loss].on(network.activation_names[-1]).per_row(arithmetic, Z, A, Y)
     if network.class_weights is None:
         return losses
     return sample_weights(network.class_weights, Y, arithmetic) * losses
@@ -139,7 +139,7 @@ def output_delta(network: Network, A: Array, Y: Array, arithmetic: Arithmetic) -
 def _unweighted_output_delta(network: Network, A: Array, Y: Array, arithmetic: Arithmetic) -> Array:
     if network.loss == "cross_entropy":
         return A - Y
-    error = ERRORS[network.error](A - Y, network.dead_zone)
-    if network.functions[-1] == "softmax":
+    error = ERROR_SIGNALS[network.error_signal](A - Y, network.dead_zone)
+    if network.activation_names[-1] == "softmax":
         return softmax_vjp(arithmetic, A, error)
-    return error * (ACTIVATIONS[network.functions[-1]].slope(A) + network.offset)
+    return error * (ACTIVATIONS[network.activation_names[-1]].slope(A) + network.derivative_offset)

@@ -40,21 +40,21 @@ class Network:
 
     Attributes:
         sizes: Widths of the layers, inputs first.
-        functions: The activation of each layer after the inputs.
+        activation_names: The activation of each layer after the inputs.
         loss: The name of the loss.
-        error: The name of the error signal of the loss half_squared.
+        error_signal: The name of the error signal of the loss half_squared.
         dead_zone: Output errors below this magnitude count as 0.
-        offset: Added to the derivative of every activation (Fahlman 1988, 3.2).
+        derivative_offset: Added to the derivative of every activation (Fahlman 1988, 3.2).
         bias_input: The value of the unit whose outgoing weights are the biases.
         class_weights: The weights of the samples in the loss; None if all have the weight 1.
     """
 
     sizes: tuple[int, ...]
-    functions: tuple[str, ...]
+    activation_names: tuple[str, ...]
     loss: str = "half_squared"
-    error: str = "linear"
+    error_signal: str = "linear"
     dead_zone: float = 0.0
-    offset: float = 0.0
+    derivative_offset: float = 0.0
     bias_input: float = 1.0
     class_weights: ClassWeights | None = None
 
@@ -86,7 +86,8 @@ class Network:
             stop = start + math.prod(shape)
             views.append(parameters[start:stop].reshape(*shape, *parameters.shape[1:]))
             start = stop
-        return views[: len(self.functions)], views[len(self.functions) :]
+        n_layers = len(self.activation_names)
+        return views[:n_layers], views[n_layers:]
 
 
 def joined(weights: Sequence[Array], biases: Sequence[Array]) -> Array:

@@ -149,7 +149,7 @@ def opened(path: Path, allowed: re.Pattern[str]) -> Iterator[CheckedZip]:
     """
     with ExitStack() as opened_files:
         try:
-            content = opened_files.enter_context(open(path, "rb", opener=regular_file.regular))
+            content = opened_files.enter_context(open(path, "rb", opener=regular_file.open_regular))
             file = opened_files.enter_context(zipfile.ZipFile(content))
         except FileNotFoundError as error:
             sentence = f"RUN must be a run or an existing bundle, got {str(path)!r}."

@@ -58,7 +58,7 @@ class ValidationMonitor:
     ) -> None:
         self.interval = stops[0].validation_interval
         self._network, self._engine = network, engine
-        self._scaling = dataset.scaling_for(network.functions[-1])
+        self._scaling = dataset.scaling_for(network.activation_names[-1])
         self._X = np.ascontiguousarray(dataset.X_validation)
         self._Y = np.ascontiguousarray(self._scaling.scaled(dataset.Y_validation))
         self._patience = np.array([stop.patience or NO_PATIENCE for stop in stops])

@@ -9,7 +9,7 @@ anything. All engines return bit-identical results. The implementations are
 >>> from bpexp.nn.network import Network
 >>> from bpexp.training.numpy_engine import NumpyEngine
 >>> problem = Problem(
-...     network=Network(sizes=(1, 1), functions=("identity",)),
+...     network=Network(sizes=(1, 1), activation_names=("identity",)),
 ...     X=np.array([[1.0], [2.0]]), Y=np.array([[2.0], [4.0]]), optimizer="gradient_descent",
 ...     lr_divisor=np.ones(2), has_weight_decay=False, batch_size=2,
 ... )
@@ -163,7 +163,7 @@ class Progress(NamedTuple):
     final_parameters: Array
 
 
-class Evaluation(NamedTuple):
+class EngineOutputs(NamedTuple):
     """The result of ``Engine.evaluate``.
 
     Attributes:
@@ -222,7 +222,7 @@ class Engine(Protocol):
         """
         ...
 
-    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
+    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> EngineOutputs:
         """Compute the outputs and the reported loss of each run on given rows.
 
         Args:

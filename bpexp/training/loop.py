@@ -343,7 +343,7 @@ def _evaluated(
 
     Both are in the units of the targets.
     """
-    scaling = dataset.scaling_for(network.functions[-1])
+    scaling = dataset.scaling_for(network.activation_names[-1])
     found = engine.evaluate(network, parameters, X, np.ascontiguousarray(scaling.scaled(Y)))
     return scaling.original(found.outputs[..., 0]), float(found.losses[0]) * scaling.loss_factor
 

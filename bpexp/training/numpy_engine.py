@@ -12,7 +12,7 @@ from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward, sample_losses
 from bpexp.nn.network import Network, joined
-from bpexp.training.engine import BatchState, Cancelled, Evaluation, Integers, Problem, Progress
+from bpexp.training.engine import BatchState, Cancelled, EngineOutputs, Integers, Problem, Progress
 from bpexp.training.stopping import (
     mark_nonfinite_parameters,
     statuses_after_forward_pass,
@@ -44,7 +44,7 @@ class NumpyEngine:
     ) -> Progress:
         """See ``Engine.advance``."""
         network, n_samples = problem.network, len(problem.X)
-        loss = LOSSES[network.loss].on(network.functions[-1])
+        loss = LOSSES[network.loss].on(network.activation_names[-1])
         weights, biases = network.split(state.parameters)
         losses = np.empty((len(lr_factors), state.n_runs))
         for epoch, lr_factor in enumerate(lr_factors):
@@ -81,14 +81,14 @@ class NumpyEngine:
         products = problem.n_products(n_runs)
         return 1.0 / (SECONDS_PER_UPDATE * n_updates + SECONDS_PER_PRODUCT * products)
 
-    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
+    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> EngineOutputs:
         """See ``Engine.evaluate``."""
-        loss = LOSSES[network.loss].on(network.functions[-1])
+        loss = LOSSES[network.loss].on(network.activation_names[-1])
         weights, biases = network.split(parameters)
         activations, logits = forward(network, X[:, :, None], weights, biases, EXACT)
         each = sample_losses(network, logits, activations[-1], Y[:, :, None], EXACT)
         losses = loss.reported(EXACT.sum(each, 0), *Y.shape)
-        return Evaluation(losses, activations[-1])
+        return EngineOutputs(losses, activations[-1])
 
 
 def _samples(problem: Problem, order: Integers | None, samples: slice) -> tuple[Array, Array]:

@@ -50,11 +50,11 @@ def make_network(config: TrainConfig, dataset: Dataset) -> Network:
     model = config.model
     return Network(
         sizes=(dataset.X.shape[1], *config.hidden, dataset.Y.shape[1]),
-        functions=(*[model.activation] * len(config.hidden), model.output),
+        activation_names=(*[model.activation] * len(config.hidden), model.output),
         loss=model.loss,
-        error=model.error,
+        error_signal=model.error,
         dead_zone=model.dead_zone / float(dataset.scaling_for(model.output).scale[0]),
-        offset=model.derivative_offset,
+        derivative_offset=model.derivative_offset,
         bias_input=model.bias_input,
         class_weights=balanced_weights(dataset) if model.class_weight == "balanced" else None,
     )

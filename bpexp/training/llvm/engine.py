@@ -4,7 +4,7 @@ The engine rearranges the arrays of a batch as the kernels expect them, calls a 
 the results back. Very small networks use ``unrolled_kernel``, all others the kernels in ``kernel``.
 
 >>> from bpexp.training.engine import Problem
->>> network = Network(sizes=(1, 1), functions=("identity",))
+>>> network = Network(sizes=(1, 1), activation_names=("identity",))
 >>> problem = Problem(
 ...     network=network, X=np.array([[1.0], [2.0]]), Y=np.array([[2.0], [4.0]]),
 ...     optimizer="gradient_descent", lr_divisor=np.ones(2), has_weight_decay=False, batch_size=2,
@@ -28,7 +28,7 @@ import numpy as np
 
 from bpexp.interrupts import in_daemon_thread, result_of
 from bpexp.nn.network import Network
-from bpexp.training.engine import BatchState, Cancelled, Evaluation, Integers, Problem, Progress
+from bpexp.training.engine import BatchState, Cancelled, EngineOutputs, Integers, Problem, Progress
 from bpexp.training.llvm import jit, kernel, unrolled_kernel
 from bpexp.training.llvm.formulas import formulas_key
 from bpexp.training.llvm.kernel import Signature
@@ -95,7 +95,7 @@ class LlvmEngine:
         """See ``Engine.epochs_per_second``."""
         return PRODUCTS_PER_SECOND / problem.n_products(n_runs)
 
-    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> Evaluation:
+    def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> EngineOutputs:
         """See ``Engine.evaluate``."""
         n_runs = parameters.shape[-1]
         groups = self._run_groups(network, n_runs)
@@ -119,7 +119,7 @@ class LlvmEngine:
         products = network.n_parameters * len(X) * n_runs
         self._call(KernelKind(network, groups.group_size), arguments, products, n_threads)
         outputs = groups.ungroup_outputs(grouped_outputs, np.empty((*Y.shape, n_runs)))
-        return Evaluation(losses[:n_runs], outputs)
+        return EngineOutputs(losses[:n_runs], outputs)
 
     def _run_groups(self, network: Network, n_runs: int) -> RunGroups:
         return RunGroups(network, self._group_size or choose_group_size(network, n_runs))
@@ -316,7 +316,8 @@ def _load_kernel(kind: KernelKind, is_cancelled: Callable[[], bool]) -> tuple[An
     """The compiled kernel of a kind, and its arguments. Raises Cancelled."""
     is_training = kind.training is not None
     wanted = kernel.TRAINING_KERNEL if is_training else kernel.EVALUATION_KERNEL
-    formulas = formulas_key(kind.network.functions, kind.training and kind.training.optimizer)
+    optimizer = kind.training and kind.training.optimizer
+    formulas = formulas_key(kind.network.activation_names, optimizer)
     # Widths and class weights are arguments of the kernel: they are not part of the key.
     network = replace(kind.network, sizes=(), class_weights=None)
     is_weighted = kind.network.class_weights is not None

@@ -14,7 +14,7 @@ from bpexp.nn import elementary
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.ieee import where
-from bpexp.nn.losses import ERRORS, LOSSES, binary_cross_entropy
+from bpexp.nn.losses import ERROR_SIGNALS, LOSSES, binary_cross_entropy
 from bpexp.training.llvm.codegen import (
     BOOLEAN,
     INDEX,
@@ -182,11 +182,12 @@ class ForwardCode:
             z = logits.load(r, j) + self.network.bias_input * bias
             logits.store(z, r, j)
             if layer < self.last:
-                self.activations[layer].store(activate(self.network.functions[layer - 1], z), r, j)
+                name = self.network.activation_names[layer - 1]
+                self.activations[layer].store(activate(name, z), r, j)
 
     def loss(self, Y: Matrix, rows: Rows) -> None:
         """Compute the outputs and dE/dz of the last layer, and the loss of each sample."""
-        b, function = self.b, self.network.functions[-1]
+        b, function = self.b, self.network.activation_names[-1]
         outputs, logits = self.activations[self.last], self.logits[self.last]
         with for_range(b, *rows) as r:
             if function == "softmax":
@@ -218,7 +219,7 @@ class ForwardCode:
     def reported_loss(self) -> Any:
         """The loss that is logged for the total loss, a Symbol."""
         b, network = self.b, self.network
-        loss: Any = LOSSES[network.loss].on(network.functions[-1])
+        loss: Any = LOSSES[network.loss].on(network.activation_names[-1])
         n_samples, n_outputs = (
             broadcast(b, b.sitofp(count, NUMBER))
             for count in (self.arguments["n_samples"], self.n_outputs)
@@ -263,7 +264,7 @@ class ForwardCode:
     def _squared_error(self, Y: Matrix, r: Any) -> Any:
         """Compute the sum of the squared errors of a sample, and dE/dz of half of it."""
         network, outputs, deltas = self.network, self.activations[self.last], self.deltas[self.last]
-        function = network.functions[-1]
+        function = network.activation_names[-1]
         # The errors stay in the place of dE/dz until that is computed from them.
         with self.output_vectors() as j:
             error = outputs.load(r, j) - Y.load(r, j)
@@ -272,7 +273,7 @@ class ForwardCode:
         total = self._sum_of_loss_terms()
         with self.output_vectors() as j:
             a = outputs.load(r, j)
-            error = ERRORS[network.error](deltas.load(r, j), network.dead_zone)
+            error = ERROR_SIGNALS[network.error_signal](deltas.load(r, j), network.dead_zone)
             if function == "softmax":
                 self.loss_terms.store(error * a, 0, j)
             else:
@@ -320,7 +321,7 @@ class ForwardCode:
     def slope(self, function: str, a: Any) -> Any:
         """The derivative of an activation function, with the offset of the network."""
         derivative = 1.0 if function == "identity" else ACTIVATIONS[function].slope(a)
-        return derivative + self.network.offset
+        return derivative + self.network.derivative_offset
 
 
 def activate(function: str, z: Any) -> Any:

@@ -181,7 +181,7 @@ def _own_content(file: Path) -> bytes:
     Raises:
         OSError: It cannot be read, or is a pipe or a device.
     """
-    with open(file, "rb", opener=regular_file.regular) as opened:
+    with open(file, "rb", opener=regular_file.open_regular) as opened:
         found = os.fstat(opened.fileno())
         is_own = found.st_uid in (0, os.geteuid())
         return opened.read() if is_own and found.st_size <= MAX_CODE_BYTES else b""

@@ -18,7 +18,7 @@ Several threads can share the work, see ``team``.
 
 >>> from bpexp.nn.network import Network
 >>> from bpexp.training.llvm.kind import Training
->>> network = Network(sizes=(2, 2, 1), functions=("sigmoid", "sigmoid"))
+>>> network = Network(sizes=(2, 2, 1), activation_names=("sigmoid", "sigmoid"))
 >>> kind = KernelKind(network, LANES, Training("adam"))
 >>> "define i64 @bpexp_train(" in training_module(kind).replace('"', "")
 True
@@ -449,7 +449,8 @@ class _TrainingCode(ForwardCode):
 
     def _propagate_deltas(self, layer: int, rows: Rows) -> None:
         """Compute the deltas of the layer below."""
-        b, deltas, function = self.b, self.deltas[layer - 1], self.network.functions[layer - 2]
+        b, deltas = self.b, self.deltas[layer - 1]
+        function = self.network.activation_names[layer - 2]
         length = self.layout.row_lengths[layer - 1]
         above, weights = self.deltas[layer], self.transposed_weights[layer]
         self.compute_rows(rows, self.layout.widths[layer], above, weights, deltas)

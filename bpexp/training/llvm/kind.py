@@ -1,6 +1,6 @@
 """What a kernel is generated for: one kind of network, of any widths.
 
->>> network = Network(sizes=(2, 3, 1), functions=("sigmoid", "sigmoid"))
+>>> network = Network(sizes=(2, 3, 1), activation_names=("sigmoid", "sigmoid"))
 >>> KernelKind(network, group_size=8, training=Training("adam")).training.optimizer
 'adam'
 """

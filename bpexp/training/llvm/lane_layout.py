@@ -9,7 +9,7 @@ A vector instruction computes on ``LANES`` numbers at once. There are two ways t
 
 The arrays of a batch, whose last axis is the run, are rearranged to (n_groups, ..., group_size).
 
->>> network = Network(sizes=(2, 3, 1), functions=("sigmoid", "sigmoid"))
+>>> network = Network(sizes=(2, 3, 1), activation_names=("sigmoid", "sigmoid"))
 >>> parameters = np.arange(26.0).reshape(13, 2)  # (n_parameters, n_runs)
 >>> groups = RunGroups(network, LANES)
 >>> groups.group_parameters(parameters).shape  # one group of 8 lanes, 2 of which are used

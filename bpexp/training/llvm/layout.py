@@ -4,7 +4,8 @@ The compiled kernel works for networks of any widths, so it reads the widths and
 array when it runs. ``Layout.of`` computes them as ints. The generated code works with the same
 class, whose numbers are then LLVM values that it loads from that array.
 
->>> layout = Layout.of(Network(sizes=(2, 3, 1), functions=("sigmoid", "sigmoid")), group_size=8)
+>>> network = Network(sizes=(2, 3, 1), activation_names=("sigmoid", "sigmoid"))
+>>> layout = Layout.of(network, group_size=8)
 >>> layout.row_lengths  # 8 runs side by side
 {0: 16, 1: 24, 2: 8}
 >>> layout.weights, layout.biases, layout.n_parameters

@@ -10,9 +10,9 @@ The code has no branches. It cannot handle runs with stopping criteria, and its 
 discarded if a run diverges or a sigmoid has an extreme argument; ``engine`` then uses the kernel
 for networks of any width.
 
->>> supports_network(Network(sizes=(2, 2, 1), functions=("sigmoid", "sigmoid")), 4)
+>>> supports_network(Network(sizes=(2, 2, 1), activation_names=("sigmoid", "sigmoid")), 4)
 True
->>> supports_network(Network(sizes=(64, 32, 10), functions=("sigmoid", "sigmoid")), 1000)
+>>> supports_network(Network(sizes=(64, 32, 10), activation_names=("sigmoid", "sigmoid")), 1000)
 False
 """
 
@@ -30,7 +30,7 @@ from bpexp.nn.losses import LOSSES
 from bpexp.nn.mlp import backward, forward, sample_losses
 from bpexp.nn.network import Network, joined
 from bpexp.nn.optimizers import OPTIMIZERS
-from bpexp.training.engine import NO_PATIENCE, BatchState, Problem, Progress, RunStatus
+from bpexp.training.engine import BatchState, Problem, Progress, RunStatus
 from bpexp.training.llvm import jit
 from bpexp.training.llvm.codegen import INDEX, NUMBER, Variable, constant, for_range
 from bpexp.training.llvm.formulas import formulas_key
@@ -49,22 +49,21 @@ def supports_network(network: Network, n_samples: int) -> bool:
     n_units = sum(network.sizes[1:])
     # An activation and its derivative take about 36 operations, a weight 6.
     operations = n_samples * (36 * n_units + 6 * (network.n_parameters - n_units))
-    is_plain = (network.loss, network.error, network.dead_zone) == ("half_squared", "linear", 0.0)
+    kind_of_loss = network.loss, network.error_signal, network.dead_zone
+    is_plain = kind_of_loss == ("half_squared", "linear", 0.0)
     # ``ieee.where`` does not work on arrays of symbols.
-    is_branchless = all(ACTIVATIONS[name].is_branchless for name in network.functions)
+    is_branchless = all(ACTIVATIONS[name].is_branchless for name in network.activation_names)
     return is_plain and is_branchless and operations <= MAX_OPERATIONS
 
 
 def supports(problem: Problem, state: BatchState) -> bool:
     """Return whether this kernel can train a batch: full batches, no stopping criteria."""
-    has_criteria = (state.stop_loss >= 0.0) | (state.stop_tolerance > 0.0)
-    has_criteria |= state.patience < NO_PATIENCE
     n_samples = len(problem.X)
     return (
         problem.batch_size >= n_samples
         and OPTIMIZERS[problem.optimizer].is_branchless
         and supports_network(problem.network, n_samples)
-        and not has_criteria.any()
+        and not state.has_stopping_criterion
     )
 
 
@@ -130,7 +129,7 @@ class Arguments(NamedTuple):
 
 def _load_function(problem: Problem) -> Any:
     arrays = [(a.shape, a.tobytes()) for a in (problem.X, problem.Y, problem.lr_divisor)]
-    formulas = formulas_key(problem.network.functions, problem.optimizer)
+    formulas = formulas_key(problem.network.activation_names, problem.optimizer)
     key = (problem.network, problem.optimizer, problem.has_weight_decay, arrays, *formulas)
     types = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * len(Arguments._fields)
     function_type = jit.FunctionType(ENTRY, None, types)
@@ -263,7 +262,7 @@ def _trace_epoch(
 
     arithmetic = EXACT._replace(sigmoid=_elementwise(sigmoid), tanh=_elementwise(elementary.tanh))
     X, Y = problem.X[:, :, None], problem.Y[:, :, None]
-    loss = LOSSES[network.loss].on(network.functions[-1])
+    loss = LOSSES[network.loss].on(network.activation_names[-1])
     parameters, *optimizer_state = inputs.state
     weights, biases = network.split(parameters)
     # 1. forward pass

@@ -11,7 +11,7 @@ from scipy import stats
 from benchmarks.peers import rliable_intervals
 from bpexp.analysis.findings import Comparison, compare_with_best
 from bpexp.analysis.groups import REPLICATE, Group, RunTable
-from bpexp.analysis.permutation import ALPHA
+from bpexp.analysis.permutation import ALPHA, combined, smallest_p
 from bpexp.runs.objective import objectives
 from bpexp.runs.variation import Codes
 from bpexp.typing import Array
@@ -40,6 +40,12 @@ class Design:
     is_time: bool = False
     effect: float = 0.0
 
+    @property
+    def can_be_significant(self) -> bool:
+        """Whether the correction for all pairs leaves any result of so few runs significant."""
+        smallest = smallest_p(self.n, self.n, is_paired=self.is_paired)
+        return math.comb(self.n_groups, 2) * smallest < ALPHA
+
 
 @dataclass(frozen=True)
 class Crossing:
@@ -58,6 +64,12 @@ class Crossing:
     n_seeds: int
     of_split: float
     of_seed: float = 0.0
+
+    @property
+    def can_be_significant(self) -> bool:
+        """Whether any result of so few splits and seeds could be significant."""
+        smallest = [smallest_p(n, n, is_paired=True) for n in (self.n_splits, self.n_seeds)]
+        return combined(smallest) < ALPHA
 
 
 def crossed_groups(design: Crossing, rng: np.random.Generator) -> list[Group]:
@@ -93,12 +105,18 @@ def crossed_positives(
     return [float(ours), float(of_runs)]
 
 
-def values(design: Design, rng: np.random.Generator) -> Array:
-    """Skewed values of a measure, (n_groups, n); +inf for runs that do not converge."""
+def normal_values(design: Design, rng: np.random.Generator) -> Array:
+    """Normal values with the standard deviation 1, (n_groups, n), correlated in paired groups."""
     shared = rng.normal(size=design.n) * math.sqrt(CORRELATION) if design.is_paired else 0.0
     own = rng.normal(size=(design.n_groups, design.n))
-    latent = shared + own * (math.sqrt(1.0 - CORRELATION) if design.is_paired else 1.0)
-    latent[0] -= design.effect
+    found: Array = shared + own * (math.sqrt(1.0 - CORRELATION) if design.is_paired else 1.0)
+    found[0] -= design.effect
+    return found
+
+
+def values(design: Design, rng: np.random.Generator) -> Array:
+    """Skewed values of a measure, (n_groups, n); +inf for runs that do not converge."""
+    latent = normal_values(design, rng)
     found: Array = np.exp(0.5 * latent)
     if design.is_time:
         limit = math.exp(0.5 * stats.norm.ppf(CONVERGED))

@@ -1,4 +1,4 @@
-"""Simulated races: how often they stop a combination that is not worse, and what they save."""
+"""Simulated races: combinations that they stop wrongly, the runs that they save, and intervals."""
 
 import math
 from functools import partial
@@ -7,7 +7,8 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.simulations.groups import CONVERGED, CORRELATION, MAX_EPOCHS
-from benchmarks.simulations.intervals import Draw
+from benchmarks.simulations.intervals import Draw, covered
+from bpexp.analysis.intervals import Interval
 from bpexp.runs.objective import objectives
 from bpexp.sweeps.samplers import racing
 from bpexp.sweeps.samplers.racing import Race
@@ -16,6 +17,8 @@ from bpexp.typing import Array
 RACE_SIZES, RACE_EFFECTS = (2, 6, 20), (0.25, 0.5, 1.0, 2.0)
 """Numbers of combinations of races, and by how many standard deviations the first is better."""
 RACE_SEEDS, RACE_BLOCK = 200, 10
+RACE_LOOKS = (10, 20, 50, 100, 200)
+"""Numbers of seeds at which the intervals of races are simulated."""
 
 
 def race_of(scores: Array, measure: str) -> Race:
@@ -92,3 +95,26 @@ def race_savings(
     saved = 1.0 - float(n_seeds.mean()) / RACE_SEEDS
     first = race.is_racing[:, 0]
     return [saved, float(np.mean(is_decided & first)), float(np.mean(~first))]
+
+
+def race_coverage(
+    name: str, n_combinations: int, repetitions: int, rng: np.random.Generator
+) -> float:
+    """The share of races whose intervals all contain the true value at all of ``RACE_LOOKS``.
+
+    The combinations are equal, so that none is stopped; each has an interval.
+    """
+    measure, draw = RACE_DRAWS[name]
+    objective, horizon = objectives()[measure], float(MAX_EPOCHS)
+    many = draw(np.random.default_rng(0), (1, 1, 1_000_001)).ravel()
+    true, hits = objective.as_measured(objective.center(many, horizon)), []
+    for _ in range(repetitions):
+        (scores,) = draw(rng, (1, n_combinations, RACE_SEEDS))
+        centers = (
+            racing.center_of(objective, horizon, one[:n], n_combinations)
+            for n in RACE_LOOKS
+            for one in scores
+        )
+        known = [covered(Interval(*center), true) for center in centers]
+        hits.append(np.nanmin(known))
+    return float(np.mean(hits))

@@ -13,7 +13,8 @@ from bpexp.studies.comparison import (
     p_values_of_statistics,
     varies_too_much,
 )
-from bpexp.studies.definition import Published
+from bpexp.studies.definition import Published, Row, Study
+from bpexp.studies.verdict import Verdict, judge
 from bpexp.typing import Array
 
 STUDIES: dict[str, Draw] = {
@@ -43,7 +44,8 @@ SPREAD_SIZE, SPREADS = (200, 100), ("sd", "median", "min", "max")
 """Number of our runs and of the published ones, and what else is compared than means."""
 
 LEAST_PRINTED = 0.1
-"""The coverage of intervals that fewer simulations print is not known well."""
+"""The coverage of intervals that fewer simulations print is not known well, and neither are the
+errors of tests."""
 
 
 def study_coverage(
@@ -79,6 +81,8 @@ def study_coverage(
 def spread_positives(draw: Draw, repetitions: int, rng: np.random.Generator) -> list[float | None]:
     """The share of equal samples whose ``SPREADS`` are called different.
 
+    It is None if fewer than ``LEAST_PRINTED`` of the samples are compared.
+
     Args:
         draw: Draws our values and the published ones.
         repetitions: Number of simulations.
@@ -88,14 +92,16 @@ def spread_positives(draw: Draw, repetitions: int, rng: np.random.Generator) -> 
     for _ in range(repetitions):
         ours, published = _drawn(draw, SPREAD_SIZE, rng)
         found = {} if varies_too_much(ours, published) else p_values_of_statistics(ours, published)
-        hits.append([found.get(name, 1.0) < ALPHA for name in SPREADS])
-    return [float(share) for share in np.mean(hits, axis=0)]
+        hits.append([found.get(name, math.nan) for name in SPREADS])
+    return [_significant(p) for p in np.transpose(hits)]
 
 
 def study_positives(
     draw: Draw, factor: float, sizes: tuple[int, int], repetitions: int, rng: np.random.Generator
 ) -> float:
     """The share of comparisons with a publication that call the means different.
+
+    It is nan if fewer than ``LEAST_PRINTED`` of them are tested.
 
     Args:
         draw: Draws our values and the published ones.
@@ -107,11 +113,17 @@ def study_positives(
     hits = []
     for _ in range(repetitions):
         ours, published = _drawn(draw, sizes, rng, factor)
-        if varies_too_much(ours, published):
-            hits.append(False)
-        else:
-            hits.append(difference_of_means(ours, published).p < ALPHA)
-    return float(np.mean(hits))
+        is_tested = not varies_too_much(ours, published)
+        hits.append(difference_of_means(ours, published).p if is_tested else math.nan)
+    share = _significant(np.array(hits))
+    return math.nan if share is None else share
+
+
+def _significant(p_values: Array) -> float | None:
+    """The share of significant p-values, (n,), nan without a test; None if hardly any is tested."""
+    if np.mean(np.isfinite(p_values)) < LEAST_PRINTED:
+        return None
+    return float(np.mean(p_values < ALPHA))
 
 
 def _drawn(
@@ -124,3 +136,85 @@ def _drawn(
         float(theirs.min()), float(theirs.max()),
     )  # fmt: skip
     return factor * ours, published
+
+
+RATIOS = (1.0, 1.1, 1.15)
+"""Our mean divided by the published one."""
+AGREEMENTS: dict[str, tuple[Draw, tuple[int, int]]] = {
+    "normal, sd 10% of the mean, 100 ours, 25 published": (
+        lambda rng, size: 100.0 + 10.0 * rng.normal(size=size), (100, 25)
+    ),
+    "gamma, sd 15% of the mean, 100 ours, 100 published": (
+        lambda rng, size: rng.gamma(44.0, 1.0, size), (100, 100)
+    ),
+    "lognormal, sd 20% of the mean, 200 ours, 100 published": (
+        lambda rng, size: rng.lognormal(0.0, 0.2, size), (200, 100)
+    ),
+}  # fmt: skip
+"""Distributions, and the numbers of our runs and of the published ones."""
+
+
+def agreements(
+    draw: Draw, sizes: tuple[int, int], ratio: float, repetitions: int, rng: np.random.Generator
+) -> float:
+    """The share of rows with the verdict "agrees within 10%".
+
+    Args:
+        draw: Draws our values and the published ones, of which mean and sd are published.
+        sizes: Number of our runs and of the published ones.
+        ratio: What our values are multiplied by.
+        repetitions: Number of simulations.
+        rng: Draws the values.
+    """
+    hits = []
+    for _ in range(repetitions):
+        ours, published = _drawn(draw, sizes, rng, ratio)
+        hits.append(_verdict(ours, published).text.startswith("agrees"))
+    return float(np.mean(hits))
+
+
+def _rare(rng: np.random.Generator, size: tuple[int, ...]) -> Array:
+    """Values near 87.6 with the mean 100, of which 3% are near 500."""
+    center = np.where(rng.random(size) < 0.03, 500.0, 85.0 / 0.97)
+    return np.asarray(center * (1.0 + 0.05 * rng.normal(size=size)))
+
+
+OTHER_SHAPES: dict[str, tuple[Draw, Draw]] = {
+    "gamma, exponential published": (STUDIES["gamma"], STUDIES["exponential"]),
+    "exponential, gamma published": (STUDIES["exponential"], STUDIES["gamma"]),
+    "normal, rare large values published": (STUDIES["normal"], _rare),
+    "gamma, rare large values published": (STUDIES["gamma"], _rare),
+}
+"""Distributions of our values and of the published ones, with the same mean of 100."""
+OTHER_SHAPES_SIZE = (100, 25)
+
+
+def other_shapes(
+    ours: Draw, theirs: Draw, repetitions: int, rng: np.random.Generator
+) -> list[float | None]:
+    """Studies whose published values have another shape than ours, but the same mean.
+
+    Returns:
+        The share of studies that print an interval of the difference of the means; that print one
+        which does not contain the true difference, 0; and of those that would print such a one if
+        it were not withheld where the spread differs.
+    """
+    found = []
+    for _ in range(repetitions):
+        values = ours(rng, OTHER_SHAPES_SIZE[:1])
+        _, published = _drawn(theirs, OTHER_SHAPES_SIZE, rng)
+        published = replace(published, median=None, min=None, max=None)
+        printed = _verdict(values, published).difference
+        ends = math.nan if printed is None else covered(printed.percent, 0.0)
+        raw = difference_of_means(values, published).percent
+        is_wrong = printed is not None and covered(raw, 0.0) == 0.0
+        found.append([not math.isnan(ends), ends == 0.0, is_wrong])
+    return [float(share) for share in np.mean(found, axis=0)]
+
+
+def _verdict(ours: Array, published: Published) -> Verdict:
+    """The verdict of a study of one row."""
+    row = Row("row", (), {"final_loss": published})
+    study = Study("study", "simulated", ("final_loss",), len(ours), (), (row,))
+    (verdict,) = judge(study, [[ours]])
+    return verdict

@@ -8,8 +8,7 @@ seeds alone would give (epsilon squared, Kelley 1935).
 If runs share levels of several sources, such as splits and seeds, each source has a share of its
 own, see ``components``.
 
-Shares have no intervals. A jackknife over seeds covers 95% of normal values, but only 74% of skewed
-ones, and nothing holds for a few splits.
+Shares have no intervals.
 
 >>> values = np.add.outer([0.0, 1.0, 2.0], np.zeros(4))  # three settings, four seeds
 >>> [tuple(share) for share in shares(values, ["lr"])]

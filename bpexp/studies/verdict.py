@@ -42,8 +42,8 @@ from bpexp.studies.measures import MEASURES, StudyRun
 from bpexp.typing import Array
 
 MIN_SEEDS_OF_GRID = 10
-"""With fewer seeds, a mean over a grid has no interval: that of five would cover 89% where most
-seeds are either easy or hard."""
+"""With fewer seeds, a mean over a grid has no interval: that of five would cover less than 93%
+where most seeds are either easy or hard, as in the study ``initial_weights``."""
 
 SPREAD = ("sd", "median", "min", "max")
 """What is compared besides the means and the share of runs that have a value."""

@@ -20,6 +20,7 @@ from bpexp.config.compose import compose_settings
 from bpexp.config.schema import SeedsConfig
 from bpexp.fields.checks import ConfigError
 from bpexp.render import race_plot
+from bpexp.reproduce import trajectory
 from bpexp.runs.objective import objectives
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.plan import make_plan
@@ -454,6 +455,10 @@ def test_an_interrupted_race_is_resumed_with_the_same_runs(
 def test_a_budget_ends_a_race_that_resume_goes_on_with(uninterrupted, inside, a_store, tmp_path):
     done = inside(*RACE, "budget.runs=19", "backend=serial")
     assert "The budget is spent: 19 of at most 90 runs are trained." in done.stdout
+    parent, _, archive = stored(tmp_path)
+    (unchecked,) = trajectory.check(parent, archive, "auto", 1)
+    assert unchecked.is_identical is None
+    assert "were not proposed again" in unchecked.sentence
     assert inside("resume", "latest").returncode == 0
     assert stored(tmp_path)[1] == stored(uninterrupted[0])[1]
 

@@ -4,7 +4,6 @@ Use it where the digest of the new result equals the stored one, so that the new
 original: then every artifact and metric that differs from it was altered.
 """
 
-from bpexp.fields.checks import ConfigError
 from bpexp.runs.result import TrainResult
 from bpexp.runs.run_tags import RESULT
 from bpexp.sweeps import artifact_differences, integrity
@@ -13,8 +12,8 @@ from bpexp.sweeps.run_record import result_artifacts
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
 from bpexp.tracking.reading import StoredRun
-from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import result_of
+from bpexp.tracking.unreadable import UnreadableRunError
 
 
 def alterations(
@@ -47,9 +46,7 @@ def alterations(
 def _swapped(run: StoredRun, archive: Archive) -> str:
     try:
         digest = result_of(run, archive).digest
-    except TrackingError:
-        raise
-    except ConfigError:
+    except UnreadableRunError:
         return ""
     is_own = digest == run.tags.get(RESULT)
     return "" if is_own else integrity.swapped(run, digest, archive)
@@ -60,7 +57,5 @@ def _file_problem(run: StoredRun, archive: Archive, name: str, expected: bytes) 
     try:
         content = archive.file(run, name)
         return artifact_differences.first(name, content, expected, run, "training gives")
-    except TrackingError:
-        raise
-    except ConfigError as error:
+    except UnreadableRunError as error:
         return str(error)

@@ -22,6 +22,7 @@ from bpexp.tracking.logged_curves import Curves
 from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import config_of, losses_of, result_of
+from bpexp.tracking.unreadable import UnreadableRunError
 
 _TO_CHECK = replace(integrity.TO_CHECK, params=None)
 """What ``check_stored`` needs of each run."""
@@ -90,10 +91,8 @@ def _check(run: StoredRun, curves: Curves, archive: Archive) -> Verdict:
     # Other parts of the run are not needed any more, and would be sent between processes.
     named = StoredRun(run.run_id, run.name, run.status)
     try:
-        altered = integrity.all_problems(run, archive, curves)
-    except TrackingError:
-        raise
-    except ConfigError as error:
+        altered = integrity.problems_by_digests(run, archive, curves)
+    except UnreadableRunError as error:
         return Verdict(named, Finding.UNREADABLE, str(error))
     return Verdict(named, Finding.ALTERED if altered else Finding.IDENTICAL, " ".join(altered))
 
@@ -160,9 +159,7 @@ def verify(
         try:
             config, dataset = config_of(run, archive)
             until = _pruned_at(run, archive)
-        except TrackingError:
-            raise
-        except ConfigError as error:
+        except UnreadableRunError as error:
             yield Verdict(run, Finding.UNREADABLE, str(error))
         else:
             key = identity.of_run(config, dataset), until
@@ -193,9 +190,7 @@ def _pruned_at(run: StoredRun, archive: Archive) -> int | None:
         return None
     try:
         return max(1, losses_of(run, archive).size)
-    except TrackingError:
-        raise
-    except ConfigError:
+    except UnreadableRunError:
         # Damaged losses are reported when the run has been trained.
         return max(1, int(run.metrics.get("epochs_run", 1)))
 
@@ -212,9 +207,7 @@ def _judge(run: StoredRun, trained: JobResult, archive: Archive, curves: Curves)
         return Verdict(run, finding, " ".join(altered))
     try:
         stored = result_of(run, archive)
-    except TrackingError:
-        raise
-    except ConfigError as error:
+    except UnreadableRunError as error:
         reason = f"the result digest differs; the stored result cannot be read: {error}"
         return Verdict(run, Finding.DIFFERENT, reason)
     own_identity = identity.of_run(job.config, job.dataset)

@@ -11,9 +11,11 @@ from bpexp.runs import predictions_file
 from bpexp.runs.ulp import max_ulp_distance
 from bpexp.tracking import artifact_files
 from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.unreadable import unreadable_run_errors
 from bpexp.typing import Array
 
 
+@unreadable_run_errors()
 def first(name: str, content: bytes, expected: bytes, run: StoredRun, source: str) -> str:
     """A sentence on the first entry that differs; "" for the same numbers.
 
@@ -25,7 +27,7 @@ def first(name: str, content: bytes, expected: bytes, run: StoredRun, source: st
         source: Where the expected content comes from, as in ``training gives``.
 
     Raises:
-        ConfigError: The content is malformed.
+        UnreadableRunError: The content is malformed.
     """
     if content == expected:
         return ""

@@ -2,9 +2,9 @@
 
 The result digest of a run (the tag ``bpexp.result``) covers its losses, predictions and weights,
 the digests of its record (``bpexp.digests``) the bytes of its files and its metrics.
-``artifact_problem`` finds out by the latter whether anything has changed, which takes no parsing.
-``problems`` compares all numbers, and says which one was altered; ``all_problems`` does so where
-anything has changed.
+``artifact_problem`` and ``problems_by_digests`` find out by the latter whether anything has
+changed, which takes no parsing. ``problems_by_recomputing``, which they call where something has,
+compares all numbers, and says which one was altered.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bpexp.config.schema import TrainConfig, parse_train
+from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import listed
@@ -26,13 +26,12 @@ from bpexp.runs.run_tags import IDENTITY, RESULT
 from bpexp.sweeps import artifact_differences
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.run_record import config_documents, config_params
-from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
 from bpexp.tracking.reading import NO_PARTS, Parts, Point, Query, StoredRun, restored
-from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import (
     StoredResult,
+    config_in,
     config_of,
     layers_of,
     losses_in,
@@ -41,6 +40,7 @@ from bpexp.tracking.stored_results import (
     validation_in,
     validation_of,
 )
+from bpexp.tracking.unreadable import UnreadableRunError
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import with_metrics
 from bpexp.training.run_batch import make_network
@@ -74,10 +74,8 @@ def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -
     if problem or run_tags.DIGESTS not in run.tags:
         return problem
     try:
-        return " ".join(problems(run, archive, {}))
-    except TrackingError:
-        raise
-    except ConfigError as error:
+        return " ".join(problems_by_recomputing(run, archive, {}))
+    except UnreadableRunError as error:
         return str(error)
 
 
@@ -109,13 +107,11 @@ def check_intact(run: StoredRun, archive: Archive) -> None:
         return
     try:
         # Says whose artifacts they are, too, for which the whole store is searched.
-        problem = next(iter(problems(run, archive, {})), problem)
-    except TrackingError:
-        raise
-    except ConfigError as error:
+        problem = next(iter(problems_by_recomputing(run, archive, {})), problem)
+    except UnreadableRunError as error:
         problem = str(error)
     raise ConfigError(
-        f"{run.label} is altered: {problem.rstrip('.')}; bpexp verify {run.run_id[:8]} says more, "
+        f"{run.label} is altered: {problem.rstrip('.')}; bpexp verify {run.short_id} says more, "
         "and bpexp reproduce trains it again."
     )
 
@@ -129,9 +125,7 @@ def _recorded_files(run: StoredRun, archive: Archive) -> dict[str, bytes] | None
     recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
     try:
         files = {name: archive.file(run, name) for name in record_digests.file_names(recorded)}
-    except TrackingError:
-        raise
-    except ConfigError:
+    except UnreadableRunError:
         return None
     return files if has_recorded_files(run, files) else None
 
@@ -171,14 +165,12 @@ def _numbers_problem(run: StoredRun, archive: Archive, job: Job | None) -> str:
         stored = result_of(run, archive)
         config = archive.file(run, "config.yaml")
         if not config:
-            return f"config.yaml of run {run.run_id[:8]} is empty."
+            return f"config.yaml of run {run.short_id} is empty."
         if job is not None and not _is_of_job(config, job):
-            return f"config.yaml of run {run.run_id[:8]} is not the configuration of the run."
+            return f"config.yaml of run {run.short_id} is not the configuration of the run."
         if "lowest_validation_loss" in run.metrics:
             validation_of(run, archive)
-    except TrackingError:
-        raise
-    except ConfigError as error:
+    except UnreadableRunError as error:
         return str(error)
     return "" if stored.digest == run.tags.get(RESULT) else _mismatch(run, archive)
 
@@ -187,11 +179,11 @@ def _is_of_job(document: bytes, job: Job) -> bool:
     """Whether a stored config.yaml has the configuration of a job, but for the place of its data.
 
     Raises:
-        ConfigError: It is not a valid configuration.
+        UnreadableRunError: It is not a valid configuration.
     """
     if document == config_documents(job.config)[1]:
         return True
-    stored = parse_train(artifact_files.mapping(document, "config.yaml"))
+    stored = config_in(document)
     return identity.of_run(stored, job.dataset) == identity.of_run(job.config, job.dataset)
 
 
@@ -230,28 +222,30 @@ def table_problem(table: "pd.DataFrame", runs: Iterable[StoredRun]) -> str:
     return ""
 
 
-def all_problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
-    """``problems`` of a run, which parses and computes most numbers only if there are any.
+def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
+    """Everything in which a stored run contradicts its digests; empty if it is intact.
 
-    Files and metrics that have the digests of the record are those that the run was recorded with,
-    unless somebody made new digests: metrics that are losses are compared with the losses, too.
-    The digests of the record do not cover the configuration among the tags, which is compared with
-    the identity of the run, the parameters, which are compared with the configuration, and the
-    logged curves, which are compared with the losses.
+    Most numbers are parsed and computed only if a digest differs. Files and metrics that have the
+    digests of the record are those that the run was recorded with, unless somebody made new
+    digests: metrics that are losses are compared with the losses, too. The digests of the record do
+    not cover the configuration among the tags, which is compared with the identity of the run, the
+    parameters, which are compared with the configuration, and the logged curves, which are compared
+    with the losses.
 
     Raises:
-        ConfigError: The stored configuration is invalid, or its data are missing or have changed.
+        UnreadableRunError: The stored configuration is invalid, or its data are missing or have
+            changed.
     """
     files = _recorded_files(run, archive)
     if files is None:
-        return problems(run, archive, curves)
+        return problems_by_recomputing(run, archive, curves)
     config, _ = config_of(run, archive)
     validation = None
     try:
         losses = losses_in(files["losses.npz"], run)
         if "validation.npz" in files:
             validation = validation_in(files["validation.npz"], run)
-    except ConfigError as error:
+    except UnreadableRunError as error:
         return [str(error)]
     # With validation rows, the weights of another epoch may have been kept.
     last = "last_epoch_loss" if "last_epoch_loss" in run.metrics else "final_loss"
@@ -265,7 +259,7 @@ def all_problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
     ]
 
 
-def problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
+def problems_by_recomputing(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
     """Everything in which a stored run contradicts its digests; empty if it is intact.
 
     Args:
@@ -277,13 +271,12 @@ def problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
         A sentence for each contradiction.
 
     Raises:
-        ConfigError: The stored configuration is invalid, or its data are missing or have changed.
+        UnreadableRunError: The stored configuration is invalid, or its data are missing or have
+            changed.
     """
     try:
         stored = result_of(run, archive)
-    except TrackingError:
-        raise
-    except ConfigError as error:
+    except UnreadableRunError as error:
         return [str(error)]
     if stored.digest != run.tags.get(RESULT):
         return [swapped(run, stored.digest, archive) or _mismatch(run, archive)]
@@ -292,9 +285,7 @@ def problems(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
     found += param_problems(run, config)
     try:
         result = _train_result(run, config, dataset, stored, archive)
-    except TrackingError:
-        raise
-    except ConfigError as error:
+    except UnreadableRunError as error:
         return [*found, str(error)]
     found += _file_problems(run, archive, stored, result, dataset)
     return [*found, *metric_problems(run, result, curves)]
@@ -312,9 +303,7 @@ def _file_problems(
         try:
             content = read[name] if name in read else archive.file(run, name)
             found.append(artifact_differences.first(name, content, original, run, "the run has"))
-        except TrackingError:
-            raise
-        except ConfigError as error:
+        except UnreadableRunError as error:
             found.append(str(error))
     return [sentence for sentence in found if sentence]
 
@@ -333,11 +322,9 @@ def config_problem(run: StoredRun, config: TrainConfig, archive: Archive) -> str
         content = archive.file(run, "config.yaml")
         if content == config_documents(config)[1]:
             return ""
-        stored = parse_train(artifact_files.mapping(content, "config.yaml"))
-    except TrackingError:
-        raise
-    except ConfigError as error:
-        return f"config.yaml of run {run.run_id[:8]} was altered: {error}"
+        stored = config_in(content)
+    except UnreadableRunError as error:
+        return f"config.yaml of run {run.short_id} was altered: {error}"
     names = [f.name for f in fields(config) if getattr(stored, f.name) != getattr(config, f.name)]
     different = f"config.yaml was altered: it has another value of {', '.join(names)}."
     return different if names else ""
@@ -461,13 +448,17 @@ def _mismatch(run: StoredRun, archive: Archive) -> str:
 def _train_result(
     run: StoredRun, config: TrainConfig, dataset: Dataset, stored: StoredResult, archive: Archive
 ) -> TrainResult:
-    """The stored result with its metrics. Raises ConfigError if it does not fit the network."""
+    """The stored result with its metrics.
+
+    Raises:
+        UnreadableRunError: It does not fit the network.
+    """
     network = make_network(config, dataset)
     weights, biases = layers_of(network, stored.layers)
     if stored.predictions.shape != dataset.Y.shape:
-        raise ConfigError("The file of predictions does not have one row for each sample.")
+        raise UnreadableRunError("The file of predictions does not have one row for each sample.")
     if stored.outcome not in set(Outcome):
-        raise ConfigError(f"The outcome must be one of {', '.join(Outcome)}.")
+        raise UnreadableRunError(f"The outcome must be one of {', '.join(Outcome)}.")
     outcome = Outcome(stored.outcome)
     validation: Validation | None = None
     if len(dataset.X_validation) and outcome is not Outcome.DIVERGED:

@@ -4,13 +4,12 @@ import csv
 import io
 from collections.abc import Collection, Sequence
 
-from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted, listed
 from bpexp.runs import record_digests, run_tags
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.ids import short
 from bpexp.tracking.reading import StoredRun
-from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.unreadable import UnreadableRunError
 
 _MAX_NAMED = 5
 """Missing runs that are named."""
@@ -33,9 +32,7 @@ def file_problems(sweep: StoredRun, archive: Archive, name: str = "") -> list[st
     for key in names:
         try:
             content = archive.file(sweep, key)
-        except TrackingError:
-            raise
-        except ConfigError as error:
+        except UnreadableRunError as error:
             found.append(str(error))
         else:
             if record_digests.of_file(sweep.tags, key, content) != recorded[key]:

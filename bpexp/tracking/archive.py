@@ -17,6 +17,7 @@ from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import EVERYTHING, Parts, Query, RunReader, StoredRun
 from bpexp.tracking.retry import RetryPolicy, TrackingError, storage_errors
 from bpexp.tracking.store import Store, connect
+from bpexp.tracking.unreadable import unreadable_run_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -97,12 +98,13 @@ class Archive:
         with ThreadPoolExecutor(_THREADS) as pool:
             return list(pool.map(action, runs))
 
+    @unreadable_run_errors()
     def file(self, run: StoredRun, name: str) -> bytes:
         """The content of an artifact.
 
         Raises:
-            ConfigError: The run does not have the artifact, or a local one cannot be read, is not a
-                regular file or is larger than a quarter of the memory.
+            UnreadableRunError: The run does not have the artifact, or a local one cannot be read,
+                is not a regular file or is larger than a quarter of the memory.
             TrackingError: The store does not answer.
         """
         try:

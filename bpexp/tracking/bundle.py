@@ -29,6 +29,7 @@ from bpexp.tracking.checked_zip import CheckedZip
 from bpexp.tracking.memory_reader import MemoryReader
 from bpexp.tracking.reading import Point, StoredRun
 from bpexp.tracking.store import Store
+from bpexp.tracking.unreadable import unreadable_run_errors
 
 FORMAT = 1
 """Version of the format; another version is refused."""
@@ -111,6 +112,7 @@ class BundleArchive(Archive):
         """See ``Archive.is_local``."""
         return True
 
+    @unreadable_run_errors()
     def file(self, run: StoredRun, name: str) -> bytes:
         """See ``Archive.file``."""
         if name not in self._files[run.run_id]:

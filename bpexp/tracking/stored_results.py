@@ -16,7 +16,7 @@ from bpexp.runs.result import Validation
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import Point, StoredRun
-from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.unreadable import UnreadableRunError, unreadable_run_errors
 from bpexp.typing import Array
 
 Layers = tuple[tuple[Array, ...], tuple[Array, ...]]
@@ -50,11 +50,12 @@ class StoredResult:
         return identity.of_arrays(self.outcome, arrays)
 
 
+@unreadable_run_errors()
 def config_of(run: StoredRun, archive: Archive) -> tuple[TrainConfig, Dataset]:
     """The configuration and the data of a run, after checking both against its identity.
 
     Raises:
-        ConfigError: The configuration is invalid, or the data are not those of the run.
+        UnreadableRunError: The configuration is invalid, or the data are not those of the run.
     """
     config = stored_config(run, archive)
     dataset = archive.load_data(config.data)
@@ -72,13 +73,24 @@ def config_of(run: StoredRun, archive: Archive) -> tuple[TrainConfig, Dataset]:
     )
 
 
+@unreadable_run_errors()
 def stored_config(run: StoredRun, archive: Archive) -> TrainConfig:
     """The configuration of a run, without a check of its identity.
 
     Raises:
-        ConfigError: The configuration is invalid.
+        UnreadableRunError: The configuration is invalid.
     """
     return parse_train(_config_values(run, archive))
+
+
+@unreadable_run_errors()
+def config_in(content: bytes) -> TrainConfig:
+    """The configuration in config.yaml of a run, without a check of its identity.
+
+    Raises:
+        UnreadableRunError: The content is malformed.
+    """
+    return parse_train(artifact_files.mapping(content, "config.yaml"))
 
 
 def _config_values(run: StoredRun, archive: Archive) -> dict[str, Any]:
@@ -95,11 +107,12 @@ def _config_values(run: StoredRun, archive: Archive) -> dict[str, Any]:
     return values
 
 
+@unreadable_run_errors()
 def result_of(run: StoredRun, archive: Archive) -> StoredResult:
     """The result of a run, from its artifacts.
 
     Raises:
-        ConfigError: An artifact is missing or malformed.
+        UnreadableRunError: An artifact is missing or malformed.
     """
     losses = losses_of(run, archive)
     layers = _arrays(run, archive, "weights.npz")
@@ -114,11 +127,12 @@ def result_of(run: StoredRun, archive: Archive) -> StoredResult:
     return StoredResult(run.tags.get(run_tags.OUTCOME, ""), losses, predictions, ordered, file)
 
 
+@unreadable_run_errors()
 def layers_of(network: Network, arrays: Mapping[str, Array]) -> Layers:
     """The layers of a network from the arrays of weights.npz.
 
     Raises:
-        ConfigError: The arrays are not those of such a network.
+        UnreadableRunError: The arrays are not those of such a network.
     """
     numbers = range(1, len(network.sizes))
     names = [f"{kind}{i}" for kind in "Wb" for i in numbers]
@@ -132,11 +146,12 @@ def layers_of(network: Network, arrays: Mapping[str, Array]) -> Layers:
     return tuple(found[f"W{i}"] for i in numbers), tuple(found[f"b{i}"] for i in numbers)
 
 
+@unreadable_run_errors()
 def predictions_of(run: StoredRun, archive: Archive, n_outputs: int) -> Array:
     """The predictions of a run, (n_samples, n_outputs).
 
     Raises:
-        ConfigError: The artifact is missing or malformed.
+        UnreadableRunError: The artifact is missing or malformed.
     """
     return _training_outputs(run, _predictions_file(run, archive), n_outputs)
 
@@ -151,28 +166,28 @@ def _predictions_file(run: StoredRun, archive: Archive) -> tuple[str, bytes]:
     """The name and the content of the file with the predictions of a run.
 
     Raises:
-        ConfigError: The artifact is missing.
+        UnreadableRunError: The artifact is missing.
     """
     try:
         return predictions_file.CSV, archive.file(run, predictions_file.CSV)
-    except TrackingError:
-        raise
-    except ConfigError:
+    except UnreadableRunError:
         content = archive.file_if_any(run, predictions_file.PARQUET)
         if content is None:
             raise
         return predictions_file.PARQUET, content
 
 
+@unreadable_run_errors()
 def losses_of(run: StoredRun, archive: Archive) -> Array:
     """The loss of each epoch of a run, (epochs_run,).
 
     Raises:
-        ConfigError: The artifact is missing or malformed.
+        UnreadableRunError: The artifact is missing or malformed.
     """
     return losses_in(archive.file(run, "losses.npz"), run)
 
 
+@unreadable_run_errors()
 def losses_in(content: bytes, run: StoredRun) -> Array:
     """The losses in losses.npz of a run, see ``losses_of``."""
     arrays = artifact_files.arrays(content, f"losses.npz of run {run.short_id}")
@@ -192,7 +207,7 @@ def losses_at(epochs: Array, run: StoredRun, archive: Archive) -> Array:
     Those of a run without losses.npz are interpolated between the logged points of its loss.
 
     Raises:
-        ConfigError: losses.npz is malformed.
+        UnreadableRunError: losses.npz is malformed.
     """
     content = archive.file_if_any(run, "losses.npz")
     if content is not None:
@@ -204,15 +219,17 @@ def losses_at(epochs: Array, run: StoredRun, archive: Archive) -> Array:
     return np.where(epochs <= steps[-1], np.interp(epochs, steps, values), np.nan)
 
 
+@unreadable_run_errors()
 def validation_of(run: StoredRun, archive: Archive) -> Validation:
     """The validation evaluations of a run.
 
     Raises:
-        ConfigError: The artifact is missing or malformed.
+        UnreadableRunError: The artifact is missing or malformed.
     """
     return validation_in(archive.file(run, "validation.npz"), run)
 
 
+@unreadable_run_errors()
 def validation_in(content: bytes, run: StoredRun) -> Validation:
     """The evaluations in validation.npz of a run, see ``validation_of``."""
     arrays = artifact_files.arrays(content, f"validation.npz of run {run.short_id}")

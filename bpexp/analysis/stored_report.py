@@ -26,7 +26,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.render import markdown
 from bpexp.runs import run_tags
 from bpexp.runs.objective import Objective
-from bpexp.sweeps import integrity, sweep_integrity
+from bpexp.sweeps import integrity, metric_differences, sweep_integrity
 from bpexp.tracking import log_artifacts, lookup, run_tables, stored_results
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_tracker
@@ -233,7 +233,7 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
         parts = replace(run_tables.table_parts(), tags=_DIGESTS)
         return run_tables.frame(_checked(archive, parent.experiment_id, query, parts))
     runs = _checked(archive, parent.experiment_id, query, _METRICS)
-    problem = integrity.table_problem(table, runs)
+    problem = metric_differences.table_problem(table, runs)
     if not problem and sweep_integrity.file_problems(parent, archive, "results.parquet"):
         problem = "it does not match its digest"
     if problem:

@@ -6,7 +6,7 @@ original: then every artifact and metric that differs from it was altered.
 
 from bpexp.runs.result import TrainResult
 from bpexp.runs.run_tags import RESULT
-from bpexp.sweeps import artifact_differences, integrity
+from bpexp.sweeps import artifact_differences, integrity, metric_differences
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.run_record import result_artifacts
 from bpexp.tracking.archive import Archive
@@ -39,7 +39,7 @@ def alterations(
     # Only altered artifacts are read a second time.
     swapped = _swapped(run, archive) if any(files) else ""
     found += [swapped] if swapped else files
-    found += integrity.metric_problems(run, result, curves)
+    found += metric_differences.problems(run, result, curves)
     return [sentence for sentence in found if sentence]
 
 

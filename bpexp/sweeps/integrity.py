@@ -7,11 +7,9 @@ changed, which takes no parsing. ``problems_by_recomputing``, which they call wh
 compares all numbers, and says which one was altered.
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,15 +18,14 @@ from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import listed
 from bpexp.runs import confusion_files, identity, predictions_file, record_digests, run_tags
-from bpexp.runs.metrics import METRICS
 from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.runs.run_tags import IDENTITY, RESULT
-from bpexp.sweeps import artifact_differences
+from bpexp.sweeps import artifact_differences, metric_differences
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.run_record import config_documents, config_params
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
-from bpexp.tracking.reading import NO_PARTS, Parts, Point, Query, StoredRun, restored
+from bpexp.tracking.reading import NO_PARTS, Parts, Query, StoredRun
 from bpexp.tracking.stored_results import (
     StoredResult,
     config_in,
@@ -44,18 +41,12 @@ from bpexp.tracking.unreadable import UnreadableRunError
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import with_metrics
 from bpexp.training.run_batch import make_network
-from bpexp.typing import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TO_CHECK = Parts(
     params=(),
     tags=(IDENTITY, RESULT, run_tags.DIGESTS, run_tags.CONFIG, run_tags.ARITHMETIC),
 )
 """What the checks of this module need of each run, but for that of its parameters."""
-_REQUIRED = ("final_loss", "epochs_run")
-"""Metrics that every finished run has."""
 _RECORDED_FILES = {"config.yaml", "losses.npz", "weights.npz"}
 """Files of which every finished run has a digest."""
 
@@ -193,35 +184,6 @@ def artifact_problems(runs: Sequence[StoredRun], archive: Archive) -> dict[str, 
     return {run.run_id: problem for run, problem in zip(runs, found, strict=True) if problem}
 
 
-def table_problem(table: "pd.DataFrame", runs: Iterable[StoredRun]) -> str:
-    """How a table of results contradicts the metrics of the runs; "" if they agree.
-
-    Args:
-        table: A row per run with ``run_id`` and metrics.
-        runs: The stored runs, each of which is kept no longer than it is compared; rows of other
-            runs are not compared.
-
-    Returns:
-        The first difference, without a full stop.
-    """
-    rows = {run_id: row for row, run_id in enumerate(table["run_id"])}
-    columns = {name: table[name].to_numpy("float64", na_value=np.nan) for name in METRICS}
-    for run in runs:
-        row = rows.get(run.run_id)
-        if row is None:
-            continue
-        for name, metric in run.metrics.items():
-            if name not in columns:
-                continue
-            value = float(columns[name][row])
-            # Most are equal: the comparison with a rule for each kind of value takes longer.
-            if metric != value and not _is_stored_as(metric, value):
-                return (
-                    f"{name} of {run.label} is {value!r} in the table, and {metric!r} as a metric"
-                )
-    return ""
-
-
 def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
     """Everything in which a stored run contradicts its digests; empty if it is intact.
 
@@ -254,8 +216,8 @@ def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> lis
         expected["lowest_validation_loss"] = float(np.fmin.reduce(validation.losses))
     return [
         *param_problems(run, config),
-        *_altered_metrics(run, expected),
-        *_curve_problems(run, losses, validation, curves),
+        *metric_differences.altered_metrics(run, expected),
+        *metric_differences.curve_problems(run, losses, validation, curves),
     ]
 
 
@@ -288,7 +250,7 @@ def problems_by_recomputing(run: StoredRun, archive: Archive, curves: Curves) ->
     except UnreadableRunError as error:
         return [*found, str(error)]
     found += _file_problems(run, archive, stored, result, dataset)
-    return [*found, *metric_problems(run, result, curves)]
+    return [*found, *metric_differences.problems(run, result, curves)]
 
 
 def _file_problems(
@@ -343,86 +305,6 @@ def param_problems(run: StoredRun, config: TrainConfig) -> list[str]:
         for key, value in expected.items()
         if run.params.get(key) != value
     ]
-
-
-def metric_problems(run: StoredRun, result: TrainResult, curves: Curves) -> list[str]:
-    """How the metrics of a run contradict its result.
-
-    Args:
-        run: The run. A metric that was added to bpexp later may be missing in the store.
-        result: Its result.
-        curves: Its logged curves, which are compared with the losses of the result.
-    """
-    return [
-        *_altered_metrics(run, result.metrics),
-        *_curve_problems(run, result.losses, result.validation, curves),
-    ]
-
-
-def _curve_problems(
-    run: StoredRun, losses: Array, validation: Validation | None, curves: Curves
-) -> list[str]:
-    """How the logged curves of a run contradict its losses."""
-    originals = {"loss": Validation(np.arange(1, len(losses) + 1), losses)}
-    if validation is not None:
-        originals["validation_loss"] = validation
-    return [
-        sentence
-        for name, original in originals.items()
-        if name in run.metrics
-        for sentence in _curve_problem(name, run.metrics[name], curves.get(name, ()), original)
-    ]
-
-
-def _curve_problem(
-    name: str, latest: object, points: Sequence[Point], original: Validation
-) -> list[str]:
-    """How a logged curve contradicts the original one; the first difference.
-
-    Args:
-        name: The metric.
-        latest: Its last value in the store.
-        points: The logged points.
-        original: Epochs, in ascending order, and losses.
-    """
-    epochs, losses = original
-    if not _is_stored_as(latest, float(losses[-1])):
-        return [_altered_metric(name, latest, float(losses[-1]))]
-    # Somebody may have written text to a column of SQLite.
-    steps = [point.step if isinstance(point.step, int) else 0 for point in points]
-    places = np.minimum(np.searchsorted(epochs, steps), len(epochs) - 1)
-    expected = zip(epochs[places].tolist(), losses[places].tolist(), strict=True)
-    for point, (epoch, loss) in zip(points, expected, strict=True):
-        if point.step != epoch:
-            return [f"The metric {name} has a value at step {point.step}, which the run lacks."]
-        # Most are equal: the comparison with a rule for each kind of value takes longer.
-        if point.value != loss and not _is_stored_as(point.value, loss):
-            return [_altered_metric(f"{name} at step {epoch}", point.value, loss)]
-    return []
-
-
-def _altered_metrics(run: StoredRun, expected: Mapping[str, float]) -> list[str]:
-    """A sentence for each metric that is required and missing, or has not the expected value."""
-    missing = [name for name in _REQUIRED if name not in run.metrics]
-    return [f"The metric {name} is missing." for name in missing] + [
-        _altered_metric(name, run.metrics[name], value)
-        for name, value in expected.items()
-        if name in run.metrics and not _is_stored_as(run.metrics[name], value)
-    ]
-
-
-def _altered_metric(name: str, stored: object, expected: float) -> str:
-    return f"The metric {name} was altered: it is {stored!r}, but the result has {expected!r}."
-
-
-def _is_stored_as(stored: object, value: float) -> bool:
-    """Whether MLflow stores ``value`` like this."""
-    if not isinstance(stored, int | float):
-        return False
-    if math.isnan(value):
-        return math.isnan(stored)
-    # A value that was too large for a float is stored as an infinite one.
-    return restored(stored) == restored(value)
 
 
 def _mismatch(run: StoredRun, archive: Archive) -> str:

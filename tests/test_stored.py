@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import zipfile
 from contextlib import closing
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.nn.network import Network
 from bpexp.tracking import artifact_files, stored_results, stored_zip
 from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.store import Store
 
 
@@ -192,7 +192,7 @@ def test_an_artifact_that_is_not_a_readable_file_is_refused(tmp_path, put, reaso
     """And neither waited for, as a named pipe, nor read until the memory is full."""
     artifacts = tmp_path / ("a" * 32) / "artifacts"
     artifacts.mkdir(parents=True)
-    run = SimpleNamespace(run_id="a" * 32, artifact_uri=artifacts.as_uri())
+    run = StoredRun("a" * 32, "run", "FINISHED", artifact_uri=artifacts.as_uri())
     archive = Archive(None, Store("sqlite:///runs.db", tmp_path), "1")
     put(artifacts / "losses.npz")
     with pytest.raises(ConfigError) as refused:

@@ -118,6 +118,16 @@ class Variable:
         self._b.store(value.value if self._is_vector else value, self._address)
 
 
+class VolatileLoad(ir.LoadInstr):  # type: ignore[misc]
+    """A load that LLVM does not replace by the result of an earlier one."""
+
+    def descr(self, buf: list[str]) -> None:
+        """Append the text of the instruction."""
+        text: list[str] = []
+        super().descr(text)
+        buf.append(text[0].replace("load", "load volatile", 1))
+
+
 class Matrix(NamedTuple):
     """A matrix in the memory of the generated code. Each row holds the units of a layer.
 
@@ -146,6 +156,15 @@ class Matrix(NamedTuple):
         """Load the ``LANES`` consecutive numbers from a column on, as a Symbol."""
         address = self.b.bitcast(self.address(row, column), FLOATS.as_pointer())
         return Symbol(self.b, self.b.load(address, align=8))
+
+    def load_again(self, row: Any, column: Any) -> Any:
+        """Load like ``load``, though the numbers were loaded before: no register holds them."""
+        b, address = self.b, self.b.bitcast(self.address(row, column), FLOATS.as_pointer())
+        instruction = VolatileLoad(b.block, address)
+        instruction.align = 8
+        b.block.instructions.append(instruction)
+        b.position_at_end(b.block)
+        return Symbol(b, instruction)
 
     def store(self, value: Symbol, row: Any, column: Any) -> None:
         """Store ``LANES`` consecutive numbers from a column on."""

@@ -197,13 +197,17 @@ def evaluation_module(kind: KernelKind) -> str:
 
 def libraries() -> list[jit.Library]:
     """What the kernels of all kinds call: the same code, which takes long to compile."""
-    tile = _tile()
+    tile = _tile(left_group_size=1)
     return [jit.Library((BLOCKED_PRODUCT, tile), lambda: blocked_product_module(tile))]
 
 
-def _tile() -> Tile:
-    """As many sums as fit into the registers: 32 with AVX-512, 16 of half the size without."""
-    return Tile(4, 4) if jit.has_cpu_feature("avx512f") else Tile(2, 2)
+def _tile(left_group_size: int) -> Tile:
+    """As many sums as fit into the registers: 32 with AVX-512, 16 of half the size with AVX."""
+    if jit.has_cpu_feature("avx512f"):
+        return Tile(4, 4, held=4)
+    if jit.has_cpu_feature("avx") and left_group_size == 1:
+        return Tile(3, 2, held=1)
+    return Tile(2, 2, held=2)
 
 
 def _begin_function(
@@ -219,7 +223,7 @@ def _begin_function(
         if array not in WRITTEN_BY_THREADS:
             arguments[array].add_attribute("noalias")
     for left_group_size in sorted({1, kind.group_size}):
-        define_product(module, _tile(), left_group_size)
+        define_product(module, _tile(left_group_size), left_group_size)
     b = ir.IRBuilder(function.append_basic_block())
     layout = Layout.of(kind.network, kind.group_size).map_numbers(
         lambda position, _: b.load(b.gep(arguments["layout"], [INDEX(position)]))

@@ -105,7 +105,8 @@ class RunGroups:
         if self.group_size == LANES:
             return np.asarray(to_lane_groups(array, LANES))
         length = row_length(int(positions[-1]) + 1, 1)
-        groups = np.zeros((array.shape[-1], *array.shape[:-2], length))
+        groups: Array = aligned_empty((array.shape[-1], *array.shape[:-2], length))
+        groups[:] = 0.0
         groups[..., positions] = np.moveaxis(array, -1, 0)
         return groups
 

@@ -4,7 +4,7 @@ Each sum adds its products one by one in index order, so its bits do not depend 
 ``docs/compiler.md`` explains both.
 
 >>> module = ir.Module()
->>> define_product(module, Tile(rows=2, vectors=2), left_group_size=1).name
+>>> define_product(module, Tile(rows=2, vectors=2, held=2), left_group_size=1).name
 'add_product_1'
 """
 
@@ -29,6 +29,7 @@ from bpexp.training.llvm.codegen import (
 )
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import (
+    LEFT_PANEL_ROWS,
     MAX_UNPACKED_TERMS,
     MIN_BLOCKED_ROWS,
     MIN_BLOCKED_TERMS,
@@ -79,17 +80,18 @@ class ProductArguments(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """The size of a block of sums that is kept in registers: rows, and vectors in each row."""
+    """The size of a block of sums that is kept in registers.
+
+    Attributes:
+        rows: Rows of the block.
+        vectors: Vectors in each row.
+        held: How many vectors of the right matrix are held in registers while all rows use them.
+            Multiplications read the others from memory.
+    """
 
     rows: int
     vectors: int
-
-
-class TileIndices(NamedTuple):
-    """Where a tile is: its rows, and the first columns of its vectors, as LLVM integers."""
-
-    rows: list[Any]
-    columns: list[Any]
+    held: int
 
 
 def product_name(left_group_size: int) -> str:
@@ -134,8 +136,8 @@ def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Fu
             ):
                 with first_column as column:
                     panel = right._replace(data=right.address(0, column))
-                    place = _tile_at(b, row, column, Tile(n_rows, n_vectors))
-                    _add_tile(b, arguments, panel, place, left_group_size)
+                    part = _starting_at(b, arguments, row, column)
+                    _add_tile(b, part, panel, Tile(n_rows, n_vectors, tile.held), left_group_size)
     b.ret_void()
     return function
 
@@ -193,11 +195,8 @@ def blocked_product_module(tile: Tile) -> str:
         )
         _pack_right(b, part, tile)
         with for_range(b, 0, part.rows, PANEL_ROWS) as first_row:
-            block = part._replace(
-                rows=minimum(b, b.sub(part.rows, first_row), INDEX(PANEL_ROWS)),
-                left=b.gep(part.left, [b.mul(first_row, part.left_row_stride)]),
-                sums=b.gep(part.sums, [b.mul(first_row, part.stride)]),
-            )
+            rows = minimum(b, b.sub(part.rows, first_row), INDEX(PANEL_ROWS))
+            block = _starting_at(b, part._replace(rows=rows), first_row, 0)
             _add_block(b, block, tile)
     b.ret_void()
     return str(module)
@@ -215,48 +214,56 @@ def _add_block(b: ir.IRBuilder, block: ProductArguments, tile: Tile) -> None:
             # The panels lie one after the other.
             data = b.gep(block.packed_right, [b.mul(column, block.terms)])
             panel = Matrix(b, data, INDEX(n_vectors * LANES))
-            for first_row, n_rows in tiled_loops(b, block.rows, [tile.rows, 1], 1):
-                with first_row as row:
-                    left = _left_of_tile(b, block, row, is_left_packed)
-                    place = _tile_at(b, row, column, Tile(n_rows, n_vectors))
-                    _prefetch_next_tile(b, block, place)
-                    _add_tile(b, left, panel, place, left_group_size=1)
+            with for_range(b, 0, block.rows, LEFT_PANEL_ROWS) as first_row:
+                part = _left_panel(b, block, first_row, is_left_packed)
+                for first_tile, n_rows in tiled_loops(b, part.rows, [tile.rows, 1], 1):
+                    with first_tile as row:
+                        size = Tile(n_rows, n_vectors, tile.held)
+                        place = _starting_at(b, part, row, column)
+                        _prefetch_next_tile(b, place, size)
+                        _add_tile(b, place, panel, size, left_group_size=1)
 
 
-def _tile_at(b: ir.IRBuilder, row: Any, column: Any, tile: Tile) -> TileIndices:
-    """Return the indices of a tile that begins at a row and a column."""
-    return TileIndices(
-        [b.add(row, INDEX(k)) for k in range(tile.rows)],
-        [b.add(column, INDEX(k * LANES)) for k in range(tile.vectors)],
-    )
-
-
-def _prefetch_next_tile(b: ir.IRBuilder, block: ProductArguments, place: TileIndices) -> None:
-    """Append code that loads the sums below a tile into the cache."""
-    rows, columns = place
-    sums = Matrix(b, block.sums, block.stride)
-    for row, column in itertools.product(rows, columns):
-        prefetch(b, sums.address(b.add(row, INDEX(len(rows))), column))
-
-
-def _left_of_tile(
-    b: ir.IRBuilder, block: ProductArguments, row: Any, is_left_packed: Any
+def _starting_at(
+    b: ir.IRBuilder, arguments: ProductArguments, row: Any, column: Any
 ) -> ProductArguments:
-    """Return the arguments with ``left`` and its strides as the tile at ``row`` has to read it.
-
-    Panel p of the packed matrix has the rows p * LANES to (p + 1) * LANES - 1 and begins at number
-    p * LANES * terms. Tiles do not cross panels. Rows after the last whole panel are not packed.
-    """
-    panel_row = b.and_(row, INDEX(-LANES))
-    panel_end = b.add(panel_row, INDEX(LANES))
-    is_packed = b.and_(is_left_packed, b.icmp_signed("<=", panel_end, block.rows))
-    # ``_add_tile`` adds the row, counted from the first panel, to this address.
-    start = b.mul(panel_row, b.sub(block.terms, INDEX(1)))
-    return block._replace(
-        left=b.select(is_packed, b.gep(block.packed_left, [start]), block.left),
-        left_row_stride=b.select(is_packed, INDEX(1), block.left_row_stride),
-        left_term_stride=b.select(is_packed, INDEX(LANES), block.left_term_stride),
+    """Return the arguments with the addresses of a row, and of its sums from a column on."""
+    sums = Matrix(b, arguments.sums, arguments.stride)
+    return arguments._replace(
+        left=b.gep(arguments.left, [b.mul(row, arguments.left_row_stride)]),
+        sums=sums.address(row, column),
     )
+
+
+def _prefetch_next_tile(b: ir.IRBuilder, place: ProductArguments, tile: Tile) -> None:
+    """Append code that loads the sums below a tile into the cache."""
+    sums = Matrix(b, place.sums, place.stride)
+    for row, vector in itertools.product(range(tile.rows), range(tile.vectors)):
+        prefetch(b, sums.address(tile.rows + row, vector * LANES))
+
+
+def _left_panel(
+    b: ir.IRBuilder, block: ProductArguments, first_row: Any, is_left_packed: Any
+) -> ProductArguments:
+    """Return the arguments for a panel of ``left``, with addresses and strides to read it by.
+
+    Each panel of the packed matrix has ``LEFT_PANEL_ROWS`` rows side by side, the last one fewer.
+    """
+    rows = minimum(b, b.sub(block.rows, first_row), INDEX(LEFT_PANEL_ROWS))
+    is_whole = b.icmp_signed("<=", b.add(first_row, rows), _n_packed_rows(b, block))
+    is_packed = b.and_(is_left_packed, is_whole)
+    part = _starting_at(b, block._replace(rows=rows), first_row, 0)
+    packed = b.gep(block.packed_left, [b.mul(first_row, block.terms)])
+    return part._replace(
+        left=b.select(is_packed, packed, part.left),
+        left_row_stride=b.select(is_packed, INDEX(1), part.left_row_stride),
+        left_term_stride=b.select(is_packed, INDEX(LEFT_PANEL_ROWS), part.left_term_stride),
+    )
+
+
+def _n_packed_rows(b: ir.IRBuilder, block: ProductArguments) -> Any:
+    """How many rows of ``left`` are packed: whole vectors. Reading more could exceed the array."""
+    return b.and_(block.rows, INDEX(-LANES))
 
 
 def _pack_right(b: ir.IRBuilder, part: ProductArguments, tile: Tile) -> None:
@@ -273,57 +280,56 @@ def _pack_right(b: ir.IRBuilder, part: ProductArguments, tile: Tile) -> None:
 
 
 def _pack_left(b: ir.IRBuilder, block: ProductArguments) -> None:
-    """Append code that copies ``left``, read transposed, in panels of ``LANES`` rows.
-
-    Rows that do not fill a panel are left out: reading them could exceed the array.
-    """
-    n_rows = b.and_(block.rows, INDEX(-LANES))
-    left = Matrix(b, block.left, block.left_term_stride)
-    with for_range(b, 0, block.terms) as term, for_range(b, 0, n_rows, LANES) as row:
-        panel = Matrix(b, b.gep(block.packed_left, [b.mul(row, block.terms)]), INDEX(LANES))
-        panel.store(left.load(term, row), term, 0)
+    """Append code that copies ``left``, read transposed, to ``packed_left``, panel by panel."""
+    n_rows, left = _n_packed_rows(b, block), Matrix(b, block.left, block.left_term_stride)
+    with for_range(b, 0, n_rows, LEFT_PANEL_ROWS) as first_row:
+        data = b.gep(block.packed_left, [b.mul(first_row, block.terms)])
+        panel = Matrix(b, data, INDEX(LEFT_PANEL_ROWS))
+        n_left = minimum(b, b.sub(n_rows, first_row), INDEX(LEFT_PANEL_ROWS))
+        with for_range(b, 0, block.terms) as term, for_range(b, 0, n_left, LANES) as row:
+            panel.store(left.load(term, b.add(first_row, row)), term, row)
 
 
 def _add_tile(
     b: ir.IRBuilder,
     arguments: ProductArguments,
     panel: Matrix,
-    place: TileIndices,
+    tile: Tile,
     left_group_size: int,
 ) -> None:
     """Append code that adds the products of one tile.
 
     Args:
         b: Appends instructions.
-        arguments: Arguments of the product, with the number of terms in the panel.
+        arguments: Arguments of the product that begin with the tile, and the terms of the panel.
         panel: The columns of the tile in ``right``.
-        place: Rows and columns of the tile.
+        tile: Size of the tile.
         left_group_size: Group size of ``left``.
     """
-    rows, columns = place
+    rows, columns = range(tile.rows), range(tile.vectors)
     sums = Matrix(b, arguments.sums, arguments.stride)
+    left = Matrix(b, arguments.left, arguments.left_row_stride)
     left_rows = [
-        Matrix(
-            b,
-            b.gep(arguments.left, [b.mul(row, arguments.left_row_stride)]),
-            arguments.left_term_stride,
-            left_group_size,
-        )
-        for row in rows
+        Matrix(b, left.address(row), arguments.left_term_stride, left_group_size) for row in rows
     ]
-    cells = [(r, c) for r in range(len(rows)) for c in range(len(columns))]
+    cells = list(itertools.product(rows, columns))
     totals = {}
     for r, c in cells:
-        before = sums.load(rows[r], columns[c]).value
+        before = sums.load(r, c * LANES).value
         before = b.select(arguments.is_new, constant(b, ZERO_SUM).value, before)
         totals[r, c] = Variable(b, Symbol(b, before))
+    n_held = tile.vectors if tile.rows == 1 else min(tile.held, tile.vectors)
+    # Of loads that LLVM may move, it would move so many up that sums leave the registers.
+    load = panel.load if n_held == tile.vectors else panel.load_again
     with for_range(b, 0, arguments.terms) as term:
-        right_vectors = [panel.load(term, k * LANES) for k in range(len(columns))]
-        left_numbers = [row.load_unit(term, 0) for row in left_rows]
-        for r, c in cells:
-            totals[r, c].set(totals[r, c].get() + left_numbers[r] * right_vectors[c])
+        held = [load(term, c * LANES) for c in range(n_held)]
+        for r in rows:
+            left_number = left_rows[r].load_unit(term, 0)
+            for c in columns:
+                right = held[c] if c < n_held else load(term, c * LANES)
+                totals[r, c].set(totals[r, c].get() + left_number * right)
     for r, c in cells:
-        sums.store(totals[r, c].get(), rows[r], columns[c])
+        sums.store(totals[r, c].get(), r, c * LANES)
 
 
 def _halvings(number: int) -> list[int]:

@@ -295,7 +295,7 @@ def test_a_report_on_one_split_says_that_it_holds_for_that_split():
     report = bpexp.report("latest")
     (comparison,) = report.findings.comparisons
     assert comparison.units == {"replicate": 6}
-    assert "with the same seed and split" in report.answer
+    assert "With the same seed and split" in report.answer
     assert "Bouthillier" in report.answer
 
 

@@ -44,7 +44,7 @@ BLOCK = re.compile(
 )
 COMMAND = re.compile(r"^\$ (?P<command>(?:[^\n]*\\\n)*[^\n]*\n)(?P<output>(?:(?!\$ ).*\n)*)", re.M)
 """A command of a console block, which may be continued on more lines, and its output."""
-MAIN_JOB = re.compile(r"^    .*/(python -m bpexp .*)  # trains three networks$", re.M)
+MAIN_JOB = re.compile(r"^    .*/(python -m bpexp .*)  # runs the main job$", re.M)
 """The command of the README that continuous integration runs."""
 NOTE = re.compile(r"<!-- (not run|exit status|file): (.*?) -->")
 RUN_ID = re.compile(r"(?<![\w.])(?=[0-9a-f]*[0-9])[0-9a-f]{8}(?:[0-9a-f]{24})?(?![\w.])")

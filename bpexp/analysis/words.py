@@ -189,20 +189,23 @@ def more_or_less(difference: Interval, unit: str = "") -> str:
     """A difference with its interval, in words instead of signs.
 
     >>> more_or_less(Interval(-30.5, -60.0, -8.0), "epochs")
-    '30.5 (8 to 60) epochs less'
-    >>> more_or_less(Interval(30.5, -8.0, 60.0)), more_or_less(Interval(0.0, 0.0, 0.0))
-    ('30.5 more (8 less to 60 more)', '0 (0 to 0)')
+    '30.5 epochs less (8 to 60 less)'
+    >>> more_or_less(Interval(30.5, -8.0, 60.0)), more_or_less(Interval(0.0, -60.0, 0.0))
+    ('30.5 more (8 less to 60 more)', '0 (0 to 60 less)')
     """
     estimate, low, high = difference
-    unit = f" {unit}" if unit else ""
+    digits = _digits(low, high)
 
-    def sized(value: float) -> str:
-        return f"{number(abs(value))}{unit}{_direction(value)}"
+    def sized(value: float, unit: str = "") -> str:
+        return f"{number(abs(value), digits)}{unit}{_direction(value)}"
 
+    text = sized(estimate, f" {unit}" if unit else "")
+    if not difference.has_bounds:
+        return text
     if low < 0.0 < high:
-        return f"{sized(estimate)} ({sized(low)} to {sized(high)})"
-    sizes = Interval(abs(estimate), *sorted((abs(low), abs(high))))
-    return f"{interval(sizes)}{unit}{_direction(estimate or low or high)}"
+        return f"{text} ({sized(low)} to {sized(high)})"
+    nearer, farther = sorted((low, high), key=abs)
+    return f"{text} ({number(abs(nearer), digits)} to {sized(farther)})"
 
 
 def _direction(difference: float) -> str:

@@ -39,8 +39,10 @@ def halt(owner, name):
 
     def halting(*arguments):
         value = original(*arguments)
-        if name == "commit" and arguments[0].runs[0].status == "RUNNING":
-            return value  # the parent run was created
+        if name == "commit":
+            first = arguments[0].runs[0]
+            if getattr(first, "record", first).status == "RUNNING":
+                return value  # the parent run was created
         print("halted", flush=True)
         sys.stdin.readline()
         return value

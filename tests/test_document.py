@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from html_page import Page
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
@@ -270,6 +270,7 @@ def test_latex_has_an_environment_for_each_block():
         assert line in page.splitlines(), line
 
 
+@example("\u00ad\u0387")
 @given(st.text(st.characters(exclude_categories=["Cs"])) | HOSTILE)
 def test_latex_escapes_every_special_character(content):
     page = latex.block(Paragraph(content))

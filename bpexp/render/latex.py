@@ -200,10 +200,14 @@ def _special(found: re.Match[str]) -> str:
 
 
 def _typeset(character: str) -> str:
-    """The character; its number, such as U+4E2D, if pdfLaTeX cannot typeset it."""
+    """The character; its number, such as U+4E2D, if it is invisible or not of ``TYPESET``."""
     if character.isspace():
         return " "
-    for name in TYPESET:
+    if character in _CHARACTERS:
+        # What is another character in normal form, such as the Greek U+0387.
+        return _CHARACTERS[character]
+    is_invisible = unicodedata.category(character) == "Cf"
+    for name in TYPESET if not is_invisible else ():
         try:
             character.encode(name)
         except UnicodeEncodeError:

@@ -86,7 +86,7 @@ class BestPerValue:
         best = "; ".join(f"{one.value}: {self._chosen(one)}" for one in self.of_values)
         compared = "on the test rows, which were not used to choose"
         if not self.is_tested:
-            has_chosen = any(len(best.groups) > 1 for best in self.of_values)
+            has_chosen = any(len(one.groups) > 1 for one in self.of_values)
             compared = "on the runs that chose them" if has_chosen else "on all runs"
         return " ".join([
             f"Best combination {which} by {self.chosen_by.label}: {best}.",

@@ -138,7 +138,7 @@ def _of_sources(findings: Findings) -> Decomposition | None:
         return None
     rest = "the two together" if len(units) == 2 else "several of these together"
     if len(units) == 1:
-        within = [noun for noun in groups[0].table.varying_sources if noun != units[0].name]
+        within = [name for name in groups[0].table.varying_sources if name != units[0].name]
         rest = f"the {listed(within or [SEED])} within each {units[0].name}"
     named = {name or rest: share for name, share in found.items()}
     return Decomposition(

@@ -20,6 +20,9 @@ from bpexp.runs.variation import FOLD, SEED, SPLIT
 MIN_LEAD, MIN_LEAD_RUNS = 0.1, 2
 """Curves cross if each leads the other at some epoch by this share, and by this number of runs."""
 
+LEAST_P = 1e-4
+"""The smallest p value that is shown; of smaller ones only that they are."""
+
 MEANINGFUL = 0.75
 """A difference matters if the probability of improvement can be as large (Bouthillier et al. 2021,
 who recommend this value)."""
@@ -457,10 +460,9 @@ def _digits(low: float, high: float) -> int:
 
 def p_value(p: float) -> str:
     """The p value with two digits, such as "p = 0.012" or "p < 0.0001"."""
-    found = p_number(p)
-    return f"p {found}" if found.startswith("<") else f"p = {found}"
+    return f"p {'' if p < LEAST_P else '= '}{p_number(p)}"
 
 
 def p_number(p: float) -> str:
     """The p value in a column: "0.012" or "< 0.0001"."""
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+    return f"< {LEAST_P:.4f}" if p < LEAST_P else f"{p:.2g}"

@@ -97,7 +97,7 @@ class Difference:
     @property
     def without_interval(self) -> Self:
         """The difference alone."""
-        return replace(self, percent=Interval(self.percent.estimate, math.nan, math.nan))
+        return replace(self, percent=Interval.without_bounds(self.percent.estimate))
 
 
 def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Difference:

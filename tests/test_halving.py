@@ -280,6 +280,13 @@ def test_the_report_compares_what_was_trained_to_the_end(halved, monkeypatch):
     assert "rungs" in report.figures
     text = report.files(["md"])["report.md"].decode()
     assert "| 10 | 6 | 2 |" in text
+    _, parent, _ = stored(halved)
+    path = halved / "outputs/artifacts" / parent.run_id / "artifacts" / "rungs.csv"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"stopped", b"goes on"))
+    with pytest.raises(ConfigError, match=r"rungs\.csv of .* altered"):
+        bpexp.report("latest")
+    path.write_bytes(content)
 
 
 def test_dry_run_says_what_is_trained_to_which_epoch(inside, a_store):

@@ -725,6 +725,12 @@ def test_a_report_on_the_sweep_of_a_study_has_the_verdicts_of_the_study(
     assert f"the sweep: {stated}." in answer
     # The ranking follows.
     assert "converges soonest on average" in answer
+    (stored,) = (tmp_path / "outputs" / "artifacts").rglob("study.csv")
+    content = stored.read_bytes()
+    stored.write_bytes(content.replace(b"undecided", b"agrees within 10%"))
+    with pytest.raises(ConfigError, match=r"study\.csv of .* altered"):
+        bpexp.report("latest")
+    stored.write_bytes(content)
     rows[1]["overrides"] = ["data=parity"]
     path.write_text(yaml.safe_dump(study))
     assert inside(*start).returncode == 0

@@ -31,6 +31,7 @@ from bpexp.render.axes import (
 from bpexp.render.document import Table
 from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective, objectives
+from bpexp.sweeps.sweep_integrity import checked_file
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 
@@ -222,9 +223,9 @@ def read(archive: Archive, parent: StoredRun) -> Halving | None:
     """The rungs of a stored sweep; None if it judged no combinations.
 
     Raises:
-        ConfigError: The file is broken.
+        ConfigError: The file is broken, or was altered.
     """
-    content = archive.file_if_any(parent, FILE)
+    content = checked_file(parent, archive, FILE)
     if content is None:
         return None
     try:

@@ -234,13 +234,12 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
         return run_tables.frame(_checked(archive, parent.experiment_id, query, parts))
     runs = _checked(archive, parent.experiment_id, query, _METRICS)
     problem = metric_differences.table_problem(table, runs)
-    if not problem and sweep_integrity.file_problems(parent, archive, "results.parquet"):
-        problem = "it does not match its digest"
     if problem:
         raise ConfigError(
             f"results.parquet of {parent.label} was altered: {problem}; bpexp resume "
             f"{parent.short_id} writes it again."
         )
+    sweep_integrity.checked_file(parent, archive, "results.parquet")
     return table
 
 

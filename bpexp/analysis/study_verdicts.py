@@ -3,6 +3,7 @@
 import csv
 import io
 
+from bpexp.sweeps.sweep_integrity import checked_file
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 
@@ -13,8 +14,12 @@ MAX_NAMED = 12
 
 
 def sentence(archive: Archive, parent: StoredRun) -> str:
-    """The verdicts of a study, row by row; "" if the sweep is none or has not ended."""
-    content = archive.file_if_any(parent, TABLE) if TABLE in archive.files(parent) else None
+    """The verdicts of a study, row by row; "" if the sweep is none or has not ended.
+
+    Raises:
+        ConfigError: The table of the verdicts was altered.
+    """
+    content = checked_file(parent, archive, TABLE)
     if content is None:
         return ""
     rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Collection, Sequence
 
+from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted, listed
 from bpexp.runs import record_digests, run_tags
 from bpexp.tracking.archive import Archive
@@ -15,29 +16,48 @@ _MAX_NAMED = 5
 """Missing runs that are named."""
 
 
-def file_problems(sweep: StoredRun, archive: Archive, name: str = "") -> list[str]:
+def file_problems(sweep: StoredRun, archive: Archive) -> list[str]:
     """How files of the parent run of a sweep, such as its tables, contradict their digests.
 
     Args:
         sweep: The parent run; it has digests once the sweep has ended.
         archive: Where it is stored.
-        name: Only the file with this name.
 
     Returns:
         A sentence for each file that is missing or was altered.
     """
     recorded = record_digests.parse(sweep.tags.get(run_tags.DIGESTS, ""))
-    names = [key for key in record_digests.file_names(recorded) if name in (key, "")]
     found = []
-    for key in names:
+    for name in record_digests.file_names(recorded):
         try:
-            content = archive.file(sweep, key)
+            content = archive.file(sweep, name)
         except UnreadableRunError as error:
             found.append(str(error))
         else:
-            if record_digests.of_file(sweep.tags, key, content) != recorded[key]:
-                found.append(f"{key} was altered: it does not match its digest.")
+            if _is_altered(sweep, name, content):
+                found.append(f"{name} was altered: it does not match its digest.")
     return found
+
+
+def checked_file(sweep: StoredRun, archive: Archive, name: str) -> bytes | None:
+    """The content of a file of the parent run of a sweep; None if it does not have the file.
+
+    Raises:
+        ConfigError: The file does not match its digest, or cannot be read.
+    """
+    content = archive.file_if_any(sweep, name)
+    if content is not None and _is_altered(sweep, name, content):
+        raise ConfigError(
+            f"{name} of {sweep.label} was altered: it does not match its digest; bpexp resume "
+            f"{sweep.short_id} writes it again."
+        )
+    return content
+
+
+def _is_altered(sweep: StoredRun, name: str, content: bytes) -> bool:
+    """Whether a file has a digest, and another content."""
+    recorded = record_digests.parse(sweep.tags.get(run_tags.DIGESTS, ""))
+    return name in recorded and record_digests.of_file(sweep.tags, name, content) != recorded[name]
 
 
 def table_rows(sweep: StoredRun, archive: Archive) -> list[tuple[str, str]]:

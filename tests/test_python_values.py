@@ -92,6 +92,39 @@ def test_an_array_where_one_value_is_needed_is_refused():
         compose_settings({"lr": np.array([0.1, 0.2])})
 
 
+@pytest.mark.parametrize("key", ["inputs", "drop", "missing_values"])
+def test_a_list_of_names_is_one_value_also_where_null_is_allowed(key, tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,c,y\n1,5,?,0\n2,6,1,1\n3,7,?,1\n")
+    settings = {
+        "inputs": {"inputs": ("a", "b")},
+        "drop": {"drop": ["c"]},
+        "missing_values": {"missing_values": ["?", -999], "missing": "drop"},
+    }[key]
+    result = bpexp.train(
+        data="file", data__path=tmp_path / "t.csv", data__target="y", data__standardize=False,
+        epochs=1, **{f"data__{name}": value for name, value in settings.items()},
+    )  # fmt: skip
+    expected = [[2, 6, 1]] if key == "missing_values" else [[1, 5], [2, 6], [3, 7]]
+    assert result.dataset.X.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": {3, 2}}, "hidden must be a list, which has an order, got a set"),
+        ({"lr": {0.1}}, r"one value for a single run, got a set; .* bpexp.sweep\(lr=\[...\]\)"),
+        ({"lr": iter([0.1])}, "one value for a single run, got a list_iterator"),
+        ({"lr": b"0.1"}, "lr must be a finite number above 0, got b'0.1'"),
+        ({"optimizer": None}, "optimizer must be one of adam, .*, got None"),
+        ({"model": object()}, "model must be one of classifier, .*, got <object"),
+    ],
+)
+def test_values_of_other_types_are_refused_in_one_sentence(settings, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        bpexp.train(**settings)
+    assert "\n" not in str(error.value)
+
+
 def test_a_rule_is_checked_after_the_conversion():
     with pytest.raises(ConfigError, match=r"seed must be a whole number .*, got 0.5"):
         parse(compose_settings({"seed": np.float64(0.5)}))

@@ -16,7 +16,7 @@ dictionaries, additions and deletions after a change of the same key) are left t
 import copy
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bpexp.config import grammar, hydra_internals, schema
-from bpexp.config.options import OPTION_GROUPS, SHORTHANDS, check_option, expand_shorthands
+from bpexp.config.options import (
+    OPTION_GROUPS,
+    SHORTHANDS,
+    check_option,
+    expand_shorthands,
+    option_names,
+)
 from bpexp.config.paths import check_own_files, conf_dir, own_dir
 from bpexp.fields.checks import ConfigError, brief
 
@@ -234,6 +240,12 @@ def compose_settings(settings: Mapping[str, Any], overrides: Sequence[str] = ())
     return composed
 
 
+def check_order(key: str, values: object) -> None:
+    """Check that values have an order. Raises ConfigError for a set."""
+    if isinstance(values, Set):
+        raise ConfigError(f"{key} must be a list, which has an order, got a set.")
+
+
 def plain_value(value: Any) -> Any:
     """A value from Python as the schema takes it: without NumPy's types, arrays and paths.
 
@@ -270,17 +282,22 @@ def _composed(
 
 
 def _set(composed: Plain, key: str, value: Any) -> None:
-    """Set a value in place. Raises ConfigError for a list where one value is needed."""
+    """Set a value in place. Raises ConfigError for a list where one value is needed, or a set."""
     dotted = key.replace("__", ".")
-    if isinstance(value, Iterable) and not isinstance(value, str | Mapping):
-        declared = schema.setting_of(dotted)
-        is_scalar = dotted in OPTION_GROUPS or declared is not None
-        if is_scalar and not getattr(declared and declared.rule, "accepts_lists", False):
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        is_scalar = dotted in OPTION_GROUPS or schema.setting_of(dotted) is not None
+        if is_scalar and not getattr(schema.rule_of(dotted), "accepts_lists", False):
+            is_list = isinstance(value, list | range)
+            got, values = (brief(value),) * 2 if is_list else (f"a {type(value).__name__}", "[...]")
             raise ConfigError(
-                f"{dotted} must be one value for a single run, got {brief(value)}; to sweep "
-                f"over it call bpexp.sweep({key}={brief(value)})."
+                f"{dotted} must be one value for a single run, got {got}; to sweep over it "
+                f"call bpexp.sweep({key}={values})."
             )
+        check_order(dotted, value)
         value = list(value)
+    elif dotted in OPTION_GROUPS and not isinstance(value, Mapping):
+        names = ", ".join(option_names(dotted))
+        raise ConfigError(f"{dotted} must be one of {names}, got {brief(value)}.")
     *path, last = dotted.split(".")
     node = composed
     for part in path:

@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bpexp.config.grammar import SPACES, create_parser
 from bpexp.config.options import TABLES
-from bpexp.config.schema import FIXED_GROUPS, NAMED_GROUPS, keys, setting_of
+from bpexp.config.schema import FIXED_GROUPS, NAMED_GROUPS, keys, rule_of
 from bpexp.errors import other_notations
 from bpexp.errors.command_names import COMMANDS
 from bpexp.fields import checks
@@ -207,9 +207,9 @@ def _explain_word_in_list(text: str) -> str:
 
 def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
     """Yield what may be wrong, and the setting without that mistake."""
-    declared = setting_of(key)
     items = re.split(r"\s*[,;]\s*", value.strip("(){}"))
-    is_scalar = declared is not None and not getattr(declared.rule, "accepts_lists", False)
+    rule = rule_of(key)
+    is_scalar = rule is not None and not getattr(rule, "accepts_lists", False)
     if is_scalar and len(items) > 1 and all(re.fullmatch(r"[\w.+-]+", item) for item in items):
         yield "values are separated by commas", f"{key}={','.join(items)}"
     for problem, sweep in other_notations.corrections(value):

@@ -7,10 +7,16 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bpexp.config.compose import Plain, compose_settings, composer, plain_value
+from bpexp.config.compose import (
+    Plain,
+    check_order,
+    compose_settings,
+    composer,
+    plain_value,
+)
 from bpexp.config.options import group_of
 from bpexp.config.schema import rule_of
 from bpexp.fields.checks import ConfigError, Integer, Real, Widths, brief
@@ -163,8 +169,7 @@ def _axis(key: str, value: Any) -> list[Value]:
     if _is_call(dotted, value):
         (override,) = composer().parse([f"{dotted}={value}"])
         return [("", text) for text in grid.values(override)]
-    if isinstance(value, Set):
-        raise ConfigError(f"{dotted} must be a list, which has an order, got a set.")
+    check_order(dotted, value)
     if isinstance(value, str) and _NUMBERS.fullmatch(value) and _takes_numbers(dotted):
         raise ConfigError(
             f"{dotted} must be a list of values, got {value!r}; type {dotted}=[{value}]."

@@ -64,9 +64,9 @@ def report_lr_range(finished: FinishedSweep, store: Store, reporter: Reporter) -
     reader = open_reader(store)
     parent = lookup.with_id(reader, finished.parent)
     opened = archive.Archive(reader, store, parent.experiment_id)
-    found = lr_range_of(opened, parent, finished.ranking.objective)
-    if found is not None:
-        reporter.say(found.sentence)
+    lr_range = lr_range_of(opened, parent, finished.ranking.objective)
+    if lr_range is not None:
+        reporter.say(lr_range.sentence)
 
 
 def export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
@@ -108,11 +108,11 @@ def report_confirmation(
     """
     from bpexp.analysis import confirmation
 
-    found = []
+    confirmed = []
     for combination, jobs in zip(chosen, by_combination(fresh.plan.jobs), strict=True):
         # One that had more splits than another in its sweep has more jobs here, too.
         rows = [row for row in (fresh.rows[job.index] for job in jobs) if row.metrics]
-        found.append(
+        confirmed.append(
             confirmation.Confirmed(
                 name=combination.job.combination_name,
                 before=combination.scores,
@@ -121,4 +121,4 @@ def report_confirmation(
                 is_independent=are_independent(rows),
             )
         )
-    reporter.say(confirmation.summary(objective, found))
+    reporter.say(confirmation.summary(objective, confirmed))

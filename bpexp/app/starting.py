@@ -40,11 +40,11 @@ def with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) -> 
     parent = tracked.parent
     assert parent is not None
     link = run_tags.linked_sweep(parent)
-    found = resume.finished_runs(plan, parent, archive)
+    earlier = resume.finished_runs(plan, parent, archive)
     has_link = {run.run_id for run in archive.search(Query(tags={link: "linked"}), NO_PARTS)}
-    linked = {run.run_id for run in found.runs.values() if run.parent != parent} - has_link
+    linked = {run.run_id for run in earlier.runs.values() if run.parent != parent} - has_link
     tracked.tracker.tag_many(sorted(linked), link, "linked")
-    damaged = [run for run, _ in found.damaged]
+    damaged = [run for run, _ in earlier.damaged]
     for run in damaged:
         if run.run_id in has_link:
             tracked.tracker.update_run(run.run_id, {link: None})
@@ -52,10 +52,10 @@ def with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) -> 
     return replace(
         tracked,
         reusable=resume.ReusableRuns(archive, tracked.tracker, parent) if is_reusing else None,
-        stored=resume.results_of(plan, found.runs, archive),
-        notes=found.sentences(),
+        stored=resume.results_of(plan, earlier.runs, archive),
+        notes=earlier.sentences(),
         replaced=[
             *(run.run_id for run in damaged if run.parent == parent),
-            *(run.run_id for run in found.superseded),
+            *(run.run_id for run in earlier.superseded),
         ],
     )

@@ -83,28 +83,30 @@ def _columns_of_combinations(
 ) -> dict[str, list[str]]:
     """A column for each part of the combinations and of their results: medians over the runs."""
     columns = {
-        "rank": [str(found.rank) for found in combinations],
+        "rank": [str(combination.rank) for combination in combinations],
         **{
-            key: [found.job.shown(key) for found in combinations]
+            key: [combination.job.shown(key) for combination in combinations]
             for key in varying
             if not is_replicate_key(key)
         },
-        "runs": [str(len(found.rows)) for found in combinations],
+        "runs": [str(len(combination.rows)) for combination in combinations],
     }
     if race is not None:
-        columns["race"] = [race.state(race.of(found.job)) for found in combinations]
+        columns["race"] = [race.state(race.of(combination.job)) for combination in combinations]
     for outcome in (Outcome.CONVERGED, Outcome.DIVERGED):
-        counts = [sum(row.outcome == outcome for row in found.rows) for found in combinations]
+        counts = [
+            sum(row.outcome == outcome for row in combination.rows) for combination in combinations
+        ]
         if any(counts):
             columns[outcome.value] = [str(count) for count in counts]
-    if any(found.pruned_at for found in combinations):
-        columns["pruned at"] = [str(found.pruned_at or "") for found in combinations]
+    if any(combination.pruned_at for combination in combinations):
+        columns["pruned at"] = [str(combination.pruned_at or "") for combination in combinations]
     columns |= _estimates(ranking, combinations, race)
     objective = ranking.objective
     others = [n for n in metric_names(ranking.runs) if n not in (objective.metric, "epochs_run")]
     for name in others:
-        columns[name] = [_median_of(name, found.rows) for found in combinations]
-    columns["best run"] = [short(found.best.run_id) for found in combinations]
+        columns[name] = [_median_of(name, combination.rows) for combination in combinations]
+    columns["best run"] = [short(combination.best.run_id) for combination in combinations]
     return columns
 
 
@@ -126,12 +128,14 @@ def _estimates(
     objective = ranking.objective
     raced: list[_Estimate] | None = None
     if race is not None and race.objective == objective:
-        raced = [_estimate(objective, *race.of(found.job).center) for found in combinations]
+        raced = [
+            _estimate(objective, *race.of(combination.job).center) for combination in combinations
+        ]
     if not objective.is_time:
-        estimates = raced or [_median(ranking, found) for found in combinations]
+        estimates = raced or [_median(ranking, combination) for combination in combinations]
         return {objective.name: _values(estimates), **_interval_column(estimates)}
-    means = {"mean epochs": [number(found.center) for found in combinations]}
-    medians = [_median(ranking, found) for found in combinations]
+    means = {"mean epochs": [number(combination.center) for combination in combinations]}
+    medians = [_median(ranking, combination) for combination in combinations]
     if raced is not None:
         return {**means, **_interval_column(raced), "median": _values(medians)}
     return {**means, "median": _values(medians), **_interval_column(medians)}
@@ -147,13 +151,15 @@ def _interval_column(estimates: Sequence[_Estimate]) -> dict[str, list[str]]:
     return {"95% interval": intervals} if any(intervals) else {}
 
 
-def _median(ranking: Ranking, found: RankedCombination) -> _Estimate:
+def _median(ranking: Ranking, combination: RankedCombination) -> _Estimate:
     """The median of the objective."""
     from bpexp.analysis import estimates
     from bpexp.analysis.intervals import confidence_of_each
 
     level = confidence_of_each(len(ranking.combinations))
-    median = estimates.median(ranking.objective, found.scores, level, found.is_independent)
+    median = estimates.median(
+        ranking.objective, combination.scores, level, combination.is_independent
+    )
     return _estimate(ranking.objective, *median)
 
 

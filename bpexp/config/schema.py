@@ -430,12 +430,12 @@ def _build_once(config: type[T], values: object, prefix: str) -> T:
     """``_build``, whose result is kept; equal values give the same object."""
     # The text distinguishes 1, 1.0 and True, which are equal.
     key = (config, prefix, repr(values))
-    found = _built.get(key)
-    if found is None:
+    built = _built.get(key)
+    if built is None:
         if len(_built) >= _MAX_BUILT:
             _built.clear()
-        found = _built[key] = _build(config, values, prefix)
-    return cast(T, found)
+        built = _built[key] = _build(config, values, prefix)
+    return cast(T, built)
 
 
 def _group(values: object, prefix: str) -> Mapping[str, Any]:
@@ -460,12 +460,12 @@ def train_keys() -> list[str]:
     >>> train_keys()[:5], train_keys().index("data.name") < train_keys().index("model.output")
     (['seed', 'lr', 'epochs', 'hidden', 'batch_size'], True)
     """
-    found: list[str] = []
+    names: list[str] = []
     for name in TRAIN:
         configs = [option.config for option in NAMED_GROUPS.get(name, {}).values()]
         configs += [FIXED_GROUPS[name]] if name in FIXED_GROUPS else []
-        found += [f"{name}.{s.name}" for one in configs for s in settings_of(one)] or [name]
-    return list(dict.fromkeys(found))
+        names += [f"{name}.{s.name}" for one in configs for s in settings_of(one)] or [name]
+    return list(dict.fromkeys(names))
 
 
 def options_with(key: str) -> list[str]:

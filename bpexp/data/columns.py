@@ -1,8 +1,8 @@
 """Columns of a user's table as numbers, and one message about all cells that are none.
 
 >>> import pandas as pd
->>> found = to_numbers(pd.Series(["1.5", "2", "?"], name="a"))
->>> found.n_wrong, found.first_row, found.first_cell
+>>> column = to_numbers(pd.Series(["1.5", "2", "?"], name="a"))
+>>> column.n_wrong, column.first_row, column.first_cell
 (1, 2, "'?'")
 """
 
@@ -181,28 +181,30 @@ def to_label_codes(column: "pd.Series", limit: int, key: str) -> Column:
     missing = column.isna().to_numpy(bool)
     known = column[~missing]
     try:
-        found = sorted(known.unique().tolist())
+        labels = sorted(known.unique().tolist())
     except TypeError as error:
         raise ConfigError(
             f"{key} must hold labels of one kind, numbers or texts, got {brief(known.iloc[0])} in "
             f"column {str(column.name)!r}."
         ) from error
-    if len(found) > limit:
+    if len(labels) > limit:
         raise ConfigError(
-            f"{key} must hold at most {limit} classes, got {len(found)} in column "
+            f"{key} must hold at most {limit} classes, got {len(labels)} in column "
             f"{str(column.name)!r}."
         )
-    _check_that_labels_look_different(found, f"{key} must hold labels that look different", column)
-    position = {label: float(place) for place, label in enumerate(found)}
+    _check_that_labels_look_different(labels, f"{key} must hold labels that look different", column)
+    position = {label: float(place) for place, label in enumerate(labels)}
     values = np.full(len(column), np.nan)
     values[~missing] = [position[label] for label in known.tolist()]
-    return Column(values, missing, tuple(found))
+    return Column(values, missing, tuple(labels))
 
 
-def _check_that_labels_look_different(found: Sequence[Any], rule: str, column: "pd.Series") -> None:
+def _check_that_labels_look_different(
+    labels: Sequence[Any], rule: str, column: "pd.Series"
+) -> None:
     """Raise ConfigError for texts that differ in spaces, or in how an accent is encoded, alone."""
     seen: dict[str, str] = {}
-    for label in found:
+    for label in labels:
         if isinstance(label, str):
             looks = " ".join(unicodedata.normalize("NFC", label).split())
             other = seen.setdefault(looks, label)
@@ -277,9 +279,9 @@ def _looks_like_number(text: str) -> bool:
 
 def _have_one_unit(texts: set[str]) -> bool:
     """Whether texts are different numbers followed by the same letters."""
-    found = [_QUANTITY.fullmatch(text) for text in texts]
-    units = {match[1] for match in found if match}
-    return len(texts) > 1 and all(found) and len(units) == 1
+    matches = [_QUANTITY.fullmatch(text) for text in texts]
+    units = {match[1] for match in matches if match}
+    return len(texts) > 1 and all(matches) and len(units) == 1
 
 
 def _value(cell: Any, decimal: str) -> float:
@@ -391,18 +393,18 @@ def check_cells(
     Raises:
         ConfigError: Some are not; the message describes all columns with such cells.
     """
-    found = []
+    problems = []
     for name, column in columns.items():
         if column.n_wrong:
             cell = column.first_cell
-            found.append(_Problem(name, column.n_wrong, column.first_row, cell, column))
+            problems.append(_Problem(name, column.n_wrong, column.first_row, cell, column))
         is_required = missing == "refuse" or (missing == "median" and name in required)
         if column.n_missing and is_required:
             row = int(np.flatnonzero(column.missing)[0])
-            found.append(_Problem(name, column.n_missing, row, "nan", column, is_missing=True))
-    if not found:
+            problems.append(_Problem(name, column.n_missing, row, "nan", column, is_missing=True))
+    if not problems:
         return
-    first, *others = sorted(found, key=lambda problem: not problem.has_text_cell)
+    first, *others = sorted(problems, key=lambda problem: not problem.has_text_cell)
     name, place = first.name, origin.place(first.row)
     if first.column.labels is not None:
         message = f"data.path must hold labels in column {name!r}, got none in {place}"
@@ -422,7 +424,7 @@ def check_cells(
         more = len(others) - len(listed)
         listed += [f"others in {more} more columns"] if more else []
         message += f"; also {', '.join(listed)}"
-    raise ConfigError(f"{message}; {_hint(found, required)}.")
+    raise ConfigError(f"{message}; {_hint(problems, required)}.")
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,10 @@ def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
         arguments: The settings on the command line, if they may be the reason.
     """
     # A message with a semicolon after the value says already what to type.
-    found = re.fullmatch(r"""([\w.-]+) must be (.*), got ('[^']*'|"[^"]*"|[^;]*)\.""", message)
-    if not found:
+    match = re.fullmatch(r"""([\w.-]+) must be (.*), got ('[^']*'|"[^"]*"|[^;]*)\.""", message)
+    if not match:
         return message
-    key, rule, value = found[1], found[2], found[3].strip("'")
+    key, rule, value = match[1], match[2], match[3].strip("'")
     spaces = [space[1] for text in arguments if (space := re.fullmatch(_SPACE.format(key), text))]
     if spaces:
         other = _other_space(key, rule, spaces[-1])
@@ -62,11 +62,11 @@ def with_sub_sweeps(message: str, arguments: Sequence[str]) -> str:
         message: The message of an error.
         arguments: The settings on the command line.
     """
-    found = re.fullmatch(r"(([\w.]+) is a setting of (\w+)=.*); add \3=\w+\.", message)
-    union = _sub_sweeps(found[2], found[3], arguments) if found else None
-    if found is None or union is None:
+    match = re.fullmatch(r"(([\w.]+) is a setting of (\w+)=.*); add \3=\w+\.", message)
+    union = _sub_sweeps(match[2], match[3], arguments) if match else None
+    if match is None or union is None:
         return message
-    return f"{found[1]}; give each {found[3]} its own settings: {union}."
+    return f"{match[1]}; give each {match[3]} its own settings: {union}."
 
 
 def _sub_sweeps(key: str, group: str, arguments: Sequence[str]) -> str | None:
@@ -90,8 +90,8 @@ def _sub_sweeps(key: str, group: str, arguments: Sequence[str]) -> str | None:
     unions = [text for text in arguments if sub_sweeps.has_union([text])]
     if unions and not parts:
         parts = sub_sweeps.parts(unions[-1])
-    found = [re.search(rf"(?:^|\s){group}=(\w+)", part) for part in parts]
-    options = [name[1] if name else "" for name in found]
+    matches = [re.search(rf"(?:^|\s){group}=(\w+)", part) for part in parts]
+    options = [name[1] if name else "" for name in matches]
     known = {text: options_with(text.partition("=")[0]) for text in arguments}
     complete = [
         " ".join([part, *(text for text, names in known.items() if option in names)])
@@ -147,9 +147,9 @@ def _number(key: str, value: str) -> str | None:
     if len(sides) > 1 and all(re.fullmatch(_DECIMAL, side) for side in sides):
         return f"-m {key}={','.join(sides)}"
     for pattern, number in _NUMBERS:
-        found = re.fullmatch(pattern, value)
-        if found and _is_allowed(key, number(*found.groups())):
-            return f"{key}={number(*found.groups())}"
+        match = re.fullmatch(pattern, value)
+        if match and _is_allowed(key, number(*match.groups())):
+            return f"{key}={number(*match.groups())}"
     if re.fullmatch(r"\[[^\[\]]+\]", value):
         return f"-m {key}={value[1:-1].replace(' ', '')}"
     span = re.fullmatch(r"(\d{1,9})(?:\.\.|-|:)(\d{1,9})", value)

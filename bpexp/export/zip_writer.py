@@ -43,11 +43,11 @@ class Member(NamedTuple):
 
         It has a fixed date: equal runs make equal files.
         """
-        found = zipfile.ZipInfo(self.name)
-        found.compress_type, found.CRC = self.method, self.checksum
-        found.compress_size, found.file_size = self.packed_size, self.size
-        found.header_offset, found.external_attr = offset, _PERMISSIONS
-        return found
+        info = zipfile.ZipInfo(self.name)
+        info.compress_type, info.CRC = self.method, self.checksum
+        info.compress_size, info.file_size = self.packed_size, self.size
+        info.header_offset, info.external_attr = offset, _PERMISSIONS
+        return info
 
 
 class Packed(NamedTuple):
@@ -66,7 +66,7 @@ class Packed(NamedTuple):
 def packed(members: Mapping[str, bytes]) -> Packed:
     """Pack members, given by name; a process may do so for another one."""
     content = io.BytesIO()
-    found: list[tuple[Member, int]] = []
+    packed_members: list[tuple[Member, int]] = []
     for name, original in members.items():
         is_small = len(original) < _MIN_COMPRESSED
         method = zipfile.ZIP_STORED if is_small else zipfile.ZIP_DEFLATED
@@ -75,10 +75,10 @@ def packed(members: Mapping[str, bytes]) -> Packed:
         digest = hashlib.sha256(original).hexdigest()
         checksum = zlib.crc32(original)
         member = Member(name, method, checksum, len(body), len(original), digest)
-        found.append((member, content.tell()))
+        packed_members.append((member, content.tell()))
         content.write(member.entry(0).FileHeader())
         content.write(body)
-    return Packed(content.getvalue(), found)
+    return Packed(content.getvalue(), packed_members)
 
 
 class ZipWriter:

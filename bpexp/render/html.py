@@ -102,11 +102,11 @@ class _Writer:
     def text(self, text: Text) -> str:
         out = []
         for span in spans(text):
-            found = escape(span.text)
+            content = escape(span.text)
             if self.math:
-                found = _INDEXED.sub(_indices, notation.with_minus_signs(found))
+                content = _INDEXED.sub(_indices, notation.with_minus_signs(content))
             tag = _TAGS.get(span.style)
-            out.append(f"<{tag}>{found}</{tag}>" if tag else found)
+            out.append(f"<{tag}>{content}</{tag}>" if tag else content)
         return "".join(out)
 
 
@@ -126,11 +126,11 @@ def _image(image: Image) -> str:
 _INDEXED = re.compile(r"([a-zαδ∂])?(?:⁽([⁰¹²³⁴⁵⁶⁷⁸⁹\d]+)⁾)?([₀-₉ᵢⱼ]+(?:,[₀-₉]+)?)?")
 
 
-def _indices(found: re.Match[str]) -> str:
+def _indices(match: re.Match[str]) -> str:
     """A symbol such as w⁽²⁾₁₃ with its layer above its units."""
-    letter, layer, unit = found.groups()
+    letter, layer, unit = match.groups()
     if not layer and not unit:
-        return found[0]
+        return match[0]
     symbol = f"<i>{letter}</i>" if letter else ""
     high = f"({notation.plain_indices(layer)})" if layer else ""
     low = notation.plain_indices(unit) if unit else ""

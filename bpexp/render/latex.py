@@ -184,19 +184,19 @@ def _span(span: Span, math: bool) -> str:
     return _STYLES[span.style].format(_SPECIAL.sub(_special, text))
 
 
-def _special(found: re.Match[str]) -> str:
-    if found["hat"]:
-        return f"$\\hat{{{found['hat']}}}$"
-    if found["index"]:
-        high = "".join(c for c in found["index"] if c in notation.SUPERSCRIPTS)
-        low = "".join(c for c in found["index"] if c not in notation.SUPERSCRIPTS)
+def _special(match: re.Match[str]) -> str:
+    if match["hat"]:
+        return f"$\\hat{{{match['hat']}}}$"
+    if match["index"]:
+        high = "".join(c for c in match["index"] if c in notation.SUPERSCRIPTS)
+        low = "".join(c for c in match["index"] if c not in notation.SUPERSCRIPTS)
         marks = (("^", high), ("_", low))
         return f"${''.join(f'{m}{{{notation.plain_indices(t)}}}' for m, t in marks if t)}$"
-    if found["ligature"]:
-        return f"{found['ligature']}{{}}"
-    if found["other"]:
-        return "".join(map(_typeset, unicodedata.normalize("NFC", found["other"])))
-    return _CHARACTERS[found["character"]]
+    if match["ligature"]:
+        return f"{match['ligature']}{{}}"
+    if match["other"]:
+        return "".join(map(_typeset, unicodedata.normalize("NFC", match["other"])))
+    return _CHARACTERS[match["character"]]
 
 
 def _typeset(character: str) -> str:

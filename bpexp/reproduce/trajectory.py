@@ -53,8 +53,8 @@ def check(sweep: StoredRun, archive: Archive, engine: str, n_jobs: int) -> list[
     is_halved = plan.runtime.search.halving is not None
     if generations is None and not is_halved:
         return []
-    found = resume.finished_runs(plan, sweep.run_id, archive, others=False).runs
-    rows = resume.results_of(plan, found, archive).rows
+    runs = resume.finished_runs(plan, sweep.run_id, archive, others=False).runs
+    rows = resume.results_of(plan, runs, archive).rows
     if len(rows) < len(plan.jobs):
         missing = len(plan.jobs) - len(rows)
         what = "combinations were not judged"
@@ -93,20 +93,20 @@ def _sampler_version(plan: Plan) -> str | None:
 
 def _judged_again(plan: Plan, engine: str, n_jobs: int) -> Trajectory:
     """Whether the same combinations are stopped, when all are trained again up to each rung."""
-    found: list[Rung] = []
+    rungs_now: list[Rung] = []
     with LocalExecutor(n_jobs) as executor:
         trainer = _Trainer(executor, engine)
         for jobs in plan.jobs_by_generation:
             for rungs in halving.rungs(
                 jobs, plan.runtime.search, plan.objective, trainer.rows_after
             ):
-                found += rungs
-    if tuple(found) == plan.rungs:
+                rungs_now += rungs
+    if tuple(rungs_now) == plan.rungs:
         return Trajectory(
-            True, f"{len(found)} of {len(found)} times the same combinations stopped."
+            True, f"{len(rungs_now)} of {len(rungs_now)} times the same combinations stopped."
         )
     different = next(
-        one or other for one, other in itertools.zip_longest(found, plan.rungs) if one != other
+        one or other for one, other in itertools.zip_longest(rungs_now, plan.rungs) if one != other
     )
     return Trajectory(
         False,

@@ -219,15 +219,15 @@ def _judge(run: StoredRun, trained: JobResult, archive: Archive, curves: Curves)
     return Verdict(run, Finding.DIFFERENT, explanation)
 
 
-def _sentence(found: Difference, matches_digest: bool) -> str:
+def _sentence(difference: Difference, matches_digest: bool) -> str:
     parts = []
-    if found.outcomes[0] != found.outcomes[1]:
-        parts.append(f"{found.outcomes[0]} before, {found.outcomes[1]} now")
-    if found.epoch is not None:
-        parts.append(f"the first different epoch is {found.epoch}")
+    if difference.outcomes[0] != difference.outcomes[1]:
+        parts.append(f"{difference.outcomes[0]} before, {difference.outcomes[1]} now")
+    if difference.epoch is not None:
+        parts.append(f"the first different epoch is {difference.epoch}")
     ulps = ", ".join(
         f"{name} {'of another shape' if ulp is None else f'{ulp} ulp'}"
-        for name, ulp in found.ulps.items()
+        for name, ulp in difference.ulps.items()
     )
     parts.append(f"largest differences: {ulps}")
     if not matches_digest:

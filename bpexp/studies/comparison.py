@@ -127,9 +127,9 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     if not has_interval and mean:
         variation = max(sd / abs(mean), other_sd / abs(published.mean))
         error = variation * math.hypot(mean / math.sqrt(n), published.mean / math.sqrt(m))
-    found, scale = mean - published.mean, 100.0 / abs(published.mean)
+    mean_difference, scale = mean - published.mean, 100.0 / abs(published.mean)
     if error == 0.0:
-        exact, is_equal = found * scale, math.isclose(mean, published.mean, rel_tol=1e-12)
+        exact, is_equal = mean_difference * scale, math.isclose(mean, published.mean, rel_tol=1e-12)
         if not can_be_tested(n, published):
             return Difference(Interval.without_bounds(exact), math.nan, math.nan)
         return Difference(Interval(exact, exact, exact), 0.0, float(is_equal))
@@ -141,17 +141,17 @@ def difference_of_means(ours: Array, published: Published, seed: int = 0) -> Dif
     )  # fmt: skip
     t = samples.t_values(RESAMPLES, rng)
     low, high = np.quantile(t, [(1.0 - NOMINAL) / 2.0, (1.0 + NOMINAL) / 2.0])
-    observed = np.array([found / error])
+    observed = np.array([mean_difference / error])
     if _needs_more(_two_sided(t, observed)):
         more = samples.t_values(MORE_RESAMPLES - RESAMPLES, rng)
         t = np.concatenate([t, more])
-    bounds = (found - high * error) * scale, (found - low * error) * scale
+    bounds = (mean_difference - high * error) * scale, (mean_difference - low * error) * scale
     # The same factor as between the errors of both confidences: 5% instead of 2%.
     factor = (1.0 - CONFIDENCE) / (1.0 - NOMINAL)
     if exceeds_skewness_limit(ours, published) or not has_interval:
         bounds = math.nan, math.nan
     difference = Difference(
-        Interval(found * scale, float(bounds[0]), float(bounds[1])),
+        Interval(mean_difference * scale, float(bounds[0]), float(bounds[1])),
         detectable=float(norm.ppf(0.5 + NOMINAL / 2.0) + norm.ppf(POWER)) * error * scale,
         p=min(1.0, factor * _two_sided(t, observed)),
     )
@@ -173,11 +173,11 @@ def difference_of_shares(successes: int, n: int, published: Published) -> Differ
     """
     theirs = round(published.mean * published.n)
     a, b = share_interval(successes, n), share_interval(theirs, published.n)
-    found = a.estimate - b.estimate
-    low = found - math.hypot(a.estimate - a.low, b.high - b.estimate)
-    high = found + math.hypot(a.high - a.estimate, b.estimate - b.low)
+    difference = a.estimate - b.estimate
+    low = difference - math.hypot(a.estimate - a.low, b.high - b.estimate)
+    high = difference + math.hypot(a.high - a.estimate, b.estimate - b.low)
     return Difference(
-        Interval(100.0 * found, 100.0 * low, 100.0 * high),
+        Interval(100.0 * difference, 100.0 * low, 100.0 * high),
         detectable=100.0 * detectable_share(successes, n, published.n),
         p=_fisher(successes, n, theirs, published.n),
         unit=" points",
@@ -248,10 +248,10 @@ def p_values_of_statistics(ours: Array, published: Published, seed: int = 0) -> 
     """
     if len(ours) < MIN_RUNS or published.mean == 0.0:
         return {}
-    found = _p_values(ours, published, RESAMPLES, seed)
-    if _needs_more(min(found.values(), default=1.0)):
+    p_values = _p_values(ours, published, RESAMPLES, seed)
+    if _needs_more(min(p_values.values(), default=1.0)):
         return _p_values(ours, published, MORE_RESAMPLES, seed)
-    return found
+    return p_values
 
 
 def _p_values(ours: Array, published: Published, resamples: int, seed: int) -> dict[str, float]:
@@ -262,13 +262,13 @@ def _p_values(ours: Array, published: Published, resamples: int, seed: int) -> d
     unit = float(ours.mean() if np.ptp(ours) else ours[0])
     scaled = ours / unit
     theirs, others = (_Statistics.of_resampled(scaled, size, resamples, rng) for size in (m, n))
-    known, found = _Statistics.of(scaled[None]), {}
+    known, p_values = _Statistics.of(scaled[None]), {}
     is_sd_known = np.ptp(ours) == 0.0 or abs(lmoment(ours, 3)) <= MAX_L_SKEWNESS_OF_SD
     for name in ("sd", "median") if is_sd_known else ("median",):
         given = getattr(published, name)
         if given is not None:
             compare = _ratio if name == "sd" else np.subtract
-            found[name] = max(
+            p_values[name] = max(
                 _two_sided(
                     compare(theirs.values[kind, name], others.values[kind, name]),
                     compare(np.array([given / center]), known.values[kind, name]),
@@ -282,11 +282,11 @@ def _p_values(ours: Array, published: Published, resamples: int, seed: int) -> d
             of_rank = p_of_extreme(
                 ours if name == "max" else -ours, given if name == "max" else -given, m
             )
-            found[name] = max(of_rank, _two_sided(expected, np.array([relative])))
-    if "sd" in found:
+            p_values[name] = max(of_rank, _two_sided(expected, np.array([relative])))
+    if "sd" in p_values:
         # Resampled standard deviations vary too little: 5% would be up to 9%.
-        found["sd"] = min(1.0, 2.0 * found["sd"])
-    return found
+        p_values["sd"] = min(1.0, 2.0 * p_values["sd"])
+    return p_values
 
 
 def p_of_extreme(ours: Array, published: float, n: int) -> float:
@@ -356,14 +356,14 @@ class _Statistics:
     @classmethod
     def of(cls, samples: Array) -> Self:
         """The statistics of samples, (k, n); nan in relation to a mean of 0."""
-        found = {
+        statistics = {
             "sd": samples.std(axis=1, ddof=1), "median": np.median(samples, axis=1),
             "min": samples.min(axis=1), "max": samples.max(axis=1),
         }  # fmt: skip
         means = samples.mean(axis=1)
         means[means == 0.0] = np.nan
-        as_is = {("as it is", name): values for name, values in found.items()}
-        return cls(as_is | {("by mean", name): v / means for name, v in found.items()})
+        as_is = {("as it is", name): values for name, values in statistics.items()}
+        return cls(as_is | {("by mean", name): v / means for name, v in statistics.items()})
 
     @classmethod
     def of_resampled(

@@ -13,15 +13,15 @@ from bpexp.sweeps.job import Job, format_setting
 def scales(jobs: Iterable[Job], objective: Objective) -> list[dict[str, str]]:
     """The ``comparability.scale`` of each job, which many jobs have in common."""
     known: dict[tuple[Any, ...], dict[str, str]] = {}
-    found = []
+    of_jobs = []
     for job in jobs:
         config = job.config
         key = (config.data, config.model, config.stop)
         if key not in known:
             shared = {"data": config.data, "model": config.model, "stop": config.stop}
             known[key] = scale_of({name: plain(part) for name, part in shared.items()}, objective)
-        found.append(known[key])
-    return found
+        of_jobs.append(known[key])
+    return of_jobs
 
 
 def scale_of(values: Mapping[str, Any], objective: Objective) -> dict[str, str]:
@@ -32,12 +32,12 @@ def scale_of(values: Mapping[str, Any], objective: Objective) -> dict[str, str]:
 
 def sentence(jobs: Sequence[Job], objective: Objective) -> str:
     """Why the runs of a sweep are not ranked together, and what ranks them; "" if they are."""
-    found = scales(jobs, objective)
-    if len(comparability.parts(found)) <= 1:
+    scales_of_jobs = scales(jobs, objective)
+    if len(comparability.parts(scales_of_jobs)) <= 1:
         return ""
-    other = _alternative(jobs, found, objective)
+    other = _alternative(jobs, scales_of_jobs, objective)
     advice = f"objective={other} ranks all of them" if other else "each part has its own ranking"
-    return f"{comparability.why(found, objective)}; {advice}."
+    return f"{comparability.why(scales_of_jobs, objective)}; {advice}."
 
 
 def check(jobs: Sequence[Job], objective: Objective, runtime: RuntimeConfig) -> None:
@@ -58,25 +58,25 @@ def check(jobs: Sequence[Job], objective: Objective, runtime: RuntimeConfig) -> 
 
 
 def not_together(
-    jobs: Sequence[Job], found: Sequence[Mapping[str, str]], objective: Objective, wanted: str
+    jobs: Sequence[Job], scales: Sequence[Mapping[str, str]], objective: Objective, wanted: str
 ) -> ConfigError:
     """The error of runs that cannot be ranked together.
 
     Args:
         jobs: Some of the runs, which tell the metrics that all have.
-        found: The scales of the runs.
+        scales: The scales of the runs.
         objective: The objective.
         wanted: What needs a ranking of all runs.
     """
-    other = _alternative(jobs, found, objective)
+    other = _alternative(jobs, scales, objective)
     advice = f"add objective={other}" if other else "sweep each of them on its own"
-    why = comparability.why(found, objective)
+    why = comparability.why(scales, objective)
     return ConfigError(f"{why}, but {wanted} needs one ranking; {advice}.")
 
 
 def _alternative(
-    jobs: Sequence[Job], found: Sequence[Mapping[str, str]], objective: Objective
+    jobs: Sequence[Job], scales: Sequence[Mapping[str, str]], objective: Objective
 ) -> str:
     datasets = {id(job.dataset): job.dataset for job in jobs}.values()
     available = set.intersection(*(set(metrics.of_dataset(dataset)) for dataset in datasets))
-    return comparability.alternative(found, objective, available)
+    return comparability.alternative(scales, objective, available)

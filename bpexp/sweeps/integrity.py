@@ -143,8 +143,8 @@ def has_recorded_files(run: StoredRun, files: Mapping[str, bytes]) -> bool:
 def has_recorded_metrics(run: StoredRun) -> bool:
     """Whether the metrics of a run have the digest that they were recorded with."""
     recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
-    found = record_digests.of_metrics(run.tags, run.metrics)
-    return recorded.get(record_digests.METRICS_KEY) == found
+    digest = record_digests.of_metrics(run.tags, run.metrics)
+    return recorded.get(record_digests.METRICS_KEY) == digest
 
 
 def _numbers_problem(run: StoredRun, archive: Archive, job: Job | None) -> str:
@@ -180,8 +180,8 @@ def _is_of_job(document: bytes, job: Job) -> bool:
 
 def artifact_problems(runs: Sequence[StoredRun], archive: Archive) -> dict[str, str]:
     """``artifact_problem`` of some runs: those with a problem, by id."""
-    found = archive.for_each(runs, partial(artifact_problem, archive=archive))
-    return {run.run_id: problem for run, problem in zip(runs, found, strict=True) if problem}
+    problems = archive.for_each(runs, partial(artifact_problem, archive=archive))
+    return {run.run_id: problem for run, problem in zip(runs, problems, strict=True) if problem}
 
 
 def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
@@ -243,14 +243,14 @@ def problems_by_recomputing(run: StoredRun, archive: Archive, curves: Curves) ->
     if stored.digest != run.tags.get(RESULT):
         return [swapped(run, stored.digest, archive) or _mismatch(run, archive)]
     config, dataset = config_of(run, archive)
-    found = [problem for problem in [config_problem(run, config, archive)] if problem]
-    found += param_problems(run, config)
+    problems = [problem for problem in [config_problem(run, config, archive)] if problem]
+    problems += param_problems(run, config)
     try:
         result = _train_result(run, config, dataset, stored, archive)
     except UnreadableRunError as error:
-        return [*found, str(error)]
-    found += _file_problems(run, archive, stored, result, dataset)
-    return [*found, *metric_differences.problems(run, result, curves)]
+        return [*problems, str(error)]
+    problems += _file_problems(run, archive, stored, result, dataset)
+    return [*problems, *metric_differences.problems(run, result, curves)]
 
 
 def _file_problems(
@@ -260,14 +260,16 @@ def _file_problems(
     name, predictions = predictions_file.of_result(result, dataset)
     expected = {name: predictions, **confusion_files.of_result(result, dataset)}
     read = dict([stored.predictions_file])
-    found = []
+    sentences = []
     for name, original in expected.items():
         try:
             content = read[name] if name in read else archive.file(run, name)
-            found.append(artifact_differences.first(name, content, original, run, "the run has"))
+            sentences.append(
+                artifact_differences.first(name, content, original, run, "the run has")
+            )
         except UnreadableRunError as error:
-            found.append(str(error))
-    return [sentence for sentence in found if sentence]
+            sentences.append(str(error))
+    return [sentence for sentence in sentences if sentence]
 
 
 def swapped(run: StoredRun, digest: str, archive: Archive) -> str:

@@ -39,22 +39,22 @@ def choose(
             has_validation=all(len(dataset.X_validation) for dataset in datasets.values()),
             stops_at_criterion=stops_at_criterion,
         )
-    found = objective.named(chosen.name, allow_test=chosen.allow_test)
-    if found.is_time and not stops_at_criterion:
+    wanted = objective.named(chosen.name, allow_test=chosen.allow_test)
+    if wanted.is_time and not stops_at_criterion:
         raise ConfigError(
             "objective=epochs_to_converge must go with stop.loss or stop.tolerance for all runs."
         )
-    _check_available(found, datasets)
-    return found
+    _check_available(wanted, datasets)
+    return wanted
 
 
-def _check_available(found: Objective, datasets: Mapping[DataConfig, Dataset]) -> None:
+def _check_available(wanted: Objective, datasets: Mapping[DataConfig, Dataset]) -> None:
     for config, dataset in datasets.items():
         available = metrics.of_dataset(dataset)
-        if found.metric not in available:
+        if wanted.metric not in available:
             n_rows = {Split.VALIDATION: len(dataset.X_validation), Split.TEST: len(dataset.X_test)}
-            hint = f"; {HINTS[found.split]}" if n_rows.get(found.split) == 0 else ""
+            hint = f"; {HINTS[wanted.split]}" if n_rows.get(wanted.split) == 0 else ""
             raise ConfigError(
-                f"objective={found.name} must be a metric of all runs, but those of "
+                f"objective={wanted.name} must be a metric of all runs, but those of "
                 f"data={config.name} have only {', '.join(available)}{hint}."
             )

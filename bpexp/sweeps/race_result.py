@@ -286,22 +286,22 @@ class RaceResult:
     def _disagreements(self) -> list[str]:
         """Where the tests do not agree with what ranks the combinations, each with an example."""
         statistic, n, sentences = self.objective.center_label, self.n_seeds, []
-        if found := self._better_by_center:
-            one, others = found[0], _and_others(found)
+        if better := self._better_by_center:
+            one, others = better[0], _and_others(better)
             values = self._values(one.scores, self._of_leader(one))
             sentences.append(
                 f"The ranking by the {self.objective.statistic} differs: {others} has a "
                 f"{self._better} {statistic} over the same {one.n_seeds} seeds ({values})."
             )
-        if found := self._better_by_fewer_seeds:
-            one, others = found[0], _and_others(found)
+        if better := self._better_by_fewer_seeds:
+            one, others = better[0], _and_others(better)
             values = self._values(one.scores, self.leader.scores)
             sentences.append(
                 f"{others} has a {self._better} {statistic} over its {one.n_seeds} seeds than the "
                 f"first over {n} ({values}), but not over the same seeds."
             )
-        if found := self._better_on_more_seeds:
-            one, others = found[0], _and_others(found)
+        if better := self._better_on_more_seeds:
+            one, others = better[0], _and_others(better)
             sentences.append(
                 f"{others} has a {self._better} {self.objective.label} than the first on "
                 f"{self._seeds_won(one)} of {one.n_seeds} seeds."
@@ -321,7 +321,8 @@ class RaceResult:
         return f"{ends} seeds"
 
 
-def _and_others(found: Sequence[RacedCombination]) -> str:
+def _and_others(combinations: Sequence[RacedCombination]) -> str:
     """The name of the first combination, and how many more there are."""
-    name = found[0].job.combination_name
-    return name if len(found) == 1 else f"{name} (like {counted(len(found) - 1, 'other')})"
+    name = combinations[0].job.combination_name
+    n_others = len(combinations) - 1
+    return f"{name} (like {counted(n_others, 'other')})" if n_others else name

@@ -144,10 +144,10 @@ class FoundRuns(NamedTuple):
 
     def sentences(self) -> list[str]:
         """What to tell the user about the damaged runs; only some if there are many."""
-        found = [f"{run.label} is trained again: {reason}" for run, reason in self.damaged]
-        more = len(found) - MAX_DAMAGED_SHOWN
+        sentences = [f"{run.label} is trained again: {reason}" for run, reason in self.damaged]
+        more = len(sentences) - MAX_DAMAGED_SHOWN
         tail = [f"{more} more runs are trained again for such reasons."] if more > 0 else []
-        return found[:MAX_DAMAGED_SHOWN] + tail
+        return sentences[:MAX_DAMAGED_SHOWN] + tail
 
 
 class _CheckedRun(NamedTuple):
@@ -174,9 +174,9 @@ def finished_runs(plan: Plan, sweep: str, archive: Archive, *, others: bool = Tr
     jobs = dict(zip(identities, plan.jobs, strict=True))
     ids = _ids_of(jobs, replace(FINISHED, sweep=sweep), archive)
     checked = _checked(ids, jobs, archive)
-    found = _assigned(plan, identities, sweep, checked)
-    if len(found.runs) == len(plan.jobs) or not others:
-        return found
+    assigned = _assigned(plan, identities, sweep, checked)
+    if len(assigned.runs) == len(plan.jobs) or not others:
+        return assigned
     known = set(ids)
     everywhere = _ids_of(jobs, FINISHED, archive)
     elsewhere = _checked([run_id for run_id in everywhere if run_id not in known], jobs, archive)
@@ -213,12 +213,12 @@ def _checked(
         jobs: Their jobs, by the identity of the run.
         archive: Where the runs are stored.
     """
-    found: list[_CheckedRun] = []
+    checks: list[_CheckedRun] = []
     for run, is_as_recorded in map_pages(_check_page, archive, run_ids):
         job = jobs[run.tags[IDENTITY]]
         problem = "" if is_as_recorded else integrity.artifact_problem(run, archive, job)
-        found.append(_CheckedRun(_reduced(run), problem))
-    return found
+        checks.append(_CheckedRun(_reduced(run), problem))
+    return checks
 
 
 def _check_page(archive: Archive, run_ids: Sequence[str]) -> list[tuple[StoredRun, bool]]:
@@ -227,10 +227,10 @@ def _check_page(archive: Archive, run_ids: Sequence[str]) -> list[tuple[StoredRu
     Those that are have only what is used later: all tags of a large sweep need much memory.
     """
     runs = list(_complete(archive.reader.get(run_ids, NEEDED)))
-    found = archive.for_each(runs, partial(integrity.is_as_recorded, archive=archive))
+    is_recorded = archive.for_each(runs, partial(integrity.is_as_recorded, archive=archive))
     return [
         (_reduced(run) if is_as_recorded else run, is_as_recorded)
-        for run, is_as_recorded in zip(runs, found, strict=True)
+        for run, is_as_recorded in zip(runs, is_recorded, strict=True)
     ]
 
 
@@ -253,22 +253,22 @@ def _assigned(
             own[run.tags[IDENTITY]].append(run)
         elif not _is_pruned(run):
             elsewhere[run.tags[IDENTITY]] = run
-    found: dict[int, StoredRun] = {}
+    run_of: dict[int, StoredRun] = {}
     for job, job_identity in zip(plan.jobs, identities, strict=True):
         fitting = [run for run in own[job_identity] if _fits(run, stopped.get(job.index), plan)]
         if fitting:
-            found[job.index] = fitting[-1]
+            run_of[job.index] = fitting[-1]
             own[job_identity].remove(fitting[-1])
         elif job_identity in elsewhere:
-            found[job.index] = elsewhere[job_identity]
-    lacking = {identities[job.index] for job in plan.jobs if job.index not in found}
+            run_of[job.index] = elsewhere[job_identity]
+    lacking = {identities[job.index] for job in plan.jobs if job.index not in run_of}
     damaged = [
         (run, problem)
         for run, problem in checked
         if problem and (run.parent == sweep or run.tags[IDENTITY] in lacking)
     ]
     superseded = [run for runs in own.values() for run in runs if _is_pruned(run)]
-    return FoundRuns(found, damaged, superseded)
+    return FoundRuns(run_of, damaged, superseded)
 
 
 def _is_pruned(run: StoredRun) -> bool:
@@ -331,9 +331,9 @@ class ReusableRuns:
         )
         new = {run.run_id for run in linked if link not in run.tags}
         self.tracker.tag_many(sorted(new), link, "linked")
-        found = {by_identity[one].index: run for one, run in intact.items()}
+        runs = {by_identity[one].index: run for one, run in intact.items()}
         damaged = [(run, problem) for run, problem in checked if problem]
-        return results_of(plan, found, self.archive), FoundRuns(found, damaged).sentences()
+        return results_of(plan, runs, self.archive), FoundRuns(runs, damaged).sentences()
 
 
 def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: str) -> None:
@@ -380,18 +380,18 @@ def _complete(runs: Iterable[StoredRun]) -> Iterator[StoredRun]:
             yield run
 
 
-def results_of(plan: Plan, found: Mapping[int, StoredRun], archive: Archive) -> SweepResults:
+def results_of(plan: Plan, runs: Mapping[int, StoredRun], archive: Archive) -> SweepResults:
     """Read the results of stored runs.
 
     Args:
         plan: The plan.
-        found: Stored runs by the index of their job.
+        runs: Stored runs by the index of their job.
         archive: Reads the loss curves of the best runs, and the predictions of the best one.
     """
-    rows = {index: _row(plan.jobs[index], run) for index, run in found.items()}
+    rows = {index: _row(plan.jobs[index], run) for index, run in runs.items()}
     for row in rank_runs(rows.values(), plan.objective)[:MAX_CURVES]:
-        rows[row.job.index] = replace(row, curve=_curve(row, found[row.job.index], plan, archive))
-    return SweepResults(plan.objective, rows, PredictionsOfRuns(found, archive))
+        rows[row.job.index] = replace(row, curve=_curve(row, runs[row.job.index], plan, archive))
+    return SweepResults(plan.objective, rows, PredictionsOfRuns(runs, archive))
 
 
 def _curve(row: Row, run: StoredRun, plan: Plan, archive: Archive) -> Curve:
@@ -407,17 +407,17 @@ def _curve(row: Row, run: StoredRun, plan: Plan, archive: Archive) -> Curve:
 class PredictionsOfRuns:
     """Reads the predictions of stored runs, which are given by the index of their job."""
 
-    found: Mapping[int, StoredRun]
+    runs: Mapping[int, StoredRun]
     archive: Archive
 
     def predictions(self, job: Job) -> Array | None:
         """The predictions of a job's run, (n_samples, n_outputs); None if they cannot be read."""
-        if job.index not in self.found:
+        if job.index not in self.runs:
             return None
         dataset = job.dataset
         # Predictions that cannot be read must not stop the sweep: they are only printed.
         with suppress(ConfigError):
-            stored = predictions_of(self.found[job.index], self.archive, dataset.Y.shape[1])
+            stored = predictions_of(self.runs[job.index], self.archive, dataset.Y.shape[1])
             return stored if stored.shape == dataset.Y.shape else None
         return None
 

@@ -44,13 +44,13 @@ class ClientReader:
 
     def experiments(self) -> Mapping[str, str]:
         """See ``RunReader.experiments``."""
-        found = paging.items(self.client.search_experiments, RetryPolicy())
-        return {experiment.name: str(experiment.experiment_id) for experiment in found}
+        experiments = paging.items(self.client.search_experiments, RetryPolicy())
+        return {experiment.name: str(experiment.experiment_id) for experiment in experiments}
 
     def get(self, run_ids: Sequence[str], parts: Parts = EVERYTHING) -> list[StoredRun]:
         """See ``RunReader.get``."""
-        found = [RetryPolicy().call(_run_if_any, self.client, run_id) for run_id in run_ids]
-        return [_with_parts(run, parts) for run in found if run is not None]
+        runs = [RetryPolicy().call(_run_if_any, self.client, run_id) for run_id in run_ids]
+        return [_with_parts(run, parts) for run in runs if run is not None]
 
     def matching(self, wanted: str, experiment: str) -> list[StoredRun]:
         """See ``RunReader.matching``."""
@@ -65,7 +65,7 @@ class ClientReader:
         limit: int | None = None,
     ) -> Iterator[StoredRun]:
         """See ``RunReader.search``."""
-        found: Iterable[StoredRun] = (
+        runs: Iterable[StoredRun] = (
             _with_parts(run, parts)
             for clauses in _clauses(query)
             for run in self._search_pages(experiment, query, clauses, limit)
@@ -73,8 +73,8 @@ class ClientReader:
             if query.with_parents or run.data.tags.get(run_tags.KIND) != run_tags.SWEEP_KIND
         )
         if query.sweep is not None:
-            found = sorted(found, key=lambda run: (-run.started, run.run_id))
-        return islice(found, limit)
+            runs = sorted(runs, key=lambda run: (-run.started, run.run_id))
+        return islice(runs, limit)
 
     def count(self, experiment: str, query: Query) -> int:
         """See ``RunReader.count``."""
@@ -87,10 +87,10 @@ class ClientReader:
             return RetryPolicy().call(self.client.get_metric_history, run_id, metric)
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = pool.map(read, run_ids)
+            curves = pool.map(read, run_ids)
             return {
                 run_id: _points(points)
-                for run_id, points in zip(run_ids, found, strict=True)
+                for run_id, points in zip(run_ids, curves, strict=True)
                 if points
             }
 

@@ -31,14 +31,14 @@ def experiment_id(reader: RunReader, name: str) -> str:
         NoRunsError: The store has no experiment but MLflow's own.
         ConfigError: The experiment does not exist; the message lists those of the store.
     """
-    found = reader.experiments()
-    if name in found:
-        return found[name]
-    if found.keys() <= {"Default"}:
+    ids = reader.experiments()
+    if name in ids:
+        return ids[name]
+    if ids.keys() <= {"Default"}:
         raise NoRunsError("The store has no runs yet. Start with: bpexp lr=0.1")
     raise ConfigError(
         f"--experiment must be an experiment of this store, got {name!r}; it has "
-        f"{', '.join(map(repr, found))}."
+        f"{', '.join(map(repr, ids))}."
     )
 
 
@@ -52,10 +52,10 @@ def experiment_name(reader: RunReader, run: StoredRun) -> str:
 
 def with_id(reader: RunReader, run_id: str) -> StoredRun:
     """The run with a complete id. Raises ConfigError if the store does not have it."""
-    found = reader.get([run_id])
-    if not found:
+    runs = reader.get([run_id])
+    if not runs:
         raise ConfigError(f"RUN must be a run of this store, got {run_id!r}.")
-    return found[0]
+    return runs[0]
 
 
 def _only_match(reader: RunReader, experiment: str, wanted: str) -> StoredRun | None:
@@ -116,9 +116,9 @@ def find(reader: RunReader, experiment: str, wanted: str, *, is_sweep: bool = Fa
         run = with_id(reader, wanted)
         return FoundRun(_name_of(run.experiment_id, experiments), run)
     first = experiments.get(experiment)
-    found = None if first is None else _only_match(reader, first, wanted)
-    if found is not None:
-        return FoundRun(experiment, found)
+    match = None if first is None else _only_match(reader, first, wanted)
+    if match is not None:
+        return FoundRun(experiment, match)
     elsewhere = _find_elsewhere(reader, experiments, experiment, wanted) if wanted else None
     if elsewhere is not None:
         return elsewhere
@@ -146,16 +146,16 @@ def _find_elsewhere(
     reader: RunReader, experiments: Mapping[str, str], experiment: str, wanted: str
 ) -> FoundRun | None:
     """The only matching run outside of ``experiment``."""
-    found = [
+    matches = [
         FoundRun(name, run)
         for name, number in experiments.items()
         if name != experiment
         for run in reader.matching(wanted, number)
     ]
-    if len(found) > 1:
-        names = list(dict.fromkeys(name for name, _ in found))
+    if len(matches) > 1:
+        names = list(dict.fromkeys(name for name, _ in matches))
         raise ConfigError(
-            f"{wanted!r} is not a run of experiment {experiment!r} and fits {len(found)} runs of "
+            f"{wanted!r} is not a run of experiment {experiment!r} and fits {len(matches)} runs of "
             f"{', '.join(map(repr, names))}; add --experiment {names[0]!r} or give the id."
         )
-    return found[0] if found else None
+    return matches[0] if matches else None

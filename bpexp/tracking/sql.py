@@ -45,13 +45,13 @@ class Experiment(NamedTuple):
 
 def find_experiment(connection: Connection, name: str) -> Experiment | None:
     """The active experiment with a name; None if there is none."""
-    found = select(
+    rows = select(
         connection,
         "experiment_id, artifact_location FROM experiments "
         "WHERE name = :name AND lifecycle_stage = 'active'",
         name=name,
     )
-    return Experiment(str(found[0][0]), found[0][1]) if found else None
+    return Experiment(str(rows[0][0]), rows[0][1]) if rows else None
 
 
 def run_exists(connection: Connection, run_id: str) -> bool:
@@ -91,7 +91,7 @@ def has_dataset(connection: Connection, run_id: str) -> bool:
 
 def running(connection: Connection, experiment: int) -> dict[str, dict[str, str]]:
     """The tags of the experiment's runs with the status RUNNING, by run id."""
-    found = select(
+    rows = select(
         connection,
         "runs.run_uuid, tags.key, tags.value "
         "FROM runs LEFT JOIN tags ON tags.run_uuid = runs.run_uuid "
@@ -99,7 +99,7 @@ def running(connection: Connection, experiment: int) -> dict[str, dict[str, str]
         experiment=experiment,
     )
     tags: dict[str, dict[str, str]] = {}
-    for run_id, key, value in found:
+    for run_id, key, value in rows:
         tags.setdefault(run_id, {}).update({} if key is None else {key: value})
     return tags
 
@@ -111,13 +111,13 @@ def dataset_id(connection: Connection, data: DatasetInput, experiment: int) -> s
     """
     row = (uuid4().hex, experiment, data.name, data.digest, "local", *data[2:])
     upsert(connection, {DATASETS: [row]})
-    ((found,),) = select(
+    ((value,),) = select(
         connection,
         "dataset_uuid FROM datasets "
         "WHERE experiment_id = :experiment AND name = :name AND digest = :digest",
         experiment=experiment, name=data.name, digest=data.digest,
     )  # fmt: skip
-    return str(found)
+    return str(value)
 
 
 def end_run(connection: Connection, run_id: str, status: str, ended: int) -> None:
@@ -191,17 +191,17 @@ def replace_points(connection: Connection, run_id: str, points: Sequence[Row]) -
     Returns:
         Those of the points that the run does not have yet.
     """
-    found = select(
+    stored = select(
         connection, "key, step, value, is_nan FROM metrics WHERE run_uuid = :run", run=run_id
     )
     new = [MetricRow(*point) for point in points]
     keys, places = {point.key for point in new}, {(point.key, point.step) for point in new}
-    for key, step in {(key, step) for key, step, *_ in found if key in keys} - places:
+    for key, step in {(key, step) for key, step, *_ in stored if key in keys} - places:
         connection.execute(
             text("DELETE FROM metrics WHERE run_uuid = :run AND key = :key AND step = :step"),
             {"run": run_id, "key": key, "step": step},
         )
-    logged = {(key, step, value, bool(is_nan)) for key, step, value, is_nan in found}
+    logged = {(key, step, value, bool(is_nan)) for key, step, value, is_nan in stored}
     return [p for p in new if (p.key, p.step, p.value, p.is_nan) not in logged]
 
 
@@ -211,11 +211,11 @@ def replace_tag(connection: Connection, run_id: str, key: str, seen: str, value:
     values = {"value": value, "run": run_id, "key": key, "seen": seen}
     if connection.execute(text(change), values).rowcount == 1:
         return value
-    found = select(
+    rows = select(
         connection, "value FROM tags WHERE run_uuid = :run AND key = :key", run=run_id, key=key
     )
-    if found:
-        return str(found[0][0])
+    if rows:
+        return str(rows[0][0])
     # Fails if another process inserts it at the same time.
     insert(connection, {TAGS: [(run_id, key, value)]})
     return value

@@ -33,12 +33,12 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]+")
 
 def experiments(connection: Connection) -> dict[str, str]:
     """The ids of the active experiments by name, in MLflow's order: the newest first."""
-    found = select(
+    rows = select(
         connection,
         "name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' "
         "ORDER BY creation_time DESC, experiment_id",
     )
-    return {name: str(number) for name, number in found}
+    return {name: str(number) for name, number in rows}
 
 
 def run_ids(
@@ -47,21 +47,21 @@ def run_ids(
     """The ids of the runs that a query selects, without its filter; the newest first."""
     conditions, values = _conditions(query)
     end = "" if limit is None else f" LIMIT {limit}"
-    found = select(
+    rows = select(
         connection,
         f"run_uuid FROM runs WHERE {conditions} {_NEWEST_FIRST}{end}",
         experiment=experiment, **values,
     )  # fmt: skip
-    return [run_id for (run_id,) in found]
+    return [run_id for (run_id,) in rows]
 
 
 def count(connection: Connection, experiment: int, query: Query) -> int:
     """The number of runs that a query selects, without its filter."""
     conditions, values = _conditions(query)
-    ((found,),) = select(
+    ((n_runs,),) = select(
         connection, f"count(*) FROM runs WHERE {conditions}", experiment=experiment, **values
     )
-    return int(found)
+    return int(n_runs)
 
 
 def matching_ids(connection: Connection, experiment: int, wanted: str) -> list[str]:
@@ -72,24 +72,24 @@ def matching_ids(connection: Connection, experiment: int, wanted: str) -> list[s
         # A range, which both databases find through the index of the ids.
         same = f"({same} OR run_uuid BETWEEN :wanted AND :last)"
         values["last"] = f"{wanted}g"
-    found = select(
+    rows = select(
         connection,
         f"run_uuid FROM runs WHERE {same} AND experiment_id = :experiment "
         f"AND lifecycle_stage = 'active' {_NEWEST_FIRST}",
         experiment=experiment, **values,
     )  # fmt: skip
-    return [run_id for (run_id,) in found]
+    return [run_id for (run_id,) in rows]
 
 
 def runs(connection: Connection, ids: Sequence[str], parts: Parts) -> list[StoredRun]:
     """The runs with some ids, in their order; one that does not exist is left out."""
-    found = select(
+    selected = select(
         connection,
         "run_uuid, name, status, experiment_id, start_time, end_time, artifact_uri "
         "FROM runs WHERE run_uuid IN :ids",
         ids=ids,
     )
-    rows = {row[0]: row for row in found}
+    rows = {row[0]: row for row in selected}
     params = _texts(connection, "params", ids, parts.params)
     tags = _texts(connection, "tags", ids, parts.all_tags())
     metrics = _metrics(connection, ids, parts.metrics)
@@ -108,7 +108,7 @@ def runs(connection: Connection, ids: Sequence[str], parts: Parts) -> list[Store
 def history(connection: Connection, ids: Sequence[str], metric: str) -> dict[str, list[Point]]:
     """All logged values of a metric by run, in ascending order of their steps."""
     # Not an index of the keys, by which SQLite would read the points of all runs of the store.
-    found = select(
+    points = select(
         connection,
         "run_uuid, step, value, is_nan FROM metrics WHERE run_uuid IN :ids AND key || '' = :key "
         "ORDER BY run_uuid, step, timestamp",
@@ -118,7 +118,7 @@ def history(connection: Connection, ids: Sequence[str], metric: str) -> dict[str
         run_id: [
             Point(step, math.nan if is_nan else restored(value)) for _, step, value, is_nan in rows
         ]
-        for run_id, rows in groupby(found, key=itemgetter(0))
+        for run_id, rows in groupby(points, key=itemgetter(0))
     }
 
 
@@ -159,9 +159,9 @@ def _texts(
     each text. They are parsed together, so that runs share the texts of their keys.
     """
     texts = _JSON_OBJECT[connection.dialect.name]
-    found = _of_keys(connection, f"{texts} FROM {table}", ids, keys, "GROUP BY run_uuid")
-    values = json.loads(f"[{','.join(value for _, value in found)}]")
-    return dict(zip((run_id for run_id, _ in found), values, strict=True))
+    rows = _of_keys(connection, f"{texts} FROM {table}", ids, keys, "GROUP BY run_uuid")
+    values = json.loads(f"[{','.join(value for _, value in rows)}]")
+    return dict(zip((run_id for run_id, _ in rows), values, strict=True))
 
 
 def _metrics(
@@ -199,10 +199,10 @@ def _of_keys(
 
 def _data(connection: Connection, ids: Sequence[str]) -> Mapping[str, str]:
     """The digest of the data set of each run that has one."""
-    found = select(
+    rows = select(
         connection,
         "destination_id, digest FROM inputs JOIN datasets ON dataset_uuid = source_id "
         "WHERE destination_type = 'RUN' AND source_type = 'DATASET' AND destination_id IN :ids",
         ids=ids,
     )
-    return dict(reversed(found))
+    return dict(reversed(rows))

@@ -181,12 +181,12 @@ class TrainingLoop:
             if len(indices):
                 with _no_overflow_warnings():
                     self._monitor.evaluate(indices, parameters, self.epochs_done, np.empty((0, 0)))
-        found = []
+        finished = []
         for position, paused_run in enumerate(paused_runs):
             run, result = self._result(position, Outcome.PRUNED, state.parameters)
-            found.append((run, extended(result, PausedResult, run=paused_run)))
+            finished.append((run, extended(result, PausedResult, run=paused_run)))
         self.state = state.select(slice(0))
-        return found
+        return finished
 
     def _paused(self, position: int) -> PausedRun:
         run = int(self.state.run_indices[position])
@@ -344,8 +344,9 @@ def _evaluated(
     Both are in the units of the targets.
     """
     scaling = dataset.scaling_for(network.activation_names[-1])
-    found = engine.evaluate(network, parameters, X, np.ascontiguousarray(scaling.scaled(Y)))
-    return scaling.original(found.outputs[..., 0]), float(found.losses[0]) * scaling.loss_factor
+    evaluated = engine.evaluate(network, parameters, X, np.ascontiguousarray(scaling.scaled(Y)))
+    loss = float(evaluated.losses[0]) * scaling.loss_factor
+    return scaling.original(evaluated.outputs[..., 0]), loss
 
 
 def normalize_nan(values: Array) -> Array:

@@ -87,8 +87,8 @@ class Predictor:
         data = self.dataset
         if not data.is_classification:
             return outputs[:, 0] if outputs.shape[1] == 1 else outputs
-        found: NDArray[Any] = _as_array(self.classes)[data.class_codes(outputs)]
-        return found
+        labels: NDArray[Any] = _as_array(self.classes)[data.class_codes(outputs)]
+        return labels
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The predictions for new rows; see ``labels``, and ``outputs`` for the arguments."""
@@ -100,13 +100,13 @@ class Predictor:
         Raises:
             ConfigError: The outputs are no probabilities, or as ``outputs``.
         """
-        found = self.probabilities(self.outputs(X))
-        if found is None:
+        probabilities = self.probabilities(self.outputs(X))
+        if probabilities is None:
             raise ConfigError(
                 "Probabilities need a classification with model=classifier, or with one sigmoid "
                 "output for the targets 0 and 1; outputs(X) returns the outputs of this network."
             )
-        return found
+        return probabilities
 
     def probabilities(self, outputs: Array) -> Array | None:
         """The probability of each class from outputs; None if they are no probabilities."""
@@ -168,8 +168,8 @@ class Predictor:
         n = len(targets)
         if n < 2:
             raise ConfigError(f"R² needs at least two rows, got {n}.")
-        found = scores.of_numbers(targets.reshape(n, -1), predicted.reshape(n, -1))
-        return found.get("r2", float("nan"))
+        values = scores.of_numbers(targets.reshape(n, -1), predicted.reshape(n, -1))
+        return values.get("r2", float("nan"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -120,6 +120,7 @@ def test_gradients_equal_central_finite_differences(output, loss):
     assert_gradients(total, [*weights, *biases], [*by_weights, *by_biases])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("kinds_file")
 @pytest.mark.parametrize(
     "settings",

@@ -247,7 +247,8 @@ def test_batches_contain_every_run_once(n_lr, n_seeds, n_workers):
         assert len({configs[run].hidden for run in batch.runs}) == 1
 
 
-@pytest.mark.parametrize("engine", [pytest.param("numpy", marks=pytest.mark.slow), "compiled"])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
 def test_number_of_workers_and_order_of_runs_do_not_change_results(engine):
     configs = [
         replace(BASE, seed=s, hidden=(width,), batch_size=size)
@@ -505,7 +506,9 @@ def kind_like(n_hidden, is_shuffled):
 
 
 @pytest.mark.parametrize("batch_size", [None, 37, 16])
-@pytest.mark.parametrize("hidden", [(265, 41), (70, 9), (33,)])
+@pytest.mark.parametrize(
+    "hidden", [pytest.param((265, 41), marks=pytest.mark.slow), (70, 9), (33,)]
+)
 def test_blocked_matrix_products_have_the_bits_of_the_reference(hidden, batch_size):
     # More rows, columns and terms than a block holds, and no multiples of the tile.
     rng = np.random.default_rng(3)
@@ -534,6 +537,7 @@ def random_classes(rng, n_rows, n_outputs):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES // 4)
 @given(data=st.data())
 def test_the_number_of_threads_does_not_change_results(data):

@@ -202,6 +202,7 @@ def test_every_metric_is_an_objective_with_its_direction():
             assert (known[name].direction, known[name].split) == (metric.direction, metric.split)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_table_note_tags_and_export_of_a_sweep_use_the_objective(inside, tmp_path):
     done = inside(

@@ -133,6 +133,7 @@ def test_the_intervals_of_a_race_hold_at_all_looks(name):
     assert share >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 40)
 
 
+@pytest.mark.slow
 def test_the_tests_of_shapes_find_what_scipys_find():
     """Groups with equal medians but another shape differ by SciPy's tests as often."""
     rng, n, hits = np.random.default_rng(8), 20, []
@@ -144,6 +145,7 @@ def test_the_tests_of_shapes_find_what_scipys_find():
     assert abs(share - np.mean(hits)) <= 3 * math.sqrt(np.mean(hits) * (1 - np.mean(hits)) / 100)
 
 
+@pytest.mark.slow
 def test_a_wrong_paper_seldom_agrees_and_an_interval_for_another_shape_is_withheld():
     rng, (draw, sizes) = np.random.default_rng(9), next(iter(studies.AGREEMENTS.values()))
     assert studies.agreements(draw, sizes, 1.0, 10, rng) > 0.6

@@ -57,6 +57,7 @@ def end_the_worker(archive, run_ids):
     return run_ids
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_results_in_the_order_of_the_runs(archive, ids, in_processes):
     assert list(map_pages(names, archive, ids)) == names(archive, ids)
     assert len(ids) == 5

@@ -702,6 +702,7 @@ def test_a_study_in_a_folder_of_the_user_is_compared_with_all_published_numbers(
     assert "4/4  undecided" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_a_report_on_the_sweep_of_a_study_has_the_verdicts_of_the_study(
     inside, tmp_path, monkeypatch
@@ -764,6 +765,7 @@ def test_a_study_with_failed_runs_says_so_and_judges_the_others(inside, tmp_path
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_printed_tables_of_proben1_are_as_wide_as_the_lines():
     definitions = yaml.safe_load((CONF / "proben1.yaml").read_text()) | {"path": "folder"}
     study = definition.parse(definitions)
@@ -822,6 +824,7 @@ def test_rows_can_be_defined_on_the_command_line(inside, tmp_path):
     assert alone == dict(zip(table.seed.astype(str), table.epochs_run, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_store")
 def test_a_study_with_a_grid_stores_a_plot_and_all_results(inside, tmp_path):
     small = "study.grid=[{name: rate, overrides: ['lr=@'], low: 1, high: 5, count: 2}, " \
@@ -936,6 +939,7 @@ FAHLMAN = TrainConfig(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_quickprop_needs_as_many_epochs_for_the_encoder_as_an_independent_program():
     # 1,000 trials of an independent NumPy program: mean 14.07, sd 2.21.
     results = train_batch([replace(FAHLMAN, seed=s) for s in range(300)], LlvmEngine())

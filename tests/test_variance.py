@@ -95,6 +95,7 @@ def test_small_shares_are_not_printed_as_zero_or_as_all():
     assert whole.sentence.endswith("lr 100%, the seed 0%.")
 
 
+@pytest.mark.slow
 def test_a_search_has_importances_instead(put_store, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     lrs, widths = 10 ** rng.uniform(-3, 1, 60), rng.integers(2, 9, 60)

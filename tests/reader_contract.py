@@ -51,6 +51,8 @@ class Written:
         tracker.close_run(self.sweep, replace(RUN, name="", metrics=[], tags={}, dataset=None))
         client.delete_run(self.ids[-1])
         open_tracker(store, "another").open_run("lr=0.1", 5, {})
+        self.deleted = client.create_experiment("deleted")
+        client.delete_experiment(self.deleted)
 
 
 @cache
@@ -180,3 +182,5 @@ class ReaderContract:
         assert {EXPERIMENT, "another"} <= found.keys()
         (other,) = reader.matching("lr=0.1", found["another"])
         assert other.experiment_id == found["another"] != experiment
+        assert "deleted" not in found
+        assert reader.experiments(are_deleted=True) == {"deleted": written.deleted}

@@ -2,6 +2,8 @@
 
 import os
 import shlex
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -281,6 +283,26 @@ def test_a_run_of_another_experiment_is_found(inside, tmp_path):
         sentence = "--experiment must be an experiment of this store, got 'othr'; it has"
         assert sentence in missing.stderr
         assert "'other'" in missing.stderr
+
+
+@pytest.mark.usefixtures("a_store")
+def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(inside):
+    assert inside("epochs=5").returncode == 0
+    with closing(sqlite3.connect("outputs/mlflow.db")) as db, db:
+        db.execute("UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name = 'bpexp'")
+    for command in (
+        ["runs"],
+        ["show", "latest"],
+        ["report", "ab"],
+        ["verify", "--all"],
+        ["epochs=6"],
+    ):
+        refused = inside(*command)
+        assert refused.returncode in (1, 2)
+        assert "The experiment 'bpexp' is deleted; " in refused.stderr
+        assert "mlflow experiments restore --experiment-id 1" in refused.stderr
+    with pytest.raises(ConfigError, match="The experiment 'bpexp' is deleted"):
+        bpexp.load_runs()
 
 
 @pytest.mark.usefixtures("a_store")

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import islice
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 
@@ -42,9 +42,11 @@ class ClientReader:
     def __init__(self, client: MlflowClient) -> None:
         self.client = client
 
-    def experiments(self) -> Mapping[str, str]:
+    def experiments(self, *, are_deleted: bool = False) -> Mapping[str, str]:
         """See ``RunReader.experiments``."""
-        experiments = paging.items(self.client.search_experiments, RetryPolicy())
+        view = ViewType.DELETED_ONLY if are_deleted else ViewType.ACTIVE_ONLY
+        search = partial(self.client.search_experiments, view_type=view)
+        experiments = paging.items(search, RetryPolicy())
         return {experiment.name: str(experiment.experiment_id) for experiment in experiments}
 
     def get(self, run_ids: Sequence[str], parts: Parts = EVERYTHING) -> list[StoredRun]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.tracking.reading import Query, RunReader, StoredRun
+from bpexp.tracking.store import deleted_experiment
 
 LATEST = "latest"
 """Stands for the newest sweep or run of an experiment."""
@@ -29,11 +30,15 @@ def experiment_id(reader: RunReader, name: str) -> str:
 
     Raises:
         NoRunsError: The store has no experiment but MLflow's own.
-        ConfigError: The experiment does not exist; the message lists those of the store.
+        ConfigError: The experiment is deleted, or does not exist; the message then lists those
+            of the store.
     """
     ids = reader.experiments()
     if name in ids:
         return ids[name]
+    deleted = reader.experiments(are_deleted=True)
+    if name in deleted:
+        raise deleted_experiment(name, deleted[name])
     if ids.keys() <= {"Default"}:
         raise NoRunsError("The store has no runs yet. Start with: bpexp lr=0.1")
     raise ConfigError(

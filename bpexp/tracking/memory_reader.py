@@ -49,9 +49,9 @@ class MemoryReader:
         self._runs = {run.run_id: run for run in newest_first}
         self._points = points
 
-    def experiments(self) -> Mapping[str, str]:
+    def experiments(self, *, are_deleted: bool = False) -> Mapping[str, str]:
         """See ``RunReader.experiments``."""
-        return self._experiments
+        return {} if are_deleted else self._experiments
 
     def get(self, run_ids: Sequence[str], parts: Parts = EVERYTHING) -> list[StoredRun]:
         """See ``RunReader.get``."""

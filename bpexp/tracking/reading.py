@@ -196,8 +196,8 @@ class RunReader(Protocol):
         """MLflow's client on the store, if the reader uses it."""
         ...
 
-    def experiments(self) -> Mapping[str, str]:
-        """The ids of the experiments that are not deleted, by name; the newest first."""
+    def experiments(self, *, are_deleted: bool = False) -> Mapping[str, str]:
+        """The ids of the experiments that are deleted, or are not, by name; the newest first."""
         ...
 
     def get(self, run_ids: Sequence[str], parts: Parts = EVERYTHING) -> Sequence[StoredRun]:

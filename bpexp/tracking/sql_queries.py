@@ -31,12 +31,16 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]+")
 """The beginning of an id."""
 
 
-def experiments(connection: Connection) -> dict[str, str]:
-    """The ids of the active experiments by name, in MLflow's order: the newest first."""
+def experiments(connection: Connection, stage: str) -> dict[str, str]:
+    """The ids of the experiments in a stage, ``active`` or ``deleted``, by name.
+
+    They are in MLflow's order: the newest first.
+    """
     rows = select(
         connection,
-        "name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' "
+        "name, experiment_id FROM experiments WHERE lifecycle_stage = :stage "
         "ORDER BY creation_time DESC, experiment_id",
+        stage=stage,
     )
     return {name: str(number) for name, number in rows}
 

@@ -24,9 +24,9 @@ class SqlReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def experiments(self) -> Mapping[str, str]:
+    def experiments(self, *, are_deleted: bool = False) -> Mapping[str, str]:
         """See ``RunReader.experiments``."""
-        return self._database.read(sql_queries.experiments)
+        return self._database.read(sql_queries.experiments, "deleted" if are_deleted else "active")
 
     def get(self, run_ids: Sequence[str], parts: Parts = EVERYTHING) -> list[StoredRun]:
         """See ``RunReader.get``."""

@@ -257,8 +257,18 @@ def get_or_create_experiment(client: "MlflowClient", store: Store, name: str) ->
             if experiment is None:
                 raise
     if experiment.lifecycle_stage != "active":
-        raise ConfigError(
-            f"The experiment {name!r} is deleted; choose another tracking.experiment, or restore "
-            f"it with: mlflow experiments restore --experiment-id {experiment.experiment_id}"
-        )
+        raise deleted_experiment(name, experiment.experiment_id)
     return str(experiment.experiment_id)
+
+
+def deleted_experiment(name: str, number: str) -> ConfigError:
+    """The error for an experiment that is deleted.
+
+    Args:
+        name: Its name.
+        number: Its id.
+    """
+    return ConfigError(
+        f"The experiment {name!r} is deleted; choose another one, or set MLFLOW_TRACKING_URI to "
+        f"this store and restore it with: mlflow experiments restore --experiment-id {number}"
+    )

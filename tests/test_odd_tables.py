@@ -78,6 +78,7 @@ def test_a_table_in_an_unusual_form_has_its_values(tmp_path, content, suffix, se
         ("sep=;\na;y\n1;0\n", {}, "delete the first line, and add data.separator"),
         ("a|y\n1|0\n", {}, "if a character separates the columns, add data.separator"),
         ('a,y\n1,"u\tv"\n2,w\n', {}, "data.target must hold labels without control characters"),
+        ('a,y\n"u\nv",0\nw,1\n', {"categorical": "onehot"}, "without control .*'a'; correct"),
         ("id,a,y\n1,5,0\n2,6,1\n3,7,0\n", {}, "numbers of its rows.*data.drop=..id"),
         ("a,y\n1, u\n2,v\n3,u\n", {}, "labels that look different, got ' u' and 'u' in column 'y'"),
         ("a,y\n1,u  w\n2,v\n3,u\u00a0w\n", {}, r"got 'u  w' and 'u.xa0w' in column 'y'"),

@@ -1,5 +1,6 @@
 """Data files that have no end, no text or no bytes on disk are refused at once."""
 
+import bz2
 import gzip
 import os
 import socket
@@ -66,6 +67,15 @@ CASES = [
     ("a.csv", sparse(b"x,y\n1,2\n", 2**23), ZEROS),
     ("a.csv", lambda path: path.write_bytes("x,y\n1,2\n".encode("utf-16-le")), ZEROS),
     ("a.csv.gz", zeros_in_gzip, ZEROS),
+    (
+        "a.csv",
+        lambda path: path.write_bytes(gzip.compress(b"x,y\n1,2\n")),
+        "begins like a .gz file",
+    ),
+    ("a.txt", lambda path: path.write_bytes(bz2.compress(b"x,y\n1,2\n")), "begins like a .bz2"),
+    ("a.csv", lambda path: path.write_bytes(b"PK\x03\x04" * 9), "like a .zip, .npz or .xlsx file"),
+    ("a.csv.gz", lambda path: path.write_bytes(gzip.compress(b"PAR1" * 9)), "like a .parquet file"),
+    ("~a.csv", lambda path: path.mkdir(), NO_FILE + ", got '~a.csv', a folder."),
     ("a.parquet", sparse(), "readable .parquet file"),
     ("a.npz", sparse(), "readable .npz file, got 'a.npz': it is not a zip file"),
 ]

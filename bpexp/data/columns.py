@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.data.tiles import from_columns
-from bpexp.fields.checks import ConfigError, brief
+from bpexp.fields.checks import ConfigError, brief, is_printable
 from bpexp.typing import Array
 
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ def to_label_codes(column: "pd.Series", limit: int, key: str) -> Column:
         key: The setting that makes it a column of labels, for messages.
 
     Raises:
-        ConfigError: There are more labels, labels of several kinds, or labels that look the same.
+        ConfigError: There are more labels, labels of several kinds, labels that look the same, or
+            labels with control characters.
     """
     missing = column.isna().to_numpy(bool)
     known = column[~missing]
@@ -192,6 +193,12 @@ def to_label_codes(column: "pd.Series", limit: int, key: str) -> Column:
             f"{key} must hold at most {limit} classes, got {len(labels)} in column "
             f"{str(column.name)!r}."
         )
+    for label in labels:
+        if not is_printable(str(label)):
+            raise ConfigError(
+                f"{key} must hold labels without control characters, got {label!r} in column "
+                f"{str(column.name)!r}; correct the cells."
+            )
     _check_that_labels_look_different(labels, f"{key} must hold labels that look different", column)
     position = {label: float(place) for place, label in enumerate(labels)}
     values = np.full(len(column), np.nan)

@@ -9,6 +9,7 @@ bpexp.fields.checks.ConfigError: data.path must be an existing file, got '/dev/z
 import stat
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bpexp.fields.checks import ConfigError, is_printable
@@ -26,7 +27,10 @@ def check(path: str) -> Path:
     Raises:
         ConfigError: It is none, or cannot be looked at.
     """
-    file = Path(path).expanduser()
+    file = Path(path)
+    # A name that only begins with ~ names no home folder.
+    with suppress(RuntimeError):
+        file = file.expanduser()
     try:
         kind = stat.S_IFMT(file.stat().st_mode)
     except (OSError, ValueError) as error:

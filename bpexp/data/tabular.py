@@ -26,7 +26,7 @@ from bpexp.data.text_files import (
     read_text,
     read_zip,
 )
-from bpexp.fields.checks import ConfigError, brief, is_printable
+from bpexp.fields.checks import ConfigError, brief
 from bpexp.typing import Array
 
 MAX_CLASSES = 4096
@@ -423,11 +423,5 @@ def _one_hot(column: Column, rows: Positions, config: FileConfig) -> _Outputs:
     Y = (values[:, None] == present).astype(np.float64)
     classes = tuple(labels[int(place)] for place in present)
     names = tuple(f"{config.target[0]}={label}" for label in classes)
-    for label, name in zip(classes, names, strict=True):
-        if not is_printable(name):
-            raise ConfigError(
-                f"data.target must hold labels without control characters, got {label!r} in "
-                f"{config.path}."
-            )
     check_names(names, config.path)
     return _Outputs(Y, names, classes)

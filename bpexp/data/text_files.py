@@ -34,6 +34,12 @@ SMALL_TEXT = 2**20
 """Bytes up to which a text is read at once."""
 _SAMPLE_BYTES = 2**20
 """The beginning of a text by which its number of lines is estimated."""
+_BINARY_FORMATS = {
+    rb"\x1f\x8b": "a .gz", rb"BZh[1-9]1AY&SY": "a .bz2", rb"\xfd7zXZ": "an .xz",
+    rb"PK\x03\x04": "a .zip, .npz or .xlsx", rb"PAR1": "a .parquet", rb"\x93NUMPY": "an .npy",
+    rb"\xd0\xcf\x11\xe0": "an .xls", rb"\x89HDF": "an HDF5", rb"SQLite format 3": "an SQLite",
+}  # fmt: skip
+"""The beginnings of files that are no text, and what they are."""
 _WHOLE_NEGATIVE_ZERO = re.compile(rb"-0+(?![0-9.eE])")
 
 
@@ -49,6 +55,7 @@ def read_text(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
         ConfigError: The text is no table.
         Exception: Many types, of pandas.
     """
+    _check_not_binary(content)
     content = _in_utf8(content)
     _check_text(content)
     # pandas skips the byte order mark that Excel writes.
@@ -150,6 +157,18 @@ def _unpacked(packed: IO[bytes]) -> BinaryIO:
             raise data_file.too_large("more")
     unpacked.seek(0)
     return unpacked
+
+
+def _check_not_binary(content: BinaryIO) -> None:
+    """Refuse a file of another format, whose name has a wrong ending."""
+    start = content.read(16)
+    content.seek(0)
+    for pattern, kind in _BINARY_FORMATS.items():
+        if re.match(pattern, start):
+            raise ConfigError(
+                f"data.path must be text, got a file that begins like {kind} file; give its name "
+                "the right ending, or save the table as CSV."
+            )
 
 
 def _check_text(content: BinaryIO) -> None:

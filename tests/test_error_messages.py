@@ -82,6 +82,14 @@ SYNTAX = [
     ("data.path=run=1/d.csv", 1, ["data.path needs quotes: type 'data.path=\"run=1/d.csv\"'."]),
     ("'data.target=petal width (cm)'", 1, ["type 'data.target=\"petal width (cm)\"'."]),
     ("'data.target=width(cm)'", 1, ["type 'data.target=\"width(cm)\"'."]),
+    ("n_jobs=\u22121", 1, ["n_jobs=\u22121 has typographic characters: type n_jobs=-1."]),
+    ("-m lr=0.1\uff0c1", 1, ["type lr=0.1,1."]),
+    ("lr\uff1d0.1", 1, ["type lr=0.1."]),
+    ("hidden=\u201c[8,4]\u201d", 1, ["type 'hidden=[8,4]'."]),
+    ("data.path=\u201ca.csv\u201d", 1, ["type data.path=a.csv."]),
+    ("\u2014help", 1, ["has a typographic dash: type --help."]),
+    ("lr=0.1 \u2013m", 1, ["has a typographic dash: type -m."]),
+    ("tracking.name=a\u2013b", 1, ["type 'tracking.name=\"a\u2013b\"'."]),
     ("'data.path=a&b'", 1, ["type 'data.path=\"a&b\"'."]),
     ("data.path='~/d.csv'", 1, ["~ is not expanded in data.path: type data.path=/"]),
     (
@@ -96,7 +104,15 @@ SYNTAX = [
 ]  # fmt: skip
 VALUES = [
     ("lr=0.1,1", 1, ["lr must be one value for a single run, got '0.1,1'; to sweep over it type "
-                     "bpexp -m lr=0.1,1, for a list lr=[0.1,1]."]),
+                     "bpexp -m lr=0.1,1."]),
+    ("hidden=8,4", 1, ["to sweep over it type bpexp -m hidden=8,4, for a list hidden=[8,4]."]),
+    ("lr=0,01", 1, ["got '0,01'; to sweep over it type bpexp -m lr=0,01, for the number lr=0.01."]),
+    ("epochs=10,000", 1, [", for the number epochs=10000."]),
+    ("-m lr=0,01 seed=1,2", 1, ["got 0; type lr=0.01."]),
+    ("hidden=[8,4,]", 1, ["hidden has an empty value: type 'hidden=[8,4]'."]),
+    ("'lr=\"0.1\"'", 1, ["got '0.1'; type lr=0.1."]),
+    ("'hidden=\"[3, 2]\"'", 1, ["got '[3, 2]'; type 'hidden=[3,2]'."]),
+    ("lr=0.1+0.2j", 1, ["lr must be a finite number above 0, got '0.1+0.2j'."]),
     ("'seed=range(0,3)'", 1, ["to sweep over them type bpexp -m 'seed=range(0,3)'."]),
     ("-m 'lr=[0.1,1]'", 1, ["got [0.1, 1]; type -m lr=0.1,1."]),
     ("-m 'lr=0.1|1'", 1, ["got '0.1|1'; type -m lr=0.1,1."]),
@@ -104,6 +120,9 @@ VALUES = [
     ("-m lr=1,2 seeds=auto 'seed=range(0,3)'", 1, ["for fixed seeds leave out seeds=auto."]),
     ("-m lr=1,2 budget.seconds=1.5h", 1, ["got '1.5h'; type budget.seconds=5400."]),
     ("stop.patience=none", 1, ["got 'none'; type stop.patience=null."]),
+    ("reuse=ture", 1, ["got 'ture'; type reuse=true."]),
+    ("batch_size=full", 1, ["got 'full'; type batch_size=null."]),
+    ("n_jobs=all", 1, ["got 'all'; type n_jobs=-1."]),
     ("reuse=yes", 1, ["got 'yes'; type reuse=true."]),
     ("dry_run=1", 1, ["got 1; type dry_run=true."]),
     ("objective=acc", 1, ["got 'acc'; type objective=accuracy."]),
@@ -163,6 +182,8 @@ OPTIONS = [
     ("-M lr=1,2", 1, ["-M is not an option; did you mean -m?"]),
     ("-v", 1, ["-v is not an option; did you mean --version?"]),
     ("-m=lr=1", 1, ["-m takes no value; type -m lr=1."]),
+    ("--dry-run=true", 1, ["--dry-run takes no value; type --dry-run."]),
+    ("ui --port abc", 2, ["--port must be a whole number, got 'abc' (bpexp ui --help)."]),
     ("lr=1 -m seed=1,2", 1, ["Options come before all settings: bpexp -m lr=1 seed=1,2."]),
     ("--cfg foo", 1, ["argument --cfg/-c: invalid choice: 'foo'"]),
     ("--config-name=foo", 1, ["Cannot find primary config 'foo'."]),
@@ -175,7 +196,7 @@ OPTIONS = [
 COMMANDS = [
     ("run", 2, ["run is not a command; did you mean bpexp runs?"]),
     ("REPORT", 2, ["REPORT is not a command; did you mean bpexp report?"]),
-    ("foo", 2, ["foo is not a command; the commands are ui, runs, show", "such as bpexp lr=0.1."]),
+    ("foo", 2, ["foo is not a command; the commands are ui, runs, show", "bpexp -m lr=0.1,1."]),
     ("help", 2, ["help is not a command; type bpexp --help."]),
     *((f"{command} {run}", 2, ["No runs in ./outputs yet. Start with: bpexp lr=0.1"])
       for command, run in (("report", ""), ("runs", ""), ("ui", ""), ("show", "x"),
@@ -206,7 +227,11 @@ def test_what_a_syntax_error_suggests_is_valid(typed, words):
         _, marker, command = suggestion.rstrip(".").rpartition("type ")
         if marker and "VALUE" not in command and "COLUMN" not in command:
             for text in shlex.split(command):
-                assert is_beyond_hydra(text) or create_parser().parse_override(text)
+                assert (
+                    text.startswith("-")
+                    or is_beyond_hydra(text)
+                    or create_parser().parse_override(text)
+                )
 
 
 QUOTED = ["run=1/d.csv", 'a "b" [c].csv', "it's.csv", "a\\b (1).csv", "é&ü"]

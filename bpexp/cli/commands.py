@@ -34,6 +34,9 @@ class Parser(argparse.ArgumentParser):
         """Raise ConfigError."""
         unknown = re.match(r"unrecognized arguments: (\S+)", message)
         if unknown is None:
+            message = re.sub(
+                "^argument (.*): invalid int value: ", r"\1 must be a whole number, got ", message
+            )
             raise ConfigError(f"{message[:1].lower()}{message[1:]} ({self.prog} --help).")
         argument = unknown[1]
         near = checks.nearest(argument, re.findall(r"--[a-z][\w-]*", self.format_help()))

@@ -104,9 +104,12 @@ def _exit_on_empty_value(overrides: Sequence[str]) -> None:
 
 def _refuse(arguments: Sequence[str], message: str) -> NoReturn:
     """Raise ConfigError for options that Hydra refuses; ``message`` is from argparse."""
-    valueless = re.match(r"argument (?:--\w+/)?(-\w+): ignored explicit argument '(.*)'", message)
+    valueless = re.match(
+        r"argument (?:--\w+/)?(-[\w-]+): ignored explicit argument '(.*)'", message
+    )
     if valueless:
-        raise ConfigError(f"{valueless[1]} takes no value; type {valueless[1]} {valueless[2]}.")
+        setting = f" {valueless[2]}" if "=" in valueless[2] else ""
+        raise ConfigError(f"{valueless[1]} takes no value; type {valueless[1]}{setting}.")
     found = re.match(r"unrecognized arguments: (\S+)", message)
     if found is None:
         raise ConfigError(f"{message}; --help lists the options.")

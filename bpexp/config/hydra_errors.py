@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from bpexp.config import schema
 from bpexp.config.options import unknown_option
+from bpexp.fields.checks import Integer, Real
 
 
 def describe(error: BaseException) -> str | None:
@@ -33,10 +34,33 @@ def _unknown_key(key: str) -> str:
 
 
 def _several_values(key: str, value: str) -> str:
+    number = number_with_comma(key, value)
+    as_number = f", for the number {key}={number}" if number else ""
+    as_list = f", for a list {key}=[{value}]" if _accepts_lists(key) else ""
     return (
         f"{key} must be one value for a single run, got {value!r}; to sweep over it type "
-        f"bpexp -m {key}={value}, for a list {key}=[{value}]."
+        f"bpexp -m {key}={value}{as_list}{as_number}."
     )
+
+
+def _accepts_lists(key: str) -> bool:
+    return getattr(schema.rule_of(key), "accepts_lists", False)
+
+
+def number_with_comma(key: str, value: str) -> str | None:
+    """The number that was meant by one with a decimal comma, or with commas between thousands.
+
+    >>> number_with_comma("lr", "0,01"), number_with_comma("epochs", "10,000")
+    ('0.01', '10000')
+    >>> number_with_comma("epochs", "10,20") is number_with_comma("lr", "0.1,1") is None
+    True
+    """
+    rule = schema.rule_of(key)
+    if isinstance(rule, Real) and re.fullmatch(r"-?\d+,\d+", value):
+        return value.replace(",", ".")
+    if isinstance(rule, Integer) and re.fullmatch(r"[1-9]\d{0,2}(,\d{3})+", value):
+        return value.replace(",", "")
+    return None
 
 
 def _sweep_without_m(override: str) -> str:

@@ -14,11 +14,12 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 
+from bpexp.config.hydra_errors import number_with_comma
 from bpexp.config.schema import keys, options_with, rule_of, setting_of
 from bpexp.fields import checks
 from bpexp.sweeps.samplers import sub_sweeps
 
-WORDS_FOR_NULL = ("none", "nil", "off", "no", "false")
+WORDS_FOR_NULL = ("none", "nil", "off", "no", "false", "all", "full")
 """What people type for null."""
 TRUTH_VALUES = {
     "yes": "true",
@@ -51,8 +52,19 @@ def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
     if spaces:
         other = _other_space(key, rule, spaces[-1])
         return f"{message.removesuffix('.')}, a value of {spaces[-1]}; {other}."
-    typed = _suggestion(key, rule, value)
+    with_comma = _number_with_comma(key, arguments) if "number" in rule else None
+    typed = with_comma or _suggestion(key, rule, value)
     return f"{message.removesuffix('.')}; type {typed}." if typed else message
+
+
+def _number_with_comma(key: str, arguments: Sequence[str]) -> str | None:
+    """The setting with a decimal point, if it was typed with a comma, which sweeps over values."""
+    for text in arguments:
+        typed, _, value = text.partition("=")
+        number = number_with_comma(key, value) if typed == key else None
+        if number is not None:
+            return f"{key}={number}"
+    return None
 
 
 def with_sub_sweeps(message: str, arguments: Sequence[str]) -> str:
@@ -106,15 +118,18 @@ def _suggestion(key: str, rule: str, value: str) -> str | None:
     is_optional = declared is not None and isinstance(declared.rule, checks.Optional)
     if is_optional and value.lower() in WORDS_FOR_NULL:
         return f"{key}=null"
-    if rule == "true or false" and value.lower() in TRUTH_VALUES:
-        return f"{key}={TRUTH_VALUES[value.lower()]}"
+    if rule == "true or false":
+        meant = TRUTH_VALUES.get(value.lower()) or checks.nearest(value.lower(), ("true", "false"))
+        return meant and f"{key}={meant}"
+    if key == "n_jobs" and value.lower() in ("all", "auto", "max"):
+        return f"{key}=-1"
     if key == "seed" and value == "auto":
         return "seeds=auto"
     if "number" in rule:
         return _number(key, value)
     if "width" in rule and re.fullmatch(r"[1-9]\d{0,5}\.0", value):
         return f"{key}={value.removesuffix('.0')}"
-    if "width" in rule and re.fullmatch(r"\W*\d{1,9}(?:[ x-]\d{1,9})+\W*", value):
+    if "width" in rule and re.fullmatch(r"\W*\d{1,9}(?:[ x,-]\s*\d{1,9})+\W*", value):
         return shlex.quote(f"{key}=[{','.join(re.findall('[0-9]+', value))}]")
     if key == "seeds" and re.fullmatch(r"[1-9]\d{0,8}", value):
         return f"'seed=range(0,{value})'"
@@ -190,6 +205,7 @@ _NUMBERS: tuple[tuple[str, Callable[..., str]], ...] = (
     (r"(\d{1,9})/([1-9]\d{0,8})", _fraction),
     (rf"{_DECIMAL}\s*[A-Za-z]+", _unchanged),
     (r"(\d{1,15})\.0", _unchanged),
+    (rf"{_DECIMAL}", _unchanged),
 )
 """Pattern of a text, and the function that makes the number that was probably meant."""
 _SECONDS = {

@@ -12,6 +12,7 @@ True
 
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -21,7 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from bpexp.config.grammar import SPACES, create_parser
 from bpexp.config.options import TABLES
 from bpexp.config.schema import FIXED_GROUPS, NAMED_GROUPS, keys, rule_of
-from bpexp.errors import other_notations
+from bpexp.errors import other_notations, suggestions
 from bpexp.errors.command_names import COMMANDS
 from bpexp.fields import checks
 from bpexp.sweeps.samplers import sub_sweeps
@@ -29,15 +30,11 @@ from bpexp.sweeps.samplers import sub_sweeps
 MAX_LENGTH = 10_000
 """Maximum length of an argument for which corrections are tried."""
 SYNTAX_RULE = "settings are written key=value without spaces"
-TEXTS = (
-    "data.path",
-    "data.test_path",
-    "data.target",
-    "tracking.uri",
-    "tracking.experiment",
-    "backend.address",
-)
-"""Settings whose values may hold any character."""
+_LOOKALIKES = str.maketrans({
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"), "\u2014": "--", "\u3001": ",",
+    **dict.fromkeys("\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"),
+})  # fmt: skip
+"""What word processors and web pages put in place of typed dashes and commas; quotes go."""
 CLOSING_BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 
@@ -77,7 +74,7 @@ def explain_word(arguments: Sequence[str]) -> str:
         return f"{word} is not a command; did you mean bpexp {near}?"
     return (
         f"{word} is not a command; the commands are {', '.join(COMMANDS)}; to train type settings "
-        "as key=value, such as bpexp lr=0.1."
+        "as key=value: bpexp lr=0.1, or for a sweep bpexp -m lr=0.1,1."
     )
 
 
@@ -144,6 +141,12 @@ def _explain_one(text: str) -> str | None:
     call = re.fullmatch(r"(\w+)\(([\w.]+=.*)\)", text)
     if call and sub_sweeps.is_zip(f"zip({call[2]})"):
         return f"{call[1]} is not a function here: type {shlex.quote(f'zip({call[2]})')}"
+    plain = _without_lookalikes(text)
+    if plain != text and plain.startswith("-"):
+        return f"{text} has a typographic dash: type {plain}"
+    is_free = _is_text(key) and not value.startswith(tuple("\u2018\u201c\u201e\u00ab"))
+    if plain != text and not is_free and "=" in plain and _is_valid(plain):
+        return f"{text} has typographic characters: type {shlex.quote(plain)}"
     if not equals:
         return None if text.startswith("~") and _is_valid(text) else _explain_word_in_list(text)
     if not value and _takes_value(key):
@@ -154,7 +157,7 @@ def _explain_one(text: str) -> str | None:
     if several is not None:
         return several
     quoted = f'{key}="{_escaped(value)}"'
-    if key in TEXTS and not value.startswith(tuple("[\"'=~,")) and _is_valid(quoted):
+    if _is_text(key) and not value.startswith(tuple("[\"'=~,")) and _is_valid(quoted):
         return f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
     for problem, corrected in _corrections(key, value):
         if _is_valid(corrected):
@@ -170,8 +173,29 @@ def _explain_one(text: str) -> str | None:
             "with search=tpe interval(low,high) or tag(log,interval(low,high))"
         )
     if key in keys() and _is_valid(quoted):
-        return f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
+        needs_quotes = f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
+        return _broken_rule(key, value) or needs_quotes
     return f"{text!r} is not a valid setting; {SYNTAX_RULE}, such as lr=0.1"
+
+
+def _without_lookalikes(text: str) -> str:
+    """The text without typographic dashes and quotes, and without full-width letters."""
+    return unicodedata.normalize("NFKC", text.translate(_LOOKALIKES))
+
+
+def _is_text(key: str) -> bool:
+    """Return whether the value of a setting may hold any character."""
+    return isinstance(rule_of(key), checks.Text | checks.Names)
+
+
+def _broken_rule(key: str, value: str) -> str | None:
+    """Why a text is no value of a setting; None if it is one."""
+    rule = rule_of(key)
+    try:
+        _ = rule and rule(key, value)
+    except checks.ConfigError as error:
+        return suggestions.with_suggestion(str(error)).rstrip(".")
+    return None
 
 
 def _several_settings(text: str) -> str | None:
@@ -234,9 +258,9 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
         yield f"{key} has a {unopened} that is not opened", f"{key}={opener}{value}"
     if value == ",":
         yield f"the value of {key} needs quotes", f'{key}=","'
-    if ",," in value or value.endswith(",") or value.startswith(","):
-        items = [item for item in value.split(",") if item.strip()]
-        yield f"{key} has an empty value", f"{key}={','.join(items)}"
+    complete = re.sub(r",\s*(?=[,\])]|$)", "", value).lstrip(",")
+    if complete != value:
+        yield f"{key} has an empty value", f"{key}={complete}"
     if re.match(r"\w*[\[(]", value) and value.endswith(("]", ")")):
         separated = re.sub(r"\s*[;\s]\s*", ",", value)
         yield "values are separated by commas", f"{key}={separated}"

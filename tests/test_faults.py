@@ -205,7 +205,7 @@ def test_runs_are_spooled_if_the_database_is_damaged_and_written_to_its_backup(e
     ("version", "advice"),
     [
         ("0123456789ab", "install the newer MLflow that created it"),
-        ("451aebb31d03", "back it up, then run 'mlflow db upgrade'"),
+        ("451aebb31d03", "back it up, then run: mlflow db upgrade 'sqlite:///{}'"),
     ],
 )
 def test_a_store_of_another_mlflow_is_reported_and_not_changed(tmp_path, version, advice):
@@ -218,7 +218,7 @@ def test_a_store_of_another_mlflow_is_reported_and_not_changed(tmp_path, version
     assert status == 1
     assert message.startswith("bpexp: Cannot open the store '")
     assert f"its tables have version {version}, MLflow " in message
-    assert message.endswith(f"; {advice}.\n")
+    assert message.endswith(f"; {advice.format(database(tmp_path))}.\n")
     assert message.count("\n") == 1
     assert database(tmp_path).read_bytes() == before
 

@@ -495,7 +495,7 @@ def test_an_experiment_that_is_renamed_meanwhile_gets_all_runs(inside, monkeypat
 def test_a_single_run_cannot_be_resumed(capsys):
     (run_id,) = bpexp.sweep(seed=[1], epochs=20).run_id
     assert resume(run_id) == 2
-    assert "is a single run; resume takes a sweep.\n" in capsys.readouterr().err
+    assert "is a single run; type the id of a sweep.\n" in capsys.readouterr().err
 
 
 def test_a_process_is_identified_by_its_start_time():

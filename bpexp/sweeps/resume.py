@@ -63,7 +63,7 @@ def check_can_resume(run: StoredRun, *, has_ended: bool) -> None:
         ConfigError: The run is not a sweep, or may still be running.
     """
     if not run.is_sweep:
-        raise ConfigError(f"{run.label} is a single run; resume takes a sweep.")
+        raise ConfigError(f"{run.label} is a single run; type the id of a sweep.")
     if run.status != "RUNNING":
         return
     tag = run.tags.get(run_tags.PROCESS, "")

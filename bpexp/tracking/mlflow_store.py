@@ -32,7 +32,7 @@ def open_client(store: Store) -> MlflowClient:
         with engine.connect() as connection:
             if sqlalchemy.inspect(connection).has_table("alembic_version"):
                 query = sqlalchemy.text("SELECT version_num FROM alembic_version")
-                _check_revision(connection.scalar(query))
+                _check_revision(connection.scalar(query), store)
     with _without_quoted_folder(uri):
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
@@ -51,13 +51,13 @@ def _without_quoted_folder(uri: str) -> Iterator[None]:
             os.removedirs(quoted)
 
 
-def _check_revision(found: str | None) -> None:
-    """Raises TrackingError if the installed MLflow does not work with tables of a revision."""
+def _check_revision(found: str | None, store: Store) -> None:
+    """Check that the installed MLflow works with the tables of a store. Raises TrackingError."""
     expected = mlflow_internals.latest_revision()
     if found in (None, expected):
         return
     advice = (
-        "back it up, then run 'mlflow db upgrade'"
+        f"back it up, then run: mlflow db upgrade {store.quoted}"
         if mlflow_internals.is_older_revision(str(found))
         else "install the newer MLflow that created it"
     )

@@ -374,3 +374,25 @@ def test_reuse_links_the_runs_of_all_generations(inside, tmp_path):
         done.stdout[done.stdout.index("rank") :].split("Sweep")[0] for done in (first, second)
     ]
     assert ranked[0] == ranked[1]
+
+
+@pytest.mark.usefixtures("a_store")
+@pytest.mark.parametrize("rows", [6, 6000])
+@pytest.mark.parametrize(("old", "new"), [("a,b,y", "b,a,y"), ("u\n", "t\n")])
+def test_a_table_whose_columns_or_classes_have_other_names_is_noticed(inside, rows, old, new):
+    numbers = np.random.default_rng(0).normal(size=(rows, 2)).tolist()
+    lines = [f"{a},{b},{'uv'[a > b]}" for a, b in numbers]
+    table = "\n".join(["a,b,y", *lines, ""])
+    Path("t.csv").write_text(table)
+    Path("new.csv").write_text("a,b\n1,2\n")
+    settings = ("data=file", "data.path=t.csv", "data.target=y", "model=classifier", "epochs=2")
+    assert inside(*settings).returncode == 0
+    commands = [("predict", "latest", "new.csv"), ("verify", "latest"), ("reproduce", "latest"),
+                ("export", "latest"), ("explain", "latest")]  # fmt: skip
+    for command in commands[:3]:
+        assert inside(*command).returncode == 0
+    Path("t.csv").write_text(table.replace(old, new))
+    for command in commands:
+        done = inside(*command)
+        assert done.returncode == 2
+        assert "have other names than when the run was trained" in done.stdout + done.stderr

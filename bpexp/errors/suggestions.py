@@ -175,8 +175,10 @@ def _number(key: str, value: str) -> str | None:
 
 def _is_allowed(key: str, number: str) -> bool:
     rule = rule_of(key)
+    if rule is None:
+        return False
     try:
-        _ = rule and rule(key, float(number) if "." in number else int(number))
+        rule(key, float(number) if "." in number else int(number))
     except checks.ConfigError:
         return False
     return True

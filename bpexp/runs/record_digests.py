@@ -1,7 +1,7 @@
 """Digests of the files and the metrics of a run, by which thousands of stored runs are checked.
 
 The result digest of a run (``identity.of_result``) covers numbers, so that checking it takes
-parsing every file. The digests here cover the bytes of each file, and all metrics together. They
+parsing every file. The digests here cover the bytes of each file, and all metrics together. These
 depend on the tags with the identity, the result digest and the outcome, too: where one of these
 was altered, or the files are those of another run, nothing matches.
 
@@ -16,30 +16,40 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 
+from bpexp.data.dataset import Dataset
 from bpexp.runs import run_tags
 from bpexp.runs.metrics import METRICS
 
-METRICS_KEY = "metrics"
-"""The key of the digest of the metrics, beside the names of the files."""
+METRICS_KEY, NAMES_KEY = "metrics", "names"
+"""The keys of the digests that are not of files."""
 _DIGITS = 16
 _TAGS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.OUTCOME)
 
 Tags = Mapping[str, str]
 
 
-def of_run(tags: Tags, files: Mapping[str, bytes], metrics: Mapping[str, float]) -> str:
+def of_run(
+    tags: Tags,
+    files: Mapping[str, bytes],
+    metrics: Mapping[str, float],
+    dataset: Dataset | None = None,
+) -> str:
     """The digests of a run as the value of the tag ``run_tags.DIGESTS``.
 
     Args:
         tags: The tags of the run.
         files: The content of each file of the run, by name.
         metrics: The final metrics by name.
+        dataset: The data set of the run.
 
     Returns:
-        JSON: hexadecimal digits by the name of the file, and for the metrics.
+        JSON: hexadecimal digits by the name of the file, for the metrics, and for the names of the
+        columns of the data set.
     """
     digests = {name: of_file(tags, name, files[name]) for name in sorted(files)}
     digests[METRICS_KEY] = of_metrics(tags, metrics)
+    if dataset is not None:
+        digests[NAMES_KEY] = of_names(dataset)
     return json.dumps(digests, separators=(",", ":"))
 
 
@@ -58,6 +68,16 @@ def of_metrics(tags: Tags, metrics: Mapping[str, float]) -> str:
     return of_file(tags, METRICS_KEY, "\n".join(sorted(known)).encode())
 
 
+@lru_cache(maxsize=16)
+def of_names(dataset: Dataset) -> str:
+    """The digest of the names of inputs and targets, which the digest of a data set leaves out.
+
+    Targets that are classes have the names of the classes.
+    """
+    names = json.dumps([dataset.inputs, dataset.targets])
+    return hashlib.sha256(names.encode()).hexdigest()[:_DIGITS]
+
+
 @lru_cache(maxsize=1)
 def parse(value: str) -> Mapping[str, str]:
     """The digests of a run by name, from the value of the tag; empty if it is malformed.
@@ -73,4 +93,4 @@ def parse(value: str) -> Mapping[str, str]:
 
 def file_names(digests: Mapping[str, str]) -> list[str]:
     """The names of the files that have a digest, from the result of ``parse``."""
-    return [name for name in digests if name != METRICS_KEY]
+    return [name for name in digests if name not in (METRICS_KEY, NAMES_KEY)]

@@ -95,7 +95,7 @@ class RunRecorder:
             )
         own = {"config.yaml": document, **result_artifacts(result, job.dataset)}
         tags[run_tags.OUTCOME] = result.outcome.value
-        tags[run_tags.DIGESTS] = record_digests.of_run(tags, own, result.metrics)
+        tags[run_tags.DIGESTS] = record_digests.of_run(tags, own, result.metrics, job.dataset)
         return RunRecord(
             name=self.name or job.name,
             status="FINISHED",

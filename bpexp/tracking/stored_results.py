@@ -11,7 +11,7 @@ from bpexp.config.schema import TrainConfig, parse_train
 from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.nn.network import Network
-from bpexp.runs import identity, predictions_file, run_tags
+from bpexp.runs import identity, predictions_file, record_digests, run_tags
 from bpexp.runs.result import Validation
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import Archive
@@ -54,6 +54,8 @@ class StoredResult:
 def config_of(run: StoredRun, archive: Archive) -> tuple[TrainConfig, Dataset]:
     """The configuration and the data of a run, after checking both against its identity.
 
+    The identity has the values of the data only; the names of columns have a digest of their own.
+
     Raises:
         UnreadableRunError: The configuration is invalid, or the data are not those of the run.
     """
@@ -62,6 +64,13 @@ def config_of(run: StoredRun, archive: Archive) -> tuple[TrainConfig, Dataset]:
     version = run.tags.get(run_tags.ARITHMETIC)
     recorded, found = run.tags.get(run_tags.IDENTITY), identity.of_run(config, dataset, version)
     if recorded == found:
+        digests = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
+        names = record_digests.of_names(dataset)
+        if digests.get(record_digests.NAMES_KEY, names) != names:
+            raise ConfigError(
+                f"The columns or classes of data={config.data.name} have other names than when "
+                "the run was trained; name them as in its predictions, or train it again."
+            )
         return config, dataset
     if run.data is not None and not dataset.digest.startswith(run.data):
         raise ConfigError(

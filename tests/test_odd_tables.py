@@ -74,6 +74,7 @@ def test_a_table_in_an_unusual_form_has_its_values(tmp_path, content, suffix, se
         ("a,y,\n1,0,\n2,1,\n", {}, "a separator at the end of lines.*data.drop"),
         ("a, y\n1, 0\n2, 1\n", {}, "got 'y'; did you mean ' y'\\?"),
         ("a,Y\n1,0\n2,1\n", {}, "got 'y'; did you mean 'Y'\\?"),
+        ('a,y\n"1,0\n2,1\n', {}, "t.csv': a quote is not closed, in the cell starting at row 1"),
         ("# by x\na,y\n1,0\n", {}, "if the first line is a comment, delete it"),
         ("sep=;\na;y\n1;0\n", {}, "delete the first line, and add data.separator"),
         ("a|y\n1|0\n", {}, "if a character separates the columns, add data.separator"),

@@ -75,6 +75,7 @@ CASES = [
     ("a.txt", lambda path: path.write_bytes(bz2.compress(b"x,y\n1,2\n")), "begins like a .bz2"),
     ("a.csv", lambda path: path.write_bytes(b"PK\x03\x04" * 9), "like a .zip, .npz or .xlsx file"),
     ("a.csv.gz", lambda path: path.write_bytes(gzip.compress(b"PAR1" * 9)), "like a .parquet file"),
+    ("table-1.csv", lambda path: path.with_name("Table_1.csv").touch(), "mean 'Table_1.csv'?"),
     ("~a.csv", lambda path: path.mkdir(), NO_FILE + ", got '~a.csv', a folder."),
     ("a.parquet", sparse(), "readable .parquet file"),
     ("a.npz", sparse(), "readable .npz file, got 'a.npz': it is not a zip file"),

@@ -74,6 +74,10 @@ def _exists(key: str, override: str) -> str:
 
 _PATTERNS: Sequence[tuple[str, Callable[..., str]]] = (
     (r"Ambiguous value for argument '([^=]+)=(.*?)'\n", _several_values),
+    (
+        r"Error merging override ([\w.]+)=([^\n]*)",
+        "{0} must be a group of settings, such as {0}.KEY=VALUE, got {1}.".format,
+    ),
     (r"Sweep parameters '(.*?)' requires --multirun", _sweep_without_m),
     (r"Could not override '([^']+)'", _unknown_key),
     (

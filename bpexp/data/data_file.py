@@ -6,13 +6,14 @@ Traceback (most recent call last):
 bpexp.fields.checks.ConfigError: data.path must be an existing file, got '/dev/zero', a device.
 """
 
+import os
 import stat
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bpexp.fields.checks import ConfigError, is_printable
+from bpexp.fields.checks import ConfigError, is_printable, nearest
 from bpexp.fields.memory_limit import content_limit
 
 _KINDS = {
@@ -36,12 +37,24 @@ def check(path: str) -> Path:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        ending = "" if is_missing else f": {reason}"
-        raise ConfigError(f"data.path must be an existing file, got {path!r}{ending}.") from error
+        near = _similar_file(file) if is_missing else None
+        hint = f"; did you mean {near!r}?" if near else "."
+        ending = hint if is_missing else f": {reason}."
+        raise ConfigError(f"data.path must be an existing file, got {path!r}{ending}") from error
     if kind != stat.S_IFREG:
         described = _KINDS.get(kind, "something else")
         raise ConfigError(f"data.path must be an existing file, got {path!r}, {described}.")
     return file
+
+
+def _similar_file(file: Path) -> str | None:
+    """The path of a file in the same folder whose name is similar; None if there is none."""
+    try:
+        names = os.listdir(file.parent)
+    except OSError:
+        return None
+    near = nearest(file.name, names, 0.8)
+    return near and str(file.parent / near)
 
 
 def check_size(n_bytes: int) -> None:

@@ -235,6 +235,8 @@ def _errors_of_libraries(path: str) -> Iterator[None]:
     except Exception as error:
         # The libraries raise many types of errors for a broken file.
         reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason.removeprefix("Error tokenizing data. C error: ")
+        reason = reason.replace("EOF inside string", "a quote is not closed, in the cell")
         if isinstance(error, MemoryError) or "out of memory" in reason:
             raise ConfigError(
                 f"data.path must hold a table that fits into the memory, got {path!r}: {reason}"

@@ -19,6 +19,7 @@ from pathlib import Path, PurePath
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from bpexp.config import schema
 from bpexp.config.grammar import SPACES, create_parser
 from bpexp.config.options import TABLES
 from bpexp.config.schema import FIXED_GROUPS, NAMED_GROUPS, keys, rule_of
@@ -156,6 +157,12 @@ def _explain_one(text: str) -> str | None:
     several = _several_settings(text)
     if several is not None:
         return several
+    if re.fullmatch(r"(?!hydra|tracking\.tags)[\w.]+", key) and key not in keys():
+        return str(schema.unknown_key(key)).rstrip(".")
+    if isinstance(rule_of(key), checks.Names) and re.fullmatch(r"\[.*\]", value):
+        names = f"{key}={_quoted_names(value)}"
+        if _is_valid(names):
+            return f"names in a list need quotes: type {shlex.quote(names)}"
     quoted = f'{key}="{_escaped(value)}"'
     if _is_text(key) and not value.startswith(tuple("[\"'=~,")) and _is_valid(quoted):
         return f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
@@ -238,7 +245,7 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
         yield "values are separated by commas", f"{key}={','.join(items)}"
     for problem, sweep in other_notations.corrections(value):
         yield problem, f"{key}={sweep}"
-    if value.endswith(";"):
+    if value.rstrip("; ") and value.endswith(";"):
         yield "settings are separated by spaces", f"{key}={value.rstrip('; ')}"
     if value.startswith("=") or key.endswith(":"):
         yield SYNTAX_RULE, f"{key.rstrip(':')}={value.lstrip('=')}"
@@ -282,6 +289,17 @@ def _brackets(value: str) -> tuple[str, str]:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"') if '"' in value else value
+
+
+def _quoted_names(value: str) -> str:
+    """A list of names with quotes around each.
+
+    >>> _quoted_names('[size (cm), "b, c"]')
+    '["size (cm)","b, c"]'
+    """
+    names = re.findall(r""""([^"]*)"|'([^']*)'|([^\s,][^,]*)""", value[1:-1])
+    quoted = [f'"{_escaped("".join(forms).strip())}"' for forms in names]
+    return f"[{','.join(quoted)}]"
 
 
 def _takes_value(key: str) -> bool:

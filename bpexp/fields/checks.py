@@ -357,11 +357,14 @@ SYNONYMS = {
     "workers": "n_jobs", "jobs": "n_jobs", "numworkers": "n_jobs", "nworkers": "n_jobs",
     "njobs": "n_jobs", "cores": "n_jobs", "experiment": "tracking.experiment",
     "trackinguri": "tracking.uri", "uri": "tracking.uri",
+    "mse": "half_squared", "meansquarederror": "half_squared", "squarederror": "half_squared",
+    "logloss": "cross_entropy", "nll": "cross_entropy", "linear": "identity",
+    "logistic": "sigmoid", "np": "numpy", "llvm": "compiled", "jit": "compiled",
     "acc": "accuracy", "loss": "final_loss", "valloss": "lowest_validation_loss",
     "validationloss": "lowest_validation_loss", "valacc": "validation_accuracy",
     "valaccuracy": "validation_accuracy", "testacc": "test_accuracy", "f1": "macro_f1",
 }  # fmt: skip
-"""Other names of settings and metrics, lower-case and without ``_``, ``-`` and dots."""
+"""Other names of settings, values and metrics, lower-case and without ``_``, ``-`` and dots."""
 
 
 def unknown(key: str, known: Iterable[str]) -> ConfigError:
@@ -381,7 +384,7 @@ def nearest(key: str, known: Iterable[str], similarity: float = 0.6) -> str | No
     """The known key that was probably meant, or None.
 
     Tries, in this order: the spelling without case and separators, common synonyms, the last part
-    of dotted keys, and the similarity of the letters.
+    of dotted keys, whether known or typed, and the similarity of the letters.
 
     Args:
         key: What was typed.
@@ -390,12 +393,15 @@ def nearest(key: str, known: Iterable[str], similarity: float = 0.6) -> str | No
 
     >>> nearest("LearningRate", ["lr", "seed"]), nearest("bits", ["data.bits", "data.low"])
     ('lr', 'data.bits')
+    >>> nearest("optimizer.learning_rate", ["lr", "optimizer.name"])
+    'lr'
     """
     known = list(known)
     plain = {_plain(name): name for name in reversed(known)}
-    meant = plain.get(_plain(key)) or SYNONYMS.get(_plain(key).replace(".", ""))
-    if meant in known:
-        return meant
+    for typed in (key, key.rpartition(".")[2]):
+        meant = plain.get(_plain(typed)) or SYNONYMS.get(_plain(typed).replace(".", ""))
+        if meant in known:
+            return meant
     for name in known:
         if "." in name and _plain(name.rpartition(".")[2]) == _plain(key):
             return name

@@ -149,6 +149,30 @@ def test_a_class_that_no_training_row_has_is_said(tmp_path, content, settings, s
     assert [sentence.split()[6].rstrip(",") for sentence in notes(plan)] == said
 
 
+@pytest.mark.parametrize(
+    ("rows", "test", "said"),
+    [
+        ("1,0\n2,1\n3,1\n", "3,1\n1,0\n", "All test rows are training rows, too"),
+        ("1,0\n2,1\n3,1\n", "1,0\n4,1\n", ""),
+        ("1,0\n2,1\n3,1\n", "1,1\n", ""),
+        ("-0.0,0\n2,1\n", "0,0\n", "All test rows are training rows, too"),
+        ("1,1\n2,1\n3,1\n", "4,1\n", "All training rows have the same target"),
+        ("1,0.5\n2,0.5\n", "3,0.7\n", "All training rows have the same target"),
+        ("1,u\n2,u\n", "3,v\n", "No training row has the class y=v"),
+    ],
+)
+def test_what_cannot_be_learned_or_tested_is_said(tmp_path, rows, test, said):
+    (tmp_path / "t.csv").write_text(f"a,y\n{rows}")
+    (tmp_path / "u.csv").write_text(f"a,y\n{test}")
+    settings = {
+        "data": "file", "data__path": str(tmp_path / "t.csv"), "data__target": "y",
+        "data__test_path": str(tmp_path / "u.csv"), "model": "regressor",
+    }  # fmt: skip
+    sentences = notes(make_plan([compose_settings(settings)]))
+    assert len(sentences) == bool(said)
+    assert all(sentence.startswith(said) for sentence in sentences)
+
+
 # Data from Python.
 
 X = np.linspace(-1, 1, 12).reshape(6, 2)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import datasets
 
 import bpexp
 from bpexp.data import load
@@ -74,6 +75,18 @@ def test_every_data_set_trains_with_its_default_settings(name, model, shape):
     result = bpexp.train(data=name, model=model, epochs=2)
     assert result.predictions.shape == shape
     assert ("test_loss" in result.metrics) == (model == "classifier")
+
+
+@pytest.mark.parametrize("name", ["iris", "digits", "breast_cancer"])
+def test_bundled_data_sets_are_those_that_scikit_learn_loads(name):
+    table, expected = (
+        DATA_SOURCES[name].load(DataConfig(name=name)),
+        getattr(datasets, f"load_{name}")(),
+    )
+    np.testing.assert_array_equal(table.X, expected.data)
+    np.testing.assert_array_equal(table.Y, np.eye(len(expected.target_names))[expected.target])
+    assert table.inputs == tuple(expected.feature_names)
+    assert table.labels == tuple(expected.target_names.tolist())
 
 
 @pytest.mark.parametrize(

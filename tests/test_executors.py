@@ -26,7 +26,7 @@ from bpexp.nn.schedules import ScheduleConfig
 from bpexp.runs import identity
 from bpexp.runs.result import Failure, Outcome, TrainResult
 from bpexp.sweeps.executors import base, local, processes
-from bpexp.sweeps.executors.base import Batch, make_batches, train_jobs
+from bpexp.sweeps.executors.base import Batch, longest_first, make_batches, train_jobs
 from bpexp.sweeps.executors.dask_cluster import DaskExecutor
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.executors.serial import SerialExecutor
@@ -90,6 +90,15 @@ def test_every_job_is_trained_once_with_the_bits_of_a_single_run(executor, engin
         ((_, alone),) = train_batch([job.config], load_engine("numpy"))
         assert identity.of_result(found[job.index]) == identity.of_result(alone)
         assert found[job.index].metrics == alone.metrics
+
+
+def test_generations_start_with_the_batches_that_take_longest():
+    jobs = [
+        replace(job, config=replace(job.config, hidden=(width,)))
+        for job, width in zip(make_jobs(9), [2, 8, 4] * 3, strict=True)
+    ]
+    batches = longest_first(make_batches(jobs, "compiled", n_workers=1))
+    assert [batch.jobs[0].config.hidden for batch in batches] == [(8,), (4,), (2,)]
 
 
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])

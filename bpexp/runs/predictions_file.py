@@ -153,30 +153,39 @@ def _to_parquet(result: TrainResult, dataset: Dataset) -> bytes:
     import pyarrow.parquet as pq
 
     outputs_of = dict(parts(result))
-    rows_of = {split: _rows(dataset, split) for split in outputs_of}
     outputs = np.concatenate(list(outputs_of.values()))
-    Y = np.concatenate([rows.Y for rows in rows_of.values()])
-    splits = np.repeat([split.value for split in rows_of], [len(r.Y) for r in rows_of.values()])
-    columns: list[Any] = [
-        pa.array(np.concatenate([rows.numbers for rows in rows_of.values()]), pa.int64()),
-        pa.array(splits),
-    ]
-    texts = np.array(label_texts(dataset)) if dataset.is_classification else None
-    if dataset.is_one_hot and texts is not None:
-        columns.append(pa.array(texts[dataset.class_codes(Y)]))
-    else:
-        columns += [pa.array(column) for column in Y.T]
-    if texts is not None:
-        codes = dataset.class_codes(outputs).reshape(len(outputs), -1)
-        columns += [pa.array(texts[column]) for column in codes.T]
-    columns += [pa.array(np.ascontiguousarray(column)) for column in outputs.T]
-    buffer, titles = io.BytesIO(), _titles(dataset, with_inputs=False)
-    # Outputs hardly ever repeat: a dictionary of them takes more time and space than they do.
-    repeating = titles[: -outputs.shape[1]]
+    columns = list(_known_columns(dataset, tuple(outputs_of)))
+    if dataset.is_classification:
+        texts, codes = pa.array(label_texts(dataset)), dataset.class_codes(outputs)
+        columns += [texts.take(pa.array(column)) for column in codes.reshape(len(outputs), -1).T]
+    titles, repeating = _titles(dataset, with_inputs=False), len(columns)
+    columns += [pa.array(column) for column in np.ascontiguousarray(outputs.T)]
+    stream = pa.BufferOutputStream()
+    # Outputs hardly ever repeat: a dictionary of them takes more time and space than they do. The
+    # first bytes of all numbers of a column, put side by side, do repeat.
     pq.write_table(
-        pa.table(columns, names=titles), buffer, compression="zstd", use_dictionary=repeating
-    )
-    return buffer.getvalue()
+        pa.table(columns, names=titles), stream, compression="lz4", write_statistics=False,
+        use_dictionary=titles[:repeating], use_byte_stream_split=titles[repeating:],
+    )  # fmt: skip
+    content: bytes = stream.getvalue().to_pybytes()
+    return content
+
+
+# Cached, because the runs of a sweep have the same rows.
+@lru_cache(maxsize=4)
+def _known_columns(dataset: Dataset, splits: tuple[Split, ...]) -> Sequence[Any]:
+    """The columns that do not depend on the run: numbers, splits and targets of the rows."""
+    import pyarrow as pa
+
+    rows_of = {split: _rows(dataset, split) for split in splits}
+    numbers = np.concatenate([rows.numbers for rows in rows_of.values()])
+    names = np.repeat([split.value for split in splits], [len(r.Y) for r in rows_of.values()])
+    Y = np.concatenate([rows.Y for rows in rows_of.values()])
+    if dataset.is_one_hot:
+        targets = [pa.array(label_texts(dataset)).take(pa.array(dataset.class_codes(Y)))]
+    else:
+        targets = [pa.array(column) for column in np.ascontiguousarray(Y.T)]
+    return [pa.array(numbers, pa.int64()), pa.array(names), *targets]
 
 
 def training_outputs(content: bytes, n_outputs: int, name: str) -> Array:

@@ -42,8 +42,8 @@ class Timed:
 
     Attributes:
         batch: The batch.
-        start: The processor seconds that a training takes whatever the number of its epochs.
-        seconds: The processor seconds that each epoch takes.
+        start: The seconds that a training takes whatever the number of its epochs.
+        seconds: The seconds that each epoch takes.
         bytes: The bytes that are stored of a run.
     """
 
@@ -91,13 +91,11 @@ def _training(plan: Plan, executor: Executor, missing: Sequence[Job], n_runs: in
     # Further generations have other jobs, of the same kind.
     jobs = missing or plan.jobs
     batches = make_batches(jobs, plan.runtime.engine, executor.n_workers)
-    costs = _costs(batches, plan)
+    costs = _costs(batches, plan, executor.threads_per_batch(len(batches)))
     halving = _halving(plan)
     epochs = halving.share * sum(job.config.epochs for job in jobs) / len(jobs)
     workers = min(executor.n_workers, len(batches))
-    least, most = (
-        _processor_seconds(costs, n, epochs, limits.epochs) / workers for n in (fewest, n_runs)
-    )
+    least, most = (_seconds(costs, n, epochs, limits.epochs) / workers for n in (fewest, n_runs))
     longest = limits.seconds or math.inf
     time_range = _range(min(FASTEST * least, longest), min(SLOWEST * most, longest))
     kind = "batch" if len(batches) == 1 else "batches"
@@ -112,11 +110,11 @@ def _training(plan: Plan, executor: Executor, missing: Sequence[Job], n_runs: in
 
 
 class _Costs(NamedTuple):
-    """What a run takes, on average over the runs of the batches that were timed.
+    """What a run takes of a worker, on average over the runs of the batches that were timed.
 
     Attributes:
-        start: Processor seconds, whatever the number of its epochs.
-        epoch: Processor seconds for each epoch.
+        start: Seconds, whatever the number of its epochs.
+        epoch: Seconds for each epoch.
         bytes: Bytes that are stored of it.
     """
 
@@ -125,9 +123,10 @@ class _Costs(NamedTuple):
     bytes: float
 
 
-def _costs(batches: Sequence[Batch], plan: Plan) -> _Costs:
-    """Time some of the batches, evenly spaced."""
-    timed = [time_batch(batch, plan) for batch in batches[:: math.ceil(len(batches) / MAX_TIMED)]]
+def _costs(batches: Sequence[Batch], plan: Plan, n_threads: int) -> _Costs:
+    """Time some of the batches, evenly spaced, with so many threads for each."""
+    some = batches[:: math.ceil(len(batches) / MAX_TIMED)]
+    timed = [time_batch(batch, plan, n_threads) for batch in some]
     n_runs = sum(len(one.batch.jobs) for one in timed)
     return _Costs(
         start=sum(one.start for one in timed) / n_runs,
@@ -136,8 +135,8 @@ def _costs(batches: Sequence[Batch], plan: Plan) -> _Costs:
     )
 
 
-def _processor_seconds(costs: _Costs, n_runs: int, epochs: float, limit: float | None) -> float:
-    """The processor seconds of some runs: start · n + epoch · min(epochs · n, limit).
+def _seconds(costs: _Costs, n_runs: int, epochs: float, limit: float | None) -> float:
+    """The seconds that one worker takes for some runs: start · n + epoch · min(epochs · n, limit).
 
     Args:
         costs: What a run takes.
@@ -203,38 +202,51 @@ def _settings(plan: Plan) -> list[str]:
     return [f"{first}{key}: {abbreviated(plan.values_of(key))}" for key in plan.varying]
 
 
-def time_batch(batch: Batch, plan: Plan) -> Timed:
+def time_batch(batch: Batch, plan: Plan, n_threads: int = 1) -> Timed:
     """Train a batch for more and more epochs, until one training takes a noticeable time.
 
-    Processor time is measured: a process that has to wait for others once, while it trains a few
-    epochs, would seem to be many times slower.
+    A process that has to wait for others once, while it trains a few epochs, would seem to be many
+    times slower. So the time is that of the processors where it is less, as with one thread.
     """
     limit = max(job.config.epochs for job in batch.jobs)
     # The first training compiles.
-    _ = _train(batch, 1)
-    started = time.process_time()
-    trained = _train(batch, 1)
-    start = seconds = time.process_time() - started
+    _ = _train(batch, 1, n_threads)
+    clock = _Clock()
+    trained = _train(batch, 1, n_threads)
+    start = seconds = clock.seconds()
     epochs = 1
     while epochs < limit and seconds - start < TIMED_SECONDS:
         epochs = min(4 * epochs, limit)
-        started = time.process_time()
-        trained = _train(batch, epochs)
-        seconds = time.process_time() - started
+        clock = _Clock()
+        trained = _train(batch, epochs, n_threads)
+        seconds = clock.seconds()
     run = max(len(one.result.losses) for one in trained if not isinstance(one.result, Failure))
     # The difference, because the start may take longer than many epochs.
     per_epoch = max(0.0, seconds - start) / max(1, run - 1)
     return Timed(batch, start, per_epoch, _stored_bytes(trained[0], batch, plan))
 
 
-def _train(batch: Batch, epochs: int) -> list[JobResult]:
+class _Clock:
+    """Measures time from its creation on: that of the clock or of the processors, which is less."""
+
+    def __init__(self) -> None:
+        self._wall, self._processors = time.perf_counter(), time.process_time()
+
+    def seconds(self) -> float:
+        """The seconds since the creation."""
+        return min(time.perf_counter() - self._wall, time.process_time() - self._processors)
+
+
+def _train(batch: Batch, epochs: int, n_threads: int) -> list[JobResult]:
     """The results of a batch with at most ``epochs`` epochs. Raises ConfigError if all fail."""
     jobs = [
         replace(job, config=replace(job.config, epochs=min(job.config.epochs, epochs)))
         for job in batch.jobs
     ]
     short = batch._replace(jobs=tuple(jobs))
-    results = [one for part in train_jobs(short, load_engine(batch.engine)) for one in part]
+    engine = load_engine(batch.engine)
+    engine.max_threads = n_threads
+    results = [one for part in train_jobs(short, engine) for one in part]
     finished = [one for one in results if not isinstance(one.result, Failure)]
     if not finished:
         raise ConfigError(f"Training fails: {results[0].job.name}.")

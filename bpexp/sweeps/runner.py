@@ -16,7 +16,7 @@ from bpexp.runs.result import Failure
 from bpexp.sweeps import comparable, halving, plan_file, provenance
 from bpexp.sweeps.budget import Budget
 from bpexp.sweeps.executors import Executor, make_batches
-from bpexp.sweeps.executors.base import Batch
+from bpexp.sweeps.executors.base import Batch, longest_first
 from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.sweeps.live_run import LiveRun
 from bpexp.sweeps.paused_jobs import PausedJobs
@@ -305,7 +305,11 @@ class SweepRunner:
         n_workers = self._executor.n_workers
         while chosen := self._budget.next_round(self._untrained(jobs, until), n_workers):
             engine, paused = self.plan.runtime.engine, self._paused.states()
-            self._train_round(make_batches(chosen, engine, n_workers, until, paused))
+            batches = make_batches(chosen, engine, n_workers, until, paused)
+            if until is not None or self.plan.search is not None or self.plan.is_race:
+                # What is trained next waits for all of them. A grid shows its first results sooner.
+                batches = longest_first(batches)
+            self._train_round(batches)
             self._budget.end_round()
 
     def _untrained(self, jobs: Sequence[Job], until: int | None) -> list[Job]:

@@ -22,7 +22,7 @@ from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled, Engine
 from bpexp.training.loop import Chunk, TrainingLoop
 from bpexp.training.paused import ALL_EPOCHS, EpochRange, PausedRun
-from bpexp.training.run_batch import PreparedBatch
+from bpexp.training.run_batch import PreparedBatch, make_network
 from bpexp.typing import Array
 
 SECONDS_BETWEEN_RESULTS = 2.0
@@ -102,6 +102,10 @@ class Executor(ABC):
 
         Closing the generator cancels what has not finished, without waiting for it.
         """
+
+    def threads_per_batch(self, n_batches: int) -> int:
+        """How many processors train each of so many batches; more than one if others are idle."""
+        return 1
 
     def cancel(self) -> None:
         """Let ``map`` end soon, after the results of the jobs that have ended.
@@ -316,6 +320,18 @@ def make_batches(
             states = tuple(paused[job.index] for job in chosen) if start else ()
             batches.append(Batch(chosen, name, EpochRange(until, states)))
     return batches
+
+
+def longest_first(batches: Iterable[Batch]) -> list[Batch]:
+    """The batches in an order in which the workers end at about the same time."""
+    return sorted(batches, key=_n_products, reverse=True)
+
+
+def _n_products(batch: Batch) -> int:
+    """Multiplications that the training of a batch takes, up to a factor."""
+    job = batch.jobs[0]
+    n_parameters = make_network(job.config, job.dataset).n_parameters
+    return n_parameters * len(job.dataset.X) * job.config.epochs * len(batch.jobs)
 
 
 E = TypeVar("E", bound=Executor)

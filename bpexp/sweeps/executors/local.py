@@ -129,7 +129,7 @@ class LocalExecutor(Executor):
                 ended.put(error)
 
         n_unfinished = len(batches)
-        engine.max_threads = self._threads_per_batch(n_unfinished)
+        engine.max_threads = self.threads_per_batch(n_unfinished)
         pool = ThreadPoolExecutor(min(self._n_workers, n_unfinished))
         self._stop_workers = engine.cancel
         try:
@@ -141,7 +141,7 @@ class LocalExecutor(Executor):
                     raise results
                 if results is None:
                     n_unfinished -= 1
-                    engine.max_threads = self._threads_per_batch(n_unfinished)
+                    engine.max_threads = self.threads_per_batch(n_unfinished)
                     free_slots.release()
                 else:
                     yield results
@@ -151,8 +151,8 @@ class LocalExecutor(Executor):
             free_slots.release(len(batches))
             pool.shutdown(cancel_futures=True)
 
-    def _threads_per_batch(self, n_batches: int) -> int:
-        """How many threads train a batch if there are so many: one, unless workers are idle."""
+    def threads_per_batch(self, n_batches: int) -> int:
+        """See ``Executor.threads_per_batch``."""
         n_processors: int = min(self._n_workers, processes.cpu_count())
         return max(1, n_processors // max(1, n_batches))
 

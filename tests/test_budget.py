@@ -130,6 +130,8 @@ def test_a_search_with_a_budget_goes_on_with_the_trials_that_it_would_have_had(
         (["-m", "lr=1,2", "budget.runs=0"], "budget.runs must be"),
         (["-m", "lr=1,2", "budget.epochs=5"], "budget.epochs must be at least epochs (10000)"),
         (["-m", "lr=1,2", "budget.runs=1,2"], "must be the same for all runs of a sweep"),
+        (["-m", "lr=1,2", "search.halving=2", "search.min_epochs=2", "budget.runs=1"],
+         "search.halving limits the epochs itself; leave out budget.*"),
         (["-m", "lr=1,2", "budget.runs=1", "tracking.runs=false"], "tracking.runs=true"),
         (["-m", "+study=rumelhart_1986_symmetry", "tracking.runs=true", "budget.runs=1"],
          "null in a study"),
@@ -147,5 +149,6 @@ def test_resume_takes_no_settings_but_a_budget(a_store, inside, tmp_path):
     done = inside("resume", "latest", "lr=3")
     assert done.returncode == 2
     assert "resume takes budget.runs, budget.epochs and budget.seconds, got 'lr=3'" in done.stderr
-    done = inside("resume", "latest", "budget.epochs=2")
-    assert "budget.epochs must be at least epochs (5)" in done.stderr
+    for between in ([], ["--dry-run"]):
+        done = inside("resume", "latest", *between, "budget.epochs=2")
+        assert "budget.epochs must be at least epochs (5)" in done.stderr

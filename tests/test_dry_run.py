@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ import bpexp
 from bpexp.config.compose import compose_settings
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps import forecast
-from bpexp.sweeps.executors import make_batches
+from bpexp.sweeps.executors import make_batches, open_executor
 from bpexp.sweeps.executors.base import train_jobs
 from bpexp.sweeps.forecast import detectable_difference
 from bpexp.sweeps.plan import make_plan
@@ -112,15 +113,30 @@ def test_the_detectable_difference_has_the_power_that_is_stated():
 def test_waiting_for_other_programs_does_not_count(monkeypatch):
     train = forecast._train
 
-    def delayed(batch, epochs):
+    def delayed(batch, epochs, n_threads):
         time.sleep(0.25 if epochs == 4 else 0.0)
-        return train(batch, epochs)
+        return train(batch, epochs, n_threads)
 
     monkeypatch.setattr(forecast, "_train", delayed)
     plan = make_plan([compose_settings({"epochs": 300})])
     (batch,) = make_batches(plan.jobs, "auto", 1)
     # The delay alone would be 0.08 s for each of three epochs.
     assert forecast.time_batch(batch, plan).seconds < 0.005
+
+
+def test_a_batch_is_timed_with_the_threads_that_will_train_it(monkeypatch):
+    engines = []
+
+    def load(name):
+        engines.append(load_engine(name))
+        return engines[-1]
+
+    monkeypatch.setattr(forecast, "load_engine", load)
+    plan = make_plan([compose_settings({"epochs": 300})])
+    with open_executor(replace(plan.runtime, n_jobs=2)) as executor:
+        sentences = forecast.sentences(plan, executor, (), are_kept=False)
+        assert {engine.max_threads for engine in engines} == {executor.threads_per_batch(1)}
+    assert "1 batch of at most 1 run on 2 workers." in sentences
 
 
 @pytest.mark.slow
@@ -154,6 +170,9 @@ def test_other_configurations_of_a_sweep_are_refused(inside):
     assert "--cfg must be job with -m, got 'hydra'" in done.stderr
 
 
-def test_python_has_no_dry_run():
+@pytest.mark.parametrize("search", [{}, {"search": "random", "search__trials": 2}])
+def test_python_has_no_dry_run(search, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="dry_run is for the command line"):
-        bpexp.sweep(lr=[0.1, 1], dry_run=True)
+        bpexp.sweep(lr=[0.1, 1], epochs=1, dry_run=True, **search)
+    assert list(tmp_path.iterdir()) == []

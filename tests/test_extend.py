@@ -119,7 +119,7 @@ def test_python_extends_a_sweep_and_returns_all_of_its_runs(sweep, tmp_path, mon
     _, runs = stored(tmp_path)
     assert len(rest) == len(runs) == 10 + 2
     assert set(rest["lr"]) == {0.1, 1.0, 3.0}
-    with pytest.raises(ConfigError, match=r"has the runs of lr=choice\(0.1,1\) .* already"):
+    with pytest.raises(ConfigError, match=r"has the runs of lr=0.1,1 .* already"):
         bpexp.extend("latest", lr=[0.1, 1], seed=1, hidden=2)
     with pytest.raises(ConfigError, match="extend takes settings with values to add"):
         bpexp.extend("latest")

@@ -108,6 +108,8 @@ def test_a_file_of_sub_sweeps_may_have_any_name(name, conf):
         ("- zip(lr=[0.1,1],hidden=[2,3]):\n  epochs: 5",
          ["lr=0.1 hidden=2 epochs=5", "lr=1 hidden=3 epochs=5"]),
         ("lr=0.1,1 hidden=3", ["lr=0.1 hidden=3", "lr=1 hidden=3"]),
+        ("- lr=0.1 | lr=1 hidden=2,3\n- lr=5",
+         ["lr=0.1", "lr=1 hidden=2", "lr=1 hidden=3", "lr=5"]),
         ("- [lr=0.1, 'hidden=2,3']\n- lr=1", ["lr=0.1 hidden=2", "lr=0.1 hidden=3", "lr=1"]),
         ("- stop:\n    patience: null\n  data: {name: parity, bits: 3}",
          ["stop.patience=null data=parity data.bits=3"]),
@@ -132,15 +134,28 @@ def test_sub_sweeps_are_written_in_several_ways(text, expected, conf):
         ("- @lr", "line 1: type quotes around the value"),
         ("common: [lr=1, seed=range(0,3)]", "type quotes around a setting that contains commas"),
         ("comon: [lr=1]\nunion: [seed=1]", "did you mean common?"),
+        ("common: [lr=1]\nunion: []", "sweep.union must be a list of sub-sweeps, got []"),
+        ("lr: 1\nsweep: own", "which only a new sweep takes: bpexp -m sweep=NAME"),
     ],
 )
 def test_a_mistake_in_a_file_is_answered_by_what_to_change(text, message, conf, refused):
     (conf / "sweep" / "own.yaml").write_text(text)
     said = refused("-m", "sweep=own")
     assert message in said
-    assert "own" in said or "sweep must have the keys" in said
+    assert "own" in said or said.startswith("bpexp: sweep")
     with pytest.raises(ConfigError, match=re.escape(message)):
         bpexp.sweep("sweep=own")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_file_that_is_not_in_utf8_is_named(encoding, conf, refused):
+    (conf / "sweep" / "own.yaml").write_bytes("lr: [1, 2]  # Rä\n".encode(encoding))
+    assert f"The YAML file {conf}/sweep/own.yaml must be in UTF-8" in refused("-m", "sweep=own")
+
+
+def test_a_file_with_a_number_is_refused(conf, refused):
+    (conf / "sweep" / "own.yaml").write_text("5\n")
+    assert "lines such as lr: 0.1, got one value" in refused("-m", "sweep=own")
 
 
 @pytest.mark.parametrize("typed", ["mine", "mine.yml", "mine.yaml"])
@@ -169,6 +184,7 @@ def test_a_file_with_another_ending_is_to_be_renamed(typed, tmp_path, monkeypatc
         (["tracking.tags.mlflow.user=me"], "must have no key that starts with mlflow. or bpexp."),
         (["tracking.tags.team=[1,2]"], "tracking.tags.team must be a text"),
         (["tracking.name="], "tracking.name has no value"),
+        (["tracking.name=latest"], "must not be latest, which stands for the newest run"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_one_sentence(conf, refused, arguments, message):

@@ -297,6 +297,22 @@ def test_data_of_python_are_searched_over(tmp_path, monkeypatch, put_store):
     assert len(found) == 2
 
 
+def test_null_and_lists_of_python_are_searched_over(tmp_path, monkeypatch, put_store):
+    put_store(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    table = bpexp.sweep(
+        search="random",
+        search__trials=8,
+        stop__tolerance=[None, 0.4],
+        hidden=[2, [3, 2]],
+        epochs=2,
+    )
+    found = {(str(row["stop.tolerance"]), str(row["hidden"])) for _, row in table.iterrows()}
+    assert len(found) == len(table) > 2
+    with pytest.raises(ConfigError, match="lr must have at least one value"):
+        bpexp.sweep(search="random", lr=[], epochs=2)
+
+
 def test_the_plan_of_a_search_is_read_again(uninterrupted):
     _, parent, client = stored(uninterrupted[0])
     path = client.download_artifacts(parent.info.run_id, plan_file.NAME)

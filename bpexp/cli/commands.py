@@ -28,7 +28,13 @@ BAD_INPUT = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong argument in one sentence, without printing the usage first."""
+    """Accepts options anywhere, and reports a wrong argument in one sentence, without the usage."""
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse arguments; options may stand between those of a list."""
+        return self.parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError."""

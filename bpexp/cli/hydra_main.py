@@ -37,13 +37,13 @@ LONG_OPTIONS = ("--help", "--version", "--multirun", "--dry-run", "--config-dir"
 
 def main(arguments: Sequence[str]) -> None:
     """Train what ``arguments`` describe; end the program on bad input."""
-    arguments = expand_shorthands(arguments)
+    as_typed, arguments = arguments, expand_shorthands(arguments)
     tracebacks = exits.full_tracebacks()
     # --info is printed by loggers, which print a traceback for each line of a closed pipe.
     logging.raiseExceptions = tracebacks
     with exits.exit_on_error(arguments, exits.FAILED):
         paths.check_own_files()
-        options = _parser(arguments).parse_args(arguments)
+        options = _parser(as_typed).parse_args(arguments)
         overrides = [*options.overrides, *(["dry_run=true"] if options.dry_run else [])]
         arguments = typed.without_own_options(arguments, options)
         command_line = typed.read(arguments, overrides, is_sweep=options.multirun)

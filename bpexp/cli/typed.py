@@ -23,6 +23,7 @@ CURRENT: ContextVar["Typed"] = ContextVar("CURRENT")
 """The command line of this process; unset if another program uses Hydra's plugins."""
 
 _DRY_RUN = ["--dry-run"[:length] for length in range(len("--d"), len("--dry-run") + 1)]
+_TAGS = "tracking.tags."
 _MAY_BE_BEYOND_HYDRA = re.compile(r"\||zip\(|linspace\(|logspace\(")
 
 
@@ -86,8 +87,20 @@ def without_own_options(arguments: Sequence[str], options: Namespace) -> list[st
 
 
 def _with_addition(argument: str) -> str:
-    """The argument as Hydra takes it: a tag of the user's own is a key that it does not know."""
-    return f"++{argument}" if argument.startswith("tracking.tags.") else argument
+    """The argument as Hydra takes it: a tag of the user's own is a key that it does not know.
+
+    Raises:
+        ConfigError: The key of a tag has letters that Hydra's grammar does not take in a key.
+    """
+    if not argument.startswith(_TAGS):
+        return argument
+    key = argument.partition("=")[0].removeprefix(_TAGS)
+    if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key, re.ASCII):
+        raise ConfigError(
+            f"The key of a tag is typed with letters from a to z, digits, _, - and ., got {key!r}; "
+            'from Python it may have spaces and other letters: tracking={"tags": {KEY: VALUE}}.'
+        )
+    return f"++{argument}"
 
 
 def _is_beyond_hydra(argument: str) -> bool:

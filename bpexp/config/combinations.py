@@ -105,6 +105,8 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
     """Check the settings of the execution against each other. Raises ConfigError."""
     if runtime.export and not runtime.tracking.runs:
         raise ConfigError("export=best must go with tracking.runs=true, got false.")
+    if runtime.tracking.name == "latest":
+        raise ConfigError("tracking.name must not be latest, which stands for the newest run.")
     budget, search = runtime.budget, runtime.search
     if budget != type(budget)() and not runtime.tracking.runs:
         raise ConfigError("budget.* must go with tracking.runs=true, got false.")
@@ -140,7 +142,7 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
     if search.halving is None and search.brackets > 1:
         raise ConfigError("search.brackets goes with search.halving and search.min_epochs.")
     if search.halving is not None and budget != type(budget)():
-        raise ConfigError("budget.* must be null with search.halving, which limits the epochs.")
+        raise ConfigError("search.halving limits the epochs itself; leave out budget.*.")
 
 
 def check_data(train: "TrainConfig", dataset: Dataset) -> None:

@@ -85,6 +85,10 @@ _PATTERNS: Sequence[tuple[str, Callable[..., str]]] = (
         _option_not_found,
     ),
     (r"Could not append to config\. An item is already at '([^']+)'.*?'([^']+)'", _exists),
+    (
+        r"Invalid loaded object type: (\w+)",
+        "A YAML file of settings has lines such as lr: 0.1, got one value ({0}).".format,
+    ),
     (r"Missing mandatory value: ([\w.]+)", "{0} must be given ({0}=...).".format),
     (
         r"range\(\) arg 3 must not be zero",

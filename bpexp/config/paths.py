@@ -63,6 +63,17 @@ def check_own_files() -> None:
                 raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
 
 
+def not_utf8() -> Path | None:
+    """The first file of the user's folder that is not in UTF-8; None if all are."""
+    folder = own_dir()
+    for path in () if folder is None else sorted(folder.rglob("*.yaml")):
+        try:
+            regular_file.content(path).decode()
+        except UnicodeDecodeError:
+            return path
+    return None
+
+
 def option_files(group: str) -> dict[str, Path]:
     """The YAML files of a group's options by name; the package's come first and win."""
     own = own_dir()

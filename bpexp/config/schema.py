@@ -495,12 +495,23 @@ def rule_of(key: str) -> Rule | None:
     return rule.rule if isinstance(rule, Optional) else rule
 
 
+def takes_numbers(key: str) -> bool:
+    """Whether the values of a setting are numbers, or widths of layers."""
+    return isinstance(rule_of(key), Integer | Real | Widths)
+
+
 def unknown_key(key: str) -> ConfigError:
     """The error for a key that the composed configuration does not have."""
     known = keys()
+    if key == "sweep":
+        return ConfigError(
+            "sweep=NAME is a file of sub-sweeps, which only a new sweep takes: bpexp -m sweep=NAME."
+        )
     if key not in known:
         # Files of sub-sweeps are no part of a configuration.
         return unknown(key, [*known, "sweep"])
+    if key == "tracking.tags":
+        return ConfigError("tracking.tags are typed one by one: tracking.tags.KEY=VALUE.")
     if key in (*NAMED_GROUPS, *FIXED_GROUPS):
         name = f"{key}=NAME " if key in NAMED_GROUPS else ""
         return ConfigError(

@@ -23,6 +23,7 @@ _PLAIN = r"\(([^()]*)\)"
 _INTERVALS = (
     (rf"log(interval{_PLAIN})", r"tag(log,\1)"),
     (rf"log\((interval{_PLAIN})\)", r"tag(log,\1)"),
+    (rf"int\(log\((interval{_PLAIN})\)\)", r"tag(log,int(\1))"),
     (rf"tag\((interval{_PLAIN}),\s*log\)", r"tag(log,\1)"),
     (r"interval\(([^(),]+),([^(),]+),\s*log(?:=true)?\)", r"tag(log,interval(\1,\2))"),
     (r"interval\(log,([^()]*)\)", r"tag(log,interval(\1))"),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from bpexp.config import hydra_errors, schema
+from bpexp.config import hydra_errors, paths, schema
 from bpexp.config.options import SHORTHANDS, key_of
 from bpexp.errors import suggestions, syntax, yaml_errors
 from bpexp.fields import checks, passwords
@@ -47,10 +47,12 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> str:
         return "The working directory was deleted; change to another one with cd."
     if isinstance(error, OSError) and error.strerror:
         return f"The output, or a file, cannot be read or written: {error.strerror}."
+    if isinstance(error, UnicodeDecodeError) and (file := paths.not_utf8()):
+        return f"The YAML file {file} must be in UTF-8; save it in this encoding."
     if isinstance(error, yaml.MarkedYAMLError):
         return yaml_errors.describe(error)
     package = type(error).__module__.partition(".")[0]
-    if package == "hydra" and (sentence := syntax.explain(arguments)):
+    if package in ("hydra", "omegaconf") and (sentence := syntax.explain(arguments)):
         return sentence
     sentence = _study(error, arguments) or hydra_errors.describe(error) or _group(error, arguments)
     if sentence:

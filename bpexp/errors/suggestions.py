@@ -48,6 +48,9 @@ def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
     if not match:
         return message
     key, rule, value = match[1], match[2], match[3].strip("'")
+    if re.match(rf"[+~]*{re.escape(key)}=", value):
+        # The whole argument breaks the rule, not a value of it.
+        return message
     spaces = [space[1] for text in arguments if (space := re.fullmatch(_SPACE.format(key), text))]
     if spaces:
         other = _other_space(key, rule, spaces[-1])

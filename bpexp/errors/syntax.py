@@ -18,11 +18,12 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Sweep
 
 from bpexp.config import schema
 from bpexp.config.grammar import SPACES, create_parser
 from bpexp.config.options import TABLES
-from bpexp.config.schema import FIXED_GROUPS, NAMED_GROUPS, keys, rule_of
+from bpexp.config.schema import FIXED_GROUPS, NAMED_GROUPS, keys, rule_of, takes_numbers
 from bpexp.errors import other_notations, suggestions
 from bpexp.errors.command_names import COMMANDS
 from bpexp.fields import checks
@@ -172,10 +173,12 @@ def _explain_one(text: str) -> str | None:
     parts = re.split(r"[;,]\s*(?=[\w.]+=)", text)
     if len(parts) > 1 and all(part.partition("=")[0] in keys() for part in parts):
         return f"{text} holds {len(parts)} settings; separate them by spaces: {' '.join(parts)}"
-    function = re.fullmatch(r"([A-Za-z_]\w*)\([-+\d.,e\s]*\)", value)
-    if function and function[1] not in SPACES:
+    function = re.fullmatch(r"([A-Za-z_]\w*)\(.*\)", value, re.DOTALL)
+    if function and function[1] not in SPACES and takes_numbers(key):
+        is_known = function[1] in other_notations.FUNCTIONS
+        problem = f"{value} has no values" if is_known else f"{function[1]} is not a function"
         return (
-            f"{function[1]} is not a function for {key}; use a list (1,2), choice(1,2), "
+            f"{problem} for {key}; use a list (1,2), choice(1,2), "
             "range(first,end,step), linspace(first,last,number) or logspace(-3,0,number), and "
             "with search=tpe interval(low,high) or tag(log,interval(low,high))"
         )
@@ -268,6 +271,11 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
     complete = re.sub(r",\s*(?=[,\])]|$)", "", value).lstrip(",")
     if complete != value:
         yield f"{key} has an empty value", f"{key}={complete}"
+    inside = re.fullmatch(r"choice\((.*)\)|\[(.*)\]", value, re.DOTALL)
+    if inside and inside[1]:
+        yield "choice takes numbers, texts and lists", f"{key}={inside[1]}"
+    elif inside and "(" in value:
+        yield "ranges are written without brackets", f"{key}={inside[2]}"
     if re.match(r"\w*[\[(]", value) and value.endswith(("]", ")")):
         separated = re.sub(r"\s*[;\s]\s*", ",", value)
         yield "values are separated by commas", f"{key}={separated}"
@@ -309,11 +317,12 @@ def _takes_value(key: str) -> bool:
 
 def _is_valid(text: str) -> bool:
     try:
-        _parser().parse_override(text)
+        value = _parser().parse_override(text).value()
     except Exception:
         # Hydra's parser raises errors of any type for texts that it does not expect.
         return False
-    return True
+    # Hydra parses ranges in a list, but composes nothing from them.
+    return not (isinstance(value, list) and any(isinstance(item, Sweep) for item in value))
 
 
 @lru_cache(maxsize=1)

@@ -263,13 +263,16 @@ class TagValues:
             else:
                 found[str(name)] = self._text(f"{key}.{name}", one)
         for name in found:
-            if not re.fullmatch(r"[\w.\- /]+", name) or len(name) > self.max_key:
+            full = f"{key}.{name}".removeprefix("tracking.tags.")
+            if not re.fullmatch(r"[\w.\- /]+", full) or len(full) > self.max_key:
                 raise ConfigError(
-                    f"{key} must have keys of letters, digits, _, -, . and /, got {name!r}."
+                    "tracking.tags must have keys of letters, digits, spaces, _, -, . and /, got "
+                    f"{full!r}."
                 )
-            if f"{key}.{name}".startswith(tuple(f"tracking.tags.{one}" for one in self.reserved)):
+            if full.startswith(self.reserved):
                 raise ConfigError(
-                    f"{key} must have no key that starts with mlflow. or bpexp., got {name!r}."
+                    "tracking.tags must have no key that starts with mlflow. or bpexp., got "
+                    f"{full!r}."
                 )
         return Tags(found)
 

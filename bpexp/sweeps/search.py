@@ -53,6 +53,12 @@ def settings_of(arguments: Sequence[str], composer: Composer) -> SearchConfig | 
     own = [text for text in arguments if group_of(text) == "search"]
     if not own:
         return None
+    for override in composer.parse(own):
+        if override.is_sweep_override():
+            raise ConfigError(
+                f"{override.get_key_element()} must be one value for all runs of a sweep, got "
+                f"{override.input_line!r}; start a sweep with each."
+            )
     composed = composer.compose(own)
     runtime = parse_runtime({key: composed[key] for key in composed if key in RUNTIME})
     return runtime.search if runtime.search.name is not None else None

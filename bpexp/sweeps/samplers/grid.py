@@ -85,7 +85,8 @@ def _values(key: str, override: Override, *, allow_equal_values: bool) -> list[s
             if any(isinstance(value, Sweep) for value in sweep.list):
                 raise ConfigError(
                     f"{key} must be one range or list, or values without ranges, got "
-                    f"{override.input_line!r}."
+                    f"{override.input_line!r}; several ranges are sub-sweeps: "
+                    f"'{key}=range(1,5) | {key}=7'."
                 )
             if not allow_equal_values:
                 check_different(key, sweep.list)

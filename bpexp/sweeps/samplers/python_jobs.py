@@ -18,8 +18,8 @@ from bpexp.config.compose import (
     plain_value,
 )
 from bpexp.config.options import group_of
-from bpexp.config.schema import rule_of
-from bpexp.fields.checks import ConfigError, Integer, Real, Widths, brief
+from bpexp.config.schema import takes_numbers
+from bpexp.fields.checks import ConfigError, brief
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.samplers import grid, sub_sweeps, sweep_files
 
@@ -81,10 +81,10 @@ def as_arguments(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
     """The arguments and settings as arguments of the command line.
 
     >>> as_arguments(["lr=1"], {"data__bits": [3, 4], "seed": range(2)})
-    ['lr=1', 'data.bits=choice(3,4)', 'seed=choice(0,1)']
+    ['lr=1', 'data.bits=3,4', 'seed=0,1']
 
     Raises:
-        ConfigError: A setting is a dictionary.
+        ConfigError: A setting is a dictionary, or a list without values.
     """
     typed = [_argument(key.replace("__", "."), plain_value(v)) for key, v in settings.items()]
     return [*arguments, *typed]
@@ -130,8 +130,10 @@ def typed_arguments(arguments: Sequence[Any], settings: Mapping[str, Any]) -> li
 def _argument(key: str, value: Any) -> str:
     if isinstance(value, Mapping):
         raise ConfigError(f"{key} must be a value, a list or a text here, got a dictionary.")
-    if isinstance(value, list | range) and len(value) != 1:
-        return f"{key}=choice({','.join(map(_text, value))})"
+    if isinstance(value, list | range) and not len(value):
+        raise ConfigError(f"{key} must have at least one value, got {brief(value)}.")
+    if isinstance(value, list | range) and len(value) > 1:
+        return f"{key}={','.join(map(_text, value))}"
     if isinstance(value, list | range):
         # The only value is not searched.
         (value,) = value
@@ -143,12 +145,8 @@ def _is_call(key: str, value: Any) -> bool:
 
     For a number, that is every text with parentheses: what is no function is refused as such.
     """
-    calls = _ANY_CALL if _takes_numbers(key) else _CALL
+    calls = _ANY_CALL if takes_numbers(key) else _CALL
     return isinstance(value, str) and calls.fullmatch(value) is not None
-
-
-def _takes_numbers(key: str) -> bool:
-    return isinstance(rule_of(key), Integer | Real | Widths)
 
 
 def _text(value: Any) -> str:
@@ -170,7 +168,7 @@ def _axis(key: str, value: Any) -> list[Value]:
         (override,) = composer().parse([f"{dotted}={value}"])
         return [("", text) for text in grid.values(override)]
     check_order(dotted, value)
-    if isinstance(value, str) and _NUMBERS.fullmatch(value) and _takes_numbers(dotted):
+    if isinstance(value, str) and _NUMBERS.fullmatch(value) and takes_numbers(dotted):
         raise ConfigError(
             f"{dotted} must be a list of values, got {value!r}; type {dotted}=[{value}]."
         )

@@ -295,6 +295,7 @@ def _interval(key: str, override: Override, sweep: IntervalSweep, *, is_log: boo
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         exchanged = re.sub(r"interval\(\s*([^(),]+),\s*([^(),]+)\)", r"interval(\2,\1)", typed)
         hint = f"; type {exchanged}" if high < low else ""
+        hint = f"; type {key}={low:g}" if high == low else hint
         raise ConfigError(
             f"{key} must be interval(low,high) with low below high, got {typed}{hint}."
         )

@@ -97,8 +97,8 @@ def arguments(content: Any) -> list[list[str]]:
             near = nearest(str(key), KEYS)
             hint = f"; did you mean {near}?" if near else "."
             raise ConfigError(f"sweep must have the keys common and union, got {key!r}{hint}")
-    union = content.get("union") or [[]]
-    if not isinstance(union, list):
+    union = content.get("union", [[]])
+    if not isinstance(union, list) or not union:
         raise ConfigError(f"sweep.union must be a list of sub-sweeps, got {brief(union)}.")
     common = _texts("sweep.common", content.get("common") or [])
     return [[*common, *_texts("sweep.union", one)] for one in union]
@@ -146,7 +146,7 @@ def _check_syntax(name: str, inside: Sequence[str], composer: Composer) -> None:
 def _texts(key: str, value: Any) -> list[str]:
     """The arguments in a text, a list of texts, or values by key."""
     if isinstance(value, str):
-        return sub_sweeps.words(value)
+        return [value] if sub_sweeps.has_union([value]) else sub_sweeps.words(value)
     if isinstance(value, list) and all(isinstance(text, str) for text in value):
         return list(value)
     if isinstance(value, Mapping):

@@ -55,6 +55,7 @@ LIBRARIES = {
 
 LATE = {
     "__init__.py", "api.py", "app/final_steps.py", "cli/exits.py", "cli/hydra_main.py",
+    "cli/main.py", "cli/ranking.py", "data/file_settings.py",
     "export/publish.py", "export/served.py", "runs/predictions_file.py",
     "sweeps/samplers/importance.py", "sweeps/samplers/search.py", "tracking/factory.py",
     "tracking/mlflow_internals.py", "tracking/process.py", "tracking/recovery.py",

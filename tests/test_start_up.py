@@ -57,6 +57,9 @@ def test_commands_on_a_store_do_not_import_hydra(new_process):
 
 
 def test_dir_lists_the_functions_of_the_package():
-    assert {"load_runs", "report", "sweep", "train", "__version__"} <= set(dir(package))
+    assert [name for name in dir(package) if not name.startswith("_")] == package.__all__
+    assert "__version__" in dir(package)
     for name in package.__all__:
         assert getattr(package, name).__doc__
+    with pytest.raises(package.ConfigError):
+        package.train(lr=0)

@@ -11,6 +11,7 @@ from bpexp.runs.result import Outcome
 from bpexp.sweeps import resume
 from bpexp.sweeps.race import replayed
 from bpexp.sweeps.race_result import RaceResult
+from bpexp.sweeps.sweep_integrity import AlteredFileError
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 
@@ -45,6 +46,8 @@ def find(
         )
     try:
         plan = resume.plan_of(parent, archive)
+    except AlteredFileError:
+        raise
     except ConfigError:
         # Without its data, the plan cannot be read.
         return RaceFinding(

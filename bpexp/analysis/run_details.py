@@ -18,6 +18,7 @@ from bpexp.config.schema import flatten
 from bpexp.fields import yaml_size
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
+from bpexp.sweeps.sweep_integrity import checked_file
 from bpexp.tracking import artifact_files, run_tables
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
@@ -59,13 +60,15 @@ def read_environment(archive: Archive, run: StoredRun) -> Environment:
     """The environment of a run.
 
     Raises:
-        ConfigError: An artifact is malformed.
+        ConfigError: An artifact is malformed or was altered.
     """
     # The files of the environment belong to the sweep, unless it was deleted.
     owner = (archive.get(run.parent) if run.parent else None) or run
-    packages, libraries = _parse_environment(archive.file_if_any(owner, "environment.json"), owner)
-    config = archive.file_if_any(owner, "config.yaml") if run.is_sweep else None
-    diff = archive.file_if_any(owner, "git.diff") or b""
+    packages, libraries = _parse_environment(
+        checked_file(owner, archive, "environment.json"), owner
+    )
+    config = checked_file(owner, archive, "config.yaml") if run.is_sweep else None
+    diff = checked_file(owner, archive, "git.diff") or b""
     return Environment(
         packages, libraries, _parse_config(config, owner), diff.decode(errors="replace")
     )

@@ -11,7 +11,6 @@ from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import RunWriter, TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep, SweepRunner
-from bpexp.tracking.contract import Tracker
 from bpexp.tracking.retry import resume_command_in_errors
 from bpexp.tracking.store import Store
 
@@ -59,8 +58,11 @@ def execute(
                 else:
                     finished = _train_generations(runner, generations, reporter)
                 finished = final_steps.with_study(finished)
-                if finished.parent is not None:
-                    finished = _close_parent(finished, runner.started, writer.sweep.tracker)
+                if writer.sweep.files is not None:
+                    record = final_steps.parent_record(finished, runner.started)
+                    writer.sweep.files.close(record)
+                    writer.sweep.tracker.finish()
+                    finished = replace(finished, files=record.artifacts)
     reporter.finished(finished, store)
     return finished
 
@@ -80,12 +82,3 @@ def _train_generations(
         runner.train()
     trials, race = generations.trials(runner.plan), generations.race(runner.plan)
     return replace(runner.finish(), trials=trials, race=race)
-
-
-def _close_parent(finished: FinishedSweep, started: int, tracker: Tracker) -> FinishedSweep:
-    """Close the parent run of a sweep, and add its artifacts to the result."""
-    assert finished.parent is not None
-    record = final_steps.parent_record(finished, started)
-    tracker.close_run(finished.parent, record)
-    tracker.finish()
-    return replace(finished, files=record.artifacts)

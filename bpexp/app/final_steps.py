@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bpexp.reporter import Reporter
-from bpexp.runs import record_digests, run_tags
 from bpexp.runs.objective import Objective
 from bpexp.sweeps.job import by_combination
 from bpexp.sweeps.ranking import RankedCombination, are_independent, scores_of, why_best
@@ -45,8 +44,7 @@ def parent_record(finished: FinishedSweep, started: int) -> RunRecord:
         from bpexp.sweeps import summary_plot
 
         files = {**files, **summary_plot.pictures(finished)}
-    tags = {**record.tags, run_tags.DIGESTS: record_digests.of_run(record.tags, files, {})}
-    return replace(record, tags=tags, artifacts=files)
+    return replace(record, artifacts=files)
 
 
 def report_lr_range(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:

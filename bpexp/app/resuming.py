@@ -25,6 +25,7 @@ from bpexp.sweeps import (
     rungs,
     stored_generations,
 )
+from bpexp.sweeps.parent_files import ParentFiles
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import TrackedSweep
 from bpexp.sweeps.runner import FinishedSweep
@@ -199,11 +200,14 @@ def _reopen(continued: Continuation) -> TrackedSweep:
         recovery.reopen(tracker, found)
     with resume_command_in_errors(lambda: ResumeAdvice(request.command)):
         recovery.close_orphaned_runs(tracker)
+        files = ParentFiles.of_stored(tracker, found, archive)
+        # A plan that was lost was composed again.
+        if before or not archive.file_if_any(sweep, plan_file.NAME):
+            files.write({plan_file.NAME: plan_file.to_bytes(plan)})
         if before:
-            tracker.add_files(sweep.run_id, {plan_file.NAME: plan_file.to_bytes(plan)})
             _describe_extension(tracker, sweep, before.plan, plan)
         resume.write_spooled_runs(plan, archive, tracker, sweep.run_id)
-        tracked = TrackedSweep(tracker, archive.store, request.experiment, sweep.run_id)
+        tracked = TrackedSweep(tracker, archive.store, request.experiment, sweep.run_id, files)
         return with_stored_results(tracked, plan, archive)
 
 

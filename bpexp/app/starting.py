@@ -5,6 +5,7 @@ from dataclasses import replace
 from bpexp.app.opening import open_experiment
 from bpexp.runs import run_tags
 from bpexp.sweeps import provenance, resume
+from bpexp.sweeps.parent_files import ParentFiles
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import TrackedSweep
 from bpexp.tracking.archive import Archive, open_archive
@@ -26,9 +27,10 @@ def start_sweep(store: Store, plan: Plan, started: int) -> TrackedSweep:
     archive = open_archive(store, experiment) if plan.runtime.reuse else None
     tags = provenance.sweep_tags(plan)
     parent = tracker.open_run(provenance.sweep_name(plan), started, tags)
-    tracked = TrackedSweep(tracker, store, experiment, parent)
+    files = ParentFiles(tracker, parent)
+    tracked = TrackedSweep(tracker, store, experiment, parent, files)
     with resume_command_in_errors(lambda: ResumeAdvice(tracked.resume_command(parent))):
-        tracker.add_files(parent, provenance.sweep_files(plan))
+        files.write(provenance.sweep_files(plan))
         return tracked if archive is None else with_stored_results(tracked, plan, archive)
 
 

@@ -11,6 +11,7 @@ from bpexp.cli.screen import console
 from bpexp.fields.checks import ConfigError, Workers
 from bpexp.reproduce import report, trajectory
 from bpexp.reproduce.verify import Finding
+from bpexp.sweeps.sweep_integrity import AlteredFileError
 from bpexp.tracking import lookup
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.bundle import open_bundle
@@ -42,9 +43,11 @@ def main(arguments: Sequence[str]) -> int:
             try:
                 found = trajectory.check(run, archive, options.engine, options.n_jobs)
             except ConfigError as error:
+                is_altered = isinstance(error, AlteredFileError)
+                finding = Finding.ALTERED if is_altered else Finding.UNREADABLE
                 # The verdicts on its runs are shown already, and other sweeps may follow.
-                show(f"{Finding.UNREADABLE}: {run.label}: {error}")
-                status = status or BAD_INPUT
+                show(f"{finding}: {run.label}: {error}")
+                status = status or (1 if is_altered else BAD_INPUT)
                 continue
             for checked in found:
                 show(checked.sentence)

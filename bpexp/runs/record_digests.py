@@ -3,7 +3,8 @@
 The result digest of a run (``identity.of_result``) covers numbers, so that checking it takes
 parsing every file. The digests here cover the bytes of each file, and all metrics together. These
 depend on the tags with the identity, the result digest and the outcome, too: where one of these
-was altered, or the files are those of another run, nothing matches.
+was altered, or the files are those of another run, nothing matches. The parent run of a sweep has
+digests of its files alone; several ones, with spaces between them, while a file is replaced.
 
 >>> from bpexp.runs import record_digests
 >>> tags = {"bpexp.identity": "a1", "bpexp.result": "53e8", "bpexp.outcome": "completed"}
@@ -50,7 +51,17 @@ def of_run(
     digests[METRICS_KEY] = of_metrics(tags, metrics)
     if dataset is not None:
         digests[NAMES_KEY] = of_names(dataset)
+    return as_tag(digests)
+
+
+def as_tag(digests: Mapping[str, str]) -> str:
+    """The value of the tag with some digests by name; ``parse`` reads it."""
     return json.dumps(digests, separators=(",", ":"))
+
+
+def of_sweep_file(name: str, content: bytes) -> str:
+    """The digest of a file of the parent run of a sweep, which depends on no tag."""
+    return of_file({}, name, content)
 
 
 def of_file(tags: Tags, name: str, content: bytes) -> str:

@@ -11,7 +11,7 @@ RESULT = "bpexp.result"
 """SHA-256 of the result, see ``identity.of_result``; only of a run that has one."""
 DIGESTS = "bpexp.digests"
 """Digests, see ``record_digests``: those of the files and metrics of a run with a result, and those
-of the files of a sweep that has ended."""
+of the files of a sweep, such as its plan and its tables."""
 CONFIG = "bpexp.config"
 """The configuration as canonical JSON; absent if longer than ``MAX_LENGTH``."""
 ARITHMETIC = "bpexp.arithmetic"

@@ -14,7 +14,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import identity, metrics, run_tags
 from bpexp.runs.result import Outcome
 from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
-from bpexp.sweeps import integrity, plan_file
+from bpexp.sweeps import integrity, plan_file, sweep_integrity
 from bpexp.sweeps.grid_plan import plan_grid
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan
@@ -82,15 +82,19 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     """The plan of a stored sweep; composed again from its overrides if no plan was stored.
 
     Raises:
-        ConfigError: The plan is broken or cannot be composed again.
+        ConfigError: The plan is broken, was altered, or cannot be composed again.
     """
     content = archive.file_if_any(run, plan_file.NAME)
     # A power loss may leave an empty file.
     if content:
+        sweep_integrity.check_file(run, archive, plan_file.NAME, content)
         return plan_file.from_bytes(content, archive.load_data)
     # The sweep ended between the creation of its parent run, which has the overrides, and the
-    # storage of the plan.
-    no_plan = ConfigError(f"{run.label} has stored no plan; start a new sweep.")
+    # storage of the plan, or the file was deleted.
+    no_plan = ConfigError(
+        f"{run.label} has stored no plan; start a new sweep with reuse=true, which links the runs "
+        "that are stored."
+    )
     # MLflow cuts a longer text, whose rest would be another sweep.
     has_overrides = 0 < len(run.tags.get(run_tags.OVERRIDES, "")) < run_tags.MAX_LENGTH
     if not has_overrides or run_tags.EXTENSIONS in run.tags:
@@ -105,7 +109,10 @@ def plan_of(run: StoredRun, archive: Archive) -> Plan:
     composed = recompose(_safe_overrides(overrides))
     if composed[0].get("study") is not None:
         raise no_plan
-    return plan_grid(composed, overrides).plan
+    plan = plan_grid(composed, overrides).plan
+    if not sweep_integrity.is_recorded(run, archive, plan_file.NAME, plan_file.to_bytes(plan)):
+        raise no_plan
+    return plan
 
 
 def recompose(overrides: Sequence[str]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bpexp.interrupts import in_daemon_thread, result_of
+from bpexp.sweeps.parent_files import ParentFiles
 from bpexp.sweeps.results import SweepResults
 from bpexp.tracking import spool
 from bpexp.tracking.clock import now
@@ -32,6 +33,7 @@ class TrackedSweep:
         store: The store.
         experiment: The name of the experiment.
         parent: The id of the sweep's parent run; None for a single run.
+        files: The files of the parent run.
         stored: The results of runs that the store holds already; None if it is not searched.
         notes: What to tell the user about stored runs that are trained again.
         replaced: The ids of damaged runs of this sweep, which are trained again, and of pruned
@@ -44,6 +46,7 @@ class TrackedSweep:
     store: Store
     experiment: str
     parent: str | None = None
+    files: ParentFiles | None = None
     stored: SweepResults | None = None
     notes: Sequence[str] = ()
     replaced: Sequence[str] = ()

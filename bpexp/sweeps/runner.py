@@ -218,10 +218,9 @@ class SweepRunner:
 
     def _replace_plan(self, plan: Plan) -> None:
         """Use another plan, and store it."""
-        self.plan, sweep = plan, self._writer.sweep
-        if sweep.parent is not None:
-            content = self._plan_encoder.to_bytes(plan)
-            sweep.tracker.add_files(sweep.parent, {plan_file.NAME: content})
+        self.plan, files = plan, self._writer.sweep.files
+        if files is not None:
+            files.write({plan_file.NAME: self._plan_encoder.to_bytes(plan)})
 
     def continue_from(self, first: int) -> None:
         """Let the last generation start at the job with the index ``first``."""

@@ -16,11 +16,28 @@ _MAX_NAMED = 5
 """Missing runs that are named."""
 
 
+_ADVICE = {
+    "plan.jsonl.gz": "restore it from a backup, or start the sweep again with reuse=true, which "
+    "links the runs that are stored",
+    **dict.fromkeys(
+        ("config.yaml", "environment.json", "git.diff"),
+        "restore it from a backup, or delete it and type bpexp resume {sweep} to go on without it",
+    ),
+}
+"""What to do about a file that a sweep has from its start."""
+_WRITTEN_AGAIN = "bpexp resume {sweep} writes it again"
+"""The same about a file that it gets at its end."""
+
+
+class AlteredFileError(ConfigError):
+    """A file of the parent run of a sweep does not match its digest."""
+
+
 def file_problems(sweep: StoredRun, archive: Archive) -> list[str]:
-    """How files of the parent run of a sweep, such as its tables, contradict their digests.
+    """How files of the parent run of a sweep contradict their digests, such as plan and tables.
 
     Args:
-        sweep: The parent run; it has digests once the sweep has ended.
+        sweep: The parent run.
         archive: Where it is stored.
 
     Returns:
@@ -32,10 +49,10 @@ def file_problems(sweep: StoredRun, archive: Archive) -> list[str]:
         try:
             content = archive.file(sweep, name)
         except UnreadableRunError as error:
-            found.append(str(error))
+            found.append(f"{str(error).rstrip('.')}; {_advice(sweep, name)}.")
         else:
-            if _is_altered(sweep, name, content):
-                found.append(f"{name} was altered: it does not match its digest.")
+            if not is_recorded(sweep, archive, name, content):
+                found.append(f"{name} {_altered(sweep, name)}")
     return found
 
 
@@ -43,30 +60,55 @@ def checked_file(sweep: StoredRun, archive: Archive, name: str) -> bytes | None:
     """The content of a file of the parent run of a sweep; None if it does not have the file.
 
     Raises:
-        ConfigError: The file does not match its digest, or cannot be read.
+        AlteredFileError: The file does not match its digest.
+        ConfigError: It cannot be read.
     """
     content = archive.file_if_any(sweep, name)
-    if content is not None and _is_altered(sweep, name, content):
-        raise ConfigError(
-            f"{name} of {sweep.label} was altered: it does not match its digest; bpexp resume "
-            f"{sweep.short_id} writes it again."
-        )
+    if content is not None:
+        check_file(sweep, archive, name, content)
     return content
 
 
-def _is_altered(sweep: StoredRun, name: str, content: bytes) -> bool:
-    """Whether a file has a digest, and another content."""
+def check_file(sweep: StoredRun, archive: Archive, name: str, content: bytes) -> None:
+    """Raise AlteredFileError if a file of the parent run of a sweep does not match its digest."""
+    if not is_recorded(sweep, archive, name, content):
+        raise AlteredFileError(f"{name} of {sweep.label} {_altered(sweep, name)}")
+
+
+def is_recorded(sweep: StoredRun, archive: Archive, name: str, content: bytes) -> bool:
+    """Whether a file of the parent run of a sweep has no digest, or this content."""
+    found = record_digests.of_sweep_file(name, content)
+    if found in _digests(sweep, name, found):
+        return True
+    # A sweep that goes on may have replaced the file since the run was read.
+    current = archive.get(sweep.run_id)
+    return current is not None and found in _digests(current, name, found)
+
+
+def _digests(sweep: StoredRun, name: str, default: str) -> list[str]:
+    """The digests that a file may have: several while it is replaced."""
     recorded = record_digests.parse(sweep.tags.get(run_tags.DIGESTS, ""))
-    return name in recorded and record_digests.of_file(sweep.tags, name, content) != recorded[name]
+    return str(recorded.get(name, default)).split()
+
+
+def _altered(sweep: StoredRun, name: str) -> str:
+    return f"was altered: it does not match its digest; {_advice(sweep, name)}."
+
+
+def _advice(sweep: StoredRun, name: str) -> str:
+    return _ADVICE.get(name, _WRITTEN_AGAIN).format(sweep=sweep.short_id)
 
 
 def table_rows(sweep: StoredRun, archive: Archive) -> list[tuple[str, str]]:
     """The name and the id of each run in the table of a sweep; the id is "" if it is not tracked.
 
     Without a table, as of a sweep that has not ended, there are none.
+
+    Raises:
+        ConfigError: The table was altered.
     """
     # Not the Parquet file: pandas takes longer to import than the runs of a small sweep to check.
-    content = archive.file_if_any(sweep, "results.csv") or b""
+    content = checked_file(sweep, archive, "results.csv") or b""
     table = csv.DictReader(io.StringIO(content.decode(errors="replace")))
     return [(row.get("name") or "", row.get("run_id") or "") for row in table]
 

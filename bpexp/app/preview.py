@@ -25,7 +25,7 @@ def dry_run(plan: Plan, reporter: Reporter) -> None:
     except ConfigError:
         # The experiment does not exist yet.
         archive = None
-    stored = () if archive is None else resume.stored_jobs(plan, "", archive)
+    stored = () if archive is None else resume.stored_jobs(plan, "", archive, others=True)
     _report(plan, store, reporter, stored, are_kept=plan.runtime.reuse)
 
 
@@ -41,7 +41,7 @@ def dry_run_of_stored(plan: Plan, archive: Archive, sweep: str, reporter: Report
     Raises:
         ConfigError: The workers cannot be used.
     """
-    stored = resume.stored_jobs(plan, sweep, archive)
+    stored = resume.stored_jobs(plan, sweep, archive, others=plan.runtime.reuse)
     _report(plan, archive.store, reporter, stored, are_kept=True)
 
 

@@ -35,14 +35,16 @@ def start_sweep(store: Store, plan: Plan, started: int) -> TrackedSweep:
 
 
 def with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) -> TrackedSweep:
-    """Add the results of jobs that are stored already; runs of other sweeps are linked to this one.
+    """Add the results of jobs that are stored already.
 
-    Runs whose artifacts do not match their digest count as not trained.
+    With ``reuse=true``, runs of other sweeps are linked to this one. Runs whose artifacts do not
+    match their digest count as not trained.
     """
     parent = tracked.parent
     assert parent is not None
     link = run_tags.linked_sweep(parent)
-    earlier = resume.finished_runs(plan, parent, archive)
+    is_reusing = plan.runtime.reuse
+    earlier = resume.finished_runs(plan, parent, archive, others=is_reusing)
     has_link = {run.run_id for run in archive.search(Query(tags={link: "linked"}), NO_PARTS)}
     linked = {run.run_id for run in earlier.runs.values() if run.parent != parent} - has_link
     tracked.tracker.tag_many(sorted(linked), link, "linked")
@@ -50,7 +52,6 @@ def with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) -> 
     for run in damaged:
         if run.run_id in has_link:
             tracked.tracker.update_run(run.run_id, {link: None})
-    is_reusing = plan.runtime.reuse
     return replace(
         tracked,
         reusable=resume.ReusableRuns(archive, tracked.tracker, parent) if is_reusing else None,

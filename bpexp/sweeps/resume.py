@@ -164,7 +164,7 @@ class _CheckedRun(NamedTuple):
     problem: str
 
 
-def finished_runs(plan: Plan, sweep: str, archive: Archive, *, others: bool = True) -> FoundRuns:
+def finished_runs(plan: Plan, sweep: str, archive: Archive, *, others: bool) -> FoundRuns:
     """Find the stored run of each job that is finished, and check its artifacts.
 
     Args:
@@ -172,7 +172,8 @@ def finished_runs(plan: Plan, sweep: str, archive: Archive, *, others: bool = Tr
         sweep: The id of its sweep. Each of the sweep's runs is the run of one job; a run of
             another sweep may be reused for several jobs of the same identity.
         archive: Where they are stored.
-        others: Whether to look for runs that the sweep has no link to, if any are missing.
+        others: Whether to look for runs of other sweeps, to which it has no link yet, if any are
+            missing (``reuse=true``).
 
     Raises:
         TrackingError: The store does not answer.
@@ -191,16 +192,18 @@ def finished_runs(plan: Plan, sweep: str, archive: Archive, *, others: bool = Tr
     return _assigned(plan, identities, sweep, [*elsewhere, *checked])
 
 
-def stored_jobs(plan: Plan, sweep: str, archive: Archive) -> Collection[int]:
+def stored_jobs(plan: Plan, sweep: str, archive: Archive, *, others: bool) -> Collection[int]:
     """The indices of the jobs with a run that ``finished_runs`` finds, if all artifacts are intact.
 
     Args:
         plan: The plan.
         sweep: The id of its sweep; "" for one that has not started.
         archive: Where the runs are stored.
+        others: As for ``finished_runs``.
     """
     identities = [identity.of_run(job.config, job.dataset) for job in plan.jobs]
-    complete = _complete(archive.search(FINISHED, _ONLY_OUTCOME))
+    query = FINISHED if others else replace(FINISHED, sweep=sweep)
+    complete = _complete(archive.search(query, _ONLY_OUTCOME))
     return _assigned(plan, identities, sweep, [_CheckedRun(run, "") for run in complete]).runs
 
 
@@ -222,8 +225,10 @@ def _checked(
     """
     checks: list[_CheckedRun] = []
     for run, is_as_recorded in map_pages(_check_page, archive, run_ids):
-        job = jobs[run.tags[IDENTITY]]
-        problem = "" if is_as_recorded else integrity.artifact_problem(run, archive, job)
+        if is_as_recorded:
+            checks.append(_CheckedRun(run, ""))
+            continue
+        problem = integrity.artifact_problem(run, archive, jobs[run.tags[IDENTITY]])
         checks.append(_CheckedRun(_reduced(run), problem))
     return checks
 

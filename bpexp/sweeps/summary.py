@@ -1,14 +1,12 @@
 """The parent run of a finished sweep: its table of results, note, tags and metrics."""
 
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import fields, is_dataclass
-from functools import lru_cache
-from typing import cast
+from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 
-from bpexp.config.schema import flatten, plain
+from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.render import markdown
 from bpexp.render.document import BulletList, Document, Paragraph, Span, code, strong
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
@@ -18,7 +16,6 @@ from bpexp.sweeps.job import by_combination, format_setting
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
 from bpexp.sweeps.ranking import rank_combinations, why_best
-from bpexp.sweeps.row import Row
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers.trials import best_so_far
 from bpexp.tracking.contract import MetricPoint, RunRecord
@@ -32,49 +29,33 @@ def results_table(finished: FinishedSweep) -> Columns:
 
     Settings and metrics that a job does not have are None. Metrics that no job has are left out.
     """
-    # Built by column: a dictionary per row would take several times the memory of the table.
-    columns: dict[str, list[Cell]] = {}
-    names = metrics.listed(row.metrics for row in finished.rows)
-    for index, row in enumerate(finished.rows):
-        for key, value in _cells(row, names).items():
-            column = columns.setdefault(key, [])
-            column += [None] * (index - len(column))
-            column.append(value)
-    for column in columns.values():
-        column += [None] * (len(finished.rows) - len(column))
+    rows = finished.rows
+    columns: dict[str, list[Cell]] = {"run_id": [row.run_id for row in rows]}
+    if any(row.job.study_row for row in rows):
+        columns["study_row"] = [row.job.study_row for row in rows]
+    columns["name"] = [row.job.name for row in rows]
+    for field in fields(TrainConfig):
+        values = [getattr(row.job.config, field.name) for row in rows]
+        columns |= _setting_columns(field.name, values)
+    columns["outcome"] = [row.outcome for row in rows]
+    columns["reason"] = [row.reason for row in rows]
+    for name in metrics.listed(row.metrics for row in rows):
+        columns[name] = [row.metrics.get(name) for row in rows]
     return columns
 
 
-def _cells(row: Row, metric_names: Sequence[str]) -> dict[str, Cell]:
-    job = row.job
-    parts = ((f.name, getattr(job.config, f.name)) for f in fields(job.config))
-    return {
-        "run_id": row.run_id,
-        **({"study_row": job.study_row} if job.study_row else {}),
-        "name": job.name,
-        **{key: cell for name, value in parts for key, cell in _setting_cells(name, value)},
-        "outcome": row.outcome,
-        "reason": row.reason,
-        **{name: row.metrics.get(name) for name in metric_names},
-    }
+def _setting_columns(name: str, values: Sequence[object]) -> dict[str, list[Cell]]:
+    """The columns of a top-level setting, of which each row has a value; several for a group."""
+    # The runs of a sweep share the objects of their groups.
+    cells = {id(value): _cells(name, value) for value in {id(v): v for v in values}.values()}
+    keys = dict.fromkeys(key for found in cells.values() for key in found)
+    return {key: [cells[id(value)].get(key) for value in values] for key in keys}
 
 
-def _setting_cells(name: str, value: object) -> Sequence[tuple[str, Cell]]:
-    """The cells of a top-level setting: several for a group."""
-    if is_dataclass(value):
-        return _cached_cells(name, cast(Hashable, value))
-    return _new_cells(name, value)
-
-
-def _new_cells(name: str, value: object) -> Sequence[tuple[str, Cell]]:
+def _cells(name: str, value: object) -> dict[str, Cell]:
+    """The cells of a top-level setting by dotted key."""
     flat = flatten({name: plain(value)})
-    return [(k, format_setting(v) if isinstance(v, list) else v) for k, v in flat.items()]
-
-
-@lru_cache(maxsize=1024)
-def _cached_cells(name: str, value: Hashable) -> Sequence[tuple[str, Cell]]:
-    """The cells of a group, which the runs of a sweep share."""
-    return _new_cells(name, value)
+    return {k: format_setting(v) if isinstance(v, list) else v for k, v in flat.items()}
 
 
 def note(finished: FinishedSweep) -> str:

@@ -33,7 +33,7 @@ from bpexp.sweeps.plan import (
     single_run_plan,
     study_row_in_errors,
 )
-from bpexp.sweeps.ranking import value_of
+from bpexp.sweeps.ranking import values_of
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers import sweep_files
 from bpexp.sweeps.samplers.grid import GridSampler
@@ -65,7 +65,8 @@ class SweepCommand:
         settings = search.settings_of(self._overrides, self._composer)
         if settings is not None:
             return self._run_search(settings)
-        return self.run_jobs(self._grid(), allow_equal_runs=False)
+        jobs = sweep_files.jobs(self._overrides, self._composer)
+        return self.run_jobs(jobs, allow_equal_runs=False)
 
     def _run_search(self, settings: SearchConfig) -> list[JobReturn]:
         """Run the trials of a search as one sweep; exits where a run failed."""
@@ -115,12 +116,7 @@ class SweepCommand:
         finished = self._run(plan, generations)
         if plan.is_race:
             return _named_jobs(finished)
-        return [
-            hydra_internals.completed(
-                proposals[row.job.index], value_of(row, finished.ranking.objective)
-            )
-            for row in finished.rows
-        ]
+        return _completed(finished, [proposals[row.job.index] for row in finished.rows])
 
     def _is_shown(self, plan: Plan) -> bool:
         """Show the configurations of the jobs, or what they would take, if that was asked for."""
@@ -146,7 +142,8 @@ class SweepCommand:
         self, launcher: Launcher, max_batch_size: int | None
     ) -> list[Sequence[JobReturn]]:
         """Check all jobs and run each as a single run by another launcher, group by group."""
-        jobs = self._grid()
+        grid = sweep_files.jobs(self._overrides, self._composer)
+        jobs = [fold for job in grid for fold in self._folds(job)]
         for overrides in jobs:
             self._check_single_run(overrides, len(jobs))
         size = max_batch_size or len(jobs)
@@ -158,10 +155,6 @@ class SweepCommand:
                 if job.status is JobStatus.FAILED:
                     raise hydra_internals.error_of(job)
         return returns
-
-    def _grid(self) -> list[list[str]]:
-        jobs = sweep_files.jobs(self._overrides, self._composer)
-        return [fold for job in jobs for fold in self._folds(job)]
 
     def _folds(self, job: list[str]) -> list[list[str]]:
         """A job for each fold where ``data.folds`` is set without ``data.fold``."""
@@ -220,10 +213,13 @@ class SweepCommand:
 
 def _named_jobs(finished: FinishedSweep) -> list[JobReturn]:
     """What Hydra is told of runs that a sampler proposed: their names and values."""
-    return [
-        hydra_internals.completed([row.job.name], value_of(row, finished.ranking.objective))
-        for row in finished.rows
-    ]
+    return _completed(finished, [[row.job.name] for row in finished.rows])
+
+
+def _completed(finished: FinishedSweep, overrides: Sequence[Overrides]) -> list[JobReturn]:
+    """What Hydra is told of runs, with the overrides of each."""
+    values = values_of(finished.rows, finished.ranking.objective)
+    return list(map(hydra_internals.completed, overrides, values))
 
 
 def _settings(overrides: Overrides) -> dict[str, str]:

@@ -11,7 +11,7 @@ from bpexp import app
 from bpexp.cli import exits
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.sweeps.plan import single_run_plan
-from bpexp.sweeps.ranking import value_of
+from bpexp.sweeps.ranking import values_of
 
 
 def run(config: DictConfig) -> float | None:
@@ -35,4 +35,4 @@ def run(config: DictConfig) -> float | None:
     status = exits.EXIT_STATUS[finished.status]
     if status:
         sys.exit(status)
-    return value_of(finished.rows[0], finished.ranking.objective)
+    return values_of(finished.rows, finished.ranking.objective)[0]

@@ -323,6 +323,7 @@ TRAIN = tuple(f.name for f in fields(TrainConfig))
 """The top-level keys on which results depend."""
 RUNTIME = tuple(f.name for f in fields(RuntimeConfig))
 """The top-level keys that cannot change a result."""
+_TRAIN_KEYS, _RUNTIME_KEYS = frozenset(TRAIN), frozenset(RUNTIME)
 
 
 def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, RuntimeConfig]:
@@ -334,17 +335,21 @@ def parse(values: Mapping[str, Any]) -> tuple[TrainConfig, RuntimeConfig]:
     Raises:
         ConfigError: One sentence about the first rule that is broken.
     """
-    for key in values:
-        if key not in TRAIN and key not in RUNTIME:
+    train, runtime = {}, {}
+    for key, value in values.items():
+        if key in _TRAIN_KEYS:
+            train[key] = value
+        elif key in _RUNTIME_KEYS:
+            runtime[key] = value
+        else:
             raise unknown_key(str(key))
-    train = parse_train({key: value for key, value in values.items() if key not in RUNTIME})
-    return train, parse_runtime({key: v for key, v in values.items() if key in RUNTIME})
+    return parse_train(train), parse_runtime(runtime)
 
 
 def parse_train(values: Mapping[str, Any]) -> TrainConfig:
     """Check and convert the settings that a result depends on. Raises ConfigError."""
     for key in values:
-        if key in RUNTIME:
+        if key in _RUNTIME_KEYS:
             raise ConfigError(f"{key} must be left out here: no result depends on it.")
     train = _build(TrainConfig, values, "")
     combinations.check_train(train)

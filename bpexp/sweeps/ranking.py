@@ -231,9 +231,9 @@ def scores_of(rows: Sequence[Row], objective: Objective) -> Array:
     return objective.scores(measured, outcomes)
 
 
-def value_of(row: Row, objective: Objective) -> float:
-    """The value of the objective; the worst one, infinite or not, for a run without a value."""
-    return objective.as_measured(float(scores_of([row], objective)[0]))
+def values_of(rows: Sequence[Row], objective: Objective) -> list[float]:
+    """The values of the objective; the worst one, infinite or not, for a run without a value."""
+    return [objective.as_measured(score) for score in scores_of(rows, objective).tolist()]
 
 
 def scores_to_tell(rows: Sequence[Row], objective: Objective) -> list[float | None]:

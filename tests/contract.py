@@ -163,7 +163,9 @@ class TrackerContract:
         stages = [client.get_run(run_id).info.lifecycle_stage for run_id in (kept, *gone)]
         assert stages == ["active", "deleted", "deleted"]
         assert client.search_runs([tracker.experiment_id], "run_name = 'gone'") == []
-        client.restore_run(gone[0])
+        tracker.restore_runs([])
+        tracker.restore_runs(gone[:1])
+        assert client.get_run(gone[0]).info.lifecycle_stage == "active"
         (restored,) = client.search_runs([tracker.experiment_id], "run_name = 'gone'")
         assert restored.info.run_id == gone[0]
         store = client._tracking_client.store

@@ -125,6 +125,8 @@ class ReaderContract:
         assert names(Query()) == active
         assert names(Query(), limit=2) == active[:2]
         assert names(Query(with_parents=False)) == [name for name in active if name != "sweep"]
+        assert names(Query(are_deleted=True)) == ["deleted"]
+        assert names(replace(FINISHED, are_deleted=True), limit=1) == ["deleted"]
 
     def test_runs_are_selected_by_status_tag_and_sweep(self, written, names):
         assert names(FINISHED) == ["% _ ' ü", "lr=0.2", "lr=0.1", "linked"]

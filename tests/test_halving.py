@@ -22,10 +22,12 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.sweeps import plan_file, rungs
 from bpexp.sweeps.halving import judge
+from bpexp.sweeps.parent_files import ParentFiles
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.row import Row
 from bpexp.sweeps.samplers.trials import Trial, best_of
 from bpexp.tracking.archive import open_archive
+from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.reading import Query
 from bpexp.tracking.store import locate
 from bpexp.tracking.stored_results import losses_of
@@ -207,8 +209,9 @@ def test_other_decisions_are_reported(inside, a_store, tmp_path):
     first, second = plan.rungs
     index = min(first.scores)
     altered = replace(first, scores={**first.scores, index: first.scores[index] / 2})
-    path = tmp_path / "outputs/artifacts" / parent.run_id / "artifacts" / plan_file.NAME
-    path.write_bytes(plan_file.to_bytes(replace(plan, rungs=(altered, second))))
+    files = ParentFiles.of_stored(open_tracker(archive.store, "bpexp"), parent, archive)
+    # With a new digest.
+    files.write({plan_file.NAME: plan_file.to_bytes(replace(plan, rungs=(altered, second)))})
     done = inside("reproduce", "latest")
     assert done.returncode == 1
     assert "Combinations are judged differently after 10 epochs than before" in done.stdout

@@ -1,5 +1,6 @@
 """Races (``seeds=auto``): sound tests, and sweeps that are functions of their configuration."""
 
+import gzip
 import math
 from dataclasses import replace
 from functools import partial
@@ -501,6 +502,20 @@ def test_a_race_whose_stored_results_were_changed_does_not_agree(uninterrupted):
     plan = plan_file.from_bytes(archive.file_if_any(parent, plan_file.NAME))
     with pytest.raises(ConfigError, match="proposes other runs than before"):
         replayed(plan, lambda jobs: [1.0] * len(jobs))
+
+
+def test_a_report_does_not_use_an_altered_plan(uninterrupted, monkeypatch):
+    monkeypatch.chdir(uninterrupted[0])
+    parent, _, _ = stored(uninterrupted[0])
+    file = Path("outputs", "artifacts", parent.run_id, "artifacts", plan_file.NAME)
+    plan = file.read_bytes()
+    head, *lines = gzip.decompress(plan).splitlines()
+    file.write_bytes(gzip.compress(b"\n".join([head, *lines[:-1]])))
+    try:
+        with pytest.raises(ConfigError, match=r"plan\.jsonl\.gz of .* was altered"):
+            bpexp.report("latest")
+    finally:
+        file.write_bytes(plan)
 
 
 def test_sub_sweeps_race_and_repeated_runs_are_trained_once(a_store, monkeypatch, tmp_path):

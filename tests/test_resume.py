@@ -342,6 +342,24 @@ def test_a_sweep_with_an_empty_plan_is_composed_again(inside, trained):
     assert trained == [2, 1]
 
 
+@pytest.mark.parametrize("reuse", [False, True])
+def test_runs_of_other_sweeps_are_used_with_reuse_only(inside, trained, reuse):
+    first = bpexp.sweep(seed=[1, 2, 3, 4], epochs=5)
+    bpexp.sweep(seed=[1], epochs=5, reuse=reuse)
+    (sweep, _) = sweeps()
+    run_id = sweep.info.run_id
+    n_known = 3 if reuse else 1
+    dry = inside("extend", run_id, "seed=2,3", "--dry-run").stdout
+    assert f"In the store already: {n_known} of 3 runs." in dry
+    assert inside("extend", run_id, "seed=2,3").returncode == 0
+    linked = tracked(f"tags.`bpexp.sweep.{run_id}` = 'linked'")
+    assert {run.info.run_id for run in linked} == (set(first.run_id[:3]) if reuse else set())
+    client_of().delete_run(next(iter(bpexp.load_runs(run_id).run_id)))
+    assert resume(run_id) == 0
+    assert len(bpexp.load_runs(run_id)) == 3
+    assert sum(trained) == 4 + (1 if reuse else 4)
+
+
 def test_artifacts_are_on_disk_before_their_runs_are_visible(monkeypatch):
     on_disk, names, original = set(), set(), durable.sync_file_system
     expected = {"config.yaml", "losses.npz", "weights.npz", "predictions.csv"}

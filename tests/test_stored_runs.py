@@ -258,12 +258,12 @@ def test_altered_files_of_a_sweep_are_found(inside, sweep):
     for wanted in (sweep.run_id, "--all"):
         done = inside("verify", wanted)
         assert done.returncode == 1
-        assert "results.parquet was altered: it does not match its digest." in done.stdout
+        assert "results.parquet was altered: it does not match its digest" in done.stdout
     assert "results.parquet" in inside("report", sweep.run_id).stderr
     assert inside("resume", sweep.run_id).returncode == 0
     assert inside("verify", sweep.run_id).stdout == "4 of 4 runs match their digests.\n"
     artifact(sweep, "results.csv").unlink()
-    assert "has no artifact results.csv." in inside("verify", sweep.run_id).stdout
+    assert "has no artifact results.csv; bpexp resume" in inside("verify", sweep.run_id).stdout
 
 
 @pytest.mark.usefixtures("a_store")
@@ -287,7 +287,7 @@ def test_the_files_of_a_sweep_without_tracked_runs_are_verified(inside, tmp_path
     file.write_bytes(file.read_bytes().replace(b"completed", b"converged"))
     done = inside("verify", sweep.run_id)
     assert done.returncode == 1
-    assert "results.csv was altered: it does not match its digest." in done.stdout
+    assert "results.csv was altered: it does not match its digest" in done.stdout
 
 
 def test_a_report_of_runs_without_artifacts_uses_their_metrics(inside, sweep, runs):

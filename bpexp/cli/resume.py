@@ -109,7 +109,7 @@ def request_of(options: argparse.Namespace, limits: BudgetConfig) -> app.ResumeR
     if options.restore and options.dry_run:
         raise ConfigError("--dry-run writes nothing; --restore must go without it.")
     if options.restore:
-        recovery.restore_sweep(connect(store), options.sweep)
+        recovery.restore_sweep(store, options.sweep)
     reader = open_reader(store)
     try:
         experiment, sweep = lookup.find(reader, options.experiment, options.sweep, is_sweep=True)

@@ -113,6 +113,10 @@ class BulkTracker:
         """See ``Tracker.delete_runs``."""
         self._database.transaction(sql.delete_runs, run_ids)
 
+    def restore_runs(self, run_ids: Sequence[str]) -> None:
+        """See ``Tracker.restore_runs``."""
+        self._database.transaction(sql.restore_runs, run_ids)
+
     def finish(self) -> None:
         """See ``Tracker.finish``."""
         with suppress(TrackingError):

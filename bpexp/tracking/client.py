@@ -3,7 +3,7 @@
 import hashlib
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -114,8 +114,15 @@ class ClientTracker:
 
     def delete_runs(self, run_ids: Sequence[str]) -> None:
         """See ``Tracker.delete_runs``."""
+        self._call_for_each(self._client.delete_run, run_ids)
+
+    def restore_runs(self, run_ids: Sequence[str]) -> None:
+        """See ``Tracker.restore_runs``."""
+        self._call_for_each(self._client.restore_run, run_ids)
+
+    def _call_for_each(self, function: Callable[[str], object], run_ids: Sequence[str]) -> None:
         with ThreadPoolExecutor(self.threads) as pool:
-            list(pool.map(lambda run: self._retry.call(self._client.delete_run, run), run_ids))
+            list(pool.map(lambda run_id: self._retry.call(function, run_id), run_ids))
 
     def finish(self) -> None:
         """See ``Tracker.finish``."""
@@ -161,8 +168,7 @@ class ClientTracker:
 
     def tag_many(self, run_ids: Sequence[str], key: str, value: str) -> None:
         """See ``Tracker.tag_many``."""
-        with ThreadPoolExecutor(self.threads) as pool:
-            list(pool.map(partial(self._set_tag, key=key, value=value), run_ids))
+        self._call_for_each(partial(self._client.set_tag, key=key, value=value), run_ids)
 
     def _set_tag(self, run_id: str, key: str, value: str) -> None:
         self._retry.call(self._client.set_tag, run_id, key, value)

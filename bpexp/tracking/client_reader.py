@@ -1,6 +1,6 @@
 """Reads runs from every store that MLflow supports, through its public client."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -101,10 +101,11 @@ class ClientReader:
     ) -> Iterator[Run]:
         filter_string = " and ".join(filter(None, [query.filter_string, *clauses]))
         size = min(limit or _PAGE_SIZE, _PAGE_SIZE)
+        stage = ViewType.DELETED_ONLY if query.are_deleted else ViewType.ACTIVE_ONLY
         search = partial(
-            _search_page, self.client, experiment, filter_string, query.filter_string, size
+            self.client.search_runs, [experiment], filter_string, stage, max_results=size
         )
-        return paging.items(search, RetryPolicy())
+        return paging.items(partial(_search_page, search, query.filter_string), RetryPolicy())
 
 
 def _clauses(query: Query) -> list[list[str]]:
@@ -122,17 +123,11 @@ def _clauses(query: Query) -> list[list[str]]:
 
 
 def _search_page(
-    client: MlflowClient,
-    experiment: str,
-    filter_string: str,
-    given: str,
-    size: int,
-    page_token: str | None,
+    search: Callable[..., PagedList[Run]], given: str, page_token: str | None
 ) -> PagedList[Run]:
+    """A page of a search. Raises ConfigError if the filter that the user gave is invalid."""
     try:
-        return client.search_runs(
-            [experiment], filter_string, max_results=size, page_token=page_token
-        )
+        return search(page_token=page_token)
     except MlflowException as error:
         if not given or error.error_code != "INVALID_PARAMETER_VALUE":
             raise

@@ -255,6 +255,17 @@ class Tracker(Protocol):
         """
         ...
 
+    def restore_runs(self, run_ids: Sequence[str]) -> None:
+        """Undo ``delete_runs``.
+
+        Args:
+            run_ids: Deleted runs of the experiment.
+
+        Raises:
+            TrackingError: The store rejected it, or stayed unavailable.
+        """
+        ...
+
     def finish(self) -> None:
         """Let the store prepare for reading what was written; called at the end of a sweep.
 

@@ -90,7 +90,7 @@ class MemoryReader:
 
 
 def _is_selected(run: StoredRun, query: Query) -> bool:
-    if query.statuses and run.status not in query.statuses:
+    if query.are_deleted or (query.statuses and run.status not in query.statuses):
         return False
     if run.is_sweep and not query.with_parents:
         return False

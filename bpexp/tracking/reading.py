@@ -87,7 +87,7 @@ UNFINISHED = ("RUNNING", "SCHEDULED", "FAILED", "KILLED")
 
 @dataclass(frozen=True)
 class Query:
-    """Which runs of an experiment are read; deleted runs never are.
+    """Which runs of an experiment are read.
 
     Attributes:
         filter_string: MLflow's filter; empty for all runs.
@@ -95,6 +95,7 @@ class Query:
         tags: Only runs that have all these tags with these values.
         sweep: Only runs of the sweep with this id, including those that it reuses from others.
         with_parents: Whether parent runs of sweeps are read, too.
+        are_deleted: Whether deleted runs are read, and no others; without a filter.
     """
 
     filter_string: str = ""
@@ -102,6 +103,7 @@ class Query:
     tags: Mapping[str, str] = field(default_factory=dict)
     sweep: str | None = None
     with_parents: bool = True
+    are_deleted: bool = False
 
 
 FINISHED = Query(statuses=["FINISHED"], with_parents=False)

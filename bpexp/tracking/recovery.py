@@ -3,6 +3,7 @@
 MLflow is imported only to restore runs.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,12 @@ from bpexp.runs import run_tags
 from bpexp.tracking import paging, process
 from bpexp.tracking.clock import now
 from bpexp.tracking.contract import RunRecord, Tracker
+from bpexp.tracking.factory import open_reader, tracker_for
 from bpexp.tracking.ids import short
 from bpexp.tracking.process import ProcessState
-from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
 from bpexp.tracking.retry import DeletedError, RetryPolicy
+from bpexp.tracking.store import Store, connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -97,20 +100,19 @@ def deleted_sweeps(client: "MlflowClient", wanted: str) -> "list[Run]":
     return [run for run in found if run.info.run_id.startswith(wanted)]
 
 
-def restore_sweep(client: "MlflowClient", wanted: str) -> None:
+def restore_sweep(store: Store, wanted: str) -> None:
     """Restore a sweep with its experiment and its finished runs, if it is deleted.
 
     A run that was deleted because another one replaced it stays deleted.
 
     Args:
-        client: MLflow's client on the store.
+        store: Where the sweep is stored.
         wanted: The beginning of the sweep's id.
 
     Raises:
         ConfigError: Several deleted sweeps have such an id.
     """
-    from mlflow.entities import ViewType
-
+    client = connect(store)
     deleted = deleted_sweeps(client, wanted)
     if not deleted:
         return
@@ -120,16 +122,14 @@ def restore_sweep(client: "MlflowClient", wanted: str) -> None:
     experiment, run_id = deleted[0].info.experiment_id, deleted[0].info.run_id
     if retry.call(client.get_experiment, experiment).lifecycle_stage != "active":
         retry.call(client.restore_experiment, experiment)
-    retry.call(client.restore_run, run_id)
-
-    def children(view: int) -> "list[Run]":
-        of_sweep = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'FINISHED'"
-        search = partial(client.search_runs, [experiment], of_sweep, run_view_type=view)
-        return list(paging.items(search, retry))
-
-    present = {run.data.tags.get(run_tags.IDENTITY) for run in children(ViewType.ACTIVE_ONLY)}
-    for run in children(ViewType.DELETED_ONLY):
-        identity = run.data.tags.get(run_tags.IDENTITY)
+    tracker, reader = tracker_for(client, experiment), open_reader(store)
+    children = Query(statuses=["FINISHED"], tags={"mlflow.parentRunId": run_id})
+    parts = replace(NO_PARTS, tags=(run_tags.IDENTITY,))
+    active = reader.search(experiment, children, parts)
+    present = {run.tags.get(run_tags.IDENTITY) for run in active}
+    lacking: dict[str | None, str] = {}
+    for run in reader.search(experiment, replace(children, are_deleted=True), parts):
+        identity = run.tags.get(run_tags.IDENTITY)
         if identity not in present:
-            present.add(identity)
-            retry.call(client.restore_run, run.info.run_id)
+            lacking.setdefault(identity, run.run_id)
+    tracker.restore_runs([run_id, *lacking.values()])

@@ -170,14 +170,23 @@ def _delete_tags(connection: Connection, run_id: str, keys: Iterable[str]) -> No
 
 def delete_runs(connection: Connection, run_ids: Sequence[str]) -> None:
     """Mark runs as deleted, as MLflow does."""
-    if run_ids:
-        connection.execute(
-            text(
-                "UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = :now "
-                "WHERE run_uuid = :run"
-            ),
-            [{"run": run_id, "now": now()} for run_id in run_ids],
-        )
+    _set_stage(connection, run_ids, "deleted", now())
+
+
+def restore_runs(connection: Connection, run_ids: Sequence[str]) -> None:
+    """Undo ``delete_runs``, as MLflow does."""
+    _set_stage(connection, run_ids, "active", None)
+
+
+def _set_stage(
+    connection: Connection, run_ids: Sequence[str], stage: str, deleted: int | None
+) -> None:
+    change = (
+        "UPDATE runs SET lifecycle_stage = :stage, deleted_time = :deleted WHERE run_uuid = :run"
+    )
+    values = [{"run": run_id, "stage": stage, "deleted": deleted} for run_id in run_ids]
+    if values:
+        connection.execute(text(change), values)
 
 
 def replace_points(connection: Connection, run_id: str, points: Sequence[Row]) -> list[Row]:

@@ -128,7 +128,8 @@ def history(connection: Connection, ids: Sequence[str], metric: str) -> dict[str
 
 def _conditions(query: Query) -> tuple[str, dict[str, Any]]:
     """The WHERE clause of a query without its filter, and the values in it."""
-    conditions = ["experiment_id = :experiment", "lifecycle_stage = 'active'"]
+    stage = "deleted" if query.are_deleted else "active"
+    conditions = ["experiment_id = :experiment", f"lifecycle_stage = '{stage}'"]
     values: dict[str, Any] = {}
     if query.statuses:
         conditions.append("status IN :statuses")

@@ -369,11 +369,10 @@ def _build(config: type[T], values: object, prefix: str) -> T:
     values = _group(values, prefix)
     declared = _declared(cast(Any, config))
     for key in values:
-        if key not in declared.names:
+        if key not in declared.parts:
             raise unknown_key(f"{prefix}{key}")
     checked: dict[str, Any] = {}
-    for name in declared.names:
-        one = declared.settings.get(name)
+    for name, one in declared.parts.items():
         if one is None:
             if name in values:
                 checked[name] = _build_group(name, values[name])
@@ -396,21 +395,19 @@ class _Declared(NamedTuple):
     """What a dataclass declares.
 
     Attributes:
-        names: The names of its settings and of its groups.
-        settings: The settings by name.
+        parts: Its settings by name, and None by the name of each of its groups.
         optional_groups: The names of groups that need not be given.
     """
 
-    names: tuple[str, ...]
-    settings: Mapping[str, Setting]
+    parts: Mapping[str, Setting | None]
     optional_groups: frozenset[str]
 
 
 @cache
 def _declared(config: Any) -> _Declared:
+    settings = {s.name: s for s in settings_of(config)}
     return _Declared(
-        tuple(f.name for f in fields(config)),
-        {s.name: s for s in settings_of(config)},
+        {f.name: settings.get(f.name) for f in fields(config)},
         frozenset(f.name for f in fields(config) if f.default_factory is not MISSING),
     )
 

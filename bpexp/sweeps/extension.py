@@ -8,7 +8,7 @@
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -86,9 +86,13 @@ def _combinations(plan: Plan, arguments: Sequence[str], composer: Composer) -> I
     # a sweep over thousands of seeds gets ten more, not ten for each seed.
     chosen: dict[tuple[str, ...], set[TrainConfig]] = {}
     for keys, some in by_keys.items():
-        first: dict[str, TrainConfig] = {}
+        names = {key_of(key).partition(".")[0] for key in keys}
+        others = [name for name in TRAIN if name not in names]
+        first: dict[Hashable, TrainConfig] = {}
         for config in configs:
-            first.setdefault(_key(_replaced(config, some[0], composer)), config)
+            kept = tuple(getattr(config, name) for name in others)
+            replaced = _replaced(config, some[0], composer, names)
+            first.setdefault((kept, _key(replaced)), config)
         chosen[keys] = set(first.values())
     grid.check_count(sum(len(chosen[keys]) * len(some) for keys, some in by_keys.items()))
     combined: dict[str, Plain] = {}
@@ -101,9 +105,14 @@ def _combinations(plan: Plan, arguments: Sequence[str], composer: Composer) -> I
     yield from combined.values()
 
 
-def _replaced(config: TrainConfig, overrides: Sequence[Override], composer: Composer) -> Plain:
-    """The values of a configuration, with those of overrides in place of its own."""
-    values: Plain = plain(config)
+def _replaced(
+    config: TrainConfig,
+    overrides: Sequence[Override],
+    composer: Composer,
+    names: Iterable[str] = TRAIN,
+) -> Plain:
+    """The values of some top-level keys, with those of overrides in place of their own."""
+    values: Plain = {name: plain(getattr(config, name)) for name in names}
     for override in overrides:
         _set(values, override, composer)
     return values

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 _MIN_COMPRESSED = 2048
 """Bytes of the smallest file that is compressed: of smaller ones there are many."""
-_LEVEL = 3
-"""The level of the compression."""
+_LEVEL = 1
+"""The level of the compression: higher ones make the runs of a sweep 0.5% smaller."""
 _PERMISSIONS = 0o600 << 16
 """Those of a file that only its owner may read; the module zipfile writes the same."""
 

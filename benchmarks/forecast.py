@@ -1,4 +1,4 @@
-"""Compare the time that ``--dry-run`` expects with the time that three sweeps take.
+"""Compare the time that ``--dry-run`` expects with the time that six sweeps take.
 
     python -m benchmarks.forecast [--rounds 3]
 
@@ -26,6 +26,18 @@ SWEEPS = {
     "iris, mini-batches": [
         "data=iris", "model=classifier", "lr=0.01,0.1", "seed=range(0,20)", "hidden=16",
         "batch_size=16", "epochs=4000",
+    ],
+    "breast cancer, Adam and validation rows": [
+        "data=breast_cancer", "model=classifier", "optimizer=adam", "lr=0.001,0.01", "hidden=32",
+        "seed=range(0,10)", "batch_size=32", "epochs=200", "data.validation_fraction=0.2",
+    ],
+    "digits, two hidden layers": [
+        "data=digits", "model=classifier", "lr=0.01", "seed=range(0,4)", "hidden=[64,32]",
+        "epochs=300",
+    ],
+    "digits, search": [
+        "data=digits", "lr=tag(log,interval(0.0001,0.01))", "hidden=int(interval(2,16))",
+        "seed=range(0,8)", "epochs=150", "search=tpe", "search.trials=30", "search.generation=10",
     ],
     "digits, full batches": [
         "data=digits", "model=classifier", "lr=0.01,0.1", "seed=range(0,8)", "hidden=32",

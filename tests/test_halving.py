@@ -307,7 +307,7 @@ def test_dry_run_says_what_is_trained_to_which_epoch(inside, a_store):
         (["search.halving=3", "search.min_epochs=90"], "search.min_epochs must be below epochs"),
         (["search.brackets=2"], "search.brackets goes with search.halving"),
         ([*HALVING, "search.brackets=9"], "search.brackets must be at most 3"),
-        ([*HALVING, "budget.runs=4"], "budget.* must be null with search.halving"),
+        ([*HALVING, "budget.runs=4"], "limits the epochs itself; leave out budget.*"),
         ([*HALVING, "lr=1"], "needs several combinations to choose from"),
         ([*HALVING, "data=xor,iris", "model=regressor"], "search.halving needs one ranking"),
     ],

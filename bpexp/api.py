@@ -45,7 +45,7 @@ from bpexp.tracking import lookup, run_tables
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import Query
-from bpexp.tracking.store import locate
+from bpexp.tracking.store import locate_existing
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch
 from bpexp.training.predictor import FittedResult, fitted
@@ -144,6 +144,7 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> pd.DataF
 
     Returns:
         A row for each run with its settings, outcome and metrics; the last setting varies fastest.
+        ``attrs["sweep"]`` is the id of the sweep, for ``report`` and ``extend``.
 
     Raises:
         ConfigError: A setting breaks its rule; nothing has been trained then.
@@ -217,7 +218,7 @@ def extend(
 
 def _extend(sweep: str, uri: str | None, experiment: str, arguments: Sequence[str]) -> pd.DataFrame:
     limits, added = budget.split(arguments)
-    store = locate(uri, Path.cwd(), os.environ)
+    store = locate_existing(uri, Path.cwd(), os.environ)
     reader = open_reader(store)
     name, parent = lookup.find(reader, experiment, sweep, is_sweep=True)
     request = app.ResumeRequest(
@@ -242,7 +243,9 @@ def _searched(
 def _table(finished: FinishedSweep) -> pd.DataFrame:
     from bpexp.sweeps import summary
 
-    return pd.DataFrame(summary.results_table(finished))
+    table = pd.DataFrame(summary.results_table(finished))
+    table.attrs["sweep"] = finished.parent
+    return table
 
 
 def load_runs(
@@ -266,7 +269,7 @@ def load_runs(
     Raises:
         ConfigError: The experiment or the sweep does not exist, or the filter is invalid.
     """
-    reader = open_reader(locate(uri, Path.cwd(), os.environ))
+    reader = open_reader(locate_existing(uri, Path.cwd(), os.environ))
     if sweep:
         parent = lookup.find(reader, experiment, sweep, is_sweep=True).run
         number, sweep = parent.experiment_id, parent.run_id
@@ -321,7 +324,7 @@ def report(
         only={key: format_setting(plain_value(value)) for key, value in (only or {}).items()},
         detect=None if detect is None else Difference.parse(str(detect)),
     )
-    store = locate(uri, Path.cwd(), os.environ)
+    store = locate_existing(uri, Path.cwd(), os.environ)
     if not sweeps:
         return stored_report.of_experiment(open_archive(store, experiment), experiment, options)
     reader = open_reader(store)

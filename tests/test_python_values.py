@@ -1,5 +1,6 @@
 """Settings from Python may be numbers and arrays of NumPy, columns of pandas, and paths."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,26 @@ def test_a_run_with_numpy_settings_is_that_with_python_settings():
     one = bpexp.train(seed=np.int64(3), lr=np.float64(0.5), hidden=np.array([3]), epochs=5)
     other = bpexp.train(seed=3, lr=0.5, hidden=[3], epochs=5)
     np.testing.assert_array_equal(one.losses, other.losses)
+
+
+def test_functions_that_read_create_no_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for uri in (None, "sqlite:///absent.db"):
+        for read in (bpexp.load_runs, bpexp.report, partial(bpexp.extend, "latest", "seed=1")):
+            with pytest.raises(ConfigError, match=r"^No runs in .* yet\. Start with"):
+                read(uri=uri)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_of_a_sweep_has_its_id(a_store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = bpexp.sweep(lr=[0.1, 1], epochs=2)
+    sweep = rows.attrs["sweep"]
+    assert bpexp.load_runs().sweep.unique().tolist() == [sweep]
+    assert "lr=" in bpexp.report(sweep).answer
+    assert bpexp.extend(sweep, seed=[1]).attrs["sweep"] == sweep
+    with pytest.raises(ConfigError, match=r"named by a text, got DataFrame; .* attrs\['sweep'\]"):
+        bpexp.report(rows)
 
 
 def test_an_array_is_swept(a_store, tmp_path, monkeypatch):
@@ -94,7 +115,7 @@ def test_an_array_where_one_value_is_needed_is_refused():
 
 @pytest.mark.parametrize("key", ["inputs", "drop", "missing_values"])
 def test_a_list_of_names_is_one_value_also_where_null_is_allowed(key, tmp_path):
-    (tmp_path / "t.csv").write_text("a,b,c,y\n1,5,?,0\n2,6,1,1\n3,7,?,1\n")
+    (tmp_path / "t.csv").write_text("a,b,c,y\n1,5,?,0\n2,6,1,1\n3,7,0,0\n")
     settings = {
         "inputs": {"inputs": ("a", "b")},
         "drop": {"drop": ["c"]},
@@ -104,7 +125,7 @@ def test_a_list_of_names_is_one_value_also_where_null_is_allowed(key, tmp_path):
         data="file", data__path=tmp_path / "t.csv", data__target="y", data__standardize=False,
         epochs=1, **{f"data__{name}": value for name, value in settings.items()},
     )  # fmt: skip
-    expected = [[2, 6, 1]] if key == "missing_values" else [[1, 5], [2, 6], [3, 7]]
+    expected = [[2, 6, 1], [3, 7, 0]] if key == "missing_values" else [[1, 5], [2, 6], [3, 7]]
     assert result.dataset.X.tolist() == expected
 
 

@@ -21,7 +21,7 @@ from bpexp.tracking import lookup
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import RunReader, StoredRun
-from bpexp.tracking.store import Store, locate
+from bpexp.tracking.store import Store, locate_existing, no_runs_error
 
 BAD_INPUT = 2
 """Exit status of a command with bad input."""
@@ -144,10 +144,7 @@ def existing_store(uri: str | None) -> Store:
     Raises:
         ConfigError: The store is an SQLite file that does not exist, or the URI is invalid.
     """
-    store = locate(uri, Path.cwd(), os.environ)
-    if store.database is not None and not store.database.is_file():
-        raise no_runs_error(store)
-    return store
+    return locate_existing(uri, Path.cwd(), os.environ)
 
 
 def experiment_id(reader: RunReader, store: Store, name: str) -> str:
@@ -156,15 +153,6 @@ def experiment_id(reader: RunReader, store: Store, name: str) -> str:
         return lookup.experiment_id(reader, name)
     except lookup.NoRunsError as error:
         raise no_runs_error(store) from error
-
-
-def no_runs_error(store: Store) -> ConfigError:
-    """Return the error for a store without runs."""
-    if store == locate(None, Path.cwd(), {}):
-        return ConfigError("No runs in ./outputs yet. Start with: bpexp lr=0.1")
-    return ConfigError(
-        f"No runs in {store.shown} yet. Start with: bpexp lr=0.1 'tracking.uri={store.shown}'"
-    )
 
 
 def positive(text: str) -> int:

@@ -114,6 +114,11 @@ def find(reader: RunReader, experiment: str, wanted: str, *, is_sweep: bool = Fa
     Raises:
         ConfigError: No run matches, or several do.
     """
+    if not isinstance(wanted, str):
+        raise ConfigError(
+            f"A run or a sweep must be named by a text, got {type(wanted).__name__}; a table of "
+            "bpexp.sweep has the id of its sweep in attrs['sweep']."
+        )
     if wanted == LATEST:
         return FoundRun(experiment, _latest(reader, experiment, is_sweep=is_sweep))
     experiments = reader.experiments()

@@ -142,6 +142,27 @@ def is_server(uri: str) -> bool:
     return uri.startswith(_SERVERS)
 
 
+def locate_existing(uri: str | None, folder: Path, environment: Mapping[str, str]) -> Store:
+    """The store of ``locate``, for a command that only reads.
+
+    Raises:
+        ConfigError: The store is an SQLite file that does not exist, or the URI is invalid.
+    """
+    store = locate(uri, folder, environment)
+    if store.database is not None and not store.database.is_file():
+        raise no_runs_error(store)
+    return store
+
+
+def no_runs_error(store: Store) -> ConfigError:
+    """The error for a store without runs."""
+    if store == locate(None, Path.cwd(), {}):
+        return ConfigError("No runs in ./outputs yet. Start with: bpexp lr=0.1")
+    return ConfigError(
+        f"No runs in {store.shown} yet. Start with: bpexp lr=0.1 'tracking.uri={store.shown}'"
+    )
+
+
 def sqlite_uri(database: Path) -> str:
     """The URI of an SQLite file; what SQLAlchemy would not read literally is quoted.
 

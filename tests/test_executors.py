@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import joblib
 import numpy as np
@@ -18,6 +18,7 @@ from servers import dask_cluster
 from sweeping import children, command_of, runs_of, wait_until
 
 from bpexp import interrupts
+from bpexp.config.compose import compose_settings
 from bpexp.config.schema import DaskConfig, ModelConfig, StopConfig, TrainConfig
 from bpexp.data import load
 from bpexp.data.synthetic import BitsConfig, ParityConfig
@@ -25,12 +26,13 @@ from bpexp.nn.optimizers import OptimizerConfig
 from bpexp.nn.schedules import ScheduleConfig
 from bpexp.runs import identity
 from bpexp.runs.result import Failure, Outcome, TrainResult
-from bpexp.sweeps.executors import base, local, processes
+from bpexp.sweeps.executors import base, dask_worker, local, processes
 from bpexp.sweeps.executors.base import Batch, longest_first, make_batches, train_jobs
 from bpexp.sweeps.executors.dask_cluster import DaskExecutor
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.executors.serial import SerialExecutor
 from bpexp.sweeps.job import Job
+from bpexp.sweeps.plan import make_plan
 from bpexp.tracking.clock import now
 from bpexp.training import loop
 from bpexp.training.batching import load_engine
@@ -494,3 +496,14 @@ def test_the_backend_group_names_the_executors():
 
 def test_the_internals_of_joblib_are_those_of_a_tested_version():
     assert joblib.__version__.rpartition(".")[0] in processes.TESTED
+
+
+def test_a_result_is_sent_to_and_from_a_cluster_with_all_of_its_fields():
+    values = {"data": "iris", "data__validation_fraction": 0.2, "model": "classifier", "lr": 3.0}
+    made = make_plan([compose_settings({**values, "epochs": 40})])
+    ((_, result),) = train_batch(made.configs, load_engine("numpy"), made.jobs[0].dataset)
+    # The weights of another epoch than the last one were kept.
+    assert result.final_loss != result.last_epoch_loss
+    received = dask_worker.from_plain(dask_worker.to_plain(result))
+    for name in (field.name for field in fields(TrainResult)):
+        np.testing.assert_equal(getattr(received, name), getattr(result, name), name)

@@ -1,6 +1,7 @@
 """The statistics agree with published examples and with the definitions of rliable."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import CensoredData, binomtest, ecdf
 
-from bpexp.analysis import intervals, permutation, statistics, survival
+from bpexp.analysis import intervals, permutation, statistics, survival, words
+from bpexp.analysis.intervals import Interval
 
 # Ten runs of X and eight of Y on three tasks. rliable 1.2.0 returns for these: aggregate_iqm
 # 0.528125 and 0.7875; probability_of_improvement of -X over -Y 0.78125, 0.83125, 0.49375 by
@@ -267,3 +269,10 @@ def test_paired_improvement_is_a_share_of_pairs_with_the_interval_of_a_share():
     found = statistics.paired_improvement(np.arange(20.0), won)
     assert found == intervals.share_interval(15, 20)
     assert statistics.paired_differences(a, b).tolist() == [-1, -1, 2, 0]
+
+
+def test_an_interval_with_one_infinite_bound_is_shown():
+    assert words.interval(Interval(0.5, 0.25, math.inf)) == "0.5 (0.25 to ∞)"
+    assert words.interval(Interval(0.5, 0.25, math.inf).negated) == "-0.5 (-∞ to -0.25)"
+    for bounds in ((-math.inf, math.inf), (math.nan, math.nan)):
+        assert words.interval(Interval(0.5, *bounds)) == "0.5"

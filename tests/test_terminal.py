@@ -1,6 +1,7 @@
 """Tables, progress bars and plots of a sweep, in terminals of any width and in pipes."""
 
 import io
+import math
 import os
 import pty
 import re
@@ -16,12 +17,14 @@ import pytest
 from sweeping import clean_environment
 
 from bpexp.cli import progress
+from bpexp.cli.ranking import ranking_table
 from bpexp.cli.screen import Screen
 from bpexp.cli.tables import frame_table
 from bpexp.cli.terminal import TerminalReporter
 from bpexp.config.compose import compose_settings
 from bpexp.render import sweep_plot
 from bpexp.runs.objective import objectives
+from bpexp.runs.result import Outcome
 from bpexp.sweeps import plan, ranking, summary_plot
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.results import SweepResults
@@ -94,6 +97,29 @@ def test_the_plot_of_a_sweep_has_the_validation_loss_where_it_decides():
     by_accuracy = replace(ranked, objective=objectives()["accuracy"])
     (axes,) = summary_plot.plot(by_accuracy).axes
     assert axes.get_title() == "Training loss, from best (dark) to worst (light) by accuracy"
+
+
+def test_a_later_run_that_is_better_than_a_diverged_one_has_its_predictions_kept():
+    made = plan.make_plan([compose_settings({"seed": seed, "epochs": 5}) for seed in (0, 1)])
+    results = SweepResults(made.objective)
+    for index, result in train_batch(made.configs, load_engine("numpy"), made.jobs[0].dataset):
+        if index == 0:
+            lost = {**result.metrics, "final_loss": math.nan}
+            result = replace(
+                result, outcome=Outcome.DIVERGED, losses=np.full(5, np.nan), metrics=lost
+            )
+        (row,) = results.add([JobResult(made.jobs[index], result)])
+    assert results.predictions(row).tolist() == result.predictions.tolist()
+
+
+def test_a_diverged_run_counts_as_the_worst_value_where_higher_is_better(capsys):
+    jobs = plan.make_plan([compose_settings({"seed": seed}) for seed in range(12)]).jobs
+    finished = {"final_loss": 0.5, "r2": 0.25, "epochs_run": 5.0}
+    rows = [Row(job, "completed", metrics=finished) for job in jobs[4:]]
+    rows += [Row(job, "diverged", metrics={"final_loss": math.nan}) for job in jobs[:4]]
+    out = Screen(width=200)
+    out.print(ranking_table(out, ranking.rank(rows, objectives()["r2"]), []))
+    assert "-\u221e to 0.25" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 10_000])

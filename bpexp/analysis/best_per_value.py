@@ -75,7 +75,7 @@ class BestPerValue:
     n_drawn: int
 
     @property
-    def is_tested(self) -> bool:
+    def is_on_test_rows(self) -> bool:
         """Whether the comparison uses rows that did not choose the combinations."""
         return self.findings.measure != self.chosen_by
 
@@ -85,7 +85,7 @@ class BestPerValue:
         which = "of each sweep" if self.key == SWEEP else f"within each {self.key}"
         best = "; ".join(f"{one.value}: {self._chosen(one)}" for one in self.of_values)
         compared = "on the test rows, which were not used to choose"
-        if not self.is_tested:
+        if not self.is_on_test_rows:
             has_chosen = any(len(one.groups) > 1 for one in self.of_values)
             compared = "on the runs that chose them" if has_chosen else "on all runs"
         return " ".join([
@@ -98,7 +98,7 @@ class BestPerValue:
         """The combination, of how many it is the best, and its result unless that is clear."""
         n_combinations = len(best.groups)
         notes = [f"best of {n_combinations}"] if n_combinations > 1 else []
-        if self.is_tested:
+        if self.is_on_test_rows:
             notes.append(result(best.summary, self.chosen_by))
         name = best.name_without(self.key)
         return f"{name} ({', '.join(notes)})" if notes else name
@@ -140,7 +140,7 @@ class BestPerValue:
             "best combination",
             _title(self.chosen_by),
         ]
-        if self.is_tested:
+        if self.is_on_test_rows:
             columns.append(_title(measure))
         if against:
             columns.append("P(best is better)")
@@ -149,7 +149,7 @@ class BestPerValue:
         for rank, ranked in zip(self.findings.ranks, self.findings.summaries, strict=True):
             one = of[ranked.group.name]
             results = [_center(one.summary, self.chosen_by)]
-            if self.is_tested:
+            if self.is_on_test_rows:
                 results.append(_center(ranked, measure))
             rows.append([
                 str(rank), one.value, str(len(one.groups)), str(len(one.scores)),
@@ -204,7 +204,7 @@ def compare_best(findings: Findings, key: str) -> BestPerValue:
     values = findings.grouped.varying.get(key) or ascending(group.value(key) for group in groups)
     of_value = {value: [g for g in groups if g.value(key) == value] for value in values}
     of_value = {value: some for value, some in of_value.items() if some}
-    between = _between(findings, [some[0] for some in of_value.values()])
+    between = _compare_chosen(findings, [some[0] for some in of_value.values()])
     table = groups[0].table
     comparability.check(table, key, list(of_value), between.measure)
     if comparability.vary_in_data(table):
@@ -229,8 +229,8 @@ def _best_of_value(
     return BestOfValue(value, best, groups, scores, expected)
 
 
-def _between(findings: Findings, groups: Sequence[Group]) -> Findings:
-    """The findings of the chosen combinations alone."""
+def _compare_chosen(findings: Findings, groups: Sequence[Group]) -> Findings:
+    """The findings of the chosen combinations alone, on test rows if all of them have some."""
     on_test = of_test_rows(findings.measure)
     if on_test is not None and all(_has(group, on_test) for group in groups):
         return find(replace(findings.grouped, groups=groups), on_test, findings.seed)

@@ -40,8 +40,8 @@ class Interval(NamedTuple):
 
     @property
     def has_bounds(self) -> bool:
-        """Whether there is an interval to show; its upper bound may be infinite."""
-        return math.isfinite(self.low) or (math.isnan(self.low) and math.isfinite(self.high))
+        """Whether there is an interval to show; one of its bounds may be infinite."""
+        return math.isfinite(self.low) or math.isfinite(self.high)
 
     @property
     def negated(self) -> "Interval":

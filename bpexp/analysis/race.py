@@ -16,7 +16,7 @@ from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 
 COMPARED = (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED)
-"""Outcomes of runs that have a score."""
+"""Outcomes of runs whose score a race is told, as by ``sweeps.ranking.scores_to_tell``."""
 
 
 class RaceFinding(NamedTuple):

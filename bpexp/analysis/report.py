@@ -224,7 +224,7 @@ def build(
     environment: Mapping[str, str],
     reader: ArtifactReader,
     options: ReportOptions = DEFAULTS,
-    race: Callable[[Objective], RaceFinding] | None = None,
+    find_race: Callable[[Objective], RaceFinding] | None = None,
 ) -> Report:
     """Group, summarize and compare the runs of a table.
 
@@ -234,8 +234,8 @@ def build(
         environment: Versions and machines that the runs were trained with.
         reader: Reads loss curves and files of the runs.
         options: What the user chose.
-        race: Of runs whose number of seeds follows from their results, what the race says about
-            a measure.
+        find_race: Of runs whose number of seeds follows from their results, what the race says
+            about a measure.
 
     Raises:
         ConfigError: No run has finished, has the measure or the settings in ``options.only``, the
@@ -244,7 +244,7 @@ def build(
     """
     grouped = group(with_settings(frame, options.only))
     chosen, seed, per = choose(grouped, options.choice), options.seed, options.per
-    raced = race(chosen) if race else None
+    raced = find_race(chosen) if find_race else None
     findings = find(grouped, chosen, seed, None if raced is None else raced.verdict)
     agreement, best_per = None, None
     if findings.is_race and (per is not None or options.detect is not None):

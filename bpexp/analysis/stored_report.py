@@ -147,20 +147,22 @@ def of_sweeps(
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
     options = replace(options, choice=measure_choice.with_objective_of(options.choice, parents))
-    found = None
+    find_race = None
     if len(parents) == 1 and run_tags.SEEDS in parents[0].tags:
         is_part = bool(options.only)
-        found = partial(race.find, parents[0], tables[0], archive, is_part=is_part)
+        find_race = partial(race.find, parents[0], tables[0], archive, is_part=is_part)
     study = study_verdicts.sentence(archive, parents[0]) if len(parents) == 1 else ""
     try:
-        report = build(pd.concat(tables), " and ".join(names), environment, files, options, found)
+        report = build(
+            pd.concat(tables), " and ".join(names), environment, files, options, find_race
+        )
     except ConfigError as error:
         raise ConfigError(f"{error} {study}".rstrip()) from error
     return replace(
         report,
         study=study,
         lr_range=_lr_range(parents, report.findings.grouped, report.findings.measure, files),
-        caution=_caution(parents) if found is None else "",
+        caution=_caution(parents) if find_race is None else "",
         halving=halving.read(archive, parents[0]) if len(parents) == 1 else None,
         confirmation=_confirmation(archive, parents, tables, report),
         trials=_trials(archive, parents, report.findings),
@@ -194,7 +196,7 @@ def _trials(archive: Archive, parents: Sequence[StoredRun], findings: Findings) 
     is_search = not others and run_tags.SAMPLER in parent.tags and not _is_lr_range(parent)
     if not is_search or "results.parquet" not in archive.files(parent):
         return None
-    in_order = sorted(findings.summaries, key=lambda found: int(found.group.rows.index.min()))
+    in_order = sorted(findings.summaries, key=lambda summary: int(summary.group.rows.index.min()))
     return Trials(findings, in_order)
 
 

@@ -18,10 +18,17 @@ STATISTIC_TITLES = {"median": "median", "iqm": "IQM", "mean": "mean"}
 
 
 class _Column(NamedTuple):
-    """A column of the ranking: its title and the text of a group's cell."""
+    """A column of the ranking.
+
+    Attributes:
+        title: Its title.
+        cell: Returns the text of a group's cell.
+        is_short: Whether the short ranking has it.
+    """
 
     title: str
     cell: Callable[[Summary], Text]
+    is_short: bool = False
 
 
 def ranking(findings: Findings) -> pd.DataFrame:
@@ -60,10 +67,7 @@ def printable_ranking(findings: Findings, limit: int) -> Table:
 
 
 def _short_columns(findings: Findings) -> list[_Column]:
-    wanted = ["runs", "converged", "diverged", f"{findings.measure.label}, median"]
-    if findings.measure.is_time:
-        wanted.append("epochs, mean ± sd")
-    return [column for column in _columns(findings) if column.title in wanted]
+    return [column for column in _columns(findings) if column.is_short]
 
 
 def comparisons(compared: Sequence[Comparison]) -> Table:
@@ -96,29 +100,35 @@ def _ranking_table(findings: Findings, columns: Sequence[_Column], limit: int) -
 
 def _columns(findings: Findings) -> list[_Column]:
     """The columns for which at least one group has a value."""
-    summaries = findings.summaries
-    columns = [_Column("runs", lambda s: str(s.runs))]
+    summaries, measure = findings.summaries, findings.measure
+    columns = [_Column("runs", lambda s: str(s.runs), is_short=True)]
     converged = any(s.outcomes.get("converged") for s in summaries)
     if converged:
-        columns.append(_Column("converged", lambda s: str(s.outcomes.get("converged", 0))))
+        columns.append(
+            _Column("converged", lambda s: str(s.outcomes.get("converged", 0)), is_short=True)
+        )
     if any(s.outcomes.get("diverged") for s in summaries):
-        columns.append(_Column("diverged", lambda s: str(s.outcomes.get("diverged", 0))))
+        columns.append(
+            _Column("diverged", lambda s: str(s.outcomes.get("diverged", 0)), is_short=True)
+        )
     if any(s.group.unfinished for s in summaries):
         columns.append(_Column("without result", lambda s: str(s.group.unfinished)))
     if converged:
         columns += [
             _Column("share converged", lambda s: _interval(s.converged)),
-            _Column("epochs to converge, median", lambda s: _median_epochs(s.epochs)),
-            _Column("epochs, mean ± sd",
-                    lambda s: _with_sd(s.epochs_mean, s.epochs_sd)),
+            _Column("epochs to converge, median", lambda s: _median_epochs(s.epochs),
+                    is_short=measure.is_time),
+            _Column("epochs, mean ± sd", lambda s: _with_sd(s.epochs_mean, s.epochs_sd),
+                    is_short=measure.is_time),
         ]  # fmt: skip
     known = objectives()
     columns += [
-        _Column(f"{known[key].label}, {title}", _estimate(key, statistic))
+        _Column(f"{known[key].label}, {title}", _estimate(key, statistic),
+                is_short=key == measure.name and statistic == "median")
         for key in summaries[0].estimates
-        if METRICS[known[key].metric].in_tables or key == findings.measure.name
+        if METRICS[known[key].metric].in_tables or key == measure.name
         for statistic, title in STATISTIC_TITLES.items()
-    ]
+    ]  # fmt: skip
     return columns
 
 

@@ -82,22 +82,28 @@ class Trials:
                 f"value, got {len(known)}."
             ]
         order = known[np.argsort(self.scores[known], kind="stable")]
-        best = order[: len(known) // 10]
-        return [self._sentence(key, best) for key in self.findings.grouped.varying]
+        n_best = len(known) // 10
+        return [self._sentence(key, order, n_best) for key in self.findings.grouped.varying]
 
-    def _sentence(self, key: str, best: NDArray[np.intp]) -> str:
-        """The values of a setting in the trials with some indices, and in all of them."""
-        tenth = f"the best tenth ({len(best)} of {len(self.groups)} trials)"
+    def _sentence(self, key: str, order: NDArray[np.intp], n_best: int) -> str:
+        """The values of a setting in the best trials, and in all that have a value.
+
+        Args:
+            key: The setting.
+            order: The indices of the trials that have a value, the best first.
+            n_best: How many of them are compared with all.
+        """
+        tenth = f"the best tenth ({n_best} of {len(order)} trials with a value)"
         if self.is_numeric(key):
-            in_all = self.numbers(key)
-            in_best = in_all[best]
+            in_all = self.numbers(key)[order]
+            in_best = in_all[:n_best]
             return (
                 f"{key}: {number(in_best.min())} to {number(in_best.max())} in {tenth}, "
                 f"{number(in_all.min())} to {number(in_all.max())} in all; not tested, since the "
                 "other settings differ, too."
             )
-        values = self.values(key)
-        of_all, counts = Counter(values), Counter(values[index] for index in best)
+        values = [self.values(key)[index] for index in order]
+        of_all, counts = Counter(values), Counter(values[:n_best])
         most = counts.most_common(MAX_NAMED)
         named = [f"{n} of {of_all[value]} with {value}" for value, n in most]
         return (

@@ -33,7 +33,7 @@ HIGHER = "three and more settings together"
 MIN_SEEDS = 3
 """With fewer seeds the shares say nothing."""
 MIN_SHOWN = 0.005
-"""Smaller shares of pairs are not listed in the sentence."""
+"""Smaller shares of interactions are not listed in the sentence."""
 
 
 class Share(NamedTuple):
@@ -43,10 +43,12 @@ class Share(NamedTuple):
         name: A setting, "lr and hidden" for what the pair adds to its settings, ``HIGHER`` or
             "the seed": the seed's own effect, and how it changes those of the settings.
         estimate: The share; the estimates of all shares add up to 1. A small one may be negative.
+        is_interaction: Whether it is that of several settings together, beyond their own shares.
     """
 
     name: str
     estimate: float
+    is_interaction: bool = False
 
 
 class Decomposition(NamedTuple):
@@ -54,7 +56,7 @@ class Decomposition(NamedTuple):
 
     Attributes:
         quantity: What varies: "logarithm of the final loss".
-        shares: The shares; that of the replicates is the last one.
+        shares: The shares, those of settings first.
         of: What the estimates are from: "10 seeds".
     """
 
@@ -64,17 +66,12 @@ class Decomposition(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """The shares, those of settings first."""
-        is_pair = [" and " in s.name and s is not self.shares[-1] for s in self.shares]
-        first = [
-            s
-            for s, pair in zip(self.shares, is_pair, strict=True)
-            if not pair or s.estimate >= MIN_SHOWN
-        ]
+        """The shares in their order, without small ones of interactions."""
+        shown = [s for s in self.shares if not s.is_interaction or s.estimate >= MIN_SHOWN]
         # A small estimate may be negative; those that are shown are to add up to 100%.
-        total = sum(max(0.0, share.estimate) for share in self.shares)
+        total = sum(max(0.0, share.estimate) for share in shown)
         named = ", ".join(
-            f"{share.name} {_percent(max(0.0, share.estimate) / total)}" for share in first
+            f"{share.name} {_percent(max(0.0, share.estimate) / total)}" for share in shown
         )
         return (
             f"Of the variance of the {self.quantity} between runs, estimated from {self.of}: "
@@ -180,10 +177,12 @@ def shares(values: Array, names: Sequence[str], of_seed: str = "the seed") -> li
         names: The settings, k of them.
         of_seed: The name of the seeds' share.
     """
-    pairs = [f"{a} and {b}" for a, b in itertools.combinations(names, 2)]
-    all_names = [*names, *pairs, *([HIGHER] if len(names) > 2 else []), of_seed]
+    interactions = [f"{a} and {b}" for a, b in itertools.combinations(names, 2)]
+    if len(names) > 2:
+        interactions.append(HIGHER)
     return [
-        Share(name, float(share)) for name, share in zip(all_names, _estimates(values), strict=True)
+        Share(name, float(share), name in interactions)
+        for name, share in zip([*names, *interactions, of_seed], _estimates(values), strict=True)
     ]
 
 

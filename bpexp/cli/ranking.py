@@ -13,10 +13,9 @@ from rich.table import Table
 
 from bpexp.cli.tables import fitted, number
 from bpexp.config.replicates import is_replicate_key
-from bpexp.runs.metrics import METRICS
-from bpexp.runs.objective import Objective
+from bpexp.runs.objective import Objective, objectives
 from bpexp.runs.result import Outcome
-from bpexp.sweeps.ranking import RankedCombination, Ranking
+from bpexp.sweeps.ranking import RankedCombination, Ranking, scores_of
 from bpexp.sweeps.row import Row, metric_names
 from bpexp.tracking.ids import short
 
@@ -172,19 +171,16 @@ def _estimate(objective: Objective, value: float, low: float, high: float) -> _E
 
 
 def _end(value: float) -> str:
-    return "∞" if np.isinf(value) else f"{value:.4g}"
+    return f"{value:.4g}".replace("inf", "∞")
 
 
 def _median_of(name: str, rows: Sequence[Row]) -> str:
     """The median of a metric over runs; a diverged run counts as in the rankings by it."""
-    worst = METRICS[name].if_diverged
-    missing = np.inf if worst is None else worst
-    values = [
-        missing if row.outcome == Outcome.DIVERGED else row.metrics.get(name, np.nan)
-        for row in rows
-    ]
-    known = [value for value in values if not np.isnan(value)]
-    return number(float(np.median(known))) if known else ""
+    measured = [row for row in rows if row.outcome == Outcome.DIVERGED or name in row.metrics]
+    if not measured:
+        return ""
+    objective = objectives()[name]
+    return number(objective.as_measured(float(np.median(scores_of(measured, objective)))))
 
 
 def _objective_first(names: Sequence[str], metric: str) -> list[str]:

@@ -110,6 +110,12 @@ class StopConfig:
         "stop when the training progress P (Prechelt 1994) is below this, in ‰",
     )
 
+    @property
+    def may_stop_early(self) -> bool:
+        """Whether a run may end before its last epoch."""
+        criteria = (self.loss, self.tolerance, self.patience, self.generalization, self.progress)
+        return any(criterion is not None for criterion in criteria)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:

@@ -100,6 +100,7 @@ def artifacts() -> dict[str, bytes]:
     }
     files = {}
     try:
+        # Raises the error that ``tags`` leaves out.
         repository_filters()
         if tags().get(run_tags.GIT_DIRTY) == "true":
             document["untracked_files"] = untracked_files()[:MAX_UNTRACKED]

@@ -125,6 +125,6 @@ def _mean(values: Array) -> float:
 
 
 def confusion_matrix(targets: Codes, predicted: Codes, n_classes: int) -> Codes:
-    """Count the rows of each class, (n_classes,), by their predicted class, (n_classes,)."""
+    """The number of rows of each class (rows) and predicted class, (n_classes, n_classes)."""
     counts = np.bincount(targets * n_classes + predicted, minlength=n_classes * n_classes)
     return counts.reshape(n_classes, n_classes)

@@ -407,9 +407,12 @@ class _PairedSamples:
 
 
 def _two_sided(expected: Array, observed: Array) -> float:
-    """Two-sided p-value of a value, (1,), among those of samples, (k,); nan is on no side of it."""
-    fewer = min(np.sum(~(expected > observed)), np.sum(~(expected < observed)))
-    return min(1.0, 2.0 * float(fewer + 1) / (len(expected) + 1))
+    """Two-sided p-value of a value, (1,), among those of samples, (k,).
+
+    A sample that is nan counts on both sides, which makes the p-value larger.
+    """
+    n_beyond = min(np.sum(~(expected > observed)), np.sum(~(expected < observed)))
+    return min(1.0, 2.0 * float(n_beyond + 1) / (len(expected) + 1))
 
 
 def _needs_more(p: float) -> bool:

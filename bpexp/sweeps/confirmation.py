@@ -1,4 +1,4 @@
-"""Trains the best combinations of a sweep again, on fresh seeds (``confirm=N``).
+"""Plans the sweep that trains the best combinations again, on fresh seeds (``confirm=N``).
 
 The best of many combinations is partly the luckiest, so that its result in the sweep that chose it
 is optimistic.

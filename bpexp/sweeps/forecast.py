@@ -305,10 +305,7 @@ def _range(low: float, high: float) -> str:
 
 def _if_stopped(plan: Plan) -> str:
     """A remark if runs may end before their last epoch."""
-    criteria = ("loss", "tolerance", "patience", "generalization", "progress")
-    may_stop = any(
-        getattr(job.config.stop, name) is not None for job in plan.jobs for name in criteria
-    )
+    may_stop = any(job.config.stop.may_stop_early for job in plan.jobs)
     return ", less where runs stop early" if may_stop else ""
 
 

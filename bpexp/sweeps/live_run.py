@@ -10,11 +10,10 @@
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from bpexp.config.schema import StopConfig, TrainConfig
+from bpexp.config.schema import TrainConfig
 from bpexp.sweeps.run_record import logged_epochs
 from bpexp.tracking.contract import MetricPoint
 from bpexp.typing import Array
@@ -53,8 +52,9 @@ class LiveRun:
     def __init__(
         self, config: TrainConfig, points: int, show: Callable[[Sequence[MetricPoint]], bool]
     ) -> None:
-        may_stop_early = replace(config.stop, validation_interval=1) != StopConfig()
-        self._epochs = shown_epochs(config.epochs, points, may_stop_early=may_stop_early)
+        self._epochs = shown_epochs(
+            config.epochs, points, may_stop_early=config.stop.may_stop_early
+        )
         self._show = show
         self._waiting: list[MetricPoint] = []
         self._n_epochs, self._last = 0, time.monotonic()

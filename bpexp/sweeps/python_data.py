@@ -51,8 +51,8 @@ def take(X: Any, y: Any, target: Any, settings: Mapping[str, Any]) -> PythonData
     data = settings.get("data")
     is_pair = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], str)
     is_table = hasattr(data, "columns")
-    is_name = data is None or isinstance(data, str | Mapping) or is_pair or is_table
-    if not is_name and not _are_names(data):
+    is_one_value = data is None or isinstance(data, str | Mapping) or is_pair or is_table
+    if not is_one_value and not _are_names(data):
         raise ConfigError(
             "data must be the name of a data set, a table of pandas, or a tuple (X, y), got "
             f"{type(data).__name__}."

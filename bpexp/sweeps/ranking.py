@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -275,11 +275,33 @@ def _reached(pruned_at: int | None) -> float:
     return math.inf if pruned_at is None else float(pruned_at)
 
 
+class OrderKey(NamedTuple):
+    """What orders runs: the smallest key is that of the best run.
+
+    Attributes:
+        minus_epoch: Minus the epoch after which the run was pruned; -inf if it was not.
+        score: Its score, see ``Objective.scores``.
+        is_diverged: Whether it diverged.
+        final_loss: Its final loss; +inf if it is no number.
+        job_index: The index of its job.
+    """
+
+    minus_epoch: float
+    score: float
+    is_diverged: bool
+    final_loss: float
+    job_index: int
+
+
+def order_key(row: Row, score: float) -> OrderKey:
+    """The key of a run with a score."""
+    epoch = pruned_at(row) if is_pruned(row) else None
+    loss = row.metrics.get("final_loss", math.inf)
+    is_diverged = row.outcome == Outcome.DIVERGED
+    loss = math.inf if math.isnan(loss) else loss
+    return OrderKey(-_reached(epoch), score, is_diverged, loss, row.job.index)
+
+
 def _best_first(rows: Sequence[Row], scores: Array) -> list[Row]:
-    losses = np.array([row.metrics.get("final_loss", np.inf) for row in rows], float)
-    losses = np.where(np.isnan(losses), np.inf, losses)
-    indices = np.array([row.job.index for row in rows], int)
-    diverged = np.array([row.outcome == Outcome.DIVERGED for row in rows], bool)
-    reached = np.array([_reached(pruned_at(row) if is_pruned(row) else None) for row in rows])
-    keys = (indices, losses, diverged, scores, -reached)
-    return [rows[place] for place in np.lexsort(keys)]
+    keyed = [(order_key(row, score), row) for row, score in zip(rows, scores.tolist(), strict=True)]
+    return [row for _, row in sorted(keyed, key=lambda pair: pair[0])]

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from bpexp.runs.objective import Objective
-from bpexp.runs.result import Outcome, TrainResult
+from bpexp.runs.result import TrainResult
 from bpexp.sweeps.job import Combination, Job, JobResult
-from bpexp.sweeps.ranking import rank_runs, scores_of
+from bpexp.sweeps.ranking import OrderKey, order_key, rank_runs, scores_of
 from bpexp.sweeps.row import NO_CURVE, Row, row_of
 from bpexp.typing import Array
 
@@ -24,19 +24,10 @@ class StoredPredictions(Protocol):
         """The predictions of a job's run, (n_samples, n_outputs); None if it has none."""
 
 
-class _Order(NamedTuple):
-    """What a run is ranked by in its combination: the smallest one is the best."""
-
-    is_pruned: bool
-    score: float
-    final_loss: float
-    job_index: int
-
-
 class _Predictions(NamedTuple):
     """Predictions of a run, (n_samples, n_outputs), and what it is ranked by."""
 
-    order: _Order
+    order: OrderKey
     predictions: Array
 
 
@@ -82,11 +73,10 @@ class SweepResults:
     def _keep_predictions(self, rows: Sequence[Row], trained: Sequence[JobResult]) -> None:
         """Keep the predictions of the best run of each combination, if its data set is small."""
         scores = scores_of(rows, self.objective).tolist()
-        for score, (job, result, *_) in zip(scores, trained, strict=True):
+        for row, score, (job, result, *_) in zip(rows, scores, trained, strict=True):
             if not isinstance(result, TrainResult) or not shows_predictions(job):
                 continue
-            is_pruned = result.outcome is Outcome.PRUNED
-            order = _Order(is_pruned, score, result.final_loss, job.index)
+            order = order_key(row, score)
             best = self._best_of_combination.get(job.combination_key)
             if best is None or order < best.order:
                 # A copy: a view would keep the predictions of the whole batch in memory.

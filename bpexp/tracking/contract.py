@@ -106,7 +106,7 @@ class Tracker(Protocol):
     experiment_id: str
 
     def open_run(self, name: str, started: int, tags: Mapping[str, str]) -> str:
-        """Create a run with the status RUNNING: the parent run of a sweep.
+        """Create a run with the status RUNNING, such as the parent run of a sweep.
 
         Args:
             name: The run's name.

@@ -1,6 +1,8 @@
-"""Executors: where the jobs of a sweep are trained. Each module of this package registers one.
+"""Executors: where the jobs of a sweep are trained.
 
-The modules whose names begin with ``dask_`` import Dask; ``open_executor`` imports them if needed.
+The modules of this package are imported, so that those with an executor register it: a new one is
+added in one file. Those whose names begin with ``dask_`` import Dask; ``open_executor`` imports
+them if needed.
 """
 
 import importlib

@@ -7,6 +7,7 @@ user's files, because data sets are sent as arrays.
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -162,16 +163,12 @@ def to_plain(result: TrainResult | Failure) -> Plain:
     """Convert a result to plain values."""
     if isinstance(result, Failure):
         return {"reason": result.reason}
-    return {
+    return {field.name: getattr(result, field.name) for field in fields(TrainResult)} | {
         "outcome": result.outcome.value,
-        "losses": result.losses,
-        "predictions": result.predictions,
         "weights": list(result.weights),
         "biases": list(result.biases),
         "validation": result.validation and list(result.validation),
         "metrics": dict(result.metrics),
-        "validation_predictions": result.validation_predictions,
-        "test_predictions": result.test_predictions,
     }
 
 
@@ -180,14 +177,10 @@ def from_plain(values: Plain) -> TrainResult | Failure:
     if "reason" in values:
         return Failure(values["reason"])
     validation = values["validation"]
-    return TrainResult(
-        outcome=Outcome(values["outcome"]),
-        losses=values["losses"],
-        predictions=values["predictions"],
-        weights=tuple(values["weights"]),
-        biases=tuple(values["biases"]),
-        validation=None if validation is None else Validation(*validation),
-        metrics=values["metrics"],
-        validation_predictions=values["validation_predictions"],
-        test_predictions=values["test_predictions"],
-    )
+    restored = {
+        "outcome": Outcome(values["outcome"]),
+        "weights": tuple(values["weights"]),
+        "biases": tuple(values["biases"]),
+        "validation": None if validation is None else Validation(*validation),
+    }
+    return TrainResult(**{**values, **restored})

@@ -6,7 +6,7 @@ import bpexp
 from bpexp.config.compose import composer
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.sweeps import extension, plan_file
+from bpexp.sweeps import extension, plan_file, resume
 from bpexp.sweeps.grid_plan import plan_grid
 from bpexp.sweeps.resume import recompose
 from bpexp.tracking import database
@@ -125,6 +125,22 @@ def test_python_extends_a_sweep_and_returns_all_of_its_runs(sweep, tmp_path, mon
         bpexp.extend("latest")
     with pytest.raises(ConfigError, match=r"budget\.runs, budget\.epochs and"):
         bpexp.extend("latest", seed=9, budget__foo=1)
+
+
+def test_an_extension_in_between_is_noticed_and_kept(sweep, inside, tmp_path, monkeypatch):
+    plan_of = resume.plan_of
+
+    def plan_of_then_extend(*arguments):
+        plan = plan_of(*arguments)
+        monkeypatch.setattr(resume, "plan_of", plan_of)
+        assert inside("extend", "latest", "seed=7").returncode == 0
+        return plan
+
+    monkeypatch.setattr(resume, "plan_of", plan_of_then_extend)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="extended meanwhile"):
+        bpexp.extend("latest", seed=8)
+    assert stored(tmp_path)[0].params["sweep.seed"] == "0, 1, 7"
 
 
 @pytest.mark.slow

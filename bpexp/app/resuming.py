@@ -72,6 +72,13 @@ class _StoredPlan:
     plan: Plan
     file: bytes | None
 
+    @classmethod
+    def of(cls, sweep: StoredRun, archive: Archive) -> "_StoredPlan":
+        """Read the plan of a sweep."""
+        # The file first: an extension in between is then noticed, and not overwritten.
+        file = archive.file_if_any(sweep, plan_file.NAME)
+        return cls(resume.plan_of(sweep, archive), file)
+
 
 @dataclass(frozen=True)
 class Continuation:
@@ -138,8 +145,8 @@ def resumed(request: ResumeRequest, reporter: Reporter) -> Continuation:
     """
     archive, sweep = request.archive, request.sweep
     resume.check_can_resume(sweep, has_ended=request.ended)
-    stored = resume.plan_of(sweep, archive)
-    plan = _with_backend_and_budget(stored, request)
+    stored = _StoredPlan.of(sweep, archive)
+    plan = _with_backend_and_budget(stored.plan, request)
     if not request.pruned or plan.trains_pruned:
         return Continuation(request, plan)
     pruned = rungs.pruned_epochs(plan.rungs)
@@ -147,8 +154,7 @@ def resumed(request: ResumeRequest, reporter: Reporter) -> Continuation:
         raise ConfigError(f"{sweep.label} has no pruned runs.")
     its_ends = "its end" if len(pruned) == 1 else "their ends"
     reporter.say(f"Training {counted(len(pruned), 'pruned run')} to {its_ends}.")
-    before = _StoredPlan(stored, archive.file_if_any(sweep, plan_file.NAME))
-    return Continuation(request, replace(plan, trains_pruned=True), before)
+    return Continuation(request, replace(plan, trains_pruned=True), stored)
 
 
 def extended(request: ResumeRequest, arguments: Sequence[str], reporter: Reporter) -> Continuation:
@@ -164,15 +170,14 @@ def extended(request: ResumeRequest, arguments: Sequence[str], reporter: Reporte
     """
     archive, sweep = request.archive, request.sweep
     resume.check_can_resume(sweep, has_ended=request.ended)
-    file = archive.file_if_any(sweep, plan_file.NAME)
-    stored = resume.plan_of(sweep, archive)
-    plan = extension.extended(stored, arguments, composer())
+    stored = _StoredPlan.of(sweep, archive)
+    plan = extension.extended(stored.plan, arguments, composer())
     plan = _with_backend_and_budget(plan, request)
-    n_added = len(plan.jobs) - len(stored.jobs)
+    n_added = len(plan.jobs) - len(stored.plan.jobs)
     if n_added:
         added = counted(n_added, "run")
-        reporter.say(f"Adding {added} to the {len(stored.jobs)} of the sweep.")
-    return Continuation(request, plan, _StoredPlan(stored, file))
+        reporter.say(f"Adding {added} to the {len(stored.plan.jobs)} of the sweep.")
+    return Continuation(request, plan, stored)
 
 
 def _with_backend_and_budget(plan: Plan, request: ResumeRequest) -> Plan:

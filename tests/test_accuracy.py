@@ -38,7 +38,8 @@ def test_the_threshold_is_the_same_for_test_rows_of_one_class(tmp_path):
     file = {"name": "file", "path": str(path), "target": "fraud"}
     file |= {"test_fraction": 0.2, "stratify": False}
     assert load(FileConfig(**{**file, "target": ("fraud",)})).Y_test.tolist() == [[0], [0]]
-    result = bpexp.train(data=file, lr=1, epochs=5000)
+    with pytest.warns(UserWarning, match="All test rows are training rows"):
+        result = bpexp.train(data=file, lr=1, epochs=5000)
     assert result.metrics["accuracy"] == 1.0
     assert result.metrics["test_accuracy"] == 1.0
 

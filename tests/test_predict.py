@@ -154,7 +154,7 @@ def test_sweeps_take_data_from_python_and_keep_them(inside, iris):
     assert "out.csv (150 rows)" in done.stdout
     pd.read_csv("out.csv")
     for arguments, message in (
-        (["nope.csv"], "FILE must be an existing file, got 'nope.csv'."),
+        (["nope.csv"], "FILE must be an existing file, got 'nope.csv'"),
         (["new.csv", "--output", "none/out.csv"], "--output must be a file that can be written"),
     ):
         done = inside("predict", "latest", *arguments)

@@ -11,7 +11,7 @@ own, see ``components``.
 Shares have no intervals.
 
 >>> values = np.add.outer([0.0, 1.0, 2.0], np.zeros(4))  # three settings, four seeds
->>> [tuple(share) for share in shares(values, ["lr"])]
+>>> [(share.name, share.estimate) for share in shares(values, ["lr"])]
 [('lr', 1.0), ('the seed', 0.0)]
 """
 

@@ -27,7 +27,8 @@ def _reasons(dataset: Dataset) -> Iterator[str]:
     untrained = _untrained(dataset)
     for name in untrained:
         yield f"No training row has the class {name}, so it cannot be learned"
-    if not untrained and (dataset.Y[0] == dataset.Y).all():
+    # One row alone is an exercise, whose target can be learned.
+    if not untrained and len(dataset.Y) > 1 and (dataset.Y[0] == dataset.Y).all():
         yield "All training rows have the same target, so nothing can be learned"
     if _tests_training_rows(dataset):
         yield "All test rows are training rows, too, so the test metrics say nothing on new rows"

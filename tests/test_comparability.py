@@ -173,7 +173,7 @@ def test_a_sweep_over_losses_prints_a_ranking_of_each_and_the_report_says_what_t
     refused = inside("report", "latest")
     assert refused.returncode == 2
     assert refused.stderr.endswith(
-        "add --measure accuracy, or --only model.loss=half_squared for a part of the runs.\n"
+        "add --measure accuracy, or --only model.loss=cross_entropy for a part of the runs.\n"
     )
     assert inside("report", "latest", "--measure", "accuracy").returncode == 0
     one = inside(*shlex.split(suggested))

@@ -87,10 +87,10 @@ def check_one_ranking(grouped: Grouped, measure: Objective) -> None:
 
 
 def _settings(frame: "pd.DataFrame") -> list[dict[str, str]]:
-    """The different combinations of the settings that decide what can be compared."""
+    """The different combinations of the settings that decide what can be compared, sorted."""
     decisive = [key for key in keys() if key in frame and key.startswith(comparability.GROUPS)]
     rows = frame[decisive].apply(labels_of).drop_duplicates().to_numpy().tolist()
-    return [dict(zip(decisive, row, strict=True)) for row in rows]
+    return [dict(zip(decisive, row, strict=True)) for row in sorted(rows)]
 
 
 def _union(parts: Iterable[Iterable[str]]) -> list[str]:

@@ -290,6 +290,21 @@ def test_the_files_of_a_sweep_without_tracked_runs_are_verified(inside, tmp_path
     assert "results.csv was altered: it does not match its digest" in done.stdout
 
 
+def test_a_report_leaves_deleted_runs_out_and_says_so(inside, archive, sweep, runs):
+    assert "deleted" not in inside("report", sweep.run_id).stdout
+    archive.client.delete_run(runs[0].run_id)
+    reported = inside("report", sweep.run_id, "--format", "json")
+    assert f"1 run of {len(runs)} was deleted" in reported.stdout
+    assert f"bpexp resume {sweep.short_id} trains it again" in reported.stdout
+    (file,) = Path("outputs", "reports").rglob("report.json")
+    assert sum(row["runs"] for row in json.loads(file.read_text())["groups"]) == len(runs) - 1
+    for run in runs[1:]:
+        archive.client.delete_run(run.run_id)
+    refused = inside("report", sweep.run_id)
+    assert refused.returncode == 2
+    assert "were deleted; bpexp resume" in refused.stderr
+
+
 def test_a_report_of_runs_without_artifacts_uses_their_metrics(inside, sweep, runs):
     for run in runs:
         shutil.rmtree(artifact(run, ""))

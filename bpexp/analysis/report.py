@@ -70,6 +70,7 @@ class Report(PlotData):
         plan: How many seeds detect the difference that the user named; "" if none was.
         caution: Why p-values of these runs are too small; "" if they are not.
         study: The verdicts of the sweep of a study; "" for other runs.
+        deleted: How many runs of the sweep were deleted; "" if none was.
     """
 
     title: str
@@ -81,6 +82,7 @@ class Report(PlotData):
     plan: str = ""
     caution: str = ""
     study: str = ""
+    deleted: str = ""
 
     @property
     def question(self) -> str:
@@ -102,7 +104,7 @@ class Report(PlotData):
         rates = "" if self.lr_range is None else self.lr_range.sentence
         parts = (
             self.study, rates, agreement, best_per, answer, optimistic, self.caution,
-            self.confirmation, self.plan,
+            self.deleted, self.confirmation, self.plan,
         )  # fmt: skip
         return " ".join(part for part in parts if part)
 

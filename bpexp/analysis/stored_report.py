@@ -1,9 +1,9 @@
 """Build a report on runs of an MLflow store."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from bpexp.analysis.report import Report, build
 from bpexp.analysis.trials import Trials
 from bpexp.fields.checks import ConfigError
 from bpexp.render import markdown
+from bpexp.render.wording import counted
 from bpexp.runs import run_tags
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import integrity, metric_differences, sweep_integrity
@@ -141,8 +142,10 @@ def of_sweeps(
             )
     # The shortest prefix of at least 8 digits that tells the ids apart.
     digits = next(n for n in range(8, 33) if len({run_id[:n] for run_id in ids}) == len(ids))
+    read = [_sweep_table(archive, parent) for parent in parents]
     tables = [
-        _sweep_table(archive, parent).assign(sweep=parent.run_id[:digits]) for parent in parents
+        table.frame.assign(sweep=parent.run_id[:digits])
+        for parent, table in zip(parents, read, strict=True)
     ]
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
@@ -161,6 +164,7 @@ def of_sweeps(
     return replace(
         report,
         study=study,
+        deleted=" ".join(table.deleted for table in read if table.deleted),
         lr_range=_lr_range(parents, report.findings.grouped, report.findings.measure, files),
         caution=_caution(parents) if find_race is None else "",
         halving=halving.read(archive, parents[0]) if len(parents) == 1 else None,
@@ -171,7 +175,7 @@ def of_sweeps(
 
 def lr_range_of(archive: Archive, parent: StoredRun, measure: Objective) -> LrRange | None:
     """The learning rates of a sweep of ``search=lr_range``; None if too few runs have a result."""
-    grouped = group(_sweep_table(archive, parent).assign(sweep=""))
+    grouped = group(_sweep_table(archive, parent).frame.assign(sweep=""))
     return _lr_range([parent], grouped, measure, RunFiles(archive))
 
 
@@ -219,12 +223,25 @@ def _confirmation(
     fresh = archive.get(parents[0].tags[run_tags.CONFIRMED_BY])
     if fresh is None or not fresh.is_sweep:
         return ""  # It was deleted.
-    table = _sweep_table(archive, fresh).assign(sweep="fresh")
+    table = _sweep_table(archive, fresh).frame.assign(sweep="fresh")
     grouped = group(pd.concat([tables[0].assign(sweep="chosen"), table]))
     return confirmation.summary_of_groups(report.findings.measure, grouped)
 
 
-def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
+class _SweepTable(NamedTuple):
+    """The runs of a sweep.
+
+    Attributes:
+        frame: A row for each run.
+        deleted: A sentence on runs that were deleted from the store and have no row; "" if none
+            was.
+    """
+
+    frame: pd.DataFrame
+    deleted: str = ""
+
+
+def _sweep_table(archive: Archive, parent: StoredRun) -> _SweepTable:
     """The runs of a sweep: its table of results, after comparing it with the metrics of the runs.
 
     A sweep that did not end has no such table; its runs are read from the store.
@@ -233,16 +250,40 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> pd.DataFrame:
     table = run_tables.results_table(archive, parent)
     if table is None:
         parts = replace(run_tables.table_parts(), tags=_DIGESTS)
-        return run_tables.frame(_checked(archive, parent.experiment_id, query, parts))
-    runs = _checked(archive, parent.experiment_id, query, _METRICS)
-    problem = metric_differences.table_problem(table, runs)
-    if problem:
-        raise ConfigError(
-            f"results.parquet of {parent.label} was altered: {problem}; bpexp resume "
-            f"{parent.short_id} writes it again."
-        )
+        return _SweepTable(run_tables.frame(_checked(archive, parent.experiment_id, query, parts)))
+    compared = metric_differences.ComparedTable(table)
+    stored = set()
+    for run in _checked(archive, parent.experiment_id, query, _METRICS):
+        problem = compared.problem_of(run)
+        if problem:
+            raise ConfigError(
+                f"results.parquet of {parent.label} was altered: {problem}; bpexp resume "
+                f"{parent.short_id} writes it again."
+            )
+        stored.add(run.run_id)
     sweep_integrity.checked_file(parent, archive, "results.parquet")
-    return table
+    return _without_deleted(table, stored, parent)
+
+
+def _without_deleted(
+    table: pd.DataFrame, stored: Collection[str], parent: StoredRun
+) -> _SweepTable:
+    """Leave out the runs of a table that were tracked and are not in the store any more."""
+    is_deleted = (table["run_id"] != "") & ~table["run_id"].isin(stored)
+    n_deleted = int(is_deleted.sum())
+    if not n_deleted:
+        return _SweepTable(table)
+    if n_deleted == len(table):
+        raise ConfigError(
+            f"All runs of {parent.label} were deleted; bpexp resume {parent.short_id} trains them "
+            "again."
+        )
+    was, them = ("was", "it") if n_deleted == 1 else ("were", "them")
+    return _SweepTable(
+        table[~is_deleted],
+        f"{counted(n_deleted, 'run')} of {len(table):,} {was} deleted and {was} left out; "
+        f"bpexp resume {parent.short_id} trains {them} again.",
+    )
 
 
 def _checked(archive: Archive, experiment: str, query: Query, parts: Parts) -> Iterator[StoredRun]:

@@ -1,7 +1,7 @@
 """Compares the metrics and the logged curves of stored runs with their results."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,30 +99,26 @@ def _is_stored_as(stored: object, value: float) -> bool:
     return restored(stored) == restored(value)
 
 
-def table_problem(table: "pd.DataFrame", runs: Iterable[StoredRun]) -> str:
-    """How a table of results contradicts the metrics of the runs; "" if they agree.
+class ComparedTable:
+    """A table of results, to be compared with the metrics of the runs that it lists."""
 
-    Args:
-        table: A row per run with ``run_id`` and metrics.
-        runs: The stored runs, each of which is kept no longer than it is compared; rows of other
-            runs are not compared.
+    def __init__(self, table: "pd.DataFrame") -> None:
+        """Prepare the comparison; the table has a row per run with ``run_id`` and metrics."""
+        self._rows = {run_id: row for row, run_id in enumerate(table["run_id"])}
+        self._columns = {name: table[name].to_numpy("float64", na_value=np.nan) for name in METRICS}
 
-    Returns:
-        The first difference, without a full stop.
-    """
-    rows = {run_id: row for row, run_id in enumerate(table["run_id"])}
-    columns = {name: table[name].to_numpy("float64", na_value=np.nan) for name in METRICS}
-    for run in runs:
-        row = rows.get(run.run_id)
+    def problem_of(self, run: StoredRun) -> str:
+        """The first metric that differs, without a full stop; "" if none does, or without a row."""
+        row = self._rows.get(run.run_id)
         if row is None:
-            continue
+            return ""
         for name, metric in run.metrics.items():
-            if name not in columns:
+            if name not in self._columns:
                 continue
-            value = float(columns[name][row])
+            value = float(self._columns[name][row])
             # Most are equal: the comparison with a rule for each kind of value takes longer.
             if metric != value and not _is_stored_as(metric, value):
                 return (
                     f"{name} of {run.label} is {value!r} in the table, and {metric!r} as a metric"
                 )
-    return ""
+        return ""

@@ -297,7 +297,7 @@ def report(
             the experiment.
         uri: The store; by default MLFLOW_TRACKING_URI, or ./outputs/mlflow.db.
         experiment: The MLflow experiment.
-        measure: The metric to rank by; by default the objective of the sweeps.
+        measure: The objective to rank by; by default that of the sweeps.
         allow_test: Whether it may be a metric of the test rows, which makes figures optimistic.
         seed: Seed for the choice of runs that are drawn in plots.
         per: A setting such as ``optimizer.name``: the best combination within each of its values is
@@ -313,12 +313,12 @@ def report(
         ConfigError: A sweep does not exist, or its runs cannot be compared.
     """
     from bpexp.analysis import stored_report
-    from bpexp.analysis.measure_choice import MeasureChoice
+    from bpexp.analysis.objective_choice import ObjectiveChoice
     from bpexp.analysis.options import ReportOptions
     from bpexp.analysis.planning import Difference
 
     options = ReportOptions(
-        choice=MeasureChoice(measure, allow_test),
+        choice=ObjectiveChoice(measure, allow_test),
         seed=seed,
         per=per,
         only={key: format_setting(plain_value(value)) for key, value in (only or {}).items()},

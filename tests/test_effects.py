@@ -205,13 +205,13 @@ def test_sentences_on_a_search_name_the_values_of_the_best_tenth_of_its_trials()
     trials = [
         Summary(SimpleNamespace(
             settings={"lr": str(n), "hidden": "2", "optimizer.name": "adam" if n % 2 else "rprop"},
-            scores=lambda measure, n=n: np.array([abs(n - 7.5) if n else np.inf]),
+            scores=lambda objective, n=n: np.array([abs(n - 7.5) if n else np.inf]),
         ), {}, None, None, None, 0.0, 0.0, {})
         for n in range(31)
     ]  # fmt: skip
     varying = {"lr": list(map(str, range(31))), "optimizer.name": ["adam", "rprop"]}
     found = SimpleNamespace(
-        grouped=SimpleNamespace(varying=varying), measure=objectives()["final_loss"], horizon=1.0
+        grouped=SimpleNamespace(varying=varying), objective=objectives()["final_loss"], horizon=1.0
     )
     assert Trials(found, trials).sentences == [
         "lr: 6 to 8 in the best tenth (3 of 30 trials with a value), 1 to 30 in all; not tested, "

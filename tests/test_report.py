@@ -32,7 +32,7 @@ from bpexp.analysis import (
     group_labels,
     group_plots,
     groups,
-    measure_choice,
+    objective_choice,
     page,
     plots,
     report,
@@ -41,7 +41,7 @@ from bpexp.analysis import (
     words,
 )
 from bpexp.analysis.intervals import Interval
-from bpexp.analysis.measure_choice import MeasureChoice
+from bpexp.analysis.objective_choice import ObjectiveChoice
 from bpexp.analysis.options import ReportOptions
 from bpexp.config import schema
 from bpexp.config.compose import compose, compose_settings
@@ -79,7 +79,7 @@ def built(frame, measure=None, allow_test=False, **more):
     def flat(some, epochs):
         return np.tile(np.linspace(1, 0.5, len(epochs)), (len(some), 1))
 
-    options = ReportOptions(choice=MeasureChoice(measure, allow_test), **more)
+    options = ReportOptions(choice=ObjectiveChoice(measure, allow_test), **more)
     return report.build(frame, "a sweep", {}, reader(flat), options)
 
 
@@ -96,8 +96,8 @@ def built(frame, measure=None, allow_test=False, **more):
 )
 def test_a_report_ranks_by_the_objective_of_the_sweep(tags, measure):
     frame = by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]}).assign(accuracy=0.5, test_loss=0.7)
-    choice = measure_choice.with_objective_of(MeasureChoice(), [SimpleNamespace(tags=tags)])
-    chosen = measure_choice.choose(groups.group(frame), choice)
+    choice = objective_choice.with_objective_of(ObjectiveChoice(), [SimpleNamespace(tags=tags)])
+    chosen = objective_choice.choose(groups.group(frame), choice)
     assert chosen.name == measure
     is_optimistic = "optimistic" in built(frame, measure, allow_test=True).answer
     assert is_optimistic == (measure == "test_loss")
@@ -111,9 +111,9 @@ def test_a_report_refuses_test_rows_unless_they_are_allowed():
 
 def test_validation_loss_ranks_where_all_runs_have_it():
     frame = by_lr({0.1: [0.1, 0.2], 1: [0.3, 0.4]}).assign(lowest_validation_loss=[4, 3, 2, 1])
-    assert built(frame).findings.measure.name == "lowest_validation_loss"
+    assert built(frame).findings.objective.name == "lowest_validation_loss"
     frame.loc[0, "lowest_validation_loss"] = None
-    assert built(frame).findings.measure.name == "final_loss"
+    assert built(frame).findings.objective.name == "final_loss"
 
 
 def table_below(made, heading):
@@ -483,7 +483,7 @@ def test_runs_that_did_not_converge_are_censored_not_dropped():
         ]
     )
     made = built(frame)
-    assert made.findings.measure.name == "epochs_to_converge"
+    assert made.findings.objective.name == "epochs_to_converge"
     table = made.table.set_index("lr")
     assert table["converged"].to_dict() == {"1": 2, "8": 1}
     # Of three runs two must converge for a median; without its censored runs lr=8 had 5.
@@ -614,8 +614,10 @@ def test_the_mean_ranks_and_is_tested_where_curves_cross_and_the_answer_says_so(
 
 def test_final_loss_ranks_where_some_groups_could_not_stop_early():
     frame = rows([({"stop.loss": 0.1}, 0, "converged", 0.1, 10), ({}, 0, "completed", 0.2, 100)])
-    assert built(frame).findings.measure.name == "final_loss"
-    assert built(frame, measure="epochs_to_converge").findings.measure.name == "epochs_to_converge"
+    assert built(frame).findings.objective.name == "final_loss"
+    assert (
+        built(frame, measure="epochs_to_converge").findings.objective.name == "epochs_to_converge"
+    )
     with pytest.raises(ConfigError, match="--measure must be one of epochs_to_converge, final"):
         built(frame, measure="test_loss")
 
@@ -887,7 +889,7 @@ def test_parallel_coordinates_of_epochs_have_the_mean_that_ranks_the_groups():
     # Two of three runs did not converge, so that there is no median.
     assert bar.get_ylabel() == "mean epochs to converge"
     assert axes.get_title().endswith("colored by its mean epochs to converge")
-    known = made.findings.summaries[0].group.scores(made.findings.measure)
+    known = made.findings.summaries[0].group.scores(made.findings.objective)
     assert np.isinf(np.median(known))
     (lines,) = axes.collections
     grays = (lines.get_colors()[:, :3] == 0.75).all(axis=1)
@@ -1189,7 +1191,7 @@ def test_best_combinations_chosen_by_validation_are_compared_on_test_rows():
     frame["test_loss"] = np.repeat([0.1, 0.2, 0.6], 6) + np.tile(seeds, 3)
     made = built(frame)
     found = made.best_per.findings
-    assert found.measure.name == "test_loss"
+    assert found.objective.name == "test_loss"
     assert [summary.group.name for summary in found.summaries] == ["sweep=s lr=1", "sweep=t lr=3"]
     # The test rows were not used to choose: only one pair is compared.
     assert found.comparisons[0].p_adjusted == 2 / 2**6
@@ -1197,7 +1199,7 @@ def test_best_combinations_chosen_by_validation_are_compared_on_test_rows():
         "Compared on the test rows, which were not used to choose: sweep=s lr=1 has the"
         in made.answer
     )
-    assert made.findings.measure.name == "lowest_validation_loss"
+    assert made.findings.objective.name == "lowest_validation_loss"
 
 
 def three_optimizers():
@@ -1336,8 +1338,10 @@ def test_sweeps_with_different_objectives_need_a_measure():
         SimpleNamespace(tags={"bpexp.objective": name}) for name in ("accuracy", "final_loss")
     ]
     with pytest.raises(ConfigError, match=r"objectives, accuracy and final_loss: .* --measure"):
-        measure_choice.with_objective_of(MeasureChoice(), parents)
-    assert measure_choice.with_objective_of(MeasureChoice("accuracy"), parents).key == "accuracy"
+        objective_choice.with_objective_of(ObjectiveChoice(), parents)
+    assert (
+        objective_choice.with_objective_of(ObjectiveChoice("accuracy"), parents).key == "accuracy"
+    )
 
 
 def test_first_and_second_are_the_sweeps_as_typed(a_store, inside, tmp_path):

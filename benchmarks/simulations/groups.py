@@ -95,11 +95,11 @@ def crossed_positives(
     Returns:
         By the report, and by the signed-rank test that takes all runs for independent.
     """
-    measure, hits = objectives()["final_loss"], []
+    objective, hits = objectives()["final_loss"], []
     for _ in range(repetitions):
         a, b = crossed_groups(design, rng)
-        (compared,) = compare_with_best([(a, b)], measure)
-        naive = stats.wilcoxon(a.scores(measure), b.scores(measure)).pvalue
+        (compared,) = compare_with_best([(a, b)], objective)
+        naive = stats.wilcoxon(a.scores(objective), b.scores(objective)).pvalue
         hits.append((compared.p_adjusted < ALPHA, naive < ALPHA))
     ours, of_runs = np.mean(hits, axis=0)
     return [float(ours), float(of_runs)]
@@ -115,7 +115,7 @@ def normal_values(design: Design, rng: np.random.Generator) -> Array:
 
 
 def values(design: Design, rng: np.random.Generator) -> Array:
-    """Skewed values of a measure, (n_groups, n); +inf for runs that do not converge."""
+    """Skewed values of an objective, (n_groups, n); +inf for runs that do not converge."""
     latent = normal_values(design, rng)
     found: Array = np.exp(0.5 * latent)
     if design.is_time:
@@ -153,14 +153,14 @@ def groups_of(
 
 def comparisons(found: Array, design: Design) -> Sequence[Comparison]:
     """The comparisons of the report on these values."""
-    measure = objectives()["epochs_to_converge" if design.is_time else "final_loss"]
+    objective = objectives()["epochs_to_converge" if design.is_time else "final_loss"]
     horizon = float(MAX_EPOCHS)
 
     def key(group: Group) -> tuple[float, ...]:
-        return measure.ranking_key(group.scores(measure), horizon)
+        return objective.ranking_key(group.scores(objective), horizon)
 
     best, *others = sorted(groups_of(found, design), key=key)
-    return compare_with_best([(best, other) for other in others], measure)
+    return compare_with_best([(best, other) for other in others], objective)
 
 
 def false_positives(design: Design, repetitions: int, rng: np.random.Generator) -> float:

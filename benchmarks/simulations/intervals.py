@@ -29,7 +29,7 @@ DISTRIBUTIONS: dict[str, Draw] = {
     "lognormal": lambda rng, size: rng.lognormal(0.0, 1.0, size),
     "bimodal": _bimodal,
 }
-"""Distributions of a measure; the last one is that of losses of XOR."""
+"""Distributions of an objective; the last one is that of losses of XOR."""
 
 
 def covered(interval: Interval, true: float) -> float:

@@ -21,16 +21,16 @@ RACE_LOOKS = (10, 20, 50, 100, 200)
 """Numbers of seeds at which the intervals of races are simulated."""
 
 
-def race_of(scores: Array, measure: str) -> Race:
+def race_of(scores: Array, name: str) -> Race:
     """Races with these scores of all seeds, (races, k, n), which do not end before the last one."""
-    is_time, horizon = objectives()[measure].is_time, float(MAX_EPOCHS)
+    objective, horizon = objectives()[name], float(MAX_EPOCHS)
 
     def centers(found: Array) -> Array:
-        if is_time:
+        if objective.is_time:
             return np.asarray(np.minimum(found, horizon).mean(axis=-1))
         return np.asarray(np.median(found, axis=-1))
 
-    outcomes = partial(racing.outcomes, objectives()[measure], horizon)
+    outcomes = partial(racing.outcomes, objective, horizon)
     race = racing.Race(scores.shape[1], outcomes, centers, scores.shape[:1])
     for first in range(0, scores.shape[2], RACE_BLOCK):
         race.add(scores[..., first : first + RACE_BLOCK])
@@ -58,15 +58,15 @@ RACE_DRAWS: dict[str, tuple[str, Draw]] = {
     ),
     "epochs, 30% censored": ("epochs_to_converge", _censored),
 }  # fmt: skip
-"""The measure and the scores of races, (races, k, n)."""
+"""The objective and the scores of races, (races, k, n)."""
 
 
 def race_errors(
     name: str, n_combinations: int, repetitions: int, rng: np.random.Generator
 ) -> float:
     """Share of races between equal combinations in which any is stopped before the last seed."""
-    measure, draw = RACE_DRAWS[name]
-    race = race_of(draw(rng, (repetitions, n_combinations, RACE_SEEDS)), measure)
+    objective, draw = RACE_DRAWS[name]
+    race = race_of(draw(rng, (repetitions, n_combinations, RACE_SEEDS)), objective)
     return float(np.mean(~race.is_racing.all(axis=-1)))
 
 
@@ -104,8 +104,8 @@ def race_coverage(
 
     The combinations are equal, so that none is stopped; each has an interval.
     """
-    measure, draw = RACE_DRAWS[name]
-    objective, horizon = objectives()[measure], float(MAX_EPOCHS)
+    objective_name, draw = RACE_DRAWS[name]
+    objective, horizon = objectives()[objective_name], float(MAX_EPOCHS)
     many = draw(np.random.default_rng(0), (1, 1, 1_000_001)).ravel()
     true, hits = objective.as_measured(objective.center(many, horizon)), []
     for _ in range(repetitions):

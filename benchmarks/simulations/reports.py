@@ -90,11 +90,11 @@ def joint_coverage(name: str, k: int, n: int, repetitions: int, rng: np.random.G
     """
     printed, hits = PRINTED[name], []
     design = Design(k, n, printed.is_paired, printed.is_time)
-    measure = objectives()["epochs_to_converge" if printed.is_time else "final_loss"]
+    objective = objectives()["epochs_to_converge" if printed.is_time else "final_loss"]
     varying = {"group": [str(group) for group in range(k)]}
     for _ in range(repetitions):
         groups = groups_of(values(design, rng), design)
-        found = find(Grouped(varying, groups, ["xor"], n, 0), measure, 0)
+        found = find(Grouped(varying, groups, ["xor"], n, 0), objective, 0)
         hits.append([covered(interval, true) for interval, true in printed.of(found)])
     return float(np.mean(np.min(hits, axis=1)))
 

@@ -77,12 +77,12 @@ class Agreement:
         )
 
 
-def compare_sweeps(grouped: Grouped, measure: Objective) -> Agreement | None:
+def compare_sweeps(grouped: Grouped, objective: Objective) -> Agreement | None:
     """Compare two sweeps that were grouped together.
 
     Args:
         grouped: The groups; ``sweep`` is one of the keys that vary and has two values.
-        measure: The measure to compare.
+        objective: The objective to compare.
 
     Returns:
         The comparison of each group that both sweeps contain; None if they share no group.
@@ -103,7 +103,7 @@ def compare_sweeps(grouped: Grouped, measure: Objective) -> Agreement | None:
         if len(rest_a) and len(rest_b):
             pairs.append((rest_a, rest_b))
     return Agreement(
-        comparisons=compare(pairs, measure),
+        comparisons=compare(pairs, objective),
         is_complete=2 * len(shared) == len(grouped.groups),
         shared_runs=shared_runs,
         identical_runs=identical_runs,

@@ -77,7 +77,7 @@ class BestPerValue:
     @property
     def is_on_test_rows(self) -> bool:
         """Whether the comparison uses rows that did not choose the combinations."""
-        return self.findings.measure != self.chosen_by
+        return self.findings.objective != self.chosen_by
 
     @property
     def sentences(self) -> str:
@@ -131,7 +131,7 @@ class BestPerValue:
         """A row for each value, in the order of the ranks."""
         of = {one.summary.group.name: one for one in self.of_values}
         against = {c.b.name: interval(c.improvement) for c in self.findings.comparisons}
-        measure = self.findings.measure
+        objective = self.findings.objective
         columns = [
             "rank",
             self.key,
@@ -141,7 +141,7 @@ class BestPerValue:
             _title(self.chosen_by),
         ]
         if self.is_on_test_rows:
-            columns.append(_title(measure))
+            columns.append(_title(objective))
         if against:
             columns.append("P(best is better)")
         columns.append(f"{self.chosen_by.label}, expected best of {self.n_drawn}")
@@ -150,7 +150,7 @@ class BestPerValue:
             one = of[ranked.group.name]
             results = [_center(one.summary, self.chosen_by)]
             if self.is_on_test_rows:
-                results.append(_center(ranked, measure))
+                results.append(_center(ranked, objective))
             rows.append([
                 str(rank), one.value, str(len(one.groups)), str(len(one.scores)),
                 one.name_without(self.key), *results,
@@ -206,7 +206,7 @@ def compare_best(findings: Findings, key: str) -> BestPerValue:
     of_value = {value: some for value, some in of_value.items() if some}
     between = _compare_chosen(findings, [some[0] for some in of_value.values()])
     table = groups[0].table
-    comparability.check(table, key, list(of_value), between.measure)
+    comparability.check(table, key, list(of_value), between.objective)
     if comparability.vary_in_data(table):
         raise ConfigError(
             "these runs are on several data sets, and the best combinations of different data sets "
@@ -214,24 +214,24 @@ def compare_best(findings: Findings, key: str) -> BestPerValue:
         )
     n_drawn = min(sum(map(len, some)) for some in of_value.values())
     of_values = [_best_of_value(findings, v, some, n_drawn) for v, some in of_value.items()]
-    return BestPerValue(key, findings.measure, of_values, between, n_drawn)
+    return BestPerValue(key, findings.objective, of_values, between, n_drawn)
 
 
 def _best_of_value(
     findings: Findings, value: str, groups: Sequence[Group], n_drawn: int
 ) -> BestOfValue:
-    measure = findings.measure
+    objective = findings.objective
     best = next(summary for summary in findings.summaries if summary.group in groups)
-    scores = np.concatenate([group.scores(measure) for group in groups])
-    if measure.is_time:
+    scores = np.concatenate([group.scores(objective) for group in groups])
+    if objective.is_time:
         scores = np.minimum(scores, findings.horizon)
-    expected = measure.as_measured(float(statistics.expected_best(scores, [n_drawn])[0]))
+    expected = objective.as_measured(float(statistics.expected_best(scores, [n_drawn])[0]))
     return BestOfValue(value, best, groups, scores, expected)
 
 
 def _compare_chosen(findings: Findings, groups: Sequence[Group]) -> Findings:
     """The findings of the chosen combinations alone, on test rows if all of them have some."""
-    on_test = of_test_rows(findings.measure)
+    on_test = of_test_rows(findings.objective)
     if on_test is not None and all(_has(group, on_test) for group in groups):
         return find(replace(findings.grouped, groups=groups), on_test, findings.seed)
     chosen = [summary for summary in findings.summaries if summary.group in groups]
@@ -252,20 +252,20 @@ def of_test_rows(objective: Objective) -> Objective | None:
     return objectives().get(f"{Split.TEST}_{name}")
 
 
-def _has(group: Group, measure: Objective) -> bool:
+def _has(group: Group, objective: Objective) -> bool:
     """Whether any run of a group has a value, or all of them diverged."""
-    if measure.metric not in group.table.numbers:
+    if objective.metric not in group.table.numbers:
         return False
     has_diverged = group.outcomes == Outcome.DIVERGED.value
-    return bool(np.isfinite(group.values(measure)).any() or has_diverged.all())
+    return bool(np.isfinite(group.values(objective)).any() or has_diverged.all())
 
 
-def _title(measure: Objective) -> str:
-    return f"{measure.label}, {measure.statistic}"
+def _title(objective: Objective) -> str:
+    return f"{objective.label}, {objective.statistic}"
 
 
-def _center(summary: Summary, measure: Objective) -> str:
+def _center(summary: Summary, objective: Objective) -> str:
     """The statistic that ranks a combination."""
-    if measure.is_time:
+    if objective.is_time:
         return number(summary.epochs_mean)
-    return interval(summary.estimates[measure.name]["median"])
+    return interval(summary.estimates[objective.name]["median"])

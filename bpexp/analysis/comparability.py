@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def check(table: RunTable, key: str, values: Sequence[str], measure: Objective) -> None:
+def check(table: RunTable, key: str, values: Sequence[str], objective: Objective) -> None:
     """Check that the runs of several sweeps, or with several values of a setting, are comparable.
 
     Args:
         table: The finished runs.
         key: ``sweep``, or a setting.
         values: The sweeps or the values of the setting, in the order of messages.
-        measure: The measure that compares them.
+        objective: The objective that compares them.
 
     Raises:
-        ConfigError: The runs are on other data, or the measure depends on a loss function or on a
+        ConfigError: The runs are on other data, or the objective depends on a loss function or on a
             criterion for convergence that is not the same for all values.
     """
     parts = _Parts(table.frame, key, values)
@@ -52,13 +52,13 @@ def check(table: RunTable, key: str, values: Sequence[str], measure: Objective) 
             f"{what} are not on the same data, so their results cannot be compared: "
             f"{parts.values_of(differing)}."
         )
-    criteria = ["stop.loss", "stop.tolerance"] if measure.is_time else []
-    scales = _union(comparability.scale(one, measure) for one in found)
+    criteria = ["stop.loss", "stop.tolerance"] if objective.is_time else []
+    scales = _union(comparability.scale(one, objective) for one in found)
     differing = parts.first_differing([*criteria, *scales])
     if differing is not None:
         raise ConfigError(
-            f"{what} cannot be compared by {measure.label}: {parts.values_of(differing)}"
-            f"{_other_measure(table, measure)}."
+            f"{what} cannot be compared by {objective.label}: {parts.values_of(differing)}"
+            f"{_other_objective(table, objective)}."
         )
 
 
@@ -68,21 +68,21 @@ def vary_in_data(table: RunTable) -> bool:
     return any(labels_of(table.frame[key]).nunique() > 1 for key in measured if key in table.frame)
 
 
-def check_one_ranking(grouped: Grouped, measure: Objective) -> None:
+def check_one_ranking(grouped: Grouped, objective: Objective) -> None:
     """Check that all groups can be ranked together.
 
     Raises:
         ConfigError: They are on different data, or have losses of different kinds.
     """
     settings = _settings(grouped.groups[0].table.frame)
-    scales = [comparability.scale(one, measure) for one in settings]
+    scales = [comparability.scale(one, objective) for one in settings]
     found = list(comparability.parts(scales))
     if len(found) <= 1:
         return
     names = [objective.name for objective in available_objectives(grouped)]
-    other = comparability.alternative(scales, measure, names)
+    other = comparability.alternative(scales, objective, names)
     advice = f"--measure {other}, or " if other else ""
-    why = comparability.why(scales, measure)
+    why = comparability.why(scales, objective)
     raise ConfigError(f"{why}; add {advice}--only {found[0]} for a part of the runs.")
 
 
@@ -128,12 +128,12 @@ class _Parts(NamedTuple):
         return f"{name} is {listed(each)}"
 
 
-def _other_measure(table: RunTable, measure: Objective) -> str:
-    """A measure that does not depend on the loss, if the runs have one."""
-    if measure.is_time:
+def _other_objective(table: RunTable, objective: Objective) -> str:
+    """An objective that does not depend on the loss, if the runs have one."""
+    if objective.is_time:
         return ""
     # Test rows must not choose, but compare what the validation rows chose.
-    split = Split.VALIDATION if measure.split is Split.TEST else measure.split
+    split = Split.VALIDATION if objective.split is Split.TEST else objective.split
     name = "accuracy" if split is Split.TRAINING else f"{split}_accuracy"
     has_accuracy = name in table.numbers and bool((table.numbers[name] >= 0.0).all())
     return f"; use --measure {name}" if has_accuracy else ""

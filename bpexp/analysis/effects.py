@@ -59,7 +59,7 @@ class Effect:
 
     Attributes:
         keys: The setting, or the settings that change together.
-        measure: What was measured.
+        objective: What was measured.
         levels: The values, in their own order.
         ranked: The same, the best first.
         comparisons: The best value with each other one, corrected for all pairs of values; none
@@ -75,7 +75,7 @@ class Effect:
     """
 
     keys: tuple[str, ...]
-    measure: Objective
+    objective: Objective
     levels: Sequence[Level]
     ranked: Sequence[Level]
     comparisons: Sequence[Comparison]
@@ -108,11 +108,11 @@ class Effect:
         if np.isinf(worst.center):
             worst_center = "most results are of diverged runs"
         result = (
-            f"{best.name} is best ({self.measure.center_label} {center}), "
+            f"{best.name} is best ({self.objective.center_label} {center}), "
             f"{worst.name} worst ({worst_center})"
         )
         if best.center == worst.center:
-            result = f"the {self.measure.center_label} is {center} with all values"
+            result = f"the {self.objective.center_label} is {center} with all values"
         if not self.is_matched and self.is_only:
             return (
                 f"{self.key}: no two values were run with the same seeds, and no other setting "
@@ -203,7 +203,7 @@ class Effect:
             return ""
         return (
             f" By the ranks, which are tested, it is significantly worse than "
-            f"{self._named(better)}, although not by the {self.measure.statistic}."
+            f"{self._named(better)}, although not by the {self.objective.statistic}."
         )
 
     def _named(self, values: Sequence[str]) -> str:
@@ -217,7 +217,7 @@ def effects(findings: Findings) -> list[Effect]:
     """The effect of each setting that varies, in the order of the settings.
 
     Args:
-        findings: The groups, ranked by a measure.
+        findings: The groups, ranked by an objective.
     """
     if not findings.has_scores:
         return []
@@ -253,7 +253,7 @@ def _effect(findings: Findings, keys: tuple[str, ...]) -> Effect:
     Each replicate has one marginal result per value: the center over the combinations of the other
     settings. The values are compared by these results.
     """
-    measure, horizon = findings.measure, findings.horizon
+    objective, horizon = findings.objective, findings.horizon
     all_cells = _cells(findings, keys)
     cells = _balanced(all_cells)
     if len(cells) < 2:
@@ -261,7 +261,7 @@ def _effect(findings: Findings, keys: tuple[str, ...]) -> Effect:
     replicates = sorted({r for by_seed in next(iter(cells.values())).values() for r in by_seed})
     marginal = {
         value: np.array([
-            measure.center([of[r] for of in combinations.values() if r in of], horizon)
+            objective.center([of[r] for of in combinations.values() if r in of], horizon)
             for r in replicates
         ])
         for value, combinations in cells.items()
@@ -273,14 +273,14 @@ def _effect(findings: Findings, keys: tuple[str, ...]) -> Effect:
         Level(
             _text(value),
             " ".join(f"{key}={part}" for key, part in zip(keys, value, strict=True)),
-            measure.as_measured(measure.center(marginal[value], horizon)),
-            estimates.median(measure, marginal[value], level_of_each, is_independent),
-            [measure.center([*by_seed.values()], horizon) for by_seed in combinations.values()],
+            objective.as_measured(objective.center(marginal[value], horizon)),
+            estimates.median(objective, marginal[value], level_of_each, is_independent),
+            [objective.center([*by_seed.values()], horizon) for by_seed in combinations.values()],
         )
         for value, combinations in cells.items()
     ]
     scores = {_text(value): results for value, results in marginal.items()}
-    order = sorted(levels, key=lambda level: measure.ranking_key(scores[level.value], horizon))
+    order = sorted(levels, key=lambda level: objective.ranking_key(scores[level.value], horizon))
     joined = ", ".join(keys)
     groups = [
         _group(findings, {joined: level.value}, scores[level.value], replicates) for level in order
@@ -293,7 +293,7 @@ def _effect(findings: Findings, keys: tuple[str, ...]) -> Effect:
         for others, by_seed in combinations.items()
     )
     return Effect(
-        keys, measure, levels, order, compare_with_best(pairs, measure), left_out,
+        keys, objective, levels, order, compare_with_best(pairs, objective), left_out,
         n_unpaired=n_unpaired,
     )  # fmt: skip
 
@@ -304,7 +304,7 @@ def _text(value: Value) -> str:
 
 def _best_groups(findings: Findings, keys: tuple[str, ...]) -> Effect:
     """The best group with each value, for values that no two groups can be compared by."""
-    measure, horizon = findings.measure, findings.horizon
+    objective, horizon = findings.objective, findings.horizon
     level_of_each = intervals.confidence_of_each(len(findings.summaries))
     with_value: dict[Value, list[Summary]] = {}
     for summary in findings.summaries:
@@ -312,32 +312,32 @@ def _best_groups(findings: Findings, keys: tuple[str, ...]) -> Effect:
         with_value.setdefault(value, []).append(summary)
 
     def score(summary: Summary) -> float:
-        return measure.center(summary.group.scores(measure), horizon)
+        return objective.center(summary.group.scores(objective), horizon)
 
     def level_of(value: Value) -> Level:
         first = with_value[value][0]
-        scores, is_independent = first.group.scores(measure), first.group.is_independent
+        scores, is_independent = first.group.scores(objective), first.group.is_independent
         return Level(
             _text(value),
             first.group.name,
-            measure.as_measured(score(first)),
-            estimates.median(measure, scores, level_of_each, is_independent),
+            objective.as_measured(score(first)),
+            estimates.median(objective, scores, level_of_each, is_independent),
             list(map(score, with_value[value])),
         )
 
     ranked = {value: level_of(value) for value in with_value}
     order = list(findings.grouped.varying[keys[0]])
     levels = [ranked[value] for value in sorted(ranked, key=lambda value: order.index(value[0]))]
-    return Effect(keys, measure, levels, list(ranked.values()), (), is_matched=False)
+    return Effect(keys, objective, levels, list(ranked.values()), (), is_matched=False)
 
 
 def _cells(findings: Findings, keys: tuple[str, ...]) -> Cells:
     """The scores of all runs, in the order of the values."""
-    measure = findings.measure
+    objective = findings.objective
     cells: Cells = {}
     order = {value: place for place, value in enumerate(findings.grouped.varying[keys[0]])}
     for group in sorted(findings.grouped.groups, key=lambda group: order[group.settings[keys[0]]]):
-        scores = group.scores(measure)
+        scores = group.scores(objective)
         value = tuple(group.settings[key] for key in keys)
         others = tuple(part for key, part in group.settings.items() if key not in keys)
         by_replicate = zip(group.column(REPLICATE).tolist(), scores.tolist(), strict=True)
@@ -377,12 +377,12 @@ def _group(
     findings: Findings, settings: dict[str, str], scores: Array, replicates: Sequence[float]
 ) -> Group:
     """The marginal results of one value, as a group with one run per replicate."""
-    measure, n = findings.measure, len(scores)
-    outcome = Outcome.CONVERGED if measure.is_time else Outcome.COMPLETED
+    objective, n = findings.objective, len(scores)
+    outcome = Outcome.CONVERGED if objective.is_time else Outcome.COMPLETED
     table = RunTable(
         findings.grouped.groups[0].table.frame,
         {
-            measure.metric: np.array([measure.as_measured(score) for score in scores]),
+            objective.metric: np.array([objective.as_measured(score) for score in scores]),
             REPLICATE: np.array(replicates),
             "epochs": np.full(n, findings.horizon),
         },

@@ -101,7 +101,7 @@ class Comparison:
             medians, without an interval if runs share levels of a source. Epochs to converge are
             restricted to the smaller maximum number of epochs.
         mean_difference: Difference of the means of epochs to converge, restricted likewise; nan for
-            other measures.
+            other objectives.
         sd: Standard deviation of the differences within pairs, or, unpaired, of a run in its group;
             of those of a level if runs share levels; nan if a score is infinite.
         p: p-value of the permutation test (see ``permutation``): for epochs to converge of the
@@ -173,7 +173,7 @@ class Findings:
 
     Attributes:
         grouped: All groups.
-        measure: The measure that ranks the groups.
+        objective: The objective that ranks the groups.
         summaries: One summary per group, the best first.
         comparisons: The best group against every other one. Groups of a single run are not
             compared.
@@ -185,7 +185,7 @@ class Findings:
     """
 
     grouped: Grouped
-    measure: Objective
+    objective: Objective
     summaries: Sequence[Summary]
     comparisons: Sequence[Comparison]
     n_compared: int
@@ -202,7 +202,7 @@ class Findings:
         """The rank of each summary, from 1; groups with equal estimates have the same rank."""
         first: dict[tuple[float, ...], int] = {}
         keys = [
-            _ranking_key(summary, self.measure, self.horizon, is_race=self.is_race)
+            _ranking_key(summary, self.objective, self.horizon, is_race=self.is_race)
             for summary in self.summaries
         ]
         return [first.setdefault(key, rank) for rank, key in enumerate(keys, start=1)]
@@ -214,10 +214,10 @@ class Findings:
         It is the first part of ``Objective.ranking_key`` that differs.
         """
         first, second = (
-            self.measure.ranking_key(summary.group.scores(self.measure), self.horizon)
+            self.objective.ranking_key(summary.group.scores(self.objective), self.horizon)
             for summary in self.summaries[:2]
         )
-        names = ("median", "share of converged runs") if self.measure.is_time else (
+        names = ("median", "share of converged runs") if self.objective.is_time else (
             "interquartile mean", "mean", "share of diverged runs"
         )  # fmt: skip
         if first[0] != second[0] or first == second:
@@ -233,7 +233,7 @@ class Findings:
     @cached_property
     def has_scores(self) -> bool:
         """Whether any run has a finite score; otherwise there is nothing to plot."""
-        return any(np.isfinite(s.group.scores(self.measure)).any() for s in self.summaries)
+        return any(np.isfinite(s.group.scores(self.objective)).any() for s in self.summaries)
 
     @property
     def is_race(self) -> bool:
@@ -252,12 +252,12 @@ class Findings:
         return math.comb(self.n_compared, 2)
 
 
-def find(grouped: Grouped, measure: Objective, seed: int, verdict: str | None = None) -> Findings:
+def find(grouped: Grouped, objective: Objective, seed: int, verdict: str | None = None) -> Findings:
     """Summarize, rank and compare the groups.
 
     Args:
         grouped: The groups.
-        measure: The measure that ranks and compares them.
+        objective: The objective that ranks and compares them.
         seed: Seed for the choice of runs that are drawn in plots.
         verdict: See ``Findings``. The intervals of medians then hold at every number of seeds, and
             groups with more seeds are ranked before those that stopped.
@@ -273,7 +273,7 @@ def find(grouped: Grouped, measure: Objective, seed: int, verdict: str | None = 
         summaries = [_with_anytime_intervals(summary, len(summaries)) for summary in summaries]
     horizon = min(group.max_epochs for group in grouped.groups)
     ranked = sorted(
-        summaries, key=lambda summary: _ranking_key(summary, measure, horizon, is_race=is_race)
+        summaries, key=lambda summary: _ranking_key(summary, objective, horizon, is_race=is_race)
     )
     groups = [summary.group for summary in ranked]
     pairs = [(groups[0], other) for other in groups[1:] if min(len(groups[0]), len(other)) > 1]
@@ -281,9 +281,9 @@ def find(grouped: Grouped, measure: Objective, seed: int, verdict: str | None = 
         pairs = []
     return Findings(
         grouped=grouped,
-        measure=measure,
+        objective=objective,
         summaries=ranked,
-        comparisons=compare_with_best(pairs, measure),
+        comparisons=compare_with_best(pairs, objective),
         n_compared=len(pairs) + 1,
         seed=seed,
         verdict=verdict,
@@ -347,40 +347,42 @@ def _share_converged(group: Group, level: float) -> Interval:
 
 
 def _ranking_key(
-    summary: Summary, measure: Objective, horizon: float, *, is_race: bool
+    summary: Summary, objective: Objective, horizon: float, *, is_race: bool
 ) -> tuple[float, ...]:
-    key = measure.ranking_key(summary.group.scores(measure), horizon)
+    key = objective.ranking_key(summary.group.scores(objective), horizon)
     return (-float(summary.runs + summary.group.unfinished), *key) if is_race else key
 
 
-def compare(pairs: Sequence[tuple[Group, Group]], measure: Objective) -> list[Comparison]:
+def compare(pairs: Sequence[tuple[Group, Group]], objective: Objective) -> list[Comparison]:
     """Compare pairs of groups that were not selected by their results.
 
     Args:
         pairs: The pairs, each of two groups with at least one run.
-        measure: The measure to compare.
+        objective: The objective to compare.
 
     Returns:
         One comparison per pair, with p-values that Holm's method corrects for all of them.
     """
     level = intervals.confidence_of_each(len(pairs))
-    compared = [_compare(a, b, measure, level) for a, b in pairs]
+    compared = [_compare(a, b, objective, level) for a, b in pairs]
     return _with_adjusted(compared, statistics.holm([c.p for c in compared]))
 
 
-def compare_with_best(pairs: Sequence[tuple[Group, Group]], measure: Objective) -> list[Comparison]:
+def compare_with_best(
+    pairs: Sequence[tuple[Group, Group]], objective: Objective
+) -> list[Comparison]:
     """Compare the best group with each other one, corrected for the choice of the best group.
 
     Args:
         pairs: The best group with each other one; groups of at least two runs.
-        measure: The measure to compare.
+        objective: The objective to compare.
 
     Returns:
         One comparison per pair, with p-values that Shaffer's method corrects for all pairs of
         groups.
     """
     level = intervals.confidence_of_each(math.comb(len(pairs) + 1, 2))
-    compared = [_compare(a, b, measure, level) for a, b in pairs]
+    compared = [_compare(a, b, objective, level) for a, b in pairs]
     return _with_adjusted(compared, statistics.shaffer([c.p for c in compared]))
 
 
@@ -388,11 +390,11 @@ def _with_adjusted(compared: Sequence[Comparison], p_values: Sequence[float]) ->
     return [replace(c, p_adjusted=p) for c, p in zip(compared, p_values, strict=True)]
 
 
-def _compare(a: Group, b: Group, measure: Objective, level: float) -> Comparison:
+def _compare(a: Group, b: Group, objective: Objective, level: float) -> Comparison:
     """Compare two groups, without a correction for other comparisons."""
-    x, y = a.scores(measure), b.scores(measure)
+    x, y = a.scores(objective), b.scores(objective)
     # A run with the larger maximum may converge at an epoch that the other group never reaches.
-    end = min(a.max_epochs, b.max_epochs) if measure.is_time else np.inf
+    end = min(a.max_epochs, b.max_epochs) if objective.is_time else np.inf
     x, y = (np.where(scores <= end, scores, np.inf) for scores in (x, y))
     shared, in_a, in_b = np.intersect1d(
         a.column(REPLICATE), b.column(REPLICATE), return_indices=True
@@ -400,9 +402,9 @@ def _compare(a: Group, b: Group, measure: Objective, level: float) -> Comparison
     # With fewer pairs than this, dropping the runs without a partner loses more than it gains.
     is_paired = len(shared) > 1 and 2 * len(shared) >= max(len(a), len(b))
     if is_paired:
-        compared = _paired(x[in_a], y[in_b], a.table.units_of(shared), measure, end, level)
+        compared = _paired(x[in_a], y[in_b], a.table.units_of(shared), objective, end, level)
     else:
-        compared = _unpaired(x, y, (a.units, b.units), measure, end, level)
+        compared = _unpaired(x, y, (a.units, b.units), objective, end, level)
     return Comparison(
         a=a,
         b=b,
@@ -410,7 +412,7 @@ def _compare(a: Group, b: Group, measure: Objective, level: float) -> Comparison
         pairs=compared.n_independent[0] if is_paired else 0,
         sources=a.table.varying_sources,
         p_adjusted=compared.p,
-        **compared._replace(difference=as_measured(measure, compared.difference))._asdict(),
+        **compared._replace(difference=as_measured(objective, compared.difference))._asdict(),
     )
 
 
@@ -428,7 +430,7 @@ class _Compared(NamedTuple):
 
 
 def _paired(
-    x: Array, y: Array, units: Sequence[Unit], measure: Objective, end: float, level: float
+    x: Array, y: Array, units: Sequence[Unit], objective: Objective, end: float, level: float
 ) -> _Compared:
     """Compare pairs of runs by the differences of independent units.
 
@@ -436,18 +438,18 @@ def _paired(
         x: Scores of the first group, (n,).
         y: Scores of its partners in the second group, (n,).
         units: The independent units of the pairs.
-        measure: The measure to compare.
-        end: The largest number of epochs to converge that counts; infinity for other measures.
+        objective: The objective to compare.
+        end: The largest number of epochs to converge that counts; infinity for other objectives.
         level: Confidence level of the intervals.
     """
     n = min(unit.n for unit in units)
     n_trials = min(unit.n_trials for unit in units)
     wins = statistics.paired_improvement(x, y, level, n_trials)
     x, y = np.minimum(x, end), np.minimum(y, end)
-    differences = x - y if measure.is_time else statistics.paired_differences(x, y)
-    test = permutation.sign_flip_test if measure.is_time else permutation.signed_rank_test
-    center = np.mean if measure.is_time else permutation.signed_rank_sum
-    of_units = [_by_level(differences, unit, measure) for unit in units]
+    differences = x - y if objective.is_time else statistics.paired_differences(x, y)
+    test = permutation.sign_flip_test if objective.is_time else permutation.signed_rank_test
+    center = np.mean if objective.is_time else permutation.signed_rank_sum
+    of_units = [_by_level(differences, unit, objective) for unit in units]
     of_smallest_unit = min(of_units, key=len)
     p, direction = _of_all_sources(
         [test(of_unit) for of_unit in of_units], [-float(center(of_unit)) for of_unit in of_units]
@@ -457,7 +459,7 @@ def _paired(
         n_independent=(n, n),
         improvement=wins,
         difference=_median_of_pairs(x, y, level, is_independent=n == len(x)),
-        mean_difference=_mean_difference(x, y, measure),
+        mean_difference=_mean_difference(x, y, objective),
         sd=_sd(of_smallest_unit) if np.isfinite([x, y]).all() else math.nan,
         p=p,
         direction=direction,
@@ -468,7 +470,7 @@ def _unpaired(
     x: Array,
     y: Array,
     units: tuple[Sequence[Unit], Sequence[Unit]],
-    measure: Objective,
+    objective: Objective,
     end: float,
     level: float,
 ) -> _Compared:
@@ -481,39 +483,39 @@ def _unpaired(
     wins = statistics.improvement_interval(x, y, level, n_trials)
     x, y = np.minimum(x, end), np.minimum(y, end)
     difference = intervals.median_difference(x, y, level)
-    if measure.is_time:
+    if objective.is_time:
         # Of the medians that the groups are said to have, see ``survival.median``.
         medians = (survival.median(scores).estimate for scores in (x, y))
         difference = difference._replace(estimate=next(medians) - next(medians))
     if (n, m) != (len(x), len(y)):
         difference = Interval.without_bounds(difference.estimate)
-    test = permutation.mean_test if measure.is_time else permutation.rank_sum_test
+    test = permutation.mean_test if objective.is_time else permutation.rank_sum_test
     by_name = [{unit.name: unit for unit in of_group} for of_group in units]
     names = list(dict.fromkeys(name for of_group in by_name for name in of_group)) or [SEED]
     tested = {
-        name: (_by_level(x, by_name[0].get(name), measure),
-               _by_level(y, by_name[1].get(name), measure))
+        name: (_by_level(x, by_name[0].get(name), objective),
+               _by_level(y, by_name[1].get(name), objective))
         for name in names
     }  # fmt: skip
     p, direction = _of_all_sources(
         [test(*results) for results in tested.values()],
-        [_lead(*results, measure) for results in tested.values()],
+        [_lead(*results, objective) for results in tested.values()],
     )
     return _Compared(
         units={name: min(map(len, results)) for name, results in tested.items()},
         n_independent=(n, m),
         improvement=wins,
         difference=difference,
-        mean_difference=_mean_difference(x, y, measure),
+        mean_difference=_mean_difference(x, y, objective),
         sd=_sd(*min(tested.values(), key=lambda results: min(map(len, results)))),
         p=p,
         direction=direction,
     )
 
 
-def _lead(x: Array, y: Array, measure: Objective) -> float:
+def _lead(x: Array, y: Array, objective: Objective) -> float:
     """Above 0 if the test of two samples, (n,) and (m,), favors the first."""
-    if measure.is_time:
+    if objective.is_time:
         return float(y.mean() - x.mean())
     ranks = rankdata(np.concatenate([x, y]))
     return float(ranks.mean() - ranks[: len(x)].mean())
@@ -531,7 +533,7 @@ def _of_all_sources(p_values: Sequence[float], leads: Sequence[float]) -> tuple[
     return permutation.combined(p_values) if direction else 1.0, direction
 
 
-def _by_level(values: Array, unit: Unit | None, measure: Objective) -> Array:
+def _by_level(values: Array, unit: Unit | None, objective: Objective) -> Array:
     """The median of the values of each level, (n_levels,), or the mean of epochs to converge.
 
     Without a unit, all values are of the same level.
@@ -540,13 +542,13 @@ def _by_level(values: Array, unit: Unit | None, measure: Objective) -> Array:
         unit = Unit("", np.zeros(len(values), np.intp), 1)
     if unit.n == len(values):
         return values
-    center = np.mean if measure.is_time else statistics.median
+    center = np.mean if objective.is_time else statistics.median
     return np.array([float(center(values[unit.codes == code])) for code in range(unit.n)])
 
 
-def _mean_difference(x: Array, y: Array, measure: Objective) -> float:
-    """The difference of the means of epochs to converge; nan for other measures."""
-    return float(x.mean() - y.mean()) if measure.is_time else math.nan
+def _mean_difference(x: Array, y: Array, objective: Objective) -> float:
+    """The difference of the means of epochs to converge; nan for other objectives."""
+    return float(x.mean() - y.mean()) if objective.is_time else math.nan
 
 
 def _median_of_pairs(x: Array, y: Array, level: float, *, is_independent: bool) -> Interval:
@@ -568,10 +570,10 @@ def _sd(*samples: Array) -> float:
     return math.sqrt(squares / (n - len(samples)))
 
 
-def best_first(groups: Sequence[Group], measure: Objective) -> RowIndices:
+def best_first(groups: Sequence[Group], objective: Objective) -> RowIndices:
     """The rows of the runs of groups that did not diverge, the best first, (n,)."""
     row_indices = np.concatenate([group.row_indices for group in groups])
-    scores = np.concatenate([group.scores(measure) for group in groups])
+    scores = np.concatenate([group.scores(objective) for group in groups])
     losses = np.concatenate([group.scores(FINAL_LOSS) for group in groups])
     order = np.lexsort((row_indices, losses, scores))
     found: RowIndices = row_indices[order][np.isfinite(losses[order])]
@@ -586,7 +588,7 @@ def representative_runs(findings: Findings) -> list[tuple[str, "pd.Series[Any]"]
         table. Two runs have no median, and there may be no run at all.
     """
     groups = [summary.group for summary in findings.summaries]
-    frame, ordered = groups[0].table.frame, best_first(groups, findings.measure)
+    frame, ordered = groups[0].table.frame, best_first(groups, findings.objective)
     last = len(ordered) - 1
     positions = {"best": 0, "median": last // 2, "worst": last}
     if last < 2:

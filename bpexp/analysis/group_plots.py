@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from bpexp.analysis import estimates, group_labels, statistics
 from bpexp.analysis.curves import Band, LossBands
 from bpexp.analysis.findings import Findings, Summary
-from bpexp.analysis.measure_axes import displayed, scale
+from bpexp.analysis.objective_axes import displayed, scale
 from bpexp.render.axes import COLORS, MAX_LINES, light_grid, line_style, panel, plain_log_labels
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
@@ -127,20 +127,20 @@ def convergence(findings: Findings) -> Figure | None:
 
 
 def distribution(findings: Findings) -> Figure | None:
-    """The measure of each run, a row of points per group, with median and quartiles."""
+    """The objective of each run, a row of points per group, with median and quartiles."""
     if not findings.has_scores:
         return None
-    measure, rows = findings.measure, group_labels.summaries_as_rows(findings)
+    objective, rows = findings.objective, group_labels.summaries_as_rows(findings)
     figure, axes = panel(height=1.6 + 0.34 * max(2, len(rows)))
     rng = np.random.default_rng(findings.seed)
     for place, summary in enumerate(rows):
-        _draw_runs(axes, place, summary, measure, rng)
+        _draw_runs(axes, place, summary, objective, rng)
     labels = group_labels.labels_of_rows(findings)
     axes.set_yticks(range(len(rows)), [labels[s.group.name] for s in rows], fontsize=8)
-    axes.set(xlabel=measure.label, ylim=(len(rows) - 0.5, -0.5))
-    scale(axes.xaxis, measure)
+    axes.set(xlabel=objective.label, ylim=(len(rows) - 0.5, -0.5))
+    scale(axes.xaxis, objective)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"{measure.title}: each run, median and middle half")
+    axes.set_title(f"{objective.title}: each run, median and middle half")
     axes.grid(axis="x", alpha=0.25)
     n_groups = len(findings.summaries)
     if len(rows) < n_groups:
@@ -149,7 +149,7 @@ def distribution(findings: Findings) -> Figure | None:
 
 
 def _draw_runs(
-    axes: Axes, place: int, summary: Summary, measure: Objective, rng: np.random.Generator
+    axes: Axes, place: int, summary: Summary, objective: Objective, rng: np.random.Generator
 ) -> None:
     """Draw the runs of a group as points, their median and middle half, and how many are missing.
 
@@ -157,19 +157,19 @@ def _draw_runs(
         axes: Where to draw.
         place: The row of the group.
         summary: The group.
-        measure: What is drawn of each run.
+        objective: What is drawn of each run.
         rng: Draws the runs of a large group, and where they are in their row.
     """
-    scores = summary.group.scores(measure)
-    values = displayed(measure, scores)
-    finite = values[np.isfinite(values) & ((values > 0) | (not measure.is_positive))]
+    scores = summary.group.scores(objective)
+    values = displayed(objective, scores)
+    finite = values[np.isfinite(values) & ((values > 0) | (not objective.is_positive))]
     if len(finite):
         points = finite
         if len(finite) > MAX_POINTS:
             points = rng.choice(finite, MAX_POINTS, replace=False)
         jitter = rng.uniform(-0.22, 0.22, len(points)) if len(points) > 1 else 0.0
         axes.scatter(points, place + jitter, s=9, color=COLORS[0], alpha=0.45, lw=0)
-        low, middle, high = _quartiles(measure, scores)
+        low, middle, high = _quartiles(objective, scores)
         # Where more than a quarter of the runs have no value, the bar ends at the last one.
         ends = np.clip([low, high], finite.min(), finite.max())
         axes.plot(ends, [place, place], color="black", lw=2.2)
@@ -177,49 +177,49 @@ def _draw_runs(
             axes.plot(middle, place, "D", color="black", ms=5, mfc="white")
     n_missing = int(np.isnan(values).sum())
     if n_missing:
-        what = "did not converge" if measure.is_time else "diverged"
+        what = "did not converge" if objective.is_time else "diverged"
         axes.annotate(
             f"{n_missing} {what}", (1.0, place), xycoords=("axes fraction", "data"),
             xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
         )  # fmt: skip
 
 
-def _quartiles(measure: Objective, scores: Array) -> Array:
+def _quartiles(objective: Objective, scores: Array) -> Array:
     """The quartiles of all runs, (3,), in which a run without a value counts as the worst.
 
     Then the ends are values of runs. The median is that of the tables, which is infinite if exactly
     half of the losses are.
     """
-    has_all = bool(np.isfinite(scores).all()) and not measure.is_time
+    has_all = bool(np.isfinite(scores).all()) and not objective.is_time
     method: Literal["linear", "inverted_cdf"] = "linear" if has_all else "inverted_cdf"
     low, high = np.quantile(scores, [0.25, 0.75], method=method).tolist()
-    middle = estimates.median(measure, scores).estimate
-    return np.array([measure.as_measured(low), middle, measure.as_measured(high)])
+    middle = estimates.median(objective, scores).estimate
+    return np.array([objective.as_measured(low), middle, objective.as_measured(high)])
 
 
 def profiles(findings: Findings) -> Figure | None:
-    """Share of runs at least as good as each value of the measure (Agarwal et al. 2021)."""
+    """Share of runs at least as good as each value of the objective (Agarwal et al. 2021)."""
     if not _has_replicates(findings):
         return None
-    measure, drawn = findings.measure, list(_lines(findings))
+    objective, drawn = findings.objective, list(_lines(findings))
     figure, axes = panel()
-    scores = [line.summary.group.scores(measure) for line in drawn]
-    thresholds = _thresholds(np.concatenate(scores), measure)
-    values = displayed(measure, thresholds)
+    scores = [line.summary.group.scores(objective) for line in drawn]
+    thresholds = _thresholds(np.concatenate(scores), objective)
+    values = displayed(objective, thresholds)
     for line, of_group in zip(drawn, scores, strict=True):
         axes.plot(values, statistics.performance_profile(of_group, thresholds), **line.style)
-    axes.set(ylim=(-0.02, 1.02), xlabel=measure.label)
-    scale(axes.xaxis, measure)
-    axes.set_ylabel(f"share of runs at or {'above' if measure.is_maximized else 'below'} it")
+    axes.set(ylim=(-0.02, 1.02), xlabel=objective.label)
+    scale(axes.xaxis, objective)
+    axes.set_ylabel(f"share of runs at or {'above' if objective.is_maximized else 'below'} it")
     axes.set_title("Performance profiles")
     _add_grid_and_legend(axes, findings)
     return figure
 
 
-def _thresholds(scores: Array, measure: Objective) -> Array:
-    """300 scores from the best to the worst, evenly spaced on the scale of the measure."""
+def _thresholds(scores: Array, objective: Objective) -> Array:
+    """300 scores from the best to the worst, evenly spaced on the scale of the objective."""
     known = scores[np.isfinite(scores)]
-    if not measure.is_positive:
+    if not objective.is_positive:
         margin = 0.02 * float(np.ptp(known)) or 0.02
         return np.linspace(known.min() - margin, known.max() + margin, 300)
     known = known[known > 0]
@@ -231,31 +231,31 @@ def best_of_n(findings: Findings) -> Figure | None:
     if not _has_replicates(findings):
         return None
     figure, axes = panel()
-    measure = findings.measure
+    objective = findings.objective
     for line in _lines(findings):
-        _draw_expected_best(axes, measure, line.summary.group.costs(measure), line.style)
+        _draw_expected_best(axes, objective, line.summary.group.costs(objective), line.style)
     if len(findings.summaries) > 1:
-        costs = np.concatenate([s.group.costs(measure) for s in findings.summaries])
+        costs = np.concatenate([s.group.costs(objective) for s in findings.summaries])
         style = {"color": "0.45", "lw": 3.5, "alpha": 0.6, "label": "any run of the sweep"}
-        _draw_expected_best(axes, measure, costs, style)
+        _draw_expected_best(axes, objective, costs, style)
     axes.set(xscale="log", xlabel="number of runs n")
     plain_log_labels(axes.xaxis)
-    scale(axes.yaxis, measure)
-    axes.set_ylabel(f"expected best {measure.label} of n")
+    scale(axes.yaxis, objective)
+    axes.set_ylabel(f"expected best {objective.label} of n")
     axes.set_title("Expected best of n runs")
     _add_grid_and_legend(axes, findings)
     return figure
 
 
 def _draw_expected_best(
-    axes: Axes, measure: Objective, costs: Array, style: Mapping[str, Any]
+    axes: Axes, objective: Objective, costs: Array, style: Mapping[str, Any]
 ) -> None:
     """Draw the expected best of up to 60 numbers of runs, evenly spaced on a log scale."""
     n_drawn = sorted({int(n) for n in np.geomspace(1, len(costs), 60).round()})
-    best = displayed(measure, statistics.expected_best(costs, n_drawn))
+    best = displayed(objective, statistics.expected_best(costs, n_drawn))
     axes.plot(n_drawn, best, **style)
 
 
 def _has_replicates(findings: Findings) -> bool:
-    """Whether any group has more than one run, and any run has a value of the measure."""
+    """Whether any group has more than one run, and any run has a value of the objective."""
     return findings.has_scores and findings.runs > len(findings.summaries)

@@ -20,7 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from bpexp.analysis import measure_axes
+from bpexp.analysis import objective_axes
 from bpexp.analysis.words import number
 from bpexp.fields.checks import ConfigError
 from bpexp.render.axes import (
@@ -85,7 +85,7 @@ class Halving:
     """The combinations that a sweep judged at its rungs.
 
     Attributes:
-        measure: What they were judged by.
+        objective: What they were judged by.
         rungs: The rungs, in order.
         values: Values by combination (rows) and epoch (columns); nan where a combination was not
             judged.
@@ -93,7 +93,7 @@ class Halving:
             first.
     """
 
-    measure: Objective
+    objective: Objective
     rungs: Sequence[RungRanks]
     values: pd.DataFrame
     stopped: pd.DataFrame
@@ -105,8 +105,8 @@ class Halving:
         Args:
             table: A row for each combination at each rung and at its end, with ``COLUMNS``.
         """
-        measure = objectives()[table["objective"].iloc[0]]
-        sign = -1.0 if measure.is_maximized else 1.0
+        objective = objectives()[table["objective"].iloc[0]]
+        sign = -1.0 if objective.is_maximized else 1.0
         at_end = table[table["decision"] == END].set_index("combination")["value"]
         judged = table[table["decision"] != END]
         epochs = sorted(set(judged["epoch"].tolist()))
@@ -128,11 +128,11 @@ class Halving:
             )  # fmt: skip
         matrix = table.pivot_table(index="combination", columns="epoch", values="value", sort=False)
         is_out = (judged["decision"] == STOPPED) & ~judged["combination"].isin(at_end.index)
-        order = {"epoch": False, "value": not measure.is_maximized}
+        order = {"epoch": False, "value": not objective.is_maximized}
         stopped = judged[is_out].sort_values(
             list(order), ascending=list(order.values()), kind="stable"
         )
-        return cls(measure, rungs, matrix, stopped)
+        return cls(objective, rungs, matrix, stopped)
 
     @property
     def sentences(self) -> list[str]:
@@ -201,8 +201,8 @@ class Halving:
         axes.set_xscale("log")
         axes.set_xticks(self.values.columns, [str(epoch) for epoch in self.values.columns])
         axes.minorticks_off()
-        measure_axes.scale(axes.yaxis, self.measure)
-        label = self.measure.center_label
+        objective_axes.scale(axes.yaxis, self.objective)
+        label = self.objective.center_label
         axes.set(xlabel="epochs", ylabel=label, title="Combinations at the rungs of search.halving")
         light_grid(axes)
         return figure

@@ -27,7 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bpexp.analysis import measure_axes
+from bpexp.analysis import objective_axes
 from bpexp.analysis.curves import ReadLosses
 from bpexp.analysis.groups import REPLICATE, Grouped
 from bpexp.analysis.intervals import CONFIDENCE, Interval, median_interval
@@ -56,7 +56,7 @@ class LrRange:
             nan with too few seeds.
         scores: The score of each rate by which the best one is chosen, (n_rates,).
         best: The best rate with its interval.
-        measure: What it is best by.
+        objective: What it is best by.
     """
 
     rates: Array
@@ -65,7 +65,7 @@ class LrRange:
     threshold: Interval
     scores: Array
     best: Interval
-    measure: Objective
+    objective: Objective
 
     @classmethod
     def of(
@@ -74,7 +74,7 @@ class LrRange:
         last_losses: Array,
         first_losses: Array,
         scores: Array,
-        measure: Objective,
+        objective: Objective,
         horizon: float = np.inf,
     ) -> Self:
         """Estimate both rates.
@@ -85,7 +85,7 @@ class LrRange:
                 the run did not stay finite.
             first_losses: The loss of each seed before training, (n_seeds,).
             scores: The score of each run, (n_rates, n_seeds): smaller is better.
-            measure: The objective that gave the scores.
+            objective: The objective that gave the scores.
             horizon: The maximum number of epochs.
         """
         diverges = ~(last_losses <= first_losses)
@@ -94,9 +94,9 @@ class LrRange:
             n_seeds=len(first_losses),
             diverged=diverges.mean(axis=1),
             threshold=threshold(rates, diverges),
-            scores=np.array([measure.center(some, horizon) for some in scores]),
-            best=best_rate(rates, scores, measure, horizon),
-            measure=measure,
+            scores=np.array([objective.center(some, horizon) for some in scores]),
+            best=best_rate(rates, scores, objective, horizon),
+            objective=objective,
         )
 
     @property
@@ -130,12 +130,12 @@ class LrRange:
     @property
     def _about_best(self) -> str:
         if not np.isfinite(self.best.estimate):
-            return f"no rate has a finite {self.measure.label}"
+            return f"no rate has a finite {self.objective.label}"
         interval = f"{number(self.best.low)} to {number(self.best.high)}"
         ends = {self.rates[0]: "the smallest", self.rates[-1]: "the largest"}
         end = ends.get(self.best.estimate)
         return (
-            f"{self.measure.superlative} {self.measure.center_label} at "
+            f"{self.objective.superlative} {self.objective.center_label} at "
             f"lr={number(self.best.estimate)} (95% interval: {interval})"
             f"{f', {end} rate that was tried' if end else ''}"
         )
@@ -151,18 +151,18 @@ class LrRange:
     def figure(self) -> Figure:
         """The objective by the learning rate, with both rates and their intervals."""
         figure, axes = panel()
-        values = measure_axes.displayed(self.measure, self.scores)
+        values = objective_axes.displayed(self.objective, self.scores)
         stays = values[(self.diverged < 0.5) & np.isfinite(values)]
-        if self.measure.is_positive and len(stays):
+        if self.objective.is_positive and len(stays):
             # Losses of rates that diverge may be anything up to the largest number.
             values = np.where(values > SHOWN * stays.max(), np.nan, values)
         axes.plot(self.rates, values, color=COLORS[0], marker="o", ms=4, lw=1.6)
         log_scale(axes.xaxis)
-        measure_axes.scale(axes.yaxis, self.measure)
+        objective_axes.scale(axes.yaxis, self.objective)
         self._mark_rates(axes)
         self._draw_shares(axes.twinx())
-        axes.set(xlabel="lr", ylabel=self.measure.center_label)
-        axes.set_title(f"{self.measure.title} by learning rate", loc="left")
+        axes.set(xlabel="lr", ylabel=self.objective.center_label)
+        axes.set_title(f"{self.objective.title} by learning rate", loc="left")
         axes.grid(alpha=0.25)
         axes.spines[["top"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
@@ -215,23 +215,23 @@ def threshold(rates: Array, diverges: NDArray[np.bool_]) -> Interval:
     return Interval(estimate, lower.low, upper.high)
 
 
-def best_rate(rates: Array, scores: Array, measure: Objective, horizon: float) -> Interval:
+def best_rate(rates: Array, scores: Array, objective: Objective, horizon: float) -> Interval:
     """The rate with the best scores, with a bootstrap interval over the seeds.
 
     Args:
         rates: The learning rates, (n_rates,).
         scores: The score of each run, (n_rates, n_seeds).
-        measure: The objective.
+        objective: The objective.
         horizon: The maximum number of epochs.
     """
-    best = int(np.argmin([measure.center(some, horizon) for some in scores]))
-    if not np.isfinite(measure.center(scores[best], horizon)):
+    best = int(np.argmin([objective.center(some, horizon) for some in scores]))
+    if not np.isfinite(objective.center(scores[best], horizon)):
         return Interval.without_bounds(np.nan)
     n_seeds = scores.shape[1]
     drawn = np.random.RandomState(0).randint(n_seeds, size=(N_DRAWN, n_seeds))
     values = scores[:, drawn]
     centers = (
-        np.minimum(values, horizon).mean(axis=2) if measure.is_time else np.median(values, axis=2)
+        np.minimum(values, horizon).mean(axis=2) if objective.is_time else np.median(values, axis=2)
     )
     found = np.sort(rates[np.argmin(centers, axis=0)])
     tail = (1.0 - CONFIDENCE) / 2.0
@@ -239,12 +239,12 @@ def best_rate(rates: Array, scores: Array, measure: Objective, horizon: float) -
     return Interval(float(rates[best]), float(low), float(high))
 
 
-def estimate(grouped: Grouped, measure: Objective, read_losses: ReadLosses) -> LrRange | None:
+def estimate(grouped: Grouped, objective: Objective, read_losses: ReadLosses) -> LrRange | None:
     """The rates of a sweep of ``search=lr_range``.
 
     Args:
         grouped: A group for each rate.
-        measure: What the best rate is chosen by.
+        objective: What the best rate is chosen by.
         read_losses: Reads the losses of runs at given epochs. The loss before training is that of
             the first epoch at the smallest rate, which has hardly changed the weights.
 
@@ -264,8 +264,8 @@ def estimate(grouped: Grouped, measure: Objective, read_losses: ReadLosses) -> L
     # With validation rows the final loss is that of an earlier epoch.
     last, final = table.numbers.get("last_epoch_loss"), table.numbers["final_loss"]
     last = final if last is None else np.where(np.isnan(last), final, last)
-    scores = measure.scores(table.numbers[measure.metric], table.outcomes)
+    scores = objective.scores(table.numbers[objective.metric], table.outcomes)
     first = read_losses(table.frame.iloc[rows[0]], np.ones(1))[:, 0]
     rates = np.array([float(one.settings["lr"]) for one in groups])
     horizon = min(one.max_epochs for one in groups)
-    return LrRange.of(rates, last[rows], first, scores[rows], measure, horizon)
+    return LrRange.of(rates, last[rows], first, scores[rows], objective, horizon)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bpexp.analysis.groups import label, labels_of
-from bpexp.analysis.measure_choice import ANY_MEASURE, MeasureChoice
+from bpexp.analysis.objective_choice import ANY_OBJECTIVE, ObjectiveChoice
 from bpexp.analysis.planning import Difference
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError, nearest
@@ -19,14 +19,14 @@ class ReportOptions:
     """The options of a report.
 
     Attributes:
-        choice: The measure that ranks the groups.
+        choice: The objective that ranks the groups.
         seed: Seed for the choice of runs that are drawn in plots.
         per: A setting; the answer then compares the best combinations within each of its values.
         only: Settings, as text, that the runs of the report have.
         detect: A difference; the report says how many seeds detect it.
     """
 
-    choice: MeasureChoice = ANY_MEASURE
+    choice: ObjectiveChoice = ANY_OBJECTIVE
     seed: int = 0
     per: str | None = None
     only: Settings = field(default_factory=dict)

@@ -120,7 +120,7 @@ def paper(report: "Report", figures: Sequence[str]) -> Document:
     findings, best_per = report.findings, report.best_per
     ranked = tables.printable_ranking(findings, MAX_ROWS)
     about = words.about_intervals(findings, is_short=True)
-    caption = f"Combinations by {findings.measure.label}. {about}"
+    caption = f"Combinations by {findings.objective.label}. {about}"
     blocks: list[Block] = [
         Heading(1, report.title), Paragraph(report.question, "lead"), Paragraph(report.answer),
     ]  # fmt: skip
@@ -161,7 +161,7 @@ def methods(findings: Findings) -> list[str]:
     if findings.is_race:
         return [*RACE, _runs_without_value(), _expected_best(findings)]
     paired, unpaired = "the signed-rank test (Wilcoxon 1945)", "the rank-sum test (Mann-Whitney)"
-    if findings.measure.is_time:
+    if findings.objective.is_time:
         paired = "a permutation test of the mean difference within pairs, which exchanges the signs"
         unpaired = "a permutation test of the difference of the means"
     return [
@@ -226,7 +226,7 @@ def _runs_without_value() -> str:
 
 def _expected_best(findings: Findings) -> str:
     worst = "a diverged run counts as the worst finite one"
-    if findings.measure.is_time:
+    if findings.objective.is_time:
         worst = "a run that did not converge counts its maximum number of epochs"
     return (
         f"Expected best of n: the mean over all sets of n runs (Tang et al. 2020); {worst}. "

@@ -38,7 +38,7 @@ class Difference:
 
     Attributes:
         value: Its size, above 0.
-        is_percent: Whether it is in percent of the best group's value, not in units of the measure.
+        is_percent: Whether it is in percent of the best group's value.
     """
 
     value: float
@@ -104,7 +104,7 @@ def sentence(findings: Findings, named: Difference) -> str:
     Raises:
         ConfigError: There is no comparison, or no value that a percentage could refer to.
     """
-    measure = findings.measure
+    objective = findings.objective
     if not findings.comparisons:
         raise ConfigError("--detect needs at least two groups, each of two runs or more.")
     compared = findings.comparisons[0]
@@ -123,14 +123,14 @@ def sentence(findings: Findings, named: Difference) -> str:
         limit,
         findings.n_pairs,
         is_paired=bool(compared.pairs),
-        is_ranked=not measure.is_time,
+        is_ranked=not objective.is_time,
     )
     percent = f"{named.value:g}%" if named.is_percent else f"{named.value:g}"
-    shown = f"{percent} in {measure.label} ({number(size)})" if named.is_percent else percent
+    shown = f"{percent} in {objective.label} ({number(size)})" if named.is_percent else percent
     of = "the differences within pairs" if compared.pairs else "the runs of a group"
     if compared.smallest_unit != SEED:
         of += f" (one for each {compared.smallest_unit})"
-    method = "the t test" if measure.is_time else "the t test with the efficiency of a rank test"
+    method = "the t test" if objective.is_time else "the t test with the efficiency of a rank test"
     pairs = f"{counted(findings.n_pairs, 'pair')} of groups"
     return (
         f"To find a difference of {shown} between the first two in 80% of cases, plan {n} "
@@ -141,15 +141,17 @@ def sentence(findings: Findings, named: Difference) -> str:
 
 
 def _absolute(best: Summary, findings: Findings, named: Difference) -> float:
-    """The named difference in units of the measure."""
+    """The named difference in units of the objective."""
     if not named.is_percent:
         return named.value
-    measure = findings.measure
-    of = best.epochs_mean if measure.is_time else best.estimates[measure.name]["median"].estimate
+    objective = findings.objective
+    of = (
+        best.epochs_mean if objective.is_time else best.estimates[objective.name]["median"].estimate
+    )
     size = abs(of) * named.value / 100.0
     if not 0.0 < size < math.inf:
         raise ConfigError(
-            f"--detect must be a number without % here, because the {measure.label} of the best "
+            f"--detect must be a number without % here, because the {objective.label} of the best "
             f"group is {number(of)}."
         )
     return size

@@ -50,7 +50,7 @@ class PlotData:
             ``search.halving``.
         surface_grid: Decision surfaces over two settings; None for other data and settings.
         lr_range: Of a sweep of ``search=lr_range``, where training diverges and the best rate.
-        race: How the combinations of a race by the measure came out; None without one.
+        race: How the combinations of a race by the objective came out; None without one.
     """
 
     findings: Findings

@@ -20,26 +20,26 @@ COMPARED = (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED)
 
 
 class RaceFinding(NamedTuple):
-    """What a race says about a measure: in sentences, and its result if it was about it."""
+    """What a race says about an objective: in sentences, and its result if it was about it."""
 
     verdict: str
     result: RaceResult | None = None
 
 
 def find(
-    parent: StoredRun, table: pd.DataFrame, archive: Archive, measure: Objective, *, is_part: bool
+    parent: StoredRun, table: pd.DataFrame, archive: Archive, objective: Objective, *, is_part: bool
 ) -> RaceFinding:
-    """What the race of a sweep says about a measure.
+    """What the race of a sweep says about an objective.
 
     Args:
         parent: Parent run of the sweep.
         table: All runs of the sweep.
         archive: Reads the store.
-        measure: The measure.
+        objective: The objective.
         is_part: Whether the report is on a part of the combinations.
     """
     raced = objectives().get(parent.tags.get(run_tags.OBJECTIVE, ""))
-    if measure != raced or is_part:
+    if objective != raced or is_part:
         by = "their results" if raced is None else f"the {raced.label} of all combinations"
         return RaceFinding(
             f"The numbers of seeds follow from {by} (seeds=auto), so this difference is not tested."
@@ -55,10 +55,10 @@ def find(
         )
     if len(table) < len(plan.jobs):
         return RaceFinding(f"The race has not ended; bpexp resume {parent.short_id} goes on.")
-    measured, outcomes = table[measure.metric].to_numpy(float), table["outcome"].to_numpy(object)
+    measured, outcomes = table[objective.metric].to_numpy(float), table["outcome"].to_numpy(object)
     scores = [
         score if outcome in COMPARED else None
-        for score, outcome in zip(measure.scores(measured, outcomes), outcomes, strict=True)
+        for score, outcome in zip(objective.scores(measured, outcomes), outcomes, strict=True)
     ]
     result = replayed(plan, lambda jobs: [scores[job.index] for job in jobs])
     return RaceFinding(result.verdict, result)

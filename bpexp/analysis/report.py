@@ -26,7 +26,7 @@ from bpexp.analysis.curves import LossBands
 from bpexp.analysis.effects import effects
 from bpexp.analysis.findings import Findings, find
 from bpexp.analysis.groups import SWEEP, group
-from bpexp.analysis.measure_choice import OPTIMISTIC, choose
+from bpexp.analysis.objective_choice import OPTIMISTIC, choose
 from bpexp.analysis.options import DEFAULTS, ReportOptions, with_settings
 from bpexp.analysis.plots import PlotData
 from bpexp.analysis.predictions import predictions
@@ -100,7 +100,7 @@ class Report(PlotData):
         agreement = "" if self.agreement is None else self.agreement.sentence
         best_per = "" if self.best_per is None else self.best_per.sentences
         answer = "" if agreement or best_per else words.answer(self.findings)
-        optimistic = OPTIMISTIC if self.findings.measure.split is Split.TEST else ""
+        optimistic = OPTIMISTIC if self.findings.objective.split is Split.TEST else ""
         rates = "" if self.lr_range is None else self.lr_range.sentence
         parts = (
             self.study, rates, agreement, best_per, answer, optimistic, self.caution,
@@ -183,7 +183,7 @@ class Report(PlotData):
         ]  # fmt: skip
         content: dict[str, Any] = _finite({
             "title": self.title, "question": self.question, "answer": self.answer,
-            "measure": self.findings.measure.name, "seed": self.findings.seed,
+            "measure": self.findings.objective.name, "seed": self.findings.seed,
             "varying": {k: list(v) for k, v in self.findings.grouped.varying.items()},
             "groups": self.table.to_dict("records"), "comparisons": comparisons,
             **({} if self.best_per is None else {"best_per": self.best_per.numbers}),
@@ -237,10 +237,10 @@ def build(
         reader: Reads loss curves and files of the runs.
         options: What the user chose.
         find_race: Of runs whose number of seeds follows from their results, what the race says
-            about a measure.
+            about an objective.
 
     Raises:
-        ConfigError: No run has finished, has the measure or the settings in ``options.only``, the
+        ConfigError: No run has finished, has the objective or the settings in ``options.only``, the
             runs cannot be ranked together, the values of ``options.per`` cannot be compared, or
             ``options.detect`` has nothing to refer to.
     """
@@ -295,8 +295,8 @@ def _compare_sweeps(findings: Findings) -> tuple[Agreement | None, BestPerValue 
         ConfigError: The sweeps cannot be compared.
     """
     sweeps, table = findings.grouped.varying[SWEEP], findings.grouped.groups[0].table
-    comparability.check(table, SWEEP, sweeps, findings.measure)
-    agreement = compare_sweeps(findings.grouped, findings.measure) if len(sweeps) == 2 else None
+    comparability.check(table, SWEEP, sweeps, findings.objective)
+    agreement = compare_sweeps(findings.grouped, findings.objective) if len(sweeps) == 2 else None
     has_more = agreement is None or not agreement.is_complete
     if agreement is not None and comparability.vary_in_data(table):
         has_more = False

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.tri import LinearTriInterpolator, Triangulation
 
-from bpexp.analysis.measure_axes import color_norm, displayed, scale
+from bpexp.analysis.objective_axes import color_norm, displayed, scale
 from bpexp.analysis.trials import Trials
 from bpexp.render.axes import (
     COLORS,
@@ -40,19 +40,19 @@ def history(trials: Trials) -> Figure | None:
     """The value of each trial by its number, and the best value so far."""
     if not trials.findings.has_scores:
         return None
-    measure, scores = trials.findings.measure, trials.scores
+    objective, scores = trials.findings.objective, trials.scores
     figure, axes = panel()
-    numbers, values = np.arange(len(scores)), displayed(measure, scores)
+    numbers, values = np.arange(len(scores)), displayed(objective, scores)
     axes.scatter(numbers, values, s=16, color=COLORS[0], alpha=0.6, lw=0, label="a trial")
-    best = displayed(measure, np.minimum.accumulate(scores))
+    best = displayed(objective, np.minimum.accumulate(scores))
     axes.step(numbers, best, where="post", color=COLORS[1], lw=1.8, label="best so far")
     n_missing = int(np.isnan(values).sum())
-    title = f"{measure.title} by trial"
-    axes.set(xlabel="trial", ylabel=measure.center_label, title=title)
+    title = f"{objective.title} by trial"
+    axes.set(xlabel="trial", ylabel=objective.center_label, title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if n_missing:
         axes.set_title(f"{title}; {counted(n_missing, 'trial')} without a value", fontsize=10)
-    scale(axes.yaxis, measure)
+    scale(axes.yaxis, objective)
     light_grid(axes)
     axes.legend(fontsize=8, frameon=False)
     return figure
@@ -60,11 +60,11 @@ def history(trials: Trials) -> Figure | None:
 
 def slices(trials: Trials) -> Figure | None:
     """A panel for each setting: the value of each trial by the setting, colored by its number."""
-    findings, measure = trials.findings, trials.findings.measure
+    findings, objective = trials.findings, trials.findings.objective
     keys = list(findings.grouped.varying)[:MAX_SLICES]
     if not keys or not findings.has_scores:
         return None
-    values, best = displayed(measure, trials.scores), int(np.argmin(trials.scores))
+    values, best = displayed(objective, trials.scores), int(np.argmin(trials.scores))
     figure, panels = panel_grid(
         len(keys), (4.0, 3.4), extra=(0.0, 0.3), min_width=6.0, share_y=True
     )
@@ -73,10 +73,10 @@ def slices(trials: Trials) -> Figure | None:
         image = axes.scatter(x, values, s=22, c=np.arange(len(values)), cmap="viridis", lw=0)
         axes.plot(x[best], values[best], "*", color=COLORS[1], ms=13, mec="white", zorder=3)
         axes.set(xlabel=key)
-        scale(axes.yaxis, measure)
+        scale(axes.yaxis, objective)
         light_grid(axes)
     for axes in panels[::MAX_COLUMNS]:
-        axes.set_ylabel(measure.center_label)
+        axes.set_ylabel(objective.center_label)
     figure.colorbar(
         image, ax=figure.axes, label="trial", ticks=MaxNLocator(integer=True, min_n_ticks=1)
     )
@@ -85,15 +85,15 @@ def slices(trials: Trials) -> Figure | None:
 
 def contours(trials: Trials) -> Figure | None:
     """A panel for each pair of numeric settings: the values of the trials, interpolated."""
-    measure, known = trials.findings.measure, np.isfinite(trials.scores)
+    objective, known = trials.findings.objective, np.isfinite(trials.scores)
     numeric = [key for key in trials.findings.grouped.varying if trials.is_numeric(key)]
     pairs = list(itertools.combinations(numeric, 2))[:MAX_CONTOURS]
     if not pairs or known.sum() < MIN_CONTOUR_TRIALS:
         return None
     scores = trials.scores[known]
-    values, best = displayed(measure, scores), int(np.argmin(scores))
+    values, best = displayed(objective, scores), int(np.argmin(scores))
     figure, panels = panel_grid(len(pairs), (4.6, 3.8), extra=(0.8, 0.0), min_width=0.0)
-    norm = color_norm(values, measure)
+    norm = color_norm(values, objective)
     for axes, (y_key, x_key) in zip(panels, pairs, strict=True):
         x, y = trials.numbers(x_key)[known], trials.numbers(y_key)[known]
         _draw_surface(axes, x, y, values, norm)
@@ -105,7 +105,7 @@ def contours(trials: Trials) -> Figure | None:
         for axis, places in ((axes.xaxis, x), (axes.yaxis, y)):
             if _is_log(places):
                 log_scale(axis)
-    bar = figure.colorbar(image, ax=figure.axes, label=measure.center_label)
+    bar = figure.colorbar(image, ax=figure.axes, label=objective.center_label)
     if norm is not None:
         plain_log_labels(bar.ax.yaxis)
     return figure

@@ -1,4 +1,4 @@
-"""Plots of the measure by the settings that vary: effects, heat maps, parallel coordinates."""
+"""Plots of the objective by the settings that vary: effects, heat maps, parallel coordinates."""
 
 import itertools
 import math
@@ -13,10 +13,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from bpexp.analysis import measure_axes
+from bpexp.analysis import objective_axes
 from bpexp.analysis.effects import Effect
 from bpexp.analysis.findings import Findings
-from bpexp.analysis.measure_axes import color_norm, displayed
+from bpexp.analysis.objective_axes import color_norm, displayed
 from bpexp.analysis.words import number
 from bpexp.render.axes import (
     MAX_COLUMNS,
@@ -45,7 +45,7 @@ MAX_COMBINATIONS = 200
 
 
 def effect_plots(effects: Sequence[Effect]) -> Figure | None:
-    """A panel for each setting: the measure by its values, over the other settings."""
+    """A panel for each setting: the objective by its values, over the other settings."""
     drawn = [effect for effect in effects if effect.levels][:MAX_EFFECTS]
     if not drawn:
         return None
@@ -53,7 +53,7 @@ def effect_plots(effects: Sequence[Effect]) -> Figure | None:
     for axes, effect in zip(panels, drawn, strict=True):
         _draw_effect(axes, effect)
     for axes in panels[::MAX_COLUMNS]:
-        axes.set_ylabel(drawn[0].measure.label)
+        axes.set_ylabel(drawn[0].objective.label)
     return figure
 
 
@@ -62,7 +62,7 @@ def _draw_effect(axes: Axes, effect: Effect) -> None:
     places = np.arange(len(effect.levels))
     _draw_combinations(axes, effect)
     intervals = np.array([level.interval for level in effect.levels])
-    if effect.measure.is_time:
+    if effect.objective.is_time:
         # What ranks the values: a mean, which has no interval.
         intervals = np.array([(level.center, np.nan, np.nan) for level in effect.levels])
     middle, low, high = np.clip(intervals, -MAX_DRAWN, MAX_DRAWN).T
@@ -73,7 +73,7 @@ def _draw_effect(axes: Axes, effect: Effect) -> None:
     if effect.is_matched:
         axes.plot(places, middle, color="black", lw=1.8)
     axes.errorbar(places, middle, bars, fmt="o", color="black", ms=6, capsize=4, lw=1.5)
-    measure_axes.scale(axes.yaxis, effect.measure)
+    objective_axes.scale(axes.yaxis, effect.objective)
     label_levels(axes.xaxis, [level.value for level in effect.levels])
     axes.set_xlim(-0.4, len(places) - 0.6)
     axes.set(xlabel=effect.key)
@@ -86,11 +86,11 @@ def _draw_combinations(axes: Axes, effect: Effect) -> None:
     style: dict[str, Any] = {"color": "0.7", "marker": "o", "ms": 2.5, "zorder": 1}
     if not effect.is_matched:
         for place, level in enumerate(effect.levels):
-            shown = displayed(effect.measure, np.array(level.by_combination[:MAX_COMBINATIONS]))
+            shown = displayed(effect.objective, np.array(level.by_combination[:MAX_COMBINATIONS]))
             axes.plot(np.full(len(shown), place), shown, ls="", **style)
         return
     by_combination = np.array([level.by_combination for level in effect.levels])
-    shown = displayed(effect.measure, by_combination[:, :MAX_COMBINATIONS])
+    shown = displayed(effect.objective, by_combination[:, :MAX_COMBINATIONS])
     if shown.shape[1] > 1:
         axes.plot(np.arange(len(effect.levels)), shown, lw=0.8, **style)
 
@@ -125,20 +125,20 @@ def _draw_heat_map(figure: Figure, axes: Axes, findings: Findings, y: str, x: st
         y: The setting along the vertical axis.
         x: The setting along the horizontal axis.
     """
-    measure, varying = findings.measure, findings.grouped.varying
+    objective, varying = findings.objective, findings.grouped.varying
     ys, xs = varying[y], varying[x]
     cells: dict[tuple[int, int], list[Array]] = {}
     for summary in findings.summaries:
         settings = summary.group.settings
         cell = ys.index(settings[y]), xs.index(settings[x])
-        cells.setdefault(cell, []).append(summary.group.scores(measure))
+        cells.setdefault(cell, []).append(summary.group.scores(objective))
     centers = np.full((len(ys), len(xs)), np.nan)
     for cell, scores in cells.items():
         # As groups are ranked, so that the best cell is that of the best group.
-        centers[cell] = measure.center(np.concatenate(scores), findings.horizon)
-    values = displayed(measure, centers)
+        centers[cell] = objective.center(np.concatenate(scores), findings.horizon)
+    values = displayed(objective, centers)
     image = axes.imshow(
-        values, aspect="auto", cmap="viridis", norm=color_norm(values, measure), origin="lower",
+        values, aspect="auto", cmap="viridis", norm=color_norm(values, objective), origin="lower",
         interpolation="nearest",
     )  # fmt: skip
     axes.set_facecolor("0.85")
@@ -149,7 +149,7 @@ def _draw_heat_map(figure: Figure, axes: Axes, findings: Findings, y: str, x: st
             _write_cell(axes, image, row, column, values[row, column])
     label_levels(axes.yaxis, ys)
     label_levels(axes.xaxis, xs)
-    axes.set(ylabel=y, xlabel=x, title=f"{measure.statistic.capitalize()} {measure.label}")
+    axes.set(ylabel=y, xlabel=x, title=f"{objective.statistic.capitalize()} {objective.label}")
     bar = figure.colorbar(image, ax=axes)
     if isinstance(image.norm, LogNorm):
         plain_log_labels(bar.ax.yaxis)
@@ -177,18 +177,18 @@ def heat_map_note(findings: Findings) -> str | None:
 
 
 def parallel_coordinates(findings: Findings) -> Figure | None:
-    """A line per group through the values of all settings that vary, colored by the measure."""
-    varying, measure = findings.grouped.varying, findings.measure
+    """A line per group through the values of all settings that vary, colored by the objective."""
+    varying, objective = findings.grouped.varying, findings.objective
     keys = list(varying)
     if len(keys) < 3 or not findings.has_scores:
         return None
     figure, axes = panel(width=max(WIDTH, 1.7 * len(keys) + 2.0))
     # As groups are ranked: the median, or the mean of epochs to converge.
     centers = [
-        measure.center(s.group.scores(measure), findings.horizon) for s in findings.summaries
+        objective.center(s.group.scores(objective), findings.horizon) for s in findings.summaries
     ]
-    values = displayed(measure, np.array(centers))
-    norm = color_norm(values, measure) or Normalize(np.nanmin(values), np.nanmax(values))
+    values = displayed(objective, np.array(centers))
+    norm = color_norm(values, objective) or Normalize(np.nanmin(values), np.nanmax(values))
     rng = np.random.default_rng(findings.seed)
     known = np.isfinite(values)
     heights = np.array(
@@ -202,7 +202,7 @@ def parallel_coordinates(findings: Findings) -> Figure | None:
     axes.add_collection(LineCollection(list(lines[::-1]), colors=list(colors[::-1]), **style))
     axes.set(xlim=(-0.1, len(keys) - 0.7), ylim=(-0.06, 1.06))
     _draw_setting_axes(axes, varying)
-    label = measure.center_label
+    label = objective.center_label
     axes.set_title(f"Settings of each group, colored by its {label}")
     bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=label)
     if isinstance(norm, LogNorm):

@@ -12,7 +12,7 @@ from bpexp.analysis import (
     confirmation,
     halving,
     lr_range,
-    measure_choice,
+    objective_choice,
     race,
     study_verdicts,
 )
@@ -149,7 +149,7 @@ def of_sweeps(
     ]
     names = [f"{parent.name} ({parent.run_id[:digits]})" for parent in parents]
     files, environment = RunFiles(archive), _environment(parents)
-    options = replace(options, choice=measure_choice.with_objective_of(options.choice, parents))
+    options = replace(options, choice=objective_choice.with_objective_of(options.choice, parents))
     find_race = None
     if len(parents) == 1 and run_tags.SEEDS in parents[0].tags:
         is_part = bool(options.only)
@@ -165,7 +165,7 @@ def of_sweeps(
         report,
         study=study,
         deleted=" ".join(table.deleted for table in read if table.deleted),
-        lr_range=_lr_range(parents, report.findings.grouped, report.findings.measure, files),
+        lr_range=_lr_range(parents, report.findings.grouped, report.findings.objective, files),
         caution=_caution(parents) if find_race is None else "",
         halving=halving.read(archive, parents[0]) if len(parents) == 1 else None,
         confirmation=_confirmation(archive, parents, tables, report),
@@ -173,17 +173,17 @@ def of_sweeps(
     )
 
 
-def lr_range_of(archive: Archive, parent: StoredRun, measure: Objective) -> LrRange | None:
+def lr_range_of(archive: Archive, parent: StoredRun, objective: Objective) -> LrRange | None:
     """The learning rates of a sweep of ``search=lr_range``; None if too few runs have a result."""
     grouped = group(_sweep_table(archive, parent).frame.assign(sweep=""))
-    return _lr_range([parent], grouped, measure, RunFiles(archive))
+    return _lr_range([parent], grouped, objective, RunFiles(archive))
 
 
 def _lr_range(
-    parents: Sequence[StoredRun], grouped: Grouped, measure: Objective, files: RunFiles
+    parents: Sequence[StoredRun], grouped: Grouped, objective: Objective, files: RunFiles
 ) -> LrRange | None:
     is_one = len(parents) == 1 and _is_lr_range(parents[0])
-    return lr_range.estimate(grouped, measure, files.losses) if is_one else None
+    return lr_range.estimate(grouped, objective, files.losses) if is_one else None
 
 
 def _is_lr_range(parent: StoredRun) -> bool:
@@ -225,7 +225,7 @@ def _confirmation(
         return ""  # It was deleted.
     table = _sweep_table(archive, fresh).frame.assign(sweep="fresh")
     grouped = group(pd.concat([tables[0].assign(sweep="chosen"), table]))
-    return confirmation.summary_of_groups(report.findings.measure, grouped)
+    return confirmation.summary_of_groups(report.findings.objective, grouped)
 
 
 class _SweepTable(NamedTuple):

@@ -94,7 +94,7 @@ def surfaces(findings: Findings, read_artifact: ReadArtifact) -> list[Surface]:
         ConfigError: A weights.npz is damaged.
     """
     computed = [
-        _surface(f"{rank} run, {_result(findings.measure, row)}", row, read_artifact, GRID)
+        _surface(f"{rank} run, {_result(findings.objective, row)}", row, read_artifact, GRID)
         for rank, row in representative_runs(findings)
     ]
     return [surface for surface in computed if surface is not None]
@@ -143,7 +143,7 @@ def surface_grid(findings: Findings, read_artifact: ReadArtifact) -> SurfaceGrid
             return None
     n_ys, n_xs = (len({s.group.settings[key] for s in inside}) for key in keys)
     return SurfaceGrid(
-        findings.measure.label, (y_key, x_key), (ys, xs), (n_ys, n_xs), cells,
+        findings.objective.label, (y_key, x_key), (ys, xs), (n_ys, n_xs), cells,
         (ys.index(best[y_key]), xs.index(best[x_key])), others,
     )  # fmt: skip
 
@@ -173,24 +173,24 @@ def _surface_of_best(
     findings: Findings, summary: Summary, read_artifact: ReadArtifact
 ) -> Surface | None:
     """The surface of the best run of a group, which the ranking names."""
-    for row_index in best_first([summary.group], findings.measure)[:1]:
+    for row_index in best_first([summary.group], findings.objective)[:1]:
         row = summary.group.table.frame.iloc[row_index]
-        title = _value(findings.measure, row)
+        title = _value(findings.objective, row)
         return _surface(title, row, read_artifact, CELL_GRID)
     return None
 
 
-def _value(measure: Objective, row: "pd.Series[Any]") -> str:
+def _value(objective: Objective, row: "pd.Series[Any]") -> str:
     """The value that the run is ranked by."""
-    if measure.is_time and row["outcome"] != Outcome.CONVERGED.value:
+    if objective.is_time and row["outcome"] != Outcome.CONVERGED.value:
         return "not converged"
-    return number(float(row[measure.metric]))
+    return number(float(row[objective.metric]))
 
 
-def _result(measure: Objective, row: "pd.Series[Any]") -> str:
+def _result(objective: Objective, row: "pd.Series[Any]") -> str:
     """What the run is ranked by, with its value."""
-    value = _value(measure, row)
-    return value if value == "not converged" else f"{measure.label} {value}"
+    value = _value(objective, row)
+    return value if value == "not converged" else f"{objective.label} {value}"
 
 
 def _surface(

@@ -49,7 +49,7 @@ def readable_ranking(findings: Findings, limit: int) -> Table:
 
 
 def short_ranking(findings: Findings, limit: int) -> Table:
-    """The ``limit`` best groups for a terminal: only the median of the ranking's measure."""
+    """The ``limit`` best groups for a terminal: only the median of the ranking's objective."""
     columns = _short_columns(findings)
     chances = {c.b.name: _interval(c.improvement) for c in findings.comparisons}
     if chances:
@@ -100,7 +100,7 @@ def _ranking_table(findings: Findings, columns: Sequence[_Column], limit: int) -
 
 def _columns(findings: Findings) -> list[_Column]:
     """The columns for which at least one group has a value."""
-    summaries, measure = findings.summaries, findings.measure
+    summaries, objective = findings.summaries, findings.objective
     columns = [_Column("runs", lambda s: str(s.runs), is_short=True)]
     converged = any(s.outcomes.get("converged") for s in summaries)
     if converged:
@@ -117,16 +117,16 @@ def _columns(findings: Findings) -> list[_Column]:
         columns += [
             _Column("share converged", lambda s: _interval(s.converged)),
             _Column("epochs to converge, median", lambda s: _median_epochs(s.epochs),
-                    is_short=measure.is_time),
+                    is_short=objective.is_time),
             _Column("epochs, mean ± sd", lambda s: _with_sd(s.epochs_mean, s.epochs_sd),
-                    is_short=measure.is_time),
+                    is_short=objective.is_time),
         ]  # fmt: skip
     known = objectives()
     columns += [
         _Column(f"{known[key].label}, {title}", _estimate(key, statistic),
-                is_short=key == measure.name and statistic == "median")
+                is_short=key == objective.name and statistic == "median")
         for key in summaries[0].estimates
-        if METRICS[known[key].metric].in_tables or key == measure.name
+        if METRICS[known[key].metric].in_tables or key == objective.name
         for statistic, title in STATISTIC_TITLES.items()
     ]  # fmt: skip
     return columns

@@ -32,8 +32,8 @@ class Trials:
     @cached_property
     def scores(self) -> Array:
         """What trials are judged by, (n_trials,): smaller is better, inf without a value."""
-        measure, horizon = self.findings.measure, self.findings.horizon
-        return np.array([measure.center(s.group.scores(measure), horizon) for s in self.groups])
+        objective, horizon = self.findings.objective, self.findings.horizon
+        return np.array([objective.center(s.group.scores(objective), horizon) for s in self.groups])
 
     def values(self, key: str) -> list[str]:
         """The value of a setting in each trial."""

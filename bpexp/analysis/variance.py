@@ -88,7 +88,7 @@ def decompose(findings: Findings) -> Decomposition | None:
         The shares; None if the settings are no full grid with shared seeds, or if the runs do not
         tell several sources apart.
     """
-    measure, keys = findings.measure, list(findings.grouped.varying)
+    objective, keys = findings.objective, list(findings.grouped.varying)
     if SWEEP in keys or not findings.has_scores:
         return None
     if not all(group.is_independent for group in findings.grouped.groups):
@@ -107,9 +107,9 @@ def decompose(findings: Findings) -> Decomposition | None:
     values = np.empty((*shape, len(seeds)))
     for group in groups:
         cell = tuple(places[key][group.settings[key]] for key in keys)
-        by_seed = dict(zip(group.column(REPLICATE), group.costs(measure), strict=True))
+        by_seed = dict(zip(group.column(REPLICATE), group.costs(objective), strict=True))
         values[cell] = [by_seed[seed] for seed in seeds]
-    quantity, values = _on_scale(values, measure)
+    quantity, values = _on_scale(values, objective)
     if not np.ptp(values):
         return None
     sources = groups[0].table.varying_sources or [SEED]
@@ -124,8 +124,8 @@ def _of_sources(findings: Findings) -> Decomposition | None:
     groups = findings.grouped.groups
     replicates = np.concatenate([group.column(REPLICATE) for group in groups])
     units = groups[0].table.units_of(replicates)
-    values = np.concatenate([group.costs(findings.measure) for group in groups])
-    quantity, values = _on_scale(values, findings.measure)
+    values = np.concatenate([group.costs(findings.objective) for group in groups])
+    quantity, values = _on_scale(values, findings.objective)
     levels = {f"the {unit.name}": unit.codes for unit in units}
     if len(groups) > 1:
         of_combination = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
@@ -158,14 +158,14 @@ def _percent(share: float) -> str:
     return f"{100.0 * share:.0f}%"
 
 
-def _on_scale(values: Array, measure: Objective) -> tuple[str, Array]:
+def _on_scale(values: Array, objective: Objective) -> tuple[str, Array]:
     """What varies, and the values without infinities; positive losses by their logarithm."""
     known = values[np.isfinite(values)]
     values = np.where(np.isfinite(values), values, known.max())
     # Epochs to converge are ranked by their mean.
-    if not measure.is_maximized and not measure.is_time and bool(values.min() > 0.0):
-        return f"logarithm of the {measure.label}", np.log(values)
-    return measure.label, values
+    if not objective.is_maximized and not objective.is_time and bool(values.min() > 0.0):
+        return f"logarithm of the {objective.label}", np.log(values)
+    return objective.label, values
 
 
 def shares(values: Array, names: Sequence[str], of_seed: str = "the seed") -> list[Share]:

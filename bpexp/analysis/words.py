@@ -30,15 +30,15 @@ who recommend this value)."""
 
 def question(findings: Findings) -> str:
     """What was varied and what is compared, as a question."""
-    grouped, measure = findings.grouped, findings.measure
+    grouped, objective = findings.grouped, findings.objective
     data = listed(grouped.data)
     seeds = grouped.counted_replicates
     if not grouped.varying:
         do, runs = "does" if findings.runs == 1 else "do", counted(findings.runs, "run")
-        return f"What {measure.label} {do} {runs} on {data} reach, over {seeds}?"
+        return f"What {objective.label} {do} {runs} on {data} reach, over {seeds}?"
     over = listed([f"{key} ({few(values)})" for key, values in grouped.varying.items()])
     which = f"which {over}" if len(grouped.varying) == 1 else f"which combination of {over}"
-    return f"Over {seeds} on {data}: {which} {_is_best(measure)}?"
+    return f"Over {seeds} on {data}: {which} {_is_best(objective)}?"
 
 
 def answer(findings: Findings) -> str:
@@ -48,29 +48,29 @@ def answer(findings: Findings) -> str:
 
 def _ranked(findings: Findings) -> str:
     """The best groups and how certain their rank is."""
-    best, measure = findings.summaries[0], findings.measure
+    best, objective = findings.summaries[0], findings.objective
     if len(findings.summaries) == 1:
-        said = result(best, measure)
+        said = result(best, objective)
         known = f"{said[0].upper()}{said[1:]}. {_convergence(best)}"
         return " ".join([known, findings.verdict] if findings.verdict else [known])
     if not findings.has_scores:
         return f"All {findings.runs} runs diverged: no group is better than another."
     if findings.verdict is not None:
-        return f"{best.group.name}: {result(best, measure)}. {findings.verdict}"
+        return f"{best.group.name}: {result(best, objective)}. {findings.verdict}"
     n_first = findings.ranks.count(1)
     if n_first > 1:
         return " ".join([_tie(findings, n_first), *_others(findings, "The first of them", n_first)])
     second = findings.summaries[1]
     decides = findings.what_decides
-    is_best = f"is first by {measure.label}" if decides else _is_best(measure)
+    is_best = f"is first by {objective.label}" if decides else _is_best(objective)
     first = (
-        f"{best.group.name} {is_best}: {result(best, measure)}; the next, "
-        f"{second.group.name}: {result(second, measure)}."
+        f"{best.group.name} {is_best}: {result(best, objective)}; the next, "
+        f"{second.group.name}: {result(second, objective)}."
     )
     if decides:
-        is_known = math.isfinite(measure.center(best.group.scores(measure), findings.horizon))
+        is_known = math.isfinite(objective.center(best.group.scores(objective), findings.horizon))
         equal = (
-            f"Their {measure.statistic}s are equal" if is_known else "Most runs of both diverged"
+            f"Their {objective.statistic}s are equal" if is_known else "Most runs of both diverged"
         )
         first += f" {equal}; the {decides} decides the rank."
     return " ".join([first, *_test(findings), *_others(findings, "The first", 2)])
@@ -88,25 +88,25 @@ def _only_split(findings: Findings) -> list[str]:
     ]
 
 
-def _is_best(measure: Objective) -> str:
+def _is_best(objective: Objective) -> str:
     """The predicate of a sentence about the best group, as in "lr=1 ... "."""
-    if measure.is_time:
+    if objective.is_time:
         return "converges soonest on average"
-    return f"has the {measure.superlative} {measure.label}"
+    return f"has the {objective.superlative} {objective.label}"
 
 
-def result(summary: Summary, measure: Objective) -> str:
+def result(summary: Summary, objective: Objective) -> str:
     """The median of a group with its interval and the number of runs."""
-    if measure.is_time:
+    if objective.is_time:
         counts = f"{summary.outcomes.get('converged', 0)} of {summary.runs} runs converged"
         median = "not reached"
         if math.isfinite(summary.epochs.estimate):
             median = interval(summary.epochs)
         return f"mean {number(summary.epochs_mean)} epochs, median {median}, {counts}"
-    found = summary.estimates[measure.name]["median"]
+    found = summary.estimates[objective.name]["median"]
     if math.isinf(found.estimate):
         return _diverged(summary)
-    return f"median {measure.label} {interval(found)} over {counted(summary.runs, 'run')}"
+    return f"median {objective.label} {interval(found)} over {counted(summary.runs, 'run')}"
 
 
 def _convergence(summary: Summary) -> str:
@@ -122,7 +122,7 @@ def _diverged(summary: Summary) -> str:
 
 def _tie(findings: Findings, n_first: int) -> str:
     """The groups that share the first rank."""
-    results = {s.group.name: result(s, findings.measure) for s in findings.summaries[:n_first]}
+    results = {s.group.name: result(s, findings.objective) for s in findings.summaries[:n_first]}
     if len(set(results.values())) == 1:
         names, each = few(list(results), "groups"), next(iter(results.values()))
         return f"{n_first} groups are tied for first, {names}: {each} each."
@@ -136,15 +136,15 @@ def _test(findings: Findings) -> list[str]:
     if not compared or compared[0].b is not findings.summaries[1].group:
         return [_untested(findings)]
     comparison = compared[0]
-    crossing = _crossing(findings) if findings.measure.is_time else []
+    crossing = _crossing(findings) if findings.objective.is_time else []
     remarks = [
-        *_contradiction(comparison, findings.measure), *_unpaired(comparison),
+        *_contradiction(comparison, findings.objective), *_unpaired(comparison),
         *_over_splits(comparison), *crossing,
     ]  # fmt: skip
     tested = _too_few_seeds(findings)
     if findings.can_be_significant:
         tested = _significance(comparison, findings)
-    return [*_advantage(comparison, findings.measure), tested, *remarks]
+    return [*_advantage(comparison, findings.objective), tested, *remarks]
 
 
 def _significance(comparison: Comparison, findings: Findings) -> str:
@@ -153,7 +153,7 @@ def _significance(comparison: Comparison, findings: Findings) -> str:
     if findings.n_pairs > 1:
         p += f", corrected for {findings.n_pairs} pairs of groups"
     # The interval of the probability may exclude 0.5 although the means do not differ.
-    is_time = findings.measure.is_time
+    is_time = findings.objective.is_time
     if comparison.is_significant:
         what = "difference of the means" if is_time else "difference"
         worse = ", but in favor of the second" if comparison.is_worse else ""
@@ -170,11 +170,11 @@ def _untested(findings: Findings) -> str:
     return f"Their difference cannot be tested, because {single} has a single run."
 
 
-def _advantage(comparison: Comparison, measure: Objective) -> list[str]:
+def _advantage(comparison: Comparison, objective: Objective) -> list[str]:
     """By how much, and with which probability, the first group is better than the second."""
     same, probability = with_the_same(comparison), interval(comparison.improvement)
     first = f"{same[1:].capitalize()}, the first" if same else "The first"
-    if not measure.is_time:
+    if not objective.is_time:
         return [f"{first} does better than the second with probability {probability}."]
     mean = more_or_less(Interval.without_bounds(comparison.mean_difference), "epochs")
     takes = f"{mean} than" if comparison.mean_difference else "as many epochs as"
@@ -221,17 +221,17 @@ def with_the_same(comparison: Comparison) -> str:
     return f" with the same {listed(comparison.sources or [SEED])}" if comparison.pairs else ""
 
 
-def _contradiction(comparison: Comparison, measure: Objective) -> list[str]:
+def _contradiction(comparison: Comparison, objective: Objective) -> list[str]:
     """A remark if the ranking, the test and the interval of the probability seem to disagree."""
-    if comparison.is_worse and measure.is_time:
+    if comparison.is_worse and objective.is_time:
         return ["The ranking is by the means of all runs up to the smallest maximum of epochs."]
     if comparison.is_worse:
         return [
-            f"The ranking is by the {measure.statistic}, which tells nothing of the other runs; "
+            f"The ranking is by the {objective.statistic}, which tells nothing of the other runs; "
             "the test is by the ranks of all."
         ]
     _, low, high = comparison.improvement
-    if measure.is_time or comparison.is_significant == (not low <= 0.5 <= high):
+    if objective.is_time or comparison.is_significant == (not low <= 0.5 <= high):
         return []
     if comparison.pairs:
         return ["The test counts how large the differences are, the probability only their signs."]
@@ -349,14 +349,14 @@ def _others(findings: Findings, subject: str, n_named: int) -> list[str]:
         are = "is" if n_worse == 1 else "are"
         said.append(
             f"{which} {are} significantly better than the first by what is tested, "
-            f"{_tested(findings.measure)}, although not by the {findings.measure.statistic}."
+            f"{_tested(findings.objective)}, although not by the {findings.objective.statistic}."
         )
     return said
 
 
-def _tested(measure: Objective) -> str:
+def _tested(objective: Objective) -> str:
     """What the test compares."""
-    return "the means of each pair of groups" if measure.is_time else "the ranks of all runs"
+    return "the means of each pair of groups" if objective.is_time else "the ranks of all runs"
 
 
 def about_intervals(findings: Findings, *, is_short: bool = False) -> str:
@@ -364,7 +364,7 @@ def about_intervals(findings: Findings, *, is_short: bool = False) -> str:
 
     Args:
         findings: The groups and their comparisons.
-        is_short: Whether only the estimates of the measure are shown, as in a terminal.
+        is_short: Whether only the estimates of the objective are shown, as in a terminal.
     """
     needed = runs_for_median(confidence_of_each(len(findings.summaries)))
     held = _what_intervals_hold_for(findings, is_short=is_short)
@@ -398,8 +398,8 @@ def _have_intervals(findings: Findings, *, is_short: bool) -> bool:
     """Whether any estimate of a group is shown with an interval."""
     shown = []
     for summary in findings.summaries:
-        of_measure = summary.estimates.get(findings.measure.name, {"median": summary.epochs})
-        medians = [of_measure] if is_short else [of_measure, *summary.estimates.values()]
+        of_objective = summary.estimates.get(findings.objective.name, {"median": summary.epochs})
+        medians = [of_objective] if is_short else [of_objective, *summary.estimates.values()]
         shown += [found["median"] for found in medians]
         # The answer for a single group has its share of converged runs.
         if summary.outcomes.get("converged") and not (is_short and len(findings.summaries) > 1):

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bpexp.analysis import stored_report, tables, words
-from bpexp.analysis.measure_choice import MeasureChoice
+from bpexp.analysis.objective_choice import ObjectiveChoice
 from bpexp.analysis.options import ReportOptions
 from bpexp.analysis.page import MAX_ROWS
 from bpexp.analysis.planning import Difference
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
         lookup.find(reader, options.experiment, name, is_sweep=True).run for name in options.sweep
     ]
     chosen = ReportOptions(
-        choice=MeasureChoice(options.measure, options.allow_test),
+        choice=ObjectiveChoice(options.measure, options.allow_test),
         seed=options.seed,
         per=options.per,
         only=_settings(options.only),

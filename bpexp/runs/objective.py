@@ -1,8 +1,8 @@
 """The objective: the metric and direction by which the combinations of a sweep are compared.
 
-The table at the end of a sweep, ``export=best``, MLflow's note, searches and reports use it. In
-reports the variables that hold one are called ``measure``, after ``report --measure``: a report may
-compare runs by another objective than that of their sweep.
+The table at the end of a sweep, ``export=best``, MLflow's note, searches and reports use it. The
+option ``report --measure`` names the objective of a report, which need not be that of the sweep.
+The measures of a study are something else, see ``studies.measures``.
 
 >>> objectives()["accuracy"].direction
 <Direction.MAXIMIZE: 'maximize'>

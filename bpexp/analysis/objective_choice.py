@@ -1,4 +1,4 @@
-"""Chooses the measure that ranks the groups of a report: that of the sweeps, or another."""
+"""Chooses the objective that ranks the groups of a report: that of the sweeps, or another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ OPTIMISTIC = (
 
 
 @dataclass(frozen=True)
-class MeasureChoice:
+class ObjectiveChoice:
     """What the user chose.
 
     Attributes:
-        key: The measure; None for the objective of the sweeps.
+        key: The name of the objective; None for that of the sweeps.
         allow_test: Whether it may be a metric of the test rows.
         is_typed: Whether the user of the report typed it. The objective of a sweep, which its runs
             may not have, is replaced by the default.
@@ -39,10 +39,10 @@ class MeasureChoice:
     is_typed: bool = True
 
 
-ANY_MEASURE = MeasureChoice()
+ANY_OBJECTIVE = ObjectiveChoice()
 
 
-def with_objective_of(choice: MeasureChoice, parents: Sequence["StoredRun"]) -> MeasureChoice:
+def with_objective_of(choice: ObjectiveChoice, parents: Sequence["StoredRun"]) -> ObjectiveChoice:
     """The choice, in which the objective of the sweeps takes the place of None.
 
     Args:
@@ -65,18 +65,18 @@ def with_objective_of(choice: MeasureChoice, parents: Sequence["StoredRun"]) -> 
     known = objectives().get(key or "")
     is_allowed = known is not None and (allow_test or known.split is not Split.TEST)
     is_typed = choice.key is not None
-    return MeasureChoice(key if is_typed or is_allowed else None, allow_test, is_typed)
+    return ObjectiveChoice(key if is_typed or is_allowed else None, allow_test, is_typed)
 
 
-def choose(grouped: Grouped, choice: MeasureChoice) -> Objective:
-    """The measure that ranks the groups.
+def choose(grouped: Grouped, choice: ObjectiveChoice) -> Objective:
+    """The objective that ranks the groups.
 
     Args:
         grouped: The groups.
         choice: What was chosen.
 
     Raises:
-        ConfigError: No group has the measure, or it is of test rows and these are not allowed.
+        ConfigError: No group has the objective, or it is of test rows and these are not allowed.
     """
     available = {found.name: found for found in available_objectives(grouped)}
     if choice.key in available:

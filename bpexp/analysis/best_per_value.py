@@ -205,9 +205,10 @@ def compare_best(findings: Findings, key: str) -> BestPerValue:
     of_value = {value: [g for g in groups if g.value(key) == value] for value in values}
     of_value = {value: some for value, some in of_value.items() if some}
     between = _compare_chosen(findings, [some[0] for some in of_value.values()])
-    table = groups[0].table
-    comparability.check(table, key, list(of_value), between.objective)
-    if comparability.vary_in_data(table):
+    comparability.check(
+        findings.grouped, key, list(of_value), between.objective, ranked_by=findings.objective
+    )
+    if comparability.vary_in_data(groups[0].table):
         raise ConfigError(
             "these runs are on several data sets, and the best combinations of different data sets "
             "cannot be compared."

@@ -5,7 +5,7 @@ Settings that change how inputs are prepared are settings like any other: they l
 targets as they are.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from bpexp.analysis.groups import (
@@ -21,30 +21,33 @@ from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import listed
 from bpexp.runs import comparability
-from bpexp.runs.metrics import Split
 from bpexp.runs.objective import Objective
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def check(table: RunTable, key: str, values: Sequence[str], objective: Objective) -> None:
+def check(
+    grouped: Grouped, key: str, values: Sequence[str], objective: Objective, ranked_by: Objective
+) -> None:
     """Check that the runs of several sweeps, or with several values of a setting, are comparable.
 
     Args:
-        table: The finished runs.
+        grouped: The groups of all finished runs.
         key: ``sweep``, or a setting.
         values: The sweeps or the values of the setting, in the order of messages.
         objective: The objective that compares them.
+        ranked_by: The objective of the report, of which the other one may be that on test rows.
 
     Raises:
         ConfigError: The runs are on other data, or the objective depends on a loss function or on a
             criterion for convergence that is not the same for all values.
     """
-    parts = _Parts(table.frame, key, values)
+    frame = grouped.groups[0].table.frame
+    parts = _Parts(frame, key, values)
     what = "the sweeps" if key == SWEEP else f"the values of {key}"
     # The name first: other settings of the data follow from it.
-    found = _settings(table.frame)
+    found = _settings(frame)
     measured = _union(map(comparability.measured_keys, found))
     differing = parts.first_differing(sorted(measured, key=lambda name: name != "data.name"))
     if differing is not None:
@@ -53,12 +56,13 @@ def check(table: RunTable, key: str, values: Sequence[str], objective: Objective
             f"{parts.values_of(differing)}."
         )
     criteria = ["stop.loss", "stop.tolerance"] if objective.is_time else []
-    scales = _union(comparability.scale(one, objective) for one in found)
-    differing = parts.first_differing([*criteria, *scales])
+    scales = [comparability.scale(one, objective) for one in found]
+    differing = parts.first_differing([*criteria, *_union(scales)])
     if differing is not None:
+        other = _alternative(grouped, scales, ranked_by)
+        advice = f"; use --measure {other}" if other else ""
         raise ConfigError(
-            f"{what} cannot be compared by {objective.label}: {parts.values_of(differing)}"
-            f"{_other_objective(table, objective)}."
+            f"{what} cannot be compared by {objective.label}: {parts.values_of(differing)}{advice}."
         )
 
 
@@ -79,11 +83,18 @@ def check_one_ranking(grouped: Grouped, objective: Objective) -> None:
     found = list(comparability.parts(scales))
     if len(found) <= 1:
         return
-    names = [objective.name for objective in available_objectives(grouped)]
-    other = comparability.alternative(scales, objective, names)
+    other = _alternative(grouped, scales, objective)
     advice = f"--measure {other}, or " if other else ""
     why = comparability.why(scales, objective)
     raise ConfigError(f"{why}; add {advice}--only {found[0]} for a part of the runs.")
+
+
+def _alternative(
+    grouped: Grouped, scales: Sequence[Mapping[str, str]], objective: Objective
+) -> str:
+    """What the user can type for ``--measure`` instead of an objective; "" if there is nothing."""
+    available = [other.name for other in available_objectives(grouped)]
+    return comparability.alternative(scales, objective, available)
 
 
 def _settings(frame: "pd.DataFrame") -> list[dict[str, str]]:
@@ -126,14 +137,3 @@ class _Parts(NamedTuple):
             where = [f"{self.key}={value}" for value in self.values]
         each = [f"{v} in {part}" for v, part in zip(shown, where, strict=True)]
         return f"{name} is {listed(each)}"
-
-
-def _other_objective(table: RunTable, objective: Objective) -> str:
-    """An objective that does not depend on the loss, if the runs have one."""
-    if objective.is_time:
-        return ""
-    # Test rows must not choose, but compare what the validation rows chose.
-    split = Split.VALIDATION if objective.split is Split.TEST else objective.split
-    name = "accuracy" if split is Split.TRAINING else f"{split}_accuracy"
-    has_accuracy = name in table.numbers and bool((table.numbers[name] >= 0.0).all())
-    return f"; use --measure {name}" if has_accuracy else ""

@@ -294,9 +294,10 @@ def _compare_sweeps(findings: Findings) -> tuple[Agreement | None, BestPerValue 
     Raises:
         ConfigError: The sweeps cannot be compared.
     """
-    sweeps, table = findings.grouped.varying[SWEEP], findings.grouped.groups[0].table
-    comparability.check(table, SWEEP, sweeps, findings.objective)
-    agreement = compare_sweeps(findings.grouped, findings.objective) if len(sweeps) == 2 else None
+    grouped, objective = findings.grouped, findings.objective
+    sweeps, table = grouped.varying[SWEEP], grouped.groups[0].table
+    comparability.check(grouped, SWEEP, sweeps, objective, ranked_by=objective)
+    agreement = compare_sweeps(grouped, objective) if len(sweeps) == 2 else None
     has_more = agreement is None or not agreement.is_complete
     if agreement is not None and comparability.vary_in_data(table):
         has_more = False

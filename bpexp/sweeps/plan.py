@@ -237,7 +237,7 @@ def _check_runtime_of_study(runtime: RuntimeConfig) -> None:
 
 
 def _check_data(jobs: Sequence[Job], rows: Sequence[str]) -> None:
-    """Check the jobs against their data. Raises ConfigError."""
+    """Check jobs against their data, equal settings once. Raises ConfigError."""
     checked: set[tuple[Any, ...]] = set()
     for index, job in enumerate(jobs):
         key = tuple(getattr(job.config, name) for name in SHARED)
@@ -265,9 +265,9 @@ def restore_jobs(
         ConfigError: The data do not fit a configuration any more.
     """
     datasets = {data: load_data(data) for data in dict.fromkeys(c.data for c in configs)}
-    for config in dict.fromkeys(replace(c, seed=0, lr=1.0) for c in configs):
-        combinations.check_data(config, datasets[config.data])
-    return _jobs(configs, datasets, varying, rows)
+    jobs = _jobs(configs, datasets, varying, rows)
+    _check_data(jobs, rows)
+    return jobs
 
 
 def single_run_plan(composed: Values, overrides: Sequence[str] = ()) -> Plan:
